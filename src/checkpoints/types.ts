@@ -1,0 +1,74 @@
+import type { Dtype } from '../core/dtypes.js'
+
+/** One tensor as it lies in a file. Shapes and offsets were checked against the file's size when it was opened. */
+export interface StoredTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Index into `Checkpoint.files`. */
+  readonly file: number
+  /** In bytes from the start of the file. */
+  readonly offset: number
+  readonly bytes: number
+  /** In elements, where the tensor is not contiguous in row-major order (PyTorch views). */
+  readonly strides?: readonly number[]
+}
+
+export interface CheckpointFile {
+  /** Relative to the checkpoint's folder, `/` between parts: the name that lineage shows. */
+  readonly name: string
+  /** Absolute. Never leaves the machine: not in plan digest or lineage. */
+  readonly path: string
+  readonly size: number
+  /** Bytes before the tensor data. */
+  readonly headerBytes: number
+  /** `sha256:…` of those bytes. */
+  readonly headerDigest: string
+}
+
+/** A model's headers: everything that planning needs, and no tensor data. */
+export interface Checkpoint {
+  /** As the user wrote it. */
+  readonly reference: string
+  readonly layout: 'file' | 'folder'
+  /** Absolute path of the file or folder. */
+  readonly path: string
+  readonly files: readonly CheckpointFile[]
+  /** By name, in the order of names (code units). */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** `__metadata__`; of a sharded checkpoint, of its first file. */
+  readonly metadata: Readonly<Record<string, string>>
+  /** `config.json`, where there is one and it is an object. */
+  readonly config?: Readonly<Record<string, unknown>>
+  /** Other files that a hub-style folder carries (tokenizer, generation config, …): names relative to the folder. */
+  readonly sidecars: readonly string[]
+}
+
+/** A tensor that is to be written. */
+export interface TensorSpec {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+}
+
+/** Where a tensor to be written goes. */
+export interface PlacedTensor extends TensorSpec {
+  /** Index into `OutputLayout.files`. */
+  readonly file: number
+  /** In bytes from the start of that file. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** An output checkpoint before its data: file names, whole headers, and the place of each tensor. */
+export interface OutputLayout {
+  readonly files: readonly {
+    readonly name: string
+    readonly size: number
+    /** The 8 length bytes and the JSON header, aligned; tensor data follows. */
+    readonly header: Uint8Array
+  }[]
+  readonly tensors: readonly PlacedTensor[]
+  /** The text of `model.safetensors.index.json`, where there are several files. */
+  readonly index?: { readonly name: string; readonly text: string }
+}

@@ -1,0 +1,120 @@
+import type { OutputLayout } from '../checkpoints/types.js'
+import type { Diagnostic } from '../core/diagnostics.js'
+import type { Dtype } from '../core/dtypes.js'
+import type { Resolved } from '../methods/types.js'
+
+/** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
+export interface PlanFile {
+  /** Index into `Plan.models`. */
+  readonly model: number
+  readonly name: string
+  readonly size: number
+  readonly headerBytes: number
+  readonly headerDigest: string
+}
+
+export interface PlanModel {
+  readonly name: string
+  readonly reference: string
+  readonly revision?: string
+}
+
+/** Elements of a stored tensor, read where it lies. */
+export interface ReadExpr {
+  readonly kind: 'read'
+  readonly file: number
+  readonly tensor: string
+  readonly dtype: Dtype
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */
+export interface MergeExpr {
+  readonly kind: 'merge'
+  readonly method: string
+  /** Participating models' or steps' names, as lineage shows them. */
+  readonly models: readonly string[]
+  readonly weights: readonly number[]
+  readonly parameters: Readonly<Record<string, Resolved>>
+  readonly inputs: readonly Expr[]
+  readonly base?: Expr
+}
+
+export type Expr = ReadExpr | MergeExpr
+
+/** One tensor of an output: where it goes and how it comes about. */
+export interface PlanTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Index into the output layout's files. */
+  readonly file: number
+  readonly offset: number
+  readonly bytes: number
+  readonly expr: Expr
+  /** The rule of the recipe that chose the method: index, or -1 for the merge's own settings. Absent for copies. */
+  readonly rule?: number
+  /** For a copied tensor, why. */
+  readonly reason?: CopyReason
+  /** Participants that were left out of this tensor, and why. */
+  readonly absent?: readonly { readonly model: string; readonly reason: AbsentReason }[]
+}
+
+export type AbsentReason = 'missing' | 'shape'
+export type CopyReason =
+  | 'not included by filters'
+  | 'excluded by filters'
+  | 'not a floating-point dtype'
+  | 'in too few models'
+  | 'only in the base'
+  | 'the output is this model'
+
+export interface PlanOutput {
+  /** As written; not part of the digest. */
+  readonly path: string
+  readonly layout: 'file' | 'folder'
+  /** A model or step. */
+  readonly from: string
+  readonly files: OutputLayout['files']
+  readonly index?: OutputLayout['index']
+  readonly tensors: readonly PlanTensor[]
+  /** Small files taken over from the base's folder: file name → index into `Plan.models` it comes from, or new text. */
+  readonly sidecars: readonly Sidecar[]
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+export type Sidecar =
+  | { readonly name: string; readonly kind: 'copy'; readonly model: number }
+  | { readonly name: string; readonly kind: 'text'; readonly text: string }
+
+export interface PatternCount {
+  readonly pattern: string
+  readonly where: 'include' | 'exclude' | 'rule'
+  readonly rule?: number
+  /** Names of the base that it matches. */
+  readonly matches: number
+  /** Tensors that it decided. */
+  readonly applies: number
+}
+
+/** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
+export interface Plan {
+  readonly plan: 1
+  readonly recipeDigest: string
+  readonly compute: 'float32' | 'float64'
+  readonly seed: number
+  readonly models: readonly PlanModel[]
+  readonly files: readonly PlanFile[]
+  readonly outputs: readonly PlanOutput[]
+  /** By step: what it is and its patterns, for the report. */
+  readonly steps: readonly { readonly name: string; readonly kind: string; readonly patterns: readonly PatternCount[] }[]
+  readonly cost: {
+    /** Bytes of tensor data; a tensor that is read in several passes counts each time. */
+    readonly read: number
+    readonly write: number
+  }
+  readonly warnings: readonly Diagnostic[]
+  /** `sha256:…` over all that decides the bytes: not over paths, threads or memory. */
+  readonly digest: string
+}
