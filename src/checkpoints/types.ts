@@ -40,7 +40,7 @@ export interface Checkpoint {
   readonly metadata: Readonly<Record<string, string>>
   /** `config.json`, where there is one and it is an object. */
   readonly config?: Readonly<Record<string, unknown>>
-  /** Other files that a hub-style folder carries (tokenizer, generation config, …): names relative to the folder. */
+  /** Other small files of a hub-style folder (tokenizer, generation config, …), without `config.json`: names relative to it. */
   readonly sidecars: readonly string[]
 }
 

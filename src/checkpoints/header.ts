@@ -1,0 +1,271 @@
+/**
+ * The safetensors header: 8 bytes of length, JSON of that length, then the tensors' data without gaps. Checked as the
+ * reference implementation does (huggingface/safetensors, `read_metadata` and `Metadata::validate`), in its order, and
+ * stricter in four places: it must start with `{`, as the format's text demands; a repeated name is a fault, and so is
+ * a rank over 64; and what the header describes must fit into a fixed budget of memory.
+ */
+import { isUtf8 } from 'node:buffer'
+import { closest, distance } from 'fastest-levenshtein'
+import { type Fault, fault } from '../core/diagnostics.js'
+import { DTYPES, type Dtype, isDtype } from '../core/dtypes.js'
+import { type Budget, type JsonReader, jsonReader } from './json.js'
+
+/** Bytes of JSON, as in the reference implementation. */
+export const MAX_HEADER_BYTES = 100_000_000
+/** Bytes of memory for names, shapes and metadata of one checkpoint: about 200,000 tensors. */
+export const HEADER_MEMORY = 64 * 2 ** 20
+/** PyTorch's own limit. */
+const MAX_RANK = 64
+/** Bytes that a tensor's record and its place in maps take, beside name and shape. */
+const TENSOR_COST = 200
+const DAMAGED = 'the file is damaged or was not written completely: fetch or write it again'
+
+export interface HeaderTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** In bytes from the start of the file. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+export interface Header {
+  /** Bytes before the tensor data. */
+  readonly headerBytes: number
+  readonly metadata: Readonly<Record<string, string>>
+  /** In the order of their data. */
+  readonly tensors: readonly HeaderTensor[]
+}
+
+/**
+ * The length of the JSON, from a file's first 8 bytes: checked before anything is allocated for it.
+ * Faults: `header-too-small`, `header-too-large`, `header-length`.
+ */
+export function headerLength(first: Uint8Array, fileSize: number, fileName: string): number {
+  if (first.byteLength < 8 || fileSize < 8)
+    throw fault(
+      'header-too-small',
+      `${fileName}: too small for a safetensors file: ${fileSize} of at least 8 bytes`,
+      DAMAGED,
+    )
+  const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true)
+  if (length > BigInt(MAX_HEADER_BYTES))
+    throw fault(
+      'header-too-large',
+      `${fileName}: the header claims ${length} bytes, more than the ${MAX_HEADER_BYTES} that the format allows`,
+      'this is no safetensors file, or a damaged one',
+    )
+  if (8 + Number(length) > fileSize)
+    throw fault('header-length', `${fileName}: the header claims ${length} bytes, the file has ${fileSize}`, DAMAGED)
+  return Number(length)
+}
+
+/** `did you mean …`, where a name is near enough to be meant. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
+  if (names.length === 0 || name.length > 256) return undefined
+  const best = closest(name, names)
+  return distance(name, best) <= Math.max(1, Math.floor(name.length / 3)) ? best : undefined
+}
+
+/**
+ * Reads a header. `bytes` is the file's beginning, up to the tensor data at least; `fileName` is for messages.
+ * Faults, in the order of the checks: those of `headerLength`, `header-not-utf8`, `header-start`, then while reading
+ * `header-json`, `header-memory`, `duplicate-key`, `bad-metadata`, `bad-tensor-entry`, `unknown-dtype`, then along the data
+ * `offsets-overlap`, `offsets-hole`, `offsets-reversed`, `shape-overflow`, `part-of-byte`, `size-mismatch`, and last
+ * `file-incomplete`, `file-too-long`.
+ */
+export function parseHeader(
+  bytes: Uint8Array,
+  fileSize: number,
+  fileName: string,
+  budget: Budget = { left: HEADER_MEMORY },
+): Header {
+  const headerBytes = 8 + headerLength(bytes, fileSize, fileName)
+  if (bytes.byteLength < headerBytes)
+    throw fault('header-length', `${fileName}: the file ends inside its header, at byte ${bytes.byteLength}`, DAMAGED)
+  if (!isUtf8(bytes.subarray(8, headerBytes)))
+    throw fault('header-not-utf8', `${fileName}: the header is not UTF-8 text`, DAMAGED)
+  if (bytes[8] !== 0x7b)
+    throw fault(
+      'header-start',
+      `${fileName}: the header does not start with \`{\``,
+      'this is no safetensors file, or a damaged one',
+    )
+  const { metadata, entries } = readEntries(bytes.subarray(0, headerBytes), fileName, budget)
+  return { headerBytes, metadata, tensors: place(entries, headerBytes, fileSize, fileName) }
+}
+
+interface Entry {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly begin: number
+  readonly end: number
+}
+
+function readEntries(
+  bytes: Uint8Array,
+  fileName: string,
+  budget: Budget,
+): { metadata: Record<string, string>; entries: Entry[] } {
+  // What is being read, so that a fault of type says whose.
+  let tensor: string | undefined
+  const whose = (): string => (tensor === undefined ? fileName : `${fileName}: tensor ${quote(tensor)}`)
+  const charge = (cost: number): void => {
+    budget.left -= cost
+    if (budget.left < 0) throw tooMuch(fileName)
+  }
+  const json = jsonReader(bytes, 8, budget, (kind, message) => {
+    if (kind === 'budget') throw tooMuch(fileName)
+    if (kind === 'syntax') throw fault('header-json', `${fileName}: the header is not valid JSON: ${message}`, DAMAGED)
+    throw fault(tensor === undefined ? 'bad-metadata' : 'bad-tensor-entry', `${whose()}: ${message}`, DAMAGED)
+  })
+
+  const entries = new Map<string, Entry>()
+  let metadata: Record<string, string> | undefined
+  json.object('the header', (name) => {
+    if (name === '__metadata__') {
+      if (metadata) throw duplicate(fileName, name)
+      metadata = readMetadata(json, fileName)
+      return
+    }
+    if (entries.has(name)) throw duplicate(fileName, name)
+    tensor = name
+    charge(TENSOR_COST)
+    entries.set(name, readEntry(json, name, whose, charge))
+    tensor = undefined
+  })
+  json.end()
+  return { metadata: metadata ?? {}, entries: [...entries.values()] }
+}
+
+function readMetadata(json: JsonReader, fileName: string): Record<string, string> {
+  const pairs = new Map<string, string>()
+  if (json.isNull()) return {}
+  json.object('`__metadata__`', (key) => {
+    if (pairs.has(key)) throw duplicate(`${fileName}: \`__metadata__\``, key)
+    pairs.set(key, json.string(`\`__metadata__\`: the value of ${quote(key)}`))
+  })
+  // fromEntries defines properties, so that a key `__proto__` is a key like any other.
+  return Object.fromEntries(pairs)
+}
+
+function readEntry(json: JsonReader, name: string, whose: () => string, charge: (cost: number) => void): Entry {
+  let dtype: Dtype | undefined
+  let shape: number[] | undefined
+  let offsets: number[] | undefined
+  const numbers = (key: string, most: number): number[] => {
+    const list: number[] = []
+    json.array(`\`${key}\``, (index) => {
+      if (index >= most)
+        throw fault('bad-tensor-entry', `${whose()}: \`${key}\` has more than ${most} numbers`, DAMAGED)
+      charge(8)
+      list.push(json.natural(`\`${key}\``))
+    })
+    return list
+  }
+  json.object('its entry', (key) => {
+    const known = key === 'dtype' ? dtype : key === 'shape' ? shape : key === 'data_offsets' ? offsets : undefined
+    if (known !== undefined) throw duplicate(whose(), key)
+    if (key === 'dtype') dtype = knownDtype(json.string('`dtype`'), whose)
+    else if (key === 'shape') shape = numbers(key, MAX_RANK)
+    else if (key === 'data_offsets') offsets = numbers(key, 2)
+    else json.skip()
+  })
+  const missing =
+    dtype === undefined ? 'dtype' : shape === undefined ? 'shape' : offsets === undefined ? 'data_offsets' : undefined
+  if (missing) throw fault('bad-tensor-entry', `${whose()}: \`${missing}\` is missing`, DAMAGED)
+  if (offsets!.length !== 2)
+    throw fault('bad-tensor-entry', `${whose()}: \`data_offsets\` must be two numbers, not ${offsets!.length}`, DAMAGED)
+  return { name, dtype: dtype!, shape: shape!, begin: offsets![0]!, end: offsets![1]! }
+}
+
+function knownDtype(name: string, whose: () => string): Dtype {
+  if (isDtype(name)) return name
+  const meant = nearest(name.toUpperCase(), Object.keys(DTYPES))
+  throw fault(
+    'unknown-dtype',
+    `${whose()}: unknown dtype ${quote(name)}`,
+    meant ? `did you mean ${meant}?` : `the format has ${Object.keys(DTYPES).join(', ')}`,
+  )
+}
+
+/** Walks along the data: each tensor must begin where the one before ended, and the last must end with the file. */
+function place(entries: Entry[], headerBytes: number, fileSize: number, fileName: string): HeaderTensor[] {
+  entries.sort((a, b) => a.begin - b.begin || a.end - b.end)
+  let start = 0
+  let before = ''
+  const tensors = entries.map(({ name, dtype, shape, begin, end }): HeaderTensor => {
+    const whose = `${fileName}: tensor ${quote(name)}`
+    if (begin < start)
+      throw fault(
+        'offsets-overlap',
+        `${whose} begins at byte ${begin} of the data, inside ${quote(before)}, which ends at ${start}`,
+        DAMAGED,
+      )
+    if (begin > start)
+      throw fault(
+        'offsets-hole',
+        `${whose} begins at byte ${begin} of the data, which leaves a hole from ${start}`,
+        DAMAGED,
+      )
+    if (end < begin)
+      throw fault('offsets-reversed', `${whose} ends at byte ${end} of the data, before it begins at ${begin}`, DAMAGED)
+    start = end
+    before = name
+    let bits: number = DTYPES[dtype].bits
+    // As in the reference, a product that overflows on the way is a fault even where a zero follows.
+    let count = 1
+    for (const size of shape) {
+      count *= size
+      if (!Number.isSafeInteger(count)) bits = Number.POSITIVE_INFINITY
+    }
+    bits *= count
+    if (!Number.isSafeInteger(bits))
+      throw fault('shape-overflow', `${whose}: shape [${shape.join(', ')}] has more bits than 2⁵³`, DAMAGED)
+    if (bits % 8 !== 0)
+      throw fault(
+        'part-of-byte',
+        `${whose}: ${dtype} of shape [${shape.join(', ')}] does not fill whole bytes`,
+        DAMAGED,
+      )
+    if (end - begin !== bits / 8)
+      throw fault(
+        'size-mismatch',
+        `${whose}: ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8} bytes, its offsets say ${end - begin}`,
+        DAMAGED,
+      )
+    return { name, dtype, shape, offset: headerBytes + begin, bytes: end - begin }
+  })
+  const wanted = headerBytes + start
+  if (wanted > fileSize)
+    throw fault(
+      'file-incomplete',
+      `${fileName}: the header describes ${wanted} bytes, the file has ${fileSize}`,
+      DAMAGED,
+    )
+  if (wanted < fileSize)
+    throw fault(
+      'file-too-long',
+      `${fileName}: ${fileSize - wanted} bytes after the last tensor that no tensor owns`,
+      DAMAGED,
+    )
+  return tensors
+}
+
+/** A name from a file, fit for a message: quoted, and cut where it is absurdly long. */
+export const quote = (name: string): string => JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name)
+
+const duplicate = (whose: string, key: string): Fault =>
+  fault(
+    'duplicate-key',
+    `${whose}: ${quote(key)} appears twice`,
+    'which of them is meant cannot be known: write the file again',
+  )
+
+const tooMuch = (fileName: string): Fault =>
+  fault(
+    'header-memory',
+    `${fileName}: the header describes more than ${HEADER_MEMORY / 2 ** 20} MiB of names, shapes and metadata`,
+    'no real model needs that: the file is damaged or made to do harm',
+  )

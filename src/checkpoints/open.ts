@@ -1,0 +1,210 @@
+/** Opens a model: reads and checks its headers, and no tensor data. */
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+import { type FolderWeights, folderWeights } from './folder.js'
+import { HEADER_MEMORY, type Header, headerLength, MAX_HEADER_BYTES, nearest, parseHeader, quote } from './header.js'
+import type { Budget } from './json.js'
+import { findSidecars, readConfig } from './sidecars.js'
+import type { Checkpoint, CheckpointFile, StoredTensor } from './types.js'
+
+/** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
+interface Allowance extends Budget {
+  headerBytes: number
+}
+
+/**
+ * Opens the safetensors file or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
+ * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader` and `readConfig`,
+ * and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
+ */
+export async function openCheckpoint(reference: string, absolutePath: string): Promise<Checkpoint> {
+  const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADER_BYTES }
+  const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
+    unreadable(error, reference, absolutePath),
+  )
+  return entry.isDirectory()
+    ? openFolder(reference, absolutePath, allowance)
+    : openFile(reference, absolutePath, allowance)
+}
+
+async function openFile(reference: string, file: string, allowance: Allowance): Promise<Checkpoint> {
+  const name = path.basename(file)
+  const { read, header } = await readFileHeader(file, name, reference, allowance)
+  const tensors = sorted(header.tensors.map((tensor) => ({ ...tensor, file: 0 })))
+  return { reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] }
+}
+
+async function openFolder(reference: string, folder: string, allowance: Allowance): Promise<Checkpoint> {
+  const shown = reference.replace(/[\\/]+$/, '') || reference
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
+  refuseOtherFormats(names, shown)
+  const weights = await folderWeights(folder, names, shown, allowance)
+  const files: CheckpointFile[] = []
+  const tensors = new Map<string, StoredTensor>()
+  let metadata: Header['metadata'] = {}
+  for (const name of weights.files) {
+    const file = path.join(folder, ...name.split('/'))
+    if (weights.index)
+      await stat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
+    const { read, header } = await readFileHeader(file, name, `${shown}/${name}`, allowance)
+    if (files.length === 0) metadata = header.metadata
+    for (const tensor of header.tensors) {
+      const other = tensors.get(tensor.name)
+      if (other)
+        throw fault(
+          'duplicate-tensor',
+          `${shown}: tensor ${quote(tensor.name)} is in two files, ${files[other.file]!.name} and ${name}`,
+          'which of them is meant cannot be known: remove one',
+        )
+      tensors.set(tensor.name, { ...tensor, file: files.length })
+    }
+    files.push(read)
+  }
+  checkIndex(weights, tensors, files, shown)
+  const config = names.includes('config.json')
+    ? await readConfig(path.join(folder, 'config.json'), `${shown}/config.json`)
+    : undefined
+  return {
+    reference,
+    layout: 'folder',
+    path: folder,
+    files,
+    tensors: sorted([...tensors.values()]),
+    metadata,
+    ...(config ? { config } : {}),
+    sidecars: await findSidecars(folder, names),
+  }
+}
+
+/** The index and the shards' headers must tell the same. */
+function checkIndex(
+  { index }: FolderWeights,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  files: readonly CheckpointFile[],
+  shown: string,
+): void {
+  if (!index) return
+  const hint = `${index.name} and the files do not belong together: fetch the checkpoint again`
+  for (const [name, file] of index.map) {
+    const tensor = tensors.get(name)
+    const actual = tensor && files[tensor.file]!.name
+    if (actual === file) continue
+    const instead = actual ? `, it is in ${actual}` : ''
+    throw fault(
+      'missing-tensor',
+      `${shown}: tensor ${quote(name)} is not in ${file}, where the index has it${instead}`,
+      hint,
+    )
+  }
+  for (const [name, tensor] of tensors)
+    if (!index.map.has(name))
+      throw fault(
+        'unlisted-tensor',
+        `${shown}: tensor ${quote(name)} of ${files[tensor.file]!.name} is not in the index`,
+        hint,
+      )
+}
+
+/** Reads the header of one file. The file is known by its content, whatever its name says. */
+async function readFileHeader(
+  file: string,
+  name: string,
+  shown: string,
+  allowance: Allowance,
+): Promise<{ read: CheckpointFile; header: Header }> {
+  // Not blocking, so that a pipe under a model's name can't hold us up.
+  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
+    (error: NodeJS.ErrnoException) => unreadable(error, shown, file),
+  )
+  try {
+    const entry = await handle.stat()
+    if (!entry.isFile()) throw fault('cannot-read', `${shown}: neither a file nor a folder`)
+    const first = await readFully(handle, Math.min(entry.size, 9))
+    refuseOtherContent(first, shown)
+    const length = headerLength(first, entry.size, shown)
+    allowance.headerBytes -= length
+    if (allowance.headerBytes < 0)
+      throw fault(
+        'header-too-large',
+        `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
+      )
+    const bytes = await readFully(handle, 8 + length)
+    const header = parseHeader(bytes, entry.size, shown, allowance)
+    const headerDigest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+    return { read: { name, path: file, size: entry.size, headerBytes: header.headerBytes, headerDigest }, header }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The first `length` bytes, or fewer where the file ends before. */
+async function readFully(handle: FileHandle, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  let at = 0
+  while (at < length) {
+    const { bytesRead } = await handle.read(bytes, at, length - at, at)
+    if (bytesRead === 0) break
+    at += bytesRead
+  }
+  return bytes.subarray(0, at)
+}
+
+const OTHER_HINT = 'convert it to safetensors first'
+
+/** PyTorch's files begin as a ZIP archive or as a pickle; a safetensors header may begin so too, but then has its `{`. */
+function refuseOtherContent(first: Uint8Array, shown: string): void {
+  if (first[8] === 0x7b) return
+  const zip = first[0] === 0x50 && first[1] === 0x4b && first[2] === 3 && first[3] === 4
+  if (zip || (first[0] === 0x80 && first[1]! <= 5))
+    throw fault('unsupported-format', `${shown}: a PyTorch file, which this version does not read`, OTHER_HINT)
+  if (first[0] === 0x7b)
+    throw fault(
+      'unsupported-format',
+      `${shown}: JSON text, not a safetensors file`,
+      'for a sharded model, name its folder',
+    )
+}
+
+function refuseOtherFormats(names: readonly string[], shown: string): void {
+  if (names.some((name) => /\.safetensors(\.index\.json)?$/.test(name))) return
+  const other = names.filter((name) => /\.(bin|pt|pth|ckpt)$/.test(name)).sort()[0]
+  if (other !== undefined)
+    throw fault(
+      'unsupported-format',
+      `${shown}: a folder with ${other}, a PyTorch file, which this version does not read`,
+      OTHER_HINT,
+    )
+}
+
+async function unreadable(error: NodeJS.ErrnoException, reference: string, file: string): Promise<never> {
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
+    throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`)
+  const siblings = await readdir(path.dirname(file)).catch(() => [])
+  const meant = nearest(path.basename(file), siblings)
+  throw fault(
+    'missing-model',
+    `${reference}: there is no such file or folder`,
+    meant === undefined ? `looked for ${file}` : `did you mean ${quote(path.join(path.dirname(reference), meant))}?`,
+  )
+}
+
+function missingShard(error: NodeJS.ErrnoException, name: string, { index }: FolderWeights, shown: string): never {
+  if (error.code !== 'ENOENT')
+    throw fault('cannot-read', `${shown}/${name}: cannot be read: ${error.code ?? error.message}`)
+  throw fault(
+    'missing-shard',
+    `${shown}: ${name} is named in ${index!.name}, but is not there`,
+    'fetch the missing file',
+  )
+}
+
+/** By name, in the order of code units. */
+const sorted = (tensors: readonly StoredTensor[]): ReadonlyMap<string, StoredTensor> =>
+  new Map(
+    [...tensors]
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+      .map((tensor) => [tensor.name, tensor]),
+  )

@@ -1,0 +1,59 @@
+/** The small files that a hub-style folder carries beside its weights, and its configuration. */
+import { open, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+
+/** Bytes. The largest tokenizers have about 35 MB; anything over this is no sidecar. */
+const MAX_SIDECAR_BYTES = 64 * 2 ** 20
+/** Bytes. Real ones have a few KB; JSON of this size stays below 100 MB in memory whatever it holds. */
+const MAX_CONFIG_BYTES = 2 ** 20
+/** Deep enough for any configuration, shallow enough for whoever walks it. */
+const MAX_CONFIG_DEPTH = 100
+
+const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|npy|pkl|pickle|ot|tflite|mar)$/i
+/** Weights' indexes, what describes the folder's own model rather than its working, and terge's own lineage. */
+const NOT_TAKEN = /^\.|\.index\.json$|^(readme|licen[cs]e)(\.|$)|^config\.json$|(^|\.)lineage\.json$/i
+
+/** Names of the sidecars among a folder's entries, in the order of names. `config.json` is not among them. */
+export async function findSidecars(folder: string, names: readonly string[]): Promise<string[]> {
+  const found: string[] = []
+  for (const name of names) {
+    if (WEIGHTS.test(name) || NOT_TAKEN.test(name)) continue
+    // Follows links: the hub's cache holds nothing else. One that leads nowhere is not there.
+    const entry = await stat(path.join(folder, name)).catch(() => undefined)
+    if (entry?.isFile() && entry.size <= MAX_SIDECAR_BYTES) found.push(name)
+  }
+  return found.sort()
+}
+
+/** `config.json` as an object. Fault: `bad-config`. `shown` names the file in messages. */
+export async function readConfig(file: string, shown: string): Promise<Readonly<Record<string, unknown>>> {
+  const bad = (what: string) => fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
+  const handle = await open(file, 'r')
+  try {
+    const entry = await handle.stat()
+    if (!entry.isFile()) throw bad('not a file')
+    if (entry.size > MAX_CONFIG_BYTES) throw bad(`${entry.size} bytes are too many for a configuration`)
+    const text = await handle.readFile('utf8')
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch (error) {
+      throw bad(`not valid JSON: ${(error as Error).message}`)
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('not a JSON object')
+    if (tooDeep(value)) throw bad(`nested deeper than ${MAX_CONFIG_DEPTH}`)
+    return value as Record<string, unknown>
+  } finally {
+    await handle.close()
+  }
+}
+
+function tooDeep(root: object): boolean {
+  let level: object[] = [root]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_CONFIG_DEPTH) return true
+    level = level.flatMap((node) => Object.values(node).filter((value) => typeof value === 'object' && value !== null))
+  }
+  return false
+}

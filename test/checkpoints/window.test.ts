@@ -1,0 +1,127 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Memory, mapper } from '../../src/checkpoints/mmap.js'
+import { openWindows, type WindowMode } from '../../src/checkpoints/window.js'
+import { Fault } from '../../src/core/diagnostics.js'
+
+const PAGE = 65536
+const folder = mkdtempSync(path.join(tmpdir(), 'terge-window-'))
+test.after(() => rmSync(folder, { recursive: true, force: true }))
+
+const memoryOf = (pages: number): Memory =>
+  new (globalThis as unknown as { WebAssembly: { Memory: new (size: object) => Memory } }).WebAssembly.Memory({
+    initial: pages,
+  })
+
+/** A numerical recipe's generator: cheap, seeded, and without a period that fits pages. */
+function* random(seed: number): Generator<number, never> {
+  let state = seed
+  for (;;) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    yield state >>> 8
+  }
+}
+
+function file(name: string, size: number): { fd: number; path: string; size: number; content: Buffer } {
+  const next = random(size)
+  const content = Buffer.alloc(size)
+  for (let at = 0; at < size; at++) content[at] = next.next().value
+  const where = path.join(folder, name)
+  writeFileSync(where, content)
+  return { fd: openSync(where, 'r'), path: where, size, content }
+}
+
+const a = file('a', 1_000_003)
+const b = file('b', 300_001)
+const modes: WindowMode[] = mapper() ? ['map', 'read'] : ['read']
+
+test('mapping is really used here', () => {
+  if (process.platform === 'linux') assert.equal(modes, ['map', 'read'])
+  assert.is(openWindows(memoryOf(1), modes[0]).mode, modes[0])
+})
+
+for (const mode of modes)
+  test(`${mode}: the file's bytes, at any offset, across windows, files and slots`, () => {
+    const memory = memoryOf(16)
+    const windows = openWindows(memory, mode)
+    const slots = [windows.slot(PAGE, 4 * PAGE), windows.slot(5 * PAGE, 2 * PAGE)]
+    const next = random(7)
+    const pick = (below: number) => next.next().value % below
+    for (let round = 0; round < 600; round++) {
+      const which = pick(2)
+      const source = pick(2) ? a : b
+      const offset = pick(source.size)
+      const bytes = Math.min(source.size - offset, pick((which ? 1 : 3) * PAGE + 1))
+      const at = slots[which]!.at(source, offset, bytes)
+      const got = Buffer.from(memory.buffer, at, bytes)
+      assert.ok(got.equals(source.content.subarray(offset, offset + bytes)), `${bytes} bytes at ${offset}`)
+    }
+    windows.close()
+  })
+
+test('both sides of a slot stay as they were, and closing gives back writable zeros', () => {
+  for (const mode of modes) {
+    const memory = memoryOf(8)
+    const bytes = new Uint8Array(memory.buffer).fill(9)
+    const windows = openWindows(memory, mode)
+    const slot = windows.slot(2 * PAGE, 2 * PAGE)
+    slot.at(b, 100, PAGE)
+    assert.ok(bytes.subarray(0, 2 * PAGE).every((byte) => byte === 9))
+    assert.ok(bytes.subarray(4 * PAGE).every((byte) => byte === 9))
+    windows.close()
+    bytes.fill(1)
+    assert.ok(readFileSync(b.path).equals(b.content))
+  }
+})
+
+test('a descriptor that is used again for another file is not taken for the first', () => {
+  for (const mode of modes) {
+    const memory = memoryOf(4)
+    const windows = openWindows(memory, mode)
+    const slot = windows.slot(0, 2 * PAGE)
+    const first = { ...a, fd: openSync(a.path, 'r') }
+    slot.at(first, 0, 10)
+    closeSync(first.fd)
+    const second = { ...b, fd: openSync(b.path, 'r') }
+    const at = slot.at(second, 0, 10)
+    assert.ok(Buffer.from(memory.buffer, at, 10).equals(b.content.subarray(0, 10)))
+    closeSync(second.fd)
+    windows.close()
+  }
+})
+
+test('an input that shrank is a fault while executing, not a crash', () => {
+  for (const mode of modes) {
+    const c = file(`c-${mode}`, 200_000)
+    const windows = openWindows(memoryOf(8), mode)
+    const slot = windows.slot(0, 4 * PAGE)
+    slot.at(c, 0, 100_000)
+    truncateSync(c.path, 50_000)
+    try {
+      slot.at(c, 100_000, 100)
+      assert.unreachable()
+    } catch (error) {
+      assert.instance(error, Fault)
+      const { diagnostics, exit } = error as Fault
+      assert.is(exit, 1)
+      assert.is(diagnostics[0]!.code, 'input-changed')
+      assert.match(diagnostics[0]!.message, `c-${mode}`)
+    }
+    windows.close()
+    closeSync(c.fd)
+  }
+})
+
+test('requests that do not fit are our own faults', () => {
+  const windows = openWindows(memoryOf(4))
+  assert.throws(() => windows.slot(1, 2 * PAGE), /^internal: /)
+  assert.throws(() => windows.slot(3 * PAGE, 2 * PAGE), /^internal: /)
+  const slot = windows.slot(0, 2 * PAGE)
+  assert.throws(() => slot.at(a, 0, 3 * PAGE), /^internal: /)
+  assert.throws(() => slot.at(b, b.size - 1, 2), /^internal: /)
+})
+
+test.run()
