@@ -1,0 +1,138 @@
+/**
+ * The bytes of an output before its data. Canonical: the same tensors and metadata give the same headers, in the order
+ * that the reference implementation writes (huggingface/safetensors, `prepare`): metadata, then tensors by dtype, wider
+ * first, then by name; data in the same order and without gaps; the header filled up with spaces to 8 bytes.
+ */
+import { Buffer } from 'node:buffer'
+import { fault } from '../core/diagnostics.js'
+import { DTYPES, type Dtype, elements } from '../core/dtypes.js'
+import { MAX_HEADER_BYTES, quote } from './header.js'
+import type { OutputLayout, PlacedTensor, TensorSpec } from './types.js'
+
+export interface LayoutOptions {
+  readonly kind: 'file' | 'folder'
+  /** Of a `file`; in a folder the names are the hub's. */
+  readonly fileName?: string
+  /** In bytes of tensor data a file, folders only. A larger tensor gets a file of its own. */
+  readonly shardSize?: number
+  /** `format: "pt"` is added where it is not given: the hub's libraries ask for it. */
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** The order in which the reference implementation's dtypes stand, by alignment: that of `DTYPES`. */
+const RANK = new Map(Object.keys(DTYPES).map((dtype, rank) => [dtype as Dtype, rank]))
+
+/**
+ * Lays out an output of these tensors; shards are filled in the order given.
+ * Faults: `too-large` beyond 2⁵³ bytes, `header-too-large` if the names don't fit the format, `bad-name`.
+ */
+export function layoutCheckpoint(tensors: readonly TensorSpec[], options: LayoutOptions): OutputLayout {
+  const sized = tensors.map((tensor) => ({ ...tensor, bytes: sizeOf(tensor) }))
+  const total = sized.reduce((sum, { bytes }) => sum + bytes, 0)
+  if (!Number.isSafeInteger(total + MAX_HEADER_BYTES))
+    throw fault('too-large', `the output's tensors take ${total} bytes, more than a file can be asked for`)
+  const shards = options.kind === 'folder' ? split(sized, options.shardSize) : [sized]
+  const names = shards.map((_, index) =>
+    options.kind === 'file' ? (options.fileName ?? 'model.safetensors') : shardName(index, shards.length),
+  )
+  const files: OutputLayout['files'][number][] = []
+  const placed: PlacedTensor[] = []
+  for (const [file, shard] of shards.entries()) {
+    const ordered = [...shard].sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || compareNames(a.name, b.name))
+    const header = writeHeader(ordered, options.metadata, names[file]!)
+    let offset = header.length
+    for (const tensor of ordered) {
+      placed.push({ ...tensor, file, offset })
+      offset += tensor.bytes
+    }
+    files.push({ name: names[file]!, size: offset, header })
+  }
+  if (shards.length === 1) return { files, tensors: placed }
+  const name = 'model.safetensors.index.json'
+  return { files, tensors: placed, index: { name, text: indexText(placed, names, total) } }
+}
+
+function sizeOf({ name, dtype, shape }: TensorSpec): number {
+  const bits = elements(shape) * DTYPES[dtype].bits
+  if (!Number.isSafeInteger(bits) || shape.some((size) => !Number.isSafeInteger(size) || size < 0))
+    throw fault('too-large', `tensor ${quote(name)}: ${dtype} of shape [${shape.join(', ')}] has more bits than 2⁵³`)
+  if (bits % 8 !== 0) throw new Error(`internal: tensor ${name} does not fill whole bytes`)
+  return bits / 8
+}
+
+/** Greedily, in the order given. */
+function split<T extends { readonly bytes: number }>(tensors: readonly T[], shardSize?: number): T[][] {
+  const shards: T[][] = [[]]
+  let used = 0
+  for (const tensor of tensors) {
+    if (shards.at(-1)!.length > 0 && used + tensor.bytes > (shardSize ?? Number.POSITIVE_INFINITY)) {
+      shards.push([])
+      used = 0
+    }
+    shards.at(-1)!.push(tensor)
+    used += tensor.bytes
+  }
+  return shards
+}
+
+/** The hub's names: five digits, counted from 1. */
+function shardName(index: number, count: number): string {
+  if (count === 1) return 'model.safetensors'
+  const digits = (value: number) => String(value).padStart(5, '0')
+  return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`
+}
+
+function writeHeader(
+  tensors: readonly (TensorSpec & { readonly bytes: number })[],
+  metadata: Readonly<Record<string, string>>,
+  fileName: string,
+): Uint8Array {
+  const pairs = new Map([['format', 'pt'], ...Object.entries(metadata)])
+  const texts = [...pairs].sort(([a], [b]) => compareNames(a, b)).map(([key, value]) => `${text(key)}:${text(value)}`)
+  const members = [`"__metadata__":{${texts.join(',')}}`]
+  const seen = new Set(['__metadata__'])
+  let begin = 0
+  for (const { name, dtype, shape, bytes } of tensors) {
+    if (seen.has(name)) throw fault('bad-name', `${fileName}: two tensors are to be called ${quote(name)}`)
+    seen.add(name)
+    const end = begin + bytes
+    members.push(`${text(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${begin},${end}]}`)
+    begin = end
+  }
+  const json = `{${members.join(',')}}`
+  const length = Math.ceil(Buffer.byteLength(json) / 8) * 8
+  if (length > MAX_HEADER_BYTES)
+    throw fault('header-too-large', `${fileName}: a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`)
+  const header = Buffer.alloc(8 + length, ' ')
+  header.writeBigUInt64LE(BigInt(length))
+  header.write(json, 8)
+  return new Uint8Array(header.buffer, header.byteOffset, header.length)
+}
+
+function indexText(tensors: readonly PlacedTensor[], names: readonly string[], total: number): string {
+  const entries = [...tensors].sort((a, b) => compareNames(a.name, b.name))
+  for (const [at, { name }] of entries.entries())
+    if (name === entries[at + 1]?.name) throw fault('bad-name', `two tensors are to be called ${quote(name)}`)
+  const lines = entries.map(({ name, file }) => `    ${text(name)}: ${text(names[file]!)}`)
+  return `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${lines.join(',\n')}\n  }\n}\n`
+}
+
+/** JSON as the reference implementation writes it. Half a surrogate pair has no UTF-8, so it can't be written. */
+function text(value: string): string {
+  if (/\p{Surrogate}/u.test(value)) throw fault('bad-name', `${quote(value)} can't be written as UTF-8`)
+  return JSON.stringify(value)
+}
+
+/** In the order of code points, which is that of UTF-8 bytes and so the reference implementation's. */
+function compareNames(a: string, b: string): number {
+  const shared = Math.min(a.length, b.length)
+  for (let at = 0; at < shared; at++) {
+    const x = a.charCodeAt(at)
+    const y = b.charCodeAt(at)
+    if (x === y) continue
+    // Surrogates stand for the highest code points, though other units are above them.
+    const high = (unit: number) => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit)
+    return high(x) - high(y)
+  }
+  return a.length - b.length
+}
