@@ -1,0 +1,121 @@
+/**
+ * Patterns over tensor names. A plain string is the exact name. `*` stands for anything, also nothing, within one
+ * dotted part; `**` for anything across parts. Beside a dot, `**` may stand for no part at all: `**.weight` matches
+ * `weight`, and `a.**.b` matches `a.b`; but `a.**` does not match `a`. `/…/` is a regular expression (RE2's syntax),
+ * found anywhere in the name. Time is linear in the name's length for all of them, whoever wrote the pattern.
+ */
+import { createRequire } from 'node:module'
+
+export interface Pattern {
+  readonly kind: 'exact' | 'glob' | 'regex'
+  readonly text: string
+  readonly matches: (name: string) => boolean
+}
+
+export interface PatternFault {
+  readonly kind: 'fault'
+  readonly message: string
+  /** Characters of the pattern's text before the place, and under it. */
+  readonly offset: number
+  readonly length: number
+}
+
+/** Matching costs pattern × name, so the pattern's length is bounded. */
+const LONGEST = 1000
+
+const require = createRequire(import.meta.url)
+
+/** Never throws. Regular expressions load their engine when the first one is met. */
+export function compilePattern(text: string): Pattern | PatternFault {
+  if (text === '') return { kind: 'fault', message: 'a pattern may not be empty', offset: 0, length: 1 }
+  if (text.length > LONGEST)
+    return { kind: 'fault', message: `a pattern may have ${LONGEST} characters at most`, offset: LONGEST, length: 1 }
+  if (text.length > 1 && text.startsWith('/') && text.endsWith('/')) return compileRegex(text)
+  if (text.includes('*')) return { kind: 'glob', text, matches: compileGlob(text) }
+  return { kind: 'exact', text, matches: (name) => name === text }
+}
+
+function compileRegex(text: string): Pattern | PatternFault {
+  const source = text.slice(1, -1)
+  if (source === '') return { kind: 'fault', message: 'the regular expression is empty', offset: 0, length: 2 }
+  const { RE2JS } = require('re2js') as typeof import('re2js')
+  try {
+    const compiled = RE2JS.compile(source)
+    return { kind: 'regex', text, matches: (name) => compiled.matcher(name).find() }
+  } catch (error) {
+    return regexFault(source, error instanceof Error ? error.message : String(error))
+  }
+}
+
+/** The engine names the piece it stumbled over, not where it stands; the first such piece is shown. */
+function regexFault(source: string, complaint: string): PatternFault {
+  const [, what, piece] = /^error parsing regexp: (.*?)(?:: `([^]*)`)?$/.exec(complaint) ?? [undefined, complaint]
+  const lookaround = /\(\?<?[=!]/.exec(source)
+  if (lookaround)
+    return {
+      kind: 'fault',
+      message: 'regular expressions here have no look-ahead or look-behind, since they must run in linear time',
+      offset: 1 + lookaround.index,
+      length: lookaround[0].length,
+    }
+  const found = piece === undefined || piece === '' ? -1 : source.indexOf(piece)
+  const message = `not a regular expression: ${what}`
+  return found < 0 || piece === undefined
+    ? { kind: 'fault', message, offset: 1, length: source.length }
+    : { kind: 'fault', message, offset: 1 + found, length: piece.length }
+}
+
+const STAR = -1
+const STARS = -2
+/** Nothing, or parts that end in a dot: `**.`, at the start or after a dot. */
+const PARTS = -3
+
+/**
+ * A glob as an automaton whose states are the positions in it, all that are alive stepped at once. Tokens are character
+ * codes or wildcards; PARTS stays alive while it eats and lets the next token begin only at the start of a part.
+ */
+function compileGlob(text: string): (name: string) => boolean {
+  const tokens: number[] = []
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] !== '*') {
+      tokens.push(text.charCodeAt(i))
+      continue
+    }
+    const start = i
+    while (text[i + 1] === '*') i++
+    const whole = i > start && (start === 0 || text[start - 1] === '.') && text[i + 1] === '.'
+    if (whole) i++
+    tokens.push(whole ? PARTS : i > start ? STARS : STAR)
+  }
+  const end = tokens.length
+  const DOT = 46
+  return (name) => {
+    let alive: number[] = []
+    let next: number[] = []
+    // When a state was last entered, by position in the name, so that none is entered twice.
+    const entered = new Int32Array(end + 1).fill(-1)
+    const enter = (states: number[], state: number, at: number): void => {
+      for (let s = state; entered[s] !== at; s++) {
+        entered[s] = at
+        states.push(s)
+        const token = tokens[s]
+        const opens = token === PARTS ? at === 0 || name.charCodeAt(at - 1) === DOT : token === STAR || token === STARS
+        if (!opens) break
+      }
+    }
+    enter(alive, 0, 0)
+    for (let at = 0; at < name.length && alive.length > 0; at++) {
+      const code = name.charCodeAt(at)
+      next = []
+      for (const state of alive) {
+        const token = tokens[state]
+        if (token === undefined) continue
+        if (token >= 0) {
+          if (token === code) enter(next, state + 1, at + 1)
+        } else if (token !== STAR || code !== DOT) enter(next, state, at + 1)
+      }
+      alive = next
+    }
+    return alive.includes(end)
+  }
+}

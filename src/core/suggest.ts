@@ -1,0 +1,43 @@
+import { createRequire } from 'node:module'
+
+const require = createRequire(import.meta.url)
+const { distance } = require('fastest-levenshtein') as typeof import('fastest-levenshtein')
+
+/** Longer names are not compared: nobody misspells them, and hostile ones cost time. */
+const LONGEST = 256
+
+/**
+ * The candidates that a name may have been meant as, nearest first, ties in order of candidates. Only those within a
+ * third of the name's length count, so that a suggestion is never a wild guess.
+ */
+export function nearest(name: string, candidates: Iterable<string>, most = 3): string[] {
+  if (name.length > LONGEST) return []
+  const lower = name.toLowerCase()
+  const allowed = Math.max(1, Math.floor(name.length / 3))
+  const found: { candidate: string; cost: number; order: number }[] = []
+  let order = 0
+  for (const candidate of candidates) {
+    order++
+    if (candidate.length > LONGEST || candidate === name || Math.abs(candidate.length - name.length) > allowed) continue
+    const cost = distance(lower, candidate.toLowerCase())
+    if (cost <= allowed) found.push({ candidate, cost, order })
+  }
+  found.sort((a, b) => a.cost - b.cost || a.order - b.order)
+  return found.slice(0, most).map(({ candidate }) => candidate)
+}
+
+/** A name for a message: in quotes, shortened, and without characters that could steer a terminal. */
+export function quote(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 77)}…` : text
+  return `'${short.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd')}'`
+}
+
+/** The hint beside an unknown name: the nearest candidate, or what there is to choose from. */
+export function didYouMean(name: string, candidates: Iterable<string>, kind = 'known'): string | undefined {
+  const all = [...candidates]
+  const [best] = nearest(name, all, 1)
+  if (best !== undefined) return `did you mean ${quote(best)}?`
+  if (all.length === 0) return undefined
+  const shown = all.slice(0, 12).map(quote).join(', ')
+  return `${kind}: ${shown}${all.length > 12 ? `, and ${all.length - 12} more` : ''}`
+}

@@ -1,0 +1,33 @@
+/** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
+import { linear } from './linear.js'
+import { passthrough } from './passthrough.js'
+import { slerp } from './slerp.js'
+import { taskArithmetic } from './task_arithmetic.js'
+import type { Method, ParameterSchema, Resolved } from './types.js'
+
+export const METHODS: readonly Method[] = [linear, slerp, taskArithmetic, passthrough]
+
+const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))
+
+/** By name or alias. */
+export const lookupMethod = (name: string): Method | undefined => byName.get(name)
+
+/** Every name that a recipe may use, aliases after the name they stand for. */
+export const METHOD_NAMES: readonly string[] = [...byName.keys()]
+
+export const parameterOf = (method: Method, name: string): ParameterSchema | undefined =>
+  method.parameters.find((parameter) => parameter.name === name)
+
+/** What was written for one tensor, with the method's defaults for the rest. A required parameter must be written. */
+export function resolveDefaults(
+  method: Method,
+  written: Readonly<Record<string, Resolved>>,
+): Readonly<Record<string, Resolved>> {
+  const resolved: Record<string, Resolved> = {}
+  for (const { name, default: value } of method.parameters) {
+    const chosen = Object.hasOwn(written, name) ? written[name] : value
+    if (chosen === undefined) throw new Error(`internal: ${method.name} without its parameter ${name}`)
+    resolved[name] = chosen
+  }
+  return resolved
+}
