@@ -12,9 +12,15 @@
  *   +24 u64  index of the chunk's first element in its tensor
  *
  * Elements are in the compute type, f32 or f64 (`linear_f32`, `linear_f64`), or, in the fused kernels, in one stored
- * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A fused kernel may be called on
- * a whole tile at once and gives the same bits as decode, kernel, encode on its chunks.
+ * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A kernel may be called on a
+ * whole tile at once and gives the same bits as on its chunks; a fused one the same as decode, kernel, encode. The
+ * output may be one of the inputs or the base, from the same element on.
+ *
+ * WebAssembly leaves the bits of a computed NaN to the machine. So whatever is to be stored goes through `encode` or
+ * comes from a fused kernel, float32 in float32 too: they write every NaN as the dtype's positive quiet NaN. Between
+ * a decode and an encode a NaN is a NaN, its sign and payload unspecified.
  */
+import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
 
 /** Elements a call: small enough that the decoded inputs stay in the first-level cache. Part of the format: sums depend on it. */
 export const CHUNK = 4096
@@ -22,15 +28,26 @@ export const CHUNK = 4096
 export const TILE = 1 << 18
 /** Bytes a leaf of a tensor's digest; a tile of any dtype of 8 bits or more is a whole number of leaves. Part of the format. */
 export const LEAF = 1 << 18
+/** Bytes of a digest in memory. */
+export const DIGEST_BYTES = 16
 /** Bytes of a context. */
 export const CONTEXT_BYTES = 64
+/** First address that is the caller's: below it lies the module's own data. A page of every system we know starts here. */
+export const ARENA_START = 1 << 16
+
+/** The type arithmetic is done in: a recipe's `float32` or `float64`. */
+export type Compute = 'f32' | 'f64'
 
 /**
- * linear: out = Σ c_i x_i, added in the order of inputs.
- * task:   out = base + Σ c_i (x_i − base), the sum first, added in the order of inputs.
+ * linear: out = Σ c_i x_i, added in the order of inputs, starting with the first product; of no inputs, 0.
+ * task:   out = base + Σ c_i (x_i − base), the sum first, as for linear.
+ * Coefficients are rounded to the compute type, once.
  */
 export type MapKernel = 'linear' | 'task'
-/** dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64. */
+/**
+ * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
+ * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
+ */
 export type ReduceKernel = 'dots'
 
 /** Functions of float64 that are compiled into the WebAssembly module, so that every engine gives the same bits. */
@@ -41,4 +58,31 @@ export interface ScalarMath {
   readonly exp: (x: number) => number
   readonly log: (x: number) => number
   readonly pow: (x: number, y: number) => number
+}
+
+/** Converts `n` elements; addresses may be unaligned and must not overlap. */
+export type Convert = (source: number, destination: number, n: number) => void
+/** Works on `n` elements; the address is a context's. */
+export type ChunkKernel = (context: number, n: number) => void
+
+/** An instance on one memory. Looking a function up is cheap, but belongs outside of loops all the same. */
+export interface Kernels {
+  readonly memory: WebAssembly.Memory
+  /** Exact, but for F64 to f32, which rounds to nearest even. */
+  readonly decode: (dtype: FloatDtype, compute: Compute) => Convert
+  /** Rounds once, to nearest even; overflows to infinity. */
+  readonly encode: (compute: Compute, dtype: OutputDtype) => Convert
+  readonly map: (name: MapKernel, compute: Compute) => ChunkKernel
+  readonly reduce: (name: ReduceKernel, compute: Compute) => ChunkKernel
+  /** Map kernel straight from and to a stored dtype; undefined where there is none. `compute` is f32 unless told. */
+  readonly fused: (name: MapKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
+  /** Reduce kernel straight from a stored dtype. */
+  readonly fusedReduce: (name: ReduceKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
+  /** Writes the XXH3-128 (seed 0, canonical byte order) of `bytes` bytes to the 16 at `out`. */
+  readonly xxh3: (source: number, bytes: number, out: number) => void
+  /** The same for each leaf of `leafBytes` (LEAF, in all digests), the last one perhaps shorter: 16 bytes a leaf. */
+  readonly leaves: (source: number, bytes: number, leafBytes: number, out: number) => void
+  readonly math: ScalarMath
+  /** XXH3-128 of bytes that lie outside of the memory, by a private instance: costs a copy. */
+  readonly hash: (bytes: Uint8Array) => Uint8Array
 }

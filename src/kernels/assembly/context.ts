@@ -1,0 +1,23 @@
+/** Fields of the context that kernels are called with; the layout is written down in ../types.ts. */
+
+// @ts-ignore: decorator
+@inline
+export function inputCount(context: usize): u32 { return load<u32>(context) }
+// @ts-ignore: decorator
+@inline
+export function inputs(context: usize): usize { return <usize>load<u32>(context, 4) }
+// @ts-ignore: decorator
+@inline
+export function input(context: usize, index: usize): usize { return <usize>load<u32>(inputs(context) + (index << 2)) }
+// @ts-ignore: decorator
+@inline
+export function base(context: usize): usize { return <usize>load<u32>(context, 8) }
+// @ts-ignore: decorator
+@inline
+export function output(context: usize): usize { return <usize>load<u32>(context, 12) }
+// @ts-ignore: decorator
+@inline
+export function coefficients(context: usize): usize { return <usize>load<u32>(context, 16) }
+// @ts-ignore: decorator
+@inline
+export function sums(context: usize): usize { return <usize>load<u32>(context, 20) }

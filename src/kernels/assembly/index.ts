@@ -1,0 +1,10 @@
+export * from './assignment'
+export * from './convert'
+export * from './digest'
+export * from './gemm'
+export * from './map'
+export * from './math'
+export * from './reduce'
+
+/** First byte after the module's own data: the memory from here on is the caller's. */
+export function dataEnd(): usize { return __heap_base }

@@ -1,0 +1,64 @@
+import { CONTEXT_BYTES } from './types.js'
+
+/** What a call works on: addresses of first elements. */
+export interface Operands {
+  readonly inputs: readonly number[]
+  readonly base?: number
+  readonly output?: number
+  /** Index of the first element in its tensor; 0 unless told. */
+  readonly first?: number
+}
+
+/** A context in memory with room for its pointers, coefficients and sums. The memory must not grow while it is in use. */
+export interface Context {
+  /** What kernels are called with. */
+  readonly address: number
+  readonly bind: (operands: Operands) => void
+  readonly setCoefficients: (values: readonly number[]) => void
+  readonly clearSums: () => void
+  /** A copy. */
+  readonly readSums: () => Float64Array
+}
+
+export interface ContextSize {
+  readonly inputs: number
+  readonly coefficients: number
+  readonly sums: number
+}
+
+/** Bytes that `createContext` takes, a multiple of 8. */
+export const contextBytes = ({ inputs, coefficients, sums }: ContextSize): number =>
+  CONTEXT_BYTES + Math.ceil(inputs / 2) * 8 + (coefficients + sums) * 8
+
+/** Lays a context out at `address`, a multiple of 8; `contextBytes(size)` bytes from there on are its own. */
+export function createContext(memory: WebAssembly.Memory, address: number, size: ContextSize): Context {
+  if (address % 8 !== 0) throw new Error(`internal: a context at ${address}`)
+  const pointersAt = address + CONTEXT_BYTES
+  const coefficientsAt = pointersAt + Math.ceil(size.inputs / 2) * 8
+  const sumsAt = coefficientsAt + size.coefficients * 8
+  const fields = new DataView(memory.buffer, address, CONTEXT_BYTES)
+  const pointers = new Uint32Array(memory.buffer, pointersAt, size.inputs)
+  const coefficients = new Float64Array(memory.buffer, coefficientsAt, size.coefficients)
+  const sums = new Float64Array(memory.buffer, sumsAt, size.sums)
+  fields.setUint32(4, pointersAt, true)
+  fields.setUint32(16, coefficientsAt, true)
+  fields.setUint32(20, sumsAt, true)
+  return {
+    address,
+    bind({ inputs, base = 0, output = 0, first = 0 }) {
+      if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
+      fields.setUint32(0, inputs.length, true)
+      pointers.set(inputs)
+      fields.setUint32(8, base, true)
+      fields.setUint32(12, output, true)
+      fields.setBigUint64(24, BigInt(first), true)
+    },
+    setCoefficients(values) {
+      if (values.length > size.coefficients)
+        throw new Error(`internal: ${values.length} coefficients for ${size.coefficients} places`)
+      coefficients.set(values)
+    },
+    clearSums: () => sums.fill(0),
+    readSums: () => sums.slice(),
+  }
+}

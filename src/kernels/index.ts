@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import type { FloatDtype } from '../core/dtypes.js'
+import { ARENA_START, type ChunkKernel, type Compute, type Convert, DIGEST_BYTES, type Kernels, LEAF } from './types.js'
+
+export * from './context.js'
+export * from './treeDigest.js'
+export * from './types.js'
+
+/**
+ * A new kernel is a function in assembly/, its name in `MapKernel` or `ReduceKernel`, its rule in reference.ts and,
+ * if it has fused forms, these dtypes: exports are called NAME_f32, NAME_f64 and NAME_DTYPE.
+ */
+const FUSED: Readonly<Record<string, readonly FloatDtype[]>> = {
+  linear: ['BF16', 'F16'],
+  task: ['BF16', 'F16'],
+  dots: ['BF16', 'F16'],
+}
+
+const WASM = new URL('./terge.wasm', import.meta.url)
+let compiled: Promise<WebAssembly.Module> | undefined
+
+/** The compiled module, once a thread; may be posted to workers, which then need not compile it again. */
+export function compileKernels(): Promise<WebAssembly.Module> {
+  compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes))
+  return compiled
+}
+
+/** For who can't wait. */
+export const compileKernelsSync = (): WebAssembly.Module => new WebAssembly.Module(readFileSync(WASM))
+
+/** An instance on `memory`, which is the caller's from ARENA_START on; below it the instance's own data are written. */
+export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const get = <F>(name: string): F => {
+    if (typeof exports[name] !== 'function') throw new Error(`internal: no kernel ${name}`)
+    return exports[name] as F
+  }
+  if (get<() => number>('dataEnd')() > ARENA_START) throw new Error('internal: the module has outgrown ARENA_START')
+  const fused = (name: string, dtype: FloatDtype, compute: Compute = 'f32'): ChunkKernel | undefined => {
+    // A dtype that is a compute type needs no other kernel than the plain one.
+    if (dtype === compute.toUpperCase()) return get<ChunkKernel>(`${name}_${compute}`)
+    return compute === 'f32' && FUSED[name]?.includes(dtype) ? get<ChunkKernel>(`${name}_${dtype}`) : undefined
+  }
+  let hash: Kernels['hash'] | undefined
+  return {
+    memory,
+    decode: (dtype, compute) => get<Convert>(`decode_${dtype}_${compute}`),
+    encode: (compute, dtype) => get<Convert>(`encode_${compute}_${dtype}`),
+    map: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
+    reduce: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
+    fused,
+    fusedReduce: fused,
+    xxh3: get('xxh3_128'),
+    leaves: get('xxh3_leaves'),
+    math: {
+      sin: get('sin'),
+      cos: get('cos'),
+      acos: get('acos'),
+      exp: get('exp'),
+      log: get('log'),
+      pow: get('pow'),
+    },
+    hash: (bytes) => {
+      hash ??= privateHash(module)
+      return hash(bytes)
+    },
+  }
+}
+
+/** A hash function with a small memory of its own, so that no caller has to lend it scratch space. */
+function privateHash(module: WebAssembly.Module): Kernels['hash'] {
+  const memory = new WebAssembly.Memory({ initial: 1 + LEAF / 65536 + 1 })
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const xxh3 = exports.xxh3_128 as Kernels['xxh3']
+  const start = ARENA_START + DIGEST_BYTES
+  return (bytes) => {
+    const missing = start + bytes.length - memory.buffer.byteLength
+    if (missing > 0) memory.grow(Math.ceil(missing / 65536))
+    new Uint8Array(memory.buffer, start, bytes.length).set(bytes)
+    xxh3(start, bytes.length, ARENA_START)
+    return new Uint8Array(memory.buffer, ARENA_START, DIGEST_BYTES).slice()
+  }
+}
