@@ -1,5 +1,6 @@
 /** What a pickle's values become: plain data, and inert records of everything that Python would have made by a call. */
 import type { Dtype } from '../../core/dtypes.js'
+import { quote } from '../../core/suggest.js'
 
 /** A class or function that the pickle names. It is never looked up, only compared. */
 export interface Global {
@@ -20,9 +21,13 @@ export interface Opaque {
 export interface StorageRef {
   readonly kind: 'storage'
   readonly key: string
-  /** `undefined`: untyped. */
+  /** The class, as the pickle names it. */
+  readonly type: string
+  /** `undefined` where the tensor says it, or no one can. */
   readonly dtype: Dtype | undefined
-  /** Elements of the whole storage; bytes where it is untyped. */
+  /** Bytes of one of `length`; 0 where the class is not known. */
+  readonly width: number
+  /** Elements of the whole storage; bytes where it has no type. */
   readonly length: number
   /** First element and number of elements of the part that is meant (files before PyTorch 0.4). */
   readonly view?: readonly [first: number, length: number]
@@ -58,7 +63,9 @@ export type Value =
 export const isDict = (value: Value): value is Map<Value, Value> => value instanceof Map
 
 /** The value's `kind` where it is one of our records. */
-export const kindOf = (value: Value): Exclude<Value, null | boolean | number | bigint | string | Value[] | Map<Value, Value>>['kind'] | undefined =>
+export const kindOf = (
+  value: Value,
+): Exclude<Value, null | boolean | number | bigint | string | Value[] | Map<Value, Value>>['kind'] | undefined =>
   typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
 
 export const isTensor = (value: Value): value is TensorRef => kindOf(value) === 'tensor'
@@ -78,16 +85,27 @@ function children(value: Value): Iterable<Value> {
   return []
 }
 
-/** The first value for which `test` holds, at any depth; self-reference and sharing cost nothing. */
-export function findWithin(root: Value, test: (value: Value) => boolean): Value | undefined {
-  const seen = new Set<Value>()
-  const open: Value[] = [root]
+export interface Found {
+  readonly value: Value
+  /** The outermost inert record on the way to it. */
+  readonly inside: Opaque | undefined
+}
+
+/**
+ * A value for which `test` holds, at any depth. Sharing and self-reference cost nothing: what is in `seen` was looked
+ * at before, and hand the same set to several searches to keep them linear together.
+ */
+export function findWithin(root: Value, test: (value: Value) => boolean, seen = new Set<Value>()): Found | undefined {
+  const open: Found[] = [{ value: root, inside: undefined }]
   while (open.length > 0) {
-    const value = open.pop()!
-    if (test(value)) return value
+    const found = open.pop()!
+    const { value } = found
+    if (test(value)) return found
     if (typeof value !== 'object' || value === null || seen.has(value)) continue
     seen.add(value)
-    for (const child of children(value)) open.push(child)
+    const inside = found.inside ?? (isOpaque(value) ? value : undefined)
+    for (const child of children(value))
+      if (typeof child === 'object' && child !== null) open.push({ value: child, inside })
   }
   return undefined
 }
@@ -97,8 +115,8 @@ export function describe(value: Value): string {
   if (value === null) return 'None'
   if (Array.isArray(value)) return 'a list'
   if (isDict(value)) return 'a dictionary'
-  if (isOpaque(value)) return `an object of ${value.name}`
-  if (isGlobal(value)) return value.name
+  if (isOpaque(value)) return `an object of ${quote(value.name)}`
+  if (isGlobal(value)) return quote(value.name)
   if (isTensor(value)) return 'a tensor'
   if (isStorage(value)) return 'a storage'
   return typeof value === 'string' ? 'a string' : typeof value === 'boolean' ? 'a truth value' : 'a number'

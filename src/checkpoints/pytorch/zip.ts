@@ -6,7 +6,7 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../core/diagnostics.js'
-import { quote } from '../header.js'
+import { quote } from '../../core/suggest.js'
 import { type ByteSource, DAMAGED, HARMFUL } from './source.js'
 
 export interface ZipEntry {
@@ -191,7 +191,11 @@ function readName(source: ByteSource, bytes: Uint8Array, index: number): string 
 }
 
 /** Each entry takes at least its local header, name and data; all must lie apart, and before the directory. */
-function withLimits(source: ByteSource, entries: ReadonlyMap<string, RawEntry>, directory: number): Map<string, ZipEntry> {
+function withLimits(
+  source: ByteSource,
+  entries: ReadonlyMap<string, RawEntry>,
+  directory: number,
+): Map<string, ZipEntry> {
   const sorted = [...entries.values()].sort((a, b) => a.headerOffset - b.headerOffset)
   const placed = new Map<string, ZipEntry>()
   for (const [index, entry] of sorted.entries()) {
@@ -231,7 +235,8 @@ export async function locateEntry(source: ByteSource, entry: ZipEntry): Promise<
     throw wrong('its local header and the directory contradict each other')
   const extraBytes = data.getUint16(28, true)
   const offset = entry.headerOffset + LOCAL_BYTES + nameBytes.length + extraBytes
-  if (offset + entry.size > entry.limit) throw wrong(`its ${entry.size} bytes at byte ${offset} reach into what follows`)
+  if (offset + entry.size > entry.limit)
+    throw wrong(`its ${entry.size} bytes at byte ${offset} reach into what follows`)
   const size = data.getUint32(22, true)
   const packedSize = data.getUint32(18, true)
   let sizes: { size: number; packedSize: number } | undefined = { size, packedSize }

@@ -1,0 +1,92 @@
+/**
+ * The zip format of `torch.save` (PyTorch 1.6 and later): `NAME/data.pkl` describes the tensors, `NAME/data/KEY` holds
+ * each storage, stored, so that tensors can be read where they lie (torch/serialization.py, caffe2/serialize).
+ */
+import { Buffer } from 'node:buffer'
+import { type Fault, fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import type { Contents } from './contents.js'
+import { unpickle } from './pickle.js'
+import { type ByteSource, DAMAGED, HARMFUL } from './source.js'
+import { locateEntry, readZipDirectory, type StoredEntry, type ZipEntry } from './zip.js'
+
+/** Bytes. A pickle takes some 200 a tensor. */
+export const MAX_PICKLE_BYTES = 64 * 2 ** 20
+
+/** Faults: those of `readZipDirectory`, `locateEntry` and `unpickle`, `not-pytorch`, `pickle-too-large`, `byte-order`. */
+export async function readArchive(source: ByteSource): Promise<Contents> {
+  const entries = await readZipDirectory(source)
+  const root = findRoot(source, entries)
+  await checkByteOrder(source, entries.get(`${root}byteorder`))
+  const pickle = await locateEntry(source, entries.get(`${root}data.pkl`)!)
+  if (pickle.size > MAX_PICKLE_BYTES)
+    throw fault(
+      'pickle-too-large',
+      `${source.name}: a pickle of ${pickle.size} bytes; at most ${MAX_PICKLE_BYTES} are read`,
+      HARMFUL,
+    )
+  if (pickle.offset > MAX_PICKLE_BYTES)
+    throw fault(
+      'pickle-too-large',
+      `${source.name}: ${pickle.offset} bytes stand before its pickle`,
+      'PyTorch writes data.pkl first: save the file again with torch.save',
+    )
+  const { value } = unpickle(await source.read(pickle.offset, pickle.size), 0, source.name)
+
+  const located = new Map<string, StoredEntry>()
+  return {
+    value,
+    headerBytes: pickle.offset + pickle.size,
+    async locate({ key }, whose) {
+      const known = located.get(key)
+      if (known) return known
+      const entry = entries.get(`${root}data/${key}`)
+      if (!entry) throw missing(whose, key)
+      const found = await locateEntry(source, entry)
+      located.set(key, found)
+      return found
+    },
+  }
+}
+
+const missing = (whose: string, key: string): Fault =>
+  fault('missing-storage', `${whose}: its storage ${quote(key)} is not in the archive`, DAMAGED)
+
+/** The folder in the archive that everything is in, with its `/`. */
+function findRoot(source: ByteSource, entries: ReadonlyMap<string, ZipEntry>): string {
+  const roots = [...entries.keys()]
+    .filter((name) => /^([^/]*\/)?data\.pkl$/.test(name))
+    .map((name) => name.slice(0, -'data.pkl'.length))
+  const [root] = roots
+  if (root === undefined)
+    throw fault(
+      'not-pytorch',
+      `${source.name}: a zip archive, but not one of PyTorch: it has no data.pkl`,
+      'a model is a safetensors file, a PyTorch state dict, or a folder with one',
+    )
+  if (roots.length > 1)
+    throw fault(
+      'not-pytorch',
+      `${source.name}: a zip archive with ${roots.length} pickles of tensors`,
+      'a file holds one state dict',
+    )
+  if (entries.has(`${root}constants.pkl`))
+    throw fault(
+      'no-state-dict',
+      `${source.name}: a TorchScript program, not a state dict`,
+      'save the model with torch.save(model.state_dict(), …)',
+    )
+  return root
+}
+
+async function checkByteOrder(source: ByteSource, entry: ZipEntry | undefined): Promise<void> {
+  if (!entry) return
+  const { offset, size } = await locateEntry(source, entry)
+  const order = size === 6 ? Buffer.from(await source.read(offset, size)).toString('latin1') : ''
+  if (order !== 'little')
+    throw fault(
+      'byte-order',
+      `${source.name}: the tensors are not in little-endian byte order`,
+      'save the file again on a common machine, or as safetensors',
+    )
+}

@@ -1,0 +1,163 @@
+/** Which dictionary of a PyTorch file is the model's: the file itself, or one of those that trainers wrap around it. */
+import { type Fault, fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { rebuildsTensor } from './globals.js'
+import { DAMAGED } from './source.js'
+import {
+  describe,
+  findWithin,
+  isDict,
+  isGlobal,
+  isOpaque,
+  isStorage,
+  isTensor,
+  type TensorRef,
+  type Value,
+} from './values.js'
+
+/** Names under which trainers keep the model. Where one of them holds tensors, what stands beside it is no model. */
+const WRAPPERS = ['state_dict', 'model_state_dict', 'model', 'module']
+/** Names of what a training run keeps for itself: tensors in there are not weights. */
+const NOT_WEIGHTS =
+  /^(optim|opt_|lr_sched|sched|scaler|grad_scaler|amp$|amp_|rng_|callbacks|loops|hyper_parameters|args$|config$|_metadata$)/
+/** Wrappers in wrappers are few; what lies deeper is data of some other kind. */
+const MAX_DEPTH = 6
+const MAX_SHOWN = 8
+
+type Dict = Map<Value, Value>
+
+interface Candidate {
+  /** Keys from the file's root. */
+  readonly path: readonly string[]
+  readonly dict: Dict
+}
+
+/**
+ * The model's tensors, by name, in the file's order. Entries that hold no tensor at all (counters, extra state) are
+ * left out; one that holds tensors in some other form is a fault, so that no weight is lost in silence.
+ * Faults: `no-state-dict`, `ambiguous-state-dict`, `unreadable-tensor`, `bad-tensor`.
+ */
+export function modelTensors(root: Value, fileName: string): ReadonlyMap<string, TensorRef> {
+  const { dict, path } = chooseDict(root, fileName)
+  const inner = path.length > 0 ? ` in ${shown(path)}` : ''
+  const tensors = new Map<string, TensorRef>()
+  const refuse = hiddenRefuser()
+  for (const [key, value] of dict) {
+    if (isTensor(value)) {
+      if (typeof key !== 'string' || key === '__metadata__')
+        throw fault(
+          'bad-tensor',
+          `${fileName}: a tensor${inner} whose name is ${typeof key === 'string' ? 'reserved' : describe(key)}`,
+          DAMAGED,
+        )
+      tensors.set(key, value)
+    } else if (!(typeof key === 'string' && NOT_WEIGHTS.test(key)))
+      refuse(value, `${fileName}: entry ${typeof key === 'string' ? quote(key) : describe(key)}${inner}`)
+  }
+  return tensors
+}
+
+/** Entries may share what they hold, so each part is looked at once for all of them. */
+function hiddenRefuser(): (value: Value, whose: string) => void {
+  const seen = { rebuilt: new Set<Value>(), data: new Set<Value>() }
+  return (value, whose) => {
+    const rebuilt = findWithin(value, (part) => isOpaque(part) && rebuildsTensor(part.name), seen.rebuilt)?.value
+    const data = findWithin(value, holdsData, seen.data)
+    const culprit = rebuilt && isOpaque(rebuilt) ? rebuilt : data?.inside
+    if (!culprit && !data) return
+    throw fault(
+      'unreadable-tensor',
+      `${whose} ${culprit ? `depends on ${quote(culprit.name)}` : `holds tensors inside ${describe(value)}`}`,
+      'only plain tensors can be merged: convert it in PyTorch, then save the state dict again',
+    )
+  }
+}
+
+const holdsData = (value: Value): boolean => isTensor(value) || isStorage(value)
+
+function chooseDict(root: Value, fileName: string): Candidate {
+  const candidates = isDict(root) ? findCandidates({ path: [], dict: root }) : []
+  if (candidates.length === 1) return candidates[0]!
+  if (candidates.length > 1)
+    throw fault(
+      'ambiguous-state-dict',
+      `${fileName}: ${candidates.length} dictionaries hold tensors, and none of them is known to be the model: ${list(candidates.map(({ path, dict }) => `${shown(path)} (${countTensors(dict)})`))}`,
+      'load the file in PyTorch and save the one you mean on its own',
+    )
+  throw noStateDict(root, fileName)
+}
+
+/** Every dictionary that holds tensors itself, each once, except where a wrapper's name says which is meant. */
+function findCandidates(root: Candidate): Candidate[] {
+  const holding = holdingDicts(root.dict)
+  const found: Candidate[] = []
+  const seen = new Set<Dict>()
+  const open: Candidate[] = [root]
+  for (let at = 0; at < open.length; at++) {
+    const { path, dict } = open[at]!
+    if (seen.has(dict)) continue
+    seen.add(dict)
+    const wrapped = WRAPPERS.filter((name) => holding.has(dict.get(name) as Dict))
+    if (wrapped.length === 0 && countTensors(dict) > 0) found.push({ path, dict })
+    if (path.length >= MAX_DEPTH) continue
+    // What stands beside a model is not looked at, and the dictionary around it is none itself.
+    for (const [key, inner] of wrapped.length > 0
+      ? wrapped.map((name) => [name, dict.get(name) as Dict] as const)
+      : inners(dict))
+      open.push({ path: [...path, key], dict: inner })
+  }
+  return found
+}
+
+/** Dictionaries in a dictionary that may be the model or hold it. */
+function* inners(dict: Dict): Generator<readonly [string, Dict]> {
+  for (const [key, value] of dict)
+    if (typeof key === 'string' && isDict(value) && !NOT_WEIGHTS.test(key)) yield [key, value]
+}
+
+/** The dictionaries that have tensors under names, themselves or further in. */
+function holdingDicts(root: Dict): ReadonlySet<Dict> {
+  const parents = new Map<Dict, Dict[]>([[root, []]])
+  // A map's iteration meets what is added on the way.
+  for (const dict of parents.keys())
+    for (const [, inner] of inners(dict)) {
+      const known = parents.get(inner)
+      if (known) known.push(dict)
+      else parents.set(inner, [dict])
+    }
+  const holding = new Set([...parents.keys()].filter((dict) => countTensors(dict) > 0))
+  for (const dict of holding) for (const parent of parents.get(dict)!) holding.add(parent)
+  return holding
+}
+
+function countTensors(dict: Dict): number {
+  let count = 0
+  for (const [key, value] of dict) if (typeof key === 'string' && isTensor(value)) count++
+  return count
+}
+
+function noStateDict(root: Value, fileName: string): Fault {
+  const hint = 'save the model with torch.save(model.state_dict(), …)'
+  if (findWithin(root, (value) => isOpaque(value) && value.name.startsWith('__torch__')))
+    return fault('no-state-dict', `${fileName}: a TorchScript program, not a state dict`, hint)
+  // A whole object was saved: its tensors are parts of it that only its own code knows how to read.
+  const object = findWithin(root, holdsData)?.inside
+  if (object)
+    return fault('no-state-dict', `${fileName}: the tensors are inside ${describe(object)}, not in a state dict`, hint)
+  if (isTensor(root))
+    return fault('no-state-dict', `${fileName}: a single tensor without a name, not a state dict`, hint)
+  const names = isDict(root) ? [...root.keys()].filter((key) => typeof key === 'string') : []
+  const holds = isDict(root)
+    ? names.length > 0
+      ? `a dictionary of ${list(names.map(quote))}`
+      : 'an empty dictionary'
+    : isGlobal(root)
+      ? 'a class'
+      : describe(root)
+  return fault('no-state-dict', `${fileName}: no dictionary in it maps names to tensors; it holds ${holds}`, hint)
+}
+
+const list = (items: readonly string[]): string =>
+  items.length > MAX_SHOWN ? `${items.slice(0, MAX_SHOWN).join(', ')}, …` : items.join(', ')
+
+const shown = (path: readonly string[]): string => (path.length === 0 ? 'the file itself' : quote(path.join('.')))
