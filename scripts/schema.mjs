@@ -1,0 +1,30 @@
+// Compiles the recipe's schema (dist/src/recipe/schema.js) to a validator without dependencies, part of every build.
+// `node scripts/schema.mjs --write` also writes schemas/recipe.v1.schema.json, the file that editors read.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { Ajv } from 'ajv'
+import standalone from 'ajv/dist/standalone/index.js'
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+const { recipeSchema } = await import(pathToFileURL(path.join(root, 'dist/src/recipe/schema.js')).href)
+const schema = recipeSchema()
+
+const ajv = new Ajv({
+  strict: true,
+  // Parts of a mapping that `if` looks at, and revisions that look like numbers.
+  strictTypes: false,
+  strictRequired: false,
+  allErrors: true,
+  messages: false,
+  unicodeRegExp: true,
+  code: { source: true, esm: true, lines: true },
+})
+const code = standalone.default(ajv, ajv.compile(schema))
+if (/\brequire\(|^import /m.test(code)) throw new Error('internal: the compiled schema wants an import')
+writeFileSync(path.join(root, 'dist/src/recipe/schema-validator.js'), code)
+
+if (process.argv.includes('--write')) {
+  mkdirSync(path.join(root, 'schemas'), { recursive: true })
+  writeFileSync(path.join(root, 'schemas/recipe.v1.schema.json'), `${JSON.stringify(schema, null, 2)}\n`)
+}

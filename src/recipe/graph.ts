@@ -1,0 +1,66 @@
+/** The graph of steps: cycles, what the outputs need, and the order of work. */
+import { quote } from '../core/suggest.js'
+import type { Report } from './report.js'
+import type { LinkedStep } from './steps.js'
+import type { Step } from './types.js'
+
+/** Steps after those they use, otherwise in order of writing. A cycle is told once, with each hop. */
+export function orderSteps(linked: readonly LinkedStep[], report: Report): { ordered: Step[]; cyclic: boolean } {
+  const byName = new Map(linked.map((entry) => [entry.step.name, entry]))
+  const state = new Map<string, 'open' | 'done'>()
+  const trail: string[] = []
+  const ordered: Step[] = []
+  let cyclic = false
+  const visit = (entry: LinkedStep): void => {
+    const { step, uses } = entry
+    state.set(step.name, 'open')
+    trail.push(step.name)
+    for (const { name, at } of uses) {
+      const next = byName.get(name)
+      if (!next || state.get(name) === 'done') continue
+      if (state.get(name) !== 'open') visit(next)
+      else {
+        const told = cyclic
+        cyclic = true
+        const hops = [...trail.slice(trail.indexOf(name)), name]
+        // Two names for one step in a list would tell the same cycle twice.
+        if (!told || !report.diagnostics.some(({ message }) => message.endsWith(hops.join(' → '))))
+          report.error('cycle', `steps use each other in a circle: ${hops.join(' → ')}`, at.path)
+      }
+    }
+    trail.pop()
+    state.set(step.name, 'done')
+    ordered.push(step)
+  }
+  for (const entry of linked) if (!state.has(entry.step.name)) visit(entry)
+  return { ordered, cyclic }
+}
+
+/** Names of models and steps that the given ones need, themselves included. */
+export function needed(from: readonly string[], linked: readonly LinkedStep[]): Set<string> {
+  const byName = new Map(linked.map((entry) => [entry.step.name, entry]))
+  const found = new Set<string>()
+  const open = [...from]
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (found.has(name)) continue
+    found.add(name)
+    open.push(...(byName.get(name)?.uses.map((use) => use.name) ?? []))
+  }
+  return found
+}
+
+/** Warns of what the outputs don't need; of a model only where no step at all uses it. */
+export function warnUnused(
+  models: Iterable<string>,
+  linked: readonly LinkedStep[],
+  used: ReadonlySet<string>,
+  report: Report,
+): void {
+  const everywhere = new Set(linked.flatMap(({ uses }) => uses.map(({ name }) => name)))
+  for (const name of models)
+    if (!used.has(name) && !everywhere.has(name))
+      report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], { part: 'key' })
+  for (const { step } of linked)
+    if (!used.has(step.name))
+      report.warn('unused-step', `no output needs the step ${quote(step.name)}`, ['steps', step.name], { part: 'key' })
+}

@@ -1,0 +1,169 @@
+/** A recipe's text, checked whole: the one way in. */
+import { closeSync, openSync, readSync } from 'node:fs'
+import path from 'node:path'
+import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
+import { needed, orderSteps, warnUnused } from './graph.js'
+import { readModels, resolveName, type Scope } from './models.js'
+import { readOutputs } from './outputs.js'
+import { applyOverrides } from './overrides.js'
+import { makeReport, type Report, sortDiagnostics } from './report.js'
+import { LONGEST_TEXT, readText } from './source.js'
+import { draftSteps, type LinkedStep, readStep } from './steps.js'
+import { checkStructure } from './structure.js'
+import { type MapNode, type Node, spanOf, spanPlace, toPlain } from './tree.js'
+import type { Recipe } from './types.js'
+import { checkSupported, mergekitNotYet } from './unsupported.js'
+
+export interface LoadOptions {
+  /** `KEY=VALUE`, laid over the recipe in this order. */
+  readonly set?: readonly string[]
+  /** In place of what the file holds; nothing is read then, and `file` only gives name and folder. */
+  readonly text?: string
+  /** The file's name in messages, where it is not `file` itself. */
+  readonly name?: string
+  /** An output's path from the command line, relative to the working folder, in place of the recipe's. */
+  readonly output?: string
+}
+
+export interface Loaded {
+  /** Absent where any diagnostic is an error. */
+  readonly recipe?: Recipe
+  /** Faults and warnings, by place, each once. */
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Reads and checks a recipe: all of it that can be told without the models' headers. Never throws for a user's fault. */
+export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
+  const name = options.name ?? file
+  const read = options.text === undefined ? readFile(file, name) : { text: options.text }
+  if ('fault' in read) return { diagnostics: [read.fault] }
+  const source = readText(name, read.text)
+  const faults = [...source.faults]
+  const done = (recipe?: Recipe): Loaded => {
+    const diagnostics = sortDiagnostics(faults, name)
+    if (!recipe || hasErrors(diagnostics)) return { diagnostics }
+    return { recipe: { ...recipe, warnings: diagnostics }, diagnostics }
+  }
+  if (!source.root) return done()
+  const overridden = applyOverrides(source.root, options.set ?? [])
+  faults.push(...overridden.faults)
+  let root: Node = overridden.root
+  const report = makeReport(() => root)
+  const finish = (recipe?: Recipe): Loaded => {
+    faults.push(...report.diagnostics)
+    return done(recipe)
+  }
+  if (root.kind !== 'map') {
+    report.error('bad-type', 'a recipe must be a mapping', [], { hint: 'start with terge: 1' })
+    return finish()
+  }
+  const start: Cursor<MapNode> = { node: root, path: [] }
+  const mergekit = get(start, 'merge_method')
+  if (mergekit) {
+    mergekitNotYet(mergekit, report)
+    return finish()
+  }
+  if (source.several)
+    report.error('several-documents', 'a recipe is one YAML document', [], { hint: 'leave out what follows the second ---' })
+  const version = get(start, 'terge')
+  if (version && /^[2-9]\d*$|^1\.\d+$|^0$/.test(wordOf(version) ?? '')) {
+    const message = `this is version ${wordOf(version)} of the recipe language; this terge reads version 1`
+    report.error('unsupported-version', message, version.path, { hint: 'update terge, or write terge: 1' })
+    return finish()
+  }
+  const checked = checkStructure(root, report, (next) => {
+    root = next
+  })
+  root = checked
+  const found = readMeaning({ node: checked, path: [] }, path.dirname(path.resolve(file)), options, report)
+  checkSupported({ node: checked, path: [] }, report)
+  return finish({
+    ...found,
+    file: name,
+    text: read.text,
+    overrides: [...(options.set ?? [])],
+    placeOf: (at, part = 'value') => spanPlace(spanOf(checked, at, part)),
+    warnings: [],
+  })
+}
+
+type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warnings'>
+
+function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
+  const models = readModels(get(root, 'models'), report)
+  const drafts = draftSteps(root, { models, report })
+  const names = drafts.map((draft) => draft.name)
+  const scope: Scope = { models, steps: names, replaced: new Map(), report }
+  const linked = drafts
+    .map((draft, index) => readStep(draft, drafts[index - 1], root, scope))
+    .filter((entry): entry is LinkedStep => entry !== undefined)
+  // A base that no merge reads still has to exist.
+  if (!drafts.some(({ kind }) => kind === 'merge')) resolveName(get(root, 'base'), scope)
+  const { ordered, cyclic } = orderSteps(linked, report)
+  const sound = !cyclic && !hasErrors(report.diagnostics)
+  const last = drafts.at(-1)
+  const replaced = new Map(last && !get(root, 'steps') ? last.replaced : [])
+  const context = { scope: { ...scope, replaced }, steps: linked, folder, override: options.output, sound }
+  const outputs = readOutputs(root, context)
+  const used = needed(outputs.map(({ from }) => from), linked)
+  if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
+  const tokenizer = get(root, 'tokenizer')
+  return {
+    folder,
+    models,
+    steps: ordered.filter(({ name }) => used.has(name)),
+    outputs,
+    compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
+    seed: numberOf(get(root, 'seed')) ?? 0,
+    tokenizer: tokenizer ? toPlain(tokenizer.node) : 'base',
+    chatTemplate: textOf(get(root, 'chat_template')),
+  }
+}
+
+/** At most so many bytes are read, whatever the file says of its size: it may be a pipe. */
+const MOST_BYTES = 4 * LONGEST_TEXT
+
+function readFile(file: string, name: string): { text: string } | { fault: Diagnostic } {
+  const fail = (code: string, message: string, hint?: string): { fault: Diagnostic } => ({
+    fault: { severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) },
+  })
+  const bytes = Buffer.alloc(MOST_BYTES + 1)
+  let length = 0
+  try {
+    const handle = openSync(file, 'r')
+    try {
+      for (let got = -1; got !== 0 && length < bytes.length; length += got)
+        got = readSync(handle, bytes, length, bytes.length - length, null)
+    } finally {
+      closeSync(handle)
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return fail('missing-recipe', `there is no file ${quote(name)}`)
+    if (code === 'EISDIR') return fail('unreadable-recipe', `${quote(name)} is a folder`, 'name the recipe file in it')
+    return fail('unreadable-recipe', `can't read ${quote(name)}: ${code ?? (error as Error).message}`)
+  }
+  if (length > MOST_BYTES) return fail('too-long', `${quote(name)} is longer than ${MOST_BYTES} bytes: no recipe`)
+  const content = bytes.subarray(0, length)
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(content) }
+  } catch {
+    return fail('bad-encoding', `${quote(name)} is not UTF-8: ${firstBadLine(content)}`, 'save it as UTF-8')
+  }
+}
+
+function firstBadLine(content: Buffer): string {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  for (let line = 1, start = 0; start < content.length; line++) {
+    const end = content.indexOf(10, start)
+    try {
+      decoder.decode(content.subarray(start, end < 0 ? content.length : end))
+    } catch {
+      return `line ${line}`
+    }
+    start = end < 0 ? content.length : end + 1
+  }
+  return 'its end'
+}

@@ -1,0 +1,104 @@
+/** The models of a recipe, and names that stand for models or steps. */
+import { didYouMean, nearest, quote } from '../core/suggest.js'
+import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from './cursor.js'
+import type { Report } from './report.js'
+import type { ModelSource } from './types.js'
+
+const HUB = /^([\w.-]+\/[\w.-]+)(?:@(\S+))?$/
+
+export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
+  const models = new Map<string, ModelSource>()
+  for (const [name, entry] of entriesOf(at)) {
+    if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
+      report.error('bad-value', `${quote(name)} is no name for a model`, entry.path, { part: 'key' })
+    const text = textOf(entry)
+    const source: ModelSource = { name, at: entry.path, reference: text ?? '', origin: 'path', rename: [] }
+    if (isMapping(entry)) models.set(name, readMapping(source, entry, report))
+    else models.set(name, text?.startsWith('hf:') ? { ...source, ...readHub(entry, text.slice(3), report) } : source)
+  }
+  return models
+}
+
+type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
+
+function readHub(at: Cursor, text: string, report: Report): Hub {
+  const [, repository, revision] = HUB.exec(text) ?? []
+  if (repository === undefined) {
+    const message = `${quote(textOf(at) ?? '')} is no reference to a repository on the hub`
+    report.error('bad-value', message, at.path, { hint: 'write hf:org/name or hf:org/name@revision' })
+  }
+  return { reference: `hf:${text}`, origin: 'hub', ...(revision === undefined ? {} : { revision }) }
+}
+
+function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSource {
+  const path = get(at, 'path')
+  const hub = get(at, 'hub')
+  const revision = get(at, 'revision')
+  let found: Hub = { reference: textOf(path) ?? '', origin: 'path' }
+  if (path && hub) {
+    const message = `the model ${quote(start.name)} has both a path and a hub repository`
+    report.error('contradiction', message, hub.path, { part: 'key', hint: 'leave one of them out' })
+  } else if (!path && !hub) {
+    const message = `the model ${quote(start.name)} has neither a path nor a hub repository`
+    report.error('missing-key', message, at.path, { part: 'key', hint: 'write path: or hub: in its mapping' })
+  }
+  const reference = hub ?? (textOf(path)?.startsWith('hf:') ? path : undefined)
+  const text = textOf(reference)
+  if (reference && text !== undefined) found = readHub(reference, text.replace(/^hf:/, ''), report)
+  if (revision && found.revision !== undefined) {
+    const message = `the model ${quote(start.name)} has two revisions`
+    report.error('contradiction', message, revision.path, { part: 'key', hint: `leave out one of them` })
+  } else if (revision && path && !reference) {
+    const message = 'a revision belongs to a hub repository, not to a path'
+    report.error('contradiction', message, revision.path, { part: 'key', hint: 'write hub: instead of path:' })
+  }
+  if (has(at, 'lora_scale') && !has(at, 'lora'))
+    report.error('missing-key', 'lora_scale without lora scales nothing', [...at.path, 'lora_scale'], { part: 'key' })
+
+  const optional = {
+    revision: wordOf(revision),
+    sha256: wordOf(get(at, 'sha256'))?.toLowerCase(),
+    subfolder: textOf(get(at, 'subfolder')),
+    lora: textOf(get(at, 'lora')),
+    loraScale: numberOf(get(at, 'lora_scale')),
+    stripPrefix: textOf(get(at, 'strip_prefix')),
+    statistics: textOf(get(at, 'statistics')),
+  }
+  const rename = itemsOf(get(at, 'rename')).map((item) => ({
+    from: textOf(get(item, 'from')) ?? '',
+    to: textOf(get(item, 'to')) ?? '',
+  }))
+  const written = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+  return { ...start, ...found, rename, ...written }
+}
+
+/** What a name can mean at one place of a recipe. */
+export interface Scope {
+  readonly models: ReadonlyMap<string, ModelSource>
+  readonly steps: readonly string[]
+  /** By a model's name, the step that takes its place: after a rebasin in the short form. */
+  readonly replaced: ReadonlyMap<string, string>
+  readonly report: Report
+}
+
+export interface Participant {
+  /** As the recipe writes it. */
+  readonly written: string
+  /** The model or step that it means; empty where it means none. */
+  readonly name: string
+}
+
+/** A misspelt name is told, and read as the one it was meant to be. */
+export function resolveName(at: Cursor | undefined, scope: Scope): Participant | undefined {
+  const written = textOf(at)
+  if (at === undefined || written === undefined) return undefined
+  const known = [...scope.models.keys(), ...scope.steps]
+  if (known.includes(written)) return { written, name: scope.replaced.get(written) ?? written }
+  // Without any model there is a fault already, and every name would be unknown.
+  if (scope.models.size === 0) return { written, name: '' }
+  const what = scope.steps.length > 0 ? 'model or step' : 'model'
+  const hint = didYouMean(written, known, 'models')
+  scope.report.error('unknown-model', `there is no ${what} ${quote(written)}`, at.path, { hint })
+  const [meant] = nearest(written, known, 1)
+  return meant === undefined ? { written, name: '' } : { written: meant, name: scope.replaced.get(meant) ?? meant }
+}

@@ -1,0 +1,108 @@
+/** What a recipe writes, and where. */
+import path from 'node:path'
+import { DTYPE_NAMES } from '../core/dtypes.js'
+import { parseSize, formatSize } from '../core/sizes.js'
+import { quote } from '../core/suggest.js'
+import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from './cursor.js'
+import { resolveName, type Scope } from './models.js'
+import { type LinkedStep, readEvaluate } from './steps.js'
+import type { OutputSpec } from './types.js'
+
+export interface OutputContext {
+  readonly scope: Scope
+  readonly steps: readonly LinkedStep[]
+  /** The recipe's, absolute. */
+  readonly folder: string
+  /** From the command line, relative to the working folder: in place of the recipe's path. */
+  readonly override: string | undefined
+  /** The graph is whole: where it isn't, a default can't be told. */
+  readonly sound: boolean
+}
+
+export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] {
+  const { report } = context.scope
+  const one = get(root, 'output')
+  const several = get(root, 'outputs')
+  if (one && several) {
+    const hint = 'move output into the list of outputs'
+    report.error('contradiction', 'the recipe has both output and outputs', one.path, { part: 'key', hint })
+  }
+  if (!one && !several && context.override === undefined) {
+    const hint = 'write output: ./merged, or give one on the command line with -o'
+    report.error('missing-key', "the recipe needs the key 'output'", [], { hint })
+  }
+  const entries = several ? itemsOf(several) : one ? [one] : []
+  if (context.override !== undefined && entries.length > 1) {
+    const hint = 'leave -o out, or keep one of the outputs'
+    report.error('contradiction', 'a path on the command line can replace one output, not several', several?.path ?? [], { hint })
+  }
+  const from = (at: Cursor | undefined, place: Cursor): string => resolveFrom(at, place, root, context)
+  if (entries.length === 0) {
+    if (context.override === undefined) return []
+    const name = from(undefined, root)
+    return [{ at: [], path: context.override, resolved: path.resolve(context.override), from: name, metadata: {} }]
+  }
+  const outputs = entries.map((at) => readOutput(at, root, from, context))
+  const seen = new Map<string, OutputSpec>()
+  for (const output of outputs) {
+    if (output.path !== '' && seen.has(output.resolved)) {
+      const message = `two outputs go to ${quote(output.path)}`
+      report.error('contradiction', message, [...output.at, 'path'], { hint: 'give each a path of its own' })
+    }
+    seen.set(output.resolved, output)
+  }
+  return outputs
+}
+
+type From = (at: Cursor | undefined, place: Cursor) => string
+
+function readOutput(at: Cursor, root: Cursor, from: From, { folder, override, scope }: OutputContext): OutputSpec {
+  const written = textOf(isMapping(at) ? get(at, 'path') : at) ?? ''
+  const dtype = DTYPE_NAMES[textOf(get(at, 'dtype')) ?? '']
+  const shardSize = readShardSize(get(at, 'shard_size'), scope)
+  const evaluate = readEvaluate(get(root, 'evaluate'))
+  const metadata = Object.create(null) as Record<string, string>
+  for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
+  return {
+    at: at.path,
+    path: override ?? written,
+    resolved: override === undefined ? path.resolve(folder, written) : path.resolve(override),
+    from: from(get(at, 'from'), at),
+    metadata,
+    ...(dtype === undefined ? {} : { dtype }),
+    ...(shardSize === undefined ? {} : { shardSize }),
+    ...(evaluate === undefined ? {} : { evaluate }),
+  }
+}
+
+/** A shard must hold a header and something besides. */
+const SMALLEST_SHARD = 1000
+
+function readShardSize(at: Cursor | undefined, { report }: Scope): number | undefined {
+  const text = textOf(at)
+  const bytes = text === undefined ? numberOf(at) : parseSize(text)
+  if (at === undefined || (text === undefined && bytes === undefined) || text?.trim() === '') return undefined
+  if (bytes === undefined)
+    report.error('bad-value', `${quote(text ?? '')} is no size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
+  else if (bytes < SMALLEST_SHARD && bytes > 0)
+    report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
+  else if (bytes === 0 && text !== undefined) report.error('bad-value', "'shard_size' must be more than 0", at.path)
+  return bytes
+}
+
+function resolveFrom(at: Cursor | undefined, place: Cursor, root: Cursor, context: OutputContext): string {
+  const { scope, steps } = context
+  if (at) return resolveName(at, scope)?.name ?? ''
+  if (!context.sound) return ''
+  const used = new Set(steps.flatMap(({ uses }) => uses.map(({ name }) => name)))
+  const last = steps.filter(({ step }) => !used.has(step.name)).map(({ step }) => step.name)
+  if (last.length === 1 && last[0] !== undefined) return last[0]
+  if (last.length === 0) {
+    if (steps.length === 0 && !has(root, 'steps'))
+      scope.report.error('missing-key', 'the recipe merges nothing', [], { hint: 'write merge: {method: linear}, or steps' })
+    return ''
+  }
+  const message = `which step goes to this output? ${last.map(quote).join(', ')} are used by no other`
+  scope.report.error('ambiguous-output', message, place.path, { part: 'key', hint: `write from: ${last[0]}` })
+  return ''
+}

@@ -1,0 +1,81 @@
+/** `--set merge.weights.math=0.7`: values laid over the recipe before it is checked, so that they are checked alike. */
+import type { Diagnostic } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import { parseSource } from './source.js'
+import { childOf, makeMap, makeOrigin, type Node, replaceChild, type Span, spanPlace } from './tree.js'
+
+interface Key {
+  readonly name: string
+  readonly span: Span
+}
+
+/** `a.b`, `a."b.c"`, `a.'b.c'`, `rules.0` or `rules[0]`, up to the `=`. Undefined where it is none of these. */
+function parseKeys(origin: Span['origin']): { keys: Key[]; end: number } | undefined {
+  const keys: Key[] = []
+  const step = /(?:\.|^)(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^.=[\]"']+))|\[(\d+)\]/y
+  for (;;) {
+    const start = step.lastIndex
+    const match = step.exec(origin.text)
+    if (!match) return keys.length > 0 && origin.text[start] === '=' ? { keys, end: start + 1 } : undefined
+    const [whole, double, single, bare, index] = match
+    const name = double?.replace(/\\(.)/g, '$1') ?? single?.replaceAll("''", "'") ?? (bare ?? index ?? '').trim()
+    const lead = whole.startsWith('.') ? 1 : 0
+    keys.push({ name, span: { origin, start: start + lead, end: step.lastIndex } })
+  }
+}
+
+/** The tree with the values in place of what was there; keys that are new are made, and judged by the schema later. */
+export function applyOverrides(start: Node, overrides: readonly string[]): { root: Node; faults: Diagnostic[] } {
+  const faults: Diagnostic[] = []
+  let root = start
+  for (const text of overrides) {
+    const origin = makeOrigin('--set', text)
+    const parsed = parseKeys(origin)
+    if (!parsed) {
+      const message = `${quote(text)} is not KEY=VALUE`
+      const hint = 'write --set merge.weights.math=0.7; quote parts that hold dots'
+      faults.push({ severity: 'error', code: 'bad-override', message, hint })
+      continue
+    }
+    const { root: value, faults: inside, several } = parseSource(origin, parsed.end)
+    faults.push(...inside)
+    if (several) faults.push(wrongKey('the value is more than one YAML document', { origin, start: parsed.end, end: text.length }))
+    if (!value || several) continue
+    const found = put(root, parsed.keys, value)
+    if ('root' in found) root = found.root
+    else faults.push(found.fault)
+  }
+  return { root, faults }
+}
+
+const wrongKey = (message: string, span: Span, hint?: string): Diagnostic => ({
+  severity: 'error',
+  code: 'bad-override',
+  message,
+  place: spanPlace(span),
+  ...(hint === undefined ? {} : { hint }),
+})
+
+function put(node: Node, [key, ...rest]: readonly Key[], value: Node): { root: Node } | { fault: Diagnostic } {
+  if (key === undefined) return { root: value }
+  if (node.kind === 'scalar' && node.value !== null) {
+    const message = `the recipe has a plain value here, which has no ${quote(key.name)} in it`
+    return { fault: wrongKey(message, key.span, 'set the whole mapping: --set output={path: …, dtype: …}') }
+  }
+  if (node.kind === 'list') {
+    const index = /^\d{1,9}$/.test(key.name) ? Number(key.name) : -1
+    const child = node.items[index]
+    if (!child) {
+      const count = node.items.length
+      const hint = count === 0 ? undefined : `indexes go from 0 to ${count - 1}`
+      return { fault: wrongKey(`the list has no entry ${quote(key.name)}`, key.span, hint) }
+    }
+    const found = put(child, rest, value)
+    return 'root' in found ? { root: replaceChild(node, index, found.root) } : found
+  }
+  // A key without a value (`merge:`) is a mapping that has yet to be filled.
+  const map = node.kind === 'map' ? node : makeMap(node.span, new Map())
+  const child = childOf(map, key.name) ?? makeMap(key.span, new Map())
+  const found = put(child, rest, value)
+  return 'root' in found ? { root: replaceChild(map, key.name, found.root, key.span) } : found
+}

@@ -1,0 +1,64 @@
+/** Collects the faults of one recipe and finds their places. */
+import type { Diagnostic, Place } from '../core/diagnostics.js'
+import { type Node, type Span, spanOf, spanPlace } from './tree.js'
+import type { Path } from './types.js'
+
+export interface Note {
+  readonly hint?: string | undefined
+  readonly part?: 'key' | 'value'
+  /** A part of the text at the path: characters from its start, and how many. */
+  readonly within?: { readonly offset: number; readonly length: number }
+}
+
+export interface Report {
+  readonly error: (code: string, message: string, at: Path, note?: Note) => void
+  readonly warn: (code: string, message: string, at: Path, note?: Note) => void
+  readonly diagnostics: Diagnostic[]
+}
+
+export function makeReport(root: () => Node): Report {
+  const diagnostics: Diagnostic[] = []
+  const add = (severity: Diagnostic['severity'], code: string, message: string, at: Path, note: Note = {}): void => {
+    const span = spanOf(root(), at, note.part ?? 'value')
+    const place = spanPlace(note.within ? narrow(span, note.within) : span)
+    diagnostics.push({ severity, code, message, place, ...(note.hint === undefined ? {} : { hint: note.hint }) })
+  }
+  return {
+    error: (...args) => add('error', ...args),
+    warn: (...args) => add('warning', ...args),
+    diagnostics,
+  }
+}
+
+/** A part of a scalar as it stands in the text: quotes and escapes counted, several lines not looked into. */
+function narrow(span: Span, { offset, length }: { offset: number; length: number }): Span {
+  const written = span.origin.text.slice(span.start, span.end)
+  const quoted = written.startsWith('"') || written.startsWith("'")
+  const unit = written.startsWith('"') ? /\\(?:x..|u....|U.{8}|.)|[^]/y : written.startsWith("'") ? /''|[^]/y : /[^]/y
+  if (/^[|>&!]|\n/.test(written)) return span
+  const ends: number[] = [quoted ? 1 : 0]
+  unit.lastIndex = ends[0] ?? 0
+  for (let match = unit.exec(written); match && ends.length <= offset + length; match = unit.exec(written))
+    ends.push(unit.lastIndex)
+  const start = ends[Math.min(offset, ends.length - 1)] ?? 0
+  const end = ends[Math.min(offset + length, ends.length - 1)] ?? start
+  return { ...span, start: span.start + start, end: span.start + Math.max(end, start + 1) }
+}
+
+/** By place, each once; those without a place first. */
+export function sortDiagnostics(diagnostics: readonly Diagnostic[], file: string): Diagnostic[] {
+  const rank = (place: Place | undefined): number => (place === undefined ? 0 : place.file === file ? 1 : 2)
+  const seen = new Set<string>()
+  return diagnostics
+    .map((diagnostic, order) => ({ diagnostic, order }))
+    .sort((a, b) => {
+      const [p, q] = [a.diagnostic.place, b.diagnostic.place]
+      const apart = rank(p) - rank(q) || (p && q ? p.line - q.line || p.column - q.column : 0)
+      return apart || a.order - b.order
+    })
+    .map(({ diagnostic }) => diagnostic)
+    .filter(({ severity, code, message, place }) => {
+      const key = JSON.stringify([severity, code, message, place?.file, place?.text, place?.line, place?.column])
+      return !seen.has(key) && seen.add(key)
+    })
+}

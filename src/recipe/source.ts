@@ -1,0 +1,216 @@
+/** Text to a tree with places. All that is unsafe or ambiguous in YAML ends here, as a fault. */
+import { Composer, type Document, isAlias, isMap, isScalar, isSeq, Parser, type YAMLMap } from 'yaml'
+import type { Diagnostic } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import {
+  type Entry,
+  makeList,
+  makeMap,
+  makeOrigin,
+  makeScalar,
+  type Node,
+  type Origin,
+  type Span,
+  spanPlace,
+} from './tree.js'
+
+/** Characters. A recipe is written by hand; a longer text is not one. */
+export const LONGEST_TEXT = 1_000_000
+const DEEPEST = 64
+/** Nodes, aliases counted as what they stand for. */
+const MOST_NODES = 200_000
+
+export interface Source {
+  readonly origin: Origin
+  /** Absent where the faults leave nothing to check further. */
+  readonly root?: Node
+  readonly faults: readonly Diagnostic[]
+  /** More documents follow the first one. */
+  readonly several: boolean
+}
+
+type Complain = (code: string, message: string, span: Span, hint?: string) => void
+
+/** `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). */
+export function parseSource(origin: Origin, from = 0): Source {
+  const faults: Diagnostic[] = []
+  const complain: Complain = (code, message, span, hint) => {
+    faults.push({ severity: 'error', code, message, place: spanPlace(span), ...(hint === undefined ? {} : { hint }) })
+  }
+  const text = origin.text.slice(from)
+  const stop = (): Source => ({ origin, faults, several: false })
+  const at = (start: number, end = start + 1): Span => ({ origin, start: from + start, end: from + end })
+
+  if (text.length > LONGEST_TEXT) {
+    complain('too-long', `a recipe may have ${LONGEST_TEXT} characters at most; this has ${text.length}`, at(0))
+    return stop()
+  }
+  const control = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/.exec(text)
+  if (control) {
+    const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')
+    complain('syntax', `the control character U+${code} may not stand in YAML`, at(control.index))
+    return stop()
+  }
+
+  let documents: { first?: Document; several: boolean; deepAt?: number }
+  try {
+    documents = compose(text)
+  } catch (error) {
+    // The composer is recursive; what the depth check does not foresee ends here instead of ending the program.
+    if (!(error instanceof RangeError)) throw error
+    documents = { several: false, deepAt: 0 }
+  }
+  const { first, several, deepAt } = documents
+  if (deepAt !== undefined) {
+    complain('too-deep', `values may be nested ${DEEPEST} deep at most`, at(deepAt))
+    return stop()
+  }
+  if (first === undefined) {
+    complain('syntax', 'the recipe is empty', at(0), 'start with terge: 1; terge init writes a commented recipe')
+    return stop()
+  }
+  if (syntaxFaults(first, complain, at)) return { origin, faults, several }
+  const root = convert(first, complain, at)
+  if (root && (root.size > MOST_NODES || root.depth > DEEPEST)) {
+    const what = root.size > MOST_NODES ? `has more than ${MOST_NODES} values` : `is nested deeper than ${DEEPEST}`
+    complain('too-large', `with its aliases written out, the recipe ${what}`, at(0), 'write fewer or smaller aliases')
+    return { origin, faults, several }
+  }
+  return { origin, faults, several, ...(root ? { root } : {}) }
+}
+
+/** The first document, without looking further than the start of a second. */
+function compose(text: string): { first?: Document; several: boolean; deepAt?: number } {
+  let deepAt: number | undefined
+  function* shallow(): Generator<ReturnType<Parser['parse']> extends Generator<infer T> ? T : never> {
+    for (const token of new Parser().parse(text)) {
+      deepAt = token.type === 'document' ? tooDeep(token.value) : undefined
+      if (deepAt !== undefined) return
+      yield token
+    }
+  }
+  // Keys are compared in `convert`: the library's own check takes quadratic time.
+  const composer = new Composer({ uniqueKeys: false, version: '1.2', merge: false, prettyErrors: false })
+  let first: Document | undefined
+  for (const document of composer.compose(shallow(), true, text.length)) {
+    if (first) return { first, several: true }
+    first = document
+  }
+  if (deepAt !== undefined) return { several: false, deepAt }
+  // A text of nothing but comments is a document without contents and without a fault.
+  const empty = first?.contents === null && first.errors.length === 0
+  return { ...(first && !empty ? { first } : {}), several: false }
+}
+
+/** Offset of the first value that is nested too deeply, in the parser's own tree. */
+function tooDeep(value: unknown): number | undefined {
+  const open: { value: unknown; depth: number }[] = [{ value, depth: 1 }]
+  for (let item = open.pop(); item; item = open.pop()) {
+    if (typeof item.value !== 'object' || item.value === null || !('items' in item.value)) continue
+    const { items, offset } = item.value as { items: { key?: unknown; value?: unknown }[]; offset: number }
+    if (item.depth > DEEPEST) return offset
+    for (const { key, value: inner } of items) {
+      if (inner) open.push({ value: inner, depth: item.depth + 1 })
+      if (key) open.push({ value: key, depth: item.depth + 1 })
+    }
+  }
+  return undefined
+}
+
+/** True where the tree can't be relied on. Then only the first fault is told: the others mostly follow from it. */
+function syntaxFaults(document: Document, complain: Complain, at: (start: number, end?: number) => Span): boolean {
+  const [error] = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])
+  if (error) {
+    const hint =
+      error.code === 'TAB_AS_INDENT' || error.message.includes('Tabs')
+        ? 'indent with spaces'
+        : error.code === 'BLOCK_AS_IMPLICIT_KEY' || error.code === 'MULTILINE_IMPLICIT_KEY'
+          ? 'check the indentation, and quote a text that holds ": "'
+          : undefined
+    const message = error.message.replace(/\s+/g, ' ')
+    complain('syntax', `${message[0]?.toLowerCase()}${message.slice(1)}`, at(error.pos[0], error.pos[1]), hint)
+    return true
+  }
+  const version = document.directives?.yaml
+  if (version?.explicit && version.version !== '1.2') {
+    complain('syntax', `recipes are YAML 1.2, not ${version.version}`, at(0), 'leave the %YAML line out')
+    return true
+  }
+  for (const warning of document.warnings)
+    complain('syntax', warning.message.replace(/\s+/g, ' '), at(warning.pos[0], warning.pos[1]), 'leave the tag out')
+  return false
+}
+
+function convert(
+  document: Document,
+  complain: Complain,
+  at: (start: number, end?: number) => Span,
+): Node | undefined {
+  /** By anchor; null while its own value is being read. */
+  const anchors = new Map<string, Node | null>()
+  const spanOf = (range: unknown, fallback: Span): Span =>
+    Array.isArray(range) ? at(Number(range[0]), Math.max(Number(range[0]), Number(range[1]))) : fallback
+
+  const value = (node: unknown, fallback: Span): Node => {
+    if (!isScalar(node) && !isMap(node) && !isSeq(node) && !isAlias(node)) return makeScalar(fallback, null, '')
+    const span = spanOf(node.range, fallback)
+    if (isAlias(node)) {
+      const target = anchors.get(node.source)
+      if (target) return target
+      const message = target === null ? 'stands inside the value that it names' : 'names no anchor before it'
+      complain('bad-alias', `the alias ${quote(`*${node.source}`)} ${message}`, span)
+      return makeScalar(span, null, '')
+    }
+    if (node.anchor) anchors.set(node.anchor, null)
+    const made = isScalar(node)
+      ? scalar(node.value, node.source, span)
+      : isSeq(node)
+        ? makeList(span, node.items.map((item) => value(item, span))) // biome-ignore format: one line reads best
+        : mapping(node, span)
+    if (node.anchor) anchors.set(node.anchor, made)
+    return made
+  }
+
+  const scalar = (content: unknown, source: string | undefined, span: Span): Node => {
+    if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
+      return makeScalar(span, content, source ?? String(content))
+    complain('bad-type', 'only texts, numbers, true and false are values here', span)
+    return makeScalar(span, null, '')
+  }
+
+  const mapping = (node: YAMLMap<unknown, unknown>, span: Span): Node => {
+    const entries = new Map<string, Entry>()
+    for (const pair of node.items) {
+      const key = keyOf(pair.key, span)
+      const item = value(pair.value, key?.span ?? span)
+      if (key === undefined) continue
+      const before = entries.get(key.name)
+      if (before) {
+        const line = spanPlace(before.key).line
+        complain('duplicate-key', `${quote(key.name)} is written twice in one mapping`, key.span, `first on line ${line}`)
+      } else entries.set(key.name, { key: key.span, value: item })
+    }
+    return makeMap(span, entries)
+  }
+
+  const keyOf = (key: unknown, fallback: Span): { name: string; span: Span } | undefined => {
+    const span = spanOf(isScalar(key) || isMap(key) || isSeq(key) || isAlias(key) ? key.range : undefined, fallback)
+    const target = isAlias(key) ? anchors.get(key.source) : undefined
+    const name = isScalar(key) ? key.value : target?.kind === 'scalar' ? target.value : undefined
+    if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
+    if (name === '<<') {
+      const hint = 'write its keys out; an alias may stand for a whole value'
+      complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
+      return undefined
+    }
+    if (typeof name === 'string') return { name, span }
+    const source = isScalar(key) ? key.source : undefined
+    const hint = source ? `put it in quotes: "${source}"` : undefined
+    complain('bad-key', 'keys must be texts', span, hint)
+    return undefined
+  }
+
+  return value(document.contents, at(0))
+}
+
+export const readText = (file: string, text: string): Source => parseSource(makeOrigin(file, text.replace(/^\ufeff/, '')))

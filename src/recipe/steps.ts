@@ -1,0 +1,249 @@
+/** Steps, and the short forms that stand for them. */
+import { quote } from '../core/suggest.js'
+import { booleanOf, type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, oneOrMore, textOf } from './cursor.js'
+import { type Base, readFilters, readMerge } from './merge.js'
+import { resolveName, type Scope } from './models.js'
+import { STEP_KINDS } from './schema.js'
+import type { Evaluate, ExtractStep, InterpolateStep, MergeStep, RebasinStep, RepairStep, StackStep, Step } from './types.js'
+
+interface Draft {
+  readonly name: string
+  readonly kind: (typeof STEP_KINDS)[number]
+  readonly at: Cursor
+  /** Models that steps before it in the short form have replaced, when this one reads. */
+  readonly replaced: ReadonlyMap<string, string>
+}
+
+/** Names of steps, and how to read each once all names are known. */
+export function draftSteps(root: Cursor, scope: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
+  const short = ['rebasin', 'merge', 'repair'].filter((key) => has(root, key))
+  const first = short[0]
+  const steps = get(root, 'steps')
+  if (steps && first !== undefined) {
+    const message = `${quote(first)} is the short form and 'steps' the long one; a recipe has one of them`
+    const hint = `move ${first} into steps, as NAME: {${first}: …}`
+    scope.report.error('contradiction', message, [first], { part: 'key', hint })
+  }
+  return steps ? longForm(steps, scope) : shortForm(root, scope)
+}
+
+function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
+  return entriesOf(steps).flatMap(([name, at]) => {
+    if (models.has(name)) {
+      const hint = 'give the step a name of its own'
+      report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
+    }
+    if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
+      report.error('bad-value', `${quote(name)} is no name for a step`, at.path, { part: 'key' })
+    const kind = STEP_KINDS.find((key) => has(at, key))
+    const inner = kind && get(at, kind)
+    return kind && inner ? [{ name, kind, at: inner, replaced: new Map() }] : []
+  })
+}
+
+function shortForm(root: Cursor, { models }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
+  const drafts: Draft[] = []
+  const free = (name: string): string => {
+    const taken = (text: string): boolean => models.has(text) || drafts.some((draft) => draft.name === text)
+    let number = 2
+    if (!taken(name)) return name
+    while (taken(`${name}-${number}`)) number++
+    return `${name}-${number}`
+  }
+  let replaced: ReadonlyMap<string, string> = new Map()
+  for (const at of oneOrMore(get(root, 'rebasin'))) {
+    const joint = itemsOf(get(at, 'models')).map(textOf)
+    // The first of a joint alignment stays where it is.
+    const moved = has(at, 'models') ? joint.slice(1) : [textOf(get(at, 'model'))]
+    const name = free(`rebasin-${moved.length === 1 ? moved[0] : drafts.length + 1}`)
+    drafts.push({ name, kind: 'rebasin', at, replaced })
+    if (moved.length === 1 && moved[0] !== undefined) replaced = new Map([...replaced, [moved[0], name]])
+  }
+  const merge = get(root, 'merge')
+  if (merge) drafts.push({ name: free('merge'), kind: 'merge', at: merge, replaced })
+  const repair = get(root, 'repair')
+  if (repair) drafts.push({ name: free('repair'), kind: 'repair', at: repair, replaced })
+  return drafts
+}
+
+/** A step, and where it names each model or step that it uses. */
+export interface LinkedStep {
+  readonly step: Step
+  readonly uses: readonly { readonly name: string; readonly at: Cursor }[]
+}
+
+export function readStep(draft: Draft, before: Draft | undefined, root: Cursor, all: Scope): LinkedStep | undefined {
+  const scope = { ...all, replaced: draft.replaced }
+  const uses: { name: string; at: Cursor }[] = []
+  const use = (at: Cursor | undefined): string => {
+    const found = resolveName(at, scope)
+    if (at && found && found.name !== '') uses.push({ name: found.name, at })
+    return found?.name ?? ''
+  }
+  const step = READERS[draft.kind](draft, { root, scope, use, before: before?.kind === 'merge' ? before.name : undefined })
+  if (!step) return undefined
+  if (step.kind === 'merge') {
+    // Names in a merge are told where they are read; what counts here is who is used.
+    const named = [step.base, step.settings, ...step.rules.map(({ settings }) => settings)]
+    for (const entry of named)
+      for (const name of typeof entry === 'string' ? [entry] : entry.models)
+        if (name !== '') uses.push({ name, at: whereNamed(name, draft.at) ?? draft.at })
+  }
+  return { step, uses }
+}
+
+/** For the hops of a cycle: the entry of a merge's lists that names a model. */
+function whereNamed(name: string, merge: Cursor): Cursor | undefined {
+  const lists = [merge, ...itemsOf(get(merge, 'rules'))].flatMap((at) => itemsOf(get(at, 'models')))
+  return lists.find((item) => textOf(item) === name)
+}
+
+interface Reading {
+  readonly root: Cursor
+  readonly scope: Scope
+  readonly use: (at: Cursor | undefined) => string
+  /** The merge that a repair of the short form mends. */
+  readonly before: string | undefined
+}
+type Reader = (draft: Draft, reading: Reading) => Step | undefined
+
+const READERS: Readonly<Record<Draft['kind'], Reader>> = {
+  merge: readMergeStep,
+  rebasin: readRebasin,
+  repair: readRepair,
+  interpolate: readInterpolate,
+  stack: readStack,
+  extract: readExtract,
+}
+
+function readMergeStep({ name, at }: Draft, { root, scope }: Reading): MergeStep {
+  const long = has(root, 'steps')
+  for (const key of ['base', 'filters'])
+    if (!long && has(root, key) && has(at, key)) {
+      const message = `${quote(key)} stands in the recipe and in merge`
+      scope.report.error('contradiction', message, [...at.path, key], { part: 'key', hint: 'leave one of them out' })
+    }
+  const own = get(at, 'base') ?? get(root, 'base')
+  const base: Base = { name: own ? (resolveName(own, scope)?.name ?? '') : firstModel(scope), at: own?.path ?? [] }
+  return {
+    kind: 'merge',
+    name,
+    at: at.path,
+    base: base.name,
+    baseWritten: own !== undefined,
+    filters: readFilters(get(at, 'filters') ?? get(root, 'filters'), scope.report),
+    ...readMerge(at, base, scope),
+    onMissing: textOf(get(at, 'on_missing')) === 'error' ? 'error' : 'copy',
+    onMismatch: (textOf(get(at, 'on_mismatch')) ?? 'copy') as MergeStep['onMismatch'],
+  }
+}
+
+function firstModel(scope: Scope): string {
+  const [first] = scope.models.keys()
+  return first === undefined ? '' : (scope.replaced.get(first) ?? first)
+}
+
+function readRebasin({ name, at }: Draft, { scope, use }: Reading): RebasinStep {
+  const { report } = scope
+  const joint = get(at, 'models')
+  const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
+  for (const key of ['model', 'onto'])
+    if (joint && has(at, key)) {
+      const hint = 'models are aligned jointly, onto the first of them'
+      report.error('contradiction', `rebasin has both models and ${key}`, [...at.path, key], { part: 'key', hint })
+    } else if (!joint && !has(at, key) && isMapping(at))
+      report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, { part: 'key' })
+  if (isMapping(at) && joint && method === 'weight-matching') {
+    const where = get(at, 'method')?.path ?? joint.path
+    const hint = 'use method: merge-many or c2m3'
+    report.error('contradiction', 'weight-matching aligns one model, not several jointly', where, { hint })
+  } else if (!joint && method !== 'weight-matching') {
+    const hint = 'write models: [a, b, c]'
+    report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })
+  }
+  const models = joint ? itemsOf(joint).map(use) : [use(get(at, 'model'))]
+  const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
+  if (!joint && onto !== '' && models[0] === onto)
+    report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'])
+  return {
+    kind: 'rebasin',
+    name,
+    at: at.path,
+    method,
+    models: joint ? models.slice(1) : models,
+    onto,
+    spec: readSpec(get(at, 'spec')),
+    symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
+    seed: numberOf(get(at, 'seed')) ?? 0,
+    maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
+  }
+}
+
+function readSpec(at: Cursor | undefined): RebasinStep['spec'] {
+  const text = textOf(at)
+  if (at && isMapping(at)) return { inline: at.node }
+  if (text === undefined || text === 'auto') return 'auto'
+  return /[./\\]/.test(text) ? { file: text } : { family: text }
+}
+
+function readRepair({ name, at }: Draft, { scope, use, before }: Reading): RepairStep {
+  const model = get(at, 'model')
+  if (!model && before === undefined && isMapping(at)) {
+    const hint = has({ node: at.node, path: [] }, 'batch_norm') ? 'write model: NAME of the merge to repair' : undefined
+    scope.report.error('missing-key', "repair needs the key 'model'", at.path, { part: 'key', hint })
+  }
+  return { kind: 'repair', name, at: at.path, model: model ? use(model) : (before ?? ''), batchNorm: 'correlation' }
+}
+
+export function readEvaluate(at: Cursor | undefined): Evaluate | undefined {
+  const command = itemsOf(get(at, 'command')).map(textOf)
+  return at && { command: command.filter((word) => word !== undefined), at: at.path }
+}
+
+function readInterpolate({ name, at }: Draft, { scope, use }: Reading): InterpolateStep {
+  const points = get(at, 'points')
+  const list = get(at, 'at')
+  if (points && list) {
+    const message = 'interpolate has both points and at'
+    const hint = 'points spreads values evenly, at lists them; leave one out'
+    scope.report.error('contradiction', message, list.path, { part: 'key', hint })
+  } else if (!points && !list && isMapping(at)) {
+    const hint = 'write points: 11, or at: [0, 0.5, 1]'
+    scope.report.error('missing-key', "interpolate needs 'points' or 'at'", at.path, { part: 'key', hint })
+  }
+  const count = numberOf(points) ?? 0
+  const written = itemsOf(list).map((item) => numberOf(item) ?? 0)
+  const evaluate = readEvaluate(get(at, 'evaluate'))
+  return {
+    kind: 'interpolate',
+    name,
+    at: at.path,
+    from: use(get(at, 'from')),
+    to: use(get(at, 'to')),
+    // Quotients of whole numbers, so that 0.1 is the nearest double and both ends are exact.
+    points: list ? written : Array.from({ length: Math.min(count, 10001) }, (_, i) => i / Math.max(1, count - 1)),
+    method: textOf(get(at, 'method')) === 'slerp' ? 'slerp' : 'linear',
+    keep: booleanOf(get(at, 'keep')) ?? true,
+    ...(evaluate ? { evaluate } : {}),
+  }
+}
+
+function readStack({ name, at }: Draft, { scope, use }: Reading): StackStep {
+  const slices = itemsOf(at).map((slice) => {
+    const layers = get(slice, 'layers')
+    const [first = 0, last = 0] = itemsOf(layers).map((item) => numberOf(item) ?? 0)
+    if (layers?.node.kind === 'list' && layers.node.items.length === 2 && first >= last) {
+      const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'
+      scope.report.error('bad-value', `the range [${first}, ${last}] has no layers`, layers.path, { hint })
+    }
+    return { model: use(get(slice, 'model')), layers: [first, last] as const, at: slice.path }
+  })
+  return { kind: 'stack', name, at: at.path, slices }
+}
+
+function readExtract({ name, at }: Draft, { use }: Reading): ExtractStep {
+  const lora = get(at, 'lora')
+  const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
+  return { kind: 'extract', name, at: at.path, from, base, rank: numberOf(get(lora, 'rank')) ?? 0 }
+}
+

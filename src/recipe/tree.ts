@@ -1,0 +1,162 @@
+/**
+ * A recipe's values with the places where they were written: what is left of YAML after `source.ts`. Immutable, so
+ * that an anchor's value is one node wherever it is used and an alias bomb takes no memory.
+ */
+import type { Place } from '../core/diagnostics.js'
+import type { Path } from './types.js'
+
+/** A text that values were written in: the recipe's file, or one `--set`. */
+export interface Origin {
+  readonly file: string
+  readonly text: string
+  /** Offsets at which lines start. */
+  readonly lines: readonly number[]
+}
+
+export interface Span {
+  readonly origin: Origin
+  /** Offsets in UTF-16 units; `end` is exclusive. */
+  readonly start: number
+  readonly end: number
+}
+
+interface Common {
+  readonly span: Span
+  /** Nodes in it, itself included, aliases counted as what they stand for. */
+  readonly size: number
+  readonly depth: number
+}
+export interface MapNode extends Common {
+  readonly kind: 'map'
+  /** In order of writing, which a plain object would not keep for names that look like numbers. */
+  readonly entries: ReadonlyMap<string, Entry>
+}
+export interface ListNode extends Common {
+  readonly kind: 'list'
+  readonly items: readonly Node[]
+}
+export interface ScalarNode extends Common {
+  readonly kind: 'scalar'
+  readonly value: string | number | boolean | null
+  /** As written, without quotes: what a name or a revision means that YAML takes for a number. */
+  readonly source: string
+}
+export type Node = MapNode | ListNode | ScalarNode
+export interface Entry {
+  readonly key: Span
+  readonly value: Node
+}
+
+export function makeOrigin(file: string, text: string): Origin {
+  const lines = [0]
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.push(at + 1)
+  return { file, text, lines }
+}
+
+export function makeMap(span: Span, entries: ReadonlyMap<string, Entry>): MapNode {
+  let size = 1
+  let depth = 0
+  for (const { value } of entries.values()) {
+    size += value.size
+    depth = Math.max(depth, value.depth)
+  }
+  return { kind: 'map', span, entries, size, depth: depth + 1 }
+}
+
+export function makeList(span: Span, items: readonly Node[]): ListNode {
+  let size = 1
+  let depth = 0
+  for (const item of items) {
+    size += item.size
+    depth = Math.max(depth, item.depth)
+  }
+  return { kind: 'list', span, items, size, depth: depth + 1 }
+}
+
+export const makeScalar = (span: Span, value: ScalarNode['value'], source: string): ScalarNode => ({
+  kind: 'scalar',
+  span,
+  value,
+  source,
+  size: 1,
+  depth: 1,
+})
+
+/** The place of a span; of one that goes over several lines, its first. */
+export function spanPlace({ origin, start, end }: Span): Place {
+  let low = 0
+  let high = origin.lines.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if ((origin.lines[middle] ?? 0) <= start) low = middle
+    else high = middle - 1
+  }
+  const first = origin.lines[low] ?? 0
+  const next = origin.lines[low + 1]
+  const text = origin.text
+    .slice(first, next === undefined ? undefined : next - 1)
+    .replace(/\r$/, '')
+    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd')
+  const column = Math.min(start - first, text.length) + 1
+  const length = Math.max(1, Math.min(end, first + text.length) - start)
+  return { file: origin.file, line: low + 1, column, length, text }
+}
+
+export function childOf(node: Node, key: string | number): Node | undefined {
+  if (node.kind === 'map') return node.entries.get(String(key))?.value
+  if (node.kind === 'list' && typeof key === 'number') return node.items[key]
+  return undefined
+}
+
+/** The span of a node or of its key; for a path that does not exist, of the nearest node above that does. */
+export function spanOf(root: Node, path: Path, part: 'key' | 'value'): Span {
+  let node = root
+  let key: Span | undefined
+  for (const step of path) {
+    const next = childOf(node, step)
+    if (next === undefined) return key ?? { ...node.span, end: node.span.start + 1 }
+    key = node.kind === 'map' ? node.entries.get(String(step))?.key : undefined
+    node = next
+  }
+  if (part === 'key' && key) return key
+  // A value that was left empty has no width: its key is what can be shown.
+  return node.span.end > node.span.start ? node.span : (key ?? node.span)
+}
+
+/** Plain data for the schema check. Objects have no prototype, so that no name is special. */
+export function toPlain(node: Node): unknown {
+  if (node.kind === 'scalar') return node.value
+  if (node.kind === 'list') return node.items.map(toPlain)
+  const object: Record<string, unknown> = Object.create(null)
+  for (const [key, { value }] of node.entries) object[key] = toPlain(value)
+  return object
+}
+
+/** The tree with the entry of one mapping taken out, or put under another name. */
+export function renameKey(node: Node, parent: Path, from: string, to: string | undefined): Node {
+  const [head, ...rest] = parent
+  if (head === undefined) {
+    if (node.kind !== 'map') return node
+    const entries = new Map<string, Entry>()
+    for (const [key, entry] of node.entries) {
+      if (key !== from) entries.set(key, entry)
+      else if (to !== undefined) entries.set(to, entry)
+    }
+    return makeMap(node.span, entries)
+  }
+  const child = childOf(node, head)
+  return child === undefined ? node : replaceChild(node, head, renameKey(child, rest, from, to))
+}
+
+export function replaceChild(node: Node, key: string | number, child: Node, keySpan?: Span): Node {
+  if (node.kind === 'map') {
+    const entries = new Map(node.entries)
+    entries.set(String(key), { key: entries.get(String(key))?.key ?? keySpan ?? child.span, value: child })
+    return makeMap(node.span, entries)
+  }
+  if (node.kind === 'list') {
+    const items = node.items.map((item, index) => (index === key ? child : item))
+    return makeList(node.span, items)
+  }
+  throw new Error('internal: a scalar has no children')
+}

@@ -1,0 +1,69 @@
+/**
+ * What the language has and this version does not execute yet. Each entry goes when its part is built; nothing else in
+ * the recipe room knows about it.
+ */
+import { lookupMethod } from '../methods/registry.js'
+import { type Cursor, entriesOf, itemsOf, textOf } from './cursor.js'
+import type { Report } from './report.js'
+
+/** Methods of the language that the registry may lack. */
+const PLANNED_METHODS =
+  `nuslerp multislerp karcher ties dare_linear dare_ties della_linear della breadcrumbs breadcrumbs_ties model_stock sce
+  arcee_fusion nearswap ram ramplus_tl median geometric_median magmax consensus_ta metagpt pcb fisher regmean iso_c
+  iso_cts tsv_m knots star`.split(/\s+/)
+
+export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => lookupMethod(name) === undefined)
+
+/** `*` is any key or index. A value that `works` accepts is executed already. */
+const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
+  { path: 'rebasin', what: 'aligning models (rebasin)' },
+  { path: 'steps.*.rebasin', what: 'aligning models (rebasin)' },
+  { path: 'repair', what: 'repairing BatchNorm (repair)' },
+  { path: 'steps.*.repair', what: 'repairing BatchNorm (repair)' },
+  { path: 'steps.*.interpolate', what: 'interpolation steps' },
+  { path: 'steps.*.stack', what: 'stacking layers' },
+  { path: 'steps.*.extract', what: 'extracting adapters' },
+  { path: 'models.*', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
+  { path: 'models.*.hub', what: 'fetching models from the hub' },
+  { path: 'models.*.path', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
+  { path: 'models.*.subfolder', what: "a model's subfolder" },
+  { path: 'models.*.lora', what: 'applying adapters (lora)' },
+  { path: 'models.*.strip_prefix', what: 'stripping prefixes of names' },
+  { path: 'models.*.rename', what: 'renaming tensors' },
+  { path: 'models.*.statistics', what: 'a file of statistics' },
+  { path: 'models.*.sha256', what: 'checking a SHA-256' },
+  { path: 'merge.parameters.lines', what: 'scaling by layers (lines)' },
+  { path: 'merge.rules.*.parameters.lines', what: 'scaling by layers (lines)' },
+  { path: 'steps.*.merge.parameters.lines', what: 'scaling by layers (lines)' },
+  { path: 'steps.*.merge.rules.*.parameters.lines', what: 'scaling by layers (lines)' },
+  { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
+  { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
+  { path: 'tokenizer', what: 'a tokenizer other than the base', works: (at) => textOf(at) === 'base' },
+  { path: 'chat_template', what: 'setting a chat template' },
+  { path: 'evaluate', what: 'evaluating the result' },
+]
+
+const CODE = 'not-in-this-version'
+
+export function checkSupported(root: Cursor, report: Report): void {
+  for (const { path, what, works } of KEYS)
+    for (const found of walk(root, path.split('.')))
+      if (!works?.(found)) report.error(CODE, `${what} does not work in this version of terge`, found.path, { part: 'key' })
+}
+
+export const methodNotYet = (name: string, at: Cursor, report: Report): void =>
+  report.error(CODE, `the method ${name} does not work in this version of terge`, at.path, {
+    hint: 'terge methods lists those that do',
+  })
+
+export const mergekitNotYet = (at: Cursor, report: Report): void =>
+  report.error(CODE, 'mergekit configurations do not work in this version of terge', at.path, {
+    part: 'key',
+    hint: 'write it as a recipe: terge: 1, models, merge, output',
+  })
+
+function walk(at: Cursor, [head, ...rest]: readonly string[]): Cursor[] {
+  if (head === undefined) return [at]
+  const children: [string | number, Cursor][] = [...entriesOf(at), ...itemsOf(at).entries()]
+  return children.filter(([key]) => head === '*' || key === head).flatMap(([, child]) => walk(child, rest))
+}
