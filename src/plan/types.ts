@@ -11,6 +11,8 @@ export interface PlanFile {
   readonly size: number
   readonly headerBytes: number
   readonly headerDigest: string
+  /** All of its tensors in the order in which they lie: what no output uses is read once for the file's digest. */
+  readonly tensors: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[]
 }
 
 export interface PlanModel {
@@ -32,6 +34,8 @@ export interface ReadExpr {
 /** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */
 export interface MergeExpr {
   readonly kind: 'merge'
+  /** The step it belongs to. */
+  readonly step: string
   readonly method: string
   /** Participating models' or steps' names, as lineage shows them. */
   readonly models: readonly string[]
@@ -61,13 +65,12 @@ export interface PlanTensor {
   readonly absent?: readonly { readonly model: string; readonly reason: AbsentReason }[]
 }
 
-export type AbsentReason = 'missing' | 'shape'
+export type AbsentReason = 'missing' | 'shape' | 'dtype'
 export type CopyReason =
   | 'not included by filters'
   | 'excluded by filters'
   | 'not a floating-point dtype'
-  | 'in too few models'
-  | 'only in the base'
+  | 'too few models have it'
   | 'the output is this model'
 
 export interface PlanOutput {
@@ -76,7 +79,11 @@ export interface PlanOutput {
   readonly layout: 'file' | 'folder'
   /** A model or step. */
   readonly from: string
-  readonly files: OutputLayout['files']
+  readonly files: readonly {
+    readonly name: string
+    readonly size: number /** JSON, padded. */
+    readonly header: string
+  }[]
   readonly index?: OutputLayout['index']
   readonly tensors: readonly PlanTensor[]
   /** Small files taken over from the base's folder: file name → index into `Plan.models` it comes from, or new text. */
@@ -101,14 +108,17 @@ export interface PatternCount {
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
   readonly plan: 1
-  readonly recipeDigest: string
   readonly compute: 'float32' | 'float64'
   readonly seed: number
   readonly models: readonly PlanModel[]
   readonly files: readonly PlanFile[]
   readonly outputs: readonly PlanOutput[]
   /** By step: what it is and its patterns, for the report. */
-  readonly steps: readonly { readonly name: string; readonly kind: string; readonly patterns: readonly PatternCount[] }[]
+  readonly steps: readonly {
+    readonly name: string
+    readonly kind: string
+    readonly patterns: readonly PatternCount[]
+  }[]
   readonly cost: {
     /** Bytes of tensor data; a tensor that is read in several passes counts each time. */
     readonly read: number

@@ -1,0 +1,47 @@
+import type { WindowMode } from '../checkpoints/window.js'
+import { fault } from '../core/diagnostics.js'
+import { DTYPES } from '../core/dtypes.js'
+import { formatSize } from '../core/sizes.js'
+import { CHUNK, TILE } from '../kernels/types.js'
+import { leavesOf, mergesOf } from '../plan/cost.js'
+import type { Plan } from '../plan/types.js'
+
+/** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
+const BASE_BYTES = 110e6
+/** A worker's JavaScript heap, its module and its stacks. Measured on Node 20, rounded up. */
+const WORKER_BYTES = 24e6
+/** Plan, headers and records: bytes a tensor. */
+const TENSOR_BYTES = 4096
+
+/** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
+export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = 'map'): number {
+  const tensors = plan.outputs.flatMap((output) => output.tensors)
+  return Math.ceil(BASE_BYTES + tensors.length * TENSOR_BYTES + threads * (WORKER_BYTES + scratchBytes(plan, mode)))
+}
+
+/** The widest program's scratch space in one worker. */
+function scratchBytes(plan: Plan, mode: WindowMode): number {
+  let most = 0
+  const compute = plan.compute === 'float64' ? 8 : 4
+  for (const { expr, dtype } of plan.outputs.flatMap((output) => output.tensors)) {
+    const leaves = leavesOf(expr)
+    const buffers = (leaves.length + mergesOf(expr).length) * CHUNK * compute
+    const tile = (TILE * DTYPES[dtype].bits) / 8
+    const reading = mode === 'read' ? leaves.reduce((sum, leaf) => sum + (TILE * DTYPES[leaf.dtype].bits) / 8, 0) : 0
+    most = Math.max(most, buffers + tile + reading)
+  }
+  return most
+}
+
+/** As many of the threads asked for as the bound has room for. Fault `memory-too-small` where there is none for one. */
+export function threadsWithin(plan: Plan, asked: number, memory: number, mode: WindowMode): number {
+  for (let threads = asked; threads >= 1; threads--) {
+    if (estimateMemory(plan, threads, mode) <= memory) return threads
+  }
+  const least = Math.ceil(estimateMemory(plan, 1, mode) / 1e6) * 1e6
+  throw fault(
+    'memory-too-small',
+    `--memory ${formatSize(memory)} is too little even for one thread`,
+    `this run needs ${formatSize(least)}`,
+  )
+}

@@ -1,0 +1,48 @@
+import type { Checkpoint } from '../checkpoints/types.js'
+import { Fault } from '../core/diagnostics.js'
+import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
+import { compileDigest } from './compile.js'
+import { windowMode } from './merge.js'
+import { openPool } from './pool.js'
+import { schedule } from './schedule.js'
+
+export interface DigestOptions {
+  readonly threads: number
+  readonly signal?: AbortSignal
+  readonly progress?: (read: number) => void
+}
+
+/** Digests of all tensors of a checkpoint, by name. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
+export async function digestTensors(checkpoint: Checkpoint, options: DigestOptions): Promise<Map<string, string>> {
+  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const tensors = [...checkpoint.tensors.values()].sort((a, b) => a.file - b.file || a.offset - b.offset)
+  const digests = new Map<string, string>()
+  const pool = await openPool({
+    threads: options.threads,
+    mode: windowMode(),
+    inputs: checkpoint.files,
+    outputs: [],
+    leaves: 1,
+  })
+  try {
+    await schedule(
+      tensors.map(({ file, offset, bytes }) => compileDigest(file, offset, bytes)),
+      pool,
+      {
+        math: kernels.math,
+        ...(options.signal ? { signal: options.signal } : {}),
+        progress: (read) => options.progress?.(read),
+        finished(index, { leaves }) {
+          const { name, bytes } = tensors[index]!
+          digests.set(name, treeDigest(kernels, leaves.get(0)!, bytes))
+        },
+      },
+    )
+  } finally {
+    await pool.close()
+  }
+  if (options.signal?.aborted) {
+    throw new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
+  }
+  return digests
+}

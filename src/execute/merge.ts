@@ -1,0 +1,204 @@
+import { mapper } from '../checkpoints/mmap.js'
+import { defaultMode, type WindowMode } from '../checkpoints/window.js'
+import { type Kernels, treeDigest } from '../kernels/index.js'
+import type { Plan } from '../plan/types.js'
+import { compileDigest, compileTensor, type DigestDuty, type Job, leafKey } from './compile.js'
+import type { Listener } from './events.js'
+import type { Journal } from './journal.js'
+import { openPool } from './pool.js'
+import { type JobResult, schedule } from './schedule.js'
+
+/** How bytes get in: mapped where this platform can, unless the environment says otherwise. */
+export const windowMode = (): WindowMode => (defaultMode() === 'map' && mapper() ? 'map' : 'read')
+
+export interface MergeOptions {
+  readonly threads: number
+  readonly digests: boolean
+  readonly listen: Listener
+  readonly signal?: AbortSignal
+}
+
+/** A staged output: its files have their headers and full size already. */
+export interface StagedOutput {
+  /** By `PlanOutput.files`, absolute. */
+  readonly files: readonly string[]
+  readonly journal: Journal
+}
+
+/** Digests of tensor data; null where the run leaves digests out. */
+export interface MergeResult {
+  /** By output, by tensor. */
+  readonly outputs: readonly (readonly (string | null)[])[]
+  /** Of the inputs, by leaf key. */
+  readonly inputs: ReadonlyMap<string, string>
+}
+
+/** Computes all tensors of all outputs into the staged files. `inputs` are the absolute paths of `plan.files`. */
+export async function mergeTensors(
+  plan: Plan,
+  inputs: readonly string[],
+  staged: readonly StagedOutput[],
+  kernels: Kernels,
+  options: MergeOptions,
+): Promise<MergeResult> {
+  const { threads, listen, signal } = options
+  const files = [
+    ...inputs.map((path, index) => ({ path, size: plan.files[index]!.size })),
+    // What an earlier run finished is read back before it is believed.
+    ...staged.flatMap(({ files }, output) =>
+      files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
+    ),
+  ]
+  const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
+  const found = new Map<string, string>()
+  const bases = outputBases(plan)
+  const leaves = Math.max(1, ...jobsOf(plan, bases, { enabled: false, taken: new Set() }).map(widthOf))
+  const pool = await openPool({
+    threads,
+    mode: windowMode(),
+    inputs: files,
+    outputs: staged.flatMap(({ files }) => files),
+    leaves,
+  })
+  try {
+    const done = await checkFinished(plan, staged, inputs.length, bases, pool, kernels, signal)
+    const duty: DigestDuty = { enabled: options.digests, taken: new Set() }
+    for (const { output, entry } of done) {
+      outputs[output]![entry.tensor] = entry.digest
+      for (const [key, digest] of Object.entries(entry.inputs)) {
+        duty.taken.add(key)
+        found.set(key, digest)
+      }
+    }
+    const jobs = jobsOf(plan, bases, duty, (output, tensor) => outputs[output]![tensor] !== null)
+    if (options.digests) jobs.push(...unusedJobs(plan, duty))
+    const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
+    const progress = progressOf(plan, threads, written, done.length, listen)
+    await schedule(jobs, pool, {
+      math: kernels.math,
+      ...(signal ? { signal } : {}),
+      progress: progress.bytes,
+      finished(index, result) {
+        const job = jobs[index]!
+        progress.tensor(job.target !== undefined)
+        if (!options.digests) return
+        const inputs = leafDigests(job, result, kernels)
+        for (const [key, digest] of Object.entries(inputs)) found.set(key, digest)
+        if (!job.target) return
+        const { output, tensor } = job.target
+        const digest = treeDigest(kernels, result.output!, plan.outputs[output]!.tensors[tensor]!.bytes)
+        outputs[output]![tensor] = digest
+        staged[output]!.journal.add({ tensor, digest, inputs })
+      },
+    })
+    progress.end()
+  } finally {
+    await pool.close()
+  }
+  return { outputs, inputs: found }
+}
+
+/** By output, the index of its first file among all output files. */
+function outputBases(plan: Plan): number[] {
+  let next = 0
+  return plan.outputs.map(({ files }) => {
+    const base = next
+    next += files.length
+    return base
+  })
+}
+
+const widthOf = (job: Job) => job.program.leaves.length
+
+function jobsOf(
+  plan: Plan,
+  bases: readonly number[],
+  duty: DigestDuty,
+  done: (output: number, tensor: number) => boolean = () => false,
+): Job[] {
+  return plan.outputs.flatMap(({ tensors }, output) =>
+    tensors.flatMap((tensor, index) =>
+      done(output, index)
+        ? []
+        : [compileTensor(plan, tensor, bases[output]! + tensor.file, duty, { output, tensor: index })],
+    ),
+  )
+}
+
+/** Digests of files are over all of their tensors: those that no output uses are read for that alone. */
+function unusedJobs(plan: Plan, duty: DigestDuty): Job[] {
+  return plan.files.flatMap(({ tensors }, file) =>
+    tensors.flatMap(({ offset, bytes }) => {
+      const key = leafKey({ file, offset, bytes })
+      if (duty.taken.has(key)) return []
+      duty.taken.add(key)
+      return [compileDigest(file, offset, bytes)]
+    }),
+  )
+}
+
+function leafDigests({ program }: Job, result: JobResult, kernels: Kernels): Record<string, string> {
+  const digests: Record<string, string> = {}
+  for (const [index, digest] of result.leaves) {
+    const leaf = program.leaves[index]!
+    digests[leafKey(leaf)] = treeDigest(kernels, digest, leaf.bytes)
+  }
+  return digests
+}
+
+/** Of what the journals say is finished, that whose staged bytes have the digest which was noted. */
+async function checkFinished(
+  plan: Plan,
+  staged: readonly StagedOutput[],
+  firstOutput: number,
+  bases: readonly number[],
+  pool: Awaited<ReturnType<typeof openPool>>,
+  kernels: Kernels,
+  signal: AbortSignal | undefined,
+) {
+  const claims = staged.flatMap(({ journal }, output) => journal.entries.map((entry) => ({ output, entry })))
+  const placed = claims.filter(({ output, entry }) => plan.outputs[output]!.tensors[entry.tensor] !== undefined)
+  const jobs = placed.map(({ output, entry }) => {
+    const { file, offset, bytes } = plan.outputs[output]!.tensors[entry.tensor]!
+    return compileDigest(firstOutput + bases[output]! + file, offset, bytes)
+  })
+  const right: typeof placed = []
+  await schedule(jobs, pool, {
+    math: kernels.math,
+    ...(signal ? { signal } : {}),
+    progress: () => {},
+    finished(index, result) {
+      const claim = placed[index]!
+      const [digest] = Object.values(leafDigests(jobs[index]!, result, kernels))
+      if (digest === claim.entry.digest) right.push(claim)
+    },
+  })
+  return right
+}
+
+/** Events at most this often, in milliseconds. */
+const EVERY = 100
+
+function progressOf(plan: Plan, threads: number, done: number, finished: number, listen: Listener) {
+  let read = 0
+  let written = done
+  let tensors = finished
+  let last = 0
+  const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
+  listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done })
+  const tell = () => listen({ kind: 'progress', read, written, tensors })
+  return {
+    bytes(more: number, out: number) {
+      read += more
+      written += out
+      const now = performance.now()
+      if (now - last < EVERY) return
+      last = now
+      tell()
+    },
+    tensor(made: boolean) {
+      if (made) tensors++
+    },
+    end: tell,
+  }
+}

@@ -1,0 +1,122 @@
+import { Worker } from 'node:worker_threads'
+import type { WindowMode } from '../checkpoints/window.js'
+import { type Diagnostic, type ExitCode, Fault } from '../core/diagnostics.js'
+import { compileKernels } from '../kernels/index.js'
+import { TILE } from '../kernels/types.js'
+import type { Program, Task, TaskResult } from './program.js'
+import type { Pool } from './schedule.js'
+
+/** End of the kernels' scratch space in a worker's memory; windows on inputs follow. */
+export const ARENA_END = 64 * 2 ** 20
+/** Programs that a worker keeps; more than jobs can be under way. */
+export const KEPT_PROGRAMS = 64
+/** Bytes of a window where files are mapped: few calls to the system, little address space. */
+const MAPPED_SLOT = 64 * 2 ** 20
+/** Where files are read: one tile of the widest dtype, and a page. */
+const READ_SLOT = TILE * 8 + 65536
+const WASM_PAGE = 65536
+/** Long enough to hide messages, short enough to keep all threads busy to the end. */
+const TASK_BYTES = 16 * 2 ** 20
+/** Tasks that a worker has at hand: the next one lies ready when one is done. */
+const DEPTH = 2
+
+export interface PoolSetup {
+  readonly threads: number
+  readonly mode: WindowMode
+  readonly inputs: readonly { readonly path: string; readonly size: number }[]
+  readonly outputs: readonly string[]
+  /** The most leaves that one program reads. */
+  readonly leaves: number
+}
+
+/** What a worker is started with. */
+export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves'> {
+  readonly module: WebAssembly.Module
+  readonly pages: number
+  readonly slots: number
+  readonly slotBytes: number
+}
+
+export type WorkerFailure =
+  | { readonly diagnostics: readonly Diagnostic[]; readonly exit: ExitCode }
+  | { readonly message: string }
+
+type WorkerMessage = { result: TaskResult } | { failure: WorkerFailure } | { mode: WindowMode }
+
+export interface WorkerPool extends Pool {
+  /** How inputs are really read: known when the first worker is up. */
+  readonly mode: Promise<WindowMode>
+  close(): Promise<void>
+}
+
+/** The most inputs a program may have: windows of all of them must fit a 32-bit memory. */
+export const MOST_LEAVES = Math.floor((65535 * WASM_PAGE - ARENA_END) / (READ_SLOT + WASM_PAGE))
+
+/** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
+export function slotBytes(mode: WindowMode, leaves: number): number {
+  if (mode === 'read') return READ_SLOT
+  const room = Math.floor((65535 * WASM_PAGE - ARENA_END) / Math.max(1, leaves))
+  return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
+}
+
+interface Hand {
+  readonly worker: Worker
+  readonly sent: number[]
+  readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
+}
+
+export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
+  const module = await compileKernels()
+  const { threads, mode, inputs, outputs, leaves } = setup
+  const size = slotBytes(mode, leaves)
+  const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
+  const workerData: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
+  let ready: (mode: WindowMode) => void = () => {}
+  const known = new Promise<WindowMode>((resolve) => {
+    ready = resolve
+  })
+  const hands = Array.from({ length: threads }, () => startHand(workerData, ready))
+  return {
+    capacity: threads * DEPTH,
+    // A mapped window begins at a page, which may lie before the task's first byte.
+    taskBytes: Math.min(TASK_BYTES, size - WASM_PAGE),
+    mode: known,
+    run(task, program) {
+      const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
+      return new Promise((resolve, reject) => {
+        hand.waiting.push({ resolve, reject })
+        hand.worker.postMessage(withProgram(hand, task, program))
+      })
+    },
+    async close() {
+      await Promise.all(hands.map(({ worker }) => worker.terminate()))
+    },
+  }
+}
+
+/** A worker keeps its last programs, so a program goes along only where it is not among them. */
+function withProgram({ sent }: Hand, task: Task, program: Program): Task {
+  if (sent.includes(task.job)) return task
+  sent.push(task.job)
+  if (sent.length > KEPT_PROGRAMS) sent.shift()
+  return { ...task, program }
+}
+
+function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, stdin: false })
+  const waiting: Hand['waiting'] = []
+  worker.on('message', (message: WorkerMessage) => {
+    if ('mode' in message) ready(message.mode)
+    else if ('result' in message) waiting.shift()!.resolve(message.result)
+    else waiting.shift()!.reject(failureOf(message.failure))
+  })
+  const broken = (error: unknown) => {
+    for (const { reject } of waiting.splice(0)) reject(error)
+  }
+  worker.on('error', (error) => broken(new Error(`internal: a worker failed: ${error.message}`)))
+  worker.on('exit', () => broken(new Error('internal: a worker ended before its work')))
+  return { worker, sent: [], waiting }
+}
+
+const failureOf = (failure: WorkerFailure): Error =>
+  'message' in failure ? new Error(`internal: ${failure.message}`) : new Fault(failure.diagnostics, failure.exit)

@@ -1,0 +1,69 @@
+/** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
+import { openSync } from 'node:fs'
+import { parentPort, workerData } from 'node:worker_threads'
+import { openWindows, type WindowFile } from '../checkpoints/window.js'
+import { Fault } from '../core/diagnostics.js'
+import { ARENA_START, instantiateKernels } from '../kernels/index.js'
+import { type Prepared, prepare } from './evaluate.js'
+import { fileCache, openInput, writeFully } from './files.js'
+import { ARENA_END, KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from './pool.js'
+import type { Task, TaskResult } from './program.js'
+
+const setup = workerData as WorkerSetup
+const port = parentPort
+if (!port) throw new Error('internal: the worker was not started as a worker')
+
+const memory = new WebAssembly.Memory({ initial: setup.pages, maximum: setup.pages })
+const kernels = instantiateKernels(setup.module, memory)
+const windows = openWindows(memory, setup.mode)
+const slots = Array.from({ length: setup.slots }, (_, index) =>
+  windows.slot(ARENA_END + index * setup.slotBytes, setup.slotBytes),
+)
+const bytes = new Uint8Array(memory.buffer)
+const inputs = fileCache((index): WindowFile => {
+  const { path, size } = setup.inputs[index]!
+  return { fd: openInput(path), path, size }
+})
+const outputs = fileCache((index) => {
+  const path = setup.outputs[index]!
+  return { fd: openSync(path, 'r+'), path }
+})
+
+/** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */
+const programs = new Map<number, Prepared>()
+
+function programOf(task: Task): Prepared {
+  const known = programs.get(task.job)
+  if (known) return known
+  if (!task.program) throw new Error(`internal: job ${task.job} came without its program`)
+  const prepared = prepare(task.program, {
+    kernels,
+    memory,
+    windows,
+    slots,
+    arena: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
+    input: inputs.get,
+    write(file, address, length, offset) {
+      const { fd, path } = outputs.get(file)
+      writeFully(fd, bytes, address, length, offset, path)
+    },
+  })
+  programs.set(task.job, prepared)
+  for (const job of programs.keys()) if (programs.size > KEPT_PROGRAMS) programs.delete(job)
+  return prepared
+}
+
+port.on('message', (task: Task) => {
+  try {
+    const result: TaskResult = programOf(task).run(task)
+    const transfer = [result.digests.buffer, ...(result.sums ? [result.sums.buffer] : [])] as ArrayBuffer[]
+    port.postMessage({ result }, transfer)
+  } catch (error) {
+    const failure: WorkerFailure =
+      error instanceof Fault
+        ? { diagnostics: error.diagnostics, exit: error.exit }
+        : { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    port.postMessage({ failure })
+  }
+})
+port.postMessage({ mode: windows.mode })

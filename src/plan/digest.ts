@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto'
+import type { Plan } from './types.js'
+
+/**
+ * The digest of a plan: SHA-256 of the JSON of all that decides the output's bytes, in a fixed order. Left out: where
+ * files lie and where outputs go, threads, memory, warnings, and the file name of a single-file output.
+ */
+export function planDigest(plan: Omit<Plan, 'digest'>): string {
+  const decisive = {
+    plan: plan.plan,
+    compute: plan.compute,
+    seed: plan.seed,
+    models: plan.models,
+    // The header's digest stands for the tensors' places.
+    files: plan.files.map(({ tensors: _, ...file }) => file),
+    outputs: plan.outputs.map(({ layout, from, files, index, tensors, sidecars }) => ({
+      layout,
+      from,
+      files: files.map(({ name, size, header }) => ({ name: layout === 'file' ? '' : name, size, header })),
+      index,
+      tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [name, dtype, shape, file, offset, expr]),
+      sidecars,
+    })),
+  }
+  return `sha256:${createHash('sha256').update(JSON.stringify(decisive)).digest('hex')}`
+}

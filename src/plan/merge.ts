@@ -1,0 +1,172 @@
+import { isFloat } from '../core/dtypes.js'
+import { lookupMethod } from '../methods/registry.js'
+import type { Method } from '../methods/types.js'
+import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
+import { layerCount, layerOf } from './layers.js'
+import { resolveParameters, resolveWeights } from './parameters.js'
+import { patternBook } from './patterns.js'
+import type { Faults } from './report.js'
+import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from './types.js'
+import { sameShape, type Value, type ValueTensor } from './values.js'
+
+interface Context {
+  readonly recipe: Recipe
+  readonly step: MergeStep
+  readonly base: Value
+  readonly values: ReadonlyMap<string, Value>
+  readonly layers: number
+  readonly faults: Faults
+}
+
+/** A merge step as a value: every tensor of the base, merged or copied. */
+export function planMerge(
+  recipe: Recipe,
+  step: MergeStep,
+  values: ReadonlyMap<string, Value>,
+  faults: Faults,
+): { value: Value; patterns: readonly PatternCount[] } {
+  const base = values.get(step.base)!
+  const names = [...base.tensors.keys()]
+  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults }
+  const book = patternBook(step)
+  const tensors = new Map<string, ValueTensor>()
+  const reasons = new Map<CopyReason, number>()
+  let merged = 0
+  for (const [name, tensor] of base.tensors) {
+    const decision = book.decide(name, isFloat(tensor.dtype))
+    const copy = (reason: CopyReason): ValueTensor => {
+      reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+      return { dtype: tensor.dtype, shape: tensor.shape, expr: tensor.expr, reason }
+    }
+    if (!isFloat(tensor.dtype)) tensors.set(name, copy('not a floating-point dtype'))
+    else if (decision.kind === 'copy') tensors.set(name, copy(decision.reason))
+    else {
+      const result = mergeTensor(context, name, tensor, decision.rule)
+      if (result.reason === undefined) merged++
+      tensors.set(name, result.reason === undefined ? result : { ...copy(result.reason), ...absentOf(result) })
+    }
+  }
+  const patterns = book.close(recipe, names, faults)
+  warnOfLists(context)
+  const unmatched = patterns.some((pattern) => pattern.matches === 0)
+  if (merged === 0 && !unmatched) {
+    const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
+    const place = recipe.placeOf(step.at, 'key')
+    faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
+  }
+  return { value: { name: step.name, tensors, origin: base.origin }, patterns }
+}
+
+const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})
+
+function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
+  const { step, base, values, layers } = context
+  const settings = rule < 0 ? step.settings : step.rules[rule]!.settings
+  const method = lookupMethod(settings.method)
+  if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
+  const absent: { model: string; reason: AbsentReason }[] = []
+  const present = candidates(method, settings, step.base).filter((model) => {
+    const other = values.get(model)!.tensors.get(name)
+    const reason: AbsentReason | undefined = !other
+      ? 'missing'
+      : !isFloat(other.dtype)
+        ? 'dtype'
+        : sameShape(other.shape, tensor.shape)
+          ? undefined
+          : 'shape'
+    if (reason) {
+      absent.push({ model, reason })
+      reportAbsent(context, name, model, reason)
+    }
+    return reason === undefined
+  })
+  const note = absent.length > 0 ? { absent } : {}
+  const { needed } = method.models
+  if (present.length < (needed === 'all' ? settings.models.length : needed)) {
+    return { ...tensor, reason: 'too few models have it', ...note }
+  }
+  const layer = layerOf(name)
+  const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
+  const parameters = resolveParameters(method, settings, present, layer, layers)
+  checkWeightSum(context, settings, method, name, present, weights, parameters)
+  const onBase =
+    method.base === 'required' ||
+    method.base === 'listed' ||
+    (method.base === 'optional' && step.baseWritten && !settings.models.includes(step.base))
+  const expr: MergeExpr = {
+    kind: 'merge',
+    step: step.name,
+    method: method.name,
+    models: present,
+    weights,
+    parameters,
+    inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
+    ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
+  }
+  return { dtype: tensor.dtype, shape: tensor.shape, expr, rule, ...note }
+}
+
+/** A task-vector method leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
+const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>
+  method.base === 'required' ? settings.models.filter((model) => model !== base) : settings.models
+
+function reportAbsent(
+  { recipe, step, faults, base, values }: Context,
+  name: string,
+  model: string,
+  reason: AbsentReason,
+) {
+  const place = recipe.placeOf(step.at, 'key')
+  if (reason === 'missing' && step.onMissing === 'error') {
+    faults.error(
+      'missing-tensor',
+      `${model} has no tensor ${name}, which base ${step.base} has`,
+      place,
+      'on_missing: copy merges the rest',
+    )
+  }
+  if (reason !== 'missing' && step.onMismatch === 'error') {
+    const shape = (value: Value) => `${value.tensors.get(name)!.dtype}[${value.tensors.get(name)!.shape.join(', ')}]`
+    const message = `${name} is ${shape(values.get(model)!)} in ${model} but ${shape(base)} in base ${step.base}`
+    faults.error('tensor-mismatch', message, place, 'on_mismatch: copy merges the rest')
+  }
+}
+
+function checkWeightSum(
+  { recipe, faults }: Context,
+  settings: MergeSettings,
+  method: Method,
+  name: string,
+  models: readonly string[],
+  weights: readonly number[],
+  parameters: MergeExpr['parameters'],
+) {
+  if (!method.weights || !method.divides(parameters)) return
+  const sum = weights.reduce((total, weight) => total + weight, 0)
+  // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding: dividing by that is no average either.
+  if (Math.abs(sum) > 1e-12 * weights.reduce((total, weight) => total + Math.abs(weight), 0)) return
+  const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
+  faults.error(
+    'zero-weights',
+    `the weights of ${name} add up to 0 (${list}), and ${method.name} divides by their sum`,
+    recipe.placeOf(settings.weightsAt, 'key'),
+    'give weights with another sum, or parameters: {normalize: false}',
+  )
+}
+
+/** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
+function warnOfLists({ recipe, step, layers, faults }: Context) {
+  for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
+    for (const [name, { value, at }] of settings.parameters) {
+      if (value.kind !== 'gradient' || value.value.length < 2) continue
+      if (value.value.length !== settings.models.length || value.value.length === layers) continue
+      const mapping = settings.models.map((model, index) => `${model}: ${value.value[index]}`).join(', ')
+      faults.warn(
+        'list-is-gradient',
+        `${name} is a gradient over ${layers} layers, though it has one value for each of ${settings.models.length} models`,
+        recipe.placeOf(at, 'value'),
+        `one value a model is written ${name}: {${mapping}}`,
+      )
+    }
+  }
+}

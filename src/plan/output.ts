@@ -1,0 +1,89 @@
+import { layoutCheckpoint } from '../checkpoints/layout.js'
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
+import type { OutputSpec, Recipe } from '../recipe/types.js'
+import type { Faults } from './report.js'
+import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
+import type { Value, ValueTensor } from './values.js'
+
+/** The names transformers has for dtypes in config.json. */
+const CONFIG_DTYPES = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
+
+/** An output's files, headers and places of tensors: the whole checkpoint but its data. */
+export function planOutput(
+  recipe: Recipe,
+  spec: OutputSpec,
+  value: Value,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  modelIndex: (name: string) => number,
+  faults: Faults,
+): PlanOutput {
+  const single = spec.path.endsWith('.safetensors')
+  const dtypes = new Map<string, Dtype>()
+  for (const [name, tensor] of value.tensors) dtypes.set(name, outputDtype(recipe, spec, name, tensor, faults))
+  const layout = layoutCheckpoint(
+    [...value.tensors].map(([name, { shape }]) => ({ name, dtype: dtypes.get(name)!, shape })),
+    {
+      kind: single ? 'file' : 'folder',
+      metadata: spec.metadata,
+      ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
+    },
+  )
+  const decoder = new TextDecoder()
+  const tensors = layout.tensors.map((placed): PlanTensor => {
+    const { expr, reason, rule, absent } = value.tensors.get(placed.name)!
+    return {
+      ...placed,
+      expr,
+      ...(reason === undefined ? {} : { reason }),
+      ...(rule === undefined ? {} : { rule }),
+      ...(absent === undefined ? {} : { absent }),
+    }
+  })
+  return {
+    path: spec.path,
+    layout: single ? 'file' : 'folder',
+    from: spec.from,
+    files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
+    ...(layout.index ? { index: layout.index } : {}),
+    tensors,
+    sidecars: single ? [] : planSidecars(spec, value, checkpoints.get(value.origin)!, modelIndex(value.origin)),
+    metadata: spec.metadata,
+  }
+}
+
+function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
+  if (!isFloat(tensor.dtype)) return tensor.dtype
+  if (spec.dtype) return spec.dtype
+  // A copied tensor keeps its bytes, whatever they are; a computed one must be rounded to something terge writes.
+  if (tensor.expr.kind !== 'read' && !isWritable(tensor.dtype)) {
+    faults.error(
+      'unwritable-dtype',
+      `${name} is ${tensor.dtype} in the base, which terge reads but does not write`,
+      recipe.placeOf(spec.at, 'key'),
+      'say what to write: output: {dtype: bfloat16}',
+    )
+  }
+  return tensor.dtype
+}
+
+function planSidecars(spec: OutputSpec, value: Value, origin: Checkpoint, model: number): Sidecar[] {
+  const config = configText(spec, value, origin)
+  const copies = origin.sidecars
+    .filter((name) => name !== 'config.json' || config === undefined)
+    .map((name): Sidecar => ({ name, kind: 'copy', model }))
+  return config === undefined ? copies : [{ name: 'config.json', kind: 'text', text: config }, ...copies]
+}
+
+/** The base's config with the dtype that was asked for; undefined where the file is right as it is, or there is none. */
+function configText({ dtype }: OutputSpec, value: Value, { config }: Checkpoint): string | undefined {
+  if (!config || !dtype) return undefined
+  const wanted = CONFIG_DTYPES[dtype]
+  // transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either.
+  const keys = ['torch_dtype', 'dtype'].filter((key) => Object.hasOwn(config, key))
+  if (keys.length > 0 && keys.every((key) => config[key] === wanted)) return undefined
+  if (value.tensors.size === 0) return undefined
+  const changed = { ...config }
+  for (const key of keys.length > 0 ? keys : ['torch_dtype']) changed[key] = wanted
+  return `${JSON.stringify(changed, null, 2)}\n`
+}

@@ -1,0 +1,67 @@
+import { nearest } from '../core/suggest.js'
+import type { LocatedPattern, MergeStep, Recipe } from '../recipe/types.js'
+import type { Faults } from './report.js'
+import type { PatternCount } from './types.js'
+
+/** What filters and rules say of one name of the base. */
+export type Decision =
+  | { readonly kind: 'merge' /** Index of the rule, -1 for the merge's own settings. */; readonly rule: number }
+  | { readonly kind: 'copy'; readonly reason: 'not included by filters' | 'excluded by filters' }
+
+interface Tracked {
+  readonly located: LocatedPattern
+  readonly where: PatternCount['where']
+  readonly rule?: number
+  matches: number
+  applies: number
+}
+
+/** Holds every pattern of a merge step against the base's names, and counts what each matches and decides. */
+export interface PatternBook {
+  readonly decide: (name: string, mergeable: boolean) => Decision
+  /** Faults for patterns that matched nothing, warnings for those that decided nothing. Call when all names went through `decide`. */
+  readonly close: (recipe: Recipe, names: readonly string[], faults: Faults) => readonly PatternCount[]
+}
+
+export function patternBook(step: MergeStep): PatternBook {
+  const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
+    patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
+  const include = track(step.filters.include, 'include')
+  const exclude = track(step.filters.exclude, 'exclude')
+  const rules = step.rules.map((rule, index) => track(rule.match, 'rule', index))
+  const all = [...include, ...exclude, ...rules.flat()]
+
+  function decide(name: string, mergeable: boolean): Decision {
+    // Every pattern sees every name: whether it can match at all does not depend on filters and earlier rules.
+    const hit = new Set(all.filter((tracked) => tracked.located.pattern.matches(name)))
+    const apply = (patterns: readonly Tracked[]): boolean => {
+      const applied = patterns.filter((tracked) => hit.has(tracked))
+      for (const tracked of applied) tracked.applies++
+      return applied.length > 0
+    }
+    for (const tracked of hit) tracked.matches++
+    if (include.length > 0 && !apply(include)) return { kind: 'copy', reason: 'not included by filters' }
+    if (apply(exclude)) return { kind: 'copy', reason: 'excluded by filters' }
+    if (!mergeable) return { kind: 'merge', rule: -1 }
+    return { kind: 'merge', rule: rules.findIndex(apply) }
+  }
+
+  function close(recipe: Recipe, names: readonly string[], faults: Faults): readonly PatternCount[] {
+    return all.map((tracked) => {
+      const { located, where, rule, matches, applies } = tracked
+      const { text } = located.pattern
+      const place = recipe.placeOf(located.at, 'value')
+      if (matches === 0) {
+        const near = nearest(text.replace(/^\/|\/$/g, ''), names, 3)
+        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `the base has no tensors`
+        faults.error('no-match', `pattern ${text} matches no tensor of base ${step.base}`, place, hint)
+      } else if (applies === 0) {
+        const by = where === 'rule' ? 'earlier rules and filters take all' : 'include takes none of'
+        faults.warn('never-applies', `pattern ${text} never applies: ${by} ${matches} tensors that it matches`, place)
+      }
+      return { pattern: text, where, matches, applies, ...(rule === undefined ? {} : { rule }) }
+    })
+  }
+
+  return { decide, close }
+}

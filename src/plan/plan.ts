@@ -1,0 +1,106 @@
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
+import type { Recipe } from '../recipe/types.js'
+import { bytesRead, leavesOf } from './cost.js'
+import { planDigest } from './digest.js'
+import { planMerge } from './merge.js'
+import { planOutput } from './output.js'
+import { faults as newFaults } from './report.js'
+import type { Plan, PlanFile, PlanModel, PlanOutput } from './types.js'
+import { modelValue, type Value } from './values.js'
+
+/**
+ * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
+ * `checkpoints` holds every model that `modelsOf(recipe)` names. The plan is absent where there are errors.
+ */
+export function planRecipe(
+  recipe: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
+  const faults = newFaults()
+  const values = new Map<string, Value>()
+  const models: PlanModel[] = []
+  const files: PlanFile[] = []
+  for (const name of modelsOf(recipe)) {
+    const checkpoint = checkpoints.get(name)!
+    const { revision } = recipe.models.get(name)!
+    values.set(name, modelValue(name, checkpoint, files.length))
+    const model = models.length
+    models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
+    files.push(...planFiles(checkpoint, model))
+  }
+  const steps: Plan['steps'][number][] = []
+  for (const step of recipe.steps) {
+    if (step.kind !== 'merge') throw new Error(`internal: no planning for a ${step.kind} step`)
+    const { value, patterns } = planMerge(recipe, step, values, faults)
+    values.set(step.name, value)
+    steps.push({ name: step.name, kind: step.kind, patterns })
+  }
+  const modelIndex = (name: string) => models.findIndex((model) => model.name === name)
+  const outputs = recipe.outputs.map((spec) =>
+    planOutput(recipe, spec, values.get(spec.from)!, checkpoints, modelIndex, faults),
+  )
+  if (hasErrors(faults.list)) return { diagnostics: faults.list }
+  const draft: Omit<Plan, 'digest'> = {
+    plan: 1,
+    compute: recipe.compute,
+    seed: recipe.seed,
+    models,
+    files,
+    outputs,
+    steps,
+    cost: costOf(outputs, files),
+    warnings: [...recipe.warnings, ...faults.list],
+  }
+  return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }
+}
+
+function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
+  const tensors = checkpoint.files.map((): { name: string; offset: number; bytes: number }[] => [])
+  for (const { name, file, offset, bytes } of checkpoint.tensors.values()) tensors[file]!.push({ name, offset, bytes })
+  return checkpoint.files.map(({ name, size, headerBytes, headerDigest }, index) => ({
+    model,
+    name,
+    size,
+    headerBytes,
+    headerDigest,
+    // Tensors without bytes share their offset with the next one: names decide.
+    tensors: tensors[index]!.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes || (a.name < b.name ? -1 : 1)),
+  }))
+}
+
+/** The models that a recipe's outputs need, in the recipe's order. */
+export function modelsOf(recipe: Recipe): string[] {
+  const used = new Set(recipe.outputs.map((output) => output.from))
+  for (const step of recipe.steps) {
+    if (step.kind !== 'merge') continue
+    used.add(step.base)
+    for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
+      for (const model of settings.models) used.add(model)
+    }
+  }
+  return [...recipe.models.keys()].filter((name) => used.has(name))
+}
+
+/** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */
+function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[]): Plan['cost'] {
+  const tensors = outputs.flatMap((output) => output.tensors)
+  const used = new Map<string, number>()
+  for (const leaf of tensors.flatMap(({ expr }) => leavesOf(expr))) {
+    used.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
+  }
+  const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
+  const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
+  return {
+    read: sum(tensors.map(({ expr }) => bytesRead(expr))) + unused,
+    write: sum(tensors.map(({ bytes }) => bytes)),
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) deepFreeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,22 @@
+import type { Diagnostic, Place } from '../core/diagnostics.js'
+
+/** Collects the faults of planning; the same fault at the same place is told once. */
+export interface Faults {
+  readonly list: Diagnostic[]
+  error: (code: string, message: string, place?: Place, hint?: string) => void
+  warn: (code: string, message: string, place?: Place, hint?: string) => void
+}
+
+export function faults(): Faults {
+  const list: Diagnostic[] = []
+  const seen = new Set<string>()
+  const add =
+    (severity: Diagnostic['severity']) =>
+    (code: string, message: string, place?: Place, hint?: string): void => {
+      const key = [code, place?.file, place?.line, place?.column, place ? '' : message].join('\0')
+      if (seen.has(key)) return
+      seen.add(key)
+      list.push({ severity, code, message, ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) })
+    }
+  return { list, error: add('error'), warn: add('warning') }
+}

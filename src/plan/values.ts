@@ -1,0 +1,41 @@
+import type { Checkpoint } from '../checkpoints/types.js'
+import type { Dtype } from '../core/dtypes.js'
+import type { CopyReason, Expr, PlanTensor } from './types.js'
+
+/** A tensor of a model or of a step's result: what it would be, and how it would come about. */
+export interface ValueTensor {
+  /** The dtype it has unless the output says otherwise: the base's. */
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly expr: Expr
+  readonly reason?: CopyReason
+  readonly rule?: number
+  readonly absent?: PlanTensor['absent']
+}
+
+/** What a name of the recipe stands for while planning. */
+export interface Value {
+  readonly name: string
+  /** In the order of names. */
+  readonly tensors: ReadonlyMap<string, ValueTensor>
+  /** The model whose config and tokenizer go with it. */
+  readonly origin: string
+}
+
+/** A checkpoint as a value; `fileBase` is the index of its first file among the plan's. */
+export function modelValue(name: string, checkpoint: Checkpoint, fileBase: number): Value {
+  const tensors = new Map<string, ValueTensor>()
+  for (const stored of checkpoint.tensors.values()) {
+    const { dtype, shape, offset, bytes } = stored
+    tensors.set(stored.name, {
+      dtype,
+      shape,
+      expr: { kind: 'read', file: fileBase + stored.file, tensor: stored.name, dtype, offset, bytes },
+      reason: 'the output is this model',
+    })
+  }
+  return { name, tensors, origin: name }
+}
+
+export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, axis) => size === b[axis])
