@@ -1,0 +1,8 @@
+import type { Command } from './command.js'
+import { COMMANDS } from './map.js'
+
+/** All commands loaded: what oclif's own tools (help, manifest, readme) read; `oclif.commands` in package.json names this file. */
+const loaded: Record<string, Command> = {}
+for (const [id, load] of Object.entries(COMMANDS)) loaded[id] = await load()
+
+export default loaded

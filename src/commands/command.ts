@@ -1,0 +1,49 @@
+import type { ArgInput, FlagInput } from '@oclif/core/interfaces'
+import { usageFault } from './usage.js'
+
+/** A command as oclif's tools see it: a declaration with a `run`. Functions need no class. */
+export interface Command {
+  readonly id: string
+  readonly summary: string
+  readonly description: string
+  /** `<%= config.bin %> …`, or a line of what it is for and one with the command. */
+  readonly examples: readonly string[]
+  readonly args: ArgInput
+  readonly flags: FlagInput
+  /** Gives the exit code. Throws a `Fault` for what the user can mend. */
+  readonly run: (argv: readonly string[]) => Promise<number>
+}
+
+/** As oclif constrains what its parser gives. */
+// biome-ignore lint/suspicious/noExplicitAny: oclif's own type
+type Output = Record<string, any>
+
+interface Declaration<A extends Output, F extends Output> {
+  readonly id: string
+  readonly summary: string
+  readonly description: string
+  readonly examples: readonly string[]
+  readonly args: ArgInput<A>
+  readonly flags: FlagInput<F>
+  /** The work; gives the exit code. */
+  readonly execute: (input: { readonly args: A; readonly flags: F }) => Promise<number>
+}
+
+/** Makes a command of its declaration: flags in, one call, print. */
+export function defineCommand<A extends Output, F extends Output>(declaration: Declaration<A, F>): Command {
+  const { execute, ...rest } = declaration
+  return {
+    ...rest,
+    async run(argv) {
+      const { parse } = await import('@oclif/core/parser')
+      const { args, flags } = await parse<F, object, A>([...argv], {
+        args: rest.args,
+        flags: rest.flags,
+        strict: true,
+      }).catch((error: unknown) => {
+        throw usageFault(error, rest)
+      })
+      return execute({ args, flags })
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import { diffText } from '../ui/diff.js'
+import { toJson } from '../ui/text.js'
+import { defineCommand } from './command.js'
+import { Args, chosenFormat, onOff, resultFlags } from './flags.js'
+import { print } from './print.js'
+import { interruptible } from './signals.js'
+
+export const diff = defineCommand({
+  id: 'diff',
+  summary: 'Compare two models tensor by tensor.',
+  description:
+    'Cosine, relative L2 distance, largest difference, equal or not. Exits with 0 whatever it finds, unless --exit-code is given.',
+  examples: [
+    '<%= config.bin %> diff a.safetensors b.safetensors',
+    'In a script\n<%= config.bin %> diff expected merged --exit-code',
+  ],
+  args: {
+    a: Args.string({ description: 'a file or folder', required: true, ignoreStdin: true }),
+    b: Args.string({ description: 'the other', required: true, ignoreStdin: true }),
+  },
+  flags: {
+    'exit-code': onOff('exit with 1 where they differ'),
+    ...resultFlags,
+  },
+  async execute({ args, flags }) {
+    const format = chosenFormat(flags, 'text')
+    const [{ inspect }, { diffCheckpoints }] = await Promise.all([
+      import('../lineage/session.js'),
+      import('../execute/diff.js'),
+    ])
+    const [a, b] = [await inspect(args.a), await inspect(args.b)]
+    const rows = await interruptible((signal) => diffCheckpoints(a, b, { signal }))
+    print(format === 'json' ? toJson(rows) : diffText(rows))
+    return flags['exit-code'] && rows.some(({ state }) => state !== 'equal') ? 1 : 0
+  },
+})

@@ -1,0 +1,19 @@
+/** Text files that a command writes at the user's word: saved recipes, reports. */
+import { open } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+
+/** Writes a file that must not exist yet. Fault: `file-exists`, `missing-folder`. */
+export async function writeNewText(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EEXIST')
+      throw fault('file-exists', `${file}: exists and is not replaced`, 'choose another name, or remove it')
+    if (error.code === 'ENOENT') throw fault('missing-folder', `${file}: there is no folder ${path.dirname(file)}`)
+    throw error
+  })
+  try {
+    await handle.writeFile(text)
+  } finally {
+    await handle.close()
+  }
+}

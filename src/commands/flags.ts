@@ -1,0 +1,78 @@
+/** Flags that several commands share, each declared once. */
+import { createRequire } from 'node:module'
+import type * as FlagBuilders from '@oclif/core/flags'
+import { fault } from '../core/diagnostics.js'
+import { parseSize } from '../core/sizes.js'
+import { quote } from '../core/suggest.js'
+
+// Required, not imported: for a CommonJS package Node's import first scans the source of all it re-exports, which costs start-up time.
+const require = createRequire(import.meta.url)
+export const Flags = require('@oclif/core/flags') as typeof FlagBuilders
+export const Args = require('@oclif/core/args') as typeof import('@oclif/core/args')
+
+const MOST_THREADS = 512
+
+const threads = Flags.custom<number>({
+  description: 'worker threads (default: one a processor core)',
+  helpValue: 'N',
+  parse: async (input) => {
+    const count = /^\d{1,4}$/.test(input) ? Number(input) : 0
+    if (count >= 1 && count <= MOST_THREADS) return count
+    throw fault('bad-flag', `--threads takes a whole number from 1 to ${MOST_THREADS}, not ${quote(input)}`)
+  },
+})
+
+const memory = Flags.custom<number>({
+  description: 'bound of the memory for all threads together (default: 1GB)',
+  helpValue: 'SIZE',
+  parse: async (input) => {
+    const bytes = parseSize(input)
+    if (bytes !== undefined && bytes > 0) return bytes
+    throw fault('bad-flag', `--memory takes a size, not ${quote(input)}`, 'such as 500MB, 2GB or 1.5GiB')
+  },
+})
+
+/** A flag without a value. */
+export const onOff = (description: string) => Flags.boolean({ description })
+
+export const json = onOff('short for --format json')
+
+export const set = Flags.string({
+  description: 'replace a value of the recipe, such as merge.weights.math=0.7',
+  helpValue: 'KEY=VALUE',
+  multiple: true,
+  multipleNonGreedy: true,
+})
+
+/** How a run may use the machine: nothing here changes the result's bytes. */
+export const machineFlags = { threads: threads(), memory: memory() }
+
+/** `--json` is short for `--format json`; both with different wishes contradict each other. */
+export function chosenFormat<T extends string>(
+  flags: { readonly json?: boolean | undefined; readonly format?: T | undefined },
+  otherwise: T,
+): T | 'json' {
+  if (flags.json !== true) return flags.format ?? otherwise
+  if (flags.format !== undefined && flags.format !== 'json')
+    throw fault('bad-flag', `--json and --format ${flags.format} contradict each other`, 'leave one of them out')
+  return 'json'
+}
+
+/** One of some forms. */
+export const formatFlag = <const T extends readonly string[]>(options: T, description: string) =>
+  Flags.option({ options, description: `${description} (default: ${options[0]})` })()
+
+/** Of every command that prints a result for people or programs. */
+export const resultFlags = { format: formatFlag(['text', 'json'], 'the form of the result'), json }
+
+/** Of every command that executes a plan. */
+export const runFlags = {
+  ...machineFlags,
+  'dry-run': onOff('show the plan and stop, as terge plan does'),
+  resume: onOff('go on where a killed run stood; Ctrl-C then leaves its work to be resumed'),
+  force: onOff('replace an output that exists'),
+  'no-sync': onOff('leave flushing to the disk to the system'),
+  'no-digests': onOff('leave digests out of the lineage'),
+  sha256: onOff('add the SHA-256 of each output file to the lineage, as hubs publish it'),
+  ...resultFlags,
+}

@@ -1,0 +1,42 @@
+import path from 'node:path'
+import { defineCommand } from './command.js'
+import { writeNewText } from './files.js'
+import { Args, Flags } from './flags.js'
+import { nameModels } from './oneLine.js'
+import { print } from './print.js'
+import { starterRecipe } from './starter.js'
+
+export const init = defineCommand({
+  id: 'init',
+  summary: 'Write a commented starter recipe for models.',
+  description: 'The recipe is valid as it stands: their mean. Its comments show what one would change first.',
+  examples: [
+    'To standard output\n<%= config.bin %> init ./models/base ./models/math',
+    'Into a file, with paths relative to it\n<%= config.bin %> init a.safetensors b.safetensors -o recipes/mean.yml',
+  ],
+  args: { model: Args.string({ description: 'files or folders', required: true, multiple: true, ignoreStdin: true }) },
+  flags: {
+    output: Flags.string({ char: 'o', helpValue: 'FILE', description: 'write here instead of to standard output' }),
+  },
+  async execute({ args, flags }) {
+    const [{ inspect }, { layerCount, layerOf }] = await Promise.all([
+      import('../lineage/session.js'),
+      import('../plan/layers.js'),
+    ])
+    const models = []
+    for (const model of args.model) models.push(await inspect(model))
+    const folder = process.cwd()
+    const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
+    const first = models[0]!
+    const names = [...first.tensors.keys()]
+    const tensor = names.find((name) => layerOf(name) !== undefined) ?? names[0] ?? '**'
+    const recipe = starterRecipe(
+      nameModels(args.model, folder, recipeFolder),
+      first.layout === 'file' ? 'merged.safetensors' : 'merged',
+      { tensor, layers: layerCount(names) },
+    )
+    if (flags.output === undefined) print(recipe)
+    else await writeNewText(flags.output, recipe)
+    return 0
+  },
+})

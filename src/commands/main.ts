@@ -1,0 +1,62 @@
+import { Fault, fault } from '../core/diagnostics.js'
+import { loadCommand } from './map.js'
+import { complain, print, quietPipes } from './print.js'
+
+const HELP = ['--help', '-h']
+
+/** The program: `argv` without node and script, `url` of `bin/run.js`. Sets the exit code; never throws. */
+export async function main(argv: readonly string[], url: string): Promise<void> {
+  quietPipes()
+  try {
+    process.exitCode = await dispatch(argv, url)
+  } catch (error) {
+    process.exitCode = tell(error)
+  }
+}
+
+/** Chooses and loads one command: starting up must not pay for the others. */
+async function dispatch(argv: readonly string[], url: string): Promise<number> {
+  const [name, ...rest] = argv
+  if (name === '--version') {
+    const { VERSION } = await import('../core/version.js')
+    print(`terge ${VERSION}`)
+    return 0
+  }
+  const wantsHelp = name === undefined || name === 'help' || HELP.includes(name)
+  const options = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest
+  if (wantsHelp || options.some((option) => HELP.includes(option))) {
+    const subject = wantsHelp ? rest.find((word) => !word.startsWith('-')) : name
+    const { help } = await import('./help.js')
+    return help(subject, url)
+  }
+  const command = await loadCommand(name)
+  return command.run(rest)
+}
+
+/** Tells what went wrong; gives the exit code. */
+function tell(error: unknown): number {
+  if (error instanceof Fault) {
+    complain(error.diagnostics)
+    return error.exit
+  }
+  const { code, syscall, name, message, stack } = error as NodeJS.ErrnoException
+  if (name === 'AbortError') {
+    complain(fault('interrupted', 'interrupted').diagnostics)
+    return 130
+  }
+  // The system refused something: a full disk, a file that may not be read.
+  if (code !== undefined && syscall !== undefined) {
+    complain(fault('system', message).diagnostics)
+    return 1
+  }
+  const text = String(message ?? error).replace(/^internal: /, '')
+  const hint = 'this is a fault of terge, not of your recipe: please report it with this text and the recipe'
+  complain([{ severity: 'error', code: 'internal', message: [text, ...stackLines(stack)].join('\n'), hint }])
+  return 1
+}
+
+const stackLines = (stack: string | undefined): string[] =>
+  (stack ?? '')
+    .split('\n')
+    .filter((line) => line.startsWith('    at '))
+    .slice(0, 8)

@@ -1,0 +1,23 @@
+import type { Command } from './command.js'
+
+/** Every command by its name, each loaded only when it is asked for. In the order of the help. */
+export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./run.js')).run,
+  merge: async () => (await import('./merge.js')).merge,
+  validate: async () => (await import('./validate.js')).validate,
+  plan: async () => (await import('./plan.js')).plan,
+  inspect: async () => (await import('./inspect.js')).inspect,
+  diff: async () => (await import('./diff.js')).diff,
+  verify: async () => (await import('./verify.js')).verify,
+  report: async () => (await import('./report.js')).report,
+  methods: async () => (await import('./methods.js')).methods,
+  init: async () => (await import('./init.js')).init,
+}
+
+/** The command of that name. Fault: `unknown-command` or, for a name with a dash, `unknown-flag`. */
+export async function loadCommand(name: string): Promise<Command> {
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (load) return load()
+  const { unknownCommand } = await import('./usage.js')
+  throw unknownCommand(name, Object.keys(COMMANDS))
+}

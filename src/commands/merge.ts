@@ -1,0 +1,62 @@
+import path from 'node:path'
+import { defineCommand } from './command.js'
+import { writeNewText } from './files.js'
+import { Args, Flags, runFlags } from './flags.js'
+import { oneLineRecipe } from './oneLine.js'
+import { given } from './options.js'
+import { perform } from './perform.js'
+
+const patterns = (description: string) =>
+  Flags.string({ description, helpValue: 'PATTERN', multiple: true, multipleNonGreedy: true })
+
+export const merge = defineCommand({
+  id: 'merge',
+  summary: 'Merge models in one line, without a recipe’s file.',
+  description:
+    'Builds the recipe from the flags and runs it; --save-recipe keeps it. Models are called by their files’ names. Without ' +
+    '--base the first model lends what is not merged.',
+  examples: [
+    'The mean of two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
+    'One third of the way along the arc\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',
+    'What two fine-tunes learnt, added to their base\n<%= config.bin %> merge math code --base base --method task_arithmetic --weights 0.6,0.4 -o both',
+    'Keep the recipe for a review\n<%= config.bin %> merge a b --weights 2,1 -o merged --save-recipe merge.yml',
+  ],
+  args: { model: Args.string({ description: 'files or folders', required: true, multiple: true, ignoreStdin: true }) },
+  flags: {
+    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'where to write', required: true }),
+    method: Flags.string({
+      description: 'the merge method; terge methods lists them',
+      helpValue: 'METHOD',
+      default: 'linear',
+    }),
+    weights: Flags.string({ description: 'one a model, in order', helpValue: 'W,W' }),
+    base: Flags.string({
+      description: 'the model whose names, shapes and other tensors the result has',
+      helpValue: 'MODEL',
+    }),
+    include: patterns('merge only tensors that match'),
+    exclude: patterns('copy tensors that match from the base'),
+    param: Flags.string({
+      description: 'a parameter of the method',
+      helpValue: 'NAME=VALUE',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    'save-recipe': Flags.string({ description: 'write the recipe here too', helpValue: 'FILE' }),
+    ...runFlags,
+  },
+  async execute({ args, flags }) {
+    const { method, output, weights, base, include, exclude, param } = flags
+    const saved = flags['save-recipe']
+    const folder = process.cwd()
+    const recipeFolder = saved === undefined ? folder : path.dirname(path.resolve(saved))
+    const line = { models: args.model, output, method, ...given({ weights, base, include, exclude, param }) }
+    const text = oneLineRecipe(line, folder, recipeFolder)
+    const { plan } = await import('../lineage/session.js')
+    // A recipe without a file lies in the working folder; faults show it under this name.
+    const prepared = await plan(saved ?? '(one line)', { text })
+    if (saved !== undefined) await writeNewText(saved, text)
+    await perform(prepared, flags)
+    return 0
+  },
+})

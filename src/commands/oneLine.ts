@@ -1,0 +1,119 @@
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+
+/** Models with the names that a recipe made for them calls them by. */
+export interface NamedModel {
+  readonly name: string
+  /** For the recipe: relative to its folder where that is shorter to read. */
+  readonly reference: string
+}
+
+/** Names that say nothing about a model: the folder's says more. */
+const GENERIC = /^(model|pytorch_model|diffusion_pytorch_model|adapter_model|weights|checkpoint)(-\d+-of-\d+)?$/i
+const EXTENSION = /\.(safetensors|bin|pt|pth|ckpt)$/i
+
+function baseName(reference: string): string {
+  const parts = reference
+    .replace(/^hf:/, '')
+    .replace(/@[^@/\\]*$/, reference.startsWith('hf:') ? '' : '$&')
+    .split(/[/\\]+/)
+    .filter((part) => part !== '' && part !== '.' && part !== '..')
+  const last = parts.at(-1)?.replace(EXTENSION, '') ?? ''
+  const chosen = GENERIC.test(last) && parts.length > 1 ? parts.at(-2)! : last
+  const name = chosen.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '')
+  return name === '' ? 'model' : name
+}
+
+/** A path for a recipe in `recipeFolder`, as it was given in `folder`; absolute paths and the hub's names stay. */
+function referenceFrom(given: string, folder: string, recipeFolder: string): string {
+  if (given.startsWith('hf:') || path.isAbsolute(given) || folder === recipeFolder) return given
+  const relative = path.relative(recipeFolder, path.resolve(folder, given)).split(path.sep).join('/')
+  return relative === '' ? '.' : relative
+}
+
+/** Names models after their files, each name once: `resnet`, `resnet-2`. Given paths are relative to `folder`. */
+export function nameModels(given: readonly string[], folder: string, recipeFolder: string): NamedModel[] {
+  const taken = new Set<string>()
+  return given.map((model) => {
+    const base = baseName(model)
+    let name = base
+    for (let n = 2; taken.has(name); n++) name = `${base}-${n}`
+    taken.add(name)
+    return { name, reference: referenceFrom(model, folder, recipeFolder) }
+  })
+}
+
+export interface OneLine {
+  readonly models: readonly string[]
+  readonly output: string
+  readonly method: string
+  readonly weights?: string
+  readonly base?: string
+  readonly include?: readonly string[]
+  readonly exclude?: readonly string[]
+  /** `name=value`. */
+  readonly param?: readonly string[]
+}
+
+/** Strings of JSON are strings of YAML, whatever is in them; line separators apart, which YAML takes for line breaks. */
+export const yamlText = (text: string): string =>
+  /^[A-Za-z_][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
+    ? text
+    : JSON.stringify(text).replace(
+        /[\u007f-\u009f\u2028\u2029\ufeff]/g,
+        (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      )
+
+const list = (items: readonly string[]): string => `[${items.map(yamlText).join(', ')}]`
+
+/** A number, true, false, a list or a mapping as JSON writes them; anything else is a word. */
+function parameter(written: string): string {
+  const [, name, value] = /^([^=]+)=(.*)$/s.exec(written) ?? []
+  if (name === undefined || value === undefined)
+    throw fault('bad-flag', `--param takes name=value, not ${quote(written)}`, 'such as --param t=0.3')
+  let text = yamlText(value)
+  try {
+    text = JSON.stringify(JSON.parse(value))
+  } catch {}
+  return `${yamlText(name)}: ${text}`
+}
+
+/** Weights as given: numbers between commas. */
+function weightList(written: string): string {
+  const numbers = written.split(',').map((part) => part.trim())
+  const bad = numbers.find((number) => !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(number))
+  if (bad !== undefined)
+    throw fault('bad-flag', `--weights takes numbers between commas, not ${quote(bad)}`, 'such as --weights 0.7,0.3')
+  return `[${numbers.map(Number).join(', ')}]`
+}
+
+/**
+ * The recipe of a merge in one line. `folder` is where the given paths start, `recipeFolder` where the recipe will lie.
+ * A base that is not among the models takes no part in the merge itself. Fault: `bad-flag`.
+ */
+export function oneLineRecipe(line: OneLine, folder: string, recipeFolder: string): string {
+  const same = (one: string, other: string): boolean =>
+    one === other || path.resolve(folder, one) === path.resolve(folder, other)
+  const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))
+  const outside = line.base !== undefined && inside < 0
+  const named = nameModels(outside ? [...line.models, line.base!] : line.models, folder, recipeFolder)
+  const base = line.base === undefined ? undefined : outside ? named.at(-1)! : named[inside]!
+  const lines = [
+    'terge: 1',
+    'models:',
+    ...named.map(({ name, reference }) => `  ${yamlText(name)}: ${yamlText(reference)}`),
+  ]
+  if (base) lines.push(`base: ${yamlText(base.name)}`)
+  if (line.include || line.exclude) {
+    lines.push('filters:')
+    if (line.include) lines.push(`  include: ${list(line.include)}`)
+    if (line.exclude) lines.push(`  exclude: ${list(line.exclude)}`)
+  }
+  lines.push('merge:', `  method: ${yamlText(line.method)}`)
+  if (outside) lines.push(`  models: ${list(named.slice(0, -1).map(({ name }) => name))}`)
+  if (line.weights !== undefined) lines.push(`  weights: ${weightList(line.weights)}`)
+  if (line.param) lines.push(`  parameters: {${line.param.map(parameter).join(', ')}}`)
+  lines.push(`output: ${yamlText(referenceFrom(line.output, folder, recipeFolder))}`)
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,20 @@
+import { type Diagnostic, formatDiagnostic } from '../core/diagnostics.js'
+import { printableText } from '../ui/text.js'
+
+/** A result: to standard output, with a line break at its end. */
+export const print = (text: string): void =>
+  void process.stdout.write(text === '' || text.endsWith('\n') ? text : `${text}\n`)
+
+/** To standard error, as people read it, free of what a stranger's name could do to a terminal. */
+export const complain = (diagnostics: readonly Diagnostic[]): void => {
+  for (const diagnostic of diagnostics) process.stderr.write(`${printableText(formatDiagnostic(diagnostic))}\n`)
+}
+
+/** A reader that has gone (`terge … | head`) is no fault and nothing to talk about. */
+export function quietPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
+}

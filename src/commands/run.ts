@@ -1,0 +1,29 @@
+import { defineCommand } from './command.js'
+import { Args, Flags, runFlags, set } from './flags.js'
+import { given } from './options.js'
+import { perform } from './perform.js'
+
+export const run = defineCommand({
+  id: 'run',
+  summary: 'Merge as a recipe says.',
+  description:
+    'Checks the recipe, plans from the models’ headers, executes the plan, and writes the output with its lineage beside it. ' +
+    'An output that exists is refused unless --force or --resume is given. Ctrl-C leaves nothing behind.',
+  examples: [
+    'Merge, into the output that the recipe names\n<%= config.bin %> run recipe.yml',
+    'Try another weight, into another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',
+    'See what would happen\n<%= config.bin %> run recipe.yml --dry-run',
+    'Go on after a power cut\n<%= config.bin %> run recipe.yml --resume',
+  ],
+  args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
+  flags: {
+    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
+    set,
+    ...runFlags,
+  },
+  async execute({ args, flags }) {
+    const { plan } = await import('../lineage/session.js')
+    await perform(await plan(args.recipe, given({ set: flags.set, output: flags.output })), flags)
+    return 0
+  },
+})

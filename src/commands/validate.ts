@@ -1,0 +1,44 @@
+import { hasErrors } from '../core/diagnostics.js'
+import { githubAnnotation, verdict } from '../ui/problems.js'
+import { toJson } from '../ui/text.js'
+import { defineCommand } from './command.js'
+import { Args, chosenFormat, formatFlag, json, onOff } from './flags.js'
+import { complain, print } from './print.js'
+
+const FORMATS = ['text', 'json', 'github'] as const
+
+export const validate = defineCommand({
+  id: 'validate',
+  summary: 'Tell every problem of recipes, without merging.',
+  description:
+    'Each problem with its line, column and the way out. Reads the models’ headers too, so that patterns, shapes and weights ' +
+    'are held against them; --no-models checks the text alone. Exits with 2 where a recipe has an error.',
+  examples: [
+    '<%= config.bin %> validate recipe.yml',
+    'The text alone, of all recipes\n<%= config.bin %> validate --no-models recipes/*.yml',
+    'In a GitHub workflow\n<%= config.bin %> validate recipe.yml --format github',
+  ],
+  args: { recipe: Args.string({ description: 'recipes’ files', required: true, multiple: true, ignoreStdin: true }) },
+  flags: {
+    'no-models': onOff('check the text alone'),
+    format: formatFlag(FORMATS, 'the form'),
+    json,
+  },
+  async execute({ args, flags }) {
+    const format = chosenFormat(flags, 'text')
+    const session = await import('../lineage/session.js')
+    const results = []
+    for (const file of args.recipe) {
+      const { diagnostics } = await session.validate(file, { models: !flags['no-models'] })
+      results.push({ file, valid: !hasErrors(diagnostics), diagnostics })
+    }
+    if (format === 'json') print(toJson(results))
+    for (const { file, diagnostics } of results) {
+      if (format === 'github') for (const problem of diagnostics) print(githubAnnotation(problem, file))
+      if (format !== 'text') continue
+      complain(diagnostics)
+      print(verdict(file, diagnostics))
+    }
+    return results.every(({ valid }) => valid) ? 0 : 2
+  },
+})

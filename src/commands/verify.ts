@@ -1,0 +1,51 @@
+import { formatSize } from '../core/sizes.js'
+import { counted, toJson } from '../ui/text.js'
+import { defineCommand } from './command.js'
+import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from './flags.js'
+import { given } from './options.js'
+import { threadsOf, withProgress } from './perform.js'
+import { complain, print } from './print.js'
+
+export const verify = defineCommand({
+  id: 'verify',
+  summary: 'Are the files on disk still those of a lineage?',
+  description:
+    'Reads the outputs and inputs that the lineage names and compares their digests; --reproduce also runs the recipe again ' +
+    'and compares every byte. Exits with 1 where anything differs.',
+  examples: [
+    '<%= config.bin %> verify merged/lineage.json',
+    'Run it again and compare\n<%= config.bin %> verify merged.lineage.json --reproduce',
+  ],
+  args: { lineage: Args.string({ description: 'the lineage’s file', required: true, ignoreStdin: true }) },
+  flags: {
+    reproduce: onOff('run the recipe again and compare every byte'),
+    'recipe-folder': Flags.string({
+      description: 'what the recipe’s paths are relative to (default: looked for)',
+      helpValue: 'FOLDER',
+    }),
+    ...machineFlags,
+    ...resultFlags,
+  },
+  async execute({ args, flags }) {
+    const json = chosenFormat(flags, 'text') === 'json'
+    const session = await import('../lineage/verify.js')
+    const result = await withProgress(json, (listen, signal) =>
+      session.verify(args.lineage, {
+        reproduce: flags.reproduce,
+        threads: threadsOf(flags),
+        ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
+        listen,
+        signal,
+      }),
+    )
+    const { ok, problems, checked } = result
+    if (json) print(toJson(result))
+    else {
+      complain(problems)
+      const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
+      const again = result.reproduced === true ? '; a second run gave the same bytes' : ''
+      print(ok ? `the same: ${what}${again}` : `not the same: ${counted(problems.length, 'problem')} in ${what}`)
+    }
+    return ok ? 0 : 1
+  },
+})

@@ -1,0 +1,27 @@
+import type { TensorDifference } from '../execute/diff.js'
+import { counted, printable, table } from './text.js'
+
+const number = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(6))
+
+/** Two models, tensor by tensor. */
+export const diffText = (rows: readonly TensorDifference[]): string => {
+  const differing = rows.filter(({ state }) => state !== 'equal').length
+  const body = rows.map(({ tensor, state, cosine, relativeL2, largest }) => [
+    printable(tensor),
+    state,
+    number(cosine),
+    number(relativeL2),
+    number(largest),
+  ])
+  const right = 'right' as const
+  const columns = [
+    { title: 'tensor' },
+    { title: 'state' },
+    { title: 'cosine', align: right },
+    { title: 'relative L2', align: right },
+    { title: 'largest', align: right },
+  ]
+  const verdict =
+    differing === 0 ? 'all equal' : `${counted(differing, 'tensor')} of ${counted(rows.length, 'tensor')} differ`
+  return `${table(columns, body)}\n\n${verdict}`
+}

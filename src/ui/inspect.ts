@@ -1,0 +1,66 @@
+import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
+import { elements } from '../core/dtypes.js'
+import { formatSize } from '../core/sizes.js'
+import { layerCount } from '../plan/layers.js'
+import { counted, formatCount, formatShape, printable, table } from './text.js'
+
+/** What a model's headers say, the tensors apart. */
+export function checkpointFacts({ reference, layout, files, tensors, metadata, config }: Checkpoint) {
+  const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
+  let parameters = 0
+  for (const { dtype, shape, bytes } of tensors.values()) {
+    const count = elements(shape)
+    dtypes[dtype] ??= { tensors: 0, elements: 0, bytes: 0 }
+    const entry = dtypes[dtype]
+    entry.tensors += 1
+    entry.elements += count
+    entry.bytes += bytes
+    parameters += count
+  }
+  const { model_type: type, architectures } = config ?? {}
+  return {
+    model: reference,
+    layout,
+    ...(typeof type === 'string' ? { type } : {}),
+    ...(Array.isArray(architectures) ? { architectures: architectures.map(String) } : {}),
+    files: files.map(({ name, size }) => ({ name, size })),
+    tensors: tensors.size,
+    parameters,
+    layers: layerCount(tensors.keys()),
+    dtypes,
+    metadata,
+  }
+}
+
+export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ name, dtype, shape, bytes })
+
+/** A model for people: facts, then the tensors asked for. */
+export function inspectText(checkpoint: Checkpoint, tensors: readonly StoredTensor[]): string {
+  const { model, layout, type, files, parameters, layers, dtypes, metadata } = checkpointFacts(checkpoint)
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  const facts: string[][] = [
+    ['model', `${printable(model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
+    ...(type === undefined ? [] : [['type', printable(type)]]),
+    ['tensors', formatCount(checkpoint.tensors.size)],
+    ['parameters', formatCount(parameters)],
+    ['layers', formatCount(layers)],
+    ...Object.entries(dtypes).map(([dtype, entry]) => [
+      dtype,
+      `${counted(entry.tensors, 'tensor')}, ${formatSize(entry.bytes)}`,
+    ]),
+    ...Object.entries(metadata).map(([key, value]) => ['metadata', `${printable(key)}: ${printable(value)}`]),
+  ]
+  const rows = tensors.map(({ name, dtype, shape, bytes }) => [
+    printable(name),
+    dtype,
+    formatShape(shape),
+    formatSize(bytes),
+  ])
+  const columns = [
+    { title: 'tensor' },
+    { title: 'dtype' },
+    { title: 'shape' },
+    { title: 'size', align: 'right' as const },
+  ]
+  return [...facts.map(([name, text]) => `${name!.padEnd(12)}${text}`), '', table(columns, rows)].join('\n')
+}

@@ -1,0 +1,8 @@
+import type { Renderer } from './renderer.js'
+import { toJson } from './text.js'
+
+/** Each event as one line of JSON. */
+export const jsonRenderer = (stream: { write(text: string): unknown }): Renderer => ({
+  listen: (event) => void stream.write(`${toJson(event, 0)}\n`),
+  finish: async () => {},
+})

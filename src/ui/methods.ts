@@ -1,0 +1,76 @@
+import type { Method, ParameterSchema } from '../methods/types.js'
+import { counted, table } from './text.js'
+
+const BASES = {
+  none: 'not used',
+  required: 'required: merges task vectors',
+  optional: 'optional: merges task vectors where the recipe writes one that does not take part',
+  listed: 'required, one of the participants',
+} as const
+
+const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
+
+/** All methods, a line each. */
+export const methodsText = (methods: readonly Method[]): string =>
+  table(
+    [{ title: 'method' }, { title: 'base' }, { title: 'parameters' }, { title: 'merges by' }],
+    methods.map((method) => [
+      namesOf(method),
+      method.base === 'none' ? '-' : method.base,
+      method.parameters.map(({ name }) => name).join(', ') || '-',
+      method.summary,
+    ]),
+  )
+
+function participants({ models: { least, most } }: Method): string {
+  if (most === undefined) return `${least} or more`
+  return least === most ? `exactly ${counted(least, 'model')}` : `${least} to ${most}`
+}
+
+function values({ type, choices, minimum, maximum, perModel }: ParameterSchema): string {
+  const words = (choices ?? []).map(String)
+  const kinds = type === 'choice' ? words : [type, ...words]
+  const bounds = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`]
+  const range = bounds.filter((bound) => bound !== '').join(' ')
+  return [kinds.join(' or '), range, perModel ? 'also a mapping by model' : ''].filter((part) => part !== '').join(', ')
+}
+
+/** One method whole: rule, base, weights, parameters, paper. */
+export function methodText(method: Method): string {
+  const facts = [
+    ['computes', method.formula],
+    ['models', participants(method)],
+    ['base', BASES[method.base]],
+    ['weights', method.weights ? 'one a model, 1 where left out' : 'none'],
+    ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
+  ] as const
+  const lines = facts.map(([name, text]) => `  ${name!.padEnd(10)}${text}`)
+  const parameters = table(
+    [{ title: '  parameter' }, { title: 'value' }, { title: 'default' }, { title: 'meaning' }],
+    method.parameters.map((parameter) => [
+      `  ${parameter.name}`,
+      values(parameter),
+      parameter.default === undefined ? 'required' : String(parameter.default),
+      parameter.describe,
+    ]),
+  )
+  return [
+    `${namesOf(method)}: ${method.summary}`,
+    '',
+    ...lines,
+    ...(method.parameters.length > 0 ? ['', parameters] : []),
+  ].join('\n')
+}
+
+/** The same as plain data. */
+export const methodJson = ({ name, aliases, summary, formula, paper, base, weights, models, parameters }: Method) => ({
+  name,
+  aliases,
+  summary,
+  formula,
+  ...(paper === undefined ? {} : { paper }),
+  base,
+  weights,
+  models,
+  parameters,
+})

@@ -1,0 +1,76 @@
+import type { Expr, Plan, PlanTensor } from '../../plan/types.js'
+import { counted, printable } from '../text.js'
+
+/** The plan as a graph: models, steps and outputs, and what flows between them. */
+export interface PlanGraph {
+  readonly nodes: readonly {
+    /** Safe in every graph language: `n0`, `n1`, … */
+    readonly id: string
+    readonly kind: 'model' | 'step' | 'output'
+    readonly lines: readonly string[]
+  }[]
+  readonly edges: readonly { readonly from: string; readonly to: string; readonly label: string }[]
+}
+
+/** Node and edge texts are printable but not escaped for any language. */
+export function planGraph(plan: Plan): PlanGraph {
+  const ids = new Map<string, string>()
+  const nodes: PlanGraph['nodes'][number][] = []
+  const node = (key: string, kind: PlanGraph['nodes'][number]['kind'], lines: readonly string[]): string => {
+    const id = `n${nodes.length}`
+    ids.set(key, id)
+    nodes.push({ id, kind, lines: lines.map(printable) })
+    return id
+  }
+  for (const { name, reference } of plan.models) node(name, 'model', name === reference ? [name] : [name, reference])
+  for (const { name, kind } of plan.steps) node(name, 'step', name === kind ? [name] : [name, kind])
+
+  const edges = new Map<string, { from: string; to: string; what: Map<string, Set<PlanTensor>> }>()
+  const flow = (from: string, to: string, what: string, tensor: PlanTensor): void => {
+    const [fromId, toId] = [ids.get(from), ids.get(to)]
+    if (fromId === undefined || toId === undefined || fromId === toId) return
+    const key = `${fromId} ${toId}`
+    const edge = edges.get(key) ?? { from: fromId, to: toId, what: new Map<string, Set<PlanTensor>>() }
+    edges.set(key, edge)
+    edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
+  }
+  const owner = (expr: Expr): string | undefined =>
+    expr.kind === 'read' ? plan.models[plan.files[expr.file]?.model ?? -1]?.name : undefined
+
+  /** What makes `expr`, which is the tensor as `holder`, a model or step, has it. */
+  const walk = (expr: Expr, holder: string, tensor: PlanTensor): void => {
+    if (expr.kind === 'read') {
+      const model = owner(expr)
+      if (model !== undefined) flow(model, holder, 'copied', tensor)
+      return
+    }
+    for (const [i, input] of expr.inputs.entries()) {
+      const name = expr.models[i]
+      if (name === undefined) continue
+      flow(name, holder, expr.method, tensor)
+      walk(input, name, tensor)
+    }
+    const base = expr.base && owner(expr.base)
+    if (base !== undefined) flow(base, holder, 'base', tensor)
+  }
+  for (const output of plan.outputs) {
+    const id = node(`\0output ${nodes.length}`, 'output', [output.path])
+    for (const tensor of output.tensors) walk(tensor.expr, output.from, tensor)
+    const from = ids.get(output.from)
+    if (from !== undefined) {
+      const all = new Map([['', new Set(output.tensors)]])
+      edges.set(`${from} ${id}`, { from, to: id, what: all })
+    }
+  }
+  return {
+    nodes,
+    edges: [...edges.values()].map(({ from, to, what }) => ({
+      from,
+      to,
+      label: [...what]
+        .map(([name, tensors]) => (name === '' ? counted(tensors.size, 'tensor') : `${name} ${tensors.size}`))
+        .map(printable)
+        .join(', '),
+    })),
+  }
+}

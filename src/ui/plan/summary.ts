@@ -1,0 +1,51 @@
+import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput, PlanTensor } from '../../plan/types.js'
+
+/** What a plan does to the tensors of one output, counted. */
+export interface OutputSummary {
+  /** Method (`slerp`, `slerp(linear)` where steps fused) → tensors. */
+  readonly methods: ReadonlyMap<string, number>
+  /** Why copied → tensors. */
+  readonly copies: ReadonlyMap<CopyReason | 'as the recipe says', number>
+  /** Model and why it was left out → tensors. */
+  readonly absent: readonly { readonly model: string; readonly reason: AbsentReason; readonly tensors: number }[]
+  readonly dtypes: ReadonlyMap<string, number>
+  /** Of all files, headers too. */
+  readonly bytes: number
+}
+
+const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1)
+
+/** The methods of fused steps, outer one first. */
+function methodOf(expr: Expr): string | undefined {
+  if (expr.kind === 'read') return undefined
+  const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
+  return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
+}
+
+export const isCopy = (tensor: PlanTensor): boolean => tensor.expr.kind === 'read'
+
+export function summarize(output: PlanOutput): OutputSummary {
+  const methods = new Map<string, number>()
+  const copies = new Map<CopyReason | 'as the recipe says', number>()
+  const dtypes = new Map<string, number>()
+  const absent = new Map<string, { model: string; reason: AbsentReason; tensors: number }>()
+  for (const tensor of output.tensors) {
+    add(dtypes, tensor.dtype)
+    const method = methodOf(tensor.expr)
+    if (method === undefined) add(copies, tensor.reason ?? 'as the recipe says')
+    else add(methods, method)
+    for (const { model, reason } of tensor.absent ?? []) {
+      const entry = absent.get(`${reason}\0${model}`) ?? { model, reason, tensors: 0 }
+      entry.tensors += 1
+      absent.set(`${reason}\0${model}`, entry)
+    }
+  }
+  const bytes = output.files.reduce((sum, file) => sum + file.size, 0)
+  return { methods, copies, absent: [...absent.values()], dtypes, bytes }
+}
+
+/** Bytes and files of a model as the plan reads it. */
+export function modelFiles(plan: Plan, model: number): { files: number; bytes: number } {
+  const files = plan.files.filter((file) => file.model === model)
+  return { files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) }
+}

@@ -1,0 +1,39 @@
+import type { Listener } from '../execute/events.js'
+import { jsonRenderer } from './json.js'
+import { plainRenderer } from './plain.js'
+
+/** Shows a run. It only listens: nothing that it does can change the run. */
+export interface Renderer {
+  readonly listen: Listener
+  /** After the last event, whole or not; resolves when nothing more will be written. */
+  readonly finish: (outcome: 'done' | 'failed') => Promise<void>
+}
+
+export type RendererKind = 'terminal' | 'plain' | 'json'
+
+export interface RendererOptions {
+  /** Where it writes. */
+  readonly stream: NodeJS.WriteStream
+  /** Seconds from any fixed moment. */
+  readonly now?: () => number
+}
+
+const monotonic = (): number => performance.now() / 1000
+
+/** A renderer of that kind. The terminal's program is loaded only when it is asked for. */
+export async function renderer(kind: RendererKind, { stream, now = monotonic }: RendererOptions): Promise<Renderer> {
+  if (kind === 'json') return jsonRenderer(stream)
+  if (kind === 'plain') return plainRenderer(stream, now)
+  const { terminalRenderer } = await import('./terminal.js')
+  return terminalRenderer(stream, now)
+}
+
+/** The kind that suits a stream: JSON where asked for, pictures only where a terminal can draw them. */
+export function rendererKind(
+  json: boolean,
+  stream: { readonly isTTY?: boolean },
+  env: NodeJS.ProcessEnv,
+): RendererKind {
+  if (json) return 'json'
+  return stream.isTTY === true && env.TERM !== 'dumb' && env.CI === undefined ? 'terminal' : 'plain'
+}
