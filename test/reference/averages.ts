@@ -38,9 +38,9 @@ const COINCIDENT = 1e-12
  *
  * y = x_1 + Σ a_i (x_i − x_1), so only the dot products g_ij of x_i − x_1 are needed (one pass), and
  * ‖x_i − y‖² = (e_i − a)ᵀ G (e_i − a). Start: the weighted mean. Step: a_i ← (w_i/d_i) / Σ (w_k/d_k), d_i the distances,
- * floored at 1e-12 of the largest distance from the start. Stop after max_iter steps, or where a step is at most tol times that
- * largest distance (the papers leave the measure open; a relative one scales with the input). The mean of equal
- * models is the first, exactly. Source: Weiszfeld 1937; for models arXiv 1912.13445.
+ * floored at 1e-12 of the largest distance from the start. Stop after max_iter steps, or where a step is at most tol times
+ * Σ w_i / Σ (w_i/d_i), the weighted harmonic mean of the distances (a measure that scales with the input and that an outlier
+ * does not loosen). Of equal models the result is the first, exactly. Source: Weiszfeld 1937; for models arXiv 1912.13445.
  */
 export function geometricMedian(given: Given): Tensor {
   const inputs = decoded(given)
@@ -57,7 +57,7 @@ export function geometricMedian(given: Given): Tensor {
     const next = pulls.map((pull) => pull / divisorOf(pulls))
     const moved = quadratic(next.map((x, i) => x - a[i]!))
     a = next
-    if (moved <= option(given, 'tol', 1e-8) * spread) break
+    if (moved <= (option(given, 'tol', 1e-8) * divisorOf(weights)) / divisorOf(pulls)) break
   }
   const round = rounding(given.compute)
   return first.map((origin, i) => {

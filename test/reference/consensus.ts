@@ -5,6 +5,7 @@ import {
   type Given,
   lambdaOf,
   linesFactor,
+  mathOf,
   option,
   rounding,
   type Tensor,
@@ -96,6 +97,7 @@ export function pcb(given: Given): Tensor {
   const round = rounding(given.compute)
   const [base, deltas] = [baseOf(given), deltasOf(given)]
   const [count, n] = [base.length, deltas.length]
+  const { exp, tanh } = mathOf(given)
   const at = (sorted: ArrayLike<number>, index: number) => sorted[Math.min(count - 1, Math.max(0, Math.trunc(index)))]!
   const clipped = deltas.map((delta) => {
     const sorted = Float32Array.from(delta, Math.abs).sort()
@@ -107,7 +109,7 @@ export function pcb(given: Given): Tensor {
     const scores = Float32Array.from(delta, (x, i) => {
       const u = high > low ? (clip(model, x) - low) / (high - low) : 0
       const all = deltas.reduce((total, other) => total + other[i]!, 0)
-      return Math.exp(n * u * u) * Math.tanh(x * all)
+      return exp(n * u * u) * tanh(x * all)
     })
     const sorted = scores.slice().sort()
     const [least, largest] = [at(sorted, count * (1 - option(given, 'ratio', 0.2))), at(sorted, count - 1)]

@@ -4,11 +4,13 @@ import {
   decoded,
   type Given,
   magnitudeKey,
+  mathOf,
   option,
   rounding,
   rowsOf,
   sumRange,
   type Tensor,
+  type Transcendental,
   zeros,
 } from './numeric.js'
 
@@ -25,7 +27,7 @@ export function arceeFusion(given: Given): Tensor {
   const { rows, length } = rowsOf(given.shape, x.length)
   const importance = new Float32Array(x.length)
   for (let row = 0; row < rows; row++) {
-    const divergence = round(rowDivergence(x, base, row * length, (row + 1) * length))
+    const divergence = round(rowDivergence(x, base, row * length, (row + 1) * length, mathOf(given)))
     for (let i = row * length; i < (row + 1) * length; i++) {
       importance[i] = round(Math.abs(round(x[i]! - base[i]!)) * divergence)
     }
@@ -36,17 +38,17 @@ export function arceeFusion(given: Given): Tensor {
   return x.map((value, i) => (importance[i]! >= threshold ? value : base[i]!)) as Tensor
 }
 
-function rowDivergence(x: Tensor, base: Tensor, start: number, end: number): number {
+function rowDivergence(x: Tensor, base: Tensor, start: number, end: number, math: Transcendental): number {
   const softmax = (tensor: Tensor) => {
     let largest = Number.NEGATIVE_INFINITY
     for (let i = start; i < end; i++) largest = Math.max(largest, tensor[i]!)
-    const total = sumRange(start, end, (i) => Math.exp(tensor[i]! - largest))
-    return (i: number) => Math.exp(tensor[i]! - largest) / total + 1e-8
+    const total = sumRange(start, end, (i) => math.exp(tensor[i]! - largest))
+    return (i: number) => math.exp(tensor[i]! - largest) / total + 1e-8
   }
   const [p, q] = [softmax(x), softmax(base)]
   return Math.max(
     0,
-    sumRange(start, end, (i) => p(i) * Math.log(p(i) / q(i))),
+    sumRange(start, end, (i) => p(i) * math.log(p(i) / q(i))),
   )
 }
 

@@ -36,7 +36,12 @@ export interface Given {
   readonly statistics?: readonly Tensor[]
   /** metagpt: ‖δ_i‖² over all merged tensors of the model; this tensor's own where left out. */
   readonly squaredNorms?: readonly number[]
+  /** Transcendental functions; the engine's own where left out, which agree but for the last bit. */
+  readonly math?: Transcendental
 }
+
+export type Transcendental = Pick<typeof Math, 'sin' | 'cos' | 'acos' | 'exp' | 'log' | 'tanh'>
+export const mathOf = (given: Given): Transcendental => given.math ?? Math
 
 /** Σ over the tensor in the order of the format: see `sumRange`; tiles of 2¹⁸ elements, added in index order. */
 export function sum(n: number, term: (index: number) => number): number {
@@ -46,25 +51,16 @@ export function sum(n: number, term: (index: number) => number): number {
 }
 
 /**
- * Σ from `start` to `end`: chunks of 4096 counted from `start`, added in order to one float64. In a chunk, element i of the
- * first ⌊n/4⌋·4 goes to lane i mod 4, the chunk's sum is (l0 + l2) + (l1 + l3), and the up to three left over are added to
- * it in order: two f64x2 accumulators of a SIMD kernel that reads four float32 at a time.
+ * Σ from `start` to `end`: chunks of 4096 counted from `start`, added in order to one float64; element i of a chunk goes to
+ * lane i mod 4 and the chunk's sum is (l0 + l2) + (l1 + l3), as in the `dots` kernel.
  */
 export function sumRange(start: number, end: number, term: (index: number) => number): number {
   let total = 0
   for (let chunk = start; chunk < end; chunk += CHUNK) {
+    const lanes: [number, number, number, number] = [0, 0, 0, 0]
     const stop = Math.min(chunk + CHUNK, end)
-    const even = chunk + ((stop - chunk) & ~3)
-    let [l0, l1, l2, l3] = [0, 0, 0, 0]
-    for (let i = chunk; i < even; i += 4) {
-      l0 += term(i)
-      l1 += term(i + 1)
-      l2 += term(i + 2)
-      l3 += term(i + 3)
-    }
-    let part = l0 + l2 + (l1 + l3)
-    for (let i = even; i < stop; i++) part += term(i)
-    total += part
+    for (let i = chunk; i < stop; i++) lanes[((i - chunk) & 3) as 0 | 1 | 2 | 3] += term(i)
+    total += lanes[0] + lanes[2] + (lanes[1] + lanes[3])
   }
   return total
 }
@@ -121,7 +117,7 @@ export function linesFactor(given: Given): number {
 /** λ, and the factor of `lines`, which every task-vector method takes. */
 export const lambdaOf = (given: Given): number => option(given, 'lambda', 1) * linesFactor(given)
 
-/** out = Σ c_i x_i, added in the order of inputs; an input whose coefficient is 0 is left out. */
+/** out = Σ c_i x_i, added in the order of inputs; an input whose float64 coefficient is 0 is left out; of none, 0. */
 export function linear(given: Given, coefficients: readonly number[]): Tensor {
   return combine(given, decoded(given), coefficients)
 }
@@ -136,10 +132,13 @@ export function task(given: Given, coefficients: readonly number[], deltas = del
 function combine(given: Given, tensors: readonly Tensor[], coefficients: readonly number[]): Tensor {
   const round = rounding(given.compute)
   const out = zeros(given.compute, tensors[0]!.length)
+  let first = true
   tensors.forEach((x, which) => {
+    if (coefficients[which] === 0) return
     const c = round(coefficients[which]!)
-    if (c === 0) return
-    for (let i = 0; i < out.length; i++) out[i] = round(out[i]! + round(c * x[i]!))
+    // The first product is no sum: −0 stays −0.
+    for (let i = 0; i < out.length; i++) out[i] = first ? c * x[i]! : round(out[i]! + round(c * x[i]!))
+    first = false
   })
   return out
 }

@@ -123,7 +123,7 @@ export const knots = (given: Given): Tensor =>
     const { left } = svd(besides(deltas))
     const round = rounding(given.compute)
     const factors = deltas.map((delta) => product(transposed(left), delta))
-    const inner = option(given, 'inner', 'ties')
+    const inner = option<string>(given, 'inner', 'ties')
     if (inner === 'task_arithmetic') return product(left, combination(factors, weights))
     if (inner !== 'ties') throw new Error(`knots has no inner method ${inner}`)
     const rounded = factors.map((factor) => factor.values.map(round))

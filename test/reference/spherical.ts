@@ -9,11 +9,13 @@ import {
   dot,
   type Given,
   linear,
+  mathOf,
   option,
   rounding,
   rowsOf,
   sumRange,
   type Tensor,
+  type Transcendental,
   task,
   weightsOf,
   zeros,
@@ -29,15 +31,18 @@ const clampUnit = (x: number): number => Math.min(1, Math.max(-1, x))
  */
 export function slerp(given: Given): Tensor {
   const [a, c] = decoded(given) as [Tensor, Tensor]
-  return linear(given, slerpCoefficients(dot(a, a), dot(c, c), dot(a, c), option(given, 't', Number.NaN)))
+  return linear(
+    given,
+    slerpCoefficients(dot(a, a), dot(c, c), dot(a, c), option(given, 't', Number.NaN), mathOf(given)),
+  )
 }
 
-export function slerpCoefficients(aa: number, cc: number, ac: number, t: number): Pair {
+function slerpCoefficients(aa: number, cc: number, ac: number, t: number, math: Transcendental): Pair {
   const norm = (square: number) => (Math.sqrt(square) > 1e-8 ? Math.sqrt(square) : 1)
   const d = ac / (norm(aa) * norm(cc))
   if (Math.abs(d) > 0.9995) return [1 - t, t]
-  const theta = Math.acos(d)
-  return [Math.sin((1 - t) * theta) / Math.sin(theta), Math.sin(t * theta) / Math.sin(theta)]
+  const theta = math.acos(d)
+  return [math.sin((1 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)]
 }
 
 /**
@@ -51,7 +56,7 @@ export function nuslerp(given: Given): Tensor {
   const t = Math.abs(w1 + w2) < 1e-6 ? 0.5 : w2 / (w1 + w2)
   const [a, c] = (given.base === undefined ? decoded(given) : deltasOf(given)) as [Tensor, Tensor]
   if (option(given, 'flatten', true)) {
-    const pair = nuslerpCoefficients(dot(a, a), dot(c, c), dot(a, c), t)
+    const pair = nuslerpCoefficients(dot(a, a), dot(c, c), dot(a, c), t, mathOf(given))
     return given.base === undefined ? linear(given, pair) : task(given, pair)
   }
   const { rows, length } = rowsOf(given.shape, a.length)
@@ -61,21 +66,19 @@ export function nuslerp(given: Given): Tensor {
   if (byRow) {
     for (let row = 0; row < rows; row++) {
       const over = (x: Tensor, y: Tensor) => sumRange(row * length, (row + 1) * length, (i) => x[i]! * y[i]!)
-      pairs.push(nuslerpCoefficients(over(a, a), over(c, c), over(a, c), t))
+      pairs.push(nuslerpCoefficients(over(a, a), over(c, c), over(a, c), t, mathOf(given)))
     }
   } else {
     for (let column = 0; column < columns; column++) {
       const over = (x: Tensor, y: Tensor) => columnSum(x, y, column, columns)
-      pairs.push(nuslerpCoefficients(over(a, a), over(c, c), over(a, c), t))
+      pairs.push(nuslerpCoefficients(over(a, a), over(c, c), over(a, c), t, mathOf(given)))
     }
   }
   const round = rounding(given.compute)
   const base = given.base === undefined ? undefined : baseOf(given)
   return zeros(given.compute, a.length).map((_, i) => {
     const [first, second] = pairs[byRow ? Math.floor(i / length) : i % columns]!
-    // As `linear` does, an input whose coefficient is 0 is left out.
-    const left = first === 0 ? 0 : round(round(first) * a[i]!)
-    const value = second === 0 ? left : round(left + round(round(second) * c[i]!))
+    const value = round(round(round(first) * a[i]!) + round(round(second) * c[i]!))
     return base === undefined ? value : round(base[i]! + value)
   }) as Tensor
 }
@@ -95,12 +98,12 @@ function columnSum(x: Tensor, y: Tensor, column: number, columns: number): numbe
   return total + part
 }
 
-export function nuslerpCoefficients(aa: number, cc: number, ac: number, t: number): Pair {
+function nuslerpCoefficients(aa: number, cc: number, ac: number, t: number, math: Transcendental): Pair {
   const norms = Math.sqrt(aa) * Math.sqrt(cc)
-  const theta = Math.acos(norms === 0 ? 0 : clampUnit(ac / norms))
-  const sine = Math.sin(theta)
+  const theta = math.acos(norms === 0 ? 0 : clampUnit(ac / norms))
+  const sine = math.sin(theta)
   if (Math.abs(sine) < 1e-6) return [1 - t, t]
-  return [Math.sin((1 - t) * theta) / sine, Math.sin(t * theta) / sine]
+  return [math.sin((1 - t) * theta) / sine, math.sin(t * theta) / sine]
 }
 
 /** v of the span, as coefficients: vᵀ G w. */
@@ -126,11 +129,17 @@ export function multislerp(given: Given): Tensor {
     gramOf(tensors),
     raw.map((w) => w / divisor),
     option(given, 'eps', 1e-8),
+    mathOf(given),
   )
   return given.base === undefined ? linear(given, coefficients) : task(given, coefficients)
 }
 
-function multislerpCoefficients(dots: readonly (readonly number[])[], weights: readonly number[], eps: number) {
+function multislerpCoefficients(
+  dots: readonly (readonly number[])[],
+  weights: readonly number[],
+  eps: number,
+  math: Transcendental,
+) {
   const norms = dots.map((row, i) => Math.sqrt(row[i]!))
   const gram = dots.map((row, i) => row.map((x, j) => x / ((norms[i]! + eps) * (norms[j]! + eps))))
   const size = length(gram, weights)
@@ -144,8 +153,8 @@ function multislerpCoefficients(dots: readonly (readonly number[])[], weights: r
   const tangent = weights.map((w, i) => w - along * mean[i]!)
   const angle = length(gram, tangent)
   const scale = add(weights.map((w, i) => w * norms[i]!))
-  const swing = angle < eps ? 0 : Math.sin(angle) / angle
-  const turn = angle < eps ? 1 : Math.cos(angle)
+  const swing = angle < eps ? 0 : math.sin(angle) / angle
+  const turn = angle < eps ? 1 : math.cos(angle)
   return mean.map((m, i) => ((m * turn + tangent[i]! * swing) * scale) / (norms[i]! + eps))
 }
 
@@ -158,11 +167,21 @@ function multislerpCoefficients(dots: readonly (readonly number[])[], weights: r
 export function karcher(given: Given): Tensor {
   return linear(
     given,
-    karcherCoefficients(gramOf(decoded(given)), option(given, 'max_iter', 10), option(given, 'tol', 1e-5)),
+    karcherCoefficients(
+      gramOf(decoded(given)),
+      option(given, 'max_iter', 10),
+      option(given, 'tol', 1e-5),
+      mathOf(given),
+    ),
   )
 }
 
-function karcherCoefficients(dots: readonly (readonly number[])[], iterations: number, tol: number): number[] {
+function karcherCoefficients(
+  dots: readonly (readonly number[])[],
+  iterations: number,
+  tol: number,
+  math: Transcendental,
+): number[] {
   const norms = dots.map((row, i) => Math.sqrt(row[i]!))
   const used = norms.flatMap((norm, i) => (norm > tol ? [i] : []))
   const result = norms.map(() => 0)
@@ -176,15 +195,15 @@ function karcherCoefficients(dots: readonly (readonly number[])[], iterations: n
     let tangent = used.map(() => 0)
     used.forEach((_, which) => {
       const cosine = clampUnit(inner(gram, unit(which), mean))
-      const theta = Math.acos(cosine)
-      const sine = Math.sin(theta)
+      const theta = math.acos(cosine)
+      const sine = math.sin(theta)
       if (theta < tol || sine < tol) return
       const factor = theta / sine / used.length
       tangent = tangent.map((t, i) => t + factor * ((i === which ? 1 : 0) - cosine * mean[i]!))
     })
     const size = length(gram, tangent)
     if (size < tol) break
-    const moved = mean.map((m, i) => Math.cos(size) * m + (Math.sin(size) * tangent[i]!) / size)
+    const moved = mean.map((m, i) => math.cos(size) * m + (math.sin(size) * tangent[i]!) / size)
     mean = moved.map((m) => m / length(gram, moved))
   }
   const scale = add(norms) / norms.length
