@@ -2,7 +2,8 @@
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
-import { MAX_HEADER_BYTES, quote } from './header.js'
+import { quote } from '../core/suggest.js'
+import { MAX_HEADER_BYTES } from './header.js'
 import { type Budget, jsonReader } from './json.js'
 
 export interface FolderWeights {
@@ -89,7 +90,7 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
   let map: Map<string, string> | undefined
   json.object('the index', (key) => {
     if (key !== 'weight_map') return json.skip()
-    if (map) throw fault('duplicate-key', `${shown}: "weight_map" appears twice`, REPAIR)
+    if (map) throw fault('duplicate-key', `${shown}: weight_map appears twice`, REPAIR)
     const found = new Map<string, string>()
     map = found
     json.object('`weight_map`', (tensor) => {

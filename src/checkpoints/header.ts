@@ -5,9 +5,9 @@
  * a rank over 64; and what the header describes must fit into a fixed budget of memory.
  */
 import { isUtf8 } from 'node:buffer'
-import { closest, distance } from 'fastest-levenshtein'
 import { type Fault, fault } from '../core/diagnostics.js'
 import { DTYPES, type Dtype, isDtype } from '../core/dtypes.js'
+import { didYouMean, quote } from '../core/suggest.js'
 import { type Budget, type JsonReader, jsonReader } from './json.js'
 
 /** Bytes of JSON, as in the reference implementation. */
@@ -58,13 +58,6 @@ export function headerLength(first: Uint8Array, fileSize: number, fileName: stri
   if (8 + Number(length) > fileSize)
     throw fault('header-length', `${fileName}: the header claims ${length} bytes, the file has ${fileSize}`, DAMAGED)
   return Number(length)
-}
-
-/** `did you mean …`, where a name is near enough to be meant. */
-export function nearest(name: string, names: readonly string[]): string | undefined {
-  if (names.length === 0 || name.length > 256) return undefined
-  const best = closest(name, names)
-  return distance(name, best) <= Math.max(1, Math.floor(name.length / 3)) ? best : undefined
 }
 
 /**
@@ -182,12 +175,7 @@ function readEntry(json: JsonReader, name: string, whose: () => string, charge: 
 
 function knownDtype(name: string, whose: () => string): Dtype {
   if (isDtype(name)) return name
-  const meant = nearest(name.toUpperCase(), Object.keys(DTYPES))
-  throw fault(
-    'unknown-dtype',
-    `${whose()}: unknown dtype ${quote(name)}`,
-    meant ? `did you mean ${meant}?` : `the format has ${Object.keys(DTYPES).join(', ')}`,
-  )
+  throw fault('unknown-dtype', `${whose()}: unknown dtype ${quote(name)}`, didYouMean(name, Object.keys(DTYPES)))
 }
 
 /** Walks along the data: each tensor must begin where the one before ended, and the last must end with the file. */
@@ -252,9 +240,6 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
     )
   return tensors
 }
-
-/** A name from a file, fit for a message: quoted, and cut where it is absurdly long. */
-export const quote = (name: string): string => JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name)
 
 const duplicate = (whose: string, key: string): Fault =>
   fault(

@@ -6,7 +6,8 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES, type Dtype, elements } from '../core/dtypes.js'
-import { MAX_HEADER_BYTES, quote } from './header.js'
+import { quote } from '../core/suggest.js'
+import { MAX_HEADER_BYTES } from './header.js'
 import type { OutputLayout, PlacedTensor, TensorSpec } from './types.js'
 
 export interface LayoutOptions {

@@ -4,17 +4,12 @@
  */
 import { createRequire } from 'node:module'
 
-/** A `WebAssembly.Memory`: its type belongs to the browser's library, which we don't load. */
-export interface Memory {
-  readonly buffer: ArrayBufferLike
-}
-
 export interface Mapper {
   readonly pageSize: number
   /** Lays `length` bytes of the file, from `offset` on, over the memory at `address`; both multiples of a page. False where the file can't be mapped. */
-  map(memory: Memory, address: number, length: number, fd: number, offset: number): boolean
+  map(memory: WebAssembly.Memory, address: number, length: number, fd: number, offset: number): boolean
   /** Lays fresh zero pages there, writable as before. */
-  unmap(memory: Memory, address: number, length: number): void
+  unmap(memory: WebAssembly.Memory, address: number, length: number): void
 }
 
 const PROT_READ = 1
@@ -53,7 +48,7 @@ function load(): Mapper {
   // The address as a number: koffi's pointers would be boxed. `intptr_t` back, so that MAP_FAILED is -1.
   const mmap = process.func('intptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)')
   const pageSize = Number(process.func('int getpagesize()')())
-  const place = (memory: Memory, address: number): bigint =>
+  const place = (memory: WebAssembly.Memory, address: number): bigint =>
     koffi.address(new Uint8Array(memory.buffer)) + BigInt(address)
   return {
     pageSize,

@@ -1,11 +1,12 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
+import { sha256 } from '../core/digest.js'
+import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
-import { HEADER_MEMORY, type Header, headerLength, MAX_HEADER_BYTES, nearest, parseHeader, quote } from './header.js'
+import { HEADER_MEMORY, type Header, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
 import type { Budget } from './json.js'
 import { findSidecars, readConfig } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, StoredTensor } from './types.js'
@@ -133,8 +134,10 @@ async function readFileHeader(
       )
     const bytes = await readFully(handle, 8 + length)
     const header = parseHeader(bytes, entry.size, shown, allowance)
-    const headerDigest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-    return { read: { name, path: file, size: entry.size, headerBytes: header.headerBytes, headerDigest }, header }
+    return {
+      read: { name, path: file, size: entry.size, headerBytes: header.headerBytes, headerDigest: sha256(bytes) },
+      header,
+    }
   } finally {
     await handle.close()
   }
@@ -183,7 +186,7 @@ async function unreadable(error: NodeJS.ErrnoException, reference: string, file:
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`)
   const siblings = await readdir(path.dirname(file)).catch(() => [])
-  const meant = nearest(path.basename(file), siblings)
+  const [meant] = nearest(path.basename(file), siblings, 1)
   throw fault(
     'missing-model',
     `${reference}: there is no such file or folder`,

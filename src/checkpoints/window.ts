@@ -6,7 +6,7 @@
  */
 import { fstatSync, readSync } from 'node:fs'
 import { fault } from '../core/diagnostics.js'
-import { type Mapper, type Memory, mapper } from './mmap.js'
+import { type Mapper, mapper } from './mmap.js'
 
 export type WindowMode = 'map' | 'read'
 
@@ -46,7 +46,7 @@ const WASM_PAGE = 65536
 /** `TERGE_IO=read` in the environment turns mapping off. */
 export const defaultMode = (): WindowMode => (process.env.TERGE_IO === 'read' ? 'read' : 'map')
 
-export function openWindows(memory: Memory, mode: WindowMode = defaultMode()): Windows {
+export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defaultMode()): Windows {
   const maps = mode === 'map' ? mapper() : undefined
   const pageSize = maps?.pageSize ?? WASM_PAGE
   const closers: (() => void)[] = []
@@ -72,7 +72,7 @@ export function openWindows(memory: Memory, mode: WindowMode = defaultMode()): W
   }
 }
 
-function readingSlot(memory: Memory, address: number, capacity: number): Slot {
+function readingSlot(memory: WebAssembly.Memory, address: number, capacity: number): Slot {
   return {
     at(file, offset, bytes) {
       check(file, offset, bytes, capacity)
@@ -88,7 +88,12 @@ function readingSlot(memory: Memory, address: number, capacity: number): Slot {
   }
 }
 
-function mappedSlot(memory: Memory, maps: Mapper, address: number, capacity: number): Slot & { release(): void } {
+function mappedSlot(
+  memory: WebAssembly.Memory,
+  maps: Mapper,
+  address: number,
+  capacity: number,
+): Slot & { release(): void } {
   const { pageSize } = maps
   // What the slot's pages show now: bytes from `start` to `end` of this file, by identity, as descriptors are used again.
   let mapped: { readonly file: WindowFile; readonly start: number; readonly end: number } | undefined

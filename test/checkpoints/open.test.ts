@@ -1,0 +1,217 @@
+import { Buffer } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openCheckpoint } from '../../src/checkpoints/open.js'
+import { asyncFaultOf, entry, header } from './helpers.js'
+
+const root = mkdtempSync(path.join(tmpdir(), 'terge-open-'))
+test.after(() => rmSync(root, { recursive: true, force: true }))
+const fixtures = path.resolve('test/fixtures')
+
+let count = 0
+/** A folder with these files. */
+function folder(files: Record<string, string | Uint8Array>): string {
+  const where = path.join(root, `model-${count++}`)
+  mkdirSync(where)
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(where, name)), { recursive: true })
+    writeFileSync(path.join(where, name), content)
+  }
+  return where
+}
+
+/** A file with these tensors, one float32 each. */
+function weights(...names: string[]): Uint8Array {
+  const text = `{${names.map((name, at) => `${JSON.stringify(name)}:${entry([1], at * 4, at * 4 + 4)}`)}}`
+  return Buffer.concat([header(text), Buffer.alloc(4 * names.length)])
+}
+
+const index = (map: Record<string, string>): string => JSON.stringify({ metadata: {}, weight_map: map })
+const open = (where: string) => openCheckpoint('some/model', where)
+const faultOf = (files: Record<string, string | Uint8Array>) => asyncFaultOf(() => open(folder(files)))
+
+test('a single file', async () => {
+  const where = path.join(fixtures, 'digits/mlp256-0.safetensors')
+  const model = await openCheckpoint('mlp', where)
+  const content = readFileSync(where)
+  const [read] = model.files
+  assert.equal([model.reference, model.layout, model.path, model.sidecars], ['mlp', 'file', where, []])
+  assert.equal([read!.name, read!.path, read!.size], ['mlp256-0.safetensors', where, content.length])
+  assert.is(read!.headerBytes, 8 + Number(content.readBigUInt64LE()))
+  const digest = createHash('sha256').update(content.subarray(0, read!.headerBytes)).digest('hex')
+  assert.is(read!.headerDigest, `sha256:${digest}`)
+  assert.equal([...model.tensors.keys()], [...model.tensors.keys()].sort())
+  const end = Math.max(...[...model.tensors.values()].map(({ offset, bytes }) => offset + bytes))
+  assert.is(end, content.length)
+})
+
+test('a sharded folder with its configuration and sidecars', async () => {
+  const model = await openCheckpoint('lm/base', path.join(fixtures, 'lm/base'))
+  assert.is(model.layout, 'folder')
+  assert.equal(
+    model.files.map(({ name }) => name),
+    ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'],
+  )
+  assert.is(model.config!.hidden_size, 96)
+  assert.equal(model.metadata, { format: 'pt' })
+  assert.equal(model.sidecars, ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json'])
+  const whole = await openCheckpoint('lm/c', path.join(fixtures, 'lm/c'))
+  assert.equal([...model.tensors.keys()], [...whole.tensors.keys()])
+  assert.ok(new Set([...model.tensors.values()].map(({ file }) => file)).size === 2)
+})
+
+test('every fixture of the format opens', async () => {
+  for (const name of [
+    'digits/resnet-0.safetensors',
+    'lm/prose',
+    'lm-f32/base',
+    'golden/ties.safetensors',
+    'golden-tensors/150.safetensors',
+    'torch/views.safetensors',
+  ])
+    assert.ok((await openCheckpoint(name, path.join(fixtures, name))).tensors.size > 0, name)
+})
+
+test('which files a folder is read from', async () => {
+  const files = async (content: Record<string, string | Uint8Array>) =>
+    (await open(folder(content))).files.map(({ name }) => name)
+  const both = { 'model.safetensors': weights('a'), 'adapter.safetensors': weights('b') }
+  assert.equal(await files(both), ['model.safetensors'])
+  assert.equal(await files({ ...both, 'model.safetensors.index.json': '!' }), ['model.safetensors'])
+  assert.equal(await files({ 'any.safetensors': weights('a'), '.hidden.safetensors': '' }), ['any.safetensors'])
+  const other = { 'unet.safetensors.index.json': index({ a: 'p/1.safetensors' }), 'p/1.safetensors': weights('a') }
+  assert.equal(await files(other), ['p/1.safetensors'])
+})
+
+test('sidecars: small top-level files that are neither weights nor about the folder', async () => {
+  const where = folder({
+    'model.safetensors': weights('a'),
+    'config.json': '{"a":1}',
+    'vocab.json': '{}',
+    'merges.txt': '',
+    'tokenizer.model': 'x',
+    'chat_template.jinja': '',
+    'README.md': '',
+    LICENSE: '',
+    'LICENSE.txt': '',
+    '.gitattributes': '',
+    'pytorch_model.bin': '',
+    'pytorch_model.bin.index.json': '',
+    'lineage.json': '{}',
+    'sub/tokenizer.json': '',
+  })
+  symlinkSync('vocab.json', path.join(where, 'linked.json'))
+  symlinkSync('nowhere', path.join(where, 'broken.json'))
+  const model = await open(where)
+  assert.equal(model.sidecars, ['chat_template.jinja', 'linked.json', 'merges.txt', 'tokenizer.model', 'vocab.json'])
+  assert.equal(model.config, { a: 1 })
+})
+
+test('a shard may be a link, as in the cache of the hub', async () => {
+  const where = folder({
+    'blobs/x': weights('a'),
+    'snapshot/model.safetensors.index.json': index({ a: 's.safetensors' }),
+  })
+  symlinkSync('../blobs/x', path.join(where, 'snapshot/s.safetensors'))
+  assert.is((await open(path.join(where, 'snapshot'))).tensors.size, 1)
+})
+
+test('missing models get the nearest name', async () => {
+  const where = folder({ 'model-a.safetensors': weights('a') })
+  const near = await asyncFaultOf(() =>
+    openCheckpoint('x/model_a.safetensors', path.join(where, 'model_a.safetensors')),
+  )
+  assert.equal([near.code, near.exit], ['missing-model', 2])
+  assert.is(near.message, 'x/model_a.safetensors: there is no such file or folder')
+  assert.is(near.hint, "did you mean 'x/model-a.safetensors'?")
+  const far = await asyncFaultOf(() => openCheckpoint('q', path.join(where, 'q')))
+  assert.match(far.hint!, 'looked for ')
+  const through = await asyncFaultOf(() => openCheckpoint('f/x', path.join(where, 'model-a.safetensors/x')))
+  assert.is(through.code, 'missing-model')
+})
+
+test('other formats are named', async () => {
+  const single = async (content: string | Uint8Array) =>
+    (await asyncFaultOf(() => open(path.join(folder({ m: content }), 'm')))).message
+  assert.match(await single('PK\u0003\u0004............'), 'a PyTorch file')
+  assert.match(await single(Buffer.from('80028a0a6cfc9c46f92068a8', 'hex')), 'a PyTorch file')
+  assert.match(await single('{"metadata":{}}'), 'JSON text')
+  assert.is((await faultOf({ 'pytorch_model.bin': '' })).code, 'unsupported-format')
+  assert.is((await faultOf({ 'notes.txt': '' })).code, 'no-weights')
+  const several = await faultOf({ 'b.safetensors': '', 'a.safetensors': '' })
+  assert.is(several.code, 'ambiguous-checkpoint')
+  assert.match(several.message, 'a.safetensors, b.safetensors')
+  const text = Array(300).fill('x').join('')
+  // 0x80 0x02 begins a pickle, and a header of 640 bytes.
+  const pad = Buffer.concat([header(`{"${text}":${entry([1], 0, 4)}}`.padEnd(0x280)), Buffer.alloc(4)])
+  assert.is((await open(path.join(folder({ m: pad }), 'm'))).tensors.size, 1)
+})
+
+test('index and shards must tell the same', async () => {
+  const name = 'model.safetensors.index.json'
+  const of = async (map: Record<string, string>, files: Record<string, Uint8Array>) =>
+    (await faultOf({ [name]: index(map), ...files })).message
+  const s = (...names: string[]) => weights(...names)
+  assert.is(
+    await of({ a: 'x.safetensors' }, {}),
+    'some/model: x.safetensors is named in model.safetensors.index.json, but is not there',
+  )
+  assert.is(await of({ a: '1', b: '1' }, { 1: s('a') }), "some/model: tensor 'b' is not in 1, where the index has it")
+  assert.is(
+    await of({ a: '1', b: '1', c: '2' }, { 1: s('a'), 2: s('b', 'c') }),
+    "some/model: tensor 'b' is not in 1, where the index has it, it is in 2",
+  )
+  assert.is(await of({ a: '1' }, { 1: s('a', 'b') }), "some/model: tensor 'b' of 1 is not in the index")
+  assert.is(
+    await of({ a: '1', b: '2' }, { 1: s('a', 'b'), 2: s('b') }),
+    "some/model: tensor 'b' is in two files, 1 and 2",
+  )
+})
+
+test('a name in an index can not leave the folder', async () => {
+  for (const file of ['../x', 'a/../../x', '/etc/passwd', 'C:x', 'a\\..\\x', '', '.', './x', 'a//b', 'a/', 'x\0', '..'])
+    assert.is((await faultOf({ 'model.safetensors.index.json': index({ a: file }) })).code, 'path-escape', file)
+})
+
+test('broken indexes and configurations', async () => {
+  const of = async (text: string) => (await faultOf({ 'model.safetensors.index.json': text })).code
+  for (const text of [
+    '',
+    '[]',
+    '{}',
+    '{"weight_map":[]}',
+    '{"weight_map":{}}',
+    '{"weight_map":{"a":1}}',
+    '{"weight_map":{"a":"b"}} x',
+    '\xff{',
+  ])
+    assert.is(await of(text), 'bad-index', text)
+  assert.is(await of('{"weight_map":{"a":"b","a":"b"}}'), 'duplicate-key')
+  assert.is(await of('{"weight_map":{"a":"b"},"weight_map":{"a":"b"}}'), 'duplicate-key')
+  for (const text of [
+    '',
+    '[]',
+    'null',
+    '{',
+    '{"a":NaN}',
+    `{"a":${'['.repeat(200)}${']'.repeat(200)}}`,
+    `{"a":"${'x'.repeat(2 ** 20)}"}`,
+  ])
+    assert.is(
+      (await faultOf({ 'model.safetensors': weights('a'), 'config.json': text })).code,
+      'bad-config',
+      text.slice(0, 20),
+    )
+})
+
+test('messages name the file inside the folder', async () => {
+  const { code, message } = await faultOf({ 'model.safetensors': 'short' })
+  assert.is(code, 'header-too-small')
+  assert.match(message, /^some\/model\/model\.safetensors: /)
+})
+
+test.run()
