@@ -4,7 +4,11 @@ import type { CopyReason, PlanTensor } from '../plan/types.js'
 /** `algorithm:hex`; null where a run was told to leave digests out. */
 export type Digest = string
 
+/** What stands in a recipe as a value: plain JSON. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
 export interface LineageFile {
+  /** Relative to the checkpoint's folder, `/` between parts. */
   readonly name: string
   /** In bytes. */
   readonly size: number
@@ -13,19 +17,36 @@ export interface LineageFile {
   readonly sha256?: Digest
 }
 
+export interface LineageModel {
+  /** Position among the recipe's models, from 0: JSON objects keep no order that a reader may rely on. */
+  readonly index: number
+  /** As written. */
+  readonly reference: string
+  readonly revision?: string
+  /** Those that the run read. */
+  readonly files: readonly LineageFile[]
+}
+
+/** How a tensor came about: `copy`, or a method and what it was given. */
+export interface LineageMerge {
+  readonly method: string
+  readonly parameters: Readonly<Record<string, Json>>
+  readonly sources: readonly LineageSource[]
+  /** The origin of the task vectors; it has no weight of its own. */
+  readonly base?: LineageSource
+}
+
 export interface LineageSource {
   /** A model's or step's name in the recipe. */
   readonly model: string
   readonly tensor: string
   /** As it really was, after normalising; null where the method has none. */
   readonly weight: number | null
+  /** Of a step: how the tensor came about in it. Without it the tensor was read from a file of `model`. */
+  readonly of?: LineageMerge
 }
 
-export interface LineageTensor {
-  readonly method: string
-  readonly parameters: Readonly<Record<string, unknown>>
-  readonly sources: readonly LineageSource[]
-  readonly base?: string
+export interface LineageTensor extends LineageMerge {
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly digest: Digest | null
@@ -42,10 +63,8 @@ export interface Lineage {
   readonly recipe: { readonly text: string; readonly digest: Digest; readonly set: readonly string[] }
   readonly plan: { readonly digest: Digest }
   readonly seed: number
-  readonly models: Readonly<
-    Record<string, { readonly reference: string; readonly revision?: string; readonly files: readonly LineageFile[] }>
-  >
-  readonly steps: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly models: Readonly<Record<string, LineageModel>>
+  readonly steps: Readonly<Record<string, Readonly<Record<string, Json>>>>
   readonly tensors: Readonly<Record<string, LineageTensor>>
   readonly output: {
     readonly from: string
@@ -53,4 +72,6 @@ export interface Lineage {
     readonly tensors: number
     readonly digest: Digest | null
   }
+  /** What the recipe's `evaluate` commands printed; outside `output.digest`. */
+  readonly evaluations?: Readonly<Record<string, number>>
 }

@@ -1,0 +1,158 @@
+import path from 'node:path'
+import { sha256 } from '../core/digest.js'
+import { lookupMethod } from '../methods/registry.js'
+import type { Expr, MergeExpr, Plan, PlanTensor } from '../plan/types.js'
+import type { Recipe } from '../recipe/types.js'
+import { type BytesDigest, wholeDigest } from './fileDigest.js'
+import { recordOf } from './serialize.js'
+import { describeSteps } from './steps.js'
+import type { Digest, Json, Lineage, LineageFile, LineageMerge, LineageSource, LineageTensor } from './types.js'
+
+/** What a run measured: null where it was told to leave digests out. */
+export interface RunDigests {
+  /** Of the inputs, by `Plan.files`. */
+  readonly files: readonly (Digest | null)[]
+  /** Of the inputs as whole files, by `Plan.files`, where asked for. */
+  readonly sha256?: readonly (Digest | undefined)[]
+  /** By `Plan.outputs`. */
+  readonly outputs: readonly OutputDigests[]
+}
+
+export interface OutputDigests {
+  /** By `PlanOutput.files`. */
+  readonly files: readonly (Digest | null)[]
+  /** By `PlanOutput.tensors`. */
+  readonly tensors: readonly (Digest | null)[]
+  /** By `PlanOutput.files`, where asked for. */
+  readonly sha256?: readonly (Digest | undefined)[]
+  /** Files beside the checkpoint's (index, config, tokenizer), to be listed after them. */
+  readonly others?: readonly LineageFile[]
+}
+
+export interface LineageInput {
+  readonly plan: Plan
+  readonly recipe: Pick<Recipe, 'text' | 'overrides' | 'models' | 'steps'>
+  /** Index into `Plan.outputs`. */
+  readonly output: number
+  readonly digests: RunDigests
+  /** Of the program. */
+  readonly version: string
+  readonly bytesDigest: BytesDigest
+}
+
+/** The lineage of one output: a pure function of what was planned and the digests that the run found. */
+export function buildLineage({ plan, recipe, output: index, digests, version, bytesDigest }: LineageInput): Lineage {
+  const output = plan.outputs[index]
+  const found = digests.outputs[index]
+  if (!output || !found) throw new Error(`internal: no output ${index}`)
+  const files = [
+    ...output.files.map(({ name, size }, i) =>
+      // The plan leaves the name of a single file open, since the digest of the plan does not depend on it.
+      lineageFile(
+        { name: output.layout === 'file' ? path.basename(output.path) : name, size },
+        found.files[i] ?? null,
+        found.sha256?.[i],
+      ),
+    ),
+    ...(found.others ?? []),
+  ]
+  const describe = describer(plan, recipe)
+  return {
+    terge: version,
+    lineage: 1,
+    recipe: { text: recipe.text, digest: sha256(recipe.text), set: [...recipe.overrides] },
+    plan: { digest: plan.digest },
+    seed: plan.seed,
+    models: lineageModels(plan, recipe, digests),
+    steps: describeSteps(plan, recipe, output.from),
+    tensors: recordOf(
+      output.tensors.map((tensor, i) => [tensor.name, lineageTensor(tensor, found.tensors[i] ?? null, describe)]),
+    ),
+    output: {
+      from: output.from,
+      files,
+      tensors: output.tensors.length,
+      digest: wholeDigest(
+        files.map((file) => file.digest),
+        bytesDigest,
+      ),
+    },
+  }
+}
+
+const lineageFile = (file: { name: string; size: number }, digest: Digest | null, sha256?: Digest): LineageFile => ({
+  name: file.name,
+  size: file.size,
+  digest,
+  ...(sha256 === undefined ? {} : { sha256 }),
+})
+
+function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunDigests): Lineage['models'] {
+  const order = [...recipe.models.keys()]
+  return recordOf(
+    plan.models.map((model, index) => [
+      model.name,
+      {
+        index: order.indexOf(model.name),
+        reference: model.reference,
+        ...(model.revision === undefined ? {} : { revision: model.revision }),
+        files: plan.files.flatMap((file, i) =>
+          file.model === index ? [lineageFile(file, digests.files[i] ?? null, digests.sha256?.[i])] : [],
+        ),
+      },
+    ]),
+  )
+}
+
+type Describe = ReturnType<typeof describer>
+
+function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Describe): LineageTensor {
+  const { expr, reason, absent } = tensor
+  return {
+    ...(reason === undefined && expr.kind === 'merge' ? describe.merge(expr, tensor) : describe.copy(expr, tensor)),
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+    digest,
+    ...(reason === undefined ? {} : { reason }),
+    ...(absent && absent.length > 0 ? { absent } : {}),
+  }
+}
+
+type Target = Pick<PlanTensor, 'name' | 'shape'>
+
+/** Turns expressions into the lineage's words; `tensor` is what an expression makes, fused steps' tensors included. */
+function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
+  const bases = new Map(recipe.steps.map((step) => [step.name, step.kind === 'merge' ? step.base : undefined]))
+
+  /** Who an expression belongs to: the model whose file it reads, or the step that merges it. */
+  const owner = (expr: Expr): string =>
+    expr.kind === 'merge' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
+
+  function source(name: string, expr: Expr, tensor: Target, weight: number | null): LineageSource {
+    const own = owner(expr) === name
+    const of = !own ? copy(expr, tensor) : expr.kind === 'merge' ? merge(expr, tensor) : undefined
+    // A step's tensors have the names of the step's base; a file's may be called otherwise.
+    const stored = own && expr.kind === 'read' ? expr.tensor : tensor.name
+    return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
+  }
+
+  const copy = (expr: Expr, tensor: Target): LineageMerge => ({
+    method: 'copy',
+    parameters: {},
+    sources: [source(owner(expr), expr, tensor, null)],
+  })
+
+  function merge(expr: MergeExpr, tensor: Target): LineageMerge {
+    const method = lookupMethod(expr.method)
+    if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
+    const weights = method.effective({ shape: tensor.shape, weights: expr.weights, parameters: expr.parameters })
+    return {
+      method: expr.method,
+      parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
+      sources: expr.models.map((name, i) => source(name, expr.inputs[i]!, tensor, weights[i] ?? null)),
+      ...(expr.base ? { base: source(bases.get(expr.step) ?? owner(expr.base), expr.base, tensor, null) } : {}),
+    }
+  }
+
+  return { merge, copy }
+}

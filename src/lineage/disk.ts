@@ -1,0 +1,111 @@
+/** What verify asks of the file system: sizes, small texts, whole-file digests and comparisons, all in bounded memory. */
+import { Buffer } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+import { compileKernels, instantiateKernels, LEAF, treeDigest } from '../kernels/index.js'
+import { MAX_LINEAGE, parseLineage } from './parse.js'
+import type { Digest, Lineage } from './types.js'
+
+const BUFFER = 1 << 20
+
+/** `missing`, or what is wrong, as the system says it. */
+export type Size = { readonly size: number } | { readonly problem: string }
+
+/** The size of the file at `file`, in bytes. */
+export async function fileSize(file: string): Promise<Size> {
+  try {
+    const entry = await stat(file)
+    return entry.isFile() ? { size: entry.size } : { problem: 'is not a file' }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return { problem: code === 'ENOENT' || code === 'ENOTDIR' ? 'is not there' : `cannot be read: ${code}` }
+  }
+}
+
+export const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined
+
+/** `name` inside `folder`, absolute; undefined where it would lead out of it on this platform. */
+export function inside(folder: string, name: string): string | undefined {
+  const file = path.resolve(folder, name)
+  const relative = path.relative(folder, file)
+  return relative === '' || relative.startsWith('..') || path.isAbsolute(relative) ? undefined : file
+}
+
+/** Reads and checks the lineage at `file`. Faults: `missing-lineage`, those of `parseLineage`. */
+export async function readLineage(file: string): Promise<{ lineage: Lineage; text: string }> {
+  const found = await fileSize(file)
+  const hint = 'name the lineage.json of an output folder, or NAME.lineage.json beside NAME.safetensors'
+  if ('problem' in found) throw fault('missing-lineage', `${file} ${found.problem}`, hint)
+  if (found.size > MAX_LINEAGE)
+    throw fault('bad-lineage', `${file}: ${found.size} bytes are too many for a lineage`, hint)
+  const handle = await open(file, 'r')
+  try {
+    const text = await handle.readFile('utf8')
+    return { lineage: parseLineage(text, file), text }
+  } finally {
+    await handle.close()
+  }
+}
+
+const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise<number> => {
+  let length = 0
+  while (length < buffer.length) {
+    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, at + length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return length
+}
+
+/** Calls `take` on the file's bytes in order, in pieces of LEAF bytes, the last one shorter; the piece is used again. */
+async function eachLeaf(file: string, take: (leaf: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
+  const handle = await open(file, 'r')
+  const buffer = new Uint8Array(LEAF)
+  try {
+    for (let at = 0; ; at += LEAF) {
+      signal?.throwIfAborted()
+      const length = await fill(handle, buffer, at)
+      if (length > 0) take(buffer.subarray(0, length))
+      if (length < LEAF) return at + length
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** `sha256:…` of the whole file. */
+export async function sha256(file: string, signal?: AbortSignal): Promise<Digest> {
+  const hash = createHash('sha256')
+  await eachLeaf(file, (leaf) => hash.update(leaf), signal)
+  return `sha256:${hash.digest('hex')}`
+}
+
+/** `xxh3t:…` of the whole file, as files beside a checkpoint have it. */
+export async function xxh3OfFile(file: string, signal?: AbortSignal): Promise<Digest> {
+  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const leaves: Uint8Array[] = []
+  const bytes = await eachLeaf(file, (leaf) => leaves.push(kernels.hash(leaf)), signal)
+  return treeDigest(kernels, Buffer.concat(leaves), bytes)
+}
+
+/** The first byte at which two files differ, or undefined where they are equal; the end of the shorter counts. */
+export async function firstDifference(one: string, other: string, signal?: AbortSignal): Promise<number | undefined> {
+  const handles = [await open(one, 'r'), await open(other, 'r')] as const
+  const buffers = [Buffer.alloc(BUFFER), Buffer.alloc(BUFFER)] as const
+  try {
+    for (let at = 0; ; at += BUFFER) {
+      signal?.throwIfAborted()
+      const [a, b] = await Promise.all([fill(handles[0], buffers[0], at), fill(handles[1], buffers[1], at)])
+      if (a !== b || !buffers[0].subarray(0, a).equals(buffers[1].subarray(0, b))) {
+        let from = 0
+        while (from < Math.min(a, b) && buffers[0][from] === buffers[1][from]) from++
+        return at + from
+      }
+      if (a < BUFFER) return undefined
+    }
+  } finally {
+    await Promise.all(handles.map((handle) => handle.close()))
+  }
+}

@@ -1,0 +1,113 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { type Diagnostic, fault } from '../core/diagnostics.js'
+import { listOf } from './checkFiles.js'
+import { firstDifference, inside } from './disk.js'
+import { plan as planRecipe, run } from './session.js'
+import type { Lineage } from './types.js'
+import type { VerifyOptions } from './verify.js'
+
+interface Reproduction {
+  readonly lineage: Lineage
+  /** The lineage as it lies on disk. */
+  readonly text: string
+  /** The output's. */
+  readonly folder: string
+  readonly recipeFolder: string
+  /** Differences are added to it. */
+  readonly problems: Diagnostic[]
+  readonly options: VerifyOptions
+}
+
+/**
+ * Runs the lineage's recipe again into a hidden folder beside the output, compares every byte, and removes the folder.
+ * Commands in the recipe do not run. Faults: those of planning and running it.
+ */
+export async function reproduce(given: Reproduction): Promise<boolean> {
+  const { lineage, folder, recipeFolder, options } = given
+  const { text, set } = lineage.recipe
+  const prepared = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set })
+  const wanted = lineage.output.files.map(({ name }) => name)
+  const index = prepared.plan.outputs.findIndex(
+    (output) =>
+      output.from === lineage.output.from &&
+      output.files.every((file, i) => sameName(output.layout, file.name, wanted[i])),
+  )
+  if (index < 0)
+    throw fault(
+      'not-reproducible',
+      'the recipe of the lineage no longer plans this output',
+      'an input has other tensors',
+    )
+  // Beside the output, so that there is room for it; a folder's own inside stays as it is.
+  const layout = prepared.plan.outputs[index]!.layout
+  const hidden = await mkdtemp(path.join(layout === 'folder' ? path.dirname(folder) : folder, '.terge-verify-'))
+  try {
+    const outputs = prepared.plan.outputs.map((output, i) =>
+      path.join(hidden, `${i}`, output.layout === 'folder' ? 'model' : i === index ? wanted[0]! : 'model.safetensors'),
+    )
+    const result = await run(
+      {
+        ...prepared,
+        // Only where it goes: a plan's digest does not depend on it.
+        plan: {
+          ...prepared.plan,
+          outputs: prepared.plan.outputs.map((output, i) => ({ ...output, path: outputs[i]! })),
+        },
+        bindings: { ...prepared.bindings, outputs },
+      },
+      {
+        sync: false,
+        digests: lineage.output.digest !== null,
+        sha256: lineage.output.files.some((file) => file.sha256 !== undefined),
+        ...(options.threads === undefined ? {} : { threads: options.threads }),
+        ...(options.memory === undefined ? {} : { memory: options.memory }),
+        ...(options.listen === undefined ? {} : { listen: options.listen }),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      },
+    )
+    const again = result.outputs[index]!
+    return await compare(given, layout === 'folder' ? again.path : path.dirname(again.path), again)
+  } finally {
+    await rm(hidden, { recursive: true, force: true })
+  }
+}
+
+/** The one file of an output is called as the output is, which a lineage written under another name may change. */
+const sameName = (layout: 'file' | 'folder', planned: string, name: string | undefined): boolean =>
+  layout === 'file' ? name !== undefined : planned === name
+
+async function compare(
+  { lineage, text, folder, problems, options }: Reproduction,
+  again: string,
+  result: { readonly lineage: Lineage; readonly lineagePath: string },
+): Promise<boolean> {
+  const before = problems.length
+  const report = (message: string, hint: string): void => {
+    problems.push({ severity: 'error', code: 'not-reproduced', message, hint })
+  }
+  const hint = 'an input or the output was changed, or another version of terge computes otherwise'
+  for (const { name } of lineage.output.files) {
+    const [one, other] = [inside(folder, name), inside(again, name)]
+    if (one === undefined || other === undefined) continue
+    try {
+      const at = await firstDifference(one, other, options.signal)
+      if (at !== undefined) report(`${name} differs from what the recipe gives, from byte ${at}`, hint)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined || options.signal?.aborted) throw error
+      report(`${name} cannot be compared: ${(error as Error).message}`, hint)
+    }
+  }
+  const differing = Object.entries(result.lineage.tensors)
+    .filter(([name, { digest }]) => lineage.tensors[name]?.digest !== digest)
+    .map(([name]) => name)
+  if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
+  // Another version writes another version's number, and may write more.
+  if (
+    result.lineage.terge === lineage.terge &&
+    differing.length === 0 &&
+    (await readFile(result.lineagePath, 'utf8')) !== text
+  )
+    report('the lineage itself comes out otherwise', 'it was edited after the merge')
+  return problems.length === before
+}

@@ -1,0 +1,61 @@
+import type { Plan } from '../plan/types.js'
+import type { MergeSettings, Recipe, Step } from '../recipe/types.js'
+import { recordOf } from './serialize.js'
+import type { Json, Lineage } from './types.js'
+
+/** Models and steps that a step works on. */
+function uses(step: Step): readonly string[] {
+  switch (step.kind) {
+    case 'merge':
+      return [step.base, ...[step.settings, ...step.rules.map((rule) => rule.settings)].flatMap(({ models }) => models)]
+    case 'rebasin':
+      return [...step.models, step.onto]
+    case 'repair':
+      return [step.model]
+    case 'interpolate':
+      return [step.from, step.to]
+    case 'stack':
+      return step.slices.map((slice) => slice.model)
+    case 'extract':
+      return [step.from, step.base]
+  }
+}
+
+const settingsText = ({ method, models }: MergeSettings): Readonly<Record<string, Json>> => ({ method, models })
+
+function describe(step: Step, patterns: Plan['steps'][number]['patterns']): Readonly<Record<string, Json>> {
+  const shared = {
+    kind: step.kind,
+    patterns: patterns.map(({ pattern, where, rule, matches, applies }) => ({
+      pattern,
+      where,
+      ...(rule === undefined ? {} : { rule }),
+      matches,
+      applies,
+    })),
+  }
+  if (step.kind !== 'merge') return { ...shared, models: [...new Set(uses(step))] }
+  return {
+    ...shared,
+    base: step.base,
+    ...settingsText(step.settings),
+    ...(step.rules.length > 0 ? { rules: step.rules.map((rule) => settingsText(rule.settings)) } : {}),
+  }
+}
+
+/**
+ * What the lineage says of the steps that lead to `from`, by name. What a step did to one tensor stands with that
+ * tensor, since rules and gradients make it differ from tensor to tensor.
+ */
+export function describeSteps(plan: Plan, recipe: Pick<Recipe, 'steps'>, from: string): Lineage['steps'] {
+  const needed = new Set([from])
+  // Dependency order: from the last to the first, each step is known to be needed before it is looked at.
+  for (const step of [...recipe.steps].reverse())
+    if (needed.has(step.name)) for (const name of uses(step)) needed.add(name)
+  const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
+  return recordOf(
+    recipe.steps
+      .filter((step) => needed.has(step.name))
+      .map((step) => [step.name, describe(step, patterns.get(step.name) ?? [])]),
+  )
+}

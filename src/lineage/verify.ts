@@ -1,0 +1,79 @@
+import path from 'node:path'
+import type { Diagnostic } from '../core/diagnostics.js'
+import type { Listener } from '../execute/events.js'
+import { checker } from './checkFiles.js'
+import { exists, readLineage } from './disk.js'
+import { reproduce } from './reproduce.js'
+import type { Lineage } from './types.js'
+
+export interface VerifyOptions {
+  /** Run the recipe again and compare every byte. */
+  readonly reproduce?: boolean
+  /** The folder that the recipe's paths are relative to; looked for where absent. */
+  readonly recipeFolder?: string
+  readonly listen?: Listener
+  readonly threads?: number
+  /** In bytes; of the run that reproduces. */
+  readonly memory?: number
+  readonly signal?: AbortSignal
+}
+
+export interface Verified {
+  /** No problem is an error. */
+  readonly ok: boolean
+  /** Each difference; warnings for what could not be checked. */
+  readonly problems: readonly Diagnostic[]
+  readonly checked: { readonly files: number; readonly bytes: number }
+  /** The folder that relative references were resolved in; absent where there are none. */
+  readonly recipeFolder?: string
+  /** With `reproduce`: the same bytes again. */
+  readonly reproduced?: boolean
+}
+
+const isHub = (reference: string): boolean => reference.startsWith('hf:')
+
+/**
+ * Are the outputs and inputs on disk still those of the lineage? Differences are values in the result. Faults:
+ * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
+ */
+export async function verify(lineagePath: string, options: VerifyOptions = {}): Promise<Verified> {
+  const { lineage, text } = await readLineage(lineagePath)
+  const folder = path.dirname(path.resolve(lineagePath))
+  const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
+  const check = checker(lineage, options)
+  await check.outputs(folder)
+  for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)) {
+    if (isHub(model.reference)) check.unchecked(name, model.reference)
+    else await check.input(name, model, path.resolve(recipeFolder ?? folder, model.reference))
+  }
+  const { problems, checked } = check
+  const reproduced = options.reproduce
+    ? await reproduce({ lineage, text, folder, recipeFolder: recipeFolder ?? folder, problems, options })
+    : undefined
+  return {
+    ok: problems.every((problem) => problem.severity !== 'error'),
+    problems,
+    checked,
+    ...(recipeFolder === undefined ? {} : { recipeFolder }),
+    ...(reproduced === undefined ? {} : { reproduced }),
+  }
+}
+
+/**
+ * A lineage holds references as the recipe wrote them and not where the recipe lay. Of the lineage's folder, the one
+ * above it and the working folder, the first in which most of them exist.
+ */
+async function findRecipeFolder(lineage: Lineage, folder: string, given?: string): Promise<string | undefined> {
+  if (given !== undefined) return path.resolve(given)
+  const references = Object.values(lineage.models)
+    .map((model) => model.reference)
+    .filter((reference) => !isHub(reference) && !path.isAbsolute(reference))
+  if (references.length === 0) return undefined
+  let best: { candidate: string; count: number } | undefined
+  for (const candidate of [folder, path.dirname(folder), process.cwd()]) {
+    const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
+    const count = there.filter(Boolean).length
+    if (!best || count > best.count) best = { candidate, count }
+  }
+  return best?.candidate
+}
