@@ -41,7 +41,7 @@ export function modelTensors(root: Value, fileName: string): ReadonlyMap<string,
   const { dict, path } = chooseDict(root, fileName)
   const inner = path.length > 0 ? ` in ${shown(path)}` : ''
   const tensors = new Map<string, TensorRef>()
-  const refuse = hiddenRefuser()
+  const refuse = hiddenRefuser(dict)
   for (const [key, value] of dict) {
     if (isTensor(value)) {
       if (typeof key !== 'string' || key === '__metadata__')
@@ -58,8 +58,8 @@ export function modelTensors(root: Value, fileName: string): ReadonlyMap<string,
 }
 
 /** Entries may share what they hold, so each part is looked at once for all of them. */
-function hiddenRefuser(): (value: Value, whose: string) => void {
-  const seen = { rebuilt: new Set<Value>(), data: new Set<Value>() }
+function hiddenRefuser(dict: Dict): (value: Value, whose: string) => void {
+  const seen = { rebuilt: new Set<Value>([dict]), data: new Set<Value>([dict]) }
   return (value, whose) => {
     const rebuilt = findWithin(value, (part) => isOpaque(part) && rebuildsTensor(part.name), seen.rebuilt)?.value
     const data = findWithin(value, holdsData, seen.data)
@@ -97,7 +97,7 @@ function findCandidates(root: Candidate): Candidate[] {
     const { path, dict } = open[at]!
     if (seen.has(dict)) continue
     seen.add(dict)
-    const wrapped = WRAPPERS.filter((name) => holding.has(dict.get(name) as Dict))
+    const wrapped = WRAPPERS.filter((name) => dict.get(name) !== dict && holding.has(dict.get(name) as Dict))
     if (wrapped.length === 0 && countTensors(dict) > 0) found.push({ path, dict })
     if (path.length >= MAX_DEPTH) continue
     // What stands beside a model is not looked at, and the dictionary around it is none itself.
