@@ -43,24 +43,26 @@ export interface Given {
 export type Transcendental = Pick<typeof Math, 'sin' | 'cos' | 'acos' | 'exp' | 'log' | 'tanh'>
 export const mathOf = (given: Given): Transcendental => given.math ?? Math
 
-/** Σ over the tensor in the order of the format: see `sumRange`; tiles of 2¹⁸ elements, added in index order. */
-export function sum(n: number, term: (index: number) => number): number {
-  let total = 0
-  for (let tile = 0; tile < n; tile += TILE) total += sumRange(tile, Math.min(tile + TILE, n), term)
-  return total
-}
+/** Σ over the tensor in the order of the format. */
+export const sum = (n: number, term: (index: number) => number): number => sumRange(0, n, term)
 
 /**
- * Σ from `start` to `end`: chunks of 4096 counted from `start`, added in order to one float64; element i of a chunk goes to
- * lane i mod 4 and the chunk's sum is (l0 + l2) + (l1 + l3), as in the `dots` kernel.
+ * Σ from `start` to `end` (a row, or the tensor): tiles of 2¹⁸ elements counted from `start`, each summed by itself, added in
+ * order; in a tile chunks of 4096, added in order; element i of a chunk goes to lane i mod 4 and the chunk's sum is
+ * (l0 + l2) + (l1 + l3), as in the `dots` kernel.
  */
 export function sumRange(start: number, end: number, term: (index: number) => number): number {
   let total = 0
-  for (let chunk = start; chunk < end; chunk += CHUNK) {
-    const lanes: [number, number, number, number] = [0, 0, 0, 0]
-    const stop = Math.min(chunk + CHUNK, end)
-    for (let i = chunk; i < stop; i++) lanes[((i - chunk) & 3) as 0 | 1 | 2 | 3] += term(i)
-    total += lanes[0] + lanes[2] + (lanes[1] + lanes[3])
+  for (let tile = start; tile < end; tile += TILE) {
+    const tileEnd = Math.min(tile + TILE, end)
+    let part = 0
+    for (let chunk = tile; chunk < tileEnd; chunk += CHUNK) {
+      const lanes: [number, number, number, number] = [0, 0, 0, 0]
+      const stop = Math.min(chunk + CHUNK, tileEnd)
+      for (let i = chunk; i < stop; i++) lanes[((i - chunk) & 3) as 0 | 1 | 2 | 3] += term(i)
+      part += lanes[0] + lanes[2] + (lanes[1] + lanes[3])
+    }
+    total += part
   }
   return total
 }
@@ -152,6 +154,12 @@ const bitsView = new Uint32Array(floatView.buffer)
 export function magnitudeKey(x: number): number {
   floatView[0] = Math.abs(x)
   return Number.isNaN(x) ? 0x7fc00000 : bitsView[0]!
+}
+
+/** The float32 magnitude of a key. */
+export function magnitudeOf(key: number): number {
+  bitsView[0] = key
+  return floatView[0]!
 }
 
 /** Indices by falling magnitude; of equal magnitudes the lowest index comes first. */

@@ -6,7 +6,18 @@
  * neither on the values nor on the compute type: an element is kept where uniform < p.
  */
 import { randomStream, uniform } from '../../src/core/random.js'
-import { byMagnitude, type Given, option, options, rounding, rowsOf, sum, type Tensor } from './numeric.js'
+import {
+  byMagnitude,
+  type Given,
+  magnitudeKey,
+  magnitudeOf,
+  option,
+  options,
+  rounding,
+  rowsOf,
+  sum,
+  type Tensor,
+} from './numeric.js'
 
 /** What is left of one δ: kept elements already divided where each has a probability of its own; `scale` for all of them. */
 export interface Sparse {
@@ -16,24 +27,32 @@ export interface Sparse {
   readonly scale: number
 }
 
-/** ties: the k = max(1, int(density·N)) largest magnitudes; all for density 1. */
-export function trimMask(delta: Tensor, density: number): Uint8Array {
-  const mask = new Uint8Array(delta.length)
-  const k = Math.max(1, Math.trunc(density * delta.length))
-  for (const i of byMagnitude(delta).slice(0, k)) mask[i] = 1
-  return mask
+interface Ranked {
+  readonly mask: Uint8Array
+  /** Keys of the last element cut and of the last kept: the thresholds, at which the index decides. */
+  readonly edges: readonly number[]
 }
+
+/** By falling magnitude: positions cut … cut + k − 1 stay. */
+function byRank(delta: Tensor, cut: number, k: number): Ranked {
+  const mask = new Uint8Array(delta.length)
+  const order = byMagnitude(delta)
+  for (const i of order.slice(cut, cut + k)) mask[i] = 1
+  const last = [cut, cut + k].filter((end) => end > 0 && end < delta.length).map((end) => order[end - 1]!)
+  return { mask, edges: last.map((i) => magnitudeKey(delta[i]!)) }
+}
+
+/** ties: the k = max(1, int(density·N)) largest magnitudes; all for density 1. */
+export const trim = (delta: Tensor, density: number): Ranked =>
+  byRank(delta, 0, Math.max(1, Math.trunc(density * delta.length)))
 
 /**
  * breadcrumbs (arXiv 2312.06795): k = int(density·N) elements stay; int(gamma·N) largest are cut, fewer where else k could not
- * stay; of the smallest, as many as remain. By falling magnitude: positions cut … cut + k − 1.
+ * stay; of the smallest, as many as remain.
  */
-export function breadcrumbsMask(delta: Tensor, density: number, gamma: number): Uint8Array {
-  const mask = new Uint8Array(delta.length)
+export function breadcrumbs(delta: Tensor, density: number, gamma: number): Ranked {
   const k = Math.trunc(density * delta.length)
-  const cut = Math.min(Math.trunc(gamma * delta.length), delta.length - k)
-  for (const i of byMagnitude(delta).slice(cut, cut + k)) mask[i] = 1
-  return mask
+  return byRank(delta, Math.min(Math.trunc(gamma * delta.length), delta.length - k), k)
 }
 
 /**
@@ -72,9 +91,18 @@ function rescaleOf(given: Given, whenTrue: Rescale, byDefault: Rescale): Rescale
   return value === true ? whenTrue : (value as Rescale)
 }
 
-function l1Scale(delta: Tensor, kept: Tensor, mask: Uint8Array): number {
+/**
+ * `l1`: Σ abs(δ) / Σ abs(kept δ); 1 where nothing was dropped or it would divide by 0. Kept elements at a threshold (`edges`) enter
+ * as count · float32 magnitude after the others, in the order of the edges, so that a stream need not know yet which they are.
+ */
+function l1Scale(delta: Tensor, { mask, edges }: Ranked): number {
+  if (mask.every((kept) => kept === 1)) return 1
+  const at = Array.from(delta, (x, i) => (mask[i] ? edges.indexOf(magnitudeKey(x)) : -1))
   const all = sum(delta.length, (i) => Math.abs(delta[i]!))
-  const left = sum(kept.length, (i) => (mask[i] ? Math.abs(kept[i]!) : 0))
+  let left = sum(delta.length, (i) => (mask[i] && at[i] === -1 ? Math.abs(delta[i]!) : 0))
+  edges.forEach((edge, which) => {
+    left += at.filter((found) => found === which).length * magnitudeOf(edge)
+  })
   return left === 0 ? 1 : all / left
 }
 
@@ -94,15 +122,15 @@ export function sparsify(given: Given, deltas: readonly Tensor[], kind: Sparsifi
       const p = dellaProbabilities(delta, given.shape, density, epsilons[model]!)
       const mask = randomMask(given, model, (i) => p[i]!, delta.length)
       const values = rescale === 'inverse' ? (delta.map((x, i) => round(x / p[i]!)) as Tensor) : delta
-      return { values, mask, scale: rescale === 'l1' ? l1Scale(delta, delta, mask) : 1 }
+      return { values, mask, scale: rescale === 'l1' ? l1Scale(delta, { mask, edges: [] }) : 1 }
     }
-    const mask =
+    const ranked =
       kind === 'trim'
-        ? trimMask(delta, density)
-        : kind === 'dare'
-          ? randomMask(given, model, () => density, delta.length)
-          : breadcrumbsMask(delta, density, gammas[model]!)
-    const scale = rescale === 'l1' ? l1Scale(delta, delta, mask) : rescale === 'inverse' ? 1 / density : 1
-    return { values: delta, mask, scale }
+        ? trim(delta, density)
+        : kind === 'breadcrumbs'
+          ? breadcrumbs(delta, density, gammas[model]!)
+          : { mask: randomMask(given, model, () => density, delta.length), edges: [] }
+    const scale = rescale === 'l1' ? l1Scale(delta, ranked) : rescale === 'inverse' ? 1 / density : 1
+    return { values: delta, mask: ranked.mask, scale }
   })
 }
