@@ -1,5 +1,17 @@
 /** Averages: linear, passthrough, median, geometric_median. */
-import { add, decoded, type Given, linear, option, rounding, sum, type Tensor, weightsOf, zeros } from './numeric.js'
+import {
+  add,
+  decoded,
+  type Given,
+  linear,
+  option,
+  rounding,
+  sum,
+  type Tensor,
+  task,
+  weightsOf,
+  zeros,
+} from './numeric.js'
 
 /**
  * linear: Σ w_i x_i, divided by Σ w_i if normalize. Coefficients w_i/Σw in float64, rounded once; added in recipe order.
@@ -59,15 +71,7 @@ export function geometricMedian(given: Given): Tensor {
     a = next
     if (moved <= (option(given, 'tol', 1e-8) * divisorOf(weights)) / divisorOf(pulls)) break
   }
-  const round = rounding(given.compute)
-  return first.map((origin, i) => {
-    let offset = 0
-    for (let which = 1; which < inputs.length; which++) {
-      const c = round(a[which]!)
-      if (c !== 0) offset = round(offset + round(c * round(inputs[which]![i]! - origin)))
-    }
-    return round(origin + offset)
-  }) as Tensor
+  return task({ ...given, inputs: inputs.slice(1), base: first }, a.slice(1))
 }
 
 /** Dot products of the differences from the first model, differences rounded to the compute type. */
