@@ -73,8 +73,8 @@ export function compileTensor(
     })
     const node = nodes.length - 1
     const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
-    for (const { kernel, slots } of method.reduces) {
-      merge.reduces.push(passes.push({ kind: 'reduce', node, kernel, slots }) - 1)
+    for (const { kernel } of method.reduces) {
+      merge.reduces.push(passes.push({ kind: 'reduce', node, kernel }) - 1)
       assignDuty(below, passes.length - 1)
     }
     return { node, below }

@@ -1,7 +1,7 @@
 import type { Slot, WindowFile, Windows } from '../checkpoints/window.js'
 import type { FloatDtype } from '../core/dtypes.js'
 import { type Context, contextBytes, createContext } from '../kernels/context.js'
-import { CHUNK, type ChunkKernel, DIGEST_BYTES, type Kernels, LEAF, TILE } from '../kernels/types.js'
+import { CHUNK, type ChunkKernel, DIGEST_BYTES, type Kernels, LEAF, REDUCES, TILE } from '../kernels/types.js'
 import type { Pass, Program, Task, TaskResult } from './program.js'
 
 /** What a worker has to work with. */
@@ -49,12 +49,10 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const { dtype } = program.leaves[node.leaf]!
     return dtype === 'raw' || dtype === direct ? 0 : allocate(CHUNK * computeBytes)
   })
-  const slotsOf = program.passes.map((pass) =>
-    pass.kind === 'reduce' ? { node: pass.node, slots: pass.slots } : undefined,
-  )
   const merges = program.nodes.map((node, index): MergeState | undefined => {
     if (node.kind !== 'merge') return undefined
-    const sums = Math.max(0, ...slotsOf.map((pass) => (pass?.node === index ? pass.slots : 0)))
+    const slotsOf = (pass: Pass) => (pass.kind === 'reduce' && pass.node === index ? REDUCES[pass.kernel].slots : 0)
+    const sums = Math.max(0, ...program.passes.map(slotsOf))
     const size = { inputs: node.inputs.length, coefficients: node.inputs.length, sums }
     return {
       context: createContext(memory, allocate(contextBytes(size)), size),
@@ -77,7 +75,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
   function setCoefficients(coefficients: Task['coefficients']): void {
     for (const state of merges) {
       if (!state) continue
-      const list = coefficients[state.merge]!
+      const list = coefficients[state.merge] ?? []
       // 0 · inf and 0 · NaN would spoil a sum that the model has no share in, so its bytes are not even decoded.
       const used = list.flatMap((coefficient, index) => (coefficient === 0 ? [] : [index]))
       state.used = used.map((index) => state.inputs[index]!)
@@ -167,7 +165,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const total = Math.min(task.tiles * TILE, program.elements - first)
     const active = activeLeaves(program, task.pass)
     const digests = new Digests(program, task, total)
-    const result = pass.kind === 'reduce' ? new Float64Array(task.tiles * pass.slots) : undefined
+    const result = pass.kind === 'reduce' ? new Float64Array(task.tiles * REDUCES[pass.kernel].slots) : undefined
     const fetch = (index: number, from: number, n: number) => {
       const { file, offset, elementBytes } = program.leaves[index]!
       return slots[index]!.at(bench.input(file), offset + from * elementBytes, n * elementBytes)
@@ -189,7 +187,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
         digest(at[leaf]!, n * elementBytes)
       }
       if (pass.kind === 'reduce') {
-        result!.set(reduce(pass, n).subarray(0, pass.slots), index * pass.slots)
+        const { slots } = REDUCES[pass.kernel]
+        result!.set(reduce(pass, n).subarray(0, slots), index * slots)
       }
       if (pass.kind !== 'write') continue
       const address = make(n)

@@ -52,7 +52,7 @@ export type Node =
 
 export type Pass =
   /** Adds up sums over the inputs of a node. */
-  | { readonly kind: 'reduce'; readonly node: number; readonly kernel: ReduceKernel; readonly slots: number }
+  | { readonly kind: 'reduce'; readonly node: number; readonly kernel: ReduceKernel }
   /** Evaluates the last node and writes it. */
   | { readonly kind: 'write' }
   /** Only digests leaves. */

@@ -1,4 +1,4 @@
-import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../kernels/types.js'
+import { DIGEST_BYTES, LEAF, REDUCES, type ScalarMath, TILE } from '../kernels/types.js'
 import type { Job } from './compile.js'
 import type { Task, TaskResult } from './program.js'
 
@@ -138,7 +138,7 @@ function openPass(state: Active, math: ScalarMath): void {
   const pass = program.passes[state.pass]!
   state.sent = 0
   state.back = 0
-  state.partial = new Float64Array(pass.kind === 'reduce' ? pass.slots * state.tiles : 0)
+  state.partial = new Float64Array(pass.kind === 'reduce' ? REDUCES[pass.kernel].slots * state.tiles : 0)
   state.coefficients = merges.map(({ method, expr, reduces }) =>
     reduces.some((index) => index >= state.pass)
       ? []
@@ -156,10 +156,14 @@ function openPass(state: Active, math: ScalarMath): void {
 function closePass(state: Active, math: ScalarMath): boolean {
   const { passes } = state.job.program
   const pass = passes[state.pass]!
-  const slots = pass.kind === 'reduce' ? pass.slots : 0
+  const { slots, maxima } = pass.kind === 'reduce' ? REDUCES[pass.kernel] : { slots: 0, maxima: 0 }
   const sums = new Float64Array(slots)
   for (let tile = 0; tile < state.tiles; tile++) {
-    for (let slot = 0; slot < slots; slot++) sums[slot]! += state.partial[tile * slots + slot]!
+    for (let slot = 0; slot < slots; slot++) {
+      const value = state.partial[tile * slots + slot]!
+      if (slot < slots - maxima) sums[slot]! += value
+      else sums[slot] = Math.max(sums[slot]!, value)
+    }
   }
   state.sums.push(sums)
   state.pass++

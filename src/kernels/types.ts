@@ -47,8 +47,15 @@ export type MapKernel = 'linear' | 'task'
 /**
  * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
+ * compare: the same, then (a − b)² added up in order within the chunk, and the largest |a − b|.
  */
-export type ReduceKernel = 'dots'
+export type ReduceKernel = 'dots' | 'compare'
+
+/** Of a reduce kernel: sums a tensor, and how many of them, the last ones, are largest values and not sums. */
+export const REDUCES: Readonly<Record<ReduceKernel, { readonly slots: number; readonly maxima: number }>> = {
+  dots: { slots: 3, maxima: 0 },
+  compare: { slots: 5, maxima: 1 },
+}
 
 /** Functions of float64 that are compiled into the WebAssembly module, so that every engine gives the same bits. */
 export interface ScalarMath {

@@ -41,6 +41,6 @@ export const slerp: Method = {
   models: { least: 2, most: 2, needed: 'all' },
   parameters: [{ name: 't', type: 'number', describe: 'Place on the arc: 0 is the first model, 1 the second.' }],
   effective: () => [null, null],
-  reduces: [{ kernel: 'dots', slots: 3 }],
+  reduces: [{ kernel: 'dots' }],
   map: { kernel: 'linear', coefficients },
 }

@@ -32,10 +32,9 @@ export interface PassInput extends TensorSettings {
   readonly math: ScalarMath
 }
 
-/** Reads every tile once and keeps `slots` float64 sums a tile, added up over the tiles in index order. */
+/** Reads every tile once; its float64 sums a tile are added up over the tiles in index order. */
 export interface ReducePass {
   readonly kernel: ReduceKernel
-  readonly slots: number
 }
 
 /** Makes the output from the inputs; an input whose coefficient is exactly 0 is left out (0 · inf is no NaN here). */

@@ -3,10 +3,7 @@
  * is added to the sums so far. That grid is part of the format: a longer n is taken chunk by chunk.
  */
 import { input, sums } from './context'
-import { BF16, F16, F32, F64, at } from './storage'
-
-/** Elements of a chunk; the same number as CHUNK in ../types.ts. */
-const CHUNK: usize = 4096
+import { BF16, CHUNK, F16, F32, F64, at } from './storage'
 
 /** Lanes 0 and 1, or 2 and 3, of four elements at p, as f64. */
 // @ts-ignore: decorator
@@ -81,3 +78,31 @@ export function dots_f32(context: usize, n: usize): void { dots<F32, f32>(contex
 export function dots_f64(context: usize, n: usize): void { dots<F64, f64>(context, n) }
 export function dots_F16(context: usize, n: usize): void { dots<F16, f32>(context, n) }
 export function dots_BF16(context: usize, n: usize): void { dots<BF16, f32>(context, n) }
+
+/** Element by element: for looking at two models, not for merging them. */
+// @ts-ignore: decorator
+@inline
+function compare<S, C>(context: usize, n: usize): void {
+  dots<S, C>(context, n)
+  const bytes = at<S>().bytes, out = sums(context)
+  let a = input(context, 0), b = input(context, 1)
+  let most = load<f64>(out, 32)
+  while (n > 0) {
+    const m = min(n, CHUNK), end = a + m * bytes
+    let squares: f64 = 0
+    while (a < end) {
+      const d = single<S, C>(a) - single<S, C>(b)
+      squares += d * d
+      // A NaN anywhere stays: `max` of WebAssembly hands it on.
+      most = max(most, abs(d))
+      a += bytes
+      b += bytes
+    }
+    addTo(out + 24, squares)
+    n -= m
+  }
+  store<f64>(out, most, 32)
+}
+
+export function compare_f32(context: usize, n: usize): void { compare<F32, f32>(context, n) }
+export function compare_f64(context: usize, n: usize): void { compare<F64, f64>(context, n) }

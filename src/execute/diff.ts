@@ -1,0 +1,118 @@
+import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
+import { DTYPES, elements, isFloat } from '../core/dtypes.js'
+import { Fault } from '../core/diagnostics.js'
+import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
+import type { Job } from './compile.js'
+import { windowMode } from './merge.js'
+import { openPool } from './pool.js'
+import type { Leaf } from './program.js'
+import { schedule } from './schedule.js'
+
+/** How one tensor differs between two models. Figures are absent where there is nothing to compare. */
+export interface TensorDifference {
+  readonly tensor: string
+  readonly state: 'equal' | 'differs' | 'only-a' | 'only-b' | 'shape' | 'dtype'
+  /** Of the tensors as vectors; absent where one of them is 0 throughout. */
+  readonly cosine?: number
+  /** ‖a − b‖ / ‖b‖, or ‖a‖ in the place of a ‖b‖ of 0. */
+  readonly relativeL2?: number
+  /** Largest |a − b|. */
+  readonly largest?: number
+}
+
+export interface DiffOptions {
+  /** Default: one a core, two at the most: comparing is soon bound by the disk. */
+  readonly threads?: number
+  readonly signal?: AbortSignal
+}
+
+/** Compares two models tensor by tensor, in the order of names; arithmetic in float64. Reads both once. */
+export async function diffCheckpoints(
+  a: Checkpoint,
+  b: Checkpoint,
+  { threads = 2, signal }: DiffOptions = {},
+): Promise<TensorDifference[]> {
+  const names = [...new Set([...a.tensors.keys(), ...b.tensors.keys()])].sort()
+  const pairs = names.flatMap((name) => {
+    const [one, other] = [a.tensors.get(name), b.tensors.get(name)]
+    return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []
+  })
+  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const found = new Map<string, TensorDifference>()
+  const pool = await openPool({
+    threads,
+    mode: windowMode(),
+    inputs: [...a.files, ...b.files],
+    outputs: [],
+    leaves: 2,
+  })
+  try {
+    await schedule(
+      pairs.map(({ one, other }) => compareJob(one, { ...other, file: a.files.length + other.file })),
+      pool,
+      {
+        math: kernels.math,
+        ...(signal ? { signal } : {}),
+        progress: () => {},
+        finished(index, { leaves, sums }) {
+          const { name, one, other } = pairs[index]!
+          const equal =
+            one.dtype === other.dtype &&
+            treeDigest(kernels, leaves.get(0)!, one.bytes) === treeDigest(kernels, leaves.get(1)!, other.bytes)
+          const state = equal ? 'equal' : one.dtype === other.dtype ? 'differs' : 'dtype'
+          found.set(name, { tensor: name, state, ...(sums[0]?.length ? figures(sums[0]) : {}) })
+        },
+      },
+    )
+  } finally {
+    await pool.close()
+  }
+  if (signal?.aborted) throw new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
+  return names.map((tensor) => {
+    const known = found.get(tensor)
+    if (known) return known
+    const [one, other] = [a.tensors.get(tensor), b.tensors.get(tensor)]
+    return { tensor, state: !other ? 'only-a' : !one ? 'only-b' : sameShape(one, other) ? 'dtype' : 'shape' }
+  })
+}
+
+const sameShape = (one: StoredTensor, other: StoredTensor) =>
+  one.shape.length === other.shape.length && one.shape.every((size, axis) => size === other.shape[axis])
+
+/** Bytes of one dtype can be told apart whatever they mean; numbers of two dtypes only where both are floating. */
+const comparable = (one: StoredTensor, other: StoredTensor) =>
+  one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
+
+function compareJob(one: StoredTensor, other: StoredTensor): Job {
+  const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf =>
+    isFloat(dtype)
+      ? { file, offset, bytes, dtype, elementBytes: DTYPES[dtype].bits / 8, digestIn: 0 }
+      : { file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: 0 }
+  const float = isFloat(one.dtype) && isFloat(other.dtype)
+  return {
+    program: {
+      elements: float ? elements(one.shape) : one.bytes,
+      compute: 'f64',
+      leaves: [leaf(one), leaf(other)],
+      nodes: [
+        { kind: 'read', leaf: 0 },
+        { kind: 'read', leaf: 1 },
+        ...(float ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0 } as const] : []),
+      ],
+      passes: [float ? { kind: 'reduce', node: 2, kernel: 'compare' } : { kind: 'digest' }],
+    },
+    merges: [],
+    shape: one.shape,
+  }
+}
+
+function figures([aa, bb, ab, squares, largest]: Float64Array): Partial<TensorDifference> {
+  const norm = Math.sqrt(bb! > 0 ? bb! : aa!)
+  const product = Math.sqrt(aa!) * Math.sqrt(bb!)
+  return {
+    // Rounding may carry the quotient a little beyond 1.
+    ...(product > 0 ? { cosine: Math.max(-1, Math.min(1, ab! / product)) } : {}),
+    relativeL2: norm > 0 ? Math.sqrt(squares!) / norm : 0,
+    largest: largest!,
+  }
+}
