@@ -60,11 +60,15 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
     return -1
   }
 
-  /** Passes over a string and says where its inside ends, and whether it needs more than copying its bytes. */
-  function scan(): { from: number; to: number; escaped: boolean; ascii: boolean } {
+  // Of the string that was passed over last: where its inside begins, and whether it needs more than copying its bytes.
+  let from = 0
+  let escaped = false
+  let ascii = true
+
+  function scan(): void {
     if (peek() !== QUOTE) unexpected('a string')
-    const from = ++at
-    let escaped = false
+    from = ++at
+    escaped = false
     let all = 0
     for (;;) {
       const byte = bytes[at]
@@ -84,11 +88,13 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
         at++
       }
     }
-    return { from, to: at++, escaped, ascii: all < 0x80 && !escaped }
+    at++
+    ascii = all < 0x80 && !escaped
   }
 
   function readString(): string {
-    const { from, to, escaped, ascii } = scan()
+    scan()
+    const to = at - 1
     budget.left -= (to - from) * (ascii ? 1 : 2)
     if (budget.left < 0) fail('budget', 'its names and texts are too large')
     if (ascii) return bytes.toString('latin1', from, to)
@@ -159,9 +165,9 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
 
   /** The value that comes is of another kind: a syntax fault if it is no value at all. */
   function wrongType(message: string): never {
-    const from = at
+    const begin = at
     skip()
-    return fail('type', `${message}, not ${bytes.toString('utf8', from, Math.min(at, from + 40))}`)
+    return fail('type', `${message}, not ${bytes.toString('utf8', begin, Math.min(at, begin + 40))}`)
   }
 
   return {
@@ -184,9 +190,9 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
     },
     natural(what) {
       if (!isDigit(peek())) wrongType(`${what} must be whole numbers from 0`)
-      const from = at
+      const begin = at
       number()
-      const text = bytes.toString('latin1', from, Math.min(at, from + 40))
+      const text = bytes.toString('latin1', begin, Math.min(at, begin + 40))
       if (!/^\d+$/.test(text)) fail('type', `${what} must be whole numbers from 0, not ${text}`)
       const value = Number(text)
       if (!Number.isSafeInteger(value)) fail('type', `${what} must be below 2⁵³, not ${text}`)
