@@ -14,7 +14,7 @@
  * Elements are in the compute type, f32 or f64 (`linear_f32`, `linear_f64`), or, in the fused kernels, in one stored
  * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A kernel may be called on a
  * whole tile at once and gives the same bits as on its chunks; a fused one the same as decode, kernel, encode. The
- * output may be one of the inputs or the base, from the same element on.
+ * output must not overlap an input or the base: a chunk with NaN in it is done twice.
  *
  * WebAssembly leaves the bits of a computed NaN to the machine. So whatever is to be stored goes through `encode` or
  * comes from a fused kernel, float32 in float32 too: they write every NaN as the dtype's positive quiet NaN. Between

@@ -6,10 +6,53 @@
  *   bytes            of an element
  *   load, load1      a full vector; one element in lane 0 (other lanes: anything)
  *   store2, store1   two vectors, rounded once to nearest even; lane 0
+ *   half0, half1     the elements of a block of two vectors, shared out between two vectors in whatever way is cheapest
+ *   join             stores a block so shared out, rounded as by store2, but what it stores for a NaN is undefined
  *
- * Storing makes every NaN the dtype's positive quiet NaN without payload: the bits of a computed NaN are the one thing
- * that WebAssembly leaves to the machine.
+ * store2 and store1 make every NaN the dtype's positive quiet NaN without payload: the bits of a computed NaN are the
+ * one thing that WebAssembly leaves to the machine.
  */
+
+/** Elements of a chunk; the same number as CHUNK in ../types.ts. */
+export const CHUNK: usize = 4096
+
+/**
+ * Constants that vectors are filled with, in memory: V8 builds a literal vector anew in each round of a loop, by three
+ * instructions where loading one takes one, and so loses a third of the speed.
+ */
+// Of float32: its quiet NaN, infinity, sign, all but the sign, and 0.5.
+const NAN32 = memory.data<u32>([0x7fc00000])
+const INFINITY32 = memory.data<u32>([0x7f800000])
+const SIGN = memory.data<u32>([0x80000000])
+const MAGNITUDE = memory.data<u32>([0x7fffffff])
+const HALF32 = memory.data<u32>([0x3f000000])
+// To round at bit 16.
+const UPPER = memory.data<u32>([0xffff0000])
+const ONE = memory.data<u32>([1])
+const BELOW_HALF = memory.data<u32>([0x7fff])
+// Of binary16, put where float32 has its exponent and fraction: see `halves` and `round`.
+const UPPER_MAGNITUDE = memory.data<u32>([0x7fff0000])
+const LEAST16 = memory.data<u32>([(127 - 14) << 23])
+const NORMAL16 = memory.data<u32>([0x0400 << 13])
+const REBIAS16 = memory.data<u32>([(127 - 15) << 23])
+const FINITE16 = memory.data<u32>([(0x7c00 << 13) - 1])
+const OVERFLOW16 = memory.data<u32>([(127 + 16) << 23])
+const ROUND16 = memory.data<u32>([0xfff - ((127 - 15) << 23)])
+const SIGN16 = memory.data<u32>([0x8000])
+const NAN16 = memory.data<u32>([0x7e00])
+// The same for E4M3.
+const MAGNITUDE8 = memory.data<u32>([0x7f])
+const LEAST8 = memory.data<u32>([(127 - 6) << 23])
+const NORMAL8 = memory.data<u32>([0x08 << 20])
+const REBIAS8 = memory.data<u32>([(127 - 7) << 23])
+const NAN8 = memory.data<u32>([0x7f << 20])
+const SIGN8 = memory.data<u32>([0x80])
+
+// @ts-ignore: decorator
+@inline
+function word(constant: usize): v128 {
+  return v128.load32_splat(constant)
+}
 
 // @ts-ignore: decorator
 @inline
@@ -20,7 +63,7 @@ export function at<S>(): S {
 // @ts-ignore: decorator
 @inline
 export function canonical32(x: v128): v128 {
-  return v128.bitselect(x, i32x4.splat(0x7fc00000), f32x4.eq(x, x))
+  return v128.bitselect(x, word(NAN32), f32x4.eq(x, x))
 }
 
 // @ts-ignore: decorator
@@ -72,6 +115,15 @@ export class F64 {
   // @ts-ignore: decorator
   @inline load1(p: usize): v128 { return v128.load64_zero(p) }
   // @ts-ignore: decorator
+  @inline half0(p: usize): v128 { return v128.load(p) }
+  // @ts-ignore: decorator
+  @inline half1(p: usize): v128 { return v128.load(p, 16) }
+  // @ts-ignore: decorator
+  @inline join(p: usize, a: v128, b: v128): void {
+    v128.store(p, a)
+    v128.store(p, b, 16)
+  }
+  // @ts-ignore: decorator
   @inline store2(p: usize, lo: v128, hi: v128): void {
     v128.store(p, canonical64(lo))
     v128.store(p, canonical64(hi), 16)
@@ -90,6 +142,15 @@ export class F32 {
   // @ts-ignore: decorator
   @inline load1(p: usize): v128 { return v128.load32_zero(p) }
   // @ts-ignore: decorator
+  @inline half0(p: usize): v128 { return v128.load(p) }
+  // @ts-ignore: decorator
+  @inline half1(p: usize): v128 { return v128.load(p, 16) }
+  // @ts-ignore: decorator
+  @inline join(p: usize, a: v128, b: v128): void {
+    v128.store(p, a)
+    v128.store(p, b, 16)
+  }
+  // @ts-ignore: decorator
   @inline store2(p: usize, lo: v128, hi: v128): void {
     v128.store(p, canonical32(lo))
     v128.store(p, canonical32(hi), 16)
@@ -107,13 +168,24 @@ export class BF16 {
   @inline load(p: usize): v128 { return i32x4.shl(v128.load16x4_u(p), 16) }
   // @ts-ignore: decorator
   @inline load1(p: usize): v128 { return i32x4.splat(<i32>load<u16>(p) << 16) }
-  /** Four f32 to their bits in the low halves. A canonical NaN is not moved by the rounding. */
+  /** Elements 0, 2, 4, 6; these and their neighbours cost one operation each, where two vectors in order cost four. */
   // @ts-ignore: decorator
-  @inline encode(x: v128): v128 {
-    const c = canonical32(x)
-    const odd = v128.and(i32x4.shr_u(c, 16), i32x4.splat(1))
-    return i32x4.shr_u(i32x4.add(i32x4.add(c, i32x4.splat(0x7fff)), odd), 16)
+  @inline half0(p: usize): v128 { return i32x4.shl(v128.load(p), 16) }
+  // @ts-ignore: decorator
+  @inline half1(p: usize): v128 { return v128.and(v128.load(p), word(UPPER)) }
+  // @ts-ignore: decorator
+  @inline join(p: usize, a: v128, b: v128): void {
+    v128.store(p, v128.or(i32x4.shr_u(this.round(a), 16), v128.and(this.round(b), word(UPPER))))
   }
+  /** To nearest even, in the upper halves. A canonical NaN is not moved. */
+  // @ts-ignore: decorator
+  @inline round(x: v128): v128 {
+    const odd = v128.and(i32x4.shr_u(x, 16), word(ONE))
+    return i32x4.add(i32x4.add(x, word(BELOW_HALF)), odd)
+  }
+  /** Four f32 to their bits in the low halves. */
+  // @ts-ignore: decorator
+  @inline encode(x: v128): v128 { return i32x4.shr_u(this.round(canonical32(x)), 16) }
   // @ts-ignore: decorator
   @inline store2(p: usize, lo: v128, hi: v128): void {
     v128.store(p, i16x8.narrow_i32x4_u(this.encode(lo), this.encode(hi)))
@@ -122,17 +194,19 @@ export class BF16 {
   @inline store1(p: usize, x: v128): void { v128.store16_lane(p, this.encode(x), 0) }
 }
 
-/** binary16 bits in the low halves of four lanes to f32. Exact, so subnormals come from an exact subtraction. */
+/** binary16 bits in the upper halves of four lanes to f32. Exact: subnormals come from an exact subtraction. */
 // @ts-ignore: decorator
 @inline
-function halves(bits: v128): v128 {
-  const magnitude = i32x4.shl(v128.and(bits, i32x4.splat(0x7fff)), 13)
-  const normal = i32x4.add(magnitude, i32x4.splat((127 - 15) << 23))
-  const tiny = i32x4.splat((127 - 14) << 23)
-  const subnormal = f32x4.sub(i32x4.add(magnitude, tiny), tiny)
-  const finite = v128.bitselect(subnormal, normal, i32x4.lt_u(magnitude, i32x4.splat(0x0400 << 13)))
-  const special = v128.and(i32x4.ge_u(magnitude, i32x4.splat(0x7c00 << 13)), i32x4.splat(0x7f800000))
-  return v128.or(v128.or(finite, special), i32x4.shl(v128.and(bits, i32x4.splat(0x8000)), 16))
+function halves(upper: v128): v128 {
+  // Signed comparisons throughout: unsigned ones cost more instructions on x86, and no operand has its sign bit set.
+  const magnitude = i32x4.shr_u(v128.and(upper, word(UPPER_MAGNITUDE)), 3)
+  const tiny = word(LEAST16)
+  const subnormal = i32x4.gt_s(word(NORMAL16), magnitude)
+  // A subnormal number gets the exponent of the least normal ones, and the leading bit this implies taken off again.
+  const exponent = i32x4.sub(word(REBIAS16), i32x4.shl(subnormal, 23))
+  const finite = f32x4.sub(i32x4.add(magnitude, exponent), v128.and(subnormal, tiny))
+  const special = v128.and(i32x4.gt_s(magnitude, word(FINITE16)), word(INFINITY32))
+  return v128.or(v128.or(finite, special), v128.and(upper, word(SIGN)))
 }
 
 // @ts-ignore: decorator
@@ -141,27 +215,33 @@ export class F16 {
   // @ts-ignore: decorator
   @inline get bytes(): usize { return 2 }
   // @ts-ignore: decorator
-  @inline load(p: usize): v128 { return halves(v128.load16x4_u(p)) }
+  @inline load(p: usize): v128 { return halves(i32x4.shl(v128.load16x4_u(p), 16)) }
   // @ts-ignore: decorator
-  @inline load1(p: usize): v128 { return halves(i32x4.splat(<i32>load<u16>(p))) }
-  /** Four f32 to their bits in the low halves. */
+  @inline load1(p: usize): v128 { return halves(i32x4.splat(<i32>load<u16>(p) << 16)) }
   // @ts-ignore: decorator
-  @inline encode(x: v128): v128 {
-    const magnitude = v128.and(x, i32x4.splat(0x7fffffff))
-    // From 2^16 on, infinities and NaN too, 2^16 stands for all: it rounds to the bits of infinity.
-    const clamped = i32x4.min_s(magnitude, i32x4.splat((127 + 16) << 23))
-    const odd = v128.and(i32x4.shr_u(clamped, 13), i32x4.splat(1))
-    const normal = i32x4.shr_u(
-      i32x4.add(i32x4.add(clamped, i32x4.splat(0xfff - ((127 - 15) << 23))), odd),
-      13,
-    )
-    // Below 2^-14 the unit is 2^-24, the last bit of 0.5: the addition does the rounding.
-    const half = i32x4.splat(0x3f000000)
-    const subnormal = i32x4.sub(f32x4.add(clamped, half), half)
-    const rounded = v128.bitselect(subnormal, normal, i32x4.lt_s(magnitude, i32x4.splat((127 - 14) << 23)))
-    const signed = v128.or(rounded, v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000)))
-    return v128.bitselect(signed, i32x4.splat(0x7e00), f32x4.eq(x, x))
+  @inline half0(p: usize): v128 { return halves(i32x4.shl(v128.load(p), 16)) }
+  // @ts-ignore: decorator
+  @inline half1(p: usize): v128 { return halves(v128.load(p)) }
+  // @ts-ignore: decorator
+  @inline join(p: usize, a: v128, b: v128): void {
+    v128.store(p, v128.or(this.round(a), i32x4.shl(this.round(b), 16)))
   }
+  /** Four f32 to their bits in the low halves; NaN to infinity. */
+  // @ts-ignore: decorator
+  @inline round(x: v128): v128 {
+    const magnitude = v128.and(x, word(MAGNITUDE))
+    // From 2^16 on, infinities and NaN too, 2^16 stands for all: it rounds to the bits of infinity.
+    const clamped = i32x4.min_s(magnitude, word(OVERFLOW16))
+    const odd = v128.and(i32x4.shr_u(clamped, 13), word(ONE))
+    const normal = i32x4.shr_u(i32x4.add(i32x4.add(clamped, word(ROUND16)), odd), 13)
+    // Below 2^-14 the unit is 2^-24, the last bit of 0.5: the addition does the rounding.
+    const half = word(HALF32)
+    const subnormal = i32x4.sub(f32x4.add(clamped, half), half)
+    const rounded = v128.bitselect(subnormal, normal, i32x4.gt_s(word(LEAST16), magnitude))
+    return v128.or(rounded, v128.and(i32x4.shr_u(x, 16), word(SIGN16)))
+  }
+  // @ts-ignore: decorator
+  @inline encode(x: v128): v128 { return v128.bitselect(this.round(x), word(NAN16), f32x4.eq(x, x)) }
   // @ts-ignore: decorator
   @inline store2(p: usize, lo: v128, hi: v128): void {
     v128.store(p, i16x8.narrow_i32x4_u(this.encode(lo), this.encode(hi)))
@@ -184,9 +264,9 @@ export class F8_E5M2 {
   // @ts-ignore: decorator
   @inline get bytes(): usize { return 1 }
   // @ts-ignore: decorator
-  @inline load(p: usize): v128 { return halves(i32x4.shl(load4Bytes(p), 8)) }
+  @inline load(p: usize): v128 { return halves(i32x4.shl(load4Bytes(p), 24)) }
   // @ts-ignore: decorator
-  @inline load1(p: usize): v128 { return halves(i32x4.splat(<i32>load<u8>(p) << 8)) }
+  @inline load1(p: usize): v128 { return halves(i32x4.splat(<i32>load<u8>(p) << 24)) }
 }
 
 /** E4M3 as the OCP 8-bit floating point specification has it: no infinities, NaN where all bits but the sign are set. Read only. */
@@ -197,13 +277,13 @@ export class F8_E4M3 {
   @inline get bytes(): usize { return 1 }
   // @ts-ignore: decorator
   @inline decode(bits: v128): v128 {
-    const magnitude = i32x4.shl(v128.and(bits, i32x4.splat(0x7f)), 20)
-    const normal = i32x4.add(magnitude, i32x4.splat((127 - 7) << 23))
-    const tiny = i32x4.splat((127 - 6) << 23)
-    const subnormal = f32x4.sub(i32x4.add(magnitude, tiny), tiny)
-    const finite = v128.bitselect(subnormal, normal, i32x4.lt_u(magnitude, i32x4.splat(0x08 << 20)))
-    const nan = v128.and(i32x4.eq(magnitude, i32x4.splat(0x7f << 20)), i32x4.splat(0x7fc00000))
-    return v128.or(v128.or(finite, nan), i32x4.shl(v128.and(bits, i32x4.splat(0x80)), 24))
+    const magnitude = i32x4.shl(v128.and(bits, word(MAGNITUDE8)), 20)
+    const tiny = word(LEAST8)
+    const subnormal = i32x4.gt_s(word(NORMAL8), magnitude)
+    const exponent = i32x4.sub(word(REBIAS8), i32x4.shl(subnormal, 23))
+    const finite = f32x4.sub(i32x4.add(magnitude, exponent), v128.and(subnormal, tiny))
+    const nan = v128.and(i32x4.eq(magnitude, word(NAN8)), word(NAN32))
+    return v128.or(v128.or(finite, nan), i32x4.shl(v128.and(bits, word(SIGN8)), 24))
   }
   // @ts-ignore: decorator
   @inline load(p: usize): v128 { return this.decode(load4Bytes(p)) }
