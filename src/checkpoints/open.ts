@@ -157,7 +157,10 @@ async function readFully(handle: FileHandle, length: number): Promise<Uint8Array
 
 const OTHER_HINT = 'convert it to safetensors first'
 
-/** PyTorch's files begin as a ZIP archive or as a pickle; a safetensors header may begin so too, but then has its `{`. */
+/**
+ * The one place that tells formats apart, by content. PyTorch's files begin as a ZIP archive or as a pickle; the length of
+ * a safetensors header may begin so too, but then its `{` follows.
+ */
 function refuseOtherContent(first: Uint8Array, shown: string): void {
   if (first[8] === 0x7b) return
   const zip = first[0] === 0x50 && first[1] === 0x4b && first[2] === 3 && first[3] === 4

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import { openCheckpoint } from '../../src/checkpoints/open.js'
+import { openStaging, preallocate, publish, stageFile } from '../../src/checkpoints/staging.js'
 import { asyncFaultOf, entry, header } from './helpers.js'
 
 const root = mkdtempSync(path.join(tmpdir(), 'terge-open-'))
@@ -109,6 +111,25 @@ test('sidecars: small top-level files that are neither weights nor about the fol
   const model = await open(where)
   assert.equal(model.sidecars, ['chat_template.jinja', 'linked.json', 'merges.txt', 'tokenizer.model', 'vocab.json'])
   assert.equal(model.config, { a: 1 })
+})
+
+test('what is laid out in shards and published opens again', async () => {
+  const output = path.join(root, 'published')
+  const tensors = Array.from({ length: 9 }, (_, i) => ({ name: `w.${i}`, dtype: 'BF16' as const, shape: [i, 3] }))
+  const layout = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 60, metadata: { made: 'here' } })
+  const staging = await openStaging(output, { kind: 'folder', force: false, resume: false })
+  await preallocate(staging, layout.files)
+  await stageFile(staging, layout.index!.name, layout.index!.text)
+  await publish(staging, { sync: true })
+  const model = await openCheckpoint('published', output)
+  assert.equal(model.metadata, { format: 'pt', made: 'here' })
+  assert.equal(
+    model.files.map(({ name, size, headerBytes }) => ({ name, size, headerBytes })),
+    layout.files.map(({ name, size, header }) => ({ name, size, headerBytes: header.length })),
+  )
+  for (const { name, dtype, shape, file, offset, bytes } of layout.tensors)
+    assert.equal(model.tensors.get(name), { name, dtype, shape, file, offset, bytes })
+  assert.is(model.tensors.size, layout.tensors.length)
 })
 
 test('a shard may be a link, as in the cache of the hub', async () => {

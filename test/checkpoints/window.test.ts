@@ -1,4 +1,14 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -94,6 +104,24 @@ test('an input that shrank is a fault while executing, not a crash', () => {
     windows.close()
     closeSync(c.fd)
   }
+})
+
+test('places beyond 4 GiB', () => {
+  const size = 6 * 2 ** 30
+  const where = path.join(folder, 'sparse')
+  const fd = openSync(where, 'w+')
+  ftruncateSync(fd, size)
+  const offset = 5 * 2 ** 30 + 12_345
+  writeSync(fd, 'here', offset)
+  for (const mode of modes) {
+    const memory = memoryOf(4)
+    const windows = openWindows(memory, mode)
+    const at = windows.slot(0, 4 * PAGE).at({ fd, path: where, size }, offset - 1, 6)
+    assert.is(Buffer.from(memory.buffer, at, 6).toString('latin1'), '\0here\0')
+    windows.close()
+  }
+  closeSync(fd)
+  rmSync(where)
 })
 
 test('requests that do not fit are our own faults', () => {
