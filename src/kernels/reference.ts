@@ -56,11 +56,12 @@ function value(bits: bigint, format: Format): number {
   return sign * (1 + fraction / power(fractionBits)) * power(format.least + exponent - 1)
 }
 
+const scratch = new DataView(new ArrayBuffer(8))
+
 /** The exponent of a finite number that is not 0: 2^e ≤ |x| < 2^(e+1). */
 function exponentOf(x: number): number {
-  const view = new DataView(new ArrayBuffer(8))
-  view.setFloat64(0, x)
-  const field = (view.getUint16(0) >> 4) & 0x7ff
+  scratch.setFloat64(0, x)
+  const field = (scratch.getUint16(0) >> 4) & 0x7ff
   return field === 0 ? exponentOf(x * power(54)) - 54 : field - 1023
 }
 

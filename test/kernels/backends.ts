@@ -98,12 +98,14 @@ export const referenceBackend: Backend = {
   xxh3,
 }
 
-/** A linear congruential generator (Knuth's MMIX constants), upper bits: 0 to 2^32 − 1. */
+/** xorshift32 (Marsaglia 2003) from a scrambled seed: 1 to 2^32 − 1. */
 export function generator(seed: number): () => number {
-  let state = BigInt(seed)
+  let state = Math.imul(seed + 1, 0x9e3779b1) || 1
   return () => {
-    state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n)
-    return Number(state >> 32n)
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return state >>> 0
   }
 }
 
