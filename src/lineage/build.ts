@@ -107,9 +107,9 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunD
 type Describe = ReturnType<typeof describer>
 
 function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Describe): LineageTensor {
-  const { expr, reason, absent } = tensor
+  const { expr, name, reason, absent } = tensor
   return {
-    ...(reason === undefined && expr.kind === 'merge' ? describe.merge(expr, tensor) : describe.copy(expr, tensor)),
+    ...(reason === undefined && expr.kind === 'merge' ? describe.merge(expr, name) : describe.copy(expr, name)),
     dtype: tensor.dtype,
     shape: tensor.shape,
     digest,
@@ -118,9 +118,7 @@ function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Desc
   }
 }
 
-type Target = Pick<PlanTensor, 'name' | 'shape'>
-
-/** Turns expressions into the lineage's words; `tensor` is what an expression makes, fused steps' tensors included. */
+/** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
 function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
   const bases = new Map(recipe.steps.map((step) => [step.name, step.kind === 'merge' ? step.base : undefined]))
 
@@ -128,24 +126,24 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
   const owner = (expr: Expr): string =>
     expr.kind === 'merge' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
 
-  function source(name: string, expr: Expr, tensor: Target, weight: number | null): LineageSource {
+  function source(name: string, expr: Expr, tensor: string, weight: number | null): LineageSource {
     const own = owner(expr) === name
     const of = !own ? copy(expr, tensor) : expr.kind === 'merge' ? merge(expr, tensor) : undefined
     // A step's tensors have the names of the step's base; a file's may be called otherwise.
-    const stored = own && expr.kind === 'read' ? expr.tensor : tensor.name
+    const stored = own && expr.kind === 'read' ? expr.tensor : tensor
     return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
   }
 
-  const copy = (expr: Expr, tensor: Target): LineageMerge => ({
+  const copy = (expr: Expr, tensor: string): LineageMerge => ({
     method: 'copy',
     parameters: {},
     sources: [source(owner(expr), expr, tensor, null)],
   })
 
-  function merge(expr: MergeExpr, tensor: Target): LineageMerge {
+  function merge(expr: MergeExpr, tensor: string): LineageMerge {
     const method = lookupMethod(expr.method)
     if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
-    const weights = method.effective({ shape: tensor.shape, weights: expr.weights, parameters: expr.parameters })
+    const weights = method.effective(expr)
     return {
       method: expr.method,
       parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },

@@ -1,165 +1,170 @@
-import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
+import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
-import { digestCheckpoint } from './digestCheckpoint.js'
+import { compareInput, compareOutput, listOf, type Report } from './compare.js'
+import { type CheckpointDigests, digestCheckpoints } from './digestCheckpoint.js'
 import { fileSize, inside, sha256, xxh3OfFile } from './disk.js'
 import type { Digest, Lineage, LineageFile, LineageModel } from './types.js'
 
-interface CheckOptions {
+export interface CheckOptions {
   readonly listen?: Listener
   readonly threads?: number
   readonly signal?: AbortSignal
 }
 
-interface Found {
-  readonly files: ReadonlyMap<string, Digest>
-  readonly tensors: ReadonlyMap<string, Digest>
+export interface Checked {
+  readonly problems: Diagnostic[]
+  readonly files: number
+  readonly bytes: number
 }
 
-/** How many names a message lists. */
-const SHOWN = 10
+/** A checkpoint whose header was read, and what is to be done with its digests. */
+interface Pending {
+  readonly checkpoint: Checkpoint
+  readonly compare: (found: CheckpointDigests) => void
+}
 
-export const listOf = (names: readonly string[]): string =>
-  names.length <= SHOWN ? names.join(', ') : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more`
+const CHANGED_OUTPUT = 'the output was changed after the merge: run the recipe again'
+const CHANGED_INPUT = 'the input was changed or moved: fetch it again, or name the folder of the recipe'
 
 const isCheckpoint = (file: LineageFile): boolean => file.name.endsWith('.safetensors')
 
-/** Checks files against a lineage, one after the other, and collects what differs. */
-export function checker(lineage: Lineage, { listen, threads, signal }: CheckOptions) {
-  const problems: Diagnostic[] = []
+/**
+ * Holds a lineage's output, in `folder`, and its inputs against the disk. `placeOf` gives a model's absolute path, or
+ * undefined where it is none on this machine. Sizes and headers first, then all tensors in one reading.
+ */
+export async function checkFiles(
+  lineage: Lineage,
+  folder: string,
+  placeOf: (model: LineageModel) => string | undefined,
+  options: CheckOptions,
+): Promise<Checked> {
+  const problems: Diagnostic[][] = []
+  const pending: Pending[] = []
   const checked = { files: 0, bytes: 0 }
-  const report = (code: string, message: string, hint: string): void => {
-    problems.push({ severity: 'error', code, message, hint })
-  }
-  const warn = (code: string, message: string, hint: string): void => {
-    problems.push({ severity: 'warning', code, message, hint })
-  }
 
-  const total = [lineage.output, ...Object.values(lineage.models)]
-    .flatMap(({ files }) => files)
-    .reduce((sum, { size }) => sum + size, 0)
-  const begin = (name: string): void => {
-    signal?.throwIfAborted()
-    listen?.({ kind: 'step', step: 'verify', text: name, fraction: Math.min(1, checked.bytes / Math.max(1, total)) })
-  }
-
-  /** Digests of a checkpoint on disk; undefined, and a problem, where it cannot be read. */
-  async function digests(code: string, shown: string, file: string, hint: string): Promise<Found | undefined> {
-    try {
-      const checkpoint = await openCheckpoint(shown, file)
-      const found = await digestCheckpoint(checkpoint, {
-        ...(threads === undefined ? {} : { threads }),
-        ...(signal === undefined ? {} : { signal }),
-      })
-      return {
-        files: new Map(checkpoint.files.map(({ name }, index) => [name, found.files[index]!])),
-        tensors: found.tensors,
-      }
-    } catch (error) {
-      if (!(error instanceof Fault) || error.exit === 130) throw error
-      for (const { message } of error.diagnostics) report(code, message, hint)
-      return undefined
-    }
+  /** Problems are listed in the order of what is checked, whenever they are found. */
+  const reporter = (hint: string): Report => {
+    const list: Diagnostic[] = []
+    problems.push(list)
+    return (code, message, severity = 'error', way = hint) => list.push({ severity, code, message, hint: way })
   }
 
   /** Is there a file of this size? */
   async function sized(
-    code: string,
+    kind: 'output' | 'input',
     shown: string,
     file: string,
-    expected: LineageFile,
-    hint: string,
+    size: number,
+    report: Report,
   ): Promise<boolean> {
+    options.signal?.throwIfAborted()
     const found = await fileSize(file)
-    if ('problem' in found) report(`${code}-missing`, `${shown} ${found.problem}`, hint)
+    if ('problem' in found) report(`${kind}-missing`, `${shown} ${found.problem}`)
     else {
       checked.files++
       checked.bytes += found.size
-      if (found.size === expected.size) return true
-      report(`${code}-size`, `${shown} has ${found.size} bytes, and the lineage says ${expected.size}`, hint)
+      if (found.size === size) return true
+      report(`${kind}-size`, `${shown} has ${found.size} bytes, and the lineage says ${size}`)
     }
     return false
   }
 
-  /** A file without tensors, or one whose lineage has no other digest than that of the whole file. */
-  async function whole(code: string, shown: string, file: string, expected: Digest, hint: string): Promise<void> {
-    const found = expected.startsWith('sha256:') ? await sha256(file, signal) : await xxh3OfFile(file, signal)
-    if (found !== expected) report(`${code}-digest`, `${shown} differs from the lineage`, hint)
-  }
-
-  /** Compares an output's tensors; names those that differ. */
-  function compareTensors(shown: string, found: Found, hint: string): void {
-    const differing = [...found.tensors].filter(([name, digest]) => lineage.tensors[name]?.digest !== digest)
-    const unknown = differing.filter(([name]) => !Object.hasOwn(lineage.tensors, name)).map(([name]) => name)
-    const changed = differing.filter(([name]) => Object.hasOwn(lineage.tensors, name)).map(([name]) => name)
-    const parts = [
-      changed.length > 0 ? `${changed.length} of ${found.tensors.size} tensors differ: ${listOf(changed)}` : '',
-      unknown.length > 0 ? `${unknown.length} tensors are not in the lineage: ${listOf(unknown)}` : '',
-      differing.length === 0 ? 'the header differs from the lineage, the tensors are the same' : '',
-    ]
-    report('output-digest', `${shown}: ${parts.filter((part) => part !== '').join('; ')}`, hint)
-  }
-
-  async function outputs(folder: string): Promise<void> {
-    const hint = 'the output was changed after the merge: run the recipe again'
-    const seen = new Set<string>()
-    let complete = true
-    let compared = false
-    for (const expected of lineage.output.files) {
-      const { name, digest } = expected
-      begin(name)
-      const file = inside(folder, name)
-      if (file === undefined) {
-        report('output-missing', `${name} is not inside the output's folder`, hint)
-        continue
-      }
-      if (!(await sized('output', name, file, expected, hint))) {
-        complete &&= !isCheckpoint(expected)
-        continue
-      }
-      const wholeDigest = digest === null ? expected.sha256 : isCheckpoint(expected) ? undefined : digest
-      if (wholeDigest !== undefined) await whole('output', name, file, wholeDigest, hint)
-      else if (digest !== null) {
-        const found = await digests('output-header', name, file, hint)
-        if (found && found.files.get(path.basename(name)) !== digest) compareTensors(name, found, hint)
-        for (const tensor of found?.tensors.keys() ?? []) seen.add(tensor)
-        complete &&= found !== undefined
-        compared = true
-      } else warn('no-digest', `${name}: only its size was checked`, 'the run was told to leave digests out')
+  /** Reads the headers; a problem where they are bad. */
+  async function opened(
+    kind: 'output' | 'input',
+    shown: string,
+    file: string,
+    report: Report,
+  ): Promise<Checkpoint | undefined> {
+    try {
+      return await openCheckpoint(shown, file)
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      for (const { message } of error.diagnostics) report(`${kind}-header`, message)
+      return undefined
     }
-    const lost = Object.keys(lineage.tensors).filter((name) => !seen.has(name))
-    if (complete && compared && lost.length > 0)
-      report('output-digest', `${lost.length} tensors of the lineage are in no file: ${listOf(lost)}`, hint)
   }
 
-  async function input(name: string, model: LineageModel, place: string): Promise<void> {
-    const shown = (file: LineageFile): string =>
-      isFile ? `${name} (${model.reference})` : `${name} (${model.reference}): ${file.name}`
-    const hint = 'the input was changed or moved: fetch it again, or name the folder of the recipe'
+  /** False where the file's tensors will not be known. */
+  async function output(expected: LineageFile, seen: Set<string>): Promise<boolean> {
+    const report = reporter(CHANGED_OUTPUT)
+    const { name, digest } = expected
+    const file = inside(folder, name)
+    if (file === undefined) report('output-missing', `${name} is not inside the output's folder`)
+    if (file === undefined || !(await sized('output', name, file, expected.size, report)))
+      return !isCheckpoint(expected)
+    if (digest === null && expected.sha256 === undefined) {
+      report('no-digest', `${name}: only its size was checked`, 'warning', 'the run was told to leave digests out')
+      return !isCheckpoint(expected)
+    }
+    if (digest === null || !isCheckpoint(expected)) {
+      const wanted = digest ?? expected.sha256!
+      if ((await digestOfFile(file, wanted, options.signal)) !== wanted)
+        report('output-digest', `${name} differs from the lineage`)
+      return !isCheckpoint(expected)
+    }
+    const checkpoint = await opened('output', name, file, report)
+    for (const tensor of checkpoint?.tensors.keys() ?? []) seen.add(tensor)
+    if (checkpoint) pending.push({ checkpoint, compare: (found) => compareOutput(lineage, expected, found, report) })
+    return checkpoint !== undefined
+  }
+
+  async function input(name: string, model: LineageModel): Promise<void> {
+    const report = reporter(CHANGED_INPUT)
+    const place = placeOf(model)
+    const shown = `${name} (${model.reference})`
+    if (place === undefined) {
+      report('input-unchecked', `${shown} was not checked`, 'warning', 'fetch it, and name its folder in the recipe')
+      return
+    }
     const isFile = 'size' in (await fileSize(place))
     let same = true
     for (const file of model.files) {
-      begin(`${name}: ${file.name}`)
       const target = isFile ? place : inside(place, file.name)
-      if (target === undefined) report('input-missing', `${shown(file)} is not inside the model's folder`, hint)
-      same = target !== undefined && (await sized('input', shown(file), target, file, hint)) && same
+      const name = isFile ? shown : `${shown}: ${file.name}`
+      if (target === undefined) report('input-missing', `${name} is not inside the model's folder`)
+      same = target !== undefined && (await sized('input', name, target, file.size, report)) && same
     }
-    if (!same) return
+    if (!same || model.files.length === 0) return
     if (model.files.every((file) => file.digest === null)) {
-      if (model.files.length > 0)
-        warn('no-digest', `${name}: only its size was checked`, 'the run was told to leave digests out')
+      report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run was told to leave digests out')
       return
     }
-    const found = await digests('input-header', `${name} (${model.reference})`, place, hint)
-    if (!found) return
-    for (const file of model.files)
-      if (file.digest !== null && found.files.get(file.name) !== file.digest)
-        report('input-digest', `${shown(file)} differs from what was merged`, hint)
+    const checkpoint = await opened('input', shown, place, report)
+    if (checkpoint)
+      pending.push({ checkpoint, compare: (found) => compareInput(shown, model, checkpoint, found, report) })
   }
 
-  const unchecked = (name: string, reference: string): void =>
-    warn('input-unchecked', `${name} (${reference}) was not checked`, 'fetch it, and name its folder in the recipe')
+  const seen = new Set<string>()
+  let complete = true
+  for (const file of lineage.output.files) complete = (await output(file, seen)) && complete
+  const lost = complete ? Object.keys(lineage.tensors).filter((name) => !seen.has(name)) : []
+  if (lost.length > 0)
+    reporter(CHANGED_OUTPUT)('output-digest', `${lost.length} tensors of the lineage are in no file: ${listOf(lost)}`)
+  for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index))
+    await input(name, model)
 
-  return { outputs, input, unchecked, problems, checked }
+  const total = pending.flatMap(({ checkpoint }) => checkpoint.files).reduce((sum, { size }) => sum + size, 0)
+  const found = await digestCheckpoints(
+    pending.map(({ checkpoint }) => checkpoint),
+    {
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      progress: (read) =>
+        options.listen?.({
+          kind: 'step',
+          step: 'verify',
+          text: 'reading tensors',
+          fraction: Math.min(1, read / total),
+        }),
+    },
+  )
+  for (const [index, { compare }] of pending.entries()) compare(found[index]!)
+  return { problems: problems.flat(), ...checked }
 }
+
+/** By the algorithm that the expected digest names. */
+const digestOfFile = (file: string, expected: Digest, signal?: AbortSignal): Promise<Digest> =>
+  expected.startsWith('sha256:') ? sha256(file, signal) : xxh3OfFile(file, signal)

@@ -1,26 +1,60 @@
 import { availableParallelism } from 'node:os'
-import type { Checkpoint } from '../checkpoints/types.js'
+import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { digestTensors } from '../execute/digest.js'
 import { bytesDigest, compileKernels, instantiateKernels } from '../kernels/index.js'
 import { fileDigest } from './fileDigest.js'
+import type { Digest } from './types.js'
 
-/** Digests of a checkpoint on disk: of its files in their order, and of its tensors by name. Reads all of it once. */
-export async function digestCheckpoint(
-  checkpoint: Checkpoint,
-  options: {
-    readonly threads?: number
-    readonly signal?: AbortSignal
-    readonly progress?: (read: number) => void
-  } = {},
-): Promise<{ files: string[]; tensors: Map<string, string> }> {
-  const tensors = await digestTensors(checkpoint, { ...options, threads: options.threads ?? availableParallelism() })
+export interface CheckpointDigests {
+  /** By `Checkpoint.files`. */
+  readonly files: readonly Digest[]
+  /** By name. */
+  readonly tensors: ReadonlyMap<string, Digest>
+}
+
+interface DigestOptions {
+  readonly threads?: number
+  readonly signal?: AbortSignal
+  /** Bytes of tensors read so far. */
+  readonly progress?: (read: number) => void
+}
+
+/** The order in which a file's digest takes its tensors; those without bytes come before the one that they share a place with. */
+const inFileOrder = (a: StoredTensor, b: StoredTensor): number =>
+  a.offset - b.offset || a.bytes - b.bytes || (a.name < b.name ? -1 : 1)
+
+/**
+ * Digests of checkpoints on disk: of each one's files and tensors. Reads all of them once, in one go, so that threads
+ * start once. Faults: those of reading, `interrupted`.
+ */
+export async function digestCheckpoints(
+  checkpoints: readonly Checkpoint[],
+  options: DigestOptions = {},
+): Promise<CheckpointDigests[]> {
+  if (checkpoints.length === 0) return []
+  const files = checkpoints.flatMap((checkpoint) => checkpoint.files)
+  const tensors = new Map<string, StoredTensor>()
+  let first = 0
+  for (const [index, checkpoint] of checkpoints.entries()) {
+    for (const [name, tensor] of checkpoint.tensors)
+      tensors.set(`${index}:${name}`, { ...tensor, file: first + tensor.file })
+    first += checkpoint.files.length
+  }
+  const all = await digestTensors(
+    { ...checkpoints[0]!, files, tensors },
+    { ...options, threads: options.threads ?? availableParallelism() },
+  )
   const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
-  const files = checkpoint.files.map(({ headerDigest }, file) => {
-    const inFile = [...checkpoint.tensors.values()]
-      .filter((tensor) => tensor.file === file)
-      .sort((a, b) => a.offset - b.offset || a.bytes - b.bytes || (a.name < b.name ? -1 : 1))
-    const digests = inFile.map(({ name }) => tensors.get(name)!)
-    return fileDigest(headerDigest, digests, (bytes) => bytesDigest(kernels, bytes))!
+  return checkpoints.map((checkpoint, index) => {
+    const found = new Map([...checkpoint.tensors.keys()].map((name) => [name, all.get(`${index}:${name}`)!]))
+    const inFile: StoredTensor[][] = checkpoint.files.map(() => [])
+    for (const tensor of checkpoint.tensors.values()) inFile[tensor.file]!.push(tensor)
+    return {
+      files: checkpoint.files.map(({ headerDigest }, file) => {
+        const digests = inFile[file]!.sort(inFileOrder).map(({ name }) => found.get(name)!)
+        return fileDigest(headerDigest, digests, (bytes) => bytesDigest(kernels, bytes))!
+      }),
+      tensors: found,
+    }
   })
-  return { files, tensors }
 }

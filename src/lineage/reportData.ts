@@ -30,7 +30,7 @@ type Row = readonly [
 export interface PageData {
   /** Participant → number of its colour. */
   readonly colours: Readonly<Record<string, number>>
-  /** Method → number of its colour. */
+  /** Method → number of its colour; that of `copy` is the one after the last. */
   readonly methods: Readonly<Record<string, number>>
   readonly hows: readonly PageMerge[]
   readonly dtypes: readonly string[]
@@ -90,7 +90,8 @@ export function pageData(lineage: Lineage, count: number): PageData {
   })
   return {
     colours: numbered(participants),
-    methods: numbered(methods),
+    // Grey, past the last of the colours: nothing was merged.
+    methods: Object.assign(numbered(methods), methods.includes('copy') ? { copy: count } : {}),
     hows: hows.list,
     dtypes: dtypes.list,
     reasons: reasons.list,

@@ -7,7 +7,7 @@ import { pageData } from './reportData.js'
 import { SCRIPT } from './reportScript.js'
 import { COLOUR_COUNT, STYLE } from './reportStyle.js'
 import { sortedKeys } from './serialize.js'
-import type { Digest, Lineage, LineageFile } from './types.js'
+import type { Digest, Json, Lineage, LineageFile } from './types.js'
 
 const sourceHash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
@@ -34,7 +34,7 @@ function tally<T>(
   return [...counts].sort(([, a], [, b]) => b - a)
 }
 
-function summary(lineage: Lineage, methods: readonly string[]): string {
+function summary(lineage: Lineage, colours: Readonly<Record<string, number>>): string {
   const tensors = Object.values(lineage.tensors)
   const copied = tensors.filter(({ reason }) => reason !== undefined).length
   const parameters = tensors.reduce((sum, { shape }) => sum + elements(shape), 0)
@@ -47,11 +47,11 @@ function summary(lineage: Lineage, methods: readonly string[]): string {
   const parts = shares.map(([method, count]) => {
     const width = (100 * count) / Math.max(1, parameters)
     at += width
-    return `<rect class="f${methods.indexOf(method) % COLOUR_COUNT}" x="${(at - width).toFixed(3)}" width="${width.toFixed(3)}" height="4"><title>${escapeHtml(method)}: ${width.toFixed(1)} % of the parameters</title></rect>`
+    return `<rect class="f${colours[method]}" x="${(at - width).toFixed(3)}" width="${width.toFixed(3)}" height="4"><title>${escapeHtml(method)}: ${width.toFixed(1)} % of the parameters</title></rect>`
   })
   const legend = shares.map(
     ([method, count]) =>
-      `<span class="badge m${methods.indexOf(method) % COLOUR_COUNT}">${escapeHtml(method)} ${((100 * count) / Math.max(1, parameters)).toFixed(1)} %</span>`,
+      `<span class="badge m${colours[method]}">${escapeHtml(method)} ${((100 * count) / Math.max(1, parameters)).toFixed(1)} %</span>`,
   )
   return `<div class="cards">${[
     card(grouped(tensors.length), 'tensors'),
@@ -79,13 +79,36 @@ function models(lineage: Lineage, colourOf: (name: string) => number): string {
   return table(['Name', 'Reference', 'Size', 'Files'], rows)
 }
 
+/** A list of names as names, any other value as JSON. */
+const valueText = (value: Json): string =>
+  typeof value === 'string'
+    ? code(value)
+    : Array.isArray(value) && value.every((item) => typeof item === 'string')
+      ? value.map(code).join(', ')
+      : code(JSON.stringify(value))
+
+const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** `key: value`, and where the value is a list of such, a line each. */
+function fieldText(key: string, value: Json): string {
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isRecord))
+    return `${escapeHtml(key)}: ${valueText(value)}`
+  const lines = value.map((item) => {
+    const fields = Object.entries(item as Readonly<Record<string, Json>>)
+    return `<li>${fields.map(([name, field]) => `${escapeHtml(name)} ${valueText(field)}`).join(' · ')}</li>`
+  })
+  return `${escapeHtml(key)}:<ul>${lines.join('')}</ul>`
+}
+
 function steps(lineage: Lineage): string {
   const rows = Object.entries(lineage.steps).map(([name, { kind, ...rest }]) => [
     `<b>${escapeHtml(name)}</b>`,
     escapeHtml(String(kind)),
     Object.entries(rest)
-      .map(([key, value]) => `${escapeHtml(key)}: ${code(typeof value === 'string' ? value : JSON.stringify(value))}`)
-      .join('<br>'),
+      .filter(([, value]) => !Array.isArray(value) || value.length > 0)
+      .map(([key, value]) => `<div>${fieldText(key, value)}</div>`)
+      .join(''),
   ])
   return rows.length === 0 ? '<p>None: the output is a model.</p>' : table(['Step', 'Kind', 'What it was given'], rows)
 }
@@ -151,7 +174,8 @@ export function reportHtml(lineage: Lineage): string {
   const methods = sortedKeys(data.methods)
   const colourOf = (name: string): number => data.colours[name] ?? 0
   const { output, recipe } = lineage
-  const title = `Lineage of ${escapeHtml(output.files[0]?.name ?? output.from)}`
+  const single = output.files.length === 1 ? output.files[0]!.name : output.from
+  const title = `Lineage of ${escapeHtml(single)}`
   const lines = recipe.text.replace(/\r?\n$/, '').split(/\r?\n/)
   const evaluations = Object.entries(lineage.evaluations ?? {}).map(([name, value]) => [
     escapeHtml(name),
@@ -195,7 +219,7 @@ export function reportHtml(lineage: Lineage): string {
 <body>
 <header><div><h1>${title}</h1>
 <p class="soft">from ${code(output.from)} · terge ${escapeHtml(lineage.terge)} · seed ${lineage.seed}<br>whole ${digestText(output.digest)}<br>plan ${code(lineage.plan.digest)}<br>recipe ${code(recipe.digest)}</p>
-${summary(lineage, methods)}<nav>${links.join('')}</nav></div></header>
+${summary(lineage, data.methods)}<nav>${links.join('')}</nav></div></header>
 <main>
 ${sections.map(({ id, title, inside }) => `<section id="${id}"><h2>${title}</h2>${inside}</section>`).join('\n')}
 </main>

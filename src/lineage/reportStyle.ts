@@ -3,10 +3,14 @@ const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00
 
 export const COLOUR_COUNT = COLOURS.length
 
-const classes = COLOURS.map(
-  (colour, index) =>
-    `.f${index}{fill:${colour}}.b${index}{background:${colour}}.t${index}{border-bottom:2px solid ${colour}}.m${index}{background:color-mix(in srgb,${colour} 22%,transparent);border-color:${colour}}`,
-).join('\n')
+const GREY = '#8a939b'
+
+const classes = [...COLOURS, GREY]
+  .map(
+    (colour, index) =>
+      `.f${index}{fill:${colour}}.b${index}{background:${colour}}.t${index}{border-bottom:2px solid ${colour}}.m${index}{background:color-mix(in srgb,${colour} 22%,transparent);border-color:${colour}}`,
+  )
+  .join('\n')
 
 export const STYLE = `:root{color-scheme:light dark;--ink:#1c2024;--soft:#5c6670;--paper:#fff;--panel:#f6f7f9;--line:#d9dee3;--accent:#0b63a5}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e7ea;--soft:#98a2ac;--paper:#14171a;--panel:#1c2024;--line:#343a41;--accent:#6db7f2}}
@@ -44,7 +48,7 @@ svg .layer{fill:var(--soft);text-anchor:middle;font-size:9px}svg line{stroke:var
 .recipe{background:var(--panel);border:1px solid var(--line);border-radius:8px;overflow:auto;padding:10px 0;counter-reset:line}
 .recipe code{display:block;white-space:pre;overflow-wrap:normal;padding:0 16px 0 0}
 .recipe code::before{counter-increment:line;content:counter(line);display:inline-block;width:44px;margin-right:14px;text-align:right;color:var(--soft)}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;margin-bottom:14px}td ul{margin:0;padding-left:20px}
 ${classes}
 @media print{.tools,nav{display:none}}
 `

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
-import { listOf } from './checkFiles.js'
+import { listOf } from './compare.js'
 import { firstDifference, inside } from './disk.js'
 import { plan as planRecipe, run } from './session.js'
 import type { Lineage } from './types.js'

@@ -1,10 +1,10 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
-import { checker } from './checkFiles.js'
+import { checkFiles } from './checkFiles.js'
 import { exists, readLineage } from './disk.js'
 import { reproduce } from './reproduce.js'
-import type { Lineage } from './types.js'
+import type { Lineage, LineageModel } from './types.js'
 
 export interface VerifyOptions {
   /** Run the recipe again and compare every byte. */
@@ -40,13 +40,9 @@ export async function verify(lineagePath: string, options: VerifyOptions = {}): 
   const { lineage, text } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
-  const check = checker(lineage, options)
-  await check.outputs(folder)
-  for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)) {
-    if (isHub(model.reference)) check.unchecked(name, model.reference)
-    else await check.input(name, model, path.resolve(recipeFolder ?? folder, model.reference))
-  }
-  const { problems, checked } = check
+  const placeOf = ({ reference }: LineageModel): string | undefined =>
+    isHub(reference) ? undefined : path.resolve(recipeFolder ?? folder, reference)
+  const { problems, ...checked } = await checkFiles(lineage, folder, placeOf, options)
   const reproduced = options.reproduce
     ? await reproduce({ lineage, text, folder, recipeFolder: recipeFolder ?? folder, problems, options })
     : undefined

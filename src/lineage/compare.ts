@@ -1,0 +1,47 @@
+import type { Checkpoint } from '../checkpoints/types.js'
+import type { Diagnostic } from '../core/diagnostics.js'
+import type { CheckpointDigests } from './digestCheckpoint.js'
+import type { Lineage, LineageFile, LineageModel } from './types.js'
+
+export type Report = (code: string, message: string, severity?: Diagnostic['severity'], hint?: string) => void
+
+/** How many names a message lists. */
+const SHOWN = 10
+
+export const listOf = (names: readonly string[]): string =>
+  names.length <= SHOWN ? names.join(', ') : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more`
+
+/** Names the tensors of an output's file that differ. `found` is of that one file. */
+export function compareOutput(lineage: Lineage, expected: LineageFile, found: CheckpointDigests, report: Report): void {
+  if (found.files[0] === expected.digest) return
+  const { tensors } = lineage
+  const changed: string[] = []
+  const unknown: string[] = []
+  for (const [name, digest] of found.tensors) {
+    if (!Object.hasOwn(tensors, name)) unknown.push(name)
+    else if (tensors[name]!.digest !== digest) changed.push(name)
+  }
+  const parts = [
+    ...(changed.length > 0 ? [`${changed.length} of ${found.tensors.size} tensors differ: ${listOf(changed)}`] : []),
+    ...(unknown.length > 0 ? [`${unknown.length} tensors are not in the lineage: ${listOf(unknown)}`] : []),
+  ]
+  if (parts.length === 0) parts.push('the header differs from the lineage, the tensors are the same')
+  report('output-digest', `${expected.name}: ${parts.join('; ')}`)
+}
+
+/** Of inputs a lineage has the digests of files alone. */
+export function compareInput(
+  shown: string,
+  model: LineageModel,
+  checkpoint: Checkpoint,
+  found: CheckpointDigests,
+  report: Report,
+): void {
+  const digests = new Map(checkpoint.files.map(({ name }, index) => [name, found.files[index]]))
+  for (const { name, digest } of model.files)
+    if (digest !== null && digests.get(name) !== digest)
+      report(
+        'input-digest',
+        `${checkpoint.layout === 'file' ? shown : `${shown}: ${name}`} differs from what was merged`,
+      )
+}

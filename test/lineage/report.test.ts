@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { reportHtml } from '../../src/lineage/reportHtml.js'
+import { tergeReport, tergeReportText } from '../../src/lineage/reportTerge.js'
+import type { Lineage, LineageTensor } from '../../src/lineage/types.js'
+import { sample } from './sample.js'
+
+const part = (page: string, open: string, close: string): string => {
+  const from = page.indexOf(open) + open.length
+  return page.slice(from, page.indexOf(close, from))
+}
+const dataOf = (page: string) => JSON.parse(part(page, '<script type="application/json" id="data">', '</script>'))
+
+const linear = (layer: number, weights: readonly number[]): LineageTensor => ({
+  method: 'linear',
+  parameters: { normalize: true },
+  sources: weights.map((weight, index) => ({ model: 'abc'[index]!, tensor: `m.layers.${layer}.w`, weight })),
+  dtype: 'BF16',
+  shape: [4, 4],
+  digest: null,
+})
+
+const withTensors = (tensors: Record<string, LineageTensor>): Lineage => ({
+  ...sample,
+  tensors,
+  output: { ...sample.output, tensors: Object.keys(tensors).length },
+})
+
+test('the library’s form: indexes in the recipe’s order, averages multiplied out, no copies', () => {
+  const report = tergeReport(sample)
+  assert.equal(Object.keys(report), ['layers.0.weight', 'layers.1.weight', 'task'])
+  assert.equal(report['layers.0.weight'], [
+    'arithmetic',
+    [
+      [1, 0.5],
+      [2, 0.125],
+      [3, 0.375],
+    ],
+  ])
+  assert.equal(report['layers.1.weight'], [
+    'arithmetic',
+    [
+      [1, 0.75],
+      [2, 0.25],
+    ],
+  ])
+  assert.equal(report.task, ['task_arithmetic', [[1, 0.5]]])
+})
+
+test('a method without weights leaves null, a model that comes twice adds up', () => {
+  const entry = linear(0, [0.25, 0.75])
+  const twice: LineageTensor = {
+    ...entry,
+    sources: [
+      entry.sources[0]!,
+      { model: 'soup', tensor: 'x', weight: 0.75, of: { ...entry, sources: [{ ...entry.sources[0]!, weight: 1 }] } },
+    ],
+  }
+  const slerp: LineageTensor = {
+    ...entry,
+    method: 'slerp',
+    sources: entry.sources.map((source) => ({ ...source, weight: null })),
+  }
+  const report = tergeReport(withTensors({ twice, slerp }))
+  assert.equal(report.twice, ['arithmetic', [[2, 1]]])
+  assert.equal(report.slerp, [
+    'slerp',
+    [
+      [2, null],
+      [3, null],
+    ],
+  ])
+})
+
+test('its text is JSON, a tensor a line', () => {
+  const text = tergeReportText(sample)
+  assert.equal(JSON.parse(text), JSON.parse(JSON.stringify(tergeReport(sample))))
+  assert.match(text, '\n  "layers.1.weight": ["arithmetic", [[1, 0.75], [2, 0.25]]],\n')
+  assert.is(tergeReportText(withTensors({})), '{}\n')
+})
+
+test('the page lets only its own program and style run, and loads nothing', () => {
+  const page = reportHtml(sample)
+  const policy = part(page, 'Content-Security-Policy" content="', '"')
+  const hash = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+  assert.match(policy, "default-src 'none'")
+  assert.match(policy, `script-src ${hash(part(page, '<script>', '</script>'))};`)
+  assert.match(policy, `style-src ${hash(part(page, '<style>', '</style>'))};`)
+  assert.ok(page.indexOf('Content-Security-Policy') < page.indexOf('<style>'))
+  assert.not.match(page, /\b(src|href)="(?!#)/)
+  assert.not.match(page, /<[^>]+\s(style|on\w+)=/)
+  assert.not.match(page, /https?:/)
+})
+
+test('nothing from a lineage becomes markup', () => {
+  const evil = '</script><img src=x onerror=alert(1)>"\'&\u202e'
+  const entry: LineageTensor = {
+    ...linear(1, [1]),
+    method: evil,
+    parameters: { [evil]: evil },
+    sources: [{ model: evil, tensor: evil, weight: 1 }],
+    absent: [{ model: evil, reason: 'shape' }],
+  }
+  const file = { name: evil, size: 1, digest: null }
+  const page = reportHtml({
+    terge: evil,
+    lineage: 1,
+    recipe: { text: evil, digest: 'sha256:00', set: [evil] },
+    plan: { digest: 'sha256:00' },
+    seed: 0,
+    models: { [evil]: { index: 0, reference: evil, revision: evil, files: [file] } },
+    steps: { [evil]: { kind: evil, [evil]: [evil] } },
+    tensors: { [`layers.1.${evil}`]: entry, [evil]: { ...entry, method: 'copy', reason: 'excluded by filters' } },
+    output: { from: evil, files: [file], tensors: 2, digest: null },
+    evaluations: { [evil]: 1 },
+  })
+  assert.not.match(page, '<img')
+  assert.is(page.split('</script>').length, 3)
+  assert.not.match(page.replace(/<script type.*?<\/script>/s, ''), '\u202e')
+  assert.is(dataOf(page).rows[0][0], evil)
+})
+
+test('the page has the recipe by lines, models, copies and every tensor', () => {
+  const page = reportHtml(sample)
+  assert.match(page, '<code>terge: 1</code><code>models: …</code></div>')
+  assert.match(page, 'Lineage of merged.safetensors')
+  assert.match(page, 'excluded by filters')
+  assert.match(page, 'b: shape')
+  const { rows, hows, reasons } = dataOf(page)
+  assert.equal(
+    rows.map(([name]: [string]) => name),
+    ['10', '__proto__', 'layers.0.weight', 'layers.1.weight', 'task'],
+  )
+  assert.equal(reasons, ['not included by filters', 'excluded by filters'])
+  assert.is(hows[rows[4][1]].method, 'task_arithmetic')
+  assert.is(hows[rows[4][1]].base.of.sources[0].tensor, null)
+})
+
+test('one chart for all patterns of the same course, gaps where a layer was copied', () => {
+  const tensors: Record<string, LineageTensor> = {}
+  for (let layer = 0; layer < 6; layer++) {
+    tensors[`m.layers.${layer}.w`] = linear(layer, [layer / 5, 1 - layer / 5])
+    tensors[`m.layers.${layer}.v`] = linear(layer, [layer / 5, 1 - layer / 5])
+    tensors[`m.layers.${layer}.u`] = linear(layer, [0.5, 0.5])
+  }
+  tensors['m.layers.2.u'] = { ...linear(2, []), method: 'copy', reason: 'excluded by filters' }
+  const page = reportHtml(withTensors(tensors))
+  assert.is(page.split('<figure>').length, 3)
+  assert.match(page, '<code>m.layers.*.v</code> <code>m.layers.*.w</code>')
+  assert.match(page, '12 tensors')
+  assert.match(page, 'a, layer 3: 0.6')
+  assert.is((page.match(/layer 2: 0.5/g) ?? []).length, 0)
+})
+
+test('twenty thousand tensors make a page of a few megabytes, each way of merging told once', () => {
+  const tensors: Record<string, LineageTensor> = {}
+  for (let index = 0; index < 20_000; index++) {
+    const name = `model.layers.${index % 60}.experts.${Math.floor(index / 60)}.down_proj.weight`
+    tensors[name] = { ...linear(index % 60, [1 / 3, 1 / 3, 1 / 3]), digest: `xxh3t:${String(index).padStart(32, '0')}` }
+    for (const source of tensors[name].sources) Object.assign(source, { tensor: name })
+  }
+  const page = reportHtml(withTensors(tensors))
+  const { rows, hows } = dataOf(page)
+  assert.is(rows.length, 20_000)
+  assert.is(hows.length, 1)
+  assert.ok(page.length < 4e6, `${page.length}`)
+})
+
+test.run()
