@@ -13,14 +13,32 @@ export interface FolderWeights {
   readonly index?: { readonly name: string; readonly map: ReadonlyMap<string, string> }
 }
 
-const SINGLE = 'model.safetensors'
+interface Format {
+  readonly name: string
+  /** What the file is called where there is one. */
+  readonly single: string
+  readonly weights: RegExp
+  readonly index: RegExp
+}
+
+/** In the order of preference: where a folder has both, the same weights are in both. */
+const FORMATS: readonly Format[] = [
+  { name: 'safetensors', single: 'model.safetensors', weights: /\.safetensors$/, index: /\.safetensors\.index\.json$/ },
+  {
+    name: 'PyTorch',
+    single: 'pytorch_model.bin',
+    // Not what a trainer leaves beside the weights.
+    weights: /^(?!(training_args|optimizer|scheduler|scaler|rng_state)\b|rng_state_).*\.(bin|pt|pth|ckpt)$/,
+    index: /\.bin\.index\.json$/,
+  },
+]
 /** Bytes of memory that an index entry takes beside its texts. */
 const ENTRY_COST = 100
 const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
 
 /**
  * Chooses among a folder's entries as the hub's own libraries do: `model.safetensors`, else the index, else the only
- * safetensors file. `shown` names the folder in messages.
+ * safetensors file; where there is none, the same of PyTorch's files. `shown` names the folder in messages.
  * Faults: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
  */
 export async function folderWeights(
@@ -29,35 +47,35 @@ export async function folderWeights(
   shown: string,
   budget: Budget,
 ): Promise<FolderWeights> {
-  if (names.includes(SINGLE)) return { files: [SINGLE] }
   const visible = names.filter((name) => !name.startsWith('.')).sort()
-  const indexes = visible.filter((name) => name.endsWith('.safetensors.index.json'))
-  const single = visible.filter((name) => name.endsWith('.safetensors'))
-  const [chosen] = indexes.includes(`${SINGLE}.index.json`)
-    ? [`${SINGLE}.index.json`]
-    : indexes.length === 1
-      ? indexes
-      : []
-  if (chosen !== undefined) {
-    const map = parseIndex(
-      await readIndex(path.join(folder, chosen), `${shown}/${chosen}`),
-      `${shown}/${chosen}`,
-      budget,
-    )
-    return { files: [...new Set(map.values())].sort(), index: { name: chosen, map } }
+  for (const format of FORMATS) {
+    if (names.includes(format.single)) return { files: [format.single] }
+    const files = visible.filter((name) => format.weights.test(name))
+    const index = chooseIndex(visible, format)
+    if (index !== undefined) {
+      const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`)
+      const map = parseIndex(bytes, `${shown}/${index}`, budget)
+      return { files: [...new Set(map.values())].sort(), index: { name: index, map } }
+    }
+    if (files.length === 1) return { files }
+    if (files.length > 1)
+      throw fault(
+        'ambiguous-checkpoint',
+        `${shown}: ${files.length} ${format.name} files and no index that says how they belong together: ${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`,
+        `name one of the files, or add ${format.single}.index.json`,
+      )
   }
-  if (single.length === 1) return { files: single }
-  if (single.length > 1)
-    throw fault(
-      'ambiguous-checkpoint',
-      `${shown}: ${single.length} safetensors files and no index that says how they belong together: ${single.slice(0, 8).join(', ')}${single.length > 8 ? ', …' : ''}`,
-      `name one of the files, or add ${SINGLE}.index.json`,
-    )
   throw fault(
     'no-weights',
-    `${shown}: a folder without safetensors files`,
-    'a model is a .safetensors file, or a folder with one',
+    `${shown}: a folder without safetensors or PyTorch files`,
+    'a model is a .safetensors file, a PyTorch state dict, or a folder with one',
   )
+}
+
+function chooseIndex(names: readonly string[], { single, index }: Format): string | undefined {
+  const usual = `${single}.index.json`
+  const found = names.filter((name) => index.test(name))
+  return found.includes(usual) ? usual : found.length === 1 ? found[0] : undefined
 }
 
 async function readIndex(file: string, shown: string): Promise<Uint8Array> {

@@ -6,8 +6,15 @@ import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
-import { HEADER_MEMORY, type Header, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
+import { HEADER_MEMORY, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
 import type { Budget } from './json.js'
+import {
+  fileSource,
+  isPytorchFile,
+  PYTORCH_HEAD_BYTES,
+  type PytorchHeader,
+  readPytorchHeader,
+} from './pytorch/index.js'
 import { findSidecars, readConfig } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, StoredTensor } from './types.js'
 
@@ -17,8 +24,8 @@ interface Allowance extends Budget {
 }
 
 /**
- * Opens the safetensors file or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
- * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader` and `readConfig`,
+ * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
+ * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfig`,
  * and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
  */
 export async function openCheckpoint(reference: string, absolutePath: string): Promise<Checkpoint> {
@@ -41,11 +48,10 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
 async function openFolder(reference: string, folder: string, allowance: Allowance): Promise<Checkpoint> {
   const shown = reference.replace(/[\\/]+$/, '') || reference
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
-  refuseOtherFormats(names, shown)
   const weights = await folderWeights(folder, names, shown, allowance)
   const files: CheckpointFile[] = []
   const tensors = new Map<string, StoredTensor>()
-  let metadata: Header['metadata'] = {}
+  let metadata: Checkpoint['metadata'] = {}
   for (const name of weights.files) {
     const file = path.join(folder, ...name.split('/'))
     if (weights.index)
@@ -115,7 +121,7 @@ async function readFileHeader(
   name: string,
   shown: string,
   allowance: Allowance,
-): Promise<{ read: CheckpointFile; header: Header }> {
+): Promise<{ read: CheckpointFile; header: Pick<PytorchHeader, 'metadata' | 'tensors'> }> {
   // Not blocking, so that a pipe under a model's name can't hold us up.
   const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
     (error: NodeJS.ErrnoException) => unreadable(error, shown, file),
@@ -123,24 +129,43 @@ async function readFileHeader(
   try {
     const entry = await handle.stat()
     if (!entry.isFile()) throw fault('cannot-read', `${shown}: neither a file nor a folder`)
-    const first = await readFully(handle, Math.min(entry.size, 9))
+    const read = { name, path: file, size: entry.size }
+    const first = await readFully(handle, Math.min(entry.size, PYTORCH_HEAD_BYTES))
+    if (isPytorchFile(first)) {
+      const header = await readPytorchHeader(fileSource(handle, entry.size, shown), allowance)
+      takeHeader(allowance, header.headerBytes, shown)
+      refuseViews(header, shown)
+      return { read: { ...read, headerBytes: header.headerBytes, headerDigest: header.headerDigest }, header }
+    }
     refuseOtherContent(first, shown)
     const length = headerLength(first, entry.size, shown)
-    allowance.headerBytes -= length
-    if (allowance.headerBytes < 0)
-      throw fault(
-        'header-too-large',
-        `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
-      )
+    takeHeader(allowance, length, shown)
     const bytes = await readFully(handle, 8 + length)
     const header = parseHeader(bytes, entry.size, shown, allowance)
-    return {
-      read: { name, path: file, size: entry.size, headerBytes: header.headerBytes, headerDigest: sha256(bytes) },
-      header,
-    }
+    return { read: { ...read, headerBytes: header.headerBytes, headerDigest: sha256(bytes) }, header }
   } finally {
     await handle.close()
   }
+}
+
+function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
+  allowance.headerBytes -= bytes
+  if (allowance.headerBytes < 0)
+    throw fault(
+      'header-too-large',
+      `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
+    )
+}
+
+/** Plans read each tensor as one run of bytes, so a view must not get into one. */
+function refuseViews({ tensors }: PytorchHeader, shown: string): void {
+  const view = tensors.find(({ strides }) => strides)
+  if (view)
+    throw fault(
+      'strided-tensor',
+      `${shown}: tensor ${quote(view.name)} is a view whose elements do not lie one after the other`,
+      'call .contiguous() on it in PyTorch and save the state dict again',
+    )
 }
 
 /** The first `length` bytes, or fewer where the file ends before. */
@@ -155,33 +180,20 @@ async function readFully(handle: FileHandle, length: number): Promise<Uint8Array
   return bytes.subarray(0, at)
 }
 
-const OTHER_HINT = 'convert it to safetensors first'
-
-/**
- * The one place that tells formats apart, by content. PyTorch's files begin as a ZIP archive or as a pickle; the length of
- * a safetensors header may begin so too, but then its `{` follows.
- */
+/** What is neither safetensors nor PyTorch, as far as its first bytes tell; a header of any length has its `{`. */
 function refuseOtherContent(first: Uint8Array, shown: string): void {
   if (first[8] === 0x7b) return
-  const zip = first[0] === 0x50 && first[1] === 0x4b && first[2] === 3 && first[3] === 4
-  if (zip || (first[0] === 0x80 && first[1]! <= 5))
-    throw fault('unsupported-format', `${shown}: a PyTorch file, which this version does not read`, OTHER_HINT)
+  if (first[0] === 0x80 && first[1]! <= 5)
+    throw fault(
+      'unsupported-format',
+      `${shown}: a pickle, but not one that torch.save wrote`,
+      'save the state dict with torch.save, or as safetensors',
+    )
   if (first[0] === 0x7b)
     throw fault(
       'unsupported-format',
       `${shown}: JSON text, not a safetensors file`,
       'for a sharded model, name its folder',
-    )
-}
-
-function refuseOtherFormats(names: readonly string[], shown: string): void {
-  if (names.some((name) => /\.safetensors(\.index\.json)?$/.test(name))) return
-  const other = names.filter((name) => /\.(bin|pt|pth|ckpt)$/.test(name)).sort()[0]
-  if (other !== undefined)
-    throw fault(
-      'unsupported-format',
-      `${shown}: a folder with ${other}, a PyTorch file, which this version does not read`,
-      OTHER_HINT,
     )
 }
 

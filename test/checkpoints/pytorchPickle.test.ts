@@ -329,23 +329,62 @@ test('bombs cost neither memory nor time', async () => {
     Buffer.alloc(count * Buffer.from(part as string).length, part as string)
   await refuses(torchZip(join(0x8b, little(50_000_000, 4), new Uint8Array(50_000_000))), 'no-state-dict')
   await refuses(torchZip(repeat(20_000_000, ']')), 'pickle-memory')
-  await refuses(torchZip(repeat(60_000_000, '(')), 'pickle-memory')
-  await refuses(torchZip(join(EMPTY_LIST, repeat(20_000_000, join(0x94)))), 'pickle-memory')
-  // A list that doubles at each step, and a dictionary made from one long list again and again.
+  /** Under a budget of a 64th of the usual one, so that the bombs can be small. */
+  const explodes = (body: Uint8Array) => {
+    try {
+      unpickle(pickle(body), 0, 'm.pt', { budget: { left: 2 ** 23 } })
+    } catch (error) {
+      return assert.is((error as Fault).diagnostics[0]!.code, 'pickle-memory')
+    }
+    assert.unreachable('should have been too much')
+  }
+  explodes(repeat(600_000, '('))
+  explodes(join(EMPTY_LIST, repeat(200_000, join(0x94))))
+  // A dictionary made from one long list again and again.
+  const pairs = join(EMPTY_LIST, 'q', 0, MARK, repeat(10_000, join('K', 1, 'N', 0x86)), 'e')
+  explodes(join(global('collections', 'OrderedDict'), 'q', 1, pairs, repeat(1000, join('h', 1, 'h', 0, 0x85, 'R'))))
+  // A list that doubles at each step.
   const doubling = join(EMPTY_LIST, 'q', 0, ...Array.from({ length: 200 }, () => join('h', 0, 'h', 0, 0x86, 'q', 0)))
   assert.equal(await names(torchZip(dict({ a: tensor(), b: doubling }))), ['a'])
-  const pairs = join(EMPTY_LIST, 'q', 0, MARK, repeat(100_000, join('K', 1, 'N', 0x86)), 'e')
-  const copies = repeat(100_000, join('h', 1, 'h', 0, 0x85, 'R'))
-  await refuses(torchZip(join(global('collections', 'OrderedDict'), 'q', 1, pairs, copies)), 'pickle-memory')
   // Deeper than any recursion would get.
-  const deep = join(EMPTY_LIST, repeat(300_000, join(EMPTY_LIST)), repeat(300_000, 'a'))
+  const deep = join(EMPTY_LIST, repeat(300_000, EMPTY_LIST), repeat(300_000, 'a'))
   assert.equal(await names(torchZip(dict({ a: tensor(), b: deep }))), ['a'])
-  const nested = join(
-    ...Array.from({ length: 20_000 }, () => join(EMPTY_DICT, string('model'))),
-    EMPTY_DICT,
-    repeat(20_000, 's'),
-  )
+  const nested = join(repeat(20_000, join(EMPTY_DICT, string('model'))), EMPTY_DICT, repeat(20_000, 's'))
   await refuses(torchZip(nested), 'no-state-dict')
+})
+
+test('places in the memory that are far apart or given twice', () => {
+  const value = unpickle(
+    pickle(
+      join(
+        EMPTY_LIST,
+        'r',
+        little(4_000_000_000, 4),
+        MARK,
+        'N',
+        'q',
+        0,
+        'K',
+        5,
+        0x94,
+        'K',
+        6,
+        'q',
+        0,
+        'j',
+        little(4_000_000_000, 4),
+        'h',
+        0,
+        'h',
+        2,
+        't',
+      ),
+    ),
+    0,
+    'm',
+  ).value
+  assert.equal((value as unknown[]).slice(0, 3), [null, 5, 6])
+  assert.equal((value as unknown[]).slice(3), [[], 6, 5])
 })
 
 test.run()

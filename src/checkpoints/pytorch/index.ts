@@ -4,6 +4,7 @@
  */
 
 import { fault } from '../../core/diagnostics.js'
+import { sha256 } from '../../core/digest.js'
 import type { Budget } from '../json.js'
 import { readArchive } from './archive.js'
 import { readLegacy } from './legacy.js'
@@ -25,6 +26,8 @@ const LEGACY_MAGIC = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8
 export interface PytorchHeader {
   /** Bytes up to the end of the pickle: all that says what the file holds, in both formats. */
   readonly headerBytes: number
+  /** `sha256:…` of those bytes. */
+  readonly headerDigest: string
   /** PyTorch files have none of the kind that safetensors has. */
   readonly metadata: Readonly<Record<string, string>>
   /** In the file's own order of names. */
@@ -65,5 +68,5 @@ export async function readPytorchHeader(source: ByteSource, budget: Budget): Pro
       throw fault('header-memory', `${source.name}: the file describes more tensors than any real model has`, HARMFUL)
     tensors.push(placed)
   }
-  return { headerBytes, metadata: {}, tensors }
+  return { headerBytes, headerDigest: sha256(await source.read(0, headerBytes)), metadata: {}, tensors }
 }

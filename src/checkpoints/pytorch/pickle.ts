@@ -66,7 +66,7 @@ export function unpickle(
   const stack: Value[] = []
   /** Heights of the stack at the open marks. */
   const marks: number[] = []
-  const memo = new Map<number, Value>()
+  const memo = createMemo()
   let floor = 0
   let at = start
   let op = 0
@@ -289,7 +289,7 @@ export function unpickle(
       case 0x70: put(index(line())); break // PUT
       case 0x71: put(byte()); break // BINPUT
       case 0x72: put(u32()); break // LONG_BINPUT
-      case 0x94: put(memo.size); break // MEMOIZE
+      case 0x94: put(memo.size()); break // MEMOIZE
       case 0x63: { const module = line(); stack.push(global(module, line())); break } // GLOBAL
       case 0x93: { const member = pop(); stack.push(global(pop(), member)); break } // STACK_GLOBAL
       case 0x52: { const values = args(pop()); call(pop(), values); break } // REDUCE
@@ -313,4 +313,28 @@ export function unpickle(
 const whole = (value: bigint): number | bigint => {
   const near = Number(value)
   return Number.isSafeInteger(near) ? near : value
+}
+
+interface Memo {
+  get(index: number): Value | undefined
+  set(index: number, value: Value): void
+  size(): number
+}
+
+/** What a pickle remembers. Places are given out in order, so nearly all are in a list; a few may be anywhere. */
+function createMemo(): Memo {
+  const dense: Value[] = []
+  const sparse = new Map<number, Value>()
+  return {
+    get: (index) => (index < dense.length ? dense[index] : sparse.get(index)),
+    set(index, value) {
+      if (index < dense.length) dense[index] = value
+      else if (index > dense.length) sparse.set(index, value)
+      else {
+        dense.push(value)
+        sparse.delete(index)
+      }
+    },
+    size: () => dense.length + sparse.size,
+  }
 }

@@ -61,14 +61,15 @@ export function gatherStrided(
   return out
 }
 
-type Elements = Uint8Array | Uint16Array | Uint32Array | BigUint64Array
-
-/** Rows that are written side by side where reading down a column is the short way. */
-const BAND = 16
+/** Rows and columns of the squares in which a transposed tensor is copied: read and written in whole cache lines. */
+const SQUARE = 32
+/** Bytes up to which a loop is faster than a call of `set`. */
+const SHORT_RUN = 48
 
 /**
  * `count` elements from row-major index `first` on, written to the beginning of `out`. `src` begins `srcStart` elements
- * after the tensor's first one (`stridedSpan` says what it must hold). `elementBytes` is 1, 2, 4 or 8.
+ * after the tensor's first one (`stridedSpan` says what it must hold). Neither need be aligned. `elementBytes` is
+ * 1, 2, 4 or 8.
  */
 export function copyStrided(
   src: Uint8Array,
@@ -83,53 +84,140 @@ export function copyStrided(
   if (count === 0) return
   const axes = simplify(shape, strides)
   const inner = axes.pop()!
-  const from = elementsOf(src, elementBytes)
-  const aligned = out.byteOffset % elementBytes === 0
-  const target = aligned ? out : new Uint8Array(count * elementBytes)
-  const to = elementsOf(target, elementBytes)
-  const end = first + count
   const row = axes.at(-1)
-  // Rows of the innermost two axes, where a step to the next row is shorter than one along the row.
-  const banded = row !== undefined && inner.stride > row.stride && inner.size > 1
+  const step = inner.stride * elementBytes
+  // Where a step to the next row is shorter than one along the row.
+  const transposed = row !== undefined && row.stride > 0 && inner.stride > row.stride
+  const square = viewsOf(new Uint8Array(transposed ? SQUARE * SQUARE * elementBytes : 0))
+  const source = viewsOf(src)
+  const target = viewsOf(out)
+  const end = first + count
   for (let index = first; index < end; ) {
     const column = index % inner.size
-    const start = offsetOf(axes, Math.floor(index / inner.size)) + column * inner.stride - srcStart
+    const above = (index - column) / inner.size
+    const from = (offsetOf(axes, above) - srcStart) * elementBytes + column * step
+    const to = (index - first) * elementBytes
     const rows =
-      banded && column === 0
-        ? Math.min(BAND, row.size - (Math.floor(index / inner.size) % row.size), Math.floor((end - index) / inner.size))
+      transposed && column === 0
+        ? Math.min(SQUARE, row.size - (above % row.size), Math.floor((end - index) / inner.size))
         : 0
     if (rows > 1) {
-      copyBand(from, to, start, index - first, rows, row!.stride, inner)
+      copyBand(source, target, from, to, rows, row!.stride * elementBytes, inner.size, step, elementBytes, square)
       index += rows * inner.size
     } else {
       const run = Math.min(inner.size - column, end - index)
-      copyRun(from, to, start, index - first, run, inner.stride)
+      copyRun(source, target, from, to, run, step, elementBytes)
       index += run
     }
   }
-  if (!aligned) out.set(target)
 }
 
-/** One piece of a row. */
-function copyRun(from: Elements, to: Elements, start: number, at: number, run: number, stride: number): void {
-  if (stride === 1 && run > 32) (to as Uint8Array).set(from.subarray(start, start + run) as Uint8Array, at)
-  else if (stride === 0) (to as Uint8Array).fill(from[start] as number, at, at + run)
-  else for (let index = 0, read = start; index < run; index++, read += stride) to[at + index] = from[read]!
+/** A piece of a row; `from`, `to` and `step` in bytes. */
+function copyRun(src: Views, out: Views, from: number, to: number, run: number, step: number, width: number): void {
+  if (step === width && run * width > SHORT_RUN) out.u8.set(src.u8.subarray(from, from + run * width), to)
+  else if (step === 0 && run * width > SHORT_RUN) {
+    copyElements(src, out, from, to, 1, width, width, width)
+    // Doubles what is there.
+    for (let done = width; done < run * width; done *= 2)
+      out.u8.copyWithin(to + done, to, to + Math.min(done, run * width - done))
+  } else copyElements(src, out, from, to, run, step, width, width)
 }
 
-/** Whole rows, column by column: neighbours in the source are read together. */
+/** Whole rows, square by square; `down` is the way to the next row, `along` the one to the next column, in bytes. */
 function copyBand(
-  from: Elements,
-  to: Elements,
-  start: number,
-  at: number,
+  src: Views,
+  out: Views,
+  from: number,
+  to: number,
   rows: number,
-  step: number,
-  inner: Axis,
+  down: number,
+  columns: number,
+  along: number,
+  width: number,
+  square: Views,
 ): void {
-  for (let column = 0, top = start; column < inner.size; column++, top += inner.stride)
-    for (let row = 0, read = top, write = at + column; row < rows; row++, read += step, write += inner.size)
-      to[write] = from[read]!
+  for (let left = 0; left < columns; left += SQUARE) {
+    const across = Math.min(SQUARE, columns - left)
+    for (let column = 0; column < across; column++)
+      copyElements(src, square, from + (left + column) * along, column * width, rows, down, SQUARE * width, width)
+    for (let row = 0; row < rows; row++)
+      copyElements(square, out, row * SQUARE * width, to + (row * columns + left) * width, across, width, width, width)
+  }
+}
+
+/** The same bytes as elements of each width, where they lie on its boundaries. */
+interface Views {
+  readonly u8: Uint8Array
+  readonly u16: Uint16Array | undefined
+  readonly u32: Uint32Array | undefined
+}
+
+function viewsOf(u8: Uint8Array): Views {
+  const { buffer, byteOffset, byteLength } = u8
+  return {
+    u8,
+    u16: byteOffset % 2 === 0 ? new Uint16Array(buffer, byteOffset, byteLength >> 1) : undefined,
+    u32: byteOffset % 4 === 0 ? new Uint32Array(buffer, byteOffset, byteLength >> 2) : undefined,
+  }
+}
+
+/** `count` elements, from byte `from` on in steps of `step`, to byte `to` on in steps of `stride`. */
+function copyElements(
+  src: Views,
+  out: Views,
+  from: number,
+  to: number,
+  count: number,
+  step: number,
+  stride: number,
+  width: number,
+): void {
+  if (width === 2 && src.u16 && out.u16) copy16(src.u16, out.u16, from / 2, to / 2, count, step / 2, stride / 2)
+  else if (width >= 4 && src.u32 && out.u32)
+    for (let part = 0; part < width; part += 4)
+      copy32(src.u32, out.u32, (from + part) / 4, (to + part) / 4, count, step / 4, stride / 4)
+  else for (let part = 0; part < width; part++) copy8(src.u8, out.u8, from + part, to + part, count, step, stride)
+}
+
+// The same loop three times: code that meets one kind of array only is compiled to something several times as fast.
+
+function copy8(
+  src: Uint8Array,
+  out: Uint8Array,
+  from: number,
+  to: number,
+  count: number,
+  step: number,
+  stride: number,
+): void {
+  for (let index = 0, read = from, write = to; index < count; index++, read += step, write += stride)
+    out[write] = src[read]!
+}
+
+function copy16(
+  src: Uint16Array,
+  out: Uint16Array,
+  from: number,
+  to: number,
+  count: number,
+  step: number,
+  stride: number,
+): void {
+  for (let index = 0, read = from, write = to; index < count; index++, read += step, write += stride)
+    out[write] = src[read]!
+}
+
+function copy32(
+  src: Uint32Array,
+  out: Uint32Array,
+  from: number,
+  to: number,
+  count: number,
+  step: number,
+  stride: number,
+): void {
+  for (let index = 0, read = from, write = to; index < count; index++, read += step, write += stride)
+    out[write] = src[read]!
 }
 
 interface Axis {
@@ -161,15 +249,4 @@ function offsetOf(axes: readonly Axis[], index: number): number {
     rest = Math.floor(rest / size)
   }
   return offset
-}
-
-/** Views in whole elements. Bytes that don't lie on their boundaries, as in old PyTorch files, are copied there first. */
-function elementsOf(bytes: Uint8Array, elementBytes: number): Elements {
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % elementBytes === 0 ? bytes : bytes.slice()
-  const count = Math.floor(byteLength / elementBytes)
-  if (elementBytes === 1) return new Uint8Array(buffer, byteOffset, count)
-  if (elementBytes === 2) return new Uint16Array(buffer, byteOffset, count)
-  if (elementBytes === 4) return new Uint32Array(buffer, byteOffset, count)
-  if (elementBytes === 8) return new BigUint64Array(buffer, byteOffset, count)
-  throw new Error(`internal: elements of ${elementBytes} bytes`)
 }
