@@ -36,8 +36,10 @@ export async function digestCheckpoints(
   const tensors = new Map<string, StoredTensor>()
   let first = 0
   for (const [index, checkpoint] of checkpoints.entries()) {
-    for (const [name, tensor] of checkpoint.tensors)
-      tensors.set(`${index}:${name}`, { ...tensor, file: first + tensor.file })
+    for (const tensor of checkpoint.tensors.values()) {
+      const name = `${index}:${tensor.name}`
+      tensors.set(name, { ...tensor, name, file: first + tensor.file })
+    }
     first += checkpoint.files.length
   }
   const all = await digestTensors(
