@@ -1,11 +1,18 @@
 import { fault } from '../core/diagnostics.js'
 import { compilePattern } from '../core/patterns.js'
-import { didYouMean, quote } from '../core/suggest.js'
+import { nearest, quote } from '../core/suggest.js'
 import { checkpointFacts, inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { Args, chosenFormat, Flags, resultFlags } from './flags.js'
 import { print } from './print.js'
+
+const near = (text: string, names: readonly string[]): string | undefined => {
+  const [best] = nearest(text, names, 1)
+  return best === undefined
+    ? names[0] && `its tensors are called such as ${quote(names[0])}`
+    : `did you mean ${quote(best)}?`
+}
 
 /** Those of the names that a pattern matches. Faults: `bad-pattern`, `unmatched-pattern`. */
 function matching(names: Iterable<string>, text: string): Set<string> {
@@ -14,7 +21,7 @@ function matching(names: Iterable<string>, text: string): Set<string> {
   const all = [...names]
   const found = new Set(all.filter(pattern.matches))
   if (found.size === 0)
-    throw fault('unmatched-pattern', `${quote(text)} matches no tensor of the model`, didYouMean(text, all, 'tensors'))
+    throw fault('unmatched-pattern', `${quote(text)} matches no tensor of the model`, near(text, all))
   return found
 }
 

@@ -58,7 +58,7 @@ export interface OneLine {
 
 /** Strings of JSON are strings of YAML, whatever is in them; line separators apart, which YAML takes for line breaks. */
 export const yamlText = (text: string): string =>
-  /^[A-Za-z_][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
+  /^(\.{0,2}\/)?[A-Za-z_][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
     ? text
     : JSON.stringify(text).replace(
         /[\u007f-\u009f\u2028\u2029\ufeff]/g,

@@ -10,6 +10,7 @@ export interface StarterFacts {
 /** A recipe with a comment for each thing that one would change first. Valid as it stands. */
 export function starterRecipe(models: readonly NamedModel[], output: string, { tensor, layers }: StarterFacts): string {
   const names = models.map(({ name }) => yamlText(name))
+  const one = models.length === 1
   const pair = models.length === 2
   const comment = (line: string): string => `# ${line.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`
   return `${[
@@ -31,19 +32,23 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
     '',
     'merge:',
     '  # `terge methods` lists the methods and their parameters.',
-    '  method: linear',
-    '  # Relative: divided by their sum.',
-    `  weights: {${names.map((name) => `${name}: 1`).join(', ')}}`,
+    ...(one
+      ? ['  method: passthrough']
+      : [
+          '  method: linear',
+          '  # Relative: divided by their sum.',
+          `  weights: {${names.map((name) => `${name}: 1`).join(', ')}}`,
+        ]),
     '  # The first rule that matches a tensor applies to it.',
     '  # rules:',
-    comment(`    - match: ${yamlText(tensor)}`).replace(/^/, '  '),
+    `  ${comment(`  - match: ${yamlText(tensor)}`)}`,
     ...(pair
       ? [
           '  #     method: slerp',
           ...(layers > 1 ? ['  #     # A list is spread over the layers.'] : []),
           `  #     parameters: {t: ${layers > 1 ? '[0, 0.5, 1]' : '0.5'}}`,
         ]
-      : [`  #     weights: {${names[0]}: 2}`]),
+      : [one ? '  #     parameters: {scale: 0.5}' : `  #     weights: {${names[0]}: 2}`]),
     '',
     '# A name that ends in .safetensors is one file; any other is a folder with config and tokenizer.',
     `output: {path: ${yamlText(output)}}`,

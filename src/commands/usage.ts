@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { Fault, fault } from '../core/diagnostics.js'
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 
@@ -24,15 +25,17 @@ export function usageFault(error: unknown, command: Used): unknown {
     const missing = (error.args as { name: string }[]).map(({ name }) => name.toUpperCase()).join(' and ')
     return fault('missing-argument', `terge ${command.id} needs ${missing}`, helpOf(command.id))
   }
-  const [, flag] = /Missing required flag (\S+)/.exec(error.message) ?? []
+  // oclif dims parts of it where colours are forced.
+  const text = stripVTControlCharacters(error.message)
+  const [, flag] = /Missing required flag (\S+)/.exec(text) ?? []
   if (flag !== undefined) return fault('missing-flag', `terge ${command.id} needs --${flag}`, helpOf(command.id))
-  const [, option, value, choices] = /^Expected --([\w-]+)=(.*) to be one of: ([^\n]*)/s.exec(error.message) ?? []
+  const [, option, value, choices] = /^Expected --([\w-]+)=(.*) to be one of: ([^\n]*)/s.exec(text) ?? []
   if (value !== undefined && choices !== undefined) {
     const [meant] = nearest(value, choices.split(', '), 1)
     const hint = meant === undefined ? helpOf(command.id) : `did you mean ${quote(meant)}?`
     return fault('bad-flag', `--${option} takes one of ${choices}, not ${quote(value)}`, hint)
   }
-  const message = error.message
+  const message = text
     .replace(/\nSee more help with --help$/, '')
     .replace(/^The following errors? occurred:\s*/, '')
     .trim()

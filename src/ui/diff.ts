@@ -1,14 +1,23 @@
 import type { TensorDifference } from '../execute/diff.js'
-import { counted, printable, table } from './text.js'
+import { counted, formatCount, printable, table } from './text.js'
 
 const number = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(6))
+
+const STATES: Record<TensorDifference['state'], string> = {
+  equal: 'equal',
+  differs: 'differs',
+  'only-a': 'only in A',
+  'only-b': 'only in B',
+  shape: 'other shape',
+  dtype: 'other dtype',
+}
 
 /** Two models, tensor by tensor. */
 export const diffText = (rows: readonly TensorDifference[]): string => {
   const differing = rows.filter(({ state }) => state !== 'equal').length
   const body = rows.map(({ tensor, state, cosine, relativeL2, largest }) => [
     printable(tensor),
-    state,
+    STATES[state],
     number(cosine),
     number(relativeL2),
     number(largest),
@@ -22,6 +31,6 @@ export const diffText = (rows: readonly TensorDifference[]): string => {
     { title: 'largest', align: right },
   ]
   const verdict =
-    differing === 0 ? 'all equal' : `${counted(differing, 'tensor')} of ${counted(rows.length, 'tensor')} differ`
+    differing === 0 ? 'all equal' : `${formatCount(differing)} of ${counted(rows.length, 'tensor')} differ`
   return `${table(columns, body)}\n\n${verdict}`
 }

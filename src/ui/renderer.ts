@@ -28,12 +28,17 @@ export async function renderer(kind: RendererKind, { stream, now = monotonic }: 
   return terminalRenderer(stream, now)
 }
 
+/** Columns below which a picture would be cut to nothing; a terminal of unknown size says 0. */
+const NARROWEST = 20
+
 /** The kind that suits a stream: JSON where asked for, pictures only where a terminal can draw them. */
 export function rendererKind(
   json: boolean,
-  stream: { readonly isTTY?: boolean },
+  stream: { readonly isTTY?: boolean; readonly columns?: number },
   env: NodeJS.ProcessEnv,
 ): RendererKind {
   if (json) return 'json'
-  return stream.isTTY === true && env.TERM !== 'dumb' && env.CI === undefined ? 'terminal' : 'plain'
+  const draws =
+    stream.isTTY === true && (stream.columns ?? 80) >= NARROWEST && env.TERM !== 'dumb' && env.CI === undefined
+  return draws ? 'terminal' : 'plain'
 }

@@ -97,6 +97,7 @@ function picture(stream: NodeJS.WriteStream, begin: (phase: Phase, task: Task) =
   // must be a different stream, since both are held back while the picture lives.
   const processOutput = new ProcessOutput(stream, stream === process.stderr ? process.stdout : process.stderr)
   const logger = new ListrLogger<ListrDefaultRendererLogLevels>({ processOutput, useIcons: true, toStderr: [] })
+  const rendererOptions = { logger, formatOutput: 'truncate' } as const
   return new Listr<unknown, 'default', 'default'>(
     PHASES.map((phase) => ({ title: phase, task: (_context, task) => begin(phase, task) })),
     {
@@ -104,7 +105,9 @@ function picture(stream: NodeJS.WriteStream, begin: (phase: Phase, task: Task) =
       fallbackRenderer: 'default',
       // The command decides what Ctrl-C does.
       registerSignalListeners: false,
-      rendererOptions: { logger, formatOutput: 'truncate' },
+      rendererOptions,
+      // listr2 asks whether standard output is a terminal, which it need not be here.
+      fallbackRendererOptions: rendererOptions,
     },
   ).run()
 }

@@ -73,7 +73,12 @@ export function drawTree(root: Branch): string {
   return lines.join('\n')
 }
 
-/** JSON for people and programs alike; typed arrays and maps as plain lists and objects, numbers JSON has no word for as text. */
+const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/**
+ * JSON for people and programs alike: maps as objects, typed arrays as lists, numbers that JSON has no word for as text.
+ * What could steer a terminal stands only in strings and is written as an escape.
+ */
 export const toJson = (value: unknown, indent = 2): string =>
   JSON.stringify(
     value,
@@ -84,4 +89,4 @@ export const toJson = (value: unknown, indent = 2): string =>
       return item
     },
     indent,
-  )
+  ).replace(UNSAFE_IN_TEXT, escapeUnit)

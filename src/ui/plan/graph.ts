@@ -34,13 +34,14 @@ export function planGraph(plan: Plan): PlanGraph {
     edges.set(key, edge)
     edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
   }
-  const owner = (expr: Expr): string | undefined =>
-    expr.kind === 'read' ? plan.models[plan.files[expr.file]?.model ?? -1]?.name : undefined
+  /** The model or step that `expr` comes from. */
+  const origin = (expr: Expr): string | undefined =>
+    expr.kind === 'merge' ? expr.step : plan.models[plan.files[expr.file]?.model ?? -1]?.name
 
   /** What makes `expr`, which is the tensor as `holder`, a model or step, has it. */
   const walk = (expr: Expr, holder: string, tensor: PlanTensor): void => {
     if (expr.kind === 'read') {
-      const model = owner(expr)
+      const model = origin(expr)
       if (model !== undefined) flow(model, holder, 'copied', tensor)
       return
     }
@@ -50,8 +51,10 @@ export function planGraph(plan: Plan): PlanGraph {
       flow(name, holder, expr.method, tensor)
       walk(input, name, tensor)
     }
-    const base = expr.base && owner(expr.base)
-    if (base !== undefined) flow(base, holder, 'base', tensor)
+    const base = expr.base && origin(expr.base)
+    if (expr.base === undefined || base === undefined) return
+    flow(base, holder, 'base', tensor)
+    walk(expr.base, base, tensor)
   }
   for (const output of plan.outputs) {
     const id = node(`\0output ${nodes.length}`, 'output', [output.path])

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import all from '../../src/commands/all.js'
+import { COMMANDS } from '../../src/commands/map.js'
+import { BIN, terge } from './terge.js'
+
+/** The contract's table, of this version. */
+const FLAGS: Readonly<Record<string, readonly string[]>> = {
+  run: ['output', 'set', 'threads', 'memory', 'dry-run', 'resume', 'force', 'no-sync', 'no-digests', 'sha256', 'json'],
+  merge: [
+    'output',
+    'method',
+    'weights',
+    'base',
+    'include',
+    'exclude',
+    'param',
+    'save-recipe',
+    'no-digests',
+    'sha256',
+    'json',
+  ],
+  validate: ['no-models', 'format', 'json'],
+  plan: ['format', 'json'],
+  inspect: ['filter', 'json'],
+  diff: ['exit-code', 'json'],
+  verify: ['reproduce', 'json'],
+  report: ['output', 'format', 'json'],
+  methods: ['json'],
+  init: ['output'],
+}
+
+test('every command of the contract is there, and no other', () => {
+  assert.equal(Object.keys(COMMANDS).sort(), Object.keys(FLAGS).sort())
+  assert.equal(Object.keys(all).sort(), Object.keys(FLAGS).sort())
+  for (const [id, flags] of Object.entries(FLAGS)) {
+    const command = all[id]!
+    assert.is(command.id, id)
+    for (const flag of flags) assert.ok(flag in command.flags, `${id} --${flag}`)
+    for (const [name, arg] of Object.entries(command.args))
+      assert.ok(arg.ignoreStdin, `${id} ${name}: oclif would wait for standard input`)
+  }
+})
+
+test('every help shows description and examples', async () => {
+  const ids = Object.keys(FLAGS)
+  const ran = await Promise.all(ids.map((id) => terge([id, '--help'])))
+  for (const [i, id] of ids.entries()) {
+    const { code, out, err } = ran[i]!
+    assert.is(code, 0, id)
+    assert.is(err, '')
+    assert.match(out, `$ terge ${id}`)
+    assert.match(out, all[id]!.summary)
+    assert.match(out, /\nDESCRIPTION\n/)
+    assert.match(out, /\nEXAMPLES\n[\s\S]*\$ terge/)
+    assert.not.match(out, '<%=')
+    assert.ok(
+      out.split('\n').every((line) => line.length <= 80),
+      `${id}: lines of 80 columns`,
+    )
+  }
+})
+
+test('the program’s help lists the commands, however one asks for it', async () => {
+  const [{ code, out }, long, other] = await Promise.all([
+    terge([]),
+    terge(['--help'], os.homedir()),
+    terge(['help', 'run']),
+  ])
+  assert.is(code, 0)
+  for (const id of Object.keys(FLAGS)) assert.match(out, new RegExp(`^  ${id} +\\S`, 'm'))
+  assert.is(long.out, out)
+  assert.match(other.out, '$ terge run RECIPE')
+})
+
+test('--version says the package’s', async () => {
+  const manifest = JSON.parse(readFileSync(path.join(path.dirname(BIN), '../package.json'), 'utf8'))
+  assert.equal(await terge(['--version']), { code: 0, out: `terge ${manifest.version}\n`, err: '' })
+})
+
+test.run()

@@ -1,0 +1,161 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { BIN, fixture, inFolder, terge } from './terge.js'
+
+const A = fixture('digits/mlp256-0.safetensors')
+const B = fixture('digits/mlp256-1.safetensors')
+
+test('merge, verify, report, inspect: one line each', () =>
+  inFolder(async (folder) => {
+    const merged = await terge(
+      ['merge', A, B, '-o', 'out.safetensors', '--weights', '2,1', '--save-recipe', 'r/merge.yml'],
+      folder,
+    )
+    assert.equal([merged.code, merged.out], [2, ''], 'a recipe’s folder that is not there')
+    mkdirSync(path.join(folder, 'r'))
+    const again = await terge(
+      ['merge', A, B, '-o', 'out.safetensors', '--weights', '2,1', '--save-recipe', 'r/merge.yml'],
+      folder,
+    )
+    assert.equal(
+      [again.code, again.out],
+      [0, 'out.safetensors: 8 tensors, 604 kB; lineage in out.lineage.json\n'],
+      again.err,
+    )
+    assert.match(readFileSync(path.join(folder, 'r/merge.yml'), 'utf8'), 'output: ../out.safetensors\n')
+
+    const saved = await terge(['run', 'r/merge.yml', '-o', 'second.safetensors', '--json', '--threads', '1'], folder)
+    assert.is(saved.code, 0, saved.err)
+    const [output] = JSON.parse(saved.out).outputs
+    assert.equal(
+      [path.basename(output.path), path.basename(output.lineage), output.tensors],
+      ['second.safetensors', 'second.lineage.json', 8],
+    )
+    const events = saved.err
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    assert.is(events.at(-1).kind, 'end')
+    assert.ok(events.some(({ kind, threads }) => kind === 'start' && threads === 1))
+    const [one, two] = ['out.safetensors', 'second.safetensors'].map((name) => readFileSync(path.join(folder, name)))
+    assert.ok(one!.equals(two!), 'the saved recipe gives the same bytes')
+
+    const verified = await terge(['verify', 'out.lineage.json'], folder)
+    assert.equal([verified.code, verified.err], [0, ''])
+    assert.match(verified.out, /^the same: 3 files, /)
+    const report = JSON.parse((await terge(['report', 'out.lineage.json', '--format', 'terge'], folder)).out)
+    assert.equal(report['fc1.bias'], [
+      'arithmetic',
+      [
+        [0, 2 / 3],
+        [1, 1 / 3],
+      ],
+    ])
+    const shown = await terge(['inspect', 'out.safetensors', '--filter', 'fc4.*'], folder)
+    assert.match(shown.out, /^parameters {2}150,794$/m)
+    assert.match(
+      shown.out,
+      /\n\ntensor {6}dtype {2}shape {9}size\nfc4\.bias {4}F32 {4}\[10\] {10}40 B\nfc4\.weight {2}F32 {4}\[10, 256\] {2}10\.2 kB\n$/,
+    )
+
+    const bytes = readFileSync(path.join(folder, 'out.safetensors'))
+    bytes[bytes.length - 1]! ^= 1
+    writeFileSync(path.join(folder, 'out.safetensors'), bytes)
+    const differs = await terge(['verify', 'out.lineage.json'], folder)
+    assert.is(differs.code, 1)
+    assert.match(differs.out, /^not the same: 1 problem in /)
+    assert.match(differs.err, /^error /)
+  }))
+
+test('faults before executing: 2, nothing written', () =>
+  inFolder(async (folder) => {
+    writeFileSync(
+      path.join(folder, 'bad.yml'),
+      `terge: 1\nmodels: {a: ${JSON.stringify(A)}}\nmerge: {metod: linear}\noutput: out\n`,
+    )
+    const text = await terge(['run', 'bad.yml'], folder)
+    assert.is(text.code, 2)
+    assert.match(text.err, /^bad\.yml:3:9: error unknown-key: /)
+    const { code, out, err } = await terge(['validate', 'bad.yml', '--format', 'github'], folder)
+    assert.is(code, 2)
+    assert.is(err, '')
+    assert.match(out, /^::error file=bad\.yml,line=3,endLine=3,col=9,endColumn=14,title=terge unknown-key::/)
+    const json = await terge(['validate', 'bad.yml', '--json'], folder)
+    assert.equal(
+      [json.code, JSON.parse(json.out)[0].valid, JSON.parse(json.out)[0].diagnostics[0].place.line],
+      [2, false, 3],
+    )
+    const plain = await terge(['validate', 'bad.yml', '--no-models'], folder)
+    assert.match(plain.out, /^bad\.yml: \d+ errors?/)
+
+    const refused = await terge(['merge', A, B, '-o', 'out.safetensors', '--save-recipe', 'bad.yml'], folder)
+    assert.equal(
+      [refused.code, refused.err],
+      [2, 'error file-exists: bad.yml: exists and is not replaced\n  hint: choose another name, or remove it\n'],
+    )
+    assert.equal(readdirSync(folder), ['bad.yml'])
+  }))
+
+test('init writes a recipe that validates, plans and is not replaced', () =>
+  inFolder(async (folder) => {
+    const lm = ['base', 'prose'].map((name) => path.relative(folder, fixture(`lm/${name}`)))
+    assert.equal(await terge(['init', ...lm, '-o', 'start.yml'], folder), { code: 0, out: '', err: '' })
+    const planned = await terge(['plan', 'start.yml'], folder)
+    assert.equal([planned.code, planned.err], [0, ''])
+    assert.match(planned.out, /│ {2}│ {2}└─ linear: 39|linear: 39/)
+    assert.is((await terge(['run', 'start.yml', '--dry-run'], folder)).out, planned.out)
+    assert.is((await terge(['init', ...lm, '-o', 'start.yml'], folder)).code, 2)
+    assert.is((await terge(['init', ...lm, 'nowhere'], folder)).code, 2)
+    assert.equal(readdirSync(folder), ['start.yml'])
+  }))
+
+/** A file of zeros, sparse on the disk: nothing but its header was written. */
+function sparseModel(file: string, elements: number): void {
+  const header = JSON.stringify({ w: { dtype: 'F32', shape: [elements], data_offsets: [0, elements * 4] } })
+  const padded = header.padEnd(Math.ceil(header.length / 8) * 8)
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(padded.length))
+  writeFileSync(file, Buffer.concat([length, Buffer.from(padded)]))
+  truncateSync(file, 8 + padded.length + elements * 4)
+}
+
+test('Ctrl-C ends with 130 and leaves nothing behind', () =>
+  inFolder(async (folder) => {
+    for (const name of ['a', 'b']) sparseModel(path.join(folder, `${name}.safetensors`), 1 << 27)
+    const child = spawn(
+      process.execPath,
+      [BIN, 'merge', 'a.safetensors', 'b.safetensors', '-o', 'out.safetensors', '--json'],
+      {
+        cwd: folder,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    let err = ''
+    child.stderr.on('data', (chunk) => {
+      err += chunk
+      if (String(chunk).includes('"kind":"start"')) child.kill('SIGINT')
+    })
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    assert.is(code, 130, err)
+    assert.match(err, 'error interrupted: ')
+    assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
+  }))
+
+test('a reader that goes away is no fault', () =>
+  inFolder(async (folder) => {
+    const child = spawn(process.execPath, [BIN, 'inspect', fixture('lm/base')], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stdout.destroy()
+    let err = ''
+    child.stderr.on('data', (chunk) => (err += chunk))
+    assert.is(await new Promise((resolve) => child.on('close', resolve)), 0)
+    assert.is(err, '')
+    assert.not.ok(existsSync(path.join(folder, 'core')))
+  }))
+
+test.run()

@@ -1,0 +1,87 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { loadCommand } from '../../src/commands/map.js'
+import { Fault, formatDiagnostic } from '../../src/core/diagnostics.js'
+import { terge } from './terge.js'
+
+/** The fault's text as the user reads it. */
+async function faultOf(...argv: string[]): Promise<string> {
+  try {
+    await (await loadCommand(argv[0]!)).run(argv.slice(1))
+  } catch (error) {
+    if (error instanceof Fault) {
+      assert.is(error.exit, 2)
+      return error.diagnostics.map(formatDiagnostic).join('\n')
+    }
+    throw error
+  }
+  throw new Error('no fault')
+}
+
+test('unknown commands and flags, through the real command', async () => {
+  assert.equal(await terge(['rum', 'recipe.yml']), {
+    code: 2,
+    out: '',
+    err: "error unknown-command: terge has no command 'rum'\n  hint: did you mean 'run'?\n",
+  })
+  assert.equal(await terge(['run', 'recipe.yml', '--outptu=x']), {
+    code: 2,
+    out: '',
+    err: "error unknown-flag: terge run has no flag '--outptu'\n  hint: did you mean '--output'?\n",
+  })
+  assert.equal(await terge(['--versoin']), {
+    code: 2,
+    out: '',
+    err: "error unknown-flag: terge has no flag '--versoin' before a command\n  hint: did you mean '--version'?\n",
+  })
+})
+
+const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
+  [
+    ['constructor'],
+    "error unknown-command: terge has no command 'constructor'\n  hint: commands: 'run', 'merge', 'validate', 'plan', 'inspect', 'diff', 'verify', 'report', 'methods', 'init'",
+  ],
+  [['run'], 'error missing-argument: terge run needs RECIPE\n  hint: terge run --help tells more'],
+  [['diff'], 'error missing-argument: terge diff needs A and B\n  hint: terge diff --help tells more'],
+  [['run', 'a', 'b'], "error unexpected-argument: terge run takes no 'b'\n  hint: terge run --help tells more"],
+  [['merge', 'a', 'b'], 'error missing-flag: terge merge needs --output\n  hint: terge merge --help tells more'],
+  [['run', 'a', '-x'], "error unknown-flag: terge run has no flag '-x'\n  hint: terge run --help tells more"],
+  [['run', 'a', '--output'], 'error bad-usage: Flag --output expects a value\n  hint: terge run --help tells more'],
+  [['run', 'a', '--threads', '0'], "error bad-flag: --threads takes a whole number from 1 to 512, not '0'"],
+  [['run', 'a', '--threads', '2.5'], "error bad-flag: --threads takes a whole number from 1 to 512, not '2.5'"],
+  [
+    ['run', 'a', '--memory', '2 apples'],
+    "error bad-flag: --memory takes a size, not '2 apples'\n  hint: such as 500MB, 2GB or 1.5GiB",
+  ],
+  [
+    ['plan', 'a', '--format', 'tre'],
+    "error bad-flag: --format takes one of tree, json, mermaid, dot, not 'tre'\n  hint: did you mean 'tree'?",
+  ],
+  [
+    ['plan', 'a', '--json', '--format', 'dot'],
+    'error bad-flag: --json and --format dot contradict each other\n  hint: leave one of them out',
+  ],
+  [
+    ['merge', 'a', '-o', 'b', '--weights', '1,x'],
+    "error bad-flag: --weights takes numbers between commas, not 'x'\n  hint: such as --weights 0.7,0.3",
+  ],
+  [
+    ['merge', 'a', '-o', 'b', '--param', 't'],
+    "error bad-flag: --param takes name=value, not 't'\n  hint: such as --param t=0.3",
+  ],
+  [['methods', 'slrp'], "error unknown-method: there is no method 'slrp'\n  hint: did you mean 'slerp'?"],
+  [['inspect', '/nowhere/x'], 'error missing-model: /nowhere/x: there is no such file or folder'],
+]
+
+for (const [argv, text] of CASES) {
+  test(`fault of ${argv.join(' ')}`, async () => {
+    assert.is((await faultOf(...argv)).slice(0, text.length), text)
+  })
+}
+
+test('a name that would steer the terminal is shown without its power', async () => {
+  const { err } = await terge(['\u001b[2Jrun'])
+  assert.not.match(err, '\u001b')
+})
+
+test.run()
