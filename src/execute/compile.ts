@@ -1,16 +1,19 @@
-import { DTYPES, type Dtype, elements, isFloat, isWritable, type OutputDtype } from '../core/dtypes.js'
-import { lookupMethod } from '../methods/registry.js'
-import type { Method } from '../methods/types.js'
+import { DTYPES, type Dtype, elements, isFloat, isWritable } from '../core/dtypes.js'
+import type { Passes, TensorSettings } from '../methods/types.js'
+import { passesOf, settingsOf } from '../plan/cost.js'
 import type { Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Leaf, Node, Pass, Program } from './program.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
 export interface Job {
   readonly program: Program
-  /** By merge index of the program's nodes. */
-  readonly merges: readonly { readonly method: Method; readonly expr: MergeExpr; readonly reduces: readonly number[] }[]
-  readonly shape: readonly number[]
-  /** What it makes; absent for jobs that only digest. */
+  /** By merge index of the program's nodes: what its method says, and which of the program's passes are its own. */
+  readonly merges: readonly {
+    readonly settings: TensorSettings
+    readonly passes: Passes
+    readonly own: readonly number[]
+  }[]
+  /** What it makes; absent for jobs that only digest or compare. */
   readonly target?: { readonly output: number; readonly tensor: number }
 }
 
@@ -34,51 +37,49 @@ export function compileTensor(
   target: NonNullable<Job['target']>,
 ): Job {
   const { expr, dtype, shape, offset } = tensor
+  // Bytes that stay what they are need no decoding, whatever they mean.
   const raw = expr.kind === 'read' && expr.dtype === dtype
+  if (!raw && !isWritable(dtype)) throw new Error(`internal: ${tensor.name} is to be written as ${dtype}`)
   const leaves: Leaf[] = []
   const nodes: Node[] = []
   const passes: Pass[] = []
-  const merges: { method: Method; expr: MergeExpr; reduces: number[] }[] = []
-  /** By leaf, the first pass that reads it, settled when the passes are known. */
-  const reads = new Map<number, ReadExpr>()
+  const merges: { settings: TensorSettings; passes: Passes; own: number[] }[] = []
 
-  function add(of: Expr): { node: number; below: readonly number[] } {
-    if (of.kind === 'read') {
-      if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
-      const leaf = leaves.length
-      reads.set(leaf, of)
-      leaves.push({
-        file: of.file,
-        offset: of.offset,
-        bytes: of.bytes,
-        dtype: raw || !isFloat(of.dtype) ? 'raw' : of.dtype,
-        elementBytes: raw ? 1 : bytesOf(of.dtype),
-        digestIn: -1,
-      })
-      nodes.push({ kind: 'read', leaf })
-      return { node: nodes.length - 1, below: [leaf] }
-    }
+  function addLeaf(of: ReadExpr): { node: number; below: readonly number[] } {
+    const { file, offset, bytes } = of
+    if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
+    const float = !raw && isFloat(of.dtype) ? of.dtype : undefined
+    const stored = { dtype: float ?? ('raw' as const), elementBytes: float ? bytesOf(float) : 1 }
+    const leaf = leaves.push({ file, offset, bytes, ...stored, digestIn: -1 }) - 1
+    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
+  }
+
+  function addMerge(of: MergeExpr): { node: number; below: readonly number[] } {
     const inputs = of.inputs.map(add)
     const base = of.base ? add(of.base) : undefined
-    const method = lookupMethod(of.method)
-    if (!method) throw new Error(`internal: method ${of.method} is not in the registry`)
-    const merge = { method, expr: of, reduces: [] as number[] }
+    const settings = settingsOf(of, tensor.name, shape, plan.seed)
+    const merge = { settings, passes: passesOf(of, settings), own: [] as number[] }
+    const { map, reduces } = merge.passes
     const index = merges.push(merge) - 1
-    nodes.push({
-      kind: 'merge',
-      kernel: method.map.kernel,
-      inputs: inputs.map(({ node }) => node),
-      base: base?.node ?? -1,
-      merge: index,
-    })
-    const node = nodes.length - 1
+    const node =
+      nodes.push({
+        kind: 'merge',
+        kernel: map.kernel,
+        inputs: inputs.map(({ node }) => node),
+        base: base?.node ?? -1,
+        merge: index,
+        rows: map.rows ?? false,
+      }) - 1
     const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
-    for (const { kernel } of method.reduces) {
-      merge.reduces.push(passes.push({ kind: 'reduce', node, kernel }) - 1)
-      assignDuty(below, passes.length - 1)
+    for (const { kernel, slots, combine, skip, tile } of reduces) {
+      merge.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine }) - 1)
+      // A pass that may be skipped, or reads one tile only, can't be trusted with digests.
+      if (!skip && !tile) assignDuty(below, passes.length - 1)
     }
     return { node, below }
   }
+
+  const add = (of: Expr) => (of.kind === 'read' ? addLeaf(of) : addMerge(of))
 
   function assignDuty(below: readonly number[], pass: number): void {
     if (!duty.enabled) return
@@ -93,24 +94,25 @@ export function compileTensor(
   const root = add(expr)
   passes.push({ kind: 'write' })
   assignDuty(root.below, passes.length - 1)
-  if (!raw && !isWritable(dtype)) throw new Error(`internal: ${tensor.name} is to be written as ${dtype}`)
-  const outputDtype: OutputDtype | 'raw' = raw || !isWritable(dtype) ? 'raw' : dtype
+  const byRows = nodes.some((node) => node.kind === 'merge' && node.rows) || passes.some(isByRows)
   const program: Program = {
     elements: raw ? tensor.bytes : elements(shape),
     compute: plan.compute === 'float64' ? 'f64' : 'f32',
+    rowLength: byRows ? (shape.at(-1) ?? 1) : 0,
     leaves,
     nodes,
     passes,
     output: {
       file: outputFile,
       offset,
-      dtype: outputDtype,
-      elementBytes: raw ? 1 : bytesOf(dtype),
+      ...(raw || !isWritable(dtype) ? { dtype: 'raw', elementBytes: 1 } : { dtype, elementBytes: bytesOf(dtype) }),
       digest: duty.enabled,
     },
   }
-  return { program, merges, shape, target }
+  return { program, merges, target }
 }
+
+const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && pass.combine === 'rows'
 
 /** A program that only digests bytes as they lie in a file. */
 export function compileDigest(file: number, offset: number, bytes: number): Job {
@@ -118,11 +120,11 @@ export function compileDigest(file: number, offset: number, bytes: number): Job 
     program: {
       elements: bytes,
       compute: 'f32',
+      rowLength: 0,
       leaves: [{ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: 0 }],
       nodes: [{ kind: 'read', leaf: 0 }],
       passes: [{ kind: 'digest' }],
     },
     merges: [],
-    shape: [bytes],
   }
 }

@@ -1,6 +1,6 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
-import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import { Fault } from '../core/diagnostics.js'
+import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
 import type { Job } from './compile.js'
 import { windowMode } from './merge.js'
@@ -45,6 +45,7 @@ export async function diffCheckpoints(
     inputs: [...a.files, ...b.files],
     outputs: [],
     leaves: 2,
+    reach: 0,
   })
   try {
     await schedule(
@@ -54,13 +55,13 @@ export async function diffCheckpoints(
         math: kernels.math,
         ...(signal ? { signal } : {}),
         progress: () => {},
-        finished(index, { leaves, sums }) {
+        finished(index, { leaves, results }) {
           const { name, one, other } = pairs[index]!
           const equal =
             one.dtype === other.dtype &&
             treeDigest(kernels, leaves.get(0)!, one.bytes) === treeDigest(kernels, leaves.get(1)!, other.bytes)
           const state = equal ? 'equal' : one.dtype === other.dtype ? 'differs' : 'dtype'
-          found.set(name, { tensor: name, state, ...(sums[0]?.length ? figures(sums[0]) : {}) })
+          found.set(name, { tensor: name, state, ...(results[0]?.length ? figures(results[0]) : {}) })
         },
       },
     )
@@ -83,6 +84,16 @@ const sameShape = (one: StoredTensor, other: StoredTensor) =>
 const comparable = (one: StoredTensor, other: StoredTensor) =>
   one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
 
+/** The one merge of a comparing program: only its reduce pass is run. */
+const COMPARE: Job['merges'][number] = {
+  settings: { tensor: '', shape: [], models: [], weights: [], parameters: {}, seed: 0, onBase: false },
+  passes: {
+    reduces: [{ kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }],
+    map: { kernel: 'linear', coefficients: () => [] },
+  },
+  own: [0],
+}
+
 function compareJob(one: StoredTensor, other: StoredTensor): Job {
   const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf =>
     isFloat(dtype)
@@ -93,16 +104,18 @@ function compareJob(one: StoredTensor, other: StoredTensor): Job {
     program: {
       elements: float ? elements(one.shape) : one.bytes,
       compute: 'f64',
+      rowLength: 0,
       leaves: [leaf(one), leaf(other)],
       nodes: [
         { kind: 'read', leaf: 0 },
         { kind: 'read', leaf: 1 },
-        ...(float ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0 } as const] : []),
+        ...(float
+          ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0, rows: false } as const]
+          : []),
       ],
-      passes: [float ? { kind: 'reduce', node: 2, kernel: 'compare' } : { kind: 'digest' }],
+      passes: [float ? { kind: 'reduce', node: 2, kernel: 'compare', slots: 5, combine: 'sums' } : { kind: 'digest' }],
     },
-    merges: [],
-    shape: one.shape,
+    merges: [COMPARE],
   }
 }
 

@@ -23,6 +23,7 @@ export async function digestTensors(checkpoint: Checkpoint, options: DigestOptio
     inputs: checkpoint.files,
     outputs: [],
     leaves: 1,
+    reach: 0,
   })
   try {
     await schedule(

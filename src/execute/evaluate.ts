@@ -1,8 +1,11 @@
 import type { Slot, WindowFile, Windows } from '../checkpoints/window.js'
 import type { FloatDtype } from '../core/dtypes.js'
-import { type Context, contextBytes, createContext } from '../kernels/context.js'
-import { CHUNK, type ChunkKernel, DIGEST_BYTES, type Kernels, LEAF, REDUCES, TILE } from '../kernels/types.js'
+import { CHUNK, type ChunkKernel, type Kernels, SKIPS_ZERO, TILE } from '../kernels/types.js'
+import { type Arena, createArena } from './arena.js'
+import { digester } from './digester.js'
+import { layMerge, type MergeState } from './mergeState.js'
 import type { Pass, Program, Task, TaskResult } from './program.js'
+import { rowsTouched } from './rows.js'
 
 /** What a worker has to work with. */
 export interface Bench {
@@ -11,8 +14,8 @@ export interface Bench {
   readonly windows: Windows
   /** One a leaf of the largest program. */
   readonly slots: readonly Slot[]
-  /** Where scratch space begins, and how much there is, in bytes. */
-  readonly arena: { readonly start: number; readonly bytes: number }
+  /** Scratch space: where it begins, and how much there is, in bytes. */
+  readonly scratch: { readonly start: number; readonly bytes: number }
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void
@@ -23,67 +26,50 @@ export interface Prepared {
   run(task: Task): TaskResult
 }
 
-interface MergeState {
-  readonly context: Context
-  /** Indexes of nodes. */
-  readonly inputs: readonly number[]
-  /** -1 for none. */
-  readonly base: number
-  /** Where a chunk of its values goes. */
-  readonly buffer: number
-  readonly merge: number
-  readonly kernel: ChunkKernel
-  /** Inputs whose coefficient is not 0, for the task under way. */
-  used: readonly number[]
-}
-
 export function prepare(program: Program, bench: Bench): Prepared {
   const { kernels, memory, windows, slots } = bench
-  const bytes = new Uint8Array(memory.buffer)
-  const computeBytes = program.compute === 'f32' ? 4 : 8
-  const direct = program.compute === 'f32' ? 'F32' : 'F64'
-  const allocate = arena(bench.arena)
+  const { rowLength, output, compute } = program
+  const arena: Arena = createArena(memory, bench.scratch)
+  const computeBytes = compute === 'f32' ? 4 : 8
+  const direct = compute === 'f32' ? 'F32' : 'F64'
+  // A kernel by rows gets at least one whole row, and asks as much of the nodes below it.
+  const span = Math.max(CHUNK, rowLength)
+  const rowsAtOnce = rowLength === 0 ? 0 : Math.max(1, Math.floor(CHUNK / rowLength))
 
   const decoded = program.nodes.map((node) => {
     if (node.kind !== 'read') return 0
     const { dtype } = program.leaves[node.leaf]!
-    return dtype === 'raw' || dtype === direct ? 0 : allocate(CHUNK * computeBytes)
+    return dtype === 'raw' || dtype === direct ? 0 : arena.allocate((span + 2 * rowLength) * computeBytes)
   })
-  const merges = program.nodes.map((node, index): MergeState | undefined => {
-    if (node.kind !== 'merge') return undefined
-    const slotsOf = (pass: Pass) => (pass.kind === 'reduce' && pass.node === index ? REDUCES[pass.kernel].slots : 0)
-    const sums = Math.max(0, ...program.passes.map(slotsOf))
-    const size = { inputs: node.inputs.length, coefficients: node.inputs.length, sums }
-    return {
-      context: createContext(memory, allocate(contextBytes(size)), size),
-      inputs: node.inputs,
-      base: node.base,
-      buffer: allocate(CHUNK * computeBytes),
-      merge: node.merge,
-      kernel: kernels.map(node.kernel, program.compute),
-      used: [],
-    }
-  })
-  const leafDigests = allocate(DIGEST_BYTES * 8)
-  const { output } = program
-  const tile = output && output.dtype !== 'raw' ? allocate(TILE * output.elementBytes) : 0
+  const merges = program.nodes.map((node, index): MergeState | undefined =>
+    node.kind === 'merge'
+      ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
+      : undefined,
+  )
+  const leafDigests = digester(kernels, memory, arena)
+  const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
+  const root = program.nodes.length - 1
+  const fused = fusedMap(program, root, kernels)
   /** By leaf, where the tile under way lies. */
   const at = new Float64Array(program.leaves.length)
   /** Index of the tile's first element. */
   let tileStart = 0
 
-  function setCoefficients(coefficients: Task['coefficients']): void {
-    for (const state of merges) {
-      if (!state) continue
-      const list = coefficients[state.merge] ?? []
+  function begin(task: Task): void {
+    for (const [index, state] of merges.entries()) {
+      const node = program.nodes[index]!
+      if (!state || node.kind !== 'merge') continue
+      const list = task.coefficients[state.merge] ?? []
       // 0 · inf and 0 · NaN would spoil a sum that the model has no share in, so its bytes are not even decoded.
-      const used = list.flatMap((coefficient, index) => (coefficient === 0 ? [] : [index]))
-      state.used = used.map((index) => state.inputs[index]!)
-      state.context.setCoefficients(used.map((index) => list[index]!))
+      const skips = SKIPS_ZERO.has(node.kernel) && list.length === node.inputs.length
+      const used = node.inputs.flatMap((_, input) => (skips && list[input] === 0 ? [] : [input]))
+      state.used = used.map((input) => node.inputs[input]!)
+      state.context.setCoefficients(skips ? used.map((input) => list[input]!) : list)
+      state.setTable(task.tables?.[state.merge])
     }
   }
 
-  /** The address of a node's values for n elements of the tile, from element `from` of the tile on. */
+  /** The address of a node's values for n elements, from element `from` of the tile on; `from` may lie before the tile. */
   function evaluate(index: number, from: number, n: number): number {
     const node = program.nodes[index]!
     if (node.kind === 'read') {
@@ -92,36 +78,48 @@ export function prepare(program: Program, bench: Bench): Prepared {
       const buffer = decoded[index]!
       if (buffer === 0) return source
       if (leaf.dtype === 'raw') throw new Error('internal: raw bytes in a merge')
-      kernels.decode(leaf.dtype, program.compute)(source, buffer, n)
+      kernels.decode(leaf.dtype, compute)(source, buffer, n)
       return buffer
     }
     const state = merges[index]!
+    if (node.rows) return evaluateRows(state, from, n)
     bind(state, state.used, from, n, state.buffer)
     state.kernel(state.context.address, n)
     return state.buffer
   }
 
+  /** The same for a kernel by rows: makes all rows that the elements touch. */
+  function evaluateRows(state: MergeState, from: number, n: number): number {
+    const first = tileStart + from
+    const rows = rowsTouched(first, n, rowLength, program.elements)
+    for (let row = rows.first; row < rows.end; row += rowsAtOnce) {
+      const count = Math.min(rowsAtOnce, rows.end - row)
+      const start = row * rowLength
+      const offset = (row - rows.first) * rowLength * computeBytes
+      bind(state, state.used, start - tileStart, count * rowLength, state.buffer + offset, row)
+      state.kernel(state.context.address, count * rowLength)
+    }
+    return state.buffer + (first - rows.first * rowLength) * computeBytes
+  }
+
   /** Points a merge's context to its inputs' values for n elements of the tile. */
-  function bind(state: MergeState, inputs: readonly number[], from: number, n: number, output: number): void {
+  function bind(state: MergeState, nodes: readonly number[], from: number, n: number, output: number, row = 0): void {
     // Inner merges use contexts of their own, so evaluating inputs first leaves this one alone.
-    const addresses = inputs.map((input) => evaluate(input, from, n))
+    const inputs = nodes.map((input) => evaluate(input, from, n))
     const base = state.base < 0 ? 0 : evaluate(state.base, from, n)
-    state.context.bind({ inputs: addresses, base, output, first: tileStart + from })
+    state.context.bind({ inputs, base, output, first: tileStart + from, rowLength, table: state.tableAt(row) })
   }
 
   /** The same for a fused kernel: to the stored elements as they lie. */
-  function bindStored(state: MergeState, inputs: readonly number[], from: number, output: number): void {
+  function bindStored(state: MergeState, nodes: readonly number[], from: number, output: number): void {
     const stored = (index: number): number => {
       const node = program.nodes[index]!
       if (node.kind !== 'read') throw new Error('internal: a fused kernel over something computed')
       return at[node.leaf]! + from * program.leaves[node.leaf]!.elementBytes
     }
     const base = state.base < 0 ? 0 : stored(state.base)
-    state.context.bind({ inputs: inputs.map(stored), base, output, first: tileStart + from })
+    state.context.bind({ inputs: nodes.map(stored), base, output, first: tileStart + from, table: state.tableAt(0) })
   }
-
-  const root = program.nodes.length - 1
-  const fused = fusedMap(program, root, kernels)
 
   /** Fills the output tile with n elements and returns where it lies. */
   function make(n: number): number {
@@ -135,69 +133,88 @@ export function prepare(program: Program, bench: Bench): Prepared {
       fused(state.context.address, n)
       return tile
     }
-    const encode = kernels.encode(program.compute, output!.dtype)
-    for (let from = 0; from < n; from += CHUNK) {
-      const count = Math.min(CHUNK, n - from)
+    const encode = kernels.encode(compute, output!.dtype)
+    for (let from = 0; from < n; from += span) {
+      const count = Math.min(span, n - from)
       encode(evaluate(root, from, count), tile + from * output!.elementBytes, count)
     }
     return tile
   }
 
-  function reduce(pass: Pass & { kind: 'reduce' }, n: number): Float64Array {
+  /** Adds the tile's n elements to the pass's sums. */
+  function reduce(pass: Pass & { kind: 'reduce' }, n: number): void {
     const state = merges[pass.node]!
+    const nodes = state.inputs
     const dtype = storedDtype(program, pass.node)
-    const direct = dtype && kernels.fusedReduce(pass.kernel, dtype, program.compute)
-    const kernel = direct ?? kernels.reduce(pass.kernel, program.compute)
-    state.context.clearSums()
+    const direct = dtype && kernels.fusedReduce(pass.kernel, dtype, compute)
+    const kernel = direct ?? kernels.reduce(pass.kernel, compute)
     for (let from = 0; from < n; from += CHUNK) {
       const count = Math.min(CHUNK, n - from)
-      if (direct) bindStored(state, state.inputs, from, 0)
-      else bind(state, state.inputs, from, count, 0)
+      if (direct) bindStored(state, nodes, from, 0)
+      else bind(state, nodes, from, count, 0)
       kernel(state.context.address, count)
     }
-    return state.context.readSums()
+  }
+
+  /** The numbers of every row that begins among the tile's n elements. */
+  function reduceRows(pass: Pass & { kind: 'reduce' }, n: number): Float64Array {
+    const state = merges[pass.node]!
+    const kernel = kernels.reduce(pass.kernel, compute)
+    const first = Math.ceil(tileStart / rowLength)
+    const end = Math.ceil((tileStart + n) / rowLength)
+    const result = new Float64Array((end - first) * pass.slots)
+    for (let row = first; row < end; row++) {
+      state.context.clearSums()
+      bind(state, state.inputs, row * rowLength - tileStart, rowLength, 0)
+      kernel(state.context.address, rowLength)
+      result.set(state.context.readSums().subarray(0, pass.slots), (row - first) * pass.slots)
+    }
+    return result
   }
 
   function run(task: Task): TaskResult {
     const pass = program.passes[task.pass]!
-    setCoefficients(task.coefficients)
+    begin(task)
     const first = task.firstTile * TILE
     const total = Math.min(task.tiles * TILE, program.elements - first)
     const active = activeLeaves(program, task.pass)
-    const digests = new Digests(program, task, total)
-    const result = pass.kind === 'reduce' ? new Float64Array(task.tiles * REDUCES[pass.kernel].slots) : undefined
-    const fetch = (index: number, from: number, n: number) => {
+    const digests = leafDigests(program, task, total)
+    const parts: Float64Array[] = []
+    const counting = pass.kind === 'reduce' && pass.combine === 'counts'
+    if (counting) merges[pass.node]!.context.clearSums()
+    /** Where `n` elements from `from` on lie; whole rows around them come along where the program works by rows. */
+    const fetch = (index: number, from: number, n: number): number => {
       const { file, offset, elementBytes } = program.leaves[index]!
-      return slots[index]!.at(bench.input(file), offset + from * elementBytes, n * elementBytes)
-    }
-    const digest = (address: number, length: number) => {
-      kernels.leaves(address, length, LEAF, leafDigests)
-      digests.add(bytes.subarray(leafDigests, leafDigests + DIGEST_BYTES * Math.ceil(length / LEAF)))
+      const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, program.elements)
+      const start = rows ? rows.first * rowLength : from
+      const length = rows ? Math.max(rows.end * rowLength, from + n) - start : n
+      const address = slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
+      return address + (from - start) * elementBytes
     }
     // Mapped pages cost nothing until they are touched: a task's whole range at once. Read ones go tile by tile.
     const mapped = windows.mode === 'map' ? active.map((leaf) => fetch(leaf, first, total)) : undefined
-    for (let done = 0, index = 0; done < total; done += TILE, index++) {
+    for (let done = 0; done < total; done += TILE) {
       const n = Math.min(TILE, total - done)
       tileStart = first + done
       for (const [order, leaf] of active.entries()) {
         const { elementBytes, digestIn } = program.leaves[leaf]!
-        at[leaf] = mapped ? mapped[order]! + done * elementBytes : fetch(leaf, first + done, n)
-        if (digestIn !== task.pass) continue
-        digests.select(leaf)
-        digest(at[leaf]!, n * elementBytes)
+        at[leaf] = mapped ? mapped[order]! + done * elementBytes : fetch(leaf, tileStart, n)
+        if (digestIn === task.pass) digests.add(leaf, at[leaf]!, n * elementBytes)
       }
       if (pass.kind === 'reduce') {
-        const { slots } = REDUCES[pass.kernel]
-        result!.set(reduce(pass, n).subarray(0, slots), index * slots)
+        const { context } = merges[pass.node]!
+        if (pass.combine === 'rows') parts.push(reduceRows(pass, n))
+        else {
+          if (!counting) context.clearSums()
+          reduce(pass, n)
+          if (!counting) parts.push(context.readSums().subarray(0, pass.slots))
+        }
       }
       if (pass.kind !== 'write') continue
       const address = make(n)
       const length = n * output!.elementBytes
-      if (output!.digest) {
-        digests.select(-1)
-        digest(address, length)
-      }
-      bench.write(output!.file, address, length, output!.offset + (first + done) * output!.elementBytes)
+      if (output!.digest) digests.add(-1, address, length)
+      bench.write(output!.file, address, length, output!.offset + tileStart * output!.elementBytes)
     }
     return {
       job: task.job,
@@ -207,41 +224,22 @@ export function prepare(program: Program, bench: Bench): Prepared {
       digests: digests.bytes,
       read: active.reduce((sum, leaf) => sum + total * program.leaves[leaf]!.elementBytes, 0),
       written: pass.kind === 'write' ? total * output!.elementBytes : 0,
-      ...(result ? { sums: result } : {}),
+      ...(pass.kind === 'reduce' && !counting ? { sums: joined(parts) } : {}),
+      ...(counting ? { counts: merges[pass.node]!.context.readCounts(pass.slots) } : {}),
     }
   }
 
   return { run }
 }
 
-/** Leaf digests of a task: for each leaf with duty in this pass, then for the output, one run of digests. */
-class Digests {
-  readonly bytes: Uint8Array
-  private readonly cursors = new Map<number, number>()
-  private selected = 0
-
-  constructor(program: Program, task: Task, elements: number) {
-    let size = 0
-    const reserve = (key: number, elementBytes: number) => {
-      this.cursors.set(key, size)
-      size += DIGEST_BYTES * Math.ceil((elements * elementBytes) / LEAF)
-    }
-    for (const [index, leaf] of program.leaves.entries()) {
-      if (leaf.digestIn === task.pass) reserve(index, leaf.elementBytes)
-    }
-    if (program.output?.digest && program.passes[task.pass]!.kind === 'write') reserve(-1, program.output.elementBytes)
-    this.bytes = new Uint8Array(size)
+function joined(parts: readonly Float64Array[]): Float64Array {
+  const all = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
   }
-
-  select(key: number): void {
-    this.selected = key
-  }
-
-  add(digests: Uint8Array): void {
-    const at = this.cursors.get(this.selected)!
-    this.bytes.set(digests, at)
-    this.cursors.set(this.selected, at + digests.length)
-  }
+  return all
 }
 
 /** Leaves that a pass reads: below the node it is about, and those it has to digest. */
@@ -274,17 +272,6 @@ function storedDtype(program: Program, index: number): FloatDtype | undefined {
 function fusedMap(program: Program, root: number, kernels: Kernels): ChunkKernel | undefined {
   const node = program.nodes[root]!
   const dtype = storedDtype(program, root)
-  if (node.kind !== 'merge' || dtype === undefined || dtype !== program.output?.dtype) return undefined
+  if (node.kind !== 'merge' || node.rows || dtype === undefined || dtype !== program.output?.dtype) return undefined
   return kernels.fused(node.kernel, dtype, program.compute)
-}
-
-/** A bump allocator: a program's scratch space is laid out once, 16-byte aligned. */
-function arena({ start, bytes }: Bench['arena']): (size: number) => number {
-  let next = Math.ceil(start / 16) * 16
-  return (size) => {
-    const address = next
-    next += Math.ceil(size / 16) * 16
-    if (next > start + bytes) throw new Error(`internal: scratch space of ${bytes} bytes is too small`)
-    return address
-  }
 }

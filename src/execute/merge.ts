@@ -52,13 +52,14 @@ export async function mergeTensors(
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
   const found = new Map<string, string>()
   const bases = outputBases(plan)
-  const leaves = Math.max(1, ...jobsOf(plan, bases, { enabled: false, taken: new Set() }).map(widthOf))
+  const shapes = jobsOf(plan, bases, { enabled: false, taken: new Set() }).map(({ program }) => program)
   const pool = await openPool({
     threads,
     mode: windowMode(),
     inputs: files,
     outputs: staged.flatMap(({ files }) => files),
-    leaves,
+    leaves: shapes.reduce((most, { leaves }) => Math.max(most, leaves.length), 1),
+    reach: shapes.reduce((most, { rowLength }) => Math.max(most, rowLength), 0),
   })
   try {
     const done = await checkFinished(plan, staged, inputs.length, bases, pool, kernels, signal)
@@ -107,8 +108,6 @@ function outputBases(plan: Plan): number[] {
     return base
   })
 }
-
-const widthOf = (job: Job) => job.program.leaves.length
 
 function jobsOf(
   plan: Plan,

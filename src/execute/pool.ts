@@ -27,10 +27,12 @@ export interface PoolSetup {
   readonly outputs: readonly string[]
   /** The most leaves that one program reads. */
   readonly leaves: number
+  /** The longest row that a program needs whole around a tile, in elements. */
+  readonly reach: number
 }
 
 /** What a worker is started with. */
-export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves'> {
+export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'reach'> {
   readonly module: WebAssembly.Module
   readonly pages: number
   readonly slots: number
@@ -53,8 +55,8 @@ export interface WorkerPool extends Pool {
 export const MOST_LEAVES = Math.floor((65535 * WASM_PAGE - ARENA_END) / (READ_SLOT + WASM_PAGE))
 
 /** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
-export function slotBytes(mode: WindowMode, leaves: number): number {
-  if (mode === 'read') return READ_SLOT
+export function slotBytes(mode: WindowMode, leaves: number, reach: number): number {
+  if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE
   const room = Math.floor((65535 * WASM_PAGE - ARENA_END) / Math.max(1, leaves))
   return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
 }
@@ -67,8 +69,8 @@ interface Hand {
 
 export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const module = await compileKernels()
-  const { threads, mode, inputs, outputs, leaves } = setup
-  const size = slotBytes(mode, leaves)
+  const { threads, mode, inputs, outputs, leaves, reach } = setup
+  const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
   const workerData: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
   let ready: (mode: WindowMode) => void = () => {}
@@ -78,8 +80,8 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const hands = Array.from({ length: threads }, () => startHand(workerData, ready))
   return {
     capacity: threads * DEPTH,
-    // A mapped window begins at a page, which may lie before the task's first byte.
-    taskBytes: Math.min(TASK_BYTES, size - WASM_PAGE),
+    // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
+    taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
     mode: known,
     run(task, program) {
       const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))

@@ -9,6 +9,8 @@ export interface Program {
   /** Of each leaf and of the output; where bytes are only copied or digested (`raw`), an element is a byte. */
   readonly elements: number
   readonly compute: 'f32' | 'f64'
+  /** Elements a row where a pass or a node works on whole rows, else 0. */
+  readonly rowLength: number
   readonly leaves: readonly Leaf[]
   readonly nodes: readonly Node[]
   readonly passes: readonly Pass[]
@@ -48,11 +50,19 @@ export type Node =
       readonly base: number
       /** Which of a task's coefficient lists is this node's. */
       readonly merge: number
+      /** The kernel is given whole rows. */
+      readonly rows: boolean
     }
 
 export type Pass =
-  /** Adds up sums over the inputs of a node. */
-  | { readonly kind: 'reduce'; readonly node: number; readonly kernel: ReduceKernel }
+  /** Boils the inputs of a node down to numbers; `ReducePass` in methods/types.ts says what they are. */
+  | {
+      readonly kind: 'reduce'
+      readonly node: number
+      readonly kernel: ReduceKernel
+      readonly slots: number
+      readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
+    }
   /** Evaluates the last node and writes it. */
   | { readonly kind: 'write' }
   /** Only digests leaves. */
@@ -66,8 +76,18 @@ export interface Task {
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
-  /** By merge; empty where the sums it needs are not known yet. */
+  /** By merge; empty where the results it needs are not known yet. */
   readonly coefficients: readonly (readonly number[])[]
+  /** By merge, where its kernel has one: of the task's rows, or of the whole tensor. */
+  readonly tables?: readonly (TaskTable | undefined)[]
+}
+
+/** More numbers than coefficients can be. */
+export interface TaskTable {
+  /** The first row that `values` are of, in a table by rows; -1 for one of the whole tensor. */
+  readonly firstRow: number
+  readonly slots: number
+  readonly values: Float64Array
 }
 
 export interface TaskResult {
@@ -75,8 +95,10 @@ export interface TaskResult {
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
-  /** `slots` sums a tile, tile after tile. */
+  /** `slots` numbers a tile, tile after tile; of a pass by rows, `slots` a row that begins in the task's tiles. */
   readonly sums?: Float64Array
+  /** Of all the task's tiles together. */
+  readonly counts?: Uint32Array
   /** Leaf digests, 16 bytes each: of the leaves with `digestIn` this pass in order, then of the output. */
   readonly digests: Uint8Array
   readonly read: number

@@ -1,14 +1,16 @@
-import { DIGEST_BYTES, LEAF, REDUCES, type ScalarMath, TILE } from '../kernels/types.js'
+import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../kernels/types.js'
+import type { PassInput } from '../methods/types.js'
+import { type Gathering, gather } from './combine.js'
 import type { Job } from './compile.js'
-import type { Task, TaskResult } from './program.js'
+import type { Task, TaskResult, TaskTable } from './program.js'
 
 /** What a finished job leaves behind. */
 export interface JobResult {
   /** By leaf with digest duty: its leaf digests, 16 bytes each. */
   readonly leaves: ReadonlyMap<number, Uint8Array>
   readonly output?: Uint8Array
-  /** By reduce pass, the sums over the whole tensor. */
-  readonly sums: readonly Float64Array[]
+  /** By pass; empty where a pass has none or was skipped. */
+  readonly results: readonly Float64Array[]
 }
 
 /** Runs tasks somewhere. `run` resolves with the result; it takes a task whenever fewer than `capacity` are under way. */
@@ -37,19 +39,23 @@ interface Active {
   readonly tiles: number
   readonly tilesPerTask: number
   pass: number
-  /** Tiles of this pass that were handed out, and that came back. */
-  sent: number
-  back: number
-  coefficients: readonly (readonly number[])[]
-  partial: Float64Array
-  readonly sums: Float64Array[]
+  /** Tiles of this pass: the next to hand out, the one after the last, and how many are still to come back. */
+  next: number
+  end: number
+  left: number
+  coefficients: Task['coefficients']
+  tables: readonly (Table | undefined)[]
+  gathering: Gathering | undefined
+  readonly results: Float64Array[]
   readonly digests: Map<number, Uint8Array>
   output: Uint8Array | undefined
 }
 
+type Table = ReturnType<NonNullable<Job['merges'][number]['passes']['map']['table']>>
+
 /**
- * Runs all jobs on the pool. Tiles of a pass go out in any order to any thread; sums come back by tile and are added
- * up in the order of tiles, digests go to fixed places: so the order can't show in the results.
+ * Runs all jobs on the pool. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
+ * is added up in the order of tiles: so the order can't show in the results.
  */
 export async function schedule(jobs: readonly Job[], pool: Pool, options: ScheduleOptions): Promise<void> {
   const active: Active[] = []
@@ -59,28 +65,23 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
 
   function nextTask(): { state: Active; task: Task } | undefined {
     for (;;) {
-      const state = active.find((state) => state.sent < state.tiles)
-      if (state) {
-        const firstTile = state.sent
-        const tiles = Math.min(state.tilesPerTask, state.tiles - firstTile)
-        state.sent += tiles
-        const { index: job, pass, coefficients } = state
-        return { state, task: { job, pass, firstTile, tiles, coefficients } }
-      }
+      const state = active.find((state) => state.next < state.end)
+      if (state) return { state, task: takeTask(state) }
       if (next === jobs.length || active.length >= WINDOW) return undefined
-      const opened = open(next, jobs[next]!, pool.taskBytes, options.math)
+      const opened = open(next, jobs[next]!, pool.taskBytes)
       next++
       // A tensor without elements has no tiles: it is finished at once.
-      if (opened.tiles === 0) options.finished(opened.index, resultOf(opened))
-      else active.push(opened)
+      if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
+      else options.finished(opened.index, resultOf(opened))
     }
   }
 
   function receive(state: Active, result: TaskResult): void {
     collect(state, result)
     options.progress(result.read, result.written)
-    if (state.back < state.tiles) return
-    if (closePass(state, options.math)) return
+    if (state.left > 0) return
+    closePass(state)
+    if (openPass(state, options.math)) return
     active.splice(active.indexOf(state), 1)
     options.finished(state.index, resultOf(state))
   }
@@ -105,9 +106,8 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
   if (failure !== undefined) throw failure
 }
 
-function open(index: number, job: Job, taskBytes: number, math: ScalarMath): Active {
+function open(index: number, job: Job, taskBytes: number): Active {
   const { program } = job
-  const tiles = Math.ceil(program.elements / TILE)
   const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
   const digestBytes = (elementBytes: number) =>
     new Uint8Array(Math.ceil((program.elements * elementBytes) / LEAF) * DIGEST_BYTES)
@@ -115,66 +115,90 @@ function open(index: number, job: Job, taskBytes: number, math: ScalarMath): Act
   for (const [index, leaf] of program.leaves.entries()) {
     if (leaf.digestIn >= 0) digests.set(index, digestBytes(leaf.elementBytes))
   }
-  const state: Active = {
+  return {
     index,
     job,
-    tiles,
+    tiles: Math.ceil(program.elements / TILE),
     tilesPerTask: Math.max(1, Math.floor(taskBytes / (TILE * widest))),
-    pass: 0,
-    sent: 0,
-    back: 0,
+    pass: -1,
+    next: 0,
+    end: 0,
+    left: 0,
     coefficients: [],
-    partial: new Float64Array(0),
-    sums: [],
+    tables: [],
+    gathering: undefined,
+    results: [],
     digests,
     output: program.output?.digest ? digestBytes(program.output.elementBytes) : undefined,
   }
-  openPass(state, math)
-  return state
 }
 
-function openPass(state: Active, math: ScalarMath): void {
-  const { program, merges, shape } = state.job
-  const pass = program.passes[state.pass]!
-  state.sent = 0
-  state.back = 0
-  state.partial = new Float64Array(pass.kind === 'reduce' ? REDUCES[pass.kernel].slots * state.tiles : 0)
-  state.coefficients = merges.map(({ method, expr, reduces }) =>
-    reduces.some((index) => index >= state.pass)
-      ? []
-      : method.map.coefficients({
-          shape,
-          weights: expr.weights,
-          parameters: expr.parameters,
-          sums: reduces.map((index) => state.sums[index]!),
-          math,
-        }),
-  )
+function takeTask(state: Active): Task {
+  const { index: job, pass, coefficients, next: firstTile } = state
+  const tiles = Math.min(state.tilesPerTask, state.end - firstTile)
+  state.next += tiles
+  const tables = state.tables.map((table) => table && cut(table, state.job.program, firstTile, tiles))
+  return { job, pass, firstTile, tiles, coefficients, ...(tables.some((table) => table) ? { tables } : {}) }
 }
 
-/** Adds up a finished pass; false where it was the last one. */
-function closePass(state: Active, math: ScalarMath): boolean {
-  const { passes } = state.job.program
-  const pass = passes[state.pass]!
-  const { slots, maxima } = pass.kind === 'reduce' ? REDUCES[pass.kernel] : { slots: 0, maxima: 0 }
-  const sums = new Float64Array(slots)
-  for (let tile = 0; tile < state.tiles; tile++) {
-    for (let slot = 0; slot < slots; slot++) {
-      const value = state.partial[tile * slots + slot]!
-      if (slot < slots - maxima) sums[slot]! += value
-      else sums[slot] = Math.max(sums[slot]!, value)
+/** A table's part that a task needs: the rows that its tiles touch. */
+function cut(
+  { per, slots, values }: Table,
+  { rowLength, elements }: Job['program'],
+  firstTile: number,
+  tiles: number,
+): TaskTable {
+  if (per === 'tensor') return { firstRow: -1, slots, values }
+  const firstRow = Math.floor((firstTile * TILE) / rowLength)
+  const end = Math.ceil(Math.min(elements, (firstTile + tiles) * TILE) / rowLength)
+  return { firstRow, slots, values: values.slice(firstRow * slots, end * slots) }
+}
+
+/** Makes the next pass ready, past those that turn out not to be needed; false where there is none left. */
+function openPass(state: Active, math: ScalarMath): boolean {
+  const { program, merges } = state.job
+  for (state.pass++; state.pass < program.passes.length; state.pass++) {
+    const pass = program.passes[state.pass]!
+    const inputs = merges.map(({ settings, own }): PassInput => {
+      return {
+        ...settings,
+        results: own.flatMap((index) => (state.results[index] ? [state.results[index]] : [])),
+        math,
+      }
+    })
+    const owner = merges.findIndex(({ own }) => own.includes(state.pass))
+    const declared = merges[owner]?.passes.reduces[merges[owner].own.indexOf(state.pass)]
+    if (declared?.skip?.(inputs[owner]!)) {
+      state.results.push(new Float64Array(0))
+      continue
     }
+    const tile = declared?.tile?.(inputs[owner]!)
+    state.next = tile ?? 0
+    state.end = tile === undefined ? state.tiles : tile + 1
+    state.left = state.end - state.next
+    state.gathering =
+      pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, state.next, state.end, program) : undefined
+    // The merge that a reduce pass belongs to is given that pass's coefficients; merges below it their maps'.
+    const known = merges.map(({ own }) => own.every((index) => index < state.pass))
+    state.coefficients = merges.map(({ passes }, index) => {
+      if (index === owner) return declared?.coefficients?.(inputs[index]!) ?? []
+      return known[index] ? passes.map.coefficients(inputs[index]!) : []
+    })
+    state.tables = merges.map(({ passes }, index) =>
+      index !== owner && known[index] ? passes.map.table?.(inputs[index]!) : undefined,
+    )
+    return true
   }
-  state.sums.push(sums)
-  state.pass++
-  if (state.pass === passes.length) return false
-  openPass(state, math)
-  return true
+  return false
+}
+
+function closePass(state: Active): void {
+  state.results.push(state.gathering?.result() ?? new Float64Array(0))
 }
 
 function collect(state: Active, result: TaskResult): void {
   const { program } = state.job
-  if (result.sums) state.partial.set(result.sums, (result.sums.length / result.tiles) * result.firstTile)
+  state.gathering?.add(result)
   let at = 0
   const take = (into: Uint8Array, elementBytes: number) => {
     // A tile has as many leaves as its elements have bytes, since TILE elements are LEAF bytes times that.
@@ -187,11 +211,11 @@ function collect(state: Active, result: TaskResult): void {
     if (leaf.digestIn === result.pass) take(state.digests.get(index)!, leaf.elementBytes)
   }
   if (state.output && program.passes[result.pass]!.kind === 'write') take(state.output, program.output!.elementBytes)
-  state.back += result.tiles
+  state.left -= result.tiles
 }
 
-const resultOf = ({ digests, output, sums }: Active): JobResult => ({
+const resultOf = ({ digests, output, results }: Active): JobResult => ({
   leaves: digests,
   ...(output ? { output } : {}),
-  sums,
+  results,
 })

@@ -41,7 +41,7 @@ function programOf(task: Task): Prepared {
     memory,
     windows,
     slots,
-    arena: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
+    scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     input: inputs.get,
     write(file, address, length, offset) {
       const { fd, path } = outputs.get(file)
@@ -56,7 +56,8 @@ function programOf(task: Task): Prepared {
 port.on('message', (task: Task) => {
   try {
     const result: TaskResult = programOf(task).run(task)
-    const transfer = [result.digests.buffer, ...(result.sums ? [result.sums.buffer] : [])] as ArrayBuffer[]
+    const parts = [result.digests, result.sums, result.counts]
+    const transfer = parts.flatMap((part) => (part ? [part.buffer as ArrayBuffer] : []))
     port.postMessage({ result }, transfer)
   } catch (error) {
     const failure: WorkerFailure =

@@ -7,6 +7,10 @@ export interface Operands {
   readonly output?: number
   /** Index of the first element in its tensor; 0 unless told. */
   readonly first?: number
+  /** Elements a row; 0 unless told. */
+  readonly rowLength?: number
+  /** Address of the table; 0 unless told. */
+  readonly table?: number
 }
 
 /** A context in memory with room for its pointers, coefficients and sums. The memory must not grow while it is in use. */
@@ -18,6 +22,8 @@ export interface Context {
   readonly clearSums: () => void
   /** A copy. */
   readonly readSums: () => Float64Array
+  /** A copy of the first so many counts, which lie where the sums do. */
+  readonly readCounts: (count: number) => Uint32Array
 }
 
 export interface ContextSize {
@@ -45,13 +51,16 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
   fields.setUint32(20, sumsAt, true)
   return {
     address,
-    bind({ inputs, base = 0, output = 0, first = 0 }) {
+    bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0 }) {
       if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
       fields.setUint32(0, inputs.length, true)
       pointers.set(inputs)
       fields.setUint32(8, base, true)
       fields.setUint32(12, output, true)
-      fields.setBigUint64(24, BigInt(first), true)
+      fields.setUint32(24, first % 2 ** 32, true)
+      fields.setUint32(28, Math.floor(first / 2 ** 32), true)
+      fields.setUint32(32, rowLength, true)
+      fields.setUint32(36, table, true)
     },
     setCoefficients(values) {
       if (values.length > size.coefficients)
@@ -60,5 +69,6 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
     },
     clearSums: () => sums.fill(0),
     readSums: () => sums.slice(),
+    readCounts: (count) => new Uint32Array(memory.buffer, sumsAt, count).slice(),
   }
 }

@@ -8,8 +8,10 @@
  *   +8  u32  pointer to the base's first element, 0 where there is none
  *   +12 u32  pointer to the first element of the output (map kernels)
  *   +16 u32  pointer to the coefficients (f64)
- *   +20 u32  pointer to the sums (f64, reduce kernels add to them)
+ *   +20 u32  pointer to the sums (f64) or counts (u32) that reduce kernels add to
  *   +24 u64  index of the chunk's first element in its tensor
+ *   +32 u32  elements a row (along the last axis); 0 where nothing in the program asks for rows
+ *   +36 u32  pointer to the table (f64): of the chunk's first row on where it is one by row, else of the whole tensor
  *
  * Elements are in the compute type, f32 or f64 (`linear_f32`, `linear_f64`), or, in the fused kernels, in one stored
  * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A kernel may be called on a
@@ -51,11 +53,8 @@ export type MapKernel = 'linear' | 'task'
  */
 export type ReduceKernel = 'dots' | 'compare'
 
-/** Of a reduce kernel: sums a tensor, and how many of them, the last ones, are largest values and not sums. */
-export const REDUCES: Readonly<Record<ReduceKernel, { readonly slots: number; readonly maxima: number }>> = {
-  dots: { slots: 3, maxima: 0 },
-  compare: { slots: 5, maxima: 1 },
-}
+/** Map kernels with a coefficient an input, which may leave out inputs whose coefficient is 0. */
+export const SKIPS_ZERO: ReadonlySet<MapKernel> = new Set<MapKernel>(['linear', 'task'])
 
 /** Functions of float64 that are compiled into the WebAssembly module, so that every engine gives the same bits. */
 export interface ScalarMath {

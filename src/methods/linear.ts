@@ -8,13 +8,8 @@
  * A sum of weights of 0 is a fault of the plan where normalize divides by it.
  * Source: model soups, arXiv 2203.05482.
  */
-import type { Method, TensorSettings } from './types.js'
-
-const effective = ({ weights, parameters }: TensorSettings): number[] => {
-  if (parameters.normalize === false) return [...weights]
-  const sum = weights.reduce((total, weight) => total + weight, 0)
-  return weights.map((weight) => weight / sum)
-}
+import type { Method } from './types.js'
+import { normalized } from './weights.js'
 
 export const linear: Method = {
   name: 'linear',
@@ -26,10 +21,7 @@ export const linear: Method = {
   weights: true,
   divides: ({ normalize }) => normalize !== false,
   models: { least: 2, needed: 2 },
-  parameters: [
-    { name: 'normalize', type: 'boolean', default: true, describe: 'Divide by the sum of the weights.' },
-  ],
-  effective,
-  reduces: [],
-  map: { kernel: 'linear', coefficients: effective },
+  parameters: [{ name: 'normalize', type: 'boolean', default: true, describe: 'Divide by the sum of the weights.' }],
+  effective: normalized,
+  passes: () => ({ reduces: [], map: { kernel: 'linear', coefficients: normalized } }),
 }

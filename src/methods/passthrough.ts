@@ -16,13 +16,13 @@ export const passthrough: Method = {
   weights: false,
   divides: () => false,
   models: { least: 1, most: 1, needed: 1 },
-  parameters: [
-    { name: 'scale', type: 'number', default: 1, perModel: true, describe: 'Factor on every element.' },
-  ],
+  parameters: [{ name: 'scale', type: 'number', default: 1, perModel: true, describe: 'Factor on every element.' }],
   effective: ({ weights }) => weights.map(() => null),
-  reduces: [],
-  map: {
-    kernel: 'linear',
-    coefficients: ({ parameters: { scale } }) => (Array.isArray(scale) ? (scale as number[]) : [Number(scale)]),
-  },
+  passes: () => ({
+    reduces: [],
+    map: {
+      kernel: 'linear',
+      coefficients: ({ parameters: { scale } }) => (Array.isArray(scale) ? (scale as number[]) : [Number(scale)]),
+    },
+  }),
 }

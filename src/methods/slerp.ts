@@ -19,8 +19,8 @@ const divisor = (square: number): number => {
   return norm > SMALLEST_NORM ? norm : 1
 }
 
-function coefficients({ parameters, sums, math }: PassInput): [number, number] {
-  const [aa, cc, ac] = sums[0] ?? []
+function coefficients({ parameters, results, math }: PassInput): [number, number] {
+  const [aa, cc, ac] = results[0] ?? []
   if (aa === undefined || cc === undefined || ac === undefined) throw new Error('internal: slerp without its dots')
   const t = Number(parameters.t)
   const d = ac / (divisor(aa) * divisor(cc))
@@ -41,6 +41,8 @@ export const slerp: Method = {
   models: { least: 2, most: 2, needed: 'all' },
   parameters: [{ name: 't', type: 'number', describe: 'Place on the arc: 0 is the first model, 1 the second.' }],
   effective: () => [null, null],
-  reduces: [{ kernel: 'dots' }],
-  map: { kernel: 'linear', coefficients },
+  passes: () => ({
+    reduces: [{ kernel: 'dots', slots: 3, combine: 'sums' }],
+    map: { kernel: 'linear', coefficients },
+  }),
 }

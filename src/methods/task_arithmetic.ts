@@ -5,16 +5,11 @@
  *
  * b: the base's tensor; δ_i = x_i − b; w_i: weights, negative ones forget a task; λ: `lambda`.
  * The coefficients λ·w_i (/ Σ w_i) are taken first, in float64.
- * A sum of weights of 0 is a fault of the plan where normalize divides by it.
+ * A sum of weights of 0 divides by 1: task vectors that cancel are no average of anything, and leave the base.
  * Source: arXiv 2212.04089.
  */
-import type { Method, TensorSettings } from './types.js'
-
-const effective = ({ weights, parameters }: TensorSettings): number[] => {
-  if (parameters.normalize !== true) return [...weights]
-  const sum = weights.reduce((total, weight) => total + weight, 0)
-  return weights.map((weight) => weight / sum)
-}
+import type { Method } from './types.js'
+import { normalized } from './weights.js'
 
 export const taskArithmetic: Method = {
   name: 'task_arithmetic',
@@ -24,16 +19,18 @@ export const taskArithmetic: Method = {
   paper: '2212.04089',
   base: 'required',
   weights: true,
-  divides: ({ normalize }) => normalize === true,
+  divides: () => false,
   models: { least: 1, needed: 1 },
   parameters: [
     { name: 'normalize', type: 'boolean', default: false, describe: 'Divide by the sum of the weights.' },
     { name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' },
   ],
-  effective,
-  reduces: [],
-  map: {
-    kernel: 'task',
-    coefficients: (input) => effective(input).map((weight) => Number(input.parameters.lambda) * weight),
-  },
+  effective: normalized,
+  passes: () => ({
+    reduces: [],
+    map: {
+      kernel: 'task',
+      coefficients: (input) => normalized(input).map((weight) => Number(input.parameters.lambda) * weight),
+    },
+  }),
 }

@@ -18,30 +18,64 @@ export interface ParameterSchema {
 /** A parameter's value for one tensor, gradients and defaults applied: one value, or one a participating model. */
 export type Resolved = number | boolean | string | readonly number[]
 
-/** All that a method may know of one tensor. Plain data: the plan holds it and digests it. */
+/** All that a method may know of one tensor. */
 export interface TensorSettings {
+  /** The tensor's name in the output: random numbers are drawn for it. */
+  readonly tensor: string
   readonly shape: readonly number[]
+  /** Participants' names in the recipe, in order. */
+  readonly models: readonly string[]
   readonly weights: readonly number[]
   readonly parameters: Readonly<Record<string, Resolved>>
+  readonly seed: number
+  /** There is a base that the participants are compared with. */
+  readonly onBase: boolean
 }
 
-/** What a pass may use besides: the sums of the passes before it and transcendental functions that no engine rounds its own way. */
+/** What a pass may use besides: the results of the passes before it and transcendental functions that no engine rounds its own way. */
 export interface PassInput extends TensorSettings {
-  /** By reduce pass, its sums over the whole tensor. */
-  readonly sums: readonly Float64Array[]
+  /** By reduce pass: its combined sums or counts. Empty for one that was skipped. */
+  readonly results: readonly Float64Array[]
   readonly math: ScalarMath
 }
 
-/** Reads every tile once; its float64 sums a tile are added up over the tiles in index order. */
+/** Reads every tile once and boils it down to numbers. */
 export interface ReducePass {
   readonly kernel: ReduceKernel
+  /** Numbers a tile; a row where `combine` is rows. */
+  readonly slots: number
+  /**
+   * sums: float64, added up over the tiles in index order (`maxima`: the last so many slots are largest values instead).
+   * tiles: float64, kept tile by tile. counts: u32, added up in any order. rows: float64 for each row, kept row by row.
+   */
+  readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
+  readonly maxima?: number
+  readonly coefficients?: (input: PassInput) => readonly number[]
+  /** The pass is not needed after all. */
+  readonly skip?: (input: PassInput) => boolean
+  /** Only this tile is read. */
+  readonly tile?: (input: PassInput) => number
 }
 
-/** Makes the output from the inputs; an input whose coefficient is exactly 0 is left out (0 · inf is no NaN here). */
+/** Makes the output from the inputs. */
 export interface MapPass {
   readonly kernel: MapKernel
-  /** One a participating model, in order; further ones as the kernel asks. */
+  /** As the kernel takes them. Of `linear` and `task` one an input; an input with exactly 0 is left out (0 · inf is no NaN here). */
   readonly coefficients: (input: PassInput) => readonly number[]
+  /** The kernel is given whole rows (along the last axis), not any chunk. */
+  readonly rows?: boolean
+  /** More numbers than coefficients can be: for each row (only those of the chunk's rows are handed on), or for the whole tensor. */
+  readonly table?: (input: PassInput) => {
+    readonly per: 'row' | 'tensor'
+    readonly slots: number
+    readonly values: Float64Array
+  }
+}
+
+/** How a method computes a tensor: reduce passes in order, then the map. */
+export interface Passes {
+  readonly reduces: readonly ReducePass[]
+  readonly map: MapPass
 }
 
 export interface Method {
@@ -66,7 +100,6 @@ export interface Method {
   readonly models: { readonly least: number; readonly most?: number; readonly needed: number | 'all' }
   readonly parameters: readonly ParameterSchema[]
   /** Weights as they really are, for the lineage: after normalising. Null where the method has none. */
-  readonly effective: (settings: TensorSettings) => readonly (number | null)[]
-  readonly reduces: readonly ReducePass[]
-  readonly map: MapPass
+  readonly effective: (settings: Pick<TensorSettings, 'weights' | 'parameters'>) => readonly (number | null)[]
+  readonly passes: (settings: TensorSettings) => Passes
 }

@@ -69,10 +69,10 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
 
 function planSidecars(spec: OutputSpec, value: Value, origin: Checkpoint, model: number): Sidecar[] {
   const config = configText(spec, value, origin)
-  const copies = origin.sidecars
-    .filter((name) => name !== 'config.json' || config === undefined)
-    .map((name): Sidecar => ({ name, kind: 'copy', model }))
-  return config === undefined ? copies : [{ name: 'config.json', kind: 'text', text: config }, ...copies]
+  const copy = (name: string): Sidecar => ({ name, kind: 'copy', model })
+  const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
+  if (!config && origin.config) configs.push(copy('config.json'))
+  return [...configs, ...origin.sidecars.map(copy)]
 }
 
 /** The base's config with the dtype that was asked for; undefined where the file is right as it is, or there is none. */

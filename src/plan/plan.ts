@@ -92,7 +92,7 @@ function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[]): Pla
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
   const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
   return {
-    read: sum(tensors.map(({ expr }) => bytesRead(expr))) + unused,
+    read: sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape))) + unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
   }
 }

@@ -1,0 +1,67 @@
+import { type Context, contextBytes, createContext } from '../kernels/context.js'
+import type { ChunkKernel, Kernels } from '../kernels/types.js'
+import type { Arena } from './arena.js'
+import type { Node, Program, TaskTable } from './program.js'
+
+/** Room for coefficients: some an input, and a few of the whole tensor. What is longer goes into a table. */
+const COEFFICIENTS = { perInput: 16, more: 64 }
+
+/** A merge node's places in a worker's memory. */
+export interface MergeState {
+  readonly context: Context
+  /** Indexes of nodes. */
+  readonly inputs: readonly number[]
+  /** -1 for none. */
+  readonly base: number
+  /** Where its values go. */
+  readonly buffer: number
+  readonly merge: number
+  readonly kernel: ChunkKernel
+  /** Inputs that the task under way needs: all, but those with a coefficient of 0 where the kernel can do without. */
+  used: readonly number[]
+  setTable(table: TaskTable | undefined): void
+  /** The address of the table's entries of a row, or of the whole table; 0 without one. */
+  tableAt(row: number): number
+}
+
+export function layMerge(
+  program: Program,
+  index: number,
+  node: Node & { kind: 'merge' },
+  kernels: Kernels,
+  memory: WebAssembly.Memory,
+  arena: Arena,
+  bufferBytes: number,
+): MergeState {
+  const slots = program.passes.map((pass) => (pass.kind === 'reduce' && pass.node === index ? pass.slots : 0))
+  const size = {
+    inputs: node.inputs.length,
+    coefficients: COEFFICIENTS.perInput * node.inputs.length + COEFFICIENTS.more,
+    sums: Math.max(0, ...slots),
+  }
+  let table: TaskTable | undefined
+  let address = 0
+  let capacity = 0
+  return {
+    context: createContext(memory, arena.allocate(contextBytes(size)), size),
+    inputs: node.inputs,
+    base: node.base,
+    buffer: arena.allocate(bufferBytes),
+    merge: node.merge,
+    kernel: kernels.map(node.kernel, program.compute),
+    used: node.inputs,
+    setTable(next) {
+      table = next
+      if (!next) return
+      if (next.values.length > capacity) {
+        capacity = next.values.length
+        address = arena.allocate(8 * capacity)
+      }
+      new Float64Array(memory.buffer, address, next.values.length).set(next.values)
+    },
+    tableAt(row) {
+      if (!table) return 0
+      return table.firstRow < 0 ? address : address + 8 * table.slots * (row - table.firstRow)
+    },
+  }
+}
