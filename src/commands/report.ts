@@ -1,3 +1,4 @@
+import { safeJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { writeNewText } from './files.js'
 import { Args, chosenFormat, Flags, formatFlag, json } from './flags.js'
@@ -26,7 +27,7 @@ export const report = defineCommand({
     const { readLineage } = await import('../lineage/disk.js')
     const { lineage } = await readLineage(args.lineage)
     const text = await FORMS[format](lineage)
-    if (flags.output === undefined) print(text)
+    if (flags.output === undefined) print(format === 'html' ? text : safeJson(text))
     else await writeNewText(flags.output, text.endsWith('\n') ? text : `${text}\n`)
     return 0
   },

@@ -37,11 +37,14 @@ export interface Column {
   readonly align?: 'left' | 'right'
 }
 
-/** Rows under titles, two spaces apart; the last column is not padded. Cells must be printable already. */
+/** A longer cell stands out instead of widening every row: one hostile name must not multiply by all others. */
+const WIDEST = 100
+
+/** Rows under titles, two spaces apart; no line ends in spaces. Cells must be printable already. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const titles = columns.map((column) => column.title)
   const widths = titles.map((title, i) =>
-    rows.reduce((width, row) => Math.max(width, (row[i] ?? '').length), title.length),
+    rows.reduce((width, row) => Math.max(width, Math.min(WIDEST, (row[i] ?? '').length)), title.length),
   )
   const line = (row: readonly string[]): string =>
     columns
@@ -75,18 +78,22 @@ export function drawTree(root: Branch): string {
 
 const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 
+/** A text of JSON; what could steer a terminal can stand only in its strings, and becomes an escape of the same meaning. */
+export const safeJson = (text: string): string => text.replace(UNSAFE_IN_TEXT, escapeUnit)
+
 /**
  * JSON for people and programs alike: maps as objects, typed arrays as lists, numbers that JSON has no word for as text.
- * What could steer a terminal stands only in strings and is written as an escape.
  */
 export const toJson = (value: unknown, indent = 2): string =>
-  JSON.stringify(
-    value,
-    (_key, item: unknown) => {
-      if (item instanceof Map) return Object.fromEntries(item)
-      if (ArrayBuffer.isView(item)) return Array.from(item as unknown as ArrayLike<number>)
-      if (typeof item === 'number' && !Number.isFinite(item)) return String(item)
-      return item
-    },
-    indent,
-  ).replace(UNSAFE_IN_TEXT, escapeUnit)
+  safeJson(
+    JSON.stringify(
+      value,
+      (_key, item: unknown) => {
+        if (item instanceof Map) return Object.fromEntries(item)
+        if (ArrayBuffer.isView(item)) return Array.from(item as unknown as ArrayLike<number>)
+        if (typeof item === 'number' && !Number.isFinite(item)) return String(item)
+        return item
+      },
+      indent,
+    ),
+  )

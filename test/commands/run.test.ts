@@ -144,6 +144,31 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
     assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
   }))
 
+test('a second Ctrl-C ends at once', async () => {
+  const signals = new URL('../../src/commands/signals.js', import.meta.url).href
+  const script = `import { interruptible } from '${signals}'
+    await interruptible(() => new Promise(() => { setInterval(() => {}, 1000); console.log('on') }))`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.once('data', () => child.kill('SIGINT'))
+  let err = ''
+  child.stderr.on('data', (chunk) => {
+    err += chunk
+    child.kill('SIGINT')
+  })
+  assert.is(await new Promise((resolve) => child.on('close', resolve)), 130)
+  assert.is(err, 'stopping; once more to stop at once\n')
+})
+
+test('diff: equal and not, and what that exits with', async () => {
+  const same = await terge(['diff', A, A, '--exit-code'])
+  assert.equal([same.code, same.err], [0, ''])
+  assert.match(same.out, /^fc1\.bias +equal +1\.00000 +0\.00000 +0\.00000$/m)
+  assert.match(same.out, /\n\nall equal\n$/)
+  const other = await terge(['diff', A, B, '--exit-code', '--json'])
+  assert.equal([other.code, JSON.parse(other.out).length], [1, 8])
+  assert.is((await terge(['diff', A, fixture('digits/resnet-0.safetensors')])).code, 0)
+})
+
 test('a reader that goes away is no fault', () =>
   inFolder(async (folder) => {
     const child = spawn(process.execPath, [BIN, 'inspect', fixture('lm/base')], {

@@ -36,6 +36,18 @@ test('a table lines up and ends no line in spaces', () => {
   assert.is(text, 'name    size  x\na       10 B\nlonger   1 B  y')
 })
 
+test('one long cell widens no other row', () => {
+  const lines = table(
+    [{ title: 'n' }, { title: 'x' }],
+    [
+      ['a'.repeat(1e6), '1'],
+      ['b', '2'],
+    ],
+  ).split('\n')
+  assert.is(lines[1]!.length, 1e6 + 3)
+  assert.is(lines[2], `b${' '.repeat(101)}2`)
+})
+
 test('a tree', () => {
   const leaf = (text: string) => ({ text })
   const text = drawTree({
@@ -50,6 +62,7 @@ test('a tree', () => {
 
 test('JSON of what JSON has no word for', () => {
   const value = { a: new Map([['x', 1]]), b: Float64Array.of(1, 2), c: Number.NaN, d: -Infinity, e: null }
+  assert.is(toJson('\u001b\u009b\u202e\n'), '"\\u001b\\u009b\\u202e\\n"')
   assert.is(toJson(value, 0), '{"a":{"x":1},"b":[1,2],"c":"NaN","d":"-Infinity","e":null}')
 })
 
