@@ -1,0 +1,66 @@
+import { fault } from '../../core/diagnostics.js'
+import type { Spec } from '../spec.js'
+import type { TensorSource } from '../weights.js'
+import { createBuilder } from './builder.js'
+import { describeChain } from './chain.js'
+import { describeResidual, isResidual } from './residual.js'
+import { describe, FAMILIES } from './transformers.js'
+
+export interface Inferred {
+  /** `llama`, `gpt2`, `bert`, `vit`, `timm-vit`, `t5`, `resnet` or `chain`. */
+  readonly family: string
+  readonly spec: Spec
+}
+
+/** The names that `spec` may have beside `auto`. */
+export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
+
+/** Other names for a family, as configs give them in `model_type`. */
+const ALIASES: Readonly<Record<string, string>> = {
+  mistral: 'llama',
+  mixtral: 'llama',
+  qwen2: 'llama',
+  qwen3: 'llama',
+  qwen2_moe: 'llama',
+  gemma: 'llama',
+  gemma2: 'llama',
+  phi3: 'llama',
+  olmo2: 'llama',
+  roberta: 'bert',
+  vgg: 'chain',
+  mlp: 'chain',
+  deit: 'vit',
+}
+
+/**
+ * The permutation spec of a model, from its tensors' names and shapes and its config. What cannot be permuted safely stands in
+ * `kept` with the reason. Throws a `Fault` where nothing fits: a spec must then be written, or come from an ONNX export.
+ */
+export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, family = 'auto'): Inferred {
+  const { tensors, config } = source
+  const names = [...tensors.keys()]
+  const wanted = ALIASES[family] ?? family
+  const builder = createBuilder(tensors)
+  const transformer = FAMILIES.find(
+    ({ name, sign }) => (wanted === 'auto' || wanted === name) && names.some((tensor) => sign.test(tensor)),
+  )
+  if (transformer) {
+    describe(transformer, builder, config)
+    return { family: transformer.name, spec: builder.finish() }
+  }
+  if ((wanted === 'auto' && isResidual(tensors)) || wanted === 'resnet') {
+    describeResidual(builder)
+    return { family: 'resnet', spec: builder.finish() }
+  }
+  if (wanted === 'auto' || wanted === 'chain') {
+    describeChain(builder)
+    return { family: 'chain', spec: builder.finish() }
+  }
+  if (FAMILY_NAMES.includes(wanted))
+    throw fault('spec-family', `the model has no tensors of the ${family} family`, 'spec: auto finds the family itself')
+  throw fault(
+    'spec-family',
+    `there is no family ${JSON.stringify(family)}`,
+    `families: auto, ${FAMILY_NAMES.join(', ')}`,
+  )
+}

@@ -1,0 +1,206 @@
+import type { Assignment } from '../kernels/linalg.js'
+import { axisMaps, gather, identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
+import { createGrams, type Gram, updateGrams } from './gram.js'
+import { shuffled } from './order.js'
+import type { Pool } from './pool.js'
+import { solveGroup } from './solve.js'
+import { counts, rootOf, type Spec } from './spec.js'
+import { createWeights, type TensorSource, type Weights } from './weights.js'
+
+export interface MatchOptions {
+  /** Whole number that decides the orders of groups and the restarts. */
+  readonly seed?: number
+  /** Sweeps over all groups at most. */
+  readonly maxIterations?: number
+  /** Starts from the identity in other orders; the best is kept. Default: as many as are cheap, 1 to 8. */
+  readonly restarts?: number
+  readonly onProgress?: (progress: MatchProgress) => void
+  /** Where the first start begins, instead of the identity. */
+  readonly start?: Permutations
+}
+
+export interface MatchProgress {
+  readonly restart: number
+  /** Sweep, from 1. */
+  readonly iteration: number
+  readonly group: string
+  /** Place of the group in this sweep, from 1, and groups of the sweep. */
+  readonly step: number
+  readonly steps: number
+  /** Units that moved in this step. */
+  readonly moved: number
+}
+
+export interface MatchResult {
+  readonly permutations: Permutations
+  /** Σ over the spec's tensors of ⟨A, B⟩, each tensor once, in float64. */
+  readonly scoreBefore: number
+  readonly scoreAfter: number
+  /** The same as cosines: divided by both models' norms over these tensors. */
+  readonly similarityBefore: number
+  readonly similarityAfter: number
+  /** Sweeps of the start that was kept. */
+  readonly iterations: number
+  readonly restart: number
+  readonly unitsMoved: number
+}
+
+/** Bytes of similarity matrices that are kept between visits of their groups. Part of the result: sums follow it. */
+const KEPT = 2 ** 30
+/** A relative gain below this is float32 noise. */
+const GAIN = 1e-7
+
+/**
+ * Weight matching (Git Re-Basin, arXiv 2209.04836, algorithm 1): coordinate descent over groups, a linear assignment each,
+ * until no group gains. `a` stays; the permutations bring `b` onto it. Both must have the spec's tensors in the same shapes.
+ */
+export async function weightMatching(
+  spec: Spec,
+  a: TensorSource,
+  b: TensorSource,
+  pool: Pool,
+  options: MatchOptions = {},
+): Promise<MatchResult> {
+  const left = createWeights(a)
+  const right = createWeights(b)
+  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
+  const [normA, normB] = [
+    Math.sqrt(await score(spec, left, left, identity(spec), names)),
+    Math.sqrt(await score(spec, right, right, identity(spec), names)),
+  ]
+  const scale = normA * normB || 1
+  const start = options.start ?? identity(spec)
+  const scoreBefore = await score(spec, left, right, identity(spec), names)
+  const restarts = options.restarts ?? cheapRestarts(spec, a)
+  let best: MatchResult | undefined
+  for (let restart = 0; restart < restarts; restart++) {
+    const { permutations, iterations } = await descend(spec, left, right, pool, start, options, restart)
+    const scoreAfter = await score(spec, left, right, permutations, names)
+    if (best && scoreAfter <= best.scoreAfter) continue
+    best = {
+      permutations,
+      scoreBefore,
+      scoreAfter,
+      similarityBefore: scoreBefore / scale,
+      similarityAfter: scoreAfter / scale,
+      iterations,
+      restart,
+      unitsMoved: unitsMoved(spec, permutations),
+    }
+  }
+  return best!
+}
+
+/** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
+function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
+  let work = 0
+  for (const part of spec.parts) {
+    const elements = tensors.get(part.tensor)!.shape.reduce((product, n) => product * n, 1)
+    work += elements * part.length
+  }
+  return Math.min(8, Math.max(1, Math.floor(4e9 / work)))
+}
+
+async function score(
+  spec: Spec,
+  a: Weights,
+  b: Weights,
+  perms: Permutations,
+  names: readonly string[],
+): Promise<number> {
+  let sum = 0
+  for (const name of names) {
+    const { shape } = a.source.tensors.get(name)!
+    const x = await a.get(name)
+    const y = gather(await b.get(name), shape, axisMaps(spec, perms, name, shape))
+    for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!
+  }
+  return sum
+}
+
+/** Groups that change each other's similarities, and groups that stand on two axes of one tensor. */
+function neighbours(spec: Spec): { near: Map<string, Set<string>>; twice: Map<string, string[]> } {
+  const near = new Map<string, Set<string>>()
+  const twice = new Map<string, string[]>()
+  for (const name of rootGroups(spec)) near.set(name, new Set())
+  for (const one of spec.parts) {
+    for (const other of spec.parts) {
+      if (one.tensor !== other.tensor || one.axis === other.axis) continue
+      near.get(rootOf(one))!.add(rootOf(other))
+      if (rootOf(one) === rootOf(other)) {
+        const tensors = twice.get(rootOf(one)) ?? []
+        if (!tensors.includes(one.tensor)) twice.set(rootOf(one), [...tensors, one.tensor])
+      }
+    }
+  }
+  return { near, twice }
+}
+
+async function descend(
+  spec: Spec,
+  a: Weights,
+  b: Weights,
+  pool: Pool,
+  start: Permutations,
+  options: MatchOptions,
+  restart: number,
+): Promise<{ permutations: Permutations; iterations: number }> {
+  const groups = rootGroups(spec)
+  const { near, twice } = neighbours(spec)
+  let perms: Permutations = start
+  const kept = new Map<string, Gram[]>()
+  const warm = new Map<string, Assignment>()
+  const dirty = new Set(groups)
+  let iteration = 0
+  while (dirty.size > 0 && iteration < (options.maxIterations ?? 100)) {
+    const order = shuffled(groups, options.seed ?? 0, restart, iteration)
+    iteration++
+    for (const [index, group] of order.entries()) {
+      if (!dirty.delete(group)) continue
+      const grams = kept.get(group) ?? createGrams(spec, group, a.source.tensors)
+      await updateGrams(spec, grams, a, b, perms, pool)
+      keep(kept, group, grams)
+      const found = await solveGroup(spec, group, grams, perms, pool, warm.get(group))
+      if (spec.groups[group]!.size >= 256) warm.set(group, found.assignment)
+      const next = { ...perms, ...found.perms }
+      const tensors = twice.get(group)
+      // On both axes of a tensor the assignment sees a linear picture of a square: only the square decides.
+      const gain = tensors
+        ? (await score(spec, a, b, next, touched(spec, group))) - (await score(spec, a, b, perms, touched(spec, group)))
+        : found.after - found.before
+      const accepted = gain > GAIN * Math.abs(found.before)
+      const moved = accepted
+        ? Object.keys(found.perms).reduce((sum, name) => sum + differ(perms[name]!, next[name]!), 0)
+        : 0
+      if (moved > 0) {
+        perms = next
+        for (const other of near.get(group)!) dirty.add(other)
+      }
+      options.onProgress?.({ restart, iteration, group, step: index + 1, steps: order.length, moved })
+    }
+  }
+  return { permutations: perms, iterations: iteration }
+}
+
+const touched = (spec: Spec, group: string) => [
+  ...new Set(spec.parts.filter((part) => rootOf(part) === group).map(({ tensor }) => tensor)),
+]
+
+function differ(one: Int32Array, other: Int32Array): number {
+  let count = 0
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) count++
+  return count
+}
+
+/** Keeps the matrices of the groups visited last, within the budget. */
+function keep(kept: Map<string, Gram[]>, group: string, grams: Gram[]): void {
+  kept.delete(group)
+  kept.set(group, grams)
+  const bytes = (list: Gram[]) => list.reduce((sum, { values }) => sum + values.byteLength, 0)
+  let total = [...kept.values()].reduce((sum, list) => sum + bytes(list), 0)
+  for (const [oldest, list] of kept) {
+    if (total <= KEPT || oldest === group) break
+    kept.delete(oldest)
+    total -= bytes(list)
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Permutation specs: which axes of which tensors go by one permutation. The form that users write, in a recipe or a file,
+ * is the form that is printed and recorded:
+ *
+ *     groups:                                   # optional where some axis is the group alone
+ *       conv: 64
+ *       heads: 4                                # key/value heads
+ *       value: {size: 16, inside: heads}        # each head has a permutation of its own of its 16 places
+ *     tensors:                                  # one entry an axis; null or a missing entry: the axis stays as it is
+ *       features.0.weight: [conv]
+ *       features.0.bias: [conv]
+ *       classifier.weight: [null, conv*49]      # 49 places a unit, one unit after the other: a flattened convolution
+ *       attn.weight: [[heads*16, heads*16, heads*value]]   # fused parts, one after another, that fill the axis
+ *       glu.weight: [[hidden, hidden]]          # two halves by one permutation
+ *     kept: {lm_head.weight: "why nothing of it is permuted"}      # optional, for the reader
+ *
+ * An axis may hold `group*8` as well as `2*group`: units are listed from the slowest to the fastest, as in a row-major
+ * index. Groups of one axis part belong together: one outer group and groups inside it.
+ */
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
+
+export interface Group {
+  /** Units; of a group inside another, units in each of the other's. */
+  readonly size: number
+  /** The outer group: this one has a permutation of its own for each unit of it. */
+  readonly inside?: string
+}
+
+/** A run of places on one axis of a tensor. */
+export interface AxisPart {
+  readonly tensor: string
+  readonly axis: number
+  /** First place of the run. */
+  readonly offset: number
+  /** From the slowest to the fastest: names of groups, and numbers of places that stay in order. */
+  readonly units: readonly (string | number)[]
+  /** Places of the run. */
+  readonly length: number
+}
+
+export interface Spec {
+  readonly groups: Readonly<Record<string, Group>>
+  readonly parts: readonly AxisPart[]
+  /** What could be permuted in principle and stays as it is, with the reason: by tensor or by group. */
+  readonly kept: Readonly<Record<string, string>>
+}
+
+/** A spec as written. */
+export interface SpecText {
+  readonly groups?: Readonly<Record<string, number | { readonly size: number; readonly inside?: string }>>
+  readonly tensors: Readonly<Record<string, readonly AxisText[]>>
+  readonly kept?: Readonly<Record<string, string>>
+}
+export type AxisText = string | null | readonly string[]
+
+export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>
+
+/** JSON schema of `SpecText`. */
+export const specSchema = {
+  type: 'object',
+  description: 'Which axes of which tensors share a permutation.',
+  additionalProperties: false,
+  required: ['tensors'],
+  properties: {
+    groups: {
+      type: 'object',
+      description: 'Sizes of the groups of units that are permuted together.',
+      additionalProperties: {
+        anyOf: [
+          { type: 'integer', minimum: 1, description: 'Units in the group.' },
+          {
+            type: 'object',
+            additionalProperties: false,
+            required: ['size'],
+            properties: {
+              size: {
+                type: 'integer',
+                minimum: 1,
+                description: 'Units in the group, or in each unit of the outer group.',
+              },
+              inside: {
+                type: 'string',
+                description: 'The outer group: each of its units has a permutation of its own.',
+              },
+            },
+          },
+        ],
+      },
+    },
+    tensors: {
+      type: 'object',
+      description: 'For each tensor a list with one entry an axis.',
+      additionalProperties: {
+        type: 'array',
+        items: {
+          anyOf: [
+            { type: 'null', description: 'The axis stays as it is.' },
+            {
+              type: 'string',
+              description: 'A group, or units from the slowest to the fastest: `conv*49`, `heads*value`.',
+            },
+            { type: 'array', items: { type: 'string' }, description: 'Parts that fill the axis one after another.' },
+          ],
+        },
+      },
+    },
+    kept: {
+      type: 'object',
+      description: 'What stays as it is, and why.',
+      additionalProperties: { type: 'string' },
+    },
+  },
+} as const
+
+/**
+ * Holds a written spec against a model's shapes. Throws a `Fault` with every misfit, each named by tensor and axis:
+ * unknown tensors and groups, axes out of range, sizes that do not come out, groups that do not belong together.
+ */
+export function readSpec(text: SpecText, shapes: Shapes): Spec {
+  const faults: Diagnostic[] = []
+  const complain = (message: string, hint?: string) =>
+    faults.push({ severity: 'error', code: 'spec-misfit', message, ...(hint === undefined ? {} : { hint }) })
+  const groups: Record<string, Group> = Object.create(null)
+  for (const [name, value] of Object.entries(text.groups ?? {})) {
+    const group = typeof value === 'number' ? { size: value } : value
+    if (name.includes('*') || /^\d+$/.test(name) || name === '')
+      complain(`group name ${JSON.stringify(name)} is not allowed`)
+    else if (!Number.isSafeInteger(group.size) || group.size < 1)
+      complain(`group ${name}: size ${group.size} is not a whole number from 1`)
+    else groups[name] = group
+  }
+  for (const [name, group] of Object.entries(groups)) {
+    if (group.inside === undefined) continue
+    const outer = groups[group.inside]
+    if (!outer) complain(`group ${name} is inside ${group.inside}, which is not a group`)
+    else if (outer.inside !== undefined)
+      complain(`group ${name} is inside ${group.inside}, which is inside another itself`, 'one level is allowed')
+  }
+  const split = (run: string) => run.split('*').map((unit) => (/^\d+$/.test(unit.trim()) ? Number(unit) : unit.trim()))
+  const runsOf = (axis: AxisText) => (axis === null ? [] : typeof axis === 'string' ? [axis] : axis)
+
+  // A group that was given no size takes that of an axis, or of an axis' remainder, that is its own.
+  for (const [tensor, axes] of Object.entries(text.tensors)) {
+    const shape = shapes.get(tensor)?.shape
+    axes.forEach((axis, index) => {
+      const runs = runsOf(axis)
+      const units = runs.length === 1 ? split(runs[0]!) : []
+      const names = units.filter((unit) => typeof unit === 'string')
+      const length = shape?.[index]
+      if (names.length !== 1 || length === undefined || Object.hasOwn(groups, names[0]!)) return
+      if (Object.hasOwn(text.groups ?? {}, names[0]!)) return
+      const size = length / units.reduce<number>((product, unit) => product * (typeof unit === 'number' ? unit : 1), 1)
+      if (Number.isSafeInteger(size) && size > 0) groups[names[0]!] = { size }
+    })
+  }
+
+  const parts: AxisPart[] = []
+  for (const [tensor, axes] of Object.entries(text.tensors)) {
+    const shape = shapes.get(tensor)?.shape
+    if (!shape) {
+      complain(`spec names tensor ${tensor}, which the model does not have`, 'terge inspect lists the names')
+      continue
+    }
+    if (axes.length > shape.length)
+      complain(`tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`)
+    axes.forEach((axis, index) => {
+      const length = shape[index]
+      const runs = runsOf(axis)
+      if (length === undefined || runs.length === 0) return
+      const where = `tensor ${tensor}, axis ${index}`
+      const found: AxisPart[] = []
+      let offset = 0
+      for (const run of runs) {
+        const units = split(run)
+        const problem = misfit(units, groups)
+        if (problem !== undefined) {
+          complain(`${where}: ${problem}`)
+          return
+        }
+        const places = units.reduce<number>(
+          (product, unit) => product * (typeof unit === 'number' ? unit : groups[unit]!.size),
+          1,
+        )
+        found.push({ tensor, axis: index, offset, units, length: places })
+        offset += places
+      }
+      if (offset !== length) complain(`${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`)
+      else parts.push(...found.filter(({ units }) => units.some((unit) => typeof unit === 'string')))
+    })
+  }
+  if (faults.length > 0) throw new Fault(faults)
+  const used = new Set(parts.flatMap(({ units }) => units))
+  for (const [name, { inside }] of Object.entries(groups)) if (used.has(name) && inside !== undefined) used.add(inside)
+  const kept = Object.entries(groups).filter(([name]) => used.has(name))
+  return { groups: Object.fromEntries(kept), parts, kept: { ...text.kept } }
+}
+
+function misfit(units: readonly (string | number)[], groups: Readonly<Record<string, Group>>): string | undefined {
+  let outer: string | undefined
+  const seen = new Set<string>()
+  for (const unit of units) {
+    if (typeof unit === 'number') {
+      if (!Number.isSafeInteger(unit) || unit < 1) return `${unit} is not a number of places`
+      continue
+    }
+    const group = Object.hasOwn(groups, unit) ? groups[unit] : undefined
+    if (!group) return `group ${JSON.stringify(unit)} has no size`
+    if (seen.has(unit)) return `group ${unit} occurs twice in one run`
+    seen.add(unit)
+    if (outer === undefined && group.inside !== undefined)
+      return `group ${unit} must follow ${group.inside}, which it is inside`
+    if (outer !== undefined && group.inside !== outer)
+      return `groups ${outer} and ${unit} cannot share a run: ${unit} is not inside ${outer}`
+    outer ??= unit
+  }
+  return undefined
+}
+
+/** The form that users write, of a spec: `readSpec` gives the spec back. */
+export function writeSpec(spec: Spec, shapes: Shapes): SpecText {
+  const tensors: Record<string, AxisText[]> = {}
+  for (const { tensor, axis, offset, units, length } of spec.parts) {
+    const shape = shapes.get(tensor)?.shape ?? []
+    tensors[tensor] ??= []
+    const axes = tensors[tensor]
+    while (axes.length <= axis) axes.push(null)
+    const whole = offset === 0 && length === shape[axis]
+    if (whole) axes[axis] = units.join('*')
+    else {
+      const runs = [...((axes[axis] as readonly string[] | null) ?? [])]
+      const filled = spec.parts
+        .filter((part) => part.tensor === tensor && part.axis === axis && part.offset < offset)
+        .reduce((end, part) => Math.max(end, part.offset + part.length), 0)
+      if (filled < offset) runs.push(String(offset - filled))
+      runs.push(units.join('*'))
+      const last = !spec.parts.some((part) => part.tensor === tensor && part.axis === axis && part.offset > offset)
+      const rest = (shape[axis] ?? 0) - offset - length
+      if (last && rest > 0) runs.push(String(rest))
+      axes[axis] = runs
+    }
+  }
+  const groups = Object.entries(spec.groups).map(
+    ([name, group]) => [name, group.inside === undefined ? group.size : group] as const,
+  )
+  return {
+    groups: Object.fromEntries(groups),
+    tensors,
+    ...(Object.keys(spec.kept).length > 0 ? { kept: spec.kept } : {}),
+  }
+}
+
+/** The outermost group of a part. */
+export const rootOf = (part: AxisPart): string => part.units.find((unit) => typeof unit === 'string') as string
+
+/** Whether a tensor takes part in matching. Running statistics only follow their channels: they are measured, not trained. */
+export const counts = ({ tensor }: { readonly tensor: string }): boolean => !/(^|\.)running_(mean|var)$/.test(tensor)
