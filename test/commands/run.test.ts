@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFi
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BIN, fixture, inFolder, terge } from './terge.js'
+import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
 
 const A = fixture('digits/mlp256-0.safetensors')
 const B = fixture('digits/mlp256-1.safetensors')
@@ -124,12 +124,13 @@ function sparseModel(file: string, elements: number): void {
 
 test('Ctrl-C ends with 130 and leaves nothing behind', () =>
   inFolder(async (folder) => {
-    for (const name of ['a', 'b']) sparseModel(path.join(folder, `${name}.safetensors`), 1 << 27)
+    for (const name of ['a', 'b']) sparseModel(path.join(folder, `${name}.safetensors`), 1 << 26)
     const child = spawn(
       process.execPath,
       [BIN, 'merge', 'a.safetensors', 'b.safetensors', '-o', 'out.safetensors', '--json'],
       {
         cwd: folder,
+        env: plainEnv,
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     )
@@ -148,7 +149,10 @@ test('a second Ctrl-C ends at once', async () => {
   const signals = new URL('../../src/commands/signals.js', import.meta.url).href
   const script = `import { interruptible } from '${signals}'
     await interruptible(() => new Promise(() => { setInterval(() => {}, 1000); console.log('on') }))`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    env: plainEnv,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   child.stdout.once('data', () => child.kill('SIGINT'))
   let err = ''
   child.stderr.on('data', (chunk) => {
@@ -173,6 +177,7 @@ test('a reader that goes away is no fault', () =>
   inFolder(async (folder) => {
     const child = spawn(process.execPath, [BIN, 'inspect', fixture('lm/base')], {
       cwd: folder,
+      env: plainEnv,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stdout.destroy()

@@ -9,8 +9,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 export const BIN = path.join(root, 'bin/run.js')
 export const fixture = (name: string): string => path.join(root, 'test/fixtures', name)
 
-// With both of them Node itself prints a warning.
-const plainEnv: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1' }
+/** Without colours. With both variables set Node itself prints a warning. */
+export const plainEnv: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1' }
 delete plainEnv.FORCE_COLOR
 
 export interface Ran {
