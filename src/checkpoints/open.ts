@@ -134,7 +134,6 @@ async function readFileHeader(
     if (isPytorchFile(first)) {
       const header = await readPytorchHeader(fileSource(handle, entry.size, shown), allowance)
       takeHeader(allowance, header.headerBytes, shown)
-      refuseViews(header, shown)
       return { read: { ...read, headerBytes: header.headerBytes, headerDigest: header.headerDigest }, header }
     }
     refuseOtherContent(first, shown)
@@ -154,17 +153,6 @@ function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
     throw fault(
       'header-too-large',
       `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
-    )
-}
-
-/** Plans read each tensor as one run of bytes, so a view must not get into one. */
-function refuseViews({ tensors }: PytorchHeader, shown: string): void {
-  const view = tensors.find(({ strides }) => strides)
-  if (view)
-    throw fault(
-      'strided-tensor',
-      `${shown}: tensor ${quote(view.name)} is a view whose elements do not lie one after the other`,
-      'call .contiguous() on it in PyTorch and save the state dict again',
     )
 }
 

@@ -50,7 +50,8 @@ export function compileTensor(
     if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
     const float = !raw && isFloat(of.dtype) ? of.dtype : undefined
     const stored = { dtype: float ?? ('raw' as const), elementBytes: float ? bytesOf(float) : 1 }
-    const leaf = leaves.push({ file, offset, bytes, ...stored, digestIn: -1 }) - 1
+    const view = of.view && { view: float ? of.view : bytewise(of.view, bytesOf(of.dtype)) }
+    const leaf = leaves.push({ file, offset, bytes, ...stored, ...view, digestIn: -1 }) - 1
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
   }
 
@@ -85,7 +86,8 @@ export function compileTensor(
     if (!duty.enabled) return
     for (const leaf of below) {
       const key = leafKey(leaves[leaf]!)
-      if (duty.taken.has(key)) continue
+      // A view's bytes are digested as they lie in the file, not in the order of its elements.
+      if (leaves[leaf]!.view || duty.taken.has(key)) continue
       duty.taken.add(key)
       leaves[leaf] = { ...leaves[leaf]!, digestIn: pass }
     }
@@ -111,6 +113,12 @@ export function compileTensor(
   }
   return { program, merges, target }
 }
+
+/** A view whose elements are single bytes. */
+const bytewise = ({ shape, strides }: NonNullable<ReadExpr['view']>, bytes: number): NonNullable<Leaf['view']> => ({
+  shape: [...shape, bytes],
+  strides: [...strides.map((stride) => stride * bytes), 1],
+})
 
 const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && pass.combine === 'rows'
 

@@ -1,25 +1,12 @@
-import type { Slot, WindowFile, Windows } from '../checkpoints/window.js'
 import type { FloatDtype } from '../core/dtypes.js'
 import { CHUNK, type ChunkKernel, type Kernels, SKIPS_ZERO, TILE } from '../kernels/types.js'
 import { type Arena, createArena } from './arena.js'
+import type { Bench } from './bench.js'
 import { digester } from './digester.js'
+import { gatherView } from './gatherView.js'
 import { layMerge, type MergeState } from './mergeState.js'
 import type { Pass, Program, Task, TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
-
-/** What a worker has to work with. */
-export interface Bench {
-  readonly kernels: Kernels
-  readonly memory: WebAssembly.Memory
-  readonly windows: Windows
-  /** One a leaf of the largest program. */
-  readonly slots: readonly Slot[]
-  /** Scratch space: where it begins, and how much there is, in bytes. */
-  readonly scratch: { readonly start: number; readonly bytes: number }
-  readonly input: (file: number) => WindowFile
-  /** Writes that many bytes of the memory to an output file. */
-  readonly write: (file: number, address: number, bytes: number, offset: number) => void
-}
 
 /** A program that is laid out in a worker's memory: contexts and buffers have their places. */
 export interface Prepared {
@@ -45,6 +32,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
     node.kind === 'merge'
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
+  )
+  const gathered = program.leaves.map(({ view, elementBytes }) =>
+    view ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
   )
   const leafDigests = digester(kernels, memory, arena)
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
@@ -184,21 +174,27 @@ export function prepare(program: Program, bench: Bench): Prepared {
     if (counting) merges[pass.node]!.context.clearSums()
     /** Where `n` elements from `from` on lie; whole rows around them come along where the program works by rows. */
     const fetch = (index: number, from: number, n: number): number => {
-      const { file, offset, elementBytes } = program.leaves[index]!
+      const leaf = program.leaves[index]!
+      const { file, offset, elementBytes } = leaf
       const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, program.elements)
       const start = rows ? rows.first * rowLength : from
       const length = rows ? Math.max(rows.end * rowLength, from + n) - start : n
-      const address = slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
+      if (leaf.view) gatherView(leaf, slots[index]!, bench, start, length, gathered[index]!)
+      const address = leaf.view
+        ? gathered[index]!
+        : slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
       return address + (from - start) * elementBytes
     }
-    // Mapped pages cost nothing until they are touched: a task's whole range at once. Read ones go tile by tile.
-    const mapped = windows.mode === 'map' ? active.map((leaf) => fetch(leaf, first, total)) : undefined
+    // Mapped pages cost nothing until they are touched: a task's whole range at once. What is read goes tile by tile.
+    const whole = (leaf: number) => windows.mode === 'map' && !program.leaves[leaf]!.view
+    const mapped = active.map((leaf) => (whole(leaf) ? fetch(leaf, first, total) : undefined))
     for (let done = 0; done < total; done += TILE) {
       const n = Math.min(TILE, total - done)
       tileStart = first + done
       for (const [order, leaf] of active.entries()) {
         const { elementBytes, digestIn } = program.leaves[leaf]!
-        at[leaf] = mapped ? mapped[order]! + done * elementBytes : fetch(leaf, tileStart, n)
+        const start = mapped[order]
+        at[leaf] = start === undefined ? fetch(leaf, tileStart, n) : start + done * elementBytes
         if (digestIn === task.pass) digests.add(leaf, at[leaf]!, n * elementBytes)
       }
       if (pass.kind === 'reduce') {

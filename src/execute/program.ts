@@ -35,6 +35,8 @@ export interface Leaf {
   readonly dtype: FloatDtype | 'raw'
   /** 1 where raw. */
   readonly elementBytes: number
+  /** Where elements do not lie one after the other: in elements as above, so in bytes where raw. */
+  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
   /** The pass in which its bytes are digested, -1 where another program has that duty. */
   readonly digestIn: number
 }

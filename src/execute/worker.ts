@@ -41,6 +41,7 @@ function programOf(task: Task): Prepared {
     memory,
     windows,
     slots,
+    slotRoom: setup.slotBytes - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     input: inputs.get,
     write(file, address, length, offset) {

@@ -65,7 +65,8 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   const method = lookupMethod(settings.method)
   if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
   const absent: { model: string; reason: AbsentReason }[] = []
-  const present = candidates(method, settings, step.base).filter((model) => {
+  const listed = candidates(method, settings, step.base)
+  const present = listed.filter((model) => {
     const other = values.get(model)!.tensors.get(name)
     const reason: AbsentReason | undefined = !other
       ? 'missing'
@@ -82,7 +83,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   })
   const note = absent.length > 0 ? { absent } : {}
   const { needed } = method.models
-  if (present.length < (needed === 'all' ? settings.models.length : needed)) {
+  if (present.length < (needed === 'all' ? listed.length : needed)) {
     return { ...tensor, reason: 'too few models have it', ...note }
   }
   const layer = layerOf(name)
@@ -106,9 +107,11 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   return { dtype: tensor.dtype, shape: tensor.shape, expr, rule, ...note }
 }
 
-/** A task-vector method leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
+/** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
 const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>
-  method.base === 'required' ? settings.models.filter((model) => model !== base) : settings.models
+  method.base === 'required' || method.base === 'listed'
+    ? settings.models.filter((model) => model !== base)
+    : settings.models
 
 function reportAbsent(
   { recipe, step, faults, base, values }: Context,

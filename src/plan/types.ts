@@ -27,8 +27,12 @@ export interface ReadExpr {
   readonly file: number
   readonly tensor: string
   readonly dtype: Dtype
+  /** Of the first element, in bytes. */
   readonly offset: number
+  /** From the first byte to the last. */
   readonly bytes: number
+  /** Where the elements do not lie one after the other: the tensor's shape, and its strides in elements. */
+  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
 }
 
 /** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */

@@ -26,11 +26,19 @@ export interface Value {
 export function modelValue(name: string, checkpoint: Checkpoint, fileBase: number): Value {
   const tensors = new Map<string, ValueTensor>()
   for (const stored of checkpoint.tensors.values()) {
-    const { dtype, shape, offset, bytes } = stored
+    const { dtype, shape, offset, bytes, strides } = stored
     tensors.set(stored.name, {
       dtype,
       shape,
-      expr: { kind: 'read', file: fileBase + stored.file, tensor: stored.name, dtype, offset, bytes },
+      expr: {
+        kind: 'read',
+        file: fileBase + stored.file,
+        tensor: stored.name,
+        dtype,
+        offset,
+        bytes,
+        ...(strides ? { view: { shape, strides } } : {}),
+      },
       reason: 'the output is this model',
     })
   }
