@@ -60,6 +60,7 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
       exp: get('exp'),
       log: get('log'),
       pow: get('pow'),
+      tanh: get('tanh'),
     },
     hash: (bytes) => {
       hash ??= privateHash(module)

@@ -64,6 +64,7 @@ export interface ScalarMath {
   readonly exp: (x: number) => number
   readonly log: (x: number) => number
   readonly pow: (x: number, y: number) => number
+  readonly tanh: (x: number) => number
 }
 
 /** Converts `n` elements; addresses may be unaligned and must not overlap. */

@@ -1,0 +1,289 @@
+/**
+ * Runs a method as users do: tensors go into safetensors files, a recipe is planned and run, and the output is read
+ * back. What comes out is held to the scalar reference of test/reference/.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import * as assert from 'uvu/assert'
+import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
+import type { TensorSpec } from '../../src/checkpoints/types.js'
+import type { OutputDtype } from '../../src/core/dtypes.js'
+import { ARENA_START, compileKernels, instantiateKernels, type Kernels } from '../../src/kernels/index.js'
+import { plan, type RunResult, run } from '../../src/lineage/session.js'
+import { lookupMethod } from '../../src/methods/registry.js'
+import { reference } from '../reference/index.js'
+import type { Given, Tensor } from '../reference/numeric.js'
+
+const memory = new WebAssembly.Memory({ initial: 512 })
+export const kernels: Kernels = instantiateKernels(await compileKernels(), memory)
+
+/** Tensors by name. Weights, parameters, seed, compute and models' names are those of the first. */
+export type Tensors = Readonly<Record<string, Given>>
+
+export interface MergeOptions {
+  /** What inputs are stored in; F32 unless told. */
+  readonly dtype?: OutputDtype
+  readonly threads?: number
+  /** Of the output; the compute type unless told. */
+  readonly output?: OutputDtype
+  /** Read the files instead of mapping them. */
+  readonly read?: boolean
+  /** Bound of anonymous memory. */
+  readonly memory?: number
+}
+
+export interface Merged {
+  readonly tensors: Readonly<Record<string, Tensor>>
+  /** The output file. */
+  readonly bytes: Buffer
+  readonly lineage: RunResult['outputs'][number]['lineage']
+}
+
+const NAMES = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
+const WIDTHS = { F64: 8, F32: 4, F16: 2, BF16: 2 } as const
+
+/** Elements as stored bytes, rounded once from float64. */
+function stored(values: Tensor, dtype: OutputDtype): Uint8Array {
+  const out = new Uint8Array(values.length * WIDTHS[dtype])
+  const room = 1 << 20
+  for (let from = 0; from < values.length; from += room) {
+    const part = Float64Array.from(values.subarray(from, from + room))
+    new Float64Array(memory.buffer, ARENA_START, part.length).set(part)
+    const at = ARENA_START + 8 * room
+    kernels.encode('f64', dtype)(ARENA_START, at, part.length)
+    out.set(new Uint8Array(memory.buffer, at, part.length * WIDTHS[dtype]), from * WIDTHS[dtype])
+  }
+  return out
+}
+
+/** Stored bytes as float64. */
+function loaded(bytes: Uint8Array, dtype: OutputDtype): Float64Array {
+  const out = new Float64Array(bytes.length / WIDTHS[dtype])
+  const room = 1 << 20
+  for (let from = 0; from < out.length; from += room) {
+    const n = Math.min(room, out.length - from)
+    const at = ARENA_START + 8 * room
+    new Uint8Array(memory.buffer, at, n * WIDTHS[dtype]).set(
+      bytes.subarray(from * WIDTHS[dtype]).subarray(0, n * WIDTHS[dtype]),
+    )
+    kernels.decode(dtype, 'f64')(at, ARENA_START, n)
+    out.set(new Float64Array(memory.buffer, ARENA_START, n), from)
+  }
+  return out
+}
+
+/** The same with elements as the dtype stores them: what both the run and the reference are to be given. */
+export function inDtype(given: Given, dtype: OutputDtype): Given {
+  const round = (x: Tensor) => loaded(stored(x, dtype), dtype)
+  return {
+    ...given,
+    inputs: given.inputs.map(round),
+    ...(given.base ? { base: round(given.base) } : {}),
+    ...(given.statistics ? { statistics: given.statistics.map(round) } : {}),
+  }
+}
+
+/** A given with the names that the harness's recipe has: random numbers are drawn for them. */
+export const named = (given: Given, tensor = 'w'): Given => ({
+  ...given,
+  modelNames: given.modelNames ?? given.inputs.map((_, i) => `m${i}`),
+  tensorName: tensor,
+  math: kernels.math as NonNullable<Given['math']>,
+})
+
+type Stored = Readonly<Record<string, { readonly shape: readonly number[]; readonly values: Tensor }>>
+
+export function writeModel(file: string, tensors: Stored, dtype: OutputDtype): void {
+  const specs: TensorSpec[] = Object.entries(tensors).map(([name, { shape }]) => ({ name, dtype, shape }))
+  const layout = layoutCheckpoint(specs, { kind: 'file', metadata: {} })
+  const { header, size } = layout.files[0]!
+  const bytes = new Uint8Array(size)
+  bytes.set(header)
+  for (const { name, offset } of layout.tensors) bytes.set(stored(tensors[name]!.values, dtype), offset)
+  writeFileSync(file, bytes)
+}
+
+export function readModel(bytes: Uint8Array, compute: Given['compute']): Record<string, Tensor> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  const data = 8 + Number(view.getBigUint64(0, true))
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, data))) as Record<
+    string,
+    { dtype: OutputDtype; data_offsets: [number, number] }
+  >
+  const tensors: Record<string, Tensor> = {}
+  for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
+    if (name === '__metadata__') continue
+    const values = loaded(bytes.subarray(data + data_offsets[0], data + data_offsets[1]), dtype)
+    tensors[name] = compute === 'float32' ? Float32Array.from(values) : values
+  }
+  return tensors
+}
+
+/** A list is one value a model, and written as a mapping. */
+function written(given: Given, models: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(given.parameters ?? {}).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? Object.fromEntries(models.map((model, i) => [model, value[i]])) : value,
+    ]),
+  )
+}
+
+/** The recipe's text, as JSON, and the files it names, in `folder`. */
+export function writeCase(folder: string, method: string, tensors: Tensors, options: MergeOptions = {}): string {
+  const first = Object.values(tensors)[0]!
+  const { dtype = 'F32', output = first.compute === 'float32' ? 'F32' : 'F64' } = options
+  const names = first.modelNames ?? first.inputs.map((_, i) => `m${i}`)
+  const write = (name: string, pick: (given: Given) => Tensor) =>
+    writeModel(
+      path.join(folder, `${name}.safetensors`),
+      Object.fromEntries(
+        Object.entries(tensors).map(([tensor, given]) => [tensor, { shape: given.shape, values: pick(given) }]),
+      ),
+      dtype,
+    )
+  const models: Record<string, unknown> = {}
+  if (first.base) {
+    write('base', (given) => given.base!)
+    models.base = 'base.safetensors'
+  }
+  for (const [index, name] of names.entries()) {
+    write(name, (given) => given.inputs[index]!)
+    models[name] = `${name}.safetensors`
+    if (!first.statistics) continue
+    write(`${name}-statistics`, (given) => given.statistics![index]!)
+    models[name] = { path: `${name}.safetensors`, statistics: `${name}-statistics.safetensors` }
+  }
+  const declared = lookupMethod(method)
+  return JSON.stringify({
+    terge: 1,
+    models,
+    ...(first.base ? { base: 'base' } : {}),
+    merge: {
+      method,
+      models: declared?.base === 'listed' ? ['base', ...names] : names,
+      ...(first.weights && declared?.weights ? { weights: first.weights } : {}),
+      parameters: written(first, names),
+    },
+    compute: first.compute,
+    ...(first.seed === undefined ? {} : { seed: first.seed }),
+    output: { path: 'out.safetensors', dtype: NAMES[output] },
+  })
+}
+
+/** A folder that is gone when the work is done. */
+export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-methods-'))
+  try {
+    return await work(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Plans and runs a recipe's text in a folder that has its models. */
+export async function runRecipe(
+  folder: string,
+  text: string,
+  compute: Given['compute'] = 'float32',
+  options: MergeOptions = {},
+): Promise<Merged> {
+  const before = process.env.TERGE_IO
+  if (options.read) process.env.TERGE_IO = 'read'
+  try {
+    const prepared = await plan(path.join(folder, 'recipe.yml'), { text })
+    const { outputs } = await run(prepared, {
+      threads: options.threads ?? 2,
+      force: true,
+      sync: false,
+      ...(options.memory === undefined ? {} : { memory: options.memory }),
+    })
+    const bytes = readFileSync(outputs[0]!.path)
+    return { tensors: readModel(bytes, compute), bytes, lineage: outputs[0]!.lineage }
+  } finally {
+    if (before === undefined) delete process.env.TERGE_IO
+    else process.env.TERGE_IO = before
+  }
+}
+
+export const merge = (method: string, tensors: Tensors, options: MergeOptions = {}): Promise<Merged> =>
+  inFolder((folder) => {
+    const { compute } = Object.values(tensors)[0]!
+    return runRecipe(folder, writeCase(folder, method, tensors, options), compute, options)
+  })
+
+/** Bit for bit but for NaN, which is NaN. */
+export function assertSame(actual: Tensor, expected: Tensor, what: string): void {
+  let different = 0
+  let first = -1
+  for (let i = 0; i < expected.length; i++) {
+    if (Object.is(actual[i], expected[i])) continue
+    if (first < 0) first = i
+    different++
+  }
+  if (actual.length === expected.length && different === 0) return
+  assert.unreachable(
+    `${what}: ${different} of ${expected.length} differ, first [${first}]: ${actual[first]} for ${expected[first]}`,
+  )
+}
+
+/** By at most `tolerance` of the expected's largest magnitude, but for a share `off` of the elements. */
+export function assertClose(
+  actual: Tensor,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  what: string,
+  off = 0,
+): void {
+  let largest = 0
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!))
+  let [count, worst] = [0, 0]
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs(actual[i]! - expected[i]!) / (largest || 1)
+    if (error <= tolerance) continue
+    count++
+    worst = Math.max(worst, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error)
+  }
+  assert.is(actual.length, expected.length, what)
+  assert.ok(count <= off * expected.length, `${what}: ${count} of ${expected.length} off, by up to ${worst}`)
+}
+
+/** Merges and holds every tensor to the reference, which is given the elements as they are stored. */
+export async function assertReference(
+  method: string,
+  tensors: Tensors,
+  options: MergeOptions & { readonly tolerance?: number } = {},
+): Promise<Merged> {
+  const merged = await merge(method, tensors, options)
+  const { inputs, ...settings } = Object.values(tensors)[0]!
+  for (const [name, given] of Object.entries(tensors)) {
+    const { weights, parameters, seed, modelNames } = settings
+    const shared = {
+      ...(weights ? { weights } : {}),
+      ...(parameters ? { parameters } : {}),
+      ...(seed === undefined ? {} : { seed }),
+      modelNames: modelNames ?? inputs.map((_, i) => `m${i}`),
+    }
+    const expected = reference(method, named(inDtype({ ...given, ...shared }, options.dtype ?? 'F32'), name))
+    const what = `${method} ${name} ${given.compute} from ${options.dtype ?? 'F32'} ${JSON.stringify(parameters ?? {})}`
+    if (options.tolerance === undefined) assertSame(merged.tensors[name]!, expected, what)
+    else assertClose(merged.tensors[name]!, expected, options.tolerance, what)
+  }
+  return merged
+}
+
+/** The same bytes on one thread, on two, and where files are read instead of mapped. */
+export async function assertSteady(method: string, tensors: Tensors, options: MergeOptions = {}): Promise<void> {
+  await inFolder(async (folder) => {
+    const { compute } = Object.values(tensors)[0]!
+    const text = writeCase(folder, method, tensors, options)
+    const runs: Buffer[] = []
+    for (const how of [{ threads: 1 }, { threads: 2 }, { threads: 2, read: true }])
+      runs.push((await runRecipe(folder, text, compute, { ...options, ...how })).bytes)
+    assert.ok(
+      runs.every((bytes) => bytes.equals(runs[0]!)),
+      `${method}: the bytes differ between runs`,
+    )
+  })
+}
