@@ -40,12 +40,18 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
   /** Drawn from the first event that tells of work: what only checks something shows no phases. */
   const draw = (): void => {
     // A failure is told by the command itself, once.
-    shown ??= picture(stream, (phase, task) => {
+    if (shown) return
+    process.once('exit', showCursor)
+    shown = picture(stream, (phase, task) => {
       running[phase] = task
       say(phase, text[phase] ?? '')
       return gates[PHASES.indexOf(phase)]!.passed
     }).catch(() => {})
   }
+
+  // An end at once finds the stream still held back by the picture, and its cursor hidden.
+  const write = stream.write.bind(stream)
+  const showCursor = (): void => void write('\u001b[?25h')
 
   const notices: string[] = []
   const listen = (event: RunEvent): void => {
@@ -86,6 +92,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
         else each.shut(new Error(titled(current, 'stopped')))
       }
       await shown
+      process.off('exit', showCursor)
       for (const line of notices) stream.write(`${line}\n`)
     },
   }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFi
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { METHODS } from '../../src/methods/registry.js'
 import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
 
 const A = fixture('digits/mlp256-0.safetensors')
@@ -161,6 +162,21 @@ test('a second Ctrl-C ends at once', async () => {
   })
   assert.is(await new Promise((resolve) => child.on('close', resolve)), 130)
   assert.is(err, 'stopping; once more to stop at once\n')
+})
+
+test('methods: all of the registry, and one whole', async () => {
+  const [all, one, json] = await Promise.all([
+    terge(['methods']),
+    terge(['methods', 'arithmetic']),
+    terge(['methods', '--json']),
+  ])
+  for (const { name, summary } of METHODS) assert.match(all.out, new RegExp(`^${name}\\b.* ${summary}$`, 'm'))
+  assert.match(one.out, /^linear, arithmetic: [^\n]+\n\n {2}computes {2}[^\n]+\n {2}models {4}2 or more\n/)
+  assert.match(one.out, /\n {2}normalize {2}boolean {2}true {5}\S/)
+  assert.equal(
+    JSON.parse(json.out).map(({ name }: { name: string }) => name),
+    METHODS.map(({ name }) => name),
+  )
 })
 
 test('diff: equal and not, and what that exits with', async () => {
