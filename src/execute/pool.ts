@@ -77,12 +77,14 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const known = new Promise<WindowMode>((resolve) => {
     ready = resolve
   })
+  let jobs = 0
   const hands = Array.from({ length: threads }, () => startHand(workerData, ready))
   return {
     capacity: threads * DEPTH,
     // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
     taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
     mode: known,
+    newJob: () => jobs++,
     run(task, program) {
       const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
       return new Promise((resolve, reject) => {

@@ -18,6 +18,8 @@ export interface Pool {
   readonly capacity: number
   /** Bytes of a task's widest tensor at the most. */
   readonly taskBytes: number
+  /** A number for each job that no other job of this pool has: workers keep programs by it. */
+  newJob(): number
   run(task: Task, program: Job['program']): Promise<TaskResult>
 }
 
@@ -35,6 +37,8 @@ const WINDOW = 16
 
 interface Active {
   readonly index: number
+  /** Its number in the pool. */
+  readonly number: number
   readonly job: Job
   readonly tiles: number
   readonly tilesPerTask: number
@@ -68,7 +72,7 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
       const state = active.find((state) => state.next < state.end)
       if (state) return { state, task: takeTask(state) }
       if (next === jobs.length || active.length >= WINDOW) return undefined
-      const opened = open(next, jobs[next]!, pool.taskBytes)
+      const opened = open(next, jobs[next]!, pool)
       next++
       // A tensor without elements has no tiles: it is finished at once.
       if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
@@ -106,7 +110,7 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
   if (failure !== undefined) throw failure
 }
 
-function open(index: number, job: Job, taskBytes: number): Active {
+function open(index: number, job: Job, pool: Pool): Active {
   const { program } = job
   const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
   const digestBytes = (elementBytes: number) =>
@@ -117,9 +121,10 @@ function open(index: number, job: Job, taskBytes: number): Active {
   }
   return {
     index,
+    number: pool.newJob(),
     job,
     tiles: Math.ceil(program.elements / TILE),
-    tilesPerTask: Math.max(1, Math.floor(taskBytes / (TILE * widest))),
+    tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest))),
     pass: -1,
     next: 0,
     end: 0,
@@ -134,7 +139,7 @@ function open(index: number, job: Job, taskBytes: number): Active {
 }
 
 function takeTask(state: Active): Task {
-  const { index: job, pass, coefficients, next: firstTile } = state
+  const { number: job, pass, coefficients, next: firstTile } = state
   const tiles = Math.min(state.tilesPerTask, state.end - firstTile)
   state.next += tiles
   const tables = state.tables.map((table) => table && cut(table, state.job.program, firstTile, tiles))

@@ -46,14 +46,15 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
   const pointers = new Uint32Array(memory.buffer, pointersAt, size.inputs)
   const coefficients = new Float64Array(memory.buffer, coefficientsAt, size.coefficients)
   const sums = new Float64Array(memory.buffer, sumsAt, size.sums)
-  fields.setUint32(4, pointersAt, true)
-  fields.setUint32(16, coefficientsAt, true)
-  fields.setUint32(20, sumsAt, true)
   return {
     address,
     bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0 }) {
       if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
+      // All of it each time: programs that take turns in a worker share their scratch space.
       fields.setUint32(0, inputs.length, true)
+      fields.setUint32(4, pointersAt, true)
+      fields.setUint32(16, coefficientsAt, true)
+      fields.setUint32(20, sumsAt, true)
       pointers.set(inputs)
       fields.setUint32(8, base, true)
       fields.setUint32(12, output, true)
