@@ -13,7 +13,10 @@ const program = (packageName, bin) => [path.join(path.dirname(require.resolve(`$
 
 /** Runs a package's own program with this Node, so that no shell and no PATH decide which. */
 function run(packageName, bin, args) {
-  const { status } = spawnSync(process.execPath, [...program(packageName, bin), ...args], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, [...program(packageName, bin), ...args], {
+    cwd: root,
+    stdio: 'inherit',
+  })
   if (status !== 0) process.exit(status ?? 1)
 }
 
@@ -32,6 +35,9 @@ if (!existsSync(wasm) || statSync(wasm).mtimeMs < newest(assembly)) {
 }
 // tsc emits in spite of type errors; the status comes last, so that one room's errors keep no other from its tests.
 const config = process.argv.includes('--tests') ? 'tsconfig.test.json' : 'tsconfig.json'
-const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-p', config], { cwd: root, stdio: 'inherit' })
+const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-p', config], {
+  cwd: root,
+  stdio: 'inherit',
+})
 const schema = spawnSync(process.execPath, ['scripts/schema.mjs'], { cwd: root, stdio: 'inherit' })
 process.exit(tsc.status || schema.status || 0)

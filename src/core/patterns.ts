@@ -22,6 +22,8 @@ export interface PatternFault {
 
 /** Matching costs pattern × name, so the pattern's length is bounded. */
 const LONGEST = 1000
+/** Instructions of a compiled regular expression, and repetitions written in it: matching costs that × name as well. */
+const LARGEST = 1000
 
 const require = createRequire(import.meta.url)
 
@@ -38,9 +40,18 @@ export function compilePattern(text: string): Pattern | PatternFault {
 function compileRegex(text: string): Pattern | PatternFault {
   const source = text.slice(1, -1)
   if (source === '') return { kind: 'fault', message: 'the regular expression is empty', offset: 0, length: 2 }
+  const large = {
+    kind: 'fault',
+    message: 'the regular expression is too large: its repetitions count as written out',
+    offset: 1,
+    length: source.length,
+  } as const
+  const repeated = [...source.matchAll(/\{(\d+)(?:,(\d*))?\}/g)]
+  if (repeated.reduce((sum, [, low, high]) => sum + Math.max(Number(low), Number(high ?? 0)), 0) > LARGEST) return large
   const { RE2JS } = require('re2js') as typeof import('re2js')
   try {
     const compiled = RE2JS.compile(source)
+    if (compiled.programSize() > LARGEST) return large
     return { kind: 'regex', text, matches: (name) => compiled.matcher(name).find() }
   } catch (error) {
     return regexFault(source, error instanceof Error ? error.message : String(error))
@@ -49,7 +60,7 @@ function compileRegex(text: string): Pattern | PatternFault {
 
 /** The engine names the piece it stumbled over, not where it stands; the first such piece is shown. */
 function regexFault(source: string, complaint: string): PatternFault {
-  const [, what, piece] = /^error parsing regexp: (.*?)(?:: `([^]*)`)?$/.exec(complaint) ?? [undefined, complaint]
+  const [, what, piece] = /^error parsing regexp: (.*?)(?:: `(.*)`)?$/s.exec(complaint) ?? [undefined, complaint]
   const lookaround = /\(\?<?[=!]/.exec(source)
   if (lookaround)
     return {

@@ -20,7 +20,8 @@ export function nearest(name: string, candidates: Iterable<string>, most = 3): s
     order++
     if (candidate.length > LONGEST || candidate === name || Math.abs(candidate.length - name.length) > allowed) continue
     const cost = distance(lower, candidate.toLowerCase())
-    if (cost <= allowed) found.push({ candidate, cost, order })
+    // A name that shares nothing with the candidate was not meant as it.
+    if (cost <= allowed && cost < Math.max(candidate.length, name.length)) found.push({ candidate, cost, order })
   }
   found.sort((a, b) => a.cost - b.cost || a.order - b.order)
   return found.slice(0, most).map(({ candidate }) => candidate)

@@ -61,6 +61,8 @@ export function warnUnused(
     if (!used.has(name) && !everywhere.has(name))
       report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], { part: 'key' })
   for (const { step } of linked)
-    if (!used.has(step.name))
-      report.warn('unused-step', `no output needs the step ${quote(step.name)}`, ['steps', step.name], { part: 'key' })
+    if (!used.has(step.name)) {
+      const at = step.at.slice(0, step.at[0] === 'steps' ? 2 : 1)
+      report.warn('unused-step', `no output needs the step ${quote(step.name)}`, at, { part: 'key' })
+    }
 }

@@ -42,7 +42,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const source = readText(name, read.text)
   const faults = [...source.faults]
   const done = (recipe?: Recipe): Loaded => {
-    const diagnostics = sortDiagnostics(faults, name)
+    const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
     if (!recipe || hasErrors(diagnostics)) return { diagnostics }
     return { recipe: { ...recipe, warnings: diagnostics }, diagnostics }
   }
@@ -66,7 +66,9 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     return finish()
   }
   if (source.several)
-    report.error('several-documents', 'a recipe is one YAML document', [], { hint: 'leave out what follows the second ---' })
+    report.error('several-documents', 'a recipe is one YAML document', [], {
+      hint: 'leave out what follows the second ---',
+    })
   const version = get(start, 'terge')
   if (version && /^[2-9]\d*$|^1\.\d+$|^0$/.test(wordOf(version) ?? '')) {
     const message = `this is version ${wordOf(version)} of the recipe language; this terge reads version 1`
@@ -89,12 +91,16 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
 }
 
+/** After these it is not known which step uses which. */
+const BREAKS_GRAPH = ['unknown-model', 'bad-type', 'bad-value', 'missing-key', 'contradiction', 'name-taken']
+
 type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warnings'>
 
 function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
   const models = readModels(get(root, 'models'), report)
   const drafts = draftSteps(root, { models, report })
-  const names = drafts.map((draft) => draft.name)
+  // Names that the short form gives its steps are not the recipe's to use.
+  const names = get(root, 'steps') ? drafts.map((draft) => draft.name) : []
   const scope: Scope = { models, steps: names, replaced: new Map(), report }
   const linked = drafts
     .map((draft, index) => readStep(draft, drafts[index - 1], root, scope))
@@ -102,12 +108,15 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   // A base that no merge reads still has to exist.
   if (!drafts.some(({ kind }) => kind === 'merge')) resolveName(get(root, 'base'), scope)
   const { ordered, cyclic } = orderSteps(linked, report)
-  const sound = !cyclic && !hasErrors(report.diagnostics)
+  const sound = !cyclic && !report.diagnostics.some(({ code }) => BREAKS_GRAPH.includes(code))
   const last = drafts.at(-1)
   const replaced = new Map(last && !get(root, 'steps') ? last.replaced : [])
   const context = { scope: { ...scope, replaced }, steps: linked, folder, override: options.output, sound }
   const outputs = readOutputs(root, context)
-  const used = needed(outputs.map(({ from }) => from), linked)
+  const used = needed(
+    outputs.map(({ from }) => from),
+    linked,
+  )
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   const tokenizer = get(root, 'tokenizer')
   return {

@@ -53,11 +53,7 @@ export const readFilters = (at: Cursor | undefined, report: Report): Filters => 
   exclude: readPatterns(get(at, 'exclude'), report),
 })
 
-export function readMerge(
-  at: Cursor,
-  base: Base,
-  scope: Scope,
-): { settings: MergeSettings; rules: MergeRule[] } {
+export function readMerge(at: Cursor, base: Base, scope: Scope): { settings: MergeSettings; rules: MergeRule[] } {
   const merge = draft(at, undefined, base, scope)
   const rules = itemsOf(get(at, 'rules')).map((rule) => ({
     match: readPatterns(get(rule, 'match'), scope.report),

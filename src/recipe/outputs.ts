@@ -1,7 +1,7 @@
 /** What a recipe writes, and where. */
 import path from 'node:path'
 import { DTYPE_NAMES } from '../core/dtypes.js'
-import { parseSize, formatSize } from '../core/sizes.js'
+import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from './cursor.js'
 import { resolveName, type Scope } from './models.js'
@@ -34,7 +34,12 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
   const entries = several ? itemsOf(several) : one ? [one] : []
   if (context.override !== undefined && entries.length > 1) {
     const hint = 'leave -o out, or keep one of the outputs'
-    report.error('contradiction', 'a path on the command line can replace one output, not several', several?.path ?? [], { hint })
+    report.error(
+      'contradiction',
+      'a path on the command line can replace one output, not several',
+      several?.path ?? [],
+      { hint },
+    )
   }
   const from = (at: Cursor | undefined, place: Cursor): string => resolveFrom(at, place, root, context)
   if (entries.length === 0) {
@@ -85,7 +90,9 @@ function readShardSize(at: Cursor | undefined, { report }: Scope): number | unde
   if (bytes === undefined)
     report.error('bad-value', `${quote(text ?? '')} is no size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
   else if (bytes < SMALLEST_SHARD && bytes > 0)
-    report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
+    report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, {
+      hint: 'write 5GB, 512MiB, or bytes',
+    })
   else if (bytes === 0 && text !== undefined) report.error('bad-value', "'shard_size' must be more than 0", at.path)
   return bytes
 }
@@ -99,7 +106,9 @@ function resolveFrom(at: Cursor | undefined, place: Cursor, root: Cursor, contex
   if (last.length === 1 && last[0] !== undefined) return last[0]
   if (last.length === 0) {
     if (steps.length === 0 && !has(root, 'steps'))
-      scope.report.error('missing-key', 'the recipe merges nothing', [], { hint: 'write merge: {method: linear}, or steps' })
+      scope.report.error('missing-key', 'the recipe merges nothing', [], {
+        hint: 'write merge: {method: linear}, or steps',
+      })
     return ''
   }
   const message = `which step goes to this output? ${last.map(quote).join(', ')} are used by no other`

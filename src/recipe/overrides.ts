@@ -34,12 +34,13 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
     if (!parsed) {
       const message = `${quote(text)} is not KEY=VALUE`
       const hint = 'write --set merge.weights.math=0.7; quote parts that hold dots'
-      faults.push({ severity: 'error', code: 'bad-override', message, hint })
+      faults.push(wrongKey(message, { origin, start: 0, end: text.length }, hint))
       continue
     }
     const { root: value, faults: inside, several } = parseSource(origin, parsed.end)
     faults.push(...inside)
-    if (several) faults.push(wrongKey('the value is more than one YAML document', { origin, start: parsed.end, end: text.length }))
+    if (several)
+      faults.push(wrongKey('the value is more than one YAML document', { origin, start: parsed.end, end: text.length }))
     if (!value || several) continue
     const found = put(root, parsed.keys, value)
     if ('root' in found) root = found.root

@@ -80,8 +80,10 @@ function readParameter(
   if ((typeof content === 'string' || typeof content === 'boolean') && choices?.includes(content))
     return { kind: 'scalar', value: content }
   if (type === 'boolean' && typeof content === 'boolean') return { kind: 'scalar', value: content }
-  if (type === 'number' && isMapping(at) && schema.perModel) return readPerModel(at, schema, method, participants, report)
-  const gradient = type === 'number' || (type === 'integer' && Number.isSafeInteger(content)) ? gradientOf(at) : undefined
+  if (type === 'number' && isMapping(at) && schema.perModel)
+    return readPerModel(at, schema, method, participants, report)
+  const gradient =
+    type === 'number' || (type === 'integer' && Number.isSafeInteger(content)) ? gradientOf(at) : undefined
   if (gradient) return inBounds(at, schema, report) ? { kind: 'gradient', value: gradient } : undefined
 
   const known = (choices ?? []).filter((choice) => typeof choice === 'string')
@@ -169,4 +171,3 @@ export function modelListWarning(
     hint: `one value a model is written {${mapping}}`,
   }
 }
-

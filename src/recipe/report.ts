@@ -16,9 +16,17 @@ export interface Report {
   readonly diagnostics: Diagnostic[]
 }
 
+/** More are of no use to anyone, and cost time where a recipe was made to have them. */
+const MOST = 500
+
 export function makeReport(root: () => Node): Report {
   const diagnostics: Diagnostic[] = []
   const add = (severity: Diagnostic['severity'], code: string, message: string, at: Path, note: Note = {}): void => {
+    if (diagnostics.length >= MOST) {
+      const message = `the recipe has more than ${MOST} faults; the others are not shown`
+      if (diagnostics.length === MOST) diagnostics.push({ severity: 'error', code: 'too-many-faults', message })
+      return
+    }
     const span = spanOf(root(), at, note.part ?? 'value')
     const place = spanPlace(note.within ? narrow(span, note.within) : span)
     diagnostics.push({ severity, code, message, place, ...(note.hint === undefined ? {} : { hint: note.hint }) })
@@ -34,7 +42,7 @@ export function makeReport(root: () => Node): Report {
 function narrow(span: Span, { offset, length }: { offset: number; length: number }): Span {
   const written = span.origin.text.slice(span.start, span.end)
   const quoted = written.startsWith('"') || written.startsWith("'")
-  const unit = written.startsWith('"') ? /\\(?:x..|u....|U.{8}|.)|[^]/y : written.startsWith("'") ? /''|[^]/y : /[^]/y
+  const unit = written.startsWith('"') ? /\\(?:x..|u....|U.{8}|.)|./sy : written.startsWith("'") ? /''|./sy : /./sy
   if (/^[|>&!]|\n/.test(written)) return span
   const ends: number[] = [quoted ? 1 : 0]
   unit.lastIndex = ends[0] ?? 0
@@ -45,9 +53,14 @@ function narrow(span: Span, { offset, length }: { offset: number; length: number
   return { ...span, start: span.start + start, end: span.start + Math.max(end, start + 1) }
 }
 
-/** By place, each once; those without a place first. */
-export function sortDiagnostics(diagnostics: readonly Diagnostic[], file: string): Diagnostic[] {
-  const rank = (place: Place | undefined): number => (place === undefined ? 0 : place.file === file ? 1 : 2)
+/** By place, each once; those without a place first, those of `--set` last and in its order. */
+export function sortDiagnostics(
+  diagnostics: readonly Diagnostic[],
+  file: string,
+  set: readonly string[],
+): Diagnostic[] {
+  const rank = (place: Place | undefined): number =>
+    place === undefined ? -2 : place.file === file ? -1 : set.indexOf(place.text)
   const seen = new Set<string>()
   return diagnostics
     .map((diagnostic, order) => ({ diagnostic, order }))
@@ -58,7 +71,7 @@ export function sortDiagnostics(diagnostics: readonly Diagnostic[], file: string
     })
     .map(({ diagnostic }) => diagnostic)
     .filter(({ severity, code, message, place }) => {
-      const key = JSON.stringify([severity, code, message, place?.file, place?.text, place?.line, place?.column])
+      const key = JSON.stringify([severity, code, message, rank(place), place?.line, place?.column])
       return !seen.has(key) && seen.add(key)
     })
 }

@@ -90,7 +90,8 @@ const weights = several(
 const parameters: Schema = {
   type: 'object',
   title: 'a mapping of parameters',
-  description: "The method's own: a number, a gradient over the layers (list), or a mapping model → number or gradient.",
+  description:
+    "The method's own: a number, a gradient over the layers (list), or a mapping model → number or gradient.",
 }
 const base = text('The model whose names, shapes and untouched tensors the result has. Default: the first model.')
 
@@ -206,7 +207,9 @@ const repair = object(
   'Corrects BatchNorm variances after an averaging merge, without data.',
 )
 const evaluate = object(
-  { command: { ...listOf(text('A word of the command.')), description: 'Program and arguments; {model} is the path.' } },
+  {
+    command: { ...listOf(text('A word of the command.')), description: 'Program and arguments; {model} is the path.' },
+  },
   ['command'],
   'A command run on each checkpoint; runs only with --allow-commands.',
 )
@@ -281,7 +284,6 @@ const tokenizer = several(
 
 export const recipeSchema = (): Schema => ({
   $schema: 'http://json-schema.org/draft-07/schema#',
-  $id: 'https://terge.dev/schemas/recipe.v1.schema.json',
   title: 'terge recipe, version 1',
   ...object(
     {

@@ -1,5 +1,5 @@
 /** Text to a tree with places. All that is unsafe or ambiguous in YAML ends here, as a fault. */
-import { Composer, type Document, isAlias, isMap, isScalar, isSeq, Parser, type YAMLMap } from 'yaml'
+import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, Parser, type YAMLMap } from 'yaml'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import {
@@ -16,6 +16,10 @@ import {
 
 /** Characters. A recipe is written by hand; a longer text is not one. */
 export const LONGEST_TEXT = 1_000_000
+/** A line is shown whole with each fault in it. */
+const LONGEST_LINE = 50_000
+/** Parsing costs some 10 µs a token, so that the worst text takes a few seconds. */
+const MOST_TOKENS = 250_000
 const DEEPEST = 64
 /** Nodes, aliases counted as what they stand for. */
 const MOST_NODES = 200_000
@@ -52,7 +56,14 @@ export function parseSource(origin: Origin, from = 0): Source {
     return stop()
   }
 
-  let documents: { first?: Document; several: boolean; deepAt?: number }
+  const long = origin.lines.findIndex((start, i) => (origin.lines[i + 1] ?? origin.text.length) - start > LONGEST_LINE)
+  if (long >= 0) {
+    const message = `a line may have ${LONGEST_LINE} characters at most; line ${long + 1} is longer`
+    faults.push({ severity: 'error', code: 'too-long', message })
+    return stop()
+  }
+
+  let documents: Composed
   try {
     documents = compose(text)
   } catch (error) {
@@ -60,7 +71,11 @@ export function parseSource(origin: Origin, from = 0): Source {
     if (!(error instanceof RangeError)) throw error
     documents = { several: false, deepAt: 0 }
   }
-  const { first, several, deepAt } = documents
+  const { first, several, deepAt, tooMany } = documents
+  if (tooMany) {
+    complain('too-large', 'the recipe has too many values', at(0), 'patterns such as model.layers.** name many tensors')
+    return stop()
+  }
   if (deepAt !== undefined) {
     complain('too-deep', `values may be nested ${DEEPEST} deep at most`, at(deepAt))
     return stop()
@@ -79,28 +94,50 @@ export function parseSource(origin: Origin, from = 0): Source {
   return { origin, faults, several, ...(root ? { root } : {}) }
 }
 
+interface Composed {
+  readonly first?: Document
+  readonly several: boolean
+  /** Offset of the first value that is nested too deeply. */
+  readonly deepAt?: number
+  readonly tooMany?: true
+}
+
 /** The first document, without looking further than the start of a second. */
-function compose(text: string): { first?: Document; several: boolean; deepAt?: number } {
-  let deepAt: number | undefined
-  function* shallow(): Generator<ReturnType<Parser['parse']> extends Generator<infer T> ? T : never> {
-    for (const token of new Parser().parse(text)) {
-      deepAt = token.type === 'document' ? tooDeep(token.value) : undefined
-      if (deepAt !== undefined) return
-      yield token
-    }
-  }
+function compose(text: string): Composed {
+  const parser = new Parser()
   // Keys are compared in `convert`: the library's own check takes quadratic time.
   const composer = new Composer({ uniqueKeys: false, version: '1.2', merge: false, prettyErrors: false })
   let first: Document | undefined
-  for (const document of composer.compose(shallow(), true, text.length)) {
+  let deepAt: number | undefined
+  /** True when a second document was met, or nothing should be composed any more. */
+  const take = (tokens: Iterable<CST.Token>): boolean => {
+    for (const token of tokens) {
+      deepAt = token.type === 'document' ? tooDeep(token.value) : undefined
+      if (deepAt !== undefined) return true
+      for (const document of composer.next(token)) {
+        if (first) return true
+        first = document
+      }
+    }
+    return false
+  }
+  let count = 0
+  for (const lexeme of new Lexer().lex(text)) {
+    if (++count > MOST_TOKENS) return { several: false, tooMany: true }
+    if (take(parser.next(lexeme))) return ended(first, deepAt)
+  }
+  if (take(parser.end())) return ended(first, deepAt)
+  for (const document of composer.end(true, text.length)) {
     if (first) return { first, several: true }
     first = document
   }
-  if (deepAt !== undefined) return { several: false, deepAt }
   // A text of nothing but comments is a document without contents and without a fault.
   const empty = first?.contents === null && first.errors.length === 0
   return { ...(first && !empty ? { first } : {}), several: false }
 }
+
+const ended = (first: Document | undefined, deepAt: number | undefined): Composed =>
+  deepAt !== undefined ? { several: false, deepAt } : { ...(first ? { first } : {}), several: true }
 
 /** Offset of the first value that is nested too deeply, in the parser's own tree. */
 function tooDeep(value: unknown): number | undefined {
@@ -141,11 +178,7 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
   return false
 }
 
-function convert(
-  document: Document,
-  complain: Complain,
-  at: (start: number, end?: number) => Span,
-): Node | undefined {
+function convert(document: Document, complain: Complain, at: (start: number, end?: number) => Span): Node | undefined {
   /** By anchor; null while its own value is being read. */
   const anchors = new Map<string, Node | null>()
   const spanOf = (range: unknown, fallback: Span): Span =>
@@ -187,7 +220,12 @@ function convert(
       const before = entries.get(key.name)
       if (before) {
         const line = spanPlace(before.key).line
-        complain('duplicate-key', `${quote(key.name)} is written twice in one mapping`, key.span, `first on line ${line}`)
+        complain(
+          'duplicate-key',
+          `${quote(key.name)} is written twice in one mapping`,
+          key.span,
+          `first on line ${line}`,
+        )
       } else entries.set(key.name, { key: key.span, value: item })
     }
     return makeMap(span, entries)
@@ -213,4 +251,5 @@ function convert(
   return value(document.contents, at(0))
 }
 
-export const readText = (file: string, text: string): Source => parseSource(makeOrigin(file, text.replace(/^\ufeff/, '')))
+export const readText = (file: string, text: string): Source =>
+  parseSource(makeOrigin(file, text.replace(/^\ufeff/, '')))

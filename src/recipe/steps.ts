@@ -1,10 +1,30 @@
 /** Steps, and the short forms that stand for them. */
 import { quote } from '../core/suggest.js'
-import { booleanOf, type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, oneOrMore, textOf } from './cursor.js'
+import {
+  booleanOf,
+  type Cursor,
+  entriesOf,
+  get,
+  has,
+  isMapping,
+  itemsOf,
+  numberOf,
+  oneOrMore,
+  textOf,
+} from './cursor.js'
 import { type Base, readFilters, readMerge } from './merge.js'
 import { resolveName, type Scope } from './models.js'
 import { STEP_KINDS } from './schema.js'
-import type { Evaluate, ExtractStep, InterpolateStep, MergeStep, RebasinStep, RepairStep, StackStep, Step } from './types.js'
+import type {
+  Evaluate,
+  ExtractStep,
+  InterpolateStep,
+  MergeStep,
+  RebasinStep,
+  RepairStep,
+  StackStep,
+  Step,
+} from './types.js'
 
 interface Draft {
   readonly name: string
@@ -27,8 +47,16 @@ export function draftSteps(root: Cursor, scope: Omit<Scope, 'steps' | 'replaced'
   return steps ? longForm(steps, scope) : shortForm(root, scope)
 }
 
+/** Steps nest where each uses the one before, and whoever walks them does so by recursion. */
+const MOST_STEPS = 1000
+
 function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
-  return entriesOf(steps).flatMap(([name, at]) => {
+  const entries = entriesOf(steps)
+  if (entries.length > MOST_STEPS)
+    report.error('too-large', `a recipe may have ${MOST_STEPS} steps at most, not ${entries.length}`, steps.path, {
+      part: 'key',
+    })
+  return entries.slice(0, MOST_STEPS).flatMap(([name, at]) => {
     if (models.has(name)) {
       const hint = 'give the step a name of its own'
       report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
@@ -80,22 +108,22 @@ export function readStep(draft: Draft, before: Draft | undefined, root: Cursor, 
     if (at && found && found.name !== '') uses.push({ name: found.name, at })
     return found?.name ?? ''
   }
-  const step = READERS[draft.kind](draft, { root, scope, use, before: before?.kind === 'merge' ? before.name : undefined })
+  const step = READERS[draft.kind](draft, {
+    root,
+    scope,
+    use,
+    before: before?.kind === 'merge' ? before.name : undefined,
+  })
   if (!step) return undefined
   if (step.kind === 'merge') {
-    // Names in a merge are told where they are read; what counts here is who is used.
-    const named = [step.base, step.settings, ...step.rules.map(({ settings }) => settings)]
-    for (const entry of named)
-      for (const name of typeof entry === 'string' ? [entry] : entry.models)
-        if (name !== '') uses.push({ name, at: whereNamed(name, draft.at) ?? draft.at })
+    // Names in a merge are told where they are read; what counts here is who is used, and where it is named first.
+    const lists = [draft.at, ...itemsOf(get(draft.at, 'rules'))].flatMap((at) => itemsOf(get(at, 'models')))
+    const places = new Map(lists.map((item) => [textOf(item), item] as const).reverse())
+    const settings = [step.settings, ...step.rules.map((rule) => rule.settings)]
+    for (const name of new Set([step.base, ...settings.flatMap(({ models }) => models)]))
+      if (name !== '') uses.push({ name, at: places.get(name) ?? draft.at })
   }
   return { step, uses }
-}
-
-/** For the hops of a cycle: the entry of a merge's lists that names a model. */
-function whereNamed(name: string, merge: Cursor): Cursor | undefined {
-  const lists = [merge, ...itemsOf(get(merge, 'rules'))].flatMap((at) => itemsOf(get(at, 'models')))
-  return lists.find((item) => textOf(item) === name)
 }
 
 interface Reading {
@@ -246,4 +274,3 @@ function readExtract({ name, at }: Draft, { use }: Reading): ExtractStep {
   const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
   return { kind: 'extract', name, at: at.path, from, base, rank: numberOf(get(lora, 'rank')) ?? 0 }
 }
-

@@ -6,23 +6,32 @@ import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { Report } from './report.js'
 import { recipeSchema, type Schema, STEP_KINDS } from './schema.js'
 import validate, { type SchemaError } from './schema-validator.js'
-import { childOf, type MapNode, type Node, renameKey, toPlain } from './tree.js'
+import { childOf, type MapNode, type Node, renameKeys, toPlain } from './tree.js'
 import type { Path } from './types.js'
 
 const schema = recipeSchema()
 
-/** What stands at a path of the schema such as `#/$defs/model/anyOf/1`. */
-function schemaAt(pointer: string): Schema {
-  let at: unknown = schema
-  for (const part of parsePointer(pointer.replace(/^#/, ''))) at = (at as Schema | undefined)?.[part]
-  return (at ?? {}) as Schema
+const follow = (at: unknown): Schema => {
+  const { $ref } = (at ?? {}) as { $ref?: string }
+  return $ref === undefined ? ((at ?? {}) as Schema) : follow((schema.$defs as Schema)[$ref.slice('#/$defs/'.length)])
 }
 
-const parsePointer = (pointer: string): string[] =>
-  pointer
-    .split('/')
-    .slice(1)
-    .map((part) => decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
+/** Of a union, the branch for a value's JSON type. */
+function branch(at: Schema, fits: (type: string) => boolean): Schema {
+  const branches = ((at.anyOf ?? []) as Schema[]).map(follow)
+  return branches.find(({ type }) => [type].flat().some((one) => fits(String(one)))) ?? at
+}
+
+/** The schema of what stands at a path. Found by path: the validator names places relative to its own functions. */
+function schemaAt(path: Path): Schema {
+  let at: Schema = schema
+  for (const key of path) {
+    const list = typeof key === 'number'
+    const { items, properties, additionalProperties } = branch(at, (type) => type === (list ? 'array' : 'object'))
+    at = follow(list ? items : ((properties as Schema | undefined)?.[key] ?? additionalProperties))
+  }
+  return at
+}
 
 /** Indexes as numbers: only the tree knows which parts are those. */
 function pathOf(root: Node, pointer: string): Path {
@@ -41,9 +50,8 @@ function pathOf(root: Node, pointer: string): Path {
 /** Method names and parameters are checked where the method is known, by the meaning check, rules' as well. */
 const elsewhere = ({ instancePath, keyword, schemaPath }: SchemaError): boolean =>
   keyword === 'if' ||
-  schemaPath.includes('/$defs/parameters-') ||
-  schemaPath.includes('/$defs/lines/') ||
-  (/^(\/steps\/[^/]*)?\/merge(\/rules\/\d+)?\/parameters\//.test(instancePath) && keyword !== 'false schema')
+  schemaPath.startsWith('#/$defs/parameters-') ||
+  /^(\/steps\/[^/]*)?\/merge(\/rules\/\d+)?\/parameters\//.test(instancePath)
 
 /** Reports the faults and returns the tree without its unknown keys. `root` is asked again after each correction. */
 export function checkStructure(start: MapNode, report: Report, setRoot: (root: Node) => void): MapNode {
@@ -56,28 +64,46 @@ export function checkStructure(start: MapNode, report: Report, setRoot: (root: N
       for (const error of settleUnions(errors)) describe(error, root, report)
       return root as MapNode
     }
-    for (const error of unknown) root = unknownKey(error, root, report)
+    const byParent = new Map<string, string[]>()
+    for (const { instancePath, params } of unknown) {
+      const keys = byParent.get(instancePath) ?? []
+      keys.push(String(params.additionalProperty))
+      byParent.set(instancePath, keys)
+    }
+    const before = root
+    root = renameKeys(
+      before,
+      new Map(
+        [...byParent].map(([pointer, keys]) => [pointer, unknownKeys(pathOf(before, pointer), keys, before, report)]),
+      ),
+    )
     setRoot(root)
   }
 }
 
-function unknownKey({ instancePath, schemaPath, params }: SchemaError, root: Node, report: Report): Node {
-  const parent = pathOf(root, instancePath)
-  const key = String(params.additionalProperty)
-  const known = Object.keys((schemaAt(schemaPath.replace(/\/additionalProperties$/, '')).properties ?? {}) as Schema)
+/** Tells the unknown keys of one mapping, and returns what each was meant to be. */
+function unknownKeys(
+  parent: Path,
+  keys: readonly string[],
+  root: Node,
+  report: Report,
+): Map<string, string | undefined> {
+  const names = new Map<string, string | undefined>()
+  const known = Object.keys((branch(schemaAt(parent), (type) => type === 'object').properties ?? {}) as Schema)
   const node = parent.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
-  if (node?.kind !== 'map' || !node.entries.has(key)) return root
-  const free = known.filter((name) => !node.entries.has(name))
-  const [meant] = nearest(key, free, 1)
-  const isStep = parent.length === 0 && (STEP_KINDS as readonly string[]).includes(key)
-  const hint = isStep
-    ? `${key} is a step: write it under steps, as NAME: {${key}: …}`
-    : key === 'weight' && known.includes('weights')
-      ? "did you mean 'weights'?"
+  const free = new Set(known.filter((name) => node && childOf(node, name) === undefined))
+  for (const key of keys) {
+    const [meant] = nearest(key, free, 1)
+    const isStep = parent.length === 0 && (STEP_KINDS as readonly string[]).includes(key)
+    const hint = isStep
+      ? `${key} is a step: write it under steps, as NAME: {${key}: …}`
       : didYouMean(key, meant ? free : known, 'known here')
-  const where = parent.length === 0 ? 'a recipe' : quote(nameOf(parent))
-  report.error('unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], { part: 'key', hint })
-  return renameKey(root, parent, key, meant)
+    const where = parent.length === 0 ? 'a recipe' : quote(nameOf(parent))
+    report.error('unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], { part: 'key', hint })
+    names.set(key, meant)
+    if (meant !== undefined) free.delete(meant)
+  }
+  return names
 }
 
 /** The words for what a path leads to: the last key, with the index where it is one of a list. */
@@ -111,6 +137,11 @@ const kindOf = (node: Node | undefined): string => {
   return typeof node.value === 'string' ? 'a text' : typeof node.value === 'number' ? 'a number' : String(node.value)
 }
 
+const JSON_TYPES = { map: 'object', list: 'array', scalar: '' }
+
+const isType = (node: Node | undefined, type: string): boolean =>
+  node?.kind === 'scalar' && (typeof node.value === type || (type === 'integer' && typeof node.value === 'number'))
+
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   object: 'a mapping',
   array: 'a list',
@@ -120,10 +151,16 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 }
 
-function describe({ keyword, instancePath, schemaPath, params }: SchemaError, root: Node, report: Report): void {
+function describe({ keyword, instancePath, params }: SchemaError, root: Node, report: Report): void {
   const path = pathOf(root, instancePath)
   const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
-  const owner = schemaAt(schemaPath.slice(0, schemaPath.lastIndexOf('/')))
+  const whole = schemaAt(path)
+  // Where the value's type fits a branch, the fault is inside that; otherwise it is of the union.
+  const inside = keyword !== 'type' && keyword !== 'anyOf'
+  const part = inside
+    ? branch(whole, (type) => type === JSON_TYPES[node?.kind ?? 'scalar'] || isType(node, type))
+    : whole
+  const owner: Schema = { ...part, title: part.title ?? whole.title }
   const name = quote(nameOf(path))
   const value = node?.kind === 'scalar' ? node.source : ''
   switch (keyword) {
@@ -146,7 +183,11 @@ function describe({ keyword, instancePath, schemaPath, params }: SchemaError, ro
       const isDtype = owner.title === 'a dtype'
       const message = isDtype ? `there is no dtype ${quote(value)}` : `${name} can't be ${quote(value)}`
       if (node?.kind !== 'scalar' || node.value === null)
-        report.error('bad-type', `${name} must be ${owner.title ?? `one of ${allowed.join(', ')}`}, not ${kindOf(node)}`, path)
+        report.error(
+          'bad-type',
+          `${name} must be ${owner.title ?? `one of ${allowed.join(', ')}`}, not ${kindOf(node)}`,
+          path,
+        )
       else report.error(isDtype ? 'unknown-dtype' : 'bad-value', message, path, { hint: didYouMean(value, allowed) })
       return
     }
@@ -178,7 +219,10 @@ function describe({ keyword, instancePath, schemaPath, params }: SchemaError, ro
       const second = keys[1] === undefined ? path : [...path, keys[1]]
       const found = keys.map(quote).join(' and ')
       const hint = 'split it into two steps, the second naming the first'
-      report.error('contradiction', `the step ${name} has ${found}; a step does one thing`, second, { part: 'key', hint })
+      report.error('contradiction', `the step ${name} has ${found}; a step does one thing`, second, {
+        part: 'key',
+        hint,
+      })
       return
     }
     default:

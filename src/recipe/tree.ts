@@ -82,6 +82,17 @@ export const makeScalar = (span: Span, value: ScalarNode['value'], source: strin
   depth: 1,
 })
 
+let lastLine: { origin: Origin; first: number; text: string } | undefined
+
+/** A line as it may be shown. The last one is kept: faults often come many a line. */
+function lineText(origin: Origin, first: number, end: number): string {
+  if (lastLine?.origin !== origin || lastLine.first !== first) {
+    const line = origin.text.slice(first, end).replace(/\r$/, '')
+    lastLine = { origin, first, text: line.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd') }
+  }
+  return lastLine.text
+}
+
 /** The place of a span; of one that goes over several lines, its first. */
 export function spanPlace({ origin, start, end }: Span): Place {
   let low = 0
@@ -93,10 +104,7 @@ export function spanPlace({ origin, start, end }: Span): Place {
   }
   const first = origin.lines[low] ?? 0
   const next = origin.lines[low + 1]
-  const text = origin.text
-    .slice(first, next === undefined ? undefined : next - 1)
-    .replace(/\r$/, '')
-    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd')
+  const text = lineText(origin, first, next === undefined ? origin.text.length : next - 1)
   const column = Math.min(start - first, text.length) + 1
   const length = Math.max(1, Math.min(end, first + text.length) - start)
   return { file: origin.file, line: low + 1, column, length, text }
@@ -132,20 +140,26 @@ export function toPlain(node: Node): unknown {
   return object
 }
 
-/** The tree with the entry of one mapping taken out, or put under another name. */
-export function renameKey(node: Node, parent: Path, from: string, to: string | undefined): Node {
-  const [head, ...rest] = parent
-  if (head === undefined) {
-    if (node.kind !== 'map') return node
-    const entries = new Map<string, Entry>()
-    for (const [key, entry] of node.entries) {
-      if (key !== from) entries.set(key, entry)
-      else if (to !== undefined) entries.set(to, entry)
-    }
-    return makeMap(node.span, entries)
+/** New names of entries, by the JSON pointer of their mapping; undefined takes the entry out. */
+export type Renames = ReadonlyMap<string, ReadonlyMap<string, string | undefined>>
+
+/** The tree with its keys renamed, in one pass. */
+export function renameKeys(node: Node, renames: Renames, pointer = ''): Node {
+  if (node.kind === 'scalar') return node
+  if (node.kind === 'list') {
+    const items = node.items.map((item, index) => renameKeys(item, renames, `${pointer}/${index}`))
+    return items.some((item, index) => item !== node.items[index]) ? makeList(node.span, items) : node
   }
-  const child = childOf(node, head)
-  return child === undefined ? node : replaceChild(node, head, renameKey(child, rest, from, to))
+  const names = renames.get(pointer)
+  const entries = new Map<string, Entry>()
+  let changed = names !== undefined
+  for (const [key, { key: span, value }] of node.entries) {
+    const inner = renameKeys(value, renames, `${pointer}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    changed ||= inner !== value
+    const name = names?.has(key) ? names.get(key) : key
+    if (name !== undefined) entries.set(name, { key: span, value: inner })
+  }
+  return changed ? makeMap(node.span, entries) : node
 }
 
 export function replaceChild(node: Node, key: string | number, child: Node, keySpan?: Span): Node {

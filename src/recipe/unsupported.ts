@@ -21,7 +21,6 @@ const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boole
   { path: 'repair', what: 'repairing BatchNorm (repair)' },
   { path: 'steps.*.repair', what: 'repairing BatchNorm (repair)' },
   { path: 'steps.*.interpolate', what: 'interpolation steps' },
-  { path: 'steps.*.stack', what: 'stacking layers' },
   { path: 'steps.*.extract', what: 'extracting adapters' },
   { path: 'models.*', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
   { path: 'models.*.hub', what: 'fetching models from the hub' },
@@ -48,7 +47,10 @@ const CODE = 'not-in-this-version'
 export function checkSupported(root: Cursor, report: Report): void {
   for (const { path, what, works } of KEYS)
     for (const found of walk(root, path.split('.')))
-      if (!works?.(found)) report.error(CODE, `${what} does not work in this version of terge`, found.path, { part: 'key' })
+      if (!works?.(found)) {
+        const part = works ? 'value' : 'key'
+        report.error(CODE, `${what} does not work in this version of terge`, found.path, { part })
+      }
 }
 
 export const methodNotYet = (name: string, at: Cursor, report: Report): void =>
