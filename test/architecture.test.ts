@@ -1,0 +1,149 @@
+/** The house keeps its own rules: imports go down the rooms of docs/architecture.md, and each outside door has its keepers. */
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const read = (name: string): string => readFileSync(path.join(root, name), 'utf8')
+const sources = readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => `src/${name.split(path.sep).join('/')}`)
+  .sort()
+// Kernels' assembly is another language, with a module system of its own.
+const typescript = sources.filter((name) => !name.startsWith('src/kernels/assembly/'))
+
+/** The first column of the table in docs/architecture.md, top to bottom. */
+const rooms = [...read('docs/architecture.md').matchAll(/^\| `([\w.]+)\/?` \|/gm)].map(([, room]) => room!)
+const roomOf = (file: string): string => file.split('/')[1]!
+
+interface Import {
+  readonly from: string
+  /** As written: a package, or a path. */
+  readonly to: string
+  /** Erased by the compiler. */
+  readonly type: boolean
+  /** At load time, not inside of a function. */
+  readonly eager: boolean
+}
+
+function importsOf(file: string): Import[] {
+  const text = read(file).replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+  const statement = /^(?:import|export)\s+(type\s+)?(?:[\w$*{}\s,]+?\s+from\s+)?'([^']+)'/gm
+  const call = /(\btypeof\s+)?(?:\bimport|\brequire|\bcreateRequire\(import\.meta\.url\))\(\s*'([^']+)'\s*\)/g
+  const found = (pattern: RegExp, eager: boolean): Import[] =>
+    [...text.matchAll(pattern)].map(([, type, to]) => ({ from: file, to: to!, type: type !== undefined, eager }))
+  return [...found(statement, true), ...found(call, false)]
+}
+
+const all = typescript.flatMap(importsOf)
+const ours = all
+  .filter(({ to }) => to.startsWith('.'))
+  .map((found) => ({
+    ...found,
+    to: path.posix.join(path.posix.dirname(found.from), found.to).replace(/\.js$/, '.ts'),
+  }))
+const theirs = all.filter(({ to }) => !to.startsWith('.'))
+
+test('the parser of this test finds imports', () => {
+  assert.ok(rooms.length >= 12, `rooms: ${rooms}`)
+  assert.ok(ours.length > typescript.length, `${ours.length} imports in ${typescript.length} files`)
+  assert.ok(theirs.some(({ to, from }) => to === 'koffi' && from === 'src/checkpoints/mmap.ts'))
+  assert.ok(ours.some(({ to, eager }) => to === 'src/commands/run.ts' && !eager))
+})
+
+test('every source file lies in a room', () => {
+  assert.equal(
+    typescript.filter((file) => !rooms.includes(roomOf(file))),
+    [],
+  )
+})
+
+test('imports go down the list of rooms, never up', () => {
+  const up = ours.filter(({ from, to }) => rooms.indexOf(roomOf(to)) < rooms.indexOf(roomOf(from)))
+  assert.equal(
+    up.map(({ from, to }) => `${from} imports ${to}`),
+    [],
+  )
+})
+
+test('files that are loaded together form no cycle', () => {
+  const next = new Map<string, string[]>()
+  for (const { from, to, type, eager } of ours) if (eager && !type) next.set(from, [...(next.get(from) ?? []), to])
+  const done = new Set<string>()
+  const visit = (file: string, way: readonly string[]): void => {
+    assert.not.ok(way.includes(file), `a cycle: ${[...way.slice(way.indexOf(file)), file].join(' → ')}`)
+    if (done.has(file)) return
+    for (const to of next.get(file) ?? []) visit(to, [...way, file])
+    done.add(file)
+  }
+  for (const file of next.keys()) visit(file, [])
+})
+
+/** Who may import what comes from outside: folders end in a slash. What is not here may be imported by nobody. */
+const ANYONE = ['src/']
+const KEEPERS: Readonly<Record<string, readonly string[]>> = {
+  yaml: ['src/recipe/'],
+  '@oclif/core': ['src/commands/'],
+  listr2: ['src/ui/terminal.ts'],
+  koffi: ['src/checkpoints/mmap.ts'],
+  re2js: ['src/core/patterns.ts'],
+  'fastest-levenshtein': ['src/core/suggest.ts'],
+  'node:fs': [
+    'src/checkpoints/',
+    // The recipe's text; the journal and outputs of a run; lineages and what verify reads; files that a command was told to write.
+    'src/recipe/load.ts',
+    'src/execute/files.ts',
+    'src/execute/journal.ts',
+    'src/execute/run.ts',
+    'src/execute/worker.ts',
+    'src/lineage/disk.ts',
+    'src/lineage/reproduce.ts',
+    'src/lineage/session.ts',
+    'src/commands/files.ts',
+    // The program's own files: its kernels and its version.
+    'src/kernels/index.ts',
+    'src/kernels/linalg.ts',
+    'src/core/version.ts',
+  ],
+  'node:worker_threads': ['src/execute/', 'src/rebasin/'],
+  'node:buffer': ANYONE,
+  'node:crypto': ANYONE,
+  'node:module': ANYONE,
+  'node:os': ANYONE,
+  'node:path': ANYONE,
+  'node:url': ANYONE,
+  'node:util': ANYONE,
+  'node:zlib': ['src/checkpoints/'],
+}
+
+test('each package and each part of Node has its keepers', () => {
+  const packageOf = (to: string): string =>
+    to.startsWith('node:')
+      ? to.split('/')[0]!
+      : to
+          .split('/')
+          .slice(0, to.startsWith('@') ? 2 : 1)
+          .join('/')
+  const strangers = theirs.filter(({ from, to }) => {
+    const keepers = KEEPERS[packageOf(to)] ?? []
+    return !keepers.some((keeper) => (keeper.endsWith('/') ? from.startsWith(keeper) : from === keeper))
+  })
+  assert.equal(
+    strangers.map(({ from, to }) => `${from} imports ${to}`),
+    [],
+  )
+})
+
+test('no source file is longer than 400 lines, and most are far shorter', () => {
+  const lengths = sources.map((file) => [file, read(file).split('\n').length] as const)
+  assert.equal(
+    lengths.filter(([, lines]) => lines > 400),
+    [],
+  )
+  const sorted = lengths.map(([, lines]) => lines).sort((a, b) => a - b)
+  assert.ok(sorted[sorted.length >> 1]! <= 150, `median ${sorted[sorted.length >> 1]}`)
+})
+
+test.run()
