@@ -24,15 +24,20 @@ const newest = (folder) =>
   Math.max(...readdirSync(folder, { recursive: true }).map((name) => statSync(path.join(folder, name)).mtimeMs))
 
 const assembly = path.join(root, 'src/kernels/assembly')
-const wasm = path.join(root, 'dist/src/kernels/terge.wasm')
-if (!existsSync(wasm) || statSync(wasm).mtimeMs < newest(assembly)) {
+/** Compiles a module of kernels where its sources are newer. */
+function compile(entry, name, flags) {
+  const wasm = path.join(root, 'dist/src/kernels', name)
+  if (existsSync(wasm) && statSync(wasm).mtimeMs >= newest(assembly)) return
   mkdirSync(path.dirname(wasm), { recursive: true })
   run('assemblyscript', 'bin/asc.js', [
-    'src/kernels/assembly/index.ts',
-    ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--importMemory', '--use', 'abort='],
-    ...['-o', 'dist/src/kernels/terge.wasm'],
+    path.join('src/kernels/assembly', entry),
+    ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--importMemory', '--use', 'abort=', ...flags],
+    ...['-o', path.join('dist/src/kernels', name)],
   ])
 }
+compile('index.ts', 'terge.wasm', [])
+const shared = ['--enable', 'threads', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536']
+compile('dense/index.ts', 'dense.wasm', shared)
 // tsc emits in spite of type errors; the status comes last, so that one room's errors keep no other from its tests.
 const config = process.argv.includes('--tests') ? 'tsconfig.test.json' : 'tsconfig.json'
 const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-p', config], {

@@ -4,7 +4,7 @@ declare namespace WebAssembly {
     constructor(bytes: Uint8Array)
   }
   class Memory {
-    constructor(descriptor: { initial: number; maximum?: number })
+    constructor(descriptor: { initial: number; maximum?: number; shared?: boolean })
     readonly buffer: ArrayBuffer
     grow(pages: number): number
   }
