@@ -74,6 +74,13 @@ test('quickstart: the evaluation reads trained models well, and their plain aver
     assert.match(evaluate(...models), /^0\.975 {2}.*mlp-0\.safetensors\n0\.981 {2}.*mlp-1\.safetensors\n$/)
   }))
 
+test('quickstart: the same from a program', () =>
+  inFolder(async (folder) => {
+    const words = [path.join(recipes, 'quickstart/merge.mjs'), path.join(folder, 'out.safetensors')]
+    const told = execFileSync(process.execPath, words, { encoding: 'utf8' })
+    assert.is(told, '{ read: 1206352, write: 603176 }\nstarted\nfirst 0.75, second 0.25\ntrue\n')
+  }))
+
 const weights = (lineage: Lineage, tensor: string) => lineage.tensors[tensor]!.sources.map(({ weight }) => weight)
 
 test('different architectures: weights renormalised over the models that have the tensor', () =>

@@ -21,7 +21,10 @@ function read(file) {
 function forward(model, pixels) {
   let x = pixels
   for (let n = 1; model[`fc${n}.weight`]; n++) {
-    const { shape: [rows, columns], data } = model[`fc${n}.weight`]
+    const {
+      shape: [rows, columns],
+      data,
+    } = model[`fc${n}.weight`]
     const last = !model[`fc${n + 1}.weight`]
     const y = new Float64Array(rows)
     for (let row = 0; row < rows; row++) {
@@ -37,7 +40,10 @@ function forward(model, pixels) {
 /** The share of the test digits whose highest score is the right one. */
 function accuracy(model, { images, labels }) {
   const right = labels.data.filter((label, n) => {
-    const scores = forward(model, Float64Array.from(images.data.subarray(64 * n, 64 * n + 64), (pixel) => pixel / 16))
+    const scores = forward(
+      model,
+      Float64Array.from(images.data.subarray(64 * n, 64 * n + 64), (pixel) => pixel / 16),
+    )
     return scores.indexOf(Math.max(...scores)) === label
   })
   return right.length / labels.data.length

@@ -1,0 +1,70 @@
+// The parts of README.md and docs/ that the program itself knows: commands, methods, the recipe's keys, real output.
+// Each stands between `<!-- made: NAME -->` and `<!-- end -->`. `npm run readme` writes them anew; a test compares.
+import { readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { commandReference, commandTable } from './readme/commands.mjs'
+import { fault } from './readme/fault.mjs'
+import { keyReference, keyTable } from './readme/keys.mjs'
+import { methodReference, methodTable } from './readme/methods.mjs'
+import { notYet, whileNot } from './readme/notYet.mjs'
+import { quickstart } from './readme/quickstart.mjs'
+import { recipeTable } from './readme/recipes.mjs'
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+export const FILES = [
+  'README.md',
+  'docs/recipe-language.md',
+  'docs/command-line.md',
+  'docs/methods.md',
+  'recipes/README.md',
+]
+
+const source = (name) => readFileSync(path.join(root, name), 'utf8').trimEnd()
+const code = (language, text) => `\`\`\`${language}\n${text}\n\`\`\``
+
+/** By name, each gives Markdown. */
+const PARTS = {
+  commands: commandTable,
+  'command reference': commandReference,
+  methods: methodTable,
+  'method reference': methodReference,
+  keys: keyTable,
+  'key reference': keyReference,
+  'not yet': notYet,
+  fault,
+  recipes: recipeTable,
+  'quickstart recipe': () => code('yaml', source('recipes/quickstart/average.yml')),
+  'quickstart result': quickstart,
+  'library example': () => code('js', source('recipes/quickstart/merge.mjs')),
+  mergekit: () =>
+    whileNot(
+      'mergekit',
+      'mergekit configurations are not read by this version: write the recipe by the table above.',
+      'A mergekit configuration runs as it is, with mergekit’s meaning: `terge run config.yml`. `terge import config.yml` prints the recipe that it stands for.',
+    ),
+}
+
+const PART = /(<!-- made: ([\w ]+) -->\n)[\s\S]*?(<!-- end -->)/g
+
+/** The file's text with its made parts as they are now. */
+export async function made(file) {
+  const text = readFileSync(path.join(root, file), 'utf8')
+  const parts = new Map()
+  for (const [, , name] of text.matchAll(PART)) {
+    if (!PARTS[name]) throw new Error(`internal: ${file} asks for a part called ${name}`)
+    parts.set(name, `${(await PARTS[name]()).trim()}\n`)
+  }
+  return text.replace(PART, (_, open, name, end) => `${open}${parts.get(name)}${end}`)
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const write = process.argv.includes('--write')
+  for (const file of FILES) {
+    const text = await made(file)
+    if (text === readFileSync(path.join(root, file), 'utf8')) continue
+    if (write) writeFileSync(path.join(root, file), text)
+    else process.exitCode = 1
+    console.log(`${file}: ${write ? 'written' : 'not up to date: npm run readme'}`)
+  }
+}

@@ -1,0 +1,114 @@
+/** What is published, what it depends on, and that no test is left out by mistake. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const json = (name: string) => JSON.parse(readFileSync(path.join(root, name), 'utf8'))
+const manifest = json('package.json')
+
+/** A dependency stays only as long as its reason does. */
+const DEPENDENCIES = {
+  '@huggingface/hub': 'files of repositories on the hub',
+  '@oclif/core': 'commands: flags, help',
+  'fastest-levenshtein': 'did-you-mean',
+  koffi: 'calls mmap, which Node has not',
+  listr2: 'progress in a terminal',
+  re2js: 'regular expressions in linear time, whoever wrote them',
+  yaml: 'YAML with the place of every node, for faults with line and column',
+}
+const DEVELOPMENT = {
+  '@biomejs/biome': 'format and lint',
+  '@types/node': 'types of Node',
+  ajv: 'compiles the recipe schema to a validator while building',
+  assemblyscript: 'compiles the kernels',
+  'hash-wasm': 'an independent XXH3 in tests',
+  safetensors: 'an independent reader in tests',
+  typescript: 'compiles',
+  uvu: 'runs the tests',
+}
+
+test('the dependencies are those that have a reason', () => {
+  assert.equal(Object.keys(manifest.dependencies).sort(), Object.keys(DEPENDENCIES).sort())
+  assert.equal(Object.keys(manifest.devDependencies).sort(), Object.keys(DEVELOPMENT).sort())
+})
+
+test('the lock file installs anywhere: it knows every optional package and no host', () => {
+  const { packages } = json('package-lock.json') as {
+    packages: Record<string, { resolved?: string; optionalDependencies?: Record<string, string> }>
+  }
+  assert.equal(Object.keys(packages[''] as object).includes('dependencies'), true)
+  for (const [name, { resolved, optionalDependencies = {} }] of Object.entries(packages)) {
+    assert.ok(
+      resolved === undefined || resolved.startsWith('https://registry.npmjs.org/'),
+      `${name} is pinned to a host`,
+    )
+    for (const optional of Object.keys(optionalDependencies))
+      assert.ok(packages[`node_modules/${optional}`], `${name || 'the project'} wants ${optional}: npm ci would fail`)
+  }
+  const { dependencies, devDependencies } = packages[''] as typeof manifest
+  assert.equal([dependencies, devDependencies], [manifest.dependencies, manifest.devDependencies])
+})
+
+test('the package holds what a user needs and nothing else', () => {
+  const npm = process.env.npm_execpath
+  const [program, first]: [string, string[]] = npm === undefined ? ['npm', []] : [process.execPath, [npm]]
+  const words = [...first, 'pack', '--dry-run', '--json', '--ignore-scripts']
+  const told = JSON.parse(
+    execFileSync(program, words, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+  )
+  const [{ files }] = Array.isArray(told) ? told : Object.values(told)
+  const names: string[] = files.map((file: { path: string }) => file.path)
+  const expected =
+    /^(bin\/run\.js|dist\/src\/.+\.(js|d\.ts|wasm)|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|LICENSE)$/
+  assert.equal(
+    names.filter((name) => !expected.test(name)),
+    [],
+  )
+  assert.equal(
+    names.filter((name) => name.includes('/out/') || name.includes('test/')),
+    [],
+  )
+  for (const name of [
+    'bin/run.js',
+    'dist/src/index.js',
+    'dist/src/index.d.ts',
+    'dist/src/kernels/terge.wasm',
+    'dist/src/recipe/schema-validator.js',
+    'schemas/recipe.v1.schema.json',
+    'schemas/lineage.v1.schema.json',
+    'recipes/quickstart/NOTICE.md',
+    'LICENSE',
+    'README.md',
+  ])
+    assert.ok(names.includes(name), `${name} is missing`)
+})
+
+test('the package is imported by its name', async () => {
+  // A name that the compiler does not look up: it stands for the build's own output.
+  const name: string = manifest.name
+  const library = await import(name)
+  for (const verb of ['load', 'validate', 'plan', 'run', 'verify', 'inspect']) assert.type(library[verb], 'function')
+  assert.is(manifest.bin.terge, 'bin/run.js')
+  assert.is(manifest.engines.node, '>=20')
+})
+
+test('every test file ends in its run, and none relies on a hook that may throw unseen', () => {
+  const files = readdirSync(path.join(root, 'test'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.test.ts'),
+  )
+  assert.ok(files.length > 20)
+  for (const file of files) {
+    const text = readFileSync(path.join(root, 'test', file), 'utf8')
+    assert.match(text, /\.run\(\)\s*$/, `${file} does not end in .run()`)
+    for (const [, suite] of text.matchAll(/^const (\w+) = suite\(/gm))
+      assert.ok(text.includes(`${suite}.run()`), `${file}: ${suite} is never run`)
+    // uvu swallows what it throws (what before.each throws fails its test).
+    assert.not.match(text, /^\s*\w+\.before\(/m, `${file} has a before hook`)
+  }
+})
+
+test.run()
