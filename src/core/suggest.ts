@@ -19,12 +19,21 @@ export function nearest(name: string, candidates: Iterable<string>, most = 3): s
   for (const candidate of candidates) {
     order++
     if (candidate.length > LONGEST || candidate === name || Math.abs(candidate.length - name.length) > allowed) continue
-    const cost = distance(lower, candidate.toLowerCase())
+    const other = candidate.toLowerCase()
+    const cost = swapped(lower, other) ? 1 : distance(lower, other)
     // A name that shares nothing with the candidate was not meant as it.
     if (cost <= allowed && cost < Math.max(candidate.length, name.length)) found.push({ candidate, cost, order })
   }
   found.sort((a, b) => a.cost - b.cost || a.order - b.order)
   return found.slice(0, most).map(({ candidate }) => candidate)
+}
+
+/** Two neighbours have changed places: the commonest slip, and two edits to Levenshtein. */
+function swapped(a: string, b: string): boolean {
+  if (a.length !== b.length) return false
+  let i = 0
+  while (i < a.length && a[i] === b[i]) i++
+  return i + 1 < a.length && a[i] === b[i + 1] && a[i + 1] === b[i] && a.slice(i + 2) === b.slice(i + 2)
 }
 
 /** A name for a message: in quotes, shortened, and without characters that could steer a terminal. */

@@ -1,7 +1,8 @@
 import { DTYPES, type Dtype, elements, isFloat, isWritable } from '../core/dtypes.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf } from '../plan/cost.js'
-import type { Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
+import type { Alignment, ComputedExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
+import type { Findings } from './findings.js'
 import type { Leaf, Node, Pass, Program } from './program.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
@@ -13,6 +14,8 @@ export interface Job {
     readonly passes: Passes
     readonly own: readonly number[]
   }[]
+  /** The program again, with what has to be there before it begins; called when its turn has come. */
+  readonly prepare?: () => Promise<Program>
   /** What it makes; absent for jobs that only digest or compare. */
   readonly target?: { readonly output: number; readonly tensor: number }
 }
@@ -34,6 +37,7 @@ export function compileTensor(
   tensor: PlanTensor,
   outputFile: number,
   duty: DigestDuty,
+  findings: Findings,
   target: NonNullable<Job['target']>,
 ): Job {
   const { expr, dtype, shape, offset } = tensor
@@ -43,24 +47,46 @@ export function compileTensor(
   const leaves: Leaf[] = []
   const nodes: Node[] = []
   const passes: Pass[] = []
+  const computed: ComputedLeaf[] = []
   const merges: { settings: TensorSettings; passes: Passes; own: number[] }[] = []
+
+  function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): {
+    node: number
+    below: readonly number[]
+  } {
+    const bytes = 4 * elements(shape)
+    const maps = composed(aligned, shape, findings)
+    const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
+    const leaf = leaves.push({ file: -1, offset: 0, bytes, dtype: 'F32', elementBytes: 4, ...gather, digestIn: -1 }) - 1
+    computed.push({ leaf, step, tensor })
+    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
+  }
 
   function addLeaf(of: ReadExpr): { node: number; below: readonly number[] } {
     const { file, offset, bytes } = of
     if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
     const float = !raw && isFloat(of.dtype) ? of.dtype : undefined
     const stored = { dtype: float ?? ('raw' as const), elementBytes: float ? bytesOf(float) : 1 }
-    const view = of.view && { view: float ? of.view : bytewise(of.view, bytesOf(of.dtype)) }
-    const leaf = leaves.push({ file, offset, bytes, ...stored, ...view, digestIn: -1 }) - 1
+    const place = placeOf(of, findings)
+    const leaf =
+      leaves.push({
+        file,
+        offset,
+        bytes,
+        ...stored,
+        ...(float ? place : bytewise(place, bytesOf(of.dtype))),
+        digestIn: -1,
+      }) - 1
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
   }
 
   function addMerge(of: MergeExpr): { node: number; below: readonly number[] } {
-    const inputs = of.inputs.map(add)
-    const base = of.base ? add(of.base) : undefined
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
     const merge = { settings, passes: passesOf(of, settings), own: [] as number[] }
-    const { map, reduces } = merge.passes
+    const { map, reduces, origin } = merge.passes
+    const all = of.inputs.map(add)
+    const base = origin === 'first' ? all[0] : of.base ? add(of.base) : undefined
+    const inputs = origin === 'first' ? all.slice(1) : all
     const index = merges.push(merge) - 1
     const node =
       nodes.push({
@@ -70,6 +96,7 @@ export function compileTensor(
         base: base?.node ?? -1,
         merge: index,
         rows: map.rows ?? false,
+        scratch: map.scratch ?? 0,
       }) - 1
     const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
     for (const { kernel, slots, combine, skip, tile } of reduces) {
@@ -80,14 +107,23 @@ export function compileTensor(
     return { node, below }
   }
 
-  const add = (of: Expr) => (of.kind === 'read' ? addLeaf(of) : addMerge(of))
+  function add(of: Expr): { node: number; below: readonly number[] } {
+    switch (of.kind) {
+      case 'read':
+        return addLeaf(of)
+      case 'merge':
+        return addMerge(of)
+      case 'computed':
+        return addComputed(of)
+    }
+  }
 
   function assignDuty(below: readonly number[], pass: number): void {
     if (!duty.enabled) return
     for (const leaf of below) {
       const key = leafKey(leaves[leaf]!)
-      // A view's bytes are digested as they lie in the file, not in the order of its elements.
-      if (leaves[leaf]!.view || duty.taken.has(key)) continue
+      // Bytes are digested as they lie in the file, not in another order of the elements.
+      if (leaves[leaf]!.view || leaves[leaf]!.gather || duty.taken.has(key)) continue
       duty.taken.add(key)
       leaves[leaf] = { ...leaves[leaf]!, digestIn: pass }
     }
@@ -111,14 +147,66 @@ export function compileTensor(
       digest: duty.enabled,
     },
   }
-  return { program, merges, target }
+  return {
+    program,
+    merges,
+    target,
+    ...(computed.length > 0 ? { prepare: () => withMemory(program, computed, findings) } : {}),
+  }
 }
 
-/** A view whose elements are single bytes. */
-const bytewise = ({ shape, strides }: NonNullable<ReadExpr['view']>, bytes: number): NonNullable<Leaf['view']> => ({
-  shape: [...shape, bytes],
-  strides: [...strides.map((stride) => stride * bytes), 1],
-})
+interface ComputedLeaf {
+  readonly leaf: number
+  readonly step: string
+  readonly tensor: string
+}
+
+/** The program with what steps computed for its leaves. */
+async function withMemory(program: Program, computed: readonly ComputedLeaf[], findings: Findings): Promise<Program> {
+  const leaves = [...program.leaves]
+  for (const { leaf, step, tensor } of computed) {
+    leaves[leaf] = { ...leaves[leaf]!, memory: await findings.computed(step, tensor) }
+  }
+  return { ...program, leaves }
+}
+
+/** How a stored tensor's elements are found: nothing where they lie one after the other. */
+function placeOf({ view, aligned }: ReadExpr, findings: Findings): Pick<Leaf, 'view' | 'gather'> {
+  if (!aligned) return view ? { view } : {}
+  const maps = composed(aligned.by, aligned.shape, findings)
+  if (!maps) return view ? { view } : {}
+  return { gather: { shape: aligned.shape, strides: view?.strides ?? rowMajor(aligned.shape), maps } }
+}
+
+/** Permutations one after the other: place i of the result is place first[second[i]] of the stored tensor. */
+function composed(
+  by: readonly Alignment[],
+  shape: readonly number[],
+  findings: Findings,
+): (Int32Array | null)[] | undefined {
+  const maps: (Int32Array | null)[] = shape.map(() => null)
+  for (const alignment of by) {
+    for (const { axis, map } of findings.maps(alignment, shape)) {
+      const first = maps[axis]
+      maps[axis] = first ? map.map((place) => first[place]!) : map
+    }
+  }
+  return maps.some((map) => map) ? maps : undefined
+}
+
+const rowMajor = (shape: readonly number[]): number[] =>
+  shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1))
+
+/** The same where elements are single bytes. */
+function bytewise({ view, gather }: Pick<Leaf, 'view' | 'gather'>, bytes: number): Pick<Leaf, 'view' | 'gather'> {
+  const fine = <T extends NonNullable<Leaf['view']>>({ shape, strides, ...rest }: T) => ({
+    ...rest,
+    shape: [...shape, bytes],
+    strides: [...strides.map((stride) => stride * bytes), 1],
+  })
+  if (gather) return { gather: { ...fine(gather), maps: [...gather.maps, null] } }
+  return view ? { view: fine(view) } : {}
+}
 
 const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && pass.combine === 'rows'
 

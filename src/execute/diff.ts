@@ -3,10 +3,10 @@ import { Fault } from '../core/diagnostics.js'
 import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
 import type { Job } from './compile.js'
-import { windowMode } from './merge.js'
 import { openPool } from './pool.js'
 import type { Leaf } from './program.js'
 import { schedule } from './schedule.js'
+import { windowMode } from './windowMode.js'
 
 /** How one tensor differs between two models. Figures are absent where there is nothing to compare. */
 export interface TensorDifference {
@@ -110,7 +110,7 @@ function compareJob(one: StoredTensor, other: StoredTensor): Job {
         { kind: 'read', leaf: 0 },
         { kind: 'read', leaf: 1 },
         ...(float
-          ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0, rows: false } as const]
+          ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0, rows: false, scratch: 0 } as const]
           : []),
       ],
       passes: [float ? { kind: 'reduce', node: 2, kernel: 'compare', slots: 5, combine: 'sums' } : { kind: 'digest' }],

@@ -2,9 +2,9 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
 import { compileDigest } from './compile.js'
-import { windowMode } from './merge.js'
 import { openPool } from './pool.js'
 import { schedule } from './schedule.js'
+import { windowMode } from './windowMode.js'
 
 export interface DigestOptions {
   readonly threads: number

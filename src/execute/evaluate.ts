@@ -3,7 +3,7 @@ import { CHUNK, type ChunkKernel, type Kernels, SKIPS_ZERO, TILE } from '../kern
 import { type Arena, createArena } from './arena.js'
 import type { Bench } from './bench.js'
 import { digester } from './digester.js'
-import { gatherView } from './gatherView.js'
+import { fetchGathered } from './gathered.js'
 import { layMerge, type MergeState } from './mergeState.js'
 import type { Pass, Program, Task, TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
@@ -33,8 +33,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
   )
-  const gathered = program.leaves.map(({ view, elementBytes }) =>
-    view ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
+  const gathered = program.leaves.map(({ view, gather, memory, elementBytes }) =>
+    view || gather || memory ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
   )
   const leafDigests = digester(kernels, memory, arena)
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
@@ -86,18 +86,22 @@ export function prepare(program: Program, bench: Bench): Prepared {
       const count = Math.min(rowsAtOnce, rows.end - row)
       const start = row * rowLength
       const offset = (row - rows.first) * rowLength * computeBytes
-      bind(state, state.used, start - tileStart, count * rowLength, state.buffer + offset, row)
+      bind(state, state.used, start - tileStart, count * rowLength, state.buffer + offset)
       state.kernel(state.context.address, count * rowLength)
     }
     return state.buffer + (first - rows.first * rowLength) * computeBytes
   }
 
+  /** The row of an element of the tile; 0 where nothing asks for rows. */
+  const rowOf = (from: number) => (rowLength === 0 ? 0 : Math.floor((tileStart + from) / rowLength))
+
   /** Points a merge's context to its inputs' values for n elements of the tile. */
-  function bind(state: MergeState, nodes: readonly number[], from: number, n: number, output: number, row = 0): void {
+  function bind(state: MergeState, nodes: readonly number[], from: number, n: number, output: number): void {
     // Inner merges use contexts of their own, so evaluating inputs first leaves this one alone.
     const inputs = nodes.map((input) => evaluate(input, from, n))
     const base = state.base < 0 ? 0 : evaluate(state.base, from, n)
-    state.context.bind({ inputs, base, output, first: tileStart + from, rowLength, table: state.tableAt(row) })
+    const [first, table] = [tileStart + from, state.tableAt(rowOf(from))]
+    state.context.bind({ inputs, base, output, first, rowLength, table, scratch: state.scratch })
   }
 
   /** The same for a fused kernel: to the stored elements as they lie. */
@@ -108,7 +112,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
       return at[node.leaf]! + from * program.leaves[node.leaf]!.elementBytes
     }
     const base = state.base < 0 ? 0 : stored(state.base)
-    state.context.bind({ inputs: nodes.map(stored), base, output, first: tileStart + from, table: state.tableAt(0) })
+    const [inputs, first, table] = [nodes.map(stored), tileStart + from, state.tableAt(rowOf(from))]
+    state.context.bind({ inputs, base, output, first, rowLength, table, scratch: state.scratch })
   }
 
   /** Fills the output tile with n elements and returns where it lies. */
@@ -138,10 +143,14 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const dtype = storedDtype(program, pass.node)
     const direct = dtype && kernels.fusedReduce(pass.kernel, dtype, compute)
     const kernel = direct ?? kernels.reduce(pass.kernel, compute)
+    if (direct) {
+      bindStored(state, nodes, 0, 0)
+      kernel(state.context.address, n)
+      return
+    }
     for (let from = 0; from < n; from += CHUNK) {
       const count = Math.min(CHUNK, n - from)
-      if (direct) bindStored(state, nodes, from, 0)
-      else bind(state, nodes, from, count, 0)
+      bind(state, nodes, from, count, 0)
       kernel(state.context.address, count)
     }
   }
@@ -154,10 +163,10 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const end = Math.ceil((tileStart + n) / rowLength)
     const result = new Float64Array((end - first) * pass.slots)
     for (let row = first; row < end; row++) {
-      state.context.clearSums()
+      state.context.clearSums(pass.slots)
       bind(state, state.inputs, row * rowLength - tileStart, rowLength, 0)
       kernel(state.context.address, rowLength)
-      result.set(state.context.readSums().subarray(0, pass.slots), (row - first) * pass.slots)
+      result.set(state.context.readSums(pass.slots), (row - first) * pass.slots)
     }
     return result
   }
@@ -179,14 +188,13 @@ export function prepare(program: Program, bench: Bench): Prepared {
       const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, program.elements)
       const start = rows ? rows.first * rowLength : from
       const length = rows ? Math.max(rows.end * rowLength, from + n) - start : n
-      if (leaf.view) gatherView(leaf, slots[index]!, bench, start, length, gathered[index]!)
-      const address = leaf.view
+      const address = fetchGathered(leaf, slots[index]!, bench, start, length, gathered[index]!)
         ? gathered[index]!
         : slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
       return address + (from - start) * elementBytes
     }
     // Mapped pages cost nothing until they are touched: a task's whole range at once. What is read goes tile by tile.
-    const whole = (leaf: number) => windows.mode === 'map' && !program.leaves[leaf]!.view
+    const whole = (leaf: number) => windows.mode === 'map' && gathered[leaf] === 0
     const mapped = active.map((leaf) => (whole(leaf) ? fetch(leaf, first, total) : undefined))
     for (let done = 0; done < total; done += TILE) {
       const n = Math.min(TILE, total - done)
@@ -201,9 +209,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
         const { context } = merges[pass.node]!
         if (pass.combine === 'rows') parts.push(reduceRows(pass, n))
         else {
-          if (!counting) context.clearSums()
+          if (!counting) context.clearSums(pass.slots)
           reduce(pass, n)
-          if (!counting) parts.push(context.readSums().subarray(0, pass.slots))
+          if (!counting) parts.push(context.readSums(pass.slots))
         }
       }
       if (pass.kind !== 'write') continue

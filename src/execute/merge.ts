@@ -1,15 +1,12 @@
-import { mapper } from '../checkpoints/mmap.js'
-import { defaultMode, type WindowMode } from '../checkpoints/window.js'
 import { type Kernels, treeDigest } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
 import { compileDigest, compileTensor, type DigestDuty, type Job, leafKey } from './compile.js'
 import type { Listener } from './events.js'
+import type { Findings } from './findings.js'
 import type { Journal } from './journal.js'
 import { openPool } from './pool.js'
 import { type JobResult, schedule } from './schedule.js'
-
-/** How bytes get in: mapped where this platform can, unless the environment says otherwise. */
-export const windowMode = (): WindowMode => (defaultMode() === 'map' && mapper() ? 'map' : 'read')
+import { windowMode } from './windowMode.js'
 
 export interface MergeOptions {
   readonly threads: number
@@ -39,6 +36,7 @@ export async function mergeTensors(
   inputs: readonly string[],
   staged: readonly StagedOutput[],
   kernels: Kernels,
+  findings: Findings,
   options: MergeOptions,
 ): Promise<MergeResult> {
   const { threads, listen, signal } = options
@@ -52,7 +50,7 @@ export async function mergeTensors(
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
   const found = new Map<string, string>()
   const bases = outputBases(plan)
-  const shapes = jobsOf(plan, bases, { enabled: false, taken: new Set() }).map(({ program }) => program)
+  const shapes = jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program)
   const pool = await openPool({
     threads,
     mode: windowMode(),
@@ -71,7 +69,7 @@ export async function mergeTensors(
         found.set(key, digest)
       }
     }
-    const jobs = jobsOf(plan, bases, duty, (output, tensor) => outputs[output]![tensor] !== null)
+    const jobs = jobsOf(plan, bases, duty, findings, (output, tensor) => outputs[output]![tensor] !== null)
     if (options.digests) jobs.push(...unusedJobs(plan, duty))
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
     const progress = progressOf(plan, threads, written, done.length, listen)
@@ -113,13 +111,14 @@ function jobsOf(
   plan: Plan,
   bases: readonly number[],
   duty: DigestDuty,
+  findings: Findings,
   done: (output: number, tensor: number) => boolean = () => false,
 ): Job[] {
   return plan.outputs.flatMap(({ tensors }, output) =>
     tensors.flatMap((tensor, index) =>
       done(output, index)
         ? []
-        : [compileTensor(plan, tensor, bases[output]! + tensor.file, duty, { output, tensor: index })],
+        : [compileTensor(plan, tensor, bases[output]! + tensor.file, duty, findings, { output, tensor: index })],
     ),
   )
 }

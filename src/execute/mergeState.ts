@@ -15,6 +15,8 @@ export interface MergeState {
   readonly base: number
   /** Where its values go. */
   readonly buffer: number
+  /** Scratch space of its kernel. */
+  readonly scratch: number
   readonly merge: number
   readonly kernel: ChunkKernel
   /** Inputs that the task under way needs: all, but those with a coefficient of 0 where the kernel can do without. */
@@ -33,11 +35,15 @@ export function layMerge(
   arena: Arena,
   bufferBytes: number,
 ): MergeState {
-  const slots = program.passes.map((pass) => (pass.kind === 'reduce' && pass.node === index ? pass.slots : 0))
+  const sums = program.passes.map((pass) => {
+    if (pass.kind !== 'reduce' || pass.node !== index) return 0
+    // Counts have half the width.
+    return pass.combine === 'counts' ? Math.ceil(pass.slots / 2) : pass.slots
+  })
   const size = {
     inputs: node.inputs.length,
     coefficients: COEFFICIENTS.perInput * node.inputs.length + COEFFICIENTS.more,
-    sums: Math.max(0, ...slots),
+    sums: Math.max(0, ...sums),
   }
   let table: TaskTable | undefined
   let address = 0
@@ -47,6 +53,7 @@ export function layMerge(
     inputs: node.inputs,
     base: node.base,
     buffer: arena.allocate(bufferBytes),
+    scratch: arena.allocate(node.scratch),
     merge: node.merge,
     kernel: kernels.map(node.kernel, program.compute),
     used: node.inputs,

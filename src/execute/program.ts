@@ -37,8 +37,20 @@ export interface Leaf {
   readonly elementBytes: number
   /** Where elements do not lie one after the other: in elements as above, so in bytes where raw. */
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
+  /** Where elements are read through permutations: place i along an axis is place maps[axis][i] of the stored tensor. */
+  readonly gather?: Gather
+  /** Values that a step computed, on memory that threads share, in the place of a file's. */
+  readonly memory?: Float32Array
   /** The pass in which its bytes are digested, -1 where another program has that duty. */
   readonly digestIn: number
+}
+
+/** In elements as the leaf counts them. */
+export interface Gather {
+  readonly shape: readonly number[]
+  readonly strides: readonly number[]
+  /** By axis; null where it stays as it is. */
+  readonly maps: readonly (Int32Array | null)[]
 }
 
 export type Node =
@@ -54,6 +66,8 @@ export type Node =
       readonly merge: number
       /** The kernel is given whole rows. */
       readonly rows: boolean
+      /** Bytes of the kernel's scratch space. */
+      readonly scratch: number
     }
 
 export type Pass =

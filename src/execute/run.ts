@@ -4,10 +4,13 @@ import { discard, leave, openStaging, preallocate, publish, type Staging, stageF
 import { Fault, fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, instantiateKernels, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
+import { analyse } from './analyse.js'
 import { threadsWithin } from './budget.js'
 import type { Listener } from './events.js'
+import type { Findings } from './findings.js'
 import { openJournal } from './journal.js'
-import { mergeTensors, type StagedOutput, windowMode } from './merge.js'
+import { type MergeResult, mergeTensors, type StagedOutput } from './merge.js'
+import { windowMode } from './windowMode.js'
 
 /** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
 export interface Bindings {
@@ -50,6 +53,8 @@ export interface Executed {
     /** Of the checkpoint's files, absolute, while they are staged. */
     readonly files: readonly string[]
   }[]
+  /** By step, what an analysis found: permutations' digests, scores, what was repaired. */
+  readonly steps: ReadonlyMap<string, Readonly<Record<string, unknown>>>
   readonly kernels: Kernels
 }
 
@@ -126,19 +131,39 @@ async function fill(
       journal: openJournal(path.join(staging.folder, 'journal'), plan, bindings.files, staging.resumed),
     })
   }
-  options.listen({ kind: 'phase', phase: 'merging' })
-  const merged = await mergeTensors(plan, bindings.files, staged, kernels, options)
-  refuseInterrupted(options.signal)
+  const { findings, close } = await analyse(plan, bindings.files, module, options)
+  try {
+    refuseInterrupted(options.signal)
+    options.listen({ kind: 'phase', phase: 'merging' })
+    const merged = await mergeTensors(plan, bindings.files, staged, kernels, findings, options)
+    refuseInterrupted(options.signal)
+    return await besides(plan, bindings, stagings, staged, merged, findings, kernels, options.digests)
+  } finally {
+    await close()
+  }
+}
+
+/** Writes the small files beside the weights, and gathers what the run found out. */
+async function besides(
+  plan: Plan,
+  bindings: Bindings,
+  stagings: readonly Staging[],
+  staged: readonly StagedOutput[],
+  merged: MergeResult,
+  findings: Findings,
+  kernels: Kernels,
+  digests: boolean,
+): Promise<Executed> {
   const outputs: Executed['outputs'][number][] = []
   for (const [index, output] of plan.outputs.entries()) {
     const beside: Beside[] = []
     for (const { name, content } of await smallFiles(output, bindings)) {
       await stageFile(stagings[index]!, name, content)
-      beside.push({ name, size: content.length, digest: options.digests ? bytesDigest(kernels, content) : null })
+      beside.push({ name, size: content.length, digest: digests ? bytesDigest(kernels, content) : null })
     }
     outputs.push({ tensors: merged.outputs[index]!, beside, files: staged[index]!.files })
   }
-  return { inputs: merged.inputs, outputs, kernels }
+  return { inputs: merged.inputs, outputs, steps: findings.records, kernels }
 }
 
 /** A safetensors header as it stands in the file: its length as u64, little-endian, then the text. */

@@ -1,5 +1,5 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../kernels/types.js'
-import type { PassInput } from '../methods/types.js'
+import type { PassInput, ReducePass, Table } from '../methods/types.js'
 import { type Gathering, gather } from './combine.js'
 import type { Job } from './compile.js'
 import type { Task, TaskResult, TaskTable } from './program.js'
@@ -55,8 +55,6 @@ interface Active {
   output: Uint8Array | undefined
 }
 
-type Table = ReturnType<NonNullable<Job['merges'][number]['passes']['map']['table']>>
-
 /**
  * Runs all jobs on the pool. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
  * is added up in the order of tiles: so the order can't show in the results.
@@ -66,25 +64,45 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
   const waiting = new Set<Promise<void>>()
   let next = 0
   let failure: unknown
+  let preparing = false
 
   function nextTask(): { state: Active; task: Task } | undefined {
     for (;;) {
       const state = active.find((state) => state.next < state.end)
       if (state) return { state, task: takeTask(state) }
-      if (next === jobs.length || active.length >= WINDOW) return undefined
-      const opened = open(next, jobs[next]!, pool)
-      next++
-      // A tensor without elements has no tiles: it is finished at once.
-      if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
-      else options.finished(opened.index, resultOf(opened))
+      if (next === jobs.length || active.length >= WINDOW || preparing) return undefined
+      const job = jobs[next]!
+      if (job.prepare) prepareJob(next++, job, job.prepare)
+      else begin(open(next, jobs[next++]!, pool))
     }
+  }
+
+  function begin(opened: Active): void {
+    // A tensor without elements has no tiles: it is finished at once.
+    if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
+    else options.finished(opened.index, resultOf(opened))
+  }
+
+  /** One at a time: what a job has prepared is large. */
+  function prepareJob(index: number, job: Job, prepare: NonNullable<Job['prepare']>): void {
+    preparing = true
+    const running: Promise<void> = prepare()
+      .then((program) => begin(open(index, { ...job, program }, pool)))
+      .catch((error: unknown) => {
+        failure ??= error
+      })
+      .finally(() => {
+        preparing = false
+        waiting.delete(running)
+      })
+    waiting.add(running)
   }
 
   function receive(state: Active, result: TaskResult): void {
     collect(state, result)
     options.progress(result.read, result.written)
     if (state.left > 0) return
-    closePass(state)
+    closePass(state, options.math)
     if (openPass(state, options.math)) return
     active.splice(active.indexOf(state), 1)
     options.finished(state.index, resultOf(state))
@@ -164,15 +182,8 @@ function openPass(state: Active, math: ScalarMath): boolean {
   const { program, merges } = state.job
   for (state.pass++; state.pass < program.passes.length; state.pass++) {
     const pass = program.passes[state.pass]!
-    const inputs = merges.map(({ settings, own }): PassInput => {
-      return {
-        ...settings,
-        results: own.flatMap((index) => (state.results[index] ? [state.results[index]] : [])),
-        math,
-      }
-    })
-    const owner = merges.findIndex(({ own }) => own.includes(state.pass))
-    const declared = merges[owner]?.passes.reduces[merges[owner].own.indexOf(state.pass)]
+    const inputs = merges.map((_, index) => inputOf(state, index, math))
+    const { owner, declared } = declaredPass(state)
     if (declared?.skip?.(inputs[owner]!)) {
       state.results.push(new Float64Array(0))
       continue
@@ -190,15 +201,34 @@ function openPass(state: Active, math: ScalarMath): boolean {
       return known[index] ? passes.map.coefficients(inputs[index]!) : []
     })
     state.tables = merges.map(({ passes }, index) =>
-      index !== owner && known[index] ? passes.map.table?.(inputs[index]!) : undefined,
+      index === owner
+        ? declared?.table?.(inputs[index]!)
+        : known[index]
+          ? passes.map.table?.(inputs[index]!)
+          : undefined,
     )
     return true
   }
   return false
 }
 
-function closePass(state: Active): void {
-  state.results.push(state.gathering?.result() ?? new Float64Array(0))
+/** What the method of a merge gets to know by now. */
+function inputOf({ job, results }: Active, merge: number, math: ScalarMath): PassInput {
+  const { settings, own } = job.merges[merge]!
+  return { ...settings, results: own.flatMap((index) => (results[index] ? [results[index]] : [])), math }
+}
+
+/** The pass under way as its method declares it, and the merge that it belongs to; -1 where it is no merge's own. */
+function declaredPass({ job, pass }: Active): { owner: number; declared: ReducePass | undefined } {
+  const owner = job.merges.findIndex(({ own }) => own.includes(pass))
+  const merge = job.merges[owner]
+  return { owner, declared: merge?.passes.reduces[merge.own.indexOf(pass)] }
+}
+
+function closePass(state: Active, math: ScalarMath): void {
+  const combined = state.gathering?.result() ?? new Float64Array(0)
+  const { owner, declared } = declaredPass(state)
+  state.results.push(declared?.conclude ? declared.conclude(combined, inputOf(state, owner, math)) : combined)
 }
 
 function collect(state: Active, result: TaskResult): void {

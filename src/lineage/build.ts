@@ -35,13 +35,23 @@ export interface LineageInput {
   /** Index into `Plan.outputs`. */
   readonly output: number
   readonly digests: RunDigests
+  /** By step, what its analysis found. */
+  readonly steps?: ReadonlyMap<string, Readonly<Record<string, unknown>>>
   /** Of the program. */
   readonly version: string
   readonly bytesDigest: BytesDigest
 }
 
 /** The lineage of one output: a pure function of what was planned and the digests that the run found. */
-export function buildLineage({ plan, recipe, output: index, digests, version, bytesDigest }: LineageInput): Lineage {
+export function buildLineage({
+  plan,
+  recipe,
+  output: index,
+  digests,
+  steps,
+  version,
+  bytesDigest,
+}: LineageInput): Lineage {
   const output = plan.outputs[index]
   const found = digests.outputs[index]
   if (!output || !found) throw new Error(`internal: no output ${index}`)
@@ -64,7 +74,7 @@ export function buildLineage({ plan, recipe, output: index, digests, version, by
     plan: { digest: plan.digest },
     seed: plan.seed,
     models: lineageModels(plan, recipe, digests),
-    steps: describeSteps(plan, recipe, output.from),
+    steps: describeSteps(plan, recipe, output.from, steps ?? new Map()),
     tensors: recordOf(
       output.tensors.map((tensor, i) => [tensor.name, lineageTensor(tensor, found.tensors[i] ?? null, describe)]),
     ),
@@ -106,10 +116,15 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunD
 
 type Describe = ReturnType<typeof describer>
 
+/** Reasons of tensors that a step made without a merge. */
+const STEP_MADE: ReadonlySet<string> = new Set(['aligned by a rebasin', 'repaired'])
+
 function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Describe): LineageTensor {
   const { expr, name, reason, absent } = tensor
   return {
-    ...(reason === undefined && expr.kind === 'merge' ? describe.merge(expr, name) : describe.copy(expr, name)),
+    ...(reason === undefined || STEP_MADE.has(reason)
+      ? (describe.made(expr, name) ?? describe.copy(expr, name))
+      : describe.copy(expr, name)),
     dtype: tensor.dtype,
     shape: tensor.shape,
     digest,
@@ -120,19 +135,50 @@ function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Desc
 
 /** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
 function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
+  const kinds = new Map(recipe.steps.map(({ name, kind }) => [name, kind as string]))
   const bases = new Map(recipe.steps.map((step) => [step.name, step.kind === 'merge' ? step.base : undefined]))
 
-  /** Who an expression belongs to: the model whose file it reads, or the step that merges it. */
-  const owner = (expr: Expr): string =>
-    expr.kind === 'merge' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
+  /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
+  function owner(expr: Expr): string {
+    if (expr.kind === 'merge') return expr.step
+    const last = expr.kind === 'read' ? expr.aligned?.by.at(-1) : expr.aligned?.at(-1)
+    if (last) return last.step
+    return expr.kind === 'computed' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
+  }
+
+  /** An expression without the alignment that was applied last; undefined where there is none. */
+  function before(expr: Expr): Expr | undefined {
+    if (expr.kind === 'read' && expr.aligned) {
+      const { aligned, ...stored } = expr
+      const by = aligned.by.slice(0, -1)
+      return by.length > 0 ? { ...stored, aligned: { ...aligned, by } } : stored
+    }
+    return expr.kind === 'computed' && expr.aligned?.length
+      ? { ...expr, aligned: expr.aligned.slice(0, -1) }
+      : undefined
+  }
 
   function source(name: string, expr: Expr, tensor: string, weight: number | null): LineageSource {
     const own = owner(expr) === name
-    const of = !own ? copy(expr, tensor) : expr.kind === 'merge' ? merge(expr, tensor) : undefined
+    const of = own ? made(expr, tensor) : copy(expr, tensor)
     // A step's tensors have the names of the step's base; a file's may be called otherwise.
     const stored = own && expr.kind === 'read' ? expr.tensor : tensor
     return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
   }
+
+  /** How the owner of an expression came by it; undefined for a tensor that is read as it is. */
+  function made(expr: Expr, tensor: string): LineageMerge | undefined {
+    const aligned = before(expr)
+    if (aligned) return step('rebasin', [aligned], tensor)
+    if (expr.kind === 'merge') return merge(expr, tensor)
+    return expr.kind === 'computed' ? step(kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
+  }
+
+  const step = (method: string, inputs: readonly Expr[], tensor: string): LineageMerge => ({
+    method,
+    parameters: {},
+    sources: inputs.map((input) => source(owner(input), input, input.kind === 'read' ? input.tensor : tensor, null)),
+  })
 
   const copy = (expr: Expr, tensor: string): LineageMerge => ({
     method: 'copy',
@@ -152,5 +198,5 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
     }
   }
 
-  return { merge, copy }
+  return { merge, copy, made }
 }

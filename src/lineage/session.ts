@@ -230,7 +230,7 @@ async function describe({ plan, recipe, bindings }: Prepared, executed: Executed
     ...(inputs ? { sha256: inputs } : {}),
   }
   return plan.outputs.map((_, output) =>
-    buildLineage({ plan, recipe, output, digests, version: VERSION, bytesDigest: hash }),
+    buildLineage({ plan, recipe, output, digests, steps: executed.steps, version: VERSION, bytesDigest: hash }),
   )
 }
 

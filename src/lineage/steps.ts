@@ -9,7 +9,7 @@ function uses(step: Step): readonly string[] {
     case 'merge':
       return [step.base, ...[step.settings, ...step.rules.map((rule) => rule.settings)].flatMap(({ models }) => models)]
     case 'rebasin':
-      return [...step.models, step.onto]
+      return [...(step.joint?.models ?? [step.model]), step.onto]
     case 'repair':
       return [step.model]
     case 'interpolate':
@@ -23,7 +23,11 @@ function uses(step: Step): readonly string[] {
 
 const settingsText = ({ method, models }: MergeSettings): Readonly<Record<string, Json>> => ({ method, models })
 
-function describe(step: Step, patterns: Plan['steps'][number]['patterns']): Readonly<Record<string, Json>> {
+function describe(
+  step: Step,
+  patterns: Plan['steps'][number]['patterns'],
+  found: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, Json>> {
   const shared = {
     kind: step.kind,
     patterns: patterns.map(({ pattern, where, rule, matches, applies }) => ({
@@ -34,7 +38,7 @@ function describe(step: Step, patterns: Plan['steps'][number]['patterns']): Read
       applies,
     })),
   }
-  if (step.kind !== 'merge') return { ...shared, models: [...new Set(uses(step))] }
+  if (step.kind !== 'merge') return { ...shared, models: [...new Set(uses(step))], ...(found as Record<string, Json>) }
   return {
     ...shared,
     base: step.base,
@@ -47,7 +51,12 @@ function describe(step: Step, patterns: Plan['steps'][number]['patterns']): Read
  * What the lineage says of the steps that lead to `from`, by name. What a step did to one tensor stands with that
  * tensor, since rules and gradients make it differ from tensor to tensor.
  */
-export function describeSteps(plan: Plan, recipe: Pick<Recipe, 'steps'>, from: string): Lineage['steps'] {
+export function describeSteps(
+  plan: Plan,
+  recipe: Pick<Recipe, 'steps'>,
+  from: string,
+  found: ReadonlyMap<string, Readonly<Record<string, unknown>>>,
+): Lineage['steps'] {
   const needed = new Set([from])
   // Dependency order: from the last to the first, each step is known to be needed before it is looked at.
   for (const step of [...recipe.steps].reverse())
@@ -56,6 +65,6 @@ export function describeSteps(plan: Plan, recipe: Pick<Recipe, 'steps'>, from: s
   return recordOf(
     recipe.steps
       .filter((step) => needed.has(step.name))
-      .map((step) => [step.name, describe(step, patterns.get(step.name) ?? [])]),
+      .map((step) => [step.name, describe(step, patterns.get(step.name) ?? [], found.get(step.name) ?? {})]),
   )
 }

@@ -4,14 +4,17 @@ import type { Expr, MergeExpr, ReadExpr } from './types.js'
 
 /** Every stored tensor that an expression reads, each as often as it is written in it. */
 export function leavesOf(expr: Expr): ReadExpr[] {
-  if (expr.kind === 'read') return [expr]
-  return [...expr.inputs, ...(expr.base ? [expr.base] : [])].flatMap(leavesOf)
+  return expr.kind === 'read' ? [expr] : inputsOf(expr).flatMap(leavesOf)
 }
+
+/** What an expression is made of directly. */
+export const inputsOf = (expr: Expr): readonly Expr[] =>
+  expr.kind === 'read' ? [] : expr.kind === 'merge' && expr.base ? [...expr.inputs, expr.base] : expr.inputs
 
 /** Merges inside an expression, inner ones first: the order in which their sums can be known. */
 export function mergesOf(expr: Expr): MergeExpr[] {
-  if (expr.kind === 'read') return []
-  return [...[...expr.inputs, ...(expr.base ? [expr.base] : [])].flatMap(mergesOf), expr]
+  // What a step computes as a whole is there before the tensor's passes begin.
+  return expr.kind === 'merge' ? [...inputsOf(expr).flatMap(mergesOf), expr] : []
 }
 
 /** What a merge's method gets to know of the tensor it makes. */

@@ -10,6 +10,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     plan: plan.plan,
     compute: plan.compute,
     seed: plan.seed,
+    analyses: plan.analyses,
     models: plan.models,
     // The header's digest stands for the tensors' places.
     files: plan.files.map(({ tensors: _, ...file }) => file),

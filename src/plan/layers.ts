@@ -1,17 +1,6 @@
 import type { Gradient } from '../recipe/types.js'
 
-/** A tensor's layer: the first whole-number part of its name (`model.layers.12.mlp…` → 12); undefined outside layers. */
-export function layerOf(name: string): number | undefined {
-  const part = name.split('.').find((part) => /^\d+$/.test(part))
-  return part === undefined ? undefined : Number(part)
-}
-
-/** The layers of a model are 0…n-1 with n one more than the highest layer in its names; 0 where no name has one. */
-export function layerCount(names: Iterable<string>): number {
-  let count = 0
-  for (const name of names) count = Math.max(count, (layerOf(name) ?? -1) + 1)
-  return count
-}
+export { layerCount, layerOf, withLayer } from '../core/layerNames.js'
 
 /**
  * The value of a gradient at a layer: the list is spread evenly over layers 0…count-1 and interpolated linearly.

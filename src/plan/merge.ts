@@ -90,6 +90,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
   const parameters = resolveParameters(method, settings, present, layer, layers)
   checkWeightSum(context, settings, method, name, present, weights, parameters)
+  checkParameters(context, settings, method, parameters)
   const onBase =
     method.base === 'required' ||
     method.base === 'listed' ||
@@ -155,6 +156,19 @@ function checkWeightSum(
     recipe.placeOf(settings.weightsAt, 'key'),
     'give weights with another sum, or parameters: {normalize: false}',
   )
+}
+
+/** What parameters may not be together, at this tensor's layer. */
+function checkParameters(
+  { recipe, faults }: Context,
+  settings: MergeSettings,
+  method: Method,
+  parameters: MergeExpr['parameters'],
+) {
+  const refusal = method.refuse?.({ parameters }, new Set(settings.parameters.keys()))
+  if (!refusal) return
+  const at = settings.parameters.get(refusal.parameter)?.at
+  faults.error('bad-parameter', refusal.message, recipe.placeOf(at ?? settings.at, 'key'), refusal.hint)
 }
 
 /** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */

@@ -3,6 +3,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { OutputSpec, Recipe } from '../recipe/types.js'
 import type { Faults } from './report.js'
+import { stackedConfig } from './stack.js'
 import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
 import type { Value, ValueTensor } from './values.js'
 
@@ -75,15 +76,14 @@ function planSidecars(spec: OutputSpec, value: Value, origin: Checkpoint, model:
   return [...configs, ...origin.sidecars.map(copy)]
 }
 
-/** The base's config with the dtype that was asked for; undefined where the file is right as it is, or there is none. */
-function configText({ dtype }: OutputSpec, value: Value, { config }: Checkpoint): string | undefined {
-  if (!config || !dtype) return undefined
-  const wanted = CONFIG_DTYPES[dtype]
-  // transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either.
-  const keys = ['torch_dtype', 'dtype'].filter((key) => Object.hasOwn(config, key))
-  if (keys.length > 0 && keys.every((key) => config[key] === wanted)) return undefined
-  if (value.tensors.size === 0) return undefined
-  const changed = { ...config }
-  for (const key of keys.length > 0 ? keys : ['torch_dtype']) changed[key] = wanted
-  return `${JSON.stringify(changed, null, 2)}\n`
+/** The base's config with the dtype and the layers that the output has; undefined where the file is right as it is, or there is none. */
+function configText({ dtype }: OutputSpec, { tensors, layers }: Value, { config }: Checkpoint): string | undefined {
+  if (!config || tensors.size === 0) return undefined
+  const changed: Record<string, unknown> = layers ? { ...stackedConfig(config, layers) } : { ...config }
+  if (dtype) {
+    // transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either.
+    const keys = ['torch_dtype', 'dtype'].filter((key) => Object.hasOwn(config, key))
+    for (const key of keys.length > 0 ? keys : ['torch_dtype']) changed[key] = CONFIG_DTYPES[dtype]
+  }
+  return JSON.stringify(changed) === JSON.stringify(config) ? undefined : `${JSON.stringify(changed, null, 2)}\n`
 }

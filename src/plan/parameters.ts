@@ -15,7 +15,15 @@ export function resolveParameters(
     const value = resolveParameter(schema, settings, models, layer, layers)
     if (value !== undefined) resolved[schema.name] = value
   }
+  const lines = settings.parameters.get('lines')?.value
+  if (lines?.kind === 'mapping') resolved.lines = linesFactor(lines.value, layer, layers)
   return resolved
+}
+
+/** `lines: {alpha, beta}` at a layer: alpha + beta·layer/(L−1); alpha outside layers and where there is one layer. */
+function linesFactor({ alpha, beta }: Readonly<Record<string, unknown>>, layer: number | undefined, layers: number) {
+  if (layer === undefined || layers < 2) return Number(alpha)
+  return Number(alpha) + (Number(beta) * layer) / (layers - 1)
 }
 
 function resolveParameter(

@@ -1,12 +1,14 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import type { Recipe } from '../recipe/types.js'
+import { planRebasin, planRepair } from './align.js'
 import { bytesRead, leavesOf } from './cost.js'
 import { planDigest } from './digest.js'
 import { planMerge } from './merge.js'
 import { planOutput } from './output.js'
 import { faults as newFaults } from './report.js'
-import type { Plan, PlanFile, PlanModel, PlanOutput } from './types.js'
+import { planStack } from './stack.js'
+import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput } from './types.js'
 import { modelValue, type Value } from './values.js'
 
 /**
@@ -30,10 +32,30 @@ export function planRecipe(
     files.push(...planFiles(checkpoint, model))
   }
   const steps: Plan['steps'][number][] = []
+  const analyses: Analysis[] = []
   for (const step of recipe.steps) {
+    if (step.kind === 'stack') {
+      const value = planStack(recipe, step, values, faults)
+      // What is built on it can't be judged without it.
+      if (!value) return { diagnostics: faults.list }
+      values.set(step.name, value)
+      steps.push({ name: step.name, kind: step.kind, patterns: [] })
+      continue
+    }
+    if (step.kind === 'rebasin' || step.kind === 'repair') {
+      const value =
+        step.kind === 'rebasin'
+          ? planRebasin(recipe, step, values, (name) => checkpoints.get(name)?.config, analyses, faults)
+          : planRepair(recipe, step, values, analyses, faults)
+      if (!value) return { diagnostics: faults.list }
+      values.set(step.name, value)
+      steps.push({ name: step.name, kind: step.kind, patterns: [] })
+      continue
+    }
     if (step.kind !== 'merge') throw new Error(`internal: no planning for a ${step.kind} step`)
     const { value, patterns } = planMerge(recipe, step, values, faults)
-    values.set(step.name, value)
+    const { layers } = values.get(step.base)!
+    values.set(step.name, layers ? { ...value, layers } : value)
     steps.push({ name: step.name, kind: step.kind, patterns })
   }
   const modelIndex = (name: string) => models.findIndex((model) => model.name === name)
@@ -48,6 +70,7 @@ export function planRecipe(
     models,
     files,
     outputs,
+    analyses,
     steps,
     cost: costOf(outputs, files),
     warnings: [...recipe.warnings, ...faults.list],
@@ -73,6 +96,10 @@ function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
 export function modelsOf(recipe: Recipe): string[] {
   const used = new Set(recipe.outputs.map((output) => output.from))
   for (const step of recipe.steps) {
+    if (step.kind === 'stack') for (const { model } of step.slices) used.add(model)
+    if (step.kind === 'rebasin')
+      for (const model of [step.onto, step.model, ...(step.joint?.models ?? [])]) used.add(model)
+    if (step.kind === 'repair') used.add(step.model)
     if (step.kind !== 'merge') continue
     used.add(step.base)
     for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {

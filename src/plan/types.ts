@@ -2,6 +2,7 @@ import type { OutputLayout } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { Resolved } from '../methods/types.js'
+import type { SpecText } from '../rebasin/spec.js'
 
 /** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
 export interface PlanFile {
@@ -33,6 +34,26 @@ export interface ReadExpr {
   readonly bytes: number
   /** Where the elements do not lie one after the other: the tensor's shape, and its strides in elements. */
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
+  /** Permutations that are found when the plan is run, in the order in which they apply, and the tensor's shape. */
+  readonly aligned?: { readonly shape: readonly number[]; readonly by: readonly Alignment[] }
+}
+
+/** Names the permutations that a step finds for a model's tensor. */
+export interface Alignment {
+  readonly step: string
+  readonly tensor: string
+}
+
+/** A tensor that a step computes as a whole when the plan is run: a repaired variance, a rotated matrix. */
+export interface ComputedExpr {
+  readonly kind: 'computed'
+  readonly step: string
+  readonly tensor: string
+  readonly shape: readonly number[]
+  /** What it is computed from. */
+  readonly inputs: readonly Expr[]
+  /** As in `ReadExpr.aligned`. */
+  readonly aligned?: readonly Alignment[]
 }
 
 /** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */
@@ -49,7 +70,53 @@ export interface MergeExpr {
   readonly base?: Expr
 }
 
-export type Expr = ReadExpr | MergeExpr
+export type Expr = ReadExpr | MergeExpr | ComputedExpr
+
+/** A tensor that an analysis reads. */
+export interface AnalysisTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly expr: Expr
+}
+
+export interface AnalysisModel {
+  readonly name: string
+  readonly tensors: readonly AnalysisTensor[]
+  readonly config?: Readonly<Record<string, unknown>>
+}
+
+/** Work on whole models that comes before any tensor is written; its results are small, and recorded in the lineage. */
+export type Analysis = RebasinAnalysis | RepairAnalysis
+
+export interface RebasinAnalysis {
+  readonly kind: 'rebasin'
+  /** By model that moves: the step that stands for it. */
+  readonly steps: readonly string[]
+  readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
+  readonly symmetry: 'permutation' | 'orthogonal'
+  readonly seed: number
+  readonly maxIterations: number
+  /** Of the spec: `llama`, `resnet`, … or `written`. */
+  readonly family: string
+  readonly spec: SpecText
+  readonly onto: AnalysisModel
+  readonly models: readonly AnalysisModel[]
+}
+
+export interface RepairAnalysis {
+  readonly kind: 'repair'
+  readonly step: string
+  /** By BatchNorm: the variance that is corrected, and of each averaged model its variance and the filters that feed the norm. */
+  readonly norms: readonly {
+    readonly tensor: string
+    readonly weights: readonly number[]
+    readonly variances: readonly AnalysisTensor[]
+    readonly filters: readonly AnalysisTensor[]
+  }[]
+  /** Variances that stay as they are, and why. */
+  readonly left: Readonly<Record<string, string>>
+}
 
 /** One tensor of an output: where it goes and how it comes about. */
 export interface PlanTensor {
@@ -76,6 +143,10 @@ export type CopyReason =
   | 'not a floating-point dtype'
   | 'too few models have it'
   | 'the output is this model'
+  | 'aligned by a rebasin'
+  | 'not touched by the alignment'
+  | 'repaired'
+  | 'taken from its layer'
 
 export interface PlanOutput {
   /** As written; not part of the digest. */
@@ -117,6 +188,8 @@ export interface Plan {
   readonly models: readonly PlanModel[]
   readonly files: readonly PlanFile[]
   readonly outputs: readonly PlanOutput[]
+  /** In the order in which they are done. */
+  readonly analyses: readonly Analysis[]
   /** By step: what it is and its patterns, for the report. */
   readonly steps: readonly {
     readonly name: string

@@ -20,6 +20,8 @@ export interface Value {
   readonly tensors: ReadonlyMap<string, ValueTensor>
   /** The model whose config and tokenizer go with it. */
   readonly origin: string
+  /** Of a stack, and of what is made of it: by layer, the number that the layer had in its own model. */
+  readonly layers?: readonly number[]
 }
 
 /** A checkpoint as a value; `fileBase` is the index of its first file among the plan's. */

@@ -97,7 +97,7 @@ function restOffsets(spec: Spec, { part, shape }: Term, perms: Permutations | un
   return outerSum(lists)
 }
 
-/** Brings the matrices up to date with the permutations of the other groups. Returns whether anything changed. */
+/** Brings the matrices, as far as their terms are ready, up to date with the other groups. Returns whether anything changed. */
 export async function updateGrams(
   spec: Spec,
   grams: readonly Gram[],
@@ -105,10 +105,12 @@ export async function updateGrams(
   b: Weights,
   perms: Permutations,
   pool: Pool,
+  ready: (part: AxisPart) => boolean = () => true,
 ): Promise<boolean> {
   let changed = false
   for (const gram of grams) {
     for (const term of gram.terms) {
+      if (!ready(term.part)) continue
       const fixed = restOffsets(spec, term, undefined)
       const now = restOffsets(spec, term, perms)
       const before = term.last

@@ -4,7 +4,7 @@ import { createGrams, type Gram, updateGrams } from './gram.js'
 import { shuffled } from './order.js'
 import type { Pool } from './pool.js'
 import { solveGroup } from './solve.js'
-import { counts, rootOf, type Spec } from './spec.js'
+import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
 import { createWeights, type TensorSource, type Weights } from './weights.js'
 
 export interface MatchOptions {
@@ -151,14 +151,27 @@ async function descend(
   const kept = new Map<string, Gram[]>()
   const warm = new Map<string, Assignment>()
   const dirty = new Set(groups)
+  const solved = new Set<string>(options.start ? groups : [])
+  const others = (part: AxisPart) =>
+    spec.parts.filter((other) => other.tensor === part.tensor && other.axis !== part.axis).map(rootOf)
+  const ready = (part: AxisPart) => others(part).every((name) => solved.has(name))
+  const anchored = (group: string) =>
+    spec.parts.some(
+      (part) => rootOf(part) === group && counts(part) && ready(part) && a.source.tensors.get(part.tensor)!.shape.length > 1,
+    )
   let iteration = 0
   while (dirty.size > 0 && iteration < (options.maxIterations ?? 100)) {
     const order = shuffled(groups, options.seed ?? 0, restart, iteration)
     iteration++
-    for (const [index, group] of order.entries()) {
+    for (let index = 0; index < groups.length; index++) {
+      // At first a group is matched by what is settled already, outwards from the network's inputs and outputs.
+      const at = iteration === 1 ? Math.max(0, order.findIndex(anchored)) : 0
+      const group = order.splice(at, 1)[0]!
       if (!dirty.delete(group)) continue
       const grams = kept.get(group) ?? createGrams(spec, group, a.source.tensors)
-      await updateGrams(spec, grams, a, b, perms, pool)
+      const first = !solved.has(group) && anchored(group)
+      await updateGrams(spec, grams, a, b, perms, pool, first ? ready : undefined)
+      solved.add(group)
       keep(kept, group, grams)
       const found = await solveGroup(spec, group, grams, perms, pool, warm.get(group))
       if (spec.groups[group]!.size >= 256) warm.set(group, found.assignment)
@@ -176,7 +189,8 @@ async function descend(
         perms = next
         for (const other of near.get(group)!) dirty.add(other)
       }
-      options.onProgress?.({ restart, iteration, group, step: index + 1, steps: order.length, moved })
+      if (first) dirty.add(group)
+      options.onProgress?.({ restart, iteration, group, step: index + 1, steps: groups.length, moved })
     }
   }
   return { permutations: perms, iterations: iteration }

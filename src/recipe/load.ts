@@ -5,6 +5,8 @@ import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
+import { type Conversion, isMergekit } from './mergekit/index.js'
+import { type OpenOptions, openMergekit } from './mergekit/open.js'
 import { readModels, resolveName, type Scope } from './models.js'
 import { readOutputs } from './outputs.js'
 import { applyOverrides } from './overrides.js'
@@ -14,7 +16,7 @@ import { draftSteps, type LinkedStep, readStep } from './steps.js'
 import { checkStructure } from './structure.js'
 import { type MapNode, type Node, spanOf, spanPlace, toPlain } from './tree.js'
 import type { Recipe } from './types.js'
-import { checkSupported, mergekitNotYet } from './unsupported.js'
+import { checkSupported } from './unsupported.js'
 
 export interface LoadOptions {
   /** `KEY=VALUE`, laid over the recipe in this order. */
@@ -25,6 +27,10 @@ export interface LoadOptions {
   readonly name?: string
   /** An output's path from the command line, relative to the working folder, in place of the recipe's. */
   readonly output?: string
+  /** Names of tensors by a model's absolute path: with them a mergekit configuration is converted exactly. */
+  readonly known?: ReadonlyMap<string, readonly string[]>
+  /** What mergekit would ignore in a configuration of its own is an error. */
+  readonly strict?: boolean
 }
 
 export interface Loaded {
@@ -32,6 +38,8 @@ export interface Loaded {
   readonly recipe?: Recipe
   /** Faults and warnings, by place, each once. */
   readonly diagnostics: readonly Diagnostic[]
+  /** Where the file is a mergekit configuration: the recipe that it stands for, whatever of it this version can do. */
+  readonly conversion?: Conversion
 }
 
 /** Reads and checks a recipe: all of it that can be told without the models' headers. Never throws for a user's fault. */
@@ -40,14 +48,19 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const read = options.text === undefined ? readFile(file, name) : { text: options.text }
   if ('fault' in read) return { diagnostics: [read.fault] }
   const source = readText(name, read.text)
-  const faults = [...source.faults]
+  const folder = path.dirname(path.resolve(file))
+  const conversion =
+    source.root && isMergekit(source.root) ? openMergekit(name, read.text, mergekitOptions(folder, options)) : undefined
+  const faults = [...(conversion?.diagnostics ?? source.faults)]
   const done = (recipe?: Recipe): Loaded => {
     const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
-    if (!recipe || hasErrors(diagnostics)) return { diagnostics }
-    return { recipe: { ...recipe, warnings: diagnostics }, diagnostics }
+    const loaded = { diagnostics, ...(conversion ? { conversion } : {}) }
+    return !recipe || hasErrors(diagnostics) ? loaded : { ...loaded, recipe: { ...recipe, warnings: diagnostics } }
   }
-  if (!source.root) return done()
-  const overridden = applyOverrides(source.root, options.set ?? [])
+  if (!source.root || (conversion && !conversion.root)) return done()
+  const overridden = conversion?.root
+    ? { root: conversion.root, faults: [] }
+    : applyOverrides(source.root, options.set ?? [])
   faults.push(...overridden.faults)
   let root: Node = overridden.root
   const report = makeReport(() => root)
@@ -60,12 +73,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     return finish()
   }
   const start: Cursor<MapNode> = { node: root, path: [] }
-  const mergekit = get(start, 'merge_method')
-  if (mergekit) {
-    mergekitNotYet(mergekit, report)
-    return finish()
-  }
-  if (source.several)
+  if (source.several && !conversion)
     report.error('several-documents', 'a recipe is one YAML document', [], {
       hint: 'leave out what follows the second ---',
     })
@@ -79,7 +87,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     root = next
   })
   root = checked
-  const found = readMeaning({ node: checked, path: [] }, path.dirname(path.resolve(file)), options, report)
+  const found = readMeaning({ node: checked, path: [] }, folder, options, report)
   checkSupported({ node: checked, path: [] }, report)
   return finish({
     ...found,
@@ -91,8 +99,24 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
 }
 
+const mergekitOptions = (folder: string, { set, known, strict }: LoadOptions): OpenOptions => ({
+  folder,
+  working: process.cwd(),
+  known: known ?? new Map(),
+  set: set ?? [],
+  strict: strict ?? false,
+})
+
 /** After these it is not known which step uses which. */
-const BREAKS_GRAPH = ['unknown-model', 'bad-type', 'bad-value', 'missing-key', 'contradiction', 'name-taken']
+const BREAKS_GRAPH = [
+  'unknown-model',
+  'bad-type',
+  'bad-value',
+  'missing-key',
+  'contradiction',
+  'name-taken',
+  'misplaced-step',
+]
 
 type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warnings'>
 

@@ -115,7 +115,9 @@ function readModelsList(at: Cursor, scope: Scope): Participant[] | undefined {
     if (participant.name !== '' && found.some(({ name }) => name === participant.name)) {
       const message = `${quote(participant.written)} takes part twice`
       scope.report.error('duplicate-model', message, item.path, { hint: 'list it once, with the sum of its weights' })
-    } else found.push(participant)
+    }
+    // It stays in the list, so that neither the count of models nor that of weights looks wrong besides.
+    found.push(participant)
   }
   return found
 }

@@ -248,7 +248,11 @@ const stack: Schema = {
 const extract = object(
   {
     lora: object(
-      { from: text('The tuned model.'), base: text('Its base.'), rank: { type: 'integer', minimum: 1 } },
+      {
+        from: text('The tuned model.'),
+        base: text('Its base.'),
+        rank: { type: 'integer', minimum: 1, description: 'Its rank.' },
+      },
       ['from', 'base', 'rank'],
       'A low-rank adapter of the difference.',
     ),
@@ -331,7 +335,10 @@ export const recipeSchema = (): Schema => ({
       listOf({ type: 'number' }),
     ),
     lines: object(
-      { alpha: { type: 'number' }, beta: { type: 'number' } },
+      {
+        alpha: { type: 'number', description: 'Scale at the first layer, and outside layers.' },
+        beta: { type: 'number', description: 'What is added to it up to the last layer.' },
+      },
       ['alpha', 'beta'],
       'Scales each task vector by alpha + beta·layer/(L−1), alpha outside layers (arXiv 2410.17146).',
     ),

@@ -4,6 +4,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import {
   type Entry,
+  makeBroken,
   makeList,
   makeMap,
   makeOrigin,
@@ -35,8 +36,8 @@ export interface Source {
 
 type Complain = (code: string, message: string, span: Span, hint?: string) => void
 
-/** `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). */
-export function parseSource(origin: Origin, from = 0): Source {
+/** `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). With `mergeKeys`, YAML 1.1's << works. */
+export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source {
   const faults: Diagnostic[] = []
   const complain: Complain = (code, message, span, hint) => {
     faults.push({ severity: 'error', code, message, place: spanPlace(span), ...(hint === undefined ? {} : { hint }) })
@@ -85,7 +86,7 @@ export function parseSource(origin: Origin, from = 0): Source {
     return stop()
   }
   if (syntaxFaults(first, complain, at)) return { origin, faults, several }
-  const root = convert(first, complain, at)
+  const root = convert(first, complain, at, mergeKeys)
   if (root && (root.size > MOST_NODES || root.depth > DEEPEST)) {
     const what = root.size > MOST_NODES ? `has more than ${MOST_NODES} values` : `is nested deeper than ${DEEPEST}`
     complain('too-large', `with its aliases written out, the recipe ${what}`, at(0), 'write fewer or smaller aliases')
@@ -125,6 +126,8 @@ function compose(text: string): Composed {
   for (const lexeme of new Lexer().lex(text)) {
     if (++count > MOST_TOKENS) return { several: false, tooMany: true }
     if (take(parser.next(lexeme))) return ended(first, deepAt)
+    // Its open collections: each level of nesting is one or two of them. The rest need not be read.
+    if (parser.stack.length > 4 * DEEPEST) return { several: false, deepAt: parser.offset }
   }
   if (take(parser.end())) return ended(first, deepAt)
   for (const document of composer.end(true, text.length)) {
@@ -178,7 +181,12 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
   return false
 }
 
-function convert(document: Document, complain: Complain, at: (start: number, end?: number) => Span): Node | undefined {
+function convert(
+  document: Document,
+  complain: Complain,
+  at: (start: number, end?: number) => Span,
+  mergeKeys: boolean,
+): Node | undefined {
   /** By anchor; null while its own value is being read. */
   const anchors = new Map<string, Node | null>()
   const spanOf = (range: unknown, fallback: Span): Span =>
@@ -192,7 +200,7 @@ function convert(document: Document, complain: Complain, at: (start: number, end
       if (target) return target
       const message = target === null ? 'stands inside the value that it names' : 'names no anchor before it'
       complain('bad-alias', `the alias ${quote(`*${node.source}`)} ${message}`, span)
-      return makeScalar(span, null, '')
+      return makeBroken(span)
     }
     if (node.anchor) anchors.set(node.anchor, null)
     const made = isScalar(node)
@@ -208,15 +216,21 @@ function convert(document: Document, complain: Complain, at: (start: number, end
     if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
       return makeScalar(span, content, source ?? String(content))
     complain('bad-type', 'only texts, numbers, true and false are values here', span)
-    return makeScalar(span, null, '')
+    return makeBroken(span)
   }
 
   const mapping = (node: YAMLMap<unknown, unknown>, span: Span): Node => {
     const entries = new Map<string, Entry>()
+    /** Mappings laid under this one, the first of them winning. */
+    const under: Node[] = []
     for (const pair of node.items) {
       const key = keyOf(pair.key, span)
       const item = value(pair.value, key?.span ?? span)
       if (key === undefined) continue
+      if (mergeKeys && key.name === '<<') {
+        under.push(...(item.kind === 'list' ? item.items : [item]))
+        continue
+      }
       const before = entries.get(key.name)
       if (before) {
         const line = spanPlace(before.key).line
@@ -228,6 +242,9 @@ function convert(document: Document, complain: Complain, at: (start: number, end
         )
       } else entries.set(key.name, { key: key.span, value: item })
     }
+    for (const lower of under)
+      if (lower.kind === 'map')
+        for (const [name, entry] of lower.entries) if (!entries.has(name)) entries.set(name, entry)
     return makeMap(span, entries)
   }
 
@@ -236,7 +253,7 @@ function convert(document: Document, complain: Complain, at: (start: number, end
     const target = isAlias(key) ? anchors.get(key.source) : undefined
     const name = isScalar(key) ? key.value : target?.kind === 'scalar' ? target.value : undefined
     if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
-    if (name === '<<') {
+    if (name === '<<' && !mergeKeys) {
       const hint = 'write its keys out; an alias may stand for a whole value'
       complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
       return undefined
@@ -245,7 +262,7 @@ function convert(document: Document, complain: Complain, at: (start: number, end
     const source = isScalar(key) ? key.source : undefined
     const hint = source ? `put it in quotes: "${source}"` : undefined
     complain('bad-key', 'keys must be texts', span, hint)
-    return undefined
+    return source === undefined ? undefined : { name: source, span }
   }
 
   return value(document.contents, at(0))
@@ -253,3 +270,30 @@ function convert(document: Document, complain: Complain, at: (start: number, end
 
 export const readText = (file: string, text: string): Source =>
   parseSource(makeOrigin(file, text.replace(/^\ufeff/, '')))
+
+/** Documents a file may hold: mergekit's own are a handful. */
+const MOST_DOCUMENTS = 100
+
+/** All documents of a file, with YAML 1.1's merge keys: what a mergekit configuration is written in. */
+export function readDocuments(file: string, text: string): { roots: readonly Node[]; faults: readonly Diagnostic[] } {
+  const origin = makeOrigin(file, text.replace(/^\ufeff/, ''))
+  // A line of --- starts a document wherever it stands, in texts over several lines too.
+  const starts = [0, ...[...origin.text.matchAll(/^---(?=\s|$)/gm)].map(({ index }) => index)]
+  const filled = starts.filter((start, i) => {
+    const piece = origin.text.slice(start, starts[i + 1]).replace(/^---/, '')
+    return /^[ \t]*[^\s#%]/m.test(piece)
+  })
+  const faults: Diagnostic[] = []
+  const roots: Node[] = []
+  for (const start of filled.slice(0, MOST_DOCUMENTS)) {
+    const source = parseSource(origin, start, true)
+    faults.push(...source.faults)
+    if (source.root) roots.push(source.root)
+  }
+  if (filled.length > MOST_DOCUMENTS) {
+    const place = spanPlace({ origin, start: filled[MOST_DOCUMENTS]!, end: filled[MOST_DOCUMENTS]! + 3 })
+    const message = `a file may hold ${MOST_DOCUMENTS} documents at most; this has ${filled.length}`
+    faults.push({ severity: 'error', code: 'too-large', message, place })
+  }
+  return { roots, faults }
+}

@@ -30,6 +30,8 @@ interface Draft {
   readonly name: string
   readonly kind: (typeof STEP_KINDS)[number]
   readonly at: Cursor
+  /** In a joint alignment: its own name, and the place among its models of the one that this step moves; 0 for their mean. */
+  readonly joint?: { readonly name: string; readonly place: number }
   /** Models that steps before it in the short form have replaced, when this one reads. */
   readonly replaced: ReadonlyMap<string, string>
 }
@@ -57,7 +59,8 @@ function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'repl
       part: 'key',
     })
   return entries.slice(0, MOST_STEPS).flatMap(([name, at]) => {
-    if (models.has(name)) {
+    const taken = models.has(name)
+    if (taken) {
       const hint = 'give the step a name of its own'
       report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
     }
@@ -65,8 +68,22 @@ function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'repl
       report.error('bad-value', `${quote(name)} is no name for a step`, at.path, { part: 'key' })
     const kind = STEP_KINDS.find((key) => has(at, key))
     const inner = kind && get(at, kind)
-    return kind && inner ? [{ name, kind, at: inner, replaced: new Map() }] : []
+    if (!kind || !inner) return []
+    // Under a name of its own, so that uses of the model are none of the step.
+    const draft: Draft = { name: taken ? `${name} (step)` : name, kind, at: inner, replaced: new Map() }
+    if (kind !== 'rebasin' || !has(inner, 'models')) return [draft]
+    return [...jointDrafts(draft), { ...draft, joint: { name: draft.name, place: 0 } }]
   })
+}
+
+/** A joint alignment is a step a model that moves, NAME.MODEL; the first stays. In the long form NAME itself is their mean. */
+function jointDrafts(draft: Draft): Draft[] {
+  const models = itemsOf(get(draft.at, 'models')).map(textOf)
+  return models.flatMap((model, place) =>
+    model === undefined || place === 0
+      ? []
+      : [{ ...draft, name: `${draft.name}.${model}`, joint: { name: draft.name, place } }],
+  )
 }
 
 function shortForm(root: Cursor, { models }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
@@ -80,12 +97,17 @@ function shortForm(root: Cursor, { models }: Omit<Scope, 'steps' | 'replaced'>):
   }
   let replaced: ReadonlyMap<string, string> = new Map()
   for (const at of oneOrMore(get(root, 'rebasin'))) {
-    const joint = itemsOf(get(at, 'models')).map(textOf)
-    // The first of a joint alignment stays where it is.
-    const moved = has(at, 'models') ? joint.slice(1) : [textOf(get(at, 'model'))]
-    const name = free(`rebasin-${moved.length === 1 ? moved[0] : drafts.length + 1}`)
-    drafts.push({ name, kind: 'rebasin', at, replaced })
-    if (moved.length === 1 && moved[0] !== undefined) replaced = new Map([...replaced, [moved[0], name]])
+    const model = textOf(get(at, 'model'))
+    const name = free(model === undefined ? 'rebasin' : `rebasin-${model}`)
+    const draft: Draft = { name, kind: 'rebasin', at, replaced }
+    const own = has(at, 'models') ? jointDrafts(draft) : [draft]
+    drafts.push(...own)
+    const places = itemsOf(get(at, 'models')).map(textOf)
+    const moved = own.map(({ joint }) => (joint ? places[joint.place] : model))
+    replaced = new Map([
+      ...replaced,
+      ...moved.flatMap((old, i) => (old === undefined ? [] : [[old, own[i]!.name] as const])),
+    ])
   }
   const merge = get(root, 'merge')
   if (merge) drafts.push({ name: free('merge'), kind: 'merge', at: merge, replaced })
@@ -115,6 +137,8 @@ export function readStep(draft: Draft, before: Draft | undefined, root: Cursor, 
     before: before?.kind === 'merge' ? before.name : undefined,
   })
   if (!step) return undefined
+  if (step.kind === 'repair' && !has(draft.at, 'model') && step.model !== '')
+    uses.push({ name: step.model, at: draft.at })
   if (step.kind === 'merge') {
     // Names in a merge are told where they are read; what counts here is who is used, and where it is named first.
     const lists = [draft.at, ...itemsOf(get(draft.at, 'rules'))].flatMap((at) => itemsOf(get(at, 'models')))
@@ -171,7 +195,7 @@ function firstModel(scope: Scope): string {
   return first === undefined ? '' : (scope.replaced.get(first) ?? first)
 }
 
-function readRebasin({ name, at }: Draft, { scope, use }: Reading): RebasinStep {
+function readRebasin({ name, at, joint: part }: Draft, { scope, use }: Reading): RebasinStep | MergeStep {
   const { report } = scope
   const joint = get(at, 'models')
   const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
@@ -193,12 +217,22 @@ function readRebasin({ name, at }: Draft, { scope, use }: Reading): RebasinStep 
   const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
   if (!joint && onto !== '' && models[0] === onto)
     report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'])
+  if (joint && part?.place === 0) {
+    const names = [
+      onto,
+      ...itemsOf(joint)
+        .slice(1)
+        .map((item) => `${name}.${textOf(item)}`),
+    ]
+    return meanOf(name, at, names)
+  }
   return {
     kind: 'rebasin',
     name,
     at: at.path,
     method,
-    models: joint ? models.slice(1) : models,
+    model: models[part?.place ?? 0] ?? '',
+    ...(joint && part ? { joint: { name: part.name, models } } : {}),
     onto,
     spec: readSpec(get(at, 'spec')),
     symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
@@ -206,6 +240,27 @@ function readRebasin({ name, at }: Draft, { scope, use }: Reading): RebasinStep 
     maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
   }
 }
+
+/** What a joint alignment stands for as one model: the plain average of the aligned ones. */
+const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep => ({
+  kind: 'merge',
+  name,
+  at: at.path,
+  base: models[0] ?? '',
+  baseWritten: false,
+  filters: { include: [], exclude: [] },
+  settings: {
+    method: 'linear',
+    at: at.path,
+    models,
+    weights: models.map(() => [1]),
+    weightsAt: at.path,
+    parameters: new Map(),
+  },
+  rules: [],
+  onMissing: 'copy',
+  onMismatch: 'copy',
+})
 
 function readSpec(at: Cursor | undefined): RebasinStep['spec'] {
   const text = textOf(at)

@@ -48,10 +48,10 @@ function pathOf(root: Node, pointer: string): Path {
 }
 
 /** Method names and parameters are checked where the method is known, by the meaning check, rules' as well. */
-const elsewhere = ({ instancePath, keyword, schemaPath }: SchemaError): boolean =>
-  keyword === 'if' ||
-  schemaPath.startsWith('#/$defs/parameters-') ||
-  /^(\/steps\/[^/]*)?\/merge(\/rules\/\d+)?\/parameters\//.test(instancePath)
+const elsewhere = ({ instancePath, keyword }: SchemaError): boolean => {
+  const [whole, deeper] = /^(?:\/steps\/[^/]*)?\/merge(?:\/rules\/\d+)?\/parameters(\/)?/.exec(instancePath) ?? []
+  return keyword === 'if' || deeper !== undefined || (whole === instancePath && keyword === 'additionalProperties')
+}
 
 /** Reports the faults and returns the tree without its unknown keys. `root` is asked again after each correction. */
 export function checkStructure(start: MapNode, report: Report, setRoot: (root: Node) => void): MapNode {
@@ -99,7 +99,10 @@ function unknownKeys(
       ? `${key} is a step: write it under steps, as NAME: {${key}: …}`
       : didYouMean(key, meant ? free : known, 'known here')
     const where = parent.length === 0 ? 'a recipe' : quote(nameOf(parent))
-    report.error('unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], { part: 'key', hint })
+    report.error(isStep ? 'misplaced-step' : 'unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], {
+      part: 'key',
+      hint,
+    })
     names.set(key, meant)
     if (meant !== undefined) free.delete(meant)
   }
@@ -134,7 +137,7 @@ const kindOf = (node: Node | undefined): string => {
   if (node.kind === 'map') return node.entries.size === 0 ? 'an empty mapping' : 'a mapping'
   if (node.value === null) return 'nothing'
   if (node.value === '') return 'an empty text'
-  return typeof node.value === 'string' ? 'a text' : typeof node.value === 'number' ? 'a number' : String(node.value)
+  return typeof node.value === 'string' ? 'a text' : Number.isFinite(node.value) ? 'a number' : node.source
 }
 
 const JSON_TYPES = { map: 'object', list: 'array', scalar: '' }
@@ -154,6 +157,7 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
 function describe({ keyword, instancePath, params }: SchemaError, root: Node, report: Report): void {
   const path = pathOf(root, instancePath)
   const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
+  if (node?.kind === 'scalar' && node.broken) return
   const whole = schemaAt(path)
   // Where the value's type fits a branch, the fault is inside that; otherwise it is of the union.
   const inside = keyword !== 'type' && keyword !== 'anyOf'
@@ -192,7 +196,9 @@ function describe({ keyword, instancePath, params }: SchemaError, root: Node, re
       return
     }
     case 'const':
-      report.error('bad-value', `${name} must be ${owner.const}, the version of the language`, path)
+      report.error('bad-value', `${name} must be ${owner.const}, the version of the language`, path, {
+        hint: `write ${nameOf(path)}: ${owner.const}`,
+      })
       return
     case 'pattern':
       if (value.trim() === '') report.error('bad-value', `${name} is empty`, path)

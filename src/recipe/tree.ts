@@ -40,6 +40,8 @@ export interface ScalarNode extends Common {
   readonly value: string | number | boolean | null
   /** As written, without quotes: what a name or a revision means that YAML takes for a number. */
   readonly source: string
+  /** Stands for a value that was told to be wrong already. */
+  readonly broken?: true
 }
 export type Node = MapNode | ListNode | ScalarNode
 export interface Entry {
@@ -72,6 +74,8 @@ export function makeList(span: Span, items: readonly Node[]): ListNode {
   }
   return { kind: 'list', span, items, size, depth: depth + 1 }
 }
+
+export const makeBroken = (span: Span): ScalarNode => ({ ...makeScalar(span, null, ''), broken: true })
 
 export const makeScalar = (span: Span, value: ScalarNode['value'], source: string): ScalarNode => ({
   kind: 'scalar',

@@ -83,8 +83,10 @@ export interface MergeStep extends StepCommon {
 export interface RebasinStep extends StepCommon {
   readonly kind: 'rebasin'
   readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
-  /** The models that move, one for weight matching. */
-  readonly models: readonly string[]
+  /** The model that this step moves. */
+  readonly model: string
+  /** Of a joint alignment: all of its models, the first of which stays; each other one has a step of its own. */
+  readonly joint?: { readonly name: string; readonly models: readonly string[] }
   readonly onto: string
   readonly spec: 'auto' | { readonly family: string } | { readonly file: string } | { readonly inline: unknown }
   readonly symmetry: 'permutation' | 'orthogonal'

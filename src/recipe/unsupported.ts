@@ -16,10 +16,6 @@ export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => l
 
 /** `*` is any key or index. A value that `works` accepts is executed already. */
 const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
-  { path: 'rebasin', what: 'aligning models (rebasin)' },
-  { path: 'steps.*.rebasin', what: 'aligning models (rebasin)' },
-  { path: 'repair', what: 'repairing BatchNorm (repair)' },
-  { path: 'steps.*.repair', what: 'repairing BatchNorm (repair)' },
   { path: 'steps.*.interpolate', what: 'interpolation steps' },
   { path: 'steps.*.extract', what: 'extracting adapters' },
   { path: 'models.*', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
@@ -31,10 +27,6 @@ const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boole
   { path: 'models.*.rename', what: 'renaming tensors' },
   { path: 'models.*.statistics', what: 'a file of statistics' },
   { path: 'models.*.sha256', what: 'checking a SHA-256' },
-  { path: 'merge.parameters.lines', what: 'scaling by layers (lines)' },
-  { path: 'merge.rules.*.parameters.lines', what: 'scaling by layers (lines)' },
-  { path: 'steps.*.merge.parameters.lines', what: 'scaling by layers (lines)' },
-  { path: 'steps.*.merge.rules.*.parameters.lines', what: 'scaling by layers (lines)' },
   { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   { path: 'tokenizer', what: 'a tokenizer other than the base', works: (at) => textOf(at) === 'base' },
@@ -49,19 +41,13 @@ export function checkSupported(root: Cursor, report: Report): void {
     for (const found of walk(root, path.split('.')))
       if (!works?.(found)) {
         const part = works ? 'value' : 'key'
-        report.error(CODE, `${what} does not work in this version of terge`, found.path, { part })
+        report.error(CODE, `not in this version of terge: ${what}`, found.path, { part })
       }
 }
 
 export const methodNotYet = (name: string, at: Cursor, report: Report): void =>
-  report.error(CODE, `the method ${name} does not work in this version of terge`, at.path, {
+  report.error(CODE, `not in this version of terge: the method ${name}`, at.path, {
     hint: 'terge methods lists those that do',
-  })
-
-export const mergekitNotYet = (at: Cursor, report: Report): void =>
-  report.error(CODE, 'mergekit configurations do not work in this version of terge', at.path, {
-    part: 'key',
-    hint: 'write it as a recipe: terge: 1, models, merge, output',
   })
 
 function walk(at: Cursor, [head, ...rest]: readonly string[]): Cursor[] {

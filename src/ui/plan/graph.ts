@@ -1,4 +1,4 @@
-import type { Expr, Plan, PlanTensor } from '../../plan/types.js'
+import type { Expr, Plan, PlanTensor, ReadExpr } from '../../plan/types.js'
 import { counted, printable } from '../text.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
@@ -35,14 +35,28 @@ export function planGraph(plan: Plan): PlanGraph {
     edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
   }
   /** The model or step that `expr` comes from. */
-  const origin = (expr: Expr): string | undefined =>
-    expr.kind === 'merge' ? expr.step : plan.models[plan.files[expr.file]?.model ?? -1]?.name
+  const origin = (expr: Expr): string | undefined => (expr.kind === 'read' ? readBy(expr) : expr.step)
+
+  const readBy = (expr: ReadExpr): string | undefined =>
+    expr.aligned?.by.at(-1)?.step ?? plan.models[plan.files[expr.file]?.model ?? -1]?.name
 
   /** What makes `expr`, which is the tensor as `holder`, a model or step, has it. */
   const walk = (expr: Expr, holder: string, tensor: PlanTensor): void => {
     if (expr.kind === 'read') {
       const model = origin(expr)
       if (model !== undefined) flow(model, holder, 'copied', tensor)
+      const own = plan.models[plan.files[expr.file]?.model ?? -1]?.name
+      if (model !== undefined && own !== undefined && own !== model) flow(own, model, 'rebasin', tensor)
+      return
+    }
+    if (expr.kind === 'computed') {
+      for (const input of expr.inputs) {
+        const from = origin(input)
+        if (from === undefined) continue
+        flow(from, expr.step, 'computed', tensor)
+        walk(input, from, tensor)
+      }
+      if (expr.step !== holder) flow(expr.step, holder, 'computed', tensor)
       return
     }
     for (const [i, input] of expr.inputs.entries()) {

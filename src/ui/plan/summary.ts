@@ -18,6 +18,7 @@ const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (c
 /** The methods of fused steps, outer one first. */
 function methodOf(expr: Expr): string | undefined {
   if (expr.kind === 'read') return undefined
+  if (expr.kind === 'computed') return 'computed'
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
   return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
 }

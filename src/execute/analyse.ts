@@ -1,0 +1,208 @@
+import { sha256 } from '../core/digest.js'
+import type { Analysis, AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
+import { axisMaps, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
+import { weightMatching } from '../rebasin/match.js'
+import { orthogonalChanges, orthogonalMatching } from '../rebasin/orthogonal.js'
+import { createPool, type Pool, sharedFloats } from '../rebasin/pool.js'
+import { applyChanges } from '../rebasin/products.js'
+import { correlatedVariance } from '../rebasin/repair.js'
+import { readSpec, type Spec } from '../rebasin/spec.js'
+import type { TensorSource } from '../rebasin/weights.js'
+import type { Listener } from './events.js'
+import { type Findings, NO_FINDINGS } from './findings.js'
+import { type LocalReader, openLocal } from './local.js'
+
+export interface AnalyseOptions {
+  readonly threads: number
+  readonly listen: Listener
+  readonly signal?: AbortSignal
+}
+
+type Found = {
+  readonly maps: Map<string, Findings['maps']>
+  readonly computed: Map<string, (tensor: string) => Promise<Float32Array>>
+  readonly records: Map<string, Readonly<Record<string, unknown>>>
+}
+
+/** Does a plan's analyses in their order. The reader stays open for what is computed later: close it when the run is over. */
+export async function analyse(
+  plan: Plan,
+  inputs: readonly string[],
+  module: WebAssembly.Module,
+  options: AnalyseOptions,
+): Promise<{ findings: Findings; close: () => Promise<void> }> {
+  if (plan.analyses.length === 0) return { findings: NO_FINDINGS, close: async () => {} }
+  const found: Found = { maps: new Map(), computed: new Map(), records: new Map() }
+  const findings: Findings = {
+    maps: (alignment, shape) => known(found.maps, alignment.step)(alignment, shape),
+    computed: (step, tensor) => known(found.computed, step)(tensor),
+    records: found.records,
+  }
+  const reader = openLocal(plan, inputs, module, plan.analyses.flatMap(tensorsOf), () => findings)
+  const pool = createPool(options.threads)
+  const close = async () => {
+    reader.close()
+    await pool.close()
+  }
+  try {
+    for (const analysis of plan.analyses) {
+      options.signal?.throwIfAborted()
+      if (analysis.kind === 'repair') await repair(analysis, reader, found)
+      else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, options, found)
+      else await permute(analysis, reader, pool, options, found)
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { findings, close }
+}
+
+function known<T>(map: ReadonlyMap<string, T>, step: string): T {
+  const value = map.get(step)
+  if (value === undefined) throw new Error(`internal: step ${step} has not been done`)
+  return value
+}
+
+const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
+  analysis.kind === 'repair'
+    ? analysis.norms.flatMap(({ variances, filters }) => [...variances, ...filters])
+    : [analysis.onto, ...analysis.models].flatMap(({ tensors }) => tensors)
+
+function sourceOf({ tensors, config }: AnalysisModel, reader: LocalReader): TensorSource {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  return { tensors: byName, read: (name) => reader.read(byName.get(name)!), ...(config ? { config } : {}) }
+}
+
+async function permute(
+  analysis: RebasinAnalysis,
+  reader: LocalReader,
+  pool: Pool,
+  { listen }: AnalyseOptions,
+  found: Found,
+): Promise<void> {
+  const { onto, models, steps, seed, maxIterations } = analysis
+  const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
+  for (const [index, model] of models.entries()) {
+    const step = steps[index]!
+    const result = await weightMatching(spec, sourceOf(onto, reader), sourceOf(model, reader), pool, {
+      seed,
+      maxIterations,
+      onProgress: ({ iteration, group, step: at, steps: of, moved }) =>
+        listen({ kind: 'step', step, text: `sweep ${iteration}: ${group} (${moved} moved)`, fraction: at / of }),
+    })
+    record(analysis, spec, step, model.name, result.permutations, found, {
+      iterations: result.iterations,
+      similarity: { before: result.similarityBefore, after: result.similarityAfter },
+      score: { before: result.scoreBefore, after: result.scoreAfter },
+    })
+  }
+}
+
+/** Keeps permutations for reading, and notes for the lineage what they are. */
+function record(
+  { onto, method, symmetry, family, seed }: RebasinAnalysis,
+  spec: Spec,
+  step: string,
+  model: string,
+  permutations: Permutations,
+  found: Found,
+  figures: Readonly<Record<string, unknown>>,
+): void {
+  found.maps.set(step, ({ tensor }, shape) => axisMaps(spec, permutations, tensor, shape))
+  const inner = Object.keys(spec.groups).filter((name) => spec.groups[name]!.inside !== undefined)
+  const groups = [...rootGroups(spec), ...inner].map((group) => [
+    group,
+    {
+      size: spec.groups[group]!.size,
+      moved: unitsMoved(spec, permutations, group),
+      permutation: sha256(new Uint8Array(littleEndian(permutations[group]!))),
+    },
+  ])
+  found.records.set(step, {
+    model,
+    onto: onto.name,
+    method,
+    symmetry,
+    family,
+    seed,
+    ...figures,
+    moved: unitsMoved(spec, permutations),
+    groups: Object.fromEntries(groups),
+    ...(Object.keys(spec.kept).length > 0 ? { kept: spec.kept } : {}),
+  })
+}
+
+/** The same bytes on every machine. */
+function littleEndian(values: Int32Array): ArrayBuffer {
+  const bytes = new DataView(new ArrayBuffer(4 * values.length))
+  for (const [index, value] of values.entries()) bytes.setInt32(4 * index, value, true)
+  return bytes.buffer
+}
+
+async function rotate(
+  analysis: RebasinAnalysis,
+  reader: LocalReader,
+  pool: Pool,
+  { listen }: AnalyseOptions,
+  found: Found,
+): Promise<void> {
+  const { onto, models, steps, method, symmetry, family, seed, maxIterations } = analysis
+  for (const [index, model] of models.entries()) {
+    const step = steps[index]!
+    const source = sourceOf(model, reader)
+    const result = await orthogonalMatching(sourceOf(onto, reader), source, pool, {
+      maxIterations,
+      onProgress: ({ round, similarity }) =>
+        listen({
+          kind: 'step',
+          step,
+          text: `round ${round}: similarity ${similarity.toFixed(4)}`,
+          fraction: round / maxIterations,
+        }),
+    })
+    found.computed.set(step, async (name) => {
+      const { shape } = source.tensors.get(name)!
+      const values = await source.read(name)
+      const changes = orthogonalChanges(result.maps, name, shape)
+      if (changes.length === 0) return values
+      return shared(applyChanges(values, shape, changes))
+    })
+    const { hidden, rotation } = result.maps
+    found.records.set(step, {
+      model: model.name,
+      onto: onto.name,
+      method,
+      symmetry,
+      family,
+      seed,
+      iterations: result.rounds,
+      similarity: { before: result.similarityBefore, after: result.similarityAfter },
+      rotation: { size: hidden, digest: sha256(new Uint8Array(Float64Array.from(rotation).buffer)) },
+    })
+  }
+}
+
+/** A copy on memory that threads share. */
+function shared(values: Float32Array): Float32Array {
+  const copy = sharedFloats(values.length)
+  copy.set(values)
+  return copy
+}
+
+async function repair({ step, norms, left }: RepairAnalysis, reader: LocalReader, found: Found): Promise<void> {
+  const values = new Map<string, Float32Array>()
+  const changed: Record<string, unknown> = {}
+  for (const { tensor, weights, variances, filters } of norms) {
+    const read = (tensors: readonly AnalysisTensor[]) => Promise.all(tensors.map((one) => reader.read(one)))
+    const [own, feeding] = [await read(variances), await read(filters)]
+    values.set(tensor, shared(correlatedVariance(own, feeding, weights)))
+    changed[tensor] = { channels: variances[0]!.shape[0] ?? 1 }
+  }
+  found.computed.set(step, async (tensor) => known(values, tensor))
+  found.records.set(step, {
+    batch_norm: 'correlation',
+    repaired: changed,
+    ...(Object.keys(left).length > 0 ? { kept: left } : {}),
+  })
+}

@@ -1,0 +1,20 @@
+import type { Alignment } from '../plan/types.js'
+import type { AxisMap } from '../rebasin/apply.js'
+
+/** What the analyses of a plan found: small things, and how to compute large ones when they are needed. */
+export interface Findings {
+  /** How places along a tensor's axes are read; axes that stay as they are have no map. */
+  readonly maps: (alignment: Alignment, shape: readonly number[]) => readonly AxisMap[]
+  /** The values of a tensor that a step computes as a whole, as float32 on memory that threads share. */
+  readonly computed: (step: string, tensor: string) => Promise<Float32Array>
+  /** By step, what the lineage tells of it. */
+  readonly records: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+}
+
+export const NO_FINDINGS: Findings = {
+  maps: ({ step }) => {
+    throw new Error(`internal: step ${step} has found nothing`)
+  },
+  computed: (step) => Promise.reject(new Error(`internal: step ${step} has computed nothing`)),
+  records: new Map(),
+}

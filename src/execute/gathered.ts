@@ -1,0 +1,25 @@
+import type { Slot } from '../checkpoints/window.js'
+import type { Bench } from './bench.js'
+import { gatherMapped } from './gatherMapped.js'
+import { gatherView } from './gatherView.js'
+import type { Leaf } from './program.js'
+
+/**
+ * Puts a leaf's elements, from row-major index `first` on, one after the other to `address` where they do not lie so in a
+ * file; false where they do, and nothing is to be done.
+ */
+export function fetchGathered(
+  leaf: Leaf,
+  slot: Slot,
+  bench: Bench,
+  first: number,
+  count: number,
+  address: number,
+): boolean {
+  if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
+  else if (leaf.memory)
+    new Float32Array(bench.memory.buffer, address, count).set(leaf.memory.subarray(first, first + count))
+  else if (leaf.view) gatherView(leaf, slot, bench, first, count, address)
+  else return false
+  return true
+}

@@ -1,0 +1,90 @@
+import { openWindows, type WindowFile } from '../checkpoints/window.js'
+import { elements } from '../core/dtypes.js'
+import { ARENA_START, instantiateKernels } from '../kernels/index.js'
+import { leavesOf } from '../plan/cost.js'
+import type { AnalysisTensor, Plan } from '../plan/types.js'
+import type { Bench } from './bench.js'
+import { compileTensor } from './compile.js'
+import { type Prepared, prepare } from './evaluate.js'
+import { fileCache, openInput } from './files.js'
+import type { Findings } from './findings.js'
+import { ARENA_END, slotBytes } from './pool.js'
+import { schedule } from './schedule.js'
+import { windowMode } from './windowMode.js'
+
+/** Reads tensors whole, on the calling thread: for analyses, which look at a model before anything is written. */
+export interface LocalReader {
+  /** As float32, in row-major order, on memory that threads can share. */
+  read(tensor: AnalysisTensor): Promise<Float32Array>
+  close(): void
+}
+
+const WASM_PAGE = 65536
+/** Tiles a task: nobody else waits for the next one. */
+const TASK_BYTES = 16 * 2 ** 20
+
+/** A reader of a plan's tensors; `tensors` are those that it may be asked for. */
+export function openLocal(
+  plan: Plan,
+  inputs: readonly string[],
+  module: WebAssembly.Module,
+  tensors: readonly AnalysisTensor[],
+  findings: () => Findings,
+): LocalReader {
+  const mode = windowMode()
+  const leaves = tensors.reduce((most, { expr }) => Math.max(most, leavesOf(expr).length), 1)
+  const reach = tensors.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
+  const size = slotBytes(mode, leaves, reach)
+  const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+  const kernels = instantiateKernels(module, memory)
+  const windows = openWindows(memory, mode)
+  const files = fileCache((index): WindowFile => {
+    const path = inputs[index]!
+    return { fd: openInput(path), path, size: plan.files[index]!.size }
+  })
+  let target: Uint8Array = new Uint8Array(0)
+  /** One tensor at a time: they share the scratch space. */
+  let last: Promise<unknown> = Promise.resolve()
+  const bench: Bench = {
+    kernels,
+    memory,
+    windows,
+    slots: Array.from({ length: leaves }, (_, index) => windows.slot(ARENA_END + index * size, size)),
+    slotRoom: size - windows.pageSize,
+    scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
+    input: files.get,
+    write: (_, address, bytes, offset) => target.set(new Uint8Array(memory.buffer, address, bytes), offset),
+  }
+  async function readOne({ name, shape, expr }: AnalysisTensor): Promise<Float32Array> {
+    const values = new Float32Array(new SharedArrayBuffer(4 * elements(shape)))
+    target = new Uint8Array(values.buffer)
+    const tensor = { name, dtype: 'F32' as const, shape, file: 0, offset: 0, bytes: values.byteLength, expr }
+    const duty = { enabled: false, taken: new Set<string>() }
+    const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
+    let prepared: Prepared | undefined
+    const pool = {
+      capacity: 1,
+      taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
+      newJob: () => 0,
+      run: async (task: Parameters<Prepared['run']>[0], program: Parameters<typeof prepare>[0]) => {
+        prepared ??= prepare(program, bench)
+        return prepared.run(task)
+      },
+    }
+    await schedule([job], pool, { math: kernels.math, finished: () => {}, progress: () => {} })
+    return values
+  }
+
+  return {
+    read(tensor) {
+      const next = last.then(() => readOne(tensor))
+      last = next.catch(() => {})
+      return next
+    },
+    close() {
+      windows.close()
+      files.close()
+    },
+  }
+}

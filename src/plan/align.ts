@@ -1,0 +1,262 @@
+import { Fault } from '../core/diagnostics.js'
+import { lookupMethod } from '../methods/registry.js'
+import { inferSpec } from '../rebasin/infer/index.js'
+import { orthogonalObstacle } from '../rebasin/orthogonal.js'
+import { normFeeds } from '../rebasin/repair.js'
+import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
+import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
+import type { Faults } from './report.js'
+import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
+import { sameShape, type Value, type ValueTensor } from './values.js'
+
+/** What planning an alignment needs of the models' configurations. */
+export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
+
+/**
+ * A rebasin step as a value: the tensors of the model that moves, read through permutations that are found when the plan is
+ * run. A joint alignment is one analysis, and a step a model that moves; its first step plans it.
+ * Faults: those of reading and inferring specs, `spec-misfit` where a model has a tensor in another shape.
+ */
+export function planRebasin(
+  recipe: Recipe,
+  step: RebasinStep,
+  values: ReadonlyMap<string, Value>,
+  configs: Configs,
+  analyses: Analysis[],
+  faults: Faults,
+): Value | undefined {
+  const moving = values.get(step.model)!
+  const group = step.joint?.name ?? step.name
+  const known = analyses.find((analysis): analysis is RebasinAnalysis => {
+    return analysis.kind === 'rebasin' && analysis.steps.some((name) => name === step.name)
+  })
+  const analysis = known ?? planAnalysis(recipe, step, group, values, configs, faults)
+  if (!analysis) return undefined
+  if (!known) analyses.push(analysis)
+  const touched = new Set(analysis.onto.tensors.map(({ name }) => name))
+  const tensors = new Map<string, ValueTensor>()
+  for (const [name, tensor] of moving.tensors) {
+    const { rule: _, ...rest } = tensor
+    const moves = touched.has(name)
+    const expr = !moves
+      ? tensor.expr
+      : analysis.symmetry === 'orthogonal'
+        ? { kind: 'computed' as const, step: step.name, tensor: name, shape: tensor.shape, inputs: [tensor.expr] }
+        : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
+    tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
+  }
+  return { name: step.name, tensors, origin: moving.origin }
+}
+
+/** An expression read through permutations: they go down to where elements are stored, for merges work element by element. */
+function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {
+  switch (expr.kind) {
+    case 'read':
+      return { ...expr, aligned: { shape, by: [...(expr.aligned?.by ?? []), by] } }
+    case 'merge':
+      return {
+        ...expr,
+        inputs: expr.inputs.map((input) => through(input, shape, by)),
+        ...(expr.base ? { base: through(expr.base, shape, by) } : {}),
+      }
+    case 'computed':
+      return { ...expr, aligned: [...(expr.aligned ?? []), by] }
+  }
+}
+
+function planAnalysis(
+  recipe: Recipe,
+  step: RebasinStep,
+  group: string,
+  values: ReadonlyMap<string, Value>,
+  configs: Configs,
+  faults: Faults,
+): RebasinAnalysis | undefined {
+  const onto = values.get(step.onto)!
+  const moving = (step.joint?.models.slice(1) ?? [step.model]).map((name) => values.get(name)!)
+  const place = recipe.placeOf([...step.at, 'spec'], 'value')
+  const config = configs(onto.origin)
+  try {
+    const { family, spec } = specOf(step, onto, config)
+    if (step.symmetry === 'orthogonal') {
+      const obstacle = orthogonalObstacle({ tensors: onto.tensors, ...(config ? { config } : {}) })
+      const built = moving.find(({ tensors }) =>
+        [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || expr.aligned),
+      )
+      const what =
+        obstacle ??
+        (built && `${built.name} is the result of a step: rotations are found for models as they are stored`)
+      if (what !== undefined) {
+        faults.error(
+          'no-orthogonal',
+          `symmetry: orthogonal is not possible here: ${what}`,
+          recipe.placeOf([...step.at, 'symmetry']),
+          'symmetry: permutation aligns what can be permuted',
+        )
+        return undefined
+      }
+    }
+    const names =
+      step.symmetry === 'orthogonal' ? [...onto.tensors.keys()] : [...new Set(spec.parts.map(({ tensor }) => tensor))]
+    const fits = moving.map((value) => checkShapes(recipe, step, names, onto, value, faults))
+    if (fits.includes(false)) return undefined
+    const steps = step.joint
+      ? step.joint.models.slice(1).map((model) => `${group}.${nameIn(recipe, step, model)}`)
+      : [step.name]
+    const model = (value: Value): AnalysisModel => {
+      const own = configs(value.origin)
+      return {
+        name: value.name,
+        tensors: names.map((name) => analysisTensor(name, value.tensors.get(name)!)),
+        ...(own ? { config: own } : {}),
+      }
+    }
+    const { method, symmetry, seed, maxIterations } = step
+    return {
+      kind: 'rebasin',
+      steps,
+      method,
+      symmetry,
+      seed,
+      maxIterations,
+      family,
+      spec: writeSpec(spec, onto.tensors),
+      onto: model(onto),
+      models: moving.map(model),
+    }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    for (const { code, message, hint } of error.diagnostics) faults.error(code, `${step.onto}: ${message}`, place, hint)
+    return undefined
+  }
+}
+
+/** A joint step's name ends in the model's name as the recipe writes it, also where an earlier rebasin replaced that model. */
+function nameIn(recipe: Recipe, step: RebasinStep, model: string): string {
+  const own = recipe.steps.find(
+    (other) => other.kind === 'rebasin' && other.joint?.name === step.joint?.name && other.model === model,
+  )
+  return own ? own.name.slice(step.joint!.name.length + 1) : model
+}
+
+function specOf(
+  step: RebasinStep,
+  onto: Value,
+  config: Readonly<Record<string, unknown>> | undefined,
+): { family: string; spec: Spec } {
+  if (typeof step.spec === 'object' && 'inline' in step.spec) {
+    return { family: 'written', spec: readSpec(step.spec.inline as SpecText, onto.tensors) }
+  }
+  if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
+  return inferSpec(
+    { tensors: onto.tensors, ...(config ? { config } : {}) },
+    step.spec === 'auto' ? 'auto' : step.spec.family,
+  )
+}
+
+function checkShapes(
+  recipe: Recipe,
+  step: RebasinStep,
+  names: readonly string[],
+  onto: Value,
+  value: Value,
+  faults: Faults,
+): boolean {
+  const place = recipe.placeOf(step.at, 'value')
+  let fits = true
+  for (const name of names) {
+    const [expected, found] = [onto.tensors.get(name)!, value.tensors.get(name)]
+    if (found && sameShape(found.shape, expected.shape)) continue
+    fits = false
+    const axis = found?.shape.findIndex((size, axis) => size !== expected.shape[axis]) ?? -1
+    const what = !found
+      ? `${value.name} has no tensor ${name}`
+      : `${name} is [${found.shape.join(', ')}] in ${value.name} but [${expected.shape.join(', ')}] in ${onto.name}: axis ${Math.max(axis, 0)} differs`
+    faults.error(
+      'spec-misfit',
+      `${value.name} cannot be aligned onto ${onto.name}: ${what}`,
+      place,
+      'only networks of one architecture can be aligned',
+    )
+    break
+  }
+  return fits
+}
+
+const analysisTensor = (name: string, { dtype, shape, expr }: ValueTensor): AnalysisTensor => ({
+  name,
+  dtype,
+  shape,
+  expr,
+})
+
+/**
+ * A repair step as a value: running variances of an average are computed anew from those of the averaged models.
+ * Fault: `no-repair` where the model is no average, or has no BatchNorm that can be repaired.
+ */
+export function planRepair(
+  recipe: Recipe,
+  step: RepairStep,
+  values: ReadonlyMap<string, Value>,
+  analyses: Analysis[],
+  faults: Faults,
+): Value | undefined {
+  const model = values.get(step.model)!
+  const { feeds, left } = normFeeds(model.tensors)
+  const kept: Record<string, string> = { ...left }
+  const norms = feeds.flatMap(({ variance, weight }) => {
+    const [own, filter] = [model.tensors.get(variance)!, model.tensors.get(weight)!]
+    const { expr } = own
+    if (
+      expr.kind !== 'merge' ||
+      filter.expr.kind !== 'merge' ||
+      expr.method !== 'linear' ||
+      filter.expr.method !== 'linear'
+    ) {
+      kept[variance] = 'it is not averaged, or the layer that feeds the norm is not'
+      return []
+    }
+    if (expr.models.join('\0') !== filter.expr.models.join('\0')) {
+      kept[variance] = 'other models were averaged in the layer that feeds the norm'
+      return []
+    }
+    const tensor =
+      (name: string, of: ValueTensor) =>
+      (input: Expr): AnalysisTensor => ({ ...analysisTensor(name, of), expr: input })
+    return [
+      {
+        tensor: variance,
+        // The filters' weights: they are what the units' values are added up with.
+        weights: lookupMethod('linear')!
+          .effective(filter.expr)
+          .map((weight) => weight ?? 0),
+        variances: expr.inputs.map(tensor(variance, own)),
+        filters: filter.expr.inputs.map(tensor(weight, filter)),
+      },
+    ]
+  })
+  if (norms.length === 0) {
+    const why = Object.entries(kept)[0]
+    const hint = why ? `${why[0]}: ${why[1]}` : 'the model has no BatchNorm with running statistics'
+    faults.error(
+      'no-repair',
+      `${step.model} has no BatchNorm that can be repaired`,
+      recipe.placeOf(step.at, 'value'),
+      hint,
+    )
+    return undefined
+  }
+  analyses.push({ kind: 'repair', step: step.name, norms, left: kept })
+  const tensors = new Map(model.tensors)
+  for (const { tensor, variances, filters } of norms) {
+    const { dtype, shape } = model.tensors.get(tensor)!
+    const inputs = [...variances, ...filters].map(({ expr }) => expr)
+    tensors.set(tensor, {
+      dtype,
+      shape,
+      expr: { kind: 'computed', step: step.name, tensor, shape, inputs },
+      reason: 'repaired',
+    })
+  }
+  return { name: step.name, tensors, origin: model.origin }
+}

@@ -1,0 +1,149 @@
+/**
+ * A mergekit configuration as a recipe. What mergekit computes is said in the recipe's own words, as a tree whose nodes
+ * stand where the user wrote what they come from: faults that the rest of the program finds point into the user's file.
+ */
+import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { childOf, type MapNode, type Node } from '../tree.js'
+import { makeComplaints } from './complaints.js'
+import { convertDocument, type Work } from './convert.js'
+import { modelBook, type Places } from './models.js'
+import { type Comments, mapping, text } from './nodes.js'
+import { readConfig } from './read.js'
+import { readReference } from './reference.js'
+import type { Config } from './types.js'
+
+export type { Places } from './models.js'
+export { printRecipe } from './print.js'
+
+export interface Conversion {
+  /** The recipe; absent where there are errors. */
+  readonly root?: MapNode
+  readonly comments: Comments
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Where a result goes that the command line gives no path: a configuration names none. */
+const OUTPUT = './merged'
+
+export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined
+
+/** Converts all documents of a file; the one without a name, or the last, makes the output. */
+export function convertMergekit(documents: readonly Node[], places: Places, strict: boolean): Conversion {
+  const complain = makeComplaints(strict)
+  const comments: Comments = new Map()
+  const read = documents.map((document) => readConfig(document, complain))
+  const configs = read.filter((config): config is Config => config !== undefined)
+  const final = configs.find(({ name }) => !name) ?? configs.at(-1)
+  if (!final || hasErrors(complain.list)) return { comments, diagnostics: complain.list }
+  const named = new Map<string, Config>()
+  for (const config of configs) {
+    const name = config.name?.text ?? ''
+    if (named.has(name)) {
+      const message = name === '' ? 'two documents have no name' : `two documents are called ${quote(name)}`
+      complain.error('name-taken', message, config.name?.at ?? config.at, 'write name: NAME, another in each')
+    }
+    named.set(name, config)
+  }
+  const models = modelBook(
+    [...named.keys()].filter((name) => name !== ''),
+    places,
+    complain,
+  )
+  const work: Work = { models, complain, comments, steps: new Map(), parts: new Map() }
+  const names = new Map<Config, string>()
+  const open: Config[] = []
+  const convert = (config: Config): void => {
+    if (names.has(config)) return
+    if (open.includes(config)) {
+      const hops = [...open.slice(open.indexOf(config)), config].map(({ name }) => name?.text ?? 'the last').join(' → ')
+      complain.error('cycle', `documents use each other in a circle: ${hops}`, config.at)
+      return
+    }
+    open.push(config)
+    // Another document's result is a model by its name, wherever that document stands.
+    for (const { text } of referencesOf(config)) {
+      const other = text === '' ? undefined : named.get(text)
+      if (other) convert(other)
+    }
+    open.pop()
+    const name = config.name?.text ?? models.free('merged')
+    names.set(config, name)
+    models.addStep(config.name?.text ?? '', convertDocument(config, name, work))
+  }
+  for (const config of configs) if (!hasErrors(complain.list)) convert(config)
+  if (hasErrors(complain.list)) return { comments, diagnostics: complain.list }
+  const root = assemble(final, names.get(final)!, configs.length === 1, work)
+  return { ...(hasErrors(complain.list) ? {} : { root }), comments, diagnostics: complain.list }
+}
+
+const referencesOf = ({ base, slices }: Config): { text: string }[] => [
+  ...(base ? [base] : []),
+  ...slices.flatMap((slice) => [...(slice.base ? [slice.base] : []), ...slice.sources.map(({ model }) => model)]),
+]
+
+function assemble(final: Config, name: string, alone: boolean, work: Work): MapNode {
+  const { steps, models, comments } = work
+  const { at, method } = final
+  const [only] = steps.values()
+  const merge = alone && steps.size === 1 && only ? childOf(only, 'merge') : undefined
+  const dtype = dtypeNode(final, work)
+  const tokenizer = tokenizerNode(final, work)
+  const output = mapping(
+    [
+      ['path', text(OUTPUT, at)],
+      ['from', merge || steps.size === 1 ? undefined : text(name, at)],
+      ['dtype', dtype],
+    ],
+    at,
+  )
+  const target = output.entries.size === 1 ? output.entries.get('path')!.value : output
+  comments.set(target, 'mergekit takes the path from its command line')
+  const double = dtype?.kind === 'scalar' && dtype.value === 'float64'
+  const short = merge?.kind === 'map' ? merge : undefined
+  // A base that the configuration does not write is what a recipe takes by itself: the first model.
+  const base = short && final.base ? childOf(short, 'base') : undefined
+  return mapping(
+    [
+      ['terge', text(1, at)],
+      ['models', mapping(models.entries(), at)],
+      ['base', base],
+      [
+        'merge',
+        short &&
+          mapping(
+            [...short.entries].flatMap(([key, { value }]) => (key === 'base' ? [] : [[key, value] as const])),
+            method.at,
+          ),
+      ],
+      ['steps', short ? undefined : mapping([...steps], at)],
+      ['compute', double ? text('float64', dtype.span) : undefined],
+      ['tokenizer', tokenizer],
+      ['chat_template', final.chatTemplate],
+      ['output', target],
+    ],
+    at,
+  )
+}
+
+/** mergekit also reads tensors in that dtype; a recipe computes in float32 and rounds once. */
+function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
+  if (dtype === undefined) return undefined
+  if (dtype.kind !== 'scalar' || typeof dtype.value !== 'string') {
+    complain.error('bad-type', "'dtype' must be a text", dtype.span, 'such as bfloat16')
+    return undefined
+  }
+  return text(dtype.value.replace(/^torch\./, ''), dtype.span)
+}
+
+function tokenizerNode({ tokenizer, tokenizerSource }: Config, { complain, models }: Work): Node | undefined {
+  const whole = tokenizerSource ?? tokenizer
+  if (!whole) return undefined
+  const source = tokenizer?.kind === 'map' ? (childOf(tokenizer, 'source') ?? text('union', tokenizer.span)) : whole
+  const plain = source.kind === 'scalar' && (source.value === 'base' || source.value === 'union')
+  const reference = plain ? undefined : readReference(source, complain)
+  const meant = reference ? text(models.find(reference).name, source.span) : source
+  const more = tokenizer?.kind === 'map' ? [...tokenizer.entries].filter(([key]) => key !== 'source') : []
+  if (more.length === 0) return meant
+  return mapping([['source', meant], ...more.map(([key, { value }]) => [key, value] as const)], whole.span)
+}

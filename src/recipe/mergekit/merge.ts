@@ -1,0 +1,281 @@
+/** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
+import { layerCount, layerOf, withLayer } from '../../core/layerNames.js'
+import { quote } from '../../core/suggest.js'
+import type { MapNode, Node, Span } from '../tree.js'
+import type { Complaints } from './complaints.js'
+import type { MergekitMethod, Parameter } from './methods.js'
+import { type Comments, list, mapping, text } from './nodes.js'
+import { groupByRules } from './rules.js'
+import { type Atom, atomOf, collapse, evaluate, filtersOf, type Matches } from './settings.js'
+
+/** A model as it takes part in a merge. */
+export interface Participant {
+  /** In the recipe. */
+  readonly name: string
+  readonly written: string
+  readonly parameters: MapNode | undefined
+  /** How far its layers lie above those of the merge: filters see the names in the model's own files. */
+  readonly shift: number
+  readonly isBase: boolean
+  readonly at: Span
+}
+
+export interface MergeInput {
+  readonly method: string
+  readonly known: MergekitMethod
+  readonly methodAt: Span
+  readonly participants: readonly Participant[]
+  /** For the merge's `base`; absent where the recipe's first model serves. */
+  readonly base: { readonly name: string; readonly at: Span } | undefined
+  /** Of the slice, of the module, of the whole: those that there are. */
+  readonly levels: readonly MapNode[]
+  /** Tensors of the merge; absent where the models are not here. */
+  readonly names: readonly string[] | undefined
+  /** How far its layers lie below those of the output, whose names filters of the whole see. */
+  readonly shift: number
+  readonly complain: Complaints
+  readonly comments: Comments
+  /** Filters that some tensor's name was found to hold. */
+  readonly met: Set<string>
+}
+
+/** All that mergekit says of one tensor: by parameter's name, for each participant or once. */
+interface Group {
+  readonly weights: readonly (Atom | undefined)[] | undefined
+  readonly parameters: ReadonlyMap<string, readonly (Atom | undefined)[]>
+}
+
+export function buildMerge(input: MergeInput): MapNode {
+  const { method, methodAt, participants, base, names, comments, complain, known } = input
+  const filters = filtersIn(input)
+  const groups = new Map<string, Group>()
+  const groupFor = (name: string): Group => {
+    const group = groupOf(input, name)
+    const key = JSON.stringify([
+      group.weights?.map(jsonOf),
+      ...[...group.parameters].map(([p, all]) => [p, all.map(jsonOf)]),
+    ])
+    const before = groups.get(key)
+    if (!before) groups.set(key, group)
+    return before ?? group
+  }
+  for (const name of names ?? []) for (const filter of filters) if (seen(input, name, filter)) input.met.add(filter)
+  // Without names each filter stands for a tensor that it alone lets through.
+  const { otherwise, rules } = groupByRules(filters, names ?? ['', ...filters], groupFor, names !== undefined)
+  const full = render(otherwise, input)
+  const merge = mapping(
+    [
+      ['method', text(method, methodAt)],
+      ['base', base && text(base.name, base.at)],
+      [
+        'models',
+        list(
+          participants.map((one) => text(one.name, one.at)),
+          methodAt,
+        ),
+      ],
+      ['weights', full.weights],
+      ['parameters', parametersNode(full.parameters, methodAt)],
+      [
+        'rules',
+        rules.length === 0
+          ? undefined
+          : list(
+              rules.map((rule) => ruleNode(rule.match, rule.group)),
+              methodAt,
+            ),
+      ],
+    ],
+    methodAt,
+  )
+  if (known.shared.some(({ name }) => name === 'rescale') && full.parameters.has('rescale'))
+    comments.set(full.parameters.get('rescale')!, 'mergekit rescales so that each task vector keeps its L1 norm')
+  if (names === undefined && filters.length > 1 && cascades(input).size > 1)
+    complain.warn(
+      'unknown-names',
+      'filters of several parameters may cross; the models are not here, so no tensor was held against them',
+      methodAt,
+      'import it again where the models are',
+    )
+  return merge
+
+  function ruleNode(match: readonly string[], group: Group): Node {
+    const own = render(group, input, true)
+    const differing = [...own.parameters].filter(
+      ([name]) => !sameValues(group.parameters.get(name), otherwise.parameters.get(name)),
+    )
+    const weights = sameValues(group.weights, otherwise.weights) ? undefined : own.weights
+    const at = weights?.span ?? differing[0]?.[1].span ?? methodAt
+    return mapping(
+      [
+        [
+          'match',
+          match.length === 1
+            ? text(match[0]!, at)
+            : list(
+                match.map((pattern) => text(pattern, at)),
+                at,
+              ),
+        ],
+        ['weights', weights],
+        ['parameters', parametersNode(new Map(differing), at)],
+      ],
+      at,
+    )
+  }
+}
+
+const jsonOf = (atom: Atom | undefined): string | null => atom?.json ?? null
+
+const sameValues = (a: Group['weights'], b: Group['weights']): boolean =>
+  JSON.stringify(a?.map(jsonOf)) === JSON.stringify(b?.map(jsonOf))
+
+const parametersNode = (parameters: ReadonlyMap<string, Node>, at: Span): Node | undefined =>
+  parameters.size === 0 ? undefined : mapping([...parameters], at)
+
+/** Where a parameter's value may stand, the nearest first. */
+const levelsOf = ({ levels }: MergeInput, name: string, own?: MapNode): Node[] =>
+  [...(own ? [own] : []), ...levels].flatMap((level) => level.entries.get(name)?.value ?? [])
+
+/** Every filter that bears on this merge, in order of writing, each once. */
+function filtersIn(input: MergeInput): string[] {
+  const all = [...cascades(input).values()].flat()
+  const found = all.flatMap(filtersOf).sort((a, b) => a.node.span.start - b.node.span.start)
+  return [...new Set(found.map(({ filter }) => filter))]
+}
+
+/** The settings with filters in them, by those filters' texts: more than one kind can cross. */
+function cascades(input: MergeInput): Map<string, Node[]> {
+  const { known, participants } = input
+  const all = [
+    ...known.shared.map(({ name }) => levelsOf(input, name)),
+    ...known.perModel.flatMap(({ name }) => participants.map((one) => levelsOf(input, name, one.parameters))),
+  ]
+  const kinds = new Map<string, Node[]>()
+  for (const nodes of all) {
+    const filters = nodes.flatMap(filtersOf).map(({ filter }) => filter)
+    if (filters.length === 0) continue
+    const key = JSON.stringify(filters)
+    kinds.set(key, [...(kinds.get(key) ?? []), ...nodes])
+  }
+  return kinds
+}
+
+const shifted = (name: string, by: number): string => {
+  const layer = by === 0 ? undefined : layerOf(name)
+  return layer === undefined ? name : withLayer(name, layer + by)
+}
+
+/** A filter is met where any of the names lets it through under which mergekit would look. */
+const seen = ({ participants, shift }: MergeInput, name: string, filter: string): boolean =>
+  [shift, ...participants.map((one) => one.shift)].some((by) => shifted(name, by).includes(filter))
+
+function groupOf(input: MergeInput, name: string): Group {
+  const { known, participants, shift, names } = input
+  const single = names !== undefined && layerCount(names) === 1
+  const inLayer = layerOf(name) !== undefined
+  const atom = (parameter: Parameter, by: number, one?: Participant): Atom | undefined => {
+    const full = shifted(name, by)
+    const matches: Matches = (filter) => full.includes(filter)
+    for (const level of levelsOf(input, parameter.name, one?.parameters)) {
+      const value = evaluate(level, matches)
+      if (value === undefined) continue
+      const found = atomOf(value, parameter, input.complain)
+      return found && single ? collapse(found, inLayer) : found
+    }
+    if (parameter.default === undefined && !(one?.isBase ?? false)) missing(input, parameter, name, one)
+    return undefined
+  }
+  const parameters = new Map<string, readonly (Atom | undefined)[]>()
+  let weights: (Atom | undefined)[] | undefined
+  for (const parameter of known.shared) if (parameter.recipe) parameters.set(parameter.name, [atom(parameter, shift)])
+  for (const parameter of known.perModel) {
+    const values = participants.map((one) => atom(parameter, one.shift, one))
+    if (parameter.recipe === 'weights') weights = values
+    else parameters.set(parameter.name, values)
+  }
+  return { weights, parameters }
+}
+
+function missing(input: MergeInput, parameter: Parameter, name: string, one: Participant | undefined): void {
+  const { method, methodAt, complain, names } = input
+  const some = levelsOf(input, parameter.name, one?.parameters)
+  // Without names it is not known whether there is a tensor that no filter lets through.
+  if (some.length > 0 && names === undefined) return
+  const whom = one ? ` for ${quote(one.written)}` : ''
+  const where = some.length > 0 ? `; none of its filters lets ${name} through` : ''
+  const hint =
+    some.length > 0
+      ? 'end its list with an entry {value: …} without a filter'
+      : `write parameters: {${parameter.name}: …}${one ? ' beside the model' : ''}`
+  complain.error(
+    'missing-parameter',
+    `${method} needs ${parameter.name}${whom}${where}`,
+    some[0]?.span ?? one?.at ?? methodAt,
+    hint,
+  )
+}
+
+interface Rendered {
+  readonly weights: Node | undefined
+  readonly parameters: ReadonlyMap<string, Node>
+}
+
+/** A group in the words of a recipe. `explicit`: defaults written out, to be laid over something else. */
+function render(group: Group, input: MergeInput, explicit = false): Rendered {
+  const { known, participants, methodAt } = input
+  const fallback = ({ default: value }: Parameter): Node | undefined =>
+    value === undefined ? undefined : text(value, methodAt)
+  const parameters = new Map<string, Node>()
+  for (const parameter of known.shared) {
+    const value = group.parameters.get(parameter.name)?.[0]?.node
+    const special = SPECIAL[parameter.name]
+    const node = value ?? (explicit || special ? fallback(parameter) : undefined)
+    const said = special ? special(node, { group, written: value !== undefined || explicit, at: methodAt }) : node
+    if (parameter.recipe && said) parameters.set(parameter.recipe, said)
+  }
+  for (const parameter of known.perModel) {
+    const values = group.parameters.get(parameter.name)
+    if (!values || !parameter.recipe) continue
+    const nodes = values.map((value) => value?.node ?? (explicit ? fallback(parameter) : undefined))
+    const same = values.every((value) => jsonOf(value) === jsonOf(values[0]))
+    const node = same
+      ? nodes[0]
+      : mapping(
+          participants.map((one, i) => [one.name, nodes[i]]),
+          methodAt,
+        )
+    if (node) parameters.set(parameter.recipe, node)
+  }
+  const { weights } = group
+  return {
+    weights:
+      weights &&
+      mapping(
+        participants.map((one, i) => [one.name, weights[i]?.node]),
+        methodAt,
+      ),
+    parameters,
+  }
+}
+
+interface SpecialContext {
+  readonly group: Group
+  /** It stands in the configuration, or has to be said in any case. */
+  readonly written: boolean
+  readonly at: Span
+}
+
+const isTrue = (node: Node | undefined): boolean => node?.kind === 'scalar' && node.value === true
+
+/** Parameters whose words mean something else in a recipe. `node`: the value, mergekit's default included. */
+const SPECIAL: Readonly<Record<string, (node: Node | undefined, context: SpecialContext) => Node | undefined>> = {
+  // What mergekit takes for granted differs from what a recipe does, so that true is always said.
+  rescale: (node, { written, at }) => (isTrue(node) ? text('l1', node?.span ?? at) : written ? node : undefined),
+  // mergekit's row_wise works on columns, and has no meaning beside flatten.
+  nuslerp_row_wise: (node, { group, at }) => {
+    const flatten = group.parameters.get('nuslerp_flatten')?.[0]
+    return flatten?.json === 'false' ? text(!isTrue(node), node?.span ?? at) : undefined
+  },
+  nuslerp_flatten: (node, { written }) => (written ? node : undefined),
+}

@@ -1,0 +1,102 @@
+/** The models of a configuration by the names that the recipe calls them by. */
+import path from 'node:path'
+import { quote } from '../../core/suggest.js'
+import type { Node } from '../tree.js'
+import type { Complaints } from './complaints.js'
+import { mapping, text } from './nodes.js'
+import { type Found, findModel } from './reference.js'
+import type { Reference } from './types.js'
+
+export interface Places {
+  /** The configuration's own, absolute. */
+  readonly folder: string
+  /** Where the command was started, absolute. */
+  readonly working: string
+  /** Names of tensors by the absolute path of a model. */
+  readonly known: ReadonlyMap<string, readonly string[]>
+}
+
+export interface Known {
+  /** In the recipe: of a model or a step. */
+  readonly name: string
+  /** Names of its tensors, where they are known. */
+  readonly names: readonly string[] | undefined
+}
+
+export interface ModelBook {
+  /** The model that a reference means; told where there is none. */
+  readonly find: (reference: Reference) => Known
+  /** What another document or a slice made. */
+  readonly addStep: (written: string, known: Known) => void
+  /** A name that is free, and taken from now on. */
+  readonly free: (wanted: string) => string
+  /** The recipe's `models`. */
+  readonly entries: () => [string, Node][]
+}
+
+/** Names that say nothing about a model: the folder's says more. */
+const GENERIC = /^(model|pytorch_model|weights|checkpoint)$/i
+
+export function modelBook(documents: readonly string[], places: Places, complain: Complaints): ModelBook {
+  const found = new Map<string, Known>()
+  const models = new Map<string, Node>()
+  const taken = new Set(documents)
+  const free = (wanted: string): string => {
+    let name = wanted
+    for (let number = 2; taken.has(name); number++) name = `${wanted}-${number}`
+    taken.add(name)
+    return name
+  }
+  function add(reference: Reference): Known {
+    const { path: written, revision, lora, at } = reference
+    const where = findModel(written, revision, places.folder, places.working)
+    if (!where) {
+      const hint =
+        revision === undefined
+          ? 'a hub repository is written org/name'
+          : 'what has a revision is a hub repository: org/name'
+      const message = `there is no ${quote(written)} in ${shown(places.folder)}${places.working === places.folder ? '' : ` or in ${shown(places.working)}`}`
+      complain.error('missing-model', message, at, hint)
+    }
+    const name = free(nameOf(written))
+    const adapter = lora && findModel(lora.path, lora.revision, places.folder, places.working)
+    const reference_ = where?.reference ?? written
+    models.set(
+      name,
+      lora
+        ? mapping(
+            [
+              [where?.kind === 'hub' ? 'hub' : 'path', text(reference_.replace(/^hf:/, ''), at)],
+              ['lora', text(adapter?.reference ?? lora.path, at)],
+            ],
+            at,
+          )
+        : text(reference_, at),
+    )
+    return { name, names: lora ? undefined : namesOf(where, places) }
+  }
+  return {
+    find(reference) {
+      const before = found.get(reference.text)
+      if (before) return before
+      const made = add(reference)
+      found.set(reference.text, made)
+      return made
+    },
+    addStep: (written, known) => void found.set(written, known),
+    free,
+    entries: () => [...models],
+  }
+}
+
+const shown = (folder: string): string => quote(path.relative(process.cwd(), folder) || '.')
+
+const namesOf = (where: Found | undefined, { known }: Places): readonly string[] | undefined =>
+  where?.kind === 'path' ? known.get(where.absolute) : undefined
+
+function nameOf(written: string): string {
+  const parts = written.replace(/[\\/]+$/, '').split(/[\\/]/)
+  const last = (parts.at(-1) ?? '').replace(/\.(safetensors|bin|pt|pth|ckpt)$/, '')
+  const name = GENERIC.test(last) && parts.length > 1 ? parts.at(-2)! : last
+  return /^[\w.-]*\w[\w.-]*$/.test(name) ? name : 'model'
+}

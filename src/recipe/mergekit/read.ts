@@ -1,0 +1,174 @@
+/** A document of a mergekit configuration as a value: its keys known, its types right. */
+import { didYouMean, quote } from '../../core/suggest.js'
+import { childOf, type MapNode, type Node, type Span } from '../tree.js'
+import type { Complaints } from './complaints.js'
+import { readReference } from './reference.js'
+import { checkSetting } from './settings.js'
+import type { Config, Reference, Slice, Source } from './types.js'
+
+const TOP = [
+  ...['name', 'merge_method', 'models', 'slices', 'modules', 'base_model', 'parameters', 'dtype', 'out_dtype'],
+  ...['tokenizer_source', 'tokenizer', 'chat_template'],
+]
+
+/** Undefined where so much is wrong that nothing can be said of the rest. */
+export function readConfig(root: Node, complain: Complaints): Config | undefined {
+  if (root.kind !== 'map') {
+    complain.error('bad-type', 'a mergekit configuration must be a mapping', root.span)
+    return undefined
+  }
+  const method = childOf(root, 'merge_method')
+  if (method?.kind !== 'scalar' || typeof method.value !== 'string') {
+    const hint = 'write merge_method: linear, or another method'
+    complain.error('missing-key', "this document needs the key 'merge_method'", (method ?? root).span, hint)
+    return undefined
+  }
+  knownKeys(root, TOP, complain)
+  const from = findSlices(root, complain)
+  if (!from) return undefined
+  const name = childOf(root, 'name')
+  const base = reference(childOf(root, 'base_model'), complain)
+  const parameters = [from.module, root].flatMap((at) => (at ? parametersOf(at, complain) : []))
+  const [source, tokenizer] = [given(root, 'tokenizer_source'), given(root, 'tokenizer')]
+  if (source && tokenizer) {
+    const message = 'the configuration has both tokenizer_source and tokenizer'
+    complain.error('contradiction', message, tokenizer.span, 'leave one of them out')
+  }
+  const dtype = given(root, 'out_dtype') ?? given(root, 'dtype')
+  const template = given(root, 'chat_template')
+  return {
+    ...(name?.kind === 'scalar' && name.value !== null ? { name: { text: name.source, at: name.span } } : {}),
+    method: { text: method.value, at: method.span },
+    ...(base ? { base } : {}),
+    sliced: from.sliced,
+    slices: from.slices,
+    parameters,
+    ...(dtype ? { dtype } : {}),
+    ...(tokenizer ? { tokenizer } : {}),
+    ...(source ? { tokenizerSource: source } : {}),
+    ...(template ? { chatTemplate: template } : {}),
+    at: method.span,
+  }
+}
+
+/** A key that was left empty is as good as not there. */
+function given(at: MapNode, key: string): Node | undefined {
+  const node = childOf(at, key)
+  return node?.kind === 'scalar' && node.value === null ? undefined : node
+}
+
+function knownKeys(at: MapNode, known: readonly string[], complain: Complaints): void {
+  for (const [key, entry] of at.entries) {
+    if (known.includes(key)) continue
+    const message = `mergekit knows no key ${quote(key)} here and ignores it`
+    complain.ignored('ignored-key', message, entry.key, didYouMean(key, known, 'known here'))
+  }
+}
+
+const reference = (node: Node | undefined, complain: Complaints): Reference | undefined =>
+  node === undefined || (node.kind === 'scalar' && node.value === null) ? undefined : readReference(node, complain)
+
+function parametersOf(at: MapNode, complain: Complaints): MapNode[] {
+  const found = given(at, 'parameters')
+  if (!found) return []
+  if (found.kind !== 'map') {
+    complain.error('bad-type', "'parameters' must be a mapping", found.span)
+    return []
+  }
+  for (const { value } of found.entries.values()) checkSetting(value, complain)
+  return [found]
+}
+
+interface Slices {
+  readonly sliced: boolean
+  readonly slices: readonly Slice[]
+  readonly module?: MapNode
+}
+
+function findSlices(root: MapNode, complain: Complaints): Slices | undefined {
+  const keys = ['models', 'slices', 'modules'].filter((key) => given(root, key))
+  const [key] = keys
+  if (key === undefined || keys.length > 1) {
+    const message = key === undefined ? 'the configuration names no models' : `${keys.join(' and ')} exclude each other`
+    const span = key === undefined ? root.entries.get('merge_method')!.key : given(root, keys[1]!)!.span
+    complain.error(key === undefined ? 'missing-key' : 'contradiction', message, span, 'write one of models and slices')
+    return undefined
+  }
+  const found = given(root, key)!
+  if (key !== 'modules') return { sliced: key === 'slices', slices: listed(found, key, complain) }
+  const [module, ...more] = found.kind === 'map' ? found.entries.values() : []
+  if (module?.value.kind !== 'map' || more.length > 0) {
+    const message = 'models of several modules do not work in this version of terge'
+    complain.error('not-in-this-version', message, found.span, 'merge the language model alone: slices or models')
+    return undefined
+  }
+  knownKeys(module.value, ['slices', 'models', 'parameters'], complain)
+  const inner = given(module.value, 'slices') ? 'slices' : 'models'
+  const list = given(module.value, inner)
+  if (!list) {
+    complain.error('missing-key', 'the module names no models', module.key, 'write slices in it')
+    return undefined
+  }
+  return { sliced: inner === 'slices', slices: listed(list, inner, complain), module: module.value }
+}
+
+function listed(found: Node, key: string, complain: Complaints): Slice[] {
+  if (found.kind !== 'list' || found.items.length === 0) {
+    complain.error('bad-type', `${quote(key)} must be a list`, found.span)
+    return []
+  }
+  if (key === 'slices') return found.items.flatMap((item) => readSlice(item, complain) ?? [])
+  return [{ sources: found.items.flatMap((item) => readSource(item, false, complain) ?? []), at: found.span }]
+}
+
+function readSlice(node: Node, complain: Complaints): Slice | undefined {
+  const sources = node.kind === 'map' ? given(node, 'sources') : undefined
+  if (node.kind !== 'map' || sources?.kind !== 'list' || sources.items.length === 0) {
+    complain.error('bad-type', "a slice must be a mapping with a list of 'sources'", (sources ?? node).span)
+    return undefined
+  }
+  knownKeys(node, ['sources', 'base_model', 'parameters'], complain)
+  const base = reference(childOf(node, 'base_model'), complain)
+  const [parameters] = parametersOf(node, complain)
+  return {
+    sources: sources.items.flatMap((item) => readSource(item, true, complain) ?? []),
+    ...(base ? { base } : {}),
+    ...(parameters ? { parameters } : {}),
+    at: sources.span,
+  }
+}
+
+function readSource(node: Node, sliced: boolean, complain: Complaints): Source | undefined {
+  const model = node.kind === 'map' ? given(node, 'model') : undefined
+  if (node.kind !== 'map' || !model) {
+    complain.error('missing-key', "this entry needs the key 'model'", node.span, 'write - model: PATH')
+    return undefined
+  }
+  knownKeys(node, ['model', 'parameters', ...(sliced ? ['layer_range'] : [])], complain)
+  const read = readReference(model, complain)
+  const [parameters] = parametersOf(node, complain)
+  const range = sliced ? readRange(given(node, 'layer_range'), model.span, complain) : undefined
+  if (!read || (sliced && !range)) return undefined
+  const rangeAt: Span = childOf(node, 'layer_range')?.span ?? model.span
+  return { model: read, ...(range ? { range } : {}), rangeAt, ...(parameters ? { parameters } : {}), at: model.span }
+}
+
+function readRange(node: Node | undefined, otherwise: Span, complain: Complaints): [number, number] | undefined {
+  const numbers = (node?.kind === 'list' ? node.items : []).map((item) =>
+    item.kind === 'scalar' && item.source.trim() !== '' ? Number(item.source) : Number.NaN,
+  )
+  const [from, to] = numbers
+  if (numbers.length !== 2 || !Number.isSafeInteger(from) || !Number.isSafeInteger(to)) {
+    complain.error(
+      'bad-type',
+      "'layer_range' must be two whole numbers",
+      node?.span ?? otherwise,
+      'write layer_range: [0, 24]',
+    )
+    return undefined
+  }
+  if (from! >= 0 && from! < to!) return [from!, to!]
+  const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'
+  complain.error('bad-value', `the range [${from}, ${to}] has no layers`, node!.span, hint)
+  return undefined
+}

@@ -1,0 +1,75 @@
+/** Models as mergekit refers to them, and where they are. */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { quote } from '../../core/suggest.js'
+import { childOf, type Node } from '../tree.js'
+import type { Complaints } from './complaints.js'
+import type { Reference } from './types.js'
+
+const scalarText = (node: Node | undefined): string | undefined =>
+  node?.kind === 'scalar' && node.value !== null && typeof node.value !== 'boolean' ? node.source : undefined
+
+/** A text `path@revision+adapter@revision`, or the mapping `{model: {path, revision}, lora: {…}}`. */
+export function readReference(node: Node, complain: Complaints): Reference | undefined {
+  const bad = (message: string): undefined => {
+    complain.error('bad-model', message, node.span, 'write a path, org/name, org/name@revision, or MODEL+ADAPTER')
+    return undefined
+  }
+  if (node.kind === 'map') {
+    const inner = (key: string): { path: string; revision?: string } | undefined => {
+      const at = childOf(node, key)
+      const text = scalarText(at?.kind === 'map' ? childOf(at, 'path') : at)
+      const revision = at?.kind === 'map' ? scalarText(childOf(at, 'revision')) : undefined
+      return text === undefined ? undefined : { path: text, ...(revision === undefined ? {} : { revision }) }
+    }
+    const model = inner('model')
+    const lora = inner('lora')
+    if (!model) return bad('this mapping names no model')
+    const text = [model, ...(lora ? [lora] : [])].map(partText).join('+')
+    return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
+  }
+  const text = scalarText(node)
+  if (text === undefined || text.trim() === '') return bad('this is no reference to a model')
+  const parts = text.split('+').map(splitRevision)
+  const [model, lora] = parts
+  if (!model || parts.length > 2 || parts.some((part) => part === undefined))
+    return bad(`${quote(text)} is no reference to a model`)
+  return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
+}
+
+const partText = ({ path, revision }: { path: string; revision?: string }): string =>
+  revision === undefined ? path : `${path}@${revision}`
+
+function splitRevision(text: string): { path: string; revision?: string } | undefined {
+  const [name = '', revision, more] = text.split('@')
+  if (name === '' || revision === '' || more !== undefined) return undefined
+  return revision === undefined ? { path: name } : { path: name, revision }
+}
+
+/** Where a model was found: a path for the recipe (relative to its folder), or a hub repository. */
+export type Found =
+  | { readonly kind: 'path'; readonly reference: string; readonly absolute: string }
+  | { readonly kind: 'hub'; readonly reference: string }
+
+const HUB = /^[\w.-]+\/[\w.-]+$/
+
+/**
+ * Looked for in the file's folder, then in the working folder, then on the hub. What has a revision is on the hub.
+ * Undefined where it is in none of these and no name of a hub repository either.
+ */
+export function findModel(
+  name: string,
+  revision: string | undefined,
+  folder: string,
+  working: string,
+): Found | undefined {
+  if (revision === undefined)
+    for (const place of [folder, working]) {
+      const absolute = path.resolve(place, name)
+      if (!existsSync(absolute)) continue
+      const reference = place === folder || path.isAbsolute(name) ? name : path.relative(folder, absolute)
+      return { kind: 'path', reference: reference.startsWith('hf:') ? `./${reference}` : reference, absolute }
+    }
+  if (!HUB.test(name) || /^\.\.?\//.test(name)) return undefined
+  return { kind: 'hub', reference: `hf:${name}${revision === undefined ? '' : `@${revision}`}` }
+}

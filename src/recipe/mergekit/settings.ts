@@ -1,0 +1,128 @@
+/** Parameters as mergekit writes them: numbers, gradients, and lists of either by substring of a tensor's name. */
+import { childOf, type MapNode, makeList, makeScalar, type Node, type ScalarNode } from '../tree.js'
+import type { Complaints } from './complaints.js'
+import type { Parameter } from './methods.js'
+
+/** Whether a filter lets a tensor through. */
+export type Matches = (filter: string) => boolean
+
+/** A value with its place: a plain one, or a gradient. Its JSON tells whether two are the same. */
+export interface Atom {
+  readonly node: Node
+  readonly json: string
+}
+
+const WORDS: Readonly<Record<string, boolean>> = {
+  true: true,
+  yes: true,
+  on: true,
+  false: false,
+  no: false,
+  off: false,
+}
+
+const isCondition = (node: Node): node is MapNode => node.kind === 'map'
+
+/** What an entry of a conditional list holds. Undefined filter: any tensor. */
+const conditionOf = (node: MapNode): { filter: string | undefined; value: Node | undefined } => {
+  const filter = childOf(node, 'filter')
+  const text = filter?.kind === 'scalar' && filter.value !== null ? filter.source : undefined
+  return { filter: text === '*' ? undefined : text, value: childOf(node, 'value') }
+}
+
+/** Tells what is no setting at all. */
+export function checkSetting(node: Node, complain: Complaints): void {
+  const form = 'a number, a list of numbers, or a list of {filter, value}'
+  if (node.kind === 'scalar') {
+    if (node.value === null) complain.error('bad-parameter', 'this parameter has no value', node.span, `write ${form}`)
+    return
+  }
+  const items = node.kind === 'list' ? node.items : [node]
+  const conditions = items.filter(isCondition)
+  const mixed = conditions.length > 0 && conditions.length < items.length
+  if (items.length === 0 || mixed || items.some((item) => item.kind === 'list')) {
+    complain.error('bad-parameter', `a parameter is ${form}`, node.span)
+    return
+  }
+  for (const item of conditions) {
+    const { value } = conditionOf(item)
+    if (
+      !value ||
+      value.kind === 'map' ||
+      (value.kind === 'list' && value.items.some((inner) => inner.kind !== 'scalar'))
+    )
+      complain.error(
+        'bad-parameter',
+        "an entry of a conditional list needs a 'value'",
+        item.span,
+        'write {filter: mlp, value: 0.5}',
+      )
+    for (const [key, { key: at }] of item.entries)
+      if (key !== 'value' && key !== 'filter')
+        complain.ignored(
+          'ignored-key',
+          `mergekit knows no key '${key}' here and ignores it`,
+          at,
+          "known here: 'filter', 'value'",
+        )
+  }
+}
+
+/** Every filter of a setting with its place, in order. */
+export function filtersOf(node: Node): { filter: string; node: Node }[] {
+  const items = node.kind === 'list' ? node.items : [node]
+  return items.filter(isCondition).flatMap((item) => {
+    const { filter } = conditionOf(item)
+    return filter === undefined ? [] : [{ filter, node: childOf(item, 'filter')! }]
+  })
+}
+
+/** The first value whose filter lets the tensor through. Undefined: none does. */
+export function evaluate(node: Node, matches: Matches): Node | undefined {
+  if (node.kind === 'scalar' || (node.kind === 'list' && !node.items.some(isCondition))) return node
+  const items = node.kind === 'list' ? node.items : [node]
+  for (const item of items.filter(isCondition)) {
+    const { filter, value } = conditionOf(item)
+    if (filter === undefined || matches(filter)) return value
+  }
+  return undefined
+}
+
+/** The value as the parameter's type wants it, as mergekit's own reading converts it. Undefined after a fault. */
+export function atomOf(node: Node, { name, type }: Parameter, complain: Complaints): Atom | undefined {
+  if (type === 'boolean') {
+    const value = node.kind === 'scalar' ? truth(node) : undefined
+    if (value !== undefined) return { node: makeScalar(node.span, value, String(value)), json: String(value) }
+    complain.error('bad-parameter', `'${name}' must be true or false`, node.span)
+    return undefined
+  }
+  const numbers = (node.kind === 'list' ? node.items : [node]).map(numberNode)
+  if (numbers.length === 0 || numbers.some((item) => item === undefined)) {
+    complain.error('bad-parameter', `'${name}' must be a number or a list of numbers`, node.span)
+    return undefined
+  }
+  const sound = numbers as ScalarNode[]
+  const result = node.kind === 'list' && sound.length > 1 ? makeList(node.span, sound) : sound[0]!
+  return { node: result, json: JSON.stringify(sound.map(({ value }) => value)) }
+}
+
+function truth({ value, source }: ScalarNode): boolean | undefined {
+  if (typeof value === 'boolean') return value
+  if (typeof value === 'number') return value !== 0
+  return WORDS[source.toLowerCase()]
+}
+
+function numberNode(node: Node): ScalarNode | undefined {
+  if (node.kind !== 'scalar' || node.value === null) return undefined
+  if (typeof node.value === 'boolean') return makeScalar(node.span, Number(node.value), String(Number(node.value)))
+  const value =
+    typeof node.value === 'number' ? node.value : node.source.trim() === '' ? Number.NaN : Number(node.source)
+  return Number.isFinite(value) ? makeScalar(node.span, value, String(value)) : undefined
+}
+
+/** Of a model of one layer: the layer takes a gradient's last value, and what is outside layers its first. */
+export function collapse(atom: Atom, inLayer: boolean): Atom {
+  if (atom.node.kind !== 'list') return atom
+  const node = (inLayer ? atom.node.items.at(-1) : atom.node.items[0])!
+  return { node, json: JSON.stringify([(node as ScalarNode).value]) }
+}
