@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { makeModels, warm } from './inputs.mjs'
 import { compile, measure, median, table } from './measure.mjs'
 import { apart, participants, recipeText } from './recipe.mjs'
+import { inWorkFolder } from './work.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const BIN = path.join(here, '../bin/run.js')
@@ -27,16 +28,10 @@ const { values: flags } = parseArgs({
 const [{ METHODS, lookupMethod }, { parseSize }, { validate }] = await Promise.all(
   ['methods/registry', 'core/sizes', 'index'].map((name) => import(`../dist/src/${name}.js`)),
 )
-const work = path.join(path.resolve(flags.work), 'methods')
-const out = path.join(work, 'out')
-mkdirSync(work, { recursive: true })
-try {
-  await bench()
-} finally {
-  if (!flags.keep) rmSync(work, { recursive: true, force: true })
-}
+await inWorkFolder(path.resolve(flags.work), flags.keep, bench)
 
-async function bench() {
+async function bench(work) {
+  const out = path.join(work, 'out')
   const timed = compile('timed', work)
   const linear = lookupMethod('linear')
   const methods = METHODS.filter(({ name }) => name !== 'linear' && (flags.only?.includes(name) ?? true))

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { makeModels, warm } from './inputs.mjs'
 import { compile, measure, median, table } from './measure.mjs'
 import { apart, participants, recipeText } from './recipe.mjs'
+import { inWorkFolder } from './work.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const BIN = path.join(here, '../bin/run.js')
@@ -39,23 +40,7 @@ const { values: flags } = parseArgs({
 })
 
 if (flags.help) console.log(HELP)
-else {
-  const created = mkdirSync(flags.work, { recursive: true }) !== undefined
-  const before = new Set(created ? [] : ['.'])
-  try {
-    await bench(path.resolve(flags.work))
-  } finally {
-    // A folder that was there before loses only what is ours.
-    if (!flags.keep)
-      for (const name of before.size > 0 ? OURS(flags.work) : [flags.work])
-        rmSync(name, { recursive: true, force: true })
-  }
-}
-
-function OURS(work) {
-  const models = Array.from({ length: 64 }, (_, n) => [`model-${n}.safetensors`, `one-model-${n}.safetensors`]).flat()
-  return [...models, 'floor', 'timed', 'bench.yml', 'out'].map((name) => path.join(work, name))
-}
+else await inWorkFolder(path.resolve(flags.work), flags.keep, bench)
 
 async function bench(work) {
   const [{ plan }, { lookupMethod }, { formatSize, parseSize }] = await Promise.all(

@@ -77,7 +77,8 @@ test('quickstart: the evaluation reads trained models well, and their plain aver
 test('quickstart: the same from a program', () =>
   inFolder(async (folder) => {
     const words = [path.join(recipes, 'quickstart/merge.mjs'), path.join(folder, 'out.safetensors')]
-    const told = execFileSync(process.execPath, words, { encoding: 'utf8' })
+    const env = { ...process.env, FORCE_COLOR: '0' }
+    const told = execFileSync(process.execPath, words, { encoding: 'utf8', env })
     assert.is(told, '{ read: 1206352, write: 603176 }\nstarted\nfirst 0.75, second 0.25\ntrue\n')
   }))
 
