@@ -27,7 +27,12 @@ export interface HeadGrams {
 const TRY_ALL = 3
 const ROUNDS = 10
 
-export function matchHeads(grams: HeadGrams, shape: Heads, last: readonly HeadMap[] | undefined, linalg: Linalg): HeadMap[] {
+export function matchHeads(
+  grams: HeadGrams,
+  shape: Heads,
+  last: readonly HeadMap[] | undefined,
+  linalg: Linalg,
+): HeadMap[] {
   const { kv, q } = shape
   const found: HeadMap[] = []
   const scores = new Float32Array(kv * kv)
@@ -58,11 +63,20 @@ export function matchHeads(grams: HeadGrams, shape: Heads, last: readonly HeadMa
 
 function orders(n: number): Int32Array[] {
   if (n === 0) return [new Int32Array(0)]
-  return orders(n - 1).flatMap((rest) => Array.from({ length: n }, (_, at) => Int32Array.from([...rest.slice(0, at), n - 1, ...rest.slice(at)])))
+  return orders(n - 1).flatMap((rest) =>
+    Array.from({ length: n }, (_, at) => Int32Array.from([...rest.slice(0, at), n - 1, ...rest.slice(at)])),
+  )
 }
 
 /** The best bases for head i of A and head j of B with their query heads in a given order. */
-function fitHead(grams: HeadGrams, { kv, q, width }: Heads, i: number, j: number, queries: Int32Array, linalg: Linalg): { score: number; map: HeadMap } {
+function fitHead(
+  grams: HeadGrams,
+  { kv, q, width }: Heads,
+  i: number,
+  j: number,
+  queries: Int32Array,
+  linalg: Linalg,
+): { score: number; map: HeadMap } {
   const [narrow, wide, half] = [kv * width, kv * q * width, width / 2]
   const values = new Float64Array(width * width)
   const [cos, sin] = [new Float64Array(half), new Float64Array(half)]
@@ -75,7 +89,8 @@ function fitHead(grams: HeadGrams, { kv, q, width }: Heads, i: number, j: number
   }
   const add = (gram: Float32Array, side: number, a: number, b: number) => {
     for (let x = 0; x < width; x++)
-      for (let y = 0; y < width; y++) values[x * width + y] = values[x * width + y]! + gram[(a * width + x) * side + b * width + y]!
+      for (let y = 0; y < width; y++)
+        values[x * width + y] = values[x * width + y]! + gram[(a * width + x) * side + b * width + y]!
   }
   add(grams.v, narrow, i, j)
   pairs(grams.k, narrow, i, j)
@@ -101,9 +116,11 @@ function bestOrder(grams: HeadGrams, { kv, q, width }: Heads, i: number, map: He
   const scores = new Float32Array(q * q)
   for (let r = 0; r < q; r++) {
     for (let s = 0; s < q; s++) {
-      const at = (gram: Float32Array, x: number, y: number) => gram[((i * q + r) * width + x) * side + (map.from * q + s) * width + y]!
+      const at = (gram: Float32Array, x: number, y: number) =>
+        gram[((i * q + r) * width + x) * side + (map.from * q + s) * width + y]!
       let sum = 0
-      for (let x = 0; x < width; x++) for (let y = 0; y < width; y++) sum += map.value[x * width + y]! * at(grams.o, x, y)
+      for (let x = 0; x < width; x++)
+        for (let y = 0; y < width; y++) sum += map.value[x * width + y]! * at(grams.o, x, y)
       for (let d = 0; d < half; d++) {
         sum += map.cos[d]! * (at(grams.q, d, d) + at(grams.q, d + half, d + half))
         sum += map.sin[d]! * (at(grams.q, d + half, d) - at(grams.q, d, d + half))
@@ -121,7 +138,9 @@ export function layerChanges(
 ): Readonly<Record<'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down', AxisChange>> {
   const rotations = heads.map(rotationMatrix)
   const queryBlocks = (matrices: readonly Float64Array[]): Block[] =>
-    heads.flatMap(({ from, queries }, i) => Array.from(queries, (r) => ({ from: (from * q + r) * width, size: width, matrix: matrices[i]! })))
+    heads.flatMap(({ from, queries }, i) =>
+      Array.from(queries, (r) => ({ from: (from * q + r) * width, size: width, matrix: matrices[i]! })),
+    )
   const blocks = (matrices: readonly Float64Array[]): Block[] =>
     heads.map(({ from }, i) => ({ from: from * width, size: width, matrix: matrices[i]! }))
   const values = heads.map(({ value }) => value)

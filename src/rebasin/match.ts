@@ -157,7 +157,8 @@ async function descend(
   const ready = (part: AxisPart) => others(part).every((name) => solved.has(name))
   const anchored = (group: string) =>
     spec.parts.some(
-      (part) => rootOf(part) === group && counts(part) && ready(part) && a.source.tensors.get(part.tensor)!.shape.length > 1,
+      (part) =>
+        rootOf(part) === group && counts(part) && ready(part) && a.source.tensors.get(part.tensor)!.shape.length > 1,
     )
   let iteration = 0
   while (dirty.size > 0 && iteration < (options.maxIterations ?? 100)) {

@@ -6,8 +6,8 @@
  * The result is expressed with A's norm weights (fold, rotate, divide): the aligned B has A's norms, and computes what B did.
  */
 import { fault } from '../core/diagnostics.js'
-import { FAMILIES, type Heads, headsOf } from './infer/transformers.js'
 import { type HeadMap, layerChanges, matchHeads } from './heads.js'
+import { FAMILIES, type Heads, headsOf } from './infer/transformers.js'
 import { type Pool, sharedFloats } from './pool.js'
 import { type AxisChange, applyChanges } from './products.js'
 import { createWeights, type TensorSource } from './weights.js'
@@ -54,14 +54,23 @@ export function orthogonalObstacle({ tensors, config }: Pick<TensorSource, 'tens
   const sign = names.find((name) => /layers\.\d+\.self_attn\.q_proj\.weight$/.test(name))
   if (!sign) return 'only transformers of the llama layout, with RMS norms before each sublayer, allow orthogonal maps'
   if (/gemma/.test(String(config?.model_type ?? ''))) return 'gemma scales its embeddings and norms in its own way'
-  if (!names.includes('lm_head.weight')) return 'tied embeddings read and write one tensor: the final norm cannot be folded into it'
+  if (!names.includes('lm_head.weight'))
+    return 'tied embeddings read and write one tensor: the final norm cannot be folded into it'
   const heads = headsOf(llama, tensors, config)
   if (typeof heads === 'string') return heads
   const prefix = sign.slice(0, sign.search(/layers\.\d+/))
-  const known = /^(self_attn\.([qkv]_proj\.(weight|bias)|o_proj\.(weight|bias)|rotary_emb\.inv_freq)|mlp\.((gate|up)_proj\.(weight|bias)|down_proj\.(weight|bias))|(input|post_attention)_layernorm\.weight)$/
+  const known =
+    /^(self_attn\.([qkv]_proj\.(weight|bias)|o_proj\.(weight|bias)|rotary_emb\.inv_freq)|mlp\.((gate|up)_proj\.(weight|bias)|down_proj\.(weight|bias))|(input|post_attention)_layernorm\.weight)$/
   for (const name of names) {
-    const inside = name.startsWith(`${prefix}layers.`) ? name.slice(prefix.length).replace(/^layers\.\d+\./, '') : undefined
-    if (inside !== undefined ? known.test(inside) : [`${prefix}embed_tokens.weight`, `${prefix}norm.weight`, 'lm_head.weight', 'lm_head.bias'].includes(name)) continue
+    const inside = name.startsWith(`${prefix}layers.`)
+      ? name.slice(prefix.length).replace(/^layers\.\d+\./, '')
+      : undefined
+    if (
+      inside !== undefined
+        ? known.test(inside)
+        : [`${prefix}embed_tokens.weight`, `${prefix}norm.weight`, 'lm_head.weight', 'lm_head.bias'].includes(name)
+    )
+      continue
     return `tensor ${name} is not one whose basis can be changed`
   }
   return undefined
@@ -75,11 +84,19 @@ interface Folded {
 }
 
 /** Brings `b` onto `a`. Throws a `Fault` where the network does not allow it. */
-export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool: Pool, options: OrthogonalOptions = {}): Promise<OrthogonalResult> {
+export async function orthogonalMatching(
+  a: TensorSource,
+  b: TensorSource,
+  pool: Pool,
+  options: OrthogonalOptions = {},
+): Promise<OrthogonalResult> {
   const obstacle = orthogonalObstacle(b)
-  if (obstacle !== undefined) throw fault('no-orthogonal', `symmetry: orthogonal is not possible: ${obstacle}`, 'use symmetry: permutation')
+  if (obstacle !== undefined)
+    throw fault('no-orthogonal', `symmetry: orthogonal is not possible: ${obstacle}`, 'use symmetry: permutation')
   const shape = headsOf(llama, b.tensors, b.config) as Heads
-  const prefix = [...b.tensors.keys()].find((name) => name.endsWith('embed_tokens.weight'))!.slice(0, -'embed_tokens.weight'.length)
+  const prefix = [...b.tensors.keys()]
+    .find((name) => name.endsWith('embed_tokens.weight'))!
+    .slice(0, -'embed_tokens.weight'.length)
   const hidden = b.tensors.get(`${prefix}embed_tokens.weight`)!.shape[1]!
   const [left, right] = [createWeights(a), createWeights(b)]
   const norms: Record<string, { model: Float32Array; onto: Float32Array }> = {}
@@ -88,7 +105,11 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
     norms[name] = { model: (await right.get(name)).slice(), onto: (await left.get(name)).slice() }
     const scale = norms[name]!.onto.reduce((top, value) => Math.max(top, Math.abs(value)), 0)
     if (norms[name]!.onto.some((value) => !(Math.abs(value) > scale * 1e-6)))
-      throw fault('no-orthogonal', `symmetry: orthogonal is not possible: ${name} of the model to align onto has a weight of zero`, 'use symmetry: permutation')
+      throw fault(
+        'no-orthogonal',
+        `symmetry: orthogonal is not possible: ${name} of the model to align onto has a weight of zero`,
+        'use symmetry: permutation',
+      )
   }
   let depth = 0
   while (b.tensors.has(`${prefix}layers.${depth}.input_layernorm.weight`)) depth++
@@ -101,7 +122,12 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
       return out
     }
     const weights = norm === undefined ? undefined : norms[norm]
-    return { a: fold(await left.get(name), weights?.onto), b: fold(await right.get(name), weights?.model), rows, columns }
+    return {
+      a: fold(await left.get(name), weights?.onto),
+      b: fold(await right.get(name), weights?.model),
+      rows,
+      columns,
+    }
   }
   const at = (layer: number, name: string) => `${prefix}layers.${layer}.${name}`
   const load = async (layer: number) => {
@@ -126,7 +152,8 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
   const square = { a: 0, b: 0 }
   // The vocabulary is common to both models: embeddings and head alone give a first basis.
   const ends = sharedFloats(hidden * hidden)
-  for (const { a: x, b: y, rows } of [embedding, head]) await pool.addProduct({ c: ends, x: y, y: x, m: hidden, n: hidden, k: rows, layout: 'columns' })
+  for (const { a: x, b: y, rows } of [embedding, head])
+    await pool.addProduct({ c: ends, x: y, y: x, m: hidden, n: hidden, k: rows, layout: 'columns' })
   before += trace(ends, hidden)
   let rotation = pool.linalg.polar(Float64Array.from(ends), hidden)
   for (const { a: x, b: y } of [embedding, head]) addSquares(square, x, y)
@@ -138,10 +165,11 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
     const next: LayerMaps[] = []
     for (let layer = 0; layer < depth; layer++) {
       const matrices = await load(layer)
-      if (rounds === 0) for (const { a: x, b: y } of Object.values(matrices)) {
-        addSquares(square, x, y)
-        for (let i = 0; i < x.length; i++) before += x[i]! * y[i]!
-      }
+      if (rounds === 0)
+        for (const { a: x, b: y } of Object.values(matrices)) {
+          addSquares(square, x, y)
+          for (let i = 0; i < x.length; i++) before += x[i]! * y[i]!
+        }
       const maps = await matchLayer(matrices, turn, layer, layers[layer])
       next.push(maps)
       await addResidual(sum, matrices, maps)
@@ -168,13 +196,26 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
   }
 
   /** Y[rows × hidden] · rotation, or rotationᵀ · Y for matrices that write to the stream. */
-  async function turned(values: Float32Array, rows: number, turn: Float32Array, writes: boolean): Promise<Float32Array> {
+  async function turned(
+    values: Float32Array,
+    rows: number,
+    turn: Float32Array,
+    writes: boolean,
+  ): Promise<Float32Array> {
     const out = sharedFloats(values.length)
     const shared = sharedFloats(turn.length)
     if (writes) {
       // (hidden × in): out[i, p] = Σ_j R[j, i] · y[j, p]
       shared.set(turn)
-      await pool.addProduct({ c: out, x: shared, y: values, m: hidden, n: values.length / hidden, k: hidden, layout: 'columns' })
+      await pool.addProduct({
+        c: out,
+        x: shared,
+        y: values,
+        m: hidden,
+        n: values.length / hidden,
+        k: hidden,
+        layout: 'columns',
+      })
     } else {
       for (let i = 0; i < hidden; i++) for (let j = 0; j < hidden; j++) shared[j * hidden + i] = turn[i * hidden + j]!
       await pool.addProduct({ c: out, x: values, y: shared, m: rows, n: hidden, k: hidden, layout: 'rows' })
@@ -182,8 +223,15 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
     return out
   }
 
-  async function matchLayer(m: Awaited<ReturnType<typeof load>>, turn: Float32Array, layer: number, last: LayerMaps | undefined): Promise<LayerMaps> {
-    const gram = async (list: readonly { readonly of: Folded; readonly bias?: string; readonly writes?: boolean }[]) => {
+  async function matchLayer(
+    m: Awaited<ReturnType<typeof load>>,
+    turn: Float32Array,
+    layer: number,
+    last: LayerMaps | undefined,
+  ): Promise<LayerMaps> {
+    const gram = async (
+      list: readonly { readonly of: Folded; readonly bias?: string; readonly writes?: boolean }[],
+    ) => {
       const first = list[0]!.of
       const size = list[0]!.writes ? first.columns : first.rows
       const c = sharedFloats(size * size)
@@ -193,12 +241,17 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
         const name = bias && at(layer, bias)
         if (name && b.tensors.has(name)) {
           const [x, z] = [await left.get(name), await right.get(name)]
-          for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) c[i * size + j] = c[i * size + j]! + x[i]! * z[j]!
+          for (let i = 0; i < size; i++)
+            for (let j = 0; j < size; j++) c[i * size + j] = c[i * size + j]! + x[i]! * z[j]!
         }
       }
       return c
     }
-    const units = await gram([{ of: m.gate, bias: 'mlp.gate_proj.bias' }, { of: m.up, bias: 'mlp.up_proj.bias' }, { of: m.down, writes: true }])
+    const units = await gram([
+      { of: m.gate, bias: 'mlp.gate_proj.bias' },
+      { of: m.up, bias: 'mlp.up_proj.bias' },
+      { of: m.down, writes: true },
+    ])
     const feedForward = (await pool.assign(units, m.gate.rows)).columns
     const heads = matchHeads(
       {
@@ -207,7 +260,9 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
         v: await gram([{ of: m.v, bias: 'self_attn.v_proj.bias' }]),
         o: await gram([{ of: m.o, writes: true }]),
       },
-      shape, last?.heads, pool.linalg,
+      shape,
+      last?.heads,
+      pool.linalg,
     )
     return { feedForward, heads }
   }
@@ -219,7 +274,15 @@ export async function orthogonalMatching(a: TensorSource, b: TensorSource, pool:
       const writes = key === 'o' || key === 'down'
       const mapped = sharedFloats(y.length)
       mapped.set(applyChanges(y, [rows, columns], [changes[key as keyof typeof changes]]))
-      await pool.addProduct({ c: sum, x: mapped, y: x, m: hidden, n: hidden, k: writes ? columns : rows, layout: writes ? 'rows' : 'columns' })
+      await pool.addProduct({
+        c: sum,
+        x: mapped,
+        y: x,
+        m: hidden,
+        n: hidden,
+        k: writes ? columns : rows,
+        layout: writes ? 'rows' : 'columns',
+      })
     }
   }
 }
@@ -230,16 +293,30 @@ export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: rea
   const norm = norms[name]
   if (norm) {
     // The aligned model has the norms of the model it is aligned onto: value · (onto / value), exact but for rounding, except at zero.
-    return [{ axis: 0, blocks: [{ from: 0, size: hidden }], before: Float64Array.from(norm.model, (x) => (x === 0 ? 0 : 1 / x)), after: Float64Array.from(norm.onto) }]
+    return [
+      {
+        axis: 0,
+        blocks: [{ from: 0, size: hidden }],
+        before: Float64Array.from(norm.model, (x) => (x === 0 ? 0 : 1 / x)),
+        after: Float64Array.from(norm.onto),
+      },
+    ]
   }
-  const stream = (axis: number, weights?: { readonly model: Float32Array; readonly onto: Float32Array }): AxisChange => ({
+  const stream = (
+    axis: number,
+    weights?: { readonly model: Float32Array; readonly onto: Float32Array },
+  ): AxisChange => ({
     axis,
     blocks: [{ from: 0, size: hidden, matrix: transposed(rotation, hidden) }],
-    ...(weights ? { before: Float64Array.from(weights.model), after: Float64Array.from(weights.onto, (x) => 1 / x) } : {}),
+    ...(weights
+      ? { before: Float64Array.from(weights.model), after: Float64Array.from(weights.onto, (x) => 1 / x) }
+      : {}),
   })
   if (name === `${prefix}embed_tokens.weight`) return [stream(1)]
   if (name === 'lm_head.weight') return [stream(1, norms[`${prefix}norm.weight`])]
-  const found = /^layers\.(\d+)\.(?:self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj\.(weight|bias)$/.exec(name.slice(prefix.length))
+  const found = /^layers\.(\d+)\.(?:self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj\.(weight|bias)$/.exec(
+    name.slice(prefix.length),
+  )
   if (!found || !name.startsWith(prefix)) return []
   const layer = Number(found[1])
   const key = found[2] as 'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down'

@@ -24,7 +24,11 @@ export interface Block {
 export type AxisChange = AxisProduct | { readonly axis: number; readonly map: Int32Array }
 
 /** A whole tensor through its changes, in float64, rounded to float32 once: the reference for readers that work tile by tile. */
-export function applyChanges(data: Float32Array, shape: readonly number[], changes: readonly AxisChange[]): Float32Array {
+export function applyChanges(
+  data: Float32Array,
+  shape: readonly number[],
+  changes: readonly AxisChange[],
+): Float32Array {
   if (changes.length === 0) return data
   let values: Float64Array = Float64Array.from(data)
   for (const change of changes) {
@@ -33,7 +37,11 @@ export function applyChanges(data: Float32Array, shape: readonly number[], chang
   return Float32Array.from(values)
 }
 
-function applyProduct(data: Float64Array, shape: readonly number[], { axis, before, blocks, after }: AxisProduct): Float64Array {
+function applyProduct(
+  data: Float64Array,
+  shape: readonly number[],
+  { axis, before, blocks, after }: AxisProduct,
+): Float64Array {
   const length = shape[axis]!
   const inner = shape.slice(axis + 1).reduce((product, n) => product * n, 1)
   const outer = data.length / (length * inner)
