@@ -22,6 +22,7 @@ const LONGEST_LINE = 50_000
 /** Parsing costs some 10 µs a token, so that the worst text takes a few seconds. */
 const MOST_TOKENS = 250_000
 const DEEPEST = 64
+const MOST_FAULTS = 500
 /** Nodes, aliases counted as what they stand for. */
 const MOST_NODES = 200_000
 
@@ -40,7 +41,8 @@ type Complain = (code: string, message: string, span: Span, hint?: string) => vo
 export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source {
   const faults: Diagnostic[] = []
   const complain: Complain = (code, message, span, hint) => {
-    faults.push({ severity: 'error', code, message, place: spanPlace(span), ...(hint === undefined ? {} : { hint }) })
+    if (faults.length < MOST_FAULTS)
+      faults.push({ severity: 'error', code, message, place: spanPlace(span), ...(hint === undefined ? {} : { hint }) })
   }
   const text = origin.text.slice(from)
   const stop = (): Source => ({ origin, faults, several: false })
@@ -65,12 +67,17 @@ export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source
   }
 
   let documents: Composed
+  // The library makes an Error of each fault, of which a broken text has thousands; their stacks are most of the work.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
   try {
     documents = compose(text)
   } catch (error) {
     // The composer is recursive; what the depth check does not foresee ends here instead of ending the program.
     if (!(error instanceof RangeError)) throw error
     documents = { several: false, deepAt: 0 }
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
   const { first, several, deepAt, tooMany } = documents
   if (tooMany) {

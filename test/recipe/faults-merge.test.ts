@@ -1,0 +1,319 @@
+/** The exact text of faults: methods, participants, weights, parameters, patterns, rules. */
+import { test } from 'uvu'
+import { faultTests } from './helpers.js'
+
+faultTests(test, [
+  {
+    name: 'an unknown method',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: task_arithmetik}
+output: ./out
+`,
+    faults: `
+r.yml:3:17: error unknown-method: there is no merge method 'task_arithmetik'
+  merge: {method: task_arithmetik}
+                  ^^^^^^^^^^^^^^^
+  hint: did you mean 'task_arithmetic'?
+`,
+  },
+  {
+    name: 'unknown models',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+base: aa
+merge: {method: linear, models: [a, bb, nobody]}
+output: ./out
+`,
+    faults: `
+r.yml:3:7: error unknown-model: there is no model 'aa'
+  base: aa
+        ^^
+  hint: did you mean 'a'?
+r.yml:4:37: error unknown-model: there is no model 'bb'
+  merge: {method: linear, models: [a, bb, nobody]}
+                                      ^^
+  hint: did you mean 'b'?
+r.yml:4:41: error unknown-model: there is no model 'nobody'
+  merge: {method: linear, models: [a, bb, nobody]}
+                                          ^^^^^^
+  hint: models: 'a', 'b', 'c'
+`,
+  },
+  {
+    name: 'a model twice',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear, models: [a, b, a]}
+output: ./out
+`,
+    faults: `
+r.yml:3:40: error duplicate-model: 'a' takes part twice
+  merge: {method: linear, models: [a, b, a]}
+                                         ^
+  hint: list it once, with the sum of its weights
+`,
+  },
+  {
+    name: 'weights of the wrong count',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear, models: [a, b], weights: [1, 2, 3]}
+output: ./out
+`,
+    faults: `
+r.yml:3:50: error weight-count: 3 weights for 2 models (a, b)
+  merge: {method: linear, models: [a, b], weights: [1, 2, 3]}
+                                                   ^^^^^^^^^
+  hint: write one a model, or a mapping by name
+`,
+  },
+  {
+    name: 'weights of a model that takes no part',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear, models: [a, b], weights: {a: 1, c: 2}}
+output: ./out
+`,
+    faults: `
+r.yml:3:57: error not-a-participant: no model 'c' takes part here
+  merge: {method: linear, models: [a, b], weights: {a: 1, c: 2}}
+                                                          ^
+  hint: taking part: 'a', 'b'
+`,
+  },
+  {
+    name: 'weights of the default base',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: task_arithmetic, weights: {a: 1, b: 2}}
+output: ./out
+`,
+    faults: `
+r.yml:3:44: error not-a-participant: no model 'a' takes part here
+  merge: {method: task_arithmetic, weights: {a: 1, b: 2}}
+                                             ^
+  hint: taking part: 'b', 'c'
+`,
+  },
+  {
+    name: 'weight of a listed base',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: task_arithmetic, models: [a, b, c], weights: {a: 1, b: 2}}
+output: ./out
+`,
+    faults: `
+r.yml:3:63: warning base-weight: task_arithmetic gives the base 'a' no weight
+  merge: {method: task_arithmetic, models: [a, b, c], weights: {a: 1, b: 2}}
+                                                                ^
+  hint: leave it out: a task-vector method adds to the base whatever the base's own weight
+`,
+  },
+  {
+    name: 'weight among the parameters',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear, models: [a, b, c], parameters: {weight: 0.5}}
+output: ./out
+`,
+    faults: `
+r.yml:3:57: error unknown-parameter: 'weight' is no parameter of linear
+  merge: {method: linear, models: [a, b, c], parameters: {weight: 0.5}}
+                                                          ^^^^^^
+  hint: weights stand beside parameters: weights: {MODEL: 0.5}
+`,
+  },
+  {
+    name: 'weights of a method without',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: slerp, models: [b, c], weights: [1, 2], parameters: {t: 0.5}}
+output: ./out
+`,
+    faults: `
+r.yml:3:40: error no-weights: slerp takes no weights
+  merge: {method: slerp, models: [b, c], weights: [1, 2], parameters: {t: 0.5}}
+                                         ^^^^^^^
+  hint: its parameter t says how far
+`,
+  },
+  {
+    name: 'slerp of three',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: slerp, parameters: {t: 0.5}}
+output: ./out
+`,
+    faults: `
+r.yml:3:17: error model-count: slerp merges exactly 2 models; a, b, c take part
+  merge: {method: slerp, parameters: {t: 0.5}}
+                  ^^^^^
+  hint: write models: [NAME, …] beside method
+`,
+  },
+  {
+    name: 'slerp without t',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: slerp, models: [a, b, c]}
+output: ./out
+`,
+    faults: `
+r.yml:3:17: error missing-parameter: slerp needs the parameter 't'
+  merge: {method: slerp, models: [a, b, c]}
+                  ^^^^^
+  hint: write parameters: {t: …}
+r.yml:3:32: error model-count: slerp merges exactly 2 models; a, b, c take part
+  merge: {method: slerp, models: [a, b, c]}
+                                 ^^^^^^^^^
+`,
+  },
+  {
+    name: 'passthrough of two, linear of one, task vectors of none',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge:
+  method: passthrough
+  models: [a, b]
+  rules:
+    - {match: x, method: linear, models: [b]}
+    - {match: y, method: task_arithmetic, models: [a]}
+output: ./out
+`,
+    faults: `
+r.yml:5:11: error model-count: passthrough merges exactly 1 model; a, b take part
+    models: [a, b]
+            ^^^^^^
+r.yml:7:42: error model-count: linear merges at least 2 models; b takes part
+      - {match: x, method: linear, models: [b]}
+                                           ^^^
+r.yml:8:51: error model-count: task_arithmetic merges at least 1 model besides the base; none takes part
+      - {match: y, method: task_arithmetic, models: [a]}
+                                                    ^^^
+`,
+  },
+  {
+    name: 'unknown and wrong parameters',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: task_arithmetic, parameters: {lamda: 1, normalize: 1, lambda: [1, x]}}
+output: ./out
+`,
+    faults: `
+r.yml:3:47: error unknown-parameter: task_arithmetic has no parameter 'lamda'
+  merge: {method: task_arithmetic, parameters: {lamda: 1, normalize: 1, lambda: [1, x]}}
+                                                ^^^^^
+  hint: did you mean 'lambda'?
+r.yml:3:68: error bad-parameter: 'normalize' of task_arithmetic must be true or false
+  merge: {method: task_arithmetic, parameters: {lamda: 1, normalize: 1, lambda: [1, x]}}
+                                                                     ^
+r.yml:3:83: error bad-parameter: 'lambda' of task_arithmetic must be a number or a gradient (a list of numbers)
+  merge: {method: task_arithmetic, parameters: {lamda: 1, normalize: 1, lambda: [1, x]}}
+                                                                                    ^
+`,
+  },
+  {
+    name: 'a parameter for the whole tensor written by model',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: slerp, models: [a, b], parameters: {t: {a: 0.5}}}
+output: ./out
+`,
+    faults: `
+r.yml:3:56: error bad-parameter: 't' of slerp must be a number or a gradient (a list of numbers)
+  merge: {method: slerp, models: [a, b], parameters: {t: {a: 0.5}}}
+                                                         ^^^^^^^^
+`,
+  },
+  {
+    name: 'a per-model parameter',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
+output: ./out
+`,
+    faults: `
+r.yml:3:64: error not-a-participant: no model 'b' takes part here
+  merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
+                                                                 ^
+  hint: taking part: 'a'
+r.yml:3:73: error bad-parameter: 'scale' of 'a' must be a number or a gradient (a list of numbers)
+  merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
+                                                                          ^
+`,
+  },
+  {
+    name: 'bad patterns, where they are bad',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
+merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
+output: ./out
+`,
+    faults: `
+r.yml:3:22: error bad-pattern: not a regular expression: missing closing )
+  filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
+                       ^^^
+r.yml:3:48: error bad-pattern: not a regular expression: invalid character class range
+  filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
+                                                 ^^^
+r.yml:3:62: error bad-pattern: regular expressions here have no look-ahead or look-behind, since they must run in linear time
+  filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
+                                                               ^^^
+r.yml:4:43: error bad-pattern: the regular expression is empty
+  merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
+                                            ^^
+r.yml:4:50: error bad-pattern: the regular expression is too large: its repetitions count as written out
+  merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
+                                                   ^^^^^^^
+r.yml:4:61: error bad-value: 'match[2]' is empty
+  merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
+                                                              ^^
+`,
+  },
+  {
+    name: 'faults in rules, not told twice for what they inherit',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge:
+  method: slerp
+  models: [a, b]
+  rules:
+    - {match: x}
+    - {match: y, parameters: {t: 0.5}}
+    - {match: z, method: linear, weights: {c: 1}}
+    - {match: w, method: linear, models: [b, c], weights: {c: 1}}
+output: ./out
+`,
+    faults: `
+r.yml:4:11: error missing-parameter: slerp needs the parameter 't'
+    method: slerp
+            ^^^^^
+  hint: write parameters: {t: …}
+r.yml:9:44: error not-a-participant: no model 'c' takes part here
+      - {match: z, method: linear, weights: {c: 1}}
+                                             ^
+  hint: taking part: 'a', 'b'
+`,
+  },
+])
+
+test.run()

@@ -1,0 +1,71 @@
+/** The exact text of faults: references to models. */
+import { test } from 'uvu'
+import { faultTests } from './helpers.js'
+
+faultTests(test, [
+  {
+    name: 'neither path nor hub, both, and two revisions',
+    recipe: `
+terge: 1
+models:
+  a: {}
+  b: {path: ./b, hub: org/b}
+  c: {hub: org/c@1, revision: 2}
+  d: {path: ./d, revision: main}
+  e: hf:nowhere
+  f: {path: ./f, lora_scale: 2}
+merge: {method: linear}
+output: x
+`,
+    faults: `
+r.yml:3:3: error missing-key: the model 'a' has neither a path nor a hub repository
+    a: {}
+    ^
+  hint: write path: or hub: in its mapping
+r.yml:4:18: error contradiction: the model 'b' has both a path and a hub repository
+    b: {path: ./b, hub: org/b}
+                   ^^^
+  hint: leave one of them out
+r.yml:4:18: error not-in-this-version: not in this version of terge: fetching models from the hub
+    b: {path: ./b, hub: org/b}
+                   ^^^
+r.yml:5:7: error not-in-this-version: not in this version of terge: fetching models from the hub
+    c: {hub: org/c@1, revision: 2}
+        ^^^
+r.yml:5:21: error contradiction: the model 'c' has two revisions
+    c: {hub: org/c@1, revision: 2}
+                      ^^^^^^^^
+  hint: leave out one of them
+r.yml:6:18: error contradiction: a revision belongs to a hub repository, not to a path
+    d: {path: ./d, revision: main}
+                   ^^^^^^^^
+  hint: write hub: instead of path:
+r.yml:7:6: error bad-value: 'hf:nowhere' is no reference to a repository on the hub
+    e: hf:nowhere
+       ^^^^^^^^^^
+  hint: write hf:org/name or hf:org/name@revision
+r.yml:7:6: error not-in-this-version: not in this version of terge: fetching models from the hub
+    e: hf:nowhere
+       ^^^^^^^^^^
+r.yml:8:18: error missing-key: lora_scale without lora scales nothing
+    f: {path: ./f, lora_scale: 2}
+                   ^^^^^^^^^^
+`,
+  },
+  {
+    name: 'an unused model',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear, models: [a, b]}
+output: ./out
+`,
+    faults: `
+r.yml:2:26: warning unused-model: nothing uses the model 'c'
+  models: {a: ./a, b: ./b, c: ./c}
+                           ^
+`,
+  },
+])
+
+test.run()

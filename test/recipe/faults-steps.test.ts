@@ -1,0 +1,396 @@
+/** The exact text of faults: short and long form, the graph, outputs, and what comes later. */
+import { test } from 'uvu'
+import { faultTests } from './helpers.js'
+
+faultTests(test, [
+  {
+    name: 'short and long form at once',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear}
+steps: {x: {merge: {method: linear}}}
+output: ./out
+`,
+    faults: `
+r.yml:3:1: error contradiction: 'merge' is the short form and 'steps' the long one; a recipe has one of them
+  merge: {method: linear}
+  ^^^^^
+  hint: move merge into steps, as NAME: {merge: …}
+`,
+  },
+  {
+    name: 'base and filters twice',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+base: a
+filters: {include: x}
+merge: {method: linear, base: b, filters: {exclude: y}}
+output: ./out
+`,
+    faults: `
+r.yml:5:25: error contradiction: 'base' stands in the recipe and in merge
+  merge: {method: linear, base: b, filters: {exclude: y}}
+                          ^^^^
+  hint: leave one of them out
+r.yml:5:34: error contradiction: 'filters' stands in the recipe and in merge
+  merge: {method: linear, base: b, filters: {exclude: y}}
+                                   ^^^^^^^
+  hint: leave one of them out
+`,
+  },
+  {
+    name: 'a step named as a model',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps: {a: {merge: {method: linear}}}
+output: ./out
+`,
+    faults: `
+r.yml:3:9: error name-taken: 'a' is a model already
+  steps: {a: {merge: {method: linear}}}
+          ^
+  hint: give the step a name of its own
+`,
+  },
+  {
+    name: 'a step that does two things, and one that does nothing',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
+  y: {}
+output: ./out
+`,
+    faults: `
+r.yml:4:32: error contradiction: the step 'x' has 'merge' and 'repair'; a step does one thing
+    x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
+                                 ^^^^^^
+  hint: split it into two steps, the second naming the first
+r.yml:4:32: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
+    x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
+                                 ^^^^^^
+r.yml:5:3: error bad-value: 'y' is empty
+    y: {}
+    ^
+`,
+  },
+  {
+    name: 'a cycle',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  x: {merge: {method: linear, models: [a, y]}}
+  y: {merge: {method: linear, models: [b, z]}}
+  z: {merge: {method: linear, models: [c, x]}}
+output: ./out
+`,
+    faults: `
+r.yml:6:43: error cycle: steps use each other in a circle: x → y → z → x
+    z: {merge: {method: linear, models: [c, x]}}
+                                            ^
+`,
+  },
+  {
+    name: 'a step that uses itself',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps: {x: {merge: {method: linear, models: [a, x]}}}
+output: ./out
+`,
+    faults: `
+r.yml:3:49: error cycle: steps use each other in a circle: x → x
+  steps: {x: {merge: {method: linear, models: [a, x]}}}
+                                                  ^
+`,
+  },
+  {
+    name: 'which step is the result',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  x: {merge: {method: linear}}
+  y: {merge: {method: slerp, models: [a, b], parameters: {t: 0}}}
+output: ./out
+`,
+    faults: `
+r.yml:6:1: error ambiguous-output: which step goes to this output? 'x', 'y' are used by no other
+  output: ./out
+  ^^^^^^
+  hint: write from: x
+`,
+  },
+  {
+    name: 'a step that no output needs',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  x: {merge: {method: linear}}
+  y: {merge: {method: linear, models: [x, a]}}
+output: {path: x, from: x}
+`,
+    faults: `
+r.yml:5:3: warning unused-step: no output needs the step 'y'
+    y: {merge: {method: linear, models: [x, a]}}
+    ^
+`,
+  },
+  {
+    name: 'unknown step',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  soup: {merge: {method: linear}}
+  last: {merge: {method: linear, models: [suop, a]}}
+output: ./out
+`,
+    faults: `
+r.yml:5:43: error unknown-model: there is no model or step 'suop'
+    last: {merge: {method: linear, models: [suop, a]}}
+                                            ^^^^
+  hint: did you mean 'soup'?
+`,
+  },
+  {
+    name: 'nothing to do',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+output: ./out
+`,
+    faults: `
+r.yml:1:1: error missing-key: the recipe merges nothing
+  terge: 1
+  ^^^^^^^^
+  hint: write merge: {method: linear}, or steps
+`,
+  },
+  {
+    name: 'no output',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear}
+`,
+    faults: `
+r.yml:1:1: error missing-key: the recipe needs the key 'output'
+  terge: 1
+  ^^^^^^^^
+  hint: write output: ./merged, or give one on the command line with -o
+`,
+  },
+  {
+    name: 'output and outputs',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear}
+output: x
+outputs: [{path: y}]
+`,
+    faults: `
+r.yml:4:1: error contradiction: the recipe has both output and outputs
+  output: x
+  ^^^^^^
+  hint: move output into the list of outputs
+`,
+  },
+  {
+    name: 'two outputs at one path',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge: {method: linear}
+outputs: [{path: y}, {path: ./y, dtype: f16}]
+`,
+    faults: `
+r.yml:4:29: error contradiction: two outputs go to './y'
+  outputs: [{path: y}, {path: ./y, dtype: f16}]
+                              ^^^
+  hint: give each a path of its own
+`,
+  },
+  {
+    name: 'interpolation: points and at, or neither',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps:
+  x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
+  y: {interpolate: {from: a, to: x}}
+output: {from: y, path: x}
+`,
+    faults: `
+r.yml:4:7: error not-in-this-version: not in this version of terge: interpolation steps
+    x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
+        ^^^^^^^^^^^
+r.yml:4:48: error contradiction: interpolate has both points and at
+    x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
+                                                 ^^
+  hint: points spreads values evenly, at lists them; leave one out
+r.yml:5:7: error missing-key: interpolate needs 'points' or 'at'
+    y: {interpolate: {from: a, to: x}}
+        ^^^^^^^^^^^
+  hint: write points: 11, or at: [0, 0.5, 1]
+r.yml:5:7: error not-in-this-version: not in this version of terge: interpolation steps
+    y: {interpolate: {from: a, to: x}}
+        ^^^^^^^^^^^
+`,
+  },
+  {
+    name: 'rebasin without a target, of itself, and joint',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+rebasin:
+  - {model: a}
+  - {model: b, onto: b}
+  - {models: [a, b], onto: c, method: c2m3}
+  - {models: [a, b]}
+  - {model: a, onto: b, method: merge-many}
+merge: {method: linear}
+output: ./out
+`,
+    faults: `
+r.yml:3:1: error not-in-this-version: not in this version of terge: aligning models (rebasin)
+  rebasin:
+  ^^^^^^^
+r.yml:4:5: error missing-key: rebasin needs the key 'onto'
+    - {model: a}
+      ^^^^^^^^^^
+r.yml:5:22: error contradiction: rebasin aligns 'b' onto itself
+    - {model: b, onto: b}
+                       ^
+r.yml:6:22: error contradiction: rebasin has both models and onto
+    - {models: [a, b], onto: c, method: c2m3}
+                       ^^^^
+  hint: models are aligned jointly, onto the first of them
+r.yml:7:14: error contradiction: weight-matching aligns one model, not several jointly
+    - {models: [a, b]}
+               ^^^^^^
+  hint: use method: merge-many or c2m3
+r.yml:8:33: error contradiction: merge-many aligns several models jointly
+    - {model: a, onto: b, method: merge-many}
+                                  ^^^^^^^^^^
+  hint: write models: [a, b, c]
+`,
+  },
+  {
+    name: 'layers that are no range',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+steps: {x: {stack: [{model: a, layers: [3, 3]}, {model: b, layers: [1]}, {model: q, layers: [-1, 2]}]}}
+output: ./out
+`,
+    faults: `
+r.yml:3:40: error bad-value: the range [3, 3] has no layers
+  steps: {x: {stack: [{model: a, layers: [3, 3]}, {model: b, layers: [1]}, {model: q, layers: [-1, 2]}]}}
+                                         ^^^^^^
+  hint: ranges are half-open: [0, 24] is layers 0 to 23
+r.yml:3:68: error bad-value: 'layers' must be a half-open range of layers [from, to], not 1
+  steps: {x: {stack: [{model: a, layers: [3, 3]}, {model: b, layers: [1]}, {model: q, layers: [-1, 2]}]}}
+                                                                     ^^^
+r.yml:3:82: error unknown-model: there is no model or step 'q'
+  steps: {x: {stack: [{model: a, layers: [3, 3]}, {model: b, layers: [1]}, {model: q, layers: [-1, 2]}]}}
+                                                                                   ^
+  hint: models: 'a', 'b', 'c', 'x'
+r.yml:3:94: error bad-value: 'layers[0]' must be at least 0, not '-1'
+  steps: {x: {stack: [{model: a, layers: [3, 3]}, {model: b, layers: [1]}, {model: q, layers: [-1, 2]}]}}
+                                                                                               ^^
+`,
+  },
+  {
+    name: 'repair of nothing',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+repair: {batch_norm: correlation}
+output: ./out
+`,
+    faults: `
+r.yml:3:1: error missing-key: repair needs the key 'model'
+  repair: {batch_norm: correlation}
+  ^^^^^^
+  hint: write model: NAME of the merge to repair
+r.yml:3:1: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
+  repair: {batch_norm: correlation}
+  ^^^^^^
+`,
+  },
+  {
+    name: 'what is not in this version',
+    recipe: `
+terge: 1
+models:
+  a: hf:org/a@main
+  b: {hub: org/b, revision: 1234567}
+  c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+  d: {path: "hf:org/d"}
+rebasin: {model: b, onto: a}
+merge: {method: linear, on_mismatch: crop}
+repair: {batch_norm: correlation}
+tokenizer: union
+chat_template: chatml
+evaluate: {command: [node, x.mjs]}
+output: x
+`,
+    faults: `
+r.yml:3:6: error not-in-this-version: not in this version of terge: fetching models from the hub
+    a: hf:org/a@main
+       ^^^^^^^^^^^^^
+r.yml:4:7: error not-in-this-version: not in this version of terge: fetching models from the hub
+    b: {hub: org/b, revision: 1234567}
+        ^^^
+r.yml:5:18: error not-in-this-version: not in this version of terge: checking a SHA-256
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                   ^^^^^^
+r.yml:5:92: error not-in-this-version: not in this version of terge: applying adapters (lora)
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                                                                                             ^^^^
+r.yml:5:120: error not-in-this-version: not in this version of terge: stripping prefixes of names
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                                                                                                                         ^^^^^^^^^^^^
+r.yml:5:142: error not-in-this-version: not in this version of terge: renaming tensors
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                                                                                                                                               ^^^^^^
+r.yml:5:170: error not-in-this-version: not in this version of terge: a file of statistics
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                                                                                                                                                                           ^^^^^^^^^^
+r.yml:5:187: error not-in-this-version: not in this version of terge: a model's subfolder
+    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
+                                                                                                                                                                                            ^^^^^^^^^
+r.yml:6:13: error not-in-this-version: not in this version of terge: fetching models from the hub
+    d: {path: "hf:org/d"}
+              ^^^^^^^^^^
+r.yml:7:1: error not-in-this-version: not in this version of terge: aligning models (rebasin)
+  rebasin: {model: b, onto: a}
+  ^^^^^^^
+r.yml:8:38: error not-in-this-version: not in this version of terge: cropping to common rows
+  merge: {method: linear, on_mismatch: crop}
+                                       ^^^^
+r.yml:9:1: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
+  repair: {batch_norm: correlation}
+  ^^^^^^
+r.yml:10:12: error not-in-this-version: not in this version of terge: a tokenizer other than the base
+  tokenizer: union
+             ^^^^^
+r.yml:11:1: error not-in-this-version: not in this version of terge: setting a chat template
+  chat_template: chatml
+  ^^^^^^^^^^^^^
+r.yml:12:1: error not-in-this-version: not in this version of terge: evaluating the result
+  evaluate: {command: [node, x.mjs]}
+  ^^^^^^^^
+`,
+  },
+])
+
+test.run()

@@ -1,0 +1,306 @@
+/** What valid recipes mean. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { formatDiagnostic } from '../../src/core/diagnostics.js'
+import { loadRecipe } from '../../src/recipe/load.js'
+import { plannedMethods } from '../../src/recipe/unsupported.js'
+import { load, mergeOf } from './helpers.js'
+
+const HEAD = 'terge: 1\nmodels: {base: ./base, a: ./a, b: ./b}\n'
+
+test('the shortest recipe', () => {
+  const recipe = load('terge: 1\nmodels: {a: ./a, b: ../b.safetensors}\nmerge: {method: linear}\noutput: ./out\n')
+  const merge = mergeOf(recipe)
+  assert.equal(
+    [...recipe.models.values()].map(({ reference, origin }) => [reference, origin]),
+    [
+      ['./a', 'path'],
+      ['../b.safetensors', 'path'],
+    ],
+  )
+  assert.is(merge.base, 'a')
+  assert.is(merge.baseWritten, false)
+  assert.equal(merge.settings.models, ['a', 'b'])
+  assert.equal(merge.settings.weights, [[1], [1]])
+  assert.equal([merge.onMissing, merge.onMismatch], ['copy', 'copy'])
+  assert.equal(
+    recipe.outputs.map(({ from, path }) => [from, path]),
+    [['merge', './out']],
+  )
+  assert.is(recipe.outputs[0]?.resolved, path.resolve('out'))
+  assert.equal([recipe.compute, recipe.seed, recipe.tokenizer], ['float32', 0, 'base'])
+})
+
+test('every key of a merge', () => {
+  const recipe = load(
+    `${HEAD}base: base
+filters: {include: ["model.layers.**", lm_head.weight], exclude: "/norm\\\\.weight$/"}
+merge:
+  method: task_arithmetic
+  models: [b, a]
+  weights: {a: [0, 1], b: -0.5}
+  parameters: {lambda: 0.7, normalize: true}
+  on_missing: error
+  on_mismatch: error
+compute: float64
+seed: 7
+tokenizer: base
+output: {path: out, from: merge-of-nobody, dtype: fp16, shard_size: 512MiB, metadata: {format: pt}}
+`.replace('from: merge-of-nobody, ', ''),
+  )
+  const { settings, filters, ...merge } = mergeOf(recipe)
+  assert.equal(settings.models, ['b', 'a'])
+  assert.equal(settings.weights, [[-0.5], [0, 1]])
+  assert.equal(
+    [...settings.parameters].map(([name, { value }]) => [name, value]),
+    [
+      ['lambda', { kind: 'gradient', value: [0.7] }],
+      ['normalize', { kind: 'scalar', value: true }],
+    ],
+  )
+  assert.equal(
+    filters.include.map(({ pattern }) => [pattern.kind, pattern.text]),
+    [
+      ['glob', 'model.layers.**'],
+      ['exact', 'lm_head.weight'],
+    ],
+  )
+  assert.ok(filters.exclude[0]?.pattern.matches('x.norm.weight'))
+  assert.equal([merge.onMissing, merge.onMismatch, merge.baseWritten], ['error', 'error', true])
+  assert.equal([recipe.compute, recipe.seed], ['float64', 7])
+  const [output] = recipe.outputs
+  assert.equal([output?.dtype, output?.shardSize, output?.metadata.format], ['F16', 536870912, 'pt'])
+})
+
+test('who takes part: task-vector methods leave the base out, others do not', () => {
+  const of = (merge: string) => mergeOf(load(`${HEAD}merge: ${merge}\noutput: x\n`)).settings.models
+  assert.equal(of('{method: linear}'), ['base', 'a', 'b'])
+  assert.equal(of('{method: task_arithmetic}'), ['a', 'b'])
+  assert.equal(of('{method: task_arithmetic, models: [b, base, a]}'), ['b', 'a'])
+  assert.equal(of('{method: arithmetic, models: [b, base, a]}'), ['b', 'base', 'a'])
+})
+
+test('a rule that keeps the method is laid over merge, one that names another starts anew', () => {
+  const { rules } = mergeOf(
+    load(`${HEAD}merge:
+  method: task_arithmetic
+  models: [a, b]
+  weights: {a: 0.6, b: 0.4}
+  parameters: {lambda: 2, normalize: true}
+  rules:
+    - {match: one}
+    - {match: two, weights: {b: 5}, parameters: {lambda: 3}}
+    - {match: three, method: task_arithmetic, weights: [7, 8]}
+    - {match: four, method: linear}
+    - {match: five, method: linear, models: [base, a, b], weights: {b: 9}, parameters: {normalize: false}}
+    - {match: six, models: [b]}
+output: x
+`),
+  )
+  const seen = rules.map(({ settings: { method, models, weights, parameters } }) => [
+    method,
+    models.join(),
+    weights.flat().join(),
+    [...parameters].map(([name, { value }]) => `${name}=${'value' in value ? value.value : ''}`).join(),
+  ])
+  assert.equal(seen, [
+    ['task_arithmetic', 'a,b', '0.6,0.4', 'lambda=2,normalize=true'],
+    ['task_arithmetic', 'a,b', '0.6,5', 'lambda=3,normalize=true'],
+    ['task_arithmetic', 'a,b', '7,8', 'lambda=2,normalize=true'],
+    ['linear', 'a,b', '1,1', ''],
+    ['linear', 'base,a,b', '1,1,9', 'normalize=false'],
+    ['task_arithmetic', 'b', '0.4', 'lambda=2,normalize=true'],
+  ])
+})
+
+test('a mapping of weights over a list, and a list for models of which one is the base', () => {
+  const { settings, rules } = mergeOf(
+    load(`${HEAD}merge:
+  {method: linear, weights: [1, 2, 3], rules: [{match: x, weights: {a: 9}}, {match: y, models: [b, base]}]}
+output: x
+`),
+  )
+  assert.equal(settings.weights, [[1], [2], [3]])
+  assert.equal(
+    rules.map((rule) => rule.settings.weights),
+    [
+      [[1], [9], [3]],
+      [[3], [1]],
+    ],
+  )
+})
+
+test('order is that of writing, also for names that look like numbers', () => {
+  const recipe = load('terge: 1\nmodels: {"10": x, "9": y, a: z}\nmerge: {method: linear}\noutput: x\n')
+  assert.equal(mergeOf(recipe).settings.models, ['10', '9', 'a'])
+  assert.is(mergeOf(recipe).base, '10')
+})
+
+test('names that objects have of themselves are names like others', () => {
+  const recipe = load(`terge: 1
+models: {constructor: x, __proto__: y, toString: z}
+merge: {method: linear, weights: {__proto__: 2, constructor: 3}}
+output: {path: x, metadata: {__proto__: p}}
+`)
+  assert.equal(mergeOf(recipe).settings.weights, [[3], [2], [1]])
+  assert.equal(Object.entries(recipe.outputs[0]?.metadata ?? {}), [['__proto__', 'p']])
+})
+
+test('steps in dependency order, the result is the one that no other uses', () => {
+  const recipe = load(`terge: 1
+models: {a: a, b: b, c: c}
+steps:
+  final: {merge: {method: slerp, models: [soup, c], parameters: {t: [0, 0.5]}}}
+  soup: {merge: {method: linear, models: [a, b]}}
+output: {path: final.safetensors, dtype: bf16}
+`)
+  assert.equal(
+    recipe.steps.map(({ name }) => name),
+    ['soup', 'final'],
+  )
+  assert.is(recipe.outputs[0]?.from, 'final')
+  assert.is(mergeOf(recipe, 'final').base, 'a')
+})
+
+test('several outputs, also of one step and of a model', () => {
+  const recipe = load(`terge: 1
+models: {a: a, b: b}
+steps:
+  x: {merge: {method: linear}}
+  y: {merge: {method: linear, models: [x, a], base: x, filters: {exclude: z}}}
+outputs: [{path: one, from: x}, {path: two, from: y, dtype: f32}, {path: three, from: b}]
+`)
+  assert.equal(
+    recipe.outputs.map(({ from }) => from),
+    ['x', 'y', 'b'],
+  )
+  assert.equal([mergeOf(recipe, 'y').base, mergeOf(recipe, 'y').filters.exclude.length], ['x', 1])
+})
+
+test('only steps that an output needs are handed on', () => {
+  const { recipe, diagnostics } = loadRecipe('r.yml', {
+    text: 'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear}\noutput: {from: a, path: x}\n',
+  })
+  assert.equal(recipe?.steps, [])
+  assert.equal(
+    diagnostics.map(({ code, place }) => [code, place?.line]),
+    [['unused-step', 3]],
+  )
+  assert.equal(recipe?.warnings, diagnostics)
+})
+
+test('anchors stand for whole values', () => {
+  const recipe = load(`terge: 1
+models: {a: a, b: b}
+merge: {method: linear, weights: &w {a: 2, b: 3}, rules: [{match: x, method: task_arithmetic, models: [b], weights: {b: 1}}, {match: y, weights: *w}]}
+output: x
+`)
+  assert.equal(mergeOf(recipe).rules[1]?.settings.weights, [[2], [3]])
+})
+
+test('places of keys, values and what was not written', () => {
+  const { placeOf } = load(`${HEAD}merge: {method: linear, weights: [1, 2, 3]}\noutput: x\n`)
+  const at = (path: (string | number)[], part?: 'key') => {
+    const { line, column, length } = placeOf(path, part)
+    return [line, column, length]
+  }
+  assert.equal(at(['merge', 'weights', 1]), [3, 38, 1])
+  assert.equal(at(['merge', 'weights']), [3, 34, 9])
+  assert.equal(at(['merge', 'weights'], 'key'), [3, 25, 7])
+  assert.equal(at(['merge', 'nothing', 0]), [3, 1, 5])
+  assert.is(placeOf(['output']).text, 'output: x')
+})
+
+test('--set lays values over the recipe', () => {
+  const text = `${HEAD}merge: {method: linear, models: [a, b], rules: [{match: x, weights: {a: 1}}]}\noutput: x\n`
+  const set = [
+    'merge.weights.a=0.25',
+    'merge."weights".b=[0, 1]',
+    "merge.rules[0].'weights'.a=4",
+    'merge.rules.0.match=["/a=b/"]',
+    'models."base"=./other',
+    'output={path: y, dtype: bf16}',
+  ]
+  const recipe = loadRecipe('r.yml', { text, set }).recipe
+  if (!recipe) throw new Error('no recipe')
+  assert.equal(mergeOf(recipe).settings.weights, [[0.25], [0, 1]])
+  assert.equal(mergeOf(recipe).rules[0]?.settings.weights, [[4], [0, 1]])
+  assert.is(mergeOf(recipe).rules[0]?.match[0]?.pattern.text, '/a=b/')
+  assert.is(recipe.models.get('base')?.reference, './other')
+  assert.equal([recipe.outputs[0]?.path, recipe.outputs[0]?.dtype], ['y', 'BF16'])
+  assert.equal(recipe.overrides, set)
+  assert.is(recipe.text, text)
+  assert.is(
+    formatDiagnostic({ severity: 'error', code: 'x', message: 'm', place: recipe.placeOf(['merge', 'weights', 'a']) }),
+    '--set:1:17: error x: m\n  merge.weights.a=0.25\n                  ^^^^',
+  )
+})
+
+test('an output on the command line is relative to the working folder and keeps the rest', () => {
+  const text = `${HEAD}merge: {method: linear}\n`
+  const [made] = load(text, { output: 'here' }).outputs
+  assert.equal([made?.path, made?.resolved, made?.from], ['here', path.resolve('here'), 'merge'])
+  const folder = path.resolve('some')
+  const { recipe } = loadRecipe('some/r.yml', { text: `${text}output: {path: x, dtype: f32}\n`, output: 'here' })
+  assert.equal(
+    [recipe?.folder, recipe?.outputs[0]?.resolved, recipe?.outputs[0]?.dtype],
+    [folder, path.resolve('here'), 'F32'],
+  )
+})
+
+test('files: the folder, a byte order mark, and what can not be read', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'terge-'))
+  try {
+    const file = path.join(folder, 'r.yml')
+    writeFileSync(file, `\ufeff${HEAD}merge: {method: linear}\r\noutput: x\r\n`)
+    const { recipe } = loadRecipe(file)
+    assert.equal([recipe?.file, recipe?.folder, recipe?.outputs[0]?.resolved], [file, folder, path.join(folder, 'x')])
+    const told = (name: string, content?: string | Buffer): string[] => {
+      if (content !== undefined) writeFileSync(path.join(folder, name), content)
+      return loadRecipe(path.join(folder, name), { name }).diagnostics.map(formatDiagnostic)
+    }
+    assert.equal(told('none.yml'), ["error missing-recipe: there is no file 'none.yml'"])
+    assert.equal(told('.'), ["error unreadable-recipe: '.' is a folder\n  hint: name the recipe file in it"])
+    assert.equal(told('latin.yml', Buffer.from('terge: 1\n# caf\xe9\n', 'latin1')), [
+      "error bad-encoding: 'latin.yml' is not UTF-8: line 2\n  hint: save it as UTF-8",
+    ])
+    assert.equal(told('long.yml', `# ${'x'.repeat(60_000)}\n`), [
+      'error too-long: a line may have 50000 characters at most; line 1 is longer',
+    ])
+    assert.equal(told('huge.yml', 'x'.repeat(4_100_000)), [
+      "error too-long: 'huge.yml' is longer than 4000000 bytes: no recipe",
+    ])
+    assert.equal(told('million.yml', '# x\n'.repeat(300_000)), [
+      'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^',
+    ])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('a method that comes later is told as such, without faults that only follow', () => {
+  for (const method of plannedMethods()) {
+    const text = `${HEAD}merge: {method: ${method}, weights: [1, 2, 3], parameters: {density: 0.5}}\noutput: x\n`
+    const [told, ...more] = loadRecipe('r.yml', { text }).diagnostics
+    assert.equal(
+      [told?.code, told?.message],
+      ['not-in-this-version', `not in this version of terge: the method ${method}`],
+    )
+    assert.equal(more, [])
+  }
+})
+
+test('a method that nobody knows is told with those that there are', () => {
+  const text = `${HEAD}merge: {method: quux, parameters: {density: 0.5}}\noutput: x\n`
+  const { diagnostics } = loadRecipe('r.yml', { text })
+  assert.equal(
+    diagnostics.map(({ code }) => code),
+    ['unknown-method'],
+  )
+  assert.match(diagnostics[0]?.hint ?? '', /^methods: 'linear', 'arithmetic', /)
+})
+
+test.run()

@@ -1,0 +1,63 @@
+/** The schema that editors read is the one that is checked, and keeps the conventions that faults are told by. */
+import { readFileSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { METHODS } from '../../src/methods/registry.js'
+import { recipeSchema, type Schema } from '../../src/recipe/schema.js'
+import validate from '../../src/recipe/schema-validator.js'
+
+const file = new URL('../../../schemas/recipe.v1.schema.json', import.meta.url)
+
+test('the committed file is the generated one (node scripts/schema.mjs --write)', () => {
+  // Not by assert.equal, whose difference would be thousands of lines.
+  const same = readFileSync(file, 'utf8') === `${JSON.stringify(recipeSchema(), null, 2)}\n`
+  assert.ok(same, 'schemas/recipe.v1.schema.json is out of date')
+})
+
+const all = function* (at: unknown, pointer = '#'): Generator<[string, Schema]> {
+  if (typeof at !== 'object' || at === null) return
+  if (!Array.isArray(at)) yield [pointer, at as Schema]
+  for (const [key, value] of Object.entries(at)) yield* all(value, `${pointer}/${key}`)
+}
+const nodes = [...all(recipeSchema())]
+const follow = (schema: Schema): Schema => {
+  const { $ref } = schema as { $ref?: string }
+  return $ref === undefined ? schema : (nodes.find(([pointer]) => pointer === $ref)?.[1] ?? {})
+}
+
+test('the branches of a union differ in their type', () => {
+  for (const [pointer, { anyOf }] of nodes) {
+    if (!Array.isArray(anyOf)) continue
+    const types = anyOf.flatMap((branch) => (follow(branch).type ?? []) as string | string[])
+    assert.ok(types.length >= anyOf.length, pointer)
+    assert.is(new Set(types).size, types.length, pointer)
+  }
+})
+
+test('no mapping takes unknown keys in silence, and every key is described', () => {
+  for (const [pointer, node] of nodes) {
+    if (/\/(properties|if|then)(\/parameters)?$|\/if\//.test(pointer) && node.type === undefined) continue
+    if (node.properties === undefined || pointer.includes('/if') || pointer.includes('/then')) continue
+    assert.is(node.additionalProperties, false, pointer)
+    for (const [key, value] of Object.entries(node.properties as Record<string, Schema>)) {
+      const schema = follow(value)
+      assert.ok(value.description ?? schema.description ?? schema.title ?? schema.enum, `${pointer}: ${key}`)
+    }
+  }
+})
+
+test("the methods' parameters come from the registry", () => {
+  const { $defs } = recipeSchema() as { $defs: Record<string, { properties: object }> }
+  for (const method of METHODS) {
+    const names = Object.keys($defs[`parameters-${method.name}`]?.properties ?? {}).filter((name) => name !== 'lines')
+    assert.equal(
+      names,
+      method.parameters.map(({ name }) => name),
+    )
+  }
+  const recipe = (parameters: unknown) => ({ terge: 1, models: { a: 'a' }, merge: { method: 'slerp', parameters } })
+  assert.is(validate(recipe({ t: [0, 1] })), true)
+  assert.is(validate(recipe({ tt: 1 })), false)
+})
+
+test.run()
