@@ -44,6 +44,9 @@ export const set = Flags.string({
   multipleNonGreedy: true,
 })
 
+/** Of every command that reads recipes. */
+export const strict = onOff('what mergekit would ignore in a configuration of its own is an error')
+
 /** How a run may use the machine: nothing here changes the result's bytes. */
 export const machineFlags = { threads: threads(), memory: memory() }
 

@@ -10,6 +10,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   diff: async () => (await import('./diff.js')).diff,
   verify: async () => (await import('./verify.js')).verify,
   report: async () => (await import('./report.js')).report,
+  import: async () => (await import('./import.js')).importConfig,
   methods: async () => (await import('./methods.js')).methods,
   init: async () => (await import('./init.js')).init,
 }

@@ -1,6 +1,6 @@
 import { PLAN_FORMATS } from '../ui/plan/index.js'
 import { defineCommand } from './command.js'
-import { Args, chosenFormat, Flags, formatFlag, json, machineFlags, set } from './flags.js'
+import { Args, chosenFormat, Flags, formatFlag, json, machineFlags, set, strict } from './flags.js'
 import { given } from './options.js'
 import { showPlan, threadsOf } from './perform.js'
 
@@ -19,6 +19,7 @@ export const plan = defineCommand({
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'plan for this output instead of the recipe’s' }),
     set,
+    strict,
     threads: machineFlags.threads,
     format: formatFlag(PLAN_FORMATS, 'the form'),
     json,
@@ -26,7 +27,10 @@ export const plan = defineCommand({
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'tree')
     const session = await import('../lineage/session.js')
-    const prepared = await session.plan(args.recipe, given({ set: flags.set, output: flags.output }))
+    const prepared = await session.plan(args.recipe, {
+      strict: flags.strict,
+      ...given({ set: flags.set, output: flags.output }),
+    })
     await showPlan(prepared, format, threadsOf(flags))
     return 0
   },

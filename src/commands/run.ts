@@ -1,5 +1,5 @@
 import { defineCommand } from './command.js'
-import { Args, Flags, runFlags, set } from './flags.js'
+import { Args, Flags, runFlags, set, strict } from './flags.js'
 import { given } from './options.js'
 import { perform } from './perform.js'
 
@@ -13,17 +13,22 @@ export const run = defineCommand({
     'Merge, into the output that the recipe names\n<%= config.bin %> run recipe.yml',
     'Try another weight, into another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',
     'See what would happen\n<%= config.bin %> run recipe.yml --dry-run',
+    'Run a mergekit configuration as it is\n<%= config.bin %> run mergekit.yml -o ./merged',
     'Go on after a power cut\n<%= config.bin %> run recipe.yml --resume',
   ],
   args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
     set,
+    strict,
     ...runFlags,
   },
   async execute({ args, flags }) {
     const { plan } = await import('../lineage/session.js')
-    await perform(await plan(args.recipe, given({ set: flags.set, output: flags.output })), flags)
+    await perform(
+      await plan(args.recipe, { strict: flags.strict, ...given({ set: flags.set, output: flags.output }) }),
+      flags,
+    )
     return 0
   },
 })

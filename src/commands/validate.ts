@@ -2,7 +2,7 @@ import { hasErrors } from '../core/diagnostics.js'
 import { githubAnnotation, verdict } from '../ui/problems.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
-import { Args, chosenFormat, formatFlag, json, onOff } from './flags.js'
+import { Args, chosenFormat, formatFlag, json, onOff, strict } from './flags.js'
 import { complain, print } from './print.js'
 
 const FORMATS = ['text', 'json', 'github'] as const
@@ -21,6 +21,7 @@ export const validate = defineCommand({
   args: { recipe: Args.string({ description: 'recipes’ files', required: true, multiple: true, ignoreStdin: true }) },
   flags: {
     'no-models': onOff('check the text alone'),
+    strict,
     format: formatFlag(FORMATS, 'the form'),
     json,
   },
@@ -29,7 +30,7 @@ export const validate = defineCommand({
     const session = await import('../lineage/session.js')
     const results = []
     for (const file of args.recipe) {
-      const { diagnostics } = await session.validate(file, { models: !flags['no-models'] })
+      const { diagnostics } = await session.validate(file, { models: !flags['no-models'], strict: flags.strict })
       results.push({ file, valid: !hasErrors(diagnostics), diagnostics })
     }
     if (format === 'json') print(toJson(results))

@@ -4,7 +4,8 @@
  * Words for what stands before the first layer: embeddings of tokens, positions and patches, and their norms. All else
  * outside layers (final norm, head, pooler) stands after the last one.
  */
-const BEFORE = /(^|[._])(\w*embed(s|ding|dings|der)?|embed_in|wte|wpe|[ct]ls_token|mask_token|stem|patch\w*|project_in|ln_pre|pre_layer_?norm)([._]|$)/i
+const BEFORE =
+  /(^|[._])(\w*embed(s|ding|dings|der)?|embed_in|wte|wpe|[ct]ls_token|mask_token|stem|patch\w*|project_in|ln_pre|pre_layer_?norm)([._]|$)/i
 const AFTER = /(^|[._])(embed_out|lm_head|unembed\w*|output_embeddings)([._]|$)/i
 
 /** By its name; nothing else in a checkpoint says it. */

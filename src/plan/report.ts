@@ -7,14 +7,15 @@ export interface Faults {
   warn: (code: string, message: string, place?: Place, hint?: string) => void
 }
 
-export function faults(): Faults {
+/** `unsaid`: codes of warnings that have no meaning where the recipe was made from something else. */
+export function faults(unsaid: readonly string[] = []): Faults {
   const list: Diagnostic[] = []
   const seen = new Set<string>()
   const add =
     (severity: Diagnostic['severity']) =>
     (code: string, message: string, place?: Place, hint?: string): void => {
       const key = [code, place?.file, place?.line, place?.column, place ? '' : message].join('\0')
-      if (seen.has(key)) return
+      if (seen.has(key) || (severity === 'warning' && unsaid.includes(code))) return
       seen.add(key)
       list.push({ severity, code, message, ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) })
     }

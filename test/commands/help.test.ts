@@ -9,7 +9,20 @@ import { BIN, terge } from './terge.js'
 
 /** The contract's table, of this version. */
 const FLAGS: Readonly<Record<string, readonly string[]>> = {
-  run: ['output', 'set', 'threads', 'memory', 'dry-run', 'resume', 'force', 'no-sync', 'no-digests', 'sha256', 'json'],
+  run: [
+    'output',
+    'set',
+    'threads',
+    'memory',
+    'dry-run',
+    'resume',
+    'force',
+    'no-sync',
+    'no-digests',
+    'sha256',
+    'json',
+    'strict',
+  ],
   merge: [
     'output',
     'method',
@@ -23,12 +36,13 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
     'sha256',
     'json',
   ],
-  validate: ['no-models', 'format', 'json'],
-  plan: ['format', 'json'],
+  validate: ['no-models', 'format', 'json', 'strict'],
+  plan: ['format', 'json', 'strict'],
   inspect: ['filter', 'json'],
   diff: ['exit-code', 'json'],
   verify: ['reproduce', 'json'],
   report: ['output', 'format', 'json'],
+  import: ['output', 'strict'],
   methods: ['json'],
   init: ['output'],
 }

@@ -4,6 +4,8 @@ import { type Span, spanPlace } from '../tree.js'
 
 export interface Complaints {
   readonly list: Diagnostic[]
+  /** There is something that can't be converted. What is only ignored is no such thing, not even where it is an error. */
+  readonly broken: () => boolean
   readonly error: (code: string, message: string, at: Span, hint?: string) => void
   readonly warn: (code: string, message: string, at: Span, hint?: string) => void
   /** Of something that mergekit passes over in silence: a warning, and a fault where the user asked for strictness. */
@@ -12,6 +14,7 @@ export interface Complaints {
 
 export function makeComplaints(strict: boolean): Complaints {
   const list: Diagnostic[] = []
+  let broken = false
   const seen = new Set<string>()
   const add =
     (severity: Diagnostic['severity']) =>
@@ -21,5 +24,15 @@ export function makeComplaints(strict: boolean): Complaints {
       seen.add(key)
       list.push({ severity, code, message, place: spanPlace(at), ...(hint === undefined ? {} : { hint }) })
     }
-  return { list, error: add('error'), warn: add('warning'), ignored: add(strict ? 'error' : 'warning') }
+  const error = add('error')
+  return {
+    list,
+    broken: () => broken,
+    error: (...args) => {
+      broken = true
+      error(...args)
+    },
+    warn: add('warning'),
+    ignored: strict ? error : add('warning'),
+  }
 }

@@ -5,10 +5,10 @@ import { lookupMethod } from '../../methods/registry.js'
 import { type MapNode, makeScalar, type Node, type Span } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { buildMerge, type Participant } from './merge.js'
-import { ACCEPTED, MERGEKIT_METHODS, type MergekitMethod } from './methods.js'
+import { ACCEPTED, ALONE, MERGEKIT_METHODS, type MergekitMethod, SCALED } from './methods.js'
 import type { Known, ModelBook } from './models.js'
 import { type Comments, list, mapping, text } from './nodes.js'
-import { filtersOf } from './settings.js'
+import { atomOf, evaluate, filtersOf } from './settings.js'
 import type { Config, Reference, Slice, Source } from './types.js'
 
 export interface Work {
@@ -76,8 +76,7 @@ function whole(config: Config, known: MergekitMethod, name: string, met: Set<str
   const found = new Map(sources.map((source) => [source, models.find(source.model)]))
   const template = found.get(chosen.template)!
   const merge = buildMerge({
-    method: config.method.text,
-    known,
+    ...asked(config, slice, known, chosen.participants.length, complain),
     methodAt: config.method.at,
     participants: chosen.participants.map((source) => participant(source, found.get(source)!, 0, given)),
     base: { name: template.name, at: given?.at ?? chosen.template.at },
@@ -177,7 +176,7 @@ function sliced(config: Config, known: MergekitMethod, name: string, met: Set<st
     if (layers === undefined) continue
     const single = config.slices.length === 1
     const [only, ...more] = slice.sources
-    const plain = config.method.text === 'passthrough' && more.length === 0 && !valueFor(config, slice, only!, 'scale')
+    const plain = more.length === 0 && staysAsItIs(config, slice, only!, known, complain)
     if (plain) {
       const found = models.find(only!.model)
       pieces.push({ node: piece(found.name, only!.range!, only!), known: found, from: only!.range![0], layers })
@@ -208,6 +207,33 @@ function sliced(config: Config, known: MergekitMethod, name: string, met: Set<st
   )
   const sound = pieces.flatMap(({ known: { names }, from, layers }) => (names ? [{ names, from, layers }] : []))
   return { name, names: sound.length > 0 && sound.length === pieces.length ? stackedNames(sound) : undefined }
+}
+
+/** A slice of one source that comes out as it went in. */
+function staysAsItIs(config: Config, slice: Slice, only: Source, known: MergekitMethod, complain: Complaints): boolean {
+  if (config.method.text === 'passthrough') return !valueFor(config, slice, only, 'scale')
+  if (known.base === 'task') return only.model.text === (slice.base ?? config.base)?.text
+  return ALONE.includes(config.method.text) && asked(config, slice, known, 1, complain).known !== SCALED
+}
+
+/** The method as the recipe has it: of one model alone there is nothing to merge. */
+function asked(
+  config: Config,
+  slice: Slice,
+  known: MergekitMethod,
+  participants: number,
+  complain: Complaints,
+): { method: string; known: MergekitMethod } {
+  const method = config.method.text
+  if (participants > 1 || !ALONE.includes(method)) return { method, known }
+  const nothing = { method: 'passthrough', known: { ...SCALED, perModel: [] } }
+  if (method !== 'linear') return nothing
+  const [level] = [slice.parameters, ...config.parameters].flatMap(
+    (level) => level?.entries.get('normalize')?.value ?? [],
+  )
+  if (!level) return nothing
+  const value = atomOf(evaluate(level, () => false) ?? level, { name: 'normalize', type: 'boolean' }, complain)
+  return value?.json === 'false' ? { method: 'passthrough', known: SCALED } : nothing
 }
 
 const number = (value: number, at: Span): Node => makeScalar(at, value, String(value))
@@ -256,8 +282,7 @@ function mergeSlice(
   const parts = new Map(slice.sources.map((source, i) => [source, uncut ? found[i]! : part(source, found[i]!, work)]))
   const template = parts.get(chosen.template)!
   const merge = buildMerge({
-    method: config.method.text,
-    known,
+    ...asked(config, slice, known, chosen.participants.length, complain),
     methodAt: config.method.at,
     participants: chosen.participants.map((source) => participant(source, parts.get(source)!, source.range![0], given)),
     base: { name: template.name, at: chosen.template.at },
@@ -308,7 +333,7 @@ function stackedNames(pieces: readonly { names: readonly string[]; from: number;
 /** Parameters that the method does not read, at that place or at all. */
 function checkParameters(config: Config, { perModel, shared }: MergekitMethod, complain: Complaints): void {
   const method = config.method.text
-  const wide = [...shared, ...perModel].map(({ name }) => name)
+  const wide = [...shared, ...perModel].filter(({ recipe }) => recipe).map(({ name }) => name)
   const check = (level: MapNode | undefined, names: readonly string[], one: boolean): void => {
     for (const [name, { key }] of level?.entries ?? []) {
       if (names.includes(name) || ACCEPTED.includes(name)) continue

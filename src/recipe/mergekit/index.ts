@@ -2,7 +2,7 @@
  * A mergekit configuration as a recipe. What mergekit computes is said in the recipe's own words, as a tree whose nodes
  * stand where the user wrote what they come from: faults that the rest of the program finds point into the user's file.
  */
-import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
+import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../tree.js'
 import { makeComplaints } from './complaints.js'
@@ -14,10 +14,9 @@ import { readReference } from './reference.js'
 import type { Config } from './types.js'
 
 export type { Places } from './models.js'
-export { printRecipe } from './print.js'
 
 export interface Conversion {
-  /** The recipe; absent where there are errors. */
+  /** The recipe; absent where there are errors, but for what strictness makes one. */
   readonly root?: MapNode
   readonly comments: Comments
   readonly diagnostics: readonly Diagnostic[]
@@ -35,7 +34,7 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
   const read = documents.map((document) => readConfig(document, complain))
   const configs = read.filter((config): config is Config => config !== undefined)
   const final = configs.find(({ name }) => !name) ?? configs.at(-1)
-  if (!final || hasErrors(complain.list)) return { comments, diagnostics: complain.list }
+  if (!final || complain.broken()) return { comments, diagnostics: complain.list }
   const named = new Map<string, Config>()
   for (const config of configs) {
     const name = config.name?.text ?? ''
@@ -71,10 +70,10 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
     names.set(config, name)
     models.addStep(config.name?.text ?? '', convertDocument(config, name, work))
   }
-  for (const config of configs) if (!hasErrors(complain.list)) convert(config)
-  if (hasErrors(complain.list)) return { comments, diagnostics: complain.list }
+  for (const config of configs) if (!complain.broken()) convert(config)
+  if (complain.broken()) return { comments, diagnostics: complain.list }
   const root = assemble(final, names.get(final)!, configs.length === 1, work)
-  return { ...(hasErrors(complain.list) ? {} : { root }), comments, diagnostics: complain.list }
+  return { ...(complain.broken() ? {} : { root }), comments, diagnostics: complain.list }
 }
 
 const referencesOf = ({ base, slices }: Config): { text: string }[] => [

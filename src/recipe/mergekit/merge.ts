@@ -1,7 +1,7 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
 import { layerCount, layerOf, withLayer } from '../../core/layerNames.js'
 import { quote } from '../../core/suggest.js'
-import type { MapNode, Node, Span } from '../tree.js'
+import { type MapNode, type Node, type Span, toPlain } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import type { MergekitMethod, Parameter } from './methods.js'
 import { type Comments, list, mapping, text } from './nodes.js'
@@ -63,6 +63,7 @@ export function buildMerge(input: MergeInput): MapNode {
   // Without names each filter stands for a tensor that it alone lets through.
   const { otherwise, rules } = groupByRules(filters, names ?? ['', ...filters], groupFor, names !== undefined)
   const full = render(otherwise, input)
+  const below = render(otherwise, input, true)
   const merge = mapping(
     [
       ['method', text(method, methodAt)],
@@ -101,10 +102,10 @@ export function buildMerge(input: MergeInput): MapNode {
 
   function ruleNode(match: readonly string[], group: Group): Node {
     const own = render(group, input, true)
-    const differing = [...own.parameters].filter(
-      ([name]) => !sameValues(group.parameters.get(name), otherwise.parameters.get(name)),
-    )
-    const weights = sameValues(group.weights, otherwise.weights) ? undefined : own.weights
+    const differing = [...own.parameters].filter(([name, node]) => plain(node) !== plain(below.parameters.get(name)))
+    // Mapped weights are laid over those of the merge name by name.
+    const changed = participants.filter((_, i) => jsonOf(group.weights?.[i]) !== jsonOf(otherwise.weights?.[i]))
+    const weights = changed.length === 0 ? undefined : weightsNode(changed, group, input)
     const at = weights?.span ?? differing[0]?.[1].span ?? methodAt
     return mapping(
       [
@@ -125,10 +126,9 @@ export function buildMerge(input: MergeInput): MapNode {
   }
 }
 
-const jsonOf = (atom: Atom | undefined): string | null => atom?.json ?? null
+const plain = (node: Node | undefined): string | undefined => node && JSON.stringify(toPlain(node))
 
-const sameValues = (a: Group['weights'], b: Group['weights']): boolean =>
-  JSON.stringify(a?.map(jsonOf)) === JSON.stringify(b?.map(jsonOf))
+const jsonOf = (atom: Atom | undefined): string | null => atom?.json ?? null
 
 const parametersNode = (parameters: ReadonlyMap<string, Node>, at: Span): Node | undefined =>
   parameters.size === 0 ? undefined : mapping([...parameters], at)
@@ -216,6 +216,12 @@ function missing(input: MergeInput, parameter: Parameter, name: string, one: Par
   )
 }
 
+const weightsNode = (of: readonly Participant[], { weights }: Group, { participants, methodAt }: MergeInput): Node =>
+  mapping(
+    of.map((one) => [one.name, weights?.[participants.indexOf(one)]?.node]),
+    methodAt,
+  )
+
 interface Rendered {
   readonly weights: Node | undefined
   readonly parameters: ReadonlyMap<string, Node>
@@ -247,14 +253,8 @@ function render(group: Group, input: MergeInput, explicit = false): Rendered {
         )
     if (node) parameters.set(parameter.recipe, node)
   }
-  const { weights } = group
   return {
-    weights:
-      weights &&
-      mapping(
-        participants.map((one, i) => [one.name, weights[i]?.node]),
-        methodAt,
-      ),
+    weights: group.weights && weightsNode(participants, group, input),
     parameters,
   }
 }

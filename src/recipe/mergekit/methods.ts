@@ -92,3 +92,9 @@ export const MERGEKIT_METHODS: Readonly<Record<string, MergekitMethod>> = {
 
 /** Parameters that any method accepts without a word, since they only steer how mergekit works. */
 export const ACCEPTED: readonly string[] = ['int8_mask']
+
+/** Methods of which one model alone comes out as it went in. linear: only where it normalises. */
+export const ALONE: readonly string[] = ['linear', 'slerp', 'nuslerp', 'multislerp', 'karcher', 'arcee_fusion']
+
+/** What linear does to one model where it does not normalise. */
+export const SCALED: MergekitMethod = { base: 'plain', perModel: [number('weight', undefined, 'scale')], shared: [] }

@@ -1,11 +1,11 @@
 /** A recipe's tree as YAML for people: short values on one line, comments above what they are about. */
 import path from 'node:path'
-import { childOf, type MapNode, makeMap, makeScalar, type Node } from '../tree.js'
+import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../tree.js'
 import type { Comments } from './nodes.js'
 
 const WIDTH = 100
 /** Texts that YAML takes for nothing else, in flow collections as well. */
-const PLAIN = /^[A-Za-z./_][\w./@+-]*$/
+const PLAIN = /^[A-Za-z./_]([\w./@:+-]*[\w./@+-])?$/
 const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$/i
 
 /** `title`: a comment at its top. */
@@ -46,7 +46,10 @@ function entry(key: string, node: Node, indent: string, comments: Comments): str
         : [...node.entries.values()].map(({ value }) => value)
   const block =
     inner.length > 0 &&
-    (BLOCKS.includes(key) || nested(node) || short.length > WIDTH || inner.some((one) => commented(one, comments)))
+    ((BLOCKS.includes(key) && inner.some((one) => one.kind !== 'scalar' || node.kind === 'map')) ||
+      nested(node) ||
+      short.length > WIDTH ||
+      inner.some((one) => commented(one, comments)))
   if (!block) return [...lines, short]
   lines.push(`${indent}${word(key)}:`)
   if (node.kind === 'map')
@@ -76,21 +79,23 @@ export function relocate(root: MapNode, from: string, to: string): MapNode {
   }
   const models = childOf(root, 'models')
   if (models?.kind !== 'map') return root
-  const entries = [...models.entries].map(([name, { key, value }]) => {
-    if (value.kind === 'scalar') return [name, { key, value: makeScalar(value.span, move(value.source), '') }] as const
-    if (value.kind !== 'map') return [name, { key, value }] as const
-    const inner = [...value.entries].map(([part, one]) => {
+  const entries = [...models.entries].map(([name, { key, value }]): [string, Entry] => {
+    if (value.kind === 'scalar') return [name, { key, value: makeScalar(value.span, move(value.source), '') }]
+    if (value.kind !== 'map') return [name, { key, value }]
+    const inner = [...value.entries].map(([part, one]): [string, Entry] => {
       const local = part === 'path' && one.value.kind === 'scalar'
       return [
         part,
         local ? { ...one, value: makeScalar(one.value.span, move((one.value as { source: string }).source), '') } : one,
-      ] as const
+      ]
     })
-    return [name, { key, value: makeMap(value.span, new Map(inner)) }] as const
+    return [name, { key, value: makeMap(value.span, new Map(inner)) }]
   })
   const moved = makeMap(models.span, new Map(entries))
   return makeMap(
     root.span,
-    new Map([...root.entries].map(([key, one]) => [key, key === 'models' ? { ...one, value: moved } : one])),
+    new Map(
+      [...root.entries].map(([key, one]): [string, Entry] => [key, key === 'models' ? { ...one, value: moved } : one]),
+    ),
   )
 }

@@ -30,7 +30,7 @@ export const filterPattern = (filter: string): string =>
  * `filters` in the order of writing; `names` of all tensors, each with its group in `groupOf`. With `complete` false the
  * names only stand for tensors that are not known, and no rule is left out for matching none.
  */
-export function groupByRules<Group>(
+export function groupByRules<Group extends object>(
   filters: readonly string[],
   names: readonly string[],
   groupOf: (name: string) => Group,
@@ -61,7 +61,7 @@ export function groupByRules<Group>(
 }
 
 /** The group that most have; of equals the first. */
-function mostOf<Group>(groups: readonly Group[]): Group {
+function mostOf<Group extends object>(groups: readonly Group[]): Group {
   const counts = new Map<Group, number>()
   for (const group of groups) counts.set(group, (counts.get(group) ?? 0) + 1)
   let best = groups[0]!
@@ -70,7 +70,7 @@ function mostOf<Group>(groups: readonly Group[]): Group {
 }
 
 /** Rules that call tensors by name; a star stands for the layer where all layers go the same way. */
-function byName<Group>(
+function byName<Group extends object>(
   astray: readonly string[],
   names: readonly string[],
   groups: ReadonlyMap<string, Group>,
@@ -95,7 +95,7 @@ function byName<Group>(
 }
 
 /** Neighbours that say the same become one. */
-function joined<Group>(rules: readonly Draft<Group>[]): Rule<Group>[] {
+function joined<Group extends object>(rules: readonly Draft<Group>[]): Rule<Group>[] {
   const result: Rule<Group>[] = []
   for (const { match, group } of rules) {
     const before = result.at(-1)

@@ -1,0 +1,34 @@
+import path from 'node:path'
+import { defineCommand } from './command.js'
+import { writeNewText } from './files.js'
+import { Args, Flags, strict } from './flags.js'
+import { given } from './options.js'
+import { complain, print } from './print.js'
+
+export const importConfig = defineCommand({
+  id: 'import',
+  summary: 'Print the recipe that a mergekit configuration stands for.',
+  description:
+    'The configuration runs as it is with terge run; the recipe says the same in terge’s words, to be changed or reviewed. ' +
+    'Its models are looked for in the file’s folder, then in the working folder, then on the hub; where they are here, ' +
+    'filters are held against their tensors’ names.',
+  examples: [
+    '<%= config.bin %> import mergekit.yml',
+    'Into a file, with paths relative to it\n<%= config.bin %> import mergekit.yml -o recipes/merge.yml',
+    'Refuse keys and parameters that mergekit would ignore\n<%= config.bin %> import mergekit.yml --strict',
+  ],
+  args: { config: Args.string({ description: 'the configuration’s file', required: true, ignoreStdin: true }) },
+  flags: {
+    output: Flags.string({ char: 'o', helpValue: 'FILE', description: 'write here instead of to standard output' }),
+    strict,
+  },
+  async execute({ args, flags }) {
+    const { importRecipe } = await import('../lineage/session.js')
+    const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
+    const { text, diagnostics } = await importRecipe(args.config, { strict: flags.strict, ...given({ folder }) })
+    complain(diagnostics)
+    if (flags.output === undefined) print(text)
+    else await writeNewText(flags.output, text)
+    return 0
+  },
+})
