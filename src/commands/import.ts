@@ -23,9 +23,9 @@ export const importConfig = defineCommand({
     strict,
   },
   async execute({ args, flags }) {
-    const { importRecipe } = await import('../lineage/session.js')
+    const { importMergekit } = await import('../lineage/session.js')
     const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
-    const { text, diagnostics } = await importRecipe(args.config, { strict: flags.strict, ...given({ folder }) })
+    const { text, diagnostics } = await importMergekit(args.config, { strict: flags.strict, ...given({ folder }) })
     complain(diagnostics)
     if (flags.output === undefined) print(text)
     else await writeNewText(flags.output, text)

@@ -17,6 +17,7 @@ import type { Recipe } from '../recipe/types.js'
 import { buildLineage, type RunDigests } from './build.js'
 import { sha256 as sha256OfFile } from './disk.js'
 import { fileDigest } from './fileDigest.js'
+import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './knowing.js'
 import { parseLineage } from './parse.js'
 import { lineageText } from './serialize.js'
 import type { Lineage } from './types.js'
@@ -36,8 +37,9 @@ export async function validate(
   file: string,
   options: ValidateOptions = {},
 ): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
-  const { recipe, diagnostics } = loadRecipe(file, options)
-  if (!recipe || options.models === false) return { diagnostics }
+  if (options.models === false) return { diagnostics: loadRecipe(file, options).diagnostics }
+  const { recipe, diagnostics } = await loadKnowing(file, options, openAll)
+  if (!recipe) return { diagnostics }
   const { plan, diagnostics: found } = await compile(recipe)
   return { diagnostics: inOrder([...diagnostics, ...found]), ...(plan ? { plan } : {}) }
 }
@@ -53,7 +55,7 @@ export interface Prepared {
 
 /** Plans a recipe from its models' headers. Throws a Fault with all faults where there are errors. */
 export async function plan(file: string, options: LoadOptions = {}): Promise<Prepared> {
-  const { recipe, diagnostics } = loadRecipe(file, options)
+  const { recipe, diagnostics } = await loadKnowing(file, options, openAll)
   if (!recipe) throw new Fault(diagnostics)
   const { plan, bindings, diagnostics: found } = await compile(recipe)
   const all = inOrder([...diagnostics, ...found])
@@ -61,14 +63,20 @@ export async function plan(file: string, options: LoadOptions = {}): Promise<Pre
   return { plan, recipe, bindings, diagnostics: all }
 }
 
+async function openAll(recipe: Recipe): ReturnType<OpenModels> {
+  const opened = await Promise.all(modelsOf(recipe).map((name) => openModel(recipe, name)))
+  const checkpoints = new Map<string, Checkpoint>()
+  for (const model of opened) if ('checkpoint' in model) checkpoints.set(model.name, model.checkpoint)
+  return { checkpoints, diagnostics: opened.flatMap((model) => ('diagnostics' in model ? model.diagnostics : [])) }
+}
+
+/** The recipe that a mergekit configuration stands for, as text. */
+export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, openAll)
+
 async function compile(
   recipe: Recipe,
 ): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
-  const names = modelsOf(recipe)
-  const opened = await Promise.all(names.map((name) => openModel(recipe, name)))
-  const diagnostics = opened.flatMap((model) => ('diagnostics' in model ? model.diagnostics : []))
-  const checkpoints = new Map<string, Checkpoint>()
-  for (const model of opened) if ('checkpoint' in model) checkpoints.set(model.name, model.checkpoint)
+  const { checkpoints, diagnostics } = await openAll(recipe)
   if (diagnostics.length > 0) return { diagnostics }
   const { plan, diagnostics: found } = planRecipe(recipe, checkpoints)
   if (!plan) return { diagnostics: found }

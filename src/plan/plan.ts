@@ -11,6 +11,9 @@ import { planStack } from './stack.js'
 import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput } from './types.js'
 import { modelValue, type Value } from './values.js'
 
+/** Warnings that tell a recipe's author something; whoever wrote a mergekit configuration meant just what it says. */
+const UNSAID = ['list-is-gradient', 'never-applies']
+
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
  * `checkpoints` holds every model that `modelsOf(recipe)` names. The plan is absent where there are errors.
@@ -19,7 +22,7 @@ export function planRecipe(
   recipe: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
-  const faults = newFaults()
+  const faults = newFaults(recipe.converted ? UNSAID : [])
   const values = new Map<string, Value>()
   const models: PlanModel[] = []
   const files: PlanFile[] = []

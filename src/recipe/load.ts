@@ -27,7 +27,7 @@ export interface LoadOptions {
   readonly name?: string
   /** An output's path from the command line, relative to the working folder, in place of the recipe's. */
   readonly output?: string
-  /** Names of tensors by a model's absolute path: with them a mergekit configuration is converted exactly. */
+  /** Names of tensors by a model's reference: with them a mergekit configuration is converted exactly. */
   readonly known?: ReadonlyMap<string, readonly string[]>
   /** What mergekit would ignore in a configuration of its own is an error. */
   readonly strict?: boolean
@@ -96,6 +96,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     overrides: [...(options.set ?? [])],
     placeOf: (at, part = 'value') => spanPlace(spanOf(checked, at, part)),
     warnings: [],
+    ...(conversion ? { converted: true } : {}),
   })
 }
 

@@ -166,4 +166,6 @@ export interface Recipe {
   /** Finds the place of a node, or of its key, for faults that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
   readonly warnings: readonly Diagnostic[]
+  /** It was made from a mergekit configuration. */
+  readonly converted?: true
 }

@@ -12,7 +12,7 @@ export interface Places {
   readonly folder: string
   /** Where the command was started, absolute. */
   readonly working: string
-  /** Names of tensors by the absolute path of a model. */
+  /** Names of tensors by a model's reference in the recipe. */
   readonly known: ReadonlyMap<string, readonly string[]>
 }
 
@@ -73,7 +73,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
           )
         : text(reference_, at),
     )
-    return { name, names: lora ? undefined : namesOf(where, places) }
+    return { name, names: namesOf(where, places) }
   }
   return {
     find(reference) {
@@ -92,7 +92,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
 const shown = (folder: string): string => quote(path.relative(process.cwd(), folder) || '.')
 
 const namesOf = (where: Found | undefined, { known }: Places): readonly string[] | undefined =>
-  where?.kind === 'path' ? known.get(where.absolute) : undefined
+  where && known.get(where.reference)
 
 function nameOf(written: string): string {
   const parts = written.replace(/[\\/]+$/, '').split(/[\\/]/)

@@ -48,7 +48,7 @@ function splitRevision(text: string): { path: string; revision?: string } | unde
 
 /** Where a model was found: a path for the recipe (relative to its folder), or a hub repository. */
 export type Found =
-  | { readonly kind: 'path'; readonly reference: string; readonly absolute: string }
+  | { readonly kind: 'path'; readonly reference: string }
   | { readonly kind: 'hub'; readonly reference: string }
 
 const HUB = /^[\w.-]+\/[\w.-]+$/
@@ -68,7 +68,7 @@ export function findModel(
       const absolute = path.resolve(place, name)
       if (!existsSync(absolute)) continue
       const reference = place === folder || path.isAbsolute(name) ? name : path.relative(folder, absolute)
-      return { kind: 'path', reference: reference.startsWith('hf:') ? `./${reference}` : reference, absolute }
+      return { kind: 'path', reference: reference.startsWith('hf:') ? `./${reference}` : reference }
     }
   if (!HUB.test(name) || /^\.\.?\//.test(name)) return undefined
   return { kind: 'hub', reference: `hf:${name}${revision === undefined ? '' : `@${revision}`}` }

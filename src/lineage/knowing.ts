@@ -1,0 +1,55 @@
+/** mergekit configurations: converted once the names of their models' tensors are known, since their filters ask for them. */
+import path from 'node:path'
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
+import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
+import { printRecipe, relocate } from '../recipe/mergekit/print.js'
+import type { Recipe } from '../recipe/types.js'
+
+/** The models that a recipe uses, by name, and what is wrong with those that can't be opened. */
+export type OpenModels = (
+  recipe: Recipe,
+) => Promise<{ checkpoints: ReadonlyMap<string, Checkpoint>; diagnostics: readonly Diagnostic[] }>
+
+/** A recipe as `loadRecipe` gives it. Models that can't be opened are told here only where they are asked for. */
+export async function loadKnowing(file: string, options: LoadOptions, open: OpenModels): Promise<Loaded> {
+  const first = loadRecipe(file, { ...options, strict: false })
+  const { recipe } = first
+  if (!first.conversion || !recipe) return options.strict ? loadRecipe(file, options) : first
+  const { checkpoints, diagnostics } = await open(recipe)
+  if (hasErrors(diagnostics))
+    return { conversion: first.conversion, diagnostics: [...first.diagnostics, ...diagnostics] }
+  const known = new Map<string, readonly string[]>()
+  for (const [name, { tensors }] of checkpoints) known.set(recipe.models.get(name)!.reference, [...tensors.keys()])
+  return loadRecipe(file, { ...options, known })
+}
+
+export interface ImportOptions {
+  readonly strict?: boolean
+  /** Where the recipe will lie, which its paths are relative to. Default: the configuration's folder. */
+  readonly folder?: string
+}
+
+/**
+ * The recipe that a mergekit configuration stands for, as text; what this version can't run stands in it too. Throws a
+ * Fault where the file is none, or has errors.
+ */
+export async function importRecipe(
+  file: string,
+  { strict = false, folder }: ImportOptions,
+  open: OpenModels,
+): Promise<{ text: string; diagnostics: readonly Diagnostic[] }> {
+  const { conversion, diagnostics } = await loadKnowing(file, { strict }, open)
+  const told = diagnostics.filter(({ code }) => code !== 'not-in-this-version')
+  if (!conversion && !hasErrors(diagnostics))
+    throw fault(
+      'not-mergekit',
+      `${file} is no mergekit configuration: it has no merge_method`,
+      'it is a recipe already',
+    )
+  if (!conversion?.root || hasErrors(told)) throw new Fault(told)
+  const from = path.dirname(path.resolve(file))
+  const root = relocate(conversion.root, from, folder ?? from)
+  const title = `Made from the mergekit configuration ${path.basename(file)}.`
+  return { text: printRecipe(root, conversion.comments, title), diagnostics: told }
+}
