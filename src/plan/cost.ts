@@ -1,6 +1,11 @@
+import { type Fill, heldLayout } from '../kernels/held/index.js'
+import type { Compute } from '../kernels/types.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
-import type { Expr, MergeExpr, ReadExpr } from './types.js'
+import type { Expr, MergeExpr, Plan, ReadExpr } from './types.js'
+
+/** The kernels' name of a recipe's compute type. */
+export const computeType = (compute: Plan['compute']): Compute => (compute === 'float64' ? 'f64' : 'f32')
 
 /** Every stored tensor that an expression reads, each as often as it is written in it. */
 export function leavesOf(expr: Expr): ReadExpr[] {
@@ -32,13 +37,54 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
   return method.passes(settings)
 }
 
-/** Bytes read for one tensor: once for the output, and once more for each reduce pass over a merge's inputs. */
-export function bytesRead(expr: Expr, tensor: string, shape: readonly number[]): number {
-  const once = (of: Expr) => leavesOf(of).reduce((sum, leaf) => sum + leaf.bytes, 0)
+/** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
+export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): number {
   // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
-  const again = mergesOf(expr).map(
-    (merge) =>
-      passesOf(merge, settingsOf(merge, tensor, shape, 0)).reduces.filter((pass) => !pass.tile).length * once(merge),
-  )
-  return again.reduce((sum, bytes) => sum + bytes, once(expr))
+  const passes = (merge: MergeExpr) => passesOf(merge, settingsOf(merge, tensor, shape, 0))
+  const sum = (all: readonly (Expr | undefined)[]) =>
+    all.reduce((total, of) => total + (of ? evaluated(of) : 0), 0)
+  /** Of what a merge holds, only the base is looked at again. */
+  const evaluated = (of: Expr): number => {
+    if (of.kind === 'read') return of.bytes
+    return of.kind === 'merge' && passes(of).held ? sum([of.base]) : sum(inputsOf(of))
+  }
+  const before = (merge: MergeExpr): number => {
+    const { held, reduces } = passes(merge)
+    if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge))
+    const fills = heldLayout({ ...held, compute }).steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
+    const read = ({ terms, onBase }: Fill) => [
+      ...terms.map(({ input }) => merge.inputs[input]),
+      onBase ? merge.base : undefined,
+    ]
+    return fills.reduce((total, fill) => total + sum(read(fill)), 0)
+  }
+  return mergesOf(expr).reduce((total, merge) => total + before(merge), evaluated(expr))
+}
+
+/** What an expression holds whole while its tensor is made. */
+export interface HeldCost {
+  readonly bytes: number
+  /** Multiplications and additions, roughly. */
+  readonly operations: number
+  readonly methods: readonly string[]
+}
+
+/** Undefined where nothing is held. */
+export function heldCost(
+  expr: Expr,
+  tensor: string,
+  shape: readonly number[],
+  compute: Compute,
+): HeldCost | undefined {
+  let [bytes, operations] = [0, 0]
+  const methods: string[] = []
+  for (const merge of mergesOf(expr)) {
+    const { held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
+    if (!held) continue
+    const layout = heldLayout({ ...held, compute })
+    bytes += Math.ceil(layout.bytes / 64) * 64
+    operations += layout.operations
+    methods.push(merge.method)
+  }
+  return methods.length > 0 ? { bytes, operations, methods } : undefined
 }

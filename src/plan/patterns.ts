@@ -23,6 +23,22 @@ export interface PatternBook {
   readonly close: (recipe: Recipe, names: readonly string[], faults: Faults) => readonly PatternCount[]
 }
 
+/** Names by spelling, or, since stars and slashes are no part of names, those that share the most parts with the pattern. */
+function nearNames(pattern: string, names: readonly string[]): readonly string[] {
+  const near = nearest(pattern.replace(/^\/|\/$/g, ''), names, 3)
+  if (near.length > 0) return near
+  const words = pattern.split(/[^A-Za-z0-9_]+/).filter((word) => word !== '')
+  const shared = (name: string) => {
+    const parts = name.split('.')
+    return words.filter((word) => parts.some((part) => part.includes(word) || word.includes(part))).length
+  }
+  return names
+    .map((name, order) => ({ name, order, score: shared(name) }))
+    .sort((a, b) => b.score - a.score || a.order - b.order)
+    .slice(0, 3)
+    .map(({ name }) => name)
+}
+
 export function patternBook(step: MergeStep): PatternBook {
   const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
     patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
@@ -52,8 +68,8 @@ export function patternBook(step: MergeStep): PatternBook {
       const { text } = located.pattern
       const place = recipe.placeOf(located.at, 'value')
       if (matches === 0) {
-        const near = nearest(text.replace(/^\/|\/$/g, ''), names, 3)
-        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `the base has no tensors`
+        const near = nearNames(text, names)
+        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `base ${step.base} has no tensors`
         faults.error('no-match', `pattern ${text} matches no tensor of base ${step.base}`, place, hint)
       } else if (applies === 0) {
         const by = where === 'rule' ? 'earlier rules and filters take all' : 'include takes none of'

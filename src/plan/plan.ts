@@ -2,13 +2,13 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import type { Recipe } from '../recipe/types.js'
 import { planRebasin, planRepair } from './align.js'
-import { bytesRead, leavesOf } from './cost.js'
+import { bytesRead, computeType, heldCost, leavesOf } from './cost.js'
 import { planDigest } from './digest.js'
 import { planMerge } from './merge.js'
 import { planOutput } from './output.js'
 import { faults as newFaults } from './report.js'
 import { planStack } from './stack.js'
-import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput } from './types.js'
+import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
 import { modelValue, type Value } from './values.js'
 
 /** Warnings that tell a recipe's author something; whoever wrote a mergekit configuration meant just what it says. */
@@ -28,7 +28,7 @@ export function planRecipe(
   const files: PlanFile[] = []
   for (const name of modelsOf(recipe)) {
     const checkpoint = checkpoints.get(name)!
-    const { revision } = recipe.models.get(name)!
+    const revision = checkpoint.revision ?? recipe.models.get(name)!.revision
     values.set(name, modelValue(name, checkpoint, files.length))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
@@ -75,7 +75,7 @@ export function planRecipe(
     outputs,
     analyses,
     steps,
-    cost: costOf(outputs, files),
+    cost: costOf(outputs, files, recipe.compute),
     warnings: [...recipe.warnings, ...faults.list],
   }
   return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }
@@ -113,18 +113,37 @@ export function modelsOf(recipe: Recipe): string[] {
 }
 
 /** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */
-function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[]): Plan['cost'] {
+function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[], compute: Plan['compute']): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
   const used = new Map<string, number>()
   for (const leaf of tensors.flatMap(({ expr }) => leavesOf(expr))) {
     used.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
   }
+  const held = heldByPlan(tensors, compute)
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
   const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
   return {
-    read: sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape))) + unused,
+    read: sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) + unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
+    ...(held ? { held } : {}),
   }
+}
+
+/** The tensor whose matrices take the most memory, and the work on all of them. */
+function heldByPlan(
+  tensors: readonly Pick<PlanTensor, 'name' | 'shape' | 'expr'>[],
+  compute: Plan['compute'],
+): Plan['cost']['held'] {
+  let most: Plan['cost']['held']
+  let operations = 0
+  for (const { name, shape, expr } of tensors) {
+    const cost = heldCost(expr, name, shape, computeType(compute))
+    if (!cost) continue
+    operations += cost.operations
+    if (!most || cost.bytes > most.bytes)
+      most = { tensor: name, method: cost.methods.join(', '), bytes: cost.bytes, operations }
+  }
+  return most && { ...most, operations }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -200,6 +200,16 @@ export interface Plan {
     /** Bytes of tensor data; a tensor that is read in several passes counts each time. */
     readonly read: number
     readonly write: number
+    /**
+     * Where matrices are held whole: the tensor that takes the most memory, how many bytes, and the multiplications and
+     * additions of all such tensors, roughly.
+     */
+    readonly held?: {
+      readonly tensor: string
+      readonly method: string
+      readonly bytes: number
+      readonly operations: number
+    }
   }
   readonly warnings: readonly Diagnostic[]
   /** `sha256:…` over all that decides the bytes: not over paths, threads or memory. */

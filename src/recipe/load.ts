@@ -36,6 +36,8 @@ export interface LoadOptions {
 export interface Loaded {
   /** Absent where any diagnostic is an error. */
   readonly recipe?: Recipe
+  /** Where there are errors, what could be understood all the same: to look for further faults, not to run. */
+  readonly draft?: Recipe
   /** Faults and warnings, by place, each once. */
   readonly diagnostics: readonly Diagnostic[]
   /** Where the file is a mergekit configuration: the recipe that it stands for, whatever of it this version can do. */
@@ -55,7 +57,10 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const done = (recipe?: Recipe): Loaded => {
     const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
     const loaded = { diagnostics, ...(conversion ? { conversion } : {}) }
-    return !recipe || hasErrors(diagnostics) ? loaded : { ...loaded, recipe: { ...recipe, warnings: diagnostics } }
+    if (!recipe) return loaded
+    return hasErrors(diagnostics)
+      ? { ...loaded, draft: recipe }
+      : { ...loaded, recipe: { ...recipe, warnings: diagnostics } }
   }
   if (!source.root || (conversion && !conversion.root)) return done()
   const overridden = conversion?.root

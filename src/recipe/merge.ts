@@ -188,7 +188,10 @@ function overlay(own: Weights | undefined, merge: Draft, otherModels: boolean): 
 function settle(draft: Draft, at: Cursor, base: Base, report: Report): MergeSettings {
   const { method, participants = [], weights } = draft
   const own = method ? withoutBase(method, participants, base) : participants
-  if (method && draft.participants && !draft.repeats) {
+  // What a misspelt method would need is only a guess: its own fault is told, and nothing that follows from it.
+  const chosen = textOf(get(at, 'method'))
+  const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
+  if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
       const message = `${method.name} needs its base ${quote(base.name)} among its models`
