@@ -26,12 +26,6 @@ r.yml:4:18: error contradiction: the model 'b' has both a path and a hub reposit
     b: {path: ./b, hub: org/b}
                    ^^^
   hint: leave one of them out
-r.yml:4:18: error not-in-this-version: not in this version of terge: fetching models from the hub
-    b: {path: ./b, hub: org/b}
-                   ^^^
-r.yml:5:7: error not-in-this-version: not in this version of terge: fetching models from the hub
-    c: {hub: org/c@1, revision: 2}
-        ^^^
 r.yml:5:21: error contradiction: the model 'c' has two revisions
     c: {hub: org/c@1, revision: 2}
                       ^^^^^^^^
@@ -44,9 +38,6 @@ r.yml:7:6: error bad-value: 'hf:nowhere' is no reference to a repository on the 
     e: hf:nowhere
        ^^^^^^^^^^
   hint: write hf:org/name or hf:org/name@revision
-r.yml:7:6: error not-in-this-version: not in this version of terge: fetching models from the hub
-    e: hf:nowhere
-       ^^^^^^^^^^
 r.yml:8:18: error missing-key: lora_scale without lora scales nothing
     f: {path: ./f, lora_scale: 2}
                    ^^^^^^^^^^

@@ -70,9 +70,6 @@ r.yml:4:32: error contradiction: the step 'x' has 'merge' and 'repair'; a step d
     x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
                                  ^^^^^^
   hint: split it into two steps, the second naming the first
-r.yml:4:32: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
-    x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
-                                 ^^^^^^
 r.yml:5:3: error bad-value: 'y' is empty
     y: {}
     ^
@@ -229,9 +226,6 @@ steps:
 output: {from: y, path: x}
 `,
     faults: `
-r.yml:4:7: error not-in-this-version: not in this version of terge: interpolation steps
-    x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
-        ^^^^^^^^^^^
 r.yml:4:48: error contradiction: interpolate has both points and at
     x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
                                                  ^^
@@ -240,9 +234,6 @@ r.yml:5:7: error missing-key: interpolate needs 'points' or 'at'
     y: {interpolate: {from: a, to: x}}
         ^^^^^^^^^^^
   hint: write points: 11, or at: [0, 0.5, 1]
-r.yml:5:7: error not-in-this-version: not in this version of terge: interpolation steps
-    y: {interpolate: {from: a, to: x}}
-        ^^^^^^^^^^^
 `,
   },
   {
@@ -260,9 +251,6 @@ merge: {method: linear}
 output: ./out
 `,
     faults: `
-r.yml:3:1: error not-in-this-version: not in this version of terge: aligning models (rebasin)
-  rebasin:
-  ^^^^^^^
 r.yml:4:5: error missing-key: rebasin needs the key 'onto'
     - {model: a}
       ^^^^^^^^^^
@@ -321,74 +309,6 @@ r.yml:3:1: error missing-key: repair needs the key 'model'
   repair: {batch_norm: correlation}
   ^^^^^^
   hint: write model: NAME of the merge to repair
-r.yml:3:1: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
-  repair: {batch_norm: correlation}
-  ^^^^^^
-`,
-  },
-  {
-    name: 'what is not in this version',
-    recipe: `
-terge: 1
-models:
-  a: hf:org/a@main
-  b: {hub: org/b, revision: 1234567}
-  c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-  d: {path: "hf:org/d"}
-rebasin: {model: b, onto: a}
-merge: {method: linear, on_mismatch: crop}
-repair: {batch_norm: correlation}
-tokenizer: union
-chat_template: chatml
-evaluate: {command: [node, x.mjs]}
-output: x
-`,
-    faults: `
-r.yml:3:6: error not-in-this-version: not in this version of terge: fetching models from the hub
-    a: hf:org/a@main
-       ^^^^^^^^^^^^^
-r.yml:4:7: error not-in-this-version: not in this version of terge: fetching models from the hub
-    b: {hub: org/b, revision: 1234567}
-        ^^^
-r.yml:5:18: error not-in-this-version: not in this version of terge: checking a SHA-256
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                   ^^^^^^
-r.yml:5:92: error not-in-this-version: not in this version of terge: applying adapters (lora)
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                                                                                             ^^^^
-r.yml:5:120: error not-in-this-version: not in this version of terge: stripping prefixes of names
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                                                                                                                         ^^^^^^^^^^^^
-r.yml:5:142: error not-in-this-version: not in this version of terge: renaming tensors
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                                                                                                                                               ^^^^^^
-r.yml:5:170: error not-in-this-version: not in this version of terge: a file of statistics
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                                                                                                                                                                           ^^^^^^^^^^
-r.yml:5:187: error not-in-this-version: not in this version of terge: a model's subfolder
-    c: {path: ./c, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, lora: ./l, lora_scale: 0.5, strip_prefix: model., rename: [{from: x, to: y}], statistics: ./s, subfolder: unet}
-                                                                                                                                                                                            ^^^^^^^^^
-r.yml:6:13: error not-in-this-version: not in this version of terge: fetching models from the hub
-    d: {path: "hf:org/d"}
-              ^^^^^^^^^^
-r.yml:7:1: error not-in-this-version: not in this version of terge: aligning models (rebasin)
-  rebasin: {model: b, onto: a}
-  ^^^^^^^
-r.yml:8:38: error not-in-this-version: not in this version of terge: cropping to common rows
-  merge: {method: linear, on_mismatch: crop}
-                                       ^^^^
-r.yml:9:1: error not-in-this-version: not in this version of terge: repairing BatchNorm (repair)
-  repair: {batch_norm: correlation}
-  ^^^^^^
-r.yml:10:12: error not-in-this-version: not in this version of terge: a tokenizer other than the base
-  tokenizer: union
-             ^^^^^
-r.yml:11:1: error not-in-this-version: not in this version of terge: setting a chat template
-  chat_template: chatml
-  ^^^^^^^^^^^^^
-r.yml:12:1: error not-in-this-version: not in this version of terge: evaluating the result
-  evaluate: {command: [node, x.mjs]}
-  ^^^^^^^^
 `,
   },
 ])
