@@ -11,6 +11,10 @@ export interface Operands {
   readonly rowLength?: number
   /** Address of the table; 0 unless told. */
   readonly table?: number
+  /** Address of the kernel's scratch space; 0 unless told. */
+  readonly scratch?: number
+  /** The part of a row that counts; see types.ts. */
+  readonly part?: { readonly start: number; readonly end: number; readonly place: number; readonly last: boolean }
 }
 
 /** A context in memory with room for its pointers, coefficients and sums. The memory must not grow while it is in use. */
@@ -19,9 +23,10 @@ export interface Context {
   readonly address: number
   readonly bind: (operands: Operands) => void
   readonly setCoefficients: (values: readonly number[]) => void
-  readonly clearSums: () => void
-  /** A copy. */
-  readonly readSums: () => Float64Array
+  /** The first so many sums; all unless told. */
+  readonly clearSums: (count?: number) => void
+  /** A copy of the first so many sums; of all unless told. */
+  readonly readSums: (count?: number) => Float64Array
   /** A copy of the first so many counts, which lie where the sums do. */
   readonly readCounts: (count: number) => Uint32Array
 }
@@ -48,7 +53,7 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
   const sums = new Float64Array(memory.buffer, sumsAt, size.sums)
   return {
     address,
-    bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0 }) {
+    bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0, scratch = 0, part }) {
       if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
       // All of it each time: programs that take turns in a worker share their scratch space.
       fields.setUint32(0, inputs.length, true)
@@ -62,14 +67,20 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
       fields.setUint32(28, Math.floor(first / 2 ** 32), true)
       fields.setUint32(32, rowLength, true)
       fields.setUint32(36, table, true)
+      fields.setUint32(40, scratch, true)
+      if (!part) return
+      fields.setUint32(44, part.start, true)
+      fields.setUint32(48, part.end, true)
+      fields.setUint32(52, part.place, true)
+      fields.setUint32(56, part.last ? 1 : 0, true)
     },
     setCoefficients(values) {
       if (values.length > size.coefficients)
         throw new Error(`internal: ${values.length} coefficients for ${size.coefficients} places`)
       coefficients.set(values)
     },
-    clearSums: () => sums.fill(0),
-    readSums: () => sums.slice(),
+    clearSums: (count) => sums.fill(0, 0, count),
+    readSums: (count) => sums.slice(0, count),
     readCounts: (count) => new Uint32Array(memory.buffer, sumsAt, count).slice(),
   }
 }

@@ -15,6 +15,7 @@ const FUSED: Readonly<Record<string, readonly FloatDtype[]>> = {
   linear: ['BF16', 'F16'],
   task: ['BF16', 'F16'],
   dots: ['BF16', 'F16'],
+  nearswap: ['BF16', 'F16'],
 }
 
 const WASM = new URL('./terge.wasm', import.meta.url)

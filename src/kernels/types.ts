@@ -12,6 +12,9 @@
  *   +24 u64  index of the chunk's first element in its tensor
  *   +32 u32  elements a row (along the last axis); 0 where nothing in the program asks for rows
  *   +36 u32  pointer to the table (f64): of the chunk's first row on where it is one by row, else of the whole tensor
+ *   +40 u32  pointer to scratch space, as many bytes as the method's pass asks for
+ *   +44 u32  reduce kernels that are called row by row for the sums of a tile: first and last + 1 of the row's elements that
+ *            lie in the tile (+48), the place of the first in the tile (+52), and 1 in the tile's last row (+56)
  *
  * Elements are in the compute type, f32 or f64 (`linear_f32`, `linear_f64`), or, in the fused kernels, in one stored
  * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A kernel may be called on a
@@ -26,6 +29,10 @@ import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
 
 /** Elements a call: small enough that the decoded inputs stay in the first-level cache. Part of the format: sums depend on it. */
 export const CHUNK = 4096
+/** Elements that kernels of sparsifying methods take at once: what their scratch space is measured in. */
+export const BLOCK = 256
+/** Scratch space of della's kernels for one model, rows of n elements: probabilities, keys, two lists of u64, counts. */
+export const rankBytes = (n: number): number => 24 * (n + 3) + 3 * 2048 * 4 + 16
 /** Elements a tile: the unit of work, of digests and of sums. Part of the format. */
 export const TILE = 1 << 18
 /** Bytes a leaf of a tensor's digest; a tile of any dtype of 8 bits or more is a whole number of leaves. Part of the format. */
@@ -43,15 +50,54 @@ export type Compute = 'f32' | 'f64'
 /**
  * linear: out = Σ c_i x_i, added in the order of inputs, starting with the first product; of no inputs, 0.
  * task:   out = base + Σ c_i (x_i − base), the sum first, as for linear.
+ * byRow, byColumn: the same, task where there is a base, with coefficients from a table: an input each for every row; the
+ *   number of columns, then an input each for every column.
+ * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/elementwise.ts.
+ * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse.ts, ranked.ts, sce.ts, fusion.ts.
  * Coefficients are rounded to the compute type, once.
  */
-export type MapKernel = 'linear' | 'task'
+export type MapKernel =
+  | 'linear'
+  | 'task'
+  | 'byRow'
+  | 'byColumn'
+  | 'median'
+  | 'magmax'
+  | 'consensus'
+  | 'changed'
+  | 'fisher'
+  | 'nearswap'
+  | 'trimmed_sum'
+  | 'trimmed_elect'
+  | 'dropped_sum'
+  | 'dropped_elect'
+  | 'ranked_sum'
+  | 'ranked_elect'
+  | 'sce'
+  | 'choose'
 /**
  * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
  * compare: the same, then (a − b)² added up in order within the chunk, and the largest |a − b|.
+ * gram: for inputs (differences from the base where there is one) i ≤ j, x_i · x_j in the order of rows of a triangle.
+ * squares: its diagonal. columnDots: the gram of two inputs by column; the coefficient is the number of columns.
+ * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
+ *   then in that input and others.
+ * coarse, fine, equals, nth: the steps of selection, see assembly/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
-export type ReduceKernel = 'dots' | 'compare'
+export type ReduceKernel =
+  | 'dots'
+  | 'compare'
+  | 'gram'
+  | 'squares'
+  | 'columnDots'
+  | 'changes'
+  | `${'' | 'variance_' | 'importance_'}${'coarse' | 'fine' | 'equals' | 'nth'}`
+  | 'trimmed_l1'
+  | 'dropped_l1'
+  | 'ranked_l1'
+  | 'sce_squares'
+  | 'divergence'
 
 /** Map kernels with a coefficient an input, which may leave out inputs whose coefficient is 0. */
 export const SKIPS_ZERO: ReadonlySet<MapKernel> = new Set<MapKernel>(['linear', 'task'])

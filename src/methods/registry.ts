@@ -1,11 +1,38 @@
 /** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
+import { consensusTa } from './consensus_ta.js'
+import { geometricMedian } from './geometric_median.js'
+import { karcher } from './karcher.js'
 import { linear } from './linear.js'
+import { magmax } from './magmax.js'
+import { median } from './median.js'
+import { modelStock } from './model_stock.js'
+import { multislerp } from './multislerp.js'
+import { nearswap } from './nearswap.js'
+import { nuslerp } from './nuslerp.js'
 import { passthrough } from './passthrough.js'
+import { ram } from './ram.js'
+import { ramplusTl } from './ramplus_tl.js'
 import { slerp } from './slerp.js'
 import { taskArithmetic } from './task_arithmetic.js'
 import type { Method, ParameterSchema, Resolved } from './types.js'
 
-export const METHODS: readonly Method[] = [linear, slerp, taskArithmetic, passthrough]
+export const METHODS: readonly Method[] = [
+  linear,
+  slerp,
+  nuslerp,
+  multislerp,
+  karcher,
+  taskArithmetic,
+  modelStock,
+  nearswap,
+  ram,
+  ramplusTl,
+  passthrough,
+  median,
+  geometricMedian,
+  magmax,
+  consensusTa,
+]
 
 const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))
 

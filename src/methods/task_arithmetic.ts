@@ -9,7 +9,7 @@
  * Source: arXiv 2212.04089.
  */
 import type { Method } from './types.js'
-import { normalized } from './weights.js'
+import { normalized, scaleOf } from './weights.js'
 
 export const taskArithmetic: Method = {
   name: 'task_arithmetic',
@@ -30,7 +30,10 @@ export const taskArithmetic: Method = {
     reduces: [],
     map: {
       kernel: 'task',
-      coefficients: (input) => normalized(input).map((weight) => Number(input.parameters.lambda) * weight),
+      coefficients: (input) => {
+        const divisor = input.parameters.normalize === true ? input.weights.reduce((sum, weight) => sum + weight, 0) : 1
+        return input.weights.map((weight) => (scaleOf(input) * weight) / (divisor === 0 ? 1 : divisor))
+      },
     },
   }),
 }

@@ -50,11 +50,23 @@ export interface ReducePass {
    */
   readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
   readonly maxima?: number
+  /** What is kept of the combined numbers as this pass's results; all of them unless told. */
+  readonly conclude?: (combined: Float64Array, input: PassInput) => Float64Array
   readonly coefficients?: (input: PassInput) => readonly number[]
   /** The pass is not needed after all. */
   readonly skip?: (input: PassInput) => boolean
+  /** The kernel is given whole rows, one at a time, and which part of them lies in the tile. */
+  readonly rows?: boolean
   /** Only this tile is read. */
   readonly tile?: (input: PassInput) => number
+  readonly table?: (input: PassInput) => Table
+}
+
+/** More numbers than coefficients can be: for each row (only those from the chunk's first row on are handed on), or for the whole tensor. */
+export interface Table {
+  readonly per: 'row' | 'tensor'
+  readonly slots: number
+  readonly values: Float64Array
 }
 
 /** Makes the output from the inputs. */
@@ -64,16 +76,15 @@ export interface MapPass {
   readonly coefficients: (input: PassInput) => readonly number[]
   /** The kernel is given whole rows (along the last axis), not any chunk. */
   readonly rows?: boolean
-  /** More numbers than coefficients can be: for each row (only those of the chunk's rows are handed on), or for the whole tensor. */
-  readonly table?: (input: PassInput) => {
-    readonly per: 'row' | 'tensor'
-    readonly slots: number
-    readonly values: Float64Array
-  }
+  readonly table?: (input: PassInput) => Table
+  /** Bytes of scratch space that the kernel needs. */
+  readonly scratch?: number
 }
 
 /** How a method computes a tensor: reduce passes in order, then the map. */
 export interface Passes {
+  /** The first input is what the kernels get as base; it is no input of theirs then. */
+  readonly origin?: 'first'
   readonly reduces: readonly ReducePass[]
   readonly map: MapPass
 }
@@ -101,5 +112,13 @@ export interface Method {
   readonly parameters: readonly ParameterSchema[]
   /** Weights as they really are, for the lineage: after normalising. Null where the method has none. */
   readonly effective: (settings: Pick<TensorSettings, 'weights' | 'parameters'>) => readonly (number | null)[]
+  /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */
+  readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   readonly passes: (settings: TensorSettings) => Passes
+}
+
+export interface Refusal {
+  readonly parameter: string
+  readonly message: string
+  readonly hint: string
 }

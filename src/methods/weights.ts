@@ -6,3 +6,7 @@ export function normalized({ weights, parameters }: Pick<TensorSettings, 'weight
   const sum = weights.reduce((total, weight) => total + weight, 0)
   return weights.map((weight) => weight / (sum === 0 ? 1 : sum))
 }
+
+/** λ and the factor of `lines`, which plans resolve to one number a tensor: what a merged task vector is multiplied by. */
+export const scaleOf = ({ parameters: { lambda = 1, lines = 1 } }: Pick<TensorSettings, 'parameters'>): number =>
+  Number(lambda) * Number(lines)

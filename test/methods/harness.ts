@@ -12,6 +12,7 @@ import type { OutputDtype } from '../../src/core/dtypes.js'
 import { ARENA_START, compileKernels, instantiateKernels, type Kernels } from '../../src/kernels/index.js'
 import { plan, type RunResult, run } from '../../src/lineage/session.js'
 import { lookupMethod } from '../../src/methods/registry.js'
+import { layerCount, layerOf } from '../../src/plan/layers.js'
 import { reference } from '../reference/index.js'
 import type { Given, Tensor } from '../reference/numeric.js'
 
@@ -130,47 +131,73 @@ function written(given: Given, models: readonly string[]): Record<string, unknow
   )
 }
 
-/** The recipe's text, as JSON, and the files it names, in `folder`. */
-export function writeCase(folder: string, method: string, tensors: Tensors, options: MergeOptions = {}): string {
-  const first = Object.values(tensors)[0]!
-  const { dtype = 'F32', output = first.compute === 'float32' ? 'F32' : 'F64' } = options
-  const names = first.modelNames ?? first.inputs.map((_, i) => `m${i}`)
-  const write = (name: string, pick: (given: Given) => Tensor) =>
-    writeModel(
-      path.join(folder, `${name}.safetensors`),
-      Object.fromEntries(
-        Object.entries(tensors).map(([tensor, given]) => [tensor, { shape: given.shape, values: pick(given) }]),
-      ),
-      dtype,
-    )
+/** One merge among those of a run. */
+export interface Case {
+  readonly method: string
+  readonly tensors: Tensors
+}
+
+const settingsOf = ({ tensors }: Case): Given => Object.values(tensors)[0]!
+
+/** Names of a case's models: random numbers are drawn for them, and no two cases may share them. */
+export function modelNames(given: Given, index: number, cases: number): readonly string[] {
+  const names = given.modelNames ?? given.inputs.map((_, i) => `m${i}`)
+  return cases === 1 ? names : names.map((name) => `${index}-${name}`)
+}
+
+/** The recipe's text, as JSON, and the files it names, in `folder`: a step and an output for each case. */
+export function writeCases(folder: string, cases: readonly Case[], options: MergeOptions = {}): string {
+  const { compute, seed } = settingsOf(cases[0]!)
+  const { dtype = 'F32', output = compute === 'float32' ? 'F32' : 'F64' } = options
   const models: Record<string, unknown> = {}
-  if (first.base) {
-    write('base', (given) => given.base!)
-    models.base = 'base.safetensors'
+  const steps: Record<string, unknown> = {}
+  for (const [index, one] of cases.entries()) {
+    const { method, tensors } = one
+    const first = settingsOf(one)
+    const names = modelNames(first, index, cases.length)
+    const write = (name: string, pick: (given: Given) => Tensor): string => {
+      const values = Object.entries(tensors).map(([tensor, given]) => [
+        tensor,
+        { shape: given.shape, values: pick(given) },
+      ])
+      writeModel(path.join(folder, `${name}.safetensors`), Object.fromEntries(values), dtype)
+      return `${name}.safetensors`
+    }
+    const base = `${index}-base`
+    if (first.base) models[base] = write(base, (given) => given.base!)
+    for (const [model, name] of names.entries()) {
+      const file = write(name, (given) => given.inputs[model]!)
+      models[name] = first.statistics
+        ? { path: file, statistics: write(`${name}-statistics`, (given) => given.statistics![model]!) }
+        : file
+    }
+    const declared = lookupMethod(method)
+    steps[`step-${index}`] = {
+      merge: {
+        method,
+        models: declared?.base === 'listed' ? [base, ...names] : names,
+        ...(first.base ? { base } : { base: names[0] }),
+        ...(first.weights && declared?.weights ? { weights: first.weights } : {}),
+        parameters: written(first, names),
+      },
+    }
   }
-  for (const [index, name] of names.entries()) {
-    write(name, (given) => given.inputs[index]!)
-    models[name] = `${name}.safetensors`
-    if (!first.statistics) continue
-    write(`${name}-statistics`, (given) => given.statistics![index]!)
-    models[name] = { path: `${name}.safetensors`, statistics: `${name}-statistics.safetensors` }
-  }
-  const declared = lookupMethod(method)
   return JSON.stringify({
     terge: 1,
     models,
-    ...(first.base ? { base: 'base' } : {}),
-    merge: {
-      method,
-      models: declared?.base === 'listed' ? ['base', ...names] : names,
-      ...(first.weights && declared?.weights ? { weights: first.weights } : {}),
-      parameters: written(first, names),
-    },
-    compute: first.compute,
-    ...(first.seed === undefined ? {} : { seed: first.seed }),
-    output: { path: 'out.safetensors', dtype: NAMES[output] },
+    steps,
+    compute,
+    ...(seed === undefined ? {} : { seed }),
+    outputs: cases.map((_, index) => ({
+      path: `out-${index}.safetensors`,
+      from: `step-${index}`,
+      dtype: NAMES[output],
+    })),
   })
 }
+
+export const writeCase = (folder: string, method: string, tensors: Tensors, options: MergeOptions = {}): string =>
+  writeCases(folder, [{ method, tensors }], options)
 
 /** A folder that is gone when the work is done. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
@@ -182,13 +209,13 @@ export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise
   }
 }
 
-/** Plans and runs a recipe's text in a folder that has its models. */
-export async function runRecipe(
+/** Plans and runs a recipe's text in a folder that has its models: what each output holds. */
+export async function runOutputs(
   folder: string,
   text: string,
   compute: Given['compute'] = 'float32',
   options: MergeOptions = {},
-): Promise<Merged> {
+): Promise<Merged[]> {
   const before = process.env.TERGE_IO
   if (options.read) process.env.TERGE_IO = 'read'
   try {
@@ -199,19 +226,25 @@ export async function runRecipe(
       sync: false,
       ...(options.memory === undefined ? {} : { memory: options.memory }),
     })
-    const bytes = readFileSync(outputs[0]!.path)
-    return { tensors: readModel(bytes, compute), bytes, lineage: outputs[0]!.lineage }
+    return outputs.map((output) => {
+      const bytes = readFileSync(output.path)
+      return { tensors: readModel(bytes, compute), bytes, lineage: output.lineage }
+    })
   } finally {
     if (before === undefined) delete process.env.TERGE_IO
     else process.env.TERGE_IO = before
   }
 }
 
-export const merge = (method: string, tensors: Tensors, options: MergeOptions = {}): Promise<Merged> =>
-  inFolder((folder) => {
-    const { compute } = Object.values(tensors)[0]!
-    return runRecipe(folder, writeCase(folder, method, tensors, options), compute, options)
-  })
+/** The same for a recipe with one output. */
+export const runRecipe = async (...given: Parameters<typeof runOutputs>): Promise<Merged> =>
+  (await runOutputs(...given))[0]!
+
+export const mergeAll = (cases: readonly Case[], options: MergeOptions = {}): Promise<Merged[]> =>
+  inFolder((folder) => runOutputs(folder, writeCases(folder, cases, options), settingsOf(cases[0]!).compute, options))
+
+export const merge = async (method: string, tensors: Tensors, options: MergeOptions = {}): Promise<Merged> =>
+  (await mergeAll([{ method, tensors }], options))[0]!
 
 /** Bit for bit but for NaN, which is NaN. */
 export function assertSame(actual: Tensor, expected: Tensor, what: string): void {
@@ -249,41 +282,57 @@ export function assertClose(
   assert.ok(count <= off * expected.length, `${what}: ${count} of ${expected.length} off, by up to ${worst}`)
 }
 
-/** Merges and holds every tensor to the reference, which is given the elements as they are stored. */
-export async function assertReference(
-  method: string,
-  tensors: Tensors,
-  options: MergeOptions & { readonly tolerance?: number } = {},
-): Promise<Merged> {
-  const merged = await merge(method, tensors, options)
-  const { inputs, ...settings } = Object.values(tensors)[0]!
-  for (const [name, given] of Object.entries(tensors)) {
-    const { weights, parameters, seed, modelNames } = settings
-    const shared = {
-      ...(weights ? { weights } : {}),
-      ...(parameters ? { parameters } : {}),
-      ...(seed === undefined ? {} : { seed }),
-      modelNames: modelNames ?? inputs.map((_, i) => `m${i}`),
+type ReferenceOptions = MergeOptions & { readonly tolerance?: number }
+
+/** Merges all cases in one run and holds every tensor to the reference, which is given the elements as they are stored. */
+export async function assertReferences(cases: readonly Case[], options: ReferenceOptions = {}): Promise<Merged[]> {
+  const results = await mergeAll(cases, options)
+  for (const [index, one] of cases.entries()) {
+    const first = settingsOf(one)
+    const { weights, parameters } = first
+    const { seed } = settingsOf(cases[0]!)
+    const layers = layerCount(Object.keys(one.tensors))
+    for (const [name, given] of Object.entries(one.tensors)) {
+      const layer = layerOf(name)
+      const settings = {
+        ...(weights ? { weights } : {}),
+        ...(parameters ? { parameters } : {}),
+        ...(seed === undefined ? {} : { seed }),
+        modelNames: modelNames(first, index, cases.length),
+        ...(layer === undefined ? {} : { layer: { index: layer, count: layers } }),
+      }
+      const { dtype = 'F32', tolerance } = options
+      const expected = reference(one.method, named(inDtype({ ...given, ...settings }, dtype), name))
+      const what = `${one.method} ${name} ${given.compute} from ${dtype} ${JSON.stringify(parameters ?? {})}`
+      const actual = results[index]!.tensors[name]!
+      if (tolerance === undefined) assertSame(actual, expected, what)
+      else assertClose(actual, expected, tolerance, what)
     }
-    const expected = reference(method, named(inDtype({ ...given, ...shared }, options.dtype ?? 'F32'), name))
-    const what = `${method} ${name} ${given.compute} from ${options.dtype ?? 'F32'} ${JSON.stringify(parameters ?? {})}`
-    if (options.tolerance === undefined) assertSame(merged.tensors[name]!, expected, what)
-    else assertClose(merged.tensors[name]!, expected, options.tolerance, what)
   }
-  return merged
+  return results
 }
 
-/** The same bytes on one thread, on two, and where files are read instead of mapped. */
-export async function assertSteady(method: string, tensors: Tensors, options: MergeOptions = {}): Promise<void> {
+export const assertReference = async (
+  method: string,
+  tensors: Tensors,
+  options: ReferenceOptions = {},
+): Promise<Merged> => (await assertReferences([{ method, tensors }], options))[0]!
+
+/** The same bytes on one thread, on two, and where files are read instead of mapped; all cases in each run. */
+export async function assertAllSteady(cases: readonly Case[], options: MergeOptions = {}): Promise<void> {
   await inFolder(async (folder) => {
-    const { compute } = Object.values(tensors)[0]!
-    const text = writeCase(folder, method, tensors, options)
-    const runs: Buffer[] = []
+    const { compute } = settingsOf(cases[0]!)
+    const text = writeCases(folder, cases, options)
+    const runs: Merged[][] = []
     for (const how of [{ threads: 1 }, { threads: 2 }, { threads: 2, read: true }])
-      runs.push((await runRecipe(folder, text, compute, { ...options, ...how })).bytes)
-    assert.ok(
-      runs.every((bytes) => bytes.equals(runs[0]!)),
-      `${method}: the bytes differ between runs`,
-    )
+      runs.push(await runOutputs(folder, text, compute, { ...options, ...how }))
+    for (const [index, { method }] of cases.entries())
+      assert.ok(
+        runs.every((run) => run[index]!.bytes.equals(runs[0]![index]!.bytes)),
+        `${method}: the bytes differ between runs`,
+      )
   })
 }
+
+export const assertSteady = (method: string, tensors: Tensors, options: MergeOptions = {}): Promise<void> =>
+  assertAllSteady([{ method, tensors }], options)

@@ -21,3 +21,12 @@ export function coefficients(context: usize): usize { return <usize>load<u32>(co
 // @ts-ignore: decorator
 @inline
 export function sums(context: usize): usize { return <usize>load<u32>(context, 20) }
+// @ts-ignore: decorator
+@inline
+export function first(context: usize): u64 { return load<u64>(context, 24) }
+// @ts-ignore: decorator
+@inline
+export function rowLength(context: usize): usize { return <usize>load<u32>(context, 32) }
+// @ts-ignore: decorator
+@inline
+export function table(context: usize): usize { return <usize>load<u32>(context, 36) }

@@ -3,6 +3,7 @@
  * is added to the sums so far. That grid is part of the format: a longer n is taken chunk by chunk.
  */
 import { input, sums } from './context'
+import { addTo, total } from './lanes'
 import { BF16, CHUNK, F16, F32, F64, at } from './storage'
 
 /** Lanes 0 and 1, or 2 and 3, of four elements at p, as f64. */
@@ -20,17 +21,6 @@ function single<S, C>(p: usize): f64 {
   const x = at<S>().load1(p)
   return sizeof<C>() == 8 ? f64x2.extract_lane(x, 0) : <f64>f32x4.extract_lane(x, 0)
 }
-
-// @ts-ignore: decorator
-@inline
-function total(l01: v128, l23: v128): f64 {
-  const s = f64x2.add(l01, l23)
-  return f64x2.extract_lane(s, 0) + f64x2.extract_lane(s, 1)
-}
-
-// @ts-ignore: decorator
-@inline
-function addTo(p: usize, x: f64): void { store<f64>(p, load<f64>(p) + x) }
 
 // @ts-ignore: decorator
 @inline

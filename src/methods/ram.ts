@@ -1,0 +1,25 @@
+/**
+ * RAM: the mean of the changes, over the models that made one.
+ *
+ *   b + Σ δ_i / c over the models with |δ_i| > ε, c of them; b where there is none
+ *
+ * b: the base's tensor; δ_i = x_i − b; ε: `epsilon`. The sum in recipe order, then the quotient. NaN is no change.
+ * Source: arXiv 2601.13572.
+ */
+import { changedMap, EPSILON } from './changed.js'
+import type { Method } from './types.js'
+
+export const ram: Method = {
+  name: 'ram',
+  aliases: [],
+  summary: 'the mean of the changes, over the models that made one',
+  formula: 'b + Σ δ_i/c over the c models with |δ_i| > ε',
+  paper: '2601.13572',
+  base: 'required',
+  weights: false,
+  divides: () => false,
+  models: { least: 1, needed: 1 },
+  parameters: [EPSILON],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({ reduces: [], map: changedMap(({ models }) => models.map(() => 1)) }),
+}

@@ -1,0 +1,92 @@
+/** nuslerp, multislerp, karcher, model_stock, geometric_median: found from dot products. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
+import { assertAllSteady, assertReferences, merge } from './harness.js'
+import { COMPUTES, DTYPES, models, SHAPES } from './samples.js'
+
+const { scalar: _scalar, one: _one, ...VECTORS } = SHAPES
+type Shapes = Parameters<typeof models>[3]
+const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], Shapes?])[] = [
+  ['nuslerp', 2, { onBase: false, weights: [1, 3] }],
+  ['nuslerp', 2, { weights: [0.4, 0.6] }],
+  ['nuslerp', 2, { onBase: false, weights: [1, 2], parameters: { flatten: false } }],
+  ['nuslerp', 2, { weights: [1, -1], parameters: { flatten: false, row_wise: true } }],
+  ['nuslerp', 2, { onBase: false, weights: [0, 2], parameters: { flatten: false, row_wise: false } }],
+  ['nuslerp', 2, { weights: [1, 2], parameters: { flatten: false, row_wise: false } }],
+  ['multislerp', 3, { onBase: false, weights: [1, 2, 0.5] }],
+  ['multislerp', 3, { weights: [0.3, 0.2, 0.1], parameters: { normalize_weights: false } }],
+  ['karcher', 3, { onBase: false }],
+  ['karcher', 4, { onBase: false, parameters: { max_iter: 2, tol: 1e-9 } }],
+  // Two numbers of opposite sign cancel: a fault.
+  ['model_stock', 2, {}, VECTORS],
+  ['model_stock', 3, { parameters: { lines: { alpha: 0.2, beta: 0.8 } } }],
+  ['model_stock', 3, { parameters: { filter_wise: true, lines: { alpha: 0.2, beta: 0.8 } } }],
+  ['geometric_median', 3, { onBase: false, weights: [1, 2, 0.5] }],
+]
+
+for (const compute of COMPUTES)
+  test(`the references in ${compute}, bit for bit, from every dtype`, async () => {
+    const cases = CASES.map(([method, count, settings, shapes]) => ({
+      method,
+      tensors: models(count, compute, settings, shapes),
+    }))
+    // The dtypes share the cases out; the executor's reading and writing of each has tests of its own.
+    for (const [index, dtype] of DTYPES.entries())
+      await assertReferences(
+        cases.filter((_, which) => which % DTYPES.length === index),
+        { dtype },
+      )
+  })
+
+test('the same bytes on one thread, on two, and read', () =>
+  assertAllSteady(
+    CASES.map(([method, count, settings, shapes]) => ({ method, tensors: models(count, 'float32', settings, shapes) })),
+  ))
+
+const one = { w: SHAPES['model.layers.1.rows']! }
+const at = (from: ReturnType<typeof models>) => from.w!
+
+test('vectors of norm 0 and antiparallel ones, and equal models', async () => {
+  const given = at(models(2, 'float32', { onBase: false }, one))
+  const [a] = given.inputs as [Float32Array, Float32Array]
+  const pairs = [a.map((x) => -x), a.map(() => 0), a].map((other) => ({
+    ...given,
+    inputs: [a, other],
+    weights: [1, 3],
+  }))
+  const cases = pairs.flatMap((pair) => [
+    ...[{}, { flatten: false }, { flatten: false, row_wise: false }].map((parameters) => ({
+      method: 'nuslerp',
+      tensors: { w: { ...pair, parameters } },
+    })),
+    ...['multislerp', 'karcher', 'geometric_median'].map((method) => ({ method, tensors: { w: pair } })),
+  ])
+  for (const dtype of ['F32', 'BF16'] as const) await assertReferences(cases, { dtype })
+  const three = { w: { ...given, inputs: [a, a, a] } }
+  assert.equal((await merge('geometric_median', three)).tensors.w, a)
+})
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof Fault) return error.diagnostics[0]!.code
+    throw error
+  }
+  return 'no fault'
+}
+
+test('faults: no direction, opposite models, row_wise beside flatten', async () => {
+  const given = at(models(3, 'float32', {}, { w: [4] }))
+  const [p, q] = [Float32Array.of(1, 0, 0, 0), Float32Array.of(-1, 0, 0, 0)]
+  const zeros = new Float32Array(4)
+  const { base: _, ...noBase } = given
+  const cancelling = { ...noBase, inputs: [p, q, p], weights: [1, 2, 1] }
+  assert.is(await codeOf(merge('multislerp', { w: cancelling })), 'no-direction')
+  assert.is(await codeOf(merge('model_stock', { w: { ...given, base: zeros, inputs: [p, q] } })), 'opposite-models')
+  const parameters = { row_wise: false }
+  assert.is(await codeOf(merge('nuslerp', { w: { ...noBase, inputs: [p, q], parameters } })), 'bad-parameter')
+})
+
+test.run()
