@@ -18,7 +18,9 @@ const ajv = new Ajv({
   allErrors: true,
   messages: false,
   unicodeRegExp: true,
-  code: { source: true, esm: true, lines: true },
+  // One function a definition: written out wherever one is used, they make a file that takes long to load.
+  inlineRefs: false,
+  code: { source: true, esm: true, lines: false, optimize: 2 },
 })
 const code = standalone.default(ajv, ajv.compile(schema))
 if (/\brequire\(|^import /m.test(code)) throw new Error('internal: the compiled schema wants an import')
