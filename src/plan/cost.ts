@@ -41,8 +41,7 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
 export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): number {
   // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
   const passes = (merge: MergeExpr) => passesOf(merge, settingsOf(merge, tensor, shape, 0))
-  const sum = (all: readonly (Expr | undefined)[]) =>
-    all.reduce((total, of) => total + (of ? evaluated(of) : 0), 0)
+  const sum = (all: readonly (Expr | undefined)[]) => all.reduce((total, of) => total + (of ? evaluated(of) : 0), 0)
   /** Of what a merge holds, only the base is looked at again. */
   const evaluated = (of: Expr): number => {
     if (of.kind === 'read') return of.bytes
@@ -70,12 +69,7 @@ export interface HeldCost {
 }
 
 /** Undefined where nothing is held. */
-export function heldCost(
-  expr: Expr,
-  tensor: string,
-  shape: readonly number[],
-  compute: Compute,
-): HeldCost | undefined {
+export function heldCost(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): HeldCost | undefined {
   let [bytes, operations] = [0, 0]
   const methods: string[] = []
   for (const merge of mergesOf(expr)) {

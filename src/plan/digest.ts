@@ -14,9 +14,10 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     models: plan.models,
     // The header's digest stands for the tensors' places.
     files: plan.files.map(({ tensors: _, ...file }) => file),
-    outputs: plan.outputs.map(({ layout, from, files, index, tensors, sidecars }) => ({
+    outputs: plan.outputs.map(({ layout, from, point, files, index, tensors, sidecars }) => ({
       layout,
       from,
+      point,
       files: files.map(({ name, size, header }) => ({ name: layout === 'file' ? '' : name, size, header })),
       index,
       tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [name, dtype, shape, file, offset, expr]),

@@ -1,7 +1,8 @@
 import { layoutCheckpoint } from '../checkpoints/layout.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
-import type { OutputSpec, Recipe } from '../recipe/types.js'
+import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
+import type { Point } from './interpolate.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
 import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
@@ -10,14 +11,61 @@ import type { Value, ValueTensor } from './values.js'
 /** The names transformers has for dtypes in config.json. */
 const CONFIG_DTYPES = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
 
+export interface OutputContext {
+  readonly recipe: Recipe
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+  /** Index into the plan's models. */
+  readonly modelIndex: (name: string) => number
+  readonly faults: Faults
+}
+
+/** The checkpoints of an interpolation, in the output folder: folders where the first model is one, else single files. */
+export function planPointOutputs(
+  context: OutputContext,
+  spec: OutputSpec,
+  index: number,
+  step: InterpolateStep,
+  points: readonly Point[],
+): PlanOutput[] {
+  const { recipe, checkpoints, faults } = context
+  if (spec.path.endsWith('.safetensors')) {
+    const hint = 'write a folder: each point is a checkpoint in it'
+    faults.error(
+      'not-a-folder',
+      `an interpolation has ${points.length} checkpoints, and ${spec.path} is one file`,
+      recipe.placeOf([...spec.at, 'path']),
+      hint,
+    )
+    return []
+  }
+  const evaluate = step.evaluate ?? spec.evaluate
+  if (!step.keep && !evaluate) {
+    const hint = 'write evaluate: {command: […]} in the step, or keep: true'
+    faults.error(
+      'nothing-kept',
+      `${step.name} keeps no checkpoint and evaluates none`,
+      recipe.placeOf([...step.at, 'keep']),
+      hint,
+    )
+  }
+  return points.map(({ name, t, value }) => {
+    const single = checkpoints.get(value.origin)!.layout === 'file' && step.keep
+    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single ? '.safetensors' : ''}`
+    return {
+      ...planOutput(context, { ...spec, path }, index, value),
+      point: { step: step.name, name, t },
+      keep: step.keep,
+      ...(evaluate ? { evaluate: evaluate.command } : {}),
+    }
+  })
+}
+
 /** An output's files, headers and places of tensors: the whole checkpoint but its data. */
 export function planOutput(
-  recipe: Recipe,
+  { recipe, checkpoints, modelIndex, faults }: OutputContext,
   spec: OutputSpec,
+  index: number,
   value: Value,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
-  modelIndex: (name: string) => number,
-  faults: Faults,
 ): PlanOutput {
   const single = spec.path.endsWith('.safetensors')
   const dtypes = new Map<string, Dtype>()
@@ -43,6 +91,9 @@ export function planOutput(
   })
   return {
     path: spec.path,
+    spec: index,
+    keep: true,
+    ...(spec.evaluate ? { evaluate: spec.evaluate.command } : {}),
     layout: single ? 'file' : 'folder',
     from: spec.from,
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),

@@ -1,11 +1,12 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import type { Recipe } from '../recipe/types.js'
+import type { Recipe, Step } from '../recipe/types.js'
 import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf } from './cost.js'
 import { planDigest } from './digest.js'
+import { type Point, planPoints } from './interpolate.js'
 import { planMerge } from './merge.js'
-import { planOutput } from './output.js'
+import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { faults as newFaults } from './report.js'
 import { planStack } from './stack.js'
 import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
@@ -36,7 +37,19 @@ export function planRecipe(
   }
   const steps: Plan['steps'][number][] = []
   const analyses: Analysis[] = []
+  const points = new Map<string, readonly Point[]>()
   for (const step of recipe.steps) {
+    const path = usesOf(step).find((name) => points.has(name))
+    if (path !== undefined) {
+      const message = `${path} is a path of several checkpoints, not a model that a step can use`
+      faults.error(
+        'not-a-model',
+        message,
+        recipe.placeOf(step.at, 'key'),
+        'merge the two models with the weights of one point',
+      )
+      return { diagnostics: faults.list }
+    }
     if (step.kind === 'stack') {
       const value = planStack(recipe, step, values, faults)
       // What is built on it can't be judged without it.
@@ -55,16 +68,30 @@ export function planRecipe(
       steps.push({ name: step.name, kind: step.kind, patterns: [] })
       continue
     }
+    if (step.kind === 'interpolate') {
+      points.set(step.name, planPoints(recipe, step, values, faults))
+      steps.push({ name: step.name, kind: step.kind, patterns: [] })
+      continue
+    }
     if (step.kind !== 'merge') throw new Error(`internal: no planning for a ${step.kind} step`)
     const { value, patterns } = planMerge(recipe, step, values, faults)
     const { layers } = values.get(step.base)!
     values.set(step.name, layers ? { ...value, layers } : value)
     steps.push({ name: step.name, kind: step.kind, patterns })
   }
-  const modelIndex = (name: string) => models.findIndex((model) => model.name === name)
-  const outputs = recipe.outputs.map((spec) =>
-    planOutput(recipe, spec, values.get(spec.from)!, checkpoints, modelIndex, faults),
-  )
+  const context: OutputContext = {
+    recipe,
+    checkpoints,
+    modelIndex: (name) => models.findIndex((model) => model.name === name),
+    faults,
+  }
+  const outputs = recipe.outputs.flatMap((spec, index) => {
+    const path = points.get(spec.from)
+    const step = recipe.steps.find(({ name }) => name === spec.from)
+    return path && step?.kind === 'interpolate'
+      ? planPointOutputs(context, spec, index, step, path)
+      : [planOutput(context, spec, index, values.get(spec.from)!)]
+  })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
     plan: 1,
@@ -97,19 +124,28 @@ function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
 
 /** The models that a recipe's outputs need, in the recipe's order. */
 export function modelsOf(recipe: Recipe): string[] {
-  const used = new Set(recipe.outputs.map((output) => output.from))
-  for (const step of recipe.steps) {
-    if (step.kind === 'stack') for (const { model } of step.slices) used.add(model)
-    if (step.kind === 'rebasin')
-      for (const model of [step.onto, step.model, ...(step.joint?.models ?? [])]) used.add(model)
-    if (step.kind === 'repair') used.add(step.model)
-    if (step.kind !== 'merge') continue
-    used.add(step.base)
-    for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
-      for (const model of settings.models) used.add(model)
-    }
-  }
+  const used = new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
   return [...recipe.models.keys()].filter((name) => used.has(name))
+}
+
+/** Models and steps that a step works on. */
+function usesOf(step: Step): readonly string[] {
+  switch (step.kind) {
+    case 'merge':
+      return [
+        step.base,
+        ...[step.settings, ...step.rules.map(({ settings }) => settings)].flatMap(({ models }) => models),
+      ]
+    case 'rebasin':
+      return [step.onto, step.model, ...(step.joint?.models ?? [])]
+    case 'repair':
+      return [step.model]
+    case 'interpolate':
+    case 'extract':
+      return [step.from, step.kind === 'extract' ? step.base : step.to]
+    case 'stack':
+      return step.slices.map(({ model }) => model)
+  }
 }
 
 /** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */

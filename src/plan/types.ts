@@ -151,6 +151,14 @@ export type CopyReason =
 export interface PlanOutput {
   /** As written; not part of the digest. */
   readonly path: string
+  /** Index into the recipe's outputs. */
+  readonly spec: number
+  /** A point of an interpolation: its name in the output folder, and its place between the two models. */
+  readonly point?: { readonly step: string; readonly name: string; readonly t: number }
+  /** False: it is evaluated and dropped; its lineage stays. */
+  readonly keep: boolean
+  /** Run on the finished checkpoint; `{model}` stands for its path. */
+  readonly evaluate?: readonly string[]
   readonly layout: 'file' | 'folder'
   /** A model or step. */
   readonly from: string

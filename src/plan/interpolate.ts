@@ -1,0 +1,77 @@
+import { isFloat } from '../core/dtypes.js'
+import type { InterpolateStep, Recipe } from '../recipe/types.js'
+import type { Faults } from './report.js'
+import type { Expr } from './types.js'
+import { sameShape, type Value, type ValueTensor } from './values.js'
+
+/** A place between two models: its name in the output folder, and the checkpoint there as a value. */
+export interface Point {
+  readonly name: string
+  readonly t: number
+  readonly value: Value
+}
+
+/**
+ * The checkpoints of an interpolate step, in the order written: `from` at t = 0 and `to` at t = 1, both bit for bit, and
+ * (1 − t)·from + t·to or their slerp between. Names, shapes, config and tokenizer are `from`'s; a tensor that `to` lacks, or has in
+ * another shape, stays `from`'s all along the path.
+ * Fault: `nothing-to-merge` where the two share no tensor.
+ */
+export function planPoints(
+  recipe: Recipe,
+  step: InterpolateStep,
+  values: ReadonlyMap<string, Value>,
+  faults: Faults,
+): readonly Point[] {
+  const [from, to] = [values.get(step.from)!, values.get(step.to)!]
+  const shared = [...from.tensors].filter(([name, tensor]) => partnerOf(tensor, to.tensors.get(name)))
+  if (shared.length === 0) {
+    const message = `${step.from} and ${step.to} share no floating-point tensor of one shape`
+    faults.error('nothing-to-merge', message, recipe.placeOf(step.at, 'key'), 'name two models of one architecture')
+  }
+  const names = pointNames(step.points)
+  return step.points.map((t, index) => ({ name: names[index]!, t, value: valueAt(step, from, to, t, names[index]!) }))
+}
+
+const partnerOf = (tensor: ValueTensor, other: ValueTensor | undefined): ValueTensor | undefined =>
+  other && isFloat(tensor.dtype) && isFloat(other.dtype) && sameShape(tensor.shape, other.shape) ? other : undefined
+
+function valueAt(step: InterpolateStep, from: Value, to: Value, t: number, point: string): Value {
+  const tensors = new Map<string, ValueTensor>()
+  for (const [name, tensor] of from.tensors) {
+    const other = partnerOf(tensor, to.tensors.get(name))
+    const { rule: _, ...rest } = tensor
+    const keep = (kept: ValueTensor, reason: ValueTensor['reason']): ValueTensor => ({
+      ...rest,
+      expr: kept.expr,
+      ...(kept.expr.kind === 'read' && reason ? { reason } : {}),
+    })
+    if (!isFloat(tensor.dtype)) tensors.set(name, keep(tensor, 'not a floating-point dtype'))
+    else if (!other) tensors.set(name, keep(tensor, 'too few models have it'))
+    else if (t === 0) tensors.set(name, keep(tensor, 'the output is this model'))
+    else if (t === 1) tensors.set(name, keep(other, 'the output is this model'))
+    else {
+      const { reason: _reason, ...plain } = rest
+      tensors.set(name, { ...plain, expr: between(step, tensor.expr, other.expr, t) })
+    }
+  }
+  return { name: `${step.name}/${point}`, tensors, origin: from.origin }
+}
+
+const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, t: number): Expr => ({
+  kind: 'merge',
+  step: name,
+  method,
+  models: [from, to],
+  weights: method === 'slerp' ? [1, 1] : [1 - t, t],
+  parameters: method === 'slerp' ? { t } : { normalize: false },
+  inputs: [a, b],
+})
+
+/** `t-0.100`: three decimals, or as many as it takes to tell the points apart. */
+function pointNames(points: readonly number[]): string[] {
+  for (let digits = 3; ; digits++) {
+    const names = points.map((t) => `t-${t.toFixed(digits)}`)
+    if (digits === 17 || new Set(names).size === points.length) return names
+  }
+}
