@@ -11,14 +11,23 @@ export type OpenModels = (
   recipe: Recipe,
 ) => Promise<{ checkpoints: ReadonlyMap<string, Checkpoint>; diagnostics: readonly Diagnostic[] }>
 
-/** A recipe as `loadRecipe` gives it. Models that can't be opened are told here only where they are asked for. */
-export async function loadKnowing(file: string, options: LoadOptions, open: OpenModels): Promise<Loaded> {
+/** A recipe as `loadRecipe` gives it. `needed` false: what can't be opened is a warning, and its names stay unknown. */
+export async function loadKnowing(
+  file: string,
+  options: LoadOptions,
+  open: OpenModels,
+  needed = true,
+): Promise<Loaded> {
   const first = loadRecipe(file, { ...options, strict: false })
   const { recipe } = first
   if (!first.conversion || !recipe) return options.strict ? loadRecipe(file, options) : first
   const { checkpoints, diagnostics } = await open(recipe)
-  if (hasErrors(diagnostics))
-    return { conversion: first.conversion, diagnostics: [...first.diagnostics, ...diagnostics] }
+  if (hasErrors(diagnostics)) {
+    if (needed) return { conversion: first.conversion, diagnostics: [...first.diagnostics, ...diagnostics] }
+    const loaded = options.strict ? loadRecipe(file, options) : first
+    const told = diagnostics.map((diagnostic) => ({ ...diagnostic, severity: 'warning' as const }))
+    return { ...loaded, diagnostics: [...loaded.diagnostics, ...told] }
+  }
   const known = new Map<string, readonly string[]>()
   for (const [name, { tensors }] of checkpoints) known.set(recipe.models.get(name)!.reference, [...tensors.keys()])
   return loadRecipe(file, { ...options, known })
@@ -39,7 +48,7 @@ export async function importRecipe(
   { strict = false, folder }: ImportOptions,
   open: OpenModels,
 ): Promise<{ text: string; diagnostics: readonly Diagnostic[] }> {
-  const { conversion, diagnostics } = await loadKnowing(file, { strict }, open)
+  const { conversion, diagnostics } = await loadKnowing(file, { strict }, open, false)
   const told = diagnostics.filter(({ code }) => code !== 'not-in-this-version')
   if (!conversion && !hasErrors(diagnostics))
     throw fault(

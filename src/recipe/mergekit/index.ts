@@ -66,6 +66,7 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
       if (other) convert(other)
     }
     open.pop()
+    if (complain.broken()) return
     const name = config.name?.text ?? models.free('merged')
     names.set(config, name)
     models.addStep(config.name?.text ?? '', convertDocument(config, name, work))
