@@ -1,6 +1,8 @@
 /** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
 import { consensusTa } from './consensus_ta.js'
 import { geometricMedian } from './geometric_median.js'
+import { isoC } from './iso_c.js'
+import { isoCts } from './iso_cts.js'
 import { karcher } from './karcher.js'
 import { linear } from './linear.js'
 import { magmax } from './magmax.js'
@@ -13,7 +15,9 @@ import { passthrough } from './passthrough.js'
 import { ram } from './ram.js'
 import { ramplusTl } from './ramplus_tl.js'
 import { slerp } from './slerp.js'
+import { star } from './star.js'
 import { taskArithmetic } from './task_arithmetic.js'
+import { tsvM } from './tsv_m.js'
 import type { Method, ParameterSchema, Resolved } from './types.js'
 
 export const METHODS: readonly Method[] = [
@@ -32,6 +36,10 @@ export const METHODS: readonly Method[] = [
   geometricMedian,
   magmax,
   consensusTa,
+  isoC,
+  isoCts,
+  tsvM,
+  star,
 ]
 
 const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))
