@@ -1,4 +1,5 @@
 import type { Slot, WindowFile, Windows } from '../checkpoints/window.js'
+import type { TeamMemory } from '../kernels/dense/team.js'
 import type { Kernels } from '../kernels/types.js'
 
 /** What a worker has to work with. */
@@ -12,6 +13,8 @@ export interface Bench {
   readonly slotRoom: number
   /** Scratch space: where it begins, and how much there is, in bytes. */
   readonly scratch: { readonly start: number; readonly bytes: number }
+  /** Where matrices are held, and which of its threads this one is. */
+  readonly team?: { readonly memory: TeamMemory; readonly thread: number; readonly instance: WebAssembly.Instance }
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void

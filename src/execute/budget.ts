@@ -2,6 +2,7 @@ import type { WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
+import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
 import { leavesOf, mergesOf } from '../plan/cost.js'
 import type { Plan } from '../plan/types.js'
@@ -16,7 +17,11 @@ const TENSOR_BYTES = 4096
 /** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
 export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = 'map'): number {
   const tensors = plan.outputs.flatMap((output) => output.tensors)
-  return Math.ceil(BASE_BYTES + tensors.length * TENSOR_BYTES + threads * (WORKER_BYTES + scratchBytes(plan, mode)))
+  const { held } = plan.cost
+  const matrices = held ? teamBytes(held.bytes, threads) : 0
+  return Math.ceil(
+    BASE_BYTES + tensors.length * TENSOR_BYTES + matrices + threads * (WORKER_BYTES + scratchBytes(plan, mode)),
+  )
 }
 
 /** The widest program's scratch space in one worker. */
@@ -39,6 +44,13 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
     if (estimateMemory(plan, threads, mode) <= memory) return threads
   }
   const least = Math.ceil(estimateMemory(plan, 1, mode) / 1e6) * 1e6
+  const { held } = plan.cost
+  if (held)
+    throw fault(
+      'memory-too-small',
+      `--memory ${formatSize(memory)} is too little for the matrices of ${held.tensor}, which ${held.method} holds whole`,
+      `this run needs ${formatSize(least)}; a rule with another method for this tensor needs less`,
+    )
   throw fault(
     'memory-too-small',
     `--memory ${formatSize(memory)} is too little even for one thread`,

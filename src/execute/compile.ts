@@ -1,9 +1,12 @@
 import { DTYPES, type Dtype, elements, isFloat, isWritable } from '../core/dtypes.js'
+import { TEAM_BYTES } from '../kernels/dense/team.js'
+import { type HeldWork, heldLayout } from '../kernels/held/index.js'
+import type { MapKernel } from '../kernels/types.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf } from '../plan/cost.js'
 import type { Alignment, ComputedExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Findings } from './findings.js'
-import type { Leaf, Node, Pass, Program } from './program.js'
+import type { Held, Leaf, Node, Pass, Program } from './program.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
 export interface Job {
@@ -21,6 +24,12 @@ export interface Job {
 }
 
 const bytesOf = (dtype: Dtype) => DTYPES[dtype].bits / 8
+
+/** A node, and the leaves below it. */
+interface Added {
+  readonly node: number
+  readonly below: readonly number[]
+}
 
 /** Hands out the duty to digest a stored tensor: the first program that reads it has it. */
 export interface DigestDuty {
@@ -49,6 +58,9 @@ export function compileTensor(
   const passes: Pass[] = []
   const computed: ComputedLeaf[] = []
   const merges: { settings: TensorSettings; passes: Passes; own: number[] }[] = []
+  const compute = plan.compute === 'float64' ? 'f64' : 'f32'
+  const held: Held[] = []
+  let heldBytes = 0
 
   function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): {
     node: number
@@ -88,6 +100,7 @@ export function compileTensor(
     const base = origin === 'first' ? all[0] : of.base ? add(of.base) : undefined
     const inputs = origin === 'first' ? all.slice(1) : all
     const index = merges.push(merge) - 1
+    if (merge.passes.held) return addHeld({ ...merge.passes.held, compute }, map.kernel, all, base, index)
     const node =
       nodes.push({
         kind: 'merge',
@@ -99,12 +112,53 @@ export function compileTensor(
         scratch: map.scratch ?? 0,
       }) - 1
     const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
-    for (const { kernel, slots, combine, skip, tile } of reduces) {
-      merge.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine }) - 1)
+    for (const { kernel, slots, combine, skip, tile, rows = false } of reduces) {
+      merge.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine, rows }) - 1)
       // A pass that may be skipped, or reads one tile only, can't be trusted with digests.
       if (!skip && !tile) assignDuty(below, passes.length - 1)
     }
     return { node, below }
+  }
+
+  /** The passes of held work, its result as a leaf, and the map over that. */
+  function addHeld(
+    work: HeldWork,
+    kernel: MapKernel,
+    models: readonly Added[],
+    base: Added | undefined,
+    merge: number,
+  ): Added {
+    const layout = heldLayout(work)
+    const origin = TEAM_BYTES + heldBytes
+    heldBytes += Math.ceil(layout.bytes / 64) * 64
+    const index = held.push({ work, origin, own: origin + layout.own }) - 1
+    for (const step of layout.steps) {
+      if (step.kind === 'solve') {
+        passes.push({ kind: 'solve', work: index, stage: step.stage })
+        continue
+      }
+      const { terms, onBase, elements, narrow } = step
+      const read = [...terms.map(({ input }) => models[input]!), ...(onBase && base ? [base] : [])]
+      passes.push({
+        kind: 'fill',
+        terms: terms.map(({ input, factor }) => ({ node: models[input]!.node, factor })),
+        base: onBase && base ? base.node : -1,
+        elements,
+        at: origin + step.at,
+        narrow,
+      })
+      assignDuty(
+        read.flatMap(({ below }) => below),
+        passes.length - 1,
+      )
+    }
+    const [dtype, elementBytes] = compute === 'f32' ? (['F32', 4] as const) : (['F64', 8] as const)
+    const bytes = elementBytes * elements(shape)
+    const place = { file: -1, offset: 0, bytes, dtype, elementBytes, held: origin + layout.result, digestIn: -1 }
+    const result = nodes.push({ kind: 'read', leaf: leaves.push(place) - 1 }) - 1
+    const inputs = base ? [base.node, result] : [result]
+    const node = nodes.push({ kind: 'merge', kernel, inputs, base: -1, merge, rows: false, scratch: 0 }) - 1
+    return { node, below: [...models, ...(base ? [base] : [])].flatMap(({ below }) => below) }
   }
 
   function add(of: Expr): { node: number; below: readonly number[] } {
@@ -135,11 +189,12 @@ export function compileTensor(
   const byRows = nodes.some((node) => node.kind === 'merge' && node.rows) || passes.some(isByRows)
   const program: Program = {
     elements: raw ? tensor.bytes : elements(shape),
-    compute: plan.compute === 'float64' ? 'f64' : 'f32',
+    compute,
     rowLength: byRows ? (shape.at(-1) ?? 1) : 0,
     leaves,
     nodes,
     passes,
+    ...(held.length > 0 ? { held: { works: held, bytes: heldBytes } } : {}),
     output: {
       file: outputFile,
       offset,
@@ -208,7 +263,7 @@ function bytewise({ view, gather }: Pick<Leaf, 'view' | 'gather'>, bytes: number
   return view ? { view: fine(view) } : {}
 }
 
-const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && pass.combine === 'rows'
+const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && (pass.rows || pass.combine === 'rows')
 
 /** A program that only digests bytes as they lie in a file. */
 export function compileDigest(file: number, offset: number, bytes: number): Job {

@@ -113,7 +113,11 @@ function compareJob(one: StoredTensor, other: StoredTensor): Job {
           ? [{ kind: 'merge', kernel: 'linear', inputs: [0, 1], base: -1, merge: 0, rows: false, scratch: 0 } as const]
           : []),
       ],
-      passes: [float ? { kind: 'reduce', node: 2, kernel: 'compare', slots: 5, combine: 'sums' } : { kind: 'digest' }],
+      passes: [
+        float
+          ? { kind: 'reduce', node: 2, kernel: 'compare', slots: 5, combine: 'sums', rows: false }
+          : { kind: 'digest' },
+      ],
     },
     merges: [COMPARE],
   }

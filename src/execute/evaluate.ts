@@ -1,11 +1,13 @@
 import type { FloatDtype } from '../core/dtypes.js'
+import type { Operands } from '../kernels/context.js'
 import { CHUNK, type ChunkKernel, type Kernels, SKIPS_ZERO, TILE } from '../kernels/types.js'
 import { type Arena, createArena } from './arena.js'
 import type { Bench } from './bench.js'
 import { digester } from './digester.js'
 import { fetchGathered } from './gathered.js'
+import { fill, solve } from './held.js'
 import { layMerge, type MergeState } from './mergeState.js'
-import type { Pass, Program, Task, TaskResult } from './program.js'
+import type { Leaf, Pass, Program, Task, TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
 
 /** A program that is laid out in a worker's memory: contexts and buffers have their places. */
@@ -33,8 +35,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
   )
-  const gathered = program.leaves.map(({ view, gather, memory, elementBytes }) =>
-    view || gather || memory ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
+  const gathered = program.leaves.map(({ view, gather, memory, held, elementBytes }) =>
+    view || gather || memory || held !== undefined ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
   )
   const leafDigests = digester(kernels, memory, arena)
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
@@ -96,12 +98,22 @@ export function prepare(program: Program, bench: Bench): Prepared {
   const rowOf = (from: number) => (rowLength === 0 ? 0 : Math.floor((tileStart + from) / rowLength))
 
   /** Points a merge's context to its inputs' values for n elements of the tile. */
-  function bind(state: MergeState, nodes: readonly number[], from: number, n: number, output: number): void {
+  function bind(
+    state: MergeState,
+    nodes: readonly number[],
+    from: number,
+    n: number,
+    output: number,
+    part?: Operands['part'],
+  ): void {
     // Inner merges use contexts of their own, so evaluating inputs first leaves this one alone.
     const inputs = nodes.map((input) => evaluate(input, from, n))
     const base = state.base < 0 ? 0 : evaluate(state.base, from, n)
     const [first, table] = [tileStart + from, state.tableAt(rowOf(from))]
-    state.context.bind({ inputs, base, output, first, rowLength, table, scratch: state.scratch })
+    state.context.bind({
+      ...{ inputs, base, output, first, rowLength, table, scratch: state.scratch },
+      ...(part ? { part } : {}),
+    })
   }
 
   /** The same for a fused kernel: to the stored elements as they lie. */
@@ -140,6 +152,10 @@ export function prepare(program: Program, bench: Bench): Prepared {
   function reduce(pass: Pass & { kind: 'reduce' }, n: number): void {
     const state = merges[pass.node]!
     const nodes = state.inputs
+    if (pass.rows) {
+      reduceParts(pass, n)
+      return
+    }
     const dtype = storedDtype(program, pass.node)
     const direct = dtype && kernels.fusedReduce(pass.kernel, dtype, compute)
     const kernel = direct ?? kernels.reduce(pass.kernel, compute)
@@ -152,6 +168,19 @@ export function prepare(program: Program, bench: Bench): Prepared {
       const count = Math.min(CHUNK, n - from)
       bind(state, nodes, from, count, 0)
       kernel(state.context.address, count)
+    }
+  }
+
+  /** The same by a kernel that must see whole rows. */
+  function reduceParts(pass: Pass & { kind: 'reduce' }, n: number): void {
+    const state = merges[pass.node]!
+    const kernel = kernels.reduce(pass.kernel, compute)
+    const rows = rowsTouched(tileStart, n, rowLength, program.elements)
+    for (let row = rows.first; row < rows.end; row++) {
+      const from = row * rowLength - tileStart
+      const [start, end] = [Math.max(0, -from), Math.min(rowLength, n - from)]
+      bind(state, state.inputs, from, rowLength, 0, { start, end, place: from + start, last: row === rows.end - 1 })
+      kernel(state.context.address, rowLength)
     }
   }
 
@@ -175,7 +204,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const pass = program.passes[task.pass]!
     begin(task)
     const first = task.firstTile * TILE
-    const total = Math.min(task.tiles * TILE, program.elements - first)
+    const elements = pass.kind === 'fill' ? pass.elements : program.elements
+    const total = Math.min(task.tiles * TILE, elements - first)
+    if (pass.kind === 'solve') solve(program, pass, bench)
     const active = activeLeaves(program, task.pass)
     const digests = leafDigests(program, task, total)
     const parts: Float64Array[] = []
@@ -196,7 +227,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     // Mapped pages cost nothing until they are touched: a task's whole range at once. What is read goes tile by tile.
     const whole = (leaf: number) => windows.mode === 'map' && gathered[leaf] === 0
     const mapped = active.map((leaf) => (whole(leaf) ? fetch(leaf, first, total) : undefined))
-    for (let done = 0; done < total; done += TILE) {
+    for (let done = 0; done < total && pass.kind !== 'solve'; done += TILE) {
       const n = Math.min(TILE, total - done)
       tileStart = first + done
       for (const [order, leaf] of active.entries()) {
@@ -214,6 +245,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
           if (!counting) parts.push(context.readSums(pass.slots))
         }
       }
+      if (pass.kind === 'fill') fill(program, pass, bench, tileStart, n, evaluate)
       if (pass.kind !== 'write') continue
       const address = make(n)
       const length = n * output!.elementBytes
@@ -226,7 +258,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
       firstTile: task.firstTile,
       tiles: task.tiles,
       digests: digests.bytes,
-      read: active.reduce((sum, leaf) => sum + total * program.leaves[leaf]!.elementBytes, 0),
+      read: active.reduce((sum, leaf) => sum + storedBytes(program.leaves[leaf]!, total), 0),
       written: pass.kind === 'write' ? total * output!.elementBytes : 0,
       ...(pass.kind === 'reduce' && !counting ? { sums: joined(parts) } : {}),
       ...(counting ? { counts: merges[pass.node]!.context.readCounts(pass.slots) } : {}),
@@ -235,6 +267,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
 
   return { run }
 }
+
+/** Bytes of n elements of a leaf, where they come from a file. */
+const storedBytes = ({ file, elementBytes }: Leaf, n: number): number => (file < 0 ? 0 : n * elementBytes)
 
 function joined(parts: readonly Float64Array[]): Float64Array {
   const all = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0))
@@ -255,7 +290,10 @@ function activeLeaves(program: Program, passIndex: number): number[] {
     if (node.kind === 'read') active.add(node.leaf)
     else for (const input of node.base < 0 ? node.inputs : [...node.inputs, node.base]) visit(input)
   }
-  if (pass.kind !== 'digest') visit(pass.kind === 'reduce' ? pass.node : program.nodes.length - 1)
+  if (pass.kind === 'reduce') visit(pass.node)
+  if (pass.kind === 'fill')
+    for (const node of [...pass.terms.map(({ node }) => node), pass.base]) if (node >= 0) visit(node)
+  if (pass.kind === 'write') visit(program.nodes.length - 1)
   for (const [index, leaf] of program.leaves.entries()) if (leaf.digestIn === passIndex) active.add(index)
   return [...active].sort((a, b) => a - b)
 }

@@ -2,6 +2,7 @@ import type { Slot } from '../checkpoints/window.js'
 import type { Bench } from './bench.js'
 import { gatherMapped } from './gatherMapped.js'
 import { gatherView } from './gatherView.js'
+import { fetchHeld } from './held.js'
 import type { Leaf } from './program.js'
 
 /**
@@ -17,6 +18,7 @@ export function fetchGathered(
   address: number,
 ): boolean {
   if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
+  else if (leaf.held !== undefined) fetchHeld(bench, leaf.held, leaf.elementBytes, first, count, address)
   else if (leaf.memory)
     new Float32Array(bench.memory.buffer, address, count).set(leaf.memory.subarray(first, first + count))
   else if (leaf.view) gatherView(leaf, slot, bench, first, count, address)

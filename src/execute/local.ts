@@ -1,5 +1,6 @@
 import { openWindows, type WindowFile } from '../checkpoints/window.js'
 import { elements } from '../core/dtypes.js'
+import { createTeamMemory } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { leavesOf } from '../plan/cost.js'
 import type { AnalysisTensor, Plan } from '../plan/types.js'
@@ -22,6 +23,11 @@ export interface LocalReader {
 const WASM_PAGE = 65536
 /** Tiles a task: nobody else waits for the next one. */
 const TASK_BYTES = 16 * 2 ** 20
+
+function teamOfOne(bytes: number): NonNullable<Bench['team']> {
+  const memory = createTeamMemory(bytes, 1)
+  return { memory, thread: 0, instance: new WebAssembly.Instance(memory.module, { env: { memory: memory.memory } }) }
+}
 
 /** A reader of a plan's tensors; `tensors` are those that it may be asked for. */
 export function openLocal(
@@ -63,14 +69,19 @@ export function openLocal(
     const duty = { enabled: false, taken: new Set<string>() }
     const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
     let prepared: Prepared | undefined
+    const { held } = job.program
+    const team = held && teamOfOne(held.bytes)
+    const run = async (task: Parameters<Prepared['run']>[0], program: Parameters<typeof prepare>[0]) => {
+      prepared ??= prepare(program, team ? { ...bench, team } : bench)
+      return prepared.run(task)
+    }
     const pool = {
       capacity: 1,
       taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
       newJob: () => 0,
-      run: async (task: Parameters<Prepared['run']>[0], program: Parameters<typeof prepare>[0]) => {
-        prepared ??= prepare(program, bench)
-        return prepared.run(task)
-      },
+      run,
+      together: run,
+      stop: () => {},
     }
     await schedule([job], pool, { math: kernels.math, finished: () => {}, progress: () => {} })
     return values

@@ -11,7 +11,9 @@ import { windowMode } from './windowMode.js'
 export interface MergeOptions {
   readonly threads: number
   readonly digests: boolean
-  readonly listen: Listener
+  /** Digests of the inputs that earlier calls found, by leaf key: they are not made again. New ones are added. */
+  readonly known: Map<string, string>
+  readonly progress: RunProgress
   readonly signal?: AbortSignal
 }
 
@@ -39,7 +41,7 @@ export async function mergeTensors(
   findings: Findings,
   options: MergeOptions,
 ): Promise<MergeResult> {
-  const { threads, listen, signal } = options
+  const { threads, known: found, progress, signal } = options
   const files = [
     ...inputs.map((path, index) => ({ path, size: plan.files[index]!.size })),
     // What an earlier run finished is read back before it is believed.
@@ -48,7 +50,6 @@ export async function mergeTensors(
     ),
   ]
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
-  const found = new Map<string, string>()
   const bases = outputBases(plan)
   const shapes = jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program)
   const pool = await openPool({
@@ -58,10 +59,11 @@ export async function mergeTensors(
     outputs: staged.flatMap(({ files }) => files),
     leaves: shapes.reduce((most, { leaves }) => Math.max(most, leaves.length), 1),
     reach: shapes.reduce((most, { rowLength }) => Math.max(most, rowLength), 0),
+    held: shapes.reduce((most, { held }) => Math.max(most, held?.bytes ?? 0), 0),
   })
   try {
     const done = await checkFinished(plan, staged, inputs.length, bases, pool, kernels, signal)
-    const duty: DigestDuty = { enabled: options.digests, taken: new Set() }
+    const duty: DigestDuty = { enabled: options.digests, taken: new Set(found.keys()) }
     for (const { output, entry } of done) {
       outputs[output]![entry.tensor] = entry.digest
       for (const [key, digest] of Object.entries(entry.inputs)) {
@@ -72,7 +74,7 @@ export async function mergeTensors(
     const jobs = jobsOf(plan, bases, duty, findings, (output, tensor) => outputs[output]![tensor] !== null)
     if (options.digests) jobs.push(...unusedJobs(plan, duty))
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
-    const progress = progressOf(plan, threads, written, done.length, listen)
+    progress.begin(written, done.length)
     await schedule(jobs, pool, {
       math: kernels.math,
       ...(signal ? { signal } : {}),
@@ -177,16 +179,39 @@ async function checkFinished(
 /** Events at most this often, in milliseconds. */
 const EVERY = 100
 
-function progressOf(plan: Plan, threads: number, done: number, finished: number, listen: Listener) {
+/** Tells how far a run is, over all of its batches. */
+export interface RunProgress {
+  /** A batch begins: bytes written and tensors finished that an earlier run left. */
+  readonly begin: (done: number, tensors: number) => void
+  readonly bytes: (read: number, written: number) => void
+  readonly tensor: (made: boolean) => void
+  readonly end: () => void
+}
+
+/** Progress of all of a plan's outputs; `finished` says which of them an earlier run published. */
+export function runProgress(
+  plan: Plan,
+  threads: number,
+  listen: Listener,
+  finished: (output: number) => boolean,
+): RunProgress {
+  const before = plan.outputs.filter((_, index) => finished(index)).flatMap(({ tensors }) => tensors)
   let read = 0
-  let written = done
-  let tensors = finished
+  let written = before.reduce((sum, { bytes }) => sum + bytes, 0)
+  let tensors = before.length
+  let begun = false
   let last = 0
   const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
-  listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done })
   const tell = () => listen({ kind: 'progress', read, written, tensors })
   return {
-    bytes(more: number, out: number) {
+    begin(done, more) {
+      written += done
+      tensors += more
+      if (!begun)
+        listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done: written })
+      begun = true
+    },
+    bytes(more, out) {
       read += more
       written += out
       const now = performance.now()
@@ -194,7 +219,7 @@ function progressOf(plan: Plan, threads: number, done: number, finished: number,
       last = now
       tell()
     },
-    tensor(made: boolean) {
+    tensor(made) {
       if (made) tensors++
     },
     end: tell,

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { WindowMode } from '../checkpoints/window.js'
 import { type Diagnostic, type ExitCode, Fault } from '../core/diagnostics.js'
+import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../kernels/dense/team.js'
 import { compileKernels } from '../kernels/index.js'
 import { TILE } from '../kernels/types.js'
 import type { Program, Task, TaskResult } from './program.js'
@@ -29,10 +30,13 @@ export interface PoolSetup {
   readonly leaves: number
   /** The longest row that a program needs whole around a tile, in elements. */
   readonly reach: number
+  /** The most bytes of matrices that a program holds; none unless told. */
+  readonly held?: number
 }
 
 /** What a worker is started with. */
-export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'reach'> {
+export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'reach' | 'held'> {
+  readonly team?: { readonly memory: TeamMemory; readonly thread: number }
   readonly module: WebAssembly.Module
   readonly pages: number
   readonly slots: number
@@ -42,6 +46,8 @@ export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'rea
 export type WorkerFailure =
   | { readonly diagnostics: readonly Diagnostic[]; readonly exit: ExitCode }
   | { readonly message: string }
+  /** It waited for others that did not come. */
+  | { readonly stopped: true }
 
 type WorkerMessage = { result: TaskResult } | { failure: WorkerFailure } | { mode: WindowMode }
 
@@ -69,7 +75,8 @@ interface Hand {
 
 export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const module = await compileKernels()
-  const { threads, mode, inputs, outputs, leaves, reach } = setup
+  const { threads, mode, inputs, outputs, leaves, reach, held = 0 } = setup
+  const team = held > 0 ? createTeamMemory(held, threads) : undefined
   const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
   const workerData: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
@@ -78,7 +85,14 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
     ready = resolve
   })
   let jobs = 0
-  const hands = Array.from({ length: threads }, () => startHand(workerData, ready))
+  const hands = Array.from({ length: threads }, (_, thread) =>
+    startHand(team ? { ...workerData, team: { memory: team, thread } } : workerData, ready),
+  )
+  const send = (hand: Hand, task: Task, program: Program) =>
+    new Promise<TaskResult>((resolve, reject) => {
+      hand.waiting.push({ resolve, reject })
+      hand.worker.postMessage(withProgram(hand, task, program))
+    })
   return {
     capacity: threads * DEPTH,
     // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
@@ -87,10 +101,23 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
     newJob: () => jobs++,
     run(task, program) {
       const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
-      return new Promise((resolve, reject) => {
-        hand.waiting.push({ resolve, reject })
-        hand.worker.postMessage(withProgram(hand, task, program))
-      })
+      return send(hand, task, program)
+    },
+    async together(task, program) {
+      if (!team) throw new Error('internal: held work without a memory to hold it')
+      resetTeam(team)
+      // Where one fails, the others would wait for it.
+      const stopped = (error: unknown): never => {
+        stopTeam(team)
+        throw error
+      }
+      const all = await Promise.allSettled(hands.map((hand) => send(hand, task, program).catch(stopped)))
+      const failures = all.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []))
+      if (failures.length > 0) throw failures.find((failure) => !(failure instanceof Stopped)) ?? failures[0]
+      return (all[0] as PromiseFulfilledResult<TaskResult>).value
+    },
+    stop() {
+      if (team) stopTeam(team)
     },
     async close() {
       await Promise.all(hands.map(({ worker }) => worker.terminate()))
@@ -123,4 +150,8 @@ function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): 
 }
 
 const failureOf = (failure: WorkerFailure): Error =>
-  'message' in failure ? new Error(`internal: ${failure.message}`) : new Fault(failure.diagnostics, failure.exit)
+  'stopped' in failure
+    ? new Stopped()
+    : 'message' in failure
+      ? new Error(`internal: ${failure.message}`)
+      : new Fault(failure.diagnostics, failure.exit)

@@ -1,4 +1,5 @@
 import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
+import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel } from '../kernels/types.js'
 
 /**
@@ -14,6 +15,8 @@ export interface Program {
   readonly leaves: readonly Leaf[]
   readonly nodes: readonly Node[]
   readonly passes: readonly Pass[]
+  /** Work on whole matrices, and how many bytes of the team's memory all of it takes. */
+  readonly held?: { readonly works: readonly Held[]; readonly bytes: number }
   /** Absent: nothing is written. */
   readonly output?: {
     /** Index into the run's output files. */
@@ -41,6 +44,8 @@ export interface Leaf {
   readonly gather?: Gather
   /** Values that a step computed, on memory that threads share, in the place of a file's. */
   readonly memory?: Float32Array
+  /** The same in the compute type, at this address of the team's memory. */
+  readonly held?: number
   /** The pass in which its bytes are digested, -1 where another program has that duty. */
   readonly digestIn: number
 }
@@ -78,11 +83,32 @@ export type Pass =
       readonly kernel: ReduceKernel
       readonly slots: number
       readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
+      /** The kernel is given whole rows. */
+      readonly rows: boolean
     }
+  /** Fills a matrix in the team's memory, at address `at`: as `Fill` in kernels/held/types.ts, inputs being nodes. */
+  | {
+      readonly kind: 'fill'
+      readonly terms: readonly { readonly node: number; readonly factor: number }[]
+      /** -1 for none. */
+      readonly base: number
+      readonly elements: number
+      readonly at: number
+      readonly narrow: boolean
+    }
+  /** A stage of held work: one task, done by all threads together. */
+  | { readonly kind: 'solve'; readonly work: number; readonly stage: number }
   /** Evaluates the last node and writes it. */
   | { readonly kind: 'write' }
   /** Only digests leaves. */
   | { readonly kind: 'digest' }
+
+export interface Held {
+  readonly work: HeldWork
+  /** Addresses of its matrices, and of the team's own rooms. */
+  readonly origin: number
+  readonly own: number
+}
 
 /** Tiles of one pass for one worker. */
 export interface Task {

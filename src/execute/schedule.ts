@@ -2,7 +2,7 @@ import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../kernels/types.js'
 import type { PassInput, ReducePass, Table } from '../methods/types.js'
 import { type Gathering, gather } from './combine.js'
 import type { Job } from './compile.js'
-import type { Task, TaskResult, TaskTable } from './program.js'
+import type { Pass, Task, TaskResult, TaskTable } from './program.js'
 
 /** What a finished job leaves behind. */
 export interface JobResult {
@@ -21,6 +21,10 @@ export interface Pool {
   /** A number for each job that no other job of this pool has: workers keep programs by it. */
   newJob(): number
   run(task: Task, program: Job['program']): Promise<TaskResult>
+  /** Runs a task on all threads at once, as a team; one of the results, which are all the same. */
+  together(task: Task, program: Job['program']): Promise<TaskResult>
+  /** Ends what `together` has under way; it rejects. */
+  stop(): void
 }
 
 export interface ScheduleOptions {
@@ -72,6 +76,8 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
       if (state) return { state, task: takeTask(state) }
       if (next === jobs.length || active.length >= WINDOW || preparing) return undefined
       const job = jobs[next]!
+      // There is room for the matrices of one.
+      if (job.program.held && active.some((other) => other.job.program.held)) return undefined
       if (job.prepare) prepareJob(next++, job, job.prepare)
       else begin(open(next, jobs[next++]!, pool))
     }
@@ -108,16 +114,20 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
     options.finished(state.index, resultOf(state))
   }
 
+  const stop = () => pool.stop()
+  options.signal?.addEventListener('abort', stop)
   const stopped = () => failure !== undefined || options.signal?.aborted
   for (;;) {
     while (!stopped() && waiting.size < pool.capacity) {
       const item = nextTask()
       if (!item) break
-      const running: Promise<void> = pool
-        .run(item.task, item.state.job.program)
+      const { program } = item.state.job
+      const alone = program.passes[item.task.pass]!.kind !== 'solve'
+      const running: Promise<void> = (alone ? pool.run(item.task, program) : pool.together(item.task, program))
         .then((result) => receive(item.state, result))
         .catch((error: unknown) => {
-          failure ??= error
+          // Who waits is sent away by an abort: no failure.
+          if (!options.signal?.aborted) failure ??= error
         })
         .finally(() => waiting.delete(running))
       waiting.add(running)
@@ -125,17 +135,17 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
     if (waiting.size === 0) break
     await Promise.race(waiting)
   }
+  options.signal?.removeEventListener('abort', stop)
   if (failure !== undefined) throw failure
 }
 
 function open(index: number, job: Job, pool: Pool): Active {
   const { program } = job
   const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
-  const digestBytes = (elementBytes: number) =>
-    new Uint8Array(Math.ceil((program.elements * elementBytes) / LEAF) * DIGEST_BYTES)
+  const digestBytes = (bytes: number) => new Uint8Array(Math.ceil(bytes / LEAF) * DIGEST_BYTES)
   const digests = new Map<number, Uint8Array>()
   for (const [index, leaf] of program.leaves.entries()) {
-    if (leaf.digestIn >= 0) digests.set(index, digestBytes(leaf.elementBytes))
+    if (leaf.digestIn >= 0) digests.set(index, digestBytes(leaf.bytes))
   }
   return {
     index,
@@ -152,7 +162,7 @@ function open(index: number, job: Job, pool: Pool): Active {
     gathering: undefined,
     results: [],
     digests,
-    output: program.output?.digest ? digestBytes(program.output.elementBytes) : undefined,
+    output: program.output?.digest ? digestBytes(program.elements * program.output.elementBytes) : undefined,
   }
 }
 
@@ -190,7 +200,7 @@ function openPass(state: Active, math: ScalarMath): boolean {
     }
     const tile = declared?.tile?.(inputs[owner]!)
     state.next = tile ?? 0
-    state.end = tile === undefined ? state.tiles : tile + 1
+    state.end = tile === undefined ? tilesOf(state, pass) : tile + 1
     state.left = state.end - state.next
     state.gathering =
       pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, state.next, state.end, program) : undefined
@@ -211,6 +221,9 @@ function openPass(state: Active, math: ScalarMath): boolean {
   }
   return false
 }
+
+const tilesOf = ({ tiles }: Active, pass: Pass): number =>
+  pass.kind === 'solve' ? 1 : pass.kind === 'fill' ? Math.ceil(pass.elements / TILE) : tiles
 
 /** What the method of a merge gets to know by now. */
 function inputOf({ job, results }: Active, merge: number, math: ScalarMath): PassInput {

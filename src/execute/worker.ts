@@ -3,6 +3,7 @@ import { openSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openWindows, type WindowFile } from '../checkpoints/window.js'
 import { Fault } from '../core/diagnostics.js'
+import { Stopped } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { type Prepared, prepare } from './evaluate.js'
 import { fileCache, openInput, writeFully } from './files.js'
@@ -15,6 +16,8 @@ if (!port) throw new Error('internal: the worker was not started as a worker')
 
 const memory = new WebAssembly.Memory({ initial: setup.pages, maximum: setup.pages })
 const kernels = instantiateKernels(setup.module, memory)
+const { team } = setup
+const instance = team && new WebAssembly.Instance(team.memory.module, { env: { memory: team.memory.memory } })
 const windows = openWindows(memory, setup.mode)
 const slots = Array.from({ length: setup.slots }, (_, index) =>
   windows.slot(ARENA_END + index * setup.slotBytes, setup.slotBytes),
@@ -43,6 +46,7 @@ function programOf(task: Task): Prepared {
     slots,
     slotRoom: setup.slotBytes - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
+    ...(team && instance ? { team: { ...team, instance } } : {}),
     input: inputs.get,
     write(file, address, length, offset) {
       const { fd, path } = outputs.get(file)
@@ -62,9 +66,11 @@ port.on('message', (task: Task) => {
     port.postMessage({ result }, transfer)
   } catch (error) {
     const failure: WorkerFailure =
-      error instanceof Fault
-        ? { diagnostics: error.diagnostics, exit: error.exit }
-        : { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+      error instanceof Stopped
+        ? { stopped: true }
+        : error instanceof Fault
+          ? { diagnostics: error.diagnostics, exit: error.exit }
+          : { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
     port.postMessage({ failure })
   }
 })

@@ -1,3 +1,4 @@
+import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel, ScalarMath } from '../kernels/types.js'
 
 /** One parameter of a method: recipe schema, `terge methods` and README's table are made from this. */
@@ -86,6 +87,11 @@ export interface Passes {
   /** The first input is what the kernels get as base; it is no input of theirs then. */
   readonly origin?: 'first'
   readonly reduces: readonly ReducePass[]
+  /**
+   * The tensor's matrices are held whole, and what comes of them is the last input of the map: its first is the base,
+   * where there is one, and the models themselves are none. No reduce passes then.
+   */
+  readonly held?: Omit<HeldWork, 'compute'>
   readonly map: MapPass
 }
 

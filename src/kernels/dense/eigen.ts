@@ -4,7 +4,7 @@ import type { Team } from './team.js'
 import { reflectBack, tridiagonalize } from './tridiagonal.js'
 
 /** Bytes that `eigen` takes while it works, the matrix itself apart; of these n² numbers keep the vectors. */
-export const eigenBytes = (n: number): number => 8 * (3 * n * n + 160 * n + 16384) + 1024
+export const eigenBytes = (n: number): number => 8 * (3 * n * n + 420 * n + 36000)
 
 /**
  * Eigenvalues of a symmetric matrix, falling, and the vectors of so many of the largest as `wanted` says when it sees the

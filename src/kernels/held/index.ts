@@ -1,0 +1,22 @@
+import type { Team } from '../dense/team.js'
+import { isoC } from './isoC.js'
+import { isoCts } from './isoCts.js'
+import { star } from './star.js'
+import { tsvM } from './tsvM.js'
+import type { HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
+
+export * from './types.js'
+
+const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
+  iso_c: isoC,
+  iso_cts: isoCts,
+  tsv_m: tsvM,
+  star,
+}
+
+/** How much memory the work takes, what is filled when, and where its result is. */
+export const heldLayout = (work: HeldWork): HeldLayout => RULES[work.kernel].layout(work)
+
+/** One stage of the work on its matrices at `origin`: called alike on every thread of a team. */
+export const solveHeld = (team: Team, work: HeldWork, stage: number, origin: number): void =>
+  RULES[work.kernel].solve(team, work, stage, origin)

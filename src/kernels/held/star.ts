@@ -1,0 +1,73 @@
+/** star: of each δ_i the fewest first triplets that hold `eta` of the singular values' sum, scaled up to all of it. */
+import { eigenBytes } from '../dense/eigen.js'
+import { allocateMatrix, eachPiece, product, transposed } from '../dense/matrix.js'
+import { elementBytes, firstTriplets, narrowOf, sidesOf, tall } from './spectrum.js'
+import { type HeldRule, type HeldWork, rooms } from './types.js'
+
+function places(work: HeldWork) {
+  const { short, long } = sidesOf(work)
+  const room = rooms()
+  const sum = room.take(8 * short * long)
+  const delta = room.take(short * long * elementBytes(work))
+  const own = room.take(2 * 8 * short * short + eigenBytes(short))
+  return { sum, delta, own, total: room.total() }
+}
+
+export const star: HeldRule = {
+  layout(work) {
+    const { short, long } = sidesOf(work)
+    const { delta, own, total } = places(work)
+    const elements = work.rows * work.columns
+    return {
+      bytes: total,
+      operations: work.weights.length * short * short * (3 * long + 6 * short),
+      steps: [
+        ...work.weights.flatMap((_, input) => [
+          {
+            kind: 'fill' as const,
+            terms: [{ input, factor: 1 }],
+            onBase: true,
+            elements,
+            at: delta,
+            narrow: narrowOf(work),
+          },
+          { kind: 'solve' as const, stage: input },
+        ]),
+        { kind: 'solve', stage: work.weights.length },
+      ],
+      result: delta,
+      own,
+    }
+  },
+  solve(team, work, stage, origin) {
+    const { sum, delta } = places(work)
+    const elements = work.rows * work.columns
+    const all = team.f64(origin + sum, elements)
+    if (stage === 0) eachPiece(team, elements, (from, to) => void all.fill(0, from, to))
+    if (stage === work.weights.length) {
+      const out = narrowOf(work) ? team.f32(origin + delta, elements) : team.f64(origin + delta, elements)
+      return eachPiece(team, elements, (from, to) => void out.set(all.subarray(from, to), from))
+    }
+    const weight = work.weights[stage]!
+    if (weight === 0) return
+    const matrix = tall(work, origin + delta)
+    let [whole, kept] = [0, 0]
+    const triplets = firstTriplets(team, matrix, (values) => {
+      whole = values.reduce((total, value) => total + value, 0)
+      kept = 0
+      let rank = 0
+      while (rank < values.length && (rank === 0 || kept < Number(work.options.eta) * whole)) {
+        kept += values[rank]!
+        rank++
+      }
+      return rank
+    })
+    if (!triplets) return eachPiece(team, elements, (from, to) => void all.fill(Number.NaN, from, to))
+    if (kept === 0) return
+    const { vectors } = triplets
+    const projection = allocateMatrix(team, matrix.columns, matrix.columns)
+    product(team, projection, transposed(vectors), vectors, { symmetric: true })
+    const scale = (work.scale * weight * whole) / kept
+    product(team, tall(work, origin + sum, false), matrix, projection, { scale, add: true })
+  },
+}

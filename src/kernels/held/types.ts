@@ -1,0 +1,65 @@
+/**
+ * Held work: what needs the matrices of one tensor whole. They lie in a team's memory, filled tile by tile; the team's
+ * stages come between fillings, and leave a tensor in the compute type.
+ */
+import type { Team } from '../dense/team.js'
+import type { Compute } from '../types.js'
+
+export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'star'
+
+/** Plain data: goes to workers as it is. */
+export interface HeldWork {
+  readonly kernel: HeldKernel
+  readonly rows: number
+  readonly columns: number
+  readonly compute: Compute
+  /** One a model, in float64. */
+  readonly weights: readonly number[]
+  /** λ′: factor of the result. */
+  readonly scale: number
+  readonly options: Readonly<Record<string, number | string | readonly number[]>>
+}
+
+/** Fills a matrix with Σ factor · (input − base), or Σ factor · input: differences in the compute type, the sum in float64, rounded once. */
+export interface Fill {
+  readonly kind: 'fill'
+  readonly terms: readonly { readonly input: number; readonly factor: number }[]
+  readonly onBase: boolean
+  readonly elements: number
+  /** Bytes from the work's origin. */
+  readonly at: number
+  /** float32, else float64. */
+  readonly narrow: boolean
+}
+
+export type HeldStep = Fill | { readonly kind: 'solve'; readonly stage: number }
+
+export interface HeldLayout {
+  /** Of memory, all in all. */
+  readonly bytes: number
+  /** Multiplications and additions, roughly. */
+  readonly operations: number
+  readonly steps: readonly HeldStep[]
+  /** Where the tensor stands after the last step; where the team's own rooms begin. */
+  readonly result: number
+  readonly own: number
+}
+
+export interface HeldRule {
+  readonly layout: (work: HeldWork) => HeldLayout
+  /** Done by every thread of a team alike, whose own rooms begin where the layout says. */
+  readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => void
+}
+
+/** Places one after the other, at multiples of 64 bytes from the origin. */
+export function rooms(): { take: (bytes: number) => number; total: () => number } {
+  let next = 0
+  return {
+    take(bytes) {
+      const at = next
+      next += Math.ceil(bytes / 64) * 64
+      return at
+    },
+    total: () => next,
+  }
+}

@@ -1,0 +1,38 @@
+import { test } from 'uvu'
+import { assertReference, assertSteady } from './harness.js'
+import { COMPUTES, models } from './samples.js'
+
+/** Squares, tall and wide ones, rows of one element, more than a leaf of the eigensolver, and what is no matrix. */
+const SHAPES = {
+  scalar: [],
+  vector: [37],
+  row: [1, 12],
+  column: [12, 1],
+  'model.layers.0.square': [24, 24],
+  'model.layers.1.tall': [60, 41],
+  'model.layers.2.wide': [45, 70],
+  'model.layers.3.convolution': [6, 5, 3, 3],
+}
+const WEIGHTS = [0.7, 0.5, 1.2]
+const TOLERANCE = { float32: 2e-6, float64: 1e-9 }
+
+for (const [method, all] of Object.entries({
+  iso_c: [{}, { lambda: 0.7 }],
+  iso_cts: [{}, { common: 0.4 }],
+  tsv_m: [{}, { rank_share: 0.2, lambda: 1.5 }],
+  star: [{}, { eta: 0.8 }],
+}))
+  for (const compute of COMPUTES)
+    for (const parameters of all)
+      test(`${method} in ${compute} ${JSON.stringify(parameters)}`, async () => {
+        const tensors = models(3, compute, { weights: WEIGHTS, parameters }, SHAPES)
+        await assertReference(method, tensors, { tolerance: TOLERANCE[compute] })
+      })
+
+for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'star'])
+  test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
+    const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [400, 700] })
+    await assertSteady(method, tensors, { dtype: 'BF16' })
+  })
+
+test.run()
