@@ -3,6 +3,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import { isFloat } from '../core/dtypes.js'
 import type { Recipe } from '../recipe/types.js'
 import { patternBook } from './patterns.js'
+import { renamedTensors } from './rename.js'
 import { faults as newFaults } from './report.js'
 
 /**
@@ -16,8 +17,13 @@ export function checkDraft(draft: Recipe, checkpoints: ReadonlyMap<string, Check
     const base = checkpoints.get(step.base)
     if (!base) continue
     const book = patternBook(step)
-    for (const { name, dtype } of base.tensors.values()) book.decide(name, isFloat(dtype))
-    book.close(draft, [...base.tensors.keys()], faults)
+    const named = renamedTensors(draft, draft.models.get(step.base)!, base, faults)
+    for (const [name, { dtype }] of named) book.decide(name, isFloat(dtype))
+    book.close(
+      draft,
+      named.map(([name]) => name),
+      faults,
+    )
   }
   return faults.list.filter(({ severity }) => severity === 'error')
 }

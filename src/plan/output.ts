@@ -5,6 +5,7 @@ import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import type { Point } from './interpolate.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
+import { sidecarsOf } from './tokenizer.js'
 import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
 import type { Value, ValueTensor } from './values.js'
 
@@ -99,7 +100,7 @@ export function planOutput(
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
     ...(layout.index ? { index: layout.index } : {}),
     tensors,
-    sidecars: single ? [] : planSidecars(spec, value, checkpoints.get(value.origin)!, modelIndex(value.origin)),
+    sidecars: single ? [] : planSidecars({ recipe, checkpoints, modelIndex, faults }, spec, value),
     metadata: spec.metadata,
   }
 }
@@ -119,12 +120,18 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   return tensor.dtype
 }
 
-function planSidecars(spec: OutputSpec, value: Value, origin: Checkpoint, model: number): Sidecar[] {
+function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
+  const { recipe, checkpoints, modelIndex, faults } = context
+  const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin)
-  const copy = (name: string): Sidecar => ({ name, kind: 'copy', model })
+  const copy = ({ name, model }: { name: string; model: string }): Sidecar => ({
+    name,
+    kind: 'copy',
+    model: modelIndex(model),
+  })
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
-  if (!config && origin.config) configs.push(copy('config.json'))
-  return [...configs, ...origin.sidecars.map(copy)]
+  if (!config && origin.config) configs.push(copy({ name: 'config.json', model: value.origin }))
+  return [...configs, ...sidecarsOf(recipe, value.origin, checkpoints, faults).map(copy)]
 }
 
 /** The base's config with the dtype and the layers that the output has; undefined where the file is right as it is, or there is none. */

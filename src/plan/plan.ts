@@ -7,8 +7,10 @@ import { planDigest } from './digest.js'
 import { type Point, planPoints } from './interpolate.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
+import { renamedTensors } from './rename.js'
 import { faults as newFaults } from './report.js'
 import { planStack } from './stack.js'
+import { tokenizerLender } from './tokenizer.js'
 import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
 import { modelValue, type Value } from './values.js'
 
@@ -30,7 +32,8 @@ export function planRecipe(
   for (const name of modelsOf(recipe)) {
     const checkpoint = checkpoints.get(name)!
     const revision = checkpoint.revision ?? recipe.models.get(name)!.revision
-    values.set(name, modelValue(name, checkpoint, files.length))
+    const named = renamedTensors(recipe, recipe.models.get(name)!, checkpoint, faults)
+    values.set(name, modelValue(name, named, files.length))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     files.push(...planFiles(checkpoint, model))
@@ -125,6 +128,8 @@ function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
 /** The models that a recipe's outputs need, in the recipe's order. */
 export function modelsOf(recipe: Recipe): string[] {
   const used = new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
+  const lender = tokenizerLender(recipe)
+  if (lender !== undefined) used.add(lender)
   return [...recipe.models.keys()].filter((name) => used.has(name))
 }
 

@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoints/types.js'
+import type { StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 
@@ -24,12 +24,16 @@ export interface Value {
   readonly layers?: readonly number[]
 }
 
-/** A checkpoint as a value; `fileBase` is the index of its first file among the plan's. */
-export function modelValue(name: string, checkpoint: Checkpoint, fileBase: number): Value {
+/** A checkpoint's tensors, by the names that the recipe gives them, as a value; `fileBase` is the index of its first file among the plan's. */
+export function modelValue(
+  name: string,
+  named: readonly (readonly [name: string, stored: StoredTensor])[],
+  fileBase: number,
+): Value {
   const tensors = new Map<string, ValueTensor>()
-  for (const stored of checkpoint.tensors.values()) {
+  for (const [given, stored] of named) {
     const { dtype, shape, offset, bytes, strides } = stored
-    tensors.set(stored.name, {
+    tensors.set(given, {
       dtype,
       shape,
       expr: {

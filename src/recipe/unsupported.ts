@@ -18,18 +18,15 @@ export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => l
 const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
   { path: 'steps.*.interpolate', what: 'interpolation steps' },
   { path: 'steps.*.extract', what: 'extracting adapters' },
-  { path: 'models.*', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
-  { path: 'models.*.hub', what: 'fetching models from the hub' },
-  { path: 'models.*.path', what: 'fetching models from the hub', works: (at) => !textOf(at)?.startsWith('hf:') },
-  { path: 'models.*.subfolder', what: "a model's subfolder" },
   { path: 'models.*.lora', what: 'applying adapters (lora)' },
-  { path: 'models.*.strip_prefix', what: 'stripping prefixes of names' },
-  { path: 'models.*.rename', what: 'renaming tensors' },
   { path: 'models.*.statistics', what: 'a file of statistics' },
-  { path: 'models.*.sha256', what: 'checking a SHA-256' },
   { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
-  { path: 'tokenizer', what: 'a tokenizer other than the base', works: (at) => textOf(at) === 'base' },
+  {
+    path: 'tokenizer',
+    what: 'a tokenizer made of several',
+    works: (at) => textOf(at) !== undefined && textOf(at) !== 'union',
+  },
   { path: 'chat_template', what: 'setting a chat template' },
   { path: 'evaluate', what: 'evaluating the result' },
 ]
