@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import { quote } from '../core/suggest.js'
+import { didYouMean, quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
@@ -147,8 +147,10 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
     outputs.map(({ from }) => from),
     linked,
   )
-  if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   const tokenizer = get(root, 'tokenizer')
+  const lender = tokenizerModel(tokenizer, models, report)
+  if (lender !== undefined) used.add(lender)
+  if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   return {
     folder,
     models,
@@ -159,6 +161,20 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
     tokenizer: tokenizer ? toPlain(tokenizer.node) : 'base',
     chatTemplate: textOf(get(root, 'chat_template')),
   }
+}
+
+/** The model whose tokenizer the result gets, where the recipe names one; told where there is none of that name. */
+function tokenizerModel(
+  at: Cursor | undefined,
+  models: ReadonlyMap<string, unknown>,
+  report: Report,
+): string | undefined {
+  const name = textOf(at)
+  if (at === undefined || name === undefined || name === 'base' || name === 'union') return undefined
+  if (models.has(name)) return name
+  const hint = didYouMean(name, ['base', 'union', ...models.keys()], 'known here')
+  report.error('unknown-model', `there is no model ${quote(name)}`, at.path, { hint })
+  return undefined
 }
 
 /** At most so many bytes are read, whatever the file says of its size: it may be a pipe. */
