@@ -1,0 +1,53 @@
+/** The model card of an output folder, as the hub shows it: what went in, how it was merged, and where to look further. */
+import { sha256 } from '../core/digest.js'
+import type { Lineage } from './types.js'
+
+/** `text` is the lineage as it is written beside the card; `name` the output's own. Markdown, ended by a line feed. */
+export function modelCard(lineage: Lineage, text: string, name: string): string {
+  const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
+  const published = models.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? [])
+  const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))]
+    .filter((one) => one !== 'copy')
+    .sort()
+  const front = [
+    'library_name: transformers',
+    'tags: [merge, terge]',
+    // The hub takes names of repositories only: models that lie on a disk are named below.
+    ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
+  ]
+  const rows = models.map(([model, { reference, revision, files }]) => {
+    const size = files.reduce((sum, file) => sum + file.size, 0)
+    return `| ${plain(model)} | ${plain(reference)} | ${plain(revision ?? '')} | ${files.length} | ${size} |`
+  })
+  const recipe = lineage.recipe.text.replace(/\n*$/, '\n')
+  const fence = '`'.repeat(Math.max(3, ...[...recipe.matchAll(/`+/g)].map(([run]) => run.length + 1)))
+  const set = lineage.recipe.set.map((value) => `\`--set ${value}\``)
+  return `${[
+    '---',
+    ...front,
+    '---',
+    '',
+    `# ${plain(name)}`,
+    '',
+    `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
+    '',
+    '| model | reference | revision | files | bytes |',
+    '|---|---|---|---|---|',
+    ...rows,
+    '',
+    `The recipe${set.length > 0 ? `, run with ${set.join(', ')}` : ''}:`,
+    '',
+    `${fence}yaml`,
+    `${recipe}${fence}`,
+    '',
+    'How each tensor came about is told in `lineage.json`:',
+    '',
+    `- lineage: \`${sha256(text)}\``,
+    `- plan: \`${lineage.plan.digest}\``,
+    ...(lineage.output.digest === null ? [] : [`- output: \`${lineage.output.digest}\``]),
+  ].join('\n')}\n`
+}
+
+/** Names come from strangers: what could be markup is taken as the letter it is. */
+const plain = (text: string): string =>
+  text.replace(/[\\`*_{}[\]<>#|!\r\n]/g, (mark) => (/\s/.test(mark) ? ' ' : `\\${mark}`))
