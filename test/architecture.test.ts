@@ -88,6 +88,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   '@oclif/core': ['src/commands/'],
   listr2: ['src/ui/terminal.ts'],
   koffi: ['src/checkpoints/mmap.ts'],
+  '@huggingface/hub': ['src/checkpoints/hub/'],
   re2js: ['src/core/patterns.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
   'node:fs': [
@@ -107,6 +108,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/kernels/linalg.ts',
     'src/core/version.ts',
   ],
+  // A recipe's evaluate commands, which the user has allowed.
+  'node:child_process': ['src/execute/command.ts'],
   'node:worker_threads': ['src/execute/', 'src/rebasin/'],
   'node:buffer': ANYONE,
   'node:crypto': ANYONE,

@@ -164,6 +164,13 @@ async function isBegun(file: string, size: number, header: Uint8Array): Promise<
 export const stageFile = (staging: Staging, name: string, content: string | Uint8Array): Promise<void> =>
   attempt(staging.output, 1, () => writeFile(path.join(staging.files, checkName(name)), content))
 
+/** Removes all that was staged for the output's name: what was only made to be looked at. Fault: `cannot-write`. */
+export const dropWeights = (staging: Staging): Promise<void> =>
+  attempt(staging.output, 1, async () => {
+    await rm(staging.files, { recursive: true, force: true })
+    await mkdir(staging.files)
+  })
+
 /**
  * Gives the finished output its name, at once, and removes the hidden folder. A `folder` output is all that was staged;
  * a `file` output is the model file and, where it was staged, `NAME.lineage.json`. With `sync` the data is on the disk

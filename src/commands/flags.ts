@@ -74,6 +74,7 @@ export const runFlags = {
   'dry-run': onOff('show the plan and stop, as terge plan does'),
   resume: onOff('go on where a killed run stood; Ctrl-C then leaves its work to be resumed'),
   force: onOff('replace an output that exists'),
+  'allow-commands': onOff('run the evaluate commands of the recipe: programs of its author’s choice'),
   'no-sync': onOff('leave flushing to the disk to the system'),
   'no-digests': onOff('leave digests out of the lineage'),
   sha256: onOff('add the SHA-256 of each output file to the lineage, as hubs publish it'),

@@ -15,6 +15,7 @@ interface RunFlags {
   readonly 'dry-run': boolean
   readonly resume: boolean
   readonly force: boolean
+  readonly 'allow-commands': boolean
   readonly 'no-sync': boolean
   readonly 'no-digests': boolean
   readonly sha256: boolean
@@ -45,6 +46,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       ...given({ memory: flags.memory }),
       resume: flags.resume,
       force: flags.force,
+      commands: flags['allow-commands'] ? 'run' : 'refuse',
       sync: !flags['no-sync'],
       digests: !flags['no-digests'],
       sha256: flags.sha256,

@@ -19,6 +19,7 @@ export const verify = defineCommand({
   args: { lineage: Args.string({ description: 'the lineage’s file', required: true, ignoreStdin: true }) },
   flags: {
     reproduce: onOff('run the recipe again and compare every byte'),
+    'allow-commands': onOff('with --reproduce: run the recipe’s evaluate commands again too'),
     'recipe-folder': Flags.string({
       description: 'what the recipe’s paths are relative to (default: looked for)',
       helpValue: 'FOLDER',
@@ -32,6 +33,7 @@ export const verify = defineCommand({
     const result = await withProgress(json, (listen, signal) =>
       session.verify(args.lineage, {
         reproduce: flags.reproduce,
+        allowCommands: flags['allow-commands'],
         threads: threadsOf(flags),
         ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
         listen,

@@ -1,15 +1,25 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { discard, leave, openStaging, preallocate, publish, type Staging, stageFile } from '../checkpoints/staging.js'
+import {
+  discard,
+  dropWeights,
+  leave,
+  openStaging,
+  preallocate,
+  publish,
+  type Staging,
+  stageFile,
+} from '../checkpoints/staging.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, instantiateKernels, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
 import { threadsWithin } from './budget.js'
+import { type Figures, runCommand } from './command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
 import { openJournal } from './journal.js'
-import { type MergeResult, mergeTensors, type StagedOutput } from './merge.js'
+import { mergeTensors, type RunProgress, runProgress, type StagedOutput } from './merge.js'
 import { windowMode } from './windowMode.js'
 
 /** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
@@ -30,6 +40,12 @@ export interface ExecuteOptions {
   readonly force: boolean
   readonly sync: boolean
   readonly digests: boolean
+  /** By `Plan.outputs`: an earlier run published it, and nothing is done for it. */
+  readonly finished?: (output: number) => boolean
+  /** Where given, `evaluate` commands run, in this folder; else they are left out. */
+  readonly commands?: string
+  /** What is to be done once the outputs' places are claimed, before inputs are read: it may take long, or refuse. */
+  readonly before?: () => Promise<void>
   readonly listen: Listener
   readonly signal?: AbortSignal
 }
@@ -41,8 +57,10 @@ export interface Beside {
   readonly digest: string | null
 }
 
-/** What the run found out; the caller makes the lineage of it. */
+/** What the run found out of some of its outputs; the caller makes the lineages of them. */
 export interface Executed {
+  /** The plan with these outputs alone. */
+  readonly plan: Plan
   /** Of the inputs' tensors, by `FILE:OFFSET:BYTES`. */
   readonly inputs: ReadonlyMap<string, string>
   readonly outputs: readonly {
@@ -52,6 +70,8 @@ export interface Executed {
     readonly beside: readonly Beside[]
     /** Of the checkpoint's files, absolute, while they are staged. */
     readonly files: readonly string[]
+    /** Where a command evaluated it. */
+    readonly evaluations?: Figures
   }[]
   /** By step, what an analysis found: permutations' digests, scores, what was repaired. */
   readonly steps: ReadonlyMap<string, Readonly<Record<string, unknown>>>
@@ -63,8 +83,10 @@ export const lineageName = (layout: PlanOutput['layout'], output: string): strin
   layout === 'folder' ? 'lineage.json' : `${path.basename(output, '.safetensors')}.lineage.json`
 
 /**
- * Executes a plan: stages all outputs, computes them, has `describe` write each output's lineage, and publishes them.
- * Faults: those of staging and of reading; `interrupted` with exit 130. Nothing stays behind but what a resume needs.
+ * Executes a plan: claims the places of all outputs and does the analyses, then makes the outputs in batches: all ordinary ones
+ * together, and each point of an interpolation by itself, so that no more of the path is staged than one checkpoint.
+ * A batch is computed, evaluated, described by `describe`, which writes each output's lineage, and published.
+ * Faults: those of staging, reading and commands; `interrupted` with exit 130. Nothing stays behind but what a resume needs.
  */
 export async function executePlan(
   plan: Plan,
@@ -72,7 +94,7 @@ export async function executePlan(
   options: ExecuteOptions,
   describe: (executed: Executed) => Promise<readonly string[]> | readonly string[],
 ): Promise<void> {
-  const { listen } = options
+  const { listen, finished = () => false, force, resume } = options
   const mode = windowMode()
   const threads = threadsWithin(plan, options.threads, options.memory, mode)
   if (threads < options.threads) {
@@ -82,44 +104,86 @@ export async function executePlan(
     })
   }
   if (mode === 'read') listen({ kind: 'notice', message: 'files cannot be mapped here: reading them instead' })
-  const stagings: Staging[] = []
+  const claimed = new Map<number, Staging>()
+  let close = async () => {}
   try {
-    for (const [index, output] of plan.outputs.entries()) {
-      const { force, resume } = options
-      stagings.push(await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume }))
-    }
-    const executed = await fill(plan, bindings, stagings, { ...options, threads })
-    const texts = await describe(executed)
-    for (const [index, staging] of stagings.entries()) {
-      await stageFile(staging, lineageName(plan.outputs[index]!.layout, bindings.outputs[index]!), texts[index]!)
-    }
+    for (const [index, output] of plan.outputs.entries())
+      if (!finished(index))
+        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume }))
+    await options.before?.()
+    const module = await compileKernels()
+    const batches = batchesOf(plan, finished)
+    // What has no room on the disk is told before the analyses, which may take long.
+    const first = await prepareBatch(plan, bindings, batches[0] ?? [], claimed)
+    const analysed = await analyse(plan, bindings.files, module, { ...options, threads })
+    close = analysed.close
     refuseInterrupted(options.signal)
-    listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-    for (const [index, staging] of stagings.entries()) {
-      await publish(staging, { sync: options.sync })
-      const { files, tensors } = plan.outputs[index]!
-      const bytes = files.reduce((sum, file) => sum + file.size, 0)
-      listen({ kind: 'output', path: bindings.outputs[index]!, bytes, tensors: tensors.length })
+    const run: Run = {
+      bindings,
+      options: { ...options, threads },
+      findings: analysed.findings,
+      // The main thread only hashes digests and asks for sines: scratch space of its own, no windows.
+      kernels: instantiateKernels(module, new WebAssembly.Memory({ initial: 32 })),
+      known: new Map(),
+      progress: runProgress(plan, threads, listen, finished),
+    }
+    listen({ kind: 'phase', phase: 'merging' })
+    for (const [place, indexes] of batches.entries()) {
+      const batch = place === 0 ? first : await prepareBatch(plan, bindings, indexes, claimed)
+      const texts = await describe(await fill(batch, run, place / batches.length))
+      // A picture of phases goes one way: the last batch ends it.
+      if (place === batches.length - 1) listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
+      await release(batch, texts, run)
+      for (const index of indexes) claimed.delete(index)
     }
   } catch (error) {
     // A resume needs what is there; else nothing is left. An output that was published stays: it is whole.
-    for (const staging of stagings) await (options.resume ? leave(staging) : discard(staging)).catch(() => {})
+    // Backwards: the first one made the folders that they stand in.
+    for (const staging of [...claimed.values()].reverse())
+      await (resume ? leave(staging) : discard(staging)).catch(() => {})
     throw error
+  } finally {
+    await close()
   }
 }
 
-async function fill(
+/** Indexes of outputs that are made together. */
+function batchesOf({ outputs }: Plan, finished: (output: number) => boolean): number[][] {
+  const open = [...outputs.keys()].filter((index) => !finished(index))
+  const together = open.filter((index) => !outputs[index]!.point)
+  const alone = open.filter((index) => outputs[index]!.point).map((index) => [index])
+  return together.length > 0 ? [together, ...alone] : alone
+}
+
+/** What all batches share. */
+interface Run {
+  readonly bindings: Bindings
+  readonly options: ExecuteOptions
+  readonly findings: Findings
+  readonly kernels: Kernels
+  readonly known: Map<string, string>
+  readonly progress: RunProgress
+}
+
+interface Batch {
+  /** With the batch's outputs alone. */
+  readonly plan: Plan
+  /** By the batch's outputs. */
+  readonly stagings: readonly Staging[]
+  readonly staged: readonly StagedOutput[]
+}
+
+async function prepareBatch(
   plan: Plan,
   bindings: Bindings,
-  stagings: readonly Staging[],
-  options: ExecuteOptions,
-): Promise<Executed> {
-  const module = await compileKernels()
-  // The main thread only hashes digests and asks for sines: scratch space of its own, no windows.
-  const kernels = instantiateKernels(module, new WebAssembly.Memory({ initial: 32 }))
+  indexes: readonly number[],
+  claimed: ReadonlyMap<number, Staging>,
+): Promise<Batch> {
+  const stagings = indexes.map((index) => claimed.get(index)!)
+  const outputs = indexes.map((index) => plan.outputs[index]!)
   const staged: StagedOutput[] = []
   for (const [index, staging] of stagings.entries()) {
-    const output = plan.outputs[index]!
+    const output = outputs[index]!
     const files = output.files.map((file) => ({
       ...file,
       name: output.layout === 'file' ? path.basename(staging.output) : file.name,
@@ -131,39 +195,63 @@ async function fill(
       journal: openJournal(path.join(staging.folder, 'journal'), plan, bindings.files, staging.resumed),
     })
   }
-  const { findings, close } = await analyse(plan, bindings.files, module, options)
-  try {
-    refuseInterrupted(options.signal)
-    options.listen({ kind: 'phase', phase: 'merging' })
-    const merged = await mergeTensors(plan, bindings.files, staged, kernels, findings, options)
-    refuseInterrupted(options.signal)
-    return await besides(plan, bindings, stagings, staged, merged, findings, kernels, options.digests)
-  } finally {
-    await close()
-  }
+  return { plan: { ...plan, outputs }, stagings, staged }
 }
 
-/** Writes the small files beside the weights, and gathers what the run found out. */
-async function besides(
-  plan: Plan,
-  bindings: Bindings,
-  stagings: readonly Staging[],
-  staged: readonly StagedOutput[],
-  merged: MergeResult,
-  findings: Findings,
-  kernels: Kernels,
-  digests: boolean,
-): Promise<Executed> {
+/** Computes a batch's outputs, writes the small files beside them, evaluates them, and gathers what was found out. */
+async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: number): Promise<Executed> {
+  const { bindings, options, findings, kernels, known, progress } = run
+  const { threads, digests, signal } = options
+  const merged = await mergeTensors(plan, bindings.files, staged, kernels, findings, {
+    threads,
+    digests,
+    known,
+    progress,
+    ...(signal ? { signal } : {}),
+  })
+  refuseInterrupted(signal)
   const outputs: Executed['outputs'][number][] = []
   for (const [index, output] of plan.outputs.entries()) {
+    const staging = stagings[index]!
     const beside: Beside[] = []
     for (const { name, content } of await smallFiles(output, bindings)) {
-      await stageFile(stagings[index]!, name, content)
+      await stageFile(staging, name, content)
       beside.push({ name, size: content.length, digest: digests ? bytesDigest(kernels, content) : null })
     }
-    outputs.push({ tensors: merged.outputs[index]!, beside, files: staged[index]!.files })
+    const { files } = staged[index]!
+    const evaluations = await evaluate(output, output.layout === 'file' ? files[0]! : staging.files, options, fraction)
+    outputs.push({ tensors: merged.outputs[index]!, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
-  return { inputs: merged.inputs, outputs, steps: findings.records, kernels }
+  return { plan, inputs: merged.inputs, outputs, steps: findings.records, kernels }
+}
+
+async function evaluate(
+  output: PlanOutput,
+  model: string,
+  { commands, listen, signal }: ExecuteOptions,
+  fraction: number,
+): Promise<Figures | undefined> {
+  if (!output.evaluate || commands === undefined) return undefined
+  const text = output.point ? `evaluating ${output.point.name}` : 'evaluating'
+  listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
+  return runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
+}
+
+/** Gives a batch's outputs their names. */
+async function release({ plan, stagings }: Batch, texts: readonly string[], run: Run): Promise<void> {
+  const { listen, sync, signal } = run.options
+  for (const [index, staging] of stagings.entries()) {
+    const { keep, layout } = plan.outputs[index]!
+    if (!keep) await dropWeights(staging)
+    await stageFile(staging, lineageName(layout, staging.output), texts[index]!)
+  }
+  refuseInterrupted(signal)
+  for (const [index, staging] of stagings.entries()) {
+    await publish(staging, { sync })
+    const { files, tensors, keep } = plan.outputs[index]!
+    const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
+    listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
+  }
 }
 
 /** A safetensors header as it stands in the file: its length as u64, little-endian, then the text. */

@@ -27,6 +27,8 @@ export interface OutputDigests {
   readonly sha256?: readonly (Digest | undefined)[]
   /** Files beside the checkpoint's (index, config, tokenizer), to be listed after them. */
   readonly others?: readonly LineageFile[]
+  /** Where a command evaluated it. */
+  readonly evaluations?: Readonly<Record<string, number>>
 }
 
 export interface LineageInput {
@@ -80,6 +82,8 @@ export function buildLineage({
     ),
     output: {
       from: output.from,
+      ...(output.point ? { point: { name: output.point.name, t: output.point.t } } : {}),
+      ...(output.keep === false ? { dropped: true as const } : {}),
       files,
       tensors: output.tensors.length,
       digest: wholeDigest(
@@ -87,6 +91,7 @@ export function buildLineage({
         bytesDigest,
       ),
     },
+    ...(found.evaluations ? { evaluations: found.evaluations } : {}),
   }
 }
 

@@ -116,7 +116,12 @@ export async function checkFiles(
     const place = placeOf(model)
     const shown = `${name} (${model.reference})`
     if (place === undefined) {
-      report('input-unchecked', `${shown} was not checked`, 'warning', 'fetch it, and name its folder in the recipe')
+      report(
+        'input-unchecked',
+        `${shown} was not checked`,
+        'warning',
+        'it is not in the hub’s cache: terge lock with the recipe fetches it',
+      )
       return
     }
     const isFile = 'size' in (await fileSize(place))
@@ -138,8 +143,10 @@ export async function checkFiles(
   }
 
   const seen = new Set<string>()
-  let complete = true
-  for (const file of lineage.output.files) complete = (await output(file, seen)) && complete
+  // What was only evaluated is in no file.
+  const { dropped = false, files } = lineage.output
+  let complete = !dropped
+  for (const file of dropped ? [] : files) complete = (await output(file, seen)) && complete
   const lost = complete ? Object.keys(lineage.tensors).filter((name) => !seen.has(name)) : []
   if (lost.length > 0)
     reporter(CHANGED_OUTPUT)('output-digest', `${lost.length} tensors of the lineage are in no file: ${listOf(lost)}`)

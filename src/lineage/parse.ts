@@ -19,13 +19,25 @@ export const MAX_LINEAGE = 1 << 28
 /** Fused steps within steps, and JSON within parameters. */
 const MAX_DEPTH = 64
 
-class Bad extends Error {}
+/** A part of a document that is not of its form. */
+export class Bad extends Error {
+  constructor(
+    readonly at: string,
+    readonly wanted: string,
+  ) {
+    super()
+  }
+  /** `document` is said of its root. */
+  told(document: string): string {
+    return `${this.at === '' ? document : this.at.replace(/^\./, '')} must be ${this.wanted}`
+  }
+}
 
-type Read<T> = (value: unknown, at: string, depth: number) => T
+export type Read<T> = (value: unknown, at: string, depth: number) => T
 type Fields<T> = { readonly [K in keyof Required<T>]: Read<T[K]> }
 
-const bad = (at: string, wanted: string): never => {
-  throw new Bad(`${at === '' ? 'the lineage' : at.replace(/^\./, '')} must be ${wanted}`)
+export const bad = (at: string, wanted: string): never => {
+  throw new Bad(at, wanted)
 }
 
 const step = (at: string, key: string): string =>
@@ -36,14 +48,14 @@ const step = (at: string, key: string): string =>
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const text: Read<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a string'))
-const natural: Read<number> = (value, at) =>
+export const text: Read<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a string'))
+export const natural: Read<number> = (value, at) =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : bad(at, 'a whole number from 0')
 const number: Read<number> = (value, at) =>
   typeof value === 'number' && Number.isFinite(value) ? value : bad(at, 'a number')
 const integer: Read<number> = (value, at) =>
   Number.isSafeInteger(value) ? (value as number) : bad(at, 'a whole number')
-const digest: Read<Digest> = (value, at) =>
+export const digest: Read<Digest> = (value, at) =>
   typeof value === 'string' && /^[a-z0-9]{1,32}:[0-9a-f]{8,128}$/.test(value)
     ? value
     : bad(at, 'a digest, algorithm:hex')
@@ -51,7 +63,7 @@ const dtype: Read<Dtype> = (value, at) =>
   typeof value === 'string' && isDtype(value) ? value : bad(at, 'a dtype of safetensors')
 
 /** A file's name leads down. `\\` and `:` are letters on some platforms: whoever opens the file sees to the others. */
-const fileName: Read<string> = (value, at) =>
+export const fileName: Read<string> = (value, at) =>
   typeof value === 'string' &&
   !value.includes('\0') &&
   value.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
@@ -63,12 +75,12 @@ const nullable =
   (value, at, depth) =>
     value === null ? null : read(value, at, depth)
 
-const list =
+export const list =
   <T>(read: Read<T>): Read<readonly T[]> =>
   (value, at, depth) =>
     Array.isArray(value) ? value.map((item, index) => read(item, `${at}[${index}]`, depth)) : bad(at, 'a list')
 
-const record =
+export const record =
   <T>(read: Read<T>): Read<Readonly<Record<string, T>>> =>
   (value, at, depth) =>
     isObject(value)
@@ -96,7 +108,7 @@ const json: Read<Json> = (value, at, depth) => {
 }
 
 /** An object of exactly these keys; those that `optional` names may be absent. */
-const object =
+export const object =
   <T extends object>(fields: Fields<T>, ...optional: readonly (keyof T & string)[]): Read<T> =>
   (value, at, depth) => {
     if (!isObject(value)) return bad(at, 'an object')
@@ -163,7 +175,18 @@ const lineage = object<Lineage>(
       return described
     }),
     tensors: record(tensor),
-    output: object({ from: text, files: list(file), tensors: natural, digest: nullable(digest) }),
+    output: object<Lineage['output']>(
+      {
+        from: text,
+        point: object({ name: fileName, t: number }),
+        dropped: (value, at) => (value === true ? true : bad(at, 'true')),
+        files: list(file),
+        tensors: natural,
+        digest: nullable(digest),
+      },
+      'point',
+      'dropped',
+    ),
     evaluations: record(number),
   },
   'evaluations',
@@ -191,7 +214,7 @@ export function parseLineage(source: string, file: string): Lineage {
   try {
     return consistent(lineage(value, '', 0))
   } catch (error) {
-    if (error instanceof Bad) throw fault('bad-lineage', `${file}: ${error.message}`, hint)
+    if (error instanceof Bad) throw fault('bad-lineage', `${file}: ${error.told('the lineage')}`, hint)
     throw error
   }
 }

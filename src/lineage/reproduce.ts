@@ -3,6 +3,7 @@ import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
 import { listOf } from './compare.js'
 import { firstDifference, inside } from './disk.js'
+import { lineageText } from './serialize.js'
 import { plan as planRecipe, run } from './session.js'
 import type { Lineage } from './types.js'
 import type { VerifyOptions } from './verify.js'
@@ -21,16 +22,17 @@ interface Reproduction {
 
 /**
  * Runs the lineage's recipe again into a hidden folder beside the output, compares every byte, and removes the folder.
- * Commands in the recipe do not run. Faults: those of planning and running it.
+ * Commands in the recipe run only where they may; else the evaluations are taken as they stand. Faults: those of planning and running it.
  */
 export async function reproduce(given: Reproduction): Promise<boolean> {
   const { lineage, folder, recipeFolder, options } = given
   const { text, set } = lineage.recipe
-  const prepared = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set })
+  const prepared = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set, commits: commitsOf(lineage) })
   const wanted = lineage.output.files.map(({ name }) => name)
   const index = prepared.plan.outputs.findIndex(
     (output) =>
       output.from === lineage.output.from &&
+      output.point?.name === lineage.output.point?.name &&
       output.files.every((file, i) => sameName(output.layout, file.name, wanted[i])),
   )
   if (index < 0)
@@ -57,6 +59,8 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
         bindings: { ...prepared.bindings, outputs },
       },
       {
+        commands: options.allowCommands ? 'run' : 'skip',
+        only: (output) => output === index,
         sync: false,
         digests: lineage.output.digest !== null,
         sha256: lineage.output.files.some((file) => file.sha256 !== undefined),
@@ -66,12 +70,20 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       },
     )
-    const again = result.outputs[index]!
+    const again = result.outputs[0]!
     return await compare(given, layout === 'folder' ? again.path : path.dirname(again.path), again)
   } finally {
     await rm(hidden, { recursive: true, force: true })
   }
 }
+
+/** What the models' branches were then. */
+const commitsOf = ({ models }: Lineage): Map<string, string> =>
+  new Map(
+    Object.entries(models).flatMap(([name, { revision }]) =>
+      revision !== undefined && /^[0-9a-f]{40}$/.test(revision) ? [[name, revision] as const] : [],
+    ),
+  )
 
 /** The one file of an output is called as the output is, which a lineage written under another name may change. */
 const sameName = (layout: 'file' | 'folder', planned: string, name: string | undefined): boolean =>
@@ -87,7 +99,7 @@ async function compare(
     problems.push({ severity: 'error', code: 'not-reproduced', message, hint })
   }
   const hint = 'an input or the output was changed, or another version of terge computes otherwise'
-  for (const { name } of lineage.output.files) {
+  for (const { name } of lineage.output.dropped ? [] : lineage.output.files) {
     const [one, other] = [inside(folder, name), inside(again, name)]
     if (one === undefined || other === undefined) continue
     try {
@@ -102,12 +114,11 @@ async function compare(
     .filter(([name, { digest }]) => lineage.tensors[name]?.digest !== digest)
     .map(([name]) => name)
   if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
+  const written = options.allowCommands
+    ? await readFile(result.lineagePath, 'utf8')
+    : lineageText({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
   // Another version writes another version's number, and may write more.
-  if (
-    result.lineage.terge === lineage.terge &&
-    differing.length === 0 &&
-    (await readFile(result.lineagePath, 'utf8')) !== text
-  )
-    report('the lineage itself comes out otherwise', 'it was edited after the merge')
+  if (result.lineage.terge === lineage.terge && differing.length === 0 && written !== text)
+    report('the lineage itself comes out otherwise', 'it was edited after the merge, or a command evaluates otherwise')
   return problems.length === before
 }

@@ -136,6 +136,16 @@ export function lineageText(lineage: Lineage): string {
       'output',
       block('  ', [
         ['from', inline(output.from)],
+        [
+          'point',
+          output.point
+            ? fixed([
+                ['name', inline(output.point.name)],
+                ['t', inline(output.point.t)],
+              ])
+            : '',
+        ],
+        ['dropped', maybe(output.dropped)],
         ['files', list('    ', output.files.map(fileText))],
         ['tensors', inline(output.tensors)],
         ['digest', inline(output.digest)],

@@ -4,12 +4,13 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
 import type { Checkpoint } from '../checkpoints/types.js'
-import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
+import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
+import { checkDraft } from '../plan/draft.js'
 import { modelsOf, planRecipe } from '../plan/plan.js'
 import type { Plan } from '../plan/types.js'
 import { type LoadOptions, loadRecipe } from '../recipe/load.js'
@@ -18,11 +19,28 @@ import { buildLineage, type RunDigests } from './build.js'
 import { sha256 as sha256OfFile } from './disk.js'
 import { fileDigest } from './fileDigest.js'
 import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './knowing.js'
+import { checkLocked, type Lock, lockDifferences, lockPath, lockText, makeLock, pinOf, readLock } from './lock.js'
+import {
+  checkSums,
+  type FetchOptions,
+  fetchModels,
+  type OpenedModel,
+  openNamed,
+  openSource,
+  type Pin,
+} from './models.js'
 import { parseLineage } from './parse.js'
 import { lineageText } from './serialize.js'
 import type { Lineage } from './types.js'
 
 export type { LoadOptions } from '../recipe/load.js'
+
+export interface PlanOptions extends LoadOptions {
+  /** Only what the recipe's lock has is used. */
+  readonly locked?: boolean
+  /** By model: the commits to take, whatever their revisions stand for now. */
+  readonly commits?: ReadonlyMap<string, string>
+}
 
 /** A recipe's text, checked; models are not opened. */
 export const load = loadRecipe
@@ -38,8 +56,8 @@ export async function validate(
   options: ValidateOptions = {},
 ): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
   if (options.models === false) return { diagnostics: loadRecipe(file, options).diagnostics }
-  const { recipe, diagnostics } = await loadKnowing(file, options, openAll)
-  if (!recipe) return { diagnostics }
+  const { recipe, draft, diagnostics } = await loadKnowing(file, options, (recipe) => openAll(recipe))
+  if (!recipe) return { diagnostics: inOrder([...diagnostics, ...(draft ? await probe(draft) : [])]) }
   const { plan, diagnostics: found } = await compile(recipe)
   return { diagnostics: inOrder([...diagnostics, ...found]), ...(plan ? { plan } : {}) }
 }
@@ -49,59 +67,72 @@ export interface Prepared {
   readonly plan: Plan
   readonly recipe: Recipe
   readonly bindings: Bindings
+  /** By name; what of them is still on the hub, the run fetches. */
+  readonly models: ReadonlyMap<string, OpenedModel>
+  /** What the run must find in its inputs. */
+  readonly lock?: Lock
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[]
 }
 
 /** Plans a recipe from its models' headers. Throws a Fault with all faults where there are errors. */
-export async function plan(file: string, options: LoadOptions = {}): Promise<Prepared> {
-  const { recipe, diagnostics } = await loadKnowing(file, options, openAll)
-  if (!recipe) throw new Fault(diagnostics)
-  const { plan, bindings, diagnostics: found } = await compile(recipe)
+export async function plan(file: string, options: PlanOptions = {}): Promise<Prepared> {
+  const lock = options.locked ? await readLock(lockPath(file)) : undefined
+  const pin: Pins = (name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) })
+  const { recipe, draft, diagnostics } = await loadKnowing(file, options, (recipe) => openAll(recipe, pin))
+  if (!recipe) throw new Fault(inOrder([...diagnostics, ...(draft ? await probe(draft) : [])]))
+  const { plan, bindings, models, diagnostics: found } = await compile(recipe, pin, lock)
   const all = inOrder([...diagnostics, ...found])
   if (!plan || !bindings) throw new Fault(all)
-  return { plan, recipe, bindings, diagnostics: all }
+  return { plan, recipe, bindings, models, diagnostics: all, ...(lock ? { lock } : {}) }
 }
 
-async function openAll(recipe: Recipe): ReturnType<OpenModels> {
-  const opened = await Promise.all(modelsOf(recipe).map((name) => openModel(recipe, name)))
-  const checkpoints = new Map<string, Checkpoint>()
-  for (const model of opened) if ('checkpoint' in model) checkpoints.set(model.name, model.checkpoint)
-  return { checkpoints, diagnostics: opened.flatMap((model) => ('diagnostics' in model ? model.diagnostics : [])) }
+type Pins = (model: string) => Pin
+
+async function openAll(recipe: Recipe, pin?: Pins): ReturnType<OpenModels> {
+  const opened = await Promise.all(modelsOf(recipe).map((name) => openSource(recipe, name, pin?.(name))))
+  const checkpoints = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
+  return { checkpoints: new Map(checkpoints), diagnostics: opened.flatMap(({ diagnostics }) => diagnostics) }
 }
 
 /** The recipe that a mergekit configuration stands for, as text. */
-export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, openAll)
+export const importMergekit = (file: string, options: ImportOptions = {}) =>
+  importRecipe(file, options, (recipe) => openAll(recipe))
 
-async function compile(
-  recipe: Recipe,
-): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
-  const { checkpoints, diagnostics } = await openAll(recipe)
-  if (diagnostics.length > 0) return { diagnostics }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints)
-  if (!plan) return { diagnostics: found }
-  const models = plan.models.map(({ name }) => checkpoints.get(name)!)
-  const bindings: Bindings = {
-    files: models.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
-    models: models.map((checkpoint) => checkpoint.path),
-    outputs: recipe.outputs.map((output) => output.resolved),
-  }
-  return { plan, bindings, diagnostics: found }
+interface Compiled {
+  readonly plan?: Plan
+  readonly bindings?: Bindings
+  readonly models: ReadonlyMap<string, OpenedModel>
+  readonly diagnostics: readonly Diagnostic[]
 }
 
-async function openModel(
-  recipe: Recipe,
-  name: string,
-): Promise<{ name: string; checkpoint: Checkpoint } | { diagnostics: readonly Diagnostic[] }> {
-  const source = recipe.models.get(name)!
-  try {
-    const { reference } = source
-    return { name, checkpoint: await openCheckpoint(reference, path.resolve(recipe.folder, reference)) }
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    const place = recipe.placeOf(source.at, 'value')
-    return { diagnostics: error.diagnostics.map((diagnostic) => ({ ...diagnostic, place: diagnostic.place ?? place })) }
+async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compiled> {
+  const opened = await Promise.all(modelsOf(recipe).map((name) => openSource(recipe, name, pin?.(name))))
+  const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
+  const diagnostics = opened.flatMap((model) => model.diagnostics)
+  if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
+  const checkpoints = new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
+  if (hasErrors(diagnostics)) return { models, diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints)] }
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints)
+  if (!plan) return { models, diagnostics: [...diagnostics, ...found] }
+  const used = plan.models.map(({ name }) => checkpoints.get(name)!)
+  const bindings: Bindings = {
+    files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
+    models: used.map((checkpoint) => checkpoint.path),
+    outputs: plan.outputs.map(({ spec, point, layout }) => {
+      const { resolved } = recipe.outputs[spec]!
+      return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
+    }),
   }
+  return { plan, bindings, models, diagnostics: [...diagnostics, ...found] }
+}
+
+/** What models on this machine tell of a recipe whose text has faults: all faults are told in one go. */
+async function probe(draft: Recipe): Promise<readonly Diagnostic[]> {
+  const names = modelsOf(draft).filter((name) => draft.models.get(name)?.origin === 'path')
+  const opened = await Promise.all(names.map((name) => openSource(draft, name)))
+  const models = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
+  return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models))]
 }
 
 function inOrder(diagnostics: readonly Diagnostic[]): Diagnostic[] {
@@ -122,6 +153,10 @@ export interface RunOptions {
   readonly digests?: boolean
   /** Besides, SHA-256 of whole files: what the hub publishes. */
   readonly sha256?: boolean
+  /** What becomes of `evaluate` commands: a fault (default), run, or left out with their figures. */
+  readonly commands?: 'refuse' | 'run' | 'skip'
+  /** By `Plan.outputs`: those to make. Default: all. */
+  readonly only?: (output: number) => boolean
   readonly listen?: Listener
   readonly signal?: AbortSignal
 }
@@ -132,7 +167,7 @@ export interface RunResult {
     readonly path: string
     readonly lineagePath: string
     readonly lineage: Lineage
-    /** Of the checkpoint's files. */
+    /** Of the checkpoint's files; 0 where they were only evaluated. */
     readonly bytes: number
   }[]
   readonly seconds: number
@@ -140,13 +175,30 @@ export interface RunResult {
 
 const DEFAULT_MEMORY = 1e9
 
-/** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted. */
+/** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
 export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {
   const started = performance.now()
-  const { plan, bindings } = prepared
+  const { plan, bindings, recipe, models, lock } = prepared
+  const { commands = 'refuse', only = () => true } = options
   const listen = options.listen ?? (() => {})
-  const lineages = (options.resume && (await finishedBefore(plan, bindings))) || []
-  if (lineages.length === 0) {
+  if (lock && options.digests === false)
+    throw fault(
+      'contradiction',
+      'a run with a lock compares digests, and can’t leave them out',
+      'leave out --no-digests',
+    )
+  if (commands === 'refuse') refuseCommands(recipe)
+  const lineages = new Map<number, Lineage>()
+  if (options.resume)
+    for (const index of plan.outputs.keys()) {
+      const lineage = only(index) ? await finishedBefore(plan, bindings, index) : undefined
+      if (!lineage) continue
+      if (lock) checkLocked(lock, recipe, lineage.models)
+      lineages.set(index, lineage)
+    }
+  const wanted = [...plan.outputs.keys()].filter(only)
+  if (wanted.some((index) => !lineages.has(index))) {
+    const finished = new Set(lineages.keys())
     await executePlan(
       plan,
       bindings,
@@ -157,27 +209,54 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
         force: options.force ?? false,
         sync: options.sync ?? true,
         digests: options.digests ?? true,
+        finished: (index) => finished.has(index) || !only(index),
+        async before() {
+          await fetchModels(models, { listen, signal: options.signal }, recipe)
+          await checkSums(recipe, models, { listen, signal: options.signal })
+        },
         listen,
+        ...(commands === 'run' ? { commands: recipe.folder } : {}),
         ...(options.signal ? { signal: options.signal } : {}),
       },
       async (executed) => {
-        lineages.push(...(await describe(prepared, executed, options.sha256 ?? false)))
-        return lineages.map(lineageText)
+        const made = await describe(prepared, executed, options.sha256 ?? false)
+        if (lock) for (const lineage of made) checkLocked(lock, recipe, lineage.models)
+        for (const [index, lineage] of made.entries())
+          lineages.set(plan.outputs.indexOf(executed.plan.outputs[index]!), lineage)
+        return made.map(lineageText)
       },
     )
   }
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
-  const outputs = lineages.map((lineage, index) => {
-    const output = bindings.outputs[index]!
+  const outputs = wanted.map((index) => {
+    const { files, keep } = plan.outputs[index]!
     return {
-      path: output,
+      path: bindings.outputs[index]!,
       lineagePath: lineagePathOf(plan, bindings, index),
-      lineage,
-      bytes: plan.outputs[index]!.files.reduce((sum, file) => sum + file.size, 0),
+      lineage: lineages.get(index)!,
+      bytes: keep ? files.reduce((sum, file) => sum + file.size, 0) : 0,
     }
   })
   return { outputs, seconds }
+}
+
+/** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
+function refuseCommands(recipe: Recipe): void {
+  const written = [...recipe.outputs, ...recipe.steps.filter((step) => step.kind === 'interpolate')]
+  const places = new Map(
+    written.flatMap(({ evaluate }) => (evaluate ? [[JSON.stringify(evaluate.at), evaluate] as const] : [])),
+  )
+  if (places.size === 0) return
+  throw new Fault(
+    [...places.values()].map(({ command, at }) => ({
+      severity: 'error',
+      code: 'needs-commands',
+      message: `the recipe runs a command: ${command.join(' ')}`,
+      place: recipe.placeOf(at, 'key'),
+      hint: 'read what it does, then give --allow-commands',
+    })),
+  )
 }
 
 function lineagePathOf(plan: Plan, { outputs }: Bindings, index: number): string {
@@ -186,30 +265,29 @@ function lineagePathOf(plan: Plan, { outputs }: Bindings, index: number): string
   return path.join(layout === 'folder' ? output : path.dirname(output), lineageName(layout, output))
 }
 
-/** The lineages of outputs that an earlier run of this very plan finished: then a resume has nothing left to do. */
-async function finishedBefore(plan: Plan, bindings: Bindings): Promise<Lineage[] | undefined> {
-  const lineages: Lineage[] = []
-  for (const index of plan.outputs.keys()) {
-    const file = lineagePathOf(plan, bindings, index)
-    try {
-      await openCheckpoint(plan.outputs[index]!.path, bindings.outputs[index]!)
-      const lineage = parseLineage(await readFile(file, 'utf8'), file)
-      if (lineage.plan.digest !== plan.digest) return undefined
-      lineages.push(lineage)
-    } catch {
-      return undefined
-    }
+/** The lineage of an output that an earlier run of this very plan finished: then a resume has nothing left to do for it. */
+async function finishedBefore(plan: Plan, bindings: Bindings, index: number): Promise<Lineage | undefined> {
+  const file = lineagePathOf(plan, bindings, index)
+  const { path: shown, keep } = plan.outputs[index]!
+  try {
+    if (keep) await openCheckpoint(shown, bindings.outputs[index]!)
+    const lineage = parseLineage(await readFile(file, 'utf8'), file)
+    const { point } = plan.outputs[index]!
+    const same = lineage.plan.digest === plan.digest && lineage.output.point?.name === point?.name
+    return same && (lineage.output.dropped === true) === !keep ? lineage : undefined
+  } catch {
+    return undefined
   }
-  return lineages
 }
 
-async function describe({ plan, recipe, bindings }: Prepared, executed: Executed, whole: boolean): Promise<Lineage[]> {
+async function describe({ recipe, bindings }: Prepared, executed: Executed, whole: boolean): Promise<Lineage[]> {
+  const { plan } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
     whole ? await Promise.all(files.map((file) => sha256OfFile(file))) : undefined
   const inputs = await sums(bindings.files)
   const outputs: RunDigests['outputs'][number][] = []
-  for (const [index, { tensors, beside, files }] of executed.outputs.entries()) {
+  for (const [index, { tensors, beside, files, evaluations }] of executed.outputs.entries()) {
     const output = plan.outputs[index]!
     const written = await sums(files)
     outputs.push({
@@ -224,6 +302,7 @@ async function describe({ plan, recipe, bindings }: Prepared, executed: Executed
       ),
       others: beside,
       ...(written ? { sha256: written } : {}),
+      ...(evaluations ? { evaluations } : {}),
     })
   }
   const digests: RunDigests = {
@@ -242,5 +321,19 @@ async function describe({ plan, recipe, bindings }: Prepared, executed: Executed
   )
 }
 
-/** Opens a model's headers. Fault where it is missing or bad. */
-export const inspect = (reference: string): Promise<Checkpoint> => openCheckpoint(reference, path.resolve(reference))
+/** Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Fault where it is missing or bad. */
+export const inspect = async (reference: string): Promise<Checkpoint> => (await openNamed(reference)).checkpoint
+
+/** The same, and brings what is on the hub into the cache, so that tensors can be read. */
+export async function obtain(reference: string, options: FetchOptions = {}): Promise<Checkpoint> {
+  const model = await openNamed(reference)
+  await fetchModels([[reference, model]], options)
+  return model.checkpoint
+}
+
+/** Pins the models that a recipe uses: the text of its lock, and where it belongs. */
+export async function lock(file: string, options: LoadOptions & FetchOptions & { readonly threads?: number } = {}) {
+  const { recipe, models, diagnostics } = await plan(file, options)
+  const lock = await makeLock(recipe, models, options)
+  return { path: lockPath(file), lock, text: lockText(lock), diagnostics }
+}

@@ -68,6 +68,10 @@ export interface Lineage {
   readonly tensors: Readonly<Record<string, LineageTensor>>
   readonly output: {
     readonly from: string
+    /** Of an interpolation. */
+    readonly point?: { readonly name: string; readonly t: number }
+    /** It was evaluated and not kept: `files` are what it consisted of. */
+    readonly dropped?: true
     readonly files: readonly LineageFile[]
     readonly tensors: number
     readonly digest: Digest | null

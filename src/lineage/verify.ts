@@ -1,14 +1,19 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
+import { loadRecipe } from '../recipe/load.js'
+import { hubParts } from '../recipe/models.js'
 import { checkFiles } from './checkFiles.js'
 import { exists, readLineage } from './disk.js'
+import { compareLock } from './lockedLineage.js'
 import { reproduce } from './reproduce.js'
 import type { Lineage, LineageModel } from './types.js'
 
 export interface VerifyOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
+  /** The recipe's `evaluate` commands run again too. */
+  readonly allowCommands?: boolean
   /** The folder that the recipe's paths are relative to; looked for where absent. */
   readonly recipeFolder?: string
   readonly listen?: Listener
@@ -40,9 +45,9 @@ export async function verify(lineagePath: string, options: VerifyOptions = {}): 
   const { lineage, text } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
-  const placeOf = ({ reference }: LineageModel): string | undefined =>
-    isHub(reference) ? undefined : path.resolve(recipeFolder ?? folder, reference)
-  const { problems, ...checked } = await checkFiles(lineage, folder, placeOf, options)
+  const places = await inputPlaces(lineage, recipeFolder ?? folder)
+  const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
+  problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
     ? await reproduce({ lineage, text, folder, recipeFolder: recipeFolder ?? folder, problems, options })
     : undefined
@@ -72,4 +77,22 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
     if (!best || count > best.count) best = { candidate, count }
   }
   return best?.candidate
+}
+
+/** Where a lineage's models lie on this machine; what is on the hub and not in its cache, nowhere. */
+async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
+  // A lineage leaves out where in a model its files lay; its recipe says it.
+  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
+  const places = new Map<LineageModel, string>()
+  for (const [name, model] of Object.entries(lineage.models)) {
+    const { subfolder = '' } = recipe?.models.get(name) ?? {}
+    const hub = hubParts(model.reference)
+    if (!hub) places.set(model, path.resolve(folder, model.reference, subfolder))
+    else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
+      const { cachedPlace } = await import('../checkpoints/hub/index.js')
+      const place = cachedPlace(hub.repository, model.revision, subfolder)
+      if (await exists(place)) places.set(model, place)
+    }
+  }
+  return places
 }

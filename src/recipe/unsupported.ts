@@ -16,7 +16,6 @@ export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => l
 
 /** `*` is any key or index. A value that `works` accepts is executed already. */
 const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
-  { path: 'steps.*.interpolate', what: 'interpolation steps' },
   { path: 'steps.*.extract', what: 'extracting adapters' },
   { path: 'models.*.lora', what: 'applying adapters (lora)' },
   { path: 'models.*.statistics', what: 'a file of statistics' },
@@ -28,7 +27,6 @@ const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boole
     works: (at) => textOf(at) !== undefined && textOf(at) !== 'union',
   },
   { path: 'chat_template', what: 'setting a chat template' },
-  { path: 'evaluate', what: 'evaluating the result' },
 ]
 
 const CODE = 'not-in-this-version'

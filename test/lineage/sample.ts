@@ -102,6 +102,8 @@ export const plan: Plan = {
   outputs: [
     {
       path: 'out/merged.safetensors',
+      spec: 0,
+      keep: true,
       layout: 'file',
       from: 'final',
       files: [{ name: 'model.safetensors', size: 500, header: '{}' }],

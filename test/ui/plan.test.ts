@@ -41,6 +41,8 @@ const plan: Plan = {
   outputs: [
     {
       path: `out/${EVIL}`,
+      spec: 0,
+      keep: true,
       layout: 'folder',
       from: 'final',
       files: [{ name: 'model.safetensors', size: 2048, header: '{}' }],
