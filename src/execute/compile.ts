@@ -96,7 +96,7 @@ export function compileTensor(
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
     const merge = { settings, passes: passesOf(of, settings), own: [] as number[] }
     const { map, reduces, origin } = merge.passes
-    const all = of.inputs.map(add)
+    const all = [...of.inputs, ...(of.statistics ?? [])].map(add)
     const base = origin === 'first' ? all[0] : of.base ? add(of.base) : undefined
     const inputs = origin === 'first' ? all.slice(1) : all
     const index = merges.push(merge) - 1

@@ -198,7 +198,11 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
     return {
       method: expr.method,
       parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
-      sources: expr.models.map((name, i) => source(name, expr.inputs[i]!, tensor, weights[i] ?? null)),
+      sources: expr.models.map((name, i) => {
+        const known = expr.statistics?.[i]
+        const own = source(name, expr.inputs[i]!, tensor, weights[i] ?? null)
+        return known ? { ...own, statistics: source(owner(known), known, tensor, null) } : own
+      }),
       ...(expr.base ? { base: source(bases.get(expr.step) ?? owner(expr.base), expr.base, tensor, null) } : {}),
     }
   }

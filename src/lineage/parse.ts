@@ -129,7 +129,13 @@ const model = object<LineageModel>({ index: natural, reference: text, revision: 
 const merge: Read<LineageMerge> = (value, at, depth) =>
   depth > MAX_DEPTH ? bad(at, `nested less than ${MAX_DEPTH} deep`) : object(mergeFields, 'base')(value, at, depth + 1)
 const source: Read<LineageSource> = (value, at, depth) =>
-  object<LineageSource>({ model: text, tensor: text, weight: nullable(number), of: merge }, 'of')(value, at, depth)
+  depth > MAX_DEPTH
+    ? bad(at, `nested less than ${MAX_DEPTH} deep`)
+    : object<LineageSource>(
+        { model: text, tensor: text, weight: nullable(number), of: merge, statistics: source },
+        'of',
+        'statistics',
+      )(value, at, depth + 1)
 const mergeFields: Fields<LineageMerge> = {
   method: text,
   parameters: record(json),

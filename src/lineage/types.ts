@@ -44,6 +44,8 @@ export interface LineageSource {
   readonly weight: number | null
   /** Of a step: how the tensor came about in it. Without it the tensor was read from a file of `model`. */
   readonly of?: LineageMerge
+  /** What the method was given to know of this source. */
+  readonly statistics?: LineageSource
 }
 
 export interface LineageTensor extends LineageMerge {

@@ -1,5 +1,6 @@
 /** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
 import { consensusTa } from './consensus_ta.js'
+import { fisher } from './fisher.js'
 import { geometricMedian } from './geometric_median.js'
 import { isoC } from './iso_c.js'
 import { isoCts } from './iso_cts.js'
@@ -36,6 +37,7 @@ export const METHODS: readonly Method[] = [
   geometricMedian,
   magmax,
   consensusTa,
+  fisher,
   isoC,
   isoCts,
   tsvM,

@@ -118,6 +118,8 @@ export interface Method {
   readonly parameters: readonly ParameterSchema[]
   /** Weights as they really are, for the lineage: after normalising. Null where the method has none. */
   readonly effective: (settings: Pick<TensorSettings, 'weights' | 'parameters'>) => readonly (number | null)[]
+  /** Every participant needs a file of statistics with its names and shapes: further inputs of the kernels, after the models'. */
+  readonly statistics?: true
   /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   readonly passes: (settings: TensorSettings) => Passes

@@ -14,7 +14,11 @@ export function leavesOf(expr: Expr): ReadExpr[] {
 
 /** What an expression is made of directly. */
 export const inputsOf = (expr: Expr): readonly Expr[] =>
-  expr.kind === 'read' ? [] : expr.kind === 'merge' && expr.base ? [...expr.inputs, expr.base] : expr.inputs
+  expr.kind === 'merge'
+    ? [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
+    : expr.kind === 'read'
+      ? []
+      : expr.inputs
 
 /** Merges inside an expression, inner ones first: the order in which their sums can be known. */
 export function mergesOf(expr: Expr): MergeExpr[] {

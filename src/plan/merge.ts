@@ -6,7 +6,7 @@ import { layerCount, layerOf } from './layers.js'
 import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
-import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from './types.js'
+import type { AbsentReason, CopyReason, Expr, MergeExpr, PatternCount } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
 
 interface Context {
@@ -104,6 +104,9 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     parameters,
     inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
+    ...(method.statistics
+      ? { statistics: present.flatMap((model) => statisticsOf(context, settings, model, name)) }
+      : {}),
   }
   return { dtype: tensor.dtype, shape: tensor.shape, expr, rule, ...note }
 }
@@ -156,6 +159,34 @@ function checkWeightSum(
     recipe.placeOf(settings.weightsAt, 'key'),
     'give weights with another sum, or parameters: {normalize: false}',
   )
+}
+
+/** A participant's statistics of a tensor; none where there is a fault. */
+function statisticsOf(
+  { recipe, faults, values, base }: Context,
+  { method, at }: MergeSettings,
+  model: string,
+  name: string,
+): Expr[] {
+  const source = recipe.models.get(model)
+  const fault = (message: string, hint: string) => {
+    faults.error('missing-statistics', message, recipe.placeOf(source?.at ?? at, 'key'), hint)
+    return []
+  }
+  if (!source) return fault(`${method} needs statistics, and the step ${model} has none`, 'merge models themselves')
+  const { statistics } = source
+  if (statistics === undefined)
+    return fault(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
+  const found = values.get(statistics)!.tensors.get(name)
+  const { shape } = base.tensors.get(name)!
+  const wanted = `leave ${name} out by filters, or give it another method in a rule`
+  if (!found) return fault(`the statistics of ${model} have no tensor ${name}`, wanted)
+  if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
+    return fault(
+      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but [${shape.join(', ')}] in base`,
+      wanted,
+    )
+  return [found.expr]
 }
 
 /** What parameters may not be together, at this tensor's layer. */

@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import type { Recipe, Step } from '../recipe/types.js'
+import { lookupMethod } from '../methods/registry.js'
+import type { MergeStep, Recipe, Step } from '../recipe/types.js'
 import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf } from './cost.js'
 import { planDigest } from './digest.js'
@@ -128,10 +129,18 @@ function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
 /** The models that a recipe's outputs need, in the recipe's order. */
 export function modelsOf(recipe: Recipe): string[] {
   const used = new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
+  for (const name of recipe.steps.flatMap((step) => (step.kind === 'merge' ? statisticsOf(recipe, step) : [])))
+    used.add(name)
   const lender = tokenizerLender(recipe)
   if (lender !== undefined) used.add(lender)
   return [...recipe.models.keys()].filter((name) => used.has(name))
 }
+
+/** Files of statistics that a merge's methods need. */
+const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
+  [step.settings, ...step.rules.map(({ settings }) => settings)]
+    .filter(({ method }) => lookupMethod(method)?.statistics)
+    .flatMap(({ models }) => models.flatMap((model) => recipe.models.get(model)?.statistics ?? []))
 
 /** Models and steps that a step works on. */
 function usesOf(step: Step): readonly string[] {

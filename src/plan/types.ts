@@ -68,6 +68,8 @@ export interface MergeExpr {
   readonly parameters: Readonly<Record<string, Resolved>>
   readonly inputs: readonly Expr[]
   readonly base?: Expr
+  /** By model: what its method needs to know besides; further inputs of its kernels. */
+  readonly statistics?: readonly Expr[]
 }
 
 export type Expr = ReadExpr | MergeExpr | ComputedExpr

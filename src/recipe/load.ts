@@ -7,7 +7,7 @@ import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
-import { readModels, resolveName, type Scope } from './models.js'
+import { readModels, resolveName, type Scope, withStatistics } from './models.js'
 import { readOutputs } from './outputs.js'
 import { applyOverrides } from './overrides.js'
 import { makeReport, type Report, sortDiagnostics } from './report.js'
@@ -153,7 +153,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   return {
     folder,
-    models,
+    models: withStatistics(models),
     steps: ordered.filter(({ name }) => used.has(name)),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',

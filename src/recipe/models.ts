@@ -72,6 +72,20 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   return { ...start, ...found, rename, ...written }
 }
 
+/** Files of statistics as models of their own, after all others, under names that no model has: they are read and recorded like them. */
+export function withStatistics(models: ReadonlyMap<string, ModelSource>): Map<string, ModelSource> {
+  const all = new Map(models)
+  for (const [model, source] of models) {
+    if (source.statistics === undefined) continue
+    let name = `${model}.statistics`
+    while (all.has(name)) name += "'"
+    all.set(model, { ...source, statistics: name })
+    const at = [...source.at, 'statistics']
+    all.set(name, { name, at, reference: source.statistics, origin: 'path', rename: [] })
+  }
+  return all
+}
+
 /** What a name can mean at one place of a recipe. */
 export interface Scope {
   readonly models: ReadonlyMap<string, ModelSource>

@@ -29,6 +29,7 @@ export interface ModelSource {
   readonly loraScale?: number
   readonly stripPrefix?: string
   readonly rename: readonly { readonly from: string; readonly to: string }[]
+  /** A text's path; of a whole recipe the name of the model that stands for it. */
   readonly statistics?: string
 }
 

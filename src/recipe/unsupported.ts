@@ -18,7 +18,6 @@ export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => l
 const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
   { path: 'steps.*.extract', what: 'extracting adapters' },
   { path: 'models.*.lora', what: 'applying adapters (lora)' },
-  { path: 'models.*.statistics', what: 'a file of statistics' },
   { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   {

@@ -1,0 +1,71 @@
+/** fisher, and the files of statistics that it needs. */
+
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
+import { plan } from '../../src/lineage/session.js'
+import { bell } from '../reference/samples.js'
+import { assertAllSteady, assertReferences, inFolder, type Tensors, writeCase, writeModel } from './harness.js'
+import { COMPUTES, DTYPES, models } from './samples.js'
+
+function withStatistics(tensors: Tensors): Tensors {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, given]) => [
+      name,
+      {
+        ...given,
+        statistics: given.inputs
+          .map((x, i) => bell(`F${name}${i}`, Math.min(x.length, 999), 1e-3))
+          .map((some, i) => given.inputs[i]!.map((_, at) => Math.abs(some[at % some.length]!))),
+      },
+    ]),
+  )
+}
+const tensors = (compute: (typeof COMPUTES)[number]) =>
+  withStatistics(models(3, compute, { onBase: false, weights: [1, 0, 0.5], parameters: { floor: 1e-4 } }))
+
+for (const compute of COMPUTES)
+  test(`fisher in ${compute} is the reference, bit for bit; the lineage names the statistics`, async () => {
+    const dtypes = compute === 'float32' ? DTYPES : (['F64'] as const)
+    for (const dtype of dtypes) {
+      const [{ lineage }] = (await assertReferences([{ method: 'fisher', tensors: tensors(compute) }], { dtype })) as [
+        Awaited<ReturnType<typeof assertReferences>>[0],
+      ]
+      const [source] = lineage.tensors.one!.sources
+      assert.equal(source!.statistics, { model: 'm0.statistics', tensor: 'one', weight: null })
+      assert.is(lineage.models['m0.statistics']!.reference, 'm0-statistics.safetensors')
+    }
+  })
+
+test('the same bytes on one thread, on two, and read', () =>
+  assertAllSteady([{ method: 'fisher', tensors: tensors('float32') }]))
+
+const faultOf = async (folder: string, text: string): Promise<string> => {
+  try {
+    await plan(path.join(folder, 'recipe.yml'), { text })
+  } catch (error) {
+    if (error instanceof Fault) return error.diagnostics.map(({ code, message }) => `${code}: ${message}`).join('; ')
+    throw error
+  }
+  return ''
+}
+
+test('faults: no statistics, a tensor that they lack, another shape', () =>
+  inFolder(async (folder) => {
+    const few = withStatistics(models(2, 'float32', { onBase: false }, { w: [4] }))
+    const text = writeCase(folder, 'fisher', few)
+    assert.is(await faultOf(folder, text), '')
+    const without = text.replace('"statistics":"m1-statistics.safetensors"', '"path":"m1.safetensors"')
+    assert.match(
+      await faultOf(folder, without.replace('"path":"m1.safetensors","path"', '"path"')),
+      /missing-statistics: fisher needs statistics of m1/,
+    )
+    const values = new Float32Array(4)
+    writeModel(path.join(folder, 'm1-statistics.safetensors'), { other: { shape: [4], values } }, 'F32')
+    assert.match(await faultOf(folder, text), /missing-statistics: the statistics of m1 have no tensor w/)
+    writeModel(path.join(folder, 'm1-statistics.safetensors'), { w: { shape: [2, 2], values } }, 'F32')
+    assert.match(await faultOf(folder, text), /missing-statistics: w is F32\[2, 2\] in the statistics of m1/)
+  }))
+
+test.run()
