@@ -1,5 +1,5 @@
 /** A recipe's text, checked whole: the one way in. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { didYouMean, quote } from '../core/suggest.js'
@@ -12,6 +12,7 @@ import { readOutputs } from './outputs.js'
 import { applyOverrides } from './overrides.js'
 import { makeReport, type Report, sortDiagnostics } from './report.js'
 import { LONGEST_TEXT, readText } from './source.js'
+import { readSpecFiles } from './spec.js'
 import { draftSteps, type LinkedStep, readStep } from './steps.js'
 import { checkStructure } from './structure.js'
 import { type MapNode, type Node, spanOf, spanPlace, toPlain } from './tree.js'
@@ -108,6 +109,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
 const mergekitOptions = (folder: string, { set, known, strict }: LoadOptions): OpenOptions => ({
   folder,
   working: process.cwd(),
+  exists: existsSync,
   known: known ?? new Map(),
   set: set ?? [],
   strict: strict ?? false,
@@ -154,7 +156,12 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   return {
     folder,
     models: withStatistics(models),
-    steps: ordered.filter(({ name }) => used.has(name)),
+    steps: readSpecFiles(
+      ordered.filter(({ name }) => used.has(name)),
+      folder,
+      readFile,
+      report,
+    ),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
     seed: numberOf(get(root, 'seed')) ?? 0,

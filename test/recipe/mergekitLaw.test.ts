@@ -132,7 +132,7 @@ test('who gives a parameter its value', () =>
       models.set(model, tensors)
       writeTensors(path.join(folder, `${model}.safetensors`), Object.fromEntries(tensors))
     }
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 25; round++) {
       const slices = Array.from({ length: 1 + random.below(3) }, (): Slice => {
         const length = random.pick([1, 2, 5, LAYERS])
         const sources = ['a', 'b', 'c'].slice(0, 1 + random.below(3)).map((model): Source => {

@@ -7,13 +7,13 @@ import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../tree.js'
 import { makeComplaints } from './complaints.js'
 import { convertDocument, type Work } from './convert.js'
-import { modelBook, type Places } from './models.js'
+import { modelBook } from './models.js'
 import { type Comments, mapping, text } from './nodes.js'
 import { readConfig } from './read.js'
-import { readReference } from './reference.js'
+import { type Places, readReference } from './reference.js'
 import type { Config } from './types.js'
 
-export type { Places } from './models.js'
+export type { Places } from './reference.js'
 
 export interface Conversion {
   /** The recipe; absent where there are errors, but for what strictness makes one. */

@@ -4,17 +4,8 @@ import { quote } from '../../core/suggest.js'
 import type { Node } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { mapping, text } from './nodes.js'
-import { type Found, findModel } from './reference.js'
+import { type Found, findModel, type Places } from './reference.js'
 import type { Reference } from './types.js'
-
-export interface Places {
-  /** The configuration's own, absolute. */
-  readonly folder: string
-  /** Where the command was started, absolute. */
-  readonly working: string
-  /** Names of tensors by a model's reference in the recipe. */
-  readonly known: ReadonlyMap<string, readonly string[]>
-}
 
 export interface Known {
   /** In the recipe: of a model or a step. */
@@ -49,7 +40,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
   }
   function add(reference: Reference): Known {
     const { path: written, revision, lora, at } = reference
-    const where = findModel(written, revision, places.folder, places.working)
+    const where = findModel(written, revision, places)
     if (!where) {
       const hint =
         revision === undefined
@@ -59,7 +50,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
       complain.error('missing-model', message, at, hint)
     }
     const name = free(nameOf(written))
-    const adapter = lora && findModel(lora.path, lora.revision, places.folder, places.working)
+    const adapter = lora && findModel(lora.path, lora.revision, places)
     const reference_ = where?.reference ?? written
     models.set(
       name,

@@ -5,7 +5,7 @@ import type { Comments } from './nodes.js'
 
 const WIDTH = 100
 /** Texts that YAML takes for nothing else, in flow collections as well. */
-const PLAIN = /^[A-Za-z./_]([\w./@:+-]*[\w./@+-])?$/
+const PLAIN = /^(?!\.\d)[A-Za-z./_]([\w./@:+-]*[\w./@+-])?$/
 const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$/i
 
 /** `title`: a comment at its top. */

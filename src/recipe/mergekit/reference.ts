@@ -1,5 +1,4 @@
 /** Models as mergekit refers to them, and where they are. */
-import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { quote } from '../../core/suggest.js'
 import { childOf, type Node } from '../tree.js'
@@ -46,6 +45,18 @@ function splitRevision(text: string): { path: string; revision?: string } | unde
   return revision === undefined ? { path: name } : { path: name, revision }
 }
 
+/** Where models are looked for, and what is known of them. */
+export interface Places {
+  /** The configuration's own, absolute. */
+  readonly folder: string
+  /** Where the command was started, absolute. */
+  readonly working: string
+  /** Whether there is anything at an absolute path. */
+  readonly exists: (path: string) => boolean
+  /** Names of tensors by a model's reference in the recipe. */
+  readonly known: ReadonlyMap<string, readonly string[]>
+}
+
 /** Where a model was found: a path for the recipe (relative to its folder), or a hub repository. */
 export type Found =
   | { readonly kind: 'path'; readonly reference: string }
@@ -60,13 +71,12 @@ const HUB = /^[\w.-]+\/[\w.-]+$/
 export function findModel(
   name: string,
   revision: string | undefined,
-  folder: string,
-  working: string,
+  { folder, working, exists }: Places,
 ): Found | undefined {
   if (revision === undefined)
     for (const place of [folder, working]) {
       const absolute = path.resolve(place, name)
-      if (!existsSync(absolute)) continue
+      if (!exists(absolute)) continue
       const reference = place === folder || path.isAbsolute(name) ? name : path.relative(folder, absolute)
       return { kind: 'path', reference: reference.startsWith('hf:') ? `./${reference}` : reference }
     }
