@@ -16,6 +16,20 @@ const FUSED: Readonly<Record<string, readonly FloatDtype[]>> = {
   task: ['BF16', 'F16'],
   dots: ['BF16', 'F16'],
   nearswap: ['BF16', 'F16'],
+  trimmed_sum: ['BF16', 'F16'],
+  trimmed_elect: ['BF16', 'F16'],
+  dropped_sum: ['BF16', 'F16'],
+  dropped_elect: ['BF16', 'F16'],
+  sce: ['BF16', 'F16'],
+  coarse: ['BF16', 'F16'],
+  fine: ['BF16', 'F16'],
+  equals: ['BF16', 'F16'],
+  variance_coarse: ['BF16'],
+  variance_fine: ['BF16'],
+  variance_equals: ['BF16'],
+  trimmed_l1: ['BF16'],
+  dropped_l1: ['BF16'],
+  sce_squares: ['BF16', 'F16'],
 }
 
 const WASM = new URL('./terge.wasm', import.meta.url)

@@ -1,5 +1,9 @@
 /** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
+import { arceeFusion } from './arcee_fusion.js'
+import { breadcrumbs, breadcrumbsTies } from './breadcrumbs.js'
 import { consensusTa } from './consensus_ta.js'
+import { dareLinear, dareTies } from './dare.js'
+import { della, dellaLinear } from './della.js'
 import { fisher } from './fisher.js'
 import { geometricMedian } from './geometric_median.js'
 import { isoC } from './iso_c.js'
@@ -15,9 +19,11 @@ import { nuslerp } from './nuslerp.js'
 import { passthrough } from './passthrough.js'
 import { ram } from './ram.js'
 import { ramplusTl } from './ramplus_tl.js'
+import { sce } from './sce.js'
 import { slerp } from './slerp.js'
 import { star } from './star.js'
 import { taskArithmetic } from './task_arithmetic.js'
+import { ties } from './ties.js'
 import { tsvM } from './tsv_m.js'
 import type { Method, ParameterSchema, Resolved } from './types.js'
 
@@ -28,7 +34,16 @@ export const METHODS: readonly Method[] = [
   multislerp,
   karcher,
   taskArithmetic,
+  ties,
+  dareLinear,
+  dareTies,
+  dellaLinear,
+  della,
+  breadcrumbs,
+  breadcrumbsTies,
   modelStock,
+  sce,
+  arceeFusion,
   nearswap,
   ram,
   ramplusTl,

@@ -30,3 +30,18 @@ export function rowLength(context: usize): usize { return <usize>load<u32>(conte
 // @ts-ignore: decorator
 @inline
 export function table(context: usize): usize { return <usize>load<u32>(context, 36) }
+// @ts-ignore: decorator
+@inline
+export function scratch(context: usize): usize { return <usize>load<u32>(context, 40) }
+// @ts-ignore: decorator
+@inline
+export function partStart(context: usize): usize { return <usize>load<u32>(context, 44) }
+// @ts-ignore: decorator
+@inline
+export function partEnd(context: usize): usize { return <usize>load<u32>(context, 48) }
+// @ts-ignore: decorator
+@inline
+export function partPlace(context: usize): usize { return <usize>load<u32>(context, 52) }
+// @ts-ignore: decorator
+@inline
+export function partIsLast(context: usize): bool { return load<u32>(context, 56) != 0 }

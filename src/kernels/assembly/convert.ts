@@ -3,7 +3,7 @@
  * take (source, destination, elements), unaligned. Widening is exact; narrowing rounds once, to nearest even,
  * overflows to infinity and keeps subnormals. Decoding leaves the bits of a NaN open, encoding makes them canonical.
  */
-import { BF16, F16, F32, F64, F8_E4M3, F8_E5M2, at, narrow, narrowToOdd } from './storage'
+import { BF16, F16, F32, F64, F8_E4M3, F8_E5M2, at, encode32, narrow, narrowToOdd } from './storage'
 
 function widen32<S>(src: usize, dst: usize, n: usize): void {
   const bytes = at<S>().bytes
@@ -34,21 +34,6 @@ function widen64<S>(src: usize, dst: usize, n: usize): void {
     v128.store64_lane(dst, f64x2.promote_low_f32x4(at<S>().load1(src)), 0)
     src += bytes
     dst += 8
-  }
-}
-
-function encode32<S>(src: usize, dst: usize, n: usize): void {
-  const bytes = at<S>().bytes
-  const blocks = src + ((n & ~7) << 2), end = src + (n << 2)
-  while (src < blocks) {
-    at<S>().store2(dst, v128.load(src), v128.load(src, 16))
-    src += 32
-    dst += 8 * bytes
-  }
-  while (src < end) {
-    at<S>().store1(dst, v128.load32_zero(src))
-    src += 4
-    dst += bytes
   }
 }
 

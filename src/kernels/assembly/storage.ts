@@ -290,3 +290,19 @@ export class F8_E4M3 {
   // @ts-ignore: decorator
   @inline load1(p: usize): v128 { return this.decode(i32x4.splat(<i32>load<u8>(p))) }
 }
+
+/** Rounds n elements of f32 to storage; S is not F64. */
+export function encode32<S>(src: usize, dst: usize, n: usize): void {
+  const bytes = at<S>().bytes
+  const blocks = src + ((n & ~7) << 2), end = src + (n << 2)
+  while (src < blocks) {
+    at<S>().store2(dst, v128.load(src), v128.load(src, 16))
+    src += 32
+    dst += 8 * bytes
+  }
+  while (src < end) {
+    at<S>().store1(dst, v128.load32_zero(src))
+    src += 4
+    dst += bytes
+  }
+}
