@@ -89,7 +89,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   listr2: ['src/ui/terminal.ts'],
   koffi: ['src/checkpoints/mmap.ts'],
   '@huggingface/hub': ['src/checkpoints/hub/'],
-  re2js: ['src/core/patterns.ts'],
+  re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
   'node:fs': [
     'src/checkpoints/',
@@ -106,6 +106,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     // The program's own files: its kernels and its version.
     'src/kernels/index.ts',
     'src/kernels/linalg.ts',
+    'src/kernels/dense/team.ts',
     'src/core/version.ts',
   ],
   // A recipe's evaluate commands, which the user has allowed.

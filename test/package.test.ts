@@ -25,6 +25,7 @@ const DEVELOPMENT = {
   '@types/node': 'types of Node',
   ajv: 'compiles the recipe schema to a validator while building',
   assemblyscript: 'compiles the kernels',
+  esbuild: 'bundles what starting up loads, for its speed',
   'hash-wasm': 'an independent XXH3 in tests',
   safetensors: 'an independent reader in tests',
   typescript: 'compiles',
@@ -63,7 +64,7 @@ test('the package holds what a user needs and nothing else', () => {
   const [{ files }] = Array.isArray(told) ? told : Object.values(told)
   const names: string[] = files.map((file: { path: string }) => file.path)
   const expected =
-    /^(bin\/run\.js|dist\/src\/.+\.(js|d\.ts|wasm)|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|LICENSE)$/
+    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|LICENSE)$/
   assert.equal(
     names.filter((name) => !expected.test(name)),
     [],
