@@ -10,7 +10,7 @@
 export type { Checkpoint, StoredTensor } from './checkpoints/types.js'
 export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/diagnostics.js'
 export type { Listener, RunEvent } from './execute/events.js'
-export { inspect, load, plan, run, validate } from './lineage/session.js'
+export { inspect, load, lock, plan, run, validate } from './lineage/session.js'
 export type { Lineage } from './lineage/types.js'
 export { verify } from './lineage/verify.js'
 export type { Plan } from './plan/types.js'

@@ -127,10 +127,12 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
   return map
 }
 
-/** A shard's name must lead down into the folder on every platform. Where a link leads is the file system's affair. */
+/** Whether a name leads down into its folder on every platform. Where a link leads is the file system's affair. */
+export const leadsDown = (name: string): boolean =>
+  !/[\\:\0]/.test(name) && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+
 function checkShardName(name: string, shown: string): string {
-  const parts = name.split('/')
-  if (/[\\:\0]/.test(name) || parts.some((part) => part === '' || part === '.' || part === '..'))
+  if (!leadsDown(name))
     throw fault(
       'path-escape',
       `${shown}: ${quote(name)} is not the name of a file in this folder`,

@@ -1,6 +1,6 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
 import { constants } from 'node:fs'
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
@@ -9,6 +9,7 @@ import { type FolderWeights, folderWeights } from './folder.js'
 import { HEADER_MEMORY, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
 import type { Budget } from './json.js'
 import {
+  type ByteSource,
   fileSource,
   isPytorchFile,
   PYTORCH_HEAD_BYTES,
@@ -23,18 +24,32 @@ interface Allowance extends Budget {
   headerBytes: number
 }
 
+/** Weights of a folder that are not on the disk yet. Names are relative to the folder. */
+export interface RemoteWeights {
+  /** Directly in the folder. */
+  readonly names: readonly string[]
+  /** Says which will be opened, so that their beginnings can come together. */
+  announce(names: readonly string[]): void
+  /** Nothing where the file is on the disk, or nowhere. */
+  open(name: string): Promise<ByteSource | undefined>
+}
+
 /**
  * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
  * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfig`,
  * and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
  */
-export async function openCheckpoint(reference: string, absolutePath: string): Promise<Checkpoint> {
+export async function openCheckpoint(
+  reference: string,
+  absolutePath: string,
+  remote?: RemoteWeights,
+): Promise<Checkpoint> {
   const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADER_BYTES }
   const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
     unreadable(error, reference, absolutePath),
   )
   return entry.isDirectory()
-    ? openFolder(reference, absolutePath, allowance)
+    ? openFolder(reference, absolutePath, allowance, remote)
     : openFile(reference, absolutePath, allowance)
 }
 
@@ -45,18 +60,26 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   return { reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] }
 }
 
-async function openFolder(reference: string, folder: string, allowance: Allowance): Promise<Checkpoint> {
+async function openFolder(
+  reference: string,
+  folder: string,
+  allowance: Allowance,
+  remote: RemoteWeights | undefined,
+): Promise<Checkpoint> {
   const shown = reference.replace(/[\\/]+$/, '') || reference
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
+  const there = await readdir(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
+  const names = [...new Set([...there, ...(remote?.names ?? [])])]
   const weights = await folderWeights(folder, names, shown, allowance)
   const files: CheckpointFile[] = []
   const tensors = new Map<string, StoredTensor>()
   let metadata: Checkpoint['metadata'] = {}
+  remote?.announce(weights.files)
   for (const name of weights.files) {
     const file = path.join(folder, ...name.split('/'))
-    if (weights.index)
+    const source = await remote?.open(name)
+    if (weights.index && !source)
       await stat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
-    const { read, header } = await readFileHeader(file, name, `${shown}/${name}`, allowance)
+    const { read, header } = await readFileHeader(file, name, `${shown}/${name}`, allowance, source)
     if (files.length === 0) metadata = header.metadata
     for (const tensor of header.tensors) {
       const other = tensors.get(tensor.name)
@@ -115,13 +138,28 @@ function checkIndex(
       )
 }
 
-/** Reads the header of one file. The file is known by its content, whatever its name says. */
+interface SourceHeader extends Pick<CheckpointFile, 'size' | 'headerBytes' | 'headerDigest'> {
+  readonly header: Pick<PytorchHeader, 'metadata' | 'tensors'>
+}
+
+interface FileHeader {
+  readonly read: CheckpointFile
+  readonly header: SourceHeader['header']
+}
+
+/** Reads the header of one file: of `remote`, where it is not on the disk. */
 async function readFileHeader(
   file: string,
   name: string,
   shown: string,
   allowance: Allowance,
-): Promise<{ read: CheckpointFile; header: Pick<PytorchHeader, 'metadata' | 'tensors'> }> {
+  remote?: ByteSource,
+): Promise<FileHeader> {
+  const named = ({ size, headerBytes, headerDigest, header }: SourceHeader): FileHeader => ({
+    read: { name, path: file, size, headerBytes, headerDigest },
+    header,
+  })
+  if (remote) return named(await readHeader(remote, allowance))
   // Not blocking, so that a pipe under a model's name can't hold us up.
   const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
     (error: NodeJS.ErrnoException) => unreadable(error, shown, file),
@@ -129,22 +167,27 @@ async function readFileHeader(
   try {
     const entry = await handle.stat()
     if (!entry.isFile()) throw fault('cannot-read', `${shown}: neither a file nor a folder`)
-    const read = { name, path: file, size: entry.size }
-    const first = await readFully(handle, Math.min(entry.size, PYTORCH_HEAD_BYTES))
-    if (isPytorchFile(first)) {
-      const header = await readPytorchHeader(fileSource(handle, entry.size, shown), allowance)
-      takeHeader(allowance, header.headerBytes, shown)
-      return { read: { ...read, headerBytes: header.headerBytes, headerDigest: header.headerDigest }, header }
-    }
-    refuseOtherContent(first, shown)
-    const length = headerLength(first, entry.size, shown)
-    takeHeader(allowance, length, shown)
-    const bytes = await readFully(handle, 8 + length)
-    const header = parseHeader(bytes, entry.size, shown, allowance)
-    return { read: { ...read, headerBytes: header.headerBytes, headerDigest: sha256(bytes) }, header }
+    return named(await readHeader(fileSource(handle, entry.size, shown), allowance))
   } finally {
     await handle.close()
   }
+}
+
+/** The file is known by its content, whatever its name says. */
+async function readHeader(source: ByteSource, allowance: Allowance): Promise<SourceHeader> {
+  const { name, size } = source
+  const first = await source.read(0, Math.min(size, PYTORCH_HEAD_BYTES))
+  if (isPytorchFile(first)) {
+    const header = await readPytorchHeader(source, allowance)
+    takeHeader(allowance, header.headerBytes, name)
+    return { size, headerBytes: header.headerBytes, headerDigest: header.headerDigest, header }
+  }
+  refuseOtherContent(first, name)
+  const length = headerLength(first, size, name)
+  takeHeader(allowance, length, name)
+  const bytes = await source.read(0, 8 + length)
+  const header = parseHeader(bytes, size, name, allowance)
+  return { size, headerBytes: header.headerBytes, headerDigest: sha256(bytes), header }
 }
 
 function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
@@ -154,18 +197,6 @@ function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
       'header-too-large',
       `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
     )
-}
-
-/** The first `length` bytes, or fewer where the file ends before. */
-async function readFully(handle: FileHandle, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length)
-  let at = 0
-  while (at < length) {
-    const { bytesRead } = await handle.read(bytes, at, length - at, at)
-    if (bytesRead === 0) break
-    at += bytesRead
-  }
-  return bytes.subarray(0, at)
 }
 
 /** What is neither safetensors nor PyTorch, as far as its first bytes tell; a header of any length has its `{`. */

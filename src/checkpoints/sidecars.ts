@@ -14,6 +14,15 @@ const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|onnx_data|h5|msgp
 /** Weights' indexes, what describes the folder's own model rather than its working, and terge's own lineage. */
 const NOT_TAKEN = /^\.|\.index\.json$|^(readme|licen[cs]e)(\.|$)|^config\.json$|(^|\.)lineage\.json$/i
 
+/** Whether a file of this name holds weights, of terge's formats or others. */
+export const isWeights = (name: string): boolean => WEIGHTS.test(name)
+
+/** Whether a file of a folder on the hub is small and says something: config, tokenizer, index. */
+export const isSmallFile = (name: string, size: number): boolean =>
+  !WEIGHTS.test(name) &&
+  size <= MAX_SIDECAR_BYTES &&
+  (name === 'config.json' || /\.(safetensors|bin)\.index\.json$/.test(name) || !NOT_TAKEN.test(name))
+
 /** Names of the sidecars among a folder's entries, in the order of names. `config.json` is not among them. */
 export async function findSidecars(folder: string, names: readonly string[]): Promise<string[]> {
   const found: string[] = []

@@ -31,6 +31,8 @@ export interface Checkpoint {
   /** As the user wrote it. */
   readonly reference: string
   readonly layout: 'file' | 'folder'
+  /** Of a repository on the hub: its commit. */
+  readonly revision?: string
   /** Absolute path of the file or folder. */
   readonly path: string
   readonly files: readonly CheckpointFile[]

@@ -24,12 +24,14 @@ export const diff = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const [{ inspect }, { diffCheckpoints }] = await Promise.all([
+    const [{ obtain }, { diffCheckpoints }] = await Promise.all([
       import('../lineage/session.js'),
       import('../execute/diff.js'),
     ])
-    const [a, b] = [await inspect(args.a), await inspect(args.b)]
-    const rows = await interruptible((signal) => diffCheckpoints(a, b, { signal }))
+    const rows = await interruptible(async (signal) => {
+      const [a, b] = [await obtain(args.a, { signal }), await obtain(args.b, { signal })]
+      return diffCheckpoints(a, b, { signal })
+    })
     print(format === 'json' ? toJson(rows) : diffText(rows))
     return flags['exit-code'] && rows.some(({ state }) => state !== 'equal') ? 1 : 0
   },

@@ -1,5 +1,5 @@
 /** Text files that a command writes at the user's word: saved recipes, reports. */
-import { open } from 'node:fs/promises'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 
@@ -15,5 +15,17 @@ export async function writeNewText(file: string, text: string): Promise<void> {
     await handle.writeFile(text)
   } finally {
     await handle.close()
+  }
+}
+
+/** Writes a file, or replaces one whole: nobody sees half of it. */
+export async function replaceText(file: string, text: string): Promise<void> {
+  const fresh = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}`)
+  try {
+    await writeFile(fresh, text)
+    await rename(fresh, file)
+  } catch (error) {
+    await rm(fresh, { force: true })
+    throw error
   }
 }

@@ -8,6 +8,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   plan: async () => (await import('./plan.js')).plan,
   inspect: async () => (await import('./inspect.js')).inspect,
   diff: async () => (await import('./diff.js')).diff,
+  lock: async () => (await import('./lock.js')).lock,
   verify: async () => (await import('./verify.js')).verify,
   report: async () => (await import('./report.js')).report,
   import: async () => (await import('./import.js')).importConfig,

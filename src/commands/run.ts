@@ -1,5 +1,5 @@
 import { defineCommand } from './command.js'
-import { Args, Flags, runFlags, set, strict } from './flags.js'
+import { Args, Flags, onOff, runFlags, set, strict } from './flags.js'
 import { given } from './options.js'
 import { perform } from './perform.js'
 
@@ -14,6 +14,7 @@ export const run = defineCommand({
     'Try another weight, into another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',
     'See what would happen\n<%= config.bin %> run recipe.yml --dry-run',
     'Run a mergekit configuration as it is\n<%= config.bin %> run mergekit.yml -o ./merged',
+    'Use the models that terge lock pinned, and no others\n<%= config.bin %> run recipe.yml --locked',
     'Go on after a power cut\n<%= config.bin %> run recipe.yml --resume',
   ],
   args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
@@ -21,12 +22,17 @@ export const run = defineCommand({
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
     set,
     strict,
+    locked: onOff('use just the models that RECIPE.lock has, as terge lock wrote it'),
     ...runFlags,
   },
   async execute({ args, flags }) {
     const { plan } = await import('../lineage/session.js')
     await perform(
-      await plan(args.recipe, { strict: flags.strict, ...given({ set: flags.set, output: flags.output }) }),
+      await plan(args.recipe, {
+        strict: flags.strict,
+        locked: flags.locked,
+        ...given({ set: flags.set, output: flags.output }),
+      }),
       flags,
     )
     return 0

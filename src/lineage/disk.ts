@@ -1,7 +1,7 @@
 /** What verify asks of the file system: sizes, small texts, whole-file digests and comparisons, all in bounded memory. */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { compileKernels, instantiateKernels, LEAF, treeDigest } from '../kernels/index.js'
@@ -32,6 +32,26 @@ export function inside(folder: string, name: string): string | undefined {
   const relative = path.relative(folder, file)
   return relative === '' || relative.startsWith('..') || path.isAbsolute(relative) ? undefined : file
 }
+
+/** The text of a small file, at most `most` bytes of it; undefined where there is none. Fault: `too-long`. */
+export async function readText(file: string, most: number): Promise<string | undefined> {
+  const found = await fileSize(file)
+  if ('problem' in found) return undefined
+  if (found.size > most) throw fault('too-long', `${file}: ${found.size} bytes are too many`)
+  const handle = await open(file, 'r')
+  try {
+    return await handle.readFile('utf8')
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The locks of recipes in a folder, by name. */
+export const locksIn = async (folder: string): Promise<string[]> =>
+  (await readdir(folder).catch(() => []))
+    .filter((name) => /\.ya?ml\.lock$/.test(name))
+    .sort()
+    .map((name) => path.join(folder, name))
 
 /** Reads and checks the lineage at `file`. Faults: `missing-lineage`, those of `parseLineage`. */
 export async function readLineage(file: string): Promise<{ lineage: Lineage; text: string }> {

@@ -19,6 +19,12 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
   return models
 }
 
+/** The parts of `hf:org/name@revision`; nothing where the text is no such reference. */
+export function hubParts(reference: string): { repository: string; revision?: string } | undefined {
+  const [, repository, revision] = (reference.startsWith('hf:') && HUB.exec(reference.slice(3))) || []
+  return repository === undefined ? undefined : { repository, ...(revision === undefined ? {} : { revision }) }
+}
+
 type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
 
 function readHub(at: Cursor, text: string, report: Report): Hub {

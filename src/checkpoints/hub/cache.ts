@@ -1,0 +1,65 @@
+/**
+ * The hub's cache as all of its libraries lay it out, so that each finds what another fetched:
+ *
+ *     models--ORG--NAME/blobs/DIGEST               contents
+ *     models--ORG--NAME/refs/REVISION              the commit that a branch or tag stood for when it was last asked
+ *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
+ */
+import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { leadsDown } from '../folder.js'
+import type { HubFile } from './repository.js'
+import { isCommit } from './repository.js'
+
+export const repositoryFolder = (cache: string, repository: string): string =>
+  path.join(cache, `models--${repository.replaceAll('/', '--')}`)
+
+/** The folder of a repository at a commit, or one inside it. */
+export const snapshotFolder = (cache: string, repository: string, commit: string, subfolder = ''): string =>
+  path.join(repositoryFolder(cache, repository), 'snapshots', commit, ...subfolder.split('/'))
+
+export const blobFile = (cache: string, repository: string, blob: string): string =>
+  path.join(repositoryFolder(cache, repository), 'blobs', blob)
+
+/** The commit that the cache has for a branch or tag. */
+export async function cachedCommit(cache: string, repository: string, revision: string): Promise<string | undefined> {
+  if (!leadsDown(revision)) return undefined
+  const file = path.join(repositoryFolder(cache, repository), 'refs', ...revision.split('/'))
+  const text = (await readFile(file, 'utf8').catch(() => '')).trim()
+  return isCommit(text) ? text : undefined
+}
+
+/** Notes what a branch or tag stands for. A cache that can only be read is none the worse for it. */
+export async function noteCommit(cache: string, repository: string, revision: string, commit: string): Promise<void> {
+  if (!leadsDown(revision) || (await cachedCommit(cache, repository, revision)) === commit) return
+  const file = path.join(repositoryFolder(cache, repository), 'refs', ...revision.split('/'))
+  try {
+    await mkdir(path.dirname(file), { recursive: true })
+    const fresh = `${file}.${process.pid}`
+    await writeFile(fresh, commit)
+    await rename(fresh, file)
+  } catch {}
+}
+
+/** Names in a snapshot's folder; none where it is not there. */
+export const cachedNames = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])
+
+/** Whether a file of the cache has its size. Its content was checked when it came in. */
+export const isCached = async (file: string, size: number): Promise<boolean> =>
+  (await stat(file).catch(() => undefined))?.size === size
+
+/** Makes a content appear under its path in a snapshot. */
+export async function placeInSnapshot(cache: string, repository: string, commit: string, file: HubFile): Promise<void> {
+  const content = blobFile(cache, repository, file.blob)
+  const place = snapshotFolder(cache, repository, commit, file.path)
+  if (await isCached(place, file.size)) return
+  const folder = path.dirname(place)
+  await mkdir(folder, { recursive: true })
+  const fresh = path.join(folder, `.${path.basename(place)}.${process.pid}`)
+  await rm(fresh, { force: true })
+  // Links where there are any, as the other libraries do; relative, so that a cache can be moved.
+  await symlink(path.relative(folder, content), fresh)
+    .catch(() => link(content, fresh))
+    .catch(() => copyFile(content, fresh))
+  await rename(fresh, place)
+}

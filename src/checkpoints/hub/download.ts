@@ -1,0 +1,114 @@
+/** Brings the weights that a run needs into the cache: in parallel, going on where an earlier run stopped. */
+import { open, statfs } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../../core/diagnostics.js'
+import { sha256 } from '../../core/digest.js'
+import { formatSize } from '../../core/sizes.js'
+import { blobFile, placeInSnapshot } from './cache.js'
+import { eachOf, type Fetch } from './open.js'
+import { fetchContent } from './transfer.js'
+
+export interface DownloadOptions {
+  /** Bytes of all files that are there, of so many; at most some times a second. */
+  readonly progress?: (done: number, total: number) => void
+  readonly signal?: AbortSignal | undefined
+  /** Adds to an error whose it is. */
+  readonly blame?: (fetch: Fetch, error: unknown) => unknown
+}
+
+/** Files at once: a connection each. */
+const PARALLEL = 8
+/** Milliseconds between reports. */
+const EVERY = 200
+
+/**
+ * Fetches files that `openHub` left to be fetched. Each is whole and has its published digest when it appears under its
+ * name. Faults, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
+ */
+export async function download(
+  fetches: readonly Fetch[],
+  { progress, signal, blame = (_, error) => error }: DownloadOptions = {},
+): Promise<void> {
+  if (fetches.length === 0) return
+  const total = fetches.reduce((sum, { file }) => sum + file.size, 0)
+  const there = fetches.map(() => 0)
+  let last = 0
+  const tell = (): void => {
+    const now = performance.now()
+    const done = there.reduce((sum, bytes) => sum + bytes, 0)
+    if (done < total && now - last < EVERY) return
+    last = now
+    progress?.(done, total)
+  }
+  await checkRoom(fetches)
+  // One fails: the others need not go on. What has come stays, for the next run.
+  const failed = new AbortController()
+  const stop = (): void => failed.abort(signal?.reason)
+  signal?.addEventListener('abort', stop, { once: true })
+  if (signal?.aborted) stop()
+  let first: { error: unknown } | undefined
+  const work = async (index: number): Promise<void> => {
+    const { settings, subject, file } = fetches[index]!
+    const bytes = (count: number): void => {
+      there[index] = count
+      tell()
+    }
+    try {
+      const own = { ...subject, exit: 1 as const }
+      await fetchContent({ settings, subject: own, file, progress: bytes, signal: failed.signal })
+      await placeInSnapshot(settings.cache, subject.repository, subject.commit, file)
+      await checkHeader(fetches[index]!)
+    } catch (error) {
+      first ??= { error: blame(fetches[index]!, error) }
+      failed.abort()
+    }
+  }
+  try {
+    await eachOf([...fetches.keys()], PARALLEL, (index) => (first ? Promise.resolve() : work(index)))
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
+  if (first) throw signal?.aborted ? signal.reason : first.error
+}
+
+/** Faults before the first byte where the disk has no room for the last. */
+async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
+  const { settings, subject } = fetches[0]!
+  const wanted = new Map<string, number>()
+  for (const { file } of fetches) {
+    const part = `${blobFile(settings.cache, subject.repository, file.blob)}.incomplete`
+    const handle = await open(part, 'r').catch(() => undefined)
+    const have = (await handle?.stat())?.size ?? 0
+    await handle?.close()
+    wanted.set(file.blob, Math.max(0, file.size - have))
+  }
+  const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0)
+  const disk = await statfs(path.dirname(fetches[0]!.place)).catch(() => undefined)
+  if (!disk || disk.bavail * disk.bsize >= bytes) return
+  throw fault(
+    'disk-full',
+    `${formatSize(bytes)} are to be fetched, and the disk of the cache ${settings.cache} has room for ${formatSize(disk.bavail * disk.bsize)}`,
+    'free space there, or set HF_HOME to another disk',
+    1,
+  )
+}
+
+/** The plan was made of a header that came alone: what came now must begin with it. */
+async function checkHeader({ place, headerBytes, headerDigest, subject, file }: Fetch): Promise<void> {
+  const handle = await open(place, 'r')
+  try {
+    const bytes = new Uint8Array(headerBytes)
+    let at = 0
+    for (let got = -1; got !== 0 && at < headerBytes; at += got)
+      got = (await handle.read(bytes, at, headerBytes - at, at)).bytesRead
+    if (at === headerBytes && sha256(bytes) === headerDigest) return
+  } finally {
+    await handle.close()
+  }
+  throw fault(
+    'hub-changed',
+    `${subject.reference}: ${file.path} begins otherwise than the header that was planned with`,
+    'run again; where that does not help, something on the way changes what the hub sends',
+    1,
+  )
+}

@@ -1,0 +1,253 @@
+/** Opens a model of the hub: from the cache where it is there, else from its headers, which come by ranges. */
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { leadsDown } from '../folder.js'
+import { openCheckpoint, type RemoteWeights } from '../open.js'
+import { isSmallFile, isWeights } from '../sidecars.js'
+import type { Checkpoint } from '../types.js'
+import { cachedCommit, cachedNames, isCached, noteCommit, placeInSnapshot, snapshotFolder } from './cache.js'
+import { notCached, type Subject } from './faults.js'
+import { commitOf, type HubFile, isCommit, listFolder } from './repository.js'
+import { type HubSettings, hubSettings } from './settings.js'
+import { type RemoteSource, remoteSource } from './source.js'
+import { fetchContent } from './transfer.js'
+
+/** A model on the hub, as a recipe names it. */
+export interface HubReference {
+  /** As written, for messages and lineage. */
+  readonly reference: string
+  /** `org/name` */
+  readonly repository: string
+  /** A branch, tag or commit; `main` where absent. */
+  readonly revision?: string | undefined
+  /** A folder in the repository. */
+  readonly subfolder?: string | undefined
+  /** The commit to take whatever the revision stands for now: a lock's, or a lineage's. */
+  readonly commit?: string | undefined
+  /** Files that have to be in the cache for it to do. */
+  readonly expected?: readonly string[] | undefined
+}
+
+/** Weights that are still to be brought into the cache. */
+export interface Fetch {
+  readonly settings: HubSettings
+  readonly subject: Subject & { readonly commit: string }
+  readonly file: HubFile
+  /** Where it will lie. */
+  readonly place: string
+  /** What planning saw of it, to be held against what comes. */
+  readonly headerBytes: number
+  readonly headerDigest: string
+}
+
+export interface HubModel {
+  /** Its files' paths are those in the cache, also of what is not there yet. */
+  readonly checkpoint: Checkpoint
+  readonly fetches: readonly Fetch[]
+  readonly warnings: readonly Diagnostic[]
+}
+
+/** Small files and headers of a model that are fetched at once. */
+const PARALLEL = 8
+
+/**
+ * Opens a model of the hub. Config, tokenizer and index come into the cache, of weights only the headers are read.
+ * Faults: those of `hubSettings`, `hubFault`, `fetchContent` and `openCheckpoint`; `hub-offline`, `bad-revision`,
+ * `path-escape`.
+ */
+export async function openHub(asked: HubReference, signal?: AbortSignal): Promise<HubModel> {
+  const settings = hubSettings()
+  const { reference, repository, revision, subfolder = '' } = checkReference(asked)
+  const subject: Subject = { reference, repository, revision }
+  const warnings: Diagnostic[] = []
+  const warn = (code: string, message: string, hint: string) =>
+    warnings.push({ severity: 'warning', code, message, hint })
+  const commit = asked.commit ?? (await resolve(settings, subject, warn, signal))
+  const at = { ...subject, commit }
+  const folder = snapshotFolder(settings.cache, repository, commit, subfolder)
+
+  const cached = await openCached(reference, folder)
+  const there = new Set(await cachedNames(folder))
+  const enough = (asked.expected ?? []).every((name) => there.has(name))
+  const done = (checkpoint: Checkpoint, fetches: readonly Fetch[] = []): HubModel => ({
+    checkpoint: { ...checkpoint, revision: commit },
+    fetches,
+    warnings,
+  })
+  if (cached && enough && (settings.offline || isComplete(there))) return done(cached)
+  if (settings.offline) {
+    if (cached) return done(cached)
+    throw notCached(subject, settings.cache)
+  }
+
+  const list = (within: string) => listFolder(settings, at, within, { signal, ...(cached ? { most: 1 } : {}) })
+  let files: HubFile[]
+  try {
+    files = await list(subfolder)
+  } catch (error) {
+    if (!cached || !(error instanceof Fault)) throw error
+    return done(cached)
+  }
+  const small = files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name), size))
+  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw fault(
+      'write-failed',
+      `the cache ${settings.cache} cannot be written: ${error.code}`,
+      'set HF_HOME to a folder that can be written',
+    )
+  })
+  await eachOf(small, PARALLEL, async (file) => {
+    if (await isCached(snapshotFolder(settings.cache, repository, commit, file.path), file.size)) return
+    await fetchContent({ settings, subject: at, file, signal })
+    await placeInSnapshot(settings.cache, repository, commit, file)
+  })
+  if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
+  const remote = await remoteWeights(settings, at, folder, subfolder, files, list, signal)
+  const checkpoint = await openCheckpoint(reference, folder, remote)
+  const fetches = checkpoint.files.flatMap(({ name, path: place, headerBytes, headerDigest }): Fetch[] => {
+    const file = remote.opened.get(name)
+    return file ? [{ settings, subject: at, file, place, headerBytes, headerDigest }] : []
+  })
+  return done(checkpoint, fetches)
+}
+
+/** Where a model of the hub lies in the cache at a commit, whether it is there or not. */
+export const cachedPlace = (repository: string, commit: string, subfolder = ''): string =>
+  snapshotFolder(hubSettings().cache, repository, commit, subfolder)
+
+function checkReference(asked: HubReference): HubReference {
+  const { reference, repository, revision, subfolder } = asked
+  if (!leadsDown(repository) || repository.split('/').length !== 2)
+    throw fault(
+      'hub-not-found',
+      `${reference}: ${quote(repository)} is no name of a repository`,
+      'write hf:org/name or hf:org/name@revision',
+    )
+  if (revision !== undefined && (!leadsDown(revision) || /[\s\u0000-\u001f\u007f]/.test(revision)))
+    throw fault(
+      'hub-revision',
+      `${reference}: ${quote(revision)} is no name of a revision`,
+      'name a branch, a tag or a commit',
+    )
+  const inside = subfolder?.replace(/^\.\/+|\/+$/g, '')
+  if (inside !== undefined && inside !== '' && !leadsDown(inside))
+    throw fault(
+      'path-escape',
+      `${reference}: ${quote(inside)} is no folder inside the repository`,
+      'write its path from the repository’s root',
+    )
+  return { ...asked, subfolder: inside }
+}
+
+/** The commit of a revision: the hub's word, or, where it can't be had, the cache's. */
+async function resolve(
+  settings: HubSettings,
+  subject: Subject,
+  warn: (code: string, message: string, hint: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const { repository, revision = 'main' } = subject
+  if (isCommit(revision)) return revision
+  const known = await cachedCommit(settings.cache, repository, revision)
+  if (settings.offline) {
+    if (known !== undefined) return known
+    throw notCached(subject, settings.cache)
+  }
+  try {
+    return await commitOf(settings, subject, { signal, ...(known === undefined ? {} : { most: 1 }) })
+  } catch (error) {
+    if (known === undefined || !(error instanceof Fault)) throw error
+    warn(
+      'hub-not-asked',
+      `${error.diagnostics[0]!.message}; taken from the cache: the commit that ${quote(revision)} was, ${known}`,
+      'write the commit into the recipe, use a lock, or set HF_HUB_OFFLINE=1 to take what the cache has without asking',
+    )
+    return known
+  }
+}
+
+/** A part of a model, without the index that names the others. */
+const PART = /-\d{5}-of-\d{5}\.\w+$/
+
+/** The model in the cache, where all of its weights are there. */
+async function openCached(reference: string, folder: string): Promise<Checkpoint | undefined> {
+  const names = await cachedNames(folder)
+  // Else a lone shard would pass for the whole.
+  const indexed = names.some((name) => name.endsWith('.index.json'))
+  if (!indexed && names.some((name) => PART.test(name))) return undefined
+  if (!names.some(isWeights)) return undefined
+  try {
+    return await openCheckpoint(reference, folder)
+  } catch (error) {
+    const missing = ['missing-model', 'missing-shard', 'no-weights', 'ambiguous-checkpoint']
+    if (error instanceof Fault && error.diagnostics.every(({ code }) => missing.includes(code))) return undefined
+    throw error
+  }
+}
+
+/** Whether a model came with what belongs to it: other libraries fetch weights and tokenizer on their own. */
+const isComplete = (names: ReadonlySet<string>): boolean =>
+  names.has('adapter_config.json') ||
+  (names.has('config.json') &&
+    [...names].some((name) => /^(tokenizer|vocab|spiece|preprocessor_config|merges)/.test(name)))
+
+/** The weights of a folder that the cache lacks; `opened` tells which of them were asked for. */
+async function remoteWeights(
+  settings: HubSettings,
+  subject: Subject & { readonly commit: string },
+  folder: string,
+  subfolder: string,
+  files: readonly HubFile[],
+  list: (within: string) => Promise<HubFile[]>,
+  signal: AbortSignal | undefined,
+): Promise<RemoteWeights & { readonly opened: ReadonlyMap<string, HubFile> }> {
+  const start = subfolder === '' ? 0 : subfolder.length + 1
+  const known = new Map<string, HubFile>()
+  const note = (list: readonly HubFile[]): void => {
+    for (const file of list) if (isWeights(file.path)) known.set(file.path.slice(start), file)
+  }
+  note(files)
+  const listed = new Map<string, Promise<void>>()
+  const opened = new Map<string, HubFile>()
+  const sources = new Map<string, RemoteSource>()
+
+  async function source(name: string): Promise<RemoteSource | undefined> {
+    const deeper = path.posix.dirname(name)
+    if (deeper !== '.' && !known.has(name)) {
+      const within = path.posix.join(subfolder, deeper)
+      if (!listed.has(deeper)) listed.set(deeper, list(within).then(note))
+      await listed.get(deeper)
+    }
+    const file = known.get(name)
+    if (!file || (await isCached(path.join(folder, ...name.split('/')), file.size))) return undefined
+    opened.set(name, file)
+    const made = sources.get(name) ?? remoteSource(settings, subject, file, `${subject.reference}/${name}`, signal)
+    sources.set(name, made)
+    return made
+  }
+
+  return {
+    names: [...known.keys()],
+    opened,
+    announce(names) {
+      // What fails here fails again where the file is opened.
+      eachOf(names, PARALLEL, async (name) => (await source(name))?.begin()).catch(() => {})
+    },
+    open: source,
+  }
+}
+
+/** Does the work for each item, some at once; the first error ends it. */
+export async function eachOf<T>(
+  items: readonly T[],
+  parallel: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values()
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker))
+}

@@ -1,0 +1,96 @@
+/** Where the hub and its cache are, and who asks: the environment variables that the hub's own libraries obey. */
+import { readFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fault } from '../../core/diagnostics.js'
+
+export interface HubSettings {
+  /** `https://huggingface.co`, or what `HF_ENDPOINT` says; without a slash at its end. */
+  readonly endpoint: string
+  /** Goes to the endpoint's origin and nowhere else; never into a message. */
+  readonly token?: string
+  /** The folder that holds `models--ORG--NAME`. */
+  readonly cache: string
+  /** Nothing is asked of the network. */
+  readonly offline: boolean
+  /** Milliseconds without an answer, or without a byte, after which a connection is given up. */
+  readonly answerTimeout: number
+  readonly byteTimeout: number
+}
+
+const ENDPOINT = 'https://huggingface.co'
+const ANSWER_SECONDS = 10
+const BYTE_SECONDS = 30
+/** Bytes. A token has some 40. */
+const MAX_TOKEN = 1000
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads the settings. Faults: `bad-environment` for an endpoint that is no address and a token that is none. */
+export function hubSettings(env: Environment = process.env): HubSettings {
+  const home =
+    expand(env.HF_HOME) ?? path.join(expand(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache'), 'huggingface')
+  const token = readToken(env, home)
+  return {
+    endpoint: readEndpoint(env.HF_ENDPOINT),
+    cache: path.resolve(expand(env.HF_HUB_CACHE) ?? expand(env.HUGGINGFACE_HUB_CACHE) ?? path.join(home, 'hub')),
+    offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
+    answerTimeout: seconds(env.HF_HUB_ETAG_TIMEOUT, ANSWER_SECONDS) * 1000,
+    byteTimeout: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT, BYTE_SECONDS) * 1000,
+    ...(token === undefined ? {} : { token }),
+  }
+}
+
+const isOn = (text: string | undefined): boolean => /^(1|on|yes|true)$/i.test(text?.trim() ?? '')
+
+/** An empty variable is as good as none. */
+function expand(text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined
+  return /^~(?=$|[/\\])/.test(text) ? path.join(os.homedir(), text.slice(1)) : text
+}
+
+function seconds(text: string | undefined, otherwise: number): number {
+  const value = Number(text)
+  return text !== undefined && text !== '' && value > 0 && value <= 86_400 ? value : otherwise
+}
+
+function readEndpoint(text: string | undefined): string {
+  if (text === undefined || text === '') return ENDPOINT
+  const wrong = (what: string) =>
+    fault(
+      'bad-environment',
+      `HF_ENDPOINT ${what}`,
+      `unset it for ${ENDPOINT}, or set it to an address such as http://localhost:8080`,
+    )
+  if (!URL.canParse(text)) throw wrong('is no address')
+  const url = new URL(text)
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw wrong('is no address of the web')
+  // An address with a password in it would be shown in messages.
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
+    throw wrong('may hold a host and a path, and no user, password or query')
+  return url.href.replace(/\/+$/, '')
+}
+
+/** From the environment, else from where logging in with the hub's own tools leaves it. */
+function readToken(env: Environment, home: string): string | undefined {
+  const given = (env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN ?? '').trim()
+  if (given !== '') return checkToken(given, 'HF_TOKEN')
+  if (isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined
+  try {
+    const stored = readFileSync(expand(env.HF_TOKEN_PATH) ?? path.join(home, 'token'), 'utf8').trim()
+    return stored === '' || stored.length > MAX_TOKEN ? undefined : checkToken(stored, 'the stored token')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== undefined) return undefined
+    throw error
+  }
+}
+
+/** What can't stand in a header would end up in the error of whoever tries to put it there. */
+function checkToken(token: string, what: string): string {
+  if (/^[\x21-\x7e]+$/.test(token) && token.length <= MAX_TOKEN) return token
+  throw fault(
+    'bad-environment',
+    `${what} is no access token of the hub`,
+    'a token starts with hf_ and has letters and digits alone',
+  )
+}

@@ -1,0 +1,118 @@
+/** A file on the hub as bytes that are fetched when they are asked for: headers are read so, and no tensor data. */
+import { Buffer } from 'node:buffer'
+import type { ByteSource } from '../pytorch/index.js'
+import { hubFault, type Subject } from './faults.js'
+import type { HubFile } from './repository.js'
+import { get, HubError, patiently } from './request.js'
+import type { HubSettings } from './settings.js'
+
+/** Bytes that are fetched together and kept. A storage's place in a PyTorch file takes one; */
+const BLOCK = 2 ** 16
+/** a safetensors header of most shards these, at the beginning. */
+const FIRST_BLOCKS = 4
+/** Bytes that are passed over where a server knows no ranges. */
+const MAX_SKIP = 16 * 2 ** 20
+
+export interface RemoteSource extends ByteSource {
+  /** Fetches the beginning. */
+  begin(): Promise<void>
+}
+
+/** Where the hub hands out a file of a commit. */
+export const addressOf = (settings: HubSettings, repository: string, commit: string, file: HubFile): string =>
+  `${settings.endpoint}/${repository}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`
+
+export function remoteSource(
+  settings: HubSettings,
+  subject: Subject & { readonly commit: string },
+  file: HubFile,
+  name: string,
+  signal?: AbortSignal,
+): RemoteSource {
+  const address = addressOf(settings, subject.repository, subject.commit, file)
+  const blocks = new Map<number, Promise<Uint8Array>>()
+
+  async function fetchRange(start: number, length: number): Promise<Uint8Array> {
+    try {
+      return await patiently(() => readRange(settings, address, start, length, file.size, signal), { signal })
+    } catch (error) {
+      throw hubFault(error, settings, { ...subject, reference: name, entry: file.path })
+    }
+  }
+
+  /** Runs of blocks that are not there yet become one request each. */
+  function want(first: number, last: number): void {
+    for (let block = first; block <= last; ) {
+      if (blocks.has(block)) {
+        block++
+        continue
+      }
+      let end = block
+      while (end < last && !blocks.has(end + 1)) end++
+      const start = block
+      const bytes = fetchRange(start * BLOCK, Math.min((end + 1) * BLOCK, file.size) - start * BLOCK)
+      for (; block <= end; block++) {
+        const from = (block - start) * BLOCK
+        const part = bytes.then((all) => all.subarray(from, from + BLOCK))
+        // Whoever reads the block gets the error; nobody may be left to.
+        part.catch(() => {})
+        blocks.set(block, part)
+      }
+    }
+  }
+
+  async function read(offset: number, length: number): Promise<Uint8Array> {
+    if (offset < 0 || length < 0 || offset + length > file.size)
+      throw new Error(`internal: ${length} bytes at ${offset} of ${file.size}`)
+    if (length === 0) return new Uint8Array(0)
+    const [first, last] = [Math.floor(offset / BLOCK), Math.floor((offset + length - 1) / BLOCK)]
+    want(first, last)
+    const parts: Uint8Array[] = []
+    for (let block = first; block <= last; block++) parts.push(await blocks.get(block)!)
+    const all = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+    return all.subarray(offset - first * BLOCK, offset - first * BLOCK + length)
+  }
+
+  return {
+    name,
+    size: file.size,
+    read,
+    begin: async () => void (await read(0, Math.min(file.size, FIRST_BLOCKS * BLOCK))),
+  }
+}
+
+/** The range that an answer has: its first byte and the file's size. */
+export function rangeOf(headers: Headers): { readonly start: number; readonly size: number } | undefined {
+  const [, start, , size] = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/.exec(headers.get('content-range') ?? '') ?? []
+  return start === undefined ? undefined : { start: Number(start), size: Number(size) }
+}
+
+async function readRange(
+  settings: HubSettings,
+  address: string,
+  start: number,
+  length: number,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const answer = await get(settings, address, { range: { start, length }, signal })
+  const range = answer.status === 206 ? rangeOf(answer.headers) : { start: 0, size }
+  if (
+    range?.start !== (answer.status === 206 ? start : 0) ||
+    range.size !== size ||
+    (answer.status === 200 && start > MAX_SKIP)
+  ) {
+    answer.close()
+    throw new HubError('an answer with another range than was asked for')
+  }
+  const bytes = new Uint8Array(length)
+  let at = range.start
+  for await (const piece of answer.chunks()) {
+    const from = Math.max(0, start - at)
+    const part = piece.subarray(from, Math.max(from, start + length - at))
+    if (part.length > 0) bytes.set(part, at + from - start)
+    at += piece.length
+    if (at >= start + length) return bytes
+  }
+  throw new HubError('the connection was cut', undefined, undefined, true)
+}

@@ -1,0 +1,40 @@
+import { formatSize } from '../core/sizes.js'
+import { counted, toJson } from '../ui/text.js'
+import { defineCommand } from './command.js'
+import { replaceText } from './files.js'
+import { Args, chosenFormat, machineFlags, resultFlags, set } from './flags.js'
+import { given } from './options.js'
+import { threadsOf, withProgress } from './perform.js'
+import { complain, print } from './print.js'
+
+export const lock = defineCommand({
+  id: 'lock',
+  summary: 'Pin a recipe’s models: their commits, files and digests.',
+  description:
+    'Writes RECIPE.lock beside the recipe, anew each time. Fetches what is still on the hub and reads every file. ' +
+    'terge run --locked then uses just these models, whatever their branches have become, and names what differs.',
+  examples: [
+    '<%= config.bin %> lock recipe.yml',
+    'Then, today or in a year\n<%= config.bin %> run recipe.yml --locked',
+  ],
+  args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
+  flags: { set, threads: machineFlags.threads, ...resultFlags },
+  async execute({ args, flags }) {
+    const json = chosenFormat(flags, 'text') === 'json'
+    const session = await import('../lineage/session.js')
+    const made = await withProgress(json, (listen, signal) =>
+      session.lock(args.recipe, { threads: threadsOf(flags), ...given({ set: flags.set }), listen, signal }),
+    )
+    await replaceText(made.path, made.text)
+    complain(made.diagnostics)
+    const { models } = made.lock
+    const files = Object.values(models).flatMap((model) => model.files)
+    const bytes = files.reduce((sum, { size }) => sum + size, 0)
+    if (json) print(toJson({ path: made.path, ...made.lock }))
+    else {
+      const what = `${counted(Object.keys(models).length, 'model')}, ${counted(files.length, 'file')}, ${formatSize(bytes)}`
+      print(`locked in ${made.path}: ${what}`)
+    }
+    return 0
+  },
+})

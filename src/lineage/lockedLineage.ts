@@ -1,0 +1,72 @@
+/** What a lock beside a recipe says about a lineage's models on the hub, which may be on this machine no more. */
+import path from 'node:path'
+import type { Diagnostic } from '../core/diagnostics.js'
+import { Fault } from '../core/diagnostics.js'
+import { locksIn } from './disk.js'
+import { type Lock, readLock } from './lock.js'
+import type { Lineage } from './types.js'
+
+/** A folder with more is no recipe's. */
+const MOST_LOCKS = 100
+
+/**
+ * Compares a lineage's hub models with the lock of its recipe, looked for in these folders. Another commit is a warning:
+ * the lock may have been written anew since; other bytes of the same commit are an error.
+ */
+export async function compareLock(lineage: Lineage, folders: readonly (string | undefined)[]): Promise<Diagnostic[]> {
+  const hub = Object.entries(lineage.models).filter(([, { reference }]) => reference.startsWith('hf:'))
+  const found = hub.length > 0 ? await findLock(lineage, folders) : undefined
+  if (!found) return []
+  const problems: Diagnostic[] = []
+  const report = (severity: Diagnostic['severity'], message: string, hint: string) =>
+    problems.push({ severity, code: 'lock-differs', message: `${message} (${path.basename(found.file)})`, hint })
+  for (const [name, { revision, files }] of hub) {
+    const locked = found.lock.models[name]!
+    if (locked.commit !== revision) {
+      report(
+        'warning',
+        `${name}: merged at ${revision}, and locked at ${locked.commit}`,
+        'the lock is of another time: run the recipe again with --locked',
+      )
+      continue
+    }
+    for (const { name: file, size, digest, sha256 } of files) {
+      const pinned = locked.files.find((other) => other.name === file)
+      const same =
+        pinned !== undefined &&
+        pinned.size === size &&
+        (digest === null || digest === pinned.digest) &&
+        (sha256 === undefined || sha256 === pinned.sha256)
+      if (!same)
+        report(
+          'error',
+          `${name}: ${file} of the lineage is not the one of the lock`,
+          'one of the two was edited, or the run read a damaged file',
+        )
+    }
+  }
+  return problems
+}
+
+/** The first lock that has all of a lineage's models under their names. */
+async function findLock(
+  lineage: Lineage,
+  folders: readonly (string | undefined)[],
+): Promise<{ file: string; lock: Lock } | undefined> {
+  for (const folder of new Set(folders)) {
+    if (folder === undefined) continue
+    for (const file of (await locksIn(folder)).slice(0, MOST_LOCKS)) {
+      try {
+        const lock = await readLock(file)
+        const fits = Object.entries(lineage.models).every(
+          ([name, { reference }]) => Object.hasOwn(lock.models, name) && lock.models[name]!.reference === reference,
+        )
+        if (fits) return { file, lock }
+      } catch (error) {
+        // Other programs' locks lie about too.
+        if (!(error instanceof Fault)) throw error
+      }
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,161 @@
+/** A recipe's models on this machine: opened from disk or hub, fetched, and held against the digests that they should have. */
+import path from 'node:path'
+import { leadsDown } from '../checkpoints/folder.js'
+import type { Fetch, HubModel } from '../checkpoints/hub/index.js'
+import { openCheckpoint } from '../checkpoints/open.js'
+import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { formatSize } from '../core/sizes.js'
+import { quote } from '../core/suggest.js'
+import type { Listener } from '../execute/events.js'
+import { hubParts } from '../recipe/models.js'
+import type { ModelSource, Path, Recipe } from '../recipe/types.js'
+import { sha256 as sha256OfFile } from './disk.js'
+
+/** `fetches` is empty for what is on the disk. */
+export type OpenedModel = HubModel
+
+/** What is known of a model beforehand: from a lock, or a lineage. */
+export interface Pin {
+  readonly commit?: string | undefined
+  /** Files beside weights that it must have. */
+  readonly expected?: readonly string[]
+}
+
+type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder'>
+
+/** The hub is loaded only for those who name it. */
+const hub = () => import('../checkpoints/hub/index.js')
+
+/** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
+export async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
+  const { reference, origin, subfolder } = source
+  if (origin === 'hub') {
+    const { repository, revision = source.revision } = hubParts(reference) ?? { repository: reference }
+    const { openHub } = await hub()
+    return openHub({ reference, repository, revision, subfolder, ...pin })
+  }
+  if (subfolder !== undefined && !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, '')))
+    throw fault(
+      'path-escape',
+      `${reference}: ${quote(subfolder)} is no folder inside the model`,
+      'write a path that leads down',
+    )
+  const place = path.resolve(folder, reference, subfolder ?? '')
+  return { checkpoint: await openCheckpoint(reference, place), fetches: [], warnings: [] }
+}
+
+/** A model of the command line: a path, relative to the working folder, or `hf:org/name@revision`. */
+export function openNamed(reference: string): Promise<OpenedModel> {
+  if (!reference.startsWith('hf:')) return openModel({ reference, origin: 'path' }, process.cwd())
+  if (!hubParts(reference))
+    throw fault(
+      'bad-value',
+      `${quote(reference)} is no reference to a repository on the hub`,
+      'write hf:org/name or hf:org/name@revision',
+    )
+  return openModel({ reference, origin: 'hub' }, process.cwd())
+}
+
+/** Puts the place in the recipe to faults that have none. */
+export function placed(recipe: Recipe, at: Path, { diagnostics, exit }: Fault): Fault {
+  const place = recipe.placeOf(at, 'value')
+  return new Fault(
+    diagnostics.map((diagnostic) => ({ ...diagnostic, ...(diagnostic.place || !place ? {} : { place }) })),
+    exit,
+  )
+}
+
+/** Opens a model of a recipe; its faults are values with the model's place. */
+export async function openSource(
+  recipe: Recipe,
+  name: string,
+  pin?: Pin,
+): Promise<{ readonly name: string; readonly model?: OpenedModel; readonly diagnostics: readonly Diagnostic[] }> {
+  const source = recipe.models.get(name)!
+  try {
+    const model = await openModel(source, recipe.folder, pin)
+    checkPublished(recipe, source, model)
+    return { name, model, diagnostics: placed(recipe, source.at, new Fault(model.warnings)).diagnostics }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    return { name, diagnostics: placed(recipe, source.at, error).diagnostics }
+  }
+}
+
+const sumDiffers = (reference: string, written: string, found: string, exit: 1 | 2): Fault =>
+  fault(
+    'sha256-differs',
+    `${reference}: its SHA-256 is ${found}, and the recipe says ${written}`,
+    'it is another file than was meant: fetch that one, or write the new SHA-256 after a look at what has changed',
+    exit,
+  )
+
+/** What can be said of a model's `sha256` before the file is there or read. */
+function checkPublished(
+  recipe: Recipe,
+  { sha256, at, reference }: ModelSource,
+  { checkpoint, fetches }: OpenedModel,
+): void {
+  if (sha256 === undefined) return
+  const where = [...at, 'sha256']
+  if (checkpoint.files.length > 1)
+    throw placed(
+      recipe,
+      where,
+      fault(
+        'bad-value',
+        `${reference}: one sha256 can't be that of ${checkpoint.files.length} files`,
+        'leave it out, and pin the model with terge lock',
+      ),
+    )
+  const published = fetches[0]?.file.sha256
+  if (published !== undefined && published !== sha256)
+    throw placed(recipe, where, sumDiffers(reference, sha256, published, 2))
+}
+
+export interface FetchOptions {
+  readonly listen?: Listener | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Brings all weights that are missing into the cache. Faults: those of `download`, with the model's place. */
+export async function fetchModels(
+  models: Iterable<readonly [string, OpenedModel]>,
+  { listen, signal }: FetchOptions = {},
+  recipe?: Recipe,
+): Promise<void> {
+  const owner = new Map<Fetch, string>()
+  for (const [name, { fetches }] of models) for (const fetch of fetches) owner.set(fetch, name)
+  if (owner.size === 0) return
+  const { download } = await hub()
+  await download([...owner.keys()], {
+    signal,
+    progress: (done, total) =>
+      listen?.({
+        kind: 'step',
+        step: 'fetch',
+        text: `${formatSize(done)} of ${formatSize(total)} from the hub`,
+        fraction: total > 0 ? Math.min(1, done / total) : 1,
+      }),
+    blame(fetch, error) {
+      const source = recipe?.models.get(owner.get(fetch)!)
+      return recipe && source && error instanceof Fault ? placed(recipe, source.at, error) : error
+    },
+  })
+}
+
+/** Reads the files whose SHA-256 a recipe writes, but for those that were checked as they came in. Fault: `sha256-differs`. */
+export async function checkSums(
+  recipe: Recipe,
+  models: ReadonlyMap<string, OpenedModel>,
+  { listen, signal }: FetchOptions = {},
+): Promise<void> {
+  for (const [name, { checkpoint, fetches }] of models) {
+    const { sha256, at, reference } = recipe.models.get(name)!
+    const [file] = checkpoint.files
+    if (sha256 === undefined || !file || fetches[0]?.file.sha256 !== undefined) continue
+    listen?.({ kind: 'step', step: 'sha256', text: `reading ${reference}` })
+    const found = (await sha256OfFile(file.path, signal)).replace(/^sha256:/, '')
+    if (found !== sha256) throw placed(recipe, [...at, 'sha256'], sumDiffers(reference, sha256, found, 2))
+  }
+}

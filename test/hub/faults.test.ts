@@ -1,0 +1,184 @@
+/** What the hub refuses, told with its place and the way out; and that a token goes nowhere but to the hub. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { listFolder } from '../../src/checkpoints/hub/repository.js'
+import { hubSettings } from '../../src/checkpoints/hub/settings.js'
+import { asyncFaultOf, faultOf } from '../checkpoints/helpers.js'
+import { startHub } from './server.js'
+import { everything, FIRST, mean, repository, single, two, withHub } from './setup.js'
+
+const TOKEN = 'hf_SecretSecretSecretSecretSecret'
+
+test('each refusal of the hub has its own word, its place and a way out', () =>
+  withHub(
+    {
+      repositories: {
+        'org/open': repository(single(1)),
+        'org/private': { ...repository(single(1)), access: 'private' },
+        'org/gated': { ...repository(single(1)), access: 'gated' },
+      },
+      token: TOKEN,
+    },
+    async ({ hub, write, run }) => {
+      const models = [
+        'private',
+        'gated',
+        'none',
+        'open@mian',
+        '{hub: org/open, subfolder: nowhere}',
+        '{hub: org/open, subfolder: ../up}',
+      ]
+      const lines = models.map((model, i) => `  m${i}: ${model.startsWith('{') ? model : `hf:org/${model}`}\n`).join('')
+      write('recipe.yml', `terge: 1\nmodels:\n${lines}merge: {method: linear}\noutput: out\n`)
+      const { code, err } = await run(['validate', 'recipe.yml'])
+      assert.is(code, 2)
+      assert.match(err, /recipe\.yml:3:7: error hub-not-found: .*'org\/private'.*or it is private[\s\S]*set HF_TOKEN/)
+      assert.match(
+        err,
+        /recipe\.yml:4:7: error hub-gated: [\s\S]*ask for access at http:\S*\/org\/gated, then set HF_TOKEN/,
+      )
+      assert.match(err, /recipe\.yml:5:7: error hub-not-found/)
+      assert.match(err, /recipe\.yml:6:7: error hub-revision: .*no revision 'mian'[\s\S]*did you mean 'main'/)
+      assert.match(err, /recipe\.yml:7:7: error hub-entry: .*'nowhere'/)
+      assert.match(err, /recipe\.yml:8:7: error path-escape/)
+
+      const known = await run(['validate', 'recipe.yml'], { HF_TOKEN: TOKEN })
+      assert.not.match(known.err, 'recipe.yml:3:')
+      assert.match(known.err, /hub-gated[\s\S]*with the account that HF_TOKEN belongs to/)
+      assert.not.match(known.err + known.out, TOKEN)
+
+      const offline = await run(['validate', 'recipe.yml'], { HF_HUB_OFFLINE: '1', HF_HOME: '/nonexistent/terge' })
+      assert.match(offline.err, /recipe\.yml:3:7: error hub-offline: [\s\S]*unset HF_HUB_OFFLINE/)
+
+      await hub.close()
+      const down = await run(['validate', 'recipe.yml'])
+      assert.is(down.code, 2)
+      assert.match(down.err, /recipe\.yml:4:7: error hub-unreachable: .*ECONNREFUSED/)
+    },
+  ))
+
+test('a token is sent to the hub alone, and stands nowhere', () =>
+  withHub(
+    {
+      repositories: {
+        'org/a': { ...repository(single(1)), access: 'private' },
+        'org/b': { ...repository(single(2)), access: 'private' },
+      },
+      token: TOKEN,
+    },
+    async ({ hub, folder, write, run }) => {
+      write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
+      const env = { HF_TOKEN: TOKEN }
+      const outputs = [
+        await run(['lock', 'recipe.yml', '--json'], env),
+        await run(['run', 'recipe.yml', '--locked', '--json'], env),
+        await run(['verify', 'out/lineage.json'], env),
+        await run(['plan', 'recipe.yml', '--json'], env),
+      ]
+      for (const { code, err } of outputs) assert.is(code, 0, err)
+      const storage = hub.seen.filter(({ server }) => server === 'storage')
+      assert.ok(storage.length >= 4)
+      assert.equal(
+        storage.filter(({ authorization }) => authorization !== undefined),
+        [],
+      )
+      assert.ok(hub.seen.some(({ authorization }) => authorization === `Bearer ${TOKEN}`))
+      // What goes wrong with it tells nothing either; this hub tells back what it was sent.
+      outputs.push(await run(['plan', 'recipe.yml'], { HF_TOKEN: `${TOKEN}X`, HF_HOME: path.join(folder, 'other') }))
+      outputs.push(await run(['plan', 'recipe.yml'], { HF_TOKEN: `${TOKEN} X`, HF_HOME: path.join(folder, 'other') }))
+      assert.equal(
+        outputs.slice(-2).map(({ code }) => code),
+        [2, 2],
+      )
+      assert.match(outputs.at(-1)!.err, 'error bad-environment: HF_TOKEN is no access token')
+      for (const { out, err } of outputs) assert.not.ok(`${out}${err}`.includes('SecretSecret'), err)
+      const { names, text } = everything(folder)
+      assert.ok(names.includes('recipe.yml.lock') && names.includes(path.join('out', 'lineage.json')))
+      for (const secret of ['SecretSecret', 'SIGNATURE', hub.url]) assert.not.ok(text.includes(secret), secret)
+    },
+  ))
+
+test('pages of a list that lead elsewhere get no token, and a token that logging in has left is used', () =>
+  withHub(
+    {
+      repositories: { 'org/a': { ...repository(single(1)), access: 'private' } },
+      token: TOKEN,
+      page: 1,
+      pagesAt: 'storage',
+    },
+    async ({ hub, folder, write, run }) => {
+      mkdirSync(path.join(folder, 'home'))
+      writeFileSync(path.join(folder, 'home/token'), `${TOKEN}\n`)
+      write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
+      const { code, err } = await run(['plan', 'recipe.yml'])
+      assert.is(code, 2)
+      assert.not.match(err, 'SecretSecret')
+      const storage = hub.seen.filter(({ server }) => server === 'storage')
+      assert.ok(storage.length > 0)
+      assert.equal(
+        storage.filter(({ authorization }) => authorization !== undefined),
+        [],
+      )
+      assert.ok(hub.seen.some(({ authorization }) => authorization === `Bearer ${TOKEN}`))
+    },
+  ))
+
+test('a list of files is believed nothing', async () => {
+  const oid = '0'.repeat(40)
+  const hub = await startHub({ repositories: two() })
+  const settings = { ...hubSettings({}), endpoint: hub.url }
+  const list = () => listFolder(settings, { reference: 'hf:org/a', repository: 'org/a', commit: FIRST }, '')
+  try {
+    assert.is((await list()).length, 4)
+    for (const [entry, wanted] of [
+      [{ type: 'file', path: '../../../../evil.json', size: 4, oid }, 'path-escape'],
+      [{ type: 'file', path: '/evil.json', size: 4, oid }, 'path-escape'],
+      [{ type: 'file', path: 'a\\..\\evil.json', size: 4, oid }, 'path-escape'],
+      [{ type: 'file', path: 'evil.json', size: -1, oid }, 'hub-unreachable'],
+      [{ type: 'file', path: 'evil.json', size: 4, oid: '../../evil' }, 'hub-unreachable'],
+      [{ type: 'file', path: 'evil.json', size: 4, lfs: { oid: 'x' } }, 'hub-unreachable'],
+      [{ type: 'file', path: 7 }, 'hub-unreachable'],
+      [null, 'hub-unreachable'],
+    ] as const) {
+      hub.options = { repositories: two(), extra: [entry] }
+      assert.is((await asyncFaultOf(list)).code, wanted, JSON.stringify(entry))
+    }
+  } finally {
+    await hub.close()
+  }
+})
+
+test('a hub that lists what lies outside of its folder writes nothing', () =>
+  withHub(
+    { repositories: two(), extra: [{ type: 'file', path: '../../../../../evil.json', size: 4, oid: '0'.repeat(40) }] },
+    async ({ folder, run }) => {
+      const { code, err } = await run(['inspect', 'hf:org/a'])
+      assert.is(code, 2, err)
+      assert.match(err, 'error path-escape')
+      assert.equal(everything(folder).names, [])
+    },
+  ))
+
+test('the environment says where the hub and its cache are', () => {
+  const none = { HF_TOKEN_PATH: '/nonexistent/token' }
+  const of = (env: Record<string, string>) => hubSettings({ ...none, ...env })
+  assert.is(of({}).endpoint, 'https://huggingface.co')
+  assert.is(of({ HF_HOME: '/x' }).cache, path.resolve('/x/hub'))
+  assert.is(of({ XDG_CACHE_HOME: '/x' }).cache, path.resolve('/x/huggingface/hub'))
+  assert.is(of({ HF_HOME: '/x', HF_HUB_CACHE: '/y' }).cache, path.resolve('/y'))
+  assert.is(of({ HF_ENDPOINT: 'http://localhost:8080/mirror/' }).endpoint, 'http://localhost:8080/mirror')
+  assert.is(of({ HF_TOKEN: ' hf_abc\n' }).token, 'hf_abc')
+  assert.is(of({}).token, undefined)
+  for (const on of ['1', 'ON', 'yes', 'True']) assert.ok(of({ HF_HUB_OFFLINE: on }).offline)
+  for (const off of ['', '0', 'no']) assert.not.ok(of({ HF_HUB_OFFLINE: off }).offline)
+  for (const bad of ['nowhere', 'file:///x', 'https://user:secret@host', 'https://host/?token=secret']) {
+    const { code, message, hint } = faultOf(() => of({ HF_ENDPOINT: bad }))
+    assert.is(code, 'bad-environment')
+    assert.not.match(message + hint, 'secret')
+  }
+  assert.is(faultOf(() => of({ HF_TOKEN: 'hf_a\u0001b' })).code, 'bad-environment')
+})
+
+test.run()

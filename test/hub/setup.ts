@@ -1,0 +1,96 @@
+/** What the tests of the hub share: models to publish, and the real command in a folder and cache of its own. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { type Ran, terge } from '../commands/terge.js'
+import { f32, numbers, type RawTensor, safetensors } from '../support/files.js'
+import { type Hub, type Options, startHub } from './server.js'
+
+export const FIRST = 'a'.repeat(40)
+export const SECOND = 'b'.repeat(40)
+
+const tensor = (seed: number, rows = 64): RawTensor => f32([rows, 64], numbers(rows * 64, seed))
+
+/** One file and what belongs to it. */
+export const single = (seed: number, rows?: number): Record<string, Uint8Array> => ({
+  'config.json': Buffer.from(`{"model_type": "test", "seed": ${seed}}`),
+  'tokenizer.json': Buffer.from('{"version": "1.0"}'),
+  'README.md': Buffer.from('# A model'),
+  'model.safetensors': safetensors({ 'layers.0.w': tensor(seed, rows), 'layers.1.w': tensor(seed + 100, rows) }),
+})
+
+/** The same in two shards. */
+export function sharded(seed: number): Record<string, Uint8Array> {
+  const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'] as const
+  const index = { metadata: {}, weight_map: { 'layers.0.w': shards[0], 'layers.1.w': shards[1] } }
+  const { 'model.safetensors': _, ...rest } = single(seed)
+  return {
+    ...rest,
+    'model.safetensors.index.json': Buffer.from(JSON.stringify(index)),
+    [shards[0]]: safetensors({ 'layers.0.w': tensor(seed) }),
+    [shards[1]]: safetensors({ 'layers.1.w': tensor(seed + 100) }),
+  }
+}
+
+export const repository = (files: Record<string, Uint8Array>) => ({
+  commits: { [FIRST]: files },
+  refs: { main: FIRST },
+})
+
+/** Two models of one shape under `org/a` and `org/b`. */
+export const two = (): Options['repositories'] => ({ 'org/a': repository(single(1)), 'org/b': repository(sharded(2)) })
+
+export interface Bench {
+  readonly hub: Hub
+  readonly folder: string
+  /** Of the cache: `HF_HOME/hub`. */
+  readonly cache: string
+  readonly write: (name: string, text: string) => string
+  readonly run: (args: readonly string[], env?: NodeJS.ProcessEnv) => Promise<Ran>
+  readonly env: NodeJS.ProcessEnv
+}
+
+export async function withHub(options: Options, work: (bench: Bench) => Promise<void>): Promise<void> {
+  const hub = await startHub(options)
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-hub-'))
+  const home = path.join(folder, 'home')
+  const env: NodeJS.ProcessEnv = {
+    HF_ENDPOINT: hub.url,
+    HF_HOME: home,
+    HF_HUB_CACHE: '',
+    HUGGINGFACE_HUB_CACHE: '',
+    HF_TOKEN: '',
+    HUGGING_FACE_HUB_TOKEN: '',
+    HF_TOKEN_PATH: '',
+    HF_HUB_OFFLINE: '',
+    TRANSFORMERS_OFFLINE: '',
+    HF_HUB_DOWNLOAD_TIMEOUT: '1',
+    HF_HUB_ETAG_TIMEOUT: '5',
+  }
+  try {
+    await work({
+      hub,
+      folder,
+      cache: path.join(home, 'hub'),
+      env,
+      write(name, text) {
+        writeFileSync(path.join(folder, name), text)
+        return path.join(folder, name)
+      },
+      run: (args, more = {}) => terge(args, folder, { ...env, ...more }),
+    })
+  } finally {
+    await hub.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+export const mean = (a: string, b: string): string =>
+  `terge: 1\nmodels:\n  a: ${a}\n  b: ${b}\nmerge: {method: linear}\noutput: out\n`
+
+/** All that lies below a folder: names, and the text of what is no weights file. */
+export function everything(folder: string): { names: string[]; text: string } {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  const files = names.filter((name) => statSync(path.join(folder, name), { throwIfNoEntry: false })?.isFile())
+  return { names, text: files.map((name) => readFileSync(path.join(folder, name), 'latin1')).join('\n') }
+}
