@@ -1,3 +1,3 @@
 #!/usr/bin/env node
-import { main } from '../dist/src/commands/main.js'
+import { main } from '../dist/cli/main.js'
 await main(process.argv.slice(2), import.meta.url)

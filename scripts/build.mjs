@@ -45,4 +45,5 @@ const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-
   stdio: 'inherit',
 })
 const schema = spawnSync(process.execPath, ['scripts/schema.mjs'], { cwd: root, stdio: 'inherit' })
-process.exit(tsc.status || schema.status || 0)
+const bundle = spawnSync(process.execPath, ['scripts/bundle.mjs'], { cwd: root, stdio: 'inherit' })
+process.exit(tsc.status || schema.status || bundle.status || 0)

@@ -1,0 +1,57 @@
+// Puts the command's many modules, and those of the packages that every start needs, into few files in dist/cli: starting up
+// is mostly opening files. Workers and WebAssembly modules stay where they are: what a module finds beside itself it still
+// finds in dist/src. The licences of the packages go along.
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+const source = path.join(root, 'dist/src')
+const target = path.join(root, 'dist/cli')
+
+/** Modules keep the address that they had, as seen from the bundle. */
+const addresses = {
+  name: 'addresses',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.js$/ }, async ({ path: file }) => {
+      if (!file.startsWith(source)) return undefined
+      const text = await readFile(file, 'utf8')
+      const relative = path.relative(target, file).split(path.sep).join('/')
+      return { contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`) }
+    })
+  },
+}
+
+await rm(target, { recursive: true, force: true })
+/** Native; or wanted by few runs, and loaded when they want it; or in CommonJS and imported by name when it is needed. */
+const external = ['koffi', '@huggingface/hub', 'listr2', 're2js', '@oclif/core']
+
+const { metafile } = await build({
+  entryPoints: [path.join(source, 'commands/main.js')],
+  outdir: target,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  external,
+  // Packages in CommonJS ask for Node's own modules by `require`.
+  banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" },
+  logLevel: 'warning',
+  metafile: true,
+  plugins: [addresses],
+})
+
+const packages = new Set(
+  Object.keys(metafile.inputs).flatMap((input) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []),
+)
+const licences = await Promise.all([...packages].sort().map((folder) => licenceOf(path.resolve(root, folder))))
+await writeFile(path.join(target, 'LICENSES.txt'), licences.join('\n'))
+
+async function licenceOf(folder) {
+  const { name, version, license } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'))
+  const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry))
+  const text = file ? await readFile(path.join(folder, file), 'utf8') : ''
+  return `${name} ${version} (${license})\n\n${text}`
+}
