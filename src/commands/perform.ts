@@ -54,7 +54,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       signal,
     }),
   )
-  print(json ? toJson(runJson(result)) : runText(result.outputs, process.cwd()))
+  print(json ? toJson(runJson(result)) : runText(result.outputs, process.cwd(), process.stdout.columns ?? 80))
 }
 
 /** Shows the progress of interruptible work on standard error. */
@@ -83,6 +83,7 @@ const runJson = ({ outputs, seconds }: RunResult) => ({
     bytes,
     tensors: lineage.output.tensors,
     digest: lineage.output.digest,
+    ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}),
   })),
   seconds,
 })

@@ -88,8 +88,10 @@ async function permute(
     const result = await weightMatching(spec, sourceOf(onto, reader), sourceOf(model, reader), pool, {
       seed,
       maxIterations,
-      onProgress: ({ iteration, group, step: at, steps: of, moved }) =>
-        listen({ kind: 'step', step, text: `sweep ${iteration}: ${group} (${moved} moved)`, fraction: at / of }),
+      onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
+        const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
+        listen({ kind: 'step', step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
+      },
     })
     record(analysis, spec, step, model.name, result.permutations, found, {
       iterations: result.iterations,

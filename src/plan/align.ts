@@ -3,7 +3,7 @@ import { lookupMethod } from '../methods/registry.js'
 import { inferSpec } from '../rebasin/infer/index.js'
 import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
-import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
+import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
 import type { Faults } from './report.js'
 import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
@@ -145,7 +145,7 @@ function specOf(
   config: Readonly<Record<string, unknown>> | undefined,
 ): { family: string; spec: Spec } {
   if (typeof step.spec === 'object' && 'inline' in step.spec) {
-    return { family: 'written', spec: readSpec(step.spec.inline as SpecText, onto.tensors) }
+    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors) }
   }
   if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
   return inferSpec(

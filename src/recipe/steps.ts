@@ -15,6 +15,7 @@ import {
 import { type Base, readFilters, readMerge } from './merge.js'
 import { resolveName, type Scope } from './models.js'
 import { STEP_KINDS } from './schema.js'
+import { inlineSpec } from './spec.js'
 import type {
   Evaluate,
   ExtractStep,
@@ -234,7 +235,7 @@ function readRebasin({ name, at, joint: part }: Draft, { scope, use }: Reading):
     model: models[part?.place ?? 0] ?? '',
     ...(joint && part ? { joint: { name: part.name, models } } : {}),
     onto,
-    spec: readSpec(get(at, 'spec')),
+    spec: readSpec(get(at, 'spec'), report),
     symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
     seed: numberOf(get(at, 'seed')) ?? 0,
     maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
@@ -262,9 +263,9 @@ const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep 
   onMismatch: 'copy',
 })
 
-function readSpec(at: Cursor | undefined): RebasinStep['spec'] {
+function readSpec(at: Cursor | undefined, report: Scope['report']): RebasinStep['spec'] {
   const text = textOf(at)
-  if (at && isMapping(at)) return { inline: at.node }
+  if (at && isMapping(at)) return inlineSpec(at.node, at.path, report)
   if (text === undefined || text === 'auto') return 'auto'
   return /[./\\]/.test(text) ? { file: text } : { family: text }
 }

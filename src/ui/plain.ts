@@ -16,7 +16,7 @@ export const startLine = (event: Extract<RunEvent, { kind: 'start' }>): string =
 
 /** A step's own report: `rebasin: layer 3 (40 %)`. */
 export const stepLine = (event: Extract<RunEvent, { kind: 'step' }>): string =>
-  `${printable(event.step)}: ${printable(event.text)}${event.fraction === undefined ? '' : ` (${Math.floor(event.fraction * 100)} %)`}`
+  `${printable(event.step)}: ${printable(event.text)}${event.fraction === undefined || event.fraction >= 1 ? '' : ` (${Math.floor(event.fraction * 100)} %)`}`
 
 /** Plain lines, for logs and pipes. */
 export function plainRenderer(stream: { write(text: string): unknown }, now: () => number): Renderer {
@@ -24,12 +24,22 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
   const say = (line: string): void => void stream.write(`${line}\n`)
   let shownAt = now()
   let shown = 0
+  /** The last word of a step that has not been said yet. */
+  let held: Extract<RunEvent, { kind: 'step' }> | undefined
+  let stepAt = Number.NEGATIVE_INFINITY
+  const tellHeld = (): void => {
+    if (held) say(stepLine(held))
+    held = undefined
+  }
   const due = (fraction: number): boolean => {
     const silence = now() - shownAt
     return silence >= SILENCE || (silence >= LEAST && fraction - shown >= PART)
   }
   return {
     listen(event) {
+      const over =
+        event.kind === 'step' ? event.step !== held?.step : event.kind !== 'progress' && event.kind !== 'output'
+      if (over) tellHeld()
       switch (event.kind) {
         case 'start':
           start(event)
@@ -45,10 +55,12 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
         }
         case 'step':
-          // A step may report many times a second; its first and last word and some between are enough.
-          if (event.fraction !== undefined && event.fraction < 1 && now() - shownAt < LEAST) return
-          shownAt = now()
-          say(stepLine(event))
+          // A step may report many times a second: a word now and then, and its last, are enough.
+          held = event
+          if (now() - stepAt < SILENCE) return
+          stepAt = now()
+          shownAt = stepAt
+          tellHeld()
           break
         case 'notice':
           say(`note: ${printable(event.message)}`)
@@ -62,6 +74,6 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
       }
     },
-    finish: async () => {},
+    finish: async () => tellHeld(),
   }
 }

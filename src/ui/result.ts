@@ -1,6 +1,8 @@
 import path from 'node:path'
 import { formatSize } from '../core/sizes.js'
 import type { Lineage } from '../lineage/types.js'
+import { pathText } from './path.js'
+import { stepsText } from './steps.js'
 import { counted, printable } from './text.js'
 
 /** A path as the user would write it from `folder`: relative where it lies below. */
@@ -11,19 +13,30 @@ export function shownPath(file: string, folder: string): string {
   return printable(below ? relative : file)
 }
 
-/** One line an output: what a run wrote. */
-export const runText = (
-  outputs: readonly {
-    readonly path: string
-    readonly lineagePath: string
-    readonly lineage: Lineage
-    readonly bytes: number
-  }[],
-  folder: string,
-): string =>
-  outputs
-    .map(({ path: file, lineagePath, lineage, bytes }) => {
-      const what = `${counted(lineage.output.tensors, 'tensor')}, ${formatSize(bytes)}`
-      return `${shownPath(file, folder)}: ${what}; lineage in ${shownPath(lineagePath, folder)}`
-    })
-    .join('\n')
+interface Written {
+  readonly path: string
+  readonly lineagePath: string
+  readonly lineage: Lineage
+  readonly bytes: number
+}
+
+const figures = ({ evaluations }: Lineage): string =>
+  Object.entries(evaluations ?? {})
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, value]) => `${printable(name)} ${Number(value.toPrecision(4))}`)
+    .join(', ')
+
+function outputLine({ path: file, lineagePath, lineage, bytes }: Written, folder: string): string {
+  const { tensors, dropped } = lineage.output
+  const what = dropped ? 'evaluated, not kept' : `${counted(tensors, 'tensor')}, ${formatSize(bytes)}`
+  const measured = figures(lineage)
+  return `${shownPath(file, folder)}: ${what}${measured === '' ? '' : `, ${measured}`}; lineage in ${shownPath(lineagePath, folder)}`
+}
+
+/** What a run did: a line each alignment and repair, a line an output, and what was measured along a path. `width` in columns. */
+export function runText(outputs: readonly Written[], folder: string, width: number): string {
+  const lineages = outputs.map(({ lineage }) => lineage)
+  const lines = [stepsText(lineages), ...outputs.map((output) => outputLine(output, folder))]
+  const measured = pathText(lineages, width)
+  return [lines.filter((line) => line !== '').join('\n'), measured].filter((part) => part !== '').join('\n\n')
+}

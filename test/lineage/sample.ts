@@ -112,6 +112,7 @@ export const plan: Plan = {
       metadata: {},
     },
   ],
+  analyses: [],
   steps: [
     { name: 'soup', kind: 'merge', patterns: [] },
     { name: 'final', kind: 'merge', patterns: [{ pattern: 'task', where: 'rule', rule: 0, matches: 1, applies: 1 }] },

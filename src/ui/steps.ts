@@ -1,0 +1,36 @@
+/** What alignments and repairs did, a line each, from the lineage. */
+import type { Lineage } from '../lineage/types.js'
+import { counted, formatCount, printable } from './text.js'
+
+type Described = Lineage['steps'][string]
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isNumber = (value: unknown): value is number => typeof value === 'number'
+
+function rebasinLine({ model, onto, moved, groups, rotation, similarity, iterations, symmetry }: Described): string {
+  const parts: string[] = []
+  const sizes = isObject(groups) ? Object.values(groups).map((group) => (isObject(group) ? group.size : undefined)) : []
+  const all = sizes.filter(isNumber).reduce((sum, size) => sum + size, 0)
+  if (isNumber(moved)) parts.push(`${formatCount(moved)} of ${counted(all, 'unit')} moved`)
+  if (symmetry === 'orthogonal' && isObject(rotation) && isNumber(rotation.size))
+    parts.push(`residual stream of ${formatCount(rotation.size)} rotated`)
+  if (isObject(similarity) && isNumber(similarity.before) && isNumber(similarity.after))
+    parts.push(`similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`)
+  if (isNumber(iterations)) parts.push(counted(iterations, 'iteration'))
+  return `${printable(String(model))} aligned onto ${printable(String(onto))}: ${parts.join(', ')}`
+}
+
+function repairLine(name: string, { repaired, kept }: Described): string {
+  const norms = isObject(repaired) ? Object.keys(repaired).length : 0
+  const left = isObject(kept) ? Object.keys(kept).length : 0
+  return `${printable(name)}: ${counted(norms, 'norm')} repaired${left > 0 ? `, ${formatCount(left)} left as they are` : ''}`
+}
+
+/** Each rebasin and repair step of a run's outputs, once. */
+export function stepsText(lineages: readonly Lineage[]): string {
+  const steps = new Map(lineages.flatMap(({ steps }) => Object.entries(steps)))
+  const lines = [...steps].flatMap(([name, step]) =>
+    step.kind === 'rebasin' ? [rebasinLine(step)] : step.kind === 'repair' ? [repairLine(name, step)] : [],
+  )
+  return lines.join('\n')
+}
