@@ -1,15 +1,4 @@
-import { readFileSync } from 'node:fs'
-
-/** The parts of the engine's WebAssembly that are used here: they are typed in the browser's library only. */
-interface Memory {
-  readonly buffer: ArrayBuffer
-  grow(pages: number): number
-}
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object, imports: { env: { memory: Memory } }) => { readonly exports: unknown }
-  readonly Memory: new (pages: { initial: number; maximum: number }) => Memory
-}
+import { compileKernelsSync } from './index.js'
 
 /**
  * Dense linear algebra: products of float32 matrices tile by tile, linear assignment, polar factors. One instance holds one
@@ -59,12 +48,12 @@ interface Exports {
   assignment(c: number, n: number, columns: number, rows: number, prices: number, work: number, warm: number): void
 }
 
-let compiled: object | undefined
+let compiled: WebAssembly.Module | undefined
 
 export function createLinalg(): Linalg {
-  compiled ??= new WebAssembly.Module(readFileSync(new URL('./terge.wasm', import.meta.url)))
+  compiled ??= compileKernelsSync()
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536 })
-  const wasm = new WebAssembly.Instance(compiled, { env: { memory } }).exports as Exports
+  const wasm = new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Exports
   const heap = Math.ceil(wasm.dataEnd() / 64) * 64
 
   /** Places for so many bytes each, from the start of the heap: every call lays out the whole memory anew. */

@@ -91,6 +91,12 @@ export async function weightMatching(
   return best!
 }
 
+/** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. */
+export function matchingScore(spec: Spec, a: TensorSource, b: TensorSource, perms: Permutations): Promise<number> {
+  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
+  return score(spec, createWeights(a), createWeights(b), perms, names)
+}
+
 /** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
 function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
   let work = 0

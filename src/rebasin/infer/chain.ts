@@ -28,9 +28,8 @@ function link(before: Module, size: number, layer: Module): Link | undefined {
   if (columns === size) return { kind: 'plain' }
   if (convolution) {
     if (columns === 1 && rows === size) return { kind: 'depthwise' }
-    if (rows === size && columns !== 1) return { kind: 'transposed' }
     if (columns < size && size % columns === 0 && rows % (size / columns) === 0) return { kind: 'grouped' }
-    return undefined
+    return rows === size ? { kind: 'transposed' } : undefined
   }
   return before.shape.length > 2 && columns % size === 0 ? { kind: 'flatten', times: columns / size } : undefined
 }
