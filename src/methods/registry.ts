@@ -9,6 +9,7 @@ import { geometricMedian } from './geometric_median.js'
 import { isoC } from './iso_c.js'
 import { isoCts } from './iso_cts.js'
 import { karcher } from './karcher.js'
+import { knots } from './knots.js'
 import { linear } from './linear.js'
 import { magmax } from './magmax.js'
 import { median } from './median.js'
@@ -56,6 +57,7 @@ export const METHODS: readonly Method[] = [
   isoC,
   isoCts,
   tsvM,
+  knots,
   star,
 ]
 

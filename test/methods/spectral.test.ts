@@ -9,8 +9,9 @@ const SHAPES = {
   row: [1, 12],
   column: [12, 1],
   'model.layers.0.square': [24, 24],
-  'model.layers.1.tall': [60, 41],
-  'model.layers.2.wide': [45, 70],
+  'model.layers.1.tall': [44, 35],
+  'model.layers.2.wide': [35, 52],
+  narrow: [50, 4],
   'model.layers.3.convolution': [6, 5, 3, 3],
 }
 const WEIGHTS = [0.7, 0.5, 1.2]
@@ -21,6 +22,7 @@ for (const [method, all] of Object.entries({
   iso_cts: [{}, { common: 0.4 }],
   tsv_m: [{}, { rank_share: 0.2, lambda: 1.5 }],
   star: [{}, { eta: 0.8 }],
+  knots: [{}, { density: [1, 0.3, 0.6], lambda: 0.9 }, { inner: 'task_arithmetic' }],
 }))
   for (const compute of COMPUTES)
     for (const parameters of all)
@@ -29,9 +31,9 @@ for (const [method, all] of Object.entries({
         await assertReference(method, tensors, { tolerance: TOLERANCE[compute] })
       })
 
-for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'star'])
+for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star'])
   test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
-    const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [400, 700] })
+    const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
     await assertSteady(method, tensors, { dtype: 'BF16' })
   })
 

@@ -1,6 +1,7 @@
 import type { Team } from '../dense/team.js'
 import { isoC } from './isoC.js'
 import { isoCts } from './isoCts.js'
+import { knots } from './knots.js'
 import { star } from './star.js'
 import { tsvM } from './tsvM.js'
 import type { HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
@@ -11,6 +12,7 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   iso_c: isoC,
   iso_cts: isoCts,
   tsv_m: tsvM,
+  knots,
   star,
 }
 
