@@ -36,6 +36,7 @@ export async function analyse(
   const findings: Findings = {
     maps: (alignment, shape) => known(found.maps, alignment.step)(alignment, shape),
     computed: (step, tensor) => known(found.computed, step)(tensor),
+    scopes: [],
     records: found.records,
   }
   const reader = openLocal(plan, inputs, module, plan.analyses.flatMap(tensorsOf), () => findings)

@@ -2,7 +2,7 @@ import { DTYPES, type Dtype, elements, isFloat, isWritable } from '../core/dtype
 import { TEAM_BYTES } from '../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
-import type { Passes, TensorSettings } from '../methods/types.js'
+import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf } from '../plan/cost.js'
 import type { Alignment, ComputedExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Findings } from './findings.js'
@@ -16,6 +16,8 @@ export interface Job {
     readonly settings: TensorSettings
     readonly passes: Passes
     readonly own: readonly number[]
+    /** Results of its scope's passes. */
+    readonly scope: readonly Float64Array[]
   }[]
   /** The program again, with what has to be there before it begins; called when its turn has come. */
   readonly prepare?: () => Promise<Program>
@@ -24,6 +26,8 @@ export interface Job {
 }
 
 const bytesOf = (dtype: Dtype) => DTYPES[dtype].bits / 8
+
+type Mutable = Job['merges'][number] & { own: number[] }
 
 /** A node, and the leaves below it. */
 interface Added {
@@ -40,14 +44,18 @@ export interface DigestDuty {
 export const leafKey = ({ file, offset, bytes }: { file: number; offset: number; bytes: number }): string =>
   `${file}:${offset}:${bytes}`
 
-/** The program of one output tensor. `outputFile` is its index among all files that the run writes. */
+/**
+ * The program of one output tensor. `outputFile` is its index among all files that the run writes. `only`: nothing is
+ * written; the program ends with that pass over the tensor's last merge.
+ */
 export function compileTensor(
   plan: Plan,
   tensor: PlanTensor,
   outputFile: number,
   duty: DigestDuty,
   findings: Findings,
-  target: NonNullable<Job['target']>,
+  target: NonNullable<Job['target']> | undefined,
+  only?: ReducePass,
 ): Job {
   const { expr, dtype, shape, offset } = tensor
   // Bytes that stay what they are need no decoding, whatever they mean.
@@ -57,7 +65,7 @@ export function compileTensor(
   const nodes: Node[] = []
   const passes: Pass[] = []
   const computed: ComputedLeaf[] = []
-  const merges: { settings: TensorSettings; passes: Passes; own: number[] }[] = []
+  const merges: Mutable[] = []
   const compute = plan.compute === 'float64' ? 'f64' : 'f32'
   const held: Held[] = []
   let heldBytes = 0
@@ -94,7 +102,8 @@ export function compileTensor(
 
   function addMerge(of: MergeExpr): { node: number; below: readonly number[] } {
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
-    const merge = { settings, passes: passesOf(of, settings), own: [] as number[] }
+    const scope = (of.scopeIndex === undefined ? undefined : findings.scopes[of.scopeIndex]) ?? []
+    const merge: Mutable = { settings, passes: passesOf(of, settings), own: [], scope }
     const { map, reduces, origin } = merge.passes
     const all = [...of.inputs, ...(of.statistics ?? [])].map(add)
     const base = origin === 'first' ? all[0] : of.base ? add(of.base) : undefined
@@ -183,8 +192,20 @@ export function compileTensor(
     }
   }
 
+  const written = (): NonNullable<Program['output']> => ({
+    file: outputFile,
+    offset,
+    ...(raw || !isWritable(dtype) ? { dtype: 'raw', elementBytes: 1 } : { dtype, elementBytes: bytesOf(dtype) }),
+    digest: duty.enabled,
+  })
+
   const root = add(expr)
-  passes.push({ kind: 'write' })
+  if (only) {
+    const { kernel, slots, combine, rows = false } = only
+    const pass = passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
+    const last = merges.at(-1)!
+    merges[merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [only] }, own: [pass] }
+  } else passes.push({ kind: 'write' })
   assignDuty(root.below, passes.length - 1)
   const byRows = nodes.some((node) => node.kind === 'merge' && node.rows) || passes.some(isByRows)
   const program: Program = {
@@ -195,17 +216,12 @@ export function compileTensor(
     nodes,
     passes,
     ...(held.length > 0 ? { held: { works: held, bytes: heldBytes } } : {}),
-    output: {
-      file: outputFile,
-      offset,
-      ...(raw || !isWritable(dtype) ? { dtype: 'raw', elementBytes: 1 } : { dtype, elementBytes: bytesOf(dtype) }),
-      digest: duty.enabled,
-    },
+    ...(only ? {} : { output: written() }),
   }
   return {
     program,
     merges,
-    target,
+    ...(target ? { target } : {}),
     ...(computed.length > 0 ? { prepare: () => withMemory(program, computed, findings) } : {}),
   }
 }

@@ -92,6 +92,7 @@ const COMPARE: Job['merges'][number] = {
     map: { kernel: 'linear', coefficients: () => [] },
   },
   own: [0],
+  scope: [],
 }
 
 function compareJob(one: StoredTensor, other: StoredTensor): Job {

@@ -7,6 +7,8 @@ export interface Findings {
   readonly maps: (alignment: Alignment, shape: readonly number[]) => readonly AxisMap[]
   /** The values of a tensor that a step computes as a whole, as float32 on memory that threads share. */
   readonly computed: (step: string, tensor: string) => Promise<Float32Array>
+  /** By scope of the plan: the results of its passes, as far as they are known. */
+  readonly scopes: readonly (readonly Float64Array[])[]
   /** By step, what the lineage tells of it. */
   readonly records: ReadonlyMap<string, Readonly<Record<string, unknown>>>
 }
@@ -16,5 +18,6 @@ export const NO_FINDINGS: Findings = {
     throw new Error(`internal: step ${step} has found nothing`)
   },
   computed: (step) => Promise.reject(new Error(`internal: step ${step} has computed nothing`)),
+  scopes: [],
   records: new Map(),
 }

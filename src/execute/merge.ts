@@ -6,6 +6,7 @@ import type { Findings } from './findings.js'
 import type { Journal } from './journal.js'
 import { openPool } from './pool.js'
 import { type JobResult, schedule } from './schedule.js'
+import { findScopes, scopePrograms } from './scopes.js'
 import { windowMode } from './windowMode.js'
 
 export interface MergeOptions {
@@ -30,6 +31,8 @@ export interface MergeResult {
   readonly outputs: readonly (readonly (string | null)[])[]
   /** Of the inputs, by leaf key. */
   readonly inputs: ReadonlyMap<string, string>
+  /** By scope of the plan, what its passes found. */
+  readonly scopes: Findings['scopes']
 }
 
 /** Computes all tensors of all outputs into the staged files. `inputs` are the absolute paths of `plan.files`. */
@@ -51,7 +54,10 @@ export async function mergeTensors(
   ]
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
   const bases = outputBases(plan)
-  const shapes = jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program)
+  const shapes = [
+    ...jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program),
+    ...scopePrograms(plan, findings),
+  ]
   const pool = await openPool({
     threads,
     mode: windowMode(),
@@ -61,6 +67,7 @@ export async function mergeTensors(
     reach: shapes.reduce((most, { rowLength }) => Math.max(most, rowLength), 0),
     held: shapes.reduce((most, { held }) => Math.max(most, held?.bytes ?? 0), 0),
   })
+  let scopes: Findings['scopes'] = []
   try {
     const done = await checkFinished(plan, staged, inputs.length, bases, pool, kernels, signal)
     const duty: DigestDuty = { enabled: options.digests, taken: new Set(found.keys()) }
@@ -71,14 +78,16 @@ export async function mergeTensors(
         found.set(key, digest)
       }
     }
-    const jobs = jobsOf(plan, bases, duty, findings, (output, tensor) => outputs[output]![tensor] !== null)
-    if (options.digests) jobs.push(...unusedJobs(plan, duty))
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
     progress.begin(written, done.length)
+    const shared = { math: kernels.math, ...(signal ? { signal } : {}), progress: progress.bytes }
+    // Again on a resume: what is left needs them, and so does the lineage.
+    scopes = await findScopes(plan, pool, findings, shared)
+    const known = { ...findings, scopes }
+    const jobs = jobsOf(plan, bases, duty, known, (output, tensor) => outputs[output]![tensor] !== null)
+    if (options.digests) jobs.push(...unusedJobs(plan, duty))
     await schedule(jobs, pool, {
-      math: kernels.math,
-      ...(signal ? { signal } : {}),
-      progress: progress.bytes,
+      ...shared,
       finished(index, result) {
         const job = jobs[index]!
         progress.tensor(job.target !== undefined)
@@ -96,7 +105,7 @@ export async function mergeTensors(
   } finally {
     await pool.close()
   }
-  return { outputs, inputs: found }
+  return { outputs, inputs: found, scopes }
 }
 
 /** By output, the index of its first file among all output files. */

@@ -75,6 +75,8 @@ export interface Executed {
   }[]
   /** By step, what an analysis found: permutations' digests, scores, what was repaired. */
   readonly steps: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  /** By scope of the plan, what its passes found. */
+  readonly scopes: Findings['scopes']
   readonly kernels: Kernels
 }
 
@@ -222,7 +224,7 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
     const evaluations = await evaluate(output, output.layout === 'file' ? files[0]! : staging.files, options, fraction)
     outputs.push({ tensors: merged.outputs[index]!, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
-  return { plan, inputs: merged.inputs, outputs, steps: findings.records, kernels }
+  return { plan, inputs: merged.inputs, outputs, steps: findings.records, scopes: merged.scopes, kernels }
 }
 
 async function evaluate(

@@ -227,8 +227,8 @@ const tilesOf = ({ tiles }: Active, pass: Pass): number =>
 
 /** What the method of a merge gets to know by now. */
 function inputOf({ job, results }: Active, merge: number, math: ScalarMath): PassInput {
-  const { settings, own } = job.merges[merge]!
-  return { ...settings, results: own.flatMap((index) => (results[index] ? [results[index]] : [])), math }
+  const { settings, own, scope } = job.merges[merge]!
+  return { ...settings, results: own.flatMap((index) => (results[index] ? [results[index]] : [])), scope, math }
 }
 
 /** The pass under way as its method declares it, and the merge that it belongs to; -1 where it is no merge's own. */

@@ -39,6 +39,8 @@ export interface LineageInput {
   readonly digests: RunDigests
   /** By step, what its analysis found. */
   readonly steps?: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  /** By scope of the plan, what its passes found. */
+  readonly scopes?: readonly (readonly Float64Array[])[]
   /** Of the program. */
   readonly version: string
   readonly bytesDigest: BytesDigest
@@ -51,6 +53,7 @@ export function buildLineage({
   output: index,
   digests,
   steps,
+  scopes = [],
   version,
   bytesDigest,
 }: LineageInput): Lineage {
@@ -68,7 +71,7 @@ export function buildLineage({
     ),
     ...(found.others ?? []),
   ]
-  const describe = describer(plan, recipe)
+  const describe = describer(plan, recipe, scopes)
   return {
     terge: version,
     lineage: 1,
@@ -139,7 +142,7 @@ function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Desc
 }
 
 /** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
-function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
+function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullable<LineageInput['scopes']>) {
   const kinds = new Map(recipe.steps.map(({ name, kind }) => [name, kind as string]))
   const bases = new Map(recipe.steps.map((step) => [step.name, step.kind === 'merge' ? step.base : undefined]))
 
@@ -194,7 +197,10 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>) {
   function merge(expr: MergeExpr, tensor: string): LineageMerge {
     const method = lookupMethod(expr.method)
     if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
-    const weights = method.effective(expr)
+    const scope = expr.scopeIndex === undefined ? undefined : scopes[expr.scopeIndex]
+    const weights = method.effective(
+      scope ? { ...expr, scope } : { weights: expr.weights, parameters: expr.parameters },
+    )
     return {
       method: expr.method,
       parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },

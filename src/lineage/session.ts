@@ -317,7 +317,16 @@ async function describe({ recipe, bindings }: Prepared, executed: Executed, whol
     ...(inputs ? { sha256: inputs } : {}),
   }
   return plan.outputs.map((_, output) =>
-    buildLineage({ plan, recipe, output, digests, steps: executed.steps, version: VERSION, bytesDigest: hash }),
+    buildLineage({
+      plan,
+      recipe,
+      output,
+      digests,
+      steps: executed.steps,
+      scopes: executed.scopes,
+      version: VERSION,
+      bytesDigest: hash,
+    }),
   )
 }
 

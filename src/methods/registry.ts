@@ -13,6 +13,7 @@ import { knots } from './knots.js'
 import { linear } from './linear.js'
 import { magmax } from './magmax.js'
 import { median } from './median.js'
+import { metagpt } from './metagpt.js'
 import { modelStock } from './model_stock.js'
 import { multislerp } from './multislerp.js'
 import { nearswap } from './nearswap.js'
@@ -53,6 +54,7 @@ export const METHODS: readonly Method[] = [
   geometricMedian,
   magmax,
   consensusTa,
+  metagpt,
   fisher,
   isoC,
   isoCts,

@@ -37,6 +37,8 @@ export interface TensorSettings {
 export interface PassInput extends TensorSettings {
   /** By reduce pass: its combined sums or counts. Empty for one that was skipped. */
   readonly results: readonly Float64Array[]
+  /** By scope pass: its numbers, combined over all tensors of the scope. Empty for one that was skipped. */
+  readonly scope: readonly Float64Array[]
   readonly math: ScalarMath
 }
 
@@ -86,6 +88,11 @@ export interface MapPass {
 export interface Passes {
   /** The first input is what the kernels get as base; it is no input of theirs then. */
   readonly origin?: 'first'
+  /**
+   * Passes over all tensors that the step merges by this method with the same models and the same key, before the first
+   * of them is made. Sums are added up in the order of tensors; settings are those of the first one.
+   */
+  readonly scope?: { readonly key: string; readonly reduces: readonly ReducePass[] }
   readonly reduces: readonly ReducePass[]
   /**
    * The tensor's matrices are held whole, and what comes of them is the last input of the map: its first is the base,
@@ -117,7 +124,9 @@ export interface Method {
   readonly models: { readonly least: number; readonly most?: number; readonly needed: number | 'all' }
   readonly parameters: readonly ParameterSchema[]
   /** Weights as they really are, for the lineage: after normalising. Null where the method has none. */
-  readonly effective: (settings: Pick<TensorSettings, 'weights' | 'parameters'>) => readonly (number | null)[]
+  readonly effective: (
+    settings: Pick<TensorSettings, 'weights' | 'parameters'> & Partial<Pick<PassInput, 'scope'>>,
+  ) => readonly (number | null)[]
   /** Every participant needs a file of statistics with its names and shapes: further inputs of the kernels, after the models'. */
   readonly statistics?: true
   /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */

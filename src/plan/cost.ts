@@ -2,7 +2,7 @@ import { type Fill, heldLayout } from '../kernels/held/index.js'
 import type { Compute } from '../kernels/types.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
-import type { Expr, MergeExpr, Plan, ReadExpr } from './types.js'
+import type { Expr, MergeExpr, Plan, PlanScope, ReadExpr } from './types.js'
 
 /** The kernels' name of a recipe's compute type. */
 export const computeType = (compute: Plan['compute']): Compute => (compute === 'float64' ? 'f64' : 'f32')
@@ -63,6 +63,13 @@ export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], 
   }
   return mergesOf(expr).reduce((total, merge) => total + before(merge), evaluated(expr))
 }
+
+/** Bytes that the passes of a scope read. */
+export const scopeBytes = ({ tensors }: PlanScope): number =>
+  tensors.reduce((total, { expr, name, shape }) => {
+    const passes = passesOf(expr, settingsOf(expr, name, shape, 0)).scope?.reduces.length ?? 0
+    return total + passes * leavesOf(expr).reduce((sum, leaf) => sum + leaf.bytes, 0)
+  }, 0)
 
 /** What an expression holds whole while its tensor is made. */
 export interface HeldCost {

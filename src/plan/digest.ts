@@ -11,6 +11,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     compute: plan.compute,
     seed: plan.seed,
     analyses: plan.analyses,
+    scopes: plan.scopes,
     models: plan.models,
     // The header's digest stands for the tensors' places.
     files: plan.files.map(({ tensors: _, ...file }) => file),

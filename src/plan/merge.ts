@@ -6,6 +6,7 @@ import { layerCount, layerOf } from './layers.js'
 import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
+import type { ScopeBook } from './scopes.js'
 import type { AbsentReason, CopyReason, Expr, MergeExpr, PatternCount } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
 
@@ -16,6 +17,7 @@ interface Context {
   readonly values: ReadonlyMap<string, Value>
   readonly layers: number
   readonly faults: Faults
+  readonly scopes: ScopeBook
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. */
@@ -24,10 +26,11 @@ export function planMerge(
   step: MergeStep,
   values: ReadonlyMap<string, Value>,
   faults: Faults,
+  scopes: ScopeBook,
 ): { value: Value; patterns: readonly PatternCount[] } {
   const base = values.get(step.base)!
   const names = [...base.tensors.keys()]
-  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults }
+  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults, scopes }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
   const reasons = new Map<CopyReason, number>()
@@ -108,7 +111,13 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
       ? { statistics: present.flatMap((model) => statisticsOf(context, settings, model, name)) }
       : {}),
   }
-  return { dtype: tensor.dtype, shape: tensor.shape, expr, rule, ...note }
+  return {
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+    expr: context.scopes.join(expr, name, tensor.shape),
+    rule,
+    ...note,
+  }
 }
 
 /** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */

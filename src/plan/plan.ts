@@ -3,13 +3,14 @@ import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { MergeStep, Recipe, Step } from '../recipe/types.js'
 import { planRebasin, planRepair } from './align.js'
-import { bytesRead, computeType, heldCost, leavesOf } from './cost.js'
+import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
 import { planDigest } from './digest.js'
 import { type Point, planPoints } from './interpolate.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { renamedTensors } from './rename.js'
 import { faults as newFaults } from './report.js'
+import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
 import { tokenizerLender } from './tokenizer.js'
 import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
@@ -41,6 +42,7 @@ export function planRecipe(
   }
   const steps: Plan['steps'][number][] = []
   const analyses: Analysis[] = []
+  const scopes = scopeBook()
   const points = new Map<string, readonly Point[]>()
   for (const step of recipe.steps) {
     const path = usesOf(step).find((name) => points.has(name))
@@ -78,7 +80,7 @@ export function planRecipe(
       continue
     }
     if (step.kind !== 'merge') throw new Error(`internal: no planning for a ${step.kind} step`)
-    const { value, patterns } = planMerge(recipe, step, values, faults)
+    const { value, patterns } = planMerge(recipe, step, values, faults, scopes)
     const { layers } = values.get(step.base)!
     values.set(step.name, layers ? { ...value, layers } : value)
     steps.push({ name: step.name, kind: step.kind, patterns })
@@ -105,8 +107,9 @@ export function planRecipe(
     files,
     outputs,
     analyses,
+    scopes: scopes.list,
     steps,
-    cost: costOf(outputs, files, recipe.compute),
+    cost: costOf(outputs, files, scopes.list, recipe.compute),
     warnings: [...recipe.warnings, ...faults.list],
   }
   return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }
@@ -163,7 +166,12 @@ function usesOf(step: Step): readonly string[] {
 }
 
 /** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */
-function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[], compute: Plan['compute']): Plan['cost'] {
+function costOf(
+  outputs: readonly PlanOutput[],
+  files: readonly PlanFile[],
+  scopes: Plan['scopes'],
+  compute: Plan['compute'],
+): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
   const used = new Map<string, number>()
   for (const leaf of tensors.flatMap(({ expr }) => leavesOf(expr))) {
@@ -173,7 +181,10 @@ function costOf(outputs: readonly PlanOutput[], files: readonly PlanFile[], comp
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
   const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
   return {
-    read: sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) + unused,
+    read:
+      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
+      sum(scopes.map(scopeBytes)) +
+      unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
   }

@@ -70,6 +70,13 @@ export interface MergeExpr {
   readonly base?: Expr
   /** By model: what its method needs to know besides; further inputs of its kernels. */
   readonly statistics?: readonly Expr[]
+  /** Index into `Plan.scopes`: its method looks at all of those tensors first. */
+  readonly scopeIndex?: number
+}
+
+/** Tensors of a step that their method looks at all together before it makes the first of them. */
+export interface PlanScope {
+  readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly expr: MergeExpr }[]
 }
 
 export type Expr = ReadExpr | MergeExpr | ComputedExpr
@@ -200,6 +207,8 @@ export interface Plan {
   readonly outputs: readonly PlanOutput[]
   /** In the order in which they are done. */
   readonly analyses: readonly Analysis[]
+  /** In the order in which they can be looked at: those of inner steps first. */
+  readonly scopes: readonly PlanScope[]
   /** By step: what it is and its patterns, for the report. */
   readonly steps: readonly {
     readonly name: string

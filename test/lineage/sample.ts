@@ -113,6 +113,7 @@ export const plan: Plan = {
     },
   ],
   analyses: [],
+  scopes: [],
   steps: [
     { name: 'soup', kind: 'merge', patterns: [] },
     { name: 'final', kind: 'merge', patterns: [{ pattern: 'task', where: 'rule', rule: 0, matches: 1, applies: 1 }] },

@@ -21,7 +21,7 @@ function input(
 ): PassInput {
   const parameters = resolveDefaults(method(name), written)
   const results = [Float64Array.from(sums)]
-  return { shape: [4], weights, parameters, tensor: 'w', models: [], seed: 0, onBase: true, results, math }
+  return { shape: [4], weights, parameters, tensor: 'w', models: [], seed: 0, onBase: true, results, scope: [], math }
 }
 const coefficients = (...args: Parameters<typeof input>) => {
   const given = input(...args)

@@ -57,6 +57,8 @@ const plan: Plan = {
       metadata: {},
     },
   ],
+  analyses: [],
+  scopes: [],
   steps: [
     { name: 'soup', kind: 'merge', patterns: [] },
     { name: 'final', kind: 'merge', patterns: [{ pattern: EVIL, where: 'rule', rule: 0, matches: 4, applies: 1 }] },
