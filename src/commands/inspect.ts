@@ -1,10 +1,11 @@
+import type { Checkpoint } from '../checkpoints/types.js'
 import { fault } from '../core/diagnostics.js'
 import { compilePattern } from '../core/patterns.js'
 import { nearest, quote } from '../core/suggest.js'
 import { checkpointFacts, inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
-import { Args, chosenFormat, Flags, resultFlags } from './flags.js'
+import { Args, chosenFormat, Flags, onOff, resultFlags } from './flags.js'
 import { print } from './print.js'
 
 const near = (text: string, names: readonly string[]): string | undefined => {
@@ -25,6 +26,16 @@ function matching(names: Iterable<string>, text: string): Set<string> {
   return found
 }
 
+async function specOf(checkpoint: Checkpoint, format: 'text' | 'json'): Promise<string> {
+  const { inferSpec } = await import('../rebasin/infer/index.js')
+  const { writeSpec } = await import('../rebasin/spec.js')
+  const { specText } = await import('../ui/spec.js')
+  const { tensors, config } = checkpoint
+  const { family, spec } = inferSpec({ tensors, ...(config ? { config } : {}) })
+  const text = writeSpec(spec, tensors)
+  return format === 'json' ? toJson(text) : specText(family, text, tensors)
+}
+
 export const inspect = defineCommand({
   id: 'inspect',
   summary: 'Show what is in a model, from its headers.',
@@ -34,9 +45,13 @@ export const inspect = defineCommand({
     '<%= config.bin %> inspect ./models/math-7b',
     'The attention of one layer\n<%= config.bin %> inspect model.safetensors --filter "model.layers.0.self_attn.**"',
     'For a program\n<%= config.bin %> inspect model.safetensors --json',
+    'How rebasin would permute it, to be changed and named in a recipe\n<%= config.bin %> inspect model.safetensors --spec --json',
   ],
   args: { model: Args.string({ description: 'a file or folder', required: true, ignoreStdin: true }) },
   flags: {
+    spec: onOff(
+      'show the permutation spec that rebasin finds: groups, sizes, axes; as JSON, in the form that a recipe takes',
+    ),
     filter: Flags.string({ description: 'list only tensors that match, as in a recipe', helpValue: 'PATTERN' }),
     ...resultFlags,
   },
@@ -45,6 +60,12 @@ export const inspect = defineCommand({
     const session = await import('../lineage/session.js')
     const checkpoint = await session.inspect(args.model)
     const { tensors } = checkpoint
+    if (flags.spec) {
+      if (flags.filter !== undefined)
+        throw fault('bad-flag', '--spec and --filter contradict each other', 'a spec is one of the whole model')
+      print(await specOf(checkpoint, format))
+      return 0
+    }
     const names = flags.filter === undefined ? undefined : matching(tensors.keys(), flags.filter)
     const shown = [...tensors.values()].filter(({ name }) => names === undefined || names.has(name))
     print(

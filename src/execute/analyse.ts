@@ -117,7 +117,8 @@ function record(
   const groups = [...rootGroups(spec), ...inner].map((group) => [
     group,
     {
-      size: spec.groups[group]!.size,
+      // Of a group inside another: in each of its units.
+      ...spec.groups[group]!,
       moved: unitsMoved(spec, permutations, group),
       permutation: sha256(new Uint8Array(littleEndian(permutations[group]!))),
     },

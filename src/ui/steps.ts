@@ -7,10 +7,17 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 
+/** Of a group inside another, all of them. */
+function unitsOf(groups: Readonly<Record<string, unknown>>, name: string): number {
+  const group = groups[name]
+  if (!isObject(group) || !isNumber(group.size)) return 0
+  const outer = typeof group.inside === 'string' ? groups[group.inside] : undefined
+  return isObject(outer) && isNumber(outer.size) ? group.size * outer.size : group.size
+}
+
 function rebasinLine({ model, onto, moved, groups, rotation, similarity, iterations, symmetry }: Described): string {
   const parts: string[] = []
-  const sizes = isObject(groups) ? Object.values(groups).map((group) => (isObject(group) ? group.size : undefined)) : []
-  const all = sizes.filter(isNumber).reduce((sum, size) => sum + size, 0)
+  const all = isObject(groups) ? Object.keys(groups).reduce((sum, name) => sum + unitsOf(groups, name), 0) : 0
   if (isNumber(moved)) parts.push(`${formatCount(moved)} of ${counted(all, 'unit')} moved`)
   if (symmetry === 'orthogonal' && isObject(rotation) && isNumber(rotation.size))
     parts.push(`residual stream of ${formatCount(rotation.size)} rotated`)

@@ -1,6 +1,7 @@
 import { formatSize } from '../../core/sizes.js'
 import type { PatternCount, Plan, PlanOutput } from '../../plan/types.js'
 import { type Branch, counted, drawTree, formatCount, printable } from '../text.js'
+import { analysesBranches } from './analyses.js'
 import { modelFiles, summarize } from './summary.js'
 
 /** What the plan alone does not know: the machine's side. */
@@ -20,6 +21,28 @@ const byCount = (counts: ReadonlyMap<string, number>): Branch[] =>
 const patternText = ({ where, rule, pattern, matches, applies }: PatternCount): string =>
   `${where === 'rule' && rule !== undefined ? `rule ${rule + 1}` : where} ${printable(pattern)}: ` +
   `matches ${formatCount(matches)}, decides ${formatCount(applies)}`
+
+/** The checkpoints of an interpolation: one in the middle stands for all. */
+function pathBranch(points: readonly PlanOutput[]): Branch {
+  const middle = points[points.length >> 1]!
+  const { point, path, keep, evaluate } = middle
+  const folder = path.slice(0, path.lastIndexOf('/') + 1)
+  const ends = [points[0]!, points.at(-1)!].map(({ point }) => point!.name).join(' … ')
+  const fate = [...(evaluate ? ['evaluated'] : []), ...(keep ? [] : ['not kept'])].join(', ')
+  return {
+    text: `${printable(folder)}${ends}: ${counted(points.length, 'checkpoint')} along ${printable(point!.step)}${fate === '' ? '' : `, ${fate}`}`,
+    branches: [outputBranch(middle)],
+  }
+}
+
+function outputBranches(outputs: readonly PlanOutput[]): Branch[] {
+  const paths = new Map<string, PlanOutput[]>()
+  for (const output of outputs) {
+    const key = `${output.spec} ${output.point?.step ?? ''}`
+    paths.set(key, [...(paths.get(key) ?? []), output])
+  }
+  return [...paths.values()].flatMap((group) => (group[0]!.point ? [pathBranch(group)] : group.map(outputBranch)))
+}
 
 function outputBranch(output: PlanOutput): Branch {
   const { methods, copies, absent, dtypes, bytes } = summarize(output)
@@ -56,7 +79,8 @@ export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
     branches: [
       { text: 'models', branches: models },
       { text: 'steps', branches: steps },
-      { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: plan.outputs.map(outputBranch) },
+      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analysesBranches(plan) }] : []),
+      { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },
       { text: `memory: at most ${formatSize(memory)} with ${counted(threads, 'thread')}` },

@@ -1,0 +1,48 @@
+import type { Analysis, Plan, RebasinAnalysis, RepairAnalysis } from '../../plan/types.js'
+import { readSpec } from '../../rebasin/spec.js'
+import { groupsLine, keptBranches, sweepWork } from '../spec.js'
+import { type Branch, counted, printable } from '../text.js'
+
+const SCALES = [
+  [1e12, 'trillion'],
+  [1e9, 'billion'],
+  [1e6, 'million'],
+  [1e3, 'thousand'],
+] as const
+
+/** `3.5 billion`: a number of which only the size is known. */
+export function roughly(count: number): string {
+  const [scale, word] = SCALES.find(([least]) => count >= least) ?? [1, '']
+  return `${Number((count / scale).toPrecision(2))} ${word}`.trimEnd()
+}
+
+const stays = (kept: Readonly<Record<string, string>>): Branch[] =>
+  Object.keys(kept).length === 0 ? [] : [{ text: 'stays as it is', branches: keptBranches(kept) }]
+
+function rebasinBranch({ onto, models, method, symmetry, family, spec, maxIterations }: RebasinAnalysis): Branch {
+  const shapes = new Map(onto.tensors.map((tensor) => [tensor.name, tensor]))
+  const read = readSpec(spec, shapes)
+  const moved = models.map(({ name }) => printable(name)).join(', ')
+  const turns = symmetry === 'orthogonal'
+  // Of rotations, a round multiplies each tensor by one matrix as wide as the residual stream.
+  const work = models.length * sweepWork(read, shapes)
+  return {
+    text: `${moved} onto ${printable(onto.name)}: ${method}${turns ? ', orthogonal' : ''}, family ${printable(family)}`,
+    branches: [
+      { text: groupsLine(read) },
+      ...stays(read.kept),
+      {
+        text: `roughly ${roughly(work)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}`,
+      },
+    ],
+  }
+}
+
+const repairBranch = ({ step, norms, left }: RepairAnalysis): Branch => ({
+  text: `${printable(step)}: ${counted(norms.length, 'BatchNorm')}, running variances by correlation`,
+  branches: stays(left),
+})
+
+/** What is found out before tensors are written, of each alignment and repair. */
+export const analysesBranches = ({ analyses }: Plan): Branch[] =>
+  analyses.map((analysis: Analysis) => (analysis.kind === 'rebasin' ? rebasinBranch(analysis) : repairBranch(analysis)))
