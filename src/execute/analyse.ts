@@ -1,7 +1,8 @@
 import { sha256 } from '../core/digest.js'
 import type { Analysis, AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
-import { axisMaps, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
-import { weightMatching } from '../rebasin/match.js'
+import { axisMaps, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
+import { cycleConsistent, mergeMany } from '../rebasin/joint.js'
+import { matchingScore, weightMatching } from '../rebasin/match.js'
 import { orthogonalChanges, orthogonalMatching } from '../rebasin/orthogonal.js'
 import { createPool, type Pool, sharedFloats } from '../rebasin/pool.js'
 import { applyChanges } from '../rebasin/products.js'
@@ -10,6 +11,7 @@ import { readSpec, type Spec } from '../rebasin/spec.js'
 import type { TensorSource } from '../rebasin/weights.js'
 import type { Listener } from './events.js'
 import { type Findings, NO_FINDINGS } from './findings.js'
+import { refuseInterrupted } from './interrupted.js'
 import { type LocalReader, openLocal } from './local.js'
 
 export interface AnalyseOptions {
@@ -47,8 +49,9 @@ export async function analyse(
   }
   try {
     for (const analysis of plan.analyses) {
-      options.signal?.throwIfAborted()
+      refuseInterrupted(options.signal)
       if (analysis.kind === 'repair') await repair(analysis, reader, found)
+      else if (analysis.method !== 'weight-matching') await permuteJointly(analysis, reader, pool, options, found)
       else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, options, found)
       else await permute(analysis, reader, pool, options, found)
     }
@@ -79,7 +82,7 @@ async function permute(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen }: AnalyseOptions,
+  { listen, signal }: AnalyseOptions,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, seed, maxIterations } = analysis
@@ -90,6 +93,7 @@ async function permute(
       seed,
       maxIterations,
       onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
+        refuseInterrupted(signal)
         const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
         listen({ kind: 'step', step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
       },
@@ -98,6 +102,43 @@ async function permute(
       iterations: result.iterations,
       similarity: { before: result.similarityBefore, after: result.similarityAfter },
       score: { before: result.scoreBefore, after: result.scoreAfter },
+    })
+  }
+}
+
+/** All models at once; the first stays where it is. */
+async function permuteJointly(
+  analysis: RebasinAnalysis,
+  reader: LocalReader,
+  pool: Pool,
+  { listen, signal }: AnalyseOptions,
+  found: Found,
+): Promise<void> {
+  const { onto, models, steps, method, seed, maxIterations } = analysis
+  const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
+  const sources = [onto, ...models].map((model) => sourceOf(model, reader))
+  const joint = method === 'c2m3' ? cycleConsistent : mergeMany
+  const { permutations, scoreBefore, scoreAfter, rounds } = await joint(spec, sources, pool, {
+    seed,
+    maxIterations,
+    onProgress: () => refuseInterrupted(signal),
+    onRound: ({ round, model }) =>
+      listen({ kind: 'step', step: steps[0]!, text: `round ${round}, model ${model + 1} of ${sources.length}` }),
+  })
+  const stay = identity(spec)
+  const [first] = sources
+  const squared = await matchingScore(spec, first!, first!, stay)
+  for (const [index, model] of models.entries()) {
+    const [source, perms] = [sources[index + 1]!, permutations[index + 1]!]
+    const norm = Math.sqrt(squared * (await matchingScore(spec, source, source, stay)))
+    record(analysis, spec, steps[index]!, model.name, perms, found, {
+      iterations: rounds,
+      similarity: {
+        before: (await matchingScore(spec, first!, source, stay)) / norm,
+        after: (await matchingScore(spec, first!, source, perms)) / norm,
+      },
+      // Of all pairs of models together: it is what the joint matching climbs.
+      score: { before: scoreBefore, after: scoreAfter },
     })
   }
 }
@@ -148,7 +189,7 @@ async function rotate(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen }: AnalyseOptions,
+  { listen, signal }: AnalyseOptions,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, method, symmetry, family, seed, maxIterations } = analysis
@@ -157,13 +198,15 @@ async function rotate(
     const source = sourceOf(model, reader)
     const result = await orthogonalMatching(sourceOf(onto, reader), source, pool, {
       maxIterations,
-      onProgress: ({ round, similarity }) =>
+      onProgress: ({ round, similarity }) => {
+        refuseInterrupted(signal)
         listen({
           kind: 'step',
           step,
           text: `round ${round}: similarity ${similarity.toFixed(4)}`,
           fraction: round / maxIterations,
-        }),
+        })
+      },
     })
     found.computed.set(step, async (name) => {
       const { shape } = source.tensors.get(name)!

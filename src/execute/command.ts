@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import { Fault, fault } from '../core/diagnostics.js'
+import { type Fault, fault } from '../core/diagnostics.js'
+import { interrupted, refuseInterrupted } from './interrupted.js'
 
 /** What an evaluation printed, by name. */
 export type Figures = Readonly<Record<string, number>>
@@ -29,7 +30,7 @@ export async function runCommand(
 ): Promise<Figures> {
   const [program = '', ...words] = command.map((word) => word.replaceAll('{model}', model))
   const shown = command.join(' ')
-  if (signal?.aborted) throw interrupted()
+  refuseInterrupted(signal)
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true })
     const out: Buffer[] = []
@@ -73,8 +74,6 @@ export async function runCommand(
     )
   })
 }
-
-const interrupted = (): Fault => new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
 
 /** The figures, or what keeps the text from being some. */
 export function parseFigures(text: string): Figures | string {

@@ -10,7 +10,7 @@ import {
   type Staging,
   stageFile,
 } from '../checkpoints/staging.js'
-import { Fault, fault } from '../core/diagnostics.js'
+import { fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, instantiateKernels, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
@@ -18,6 +18,7 @@ import { threadsWithin } from './budget.js'
 import { type Figures, runCommand } from './command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
+import { refuseInterrupted } from './interrupted.js'
 import { openJournal } from './journal.js'
 import { mergeTensors, type RunProgress, runProgress, type StagedOutput } from './merge.js'
 import { windowMode } from './windowMode.js'
@@ -279,8 +280,4 @@ async function smallFiles(output: PlanOutput, bindings: Bindings): Promise<{ nam
     }
   }
   return files
-}
-
-function refuseInterrupted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
 }
