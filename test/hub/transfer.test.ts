@@ -213,10 +213,8 @@ test('a header that was otherwise when it came alone is found before anything is
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {
     write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
     // Names of tensors changed in the range alone: a valid header, of another file.
-    const disturb: Options['disturb'] = ({ body, count }) =>
-      count === 1
-        ? { body: Buffer.from(body.toString('latin1').replaceAll('layers.', 'lagers.'), 'latin1') }
-        : undefined
+    const disturb: Options['disturb'] = ({ body, header }) =>
+      header ? { body: Buffer.from(body.toString('latin1').replaceAll('layers.', 'lagers.'), 'latin1') } : undefined
     hub.options = { ...hub.options, disturb }
     const ran = await run(['run', 'recipe.yml'])
     assert.is(ran.code, 1, ran.err)

@@ -121,7 +121,7 @@ async function answered<T>(work: () => Promise<T>): Promise<T> {
 
 /** An entry of the hub's list, of which nothing is believed. */
 function checked(
-  entry: { path?: unknown; size?: unknown; oid?: unknown; lfs?: unknown },
+  entry: { path?: unknown; size?: unknown; oid?: unknown; lfs?: unknown; xetHash?: unknown },
   folder: string,
   reference: string,
 ): HubFile {
@@ -135,6 +135,9 @@ function checked(
       `${reference}: the hub lists a file ${quote(path)}, which is no name inside the folder`,
       'such a repository is made to do harm',
     )
+  // Git's name for it would be that of a pointer.
+  if ('xetHash' in entry && entry.xetHash && !lfs)
+    throw new HubError(`a list of files without the SHA-256 of ${quote(path)}`)
   const sha256 = lfs?.oid
   const blob = sha256 ?? oid
   const form = sha256 === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/
