@@ -1,5 +1,5 @@
 // Puts the command's many modules, and those of the packages that every start needs, into few files in dist/cli: starting up
-// is mostly opening files. Workers and WebAssembly modules stay where they are: what a module finds beside itself it still
+// is mostly opening files. WebAssembly modules stay where they are: what a module finds beside itself it still
 // finds in dist/src. The licences of the packages go along.
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
@@ -17,6 +17,7 @@ const addresses = {
     onLoad({ filter: /\.js$/ }, async ({ path: file }) => {
       if (!file.startsWith(source)) return undefined
       const text = await readFile(file, 'utf8')
+      if (file === path.join(source, 'execute/pool.js')) return { contents: text }
       const relative = path.relative(target, file).split(path.sep).join('/')
       return { contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`) }
     })
@@ -28,7 +29,9 @@ await rm(target, { recursive: true, force: true })
 const external = ['koffi', '@huggingface/hub', 'listr2', 're2js', '@oclif/core']
 
 const { metafile } = await build({
-  entryPoints: [path.join(source, 'commands/main.js')],
+  // The pool of workers finds theirs beside itself, which is here.
+  entryPoints: [path.join(source, 'commands/main.js'), path.join(source, 'execute/worker.js')],
+  entryNames: '[name]',
   outdir: target,
   bundle: true,
   splitting: true,
