@@ -2,7 +2,8 @@
  * Alignment by orthogonal maps, for transformers that normalise by the root mean square before each sublayer. With the norms'
  * weights folded into the matrices that follow them, such a network computes the same in any orthonormal basis of its
  * residual stream; a value head in any basis of its own; a query/key head up to one rotation per rotary pair; the hidden
- * units of a feed-forward in any order. Alternating maximisation of Σ ⟨A, B'⟩ over folded matrices, each matrix once.
+ * units of a feed-forward in any order. Alternating maximisation of Σ ⟨A, B'⟩ over folded matrices, each matrix once and divided by
+ * the root of both models' norms of it, so that the large ones do not decide alone (without that the midpoint is worse).
  * The result is expressed with A's norm weights (fold, rotate, divide): the aligned B has A's norms, and computes what B did.
  */
 import { fault } from '../core/diagnostics.js'
@@ -44,7 +45,7 @@ export interface OrthogonalOptions {
 }
 
 /** A round that gains less than this, relatively, is the last. */
-const GAIN = 1e-6
+const GAIN = 1e-7
 const ROUNDS = 100
 const llama = FAMILIES[0]!
 
@@ -81,6 +82,8 @@ interface Folded {
   readonly b: Float32Array
   readonly rows: number
   readonly columns: number
+  /** What the product of both was multiplied by. */
+  readonly weight: number
 }
 
 /** Brings `b` onto `a`. Throws a `Fault` where the network does not allow it. */
@@ -119,15 +122,14 @@ export async function orthogonalMatching(
     const fold = (values: Float32Array, scale: Float32Array | undefined) => {
       const out = sharedFloats(values.length)
       for (let i = 0; i < values.length; i++) out[i] = values[i]! * (scale ? scale[i % columns]! : 1)
-      return out
+      const weight = 1 / Math.sqrt(Math.sqrt(out.reduce((sum, value) => sum + value * value, 0)) || 1)
+      for (let i = 0; i < out.length; i++) out[i] = out[i]! * weight
+      return { out, weight }
     }
     const weights = norm === undefined ? undefined : norms[norm]
-    return {
-      a: fold(await left.get(name), weights?.onto),
-      b: fold(await right.get(name), weights?.model),
-      rows,
-      columns,
-    }
+    const x = fold(await left.get(name), weights?.onto)
+    const y = fold(await right.get(name), weights?.model)
+    return { a: x.out, b: y.out, rows, columns, weight: x.weight * y.weight }
   }
   const at = (layer: number, name: string) => `${prefix}layers.${layer}.${name}`
   const load = async (layer: number) => {
@@ -242,7 +244,7 @@ export async function orthogonalMatching(
         if (name && b.tensors.has(name)) {
           const [x, z] = [await left.get(name), await right.get(name)]
           for (let i = 0; i < size; i++)
-            for (let j = 0; j < size; j++) c[i * size + j] = c[i * size + j]! + x[i]! * z[j]!
+            for (let j = 0; j < size; j++) c[i * size + j] = c[i * size + j]! + of.weight * x[i]! * z[j]!
         }
       }
       return c
