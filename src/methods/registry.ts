@@ -21,6 +21,7 @@ import { nuslerp } from './nuslerp.js'
 import { passthrough } from './passthrough.js'
 import { ram } from './ram.js'
 import { ramplusTl } from './ramplus_tl.js'
+import { regmean } from './regmean.js'
 import { sce } from './sce.js'
 import { slerp } from './slerp.js'
 import { star } from './star.js'
@@ -56,6 +57,7 @@ export const METHODS: readonly Method[] = [
   consensusTa,
   metagpt,
   fisher,
+  regmean,
   isoC,
   isoCts,
   tsvM,

@@ -31,6 +31,8 @@ export interface TensorSettings {
   readonly seed: number
   /** There is a base that the participants are compared with. */
   readonly onBase: boolean
+  /** There are statistics of this tensor, of every participant. */
+  readonly statistics?: boolean
 }
 
 /** What a pass may use besides: the results of the passes before it and transcendental functions that no engine rounds its own way. */
@@ -127,8 +129,11 @@ export interface Method {
   readonly effective: (
     settings: Pick<TensorSettings, 'weights' | 'parameters'> & Partial<Pick<PassInput, 'scope'>>,
   ) => readonly (number | null)[]
-  /** Every participant needs a file of statistics with its names and shapes: further inputs of the kernels, after the models'. */
-  readonly statistics?: true
+  /**
+   * Every participant needs a file of statistics: further inputs, after the models'. `true`: with the model's names and shapes.
+   * `gram`: with a matrix [columns, columns] under the name of a matrix; the method does without where a file has none.
+   */
+  readonly statistics?: true | 'gram'
   /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   readonly passes: (settings: TensorSettings) => Passes

@@ -28,11 +28,20 @@ export function mergesOf(expr: Expr): MergeExpr[] {
 
 /** What a merge's method gets to know of the tensor it makes. */
 export const settingsOf = (
-  { models, weights, parameters, base }: MergeExpr,
+  { models, weights, parameters, base, statistics = [] }: MergeExpr,
   tensor: string,
   shape: readonly number[],
   seed: number,
-): TensorSettings => ({ tensor, shape, models, weights, parameters, seed, onBase: base !== undefined })
+): TensorSettings => ({
+  tensor,
+  shape,
+  models,
+  weights,
+  parameters,
+  seed,
+  onBase: base !== undefined,
+  statistics: statistics.length > 0,
+})
 
 /** The passes of a merge's method over one tensor. */
 export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
@@ -56,7 +65,7 @@ export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], 
     if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge))
     const fills = heldLayout({ ...held, compute }).steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
     const read = ({ terms, onBase }: Fill) => [
-      ...terms.map(({ input }) => merge.inputs[input]),
+      ...terms.map(({ input }) => [...merge.inputs, ...(merge.statistics ?? [])][input]),
       onBase ? merge.base : undefined,
     ]
     return fills.reduce((total, fill) => total + sum(read(fill)), 0)

@@ -107,9 +107,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     parameters,
     inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
-    ...(method.statistics
-      ? { statistics: present.flatMap((model) => statisticsOf(context, settings, model, name)) }
-      : {}),
+    ...statisticsFor(context, settings, method, present, name),
   }
   return {
     dtype: tensor.dtype,
@@ -170,10 +168,26 @@ function checkWeightSum(
   )
 }
 
-/** A participant's statistics of a tensor; none where there is a fault. */
+/** All participants' statistics of a tensor; of Gram matrices none where they are not all there. */
+function statisticsFor(
+  context: Context,
+  settings: MergeSettings,
+  { statistics }: Method,
+  models: readonly string[],
+  name: string,
+): Pick<MergeExpr, 'statistics'> {
+  const { shape } = context.base.tensors.get(name)!
+  if (!statistics || (statistics === 'gram' && shape.length !== 2)) return {}
+  const found = models.map((model) => statisticsOf(context, settings, statistics, model, name))
+  const lacks = statistics === 'gram' && found.some(({ length }) => length === 0)
+  return lacks ? {} : { statistics: found.flat() }
+}
+
+/** A participant's statistics of a tensor; none where there is a fault, or no Gram matrix. */
 function statisticsOf(
   { recipe, faults, values, base }: Context,
   { method, at }: MergeSettings,
+  kind: NonNullable<Method['statistics']>,
   model: string,
   name: string,
 ): Expr[] {
@@ -187,12 +201,14 @@ function statisticsOf(
   if (statistics === undefined)
     return fault(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
   const found = values.get(statistics)!.tensors.get(name)
-  const { shape } = base.tensors.get(name)!
+  const own = base.tensors.get(name)!.shape
+  const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
   const wanted = `leave ${name} out by filters, or give it another method in a rule`
+  if (!found && kind === 'gram') return []
   if (!found) return fault(`the statistics of ${model} have no tensor ${name}`, wanted)
   if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
     return fault(
-      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but [${shape.join(', ')}] in base`,
+      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but ${kind === 'gram' ? `its Gram matrix is [${shape.join(', ')}]` : `[${shape.join(', ')}] in base`}`,
       wanted,
     )
   return [found.expr]

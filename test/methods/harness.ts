@@ -156,10 +156,13 @@ export function writeCases(folder: string, cases: readonly Case[], options: Merg
     const first = settingsOf(one)
     const names = modelNames(first, index, cases.length)
     const write = (name: string, pick: (given: Given) => Tensor): string => {
-      const values = Object.entries(tensors).map(([tensor, given]) => [
-        tensor,
-        { shape: given.shape, values: pick(given) },
-      ])
+      const values = Object.entries(tensors).map(([tensor, given]) => {
+        const values = pick(given)
+        const columns = given.shape.at(-1) ?? 1
+        const elements = given.shape.reduce((product, size) => product * size, 1)
+        // Other than the tensor itself are Gram matrices.
+        return [tensor, { shape: values.length === elements ? given.shape : [columns, columns], values }]
+      })
       writeModel(path.join(folder, `${name}.safetensors`), Object.fromEntries(values), dtype)
       return `${name}.safetensors`
     }

@@ -2,6 +2,7 @@ import type { Team } from '../dense/team.js'
 import { isoC } from './isoC.js'
 import { isoCts } from './isoCts.js'
 import { knots } from './knots.js'
+import { regmean } from './regmean.js'
 import { star } from './star.js'
 import { tsvM } from './tsvM.js'
 import type { HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
@@ -14,6 +15,7 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   tsv_m: tsvM,
   knots,
   star,
+  regmean,
 }
 
 /** How much memory the work takes, what is filled when, and where its result is. */

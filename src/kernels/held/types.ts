@@ -5,7 +5,7 @@
 import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
-export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star'
+export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star' | 'regmean'
 
 /** Plain data: goes to workers as it is. */
 export interface HeldWork {

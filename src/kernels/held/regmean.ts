@@ -1,0 +1,95 @@
+/**
+ * regmean: W = (Σ W_i G_i)(Σ G_i)⁻¹ for W_i [outputs, inputs] and G_i [inputs, inputs], off-diagonals times alpha; by Cholesky.
+ * Inputs: the models, then their G. An input whose diagonals are all 0 takes the mean.
+ */
+import { fault } from '../../core/diagnostics.js'
+import { cholesky, solveRight } from '../dense/cholesky.js'
+import { eachPiece, matrixAt, product } from '../dense/matrix.js'
+import { elementBytes, narrowOf } from './spectrum.js'
+import { type HeldRule, type HeldWork, rooms } from './types.js'
+
+function places(work: HeldWork) {
+  const { rows, columns } = work
+  const room = rooms()
+  const products = room.take(8 * rows * columns)
+  const total = room.take(8 * columns * columns)
+  const weight = room.take(rows * columns * elementBytes(work))
+  const gram = room.take(8 * columns * columns)
+  const fed = room.take(8 * columns)
+  return { products, total, weight, gram, fed, own: room.total() }
+}
+
+export const regmean: HeldRule = {
+  layout(work) {
+    const { rows, columns, weights } = work
+    const { weight, gram, own } = places(work)
+    const models = weights.length
+    const fill = { kind: 'fill' as const, onBase: false, narrow: narrowOf(work) }
+    const matrix = { ...fill, elements: rows * columns, at: weight }
+    return {
+      bytes: own,
+      operations: models * 2 * rows * columns * columns + columns ** 3 / 3 + 2 * rows * columns * columns,
+      steps: [
+        ...weights.flatMap((_, input) => [
+          { ...matrix, terms: [{ input, factor: 1 }] },
+          {
+            ...fill,
+            narrow: false,
+            elements: columns * columns,
+            at: gram,
+            terms: [{ input: models + input, factor: 1 }],
+          },
+          { kind: 'solve' as const, stage: input },
+        ]),
+        // For inputs that nothing was ever fed.
+        { ...matrix, terms: weights.map((_, input) => ({ input, factor: 1 })) },
+        { kind: 'solve', stage: models },
+      ],
+      result: weight,
+      own,
+    }
+  },
+  solve(team, work, stage, origin) {
+    const { rows, columns, weights, options } = work
+    const at = places(work)
+    const alpha = Number(options.alpha)
+    const total = team.f64(origin + at.total, columns * columns)
+    const gram = team.f64(origin + at.gram, columns * columns)
+    const fed = team.f64(origin + at.fed, columns)
+    const products = matrixAt(origin + at.products, rows, columns)
+    const weight = matrixAt(origin + at.weight, rows, columns, narrowOf(work))
+    if (stage < weights.length) {
+      team.each(columns, (row) => {
+        if (stage === 0) {
+          fed[row] = 0
+          total.fill(0, row * columns, (row + 1) * columns)
+        }
+        for (let j = 0; j < columns; j++) {
+          const place = row * columns + j
+          if (j !== row) gram[place]! *= alpha
+          else if (gram[place] !== 0) fed[row] = 1
+          total[place]! += gram[place]!
+        }
+      })
+      product(team, products, weight, matrixAt(origin + at.gram, columns, columns), { add: stage > 0 })
+      return
+    }
+    const right = team.f64(products.at, rows * columns)
+    const sums = weight.narrow ? team.f32(weight.at, rows * columns) : team.f64(weight.at, rows * columns)
+    team.each(columns, (j) => {
+      if (fed[j] !== 0) return
+      total[j * columns + j]! += weights.length
+      for (let i = 0; i < rows; i++) right[i * columns + j]! += sums[i * columns + j]!
+    })
+    const factor = matrixAt(origin + at.total, columns, columns)
+    if (!cholesky(team, factor))
+      throw fault(
+        'bad-statistics',
+        `the statistics of ${String(options.tensor)} are not positive definite`,
+        'a Gram matrix XᵀX is what regmean needs; a smaller alpha makes one that is nearly singular regular',
+        1,
+      )
+    solveRight(team, factor, products)
+    eachPiece(team, rows * columns, (from, to) => sums.set(right.subarray(from, to), from))
+  },
+}
