@@ -1,4 +1,4 @@
-// What share of 360 digits does a checkpoint read right?  node evaluate.mjs CHECKPOINT.safetensors...
+// What share of 360 digits does a checkpoint read right, and how sure is it?  node evaluate.mjs CHECKPOINT.safetensors...
 // A multilayer perceptron in plain JavaScript: layers fcN.weight [out, in] and fcN.bias [out], ReLU between them.
 import { readFileSync } from 'node:fs'
 
@@ -37,20 +37,24 @@ function forward(model, pixels) {
   return x
 }
 
-/** The share of the test digits whose highest score is the right one. */
-function accuracy(model, { images, labels }) {
-  const right = labels.data.filter((label, n) => {
-    const scores = forward(
-      model,
-      Float64Array.from(images.data.subarray(64 * n, 64 * n + 64), (pixel) => pixel / 16),
-    )
-    return scores.indexOf(Math.max(...scores)) === label
-  })
-  return right.length / labels.data.length
+/** The share of the test digits whose highest score is the right one, and the mean cross-entropy. */
+function measure(model, { images, labels }) {
+  const count = labels.data.length
+  let [right, loss] = [0, 0]
+  for (const [n, label] of labels.data.entries()) {
+    const pixels = Float64Array.from(images.data.subarray(64 * n, 64 * n + 64), (pixel) => pixel / 16)
+    const scores = forward(model, pixels)
+    const top = Math.max(...scores)
+    if (scores.indexOf(top) === label) right++
+    loss += top - scores[label] + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - top), 0))
+  }
+  return { accuracy: right / count, loss: Number((loss / count).toFixed(6)) }
 }
 
 const test = read(new URL('test.safetensors', import.meta.url))
-const results = process.argv.slice(2).map((file) => ({ file, accuracy: accuracy(read(file), test) }))
+const results = process.argv.slice(2).map((file) => ({ file, ...measure(read(file), test) }))
 // One checkpoint: an object of numbers, for programs. Several: lines to compare.
-if (results.length === 1) console.log(JSON.stringify({ accuracy: results[0].accuracy }))
-else for (const { file, accuracy } of results) console.log(`${accuracy.toFixed(3)}  ${file}`)
+if (results.length === 1) {
+  const { accuracy, loss } = results[0]
+  console.log(JSON.stringify({ accuracy, loss }))
+} else for (const { file, accuracy } of results) console.log(`${accuracy.toFixed(3)}  ${file}`)

@@ -222,7 +222,12 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
       beside.push({ name, size: content.length, digest: digests ? bytesDigest(kernels, content) : null })
     }
     const { files } = staged[index]!
-    const evaluations = await evaluate(output, output.layout === 'file' ? files[0]! : staging.files, options, fraction)
+    const evaluations = await evaluate(
+      output,
+      output.layout === 'file' || output.single ? files[0]! : staging.files,
+      options,
+      fraction,
+    )
     outputs.push({ tensors: merged.outputs[index]!, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
   return { plan, inputs: merged.inputs, outputs, steps: findings.records, scopes: merged.scopes, kernels }

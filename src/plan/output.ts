@@ -50,12 +50,13 @@ export function planPointOutputs(
     )
   }
   return points.map(({ name, t, value }) => {
-    const single = checkpoints.get(value.origin)!.layout === 'file' && step.keep
-    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single ? '.safetensors' : ''}`
+    const single = checkpoints.get(value.origin)!.layout === 'file'
+    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && step.keep ? '.safetensors' : ''}`
     return {
       ...planOutput(context, { ...spec, path }, index, value),
       point: { step: step.name, name, t },
       keep: step.keep,
+      ...(single && !step.keep ? { single: true as const } : {}),
       ...(evaluate ? { evaluate: evaluate.command } : {}),
     }
   })

@@ -168,6 +168,8 @@ export interface PlanOutput {
   readonly keep: boolean
   /** Run on the finished checkpoint; `{model}` stands for its path. */
   readonly evaluate?: readonly string[]
+  /** Of what is not kept: it would be one file, whose path `{model}` then is. */
+  readonly single?: true
   readonly layout: 'file' | 'folder'
   /** A model or step. */
   readonly from: string
