@@ -52,7 +52,7 @@ export type Compute = 'f32' | 'f64'
  * task:   out = base + Σ c_i (x_i − base), the sum first, as for linear.
  * byRow, byColumn: the same, task where there is a base, with coefficients from a table: an input each for every row; the
  *   number of columns, then an input each for every column.
- * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/elementwise.ts.
+ * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/elementwise.ts; pcb: assembly/pcb.ts.
  * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse.ts, ranked.ts, sce.ts, fusion.ts.
  * Coefficients are rounded to the compute type, once.
  */
@@ -67,6 +67,7 @@ export type MapKernel =
   | 'changed'
   | 'fisher'
   | 'nearswap'
+  | 'pcb'
   | 'trimmed_sum'
   | 'trimmed_elect'
   | 'dropped_sum'
@@ -92,6 +93,8 @@ export type ReduceKernel =
   | 'squares'
   | 'columnDots'
   | 'changes'
+  | 'pcb_coarse'
+  | 'pcb_fine'
   | `${'' | 'variance_' | 'importance_'}${'coarse' | 'fine' | 'equals' | 'nth'}`
   | 'trimmed_l1'
   | 'dropped_l1'

@@ -19,6 +19,7 @@ import { multislerp } from './multislerp.js'
 import { nearswap } from './nearswap.js'
 import { nuslerp } from './nuslerp.js'
 import { passthrough } from './passthrough.js'
+import { pcb } from './pcb.js'
 import { ram } from './ram.js'
 import { ramplusTl } from './ramplus_tl.js'
 import { regmean } from './regmean.js'
@@ -56,6 +57,7 @@ export const METHODS: readonly Method[] = [
   magmax,
   consensusTa,
   metagpt,
+  pcb,
   fisher,
   regmean,
   isoC,

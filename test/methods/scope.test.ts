@@ -1,9 +1,9 @@
-/** Methods that look at the whole model before they make the first tensor: metagpt. */
+/** Methods that look at the whole model before they make the first tensor: metagpt, pcb. */
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { reference } from '../reference/index.js'
-import { deltasOf, dot } from '../reference/numeric.js'
+import { deltasOf, dot, type Given } from '../reference/numeric.js'
 import {
   assertAllSteady,
   assertSame,
@@ -11,6 +11,7 @@ import {
   inFolder,
   type Merged,
   mergeAll,
+  named,
   runOutputs,
   type Tensors,
   writeCase,
@@ -50,8 +51,48 @@ for (const compute of COMPUTES)
       )
   })
 
+/** All tensors as one vector, in the order of their names. */
+function concatenated(tensors: Tensors): Given {
+  const all = Object.entries(tensors)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, given]) => given)
+  const joined = (pick: (given: Given) => ArrayLike<number>) =>
+    Float64Array.from(all.flatMap((given) => Array.from(pick(given))))
+  const [first] = all as [Given]
+  const inputs = first.inputs.map((_, i) => joined((given) => given.inputs[i]!))
+  return named({ ...first, inputs, base: joined((given) => given.base!), shape: [inputs[0]!.length] })
+}
+
+for (const compute of COMPUTES)
+  test(`pcb in ${compute}: all tensors compete as one vector, or each by itself`, async () => {
+    const shapes = { a: [37], b: [13, 101], c: [70001], d: [3, 5, 7] }
+    const tensors = models(5, compute, { parameters: { ratio: 0.3, lambda: 0.7 } }, shapes)
+    const alone = models(2, compute, { parameters: { scope: 'tensor', lines: { alpha: 0.5, beta: 1 } } })
+    const cases = [
+      { method: 'pcb', tensors },
+      { method: 'pcb', tensors: alone },
+    ]
+    const [whole, single] = (await mergeAll(cases, { dtype: 'F64' })) as [Merged, Merged]
+    const expected = reference('pcb', concatenated(tensors))
+    let at = 0
+    for (const name of Object.keys(shapes)) {
+      const actual = whole.tensors[name]!
+      assertSame(actual, expected.subarray(at, at + actual.length), `pcb ${name}`)
+      at += actual.length
+    }
+    const layers = { scalar: undefined, one: undefined }
+    for (const [name, given] of Object.entries(alone)) {
+      const index = name in layers ? undefined : Number(name.split('.')[2])
+      const layer = index === undefined ? {} : { layer: { index, count: 4 } }
+      assertSame(single.tensors[name]!, reference('pcb', named({ ...given, ...layer }, name)), `pcb alone ${name}`)
+    }
+  })
+
 test('the same bytes on one thread, on two, and read', () =>
-  assertAllSteady([{ method: 'metagpt', tensors: models(3, 'float32') }]))
+  assertAllSteady([
+    { method: 'metagpt', tensors: models(3, 'float32') },
+    { method: 'pcb', tensors: models(2, 'float32') },
+  ]))
 
 test('filters bound the scope, rules divide it, and a step may be merged again', () =>
   inFolder(async (folder) => {
