@@ -103,6 +103,7 @@ test('a revision is a branch, a tag with a slash or a commit; a subfolder holds 
       const lineage = JSON.parse(readFileSync(path.join(folder, 'out/lineage.json'), 'utf8'))
       assert.is(lineage.models.b.revision, SECOND)
       assert.is(readFileSync(path.join(cache, 'models--org--a/refs/refs/pr/1'), 'utf8'), SECOND)
+      assert.equal(readdirSync(path.join(cache, 'models--org--a/refs')), ['refs'])
       const verified = await run(['verify', 'out/lineage.json'])
       assert.is(verified.code, 0, verified.err)
       assert.not.match(verified.err, 'input-')

@@ -182,32 +182,38 @@ test('a transfer can be stopped, and two that want the same share it', () =>
     },
   ))
 
-test('a run that is killed while it fetches goes on from there', () =>
-  withHub({ repositories: two() }, async ({ hub, folder, cache, env, write, run }) => {
-    write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
-    hub.options = {
-      ...hub.options,
-      disturb: ({ header, start }) => (!header && start === 0 ? { stall: 20_000 } : undefined),
-    }
-    const child = spawn(process.execPath, [BIN, 'run', 'recipe.yml'], {
-      cwd: folder,
-      env: { ...plainEnv, ...env, HF_HUB_DOWNLOAD_TIMEOUT: '60' },
-    })
-    const blobs = path.join(cache, 'models--org--a/blobs')
-    const part = (): string | undefined =>
-      (existsSync(blobs) ? readdirSync(blobs) : []).find((name) => name.endsWith('.incomplete'))
-    const deadline = Date.now() + 20_000
-    while (Date.now() < deadline && !(part() && readFileSync(path.join(blobs, part()!)).length >= 20_000))
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    assert.ok(part(), 'a part of the file is there')
-    child.kill('SIGKILL')
-    await new Promise((resolve) => child.on('close', resolve))
-    hub.options = { repositories: two() }
-    const ran = await run(['run', 'recipe.yml'])
-    assert.is(ran.code, 0, ran.err)
-    assert.ok(hub.seen.some(({ server, range }) => server === 'storage' && /^bytes=[1-9]\d*-$/.test(range ?? '')))
-    assert.is(part(), undefined)
-  }))
+for (const signal of ['SIGINT', 'SIGKILL'] as const)
+  test(`a run that is ended by ${signal} while it fetches goes on from there`, () =>
+    withHub({ repositories: two() }, async ({ hub, folder, cache, env, write, run }) => {
+      write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
+      hub.options = {
+        ...hub.options,
+        disturb: ({ header, start }) => (!header && start === 0 ? { stall: 20_000 } : undefined),
+      }
+      const child = spawn(process.execPath, [BIN, 'run', 'recipe.yml'], {
+        cwd: folder,
+        env: { ...plainEnv, ...env, HF_HUB_DOWNLOAD_TIMEOUT: '60' },
+      })
+      const blobs = path.join(cache, 'models--org--a/blobs')
+      const part = (): string | undefined =>
+        (existsSync(blobs) ? readdirSync(blobs) : []).find((name) => name.endsWith('.incomplete'))
+      const deadline = Date.now() + 20_000
+      while (Date.now() < deadline && !(part() && readFileSync(path.join(blobs, part()!)).length >= 20_000))
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      assert.ok(part(), 'a part of the file is there')
+      child.kill(signal)
+      const code = await new Promise((resolve) => child.on('close', resolve))
+      assert.is(code, signal === 'SIGINT' ? 130 : null)
+      assert.equal(
+        signal === 'SIGINT' ? readdirSync(folder).sort() : [],
+        signal === 'SIGINT' ? ['home', 'recipe.yml'] : [],
+      )
+      hub.options = { repositories: two() }
+      const ran = await run(['run', 'recipe.yml'])
+      assert.is(ran.code, 0, ran.err)
+      assert.ok(hub.seen.some(({ server, range }) => server === 'storage' && /^bytes=[1-9]\d*-$/.test(range ?? '')))
+      assert.is(part(), undefined)
+    }))
 
 test('a header that was otherwise when it came alone is found before anything is written', () =>
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {

@@ -5,7 +5,7 @@
  *     models--ORG--NAME/refs/REVISION              the commit that a branch or tag stood for when it was last asked
  *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
  */
-import { copyFile, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { leadsDown } from '../folder.js'
 import type { HubFile } from './repository.js'
@@ -29,13 +29,18 @@ export async function cachedCommit(cache: string, repository: string, revision: 
   return isCommit(text) ? text : undefined
 }
 
+/** Tells apart what one process makes at the same time. */
+let made = 0
+const freshName = (name: string): string => `.${name}.${process.pid}-${made++}`
+
 /** Notes what a branch or tag stands for. A cache that can only be read is none the worse for it. */
 export async function noteCommit(cache: string, repository: string, revision: string, commit: string): Promise<void> {
-  if (!leadsDown(revision) || (await cachedCommit(cache, repository, revision)) === commit) return
+  if (revision === commit || !leadsDown(revision) || (await cachedCommit(cache, repository, revision)) === commit)
+    return
   const file = path.join(repositoryFolder(cache, repository), 'refs', ...revision.split('/'))
   try {
     await mkdir(path.dirname(file), { recursive: true })
-    const fresh = `${file}.${process.pid}`
+    const fresh = path.join(path.dirname(file), freshName(path.basename(file)))
     await writeFile(fresh, commit)
     await rename(fresh, file)
   } catch {}
@@ -55,8 +60,7 @@ export async function placeInSnapshot(cache: string, repository: string, commit:
   if (await isCached(place, file.size)) return
   const folder = path.dirname(place)
   await mkdir(folder, { recursive: true })
-  const fresh = path.join(folder, `.${path.basename(place)}.${process.pid}`)
-  await rm(fresh, { force: true })
+  const fresh = path.join(folder, freshName(path.basename(place)))
   // Links where there are any, as the other libraries do; relative, so that a cache can be moved.
   await symlink(path.relative(folder, content), fresh)
     .catch(() => link(content, fresh))

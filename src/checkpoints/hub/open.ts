@@ -76,7 +76,10 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     fetches,
     warnings,
   })
-  if (cached && enough && (settings.offline || isComplete(there))) return done(cached)
+  if (cached && enough && !settings.offline && isComplete(there)) {
+    if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
+    return done(cached)
+  }
   if (settings.offline) {
     if (cached) return done(cached)
     throw notCached(subject, settings.cache)

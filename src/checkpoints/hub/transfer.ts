@@ -125,9 +125,10 @@ async function complete(transfer: Transfer, incomplete: string): Promise<void> {
     }
     await handle.sync()
   } finally {
+    const { size } = await handle.stat()
     await handle.close()
     // Nothing to go on with.
-    if (part.at === 0 && file.size > 0) await rm(incomplete, { force: true })
+    if (size === 0 && file.size > 0) await rm(incomplete, { force: true })
   }
 }
 
