@@ -88,6 +88,12 @@ export interface HeldCost {
   readonly methods: readonly string[]
 }
 
+/** Operations a thread does in a second: what a core of 2023 reaches on matrices of some thousand rows, rounded down. */
+const OPERATIONS_A_SECOND = 5e9
+
+/** Roughly how long so many operations take. */
+export const heldSeconds = (operations: number, threads: number): number => operations / (OPERATIONS_A_SECOND * threads)
+
 /** Undefined where nothing is held. */
 export function heldCost(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): HeldCost | undefined {
   let [bytes, operations] = [0, 0]

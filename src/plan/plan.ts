@@ -1,5 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
+import { formatSize } from '../core/sizes.js'
+import { MOST_BYTES } from '../kernels/dense/team.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { MergeStep, Recipe, Step } from '../recipe/types.js'
 import { planRebasin, planRepair } from './align.js'
@@ -9,7 +11,7 @@ import { type Point, planPoints } from './interpolate.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { renamedTensors } from './rename.js'
-import { faults as newFaults } from './report.js'
+import { type Faults, faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
 import { tokenizerLender } from './tokenizer.js'
@@ -99,6 +101,9 @@ export function planRecipe(
       : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
+  const cost = costOf(outputs, files, scopes.list, recipe.compute)
+  refuseTooLarge(recipe, cost, faults)
+  if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
     plan: 1,
     compute: recipe.compute,
@@ -109,7 +114,7 @@ export function planRecipe(
     analyses,
     scopes: scopes.list,
     steps,
-    cost: costOf(outputs, files, scopes.list, recipe.compute),
+    cost,
     warnings: [...recipe.warnings, ...faults.list],
   }
   return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }
@@ -188,6 +193,18 @@ function costOf(
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
   }
+}
+
+/** Held matrices need addresses of 32 bits. */
+function refuseTooLarge(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
+  if (!held || held.bytes <= MOST_BYTES) return
+  const step = recipe.steps.find(({ kind }) => kind === 'merge')
+  faults.error(
+    'matrices-too-large',
+    `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
+    recipe.placeOf(step?.at ?? [], 'key'),
+    'give this tensor another method in a rule, or leave it out by filters',
+  )
 }
 
 /** The tensor whose matrices take the most memory, and the work on all of them. */

@@ -1,4 +1,5 @@
 import { formatSize } from '../../core/sizes.js'
+import { heldSeconds } from '../../plan/cost.js'
 import type { PatternCount, Plan, PlanOutput } from '../../plan/types.js'
 import { type Branch, counted, drawTree, formatCount, printable } from '../text.js'
 import { analysesBranches } from './analyses.js'
@@ -62,6 +63,16 @@ function outputBranch(output: PlanOutput): Branch {
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }
 }
 
+/** What is held whole, and roughly how long the work on it takes. */
+function heldBranches({ cost }: Plan, threads: number): Branch[] {
+  if (!cost.held) return []
+  const { tensor, method, bytes, operations } = cost.held
+  const seconds = heldSeconds(operations, threads)
+  const time = seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`
+  const most = `${formatSize(bytes)} for ${printable(tensor)}`
+  return [{ text: `matrices held whole (${method}): at most ${most}; about ${time} of work on all of them` }]
+}
+
 /** The plan as a tree for people. */
 export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
   const models = plan.models.map(({ name, reference }, i): Branch => {
@@ -83,6 +94,7 @@ export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },
+      ...heldBranches(plan, threads),
       { text: `memory: at most ${formatSize(memory)} with ${counted(threads, 'thread')}` },
     ],
   })
