@@ -39,7 +39,7 @@ test('unknown commands and flags, through the real command', async () => {
 const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
   [
     ['constructor'],
-    "error unknown-command: terge has no command 'constructor'\n  hint: commands: 'run', 'merge', 'validate', 'plan', 'inspect', 'diff', 'verify', 'report', 'methods', 'init'",
+    "error unknown-command: terge has no command 'constructor'\n  hint: commands: 'run', 'merge', 'validate', 'plan', 'inspect', 'diff', 'lock', 'verify', 'report', 'import', 'methods', 'init'",
   ],
   [['run'], 'error missing-argument: terge run needs RECIPE\n  hint: terge run --help tells more'],
   [['diff'], 'error missing-argument: terge diff needs A and B\n  hint: terge diff --help tells more'],
