@@ -34,7 +34,7 @@ const PARTS = {
   'not yet': notYet,
   fault,
   recipes: recipeTable,
-  'quickstart recipe': () => code('yaml', source('recipes/quickstart/average.yml')),
+  'quickstart recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
   'quickstart result': quickstart,
   'library example': () => code('js', source('recipes/quickstart/merge.mjs')),
   mergekit: () =>

@@ -36,7 +36,7 @@ async function runInto(folder: string, name: string) {
 
 test('there are recipes, the quickstart among them', () => {
   assert.ok(files.length > 10)
-  assert.ok(files.includes(path.join('quickstart', 'average.yml')))
+  assert.ok(files.includes(path.join('quickstart', 'rebasin.yml')))
 })
 
 for (const name of files) {
@@ -74,6 +74,14 @@ test('quickstart: the evaluation reads trained models well, and their plain aver
     assert.equal([first, second], [351 / 360, 353 / 360])
     assert.equal(average, 330 / 360)
     assert.match(evaluate(...models), /^0\.975 {2}.*mlp-0\.safetensors\n0\.981 {2}.*mlp-1\.safetensors\n$/)
+  }))
+
+test('quickstart: aligned, the average reads as well as its parts', () =>
+  inFolder(async (folder) => {
+    const { outputs } = await runInto(folder, 'quickstart/rebasin.yml')
+    const [naive, aligned] = outputs.map(({ lineage }) => lineage.evaluations!)
+    assert.is(naive!.accuracy, 330 / 360)
+    assert.ok(aligned!.accuracy! >= 0.975 && aligned!.loss! <= 0.09, JSON.stringify(aligned))
   }))
 
 test('quickstart: the same from a program', () =>

@@ -1,4 +1,4 @@
-// The quickstart's merge from a program, with another weight.  node merge.mjs OUTPUT.safetensors
+// The naive average of the quickstart from a program, with another weight.  node merge.mjs OUTPUT.safetensors
 import { fileURLToPath } from 'node:url'
 import { Fault, formatDiagnostic, plan, run, verify } from 'terge'
 

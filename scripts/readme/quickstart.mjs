@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const FOLDER = 'recipes/quickstart'
-const RECIPE = `${FOLDER}/average.yml`
+const RECIPE = `${FOLDER}/rebasin.yml`
 
 /** Shown as typed by whoever has terge on the path; digests change with every version of the plan and are cut. */
 const shown = (text) => text.replace(/(sha256|xxh3t):([0-9a-f]{4})[0-9a-f]+/g, '$1:$2…').trimEnd()
@@ -30,20 +30,20 @@ export function quickstart() {
     const plan = terge('plan', RECIPE, '--threads', '2')
       .replace(/\n.*memory: at most.*/, '')
       .replace(/├(─ to read)/, '└$1')
-    const run = terge('run', RECIPE, '--threads', '2')
-    const checkpoints = ['models/mlp-0', 'models/mlp-1', 'out/average'].map((name) => `${FOLDER}/${name}.safetensors`)
+    const run = terge('run', RECIPE, '--threads', '2', '--allow-commands')
+    const checkpoints = ['models/mlp-0', 'models/mlp-1'].map((name) => `${FOLDER}/${name}.safetensors`)
     const evaluated = node(`${FOLDER}/evaluate.mjs`, ...checkpoints)
-    const lineage = readFileSync(path.join(folder, `${FOLDER}/out/average.lineage.json`), 'utf8')
+    const lineage = readFileSync(path.join(folder, `${FOLDER}/out/aligned.lineage.json`), 'utf8')
     const tensor = JSON.parse(lineage).tensors['fc1.weight']
     return [
       'What `terge plan` shows of it, from the headers alone:',
       block('', shown(plan)),
-      'What `terge run` writes, and what `evaluate.mjs` reads in it (the share of 360 test digits read right):',
+      'What `terge run` does (the figures are those of `evaluate.mjs`: the share of 360 test digits read right, and the mean cross-entropy), and how well the two models read by themselves:',
       block(
         '',
-        `$ terge run ${RECIPE}\n${run}$ node ${FOLDER}/evaluate.mjs ${FOLDER}/{models,out}/*.safetensors\n${evaluated.trimEnd()}`,
+        `$ terge run ${RECIPE} --allow-commands\n${run}$ node ${FOLDER}/evaluate.mjs ${FOLDER}/models/*.safetensors\n${evaluated.trimEnd()}`,
       ),
-      'And what the lineage beside it says of one of its tensors:',
+      'And what the lineage of the aligned average says of one of its tensors:',
       block('json', shown(compact({ 'fc1.weight': tensor }))),
     ].join('\n\n')
   } finally {

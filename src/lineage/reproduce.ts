@@ -45,22 +45,18 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   const layout = prepared.plan.outputs[index]!.layout
   const hidden = await mkdtemp(path.join(layout === 'folder' ? path.dirname(folder) : folder, '.terge-verify-'))
   try {
-    const outputs = prepared.plan.outputs.map((output, i) =>
-      path.join(hidden, `${i}`, output.layout === 'folder' ? 'model' : i === index ? wanted[0]! : 'model.safetensors'),
-    )
+    const output = path.join(hidden, layout === 'folder' ? (lineage.output.point?.name ?? 'model') : wanted[0]!)
+    // This output alone, and elsewhere: a plan's digest says nothing of places.
+    const made = { ...prepared.plan.outputs[index]!, path: output }
+    const write = made.tensors.reduce((sum, { bytes }) => sum + bytes, 0)
     const result = await run(
       {
         ...prepared,
-        // Only where it goes: a plan's digest does not depend on it.
-        plan: {
-          ...prepared.plan,
-          outputs: prepared.plan.outputs.map((output, i) => ({ ...output, path: outputs[i]! })),
-        },
-        bindings: { ...prepared.bindings, outputs },
+        plan: { ...prepared.plan, outputs: [made], cost: { ...prepared.plan.cost, write } },
+        bindings: { ...prepared.bindings, outputs: [output] },
       },
       {
         commands: options.allowCommands ? 'run' : 'skip',
-        only: (output) => output === index,
         sync: false,
         digests: lineage.output.digest !== null,
         sha256: lineage.output.files.some((file) => file.sha256 !== undefined),

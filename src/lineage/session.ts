@@ -155,8 +155,6 @@ export interface RunOptions {
   readonly sha256?: boolean
   /** What becomes of `evaluate` commands: a fault (default), run, or left out with their figures. */
   readonly commands?: 'refuse' | 'run' | 'skip'
-  /** By `Plan.outputs`: those to make. Default: all. */
-  readonly only?: (output: number) => boolean
   readonly listen?: Listener
   readonly signal?: AbortSignal
 }
@@ -179,7 +177,7 @@ const DEFAULT_MEMORY = 1e9
 export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {
   const started = performance.now()
   const { plan, bindings, recipe, models, lock } = prepared
-  const { commands = 'refuse', only = () => true } = options
+  const { commands = 'refuse' } = options
   const listen = options.listen ?? (() => {})
   if (lock && options.digests === false)
     throw fault(
@@ -191,13 +189,12 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
   const lineages = new Map<number, Lineage>()
   if (options.resume)
     for (const index of plan.outputs.keys()) {
-      const lineage = only(index) ? await finishedBefore(plan, bindings, index) : undefined
+      const lineage = await finishedBefore(plan, bindings, index)
       if (!lineage) continue
       if (lock) checkLocked(lock, recipe, lineage.models)
       lineages.set(index, lineage)
     }
-  const wanted = [...plan.outputs.keys()].filter(only)
-  if (wanted.some((index) => !lineages.has(index))) {
+  if (lineages.size < plan.outputs.length) {
     const finished = new Set(lineages.keys())
     await executePlan(
       plan,
@@ -209,7 +206,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
         force: options.force ?? false,
         sync: options.sync ?? true,
         digests: options.digests ?? true,
-        finished: (index) => finished.has(index) || !only(index),
+        finished: (index) => finished.has(index),
         async before() {
           await fetchModels(models, { listen, signal: options.signal }, recipe)
           await checkSums(recipe, models, { listen, signal: options.signal })
@@ -229,8 +226,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
   }
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
-  const outputs = wanted.map((index) => {
-    const { files, keep } = plan.outputs[index]!
+  const outputs = plan.outputs.map(({ files, keep }, index) => {
     return {
       path: bindings.outputs[index]!,
       lineagePath: lineagePathOf(plan, bindings, index),

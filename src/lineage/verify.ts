@@ -71,7 +71,10 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
     .filter((reference) => !isHub(reference) && !path.isAbsolute(reference))
   if (references.length === 0) return undefined
   let best: { candidate: string; count: number } | undefined
-  for (const candidate of [folder, path.dirname(folder), process.cwd()]) {
+  const above = path.dirname(folder)
+  // A point of an interpolation lies one deeper.
+  const further = lineage.output.point ? [path.dirname(above)] : []
+  for (const candidate of [folder, above, ...further, process.cwd()]) {
     const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
     const count = there.filter(Boolean).length
     if (!best || count > best.count) best = { candidate, count }

@@ -24,12 +24,15 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
   const say = (line: string): void => void stream.write(`${line}\n`)
   let shownAt = now()
   let shown = 0
-  /** The last word of a step that has not been said yet. */
-  let held: Extract<RunEvent, { kind: 'step' }> | undefined
-  let stepAt = Number.NEGATIVE_INFINITY
+  /** The step that reports, the last of its words that was not said, and when it began and was heard. */
+  let step: { name: string; held?: string; since: number; saidAt: number; said?: string } | undefined
   const tellHeld = (): void => {
-    if (held) say(stepLine(held))
-    held = undefined
+    if (!step?.held || step.held === step.said) return
+    say(step.held)
+    step.saidAt = now()
+    step.said = step.held
+    delete step.held
+    shownAt = step.saidAt
   }
   const due = (fraction: number): boolean => {
     const silence = now() - shownAt
@@ -38,8 +41,9 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
   return {
     listen(event) {
       const over =
-        event.kind === 'step' ? event.step !== held?.step : event.kind !== 'progress' && event.kind !== 'output'
+        event.kind === 'step' ? event.step !== step?.name : event.kind !== 'progress' && event.kind !== 'output'
       if (over) tellHeld()
+      if (over) step = undefined
       switch (event.kind) {
         case 'start':
           start(event)
@@ -55,12 +59,12 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
         }
         case 'step':
-          // A step may report many times a second: a word now and then, and its last, are enough.
-          held = event
-          if (now() - stepAt < SILENCE) return
-          stepAt = now()
-          shownAt = stepAt
-          tellHeld()
+          // A step may report many times a second: a word now and then, and its last, are enough. Of one that counts how far
+          // it is, nothing is said before it has taken some time.
+          step ??= { name: event.step, since: now(), saidAt: Number.NEGATIVE_INFINITY }
+          if (event.fraction !== undefined && now() - step.since < LEAST) break
+          step.held = stepLine(event)
+          if (now() - step.saidAt >= SILENCE) tellHeld()
           break
         case 'notice':
           say(`note: ${printable(event.message)}`)

@@ -84,7 +84,7 @@ test('plain: a step’s words, seldom, free of control characters', async () => 
     Array.from({ length: 101 }, (_, i): [number, RunEvent] => [i / 10, step(i / 100)]),
   )
   const lines = text.trimEnd().split('\n')
-  assert.equal(lines, ['align\ufffd[2J: group 1 (0 %)', 'align\ufffd[2J: group 1'])
+  assert.equal(lines, ['align\ufffd[2J: group 1 (20 %)', 'align\ufffd[2J: group 1'])
 })
 
 test('terminal: phases end ticked, notices after them', async () => {

@@ -1,0 +1,103 @@
+/** Alignments through the real command: specs told, written and refused, and what they do to an average. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { fixture, inFolder, terge } from './terge.js'
+
+const [A, B, C] = [0, 1, 2].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
+const EVALUATE = fixture('../../recipes/quickstart/evaluate.mjs')
+
+const recipe = (rebasin: string, output: string): string =>
+  `terge: 1\nmodels: {a: ${A}, b: ${B}, c: ${C}}\nrebasin: ${rebasin}\nmerge: {method: linear, models: [a, b]}\noutput: ${output}\n`
+
+const lineageOf = (folder: string, name: string) =>
+  JSON.parse(readFileSync(path.join(folder, `${name}.lineage.json`), 'utf8'))
+
+test('an aligned average reads digits; the spec that inspect prints gives the same', () =>
+  inFolder(async (folder) => {
+    const evaluate = `evaluate: {command: [node, ${EVALUATE}, "{model}"]}\n`
+    writeFileSync(path.join(folder, 'auto.yml'), recipe('{model: b, onto: a}', 'auto.safetensors') + evaluate)
+    const told = await terge(['plan', 'auto.yml'], folder)
+    assert.match(
+      told.out,
+      /b onto a: weight-matching, family chain\n.*3 groups, 768 units: fc1 256, fc2 256, fc3 256\n/,
+    )
+    assert.match(told.out, /roughly \d+ million multiplications a sweep, at most 100 sweeps/)
+
+    const ran = await terge(['run', 'auto.yml', '--threads', '2', '--allow-commands'], folder)
+    assert.is(ran.code, 0, ran.err)
+    assert.match(
+      ran.out,
+      /^b aligned onto a: \d+ of 768 units moved, similarity 0\.0\d+ → 0\.[34]\d+, \d+ iterations\nauto/,
+    )
+    // A step that takes seconds says little in a log.
+    assert.ok(ran.err.split('\n').filter((line) => line.startsWith('rebasin-b: ')).length <= 3, ran.err)
+    const { steps, evaluations } = lineageOf(folder, 'auto')
+    assert.ok(evaluations.accuracy >= 0.975, String(evaluations.accuracy))
+    assert.ok(evaluations.loss <= 0.09, String(evaluations.loss))
+    assert.equal(Object.keys(steps['rebasin-b'].groups), ['fc1', 'fc2', 'fc3'])
+
+    const spec = await terge(['inspect', A!, '--spec', '--json'], folder)
+    writeFileSync(path.join(folder, 'spec.json'), spec.out)
+    writeFileSync(path.join(folder, 'file.yml'), recipe('{model: b, onto: a, spec: spec.json}', 'file.safetensors'))
+    const again = await terge(['run', 'file.yml', '--threads', '1'], folder)
+    assert.is(again.code, 0, again.err)
+    assert.is(lineageOf(folder, 'file').output.digest, lineageOf(folder, 'auto').output.digest)
+  }))
+
+test('inspect --spec: groups, axes, and what stays with its reason', async () => {
+  const resnet = await terge(['inspect', fixture('digits/resnet-0.safetensors'), '--spec'])
+  assert.match(resnet.out, /^family {6}resnet\npermutes {4}6 groups, 448 units: conv1 32, /)
+  assert.match(resnet.out, /\nlayer1\.0\.conv2\.weight +\[32, 32, 3, 3\] +conv1, layer1\.0\.conv1, -, -\n/)
+  const llama = await terge(['inspect', fixture('lm/base'), '--spec'])
+  assert.match(llama.out, /\nlayers\.0\.v +24 in each of layers\.0\.kv +2\n/)
+  const both = await terge(['inspect', A!, '--spec', '--filter', 'fc1.*'])
+  assert.equal([both.code, both.out], [2, ''])
+  assert.match(both.err, 'bad-flag')
+})
+
+test('specs that are no specs, or do not fit, are faults where they stand', () =>
+  inFolder(async (folder) => {
+    const validate = async (spec: string) => {
+      writeFileSync(path.join(folder, 'r.yml'), recipe(`{model: b, onto: a, spec: ${spec}}`, 'out.safetensors'))
+      const { code, err } = await terge(['validate', 'r.yml'], folder)
+      assert.is(code, 2, spec)
+      return err
+    }
+    assert.match(
+      await validate('{groups: {x: 255}, tensors: {fc1.weight: [x]}}'),
+      /^r\.yml:3:36: error spec-misfit: .*fc1\.weight.*axis 0/m,
+    )
+    assert.match(
+      await validate('{groups: {x: none}, tensors: {fc1.weight: [x]}, tenors: 1}'),
+      /r\.yml:3:\d+: error bad-spec: the group 'x' must be a size.*\n[\s\S]*no key 'tenors'[\s\S]*did you mean 'tensors'/,
+    )
+    assert.match(await validate('lost.yml'), /^r\.yml:3:36: error bad-spec: the permutation spec: there is no file/m)
+    writeFileSync(path.join(folder, 'bad.yml'), 'tensors:\n  fc1.weight: [{x: 1}]\n')
+    assert.match(await validate('bad.yml'), /^bad\.yml:2:16: error bad-spec: an axis must be null, a group/m)
+    assert.match(await validate('resnext'), /^r\.yml:3:36: error spec-family: .*resnext/m)
+  }))
+
+test('a joint alignment, and a repair, tell what they did', () =>
+  inFolder(async (folder) => {
+    const joint = recipe('{models: [a, b, c], method: merge-many}', 'joint.safetensors').replace(', models: [a, b]', '')
+    writeFileSync(path.join(folder, 'joint.yml'), joint)
+    const ran = await terge(['run', 'joint.yml'], folder)
+    assert.match(ran.out, /^b aligned onto a: .*\nc aligned onto a: \d+ of 768 units moved, /)
+    const { steps } = lineageOf(folder, 'joint')
+    assert.is(steps['rebasin.b'].method, 'merge-many')
+    assert.ok(steps['rebasin.c'].score.after > steps['rebasin.c'].score.before)
+
+    const [one, two] = [0, 1].map((n) => fixture(`digits/resnet-${n}.safetensors`))
+    const text = `terge: 1\nmodels: {a: ${one}, b: ${two}}\nmerge: {method: linear}\nrepair: {batch_norm: correlation}\noutput: r.safetensors\n`
+    writeFileSync(path.join(folder, 'repair.yml'), text)
+    assert.match(
+      (await terge(['plan', 'repair.yml'], folder)).out,
+      'repair: 9 BatchNorms, running variances by correlation',
+    )
+    const repaired = await terge(['run', 'repair.yml'], folder)
+    assert.match(repaired.out, /^repair: 9 norms repaired\nr\.safetensors: 56 tensors/)
+  }))
+
+test.run()
