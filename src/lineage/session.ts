@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
+import { byPlace } from '../checkpoints/order.js'
+import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
@@ -11,7 +13,8 @@ import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
 import { checkDraft } from '../plan/draft.js'
-import { modelsOf, planRecipe } from '../plan/plan.js'
+import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
+import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
@@ -113,7 +116,7 @@ async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compile
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
   const checkpoints = new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
   if (hasErrors(diagnostics)) return { models, diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints)] }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints)
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, await tokenizersOf(recipe, checkpoints))
   if (!plan) return { models, diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const bindings: Bindings = {
@@ -125,6 +128,18 @@ async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compile
     }),
   }
   return { plan, bindings, models, diagnostics: [...diagnostics, ...found] }
+}
+
+/** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
+async function tokenizersOf(
+  recipe: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+  if (!needsTokenizers(recipe)) return new Map()
+  const read = [...checkpoints].map(
+    async ([name, checkpoint]) => [name, await readSidecars(checkpoint, TOKENIZER_FILES)] as const,
+  )
+  return new Map(await Promise.all(read))
 }
 
 /** What models on this machine tell of a recipe whose text has faults: all faults are told in one go. */
@@ -288,14 +303,13 @@ async function describe({ recipe, bindings }: Prepared, executed: Executed, whol
     const written = await sums(files)
     outputs.push({
       tensors,
-      // The layout lists a file's tensors in the order in which they lie in it.
-      files: output.files.map(({ header }, file) =>
-        fileDigest(
-          sha256(headerBytes(header)),
-          tensors.filter((_, tensor) => output.tensors[tensor]!.file === file),
-          hash,
-        ),
-      ),
+      files: output.files.map(({ header }, file) => {
+        const own = output.tensors
+          .map((tensor, index) => ({ ...tensor, index }))
+          .filter((tensor) => tensor.file === file)
+        const inOrder = own.sort(byPlace).map(({ index }) => tensors[index]!)
+        return fileDigest(sha256(headerBytes(header)), inOrder, hash)
+      }),
       others: beside,
       ...(written ? { sha256: written } : {}),
       ...(evaluations ? { evaluations } : {}),

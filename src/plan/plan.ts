@@ -1,9 +1,12 @@
+import { byPlace } from '../checkpoints/order.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { MOST_BYTES } from '../kernels/dense/team.js'
 import { lookupMethod } from '../methods/registry.js'
+import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { MergeStep, Recipe, Step } from '../recipe/types.js'
+import type { TokenizerFiles } from '../tokenizers/types.js'
 import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
 import { planDigest } from './digest.js'
@@ -14,34 +17,46 @@ import { renamedTensors } from './rename.js'
 import { type Faults, faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
-import { tokenizerLender } from './tokenizer.js'
+import { chatTemplate } from './template.js'
+import type { Lexicon } from './tokenizer.js'
+import { followTokens } from './tokenRows.js'
 import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
 import { modelValue, type Value } from './values.js'
+import { planVocabulary } from './vocabulary.js'
 
 /** Warnings that tell a recipe's author something; whoever wrote a mergekit configuration meant just what it says. */
 const UNSAID = ['list-is-gradient', 'never-applies']
 
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
- * `checkpoints` holds every model that `modelsOf(recipe)` names. The plan is absent where there are errors.
+ * `checkpoints` holds every model that `modelsOf(recipe)` names, and `files` the texts of their `TOKENIZER_FILES` where
+ * `needsTokenizers(recipe)`. The plan is absent where there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
+  files: ReadonlyMap<string, TokenizerFiles> = new Map(),
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const values = new Map<string, Value>()
   const models: PlanModel[] = []
-  const files: PlanFile[] = []
+  const planned: PlanFile[] = []
   for (const name of modelsOf(recipe)) {
     const checkpoint = checkpoints.get(name)!
     const revision = checkpoint.revision ?? recipe.models.get(name)!.revision
     const named = renamedTensors(recipe, recipe.models.get(name)!, checkpoint, faults)
-    values.set(name, modelValue(name, named, files.length))
+    values.set(name, modelValue(name, named, planned.length))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
-    files.push(...planFiles(checkpoint, model))
+    planned.push(...planFiles(checkpoint, model))
   }
+  const participants = participantsOf(recipe)
+  const base = originOf(recipe, recipe.outputs[0]!.from)
+  const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
+  const followed = vocabulary && followTokens(recipe, vocabulary, faults)
+  for (const [name, value] of followed?.values ?? []) values.set(name, value)
+  const template = chatTemplate(recipe, participants, files, faults)
+  const lexicon: Lexicon = { vocabulary, template, files, checkpoints }
   const steps: Plan['steps'][number][] = []
   const analyses: Analysis[] = []
   const scopes = scopeBook()
@@ -91,6 +106,7 @@ export function planRecipe(
     recipe,
     checkpoints,
     modelIndex: (name) => models.findIndex((model) => model.name === name),
+    lexicon,
     faults,
   }
   const outputs = recipe.outputs.flatMap((spec, index) => {
@@ -101,7 +117,7 @@ export function planRecipe(
       : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
-  const cost = costOf(outputs, files, scopes.list, recipe.compute)
+  const cost = costOf(outputs, planned, scopes.list, recipe.compute)
   refuseTooLarge(recipe, cost, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
@@ -109,12 +125,13 @@ export function planRecipe(
     compute: recipe.compute,
     seed: recipe.seed,
     models,
-    files,
+    files: planned,
     outputs,
     analyses,
     scopes: scopes.list,
     steps,
     cost,
+    ...(followed ? { tokenizer: followed.record } : {}),
     warnings: [...recipe.warnings, ...faults.list],
   }
   return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }
@@ -129,19 +146,50 @@ function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
     size,
     headerBytes,
     headerDigest,
-    // Tensors without bytes share their offset with the next one: names decide.
-    tensors: tensors[index]!.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes || (a.name < b.name ? -1 : 1)),
+    tensors: tensors[index]!.sort(byPlace),
   }))
+}
+
+/** Models and steps that a recipe's outputs are made of. */
+const usedBy = (recipe: Recipe): Set<string> =>
+  new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
+
+/** Models that outputs are made of, in the recipe's order. */
+function participantsOf(recipe: Recipe): string[] {
+  const used = usedBy(recipe)
+  return [...recipe.models.keys()].filter((name) => used.has(name))
 }
 
 /** The models that a recipe's outputs need, in the recipe's order. */
 export function modelsOf(recipe: Recipe): string[] {
-  const used = new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
+  const used = usedBy(recipe)
   for (const name of recipe.steps.flatMap((step) => (step.kind === 'merge' ? statisticsOf(recipe, step) : [])))
     used.add(name)
-  const lender = tokenizerLender(recipe)
-  if (lender !== undefined) used.add(lender)
+  for (const name of tokenizerModels(recipe.tokenizer, recipe.chatTemplate, recipe.models)) used.add(name)
   return [...recipe.models.keys()].filter((name) => used.has(name))
+}
+
+/** Whether planning has to see the models' tokenizers. */
+export const needsTokenizers = ({ tokenizer, chatTemplate }: Recipe): boolean =>
+  tokenizer !== undefined || chatTemplate !== undefined
+
+/** The model whose config and tokenizer go with a model's or a step's result. */
+function originOf(recipe: Recipe, name: string): string {
+  const step = recipe.steps.find((step) => step.name === name)
+  switch (step?.kind) {
+    case undefined:
+      return name
+    case 'merge':
+      return originOf(recipe, step.base)
+    case 'rebasin':
+    case 'repair':
+      return originOf(recipe, step.model)
+    case 'interpolate':
+    case 'extract':
+      return originOf(recipe, step.from)
+    case 'stack':
+      return originOf(recipe, step.slices[0]!.model)
+  }
 }
 
 /** Files of statistics that a merge's methods need. */
