@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { byPlace } from '../checkpoints/order.js'
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { digestTensors } from '../execute/digest.js'
 import { bytesDigest, compileKernels, instantiateKernels } from '../kernels/index.js'
@@ -18,10 +19,6 @@ interface DigestOptions {
   /** Bytes of tensors read so far. */
   readonly progress?: (read: number) => void
 }
-
-/** The order in which a file's digest takes its tensors; those without bytes come before the one that they share a place with. */
-const inFileOrder = (a: StoredTensor, b: StoredTensor): number =>
-  a.offset - b.offset || a.bytes - b.bytes || (a.name < b.name ? -1 : 1)
 
 /**
  * Digests of checkpoints on disk: of each one's files and tensors. Reads all of them once, in one go, so that threads
@@ -53,7 +50,7 @@ export async function digestCheckpoints(
     for (const tensor of checkpoint.tensors.values()) inFile[tensor.file]!.push(tensor)
     return {
       files: checkpoint.files.map(({ headerDigest }, file) => {
-        const digests = inFile[file]!.sort(inFileOrder).map(({ name }) => found.get(name)!)
+        const digests = inFile[file]!.sort(byPlace).map(({ name }) => found.get(name)!)
         return fileDigest(headerDigest, digests, (bytes) => bytesDigest(kernels, bytes))!
       }),
       tensors: found,
