@@ -71,10 +71,26 @@ test('built lineages follow the schema, which is strict', () => {
     sample,
     buildLineage({
       ...input,
+      plan: {
+        ...input.plan,
+        outputs: input.plan.outputs.map((output) => ({
+          ...output,
+          point: { step: 'path', name: 't-0.500', t: 0.5 },
+          keep: false,
+        })),
+      },
+      digests: {
+        ...input.digests,
+        outputs: input.digests.outputs.map((output) => ({ ...output, evaluations: { loss: 0.5 } })),
+      },
+    }),
+    buildLineage({
+      ...input,
       digests: { ...input.digests, sha256: [undefined, `sha256:${'0'.repeat(64)}`, undefined] },
     }),
   ]) {
     assert.ok(matches(JSON.parse(lineageText(built))), ajv.errorsText(matches.errors))
+    assert.is(lineageText(parseLineage(lineageText(built), 'x.json')), lineageText(built))
   }
   assert.not(matches({ ...JSON.parse(text), time: 1 }))
 })
