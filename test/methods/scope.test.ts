@@ -1,7 +1,10 @@
 /** Methods that look at the whole model before they make the first tensor: metagpt, pcb. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
+import { plan, run } from '../../src/lineage/session.js'
 import { reference } from '../reference/index.js'
 import { deltasOf, dot, type Given } from '../reference/numeric.js'
 import {
@@ -100,12 +103,12 @@ test('filters bound the scope, rules divide it, and a step may be merged again',
     const tensors = models(2, 'float32', {}, shapes)
     const recipe = JSON.parse(writeCase(folder, 'metagpt', tensors)) as { steps: Record<string, { merge: object }> }
     const part = (names: readonly string[]): Tensors => Object.fromEntries(names.map((name) => [name, tensors[name]!]))
-    const run = async (merge: object) => {
+    const merged = async (merge: object) => {
       const steps = { 'step-0': { merge: { ...recipe.steps['step-0']!.merge, ...merge } } }
       return (await runOutputs(folder, JSON.stringify({ ...recipe, steps })))[0]!
     }
-    assertMetagpt(part(['a', 'b']), await run({ filters: { exclude: 'c' } }), 'filtered')
-    assertMetagpt(part(['b', 'c']), await run({ rules: [{ match: 'a', method: 'task_arithmetic' }] }), 'ruled')
+    assertMetagpt(part(['a', 'b']), await merged({ filters: { exclude: 'c' } }), 'filtered')
+    assertMetagpt(part(['b', 'c']), await merged({ rules: [{ match: 'a', method: 'task_arithmetic' }] }), 'ruled')
     // Of what is merged again only one tensor is wanted: norms are over all of the inner step's all the same.
     const outer = {
       merge: { method: 'linear', models: ['step-0', 'step-0b'], base: '0-base', filters: { include: 'b' } },
@@ -119,6 +122,28 @@ test('filters bound the scope, rules divide it, and a step may be merged again',
     const [nested] = (await runOutputs(folder, text)) as [Merged]
     const expected = reference('metagpt', { ...tensors.b!, squaredNorms: squaredNorms(tensors) })
     assertSame(nested.tensors.b!, expected, 'merged again')
+  }))
+
+test('a resume finds the scope again: the same bytes and the same weights in the lineage', () =>
+  inFolder(async (folder) => {
+    const tensors = models(2, 'float32')
+    const file = path.join(folder, 'recipe.yml')
+    writeFileSync(file, writeCase(folder, 'metagpt', tensors))
+    const whole = await run(await plan(file), { sync: false, threads: 1 })
+    const { path: output, lineagePath } = whole.outputs[0]!
+    const expected = [readFileSync(output), readFileSync(lineagePath)]
+    for (const made of [output, lineagePath]) rmSync(made)
+    const stop = new AbortController()
+    const stopped = await run(await plan(file), {
+      sync: false,
+      threads: 1,
+      resume: true,
+      signal: stop.signal,
+      listen: (event) => event.kind === 'progress' && event.tensors > 0 && stop.abort(),
+    }).catch((error: unknown) => error)
+    assert.ok(stopped instanceof Fault && stopped.exit === 130)
+    await run(await plan(file), { sync: false, resume: true })
+    assert.equal([readFileSync(output), readFileSync(lineagePath)], expected)
   }))
 
 test.run()
