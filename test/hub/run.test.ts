@@ -11,9 +11,9 @@ const HUB = mean('hf:org/a@main', '{hub: org/b, revision: main}')
 test('two models of the hub merge as the same files do from the disk', () =>
   withHub({ repositories: two(), page: 2 }, async ({ hub, folder, cache, write, run }) => {
     write('recipe.yml', HUB)
-    const ran = await run(['run', 'recipe.yml'])
+    const ran = await run(['run', 'recipe.yml', '--json'])
     assert.is(ran.code, 0, ran.err)
-    assert.match(ran.err, 'from the hub')
+    assert.match(ran.err, /"step":"fetch".*from the hub.*"fraction":1/)
     for (const [name, files] of [
       ['a', single(1)],
       ['b', sharded(2)],
