@@ -54,7 +54,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       signal,
     }),
   )
-  print(json ? toJson(runJson(result)) : runText(result.outputs, process.cwd(), process.stdout.columns ?? 80))
+  print(json ? toJson(runJson(result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
 }
 
 /** Shows the progress of interruptible work on standard error. */
