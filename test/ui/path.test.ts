@@ -1,0 +1,49 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Lineage } from '../../src/lineage/types.js'
+import { barrier, pathText, plot } from '../../src/ui/path.js'
+
+const series = (...points: [t: number, value: number][]) => ({
+  figure: 'loss',
+  points: points.map(([t, value]) => ({ t, value })),
+})
+const point = (t: number, evaluations: Record<string, number>) =>
+  ({ output: { from: 'path\u001b[2J', point: { name: `t-${t}`, t } }, evaluations }) as unknown as Lineage
+
+test('barrier: the largest height above the straight line between the ends', () => {
+  assert.equal(barrier(series([0, 1], [0.25, 2], [0.5, 3.5], [1, 2])), { height: 2, t: 0.5 })
+  assert.equal(barrier(series([0, 1], [0.5, 1.5], [1, 2])), { height: 0, t: 0 })
+  assert.is(barrier(series([0, 1], [0.5, 1.5])), undefined)
+})
+
+test('plot: as wide as it may be, and no figure breaks it', () => {
+  for (const width of [1, 30, 60, 500]) {
+    const lines = plot(series([0, 1e300], [0.5, -1e300], [1, 0]), width)
+    assert.is(lines.length, 10)
+    assert.ok(lines.every((line) => line.length <= Math.max(width, 30)))
+    assert.is(lines.join('').match(/\*/g)?.length, 3)
+  }
+  assert.is(
+    plot(series([0.5, 1], [0.5, 1]), 40)
+      .join('')
+      .match(/\*/g)?.length,
+    1,
+  )
+})
+
+test('a path’s text: loss before accuracy before others, names safe for terminals', () => {
+  const text = pathText(
+    [
+      point(1, { accuracy: 0.9, loss: 1, zeal: 3, 'eval_loss\n': 2 }),
+      point(0, { accuracy: 0.8, loss: 1, zeal: 3, 'eval_loss\n': 1 }),
+    ],
+    60,
+  )
+  assert.match(text, /^eval_loss\ufffd along path\ufffd\[2J\n/)
+  assert.match(text, /\nloss along path/)
+  assert.match(text, /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\n2 more figures in the lineages$/)
+  assert.not.match(text, '\u001b')
+  assert.is(pathText([point(0, {})], 60), '')
+})
+
+test.run()
