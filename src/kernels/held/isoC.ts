@@ -10,7 +10,7 @@ function places(work: HeldWork) {
   const bytes = short * long * elementBytes(work)
   const sum = room.take(bytes)
   const result = room.take(bytes)
-  const own = room.take(2 * 8 * short * short + eigenBytes(short))
+  const own = room.take(8 * short * short + eigenBytes(short))
   return { sum, result, own, total: room.total() }
 }
 
@@ -35,14 +35,13 @@ export const isoC: HeldRule = {
     const delta = tall(work, origin + sum)
     const triplets = firstTriplets(team, delta, (values) => values.length)
     if (!triplets) return fillWith(team, work, origin + result, Number.NaN)
-    const { values, vectors } = triplets
+    const { values, vectors, room: root } = triplets
     const mean = values.reduce((total, value) => total + value, 0) / delta.columns
     scaleRows(
       team,
       vectors,
       values.map((value) => 1 / Math.sqrt(value)),
     )
-    const root = { ...vectors, at: team.allocate(8 * delta.columns * delta.columns), rows: delta.columns }
     product(team, root, transposed(vectors), vectors, { symmetric: true, scale: work.scale * mean })
     product(team, tall(work, origin + result), delta, root)
   },

@@ -42,6 +42,8 @@ export interface Triplets {
   readonly values: Float64Array
   /** Of the first so many the vectors of the shorter side, in rows. */
   readonly vectors: Matrix
+  /** Where the Gram matrix was: room that is free again. */
+  readonly room: Matrix
 }
 
 /**
@@ -66,11 +68,11 @@ export function tripletsOf(team: Team, gram: Matrix, wanted: (values: Float64Arr
     return values.subarray(0, rankOf(values))
   }
   const { values, vectors } = eigen(team, gram, (squares) => wanted(singular(squares)))
-  return { values: singular(values), vectors }
+  return { values: singular(values), vectors, room: gram }
 }
 
-/** A^(−1/2) of a Gram matrix on its own range, written to `out`; the Gram matrix is lost. */
-export function inverseRoot(team: Team, gram: Matrix, out: Matrix): void {
+/** A^(−1/2) of a Gram matrix on its own range, in its place. */
+export function inverseRoot(team: Team, gram: Matrix): void {
   const mark = team.mark()
   const triplets = tripletsOf(team, gram, (values) => values.length)
   if (!triplets) throw new Error('internal: singular vectors that are no numbers')
@@ -80,7 +82,7 @@ export function inverseRoot(team: Team, gram: Matrix, out: Matrix): void {
     vectors,
     values.map((value) => 1 / Math.sqrt(value)),
   )
-  product(team, out, transposed(vectors), vectors, { symmetric: true })
+  product(team, gram, transposed(vectors), vectors, { symmetric: true })
   team.release(mark)
 }
 

@@ -1,6 +1,6 @@
 /** star: of each δ_i the fewest first triplets that hold `eta` of the singular values' sum, scaled up to all of it. */
 import { eigenBytes } from '../dense/eigen.js'
-import { allocateMatrix, eachPiece, product, transposed } from '../dense/matrix.js'
+import { eachPiece, product, transposed } from '../dense/matrix.js'
 import { elementBytes, firstTriplets, narrowOf, sidesOf, tall } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
 
@@ -9,7 +9,7 @@ function places(work: HeldWork) {
   const room = rooms()
   const sum = room.take(8 * short * long)
   const delta = room.take(short * long * elementBytes(work))
-  const own = room.take(2 * 8 * short * short + eigenBytes(short))
+  const own = room.take(8 * short * short + eigenBytes(short))
   return { sum, delta, own, total: room.total() }
 }
 
@@ -64,8 +64,7 @@ export const star: HeldRule = {
     })
     if (!triplets) return eachPiece(team, elements, (from, to) => void all.fill(Number.NaN, from, to))
     if (kept === 0) return
-    const { vectors } = triplets
-    const projection = allocateMatrix(team, matrix.columns, matrix.columns)
+    const { vectors, room: projection } = triplets
     product(team, projection, transposed(vectors), vectors, { symmetric: true })
     const scale = (work.scale * weight * whole) / kept
     product(team, tall(work, origin + sum, false), matrix, projection, { scale, add: true })

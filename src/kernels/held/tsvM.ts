@@ -38,7 +38,7 @@ export const stackPlaces = (
 
 /** Rooms of `finish`. */
 export const finishBytes = (most: number, short: number): number =>
-  8 * (3 * most * most + most * short) + 8 * most * most + eigenBytes(most) + 1024
+  16 * most * most + Math.max(eigenBytes(most), 8 * (most * most + most * short)) + 1024
 
 export type Stack = ReturnType<typeof stackPlaces>
 
@@ -96,11 +96,8 @@ export function finish(
   const shorter = matrixAt(origin + stack.shorter, k, out.columns)
   const roots = [longer, shorter].map((vectors) => {
     const root = allocateMatrix(team, k, k)
-    const mark = team.mark()
-    const gram = allocateMatrix(team, k, k)
-    product(team, gram, vectors, transposed(vectors), { symmetric: true })
-    inverseRoot(team, gram, root)
-    team.release(mark)
+    product(team, root, vectors, transposed(vectors), { symmetric: true })
+    inverseRoot(team, root)
     return root
   }) as [Matrix, Matrix]
   if (!flat) scaleRows(team, roots[1], team.f64(origin + stack.values, k))
