@@ -2,6 +2,7 @@
 import { open, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
+import type { Checkpoint } from './types.js'
 
 /** Bytes. The largest tokenizers have about 35 MB; anything over this is no sidecar. */
 const MAX_SIDECAR_BYTES = 64 * 2 ** 20
@@ -33,6 +34,24 @@ export async function findSidecars(folder: string, names: readonly string[]): Pr
     if (entry?.isFile() && entry.size <= MAX_SIDECAR_BYTES) found.push(name)
   }
   return found.sort()
+}
+
+/** Texts of a folder's sidecars of these names, by name; those that it lacks are absent, and so is one that grew too large. */
+export async function readSidecars(
+  { path: folder, sidecars }: Checkpoint,
+  names: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  const texts: Record<string, string> = {}
+  for (const name of sidecars.filter((name) => names.includes(name))) {
+    const handle = await open(path.join(folder, name), 'r')
+    try {
+      const entry = await handle.stat()
+      if (entry.isFile() && entry.size <= MAX_SIDECAR_BYTES) texts[name] = await handle.readFile('utf8')
+    } finally {
+      await handle.close()
+    }
+  }
+  return texts
 }
 
 /** `config.json` as an object. Fault: `bad-config`. `shown` names the file in messages. */

@@ -7,6 +7,7 @@ import { passesOf, settingsOf } from '../plan/cost.js'
 import type { Alignment, ComputedExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Findings } from './findings.js'
 import type { Held, Leaf, Node, Pass, Program } from './program.js'
+import { isUniform, rowsLeaf } from './rowsLeaf.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
 export interface Job {
@@ -59,7 +60,7 @@ export function compileTensor(
 ): Job {
   const { expr, dtype, shape, offset } = tensor
   // Bytes that stay what they are need no decoding, whatever they mean.
-  const raw = expr.kind === 'read' && expr.dtype === dtype
+  const raw = expr.kind === 'read' && expr.dtype === dtype && isUniform(expr)
   if (!raw && !isWritable(dtype)) throw new Error(`internal: ${tensor.name} is to be written as ${dtype}`)
   const leaves: Leaf[] = []
   const nodes: Node[] = []
@@ -83,6 +84,10 @@ export function compileTensor(
   }
 
   function addLeaf(of: ReadExpr): { node: number; below: readonly number[] } {
+    if (of.rows) {
+      const leaf = leaves.push(rowsLeaf(of, of.rows, raw, compute)) - 1
+      return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
+    }
     const { file, offset, bytes } = of
     if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
     const float = !raw && isFloat(of.dtype) ? of.dtype : undefined

@@ -5,6 +5,7 @@ import { type Arena, createArena } from './arena.js'
 import type { Bench } from './bench.js'
 import { digester } from './digester.js'
 import { fetchGathered } from './gathered.js'
+import { ROWS_SCRATCH } from './gatherRows.js'
 import { fill, solve } from './held.js'
 import { layMerge, type MergeState } from './mergeState.js'
 import type { Leaf, Pass, Program, Task, TaskResult } from './program.js'
@@ -35,9 +36,11 @@ export function prepare(program: Program, bench: Bench): Prepared {
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
   )
-  const gathered = program.leaves.map(({ view, gather, memory, held, elementBytes }) =>
-    view || gather || memory || held !== undefined ? arena.allocate((TILE + 2 * rowLength) * elementBytes) : 0,
-  )
+  const gathered = program.leaves.map(({ view, gather, rows, memory, held, elementBytes }) => {
+    const room = (TILE + 2 * rowLength) * elementBytes
+    if (rows) return arena.allocate(ROWS_SCRATCH + room) + ROWS_SCRATCH
+    return view || gather || memory || held !== undefined ? arena.allocate(room) : 0
+  })
   const leafDigests = digester(kernels, memory, arena)
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
   const root = program.nodes.length - 1

@@ -1,6 +1,7 @@
 import type { Slot } from '../checkpoints/window.js'
 import type { Bench } from './bench.js'
 import { gatherMapped } from './gatherMapped.js'
+import { gatherRows } from './gatherRows.js'
 import { gatherView } from './gatherView.js'
 import { fetchHeld } from './held.js'
 import type { Leaf } from './program.js'
@@ -17,7 +18,8 @@ export function fetchGathered(
   count: number,
   address: number,
 ): boolean {
-  if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
+  if (leaf.rows) gatherRows(leaf, slot, bench, first, count, address)
+  else if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
   else if (leaf.held !== undefined) fetchHeld(bench, leaf.held, leaf.elementBytes, first, count, address)
   else if (leaf.memory)
     new Float32Array(bench.memory.buffer, address, count).set(leaf.memory.subarray(first, first + count))

@@ -42,12 +42,29 @@ export interface Leaf {
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
   /** Where elements are read through permutations: place i along an axis is place maps[axis][i] of the stored tensor. */
   readonly gather?: Gather
+  /** Where a tensor is put together from rows of stored ones. */
+  readonly rows?: RowGather
   /** Values that a step computed, on memory that threads share, in the place of a file's. */
   readonly memory?: Float32Array
   /** The same in the compute type, at this address of the team's memory. */
   readonly held?: number
   /** The pass in which its bytes are digested, -1 where another program has that duty. */
   readonly digestIn: number
+}
+
+/** A stored tensor that rows come from; as in a leaf. */
+export type RowSource = Pick<Leaf, 'file' | 'offset' | 'dtype' | 'elementBytes' | 'view'>
+
+/** As `RowMap` in plan/types.ts, runs one after the other. */
+export interface RowGather {
+  /** In elements as the leaf counts them. */
+  readonly rowLength: number
+  readonly sources: readonly RowSource[]
+  /** First row of each run, and how many rows there are in all. */
+  readonly starts: Int32Array
+  readonly runSources: Int32Array
+  readonly runRows: Int32Array
+  readonly means: readonly (readonly number[])[]
 }
 
 /** In elements as the leaf counts them. */

@@ -79,7 +79,7 @@ export function buildLineage({
     plan: { digest: plan.digest },
     seed: plan.seed,
     models: lineageModels(plan, recipe, digests),
-    steps: describeSteps(plan, recipe, output.from, steps ?? new Map()),
+    steps: { ...describeSteps(plan, recipe, output.from, steps ?? new Map()), ...tokenizerStep(plan, recipe) },
     tensors: recordOf(
       output.tensors.map((tensor, i) => [tensor.name, lineageTensor(tensor, found.tensors[i] ?? null, describe)]),
     ),
@@ -96,6 +96,14 @@ export function buildLineage({
     },
     ...(found.evaluations ? { evaluations: found.evaluations } : {}),
   }
+}
+
+/** What became of the vocabulary, as if it were a step; under another name where a step has that one. */
+function tokenizerStep({ tokenizer }: Plan, { steps }: LineageInput['recipe']): Lineage['steps'] {
+  if (!tokenizer) return {}
+  const name = steps.some((step) => step.name === 'tokenizer') ? 'vocabulary' : 'tokenizer'
+  const { models, ...rest } = tokenizer
+  return { [name]: { kind: 'tokenizer', ...rest, models: recordOf(Object.entries(models)) } }
 }
 
 const lineageFile = (file: { name: string; size: number }, digest: Digest | null, sha256?: Digest): LineageFile => ({

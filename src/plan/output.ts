@@ -5,7 +5,7 @@ import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import type { Point } from './interpolate.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
-import { sidecarsOf } from './tokenizer.js'
+import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
 import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
 import type { Value, ValueTensor } from './values.js'
 
@@ -17,6 +17,7 @@ export interface OutputContext {
   readonly checkpoints: ReadonlyMap<string, Checkpoint>
   /** Index into the plan's models. */
   readonly modelIndex: (name: string) => number
+  readonly lexicon: Lexicon
   readonly faults: Faults
 }
 
@@ -63,12 +64,8 @@ export function planPointOutputs(
 }
 
 /** An output's files, headers and places of tensors: the whole checkpoint but its data. */
-export function planOutput(
-  { recipe, checkpoints, modelIndex, faults }: OutputContext,
-  spec: OutputSpec,
-  index: number,
-  value: Value,
-): PlanOutput {
+export function planOutput(context: OutputContext, spec: OutputSpec, index: number, value: Value): PlanOutput {
+  const { recipe, faults } = context
   const single = spec.path.endsWith('.safetensors')
   const dtypes = new Map<string, Dtype>()
   for (const [name, tensor] of value.tensors) dtypes.set(name, outputDtype(recipe, spec, name, tensor, faults))
@@ -101,7 +98,7 @@ export function planOutput(
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
     ...(layout.index ? { index: layout.index } : {}),
     tensors,
-    sidecars: single ? [] : planSidecars({ recipe, checkpoints, modelIndex, faults }, spec, value),
+    sidecars: single ? [] : planSidecars(context, spec, value),
     metadata: spec.metadata,
   }
 }
@@ -122,23 +119,31 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
 }
 
 function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
-  const { recipe, checkpoints, modelIndex, faults } = context
+  const { checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
-  const config = configText(spec, value, origin)
-  const copy = ({ name, model }: { name: string; model: string }): Sidecar => ({
-    name,
-    kind: 'copy',
-    model: modelIndex(model),
-  })
+  const config = configText(spec, value, origin, lexicon)
+  const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
+    'text' in file
+      ? { name: file.name, kind: 'text', text: file.text }
+      : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
-  if (!config && origin.config) configs.push(copy({ name: 'config.json', model: value.origin }))
-  return [...configs, ...sidecarsOf(recipe, value.origin, checkpoints, faults).map(copy)]
+  if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
+  return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar)]
 }
 
-/** The base's config with the dtype and the layers that the output has; undefined where the file is right as it is, or there is none. */
-function configText({ dtype }: OutputSpec, { tensors, layers }: Value, { config }: Checkpoint): string | undefined {
+/**
+ * The base's config with the dtype, the layers and the vocabulary that the output has; undefined where the file is right as it
+ * is, or there is none.
+ */
+function configText(
+  { dtype }: OutputSpec,
+  { tensors, layers, origin }: Value,
+  { config }: Checkpoint,
+  lexicon: Lexicon,
+): string | undefined {
   if (!config || tensors.size === 0) return undefined
-  const changed: Record<string, unknown> = layers ? { ...stackedConfig(config, layers) } : { ...config }
+  const stacked = layers ? stackedConfig(config, layers) : config
+  const changed: Record<string, unknown> = { ...withVocabulary(stacked, lexicon, origin) }
   if (dtype) {
     // transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either.
     const keys = ['torch_dtype', 'dtype'].filter((key) => Object.hasOwn(config, key))

@@ -1,43 +1,146 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { quote } from '../core/suggest.js'
-import type { Recipe } from '../recipe/types.js'
-import type { Faults } from './report.js'
+import { readObject } from '../tokenizers/read.js'
+import type { TokenizerFiles } from '../tokenizers/types.js'
+import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
+import { TEMPLATE_FILE } from './template.js'
+import type { Vocabulary } from './vocabulary.js'
 
 /** Small files of a folder that belong to its tokenizer. */
 const TOKENIZER = /^(tokenizer|special_tokens_map|added_tokens|vocab|merges|spiece|sentencepiece|chat_template)/
+/** Those that hold the vocabulary itself: of no use beside another one. */
+const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
 
-/** The model that the recipe names for its tokenizer; undefined where that is the base's. */
-export const tokenizerLender = ({ tokenizer, models }: Recipe): string | undefined =>
-  typeof tokenizer === 'string' && tokenizer !== 'base' && models.has(tokenizer) ? tokenizer : undefined
+/** Small files that planning reads. */
+export const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'vocab.json',
+  'merges.txt',
+  'added_tokens.json',
+  'tokenizer_config.json',
+  'generation_config.json',
+  TEMPLATE_FILE,
+]
+
+/** What the recipe makes of tokenizer and chat template. */
+export interface Lexicon {
+  readonly vocabulary: Vocabulary | undefined
+  readonly template: string | undefined
+  /** By model: `TOKENIZER_FILES`. */
+  readonly files: ReadonlyMap<string, TokenizerFiles>
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+}
+
+export type SmallFile =
+  | { readonly name: string; readonly model: string }
+  | { readonly name: string; readonly text: string }
 
 /**
- * Names of the small files that an output takes over, each with the model it comes from. The tokenizer of another model
- * is taken as it is, which makes sense only for a vocabulary of the same size: embeddings stay in the base's order.
- * Faults: `no-tokenizer`, `tokenizer-vocabulary`; a warning says that rows are not rearranged.
+ * The small files of an output, in the order of names, each with the model that it is taken from, or its text: of the model
+ * whose tokenizer comes first all that belongs to a tokenizer, the rest of the origin. A vocabulary that grew is written anew.
  */
-export function sidecarsOf(
-  recipe: Recipe,
-  origin: string,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
-  faults: Faults,
-): { name: string; model: string }[] {
-  const of = (model: string, wanted: (name: string) => boolean) =>
-    checkpoints
-      .get(model)!
-      .sidecars.filter(wanted)
-      .map((name) => ({ name, model }))
-  const lender = tokenizerLender(recipe)
-  if (lender === undefined || lender === origin) return of(origin, () => true)
-  const place = recipe.placeOf(['tokenizer'])
-  const lent = of(lender, (name) => TOKENIZER.test(name))
-  if (lent.length === 0) faults.error('no-tokenizer', `the model ${quote(lender)} has no tokenizer`, place)
-  const [own, other] = [origin, lender].map((model) => checkpoints.get(model)!.config?.vocab_size)
-  if (own !== other && own !== undefined && other !== undefined) {
-    const message = `the tokenizer of ${quote(lender)} has ${other} tokens, and the result ${own} embeddings`
-    faults.error('tokenizer-vocabulary', message, place, 'name a model with the same vocabulary')
-  } else {
-    const message = `the tokenizer of ${quote(lender)} is taken as it is; embeddings stay in the order of ${quote(origin)}`
-    faults.warn('tokenizer-as-it-is', message, place, 'right where both have the same tokens at the same places')
+export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
+  const { vocabulary, template, files, checkpoints } = lexicon
+  const first = vocabulary?.first ?? origin
+  const grown = vocabulary !== undefined && vocabulary.gained.length > 0
+  const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>
+    checkpoints.get(model)!.sidecars.flatMap((name) => (wanted(name) ? [[name, { name, model }]] : []))
+  const made = new Map<string, SmallFile>([
+    ...of(origin, (name) => !TOKENIZER.test(name)),
+    ...of(first, (name) => TOKENIZER.test(name) && !(grown && VOCABULARY.test(name))),
+  ])
+  const texts = files.get(first) ?? {}
+  const put = (name: string, text: string): void => void made.set(name, { name, text })
+  if (grown) for (const [name, text] of Object.entries(tokenizerTexts(vocabulary.tokenizer))) put(name, text)
+  const config = changedConfig(
+    texts['tokenizer_config.json'],
+    grown ? vocabulary : undefined,
+    template,
+    made.has(TEMPLATE_FILE),
+  )
+  if (config !== undefined) put('tokenizer_config.json', config)
+  if (template !== undefined && (made.has(TEMPLATE_FILE) || !made.has('tokenizer_config.json')))
+    put(TEMPLATE_FILE, template)
+  const generation = files.get(origin)?.['generation_config.json']
+  if (vocabulary && first !== origin && generation !== undefined && made.has('generation_config.json')) {
+    const before = readObject(generation, 'generation_config.json')
+    const after = withTokenIds(before, lexicon, origin)
+    if (JSON.stringify(before) !== JSON.stringify(after)) put('generation_config.json', jsonText(after))
   }
-  return [...of(origin, (name) => !TOKENIZER.test(name)), ...lent].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return [...made.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
+
+/** tokenizer_config.json with added tokens and template; undefined where it stays as it is. */
+function changedConfig(
+  text: string | undefined,
+  grown: Vocabulary | undefined,
+  template: string | undefined,
+  apart: boolean,
+): string | undefined {
+  if (text === undefined) return undefined
+  const config: Record<string, unknown> = { ...readObject(text, 'tokenizer_config.json') }
+  let changed = false
+  if (template !== undefined && (!apart || 'chat_template' in config)) {
+    if (apart) delete config.chat_template
+    else config.chat_template = template
+    changed = true
+  }
+  const { added_tokens_decoder: decoder } = config
+  if (grown && typeof decoder === 'object' && decoder !== null) {
+    const entries = grown.tokenizer.added.map((token) => {
+      const { id, ...entry } = addedEntry(token)
+      return [String(id), entry] as const
+    })
+    config.added_tokens_decoder = { ...Object.fromEntries(entries), ...decoder }
+    changed = true
+  }
+  return changed ? jsonText(config) : undefined
+}
+
+/**
+ * Token ids of a configuration for a tokenizer that is another model's: those of that model's own configuration; one that it
+ * does not have follows its token, and goes where the vocabulary lacks the token.
+ */
+export function withTokenIds(
+  config: Readonly<Record<string, unknown>>,
+  { vocabulary, checkpoints, files }: Lexicon,
+  origin: string,
+): Readonly<Record<string, unknown>> {
+  if (!vocabulary || vocabulary.first === origin) return config
+  const { first, tokenizer, models } = vocabulary
+  const generation = files.get(first)?.['generation_config.json']
+  const own = {
+    ...(generation === undefined ? {} : readObject(generation, `${first}: generation_config.json`)),
+    ...checkpoints.get(first)!.config,
+  }
+  const tokens = new Map([...(models.get(origin)?.tokenizer.ids ?? [])].map(([token, id]) => [id, token]))
+  const moved = (id: unknown): unknown => {
+    const token = typeof id === 'number' ? tokens.get(id) : undefined
+    return (token === undefined ? undefined : tokenizer.ids.get(token)) ?? null
+  }
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => {
+      if (!/_token_id$/.test(key) || value === null) return [key, value]
+      if (Object.hasOwn(own, key)) return [key, (own as Record<string, unknown>)[key]]
+      if (!Array.isArray(value)) return [key, moved(value)]
+      return [key, value.map(moved).filter((id) => id !== null)]
+    }),
+  )
+}
+
+/** A model's configuration with the vocabulary that the result has. */
+export function withVocabulary(
+  config: Readonly<Record<string, unknown>>,
+  lexicon: Lexicon,
+  origin: string,
+): Readonly<Record<string, unknown>> {
+  const { vocabulary } = lexicon
+  if (!vocabulary?.models.has(origin)) return config
+  const changed = withTokenIds(config, lexicon, origin)
+  const { rows } = vocabulary
+  if ('vocab_size' in changed) return { ...changed, vocab_size: rows }
+  const text = changed.text_config
+  const inner = typeof text === 'object' && text !== null && 'vocab_size' in text
+  return inner ? { ...changed, text_config: { ...text, vocab_size: rows } } : changed
 }

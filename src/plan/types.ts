@@ -36,6 +36,23 @@ export interface ReadExpr {
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
   /** Permutations that are found when the plan is run, in the order in which they apply, and the tensor's shape. */
   readonly aligned?: { readonly shape: readonly number[]; readonly by: readonly Alignment[] }
+  /** Where the tensor follows another vocabulary: never together with `aligned`. */
+  readonly rows?: RowMap
+}
+
+/** A tensor put together from rows of stored ones: an embedding, a head. */
+export interface RowMap {
+  /** Of the result. */
+  readonly shape: readonly number[]
+  /** Stored tensors of other models with rows of the same length: source 1 is the first of them, 0 the tensor itself. */
+  readonly others: readonly ReadExpr[]
+  /**
+   * Runs of rows in order, three numbers each: how many, source, first row. Source -1: zeros. Source -2: averages, from that
+   * index into `means` on.
+   */
+  readonly runs: readonly number[]
+  /** Rows to be averaged: source and row of each, one after the other. */
+  readonly means: readonly (readonly number[])[]
 }
 
 /** Names the permutations that a step finds for a model's tensor. */
@@ -199,6 +216,20 @@ export interface PatternCount {
   readonly applies: number
 }
 
+export interface TokenizerRecord {
+  /** `base`, `union`, or a model. */
+  readonly source: string
+  /** The model whose vocabulary comes first. */
+  readonly first: string
+  readonly tokens: number
+  /** Rows of embeddings. */
+  readonly rows: number
+  /** Tokens that the first model lacks. */
+  readonly added: number
+  /** By model: tokens of the result that it has a row for, and the digest of its map of rows. */
+  readonly models: Readonly<Record<string, { readonly found: number; readonly rows: string }>>
+}
+
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
   readonly plan: 1
@@ -232,6 +263,8 @@ export interface Plan {
       readonly operations: number
     }
   }
+  /** What became of the vocabulary, for the lineage; absent where the recipe says nothing of it. */
+  readonly tokenizer?: TokenizerRecord
   readonly warnings: readonly Diagnostic[]
   /** `sha256:…` over all that decides the bytes: not over paths, threads or memory. */
   readonly digest: string

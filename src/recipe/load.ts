@@ -2,7 +2,7 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import { didYouMean, quote } from '../core/suggest.js'
+import { quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
@@ -15,7 +15,8 @@ import { LONGEST_TEXT, readText } from './source.js'
 import { readSpecFiles } from './spec.js'
 import { draftSteps, type LinkedStep, readStep } from './steps.js'
 import { checkStructure } from './structure.js'
-import { type MapNode, type Node, spanOf, spanPlace, toPlain } from './tree.js'
+import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
+import { type MapNode, type Node, spanOf, spanPlace } from './tree.js'
 import type { Recipe } from './types.js'
 import { checkSupported } from './unsupported.js'
 
@@ -149,9 +150,9 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
     outputs.map(({ from }) => from),
     linked,
   )
-  const tokenizer = get(root, 'tokenizer')
-  const lender = tokenizerModel(tokenizer, models, report)
-  if (lender !== undefined) used.add(lender)
+  const tokenizer = readTokenizerChoice(get(root, 'tokenizer'), models, report)
+  const chatTemplate = textOf(get(root, 'chat_template'))
+  for (const name of tokenizerModels(tokenizer, chatTemplate, models)) used.add(name)
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   return {
     folder,
@@ -165,23 +166,9 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
     seed: numberOf(get(root, 'seed')) ?? 0,
-    tokenizer: tokenizer ? toPlain(tokenizer.node) : 'base',
-    chatTemplate: textOf(get(root, 'chat_template')),
+    tokenizer,
+    chatTemplate,
   }
-}
-
-/** The model whose tokenizer the result gets, where the recipe names one; told where there is none of that name. */
-function tokenizerModel(
-  at: Cursor | undefined,
-  models: ReadonlyMap<string, unknown>,
-  report: Report,
-): string | undefined {
-  const name = textOf(at)
-  if (at === undefined || name === undefined || name === 'base' || name === 'union') return undefined
-  if (models.has(name)) return name
-  const hint = didYouMean(name, ['base', 'union', ...models.keys()], 'known here')
-  report.error('unknown-model', `there is no model ${quote(name)}`, at.path, { hint })
-  return undefined
 }
 
 /** At most so many bytes are read, whatever the file says of its size: it may be a pipe. */

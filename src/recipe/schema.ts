@@ -271,6 +271,34 @@ const step: Schema = {
 }
 const named = (schema: Schema): Schema => ({ type: 'object', additionalProperties: schema })
 
+const tokenSource = several(
+  'the name of a model or a mapping',
+  'Where the embedding comes from.',
+  text('A model that has the token.'),
+  object(
+    {
+      kind: { enum: ['model_token', 'zero'], description: 'A token of a model, or zeros.' },
+      model: text('A model.'),
+      token: { type: 'string', description: 'Its token.' },
+      token_id: { type: 'integer', minimum: 0, description: "Its token's id." },
+    },
+    ['kind'],
+    'A token of a model, under another name, or zeros.',
+  ),
+)
+const tokenChoice = several(
+  'the name of a model or a mapping',
+  'The source of one token.',
+  text('A model that has the token.'),
+  object(
+    {
+      source: tokenSource,
+      force: { type: 'boolean', description: 'Also for models that have the token. Default: false.' },
+    },
+    ['source'],
+    'The source of one token, with details.',
+  ),
+)
 const tokenizer = several(
   'base, union, the name of a model, or a mapping',
   'Whose tokenizer the result has. Default: base.',
@@ -278,7 +306,11 @@ const tokenizer = several(
   object(
     {
       source: text('base, union, or the name of a model.'),
-      tokens: { type: 'object', description: 'Sources of single tokens.' },
+      tokens: {
+        ...named(tokenChoice),
+        description:
+          "By token: whose embedding models get that lack it. Default: the base's, else that of those who have it.",
+      },
       pad_to_multiple_of: { type: 'integer', minimum: 1, description: 'Pads the vocabulary.' },
     },
     ['source'],
@@ -307,7 +339,7 @@ export const recipeSchema = (): Schema => ({
       compute: { enum: ['float32', 'float64'], description: 'The arithmetic. Default: float32.' },
       seed: ref('seed'),
       tokenizer,
-      chat_template: text("A template's name or its text. Default: the base's."),
+      chat_template: text("A model's name, a known template's name, or a text in Jinja. Default: the base's."),
       output: several('a path or a mapping', 'Where the result goes.', text('A path.'), ref('output')),
       outputs: { ...listOf(ref('output')), description: 'Where several results go.' },
       evaluate: ref('evaluate'),

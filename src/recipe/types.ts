@@ -147,6 +147,26 @@ export interface OutputSpec {
   readonly evaluate?: Evaluate
 }
 
+/** Where the embedding of one token comes from. */
+export interface TokenChoice {
+  readonly from:
+    | { readonly kind: 'zero' }
+    /** The same token's, unless another one is named. */
+    | { readonly kind: 'model'; readonly model: string; readonly token?: string; readonly id?: number }
+  /** Also in models that have the token. */
+  readonly force: boolean
+  readonly at: Path
+}
+
+export interface TokenizerChoice {
+  /** `base`, `union`, or a model. */
+  readonly source: string
+  readonly tokens: ReadonlyMap<string, TokenChoice>
+  /** 1 where the vocabulary is not padded. */
+  readonly padTo: number
+  readonly at: Path
+}
+
 /** A recipe that was found valid as a text: names resolve, methods and parameters exist, no cycle. Short forms are steps. */
 export interface Recipe {
   /** As the user named it. */
@@ -163,7 +183,8 @@ export interface Recipe {
   readonly outputs: readonly OutputSpec[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
-  readonly tokenizer: unknown
+  /** Absent where the recipe says nothing: the base's files, and embeddings as they are. */
+  readonly tokenizer: TokenizerChoice | undefined
   readonly chatTemplate: string | undefined
   /** Finds the place of a node, or of its key, for faults that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place

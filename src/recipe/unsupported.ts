@@ -20,12 +20,6 @@ const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boole
   { path: 'models.*.lora', what: 'applying adapters (lora)' },
   { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
   { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
-  {
-    path: 'tokenizer',
-    what: 'a tokenizer made of several',
-    works: (at) => textOf(at) !== undefined && textOf(at) !== 'union',
-  },
-  { path: 'chat_template', what: 'setting a chat template' },
 ]
 
 const CODE = 'not-in-this-version'

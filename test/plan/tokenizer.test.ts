@@ -17,7 +17,7 @@ test('the tokenizer of a model that a recipe names, and nothing else of it', () 
     const prepared = await plan(path.join(folder, 'recipe.yml'), { text, output })
     assert.equal(
       prepared.diagnostics.map(({ code }) => code),
-      ['unused-model', 'tokenizer-as-it-is'],
+      ['unused-model'],
     )
     await run(prepared, { threads: 1, sync: false, digests: false })
     const written = (name: string): string => readFileSync(path.join(output, name), 'utf8')
@@ -34,11 +34,9 @@ test('tokenizers that can not be taken', async () => {
   }
   assert.equal(await codes('', 'base'), [])
   assert.equal(await codes('', 'prse'), ['error unknown-model 4:12'])
-  assert.equal(await codes('', 'union'), ['error not-in-this-version 4:12'])
-  assert.equal(await codes(`, bare: ${fixture('lm-f32/c')}`, 'bare'), [
-    'error no-tokenizer 4:12',
-    'warning tokenizer-as-it-is 4:12',
-  ])
+  assert.equal(await codes('', 'union'), [])
+  assert.equal(await codes('', '{source: union, tokens: {nope: prose}}'), ['error unknown-token 4:37'])
+  assert.equal(await codes(`, bare: ${fixture('lm-f32/c')}`, 'bare'), ['error no-tokenizer 4:12'])
 })
 
 test.run()

@@ -31,7 +31,7 @@ test('the shortest recipe', () => {
     [['merge', './out']],
   )
   assert.is(recipe.outputs[0]?.resolved, path.resolve('out'))
-  assert.equal([recipe.compute, recipe.seed, recipe.tokenizer], ['float32', 0, 'base'])
+  assert.equal([recipe.compute, recipe.seed, recipe.tokenizer], ['float32', 0, undefined])
 })
 
 test('every key of a merge', () => {

@@ -136,7 +136,8 @@ function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
   return text(dtype.value.replace(/^torch\./, ''), dtype.span)
 }
 
-function tokenizerNode({ tokenizer, tokenizerSource }: Config, { complain, models }: Work): Node | undefined {
+function tokenizerNode({ tokenizer, tokenizerSource }: Config, work: Work): Node | undefined {
+  const { complain, models } = work
   const whole = tokenizerSource ?? tokenizer
   if (!whole) return undefined
   const source = tokenizer?.kind === 'map' ? (childOf(tokenizer, 'source') ?? text('union', tokenizer.span)) : whole
@@ -145,5 +146,25 @@ function tokenizerNode({ tokenizer, tokenizerSource }: Config, { complain, model
   const meant = reference ? text(models.find(reference).name, source.span) : source
   const more = tokenizer?.kind === 'map' ? [...tokenizer.entries].filter(([key]) => key !== 'source') : []
   if (more.length === 0) return meant
-  return mapping([['source', meant], ...more.map(([key, { value }]) => [key, value] as const)], whole.span)
+  const converted = more.map(([key, { value }]) => [key, key === 'tokens' ? tokensNode(value, work) : value] as const)
+  return mapping([['source', meant], ...converted], whole.span)
+}
+
+/** Sources of single tokens, their models by the recipe's names. */
+function tokensNode(tokens: Node, { complain, models }: Work): Node {
+  const model = (at: Node): Node => {
+    const reference = readReference(at, complain)
+    return reference ? text(models.find(reference).name, at.span) : at
+  }
+  const changed = (at: Node, key: string, change: (at: Node) => Node): Node =>
+    at.kind === 'map'
+      ? mapping(
+          [...at.entries].map(([name, { value }]) => [name, name === key ? change(value) : value] as const),
+          at.span,
+        )
+      : model(at)
+  if (tokens.kind !== 'map') return tokens
+  const source = (at: Node): Node => changed(at, 'model', model)
+  const choices = [...tokens.entries].map(([token, { value }]) => [token, changed(value, 'source', source)] as const)
+  return mapping(choices, tokens.span)
 }

@@ -1,0 +1,61 @@
+import { didYouMean, quote } from '../core/suggest.js'
+import { booleanOf, type Cursor, entriesOf, get, isMapping, numberOf, textOf } from './cursor.js'
+import type { Report } from './report.js'
+import type { TokenChoice, TokenizerChoice } from './types.js'
+
+/** What a recipe says of its tokenizer, with the models that it names; absent where it says nothing. */
+export function readTokenizerChoice(
+  at: Cursor | undefined,
+  models: ReadonlyMap<string, unknown>,
+  report: Report,
+): TokenizerChoice | undefined {
+  if (!at) return undefined
+  const known = (cursor: Cursor | undefined, also: readonly string[]): string | undefined => {
+    const name = textOf(cursor)
+    if (cursor === undefined || name === undefined) return undefined
+    if (models.has(name) || also.includes(name)) return name
+    const hint = didYouMean(name, [...also, ...models.keys()], 'known here')
+    report.error('unknown-model', `there is no model ${quote(name)}`, cursor.path, { hint })
+    return undefined
+  }
+  const source = known(isMapping(at) ? get(at, 'source') : at, ['base', 'union'])
+  const tokens = new Map<string, TokenChoice>()
+  for (const [token, choice] of entriesOf(get(at, 'tokens'))) {
+    const from = isMapping(choice) ? get(choice, 'source') : choice
+    const force = isMapping(choice) ? (booleanOf(get(choice, 'force')) ?? false) : false
+    const read = readSource(from, known, report)
+    if (read) tokens.set(token, { from: read, force, at: choice.path })
+  }
+  return { source: source ?? 'base', tokens, padTo: numberOf(get(at, 'pad_to_multiple_of')) ?? 1, at: at.path }
+}
+
+function readSource(
+  at: Cursor | undefined,
+  known: (at: Cursor | undefined, also: readonly string[]) => string | undefined,
+  report: Report,
+): TokenChoice['from'] | undefined {
+  if (!isMapping(at)) {
+    const model = known(at, ['base'])
+    return model === undefined ? undefined : { kind: 'model', model }
+  }
+  if (textOf(get(at, 'kind')) === 'zero') return { kind: 'zero' }
+  const model = known(get(at, 'model'), ['base'])
+  const [token, id] = [textOf(get(at, 'token')), numberOf(get(at, 'token_id'))]
+  if ((token === undefined) === (id === undefined)) {
+    report.error('bad-value', 'a token of a model is named by token or by token_id: one of them', at.path)
+    return undefined
+  }
+  if (model === undefined) return undefined
+  return { kind: 'model', model, ...(token === undefined ? {} : { token }), ...(id === undefined ? {} : { id }) }
+}
+
+/** The models that a recipe's tokenizer and chat template need, `base` left out. */
+export function tokenizerModels(
+  choice: TokenizerChoice | undefined,
+  chatTemplate: string | undefined,
+  models: ReadonlyMap<string, unknown>,
+): string[] {
+  const tokens = [...(choice?.tokens.values() ?? [])]
+  const named = [choice?.source, chatTemplate, ...tokens.map(({ from }) => (from.kind === 'model' ? from.model : ''))]
+  return named.filter((name): name is string => name !== undefined && name !== 'base' && models.has(name))
+}

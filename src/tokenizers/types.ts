@@ -1,0 +1,30 @@
+/** A token that is looked for in the text before it is cut up: special ones, and those added after training. */
+export interface AddedToken {
+  readonly id: number
+  readonly content: string
+  /** How it is matched, as tokenizer.json has it: `special`, `lstrip`, `rstrip`, `normalized`, `single_word`. */
+  readonly flags: Readonly<Record<string, boolean>>
+}
+
+export type TokenizerKind = 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram'
+
+/** A vocabulary with what belongs to it. */
+export interface Tokenizer {
+  readonly kind: TokenizerKind
+  /** Of the model proper: piece → id. */
+  readonly pieces: ReadonlyMap<string, number>
+  /** Unigram: log-probabilities, by id. */
+  readonly scores?: readonly number[]
+  /** BPE: in the order in which they are tried. */
+  readonly merges: readonly (readonly [string, string])[]
+  readonly added: readonly AddedToken[]
+  /** Every token, added ones too. Where two have one id, both are here. */
+  readonly ids: ReadonlyMap<string, number>
+  /** The highest id and one. */
+  readonly size: number
+  /** All of tokenizer.json; absent where the vocabulary comes from vocab.json. */
+  readonly document?: Readonly<Record<string, unknown>>
+}
+
+/** Texts of a model's small files, by name; those that it lacks are absent. */
+export type TokenizerFiles = Readonly<Record<string, string>>

@@ -1,0 +1,152 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
+import { readTokenizer } from '../../src/tokenizers/read.js'
+import { templateNames, templateOf } from '../../src/tokenizers/templates.js'
+import type { Tokenizer } from '../../src/tokenizers/types.js'
+import { unite } from '../../src/tokenizers/union.js'
+import { tokenizerTexts } from '../../src/tokenizers/write.js'
+
+const fromJson = (document: unknown): Tokenizer => readTokenizer({ 'tokenizer.json': JSON.stringify(document) }, 'm')
+const bpe = (vocab: Record<string, number>, merges: unknown[] = [], added: unknown[] = []): Tokenizer =>
+  fromJson({ version: '1.0', added_tokens: added, model: { type: 'BPE', unk_token: null, vocab, merges } })
+const special = (content: string, id: number) => ({ id, content, special: true, lstrip: false })
+
+test('tokens of the first keep their ids; new ones follow in the order of models and ids, merges with them', () => {
+  const first = bpe({ a: 0, b: 1, ab: 2 }, ['a b'], [special('<s>', 3)])
+  const second = bpe(
+    { c: 1, b: 0, a: 2, bc: 3, ab: 5 },
+    [
+      ['b', 'c'],
+      ['a', 'b'],
+    ],
+    [special('<pad>', 4), special('<s>', 6)],
+  )
+  const third = bpe({ '1': 0, '0': 1, c: 2 }, ['a z'])
+  const { tokenizer, gained } = unite(first, [second, third])
+  assert.equal(gained, ['c', 'bc', '<pad>', '1', '0'])
+  assert.equal([...tokenizer.ids], [...first.ids, ['c', 4], ['bc', 5], ['<pad>', 6], ['1', 7], ['0', 8]])
+  assert.equal(tokenizer.merges, [
+    ['a', 'b'],
+    ['b', 'c'],
+  ])
+  const text = tokenizerTexts(tokenizer)['tokenizer.json']!
+  // Tokens like numbers stay in the order of ids.
+  assert.match(text, '"vocab":{"a":0,"b":1,"ab":2,"c":4,"bc":5,"1":7,"0":8},"merges":["a b","b c"]')
+  const again = readTokenizer({ 'tokenizer.json': text }, 'again')
+  assert.equal([...again.ids].sort(), [...tokenizer.ids].sort())
+  assert.equal(
+    again.added.map(({ content, id, flags }) => [content, id, flags.special]),
+    [
+      ['<s>', 3, true],
+      ['<pad>', 6, true],
+    ],
+  )
+})
+
+test('pieces of Unigram are appended while places allow it, and are added tokens after that', () => {
+  const unigram = (vocab: unknown[], added: unknown[] = []) =>
+    fromJson({ added_tokens: added, model: { type: 'Unigram', unk_id: 0, vocab } })
+  const other = unigram([
+    ['<unk>', 0],
+    ['x', -1.5],
+  ])
+  const open = unite(
+    unigram([
+      ['<unk>', 0],
+      ['a', -1],
+    ]),
+    [other],
+  ).tokenizer
+  assert.match(tokenizerTexts(open)['tokenizer.json']!, '"vocab":[["<unk>",0],["a",-1],["x",-1.5]]')
+  const closed = unite(unigram([['<unk>', 0]], [special('<s>', 1)]), [other]).tokenizer
+  assert.equal(
+    closed.added.map(({ content, id }) => [content, id]),
+    [
+      ['<s>', 1],
+      ['x', 2],
+    ],
+  )
+  assert.is(readTokenizer(tokenizerTexts(closed), 'm').size, 3)
+})
+
+test('WordPiece and vocab.json with merges.txt; another kind gives added tokens', () => {
+  const words = fromJson({ model: { type: 'WordPiece', vocab: { '[UNK]': 0, a: 1, '##b': 2 } } })
+  const plain = readTokenizer(
+    { 'vocab.json': '{"a":0,"b":1,"ab":2}', 'merges.txt': '#version: 0.2\na b\n', 'added_tokens.json': '{"<x>":3}' },
+    'm',
+  )
+  assert.equal([plain.size, plain.merges], [4, [['a', 'b']]])
+  const mixed = unite(plain, [words]).tokenizer
+  const texts = tokenizerTexts(mixed)
+  assert.is(texts['vocab.json'], '{"a":0,"b":1,"ab":2}\n')
+  assert.is(texts['merges.txt'], '#version: 0.2\na b\n')
+  assert.is(texts['added_tokens.json'], '{"<x>":3,"[UNK]":4,"##b":5}\n')
+  const both = unite(words, [fromJson({ model: { type: 'WordPiece', vocab: { '##c': 0 } } })]).tokenizer
+  assert.match(tokenizerTexts(both)['tokenizer.json']!, '"vocab":{"[UNK]":0,"a":1,"##b":2,"##c":3}')
+})
+
+test('hostile tokenizers are told, each by name', () => {
+  const texts = [
+    '',
+    '[]',
+    '{}',
+    '{"model":{"type":"Word2Vec","vocab":{}}}',
+    '{"model":{"type":"BPE","vocab":[]}}',
+    '{"model":{"type":"BPE","vocab":{"a":-1}}}',
+    '{"model":{"type":"BPE","vocab":{"a":1e9}}}',
+    '{"model":{"type":"BPE","vocab":{"a":0.5}}}',
+    '{"model":{"type":"BPE","vocab":{"a":0},"merges":["ab"]}}',
+    '{"model":{"type":"BPE","vocab":{"a":0},"merges":[["a"]]}}',
+    '{"model":{"type":"Unigram","vocab":[["a"]]}}',
+    '{"model":{"type":"BPE","vocab":{}},"added_tokens":[{"id":0}]}',
+    `${'['.repeat(100_000)}`,
+  ]
+  for (const text of texts)
+    assert.throws(
+      () => readTokenizer({ 'tokenizer.json': text }, 'm'),
+      (error: unknown) => error instanceof Fault && error.diagnostics[0]!.code === 'bad-tokenizer',
+      text.slice(0, 60),
+    )
+  const odd = readTokenizer(
+    { 'tokenizer.json': '{"model":{"type":"BPE","vocab":{"__proto__":0,"constructor":1}}}' },
+    'm',
+  )
+  assert.match(tokenizerTexts(odd)['tokenizer.json']!, '"vocab":{"__proto__":0,"constructor":1}')
+})
+
+test('unions of generated vocabularies hold every token once, at the places they had', () => {
+  let state = 7
+  const below = (n: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * n)
+  }
+  const random = (): Tokenizer => {
+    const vocab: Record<string, number> = {}
+    const count = 1 + below(40)
+    let id = 0
+    for (let i = 0; i < count; i++) vocab[`t${below(60)}`] = id++
+    const tokens = Object.keys(vocab)
+    const merges = Array.from({ length: below(20) }, () => [tokens[below(tokens.length)], tokens[below(tokens.length)]])
+    return bpe(vocab, merges, [special(`<${below(5)}>`, id)])
+  }
+  for (let round = 0; round < 100; round++) {
+    const [first, ...others] = [random(), random(), random()]
+    const { tokenizer, gained } = unite(first!, others)
+    for (const [token, id] of first!.ids) assert.is(tokenizer.ids.get(token), id)
+    for (const other of others) for (const token of other.ids.keys()) assert.ok(tokenizer.ids.has(token))
+    for (const [index, token] of gained.entries()) assert.is(tokenizer.ids.get(token), first!.size + index)
+    assert.equal(tokenizer.merges.slice(0, first!.merges.length), first!.merges)
+    const again = readTokenizer(tokenizerTexts(tokenizer), 'again')
+    assert.equal([...again.ids].sort(), [...tokenizer.ids].sort())
+    assert.equal(again.merges, tokenizer.merges)
+    assert.is(unite(tokenizer, [first!, ...others]).gained.length, 0)
+  }
+})
+
+test('templates have names, and no name of an object', () => {
+  assert.ok(templateNames().every((name) => templateOf(name)?.includes('{% for message in messages %}')))
+  assert.is(templateOf('constructor'), undefined)
+})
+
+test.run()
