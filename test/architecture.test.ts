@@ -93,8 +93,9 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   'fastest-levenshtein': ['src/core/suggest.ts'],
   'node:fs': [
     'src/checkpoints/',
-    // The recipe's text; the journal and outputs of a run; lineages and what verify reads; files that a command was told to write.
+    // The recipe's text, and the ONNX exports it names; the journal and outputs of a run; lineages and what verify reads; files that a command was told to write.
     'src/recipe/load.ts',
+    'src/recipe/onnx.ts',
     'src/execute/files.ts',
     'src/execute/journal.ts',
     'src/execute/run.ts',

@@ -1,6 +1,7 @@
 import { Fault } from '../core/diagnostics.js'
 import { lookupMethod } from '../methods/registry.js'
 import { inferSpec } from '../rebasin/infer/index.js'
+import { onnxSpec } from '../rebasin/onnx/index.js'
 import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
@@ -145,6 +146,8 @@ function specOf(
   config: Readonly<Record<string, unknown>> | undefined,
 ): { family: string; spec: Spec } {
   if (typeof step.spec === 'object' && 'inline' in step.spec) {
+    const { onnx } = step.spec.inline
+    if (onnx) return { family: 'onnx', spec: onnxSpec(onnx, onto.tensors) }
     return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors) }
   }
   if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')

@@ -18,6 +18,7 @@
  * index. Groups of one axis part belong together: one outer group and groups inside it.
  */
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import type { OnnxGraph } from './onnx/model.js'
 
 export interface Group {
   /** Units; of a group inside another, units in each of the other's. */
@@ -50,6 +51,8 @@ export interface SpecText {
   readonly groups?: Readonly<Record<string, number | { readonly size: number; readonly inside?: string }>>
   readonly tensors: Readonly<Record<string, readonly AxisText[]>>
   readonly kept?: Readonly<Record<string, string>>
+  /** The graph of an ONNX export that stands in the place of a text: `onnxSpec` holds it against a model. */
+  readonly onnx?: OnnxGraph
 }
 export type AxisText = string | null | readonly string[]
 

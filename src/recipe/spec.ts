@@ -1,8 +1,9 @@
-/** Permutation specs as values: written in the recipe, or in a file of their own. */
+/** Permutation specs as values: written in the recipe, or in a file of their own: YAML, or an ONNX export of the model. */
 import path from 'node:path'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { didYouMean, quote } from '../core/suggest.js'
 import type { AxisText, SpecText } from '../rebasin/spec.js'
+import { readOnnxFile } from './onnx.js'
 import type { Report } from './report.js'
 import { readText } from './source.js'
 import { type Node, type ScalarNode, spanOf, spanPlace } from './tree.js'
@@ -82,7 +83,9 @@ export function readSpecFiles(steps: readonly Step[], folder: string, read: Read
   return steps.map((step) => {
     if (step.kind !== 'rebasin' || typeof step.spec !== 'object' || !('file' in step.spec)) return step
     const { file } = step.spec
-    const found = read(path.resolve(folder, file), file)
+    const complete = path.resolve(folder, file)
+    const found = /\.onnx$/i.test(file) ? readOnnxFile(complete, file) : read(complete, file)
+    if ('onnx' in found) return { ...step, spec: { inline: { tensors: {}, onnx: found.onnx } } }
     if ('fault' in found) {
       const { message, hint } = found.fault
       report.error(

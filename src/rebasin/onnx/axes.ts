@@ -1,0 +1,103 @@
+/** Which axes go by one permutation: a union-find over nodes, in which a node may be another's units, each of several places. */
+export interface Axis {
+  /** Of an axis that may be permuted; without it the axis keeps its order. */
+  readonly node?: number
+  /** Places, where it is known. */
+  readonly length?: number
+}
+
+export interface Units {
+  readonly root: number
+  /** Places of each unit. */
+  readonly times: number
+}
+
+export interface Axes {
+  /** A node of `size` places; without a size: of `of`'s units, as many places each as the first axis it meets says. */
+  readonly node: (size: number | undefined, of?: number) => number
+  /** A node's units, or nothing where its size was never told. */
+  readonly units: (node: number) => Units | undefined
+  readonly size: (node: number) => number | undefined
+  /** Both go by one permutation from here on; where that cannot be, both stay. */
+  readonly tie: (x: number, y: number, where: string) => void
+  readonly freeze: (node: number, reason: string) => void
+  readonly frozen: (node: number) => string | undefined
+}
+
+export function createAxes(): Axes {
+  const parents: { node: number; times: number | undefined }[] = []
+  const sizes: (number | undefined)[] = []
+  const reasons: (string | undefined)[] = []
+  /** The root above a node; `times` is unknown as long as a size between them is. */
+  const find = (start: number): { root: number; times: number | undefined } => {
+    let [node, times]: [number, number | undefined] = [start, 1]
+    while (parents[node]!.node !== node) {
+      const { node: above, times: factor } = parents[node]!
+      times = times === undefined || factor === undefined ? undefined : times * factor
+      node = above
+    }
+    // The way is made shorter, as long as it is known.
+    if (times !== undefined && start !== node) parents[start] = { node, times }
+    return { root: node, times }
+  }
+  const freeze = (node: number, reason: string) => {
+    reasons[find(node).root] ??= reason
+  }
+  /** Gives a node that waits for its size that size. False where it cannot have it. */
+  const settle = (node: number, size: number): boolean => {
+    const { node: above } = parents[node]!
+    const unit = sizes[above]
+    if (unit === undefined || size % unit !== 0) return false
+    parents[node] = { node: above, times: size / unit }
+    sizes[node] = size
+    return true
+  }
+  const tie = (x: number, y: number, where: string) => {
+    const stay = (what: string) => {
+      freeze(x, `${where}: ${what}`)
+      freeze(y, `${where}: ${what}`)
+    }
+    if (x === y) return
+    const [sizeX, sizeY] = [sizes[x], sizes[y]]
+    if (sizeX === undefined && sizeY !== undefined && !settle(x, sizeY)) return stay('the sizes do not come out')
+    if (sizeY === undefined && sizeX !== undefined && !settle(y, sizeX)) return stay('the sizes do not come out')
+    const [a, b] = [find(x), find(y)]
+    if (a.times === undefined || b.times === undefined) return stay('two axes of unknown sizes meet')
+    if (sizes[x] !== sizes[y]) return stay(`axes of ${sizes[x]} and ${sizes[y]} places meet`)
+    if (a.root === b.root) return a.times === b.times ? undefined : stay('an axis meets itself in another order')
+    const swap = a.times < b.times
+    const [coarse, fine] = swap
+      ? [
+          { ...b, times: b.times },
+          { ...a, times: a.times },
+        ]
+      : [
+          { ...a, times: a.times },
+          { ...b, times: b.times },
+        ]
+    const ratio = coarse.times / fine.times
+    if (!Number.isInteger(ratio)) return stay('units of the two axes overlap')
+    const reason = reasons[coarse.root] ?? reasons[fine.root]
+    parents[fine.root] = { node: coarse.root, times: ratio }
+    if (reason !== undefined) reasons[coarse.root] = reason
+  }
+  return {
+    node: (size, of) => {
+      const node = parents.length
+      const unit = of === undefined ? undefined : sizes[of]
+      const times = size === undefined || unit === undefined ? undefined : size / unit
+      parents.push(of === undefined ? { node, times: 1 } : { node: of, times })
+      sizes.push(size)
+      reasons.push(undefined)
+      return node
+    },
+    units: (node) => {
+      const { root, times } = find(node)
+      return times === undefined ? undefined : { root, times }
+    },
+    size: (node) => sizes[node],
+    tie,
+    freeze,
+    frozen: (node) => reasons[find(node).root],
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The structure of an ONNX model (ModelProto of onnx.proto): nodes, and names and dimensions of initializers. Numbers are
+ * read only of integer tensors of a few elements, which give shapes and axes.
+ */
+import { type Bytes, broken, type Field, openWire, type Wire } from './wire.js'
+
+export interface OnnxTensor {
+  readonly name: string
+  readonly dims: readonly number[]
+  /** Of small integer tensors. */
+  readonly integers?: readonly number[]
+  readonly float: boolean
+}
+
+export interface OnnxNode {
+  readonly name: string
+  readonly op: string
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+  readonly integers: ReadonlyMap<string, readonly number[]>
+  readonly tensor?: OnnxTensor
+  /** It has graphs of its own, which may read any value. */
+  readonly nested: boolean
+}
+
+/** A value's dimensions, as far as they are numbers. */
+export interface OnnxValue {
+  readonly name: string
+  readonly dims?: readonly (number | undefined)[]
+}
+
+export interface OnnxGraph {
+  readonly nodes: readonly OnnxNode[]
+  readonly initializers: readonly OnnxTensor[]
+  readonly inputs: readonly OnnxValue[]
+  readonly outputs: readonly OnnxValue[]
+  /** What the file says of values between. */
+  readonly values: readonly OnnxValue[]
+}
+
+const MOST_NODES = 500_000
+const MOST_AXES = 16
+const FEW = 64
+const FLOATS = [1, 10, 11, 16]
+const STANDARD = ['', 'ai.onnx']
+
+/** Reads a model's structure. Fault: `bad-onnx`. */
+export function readOnnx(source: Bytes): OnnxGraph {
+  const wire = openWire(source)
+  const graphs = [...wire.fields(0, source.size)].filter(({ number, wire }) => number === 7 && wire === 2)
+  if (graphs.length !== 1) throw broken('it has no graph')
+  const nodes: OnnxNode[] = []
+  const initializers: OnnxTensor[] = []
+  const inputs: OnnxValue[] = []
+  const outputs: OnnxValue[] = []
+  const values: OnnxValue[] = []
+  for (const field of messages(wire, graphs[0]!)) {
+    if (field.number === 1) nodes.push(readNode(wire, field))
+    else if (field.number === 5) initializers.push(readTensor(wire, field))
+    else if (field.number === 11) inputs.push(readValue(wire, field))
+    else if (field.number === 12) outputs.push(readValue(wire, field))
+    else if (field.number === 13) values.push(readValue(wire, field))
+    else if (field.number === 15) throw broken('it has sparse initializers')
+    if (nodes.length + initializers.length > MOST_NODES) throw broken(`it has more than ${MOST_NODES} nodes`)
+  }
+  return { nodes, initializers, inputs, outputs, values }
+}
+
+function* messages(wire: Wire, { start, end }: Field): Generator<Field> {
+  for (const field of wire.fields(start, end)) if (field.wire === 2) yield field
+}
+
+function readNode(wire: Wire, { start, end }: Field): OnnxNode {
+  let [name, op, domain] = ['', '', '']
+  const inputs: string[] = []
+  const outputs: string[] = []
+  const integers = new Map<string, readonly number[]>()
+  let tensor: OnnxTensor | undefined
+  let nested = false
+  for (const field of wire.fields(start, end)) {
+    if (field.number === 1) inputs.push(wire.text(field))
+    else if (field.number === 2) outputs.push(wire.text(field))
+    else if (field.number === 3) name = wire.text(field)
+    else if (field.number === 4) op = wire.text(field)
+    else if (field.number === 7) domain = wire.text(field)
+    else if (field.number === 5) {
+      let attribute = ''
+      const numbers: number[] = []
+      for (const part of wire.fields(field.start, field.end)) {
+        if (part.number === 1) attribute = wire.text(part)
+        else if (part.number === 3 || part.number === 8) numbers.push(...wire.integers(part))
+        else if (part.number === 5) tensor = readTensor(wire, part)
+        else if (part.number === 6 || part.number === 11) nested = true
+      }
+      if (numbers.length > 0) integers.set(attribute, numbers)
+    }
+  }
+  const known = STANDARD.includes(domain)
+  return {
+    name,
+    op: known ? op : `${domain}.${op}`,
+    inputs,
+    outputs,
+    integers,
+    ...(tensor ? { tensor } : {}),
+    nested,
+  }
+}
+
+function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
+  if (kind !== 2) throw broken('a field is not of its type')
+  const dims: number[] = []
+  let name = ''
+  let type = 0
+  let [listed, raw]: [Field[], Field | undefined] = [[], undefined]
+  for (const field of wire.fields(start, end)) {
+    if (field.number === 1) dims.push(...wire.integers(field))
+    else if (field.number === 2) type = wire.integers(field)[0] ?? 0
+    else if (field.number === 8) name = wire.text(field)
+    else if (field.number === 7) listed = [...listed.slice(0, FEW), field]
+    else if (field.number === 9) raw = field
+    if (dims.length > MOST_AXES) throw broken(`tensor ${name} has more than ${MOST_AXES} axes`)
+  }
+  const size = dims.reduce((product, n) => product * n, 1)
+  if (dims.some((n) => n < 0) || !Number.isSafeInteger(size)) throw broken(`tensor ${name} has no shape that can be`)
+  let integers: number[] | undefined
+  if (type === 7 && dims.length < 2 && size <= FEW) {
+    if (raw && raw.end - raw.start === size * 8) {
+      const bytes = wire.bytes(raw, FEW * 8)
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+      integers = Array.from({ length: size }, (_, i) => Number(view.getBigInt64(i * 8, true)))
+    } else {
+      const found = listed.flatMap((field) => wire.integers(field))
+      if (found.length === size) integers = found
+    }
+  }
+  return { name, dims, ...(integers ? { integers } : {}), float: FLOATS.includes(type) }
+}
+
+function readValue(wire: Wire, field: Field): OnnxValue {
+  let name = ''
+  let dims: (number | undefined)[] | undefined
+  for (const part of wire.fields(field.start, field.end)) {
+    if (part.number === 1) name = wire.text(part)
+    else if (part.number === 2)
+      for (const type of messages(wire, part))
+        if (type.number === 1)
+          for (const shape of messages(wire, type))
+            if (shape.number === 2) {
+              dims = []
+              for (const dim of messages(wire, shape)) {
+                const value = [...wire.fields(dim.start, dim.end)].find(({ number }) => number === 1)
+                const size = value ? wire.integers(value)[0] : undefined
+                dims.push(size !== undefined && size > 0 ? size : undefined)
+                if (dims.length > MOST_AXES) throw broken(`value ${name} has more than ${MOST_AXES} axes`)
+              }
+            }
+  }
+  return dims ? { name, dims } : { name }
+}
