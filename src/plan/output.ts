@@ -1,5 +1,6 @@
 import { layoutCheckpoint } from '../checkpoints/layout.js'
 import type { Checkpoint } from '../checkpoints/types.js'
+import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import type { Point } from './interpolate.js'
@@ -119,7 +120,7 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
 }
 
 function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
-  const { checkpoints, modelIndex, lexicon } = context
+  const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin, lexicon)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
@@ -128,7 +129,14 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
       : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
   if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
-  return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar)]
+  try {
+    return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar)]
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    const at = recipe.tokenizer ? 'tokenizer' : 'chat_template'
+    for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
+    return configs
+  }
 }
 
 /**

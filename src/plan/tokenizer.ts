@@ -78,7 +78,7 @@ function changedConfig(
   template: string | undefined,
   apart: boolean,
 ): string | undefined {
-  if (text === undefined) return undefined
+  if (text === undefined || (!grown && template === undefined)) return undefined
   const config: Record<string, unknown> = { ...readObject(text, 'tokenizer_config.json') }
   let changed = false
   if (template !== undefined && (!apart || 'chat_template' in config)) {

@@ -6,6 +6,8 @@ const MOST_TOKENS = 4e6
 /** Ids leave gaps at most; each costs a row of an embedding. */
 const HIGHEST_ID = 2 ** 24
 
+const DEEPEST = 100
+
 const KINDS: readonly TokenizerKind[] = ['BPE', 'WordPiece', 'WordLevel', 'Unigram']
 
 type Json = Readonly<Record<string, unknown>>
@@ -35,7 +37,21 @@ export function readObject(text: string, shown: string): Json {
     throw bad(shown, `not valid JSON: ${(error as Error).message}`)
   }
   if (!isObject(value)) throw bad(shown, 'not a JSON object')
+  if (tooDeep(value)) throw bad(shown, `nested deeper than ${DEEPEST}`)
   return value
+}
+
+/** What is written again is walked, and a stack has an end. */
+function tooDeep(root: object): boolean {
+  let level: object[] = [root]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEEPEST) return true
+    const next: object[] = []
+    for (const node of level)
+      for (const value of Object.values(node)) if (typeof value === 'object' && value !== null) next.push(value)
+    level = next
+  }
+  return false
 }
 
 const bad = (shown: string, what: string) =>

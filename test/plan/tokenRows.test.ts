@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fixture, inFolder, terge } from '../commands/terge.js'
-import { type RawTensor, raw, safetensors } from '../support/files.js'
+import { f32, type RawTensor, raw, safetensors } from '../support/files.js'
 
 type Read = Record<string, { shape: number[]; values: Float32Array }>
 
@@ -37,7 +37,14 @@ const made = (token: string, seed: number, column: number): number =>
   ((token.charCodeAt(0) % 31) + seed * 32 + (column % 2)) / 256
 
 /** One of the small models, with this vocabulary in this order and `padding` rows more. */
-function writeVariant(folder: string, model: string, tokens: readonly string[], seed: number, padding = 0): Read {
+function writeVariant(
+  folder: string,
+  model: string,
+  tokens: readonly string[],
+  seed: number,
+  padding = 0,
+  wide = false,
+): Read {
   cpSync(fixture(`lm/${model}`), folder, { recursive: true })
   const stored = read(path.join(folder, 'model.safetensors'))
   const rows = tokens.length + padding
@@ -55,7 +62,7 @@ function writeVariant(folder: string, model: string, tokens: readonly string[], 
     }
     const { shape, values } = stored[name]!
     const words = Uint16Array.from(new Uint32Array(values.buffer), (word) => word >>> 16)
-    out[name] = raw('BF16', shape, [...new Uint8Array(words.buffer)])
+    out[name] = wide ? f32(shape, values) : raw('BF16', shape, [...new Uint8Array(words.buffer)])
   }
   writeFileSync(path.join(folder, 'model.safetensors'), safetensors(out))
   const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]))
@@ -159,11 +166,35 @@ test('union: each token has the row it should have, at any number of threads', (
       Object.values(lineage.steps.tokenizer!.models).map(({ found }) => found),
       [95, 97, 96],
     )
+    const files = Object.values(
+      (json('lineage.json') as { models: Record<string, { files: { digest: unknown }[] }> }).models,
+    )
+    assert.ok(files.every(({ files }) => files.every(({ digest }) => typeof digest === 'string')))
     await run('tokenizer: union', 'again', ['--threads', '2'])
     const bytes = (of: string) => readFileSync(path.join(folder, of, 'model.safetensors'))
     assert.ok(bytes('out').equals(bytes('again')))
     const verified = await terge(['verify', 'out/lineage.json'], folder)
     assert.is(verified.code, 0, verified.err + verified.out)
+  }))
+
+test('rows of other dtypes are decoded, averages computed, in float32 and float64', () =>
+  withModels(async ({ folder, run, json }) => {
+    const stored = [
+      read(path.join(folder, 'a/model.safetensors')),
+      writeVariant(path.join(folder, 'b'), 'python', second, 2, 0, true),
+      read(path.join(folder, 'c/model.safetensors')),
+    ]
+    for (const compute of ['float32', 'float64']) {
+      const result = await run(`tokenizer: union\ncompute: ${compute}`, compute)
+      for (const [token, id] of Object.entries(vocabOf(json('tokenizer.json')))) {
+        const [a, b, c] = expected(stored, 'lm_head.weight', token, 3)
+        close(result['lm_head.weight']!.values[id * WIDTH + 3]!, 0.5 * a! + 0.25 * b! + 0.25 * c!, token)
+      }
+    }
+    writeFileSync(path.join(folder, 'a/tokenizer_config.json'), '{')
+    const { code, err, out } = await terge(['validate', 'recipe.yml'], folder)
+    assert.is(code, 2)
+    assert.match(err + out, /error bad-tokenizer: tokenizer_config\.json: not valid JSON/)
   }))
 
 test('another model’s tokenizer: rows, sizes and token ids are its own', () =>

@@ -100,7 +100,8 @@ test('hostile tokenizers are told, each by name', () => {
     '{"model":{"type":"BPE","vocab":{"a":0},"merges":[["a"]]}}',
     '{"model":{"type":"Unigram","vocab":[["a"]]}}',
     '{"model":{"type":"BPE","vocab":{}},"added_tokens":[{"id":0}]}',
-    `${'['.repeat(100_000)}`,
+    '['.repeat(100_000),
+    `{"model":{"type":"BPE","vocab":{}},"normalizer":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
   ]
   for (const text of texts)
     assert.throws(
