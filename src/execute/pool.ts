@@ -69,6 +69,8 @@ export function slotBytes(mode: WindowMode, leaves: number, reach: number): numb
 
 interface Hand {
   readonly worker: Worker
+  /** It has started, or never will. */
+  readonly up: Promise<void>
   readonly sent: number[]
   readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
 }
@@ -120,7 +122,8 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
       if (team) stopTeam(team)
     },
     async close() {
-      await Promise.all(hands.map(({ worker }) => worker.terminate()))
+      // Ended while it loads a native library, a worker would take the process with it.
+      await Promise.all(hands.map(({ worker, up }) => up.then(() => worker.terminate())))
     },
   }
 }
@@ -136,6 +139,9 @@ function withProgram({ sent }: Hand, task: Task, program: Program): Task {
 function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, stdin: false })
   const waiting: Hand['waiting'] = []
+  const up = new Promise<void>((resolve) => {
+    for (const event of ['message', 'error', 'exit']) worker.once(event, () => resolve())
+  })
   worker.on('message', (message: WorkerMessage) => {
     if ('mode' in message) ready(message.mode)
     else if ('result' in message) waiting.shift()!.resolve(message.result)
@@ -146,7 +152,7 @@ function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): 
   }
   worker.on('error', (error) => broken(new Error(`internal: a worker failed: ${error.message}`)))
   worker.on('exit', () => broken(new Error('internal: a worker ended before its work')))
-  return { worker, sent: [], waiting }
+  return { worker, up, sent: [], waiting }
 }
 
 const failureOf = (failure: WorkerFailure): Error =>

@@ -49,8 +49,8 @@ const EPSILON: ParameterSchema = {
 }
 
 /** Probabilities by rank for rows of n elements, the smallest magnitude's first. */
-const byRank = (n: number, density: number, epsilon: number): Float64Array =>
-  Float64Array.from({ length: n }, (_, rank) => Math.fround(density - epsilon + 2 * epsilon * (rank / (n - 1))))
+const byRank = (n: number, density: number, epsilon: number): Float32Array =>
+  Float32Array.from({ length: n }, (_, rank) => density - epsilon + 2 * epsilon * (rank / (n - 1)))
 
 function dellaPasses(settings: TensorSettings, combination: Combination): Passes {
   const { models, seed, tensor, shape } = settings
@@ -62,10 +62,13 @@ function dellaPasses(settings: TensorSettings, combination: Combination): Passes
   const kinds = models.map((_, index) => `${densities[index]} ${epsilons[index]}`)
   const distinct = [...new Set(kinds)].map((kind) => kinds.indexOf(kind))
   const table = () => {
-    const values = new Float64Array(distinct.length * length)
+    // Tables are of float64, the kernel's list of float32: two in one, and no NaN among them that a copy could change.
+    const slots = Math.ceil((distinct.length * length) / 2)
+    const values = new Float64Array(slots)
+    const list = new Float32Array(values.buffer)
     for (const [place, index] of distinct.entries())
-      values.set(byRank(length, densities[index]!, epsilons[index]!), place * length)
-    return { per: 'tensor', slots: length, values } as const
+      list.set(byRank(length, densities[index]!, epsilons[index]!), place * length)
+    return { per: 'tensor', slots, values } as const
   }
   const deciders = () =>
     models.map((model, index) => {

@@ -34,7 +34,8 @@ function passes(settings: TensorSettings): Passes {
   }
   const squares: ReducePass = {
     kernel: 'sce_squares',
-    slots: models.length,
+    // The sums, and room that the kernel needs.
+    slots: 5 * models.length,
     combine: 'sums',
     coefficients: threshold,
   }
@@ -45,7 +46,7 @@ function passes(settings: TensorSettings): Passes {
       scratch: models.length * BLOCK * 8,
       coefficients: (input) => {
         const elements = elementsOf(input)
-        const means = [...input.results.at(-1)!].map((square) => square / elements)
+        const means = [...input.results.at(-1)!.subarray(0, models.length)].map((square) => square / elements)
         const total = means.reduce((sum, mean) => sum + mean, 0)
         const weights = means.map((mean) => (total < LEAST ? 1 / models.length : mean / total))
         return kernelCoefficients(

@@ -52,8 +52,61 @@ function wide<S, C>(x: usize, b: usize, high: bool): v128 {
   return f64x2.promote_low_f32x4(high ? v128.shuffle<u64>(d, d, 1, 1) : d)
 }
 
+/** x/n, where `inverse` is 1/n: exact as a product where n is a power of two. */
+// @ts-ignore: decorator
+@inline
+function divided(x: v128, n: v128, inverse: v128, exact: bool): v128 {
+  return exact ? f64x2.mul(x, inverse) : f64x2.div(x, n)
+}
+
+/** Two or three models: everything in registers. `three` is a constant where this is inlined. */
+// @ts-ignore: decorator
+@inline
+function fewVariances<S, C>(context: usize, offset: usize, b: usize, m: usize, three: bool): void {
+  const bytes = at<S>().bytes, four = bytes << 2
+  const n = f64x2.splat(three ? 3 : 2), half = f64x2.splat(0.5)
+  let x = input(context, 0) + offset, y = input(context, 1) + offset, z = three ? input(context, 2) + offset : 0
+  for (let to: usize = KEYS, end = KEYS + (m << 2); to < end; to += 16) {
+    const x0 = wide<S, C>(x, b, false), x1 = wide<S, C>(x, b, true)
+    const y0 = wide<S, C>(y, b, false), y1 = wide<S, C>(y, b, true)
+    const z0 = three ? wide<S, C>(z, b, false) : x0, z1 = three ? wide<S, C>(z, b, true) : x1
+    let s0 = f64x2.add(x0, y0), s1 = f64x2.add(x1, y1)
+    if (three) {
+      s0 = f64x2.add(s0, z0)
+      s1 = f64x2.add(s1, z1)
+    }
+    const mean0 = divided(s0, n, half, !three), mean1 = divided(s1, n, half, !three)
+    let v0 = f64x2.add(square(x0, mean0), square(y0, mean0)), v1 = f64x2.add(square(x1, mean1), square(y1, mean1))
+    if (three) {
+      v0 = f64x2.add(v0, square(z0, mean0))
+      v1 = f64x2.add(v1, square(z1, mean1))
+    }
+    v128.store(to, keysOf<f64>(divided(v0, n, half, !three), divided(v1, n, half, !three)))
+    x += four
+    y += four
+    z += four
+    b += four
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function square(x: v128, mean: v128): v128 {
+  const d = f64x2.sub(x, mean)
+  return f64x2.mul(d, d)
+}
+
 function variances<S, C>(context: usize, offset: usize, b: usize, m: usize): void {
   const count = <usize>inputCount(context), four = at<S>().bytes << 2
+  // The last elements of a tile go the slow way, by copies.
+  if (count == 2 && (m & 3) == 0) {
+    fewVariances<S, C>(context, offset, b, m, false)
+    return
+  }
+  if (count == 3 && (m & 3) == 0) {
+    fewVariances<S, C>(context, offset, b, m, true)
+    return
+  }
   const n = f64x2.splat(<f64>count)
   const size = ((m + 3) & ~3) << 3
   for (let i: usize = 0; i < count; i++) {

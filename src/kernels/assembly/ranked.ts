@@ -4,7 +4,7 @@
  *
  * Calls are on whole rows. Of each model, from the fourth coefficient on: c, w, the stream's four words, the probability where
  * it is one for all (density 1, rows of one element), else 0, 1 where kept elements are divided by their probability, and
- * where its probabilities by rank begin in the table, the smallest magnitude's first, each a float32.
+ * where its probabilities by rank begin in the table, a list of float32, the smallest magnitude's first.
  * Ranks go by key; of equal ones the higher index ranks lower.
  *
  * Scratch, for rows of n elements: `rankBytes(n)`, then n elements of C (rounded up to 32 bytes) a model.
@@ -64,7 +64,7 @@ function rankShort(keys: usize, n: usize, byRank: usize, probabilities: usize, l
     store<u64>(list + (at << 3), item)
   }
   for (let rank: usize = 0; rank < n; rank++)
-    store<f32>(probabilities + (load<u32>(list + (rank << 3)) << 2), <f32>load<f64>(byRank + (rank << 3)))
+    store<f32>(probabilities + (load<u32>(list + (rank << 3)) << 2), load<f32>(byRank + (rank << 2)))
 }
 
 /** Counts to places: each bin's first. */
@@ -111,7 +111,7 @@ function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, ro
   }
   for (let p = other; p < other + (n << 3); p += 8) {
     const item = load<u64>(p)
-    store<f32>(probabilities + (<usize><u32>item << 2), <f32>load<f64>(byRank + (place(c2, item >> 54) << 3)))
+    store<f32>(probabilities + (<usize><u32>item << 2), load<f32>(byRank + (place(c2, item >> 54) << 2)))
   }
 }
 
@@ -120,7 +120,7 @@ function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, ro
 @inline
 function rank<S, C>(context: usize, entry: usize, x: usize, b: usize, n: usize): void {
   const probabilities = scratch(context), keys = probabilities + (full(n) << 2), room = keys + (full(n) << 2)
-  const byRank = table(context) + (<usize>load<f64>(entry, 64) << 3)
+  const byRank = table(context) + (<usize>load<f64>(entry, 64) << 2)
   rowKeys<S, C>(x, b, n, keys)
   if (n < SHORT) rankShort(keys, n, byRank, probabilities, room)
   else rankLong(keys, n, byRank, probabilities, room)
@@ -178,9 +178,7 @@ function ranked<S, C>(context: usize, n: usize, how: i32): void {
     for (let o: usize = 0; o < length; o += BLOCK) {
       const m = min(BLOCK, length - o), d = parts + o * sizeof<C>()
       const origin = baseBlock<S>(b + o * bytes, m)
-      if (count == 2) combine<S, C>(origin, d, stride, 2, list, m, OUT, how)
-      else if (count == 3) combine<S, C>(origin, d, stride, 3, list, m, OUT, how)
-      else combine<S, C>(origin, d, stride, count, list, m, OUT, how)
+      combine<S, C>(origin, d, stride, count, list, m, OUT, how)
       storeBlock<S, C>(OUT, output(context) + (row + o) * bytes, m)
     }
   }

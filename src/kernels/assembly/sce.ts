@@ -30,9 +30,7 @@ function merge<S, C>(context: usize, n: usize): void {
         storeMasked<C>(to, d0, d1, v128.load(kept))
       }
     }
-    if (count == 2) combine<S, C>(b, parts, stride, 2, list, m, OUT, SCE)
-    else if (count == 3) combine<S, C>(b, parts, stride, 3, list, m, OUT, SCE)
-    else combine<S, C>(b, parts, stride, count, list, m, OUT, SCE)
+    combine<S, C>(b, parts, stride, count, list, m, OUT, SCE)
     storeBlock<S, C>(OUT, output(context) + o * bytes, m)
   }
 }

@@ -83,10 +83,7 @@ function sparse<S, C>(context: usize, n: usize, random: bool, how: i32): void {
       if (random) dropped<S, C>(x, b, m, first(context) + o, entry, to)
       else trimmed<S, C>(x, b, m, first(context) + o, entry, to)
     }
-    if (count == 1) combine<S, C>(b, parts, stride, 1, list, m, OUT, how)
-    else if (count == 2) combine<S, C>(b, parts, stride, 2, list, m, OUT, how)
-    else if (count == 3) combine<S, C>(b, parts, stride, 3, list, m, OUT, how)
-    else combine<S, C>(b, parts, stride, count, list, m, OUT, how)
+    combine<S, C>(b, parts, stride, count, list, m, OUT, how)
     storeBlock<S, C>(OUT, output(context) + o * bytes, m)
   }
 }

@@ -5,6 +5,7 @@
  * trimmed_l1, dropped_l1: sums Σ abs(δ) of every model, then Σ abs(δ) over kept elements of every model. Coefficients as those
  *          of the map kernels in sparse.ts; of elements at a threshold none is counted as kept.
  * sce_squares: Σ δ² of every model over elements that sce keeps; coefficients: low and lowCut of the variance's key.
+ *          Four numbers a model more are room that is left 0.
  */
 import { BLOCK, KEPT, WORDS, baseBlock, block, difference, keysOf } from './block'
 import { base, coefficients, first, input, inputCount, sums } from './context'
@@ -16,7 +17,6 @@ import { BF16, CHUNK, F16, F32, F64, at } from './storage'
 
 const TRIMMED = 0
 const DROPPED = 1
-const SQUARES = 2
 
 /** Lanes of the sums under way: 0 and 1, 2 and 3 of all elements, then of kept ones. */
 const LANES = memory.data(64, 16)
@@ -38,16 +38,6 @@ function addFour<C>(p: usize, v0: v128, v1: v128): void {
   }
 }
 
-/** The same for squares, which are of f64. */
-// @ts-ignore: decorator
-@inline
-function addSquares<C>(p: usize, v0: v128, v1: v128): void {
-  const a = sizeof<C>() == 8 ? v0 : f64x2.promote_low_f32x4(v0)
-  const b = sizeof<C>() == 8 ? v1 : f64x2.promote_low_f32x4(v128.shuffle<u64>(v0, v0, 1, 1))
-  addLanes(p, f64x2.mul(a, a))
-  addLanes(p + 16, f64x2.mul(b, b))
-}
-
 /** Masks of four i32 as masks of the first or second two values of f64. */
 // @ts-ignore: decorator
 @inline
@@ -63,24 +53,17 @@ function sumChunk<S, C>(context: usize, model: usize, from: usize, n: usize, wha
   const entry = entryOf(list, model)
   const low = i32x4.splat(<i32>load<f64>(entry, 16)), high = i32x4.splat(<i32>load<f64>(entry, 32))
   const limit = i32x4.splat(<i32>ceil<f64>(load<f64>(entry, 48) * 16777216))
-  const threshold = <i32>load<f64>(list)
   memory.fill(LANES, 0, 64)
   for (let o = from; o < from + n; o += BLOCK) {
     const m = min(BLOCK, from + n - o)
-    if (what == SQUARES && threshold >= 0) keptByVariance<S, C>(context, o, m, threshold, load<f64>(list, 8), KEPT)
     let b = baseBlock<S>(base(context) + o * bytes, m), x = block<S>(input(context, model) + o * bytes, m)
     let words = what == DROPPED ? randomWords(entry + 16, first(context) + o, m, WORDS) : WORDS
     let indices = i32x4(0, 1, 2, 3)
     const count = i32x4.splat(<i32>m), end = x + m * bytes
-    for (let j: usize = 0; x < end; j += 16, x += bytes << 2, b += bytes << 2, words += 16) {
+    for (; x < end; x += bytes << 2, b += bytes << 2, words += 16) {
       const d0 = difference<S, C>(x, b), d1 = sizeof<C>() == 8 ? difference<S, C>(x + 16, b + 16) : d0
       const valid = i32x4.lt_s(indices, count)
       indices = i32x4.add(indices, i32x4.splat(4))
-      if (what == SQUARES) {
-        const mask = threshold >= 0 ? v128.and(valid, v128.load(KEPT + j)) : valid
-        addSquares<C>(LANES, v128.and(d0, halfOf<C>(mask, false)), v128.and(d1, halfOf<C>(mask, true)))
-        continue
-      }
       const a0 = v128.and(v128.abs<C>(d0), halfOf<C>(valid, false))
       const a1 = v128.and(v128.abs<C>(d1), halfOf<C>(valid, true))
       addFour<C>(LANES, a0, a1)
@@ -95,7 +78,6 @@ function sumChunk<S, C>(context: usize, model: usize, from: usize, n: usize, wha
   }
   const out = sums(context) + (model << 3)
   addTo(out, total(v128.load(LANES), v128.load(LANES, 16)))
-  if (what == SQUARES) return
   addTo(out + (<usize>inputCount(context) << 3), total(v128.load(LANES, 32), v128.load(LANES, 48)))
 }
 
@@ -114,7 +96,41 @@ export function trimmed_l1_BF16(context: usize, n: usize): void { sumSparse<BF16
 export function dropped_l1_f32(context: usize, n: usize): void { sumSparse<F32, f32>(context, n, DROPPED) }
 export function dropped_l1_f64(context: usize, n: usize): void { sumSparse<F64, f64>(context, n, DROPPED) }
 export function dropped_l1_BF16(context: usize, n: usize): void { sumSparse<BF16, f32>(context, n, DROPPED) }
-export function sce_squares_f32(context: usize, n: usize): void { sumSparse<F32, f32>(context, n, SQUARES) }
-export function sce_squares_f64(context: usize, n: usize): void { sumSparse<F64, f64>(context, n, SQUARES) }
-export function sce_squares_F16(context: usize, n: usize): void { sumSparse<F16, f32>(context, n, SQUARES) }
-export function sce_squares_BF16(context: usize, n: usize): void { sumSparse<BF16, f32>(context, n, SQUARES) }
+/** Squares of kept differences, all models block by block: what is kept is found once for all of them. */
+// @ts-ignore: decorator
+@inline
+function squares<S, C>(context: usize, n: usize): void {
+  const list = coefficients(context), count = <usize>inputCount(context), bytes = at<S>().bytes
+  const low = <i32>load<f64>(list), lanes = sums(context) + (count << 3)
+  for (let o: usize = 0; o < n; o += BLOCK) {
+    const m = min(BLOCK, n - o), limit = i32x4.splat(<i32>m)
+    if (low >= 0) keptByVariance<S, C>(context, o, m, low, load<f64>(list, 8), KEPT)
+    const origin = baseBlock<S>(base(context) + o * bytes, m)
+    for (let model: usize = 0; model < count; model++) {
+      const lane = lanes + (model << 5)
+      let x = block<S>(input(context, model) + o * bytes, m), b = origin, kept: usize = KEPT, indices = i32x4(0, 1, 2, 3)
+      let l01 = v128.load(lane), l23 = v128.load(lane, 16)
+      for (const end = x + m * bytes; x < end; x += bytes << 2, b += bytes << 2, kept += 16) {
+        let mask = i32x4.lt_s(indices, limit)
+        if (low >= 0) mask = v128.and(mask, v128.load(kept))
+        const d0 = difference<S, C>(x, b), d1 = sizeof<C>() == 8 ? difference<S, C>(x + 16, b + 16) : d0
+        const a = v128.and(d0, halfOf<C>(mask, false)), c = v128.and(d1, halfOf<C>(mask, true))
+        const v0 = sizeof<C>() == 8 ? a : f64x2.promote_low_f32x4(a)
+        const v1 = sizeof<C>() == 8 ? c : f64x2.promote_low_f32x4(v128.shuffle<u64>(a, a, 1, 1))
+        l01 = f64x2.add(l01, f64x2.mul(v0, v0))
+        l23 = f64x2.add(l23, f64x2.mul(v1, v1))
+        indices = i32x4.add(indices, i32x4.splat(4))
+      }
+      // The lanes of a chunk under way wait behind the sums.
+      const ends = o + m == n || (o + m) % CHUNK == 0
+      if (ends) addTo(sums(context) + (model << 3), total(l01, l23))
+      v128.store(lane, ends ? f64x2.splat(0) : l01)
+      v128.store(lane, ends ? f64x2.splat(0) : l23, 16)
+    }
+  }
+}
+
+export function sce_squares_f32(context: usize, n: usize): void { squares<F32, f32>(context, n) }
+export function sce_squares_f64(context: usize, n: usize): void { squares<F64, f64>(context, n) }
+export function sce_squares_F16(context: usize, n: usize): void { squares<F16, f32>(context, n) }
+export function sce_squares_BF16(context: usize, n: usize): void { squares<BF16, f32>(context, n) }
