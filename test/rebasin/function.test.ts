@@ -1,56 +1,21 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
-import { axisMaps, compose, gather, identity, invert, type Permutations } from '../../src/rebasin/apply.js'
+import { axisMaps, compose, gather, identity, invert } from '../../src/rebasin/apply.js'
 import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { cycleConsistent, mergeMany } from '../../src/rebasin/joint.js'
 import { weightMatching } from '../../src/rebasin/match.js'
-import { generator, shuffled } from '../../src/rebasin/order.js'
+import { generator } from '../../src/rebasin/order.js'
 import { orthogonalChanges, orthogonalMatching } from '../../src/rebasin/orthogonal.js'
 import { createPool } from '../../src/rebasin/pool.js'
 import { applyChanges } from '../../src/rebasin/products.js'
-import { readSpec, type Spec, type SpecText, writeSpec } from '../../src/rebasin/spec.js'
+import { readSpec, type SpecText, writeSpec } from '../../src/rebasin/spec.js'
 import { aligned, convolve, linear, mlp, type Picture, rectify } from './forward.js'
 import { llama } from './llama.js'
 import { type Model, sourceOf } from './load.js'
+import { anyPermutation, randomModel as model, near } from './random.js'
 
 const pool = createPool(1)
-
-function model(seed: number, shapes: Record<string, readonly number[]>): Model {
-  const random = generator(seed)
-  return new Map(
-    Object.entries(shapes).map(([name, shape]) => {
-      const count = shape.reduce((product, n) => product * n, 1)
-      return [
-        name,
-        {
-          dtype: 'F32',
-          shape,
-          values: Float32Array.from({ length: count }, () => random() + (/norm/.test(name) ? 0.5 : -0.5)),
-        },
-      ]
-    }),
-  )
-}
-
-/** Some permutation of every group. */
-function anyPermutation(spec: Spec, seed: number): Permutations {
-  const perms = identity(spec)
-  let key = 0
-  for (const [name, { size }] of Object.entries(spec.groups)) {
-    const perm = perms[name]!
-    for (let run = 0; run < perm.length; run += size) {
-      const places = Array.from({ length: size }, (_, i) => i)
-      perm.set(shuffled(places, seed, key++), run)
-    }
-  }
-  return perms
-}
-
-const near = (x: ArrayLike<number>, y: ArrayLike<number>, tolerance: number) => {
-  assert.is(x.length, y.length)
-  for (let i = 0; i < x.length; i++) assert.ok(Math.abs(x[i]! - y[i]!) < tolerance, `${x[i]} and ${y[i]}`)
-}
 
 const CONFIG = {
   model_type: 'llama',
