@@ -23,13 +23,19 @@ const net = randomModel(1, {
 })
 
 /** One encoder block as exporters write it: weights of linear layers transposed and renamed, LayerNorm in its parts. */
-function exported(): Uint8Array {
+function exported(masked = false): Uint8Array {
   const nodes: NodeText[] = []
   const initializers: Record<string, TensorText> = {
     'embed.weight': { dims: [11, H] },
     'position.weight': { dims: [6, H] },
     'norm.weight': { dims: [H] },
     'norm.bias': { dims: [H] },
+    one: { dims: [1], integers: [1] },
+    minus: { dims: [1], integers: [-1] },
+    width: { dims: [1], integers: [H] },
+    square: { dims: [2], integers: [6, 6] },
+    zero: { dims: [], integers: [0] },
+    first: { dims: [1], integers: [0] },
     two: { dims: [], integers: [2] },
     split: { dims: [4], integers: [0, 0, 2, 4] },
     whole: { dims: [3], integers: [0, 0, H] },
@@ -49,6 +55,15 @@ function exported(): Uint8Array {
   }
   const heads = (x: string, perm: number[]) =>
     node('Transpose', [node('Reshape', [x, 'split'], `${x}.cut`)], `${x}.heads`, { perm })
+  const mask = (scores: string) => {
+    const full = node('Trilu', [node('ConstantOfShape', ['square'], 'filled')], 'triangle')
+    return node('Where', [node('ScatterND', [full, 'places', 'two'], 'mask'), scores, 'two'], 'masked')
+  }
+  const shape = () => {
+    const all = node('Shape', ['input'], 'all')
+    const batch = node('Unsqueeze', [node('Gather', [all, 'zero'], 'n'), 'first'], 'batch')
+    return node('Concat', [batch, 'minus', node('Mul', ['width', 'one'], 'product')], 'joined', { axis: 0 })
+  }
   const position = node('Gather', ['position.weight', 'places'], 'position')
   const x = node('Add', [node('Gather', ['embed.weight', 'input'], 'embedded'), position], 'x')
   const centred = node('Sub', [x, node('ReduceMean', [x], 'mean', { axes: [-1] })], 'centred')
@@ -56,8 +71,16 @@ function exported(): Uint8Array {
   const scaled = node('Div', [centred, node('Sqrt', [square], 'deviation')], 'scaled')
   const y = node('Add', [node('Mul', [scaled, 'norm.weight'], 'weighted'), 'norm.bias'], 'normed')
   const scores = node('MatMul', [heads(layer('q', y), [0, 2, 1, 3]), heads(layer('k', y), [0, 2, 3, 1])], 'scores')
-  const mixed = node('MatMul', [node('Softmax', [scores], 'soft'), heads(layer('v', y), [0, 2, 1, 3])], 'mixed')
-  const back = node('Reshape', [node('Transpose', [mixed], 'turned', { perm: [0, 2, 1, 3] }), 'whole'], 'back')
+  const mixed = node(
+    'MatMul',
+    [node('Softmax', [masked ? mask(scores) : scores], 'soft'), heads(layer('v', y), [0, 2, 1, 3])],
+    'mixed',
+  )
+  const back = node(
+    'Reshape',
+    [node('Transpose', [mixed], 'turned', { perm: [0, 2, 1, 3] }), masked ? shape() : 'whole'],
+    'back',
+  )
   const z = node('Add', [x, layer('out', back)], 'z')
   const inner = node('Relu', [layer('up', z)], 'inner')
   const output = layer('head', node('Add', [z, layer('down', inner)], 'last'))
@@ -79,6 +102,11 @@ function run(model: Model): Float64Array[] {
     return linear(model, 'head', add(z, linear(model, 'down', relu(linear(model, 'up', z)))))
   })
 }
+
+test('a mask and shapes that the graph computes by operators that are not known', () => {
+  const spec = onnxSpec(readOnnx(sourceBytes(exported(true))), net)
+  assert.equal(Object.values(spec.groups), [{ size: H }, { size: 12 }])
+})
 
 test('a transformer: stream and feed-forward units move, the insides of heads stay with the reason', () => {
   const spec = onnxSpec(readOnnx(sourceBytes(exported())), net)

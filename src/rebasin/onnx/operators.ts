@@ -1,7 +1,7 @@
 /** What the operators of ONNX (opsets 7 to 22) do to the axes of their inputs. */
 import type { Axis } from './axes.js'
 import type { OnnxNode } from './model.js'
-import { flatten, reshape, SHAPES } from './reshape.js'
+import { flatten, LONGEST_SHAPE, reshape, SHAPES } from './reshape.js'
 import { fromFront, integer, label, type Operator, unknown, type Value, type Walk } from './value.js'
 
 /** Each element by itself, or places of an axis in any order alike: the output has the first input's axes. */
@@ -182,8 +182,14 @@ const concat: Operator = (walk, node) => {
         first,
       )
   })
-  const all = sizes.every((size) => size !== undefined)
-  walk.give(node.outputs[0], out, all && sizes.length <= 64 ? sizes.flat().slice(0, 65) : undefined)
+  // A shape that is put together: places of unknown numbers are places all the same.
+  const places = rank === 1 ? sizes.map((size, i) => size?.length ?? lengths[i]) : []
+  const total = places.reduce<number>((sum, n) => sum + (n ?? Number.POSITIVE_INFINITY), 0)
+  const shape =
+    rank === 1 && total <= LONGEST_SHAPE
+      ? sizes.flatMap((size, i) => size ?? Array<undefined>(places[i]!).fill(undefined))
+      : undefined
+  walk.give(node.outputs[0], out, shape)
 }
 
 /** Rows of a table, an embedding above all. The rows keep their order: indices name them. */
@@ -205,6 +211,12 @@ const gather: Operator = (walk, node) => {
 const transpose: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const order = node.integers.get('perm') ?? x?.map((_, i) => x.length - 1 - i)
+  // Axes of a value of unknown shape all keep their order.
+  if (!x && order)
+    return walk.give(
+      node.outputs[0],
+      order.map(() => ({})),
+    )
   if (!x || order?.length !== x.length || new Set(order).size !== x.length || order.some((i) => !x[i]))
     return unknown(walk, node, 'has a form that is not known')
   walk.give(

@@ -4,7 +4,7 @@ import type { OnnxNode } from './model.js'
 import { fromFront, integer, label, type Operator, type Size, unknown, type Walk } from './value.js'
 
 /** Shapes that a graph computes have few places: longer lists are no shapes. */
-const LONGEST_SHAPE = 64
+export const LONGEST_SHAPE = 64
 
 /** Several axes made one. Units stay whole where the slowest axis alone has them. */
 function merge(walk: Walk, axes: readonly Axis[], where: string): Axis {
@@ -37,7 +37,13 @@ const isAxis = (size: Size, axis: Axis | undefined): boolean =>
 export const reshape: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const target = walk.sizes(node.inputs[1])
-  if (!x || !target) return unknown(walk, node, 'goes to a shape that is not known')
+  if (!target) return unknown(walk, node, 'goes to a shape that is not known')
+  // Axes of a value of unknown shape all keep their order: so do those that it is cut into.
+  if (!x)
+    return walk.give(
+      node.outputs[0],
+      target.map((size) => lengthOf(size) ?? {}),
+    )
   const zero = integer(node, 'allowzero', 0) === 0
   const sizes = target.map((size, i) => (size === 0 && zero ? x[i] : size))
   let front = 0
@@ -97,6 +103,24 @@ const constant: Operator = (walk, node) => {
     )
   } else if (value) walk.give(node.outputs[0], node.integers.has('value_ints') ? [{ length: value.length }] : [], value)
   else walk.give(node.outputs[0], undefined)
+}
+
+/** Numbers that the graph makes by itself go by no units. */
+const filled: Operator = (walk, node) => {
+  const sizes = walk.sizes(node.inputs[0])
+  walk.give(
+    node.outputs[0],
+    sizes?.map((size) => lengthOf(size) ?? {}),
+  )
+}
+
+const range: Operator = (walk, node) => walk.give(node.outputs[0], [{}])
+
+const triangle: Operator = (walk, node) => {
+  const x = walk.value(node.inputs[0])
+  if (!x) return unknown(walk, node, 'has a form that is not known')
+  walk.stay(x.slice(-2), `${label(node)} takes its places by their order`)
+  walk.give(node.outputs[0], x)
 }
 
 const axesOf = (walk: Walk, node: OnnxNode): readonly number[] | undefined =>
@@ -187,6 +211,9 @@ const pad: Operator = (walk, node) => {
 export const SHAPES: Readonly<Record<string, Operator>> = {
   Shape: shape,
   Constant: constant,
+  ConstantOfShape: filled,
+  Range: range,
+  Trilu: triangle,
   Unsqueeze: unsqueeze,
   Squeeze: squeeze,
   Slice: slice,
