@@ -30,14 +30,22 @@ export function createAxes(): Axes {
   const reasons: (string | undefined)[] = []
   /** The root above a node; `times` is unknown as long as a size between them is. */
   const find = (start: number): { root: number; times: number | undefined } => {
+    const way: number[] = []
     let [node, times]: [number, number | undefined] = [start, 1]
     while (parents[node]!.node !== node) {
       const { node: above, times: factor } = parents[node]!
+      if (factor === undefined) way.length = 0
+      else way.push(node)
       times = times === undefined || factor === undefined ? undefined : times * factor
       node = above
     }
-    // The way is made shorter, as long as it is known.
-    if (times !== undefined && start !== node) parents[start] = { node, times }
+    // The way is made shorter from the last size on that is not known.
+    let left = way.reduce((product, each) => product * parents[each]!.times!, 1)
+    for (const each of way) {
+      const factor = parents[each]!.times!
+      parents[each] = { node, times: left }
+      left /= factor
+    }
     return { root: node, times }
   }
   const freeze = (node: number, reason: string) => {
