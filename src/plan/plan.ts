@@ -11,6 +11,7 @@ import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
 import { planDigest } from './digest.js'
 import { type Point, planPoints } from './interpolate.js'
+import { tooLongFor } from './longRows.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { renamedTensors } from './rename.js'
@@ -119,6 +120,7 @@ export function planRecipe(
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const cost = costOf(outputs, planned, scopes.list, recipe.compute)
   refuseTooLarge(recipe, cost, faults)
+  refuseLongRows(recipe, outputs, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
     plan: 1,
@@ -240,6 +242,22 @@ function costOf(
       unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
+  }
+}
+
+/** Rows that a method needs whole must fit a worker's scratch space. */
+function refuseLongRows(recipe: Recipe, outputs: readonly PlanOutput[], faults: Faults): void {
+  const compute = computeType(recipe.compute)
+  for (const { name, shape, expr } of outputs.flatMap(({ tensors }) => tensors)) {
+    const found = tooLongFor(expr, name, shape, compute)
+    if (!found) continue
+    const step = recipe.steps.find(({ kind }) => kind === 'merge')
+    faults.error(
+      'row-too-long',
+      `${found.method} works on whole rows, and a row of ${name} has ${found.rowLength} elements: more than it can hold`,
+      recipe.placeOf(step?.at ?? [], 'key'),
+      'give this tensor another method in a rule, or leave it out by filters',
+    )
   }
 }
 
