@@ -17,9 +17,11 @@ const addresses = {
     onLoad({ filter: /\.js$/ }, async ({ path: file }) => {
       if (!file.startsWith(source)) return undefined
       const text = await readFile(file, 'utf8')
-      if (file === path.join(source, 'execute/pool.js')) return { contents: text }
+      if (file === path.join(source, 'execute/spare.js')) return { contents: text }
       const relative = path.relative(target, file).split(path.sep).join('/')
-      return { contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`) }
+      return {
+        contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`),
+      }
     })
   },
 }
@@ -40,7 +42,9 @@ const { metafile } = await build({
   target: 'node20',
   external,
   // Packages in CommonJS ask for Node's own modules by `require`.
-  banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+  },
   logLevel: 'warning',
   metafile: true,
   plugins: [addresses],

@@ -4,7 +4,7 @@ import { writeNewText } from './files.js'
 import { Args, Flags, runFlags } from './flags.js'
 import { oneLineRecipe } from './oneLine.js'
 import { given } from './options.js'
-import { perform } from './perform.js'
+import { perform, startEarly } from './perform.js'
 
 const patterns = (description: string) =>
   Flags.string({ description, helpValue: 'PATTERN', multiple: true, multipleNonGreedy: true })
@@ -52,6 +52,7 @@ export const merge = defineCommand({
     const recipeFolder = saved === undefined ? folder : path.dirname(path.resolve(saved))
     const line = { models: args.model, output, method, ...given({ weights, base, include, exclude, param }) }
     const text = oneLineRecipe(line, folder, recipeFolder)
+    await startEarly(flags)
     const { plan } = await import('../lineage/session.js')
     // A recipe without a file lies in the working folder; faults show it under this name.
     const prepared = await plan(saved ?? '(one line)', { text })

@@ -26,6 +26,16 @@ interface RunFlags {
 export const threadsOf = (flags: { readonly threads?: number | undefined }): number =>
   flags.threads ?? availableParallelism()
 
+/** Workers started ahead at the most: they take memory before it is known how much there may be. */
+const AHEAD = 4
+
+/** Starts what a run will need while its recipe is still being read. */
+export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): Promise<void> {
+  if (flags['dry-run']) return
+  const { startAhead } = await import('../execute/spare.js')
+  startAhead(Math.min(AHEAD, threadsOf(flags)))
+}
+
 /** Prints a plan: what `terge plan` and `--dry-run` do. */
 export async function showPlan(prepared: Prepared, format: PlanFormat, threads: number): Promise<void> {
   const { estimateMemory } = await import('../execute/budget.js')

@@ -1,7 +1,7 @@
 import { defineCommand } from './command.js'
 import { Args, Flags, onOff, runFlags, set, strict } from './flags.js'
 import { given } from './options.js'
-import { perform } from './perform.js'
+import { perform, startEarly } from './perform.js'
 
 export const run = defineCommand({
   id: 'run',
@@ -26,6 +26,7 @@ export const run = defineCommand({
     ...runFlags,
   },
   async execute({ args, flags }) {
+    await startEarly(flags)
     const { plan } = await import('../lineage/session.js')
     await perform(
       await plan(args.recipe, {

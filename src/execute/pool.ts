@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { WindowMode } from '../checkpoints/window.js'
 import { type Diagnostic, type ExitCode, Fault } from '../core/diagnostics.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../kernels/dense/team.js'
@@ -6,6 +6,7 @@ import { compileKernels } from '../kernels/index.js'
 import { TILE } from '../kernels/types.js'
 import type { Program, Task, TaskResult } from './program.js'
 import type { Pool } from './schedule.js'
+import { takeWorker } from './spare.js'
 
 /** End of the kernels' scratch space in a worker's memory; windows on inputs follow. */
 export const ARENA_END = 64 * 2 ** 20
@@ -34,7 +35,7 @@ export interface PoolSetup {
   readonly held?: number
 }
 
-/** What a worker is started with. */
+/** The first message to a worker; tasks follow. */
 export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'reach' | 'held'> {
   readonly team?: { readonly memory: TeamMemory; readonly thread: number }
   readonly module: WebAssembly.Module
@@ -81,14 +82,14 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const team = held > 0 ? createTeamMemory(held, threads) : undefined
   const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
-  const workerData: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
+  const common: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
   let ready: (mode: WindowMode) => void = () => {}
   const known = new Promise<WindowMode>((resolve) => {
     ready = resolve
   })
   let jobs = 0
   const hands = Array.from({ length: threads }, (_, thread) =>
-    startHand(team ? { ...workerData, team: { memory: team, thread } } : workerData, ready),
+    startHand(team ? { ...common, team: { memory: team, thread } } : common, ready),
   )
   const send = (hand: Hand, task: Task, program: Program) =>
     new Promise<TaskResult>((resolve, reject) => {
@@ -136,8 +137,8 @@ function withProgram({ sent }: Hand, task: Task, program: Program): Task {
   return { ...task, program }
 }
 
-function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, stdin: false })
+function startHand(setup: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
+  const worker = takeWorker()
   const waiting: Hand['waiting'] = []
   const up = new Promise<void>((resolve) => {
     for (const event of ['message', 'error', 'exit']) worker.once(event, () => resolve())
@@ -152,6 +153,7 @@ function startHand(workerData: WorkerSetup, ready: (mode: WindowMode) => void): 
   }
   worker.on('error', (error) => broken(new Error(`internal: a worker failed: ${error.message}`)))
   worker.on('exit', () => broken(new Error('internal: a worker ended before its work')))
+  worker.postMessage(setup)
   return { worker, up, sent: [], waiting }
 }
 

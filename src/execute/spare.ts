@@ -1,0 +1,30 @@
+import { Worker } from 'node:worker_threads'
+import { compileKernels } from '../kernels/index.js'
+
+/** Workers that have been started and have nothing to do yet. */
+const spare: Worker[] = []
+
+const startWorker = (): Worker => new Worker(new URL('./worker.js', import.meta.url), { stdin: false })
+
+/**
+ * Starts workers before it is known what they will work on, and compiles the kernels: both take as long as planning does, and
+ * can be done meanwhile. Workers that nobody takes keep no process alive.
+ */
+export function startAhead(threads: number): void {
+  // Whoever needs the kernels will hear of it.
+  compileKernels().catch(() => {})
+  for (let thread = 0; thread < threads; thread++) {
+    const worker = startWorker()
+    worker.unref()
+    // One that fails before it is taken is not taken.
+    worker.once('error', () => spare.splice(spare.indexOf(worker), spare.includes(worker) ? 1 : 0))
+    spare.push(worker)
+  }
+}
+
+/** A worker that waits for its setup. */
+export function takeWorker(): Worker {
+  const worker = spare.pop()
+  worker?.ref()
+  return worker ?? startWorker()
+}
