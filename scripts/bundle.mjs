@@ -27,8 +27,8 @@ const addresses = {
 }
 
 await rm(target, { recursive: true, force: true })
-/** Native; or wanted by few runs, and loaded when they want it; or in CommonJS and imported by name when it is needed. */
-const external = ['koffi', '@huggingface/hub', 'listr2', 're2js', '@oclif/core']
+/** Native; or wanted by few runs, and loaded when they want it. */
+const external = ['koffi', '@huggingface/hub', 'listr2', 're2js']
 
 const { metafile } = await build({
   // The pool of workers finds theirs beside itself, which is here.
@@ -43,8 +43,17 @@ const { metafile } = await build({
   external,
   // Packages in CommonJS ask for Node's own modules by `require`.
   banner: {
-    js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+    js: [
+      "import { createRequire as requireFrom } from 'node:module'",
+      "import { fileURLToPath as pathFrom } from 'node:url'",
+      'const require = requireFrom(import.meta.url), __filename = pathFrom(import.meta.url)',
+      "const __dirname = pathFrom(new URL('.', import.meta.url))",
+      '',
+    ].join('\n'),
   },
+  // Names stay: they stand in stack traces.
+  minifyWhitespace: true,
+  minifySyntax: true,
   logLevel: 'warning',
   metafile: true,
   plugins: [addresses],

@@ -35,7 +35,7 @@ export function defineCommand<A extends Output, F extends Output>(declaration: D
   return {
     ...rest,
     async run(argv) {
-      const { parse } = await import('@oclif/core/parser')
+      const { parse } = (await import('@oclif/core/parser')).default
       const { args, flags } = await parse<F, object, A>([...argv], {
         args: rest.args,
         flags: rest.flags,

@@ -1,14 +1,13 @@
 /** Flags that several commands share, each declared once. */
-import { createRequire } from 'node:module'
-import type * as FlagBuilders from '@oclif/core/flags'
+import argBuilders from '@oclif/core/args'
+import flagBuilders from '@oclif/core/flags'
 import { fault } from '../core/diagnostics.js'
 import { parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 
-// Required, not imported: for a CommonJS package Node's import first scans the source of all it re-exports, which costs start-up time.
-const require = createRequire(import.meta.url)
-export const Flags = require('@oclif/core/flags') as typeof FlagBuilders
-export const Args = require('@oclif/core/args') as typeof import('@oclif/core/args')
+// Whole modules by their default: that is how Node and the bundle both see a CommonJS package.
+export const Flags = flagBuilders
+export const Args = argBuilders
 
 const MOST_THREADS = 512
 

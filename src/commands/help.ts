@@ -5,8 +5,8 @@ import { loadCommand } from './map.js'
 /** Prints the help of a command, or of the program. Gives the exit code. */
 export async function help(subject: string | undefined, url: string): Promise<number> {
   if (subject !== undefined) await loadCommand(subject)
-  const { Config } = await import('@oclif/core/config')
-  const { Help } = await import('@oclif/core/help')
+  const { Config } = (await import('@oclif/core/config')).default
+  const { Help } = (await import('@oclif/core/help')).default
   const config = await Config.load({ root: path.dirname(fileURLToPath(url)) })
   await new Help(config, config.pjson.oclif.helpOptions).showHelp(subject === undefined ? [] : [subject])
   return 0

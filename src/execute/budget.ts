@@ -8,9 +8,9 @@ import { leavesOf, mergesOf } from '../plan/cost.js'
 import type { Plan } from '../plan/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
-const BASE_BYTES = 110e6
+const BASE_BYTES = 42e6
 /** A worker's JavaScript heap, its module and its stacks. Measured on Node 20, rounded up. */
-const WORKER_BYTES = 24e6
+const WORKER_BYTES = 9e6
 /** Plan, headers and records: bytes a tensor. */
 const TENSOR_BYTES = 4096
 

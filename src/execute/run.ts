@@ -81,6 +81,12 @@ export interface Executed {
   readonly kernels: Kernels
 }
 
+/** What is written of an output for people and programs: its lineage, and the model card of a folder. */
+export interface Description {
+  readonly lineage: string
+  readonly card: string
+}
+
 /** The name of an output's lineage, in its folder or beside its file. */
 export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
   layout === 'folder' ? 'lineage.json' : `${path.basename(output, '.safetensors')}.lineage.json`
@@ -95,7 +101,7 @@ export async function executePlan(
   plan: Plan,
   bindings: Bindings,
   options: ExecuteOptions,
-  describe: (executed: Executed) => Promise<readonly string[]> | readonly string[],
+  describe: (executed: Executed) => Promise<readonly Description[]> | readonly Description[],
 ): Promise<void> {
   const { listen, finished = () => false, force, resume } = options
   const mode = windowMode()
@@ -246,12 +252,14 @@ async function evaluate(
 }
 
 /** Gives a batch's outputs their names. */
-async function release({ plan, stagings }: Batch, texts: readonly string[], run: Run): Promise<void> {
+async function release({ plan, stagings }: Batch, texts: readonly Description[], run: Run): Promise<void> {
   const { listen, sync, signal } = run.options
   for (const [index, staging] of stagings.entries()) {
     const { keep, layout } = plan.outputs[index]!
     if (!keep) await dropWeights(staging)
-    await stageFile(staging, lineageName(layout, staging.output), texts[index]!)
+    const { lineage, card } = texts[index]!
+    await stageFile(staging, lineageName(layout, staging.output), lineage)
+    if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card)
   }
   refuseInterrupted(signal)
   for (const [index, staging] of stagings.entries()) {

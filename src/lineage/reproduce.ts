@@ -29,13 +29,20 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   const { text, set } = lineage.recipe
   const prepared = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set, commits: commitsOf(lineage) })
   const wanted = lineage.output.files.map(({ name }) => name)
-  const index = prepared.plan.outputs.findIndex(
-    (output) =>
+  const fitting = [...prepared.plan.outputs.keys()].filter((place) => {
+    const output = prepared.plan.outputs[place]!
+    return (
       output.from === lineage.output.from &&
       output.point?.name === lineage.output.point?.name &&
-      output.files.every((file, i) => sameName(output.layout, file.name, wanted[i])),
-  )
-  if (index < 0)
+      output.files.every(
+        ({ name, size }, i) => sameName(output.layout, name, wanted[i]) && size === lineage.output.files[i]?.size,
+      )
+    )
+  })
+  // Outputs of one step may have one size; then the name tells, unless the run was told to write elsewhere.
+  const named = fitting.find((place) => path.basename(prepared.bindings.outputs[place]!) === wanted[0])
+  const index = named ?? fitting[0]
+  if (index === undefined)
     throw fault(
       'not-reproducible',
       'the recipe of the lineage no longer plans this output',

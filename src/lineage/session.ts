@@ -8,6 +8,7 @@ import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
+import { quote } from '../core/suggest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
@@ -19,7 +20,8 @@ import type { Plan } from '../plan/types.js'
 import { type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
 import { buildLineage, type RunDigests } from './build.js'
-import { sha256 as sha256OfFile } from './disk.js'
+import { modelCard } from './card.js'
+import { exists, sha256 as sha256OfFile } from './disk.js'
 import { fileDigest } from './fileDigest.js'
 import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './knowing.js'
 import { checkLocked, type Lock, lockDifferences, lockPath, lockText, makeLock, pinOf, readLock } from './lock.js'
@@ -127,8 +129,26 @@ async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compile
       return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
     }),
   }
+  const overwritten = plan.outputs.flatMap((output, index) => {
+    const model = plan.models.find((_, place) => overlaps(bindings.outputs[index]!, bindings.models[place]!))
+    const place = recipe.placeOf([...recipe.outputs[output.spec]!.at, 'path'])
+    return model ? [overwrites(output.path, model.name, place)] : []
+  })
+  if (overwritten.length > 0) return { models, diagnostics: [...diagnostics, ...found, ...overwritten] }
   return { plan, bindings, models, diagnostics: [...diagnostics, ...found] }
 }
+
+/** One place is the other, or lies in the folder that the output replaces. */
+const overlaps = (output: string, model: string): boolean =>
+  model === output || model.startsWith(`${output}${path.sep}`)
+
+const overwrites = (output: string, model: string, place: Place): Diagnostic => ({
+  severity: 'error',
+  code: 'output-is-input',
+  message: `the output ${quote(output)} would replace the model ${quote(model)}, which it is made of`,
+  place,
+  hint: 'write it elsewhere: a lineage is worth nothing without its inputs',
+})
 
 /** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
 async function tokenizersOf(
@@ -205,7 +225,10 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
   if (options.resume)
     for (const index of plan.outputs.keys()) {
       const lineage = await finishedBefore(plan, bindings, index)
-      if (!lineage) continue
+      if (!lineage) {
+        await refuseOther(bindings.outputs[index]!, options.force ?? false)
+        continue
+      }
       if (lock) checkLocked(lock, recipe, lineage.models)
       lineages.set(index, lineage)
     }
@@ -235,7 +258,10 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
         if (lock) for (const lineage of made) checkLocked(lock, recipe, lineage.models)
         for (const [index, lineage] of made.entries())
           lineages.set(plan.outputs.indexOf(executed.plan.outputs[index]!), lineage)
-        return made.map(lineageText)
+        return made.map((lineage, index) => {
+          const text = lineageText(lineage)
+          return { lineage: text, card: modelCard(lineage, text, path.basename(executed.plan.outputs[index]!.path)) }
+        })
       },
     )
   }
@@ -250,6 +276,12 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
     }
   })
   return { outputs, seconds }
+}
+
+/** A resume goes on with unfinished work; a whole output of another plan is not its to replace. */
+async function refuseOther(output: string, force: boolean): Promise<void> {
+  if (!force && (await exists(output)))
+    throw fault('output-exists', `${output}: exists already, and is not what this recipe makes`, '--force replaces it')
 }
 
 /** Whoever runs a recipe that somebody else wrote has to agree to its commands. */

@@ -164,7 +164,9 @@ function checkWeightSum(
     'zero-weights',
     `the weights of ${name} add up to 0 (${list}), and ${method.name} divides by their sum`,
     recipe.placeOf(settings.weightsAt, 'key'),
-    'give weights with another sum, or parameters: {normalize: false}',
+    method.parameters.some(({ name }) => name === 'normalize')
+      ? 'give weights with another sum, or parameters: {normalize: false}'
+      : 'give weights with another sum',
   )
 }
 
@@ -227,6 +229,9 @@ function checkParameters(
   faults.error('bad-parameter', refusal.message, recipe.placeOf(at ?? settings.at, 'key'), refusal.hint)
 }
 
+const perModel = (method: string, name: string): boolean =>
+  lookupMethod(method)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
+
 /** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
 function warnOfLists({ recipe, step, layers, faults }: Context) {
   for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
@@ -238,7 +243,9 @@ function warnOfLists({ recipe, step, layers, faults }: Context) {
         'list-is-gradient',
         `${name} is a gradient over ${layers} layers, though it has one value for each of ${settings.models.length} models`,
         recipe.placeOf(at, 'value'),
-        `one value a model is written ${name}: {${mapping}}`,
+        perModel(settings.method, name)
+          ? `one value a model is written ${name}: {${mapping}}`
+          : `${name} has one value a tensor, whatever the models: a single number holds for all layers`,
       )
     }
   }

@@ -68,6 +68,15 @@ export function planPointOutputs(
 export function planOutput(context: OutputContext, spec: OutputSpec, index: number, value: Value): PlanOutput {
   const { recipe, faults } = context
   const single = spec.path.endsWith('.safetensors')
+  if (single && spec.shardSize !== undefined) {
+    const hint = 'leave it out, or write a folder: a path without .safetensors'
+    faults.warn(
+      'unused-key',
+      'shard_size says nothing of a single file',
+      recipe.placeOf([...spec.at, 'shard_size'], 'key'),
+      hint,
+    )
+  }
   const dtypes = new Map<string, Dtype>()
   for (const [name, tensor] of value.tensors) dtypes.set(name, outputDtype(recipe, spec, name, tensor, faults))
   const layout = layoutCheckpoint(

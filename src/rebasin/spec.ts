@@ -151,6 +151,8 @@ export function readSpec(text: SpecText, shapes: Shapes): Spec {
       const names = units.filter((unit) => typeof unit === 'string')
       const length = shape?.[index]
       if (names.length !== 1 || length === undefined || Object.hasOwn(groups, names[0]!)) return
+      // Where groups are declared, another name is a misspelt one: a group of its own would change what the network computes.
+      if (text.groups !== undefined && Object.keys(text.groups).length > 0) return
       if (Object.hasOwn(text.groups ?? {}, names[0]!)) return
       const size = length / units.reduce<number>((product, unit) => product * (typeof unit === 'number' ? unit : 1), 1)
       if (Number.isSafeInteger(size) && size > 0) groups[names[0]!] = { size }

@@ -68,6 +68,7 @@ test('the same bytes of output and lineage: threads, memory, mapped or read', as
     })
   const expected = await once({ threads: 1 })
   assert.equal(Object.keys(expected), [
+    'README.md',
     'lineage.json',
     'model-00001-of-00004.safetensors',
     'model-00002-of-00004.safetensors',

@@ -22,8 +22,8 @@ base: base
 filters: {include: ["model.layers.**", "model.embed_tokens.weight"], exclude: "/norm\\\\.weight$/"}
 rebasin:
   - {model: code, onto: base, method: weight-matching, spec: auto, symmetry: permutation, seed: 0, max_iterations: 100}
-  - {model: hub, onto: base, spec: {groups: []}, symmetry: orthogonal}
-  - {models: [base, hub, rev], method: c2m3, spec: ./spec.yml}
+  - {model: hub, onto: base, spec: {tensors: {w: [a]}}, symmetry: orthogonal}
+  - {models: [base, hub, rev], method: c2m3, spec: llama}
 merge:
   method: task_arithmetic
   models: [hub, code, rev]
