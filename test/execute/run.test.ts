@@ -78,7 +78,7 @@ test('the same bytes of output and lineage: threads, memory, mapped or read', as
   ])
   assert.equal(await once({ threads: 2 }), expected)
   assert.equal(await once({ threads: 7 }), expected)
-  assert.equal(await once({ threads: 4, memory: 200e6 }), expected)
+  assert.equal(await once({ threads: 4, memory: 70e6 }), expected)
   assert.equal(await once({ threads: 2 }, 'read'), expected)
 })
 
@@ -114,10 +114,10 @@ test('one threads bound for all: too little memory lowers the threads and says s
   await inFolder(async (folder) => {
     const prepared = await plan(prepareFolder(folder))
     const events: RunEvent[] = []
-    await run(prepared, { sync: false, threads: 6, memory: 200e6, listen: (event) => events.push(event) })
+    await run(prepared, { sync: false, threads: 6, memory: 80e6, listen: (event) => events.push(event) })
     const notice = events.find((event) => event.kind === 'notice')
     assert.match(notice!.kind === 'notice' ? notice!.message : '', /^--memory has room for \d of 6 threads: using \d$/)
-    const fault = await run(prepared, { force: true, memory: 50e6 }).catch((error: unknown) => error)
+    const fault = await run(prepared, { force: true, memory: 20e6 }).catch((error: unknown) => error)
     assert.ok(fault instanceof Fault && fault.exit === 2)
     assert.is(fault.diagnostics[0]!.code, 'memory-too-small')
     assert.equal(

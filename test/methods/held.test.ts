@@ -17,7 +17,7 @@ test('the plan says how much memory matrices take, and a run with less is refuse
     assert.is(cost.held?.tensor, 'layer.weight')
     assert.ok((cost.held?.bytes ?? 0) > 4 * 300 * 200 && (cost.held?.operations ?? 0) > 300 * 200 * 200)
     try {
-      await runRecipe(folder, text, 'float32', { memory: 100e6 })
+      await runRecipe(folder, text, 'float32', { memory: 40e6 })
       assert.unreachable()
     } catch (error) {
       const [problem] = (error as { diagnostics: { code: string; message: string }[] }).diagnostics
