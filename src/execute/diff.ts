@@ -1,8 +1,8 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
-import { Fault } from '../core/diagnostics.js'
 import { DTYPES, elements, isFloat } from '../core/dtypes.js'
-import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
+import { smallKernels, treeDigest } from '../kernels/index.js'
 import type { Job } from './compile.js'
+import { refuseInterrupted } from './interrupted.js'
 import { openPool } from './pool.js'
 import type { Leaf } from './program.js'
 import { schedule } from './schedule.js'
@@ -37,7 +37,7 @@ export async function diffCheckpoints(
     const [one, other] = [a.tensors.get(name), b.tensors.get(name)]
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []
   })
-  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const kernels = await smallKernels()
   const found = new Map<string, TensorDifference>()
   const pool = await openPool({
     threads,
@@ -68,7 +68,7 @@ export async function diffCheckpoints(
   } finally {
     await pool.close()
   }
-  if (signal?.aborted) throw new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
+  refuseInterrupted(signal)
   return names.map((tensor) => {
     const known = found.get(tensor)
     if (known) return known

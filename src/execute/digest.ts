@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { Fault } from '../core/diagnostics.js'
-import { compileKernels, instantiateKernels, treeDigest } from '../kernels/index.js'
+import { smallKernels, treeDigest } from '../kernels/index.js'
 import { compileDigest } from './compile.js'
+import { refuseInterrupted } from './interrupted.js'
 import { openPool } from './pool.js'
 import { schedule } from './schedule.js'
 import { windowMode } from './windowMode.js'
@@ -14,7 +14,7 @@ export interface DigestOptions {
 
 /** Digests of all tensors of a checkpoint, by name. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
 export async function digestTensors(checkpoint: Checkpoint, options: DigestOptions): Promise<Map<string, string>> {
-  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const kernels = await smallKernels()
   const tensors = [...checkpoint.tensors.values()].sort((a, b) => a.file - b.file || a.offset - b.offset)
   const digests = new Map<string, string>()
   const pool = await openPool({
@@ -42,8 +42,6 @@ export async function digestTensors(checkpoint: Checkpoint, options: DigestOptio
   } finally {
     await pool.close()
   }
-  if (options.signal?.aborted) {
-    throw new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
-  }
+  refuseInterrupted(options.signal)
   return digests
 }

@@ -11,7 +11,7 @@ import {
   stageFile,
 } from '../checkpoints/staging.js'
 import { fault } from '../core/diagnostics.js'
-import { bytesDigest, compileKernels, instantiateKernels, type Kernels } from '../kernels/index.js'
+import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
 import { threadsWithin } from './budget.js'
@@ -131,8 +131,7 @@ export async function executePlan(
       bindings,
       options: { ...options, threads },
       findings: analysed.findings,
-      // The main thread only hashes digests and asks for sines: scratch space of its own, no windows.
-      kernels: instantiateKernels(module, new WebAssembly.Memory({ initial: 32 })),
+      kernels: await smallKernels(),
       known: new Map(),
       progress: runProgress(plan, threads, listen, finished),
     }

@@ -41,6 +41,10 @@ export function compileKernels(): Promise<WebAssembly.Module> {
   return compiled
 }
 
+/** Kernels for hashing digests and for sines: scratch space of their own, no windows. */
+export const smallKernels = async (): Promise<Kernels> =>
+  instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+
 /** For who can't wait. */
 export const compileKernelsSync = (): WebAssembly.Module => new WebAssembly.Module(readFileSync(WASM))
 

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { byPlace } from '../checkpoints/order.js'
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { digestTensors } from '../execute/digest.js'
-import { bytesDigest, compileKernels, instantiateKernels } from '../kernels/index.js'
+import { bytesDigest, smallKernels } from '../kernels/index.js'
 import { fileDigest } from './fileDigest.js'
 import type { Digest } from './types.js'
 
@@ -43,7 +43,7 @@ export async function digestCheckpoints(
     { ...checkpoints[0]!, files, tensors },
     { ...options, threads: options.threads ?? availableParallelism() },
   )
-  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const kernels = await smallKernels()
   return checkpoints.map((checkpoint, index) => {
     const found = new Map([...checkpoint.tensors.keys()].map((name) => [name, all.get(`${index}:${name}`)!]))
     const inFile: StoredTensor[][] = checkpoint.files.map(() => [])

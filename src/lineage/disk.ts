@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
-import { compileKernels, instantiateKernels, LEAF, treeDigest } from '../kernels/index.js'
+import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
 import { MAX_LINEAGE, parseLineage } from './parse.js'
 import type { Digest, Lineage } from './types.js'
 
@@ -104,7 +104,7 @@ export async function sha256(file: string, signal?: AbortSignal): Promise<Digest
 
 /** `xxh3t:…` of the whole file, as files beside a checkpoint have it. */
 export async function xxh3OfFile(file: string, signal?: AbortSignal): Promise<Digest> {
-  const kernels = instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
+  const kernels = await smallKernels()
   const leaves: Uint8Array[] = []
   const bytes = await eachLeaf(file, (leaf) => leaves.push(kernels.hash(leaf)), signal)
   return treeDigest(kernels, Buffer.concat(leaves), bytes)

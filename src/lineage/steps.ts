@@ -1,25 +1,8 @@
 import type { Plan } from '../plan/types.js'
 import type { MergeSettings, Recipe, Step } from '../recipe/types.js'
+import { usesOf } from '../recipe/uses.js'
 import { recordOf } from './serialize.js'
 import type { Json, Lineage } from './types.js'
-
-/** Models and steps that a step works on. */
-function uses(step: Step): readonly string[] {
-  switch (step.kind) {
-    case 'merge':
-      return [step.base, ...[step.settings, ...step.rules.map((rule) => rule.settings)].flatMap(({ models }) => models)]
-    case 'rebasin':
-      return [...(step.joint?.models ?? [step.model]), step.onto]
-    case 'repair':
-      return [step.model]
-    case 'interpolate':
-      return [step.from, step.to]
-    case 'stack':
-      return step.slices.map((slice) => slice.model)
-    case 'extract':
-      return [step.from, step.base]
-  }
-}
 
 const settingsText = ({ method, models }: MergeSettings): Readonly<Record<string, Json>> => ({ method, models })
 
@@ -38,7 +21,8 @@ function describe(
       applies,
     })),
   }
-  if (step.kind !== 'merge') return { ...shared, models: [...new Set(uses(step))], ...(found as Record<string, Json>) }
+  if (step.kind !== 'merge')
+    return { ...shared, models: [...new Set(usesOf(step))], ...(found as Record<string, Json>) }
   return {
     ...shared,
     base: step.base,
@@ -60,7 +44,7 @@ export function describeSteps(
   const needed = new Set([from])
   // Dependency order: from the last to the first, each step is known to be needed before it is looked at.
   for (const step of [...recipe.steps].reverse())
-    if (needed.has(step.name)) for (const name of uses(step)) needed.add(name)
+    if (needed.has(step.name)) for (const name of usesOf(step)) needed.add(name)
   const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
   return recordOf(
     recipe.steps

@@ -5,7 +5,8 @@ import { formatSize } from '../core/sizes.js'
 import { MOST_BYTES } from '../kernels/dense/team.js'
 import { lookupMethod } from '../methods/registry.js'
 import { tokenizerModels } from '../recipe/tokenizer.js'
-import type { MergeStep, Recipe, Step } from '../recipe/types.js'
+import type { MergeStep, Recipe } from '../recipe/types.js'
+import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
@@ -199,26 +200,6 @@ const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
   [step.settings, ...step.rules.map(({ settings }) => settings)]
     .filter(({ method }) => lookupMethod(method)?.statistics)
     .flatMap(({ models }) => models.flatMap((model) => recipe.models.get(model)?.statistics ?? []))
-
-/** Models and steps that a step works on. */
-function usesOf(step: Step): readonly string[] {
-  switch (step.kind) {
-    case 'merge':
-      return [
-        step.base,
-        ...[step.settings, ...step.rules.map(({ settings }) => settings)].flatMap(({ models }) => models),
-      ]
-    case 'rebasin':
-      return [step.onto, step.model, ...(step.joint?.models ?? [])]
-    case 'repair':
-      return [step.model]
-    case 'interpolate':
-    case 'extract':
-      return [step.from, step.kind === 'extract' ? step.base : step.to]
-    case 'stack':
-      return step.slices.map(({ model }) => model)
-  }
-}
 
 /** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */
 function costOf(
