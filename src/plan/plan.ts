@@ -63,7 +63,13 @@ export function planRecipe(
   const analyses: Analysis[] = []
   const scopes = scopeBook()
   const points = new Map<string, readonly Point[]>()
+  /** Steps that have a fault, and what is built on them: it can't be judged without them. The rest is. */
+  const lost = new Set<string>()
   for (const step of recipe.steps) {
+    if (usesOf(step).some((name) => lost.has(name))) {
+      lost.add(step.name)
+      continue
+    }
     const path = usesOf(step).find((name) => points.has(name))
     if (path !== undefined) {
       const message = `${path} is a path of several checkpoints, not a model that a step can use`
@@ -73,23 +79,18 @@ export function planRecipe(
         recipe.placeOf(step.at, 'key'),
         'merge the two models with the weights of one point',
       )
-      return { diagnostics: faults.list }
-    }
-    if (step.kind === 'stack') {
-      const value = planStack(recipe, step, values, faults)
-      // What is built on it can't be judged without it.
-      if (!value) return { diagnostics: faults.list }
-      values.set(step.name, value)
-      steps.push({ name: step.name, kind: step.kind, patterns: [] })
+      lost.add(step.name)
       continue
     }
-    if (step.kind === 'rebasin' || step.kind === 'repair') {
+    if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =
-        step.kind === 'rebasin'
-          ? planRebasin(recipe, step, values, (name) => checkpoints.get(name)?.config, analyses, faults)
-          : planRepair(recipe, step, values, analyses, faults)
-      if (!value) return { diagnostics: faults.list }
-      values.set(step.name, value)
+        step.kind === 'stack'
+          ? planStack(recipe, step, values, faults)
+          : step.kind === 'rebasin'
+            ? planRebasin(recipe, step, values, (name) => checkpoints.get(name)?.config, analyses, faults)
+            : planRepair(recipe, step, values, analyses, faults)
+      if (value) values.set(step.name, value)
+      else lost.add(step.name)
       steps.push({ name: step.name, kind: step.kind, patterns: [] })
       continue
     }
@@ -112,6 +113,7 @@ export function planRecipe(
     faults,
   }
   const outputs = recipe.outputs.flatMap((spec, index) => {
+    if (lost.has(spec.from)) return []
     const path = points.get(spec.from)
     const step = recipe.steps.find(({ name }) => name === spec.from)
     return path && step?.kind === 'interpolate'

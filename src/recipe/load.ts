@@ -158,7 +158,8 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
     folder,
     models: withStatistics(models),
     steps: readSpecFiles(
-      ordered.filter(({ name }) => used.has(name)),
+      // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
+      ordered.filter(({ name }) => used.has(name) || !sound),
       folder,
       readFile,
       report,
