@@ -64,6 +64,13 @@ export function chosenFormat<T extends string>(
 export const formatFlag = <const T extends readonly string[]>(options: T, description: string) =>
   Flags.option({ options, description: `${description} (default: ${options[0]})` })()
 
+/** Of commands that print a recipe. */
+export const outputFile = Flags.string({
+  char: 'o',
+  helpValue: 'FILE',
+  description: 'write here instead of to standard output',
+})
+
 /** Of every command that prints a result for people or programs. */
 export const resultFlags = { format: formatFlag(['text', 'json'], 'the form of the result'), json }
 

@@ -1,9 +1,9 @@
 import path from 'node:path'
 import { defineCommand } from './command.js'
-import { writeNewText } from './files.js'
-import { Args, Flags, strict } from './flags.js'
+import { Args, chosenFormat, outputFile, resultFlags, strict } from './flags.js'
 import { given } from './options.js'
-import { complain, print } from './print.js'
+import { complain } from './print.js'
+import { tellRecipe } from './recipeText.js'
 
 export const importConfig = defineCommand({
   id: 'import',
@@ -15,20 +15,22 @@ export const importConfig = defineCommand({
   examples: [
     '<%= config.bin %> import mergekit.yml',
     'Into a file, with paths relative to it\n<%= config.bin %> import mergekit.yml -o recipes/merge.yml',
+    'As JSON, which is YAML too\n<%= config.bin %> import mergekit.yml --json',
     'Refuse keys and parameters that mergekit would ignore\n<%= config.bin %> import mergekit.yml --strict',
   ],
   args: { config: Args.string({ description: 'the configuration’s file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'FILE', description: 'write here instead of to standard output' }),
+    output: outputFile,
     strict,
+    ...resultFlags,
   },
   async execute({ args, flags }) {
+    const format = chosenFormat(flags, 'text')
     const { importMergekit } = await import('../lineage/session.js')
     const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
     const { text, diagnostics } = await importMergekit(args.config, { strict: flags.strict, ...given({ folder }) })
     complain(diagnostics)
-    if (flags.output === undefined) print(text)
-    else await writeNewText(flags.output, text)
+    await tellRecipe(text, format, flags.output)
     return 0
   },
 })

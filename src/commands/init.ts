@@ -1,9 +1,8 @@
 import path from 'node:path'
 import { defineCommand } from './command.js'
-import { writeNewText } from './files.js'
-import { Args, Flags } from './flags.js'
+import { Args, chosenFormat, outputFile, resultFlags } from './flags.js'
 import { nameModels } from './oneLine.js'
-import { print } from './print.js'
+import { tellRecipe } from './recipeText.js'
 import { starterRecipe } from './starter.js'
 
 export const init = defineCommand({
@@ -13,12 +12,12 @@ export const init = defineCommand({
   examples: [
     'To standard output\n<%= config.bin %> init ./models/base ./models/math',
     'Into a file, with paths relative to it\n<%= config.bin %> init a.safetensors b.safetensors -o recipes/mean.yml',
+    'As JSON, which is YAML too, without the comments\n<%= config.bin %> init a.safetensors b.safetensors --json',
   ],
   args: { model: Args.string({ description: 'files or folders', required: true, multiple: true, ignoreStdin: true }) },
-  flags: {
-    output: Flags.string({ char: 'o', helpValue: 'FILE', description: 'write here instead of to standard output' }),
-  },
+  flags: { output: outputFile, ...resultFlags },
   async execute({ args, flags }) {
+    const format = chosenFormat(flags, 'text')
     const [{ inspect }, { layerCount, layerOf }] = await Promise.all([
       import('../lineage/session.js'),
       import('../plan/layers.js'),
@@ -35,8 +34,7 @@ export const init = defineCommand({
       first.layout === 'file' ? 'merged.safetensors' : 'merged',
       { tensor, layers: layerCount(names) },
     )
-    if (flags.output === undefined) print(recipe)
-    else await writeNewText(flags.output, recipe)
+    await tellRecipe(recipe, format, flags.output)
     return 0
   },
 })

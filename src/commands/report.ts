@@ -1,7 +1,7 @@
 import { safeJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { writeNewText } from './files.js'
-import { Args, chosenFormat, Flags, formatFlag, json } from './flags.js'
+import { Args, chosenFormat, formatFlag, json, outputFile } from './flags.js'
 import { print } from './print.js'
 
 const FORMATS = ['html', 'terge', 'json'] as const
@@ -18,7 +18,7 @@ export const report = defineCommand({
   ],
   args: { lineage: Args.string({ description: 'the lineage’s file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'FILE', description: 'write here instead of to standard output' }),
+    output: outputFile,
     format: formatFlag(FORMATS, 'the form'),
     json,
   },
