@@ -9,7 +9,8 @@
  * Of equal magnitudes (as float32) the lowest index counts as the larger. A sum of weights of 0 divides by 1.
  * Source: arXiv 2312.06795.
  */
-import { BY_AGREEING, BY_ALL, DENSITY, LAMBDA, normalizeParameter, perModel, RESCALE_L1 } from './sparse.js'
+import { BY_AGREEING, BY_ALL, DENSITY, normalizeParameter, perModel, RESCALE_L1 } from './sparse.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import { trimmedPasses } from './trimmed.js'
 import type { Method, ParameterSchema, TensorSettings } from './types.js'
 import { normalized } from './weights.js'
@@ -33,12 +34,8 @@ const ranges = (settings: TensorSettings) => {
 }
 
 const shared = {
-  aliases: [],
+  ...ON_TASK_VECTORS,
   paper: '2312.06795',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
 } as const
 
 export const breadcrumbs: Method = {

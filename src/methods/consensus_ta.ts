@@ -7,23 +7,20 @@
  * Deviation: the paper's ≥ is > here, so that what nobody changed is selected by nobody; it is 0 either way.
  * Source: TALL masks, arXiv 2405.07813.
  */
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 import { scaleOf } from './weights.js'
 
 export const consensusTa: Method = {
+  ...ON_TASK_VECTORS,
   name: 'consensus_ta',
-  aliases: [],
   summary: 'task arithmetic where enough models need it',
   formula: 'b + λ·μ where |δ_i| > τ·|μ − δ_i| for at least k models, μ = Σ w_i δ_i',
   paper: '2405.07813',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     { name: 'k', type: 'integer', default: 2, minimum: 0, describe: 'How many models must need an element.' },
     { name: 'tall_lambda', type: 'number', default: 0.4, minimum: 0, describe: 'Threshold τ of the masks.' },
-    { name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' },
+    LAMBDA,
   ],
   effective: ({ weights }) => [...weights],
   passes: () => ({

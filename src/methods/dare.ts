@@ -17,13 +17,13 @@ import {
   type Combination,
   DENSITY,
   kernelCoefficients,
-  LAMBDA,
   normalizeParameter,
   perModel,
   RESCALE_INVERSE,
   rescaleOf,
   sparseMap,
 } from './sparse.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, Passes, PassInput, ReducePass, TensorSettings } from './types.js'
 import { normalized } from './weights.js'
 
@@ -59,12 +59,8 @@ function darePasses(settings: TensorSettings, combination: Combination): Passes 
 }
 
 const shared = {
-  aliases: [],
+  ...ON_TASK_VECTORS,
   paper: '2311.03099',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
 } as const
 
 export const dareLinear: Method = {

@@ -19,13 +19,13 @@ import {
   type Combination,
   DENSITY,
   kernelCoefficients,
-  LAMBDA,
   normalizeParameter,
   perModel,
   RESCALE_INVERSE,
   rescaleOf,
   sparseMap,
 } from './sparse.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type {
   Method,
   ParameterSchema,
@@ -129,12 +129,8 @@ function refuse({ parameters }: Pick<TensorSettings, 'parameters'>): Refusal | u
 }
 
 const shared = {
-  aliases: [],
+  ...ON_TASK_VECTORS,
   paper: '2406.11617',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   refuse,
 } as const
 

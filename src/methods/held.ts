@@ -1,14 +1,7 @@
 /** What the methods that hold whole matrices share: the passes, and the plain average of what is no matrix. */
 import type { HeldKernel, HeldWork } from '../kernels/held/types.js'
-import type { ParameterSchema, Passes, TensorSettings } from './types.js'
+import type { Passes, TensorSettings } from './types.js'
 import { scaleOf } from './weights.js'
-
-export const LAMBDA: ParameterSchema = {
-  name: 'lambda',
-  type: 'number',
-  default: 1,
-  describe: 'Scale of the merged task vector.',
-}
 
 /** b + λ·(what the kernel makes of the δ_i as [first, rest]); of a tensor of fewer dimensions b + λ Σ w_i δ_i / Σ w_i, a sum of 0 dividing by 1. */
 export function matrixPasses(

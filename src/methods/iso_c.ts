@@ -8,19 +8,16 @@
  * Deviations: singular values ≤ 1e-6 of the largest count as 0, and their directions, which are arbitrary in the paper, stay 0.
  * Source: arXiv 2502.04959.
  */
-import { LAMBDA, matrixPasses } from './held.js'
+import { matrixPasses } from './held.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 
 export const isoC: Method = {
+  ...ON_TASK_VECTORS,
   name: 'iso_c',
-  aliases: [],
   summary: 'the summed task vectors with a flat spectrum (isotropic merging)',
   formula: 'Σ w_i δ_i = U S Vᵀ; b + λ · mean(S) U Vᵀ',
   paper: '2502.04959',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [LAMBDA],
   effective: ({ weights }) => weights,
   passes: (settings) => matrixPasses(settings, 'iso_c', {}),

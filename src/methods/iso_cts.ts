@@ -10,19 +10,16 @@
  * Deviations: the floor ⌊r/n⌋ (the authors' program could be left with a negative common part).
  * Source: arXiv 2502.04959.
  */
-import { LAMBDA, matrixPasses } from './held.js'
+import { matrixPasses } from './held.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 
 export const isoCts: Method = {
+  ...ON_TASK_VECTORS,
   name: 'iso_cts',
-  aliases: [],
   summary: 'isotropic merging in a common subspace and one of each task',
   formula: 'first triplets of Σ w_i δ_i and, outside of them, of each w_i δ_i; b + λ · mean(S) Û V̂ᵀ',
   paper: '2502.04959',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     LAMBDA,
     {

@@ -10,20 +10,17 @@
  * Tensors of one dimension are averaged. Where singular values are equal the basis, and so the result, is not defined.
  * Source: arXiv 2410.19735.
  */
-import { LAMBDA, matrixPasses } from './held.js'
+import { matrixPasses } from './held.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 import { scaleOf } from './weights.js'
 
 export const knots: Method = {
+  ...ON_TASK_VECTORS,
   name: 'knots',
-  aliases: [],
   summary: 'task vectors in a basis that a joint decomposition gives them, merged there by ties',
   formula: '[δ_1 … δ_n] = U S [V_1 … V_n]ᵀ; b + λ · U · ties(S V_1ᵀ, …, S V_nᵀ)',
   paper: '2410.19735',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     {
       name: 'density',

@@ -6,20 +6,18 @@
  * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Of equal magnitudes the first model's; NaN in any model gives NaN.
  * Source: arXiv 2407.06322.
  */
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 import { scaleOf } from './weights.js'
 
 export const magmax: Method = {
+  ...ON_TASK_VECTORS,
   name: 'magmax',
-  aliases: [],
   summary: 'of each element the change of largest magnitude',
   formula: 'b + λ·δ_i, i the model with the largest |δ_i|',
   paper: '2407.06322',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
-  parameters: [{ name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' }],
+  parameters: [LAMBDA],
   effective: ({ weights }) => weights.map(() => null),
   passes: () => ({ reduces: [], map: { kernel: 'magmax', coefficients: (input) => [scaleOf(input)] } }),
 }

@@ -9,6 +9,7 @@
  * Source: arXiv 2406.11385.
  */
 import { add } from './gram.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, PassInput } from './types.js'
 import { scaleOf } from './weights.js'
 
@@ -20,16 +21,13 @@ function squaresOf(scope: PassInput['scope']): { squares: number[]; total: numbe
 }
 
 export const metagpt: Method = {
+  ...ON_TASK_VECTORS,
   name: 'metagpt',
-  aliases: [],
   summary: 'task arithmetic weighted by the squared norms of whole task vectors',
   formula: 'b + λ Σ (‖δ_i‖²/Σ_k ‖δ_k‖²) δ_i, norms over all merged tensors',
   paper: '2406.11385',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
-  parameters: [{ name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' }],
+  parameters: [LAMBDA],
   effective({ weights, scope }) {
     if (!scope) return weights.map(() => null)
     const { squares, total } = squaresOf(scope)

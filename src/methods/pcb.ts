@@ -14,6 +14,7 @@
  * Interpretation: the paper's text says softmax for both scores and a hard mask; this is what its authors' program
  * computes. Source: arXiv 2410.02396 and its program.
  */
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, PassInput, ReducePass } from './types.js'
 import { scaleOf } from './weights.js'
 
@@ -131,15 +132,12 @@ const scores: Ranking = {
 }
 
 export const pcb: Method = {
+  ...ON_TASK_VECTORS,
   name: 'pcb',
-  aliases: [],
   summary: 'models compete for each element; the top share of each counts',
   formula: 'b + λ Σ s_i c_i/Σ s_i, s_i the scaled scores exp(n·u²)·tanh(δ_i Σ δ_k) of the top ratio',
   paper: '2410.02396',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     {
       name: 'ratio',
@@ -149,7 +147,7 @@ export const pcb: Method = {
       maximum: 1,
       describe: 'Share of elements that compete.',
     },
-    { name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' },
+    LAMBDA,
     {
       name: 'scope',
       type: 'choice',

@@ -7,18 +7,16 @@
  * Source: arXiv 2601.13572.
  */
 import { changedMap, EPSILON } from './changed.js'
+import { ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 
 export const ram: Method = {
+  ...ON_TASK_VECTORS,
   name: 'ram',
-  aliases: [],
   summary: 'the mean of the changes, over the models that made one',
   formula: 'b + Σ δ_i/c over the c models with |δ_i| > ε',
   paper: '2601.13572',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [EPSILON],
   effective: ({ weights }) => weights.map(() => null),
   passes: () => ({ reduces: [], map: changedMap(({ models }) => models.map(() => 1)) }),

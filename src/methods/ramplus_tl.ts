@@ -9,6 +9,7 @@
  */
 import { changedMap, changesPass, EPSILON, sharedOverAlone } from './changed.js'
 import { resultOf } from './gram.js'
+import { ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, PassInput } from './types.js'
 
 function factors(input: PassInput): number[] {
@@ -19,15 +20,12 @@ function factors(input: PassInput): number[] {
 }
 
 export const ramplusTl: Method = {
+  ...ON_TASK_VECTORS,
   name: 'ramplus_tl',
-  aliases: [],
   summary: 'ram, with more of what one model alone changed',
   formula: 'ram; a change of one model alone times 1 + r·clamp(shared_i/max(alone_i, ε), 0, α)',
   paper: '2601.13572',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     { name: 'r', type: 'number', default: 0.1, describe: 'How much more.' },
     { name: 'alpha', type: 'number', default: 0.2, minimum: 0, describe: 'Bound of the ratio.' },

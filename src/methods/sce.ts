@@ -12,6 +12,7 @@
 import { BLOCK } from '../kernels/types.js'
 import { elementsOf, select } from './selection.js'
 import { kernelCoefficients } from './sparse.js'
+import { ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, Passes, PassInput, ReducePass, TensorSettings } from './types.js'
 import { scaleOf } from './weights.js'
 
@@ -59,15 +60,12 @@ function passes(settings: TensorSettings): Passes {
 }
 
 export const sce: Method = {
+  ...ON_TASK_VECTORS,
   name: 'sce',
-  aliases: [],
   summary: 'the elements in which task vectors differ most, weighted by their size, without the minority sign',
   formula: 'b + Σ w_i δ_i m_i / Σ w_i m_i, w_i by mean(δ_i²), m_i where δ_i has the sign of Σ δ_i',
   paper: '2408.07990',
-  base: 'required',
   weights: false,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     {
       name: 'select_topk',

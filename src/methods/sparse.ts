@@ -30,12 +30,6 @@ export const DENSITY: ParameterSchema = {
   perModel: true,
   describe: "Share of each task vector's elements that is kept.",
 }
-export const LAMBDA: ParameterSchema = {
-  name: 'lambda',
-  type: 'number',
-  default: 1,
-  describe: 'Scale of the merged task vector.',
-}
 /** `by`: what is divided by. */
 export const normalizeParameter = (byDefault: boolean, by: string): ParameterSchema => ({
   name: 'normalize',

@@ -8,20 +8,17 @@
  * A sum of weights of 0 divides by 1. Singular values ≤ 1e-6 of the largest count as 0. Tensors of one dimension are averaged.
  * Source: arXiv 2502.10339.
  */
-import { LAMBDA, matrixPasses } from './held.js'
+import { matrixPasses } from './held.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 import { normalized } from './weights.js'
 
 export const star: Method = {
+  ...ON_TASK_VECTORS,
   name: 'star',
-  aliases: [],
   summary: 'task vectors cut to their strongest singular vectors, scaled up to their old nuclear norm, averaged',
   formula: 'keep eta of the nuclear norm of each δ_i, restore it; b + λ · Σ w_i of these / Σ w_i',
   paper: '2502.10339',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     LAMBDA,
     {

@@ -8,22 +8,19 @@
  * A sum of weights of 0 divides by 1: task vectors that cancel are no average of anything, and leave the base.
  * Source: arXiv 2212.04089.
  */
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 import { normalized, scaleOf } from './weights.js'
 
 export const taskArithmetic: Method = {
+  ...ON_TASK_VECTORS,
   name: 'task_arithmetic',
-  aliases: [],
   summary: 'the weighted sum of the task vectors, added to the base',
   formula: 'b + λ Σ w_i δ_i, divided by Σ w_i if normalize',
   paper: '2212.04089',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     { name: 'normalize', type: 'boolean', default: false, describe: 'Divide by the sum of the weights.' },
-    { name: 'lambda', type: 'number', default: 1, describe: 'Scale of the merged task vector.' },
+    LAMBDA,
   ],
   effective: normalized,
   passes: () => ({

@@ -10,20 +10,17 @@
  * Deviations: `rescale` is no part of the paper (l1 is what the field's tools mean by it).
  * Source: arXiv 2306.01708.
  */
-import { BY_AGREEING, DENSITY, LAMBDA, normalizeParameter, perModel, RESCALE_L1 } from './sparse.js'
+import { BY_AGREEING, DENSITY, normalizeParameter, perModel, RESCALE_L1 } from './sparse.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import { trimmedPasses } from './trimmed.js'
 import type { Method } from './types.js'
 
 export const ties: Method = {
+  ...ON_TASK_VECTORS,
   name: 'ties',
-  aliases: [],
   summary: 'task vectors trimmed to their largest elements, merged where they agree with an elected sign',
   formula: 'trim δ_i to density by magnitude; sign of Σ w_i δ_i; b + λ · mean of the w_i δ_i with that sign',
   paper: '2306.01708',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [DENSITY, normalizeParameter(true, BY_AGREEING), LAMBDA, RESCALE_L1],
   effective: ({ weights }) => weights,
   passes: (settings) => {

@@ -9,19 +9,16 @@
  * Deviations: singular values ≤ 1e-6 of the largest count as 0.
  * Source: arXiv 2412.00081.
  */
-import { LAMBDA, matrixPasses } from './held.js'
+import { matrixPasses } from './held.js'
+import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method } from './types.js'
 
 export const tsvM: Method = {
+  ...ON_TASK_VECTORS,
   name: 'tsv_m',
-  aliases: [],
   summary: "the strongest singular vectors of every task, made orthogonal to the others'",
   formula: 'first singular triplets of each w_i δ_i, U and V made orthonormal together; b + λ · Û S V̂ᵀ',
   paper: '2412.00081',
-  base: 'required',
-  weights: true,
-  divides: () => false,
-  models: { least: 1, needed: 1 },
   parameters: [
     LAMBDA,
     {
