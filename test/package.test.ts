@@ -1,5 +1,5 @@
 /** What is published, what it depends on, and that no test is left out by mistake. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -83,6 +83,15 @@ test('the package holds what a user needs and nothing else', () => {
     'README.md',
   ])
     assert.ok(names.includes(name), `${name} is missing`)
+})
+
+test('the code is formatted, and the linter has nothing to say', () => {
+  const biome = path.join(root, 'node_modules/@biomejs/biome/bin/biome')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [biome, 'check', '--error-on-warnings'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  assert.is(status, 0, `${stdout}${stderr}`)
 })
 
 test('the package is imported by its name', async () => {
