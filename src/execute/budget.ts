@@ -28,9 +28,9 @@ export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = '
 function scratchBytes(plan: Plan, mode: WindowMode): number {
   let most = 0
   const compute = plan.compute === 'float64' ? 8 : 4
-  for (const { expr, dtype } of plan.outputs.flatMap((output) => output.tensors)) {
+  for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
     const leaves = leavesOf(expr)
-    const buffers = (leaves.length + mergesOf(expr).length) * CHUNK * compute
+    const buffers = (leaves.length + mergesOf(expr, shape).length) * CHUNK * compute
     const tile = (TILE * DTYPES[dtype].bits) / 8
     const reading = mode === 'read' ? leaves.reduce((sum, leaf) => sum + (TILE * DTYPES[leaf.dtype].bits) / 8, 0) : 0
     most = Math.max(most, buffers + tile + reading)

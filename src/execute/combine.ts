@@ -1,5 +1,5 @@
 import { TILE } from '../kernels/types.js'
-import type { Pass, Program, TaskResult } from './program.js'
+import { type Pass, type Program, passElements, type TaskResult } from './program.js'
 
 /** Takes the results of a reduce pass as they come and combines them in an order that is always the same. */
 export interface Gathering {
@@ -24,8 +24,8 @@ export function gather(
     case 'tiles':
       return gatherPlaces(new Float64Array((end - firstTile) * pass.slots), (tile) => (tile - firstTile) * pass.slots)
     case 'rows': {
-      const { rowLength, elements } = program
-      const rows = new Float64Array(Math.ceil(elements / rowLength) * pass.slots)
+      const { rowLength, nodes, elements } = program
+      const rows = new Float64Array(Math.ceil(passElements(pass, nodes, elements) / rowLength) * pass.slots)
       // A row belongs to the tile in which it begins.
       return gatherPlaces(rows, (tile) => Math.ceil((tile * TILE) / rowLength) * pass.slots)
     }

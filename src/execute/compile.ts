@@ -3,10 +3,10 @@ import { TEAM_BYTES } from '../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
 import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
-import { passesOf, settingsOf } from '../plan/cost.js'
-import type { Alignment, ComputedExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
+import { passesOf, settingsOf, shapeOf } from '../plan/cost.js'
+import type { Alignment, ComputedExpr, CropExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Findings } from './findings.js'
-import type { Held, Leaf, Node, Pass, Program } from './program.js'
+import { type Held, type Leaf, type Node, type Pass, type Program, passElements } from './program.js'
 import { isUniform, rowsLeaf } from './rowsLeaf.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
@@ -70,22 +70,26 @@ export function compileTensor(
   const compute = plan.compute === 'float64' ? 'f64' : 'f32'
   const held: Held[] = []
   let heldBytes = 0
+  /** Of the merges that work by rows: the same of them all. */
+  let rowLength = 0
+  const total = raw ? tensor.bytes : elements(shape)
+  /** Said of what has another number of elements than the program. */
+  const counted = (count: number): { elements?: number } => (count === total ? {} : { elements: count })
 
-  function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): {
-    node: number
-    below: readonly number[]
-  } {
+  function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): Added {
     const bytes = 4 * elements(shape)
     const maps = composed(aligned, shape, findings)
     const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
-    const leaf = leaves.push({ file: -1, offset: 0, bytes, dtype: 'F32', elementBytes: 4, ...gather, digestIn: -1 }) - 1
+    const place = { file: -1, offset: 0, bytes, dtype: 'F32', elementBytes: 4, digestIn: -1 } as const
+    const leaf = leaves.push({ ...place, ...counted(elements(shape)), ...gather }) - 1
     computed.push({ leaf, step, tensor })
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
   }
 
-  function addLeaf(of: ReadExpr): { node: number; below: readonly number[] } {
+  function addLeaf(of: ReadExpr): Added {
+    const count = raw ? {} : counted(storedElements(of))
     if (of.rows) {
-      const leaf = leaves.push(rowsLeaf(of, of.rows, raw, compute)) - 1
+      const leaf = leaves.push({ ...rowsLeaf(of, of.rows, raw, compute), ...count }) - 1
       return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
     }
     const { file, offset, bytes } = of
@@ -99,22 +103,24 @@ export function compileTensor(
         offset,
         bytes,
         ...stored,
+        ...count,
         ...(float ? place : bytewise(place, bytesOf(of.dtype))),
         digestIn: -1,
       }) - 1
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
   }
 
-  function addMerge(of: MergeExpr): { node: number; below: readonly number[] } {
+  function addMerge(of: MergeExpr, shape: readonly number[]): Added {
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
     const scope = (of.scopeIndex === undefined ? undefined : findings.scopes[of.scopeIndex]) ?? []
     const merge: Mutable = { settings, passes: passesOf(of, settings), own: [], scope }
     const { map, reduces, origin } = merge.passes
-    const all = [...of.inputs, ...(of.statistics ?? [])].map(add)
-    const base = origin === 'first' ? all[0] : of.base ? add(of.base) : undefined
+    const all = [...of.inputs, ...(of.statistics ?? [])].map((input) => add(input, shape))
+    const base = origin === 'first' ? all[0] : of.base ? add(of.base, shape) : undefined
     const inputs = origin === 'first' ? all.slice(1) : all
     const index = merges.push(merge) - 1
-    if (merge.passes.held) return addHeld({ ...merge.passes.held, compute }, map.kernel, all, base, index)
+    const count = elements(shape)
+    if (merge.passes.held) return addHeld({ ...merge.passes.held, compute }, map.kernel, all, base, index, count)
     const node =
       nodes.push({
         kind: 'merge',
@@ -124,7 +130,9 @@ export function compileTensor(
         merge: index,
         rows: map.rows ?? false,
         scratch: map.scratch ?? 0,
+        ...counted(count),
       }) - 1
+    if (map.rows || reduces.some(isByRows)) rowLength = shape.at(-1) ?? 1
     const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
     for (const { kernel, slots, combine, skip, tile, rows = false } of reduces) {
       merge.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine, rows }) - 1)
@@ -141,6 +149,7 @@ export function compileTensor(
     models: readonly Added[],
     base: Added | undefined,
     merge: number,
+    count: number,
   ): Added {
     const layout = heldLayout(work)
     const origin = TEAM_BYTES + heldBytes
@@ -167,20 +176,31 @@ export function compileTensor(
       )
     }
     const [dtype, elementBytes] = compute === 'f32' ? (['F32', 4] as const) : (['F64', 8] as const)
-    const bytes = elementBytes * elements(shape)
-    const place = { file: -1, offset: 0, bytes, dtype, elementBytes, held: origin + layout.result, digestIn: -1 }
-    const result = nodes.push({ kind: 'read', leaf: leaves.push(place) - 1 }) - 1
+    const place = { file: -1, offset: 0, bytes: elementBytes * count, ...counted(count), digestIn: -1 }
+    const leaf = leaves.push({ ...place, dtype, elementBytes, held: origin + layout.result }) - 1
+    const result = nodes.push({ kind: 'read', leaf }) - 1
     const inputs = base ? [base.node, result] : [result]
-    const node = nodes.push({ kind: 'merge', kernel, inputs, base: -1, merge, rows: false, scratch: 0 }) - 1
+    const made = { rows: false, scratch: 0, ...counted(count) }
+    const node = nodes.push({ kind: 'merge', kernel, inputs, base: -1, merge, ...made }) - 1
     return { node, below: [...models, ...(base ? [base] : [])].flatMap(({ below }) => below) }
   }
 
-  function add(of: Expr): { node: number; below: readonly number[] } {
+  function addCrop({ merge, base, shape }: CropExpr): Added {
+    const [first, rest] = [add(merge, shape), add(base, shape)]
+    const count = elements(shapeOf(merge, shape))
+    const node = nodes.push({ kind: 'join', first: first.node, rest: rest.node, elements: count }) - 1
+    return { node, below: [...first.below, ...rest.below] }
+  }
+
+  /** `whole`: the shape of what it is an input of. */
+  function add(of: Expr, whole: readonly number[]): Added {
     switch (of.kind) {
       case 'read':
         return addLeaf(of)
       case 'merge':
-        return addMerge(of)
+        return addMerge(of, shapeOf(of, whole))
+      case 'crop':
+        return addCrop(of)
       case 'computed':
         return addComputed(of)
     }
@@ -188,8 +208,11 @@ export function compileTensor(
 
   function assignDuty(below: readonly number[], pass: number): void {
     if (!duty.enabled) return
+    const read = passElements(passes[pass]!, nodes, total)
     for (const leaf of below) {
       const key = leafKey(leaves[leaf]!)
+      // Of a tensor that has more rows than are merged, the pass sees only a part.
+      if ((leaves[leaf]!.elements ?? total) !== read) continue
       // Bytes are digested as they lie in the file, not in another order of the elements.
       if (leaves[leaf]!.view || leaves[leaf]!.gather || duty.taken.has(key)) continue
       duty.taken.add(key)
@@ -204,19 +227,19 @@ export function compileTensor(
     digest: duty.enabled,
   })
 
-  const root = add(expr)
+  const root = add(expr, shape)
   if (only) {
     const { kernel, slots, combine, rows = false } = only
     const pass = passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
+    if (isByRows({ rows, combine })) rowLength = shape.at(-1) ?? 1
     const last = merges.at(-1)!
     merges[merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [only] }, own: [pass] }
   } else passes.push({ kind: 'write' })
   assignDuty(root.below, passes.length - 1)
-  const byRows = nodes.some((node) => node.kind === 'merge' && node.rows) || passes.some(isByRows)
   const program: Program = {
-    elements: raw ? tensor.bytes : elements(shape),
+    elements: total,
     compute,
-    rowLength: byRows ? (shape.at(-1) ?? 1) : 0,
+    rowLength,
     leaves,
     nodes,
     passes,
@@ -284,7 +307,13 @@ function bytewise({ view, gather }: Pick<Leaf, 'view' | 'gather'>, bytes: number
   return view ? { view: fine(view) } : {}
 }
 
-const isByRows = (pass: Pass): boolean => pass.kind === 'reduce' && (pass.rows || pass.combine === 'rows')
+const isByRows = ({ rows, combine }: Pick<ReducePass, 'rows' | 'combine'>): boolean =>
+  rows === true || combine === 'rows'
+
+function storedElements({ rows, aligned, view, bytes, dtype }: ReadExpr): number {
+  const shape = rows?.shape ?? aligned?.shape ?? view?.shape
+  return shape ? elements(shape) : bytes / bytesOf(dtype)
+}
 
 /** A program that only digests bytes as they lie in a file. */
 export function compileDigest(file: number, offset: number, bytes: number): Job {

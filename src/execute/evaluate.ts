@@ -8,7 +8,7 @@ import { fetchGathered } from './gathered.js'
 import { ROWS_SCRATCH } from './gatherRows.js'
 import { fill, solve } from './held.js'
 import { layMerge, type MergeState } from './mergeState.js'
-import type { Leaf, Pass, Program, Task, TaskResult } from './program.js'
+import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
 
 /** A program that is laid out in a worker's memory: contexts and buffers have their places. */
@@ -36,6 +36,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
   )
+  const joined = program.nodes.map(({ kind }) =>
+    kind === 'join' ? arena.allocate((span + 2 * rowLength) * computeBytes) : 0,
+  )
   const gathered = program.leaves.map(({ view, gather, rows, memory, held, elementBytes }) => {
     const room = (TILE + 2 * rowLength) * elementBytes
     if (rows) return arena.allocate(ROWS_SCRATCH + room) + ROWS_SCRATCH
@@ -45,6 +48,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
   const root = program.nodes.length - 1
   const fused = fusedMap(program, root, kernels)
+  const kept = keptTail(program)
   /** By leaf, where the tile under way lies. */
   const at = new Float64Array(program.leaves.length)
   /** Index of the tile's first element. */
@@ -76,17 +80,31 @@ export function prepare(program: Program, bench: Bench): Prepared {
       kernels.decode(leaf.dtype, compute)(source, buffer, n)
       return buffer
     }
+    if (node.kind === 'join') return evaluateJoin(index, node, from, n)
     const state = merges[index]!
-    if (node.rows) return evaluateRows(state, from, n)
+    if (node.rows) return evaluateRows(state, from, n, node.elements ?? program.elements)
     bind(state, state.used, from, n, state.buffer)
     state.kernel(state.context.address, n)
     return state.buffer
   }
 
+  function evaluateJoin(index: number, { first, rest, elements }: Node & { kind: 'join' }, from: number, n: number) {
+    const count = elements - (tileStart + from)
+    if (count >= n) return evaluate(first, from, n)
+    if (count <= 0) return evaluate(rest, from, n)
+    const bytes = new Uint8Array(memory.buffer)
+    const to = joined[index]!
+    const copy = (source: number, at: number, length: number) =>
+      bytes.copyWithin(to + at * computeBytes, source, source + length * computeBytes)
+    copy(evaluate(first, from, count), 0, count)
+    copy(evaluate(rest, from + count, n - count), count, n - count)
+    return to
+  }
+
   /** The same for a kernel by rows: makes all rows that the elements touch. */
-  function evaluateRows(state: MergeState, from: number, n: number): number {
+  function evaluateRows(state: MergeState, from: number, n: number, elements: number): number {
     const first = tileStart + from
-    const rows = rowsTouched(first, n, rowLength, program.elements)
+    const rows = rowsTouched(first, n, rowLength, elements)
     for (let row = rows.first; row < rows.end; row += rowsAtOnce) {
       const count = Math.min(rowsAtOnce, rows.end - row)
       const start = row * rowLength
@@ -144,9 +162,15 @@ export function prepare(program: Program, bench: Bench): Prepared {
       return tile
     }
     const encode = kernels.encode(compute, output!.dtype)
-    for (let from = 0; from < n; from += span) {
-      const count = Math.min(span, n - from)
-      encode(evaluate(root, from, count), tile + from * output!.elementBytes, count)
+    const { elementBytes } = output!
+    const made = kept ? Math.max(0, Math.min(n, kept.from - tileStart)) : n
+    for (let from = 0; from < made; from += span) {
+      const count = Math.min(span, made - from)
+      encode(evaluate(root, from, count), tile + from * elementBytes, count)
+    }
+    if (made < n) {
+      const [source, end] = [made, n].map((index) => at[kept!.leaf]! + index * elementBytes)
+      new Uint8Array(memory.buffer).copyWithin(tile + made * elementBytes, source!, end!)
     }
     return tile
   }
@@ -178,7 +202,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
   function reduceParts(pass: Pass & { kind: 'reduce' }, n: number): void {
     const state = merges[pass.node]!
     const kernel = kernels.reduce(pass.kernel, compute)
-    const rows = rowsTouched(tileStart, n, rowLength, program.elements)
+    const rows = rowsTouched(tileStart, n, rowLength, passElements(pass, program.nodes, program.elements))
     for (let row = rows.first; row < rows.end; row++) {
       const from = row * rowLength - tileStart
       const [start, end] = [Math.max(0, -from), Math.min(rowLength, n - from)]
@@ -207,7 +231,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const pass = program.passes[task.pass]!
     begin(task)
     const first = task.firstTile * TILE
-    const elements = pass.kind === 'fill' ? pass.elements : program.elements
+    const elements = passElements(pass, program.nodes, program.elements)
     const total = Math.min(task.tiles * TILE, elements - first)
     if (pass.kind === 'solve') solve(program, pass, bench)
     const active = activeLeaves(program, task.pass)
@@ -218,10 +242,13 @@ export function prepare(program: Program, bench: Bench): Prepared {
     /** Where `n` elements from `from` on lie; whole rows around them come along where the program works by rows. */
     const fetch = (index: number, from: number, n: number): number => {
       const leaf = program.leaves[index]!
-      const { file, offset, elementBytes } = leaf
-      const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, program.elements)
+      const { file, offset, elementBytes, elements = program.elements } = leaf
+      const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, elements)
       const start = rows ? rows.first * rowLength : from
-      const length = rows ? Math.max(rows.end * rowLength, from + n) - start : n
+      const end = rows ? Math.max(rows.end * rowLength, from + n) : from + n
+      // It may have fewer than the tensor: nobody asks for what lies behind them.
+      const length = Math.min(end, elements) - start
+      if (length <= 0) return 0
       const address = fetchGathered(leaf, slots[index]!, bench, start, length, gathered[index]!)
         ? gathered[index]!
         : slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
@@ -261,9 +288,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
       firstTile: task.firstTile,
       tiles: task.tiles,
       digests: digests.bytes,
-      read: active.reduce((sum, leaf) => sum + storedBytes(program.leaves[leaf]!, total), 0),
+      read: active.reduce((sum, leaf) => sum + storedBytes(program, leaf, first, total), 0),
       written: pass.kind === 'write' ? total * output!.elementBytes : 0,
-      ...(pass.kind === 'reduce' && !counting ? { sums: joined(parts) } : {}),
+      ...(pass.kind === 'reduce' && !counting ? { sums: joinedSums(parts) } : {}),
       ...(counting ? { counts: merges[pass.node]!.context.readCounts(pass.slots) } : {}),
     }
   }
@@ -271,10 +298,13 @@ export function prepare(program: Program, bench: Bench): Prepared {
   return { run }
 }
 
-/** Bytes of n elements of a leaf, where they come from a file. */
-const storedBytes = ({ file, elementBytes }: Leaf, n: number): number => (file < 0 ? 0 : n * elementBytes)
+/** Bytes of n elements of a leaf from one on, as far as it has them and they come from a file. */
+function storedBytes(program: Program, leaf: number, first: number, n: number): number {
+  const { file, elementBytes, elements = program.elements } = program.leaves[leaf]!
+  return file < 0 ? 0 : Math.max(0, Math.min(n, elements - first)) * elementBytes
+}
 
-function joined(parts: readonly Float64Array[]): Float64Array {
+function joinedSums(parts: readonly Float64Array[]): Float64Array {
   const all = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0
   for (const part of parts) {
@@ -291,6 +321,7 @@ function activeLeaves(program: Program, passIndex: number): number[] {
   const visit = (index: number): void => {
     const node = program.nodes[index]!
     if (node.kind === 'read') active.add(node.leaf)
+    else if (node.kind === 'join') for (const part of [node.first, node.rest]) visit(part)
     else for (const input of node.base < 0 ? node.inputs : [...node.inputs, node.base]) visit(input)
   }
   if (pass.kind === 'reduce') visit(pass.node)
@@ -319,4 +350,12 @@ function fusedMap(program: Program, root: number, kernels: Kernels): ChunkKernel
   const dtype = storedDtype(program, root)
   if (node.kind !== 'merge' || node.rows || dtype === undefined || dtype !== program.output?.dtype) return undefined
   return kernels.fused(node.kernel, dtype, program.compute)
+}
+
+/** Where the program ends in a join, whose rest is stored in the output's dtype: its bytes stay what they are. */
+function keptTail({ nodes, leaves, output }: Program): { readonly leaf: number; readonly from: number } | undefined {
+  const root = nodes.at(-1)!
+  const rest = root.kind === 'join' ? nodes[root.rest]! : undefined
+  if (root.kind !== 'join' || rest?.kind !== 'read' || leaves[rest.leaf]!.dtype !== output?.dtype) return undefined
+  return { leaf: rest.leaf, from: root.elements }
 }

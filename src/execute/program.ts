@@ -7,7 +7,7 @@ import type { MapKernel, ReduceKernel } from '../kernels/types.js'
  * Plain data; coefficients come with each task, since later passes' depend on the sums of earlier ones.
  */
 export interface Program {
-  /** Of each leaf and of the output; where bytes are only copied or digested (`raw`), an element is a byte. */
+  /** Of the output, and of leaves and nodes that say nothing else; where bytes are only copied or digested (`raw`), an element is a byte. */
   readonly elements: number
   readonly compute: 'f32' | 'f64'
   /** Elements a row where a pass or a node works on whole rows, else 0. */
@@ -38,6 +38,8 @@ export interface Leaf {
   readonly dtype: FloatDtype | 'raw'
   /** 1 where raw. */
   readonly elementBytes: number
+  /** How many there are, where the program has another number of them. */
+  readonly elements?: number
   /** Where elements do not lie one after the other: in elements as above, so in bytes where raw. */
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
   /** Where elements are read through permutations: place i along an axis is place maps[axis][i] of the stored tensor. */
@@ -90,7 +92,11 @@ export type Node =
       readonly rows: boolean
       /** Bytes of the kernel's scratch space. */
       readonly scratch: number
+      /** How many it makes, where the program has another number of them. */
+      readonly elements?: number
     }
+  /** The first so many elements of one node, and those behind them of another. */
+  | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
 
 export type Pass =
   /** Boils the inputs of a node down to numbers; `ReducePass` in methods/types.ts says what they are. */
@@ -119,6 +125,13 @@ export type Pass =
   | { readonly kind: 'write' }
   /** Only digests leaves. */
   | { readonly kind: 'digest' }
+
+/** How many elements a pass goes over. */
+export function passElements(pass: Pass, nodes: readonly Node[], all: number): number {
+  if (pass.kind === 'fill') return pass.elements
+  const node = pass.kind === 'reduce' ? nodes[pass.node] : undefined
+  return node?.kind === 'merge' ? (node.elements ?? all) : all
+}
 
 export interface Held {
   readonly work: HeldWork

@@ -2,7 +2,7 @@ import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../kernels/types.js'
 import type { PassInput, ReducePass, Table } from '../methods/types.js'
 import { type Gathering, gather } from './combine.js'
 import type { Job } from './compile.js'
-import type { Pass, Task, TaskResult, TaskTable } from './program.js'
+import { type Pass, passElements, type Task, type TaskResult, type TaskTable } from './program.js'
 
 /** What a finished job leaves behind. */
 export interface JobResult {
@@ -222,8 +222,8 @@ function openPass(state: Active, math: ScalarMath): boolean {
   return false
 }
 
-const tilesOf = ({ tiles }: Active, pass: Pass): number =>
-  pass.kind === 'solve' ? 1 : pass.kind === 'fill' ? Math.ceil(pass.elements / TILE) : tiles
+const tilesOf = ({ job: { program } }: Active, pass: Pass): number =>
+  pass.kind === 'solve' ? 1 : Math.ceil(passElements(pass, program.nodes, program.elements) / TILE)
 
 /** What the method of a merge gets to know by now. */
 function inputOf({ job, results }: Active, merge: number, math: ScalarMath): PassInput {

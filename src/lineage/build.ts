@@ -156,7 +156,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
 
   /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
   function owner(expr: Expr): string {
-    if (expr.kind === 'merge') return expr.step
+    if (expr.kind === 'merge' || expr.kind === 'crop') return expr.step
     const last = expr.kind === 'read' ? expr.aligned?.by.at(-1) : expr.aligned?.at(-1)
     if (last) return last.step
     return expr.kind === 'computed' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
@@ -187,6 +187,10 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
     const aligned = before(expr)
     if (aligned) return step('rebasin', [aligned], tensor)
     if (expr.kind === 'merge') return merge(expr, tensor)
+    if (expr.kind === 'crop') {
+      const { merge: inner, cropped } = expr
+      return { ...merge(inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }
+    }
     return expr.kind === 'computed' ? step(kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
   }
 

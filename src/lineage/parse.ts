@@ -127,7 +127,9 @@ const file = object<LineageFile>({ name: fileName, size: natural, digest: nullab
 const model = object<LineageModel>({ index: natural, reference: text, revision: text, files: list(file) }, 'revision')
 
 const merge: Read<LineageMerge> = (value, at, depth) =>
-  depth > MAX_DEPTH ? bad(at, `nested less than ${MAX_DEPTH} deep`) : object(mergeFields, 'base')(value, at, depth + 1)
+  depth > MAX_DEPTH
+    ? bad(at, `nested less than ${MAX_DEPTH} deep`)
+    : object(mergeFields, 'base', 'cropped')(value, at, depth + 1)
 const source: Read<LineageSource> = (value, at, depth) =>
   depth > MAX_DEPTH
     ? bad(at, `nested less than ${MAX_DEPTH} deep`)
@@ -141,6 +143,7 @@ const mergeFields: Fields<LineageMerge> = {
   parameters: record(json),
   sources: list(source),
   base: source,
+  cropped: object({ rows: natural, models: list(text) }),
 }
 
 const tensor = object<LineageTensor>(
@@ -163,6 +166,7 @@ const tensor = object<LineageTensor>(
     absent: list(object({ model: text, reason: oneOf<AbsentReason>({ missing: true, shape: true, dtype: true }) })),
   },
   'base',
+  'cropped',
   'reason',
   'absent',
 )

@@ -14,6 +14,7 @@ interface PageMerge {
   readonly parameters: Readonly<Record<string, Json>>
   readonly sources: readonly PageSource[]
   readonly base?: PageSource
+  readonly cropped?: LineageMerge['cropped']
 }
 
 type Row = readonly [
@@ -57,11 +58,12 @@ function pageSource({ model, tensor, weight, of }: LineageSource, name: string):
   return { model, tensor: tensor === name ? null : tensor, weight, ...(of ? { of: pageMerge(of, name) } : {}) }
 }
 
-const pageMerge = ({ method, parameters, sources, base }: LineageMerge, name: string): PageMerge => ({
+const pageMerge = ({ method, parameters, sources, base, cropped }: LineageMerge, name: string): PageMerge => ({
   method,
   parameters,
   sources: sources.map((source) => pageSource(source, name)),
   ...(base ? { base: pageSource(base, name) } : {}),
+  ...(cropped ? { cropped } : {}),
 })
 
 /** Colours go round after `count`: models in the order of the recipe, then steps by name; methods by name. */

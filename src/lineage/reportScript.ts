@@ -63,6 +63,10 @@ function tree(how, name) {
   list.append(make('li', '', badge(how.method), ' ' + visible(parameters.join(', '))))
   if (how.base) list.append(entry(how.base, ' (base)'))
   for (const source of how.sources) list.append(entry(source, ''))
+  if (how.cropped) {
+    const { rows, models } = how.cropped
+    list.append(make('li', '', 'cropped to ' + grouped(rows) + ' rows, for ' + visible(models.join(', ')) + '; the others are the base’s'))
+  }
   return list
 }
 

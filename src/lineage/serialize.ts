@@ -59,6 +59,15 @@ const mergeEntries = (merge: LineageMerge): Entries => [
   ['parameters', inline(merge.parameters)],
   ['sources', join('[', merge.sources.map(sourceText), ']')],
   ['base', merge.base ? sourceText(merge.base) : ''],
+  [
+    'cropped',
+    merge.cropped
+      ? fixed([
+          ['rows', inline(merge.cropped.rows)],
+          ['models', inline(merge.cropped.models)],
+        ])
+      : '',
+  ],
 ]
 
 const tensorText = (tensor: LineageTensor): string =>

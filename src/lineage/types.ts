@@ -34,6 +34,8 @@ export interface LineageMerge {
   readonly sources: readonly LineageSource[]
   /** The origin of the task vectors; it has no weight of its own. */
   readonly base?: LineageSource
+  /** Only so many rows were merged, since these models have more or fewer than the base; the others are the base's. */
+  readonly cropped?: { readonly rows: number; readonly models: readonly string[] }
 }
 
 export interface LineageSource {

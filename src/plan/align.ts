@@ -6,6 +6,7 @@ import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
+import { hasCrop } from './crop.js'
 import type { Faults } from './report.js'
 import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
@@ -35,6 +36,16 @@ export function planRebasin(
   if (!analysis) return undefined
   if (!known) analyses.push(analysis)
   const touched = new Set(analysis.onto.tensors.map(({ name }) => name))
+  const cropped = [...moving.tensors].find(([name, { expr }]) => touched.has(name) && hasCrop(expr))
+  if (cropped) {
+    faults.error(
+      'no-alignment',
+      `${step.model} cannot be aligned: its tensor ${cropped[0]} was cropped to the rows that models have in common`,
+      recipe.placeOf(step.at, 'value'),
+      'align the models before the merge',
+    )
+    return undefined
+  }
   const tensors = new Map<string, ValueTensor>()
   for (const [name, tensor] of moving.tensors) {
     const { rule: _, ...rest } = tensor
@@ -60,6 +71,8 @@ function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {
         inputs: expr.inputs.map((input) => through(input, shape, by)),
         ...(expr.base ? { base: through(expr.base, shape, by) } : {}),
       }
+    case 'crop':
+      throw new Error('internal: rows of two kinds cannot be permuted')
     case 'computed':
       return { ...expr, aligned: [...(expr.aligned ?? []), by] }
   }

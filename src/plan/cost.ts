@@ -13,17 +13,36 @@ export function leavesOf(expr: Expr): ReadExpr[] {
 }
 
 /** What an expression is made of directly. */
-export const inputsOf = (expr: Expr): readonly Expr[] =>
-  expr.kind === 'merge'
-    ? [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
-    : expr.kind === 'read'
-      ? []
-      : expr.inputs
+export function inputsOf(expr: Expr): readonly Expr[] {
+  switch (expr.kind) {
+    case 'read':
+      return []
+    case 'merge':
+      return [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
+    case 'crop':
+      return [expr.merge, expr.base]
+    case 'computed':
+      return expr.inputs
+  }
+}
 
-/** Merges inside an expression, inner ones first: the order in which their sums can be known. */
-export function mergesOf(expr: Expr): MergeExpr[] {
+/** The shape of what an expression makes, as a part of a tensor of this shape. */
+export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
+  expr.kind === 'read' ? whole : (expr.shape ?? whole)
+
+/** A merge inside an expression, and the shape of what it makes. */
+export interface PlacedMerge {
+  readonly merge: MergeExpr
+  readonly shape: readonly number[]
+}
+
+/** Merges inside an expression of a shape, inner ones first: the order in which their sums can be known. */
+export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
   // What a step computes as a whole is there before the tensor's passes begin.
-  return expr.kind === 'merge' ? [...inputsOf(expr).flatMap(mergesOf), expr] : []
+  if (expr.kind === 'read' || expr.kind === 'computed') return []
+  const shape = shapeOf(expr, whole)
+  const below = inputsOf(expr).flatMap((input) => mergesOf(input, shape))
+  return expr.kind === 'merge' ? [...below, { merge: expr, shape }] : below
 }
 
 /** What a merge's method gets to know of the tensor it makes. */
@@ -53,24 +72,27 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
 /** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
 export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): number {
   // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
-  const passes = (merge: MergeExpr) => passesOf(merge, settingsOf(merge, tensor, shape, 0))
-  const sum = (all: readonly (Expr | undefined)[]) => all.reduce((total, of) => total + (of ? evaluated(of) : 0), 0)
+  const passes = ({ merge, shape }: PlacedMerge) => passesOf(merge, settingsOf(merge, tensor, shape, 0))
+  const sum = (all: readonly (Expr | undefined)[], shape: readonly number[]) =>
+    all.reduce((total, of) => total + (of ? evaluated(of, shape) : 0), 0)
   /** Of what a merge holds, only the base is looked at again. */
-  const evaluated = (of: Expr): number => {
+  const evaluated = (of: Expr, whole: readonly number[]): number => {
     if (of.kind === 'read') return of.bytes
-    return of.kind === 'merge' && passes(of).held ? sum([of.base]) : sum(inputsOf(of))
+    const shape = shapeOf(of, whole)
+    return of.kind === 'merge' && passes({ merge: of, shape }).held ? sum([of.base], shape) : sum(inputsOf(of), shape)
   }
-  const before = (merge: MergeExpr): number => {
-    const { held, reduces } = passes(merge)
-    if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge))
+  const before = (placed: PlacedMerge): number => {
+    const { merge, shape } = placed
+    const { held, reduces } = passes(placed)
+    if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge), shape)
     const fills = heldLayout({ ...held, compute }).steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
     const read = ({ terms, onBase }: Fill) => [
       ...terms.map(({ input }) => [...merge.inputs, ...(merge.statistics ?? [])][input]),
       onBase ? merge.base : undefined,
     ]
-    return fills.reduce((total, fill) => total + sum(read(fill)), 0)
+    return fills.reduce((total, fill) => total + sum(read(fill), shape), 0)
   }
-  return mergesOf(expr).reduce((total, merge) => total + before(merge), evaluated(expr))
+  return mergesOf(expr, shape).reduce((total, merge) => total + before(merge), evaluated(expr, shape))
 }
 
 /** Bytes that the passes of a scope read. */
@@ -95,10 +117,10 @@ const OPERATIONS_A_SECOND = 5e9
 export const heldSeconds = (operations: number, threads: number): number => operations / (OPERATIONS_A_SECOND * threads)
 
 /** Undefined where nothing is held. */
-export function heldCost(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): HeldCost | undefined {
+export function heldCost(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): HeldCost | undefined {
   let [bytes, operations] = [0, 0]
   const methods: string[] = []
-  for (const merge of mergesOf(expr)) {
+  for (const { merge, shape } of mergesOf(expr, whole)) {
     const { held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
     if (!held) continue
     const layout = heldLayout({ ...held, compute })

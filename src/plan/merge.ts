@@ -2,6 +2,7 @@ import { isFloat } from '../core/dtypes.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
 import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
+import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
 import { layerCount, layerOf } from './layers.js'
 import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
@@ -75,7 +76,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
       ? 'missing'
       : !isFloat(other.dtype)
         ? 'dtype'
-        : sameShape(other.shape, tensor.shape)
+        : sameShape(other.shape, tensor.shape) || (step.onMismatch === 'crop' && sameColumns(other.shape, tensor.shape))
           ? undefined
           : 'shape'
     if (reason) {
@@ -89,6 +90,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   if (present.length < (needed === 'all' ? listed.length : needed)) {
     return { ...tensor, reason: 'too few models have it', ...note }
   }
+  const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
   const layer = layerOf(name)
   const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
   const parameters = resolveParameters(method, settings, present, layer, layers)
@@ -109,13 +111,11 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
     ...statisticsFor(context, settings, method, present, name),
   }
-  return {
-    dtype: tensor.dtype,
-    shape: tensor.shape,
-    expr: context.scopes.join(expr, name, tensor.shape),
-    rule,
-    ...note,
-  }
+  const { dtype, shape } = tensor
+  const made = shapes.every((other) => sameShape(other, shape))
+    ? context.scopes.join(expr, name, shape)
+    : withRest(context.scopes.join(mergeRows(expr, shape, shapes), name, commonRows(shape, shapes)), tensor, shapes)
+  return { dtype, shape, expr: made, rule, ...note }
 }
 
 /** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
@@ -142,7 +142,10 @@ function reportAbsent(
   if (reason !== 'missing' && step.onMismatch === 'error') {
     const shape = (value: Value) => `${value.tensors.get(name)!.dtype}[${value.tensors.get(name)!.shape.join(', ')}]`
     const message = `${name} is ${shape(values.get(model)!)} in ${model} but ${shape(base)} in base ${step.base}`
-    faults.error('tensor-mismatch', message, place, 'on_mismatch: copy merges the rest')
+    const rows =
+      reason === 'shape' && sameColumns(values.get(model)!.tensors.get(name)!.shape, base.tensors.get(name)!.shape)
+    const hint = `on_mismatch: copy merges the rest${rows ? ', crop the rows that all have' : ''}`
+    faults.error('tensor-mismatch', message, place, hint)
   }
 }
 
@@ -187,7 +190,7 @@ function statisticsFor(
 
 /** A participant's statistics of a tensor; none where there is a fault, or no Gram matrix. */
 function statisticsOf(
-  { recipe, faults, values, base }: Context,
+  { recipe, faults, values }: Context,
   { method, at }: MergeSettings,
   kind: NonNullable<Method['statistics']>,
   model: string,
@@ -203,14 +206,14 @@ function statisticsOf(
   if (statistics === undefined)
     return fault(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
   const found = values.get(statistics)!.tensors.get(name)
-  const own = base.tensors.get(name)!.shape
+  const own = values.get(model)!.tensors.get(name)!.shape
   const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
   const wanted = `leave ${name} out by filters, or give it another method in a rule`
   if (!found && kind === 'gram') return []
   if (!found) return fault(`the statistics of ${model} have no tensor ${name}`, wanted)
   if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
     return fault(
-      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but ${kind === 'gram' ? `its Gram matrix is [${shape.join(', ')}]` : `[${shape.join(', ')}] in base`}`,
+      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but ${kind === 'gram' ? `its Gram matrix is [${shape.join(', ')}]` : `[${shape.join(', ')}] in the model`}`,
       wanted,
     )
   return [found.expr]

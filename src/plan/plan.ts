@@ -12,7 +12,7 @@ import { planRebasin, planRepair } from './align.js'
 import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
 import { planDigest } from './digest.js'
 import { type Point, planPoints } from './interpolate.js'
-import { tooLongFor } from './longRows.js'
+import { rowFault } from './longRows.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { renamedTensors } from './rename.js'
@@ -232,12 +232,12 @@ function costOf(
 function refuseLongRows(recipe: Recipe, outputs: readonly PlanOutput[], faults: Faults): void {
   const compute = computeType(recipe.compute)
   for (const { name, shape, expr } of outputs.flatMap(({ tensors }) => tensors)) {
-    const found = tooLongFor(expr, name, shape, compute)
-    if (!found) continue
+    const message = rowFault(expr, name, shape, compute)
+    if (message === undefined) continue
     const step = recipe.steps.find(({ kind }) => kind === 'merge')
     faults.error(
       'row-too-long',
-      `${found.method} works on whole rows, and a row of ${name} has ${found.rowLength} elements: more than it can hold`,
+      message,
       recipe.placeOf(step?.at ?? [], 'key'),
       'give this tensor another method in a rule, or leave it out by filters',
     )

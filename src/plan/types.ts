@@ -89,6 +89,25 @@ export interface MergeExpr {
   readonly statistics?: readonly Expr[]
   /** Index into `Plan.scopes`: its method looks at all of those tensors first. */
   readonly scopeIndex?: number
+  /** Of what it makes, where it goes into a tensor with another number of rows. */
+  readonly shape?: readonly number[]
+}
+
+/**
+ * A tensor of which only the first rows are merged, since not all models have them all; the others are the base's. Inputs of
+ * the merge with more rows are read as far as it goes.
+ */
+export interface CropExpr {
+  readonly kind: 'crop'
+  /** Of the merge. */
+  readonly step: string
+  /** Of the whole: the base's. */
+  readonly shape: readonly number[]
+  /** `shape` says of how many rows. */
+  readonly merge: MergeExpr
+  readonly base: Expr
+  /** Models whose tensor has another number of rows than the base's. */
+  readonly cropped: readonly string[]
 }
 
 /** Tensors of a step that their method looks at all together before it makes the first of them. */
@@ -96,7 +115,7 @@ export interface PlanScope {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly expr: MergeExpr }[]
 }
 
-export type Expr = ReadExpr | MergeExpr | ComputedExpr
+export type Expr = ReadExpr | MergeExpr | CropExpr | ComputedExpr
 
 /** A tensor that an analysis reads. */
 export interface AnalysisTensor {

@@ -108,7 +108,8 @@ const merge: Schema = {
       on_missing: { enum: ['copy', 'error'], description: 'A participant lacks a tensor of the base. Default: copy.' },
       on_mismatch: {
         enum: ['copy', 'error', 'crop'],
-        description: 'A participant has it in another shape. crop: to the common rows. Default: copy.',
+        description:
+          'A participant has it in another shape. crop: where only the number of rows differs, those that all have are merged, and the base keeps the others. Default: copy.',
       },
     },
     ['method'],

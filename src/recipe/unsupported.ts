@@ -3,7 +3,7 @@
  * the recipe room knows about it.
  */
 import { lookupMethod } from '../methods/registry.js'
-import { type Cursor, entriesOf, itemsOf, textOf } from './cursor.js'
+import { type Cursor, entriesOf, itemsOf } from './cursor.js'
 import type { Report } from './report.js'
 
 /** Methods of the language that the registry may lack. */
@@ -14,23 +14,18 @@ const PLANNED_METHODS =
 
 export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => lookupMethod(name) === undefined)
 
-/** `*` is any key or index. A value that `works` accepts is executed already. */
-const KEYS: readonly { path: string; what: string; works?: (at: Cursor) => boolean }[] = [
+/** `*` is any key or index. */
+const KEYS: readonly { path: string; what: string }[] = [
   { path: 'steps.*.extract', what: 'extracting adapters' },
   { path: 'models.*.lora', what: 'applying adapters (lora)' },
-  { path: 'merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
-  { path: 'steps.*.merge.on_mismatch', what: 'cropping to common rows', works: (at) => textOf(at) !== 'crop' },
 ]
 
 const CODE = 'not-in-this-version'
 
 export function checkSupported(root: Cursor, report: Report): void {
-  for (const { path, what, works } of KEYS)
+  for (const { path, what } of KEYS)
     for (const found of walk(root, path.split('.')))
-      if (!works?.(found)) {
-        const part = works ? 'value' : 'key'
-        report.error(CODE, `not in this version of terge: ${what}`, found.path, { part })
-      }
+      report.error(CODE, `not in this version of terge: ${what}`, found.path, { part: 'key' })
 }
 
 export const methodNotYet = (name: string, at: Cursor, report: Report): void =>

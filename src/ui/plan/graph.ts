@@ -49,6 +49,14 @@ export function planGraph(plan: Plan): PlanGraph {
       if (model !== undefined && own !== undefined && own !== model) flow(own, model, 'rebasin', tensor)
       return
     }
+    if (expr.kind === 'crop') {
+      walk(expr.merge, holder, tensor)
+      const base = origin(expr.base)
+      if (base === undefined) return
+      flow(base, holder, 'base', tensor)
+      walk(expr.base, base, tensor)
+      return
+    }
     if (expr.kind === 'computed') {
       for (const input of expr.inputs) {
         const from = origin(input)

@@ -8,6 +8,13 @@ export interface OutputSummary {
   readonly copies: ReadonlyMap<CopyReason | 'as the recipe says', number>
   /** Model and why it was left out → tensors. */
   readonly absent: readonly { readonly model: string; readonly reason: AbsentReason; readonly tensors: number }[]
+  /** Tensors of which only the rows are merged that all models have. */
+  readonly cropped: readonly {
+    readonly tensor: string
+    readonly rows: number
+    readonly of: number
+    readonly models: readonly string[]
+  }[]
   readonly dtypes: ReadonlyMap<string, number>
   /** Of all files, headers too. */
   readonly bytes: number
@@ -19,6 +26,7 @@ const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (c
 function methodOf(expr: Expr): string | undefined {
   if (expr.kind === 'read') return undefined
   if (expr.kind === 'computed') return 'computed'
+  if (expr.kind === 'crop') return methodOf(expr.merge)
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
   return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
 }
@@ -42,7 +50,10 @@ export function summarize(output: PlanOutput): OutputSummary {
     }
   }
   const bytes = output.files.reduce((sum, file) => sum + file.size, 0)
-  return { methods, copies, absent: [...absent.values()], dtypes, bytes }
+  const cropped = output.tensors.flatMap(({ name, expr, shape }) =>
+    expr.kind === 'crop' ? [{ tensor: name, rows: expr.merge.shape![0]!, of: shape[0]!, models: expr.cropped }] : [],
+  )
+  return { methods, copies, absent: [...absent.values()], cropped, dtypes, bytes }
 }
 
 /** Bytes and files of a model as the plan reads it. */

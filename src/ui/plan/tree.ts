@@ -46,7 +46,7 @@ function outputBranches(outputs: readonly PlanOutput[]): Branch[] {
 }
 
 function outputBranch(output: PlanOutput): Branch {
-  const { methods, copies, absent, dtypes, bytes } = summarize(output)
+  const { methods, copies, absent, cropped, dtypes, bytes } = summarize(output)
   const branches: Branch[] = []
   if (methods.size > 0)
     branches.push({ text: `merged: ${counted(sum(methods), 'tensor')}`, branches: byCount(methods) })
@@ -54,6 +54,12 @@ function outputBranch(output: PlanOutput): Branch {
   for (const { model, reason, tensors } of absent) {
     const why = reason === 'missing' ? 'lacks them' : 'has them in another shape'
     branches.push({ text: `without ${printable(model)}, which ${why}: ${counted(tensors, 'tensor')}` })
+  }
+  if (cropped.length > 0) {
+    const each = cropped.map(({ tensor, rows, of, models }) => ({
+      text: `${printable(tensor)}: ${formatCount(rows)} of ${formatCount(of)} rows, for ${models.map(printable).join(', ')}`,
+    }))
+    branches.push({ text: `cropped to common rows: ${counted(cropped.length, 'tensor')}`, branches: each })
   }
   const shares = [...dtypes].map(([dtype, count]) => (dtypes.size === 1 ? dtype : `${dtype} ${formatCount(count)}`))
   const size = `${counted(output.files.length, 'file')}, ${formatSize(bytes)}, ${counted(output.tensors.length, 'tensor')}`
