@@ -10,7 +10,7 @@ import { correlatedVariance } from '../rebasin/repair.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import type { TensorSource } from '../rebasin/weights.js'
 import type { Listener } from './events.js'
-import { type Findings, NO_FINDINGS } from './findings.js'
+import { type Findings, NO_FINDINGS, noFactor } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
 import { type LocalReader, openLocal } from './local.js'
 
@@ -38,6 +38,7 @@ export async function analyse(
   const findings: Findings = {
     maps: (alignment, shape) => known(found.maps, alignment.step)(alignment, shape),
     computed: (step, tensor) => known(found.computed, step)(tensor),
+    factor: noFactor,
     scopes: [],
     records: found.records,
   }

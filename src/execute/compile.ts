@@ -4,7 +4,17 @@ import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
 import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf, shapeOf } from '../plan/cost.js'
-import type { Alignment, ComputedExpr, CropExpr, Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
+import type {
+  Alignment,
+  ComputedExpr,
+  CropExpr,
+  Expr,
+  FactorExpr,
+  MergeExpr,
+  Plan,
+  PlanTensor,
+  ReadExpr,
+} from '../plan/types.js'
 import type { Findings } from './findings.js'
 import { type Held, type Leaf, type Node, type Pass, type Program, passElements } from './program.js'
 import { isUniform, rowsLeaf } from './rowsLeaf.js'
@@ -24,6 +34,10 @@ export interface Job {
   readonly prepare?: () => Promise<Program>
   /** What it makes; absent for jobs that only digest or compare. */
   readonly target?: { readonly output: number; readonly tensor: number }
+  /** The factoring that it finds, and where that is in the team's memory when it is done. */
+  readonly finds?: { readonly factoring: number; readonly at: number }
+  /** The factoring that has to be found before it begins. */
+  readonly needs?: number
 }
 
 const bytesOf = (dtype: Dtype) => DTYPES[dtype].bits / 8
@@ -45,10 +59,12 @@ export interface DigestDuty {
 export const leafKey = ({ file, offset, bytes }: { file: number; offset: number; bytes: number }): string =>
   `${file}:${offset}:${bytes}`
 
-/**
- * The program of one output tensor. `outputFile` is its index among all files that the run writes. `only`: nothing is
- * written; the program ends with that pass over the tensor's last merge.
- */
+/** What a program does that writes nothing: one pass over the tensor's last merge, or a factoring of it and the base. */
+export type Ending =
+  | { readonly kind: 'reduce'; readonly pass: ReducePass }
+  | { readonly kind: 'factor'; readonly index: number }
+
+/** The program of one output tensor. `outputFile` is its index among all files that the run writes. */
 export function compileTensor(
   plan: Plan,
   tensor: PlanTensor,
@@ -56,11 +72,11 @@ export function compileTensor(
   duty: DigestDuty,
   findings: Findings,
   target: NonNullable<Job['target']> | undefined,
-  only?: ReducePass,
+  ending?: Ending,
 ): Job {
   const { expr, dtype, shape, offset } = tensor
   // Bytes that stay what they are need no decoding, whatever they mean.
-  const raw = expr.kind === 'read' && expr.dtype === dtype && isUniform(expr)
+  const raw = !ending && expr.kind === 'read' && expr.dtype === dtype && isUniform(expr)
   if (!raw && !isWritable(dtype)) throw new Error(`internal: ${tensor.name} is to be written as ${dtype}`)
   const leaves: Leaf[] = []
   const nodes: Node[] = []
@@ -73,8 +89,18 @@ export function compileTensor(
   /** Of the merges that work by rows: the same of them all. */
   let rowLength = 0
   const total = raw ? tensor.bytes : elements(shape)
+  const computeDtype = compute === 'f32' ? (['F32', 4] as const) : (['F64', 8] as const)
   /** Said of what has another number of elements than the program. */
   const counted = (count: number): { elements?: number } => (count === total ? {} : { elements: count })
+
+  function addFactor({ factoring, factor, shape }: FactorExpr): Added {
+    const values = () => Promise.resolve(findings.factor(factoring, factor))
+    const [dtype, elementBytes] = computeDtype
+    const place = { file: -1, offset: 0, bytes: elementBytes * elements(shape), dtype, elementBytes, digestIn: -1 }
+    const leaf = leaves.push({ ...place, ...counted(elements(shape)) }) - 1
+    computed.push({ leaf, values })
+    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
+  }
 
   function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): Added {
     const bytes = 4 * elements(shape)
@@ -82,7 +108,7 @@ export function compileTensor(
     const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
     const place = { file: -1, offset: 0, bytes, dtype: 'F32', elementBytes: 4, digestIn: -1 } as const
     const leaf = leaves.push({ ...place, ...counted(elements(shape)), ...gather }) - 1
-    computed.push({ leaf, step, tensor })
+    computed.push({ leaf, values: () => findings.computed(step, tensor) })
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
   }
 
@@ -142,15 +168,8 @@ export function compileTensor(
     return { node, below }
   }
 
-  /** The passes of held work, its result as a leaf, and the map over that. */
-  function addHeld(
-    work: HeldWork,
-    kernel: MapKernel,
-    models: readonly Added[],
-    base: Added | undefined,
-    merge: number,
-    count: number,
-  ): Added {
+  /** The passes of held work; where its result will be. */
+  function addWork(work: HeldWork, models: readonly Added[], base: Added | undefined): number {
     const layout = heldLayout(work)
     const origin = TEAM_BYTES + heldBytes
     heldBytes += Math.ceil(layout.bytes / 64) * 64
@@ -160,13 +179,14 @@ export function compileTensor(
         passes.push({ kind: 'solve', work: index, stage: step.stage })
         continue
       }
-      const { terms, onBase, elements, narrow } = step
+      const { terms, onBase, elements, first, narrow } = step
       const read = [...terms.map(({ input }) => models[input]!), ...(onBase && base ? [base] : [])]
       passes.push({
         kind: 'fill',
         terms: terms.map(({ input, factor }) => ({ node: models[input]!.node, factor })),
         base: onBase && base ? base.node : -1,
         elements,
+        ...(first === undefined ? {} : { first }),
         at: origin + step.at,
         narrow,
       })
@@ -175,9 +195,22 @@ export function compileTensor(
         passes.length - 1,
       )
     }
-    const [dtype, elementBytes] = compute === 'f32' ? (['F32', 4] as const) : (['F64', 8] as const)
+    return origin + layout.result
+  }
+
+  /** Held work, its result as a leaf, and the map over that. */
+  function addHeld(
+    work: HeldWork,
+    kernel: MapKernel,
+    models: readonly Added[],
+    base: Added | undefined,
+    merge: number,
+    count: number,
+  ): Added {
+    const held = addWork(work, models, base)
+    const [dtype, elementBytes] = computeDtype
     const place = { file: -1, offset: 0, bytes: elementBytes * count, ...counted(count), digestIn: -1 }
-    const leaf = leaves.push({ ...place, dtype, elementBytes, held: origin + layout.result }) - 1
+    const leaf = leaves.push({ ...place, dtype, elementBytes, held }) - 1
     const result = nodes.push({ kind: 'read', leaf }) - 1
     const inputs = base ? [base.node, result] : [result]
     const made = { rows: false, scratch: 0, ...counted(count) }
@@ -203,6 +236,8 @@ export function compileTensor(
         return addCrop(of)
       case 'computed':
         return addComputed(of)
+      case 'factor':
+        return addFactor(of)
     }
   }
 
@@ -228,14 +263,18 @@ export function compileTensor(
   })
 
   const root = add(expr, shape)
-  if (only) {
-    const { kernel, slots, combine, rows = false } = only
+  let finds: Job['finds']
+  if (ending?.kind === 'factor') {
+    const { work, base } = plan.factorings[ending.index]!
+    finds = { factoring: ending.index, at: addWork(work, [root], add(base, shape)) }
+  } else if (ending) {
+    const { kernel, slots, combine, rows = false } = ending.pass
     const pass = passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
     if (isByRows({ rows, combine })) rowLength = shape.at(-1) ?? 1
     const last = merges.at(-1)!
-    merges[merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [only] }, own: [pass] }
+    merges[merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [ending.pass] }, own: [pass] }
   } else passes.push({ kind: 'write' })
-  assignDuty(root.below, passes.length - 1)
+  if (!finds) assignDuty(root.below, passes.length - 1)
   const program: Program = {
     elements: total,
     compute,
@@ -244,28 +283,27 @@ export function compileTensor(
     nodes,
     passes,
     ...(held.length > 0 ? { held: { works: held, bytes: heldBytes } } : {}),
-    ...(only ? {} : { output: written() }),
+    ...(ending ? {} : { output: written() }),
   }
   return {
     program,
     merges,
     ...(target ? { target } : {}),
-    ...(computed.length > 0 ? { prepare: () => withMemory(program, computed, findings) } : {}),
+    ...(finds ? { finds } : {}),
+    ...(expr.kind === 'factor' ? { needs: expr.factoring } : {}),
+    ...(computed.length > 0 ? { prepare: () => withMemory(program, computed) } : {}),
   }
 }
 
 interface ComputedLeaf {
   readonly leaf: number
-  readonly step: string
-  readonly tensor: string
+  readonly values: () => Promise<Float32Array | Float64Array>
 }
 
 /** The program with what steps computed for its leaves. */
-async function withMemory(program: Program, computed: readonly ComputedLeaf[], findings: Findings): Promise<Program> {
+async function withMemory(program: Program, computed: readonly ComputedLeaf[]): Promise<Program> {
   const leaves = [...program.leaves]
-  for (const { leaf, step, tensor } of computed) {
-    leaves[leaf] = { ...leaves[leaf]!, memory: await findings.computed(step, tensor) }
-  }
+  for (const { leaf, values } of computed) leaves[leaf] = { ...leaves[leaf]!, memory: await values() }
   return { ...program, leaves }
 }
 

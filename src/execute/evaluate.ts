@@ -230,9 +230,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
   function run(task: Task): TaskResult {
     const pass = program.passes[task.pass]!
     begin(task)
-    const first = task.firstTile * TILE
     const elements = passElements(pass, program.nodes, program.elements)
-    const total = Math.min(task.tiles * TILE, elements - first)
+    const total = Math.min(task.tiles * TILE, elements - task.firstTile * TILE)
+    const first = task.firstTile * TILE + (pass.kind === 'fill' ? (pass.first ?? 0) : 0)
     if (pass.kind === 'solve') solve(program, pass, bench)
     const active = activeLeaves(program, task.pass)
     const digests = leafDigests(program, task, total)

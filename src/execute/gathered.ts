@@ -21,9 +21,11 @@ export function fetchGathered(
   if (leaf.rows) gatherRows(leaf, slot, bench, first, count, address)
   else if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
   else if (leaf.held !== undefined) fetchHeld(bench, leaf.held, leaf.elementBytes, first, count, address)
-  else if (leaf.memory)
-    new Float32Array(bench.memory.buffer, address, count).set(leaf.memory.subarray(first, first + count))
-  else if (leaf.view) gatherView(leaf, slot, bench, first, count, address)
+  else if (leaf.memory) {
+    const { buffer, byteOffset } = leaf.memory
+    const [start, bytes] = [byteOffset + first * leaf.elementBytes, count * leaf.elementBytes]
+    new Uint8Array(bench.memory.buffer, address, bytes).set(new Uint8Array(buffer, start, bytes))
+  } else if (leaf.view) gatherView(leaf, slot, bench, first, count, address)
   else return false
   return true
 }

@@ -48,7 +48,7 @@ export function fill(
     sum.fill(0)
     const base = pass.base < 0 ? undefined : values(pass.base).slice()
     for (const { node, factor } of pass.terms) add(sum, values(node), base, factor, count, single)
-    const at = pass.at + (first + from) * size
+    const at = pass.at + (first - (pass.first ?? 0) + from) * size
     const out = pass.narrow ? new Float32Array(buffer, at, count) : new Float64Array(buffer, at, count)
     out.set(sum.subarray(0, count))
   }

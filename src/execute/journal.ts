@@ -4,12 +4,15 @@
  */
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { Plan } from '../plan/types.js'
+import type { FactorFigures } from './factors.js'
 
 /** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */
 export interface JournalEntry {
   readonly tensor: number
   readonly digest: string
   readonly inputs: Readonly<Record<string, string>>
+  /** Of an adapter's factor: what was found with it. */
+  readonly figures?: FactorFigures
 }
 
 export interface Journal {
@@ -52,9 +55,9 @@ function readEntries(path: string, head: string): JournalEntry[] {
   for (const line of lines.slice(1)) {
     try {
       const entry = JSON.parse(line) as JournalEntry
-      if (Number.isSafeInteger(entry.tensor) && typeof entry.digest === 'string' && typeof entry.inputs === 'object') {
-        entries.set(entry.tensor, entry)
-      }
+      const { tensor, digest, inputs, figures = [] } = entry
+      const right = Number.isSafeInteger(tensor) && typeof digest === 'string' && typeof inputs === 'object'
+      if (right && figures.every(Number.isFinite)) entries.set(tensor, entry)
     } catch {
       // The line that was being written when the run was killed.
     }

@@ -1,7 +1,9 @@
+import { elements } from '../core/dtypes.js'
 import { type Kernels, treeDigest } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
 import { compileDigest, compileTensor, type DigestDuty, type Job, leafKey } from './compile.js'
 import type { Listener } from './events.js'
+import { extractionRecords, type FactorFigures, factorShelf } from './factors.js'
 import type { Findings } from './findings.js'
 import type { Journal } from './journal.js'
 import { openPool } from './pool.js'
@@ -33,6 +35,8 @@ export interface MergeResult {
   readonly inputs: ReadonlyMap<string, string>
   /** By scope of the plan, what its passes found. */
   readonly scopes: Findings['scopes']
+  /** By extraction, what the lineage tells of it. */
+  readonly records: Findings['records']
 }
 
 /** Computes all tensors of all outputs into the staged files. `inputs` are the absolute paths of `plan.files`. */
@@ -58,6 +62,7 @@ export async function mergeTensors(
     ...jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program),
     ...scopePrograms(plan, findings),
   ]
+  const shelf = factorShelf(plan)
   const pool = await openPool({
     threads,
     mode: windowMode(),
@@ -77,13 +82,15 @@ export async function mergeTensors(
         duty.taken.add(key)
         found.set(key, digest)
       }
+      const { expr } = plan.outputs[output]!.tensors[entry.tensor]!
+      if (expr.kind === 'factor' && entry.figures) shelf.figures.set(expr.factoring, entry.figures)
     }
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
     progress.begin(written, done.length)
     const shared = { math: kernels.math, ...(signal ? { signal } : {}), progress: progress.bytes }
     // Again on a resume: what is left needs them, and so does the lineage.
     scopes = await findScopes(plan, pool, findings, shared)
-    const known = { ...findings, scopes }
+    const known = { ...findings, scopes, factor: shelf.take }
     const jobs = jobsOf(plan, bases, duty, known, (output, tensor) => outputs[output]![tensor] !== null)
     if (options.digests) jobs.push(...unusedJobs(plan, duty))
     await schedule(jobs, pool, {
@@ -91,21 +98,29 @@ export async function mergeTensors(
       finished(index, result) {
         const job = jobs[index]!
         progress.tensor(job.target !== undefined)
-        if (!options.digests) return
-        const inputs = leafDigests(job, result, kernels)
-        for (const [key, digest] of Object.entries(inputs)) found.set(key, digest)
-        if (!job.target) return
+        const own = options.digests ? leafDigests(job, result, kernels) : {}
+        for (const [key, digest] of Object.entries(own)) found.set(key, digest)
+        if (job.finds) {
+          const { factoring, at } = job.finds
+          const uses = jobs.filter(({ needs }) => needs === factoring).length
+          shelf.put(factoring, pool.matrices(), at, uses, own)
+          progress.found(plan, factoring, shelf.figures.get(factoring)!)
+        }
+        if (!options.digests || !job.target) return
         const { output, tensor } = job.target
+        const figures = job.needs === undefined ? undefined : shelf.figures.get(job.needs)
+        const inputs = job.needs === undefined ? own : shelf.inputsOf(job.needs)
         const digest = treeDigest(kernels, result.output!, plan.outputs[output]!.tensors[tensor]!.bytes)
         outputs[output]![tensor] = digest
-        staged[output]!.journal.add({ tensor, digest, inputs })
+        staged[output]!.journal.add({ tensor, digest, inputs, ...(figures ? { figures } : {}) })
       },
     })
     progress.end()
   } finally {
     await pool.close()
   }
-  return { outputs, inputs: found, scopes }
+  const records = signal?.aborted ? new Map() : extractionRecords(plan, shelf.figures)
+  return { outputs, inputs: found, scopes, records }
 }
 
 /** By output, the index of its first file among all output files. */
@@ -125,13 +140,23 @@ function jobsOf(
   findings: Findings,
   done: (output: number, tensor: number) => boolean = () => false,
 ): Job[] {
+  const factored = new Set<number>()
   return plan.outputs.flatMap(({ tensors }, output) =>
-    tensors.flatMap((tensor, index) =>
-      done(output, index)
-        ? []
-        : [compileTensor(plan, tensor, bases[output]! + tensor.file, duty, findings, { output, tensor: index })],
-    ),
+    tensors.flatMap((tensor, index) => {
+      if (done(output, index)) return []
+      const job = compileTensor(plan, tensor, bases[output]! + tensor.file, duty, findings, { output, tensor: index })
+      if (job.needs === undefined || factored.has(job.needs)) return [job]
+      factored.add(job.needs)
+      return [factoringJob(plan, job.needs, duty, findings), job]
+    }),
   )
+}
+
+/** What finds both factors of a difference; nothing is written. */
+function factoringJob(plan: Plan, index: number, duty: DigestDuty, findings: Findings): Job {
+  const { tensor: name, shape, from: expr } = plan.factorings[index]!
+  const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
+  return compileTensor(plan, tensor, 0, duty, findings, undefined, { kind: 'factor', index })
 }
 
 /** Digests of files are over all of their tensors: those that no output uses are read for that alone. */
@@ -194,6 +219,8 @@ export interface RunProgress {
   readonly begin: (done: number, tensors: number) => void
   readonly bytes: (read: number, written: number) => void
   readonly tensor: (made: boolean) => void
+  /** A factoring is done. */
+  readonly found: (plan: Plan, factoring: number, figures: FactorFigures) => void
   readonly end: () => void
 }
 
@@ -230,6 +257,12 @@ export function runProgress(
     },
     tensor(made) {
       if (made) tensors++
+    },
+    found(plan, factoring, [squares, , kept]) {
+      const { step, tensor, work } = plan.factorings[factoring]!
+      const energy = squares > 0 ? `${((100 * kept) / squares).toFixed(1)} % of the difference kept` : 'no difference'
+      const fraction = (factoring + 1) / plan.factorings.length
+      listen({ kind: 'step', step, text: `${tensor}: rank ${work.options.rank}, ${energy}`, fraction })
     },
     end: tell,
   }

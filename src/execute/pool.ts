@@ -55,6 +55,8 @@ type WorkerMessage = { result: TaskResult } | { failure: WorkerFailure } | { mod
 export interface WorkerPool extends Pool {
   /** How inputs are really read: known when the first worker is up. */
   readonly mode: Promise<WindowMode>
+  /** What held work left, until other held work begins. */
+  matrices(): ArrayBufferLike
   close(): Promise<void>
 }
 
@@ -121,6 +123,10 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
     },
     stop() {
       if (team) stopTeam(team)
+    },
+    matrices() {
+      if (!team) throw new Error('internal: no memory of matrices')
+      return team.memory.buffer
     },
     async close() {
       // Ended while it loads a native library, a worker would take the process with it.

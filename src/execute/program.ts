@@ -47,7 +47,7 @@ export interface Leaf {
   /** Where a tensor is put together from rows of stored ones. */
   readonly rows?: RowGather
   /** Values that a step computed, on memory that threads share, in the place of a file's. */
-  readonly memory?: Float32Array
+  readonly memory?: Float32Array | Float64Array
   /** The same in the compute type, at this address of the team's memory. */
   readonly held?: number
   /** The pass in which its bytes are digested, -1 where another program has that duty. */
@@ -116,6 +116,8 @@ export type Pass =
       /** -1 for none. */
       readonly base: number
       readonly elements: number
+      /** Of the tensor, where it is not its first. */
+      readonly first?: number
       readonly at: number
       readonly narrow: boolean
     }

@@ -235,7 +235,8 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
     )
     outputs.push({ tensors: merged.outputs[index]!, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
-  return { plan, inputs: merged.inputs, outputs, steps: findings.records, scopes: merged.scopes, kernels }
+  const steps = new Map([...findings.records, ...merged.records])
+  return { plan, inputs: merged.inputs, outputs, steps, scopes: merged.scopes, kernels }
 }
 
 async function evaluate(

@@ -78,6 +78,7 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
       const job = jobs[next]!
       // There is room for the matrices of one.
       if (job.program.held && active.some((other) => other.job.program.held)) return undefined
+      if (job.needs !== undefined && active.some((other) => other.job.finds?.factoring === job.needs)) return undefined
       if (job.prepare) prepareJob(next++, job, job.prepare)
       else begin(open(next, jobs[next++]!, pool))
     }

@@ -83,7 +83,7 @@ function scopeJobs(plan: Plan, { tensors }: PlanScope, pass: ReducePass, finding
     .filter(({ shape }) => elements(shape) > 0)
     .map(({ name, shape, expr }) => {
       const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
-      return compileTensor(plan, tensor, 0, nothing, findings, undefined, pass)
+      return compileTensor(plan, tensor, 0, nothing, findings, undefined, { kind: 'reduce', pass })
     })
 }
 

@@ -156,7 +156,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
 
   /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
   function owner(expr: Expr): string {
-    if (expr.kind === 'merge' || expr.kind === 'crop') return expr.step
+    if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
     const last = expr.kind === 'read' ? expr.aligned?.by.at(-1) : expr.aligned?.at(-1)
     if (last) return last.step
     return expr.kind === 'computed' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
@@ -190,6 +190,17 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
     if (expr.kind === 'crop') {
       const { merge: inner, cropped } = expr
       return { ...merge(inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }
+    }
+    if (expr.kind === 'factor') {
+      const { tensor, work } = plan.factorings[expr.factoring]!
+      const { rank, method } = work.options as Readonly<Record<string, Json>>
+      const sources = expr.inputs.map((input) => source(owner(input), input, tensor, null))
+      return {
+        method: 'extract',
+        parameters: { factor: expr.factor, rank: rank!, method: method!, scale: work.scale },
+        sources: sources.slice(0, 1),
+        base: sources[1]!,
+      }
     }
     return expr.kind === 'computed' ? step(kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
   }

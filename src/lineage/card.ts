@@ -5,13 +5,16 @@ import type { Lineage } from './types.js'
 /** `text` is the lineage as it is written beside the card; `name` the output's own. Markdown, ended by a line feed. */
 export function modelCard(lineage: Lineage, text: string, name: string): string {
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
-  const published = models.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? [])
   const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))]
     .filter((one) => one !== 'copy')
     .sort()
+  const step = lineage.steps[lineage.output.from]
+  const adapter = step?.kind === 'extract'
+  const bases = adapter ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
+  const published = bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? [])
   const front = [
-    'library_name: transformers',
-    'tags: [merge, terge]',
+    `library_name: ${adapter ? 'peft' : 'transformers'}`,
+    `tags: [${adapter ? 'lora' : 'merge'}, terge]`,
     // The hub takes names of repositories only: models that lie on a disk are named below.
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
   ]
@@ -29,7 +32,9 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
     '',
     `# ${plain(name)}`,
     '',
-    `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
+    adapter
+      ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${adapterText(lineage)}`
+      : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
     '| model | reference | revision | files | bytes |',
     '|---|---|---|---|---|',
@@ -46,6 +51,14 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
     `- plan: \`${lineage.plan.digest}\``,
     ...(lineage.output.digest === null ? [] : [`- output: \`${lineage.output.digest}\``]),
   ].join('\n')}\n`
+}
+
+/** What an adapter is the difference of, and how much of it. */
+function adapterText({ steps, output }: Lineage): string {
+  const { models, energy } = steps[output.from]!
+  const [from, base] = (models as readonly string[]).map(plain)
+  const { total } = energy as { readonly total: number }
+  return `It makes ${from} of ${base}, with ${(100 * total).toFixed(1)} % of the squared difference in the adapted layers.`
 }
 
 /** Names come from strangers: what could be markup is taken as the letter it is. */

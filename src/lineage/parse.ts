@@ -162,6 +162,7 @@ const tensor = object<LineageTensor>(
       'aligned by a rebasin': true,
       'not touched by the alignment': true,
       repaired: true,
+      'saved whole beside the adapter': true,
     }),
     absent: list(object({ model: text, reason: oneOf<AbsentReason>({ missing: true, shape: true, dtype: true }) })),
   },

@@ -90,13 +90,15 @@ const valueText = (value: Json): string =>
 const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** `key: value`, and where the value is a list of such, a line each. */
+/** `key: value`, and where the value is a list or a record of such, a line each. */
 function fieldText(key: string, value: Json): string {
-  if (!Array.isArray(value) || value.length === 0 || !value.every(isRecord))
-    return `${escapeHtml(key)}: ${valueText(value)}`
-  const lines = value.map((item) => {
+  const items = Array.isArray(value) ? value.entries() : isRecord(value) ? Object.entries(value) : []
+  const named = [...items].map(([name, item]) => ({ name, item: item as Json }))
+  if (named.length === 0 || !named.every(({ item }) => isRecord(item))) return `${escapeHtml(key)}: ${valueText(value)}`
+  const lines = named.map(({ name, item }) => {
     const fields = Object.entries(item as Readonly<Record<string, Json>>)
-    return `<li>${fields.map(([name, field]) => `${escapeHtml(name)} ${valueText(field)}`).join(' · ')}</li>`
+    const text = fields.map(([field, of]) => `${escapeHtml(field)} ${valueText(of)}`).join(' · ')
+    return `<li>${typeof name === 'string' ? `${escapeHtml(name)}: ` : ''}${text}</li>`
   })
   return `${escapeHtml(key)}:<ul>${lines.join('')}</ul>`
 }

@@ -73,6 +73,8 @@ function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {
       }
     case 'crop':
       throw new Error('internal: rows of two kinds cannot be permuted')
+    case 'factor':
+      throw new Error('internal: an adapter cannot be permuted')
     case 'computed':
       return { ...expr, aligned: [...(expr.aligned ?? []), by] }
   }

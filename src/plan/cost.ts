@@ -1,8 +1,9 @@
-import { type Fill, heldLayout } from '../kernels/held/index.js'
+import { elements } from '../core/dtypes.js'
+import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js'
 import type { Compute } from '../kernels/types.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
-import type { Expr, MergeExpr, Plan, PlanScope, ReadExpr } from './types.js'
+import type { Expr, MergeExpr, Plan, PlanFactoring, PlanScope, ReadExpr } from './types.js'
 
 /** The kernels' name of a recipe's compute type. */
 export const computeType = (compute: Plan['compute']): Compute => (compute === 'float64' ? 'f64' : 'f32')
@@ -22,6 +23,7 @@ export function inputsOf(expr: Expr): readonly Expr[] {
     case 'crop':
       return [expr.merge, expr.base]
     case 'computed':
+    case 'factor':
       return expr.inputs
   }
 }
@@ -39,7 +41,7 @@ export interface PlacedMerge {
 /** Merges inside an expression of a shape, inner ones first: the order in which their sums can be known. */
 export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
   // What a step computes as a whole is there before the tensor's passes begin.
-  if (expr.kind === 'read' || expr.kind === 'computed') return []
+  if (expr.kind === 'read' || expr.kind === 'computed' || expr.kind === 'factor') return []
   const shape = shapeOf(expr, whole)
   const below = inputsOf(expr).flatMap((input) => mergesOf(input, shape))
   return expr.kind === 'merge' ? [...below, { merge: expr, shape }] : below
@@ -78,6 +80,8 @@ export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], 
   /** Of what a merge holds, only the base is looked at again. */
   const evaluated = (of: Expr, whole: readonly number[]): number => {
     if (of.kind === 'read') return of.bytes
+    // Its factoring read what it is made of.
+    if (of.kind === 'factor') return 0
     const shape = shapeOf(of, whole)
     return of.kind === 'merge' && passes({ merge: of, shape }).held ? sum([of.base], shape) : sum(inputsOf(of), shape)
   }
@@ -85,7 +89,7 @@ export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], 
     const { merge, shape } = placed
     const { held, reduces } = passes(placed)
     if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge), shape)
-    const fills = heldLayout({ ...held, compute }).steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
+    const fills = fillsOf(heldLayout({ ...held, compute }))
     const read = ({ terms, onBase }: Fill) => [
       ...terms.map(({ input }) => [...merge.inputs, ...(merge.statistics ?? [])][input]),
       onBase ? merge.base : undefined,
@@ -101,6 +105,31 @@ export const scopeBytes = ({ tensors }: PlanScope): number =>
     const passes = passesOf(expr, settingsOf(expr, name, shape, 0)).scope?.reduces.length ?? 0
     return total + passes * leavesOf(expr).reduce((sum, leaf) => sum + leaf.bytes, 0)
   }, 0)
+
+const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
+
+/** Bytes that a factoring reads: panels of the tensors, as often as they are filled. */
+export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring, compute: Compute): number {
+  const times = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
+  return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, compute), 0))
+}
+
+/** What a factoring holds: its own matrices, and those of the models where they are merged by matrices. */
+export function factoringCost(factoring: PlanFactoring, compute: Compute): HeldCost {
+  const { work, from, base, tensor, shape } = factoring
+  const { bytes, operations } = heldLayout(work)
+  const own: HeldCost = { bytes: Math.ceil(bytes / 64) * 64, operations, methods: ['extract'] }
+  return [from, base].reduce((sum, of) => {
+    const cost = heldCost(of, tensor, shape, compute)
+    return cost
+      ? {
+          bytes: sum.bytes + cost.bytes,
+          operations: sum.operations + cost.operations,
+          methods: [...sum.methods, ...cost.methods],
+        }
+      : sum
+  }, own)
+}
 
 /** What an expression holds whole while its tensor is made. */
 export interface HeldCost {

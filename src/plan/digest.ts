@@ -12,6 +12,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     seed: plan.seed,
     analyses: plan.analyses,
     scopes: plan.scopes,
+    ...(plan.factorings.length > 0 ? { factorings: plan.factorings } : {}),
     models: plan.models,
     // The header's digest stands for the tensors' places.
     files: plan.files.map(({ tensors: _, ...file }) => file),

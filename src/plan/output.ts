@@ -3,6 +3,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
+import type { AdapterConfig } from './adapterConfig.js'
 import type { Point } from './interpolate.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
@@ -68,11 +69,11 @@ export function planPointOutputs(
 export function planOutput(context: OutputContext, spec: OutputSpec, index: number, value: Value): PlanOutput {
   const { recipe, faults } = context
   const single = spec.path.endsWith('.safetensors')
-  if (single && spec.shardSize !== undefined) {
-    const hint = 'leave it out, or write a folder: a path without .safetensors'
+  if ((single || value.adapter) && spec.shardSize !== undefined) {
+    const hint = single ? 'leave it out, or write a folder: a path without .safetensors' : 'leave it out'
     faults.warn(
       'unused-key',
-      'shard_size says nothing of a single file',
+      `shard_size says nothing of ${single ? 'a single file' : 'an adapter, which is one file'}`,
       recipe.placeOf([...spec.at, 'shard_size'], 'key'),
       hint,
     )
@@ -82,7 +83,8 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
   const layout = layoutCheckpoint(
     [...value.tensors].map(([name, { shape }]) => ({ name, dtype: dtypes.get(name)!, shape })),
     {
-      kind: single ? 'file' : 'folder',
+      kind: single || value.adapter ? 'file' : 'folder',
+      ...(value.adapter ? { fileName: 'adapter_model.safetensors' } : {}),
       metadata: spec.metadata,
       ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
     },
@@ -108,7 +110,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
     ...(layout.index ? { index: layout.index } : {}),
     tensors,
-    sidecars: single ? [] : planSidecars(context, spec, value),
+    sidecars: single ? [] : value.adapter ? [adapterSidecar(value.adapter)] : planSidecars(context, spec, value),
     metadata: spec.metadata,
   }
 }
@@ -127,6 +129,12 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   }
   return tensor.dtype
 }
+
+const adapterSidecar = (config: AdapterConfig): Sidecar => ({
+  name: 'adapter_config.json',
+  kind: 'text',
+  text: `${JSON.stringify(config, null, 2)}\n`,
+})
 
 function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context

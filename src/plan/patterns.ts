@@ -39,7 +39,7 @@ function nearNames(pattern: string, names: readonly string[]): readonly string[]
     .map(({ name }) => name)
 }
 
-export function patternBook(step: MergeStep): PatternBook {
+export function patternBook(step: Pick<MergeStep, 'base' | 'filters' | 'rules'>): PatternBook {
   const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
     patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
   const include = track(step.filters.include, 'include')

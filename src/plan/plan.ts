@@ -9,8 +9,18 @@ import type { MergeStep, Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { planRebasin, planRepair } from './align.js'
-import { bytesRead, computeType, heldCost, leavesOf, scopeBytes } from './cost.js'
+import {
+  bytesRead,
+  computeType,
+  factoringBytes,
+  factoringCost,
+  type HeldCost,
+  heldCost,
+  leavesOf,
+  scopeBytes,
+} from './cost.js'
 import { planDigest } from './digest.js'
+import { planExtract } from './extract.js'
 import { type Point, planPoints } from './interpolate.js'
 import { rowFault } from './longRows.js'
 import { planMerge } from './merge.js'
@@ -22,7 +32,7 @@ import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
 import type { Lexicon } from './tokenizer.js'
 import { followTokens } from './tokenRows.js'
-import type { Analysis, Plan, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
+import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
 import { modelValue, type Value } from './values.js'
 import { planVocabulary } from './vocabulary.js'
 
@@ -63,6 +73,7 @@ export function planRecipe(
   const analyses: Analysis[] = []
   const scopes = scopeBook()
   const points = new Map<string, readonly Point[]>()
+  const factorings: PlanFactoring[] = []
   /** Steps that have a fault, and what is built on them: it can't be judged without them. The rest is. */
   const lost = new Set<string>()
   for (const step of recipe.steps) {
@@ -70,15 +81,13 @@ export function planRecipe(
       lost.add(step.name)
       continue
     }
-    const path = usesOf(step).find((name) => points.has(name))
-    if (path !== undefined) {
-      const message = `${path} is a path of several checkpoints, not a model that a step can use`
-      faults.error(
-        'not-a-model',
-        message,
-        recipe.placeOf(step.at, 'key'),
-        'merge the two models with the weights of one point',
-      )
+    const wrong = usesOf(step).find((name) => points.has(name) || values.get(name)?.adapter)
+    if (wrong !== undefined) {
+      const [what, hint] = points.has(wrong)
+        ? ['a path of several checkpoints', 'merge the two models with the weights of one point']
+        : ['an adapter', 'write it to an output; a model takes it on by lora: PATH']
+      const message = `${wrong} is ${what}, not a model that a step can use`
+      faults.error('not-a-model', message, recipe.placeOf(step.at, 'key'), hint)
       lost.add(step.name)
       continue
     }
@@ -99,7 +108,15 @@ export function planRecipe(
       steps.push({ name: step.name, kind: step.kind, patterns: [] })
       continue
     }
-    if (step.kind !== 'merge') throw new Error(`internal: no planning for a ${step.kind} step`)
+    if (step.kind === 'extract') {
+      const { config } = checkpoints.get(values.get(step.base)!.origin)!
+      const extraction = planExtract(recipe, step, values, config, factorings, faults)
+      if (extraction) values.set(step.name, extraction.value)
+      else lost.add(step.name)
+      const { patterns = [], left } = extraction ?? {}
+      steps.push({ name: step.name, kind: step.kind, patterns, ...(left ? { left } : {}) })
+      continue
+    }
     const { value, patterns } = planMerge(recipe, step, values, faults, scopes)
     const { layers } = values.get(step.base)!
     values.set(step.name, layers ? { ...value, layers } : value)
@@ -121,7 +138,7 @@ export function planRecipe(
       : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
-  const cost = costOf(outputs, planned, scopes.list, recipe.compute)
+  const cost = costOf(outputs, planned, scopes.list, factorings, recipe.compute)
   refuseTooLarge(recipe, cost, faults)
   refuseLongRows(recipe, outputs, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
@@ -134,6 +151,7 @@ export function planRecipe(
     outputs,
     analyses,
     scopes: scopes.list,
+    factorings,
     steps,
     cost,
     ...(followed ? { tokenizer: followed.record } : {}),
@@ -190,8 +208,9 @@ function originOf(recipe: Recipe, name: string): string {
     case 'repair':
       return originOf(recipe, step.model)
     case 'interpolate':
-    case 'extract':
       return originOf(recipe, step.from)
+    case 'extract':
+      return originOf(recipe, step.base)
     case 'stack':
       return originOf(recipe, step.slices[0]!.model)
   }
@@ -208,6 +227,7 @@ function costOf(
   outputs: readonly PlanOutput[],
   files: readonly PlanFile[],
   scopes: Plan['scopes'],
+  factorings: readonly PlanFactoring[],
   compute: Plan['compute'],
 ): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
@@ -215,13 +235,14 @@ function costOf(
   for (const leaf of tensors.flatMap(({ expr }) => leavesOf(expr))) {
     used.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
   }
-  const held = heldByPlan(tensors, compute)
+  const held = heldByPlan(tensors, factorings, compute)
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
   const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
   return {
     read:
       sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
       sum(scopes.map(scopeBytes)) +
+      sum(factorings.map((factoring) => factoringBytes(factoring, computeType(compute)))) +
       unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
@@ -247,30 +268,33 @@ function refuseLongRows(recipe: Recipe, outputs: readonly PlanOutput[], faults: 
 /** Held matrices need addresses of 32 bits. */
 function refuseTooLarge(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
   if (!held || held.bytes <= MOST_BYTES) return
-  const step = recipe.steps.find(({ kind }) => kind === 'merge')
+  const extract = held.method.startsWith('extract')
+  const step = recipe.steps.find(({ kind }) => kind === (extract ? 'extract' : 'merge'))
   faults.error(
     'matrices-too-large',
     `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
     recipe.placeOf(step?.at ?? [], 'key'),
-    'give this tensor another method in a rule, or leave it out by filters',
+    extract
+      ? 'method: randomised takes less, and exclude leaves the tensor out'
+      : 'give this tensor another method in a rule, or leave it out by filters',
   )
 }
 
 /** The tensor whose matrices take the most memory, and the work on all of them. */
 function heldByPlan(
   tensors: readonly Pick<PlanTensor, 'name' | 'shape' | 'expr'>[],
+  factorings: readonly PlanFactoring[],
   compute: Plan['compute'],
 ): Plan['cost']['held'] {
-  let most: Plan['cost']['held']
-  let operations = 0
-  for (const { name, shape, expr } of tensors) {
-    const cost = heldCost(expr, name, shape, computeType(compute))
-    if (!cost) continue
-    operations += cost.operations
-    if (!most || cost.bytes > most.bytes)
-      most = { tensor: name, method: cost.methods.join(', '), bytes: cost.bytes, operations }
-  }
-  return most && { ...most, operations }
+  const type = computeType(compute)
+  const costs = [
+    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, type) })),
+    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring, type) })),
+  ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
+  if (costs.length === 0) return undefined
+  const { tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
+  const operations = costs.reduce((sum, { cost }) => sum + cost.operations, 0)
+  return { tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -1,6 +1,7 @@
 import type { OutputLayout } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
+import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
 import type { SpecText } from '../rebasin/spec.js'
 
@@ -115,7 +116,32 @@ export interface PlanScope {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly expr: MergeExpr }[]
 }
 
-export type Expr = ReadExpr | MergeExpr | CropExpr | ComputedExpr
+/** One of the two factors of a difference; both are found at once. */
+export interface FactorExpr {
+  readonly kind: 'factor'
+  readonly step: string
+  /** Index into `Plan.factorings`. */
+  readonly factoring: number
+  /** The adapter's A, [rank, in], or its B, [out, rank]. */
+  readonly factor: 'a' | 'b'
+  readonly shape: readonly number[]
+  /** The tuned model's tensor, and the base's. */
+  readonly inputs: readonly [from: Expr, base: Expr]
+}
+
+/** A difference of tensors that is taken apart into low-rank factors when the first of them is written. */
+export interface PlanFactoring {
+  readonly step: string
+  /** The base's name for it. */
+  readonly tensor: string
+  /** As stored. */
+  readonly shape: readonly number[]
+  readonly from: Expr
+  readonly base: Expr
+  readonly work: HeldWork
+}
+
+export type Expr = ReadExpr | MergeExpr | CropExpr | ComputedExpr | FactorExpr
 
 /** A tensor that an analysis reads. */
 export interface AnalysisTensor {
@@ -192,6 +218,7 @@ export type CopyReason =
   | 'not touched by the alignment'
   | 'repaired'
   | 'taken from its layer'
+  | 'saved whole beside the adapter'
 
 export interface PlanOutput {
   /** As written; not part of the digest. */
@@ -261,11 +288,15 @@ export interface Plan {
   readonly analyses: readonly Analysis[]
   /** In the order in which they can be looked at: those of inner steps first. */
   readonly scopes: readonly PlanScope[]
+  /** What adapters are made of: factors of one are found together. */
+  readonly factorings: readonly PlanFactoring[]
   /** By step: what it is and its patterns, for the report. */
   readonly steps: readonly {
     readonly name: string
     readonly kind: string
     readonly patterns: readonly PatternCount[]
+    /** Of an extraction: tensors of the base that the adapter has nothing of, and why. */
+    readonly left?: Readonly<Record<string, string>>
   }[]
   readonly cost: {
     /** Bytes of tensor data; a tensor that is read in several passes counts each time. */

@@ -1,5 +1,6 @@
 import type { StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
+import type { AdapterConfig } from './adapterConfig.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 
 /** A tensor of a model or of a step's result: what it would be, and how it would come about. */
@@ -22,6 +23,8 @@ export interface Value {
   readonly origin: string
   /** Of a stack, and of what is made of it: by layer, the number that the layer had in its own model. */
   readonly layers?: readonly number[]
+  /** Of an adapter, which is no model: its configuration. */
+  readonly adapter?: AdapterConfig
 }
 
 /** A checkpoint's tensors, by the names that the recipe gives them, as a value; `fileBase` is the index of its first file among the plan's. */

@@ -7,21 +7,10 @@
 import { DTYPE_NAMES } from '../core/dtypes.js'
 import { METHOD_NAMES, METHODS } from '../methods/registry.js'
 import type { Method, ParameterSchema } from '../methods/types.js'
+import { extract } from './extractSchema.js'
+import { listOf, object, ref, type Schema, several, text } from './schemaParts.js'
 
-export type Schema = { readonly [key: string]: unknown }
-
-const ref = (name: string): Schema => ({ $ref: `#/$defs/${name}` })
-/** Not blank; a pattern, since counting characters would make the compiled schema import code. */
-const text = (description: string): Schema => ({ type: 'string', pattern: '\\S', title: 'a text', description })
-const object = (properties: Schema, required: string[], description: string): Schema => ({
-  type: 'object',
-  properties,
-  required,
-  additionalProperties: false,
-  description,
-})
-const several = (title: string, description: string, ...anyOf: Schema[]): Schema => ({ title, description, anyOf })
-const listOf = (items: Schema, least = 1): Schema => ({ type: 'array', items, minItems: least })
+export type { Schema } from './schemaParts.js'
 
 const PATTERN_HELP =
   'A plain string is the exact name; * stands for anything within one dotted part, ** across parts; /…/ is a regular expression (RE2 syntax) found anywhere in the name.'
@@ -246,22 +235,6 @@ const stack: Schema = {
   ),
   description: 'Ranges of layers put on each other, renumbered.',
 }
-const extract = object(
-  {
-    lora: object(
-      {
-        from: text('The tuned model.'),
-        base: text('Its base.'),
-        rank: { type: 'integer', minimum: 1, description: 'Its rank.' },
-      },
-      ['from', 'base', 'rank'],
-      'A low-rank adapter of the difference.',
-    ),
-  },
-  ['lora'],
-  'Takes an adapter out of a tuned model.',
-)
-
 /** The kinds of step, each a key of its mapping. */
 export const STEP_KINDS = ['merge', 'rebasin', 'repair', 'interpolate', 'stack', 'extract'] as const
 

@@ -325,8 +325,27 @@ function readStack({ name, at }: Draft, { scope, use }: Reading): StackStep {
   return { kind: 'stack', name, at: at.path, slices }
 }
 
-function readExtract({ name, at }: Draft, { use }: Reading): ExtractStep {
+function readExtract({ name, at }: Draft, { scope, use }: Reading): ExtractStep {
   const lora = get(at, 'lora')
   const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
-  return { kind: 'extract', name, at: at.path, from, base, rank: numberOf(get(lora, 'rank')) ?? 0 }
+  if (from !== '' && from === base) {
+    const hint = 'name the tuned model and the model that it was made from'
+    const message = `the difference of ${quote(from)} from itself is nothing`
+    scope.report.error('contradiction', message, [...at.path, 'lora', 'from'], { hint })
+  }
+  const rank = numberOf(get(lora, 'rank')) ?? 1
+  return {
+    kind: 'extract',
+    name,
+    at: at.path,
+    from,
+    base,
+    rank,
+    alpha: numberOf(get(lora, 'alpha')) ?? rank,
+    filters: readFilters(lora, scope.report),
+    modulesToSave: booleanOf(get(lora, 'modules_to_save')) ?? false,
+    method: (textOf(get(lora, 'method')) ?? 'auto') as ExtractStep['method'],
+    oversampling: numberOf(get(lora, 'oversampling')) ?? 16,
+    iterations: numberOf(get(lora, 'iterations')) ?? 4,
+  }
 }

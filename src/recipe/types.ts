@@ -123,6 +123,14 @@ export interface ExtractStep extends StepCommon {
   readonly from: string
   readonly base: string
   readonly rank: number
+  /** The rank where nothing is written: then the reader's scale is 1. */
+  readonly alpha: number
+  readonly filters: Filters
+  /** What no low-rank matrix can be is saved whole. */
+  readonly modulesToSave: boolean
+  readonly method: 'auto' | 'exact' | 'randomised'
+  readonly oversampling: number
+  readonly iterations: number
 }
 
 export type Step = MergeStep | RebasinStep | RepairStep | InterpolateStep | StackStep | ExtractStep

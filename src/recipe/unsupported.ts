@@ -15,10 +15,7 @@ const PLANNED_METHODS =
 export const plannedMethods = (): string[] => PLANNED_METHODS.filter((name) => lookupMethod(name) === undefined)
 
 /** `*` is any key or index. */
-const KEYS: readonly { path: string; what: string }[] = [
-  { path: 'steps.*.extract', what: 'extracting adapters' },
-  { path: 'models.*.lora', what: 'applying adapters (lora)' },
-]
+const KEYS: readonly { path: string; what: string }[] = [{ path: 'models.*.lora', what: 'applying adapters (lora)' }]
 
 const CODE = 'not-in-this-version'
 

@@ -1,4 +1,4 @@
-/** What alignments and repairs did, a line each, from the lineage. */
+/** What alignments, repairs and extractions did, a line each, from the lineage. */
 import type { Lineage } from '../lineage/types.js'
 import { counted, formatCount, printable } from './text.js'
 
@@ -33,11 +33,33 @@ function repairLine(name: string, { repaired, kept }: Described): string {
   return `${printable(name)}: ${counted(norms, 'norm')} repaired${left > 0 ? `, ${formatCount(left)} left as they are` : ''}`
 }
 
-/** Each rebasin and repair step of a run's outputs, once. */
+const percent = (share: unknown): string => (isNumber(share) ? `${(100 * share).toFixed(1)} %` : 'nothing')
+
+function extractLine(name: string, { modules, energy, left, models }: Described): string {
+  const own: Described[] = isObject(modules) ? Object.values(modules as Readonly<Record<string, Described>>) : []
+  const ranks = own.flatMap(({ rank }) => (isNumber(rank) ? [rank] : []))
+  const { total, mean, least } = isObject(energy) ? energy : {}
+  const [from, base] = Array.isArray(models) ? models.map((model) => printable(String(model))) : []
+  const same = own.filter((module) => module.energy === null).length
+  return [
+    `${printable(name)}: ${from} − ${base} in ${counted(own.length, 'layer')}, rank ${Math.max(...ranks)}`,
+    `${percent(total)} of the difference kept (by layer ${percent(mean)}, at least ${percent(least)})`,
+    ...(same > 0 ? [`${formatCount(same)} without a difference`] : []),
+    ...(isObject(left) ? [`${counted(Object.keys(left).length, 'tensor')} left out`] : []),
+  ].join(', ')
+}
+
+/** Each rebasin, repair and extract step of a run's outputs, once. */
 export function stepsText(lineages: readonly Lineage[]): string {
   const steps = new Map(lineages.flatMap(({ steps }) => Object.entries(steps)))
   const lines = [...steps].flatMap(([name, step]) =>
-    step.kind === 'rebasin' ? [rebasinLine(step)] : step.kind === 'repair' ? [repairLine(name, step)] : [],
+    step.kind === 'rebasin'
+      ? [rebasinLine(step)]
+      : step.kind === 'repair'
+        ? [repairLine(name, step)]
+        : step.kind === 'extract'
+          ? [extractLine(name, step)]
+          : [],
   )
   return lines.join('\n')
 }

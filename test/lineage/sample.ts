@@ -114,6 +114,7 @@ export const plan: Plan = {
   ],
   analyses: [],
   scopes: [],
+  factorings: [],
   steps: [
     { name: 'soup', kind: 'merge', patterns: [] },
     { name: 'final', kind: 'merge', patterns: [{ pattern: 'task', where: 'rule', rule: 0, matches: 1, applies: 1 }] },

@@ -59,6 +59,7 @@ const plan: Plan = {
   ],
   analyses: [],
   scopes: [],
+  factorings: [],
   steps: [
     { name: 'soup', kind: 'merge', patterns: [] },
     { name: 'final', kind: 'merge', patterns: [{ pattern: EVIL, where: 'rule', rule: 0, matches: 4, applies: 1 }] },

@@ -1,4 +1,5 @@
 import type { Team } from '../dense/team.js'
+import { factors } from './factors.js'
 import { isoC } from './isoC.js'
 import { isoCts } from './isoCts.js'
 import { knots } from './knots.js'
@@ -7,6 +8,7 @@ import { star } from './star.js'
 import { tsvM } from './tsvM.js'
 import type { HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
 
+export { factorPlaces } from './factors.js'
 export * from './types.js'
 
 const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
@@ -16,6 +18,7 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   knots,
   star,
   regmean,
+  factors,
 }
 
 /** How much memory the work takes, what is filled when, and where its result is. */

@@ -5,7 +5,7 @@
 import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
-export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star' | 'regmean'
+export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star' | 'regmean' | 'factors'
 
 /** Plain data: goes to workers as it is. */
 export interface HeldWork {
@@ -26,6 +26,8 @@ export interface Fill {
   readonly terms: readonly { readonly input: number; readonly factor: number }[]
   readonly onBase: boolean
   readonly elements: number
+  /** Of a part of the tensor: its first element, where a tile begins. */
+  readonly first?: number
   /** Bytes from the work's origin. */
   readonly at: number
   /** float32, else float64. */

@@ -57,14 +57,15 @@ export function planGraph(plan: Plan): PlanGraph {
       walk(expr.base, base, tensor)
       return
     }
-    if (expr.kind === 'computed') {
+    if (expr.kind === 'computed' || expr.kind === 'factor') {
+      const how = expr.kind === 'factor' ? 'extract' : 'computed'
       for (const input of expr.inputs) {
         const from = origin(input)
         if (from === undefined) continue
-        flow(from, expr.step, 'computed', tensor)
+        flow(from, expr.step, how, tensor)
         walk(input, from, tensor)
       }
-      if (expr.step !== holder) flow(expr.step, holder, 'computed', tensor)
+      if (expr.step !== holder) flow(expr.step, holder, how, tensor)
       return
     }
     for (const [i, input] of expr.inputs.entries()) {

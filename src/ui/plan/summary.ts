@@ -27,6 +27,7 @@ function methodOf(expr: Expr): string | undefined {
   if (expr.kind === 'read') return undefined
   if (expr.kind === 'computed') return 'computed'
   if (expr.kind === 'crop') return methodOf(expr.merge)
+  if (expr.kind === 'factor') return 'extract'
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
   return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
 }

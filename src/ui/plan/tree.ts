@@ -48,8 +48,10 @@ function outputBranches(outputs: readonly PlanOutput[]): Branch[] {
 function outputBranch(output: PlanOutput): Branch {
   const { methods, copies, absent, cropped, dtypes, bytes } = summarize(output)
   const branches: Branch[] = []
-  if (methods.size > 0)
-    branches.push({ text: `merged: ${counted(sum(methods), 'tensor')}`, branches: byCount(methods) })
+  const factors = methods.get('extract') ?? 0
+  const merged = new Map([...methods].filter(([method]) => method !== 'extract'))
+  if (merged.size > 0) branches.push({ text: `merged: ${counted(sum(merged), 'tensor')}`, branches: byCount(merged) })
+  if (factors > 0) branches.push({ text: `factors: ${counted(factors, 'tensor')} of ${counted(factors / 2, 'layer')}` })
   if (copies.size > 0) branches.push({ text: `copied: ${counted(sum(copies), 'tensor')}`, branches: byCount(copies) })
   for (const { model, reason, tensors } of absent) {
     const why = reason === 'missing' ? 'lacks them' : 'has them in another shape'
@@ -69,6 +71,20 @@ function outputBranch(output: PlanOutput): Branch {
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }
 }
 
+/** Of an extraction: its layers by rank and method, and what the adapter has nothing of. */
+function extractionBranches(plan: Plan, step: string, left: Readonly<Record<string, string>> = {}): Branch[] {
+  const counts = new Map<string, number>()
+  const add = (into: Map<string, number>, key: string) => into.set(key, (into.get(key) ?? 0) + 1)
+  for (const { work } of plan.factorings.filter((factoring) => factoring.step === step))
+    add(counts, `rank ${work.options.rank}, ${work.options.method}`)
+  const reasons = new Map<string, number>()
+  for (const reason of Object.values(left)) add(reasons, reason)
+  return [
+    ...byCount(counts),
+    ...(reasons.size > 0 ? [{ text: `left out: ${counted(sum(reasons), 'tensor')}`, branches: byCount(reasons) }] : []),
+  ]
+}
+
 /** What is held whole, and roughly how long the work on it takes. */
 function heldBranches({ cost }: Plan, threads: number): Branch[] {
   if (!cost.held) return []
@@ -86,9 +102,12 @@ export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
     return { text: `${printable(name)}: ${printable(reference)} (${counted(files, 'file')}, ${formatSize(bytes)})` }
   })
   const steps = plan.steps.map(
-    ({ name, kind, patterns }): Branch => ({
+    ({ name, kind, patterns, left }): Branch => ({
       text: name === kind ? kind : `${printable(name)}: ${printable(kind)}`,
-      branches: patterns.map((pattern) => ({ text: patternText(pattern) })),
+      branches: [
+        ...patterns.map((pattern) => ({ text: patternText(pattern) })),
+        ...extractionBranches(plan, name, left),
+      ],
     }),
   )
   return drawTree({

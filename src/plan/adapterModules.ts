@@ -1,0 +1,78 @@
+/** What of a network an adapter can hold, by the names and shapes of its tensors. */
+
+/** How a tensor goes into an adapter of PEFT's form. */
+export interface AdaptedLayer {
+  readonly kind: 'linear' | 'convolution' | 'embedding'
+  /** The tensor is stored [in, out]: embeddings, and GPT-2's layers. */
+  readonly turned: boolean
+}
+
+type Shape = readonly number[]
+/** By tensor. */
+export type Shapes = ReadonlyMap<string, { readonly shape: Shape }>
+
+const EMBEDDING =
+  /(^|[._])(embed_tokens|embed_in|embed_positions|\w*embed(s|ding|dings)?|wte|wpe|shared|relative_attention_bias)$/i
+const HEAD = /(^|[._])(unembed\w*|output_embeddings)$/i
+/** GPT-2's layers of this name are of the class Conv1D, whose weight is [in, out]; those of others may be called so too. */
+const CONV1D = /(^|\.)(c_attn|c_fc|c_proj|q_attn)$/
+
+/** The module of a tensor, and what it is called there: `a.b.weight` is `weight` of `a.b`. */
+export function moduleOf(tensor: string): { readonly module: string; readonly part: string } {
+  const dot = tensor.lastIndexOf('.')
+  return { module: tensor.slice(0, Math.max(0, dot)), part: tensor.slice(dot + 1) }
+}
+
+export const leafOf = (module: string): string => module.slice(module.lastIndexOf('.') + 1)
+
+/** Whether layers named as GPT-2's are stored as its are: some bias is as long as its weight's second axis alone. */
+export const storesInputsFirst = (shapes: Shapes): boolean =>
+  [...shapes].some(([name, { shape }]) => {
+    const { module, part } = moduleOf(name)
+    if (part !== 'weight' || shape.length !== 2 || shape[0] === shape[1] || !CONV1D.test(module)) return false
+    const bias = shapes.get(`${module}.bias`)?.shape
+    return bias?.length === 1 && bias[0] === shape[1]
+  })
+
+/** The layer that a tensor is the weight of, as far as adapters know its kind; undefined for all else. */
+export function adaptedLayer(tensor: string, shape: Shape, inputsFirst: boolean): AdaptedLayer | undefined {
+  const { module, part } = moduleOf(tensor)
+  if (part !== 'weight' || module === '' || shape.includes(0)) return undefined
+  // Of a convolution with one channel in, a checkpoint does not tell the groups.
+  if (shape.length === 4) return shape[1]! > 1 ? { kind: 'convolution', turned: false } : undefined
+  if (shape.length !== 2) return undefined
+  if (EMBEDDING.test(module) && !HEAD.test(module)) return { kind: 'embedding', turned: true }
+  return { kind: 'linear', turned: inputsFirst && CONV1D.test(module) }
+}
+
+/** Tensors of a module that is saved whole: nothing else is known to be a module's own. */
+export const SAVED_PARTS: readonly string[] = ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+
+/** Names of a layer's factors in the adapter. */
+export function factorNames({ kind }: AdaptedLayer, module: string): { readonly a: string; readonly b: string } {
+  const name = `base_model.model.${module}`
+  return kind === 'embedding'
+    ? { a: `${name}.lora_embedding_A`, b: `${name}.lora_embedding_B` }
+    : { a: `${name}.lora_A.weight`, b: `${name}.lora_B.weight` }
+}
+
+/** Shapes of the factors; a convolution's B has a kernel of one place. */
+export function factorShapes(
+  { kind, turned }: AdaptedLayer,
+  shape: Shape,
+  rank: number,
+): { readonly a: Shape; readonly b: Shape } {
+  const [rows, ...rest] = shape
+  if (turned) return { a: [rank, rows!], b: [rest[0]!, rank] }
+  return { a: [rank, ...rest], b: [rows!, rank, ...(kind === 'convolution' ? [1, 1] : [])] }
+}
+
+/**
+ * The shortest names that stand for these modules and no others: the last part where all of `all` that end in it are meant.
+ * Readers take a name for every module that ends in it.
+ */
+export function targetNames(modules: readonly string[], all: readonly string[]): string[] {
+  const meant = new Set(modules)
+  const others = new Set(all.filter((module) => !meant.has(module)).map(leafOf))
+  return [...new Set(modules.map((module) => (others.has(leafOf(module)) ? module : leafOf(module))))].sort()
+}

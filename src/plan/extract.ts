@@ -1,0 +1,222 @@
+import { isFloat } from '../core/dtypes.js'
+import { randomStream } from '../core/random.js'
+import { quote } from '../core/suggest.js'
+import type { HeldWork } from '../kernels/held/types.js'
+import type { ExtractStep, Recipe } from '../recipe/types.js'
+import { adapterConfig } from './adapterConfig.js'
+import {
+  type AdaptedLayer,
+  adaptedLayer,
+  factorNames,
+  factorShapes,
+  moduleOf,
+  SAVED_PARTS,
+  storesInputsFirst,
+} from './adapterModules.js'
+import { computeType } from './cost.js'
+import { patternBook } from './patterns.js'
+import type { Faults } from './report.js'
+import type { PatternCount, PlanFactoring } from './types.js'
+import { sameShape, type Value, type ValueTensor } from './values.js'
+
+/** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
+const PANEL = 2 ** 26
+/** Up to this shorter side all singular vectors are found faster than a few by random ones. */
+const EXACT_SIDE = 512
+
+export interface Extraction {
+  readonly value: Value
+  readonly patterns: readonly PatternCount[]
+  /** Tensors of the base that the adapter has nothing of, and why. */
+  readonly left: Readonly<Record<string, string>>
+}
+
+/** A layer that goes into the adapter. */
+interface Adapted {
+  readonly tensor: string
+  readonly module: string
+  readonly layer: AdaptedLayer
+  readonly rank: number
+}
+
+/**
+ * An extraction as a value: the tensors of the adapter, in PEFT's form, and its configuration. Factorings are added to the plan's.
+ * Faults: `contradiction` for a difference of a model from itself, `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, those of
+ * patterns.
+ */
+export function planExtract(
+  recipe: Recipe,
+  step: ExtractStep,
+  values: ReadonlyMap<string, Value>,
+  config: Readonly<Record<string, unknown>> | undefined,
+  factorings: PlanFactoring[],
+  faults: Faults,
+): Extraction | undefined {
+  const [from, base] = [values.get(step.from)!, values.get(step.base)!]
+  const place = recipe.placeOf([...step.at, 'lora'], 'value')
+  const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
+  const inputsFirst = storesInputsFirst(base.tensors)
+  const left = new Map<string, string>()
+  const adapted: Adapted[] = []
+  let sound = true
+  for (const [name, own] of base.tensors) {
+    const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, from.tensors.get(name))
+    if (why !== undefined) {
+      left.set(name, why)
+      continue
+    }
+    const { shape } = from.tensors.get(name)!
+    if (!sameShape(shape, own.shape)) {
+      sound = false
+      faults.error(
+        'tensor-mismatch',
+        `${name} is [${shape.join(', ')}] in ${step.from} but [${own.shape.join(', ')}] in ${step.base}: no adapter makes one of the other`,
+        place,
+        `leave it out: exclude: [${quote(name)}]`,
+      )
+      continue
+    }
+    const layer = adaptedLayer(name, shape, inputsFirst)
+    if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(shape) })
+    else left.set(name, '')
+  }
+  const names = [...base.tensors.keys()]
+  const patterns = book.close(recipe, names, faults)
+  if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
+  const saved = settleRest(step, left, adapted, base)
+  if (adapted.length === 0) {
+    const why = [...new Set(left.values())].slice(0, 3).join('; ')
+    const message = `${step.from} and ${step.base} share no layer that a low-rank adapter can hold`
+    faults.error('nothing-to-extract', message, place, why === '' ? 'name two models of one architecture' : why)
+    return undefined
+  }
+  const most = adapted.reduce((largest, { rank }) => Math.max(largest, rank), 0)
+  if (step.rank > most) {
+    const message = `rank ${step.rank} is more than any matrix of the difference can have: the largest has ${most}`
+    faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
+    return undefined
+  }
+  const tensors = new Map<string, ValueTensor>()
+  const ranked = adapted.map((one) => ({ ...one, rank: Math.min(step.rank, one.rank) }))
+  for (const { tensor, module, layer, rank } of ranked) {
+    const own = base.tensors.get(tensor)!
+    const inputs = [from.tensors.get(tensor)!.expr, own.expr] as const
+    const index = factorings.push({
+      step: step.name,
+      tensor,
+      shape: own.shape,
+      from: inputs[0],
+      base: inputs[1],
+      work: workOf(recipe, step, tensor, own.shape, rank, layer),
+    })
+    const [called, shapes] = [factorNames(layer, module), factorShapes(layer, own.shape, rank)]
+    for (const factor of ['a', 'b'] as const) {
+      const shape = shapes[factor]
+      const expr = { kind: 'factor', step: step.name, factoring: index - 1, factor, shape, inputs } as const
+      tensors.set(called[factor], { dtype: own.dtype, shape, expr })
+    }
+  }
+  for (const name of saved) {
+    const { rule: _, ...tensor } = from.tensors.get(name)!
+    tensors.set(`base_model.model.${name}`, {
+      ...tensor,
+      dtype: base.tensors.get(name)!.dtype,
+      reason: 'saved whole beside the adapter',
+    })
+  }
+  const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
+  warnTied(ranked, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
+  const sorted = new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
+  return {
+    value: { name: step.name, tensors: sorted, origin: base.origin, adapter },
+    patterns,
+    left: Object.fromEntries(left),
+  }
+}
+
+const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
+  Math.min(
+    rows,
+    rest.reduce((product, size) => product * size, 1),
+  )
+
+/** Why the adapter has nothing of a tensor whatever its kind. */
+function leftOut(
+  { from }: ExtractStep,
+  decision: ReturnType<ReturnType<typeof patternBook>['decide']>,
+  own: ValueTensor,
+  other: ValueTensor | undefined,
+): string | undefined {
+  if (decision.kind === 'copy') return decision.reason.replace(' by filters', '')
+  if (!other) return `${from} has no such tensor`
+  if (!isFloat(own.dtype) || !isFloat(other.dtype)) return 'not a floating-point dtype'
+  if (JSON.stringify(own.expr) === JSON.stringify(other.expr)) return 'the same tensor in both'
+  return undefined
+}
+
+/** Of tensors that no factors stand for: those that are saved whole; the others get their reasons. */
+function settleRest(
+  { modulesToSave }: ExtractStep,
+  left: Map<string, string>,
+  adapted: readonly Adapted[],
+  { tensors }: Value,
+): readonly string[] {
+  const layers = new Set(adapted.map(({ module }) => module))
+  const saved: string[] = []
+  for (const [name, why] of left) {
+    if (why !== '') continue
+    const { module, part } = moduleOf(name)
+    const one = tensors.get(name)!.shape.length <= 1
+    if (layers.has(module)) left.set(name, 'a part of an adapted layer that adapters do not hold')
+    else if (!SAVED_PARTS.includes(part) || module === '') left.set(name, 'no weight of a layer that adapters know')
+    else if (modulesToSave) {
+      saved.push(name)
+      left.delete(name)
+    } else left.set(name, one ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
+  }
+  return saved
+}
+
+function workOf(
+  recipe: Recipe,
+  step: ExtractStep,
+  tensor: string,
+  [rows = 1, ...rest]: readonly number[],
+  rank: number,
+  { turned }: AdaptedLayer,
+): HeldWork {
+  const columns = rest.reduce((product, size) => product * size, 1)
+  const short = Math.min(rows, columns)
+  const near = 4 * (rank + step.oversampling) >= short
+  const method = step.method !== 'auto' ? step.method : short <= EXACT_SIDE || near ? 'exact' : 'randomised'
+  const random = {
+    oversampling: step.oversampling,
+    iterations: step.iterations,
+    panel: PANEL,
+    stream: [...randomStream(recipe.seed, step.from, tensor)],
+  }
+  return {
+    kernel: 'factors',
+    rows,
+    columns,
+    compute: computeType(recipe.compute),
+    weights: [1],
+    scale: step.alpha / step.rank,
+    options: { rank, method, turned: turned ? 1 : 0, ...(method === 'randomised' ? random : {}) },
+  }
+}
+
+/** Where a head has no weight of its own, it is the embedding's. */
+function warnTied(
+  adapted: readonly Adapted[],
+  config: Readonly<Record<string, unknown>> | undefined,
+  warn: (message: string, hint: string) => void,
+): void {
+  const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
+  if (!embedding || config?.tie_word_embeddings !== true) return
+  if (adapted.some(({ module }) => /(^|\.)(lm_head|embed_out)$/.test(module))) return
+  warn(
+    `${embedding.tensor} is the head too (tie_word_embeddings), and PEFT adapts the embedding alone`,
+    `exclude: [${quote(embedding.tensor)}] leaves both as they are`,
+  )
+}

@@ -1,0 +1,19 @@
+/** What the recipe's schema is put together from. */
+export type Schema = { readonly [key: string]: unknown }
+
+export const ref = (name: string): Schema => ({ $ref: `#/$defs/${name}` })
+/** Not blank; a pattern, since counting characters would make the compiled schema import code. */
+export const text = (description: string): Schema => ({ type: 'string', pattern: '\\S', title: 'a text', description })
+export const object = (properties: Schema, required: string[], description: string): Schema => ({
+  type: 'object',
+  properties,
+  required,
+  additionalProperties: false,
+  description,
+})
+export const several = (title: string, description: string, ...anyOf: Schema[]): Schema => ({
+  title,
+  description,
+  anyOf,
+})
+export const listOf = (items: Schema, least = 1): Schema => ({ type: 'array', items, minItems: least })

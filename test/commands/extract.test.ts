@@ -1,0 +1,424 @@
+/** `extract`: adapters against singular value decompositions by Jacobi rotations, and against what they are applied to. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { inspect, type Lineage, plan, run } from '../../src/index.js'
+import { matrix, product, svd } from '../reference/linalg.js'
+import { bf16, f32, i64, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { fixture, inFolder, terge } from './terge.js'
+
+type Tensors = Readonly<Record<string, RawTensor>>
+interface Values {
+  readonly shape: readonly number[]
+  readonly values: Float32Array | Float64Array
+}
+
+async function read(file: string): Promise<Map<string, Values>> {
+  const { tensors } = await inspect(file)
+  const content = readFileSync(file)
+  return new Map(
+    [...tensors].map(([name, { offset, bytes, shape, dtype }]) => {
+      const part = content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)
+      const values =
+        dtype === 'F64'
+          ? new Float64Array(part)
+          : dtype === 'BF16'
+            ? Float32Array.from(
+                new Uint16Array(part),
+                (bits) => new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!,
+              )
+            : new Float32Array(part)
+      return [name, { shape, values }]
+    }),
+  )
+}
+
+/** What an adapter adds to its base, tensor by tensor, by PEFT's rules. */
+function deltas(adapter: ReadonlyMap<string, Values>, config: Config): Map<string, Float64Array> {
+  const found = new Map<string, Float64Array>()
+  for (const [name, { shape, values }] of adapter) {
+    const [, module, embedding] = /^base_model\.model\.(.*)\.lora_(embedding_)?A(\.weight)?$/.exec(name) ?? []
+    if (module === undefined) continue
+    const b = adapter.get(name.replace(/A(\.weight)?$/, 'B$1'))!
+    const rank = shape[0]!
+    const scale = (config.alpha_pattern[module] ?? config.lora_alpha) / (config.rank_pattern[module] ?? config.r)
+    assert.is(rank, config.rank_pattern[module] ?? config.r)
+    const whole = product(matrix(b.shape[0]!, rank, b.values), matrix(rank, values.length / rank, values))
+    const turned = embedding || (config.fan_in_fan_out && /c_(attn|proj|fc)$/.test(module))
+    const { rows, columns } = whole
+    found.set(
+      `${module}.weight`,
+      Float64Array.from({ length: rows * columns }, (_, at) => {
+        const [i, j] = turned ? [at % rows, Math.floor(at / rows)] : [Math.floor(at / columns), at % columns]
+        return scale * whole.values[i * columns + j]!
+      }),
+    )
+  }
+  return found
+}
+
+interface Config {
+  readonly r: number
+  readonly lora_alpha: number
+  readonly fan_in_fan_out: boolean
+  readonly rank_pattern: Readonly<Record<string, number>>
+  readonly alpha_pattern: Readonly<Record<string, number>>
+  readonly target_modules: readonly string[]
+  readonly modules_to_save: readonly string[] | null
+  readonly base_model_name_or_path: string | null
+  readonly task_type: string | null
+  readonly revision: string | null
+}
+
+const json = (file: string) => JSON.parse(readFileSync(file, 'utf8'))
+const recipe = (rest: string, more = '', output = './adapter') => `terge: 1
+models: {base: base.safetensors, tuned: tuned.safetensors}
+${more}steps: {adapter: {extract: {lora: {from: tuned, base: base, ${rest}}}}}
+output: {path: ${output}, from: adapter}
+`
+
+async function extract(folder: string, text: string, ...flags: string[]): Promise<string> {
+  writeFileSync(path.join(folder, 'r.yml'), text)
+  const ran = await terge(['run', 'r.yml', '--force', ...flags], folder)
+  assert.is(ran.code, 0, ran.err)
+  return ran.out
+}
+
+/** base + the product of random factors, so that the difference has that rank. */
+function tuned({ shape, bytes }: RawTensor, rank: number, seed: number): RawTensor {
+  const [rows, ...rest] = shape
+  const columns = rest.reduce((all, size) => all * size, 1)
+  const [b, a] = [
+    matrix(rows!, rank, numbers(rows! * rank, seed)),
+    matrix(rank, columns, numbers(rank * columns, seed + 1)),
+  ]
+  const base = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  return f32(
+    shape,
+    product(b, a).values.map((value, i) => base[i]! + value),
+  )
+}
+
+const random = (shape: readonly number[], seed: number): RawTensor =>
+  f32(
+    shape,
+    numbers(
+      shape.reduce((all, size) => all * size, 1),
+      seed,
+    ),
+  )
+
+const LAYERS: Tensors = {
+  'wte.weight': random([50, 24], 1),
+  'h.0.attn.c_attn.weight': random([24, 72], 2),
+  'h.0.attn.c_attn.bias': random([72], 3),
+  'h.0.attn.c_proj.weight': random([24, 24], 4),
+  'h.0.ln.weight': random([24], 5),
+  'h.0.ln.bias': random([24], 6),
+  'conv.weight': random([20, 6, 3, 3], 7),
+  'small.weight': random([3, 40], 8),
+  'lm_head.weight': random([50, 24], 9),
+  'experts.gate_up': random([2, 4, 5], 10),
+  steps: i64([1], [3n]),
+}
+const MATRICES = ['wte', 'h.0.attn.c_attn', 'h.0.attn.c_proj', 'conv', 'small', 'lm_head'].map(
+  (name) => `${name}.weight`,
+)
+
+function writePair(folder: string, base: Tensors, rank: number, names: readonly string[]): Tensors {
+  const other = { ...base }
+  for (const [index, name] of names.entries()) other[name] = tuned(base[name]!, Math.min(rank, 3), 100 + index)
+  writeModel(path.join(folder, 'base.safetensors'), base)
+  writeModel(path.join(folder, 'tuned.safetensors'), other)
+  return other
+}
+
+const f32Of = ({ bytes }: RawTensor) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+
+for (const [method, dtype, alpha] of [
+  ['exact', 'float32', ''],
+  ['randomised, oversampling: 2', 'float32', ', alpha: 11'],
+  ['auto', 'float64', ''],
+] as const)
+  test(`a difference of low rank is held whole: ${method}, ${dtype}`, () =>
+    inFolder(async (folder) => {
+      const other = writePair(folder, LAYERS, 4, MATRICES)
+      const text = recipe(`rank: 4, method: ${method}${alpha}`, `compute: ${dtype}\n`).replace(
+        'from: adapter',
+        `from: adapter, dtype: ${dtype}`,
+      )
+      await extract(folder, text, '--threads', '1')
+      const bytes = readFileSync(path.join(folder, 'adapter/adapter_model.safetensors'))
+      await extract(folder, text, '--threads', '2')
+      assert.ok(bytes.equals(readFileSync(path.join(folder, 'adapter/adapter_model.safetensors'))), 'threads')
+      const config: Config = json(path.join(folder, 'adapter/adapter_config.json'))
+      const added = deltas(await read(path.join(folder, 'adapter/adapter_model.safetensors')), config)
+      assert.equal([...added.keys()].sort(), [...MATRICES].sort())
+      for (const [name, delta] of added) {
+        const [base, expected] = [f32Of(LAYERS[name]!), f32Of(other[name]!)]
+        for (const [i, value] of delta.entries())
+          assert.ok(Math.abs(base[i]! + value - expected[i]!) < 3e-6, `${name} ${i}: ${base[i]! + value}`)
+      }
+      const { steps }: Lineage = json(path.join(folder, 'adapter/lineage.json'))
+      const { energy, left, modules } = steps.adapter as unknown as {
+        energy: { total: number; least: number }
+        left: Record<string, string>
+        modules: Record<string, { found: number; rank: number; energy: number }>
+      }
+      assert.ok(energy.least > 1 - 1e-9, JSON.stringify(energy))
+      assert.is(modules['small.weight']!.rank, 3)
+      assert.is(modules['lm_head.weight']!.found, 3)
+      assert.equal(left, {
+        'experts.gate_up': 'no weight of a layer that adapters know',
+        'h.0.attn.c_attn.bias': 'a part of an adapted layer that adapters do not hold',
+        'h.0.ln.bias': 'a norm or a bias: modules_to_save',
+        'h.0.ln.weight': 'a norm or a bias: modules_to_save',
+        steps: 'not a floating-point dtype',
+      })
+      const { fan_in_fan_out, rank_pattern, r, lora_alpha, target_modules, base_model_name_or_path } = config
+      assert.equal([fan_in_fan_out, r, lora_alpha], [true, 4, alpha === '' ? 4 : 11])
+      assert.equal(rank_pattern, { small: 3 })
+      assert.equal(target_modules, ['c_attn', 'c_proj', 'conv', 'lm_head', 'small', 'wte'])
+      assert.is(base_model_name_or_path, 'base.safetensors')
+    }))
+
+/** ‖δ‖², and the least of its squared distance to a matrix of the rank. */
+function optimum(delta: Float64Array, rows: number, rank: number): { squares: number; least: number } {
+  const { values } = svd(matrix(rows, delta.length / rows, delta))
+  const squares = delta.reduce((sum, x) => sum + x * x, 0)
+  return { squares, least: values.slice(rank).reduce((sum, value) => sum + value * value, 0) }
+}
+
+test('of a difference of full rank the best of the rank is kept, and the figure says how much', () =>
+  inFolder(async (folder) => {
+    const shapes: Readonly<Record<string, readonly [number, number]>> = {
+      up: [90, 40],
+      down: [40, 90],
+      square: [64, 64],
+    }
+    const make = (seed: number): Tensors =>
+      Object.fromEntries(
+        Object.entries(shapes).map(([name, shape], i) => [`${name}.weight`, random(shape, seed + i)] as const),
+      )
+    const [base, other] = [make(1), make(20)]
+    writeModel(path.join(folder, 'base.safetensors'), base)
+    writeModel(path.join(folder, 'tuned.safetensors'), other)
+    for (const method of ['exact', 'randomised']) {
+      await extract(folder, recipe(`rank: 6, method: ${method}`))
+      const config: Config = json(path.join(folder, 'adapter/adapter_config.json'))
+      const added = deltas(await read(path.join(folder, 'adapter/adapter_model.safetensors')), config)
+      const { steps }: Lineage = json(path.join(folder, 'adapter/lineage.json'))
+      const { modules } = steps.adapter as unknown as { modules: Record<string, { energy: number; norm: number }> }
+      for (const [name, found] of added) {
+        const [a, b] = [f32Of(base[name]!), f32Of(other[name]!)]
+        const delta = Float64Array.from(a, (x, i) => Math.fround(b[i]! - x))
+        const { squares, least } = optimum(delta, base[name]!.shape[0]!, 6)
+        const rest = delta.reduce((sum, x, i) => sum + (x - found[i]!) ** 2, 0)
+        assert.ok(Math.sqrt(rest) <= Math.sqrt(least) * (method === 'exact' ? 1 + 1e-6 : 1.01), `${method} ${name}`)
+        assert.ok(Math.abs(modules[name]!.energy - (1 - rest / squares)) < 1e-5, `${method} ${name}: energy`)
+        assert.ok(Math.abs(modules[name]!.norm ** 2 / squares - 1) < 1e-9)
+      }
+    }
+  }))
+
+test('panels: a matrix that is not held whole gives what a held one gives, tile edges inside of rows', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = { 'l.weight': bf16([1100, 700], numbers(770000, 3)) }
+    const low = tuned(random([1100, 700], 5), 5, 6)
+    writeModel(path.join(folder, 'base.safetensors'), base)
+    writeModel(path.join(folder, 'tuned.safetensors'), { 'l.weight': low })
+    writeFileSync(path.join(folder, 'r.yml'), recipe('rank: 7, method: randomised'))
+    const made: Lineage[] = []
+    for (const [panel, threads] of [
+      [2 ** 26, 2],
+      [300000, 1],
+      [300000, 2],
+    ] as const) {
+      const prepared = await plan(path.join(folder, 'r.yml'), { output: path.join(folder, `${panel}-${threads}`) })
+      const factorings = prepared.plan.factorings.map((factoring) => ({
+        ...factoring,
+        work: { ...factoring.work, options: { ...factoring.work.options, panel } },
+      }))
+      const ran = await run({ ...prepared, plan: { ...prepared.plan, factorings } }, { threads, sync: false })
+      made.push(ran.outputs[0]!.lineage)
+    }
+    const [whole, one, two] = made.map(({ tensors, steps }) => ({
+      digests: Object.values(tensors).map(({ digest }) => digest),
+      energy: (steps.adapter!.energy as { total: number }).total,
+    }))
+    assert.equal(one, two)
+    assert.ok(Math.abs(whole!.energy - one!.energy) < 1e-9, `${whole!.energy} ${one!.energy}`)
+    for (const [{ models }, { models: others }] of [[made[0]!, made[1]!]] as const) assert.equal(models, others)
+    const files = ['67108864-2', '300000-1'].map((name) => path.join(folder, name, 'adapter_model.safetensors'))
+    const [a, b] = await Promise.all(files.map(read))
+    const config: Config = json(path.join(folder, '300000-1/adapter_config.json'))
+    const [first, second] = [deltas(a!, config), deltas(b!, config)].map((all) => all.get('l.weight')!)
+    // BF16 factors: what the two differ by is rounding.
+    const apart = first!.reduce((most, x, i) => Math.max(most, Math.abs(x - second![i]!)), 0)
+    const largest = first!.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+    assert.ok(apart < 0.02 * largest, `${apart} of ${largest}`)
+  }))
+
+test('a language model: folder, configuration, card, plan, terminal, verify', () =>
+  inFolder(async (folder) => {
+    const models = `models: {base: ${fixture('lm/base')}, tuned: ${fixture('lm/prose')}}`
+    const text = recipe('rank: 8, modules_to_save: true, exclude: "**.mlp.**"').replace(/models: .*/, models)
+    writeFileSync(path.join(folder, 'r.yml'), text)
+    const shown = await terge(['plan', 'r.yml'], folder)
+    assert.match(shown.out, 'rank 8, exact: 18')
+    assert.match(shown.out, 'factors: 36 tensors of 18 layers')
+    assert.match(shown.out, 'saved whole beside the adapter: 9')
+    assert.match(shown.out, 'excluded: 12')
+    const out = await extract(folder, text)
+    assert.match(out, /^adapter: tuned − base in 18 layers, rank 8, \d\d\.\d % of the difference kept \(by layer /)
+    const config: Config = json(path.join(folder, 'adapter/adapter_config.json'))
+    assert.is(config.task_type, 'CAUSAL_LM')
+    assert.equal(config.target_modules, ['embed_tokens', 'k_proj', 'lm_head', 'o_proj', 'q_proj', 'v_proj'])
+    assert.is(config.modules_to_save!.length, 9)
+    assert.ok(config.modules_to_save!.includes('model.layers.0.input_layernorm'))
+    const norm = 'base_model.model.model.norm.weight'
+    const saved = (await read(path.join(folder, 'adapter/adapter_model.safetensors'))).get(norm)!
+    assert.equal(saved, (await read(path.join(fixture('lm/prose'), 'model.safetensors'))).get('model.norm.weight'))
+    const { tensors }: Lineage = json(path.join(folder, 'adapter/lineage.json'))
+    assert.is(tensors[norm]!.reason, 'saved whole beside the adapter')
+    const { method, parameters, sources, base } = tensors['base_model.model.lm_head.lora_B.weight']!
+    assert.equal(
+      [method, parameters, sources[0]!.model, base!.model],
+      ['extract', { factor: 'b', rank: 8, method: 'exact', scale: 1 }, 'tuned', 'base'],
+    )
+    const card = readFileSync(path.join(folder, 'adapter/README.md'), 'utf8')
+    assert.match(card, 'library_name: peft\ntags: [lora, terge]')
+    const verified = await terge(['verify', 'adapter/lineage.json', '--reproduce'], folder)
+    assert.is(verified.code, 0, verified.out + verified.err)
+    assert.is((await terge(['report', 'adapter/lineage.json', '-o', 'r.html'], folder)).code, 0)
+    for (const format of ['json', 'dot', 'mermaid'])
+      assert.is((await terge(['plan', 'r.yml', '--format', format], folder)).code, 0)
+  }))
+
+test('of a merge, from a step, as one file; layers without a difference; a part of the layers', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = Object.fromEntries(
+      [0, 1, 2].map((i) => [`layers.${i}.fc.weight`, random([12, 9], i + 1)] as const),
+    )
+    const names = ['layers.0.fc.weight', 'layers.2.fc.weight']
+    writePair(folder, base, 2, names)
+    const text = `terge: 1
+models: {base: base.safetensors, tuned: tuned.safetensors}
+steps:
+  half: {merge: {method: linear, models: [base, tuned]}}
+  adapter: {extract: {lora: {from: half, base: base, rank: 3, include: ["layers.0.**", "layers.1.**"]}}}
+outputs:
+  - {path: out.safetensors, from: adapter, dtype: float32}
+  - {path: half.safetensors, from: half}
+`
+    await extract(folder, text)
+    assert.not(existsSync(path.join(folder, 'adapter_config.json')))
+    const adapter = await read(path.join(folder, 'out.safetensors'))
+    const lora = deltas(adapter, { r: 3, lora_alpha: 3, rank_pattern: {}, alpha_pattern: {} } as unknown as Config)
+    const half = await read(path.join(folder, 'half.safetensors'))
+    for (const [i, value] of lora.get('layers.0.fc.weight')!.entries())
+      assert.ok(
+        Math.abs(f32Of(base['layers.0.fc.weight']!)[i]! + value - half.get('layers.0.fc.weight')!.values[i]!) < 1e-6,
+      )
+    assert.ok(lora.get('layers.1.fc.weight')!.every((value) => value === 0))
+    const { steps }: Lineage = json(path.join(folder, 'out.lineage.json'))
+    const { modules, changed } = steps.adapter as unknown as {
+      modules: Record<string, { energy: number | null }>
+      changed: number
+    }
+    assert.equal([modules['layers.1.fc.weight']!.energy, changed], [null, 1])
+  }))
+
+test('names of targets: a last part only where all that end in it are meant', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = {
+      'a.proj.weight': random([8, 8], 1),
+      'b.proj.weight': random([8, 8], 2),
+      'c.gate.weight': random([8, 8], 3),
+    }
+    writePair(folder, base, 2, Object.keys(base))
+    await extract(folder, recipe('rank: 2, exclude: b.proj.weight'))
+    assert.equal(json(path.join(folder, 'adapter/adapter_config.json')).target_modules, ['a.proj', 'gate'])
+  }))
+
+test('a run that was stopped goes on, to the same bytes and figures', () =>
+  inFolder(async (folder) => {
+    writePair(folder, LAYERS, 4, MATRICES)
+    const text = recipe('rank: 4')
+    await extract(folder, text)
+    const files = ['adapter_model.safetensors', 'lineage.json', 'README.md']
+    const all = (from: string) => files.map((name) => readFileSync(path.join(folder, from, name), 'utf8'))
+    const expected = all('adapter')
+    const prepared = await plan(path.join(folder, 'r.yml'), { output: path.join(folder, 'again') })
+    const stop = new AbortController()
+    let layers = 0
+    await run(prepared, {
+      threads: 1,
+      resume: true,
+      signal: stop.signal,
+      listen: ({ kind }) => {
+        if (kind === 'step' && ++layers === 4) stop.abort()
+      },
+    }).then(
+      () => assert.unreachable('it was stopped'),
+      ({ exit }) => assert.is(exit, 130),
+    )
+    assert.not(existsSync(path.join(folder, 'again')))
+    let more = 0
+    await run(prepared, { threads: 2, resume: true, listen: ({ kind }) => void (kind === 'step' && more++) })
+    assert.ok(more > 0 && more < 6, `${more} layers again`)
+    const [weights, lineage] = all('again')
+    assert.is(weights, expected[0])
+    assert.is(lineage, expected[1])
+  }))
+
+test('faults', () =>
+  inFolder(async (folder) => {
+    writePair(folder, LAYERS, 4, MATRICES)
+    const told = async (text: string, command = 'validate') => {
+      writeFileSync(path.join(folder, 'r.yml'), text)
+      const { code, err } = await terge([command, 'r.yml'], folder)
+      return `${code} ${err}`
+    }
+    assert.match(await told(recipe('rank: 0')), /^2 r\.yml:3:\d+: error bad-value: 'rank' must be at least 1, not '0'/)
+    const large = await told(recipe('rank: 25'))
+    assert.match(
+      large,
+      'error rank-too-large: rank 25 is more than any matrix of the difference can have: the largest has 24',
+    )
+    assert.match(large, 'hint: write rank: 24 or less')
+    assert.match(
+      await told(recipe('rank: 4').replace('from: tuned', 'from: base')),
+      "error contradiction: the difference of 'base' from itself is nothing",
+    )
+    assert.match(await told(recipe('rank: 4').replace('from: tuned', 'from: tined')), "hint: did you mean 'tuned'?")
+    assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), 'error no-match: pattern nothing.weight')
+    assert.match(await told(recipe('rank: 4, include: steps')), 'error nothing-to-extract')
+    assert.match(await told(recipe('rank: 4, metod: exact')), "error unknown-key: 'lora' has no key 'metod'\n")
+    const used = recipe('rank: 4').replace(
+      'steps: {',
+      'steps: {x: {merge: {method: linear, models: [base, adapter]}}, ',
+    )
+    assert.match(await told(used.replace('from: adapter', 'from: x')), 'error not-a-model: adapter is an adapter')
+
+    writeModel(path.join(folder, 'tuned.safetensors'), { ...LAYERS, 'wte.weight': random([51, 24], 1) })
+    const shape = await told(recipe('rank: 4'))
+    assert.match(shape, 'error tensor-mismatch: wte.weight is [51, 24] in tuned but [50, 24] in base')
+    assert.match(shape, "hint: leave it out: exclude: ['wte.weight']")
+
+    writeModel(path.join(folder, 'tuned.safetensors'), LAYERS)
+    const same = await told(recipe('rank: 4'), 'run')
+    assert.match(same, /^1 [\s\S]*error nothing-to-extract: adapter: the two models are the same in every layer/)
+    assert.not(existsSync(path.join(folder, 'adapter')))
+    const broken = f32Of(LAYERS['small.weight']!).slice()
+    broken[7] = Number.NaN
+    writeModel(path.join(folder, 'tuned.safetensors'), { ...LAYERS, 'small.weight': f32([3, 40], broken) })
+    assert.match(
+      await told(recipe('rank: 3'), 'run'),
+      /^1 [\s\S]*error not-finite: small\.weight: the difference has elements/,
+    )
+    assert.not(existsSync(path.join(folder, 'adapter')))
+  }))
+
+test.run()
