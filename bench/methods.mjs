@@ -40,7 +40,17 @@ async function bench(work) {
   const files = makeModels(work, most, parseSize(flags.size))
   warm(files)
 
-  const command = (recipe) => [process.execPath, BIN, 'run', recipe, '--threads', flags.threads, '--no-sync']
+  const command = (recipe) => [
+    process.execPath,
+    BIN,
+    'run',
+    recipe,
+    '--threads',
+    flags.threads,
+    '--memory',
+    '4GB',
+    '--no-sync',
+  ]
   const once = async (recipe) => {
     rmSync(out, { recursive: true, force: true })
     mkdirSync(out)

@@ -13,16 +13,18 @@ export const apart = (method) => method.base === 'required'
 /** A value for a parameter that must be written: the middle of its range. */
 const required = ({ choices, minimum = 0, maximum = 1 }) => JSON.stringify(choices?.[0] ?? (minimum + maximum) / 2)
 
+/** What a user would write where the default leaves the costly half of a method undone. */
+const USUAL = { density: 0.5, select_topk: 0.5 }
+
 /** Recipe text. Inputs in order; the last one is the base where the method needs one apart. */
-export function recipeText(method, files, output, parameters = {}) {
+export function recipeText(method, files, output) {
   const names = files.map((_, n) => `m${n}`)
-  const written = method.parameters.filter((parameter) => parameter.default === undefined)
-  const values = [
-    ...written
-      .filter(({ name }) => !(name in parameters))
-      .map((parameter) => `${parameter.name}: ${required(parameter)}`),
-    ...Object.entries(parameters).map(([name, value]) => `${name}: ${JSON.stringify(value)}`),
-  ]
+  const values = method.parameters.flatMap((parameter) => {
+    const { name } = parameter
+    const value = USUAL[name]
+    if (value !== undefined) return [`${name}: ${JSON.stringify(value)}`]
+    return parameter.default === undefined ? [`${name}: ${required(parameter)}`] : []
+  })
   return [
     'terge: 1',
     'models:',
