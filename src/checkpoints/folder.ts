@@ -1,7 +1,7 @@
 /** Which files of a hub-style folder hold its weights, and what its index says about them. */
 import { open } from 'node:fs/promises'
 import path from 'node:path'
-import { fault } from '../core/diagnostics.js'
+import { type Fault, fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { MAX_HEADER_BYTES } from './header.js'
 import { type Budget, jsonReader } from './json.js'
@@ -15,30 +15,46 @@ export interface FolderWeights {
 
 interface Format {
   readonly name: string
-  /** What the file is called where there is one. */
-  readonly single: string
+  /** What the file is called where there is one: a model's, or a module's of a pipeline. */
+  readonly singles: readonly string[]
   readonly weights: RegExp
   readonly index: RegExp
+  /** Several files without an index are one model: else they are most likely several models. */
+  readonly joined: boolean
 }
 
 /** In the order of preference: where a folder has both, the same weights are in both. */
 const FORMATS: readonly Format[] = [
-  { name: 'safetensors', single: 'model.safetensors', weights: /\.safetensors$/, index: /\.safetensors\.index\.json$/ },
+  {
+    name: 'safetensors',
+    singles: ['model.safetensors', 'diffusion_pytorch_model.safetensors'],
+    weights: /\.safetensors$/,
+    index: /\.safetensors\.index(\.\w+)?\.json$/,
+    joined: true,
+  },
   {
     name: 'PyTorch',
-    single: 'pytorch_model.bin',
+    singles: ['pytorch_model.bin', 'diffusion_pytorch_model.bin'],
     // Not what a trainer leaves beside the weights.
     weights: /^(?!(training_args|optimizer|scheduler|scaler|rng_state)\b|rng_state_).*\.(bin|pt|pth|ckpt)$/,
-    index: /\.bin\.index\.json$/,
+    index: /\.bin\.index(\.\w+)?\.json$/,
+    joined: false,
   },
 ]
+/**
+ * The same weights once more: as their makers' own tools name them, an adapter beside its model, a variant that has to be
+ * asked for. Taken only where there is nothing else.
+ */
+const SET_ASIDE =
+  /^(consolidated|adapter_model|adapter)\b|[._-](fp16|bf16|fp32|non_ema|ema_only|ema)(-\d{5}-of-\d{5})?\.(safetensors|bin|pt|pth|ckpt)(\.|$)|\.index\.\w+\.json$/
 /** Bytes of memory that an index entry takes beside its texts. */
 const ENTRY_COST = 100
 const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
 
 /**
  * Chooses among a folder's entries as the hub's own libraries do: `model.safetensors`, else the index, else the only
- * safetensors file; where there is none, the same of PyTorch's files. `shown` names the folder in messages.
+ * safetensors file; where there is none, the same of PyTorch's files. `shown` names the folder in messages. Several safetensors
+ * files without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two.
  * Faults: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
  */
 export async function folderWeights(
@@ -49,33 +65,54 @@ export async function folderWeights(
 ): Promise<FolderWeights> {
   const visible = names.filter((name) => !name.startsWith('.')).sort()
   for (const format of FORMATS) {
-    if (names.includes(format.single)) return { files: [format.single] }
-    const files = visible.filter((name) => format.weights.test(name))
+    const single = format.singles.find((name) => names.includes(name))
+    if (single !== undefined) return { files: [single] }
     const index = chooseIndex(visible, format)
     if (index !== undefined) {
       const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`)
       const map = parseIndex(bytes, `${shown}/${index}`, budget)
       return { files: [...new Set(map.values())].sort(), index: { name: index, map } }
     }
-    if (files.length === 1) return { files }
-    if (files.length > 1)
-      throw fault(
-        'ambiguous-checkpoint',
-        `${shown}: ${files.length} ${format.name} files and no index that says how they belong together: ${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`,
-        `name one of the files, or add ${format.single}.index.json`,
-      )
+    const files = preferred(visible.filter((name) => format.weights.test(name)))
+    const part = files.some((name) => PART.test(name) && !name.includes('-00001-of-00001.'))
+    if (part || (files.length > 1 && !format.joined)) throw ambiguous(shown, files, format)
+    if (files.length > 0) return { files }
   }
+  const gguf = visible.find((name) => name.endsWith('.gguf'))
   throw fault(
     'no-weights',
     `${shown}: a folder without safetensors or PyTorch files`,
-    'a model is a .safetensors file, a PyTorch state dict, or a folder with one',
+    gguf === undefined
+      ? 'a model is a .safetensors file, a PyTorch state dict, or a folder with one'
+      : `${gguf} is packed for inference: merge the model that it was made from, and convert the result`,
   )
 }
 
-function chooseIndex(names: readonly string[], { single, index }: Format): string | undefined {
-  const usual = `${single}.index.json`
-  const found = names.filter((name) => index.test(name))
-  return found.includes(usual) ? usual : found.length === 1 ? found[0] : undefined
+/** The name of one part of several. */
+export const PART = /-\d{5}-of-\d{5}\.\w+$/
+
+/** No telling which of the files are the model. */
+function ambiguous(shown: string, files: readonly string[], { name, singles }: Format): Fault {
+  const list = `${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`
+  const what =
+    files.length === 1 ? `one part of a checkpoint, and no index` : `${files.length} ${name} files and no index`
+  return fault(
+    'ambiguous-checkpoint',
+    `${shown}: ${what} that says how they belong together: ${list}`,
+    `name one of the files, or add ${singles[0]}.index.json`,
+  )
+}
+
+/** Without those that are the same weights once more, unless there are no others. */
+function preferred(names: readonly string[]): readonly string[] {
+  const own = names.filter((name) => !SET_ASIDE.test(name))
+  return own.length > 0 ? own : names
+}
+
+function chooseIndex(names: readonly string[], { singles, index }: Format): string | undefined {
+  const found = preferred(names.filter((name) => index.test(name)))
+  const usual = singles.map((single) => `${single}.index.json`).find((name) => found.includes(name))
+  return usual ?? (found.length === 1 ? found[0] : undefined)
 }
 
 async function readIndex(file: string, shown: string): Promise<Uint8Array> {

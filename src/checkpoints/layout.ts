@@ -4,11 +4,12 @@
  * first, then by name; data in the same order and without gaps; the header filled up with spaces to 8 bytes.
  */
 import { Buffer } from 'node:buffer'
-import { fault } from '../core/diagnostics.js'
+import { type Fault, fault } from '../core/diagnostics.js'
 import { DTYPES, type Dtype, elements } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
 import { MAX_HEADER_BYTES } from './header.js'
-import type { OutputLayout, PlacedTensor, TensorSpec } from './types.js'
+import { modulePrefix } from './modules.js'
+import type { CheckpointModule, OutputLayout, PlacedTensor, TensorSpec } from './types.js'
 
 export interface LayoutOptions {
   readonly kind: 'file' | 'folder'
@@ -16,6 +17,8 @@ export interface LayoutOptions {
   readonly fileName?: string
   /** In bytes of tensor data a file, folders only. A larger tensor gets a file of its own. */
   readonly shardSize?: number
+  /** Of a pipeline: each module's tensors lie in its own folder, under their own names. Folders only. */
+  readonly modules?: readonly Pick<CheckpointModule, 'name' | 'stem'>[]
   /** `format: "pt"` is added where it is not given: the hub's libraries ask for it. */
   readonly metadata: Readonly<Record<string, string>>
 }
@@ -32,25 +35,53 @@ export function layoutCheckpoint(tensors: readonly TensorSpec[], options: Layout
   const total = sized.reduce((sum, { bytes }) => sum + bytes, 0)
   if (!Number.isSafeInteger(total + MAX_HEADER_BYTES))
     throw fault('too-large', `the output's tensors take ${total} bytes, more than a file can be asked for`)
-  const shards = options.kind === 'folder' ? split(sized, options.shardSize) : [sized]
-  const names = shards.map((_, index) =>
-    options.kind === 'file' ? (options.fileName ?? 'model.safetensors') : shardName(index, shards.length),
-  )
+  const parts = options.kind === 'folder' ? byModule(sized, options.modules ?? []) : [{ ...WHOLE, tensors: sized }]
   const files: OutputLayout['files'][number][] = []
   const placed: PlacedTensor[] = []
-  for (const [file, shard] of shards.entries()) {
-    const ordered = [...shard].sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || compareNames(a.name, b.name))
-    const header = writeHeader(ordered, options.metadata, names[file]!)
-    let offset = header.length
-    for (const tensor of ordered) {
-      placed.push({ ...tensor, file, offset })
-      offset += tensor.bytes
+  const indexes: OutputLayout['indexes'][number][] = []
+  for (const { prefix, folder, stem, tensors } of parts) {
+    const shards = options.kind === 'folder' ? split(tensors, options.shardSize) : [tensors]
+    const names = shards.map((_, index) =>
+      options.kind === 'file' ? (options.fileName ?? 'model.safetensors') : shardName(stem, index, shards.length),
+    )
+    const owner = new Map<string, string>()
+    for (const [index, shard] of shards.entries()) {
+      const own = (name: string): string => name.slice(prefix.length)
+      const ordered = [...shard].sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || compareNames(a.name, b.name))
+      const inside = ordered.map((tensor) => ({ ...tensor, name: own(tensor.name) }))
+      const header = writeHeader(inside, options.metadata, names[index]!)
+      let offset = header.length
+      for (const tensor of ordered) {
+        placed.push({ ...tensor, file: files.length, offset })
+        owner.set(own(tensor.name), names[index]!)
+        offset += tensor.bytes
+      }
+      files.push({ name: `${folder}${names[index]!}`, size: offset, header })
     }
-    files.push({ name: names[file]!, size: offset, header })
+    if (shards.length > 1) {
+      const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0)
+      if (owner.size < tensors.length) throw twice(tensors)
+      indexes.push({ name: `${folder}${stem}.safetensors.index.json`, text: indexText(owner, bytes) })
+    }
   }
-  if (shards.length === 1) return { files, tensors: placed }
-  const name = 'model.safetensors.index.json'
-  return { files, tensors: placed, index: { name, text: indexText(placed, names, total) } }
+  return { files, tensors: placed, indexes }
+}
+
+const WHOLE = { prefix: '', folder: '', stem: 'model' }
+
+/** Tensors by the module that the beginning of their names says, in the order of modules; the rest, or all, is one part. */
+function byModule<T extends TensorSpec>(tensors: readonly T[], modules: NonNullable<LayoutOptions['modules']>) {
+  const parts = modules.map(({ name, stem }) => ({
+    ...{ prefix: modulePrefix(name), folder: name === '' ? '' : `${name}/`, stem },
+    tensors: [] as T[],
+  }))
+  const whole = parts.find(({ prefix }) => prefix === '') ?? { ...WHOLE, tensors: [] as T[] }
+  for (const tensor of tensors) {
+    const part = parts.find(({ prefix }) => prefix !== '' && tensor.name.startsWith(prefix)) ?? whole
+    part.tensors.push(tensor)
+  }
+  const filled = parts.filter((part) => part.tensors.length > 0 || part === whole)
+  return parts.includes(whole) || (whole.tensors.length === 0 && filled.length > 0) ? filled : [...filled, whole]
 }
 
 function sizeOf({ name, dtype, shape }: TensorSpec): number {
@@ -77,10 +108,10 @@ function split<T extends { readonly bytes: number }>(tensors: readonly T[], shar
 }
 
 /** The hub's names: five digits, counted from 1. */
-function shardName(index: number, count: number): string {
-  if (count === 1) return 'model.safetensors'
+function shardName(stem: string, index: number, count: number): string {
+  if (count === 1) return `${stem}.safetensors`
   const digits = (value: number) => String(value).padStart(5, '0')
-  return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`
+  return `${stem}-${digits(index + 1)}-of-${digits(count)}.safetensors`
 }
 
 function writeHeader(
@@ -110,12 +141,17 @@ function writeHeader(
   return new Uint8Array(header.buffer, header.byteOffset, header.length)
 }
 
-function indexText(tensors: readonly PlacedTensor[], names: readonly string[], total: number): string {
-  const entries = [...tensors].sort((a, b) => compareNames(a.name, b.name))
-  for (const [at, { name }] of entries.entries())
-    if (name === entries[at + 1]?.name) throw fault('bad-name', `two tensors are to be called ${quote(name)}`)
-  const lines = entries.map(({ name, file }) => `    ${text(name)}: ${text(names[file]!)}`)
+function indexText(owner: ReadonlyMap<string, string>, total: number): string {
+  const entries = [...owner].sort(([a], [b]) => compareNames(a, b))
+  const lines = entries.map(([name, file]) => `    ${text(name)}: ${text(file)}`)
   return `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${lines.join(',\n')}\n  }\n}\n`
+}
+
+/** Two tensors of one name, in files of their own. */
+function twice(tensors: readonly TensorSpec[]): Fault {
+  const seen = new Set<string>()
+  const name = tensors.find(({ name }) => seen.has(name) || !seen.add(name))?.name ?? ''
+  return fault('bad-name', `two tensors are to be called ${quote(name)}`)
 }
 
 /** JSON as the reference implementation writes it. Half a surrogate pair has no UTF-8, so it can't be written. */

@@ -1,13 +1,15 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
+import { Buffer } from 'node:buffer'
 import { constants } from 'node:fs'
 import { open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { fault } from '../core/diagnostics.js'
+import { type Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { HEADER_MEMORY, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
 import type { Budget } from './json.js'
+import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import {
   type ByteSource,
   fileSource,
@@ -16,8 +18,8 @@ import {
   type PytorchHeader,
   readPytorchHeader,
 } from './pytorch/index.js'
-import { findSidecars, readConfig } from './sidecars.js'
-import type { Checkpoint, CheckpointFile, StoredTensor } from './types.js'
+import { findSidecars, isWeights, readConfig } from './sidecars.js'
+import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
 interface Allowance extends Budget {
@@ -28,6 +30,8 @@ interface Allowance extends Budget {
 export interface RemoteWeights {
   /** Directly in the folder. */
   readonly names: readonly string[]
+  /** Directly in a folder inside it. */
+  within(module: string): Promise<readonly string[]>
   /** Says which will be opened, so that their beginnings can come together. */
   announce(names: readonly string[]): void
   /** Nothing where the file is on the disk, or nowhere. */
@@ -60,6 +64,13 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   return { reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] }
 }
 
+/** What has been read of a folder's weights. */
+interface Gathered {
+  readonly files: CheckpointFile[]
+  readonly tensors: Map<string, StoredTensor>
+  metadata: Checkpoint['metadata']
+}
+
 async function openFolder(
   reference: string,
   folder: string,
@@ -67,36 +78,33 @@ async function openFolder(
   remote: RemoteWeights | undefined,
 ): Promise<Checkpoint> {
   const shown = reference.replace(/[\\/]+$/, '') || reference
-  const there = await readdir(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
-  const names = [...new Set([...there, ...(remote?.names ?? [])])]
-  const weights = await folderWeights(folder, names, shown, allowance)
-  const files: CheckpointFile[] = []
-  const tensors = new Map<string, StoredTensor>()
-  let metadata: Checkpoint['metadata'] = {}
-  remote?.announce(weights.files)
-  for (const name of weights.files) {
-    const file = path.join(folder, ...name.split('/'))
-    const source = await remote?.open(name)
-    if (weights.index && !source)
-      await stat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
-    const { read, header } = await readFileHeader(file, name, `${shown}/${name}`, allowance, source)
-    if (files.length === 0) metadata = header.metadata
-    for (const tensor of header.tensors) {
-      const other = tensors.get(tensor.name)
-      if (other)
-        throw fault(
-          'duplicate-tensor',
-          `${shown}: tensor ${quote(tensor.name)} is in two files, ${files[other.file]!.name} and ${name}`,
-          'which of them is meant cannot be known: remove one',
-        )
-      tensors.set(tensor.name, { ...tensor, file: files.length })
+  const list = async (where: string): Promise<readonly string[]> =>
+    readdir(where).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, where))
+  const names = [...new Set([...(await list(folder)), ...(remote?.names ?? [])])]
+  const gathered: Gathered = { files: [], tensors: new Map(), metadata: {} }
+  const found = await modulesOf(folder, names, shown)
+  const modules: CheckpointModule[] = []
+  const sidecars = await findSidecars(folder, names)
+  for (const module of found?.names ?? ['']) {
+    const place = path.join(folder, module)
+    const own = module === '' ? names : await moduleNames(place, module, found!, shown, remote)
+    const configured = own.includes('config.json')
+    if (module !== '') {
+      const small = [...(configured ? ['config.json'] : []), ...(await findSidecars(place, own))]
+      sidecars.push(...small.map((name) => `${module}/${name}`))
     }
-    files.push(read)
+    if (found && !own.some(isWeights) && !(found.strict && configured)) continue
+    const stem = await openWeights(place, module, own, module === '' ? shown : `${shown}/${module}`, {
+      gathered,
+      allowance,
+      remote,
+    })
+    const config = configured ? await readConfig(path.join(place, 'config.json'), `${shown}/config.json`) : undefined
+    modules.push({ name: module, stem, ...(config ? { config } : {}) })
   }
-  checkIndex(weights, tensors, files, shown)
-  const config = names.includes('config.json')
-    ? await readConfig(path.join(folder, 'config.json'), `${shown}/config.json`)
-    : undefined
+  const { files, tensors, metadata } = gathered
+  if (files.length === 0) throw fault('no-weights', `${shown}: none of its modules has weights`)
+  const config = modules.find(({ name }) => name === '')?.config
   return {
     reference,
     layout: 'folder',
@@ -105,15 +113,78 @@ async function openFolder(
     tensors: sorted([...tensors.values()]),
     metadata,
     ...(config ? { config } : {}),
-    sidecars: await findSidecars(folder, names),
+    ...(found ? { modules } : {}),
+    sidecars: sidecars.sort(),
   }
 }
+
+/** Entries of a module's folder. */
+async function moduleNames(
+  place: string,
+  module: string,
+  { strict }: ModuleList,
+  shown: string,
+  remote: RemoteWeights | undefined,
+): Promise<readonly string[]> {
+  const there = await readdir(place).catch((): string[] => [])
+  const names = [...new Set([...there, ...((await remote?.within(module)) ?? [])])]
+  if (names.length === 0 && strict)
+    throw fault(
+      'missing-module',
+      `${shown}: the module ${module} is listed in model_index.json, but is not there`,
+      'fetch the model again',
+    )
+  return names
+}
+
+/** Reads the headers of one folder's weights. Returns what their files are called. */
+async function openWeights(
+  folder: string,
+  module: string,
+  names: readonly string[],
+  shown: string,
+  { gathered, allowance, remote }: { gathered: Gathered; allowance: Allowance; remote: RemoteWeights | undefined },
+): Promise<string> {
+  const prefix = modulePrefix(module)
+  const inside = (name: string): string => (module === '' ? name : `${module}/${name}`)
+  const weights = await folderWeights(folder, names, shown, allowance)
+  const { files, tensors: all } = gathered
+  const tensors = new Map<string, StoredTensor>()
+  remote?.announce(weights.files.map(inside))
+  for (const name of weights.files) {
+    const file = path.join(folder, ...name.split('/'))
+    const source = await remote?.open(inside(name))
+    if (weights.index && !source)
+      await stat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
+    const { read, header } = await readFileHeader(file, inside(name), `${shown}/${name}`, allowance, source)
+    if (files.length === 0) gathered.metadata = header.metadata
+    for (const tensor of header.tensors) {
+      const other = tensors.get(tensor.name) ?? all.get(`${prefix}${tensor.name}`)
+      if (other) throw inTwoFiles(tensor.name, files[other.file]!.name, inside(name), weights, shown)
+      const stored = { ...tensor, name: `${prefix}${tensor.name}`, file: files.length }
+      tensors.set(tensor.name, stored)
+      all.set(stored.name, stored)
+    }
+    files.push(read)
+  }
+  checkIndex(weights, tensors, files, inside, shown)
+  return weights.files.some((name) => name.startsWith('diffusion_pytorch_model')) ? 'diffusion_pytorch_model' : 'model'
+}
+
+/** Files without an index may be different models that only lie in one folder. */
+const inTwoFiles = (name: string, first: string, second: string, { index }: FolderWeights, shown: string): Fault =>
+  fault(
+    index ? 'duplicate-tensor' : 'ambiguous-checkpoint',
+    `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}${index ? '' : ', and no index says which of them is meant'}`,
+    index ? 'which of them is meant cannot be known: remove one' : 'name one of the files',
+  )
 
 /** The index and the shards' headers must tell the same. */
 function checkIndex(
   { index }: FolderWeights,
   tensors: ReadonlyMap<string, StoredTensor>,
   files: readonly CheckpointFile[],
+  inside: (name: string) => string,
   shown: string,
 ): void {
   if (!index) return
@@ -121,7 +192,7 @@ function checkIndex(
   for (const [name, file] of index.map) {
     const tensor = tensors.get(name)
     const actual = tensor && files[tensor.file]!.name
-    if (actual === file) continue
+    if (actual === inside(file)) continue
     const instead = actual ? `, it is in ${actual}` : ''
     throw fault(
       'missing-tensor',
@@ -199,9 +270,24 @@ function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
     )
 }
 
+/** By their first bytes. */
+const OTHER_FORMATS = [
+  {
+    name: 'GGUF',
+    magic: 'GGUF',
+    hint: 'its weights are packed for inference: merge the model that it was made from, and convert the result',
+  },
+  { name: 'HDF5', magic: '\x89HDF', hint: 'save the weights as safetensors' },
+  { name: 'NumPy', magic: '\x93NUMPY', hint: 'save the weights as safetensors' },
+] as const
+
 /** What is neither safetensors nor PyTorch, as far as its first bytes tell; a header of any length has its `{`. */
 function refuseOtherContent(first: Uint8Array, shown: string): void {
   if (first[8] === 0x7b) return
+  const known = OTHER_FORMATS.find(
+    ({ magic }) => Buffer.from(first.buffer, first.byteOffset, first.length).indexOf(magic, 0, 'latin1') === 0,
+  )
+  if (known) throw fault('unsupported-format', `${shown}: a ${known.name} file, which terge does not read`, known.hint)
   if (first[0] === 0x80 && first[1]! <= 5)
     throw fault(
       'unsupported-format',

@@ -13,7 +13,7 @@ const MAX_CONFIG_DEPTH = 100
 
 const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|npy|pkl|pickle|ot|tflite|mar)$/i
 /** Weights' indexes, what describes the folder's own model rather than its working, and terge's own lineage. */
-const NOT_TAKEN = /^\.|\.index\.json$|^(readme|licen[cs]e)(\.|$)|^config\.json$|(^|\.)lineage\.json$/i
+const NOT_TAKEN = /^\.|\.index(\.\w+)?\.json$|^(readme|licen[cs]e)(\.|$)|^config\.json$|(^|\.)lineage\.json$/i
 
 /** Whether a file of this name holds weights, of terge's formats or others. */
 export const isWeights = (name: string): boolean => WEIGHTS.test(name)
@@ -22,7 +22,7 @@ export const isWeights = (name: string): boolean => WEIGHTS.test(name)
 export const isSmallFile = (name: string, size: number): boolean =>
   !WEIGHTS.test(name) &&
   size <= MAX_SIDECAR_BYTES &&
-  (name === 'config.json' || /\.(safetensors|bin)\.index\.json$/.test(name) || !NOT_TAKEN.test(name))
+  (name === 'config.json' || /\.(safetensors|bin)\.index(\.\w+)?\.json$/.test(name) || !NOT_TAKEN.test(name))
 
 /** Names of the sidecars among a folder's entries, in the order of names. `config.json` is not among them. */
 export async function findSidecars(folder: string, names: readonly string[]): Promise<string[]> {
@@ -56,30 +56,38 @@ export async function readSidecars(
 
 /** `config.json` as an object. Fault: `bad-config`. `shown` names the file in messages. */
 export async function readConfig(file: string, shown: string): Promise<Readonly<Record<string, unknown>>> {
-  const bad = (what: string) => fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
+  const value = await readJson(file, shown)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badConfig(shown, 'not a JSON object')
+  return value as Record<string, unknown>
+}
+
+const badConfig = (shown: string, what: string) =>
+  fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
+
+/** A small file of JSON, of bounded size and depth. Fault: `bad-config`. `shown` names the file in messages. */
+export async function readJson(file: string, shown: string): Promise<unknown> {
   const handle = await open(file, 'r')
   try {
     const entry = await handle.stat()
-    if (!entry.isFile()) throw bad('not a file')
-    if (entry.size > MAX_CONFIG_BYTES) throw bad(`${entry.size} bytes are too many for a configuration`)
+    if (!entry.isFile()) throw badConfig(shown, 'not a file')
+    if (entry.size > MAX_CONFIG_BYTES) throw badConfig(shown, `${entry.size} bytes are too many for a configuration`)
     const text = await handle.readFile('utf8')
     let value: unknown
     try {
       value = JSON.parse(text)
     } catch (error) {
-      throw bad(`not valid JSON: ${(error as Error).message}`)
+      throw badConfig(shown, `not valid JSON: ${(error as Error).message}`)
     }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('not a JSON object')
-    if (tooDeep(value)) throw bad(`nested deeper than ${MAX_CONFIG_DEPTH}`)
-    return value as Record<string, unknown>
+    if (tooDeep([value])) throw badConfig(shown, `nested deeper than ${MAX_CONFIG_DEPTH}`)
+    return value
   } finally {
     await handle.close()
   }
 }
 
-function tooDeep(root: object): boolean {
+function tooDeep(root: readonly unknown[]): boolean {
   let level: object[] = [root]
-  for (let depth = 0; level.length > 0; depth++) {
+  for (let depth = -1; level.length > 0; depth++) {
     if (depth > MAX_CONFIG_DEPTH) return true
     level = level.flatMap((node) => Object.values(node).filter((value) => typeof value === 'object' && value !== null))
   }

@@ -41,7 +41,7 @@ export interface Staging extends Place {
 }
 
 /** What a folder that `--force` may replace holds at least one of: it may cost a model, not a home. */
-const MODEL_FILE = /^(config|lineage)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
+const MODEL_FILE = /^(config|lineage|model_index)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
 
 /**
  * Locks the place of an output, at an absolute path, and brings to an end what a killed run left there.
@@ -135,6 +135,7 @@ export async function preallocate(staging: Staging, files: OutputLayout['files']
       )
     for (const { name, size, header } of files) {
       const file = path.join(staging.files, name)
+      await mkdir(path.dirname(file), { recursive: true })
       if (await isBegun(file, size, header)) continue
       const handle = await open(file, 'w')
       try {
@@ -162,7 +163,11 @@ async function isBegun(file: string, size: number, header: Uint8Array): Promise<
 
 /** Puts a whole small file beside the weights: index, configuration, tokenizer, lineage. Fault: `cannot-write`. */
 export const stageFile = (staging: Staging, name: string, content: string | Uint8Array): Promise<void> =>
-  attempt(staging.output, 1, () => writeFile(path.join(staging.files, checkName(name)), content))
+  attempt(staging.output, 1, async () => {
+    const file = path.join(staging.files, checkName(name))
+    await mkdir(path.dirname(file), { recursive: true })
+    await writeFile(file, content)
+  })
 
 /** Removes all that was staged for the output's name: what was only made to be looked at. Fault: `cannot-write`. */
 export const dropWeights = (staging: Staging): Promise<void> =>
@@ -182,7 +187,8 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
   await attempt(output, 1, async () => {
     const names = await readdir(files)
     if (sync) {
-      await Promise.all(names.map((name) => flush(path.join(files, name))))
+      const all = await readdir(files, { recursive: true })
+      await Promise.all(all.map((name) => flush(path.join(files, name))))
       await flush(files)
     }
     step('keep')
@@ -244,8 +250,8 @@ async function release({ folder, output, madeParent, step }: Omit<Staging, 'resu
 }
 
 function checkName(name: string): string {
-  if (name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name))
-    throw new Error(`internal: ${JSON.stringify(name)} is not a file name`)
+  if (/[\\\0]/.test(name) || name.split('/').some((part) => ['', '.', '..'].includes(part)))
+    throw new Error(`internal: ${JSON.stringify(name)} is not the name of a file in the output`)
   return name
 }
 

@@ -26,6 +26,15 @@ export interface CheckpointFile {
   readonly headerDigest: string
 }
 
+/** A part of a model that lies in a folder of its own. */
+export interface CheckpointModule {
+  /** Of its folder; empty for the model's own. */
+  readonly name: string
+  /** What its files are called: `model`, `diffusion_pytorch_model`. */
+  readonly stem: string
+  readonly config?: Readonly<Record<string, unknown>>
+}
+
 /** A model's headers: everything that planning needs, and no tensor data. */
 export interface Checkpoint {
   /** As the user wrote it. */
@@ -42,6 +51,8 @@ export interface Checkpoint {
   readonly metadata: Readonly<Record<string, string>>
   /** `config.json`, where there is one and it is an object. */
   readonly config?: Readonly<Record<string, unknown>>
+  /** Of a pipeline: its parts, each in a folder of its own, and what the names of their tensors begin with. */
+  readonly modules?: readonly CheckpointModule[]
   /** Other small files of a hub-style folder (tokenizer, generation config, …), without `config.json`: names relative to it. */
   readonly sidecars: readonly string[]
 }
@@ -71,6 +82,6 @@ export interface OutputLayout {
     readonly header: Uint8Array
   }[]
   readonly tensors: readonly PlacedTensor[]
-  /** The text of `model.safetensors.index.json`, where there are several files. */
-  readonly index?: { readonly name: string; readonly text: string }
+  /** `model.safetensors.index.json`, where there are several files; one a module. */
+  readonly indexes: readonly { readonly name: string; readonly text: string }[]
 }

@@ -281,7 +281,7 @@ export function headerBytes(header: string): Uint8Array {
 
 async function smallFiles(output: PlanOutput, bindings: Bindings): Promise<{ name: string; content: Uint8Array }[]> {
   const encoder = new TextEncoder()
-  const files = output.index ? [{ name: output.index.name, content: encoder.encode(output.index.text) }] : []
+  const files = output.indexes.map(({ name, text }) => ({ name, content: encoder.encode(text) }))
   for (const sidecar of output.sidecars) {
     if (sidecar.kind === 'text') files.push({ name: sidecar.name, content: encoder.encode(sidecar.text) })
     else {

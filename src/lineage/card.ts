@@ -13,7 +13,7 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
   const bases = adapter ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
   const published = bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? [])
   const front = [
-    `library_name: ${adapter ? 'peft' : 'transformers'}`,
+    `library_name: ${adapter ? 'peft' : libraryOf(lineage)}`,
     `tags: [${adapter ? 'lora' : 'merge'}, terge]`,
     // The hub takes names of repositories only: models that lie on a disk are named below.
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
@@ -59,6 +59,12 @@ function adapterText({ steps, output }: Lineage): string {
   const [from, base] = (models as readonly string[]).map(plain)
   const { total } = energy as { readonly total: number }
   return `It makes ${from} of ${base}, with ${(100 * total).toFixed(1)} % of the squared difference in the adapted layers.`
+}
+
+/** Who loads such a folder: told by the file that lists its parts. */
+function libraryOf({ output: { files } }: Lineage): string {
+  const has = (name: string): boolean => files.some((file) => file.name === name)
+  return has('model_index.json') ? 'diffusers' : has('modules.json') ? 'sentence-transformers' : 'transformers'
 }
 
 /** Names come from strangers: what could be markup is taken as the letter it is. */

@@ -1,3 +1,5 @@
+import path from 'node:path'
+import { modulePrefix } from '../checkpoints/modules.js'
 import { openCheckpoint } from '../checkpoints/open.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
@@ -105,7 +107,7 @@ export async function checkFiles(
         report('output-digest', `${name} differs from the lineage`)
       return !isCheckpoint(expected)
     }
-    const checkpoint = await opened('output', name, file, report)
+    const checkpoint = inModule(await opened('output', name, file, report), name)
     for (const tensor of checkpoint?.tensors.keys() ?? []) seen.add(tensor)
     if (checkpoint) pending.push({ checkpoint, compare: (found) => compareOutput(lineage, expected, found, report) })
     return checkpoint !== undefined
@@ -170,6 +172,17 @@ export async function checkFiles(
   )
   for (const [index, { compare }] of pending.entries()) compare(found[index]!)
   return { problems: problems.flat(), ...checked }
+}
+
+/** A module's file has its tensors' names without the module. */
+function inModule(checkpoint: Checkpoint | undefined, file: string): Checkpoint | undefined {
+  const module = path.posix.dirname(file)
+  if (!checkpoint || module === '.') return checkpoint
+  const tensors = [...checkpoint.tensors.values()].map((tensor) => {
+    const name = `${modulePrefix(module)}${tensor.name}`
+    return [name, { ...tensor, name }] as const
+  })
+  return { ...checkpoint, tensors: new Map(tensors) }
 }
 
 /** By the algorithm that the expected digest names. */

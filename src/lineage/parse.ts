@@ -156,6 +156,7 @@ const tensor = object<LineageTensor>(
       'not included by filters': true,
       'excluded by filters': true,
       'not a floating-point dtype': true,
+      'packed weights, kept as they are': true,
       'too few models have it': true,
       'the output is this model': true,
       'taken from its layer': true,

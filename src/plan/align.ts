@@ -7,6 +7,7 @@ import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
 import { hasCrop } from './crop.js'
+import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
 import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
@@ -91,6 +92,7 @@ function planAnalysis(
   const onto = values.get(step.onto)!
   const moving = (step.joint?.models.slice(1) ?? [step.model]).map((name) => values.get(name)!)
   const place = recipe.placeOf([...step.at, 'spec'], 'value')
+  if (refuseAnyPacked(recipe, [onto, ...moving], step.at, faults)) return undefined
   const config = configs(onto.origin)
   try {
     const { family, spec } = specOf(step, onto, config)

@@ -16,12 +16,12 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     models: plan.models,
     // The header's digest stands for the tensors' places.
     files: plan.files.map(({ tensors: _, ...file }) => file),
-    outputs: plan.outputs.map(({ layout, from, point, files, index, tensors, sidecars }) => ({
+    outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars }) => ({
       layout,
       from,
       point,
       files: files.map(({ name, size, header }) => ({ name: layout === 'file' ? '' : name, size, header })),
-      index,
+      indexes,
       tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [name, dtype, shape, file, offset, expr]),
       sidecars,
     })),

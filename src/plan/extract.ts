@@ -14,6 +14,7 @@ import {
   storesInputsFirst,
 } from './adapterModules.js'
 import { computeType } from './cost.js'
+import { refuseAnyPacked } from './packed.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
 import type { PatternCount, PlanFactoring } from './types.js'
@@ -54,6 +55,7 @@ export function planExtract(
 ): Extraction | undefined {
   const [from, base] = [values.get(step.from)!, values.get(step.base)!]
   const place = recipe.placeOf([...step.at, 'lora'], 'value')
+  if (refuseAnyPacked(recipe, [from, base], step.at, faults)) return undefined
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
   const inputsFirst = storesInputsFirst(base.tensors)
   const left = new Map<string, string>()

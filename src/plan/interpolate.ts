@@ -1,5 +1,6 @@
 import { isFloat } from '../core/dtypes.js'
 import type { InterpolateStep, Recipe } from '../recipe/types.js'
+import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
 import type { Expr } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
@@ -24,8 +25,9 @@ export function planPoints(
   faults: Faults,
 ): readonly Point[] {
   const [from, to] = [values.get(step.from)!, values.get(step.to)!]
+  const packed = refuseAnyPacked(recipe, [from, to], step.at, faults)
   const shared = [...from.tensors].filter(([name, tensor]) => partnerOf(tensor, to.tensors.get(name)))
-  if (shared.length === 0) {
+  if (shared.length === 0 && !packed) {
     const message = `${step.from} and ${step.to} share no floating-point tensor of one shape`
     faults.error('nothing-to-merge', message, recipe.placeOf(step.at, 'key'), 'name two models of one architecture')
   }

@@ -4,6 +4,7 @@ import type { Method } from '../methods/types.js'
 import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
 import { layerCount, layerOf } from './layers.js'
+import { packedOf, refusePacked } from './packed.js'
 import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
@@ -19,6 +20,10 @@ interface Context {
   readonly layers: number
   readonly faults: Faults
   readonly scopes: ScopeBook
+  /** By model or step. */
+  readonly packed: (name: string) => ReadonlyMap<string, string>
+  /** Models whose packed weights were refused. */
+  readonly told: Set<string>
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. */
@@ -31,7 +36,14 @@ export function planMerge(
 ): { value: Value; patterns: readonly PatternCount[] } {
   const base = values.get(step.base)!
   const names = [...base.tensors.keys()]
-  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults, scopes }
+  const known = new Map<string, ReadonlyMap<string, string>>()
+  const packed = (name: string): ReadonlyMap<string, string> => {
+    const found = known.get(name) ?? packedOf(values.get(name)!)
+    known.set(name, found)
+    return found
+  }
+  const told = new Set<string>()
+  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults, scopes, packed, told }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
   const reasons = new Map<CopyReason, number>()
@@ -42,8 +54,10 @@ export function planMerge(
       reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
       return { dtype: tensor.dtype, shape: tensor.shape, expr: tensor.expr, reason }
     }
-    if (!isFloat(tensor.dtype)) tensors.set(name, copy('not a floating-point dtype'))
-    else if (decision.kind === 'copy') tensors.set(name, copy(decision.reason))
+    if (decision.kind === 'copy') tensors.set(name, copy(isFloat(tensor.dtype) ? decision.reason : INTEGER))
+    else if (isKept(context, name, decision.rule)) tensors.set(name, copy(KEPT))
+    else if (refusedAsPacked(context, name, decision.rule)) continue
+    else if (!isFloat(tensor.dtype)) tensors.set(name, copy(INTEGER))
     else {
       const result = mergeTensor(context, name, tensor, decision.rule)
       if (result.reason === undefined) merged++
@@ -53,12 +67,33 @@ export function planMerge(
   const patterns = book.close(recipe, names, faults)
   warnOfLists(context)
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
-  if (merged === 0 && !unmatched) {
+  if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
     const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
     const place = recipe.placeOf(step.at, 'key')
     faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
   }
   return { value: { name: step.name, tensors, origin: base.origin }, patterns }
+}
+
+const INTEGER = 'not a floating-point dtype'
+const KEPT = 'packed weights, kept as they are'
+
+/** The base itself, passed through: packed or not, nothing is computed. */
+function isKept({ step, base, packed }: Context, name: string, rule: number): boolean {
+  if (!packed(step.base).has(name)) return false
+  const { method, models, parameters } = rule < 0 ? step.settings : step.rules[rule]!.settings
+  return method === 'passthrough' && models.every((model) => model === base.name) && parameters.size === 0
+}
+
+/** Packed weights of the base or of who takes part: a fault, told once a model. */
+function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context, name: string, rule: number): boolean {
+  const { models } = rule < 0 ? step.settings : step.rules[rule]!.settings
+  const found = [step.base, ...models].filter((model) => packed(model).has(name))
+  for (const model of found.filter((model) => !told.has(model))) {
+    told.add(model)
+    refusePacked(recipe, values.get(model)!, packed(model), name, step.at, faults)
+  }
+  return found.length > 0
 }
 
 const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})

@@ -5,6 +5,7 @@ import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import type { AdapterConfig } from './adapterConfig.js'
 import type { Point } from './interpolate.js'
+import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
@@ -78,6 +79,16 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       hint,
     )
   }
+  const packed = packedOf(value)
+  if (spec.dtype && packed.size > 0) {
+    const [name, by] = [...packed][0]!
+    faults.error(
+      'packed-weights',
+      `the weights of ${spec.from} are packed (${by}; such as ${name}), and a dtype would change what they stand for`,
+      recipe.placeOf([...spec.at, 'dtype'], 'key'),
+      'leave dtype out to keep them as they are, or unpack the model first',
+    )
+  }
   const dtypes = new Map<string, Dtype>()
   for (const [name, tensor] of value.tensors) dtypes.set(name, outputDtype(recipe, spec, name, tensor, faults))
   const layout = layoutCheckpoint(
@@ -86,6 +97,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       kind: single || value.adapter ? 'file' : 'folder',
       ...(value.adapter ? { fileName: 'adapter_model.safetensors' } : {}),
       metadata: spec.metadata,
+      modules: context.checkpoints.get(value.origin)!.modules ?? [],
       ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
     },
   )
@@ -108,7 +120,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     layout: single ? 'file' : 'folder',
     from: spec.from,
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
-    ...(layout.index ? { index: layout.index } : {}),
+    indexes: layout.indexes,
     tensors,
     sidecars: single ? [] : value.adapter ? [adapterSidecar(value.adapter)] : planSidecars(context, spec, value),
     metadata: spec.metadata,
@@ -146,8 +158,14 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
       : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
   if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
+  const inside = new Map(origin.modules?.map(({ name, config }) => [`${name}/config.json`, config]))
+  const ofModule = (file: Sidecar): Sidecar => {
+    const config = inside.get(file.name)
+    const text = config && jsonOf(config, withDtype(config, spec.dtype))
+    return text === undefined ? file : { name: file.name, kind: 'text', text }
+  }
   try {
-    return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar)]
+    return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar).map(ofModule)]
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     const at = recipe.tokenizer ? 'tokenizer' : 'chat_template'
@@ -168,11 +186,31 @@ function configText(
 ): string | undefined {
   if (!config || tensors.size === 0) return undefined
   const stacked = layers ? stackedConfig(config, layers) : config
-  const changed: Record<string, unknown> = { ...withVocabulary(stacked, lexicon, origin) }
-  if (dtype) {
-    // transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either.
-    const keys = ['torch_dtype', 'dtype'].filter((key) => Object.hasOwn(config, key))
-    for (const key of keys.length > 0 ? keys : ['torch_dtype']) changed[key] = CONFIG_DTYPES[dtype]
-  }
-  return JSON.stringify(changed) === JSON.stringify(config) ? undefined : `${JSON.stringify(changed, null, 2)}\n`
+  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(stacked, lexicon, origin), dtype) }
+  if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
+  // Numbers as they are would be unpacked once more.
+  if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
+    delete changed.quantization_config
+  return jsonOf(config, changed)
 }
+
+type Config = Readonly<Record<string, unknown>>
+
+/** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */
+const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const
+
+/** Says another dtype wherever the configuration says one. */
+function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
+  if (!dtype) return config
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => {
+      if (DTYPE_KEYS.some((one) => one === key)) return [key, CONFIG_DTYPES[dtype]]
+      const part = key.endsWith('_config') && typeof value === 'object' && value !== null && !Array.isArray(value)
+      return [key, part && key !== 'quantization_config' ? withDtype(value as Config, dtype) : value]
+    }),
+  )
+}
+
+/** As a file's text; undefined where nothing has changed. */
+const jsonOf = (before: Config, after: Config): string | undefined =>
+  JSON.stringify(after) === JSON.stringify(before) ? undefined : `${JSON.stringify(after, null, 2)}\n`

@@ -57,7 +57,7 @@ export function planRecipe(
     const checkpoint = checkpoints.get(name)!
     const revision = checkpoint.revision ?? recipe.models.get(name)!.revision
     const named = renamedTensors(recipe, recipe.models.get(name)!, checkpoint, faults)
-    values.set(name, modelValue(name, named, planned.length))
+    values.set(name, modelValue(name, named, planned.length, checkpoint.config))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     planned.push(...planFiles(checkpoint, model))

@@ -2,6 +2,7 @@ import { standsBeforeLayers } from '../core/stack.js'
 import { quote } from '../core/suggest.js'
 import type { Recipe, StackStep } from '../recipe/types.js'
 import { layerCount, layerOf, withLayer } from './layers.js'
+import { packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import type { Value, ValueTensor } from './values.js'
 
@@ -48,9 +49,29 @@ export function planStack(
     }
     for (let layer = from; layer < to; layer++) layers.push(below?.[layer] ?? layer)
   }
+  const schemes = new Map(
+    slices.map(({ model }) => [model, [...new Set(packedOf(values.get(model)!).values())].sort().join()]),
+  )
+  if (new Set(schemes.values()).size > 1) {
+    const how = [...schemes].map(([model, by]) => `${model}: ${by || 'not packed'}`).join('; ')
+    const hint = 'unpack them first (transformers: model.dequantize(), then save_pretrained)'
+    faults.error(
+      'packed-weights',
+      `layers of models that are packed differently (${how})`,
+      recipe.placeOf(step.at, 'key'),
+      hint,
+    )
+    sound = false
+  }
   if (!sound) return undefined
   const tensors = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
-  return { name: step.name, tensors, origin: first.origin, layers }
+  return {
+    name: step.name,
+    tensors,
+    origin: first.origin,
+    layers,
+    ...(first.quantization ? { quantization: first.quantization } : {}),
+  }
 }
 
 const countText = (count: number): string =>

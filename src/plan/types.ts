@@ -212,6 +212,7 @@ export type CopyReason =
   | 'not included by filters'
   | 'excluded by filters'
   | 'not a floating-point dtype'
+  | 'packed weights, kept as they are'
   | 'too few models have it'
   | 'the output is this model'
   | 'aligned by a rebasin'
@@ -241,7 +242,7 @@ export interface PlanOutput {
     readonly size: number /** JSON, padded. */
     readonly header: string
   }[]
-  readonly index?: OutputLayout['index']
+  readonly indexes: OutputLayout['indexes']
   readonly tensors: readonly PlanTensor[]
   /** Small files taken over from the base's folder: file name → index into `Plan.models` it comes from, or new text. */
   readonly sidecars: readonly Sidecar[]

@@ -1,4 +1,4 @@
-import type { StoredTensor } from '../checkpoints/types.js'
+import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AdapterConfig } from './adapterConfig.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
@@ -25,6 +25,8 @@ export interface Value {
   readonly layers?: readonly number[]
   /** Of an adapter, which is no model: its configuration. */
   readonly adapter?: AdapterConfig
+  /** Of a model whose configuration says that its weights are packed: by what. */
+  readonly quantization?: string
 }
 
 /** A checkpoint's tensors, by the names that the recipe gives them, as a value; `fileBase` is the index of its first file among the plan's. */
@@ -32,6 +34,7 @@ export function modelValue(
   name: string,
   named: readonly (readonly [name: string, stored: StoredTensor])[],
   fileBase: number,
+  config?: Checkpoint['config'],
 ): Value {
   const tensors = new Map<string, ValueTensor>()
   for (const [given, stored] of named) {
@@ -51,7 +54,9 @@ export function modelValue(
       reason: 'the output is this model',
     })
   }
-  return { name, tensors, origin: name }
+  const settings = config?.quantization_config as { readonly quant_method?: unknown } | null | undefined
+  const method = settings?.quant_method
+  return { name, tensors, origin: name, ...(typeof method === 'string' ? { quantization: method } : {}) }
 }
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>

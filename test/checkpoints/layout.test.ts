@@ -19,8 +19,8 @@ test('canonical bytes: metadata sorted, wider dtypes first, then names, data in 
     spec('n', 'I64'),
     spec('h', 'F16', 1),
   ]
-  const { files, tensors: placed, index } = layoutCheckpoint(tensors, { ...file, metadata: { z: 'é', a: '"' } })
-  assert.is(index, undefined)
+  const { files, tensors: placed, indexes } = layoutCheckpoint(tensors, { ...file, metadata: { z: 'é', a: '"' } })
+  assert.equal(indexes, [])
   const header = Buffer.from(files[0]!.header)
   const json =
     '{"__metadata__":{"a":"\\"","format":"pt","z":"é"},' +
@@ -73,14 +73,14 @@ test('shards are filled in the given order, and a tensor over the size has its o
     spec('a', 'F16', 1),
     spec('d', 'F32', 19),
   ]
-  const { files, tensors: placed, index } = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 80, metadata: {} })
+  const { files, tensors: placed, indexes } = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 80, metadata: {} })
   const of = (file: number) => placed.filter((tensor) => tensor.file === file).map(({ name }) => name)
   assert.equal(
     files.map(({ name }) => name),
     [1, 2, 3].map((shard) => `model-0000${shard}-of-00003.safetensors`),
   )
   assert.equal([of(0), of(1), of(2)], [['b', 'c'], ['big'], ['d', 'a']])
-  const parsed = JSON.parse(index!.text)
+  const parsed = JSON.parse(indexes[0]!.text)
   assert.is(parsed.metadata.total_size, 558)
   assert.equal(Object.entries(parsed.weight_map).at(0), ['a', 'model-00003-of-00003.safetensors'])
   assert.equal(Object.keys(parsed.weight_map), ['a', 'b', 'big', 'c', 'd'])
@@ -92,7 +92,7 @@ test('shards are filled in the given order, and a tensor over the size has its o
     )
   }
   const one = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 558, metadata: {} })
-  assert.equal([one.files.map(({ name }) => name), one.index], [['model.safetensors'], undefined])
+  assert.equal([one.files.map(({ name }) => name), one.indexes], [['model.safetensors'], []])
 })
 
 test('what can not be written is a fault', () => {

@@ -108,6 +108,7 @@ export const plan: Plan = {
       from: 'final',
       files: [{ name: 'model.safetensors', size: 500, header: '{}' }],
       tensors,
+      indexes: [],
       sidecars: [],
       metadata: {},
     },

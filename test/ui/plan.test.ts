@@ -53,6 +53,7 @@ const plan: Plan = {
         tensor(read(0), { reason: 'excluded by filters' }),
         tensor(read(1), { reason: 'not a floating-point dtype', dtype: 'I64' }),
       ],
+      indexes: [],
       sidecars: [{ name: 'config.json', kind: 'copy', model: 0 }],
       metadata: {},
     },

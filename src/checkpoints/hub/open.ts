@@ -3,7 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
-import { leadsDown } from '../folder.js'
+import { leadsDown, PART } from '../folder.js'
+import { listsModules, modulesOf } from '../modules.js'
 import { openCheckpoint, type RemoteWeights } from '../open.js'
 import { isSmallFile, isWeights } from '../sidecars.js'
 import type { Checkpoint } from '../types.js'
@@ -93,7 +94,6 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     if (!cached || !(error instanceof Fault)) throw error
     return done(cached)
   }
-  const small = files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name), size))
   await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
     throw fault(
       'write-failed',
@@ -101,10 +101,23 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
       'set HF_HOME to a folder that can be written',
     )
   })
-  await eachOf(small, PARALLEL, async (file) => {
-    if (await isCached(snapshotFolder(settings.cache, repository, commit, file.path), file.size)) return
-    await fetchContent({ settings, subject: at, file, signal })
-    await placeInSnapshot(settings.cache, repository, commit, file)
+  const bringSmall = (files: readonly HubFile[]): Promise<void> =>
+    eachOf(
+      files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name), size)),
+      PARALLEL,
+      async (file) => {
+        if (await isCached(snapshotFolder(settings.cache, repository, commit, file.path), file.size)) return
+        await fetchContent({ settings, subject: at, file, signal })
+        await placeInSnapshot(settings.cache, repository, commit, file)
+      },
+    )
+  await bringSmall(files)
+  const modules = await modulesOf(folder, await cachedNames(folder), reference)
+  const inside = (modules?.names ?? []).filter((module) => module !== '')
+  await eachOf(inside, PARALLEL, async (module) => {
+    const found = await list(path.posix.join(subfolder, module)).catch(noFolder)
+    files.push(...found)
+    await bringSmall(found)
   })
   if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
   const remote = await remoteWeights(settings, at, folder, subfolder, files, list, signal)
@@ -114,6 +127,12 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     return file ? [{ settings, subject: at, file, place, headerBytes, headerDigest }] : []
   })
   return done(checkpoint, fetches)
+}
+
+/** A module that needs no files has no folder. */
+function noFolder(error: unknown): HubFile[] {
+  if (error instanceof Fault && error.diagnostics.every(({ code }) => code === 'hub-entry')) return []
+  throw error
 }
 
 /** Where a model of the hub lies in the cache at a commit, whether it is there or not. */
@@ -171,20 +190,17 @@ async function resolve(
   }
 }
 
-/** A part of a model, without the index that names the others. */
-const PART = /-\d{5}-of-\d{5}\.\w+$/
-
 /** The model in the cache, where all of its weights are there. */
 async function openCached(reference: string, folder: string): Promise<Checkpoint | undefined> {
   const names = await cachedNames(folder)
   // Else a lone shard would pass for the whole.
   const indexed = names.some((name) => name.endsWith('.index.json'))
   if (!indexed && names.some((name) => PART.test(name))) return undefined
-  if (!names.some(isWeights)) return undefined
+  if (!names.some((name) => isWeights(name) || listsModules(name))) return undefined
   try {
     return await openCheckpoint(reference, folder)
   } catch (error) {
-    const missing = ['missing-model', 'missing-shard', 'no-weights', 'ambiguous-checkpoint']
+    const missing = ['missing-model', 'missing-shard', 'missing-module', 'no-weights', 'ambiguous-checkpoint']
     if (error instanceof Fault && error.diagnostics.every(({ code }) => missing.includes(code))) return undefined
     throw error
   }
@@ -193,7 +209,9 @@ async function openCached(reference: string, folder: string): Promise<Checkpoint
 /** Whether a model came with what belongs to it: other libraries fetch weights and tokenizer on their own. */
 const isComplete = (names: ReadonlySet<string>): boolean =>
   names.has('adapter_config.json') ||
+  names.has('model_index.json') ||
   (names.has('config.json') &&
+    !names.has('modules.json') &&
     [...names].some((name) => /^(tokenizer|vocab|spiece|preprocessor_config|merges)/.test(name)))
 
 /** The weights of a folder that the cache lacks; `opened` tells which of them were asked for. */
@@ -232,7 +250,10 @@ async function remoteWeights(
   }
 
   return {
-    names: [...known.keys()],
+    names: [...known.keys()].filter((name) => !name.includes('/')),
+    async within(module) {
+      return [...known.keys()].flatMap((name) => (name.startsWith(`${module}/`) ? [name.slice(module.length + 1)] : []))
+    },
     opened,
     announce(names) {
       // What fails here fails again where the file is opened.
