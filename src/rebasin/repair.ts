@@ -4,7 +4,8 @@
  * cosine of their filters in the layer that feeds the norm, and ρᵢᵢ = 1. Means average as they are. (The collapse of variance:
  * REPAIR, arXiv 2211.08403, which measures the statistics with data.)
  */
-import { leaf, type Module, modulesOf, parentOf } from './infer/modules.js'
+import { isTransposed } from './infer/chain.js'
+import { beside, type Module, modulesOf, normsFirst, parentOf } from './infer/modules.js'
 import type { Shapes } from './spec.js'
 
 export interface NormFeed {
@@ -19,30 +20,40 @@ export function normFeeds(shapes: Shapes): { feeds: NormFeed[]; left: Record<str
   const { modules } = modulesOf(shapes)
   const layers = modules.filter(({ kind }) => kind === 'layer')
   const norms = modules.filter(({ kind, statistics }) => kind === 'norm' && statistics)
-  const number = ({ name }: Module) => /\d+(?=\D*$)/.exec(leaf(name))?.[0]
-  const twin = (norm: Module) =>
-    layers
-      .filter((layer) => parentOf(layer.name) === parentOf(norm.name) && number(layer) === number(norm))
-      .sort((a, b) => b.shape.length - a.shape.length)[0]
-  // Norms that stand before their convolutions show themselves where the width changes.
-  const before = norms.some((norm) => {
-    const layer = /^\d+$/.test(leaf(norm.name)) ? undefined : twin(norm)
-    return layer !== undefined && norm.shape[0] !== layer.shape[0] && norm.shape[0] === layer.shape[1]
-  })
+  const named = new Map(norms.map((norm) => [norm, beside(norm, modules)]))
+  const inside = norms.filter(({ name }) => parentOf(name) !== '')
+  const first = normsFirst(inside, layers) === 'first'
+  const fitting = (norm: Module, of: readonly Module[]) => of.filter(({ shape }) => shape[0] === norm.shape[0])
+  const claimed = new Set<Module | undefined>()
+  const feed = (norm: Module): Module | undefined => {
+    const told = named.get(norm)
+    if (told?.by === 'name' && first && parentOf(norm.name) !== '') {
+      const [layer] = told.layers
+      const siblings = layers.filter(({ name }) => parentOf(name) === parentOf(norm.name))
+      return layer && siblings[siblings.indexOf(layer) - 1]
+    }
+    const found = fitting(norm, told?.layers ?? [])
+    // `bn1` of both `conv1` and `fc1`.
+    return found.length < 2 ? found[0] : found.find(({ shape }) => shape.length > 2)
+  }
+  const feeding = new Map(norms.map((norm) => [norm, feed(norm)]))
+  for (const layer of feeding.values()) claimed.add(layer)
+  // Norms that go on counting where the linear layers begin: the only layer of its size without a norm.
+  for (const [norm, layer] of feeding) {
+    if (layer || first || named.get(norm)?.by === 'sequence') continue
+    const free = fitting(norm, layers).filter(
+      (other) => parentOf(other.name) === parentOf(norm.name) && !claimed.has(other),
+    )
+    if (free.length === 1) feeding.set(norm, free[0])
+  }
   const feeds: NormFeed[] = []
   const left: Record<string, string> = {}
-  for (const norm of norms) {
+  for (const [norm, layer] of feeding) {
     const variance = `${norm.name}.running_var`
     if (!shapes.has(variance)) continue
-    const siblings = layers.filter((layer) => parentOf(layer.name) === parentOf(norm.name))
-    let layer: Module | undefined
-    if (/^\d+$/.test(leaf(norm.name)))
-      layer = siblings.filter((other) => modules.indexOf(other) < modules.indexOf(norm)).at(-1)
-    else if (before && parentOf(norm.name) !== '')
-      layer = siblings.filter((other) => Number(number(other)) === Number(number(norm)) - 1)[0]
-    else layer = twin(norm) ?? (siblings.length === 1 ? siblings[0] : undefined)
     if (!layer || layer.shape[0] !== norm.shape[0])
       left[variance] = 'the layer that feeds this norm is not known from the names'
+    else if (isTransposed(layer)) left[variance] = 'a transposed convolution feeds this norm'
     else feeds.push({ variance, weight: `${layer.name}.weight` })
   }
   return { feeds, left }

@@ -254,6 +254,12 @@ export function writeSpec(spec: Spec, shapes: Shapes): SpecText {
   }
 }
 
+/** A group's name after what it is named for: numbers alone, and stars, would be read as units. */
+export const groupName = (name: string): string => {
+  const plain = name.replaceAll('*', '_')
+  return /^\d*$/.test(plain) ? `_${plain}` : plain
+}
+
 /** The outermost group of a part. */
 export const rootOf = (part: AxisPart): string => part.units.find((unit) => typeof unit === 'string') as string
 

@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { generator } from '../../src/rebasin/order.js'
-import { aligned, batchNorm, convolve, mlp, type Picture, rectify } from './forward.js'
+import { aligned, batchNorm, convolve, mlp, type Picture, rectify, widen } from './forward.js'
 import { type Model, sourceOf } from './load.js'
 import { anyPermutation, near, randomModel } from './random.js'
 import { bert, gpt2, t5, vit } from './transformers.js'
@@ -190,21 +190,6 @@ test('depthwise separable convolutions with BatchNorm', () => {
     return [mlp(model, ['fc'], x.data)]
   })
 })
-
-/** A transposed convolution of stride two without padding, for kernels of two by two: each place becomes four. */
-function widen(model: Model, name: string, { data, channels, size }: Picture): Picture {
-  const { values, shape } = model.get(`${name}.weight`)!
-  const bias = model.get(`${name}.bias`)!.values
-  const [rows, wide] = [shape[1]!, size * 2]
-  const out = Float64Array.from({ length: rows * wide * wide }, (_, i) => {
-    const [o, y, x] = [Math.floor(i / wide / wide), Math.floor(i / wide) % wide, i % wide]
-    let sum = bias[o]!
-    for (let c = 0; c < channels; c++)
-      sum += data[(c * size + (y >> 1)) * size + (x >> 1)]! * values[((c * rows + o) * 2 + (y & 1)) * 2 + (x & 1)]!
-    return sum
-  })
-  return { data: out, channels: rows, size: wide }
-}
 
 test('transposed convolutions, told by their names and by their shapes', () => {
   for (const middle of [5, 6]) {

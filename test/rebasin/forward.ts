@@ -63,6 +63,21 @@ export function convolve(
   return { data: out, channels: rows, size: next }
 }
 
+/** A transposed convolution of stride two without padding, for kernels of two by two: each place becomes four. */
+export function widen(model: Model, name: string, { data, channels, size }: Picture): Picture {
+  const { values, shape } = model.get(`${name}.weight`)!
+  const bias = model.get(`${name}.bias`)?.values
+  const [rows, wide] = [shape[1]!, size * 2]
+  const out = Float64Array.from({ length: rows * wide * wide }, (_, i) => {
+    const [o, y, x] = [Math.floor(i / wide / wide), Math.floor(i / wide) % wide, i % wide]
+    let sum = bias?.[o] ?? 0
+    for (let c = 0; c < channels; c++)
+      sum += data[(c * size + (y >> 1)) * size + (x >> 1)]! * values[((c * rows + o) * 2 + (y & 1)) * 2 + (x & 1)]!
+    return sum
+  })
+  return { data: out, channels: rows, size: wide }
+}
+
 /** BatchNorm as at evaluation. */
 export function batchNorm(model: Model, name: string, { data, channels, size }: Picture): Picture {
   const [weight, bias, mean, variance] = ['weight', 'bias', 'running_mean', 'running_var'].map(
@@ -87,6 +102,13 @@ export function mlp(model: Model, layers: readonly string[], input: ArrayLike<nu
   return x as Float64Array
 }
 
+/** The mean of each channel. */
+export function pooled({ data, channels, size }: Picture): Float64Array {
+  const area = size * size
+  const sum = (c: number) => data.subarray(c * area, (c + 1) * area).reduce((total, value) => total + value, 0)
+  return Float64Array.from({ length: channels }, (_, c) => sum(c) / area)
+}
+
 export function resnet(model: Model, input: Picture): Float64Array {
   let x = rectify(batchNorm(model, 'bn1', convolve(model, 'conv1', input)))
   for (const [stage, stride] of [1, 2, 2].entries()) {
@@ -98,12 +120,7 @@ export function resnet(model: Model, input: Picture): Float64Array {
       : x
     x = rectify({ ...out, data: out.data.map((value, i) => value + short.data[i]!) })
   }
-  const area = x.size * x.size
-  const pooled = Float64Array.from(
-    { length: x.channels },
-    (_, c) => x.data.subarray(c * area, (c + 1) * area).reduce((sum, value) => sum + value, 0) / area,
-  )
-  return linear(model, 'fc', pooled)
+  return linear(model, 'fc', pooled(x))
 }
 
 /** Accuracy and mean cross-entropy of a classifier on the digits. */

@@ -2,8 +2,7 @@ import { fault } from '../../core/diagnostics.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
 import { createBuilder } from './builder.js'
-import { describeChain } from './chain.js'
-import { describeResidual, isResidual } from './residual.js'
+import { describeNetwork, hasBlocks } from './network.js'
 import { describe, FAMILIES } from './transformers.js'
 
 export interface Inferred {
@@ -48,13 +47,10 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     describe(transformer, builder, config)
     return { family: transformer.name, spec: builder.finish() }
   }
-  if ((wanted === 'auto' && isResidual(tensors)) || wanted === 'resnet') {
-    describeResidual(builder)
-    return { family: 'resnet', spec: builder.finish() }
-  }
-  if (wanted === 'auto' || wanted === 'chain') {
-    describeChain(builder)
-    return { family: 'chain', spec: builder.finish() }
+  const blocks = wanted !== 'chain' && hasBlocks(builder)
+  if (wanted === 'auto' || wanted === 'chain' || (wanted === 'resnet' && blocks)) {
+    describeNetwork(builder, wanted === 'chain')
+    return { family: blocks ? 'resnet' : 'chain', spec: builder.finish() }
   }
   if (FAMILY_NAMES.includes(wanted))
     throw fault('spec-family', `the model has no tensors of the ${family} family`, 'spec: auto finds the family itself')

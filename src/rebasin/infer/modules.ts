@@ -43,7 +43,51 @@ export function modulesOf(shapes: Shapes): { modules: Module[]; rest: string[] }
 /** Last part of a module's name. */
 export const leaf = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
 export const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
+export const isNumber = (part: string): boolean => /^\d+$/.test(part)
 
 /** A norm over channels of a convolution that has no running statistics may be a GroupNorm, of unknown groups. */
 export const NORM_REASON =
   'a norm without running statistics after a convolution may be a GroupNorm, and a checkpoint does not tell its groups'
+
+const NORM_WORDS = /(batch|layer|group|instance|rms)_?norm([123]d)?|norm|bn|ln|gn|^n(?=_?\d|$)|prelu|act/g
+const LAYER_WORDS = /conv([123]d)?|fc|linear|lin|dense|layer|^[cl](?=_?\d|$)/g
+const bare = (name: string, words?: RegExp): string =>
+  (words ? leaf(name).toLowerCase().replace(words, '') : leaf(name).toLowerCase()).replace(/[_-]/g, '')
+
+/** What the names say of the layers that a norm may go with: `bn1` with `conv1`, `hidden_norm` with `hidden`, a container's only layer. */
+export interface Beside {
+  /** Of these one: several where the names leave it open. */
+  readonly layers: readonly Module[]
+  /** In a numbered sequence the norm follows its layer; without one it stands before all of them. */
+  readonly by: 'sequence' | 'name' | 'container'
+}
+
+export function beside(norm: Module, modules: readonly Module[]): Beside | undefined {
+  const siblings = modules.filter(({ kind, name }) => kind === 'layer' && parentOf(name) === parentOf(norm.name))
+  if (isNumber(leaf(norm.name))) {
+    const before = siblings.filter((layer) => isNumber(leaf(layer.name)) && natural(layer.name, norm.name) < 0).at(-1)
+    return siblings.length === 0 ? undefined : { layers: before ? [before] : [], by: 'sequence' }
+  }
+  const key = bare(norm.name, NORM_WORDS)
+  const same = siblings.filter(({ name }) => key !== '' && (key === bare(name) || key === bare(name, LAYER_WORDS)))
+  if (same.length > 0) return { layers: same, by: 'name' }
+  return siblings.length === 1 && key === '' ? { layers: siblings, by: 'container' } : undefined
+}
+
+/**
+ * Whether norms stand before the layers that they are named for, or after: widths that change tell it. One that can only stand after
+ * decides, for those that go on counting behind convolutions look as if they stood before.
+ */
+export function normsFirst(norms: readonly Module[], layers: readonly Module[]): 'first' | 'after' | undefined {
+  let found: 'first' | undefined
+  for (const norm of norms) {
+    const told = beside(norm, layers)
+    if (told?.by !== 'name') continue
+    for (const { shape } of told.layers) {
+      if (shape[0] === shape[1]) continue
+      if (norm.shape[0] === shape[0]) return 'after'
+      if (norm.shape[0] === shape[1]) found = 'first'
+    }
+  }
+  return found
+}

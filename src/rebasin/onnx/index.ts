@@ -4,7 +4,7 @@
  * which is named for its module, or by a shape that only one tensor has.
  */
 import { fault } from '../../core/diagnostics.js'
-import { type AxisText, readSpec, type Shapes, type Spec } from '../spec.js'
+import { type AxisText, groupName, readSpec, type Shapes, type Spec } from '../spec.js'
 import type { Axis } from './axes.js'
 import type { OnnxGraph, OnnxTensor } from './model.js'
 import { walkGraph } from './walk.js'
@@ -53,8 +53,8 @@ export function onnxSpec(graph: OnnxGraph, shapes: Shapes): Spec {
       const units = node === undefined ? undefined : axes.units(node)
       if (!units || axes.frozen(units.root) !== undefined) return null
       if (!groups.has(units.root)) {
-        const plain = match.name.replace(/\.(weight|bias)$/, '').replaceAll('*', '_')
-        let group = /^\d+$/.test(plain) ? `_${plain}` : plain
+        const plain = groupName(match.name.replace(/\.(weight|bias)$/, ''))
+        let group = plain
         for (let k = 2; Object.hasOwn(sizes, group); k++) group = `${plain}#${k}`
         groups.set(units.root, group)
         sizes[group] = axes.size(units.root)!
