@@ -3,7 +3,7 @@ import { formatSize } from '../core/sizes.js'
 import type { Lineage } from '../lineage/types.js'
 import { pathText } from './path.js'
 import { stepsText } from './steps.js'
-import { counted, printable } from './text.js'
+import { counted, formatCount, printable } from './text.js'
 
 /** A path as the user would write it from `folder`: relative where it lies below. */
 export function shownPath(file: string, folder: string): string {
@@ -28,7 +28,9 @@ const figures = ({ evaluations }: Lineage): string =>
 
 function outputLine({ path: file, lineagePath, lineage, bytes }: Written, folder: string): string {
   const { tensors, dropped } = lineage.output
-  const what = dropped ? 'evaluated, not kept' : `${counted(tensors, 'tensor')}, ${formatSize(bytes)}`
+  const cropped = Object.values(lineage.tensors).filter((tensor) => tensor.cropped).length
+  const part = cropped > 0 ? ` (${formatCount(cropped)} cropped to common rows)` : ''
+  const what = dropped ? 'evaluated, not kept' : `${counted(tensors, 'tensor')}${part}, ${formatSize(bytes)}`
   const measured = figures(lineage)
   return `${shownPath(file, folder)}: ${what}${measured === '' ? '' : `, ${measured}`}; lineage in ${shownPath(lineagePath, folder)}`
 }

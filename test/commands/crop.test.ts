@@ -18,12 +18,6 @@ const cut = ({ dtype, shape, bytes }: RawTensor, rows: number): RawTensor => ({
 const cutAll = (tensors: Tensors, rows: number): Tensors =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, cut(tensor, rows)]))
 
-const model = (rows: number, seed: number): Tensors => ({
-  'embed.weight': bf16([rows, 24], numbers(rows * 24, seed)),
-  'head.bias': f32([rows], numbers(rows, seed + 1)),
-  'head.weight': f32([rows, 3, 5], numbers(rows * 15, seed + 2)),
-})
-
 async function bytesOf(file: string): Promise<Map<string, Buffer>> {
   const { tensors, files } = await inspect(file)
   const content = readFileSync(file)
@@ -31,62 +25,93 @@ async function bytesOf(file: string): Promise<Map<string, Buffer>> {
   return new Map([...tensors].map(([name, { offset, bytes }]) => [name, content.subarray(offset, offset + bytes)]))
 }
 
-/** Rows by model, the base first. */
+/** Tensors of a model of so many rows: one in each shape for each rule, as patterns take names. */
+const modelOf = (rules: readonly Rule[], rows: number, seed: number): Tensors =>
+  Object.fromEntries(
+    rules.flatMap(({ name }, index) => [
+      [`${name}.embed`, bf16([rows, 24], numbers(rows * 24, seed + 3 * index))],
+      [`${name}.bias`, f32([rows], numbers(rows, seed + 3 * index + 1))],
+      [`${name}.head`, f32([rows, 3, 5], numbers(rows * 15, seed + 3 * index + 2))],
+    ]),
+  )
+
+interface Rule {
+  readonly name: string
+  /** Without braces. */
+  readonly settings: string
+  /** Who takes part, the base apart. */
+  readonly others: readonly string[]
+}
+
+/** Runs the rules over models of so many rows, the first the base, and over models that were cut to the rows of all. */
 async function compare(
   folder: string,
   rows: Readonly<Record<string, number>>,
-  merge: string,
+  rules: readonly Rule[],
   run: (recipe: string, output: string) => Promise<Lineage>,
 ): Promise<void> {
-  const names = Object.keys(rows)
+  const [base, ...names] = Object.keys(rows)
   const common = Math.min(...Object.values(rows))
-  const recipe = (cropped: boolean) =>
-    `terge: 1\nmodels: {${names.map((name) => `${name}: ${name}${cropped ? '' : '-cut'}.safetensors`).join(', ')}}
-base: ${names[0]}\nmerge: {${merge}${cropped ? ', on_mismatch: crop' : ''}}\noutput: o\n`
-  for (const [index, name] of names.entries()) {
-    const tensors = model(rows[name]!, 10 * index + 1)
+  const text = (suffix: string, more: string) => `terge: 1
+models: {${[base, ...names].map((name) => `${name}: ${name}${suffix}.safetensors`).join(', ')}}
+base: ${base}
+merge:
+  method: linear${more}
+  rules:
+${rules.map(({ name, settings }) => `    - {match: "${name}.*", ${settings}}`).join('\n')}
+output: o
+`
+  for (const [index, [name, count]] of Object.entries(rows).entries()) {
+    const tensors = modelOf(rules, count, 1000 * index)
     writeModel(path.join(folder, `${name}.safetensors`), tensors)
     writeModel(path.join(folder, `${name}-cut.safetensors`), cutAll(tensors, common))
   }
-  writeFileSync(path.join(folder, 'crop.yml'), recipe(true))
-  writeFileSync(path.join(folder, 'cut.yml'), recipe(false))
+  writeFileSync(path.join(folder, 'crop.yml'), text('', '\n  on_mismatch: crop'))
+  writeFileSync(path.join(folder, 'cut.yml'), text('-cut', ''))
   const lineage = await run('crop.yml', 'crop.safetensors')
   await run('cut.yml', 'cut.safetensors')
-  const [got, expected, base] = await Promise.all(
-    ['crop', 'cut', names[0]].map((name) => bytesOf(path.join(folder, `${name}.safetensors`))),
+  const [got, expected, own] = await Promise.all(
+    ['crop', 'cut', base].map((name) => bytesOf(path.join(folder, `${name}.safetensors`))),
   )
-  for (const [name, bytes] of got!) {
-    const made = expected!.get(name)!
-    assert.ok(made.equals(bytes.subarray(0, made.length)), `${merge}: common rows of ${name}`)
-    assert.ok(base!.get(name)!.subarray(made.length).equals(bytes.subarray(made.length)), `${merge}: rest of ${name}`)
-    const { shape, cropped } = lineage.tensors[name]!
-    assert.is(shape[0], rows[names[0]!])
-    const others = names.filter((other) => rows[other] !== rows[names[0]!])
-    assert.equal(cropped, { rows: common, models: others })
+  for (const [tensor, bytes] of got!) {
+    const { others } = rules.find(({ name }) => tensor.startsWith(`${name}.`))!
+    const made = expected!.get(tensor)!
+    assert.ok(made.equals(bytes.subarray(0, made.length)), `common rows of ${tensor}`)
+    assert.ok(own!.get(tensor)!.subarray(made.length).equals(bytes.subarray(made.length)), `rest of ${tensor}`)
+    const { shape, cropped } = lineage.tensors[tensor]!
+    assert.is(shape[0], rows[base!])
+    assert.equal(cropped, { rows: common, models: others.filter((other) => rows[other] !== rows[base!]) })
   }
 }
 
-const byCommand =
-  (folder: string, threads: number) =>
-  async (recipe: string, output: string): Promise<Lineage> => {
-    const ran = await terge(['run', recipe, '-o', output, '--force', '--threads', String(threads)], folder)
-    assert.is(ran.code, 0, ran.err)
-    return JSON.parse(readFileSync(path.join(folder, output.replace('safetensors', 'lineage.json')), 'utf8'))
-  }
+const rule = (name: string, settings: string, others: readonly string[]): Rule => ({ name, settings, others })
 
-/** More than one tile of embeddings, and a boundary that no chunk ends at. */
-const MORE = { base: 11003, a: 10999, b: 11003 }
-const FEWER = { base: 701, a: 703, b: 999 }
-
-for (const threads of [1, 2]) {
-  test(`linear, ties, slerp with more and fewer rows, ${threads} threads`, () =>
+/** More than one tile of embeddings and a boundary that no chunk ends at; and a base with fewer rows. */
+for (const rows of [
+  { base: 11003, a: 10999, b: 11003 },
+  { base: 701, a: 703, b: 999 },
+])
+  test(`linear, ties, slerp: ${JSON.stringify(rows)}, 1 and 2 threads`, () =>
     inFolder(async (folder) => {
-      const run = byCommand(folder, threads)
-      await compare(folder, MORE, 'method: linear, weights: {a: 2}', run)
-      await compare(folder, FEWER, 'method: ties, parameters: {density: 0.3}', run)
-      await compare(folder, { base: 701, a: 650 }, 'method: slerp, parameters: {t: 0.3}', run)
+      const rules = [
+        rule('average', 'weights: {a: 2}', ['a', 'b']),
+        rule('ties', 'method: ties, models: [a, b], parameters: {density: 0.3}', ['a', 'b']),
+        rule('slerp', 'method: slerp, models: [base, a], parameters: {t: 0.3}', ['a']),
+      ]
+      await compare(folder, rows, rules, async (recipe, output) => {
+        const made: Buffer[] = []
+        for (const [threads, file] of [
+          ['2', 'two.safetensors'],
+          ['1', output],
+        ] as const) {
+          const ran = await terge(['run', recipe, '-o', file, '--threads', threads, '--force'], folder)
+          assert.is(ran.code, 0, ran.err)
+          made.push(readFileSync(path.join(folder, file)))
+        }
+        assert.ok(made[0]!.equals(made[1]!), 'threads')
+        return JSON.parse(readFileSync(path.join(folder, output.replace('safetensors', 'lineage.json')), 'utf8'))
+      })
     }))
-}
 
 const PARAMETERS: Readonly<Record<string, string>> = {
   slerp: 't: 0.4',
@@ -99,23 +124,26 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   sce: 'select_topk: 0.4',
 }
 
-test('every method, in the library', () =>
+test('every method', () =>
   inFolder(async (folder) => {
-    for (const { name, models, statistics, base } of METHODS) {
-      if (statistics) continue
-      const most = models.most ?? 3
-      const others = base === 'required' ? ['a', 'b'] : ['base', 'a', 'b']
-      const taking = others.slice(0, most)
-      const rows = Object.fromEntries(['base', 'a', 'b'].map((one, index) => [one, [90, 64, 100][index]!]))
-      if (most === 1) taking[0] = 'a'
-      const used = { base: 90, ...Object.fromEntries(taking.map((one) => [one, rows[one]!])) }
+    const rules = METHODS.filter(({ statistics }) => !statistics).map(({ name, models, base }) => {
+      const all = base === 'required' ? ['a', 'b'] : ['base', 'a', 'b']
+      const taking = models.most === 1 ? ['a'] : all.slice(0, models.most ?? 3)
       const parameters = PARAMETERS[name] ? `, parameters: {${PARAMETERS[name]}}` : ''
-      await compare(folder, used, `method: ${name}, models: [${taking}]${parameters}`, async (recipe, output) => {
-        const prepared = await plan(path.join(folder, recipe), { output: path.join(folder, output) })
-        return (await run(prepared, { threads: 1, sync: false, force: true })).outputs[0]!.lineage
-      })
-    }
+      const others = taking.filter((other) => other !== 'base')
+      return rule(name, `method: ${name}, models: [${taking}]${parameters}`, others)
+    })
+    await compare(folder, { base: 90, a: 64, b: 100 }, rules, async (recipe, output) => {
+      const prepared = await plan(path.join(folder, recipe), { output: path.join(folder, output) })
+      return (await run(prepared, { threads: 1, sync: false })).outputs[0]!.lineage
+    })
   }))
+
+const model = (rows: number, seed: number): Tensors => ({
+  'embed.weight': bf16([rows, 24], numbers(rows * 24, seed)),
+  'head.bias': f32([rows], numbers(rows, seed + 1)),
+  'head.weight': f32([rows, 3, 5], numbers(rows * 15, seed + 2)),
+})
 
 test('steps within steps, other shapes, rules; plan and verify', () =>
   inFolder(async (folder) => {
@@ -153,6 +181,7 @@ output: {path: two.safetensors, dtype: float32}`).replace('c: c.safe', 'bc: bc.s
     ] as const) {
       const ran = await terge(['run', `${name}.yml`, '--threads', threads], folder)
       assert.is(ran.code, 0, ran.err)
+      assert.match(ran.out, `${name === 'one' ? 'all' : 'two'}.safetensors: 4 tensors (4 cropped to common rows), `)
     }
     const [all, two] = await Promise.all([bytesOf(file('all')), bytesOf(file('two'))])
     // Fused or by way of a file in the compute type: the same.
