@@ -28,7 +28,7 @@ const EXACT_SIDE = 512
 export interface Extraction {
   readonly value: Value
   readonly patterns: readonly PatternCount[]
-  /** Tensors of the base that the adapter has nothing of, and why. */
+  /** Tensors that the adapter has nothing of, and why. */
   readonly left: Readonly<Record<string, string>>
 }
 
@@ -42,8 +42,7 @@ interface Adapted {
 
 /**
  * An extraction as a value: the tensors of the adapter, in PEFT's form, and its configuration. Factorings are added to the plan's.
- * Faults: `contradiction` for a difference of a model from itself, `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, those of
- * patterns.
+ * Faults: `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, those of patterns.
  */
 export function planExtract(
   recipe: Recipe,
@@ -62,26 +61,18 @@ export function planExtract(
   const adapted: Adapted[] = []
   let sound = true
   for (const [name, own] of base.tensors) {
-    const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, from.tensors.get(name))
-    if (why !== undefined) {
-      left.set(name, why)
-      continue
-    }
-    const { shape } = from.tensors.get(name)!
-    if (!sameShape(shape, own.shape)) {
+    const other = from.tensors.get(name)
+    const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, other)
+    const layer = why === undefined ? adaptedLayer(name, own.shape, inputsFirst) : undefined
+    if (why === undefined && (layer || step.modulesToSave) && !sameShape(other!.shape, own.shape)) {
       sound = false
-      faults.error(
-        'tensor-mismatch',
-        `${name} is [${shape.join(', ')}] in ${step.from} but [${own.shape.join(', ')}] in ${step.base}: no adapter makes one of the other`,
-        place,
-        `leave it out: exclude: [${quote(name)}]`,
-      )
-      continue
-    }
-    const layer = adaptedLayer(name, shape, inputsFirst)
-    if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(shape) })
-    else left.set(name, '')
+      const shapes = [other!, own].map(({ shape }) => `[${shape.join(', ')}]`)
+      const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: no adapter makes one of the other`
+      faults.error('tensor-mismatch', message, place, `leave it out: exclude: [${quote(name)}]`)
+    } else if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
+    else left.set(name, why ?? '')
   }
+  for (const name of from.tensors.keys()) if (!base.tensors.has(name)) left.set(name, `${step.base} has no such tensor`)
   const names = [...base.tensors.keys()]
   const patterns = book.close(recipe, names, faults)
   if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
@@ -98,42 +89,45 @@ export function planExtract(
     faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
     return undefined
   }
-  const tensors = new Map<string, ValueTensor>()
   const ranked = adapted.map((one) => ({ ...one, rank: Math.min(step.rank, one.rank) }))
-  for (const { tensor, module, layer, rank } of ranked) {
-    const own = base.tensors.get(tensor)!
-    const inputs = [from.tensors.get(tensor)!.expr, own.expr] as const
-    const index = factorings.push({
-      step: step.name,
-      tensor,
-      shape: own.shape,
-      from: inputs[0],
-      base: inputs[1],
-      work: workOf(recipe, step, tensor, own.shape, rank, layer),
-    })
-    const [called, shapes] = [factorNames(layer, module), factorShapes(layer, own.shape, rank)]
-    for (const factor of ['a', 'b'] as const) {
-      const shape = shapes[factor]
-      const expr = { kind: 'factor', step: step.name, factoring: index - 1, factor, shape, inputs } as const
-      tensors.set(called[factor], { dtype: own.dtype, shape, expr })
-    }
-  }
-  for (const name of saved) {
-    const { rule: _, ...tensor } = from.tensors.get(name)!
-    tensors.set(`base_model.model.${name}`, {
-      ...tensor,
-      dtype: base.tensors.get(name)!.dtype,
-      reason: 'saved whole beside the adapter',
-    })
-  }
+  const factors = ranked.flatMap((one) => factorTensors(recipe, step, one, from, base, factorings))
+  const whole = saved.map((name) => savedTensor(name, from, base))
   const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
   warnTied(ranked, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
-  const sorted = new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const tensors = new Map([...factors, ...whole].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
-    value: { name: step.name, tensors: sorted, origin: base.origin, adapter },
+    value: { name: step.name, tensors, origin: base.origin, adapter },
     patterns,
     left: Object.fromEntries(left),
   }
+}
+
+type Named = readonly [name: string, tensor: ValueTensor]
+
+/** A layer's A and B, and the factoring that finds them. */
+function factorTensors(
+  recipe: Recipe,
+  step: ExtractStep,
+  { tensor, module, layer, rank }: Adapted,
+  from: Value,
+  base: Value,
+  factorings: PlanFactoring[],
+): Named[] {
+  const { dtype, shape, expr } = base.tensors.get(tensor)!
+  const inputs = [from.tensors.get(tensor)!.expr, expr] as const
+  const work = workOf(recipe, step, tensor, shape, rank, layer)
+  const factoring = factorings.push({ step: step.name, tensor, shape, from: inputs[0], base: inputs[1], work }) - 1
+  const [names, shapes] = [factorNames(layer, module), factorShapes(layer, shape, rank)]
+  return (['a', 'b'] as const).map((factor) => {
+    const own = { kind: 'factor', step: step.name, factoring, factor, shape: shapes[factor], inputs } as const
+    return [names[factor], { dtype, shape: shapes[factor], expr: own }]
+  })
+}
+
+function savedTensor(name: string, from: Value, base: Value): Named {
+  const { rule: _, ...tensor } = from.tensors.get(name)!
+  const { dtype } = base.tensors.get(name)!
+  return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved whole beside the adapter' }]
 }
 
 const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>

@@ -296,7 +296,7 @@ export interface Plan {
     readonly name: string
     readonly kind: string
     readonly patterns: readonly PatternCount[]
-    /** Of an extraction: tensors of the base that the adapter has nothing of, and why. */
+    /** Of an extraction: tensors that the adapter has nothing of, and why. */
     readonly left?: Readonly<Record<string, string>>
   }[]
   readonly cost: {

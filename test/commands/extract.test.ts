@@ -144,6 +144,7 @@ for (const [method, dtype, alpha] of [
   test(`a difference of low rank is held whole: ${method}, ${dtype}`, () =>
     inFolder(async (folder) => {
       const other = writePair(folder, LAYERS, 4, MATRICES)
+      writeModel(path.join(folder, 'tuned.safetensors'), { ...other, 'new.weight': f32([1], [1]) })
       const text = recipe(`rank: 4, method: ${method}${alpha}`, `compute: ${dtype}\n`).replace(
         'from: adapter',
         `from: adapter, dtype: ${dtype}`,
@@ -174,6 +175,7 @@ for (const [method, dtype, alpha] of [
         'h.0.attn.c_attn.bias': 'a part of an adapted layer that adapters do not hold',
         'h.0.ln.bias': 'a norm or a bias: modules_to_save',
         'h.0.ln.weight': 'a norm or a bias: modules_to_save',
+        'new.weight': 'base has no such tensor',
         steps: 'not a floating-point dtype',
       })
       const { fan_in_fan_out, rank_pattern, r, lora_alpha, target_modules, base_model_name_or_path } = config
