@@ -4,12 +4,14 @@ import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import type { AdapterConfig } from './adapterConfig.js'
+import { leavesOf } from './cost.js'
 import type { Point } from './interpolate.js'
 import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import { stackedConfig } from './stack.js'
+import { EMBEDDING, HEAD, tiesHead } from './tied.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
-import type { PlanOutput, PlanTensor, Sidecar } from './types.js'
+import type { Expr, PlanOutput, PlanTensor, Sidecar } from './types.js'
 import type { Value, ValueTensor } from './values.js'
 
 /** The names transformers has for dtypes in config.json. */
@@ -20,6 +22,8 @@ export interface OutputContext {
   readonly checkpoints: ReadonlyMap<string, Checkpoint>
   /** Index into the plan's models. */
   readonly modelIndex: (name: string) => number
+  /** The name of the model that one of the plan's files belongs to. */
+  readonly modelOf: (file: number) => string
   readonly lexicon: Lexicon
   readonly faults: Faults
 }
@@ -151,7 +155,7 @@ const adapterSidecar = (config: AdapterConfig): Sidecar => ({
 function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
-  const config = configText(spec, value, origin, lexicon)
+  const config = configText(spec, value, origin, context)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
     'text' in file
       ? { name: file.name, kind: 'text', text: file.text }
@@ -182,12 +186,13 @@ function configText(
   { dtype }: OutputSpec,
   { tensors, layers, origin }: Value,
   { config }: Checkpoint,
-  lexicon: Lexicon,
+  context: OutputContext,
 ): string | undefined {
   if (!config || tensors.size === 0) return undefined
   const stacked = layers ? stackedConfig(config, layers) : config
-  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(stacked, lexicon, origin), dtype) }
+  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(stacked, context.lexicon, origin), dtype) }
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
+  if (tiesInWords(changed) && headIsOwn(tensors, context)) untie(changed)
   // Numbers as they are would be unpacked once more.
   if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
     delete changed.quantization_config
@@ -195,6 +200,29 @@ function configText(
 }
 
 type Config = Readonly<Record<string, unknown>>
+
+/** Whether the head is not, by the way it came about, the embedding once more. */
+function headIsOwn(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): boolean {
+  const find = (pattern: RegExp) => [...tensors].find(([name]) => pattern.test(name))?.[1].expr
+  const [head, embedding] = [find(HEAD), find(EMBEDDING)]
+  if (!head || !embedding) return false
+  const making = (expr: Expr): string =>
+    JSON.stringify(expr, (key, value) =>
+      key === 'file' ? modelOf(value) : ['tensor', 'offset', 'scopeIndex'].includes(key) ? undefined : value,
+    )
+  const tied = leavesOf(head).every(({ file }) => tiesHead(checkpoints.get(modelOf(file))?.config))
+  return !tied || making(head) !== making(embedding)
+}
+
+const tiesInWords = (config: Config): boolean =>
+  [config, config.text_config as Config | null | undefined].some((part) => part?.tie_word_embeddings === true)
+
+/** Says so where the configuration, or that of its text part, says the opposite. */
+function untie(config: Record<string, unknown>): void {
+  if (config.tie_word_embeddings === true) config.tie_word_embeddings = false
+  const text = config.text_config as Config | null | undefined
+  if (text?.tie_word_embeddings === true) config.text_config = { ...text, tie_word_embeddings: false }
+}
 
 /** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */
 const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const

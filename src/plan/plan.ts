@@ -25,11 +25,13 @@ import { type Point, planPoints } from './interpolate.js'
 import { rowFault } from './longRows.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
+import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
 import { type Faults, faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
+import { withTied } from './tied.js'
 import type { Lexicon } from './tokenizer.js'
 import { followTokens } from './tokenRows.js'
 import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
@@ -37,7 +39,7 @@ import { modelValue, type Value } from './values.js'
 import { planVocabulary } from './vocabulary.js'
 
 /** Warnings that tell a recipe's author something; whoever wrote a mergekit configuration meant just what it says. */
-const UNSAID = ['list-is-gradient', 'never-applies']
+const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
@@ -53,17 +55,31 @@ export function planRecipe(
   const values = new Map<string, Value>()
   const models: PlanModel[] = []
   const planned: PlanFile[] = []
-  for (const name of modelsOf(recipe)) {
+  const base = originOf(recipe, recipe.outputs[0]!.from)
+  const anchors = anchorsOf(recipe)
+  const statistics = new Set([...recipe.models.values()].map((model) => model.statistics))
+  const written = new Map(
+    modelsOf(recipe).map((name) => [
+      name,
+      renamedTensors(recipe, recipe.models.get(name)!, checkpoints.get(name)!, faults),
+    ]),
+  )
+  for (const [name, given] of written) {
     const checkpoint = checkpoints.get(name)!
-    const revision = checkpoint.revision ?? recipe.models.get(name)!.revision
-    const named = renamedTensors(recipe, recipe.models.get(name)!, checkpoint, faults)
+    const source = recipe.models.get(name)!
+    const revision = checkpoint.revision ?? source.revision
+    const reference = { name: base, named: written.get(base)!, config: checkpoints.get(base)!.config }
+    const like = anchors.has(name) ? given : underBasePrefix(recipe, source, given, reference, faults)
+    const named =
+      anchors.has(name) || statistics.has(name)
+        ? like
+        : withTied(recipe, source, like, checkpoint.config, reference, faults)
     values.set(name, modelValue(name, named, planned.length, checkpoint.config))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     planned.push(...planFiles(checkpoint, model))
   }
   const participants = participantsOf(recipe)
-  const base = originOf(recipe, recipe.outputs[0]!.from)
   const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
   for (const [name, value] of followed?.values ?? []) values.set(name, value)
@@ -126,6 +142,7 @@ export function planRecipe(
     recipe,
     checkpoints,
     modelIndex: (name) => models.findIndex((model) => model.name === name),
+    modelOf: (file) => models[planned[file]!.model]!.name,
     lexicon,
     faults,
   }
@@ -214,6 +231,12 @@ function originOf(recipe: Recipe, name: string): string {
     case 'stack':
       return originOf(recipe, step.slices[0]!.model)
   }
+}
+
+/** Models whose own names are those of a result; all others are read under the base's. */
+function anchorsOf(recipe: Recipe): Set<string> {
+  const bases = recipe.steps.flatMap((step) => (step.kind === 'merge' || step.kind === 'extract' ? [step.base] : []))
+  return new Set([...bases, ...recipe.outputs.map(({ from }) => from)].map((name) => originOf(recipe, name)))
 }
 
 /** Files of statistics that a merge's methods need. */

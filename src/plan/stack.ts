@@ -100,7 +100,10 @@ const LISTS = [
   'attention_layers',
   'block_types',
   'layer_norm_types',
+  'no_rope_layers',
 ]
+/** Keys of lists of layers. */
+const INDEXES = ['mlp_only_layers', 'moe_layers', 'cross_attention_layers', 'attn_layer_indices']
 /** Where a model of several parts keeps the configuration of its language model. */
 const NESTED = ['text_config', 'llm_config', 'language_config']
 
@@ -110,6 +113,13 @@ type Config = Readonly<Record<string, unknown>>
 export function stackedConfig(config: Config, layers: readonly number[]): Config {
   const changed: Record<string, unknown> = { ...config }
   for (const key of COUNTS) if (typeof config[key] === 'number') changed[key] = layers.length
+  const total = COUNTS.map((key) => config[key]).find((count) => typeof count === 'number')
+  // From which layer on attention has a window: most often none.
+  if (typeof total === 'number' && config.max_window_layers === total) changed.max_window_layers = layers.length
+  for (const key of INDEXES) {
+    const list = config[key]
+    if (Array.isArray(list)) changed[key] = layers.flatMap((layer, index) => (list.includes(layer) ? [index] : []))
+  }
   for (const key of LISTS) {
     const list = config[key]
     if (Array.isArray(list) && layers.every((layer) => layer < list.length))

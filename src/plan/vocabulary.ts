@@ -6,12 +6,13 @@ import { hasVocabulary, readTokenizer } from '../tokenizers/read.js'
 import type { Tokenizer, TokenizerFiles } from '../tokenizers/types.js'
 import { unite } from '../tokenizers/union.js'
 import type { Faults } from './report.js'
+import { EMBEDDING, HEAD } from './tied.js'
 import type { Value } from './values.js'
 
-/** Tensors that have a row a token. */
-const EMBEDDING =
-  /(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding|lm_head|embed_out|output_layer)\.weight$|^output\.weight$/
+/** What else has a row a token, where its rows are as many. */
 const WITH_ROWS = /(^|\.)(lm_head|embed_out|output_layer|predictions|predictions\.decoder)\.(weight|bias)$/
+
+const hasRows = (name: string): boolean => EMBEDDING.test(name) || HEAD.test(name)
 
 /** A model as its embeddings see it. */
 export interface Embedded {
@@ -109,12 +110,12 @@ function embeddingsOf(
   { tensors }: Value,
   config: Checkpoint['config'],
 ): { rows: number; tensors: ReadonlySet<string> } | undefined {
-  const sizes = [...tensors].flatMap(([name, { shape }]) => (EMBEDDING.test(name) ? [shape[0] ?? 0] : []))
+  const sizes = [...tensors].flatMap(([name, { shape }]) => (hasRows(name) ? [shape[0] ?? 0] : []))
   const stated = vocabularySize(config)
   const rows = sizes.find((size) => size === stated) ?? sizes[0]
   if (rows === undefined) return undefined
   const has = ([name, { shape }]: [string, { shape: readonly number[] }]): boolean =>
-    shape[0] === rows && (EMBEDDING.test(name) || WITH_ROWS.test(name))
+    shape[0] === rows && (hasRows(name) || WITH_ROWS.test(name))
   return { rows, tensors: new Set([...tensors].filter(has).map(([name]) => name)) }
 }
 

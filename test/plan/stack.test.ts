@@ -90,12 +90,19 @@ test('ranges beyond a model, and ranges of nothing', async () => {
 })
 
 test('a configuration follows its layers', () => {
-  const config = { n_layer: 3, layer_types: ['full', 'sliding', 'linear'], hidden_size: 4, mlp_only_layers: [1] }
+  const config = {
+    n_layer: 3,
+    layer_types: ['full', 'sliding', 'linear'],
+    hidden_size: 4,
+    mlp_only_layers: [1],
+    max_window_layers: 3,
+  }
   assert.equal(stackedConfig(config, [0, 1, 1, 2]), {
     n_layer: 4,
     layer_types: ['full', 'sliding', 'sliding', 'linear'],
     hidden_size: 4,
-    mlp_only_layers: [1],
+    mlp_only_layers: [1, 2],
+    max_window_layers: 4,
   })
   assert.equal(stackedConfig({ text_config: { num_hidden_layers: 2 }, vision_config: { num_hidden_layers: 9 } }, [0]), {
     text_config: { num_hidden_layers: 1 },
