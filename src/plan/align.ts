@@ -96,6 +96,16 @@ function planAnalysis(
   const config = configs(onto.origin)
   try {
     const { family, spec } = specOf(step, onto, config)
+    if (spec.parts.length === 0) {
+      const why = Object.entries(spec.kept)[0]
+      const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or let it be read from an ONNX export'
+      faults.warn(
+        'nothing-to-permute',
+        `nothing of ${step.onto} can be permuted: this rebasin changes nothing`,
+        place,
+        hint,
+      )
+    }
     if (step.symmetry === 'orthogonal') {
       const obstacle = orthogonalObstacle({ tensors: onto.tensors, ...(config ? { config } : {}) })
       const built = moving.find(({ tensors }) =>

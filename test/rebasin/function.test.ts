@@ -176,6 +176,36 @@ test('a tensor that no rule knows keeps the stream and its own module', () => {
   assert.match(spec.kept.hidden!, 'surprise')
 })
 
+test('a transformer whose config is missing keeps its heads; the rest moves', () => {
+  const { spec } = inferSpec(sourceOf(lm(1)))
+  assert.equal(Object.keys(spec.groups), ['hidden', 'layers.0.ffn', 'layers.1.ffn'])
+  assert.match(spec.kept['layers.0.kv']!, 'config.json')
+})
+
+test('positions that turn queries and keys, or go by heads, are told by the model type and by tensors that are not known', () => {
+  const shapes: Record<string, readonly number[]> = { 'r.embeddings.word_embeddings.weight': [9, 8] }
+  const at = 'r.encoder.layer.0'
+  for (const part of ['query', 'key', 'value']) shapes[`${at}.attention.self.${part}.weight`] = [8, 8]
+  Object.assign(shapes, {
+    [`${at}.attention.output.dense.weight`]: [8, 8],
+    [`${at}.intermediate.dense.weight`]: [12, 8],
+  })
+  shapes[`${at}.output.dense.weight`] = [8, 12]
+  const groups = (more: Record<string, readonly number[]>, config: Record<string, unknown>) =>
+    Object.keys(
+      inferSpec(sourceOf(model(1, { ...shapes, ...more }), { num_attention_heads: 2, ...config })).spec.groups,
+    )
+  const [hidden, kv, qk, v, ffn] = ['hidden', ...['kv', 'qk', 'v', 'ffn'].map((unit) => `encoder.layer.0.${unit}`)]
+  assert.equal(groups({}, { model_type: 'bert' }).sort(), [ffn, kv, qk, v, hidden].sort())
+  assert.equal(groups({}, { model_type: 'roformer' }).sort(), [ffn, kv, v, hidden].sort())
+  assert.equal(groups({ 'r.encoder.rel_pos_bias.weight': [2, 32] }, { model_type: 'bert' }), [ffn])
+  // Embeddings of another width than the stream.
+  assert.equal(
+    groups({ 'r.embeddings.position_embeddings.weight': [9, 5] }, { model_type: 'bert' }).includes(hidden!),
+    false,
+  )
+})
+
 test('joint alignment agrees along every way round, and c2m3 is no worse than merge-many', async () => {
   const shapes = { 'fc1.weight': [12, 5], 'fc1.bias': [12], 'fc2.weight': [12, 12], 'fc3.weight': [4, 12] }
   const base = model(1, shapes)

@@ -4,8 +4,10 @@
  * so (`features`, `classifier`) or where it holds blocks itself (`layer1` of `layer1.0.conv1`); any other is a block, for a
  * checkpoint does not tell whether its input is added to its output.
  */
+
+import { isNumber } from './builder.js'
 import { type Item, orderOf } from './chain.js'
-import { isNumber, leaf, type Module } from './modules.js'
+import { leaf, type Module } from './modules.js'
 
 const SEQUENCE =
   /^(features?|\w*extractor|classifier|net(work)?|model|module|main|(en|de)coder|backbone|seq(uential)?|layers?|trunk|body|heads?|mlp|fcs?|convs?|cnn|linears?|hidden|stack|stem|blocks|stages|units|\w+_(layers?|stack|net|blocks|seq)|actor|critic|policy|q_net)$/i
@@ -128,6 +130,7 @@ function blockPart(members: readonly Module[], name: string, top: string): Part 
     })),
   )
   if ('problem' in found) problem ??= found.problem
+  if (main.length === 0) problem ??= 'it has branches'
   const path = 'order' in found ? found.order.map(({ layer }) => layer) : main
   if (
     shortcut &&

@@ -25,7 +25,12 @@ export function createBuilder(shapes: Shapes): Builder {
         .join('*')
     const rows: Record<string, AxisText[]> = {}
     for (const [name, axes] of tensors) {
-      rows[name] = axes.map((axis) => (axis === null ? null : typeof axis === 'string' ? thaw(axis) : axis.map(thaw)))
+      rows[name] = axes.map((axis) => {
+        if (axis === null) return null
+        const runs = (typeof axis === 'string' ? [axis] : axis).map(thaw)
+        if (runs.every((run) => run.split('*').every(isNumber))) return null
+        return typeof axis === 'string' ? runs[0]! : runs
+      })
     }
     const sizes = [...groups].filter(([name]) => !frozen(name))
     return readSpec({ groups: Object.fromEntries(sizes), tensors: rows, kept: Object.fromEntries(kept) }, shapes)
@@ -36,6 +41,12 @@ export function createBuilder(shapes: Shapes): Builder {
       if (shapes.has(name)) tensors.set(name, axes)
     },
     group: (name, size, inside) => {
+      const known = groups.get(name)
+      if (known && known.size !== size) {
+        const reason = `it would have ${known.size} places here and ${size} there`
+        if (!kept.has(name)) kept.set(name, reason)
+        return
+      }
       groups.set(name, inside === undefined ? { size } : { size, inside })
     },
     keep: (name, reason) => {
@@ -45,6 +56,8 @@ export function createBuilder(shapes: Shapes): Builder {
     finish,
   }
 }
+
+export const isNumber = (part: string): boolean => /^\d+$/.test(part)
 
 /** Order of names in which numbers count as numbers: `layers.2` before `layers.10`. */
 export function natural(a: string, b: string): number {

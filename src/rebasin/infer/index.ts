@@ -1,7 +1,8 @@
-import { fault } from '../../core/diagnostics.js'
+import { Fault, fault } from '../../core/diagnostics.js'
+import { didYouMean } from '../../core/suggest.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
-import { createBuilder } from './builder.js'
+import { type Builder, createBuilder } from './builder.js'
 import { describeNetwork, hasBlocks } from './network.js'
 import { describe, FAMILIES } from './transformers.js'
 
@@ -16,6 +17,19 @@ export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => na
 
 /** Other names for a family, as configs give them in `model_type`. */
 const ALIASES: Readonly<Record<string, string>> = {
+  starcoder2: 'llama',
+  stablelm: 'llama',
+  phi: 'llama',
+  opt: 'llama',
+  olmo: 'llama',
+  olmoe: 'llama',
+  cohere: 'llama',
+  granite: 'llama',
+  gemma3: 'llama',
+  mt5: 't5',
+  camembert: 'bert',
+  'xlm-roberta': 'bert',
+  electra: 'bert',
   mistral: 'llama',
   mixtral: 'llama',
   qwen2: 'llama',
@@ -45,18 +59,32 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   )
   if (transformer) {
     describe(transformer, builder, config)
-    return { family: transformer.name, spec: builder.finish() }
+    return { family: transformer.name, spec: finished(builder, transformer.name) }
   }
   const blocks = wanted !== 'chain' && hasBlocks(builder)
   if (wanted === 'auto' || wanted === 'chain' || (wanted === 'resnet' && blocks)) {
     describeNetwork(builder, wanted === 'chain')
-    return { family: blocks ? 'resnet' : 'chain', spec: builder.finish() }
+    return { family: blocks ? 'resnet' : 'chain', spec: finished(builder, blocks ? 'resnet' : 'chain') }
   }
   if (FAMILY_NAMES.includes(wanted))
     throw fault('spec-family', `the model has no tensors of the ${family} family`, 'spec: auto finds the family itself')
   throw fault(
     'spec-family',
     `there is no family ${JSON.stringify(family)}`,
-    `families: auto, ${FAMILY_NAMES.join(', ')}`,
+    didYouMean(family, ['auto', ...FAMILY_NAMES, ...Object.keys(ALIASES)], 'families'),
   )
+}
+
+/** A network of a family's names and other shapes is one that is not known. */
+function finished(builder: Builder, family: string): Spec {
+  try {
+    return builder.finish()
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    throw fault(
+      'spec-unknown',
+      `no permutation spec can be inferred: the names are those of the ${family} family, but ${error.diagnostics[0]!.message}`,
+      'write the spec in the recipe or in a file, or let it be read from an ONNX export: spec: model.onnx',
+    )
+  }
 }

@@ -1,5 +1,5 @@
 import type { Shapes } from '../spec.js'
-import { natural } from './builder.js'
+import { isNumber, natural } from './builder.js'
 
 /** A module of a network, as far as its tensors tell. */
 export interface Module {
@@ -43,7 +43,6 @@ export function modulesOf(shapes: Shapes): { modules: Module[]; rest: string[] }
 /** Last part of a module's name. */
 export const leaf = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
 export const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
-export const isNumber = (part: string): boolean => /^\d+$/.test(part)
 
 /** A norm over channels of a convolution that has no running statistics may be a GroupNorm, of unknown groups. */
 export const NORM_REASON =

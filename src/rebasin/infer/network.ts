@@ -39,8 +39,10 @@ export function describeNetwork(builder: Builder, chain: boolean): void {
   const network = describeOrder(builder, order, 'problem' in ordered ? ordered.problem : undefined)
   describeNorms(builder, modules, network, blockOf)
   for (const name of rest)
-    if (builder.shapes.get(name)!.shape.some((n) => n > 1))
+    if (builder.shapes.get(name)!.shape.some((n) => n > 1)) {
+      builder.keep(name, 'it has no place in a network that is known')
       network.keepAll(`tensor ${name} has no place in a network that is known`)
+    }
 }
 
 const single = (layer: Module): Part => ({

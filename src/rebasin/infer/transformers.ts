@@ -18,7 +18,10 @@ export interface Family {
   /** Name of a layer: what `*` stands for. */
   readonly layer: RegExp
   readonly heads: readonly string[]
-  readonly rotary?: boolean
+  /** Several query heads may share a key/value head. */
+  readonly grouped?: boolean
+  /** Model types, as configs have them, that are known to give positions otherwise than by rotating queries and keys. */
+  readonly plain?: readonly string[]
   /** A tensor with one head projection of queries, and one of keys: of weights, outputs on axis 0 unless `conv1d`. */
   readonly query: RegExp
   readonly conv1d?: boolean
@@ -34,14 +37,16 @@ const llama: Family = {
   sign: /layers\.\d+\.self_attn\.(q_proj|qkv_proj)\.weight$/,
   layer: /layers\.\d+/,
   heads: ['num_attention_heads'],
-  rotary: true,
+  grouped: true,
   query: /self_attn\.q_proj\.weight$/,
   rows: [
     [/embed_tokens\.weight$/, [null, 'hidden']],
     [/lm_head\.weight$/, [null, 'hidden']],
     [/lm_head\.bias$/, [null]],
     [/score\.weight$/, [null, 'hidden']],
-    [/(^|\.)norm\.weight$/, norm],
+    [/(^|\.)(norm|final_layernorm)\.(weight|bias)$/, norm],
+    [/embed_positions\.weight$/, [null, 'hidden']],
+    [/(self_attn|final)_layer_norm\.(weight|bias)$/, norm],
     [/(input|post_attention|pre_feedforward|post_feedforward)_layernorm\.(weight|bias)$/, norm],
     [/self_attn\.q_proj\.weight$/, ['*.kv*q*D', 'hidden']],
     [/self_attn\.q_proj\.bias$/, ['*.kv*q*D']],
@@ -49,15 +54,17 @@ const llama: Family = {
     [/self_attn\.k_proj\.bias$/, ['*.kv*D']],
     [/self_attn\.v_proj\.weight$/, ['*.kv*v', 'hidden']],
     [/self_attn\.v_proj\.bias$/, ['*.kv*v']],
-    [/self_attn\.o_proj\.weight$/, ['hidden', '*.kv*q*v']],
-    [/self_attn\.o_proj\.bias$/, norm],
+    [/self_attn\.(?:o_proj|out_proj|dense)\.weight$/, ['hidden', '*.kv*q*v']],
+    [/self_attn\.(?:o_proj|out_proj|dense)\.bias$/, norm],
     [/self_attn\.qkv_proj\.weight$/, [['*.kv*q*D', '*.kv*D', '*.kv*v'], 'hidden']],
     [/self_attn\.[qk]_norm\.weight$/, ['QKNORM']],
     [/mlp\.(gate|up)_proj\.weight$/, ['*.ffn', 'hidden']],
     [/mlp\.(gate|up)_proj\.bias$/, ['*.ffn']],
     [/mlp\.gate_up_proj\.weight$/, [['*.ffn', '*.ffn'], 'hidden']],
-    [/mlp\.down_proj\.weight$/, ['hidden', '*.ffn']],
-    [/mlp\.down_proj\.bias$/, norm],
+    [/(?:mlp\.(?:fc1|c_fc)|layers\.\d+\.fc1)\.weight$/, ['*.ffn', 'hidden']],
+    [/(?:mlp\.(?:fc1|c_fc)|layers\.\d+\.fc1)\.bias$/, ['*.ffn']],
+    [/(?:mlp\.(?:down_proj|fc2|c_proj)|layers\.\d+\.fc2)\.weight$/, ['hidden', '*.ffn']],
+    [/(?:mlp\.(?:down_proj|fc2|c_proj)|layers\.\d+\.fc2)\.bias$/, norm],
     [/(?:block_sparse_moe|mlp)\.gate\.weight$/, [null, 'hidden']],
     [/mlp\.shared_expert_gate\.weight$/, [null, 'hidden']],
     [/(?:experts\.\d+|shared_experts?)\.(w1|w3|gate_proj|up_proj)\.weight$/, ['MODULE.ffn', 'hidden']],
@@ -71,6 +78,7 @@ const gpt2: Family = {
   sign: /h\.\d+\.attn\.c_attn\.weight$/,
   layer: /h\.\d+/,
   heads: ['n_head', 'num_attention_heads'],
+  plain: ['gpt2', 'openai-gpt', 'imagegpt'],
   query: /attn\.c_attn\.weight$/,
   conv1d: true,
   rows: [
@@ -95,6 +103,7 @@ const bert: Family = {
   sign: /encoder\.layer\.\d+\.attention\.self\.query\.weight$/,
   layer: /encoder\.layer\.\d+/,
   heads: ['num_attention_heads'],
+  plain: ['bert', 'roberta', 'xlm-roberta', 'camembert', 'electra', 'bert-generation', 'layoutlm', 'data2vec-text'],
   query: /attention\.self\.query\.weight$/,
   rows: [
     [/embeddings\.(word|position|token_type)_embeddings\.weight$/, [null, 'hidden']],
@@ -133,6 +142,7 @@ const vit: Family = {
   sign: /encoder\.layer\.\d+\.attention\.attention\.query\.weight$/,
   layer: /encoder\.layer\.\d+/,
   heads: ['num_attention_heads'],
+  plain: ['vit', 'deit', 'vit_mae', 'vit_msn', 'dinov2', 'audio-spectrogram-transformer'],
   query: /attention\.attention\.query\.weight$/,
   rows: [
     [/embeddings\.(cls_token|mask_token|distillation_token|position_embeddings)$/, [null, null, 'hidden']],
@@ -161,6 +171,7 @@ const timm: Family = {
   sign: /blocks\.\d+\.attn\.qkv\.weight$/,
   layer: /blocks\.\d+/,
   heads: ['num_heads', 'num_attention_heads'],
+  plain: ['vit', 'deit'],
   query: /attn\.qkv\.weight$/,
   rows: [
     [/(cls_token|pos_embed|dist_token|reg_token)$/, [null, null, 'hidden']],
@@ -186,6 +197,7 @@ const t5: Family = {
   sign: /(encoder|decoder)\.block\.\d+\.layer\.\d\.SelfAttention\.q\.weight$/,
   layer: /(encoder|decoder)\.block\.\d+\.layer\.\d/,
   heads: ['num_heads'],
+  plain: ['t5', 'mt5', 'umt5'],
   query: /SelfAttention\.q\.weight$/,
   sharedHeads: (layer) =>
     /^encoder/.test(layer) ? 'encoder.kv' : /layer\.0$/.test(layer) ? 'decoder.kv' : `${layer}.kv`,
@@ -218,7 +230,7 @@ export function headsOf(family: Family, shapes: Builder['shapes'], config: Confi
   const rows = shape[family.conv1d ? 1 : 0] ?? 0
   const heads = setting(config, ...family.heads)
   if (heads === undefined) return 'the number of attention heads is not known without config.json'
-  const kv = family.rotary ? (setting(config, 'num_key_value_heads') ?? heads) : heads
+  const kv = family.grouped ? (setting(config, 'num_key_value_heads') ?? heads) : heads
   const fused = /qkv|c_attn|qkv_proj/.test(name)
   const total = fused ? (rows * heads) / (heads + 2 * kv) : rows
   const width = setting(config, 'head_dim', 'd_kv') ?? total / heads
@@ -227,9 +239,21 @@ export function headsOf(family: Family, shapes: Builder['shapes'], config: Confi
   return { kv, q: heads / kv, width }
 }
 
+const HEADS: ReadonlySet<string> = new Set(['q', 'v', 'D'])
+
+/** Whether places inside of query and key heads have no order: of models that are known to have no rotary positions. */
+function placesFree({ plain }: Family, config: Config): boolean {
+  const { model_type: type, position_embedding_type: positions } = config ?? {}
+  const known = plain !== undefined && (type === undefined || plain.includes(String(type)))
+  return known && (positions === undefined || positions === 'absolute')
+}
+
 /** Fills the builder with a family's groups. */
 export function describe(family: Family, builder: Builder, config: Config): void {
   const heads = headsOf(family, builder.shapes, config)
+  const free = placesFree(family, config)
+  const outers = new Set<string>()
+  let unknown: string | undefined
   const sign = [...builder.shapes.keys()].find((name) => family.sign.test(name))!
   const prefix = sign.slice(0, sign.search(family.layer))
   const size = (name: string, axis: number) => builder.shapes.get(name)!.shape[axis]!
@@ -241,7 +265,9 @@ export function describe(family: Family, builder: Builder, config: Config): void
     if (!row || !own) {
       const reason = `tensor ${name} is not known to the ${family.name} family`
       builder.keep('hidden', reason)
-      for (const group of ['kv', 'ffn']) if (layer !== '') builder.keep(`${layer}.${group}`, reason)
+      // Outside of layers it may tie the heads of all: a table of position biases does.
+      if (layer === '') unknown ??= reason
+      else for (const group of ['kv', 'ffn']) builder.keep(`${layer}.${group}`, reason)
       continue
     }
     const outer = family.sharedHeads?.(layer) ?? `${layer}.kv`
@@ -255,16 +281,16 @@ export function describe(family: Family, builder: Builder, config: Config): void
             if (typeof heads !== 'string') builder.group(outer, heads.kv)
             return [outer]
           }
-          if (typeof heads === 'string') return []
-          if (unit === 'q') {
+          if (typeof heads === 'string' && HEADS.has(unit)) return []
+          if (unit === 'q' && typeof heads !== 'string') {
             builder.group(inner('q'), heads.q, outer)
             return [inner('q')]
           }
-          if (unit === 'v' || (unit === 'D' && !family.rotary)) {
+          if (typeof heads !== 'string' && (unit === 'v' || (unit === 'D' && free))) {
             builder.group(inner(unit === 'v' ? 'v' : 'qk'), heads.width, outer)
             return [inner(unit === 'v' ? 'v' : 'qk')]
           }
-          if (unit === 'D') return [String(heads.width)]
+          if (unit === 'D' && typeof heads !== 'string') return [String(heads.width)]
           const group = unit.startsWith('.')
             ? layer + unit
             : unit.startsWith('MODULE')
@@ -275,9 +301,12 @@ export function describe(family: Family, builder: Builder, config: Config): void
         })
         .join('*')
     let axes = row[1]
-    if (axes[0] === 'QKNORM')
-      axes =
-        typeof heads !== 'string' && shape[0] === heads.width ? [null] : [/q_norm/.test(name) ? '*.kv*q*D' : '*.kv*D']
+    // One weight a place of a head, of all heads' places, or of each head's (cohere).
+    if (axes[0] === 'QKNORM') {
+      const each = /q_norm/.test(name) ? '*.kv*q' : '*.kv'
+      const shared = typeof heads !== 'string' && shape.length === 1 && shape[0] === heads.width
+      axes = shared ? [null] : shape.length === 2 ? [each] : [`${each}*D`]
+    }
     // A classifier reads the stream itself (roberta: a layer of its own), or the pooler's output, which stays.
     if (axes[0] === 'CLASSIFIER')
       axes = [...builder.shapes.keys()].some((tensor) => /pooler\.dense\.weight$/.test(tensor)) ? [] : [null, 'hidden']
@@ -289,6 +318,8 @@ export function describe(family: Family, builder: Builder, config: Config): void
         return typeof axis === 'string' ? place(axis, index, 1) : axis.map((run) => place(run, index, axis.length))
       }),
     )
+    if (axes.some(attention)) outers.add(outer)
     if (typeof heads === 'string' && axes.some(attention)) builder.keep(outer, heads)
   }
+  if (unknown !== undefined) for (const outer of outers) builder.keep(outer, unknown)
 }
