@@ -1,14 +1,16 @@
 import { sha256 } from '../core/digest.js'
+import { analysisCost, modelBytes, PARTS } from '../plan/analysisCost.js'
 import type { Analysis, AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
 import { axisMaps, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../rebasin/joint.js'
-import { matchingScore, weightMatching } from '../rebasin/match.js'
+import { weightMatching } from '../rebasin/match.js'
 import { orthogonalChanges, orthogonalMatching } from '../rebasin/orthogonal.js'
-import { createPool, type Pool, sharedFloats } from '../rebasin/pool.js'
-import { applyChanges } from '../rebasin/products.js'
+import { createPool, type Pool, sharedCopy } from '../rebasin/pool.js'
+import { changedTensor } from '../rebasin/products.js'
 import { correlatedVariance } from '../rebasin/repair.js'
+import { matchingScore } from '../rebasin/score.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
-import type { TensorSource } from '../rebasin/weights.js'
+import { createWeights, type TensorSource, type WeightsBudget } from '../rebasin/weights.js'
 import type { Listener } from './events.js'
 import { type Findings, NO_FINDINGS, noFactor } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
@@ -16,6 +18,8 @@ import { type LocalReader, openLocal } from './local.js'
 
 export interface AnalyseOptions {
   readonly threads: number
+  /** Bytes of anonymous memory for the analyses; what they need at the least is there. */
+  readonly memory: number
   readonly listen: Listener
   readonly signal?: AbortSignal
 }
@@ -25,6 +29,9 @@ type Found = {
   readonly computed: Map<string, (tensor: string) => Promise<Float32Array>>
   readonly records: Map<string, Readonly<Record<string, unknown>>>
 }
+
+/** Bytes. */
+const LARGEST_PART = 64 * 2 ** 20
 
 /** Does a plan's analyses in their order. The reader stays open for what is computed later: close it when the run is over. */
 export async function analyse(
@@ -44,13 +51,18 @@ export async function analyse(
   }
   const reader = openLocal(plan, inputs, module, plan.analyses.flatMap(tensorsOf), () => findings)
   const pool = createPool(options.threads)
+  const { signal } = options
+  // Who waits for a long product or assignment is sent away at once.
+  const stop = () => void pool.close()
+  signal?.addEventListener('abort', stop)
   const close = async () => {
+    signal?.removeEventListener('abort', stop)
     reader.close()
     await pool.close()
   }
   try {
     for (const analysis of plan.analyses) {
-      refuseInterrupted(options.signal)
+      refuseInterrupted(signal)
       if (analysis.kind === 'repair') await repair(analysis, reader, found)
       else if (analysis.method !== 'weight-matching') await permuteJointly(analysis, reader, pool, options, found)
       else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, options, found)
@@ -58,6 +70,7 @@ export async function analyse(
     }
   } catch (error) {
     await close()
+    refuseInterrupted(signal)
     throw error
   }
   return { findings, close }
@@ -76,25 +89,31 @@ const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
 
 function sourceOf({ tensors, config }: AnalysisModel, reader: LocalReader): TensorSource {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
-  return { tensors: byName, read: (name) => reader.read(byName.get(name)!), ...(config ? { config } : {}) }
+  return {
+    tensors: byName,
+    read: (name) => reader.read(byName.get(name)!),
+    readRows: (name, rows, into) => reader.readRows(byName.get(name)!, rows, into),
+    ...(config ? { config } : {}),
+  }
 }
 
 async function permute(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, signal }: AnalyseOptions,
+  { listen, memory }: AnalyseOptions,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, seed, maxIterations } = analysis
+  const budget = budgetOf(analysis, memory)
   const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
     const result = await weightMatching(spec, sourceOf(onto, reader), sourceOf(model, reader), pool, {
       seed,
       maxIterations,
+      budget,
       onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
-        refuseInterrupted(signal)
         const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
         listen({ kind: 'step', step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
       },
@@ -112,17 +131,18 @@ async function permuteJointly(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, signal }: AnalyseOptions,
+  { listen, memory }: AnalyseOptions,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, method, seed, maxIterations } = analysis
+  const budget = budgetOf(analysis, memory)
   const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   const sources = [onto, ...models].map((model) => sourceOf(model, reader))
   const joint = method === 'c2m3' ? cycleConsistent : mergeMany
   const { permutations, scoreBefore, scoreAfter, rounds } = await joint(spec, sources, pool, {
     seed,
     maxIterations,
-    onProgress: () => refuseInterrupted(signal),
+    budget,
     onRound: ({ round, model }) =>
       listen({ kind: 'step', step: steps[0]!, text: `round ${round}, model ${model + 1} of ${sources.length}` }),
   })
@@ -190,17 +210,18 @@ async function rotate(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, signal }: AnalyseOptions,
+  { listen, memory }: AnalyseOptions,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, method, symmetry, family, seed, maxIterations } = analysis
+  const budget = budgetOf(analysis, memory)
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
     const source = sourceOf(model, reader)
     const result = await orthogonalMatching(sourceOf(onto, reader), source, pool, {
       maxIterations,
+      budget,
       onProgress: ({ round, similarity }) => {
-        refuseInterrupted(signal)
         listen({
           kind: 'step',
           step,
@@ -209,12 +230,10 @@ async function rotate(
         })
       },
     })
-    found.computed.set(step, async (name) => {
-      const { shape } = source.tensors.get(name)!
-      const values = await source.read(name)
-      const changes = orthogonalChanges(result.maps, name, shape)
-      if (changes.length === 0) return values
-      return shared(applyChanges(values, shape, changes))
+    const weights = createWeights(source, { ...budget, kept: 0 })
+    found.computed.set(step, (name) => {
+      const changes = orthogonalChanges(result.maps, name, source.tensors.get(name)!.shape)
+      return changes.length === 0 ? weights.get(name) : changedTensor(weights, name, changes, pool)
     })
     const { hidden, rotation } = result.maps
     found.records.set(step, {
@@ -231,11 +250,13 @@ async function rotate(
   }
 }
 
-/** A copy on memory that threads share. */
-function shared(values: Float32Array): Float32Array {
-  const copy = sharedFloats(values.length)
-  copy.set(values)
-  return copy
+/** Of what an analysis may take beyond the least, half for each of the two models that it compares. */
+function budgetOf(analysis: RebasinAnalysis, memory: number): WeightsBudget {
+  const least = modelBytes(analysis.onto)
+  const more = Math.max(0, memory - analysisCost(analysis).bytes) / 2
+  // Larger parts are no faster; what is kept need not be read again.
+  const part = Math.min(LARGEST_PART, least.part + more / (4 * PARTS))
+  return { part, kept: least.whole + Math.max(0, more - PARTS * (part - least.part)) }
 }
 
 async function repair({ step, norms, left }: RepairAnalysis, reader: LocalReader, found: Found): Promise<void> {
@@ -244,7 +265,7 @@ async function repair({ step, norms, left }: RepairAnalysis, reader: LocalReader
   for (const { tensor, weights, variances, filters } of norms) {
     const read = (tensors: readonly AnalysisTensor[]) => Promise.all(tensors.map((one) => reader.read(one)))
     const [own, feeding] = [await read(variances), await read(filters)]
-    values.set(tensor, shared(correlatedVariance(own, feeding, weights)))
+    values.set(tensor, sharedCopy(correlatedVariance(own, feeding, weights)))
     changed[tensor] = { channels: variances[0]!.shape[0] ?? 1 }
   }
   found.computed.set(step, async (tensor) => known(values, tensor))

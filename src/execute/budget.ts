@@ -11,6 +11,8 @@ import type { Plan } from '../plan/types.js'
 const BASE_BYTES = 42e6
 /** A worker's JavaScript heap, its module and its stacks. Measured on Node 20, rounded up. */
 const WORKER_BYTES = 9e6
+/** The same of a matching worker, with a tile of a product. */
+const MATCHER_BYTES = 12e6
 /** Plan, headers and records: bytes a tensor. */
 const TENSOR_BYTES = 4096
 
@@ -19,10 +21,23 @@ export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = '
   const tensors = plan.outputs.flatMap((output) => output.tensors)
   const { held } = plan.cost
   const matrices = held ? teamBytes(held.bytes, threads) : 0
+  const analyses = plan.analyses.length > 0 ? analysesBytes(plan) + threads * MATCHER_BYTES : 0
   return Math.ceil(
-    BASE_BYTES + tensors.length * TENSOR_BYTES + matrices + threads * (WORKER_BYTES + scratchBytes(plan, mode)),
+    BASE_BYTES +
+      tensors.length * TENSOR_BYTES +
+      matrices +
+      analyses +
+      threads * (WORKER_BYTES + scratchBytes(plan, mode)),
   )
 }
+
+/** Memory that is held for analyses, at the least: they come one after another, and use again what the one before had. */
+const analysesBytes = ({ cost }: Plan): number =>
+  (cost.analyses ?? []).reduce((most, { bytes }) => Math.max(most, bytes), 0)
+
+/** Bytes of anonymous memory that a plan's analyses may take when a run has so many in all. */
+export const analysesBudget = (plan: Plan, threads: number, memory: number, mode: WindowMode): number =>
+  analysesBytes(plan) + Math.max(0, memory - estimateMemory(plan, threads, mode))
 
 /** The widest program's scratch space in one worker. */
 function scratchBytes(plan: Plan, mode: WindowMode): number {
@@ -44,7 +59,14 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
     if (estimateMemory(plan, threads, mode) <= memory) return threads
   }
   const least = Math.ceil(estimateMemory(plan, 1, mode) / 1e6) * 1e6
-  const { held } = plan.cost
+  const { held, analyses = [] } = plan.cost
+  const heaviest = analyses.find(({ bytes }) => bytes === analysesBytes(plan))
+  if (heaviest && heaviest.bytes > least / 2)
+    throw fault(
+      'memory-too-small',
+      `--memory ${formatSize(memory)} is too little for what ${heaviest.steps[0]} compares`,
+      `this run needs ${formatSize(least)}`,
+    )
   if (held)
     throw fault(
       'memory-too-small',

@@ -310,9 +310,16 @@ async function withMemory(program: Program, computed: readonly ComputedLeaf[]): 
 /** How a stored tensor's elements are found: nothing where they lie one after the other. */
 function placeOf({ view, aligned }: ReadExpr, findings: Findings): Pick<Leaf, 'view' | 'gather'> {
   if (!aligned) return view ? { view } : {}
-  const maps = composed(aligned.by, aligned.shape, findings)
+  const { by, rows, shape } = aligned
+  const maps = composed(by, shape, findings)
+  const strides = view?.strides ?? rowMajor(shape)
+  if (rows) {
+    const [first, ...others] = maps ?? shape.map(() => null)
+    const some = first ? rows.map((row) => first[row]!) : rows
+    return { gather: { shape: [rows.length, ...shape.slice(1)], strides, maps: [some, ...others] } }
+  }
   if (!maps) return view ? { view } : {}
-  return { gather: { shape: aligned.shape, strides: view?.strides ?? rowMajor(aligned.shape), maps } }
+  return { gather: { shape, strides, maps } }
 }
 
 /** Permutations one after the other: place i of the result is place first[second[i]] of the stored tensor. */

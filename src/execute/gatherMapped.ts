@@ -19,7 +19,7 @@ export function gatherMapped(
   const { shape, strides, maps } = gather
   const { block, outer } = blockOf(gather)
   const target = new Uint8Array(bench.memory.buffer, address, count * elementBytes)
-  const source = sourceOf(leaf, gather, slot, bench)
+  const source = sourceOf(leaf, slot, bench)
   const last = outer - 1
   const size = shape[last] ?? 1
   const [stride, map] = [strides[last] ?? 0, maps[last]]
@@ -64,12 +64,7 @@ function placeOf({ shape, strides, maps }: Gather, axes: number, index: number):
 type Copy = (place: number, length: number, target: Uint8Array, to: number) => void
 
 /** Copies `length` elements that begin at a place of the stored tensor. */
-function sourceOf(
-  { file, offset, elementBytes, memory }: Leaf,
-  { shape, strides }: Gather,
-  slot: Slot,
-  bench: Bench,
-): Copy {
+function sourceOf({ file, offset, bytes: extent, elementBytes, memory }: Leaf, slot: Slot, bench: Bench): Copy {
   const copy = (bytes: Uint8Array, from: number, target: Uint8Array, to: number, length: number) => {
     // Short runs, as single elements are, are copied faster by a loop than by a call.
     if (length > SHORT) target.set(bytes.subarray(from, from + length), to)
@@ -81,7 +76,6 @@ function sourceOf(
   }
   const bytes = new Uint8Array(bench.memory.buffer)
   const input = bench.input(file)
-  const extent = elementBytes * shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 1)
   // A tensor that fits the window is looked up once; of a larger one, and where files are read, each run is.
   if (bench.windows.mode === 'map' && extent <= bench.slotRoom) {
     const base = slot.at(input, offset, extent)

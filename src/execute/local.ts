@@ -17,6 +17,11 @@ import { windowMode } from './windowMode.js'
 export interface LocalReader {
   /** As float32, in row-major order, on memory that threads can share. */
   read(tensor: AnalysisTensor): Promise<Float32Array>
+  /**
+   * Puts rows (places along the first axis, in any order) one after the other to `into`. False where the tensor can only be read
+   * whole: where a step makes it, or a vocabulary.
+   */
+  readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
   close(): void
 }
 
@@ -62,9 +67,8 @@ export function openLocal(
     input: files.get,
     write: (_, address, bytes, offset) => target.set(new Uint8Array(memory.buffer, address, bytes), offset),
   }
-  async function readOne({ name, shape, expr }: AnalysisTensor): Promise<Float32Array> {
-    const values = new Float32Array(new SharedArrayBuffer(4 * elements(shape)))
-    target = new Uint8Array(values.buffer)
+  async function readOne({ name, shape, expr }: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
+    target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     const tensor = { name, dtype: 'F32' as const, shape, file: 0, offset: 0, bytes: values.byteLength, expr }
     const duty = { enabled: false, taken: new Set<string>() }
     const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
@@ -84,18 +88,42 @@ export function openLocal(
       stop: () => {},
     }
     await schedule([job], pool, { math: kernels.math, finished: () => {}, progress: () => {} })
-    return values
+  }
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
   }
 
   return {
-    read(tensor) {
-      const next = last.then(() => readOne(tensor))
-      last = next.catch(() => {})
-      return next
+    read: (tensor) =>
+      inTurn(async () => {
+        const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
+        await readOne(tensor, values)
+        return values
+      }),
+    async readRows(tensor, rows, into) {
+      const part = rowsOf(tensor, rows)
+      if (part) await inTurn(() => readOne(part, into))
+      return part !== undefined
     },
     close() {
       windows.close()
       files.close()
     },
+  }
+}
+
+/** Some rows of a stored tensor, as a tensor; undefined where there is no such thing. */
+function rowsOf({ name, shape, expr }: AnalysisTensor, rows: Int32Array): Omit<AnalysisTensor, 'dtype'> | undefined {
+  if (expr.kind !== 'read' || expr.rows || shape.length === 0) return undefined
+  const part = [rows.length, ...shape.slice(1)]
+  const run = !expr.view && !expr.aligned && rows.every((row, i) => row === rows[0]! + i)
+  if (!run) return { name, shape: part, expr: { ...expr, aligned: { shape, by: expr.aligned?.by ?? [], rows } } }
+  const bytes = expr.bytes / (shape[0] || 1)
+  return {
+    name,
+    shape: part,
+    expr: { ...expr, offset: expr.offset + (rows[0] ?? 0) * bytes, bytes: rows.length * bytes },
   }
 }

@@ -14,7 +14,7 @@ import { fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
-import { threadsWithin } from './budget.js'
+import { analysesBudget, threadsWithin } from './budget.js'
 import { type Figures, runCommand } from './command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
@@ -124,7 +124,8 @@ export async function executePlan(
     const batches = batchesOf(plan, finished)
     // What has no room on the disk is told before the analyses, which may take long.
     const first = await prepareBatch(plan, bindings, batches[0] ?? [], claimed)
-    const analysed = await analyse(plan, bindings.files, module, { ...options, threads })
+    const memory = analysesBudget(plan, threads, options.memory, mode)
+    const analysed = await analyse(plan, bindings.files, module, { ...options, threads, memory })
     close = analysed.close
     refuseInterrupted(options.signal)
     const run: Run = {

@@ -1,8 +1,8 @@
-import { compileKernelsSync } from './index.js'
+import { denseModule } from './dense/team.js'
 
 /**
- * Dense linear algebra: products of float32 matrices tile by tile, linear assignment, polar factors. One instance holds one
- * WebAssembly memory of its own and serves one thread; results are the same bits on every machine and thread.
+ * Dense linear algebra: products of float32 matrices tile by tile, linear assignment, small polar factors. One instance holds
+ * one WebAssembly memory of its own and serves one thread; results are the same bits on every machine and thread.
  */
 export interface Linalg {
   /** Adds rows [i0, i1) × columns [j0, j1) of X · Yᵀ to C. */
@@ -14,15 +14,24 @@ export interface Linalg {
   readonly multiply: (a: Float64Array, b: Float64Array, m: number, n: number, k: number) => Float64Array
 }
 
-/** C += X · Yᵀ. C is m × n, row-major; X is m × k and Y n × k (`rows`), or k × m and k × n (`columns`), row-major. */
+/**
+ * A matrix read out of an array: element (u, p) is data[units[u] + rests[p]], less data[units[u] + minus[p]] where there is
+ * `minus`. Any axes of any tensor, in any order, are two such lists of places.
+ */
+export interface Operand {
+  readonly data: Float32Array
+  readonly units: Int32Array
+  readonly rests: Int32Array
+  readonly minus?: Int32Array
+}
+
+/** C += X · Yᵀ: element (i, j) of C is c[at + i · stride + j], i over X's units, j over Y's, summed over the rests. */
 export interface Product {
   readonly c: Float32Array
-  readonly x: Float32Array
-  readonly y: Float32Array
-  readonly m: number
-  readonly n: number
-  readonly k: number
-  readonly layout: 'rows' | 'columns'
+  readonly at: number
+  readonly stride: number
+  readonly x: Operand
+  readonly y: Operand
 }
 
 export interface Assignment {
@@ -33,10 +42,36 @@ export interface Assignment {
 }
 
 /** Inner blocking: part of the result, for every element is a chain of sums of so many products. */
-const INNER = 256
+export const INNER = 256
 /** A tile of C with its packed operands takes 1.3 MB: it stays in the second-level cache. */
 export const TILE_ROWS = 256
 export const TILE_COLUMNS = 512
+
+const run = (count: number, first = 0, step = 1): Int32Array =>
+  Int32Array.from({ length: count }, (_, i) => first + i * step)
+
+/** A dense matrix's rows as units. */
+export const byRows = (data: Float32Array, rows: number, columns: number): Operand => ({
+  data,
+  units: run(rows, 0, columns),
+  rests: run(columns),
+})
+
+/** A dense matrix's columns as units. */
+export const byColumns = (data: Float32Array, rows: number, columns: number): Operand => ({
+  data,
+  units: run(columns),
+  rests: run(rows, 0, columns),
+})
+
+/** The whole product, into a dense C. */
+export const productInto = (c: Float32Array, x: Operand, y: Operand): Product => ({
+  c,
+  at: 0,
+  stride: y.units.length,
+  x,
+  y,
+})
 
 interface Exports {
   dataEnd(): number
@@ -48,30 +83,58 @@ interface Exports {
   assignment(c: number, n: number, columns: number, rows: number, prices: number, work: number, warm: number): void
 }
 
-let compiled: WebAssembly.Module | undefined
+/** Room beside n² scores that an assignment takes, in bytes: columns, rows, prices, and what it works with. */
+const assignRooms = (size: number): number[] => [size * 4, size * 4, size * 8, size * 24]
+export const assignBytes = (size: number): number => placesFrom(0, assignRooms(size)).end
+const WASM_PAGE = 65536
+
+/** The largest square of scores that one memory of 32-bit addresses has room for. */
+export const LARGEST_SQUARE = 32_700
+
+const kernelsOn = (memory: WebAssembly.Memory): Exports =>
+  new WebAssembly.Instance(denseModule(), { env: { memory } }).exports as unknown as Exports
+
+/** An assignment where the scores lie: addresses of n² scores and of `assignBytes` beside them. */
+export interface AssignmentInPlace {
+  readonly size: number
+  readonly scores: number
+  readonly beside: number
+  readonly warm: boolean
+}
+
+/** Solves it; `assignmentAt` has what it starts from and what it finds. */
+export function assignInPlace(memory: WebAssembly.Memory): (assignment: AssignmentInPlace) => void {
+  const kernels = kernelsOn(memory)
+  return ({ size, scores, beside, warm }) => {
+    const [columns, rows, prices, work] = placesFrom(beside, assignRooms(size)).at as [number, number, number, number]
+    kernels.assignment(scores, size, columns, rows, prices, work, warm ? 1 : 0)
+  }
+}
+
+/** Columns and prices of an assignment in place: views. */
+export function assignmentAt({ buffer }: WebAssembly.Memory, beside: number, size: number): Assignment {
+  const [columns, , prices] = placesFrom(beside, assignRooms(size)).at as [number, number, number]
+  return { columns: new Int32Array(buffer, columns, size), prices: new Float64Array(buffer, prices, size) }
+}
 
 export function createLinalg(): Linalg {
-  compiled ??= compileKernelsSync()
-  const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536 })
-  const wasm = new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Exports
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true })
+  const wasm = kernelsOn(memory)
+  const inPlace = assignInPlace(memory)
   const heap = Math.ceil(wasm.dataEnd() / 64) * 64
 
   /** Places for so many bytes each, from the start of the heap: every call lays out the whole memory anew. */
   const places = (...sizes: number[]): number[] => {
-    let end = heap
-    const at = sizes.map((size) => {
-      const here = end
-      end += Math.ceil(size / 64) * 64
-      return here
-    })
+    const { at, end } = placesFrom(heap, sizes)
     const missing = end - memory.buffer.byteLength
-    if (missing > 0) memory.grow(Math.ceil(missing / 65536))
+    if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE))
     return at
   }
   const f32 = (at: number, length: number) => new Float32Array(memory.buffer, at, length)
   const f64 = (at: number, length: number) => new Float64Array(memory.buffer, at, length)
 
-  const addProduct: Linalg['addProduct'] = ({ c, x, y, m, n, k, layout }, i0, i1, j0, j1) => {
+  const addProduct: Linalg['addProduct'] = ({ c, at, stride, x, y }, i0, i1, j0, j1) => {
+    const k = x.rests.length
     const rows = i1 - i0
     const columns = j1 - j0
     const m4 = Math.ceil(rows / 4) * 4
@@ -85,60 +148,35 @@ export function createLinalg(): Linalg {
       number,
     ]
     const tile = f32(out, m4 * n8)
-    for (let i = 0; i < rows; i++) tile.set(c.subarray((i0 + i) * n + j0, (i0 + i) * n + j1), i * n8)
+    const rowAt = (i: number) => at + (i0 + i) * stride + j0
+    for (let i = 0; i < rows; i++) tile.set(c.subarray(rowAt(i), rowAt(i) + columns), i * n8)
     const staging = f32(raw, rawSize / 4)
-    const pack = (
-      from: Float32Array,
-      first: number,
-      count: number,
-      total: number,
-      p0: number,
-      depth: number,
-      width: number,
-      to: number,
-    ) => {
-      if (layout === 'rows') {
-        for (let i = 0; i < count; i++) {
-          const at = (first + i) * k + p0
-          staging.set(from.subarray(at, at + depth), i * depth)
-        }
+    const packers = [x, y].map(stager)
+    const pack = (side: 0 | 1, first: number, count: number, p: number, depth: number, width: number, to: number) => {
+      if (packers[side]!(staging, first, count, p, depth) === 'rows')
         wasm.packRows(raw, depth * 4, count, depth, width, to)
-      } else {
-        for (let p = 0; p < depth; p++) {
-          const at = (p0 + p) * total + first
-          staging.set(from.subarray(at, at + count), p * count)
-        }
-        wasm.packColumns(raw, count * 4, count, depth, width, to)
-      }
+      else wasm.packColumns(raw, count * 4, count, depth, width, to)
     }
     for (let p = 0; p < k; p += INNER) {
       const depth = Math.min(INNER, k - p)
-      pack(x, i0, rows, m, p, depth, 4, a)
-      pack(y, j0, columns, n, p, depth, 8, b)
+      pack(0, i0, rows, p, depth, 4, a)
+      pack(1, j0, columns, p, depth, 8, b)
       wasm.gemmF32(a, b, out, m4, n8, depth, n8 * 4)
     }
-    for (let i = 0; i < rows; i++) c.set(tile.subarray(i * n8, i * n8 + columns), (i0 + i) * n + j0)
+    for (let i = 0; i < rows; i++) c.set(tile.subarray(i * n8, i * n8 + columns), rowAt(i))
   }
 
   const assign: Linalg['assign'] = (scores, size, warm) => {
     if (size === 0) return { columns: new Int32Array(0), prices: new Float64Array(0) }
-    const [c, columns, rows, prices, work] = places(size * size * 4, size * 4, size * 4, size * 8, size * 24) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ]
-    f32(c, size * size).set(scores.subarray(0, size * size))
+    const [at, beside] = places(size * size * 4, assignBytes(size)) as [number, number]
+    f32(at, size * size).set(scores.subarray(0, size * size))
+    const found = assignmentAt(memory, beside, size)
     if (warm) {
-      new Int32Array(memory.buffer, columns, size).set(warm.columns)
-      f64(prices, size).set(warm.prices)
+      found.columns.set(warm.columns)
+      found.prices.set(warm.prices)
     }
-    wasm.assignment(c, size, columns, rows, prices, work, warm ? 1 : 0)
-    return {
-      columns: new Int32Array(memory.buffer, columns, size).slice(),
-      prices: size === 1 ? new Float64Array(1) : f64(prices, size).slice(),
-    }
+    inPlace({ size, scores: at, beside, warm: warm !== undefined })
+    return { columns: found.columns.slice(), prices: size === 1 ? new Float64Array(1) : found.prices.slice() }
   }
 
   const multiply: Linalg['multiply'] = (a, b, m, n, k) => {
@@ -156,6 +194,51 @@ export function createLinalg(): Linalg {
   }
 
   return { addProduct, assign, multiply, polar: (a, size) => polar(a, size, invert) }
+}
+
+function placesFrom(start: number, sizes: readonly number[]): { at: number[]; end: number } {
+  let end = Math.ceil(start / 64) * 64
+  const at = sizes.map((size) => {
+    const here = end
+    end += Math.ceil(size / 64) * 64
+    return here
+  })
+  return { at, end }
+}
+
+type Stager = (to: Float32Array, first: number, count: number, p: number, depth: number) => 'rows' | 'columns'
+
+const together = (places: Int32Array): boolean => places.every((place, i) => place === places[0]! + i)
+
+/** Copies `count` units × `depth` rests side by side, unit after unit (`rows`) or rest after rest (`columns`), whichever lies so. */
+function stager({ data, units, rests, minus }: Operand): Stager {
+  if (units.length > 1 && together(units)) {
+    return (to, first, count, p0, depth) => {
+      for (let p = 0, at = 0; p < depth; p++, at += count) {
+        const from = rests[p0 + p]! + units[first]!
+        if (!minus) {
+          to.set(data.subarray(from, from + count), at)
+          continue
+        }
+        const less = minus[p0 + p]! + units[first]!
+        for (let i = 0; i < count; i++) to[at + i] = data[from + i]! - data[less + i]!
+      }
+      return 'columns'
+    }
+  }
+  const straight = !minus && together(rests)
+  return (to, first, count, p0, depth) => {
+    for (let i = 0, at = 0; i < count; i++) {
+      const unit = units[first + i]!
+      if (straight) {
+        to.set(data.subarray(unit + rests[p0]!, unit + rests[p0]! + depth), at)
+        at += depth
+      } else if (minus)
+        for (let p = p0; p < p0 + depth; p++) to[at++] = data[unit + rests[p]!]! - data[unit + minus[p]!]!
+      else for (let p = p0; p < p0 + depth; p++) to[at++] = data[unit + rests[p]!]!
+    }
+    return 'rows'
+  }
 }
 
 /**

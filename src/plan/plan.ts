@@ -3,12 +3,14 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { MOST_BYTES } from '../kernels/dense/team.js'
+import { LARGEST_SQUARE } from '../kernels/linalg.js'
 import { lookupMethod } from '../methods/registry.js'
 import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { MergeStep, Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { planRebasin, planRepair } from './align.js'
+import { analysisCost, tooLarge } from './analysisCost.js'
 import {
   bytesRead,
   computeType,
@@ -155,7 +157,9 @@ export function planRecipe(
       : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
-  const cost = costOf(outputs, planned, scopes.list, factorings, recipe.compute)
+  refuseLargeGroups(recipe, analyses, faults)
+  if (hasErrors(faults.list)) return { diagnostics: faults.list }
+  const cost = costOf(outputs, planned, scopes.list, factorings, analyses, recipe.compute)
   refuseTooLarge(recipe, cost, faults)
   refuseLongRows(recipe, outputs, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
@@ -251,6 +255,7 @@ function costOf(
   files: readonly PlanFile[],
   scopes: Plan['scopes'],
   factorings: readonly PlanFactoring[],
+  analyses: readonly Analysis[],
   compute: Plan['compute'],
 ): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
@@ -269,6 +274,22 @@ function costOf(
       unused,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
+    ...(analyses.length > 0 ? { analyses: analyses.map(analysisCost) } : {}),
+  }
+}
+
+/** Similarities of all pairs of a group's units lie in one memory. */
+function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
+  for (const analysis of analyses) {
+    const units = tooLarge(analysis)
+    if (units === undefined || analysis.kind === 'repair') continue
+    const step = recipe.steps.find(({ name }) => name === analysis.steps[0])
+    faults.error(
+      'group-too-large',
+      `${analysis.models[0]!.name} has a group of ${units} units to match; at most ${LARGEST_SQUARE} work`,
+      recipe.placeOf(step?.at ?? [], 'key'),
+      'a spec of your own can leave this group as it is',
+    )
   }
 }
 

@@ -4,6 +4,7 @@ import type { Dtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
 import type { SpecText } from '../rebasin/spec.js'
+import type { AnalysisCost } from './analysisCost.js'
 
 /** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
 export interface PlanFile {
@@ -35,8 +36,15 @@ export interface ReadExpr {
   readonly bytes: number
   /** Where the elements do not lie one after the other: the tensor's shape, and its strides in elements. */
   readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
-  /** Permutations that are found when the plan is run, in the order in which they apply, and the tensor's shape. */
-  readonly aligned?: { readonly shape: readonly number[]; readonly by: readonly Alignment[] }
+  /**
+   * Permutations that are found when the plan is run, in the order in which they apply, and the tensor's shape. `rows`: only these
+   * places along the first axis are read; no plan has it, but who reads a tensor in parts.
+   */
+  readonly aligned?: {
+    readonly shape: readonly number[]
+    readonly by: readonly Alignment[]
+    readonly rows?: Int32Array
+  }
   /** Where the tensor follows another vocabulary: never together with `aligned`. */
   readonly rows?: RowMap
 }
@@ -313,6 +321,8 @@ export interface Plan {
       readonly bytes: number
       readonly operations: number
     }
+    /** By analysis, where there are any. */
+    readonly analyses?: readonly AnalysisCost[]
   }
   /** What became of the vocabulary, for the lineage; absent where the recipe says nothing of it. */
   readonly tokenizer?: TokenizerRecord

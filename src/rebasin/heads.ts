@@ -1,5 +1,6 @@
 import type { Linalg } from '../kernels/linalg.js'
 import type { Heads } from './infer/transformers.js'
+import type { Pool } from './pool.js'
 import type { AxisChange, Block } from './products.js'
 
 /** How one key/value head of the aligned model, with its query heads, comes from one of the model's. */
@@ -27,17 +28,18 @@ export interface HeadGrams {
 const TRY_ALL = 3
 const ROUNDS = 10
 
-export function matchHeads(
+export async function matchHeads(
   grams: HeadGrams,
   shape: Heads,
   last: readonly HeadMap[] | undefined,
-  linalg: Linalg,
-): HeadMap[] {
+  { linalg, pause }: Pick<Pool, 'linalg' | 'pause'>,
+): Promise<HeadMap[]> {
   const { kv, q } = shape
   const found: HeadMap[] = []
   const scores = new Float32Array(kv * kv)
   for (let i = 0; i < kv; i++) {
     for (let j = 0; j < kv; j++) {
+      await pause()
       const before = last?.find((head, place) => place === i && head.from === j)
       const start = before?.queries ?? Int32Array.from({ length: q }, (_, r) => r)
       let best = fitHead(grams, shape, i, j, start, linalg)

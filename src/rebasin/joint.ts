@@ -8,9 +8,10 @@
  * Both climb Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own and merge-many's end.
  */
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
-import { type MatchOptions, matchingScore, weightMatching } from './match.js'
+import { type MatchOptions, weightMatching } from './match.js'
 import { shuffled } from './order.js'
 import type { Pool } from './pool.js'
+import { matchingScore } from './score.js'
 import { gradient, mix, type Soft } from './soft.js'
 import { counts, type Spec } from './spec.js'
 import type { TensorSource } from './weights.js'

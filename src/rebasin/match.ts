@@ -1,11 +1,13 @@
 import type { Assignment } from '../kernels/linalg.js'
-import { axisMaps, gather, identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
-import { createGrams, type Gram, updateGrams } from './gram.js'
+import { identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
+import { createGrams, type Gram, gramLength, gramSide, updateGrams } from './gram.js'
 import { shuffled } from './order.js'
 import type { Pool } from './pool.js'
+import { norms, scored, similarity } from './score.js'
+import { createShelf } from './shelf.js'
 import { solveGroup } from './solve.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { createWeights, type TensorSource, type Weights } from './weights.js'
+import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface MatchOptions {
   /** Whole number that decides the orders of groups and the restarts. */
@@ -17,6 +19,8 @@ export interface MatchOptions {
   readonly onProgress?: (progress: MatchProgress) => void
   /** Where the first start begins, instead of the identity. */
   readonly start?: Permutations
+  /** Memory for each of the two models. */
+  readonly budget?: WeightsBudget
 }
 
 export interface MatchProgress {
@@ -46,7 +50,7 @@ export interface MatchResult {
 }
 
 /** Bytes of similarity matrices that are kept between visits of their groups. Part of the result: sums follow it. */
-const KEPT = 2 ** 30
+const KEPT = 2 ** 29
 /** A relative gain below this is float32 noise. */
 const GAIN = 1e-7
 
@@ -61,21 +65,18 @@ export async function weightMatching(
   pool: Pool,
   options: MatchOptions = {},
 ): Promise<MatchResult> {
-  const left = createWeights(a)
-  const right = createWeights(b)
-  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
-  const [normA, normB] = [
-    Math.sqrt(await score(spec, left, left, identity(spec), names)),
-    Math.sqrt(await score(spec, right, right, identity(spec), names)),
-  ]
+  const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
+  const names = scored(spec)
+  const scoreOf = (perms: Permutations) => similarity(spec, left, right, perms, names, pool)
+  const [normA, normB] = [await norms(left, names, pool), await norms(right, names, pool)]
   const scale = normA * normB || 1
   const start = options.start ?? identity(spec)
-  const scoreBefore = await score(spec, left, right, identity(spec), names)
+  const scoreBefore = await scoreOf(identity(spec))
   const restarts = options.restarts ?? cheapRestarts(spec, a)
   let best: MatchResult | undefined
   for (let restart = 0; restart < restarts; restart++) {
     const { permutations, iterations } = await descend(spec, left, right, pool, start, options, restart)
-    const scoreAfter = await score(spec, left, right, permutations, names)
+    const scoreAfter = await scoreOf(permutations)
     if (best && scoreAfter <= best.scoreAfter) continue
     best = {
       permutations,
@@ -91,12 +92,6 @@ export async function weightMatching(
   return best!
 }
 
-/** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. */
-export function matchingScore(spec: Spec, a: TensorSource, b: TensorSource, perms: Permutations): Promise<number> {
-  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
-  return score(spec, createWeights(a), createWeights(b), perms, names)
-}
-
 /** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
 function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
   let work = 0
@@ -105,23 +100,6 @@ function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
     work += elements * part.length
   }
   return Math.min(8, Math.max(1, Math.floor(4e9 / work)))
-}
-
-async function score(
-  spec: Spec,
-  a: Weights,
-  b: Weights,
-  perms: Permutations,
-  names: readonly string[],
-): Promise<number> {
-  let sum = 0
-  for (const name of names) {
-    const { shape } = a.source.tensors.get(name)!
-    const x = await a.get(name)
-    const y = gather(await b.get(name), shape, axisMaps(spec, perms, name, shape))
-    for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!
-  }
-  return sum
 }
 
 /** Groups that change each other's similarities, and groups that stand on two axes of one tensor. */
@@ -154,7 +132,7 @@ async function descend(
   const groups = rootGroups(spec)
   const { near, twice } = neighbours(spec)
   let perms: Permutations = start
-  const kept = new Map<string, Gram[]>()
+  const gramsOf = keeper(spec, a.source.tensors, pool)
   const warm = new Map<string, Assignment>()
   const dirty = new Set(groups)
   const solved = new Set<string>(options.start ? groups : [])
@@ -175,19 +153,17 @@ async function descend(
       const at = iteration === 1 ? Math.max(0, order.findIndex(anchored)) : 0
       const group = order.splice(at, 1)[0]!
       if (!dirty.delete(group)) continue
-      const grams = kept.get(group) ?? createGrams(spec, group, a.source.tensors)
+      const grams = gramsOf(group)
       const first = !solved.has(group) && anchored(group)
       await updateGrams(spec, grams, a, b, perms, pool, first ? ready : undefined)
       solved.add(group)
-      keep(kept, group, grams)
       const found = await solveGroup(spec, group, grams, perms, pool, warm.get(group))
       if (spec.groups[group]!.size >= 256) warm.set(group, found.assignment)
       const next = { ...perms, ...found.perms }
       const tensors = twice.get(group)
       // On both axes of a tensor the assignment sees a linear picture of a square: only the square decides.
-      const gain = tensors
-        ? (await score(spec, a, b, next, touched(spec, group))) - (await score(spec, a, b, perms, touched(spec, group)))
-        : found.after - found.before
+      const over = (perms: Permutations) => similarity(spec, a, b, perms, touched(spec, group), pool)
+      const gain = tensors ? (await over(next)) - (await over(perms)) : found.after - found.before
       const accepted = gain > GAIN * Math.abs(found.before)
       const moved = accepted
         ? Object.keys(found.perms).reduce((sum, name) => sum + differ(perms[name]!, next[name]!), 0)
@@ -213,15 +189,34 @@ function differ(one: Int32Array, other: Int32Array): number {
   return count
 }
 
-/** Keeps the matrices of the groups visited last, within the budget. */
-function keep(kept: Map<string, Gram[]>, group: string, grams: Gram[]): void {
-  kept.delete(group)
-  kept.set(group, grams)
-  const bytes = (list: Gram[]) => list.reduce((sum, { values }) => sum + values.byteLength, 0)
-  let total = [...kept.values()].reduce((sum, list) => sum + bytes(list), 0)
-  for (const [oldest, list] of kept) {
-    if (total <= KEPT || oldest === group) break
-    kept.delete(oldest)
-    total -= bytes(list)
+/** Numbers of matrices that a matching holds at once: those of the largest group at least. */
+export function matricesLength(spec: Spec): number {
+  const lengths = rootGroups(spec).map((group) => gramLength(spec, group))
+  const all = lengths.reduce((sum, length) => sum + length, 0)
+  return Math.max(Math.min(all, KEPT / 4), ...lengths)
+}
+
+/** The largest square of similarities. */
+export const largestSquare = (spec: Spec): number =>
+  rootGroups(spec).reduce((most, group) => Math.max(most, gramSide(spec, group)), 0)
+
+/** Gives a group's matrices, kept since its last visit or empty; those visited longest ago make room. */
+function keeper(spec: Spec, shapes: TensorSource['tensors'], pool: Pool): (group: string) => readonly Gram[] {
+  const shelf = createShelf(pool.room(matricesLength(spec), largestSquare(spec)))
+  const kept = new Map<string, { readonly grams: readonly Gram[]; readonly room: Float32Array }>()
+  return (group) => {
+    let own = kept.get(group)
+    kept.delete(group)
+    while (!own) {
+      const room = shelf.take(gramLength(spec, group))
+      if (room) own = { grams: createGrams(spec, group, shapes, room), room }
+      else {
+        const [oldest, { room }] = [...kept][0]!
+        kept.delete(oldest)
+        shelf.give(room)
+      }
+    }
+    kept.set(group, own)
+    return own.grams
   }
 }

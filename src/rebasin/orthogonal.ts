@@ -7,11 +7,12 @@
  * The result is expressed with A's norm weights (fold, rotate, divide): the aligned B has A's norms, and computes what B did.
  */
 import { fault } from '../core/diagnostics.js'
+import { byColumns, byRows, productInto } from '../kernels/linalg.js'
 import { type HeadMap, layerChanges, matchHeads } from './heads.js'
 import { FAMILIES, type Heads, headsOf } from './infer/transformers.js'
 import { type Pool, sharedFloats } from './pool.js'
 import { type AxisChange, applyChanges } from './products.js'
-import { createWeights, type TensorSource } from './weights.js'
+import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface LayerMaps {
   /** Unit i of the feed-forward takes the model's unit feedForward[i]. */
@@ -24,6 +25,8 @@ export interface OrthogonalMaps {
   readonly hidden: number
   /** hidden × hidden, row-major: a stream vector x of the model is x · rotation in the aligned one. */
   readonly rotation: Float64Array
+  /** The same transposed. */
+  readonly turned: Float64Array
   readonly layers: readonly LayerMaps[]
   /** Norm weights of both models by tensor: the aligned model's are `onto`'s. */
   readonly norms: Readonly<Record<string, { readonly model: Float32Array; readonly onto: Float32Array }>>
@@ -41,6 +44,8 @@ export interface OrthogonalResult {
 
 export interface OrthogonalOptions {
   readonly maxIterations?: number
+  /** Memory for each of the two models. */
+  readonly budget?: WeightsBudget
   readonly onProgress?: (progress: { readonly round: number; readonly similarity: number }) => void
 }
 
@@ -86,6 +91,20 @@ interface Folded {
   readonly weight: number
 }
 
+/** A layer's matrices, whether they write to the stream, and the norm that stands before those that read it. */
+const MATRICES = {
+  q: { name: 'self_attn.q_proj', norm: 'input_layernorm.weight' },
+  k: { name: 'self_attn.k_proj', norm: 'input_layernorm.weight' },
+  v: { name: 'self_attn.v_proj', norm: 'input_layernorm.weight' },
+  o: { name: 'self_attn.o_proj', norm: undefined },
+  gate: { name: 'mlp.gate_proj', norm: 'post_attention_layernorm.weight' },
+  up: { name: 'mlp.up_proj', norm: 'post_attention_layernorm.weight' },
+  down: { name: 'mlp.down_proj', norm: undefined },
+} as const
+type Key = keyof typeof MATRICES
+const KEYS = Object.keys(MATRICES) as Key[]
+const writes = (key: Key): boolean => MATRICES[key].norm === undefined
+
 /** Brings `b` onto `a`. Throws a `Fault` where the network does not allow it. */
 export async function orthogonalMatching(
   a: TensorSource,
@@ -101,197 +120,272 @@ export async function orthogonalMatching(
     .find((name) => name.endsWith('embed_tokens.weight'))!
     .slice(0, -'embed_tokens.weight'.length)
   const hidden = b.tensors.get(`${prefix}embed_tokens.weight`)!.shape[1]!
-  const [left, right] = [createWeights(a), createWeights(b)]
+  const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
+  const norms = await normsOf(b, left, right)
+  let depth = 0
+  while (b.tensors.has(`${prefix}layers.${depth}.input_layernorm.weight`)) depth++
+  const at = (layer: number, name: string) => `${prefix}layers.${layer}.${name}`
+  const units = b.tensors.get(at(0, 'mlp.gate_proj.weight'))!.shape[0]!
+  const scores = pool.room(units * units, units)
+  const reader = folder(left, right, norms)
+  const load = (layer: number, key: Key) => {
+    const { name, norm } = MATRICES[key]
+    return reader.whole(at(layer, `${name}.weight`), norm && at(layer, norm))
+  }
+
+  let layers: LayerMaps[] = []
+  let similarity = 0
+  let before = 0
+  let rounds = 0
+  // The vocabulary is common to both models: embeddings and head alone give a first basis.
+  const ends = sharedFloats(hidden * hidden)
+  for (const [name, norm] of [
+    [`${prefix}embed_tokens.weight`, undefined],
+    ['lm_head.weight', `${prefix}norm.weight`],
+  ] as const)
+    for await (const { a: x, b: y, rows } of reader.parts(name, norm))
+      await pool.addProduct(productInto(ends, byColumns(y, rows, hidden), byColumns(x, rows, hidden)))
+  for (let i = 0; i < hidden; i++) before += ends[i * (hidden + 1)]!
+  let rotation = await pool.polar(ends, hidden)
+  const turn = sharedFloats(hidden * hidden)
+  const sum = sharedFloats(hidden * hidden)
+
+  for (; rounds < (options.maxIterations ?? ROUNDS); rounds++) {
+    turn.set(rotation)
+    sum.set(ends)
+    const next: LayerMaps[] = []
+    for (let layer = 0; layer < depth; layer++) {
+      const maps = await matchLayer(layer, layers[layer], rounds === 0)
+      next.push(maps)
+      await addResidual(layer, maps)
+    }
+    layers = next
+    rotation = await pool.polar(sum, hidden)
+    let reached = 0
+    for (let i = 0; i < sum.length; i++) reached += sum[i]! * rotation[i]!
+    const gained = reached - similarity
+    similarity = reached
+    options.onProgress?.({ round: rounds + 1, similarity: reached / reader.scale() })
+    if (gained <= GAIN * Math.abs(reached)) {
+      rounds++
+      break
+    }
+  }
+  const scale = reader.scale()
+  return {
+    maps: { hidden, rotation, turned: transposed(rotation, hidden), layers, norms, shape, prefix },
+    rounds,
+    similarityBefore: before / scale,
+    similarityAfter: similarity / scale,
+  }
+
+  /** Adds to `c` the similarities of A's and B's units at a layer's matrix, B turned to A's basis of the stream. */
+  async function addSimilarities(c: Float32Array, layer: number, key: Key, first: boolean): Promise<void> {
+    const { a: x, b: y, rows, columns, weight, release } = await load(layer, key)
+    if (first) for (let i = 0; i < x.length; i++) before += x[i]! * y[i]!
+    const out = reader.take(y.length)
+    out.fill(0)
+    // Y · rotation, or rotationᵀ · Y for matrices that write to the stream.
+    const through = byColumns(turn, hidden, hidden)
+    if (writes(key)) {
+      await pool.addProduct(productInto(out, through, byColumns(y, hidden, columns)))
+      await pool.addProduct(productInto(c, byColumns(x, hidden, columns), byColumns(out, hidden, columns)))
+    } else {
+      await pool.addProduct(productInto(out, byRows(y, rows, hidden), through))
+      await pool.addProduct(productInto(c, byRows(x, rows, hidden), byRows(out, rows, hidden)))
+      const bias = at(layer, `${MATRICES[key].name}.bias`)
+      if (b.tensors.has(bias)) {
+        const [p, q] = [await left.get(bias), await right.get(bias)]
+        for (let i = 0; i < rows; i++)
+          for (let j = 0; j < rows; j++) c[i * rows + j] = c[i * rows + j]! + weight * p[i]! * q[j]!
+      }
+    }
+    reader.give(out)
+    release()
+    await pool.pause()
+  }
+
+  async function matchLayer(layer: number, last: LayerMaps | undefined, first: boolean): Promise<LayerMaps> {
+    scores.fill(0)
+    for (const key of ['gate', 'up', 'down'] as const) await addSimilarities(scores, layer, key, first)
+    const feedForward = (await pool.assign(scores, units)).columns
+    const gram = async (key: Key, heads: number) => {
+      const c = sharedFloats((heads * shape.width) ** 2)
+      await addSimilarities(c, layer, key, first)
+      return c
+    }
+    const { kv, q } = shape
+    const grams = {
+      q: await gram('q', kv * q),
+      k: await gram('k', kv),
+      v: await gram('v', kv),
+      o: await gram('o', kv * q),
+    }
+    return { feedForward, heads: await matchHeads(grams, shape, last?.heads, pool) }
+  }
+
+  /** Adds Bᵀ·A over the stream's axis to the sum, of matrices that are aligned on their other axis. */
+  async function addResidual(layer: number, maps: LayerMaps): Promise<void> {
+    const changes = layerChanges(maps, shape)
+    for (const key of KEYS) {
+      const { a: x, b: y, rows, columns, release } = await load(layer, key)
+      const change = changes[key]
+      // A permutation is only another order of reading.
+      const mapped = 'map' in change ? y : await applyChanges(y, [rows, columns], [change], pool)
+      const all = writes(key) ? byRows(mapped, rows, columns) : byColumns(mapped, rows, columns)
+      const ordered = 'map' in change ? { ...all, rests: change.map.map((place) => all.rests[place]!) } : all
+      const other = writes(key) ? byRows(x, rows, columns) : byColumns(x, rows, columns)
+      await pool.addProduct(productInto(sum, ordered, other))
+      release()
+      await pool.pause()
+    }
+  }
+}
+
+type Norms = OrthogonalMaps['norms']
+
+/** Both models' norm weights. Fault `no-orthogonal` where the result cannot be expressed by those of `onto`. */
+async function normsOf({ tensors }: TensorSource, left: Weights, right: Weights): Promise<Norms> {
   const norms: Record<string, { model: Float32Array; onto: Float32Array }> = {}
-  for (const name of b.tensors.keys()) {
+  for (const name of tensors.keys()) {
     if (!name.endsWith('norm.weight')) continue
-    norms[name] = { model: (await right.get(name)).slice(), onto: (await left.get(name)).slice() }
-    const scale = norms[name]!.onto.reduce((top, value) => Math.max(top, Math.abs(value)), 0)
-    if (norms[name]!.onto.some((value) => !(Math.abs(value) > scale * 1e-6)))
+    const onto = (await left.get(name)).slice()
+    norms[name] = { model: (await right.get(name)).slice(), onto }
+    const scale = onto.reduce((top, value) => Math.max(top, Math.abs(value)), 0)
+    if (onto.some((value) => !(Math.abs(value) > scale * 1e-6)))
       throw fault(
         'no-orthogonal',
         `symmetry: orthogonal is not possible: ${name} of the model to align onto has a weight of zero`,
         'use symmetry: permutation',
       )
   }
-  let depth = 0
-  while (b.tensors.has(`${prefix}layers.${depth}.input_layernorm.weight`)) depth++
+  return norms
+}
 
-  const folded = async (name: string, norm?: string): Promise<Folded> => {
-    const [rows, columns] = b.tensors.get(name)!.shape as [number, number]
-    const fold = (values: Float32Array, scale: Float32Array | undefined) => {
-      const out = sharedFloats(values.length)
-      for (let i = 0; i < values.length; i++) out[i] = values[i]! * (scale ? scale[i % columns]! : 1)
-      const weight = 1 / Math.sqrt(Math.sqrt(out.reduce((sum, value) => sum + value * value, 0)) || 1)
-      for (let i = 0; i < out.length; i++) out[i] = out[i]! * weight
-      return { out, weight }
-    }
-    const weights = norm === undefined ? undefined : norms[norm]
-    const x = fold(await left.get(name), weights?.onto)
-    const y = fold(await right.get(name), weights?.model)
-    return { a: x.out, b: y.out, rows, columns, weight: x.weight * y.weight }
+/** Reads both models' matrices with the norm before them folded in, each divided by the root of its norm. */
+function folder(left: Weights, right: Weights, norms: Norms) {
+  const { tensors } = right.source
+  /** Frobenius norms of folded matrices. */
+  const sizes = new Map<string, { readonly a: number; readonly b: number }>()
+  /** Memory that was given back. */
+  const spare: Float32Array[] = []
+  const take = (length: number): Float32Array => {
+    const at = spare.findIndex((room) => room.length >= length)
+    const room = at < 0 ? sharedFloats(length) : spare.splice(at, 1)[0]!
+    if (at < 0) spare.length = 0
+    return room.subarray(0, length)
   }
-  const at = (layer: number, name: string) => `${prefix}layers.${layer}.${name}`
-  const load = async (layer: number) => {
-    const input = (name: string, norm: string) => folded(at(layer, `${name}.weight`), at(layer, norm))
-    return {
-      q: await input('self_attn.q_proj', 'input_layernorm.weight'),
-      k: await input('self_attn.k_proj', 'input_layernorm.weight'),
-      v: await input('self_attn.v_proj', 'input_layernorm.weight'),
-      gate: await input('mlp.gate_proj', 'post_attention_layernorm.weight'),
-      up: await input('mlp.up_proj', 'post_attention_layernorm.weight'),
-      o: await folded(at(layer, 'self_attn.o_proj.weight')),
-      down: await folded(at(layer, 'mlp.down_proj.weight')),
-    }
-  }
-  const embedding = await folded(`${prefix}embed_tokens.weight`)
-  const head = await folded('lm_head.weight', `${prefix}norm.weight`)
+  const give = (room: Float32Array) => void spare.push(new Float32Array(room.buffer))
 
-  let layers: LayerMaps[] = []
-  let similarity = 0
-  let before = 0
-  let rounds = 0
-  const square = { a: 0, b: 0 }
-  // The vocabulary is common to both models: embeddings and head alone give a first basis.
-  const ends = sharedFloats(hidden * hidden)
-  for (const { a: x, b: y, rows } of [embedding, head])
-    await pool.addProduct({ c: ends, x: y, y: x, m: hidden, n: hidden, k: rows, layout: 'columns' })
-  before += trace(ends, hidden)
-  let rotation = pool.linalg.polar(Float64Array.from(ends), hidden)
-  for (const { a: x, b: y } of [embedding, head]) addSquares(square, x, y)
-
-  for (; rounds < (options.maxIterations ?? ROUNDS); rounds++) {
-    const turn = Float32Array.from(rotation)
-    const sum = sharedFloats(hidden * hidden)
-    sum.set(ends)
-    const next: LayerMaps[] = []
-    for (let layer = 0; layer < depth; layer++) {
-      const matrices = await load(layer)
-      if (rounds === 0)
-        for (const { a: x, b: y } of Object.values(matrices)) {
-          addSquares(square, x, y)
-          for (let i = 0; i < x.length; i++) before += x[i]! * y[i]!
-        }
-      const maps = await matchLayer(matrices, turn, layer, layers[layer])
-      next.push(maps)
-      await addResidual(sum, matrices, maps)
-    }
-    layers = next
-    const total = Float64Array.from(sum)
-    rotation = pool.linalg.polar(total, hidden)
-    let reached = 0
-    for (let i = 0; i < total.length; i++) reached += total[i]! * rotation[i]!
-    const gained = reached - similarity
-    similarity = reached
-    options.onProgress?.({ round: rounds + 1, similarity: reached / Math.sqrt(square.a * square.b) })
-    if (gained <= GAIN * Math.abs(reached)) {
-      rounds++
-      break
-    }
-  }
-  const scale = Math.sqrt(square.a * square.b) || 1
-  return {
-    maps: { hidden, rotation, layers, norms, shape, prefix },
-    rounds,
-    similarityBefore: before / scale,
-    similarityAfter: similarity / scale,
-  }
-
-  /** Y[rows × hidden] · rotation, or rotationᵀ · Y for matrices that write to the stream. */
-  async function turned(
-    values: Float32Array,
-    rows: number,
-    turn: Float32Array,
-    writes: boolean,
-  ): Promise<Float32Array> {
-    const out = sharedFloats(values.length)
-    const shared = sharedFloats(turn.length)
-    if (writes) {
-      // (hidden × in): out[i, p] = Σ_j R[j, i] · y[j, p]
-      shared.set(turn)
-      await pool.addProduct({
-        c: out,
-        x: shared,
-        y: values,
-        m: hidden,
-        n: values.length / hidden,
-        k: hidden,
-        layout: 'columns',
-      })
-    } else {
-      for (let i = 0; i < hidden; i++) for (let j = 0; j < hidden; j++) shared[j * hidden + i] = turn[i * hidden + j]!
-      await pool.addProduct({ c: out, x: values, y: shared, m: rows, n: hidden, k: hidden, layout: 'rows' })
-    }
+  async function fold(weights: Weights, name: string, rows: Int32Array, scale: Float32Array | undefined) {
+    const columns = tensors.get(name)!.shape[1]!
+    const out = take(rows.length * columns)
+    const { data, starts, release } = await weights.rows(name, rows)
+    for (let i = 0, at = 0; i < rows.length; i++)
+      for (let j = 0, from = starts[i]!; j < columns; j++, at++) out[at] = data[from + j]! * (scale ? scale[j]! : 1)
+    release()
     return out
   }
+  const ranges = function* (name: string, most: number): Generator<Int32Array> {
+    const count = tensors.get(name)!.shape[0]!
+    for (let row = 0; row < count; row += most)
+      yield Int32Array.from({ length: Math.min(most, count - row) }, (_, i) => row + i)
+  }
+  const rowsAtOnce = (name: string) =>
+    Math.max(256, Math.floor(Math.min(left.part, right.part) / tensors.get(name)!.shape[1]! / 256) * 256)
 
-  async function matchLayer(
-    m: Awaited<ReturnType<typeof load>>,
-    turn: Float32Array,
-    layer: number,
-    last: LayerMaps | undefined,
-  ): Promise<LayerMaps> {
-    const gram = async (
-      list: readonly { readonly of: Folded; readonly bias?: string; readonly writes?: boolean }[],
-    ) => {
-      const first = list[0]!.of
-      const size = list[0]!.writes ? first.columns : first.rows
-      const c = sharedFloats(size * size)
-      for (const { of, bias, writes } of list) {
-        const y = await turned(of.b, of.rows, turn, writes ?? false)
-        await pool.addProduct({ c, x: of.a, y, m: size, n: size, k: hidden, layout: writes ? 'columns' : 'rows' })
-        const name = bias && at(layer, bias)
-        if (name && b.tensors.has(name)) {
-          const [x, z] = [await left.get(name), await right.get(name)]
-          for (let i = 0; i < size; i++)
-            for (let j = 0; j < size; j++) c[i * size + j] = c[i * size + j]! + of.weight * x[i]! * z[j]!
-        }
+  async function sizesOf(name: string, norm: string | undefined) {
+    const known = sizes.get(name)
+    if (known) return known
+    const squares = { a: 0, b: 0 }
+    for (const rows of ranges(name, rowsAtOnce(name)))
+      for (const [side, weights, scale] of [
+        ['a', left, norm && norms[norm]!.onto],
+        ['b', right, norm && norms[norm]!.model],
+      ] as const) {
+        const values = await fold(weights, name, rows, scale || undefined)
+        for (const value of values) squares[side] += value * value
+        give(values)
       }
-      return c
-    }
-    const units = await gram([
-      { of: m.gate, bias: 'mlp.gate_proj.bias' },
-      { of: m.up, bias: 'mlp.up_proj.bias' },
-      { of: m.down, writes: true },
-    ])
-    const feedForward = (await pool.assign(units, m.gate.rows)).columns
-    const heads = matchHeads(
-      {
-        q: await gram([{ of: m.q, bias: 'self_attn.q_proj.bias' }]),
-        k: await gram([{ of: m.k, bias: 'self_attn.k_proj.bias' }]),
-        v: await gram([{ of: m.v, bias: 'self_attn.v_proj.bias' }]),
-        o: await gram([{ of: m.o, writes: true }]),
-      },
-      shape,
-      last?.heads,
-      pool.linalg,
-    )
-    return { feedForward, heads }
+    const found = { a: Math.sqrt(squares.a), b: Math.sqrt(squares.b) }
+    sizes.set(name, found)
+    return found
   }
 
-  /** Adds Bᵀ·A over the stream's axis, of matrices that are aligned on their other axis. */
-  async function addResidual(sum: Float32Array, m: Awaited<ReturnType<typeof load>>, maps: LayerMaps): Promise<void> {
-    const changes = layerChanges(maps, shape)
-    for (const [key, { a: x, b: y, rows, columns }] of Object.entries(m)) {
-      const writes = key === 'o' || key === 'down'
-      const mapped = sharedFloats(y.length)
-      mapped.set(applyChanges(y, [rows, columns], [changes[key as keyof typeof changes]]))
-      await pool.addProduct({
-        c: sum,
-        x: mapped,
-        y: x,
-        m: hidden,
-        n: hidden,
-        k: writes ? columns : rows,
-        layout: writes ? 'rows' : 'columns',
-      })
+  async function some(
+    name: string,
+    norm: string | undefined,
+    rows: Int32Array,
+  ): Promise<Folded & { release: () => void }> {
+    const size = await sizesOf(name, norm)
+    const read = async (weights: Weights, side: 'a' | 'b') => {
+      const values = await fold(
+        weights,
+        name,
+        rows,
+        (norm && norms[norm]![side === 'a' ? 'onto' : 'model']) || undefined,
+      )
+      const weight = 1 / Math.sqrt(size[side] || 1)
+      for (let i = 0; i < values.length; i++) values[i] = values[i]! * weight
+      return { values, weight }
+    }
+    const [x, y] = [await read(left, 'a'), await read(right, 'b')]
+    return {
+      a: x.values,
+      b: y.values,
+      rows: rows.length,
+      columns: tensors.get(name)!.shape[1]!,
+      weight: x.weight * y.weight,
+      release: () => {
+        give(x.values)
+        give(y.values)
+      },
     }
   }
+  return {
+    take,
+    give,
+    whole: (name: string, norm: string | undefined) =>
+      some(name, norm, [...ranges(name, Number.POSITIVE_INFINITY)][0]!),
+    /** Some rows at a time. */
+    async *parts(name: string, norm: string | undefined): AsyncGenerator<Folded> {
+      for (const rows of ranges(name, rowsAtOnce(name))) {
+        const part = await some(name, norm, rows)
+        yield part
+        part.release()
+      }
+    },
+    /** What a similarity is divided by: both models' norms over all that was read, each matrix divided by the root of its own. */
+    scale(): number {
+      let [x, y] = [0, 0]
+      for (const size of sizes.values()) [x, y] = [x + size.a, y + size.b]
+      return Math.sqrt(x * y) || 1
+    },
+  }
+}
+
+/** Sizes that decide what a matching takes; of matrices by layer the side that is not the stream's. */
+export function orthogonalSizes({ tensors, config }: Pick<TensorSource, 'tensors' | 'config'>): {
+  readonly hidden: number
+  readonly units: number
+  readonly matrices: readonly { readonly side: number }[]
+  /** Sides of the similarities of heads, of one layer. */
+  readonly squares: readonly number[]
+} {
+  const { kv, q, width } = headsOf(llama, tensors, config) as Heads
+  const of = (end: string) =>
+    [...tensors].filter(([name]) => name.endsWith(`${end}.weight`)).map(([, { shape }]) => shape)
+  const hidden = of('embed_tokens')[0]![1]!
+  const matrices = KEYS.flatMap((key) =>
+    of(MATRICES[key].name).map(([rows, columns]) => ({ side: writes(key) ? columns! : rows! })),
+  )
+  const heads = [kv * q * width, kv * width]
+  return { hidden, units: of('mlp.gate_proj')[0]![0]!, matrices, squares: [...heads, ...heads] }
 }
 
 /** The changes that make a tensor of the aligned model from the model's own, in the order they are applied. */
 export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: readonly number[]): AxisChange[] {
-  const { hidden, rotation, layers, norms, prefix } = maps
+  const { hidden, turned, layers, norms, prefix } = maps
   const norm = norms[name]
   if (norm) {
     // The aligned model has the norms of the model it is aligned onto: value · (onto / value), exact but for rounding, except at zero.
@@ -309,7 +403,7 @@ export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: rea
     weights?: { readonly model: Float32Array; readonly onto: Float32Array },
   ): AxisChange => ({
     axis,
-    blocks: [{ from: 0, size: hidden, matrix: transposed(rotation, hidden) }],
+    blocks: [{ from: 0, size: hidden, matrix: turned }],
     ...(weights
       ? { before: Float64Array.from(weights.model), after: Float64Array.from(weights.onto, (x) => 1 / x) }
       : {}),
@@ -321,28 +415,16 @@ export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: rea
   )
   if (!found || !name.startsWith(prefix)) return []
   const layer = Number(found[1])
-  const key = found[2] as 'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down'
+  const key = found[2] as Key
   const own = layerChanges(layers[layer]!, maps.shape)[key]
-  const writes = key === 'o' || key === 'down'
-  if (shape.length === 1) return [writes ? stream(0) : own]
-  if (writes) return [own, stream(0)]
+  if (shape.length === 1) return [writes(key) ? stream(0) : own]
+  if (writes(key)) return [own, stream(0)]
   const before = key === 'gate' || key === 'up' ? 'post_attention_layernorm' : 'input_layernorm'
   return [own, stream(1, norms[`${prefix}layers.${layer}.${before}.weight`])]
 }
 
 function transposed(matrix: Float64Array, n: number): Float64Array {
-  return matrix.map((_, i) => matrix[(i % n) * n + Math.floor(i / n)]!)
-}
-
-const trace = (matrix: Float32Array, n: number): number => {
-  let sum = 0
-  for (let i = 0; i < n; i++) sum += matrix[i * n + i]!
-  return sum
-}
-
-function addSquares(sums: { a: number; b: number }, a: Float32Array, b: Float32Array): void {
-  for (let i = 0; i < a.length; i++) {
-    sums.a += a[i]! * a[i]!
-    sums.b += b[i]! * b[i]!
-  }
+  const out = new Float64Array(n * n)
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = matrix[i * n + j]!
+  return out
 }

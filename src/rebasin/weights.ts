@@ -1,4 +1,4 @@
-import { sharedFloats } from './pool.js'
+import { sharedCopy, sharedFloats } from './pool.js'
 
 /** What matching needs of a model: shapes, and values as float32. */
 export interface TensorSource {
@@ -6,20 +6,54 @@ export interface TensorSource {
   /** `config.json`, where there is one. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly read: (name: string) => Promise<Float32Array> | Float32Array
+  /**
+   * Where a tensor can be had in parts: puts rows (places along its first axis, in any order, repeated or not) one after the
+   * other to `into`. False where it can only be read whole.
+   */
+  readonly readRows?: (name: string, rows: Int32Array, into: Float32Array) => Promise<boolean>
 }
 
-/** A model's tensors in memory that threads share, the last used kept up to a budget. */
+/** Some rows of a tensor: row i of those asked for begins at element starts[i]. */
+export interface Rows {
+  readonly data: Float32Array
+  readonly starts: Int32Array
+  /** Gives the memory back, where it was taken for these rows alone. */
+  readonly release: () => void
+}
+
+/** A model's tensors on memory that threads share. */
 export interface Weights {
   readonly source: TensorSource
   readonly get: (name: string) => Promise<Float32Array>
+  readonly rows: (name: string, rows: Int32Array) => Promise<Rows>
+  /** Elements of a part that are to be asked for at once. */
+  readonly part: number
 }
 
-/** Bytes of tensors that one model keeps in memory; more are read anew when they are needed. */
-const BUDGET = 2 ** 31
+/**
+ * Bytes for one model's tensors. What fits is kept, the last used longest; of a tensor that does not, rows are read as they are
+ * needed. Nothing of the result depends on it.
+ */
+export interface WeightsBudget {
+  readonly kept: number
+  readonly part: number
+}
 
-export function createWeights(source: TensorSource, budget = BUDGET): Weights {
+const PLENTY: WeightsBudget = { kept: 2 ** 31, part: 2 ** 26 }
+
+const elementsOf = ({ tensors }: TensorSource, name: string): number =>
+  tensors.get(name)!.shape.reduce((product, n) => product * n, 1)
+
+/** Elements of one row. */
+export const rowLength = (shape: readonly number[]): number => shape.slice(1).reduce((product, n) => product * n, 1)
+
+export function createWeights(source: TensorSource, budget: WeightsBudget = PLENTY): Weights {
   const held = new Map<string, Float32Array>()
+  const whole = new Set<string>()
   let bytes = 0
+  /** Parts that were given back: memory that is used again is never more than what was needed at once. */
+  const spare: Float32Array[] = []
+
   const get = async (name: string): Promise<Float32Array> => {
     const known = held.get(name)
     if (known) {
@@ -27,17 +61,35 @@ export function createWeights(source: TensorSource, budget = BUDGET): Weights {
       held.set(name, known)
       return known
     }
-    const values = await source.read(name)
-    const shared = values.buffer instanceof SharedArrayBuffer ? values : sharedFloats(values.length)
-    if (shared !== values) shared.set(values)
-    held.set(name, shared)
-    bytes += shared.byteLength
+    // Room is made before it is taken.
+    bytes += 4 * elementsOf(source, name)
     for (const [oldest, array] of held) {
-      if (bytes <= budget || oldest === name) break
+      if (bytes <= budget.kept) break
       held.delete(oldest)
       bytes -= array.byteLength
     }
-    return shared
+    const values = sharedCopy(await source.read(name))
+    held.set(name, values)
+    return values
   }
-  return { source, get }
+
+  const take = (length: number): Float32Array => {
+    const at = spare.findIndex((room) => room.length >= length)
+    return at < 0 ? sharedFloats(Math.max(length, Math.floor(budget.part / 4))) : spare.splice(at, 1)[0]!
+  }
+
+  const rows: Weights['rows'] = async (name, rows) => {
+    const { shape } = source.tensors.get(name)!
+    const width = rowLength(shape)
+    const small = held.has(name) || whole.has(name) || 4 * elementsOf(source, name) <= budget.kept
+    if (!small && source.readRows) {
+      const data = take(rows.length * width)
+      if (await source.readRows(name, rows, data.subarray(0, rows.length * width)))
+        return { data, starts: rows.map((_, i) => i * width), release: () => void spare.push(data) }
+      spare.push(data)
+      whole.add(name)
+    }
+    return { data: await get(name), starts: rows.map((row) => row * width), release: () => {} }
+  }
+  return { source, get, rows, part: Math.floor(budget.part / 4) }
 }

@@ -1,11 +1,27 @@
-import { parentPort } from 'node:worker_threads'
-import { createLinalg } from '../kernels/linalg.js'
+import { parentPort, workerData } from 'node:worker_threads'
+import { polarFactor } from '../kernels/dense/polar.js'
+import { joinTeam, TEAM_BYTES } from '../kernels/dense/team.js'
+import { assignInPlace, createLinalg } from '../kernels/linalg.js'
 import { type Job, workTiles } from './pool.js'
 
 const linalg = createLinalg()
-parentPort?.on('message', (job: Job) => {
-  if (job.kind === 'product') {
-    workTiles(linalg, job.product, job.next)
-    parentPort?.postMessage(true)
-  } else parentPort?.postMessage(linalg.assign(job.scores, job.size, job.warm))
-})
+const solve = assignInPlace(workerData as WebAssembly.Memory)
+
+function work(job: Job): unknown {
+  switch (job.kind) {
+    case 'product':
+      return workTiles(linalg, job.product, job.next)
+    case 'assign':
+      return linalg.assign(job.scores, job.size, job.warm)
+    case 'solve':
+      return solve(job)
+    case 'polar': {
+      const { team, thread, size } = job
+      const instance = new WebAssembly.Instance(team.module, { env: { memory: team.memory } })
+      const bytes = 8 * size * size
+      return polarFactor(joinTeam(instance, team, thread, TEAM_BYTES + Math.ceil(bytes / 64) * 64), TEAM_BYTES, size)
+    }
+  }
+}
+
+parentPort?.on('message', (job: Job) => parentPort?.postMessage(work(job)))

@@ -39,13 +39,6 @@ export function keptBranches(kept: Readonly<Record<string, string>>): Branch[] {
   })
 }
 
-/** Multiplications of one sweep of matching, roughly: of each axis that moves, its length by the tensor's elements. */
-export const sweepWork = (spec: Spec, shapes: Shapes): number =>
-  spec.parts.reduce(
-    (sum, { tensor, length }) => sum + shapes.get(tensor)!.shape.reduce((product, n) => product * n, 1) * length,
-    0,
-  )
-
 const axisText = (axis: SpecText['tensors'][string][number]): string =>
   axis === null ? '-' : typeof axis === 'string' ? printable(axis) : axis.map(printable).join(' | ')
 

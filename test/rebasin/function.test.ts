@@ -82,12 +82,11 @@ test('orthogonal maps keep the function and take over the norms', async () => {
     pool,
   )
   assert.ok(similarityAfter > similarityBefore)
-  const moved: Model = new Map(
-    [...other].map(([name, tensor]) => [
-      name,
-      { ...tensor, values: applyChanges(tensor.values, tensor.shape, orthogonalChanges(maps, name, tensor.shape)) },
-    ]),
-  )
+  const moved: Model = new Map()
+  for (const [name, tensor] of other) {
+    const values = await applyChanges(tensor.values, tensor.shape, orthogonalChanges(maps, name, tensor.shape), pool)
+    moved.set(name, { ...tensor, values })
+  }
   near(moved.get('model.norm.weight')!.values, one.get('model.norm.weight')!.values, 1e-6)
   const [before, after] = [llama(other, CONFIG, TOKENS), llama(moved, CONFIG, TOKENS)]
   before.forEach((logits, place) => {

@@ -1,8 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createLinalg, type Product } from '../../src/kernels/linalg.js'
-import { generator } from '../../src/rebasin/order.js'
-import { createPool, sharedFloats, workTiles } from '../../src/rebasin/pool.js'
+import { Stopped } from '../../src/kernels/dense/team.js'
+import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
+import { generator, shuffled } from '../../src/rebasin/order.js'
+import { createPool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/pool.js'
 
 const linalg = createLinalg()
 
@@ -53,8 +54,18 @@ test('assignment: prices prove the optimum, and a warm start of changed scores f
   assert.ok(Math.abs(total(scores, warm.columns) - total(scores, linalg.assign(scores, n).columns)) < 1e-6)
 })
 
-test('products of any shape and both layouts, added to what is there', () => {
+/** Places in some order, without repetition. */
+const scattered = (count: number, among: number, seed: number): Int32Array =>
+  Int32Array.from(
+    shuffled(
+      Array.from({ length: among }, (_, i) => i),
+      seed,
+    ).slice(0, count),
+  )
+
+test('products of any shape, by rows, columns, or any places, added to what is there', () => {
   const random = generator(3)
+  const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5)
   for (const [m, n, k] of [
     [1, 1, 1],
     [3, 5, 2],
@@ -63,16 +74,24 @@ test('products of any shape and both layouts, added to what is there', () => {
     [300, 20, 513],
     [2, 600, 7],
   ] as const) {
-    for (const layout of ['rows', 'columns'] as const) {
-      const x = Float32Array.from({ length: m * k }, () => random() - 0.5)
-      const y = Float32Array.from({ length: n * k }, () => random() - 0.5)
-      const c = Float32Array.from({ length: m * n }, () => random())
+    const operands = (count: number): Operand[] => [
+      byRows(floats(count * k), count, k),
+      byColumns(floats(count * k), k, count),
+      { data: floats(3 * count + 2 * k), units: scattered(count, 3 * count, k), rests: scattered(k, 2 * k, count) },
+      { ...byRows(floats(count * k), count, k), minus: scattered(k, k, count) },
+      { ...byColumns(floats(count * k), k, count), minus: scattered(k, k, count).map((p) => p * count) },
+    ]
+    const at = ({ data, units, rests, minus }: Operand, u: number, p: number) =>
+      data[units[u]! + rests[p]!]! - (minus ? data[units[u]! + minus[p]!]! : 0)
+    for (const [index, x] of operands(m).entries()) {
+      const y = operands(n)[(index * 3) % 5]!
+      const [stride, first] = [n + 2, 3]
+      const c = Float32Array.from({ length: first + m * stride }, () => random())
       const want = Float64Array.from(c)
       for (let i = 0; i < m; i++)
         for (let j = 0; j < n; j++)
-          for (let p = 0; p < k; p++)
-            want[i * n + j]! += layout === 'rows' ? x[i * k + p]! * y[j * k + p]! : x[p * m + i]! * y[p * n + j]!
-      workTiles(linalg, { c, x, y, m, n, k, layout }, new Int32Array(1))
+          for (let p = 0; p < k; p++) want[first + i * stride + j]! += at(x, i, p) * at(y, j, p)
+      workTiles(linalg, { c, at: first, stride, x, y }, new Int32Array(1))
       c.forEach((value, i) => {
         assert.ok(Math.abs(value - want[i]!) < 1e-4)
       })
@@ -80,25 +99,70 @@ test('products of any shape and both layouts, added to what is there', () => {
   }
 })
 
-test('products are the same bits on one thread and on three', async () => {
+test('products, assignments and polar factors are the same bits on one thread and on three', async () => {
   const random = generator(5)
   const [m, n, k] = [520, 700, 300]
   const shared = (length: number) => sharedFloats(length).map(() => random() - 0.5)
-  const [x, y] = [sharedFloats(m * k), sharedFloats(n * k)]
-  x.set(shared(m * k))
-  y.set(shared(n * k))
-  const results: Float32Array[] = []
+  const [x, y] = [sharedCopy(shared(m * k)), sharedCopy(shared(n * k))]
+  const results: unknown[][] = []
   for (const threads of [1, 3]) {
     const pool = createPool(threads)
-    const product: Product = { c: sharedFloats(m * n), x, y, m, n, k, layout: 'rows' }
-    await pool.addProduct(product)
-    const scores = sharedFloats(n * n)
-    scores.set(product.c.subarray(0, Math.min(n * n, m * n)))
-    await pool.assign(scores, n)
-    results.push(product.c)
+    const c = pool.room(m * n, m)
+    c.fill(0)
+    await pool.addProduct(productInto(c, byRows(x, m, k), byRows(y, n, k)))
+    // In place and as a copy.
+    const scores = c.subarray(0, m * m)
+    const found = await pool.assign(scores, m)
+    assert.equal(await pool.assign(sharedCopy(Float32Array.from(scores)), m), found)
+    assert.equal(await pool.assign(scores, m, found), found)
+    results.push([Float32Array.from(c), found, await pool.polar(scores.subarray(0, 300 * 300), 300)])
     await pool.close()
   }
   assert.equal(results[0], results[1])
+})
+
+test('a pool that is closed ends what is under way', async () => {
+  const pool = createPool(2)
+  const n = 3000
+  const scores = sharedFloats(n * n)
+  const random = generator(1)
+  for (let i = 0; i < scores.length; i++) scores[i] = random()
+  const running = pool.assign(scores, n)
+  setTimeout(() => void pool.close(), 50)
+  const failure = await running.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  assert.instance(failure, Stopped)
+  assert.instance(await pool.pause().catch((error: unknown) => error), Stopped)
+})
+
+/** RᵀR is the identity and RᵀA symmetric: R is a polar factor of A. */
+function isPolar(r: Float64Array, a: ArrayLike<number>, n: number): void {
+  const turned = Float64Array.from(r, (_, i) => r[(i % n) * n + Math.floor(i / n)]!)
+  linalg.multiply(turned, r, n, n, n).forEach((value, i) => {
+    assert.ok(Math.abs(value - (i % (n + 1) === 0 ? 1 : 0)) < 1e-10)
+  })
+  const h = linalg.multiply(turned, Float64Array.from(a), n, n, n)
+  const scale = Math.sqrt(Array.from(a).reduce((sum, value) => sum + value * value, 0))
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) assert.ok(Math.abs(h[i * n + j]! - h[j * n + i]!) < 1e-6 * scale)
+}
+
+test('large polar factors: well and badly conditioned, singular, and nothing at all', async () => {
+  const pool = createPool(2)
+  const random = generator(13)
+  const n = 150
+  const plain = Float64Array.from({ length: n * n }, () => random() - 0.5)
+  const bad = plain.map((value, i) => value * 10 ** (-8 * Math.floor(i / n / 50)))
+  const singular = plain.map((value, i) => (i < 40 * n ? 0 : value))
+  for (const a of [plain, bad, singular]) isPolar(await pool.polar(a, n), a, n)
+  const one = await pool.polar(new Float64Array(n * n), n)
+  one.forEach((value, i) => {
+    assert.ok(Math.abs(value - (i % (n + 1) === 0 ? 1 : 0)) < 1e-10)
+  })
+  assert.ok((await pool.polar(plain.fill(Number.NaN, 7, 8), n)).every(Number.isNaN))
+  await pool.close()
 })
 
 test('polar factors are orthogonal and maximise the trace; a singular matrix has one too', () => {
@@ -107,14 +171,7 @@ test('polar factors are orthogonal and maximise the trace; a singular matrix has
     const a = Float64Array.from({ length: n * n }, () => random() - 0.5)
     if (n === 5) a.fill(0, 10, 15)
     const r = linalg.polar(a, n)
-    const transposed = Float64Array.from(r, (_, i) => r[(i % n) * n + Math.floor(i / n)]!)
-    const product = linalg.multiply(transposed, r, n, n, n)
-    product.forEach((value, i) => {
-      assert.ok(Math.abs(value - (i % (n + 1) === 0 ? 1 : 0)) < 1e-10)
-    })
-    // RᵀA of a polar factor is symmetric.
-    const h = linalg.multiply(transposed, a, n, n, n)
-    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) assert.ok(Math.abs(h[i * n + j]! - h[j * n + i]!) < 1e-6)
+    isPolar(r, a, n)
   }
   assert.equal([...linalg.polar(new Float64Array(4), 2)], [1, 0, 0, 1])
 })

@@ -94,6 +94,13 @@ export interface Team {
 export class Stopped extends Error {}
 
 const WASM = new URL('../dense.wasm', import.meta.url)
+let compiled: WebAssembly.Module | undefined
+
+/** The dense module, compiled once a thread; it works on shared memories. */
+export function denseModule(): WebAssembly.Module {
+  compiled ??= new WebAssembly.Module(readFileSync(WASM))
+  return compiled
+}
 
 export interface TeamMemory {
   readonly module: WebAssembly.Module
@@ -105,7 +112,7 @@ export interface TeamMemory {
 export function createTeamMemory(bytes: number, threads: number): TeamMemory {
   const pages = Math.ceil(teamBytes(bytes, threads) / 65536)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-  return { module: new WebAssembly.Module(readFileSync(WASM)), memory, threads }
+  return { module: denseModule(), memory, threads }
 }
 
 /** Bytes of such a memory. */

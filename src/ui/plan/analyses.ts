@@ -1,6 +1,8 @@
+import { formatSize } from '../../core/sizes.js'
+import type { AnalysisCost } from '../../plan/analysisCost.js'
 import type { Analysis, Plan, RebasinAnalysis, RepairAnalysis } from '../../plan/types.js'
 import { readSpec } from '../../rebasin/spec.js'
-import { groupsLine, keptBranches, sweepWork } from '../spec.js'
+import { groupsLine, keptBranches } from '../spec.js'
 import { type Branch, counted, printable } from '../text.js'
 
 const SCALES = [
@@ -19,20 +21,20 @@ export function roughly(count: number): string {
 const stays = (kept: Readonly<Record<string, string>>): Branch[] =>
   Object.keys(kept).length === 0 ? [] : [{ text: 'stays as it is', branches: keptBranches(kept) }]
 
-function rebasinBranch({ onto, models, method, symmetry, family, spec, maxIterations }: RebasinAnalysis): Branch {
-  const shapes = new Map(onto.tensors.map((tensor) => [tensor.name, tensor]))
-  const read = readSpec(spec, shapes)
+function rebasinBranch(
+  { onto, models, method, symmetry, family, spec, maxIterations }: RebasinAnalysis,
+  { bytes, multiplications }: AnalysisCost,
+): Branch {
+  const read = readSpec(spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   const moved = models.map(({ name }) => printable(name)).join(', ')
   const turns = symmetry === 'orthogonal'
-  // Of rotations, a round multiplies each tensor by one matrix as wide as the residual stream.
-  const work = models.length * sweepWork(read, shapes)
   return {
     text: `${moved} onto ${printable(onto.name)}: ${method}${turns ? ', orthogonal' : ''}, family ${printable(family)}`,
     branches: [
       { text: groupsLine(read) },
       ...stays(read.kept),
       {
-        text: `roughly ${roughly(work)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}`,
+        text: `roughly ${roughly(multiplications)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; takes ${formatSize(bytes)} of memory or more`,
       },
     ],
   }
@@ -44,5 +46,7 @@ const repairBranch = ({ step, norms, left }: RepairAnalysis): Branch => ({
 })
 
 /** What is found out before tensors are written, of each alignment and repair. */
-export const analysesBranches = ({ analyses }: Plan): Branch[] =>
-  analyses.map((analysis: Analysis) => (analysis.kind === 'rebasin' ? rebasinBranch(analysis) : repairBranch(analysis)))
+export const analysesBranches = ({ analyses, cost }: Plan): Branch[] =>
+  analyses.map((analysis: Analysis, index) =>
+    analysis.kind === 'rebasin' ? rebasinBranch(analysis, cost.analyses![index]!) : repairBranch(analysis),
+  )

@@ -1,5 +1,7 @@
-// Float64 kernels of dense linear algebra on one memory that all threads share. No function keeps anything between
-// calls; every result is a chain of operations that its operands' sizes alone decide. Strides are in bytes.
+// Dense linear algebra on memories that threads share. No function keeps anything between calls; every result is a chain of
+// operations that its operands' sizes alone decide. Strides are in bytes.
+export * from './assignment'
+export * from './gemm'
 export * from './product'
 export * from './secular'
 export * from './vectors'

@@ -1,0 +1,50 @@
+import { axisMaps, type Permutations } from './apply.js'
+import { placesOf } from './places.js'
+import type { Pool } from './pool.js'
+import { counts, type Spec } from './spec.js'
+import { createWeights, rowLength, type TensorSource, type Weights } from './weights.js'
+
+/** The tensors that matching goes by, each once. */
+export const scored = (spec: Spec): string[] => [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
+
+/** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. */
+export const matchingScore = (spec: Spec, a: TensorSource, b: TensorSource, perms: Permutations): Promise<number> =>
+  similarity(spec, createWeights(a), createWeights(b), perms, scored(spec))
+
+/** The norm of a model over some tensors. */
+export const norms = async (weights: Weights, names: readonly string[], pool?: Pool): Promise<number> =>
+  Math.sqrt(await similarity({ groups: {}, parts: [], kept: {} }, weights, weights, {}, names, pool))
+
+/** ⟨a, b permuted⟩ over some tensors, in float64, added up in row-major order whatever is read at once. */
+export async function similarity(
+  spec: Spec,
+  a: Weights,
+  b: Weights,
+  perms: Permutations,
+  names: readonly string[],
+  pool?: Pool,
+): Promise<number> {
+  let sum = 0
+  for (const name of names) {
+    const { shape } = a.source.tensors.get(name)!
+    const maps = axisMaps(spec, perms, name, shape)
+    const width = rowLength(shape)
+    const [count, rowMap] = [shape[0] ?? 1, maps.find(({ axis }) => axis === 0)?.map]
+    const inside = maps.some(({ axis }) => axis > 0) ? placesOf(shape.slice(1), maps, 1) : undefined
+    const most = Math.max(1, Math.floor(Math.min(a.part, b.part) / Math.max(1, width)))
+    for (let first = 0; first < count; first += most) {
+      const rows = Int32Array.from({ length: Math.min(most, count - first) }, (_, i) => first + i)
+      const left = await a.rows(name, rows)
+      const right = await b.rows(name, rowMap ? rows.map((row) => rowMap[row]!) : rows)
+      for (let i = 0; i < rows.length; i++) {
+        const [x, y] = [left.starts[i]!, right.starts[i]!]
+        if (inside) for (let p = 0; p < width; p++) sum += left.data[x + p]! * right.data[y + inside[p]!]!
+        else for (let p = 0; p < width; p++) sum += left.data[x + p]! * right.data[y + p]!
+      }
+      left.release()
+      right.release()
+      await pool?.pause()
+    }
+  }
+  return sum
+}
