@@ -47,13 +47,19 @@ export const INNER = 256
 export const TILE_ROWS = 256
 export const TILE_COLUMNS = 512
 
-const run = (count: number, first = 0, step = 1): Int32Array =>
-  Int32Array.from({ length: count }, (_, i) => first + i * step)
+/** Places on memory that threads share: they go to workers without a copy. */
+export const sharedInts = (length: number): Int32Array => new Int32Array(new SharedArrayBuffer(4 * length))
+
+const run = (count: number, step = 1): Int32Array => {
+  const places = sharedInts(count)
+  for (let i = 0; i < count; i++) places[i] = i * step
+  return places
+}
 
 /** A dense matrix's rows as units. */
 export const byRows = (data: Float32Array, rows: number, columns: number): Operand => ({
   data,
-  units: run(rows, 0, columns),
+  units: run(rows, columns),
   rests: run(columns),
 })
 
@@ -61,7 +67,7 @@ export const byRows = (data: Float32Array, rows: number, columns: number): Opera
 export const byColumns = (data: Float32Array, rows: number, columns: number): Operand => ({
   data,
   units: run(columns),
-  rests: run(rows, 0, columns),
+  rests: run(rows, columns),
 })
 
 /** The whole product, into a dense C. */

@@ -8,13 +8,13 @@
  * Both climb Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own and merge-many's end.
  */
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
-import { type MatchOptions, weightMatching } from './match.js'
+import { improved, type MatchOptions, weightMatching } from './match.js'
 import { shuffled } from './order.js'
-import type { Pool } from './pool.js'
+import { type Pool, sharedFloats } from './pool.js'
 import { matchingScore } from './score.js'
-import { gradient, mix, type Soft } from './soft.js'
-import { counts, type Spec } from './spec.js'
-import type { TensorSource } from './weights.js'
+import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
+import type { Spec } from './spec.js'
+import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {
   /** By model, onto the first: the first's are the identity. */
@@ -50,21 +50,22 @@ function combined(
   return { tensors: models[0]!.tensors, read }
 }
 
-/** Σ over pairs, from the square of the sum of all models: no pair is read twice. */
-async function jointScore(
+/** Gives Σ over pairs for permutations, from the square of the sum of all models: no pair is read twice. */
+async function jointScorer(
   spec: Spec,
   models: readonly TensorSource[],
-  perms: readonly Permutations[],
-): Promise<number> {
-  const sum = combined(
-    spec,
-    models,
-    perms,
-    models.map(() => 1),
-  )
-  let squares = await matchingScore(spec, sum, sum, identity(spec))
-  for (const model of models) squares -= await matchingScore(spec, model, model, identity(spec))
-  return squares / 2
+): Promise<(perms: readonly Permutations[]) => Promise<number>> {
+  let own = 0
+  for (const model of models) own += await matchingScore(spec, model, model, identity(spec))
+  return async (perms) => {
+    const sum = combined(
+      spec,
+      models,
+      perms,
+      models.map(() => 1),
+    )
+    return ((await matchingScore(spec, sum, sum, identity(spec))) - own) / 2
+  }
 }
 
 export async function mergeMany(
@@ -85,12 +86,17 @@ export async function mergeMany(
     )
     perms.push((await weightMatching(spec, before, models[k]!, pool, options)).permutations)
   }
-  const scoreBefore = await jointScore(spec, models, start)
-  return { ...(await climb(spec, models, perms, pool, options)), scoreBefore }
+  const scoreOf = await jointScorer(spec, models)
+  const scoreBefore = await scoreOf(start)
+  return { ...(await climb(spec, models, perms, pool, options, scoreOf)), scoreBefore }
 }
 
 /** A relative gain below this is float32 noise. */
 const GAIN = 1e-7
+
+/** Of what one model may keep, what each of several may. */
+const shareOf = (budget: WeightsBudget | undefined, count: number): WeightsBudget | undefined =>
+  budget && { ...budget, kept: budget.kept / count }
 
 /** Matches each model to the sum of the others, from permutations that stand, until a whole round gains nothing. */
 async function climb(
@@ -99,9 +105,11 @@ async function climb(
   start: readonly Permutations[],
   pool: Pool,
   options: JointOptions,
+  scoreOf: (perms: readonly Permutations[]) => Promise<number>,
 ): Promise<Omit<JointResult, 'scoreBefore'>> {
   const perms = [...start]
-  let score = await jointScore(spec, models, perms)
+  const own = models.map((model) => createWeights(model, shareOf(options.budget, models.length)))
+  let score = await scoreOf(perms)
   let rounds = 0
   for (let gained = true; gained && rounds < (options.maxIterations ?? 100); rounds++) {
     gained = false
@@ -118,24 +126,25 @@ async function climb(
         perms,
         models.map((_, other) => (other === k ? 0 : 1)),
       )
-      const found = await weightMatching(spec, rest, models[k]!, pool, { ...options, start: perms[k]!, restarts: 1 })
-      const before = perms[k]!
-      perms[k] = found.permutations
-      const next = await jointScore(spec, models, perms)
-      if (next > score + GAIN * Math.abs(score)) {
+      const left = createWeights(rest, options.budget)
+      const { permutations, gain } = await improved(spec, left, own[k]!, pool, perms[k]!, options)
+      if (gain > GAIN * Math.abs(score)) {
         gained = true
-        score = next
-      } else perms[k] = before
+        perms[k] = permutations
+        score += gain
+      }
       options.onRound?.({ round: rounds + 1, model: k, score })
     }
   }
   const home = invert(spec, perms[0]!)
-  return { permutations: perms.map((perm) => compose(spec, perm, home)), scoreAfter: score, rounds }
+  return { permutations: perms.map((perm) => compose(spec, perm, home)), scoreAfter: await scoreOf(perms), rounds }
 }
 
 /** Frank-Wolfe steps at most, and the relative gain below which they end. */
 const STEPS = 30
-const STEP_GAIN = 1e-3
+const STEP_GAIN = 5e-3
+/** Places that a line search tries. */
+const PLACES = 64
 
 /**
  * Starts from the identity, as the paper does; in merge-many's end it would stay.
@@ -149,82 +158,142 @@ export async function cycleConsistent(
 ): Promise<JointResult> {
   const many = await mergeMany(spec, models, pool, options)
   const groups = rootGroups(spec).filter((name) => !Object.values(spec.groups).some(({ inside }) => inside === name))
-  let soft: Soft[] = models.map(() => Object.fromEntries(groups.map((name) => [name, matrixOf(identity(spec)[name]!)])))
-  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
-  const mixed = async (state: readonly Soft[]): Promise<Map<string, Float32Array>[]> =>
-    Promise.all(
-      models.map(async (model, k) => {
-        const tensors = new Map<string, Float32Array>()
-        for (const name of names)
-          tensors.set(
-            name,
-            mix(spec, await model.read(name), model.tensors.get(name)!.shape, name, state[k]!, many.permutations[k]!),
-          )
-        return tensors
-      }),
-    )
-  const value = (state: readonly Map<string, Float32Array>[]): number => {
-    let total = 0
-    for (const name of names)
-      for (let p = 0; p < state.length; p++)
-        for (let q = 0; q < p; q++) {
-          const [x, y] = [state[p]!.get(name)!, state[q]!.get(name)!]
-          for (let i = 0; i < x.length; i++) total += x[i]! * y[i]!
-        }
-    return total
+  const tensors = softTensors(spec, groups, models[0]!.tensors)
+  const shapes = models[0]!.tensors
+  const soft = (group: string) => groups.includes(group)
+  // Groups with others inside are permuted once and for all.
+  const own = await Promise.all(
+    models.map(({ read }, k) => permuted(spec, (group) => !soft(group), many.permutations[k]!, tensors, shapes, read)),
+  )
+  /** Every tensor as it is told, or through its matrices. */
+  const mixed = async (
+    states: readonly Soft[],
+    told: (tensor: SoftTensor, k: number) => Float32Array | undefined = () => undefined,
+  ): Promise<State> => {
+    const all: Map<string, Float32Array>[] = []
+    for (const [k, state] of states.entries()) {
+      const through = new Map<string, Float32Array>()
+      for (const tensor of tensors)
+        through.set(tensor.name, told(tensor, k) ?? (await mix(tensor, own[k]!.get(tensor.name)!, state, pool)))
+      all.push(through)
+    }
+    return all
   }
-  let now = await mixed(soft)
-  let score = value(now)
+  let states: Soft[] = models.map(() =>
+    Object.fromEntries(groups.map((name) => [name, matrixOf(identity(spec)[name]!)])),
+  )
+  let now: State = own
+  let score = pairs(now, now)
   for (let step = 0; step < STEPS; step++) {
-    const corner: Soft[] = []
-    for (const [k, model] of models.entries()) {
-      const rest: TensorSource = {
-        tensors: model.tensors,
-        read: (name) =>
-          now[0]!
-            .get(name)!
-            .map((_, i) => now.reduce((sum, tensors, q) => sum + (q === k ? 0 : tensors.get(name)![i]!), 0)),
-      }
-      const ends: Record<string, Float64Array> = {}
-      for (const name of groups) {
-        const slope = await gradient(spec, name, rest, model, soft[k]!, many.permutations[k]!, pool)
-        ends[name] = matrixOf((await pool.assign(slope, spec.groups[name]!.size)).columns)
-      }
-      corner.push(ends)
+    const corners: Permutations[] = []
+    for (const k of models.keys()) {
+      const slopes = await gradients(tensors, (name) => others(now, name, k), own[k]!, states[k]!, pool)
+      const ends: Record<string, Int32Array> = {}
+      for (const name of groups) ends[name] = (await pool.assign(slopes[name]!, spec.groups[name]!.size)).columns
+      corners.push(ends)
     }
-    const between = (t: number): Soft[] =>
-      soft.map((state, k) =>
-        Object.fromEntries(
-          groups.map((name) => [name, state[name]!.map((x, i) => x + t * (corner[k]![name]![i]! - x))]),
-        ),
-      )
-    let best = { t: 0, score, state: now }
-    for (const t of [0.125, 0.25, 0.5, 0.75, 1]) {
-      const state = await mixed(between(t))
-      const reached = value(state)
-      if (reached > best.score) best = { t, score: reached, state }
-    }
-    const gained = best.score - score
-    if (best.t > 0) {
-      soft = between(best.t)
-      now = best.state
-      score = best.score
-    }
+    const end = await Promise.all(
+      corners.map((perms, k) => permuted(spec, soft, perms, tensors, shapes, (name) => own[k]!.get(name)!)),
+    )
+    const middle = await mixed(states.map((state, k) => between(state, corners[k]!, 0.5)))
+    const t = bestPlace(now, middle, end)
+    if (t === 0) break
+    const moved = states.map((state, k) => between(state, corners[k]!, t))
+    const next = await mixed(moved, ({ name, axes }, k) =>
+      axes > 2 ? undefined : parabola(t, now[k]!.get(name)!, middle[k]!.get(name)!, end[k]!.get(name)!),
+    )
+    const reached = pairs(next, next)
+    const gained = reached - score
+    if (!(gained > 0)) break
+    states = moved
+    now = next
+    score = reached
+    await pool.pause()
     if (gained <= STEP_GAIN * Math.abs(score)) break
   }
   const perms: Permutations[] = []
-  for (const [k, state] of soft.entries()) {
+  for (const [k, state] of states.entries()) {
     const rounded: Record<string, Int32Array> = { ...many.permutations[k]! }
-    for (const name of groups)
-      rounded[name] = pool.linalg.assign(Float32Array.from(state[name]!), spec.groups[name]!.size).columns
+    for (const name of groups) rounded[name] = (await pool.assign(state[name]!, spec.groups[name]!.size)).columns
     perms.push(rounded)
   }
-  const own = await climb(spec, models, perms, pool, options)
-  return own.scoreAfter > many.scoreAfter ? { ...own, scoreBefore: many.scoreBefore } : many
+  const climbed = await climb(spec, models, perms, pool, options, await jointScorer(spec, models))
+  return climbed.scoreAfter > many.scoreAfter ? { ...climbed, scoreBefore: many.scoreBefore } : many
 }
 
-function matrixOf(perm: Int32Array): Float64Array {
-  const matrix = new Float64Array(perm.length ** 2)
+/** Tensors by model, as they are mixed. */
+type State = readonly ReadonlyMap<string, Float32Array>[]
+
+/** The sum of all models' tensor but one's. */
+function others(state: State, name: string, but: number): Float32Array {
+  const sum = sharedFloats(state[0]!.get(name)!.length)
+  for (const [k, tensors] of state.entries()) {
+    if (k === but) continue
+    const values = tensors.get(name)!
+    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + values[i]!
+  }
+  return sum
+}
+
+/** Σ over pairs of models p < q of ⟨p in one state, q in another⟩, both ways round halved. */
+function pairs(one: State, other: State): number {
+  let total = 0
+  for (const name of one[0]!.keys())
+    for (let p = 0; p < one.length; p++)
+      for (let q = 0; q < p; q++) {
+        total += dot(one[p]!.get(name)!, other[q]!.get(name)!)
+        if (one !== other) total += dot(one[q]!.get(name)!, other[p]!.get(name)!)
+      }
+  return one === other ? total : total / 2
+}
+
+function dot(x: Float32Array, y: Float32Array): number {
+  let sum = 0
+  for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!
+  return sum
+}
+
+/** A state on the way to permutations. */
+const between = (state: Soft, corner: Permutations, t: number): Soft =>
+  Object.fromEntries(
+    Object.entries(state).map(([name, matrix]) => {
+      const mixture = sharedFloats(matrix.length)
+      for (let i = 0; i < matrix.length; i++) mixture[i] = (1 - t) * matrix[i]!
+      const { length } = corner[name]!
+      for (const [i, from] of corner[name]!.entries()) mixture[i * length + from]! += t
+      return [name, mixture]
+    }),
+  )
+
+/** Lagrange's weights of the places 0, ½ and 1. */
+const lagrange = (t: number): [number, number, number] => [(1 - 2 * t) * (1 - t), 4 * t * (1 - t), t * (2 * t - 1)]
+
+/** Where a parabola through three points is at t. */
+function parabola(t: number, start: Float32Array, middle: Float32Array, end: Float32Array): Float32Array {
+  const [a, b, c] = lagrange(t)
+  const out = sharedFloats(start.length)
+  for (let i = 0; i < out.length; i++) out[i] = a * start[i]! + b * middle[i]! + c * end[i]!
+  return out
+}
+
+/** The best place in [0, 1] on the way through three states, at 0, ½ and 1, along which a tensor with matrices on two axes is a parabola. */
+function bestPlace(start: State, middle: State, end: State): number {
+  const states = [start, middle, end]
+  const products = states.map((one, i) => states.map((other, j) => (j < i ? 0 : pairs(one, other))))
+  const value = (t: number) => {
+    const weights = lagrange(t)
+    let sum = 0
+    for (let i = 0; i < 3; i++)
+      for (let j = i; j < 3; j++) sum += (i === j ? 1 : 2) * weights[i]! * weights[j]! * products[i]![j]!
+    return sum
+  }
+  let best = 0
+  for (let place = 1; place <= PLACES; place++) if (value(place / PLACES) > value(best)) best = place / PLACES
+  return best
+}
+
+function matrixOf(perm: Int32Array): Float32Array {
+  const matrix = sharedFloats(perm.length ** 2)
   perm.forEach((from, i) => {
     matrix[i * perm.length + from] = 1
   })

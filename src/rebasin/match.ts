@@ -92,6 +92,21 @@ export async function weightMatching(
   return best!
 }
 
+/** Coordinate descent from permutations that stand, and what the similarity of both models gains by it. */
+export async function improved(
+  spec: Spec,
+  a: Weights,
+  b: Weights,
+  pool: Pool,
+  start: Permutations,
+  options: MatchOptions,
+): Promise<{ permutations: Permutations; gain: number }> {
+  const names = scored(spec)
+  const before = await similarity(spec, a, b, start, names, pool)
+  const { permutations } = await descend(spec, a, b, pool, start, { ...options, start }, 0)
+  return { permutations, gain: (await similarity(spec, a, b, permutations, names, pool)) - before }
+}
+
 /** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
 function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
   let work = 0

@@ -41,8 +41,8 @@ export type Job =
   | { readonly kind: 'polar'; readonly team: TeamMemory; readonly thread: number; readonly size: number }
 
 /** Below so many multiplications a message costs more than the work. */
-const SMALL = 1 << 22
-const SMALL_SQUARE = 256
+const SMALL = 1 << 25
+const SMALL_SQUARE = 512
 /** Up to this size a polar factor is found by the calling thread. */
 const SMALL_POLAR = 128
 

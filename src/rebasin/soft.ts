@@ -1,98 +1,132 @@
-import { identity, mapPart, type Permutations } from './apply.js'
-import { createGrams, updateGrams } from './gram.js'
-import type { Pool } from './pool.js'
+/** Tensors through doubly stochastic matrices in the place of permutations, by products of matrices. */
+import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
+import { axisMaps, gather, type Permutations } from './apply.js'
+import { type Pool, sharedCopy, sharedFloats } from './pool.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { createWeights, type TensorSource } from './weights.js'
+import type { TensorSource } from './weights.js'
 
 /** Doubly stochastic matrices, size × size, by group: those of groups that have none inside. */
-export type Soft = Readonly<Record<string, Float64Array>>
+export type Soft = Readonly<Record<string, Float32Array>>
 
-/** A tensor with every axis taken through its groups' matrices (or, for nested groups, permutations); but one axis part, if told. */
-export function mix(
-  spec: Spec,
-  data: Float32Array,
-  shape: readonly number[],
-  tensor: string,
-  soft: Soft,
-  perms: Permutations,
-  but?: AxisPart,
-): Float32Array {
-  let values = Float64Array.from(data)
-  for (const part of spec.parts) {
-    if (part.tensor !== tensor || part === but) continue
-    const inner = shape.slice(part.axis + 1).reduce((product, n) => product * n, 1)
-    const length = shape[part.axis]!
-    const out = values.slice()
-    const matrix = soft[rootOf(part)]
-    const at = part.units.findIndex((unit) => typeof unit === 'string')
-    const size = spec.groups[rootOf(part)]!.size
-    const fast = part.units
-      .slice(at + 1)
-      .reduce<number>((product, unit) => product * (typeof unit === 'number' ? unit : 1), 1)
-    const map = Int32Array.from({ length }, (_, i) => i)
-    const rows = matrix ? sparseRows(matrix, size) : undefined
-    if (!rows) mapPart(spec, part, perms, map)
-    for (let base = 0; base < values.length; base += length * inner) {
-      for (let i = part.offset; i < part.offset + part.length; i++) {
-        const to = base + i * inner
-        if (!rows) {
-          const from = base + map[i]! * inner
-          for (let p = 0; p < inner; p++) out[to + p] = values[from + p]!
-          continue
-        }
-        const unit = Math.floor((i - part.offset) / fast) % size
-        out.fill(0, to, to + inner)
-        const { places, weights } = rows[unit]!
-        for (let k = 0; k < places.length; k++) {
-          const from = base + (i + (places[k]! - unit) * fast) * inner
-          const weight = weights[k]!
-          for (let p = 0; p < inner; p++) out[to + p] = out[to + p]! + weight * values[from + p]!
-        }
-      }
-    }
-    values = out
-  }
-  return Float32Array.from(values)
+/** A tensor that soft matrices act on: its part on each axis as a matrix, the group's units by everything else. */
+export interface SoftTensor {
+  readonly name: string
+  /** How many axes have parts. */
+  readonly axes: number
+  readonly parts: readonly {
+    readonly group: string
+    readonly units: Int32Array
+    readonly rests: Int32Array
+  }[]
 }
 
-/** A mixture of few permutations has few numbers in a row. */
-function sparseRows(matrix: Float64Array, size: number): { places: number[]; weights: number[] }[] {
-  return Array.from({ length: size }, (_, unit) => {
-    const places: number[] = []
-    const weights: number[] = []
-    for (let v = 0; v < size; v++) {
-      const weight = matrix[unit * size + v]!
-      if (weight === 0) continue
-      places.push(v)
-      weights.push(weight)
+/** The tensors of a spec that matching goes by, and how these groups act on them. */
+export function softTensors(spec: Spec, groups: readonly string[], shapes: TensorSource['tensors']): SoftTensor[] {
+  const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
+  return names.map((name) => {
+    const parts = spec.parts.filter((part) => part.tensor === name && groups.includes(rootOf(part)))
+    return {
+      name,
+      axes: new Set(parts.map(({ axis }) => axis)).size,
+      parts: parts.map((part) => ({ group: rootOf(part), ...unfolded(spec, part, shapes.get(name)!.shape) })),
     }
-    return { places, weights }
   })
 }
 
-/** ∂/∂X of Σ ⟨rest, W through X⟩ for one model's group: rest is the sum of the other models as they are mixed. */
-export async function gradient(
-  spec: Spec,
-  group: string,
-  rest: TensorSource,
-  model: TensorSource,
-  soft: Soft,
-  perms: Permutations,
-  pool: Pool,
-): Promise<Float32Array> {
-  const size = spec.groups[group]!.size
-  const sum = new Float32Array(size * size)
-  const left = createWeights(rest)
-  for (const part of spec.parts) {
-    if (rootOf(part) !== group || !counts(part)) continue
-    const alone: Spec = { groups: { [group]: spec.groups[group]! }, parts: [part], kept: {} }
-    const right = createWeights({
-      tensors: model.tensors,
-      read: async (name) => mix(spec, await model.read(name), model.tensors.get(name)!.shape, name, soft, perms, part),
-    })
-    const grams = createGrams(alone, group, model.tensors)
-    await updateGrams(alone, grams, left, right, identity(alone), pool)
-    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + grams[0]!.values[i]!
+/** Places of a part's units, and of all that lies at one unit. */
+function unfolded(spec: Spec, part: AxisPart, shape: readonly number[]): { units: Int32Array; rests: Int32Array } {
+  const stride = (axis: number) => shape.slice(axis + 1).reduce((product, n) => product * n, 1)
+  let units = new Int32Array(0)
+  let rests = new Int32Array(1).fill(part.offset * stride(part.axis))
+  const beside = (count: number, step: number) => {
+    const next = new Int32Array(rests.length * count)
+    for (let i = 0, at = 0; i < rests.length; i++) for (let j = 0; j < count; j++) next[at++] = rests[i]! + j * step
+    rests = next
   }
-  return sum
+  for (const [axis, length] of shape.entries()) {
+    if (axis !== part.axis) {
+      beside(length, stride(axis))
+      continue
+    }
+    const sizes = part.units.map((unit) => (typeof unit === 'number' ? unit : spec.groups[unit]!.size))
+    for (const [k, unit] of part.units.entries()) {
+      const step = sizes.slice(k + 1).reduce((product, n) => product * n, 1) * stride(axis)
+      if (typeof unit === 'number') beside(unit, step)
+      else units = Int32Array.from({ length: sizes[k]! }, (_, i) => i * step)
+    }
+  }
+  return { units: shared(units), rests: shared(rests) }
+}
+
+function shared(places: Int32Array): Int32Array {
+  const copy = sharedInts(places.length)
+  copy.set(places)
+  return copy
+}
+
+/** A model's tensors with the parts of some groups permuted. */
+export async function permuted(
+  spec: Spec,
+  moves: (group: string) => boolean,
+  perms: Permutations,
+  tensors: readonly SoftTensor[],
+  shapes: TensorSource['tensors'],
+  read: TensorSource['read'],
+): Promise<Map<string, Float32Array>> {
+  const some: Spec = { ...spec, parts: spec.parts.filter((part) => moves(rootOf(part))) }
+  const values = new Map<string, Float32Array>()
+  for (const { name } of tensors) {
+    const { shape } = shapes.get(name)!
+    values.set(name, sharedCopy(gather(await read(name), shape, axisMaps(some, perms, name, shape))))
+  }
+  return values
+}
+
+/** A tensor with every part taken through its group's matrix; but one part, if told. */
+export async function mix(
+  { parts }: SoftTensor,
+  values: Float32Array,
+  soft: Soft,
+  pool: Pool,
+  but?: SoftTensor['parts'][number],
+): Promise<Float32Array> {
+  let mixed = values
+  for (const part of parts) {
+    if (part === but) continue
+    const { group, units, rests } = part
+    const turned = sharedFloats(units.length * rests.length)
+    const stored: Operand = { data: mixed, units: rests, rests: units }
+    await pool.addProduct(productInto(turned, byRows(soft[group]!, units.length, units.length), stored))
+    // Places of no unit of the part stay as they are.
+    const next = sharedFloats(mixed.length)
+    if (turned.length < mixed.length) next.set(mixed)
+    for (let i = 0, at = 0; i < units.length; i++)
+      for (let j = 0, unit = units[i]!; j < rests.length; j++) next[unit + rests[j]!] = turned[at++]!
+    mixed = next
+  }
+  return mixed
+}
+
+/**
+ * ∂/∂X of Σ ⟨rest, W through X⟩ for each of one model's groups: `rest` is the sum of the other models as they are mixed, `own` the
+ * model as it was prepared.
+ */
+export async function gradients(
+  tensors: readonly SoftTensor[],
+  rest: (name: string) => Float32Array,
+  own: ReadonlyMap<string, Float32Array>,
+  soft: Soft,
+  pool: Pool,
+): Promise<Soft> {
+  const slopes: Record<string, Float32Array> = {}
+  for (const [group, { length }] of Object.entries(soft)) slopes[group] = sharedFloats(length)
+  for (const tensor of tensors) {
+    const others = rest(tensor.name)
+    for (const part of tensor.parts) {
+      const { group, units, rests } = part
+      const mixed = await mix(tensor, own.get(tensor.name)!, soft, pool, part)
+      await pool.addProduct(productInto(slopes[group]!, { data: others, units, rests }, { data: mixed, units, rests }))
+    }
+  }
+  return slopes
 }
