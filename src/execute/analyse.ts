@@ -1,7 +1,7 @@
 import { sha256 } from '../core/digest.js'
 import { analysisCost, modelBytes, PARTS } from '../plan/analysisCost.js'
 import type { Analysis, AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
-import { axisMaps, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
+import { axisMaps, gather, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../rebasin/joint.js'
 import { weightMatching } from '../rebasin/match.js'
 import { orthogonalChanges, orthogonalMatching } from '../rebasin/orthogonal.js'
@@ -28,6 +28,7 @@ type Found = {
   readonly maps: Map<string, Findings['maps']>
   readonly computed: Map<string, (tensor: string) => Promise<Float32Array>>
   readonly records: Map<string, Readonly<Record<string, unknown>>>
+  scopes: Findings['scopes']
 }
 
 /** Bytes. */
@@ -41,12 +42,14 @@ export async function analyse(
   options: AnalyseOptions,
 ): Promise<{ findings: Findings; close: () => Promise<void> }> {
   if (plan.analyses.length === 0) return { findings: NO_FINDINGS, close: async () => {} }
-  const found: Found = { maps: new Map(), computed: new Map(), records: new Map() }
+  const found: Found = { maps: new Map(), computed: new Map(), records: new Map(), scopes: [] }
   const findings: Findings = {
     maps: (alignment, shape) => known(found.maps, alignment.step)(alignment, shape),
     computed: (step, tensor) => known(found.computed, step)(tensor),
     factor: noFactor,
-    scopes: [],
+    get scopes() {
+      return found.scopes
+    },
     records: found.records,
   }
   const reader = openLocal(plan, inputs, module, plan.analyses.flatMap(tensorsOf), () => findings)
@@ -63,6 +66,7 @@ export async function analyse(
   try {
     for (const analysis of plan.analyses) {
       refuseInterrupted(signal)
+      found.scopes = await reader.scopes(tensorsOf(analysis))
       if (analysis.kind === 'repair') await repair(analysis, reader, found)
       else if (analysis.method !== 'weight-matching') await permuteJointly(analysis, reader, pool, options, found)
       else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, options, found)
@@ -118,7 +122,7 @@ async function permute(
         listen({ kind: 'step', step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
       },
     })
-    record(analysis, spec, step, model.name, result.permutations, found, {
+    record(analysis, spec, step, model, reader, result.permutations, found, {
       iterations: result.iterations,
       similarity: { before: result.similarityBefore, after: result.similarityAfter },
       score: { before: result.scoreBefore, after: result.scoreAfter },
@@ -152,7 +156,7 @@ async function permuteJointly(
   for (const [index, model] of models.entries()) {
     const [source, perms] = [sources[index + 1]!, permutations[index + 1]!]
     const norm = Math.sqrt(squared * (await matchingScore(spec, source, source, stay)))
-    record(analysis, spec, steps[index]!, model.name, perms, found, {
+    record(analysis, spec, steps[index]!, model, reader, perms, found, {
       iterations: rounds,
       similarity: {
         before: (await matchingScore(spec, first!, source, stay)) / norm,
@@ -169,12 +173,18 @@ function record(
   { onto, method, symmetry, family, seed }: RebasinAnalysis,
   spec: Spec,
   step: string,
-  model: string,
+  model: AnalysisModel,
+  reader: LocalReader,
   permutations: Permutations,
   found: Found,
   figures: Readonly<Record<string, unknown>>,
 ): void {
   found.maps.set(step, ({ tensor }, shape) => axisMaps(spec, permutations, tensor, shape))
+  const { tensors, read } = sourceOf(model, reader)
+  found.computed.set(step, async (name) => {
+    const { shape } = tensors.get(name)!
+    return sharedCopy(gather(await read(name), shape, axisMaps(spec, permutations, name, shape)))
+  })
   const inner = Object.keys(spec.groups).filter((name) => spec.groups[name]!.inside !== undefined)
   const groups = [...rootGroups(spec), ...inner].map((group) => [
     group,
@@ -186,7 +196,7 @@ function record(
     },
   ])
   found.records.set(step, {
-    model,
+    model: model.name,
     onto: onto.name,
     method,
     symmetry,

@@ -3,6 +3,7 @@ import { elements } from '../core/dtypes.js'
 import { createTeamMemory } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { leavesOf } from '../plan/cost.js'
+import { scopesOf } from '../plan/scopes.js'
 import type { AnalysisTensor, Plan } from '../plan/types.js'
 import type { Bench } from './bench.js'
 import { compileTensor } from './compile.js'
@@ -10,7 +11,8 @@ import { type Prepared, prepare } from './evaluate.js'
 import { fileCache, openInput } from './files.js'
 import type { Findings } from './findings.js'
 import { ARENA_END, slotBytes } from './pool.js'
-import { schedule } from './schedule.js'
+import { type Pool, schedule } from './schedule.js'
+import { findScopes } from './scopes.js'
 import { windowMode } from './windowMode.js'
 
 /** Reads tensors whole, on the calling thread: for analyses, which look at a model before anything is written. */
@@ -22,6 +24,8 @@ export interface LocalReader {
    * whole: where a step makes it, or a vocabulary.
    */
   readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
+  /** The plan's scopes that are known, and those that these tensors hang on. */
+  scopes(tensors: readonly AnalysisTensor[]): Promise<Findings['scopes']>
   close(): void
 }
 
@@ -43,8 +47,9 @@ export function openLocal(
   findings: () => Findings,
 ): LocalReader {
   const mode = windowMode()
-  const leaves = tensors.reduce((most, { expr }) => Math.max(most, leavesOf(expr).length), 1)
-  const reach = tensors.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
+  const all = [...tensors, ...plan.scopes.flatMap((scope) => scope.tensors)]
+  const leaves = all.reduce((most, { expr }) => Math.max(most, leavesOf(expr).length), 1)
+  const reach = all.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
   const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -72,22 +77,29 @@ export function openLocal(
     const tensor = { name, dtype: 'F32' as const, shape, file: 0, offset: 0, bytes: values.byteLength, expr }
     const duty = { enabled: false, taken: new Set<string>() }
     const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
-    let prepared: Prepared | undefined
-    const { held } = job.program
-    const team = held && teamOfOne(held.bytes)
-    const run = async (task: Parameters<Prepared['run']>[0], program: Parameters<typeof prepare>[0]) => {
-      prepared ??= prepare(program, team ? { ...bench, team } : bench)
+    await schedule([job], localPool(), { math: kernels.math, finished: () => {}, progress: () => {} })
+  }
+  /** Does every task at once, where it is called. */
+  function localPool(): Pool {
+    const programs = new Map<number, Prepared>()
+    let jobs = 0
+    const run: Pool['run'] = async (task, program) => {
+      let prepared = programs.get(task.job)
+      if (!prepared) {
+        const team = program.held && teamOfOne(program.held.bytes)
+        prepared = prepare(program, team ? { ...bench, team } : bench)
+        programs.set(task.job, prepared)
+      }
       return prepared.run(task)
     }
-    const pool = {
+    return {
       capacity: 1,
       taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
-      newJob: () => 0,
+      newJob: () => jobs++,
       run,
       together: run,
       stop: () => {},
     }
-    await schedule([job], pool, { math: kernels.math, finished: () => {}, progress: () => {} })
   }
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const next = last.then(work)
@@ -107,6 +119,19 @@ export function openLocal(
       if (part) await inTurn(() => readOne(part, into))
       return part !== undefined
     },
+    scopes: (tensors) =>
+      inTurn(() =>
+        findScopes(
+          plan,
+          localPool(),
+          findings(),
+          { math: kernels.math, progress: () => {} },
+          scopesOf(
+            plan.scopes,
+            tensors.map(({ expr }) => expr),
+          ),
+        ),
+      ),
     close() {
       windows.close()
       files.close()

@@ -15,18 +15,22 @@ export interface ScopeOptions {
 
 /**
  * The passes over all tensors of a step at once: scope after scope, pass after pass, the tensors of a pass in any order.
- * Their numbers are combined in the order of tensors, so the order of finishing can't show. Results by scope, by pass.
+ * Their numbers are combined in the order of tensors, so the order of finishing can't show. Results by scope, by pass; of scopes
+ * that are known already, and of `wanted` ones.
  */
 export async function findScopes(
   plan: Plan,
   pool: Pool,
   findings: Findings,
   options: ScopeOptions,
+  wanted: Iterable<number> = plan.scopes.keys(),
 ): Promise<Findings['scopes']> {
-  const found: Float64Array[][] = []
-  for (const scope of plan.scopes) {
+  const found: (readonly Float64Array[])[] = [...findings.scopes]
+  for (const index of wanted) {
+    if (found[index]) continue
     const own: Float64Array[] = []
-    found.push(own)
+    found[index] = own
+    const scope = plan.scopes[index]!
     const { settings, reduces } = declared(plan, scope)
     for (const pass of reduces) {
       const input = { ...settings, results: own, scope: own, math: options.math }

@@ -36,6 +36,7 @@ const ranges = (settings: TensorSettings) => {
 const shared = {
   ...ON_TASK_VECTORS,
   paper: '2312.06795',
+  byPlace: true,
 } as const
 
 export const breadcrumbs: Method = {

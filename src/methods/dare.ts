@@ -61,6 +61,7 @@ function darePasses(settings: TensorSettings, combination: Combination): Passes 
 const shared = {
   ...ON_TASK_VECTORS,
   paper: '2311.03099',
+  byPlace: true,
 } as const
 
 export const dareLinear: Method = {

@@ -131,6 +131,7 @@ function refuse({ parameters }: Pick<TensorSettings, 'parameters'>): Refusal | u
 const shared = {
   ...ON_TASK_VECTORS,
   paper: '2406.11617',
+  byPlace: true,
   refuse,
 } as const
 

@@ -21,6 +21,7 @@ export const knots: Method = {
   summary: 'task vectors in a basis that a joint decomposition gives them, merged there by ties',
   formula: '[δ_1 … δ_n] = U S [V_1 … V_n]ᵀ; b + λ · U · ties(S V_1ᵀ, …, S V_nᵀ)',
   paper: '2410.19735',
+  byPlace: true,
   parameters: [
     {
       name: 'density',

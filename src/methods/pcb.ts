@@ -137,6 +137,7 @@ export const pcb: Method = {
   summary: 'models compete for each element; the top share of each counts',
   formula: 'b + λ Σ s_i c_i/Σ s_i, s_i the scaled scores exp(n·u²)·tanh(δ_i Σ δ_k) of the top ratio',
   paper: '2410.02396',
+  byPlace: true,
   weights: false,
   parameters: [
     {

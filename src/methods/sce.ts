@@ -65,6 +65,7 @@ export const sce: Method = {
   summary: 'the elements in which task vectors differ most, weighted by their size, without the minority sign',
   formula: 'b + Σ w_i δ_i m_i / Σ w_i m_i, w_i by mean(δ_i²), m_i where δ_i has the sign of Σ δ_i',
   paper: '2408.07990',
+  byPlace: true,
   weights: false,
   parameters: [
     {

@@ -21,6 +21,7 @@ export const ties: Method = {
   summary: 'task vectors trimmed to their largest elements, merged where they agree with an elected sign',
   formula: 'trim δ_i to density by magnitude; sign of Σ w_i δ_i; b + λ · mean of the w_i δ_i with that sign',
   paper: '2306.01708',
+  byPlace: true,
   parameters: [DENSITY, normalizeParameter(true, BY_AGREEING), LAMBDA, RESCALE_L1],
   effective: ({ weights }) => weights,
   passes: (settings) => {

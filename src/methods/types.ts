@@ -134,6 +134,8 @@ export interface Method {
    * `gram`: with a matrix [columns, columns] under the name of a matrix; the method does without where a file has none.
    */
   readonly statistics?: true | 'gram'
+  /** An element's place decides on it: masks are drawn for it, or of equal magnitudes the first ones count. */
+  readonly byPlace?: true
   /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   readonly passes: (settings: TensorSettings) => Passes

@@ -6,10 +6,11 @@ import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
+import { mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
-import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
+import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, MergeExpr, RebasinAnalysis } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
 
 /** What planning an alignment needs of the models' configurations. */
@@ -53,13 +54,17 @@ export function planRebasin(
     const moves = touched.has(name)
     const expr = !moves
       ? tensor.expr
-      : analysis.symmetry === 'orthogonal'
+      : analysis.symmetry === 'orthogonal' || mergesOf(tensor.expr, tensor.shape).some(({ merge }) => isByPlace(merge))
         ? { kind: 'computed' as const, step: step.name, tensor: name, shape: tensor.shape, inputs: [tensor.expr] }
         : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
   return { name: step.name, tensors, origin: moving.origin }
 }
+
+/** A merge of permuted tensors is not the merge permuted. */
+const isByPlace = ({ method, statistics }: MergeExpr): boolean =>
+  lookupMethod(method)?.byPlace === true || statistics !== undefined
 
 /** An expression read through permutations: they go down to where elements are stored, for merges work element by element. */
 function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {

@@ -1,5 +1,5 @@
-import { passesOf, settingsOf } from './cost.js'
-import type { MergeExpr, PlanScope } from './types.js'
+import { inputsOf, passesOf, settingsOf } from './cost.js'
+import type { Expr, MergeExpr, PlanScope } from './types.js'
 
 /** Collects the scopes of a plan while its steps are planned. */
 export interface ScopeBook {
@@ -26,4 +26,17 @@ export function scopeBook(): ScopeBook {
       return joined
     },
   }
+}
+
+/** The scopes that must be known before these expressions can be evaluated, by index: those of inner steps first. */
+export function scopesOf(scopes: readonly PlanScope[], exprs: readonly Expr[]): number[] {
+  const found = new Set<number>()
+  const visit = (expr: Expr): void => {
+    for (const input of inputsOf(expr)) visit(input)
+    if (expr.kind !== 'merge' || expr.scopeIndex === undefined || found.has(expr.scopeIndex)) return
+    found.add(expr.scopeIndex)
+    for (const tensor of scopes[expr.scopeIndex]!.tensors) visit(tensor.expr)
+  }
+  for (const expr of exprs) visit(expr)
+  return [...found].sort((a, b) => a - b)
 }

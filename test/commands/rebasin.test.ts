@@ -1,9 +1,12 @@
 /** Alignments through the real command: specs told, written and refused, and what they do to an average. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fixture, inFolder, terge } from './terge.js'
+import { loadModel } from '../rebasin/load.js'
+import { bf16, numbers, writeModel } from '../support/files.js'
+import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
 
 const [A, B, C] = [0, 1, 2].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
 const EVALUATE = fixture('../../recipes/quickstart/evaluate.mjs')
@@ -98,6 +101,90 @@ test('a joint alignment, and a repair, tell what they did', () =>
     )
     const repaired = await terge(['run', 'repair.yml'], folder)
     assert.match(repaired.out, /^repair: 9 norms repaired\nr\.safetensors: 56 tensors/)
+  }))
+
+test('results of methods that look at the whole model, or draw masks, can be aligned and aligned onto', () =>
+  inFolder(async (folder) => {
+    const run = async (name: string, steps: string, from: string) => {
+      const text = `terge: 1\nmodels: {a: ${A}, b: ${B}, c: ${C}}\nsteps:\n${steps}outputs:\n  - {from: ${from}, path: ${name}.safetensors}\n  - {from: soup, path: ${name}-soup.safetensors}\n`
+      writeFileSync(path.join(folder, `${name}.yml`), text)
+      const ran = await terge(['run', `${name}.yml`, '--force', '--threads', '2'], folder)
+      assert.is(ran.code, 0, ran.err)
+      return lineageOf(folder, name)
+    }
+    for (const method of ['metagpt', 'pcb', 'dare_ties']) {
+      const parameters = method === 'dare_ties' ? ', parameters: {density: 0.6}' : ''
+      const soup = `  soup: {merge: {method: ${method}, models: [b, c], base: a${parameters}}}\n`
+      const lineage = await run(method, `${soup}  on: {rebasin: {model: soup, onto: a, max_iterations: 2}}\n`, 'on')
+      assert.ok(lineage.steps.on.similarity.after > lineage.steps.on.similarity.before)
+      // An aligned model is the model with its units in another order: it has the same biases, sorted.
+      const sorted = (name: string) =>
+        [...loadModel(path.join(folder, `${name}.safetensors`)).get('fc1.bias')!.values].sort((x, y) => x - y)
+      assert.equal(sorted(method), sorted(`${method}-soup`))
+      await run(`onto-${method}`, `${soup}  on: {rebasin: {model: a, onto: soup, max_iterations: 2}}\n`, 'on')
+    }
+  }))
+
+test('Ctrl-C in the middle of a matching ends with 130 and leaves nothing behind', () =>
+  inFolder(async (folder) => {
+    const width = 2200
+    for (const [seed, name] of ['a', 'b'].entries())
+      writeModel(path.join(folder, `${name}.safetensors`), {
+        'fc1.weight': bf16([width, 40], numbers(width * 40, seed)),
+        'fc2.weight': bf16([width, width], numbers(width * width, 2 + seed)),
+        'fc3.weight': bf16([10, width], numbers(width * 10, 4 + seed)),
+      })
+    const text =
+      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps: {on: {rebasin: {model: b, onto: a}}}\noutput: out.safetensors\n'
+    writeFileSync(path.join(folder, 'r.yml'), text)
+    for (const threads of ['1', '2']) {
+      const child = spawn(process.execPath, [BIN, 'run', 'r.yml', '--threads', threads, '--json'], {
+        cwd: folder,
+        env: plainEnv,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      let err = ''
+      child.stderr.on('data', (chunk) => {
+        err += chunk
+        // The next group's product or assignment is under way.
+        if (String(chunk).includes('sweep 1, group 2')) setTimeout(() => child.kill('SIGINT'), 100)
+      })
+      const code = await new Promise((resolve) => child.on('close', resolve))
+      assert.is(code, 130, err)
+      assert.match(err, 'error interrupted: ')
+      assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors', 'r.yml'])
+    }
+  }))
+
+test('a group that --memory has no room for is told before anything is read, and more than 32 bits at plan time', () =>
+  inFolder(async (folder) => {
+    const model = (name: string, width: number) =>
+      writeModel(path.join(folder, `${name}.safetensors`), {
+        'fc1.weight': bf16([width, 2], numbers(width * 2, 1)),
+        'fc2.weight': bf16([2, width], numbers(width * 2, 2)),
+      })
+    const recipe = (width: number) => {
+      for (const name of ['a', 'b']) model(name, width)
+      const text =
+        'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps:\n  on: {rebasin: {model: b, onto: a}}\noutput: out.safetensors\n'
+      writeFileSync(path.join(folder, 'r.yml'), text)
+    }
+    recipe(9000)
+    const planned = await terge(['plan', 'r.yml', '--json'], folder)
+    const { cost, memory } = JSON.parse(planned.out)
+    assert.equal(cost.analyses[0].steps, ['on'])
+    assert.ok(cost.analyses[0].bytes > 4 * 9000 ** 2 && memory > cost.analyses[0].bytes)
+    assert.is(cost.analyses[0].multiplications, 2 * 2 * 9000 ** 2)
+    const small = await terge(['run', 'r.yml', '--memory', '300MB'], folder)
+    assert.is(small.code, 2)
+    assert.match(
+      small.err,
+      /memory-too-small: --memory 300 MB is too little for what on compares\n.*this run needs \d+ MB/,
+    )
+    recipe(33_000)
+    const large = await terge(['plan', 'r.yml'], folder)
+    assert.is(large.code, 2)
+    assert.match(large.err, /r\.yml:4:8: error group-too-large: .*33000 units/)
   }))
 
 test.run()
