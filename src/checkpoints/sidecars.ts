@@ -36,7 +36,10 @@ export async function findSidecars(folder: string, names: readonly string[]): Pr
   return found.sort()
 }
 
-/** Texts of a folder's sidecars of these names, by name; those that it lacks are absent, and so is one that grew too large. */
+/**
+ * Texts of a folder's sidecars of these names, by name; those that it lacks are absent, and so is one that grew too large. Binary
+ * ones (`*.model`) have one character a byte.
+ */
 export async function readSidecars(
   { path: folder, sidecars }: Checkpoint,
   names: readonly string[],
@@ -46,7 +49,8 @@ export async function readSidecars(
     const handle = await open(path.join(folder, name), 'r')
     try {
       const entry = await handle.stat()
-      if (entry.isFile() && entry.size <= MAX_SIDECAR_BYTES) texts[name] = await handle.readFile('utf8')
+      if (entry.isFile() && entry.size <= MAX_SIDECAR_BYTES)
+        texts[name] = await handle.readFile(name.endsWith('.model') ? 'latin1' : 'utf8')
     } finally {
       await handle.close()
     }

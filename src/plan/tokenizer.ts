@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { readObject } from '../tokenizers/read.js'
+import { readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
 import { TEMPLATE_FILE } from './template.js'
@@ -12,8 +12,7 @@ const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges
 
 /** Small files that planning reads. */
 export const TOKENIZER_FILES = [
-  'tokenizer.json',
-  'vocab.json',
+  ...VOCABULARY_FILES,
   'merges.txt',
   'added_tokens.json',
   'tokenizer_config.json',
@@ -42,11 +41,12 @@ export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
   const { vocabulary, template, files, checkpoints } = lexicon
   const first = vocabulary?.first ?? origin
   const grown = vocabulary !== undefined && vocabulary.gained.length > 0
+  const kept = vocabulary?.tokenizer.kept
   const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>
     checkpoints.get(model)!.sidecars.flatMap((name) => (wanted(name) ? [[name, { name, model }]] : []))
   const made = new Map<string, SmallFile>([
     ...of(origin, (name) => !TOKENIZER.test(name)),
-    ...of(first, (name) => TOKENIZER.test(name) && !(grown && VOCABULARY.test(name))),
+    ...of(first, (name) => TOKENIZER.test(name) && !(grown && VOCABULARY.test(name) && name !== kept)),
   ])
   const texts = files.get(first) ?? {}
   const put = (name: string, text: string): void => void made.set(name, { name, text })

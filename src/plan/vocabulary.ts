@@ -80,7 +80,7 @@ export function planVocabulary(
       'no-tokenizer',
       message,
       place,
-      'put its tokenizer.json, or vocab.json and merges.txt, into its folder',
+      'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder',
     )
     return undefined
   }
@@ -92,7 +92,7 @@ export function planVocabulary(
     const tokenizer = tokenizers.get(name)
     if (tokenizer) models.set(name, { value, tokenizer, ...embedded })
     else if (!plain) {
-      const hint = 'put its tokenizer.json, or vocab.json and merges.txt, into its folder'
+      const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
       faults.error('no-tokenizer', `the model ${quote(name)} has no tokenizer to find its rows by`, place, hint)
     }
   }

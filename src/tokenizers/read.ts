@@ -1,4 +1,6 @@
+import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
+import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
 
 /** The largest vocabularies have 262,144 tokens. */
@@ -15,17 +17,34 @@ type Json = Readonly<Record<string, unknown>>
 export const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** Files of SentencePiece, which are binary: their texts are one character a byte. */
+export const SENTENCEPIECE_FILES = ['tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model', 'sentencepiece.model']
+
+/** Files that hold a vocabulary, in the order in which they are looked for. */
+export const VOCABULARY_FILES = ['tokenizer.json', 'vocab.json', 'vocab.txt', ...SENTENCEPIECE_FILES]
+
 /** Whether a model's small files hold a vocabulary that `readTokenizer` reads. */
-export const hasVocabulary = (files: TokenizerFiles): boolean => 'tokenizer.json' in files || 'vocab.json' in files
+export const hasVocabulary = (files: TokenizerFiles): boolean => VOCABULARY_FILES.some((name) => name in files)
 
 /**
- * Reads a vocabulary: `tokenizer.json` (BPE, WordPiece, WordLevel, Unigram), or `vocab.json` with `merges.txt` and
- * `added_tokens.json`. Nothing in it is believed: ids are checked, and sizes before anything is built from them.
+ * Reads a vocabulary: `tokenizer.json` (BPE, WordPiece, WordLevel, Unigram); else `vocab.json` with `merges.txt`, `vocab.txt`
+ * (WordPiece) or a SentencePiece model, with `added_tokens.json` and the added tokens of `tokenizer_config.json`. Nothing in it is believed: ids are checked, and sizes before anything is built from them.
  * Fault: `bad-tokenizer`, with `shown` as the model's name.
  */
 export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
-  const text = files['tokenizer.json']
-  return text === undefined ? fromVocab(files, shown) : fromDocument(text, `${shown}: tokenizer.json`)
+  const name = VOCABULARY_FILES.find((name) => name in files)
+  if (name === undefined) throw bad(shown, 'it has no file with a vocabulary')
+  const text = files[name]!
+  switch (name) {
+    case 'tokenizer.json':
+      return fromDocument(text, `${shown}: ${name}`)
+    case 'vocab.json':
+      return fromVocab(text, files, shown)
+    case 'vocab.txt':
+      return fromLines(text, files, shown)
+    default:
+      return fromSentencePiece(name, text, files, shown)
+  }
 }
 
 /** A JSON object. Fault: `bad-tokenizer`. */
@@ -86,18 +105,75 @@ function kindOf(model: Json): TokenizerKind | undefined {
   return 'continuing_subword_prefix' in model ? 'WordPiece' : 'WordLevel'
 }
 
-function fromVocab(files: TokenizerFiles, shown: string): Tokenizer {
-  const text = files['vocab.json']
-  if (text === undefined) throw bad(shown, 'it has neither tokenizer.json nor vocab.json')
+function fromVocab(text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const pieces = readIds(readObject(text, `${shown}: vocab.json`), `${shown}: vocab.json`)
-  const merges = (files['merges.txt'] ?? '')
-    .split('\n')
-    .map((line) => line.replace(/\r$/, ''))
-    .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')))
+  const merges = linesOf(files['merges.txt'] ?? '').filter(
+    (line, index) => line !== '' && !(index === 0 && line.startsWith('#version')),
+  )
+  return finish({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, addedOf(files, shown))
+}
+
+/** A piece a line; its place is its id, and of two that are the same the later one counts, as for transformers. */
+function fromLines(text: string, files: TokenizerFiles, shown: string): Tokenizer {
+  const lines = linesOf(text.endsWith('\n') ? text.slice(0, -1) : text)
+  if (lines.length > MOST_TOKENS) throw bad(`${shown}: vocab.txt`, `${lines.length} tokens are too many`)
+  const pieces = new Map(lines.map((line, id) => [line, id]))
+  return finish({ kind: 'WordPiece', pieces, merges: [], lines }, addedOf(files, shown))
+}
+
+const linesOf = (text: string): string[] => text.split('\n').map((line) => line.replace(/\r$/, ''))
+
+/** Tokenizers that number the pieces otherwise than their SentencePiece model does. */
+const RENUMBERED =
+  /^(XLMRoberta|MBart|Camembert|Barthez|NllbTokenizer|Nllb|Pegasus|M2M100|BigBirdPegasus|XGLM|PLBart|Fnet|Speech2Text|SpeechT5|Marian)/i
+
+/** Ids are the pieces' places; T5 counts its sentinels down behind them. */
+function fromSentencePiece(name: string, text: string, files: TokenizerFiles, shown: string): Tokenizer {
+  const where = `${shown}: ${name}`
+  const config = files['tokenizer_config.json']
+  const { tokenizer_class: type, extra_ids: extra = 100 } =
+    config === undefined ? {} : readObject(config, `${shown}: tokenizer_config.json`)
+  if (typeof type === 'string' && RENUMBERED.test(type))
+    throw fault(
+      'bad-tokenizer',
+      `${where}: ${type} numbers its pieces in a way of its own`,
+      'save its tokenizer.json: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)',
+    )
+  const found = readSentencePieces(Buffer.from(text, 'latin1'), MOST_TOKENS, (what) => {
+    throw bad(where, what)
+  })
+  const pieces = new Map<string, number>()
+  for (const [id, piece] of found.pieces.entries()) if (!pieces.has(piece)) pieces.set(piece, id)
+  const added = addedOf(files, shown)
+  if (typeof type === 'string' && type.startsWith('T5') && added.length === 0 && typeof extra === 'number')
+    for (let index = 0; index < Math.min(extra, 1000); index++) {
+      const id = found.pieces.length + extra - 1 - index
+      added.push({ content: `<extra_id_${index}>`, id, flags: { special: true } })
+    }
+  const base = { pieces, merges: [], kept: name }
+  return finish(
+    found.unigram ? { ...base, kind: 'Unigram', scores: found.scores } : { ...base, kind: 'SentencePiece' },
+    added,
+  )
+}
+
+/** Tokens that stand beside the vocabulary. */
+function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
+  const added = new Map<string, AddedToken>()
   const more = files['added_tokens.json']
   const extra = more === undefined ? new Map() : readIds(readObject(more, `${shown}: added_tokens.json`), shown)
-  const added = [...extra].map(([content, id]): AddedToken => ({ content, id, flags: { special: false } }))
-  return finish({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, added)
+  for (const [content, id] of extra) added.set(content, { content, id, flags: { special: false } })
+  const config = files['tokenizer_config.json']
+  const where = `${shown}: tokenizer_config.json`
+  const { added_tokens_decoder: decoder } = config === undefined ? {} : readObject(config, where)
+  if (isObject(decoder)) {
+    const entries = Object.entries(decoder).map(([id, entry]) => ({
+      ...(isObject(entry) ? entry : {}),
+      id: Number(id),
+    }))
+    for (const token of readAdded(entries, where)) added.set(token.content, token)
+  }
+  return [...added.values()]
 }
 
 function finish(read: Omit<Tokenizer, 'added' | 'ids' | 'size'>, listed: readonly AddedToken[]): Tokenizer {

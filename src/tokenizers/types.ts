@@ -6,7 +6,7 @@ export interface AddedToken {
   readonly flags: Readonly<Record<string, boolean>>
 }
 
-export type TokenizerKind = 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram'
+export type TokenizerKind = 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram' | 'SentencePiece'
 
 /** A vocabulary with what belongs to it. */
 export interface Tokenizer {
@@ -22,7 +22,11 @@ export interface Tokenizer {
   readonly ids: ReadonlyMap<string, number>
   /** The highest id and one. */
   readonly size: number
-  /** All of tokenizer.json; absent where the vocabulary comes from vocab.json. */
+  /** Of vocab.txt: its lines, which are the pieces by id. */
+  readonly lines?: readonly string[]
+  /** The file of a SentencePiece model, which is kept as it is: what a union gains becomes added tokens. */
+  readonly kept?: string
+  /** All of tokenizer.json; absent where the vocabulary comes from other files. */
   readonly document?: Readonly<Record<string, unknown>>
 }
 

@@ -11,13 +11,17 @@ export interface Union {
  * All tokens of all tokenizers: those of the first keep their ids, and the others' new ones follow in the order of
  * tokenizers and of ids. Where another is of the first one's kind, its pieces become pieces, and its merges follow, each
  * once; the pieces of one of another kind become added tokens, for there is no telling how their text would be cut. So do
- * Unigram pieces where added tokens already stand behind the first one's pieces: a piece's id is its place. What normalizes
+ * pieces of Unigram and of vocab.txt where added tokens already stand behind the first one's: a piece's id is its place. A
+ * SentencePiece model gains added tokens alone. What normalizes
  * and splits the text is the first one's.
  */
 export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
   const ids = new Map(first.ids)
   const pieces = new Map(first.pieces)
   const scores = [...(first.scores ?? [])]
+  const lines = first.lines && [...first.lines]
+  /** Where a piece's id is its place: how many there are. */
+  let places = first.kind === 'Unigram' ? scores.length : lines?.length
   const added = new Map(first.added.map((token) => [token.content, token]))
   const gained: string[] = []
   let { size } = first
@@ -27,10 +31,13 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
       const known = ids.get(token)
       const flags = listed.get(token)?.flags
       if (known !== undefined) continue
-      const piece = other.kind === first.kind && other.pieces.has(token)
-      if (piece && (first.kind !== 'Unigram' || scores.length === size)) {
+      const piece = other.kind === first.kind && other.pieces.has(token) && first.kept === undefined
+      const fits = (places === undefined || places === size) && !(lines && /[\n\r]/.test(token))
+      if (piece && fits) {
         pieces.set(token, size)
         if (first.kind === 'Unigram') scores.push(other.scores![id]!)
+        if (lines) lines.push(token)
+        if (places !== undefined) places++
         if (flags) added.set(token, { content: token, id: size, flags })
       } else added.set(token, { content: token, id: size, flags: flags ?? PLAIN })
       ids.set(token, size)
@@ -44,6 +51,7 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
       ...first,
       pieces,
       ...(first.scores ? { scores } : {}),
+      ...(lines ? { lines } : {}),
       merges: uniteMerges(first, kin, pieces),
       added: [...added.values()].sort((a, b) => a.id - b.id),
       ids,

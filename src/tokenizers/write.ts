@@ -3,16 +3,23 @@ import type { AddedToken, Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 
 /**
- * The text of files that hold a vocabulary, by name: `tokenizer.json`, or `vocab.json`, `merges.txt` and
- * `added_tokens.json` where it was read from these. Tokens stand in the order of ids, all else in the order it was read.
+ * The text of files that hold a vocabulary, by name: `tokenizer.json`, or `vocab.json` and `merges.txt`, or `vocab.txt`, each with
+ * `added_tokens.json`, where it was read from these; of a SentencePiece model the added tokens alone. Tokens stand in the order of ids, all else in the order it was read.
  */
 export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, string>> {
-  const { document, merges, pieces, added } = tokenizer
+  const { document, merges, pieces, added, lines, kept } = tokenizer
   if (document) return { 'tokenizer.json': `${documentText(tokenizer, document)}\n` }
   const extra = added.filter(({ content }) => !pieces.has(content))
+  const own: Readonly<Record<string, string>> = kept
+    ? {}
+    : lines
+      ? { 'vocab.txt': `${lines.join('\n')}\n` }
+      : {
+          'vocab.json': `${vocabText(pieces)}\n`,
+          'merges.txt': ['#version: 0.2', ...merges.map((pair) => pair.join(' ')), ''].join('\n'),
+        }
   return {
-    'vocab.json': `${vocabText(pieces)}\n`,
-    'merges.txt': ['#version: 0.2', ...merges.map((pair) => pair.join(' ')), ''].join('\n'),
+    ...own,
     ...(extra.length > 0
       ? { 'added_tokens.json': `${vocabText(new Map(extra.map(({ content, id }) => [content, id])))}\n` }
       : {}),

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
@@ -11,6 +12,18 @@ const fromJson = (document: unknown): Tokenizer => readTokenizer({ 'tokenizer.js
 const bpe = (vocab: Record<string, number>, merges: unknown[] = [], added: unknown[] = []): Tokenizer =>
   fromJson({ version: '1.0', added_tokens: added, model: { type: 'BPE', unk_token: null, vocab, merges } })
 const special = (content: string, id: number) => ({ id, content, special: true, lstrip: false })
+
+/** A SentencePiece model of few pieces, scores 0, -1, -2, … */
+function sentencePieces(pieces: readonly string[], type: number): Buffer {
+  const field = (number: number, content: Uint8Array) =>
+    Buffer.concat([Buffer.from([number * 8 + 2, content.length]), content])
+  const list = pieces.map((piece, index) => {
+    const score = Buffer.alloc(5, 0x15)
+    score.writeFloatLE(-index, 1)
+    return field(1, Buffer.concat([field(1, Buffer.from(piece)), score, Buffer.from([0x18, 1])]))
+  })
+  return Buffer.concat([...list, field(2, Buffer.from([0x18, type]))])
+}
 
 test('tokens of the first keep their ids; new ones follow in the order of models and ids, merges with them', () => {
   const first = bpe({ a: 0, b: 1, ab: 2 }, ['a b'], [special('<s>', 3)])
@@ -84,6 +97,95 @@ test('WordPiece and vocab.json with merges.txt; another kind gives added tokens'
   assert.is(texts['added_tokens.json'], '{"<x>":3,"[UNK]":4,"##b":5}\n')
   const both = unite(words, [fromJson({ model: { type: 'WordPiece', vocab: { '##c': 0 } } })]).tokenizer
   assert.match(tokenizerTexts(both)['tokenizer.json']!, '"vocab":{"[UNK]":0,"a":1,"##b":2,"##c":3}')
+})
+
+test('vocab.txt: a piece a line, gained ones behind them', () => {
+  const read = (text: string, more: Record<string, string> = {}) => readTokenizer({ 'vocab.txt': text, ...more }, 'm')
+  const first = read('[PAD]\r\n[UNK]\r\na\r\n##b\r\n')
+  assert.equal(
+    [first.kind, [...first.ids]],
+    [
+      'WordPiece',
+      [
+        ['[PAD]', 0],
+        ['[UNK]', 1],
+        ['a', 2],
+        ['##b', 3],
+      ],
+    ],
+  )
+  const grown = unite(first, [read('[PAD]\nc\n##b\nd')]).tokenizer
+  assert.equal(tokenizerTexts(grown), { 'vocab.txt': '[PAD]\n[UNK]\na\n##b\nc\nd\n' })
+  const config = '{"added_tokens_decoder":{"2":{"content":"<x>","special":true}}}'
+  const closed = unite(read('a\nb\n', { 'tokenizer_config.json': config }), [first]).tokenizer
+  assert.equal(tokenizerTexts(closed), {
+    'vocab.txt': 'a\nb\n',
+    'added_tokens.json': '{"<x>":2,"[PAD]":3,"[UNK]":4,"##b":5}\n',
+  })
+  // Of two lines that are the same the later one counts, and no line moves.
+  const twice = read('a\na\nb\n')
+  assert.equal(
+    [...twice.ids],
+    [
+      ['a', 1],
+      ['b', 2],
+    ],
+  )
+  assert.is(tokenizerTexts(unite(twice, [read('c\n')]).tokenizer)['vocab.txt'], 'a\na\nb\nc\n')
+})
+
+test('SentencePiece models are read, kept as they are, and gain added tokens', () => {
+  const model = (pieces: readonly string[], type = 1) => sentencePieces(pieces, type).toString('latin1')
+  const read = (text: string, config = {}) =>
+    readTokenizer({ 'tokenizer.model': text, 'tokenizer_config.json': JSON.stringify(config) }, 'm')
+  const first = read(model(['<unk>', '▁the', 'é'], 2))
+  assert.equal(
+    [first.kind, [...first.ids]],
+    [
+      'SentencePiece',
+      [
+        ['<unk>', 0],
+        ['▁the', 1],
+        ['é', 2],
+      ],
+    ],
+  )
+  const second = read(model(['<unk>', 'new']))
+  assert.equal([second.kind, second.scores], ['Unigram', [0, -1]])
+  const grown = unite(first, [second]).tokenizer
+  assert.equal(tokenizerTexts(grown), { 'added_tokens.json': '{"new":3}\n' })
+  // A Unigram tokenizer.json takes them as pieces.
+  const unigram = fromJson({ model: { type: 'Unigram', vocab: [['<unk>', 0]] } })
+  assert.match(
+    tokenizerTexts(unite(unigram, [second]).tokenizer)['tokenizer.json']!,
+    '"vocab":[["<unk>",0],["new",-1]]',
+  )
+  const sentinels = read(model(['<pad>', 'a']), { tokenizer_class: 'T5Tokenizer', extra_ids: 2 })
+  assert.equal([...sentinels.ids].slice(2), [
+    ['<extra_id_0>', 3],
+    ['<extra_id_1>', 2],
+  ])
+  const refused = (text: string, config = {}) => {
+    try {
+      read(text, config)
+    } catch (error) {
+      return error instanceof Fault ? error.diagnostics[0]!.code : String(error)
+    }
+    return 'read'
+  }
+  assert.is(refused(model(['a']), { tokenizer_class: 'XLMRobertaTokenizer' }), 'bad-tokenizer')
+  // Mutants end in a fault or in a read.
+  const honest = Buffer.from(model(['<unk>', '▁the', 'é']), 'latin1')
+  let state = 1
+  for (let round = 0; round < 20_000; round++) {
+    const bytes = Buffer.from(honest)
+    for (let change = 0; change < 2; change++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+      bytes[state % bytes.length] = (state >>> 16) & 255
+    }
+    const cut = state % 3 === 0 ? bytes.subarray(0, (state >>> 8) % bytes.length) : bytes
+    assert.ok(['read', 'bad-tokenizer'].includes(refused(cut.toString('latin1'))), `round ${round}`)
+  }
 })
 
 test('hostile tokenizers are told, each by name', () => {

@@ -1,0 +1,107 @@
+/** Tokenizers of every kind of file, through the real command: the rows of each token, and what is written beside them. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
+import { inFolder, terge } from './terge.js'
+
+const EMBEDDING = 'embeddings.word_embeddings.weight'
+
+const write = (folder: string, name: string, rows: number, seed: number, files: object) =>
+  writeFolder(path.join(folder, name), {
+    'model.safetensors': weights({ [EMBEDDING]: matrix(seed, rows, 2), 'encoder.layer.0.w': matrix(seed + 1, 4) }),
+    'config.json': { vocab_size: rows, pad_token_id: 0 },
+    ...files,
+  })
+
+async function union(folder: string, tokenizer = 'union') {
+  const text = `terge: 1\nmodels: {a: ./a, b: ./b}\nmerge: {method: linear}\ntokenizer: ${tokenizer}\noutput: out\n`
+  writeFileSync(path.join(folder, 'r.yaml'), text)
+  const { code, err } = await terge(['run', 'r.yaml', '--no-sync', '--force'], folder)
+  assert.is(code, 0, err)
+  const rows = (model: string) => valuesOf(path.join(folder, model, 'model.safetensors'), EMBEDDING)
+  return {
+    out: path.join(folder, 'out'),
+    /** Row `to` of the result is the mean of the models' rows; of one, where the other has none. */
+    follows(to: number, ...from: (readonly [model: string, row: number])[]) {
+      const made = rows('out').slice(2 * to, 2 * to + 2)
+      const parts = from.map(([model, row]) => rows(model).slice(2 * row, 2 * row + 2))
+      const wanted = parts[0]!.map((value, at) => (parts[1] ? Math.fround((value + parts[1][at]!) / 2) : value))
+      assert.equal(made, wanted, `row ${to}`)
+    },
+  }
+}
+
+test('vocab.txt of BERT', () =>
+  inFolder(async (folder) => {
+    write(folder, 'a', 3, 1, { 'vocab.txt': '[PAD]\nx\n##y\n' })
+    write(folder, 'b', 4, 11, { 'vocab.txt': '[PAD]\nz\nx\n##w\n' })
+    const { out, follows } = await union(folder)
+    assert.is(readFileSync(path.join(out, 'vocab.txt'), 'utf8'), '[PAD]\nx\n##y\nz\n##w\n')
+    assert.equal(jsonOf(out, 'config.json'), { vocab_size: 5, pad_token_id: 0 })
+    follows(0, ['a', 0], ['b', 0])
+    follows(1, ['a', 1], ['b', 2])
+    follows(2, ['a', 2])
+    follows(3, ['b', 1])
+    follows(4, ['b', 3])
+    const other = await union(folder, 'b')
+    assert.is(readFileSync(path.join(out, 'vocab.txt'), 'utf8'), '[PAD]\nz\nx\n##w\n')
+    other.follows(1, ['b', 1])
+    other.follows(2, ['a', 1], ['b', 2])
+  }))
+
+test('files that say the same vocabulary differently stay together', () =>
+  inFolder(async (folder) => {
+    const tokenizer = (vocab: Record<string, number>, added: object[]) => ({
+      added_tokens: added,
+      model: { type: 'WordPiece', vocab },
+    })
+    const special = { special: true, lstrip: false, rstrip: false, normalized: false, single_word: false }
+    write(folder, 'a', 3, 1, {
+      'vocab.txt': '[PAD]\nx\n',
+      'tokenizer.json': tokenizer({ '[PAD]': 0, x: 1 }, [{ id: 2, content: '<a>', ...special }]),
+      'tokenizer_config.json': { added_tokens_decoder: { 2: { content: '<a>', ...special } } },
+      'special_tokens_map.json': { pad_token: '[PAD]' },
+    })
+    write(folder, 'b', 2, 11, { 'tokenizer.json': tokenizer({ y: 0 }, [{ id: 1, content: '<b>', ...special }]) })
+    const { out } = await union(folder)
+    const { model, added_tokens } = jsonOf(out, 'tokenizer.json')
+    assert.equal(model.vocab, { '[PAD]': 0, x: 1, y: 3 })
+    const ids = [
+      ['<a>', 2],
+      ['<b>', 4],
+    ]
+    assert.equal(
+      added_tokens.map(({ content, id }: { content: string; id: number }) => [content, id]),
+      ids,
+    )
+    const { added_tokens_decoder: decoder } = jsonOf(out, 'tokenizer_config.json')
+    assert.equal(
+      Object.entries(decoder as Record<string, { content: string }>).map(([id, { content }]) => [content, Number(id)]),
+      ids,
+    )
+    assert.equal(jsonOf(out, 'special_tokens_map.json'), { pad_token: '[PAD]' })
+    // The smaller vocabulary of another file would contradict it.
+    assert.is(existsSync(path.join(out, 'vocab.txt')), false)
+  }))
+
+test('a SentencePiece model alone', () =>
+  inFolder(async (folder) => {
+    const model = (...pieces: string[]) =>
+      Buffer.concat(
+        pieces.map((piece) =>
+          Buffer.concat([Buffer.from([0x0a, piece.length + 2, 0x0a, piece.length]), Buffer.from(piece)]),
+        ),
+      )
+    write(folder, 'a', 2, 1, { 'tokenizer.model': model('<s>', 'x') })
+    write(folder, 'b', 2, 11, { 'tokenizer.model': model('y', 'x') })
+    const { out, follows } = await union(folder)
+    assert.equal(readFileSync(path.join(out, 'tokenizer.model')), model('<s>', 'x'))
+    assert.equal(jsonOf(out, 'added_tokens.json'), { y: 2 })
+    follows(0, ['a', 0])
+    follows(1, ['a', 1], ['b', 1])
+    follows(2, ['b', 0])
+  }))
+
+test.run()
