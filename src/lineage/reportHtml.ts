@@ -90,14 +90,21 @@ const valueText = (value: Json): string =>
 const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** `key: value`, and where the value is a list or a record of such, a line each. */
+/** A record of so many values is easier to read in lines. */
+const LONG = 4
+
+/** `key: value`, and where the value is a list or a record of such, or a long record, a line each. */
 function fieldText(key: string, value: Json): string {
   const items = Array.isArray(value) ? value.entries() : isRecord(value) ? Object.entries(value) : []
   const named = [...items].map(([name, item]) => ({ name, item: item as Json }))
-  if (named.length === 0 || !named.every(({ item }) => isRecord(item))) return `${escapeHtml(key)}: ${valueText(value)}`
+  const long = isRecord(value) && named.length > LONG
+  if (named.length === 0 || !(long || named.every(({ item }) => isRecord(item))))
+    return `${escapeHtml(key)}: ${valueText(value)}`
   const lines = named.map(({ name, item }) => {
-    const fields = Object.entries(item as Readonly<Record<string, Json>>)
-    const text = fields.map(([field, of]) => `${escapeHtml(field)} ${valueText(of)}`).join(' · ')
+    const fields = isRecord(item) ? Object.entries(item) : []
+    const text = isRecord(item)
+      ? fields.map(([field, of]) => `${escapeHtml(field)} ${valueText(of)}`).join(' · ')
+      : valueText(item)
     return `<li>${typeof name === 'string' ? `${escapeHtml(name)}: ` : ''}${text}</li>`
   })
   return `${escapeHtml(key)}:<ul>${lines.join('')}</ul>`

@@ -39,7 +39,7 @@ function baseOf(recipe: Recipe, name: string): { path: string | null; revision: 
 /** `saved`: tensors that stand in the adapter whole. `config`: the base's. */
 export function adapterConfig(
   recipe: Recipe,
-  { base: name, rank, alpha }: ExtractStep,
+  { base: name, rank, alpha, loraBias }: ExtractStep,
   layers: readonly Layer[],
   saved: readonly string[],
   base: Value,
@@ -62,6 +62,8 @@ export function adapterConfig(
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
+    // Readers before it refuse a key that they don't know.
+    ...(loraBias ? { lora_bias: true } : {}),
     lora_dropout: 0,
     modules_to_save: whole.length > 0 ? whole : null,
     peft_type: 'LORA',

@@ -17,7 +17,7 @@ import { computeType } from './cost.js'
 import { refuseAnyPacked } from './packed.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
-import type { PatternCount, PlanFactoring } from './types.js'
+import type { MergeExpr, PatternCount, PlanFactoring } from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
 
 /** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
@@ -64,7 +64,11 @@ export function planExtract(
     const other = from.tensors.get(name)
     const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, other)
     const layer = why === undefined ? adaptedLayer(name, own.shape, inputsFirst) : undefined
-    if (why === undefined && (layer || step.modulesToSave) && !sameShape(other!.shape, own.shape)) {
+    if (
+      why === undefined &&
+      (layer || step.modulesToSave || isBias(step, name)) &&
+      !sameShape(other!.shape, own.shape)
+    ) {
       sound = false
       const shapes = [other!, own].map(({ shape }) => `[${shape.join(', ')}]`)
       const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: no adapter makes one of the other`
@@ -76,7 +80,14 @@ export function planExtract(
   const names = [...base.tensors.keys()]
   const patterns = book.close(recipe, names, faults)
   if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
-  const saved = settleRest(step, left, adapted, base)
+  const { saved, biases } = settleRest(step, left, adapted, base)
+  const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
+  if (step.loraBias && embedding) {
+    const message = `an adapter with lora_bias can't have the embedding ${embedding.tensor}`
+    const hint = `exclude: [${quote(embedding.tensor)}], or leave lora_bias out`
+    faults.error('contradiction', message, recipe.placeOf([...step.at, 'lora', 'lora_bias'], 'key'), hint)
+    return undefined
+  }
   if (adapted.length === 0) {
     const why = [...new Set(left.values())].slice(0, 3).join('; ')
     const message = `${step.from} and ${step.base} share no layer that a low-rank adapter can hold`
@@ -91,10 +102,13 @@ export function planExtract(
   }
   const ranked = adapted.map((one) => ({ ...one, rank: Math.min(step.rank, one.rank) }))
   const factors = ranked.flatMap((one) => factorTensors(recipe, step, one, from, base, factorings))
-  const whole = saved.map((name) => savedTensor(name, from, base))
+  const others = [
+    ...saved.map((name) => savedTensor(name, from, base)),
+    ...biases.map((name) => biasTensor(step, name, from, base)),
+  ]
   const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
   warnTied(ranked, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
-  const tensors = new Map([...factors, ...whole].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
     value: { name: step.name, tensors, origin: base.origin, adapter },
     patterns,
@@ -130,6 +144,24 @@ function savedTensor(name: string, from: Value, base: Value): Named {
   return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved whole beside the adapter' }]
 }
 
+const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
+
+/** The difference of biases, which readers scale as they do the factors. */
+function biasTensor(step: ExtractStep, name: string, from: Value, base: Value): Named {
+  const { dtype, shape, expr } = base.tensors.get(name)!
+  const factor = step.rank / step.alpha
+  const difference: MergeExpr = {
+    kind: 'merge',
+    step: step.name,
+    method: 'linear',
+    models: [step.from, step.base],
+    weights: [factor, -factor],
+    parameters: { normalize: false },
+    inputs: [from.tensors.get(name)!.expr, expr],
+  }
+  return [`base_model.model.${moduleOf(name).module}.lora_B.bias`, { dtype, shape, expr: difference }]
+}
+
 const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
   Math.min(
     rows,
@@ -150,27 +182,29 @@ function leftOut(
   return undefined
 }
 
-/** Of tensors that no factors stand for: those that are saved whole; the others get their reasons. */
+/** Of tensors that no factors stand for: those that go into the adapter all the same; the others get their reasons. */
 function settleRest(
-  { modulesToSave }: ExtractStep,
+  step: ExtractStep,
   left: Map<string, string>,
   adapted: readonly Adapted[],
   { tensors }: Value,
-): readonly string[] {
+): { readonly saved: readonly string[]; readonly biases: readonly string[] } {
   const layers = new Set(adapted.map(({ module }) => module))
-  const saved: string[] = []
+  const [saved, biases]: [string[], string[]] = [[], []]
   for (const [name, why] of left) {
     if (why !== '') continue
     const { module, part } = moduleOf(name)
-    const one = tensors.get(name)!.shape.length <= 1
-    if (layers.has(module)) left.set(name, 'a part of an adapted layer that adapters do not hold')
-    else if (!SAVED_PARTS.includes(part) || module === '') left.set(name, 'no weight of a layer that adapters know')
-    else if (modulesToSave) {
-      saved.push(name)
-      left.delete(name)
-    } else left.set(name, one ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
+    const vector = tensors.get(name)!.shape.length <= 1
+    const known = SAVED_PARTS.includes(part) && module !== ''
+    if (layers.has(module)) {
+      if (isBias(step, name)) biases.push(name)
+      else left.set(name, part === 'bias' ? 'a bias of an adapted layer: lora_bias' : 'a part of an adapted layer')
+    } else if (!known) left.set(name, 'no weight of a layer that adapters know')
+    else if (step.modulesToSave) saved.push(name)
+    else left.set(name, vector ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
   }
-  return saved
+  for (const name of [...saved, ...biases]) left.delete(name)
+  return { saved, biases }
 }
 
 function workOf(

@@ -26,6 +26,11 @@ export const extract = object(
           description:
             'Save whole what no low-rank matrix can be: norms, and layers of other kinds. Default: false, they are left out.',
         },
+        lora_bias: {
+          type: 'boolean',
+          description:
+            'Hold the differences of adapted layers’ biases too, as lora_bias of PEFT 0.14 and later; not beside embeddings. Default: false.',
+        },
         method: {
           enum: ['auto', 'exact', 'randomised'],
           description: 'How singular vectors are found. Default: auto, which is exact for small matrices.',

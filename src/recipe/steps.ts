@@ -344,6 +344,7 @@ function readExtract({ name, at }: Draft, { scope, use }: Reading): ExtractStep 
     alpha: numberOf(get(lora, 'alpha')) ?? rank,
     filters: readFilters(lora, scope.report),
     modulesToSave: booleanOf(get(lora, 'modules_to_save')) ?? false,
+    loraBias: booleanOf(get(lora, 'lora_bias')) ?? false,
     method: (textOf(get(lora, 'method')) ?? 'auto') as ExtractStep['method'],
     oversampling: numberOf(get(lora, 'oversampling')) ?? 16,
     iterations: numberOf(get(lora, 'iterations')) ?? 4,

@@ -128,6 +128,8 @@ export interface ExtractStep extends StepCommon {
   readonly filters: Filters
   /** What no low-rank matrix can be is saved whole. */
   readonly modulesToSave: boolean
+  /** Differences of biases are held beside the factors. */
+  readonly loraBias: boolean
   readonly method: 'auto' | 'exact' | 'randomised'
   readonly oversampling: number
   readonly iterations: number

@@ -172,7 +172,7 @@ for (const [method, dtype, alpha] of [
       assert.is(modules['lm_head.weight']!.found, 3)
       assert.equal(left, {
         'experts.gate_up': 'no weight of a layer that adapters know',
-        'h.0.attn.c_attn.bias': 'a part of an adapted layer that adapters do not hold',
+        'h.0.attn.c_attn.bias': 'a bias of an adapted layer: lora_bias',
         'h.0.ln.bias': 'a norm or a bias: modules_to_save',
         'h.0.ln.weight': 'a norm or a bias: modules_to_save',
         'new.weight': 'base has no such tensor',
@@ -332,6 +332,26 @@ outputs:
     assert.equal([modules['layers.1.fc.weight']!.energy, changed], [null, 1])
   }))
 
+test('biases of adapted layers, under the adapter’s scale', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = {
+      'fc.weight': random([6, 5], 1),
+      'fc.bias': random([6], 2),
+      'head.weight': random([3, 6], 3),
+    }
+    const other = writePair(folder, base, 2, ['fc.weight', 'head.weight'])
+    const bias = random([6], 9)
+    writeModel(path.join(folder, 'tuned.safetensors'), { ...other, 'fc.bias': bias })
+    await extract(folder, recipe('rank: 2, alpha: 8, lora_bias: true'))
+    const adapter = await read(path.join(folder, 'adapter/adapter_model.safetensors'))
+    const added = adapter.get('base_model.model.fc.lora_B.bias')!.values
+    for (const [i, value] of added.entries())
+      assert.ok(Math.abs(f32Of(base['fc.bias']!)[i]! + 4 * value - f32Of(bias)[i]!) < 1e-6)
+    assert.is(json(path.join(folder, 'adapter/adapter_config.json')).lora_bias, true)
+    const { steps }: Lineage = json(path.join(folder, 'adapter/lineage.json'))
+    assert.is(steps.adapter!.left, undefined)
+  }))
+
 test('names of targets: a last part only where all that end in it are meant', () =>
   inFolder(async (folder) => {
     const base: Tensors = {
@@ -395,6 +415,10 @@ test('faults', () =>
       "error contradiction: the difference of 'base' from itself is nothing",
     )
     assert.match(await told(recipe('rank: 4').replace('from: tuned', 'from: tined')), "hint: did you mean 'tuned'?")
+    assert.match(
+      await told(recipe('rank: 4, lora_bias: true')),
+      "error contradiction: an adapter with lora_bias can't have the embedding wte.weight",
+    )
     assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), 'error no-match: pattern nothing.weight')
     assert.match(await told(recipe('rank: 4, include: steps')), 'error nothing-to-extract')
     assert.match(await told(recipe('rank: 4, metod: exact')), "error unknown-key: 'lora' has no key 'metod'\n")
