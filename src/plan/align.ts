@@ -100,7 +100,7 @@ function planAnalysis(
   if (refuseAnyPacked(recipe, [onto, ...moving], step.at, faults)) return undefined
   const config = configs(onto.origin)
   try {
-    const { family, spec } = specOf(step, onto, config)
+    const { family, spec } = specOf(recipe, step, onto, config)
     if (spec.parts.length === 0) {
       const why = Object.entries(spec.kept)[0]
       const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or let it be read from an ONNX export'
@@ -159,7 +159,8 @@ function planAnalysis(
     }
   } catch (error) {
     if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint } of error.diagnostics) faults.error(code, `${step.onto}: ${message}`, place, hint)
+    for (const { code, message, hint, place: own } of error.diagnostics)
+      faults.error(code, `${step.onto}: ${message}`, own ?? place, hint)
     return undefined
   }
 }
@@ -173,6 +174,7 @@ function nameIn(recipe: Recipe, step: RebasinStep, model: string): string {
 }
 
 function specOf(
+  recipe: Recipe,
   step: RebasinStep,
   onto: Value,
   config: Readonly<Record<string, unknown>> | undefined,
@@ -180,7 +182,8 @@ function specOf(
   if (typeof step.spec === 'object' && 'inline' in step.spec) {
     const { onnx } = step.spec.inline
     if (onnx) return { family: 'onnx', spec: onnxSpec(onnx, onto.tensors) }
-    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors) }
+    const placeOf = step.spec.placeOf ?? ((at) => recipe.placeOf([...step.at, 'spec', ...at], 'value'))
+    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors, placeOf) }
   }
   if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
   return inferSpec(

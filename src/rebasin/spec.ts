@@ -17,7 +17,8 @@
  * An axis may hold `group*8` as well as `2*group`: units are listed from the slowest to the fastest, as in a row-major
  * index. Groups of one axis part belong together: one outer group and groups inside it.
  */
-import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
+import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { OnnxGraph } from './onnx/model.js'
 
 export interface Group {
@@ -57,6 +58,9 @@ export interface SpecText {
 export type AxisText = string | null | readonly string[]
 
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>
+
+/** Where a part of a written spec stands. */
+export type SpecPlaces = (at: readonly (string | number)[]) => Place
 
 /** JSON schema of `SpecText`. */
 export const specSchema = {
@@ -118,26 +122,34 @@ export const specSchema = {
 /**
  * Holds a written spec against a model's shapes. Throws a `Fault` with every misfit, each named by tensor and axis:
  * unknown tensors and groups, axes out of range, sizes that do not come out, groups that do not belong together.
+ * `placeOf`: where a part of the text stands, for the faults.
  */
-export function readSpec(text: SpecText, shapes: Shapes): Spec {
+export function readSpec(text: SpecText, shapes: Shapes, placeOf?: SpecPlaces): Spec {
   const faults: Diagnostic[] = []
-  const complain = (message: string, hint?: string) =>
-    faults.push({ severity: 'error', code: 'spec-misfit', message, ...(hint === undefined ? {} : { hint }) })
+  const complain = (at: readonly (string | number)[], message: string, hint?: string) => {
+    const place = placeOf?.(at)
+    const more = { ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) }
+    faults.push({ severity: 'error', code: 'spec-misfit', message, ...more })
+  }
   const groups: Record<string, Group> = Object.create(null)
   for (const [name, value] of Object.entries(text.groups ?? {})) {
     const group = typeof value === 'number' ? { size: value } : value
     if (name.includes('*') || /^\d+$/.test(name) || name === '')
-      complain(`group name ${JSON.stringify(name)} is not allowed`)
+      complain(['groups', name], `group name ${JSON.stringify(name)} is not allowed`)
     else if (!Number.isSafeInteger(group.size) || group.size < 1)
-      complain(`group ${name}: size ${group.size} is not a whole number from 1`)
+      complain(['groups', name], `group ${name}: size ${group.size} is not a whole number from 1`)
     else groups[name] = group
   }
   for (const [name, group] of Object.entries(groups)) {
     if (group.inside === undefined) continue
     const outer = groups[group.inside]
-    if (!outer) complain(`group ${name} is inside ${group.inside}, which is not a group`)
+    if (!outer) complain(['groups', name], `group ${name} is inside ${group.inside}, which is not a group`)
     else if (outer.inside !== undefined)
-      complain(`group ${name} is inside ${group.inside}, which is inside another itself`, 'one level is allowed')
+      complain(
+        ['groups', name],
+        `group ${name} is inside ${group.inside}, which is inside another itself`,
+        'one level is allowed',
+      )
   }
   const split = (run: string) => run.split('*').map((unit) => (/^\d+$/.test(unit.trim()) ? Number(unit) : unit.trim()))
   const runsOf = (axis: AxisText) => (axis === null ? [] : typeof axis === 'string' ? [axis] : axis)
@@ -163,11 +175,18 @@ export function readSpec(text: SpecText, shapes: Shapes): Spec {
   for (const [tensor, axes] of Object.entries(text.tensors)) {
     const shape = shapes.get(tensor)?.shape
     if (!shape) {
-      complain(`spec names tensor ${tensor}, which the model does not have`, 'terge inspect lists the names')
+      complain(
+        ['tensors', tensor],
+        `spec names tensor ${tensor}, which the model does not have`,
+        nameHint(tensor, shapes),
+      )
       continue
     }
     if (axes.length > shape.length)
-      complain(`tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`)
+      complain(
+        ['tensors', tensor, shape.length],
+        `tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`,
+      )
     axes.forEach((axis, index) => {
       const length = shape[index]
       const runs = runsOf(axis)
@@ -179,7 +198,9 @@ export function readSpec(text: SpecText, shapes: Shapes): Spec {
         const units = split(run)
         const problem = misfit(units, groups)
         if (problem !== undefined) {
-          complain(`${where}: ${problem}`)
+          const unknown = units.find((unit) => typeof unit === 'string' && !Object.hasOwn(groups, unit))
+          const hint = unknown === undefined ? undefined : didYouMean(String(unknown), Object.keys(groups), 'groups')
+          complain(['tensors', tensor, index], `${where}: ${problem}`, hint)
           return
         }
         const places = units.reduce<number>(
@@ -189,7 +210,11 @@ export function readSpec(text: SpecText, shapes: Shapes): Spec {
         found.push({ tensor, axis: index, offset, units, length: places })
         offset += places
       }
-      if (offset !== length) complain(`${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`)
+      if (offset !== length)
+        complain(
+          ['tensors', tensor, index],
+          `${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`,
+        )
       else parts.push(...found.filter(({ units }) => units.some((unit) => typeof unit === 'string')))
     })
   }
@@ -198,6 +223,11 @@ export function readSpec(text: SpecText, shapes: Shapes): Spec {
   for (const [name, { inside }] of Object.entries(groups)) if (used.has(name) && inside !== undefined) used.add(inside)
   const kept = Object.entries(groups).filter(([name]) => used.has(name))
   return { groups: Object.fromEntries(kept), parts, kept: { ...text.kept } }
+}
+
+const nameHint = (tensor: string, shapes: Shapes): string => {
+  const [near] = nearest(tensor, shapes.keys(), 1)
+  return near === undefined ? 'terge inspect lists the names' : `did you mean ${quote(near)}?`
 }
 
 function misfit(units: readonly (string | number)[], groups: Readonly<Record<string, Group>>): string | undefined {

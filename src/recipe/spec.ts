@@ -99,8 +99,9 @@ export function readSpecFiles(steps: readonly Step[], folder: string, read: Read
     const { root, faults } = readText(file, found.text)
     report.diagnostics.push(...faults)
     if (!root || hasErrors(faults)) return step
+    const placeOf = (at: Path) => spanPlace(spanOf(root, at, 'value'))
     const inline = specText(root, (at, message, hint) => {
-      const place = spanPlace(spanOf(root, at, 'value'))
+      const place = placeOf(at)
       report.diagnostics.push({
         severity: 'error',
         code: 'bad-spec',
@@ -109,6 +110,6 @@ export function readSpecFiles(steps: readonly Step[], folder: string, read: Read
         ...(hint === undefined ? {} : { hint }),
       })
     })
-    return { ...step, spec: { inline } }
+    return { ...step, spec: { inline, placeOf } }
   })
 }

@@ -218,6 +218,9 @@ function readRebasin({ name, at, joint: part }: Draft, { scope, use }: Reading):
   const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
   if (!joint && onto !== '' && models[0] === onto)
     report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'])
+  const twice = joint ? models.findIndex((name, index) => name !== '' && models.indexOf(name) < index) : -1
+  if (joint && twice >= 0)
+    report.error('contradiction', `rebasin aligns ${quote(models[twice]!)} with itself`, [...joint.path, twice])
   if (joint && part?.place === 0) {
     const names = [
       onto,

@@ -1,7 +1,7 @@
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import type { OutputDtype } from '../core/dtypes.js'
 import type { Pattern } from '../core/patterns.js'
-import type { SpecText } from '../rebasin/spec.js'
+import type { SpecPlaces, SpecText } from '../rebasin/spec.js'
 
 /** Keys and indexes from the root of the recipe's YAML to a node. */
 export type Path = readonly (string | number)[]
@@ -90,7 +90,11 @@ export interface RebasinStep extends StepCommon {
   /** Of a joint alignment: all of its models, the first of which stays; each other one has a step of its own. */
   readonly joint?: { readonly name: string; readonly models: readonly string[] }
   readonly onto: string
-  readonly spec: 'auto' | { readonly family: string } | { readonly file: string } | { readonly inline: SpecText }
+  readonly spec:
+    | 'auto'
+    | { readonly family: string }
+    | { readonly file: string }
+    | { readonly inline: SpecText; readonly placeOf?: SpecPlaces }
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number

@@ -70,8 +70,22 @@ test('specs that are no specs, or do not fit, are faults where they stand', () =
     }
     assert.match(
       await validate('{groups: {x: 255}, tensors: {fc1.weight: [x]}}'),
-      /^r\.yml:3:36: error spec-misfit: .*fc1\.weight.*axis 0/m,
+      /^r\.yml:3:78: error spec-misfit: .*fc1\.weight.*axis 0/m,
     )
+    // Every misfit is told, where it stands.
+    const several = await validate('{groups: {x: 256}, tensors: {fc9.weight: [x], fc2.weight: [y, x, x]}}')
+    assert.match(
+      several,
+      /^r\.yml:3:\d+: error spec-misfit: .*fc9\.weight[\s\S]*\n *hint: did you mean 'fc1\.weight'\?/m,
+    )
+    assert.match(several, /^r\.yml:3:\d+: error spec-misfit: .*fc2\.weight, axis 0: group "y" has no size/m)
+    assert.match(several, /^r\.yml:3:\d+: error spec-misfit: .*fc2\.weight has 2 axes; the spec names axis 2/m)
+    writeFileSync(path.join(folder, 'misfit.yml'), 'groups: {x: 256}\ntensors:\n  fc1.weight: [null, x]\n')
+    assert.match(
+      await validate('misfit.yml'),
+      /^misfit\.yml:3:22: error spec-misfit: .*fc1\.weight, axis 1: x is 256 places, the axis has 64/m,
+    )
+    assert.match(await validate('resnt'), /error spec-family: .*\n.*\n.*\n *hint: did you mean 'resnet'\?/)
     assert.match(
       await validate('{groups: {x: none}, tensors: {fc1.weight: [x]}, tenors: 1}'),
       /r\.yml:3:\d+: error bad-spec: the group 'x' must be a size.*\n[\s\S]*no key 'tenors'[\s\S]*did you mean 'tensors'/,
@@ -80,6 +94,18 @@ test('specs that are no specs, or do not fit, are faults where they stand', () =
     writeFileSync(path.join(folder, 'bad.yml'), 'tensors:\n  fc1.weight: [{x: 1}]\n')
     assert.match(await validate('bad.yml'), /^bad\.yml:2:16: error bad-spec: an axis must be null, a group/m)
     assert.match(await validate('resnext'), /^r\.yml:3:36: error spec-family: .*resnext/m)
+  }))
+
+test('one model twice in a joint alignment, and a model of which nothing can be permuted, are told', () =>
+  inFolder(async (folder) => {
+    writeFileSync(path.join(folder, 'r.yml'), recipe('{models: [a, b, a], method: c2m3}', 'out.safetensors'))
+    const twice = await terge(['validate', 'r.yml'], folder)
+    assert.match(twice.err, /^r\.yml:3:\d+: error contradiction: rebasin aligns 'a' with itself/m)
+    const text = recipe('{model: b, onto: a, spec: {tensors: {fc1.weight: []}}}', 'out.safetensors')
+    writeFileSync(path.join(folder, 'n.yml'), text)
+    const nothing = await terge(['validate', 'n.yml'], folder)
+    assert.is(nothing.code, 0)
+    assert.match(nothing.err, /^n\.yml:3:\d+: warning nothing-to-permute: nothing of a can be permuted/m)
   }))
 
 test('a joint alignment, and a repair, tell what they did', () =>
