@@ -1,6 +1,17 @@
 // Models to merge: safetensors files of BF16 numbers in the shapes of a language model, made from a seed.
 import { Buffer } from 'node:buffer'
-import { closeSync, existsSync, ftruncateSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
 
 const BLOCK = 1 << 24
@@ -81,6 +92,33 @@ export function makeModels(folder, count, size, oneTensor = false) {
     writeModel(file, size, n + 1, oneTensor)
     return file
   })
+}
+
+/** A PEFT adapter of this rank on every linear layer of a model of `makeModels`; its folder. */
+export function makeAdapter(folder, model, rank) {
+  const handle = openSync(model, 'r')
+  const length = Buffer.alloc(8)
+  readSync(handle, length, 0, 8, 0)
+  const text = Buffer.alloc(Number(length.readBigUInt64LE()))
+  readSync(handle, text, 0, text.length, 8)
+  closeSync(handle)
+  const list = Object.entries(JSON.parse(text)).flatMap(([name, { shape }]) => {
+    if (!name.endsWith('_proj.weight')) return []
+    const module = `base_model.model.${name.slice(0, -'.weight'.length)}`
+    return [
+      [`${module}.lora_A.weight`, [rank, shape[1]]],
+      [`${module}.lora_B.weight`, [shape[0], rank]],
+    ]
+  })
+  const adapter = path.join(folder, `adapter-${rank}`)
+  mkdirSync(adapter, { recursive: true })
+  const { bytes, data } = header(list)
+  const block = numbers(rank)
+  const repeated = Buffer.concat(Array.from({ length: Math.ceil(data / BLOCK) }, () => block)).subarray(0, data)
+  writeFileSync(path.join(adapter, 'adapter_model.safetensors'), Buffer.concat([bytes, repeated]))
+  const config = { peft_type: 'LORA', r: rank, lora_alpha: rank, target_modules: 'all-linear' }
+  writeFileSync(path.join(adapter, 'adapter_config.json'), JSON.stringify(config))
+  return adapter
 }
 
 /** Into the page cache, as far as it fits. */

@@ -47,6 +47,8 @@ const FORMATS: readonly Format[] = [
  */
 const SET_ASIDE =
   /^(consolidated|adapter_model|adapter)\b|[._-](fp16|bf16|fp32|non_ema|ema_only|ema)(-\d{5}-of-\d{5})?\.(safetensors|bin|pt|pth|ckpt)(\.|$)|\.index\.\w+\.json$/
+/** What PEFT calls an adapter's weights. */
+const ADAPTERS = ['adapter_model.safetensors', 'adapter_model.bin']
 /** Bytes of memory that an index entry takes beside its texts. */
 const ENTRY_COST = 100
 const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
@@ -54,7 +56,8 @@ const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
 /**
  * Chooses among a folder's entries as the hub's own libraries do: `model.safetensors`, else the index, else the only
  * safetensors file; where there is none, the same of PyTorch's files. `shown` names the folder in messages. Several safetensors
- * files without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two.
+ * files without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two. With
+ * `adapter`, an adapter's weights come before all of these.
  * Faults: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
  */
 export async function folderWeights(
@@ -62,7 +65,10 @@ export async function folderWeights(
   names: readonly string[],
   shown: string,
   budget: Budget,
+  adapter: boolean,
 ): Promise<FolderWeights> {
+  const weights = ADAPTERS.find((name) => names.includes(name))
+  if (adapter && weights !== undefined) return { files: [weights] }
   const visible = names.filter((name) => !name.startsWith('.')).sort()
   for (const format of FORMATS) {
     const single = format.singles.find((name) => names.includes(name))

@@ -18,7 +18,7 @@ import {
   type PytorchHeader,
   readPytorchHeader,
 } from './pytorch/index.js'
-import { findSidecars, isWeights, readConfig } from './sidecars.js'
+import { ADAPTER_CONFIG, findSidecars, isWeights, readConfig } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
@@ -38,6 +38,12 @@ export interface RemoteWeights {
   open(name: string): Promise<ByteSource | undefined>
 }
 
+export interface OpenOptions {
+  readonly remote?: RemoteWeights | undefined
+  /** A PEFT adapter is wanted: a folder may hold the whole model as well. */
+  readonly adapter?: boolean | undefined
+}
+
 /**
  * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
  * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfig`,
@@ -46,14 +52,14 @@ export interface RemoteWeights {
 export async function openCheckpoint(
   reference: string,
   absolutePath: string,
-  remote?: RemoteWeights,
+  options: OpenOptions = {},
 ): Promise<Checkpoint> {
   const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADER_BYTES }
   const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
     unreadable(error, reference, absolutePath),
   )
   return entry.isDirectory()
-    ? openFolder(reference, absolutePath, allowance, remote)
+    ? openFolder(reference, absolutePath, allowance, options)
     : openFile(reference, absolutePath, allowance)
 }
 
@@ -61,7 +67,24 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   const name = path.basename(file)
   const { read, header } = await readFileHeader(file, name, reference, allowance)
   const tensors = sorted(header.tensors.map((tensor) => ({ ...tensor, file: 0 })))
-  return { reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] }
+  const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
+    ? await adapterConfig(path.dirname(file), [ADAPTER_CONFIG], path.dirname(reference))
+    : {}
+  return {
+    ...{ reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] },
+    ...beside,
+  }
+}
+
+/** Reads `adapter_config.json`, where it is among a folder's entries and there. Faults: those of `readConfig`. */
+async function adapterConfig(
+  folder: string,
+  names: readonly string[],
+  shown: string,
+): Promise<Pick<Checkpoint, 'adapter'>> {
+  const file = path.join(folder, ADAPTER_CONFIG)
+  if (!names.includes(ADAPTER_CONFIG) || !(await stat(file).catch(() => undefined))) return {}
+  return { adapter: await readConfig(file, `${shown}/${ADAPTER_CONFIG}`) }
 }
 
 /** What has been read of a folder's weights. */
@@ -75,7 +98,7 @@ async function openFolder(
   reference: string,
   folder: string,
   allowance: Allowance,
-  remote: RemoteWeights | undefined,
+  { remote, adapter = false }: OpenOptions,
 ): Promise<Checkpoint> {
   const shown = reference.replace(/[\\/]+$/, '') || reference
   const list = async (where: string): Promise<readonly string[]> =>
@@ -98,6 +121,7 @@ async function openFolder(
       gathered,
       allowance,
       remote,
+      adapter,
     })
     const config = configured ? await readConfig(path.join(place, 'config.json'), `${shown}/config.json`) : undefined
     modules.push({ name: module, stem, ...(config ? { config } : {}) })
@@ -113,6 +137,7 @@ async function openFolder(
     tensors: sorted([...tensors.values()]),
     metadata,
     ...(config ? { config } : {}),
+    ...(await adapterConfig(folder, names, shown)),
     ...(found ? { modules } : {}),
     sidecars: sidecars.sort(),
   }
@@ -143,11 +168,16 @@ async function openWeights(
   module: string,
   names: readonly string[],
   shown: string,
-  { gathered, allowance, remote }: { gathered: Gathered; allowance: Allowance; remote: RemoteWeights | undefined },
+  {
+    gathered,
+    allowance,
+    remote,
+    adapter,
+  }: { gathered: Gathered; allowance: Allowance; remote: RemoteWeights | undefined; adapter: boolean },
 ): Promise<string> {
   const prefix = modulePrefix(module)
   const inside = (name: string): string => (module === '' ? name : `${module}/${name}`)
-  const weights = await folderWeights(folder, names, shown, allowance)
+  const weights = await folderWeights(folder, names, shown, allowance, adapter)
   const { files, tensors: all } = gathered
   const tensors = new Map<string, StoredTensor>()
   remote?.announce(weights.files.map(inside))

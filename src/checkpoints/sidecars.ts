@@ -58,7 +58,10 @@ export async function readSidecars(
   return texts
 }
 
-/** `config.json` as an object. Fault: `bad-config`. `shown` names the file in messages. */
+/** Says how a PEFT adapter is applied; it lies beside the adapter's weights. */
+export const ADAPTER_CONFIG = 'adapter_config.json'
+
+/** A configuration as an object. Fault: `bad-config`. `shown` names the file in messages. */
 export async function readConfig(file: string, shown: string): Promise<Readonly<Record<string, unknown>>> {
   const value = await readJson(file, shown)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badConfig(shown, 'not a JSON object')

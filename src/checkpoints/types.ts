@@ -53,6 +53,8 @@ export interface Checkpoint {
   readonly config?: Readonly<Record<string, unknown>>
   /** Of a pipeline: its parts, each in a folder of its own, and what the names of their tensors begin with. */
   readonly modules?: readonly CheckpointModule[]
+  /** `adapter_config.json` of a PEFT adapter, where there is one and it is an object. */
+  readonly adapter?: Readonly<Record<string, unknown>>
   /** Other small files of a hub-style folder (tokenizer, generation config, …), without `config.json`: names relative to it. */
   readonly sidecars: readonly string[]
 }

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { defineCommand } from './command.js'
-import { writeNewText } from './files.js'
+import { isThere, writeNewText } from './files.js'
 import { Args, Flags, runFlags } from './flags.js'
 import { oneLineRecipe } from './oneLine.js'
 import { given } from './options.js'
@@ -19,9 +19,17 @@ export const merge = defineCommand({
     'The mean of two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
     'One third of the way along the arc\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',
     'What two fine-tunes learnt, added to their base\n<%= config.bin %> merge math code --base base --method task_arithmetic --weights 0.6,0.4 -o both',
+    'A model with a LoRA adapter, and another\n<%= config.bin %> merge ./base+./adapter ./other -o merged',
     'Keep the recipe for a review\n<%= config.bin %> merge a b --weights 2,1 -o merged --save-recipe merge.yml',
   ],
-  args: { model: Args.string({ description: 'files or folders', required: true, multiple: true, ignoreStdin: true }) },
+  args: {
+    model: Args.string({
+      description: 'files or folders; MODEL+ADAPTER applies a LoRA',
+      required: true,
+      multiple: true,
+      ignoreStdin: true,
+    }),
+  },
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'where to write', required: true }),
     method: Flags.string({
@@ -51,7 +59,7 @@ export const merge = defineCommand({
     const folder = process.cwd()
     const recipeFolder = saved === undefined ? folder : path.dirname(path.resolve(saved))
     const line = { models: args.model, output, method, ...given({ weights, base, include, exclude, param }) }
-    const text = oneLineRecipe(line, folder, recipeFolder)
+    const text = oneLineRecipe(line, folder, recipeFolder, isThere)
     await startEarly(flags)
     const { plan } = await import('../lineage/session.js')
     // A recipe without a file lies in the working folder; faults show it under this name.

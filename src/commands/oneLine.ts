@@ -25,6 +25,20 @@ function baseName(reference: string): string {
   return name === '' ? 'model' : name
 }
 
+/** `MODEL+ADAPTER`, where nothing is called so as a whole; of several plus signs the first that a model stands before. */
+function splitAdapter(
+  given: string,
+  there: (name: string) => boolean,
+): { readonly model: string; readonly adapter?: string } {
+  const parts = given.split('+')
+  if (parts.length === 1 || there(given)) return { model: given }
+  const ways = parts.slice(1).map((_, at) => ({
+    model: parts.slice(0, at + 1).join('+'),
+    adapter: parts.slice(at + 1).join('+'),
+  }))
+  return ways.find(({ model }) => model.startsWith('hf:') || there(model)) ?? ways[0]!
+}
+
 /** A path for a recipe in `recipeFolder`, as it was given in `folder`; absolute paths and the hub's names stay. */
 function referenceFrom(given: string, folder: string, recipeFolder: string): string {
   if (given.startsWith('hf:') || path.isAbsolute(given) || folder === recipeFolder) return given
@@ -90,20 +104,36 @@ function weightList(written: string): string {
 
 /**
  * The recipe of a merge in one line. `folder` is where the given paths start, `recipeFolder` where the recipe will lie.
- * A base that is not among the models takes no part in the merge itself. Fault: `bad-flag`.
+ * A base that is not among the models takes no part in the merge itself. `isThere` tells a plus sign in a path from one before
+ * an adapter. Fault: `bad-flag`.
  */
-export function oneLineRecipe(line: OneLine, folder: string, recipeFolder: string): string {
+export function oneLineRecipe(
+  line: OneLine,
+  folder: string,
+  recipeFolder: string,
+  isThere: (file: string) => boolean = () => false,
+): string {
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)
   const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))
   const outside = line.base !== undefined && inside < 0
-  const named = nameModels(outside ? [...line.models, line.base!] : line.models, folder, recipeFolder)
+  const split = [...line.models, ...(outside ? [line.base!] : [])].map((model) =>
+    splitAdapter(model, (name) => isThere(path.resolve(folder, name))),
+  )
+  // With an adapter it is the adapter that tells models apart.
+  const names = nameModels(
+    split.map(({ model, adapter }) => adapter ?? model),
+    folder,
+    recipeFolder,
+  )
+  const named = split.map(({ model, adapter }, index) => {
+    const { name } = names[index]!
+    const reference = yamlText(referenceFrom(model, folder, recipeFolder))
+    if (adapter === undefined) return { name, entry: reference }
+    return { name, entry: `{path: ${reference}, lora: ${yamlText(referenceFrom(adapter, folder, recipeFolder))}}` }
+  })
   const base = line.base === undefined ? undefined : outside ? named.at(-1)! : named[inside]!
-  const lines = [
-    'terge: 1',
-    'models:',
-    ...named.map(({ name, reference }) => `  ${yamlText(name)}: ${yamlText(reference)}`),
-  ]
+  const lines = ['terge: 1', 'models:', ...named.map(({ name, entry }) => `  ${yamlText(name)}: ${entry}`)]
   if (base) lines.push(`base: ${yamlText(base.name)}`)
   if (line.include || line.exclude) {
     lines.push('filters:')

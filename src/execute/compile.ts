@@ -10,12 +10,14 @@ import type {
   CropExpr,
   Expr,
   FactorExpr,
+  LoraExpr,
   MergeExpr,
   Plan,
   PlanTensor,
   ReadExpr,
 } from '../plan/types.js'
 import type { Findings } from './findings.js'
+import { loraFactors } from './loraFactors.js'
 import { type Held, type Leaf, type Node, type Pass, type Program, passElements } from './program.js'
 import { isUniform, rowsLeaf } from './rowsLeaf.js'
 
@@ -136,6 +138,21 @@ export function compileTensor(
     return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
   }
 
+  function addLora(of: LoraExpr): Added {
+    const { node, below } = addLeaf(of.base)
+    const { aligned } = of.base
+    const maps = aligned && composed(aligned.by, aligned.shape, findings)
+    const factors = loraFactors(
+      of,
+      maps,
+      (file, offset, bytes) =>
+        // Only its slot is used: what it shows is no tensor of this shape.
+        leaves.push({ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1,
+    )
+    const base = (nodes[node] as Node & { kind: 'read' }).leaf
+    return { node: nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
+  }
+
   function addMerge(of: MergeExpr, shape: readonly number[]): Added {
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
     const scope = (of.scopeIndex === undefined ? undefined : findings.scopes[of.scopeIndex]) ?? []
@@ -230,6 +247,8 @@ export function compileTensor(
     switch (of.kind) {
       case 'read':
         return addLeaf(of)
+      case 'lora':
+        return addLora(of)
       case 'merge':
         return addMerge(of, shapeOf(of, whole))
       case 'crop':

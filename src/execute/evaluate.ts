@@ -1,15 +1,16 @@
-import type { FloatDtype } from '../core/dtypes.js'
 import type { Operands } from '../kernels/context.js'
-import { CHUNK, type ChunkKernel, type Kernels, SKIPS_ZERO, TILE } from '../kernels/types.js'
+import { CHUNK, SKIPS_ZERO, TILE } from '../kernels/types.js'
 import { type Arena, createArena } from './arena.js'
 import type { Bench } from './bench.js'
 import { digester } from './digester.js'
 import { fetchGathered } from './gathered.js'
 import { ROWS_SCRATCH } from './gatherRows.js'
 import { fill, solve } from './held.js'
+import { type LoraState, layLora } from './lora.js'
 import { layMerge, type MergeState } from './mergeState.js'
 import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
+import { activeLeaves, fusedMap, keptTail, mixedMap, storedDtype } from './shortcuts.js'
 
 /** A program that is laid out in a worker's memory: contexts and buffers have their places. */
 export interface Prepared {
@@ -36,6 +37,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
       ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
       : undefined,
   )
+  const loras = program.nodes.map((node): LoraState | undefined =>
+    node.kind === 'lora' ? layLora(program, node, bench, arena, span + 2 * rowLength) : undefined,
+  )
   const joined = program.nodes.map(({ kind }) =>
     kind === 'join' ? arena.allocate((span + 2 * rowLength) * computeBytes) : 0,
   )
@@ -48,13 +52,16 @@ export function prepare(program: Program, bench: Bench): Prepared {
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
   const root = program.nodes.length - 1
   const fused = fusedMap(program, root, kernels)
+  const mixed = fused ? undefined : mixedMap(program, root, kernels)
   const kept = keptTail(program)
   /** By leaf, where the tile under way lies. */
   const at = new Float64Array(program.leaves.length)
-  /** Index of the tile's first element. */
+  /** Index of the tile's first element, and of the one after the last that is there. */
   let tileStart = 0
+  let tileEnd = 0
 
   function begin(task: Task): void {
+    for (const lora of loras) lora?.begin()
     for (const [index, state] of merges.entries()) {
       const node = program.nodes[index]!
       if (!state || node.kind !== 'merge') continue
@@ -80,12 +87,18 @@ export function prepare(program: Program, bench: Bench): Prepared {
       kernels.decode(leaf.dtype, compute)(source, buffer, n)
       return buffer
     }
+    if (node.kind === 'lora') return evaluateLora(index, node, from, n)
     if (node.kind === 'join') return evaluateJoin(index, node, from, n)
     const state = merges[index]!
     if (node.rows) return evaluateRows(state, from, n, node.elements ?? program.elements)
     bind(state, state.used, from, n, state.buffer)
     state.kernel(state.context.address, n)
     return state.buffer
+  }
+
+  function evaluateLora(index: number, { base }: Node & { kind: 'lora' }, from: number, n: number): number {
+    const { elements = program.elements } = program.leaves[base]!
+    return loras[index]!.values(at[base]!, tileStart, tileStart + from, n, Math.min(tileEnd, elements))
   }
 
   function evaluateJoin(index: number, { first, rest, elements }: Node & { kind: 'join' }, from: number, n: number) {
@@ -149,6 +162,20 @@ export function prepare(program: Program, bench: Bench): Prepared {
     state.context.bind({ inputs, base, output, first, rowLength, table, scratch: state.scratch })
   }
 
+  /** The same for a mixed kernel: what is stored in the output's dtype as it lies, all else evaluated. */
+  function bindMixed(state: MergeState, from: number, n: number, output: number): void {
+    let wide = 0
+    const operand = (index: number, bit: number): number => {
+      const node = program.nodes[index]!
+      if (node.kind === 'read') return at[node.leaf]! + from * program.leaves[node.leaf]!.elementBytes
+      wide += 2 ** bit
+      return evaluate(index, from, n)
+    }
+    const inputs = state.used.map(operand)
+    const base = state.base < 0 ? 0 : operand(state.base, 31)
+    state.context.bind({ inputs, base, output, wide })
+  }
+
   /** Fills the output tile with n elements and returns where it lies. */
   function make(n: number): number {
     const node = program.nodes[root]!
@@ -161,8 +188,17 @@ export function prepare(program: Program, bench: Bench): Prepared {
       fused(state.context.address, n)
       return tile
     }
-    const encode = kernels.encode(compute, output!.dtype)
     const { elementBytes } = output!
+    if (mixed) {
+      const state = merges[root]!
+      for (let from = 0; from < n; from += CHUNK) {
+        const count = Math.min(CHUNK, n - from)
+        bindMixed(state, from, count, tile + from * elementBytes)
+        mixed(state.context.address, count)
+      }
+      return tile
+    }
+    const encode = kernels.encode(compute, output!.dtype)
     const made = kept ? Math.max(0, Math.min(n, kept.from - tileStart)) : n
     for (let from = 0; from < made; from += span) {
       const count = Math.min(span, made - from)
@@ -260,6 +296,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     for (let done = 0; done < total && pass.kind !== 'solve'; done += TILE) {
       const n = Math.min(TILE, total - done)
       tileStart = first + done
+      tileEnd = tileStart + n
       for (const [order, leaf] of active.entries()) {
         const { elementBytes, digestIn } = program.leaves[leaf]!
         const start = mapped[order]
@@ -312,50 +349,4 @@ function joinedSums(parts: readonly Float64Array[]): Float64Array {
     at += part.length
   }
   return all
-}
-
-/** Leaves that a pass reads: below the node it is about, and those it has to digest. */
-function activeLeaves(program: Program, passIndex: number): number[] {
-  const pass = program.passes[passIndex]!
-  const active = new Set<number>()
-  const visit = (index: number): void => {
-    const node = program.nodes[index]!
-    if (node.kind === 'read') active.add(node.leaf)
-    else if (node.kind === 'join') for (const part of [node.first, node.rest]) visit(part)
-    else for (const input of node.base < 0 ? node.inputs : [...node.inputs, node.base]) visit(input)
-  }
-  if (pass.kind === 'reduce') visit(pass.node)
-  if (pass.kind === 'fill')
-    for (const node of [...pass.terms.map(({ node }) => node), pass.base]) if (node >= 0) visit(node)
-  if (pass.kind === 'write') visit(program.nodes.length - 1)
-  for (const [index, leaf] of program.leaves.entries()) if (leaf.digestIn === passIndex) active.add(index)
-  return [...active].sort((a, b) => a - b)
-}
-
-/** The dtype that all direct inputs of a merge are stored in, where they are stored tensors of one dtype. */
-function storedDtype(program: Program, index: number): FloatDtype | undefined {
-  const node = program.nodes[index]!
-  if (node.kind !== 'merge') return undefined
-  const dtypes = (node.base < 0 ? node.inputs : [...node.inputs, node.base]).map((input) => {
-    const below = program.nodes[input]!
-    return below.kind === 'read' ? program.leaves[below.leaf]!.dtype : 'raw'
-  })
-  const [first] = dtypes
-  return first !== undefined && first !== 'raw' && dtypes.every((dtype) => dtype === first) ? first : undefined
-}
-
-/** The kernel that does a whole tile without decoding, where inputs and output share a dtype that has one. */
-function fusedMap(program: Program, root: number, kernels: Kernels): ChunkKernel | undefined {
-  const node = program.nodes[root]!
-  const dtype = storedDtype(program, root)
-  if (node.kind !== 'merge' || node.rows || dtype === undefined || dtype !== program.output?.dtype) return undefined
-  return kernels.fused(node.kernel, dtype, program.compute)
-}
-
-/** Where the program ends in a join, whose rest is stored in the output's dtype: its bytes stay what they are. */
-function keptTail({ nodes, leaves, output }: Program): { readonly leaf: number; readonly from: number } | undefined {
-  const root = nodes.at(-1)!
-  const rest = root.kind === 'join' ? nodes[root.rest]! : undefined
-  if (root.kind !== 'join' || rest?.kind !== 'read' || leaves[rest.leaf]!.dtype !== output?.dtype) return undefined
-  return { leaf: rest.leaf, from: root.elements }
 }

@@ -43,15 +43,17 @@ function runOf({ starts }: RowGather, row: number): number {
   return low
 }
 
-interface Reader {
-  readonly leaf: Leaf
+export interface Reader {
+  /** What is wanted. */
+  readonly leaf: Pick<Leaf, 'dtype' | 'elementBytes'>
   readonly slot: Slot
   readonly bench: Bench
+  /** Address of room for a chunk. */
   readonly scratch: number
 }
 
 /** Puts `count` elements of one source, from its element `first` on, to an address in the leaf's dtype. */
-function copyRun(
+export function copyRun(
   { leaf, slot, bench, scratch }: Reader,
   source: RowSource,
   first: number,

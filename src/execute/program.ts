@@ -79,6 +79,7 @@ export interface Gather {
 
 export type Node =
   | { readonly kind: 'read'; readonly leaf: number }
+  | LoraNode
   | {
       readonly kind: 'merge'
       readonly kernel: MapKernel
@@ -97,6 +98,30 @@ export type Node =
     }
   /** The first so many elements of one node, and those behind them of another. */
   | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
+
+/** A factor of an adapter's update, as it is stored. */
+export interface Factor extends RowSource {
+  /** The leaf whose slot shows it. */
+  readonly leaf: number
+  /** As in `LoraFactor`. */
+  readonly byRank: boolean
+  /** Rows of the left one, columns of the right one. */
+  readonly count: number
+  /** Where they are read through a permutation: place i is place map[i] of the stored one. */
+  readonly map?: Int32Array
+}
+
+/** As `LoraExpr` in plan/types.ts. */
+export interface LoraNode {
+  readonly kind: 'lora'
+  /** Index of a leaf: W. */
+  readonly base: number
+  readonly columns: number
+  readonly rank: number
+  readonly scale: number
+  readonly left?: Factor
+  readonly right: Factor
+}
 
 export type Pass =
   /** Boils the inputs of a node down to numbers; `ReducePass` in methods/types.ts says what they are. */

@@ -13,6 +13,8 @@ export interface Operands {
   readonly table?: number
   /** Address of the kernel's scratch space; 0 unless told. */
   readonly scratch?: number
+  /** Of a mixed kernel: which operands are in the compute type; see types.ts. */
+  readonly wide?: number
   /** The part of a row that counts; see types.ts. */
   readonly part?: { readonly start: number; readonly end: number; readonly place: number; readonly last: boolean }
 }
@@ -53,7 +55,7 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
   const sums = new Float64Array(memory.buffer, sumsAt, size.sums)
   return {
     address,
-    bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0, scratch = 0, part }) {
+    bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0, scratch = 0, wide, part }) {
       if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
       // All of it each time: programs that take turns in a worker share their scratch space.
       fields.setUint32(0, inputs.length, true)
@@ -68,6 +70,7 @@ export function createContext(memory: WebAssembly.Memory, address: number, size:
       fields.setUint32(32, rowLength, true)
       fields.setUint32(36, table, true)
       fields.setUint32(40, scratch, true)
+      if (wide !== undefined) fields.setUint32(44, wide, true)
       if (!part) return
       fields.setUint32(44, part.start, true)
       fields.setUint32(48, part.end, true)

@@ -1,7 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { FloatDtype } from '../core/dtypes.js'
-import { ARENA_START, type ChunkKernel, type Compute, type Convert, DIGEST_BYTES, type Kernels, LEAF } from './types.js'
+import {
+  type AddProduct,
+  ARENA_START,
+  type ChunkKernel,
+  type Compute,
+  type Convert,
+  DIGEST_BYTES,
+  type Kernels,
+  LEAF,
+} from './types.js'
 
 export * from './context.js'
 export * from './treeDigest.js'
@@ -69,7 +78,10 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
     map: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
     reduce: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
     fused,
+    mixed: (name, dtype, compute) =>
+      compute === 'f32' ? (exports[`${name}_mixed_${dtype}`] as ChunkKernel | undefined) : undefined,
     fusedReduce: fused,
+    addProduct: (dtype, compute) => exports[`addProduct_${dtype}_${compute}`] as AddProduct | undefined,
     xxh3: get('xxh3_128'),
     leaves: get('xxh3_leaves'),
     math: {

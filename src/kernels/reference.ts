@@ -135,6 +135,21 @@ export function map(name: MapKernel, compute: Compute, { inputs, base, coefficie
   })
 }
 
+/** x + scale · Σ l·r over the rank, in order, each operation rounded; where the change is 0, x itself. */
+export function addProduct(
+  compute: Compute,
+  x: number,
+  left: ArrayLike<number>,
+  right: ArrayLike<number>,
+  scale: number,
+): number {
+  const round = compute === 'f32' ? Math.fround : (x: number) => x
+  let sum = 0
+  for (let k = 0; k < left.length; k++) sum = round(sum + round(left[k]! * right[k]!))
+  const change = round(sum * round(scale))
+  return change === 0 ? x : round(x + change)
+}
+
 /** What is added to the sums, chunk by chunk. */
 export function reduce(_name: ReduceKernel, [a, b]: readonly [Float64Array, Float64Array]): number[] {
   const sums = [0, 0, 0]

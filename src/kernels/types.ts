@@ -15,6 +15,7 @@
  *   +40 u32  pointer to scratch space, as many bytes as the method's pass asks for
  *   +44 u32  reduce kernels that are called row by row for the sums of a tile: first and last + 1 of the row's elements that
  *            lie in the tile (+48), the place of the first in the tile (+52), and 1 in the tile's last row (+56)
+ *            Mixed kernels: a bit for each input that is in the compute type, bit 31 for the base
  *
  * Elements are in the compute type, f32 or f64 (`linear_f32`, `linear_f64`), or, in the fused kernels, in one stored
  * dtype for inputs, base and output alike (`linear_BF16`). No pointer need be aligned. A kernel may be called on a
@@ -105,6 +106,9 @@ export type ReduceKernel =
 /** Map kernels with a coefficient an input, which may leave out inputs whose coefficient is 0. */
 export const SKIPS_ZERO: ReadonlySet<MapKernel> = new Set<MapKernel>(['linear', 'task'])
 
+/** Inputs of a mixed kernel. */
+export const MIXED_INPUTS = 3
+
 /** Functions of float64 that are compiled into the WebAssembly module, so that every engine gives the same bits. */
 export interface ScalarMath {
   readonly sin: (x: number) => number
@@ -121,6 +125,28 @@ export type Convert = (source: number, destination: number, n: number) => void
 /** Works on `n` elements; the address is a context's. */
 export type ChunkKernel = (context: number, n: number) => void
 
+/** Bytes of a row of a panel that `AddProduct` takes: columns of the right factor side by side. */
+export const PANEL_BYTES = 32
+/** Rows of the left factor in a group. */
+export const GROUP_ROWS = 4
+/**
+ * X + scale · L·R: of `rows` rows of `columns` elements those from column `from` to before `to`. The first of them lies at `x` in
+ * its stored dtype, and goes to `out` in the compute type; where that is the same, so may be the addresses. `left`: groups of
+ * rows, `right`: panels of columns from column 0 on, both packed as assembly/lowRank.ts says.
+ */
+export type AddProduct = (
+  x: number,
+  out: number,
+  columns: number,
+  rows: number,
+  from: number,
+  to: number,
+  left: number,
+  right: number,
+  rank: number,
+  scale: number,
+) => void
+
 /** An instance on one memory. Looking a function up is cheap, but belongs outside of loops all the same. */
 export interface Kernels {
   readonly memory: WebAssembly.Memory
@@ -132,8 +158,15 @@ export interface Kernels {
   readonly reduce: (name: ReduceKernel, compute: Compute) => ChunkKernel
   /** Map kernel straight from and to a stored dtype; undefined where there is none. `compute` is f32 unless told. */
   readonly fused: (name: MapKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
+  /**
+   * Map kernel of at most `MIXED_INPUTS` inputs to a stored dtype, from operands that are in that dtype or in float32.
+   * Undefined where there is none.
+   */
+  readonly mixed: (name: MapKernel, dtype: FloatDtype, compute: Compute) => ChunkKernel | undefined
   /** Reduce kernel straight from a stored dtype. */
   readonly fusedReduce: (name: ReduceKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
+  /** Undefined where there is none straight from a stored dtype; from the compute type there is. */
+  readonly addProduct: (dtype: FloatDtype, compute: Compute) => AddProduct | undefined
   /** Writes the XXH3-128 (seed 0, canonical byte order) of `bytes` bytes to the 16 at `out`. */
   readonly xxh3: (source: number, bytes: number, out: number) => void
   /** The same for each leaf of `leafBytes` (LEAF, in all digests), the last one perhaps shorter: 16 bytes a leaf. */

@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { sha256 } from '../core/digest.js'
 import { lookupMethod } from '../methods/registry.js'
-import type { Expr, MergeExpr, Plan, PlanTensor } from '../plan/types.js'
+import { inputsOf } from '../plan/cost.js'
+import type { Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { recordOf } from './serialize.js'
@@ -157,6 +158,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
   /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
   function owner(expr: Expr): string {
     if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
+    if (expr.kind === 'lora') return owner(expr.base)
     const last = expr.kind === 'read' ? expr.aligned?.by.at(-1) : expr.aligned?.at(-1)
     if (last) return last.step
     return expr.kind === 'computed' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
@@ -164,6 +166,10 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
 
   /** An expression without the alignment that was applied last; undefined where there is none. */
   function before(expr: Expr): Expr | undefined {
+    if (expr.kind === 'lora') {
+      const base = before(expr.base)
+      return base && { ...expr, base: base as ReadExpr }
+    }
     if (expr.kind === 'read' && expr.aligned) {
       const { aligned, ...stored } = expr
       const by = aligned.by.slice(0, -1)
@@ -187,6 +193,10 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
     const aligned = before(expr)
     if (aligned) return step('rebasin', [aligned], tensor)
     if (expr.kind === 'merge') return merge(expr, tensor)
+    if (expr.kind === 'lora') {
+      const { rank, scale } = expr
+      return { ...step('lora', inputsOf(expr), tensor), parameters: { rank, scale } }
+    }
     if (expr.kind === 'crop') {
       const { merge: inner, cropped } = expr
       return { ...merge(inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }

@@ -79,9 +79,10 @@ export async function checkFiles(
     shown: string,
     file: string,
     report: Report,
+    adapter = false,
   ): Promise<Checkpoint | undefined> {
     try {
-      return await openCheckpoint(shown, file)
+      return await openCheckpoint(shown, file, { adapter })
     } catch (error) {
       if (!(error instanceof Fault)) throw error
       for (const { message } of error.diagnostics) report(`${kind}-header`, message)
@@ -139,7 +140,9 @@ export async function checkFiles(
       report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run was told to leave digests out')
       return
     }
-    const checkpoint = await opened('input', shown, place, report)
+    // A folder may hold a model and an adapter.
+    const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
+    const checkpoint = await opened('input', shown, place, report, adapter)
     if (checkpoint)
       pending.push({ checkpoint, compare: (found) => compareInput(shown, model, checkpoint, found, report) })
   }

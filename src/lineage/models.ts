@@ -21,7 +21,7 @@ export interface Pin {
   readonly expected?: readonly string[]
 }
 
-type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder'>
+type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion'>
 
 /** The hub is loaded only for those who name it. */
 const hub = () => import('../checkpoints/hub/index.js')
@@ -29,10 +29,11 @@ const hub = () => import('../checkpoints/hub/index.js')
 /** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
 export async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
+  const adapter = source.companion === 'lora'
   if (origin === 'hub') {
     const { repository, revision = source.revision } = hubParts(reference) ?? { repository: reference }
     const { openHub } = await hub()
-    return openHub({ reference, repository, revision, subfolder, ...pin })
+    return openHub({ reference, repository, revision, subfolder, adapter, ...pin })
   }
   if (subfolder !== undefined && !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, '')))
     throw fault(
@@ -41,7 +42,7 @@ export async function openModel(source: Named, folder: string, pin: Pin = {}): P
       'write a path that leads down',
     )
   const place = path.resolve(folder, reference, subfolder ?? '')
-  return { checkpoint: await openCheckpoint(reference, place), fetches: [], warnings: [] }
+  return { checkpoint: await openCheckpoint(reference, place, { adapter }), fetches: [], warnings: [] }
 }
 
 /** A model of the command line: a path, relative to the working folder, or `hf:org/name@revision`. */

@@ -10,7 +10,16 @@ import { mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
-import type { Alignment, Analysis, AnalysisModel, AnalysisTensor, Expr, MergeExpr, RebasinAnalysis } from './types.js'
+import type {
+  Alignment,
+  Analysis,
+  AnalysisModel,
+  AnalysisTensor,
+  Expr,
+  MergeExpr,
+  ReadExpr,
+  RebasinAnalysis,
+} from './types.js'
 import { sameShape, type Value, type ValueTensor } from './values.js'
 
 /** What planning an alignment needs of the models' configurations. */
@@ -71,6 +80,8 @@ function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {
   switch (expr.kind) {
     case 'read':
       return { ...expr, aligned: { shape, by: [...(expr.aligned?.by ?? []), by] } }
+    case 'lora':
+      return { ...expr, base: through(expr.base, shape, by) as ReadExpr }
     case 'merge':
       return {
         ...expr,

@@ -18,6 +18,8 @@ export function inputsOf(expr: Expr): readonly Expr[] {
   switch (expr.kind) {
     case 'read':
       return []
+    case 'lora':
+      return [expr.base, ...(expr.left ? [expr.left.read] : []), expr.right.read]
     case 'merge':
       return [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
     case 'crop':
@@ -41,7 +43,7 @@ export interface PlacedMerge {
 /** Merges inside an expression of a shape, inner ones first: the order in which their sums can be known. */
 export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
   // What a step computes as a whole is there before the tensor's passes begin.
-  if (expr.kind === 'read' || expr.kind === 'computed' || expr.kind === 'factor') return []
+  if (expr.kind !== 'merge' && expr.kind !== 'crop') return []
   const shape = shapeOf(expr, whole)
   const below = inputsOf(expr).flatMap((input) => mergesOf(input, shape))
   return expr.kind === 'merge' ? [...below, { merge: expr, shape }] : below

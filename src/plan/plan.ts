@@ -9,6 +9,7 @@ import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { MergeStep, Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
+import { applyAdapters } from './adapter/apply.js'
 import { planRebasin, planRepair } from './align.js'
 import { analysisCost, tooLarge } from './analysisCost.js'
 import {
@@ -59,7 +60,6 @@ export function planRecipe(
   const planned: PlanFile[] = []
   const base = originOf(recipe, recipe.outputs[0]!.from)
   const anchors = anchorsOf(recipe)
-  const statistics = new Set([...recipe.models.values()].map((model) => model.statistics))
   const written = new Map(
     modelsOf(recipe).map((name) => [
       name,
@@ -71,16 +71,16 @@ export function planRecipe(
     const source = recipe.models.get(name)!
     const revision = checkpoint.revision ?? source.revision
     const reference = { name: base, named: written.get(base)!, config: checkpoints.get(base)!.config }
-    const like = anchors.has(name) ? given : underBasePrefix(recipe, source, given, reference, faults)
-    const named =
-      anchors.has(name) || statistics.has(name)
-        ? like
-        : withTied(recipe, source, like, checkpoint.config, reference, faults)
+    // An adapter's names are of its own kind.
+    const own = anchors.has(name) || source.companion === 'lora'
+    const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
+    const named = own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, faults)
     values.set(name, modelValue(name, named, planned.length, checkpoint.config))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     planned.push(...planFiles(checkpoint, model))
   }
+  applyAdapters(recipe, values, checkpoints, faults)
   const participants = participantsOf(recipe)
   const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
@@ -210,7 +210,8 @@ export function modelsOf(recipe: Recipe): string[] {
   for (const name of recipe.steps.flatMap((step) => (step.kind === 'merge' ? statisticsOf(recipe, step) : [])))
     used.add(name)
   for (const name of tokenizerModels(recipe.tokenizer, recipe.chatTemplate, recipe.models)) used.add(name)
-  return [...recipe.models.keys()].filter((name) => used.has(name))
+  const adapters = new Set([...used].map((name) => recipe.models.get(name)?.lora))
+  return [...recipe.models.keys()].filter((name) => used.has(name) || adapters.has(name))
 }
 
 /** Whether planning has to see the models' tokenizers. */

@@ -104,6 +104,16 @@ export function followTokens(
       )
       const { map, sources } = mapOf(name, holders)
       if (rows === count && map.runs.length === 3 && map.runs[1] === 0 && map.runs[2] === 0) continue
+      const changedBy = sources.find((of) => models.get(of)!.value.tensors.get(tensorName)!.expr.kind !== 'read')
+      if (changedBy !== undefined) {
+        faults.error(
+          'not-in-this-version',
+          `not in this version of terge: ${tensorName} of ${changedBy}, which an adapter changes, following another vocabulary`,
+          recipe.placeOf(choice.at),
+          'apply the adapter first, in a recipe of its own',
+        )
+        continue
+      }
       const others = sources.slice(1).map((of) => models.get(of)!.value.tensors.get(tensorName)!.expr as ReadExpr)
       const shape = [count, ...tensor.shape.slice(1)]
       if (!isFloat(tensor.dtype) && (map.means.length > 0 || others.some(({ dtype }) => dtype !== tensor.dtype)))

@@ -82,6 +82,31 @@ export interface ComputedExpr {
   readonly aligned?: readonly Alignment[]
 }
 
+/**
+ * A stored tensor with the update of an adapter (LoRA, arXiv 2106.09685): W + scale · L·R, in the compute type and not rounded.
+ * W counts as a matrix with a row for each place along its first axis, or, where `left` is absent, as one row.
+ */
+export interface LoraExpr {
+  readonly kind: 'lora'
+  /** W. Where it is aligned, the factors follow it. */
+  readonly base: ReadExpr
+  /** Of W. */
+  readonly shape: readonly number[]
+  readonly rank: number
+  /** `lora_scale` times what the adapter's configuration says: alpha / rank, or alpha / √rank. */
+  readonly scale: number
+  /** Rows × rank; absent: a one. */
+  readonly left?: LoraFactor
+  /** Rank × columns. */
+  readonly right: LoraFactor
+}
+
+export interface LoraFactor {
+  readonly read: ReadExpr
+  /** The rank is the first axis of the stored tensor, else the second one. */
+  readonly byRank: boolean
+}
+
 /** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */
 export interface MergeExpr {
   readonly kind: 'merge'
@@ -149,7 +174,7 @@ export interface PlanFactoring {
   readonly work: HeldWork
 }
 
-export type Expr = ReadExpr | MergeExpr | CropExpr | ComputedExpr | FactorExpr
+export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr
 
 /** A tensor that an analysis reads. */
 export interface AnalysisTensor {

@@ -7,7 +7,7 @@ import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
-import { readModels, resolveName, type Scope, withStatistics } from './models.js'
+import { readModels, resolveName, type Scope, withCompanions } from './models.js'
 import { readOutputs } from './outputs.js'
 import { applyOverrides } from './overrides.js'
 import { makeReport, type Report, sortDiagnostics } from './report.js'
@@ -18,7 +18,6 @@ import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
 import { type MapNode, type Node, spanOf, spanPlace } from './tree.js'
 import type { Recipe } from './types.js'
-import { checkSupported } from './unsupported.js'
 
 export interface LoadOptions {
   /** `KEY=VALUE`, laid over the recipe in this order. */
@@ -95,7 +94,6 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
   root = checked
   const found = readMeaning({ node: checked, path: [] }, folder, options, report)
-  checkSupported({ node: checked, path: [] }, report)
   return finish({
     ...found,
     file: name,
@@ -156,7 +154,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
   return {
     folder,
-    models: withStatistics(models),
+    models: withCompanions(models),
     steps: readSpecFiles(
       // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
       ordered.filter(({ name }) => used.has(name) || !sound),

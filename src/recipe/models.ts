@@ -58,14 +58,17 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     const message = 'a revision belongs to a hub repository, not to a path'
     report.error('contradiction', message, revision.path, { part: 'key', hint: 'write hub: instead of path:' })
   }
-  if (has(at, 'lora_scale') && !has(at, 'lora'))
+  const lora = get(at, 'lora')
+  const adapter = textOf(lora)
+  if (lora && adapter?.startsWith('hf:')) readHub(lora, adapter.slice(3), report)
+  if (has(at, 'lora_scale') && !lora)
     report.error('missing-key', 'lora_scale without lora scales nothing', [...at.path, 'lora_scale'], { part: 'key' })
 
   const optional = {
     revision: wordOf(revision),
     sha256: wordOf(get(at, 'sha256'))?.toLowerCase(),
     subfolder: textOf(get(at, 'subfolder')),
-    lora: textOf(get(at, 'lora')),
+    lora: adapter,
     loraScale: numberOf(get(at, 'lora_scale')),
     stripPrefix: textOf(get(at, 'strip_prefix')),
     statistics: textOf(get(at, 'statistics')),
@@ -78,17 +81,25 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   return { ...start, ...found, rename, ...written }
 }
 
-/** Files of statistics as models of their own, after all others, under names that no model has: they are read and recorded like them. */
-export function withStatistics(models: ReadonlyMap<string, ModelSource>): Map<string, ModelSource> {
+/**
+ * Files of statistics and adapters as models of their own, after all others, under names that no model has: they are read and
+ * recorded like them.
+ */
+export function withCompanions(models: ReadonlyMap<string, ModelSource>): Map<string, ModelSource> {
   const all = new Map(models)
-  for (const [model, source] of models) {
-    if (source.statistics === undefined) continue
-    let name = `${model}.statistics`
-    while (all.has(name)) name += "'"
-    all.set(model, { ...source, statistics: name })
-    const at = [...source.at, 'statistics']
-    all.set(name, { name, at, reference: source.statistics, origin: 'path', rename: [] })
-  }
+  for (const [model, source] of models)
+    for (const kind of ['statistics', 'lora'] as const) {
+      const reference = source[kind]
+      if (reference === undefined) continue
+      let name = `${model}.${kind}`
+      while (all.has(name)) name += "'"
+      all.set(model, { ...all.get(model)!, [kind]: name })
+      const origin = kind === 'lora' && reference.startsWith('hf:') ? ('hub' as const) : ('path' as const)
+      const { revision } = hubParts(reference) ?? {}
+      const at = [...source.at, kind]
+      const companion = { name, at, reference, origin, rename: [], companion: kind }
+      all.set(name, revision === undefined || origin === 'path' ? companion : { ...companion, revision })
+    }
   return all
 }
 

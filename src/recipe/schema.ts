@@ -131,7 +131,7 @@ const modelMapping = object(
       description: 'The SHA-256 that the file must have.',
     },
     subfolder: text('A folder inside the model.'),
-    lora: text('A PEFT adapter to apply to it.'),
+    lora: text('A PEFT adapter to apply to it while it is read: its folder or file, or hf:org/name@revision.'),
     lora_scale: { type: 'number', description: 'Factor on the adapter. Default: 1.' },
     strip_prefix: text('Taken off the start of every tensor name.'),
     rename: {

@@ -26,12 +26,15 @@ export interface ModelSource {
   readonly revision?: string
   readonly sha256?: string
   readonly subfolder?: string
+  /** A PEFT adapter's path or `hf:org/name@revision`; of a whole recipe the name of the model that stands for it. */
   readonly lora?: string
   readonly loraScale?: number
   readonly stripPrefix?: string
   readonly rename: readonly { readonly from: string; readonly to: string }[]
   /** A text's path; of a whole recipe the name of the model that stands for it. */
   readonly statistics?: string
+  /** It stands for what belongs to another model. */
+  readonly companion?: 'statistics' | 'lora'
 }
 
 export interface Filters {

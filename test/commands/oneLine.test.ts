@@ -104,4 +104,22 @@ test('the starter recipe is valid, commented or not', () => {
   }
 })
 
+test('MODEL+ADAPTER applies an adapter, unless something is called so as a whole', () => {
+  const models = (given: string, ...there: string[]) =>
+    (
+      parse(
+        oneLineRecipe({ models: [given, 'b'], output: 'out', method: 'linear' }, '/w', '/w', (file) =>
+          there.includes(file),
+        ),
+      ) as { models: unknown }
+    ).models
+  assert.equal(models('./base+./ad'), { ad: { path: './base', lora: './ad' }, b: 'b' })
+  assert.equal(models('hf:o/m@r+hf:o/l@s'), { l: { path: 'hf:o/m@r', lora: 'hf:o/l@s' }, b: 'b' })
+  assert.equal(models('c++/m', '/w/c++/m'), { m: 'c++/m', b: 'b' })
+  assert.equal(models('c++/m+ad/adapter_model.safetensors', '/w/c++/m'), {
+    ad: { path: 'c++/m', lora: 'ad/adapter_model.safetensors' },
+    b: 'b',
+  })
+})
+
 test.run()

@@ -241,7 +241,7 @@ test('references: revisions, adapters, and what is none', () => {
     const models = conversion?.root?.entries.get('models')?.value
     const first = models?.kind === 'map' ? [...models.entries.values()][0]?.value : undefined
     return {
-      codes: diagnostics.map(({ code }) => code).filter((code) => code !== 'not-in-this-version'),
+      codes: diagnostics.map(({ code }) => code),
       ...(first?.kind === 'scalar' ? { model: first.value } : {}),
       ...(first?.kind === 'map'
         ? Object.fromEntries(
@@ -252,6 +252,8 @@ test('references: revisions, adapters, and what is none', () => {
   }
   assert.equal(load('org/name@v1'), { codes: [], model: 'hf:org/name@v1' })
   assert.equal(load('org/name@v1+org/lora'), { codes: [], hub: 'org/name@v1', lora: 'hf:org/lora' })
+  assert.equal(load('org/name@v1+org/lora@v2').lora, 'hf:org/lora@v2')
+  assert.equal(load('org/name+./lora').codes, ['missing-model'])
   assert.equal(load('a+b+c').codes, ['bad-model'])
   assert.equal(load('org/name@').codes, ['bad-model'])
   assert.equal(load('./org/name').codes, ['missing-model'])

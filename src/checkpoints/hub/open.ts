@@ -29,6 +29,8 @@ export interface HubReference {
   readonly commit?: string | undefined
   /** Files that have to be in the cache for it to do. */
   readonly expected?: readonly string[] | undefined
+  /** As in `OpenOptions`. */
+  readonly adapter?: boolean | undefined
 }
 
 /** Weights that are still to be brought into the cache. */
@@ -60,7 +62,7 @@ const PARALLEL = 8
  */
 export async function openHub(asked: HubReference, signal?: AbortSignal): Promise<HubModel> {
   const settings = hubSettings()
-  const { reference, repository, revision, subfolder = '' } = checkReference(asked)
+  const { reference, repository, revision, subfolder = '', adapter } = checkReference(asked)
   const subject: Subject = { reference, repository, revision }
   const warnings: Diagnostic[] = []
   const warn = (code: string, message: string, hint: string) =>
@@ -69,7 +71,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   const at = { ...subject, commit }
   const folder = snapshotFolder(settings.cache, repository, commit, subfolder)
 
-  const cached = await openCached(reference, folder)
+  const cached = await openCached(reference, folder, adapter)
   const there = new Set(await cachedNames(folder))
   const enough = (asked.expected ?? []).every((name) => there.has(name))
   const done = (checkpoint: Checkpoint, fetches: readonly Fetch[] = []): HubModel => ({
@@ -121,7 +123,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   })
   if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
   const remote = await remoteWeights(settings, at, folder, subfolder, files, list, signal)
-  const checkpoint = await openCheckpoint(reference, folder, remote)
+  const checkpoint = await openCheckpoint(reference, folder, { remote, adapter })
   const fetches = checkpoint.files.flatMap(({ name, path: place, headerBytes, headerDigest }): Fetch[] => {
     const file = remote.opened.get(name)
     return file ? [{ settings, subject: at, file, place, headerBytes, headerDigest }] : []
@@ -191,14 +193,18 @@ async function resolve(
 }
 
 /** The model in the cache, where all of its weights are there. */
-async function openCached(reference: string, folder: string): Promise<Checkpoint | undefined> {
+async function openCached(
+  reference: string,
+  folder: string,
+  adapter: boolean | undefined,
+): Promise<Checkpoint | undefined> {
   const names = await cachedNames(folder)
   // Else a lone shard would pass for the whole.
   const indexed = names.some((name) => name.endsWith('.index.json'))
   if (!indexed && names.some((name) => PART.test(name))) return undefined
   if (!names.some((name) => isWeights(name) || listsModules(name))) return undefined
   try {
-    return await openCheckpoint(reference, folder)
+    return await openCheckpoint(reference, folder, { adapter })
   } catch (error) {
     const missing = ['missing-model', 'missing-shard', 'missing-module', 'no-weights', 'ambiguous-checkpoint']
     if (error instanceof Fault && error.diagnostics.every(({ code }) => missing.includes(code))) return undefined

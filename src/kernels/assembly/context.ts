@@ -35,6 +35,9 @@ export function table(context: usize): usize { return <usize>load<u32>(context, 
 export function scratch(context: usize): usize { return <usize>load<u32>(context, 40) }
 // @ts-ignore: decorator
 @inline
+export function wide(context: usize): u32 { return load<u32>(context, 44) }
+// @ts-ignore: decorator
+@inline
 export function partStart(context: usize): usize { return <usize>load<u32>(context, 44) }
 // @ts-ignore: decorator
 @inline

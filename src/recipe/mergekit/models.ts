@@ -26,7 +26,7 @@ export interface ModelBook {
 }
 
 /** Names that say nothing about a model: the folder's says more. */
-const GENERIC = /^(model|pytorch_model|weights|checkpoint)$/i
+const GENERIC = /^(model|pytorch_model|adapter_model|weights|checkpoint)$/i
 
 export function modelBook(documents: readonly string[], places: Places, complain: Complaints): ModelBook {
   const found = new Map<string, Known>()
@@ -38,6 +38,8 @@ export function modelBook(documents: readonly string[], places: Places, complain
     taken.add(name)
     return name
   }
+  const { folder, working } = places
+  const looked = `in ${shown(folder)}${working === folder ? '' : ` or in ${shown(working)}`}`
   function add(reference: Reference): Known {
     const { path: written, revision, lora, at } = reference
     const where = findModel(written, revision, places)
@@ -46,11 +48,18 @@ export function modelBook(documents: readonly string[], places: Places, complain
         revision === undefined
           ? 'a hub repository is written org/name'
           : 'what has a revision is a hub repository: org/name'
-      const message = `there is no ${quote(written)} in ${shown(places.folder)}${places.working === places.folder ? '' : ` or in ${shown(places.working)}`}`
-      complain.error('missing-model', message, at, hint)
+      complain.error('missing-model', `there is no ${quote(written)} ${looked}`, at, hint)
     }
-    const name = free(nameOf(written))
+    // With an adapter it is the adapter that tells models apart.
+    const name = free(nameOf(lora?.path ?? written))
     const adapter = lora && findModel(lora.path, lora.revision, places)
+    if (lora && !adapter)
+      complain.error(
+        'missing-model',
+        `there is no adapter ${quote(lora.path)} ${looked}`,
+        at,
+        'a hub repository is written org/name',
+      )
     const reference_ = where?.reference ?? written
     models.set(
       name,

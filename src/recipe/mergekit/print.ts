@@ -83,7 +83,7 @@ export function relocate(root: MapNode, from: string, to: string): MapNode {
     if (value.kind === 'scalar') return [name, { key, value: makeScalar(value.span, move(value.source), '') }]
     if (value.kind !== 'map') return [name, { key, value }]
     const inner = [...value.entries].map(([part, one]): [string, Entry] => {
-      const local = part === 'path' && one.value.kind === 'scalar'
+      const local = (part === 'path' || part === 'lora') && one.value.kind === 'scalar'
       return [
         part,
         local ? { ...one, value: makeScalar(one.value.span, move((one.value as { source: string }).source), '') } : one,

@@ -35,7 +35,8 @@ export function planGraph(plan: Plan): PlanGraph {
     edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
   }
   /** The model or step that `expr` comes from. */
-  const origin = (expr: Expr): string | undefined => (expr.kind === 'read' ? readBy(expr) : expr.step)
+  const origin = (expr: Expr): string | undefined =>
+    expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base) : expr.step
 
   const readBy = (expr: ReadExpr): string | undefined =>
     expr.aligned?.by.at(-1)?.step ?? plan.models[plan.files[expr.file]?.model ?? -1]?.name
@@ -55,6 +56,12 @@ export function planGraph(plan: Plan): PlanGraph {
       if (base === undefined) return
       flow(base, holder, 'base', tensor)
       walk(expr.base, base, tensor)
+      return
+    }
+    if (expr.kind === 'lora') {
+      walk(expr.base, holder, tensor)
+      const [adapter, model] = [readBy(expr.right.read), readBy(expr.base)]
+      if (adapter !== undefined && model !== undefined) flow(adapter, model, 'lora', tensor)
       return
     }
     if (expr.kind === 'computed' || expr.kind === 'factor') {

@@ -3,7 +3,7 @@ import { heldSeconds } from '../../plan/cost.js'
 import type { PatternCount, Plan, PlanOutput } from '../../plan/types.js'
 import { type Branch, counted, drawTree, formatCount, printable } from '../text.js'
 import { analysesBranches } from './analyses.js'
-import { modelFiles, summarize } from './summary.js'
+import { type AdapterUpdates, adapterUpdates, modelFiles, summarize } from './summary.js'
 
 /** What the plan alone does not know: the machine's side. */
 export interface PlanSetting {
@@ -95,11 +95,24 @@ function heldBranches({ cost }: Plan, threads: number): Branch[] {
   return [{ text: `matrices held whole (${method}): at most ${most}; about ${time} of work on all of them` }]
 }
 
+/** What an adapter does, as far as one line holds it. */
+function updateText(update: AdapterUpdates | undefined): string {
+  if (!update) return ''
+  const [ranks, scales] = [update.ranks, update.scales].map((all) => [...all].sort((a, b) => a - b))
+  const range = (all: readonly number[]): string => {
+    const ends = all.length > 1 ? [all[0]!, all.at(-1)!] : all
+    return ends.map((number) => Number(number.toPrecision(6))).join('–')
+  }
+  return `: rank ${range(ranks!)}, scale ${range(scales!)}, ${counted(update.tensors.size, 'tensor')} updated`
+}
+
 /** The plan as a tree for people. */
 export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
+  const updates = adapterUpdates(plan)
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
-    return { text: `${printable(name)}: ${printable(reference)} (${counted(files, 'file')}, ${formatSize(bytes)})` }
+    const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
+    return { text: `${printable(name)}: ${printable(reference)} (${size})${updateText(updates.get(i))}` }
   })
   const steps = plan.steps.map(
     ({ name, kind, patterns, left }): Branch => ({

@@ -1,0 +1,160 @@
+import { compilePattern } from '../../core/patterns.js'
+import { nearest, quote } from '../../core/suggest.js'
+
+/** What an adapter's configuration says of the arithmetic; the meaning of each key is PEFT's. */
+export interface AdapterSettings {
+  /** Weights are stored as [inputs, outputs]: what a square one does not tell. */
+  readonly fanInFanOut: boolean
+  /** Of a module, by its name in the network. */
+  readonly rank: (module: string) => number
+  /** alpha / rank, or alpha / √rank. */
+  readonly scale: (module: string) => number
+}
+
+/** Takes what is wrong with an adapter. */
+export interface Complain {
+  error(code: string, message: string, hint?: string): void
+  warn(code: string, message: string, hint?: string): void
+}
+
+type Config = Readonly<Record<string, unknown>>
+
+/** Weight updates that are no plain product of two factors, or act on more than the weights: key, and what it stands for. */
+const OTHER_ARITHMETIC: readonly (readonly [key: string, what: string])[] = [
+  ['use_dora', 'DoRA, which rescales each row of the updated weight'],
+  ['use_qalora', 'QALoRA, which pools the inputs'],
+  ['kasa_config', 'KaSA, which cuts singular values off the base weight'],
+  ['monteclora_config', 'MonteCLoRA, which samples the update'],
+  ['use_bdlora', 'block-diagonal factors (BD-LoRA)'],
+  ['alora_invocation_tokens', 'an activated LoRA (aLoRA), which acts on part of the tokens'],
+  ['arrow_config', 'arrow routing among adapters'],
+  ['layer_replication', 'layer_replication, which repeats layers of the base'],
+  ['trainable_token_indices', 'rows for single tokens (trainable_token_indices)'],
+  ['target_parameters', 'factors of whole stacks of experts (target_parameters)'],
+]
+/** Ways to begin that change the base: what was trained is the difference to that one. */
+const CHANGES_BASE = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/
+/** Those that begin otherwise and leave the base alone. */
+const KEEPS_BASE = /^(gaussian|eva|orthogonal|mica|true|false)$/i
+/** Keys that say nothing of the weights, or nothing beyond what the tensors say. */
+const HARMLESS = new Set(
+  `auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config exclude_modules inference_mode
+  init_lora_weights layers_pattern layers_to_transform loftq_config lora_bias lora_dropout lora_ga_config megatron_config
+  megatron_core modules_to_save peft_version qalora_group_size revision runtime_config target_modules task_type
+  velora_config peft_type r lora_alpha use_rslora fan_in_fan_out rank_pattern alpha_pattern`.split(/\s+/),
+)
+/** A pattern costs its match with every module. */
+const MOST_PATTERNS = 10_000
+
+const isSet = (value: unknown): boolean =>
+  value !== undefined &&
+  value !== null &&
+  value !== false &&
+  !(typeof value === 'object' && Object.keys(value).length === 0)
+
+/**
+ * Reads `adapter_config.json`. What this version can't do exactly is refused by its name. Faults: `bad-adapter`,
+ * `adapter-arithmetic`; undefined where there are any.
+ */
+export function readAdapterConfig(config: Config, complain: Complain): AdapterSettings | undefined {
+  let sound = true
+  const bad = (message: string, hint = 'repair adapter_config.json, or fetch the adapter again'): undefined => {
+    sound = false
+    complain.error('bad-adapter', `adapter_config.json: ${message}`, hint)
+  }
+  const refuse = (what: string, hint: string): void => {
+    sound = false
+    complain.error('adapter-arithmetic', `the adapter uses ${what}: terge can't apply that`, hint)
+  }
+  const { peft_type: kind = 'LORA' } = config
+  if (kind !== 'LORA') {
+    refuse(`the method ${quote(String(kind))}`, 'merge it into its base with PEFT, and name the result')
+    return undefined
+  }
+  for (const [key, what] of OTHER_ARITHMETIC)
+    if (isSet(config[key])) refuse(what, 'merge it into its base with PEFT, and name the result')
+  const { init_lora_weights: init = true } = config
+  if (CHANGES_BASE.test(String(init)))
+    refuse(
+      `init_lora_weights: ${String(init)}, which changes the base before training`,
+      'save it with PEFT as a plain LoRA (path_initial_model_for_weight_conversion)',
+    )
+  else if (!KEEPS_BASE.test(String(init))) refuse(`init_lora_weights: ${String(init)}`, 'save it as a plain LoRA')
+  for (const key of Object.keys(config)) {
+    if (HARMLESS.has(key) || OTHER_ARITHMETIC.some(([known]) => known === key) || !isSet(config[key])) continue
+    const [meant] = nearest(key, HARMLESS, 1)
+    complain.warn(
+      'unknown-adapter-key',
+      `adapter_config.json: terge does not know ${quote(key)}, and goes on as if it said nothing of the weights`,
+      meant === undefined ? undefined : `did you mean ${quote(meant)}?`,
+    )
+  }
+
+  const flag = (key: string): boolean => {
+    const value = config[key] ?? false
+    if (typeof value !== 'boolean') bad(`${key} is ${shown(value)}, not true or false`)
+    return value === true
+  }
+  const rankOf = (value: unknown, key: string): number =>
+    Number.isSafeInteger(value) && (value as number) > 0
+      ? (value as number)
+      : (bad(`${key} is ${shown(value)}, not a whole number above 0`) ?? 1)
+  const alphaOf = (value: unknown, key: string): number =>
+    typeof value === 'number' && Number.isFinite(value) ? value : (bad(`${key} is ${shown(value)}, not a number`) ?? 1)
+  // PEFT's own defaults.
+  const r = rankOf(config.r ?? 8, 'r')
+  const alpha = alphaOf(config.lora_alpha ?? 8, 'lora_alpha')
+  const ranks = patterns(config, 'rank_pattern', rankOf, bad)
+  const alphas = patterns(config, 'alpha_pattern', alphaOf, bad)
+  const stabilized = flag('use_rslora')
+  const fanInFanOut = flag('fan_in_fan_out')
+  if (!sound) return undefined
+  const rank = (module: string) => ranks(module) ?? r
+  return {
+    fanInFanOut,
+    rank,
+    scale: (module) => (alphas(module) ?? alpha) / (stabilized ? Math.sqrt(rank(module)) : rank(module)),
+  }
+}
+
+const shown = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'absent'
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text
+}
+
+/** A mapping from patterns to values: the first that matches the end of a module's name, from a dot on, counts. */
+function patterns(
+  config: Config,
+  key: string,
+  read: (value: unknown, key: string) => number,
+  bad: (message: string, hint?: string) => undefined,
+): (module: string) => number | undefined {
+  const written = config[key] ?? {}
+  if (typeof written !== 'object' || Array.isArray(written)) {
+    bad(`${key} is ${shown(written)}, not a mapping`)
+    return () => undefined
+  }
+  const entries = Object.entries(written as Config)
+  if (entries.length > MOST_PATTERNS) bad(`${key} has ${entries.length} entries`)
+  const compiled = entries.slice(0, MOST_PATTERNS).map(([pattern, value]) => {
+    const place = `${key}[${quote(pattern)}]`
+    return { matches: endMatcher(pattern, (message) => bad(`${place}: ${message}`)), value: read(value, place) }
+  })
+  return (module) => compiled.find(({ matches }) => matches(module))?.value
+}
+
+/** Names of modules are matched as Python's `re.match(r"(.*\.)?(PATTERN)$", name)` does it. */
+function endMatcher(pattern: string, bad: (message: string) => undefined): (module: string) => boolean {
+  // Most are names. A dot still stands for any character.
+  if (/^[\w.-]+$/.test(pattern))
+    return (module) => {
+      const start = module.length - pattern.length
+      if (start < 0 || (start > 0 && module[start - 1] !== '.')) return false
+      for (let i = 0; i < pattern.length; i++) if (pattern[i] !== '.' && pattern[i] !== module[start + i]) return false
+      return true
+    }
+  const compiled = compilePattern(`/^(.*\\.)?(${pattern})$/`)
+  if (compiled.kind !== 'fault') return compiled.matches
+  bad(compiled.message)
+  return () => false
+}

@@ -1,0 +1,98 @@
+import { quote } from '../../core/suggest.js'
+import type { ValueTensor } from '../values.js'
+import type { Complain } from './config.js'
+
+/** An adapter's tensors by what they are for; names of modules are those of the network. */
+export interface AdapterTensors {
+  readonly updates: readonly Update[]
+  /** Added to biases, scaled as the update of their weight is. */
+  readonly biases: readonly { readonly module: string; readonly tensor: ValueTensor }[]
+  /** By name in the network: tensors that take the place of the base's. */
+  readonly replaced: ReadonlyMap<string, ValueTensor>
+}
+
+/** The two factors of one module's update. */
+export interface Update {
+  readonly module: string
+  readonly kind: 'weight' | 'embedding'
+  readonly a: ValueTensor
+  readonly b: ValueTensor
+}
+
+const FACTOR = /^(.+)\.lora_([AB])(?:\.([^.]+))?\.(weight|bias)$/
+const EMBEDDING = /^(.+)\.lora_embedding_([AB])(?:\.([^.]+))?$/
+const MAGNITUDE = /\.lora_magnitude_vector(\.|$)/
+const SAVED = /\.(modules_to_save(\.[^.]+)?|base_layer)(?=\.[^.]+$)/
+const PREFIX = 'base_model.model.'
+
+/** Whether a tensor of this name is a factor of an adapter. */
+export const isFactor = (name: string): boolean => FACTOR.test(name) || EMBEDDING.test(name)
+
+interface Pair {
+  a?: ValueTensor
+  b?: ValueTensor
+}
+
+/**
+ * Sorts an adapter's tensors; undefined where none is a factor. Faults: `adapter-arithmetic` for DoRA's magnitudes, `adapter-factor` for a factor without its
+ * partner, `bad-adapter` where there are several adapters, or none.
+ */
+export function adapterTensors(
+  tensors: ReadonlyMap<string, ValueTensor>,
+  complain: Complain,
+): AdapterTensors | undefined {
+  const pairs = new Map<string, { readonly module: string; readonly kind: Update['kind']; readonly pair: Pair }>()
+  const biases: AdapterTensors['biases'][number][] = []
+  const replaced = new Map<string, ValueTensor>()
+  const adapters = new Set<string>()
+  let magnitudes = 0
+  const put = (module: string, kind: Update['kind'], part: 'A' | 'B', tensor: ValueTensor, stored: string): void => {
+    const key = `${kind} ${module}`
+    const pair = pairs.get(key)?.pair ?? {}
+    pairs.set(key, { module, kind, pair })
+    const side = part === 'A' ? 'a' : 'b'
+    if (pair[side]) complain.error('bad-adapter', `${quote(stored)} is there twice, under two names`)
+    pair[side] = tensor
+  }
+  for (const [stored, tensor] of tensors) {
+    const name = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored
+    const [, module, part, adapter, what] = FACTOR.exec(name) ?? EMBEDDING.exec(name) ?? []
+    if (adapter !== undefined) adapters.add(adapter)
+    if (MAGNITUDE.test(name)) magnitudes++
+    else if (module === undefined) replaced.set(name.replace(SAVED, ''), tensor)
+    else if (what === 'bias' && part === 'B') biases.push({ module, tensor })
+    else put(module, what === undefined ? 'embedding' : 'weight', part as 'A' | 'B', tensor, stored)
+  }
+  if (magnitudes > 0)
+    complain.error(
+      'adapter-arithmetic',
+      `the adapter has ${magnitudes} magnitudes of DoRA: terge can't apply these`,
+      'merge it into its base with PEFT, and name the result',
+    )
+  if (adapters.size > 1)
+    complain.error(
+      'bad-adapter',
+      `its tensors are of several adapters: ${[...adapters].sort().map(quote).join(', ')}`,
+      'save one adapter alone',
+    )
+  if (pairs.size === 0) {
+    complain.error(
+      'bad-adapter',
+      `none of its ${tensors.size} tensors is a factor of an update, called such as …q_proj.lora_A.weight`,
+      'name an adapter that PEFT saved',
+    )
+    return undefined
+  }
+  const updates: Update[] = []
+  for (const { module, kind, pair } of pairs.values()) {
+    const { a, b } = pair
+    if (a && b) updates.push({ module, kind, a, b })
+    else
+      complain.error(
+        'adapter-factor',
+        `${module} has a factor ${a ? 'A' : 'B'} and no ${a ? 'B' : 'A'}`,
+        'the adapter is incomplete: fetch it again',
+      )
+  }
+  return { updates, biases, replaced }
+}

@@ -1,0 +1,74 @@
+import { isFloat } from '../../core/dtypes.js'
+import type { LoraExpr, LoraFactor, ReadExpr } from '../types.js'
+import { sameShape, type ValueTensor } from '../values.js'
+import type { AdapterSettings, Complain } from './config.js'
+import type { Update } from './tensors.js'
+
+/** The kernel packs at least one panel of a factor, and a worker's scratch space is bounded. */
+const MOST_RANK = 1 << 16
+const MADE_FOR_ANOTHER = 'the adapter was made for another base'
+
+/** A module's weight with its update; undefined where the factors do not fit it. */
+export function updated(
+  weight: ValueTensor,
+  { module, kind, a, b }: Update,
+  settings: AdapterSettings,
+  loraScale: number,
+  complain: Complain,
+): LoraExpr | undefined {
+  const { shape, dtype, expr } = weight
+  const shapes = `A [${a.shape.join(', ')}], B [${b.shape.join(', ')}] and the weight [${shape.join(', ')}]`
+  const misfit = (why: string): undefined =>
+    complain.error('adapter-shape', `${module}: ${why}: ${shapes}`, MADE_FOR_ANOTHER) as undefined
+  const rank = settings.rank(module)
+  if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are no matrices')
+  if (a.shape[0] !== rank || b.shape[1] !== rank) {
+    if (a.shape[0] === b.shape[1]) {
+      const message = `${module} has rank ${a.shape[0]} in the tensors and ${rank} in adapter_config.json`
+      complain.error('adapter-rank', message, 'the files do not belong together: fetch the adapter again')
+      return undefined
+    }
+    return a.shape[0] === rank ? misfit('a grouped convolution, or factors of two ranks') : misfit('the ranks differ')
+  }
+  if (rank > MOST_RANK) {
+    complain.error('adapter-rank', `${module} has rank ${rank}; at most ${MOST_RANK} work`)
+    return undefined
+  }
+  if (![a, b].every(({ dtype }) => isFloat(dtype)) || !isFloat(dtype))
+    return misfit(`weights of ${dtype} and factors of ${a.dtype} and ${b.dtype} can't be added`)
+  if (expr.kind !== 'read') return misfit('it is changed twice')
+  const [inputs, outputs] = [a.shape.slice(1), b.shape[0]!]
+  const factor = ({ expr }: ValueTensor, byRank: boolean): LoraFactor => ({ read: expr as ReadExpr, byRank })
+  const straight = { left: factor(b, false), right: factor(a, true) }
+  const turned = { left: factor(a, true), right: factor(b, false) }
+  const fits = b.shape.slice(2).every((size) => size === 1)
+  const isStraight = fits && kind === 'weight' && sameShape(shape, [outputs, ...inputs])
+  const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
+  if (!isStraight && !isTurned) return misfit('the shapes do not fit')
+  // A square one fits either way.
+  const factors = isStraight && !(isTurned && settings.fanInFanOut) ? straight : turned
+  return { kind: 'lora', base: expr, shape, rank, scale: loraScale * settings.scale(module), ...factors }
+}
+
+/**
+ * Finds a network's tensor among a model's: by the name that it is stored under, then by the one that the recipe gives it.
+ * Libraries put a prefix before all of a network's names, or leave it out: one part more or less is the same tensor.
+ */
+export function finder(tensors: ReadonlyMap<string, ValueTensor | undefined>): (name: string) => string | undefined {
+  const names = new Map<string, string>()
+  const bare = new Map<string, string | undefined>()
+  for (const given of tensors.keys()) names.set(given, given)
+  const stored = new Map<string, string>()
+  for (const [given, tensor] of tensors) {
+    if (tensor?.expr.kind !== 'read') continue
+    const { tensor: name } = tensor.expr
+    // A head that is tied to it has another name, and the same stored tensor.
+    if (!stored.has(name) || given === name) stored.set(name, given)
+  }
+  for (const [name, given] of stored) names.set(name, given)
+  for (const [name, given] of names) {
+    const short = name.slice(name.indexOf('.') + 1)
+    bare.set(short, bare.has(short) && bare.get(short) !== given ? undefined : given)
+  }
+  return (name) => names.get(name) ?? names.get(name.slice(name.indexOf('.') + 1)) ?? bare.get(name)
+}

@@ -1,0 +1,184 @@
+/** Adapters that can't be applied, and those that only look strange: told at `lora`, in words, before anything is read. */
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { validate } from '../../src/index.js'
+import { matrix, stored, writeAdapter } from '../support/adapters.js'
+import { i64, inFolder, type RawTensor, writeModel } from '../support/files.js'
+
+const P = 'base_model.model.'
+const A = `${P}layers.0.q.lora_A.weight`
+const B = `${P}layers.0.q.lora_B.weight`
+const tensor = (...shape: number[]): RawTensor => stored(matrix(shape, shape.length))
+const FACTORS = { [A]: tensor(4, 6), [B]: tensor(8, 4) }
+const CONFIG = { r: 4, lora_alpha: 8 }
+
+const BASE = {
+  'model.layers.0.q.weight': tensor(8, 6),
+  'model.layers.0.k.weight': tensor(8, 6),
+  'model.layers.0.q.bias': tensor(8),
+  'model.ids': i64([2], [1n, 2n]),
+}
+
+/** Errors and warnings about an adapter, `code: message` with the place left out. */
+async function told(
+  tensors: Readonly<Record<string, RawTensor>>,
+  config: unknown,
+  { lora = 'adapter', more = '' } = {},
+): Promise<string[]> {
+  return inFolder(async (folder) => {
+    writeModel(path.join(folder, 'base.safetensors'), BASE)
+    const made = typeof config === 'object' && config !== null && !Array.isArray(config) ? config : {}
+    writeAdapter(path.join(folder, 'adapter'), tensors, { ...made })
+    if (made !== config) writeFileSync(path.join(folder, 'adapter/adapter_config.json'), String(config))
+    const file = path.join(folder, 'r.yml')
+    writeFileSync(
+      file,
+      `terge: 1\nmodels:\n  m: {path: base.safetensors, lora: ${lora}${more}}\nmerge: {method: passthrough}\noutput: o\n`,
+    )
+    const { diagnostics } = await validate(file)
+    for (const { place } of diagnostics) assert.is(place?.line, 3, JSON.stringify(diagnostics))
+    return diagnostics.map(({ code, message }) => `${code}: ${message.replaceAll(folder, '')}`)
+  })
+}
+
+test('an adapter as PEFT saves it is no fault, also under names with a part more or less', async () => {
+  assert.equal(await told(FACTORS, CONFIG), [])
+  const longer = {
+    [A.replace('layers', 'outer.model.layers')]: FACTORS[A]!,
+    [B.replace('layers', 'outer.model.layers')]: FACTORS[B]!,
+  }
+  assert.equal(await told(longer, CONFIG), [])
+  const harmless = {
+    lora_dropout: 0.1,
+    init_lora_weights: 'eva',
+    loftq_config: {},
+    megatron_config: null,
+    layer_replication: null,
+  }
+  assert.equal(await told(FACTORS, { ...CONFIG, ...harmless, rank_pattern: { '.*\\.k': 7, 'q|v': 4 } }), [])
+})
+
+test('configurations that lie, or ask for what is not there', async () => {
+  const cases: readonly (readonly [config: unknown, expected: string])[] = [
+    ['[1]', 'bad-config: adapter/adapter_config.json: not a JSON object'],
+    ['{"r": ', 'bad-config: adapter/adapter_config.json: not valid JSON'],
+    [`{"r": ${'['.repeat(400)}${']'.repeat(400)}}`, 'bad-config: adapter/adapter_config.json: nested deeper than 100'],
+    [{ ...CONFIG, r: '4' }, 'bad-adapter: m.lora: adapter_config.json: r is "4", not a whole number above 0'],
+    [{ ...CONFIG, r: 0 }, 'bad-adapter: m.lora: adapter_config.json: r is 0, not a whole number above 0'],
+    [{ ...CONFIG, r: 1e300 }, 'bad-adapter: m.lora: adapter_config.json: r is 1e+300, not a whole number above 0'],
+    ['{"r": 4, "lora_alpha": "NaN"}', 'bad-adapter: m.lora: adapter_config.json: lora_alpha is "NaN", not a number'],
+    ['{"r": 4, "lora_alpha": 1e999}', 'bad-adapter: m.lora: adapter_config.json: lora_alpha is null, not a number'],
+    [{ ...CONFIG, use_rslora: 'yes' }, 'bad-adapter: m.lora: adapter_config.json: use_rslora is "yes", not true or false'],
+    [{ ...CONFIG, alpha_pattern: [1] }, 'bad-adapter: m.lora: adapter_config.json: alpha_pattern is [1], not a mapping'],
+    [{ ...CONFIG, rank_pattern: { '(': 2 } }, 'bad-adapter: m.lora: adapter_config.json: rank_pattern[\'(\']'],
+    [{ ...CONFIG, rank_pattern: { q: 3 } }, 'adapter-rank: m.lora: layers.0.q has rank 4 in the tensors and 3 in adapter_config.json'],
+    [{ ...CONFIG, peft_type: 'LOHA' }, 'adapter-arithmetic: m.lora: the adapter uses the method \'LOHA\''],
+    [{ ...CONFIG, use_dora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA'],
+    [{ ...CONFIG, layer_replication: [[0, 2]] }, 'adapter-arithmetic: m.lora: the adapter uses layer_replication'],
+    [{ ...CONFIG, trainable_token_indices: [1] }, 'adapter-arithmetic: m.lora: the adapter uses rows for single tokens'],
+    [{ ...CONFIG, alora_invocation_tokens: [1] }, 'adapter-arithmetic: m.lora: the adapter uses an activated LoRA'],
+    [{ ...CONFIG, init_lora_weights: 'pissa_niter_16' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: pissa_niter_16'],
+    [{ ...CONFIG, init_lora_weights: 'new' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: new'],
+    [{ ...CONFIG, use_dora: true, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA, which rescales each row of the updated weight: terge can\'t apply that; and 1 more like that'],
+    [{ ...CONFIG, lora_magic: 3 }, 'unknown-adapter-key: m.lora: adapter_config.json: terge does not know \'lora_magic\''],
+  ] // biome-ignore format: a case a line
+  for (const [config, expected] of cases) {
+    const found = await told(FACTORS, config)
+    assert.is(found.length, 1, `${JSON.stringify(config)}: ${found.join('\n')}`)
+    assert.ok(found[0]!.startsWith(expected), `${JSON.stringify(config)}: ${found[0]}`)
+  }
+})
+
+test('tensors that do not fit the model, or each other', async () => {
+  const cases: readonly (readonly [tensors: Readonly<Record<string, RawTensor>>, expected: string])[] = [
+    [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has a factor A and no B'],
+    [{ x: tensor(2) }, 'bad-adapter: m.lora: none of its 1 tensors is a factor of an update'],
+    [{ ...FACTORS, [A.replace('A.w', 'A.one.w')]: tensor(4, 6) }, 'bad-adapter: m.lora: \'base_model.model.layers.0.q.lora_A'],
+    [{ [A.replace('A.w', 'A.one.w')]: FACTORS[A]!, [B.replace('B.w', 'B.two.w')]: FACTORS[B]! }, 'bad-adapter: m.lora: its tensors are of several adapters: \'one\', \'two\''],
+    [{ [A.replace('.q.', '.query.')]: FACTORS[A]!, [B.replace('.q.', '.query.')]: FACTORS[B]! }, 'adapter-target: m.lora: it changes \'layers.0.query.weight\', which the model does not have'],
+    [{ ...FACTORS, [`${P}head.weight`]: tensor(3) }, 'adapter-target: m.lora: it changes \'head.weight\''],
+    [{ [A]: tensor(4, 7), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the shapes do not fit: A [4, 7], B [8, 4] and the weight [8, 6]'],
+    [{ [A]: FACTORS[A]!, [B]: tensor(8, 3) }, 'adapter-shape: m.lora: layers.0.q: a grouped convolution, or factors of two ranks'],
+    [{ [A]: tensor(4), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the factors are no matrices'],
+    [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: weights of F32 and factors of I64 and F32'],
+    [{ ...FACTORS, [`${P}layers.0.q.lora_B.bias`]: tensor(7) }, 'adapter-shape: m.lora: its bias of layers.0.q does not fit'],
+    [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],
+    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 magnitudes of DoRA'],
+    [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: it has model.layers.0.k.weight with shape [9, 6]'],
+  ] // biome-ignore format: a case a line
+  for (const [tensors, expected] of cases) {
+    const found = await told(tensors, CONFIG)
+    assert.is(found.length, 1, `${Object.keys(tensors)}: ${found.join('\n')}`)
+    assert.ok(found[0]!.startsWith(expected), found[0])
+  }
+})
+
+test('nothing is added to packed weights', () =>
+  inFolder(async (folder) => {
+    const model = {
+      'layers.0.q.qweight': i64([8, 2], Array(16).fill(1n)),
+      'layers.0.q.scales': tensor(8, 2),
+      'layers.0.q.qzeros': i64([8, 1], Array(8).fill(1n)),
+    }
+    for (const entry of Object.values(model))
+      if (entry.dtype === 'I64')
+        Object.assign(entry, { dtype: 'I32', bytes: entry.bytes.subarray(0, entry.bytes.length / 2) })
+    writeModel(path.join(folder, 'base.safetensors'), model)
+    writeAdapter(path.join(folder, 'adapter'), FACTORS, CONFIG)
+    const file = path.join(folder, 'r.yml')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels: {m: {path: base.safetensors, lora: adapter}}\nmerge: {method: passthrough}\noutput: o\n',
+    )
+    assert.ok((await validate(file)).diagnostics.some(({ code }) => code === 'packed-weights'))
+  }))
+
+test('a rank that nobody has is refused before any of it is believed', async () => {
+  const huge = { [A]: tensor(70000, 6), [B]: tensor(8, 70000) }
+  assert.equal(await told(huge, { r: 70000, lora_alpha: 1 }), [
+    'adapter-rank: m.lora: layers.0.q has rank 70000; at most 65536 work',
+  ])
+})
+
+test('an adapter that is missing, or has no configuration; a scale that is no number', async () => {
+  assert.match((await told(FACTORS, CONFIG, { lora: 'adaptor' }))[0]!, 'missing-model: adaptor: there is no such file')
+  assert.match(
+    (await told(FACTORS, CONFIG, { lora: 'base.safetensors' })).join('\n'),
+    'no-adapter: m.lora: there is no adapter_config.json',
+  )
+  assert.match((await told(FACTORS, CONFIG, { more: ', lora_scale: .inf' }))[0]!, 'bad-type')
+  assert.equal(await told(FACTORS, CONFIG, { more: ', lora_scale: 0' }), [])
+  assert.match((await told(FACTORS, CONFIG, { lora: 'hf:nothing' }))[0]!, 'bad-value')
+})
+
+test('a folder may hold the model as well; a configuration may be no pipe, folder or link to nowhere', () =>
+  inFolder(async (folder) => {
+    writeModel(path.join(folder, 'base.safetensors'), BASE)
+    const adapter = path.join(folder, 'adapter')
+    writeAdapter(adapter, FACTORS, CONFIG)
+    writeModel(path.join(adapter, 'model.safetensors'), BASE)
+    const file = path.join(folder, 'r.yml')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels: {m: {path: adapter, lora: adapter}}\nmerge: {method: passthrough}\noutput: o\n',
+    )
+    assert.equal((await validate(file)).diagnostics, [])
+    const config = path.join(adapter, 'adapter_config.json')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels: {m: {path: base.safetensors, lora: adapter}}\nmerge: {method: passthrough}\noutput: o\n',
+    )
+    rmSync(config)
+    mkdirSync(config)
+    assert.is((await validate(file)).diagnostics.length, 1)
+    rmSync(config, { recursive: true })
+    symlinkSync(path.join(folder, 'nowhere'), config)
+    assert.equal(
+      (await validate(file)).diagnostics.map(({ code }) => code),
+      ['no-adapter'],
+    )
+  }))
+
+test.run()
