@@ -1,6 +1,6 @@
 /** What a worker does for held work: fills matrices from tiles, takes part in the team's stages, and hands results on. */
 import { joinTeam } from '../kernels/dense/team.js'
-import { solveHeld } from '../kernels/held/index.js'
+import { heldLayout, solveHeld } from '../kernels/held/index.js'
 import { CHUNK } from '../kernels/types.js'
 import type { Bench } from './bench.js'
 import type { Pass, Program } from './program.js'
@@ -10,11 +10,17 @@ const teamOf = ({ team }: Bench): NonNullable<Bench['team']> => {
   return team
 }
 
-/** One stage, together with all other workers. */
+/** Operations of work that one thread does sooner than a team could: some hundredths of a second, and a team meets often. */
+export const ALONE = 1e8
+
+/** One stage, together with all other workers; of small work by the first alone. Who does it does not show in the result. */
 export function solve(program: Program, { work, stage }: Pass & { kind: 'solve' }, bench: Bench): void {
   const held = program.held!.works[work]!
   const { instance, memory, thread } = teamOf(bench)
-  solveHeld(joinTeam(instance, memory, thread, held.own), held.work, stage, held.origin)
+  const alone = heldLayout(held.work).operations < ALONE
+  if (alone && thread > 0) return
+  const team = joinTeam(instance, alone ? { ...memory, threads: 1 } : memory, thread, held.own)
+  solveHeld(team, held.work, stage, held.origin)
 }
 
 type Floats = Float32Array | Float64Array

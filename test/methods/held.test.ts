@@ -2,6 +2,7 @@ import { truncateSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
+import { ALONE } from '../../src/execute/held.js'
 import { plan, validate } from '../../src/lineage/session.js'
 import { reference } from '../reference/index.js'
 import { assertClose, assertSame, inDtype, inFolder, merge, named, runRecipe, writeCases } from './harness.js'
@@ -77,6 +78,20 @@ test('held work as an inner step, twice in one program: nothing is rounded betwe
       const inputs = ['tsv_m', 'star'].map((method) => reference(method, stored))
       const expected = reference('iso_c', { ...stored, inputs })
       assertClose(runs[1]!.tensors[name]!, expected, 1e-8, name)
+    }
+  })
+})
+
+test('matrices that are worth a team: the same bytes by one thread and by three', async () => {
+  const tensors = models(2, 'float32', {}, { 'layer.weight': [300, 240] })
+  await inFolder(async (folder) => {
+    for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star']) {
+      const text = writeCases(folder, [{ method, tensors }])
+      const { cost } = (await plan(`${folder}/recipe.yml`, { text })).plan
+      assert.ok(cost.held!.operations > ALONE, `${method}: ${cost.held!.operations}`)
+      const runs = [await runRecipe(folder, text, 'float32', { threads: 1 })]
+      runs.push(await runRecipe(folder, text, 'float32', { threads: 3 }))
+      assert.ok(runs[0]!.bytes.equals(runs[1]!.bytes), method)
     }
   })
 })
