@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { generator } from '../../src/rebasin/order.js'
-import { aligned, batchNorm, convolve, mlp, type Picture, rectify, widen } from './forward.js'
+import { aligned, batchNorm, convolve, halve, mlp, type Picture, rectify, widen } from './forward.js'
 import { type Model, sourceOf } from './load.js'
 import { anyPermutation, near, randomModel } from './random.js'
 import { bert, gpt2, t5, vit } from './transformers.js'
@@ -138,17 +138,6 @@ const statistics = (name: string, size: number): ShapeList => ({
   [`${name}.running_mean`]: [size],
   [`${name}.running_var`]: [size],
 })
-/** The largest of each two by two. */
-function halve({ data, channels, size }: Picture): Picture {
-  const half = size / 2
-  const at = (c: number, y: number, x: number) => data[(c * size + y) * size + x]!
-  const out = Float64Array.from({ length: channels * half * half }, (_, i) => {
-    const [c, y, x] = [Math.floor(i / half / half), 2 * (Math.floor(i / half) % half), 2 * (i % half)]
-    return Math.max(at(c, y, x), at(c, y, x + 1), at(c, y + 1, x), at(c, y + 1, x + 1))
-  })
-  return { data: out, channels, size: half }
-}
-
 test('VGG with BatchNorm: sequences numbered through, pooling, flattening', () => {
   const shapes: ShapeList = {
     'features.0.weight': [6, 3, 3, 3],

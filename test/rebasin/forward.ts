@@ -102,6 +102,17 @@ export function mlp(model: Model, layers: readonly string[], input: ArrayLike<nu
   return x as Float64Array
 }
 
+/** The largest of each two by two. */
+export function halve({ data, channels, size }: Picture): Picture {
+  const half = size / 2
+  const at = (c: number, y: number, x: number) => data[(c * size + y) * size + x]!
+  const out = Float64Array.from({ length: channels * half * half }, (_, i) => {
+    const [c, y, x] = [Math.floor(i / half / half), 2 * (Math.floor(i / half) % half), 2 * (i % half)]
+    return Math.max(at(c, y, x), at(c, y, x + 1), at(c, y + 1, x), at(c, y + 1, x + 1))
+  })
+  return { data: out, channels, size: half }
+}
+
 /** The mean of each channel. */
 export function pooled({ data, channels, size }: Picture): Float64Array {
   const area = size * size
