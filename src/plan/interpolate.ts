@@ -74,6 +74,8 @@ const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, 
 function pointNames(points: readonly number[]): string[] {
   for (let digits = 3; ; digits++) {
     const names = points.map((t) => `t-${t.toFixed(digits)}`)
-    if (digits === 17 || new Set(names).size === points.length) return names
+    if (new Set(names).size === points.length) return names
+    // Shortest texts tell all numbers apart.
+    if (digits === 17) return points.map((t) => `t-${t}`)
   }
 }

@@ -300,6 +300,9 @@ function readInterpolate({ name, at }: Draft, { scope, use }: Reading): Interpol
   }
   const count = numberOf(points) ?? 0
   const written = itemsOf(list).map((item) => numberOf(item) ?? 0)
+  const twice = written.findIndex((t, index) => written.indexOf(t) < index)
+  if (list && twice >= 0)
+    scope.report.error('bad-value', `interpolate has the point ${written[twice]} twice`, [...list.path, twice])
   const evaluate = readEvaluate(get(at, 'evaluate'))
   return {
     kind: 'interpolate',

@@ -70,7 +70,9 @@ export function plot({ points }: Series, width: number): string[] {
   const margin = Math.max(...labels.map((label) => label.length))
   const columns = Math.max(NARROWEST_PLOT, Math.min(WIDEST_PLOT, width - margin - 3))
   const rows = Array.from({ length: HEIGHT }, () => Array.from({ length: columns }, () => ' '))
-  const share = (value: number, from: number, to: number): number => (to > from ? (value - from) / (to - from) : 0.5)
+  // Halves, for the difference of two numbers may be none.
+  const share = (value: number, from: number, to: number): number =>
+    to > from ? (value / 2 - from / 2) / (to / 2 - from / 2) : 0.5
   for (const { t, value } of points) {
     const row = Math.round((1 - share(value, least, most)) * (HEIGHT - 1))
     rows[row]![Math.round(share(t, first, last) * (columns - 1))] = '*'
@@ -87,6 +89,7 @@ export function plot({ points }: Series, width: number): string[] {
 /** What is shown of all interpolations of a run; empty where none was evaluated. */
 export function pathText(lineages: readonly Lineage[], width: number): string {
   const parts: string[] = []
+  const heights = new Map<string, string[]>()
   for (const [step, series] of seriesOf(lineages)) {
     for (const one of series.slice(0, MOST_FIGURES)) {
       if (one.points.length < 2) continue
@@ -96,11 +99,17 @@ export function pathText(lineages: readonly Lineage[], width: number): string {
       const found = isLoss(one.figure) ? barrier(one) : undefined
       if (!found) return []
       const where = found.height > 0 ? ` at t = ${number(found.t)}` : ''
+      const along = `${number(found.height)} along ${printable(step)}`
+      heights.set(one.figure, [...(heights.get(one.figure) ?? []), along])
       return [`barrier of ${printable(one.figure)}: ${number(found.height)}${where}`]
     })
     const more = series.length - MOST_FIGURES
     if (more > 0) barriers.push(`${counted(more, 'more figure')} in the lineages`)
     if (barriers.length > 0) parts.push(barriers.join('\n'))
   }
+  // Before and after an alignment, most often: side by side.
+  const several = [...heights].filter(([, along]) => along.length > 1)
+  const lines = several.map(([figure, along]) => `barriers of ${printable(figure)}: ${along.join(', ')}`)
+  if (lines.length > 0) parts.push(lines.join('\n'))
   return parts.join('\n\n')
 }

@@ -101,6 +101,16 @@ test('keep: false leaves the lineages alone', () =>
     assert.match((await terge(['validate', 'n.yml'], folder)).err, 'nothing-kept')
   }))
 
+test('a point that is written twice is a fault; the nearest two numbers are two points', () =>
+  inFolder(async (folder) => {
+    writeFileSync(path.join(folder, 'r.yml'), recipe('at: [0.5, 0, 0.5]'))
+    const twice = await terge(['validate', 'r.yml'], folder)
+    assert.match(twice.err, /^r\.yml:4:\d+: error bad-value: interpolate has the point 0\.5 twice/m)
+    writeFileSync(path.join(folder, 'r.yml'), recipe('at: [1.0e-20, 2.0e-20]'))
+    const { out } = await terge(['plan', 'r.yml'], folder)
+    assert.match(out, /t-1e-20 … t-2e-20: 2 checkpoints/)
+  }))
+
 test('an output that exists is refused before anything is made', () =>
   inFolder(async (folder) => {
     writeFileSync(path.join(folder, 'r.yml'), recipe('points: 3'))

@@ -18,7 +18,7 @@ test('barrier: the largest height above the straight line between the ends', () 
 
 test('plot: as wide as it may be, and no figure breaks it', () => {
   for (const width of [1, 30, 60, 500]) {
-    const lines = plot(series([0, 1e300], [0.5, -1e300], [1, 0]), width)
+    const lines = plot(series([0, 1.7e308], [0.5, -1.7e308], [1, 0]), width)
     assert.is(lines.length, 10)
     assert.ok(lines.every((line) => line.length <= Math.max(width, 30)))
     assert.is(lines.join('').match(/\*/g)?.length, 3)
@@ -44,6 +44,15 @@ test('a path’s text: loss before accuracy before others, names safe for termin
   assert.match(text, /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\n2 more figures in the lineages$/)
   assert.not.match(text, '\u001b')
   assert.is(pathText([point(0, {})], 60), '')
+})
+
+test('several paths: their barriers side by side', () => {
+  const along = (from: string, ...losses: number[]) =>
+    losses.map(
+      (loss, i) => ({ output: { from, point: { name: '', t: i / 2 } }, evaluations: { loss } }) as unknown as Lineage,
+    )
+  const text = pathText([...along('naive', 1, 3, 1), ...along('aligned', 1, 1.25, 1)], 60)
+  assert.match(text, /\nbarrier of loss: 2 at t = 0\.5\n[\s\S]*\nbarriers of loss: 2 along naive, 0\.25 along aligned$/)
 })
 
 test.run()
