@@ -11,7 +11,7 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
   const step = lineage.steps[lineage.output.from]
   const adapter = step?.kind === 'extract'
   const bases = adapter ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
-  const published = bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? [])
+  const published = [...new Set(bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? []))]
   const front = [
     `library_name: ${adapter ? 'peft' : libraryOf(lineage)}`,
     `tags: [${adapter ? 'lora' : 'merge'}, terge]`,
