@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
+import { isObject, readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
 import { TEMPLATE_FILE } from './template.js'
@@ -110,7 +110,7 @@ export function withTokenIds(
   if (!vocabulary || vocabulary.first === origin) return config
   const { first, tokenizer, models } = vocabulary
   const generation = files.get(first)?.['generation_config.json']
-  const own = {
+  const own: Json = {
     ...(generation === undefined ? {} : readObject(generation, `${first}: generation_config.json`)),
     ...checkpoints.get(first)!.config,
   }
@@ -119,15 +119,21 @@ export function withTokenIds(
     const token = typeof id === 'number' ? tokens.get(id) : undefined
     return (token === undefined ? undefined : tokenizer.ids.get(token)) ?? null
   }
-  return Object.fromEntries(
-    Object.entries(config).map(([key, value]) => {
-      if (!/_token_id$/.test(key) || value === null) return [key, value]
-      if (Object.hasOwn(own, key)) return [key, (own as Record<string, unknown>)[key]]
-      if (!Array.isArray(value)) return [key, moved(value)]
-      return [key, value.map(moved).filter((id) => id !== null)]
-    }),
-  )
+  const follow = (config: Json, own: Json): Json =>
+    Object.fromEntries(
+      Object.entries(config).map(([key, value]) => {
+        if (key === 'text_config' && isObject(value))
+          return [key, follow(value, isObject(own.text_config) ? own.text_config : own)]
+        if (!/_token_(id|index)$/.test(key) || value === null) return [key, value]
+        if (Object.hasOwn(own, key)) return [key, own[key]]
+        if (!Array.isArray(value)) return [key, moved(value)]
+        return [key, value.map(moved).filter((id) => id !== null)]
+      }),
+    )
+  return follow(config, own)
 }
+
+type Json = Readonly<Record<string, unknown>>
 
 /** A model's configuration with the vocabulary that the result has. */
 export function withVocabulary(
@@ -139,8 +145,10 @@ export function withVocabulary(
   if (!vocabulary?.models.has(origin)) return config
   const changed = withTokenIds(config, lexicon, origin)
   const { rows } = vocabulary
-  if ('vocab_size' in changed) return { ...changed, vocab_size: rows }
-  const text = changed.text_config
-  const inner = typeof text === 'object' && text !== null && 'vocab_size' in text
-  return inner ? { ...changed, text_config: { ...text, vocab_size: rows } } : changed
+  const sized = (config: Json): Json => ({
+    ...config,
+    ...('vocab_size' in config ? { vocab_size: rows } : {}),
+    ...(isObject(config.text_config) ? { text_config: sized(config.text_config) } : {}),
+  })
+  return sized(changed)
 }

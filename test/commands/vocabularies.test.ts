@@ -86,6 +86,28 @@ test('files that say the same vocabulary differently stay together', () =>
     assert.is(existsSync(path.join(out, 'vocab.txt')), false)
   }))
 
+test('sizes and ids in the configuration of a text part follow', () =>
+  inFolder(async (folder) => {
+    const config = (rows: number, eos: number) => ({
+      'config.json': { image_token_index: 1, text_config: { vocab_size: rows, eos_token_id: eos, hidden_size: 2 } },
+    })
+    write(folder, 'a', 3, 1, { 'vocab.txt': '<pad>\n<image>\n<eos>\n', ...config(3, 2) })
+    write(folder, 'b', 4, 11, {
+      'vocab.txt': '<eos>\nx\n<pad>\n<image>\n',
+      'config.json': { text_config: { eos_token_id: 0 } },
+    })
+    const { out } = await union(folder, 'b')
+    assert.equal(jsonOf(out, 'config.json'), {
+      image_token_index: 3,
+      text_config: { vocab_size: 4, eos_token_id: 0, hidden_size: 2 },
+    })
+    await union(folder)
+    assert.equal(jsonOf(out, 'config.json'), {
+      image_token_index: 1,
+      text_config: { ...config(4, 2)['config.json'].text_config },
+    })
+  }))
+
 test('a SentencePiece model alone', () =>
   inFolder(async (folder) => {
     const model = (...pieces: string[]) =>
