@@ -42,8 +42,9 @@ export function underBasePrefix(
   if (before * FEW > sample.length) return named
   const there = new Set(base.named.map(([name]) => name))
   const taken = new Set(named.map(([name]) => name))
+  const ons = prefixesOf(base.named)
   const offered = prefixesOf(sample).flatMap((off) =>
-    prefixesOf(base.named).map((on) => {
+    ons.map((on) => {
       const rename = (name: string): string => {
         const renamed = name.startsWith(off) ? `${on}${name.slice(off.length)}` : name
         return there.has(renamed) && !there.has(name) && !taken.has(renamed) ? renamed : name
