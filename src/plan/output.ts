@@ -1,8 +1,10 @@
 import { layoutCheckpoint } from '../checkpoints/layout.js'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
+import { ownAdapter } from './adapter/among.js'
 import type { AdapterConfig } from './adapterConfig.js'
 import { leavesOf } from './cost.js'
 import type { Point } from './interpolate.js'
@@ -74,7 +76,8 @@ export function planPointOutputs(
 export function planOutput(context: OutputContext, spec: OutputSpec, index: number, value: Value): PlanOutput {
   const { recipe, faults } = context
   const single = spec.path.endsWith('.safetensors')
-  if ((single || value.adapter) && spec.shardSize !== undefined) {
+  const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
+  if ((single || adapter) && spec.shardSize !== undefined) {
     const hint = single ? 'leave it out, or write a folder: a path without .safetensors' : 'leave it out'
     faults.warn(
       'unused-key',
@@ -83,6 +86,13 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       hint,
     )
   }
+  if (single && adapter)
+    faults.warn(
+      'adapter-config',
+      'an adapter in a single file has no adapter_config.json, which says how to scale it',
+      recipe.placeOf([...spec.at, 'path']),
+      'write a folder: a path without .safetensors',
+    )
   const packed = packedOf(value)
   if (spec.dtype && packed.size > 0) {
     const [name, by] = [...packed][0]!
@@ -98,8 +108,8 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
   const layout = layoutCheckpoint(
     [...value.tensors].map(([name, { shape }]) => ({ name, dtype: dtypes.get(name)!, shape })),
     {
-      kind: single || value.adapter ? 'file' : 'folder',
-      ...(value.adapter ? { fileName: 'adapter_model.safetensors' } : {}),
+      kind: single || adapter ? 'file' : 'folder',
+      ...(adapter ? { fileName: 'adapter_model.safetensors' } : {}),
       metadata: spec.metadata,
       modules: context.checkpoints.get(value.origin)!.modules ?? [],
       ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
@@ -126,7 +136,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
     indexes: layout.indexes,
     tensors,
-    sidecars: single ? [] : value.adapter ? [adapterSidecar(value.adapter)] : planSidecars(context, spec, value),
+    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter),
     metadata: spec.metadata,
   }
 }
@@ -146,8 +156,21 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   return tensor.dtype
 }
 
+/** Of an adapter that a step made its configuration alone; of one that was there before what lay beside it. */
+function adapterSidecars(
+  context: OutputContext,
+  spec: OutputSpec,
+  value: Value,
+  adapter: AdapterConfig | undefined,
+): Sidecar[] {
+  if (value.adapter) return [adapterSidecar(value.adapter)]
+  const beside = planSidecars(context, spec, value)
+  const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
+  return lacks ? [...beside, adapterSidecar(adapter)] : beside
+}
+
 const adapterSidecar = (config: AdapterConfig): Sidecar => ({
-  name: 'adapter_config.json',
+  name: ADAPTER_CONFIG,
   kind: 'text',
   text: `${JSON.stringify(config, null, 2)}\n`,
 })

@@ -9,6 +9,7 @@ import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { MergeStep, Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
+import { joinAdapters } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planRebasin, planRepair } from './align.js'
 import { analysisCost, tooLarge } from './analysisCost.js'
@@ -81,6 +82,7 @@ export function planRecipe(
     planned.push(...planFiles(checkpoint, model))
   }
   applyAdapters(recipe, values, checkpoints, faults)
+  joinAdapters(recipe, base, values, checkpoints, faults)
   const participants = participantsOf(recipe)
   const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)

@@ -5,7 +5,9 @@ import { layerCount } from '../plan/layers.js'
 import { counted, formatCount, formatShape, printable, table } from './text.js'
 
 /** What a model's headers say, the tensors apart. */
-export function checkpointFacts({ reference, layout, files, tensors, metadata, config }: Checkpoint) {
+export function checkpointFacts(checkpoint: Checkpoint) {
+  const { reference, layout, files, tensors, metadata, config } = checkpoint
+  const adapter = adapterFacts(checkpoint)
   const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
   let parameters = 0
   for (const { dtype, shape, bytes } of tensors.values()) {
@@ -23,6 +25,7 @@ export function checkpointFacts({ reference, layout, files, tensors, metadata, c
     layout,
     ...(typeof type === 'string' ? { type } : {}),
     ...(Array.isArray(architectures) ? { architectures: architectures.map(String) } : {}),
+    ...(adapter ? { adapter } : {}),
     files: files.map(({ name, size }) => ({ name, size })),
     tensors: tensors.size,
     parameters,
@@ -32,15 +35,43 @@ export function checkpointFacts({ reference, layout, files, tensors, metadata, c
   }
 }
 
+/** What a PEFT adapter says of itself; ranks are those of its tensors. */
+function adapterFacts({ adapter, tensors }: Checkpoint) {
+  if (!adapter) return undefined
+  const left = [...tensors.values()].filter(({ name }) => /\.lora_(A\b|embedding_A$)/.test(name))
+  const {
+    peft_type: type = 'LORA',
+    lora_alpha: alpha,
+    target_modules: targets,
+    base_model_name_or_path: base,
+  } = adapter
+  return {
+    type: String(type),
+    ranks: [...new Set(left.map(({ shape }) => shape[0] ?? 0))].sort((a, b) => a - b),
+    ...(typeof alpha === 'number' ? { alpha } : {}),
+    modules: left.length,
+    ...(Array.isArray(targets) ? { targets: targets.map(String) } : {}),
+    ...(typeof base === 'string' ? { base } : {}),
+  }
+}
+
+function adapterText({ type, ranks, alpha, modules, base }: NonNullable<ReturnType<typeof adapterFacts>>): string {
+  const kind = type === 'LORA' ? 'LoRA' : printable(type)
+  const scale = alpha === undefined ? '' : `, alpha ${alpha}`
+  const made = base === undefined ? '' : `; made for ${printable(base)}`
+  return `${kind}, rank ${ranks.join(', ')}${scale}, of ${counted(modules, 'module')}${made}`
+}
+
 export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ name, dtype, shape, bytes })
 
 /** A model for people: facts, then the tensors asked for. */
 export function inspectText(checkpoint: Checkpoint, tensors: readonly StoredTensor[]): string {
-  const { model, layout, type, files, parameters, layers, dtypes, metadata } = checkpointFacts(checkpoint)
+  const { model, layout, type, adapter, files, parameters, layers, dtypes, metadata } = checkpointFacts(checkpoint)
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   const facts: string[][] = [
     ['model', `${printable(model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
     ...(type === undefined ? [] : [['type', printable(type)]]),
+    ...(adapter ? [['adapter', adapterText(adapter)]] : []),
     ['tensors', formatCount(checkpoint.tensors.size)],
     ['parameters', formatCount(parameters)],
     ['layers', formatCount(layers)],

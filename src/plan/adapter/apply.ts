@@ -6,7 +6,8 @@ import { packedOf, refusePacked } from '../packed.js'
 import type { Faults } from '../report.js'
 import type { ReadExpr } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
-import { type AdapterSettings, type Complain, readAdapterConfig } from './config.js'
+import { type AdapterSettings, readAdapterConfig } from './config.js'
+import { type Counting, counting } from './counting.js'
 import { type AdapterTensors, adapterTensors } from './tensors.js'
 import { finder, updated } from './update.js'
 
@@ -115,28 +116,4 @@ function applied(
     }
   }
   return tensors
-}
-
-interface Counting extends Complain {
-  /** Whether a fault of this kind would only be counted. */
-  heard(code: string): boolean
-  close(): void
-}
-
-/** An adapter for another base has the same fault in every module: the first of a kind is told, and how many there are. */
-function counting({ error, warn }: Complain): Counting {
-  const told = new Map<string, { readonly message: string; readonly hint: string | undefined; more: number }>()
-  return {
-    warn,
-    heard: (code) => told.has(code),
-    error(code, message, hint) {
-      const known = told.get(code)
-      if (known) known.more++
-      else told.set(code, { message, hint, more: 0 })
-    },
-    close() {
-      for (const [code, { message, hint, more }] of told)
-        error(code, more > 0 ? `${message}; and ${more} more like that` : message, hint)
-    },
-  }
 }

@@ -28,6 +28,15 @@ const PREFIX = 'base_model.model.'
 /** Whether a tensor of this name is a factor of an adapter. */
 export const isFactor = (name: string): boolean => FACTOR.test(name) || EMBEDDING.test(name)
 
+/** A tensor's name without what libraries put before and into it: two adapters' tensors of one such name are the same. */
+export function plainName(stored: string): string {
+  const name = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored
+  const [, module, part, , what] = FACTOR.exec(name) ?? []
+  if (module !== undefined) return `${module}.lora_${part}.${what}`
+  const [, embedding, side] = EMBEDDING.exec(name) ?? []
+  return embedding === undefined ? name.replace(SAVED, '') : `${embedding}.lora_embedding_${side}`
+}
+
 interface Pair {
   a?: ValueTensor
   b?: ValueTensor

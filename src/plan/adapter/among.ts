@@ -1,0 +1,156 @@
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { quote } from '../../core/suggest.js'
+import type { Recipe } from '../../recipe/types.js'
+import { usesOf } from '../../recipe/uses.js'
+import type { Faults } from '../report.js'
+import type { MergeExpr } from '../types.js'
+import { sameShape, type Value, type ValueTensor } from '../values.js'
+import { type AdapterSettings, type Complain, readAdapterConfig } from './config.js'
+import { counting } from './counting.js'
+import { type AdapterTensors, adapterTensors, isFactor, plainName } from './tensors.js'
+
+type Config = Readonly<Record<string, unknown>>
+
+/** The configuration of a value that is itself a PEFT adapter, and goes out as one; undefined of any other. */
+export function ownAdapter(
+  { origin, tensors }: Value,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+): Config | undefined {
+  const config = checkpoints.get(origin)?.adapter
+  return config && [...tensors.keys()].some(isFactor) ? config : undefined
+}
+
+interface Member {
+  readonly value: Value
+  readonly settings: AdapterSettings
+  readonly found: AdapterTensors
+}
+
+/**
+ * Adapters that are merged among themselves, tensor by tensor: under the base's names, and with the base's scale. Where another's
+ * is different (alpha / rank), its B is multiplied by the ratio, so that the base's configuration is right for the result.
+ * Faults: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` where adapters meet models, `adapter-rank`,
+ * `adapter-scale`. Warnings: `adapter-factors`, `adapter-modules`, `adapter-ranks`.
+ */
+export function joinAdapters(
+  recipe: Recipe,
+  base: string,
+  values: Map<string, Value>,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  faults: Faults,
+): void {
+  const members = new Map<string, Member | undefined>()
+  for (const [name, value] of values) {
+    const source = recipe.models.get(name)!
+    const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
+    if (!config) continue
+    const place = recipe.placeOf(source.at)
+    const complain = counting({
+      error: (code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint),
+      warn: (code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint),
+    })
+    const settings = readAdapterConfig(config, complain)
+    const found = adapterTensors(value.tensors, complain)
+    const member = settings && found && { value, settings, found }
+    if (member) checkRanks(member, complain)
+    members.set(name, member)
+    complain.close()
+  }
+  if (members.size === 0) return
+  checkSteps(recipe, members, faults)
+  const onto = members.get(base)
+  if (!onto) return
+  for (const [name, member] of members) {
+    if (!member || name === base) continue
+    const place = recipe.placeOf(recipe.models.get(name)!.at)
+    const complain = counting({
+      error: (code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint),
+      warn: (code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint),
+    })
+    values.set(name, { ...member.value, tensors: scaledAs(member, onto, complain) })
+    complain.close()
+  }
+}
+
+function checkRanks({ settings, found }: Member, complain: Complain): void {
+  for (const { module, a } of found.updates)
+    if (a.shape[0] !== settings.rank(module))
+      complain.error(
+        'adapter-rank',
+        `${module} has rank ${a.shape[0]} in the tensors and ${settings.rank(module)} in adapter_config.json`,
+        'the files do not belong together: fetch the adapter again',
+      )
+}
+
+/** Steps that take adapters: such alone, and never in silence, for the average of factors is not that of their products. */
+function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, faults: Faults): void {
+  for (const step of recipe.steps) {
+    const used = [...new Set(usesOf(step))].filter((name) => recipe.models.has(name))
+    const adapters = used.filter((name) => members.has(name))
+    const [model] = used.filter((name) => !members.has(name))
+    const place = recipe.placeOf(step.at, 'key')
+    if (adapters.length === 0) continue
+    if (model !== undefined)
+      faults.error(
+        'adapter-alone',
+        `${quote(adapters[0]!)} is an adapter and ${quote(model)} is a model: they have no tensors in common`,
+        place,
+        `apply it to its base: ${adapters[0]}: {path: BASE, lora: ${recipe.models.get(adapters[0]!)!.reference}}`,
+      )
+    else if (adapters.length > 1)
+      faults.warn(
+        'adapter-factors',
+        'adapters are merged factor by factor: the average of factors is not the average of what the adapters do',
+        place,
+        'for that apply each to the base, {path: BASE, lora: ADAPTER}, merge these, and extract an adapter from the result',
+      )
+  }
+}
+
+/** An adapter's tensors under the other's names, and such that the other's configuration scales them rightly. */
+function scaledAs({ value, settings, found }: Member, onto: Member, complain: Complain): Value['tensors'] {
+  const names = new Map([...onto.value.tensors.keys()].map((name) => [plainName(name), name]))
+  const modules = new Map(onto.found.updates.map((update) => [update.module, update]))
+  const ratios = new Map<ValueTensor, number>()
+  const others: string[] = []
+  for (const { module, a, b } of found.updates) {
+    const own = modules.get(module)
+    if (!own) {
+      others.push(module)
+      continue
+    }
+    if (!sameShape(own.a.shape, a.shape) || !sameShape(own.b.shape, b.shape))
+      complain.warn(
+        'adapter-ranks',
+        `it has ${module} with rank ${a.shape[0]}, and the base with ${own.a.shape[0]}: it takes no part there`,
+        'apply each to the base, {path: BASE, lora: ADAPTER}: ranks do not matter then',
+      )
+    const ratio = settings.scale(module) / onto.settings.scale(module)
+    if (Number.isFinite(ratio)) ratios.set(b, ratio)
+    else complain.error('adapter-scale', `${module} has the scale ${settings.scale(module)}, and in the base 0`)
+  }
+  for (const { module, tensor } of found.biases)
+    ratios.set(tensor, settings.scale(module) / onto.settings.scale(module))
+  if (others.length > 0)
+    complain.warn(
+      'adapter-modules',
+      `it changes ${others.length} modules that the base does not, such as ${others[0]}: the result leaves them alone`,
+      'the base says which modules there are: let the adapter with more of them be it',
+    )
+  return new Map(
+    [...value.tensors].map(([name, tensor]) => [
+      names.get(plainName(name)) ?? name,
+      scaled(value.name, tensor, ratios.get(tensor) ?? 1),
+    ]),
+  )
+}
+
+function scaled(model: string, tensor: ValueTensor, ratio: number): ValueTensor {
+  if (ratio === 1) return tensor
+  const { reason: _, ...rest } = tensor
+  const expr: MergeExpr = {
+    ...{ kind: 'merge', step: model, method: 'passthrough', models: [model], weights: [1] },
+    ...{ parameters: { scale: [ratio] }, inputs: [tensor.expr] },
+  }
+  return { ...rest, expr }
+}

@@ -1,0 +1,41 @@
+import type { Complain } from './config.js'
+
+export interface Counting extends Complain {
+  /** Whether an error of this kind would only be counted. */
+  heard(code: string): boolean
+  /** Tells them. */
+  close(): void
+}
+
+type Tell = Complain['error']
+
+/** An adapter for another base has the same fault in every module: the first of a kind is told, and how many there are. */
+export function counting({ error, warn }: Complain): Counting {
+  const errors = collected(error)
+  const warnings = collected(warn)
+  return {
+    error: errors.add,
+    warn: warnings.add,
+    heard: errors.has,
+    close() {
+      errors.tell()
+      warnings.tell()
+    },
+  }
+}
+
+function collected(tell: Tell) {
+  const told = new Map<string, { readonly message: string; readonly hint: string | undefined; more: number }>()
+  return {
+    has: (code: string): boolean => told.has(code),
+    add(code: string, message: string, hint?: string): void {
+      const known = told.get(code)
+      if (known) known.more++
+      else told.set(code, { message, hint, more: 0 })
+    },
+    tell() {
+      for (const [code, { message, hint, more }] of told)
+        tell(code, more > 0 ? `${message}; and ${more} more like that` : message, hint)
+    },
+  }
+}

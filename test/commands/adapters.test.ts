@@ -1,0 +1,165 @@
+/** Adapters merged among themselves: what comes out is an adapter that PEFT, and terge, can apply. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { inspect } from '../../src/index.js'
+import { type Matrix, matrix, stored, writeAdapter } from '../support/adapters.js'
+import { writeModel } from '../support/files.js'
+import { inFolder, terge } from './terge.js'
+
+const P = 'base_model.model.'
+const SHAPES = { 'l.0.q': [12, 10], 'l.0.k': [6, 10] } as const
+
+/** Factors by module, the tensors under PEFT's names. */
+function adapter(
+  folder: string,
+  seed: number,
+  config: Record<string, unknown>,
+  { rank = 4, infix = '', prefix = P } = {},
+) {
+  const factors = new Map<string, { a: Matrix; b: Matrix }>()
+  const tensors = Object.entries(SHAPES).flatMap(([module, [rows, columns]], i) => {
+    const [a, b] = [matrix([rank, columns], seed + 2 * i), matrix([rows, rank], seed + 2 * i + 1)]
+    factors.set(module, { a, b })
+    return [
+      [`${prefix}${module}.lora_A.${infix}weight`, stored(a)] as const,
+      [`${prefix}${module}.lora_B.${infix}weight`, stored(b)] as const,
+    ]
+  })
+  writeAdapter(folder, Object.fromEntries(tensors), { r: rank, ...config })
+  return factors
+}
+
+async function factorsOf(folder: string): Promise<Map<string, Float32Array>> {
+  const { tensors, files } = await inspect(folder)
+  assert.equal(
+    files.map(({ name }) => name),
+    ['adapter_model.safetensors'],
+  )
+  const content = readFileSync(files[0]!.path)
+  return new Map(
+    [...tensors].map(([name, { offset, bytes }]) => [
+      name,
+      new Float32Array(content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)),
+    ]),
+  )
+}
+
+const near = (a: Float32Array, b: readonly number[], what: string): void => {
+  assert.is(a.length, b.length)
+  a.forEach((x, i) => void assert.ok(Math.abs(x - b[i]!) < 1e-5, `${what} [${i}]: ${x} for ${b[i]}`))
+}
+
+test('factor by factor, with what differs in scale folded into B: the base’s configuration holds for the result', () =>
+  inFolder(async (folder) => {
+    const one = adapter(path.join(folder, 'one'), 1, { lora_alpha: 8, alpha_pattern: { k: 2 } })
+    const two = adapter(
+      path.join(folder, 'two'),
+      20,
+      { lora_alpha: 12, use_rslora: true },
+      { infix: 'default.', prefix: '' },
+    )
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      'terge: 1\nmodels: {one: one, two: two}\nmerge: {method: linear, weights: [3, 1]}\noutput: out\n',
+    )
+    const ran = await terge(['run', 'r.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    assert.match(ran.err, 'warning adapter-factors: adapters are merged factor by factor')
+    const made = await factorsOf(path.join(folder, 'out'))
+    assert.is(made.size, 4)
+    for (const [module, own] of [
+      ['l.0.q', 2],
+      ['l.0.k', 0.5],
+    ] as const) {
+      const [x, y] = [one.get(module)!, two.get(module)!]
+      near(
+        made.get(`${P}${module}.lora_A.weight`)!,
+        Array.from(x.a.values, (v, i) => (3 * v + y.a.values[i]!) / 4),
+        'A',
+      )
+      // The second's scale is 12 / √4.
+      near(
+        made.get(`${P}${module}.lora_B.weight`)!,
+        Array.from(x.b.values, (v, i) => (3 * v + (6 / own) * y.b.values[i]!) / 4),
+        'B',
+      )
+    }
+    assert.equal(
+      JSON.parse(readFileSync(path.join(folder, 'out/adapter_config.json'), 'utf8')),
+      JSON.parse(readFileSync(path.join(folder, 'one/adapter_config.json'), 'utf8')),
+    )
+    assert.is((await terge(['verify', 'out/lineage.json', '--reproduce'], folder)).code, 0)
+    // The result is an adapter that a model takes on.
+    writeModel(
+      path.join(folder, 'base.safetensors'),
+      Object.fromEntries(Object.entries(SHAPES).map(([m, shape]) => [`${m}.weight`, stored(matrix(shape, 9))])),
+    )
+    const applied = await terge(['merge', 'base.safetensors', 'base.safetensors+out', '-o', 'm.safetensors'], folder)
+    assert.is(applied.code, 0, applied.err)
+  }))
+
+test('ranks that differ, modules that the base lacks, adapters beside models, a scale of nothing', () =>
+  inFolder(async (folder) => {
+    adapter(path.join(folder, 'one'), 1, { lora_alpha: 8 })
+    adapter(path.join(folder, 'low'), 20, { lora_alpha: 8 }, { rank: 2 })
+    adapter(path.join(folder, 'none'), 30, { lora_alpha: 0 })
+    adapter(path.join(folder, 'dora'), 40, { lora_alpha: 8, use_dora: true })
+    writeAdapter(
+      path.join(folder, 'more'),
+      {
+        [`${P}x.lora_A.weight`]: stored(matrix([4, 3], 1)),
+        [`${P}x.lora_B.weight`]: stored(matrix([3, 4], 1)),
+        [`${P}l.0.q.lora_A.weight`]: stored(matrix([4, 10], 1)),
+        [`${P}l.0.q.lora_B.weight`]: stored(matrix([12, 4], 1)),
+      },
+      { r: 4, lora_alpha: 4 },
+    )
+    writeModel(path.join(folder, 'base.safetensors'), { 'l.0.q.weight': stored(matrix([12, 10], 9)) })
+    const told = async (models: string) => {
+      writeFileSync(path.join(folder, 'r.yml'), `terge: 1\nmodels: {${models}}\nmerge: {method: linear}\noutput: out\n`)
+      return (await terge(['validate', 'r.yml'], folder)).err + (await terge(['validate', 'r.yml'], folder)).out
+    }
+    assert.match(
+      await told('a: one, b: low'),
+      'warning adapter-ranks: b: it has l.0.k with rank 2, and the base with 4: it takes no part there; and 1 more like that',
+    )
+    assert.match(
+      await told('a: one, b: more'),
+      'warning adapter-modules: b: it changes 1 modules that the base does not, such as x',
+    )
+    assert.match(await told('a: none, b: one'), 'error adapter-scale: b: l.0.k has the scale 2, and in the base 0')
+    assert.match(await told('a: one, b: dora'), 'error adapter-arithmetic: b: the adapter uses DoRA')
+    assert.match(await told('a: one, b: base.safetensors'), "error adapter-alone: 'a' is an adapter and 'b' is a model")
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      'terge: 1\nmodels: {a: one, b: one}\nmerge: {method: linear}\noutput: out.safetensors\n',
+    )
+    assert.match(
+      (await terge(['validate', 'r.yml'], folder)).err,
+      'warning adapter-config: an adapter in a single file',
+    )
+  }))
+
+test('inspect tells rank, alpha and targets', () =>
+  inFolder(async (folder) => {
+    adapter(path.join(folder, 'one'), 1, {
+      lora_alpha: 8,
+      target_modules: ['q', 'k'],
+      base_model_name_or_path: 'org/base',
+    })
+    const { out } = await terge(['inspect', 'one'], folder)
+    assert.match(out, /adapter +LoRA, rank 4, alpha 8, of 2 modules; made for org\/base/)
+    const json = JSON.parse((await terge(['inspect', 'one', '--json'], folder)).out)
+    assert.equal(json.adapter, {
+      type: 'LORA',
+      ranks: [4],
+      alpha: 8,
+      modules: 2,
+      targets: ['q', 'k'],
+      base: 'org/base',
+    })
+  }))
+
+test.run()
