@@ -7,7 +7,6 @@ import { commandReference, commandTable } from './readme/commands.mjs'
 import { fault } from './readme/fault.mjs'
 import { keyReference, keyTable } from './readme/keys.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
-import { notYet, whileNot } from './readme/notYet.mjs'
 import { quickstart } from './readme/quickstart.mjs'
 import { recipeTable } from './readme/recipes.mjs'
 
@@ -31,18 +30,11 @@ const PARTS = {
   'method reference': methodReference,
   keys: keyTable,
   'key reference': keyReference,
-  'not yet': notYet,
   fault,
   recipes: recipeTable,
   'quickstart recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
   'quickstart result': quickstart,
   'library example': () => code('js', source('recipes/quickstart/merge.mjs')),
-  mergekit: () =>
-    whileNot(
-      'mergekit',
-      'mergekit configurations are not read by this version: write the recipe by the table above.',
-      'A mergekit configuration runs as it is, with mergekit’s meaning: `terge run config.yml`. `terge import config.yml` prints the recipe that it stands for.',
-    ),
 }
 
 const PART = /(<!-- made: ([\w ]+) -->\n)[\s\S]*?(<!-- end -->)/g

@@ -8,7 +8,6 @@ import { type Participant, resolveName, type Scope } from './models.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import type { Report } from './report.js'
 import type { Filters, Gradient, LocatedPattern, MergeRule, MergeSettings, Path } from './types.js'
-import { methodNotYet, plannedMethods } from './unsupported.js'
 
 type Weights =
   | { readonly kind: 'list'; readonly values: readonly (number | undefined)[]; readonly at: Path }
@@ -68,14 +67,9 @@ function readMethod(at: Cursor | undefined, report: Report): Method | undefined 
   if (at === undefined || name === undefined || name.trim() === '') return undefined
   const method = lookupMethod(name)
   if (method) return method
-  const planned = plannedMethods()
-  if (planned.includes(name)) {
-    methodNotYet(name, at, report)
-    return undefined
-  }
-  const hint = didYouMean(name, [...METHOD_NAMES, ...planned], 'methods')
+  const hint = didYouMean(name, METHOD_NAMES, 'methods')
   report.error('unknown-method', `there is no merge method ${quote(name)}`, at.path, { hint })
-  return lookupMethod(nearest(name, [...METHOD_NAMES, ...planned], 1)[0] ?? '')
+  return lookupMethod(nearest(name, METHOD_NAMES, 1)[0] ?? '')
 }
 
 function draft(at: Cursor, merge: Draft | undefined, base: Base, scope: Scope): Draft {

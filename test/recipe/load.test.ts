@@ -6,7 +6,6 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
 import { loadRecipe } from '../../src/recipe/load.js'
-import { plannedMethods } from '../../src/recipe/unsupported.js'
 import { load, mergeOf } from './helpers.js'
 
 const HEAD = 'terge: 1\nmodels: {base: ./base, a: ./a, b: ./b}\n'
@@ -278,18 +277,6 @@ test('files: the folder, a byte order mark, and what can not be read', () => {
     ])
   } finally {
     rmSync(folder, { recursive: true })
-  }
-})
-
-test('a method that comes later is told as such, without faults that only follow', () => {
-  for (const method of plannedMethods()) {
-    const text = `${HEAD}merge: {method: ${method}, weights: [1, 2, 3], parameters: {density: 0.5}}\noutput: x\n`
-    const [told, ...more] = loadRecipe('r.yml', { text }).diagnostics
-    assert.equal(
-      [told?.code, told?.message],
-      ['not-in-this-version', `not in this version of terge: the method ${method}`],
-    )
-    assert.equal(more, [])
   }
 })
 
