@@ -332,6 +332,30 @@ outputs:
     assert.equal([modules['layers.1.fc.weight']!.energy, changed], [null, 1])
   }))
 
+test('applied to its base, an adapter of the whole difference gives the tuned model', () =>
+  inFolder(async (folder) => {
+    const other = writePair(folder, LAYERS, 4, MATRICES)
+    const tunedNorm = { ...other, 'h.0.ln.weight': random([24], 77) }
+    writeModel(path.join(folder, 'tuned.safetensors'), tunedNorm)
+    await extract(folder, recipe('rank: 4, alpha: 3, modules_to_save: true'))
+    writeFileSync(
+      path.join(folder, 'apply.yml'),
+      `terge: 1
+models: {base: base.safetensors, both: {path: base.safetensors, lora: ./adapter}}
+merge: {method: passthrough, models: [both]}
+output: applied.safetensors
+`,
+    )
+    const ran = await terge(['run', 'apply.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const applied = await read(path.join(folder, 'applied.safetensors'))
+    for (const [name, { values }] of applied) {
+      if (name === 'steps') continue
+      const expected = f32Of((tunedNorm as Tensors)[name]!)
+      for (const [i, value] of values.entries()) assert.ok(Math.abs(value - expected[i]!) < 4e-6, `${name} ${i}`)
+    }
+  }))
+
 test('biases of adapted layers, under the adapter’s scale', () =>
   inFolder(async (folder) => {
     const base: Tensors = {
