@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../checkpoints/types.js'
 import { type Dtype, isFloat } from '../core/dtypes.js'
 import type { Recipe } from '../recipe/types.js'
 import type { Faults } from './report.js'
@@ -56,6 +57,18 @@ const SCHEMES: readonly Scheme[] = [
   },
 ]
 
+/** What is looked at of a model. */
+interface Described {
+  readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>
+  readonly quantization?: string
+}
+
+/** What a configuration says its model's weights are packed by. */
+export function quantizationOf(config: Checkpoint['config']): { readonly quantization?: string } {
+  const settings = config?.quantization_config as { readonly quant_method?: unknown } | null | undefined
+  return typeof settings?.quant_method === 'string' ? { quantization: settings.quant_method } : {}
+}
+
 /** Dtypes that no scheme has among its tensors: a model of these alone is not looked through. */
 const PLAIN: ReadonlySet<Dtype> = new Set(['F64', 'F32', 'F16', 'BF16', 'I64', 'BOOL'])
 
@@ -64,10 +77,7 @@ const PLAIN: ReadonlySet<Dtype> = new Set(['F64', 'F32', 'F16', 'BF16', 'I64', '
  * weights would have in a model that is not packed. Told by the names and dtypes of the tensors alone; the model's
  * configuration only says which it is. Plain integers, and FP8 without scales, are none of these.
  */
-export function packedOf({
-  tensors,
-  quantization,
-}: Pick<Value, 'tensors' | 'quantization'>): ReadonlyMap<string, string> {
+export function packedOf({ tensors, quantization }: Described): ReadonlyMap<string, string> {
   const packed = new Map<string, string>()
   if ([...tensors.values()].every(({ dtype }) => PLAIN.has(dtype))) return packed
   for (const [name, { dtype, shape }] of tensors) {

@@ -1,6 +1,7 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AdapterConfig } from './adapterConfig.js'
+import { quantizationOf } from './packed.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 
 /** A tensor of a model or of a step's result: what it would be, and how it would come about. */
@@ -54,9 +55,7 @@ export function modelValue(
       reason: 'the output is this model',
     })
   }
-  const settings = config?.quantization_config as { readonly quant_method?: unknown } | null | undefined
-  const method = settings?.quant_method
-  return { name, tensors, origin: name, ...(typeof method === 'string' ? { quantization: method } : {}) }
+  return { name, tensors, origin: name, ...quantizationOf(config) }
 }
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>

@@ -2,11 +2,12 @@ import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
 import { layerCount } from '../plan/layers.js'
+import { packedOf, quantizationOf } from '../plan/packed.js'
 import { counted, formatCount, formatShape, printable, table } from './text.js'
 
 /** What a model's headers say, the tensors apart. */
 export function checkpointFacts(checkpoint: Checkpoint) {
-  const { reference, layout, files, tensors, metadata, config } = checkpoint
+  const { reference, layout, files, tensors, metadata, config, modules } = checkpoint
   const adapter = adapterFacts(checkpoint)
   const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
   let parameters = 0
@@ -20,12 +21,15 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     parameters += count
   }
   const { model_type: type, architectures } = config ?? {}
+  const packed = [...new Set(packedOf({ tensors, ...quantizationOf(config) }).values())]
   return {
     model: reference,
     layout,
     ...(typeof type === 'string' ? { type } : {}),
     ...(Array.isArray(architectures) ? { architectures: architectures.map(String) } : {}),
     ...(adapter ? { adapter } : {}),
+    ...(modules ? { modules: modules.map(({ name }) => name) } : {}),
+    ...(packed.length > 0 ? { packed } : {}),
     files: files.map(({ name, size }) => ({ name, size })),
     tensors: tensors.size,
     parameters,
@@ -66,12 +70,15 @@ export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ na
 
 /** A model for people: facts, then the tensors asked for. */
 export function inspectText(checkpoint: Checkpoint, tensors: readonly StoredTensor[]): string {
-  const { model, layout, type, adapter, files, parameters, layers, dtypes, metadata } = checkpointFacts(checkpoint)
+  const { model, layout, type, adapter, modules, packed, files, parameters, layers, dtypes, metadata } =
+    checkpointFacts(checkpoint)
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   const facts: string[][] = [
     ['model', `${printable(model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
     ...(type === undefined ? [] : [['type', printable(type)]]),
     ...(adapter ? [['adapter', adapterText(adapter)]] : []),
+    ...(modules ? [['modules', modules.map((name) => (name === '' ? '(its own)' : printable(name))).join(', ')]] : []),
+    ...(packed ? [['packed', packed.map(printable).join(', ')]] : []),
     ['tensors', formatCount(checkpoint.tensors.size)],
     ['parameters', formatCount(parameters)],
     ['layers', formatCount(layers)],

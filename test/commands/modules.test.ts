@@ -86,6 +86,8 @@ test('a pipeline is all of its modules, and is written as one', () =>
 test('one module alone is a model too', () =>
   inFolder(async (folder) => {
     writeFolder(path.join(folder, 'a'), pipeline(1))
+    const whole = JSON.parse((await terge(['inspect', 'a', '--json'], folder)).out)
+    assert.equal(whole.modules, ['unet', 'vae', 'text_encoder'])
     const part = '{path: ./a, subfolder: unet}'
     const { code, err } = await run(folder, `models: {a: ${part}, b: ${part}}\nmerge: {method: linear}\noutput: out`)
     assert.is(code, 0, err)

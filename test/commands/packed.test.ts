@@ -133,6 +133,13 @@ test('plain integers are copied, FP8 without scales is merged, and its old confi
     assert.equal(jsonOf(path.join(folder, 'o'), 'config.json'), { torch_dtype: 'bfloat16' })
   }))
 
+test('inspect says what a model is packed by', () =>
+  inFolder(async (folder) => {
+    write(folder, 'p', PACKED.gptq!)
+    assert.match((await terge(['inspect', 'p'], folder)).out, /^packed {6}gptq$/m)
+    assert.equal(JSON.parse((await terge(['inspect', 'p', '--json'], folder)).out).packed, ['gptq'])
+  }))
+
 test('files of other formats are named', () =>
   inFolder(async (folder) => {
     writeFolder(folder, { 'g/model.gguf': 'GGUF....................', 'h.h5': '\u0089HDF' })
