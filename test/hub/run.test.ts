@@ -193,4 +193,27 @@ test('the SHA-256 of a recipe is held against the hub before a download, and aga
     assert.match((await run(['plan', 'many.yml'])).err, "one sha256 can't be that of 2 files")
   }))
 
+test('two processes that want the same at once fetch it once, and both have it', () =>
+  withHub({ repositories: two() }, async ({ hub, folder, run, write }) => {
+    for (const name of ['one', 'two'])
+      write(`${name}.yml`, mean('hf:org/a', 'hf:org/b').replace('output: out', `output: ${name}`))
+    const weights = Object.values(two()).flatMap(({ commits }) => Object.values(commits).flatMap(Object.entries))
+    const bytes = weights.reduce(
+      (sum, [name, content]) => sum + (name.endsWith('.safetensors') ? content.length : 0),
+      0,
+    )
+    const ran = await Promise.all(['one', 'two'].map((name) => run(['run', `${name}.yml`, '--no-sync'])))
+    assert.equal(
+      ran.map(({ code }) => code),
+      [0, 0],
+      ran.map(({ err }) => err).join('\n'),
+    )
+    const read = (name: string) => readFileSync(path.join(folder, name, 'model.safetensors'))
+    assert.equal(read('one'), read('two'))
+    // Each plans from headers of its own; whole files come once.
+    const whole = hub.seen.filter(({ server, range }) => server === 'storage' && /^bytes=0-$/.test(range ?? 'bytes=0-'))
+    assert.ok(whole.length > 0)
+    assert.ok(whole.reduce((sum, { sent }) => sum + sent, 0) <= bytes, JSON.stringify(hub.seen))
+  }))
+
 test.run()
