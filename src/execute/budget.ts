@@ -4,7 +4,7 @@ import { DTYPES, elements } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
-import { computeType, inputsOf, leavesOf, mergesOf } from '../plan/cost.js'
+import { computeType, EXTRACT, inputsOf, leavesOf, mergesOf } from '../plan/cost.js'
 import type { Expr, LoraExpr, Plan } from '../plan/types.js'
 import { loraBytes } from './lora.js'
 
@@ -82,11 +82,12 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
       `--memory ${formatSize(memory)} is too little for what ${heaviest.steps[0]} compares`,
       `this run needs ${formatSize(least)}`,
     )
+  const other = held?.method.startsWith(EXTRACT) ? 'method: randomised' : 'a rule with another method'
   if (held)
     throw fault(
       'memory-too-small',
       `--memory ${formatSize(memory)} is too little for the matrices of ${held.tensor}, which ${held.method} holds whole`,
-      `this run needs ${formatSize(least)}; a rule with another method for this tensor needs less`,
+      `this run needs ${formatSize(least)}; ${other} for this tensor needs less`,
     )
   throw fault(
     'memory-too-small',

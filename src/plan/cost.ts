@@ -116,11 +116,16 @@ export function factoringBytes({ work, from, base, tensor, shape }: PlanFactorin
   return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, compute), 0))
 }
 
+/** What the costs of a plan call an extraction. */
+export const EXTRACT = 'extract'
+
 /** What a factoring holds: its own matrices, and those of the models where they are merged by matrices. */
 export function factoringCost(factoring: PlanFactoring, compute: Compute): HeldCost {
   const { work, from, base, tensor, shape } = factoring
   const { bytes, operations } = heldLayout(work)
-  const own: HeldCost = { bytes: Math.ceil(bytes / 64) * 64, operations, methods: ['extract'] }
+  // The factors are copied before others take their place.
+  const copies = Number(work.options.rank) * (work.rows + work.columns) * (compute === 'f64' ? 8 : 4)
+  const own: HeldCost = { bytes: Math.ceil(bytes / 64) * 64 + copies, operations, methods: [EXTRACT] }
   return [from, base].reduce((sum, of) => {
     const cost = heldCost(of, tensor, shape, compute)
     return cost

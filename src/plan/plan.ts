@@ -16,6 +16,7 @@ import { analysisCost, tooLarge } from './analysisCost.js'
 import {
   bytesRead,
   computeType,
+  EXTRACT,
   factoringBytes,
   factoringCost,
   type HeldCost,
@@ -315,7 +316,7 @@ function refuseLongRows(recipe: Recipe, outputs: readonly PlanOutput[], faults: 
 /** Held matrices need addresses of 32 bits. */
 function refuseTooLarge(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
   if (!held || held.bytes <= MOST_BYTES) return
-  const extract = held.method.startsWith('extract')
+  const extract = held.method.startsWith(EXTRACT)
   const step = recipe.steps.find(({ kind }) => kind === (extract ? 'extract' : 'merge'))
   faults.error(
     'matrices-too-large',
