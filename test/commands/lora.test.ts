@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inspect, type Lineage, plan, run, verify } from '../../src/index.js'
+import { dict, pickle, storage, tensor, zip } from '../checkpoints/pytorchFiles.js'
 import { matrix, merged, stored, writeAdapter } from '../support/adapters.js'
 import { f32, numbers, type RawTensor, writeModel } from '../support/files.js'
 import { inFolder, terge } from './terge.js'
@@ -164,6 +165,19 @@ test('use_rslora divides by the root of the rank; a scale that is huge or negati
     }
   }))
 
+test('factors that are too large to be held whole are taken in blocks of columns', () =>
+  inFolder(async (folder) => {
+    const [w, a, b] = [matrix([6, 10007], 1), matrix([330, 10007], 2), matrix([6, 330], 3)]
+    writeModel(path.join(folder, 'base.safetensors'), { 'q.weight': stored(w) })
+    const tensors = { 'base_model.model.q.lora_A.weight': stored(a), 'base_model.model.q.lora_B.weight': stored(b) }
+    writeAdapter(path.join(folder, 'adapter'), tensors, { r: 330, lora_alpha: 33 })
+    const text =
+      'terge: 1\nmodels: {m: {path: base.safetensors, lora: adapter}}\nmerge: {method: passthrough}\ncompute: float64\noutput: o.safetensors\n'
+    const prepared = await plan(path.join(folder, 'r.yml'), { text })
+    await run(prepared, { threads: 2, sync: false })
+    compare(await valuesOf(path.join(folder, 'o.safetensors')), new Map([['q.weight', merged(w, a, b, 0.1)]]))
+  }))
+
 test('the same bytes whatever the threads, the memory, and the way of reading', () =>
   inFolder(async (folder) => {
     writeEvery(folder)
@@ -307,6 +321,45 @@ test('a lock pins the adapter and its configuration', () =>
     const ran = await terge(locked, folder)
     assert.is(ran.code, 2)
     assert.match(ran.err, /tuned\.lora: adapter_config\.json/)
+  }))
+
+test('an adapter of PyTorch: factors that are views of other tensors, and a model that is one', () =>
+  inFolder(async (folder) => {
+    const [w, a, b] = [matrix([40, 30], 1), matrix([4, 30], 2), matrix([40, 4], 3)]
+    /** A state dict in which every matrix is stored transposed. */
+    const state = (tensors: Readonly<Record<string, ReturnType<typeof matrix>>>) => {
+      const entries = Object.entries(tensors)
+      const data = entries.map(([, { shape, values }]) => {
+        const [rows, columns] = shape as [number, number]
+        const turned = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
+        return new Uint8Array(turned.buffer)
+      })
+      const described = entries.map(([name, { shape, values }], key) => [
+        name,
+        tensor({ storage: storage({ key: String(key), length: values.length }), shape, strides: [1, shape[0]!] }),
+      ])
+      return zip([
+        { name: 'm/data.pkl', data: pickle(dict(Object.fromEntries(described))) },
+        ...data.map((bytes, key) => ({ name: `m/data/${key}`, data: bytes })),
+      ])
+    }
+    writeFileSync(path.join(folder, 'base.bin'), state({ 'q.weight': w }))
+    mkdirSync(path.join(folder, 'adapter'))
+    writeFileSync(
+      path.join(folder, 'adapter/adapter_model.bin'),
+      state({ 'base_model.model.q.lora_A.weight': a, 'base_model.model.q.lora_B.weight': b }),
+    )
+    writeFileSync(path.join(folder, 'adapter/adapter_config.json'), '{"r": 4, "lora_alpha": 2}')
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      'terge: 1\nmodels: {m: {path: base.bin, lora: adapter}}\nmerge: {method: passthrough}\noutput: o.safetensors\n',
+    )
+    for (const env of [{}, { TERGE_IO: 'read' }]) {
+      const ran = await terge(['run', 'r.yml', '--force', '--no-sync'], folder, env)
+      assert.is(ran.code, 0, ran.err)
+      compare(await valuesOf(path.join(folder, 'o.safetensors')), new Map([['q.weight', merged(w, a, b, 0.5)]]))
+    }
+    assert.is((await terge(['verify', 'o.lineage.json', '--reproduce'], folder)).code, 0)
   }))
 
 test('mergekit’s path+lora and the one-line form give the recipe’s bytes; import prints the recipe', () =>
