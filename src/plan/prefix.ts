@@ -9,6 +9,8 @@ export type Named = readonly (readonly [name: string, stored: StoredTensor])[]
 
 /** Names that are looked at to choose among prefixes; the choice then holds for all. */
 const SAMPLE = 2000
+/** One tensor alone may be called alike by chance. */
+const LEAST = 2
 /** A head without a prefix is common to many: so many times more have to be found. */
 const FEW = 4
 /** Prefixes that are tried of either model, the most frequent ones. */
@@ -49,11 +51,13 @@ export function underBasePrefix(
         const renamed = name.startsWith(off) ? `${on}${name.slice(off.length)}` : name
         return there.has(renamed) && !there.has(name) && !taken.has(renamed) ? renamed : name
       }
-      return { off, on, rename, found: count(rename) }
+      // One prefix for another says little unless several modules are found behind it: `fc2.` is not `fc1.`
+      const parts = new Set(sample.flatMap(([name]) => firstModule(name, off)))
+      return { off, on, rename, found: off !== '' && on !== '' && parts.size < 2 ? 0 : count(rename) }
     }),
   )
   const best = offered.reduce((best, one) => (one.found > best.found ? one : best))
-  const enough = Math.max(1, before * FEW, Math.min(sample.length, wanted.size) / 2)
+  const enough = Math.max(LEAST, before * FEW, Math.min(sample.length, wanted.size) / 2)
   if (best.found < enough) return named
   const renamed = named.map(([name, stored]) => [best.rename(name), stored] as const)
   const moved = renamed.flatMap(([name], index) =>
@@ -67,6 +71,12 @@ export function underBasePrefix(
     `to say so in the recipe: ${linesFor(best, moved, named.length)}`,
   )
   return [...renamed].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+}
+
+/** The module that a name has first behind a prefix. */
+function firstModule(name: string, prefix: string): string[] {
+  const parts = name.startsWith(prefix) ? name.slice(prefix.length).split('.') : []
+  return parts.length > 1 ? [parts[0]!] : []
 }
 
 /** Beginnings of names up to a dot, the most frequent first, and at the front none at all. */

@@ -14,10 +14,11 @@ export const HEAD = /(^|\.)(lm_head|embed_out|output_layer)\.weight$|^output\.we
 /** One embedding under several names: a model with encoder and decoder may store any of them. */
 const SHARED = /(^|\.)(shared|(encoder|decoder)\.embed_tokens)\.weight$/
 
-/** Whether a model's head is its embedding: so it is where its configuration does not deny it, and that of its text part. */
+/** Whether a model's head is its embedding: so it is where there is a configuration, and neither that nor its text part's denies it. */
 export function tiesHead(config: Config): boolean {
-  const text = config?.text_config as Config
-  return (config?.tie_word_embeddings ?? text?.tie_word_embeddings ?? true) !== false
+  if (!config) return false
+  const text = config.text_config as Config | null
+  return (config.tie_word_embeddings ?? text?.tie_word_embeddings ?? true) !== false
 }
 
 /**
@@ -54,7 +55,7 @@ export function withTied(
   const theirs = named.find(([name]) => HEAD.test(name))?.[0]
   const has = (pattern: RegExp): boolean => base.named.some(([name]) => pattern.test(name))
   const ties = tiesHead(base.config) && has(EMBEDDING) && !has(HEAD)
-  if (theirs !== undefined && ties && !tiesHead(config ?? { tie_word_embeddings: false }))
+  if (theirs !== undefined && ties && !tiesHead(config))
     faults.warn(
       'unused-head',
       `${source.name} has a head of its own, ${theirs}, which plays no part: ${base.name} ties its head to its embedding`,

@@ -50,9 +50,12 @@ test('a tied head is its embedding, also where a recipe makes errors of what is 
       sources.map(({ tensor }: { tensor: string }) => tensor),
       ['lm_head.weight', 'model.embed_tokens.weight'],
     )
-    // One whose configuration denies it just lacks the tensor.
+    // One whose configuration denies it, or that has none, just lacks the tensor.
     write(folder, 'b', body(11), { tie_word_embeddings: false })
     assert.is((await run(folder, average)).err.includes('tied-head'), false)
+    assert.equal(tensorOf(folder, 'out', 'lm_head.weight'), own)
+    const bare = await run(folder, average.replace('b: ./b', 'b: ./b/model.safetensors'))
+    assert.is(bare.err.includes('tied-head'), false)
     assert.equal(tensorOf(folder, 'out', 'lm_head.weight'), own)
   }))
 
@@ -89,7 +92,7 @@ test('encoder and decoder: one embedding under several names', () =>
     const rest = (seed: number) => ({ 'encoder.block.0.w': matrix(seed, 4), 'decoder.block.0.w': matrix(seed + 1, 4) })
     const names = ['shared.weight', 'encoder.embed_tokens.weight', 'decoder.embed_tokens.weight', 'lm_head.weight']
     write(folder, 'a', { ...rest(1), ...Object.fromEntries(names.map((name) => [name, matrix(3, 6, 4)])) })
-    write(folder, 'b', { ...rest(11), 'shared.weight': matrix(13, 6, 4) })
+    write(folder, 'b', { ...rest(11), 'shared.weight': matrix(13, 6, 4) }, { model_type: 't5' })
     const { code, err } = await run(folder, average.replace('linear}', 'linear, on_missing: error}'))
     assert.is(code, 0, err)
     const wanted = mean(tensorOf(folder, 'a', 'shared.weight'), tensorOf(folder, 'b', 'shared.weight'))
@@ -138,6 +141,10 @@ test('models that only share a few shapes are not taken for each other', () =>
     const { code, err } = await run(folder, average)
     assert.is(code, 2)
     assert.match(err, 'error nothing-to-merge')
+    // Another layer of the same size is no layer under another prefix.
+    write(folder, 'a', { 'fc1.weight': matrix(1, 4, 4), 'fc1.bias': matrix(2, 4) })
+    write(folder, 'b', { 'fc2.weight': matrix(1, 4, 4), 'fc2.bias': matrix(2, 4) })
+    assert.match((await run(folder, average)).err, 'error nothing-to-merge')
   }))
 
 test.run()
