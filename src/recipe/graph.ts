@@ -49,6 +49,20 @@ export function needed(from: readonly string[], linked: readonly LinkedStep[]): 
   return found
 }
 
+/** What is written once and made several steps of, as a joint alignment is, is of use as one. */
+const written = ({ step }: LinkedStep): string => JSON.stringify(step.at)
+
+/** Names of steps that no other uses. */
+export function unusedSteps(linked: readonly LinkedStep[]): string[] {
+  const users = new Map<string, Set<string>>()
+  for (const entry of linked)
+    for (const { name } of entry.uses) users.set(name, (users.get(name) ?? new Set()).add(written(entry)))
+  const used = new Set<string>()
+  for (const entry of linked)
+    if ([...(users.get(entry.step.name) ?? [])].some((user) => user !== written(entry))) used.add(written(entry))
+  return linked.filter((entry) => !users.has(entry.step.name) && !used.has(written(entry))).map(({ step }) => step.name)
+}
+
 /** Warns of what the outputs don't need; of a model only where no step at all uses it. */
 export function warnUnused(
   models: Iterable<string>,
@@ -60,8 +74,10 @@ export function warnUnused(
   for (const name of models)
     if (!used.has(name) && !everywhere.has(name))
       report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], { part: 'key' })
-  for (const { step } of linked)
-    if (!used.has(step.name)) {
+  const needed = new Set(linked.filter(({ step }) => used.has(step.name)).map(written))
+  for (const entry of linked)
+    if (!needed.has(written(entry))) {
+      const { step } = entry
       const at = step.at.slice(0, step.at[0] === 'steps' ? 2 : 1)
       report.warn('unused-step', `no output needs the step ${quote(step.name)}`, at, { part: 'key' })
     }

@@ -4,6 +4,7 @@ import { DTYPE_NAMES } from '../core/dtypes.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from './cursor.js'
+import { unusedSteps } from './graph.js'
 import { resolveName, type Scope } from './models.js'
 import { type LinkedStep, readEvaluate } from './steps.js'
 import type { OutputSpec } from './types.js'
@@ -101,8 +102,7 @@ function resolveFrom(at: Cursor | undefined, place: Cursor, root: Cursor, contex
   const { scope, steps } = context
   if (at) return resolveName(at, scope)?.name ?? ''
   if (!context.sound) return ''
-  const used = new Set(steps.flatMap(({ uses }) => uses.map(({ name }) => name)))
-  const last = steps.filter(({ step }) => !used.has(step.name)).map(({ step }) => step.name)
+  const last = unusedSteps(steps)
   if (last.length === 1 && last[0] !== undefined) return last[0]
   if (last.length === 0) {
     if (steps.length === 0 && !has(root, 'steps'))

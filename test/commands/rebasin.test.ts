@@ -118,6 +118,12 @@ test('a joint alignment, and a repair, tell what they did', () =>
     assert.is(steps['rebasin.b'].method, 'merge-many')
     assert.ok(steps['rebasin.c'].score.after > steps['rebasin.c'].score.before)
 
+    // In the long form the step is its models' mean, and each aligned model by itself; who uses one uses the step.
+    const long = `terge: 1\nmodels: {a: ${A}, b: ${B}, c: ${C}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: c2m3}}\n  m: {merge: {method: linear, models: [a, j.b]}}\noutput: o.safetensors\n`
+    writeFileSync(path.join(folder, 'long.yml'), long)
+    const valid = await terge(['validate', 'long.yml'], folder)
+    assert.equal([valid.code, valid.err], [0, ''])
+
     const [one, two] = [0, 1].map((n) => fixture(`digits/resnet-${n}.safetensors`))
     const text = `terge: 1\nmodels: {a: ${one}, b: ${two}}\nmerge: {method: linear}\nrepair: {batch_norm: correlation}\noutput: r.safetensors\n`
     writeFileSync(path.join(folder, 'repair.yml'), text)
