@@ -5,7 +5,7 @@
  * REPAIR, arXiv 2211.08403, which measures the statistics with data.)
  */
 import { isTransposed } from './infer/chain.js'
-import { beside, type Module, modulesOf, normsFirst, parentOf } from './infer/modules.js'
+import { beside, type Module, modulesOf, parentOf, sidesOf } from './infer/modules.js'
 import type { Shapes } from './spec.js'
 
 export interface NormFeed {
@@ -22,7 +22,8 @@ export function normFeeds(shapes: Shapes): { feeds: NormFeed[]; left: Record<str
   const norms = modules.filter(({ kind, statistics }) => kind === 'norm' && statistics)
   const named = new Map(norms.map((norm) => [norm, beside(norm, modules)]))
   const inside = norms.filter(({ name }) => parentOf(name) !== '')
-  const first = normsFirst(inside, layers) === 'first'
+  const sides = sidesOf(inside, layers)
+  const first = sides.first > 0 && sides.after === 0
   const fitting = (norm: Module, of: readonly Module[]) => of.filter(({ shape }) => shape[0] === norm.shape[0])
   const claimed = new Set<Module | undefined>()
   const feed = (norm: Module): Module | undefined => {

@@ -164,6 +164,34 @@ test('blocks named anyhow keep their output with their input', () => {
   })
 })
 
+test('a gate inside of a numbered block makes no stage of it; lists of layers and norms beside each other', () => {
+  const shapes: ShapeList = { ...conv('stem', 6, 3), ...dense('head', 5, 6) }
+  const at = 'layer1.0'
+  Object.assign(shapes, conv(`${at}.0.0`, 8, 6, 1), conv(`${at}.1.0`, 8, 1), conv(`${at}.3.0`, 6, 8, 1))
+  Object.assign(shapes, conv(`${at}.2.fc1`, 2, 8, 1), conv(`${at}.2.fc2`, 8, 2, 1))
+  const { spec } = inferSpec(sourceOf(randomModel(1, shapes)))
+  assert.equal(
+    spec.parts.filter(({ tensor }) => tensor === `${at}.3.0.weight`).map(({ units }) => units),
+    [['stem'], [`${at}.0.0`]],
+  )
+  const lists: ShapeList = { ...dense('out', 5, 7) }
+  for (const [k, from, to] of [
+    [0, 6, 7],
+    [1, 7, 7],
+  ] as const)
+    Object.assign(lists, dense(`linears.${k}`, to, from), norm(`norms.${k}`, to))
+  keeps(lists, ['linears.0', 'linears.1'], (model) =>
+    linear(
+      model,
+      'out',
+      [0, 1].reduce<Float64Array>(
+        (x, k) => relu(layerNorm(model, `norms.${k}`, linear(model, `linears.${k}`, x))),
+        vector,
+      ),
+    ),
+  )
+})
+
 test('norms before the convolutions, projections without norms', () => {
   const shapes: ShapeList = { ...conv('conv1', 4, 3), ...bn('bn', 7), ...dense('linear', 5, 7) }
   for (const [k, from, to] of [

@@ -84,9 +84,8 @@ function isSequence(members: readonly Module[], path: string, child: string, num
     counts.set(part, (counts.get(part) ?? 0) + 1)
   }
   const named = SEQUENCE.test(child) && !numbered
-  const holdsBlocks = [...counts].some(([part, count]) => count > 1 && !SHORTCUT.test(part) && !GATE.test(part))
-  const plain = members.some(({ name }) => !name.slice(path.length + 1).includes('.'))
-  if ([...counts.keys()].every(isNumber)) return named || (holdsBlocks && !plain)
+  const holdsBlocks = [...counts.values()].every((count) => count > 1)
+  if ([...counts.keys()].every(isNumber)) return named || holdsBlocks
   return named
 }
 

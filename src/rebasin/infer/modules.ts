@@ -63,9 +63,10 @@ export interface Beside {
 
 export function beside(norm: Module, modules: readonly Module[]): Beside | undefined {
   const siblings = modules.filter(({ kind, name }) => kind === 'layer' && parentOf(name) === parentOf(norm.name))
+  if (isNumber(leaf(norm.name)) && siblings.length === 0) return parallel(norm, modules)
   if (isNumber(leaf(norm.name))) {
     const before = siblings.filter((layer) => isNumber(leaf(layer.name)) && natural(layer.name, norm.name) < 0).at(-1)
-    return siblings.length === 0 ? undefined : { layers: before ? [before] : [], by: 'sequence' }
+    return { layers: before ? [before] : [], by: 'sequence' }
   }
   const key = bare(norm.name, NORM_WORDS)
   const same = siblings.filter(({ name }) => key !== '' && (key === bare(name) || key === bare(name, LAYER_WORDS)))
@@ -73,20 +74,32 @@ export function beside(norm: Module, modules: readonly Module[]): Beside | undef
   return siblings.length === 1 && key === '' ? { layers: siblings, by: 'container' } : undefined
 }
 
-/**
- * Whether norms stand before the layers that they are named for, or after: widths that change tell it. One that can only stand after
- * decides, for those that go on counting behind convolutions look as if they stood before.
- */
-export function normsFirst(norms: readonly Module[], layers: readonly Module[]): 'first' | 'after' | undefined {
-  let found: 'first' | undefined
+/** `norms.2` of `convs.2`: lists of norms and of layers that stand beside each other, one norm a layer, or none for the last. */
+function parallel(norm: Module, modules: readonly Module[]): Beside | undefined {
+  const list = parentOf(norm.name)
+  const lists = new Map<string, Module[]>()
+  for (const layer of modules) {
+    const own = parentOf(layer.name)
+    if (layer.kind === 'layer' && isNumber(leaf(layer.name)) && parentOf(own) === parentOf(list))
+      lists.set(own, [...(lists.get(own) ?? []), layer])
+  }
+  const norms = modules.filter(({ kind, name }) => kind === 'norm' && parentOf(name) === list).length
+  const [only, ...more] = lists.values()
+  if (list === '' || !only || more.length > 0 || (norms !== only.length && norms !== only.length - 1)) return undefined
+  return { layers: only.filter(({ name }) => leaf(name) === leaf(norm.name)), by: 'name' }
+}
+
+/** What widths that change tell of norms that are named for layers: how many can only stand before theirs, and how many only after. */
+export function sidesOf(norms: readonly Module[], layers: readonly Module[]): { first: number; after: number } {
+  const sides = { first: 0, after: 0 }
   for (const norm of norms) {
     const told = beside(norm, layers)
     if (told?.by !== 'name') continue
     for (const { shape } of told.layers) {
       if (shape[0] === shape[1]) continue
-      if (norm.shape[0] === shape[0]) return 'after'
-      if (norm.shape[0] === shape[1]) found = 'first'
+      if (norm.shape[0] === shape[0]) sides.after++
+      else if (norm.shape[0] === shape[1]) sides.first++
     }
   }
-  return found
+  return sides
 }

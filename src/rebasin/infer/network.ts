@@ -8,7 +8,7 @@ import { groupName } from '../spec.js'
 import { type Block, type Part, partition } from './blocks.js'
 import type { Builder } from './builder.js'
 import { isTransposed, type Link, linkOf, linksOf, orderOf, outputOf } from './chain.js'
-import { beside, type Module, modulesOf, NORM_REASON, normsFirst, parentOf } from './modules.js'
+import { beside, leaf, type Module, modulesOf, NORM_REASON, parentOf, sidesOf } from './modules.js'
 
 /** A place between two layers: the group of its channels, none where they keep their order, and how many there are. */
 interface Stream {
@@ -213,15 +213,11 @@ function describeNorms(
 ): void {
   const norms = modules.filter(({ kind }) => kind === 'norm')
   const placed = [...places.values()].flatMap(({ layer }) => (layer ? [layer] : []))
-  const stem = normsFirst(
-    norms.filter((norm) => blockOf(norm) === undefined),
-    placed,
-  )
-  const inBlocks =
-    normsFirst(
-      norms.filter((norm) => blockOf(norm) !== undefined),
-      placed,
-    ) ?? (stem === 'after' ? stem : undefined)
+  // Those that go on counting behind convolutions look as if they stood before theirs: one that can only stand after decides.
+  const outside = norms.filter((norm) => blockOf(norm) === undefined)
+  const top = sidesOf(outside, placed)
+  const stem = top.after > 0 || top.first === 0 ? 'after' : 'first'
+  const inBlocks = blockSide(norms, outside, placed)
   const spatial = (name: string) => (places.get(name)!.layer?.shape.length ?? 3) > 2
   for (const norm of norms) {
     const size = norm.shape[0]!
@@ -248,13 +244,20 @@ function describeNorms(
       // `bn1` of both `conv1` and `fc1`: the convolution's, where there are as many such norms as convolutions.
       const convolutions = told.layers.filter(({ shape }) => shape.length > 2)
       const [one] = told.layers.length === 1 ? told.layers : counted(norms, placed) ? convolutions : []
-      const before = block === undefined ? (stem ?? 'after') : inBlocks
+      const before = block === undefined ? stem : inBlocks
       if (one && places.has(one.name)) {
         if (before !== 'first') out(one.name)
         if (before !== 'after' || (told.by === 'container' && !norm.statistics)) into(one.name)
       }
     }
-    if (!candidates.some(({ stream }) => stream.size === size)) all()
+    if (!candidates.some(({ stream }) => stream.size === size)) {
+      // What it ends is what the linear layers read.
+      const head = order.find(
+        ({ block: of, first }) => !of && first.shape.length === 2 && !places.get(first.name)!.into.flat,
+      )
+      if (head && block === undefined && !told && /final|last|head|post/i.test(leaf(norm.name))) into(head.first.name)
+      else all()
+    }
     // Of a flattened picture.
     for (const layer of placed) {
       const { into: from } = places.get(layer.name)!
@@ -283,6 +286,24 @@ function describeNorms(
     if (!norm.statistics && fitting.some((place) => place.spatial) && !slope)
       builder.keep(found.stream.group, NORM_REASON)
   }
+}
+
+/**
+ * Where the norms of blocks stand, if they are named for their layers. Without widths that tell it: after them, where the first layer has
+ * a norm and nothing else outside of blocks has, for networks with norms first need one at their end.
+ */
+function blockSide(
+  norms: readonly Module[],
+  outside: readonly Module[],
+  layers: readonly Module[],
+): 'first' | 'after' | undefined {
+  const { first, after } = sidesOf(
+    norms.filter((norm) => !outside.includes(norm)),
+    layers,
+  )
+  if (first > 0 || after > 0) return first > 0 && after > 0 ? undefined : first > 0 ? 'first' : 'after'
+  const told = outside.length === 1 ? beside(outside[0]!, layers) : undefined
+  return told?.layers.some(({ shape }) => shape[0] === outside[0]!.shape[0]) ? 'after' : undefined
 }
 
 const allStreams = (places: Network['places']) => [...places.values()].flatMap(({ into, out }) => [into, out])
