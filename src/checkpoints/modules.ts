@@ -28,8 +28,9 @@ const LISTS: Readonly<Record<string, (value: unknown) => ModuleList | undefined>
   'modules.json': (value) => {
     const entries: unknown[] | undefined = Array.isArray(value) ? value : undefined
     const names = entries?.map((entry) => (entry as { readonly path?: unknown } | null)?.path)
-    if (!names?.every((name) => typeof name === 'string')) return undefined
-    return { names, strict: false }
+    // Other programs have files of this name too.
+    const own = names?.every((name) => typeof name === 'string') ? names : []
+    return { names: own, strict: false }
   },
 }
 
@@ -52,7 +53,7 @@ export async function modulesOf(
   for (const module of list.names)
     if (module !== '' && (!leadsDown(module) || module.includes('/')))
       throw fault('path-escape', `${shown}/${name}: ${quote(module)} is no folder of this one`, 'fetch the model again')
-  return { ...list, names: [...new Set(list.names)] }
+  return list.names.length === 0 ? undefined : { ...list, names: [...new Set(list.names)] }
 }
 
 /** What the names of a module's tensors begin with. */

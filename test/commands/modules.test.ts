@@ -168,6 +168,8 @@ test('of files that hold the same once more one is taken; files that hold differ
         names,
       )
     }
+    writeFolder(path.join(folder, 'other'), { 'modules.json': { js: 1 }, 'model.safetensors': one })
+    assert.is((await terge(['inspect', './other'], folder)).code, 0)
     writeFolder(path.join(folder, 'two'), { 'epoch1.safetensors': one, 'epoch2.safetensors': one })
     writeFolder(path.join(folder, 'part'), { 'model-00001-of-00002.safetensors': one })
     for (const name of ['two', 'part']) {
