@@ -19,24 +19,25 @@ export function gatherMapped(
   const { shape, strides, maps } = gather
   const { block, outer } = blockOf(gather)
   const target = new Uint8Array(bench.memory.buffer, address, count * elementBytes)
-  const source = sourceOf(leaf, slot, bench)
   const last = outer - 1
   const size = shape[last] ?? 1
   const [stride, map] = [strides[last] ?? 0, maps[last]]
+  const source = sourceOf(leaf, (map ? most(map) : size - 1) * stride + block, slot, bench)
   let done = 0
   while (done < count) {
     const index = Math.floor((first + done) / block)
-    const row = placeOf(gather, last, Math.floor(index / size))
+    const row = source(placeOf(gather, last, Math.floor(index / size)))
     // Along the last permuted axis as far as it goes, so that the other axes are looked at once a row.
     for (let at = index % size; at < size && done < count; at++) {
       const inside = (first + done) % block
       const length = Math.min(block - inside, count - done)
-      const place = row + (map ? map[at]! : at) * stride + inside
-      source(place, length, target, done * elementBytes)
+      row((map ? map[at]! : at) * stride + inside, length, target, done * elementBytes)
       done += length
     }
   }
 }
+
+const most = (map: Int32Array): number => map.reduce((top, place) => Math.max(top, place), 0)
 
 /** Elements that lie one after the other whatever the permutations, and how many axes stand before those that they fill. */
 function blockOf({ shape, strides, maps }: Gather): { block: number; outer: number } {
@@ -61,29 +62,40 @@ function placeOf({ shape, strides, maps }: Gather, axes: number, index: number):
   return place
 }
 
+/** Copies `length` elements that begin at a place of a row. */
 type Copy = (place: number, length: number, target: Uint8Array, to: number) => void
 
-/** Copies `length` elements that begin at a place of the stored tensor. */
-function sourceOf({ file, offset, bytes: extent, elementBytes, memory }: Leaf, slot: Slot, bench: Bench): Copy {
-  const copy = (bytes: Uint8Array, from: number, target: Uint8Array, to: number, length: number) => {
-    // Short runs, as single elements are, are copied faster by a loop than by a call.
-    if (length > SHORT) target.set(bytes.subarray(from, from + length), to)
-    else for (let i = 0; i < length; i++) target[to + i] = bytes[from + i]!
+/** Makes rows of the stored tensor readable, one at a time: each begins at an element, and is so many elements long at the most. */
+function sourceOf(
+  { file, offset, bytes: extent, elementBytes, memory }: Leaf,
+  rowExtent: number,
+  slot: Slot,
+  bench: Bench,
+): (start: number) => Copy {
+  const from = (bytes: Uint8Array, base: number): Copy => {
+    return (place, length, target, to) => {
+      const [at, size] = [base + place * elementBytes, length * elementBytes]
+      // Short runs, as single elements are, are copied faster by a loop than by a call.
+      if (size > SHORT) target.set(bytes.subarray(at, at + size), to)
+      else for (let i = 0; i < size; i++) target[to + i] = bytes[at + i]!
+    }
   }
   if (memory) {
     const bytes = new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength)
-    return (place, length, target, to) => copy(bytes, place * elementBytes, target, to, length * elementBytes)
+    return (start) => from(bytes, start * elementBytes)
   }
   const bytes = new Uint8Array(bench.memory.buffer)
   const input = bench.input(file)
-  // A tensor that fits the window is looked up once; of a larger one, and where files are read, each run is.
+  // A tensor that is mapped and fits the window is looked up once, a row that fits once a row; of a longer one each run is.
   if (bench.windows.mode === 'map' && extent <= bench.slotRoom) {
     const base = slot.at(input, offset, extent)
-    return (place, length, target, to) => copy(bytes, base + place * elementBytes, target, to, length * elementBytes)
+    return (start) => from(bytes, base + start * elementBytes)
   }
-  return (place, length, target, to) => {
-    const at = slot.at(input, offset + place * elementBytes, length * elementBytes)
-    copy(bytes, at, target, to, length * elementBytes)
+  if (rowExtent * elementBytes <= bench.slotRoom)
+    return (start) => from(bytes, slot.at(input, offset + start * elementBytes, rowExtent * elementBytes))
+  return (start) => (place, length, target, to) => {
+    const at = slot.at(input, offset + (start + place) * elementBytes, length * elementBytes)
+    from(bytes, at)(0, length, target, to)
   }
 }
 

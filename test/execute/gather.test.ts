@@ -1,0 +1,77 @@
+/** Elements read through permutations: whatever fits a window at once, they are the same. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Slot } from '../../src/checkpoints/window.js'
+import type { Bench } from '../../src/execute/bench.js'
+import { gatherMapped } from '../../src/execute/gatherMapped.js'
+import type { Leaf } from '../../src/execute/program.js'
+import { generator, shuffled } from '../../src/rebasin/order.js'
+
+const WINDOW = 4096
+const OFFSET = 24
+
+/** A window on bytes in the place of a file: what was looked at before is gone. */
+function windowOn(stored: Uint8Array, memory: WebAssembly.Memory, room: number): { slot: Slot; looks: () => number } {
+  let looks = 0
+  const slot: Slot = {
+    at(_, offset, bytes) {
+      assert.ok(bytes <= room && offset >= OFFSET && offset + bytes <= stored.length)
+      looks++
+      const target = new Uint8Array(memory.buffer, 0, WINDOW)
+      target.fill(0xee)
+      target.set(stored.subarray(offset, offset + bytes))
+      return 0
+    },
+  }
+  return { slot, looks: () => looks }
+}
+
+test('a permuted tensor is gathered alike through windows of any size', () => {
+  const memory = new WebAssembly.Memory({ initial: 2 })
+  for (let seed = 0; seed < 60; seed++) {
+    const random = generator(seed)
+    const below = (n: number) => Math.floor(random() * n)
+    const shape = Array.from({ length: 1 + below(3) }, () => 1 + below(9))
+    const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, n) => product * n, 1))
+    const elements = shape.reduce((product, n) => product * n, 1)
+    const elementBytes = 2
+    const stored = new Uint8Array(OFFSET + elements * elementBytes).map(() => below(256))
+    const maps = shape.map((size, axis) => {
+      const places = Array.from({ length: size }, (_, i) => i)
+      return random() < 0.6 ? Int32Array.from(shuffled(places, seed, axis)) : null
+    })
+    // Some rows alone.
+    const rows = maps[0] && seed % 3 === 0 ? maps[0].slice(0, 1 + below(maps[0].length)) : maps[0]!
+    const given = rows ? [rows.length, ...shape.slice(1)] : shape
+    const gather = { shape: given, strides, maps: [rows, ...maps.slice(1)] }
+    const count = given.reduce((product, n) => product * n, 1)
+    const want = new Uint8Array(count * elementBytes)
+    for (let i = 0; i < count; i++) {
+      let [rest, place] = [i, 0]
+      for (let axis = given.length - 1; axis >= 0; axis--) {
+        const at = rest % given[axis]!
+        rest = (rest - at) / given[axis]!
+        place += (gather.maps[axis]?.[at] ?? at) * strides[axis]!
+      }
+      const from = OFFSET + place * elementBytes
+      want.set(stored.subarray(from, from + elementBytes), i * elementBytes)
+    }
+    const bytes = elements * elementBytes
+    const leaf: Leaf = { file: 0, offset: OFFSET, bytes, dtype: 'BF16', elementBytes, gather, digestIn: -1 }
+    // A run fits every window.
+    let run = 1
+    for (let axis = shape.length - 1; axis >= 0 && !gather.maps[axis]; axis--) run *= given[axis]!
+    for (const mode of ['map', 'read'] as const)
+      for (const room of [2 * run, Math.max(2 * run, 60), WINDOW]) {
+        const { slot, looks } = windowOn(stored, memory, room)
+        const bench = { memory, windows: { mode }, slotRoom: room, input: () => ({}) } as unknown as Bench
+        const first = below(count)
+        gatherMapped(leaf, slot, bench, first, count - first, WINDOW)
+        const found = new Uint8Array(memory.buffer, WINDOW, (count - first) * elementBytes)
+        assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
+        if (mode === 'map' && bytes <= room) assert.is(looks(), 1)
+      }
+  }
+})
+
+test.run()
