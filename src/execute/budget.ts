@@ -13,7 +13,7 @@ const BASE_BYTES = 42e6
 /** A worker's JavaScript heap, its module and its stacks. Measured on Node 20, rounded up. */
 const WORKER_BYTES = 9e6
 /** The same of a matching worker, with a tile of a product. */
-const MATCHER_BYTES = 12e6
+const MATCHER_BYTES = 20e6
 /** Plan, headers and records: bytes a tensor. */
 const TENSOR_BYTES = 4096
 

@@ -42,10 +42,14 @@ export interface Assignment {
 }
 
 /** Inner blocking: part of the result, for every element is a chain of sums of so many products. */
-export const INNER = 256
-/** A tile of C with its packed operands takes 1.3 MB: it stays in the second-level cache. */
-export const TILE_ROWS = 256
-export const TILE_COLUMNS = 512
+const INNER = 256
+/** Inner places that are copied to a thread's own memory at once: a multiple of the blocks. */
+const STAGED = 1024
+/** Tiles of a product: the larger, the less packing; where there are few, smaller ones, so that all threads have some. */
+export function tileOf({ x, y }: Product): { readonly rows: number; readonly columns: number } {
+  return x.units.length * y.units.length >= LARGE ? { rows: 512, columns: 1024 } : { rows: 256, columns: 512 }
+}
+const LARGE = 2048 * 2048
 
 /** Places on memory that threads share: they go to workers without a copy. */
 export const sharedInts = (length: number): Int32Array => new Int32Array(new SharedArrayBuffer(4 * length))
@@ -146,28 +150,33 @@ export function createLinalg(): Linalg {
     const m4 = Math.ceil(rows / 4) * 4
     const n8 = Math.ceil(columns / 8) * 8
     const inner = Math.min(INNER, k)
-    const rawSize = Math.max(rows, columns) * inner * 4
-    const [raw, a, b, out] = places(rawSize, m4 * inner * 4, n8 * inner * 4, m4 * n8 * 4) as [
-      number,
-      number,
-      number,
-      number,
-    ]
+    const staged = Math.min(STAGED, k)
+    const [rawX, rawY, a, b, out] = places(
+      rows * staged * 4,
+      columns * staged * 4,
+      m4 * inner * 4,
+      n8 * inner * 4,
+      m4 * n8 * 4,
+    ) as [number, number, number, number, number]
     const tile = f32(out, m4 * n8)
     const rowAt = (i: number) => at + (i0 + i) * stride + j0
     for (let i = 0; i < rows; i++) tile.set(c.subarray(rowAt(i), rowAt(i) + columns), i * n8)
-    const staging = f32(raw, rawSize / 4)
-    const packers = [x, y].map(stager)
-    const pack = (side: 0 | 1, first: number, count: number, p: number, depth: number, width: number, to: number) => {
-      if (packers[side]!(staging, first, count, p, depth) === 'rows')
-        wasm.packRows(raw, depth * 4, count, depth, width, to)
-      else wasm.packColumns(raw, count * 4, count, depth, width, to)
-    }
-    for (let p = 0; p < k; p += INNER) {
-      const depth = Math.min(INNER, k - p)
-      pack(0, i0, rows, p, depth, 4, a)
-      pack(1, j0, columns, p, depth, 8, b)
-      wasm.gemmF32(a, b, out, m4, n8, depth, n8 * 4)
+    const sides = [
+      { stage: stager(x), raw: rawX, first: i0, count: rows, width: 4, to: a },
+      { stage: stager(y), raw: rawY, first: j0, count: columns, width: 8, to: b },
+    ]
+    for (let p = 0; p < k; p += STAGED) {
+      const depth = Math.min(STAGED, k - p)
+      const layouts = sides.map(({ stage, raw, first, count }) =>
+        stage(f32(raw, count * depth), first, count, p, depth),
+      )
+      for (let q = 0; q < depth; q += INNER) {
+        const some = Math.min(INNER, depth - q)
+        for (const [side, { raw, count, width, to }] of sides.entries())
+          if (layouts[side] === 'rows') wasm.packRows(raw + q * 4, depth * 4, count, some, width, to)
+          else wasm.packColumns(raw + q * count * 4, count * 4, count, some, width, to)
+        wasm.gemmF32(a, b, out, m4, n8, some, n8 * 4)
+      }
     }
     for (let i = 0; i < rows; i++) c.set(tile.subarray(i * n8, i * n8 + columns), rowAt(i))
   }

@@ -9,8 +9,7 @@ import {
   createLinalg,
   type Linalg,
   type Product,
-  TILE_COLUMNS,
-  TILE_ROWS,
+  tileOf,
 } from '../kernels/linalg.js'
 
 /** Threads for matrix products, assignments and polar factors. Their number decides nothing but the time. */
@@ -59,12 +58,13 @@ export function sharedCopy(values: Float32Array): Float32Array {
 /** Takes tiles off a shared counter until none is left. */
 export function workTiles(linalg: Linalg, product: Product, next: Int32Array): void {
   const [m, n] = [product.x.units.length, product.y.units.length]
-  const across = Math.ceil(n / TILE_COLUMNS)
-  const tiles = Math.ceil(m / TILE_ROWS) * across
+  const { rows, columns } = tileOf(product)
+  const across = Math.ceil(n / columns)
+  const tiles = Math.ceil(m / rows) * across
   for (let tile = Atomics.add(next, 0, 1); tile < tiles; tile = Atomics.add(next, 0, 1)) {
-    const i = Math.floor(tile / across) * TILE_ROWS
-    const j = (tile % across) * TILE_COLUMNS
-    linalg.addProduct(product, i, Math.min(m, i + TILE_ROWS), j, Math.min(n, j + TILE_COLUMNS))
+    const i = Math.floor(tile / across) * rows
+    const j = (tile % across) * columns
+    linalg.addProduct(product, i, Math.min(m, i + rows), j, Math.min(n, j + columns))
   }
 }
 
@@ -124,7 +124,8 @@ export function createPool(threads: number): Pool {
   const addProduct: Pool['addProduct'] = async (product) => {
     const { c, x, y } = product
     const [m, n, k] = [x.units.length, y.units.length, x.rests.length]
-    const tiles = Math.ceil(m / TILE_ROWS) * Math.ceil(n / TILE_COLUMNS)
+    const { rows, columns } = tileOf(product)
+    const tiles = Math.ceil(m / rows) * Math.ceil(n / columns)
     const shared = [c, x.data, y.data].every((array) => array.buffer instanceof SharedArrayBuffer)
     const next = new Int32Array(new SharedArrayBuffer(4))
     if (!shared || m * n * k < SMALL) return workTiles(linalg, product, next)

@@ -7,7 +7,10 @@ export function packRows(src: usize, stride: usize, rows: i32, k: i32, width: i3
   for (let i = 0; i < rows; i += width) {
     const full = min(width, rows - i)
     const step = <usize>width << 2
-    for (let r = 0; r < width; r++) {
+    // Four whole rows at a time, where there are so many.
+    let r = 0
+    for (; r + 4 <= full; r += 4) packFour(src + <usize>(i + r) * stride, stride, k, dst + (<usize>r << 2), step)
+    for (; r < width; r++) {
       let to = dst + (<usize>r << 2)
       if (r < full) {
         let from = src + <usize>(i + r) * stride
@@ -27,6 +30,31 @@ export function packRows(src: usize, stride: usize, rows: i32, k: i32, width: i3
   }
 }
 
+/** Four rows of k numbers side by side, as columns of steps of `step` bytes: squares of 4 × 4 are turned. */
+function packFour(src: usize, stride: usize, k: i32, dst: usize, step: usize): void {
+  const one = src + stride, two = one + stride, three = two + stride
+  const even = k & ~3
+  for (let p = 0; p < even; p += 4) {
+    const at = <usize>p << 2
+    const a = v128.load(src + at), b = v128.load(one + at), c = v128.load(two + at), d = v128.load(three + at)
+    const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5)
+    const ef = v128.shuffle<f32>(a, b, 2, 6, 3, 7), gh = v128.shuffle<f32>(c, d, 2, 6, 3, 7)
+    v128.store(dst, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5))
+    v128.store(dst += step, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7))
+    v128.store(dst += step, v128.shuffle<f32>(ef, gh, 0, 1, 4, 5))
+    v128.store(dst += step, v128.shuffle<f32>(ef, gh, 2, 3, 6, 7))
+    dst += step
+  }
+  for (let p = even; p < k; p++) {
+    const at = <usize>p << 2
+    store<f32>(dst, load<f32>(src + at))
+    store<f32>(dst, load<f32>(one + at), 4)
+    store<f32>(dst, load<f32>(two + at), 8)
+    store<f32>(dst, load<f32>(three + at), 12)
+    dst += step
+  }
+}
+
 /** As packRows, of the transposed: `src` holds k × rows numbers. */
 export function packColumns(src: usize, stride: usize, rows: i32, k: i32, width: i32, dst: usize): void {
   for (let i = 0; i < rows; i += width) {
@@ -34,6 +62,7 @@ export function packColumns(src: usize, stride: usize, rows: i32, k: i32, width:
     let from = src + (<usize>i << 2)
     for (let p = 0; p < k; p++) {
       let r = 0
+      for (; r + 4 <= full; r += 4) v128.store(dst + (<usize>r << 2), v128.load(from + (<usize>r << 2)))
       for (; r < full; r++) store<f32>(dst + (<usize>r << 2), load<f32>(from + (<usize>r << 2)))
       for (; r < width; r++) store<f32>(dst + (<usize>r << 2), 0)
       dst += <usize>width << 2
