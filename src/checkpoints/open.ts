@@ -47,7 +47,7 @@ export interface OpenOptions {
 /**
  * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
  * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfig`,
- * and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
+ * `missing-module`, `ambiguous-checkpoint` where files without an index hold the same, and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
  */
 export async function openCheckpoint(
   reference: string,

@@ -55,7 +55,7 @@ export interface Checkpoint {
   readonly modules?: readonly CheckpointModule[]
   /** `adapter_config.json` of a PEFT adapter, where there is one and it is an object. */
   readonly adapter?: Readonly<Record<string, unknown>>
-  /** Other small files of a hub-style folder (tokenizer, generation config, …), without `config.json`: names relative to it. */
+  /** Other small files of a hub-style folder (tokenizer, generation config, …), without its own `config.json`, those of modules with theirs: names relative to it. */
   readonly sidecars: readonly string[]
 }
 
