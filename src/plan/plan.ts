@@ -83,7 +83,7 @@ export function planRecipe(
     planned.push(...planFiles(checkpoint, model))
   }
   applyAdapters(recipe, values, checkpoints, faults)
-  joinAdapters(recipe, base, values, checkpoints, faults)
+  const unfit = joinAdapters(recipe, base, values, checkpoints, faults)
   const participants = participantsOf(recipe)
   const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
@@ -96,9 +96,9 @@ export function planRecipe(
   const points = new Map<string, readonly Point[]>()
   const factorings: PlanFactoring[] = []
   /** Steps that have a fault, and what is built on them: it can't be judged without them. The rest is. */
-  const lost = new Set<string>()
+  const lost = new Set(unfit)
   for (const step of recipe.steps) {
-    if (usesOf(step).some((name) => lost.has(name))) {
+    if (lost.has(step.name) || usesOf(step).some((name) => lost.has(name))) {
       lost.add(step.name)
       continue
     }

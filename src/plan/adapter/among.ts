@@ -29,6 +29,7 @@ interface Member {
 /**
  * Adapters that are merged among themselves, tensor by tensor: under the base's names, and with the base's scale. Where another's
  * is different (alpha / rank), its B is multiplied by the ratio, so that the base's configuration is right for the result.
+ * Returns the names of steps that have a fault.
  * Faults: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` where adapters meet models, `adapter-rank`,
  * `adapter-scale`. Warnings: `adapter-factors`, `adapter-modules`, `adapter-ranks`.
  */
@@ -38,7 +39,7 @@ export function joinAdapters(
   values: Map<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   faults: Faults,
-): void {
+): ReadonlySet<string> {
   const members = new Map<string, Member | undefined>()
   for (const [name, value] of values) {
     const source = recipe.models.get(name)!
@@ -56,10 +57,9 @@ export function joinAdapters(
     members.set(name, member)
     complain.close()
   }
-  if (members.size === 0) return
-  checkSteps(recipe, members, faults)
+  const wrong = checkSteps(recipe, members, faults)
   const onto = members.get(base)
-  if (!onto) return
+  if (!onto) return wrong
   for (const [name, member] of members) {
     if (!member || name === base) continue
     const place = recipe.placeOf(recipe.models.get(name)!.at)
@@ -70,6 +70,7 @@ export function joinAdapters(
     values.set(name, { ...member.value, tensors: scaledAs(member, onto, complain) })
     complain.close()
   }
+  return wrong
 }
 
 function checkRanks({ settings, found }: Member, complain: Complain): void {
@@ -83,21 +84,23 @@ function checkRanks({ settings, found }: Member, complain: Complain): void {
 }
 
 /** Steps that take adapters: such alone, and never in silence, for the average of factors is not that of their products. */
-function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, faults: Faults): void {
+function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, faults: Faults): Set<string> {
+  const wrong = new Set<string>()
   for (const step of recipe.steps) {
     const used = [...new Set(usesOf(step))].filter((name) => recipe.models.has(name))
     const adapters = used.filter((name) => members.has(name))
     const [model] = used.filter((name) => !members.has(name))
     const place = recipe.placeOf(step.at, 'key')
     if (adapters.length === 0) continue
-    if (model !== undefined)
+    if (model !== undefined) {
+      wrong.add(step.name)
       faults.error(
         'adapter-alone',
         `${quote(adapters[0]!)} is an adapter and ${quote(model)} is a model: they have no tensors in common`,
         place,
         `apply it to its base: ${adapters[0]}: {path: BASE, lora: ${recipe.models.get(adapters[0]!)!.reference}}`,
       )
-    else if (adapters.length > 1)
+    } else if (adapters.length > 1)
       faults.warn(
         'adapter-factors',
         'adapters are merged factor by factor: the average of factors is not the average of what the adapters do',
@@ -105,6 +108,7 @@ function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, fault
         'for that apply each to the base, {path: BASE, lora: ADAPTER}, merge these, and extract an adapter from the result',
       )
   }
+  return wrong
 }
 
 /** An adapter's tensors under the other's names, and such that the other's configuration scales them rightly. */
