@@ -40,7 +40,7 @@ export interface Partition {
 export function partition(modules: readonly Module[]): Partition {
   const layers = modules.filter(({ kind }) => kind === 'layer')
   const items: Part[] = []
-  const names: string[] = []
+  const names = new Set<string>()
   const single = (layer: Module, prefix: string) =>
     items.push({
       name: layer.name.slice(prefix.length),
@@ -67,13 +67,18 @@ export function partition(modules: readonly Module[]): Partition {
       else if (isSequence(own, path, child, numbered || isNumber(child)))
         visit(own, `${path}.`, top, numbered || /\d/.test(child))
       else {
-        names.push(path)
+        names.add(path)
         items.push(blockPart(own, path, top))
       }
     }
   }
   visit(layers, '', '', false)
-  return { items, blockOf: ({ name }) => names.find((block) => name.startsWith(`${block}.`)) }
+  const blockOf = ({ name }: Module) => {
+    for (let end = name.indexOf('.'); end >= 0; end = name.indexOf('.', end + 1))
+      if (names.has(name.slice(0, end))) return name.slice(0, end)
+    return undefined
+  }
+  return { items, blockOf }
 }
 
 /** Whether a container of several layers puts them one after another, with nothing around them. */

@@ -125,9 +125,12 @@ export function orderOf<T extends Item>(items: readonly T[]): { readonly order: 
 }
 
 const MOST_ORDERS = 720
+/** More kinds of names than any chain has. */
+const MOST_RUNS = 64
 
 /** Whether runs of one rank fit in another order too, without links of kinds that the order as named can do without. */
 function others<T extends Item>(runs: readonly T[][], order: readonly T[], rank: (item: T) => number): boolean {
+  if (runs.length > MOST_RUNS) return true
   let tried = 0
   const kinds = new Set<string>([...PLAIN, ...linksOf(order).map(({ kind }) => kind)])
   const fit = (path: readonly T[]) => fits(path) && linksOf(path).every(({ kind }) => kinds.has(kind))

@@ -62,16 +62,34 @@ export interface Beside {
 }
 
 export function beside(norm: Module, modules: readonly Module[]): Beside | undefined {
-  const siblings = modules.filter(({ kind, name }) => kind === 'layer' && parentOf(name) === parentOf(norm.name))
+  const siblings = containersOf(modules).get(parentOf(norm.name)) ?? []
   if (isNumber(leaf(norm.name)) && siblings.length === 0) return parallel(norm, modules)
   if (isNumber(leaf(norm.name))) {
-    const before = siblings.filter((layer) => isNumber(leaf(layer.name)) && natural(layer.name, norm.name) < 0).at(-1)
+    const at = Number(leaf(norm.name))
+    const before = siblings.filter(({ name }) => isNumber(leaf(name)) && Number(leaf(name)) < at).at(-1)
     return { layers: before ? [before] : [], by: 'sequence' }
   }
   const key = bare(norm.name, NORM_WORDS)
   const same = siblings.filter(({ name }) => key !== '' && (key === bare(name) || key === bare(name, LAYER_WORDS)))
   if (same.length > 0) return { layers: same, by: 'name' }
   return siblings.length === 1 && key === '' ? { layers: siblings, by: 'container' } : undefined
+}
+
+const containers = new WeakMap<readonly Module[], Map<string, Module[]>>()
+
+/** Layers by the container they stand in. */
+function containersOf(modules: readonly Module[]): Map<string, Module[]> {
+  const known = containers.get(modules)
+  if (known) return known
+  const found = new Map<string, Module[]>()
+  for (const layer of modules) {
+    if (layer.kind !== 'layer') continue
+    const own = found.get(parentOf(layer.name))
+    if (own) own.push(layer)
+    else found.set(parentOf(layer.name), [layer])
+  }
+  containers.set(modules, found)
+  return found
 }
 
 /** `norms.2` of `convs.2`: lists of norms and of layers that stand beside each other, one norm a layer, or none for the last. */

@@ -218,12 +218,20 @@ function describeNorms(
   const top = sidesOf(outside, placed)
   const stem = top.after > 0 || top.first === 0 ? 'after' : 'first'
   const inBlocks = blockSide(norms, outside, placed)
+  const byBlock = new Map<string | undefined, Module[]>()
+  for (const layer of placed) {
+    const own = byBlock.get(blockOf(layer))
+    if (own) own.push(layer)
+    else byBlock.set(blockOf(layer), [layer])
+  }
+  const flattened = placed.filter(({ name, shape }) => shape.length === 2 && !places.get(name)!.into.flat)
+  const withStatistics = counted(norms, placed)
   const spatial = (name: string) => (places.get(name)!.layer?.shape.length ?? 3) > 2
   for (const norm of norms) {
     const size = norm.shape[0]!
     if (size === 1) continue
     const block = blockOf(norm)
-    const own = placed.filter((layer) => blockOf(layer) === block)
+    const own = byBlock.get(block) ?? []
     const told = beside(norm, modules)
     const candidates: { stream: Stream; spatial: boolean; times: number }[] = []
     const into = (name: string) => candidates.push({ stream: places.get(name)!.into, spatial: spatial(name), times: 1 })
@@ -243,7 +251,7 @@ function describeNorms(
     } else if (told) {
       // `bn1` of both `conv1` and `fc1`: the convolution's, where there are as many such norms as convolutions.
       const convolutions = told.layers.filter(({ shape }) => shape.length > 2)
-      const [one] = told.layers.length === 1 ? told.layers : counted(norms, placed) ? convolutions : []
+      const [one] = told.layers.length === 1 ? told.layers : withStatistics ? convolutions : []
       const before = block === undefined ? stem : inBlocks
       if (one && places.has(one.name)) {
         if (before !== 'first') out(one.name)
@@ -259,9 +267,9 @@ function describeNorms(
       else all()
     }
     // Of a flattened picture.
-    for (const layer of placed) {
+    for (const layer of flattened) {
       const { into: from } = places.get(layer.name)!
-      if (layer.shape.length === 2 && !from.flat && layer.shape[1] === size && size > from.size)
+      if (layer.shape[1] === size && size > from.size)
         candidates.push({ stream: from, spatial: false, times: size / from.size })
     }
     const fitting = candidates.filter(({ stream, times }) => stream.size * times === size)
