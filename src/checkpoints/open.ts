@@ -117,13 +117,14 @@ async function openFolder(
       sidecars.push(...small.map((name) => `${module}/${name}`))
     }
     if (found && !own.some(isWeights) && !(found.strict && configured)) continue
-    const stem = await openWeights(place, module, own, module === '' ? shown : `${shown}/${module}`, {
+    const inside = module === '' ? shown : `${shown}/${module}`
+    const stem = await openWeights(place, module, own, inside, {
       gathered,
       allowance,
       remote,
       adapter,
     })
-    const config = configured ? await readConfig(path.join(place, 'config.json'), `${shown}/config.json`) : undefined
+    const config = configured ? await readConfig(path.join(place, 'config.json'), `${inside}/config.json`) : undefined
     modules.push({ name: module, stem, ...(config ? { config } : {}) })
   }
   const { files, tensors, metadata } = gathered

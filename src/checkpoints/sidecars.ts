@@ -1,6 +1,7 @@
 /** The small files that a hub-style folder carries beside its weights, and its configuration. */
 import { open, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { isDeeper } from '../core/depth.js'
 import { fault } from '../core/diagnostics.js'
 import type { Checkpoint } from './types.js'
 
@@ -85,18 +86,9 @@ export async function readJson(file: string, shown: string): Promise<unknown> {
     } catch (error) {
       throw badConfig(shown, `not valid JSON: ${(error as Error).message}`)
     }
-    if (tooDeep([value])) throw badConfig(shown, `nested deeper than ${MAX_CONFIG_DEPTH}`)
+    if (isDeeper(value, MAX_CONFIG_DEPTH)) throw badConfig(shown, `nested deeper than ${MAX_CONFIG_DEPTH}`)
     return value
   } finally {
     await handle.close()
   }
-}
-
-function tooDeep(root: readonly unknown[]): boolean {
-  let level: object[] = [root]
-  for (let depth = -1; level.length > 0; depth++) {
-    if (depth > MAX_CONFIG_DEPTH) return true
-    level = level.flatMap((node) => Object.values(node).filter((value) => typeof value === 'object' && value !== null))
-  }
-  return false
 }

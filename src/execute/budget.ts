@@ -1,12 +1,12 @@
 import type { WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
-import { DTYPES, elements } from '../core/dtypes.js'
+import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
 import { teamBytes } from '../kernels/dense/team.js'
-import { CHUNK, type Compute, TILE } from '../kernels/types.js'
-import { computeType, EXTRACT, inputsOf, leavesOf, mergesOf } from '../plan/cost.js'
-import type { Expr, LoraExpr, Plan } from '../plan/types.js'
-import { loraBytes } from './lora.js'
+import { CHUNK, TILE } from '../kernels/types.js'
+import { computeType, EXTRACT, leavesOf, mergesOf } from '../plan/cost.js'
+import { updateBytes } from '../plan/scratch.js'
+import type { Plan } from '../plan/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
 const BASE_BYTES = 42e6
@@ -52,21 +52,10 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
       mode === 'read'
         ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, (TILE * DTYPES[leaf.dtype].bits) / 8), 0)
         : 0
-    most = Math.max(most, buffers + tile + reading + updateBytes(expr, computeType(plan.compute)))
+    most = Math.max(most, buffers + tile + reading + updateBytes(expr, computeType(plan.compute), CHUNK))
   }
   return most
 }
-
-/** What adapters' updates take in a tensor's program. */
-function updateBytes(expr: Expr, compute: Compute): number {
-  const updates = lorasOf(expr)
-  return updates.reduce((sum, { rank, shape, left }) => {
-    const columns = elements(left ? shape.slice(1) : shape)
-    return sum + loraBytes({ rank, columns }, compute, CHUNK, updates.length)
-  }, 0)
-}
-
-const lorasOf = (expr: Expr): LoraExpr[] => (expr.kind === 'lora' ? [expr] : inputsOf(expr).flatMap(lorasOf))
 
 /** As many of the threads asked for as the bound has room for. Fault `memory-too-small` where there is none for one. */
 export function threadsWithin(plan: Plan, asked: number, memory: number, mode: WindowMode): number {

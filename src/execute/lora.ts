@@ -3,7 +3,8 @@
  * columns), the left one row by row as they come; values are made a window ahead, some rows at a time, so that the product
  * runs on registers and what it works on stays in the caches.
  */
-import { CHUNK, type Compute, GROUP_ROWS, PANEL_BYTES, TILE } from '../kernels/types.js'
+import { loraRooms } from '../kernels/lora.js'
+import { CHUNK, GROUP_ROWS, PANEL_BYTES } from '../kernels/types.js'
 import type { Arena } from './arena.js'
 import type { Bench } from './bench.js'
 import { copyRun, type Reader } from './gatherRows.js'
@@ -19,51 +20,12 @@ export interface LoraState {
   values(base: number, origin: number, first: number, n: number, end: number): number
 }
 
-/** Elements of a window, where nobody asks for more at once: they fit the second-level cache. */
-const WINDOW = 1 << 15
-/** Bytes of all right factors of a program that are held packed at once. */
-const RIGHT_BYTES = 24 * 2 ** 20
-/** Bytes of the rows of a left factor that are packed at once. */
-const LEFT_BYTES = 2 ** 18
-
-/** Sizes of a node's rooms in a worker's scratch space; `count` nodes of the program share what there is. */
-function rooms(
-  { rank, columns }: { readonly rank: number; readonly columns: number },
-  compute: Compute,
-  reach: number,
-  count: number,
-) {
-  const size = compute === 'f32' ? 4 : 8
-  const panels = Math.ceil(columns / (PANEL_BYTES / size))
-  const panelBytes = rank * PANEL_BYTES
-  const rowBytes = rank * size
-  return {
-    size,
-    panelBytes,
-    capacity: Math.max(WINDOW, 2 * reach, Math.min(TILE, GROUP_ROWS * columns) + reach),
-    panels: Math.min(panels, Math.max(1, Math.floor(RIGHT_BYTES / count / panelBytes))),
-    rows: Math.max(GROUP_ROWS, Math.floor(LEFT_BYTES / rowBytes / GROUP_ROWS) * GROUP_ROWS),
-    rowBytes,
-  }
-}
-
-/** Bytes of scratch space that a node takes. */
-export function loraBytes(
-  node: { readonly rank: number; readonly columns: number },
-  compute: Compute,
-  reach: number,
-  count: number,
-): number {
-  const { size, capacity, panels, panelBytes, rows, rowBytes } = rooms(node, compute, reach, count)
-  return capacity * size + panels * panelBytes + rows * rowBytes + 2 * CHUNK * 8
-}
-
 /** `reach`: the most elements that are asked for at once. */
 export function layLora(program: Program, node: LoraNode, bench: Bench, arena: Arena, reach: number): LoraState {
   const { compute } = program
   const { columns, rank, scale, left, right } = node
   const count = program.nodes.filter(({ kind }) => kind === 'lora').length
-  const { size, capacity, panels, panelBytes, rows } = rooms(node, compute, reach, count)
+  const { size, capacity, panels, panelBytes, rows } = loraRooms(node, compute, reach, count)
   const width = PANEL_BYTES / size
   const window = arena.allocate(capacity * size)
   const rightAt = arena.allocate(panels * panelBytes)

@@ -60,9 +60,6 @@ export interface WorkerPool extends Pool {
   close(): Promise<void>
 }
 
-/** The most inputs a program may have: windows of all of them must fit a 32-bit memory. */
-export const MOST_LEAVES = Math.floor((65535 * WASM_PAGE - ARENA_END) / (READ_SLOT + WASM_PAGE))
-
 /** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
 export function slotBytes(mode: WindowMode, leaves: number, reach: number): number {
   if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE

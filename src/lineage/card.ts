@@ -1,4 +1,5 @@
 /** The model card of an output folder, as the hub shows it: what went in, how it was merged, and where to look further. */
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { sha256 } from '../core/digest.js'
 import type { Lineage } from './types.js'
 
@@ -9,12 +10,13 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
     .filter((one) => one !== 'copy')
     .sort()
   const step = lineage.steps[lineage.output.from]
-  const adapter = step?.kind === 'extract'
-  const bases = adapter ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
+  const extracted = step?.kind === 'extract'
+  const library = libraryOf(lineage)
+  const bases = extracted ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
   const published = [...new Set(bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? []))]
   const front = [
-    `library_name: ${adapter ? 'peft' : libraryOf(lineage)}`,
-    `tags: [${adapter ? 'lora' : 'merge'}, terge]`,
+    `library_name: ${library}`,
+    `tags: [${[...(library === 'peft' ? ['lora'] : []), ...(extracted ? [] : ['merge']), 'terge'].join(', ')}]`,
     // The hub takes names of repositories only: models that lie on a disk are named below.
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
   ]
@@ -32,7 +34,7 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
     '',
     `# ${plain(name)}`,
     '',
-    adapter
+    extracted
       ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${adapterText(lineage)}`
       : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
@@ -61,9 +63,10 @@ function adapterText({ steps, output }: Lineage): string {
   return `It makes ${from} of ${base}, with ${(100 * total).toFixed(1)} % of the squared difference in the adapted layers.`
 }
 
-/** Who loads such a folder: told by the file that lists its parts. */
+/** Who loads such a folder: told by the file that lists its parts, or says what it is. */
 function libraryOf({ output: { files } }: Lineage): string {
   const has = (name: string): boolean => files.some((file) => file.name === name)
+  if (has(ADAPTER_CONFIG)) return 'peft'
   return has('model_index.json') ? 'diffusers' : has('modules.json') ? 'sentence-transformers' : 'transformers'
 }
 

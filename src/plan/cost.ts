@@ -30,6 +30,12 @@ export function inputsOf(expr: Expr): readonly Expr[] {
   }
 }
 
+/** Of these, those whose bytes are digested while they are read: all that lies in the order of its elements, factors of adapters not. */
+export function digestedOf(expr: Expr): ReadExpr[] {
+  if (expr.kind === 'read') return expr.view || expr.aligned || expr.rows ? [] : [expr]
+  return (expr.kind === 'lora' ? [expr.base] : inputsOf(expr)).flatMap(digestedOf)
+}
+
 /** The shape of what an expression makes, as a part of a tensor of this shape. */
 export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
   expr.kind === 'read' ? whole : (expr.shape ?? whole)

@@ -16,24 +16,24 @@ import { analysisCost, tooLarge } from './analysisCost.js'
 import {
   bytesRead,
   computeType,
+  digestedOf,
   EXTRACT,
   factoringBytes,
   factoringCost,
   type HeldCost,
   heldCost,
-  leavesOf,
   scopeBytes,
 } from './cost.js'
 import { planDigest } from './digest.js'
 import { planExtract } from './extract.js'
 import { type Point, planPoints } from './interpolate.js'
-import { rowFault } from './longRows.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
 import { type Faults, faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
+import { scratchFault } from './scratch.js'
 import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
 import { withTied } from './tied.js'
@@ -164,7 +164,7 @@ export function planRecipe(
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const cost = costOf(outputs, planned, scopes.list, factorings, analyses, recipe.compute)
   refuseTooLarge(recipe, cost, faults)
-  refuseLongRows(recipe, outputs, faults)
+  refuseCrowds(recipe, outputs, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
     plan: 1,
@@ -253,7 +253,7 @@ const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
     .filter(({ method }) => lookupMethod(method)?.statistics)
     .flatMap(({ models }) => models.flatMap((model) => recipe.models.get(model)?.statistics ?? []))
 
-/** Bytes of tensor data: passes over outputs' tensors, and once what no output uses, for the digests of whole files. */
+/** Bytes of tensor data: passes over outputs' tensors, and once what they do not digest, for the digests of whole files. */
 function costOf(
   outputs: readonly PlanOutput[],
   files: readonly PlanFile[],
@@ -263,19 +263,19 @@ function costOf(
   compute: Plan['compute'],
 ): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
-  const used = new Map<string, number>()
-  for (const leaf of tensors.flatMap(({ expr }) => leavesOf(expr))) {
-    used.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
+  const digested = new Map<string, number>()
+  for (const leaf of tensors.flatMap(({ expr }) => digestedOf(expr))) {
+    digested.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
   }
   const held = heldByPlan(tensors, factorings, compute)
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
-  const unused = sum(files.map((file) => file.size - file.headerBytes)) - sum(used.values())
+  const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
   return {
     read:
       sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
       sum(scopes.map(scopeBytes)) +
       sum(factorings.map((factoring) => factoringBytes(factoring, computeType(compute)))) +
-      unused,
+      others,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
     ...(analyses.length > 0 ? { analyses: analyses.map(analysisCost) } : {}),
@@ -297,19 +297,14 @@ function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults
   }
 }
 
-/** Rows that a method needs whole must fit a worker's scratch space. */
-function refuseLongRows(recipe: Recipe, outputs: readonly PlanOutput[], faults: Faults): void {
+/** What a tensor is made of must fit a worker's memory. */
+function refuseCrowds(recipe: Recipe, outputs: readonly PlanOutput[], faults: Faults): void {
   const compute = computeType(recipe.compute)
   for (const { name, shape, expr } of outputs.flatMap(({ tensors }) => tensors)) {
-    const message = rowFault(expr, name, shape, compute)
-    if (message === undefined) continue
+    const found = scratchFault(expr, name, shape, compute)
+    if (!found) continue
     const step = recipe.steps.find(({ kind }) => kind === 'merge')
-    faults.error(
-      'row-too-long',
-      message,
-      recipe.placeOf(step?.at ?? [], 'key'),
-      'give this tensor another method in a rule, or leave it out by filters',
-    )
+    faults.error(found.code, found.message, recipe.placeOf(step?.at ?? [], 'key'), found.hint)
   }
 }
 

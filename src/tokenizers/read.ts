@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { isDeeper } from '../core/depth.js'
 import { fault } from '../core/diagnostics.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
@@ -8,7 +9,10 @@ const MOST_TOKENS = 4e6
 /** Ids leave gaps at most; each costs a row of an embedding. */
 const HIGHEST_ID = 2 ** 24
 
+/** What is written again is walked, and a stack has an end. */
 const DEEPEST = 100
+/** T5 has 100. */
+const MOST_SENTINELS = 1000
 
 const KINDS: readonly TokenizerKind[] = ['BPE', 'WordPiece', 'WordLevel', 'Unigram']
 
@@ -56,21 +60,8 @@ export function readObject(text: string, shown: string): Json {
     throw bad(shown, `not valid JSON: ${(error as Error).message}`)
   }
   if (!isObject(value)) throw bad(shown, 'not a JSON object')
-  if (tooDeep(value)) throw bad(shown, `nested deeper than ${DEEPEST}`)
+  if (isDeeper(value, DEEPEST)) throw bad(shown, `nested deeper than ${DEEPEST}`)
   return value
-}
-
-/** What is written again is walked, and a stack has an end. */
-function tooDeep(root: object): boolean {
-  let level: object[] = [root]
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > DEEPEST) return true
-    const next: object[] = []
-    for (const node of level)
-      for (const value of Object.values(node)) if (typeof value === 'object' && value !== null) next.push(value)
-    level = next
-  }
-  return false
 }
 
 const bad = (shown: string, what: string) =>
@@ -107,7 +98,7 @@ function kindOf(model: Json): TokenizerKind | undefined {
 
 function fromVocab(text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const pieces = readIds(readObject(text, `${shown}: vocab.json`), `${shown}: vocab.json`)
-  const merges = linesOf(files['merges.txt'] ?? '').filter(
+  const merges = linesOf(files['merges.txt'] ?? '', `${shown}: merges.txt`).filter(
     (line, index) => line !== '' && !(index === 0 && line.startsWith('#version')),
   )
   return finish({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, addedOf(files, shown))
@@ -115,13 +106,18 @@ function fromVocab(text: string, files: TokenizerFiles, shown: string): Tokenize
 
 /** A piece a line; its place is its id, and of two that are the same the later one counts, as for transformers. */
 function fromLines(text: string, files: TokenizerFiles, shown: string): Tokenizer {
-  const lines = linesOf(text.endsWith('\n') ? text.slice(0, -1) : text)
-  if (lines.length > MOST_TOKENS) throw bad(`${shown}: vocab.txt`, `${lines.length} tokens are too many`)
+  const lines = linesOf(text.endsWith('\n') ? text.slice(0, -1) : text, `${shown}: vocab.txt`)
   const pieces = new Map(lines.map((line, id) => [line, id]))
   return finish({ kind: 'WordPiece', pieces, merges: [], lines }, addedOf(files, shown))
 }
 
-const linesOf = (text: string): string[] => text.split('\n').map((line) => line.replace(/\r$/, ''))
+/** Lines without their ends, counted before one is made. */
+function linesOf(text: string, shown: string): string[] {
+  let count = 1
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
+    if (++count > MOST_TOKENS) throw bad(shown, `more than ${MOST_TOKENS} lines are too many`)
+  return text.split('\n').map((line) => line.replace(/\r$/, ''))
+}
 
 /** Tokenizers that number the pieces otherwise than their SentencePiece model does. */
 const RENUMBERED =
@@ -145,16 +141,24 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
   const pieces = new Map<string, number>()
   for (const [id, piece] of found.pieces.entries()) if (!pieces.has(piece)) pieces.set(piece, id)
   const added = addedOf(files, shown)
-  if (typeof type === 'string' && type.startsWith('T5') && added.length === 0 && typeof extra === 'number')
-    for (let index = 0; index < Math.min(extra, 1000); index++) {
-      const id = found.pieces.length + extra - 1 - index
-      added.push({ content: `<extra_id_${index}>`, id, flags: { special: true } })
-    }
+  if (typeof type === 'string' && type.startsWith('T5') && added.length === 0)
+    added.push(...sentinels(extra, found.pieces.length, `${shown}: tokenizer_config.json`))
   const base = { pieces, merges: [], kept: name }
   return finish(
     found.unigram ? { ...base, kind: 'Unigram', scores: found.scores } : { ...base, kind: 'SentencePiece' },
     added,
   )
+}
+
+/** T5's own tokens, from `first` on; their count is a stranger's. */
+function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > MOST_SENTINELS)
+    throw bad(shown, `extra_ids is no whole number up to ${MOST_SENTINELS}`)
+  return Array.from({ length: count }, (_, index) => ({
+    content: `<extra_id_${index}>`,
+    id: first + count - 1 - index,
+    flags: { special: true },
+  }))
 }
 
 /** Tokens that stand beside the vocabulary. */

@@ -91,6 +91,9 @@ test('factor by factor, with what differs in scale folded into B: the base’s c
       JSON.parse(readFileSync(path.join(folder, 'one/adapter_config.json'), 'utf8')),
     )
     assert.is((await terge(['verify', 'out/lineage.json', '--reproduce'], folder)).code, 0)
+    const card = readFileSync(path.join(folder, 'out/README.md'), 'utf8')
+    assert.match(card, '---\nlibrary_name: peft\ntags: [lora, merge, terge]\n---\n')
+    assert.match(card, 'Merged with terge')
     // The result is an adapter that a model takes on.
     writeModel(
       path.join(folder, 'base.safetensors'),
@@ -106,6 +109,20 @@ test('ranks that differ, modules that the base lacks, adapters beside models, a 
     adapter(path.join(folder, 'low'), 20, { lora_alpha: 8 }, { rank: 2 })
     adapter(path.join(folder, 'none'), 30, { lora_alpha: 0 })
     adapter(path.join(folder, 'dora'), 40, { lora_alpha: 8, use_dora: true })
+    const bias = { [`${P}l.0.q.lora_B.bias`]: stored(matrix([12], 1)) }
+    for (const [name, lora_alpha] of [
+      ['biased', 8],
+      ['unscaled', 0],
+    ] as const)
+      writeAdapter(
+        path.join(folder, name),
+        {
+          ...bias,
+          [`${P}l.0.k.lora_A.weight`]: stored(matrix([4, 10], 1)),
+          [`${P}l.0.k.lora_B.weight`]: stored(matrix([6, 4], 1)),
+        },
+        { r: 4, lora_alpha, alpha_pattern: { k: 4 } },
+      )
     writeAdapter(
       path.join(folder, 'more'),
       {
@@ -130,6 +147,10 @@ test('ranks that differ, modules that the base lacks, adapters beside models, a 
       'warning adapter-modules: b: it changes 1 modules that the base does not, such as x',
     )
     assert.match(await told('a: none, b: one'), 'error adapter-scale: b: l.0.k has the scale 2, and in the base 0')
+    assert.match(
+      await told('a: unscaled, b: biased'),
+      'error adapter-scale: b: l.0.q has the scale 2, and in the base 0',
+    )
     assert.match(await told('a: one, b: dora'), 'error adapter-arithmetic: b: the adapter uses DoRA')
     assert.match(await told('a: one, b: base.safetensors'), "error adapter-alone: 'a' is an adapter and 'b' is a model")
     writeFileSync(

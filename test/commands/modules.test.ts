@@ -110,6 +110,8 @@ test('modules that are not there, or not inside', () =>
       assert.is(ran.code, 2, name)
       assert.match(ran.err, `error ${code}`)
     }
+    writeFolder(path.join(folder, 'pipe'), { ...pipeline(1), 'unet/config.json': [] })
+    assert.match((await terge(['inspect', 'pipe'], folder)).err, 'error bad-config: pipe/unet/config.json: ')
   }))
 
 test('sentence-transformers: the first module lies in the folder itself', () =>

@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { validate } from '../../src/index.js'
+import { plan, validate } from '../../src/index.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { i64, inFolder, type RawTensor, writeModel } from '../support/files.js'
 
@@ -141,6 +141,37 @@ test('a rank that nobody has is refused before any of it is believed', async () 
     'adapter-rank: m.lora: layers.0.q has rank 70000; at most 65536 work',
   ])
 })
+
+test('many adapters of a huge rank are refused before a worker runs out of space', () =>
+  inFolder(async (folder) => {
+    const rank = 65536
+    writeModel(path.join(folder, 'base.safetensors'), { 'q.weight': tensor(8, 6) })
+    const factors = { [`${P}q.lora_A.weight`]: tensor(rank, 6), [`${P}q.lora_B.weight`]: tensor(8, rank) }
+    writeAdapter(path.join(folder, 'adapter'), factors, { r: rank, lora_alpha: 1 })
+    const of = async (count: number) => {
+      const file = path.join(folder, 'r.yml')
+      const models = Array.from({ length: count }, (_, i) => `m${i}: {path: base.safetensors, lora: adapter}`)
+      writeFileSync(file, `terge: 1\nmodels: {${models.join(', ')}}\nmerge: {method: linear}\noutput: o\n`)
+      return (await validate(file)).diagnostics.map(({ code, message }) => `${code}: ${message}`)
+    }
+    assert.equal(await of(8), [])
+    assert.equal(await of(24), [
+      'too-many-inputs: q.weight is made of 72 stored tensors at once, and the ranks of the adapters among them are too high',
+    ])
+  }))
+
+test('factors are read for the update, and once more for their digests', () =>
+  inFolder(async (folder) => {
+    writeModel(path.join(folder, 'base.safetensors'), { 'q.weight': tensor(8, 6) })
+    const factors = { [`${P}q.lora_A.weight`]: tensor(4, 6), [`${P}q.lora_B.weight`]: tensor(8, 4) }
+    writeAdapter(path.join(folder, 'adapter'), factors, CONFIG)
+    const file = path.join(folder, 'r.yml')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels: {m: {path: base.safetensors, lora: adapter}}\nmerge: {method: passthrough}\noutput: o\n',
+    )
+    assert.is((await plan(file)).plan.cost.read, 4 * (8 * 6 + 2 * (4 * 6 + 8 * 4)))
+  }))
 
 test('an adapter that is missing, or has no configuration; a scale that is no number', async () => {
   assert.match((await told(FACTORS, CONFIG, { lora: 'adaptor' }))[0]!, 'missing-model: adaptor: there is no such file')

@@ -174,6 +174,8 @@ test('SentencePiece models are read, kept as they are, and gain added tokens', (
     return 'read'
   }
   assert.is(refused(model(['a']), { tokenizer_class: 'XLMRobertaTokenizer' }), 'bad-tokenizer')
+  for (const extra_ids of [1e15, 1001, 100.5, -1, '100', null])
+    assert.is(refused(model(['a']), { tokenizer_class: 'T5Tokenizer', extra_ids }), 'bad-tokenizer', `${extra_ids}`)
   // Mutants end in a fault or in a read.
   const honest = Buffer.from(model(['<unk>', '▁the', 'é']), 'latin1')
   let state = 1
@@ -216,6 +218,12 @@ test('hostile tokenizers are told, each by name', () => {
     'm',
   )
   assert.match(tokenizerTexts(odd)['tokenizer.json']!, '"vocab":{"__proto__":0,"constructor":1}')
+})
+
+test('lines are counted before they are made', () => {
+  const empty = '\n'.repeat(4e6 + 1)
+  for (const files of [{ 'vocab.txt': empty }, { 'vocab.json': '{}', 'merges.txt': empty }])
+    assert.throws(() => readTokenizer(files, 'm'), /more than 4000000 lines are too many/)
 })
 
 test('unions of generated vocabularies hold every token once, at the places they had', () => {

@@ -48,7 +48,9 @@ const plan: Plan = {
       files: [{ name: 'model.safetensors', size: 2048, header: '{}' }],
       tensors: [
         tensor(merge('final', 'slerp', ['soup', 'a'], [inner, read(0)]), { rule: 0 }),
-        tensor(merge('final', 'linear', ['a'], [read(0)], read(1)), { absent: [{ model: EVIL, reason: 'shape' }] }),
+        tensor(merge('final', 'linear', ['a'], [read(0)], read(1)), {
+          absent: [EVIL, 'a'].map((model, i) => ({ model, reason: (['shape', 'dtype'] as const)[i]! })),
+        }),
         tensor(read(0), { reason: 'excluded by filters' }),
         tensor(read(0), { reason: 'excluded by filters' }),
         tensor(read(1), { reason: 'not a floating-point dtype', dtype: 'I64' }),
@@ -97,6 +99,7 @@ test('tree: who, what, why, how much', () => {
 │     │  ├─ excluded by filters: 2
 │     │  └─ not a floating-point dtype: 1
 │     ├─ without ${SAFE}, which has them in another shape: 1 tensor
+│     ├─ without a, which has no floats there: 1 tensor
 │     ├─ 1 file, 2.05 kB, 5 tensors (F32 4, I64 1)
 │     └─ beside it: config.json
 ├─ arithmetic: float32, seed 7

@@ -8,6 +8,7 @@ import { sameShape, type Value, type ValueTensor } from '../values.js'
 import { type AdapterSettings, type Complain, readAdapterConfig } from './config.js'
 import { counting } from './counting.js'
 import { type AdapterTensors, adapterTensors, isFactor, plainName } from './tensors.js'
+import { refuseRank } from './update.js'
 
 type Config = Readonly<Record<string, unknown>>
 
@@ -45,11 +46,7 @@ export function joinAdapters(
     const source = recipe.models.get(name)!
     const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
     if (!config) continue
-    const place = recipe.placeOf(source.at)
-    const complain = counting({
-      error: (code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint),
-      warn: (code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint),
-    })
+    const complain = counting(faults, name, recipe.placeOf(source.at))
     const settings = readAdapterConfig(config, complain)
     const found = adapterTensors(value.tensors, complain)
     const member = settings && found && { value, settings, found }
@@ -62,11 +59,7 @@ export function joinAdapters(
   if (!onto) return wrong
   for (const [name, member] of members) {
     if (!member || name === base) continue
-    const place = recipe.placeOf(recipe.models.get(name)!.at)
-    const complain = counting({
-      error: (code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint),
-      warn: (code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint),
-    })
+    const complain = counting(faults, name, recipe.placeOf(recipe.models.get(name)!.at))
     values.set(name, { ...member.value, tensors: scaledAs(member, onto, complain) })
     complain.close()
   }
@@ -75,12 +68,7 @@ export function joinAdapters(
 
 function checkRanks({ settings, found }: Member, complain: Complain): void {
   for (const { module, a } of found.updates)
-    if (a.shape[0] !== settings.rank(module))
-      complain.error(
-        'adapter-rank',
-        `${module} has rank ${a.shape[0]} in the tensors and ${settings.rank(module)} in adapter_config.json`,
-        'the files do not belong together: fetch the adapter again',
-      )
+    if (a.shape[0] !== settings.rank(module)) refuseRank(module, a.shape[0]!, settings.rank(module), complain)
 }
 
 /** Steps that take adapters: such alone, and never in silence, for the average of factors is not that of their products. */
@@ -117,6 +105,11 @@ function scaledAs({ value, settings, found }: Member, onto: Member, complain: Co
   const modules = new Map(onto.found.updates.map((update) => [update.module, update]))
   const ratios = new Map<ValueTensor, number>()
   const others: string[] = []
+  const rescale = (module: string, tensor: ValueTensor): void => {
+    const ratio = settings.scale(module) / onto.settings.scale(module)
+    if (Number.isFinite(ratio)) ratios.set(tensor, ratio)
+    else complain.error('adapter-scale', `${module} has the scale ${settings.scale(module)}, and in the base 0`)
+  }
   for (const { module, a, b } of found.updates) {
     const own = modules.get(module)
     if (!own) {
@@ -129,12 +122,9 @@ function scaledAs({ value, settings, found }: Member, onto: Member, complain: Co
         `it has ${module} with rank ${a.shape[0]}, and the base with ${own.a.shape[0]}: it takes no part there`,
         'apply each to the base, {path: BASE, lora: ADAPTER}: ranks do not matter then',
       )
-    const ratio = settings.scale(module) / onto.settings.scale(module)
-    if (Number.isFinite(ratio)) ratios.set(b, ratio)
-    else complain.error('adapter-scale', `${module} has the scale ${settings.scale(module)}, and in the base 0`)
+    rescale(module, b)
   }
-  for (const { module, tensor } of found.biases)
-    ratios.set(tensor, settings.scale(module) / onto.settings.scale(module))
+  for (const { module, tensor } of found.biases) rescale(module, tensor)
   if (others.length > 0)
     complain.warn(
       'adapter-modules',

@@ -25,11 +25,7 @@ export function applyAdapters(
   for (const [name, value] of values) {
     const { lora, loraScale = 1, at } = recipe.models.get(name)!
     if (lora === undefined) continue
-    const place = recipe.placeOf([...at, 'lora'])
-    const complain = counting({
-      error: (code, message, hint) => faults.error(code, `${lora}: ${message}`, place, hint),
-      warn: (code, message, hint) => faults.warn(code, `${lora}: ${message}`, place, hint),
-    })
+    const complain = counting(faults, lora, recipe.placeOf([...at, 'lora']))
     const { adapter } = checkpoints.get(lora)!
     const settings = adapter && readAdapterConfig(adapter, complain)
     const found = adapterTensors(values.get(lora)!.tensors, complain)

@@ -1,3 +1,5 @@
+import type { Place } from '../../core/diagnostics.js'
+import type { Faults } from '../report.js'
 import type { Complain } from './config.js'
 
 export interface Counting extends Complain {
@@ -9,10 +11,13 @@ export interface Counting extends Complain {
 
 type Tell = Complain['error']
 
-/** An adapter for another base has the same fault in every module: the first of a kind is told, and how many there are. */
-export function counting({ error, warn }: Complain): Counting {
-  const errors = collected(error)
-  const warnings = collected(warn)
+/**
+ * Faults of one adapter, told at a place under its name. One for another base has the same fault in every module: the first of a
+ * kind is told, and how many there are.
+ */
+export function counting(faults: Faults, name: string, place: Place | undefined): Counting {
+  const errors = collected((code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint))
+  const warnings = collected((code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint))
   return {
     error: errors.add,
     warn: warnings.add,

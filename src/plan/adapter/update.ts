@@ -8,6 +8,14 @@ import type { Update } from './tensors.js'
 const MOST_RANK = 1 << 16
 const MADE_FOR_ANOTHER = 'the adapter was made for another base'
 
+/** Tells of a module whose factors have another rank than the configuration says. */
+export const refuseRank = (module: string, stored: number, told: number, complain: Complain): void =>
+  complain.error(
+    'adapter-rank',
+    `${module} has rank ${stored} in the tensors and ${told} in adapter_config.json`,
+    'the files do not belong together: fetch the adapter again',
+  )
+
 /** A module's weight with its update; undefined where the factors do not fit it. */
 export function updated(
   weight: ValueTensor,
@@ -24,8 +32,7 @@ export function updated(
   if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are no matrices')
   if (a.shape[0] !== rank || b.shape[1] !== rank) {
     if (a.shape[0] === b.shape[1]) {
-      const message = `${module} has rank ${a.shape[0]} in the tensors and ${rank} in adapter_config.json`
-      complain.error('adapter-rank', message, 'the files do not belong together: fetch the adapter again')
+      refuseRank(module, a.shape[0]!, rank, complain)
       return undefined
     }
     return a.shape[0] === rank ? misfit('a grouped convolution, or factors of two ranks') : misfit('the ranks differ')

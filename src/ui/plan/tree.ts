@@ -54,7 +54,7 @@ function outputBranch(output: PlanOutput): Branch {
   if (factors > 0) branches.push({ text: `factors: ${counted(factors, 'tensor')} of ${counted(factors / 2, 'layer')}` })
   if (copies.size > 0) branches.push({ text: `copied: ${counted(sum(copies), 'tensor')}`, branches: byCount(copies) })
   for (const { model, reason, tensors } of absent) {
-    const why = reason === 'missing' ? 'lacks them' : 'has them in another shape'
+    const why = { missing: 'lacks them', shape: 'has them in another shape', dtype: 'has no floats there' }[reason]
     branches.push({ text: `without ${printable(model)}, which ${why}: ${counted(tensors, 'tensor')}` })
   }
   if (cropped.length > 0) {

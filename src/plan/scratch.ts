@@ -1,0 +1,75 @@
+import { DTYPES, elements } from '../core/dtypes.js'
+import { loraBytes } from '../kernels/lora.js'
+import { CHUNK, type Compute, TILE } from '../kernels/types.js'
+import { inputsOf, leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
+import type { Expr, LoraExpr } from './types.js'
+
+/** Bytes of a worker's scratch space that one tensor may take; the rest is for its tile and small things. */
+const ROOM = 56 * 2 ** 20
+/** Bytes of a worker's memory that windows on the inputs may take: its addresses have 32 bits. */
+const WINDOWS = 2 ** 32 - 2 ** 27
+/** Bytes of a window beside the rows that it shows: it begins and ends at a page. */
+const PAGES = 2 ** 17
+
+export interface ScratchFault {
+  readonly code: 'row-too-long' | 'too-many-inputs'
+  readonly message: string
+  readonly hint: string
+}
+
+/**
+ * Why a tensor can't be made in a worker's memory: rows too long for methods that work on whole ones (along the last axis), or of
+ * several lengths, as merges of cropped vectors within each other have them; too many inputs, or adapters of too high a rank.
+ * Undefined where it can.
+ */
+export function scratchFault(
+  expr: Expr,
+  tensor: string,
+  whole: readonly number[],
+  compute: Compute,
+): ScratchFault | undefined {
+  const merges = mergesOf(expr, whole)
+  const passes = merges.map(({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)))
+  const byRows = merges.filter((_, index) => {
+    const { map, reduces } = passes[index]!
+    return map.rows || reduces.some(({ rows, combine }) => rows || combine === 'rows')
+  })
+  const lengths = [...new Set(byRows.map(({ shape }) => shape.at(-1) ?? 1))]
+  const [method, rowLength] = [byRows[0]?.merge.method, Math.max(0, ...lengths)]
+  const tooLong = (why: string): ScratchFault => ({
+    code: 'row-too-long',
+    message: `${method} works on whole rows, and ${why}`,
+    hint: 'give this tensor another method in a rule, or leave it out by filters',
+  })
+  if (lengths.length > 1)
+    return tooLong(`those of ${tensor} have ${lengths.join(' and ')} elements in merges within each other`)
+  const leaves = leavesOf(expr)
+  const reach = Math.max(CHUNK, rowLength) + 2 * rowLength
+  const gathered = leaves.filter(({ view, aligned, rows }) => view || aligned || rows)
+  const tile = TILE + 2 * rowLength
+  const updates = updateBytes(expr, compute, reach)
+  const bytes =
+    (leaves.length + merges.length) * reach * (compute === 'f64' ? 8 : 4) +
+    passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
+    gathered.reduce((sum, { dtype }) => sum + (tile * DTYPES[dtype].bits) / 8, 0) +
+    updates
+  if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined
+  if (rowLength > CHUNK) return tooLong(`a row of ${tensor} has ${rowLength} elements: more than it can hold`)
+  const all = `${tensor} is made of ${leaves.length} stored tensors at once`
+  return {
+    code: 'too-many-inputs',
+    message: updates > ROOM / 2 ? `${all}, and the ranks of the adapters among them are too high` : all,
+    hint: 'merge some of the models first, and their result with the others in another run',
+  }
+}
+
+/** Bytes of a worker's scratch space for updates by adapters. `reach`: the most elements that are asked for at once. */
+export function updateBytes(expr: Expr, compute: Compute, reach: number): number {
+  const updates = updatesOf(expr)
+  return updates.reduce((sum, { rank, shape, left }) => {
+    const columns = elements(left ? shape.slice(1) : shape)
+    return sum + loraBytes({ rank, columns }, compute, reach, updates.length)
+  }, 0)
+}
+
+const updatesOf = (expr: Expr): LoraExpr[] => (expr.kind === 'lora' ? [expr] : inputsOf(expr).flatMap(updatesOf))
