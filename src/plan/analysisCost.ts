@@ -91,8 +91,8 @@ function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 
       4 * units * units +
       assignBytes(units) +
       4 * sum(squares.map((side) => side * side)) +
-      // Two models' folded, turned, and mapped.
-      4 * 4 * most(matrices.map(({ side }) => side * hidden)) +
+      // Two models' folded, turned, and mapped; later any tensor of the aligned model, one at a time.
+      4 * Math.max(4 * most(matrices.map(({ side }) => side * hidden)), most(tensors.map(elementsOf))) +
       (3 * 4 + 3 * 8) * square +
       polarBytes(hidden),
     // Turned, compared and added up; about six steps of a polar factor.
