@@ -1,8 +1,8 @@
 import { openWindows, type WindowFile } from '../checkpoints/window.js'
 import { elements } from '../core/dtypes.js'
-import { createTeamMemory } from '../kernels/dense/team.js'
+import { createTeamMemory, resetTeam } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
-import { leavesOf } from '../plan/cost.js'
+import { leafCount } from '../plan/cost.js'
 import { scopesOf } from '../plan/scopes.js'
 import type { AnalysisTensor, Plan } from '../plan/types.js'
 import type { Bench } from './bench.js'
@@ -11,11 +11,12 @@ import { type Prepared, prepare } from './evaluate.js'
 import { fileCache, openInput } from './files.js'
 import type { Findings } from './findings.js'
 import { ARENA_END, slotBytes } from './pool.js'
+import type { Program } from './program.js'
 import { type Pool, schedule } from './schedule.js'
 import { findScopes } from './scopes.js'
 import { windowMode } from './windowMode.js'
 
-/** Reads tensors whole, on the calling thread: for analyses, which look at a model before anything is written. */
+/** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
 export interface LocalReader {
   /** As float32, in row-major order, on memory that threads can share. */
   read(tensor: AnalysisTensor): Promise<Float32Array>
@@ -48,7 +49,7 @@ export function openLocal(
 ): LocalReader {
   const mode = windowMode()
   const all = [...tensors, ...plan.scopes.flatMap((scope) => scope.tensors)]
-  const leaves = all.reduce((most, { expr }) => Math.max(most, leavesOf(expr).length), 1)
+  const leaves = all.reduce((most, { name, shape, expr }) => Math.max(most, leafCount(expr, name, shape)), 1)
   const reach = all.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
   const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
@@ -81,23 +82,27 @@ export function openLocal(
   }
   /** Does every task at once, where it is called. */
   function localPool(): Pool {
-    const programs = new Map<number, Prepared>()
+    const programs = new Map<number, { readonly prepared: Prepared; readonly team: Bench['team'] }>()
     let jobs = 0
-    const run: Pool['run'] = async (task, program) => {
-      let prepared = programs.get(task.job)
-      if (!prepared) {
-        const team = program.held && teamOfOne(program.held.bytes)
-        prepared = prepare(program, team ? { ...bench, team } : bench)
-        programs.set(task.job, prepared)
-      }
-      return prepared.run(task)
+    const known = (job: number, program: Program) => {
+      const found = programs.get(job)
+      if (found) return found
+      const team = program.held && teamOfOne(program.held.bytes)
+      const made = { prepared: prepare(program, team ? { ...bench, team } : bench), team }
+      programs.set(job, made)
+      return made
     }
+    const run: Pool['run'] = async (task, program) => known(task.job, program).prepared.run(task)
     return {
       capacity: 1,
       taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
       newJob: () => jobs++,
       run,
-      together: run,
+      together(task, program) {
+        const { team } = known(task.job, program)
+        if (team) resetTeam(team.memory)
+        return run(task, program)
+      },
       stop: () => {},
     }
   }

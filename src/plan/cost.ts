@@ -79,6 +79,14 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
   return method.passes(settings)
 }
 
+/** How many leaves a tensor's program has: what it reads, and the results of merges that hold matrices. */
+export function leafCount(expr: Expr, tensor: string, shape: readonly number[]): number {
+  const held = mergesOf(expr, shape).filter(
+    ({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)).held,
+  )
+  return leavesOf(expr).length + held.length
+}
+
 /** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
 export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): number {
   // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.

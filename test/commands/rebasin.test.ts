@@ -4,8 +4,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { METHODS } from '../../src/methods/registry.js'
+import type { Method } from '../../src/methods/types.js'
 import { loadModel } from '../rebasin/load.js'
-import { bf16, numbers, writeModel } from '../support/files.js'
+import { bf16, f32, numbers, writeModel } from '../support/files.js'
 import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
 
 const [A, B, C] = [0, 1, 2].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
@@ -154,6 +156,69 @@ test('results of methods that look at the whole model, or draw masks, can be ali
         [...loadModel(path.join(folder, `${name}.safetensors`)).get('fc1.bias')!.values].sort((x, y) => x - y)
       assert.equal(sorted(method), sorted(`${method}-soup`))
       await run(`onto-${method}`, `${soup}  on: {rebasin: {model: a, onto: soup, max_iterations: 2}}\n`, 'on')
+    }
+  }))
+
+/** Whether a method holds a matrix of two models whole. */
+const holds = ({ parameters, passes }: Method): boolean =>
+  passes({
+    ...{ tensor: 'x', shape: [4, 4], models: ['b', 'c'], weights: [1, 1], seed: 0, onBase: true, statistics: true },
+    parameters: Object.fromEntries(
+      parameters.map(({ name, default: value = 0.5, perModel }) => [
+        name,
+        perModel ? [Number(value), Number(value)] : value,
+      ]),
+    ),
+  }).held !== undefined
+
+test('results of methods that hold whole matrices can be aligned, in merges of their own too', () =>
+  inFolder(async (folder) => {
+    const shapes = { 'fc1.weight': [24, 16], 'fc1.bias': [24], 'fc2.weight': [10, 24], 'fc2.bias': [10] } as const
+    const write = (name: string, tensors: Readonly<Record<string, readonly number[]>>, seed: number) =>
+      writeModel(
+        path.join(folder, `${name}.safetensors`),
+        Object.fromEntries(
+          Object.entries(tensors).map(([tensor, shape], at) => [
+            tensor,
+            f32(shape, numbers(shape[0]! * (shape[1] ?? 1), 10 * seed + at)),
+          ]),
+        ),
+      )
+    for (const [seed, name] of ['a', 'b', 'c', 'd'].entries()) write(name, shapes, seed)
+    for (const name of ['b', 'c']) {
+      const gram = (side: number, seed: number) => {
+        const x = numbers(side * side, seed)
+        return Float32Array.from({ length: side * side }, (_, at) => {
+          const [i, j] = [Math.floor(at / side), at % side]
+          return Array.from({ length: side }, (_, k) => x[i * side + k]! * x[j * side + k]!).reduce((s, n) => s + n, 0)
+        })
+      }
+      writeModel(path.join(folder, `${name}-grams.safetensors`), {
+        'fc1.weight': f32([16, 16], gram(16, 77)),
+        'fc2.weight': f32([24, 24], gram(24, 78)),
+      })
+    }
+    const model = (name: string) => `${name}: {path: ${name}.safetensors, statistics: ${name}-grams.safetensors}`
+    /** Rows of the first layer, in an order of their own: what an alignment cannot change. */
+    const rows = (name: string) => {
+      const { values, shape } = loadModel(path.join(folder, `${name}.safetensors`)).get('fc1.weight')!
+      return Array.from({ length: shape[0]! }, (_, i) => values.slice(i * 16, (i + 1) * 16).join()).sort()
+    }
+    for (const method of METHODS.filter(holds).map(({ name }) => name)) {
+      const text = `terge: 1
+models: {a: a.safetensors, ${model('b')}, ${model('c')}, d: d.safetensors}
+steps:
+  soup: {merge: {method: ${method}, models: [b, c], base: a}}
+  on: {rebasin: {model: soup, onto: a}}
+  mean: {merge: {method: linear, models: [soup, d]}}
+  mean_on: {rebasin: {model: mean, onto: a}}
+outputs: [${['soup', 'on', 'mean', 'mean_on'].map((name) => `{from: ${name}, path: ${name}.safetensors}`).join(', ')}]
+`
+      writeFileSync(path.join(folder, 'r.yml'), text)
+      const ran = await terge(['run', 'r.yml', '--force', '--threads', '2'], folder)
+      assert.is(ran.code, 0, `${method}: ${ran.err}`)
+      assert.equal(rows('on'), rows('soup'), method)
+      assert.equal(rows('mean_on'), rows('mean'), method)
     }
   }))
 
