@@ -152,15 +152,17 @@ async function permuteJointly(
   })
   const stay = identity(spec)
   const [first] = sources
-  const squared = await matchingScore(spec, first!, first!, stay)
+  const score = (a: TensorSource, b: TensorSource, perms: Permutations) =>
+    matchingScore(spec, a, b, perms, { pool, budget })
+  const squared = await score(first!, first!, stay)
   for (const [index, model] of models.entries()) {
     const [source, perms] = [sources[index + 1]!, permutations[index + 1]!]
-    const norm = Math.sqrt(squared * (await matchingScore(spec, source, source, stay)))
+    const norm = Math.sqrt(squared * (await score(source, source, stay)))
     record(analysis, spec, steps[index]!, model, reader, perms, found, {
       iterations: rounds,
       similarity: {
-        before: (await matchingScore(spec, first!, source, stay)) / norm,
-        after: (await matchingScore(spec, first!, source, perms)) / norm,
+        before: (await score(first!, source, stay)) / norm,
+        after: (await score(first!, source, perms)) / norm,
       },
       // Of all pairs of models together: it is what the joint matching climbs.
       score: { before: scoreBefore, after: scoreAfter },

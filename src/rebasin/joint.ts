@@ -11,7 +11,7 @@ import { axisMaps, compose, gather, identity, invert, type Permutations, rootGro
 import { improved, type MatchOptions, weightMatching } from './match.js'
 import { shuffled } from './order.js'
 import { type Pool, sharedFloats } from './pool.js'
-import { matchingScore } from './score.js'
+import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
 import type { Spec } from './spec.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
@@ -54,9 +54,10 @@ function combined(
 async function jointScorer(
   spec: Spec,
   models: readonly TensorSource[],
+  how: ScoreOptions,
 ): Promise<(perms: readonly Permutations[]) => Promise<number>> {
   let own = 0
-  for (const model of models) own += await matchingScore(spec, model, model, identity(spec))
+  for (const model of models) own += await matchingScore(spec, model, model, identity(spec), how)
   return async (perms) => {
     const sum = combined(
       spec,
@@ -64,9 +65,11 @@ async function jointScorer(
       perms,
       models.map(() => 1),
     )
-    return ((await matchingScore(spec, sum, sum, identity(spec))) - own) / 2
+    return ((await matchingScore(spec, sum, sum, identity(spec), how)) - own) / 2
   }
 }
+
+const scoring = (pool: Pool, { budget }: JointOptions): ScoreOptions => ({ pool, ...(budget ? { budget } : {}) })
 
 export async function mergeMany(
   spec: Spec,
@@ -86,7 +89,7 @@ export async function mergeMany(
     )
     perms.push((await weightMatching(spec, before, models[k]!, pool, options)).permutations)
   }
-  const scoreOf = await jointScorer(spec, models)
+  const scoreOf = await jointScorer(spec, models, scoring(pool, options))
   const scoreBefore = await scoreOf(start)
   return { ...(await climb(spec, models, perms, pool, options, scoreOf)), scoreBefore }
 }
@@ -217,7 +220,14 @@ export async function cycleConsistent(
     for (const name of groups) rounded[name] = (await pool.assign(state[name]!, spec.groups[name]!.size)).columns
     perms.push(rounded)
   }
-  const climbed = await climb(spec, models, perms, pool, options, await jointScorer(spec, models))
+  const climbed = await climb(
+    spec,
+    models,
+    perms,
+    pool,
+    options,
+    await jointScorer(spec, models, scoring(pool, options)),
+  )
   return climbed.scoreAfter > many.scoreAfter ? { ...climbed, scoreBefore: many.scoreBefore } : many
 }
 

@@ -2,14 +2,28 @@ import { axisMaps, type Permutations } from './apply.js'
 import { placesOf } from './places.js'
 import type { Pool } from './pool.js'
 import { counts, type Spec } from './spec.js'
-import { createWeights, rowLength, type TensorSource, type Weights } from './weights.js'
+import { createWeights, rowLength, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 /** The tensors that matching goes by, each once. */
 export const scored = (spec: Spec): string[] => [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
 
-/** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. */
-export const matchingScore = (spec: Spec, a: TensorSource, b: TensorSource, perms: Permutations): Promise<number> =>
-  similarity(spec, createWeights(a), createWeights(b), perms, scored(spec))
+export interface ScoreOptions {
+  readonly pool?: Pool
+  /** Of each of the two. */
+  readonly budget?: WeightsBudget
+}
+
+/** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. A model's with itself is read once. */
+export function matchingScore(
+  spec: Spec,
+  a: TensorSource,
+  b: TensorSource,
+  perms: Permutations,
+  { pool, budget }: ScoreOptions = {},
+): Promise<number> {
+  const left = createWeights(a, budget)
+  return similarity(spec, left, a === b ? left : createWeights(b, budget), perms, scored(spec), pool)
+}
 
 /** The norm of a model over some tensors. */
 export const norms = async (weights: Weights, names: readonly string[], pool?: Pool): Promise<number> =>

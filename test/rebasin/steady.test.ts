@@ -61,11 +61,15 @@ for (const [name, joint] of [
   ['merge-many', mergeMany],
   ['c2m3', cycleConsistent],
 ] as const)
-  test(`${name} is the same on any number of threads`, async () => {
+  test(`${name} is the same on any number of threads, and where nothing may be kept`, async () => {
     const one = mlp(3, 60, 330)
     const models = [one, copyOf(one, 4, 0.4), copyOf(one, 5, 0.4)].map((model) => sourceOf(model))
     const { spec } = inferSpec(models[0]!)
-    await onAnyThreads((pool) => joint(spec, models, pool, { restarts: 1 }))
+    const budgets = [undefined, undefined, { kept: 0, part: 1 << 14 }]
+    await onAnyThreads((pool) => {
+      const budget = budgets.shift()
+      return joint(spec, models, pool, { restarts: 1, ...(budget ? { budget } : {}) })
+    })
   })
 
 test('orthogonal maps and the tensors that they make are the same on any number of threads', async () => {
