@@ -1,6 +1,6 @@
 import { sha256 } from '../core/digest.js'
-import { analysisCost, modelBytes, PARTS } from '../plan/analysisCost.js'
-import type { Analysis, AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
+import { modelBytes, PARTS, tensorsOf } from '../plan/analysisCost.js'
+import type { AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
 import { axisMaps, gather, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../rebasin/joint.js'
 import { weightMatching } from '../rebasin/match.js'
@@ -22,6 +22,11 @@ export interface AnalyseOptions {
   readonly memory: number
   readonly listen: Listener
   readonly signal?: AbortSignal
+}
+
+interface Doing extends AnalyseOptions {
+  /** Bytes beyond what the analysis needs at the least. */
+  readonly spare: number
 }
 
 type Found = {
@@ -64,13 +69,14 @@ export async function analyse(
     await pool.close()
   }
   try {
-    for (const analysis of plan.analyses) {
+    for (const [index, analysis] of plan.analyses.entries()) {
       refuseInterrupted(signal)
+      const doing: Doing = { ...options, spare: Math.max(0, options.memory - plan.cost.analyses![index]!.bytes) }
       found.scopes = await reader.scopes(tensorsOf(analysis))
       if (analysis.kind === 'repair') await repair(analysis, reader, found)
-      else if (analysis.method !== 'weight-matching') await permuteJointly(analysis, reader, pool, options, found)
-      else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, options, found)
-      else await permute(analysis, reader, pool, options, found)
+      else if (analysis.method !== 'weight-matching') await permuteJointly(analysis, reader, pool, doing, found)
+      else if (analysis.symmetry === 'orthogonal') await rotate(analysis, reader, pool, doing, found)
+      else await permute(analysis, reader, pool, doing, found)
     }
   } catch (error) {
     await close()
@@ -86,11 +92,6 @@ function known<T>(map: ReadonlyMap<string, T>, step: string): T {
   return value
 }
 
-const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
-  analysis.kind === 'repair'
-    ? analysis.norms.flatMap(({ variances, filters }) => [...variances, ...filters])
-    : [analysis.onto, ...analysis.models].flatMap(({ tensors }) => tensors)
-
 function sourceOf({ tensors, config }: AnalysisModel, reader: LocalReader): TensorSource {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
   return {
@@ -105,11 +106,11 @@ async function permute(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, memory }: AnalyseOptions,
+  { listen, spare }: Doing,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, seed, maxIterations } = analysis
-  const budget = budgetOf(analysis, memory)
+  const budget = budgetOf(analysis, spare)
   const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
@@ -135,11 +136,11 @@ async function permuteJointly(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, memory }: AnalyseOptions,
+  { listen, spare }: Doing,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, method, seed, maxIterations } = analysis
-  const budget = budgetOf(analysis, memory)
+  const budget = budgetOf(analysis, spare)
   const spec = readSpec(analysis.spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   const sources = [onto, ...models].map((model) => sourceOf(model, reader))
   const joint = method === 'c2m3' ? cycleConsistent : mergeMany
@@ -222,11 +223,11 @@ async function rotate(
   analysis: RebasinAnalysis,
   reader: LocalReader,
   pool: Pool,
-  { listen, memory }: AnalyseOptions,
+  { listen, spare }: Doing,
   found: Found,
 ): Promise<void> {
   const { onto, models, steps, method, symmetry, family, seed, maxIterations } = analysis
-  const budget = budgetOf(analysis, memory)
+  const budget = budgetOf(analysis, spare)
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
     const source = sourceOf(model, reader)
@@ -263,9 +264,9 @@ async function rotate(
 }
 
 /** Of what an analysis may take beyond the least, half for each of the two models that it compares. */
-function budgetOf(analysis: RebasinAnalysis, memory: number): WeightsBudget {
-  const least = modelBytes(analysis.onto)
-  const more = Math.max(0, memory - analysisCost(analysis).bytes) / 2
+function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudget {
+  const least = modelBytes(onto)
+  const more = spare / 2
   // Larger parts are no faster; what is kept need not be read again.
   const part = Math.min(LARGEST_PART, least.part + more / (4 * PARTS))
   return { part, kept: least.whole + Math.max(0, more - PARTS * (part - least.part)) }

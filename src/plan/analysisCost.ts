@@ -1,10 +1,12 @@
 import { polarBytes } from '../kernels/dense/polar.js'
 import { assignBytes, LARGEST_SQUARE } from '../kernels/linalg.js'
+import type { Compute } from '../kernels/types.js'
 import { gramLength } from '../rebasin/gram.js'
 import { largestSquare, matricesLength } from '../rebasin/match.js'
 import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
+import { heldCost } from './cost.js'
 import type { Analysis, AnalysisModel, AnalysisTensor, RebasinAnalysis } from './types.js'
 
 /** What an analysis takes. */
@@ -40,13 +42,29 @@ export function modelBytes({ tensors }: AnalysisModel): { whole: number; part: n
 /** How many parts of a model are under way at once: one that is worked on, and one that is read. */
 export const PARTS = 2
 
-export function analysisCost(analysis: Analysis): AnalysisCost {
+/** Every tensor that an analysis reads. */
+export const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
+  analysis.kind === 'repair'
+    ? analysis.norms.flatMap(({ variances, filters }) => [...variances, ...filters])
+    : [analysis.onto, ...analysis.models].flatMap(({ tensors }) => tensors)
+
+/** What an analysis takes where the plan's arithmetic is in this type. */
+export function analysisCost(analysis: Analysis, compute: Compute): AnalysisCost {
+  const { bytes, ...cost } = ownCost(analysis)
+  // Merges that hold matrices do so in memory of the analysis' own, one tensor at a time.
+  const held = tensorsOf(analysis).map(({ name, shape, expr }) => heldCost(expr, name, shape, compute)?.bytes ?? 0)
+  return { ...cost, bytes: bytes + most(held) }
+}
+
+function ownCost(analysis: Analysis): AnalysisCost {
   if (analysis.kind === 'repair') {
     const bytes = analysis.norms.map(({ variances, filters }) => sum([...variances, ...filters].map(elementsOf)) * 4)
     return { steps: [analysis.step], bytes: most(bytes), multiplications: sum(bytes) / 4 }
   }
   const { steps, onto, models, spec, symmetry } = analysis
-  const parts = sum([onto, most2(models)].map((model) => modelBytes(model).whole + PARTS * modelBytes(model).part))
+  const parts = sum(
+    [onto, largestModel(models)].map((model) => modelBytes(model).whole + PARTS * modelBytes(model).part),
+  )
   if (symmetry === 'orthogonal') {
     const { bytes, multiplications } = orthogonalCost(onto)
     return { steps, bytes: parts + bytes, multiplications: models.length * multiplications }
@@ -60,7 +78,7 @@ export function analysisCost(analysis: Analysis): AnalysisCost {
 }
 
 /** The model that takes the most. */
-const most2 = (models: readonly AnalysisModel[]): AnalysisModel =>
+const largestModel = (models: readonly AnalysisModel[]): AnalysisModel =>
   models.reduce((top, model) => {
     const bytes = (of: AnalysisModel) => modelBytes(of).whole + modelBytes(of).part
     return bytes(model) > bytes(top) ? model : top

@@ -1,9 +1,6 @@
 import { byPlace } from '../checkpoints/order.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import { formatSize } from '../core/sizes.js'
-import { MOST_BYTES } from '../kernels/dense/team.js'
-import { LARGEST_SQUARE } from '../kernels/linalg.js'
 import { lookupMethod } from '../methods/registry.js'
 import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { MergeStep, Recipe } from '../recipe/types.js'
@@ -12,34 +9,22 @@ import type { TokenizerFiles } from '../tokenizers/types.js'
 import { joinAdapters } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planRebasin, planRepair } from './align.js'
-import { analysisCost, tooLarge } from './analysisCost.js'
-import {
-  bytesRead,
-  computeType,
-  digestedOf,
-  EXTRACT,
-  factoringBytes,
-  factoringCost,
-  type HeldCost,
-  heldCost,
-  scopeBytes,
-} from './cost.js'
 import { planDigest } from './digest.js'
 import { planExtract } from './extract.js'
 import { type Point, planPoints } from './interpolate.js'
+import { costOf, refuseLargeGroups, refuseTooLarge } from './limits.js'
 import { planMerge } from './merge.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
-import { type Faults, faults as newFaults } from './report.js'
+import { faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
-import { scratchFault } from './scratch.js'
 import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
 import { withTied } from './tied.js'
 import type { Lexicon } from './tokenizer.js'
 import { followTokens } from './tokenRows.js'
-import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel, PlanOutput, PlanTensor } from './types.js'
+import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel } from './types.js'
 import { modelValue, type Value } from './values.js'
 import { planVocabulary } from './vocabulary.js'
 
@@ -162,20 +147,15 @@ export function planRecipe(
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   refuseLargeGroups(recipe, analyses, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
-  const cost = costOf(outputs, planned, scopes.list, factorings, analyses, recipe.compute)
-  refuseTooLarge(recipe, cost, faults)
-  refuseCrowds(recipe, outputs, faults)
+  const work = { compute: recipe.compute, files: planned, outputs, analyses, scopes: scopes.list, factorings }
+  const cost = costOf(work)
+  refuseTooLarge(recipe, work, cost, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const draft: Omit<Plan, 'digest'> = {
     plan: 1,
-    compute: recipe.compute,
     seed: recipe.seed,
     models,
-    files: planned,
-    outputs,
-    analyses,
-    scopes: scopes.list,
-    factorings,
+    ...work,
     steps,
     cost,
     ...(followed ? { tokenizer: followed.record } : {}),
@@ -252,93 +232,6 @@ const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
   [step.settings, ...step.rules.map(({ settings }) => settings)]
     .filter(({ method }) => lookupMethod(method)?.statistics)
     .flatMap(({ models }) => models.flatMap((model) => recipe.models.get(model)?.statistics ?? []))
-
-/** Bytes of tensor data: passes over outputs' tensors, and once what they do not digest, for the digests of whole files. */
-function costOf(
-  outputs: readonly PlanOutput[],
-  files: readonly PlanFile[],
-  scopes: Plan['scopes'],
-  factorings: readonly PlanFactoring[],
-  analyses: readonly Analysis[],
-  compute: Plan['compute'],
-): Plan['cost'] {
-  const tensors = outputs.flatMap((output) => output.tensors)
-  const digested = new Map<string, number>()
-  for (const leaf of tensors.flatMap(({ expr }) => digestedOf(expr))) {
-    digested.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
-  }
-  const held = heldByPlan(tensors, factorings, compute)
-  const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
-  const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
-  return {
-    read:
-      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
-      sum(scopes.map(scopeBytes)) +
-      sum(factorings.map((factoring) => factoringBytes(factoring, computeType(compute)))) +
-      others,
-    write: sum(tensors.map(({ bytes }) => bytes)),
-    ...(held ? { held } : {}),
-    ...(analyses.length > 0 ? { analyses: analyses.map(analysisCost) } : {}),
-  }
-}
-
-/** Similarities of all pairs of a group's units lie in one memory. */
-function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
-  for (const analysis of analyses) {
-    const units = tooLarge(analysis)
-    if (units === undefined || analysis.kind === 'repair') continue
-    const step = recipe.steps.find(({ name }) => name === analysis.steps[0])
-    faults.error(
-      'group-too-large',
-      `${analysis.models[0]!.name} has a group of ${units} units to match; at most ${LARGEST_SQUARE} work`,
-      recipe.placeOf(step?.at ?? [], 'key'),
-      'a spec of your own can leave this group as it is',
-    )
-  }
-}
-
-/** What a tensor is made of must fit a worker's memory. */
-function refuseCrowds(recipe: Recipe, outputs: readonly PlanOutput[], faults: Faults): void {
-  const compute = computeType(recipe.compute)
-  for (const { name, shape, expr } of outputs.flatMap(({ tensors }) => tensors)) {
-    const found = scratchFault(expr, name, shape, compute)
-    if (!found) continue
-    const step = recipe.steps.find(({ kind }) => kind === 'merge')
-    faults.error(found.code, found.message, recipe.placeOf(step?.at ?? [], 'key'), found.hint)
-  }
-}
-
-/** Held matrices need addresses of 32 bits. */
-function refuseTooLarge(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
-  if (!held || held.bytes <= MOST_BYTES) return
-  const extract = held.method.startsWith(EXTRACT)
-  const step = recipe.steps.find(({ kind }) => kind === (extract ? 'extract' : 'merge'))
-  faults.error(
-    'matrices-too-large',
-    `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
-    recipe.placeOf(step?.at ?? [], 'key'),
-    extract
-      ? 'method: randomised takes less, and exclude leaves the tensor out'
-      : 'give this tensor another method in a rule, or leave it out by filters',
-  )
-}
-
-/** The tensor whose matrices take the most memory, and the work on all of them. */
-function heldByPlan(
-  tensors: readonly Pick<PlanTensor, 'name' | 'shape' | 'expr'>[],
-  factorings: readonly PlanFactoring[],
-  compute: Plan['compute'],
-): Plan['cost']['held'] {
-  const type = computeType(compute)
-  const costs = [
-    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, type) })),
-    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring, type) })),
-  ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
-  if (costs.length === 0) return undefined
-  const { tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
-  const operations = costs.reduce((sum, { cost }) => sum + cost.operations, 0)
-  return { tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
-}
 
 function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {

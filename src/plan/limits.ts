@@ -1,0 +1,112 @@
+/** What a plan costs, and what of it is more than there can be. */
+import { formatSize } from '../core/sizes.js'
+import { MOST_BYTES } from '../kernels/dense/team.js'
+import { LARGEST_SQUARE } from '../kernels/linalg.js'
+import type { Recipe } from '../recipe/types.js'
+import { analysisCost, tensorsOf, tooLarge } from './analysisCost.js'
+import {
+  bytesRead,
+  computeType,
+  digestedOf,
+  EXTRACT,
+  factoringBytes,
+  factoringCost,
+  type HeldCost,
+  heldCost,
+  scopeBytes,
+} from './cost.js'
+import type { Faults } from './report.js'
+import { scratchFault } from './scratch.js'
+import type { Analysis, AnalysisTensor, Plan, PlanFactoring } from './types.js'
+
+/** What a plan does. */
+type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' | 'factorings'>
+
+/** Bytes of tensor data: passes over outputs' tensors, and once what they do not digest, for the digests of whole files. */
+export function costOf({ outputs, files, scopes, factorings, analyses, compute }: Work): Plan['cost'] {
+  const tensors = outputs.flatMap((output) => output.tensors)
+  const digested = new Map<string, number>()
+  for (const leaf of tensors.flatMap(({ expr }) => digestedOf(expr))) {
+    digested.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
+  }
+  const held = heldByPlan([...tensors, ...analyses.flatMap(tensorsOf)], factorings, compute)
+  const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
+  const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
+  return {
+    read:
+      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
+      sum(scopes.map(scopeBytes)) +
+      sum(factorings.map((factoring) => factoringBytes(factoring, computeType(compute)))) +
+      others,
+    write: sum(tensors.map(({ bytes }) => bytes)),
+    ...(held ? { held } : {}),
+    ...(analyses.length > 0
+      ? { analyses: analyses.map((analysis) => analysisCost(analysis, computeType(compute))) }
+      : {}),
+  }
+}
+
+/** Similarities of all pairs of a group's units lie in one memory. */
+export function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
+  for (const analysis of analyses) {
+    const units = tooLarge(analysis)
+    if (units === undefined || analysis.kind === 'repair') continue
+    const step = recipe.steps.find(({ name }) => name === analysis.steps[0])
+    faults.error(
+      'group-too-large',
+      `${analysis.models[0]!.name} has a group of ${units} units to match; at most ${LARGEST_SQUARE} work`,
+      recipe.placeOf(step?.at ?? [], 'key'),
+      'a spec of your own can leave this group as it is',
+    )
+  }
+}
+
+/** What takes more room than there can be. */
+export function refuseTooLarge(recipe: Recipe, work: Work, cost: Plan['cost'], faults: Faults): void {
+  refuseLargeMatrices(recipe, cost, faults)
+  refuseCrowds(recipe, work, faults)
+}
+
+/** What a tensor is made of must fit a worker's memory. */
+function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Faults): void {
+  const compute = computeType(recipe.compute)
+  const tensors = [...outputs.flatMap(({ tensors }) => tensors), ...analyses.flatMap(tensorsOf)]
+  for (const { name, shape, expr } of tensors) {
+    const found = scratchFault(expr, name, shape, compute)
+    if (!found) continue
+    const step = recipe.steps.find(({ kind }) => kind === 'merge')
+    faults.error(found.code, found.message, recipe.placeOf(step?.at ?? [], 'key'), found.hint)
+  }
+}
+
+/** Held matrices need addresses of 32 bits. */
+function refuseLargeMatrices(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
+  if (!held || held.bytes <= MOST_BYTES) return
+  const extract = held.method.startsWith(EXTRACT)
+  const step = recipe.steps.find(({ kind }) => kind === (extract ? 'extract' : 'merge'))
+  faults.error(
+    'matrices-too-large',
+    `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
+    recipe.placeOf(step?.at ?? [], 'key'),
+    extract
+      ? 'method: randomised takes less, and exclude leaves the tensor out'
+      : 'give this tensor another method in a rule, or leave it out by filters',
+  )
+}
+
+/** The tensor whose matrices take the most memory, and the work on all of them. */
+function heldByPlan(
+  tensors: readonly Pick<AnalysisTensor, 'name' | 'shape' | 'expr'>[],
+  factorings: readonly PlanFactoring[],
+  compute: Plan['compute'],
+): Plan['cost']['held'] {
+  const type = computeType(compute)
+  const costs = [
+    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, type) })),
+    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring, type) })),
+  ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
+  if (costs.length === 0) return undefined
+  const { tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
+  const operations = costs.reduce((sum, { cost }) => sum + cost.operations, 0)
+  return { tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
+}
