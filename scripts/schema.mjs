@@ -7,8 +7,7 @@ import { Ajv } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const { recipeSchema } = await import(pathToFileURL(path.join(root, 'dist/src/recipe/schema.js')).href)
-const schema = recipeSchema()
+const { checkedSchema, recipeSchema } = await import(pathToFileURL(path.join(root, 'dist/src/recipe/schema.js')).href)
 
 const ajv = new Ajv({
   strict: true,
@@ -22,11 +21,11 @@ const ajv = new Ajv({
   inlineRefs: false,
   code: { source: true, esm: true, lines: false, optimize: 2 },
 })
-const code = standalone.default(ajv, ajv.compile(schema))
+const code = standalone.default(ajv, ajv.compile(checkedSchema()))
 if (/\brequire\(|^import /m.test(code)) throw new Error('internal: the compiled schema wants an import')
 writeFileSync(path.join(root, 'dist/src/recipe/schema-validator.js'), code)
 
 if (process.argv.includes('--write')) {
   mkdirSync(path.join(root, 'schemas'), { recursive: true })
-  writeFileSync(path.join(root, 'schemas/recipe.v1.schema.json'), `${JSON.stringify(schema, null, 2)}\n`)
+  writeFileSync(path.join(root, 'schemas/recipe.v1.schema.json'), `${JSON.stringify(recipeSchema(), null, 2)}\n`)
 }

@@ -141,6 +141,47 @@ test('each package and each part of Node has its keepers', () => {
   )
 })
 
+/** What is run, or imported by others. */
+const ENTRIES = ['src/index.ts', 'src/commands/main.ts']
+
+/** Names by the file that they are imported from, in some files' texts; dynamic imports take a whole file. */
+function importedNames(files: readonly string[]): { names: Set<string>; whole: Set<string> } {
+  const names = new Set<string>()
+  const whole = new Set<string>()
+  const resolved = (from: string, to: string) => path.posix.join(path.posix.dirname(from), to).replace(/\.js$/, '.ts')
+  for (const file of files) {
+    const text = read(file)
+    const listed = /^(?:import|export)\s+(?:type\s+)?(?:\w+,\s*)?\{([^}]*)\}\s+from\s+'(\.[^']+)'/gm
+    for (const [, list, to] of text.matchAll(listed))
+      for (const one of list!.split(',')) {
+        const [name] = one
+          .trim()
+          .replace(/^type /, '')
+          .split(/\s+as\s/)
+        names.add(`${resolved(file, to!)} ${name}`)
+      }
+    const all = /(?:\bimport\(\s*|^(?:import|export)\s+\*[^']*from\s+)'(\.[^']+)'/gm
+    for (const [, to] of text.matchAll(all)) whole.add(resolved(file, to!))
+  }
+  return { names, whole }
+}
+
+test('each value that a source file exports is imported by another, or by a test', () => {
+  const tests = readdirSync(path.join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => `test/${name.split(path.sep).join('/')}`)
+  const { names, whole } = importedNames([...typescript, ...tests])
+  const declared = /^export\s+(?:declare\s+|async\s+|abstract\s+)*(?:const|let|function\*?|class)\s+(\w+)/gm
+  const all = typescript
+    .filter((file) => !ENTRIES.includes(file) && !file.endsWith('.d.ts') && !whole.has(file))
+    .flatMap((file) => [...read(file).matchAll(declared)].map(([, name]) => `${file} ${name}`))
+  assert.ok(all.length > 500, `${all.length} exports`)
+  assert.equal(
+    all.filter((one) => !names.has(one)),
+    [],
+  )
+})
+
 test('no source file is longer than 400 lines, and most are far shorter', () => {
   const lengths = sources.map((file) => [file, read(file).split('\n').length] as const)
   assert.equal(

@@ -42,7 +42,7 @@ export function placeOf(output: string, kind: Place['kind']): Place {
 }
 
 /** `NAME.lineage.json` beside a single file `NAME.safetensors`. */
-export const lineageName = (fileName: string): string => `${fileName.replace(/\.safetensors$/, '')}.lineage.json`
+const lineageName = (fileName: string): string => `${fileName.replace(/\.safetensors$/, '')}.lineage.json`
 
 /**
  * Undoes publishing that had begun and not come to its one decisive rename, so that all is staged again and what was

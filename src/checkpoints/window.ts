@@ -38,8 +38,6 @@ export interface Windows {
   close(): void
 }
 
-/** Bytes of a window: large enough that calls to the system cost nothing, small enough for several in 4 GiB. */
-export const WINDOW_BYTES = 64 * 2 ** 20
 /** WebAssembly's own page, a multiple of every system's: fits where none is mapped. */
 const WASM_PAGE = 65536
 

@@ -76,7 +76,7 @@ export async function runCommand(
 }
 
 /** The figures, or what keeps the text from being some. */
-export function parseFigures(text: string): Figures | string {
+function parseFigures(text: string): Figures | string {
   let value: unknown
   try {
     value = JSON.parse(text)

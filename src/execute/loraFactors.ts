@@ -1,5 +1,6 @@
 import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import type { LoraExpr, LoraFactor } from '../plan/types.js'
+import { placesOf } from '../rebasin/places.js'
 import type { Factor, LoraNode } from './program.js'
 
 /**
@@ -23,25 +24,10 @@ export function loraFactors(
   }
   const [rows, rest] = left ? [shape[0]!, 1] : [1, 0]
   const columns = elements(shape.slice(rest))
+  const moved = maps?.flatMap((map, axis) => (map && axis >= rest ? [{ axis, map }] : [])) ?? []
   return {
     columns,
     ...(left ? { left: factor(left, rows, maps?.[0]) } : {}),
-    right: factor(right, columns, maps && flattened(shape.slice(rest), maps.slice(rest))),
+    right: factor(right, columns, moved.length > 0 ? placesOf(shape.slice(rest), moved, rest) : undefined),
   }
-}
-
-/** One map over places of several axes, counted in row-major order; null where all stay as they are. */
-function flattened(shape: readonly number[], maps: readonly (Int32Array | null)[]): Int32Array | null {
-  if (maps.every((map) => !map)) return null
-  let all = Int32Array.of(0)
-  for (const [axis, size] of shape.entries()) {
-    const map = maps[axis]
-    const next = new Int32Array(all.length * size)
-    for (let at = 0; at < next.length; at++) {
-      const place = at % size
-      next[at] = all[(at - place) / size]! * size + (map ? map[place]! : place)
-    }
-    all = next
-  }
-  return all
 }

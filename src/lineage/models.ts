@@ -27,7 +27,7 @@ type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder'
 const hub = () => import('../checkpoints/hub/index.js')
 
 /** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
-export async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
+async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
   const adapter = source.companion === 'lora'
   if (origin === 'hub') {

@@ -102,7 +102,7 @@ function changedConfig(
  * Token ids of a configuration for a tokenizer that is another model's: those of that model's own configuration; one that it
  * does not have follows its token, and goes where the vocabulary lacks the token.
  */
-export function withTokenIds(
+function withTokenIds(
   config: Readonly<Record<string, unknown>>,
   { vocabulary, checkpoints, files }: Lexicon,
   origin: string,

@@ -1,6 +1,6 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
-import type { AdapterConfig } from './adapterConfig.js'
+import type { AdapterConfig } from './extract/config.js'
 import { quantizationOf } from './packed.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 

@@ -35,7 +35,7 @@ export interface Base {
   readonly at: Path
 }
 
-export function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
+function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
   return oneOrMore(at).flatMap((item) => {
     const text = textOf(item)
     // An empty one was told by the structure check.

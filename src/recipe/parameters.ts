@@ -6,7 +6,7 @@ import { type Cursor, entriesOf, get, gradientOf, isMapping, itemsOf, numberOf }
 import type { Participant } from './models.js'
 import type { Report } from './report.js'
 import { takesLines } from './schema.js'
-import type { ParameterValue, Path, Recipe } from './types.js'
+import type { ParameterValue, Path } from './types.js'
 
 export type Parameters = ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 
@@ -150,24 +150,4 @@ export function findParticipant(
   const hint = didYouMean(key, names, 'taking part')
   report.error('not-a-participant', `no model ${quote(key)} takes part here`, at.path, { part: 'key', hint })
   return participants.find(({ written }) => written === meant)
-}
-
-/**
- * For planning, which knows the layers: a gradient as long as the list of models was hardly meant as one. The warning
- * shows the mapping that was.
- */
-export function modelListWarning(
-  placeOf: Recipe['placeOf'],
-  at: Path,
-  models: readonly string[],
-  values: readonly number[],
-): { severity: 'warning'; code: string; message: string; place: ReturnType<Recipe['placeOf']>; hint: string } {
-  const mapping = models.map((model, index) => `${model}: ${values[index]}`).join(', ')
-  return {
-    severity: 'warning',
-    code: 'gradient-of-models',
-    message: `this list of ${values.length} is a gradient over the layers, though there are ${models.length} models`,
-    place: placeOf(at),
-    hint: `one value a model is written {${mapping}}`,
-  }
 }

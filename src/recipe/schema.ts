@@ -7,6 +7,7 @@
 import { DTYPE_NAMES } from '../core/dtypes.js'
 import { METHOD_NAMES, METHODS } from '../methods/registry.js'
 import type { Method, ParameterSchema } from '../methods/types.js'
+import { specSchema } from '../rebasin/spec.js'
 import { extract } from './extractSchema.js'
 import { listOf, object, ref, type Schema, several, text } from './schemaParts.js'
 
@@ -181,7 +182,7 @@ const rebasin: Schema = {
         "auto, a family's name, a file, or the spec itself",
         'Which axes of which tensors share a permutation. Default: auto.',
         text('auto, a family, or a file.'),
-        { type: 'object' },
+        ref('spec'),
       ),
       symmetry: { enum: ['permutation', 'orthogonal'], description: 'Default: permutation.' },
       seed: ref('seed'),
@@ -292,7 +293,11 @@ const tokenizer = several(
   ),
 )
 
-export const recipeSchema = (): Schema => ({
+/** The schema for the structure check: what is in a permutation spec, its reader tells better. */
+export const checkedSchema = (): Schema => recipeSchema({ type: 'object' })
+
+/** `spec`: what a permutation spec in the recipe may be. */
+export const recipeSchema = (spec: Schema = specSchema): Schema => ({
   $schema: 'http://json-schema.org/draft-07/schema#',
   title: 'terge recipe, version 1',
   ...object(
@@ -358,6 +363,7 @@ export const recipeSchema = (): Schema => ({
     merge,
     rule,
     rebasin,
+    spec,
     repair,
     interpolate,
     stack,

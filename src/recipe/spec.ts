@@ -16,7 +16,7 @@ const isWhole = (node: Node | undefined): node is ScalarNode & { readonly value:
   node?.kind === 'scalar' && typeof node.value === 'number' && Number.isSafeInteger(node.value) && node.value >= 1
 
 /** The form of a spec; what it says is held against a model when that is planned. */
-export function specText(root: Node, complain: Complain): SpecText {
+function specText(root: Node, complain: Complain): SpecText {
   const groups: Record<string, number | { size: number; inside?: string }> = Object.create(null)
   const tensors: Record<string, readonly AxisText[]> = Object.create(null)
   const kept: Record<string, string> = Object.create(null)

@@ -4,12 +4,12 @@
  */
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { Report } from './report.js'
-import { recipeSchema, type Schema, STEP_KINDS } from './schema.js'
+import { checkedSchema, type Schema, STEP_KINDS } from './schema.js'
 import validate, { type SchemaError } from './schema-validator.js'
 import { childOf, type MapNode, type Node, renameKeys, toPlain } from './tree.js'
 import type { Path } from './types.js'
 
-const schema = recipeSchema()
+const schema = checkedSchema()
 
 const follow = (at: unknown): Schema => {
   const { $ref } = (at ?? {}) as { $ref?: string }

@@ -22,7 +22,7 @@ export const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Files of SentencePiece, which are binary: their texts are one character a byte. */
-export const SENTENCEPIECE_FILES = ['tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model', 'sentencepiece.model']
+const SENTENCEPIECE_FILES = ['tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model', 'sentencepiece.model']
 
 /** Files that hold a vocabulary, in the order in which they are looked for. */
 export const VOCABULARY_FILES = ['tokenizer.json', 'vocab.json', 'vocab.txt', ...SENTENCEPIECE_FILES]

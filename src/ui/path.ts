@@ -14,7 +14,7 @@ const MOST_FIGURES = 2
 const isLoss = (figure: string): boolean => /loss|perplexity|error/i.test(figure)
 
 /** The series of each interpolation among some outputs, by its step; the first are those worth a plot. */
-export function seriesOf(lineages: readonly Lineage[]): Map<string, Series[]> {
+function seriesOf(lineages: readonly Lineage[]): Map<string, Series[]> {
   const paths = new Map<string, Lineage[]>()
   for (const lineage of lineages)
     if (lineage.output.point && lineage.evaluations)

@@ -1,8 +1,9 @@
-/** The schema that editors read is the one that is checked, and keeps the conventions that faults are told by. */
+/** The schema that editors read is the one that is checked (but for permutation specs), and keeps the conventions that faults are told by. */
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
+import { specSchema } from '../../src/rebasin/spec.js'
 import { recipeSchema, type Schema } from '../../src/recipe/schema.js'
 import validate from '../../src/recipe/schema-validator.js'
 
@@ -44,6 +45,13 @@ test('no mapping takes unknown keys in silence, and every key is described', () 
       assert.ok(value.description ?? schema.description ?? schema.title ?? schema.enum, `${pointer}: ${key}`)
     }
   }
+})
+
+test('editors are shown what a permutation spec holds; what is wrong in one, its reader tells', () => {
+  const { $defs } = recipeSchema() as { $defs: Record<string, Schema> }
+  assert.is($defs.spec, specSchema)
+  const rebasin = { model: 'b', onto: 'a', spec: { tenors: 1 } }
+  assert.is(validate({ terge: 1, models: { a: 'a', b: 'b' }, rebasin, merge: { method: 'linear' } }), true)
 })
 
 test("the methods' parameters come from the registry", () => {

@@ -11,7 +11,7 @@ import { leadsDown } from '../folder.js'
 import type { HubFile } from './repository.js'
 import { isCommit } from './repository.js'
 
-export const repositoryFolder = (cache: string, repository: string): string =>
+const repositoryFolder = (cache: string, repository: string): string =>
   path.join(cache, `models--${repository.replaceAll('/', '--')}`)
 
 /** The folder of a repository at a commit, or one inside it. */

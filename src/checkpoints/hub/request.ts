@@ -7,7 +7,7 @@ import type { HubSettings } from './settings.js'
 /** Redirects a request may take: to a renamed repository, to storage, and some to spare. */
 const MAX_REDIRECTS = 8
 /** Attempts that bring nothing, one after the other, before it is given up; about ten seconds of waiting. */
-export const MOST_FAILURES = 7
+const MOST_FAILURES = 7
 /** The same of short questions: who waits for a plan wants to know soon. */
 const MOST_QUESTIONS = 5
 const FIRST_PAUSE = 100

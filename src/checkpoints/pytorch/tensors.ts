@@ -113,7 +113,7 @@ function elementsOf(storage: StorageRef, width: number): { first: number; length
 }
 
 /** Whether a tensor's elements lie one after the other; the stride of an axis of one element says nothing. */
-export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
+function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   let expected = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     if (shape[axis] !== 1 && strides[axis] !== expected) return false

@@ -63,7 +63,7 @@ export type Value =
 export const isDict = (value: Value): value is Map<Value, Value> => value instanceof Map
 
 /** The value's `kind` where it is one of our records. */
-export const kindOf = (
+const kindOf = (
   value: Value,
 ): Exclude<Value, null | boolean | number | bigint | string | Value[] | Map<Value, Value>>['kind'] | undefined =>
   typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 /** Bytes at the start of the memory for the module's data and the team's own words. */
 export const TEAM_BYTES = 65536
 /** Bytes of each thread's own scratch space, at the end of the memory. */
-export const THREAD_BYTES = 5 << 18
+const THREAD_BYTES = 5 << 18
 
 const WORDS = { arrived: 8192, round: 8196, stopped: 8200, counters: 8256 } as const
 const COUNTERS = 64

@@ -35,7 +35,7 @@ interface Options {
   readonly stream: RandomStream
 }
 
-export function optionsOf(work: HeldWork): Options {
+function optionsOf(work: HeldWork): Options {
   const { rank, method, oversampling, iterations, panel, turned, stream } = work.options
   const { short } = sidesOf(work)
   return {

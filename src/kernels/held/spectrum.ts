@@ -5,7 +5,7 @@ import type { Team } from '../dense/team.js'
 import type { HeldWork } from './types.js'
 
 /** Singular values up to this part of the largest count as 0: what a float64 Gram matrix can still tell. */
-export const RANK_TOLERANCE = 1e-6
+const RANK_TOLERANCE = 1e-6
 
 export interface Sides {
   /** The shorter side, and the longer one. */
@@ -31,7 +31,7 @@ export function tall(work: HeldWork, at: number, narrow = narrowOf(work)): Matri
 }
 
 /** How many of the falling singular values count. */
-export function rankOf(values: Float64Array): number {
+function rankOf(values: Float64Array): number {
   let rank = 0
   while (rank < values.length && values[rank]! > RANK_TOLERANCE * values[0]!) rank++
   return rank

@@ -23,7 +23,7 @@ interface Draft<Group> {
 }
 
 /** A filter as a pattern: found anywhere in the name. */
-export const filterPattern = (filter: string): string =>
+const filterPattern = (filter: string): string =>
   `/${filter.replace(/[\\^$.*+?()[\]{}|/-]/g, (c) => (c === '-' || c === '/' ? c : `\\${c}`))}/`
 
 /**

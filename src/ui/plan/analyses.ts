@@ -13,7 +13,7 @@ const SCALES = [
 ] as const
 
 /** `3.5 billion`: a number of which only the size is known. */
-export function roughly(count: number): string {
+function roughly(count: number): string {
   const [scale, word] = SCALES.find(([least]) => count >= least) ?? [1, '']
   return `${Number((count / scale).toPrecision(2))} ${word}`.trimEnd()
 }

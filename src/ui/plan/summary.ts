@@ -1,5 +1,5 @@
 import { inputsOf } from '../../plan/cost.js'
-import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput, PlanTensor } from '../../plan/types.js'
+import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../plan/types.js'
 
 /** What a plan does to the tensors of one output, counted. */
 export interface OutputSummary {
@@ -32,8 +32,6 @@ function methodOf(expr: Expr): string | undefined {
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
   return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
 }
-
-export const isCopy = (tensor: PlanTensor): boolean => tensor.expr.kind === 'read'
 
 export function summarize(output: PlanOutput): OutputSummary {
   const methods = new Map<string, number>()

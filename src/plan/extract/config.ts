@@ -1,8 +1,8 @@
 /** `adapter_config.json`, as PEFT writes and reads it. */
-import { hubParts } from '../recipe/models.js'
-import type { ExtractStep, Recipe } from '../recipe/types.js'
-import { type AdaptedLayer, moduleOf, targetNames } from './adapterModules.js'
-import type { Value } from './values.js'
+import { hubParts } from '../../recipe/models.js'
+import type { ExtractStep, Recipe } from '../../recipe/types.js'
+import type { Value } from '../values.js'
+import { type AdaptedLayer, moduleOf, targetNames } from './modules.js'
 
 export type AdapterConfig = Readonly<Record<string, unknown>>
 

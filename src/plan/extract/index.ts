@@ -1,9 +1,15 @@
-import { isFloat } from '../core/dtypes.js'
-import { randomStream } from '../core/random.js'
-import { quote } from '../core/suggest.js'
-import type { HeldWork } from '../kernels/held/types.js'
-import type { ExtractStep, Recipe } from '../recipe/types.js'
-import { adapterConfig } from './adapterConfig.js'
+import { isFloat } from '../../core/dtypes.js'
+import { randomStream } from '../../core/random.js'
+import { quote } from '../../core/suggest.js'
+import type { HeldWork } from '../../kernels/held/types.js'
+import type { ExtractStep, Recipe } from '../../recipe/types.js'
+import { computeType } from '../cost.js'
+import { refuseAnyPacked } from '../packed.js'
+import { patternBook } from '../patterns.js'
+import type { Faults } from '../report.js'
+import type { MergeExpr, PatternCount, PlanFactoring } from '../types.js'
+import { sameShape, type Value, type ValueTensor } from '../values.js'
+import { adapterConfig } from './config.js'
 import {
   type AdaptedLayer,
   adaptedLayer,
@@ -12,13 +18,7 @@ import {
   moduleOf,
   SAVED_PARTS,
   storesInputsFirst,
-} from './adapterModules.js'
-import { computeType } from './cost.js'
-import { refuseAnyPacked } from './packed.js'
-import { patternBook } from './patterns.js'
-import type { Faults } from './report.js'
-import type { MergeExpr, PatternCount, PlanFactoring } from './types.js'
-import { sameShape, type Value, type ValueTensor } from './values.js'
+} from './modules.js'
 
 /** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
 const PANEL = 2 ** 26

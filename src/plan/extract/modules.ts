@@ -23,7 +23,7 @@ export function moduleOf(tensor: string): { readonly module: string; readonly pa
   return { module: tensor.slice(0, Math.max(0, dot)), part: tensor.slice(dot + 1) }
 }
 
-export const leafOf = (module: string): string => module.slice(module.lastIndexOf('.') + 1)
+const leafOf = (module: string): string => module.slice(module.lastIndexOf('.') + 1)
 
 /** Whether layers named as GPT-2's are stored as its are: some bias is as long as its weight's second axis alone. */
 export const storesInputsFirst = (shapes: Shapes): boolean =>
