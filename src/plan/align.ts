@@ -6,7 +6,7 @@ import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
-import { mergesOf } from './cost.js'
+import { leavesOf, mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
@@ -63,13 +63,17 @@ export function planRebasin(
     const moves = touched.has(name)
     const expr = !moves
       ? tensor.expr
-      : analysis.symmetry === 'orthogonal' || mergesOf(tensor.expr, tensor.shape).some(({ merge }) => isByPlace(merge))
+      : analysis.symmetry === 'orthogonal' || isMadeWhole(tensor)
         ? { kind: 'computed' as const, step: step.name, tensor: name, shape: tensor.shape, inputs: [tensor.expr] }
         : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
   return { name: step.name, tensors, origin: moving.origin }
 }
+
+/** What is made whole before it is permuted: rows of several tensors have no common places to be read from. */
+const isMadeWhole = ({ expr, shape }: ValueTensor): boolean =>
+  leavesOf(expr).some(({ rows }) => rows) || mergesOf(expr, shape).some(({ merge }) => isByPlace(merge))
 
 /** A merge of permuted tensors is not the merge permuted. */
 const isByPlace = ({ method, statistics }: MergeExpr): boolean =>

@@ -18,7 +18,7 @@ const MEANS = -2
  * lacks it gets, as mergekit does it, the base's row; else, where one model has the token, that model's; else the average of
  * all that have it. `tokens` of the recipe goes before these, and with `force` before the model's own. Rows without a token
  * (padding) stay the model's own where it has them at that place, else they are the base's, else zeros.
- * Faults: `unknown-token`, `no-embedding` (a warning), `not-in-this-version` for models that a rebasin moves.
+ * Faults: `unknown-token`, `no-embedding` (a warning), `not-in-this-version` for tensors that an adapter changes.
  */
 export function followTokens(
   recipe: Recipe,
@@ -135,15 +135,6 @@ export function followTokens(
   const found: Record<string, { found: number; rows: string }> = {}
   for (const [name, embedded] of models) {
     const value = follow(name, embedded)
-    const moved = [...value.tensors.values()].some(({ expr }) => expr.kind === 'read' && expr.rows)
-    const move = moved ? recipe.steps.find(({ kind }) => kind === 'rebasin') : undefined
-    if (move)
-      faults.error(
-        'not-in-this-version',
-        'not in this version of terge: a rebasin of models whose embeddings follow another vocabulary',
-        recipe.placeOf(move.at, 'key'),
-        'merge them to one vocabulary first, in a recipe of its own',
-      )
     values.set(name, value)
     const rows = tokens.map((token) => (token === undefined ? -1 : (rowOf(name, token) ?? -1)))
     const digest = createHash('sha256').update(Int32Array.from(rows)).digest('hex')

@@ -245,6 +245,23 @@ test('a copy through a row map keeps the bytes; task vectors meet one base', () 
     close(vectors[name]!.values[z * WIDTH]!, stored[1]![name]!.values[second.indexOf('z') * WIDTH]!, 'z')
   }))
 
+test('models are aligned by the rows that they have in common, as in two runs', () =>
+  withModels(async ({ folder }) => {
+    const run = async (text: string) => {
+      writeFileSync(path.join(folder, 'recipe.yml'), text)
+      const ran = await terge(['run', 'recipe.yml', '--no-sync'], folder)
+      assert.is(ran.code, 0, ran.err)
+    }
+    const align = (out: string) =>
+      `rebasin: [{model: b, onto: a, max_iterations: 2}]\nmerge: {method: linear}\noutput: {path: ${out}, dtype: float32}\n`
+    await run(`terge: 1\nmodels: {a: ./a, b: ./b}\ntokenizer: union\n${align('once')}`)
+    const outputs = ['a', 'b'].map((name) => `{from: ${name}, path: wide-${name}, dtype: float32}`)
+    await run(`terge: 1\nmodels: {a: ./a, b: ./b}\ntokenizer: union\noutputs: [${outputs}]\n`)
+    await run(`terge: 1\nmodels: {a: ./wide-a, b: ./wide-b}\n${align('twice')}`)
+    const bytes = (of: string) => readFileSync(path.join(folder, of, 'model.safetensors'))
+    assert.ok(bytes('once').equals(bytes('twice')))
+  }))
+
 test('mergekit: union and its defaults, sources and templates', () =>
   withModels(async ({ folder, json }) => {
     const config = `merge_method: linear
