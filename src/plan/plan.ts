@@ -21,7 +21,7 @@ import { faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
-import { withTied } from './tied.js'
+import { tiedValues, withTied } from './tied.js'
 import type { Lexicon } from './tokenizer.js'
 import { followTokens } from './tokenRows.js'
 import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel } from './types.js'
@@ -97,6 +97,7 @@ export function planRecipe(
       lost.add(step.name)
       continue
     }
+    const read = tiedValues(recipe, step, values, (name) => checkpoints.get(name)?.config, faults)
     if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =
         step.kind === 'stack'
@@ -110,20 +111,20 @@ export function planRecipe(
       continue
     }
     if (step.kind === 'interpolate') {
-      points.set(step.name, planPoints(recipe, step, values, faults))
+      points.set(step.name, planPoints(recipe, step, read, faults))
       steps.push({ name: step.name, kind: step.kind, patterns: [] })
       continue
     }
     if (step.kind === 'extract') {
       const { config } = checkpoints.get(values.get(step.base)!.origin)!
-      const extraction = planExtract(recipe, step, values, config, factorings, faults)
+      const extraction = planExtract(recipe, step, read, config, factorings, faults)
       if (extraction) values.set(step.name, extraction.value)
       else lost.add(step.name)
       const { patterns = [], left } = extraction ?? {}
       steps.push({ name: step.name, kind: step.kind, patterns, ...(left ? { left } : {}) })
       continue
     }
-    const { value, patterns } = planMerge(recipe, step, values, faults, scopes)
+    const { value, patterns } = planMerge(recipe, step, read, faults, scopes)
     const { layers } = values.get(step.base)!
     values.set(step.name, layers ? { ...value, layers } : value)
     steps.push({ name: step.name, kind: step.kind, patterns })

@@ -59,6 +59,31 @@ test('a tied head is its embedding, also where a recipe makes errors of what is 
     assert.equal(tensorOf(folder, 'out', 'lm_head.weight'), own)
   }))
 
+test('a tied head across steps: of what a step made of models that tie theirs, and of a model that is a base elsewhere', () =>
+  inFolder(async (folder) => {
+    write(folder, 'a', { ...body(1), ...head(1) }, { tie_word_embeddings: false })
+    for (const [name, seed] of Object.entries({ b: 11, c: 21 }))
+      write(folder, name, body(seed), { tie_word_embeddings: true })
+    const { code, err } = await run(
+      folder,
+      `models: {a: ./a, b: ./b, c: ./c}
+steps:
+  m: {merge: {method: linear, base: b, models: [b, c]}}
+  n: {merge: {method: linear, base: a, models: [a, m]}}
+  o: {merge: {method: linear, base: a, models: [a, b], on_missing: error}}
+  e: {extract: {lora: {from: b, base: a, rank: 4}}}
+outputs: [{path: m, from: m}, {path: n, from: n}, {path: o, from: o}, {path: e, from: e}]`,
+    )
+    assert.is(code, 0, err)
+    const own = tensorOf(folder, 'a', 'lm_head.weight')
+    const embedding = (model: string) => tensorOf(folder, model, 'model.embed_tokens.weight')
+    assert.equal(tensorOf(folder, 'n', 'lm_head.weight'), mean(own, embedding('m')))
+    assert.equal(tensorOf(folder, 'o', 'lm_head.weight'), mean(own, embedding('b')))
+    assert.is(jsonOf(path.join(folder, 'e'), 'adapter_config.json').target_modules.includes('lm_head'), true)
+    for (const name of ['m', 'b']) assert.match(err, `warning tied-head: ${name} has no lm_head.weight`)
+    assert.is(err.split('tied-head').length, 3, err)
+  }))
+
 test('a head that the base ties away is told; a head that is no longer tied is said to be its own', () =>
   inFolder(async (folder) => {
     write(folder, 'a', body(1), { tie_word_embeddings: true })
