@@ -15,7 +15,9 @@ import path from 'node:path'
 import { type ExitCode, Fault, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { releaseLock, takeLock } from './lock.js'
+import { makeFolder } from './makeFolder.js'
 import { exists, flush, moveBack, type Place, placeOf, type Step, tidy } from './recover.js'
+import { irreplaceable } from './replaceable.js'
 import type { OutputLayout } from './types.js'
 
 export interface StagingOptions {
@@ -40,9 +42,6 @@ export interface Staging extends Place {
   readonly madeParent?: string
 }
 
-/** What a folder that `--force` may replace holds at least one of: it may cost a model, not a home. */
-const MODEL_FILE = /^(config|lineage|model_index)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
-
 /**
  * Locks the place of an output, at an absolute path, and brings to an end what a killed run left there.
  * Faults: `output-exists`, `output-in-use`, `cannot-write`.
@@ -51,7 +50,7 @@ export async function openStaging(output: string, options: StagingOptions): Prom
   const { kind, force, resume, step = () => {} } = options
   const place = placeOf(output, kind)
   const parent = path.dirname(output)
-  const madeParent = await attempt(output, 2, () => mkdir(parent, { recursive: true }))
+  const madeParent = await attempt(output, 2, () => makeFolder(parent))
   await attempt(output, 2, () => lock(place.folder, output))
   const staging = { ...place, replace: force || resume, step, ...(madeParent === undefined ? {} : { madeParent }) }
   try {
@@ -70,9 +69,12 @@ export async function openStaging(output: string, options: StagingOptions): Prom
   }
 }
 
+/** No folder is removed so often by others. */
+const MOST_ATTEMPTS = 1000
+
 async function lock(folder: string, output: string): Promise<void> {
-  for (;;) {
-    await mkdir(folder, { recursive: true })
+  for (let attempts = 1; ; attempts++) {
+    await makeFolder(folder)
     try {
       const holder = await takeLock(folder)
       if (holder === undefined) return
@@ -83,7 +85,7 @@ async function lock(folder: string, output: string): Promise<void> {
       )
     } catch (error) {
       // Whoever held it removed the folder in this moment.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempts === MOST_ATTEMPTS) throw error
     }
   }
 }
@@ -104,14 +106,8 @@ async function refuseExisting(
       exit,
     )
   if (kind === 'file') return true
-  const names = await readdir(output)
-  if (names.length > 0 && !names.some((name) => MODEL_FILE.test(name)))
-    throw fault(
-      'output-exists',
-      `${output}: a folder that holds no model, so it is not replaced`,
-      'choose another path, or empty it',
-      exit,
-    )
+  const reason = await irreplaceable(output)
+  if (reason) throw fault('output-exists', `${output}: ${reason}, so it is not replaced`, 'choose another path', exit)
   return true
 }
 

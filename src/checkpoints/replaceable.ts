@@ -1,0 +1,34 @@
+/** What of a folder may be replaced by an output: one checkpoint, never a collection of them or a home. */
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { quote } from '../core/suggest.js'
+import { modulesOf } from './modules.js'
+
+/** What a folder that is replaced holds at least one of, unless it is empty. */
+const MODEL_FILE = /^(config|lineage|model_index)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
+/** The hub's own names for weights, of which a folder may hold the same in several forms. */
+const HUB_WEIGHTS = /^(model|pytorch_model|adapter_model|diffusion_pytorch_model|consolidated|training_args)\b/
+const SHARD = /-\d+-of-\d+$/
+
+/** Why the folder can't be replaced, to follow its name; undefined where it may be. */
+export async function irreplaceable(folder: string): Promise<string | undefined> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  const names = entries.map(({ name }) => name)
+  if (names.length > 0 && !names.some((name) => MODEL_FILE.test(name))) return 'a folder that holds no model'
+  // A list that can't be read names no modules.
+  const modules = (await modulesOf(folder, names, folder).catch(() => undefined))?.names ?? []
+  const beside = entries.find((entry) => entry.isDirectory() && !modules.includes(entry.name))
+  if (beside) return `a folder that holds another, ${quote(beside.name)}, which is no part of a model`
+  for (const module of entries.filter((entry) => entry.isDirectory())) {
+    const inside = await readdir(path.join(folder, module.name), { withFileTypes: true })
+    const deeper = inside.find((entry) => entry.isDirectory() || entry.name === 'lineage.json')
+    if (deeper) return `a folder that holds ${quote(`${module.name}/${deeper.name}`)}, which is no part of a model`
+  }
+  const result = names.find((name) => name.endsWith('.lineage.json'))
+  if (result) return `a folder that holds other results: ${quote(result)}`
+  const stems = names
+    .filter((name) => /\.(safetensors|bin|pt|pth|ckpt)$/.test(name) && !HUB_WEIGHTS.test(name))
+    .map((name) => name.replace(/\.\w+$/, '').replace(SHARD, ''))
+  const [one, other] = new Set(stems)
+  return other === undefined ? undefined : `a folder that holds several models: ${quote(one!)} and ${quote(other)}`
+}
