@@ -1,11 +1,10 @@
-import { DTYPES, type Dtype, elements, isFloat, isWritable } from '../core/dtypes.js'
+import { elements, isFloat, isWritable } from '../core/dtypes.js'
 import { TEAM_BYTES } from '../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
 import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf, shapeOf } from '../plan/cost.js'
 import type {
-  Alignment,
   ComputedExpr,
   CropExpr,
   Expr,
@@ -20,6 +19,7 @@ import type { Findings } from './findings.js'
 import { loraFactors } from './loraFactors.js'
 import { type Held, type Leaf, type Node, type Pass, type Program, passElements } from './program.js'
 import { isUniform, rowsLeaf } from './rowsLeaf.js'
+import { bytesOf, bytewise, composed, placeOf, rowMajor, storedElements } from './storedPlaces.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
 export interface Job {
@@ -41,8 +41,6 @@ export interface Job {
   /** The factoring that has to be found before it begins. */
   readonly needs?: number
 }
-
-const bytesOf = (dtype: Dtype) => DTYPES[dtype].bits / 8
 
 type Mutable = Job['merges'][number] & { own: number[] }
 
@@ -326,58 +324,8 @@ async function withMemory(program: Program, computed: readonly ComputedLeaf[]): 
   return { ...program, leaves }
 }
 
-/** How a stored tensor's elements are found: nothing where they lie one after the other. */
-function placeOf({ view, aligned }: ReadExpr, findings: Findings): Pick<Leaf, 'view' | 'gather'> {
-  if (!aligned) return view ? { view } : {}
-  const { by, rows, shape } = aligned
-  const maps = composed(by, shape, findings)
-  const strides = view?.strides ?? rowMajor(shape)
-  if (rows) {
-    const [first, ...others] = maps ?? shape.map(() => null)
-    const some = first ? rows.map((row) => first[row]!) : rows
-    return { gather: { shape: [rows.length, ...shape.slice(1)], strides, maps: [some, ...others] } }
-  }
-  if (!maps) return view ? { view } : {}
-  return { gather: { shape, strides, maps } }
-}
-
-/** Permutations one after the other: place i of the result is place first[second[i]] of the stored tensor. */
-function composed(
-  by: readonly Alignment[],
-  shape: readonly number[],
-  findings: Findings,
-): (Int32Array | null)[] | undefined {
-  const maps: (Int32Array | null)[] = shape.map(() => null)
-  for (const alignment of by) {
-    for (const { axis, map } of findings.maps(alignment, shape)) {
-      const first = maps[axis]
-      maps[axis] = first ? map.map((place) => first[place]!) : map
-    }
-  }
-  return maps.some((map) => map) ? maps : undefined
-}
-
-const rowMajor = (shape: readonly number[]): number[] =>
-  shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1))
-
-/** The same where elements are single bytes. */
-function bytewise({ view, gather }: Pick<Leaf, 'view' | 'gather'>, bytes: number): Pick<Leaf, 'view' | 'gather'> {
-  const fine = <T extends NonNullable<Leaf['view']>>({ shape, strides, ...rest }: T) => ({
-    ...rest,
-    shape: [...shape, bytes],
-    strides: [...strides.map((stride) => stride * bytes), 1],
-  })
-  if (gather) return { gather: { ...fine(gather), maps: [...gather.maps, null] } }
-  return view ? { view: fine(view) } : {}
-}
-
 const isByRows = ({ rows, combine }: Pick<ReducePass, 'rows' | 'combine'>): boolean =>
   rows === true || combine === 'rows'
-
-function storedElements({ rows, aligned, view, bytes, dtype }: ReadExpr): number {
-  const shape = rows?.shape ?? aligned?.shape ?? view?.shape
-  return shape ? elements(shape) : bytes / bytesOf(dtype)
-}
 
 /** A program that only digests bytes as they lie in a file. */
 export function compileDigest(file: number, offset: number, bytes: number): Job {
