@@ -8,11 +8,17 @@ const HELP = ['--help', '-h']
 export async function main(argv: readonly string[], url: string): Promise<void> {
   quietPipes()
   try {
-    process.exitCode = await dispatch(argv, url)
+    process.exitCode = await Promise.race([dispatch(argv, url), nothingLeft()])
   } catch (error) {
     process.exitCode = tell(error)
   }
 }
+
+/** Rejects when nothing is under way any more: who still waits then waits for ever, and Node would end without a word. */
+const nothingLeft = (): Promise<never> =>
+  new Promise((_, reject) => {
+    process.once('beforeExit', () => reject(new Error('internal: the run waits for something that never comes')))
+  })
 
 /** Chooses and loads one command: starting up must not pay for the others. */
 async function dispatch(argv: readonly string[], url: string): Promise<number> {

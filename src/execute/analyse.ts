@@ -14,7 +14,7 @@ import { createWeights, type TensorSource, type WeightsBudget } from '../rebasin
 import type { Listener } from './events.js'
 import { type Findings, NO_FINDINGS, noFactor } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
-import { type LocalReader, openLocal } from './local.js'
+import { type LocalReader, openLocal, type Reading } from './local.js'
 
 export interface AnalyseOptions {
   readonly threads: number
@@ -92,7 +92,7 @@ function known<T>(map: ReadonlyMap<string, T>, step: string): T {
   return value
 }
 
-function sourceOf({ tensors, config }: AnalysisModel, reader: LocalReader): TensorSource {
+function sourceOf({ tensors, config }: AnalysisModel, reader: Reading): TensorSource {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
   return {
     tensors: byName,
@@ -183,7 +183,7 @@ function record(
   figures: Readonly<Record<string, unknown>>,
 ): void {
   found.maps.set(step, ({ tensor }, shape) => axisMaps(spec, permutations, tensor, shape))
-  const { tensors, read } = sourceOf(model, reader)
+  const { tensors, read } = sourceOf(model, reader.inner)
   found.computed.set(step, async (name) => {
     const { shape } = tensors.get(name)!
     return sharedCopy(gather(await read(name), shape, axisMaps(spec, permutations, name, shape)))
@@ -243,7 +243,8 @@ async function rotate(
         })
       },
     })
-    const weights = createWeights(source, { ...budget, kept: 0 })
+    // Whoever asks for it may be reading.
+    const weights = createWeights(sourceOf(model, reader.inner), { ...budget, kept: 0 })
     found.computed.set(step, (name) => {
       const changes = orthogonalChanges(result.maps, name, source.tensors.get(name)!.shape)
       return changes.length === 0 ? weights.get(name) : changedTensor(weights, name, changes, pool)

@@ -16,8 +16,8 @@ import { type Pool, schedule } from './schedule.js'
 import { findScopes } from './scopes.js'
 import { windowMode } from './windowMode.js'
 
-/** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
-export interface LocalReader {
+/** Where tensors can be read from. */
+export interface Reading {
   /** As float32, in row-major order, on memory that threads can share. */
   read(tensor: AnalysisTensor): Promise<Float32Array>
   /**
@@ -25,6 +25,12 @@ export interface LocalReader {
    * whole: where a step makes it, or a vocabulary.
    */
   readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
+}
+
+/** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
+export interface LocalReader extends Reading {
+  /** The same in the midst of a read, for what that has to have computed: who waited for the turn would wait for itself. */
+  readonly inner: Reading
   /** The plan's scopes that are known, and those that these tensors hang on. */
   scopes(tensors: readonly AnalysisTensor[]): Promise<Findings['scopes']>
   close(): void
@@ -60,10 +66,9 @@ export function openLocal(
     const path = inputs[index]!
     return { fd: openInput(path), path, size: plan.files[index]!.size }
   })
-  let target: Uint8Array = new Uint8Array(0)
-  /** One tensor at a time: they share the scratch space. */
+  /** One tensor at a time, and what it hangs on: each may take as much memory as the plan allows for. */
   let last: Promise<unknown> = Promise.resolve()
-  const bench: Bench = {
+  const bench: Omit<Bench, 'write'> = {
     kernels,
     memory,
     windows,
@@ -71,24 +76,25 @@ export function openLocal(
     slotRoom: size - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     input: files.get,
-    write: (_, address, bytes, offset) => target.set(new Uint8Array(memory.buffer, address, bytes), offset),
   }
   async function readOne({ name, shape, expr }: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
-    target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     const tensor = { name, dtype: 'F32' as const, shape, file: 0, offset: 0, bytes: values.byteLength, expr }
     const duty = { enabled: false, taken: new Set<string>() }
     const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
-    await schedule([job], localPool(), { math: kernels.math, finished: () => {}, progress: () => {} })
+    await schedule([job], localPool(target), { math: kernels.math, finished: () => {}, progress: () => {} })
   }
-  /** Does every task at once, where it is called. */
-  function localPool(): Pool {
+  /** Does every task at once, where it is called: no two are under way, so that they can share the scratch space. */
+  function localPool(target: Uint8Array = new Uint8Array(0)): Pool {
+    const write: Bench['write'] = (_, address, bytes, offset) =>
+      target.set(new Uint8Array(memory.buffer, address, bytes), offset)
     const programs = new Map<number, { readonly prepared: Prepared; readonly team: Bench['team'] }>()
     let jobs = 0
     const known = (job: number, program: Program) => {
       const found = programs.get(job)
       if (found) return found
       const team = program.held && teamOfOne(program.held.bytes)
-      const made = { prepared: prepare(program, team ? { ...bench, team } : bench), team }
+      const made = { prepared: prepare(program, { ...bench, write, ...(team ? { team } : {}) }), team }
       programs.set(job, made)
       return made
     }
@@ -112,18 +118,23 @@ export function openLocal(
     return next
   }
 
-  return {
-    read: (tensor) =>
-      inTurn(async () => {
-        const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
-        await readOne(tensor, values)
-        return values
-      }),
+  const inner: Reading = {
+    async read(tensor) {
+      const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
+      await readOne(tensor, values)
+      return values
+    },
     async readRows(tensor, rows, into) {
       const part = rowsOf(tensor, rows)
-      if (part) await inTurn(() => readOne(part, into))
+      if (part) await readOne(part, into)
       return part !== undefined
     },
+  }
+
+  return {
+    inner,
+    read: (tensor) => inTurn(() => inner.read(tensor)),
+    readRows: (tensor, rows, into) => inTurn(() => inner.readRows(tensor, rows, into)),
     scopes: (tensors) =>
       inTurn(() =>
         findScopes(

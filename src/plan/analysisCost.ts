@@ -6,8 +6,8 @@ import { largestSquare, matricesLength } from '../rebasin/match.js'
 import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
-import { heldCost } from './cost.js'
-import type { Analysis, AnalysisModel, AnalysisTensor, RebasinAnalysis } from './types.js'
+import { heldCost, inputsOf } from './cost.js'
+import type { Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
 
 /** What an analysis takes. */
 export interface AnalysisCost {
@@ -53,7 +53,14 @@ export function analysisCost(analysis: Analysis, compute: Compute): AnalysisCost
   const { bytes, ...cost } = ownCost(analysis)
   // Merges that hold matrices do so in memory of the analysis' own, one tensor at a time.
   const held = tensorsOf(analysis).map(({ name, shape, expr }) => heldCost(expr, name, shape, compute)?.bytes ?? 0)
-  return { ...cost, bytes: bytes + most(held) }
+  const computed = tensorsOf(analysis).map(({ expr }) => computedBytes(expr))
+  return { ...cost, bytes: bytes + most(held) + most(computed) }
+}
+
+/** Bytes while what an earlier alignment computes below an expression is made: read, mapped, and in the pool's hands. */
+function computedBytes(expr: Expr): number {
+  const below = most(inputsOf(expr).map(computedBytes))
+  return expr.kind === 'computed' ? below + 4 * 4 * elementsOf(expr) : below
 }
 
 function ownCost(analysis: Analysis): AnalysisCost {

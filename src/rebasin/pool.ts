@@ -72,7 +72,8 @@ export function workTiles(linalg: Linalg, product: Product, next: Int32Array): v
 export function createPool(threads: number): Pool {
   const linalg = createLinalg()
   const idle: Worker[] = []
-  const waiting: ((worker: Worker) => void)[] = []
+  /** Undefined is for who waits when the pool is closed. */
+  const waiting: ((worker: Worker | undefined) => void)[] = []
   const all: Worker[] = []
   let closed = false
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true })
@@ -81,16 +82,17 @@ export function createPool(threads: number): Pool {
   /** Where assignments find room beside the scores. */
   let beside = TEAM_BYTES
 
-  const take = (): Promise<Worker> => {
+  const start = (): Worker => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: memory })
+    worker.setMaxListeners(0)
+    worker.unref()
+    all.push(worker)
+    return worker
+  }
+  const take = (): Promise<Worker | undefined> => {
     const ready = idle.pop()
     if (ready) return Promise.resolve(ready)
-    if (all.length < threads) {
-      const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: memory })
-      worker.setMaxListeners(0)
-      worker.unref()
-      all.push(worker)
-      return Promise.resolve(worker)
-    }
+    if (all.length < threads) return Promise.resolve(start())
     return new Promise((resolve) => waiting.push(resolve))
   }
   const give = (worker: Worker): void => {
@@ -98,27 +100,38 @@ export function createPool(threads: number): Pool {
     if (first) first(worker)
     else idle.push(worker)
   }
+  /** One that has ended is nobody's any more: who waits gets a new one. */
+  const lose = (worker: Worker): void => {
+    all.splice(all.indexOf(worker), 1)
+    const first = waiting.shift()
+    if (first) first(start())
+  }
   const send = async (job: Job): Promise<unknown> => {
     if (closed) throw new Stopped()
     const worker = await take()
+    // It may have been closed meanwhile.
+    if (closed || !worker) throw new Stopped()
     worker.ref()
-    try {
-      return await new Promise((resolve, reject) => {
-        const done = (settle: () => void) => {
-          worker.off('message', onMessage).off('error', onError).off('exit', onExit)
-          settle()
-        }
-        const onMessage = (message: unknown) => done(() => resolve(message))
-        const onError = (error: Error) => done(() => reject(error))
-        const onExit = () =>
-          done(() => reject(closed ? new Stopped() : new Error('internal: a matching worker ended early')))
-        worker.on('message', onMessage).on('error', onError).on('exit', onExit)
-        worker.postMessage(job)
-      })
-    } finally {
-      worker.unref()
-      give(worker)
-    }
+    return new Promise((resolve, reject) => {
+      const done = (settle: () => void) => {
+        worker.off('message', onMessage).off('error', onError).off('exit', onExit).unref()
+        settle()
+      }
+      const onMessage = (message: unknown) =>
+        done(() => {
+          give(worker)
+          resolve(message)
+        })
+      const fail = (error: Error) =>
+        done(() => {
+          lose(worker)
+          reject(closed ? new Stopped() : error)
+        })
+      const onError = (error: Error) => fail(error)
+      const onExit = () => fail(new Error('internal: a matching worker ended early'))
+      worker.on('message', onMessage).on('error', onError).on('exit', onExit)
+      worker.postMessage(job)
+    })
   }
 
   const addProduct: Pool['addProduct'] = async (product) => {
@@ -167,6 +180,7 @@ export function createPool(threads: number): Pool {
   }
   const close = async () => {
     closed = true
+    for (const first of waiting.splice(0)) first(undefined)
     await Promise.all(all.map((worker) => worker.terminate()))
   }
   return { threads, addProduct, assign, polar, room, pause, linalg, close }

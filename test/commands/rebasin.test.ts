@@ -6,7 +6,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
 import type { Method } from '../../src/methods/types.js'
+import { llama } from '../rebasin/llama.js'
 import { loadModel } from '../rebasin/load.js'
+import { near } from '../rebasin/random.js'
 import { bf16, f32, numbers, writeModel } from '../support/files.js'
 import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
 
@@ -219,6 +221,38 @@ outputs: [${['soup', 'on', 'mean', 'mean_on'].map((name) => `{from: ${name}, pat
       assert.is(ran.code, 0, `${method}: ${ran.err}`)
       assert.equal(rows('on'), rows('soup'), method)
       assert.equal(rows('mean_on'), rows('mean'), method)
+    }
+  }))
+
+test('what an orthogonal alignment made can be aligned again, and keeps its function', () =>
+  inFolder(async (folder) => {
+    const text = `terge: 1
+models: {a: ${fixture('lm/base')}, b: ${fixture('lm/indep')}, c: ${fixture('lm/python')}}
+steps:
+  turned: {rebasin: {model: b, onto: a, symmetry: orthogonal, max_iterations: 2}}
+  again: {rebasin: {model: turned, onto: a, max_iterations: 2}}
+  soup: {merge: {method: linear, models: [a, turned]}}
+  onto: {rebasin: {model: c, onto: soup, max_iterations: 2}}
+  joint: {rebasin: {models: [a, turned, c], method: merge-many, max_iterations: 2}}
+outputs: [${['again', 'onto', 'joint.turned'].map((name) => `{from: ${name}, path: ${name}}`).join(', ')}]
+`
+    writeFileSync(path.join(folder, 'r.yml'), text)
+    const ran = await terge(['run', 'r.yml', '--threads', '2'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const config = JSON.parse(readFileSync(fixture('lm/base/config.json'), 'utf8'))
+    const files = (at: string) =>
+      readdirSync(at)
+        .filter((name) => name.endsWith('.safetensors'))
+        .map((name) => path.join(at, name))
+    const logits = (at: string) => llama(loadModel(...files(at)), config, [1, 5, 3, 9])
+    for (const [name, source] of [
+      ['again', 'indep'],
+      ['onto', 'python'],
+      ['joint.turned', 'indep'],
+    ] as const) {
+      const [before, after] = [logits(fixture(`lm/${source}`)), logits(path.join(folder, name))]
+      // Outputs are bfloat16.
+      for (const [place, row] of before.entries()) near(row, after[place]!, 0.1)
     }
   }))
 

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { Stopped } from '../../src/kernels/dense/team.js'
 import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
-import { createPool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/pool.js'
+import { createPool, type Pool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/pool.js'
 
 const linalg = createLinalg()
 
@@ -162,6 +162,23 @@ test('large polar factors: well and badly conditioned, singular, and nothing at 
     assert.ok(Math.abs(value - (i % (n + 1) === 0 ? 1 : 0)) < 1e-10)
   })
   assert.ok((await pool.polar(plain.fill(Number.NaN, 7, 8), n)).every(Number.isNaN))
+  await pool.close()
+})
+
+test('who waits for a worker when the pool is closed, or when one ends, is not left waiting', async () => {
+  const [m, k] = [1024, 64]
+  const operand = byRows(sharedFloats(m * k), m, k)
+  const broken = { ...operand, rests: { length: k } as unknown as Int32Array }
+  const settled = (pool: Pool, operands: readonly Operand[]) =>
+    Promise.allSettled(operands.map((x) => pool.addProduct(productInto(sharedFloats(m * m), x, operand))))
+  const closed = createPool(1)
+  const all = settled(closed, [operand, operand, operand])
+  await closed.close()
+  for (const { status } of await all) assert.is(status, 'rejected')
+  // A worker ends on what it can't do; the next work has another.
+  const pool = createPool(1)
+  const [first, second, third] = await settled(pool, [broken, broken, operand])
+  assert.equal([first?.status, second?.status, third?.status], ['rejected', 'rejected', 'fulfilled'])
   await pool.close()
 })
 
