@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES } from '../core/dtypes.js'
@@ -16,6 +17,11 @@ const WORKER_BYTES = 9e6
 const MATCHER_BYTES = 20e6
 /** Plan, headers and records: bytes a tensor. */
 const TENSOR_BYTES = 4096
+
+/** So many are started in a moment, whatever there is to do. */
+const FEW_THREADS = 8
+/** About those of one task. */
+const BYTES_A_THREAD = 16e6
 
 /** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
 export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = 'map'): number {
@@ -56,6 +62,10 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
   }
   return most
 }
+
+/** As many of the threads asked for as the plan has work for: no more than the machine has, or a few, unless there are many bytes. */
+export const usefulThreads = ({ cost }: Plan, asked: number): number =>
+  Math.min(asked, Math.max(FEW_THREADS, availableParallelism(), Math.ceil((cost.read + cost.write) / BYTES_A_THREAD)))
 
 /** As many of the threads asked for as the bound has room for. Fault `memory-too-small` where there is none for one. */
 export function threadsWithin(plan: Plan, asked: number, memory: number, mode: WindowMode): number {

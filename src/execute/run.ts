@@ -14,7 +14,7 @@ import { fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
-import { analysesBudget, threadsWithin } from './budget.js'
+import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import { type Figures, runCommand } from './command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
@@ -105,13 +105,10 @@ export async function executePlan(
 ): Promise<void> {
   const { listen, finished = () => false, force, resume } = options
   const mode = windowMode()
-  const threads = threadsWithin(plan, options.threads, options.memory, mode)
-  if (threads < options.threads) {
-    listen({
-      kind: 'notice',
-      message: `--memory has room for ${threads} of ${options.threads} threads: using ${threads}`,
-    })
-  }
+  const useful = usefulThreads(plan, options.threads)
+  const threads = threadsWithin(plan, useful, options.memory, mode)
+  if (threads < useful)
+    listen({ kind: 'notice', message: `--memory has room for ${threads} of ${useful} threads: using ${threads}` })
   if (mode === 'read') listen({ kind: 'notice', message: 'files cannot be mapped here: reading them instead' })
   const claimed = new Map<number, Staging>()
   let close = async () => {}

@@ -1,7 +1,7 @@
 /** What verify asks of the file system: sizes, small texts, whole-file digests and comparisons, all in bounded memory. */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
@@ -25,6 +25,22 @@ export async function fileSize(file: string): Promise<Size> {
 }
 
 export const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined
+
+/** Where a file of this absolute path lies or will lie, a link under its own name. */
+export async function settle(file: string): Promise<string> {
+  const folder = path.dirname(file)
+  if (folder === file) return file
+  return path.join(await realpath(folder).catch(() => settle(folder)), path.basename(file))
+}
+
+/** The same, of a link what it leads to. */
+export const follow = (file: string): Promise<string> => realpath(file).catch(() => settle(file))
+
+/** Names of the folders in a folder; none where it can't be read. */
+export async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+}
 
 /** `name` inside `folder`, absolute; undefined where it would lead out of it on this platform. */
 export function inside(folder: string, name: string): string | undefined {

@@ -5,11 +5,11 @@ import type { Fetch, HubModel } from '../checkpoints/hub/index.js'
 import { openCheckpoint } from '../checkpoints/open.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
-import { quote } from '../core/suggest.js'
+import { didYouMean, quote } from '../core/suggest.js'
 import type { Listener } from '../execute/events.js'
 import { hubParts } from '../recipe/models.js'
 import type { ModelSource, Path, Recipe } from '../recipe/types.js'
-import { sha256 as sha256OfFile } from './disk.js'
+import { exists, foldersIn, sha256 as sha256OfFile } from './disk.js'
 
 /** `fetches` is empty for what is on the disk. */
 export type OpenedModel = HubModel
@@ -74,6 +74,7 @@ export async function openSource(
 ): Promise<{ readonly name: string; readonly model?: OpenedModel; readonly diagnostics: readonly Diagnostic[] }> {
   const source = recipe.models.get(name)!
   try {
+    await checkSubfolder(recipe, source)
     const model = await openModel(source, recipe.folder, pin)
     checkPublished(recipe, source, model)
     return { name, model, diagnostics: placed(recipe, source.at, new Fault(model.warnings)).diagnostics }
@@ -81,6 +82,23 @@ export async function openSource(
     if (!(error instanceof Fault)) throw error
     return { name, diagnostics: placed(recipe, source.at, error).diagnostics }
   }
+}
+
+/** A model that is there and lacks the folder inside it is not missing itself. */
+async function checkSubfolder(recipe: Recipe, { origin, reference, subfolder, at }: ModelSource): Promise<void> {
+  if (origin !== 'path' || subfolder === undefined || !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, ''))) return
+  const model = path.resolve(recipe.folder, reference)
+  if ((await exists(path.join(model, subfolder))) || !(await exists(model))) return
+  const folders = await foldersIn(model)
+  throw placed(
+    recipe,
+    [...at, 'subfolder'],
+    fault(
+      'missing-model',
+      `${reference}: there is no folder ${quote(subfolder)} in it`,
+      didYouMean(subfolder, folders, 'its folders') ?? 'it has no folders: leave subfolder out',
+    ),
+  )
 }
 
 const sumDiffers = (reference: string, written: string, found: string, exit: 1 | 2): Fault =>

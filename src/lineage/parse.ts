@@ -214,8 +214,8 @@ export function parseLineage(source: string, file: string): Lineage {
   let value: unknown
   try {
     value = JSON.parse(source)
-  } catch (error) {
-    throw fault('bad-lineage', `${file}: not JSON: ${(error as Error).message}`, hint)
+  } catch {
+    throw fault('bad-lineage', `${file}: not JSON`, hint)
   }
   if (isObject(value) && typeof value.lineage === 'number' && value.lineage > 1)
     throw fault(

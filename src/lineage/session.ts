@@ -8,7 +8,6 @@ import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
-import { quote } from '../core/suggest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
@@ -34,6 +33,7 @@ import {
   openSource,
   type Pin,
 } from './models.js'
+import { misplacedOutputs } from './outputPlaces.js'
 import { parseLineage } from './parse.js'
 import { lineageText } from './serialize.js'
 import type { Lineage } from './types.js'
@@ -129,26 +129,10 @@ async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compile
       return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
     }),
   }
-  const overwritten = plan.outputs.flatMap((output, index) => {
-    const model = plan.models.find((_, place) => overlaps(bindings.outputs[index]!, bindings.models[place]!))
-    const place = recipe.placeOf([...recipe.outputs[output.spec]!.at, 'path'])
-    return model ? [overwrites(output.path, model.name, place)] : []
-  })
-  if (overwritten.length > 0) return { models, diagnostics: [...diagnostics, ...found, ...overwritten] }
+  const misplaced = await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)
+  if (misplaced.length > 0) return { models, diagnostics: [...diagnostics, ...found, ...misplaced] }
   return { plan, bindings, models, diagnostics: [...diagnostics, ...found] }
 }
-
-/** One place is the other, or lies in the folder that the output replaces. */
-const overlaps = (output: string, model: string): boolean =>
-  model === output || model.startsWith(`${output}${path.sep}`)
-
-const overwrites = (output: string, model: string, place: Place): Diagnostic => ({
-  severity: 'error',
-  code: 'output-is-input',
-  message: `the output ${quote(output)} would replace the model ${quote(model)}, which it is made of`,
-  place,
-  hint: 'write it elsewhere: a lineage is worth nothing without its inputs',
-})
 
 /** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
 async function tokenizersOf(

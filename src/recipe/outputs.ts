@@ -92,7 +92,7 @@ function readShardSize(at: Cursor | undefined, { report }: Scope): number | unde
     report.error('bad-value', `${quote(text ?? '')} is no size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
   else if (bytes < SMALLEST_SHARD && bytes > 0)
     report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, {
-      hint: 'write 5GB, 512MiB, or bytes',
+      hint: `${SMALLEST_SHARD} bytes are the least; 5GB is usual`,
     })
   else if (bytes === 0 && text !== undefined) report.error('bad-value', "'shard_size' must be more than 0", at.path)
   return bytes

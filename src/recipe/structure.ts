@@ -95,9 +95,12 @@ function unknownKeys(
   for (const key of keys) {
     const [meant] = nearest(key, free, 1)
     const isStep = parent.length === 0 && (STEP_KINDS as readonly string[]).includes(key)
+    const beside = meant === undefined && parent[0] !== undefined && ofRecipe(key)
     const hint = isStep
       ? `${key} is a step: write it under steps, as NAME: {${key}: …}`
-      : didYouMean(key, meant ? free : known, 'known here')
+      : beside
+        ? `${key} is a key of the recipe itself: write it beside ${parent[0]}`
+        : didYouMean(key, meant ? free : known, 'known here')
     const where = parent.length === 0 ? 'a recipe' : quote(nameOf(parent))
     report.error(isStep ? 'misplaced-step' : 'unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], {
       part: 'key',
@@ -108,6 +111,9 @@ function unknownKeys(
   }
   return names
 }
+
+const ofRecipe = (key: string): boolean =>
+  Object.hasOwn((branch(schemaAt([]), (type) => type === 'object').properties ?? {}) as Schema, key)
 
 /** The words for what a path leads to: the last key, with the index where it is one of a list. */
 function nameOf(path: Path): string {

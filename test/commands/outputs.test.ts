@@ -1,8 +1,10 @@
 /** Where outputs may go, and what they may replace, through the real command. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { fixture, inFolder, terge } from './terge.js'
 
 const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`)) as [string, string]
@@ -33,6 +35,99 @@ test('--force replaces one checkpoint, and no folder of several', () =>
     const several = await terge(['merge', A, B, '-o', 'several', '--force', '--no-sync'], folder)
     refused(several, 'output-exists', /several models: 'one' and 'two'/)
     assert.equal(readdirSync(path.join(folder, 'several')), ['one.safetensors', 'two.safetensors'])
+  }))
+
+test('no output over what it is made of, by whatever name', () =>
+  inFolder(async (folder) => {
+    mkdirSync(path.join(folder, 'model'))
+    copyFileSync(A, path.join(folder, 'model/model.safetensors'))
+    copyFileSync(B, path.join(folder, 'b.safetensors'))
+    symlinkSync('model', path.join(folder, 'link'))
+    symlinkSync('b.safetensors', path.join(folder, 'link.safetensors'))
+    const cases = [
+      ['model', 'model/model.safetensors', /would replace the model 'a'/],
+      ['link', 'model', /would replace the model 'a'/],
+      ['model', 'link/model.safetensors', /would replace the model 'a'/],
+      ['model', 'model/other.safetensors', /would lie among the files of the model 'a'/],
+      ['link.safetensors', 'b.safetensors', /would replace the model 'a'/],
+    ] as const
+    for (const [model, output, what] of cases) {
+      const text = `terge: 1\nmodels: {a: ${model}, b: ${B}}\nmerge: {method: linear}\noutput: ${output}\n`
+      writeFileSync(path.join(folder, 'r.yml'), text)
+      const ran = await terge(['run', 'r.yml', '--force'], folder)
+      refused(ran, 'output-is-input', what)
+      assert.match(ran.err, 'r.yml:4:')
+    }
+    const factors = { A: matrix([2, 64], 1), B: matrix([256, 2], 2) }
+    writeAdapter(
+      path.join(folder, 'ad'),
+      Object.fromEntries(Object.entries(factors).map(([k, m]) => [`base_model.model.fc1.lora_${k}.weight`, stored(m)])),
+      { r: 2, lora_alpha: 2 },
+    )
+    const over = await terge(['merge', `${A}+ad`, B, '-o', 'ad/adapter_model.safetensors', '--force'], folder)
+    refused(over, 'output-is-input', "would replace the model 'ad'")
+    assert.is((await terge(['merge', 'b.safetensors', A, '-o', 'beside.safetensors', '--no-sync'], folder)).code, 0)
+  }))
+
+test('no output in another, points of interpolations among them', () =>
+  inFolder(async (folder) => {
+    const cases = [
+      ['{from: m, path: out/one.safetensors}, {from: m, path: out}', "'out/one.safetensors' lies in the output 'out'"],
+      ['{from: m, path: out}, {from: m, path: out/deeper/one}', "'out/deeper/one' lies in the output 'out'"],
+      ['{from: i, path: out}, {from: m, path: out/t-0.000.safetensors}', "same place as 'out/t-0.000.safetensors'"],
+      [
+        '{from: i, path: out/points}, {from: m, path: out}',
+        "'out/points/t-0.000.safetensors' lies in the output 'out'",
+      ],
+    ] as const
+    const recipe = (outputs: string) =>
+      `terge: 1\nmodels: {a: ${A}, b: ${B}}\nsteps:\n  m: {merge: {method: linear}}\n` +
+      `  i: {interpolate: {from: a, to: b, points: 2}}\noutputs: [${outputs}]\n`
+    for (const [outputs, what] of cases) {
+      writeFileSync(path.join(folder, 'r.yml'), recipe(outputs))
+      const ran = await terge(['run', 'r.yml', '--force'], folder)
+      refused(ran, 'contradiction', what)
+      assert.match(ran.err, /r\.yml:6:\d+/)
+      assert.is(ran.err.match(/error/g)!.length, 1, ran.err)
+    }
+    assert.equal(readdirSync(folder), ['r.yml'])
+    writeFileSync(path.join(folder, 'r.yml'), recipe('{from: i, path: out}, {from: m, path: out/m.safetensors}'))
+    const beside = await terge(['run', 'r.yml', '--no-sync'], folder)
+    assert.is(beside.code, 0, beside.err)
+  }))
+
+test('what is wrong with an output, a folder inside a model, a lineage is told in one line, with what helps', () =>
+  inFolder(async (folder) => {
+    mkdirSync(path.join(folder, 'model/unet'), { recursive: true })
+    const recipe = (model: string, output: string) =>
+      `terge: 1\nmodels: {a: ${model}, b: ${B}}\nmerge: {method: linear}\noutput: ${output}\n`
+    const checked = async (model: string, output: string) => {
+      writeFileSync(path.join(folder, 'r.yml'), recipe(model, output))
+      return terge(['validate', 'r.yml'], folder)
+    }
+    refused(await checked(A, '{path: out, shard_size: 300B}'), 'bad-value', 'hint: 1000 bytes are the least')
+    const evaluate = await checked(A, '{path: out, evaluate: {command: [node]}}')
+    refused(evaluate, 'unknown-key', 'evaluate is a key of the recipe itself: write it beside output')
+    const inside = await checked('{path: model, subfolder: unit}', 'out')
+    refused(inside, 'missing-model', "model: there is no folder 'unit' in it")
+    assert.match(inside.err, /r\.yml:2:38: .*\n.*\n.*\n {2}hint: did you mean 'unet'\?/)
+    writeFileSync(path.join(folder, 'l.json'), 'terge: 1\nmodels: {}\n')
+    refused(await terge(['verify', 'l.json'], folder), 'bad-lineage', /l\.json: not JSON\n/)
+  }))
+
+test('no more threads than there is work for', () =>
+  inFolder(async (folder) => {
+    const many = await terge(
+      ['merge', A, B, '-o', 'many.safetensors', '--threads', '500', '--json', '--no-sync'],
+      folder,
+    )
+    assert.is(many.code, 0, many.err)
+    const started = many.err.split('\n').find((line) => line.includes('"start"'))
+    assert.ok(JSON.parse(started!).threads <= Math.max(8, availableParallelism()), started)
+    const one = await terge(['merge', A, B, '-o', 'one.safetensors', '--threads', '1', '--no-sync'], folder)
+    assert.is(one.code, 0, one.err)
+    const [bytes, expected] = ['many', 'one'].map((name) => readFileSync(path.join(folder, `${name}.safetensors`)))
+    assert.ok(bytes!.equals(expected!))
   }))
 
 test.run()

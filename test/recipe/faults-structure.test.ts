@@ -289,7 +289,7 @@ output: {path: x, shard_size: 10B}
 r.yml:4:31: error bad-value: a shard of 10 B is too small
   output: {path: x, shard_size: 10B}
                                 ^^^
-  hint: write 5GB, 512MiB, or bytes
+  hint: 1000 bytes are the least; 5GB is usual
 `,
   },
   {

@@ -1,0 +1,84 @@
+/** Where outputs may go: not over what is read, and not into one another. */
+import path from 'node:path'
+import type { Checkpoint } from '../checkpoints/types.js'
+import type { Diagnostic } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import type { Plan, PlanOutput } from '../plan/types.js'
+import type { Recipe } from '../recipe/types.js'
+import { follow, settle } from './disk.js'
+
+/**
+ * Errors for outputs, at these absolute places by `Plan.outputs`, that would replace a model's files or lie among them
+ * (`output-is-input`), and for those that lie in another or go to the same place (`contradiction`). What is compared is where files really lie, so that
+ * links don't matter.
+ */
+export async function misplacedOutputs(
+  { outputs }: Plan,
+  places: readonly string[],
+  recipe: Recipe,
+  models: ReadonlyMap<string, Checkpoint>,
+): Promise<Diagnostic[]> {
+  const settled = await Promise.all(places.map(settle))
+  const taken = new Map<string, PlanOutput>()
+  const faults = new Map<string, Diagnostic>()
+  const refuse = ({ path: shown, spec }: PlanOutput, what: string, fault: Pick<Diagnostic, 'code' | 'hint'>): void => {
+    const place = recipe.placeOf([...recipe.outputs[spec]!.at, 'path'])
+    const message = `the output ${quote(shown)} ${what}`
+    // One of an interpolation's points speaks for all.
+    const key = `${spec} ${fault.code}`
+    if (!faults.has(key)) faults.set(key, { severity: 'error', message, place, ...fault })
+  }
+  const inputs = await Promise.all([...models].map(async ([name, model]) => inputOf(named(recipe, name), model)))
+  for (const [index, output] of outputs.entries()) {
+    const place = settled[index]!
+    const fault = { code: 'output-is-input', hint: 'write it elsewhere: a lineage is worth nothing without its inputs' }
+    const replaced = inputs.find(({ files }) => files.some((file) => isIn(file, place)))
+    const joined = inputs.find(({ folders }) => output.layout === 'file' && folders.has(path.dirname(place)))
+    if (replaced) refuse(output, `would replace the model ${replaced.name}, which it is made of`, fault)
+    else if (joined) refuse(output, `would lie among the files of the model ${joined.name}, which it is made of`, fault)
+  }
+  for (const [index, output] of outputs.entries()) {
+    const other = taken.get(settled[index]!)
+    const fault = { code: 'contradiction', hint: 'give each a place of its own' }
+    if (other) refuse(output, `goes to the same place as ${quote(other.path)}`, fault)
+    else taken.set(settled[index]!, output)
+  }
+  for (const [index, output] of outputs.entries()) {
+    const outer = above(settled[index]!).find((folder) => taken.has(folder))
+    const fault = { code: 'contradiction', hint: 'write them side by side' }
+    if (outer !== undefined) refuse(output, `lies in the output ${quote(taken.get(outer)!.path)}`, fault)
+  }
+  return [...faults.values()]
+}
+
+/** As its user knows it: an adapter has no name but its path. */
+function named(recipe: Recipe, name: string): string {
+  const source = recipe.models.get(name)
+  return quote(source?.companion ? source.reference : name)
+}
+
+interface Input {
+  readonly name: string
+  /** All that is read of it, under every name that it has. */
+  readonly files: readonly string[]
+  /** Where another file of weights would be taken for a part of it. */
+  readonly folders: ReadonlySet<string>
+}
+
+async function inputOf(name: string, { path: model, layout, files, sidecars }: Checkpoint): Promise<Input> {
+  const read = [model, ...files.map((file) => file.path), ...sidecars.map((sidecar) => path.join(model, sidecar))]
+  const folders = layout === 'folder' ? files.map((file) => path.dirname(file.path)) : []
+  return {
+    name,
+    files: [...(await Promise.all(read.map(settle))), ...(await Promise.all(read.map(follow)))],
+    folders: new Set(await Promise.all([...(layout === 'folder' ? [model] : []), ...folders].map(follow))),
+  }
+}
+
+const isIn = (file: string, place: string): boolean => file === place || file.startsWith(`${place}${path.sep}`)
+
+/** The folders that a place lies in. */
+function above(place: string): string[] {
+  const folder = path.dirname(place)
+  return folder === place ? [] : [folder, ...above(folder)]
+}
