@@ -75,10 +75,12 @@ export function warnUnused(
     if (!used.has(name) && !everywhere.has(name))
       report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], { part: 'key' })
   const needed = new Set(linked.filter(({ step }) => used.has(step.name)).map(written))
-  for (const entry of linked)
-    if (!needed.has(written(entry))) {
-      const { step } = entry
-      const at = step.at.slice(0, step.at[0] === 'steps' ? 2 : 1)
-      report.warn('unused-step', `no output needs the step ${quote(step.name)}`, at, { part: 'key' })
-    }
+  for (const entry of linked) {
+    const { step } = entry
+    if (needed.has(written(entry))) continue
+    needed.add(written(entry))
+    const name = step.kind === 'rebasin' && step.joint ? step.joint.name : step.name
+    const at = step.at.slice(0, step.at[0] === 'steps' ? 2 : 1)
+    report.warn('unused-step', `no output needs the step ${quote(name)}`, at, { part: 'key' })
+  }
 }

@@ -55,11 +55,13 @@ const MOST_STEPS = 1000
 
 function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
   const entries = entriesOf(steps)
+  const written = new Set(entries.map(([name]) => name))
+  const made = new Set<string>()
   if (entries.length > MOST_STEPS)
     report.error('too-large', `a recipe may have ${MOST_STEPS} steps at most, not ${entries.length}`, steps.path, {
       part: 'key',
     })
-  return entries.slice(0, MOST_STEPS).flatMap(([name, at]) => {
+  const drafts = entries.slice(0, MOST_STEPS).flatMap(([name, at]): Draft[] => {
     const taken = models.has(name)
     if (taken) {
       const hint = 'give the step a name of its own'
@@ -70,12 +72,26 @@ function longForm(steps: Cursor, { models, report }: Omit<Scope, 'steps' | 'repl
     const kind = STEP_KINDS.find((key) => has(at, key))
     const inner = kind && get(at, kind)
     if (!kind || !inner) return []
-    // Under a name of its own, so that uses of the model are none of the step.
-    const draft: Draft = { name: taken ? `${name} (step)` : name, kind, at: inner, replaced: new Map() }
+    const draft: Draft = { name: taken ? nameOfTaken(name) : name, kind, at: inner, replaced: new Map() }
     if (kind !== 'rebasin' || !has(inner, 'models')) return [draft]
-    return [...jointDrafts(draft), { ...draft, joint: { name: draft.name, place: 0 } }]
+    const own = jointDrafts(draft)
+    for (const { name, joint } of own) {
+      const who = models.has(name) ? 'model' : written.has(name) || made.has(name) ? 'step' : undefined
+      if (who === undefined) continue
+      const message = `${quote(name)} is what this alignment makes of a model, and the name of a ${who} already`
+      const hint = `give the ${who} or the alignment another name`
+      report.error('name-taken', message, [...inner.path, 'models', joint!.place], { hint })
+    }
+    for (const { name } of own) made.add(name)
+    return [...own, { ...draft, joint: { name: draft.name, place: 0 } }]
   })
+  return drafts.map((draft) =>
+    made.has(draft.name) && !draft.joint?.place ? { ...draft, name: nameOfTaken(draft.name) } : draft,
+  )
 }
+
+/** Of a step whose name is another's: so that uses of that are none of the step. */
+const nameOfTaken = (name: string): string => `${name} (step)`
 
 /** A joint alignment is a step a model that moves, NAME.MODEL; the first stays. In the long form NAME itself is their mean. */
 function jointDrafts(draft: Draft): Draft[] {
@@ -89,19 +105,23 @@ function jointDrafts(draft: Draft): Draft[] {
 
 function shortForm(root: Cursor, { models }: Omit<Scope, 'steps' | 'replaced'>): Draft[] {
   const drafts: Draft[] = []
-  const free = (name: string): string => {
-    const taken = (text: string): boolean => models.has(text) || drafts.some((draft) => draft.name === text)
+  const taken = (text: string): boolean => models.has(text) || drafts.some((draft) => draft.name === text)
+  const free = (name: string, isTaken = taken): string => {
     let number = 2
-    if (!taken(name)) return name
-    while (taken(`${name}-${number}`)) number++
+    if (!isTaken(name)) return name
+    while (isTaken(`${name}-${number}`)) number++
     return `${name}-${number}`
   }
   let replaced: ReadonlyMap<string, string> = new Map()
   for (const at of oneOrMore(get(root, 'rebasin'))) {
     const model = textOf(get(at, 'model'))
-    const name = free(model === undefined ? 'rebasin' : `rebasin-${model}`)
-    const draft: Draft = { name, kind: 'rebasin', at, replaced }
-    const own = has(at, 'models') ? jointDrafts(draft) : [draft]
+    const made = (name: string): Draft[] => {
+      const draft: Draft = { name, kind: 'rebasin', at, replaced }
+      return has(at, 'models') ? jointDrafts(draft) : [draft]
+    }
+    const own = made(
+      free(model === undefined ? 'rebasin' : `rebasin-${model}`, (text) => made(text).some(({ name }) => taken(name))),
+    )
     drafts.push(...own)
     const places = itemsOf(get(at, 'models')).map(textOf)
     const moved = own.map(({ joint }) => (joint ? places[joint.place] : model))

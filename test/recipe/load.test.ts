@@ -191,6 +191,33 @@ test('only steps that an output needs are handed on', () => {
   assert.equal(recipe?.warnings, diagnostics)
 })
 
+test('what a joint alignment makes has names that nobody else may have, and is of use as one', () => {
+  const told = (steps: string, models = 'a: a, b: b, c: c', from = 'm') =>
+    loadRecipe('r.yml', {
+      text: `terge: 1\nmodels: {${models}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: merge-many}}\n${steps}output: {from: ${from}, path: x}\n`,
+    }).diagnostics.map(({ code, message, place }) => [code, message, place?.line, place?.column])
+  const taken = (who: string) => [
+    ['name-taken', `'j.c' is what this alignment makes of a model, and the name of a ${who} already`, 4, 32],
+  ]
+  const merge = '  m: {merge: {method: linear, models: [a, j.b, j.c]}}\n'
+  for (const models of ['a, j.b, j.c', 'j.b, j.c', 'a, j'])
+    assert.equal(told(`  m: {merge: {method: linear, models: [${models}], base: a}}\n`), [])
+  assert.equal(told(merge, 'a: a, b: b, c: c, j.c: a'), taken('model'))
+  assert.equal(told(`${merge}  j.c: {merge: {method: linear, models: [a, j]}}\n`), taken('step'))
+  assert.equal(told(merge, undefined, 'b'), [
+    ['unused-step', "no output needs the step 'j'", 4, 3],
+    ['unused-step', "no output needs the step 'm'", 5, 3],
+  ])
+  // The short form finds names that are free.
+  const short = load(
+    'terge: 1\nmodels: {a: a, b: b, rebasin.b: c}\nrebasin: {models: [a, b], method: c2m3}\nmerge: {method: linear}\noutput: x\n',
+  )
+  assert.equal(
+    short.steps.map(({ name }) => name),
+    ['rebasin-2.b', 'merge'],
+  )
+})
+
 test('anchors stand for whole values', () => {
   const recipe = load(`terge: 1
 models: {a: a, b: b}
