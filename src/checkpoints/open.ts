@@ -18,7 +18,7 @@ import {
   type PytorchHeader,
   readPytorchHeader,
 } from './pytorch/index.js'
-import { ADAPTER_CONFIG, findSidecars, isWeights, readConfig } from './sidecars.js'
+import { ADAPTER_CONFIG, findSidecars, isWeights, readConfig, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
@@ -81,10 +81,11 @@ async function adapterConfig(
   folder: string,
   names: readonly string[],
   shown: string,
-): Promise<Pick<Checkpoint, 'adapter'>> {
+): Promise<Pick<Checkpoint, 'adapter' | 'adapterFile'>> {
   const file = path.join(folder, ADAPTER_CONFIG)
   if (!names.includes(ADAPTER_CONFIG) || !(await stat(file).catch(() => undefined))) return {}
-  return { adapter: await readConfig(file, `${shown}/${ADAPTER_CONFIG}`) }
+  const { config, bytes } = await readConfigFile(file, `${shown}/${ADAPTER_CONFIG}`)
+  return { adapter: config, adapterFile: bytes }
 }
 
 /** What has been read of a folder's weights. */

@@ -63,31 +63,40 @@ export async function readSidecars(
 export const ADAPTER_CONFIG = 'adapter_config.json'
 
 /** A configuration as an object. Fault: `bad-config`. `shown` names the file in messages. */
-export async function readConfig(file: string, shown: string): Promise<Readonly<Record<string, unknown>>> {
-  const value = await readJson(file, shown)
+export const readConfig = async (file: string, shown: string): Promise<Readonly<Record<string, unknown>>> =>
+  (await readConfigFile(file, shown)).config
+
+/** The same, and the bytes that it was read from. */
+export async function readConfigFile(
+  file: string,
+  shown: string,
+): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly bytes: Uint8Array }> {
+  const { value, bytes } = await readJsonFile(file, shown)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badConfig(shown, 'not a JSON object')
-  return value as Record<string, unknown>
+  return { config: value as Record<string, unknown>, bytes }
 }
 
 const badConfig = (shown: string, what: string) =>
   fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
 
 /** A small file of JSON, of bounded size and depth. Fault: `bad-config`. `shown` names the file in messages. */
-export async function readJson(file: string, shown: string): Promise<unknown> {
+export const readJson = async (file: string, shown: string): Promise<unknown> => (await readJsonFile(file, shown)).value
+
+async function readJsonFile(file: string, shown: string): Promise<{ value: unknown; bytes: Uint8Array }> {
   const handle = await open(file, 'r')
   try {
     const entry = await handle.stat()
     if (!entry.isFile()) throw badConfig(shown, 'not a file')
     if (entry.size > MAX_CONFIG_BYTES) throw badConfig(shown, `${entry.size} bytes are too many for a configuration`)
-    const text = await handle.readFile('utf8')
+    const bytes = await handle.readFile()
     let value: unknown
     try {
-      value = JSON.parse(text)
+      value = JSON.parse(bytes.toString('utf8'))
     } catch (error) {
       throw badConfig(shown, `not valid JSON: ${(error as Error).message}`)
     }
     if (isDeeper(value, MAX_CONFIG_DEPTH)) throw badConfig(shown, `nested deeper than ${MAX_CONFIG_DEPTH}`)
-    return value
+    return { value, bytes }
   } finally {
     await handle.close()
   }

@@ -55,6 +55,8 @@ export interface Checkpoint {
   readonly modules?: readonly CheckpointModule[]
   /** `adapter_config.json` of a PEFT adapter, where there is one and it is an object. */
   readonly adapter?: Readonly<Record<string, unknown>>
+  /** The bytes of that file. */
+  readonly adapterFile?: Uint8Array
   /** Other small files of a hub-style folder (tokenizer, generation config, …), without its own `config.json`, those of modules with theirs: names relative to it. */
   readonly sidecars: readonly string[]
 }

@@ -15,6 +15,8 @@ export interface RunDigests {
   readonly files: readonly (Digest | null)[]
   /** Of the inputs as whole files, by `Plan.files`, where asked for. */
   readonly sha256?: readonly (Digest | undefined)[]
+  /** By model, a file beside its weights that decides what they are: an adapter's configuration. */
+  readonly beside?: ReadonlyMap<string, LineageFile>
   /** By `Plan.outputs`. */
   readonly outputs: readonly OutputDigests[]
 }
@@ -117,17 +119,21 @@ const lineageFile = (file: { name: string; size: number }, digest: Digest | null
 function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunDigests): Lineage['models'] {
   const order = [...recipe.models.keys()]
   return recordOf(
-    plan.models.map((model, index) => [
-      model.name,
-      {
-        index: order.indexOf(model.name),
-        reference: model.reference,
-        ...(model.revision === undefined ? {} : { revision: model.revision }),
-        files: plan.files.flatMap((file, i) =>
-          file.model === index ? [lineageFile(file, digests.files[i] ?? null, digests.sha256?.[i])] : [],
-        ),
-      },
-    ]),
+    plan.models.map((model, index) => {
+      const files = plan.files.flatMap((file, i) =>
+        file.model === index ? [lineageFile(file, digests.files[i] ?? null, digests.sha256?.[i])] : [],
+      )
+      const beside = digests.beside?.get(model.name)
+      return [
+        model.name,
+        {
+          index: order.indexOf(model.name),
+          reference: model.reference,
+          ...(model.revision === undefined ? {} : { revision: model.revision }),
+          files: beside ? [...files, beside] : files,
+        },
+      ]
+    }),
   )
 }
 

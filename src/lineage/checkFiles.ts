@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { modulePrefix } from '../checkpoints/modules.js'
 import { openCheckpoint } from '../checkpoints/open.js'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
@@ -129,11 +130,17 @@ export async function checkFiles(
     }
     const isFile = 'size' in (await fileSize(place))
     let same = true
+    const isBeside = ({ name }: LineageFile) => name === ADAPTER_CONFIG
     for (const file of model.files) {
-      const target = isFile ? place : inside(place, file.name)
-      const name = isFile ? shown : `${shown}: ${file.name}`
+      const { digest } = file
+      const single = isFile && !isBeside(file)
+      const target = single ? place : inside(isFile ? path.dirname(place) : place, file.name)
+      const name = single ? shown : `${shown}: ${file.name}`
       if (target === undefined) report('input-missing', `${name} is not inside the model's folder`)
       same = target !== undefined && (await sized('input', name, target, file.size, report)) && same
+      if (!same || !isBeside(file) || digest === null) continue
+      if ((await digestOfFile(target!, digest, options.signal)) !== digest)
+        report('input-digest', `${name} differs from what was merged`)
     }
     if (!same || model.files.length === 0) return
     if (model.files.every((file) => file.digest === null)) {
@@ -144,7 +151,17 @@ export async function checkFiles(
     const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
     const checkpoint = await opened('input', shown, place, report, adapter)
     if (checkpoint)
-      pending.push({ checkpoint, compare: (found) => compareInput(shown, model, checkpoint, found, report) })
+      pending.push({
+        checkpoint,
+        compare: (found) =>
+          compareInput(
+            shown,
+            model.files.filter((file) => !isBeside(file)),
+            checkpoint,
+            found,
+            report,
+          ),
+      })
   }
 
   const seen = new Set<string>()

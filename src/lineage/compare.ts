@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { CheckpointDigests } from './digestCheckpoint.js'
-import type { Lineage, LineageFile, LineageModel } from './types.js'
+import type { Lineage, LineageFile } from './types.js'
 
 export type Report = (code: string, message: string, severity?: Diagnostic['severity'], hint?: string) => void
 
@@ -29,16 +29,16 @@ export function compareOutput(lineage: Lineage, expected: LineageFile, found: Ch
   report('output-digest', `${expected.name}: ${parts.join('; ')}`)
 }
 
-/** Of inputs a lineage has the digests of files alone. */
+/** Of inputs a lineage has the digests of files alone: `files` are those that hold tensors. */
 export function compareInput(
   shown: string,
-  model: LineageModel,
+  files: readonly LineageFile[],
   checkpoint: Checkpoint,
   found: CheckpointDigests,
   report: Report,
 ): void {
   const digests = new Map(checkpoint.files.map(({ name }, index) => [name, found.files[index]]))
-  for (const { name, digest } of model.files)
+  for (const { name, digest } of files)
     if (digest !== null && digests.get(name) !== digest)
       report(
         'input-digest',

@@ -3,6 +3,7 @@
  * just these.
  */
 import path from 'node:path'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { VERSION } from '../core/version.js'
 import { hubParts } from '../recipe/models.js'
@@ -153,6 +154,10 @@ async function besideFiles(
     const place = path.join(checkpoint.path, name)
     const file = await fileSize(place)
     if ('size' in file) found.set(name, { size: file.size, place })
+  }
+  if (checkpoint.layout === 'file' && checkpoint.adapterFile) {
+    const place = path.join(path.dirname(checkpoint.path), ADAPTER_CONFIG)
+    found.set(ADAPTER_CONFIG, { size: checkpoint.adapterFile.length, place })
   }
   return found
 }

@@ -9,6 +9,9 @@ export type TergeReport = Readonly<Record<string, readonly [method: string, sour
 /** The library's only method, and what terge calls it. */
 const nameOf = (method: string): string => (method === 'linear' ? 'arithmetic' : method)
 
+/** Steps that make a model of one: what they give to a tensor is the first source's share, and no adapter is a model. */
+const OF_ONE: ReadonlySet<string> = new Set(['copy', 'rebasin', 'lora'])
+
 /**
  * Adds up what each model gave to a tensor. Through fused steps weights multiply, so that an average of averages shows
  * each model's own share; a method without weights on the way leaves null.
@@ -16,15 +19,17 @@ const nameOf = (method: string): string => (method === 'linear' ? 'arithmetic' :
 function gather(
   merge: LineageMerge,
   factor: number | null,
-  indexOf: (model: string) => number,
+  indexOf: (model: string) => number | undefined,
   shares: Map<number, number | null>,
 ): void {
-  for (const { model, weight, of } of merge.sources) {
-    const own = merge.method === 'copy' ? 1 : weight
+  const one = OF_ONE.has(merge.method)
+  for (const { model, weight, of } of one ? merge.sources.slice(0, 1) : merge.sources) {
+    const own = one ? 1 : weight
     const share = factor === null || own === null ? null : factor * own
-    if (of) gather(of, share, indexOf, shares)
-    else {
-      const index = indexOf(model)
+    const index = indexOf(model)
+    // A model is itself, whatever an adapter made of it.
+    if (of && index === undefined) gather(of, share, indexOf, shares)
+    else if (index !== undefined) {
       const before = shares.has(index) ? shares.get(index)! : 0
       shares.set(index, before === null || share === null ? null : before + share)
     }
@@ -37,7 +42,7 @@ function gather(
  * not among the pairs: it has no weight.
  */
 export function tergeReport(lineage: Lineage): TergeReport {
-  const indexOf = (model: string): number => lineage.models[model]?.index ?? -1
+  const indexOf = (model: string) => (Object.hasOwn(lineage.models, model) ? lineage.models[model]!.index : undefined)
   const report: Record<string, TergeReport[string]> = Object.create(null)
   for (const name of sortedKeys(lineage.tensors)) {
     const tensor = lineage.tensors[name]!

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
 import { byPlace } from '../checkpoints/order.js'
-import { readSidecars } from '../checkpoints/sidecars.js'
+import { ADAPTER_CONFIG, readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
@@ -12,6 +12,7 @@ import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
+import { isFactor } from '../plan/adapter/tensors.js'
 import { checkDraft } from '../plan/draft.js'
 import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
 import { TOKENIZER_FILES } from '../plan/tokenizer.js'
@@ -238,7 +239,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
         ...(options.signal ? { signal: options.signal } : {}),
       },
       async (executed) => {
-        const made = await describe(prepared, executed, options.sha256 ?? false)
+        const made = await describe(prepared, executed, { digests: true, sha256: false, ...options })
         if (lock) for (const lineage of made) checkLocked(lock, recipe, lineage.models)
         for (const [index, lineage] of made.entries())
           lineages.set(plan.outputs.indexOf(executed.plan.outputs[index]!), lineage)
@@ -307,7 +308,15 @@ async function finishedBefore(plan: Plan, bindings: Bindings, index: number): Pr
   }
 }
 
-async function describe({ recipe, bindings }: Prepared, executed: Executed, whole: boolean): Promise<Lineage[]> {
+/** What says how an adapter is applied; undefined of a model that only lies beside one. */
+const adapterFile = ({ adapterFile, tensors }: Checkpoint): Uint8Array | undefined =>
+  [...tensors.keys()].some(isFactor) ? adapterFile : undefined
+
+async function describe(
+  { recipe, bindings, models }: Prepared,
+  executed: Executed,
+  { digests: wanted, sha256: whole }: Required<Pick<RunOptions, 'digests' | 'sha256'>>,
+): Promise<Lineage[]> {
   const { plan } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
@@ -331,7 +340,14 @@ async function describe({ recipe, bindings }: Prepared, executed: Executed, whol
       ...(evaluations ? { evaluations } : {}),
     })
   }
+  const configs = [...models].flatMap(([name, { checkpoint }]) => {
+    const bytes = adapterFile(checkpoint)
+    if (!bytes) return []
+    const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
+    return [[name, whole ? { ...file, sha256: sha256(bytes) } : file] as const]
+  })
   const digests: RunDigests = {
+    beside: new Map(configs),
     files: plan.files.map(({ headerDigest, tensors }, file) =>
       fileDigest(
         headerDigest,

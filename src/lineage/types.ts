@@ -23,7 +23,7 @@ export interface LineageModel {
   /** As written. */
   readonly reference: string
   readonly revision?: string
-  /** Those that the run read. */
+  /** Those that the run read: weights, and of an adapter its configuration. */
   readonly files: readonly LineageFile[]
 }
 

@@ -1,4 +1,5 @@
 /** Adapters applied to models: against plain loops in float64, and against models to which they were applied beforehand. */
+import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -321,6 +322,56 @@ test('a lock pins the adapter and its configuration', () =>
     const ran = await terge(locked, folder)
     assert.is(ran.code, 2)
     assert.match(ran.err, /tuned\.lora: adapter_config\.json/)
+  }))
+
+test('the lineage holds an adapter’s configuration, and verify finds it changed; a report knows no adapters', () =>
+  inFolder(async (folder) => {
+    writeEvery(folder)
+    const written = readFileSync(path.join(folder, 'r.yml'), 'utf8')
+    const config = path.join(folder, 'adapter/adapter_config.json')
+    const text = readFileSync(config, 'utf8')
+    for (const lora of ['adapter', 'adapter/adapter_model.safetensors']) {
+      writeFileSync(path.join(folder, 'r.yml'), written.replace('lora: adapter', `lora: ${lora}`))
+      assert.is((await terge(['run', 'r.yml', '-o', 'out.safetensors', '--force', '--sha256'], folder)).code, 0)
+      const lineage: Lineage = JSON.parse(readFileSync(path.join(folder, 'out.lineage.json'), 'utf8'))
+      const files = lineage.models['tuned.lora']!.files
+      assert.equal(
+        files.map(({ name }) => name),
+        ['adapter_model.safetensors', 'adapter_config.json'],
+      )
+      const sum = createHash('sha256').update(text).digest('hex')
+      assert.equal([files[1]!.size, files[1]!.sha256], [text.length, `sha256:${sum}`])
+      const check = ['verify', 'out.lineage.json']
+      assert.is((await terge(check, folder)).code, 0)
+      writeFileSync(config, text.replace('"lora_alpha":10', '"lora_alpha":11'))
+      const changed = await terge(check, folder)
+      assert.is(changed.code, 1)
+      assert.match(
+        changed.err + changed.out,
+        /input-digest: tuned\.lora .*adapter_config\.json differs from what was merged/,
+      )
+      writeFileSync(config, text)
+      assert.is((await terge(['lock', 'r.yml'], folder)).code, 0)
+      const locked = await terge(['run', 'r.yml', '-o', 'out.safetensors', '--force', '--locked'], folder)
+      assert.is(locked.code, 0, locked.err)
+    }
+    const recipe = `terge: 1\nmodels: {base: base.safetensors, tuned: {path: base.safetensors, lora: adapter}}\nmerge: {method: linear}\noutput: mean.safetensors\n`
+    writeFileSync(path.join(folder, 'mean.yml'), recipe)
+    const ran = await terge(['run', 'mean.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const { out } = await terge(['report', 'mean.lineage.json', '--format', 'terge'], folder)
+    for (const [name, entry] of Object.entries(JSON.parse(out)))
+      assert.equal(
+        entry,
+        [
+          'arithmetic',
+          [
+            [0, 0.5],
+            [1, 0.5],
+          ],
+        ],
+        name,
+      )
   }))
 
 test('an adapter of PyTorch: factors that are views of other tensors, and a model that is one', () =>

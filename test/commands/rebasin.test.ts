@@ -45,6 +45,16 @@ test('an aligned average reads digits; the spec that inspect prints gives the sa
     assert.ok(evaluations.loss <= 0.09, String(evaluations.loss))
     assert.equal(Object.keys(steps['rebasin-b'].groups), ['fc1', 'fc2', 'fc3'])
 
+    // The library's form knows models and weights, and no alignments.
+    const report = JSON.parse((await terge(['report', 'auto.lineage.json', '--format', 'terge'], folder)).out)
+    assert.equal(report['fc1.weight'], [
+      'arithmetic',
+      [
+        [0, 0.5],
+        [1, 0.5],
+      ],
+    ])
+
     const spec = await terge(['inspect', A!, '--spec', '--json'], folder)
     writeFileSync(path.join(folder, 'spec.json'), spec.out)
     writeFileSync(path.join(folder, 'file.yml'), recipe('{model: b, onto: a, spec: spec.json}', 'file.safetensors'))
