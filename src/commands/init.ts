@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { defineCommand } from './command.js'
 import { Args, chosenFormat, outputFile, resultFlags } from './flags.js'
@@ -14,7 +15,14 @@ export const init = defineCommand({
     'Into a file, with paths relative to it\n<%= config.bin %> init a.safetensors b.safetensors -o recipes/mean.yml',
     'As JSON, which is YAML too, without the comments\n<%= config.bin %> init a.safetensors b.safetensors --json',
   ],
-  args: { model: Args.string({ description: 'files or folders', required: true, multiple: true, ignoreStdin: true }) },
+  args: {
+    model: Args.string({
+      description: 'files or folders; +ADAPTER adds an adapter',
+      required: true,
+      multiple: true,
+      ignoreStdin: true,
+    }),
+  },
   flags: { output: outputFile, ...resultFlags },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
@@ -22,18 +30,21 @@ export const init = defineCommand({
       import('../lineage/session.js'),
       import('../plan/layers.js'),
     ])
-    const models = []
-    for (const model of args.model) models.push(await inspect(model))
     const folder = process.cwd()
     const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
+    const named = nameModels(args.model, folder, recipeFolder, existsSync)
+    const models = []
+    for (const { model, adapter } of named) {
+      models.push(await inspect(model))
+      if (adapter !== undefined) await inspect(adapter)
+    }
     const first = models[0]!
     const names = [...first.tensors.keys()]
     const tensor = names.find((name) => layerOf(name) !== undefined) ?? names[0] ?? '**'
-    const recipe = starterRecipe(
-      nameModels(args.model, folder, recipeFolder),
-      first.layout === 'file' ? 'merged.safetensors' : 'merged',
-      { tensor, layers: layerCount(names) },
-    )
+    const recipe = starterRecipe(named, first.layout === 'file' ? 'merged.safetensors' : 'merged', {
+      tensor,
+      layers: layerCount(names),
+    })
     await tellRecipe(recipe, format, flags.output)
     return 0
   },

@@ -5,9 +5,15 @@ import { quote } from '../core/suggest.js'
 /** Models with the names that a recipe made for them calls them by. */
 export interface NamedModel {
   readonly name: string
-  /** For the recipe: relative to its folder where that is shorter to read. */
-  readonly reference: string
+  /** The model as it was given, without an adapter. */
+  readonly model: string
+  readonly adapter?: string
+  /** What the recipe says of it, as YAML: paths relative to the recipe's folder where that is shorter to read. */
+  readonly entry: string
 }
+
+/** Whether there is a file or folder: tells a plus sign in a path from one before an adapter. */
+export type IsThere = (file: string) => boolean
 
 /** Names that say nothing about a model: the folder's says more. */
 const GENERIC = /^(model|pytorch_model|diffusion_pytorch_model|adapter_model|weights|checkpoint)(-\d+-of-\d+)?$/i
@@ -46,15 +52,27 @@ function referenceFrom(given: string, folder: string, recipeFolder: string): str
   return relative === '' ? '.' : relative
 }
 
-/** Names models after their files, each name once: `resnet`, `resnet-2`. Given paths are relative to `folder`. */
-export function nameModels(given: readonly string[], folder: string, recipeFolder: string): NamedModel[] {
+/**
+ * Names `MODEL` and `MODEL+ADAPTER` after their files, each name once: `resnet`, `resnet-2`. Given paths are relative to `folder`.
+ */
+export function nameModels(
+  given: readonly string[],
+  folder: string,
+  recipeFolder: string,
+  isThere: IsThere,
+): NamedModel[] {
   const taken = new Set<string>()
-  return given.map((model) => {
-    const base = baseName(model)
+  return given.map((written) => {
+    const { model, adapter } = splitAdapter(written, (name) => isThere(path.resolve(folder, name)))
+    // With an adapter it is the adapter that tells models apart.
+    const base = baseName(adapter ?? model)
     let name = base
     for (let n = 2; taken.has(name); n++) name = `${base}-${n}`
     taken.add(name)
-    return { name, reference: referenceFrom(model, folder, recipeFolder) }
+    const reference = yamlText(referenceFrom(model, folder, recipeFolder))
+    if (adapter === undefined) return { name, model, entry: reference }
+    const lora = yamlText(referenceFrom(adapter, folder, recipeFolder))
+    return { name, model, adapter, entry: `{path: ${reference}, lora: ${lora}}` }
   })
 }
 
@@ -104,34 +122,19 @@ function weightList(written: string): string {
 
 /**
  * The recipe of a merge in one line. `folder` is where the given paths start, `recipeFolder` where the recipe will lie.
- * A base that is not among the models takes no part in the merge itself. `isThere` tells a plus sign in a path from one before
- * an adapter. Fault: `bad-flag`.
+ * A base that is not among the models takes no part in the merge itself. Fault: `bad-flag`.
  */
 export function oneLineRecipe(
   line: OneLine,
   folder: string,
   recipeFolder: string,
-  isThere: (file: string) => boolean = () => false,
+  isThere: IsThere = () => false,
 ): string {
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)
   const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))
   const outside = line.base !== undefined && inside < 0
-  const split = [...line.models, ...(outside ? [line.base!] : [])].map((model) =>
-    splitAdapter(model, (name) => isThere(path.resolve(folder, name))),
-  )
-  // With an adapter it is the adapter that tells models apart.
-  const names = nameModels(
-    split.map(({ model, adapter }) => adapter ?? model),
-    folder,
-    recipeFolder,
-  )
-  const named = split.map(({ model, adapter }, index) => {
-    const { name } = names[index]!
-    const reference = yamlText(referenceFrom(model, folder, recipeFolder))
-    if (adapter === undefined) return { name, entry: reference }
-    return { name, entry: `{path: ${reference}, lora: ${yamlText(referenceFrom(adapter, folder, recipeFolder))}}` }
-  })
+  const named = nameModels([...line.models, ...(outside ? [line.base!] : [])], folder, recipeFolder, isThere)
   const base = line.base === undefined ? undefined : outside ? named.at(-1)! : named[inside]!
   const lines = ['terge: 1', 'models:', ...named.map(({ name, entry }) => `  ${yamlText(name)}: ${entry}`)]
   if (base) lines.push(`base: ${yamlText(base.name)}`)

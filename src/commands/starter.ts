@@ -19,7 +19,7 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
     '',
     '# Names for the rest of the recipe. Paths are relative to this file.',
     'models:',
-    ...models.map(({ name, reference }) => `  ${yamlText(name)}: ${yamlText(reference)}`),
+    ...models.map(({ name, entry }) => `  ${yamlText(name)}: ${entry}`),
     '',
     '# Whose tensors are kept where nothing is merged, and whose names and shapes the result has.',
     `base: ${names[0]}`,

@@ -149,7 +149,10 @@ async function tokenizersOf(
 
 /** What models on this machine tell of a recipe whose text has faults: all faults are told in one go. */
 async function probe(draft: Recipe): Promise<readonly Diagnostic[]> {
-  const names = modelsOf(draft).filter((name) => draft.models.get(name)?.origin === 'path')
+  const names = modelsOf(draft).filter((name) => {
+    const source = draft.models.get(name)
+    return source?.origin === 'path' && source.reference !== ''
+  })
   const opened = await Promise.all(names.map((name) => openSource(draft, name)))
   const models = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
   return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models))]

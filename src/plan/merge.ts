@@ -1,4 +1,5 @@
 import { isFloat } from '../core/dtypes.js'
+import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
 import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
@@ -24,6 +25,8 @@ interface Context {
   readonly packed: (name: string) => ReadonlyMap<string, string>
   /** Models whose packed weights were refused. */
   readonly told: Set<string>
+  /** By participant of some tensor: whether it has a part in any. */
+  readonly parts: Map<string, boolean>
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. */
@@ -43,7 +46,18 @@ export function planMerge(
     return found
   }
   const told = new Set<string>()
-  const context: Context = { recipe, step, base, values, layers: layerCount(names), faults, scopes, packed, told }
+  const context: Context = {
+    recipe,
+    step,
+    base,
+    values,
+    layers: layerCount(names),
+    faults,
+    scopes,
+    packed,
+    told,
+    parts: new Map(),
+  }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
   const reasons = new Map<CopyReason, number>()
@@ -66,6 +80,7 @@ export function planMerge(
   }
   const patterns = book.close(recipe, names, faults)
   warnOfLists(context)
+  if (merged > 0) warnOfIdle(context)
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
     const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
@@ -120,6 +135,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     }
     return reason === undefined
   })
+  for (const model of listed) context.parts.set(model, context.parts.get(model) === true || present.includes(model))
   const note = absent.length > 0 ? { absent } : {}
   const { needed } = method.models
   if (present.length < (needed === 'all' ? listed.length : needed)) {
@@ -269,6 +285,21 @@ function checkParameters(
 
 const perModel = (method: string, name: string): boolean =>
   lookupMethod(method)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
+
+/** Who is asked to take part and has nothing of what is merged. */
+function warnOfIdle({ recipe, step, parts, faults }: Context) {
+  for (const [model, takesPart] of parts) {
+    if (takesPart) continue
+    const { at } = recipe.models.get(model) ?? recipe.steps.find(({ name }) => name === model)!
+    const message = `${quote(model)} has no part in ${quote(step.name)}: it shares no merged tensor with the base ${quote(step.base)}`
+    faults.warn(
+      'unused-model',
+      message,
+      recipe.placeOf(at, 'key'),
+      'leave it out, or give its tensors the base’s names by rename',
+    )
+  }
+}
 
 /** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
 function warnOfLists({ recipe, step, layers, faults }: Context) {

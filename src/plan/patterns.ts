@@ -1,4 +1,4 @@
-import { nearest } from '../core/suggest.js'
+import { nearest, quote } from '../core/suggest.js'
 import type { LocatedPattern, MergeStep, Recipe } from '../recipe/types.js'
 import type { Faults } from './report.js'
 import type { PatternCount } from './types.js'
@@ -70,10 +70,19 @@ export function patternBook(step: Pick<MergeStep, 'base' | 'filters' | 'rules'>)
       if (matches === 0) {
         const near = nearNames(text, names)
         const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `base ${step.base} has no tensors`
-        faults.error('no-match', `pattern ${text} matches no tensor of base ${step.base}`, place, hint)
+        faults.error(
+          'no-match',
+          `the pattern ${quote(text)} matches no tensor of the base ${quote(step.base)}`,
+          place,
+          hint,
+        )
       } else if (applies === 0) {
         const by = where === 'rule' ? 'earlier rules and filters take all' : 'include takes none of'
-        faults.warn('never-applies', `pattern ${text} never applies: ${by} ${matches} tensors that it matches`, place)
+        faults.warn(
+          'never-applies',
+          `the pattern ${quote(text)} never applies: ${by} ${matches} tensors that it matches`,
+          place,
+        )
       }
       return { pattern: text, where, matches, applies, ...(rule === undefined ? {} : { rule }) }
     })

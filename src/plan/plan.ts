@@ -87,16 +87,6 @@ export function planRecipe(
       lost.add(step.name)
       continue
     }
-    const wrong = usesOf(step).find((name) => points.has(name) || values.get(name)?.adapter)
-    if (wrong !== undefined) {
-      const [what, hint] = points.has(wrong)
-        ? ['a path of several checkpoints', 'merge the two models with the weights of one point']
-        : ['an adapter', 'write it to an output; a model takes it on by lora: PATH']
-      const message = `${wrong} is ${what}, not a model that a step can use`
-      faults.error('not-a-model', message, recipe.placeOf(step.at, 'key'), hint)
-      lost.add(step.name)
-      continue
-    }
     const read = tiedValues(recipe, step, values, (name) => checkpoints.get(name)?.config, faults)
     if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =

@@ -8,6 +8,7 @@ import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
 import { readModels, resolveName, type Scope, withCompanions } from './models.js'
+import { refuseNotModels } from './notModels.js'
 import { readOutputs } from './outputs.js'
 import { applyOverrides } from './overrides.js'
 import { makeReport, type Report, sortDiagnostics } from './report.js'
@@ -71,7 +72,9 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   let root: Node = overridden.root
   const report = makeReport(() => root)
   const finish = (recipe?: Recipe): Loaded => {
-    faults.push(...report.diagnostics)
+    const fewer = missesModels(root, faults)
+    // Of a name that is written twice one model is lost: how many take part is not known.
+    faults.push(...report.diagnostics.filter(({ code }) => !(fewer && code === 'model-count')))
     return done(recipe)
   }
   if (root.kind !== 'map') {
@@ -105,6 +108,15 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
 }
 
+/** Whether two models have one name. */
+function missesModels(root: Node, faults: readonly Diagnostic[]): boolean {
+  const { start, end, origin } = spanOf(root, ['models'], 'value')
+  const [first, last] = [start, end].map((at) => spanPlace({ origin, start: at, end: at }).line) as [number, number]
+  return faults.some(
+    ({ code, place }) => code === 'duplicate-key' && place !== undefined && place.line >= first && place.line <= last,
+  )
+}
+
 const mergekitOptions = (folder: string, { set, known, strict }: LoadOptions): OpenOptions => ({
   folder,
   working: process.cwd(),
@@ -136,6 +148,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   const linked = drafts
     .map((draft, index) => readStep(draft, drafts[index - 1], root, scope))
     .filter((entry): entry is LinkedStep => entry !== undefined)
+  refuseNotModels(linked, report)
   // A base that no merge reads still has to exist.
   if (!drafts.some(({ kind }) => kind === 'merge')) resolveName(get(root, 'base'), scope)
   const { ordered, cyclic } = orderSteps(linked, report)

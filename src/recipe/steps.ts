@@ -163,7 +163,9 @@ export function readStep(draft: Draft, before: Draft | undefined, root: Cursor, 
   if (step.kind === 'merge') {
     // Names in a merge are told where they are read; what counts here is who is used, and where it is named first.
     const lists = [draft.at, ...itemsOf(get(draft.at, 'rules'))].flatMap((at) => itemsOf(get(at, 'models')))
-    const places = new Map(lists.map((item) => [textOf(item), item] as const).reverse())
+    const base = get(draft.at, 'base') ?? get(root, 'base')
+    const named = [...lists, ...(base ? [base] : [])]
+    const places = new Map(named.map((item) => [textOf(item), item] as const).reverse())
     const settings = [step.settings, ...step.rules.map((rule) => rule.settings)]
     for (const name of new Set([step.base, ...settings.flatMap(({ models }) => models)]))
       if (name !== '') uses.push({ name, at: places.get(name) ?? draft.at })

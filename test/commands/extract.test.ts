@@ -443,14 +443,14 @@ test('faults', () =>
       await told(recipe('rank: 4, lora_bias: true')),
       "error contradiction: an adapter with lora_bias can't have the embedding wte.weight",
     )
-    assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), 'error no-match: pattern nothing.weight')
+    assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), "error no-match: the pattern 'nothing.weight'")
     assert.match(await told(recipe('rank: 4, include: steps')), 'error nothing-to-extract')
     assert.match(await told(recipe('rank: 4, metod: exact')), "error unknown-key: 'lora' has no key 'metod'\n")
     const used = recipe('rank: 4').replace(
       'steps: {',
       'steps: {x: {merge: {method: linear, models: [base, adapter]}}, ',
     )
-    assert.match(await told(used.replace('from: adapter', 'from: x')), 'error not-a-model: adapter is an adapter')
+    assert.match(await told(used.replace('from: adapter', 'from: x')), "error not-a-model: 'adapter' is an adapter")
 
     writeModel(path.join(folder, 'tuned.safetensors'), { ...LAYERS, 'wte.weight': random([51, 24], 1) })
     const shape = await told(recipe('rank: 4'))

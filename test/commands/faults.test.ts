@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { matrix, writeFolder } from './families.js'
 import { fixture, inFolder, terge } from './terge.js'
 
 const mlp = (seed: number): string => JSON.stringify(fixture(`digits/mlp256-${seed}.safetensors`))
@@ -70,6 +71,98 @@ outputs:
   - {path: tower.safetensors, from: tower}
 `)
   assert.equal(faults, ['7 spec-misfit', '9 no-repair', '10 no-match', '11 zero-weights', '12 bad-layers'])
+})
+
+const both = (seed: number): object => ({
+  'model.embed_tokens.weight': matrix(seed, 6, 4),
+  'model.norm.weight': matrix(seed + 1, 4),
+})
+
+/** All that a command tells, of models `a` and `b`, `ad`, an adapter for their head, and `x`, which is like neither. */
+const said = (text: string, ...args: string[]): Promise<string> =>
+  inFolder(async (folder) => {
+    for (const [name, seed] of [
+      ['a', 1],
+      ['b', 11],
+    ] as const)
+      writeFolder(path.join(folder, name), {
+        'model.safetensors': { tensors: both(seed) as never },
+        'config.json': { tie_word_embeddings: true },
+      })
+    writeFolder(folder, { 'x.safetensors': { tensors: { other: matrix(3, 4) } } })
+    writeFolder(path.join(folder, 'ad'), {
+      'adapter_model.safetensors': {
+        tensors: {
+          'base_model.model.lm_head.lora_A.weight': matrix(5, 2, 4),
+          'base_model.model.lm_head.lora_B.weight': matrix(6, 6, 2),
+        },
+      },
+      'adapter_config.json': { peft_type: 'LORA', r: 2, lora_alpha: 2, target_modules: ['lm_head'] },
+    })
+    writeFolder(path.join(folder, 'null'), {
+      'adapter_model.safetensors': {
+        tensors: {
+          'base_model.model.model.embed_tokens.lora_embedding_A': matrix(5, 2, 6),
+          'base_model.model.model.embed_tokens.lora_embedding_B': matrix(6, 4, 2),
+        },
+      },
+      'adapter_config.json': '{"peft_type": "LORA", "r": 2, "lora_alpha": null, "target_modules": ["embed_tokens"]}',
+    })
+    writeFileSync(path.join(folder, 'r.yml'), `terge: 1\n${text}`)
+    const { out, err } = await terge(args.length > 0 ? args : ['validate', 'r.yml'], folder)
+    return out + err
+  })
+
+const mean = 'merge: {method: linear}\noutput: {path: out}\n'
+const errorsOf = (text: string): string[] =>
+  [...text.matchAll(/^(r\.yml:\d+:\d+: error .*)$/gm)].map(([, line]) => line!)
+
+test('one fault of a model is told once, where it is', async () => {
+  assert.equal(errorsOf(await said(`models: {a: a, u: {lora: ad}}\n${mean}`)), [
+    "r.yml:2:16: error missing-key: the model 'u' has neither a path nor a hub repository",
+  ])
+  const noAdapter = errorsOf(await said(`models: {a: a, v: {path: b, lora: b}}\n${mean}`))
+  assert.is(noAdapter.length, 1, noAdapter.join())
+  assert.match(noAdapter[0]!, 'no-adapter: v.lora: there is no adapter_config.json')
+  assert.equal(errorsOf(await said(`models: {a: a, b: {path: b, subfolder: foo}}\n${mean}`)), [
+    "r.yml:2:40: error missing-model: b has no folder 'foo'",
+  ])
+  const twice = errorsOf(await said(`models:\n  a: a\n  a: b\n${mean}`))
+  assert.equal(twice, ["r.yml:4:3: error duplicate-key: 'a' is written twice in one mapping"])
+  const nothing = errorsOf(await said(`models: {a: a, b: {path: a, lora: null}}\n${mean}`.replace('null', "'null'")))
+  assert.is(nothing.length, 1, nothing.join())
+  assert.match(nothing[0]!, 'bad-adapter: b.lora: adapter_config.json: lora_alpha is null, not a number')
+})
+
+test('hints say what is meant: a head that is tied, a pattern, a step that is no model, a model without a part', async () => {
+  assert.match(
+    await said(`models: {a: a, b: {path: b, lora: ad}}\n${mean}`),
+    'the model ties its head to its embedding',
+  )
+  const steps = (merge: string) => `models: {a: a, b: b}
+steps:
+  e2: {extract: {lora: {from: a, base: b, rank: 2}}}
+  i: {interpolate: {from: a, to: b, at: [0.5]}}
+  m: {merge: ${merge}}
+outputs: [{path: out, from: m}, {path: ad2, from: e2}, {path: i, from: i}]
+`
+  assert.equal(errorsOf(await said(steps('{method: linear, models: [a, e2, i]}'))), [
+    "r.yml:6:43: error not-a-model: 'e2' is an adapter, not a model that a step can use",
+    "r.yml:6:47: error not-a-model: 'i' is a path of several checkpoints, not a model that a step can use",
+  ])
+  const filtered = steps('{method: linear, models: [a, b], filters: {include: nothing}}')
+  assert.match(await said(filtered), "the pattern 'nothing' matches no tensor of the base 'a'")
+  assert.match(
+    await said(`models: {a: a, b: b, x: x.safetensors}\n${mean}`),
+    "r.yml:2:22: warning unused-model: 'x' has no part in 'merge': it shares no merged tensor with the base 'a'",
+  )
+  assert.not.match(await said(`models: {a: a, b: b}\n${mean}`), 'unused-model')
+})
+
+test('init takes a model with an adapter, as merge does', async () => {
+  const text = await said('', 'init', 'a+null', 'b')
+  assert.match(text, '  "null": {path: a, lora: "null"}\n  b: b\n')
+  assert.match(await said('', 'init', 'a+nowhere', 'b'), 'missing-model: nowhere')
 })
 
 test.run()

@@ -6,7 +6,7 @@ import { nameModels, oneLineRecipe, yamlText } from '../../src/commands/oneLine.
 import { starterRecipe } from '../../src/commands/starter.js'
 import { load } from '../../src/lineage/session.js'
 
-const names = (...given: string[]) => nameModels(given, '/w', '/w').map(({ name }) => name)
+const names = (...given: string[]) => nameModels(given, '/w', '/w', () => false).map(({ name }) => name)
 
 test('models are called after their files, each once', () => {
   assert.equal(names('a.safetensors', 'models/b', 'x/b.safetensors', './b/'), ['a', 'b', 'b-2', 'b-3'])
@@ -17,7 +17,7 @@ test('models are called after their files, each once', () => {
 
 test('references are as a recipe in its own folder needs them', () => {
   const references = (folder: string, recipeFolder: string, ...given: string[]) =>
-    nameModels(given, path.resolve(folder), path.resolve(recipeFolder)).map(({ reference }) => reference)
+    nameModels(given, path.resolve(folder), path.resolve(recipeFolder), () => false).map(({ entry }) => parse(entry))
   assert.equal(references('/w', '/w', './a', '../b', '/c', 'hf:o/n'), ['./a', '../b', '/c', 'hf:o/n'])
   assert.equal(references('/w', '/w/recipes', './a', '../b', '/c', 'hf:o/n'), ['../a', '../../b', '/c', 'hf:o/n'])
   assert.equal(references('/w', '/w/a', 'a'), ['.'])
@@ -90,7 +90,7 @@ test('any text survives YAML', () => {
 })
 
 test('the starter recipe is valid, commented or not', () => {
-  const models = nameModels(['a.safetensors', 'yes', 'x/b'], '/w', '/w')
+  const models = nameModels(['a.safetensors', 'yes', 'x/b'], '/w', '/w', () => false)
   for (const count of [1, 2, 3]) {
     const text = starterRecipe(models.slice(0, count), 'merged', { tensor: 'model.layers.0.w\n#', layers: 4 })
     assert.equal(load('starter.yml', { text }).diagnostics, [])

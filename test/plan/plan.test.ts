@@ -131,11 +131,11 @@ output: out.safetensors`
   const { plan, faults } = await planOf({ a: layers(1), b: layers(2) }, recipe)
   assert.is(plan, undefined)
   assert.equal(faults, [
-    `r.yaml:9:15: error no-match: pattern layer.0.w matches no tensor of base a
+    `r.yaml:9:15: error no-match: the pattern 'layer.0.w' matches no tensor of the base 'a'
       - {match: layer.0.w, weights: [1, 2]}
                 ^^^^^^^^^
   hint: nearest names: layers.0.w, layers.1.w, layers.2.w`,
-    `r.yaml:10:15: warning never-applies: pattern head.weight never applies: earlier rules and filters take all 1 tensors that it matches
+    `r.yaml:10:15: warning never-applies: the pattern 'head.weight' never applies: earlier rules and filters take all 1 tensors that it matches
       - {match: head.weight, weights: [1, 2]}
                 ^^^^^^^^^^^`,
   ])

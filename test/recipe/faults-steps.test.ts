@@ -222,7 +222,7 @@ terge: 1
 models: {a: ./a, b: ./b, c: ./c}
 steps:
   x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
-  y: {interpolate: {from: a, to: x}}
+  y: {interpolate: {from: a, to: b}}
 output: {from: y, path: x}
 `,
     faults: `
@@ -231,7 +231,7 @@ r.yml:4:48: error contradiction: interpolate has both points and at
                                                  ^^
   hint: points spreads values evenly, at lists them; leave one out
 r.yml:5:7: error missing-key: interpolate needs 'points' or 'at'
-    y: {interpolate: {from: a, to: x}}
+    y: {interpolate: {from: a, to: b}}
         ^^^^^^^^^^^
   hint: write points: 11, or at: [0, 0.5, 1]
 `,

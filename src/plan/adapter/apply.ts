@@ -4,6 +4,7 @@ import { nearest, quote } from '../../core/suggest.js'
 import type { Recipe } from '../../recipe/types.js'
 import { packedOf, refusePacked } from '../packed.js'
 import type { Faults } from '../report.js'
+import { HEAD, tiesHead } from '../tied.js'
 import type { ReadExpr } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
 import { type AdapterSettings, readAdapterConfig } from './config.js'
@@ -27,8 +28,9 @@ export function applyAdapters(
     if (lora === undefined) continue
     const complain = counting(faults, lora, recipe.placeOf([...at, 'lora']))
     const { adapter } = checkpoints.get(lora)!
+    const tied = tiesHead(checkpoints.get(name)?.config)
     const settings = adapter && readAdapterConfig(adapter, complain)
-    const found = adapterTensors(values.get(lora)!.tensors, complain)
+    const found = adapter && adapterTensors(values.get(lora)!.tensors, complain)
     if (!adapter)
       complain.error(
         'no-adapter',
@@ -36,7 +38,7 @@ export function applyAdapters(
         'name the folder of a PEFT adapter, or a file that has its adapter_config.json beside it',
       )
     if (settings && found && !isPacked(recipe, value, found, faults))
-      values.set(name, { ...value, tensors: applied(value, found, settings, loraScale, complain) })
+      values.set(name, { ...value, tensors: applied(value, found, settings, loraScale, tied, complain) })
     complain.close()
   }
 }
@@ -57,6 +59,7 @@ function applied(
   { updates, biases, replaced }: AdapterTensors,
   settings: AdapterSettings,
   loraScale: number,
+  tied: boolean,
   complain: Counting,
 ): Value['tensors'] {
   const tensors = new Map(base.tensors)
@@ -68,7 +71,11 @@ function applied(
       complain.error(
         'adapter-target',
         `it changes ${quote(name)}, which the model does not have`,
-        near.length > 0 ? `the model has ${near.map(quote).join(' and ')}` : 'it was made for another base',
+        HEAD.test(name) && tied
+          ? 'the model ties its head to its embedding and stores none: save it with a head of its own (tie_word_embeddings: false)'
+          : near.length > 0
+            ? `the model has ${near.map(quote).join(' and ')}`
+            : 'it was made for another base',
       )
     }
     return own

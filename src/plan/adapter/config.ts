@@ -101,9 +101,10 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
       : (bad(`${key} is ${shown(value)}, not a whole number above 0`) ?? 1)
   const alphaOf = (value: unknown, key: string): number =>
     typeof value === 'number' && Number.isFinite(value) ? value : (bad(`${key} is ${shown(value)}, not a number`) ?? 1)
-  // PEFT's own defaults.
-  const r = rankOf(config.r ?? 8, 'r')
-  const alpha = alphaOf(config.lora_alpha ?? 8, 'lora_alpha')
+  // PEFT's own defaults, of what is not there: null is no number.
+  const { r: rankWritten = 8, lora_alpha: alphaWritten = 8 } = config
+  const r = rankOf(rankWritten, 'r')
+  const alpha = alphaOf(alphaWritten, 'lora_alpha')
   const ranks = patterns(config, 'rank_pattern', rankOf, bad)
   const alphas = patterns(config, 'alpha_pattern', alphaOf, bad)
   const stabilized = flag('use_rslora')
