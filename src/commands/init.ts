@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { defineCommand } from './command.js'
+import { isThere } from './files.js'
 import { Args, chosenFormat, outputFile, resultFlags } from './flags.js'
 import { nameModels } from './oneLine.js'
 import { tellRecipe } from './recipeText.js'
@@ -32,7 +32,7 @@ export const init = defineCommand({
     ])
     const folder = process.cwd()
     const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
-    const named = nameModels(args.model, folder, recipeFolder, existsSync)
+    const named = nameModels(args.model, folder, recipeFolder, isThere)
     const models = []
     for (const { model, adapter } of named) {
       models.push(await inspect(model))

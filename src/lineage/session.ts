@@ -17,7 +17,7 @@ import { checkDraft } from '../plan/draft.js'
 import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
 import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
-import { type LoadOptions, loadRecipe } from '../recipe/load.js'
+import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
 import { buildLineage, type RunDigests } from './build.js'
 import { modelCard } from './card.js'
@@ -62,8 +62,9 @@ export async function validate(
   options: ValidateOptions = {},
 ): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
   if (options.models === false) return { diagnostics: loadRecipe(file, options).diagnostics }
-  const { recipe, draft, diagnostics } = await loadKnowing(file, options, (recipe) => openAll(recipe))
-  if (!recipe) return { diagnostics: inOrder([...diagnostics, ...(draft ? await probe(draft) : [])]) }
+  const loaded = await loadKnowing(file, options, (recipe) => openAll(recipe))
+  const { recipe, diagnostics } = loaded
+  if (!recipe) return { diagnostics: inOrder([...diagnostics, ...(await probe(loaded))]) }
   const { plan, diagnostics: found } = await compile(recipe)
   return { diagnostics: inOrder([...diagnostics, ...found]), ...(plan ? { plan } : {}) }
 }
@@ -85,8 +86,9 @@ export interface Prepared {
 export async function plan(file: string, options: PlanOptions = {}): Promise<Prepared> {
   const lock = options.locked ? await readLock(lockPath(file)) : undefined
   const pin: Pins = (name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) })
-  const { recipe, draft, diagnostics } = await loadKnowing(file, options, (recipe) => openAll(recipe, pin))
-  if (!recipe) throw new Fault(inOrder([...diagnostics, ...(draft ? await probe(draft) : [])]))
+  const loaded = await loadKnowing(file, options, (recipe) => openAll(recipe, pin))
+  const { recipe, diagnostics } = loaded
+  if (!recipe) throw new Fault(inOrder([...diagnostics, ...(await probe(loaded))]))
   const { plan, bindings, models, diagnostics: found } = await compile(recipe, pin, lock)
   const all = inOrder([...diagnostics, ...found])
   if (!plan || !bindings) throw new Fault(all)
@@ -118,7 +120,8 @@ async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compile
   const diagnostics = opened.flatMap((model) => model.diagnostics)
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
   const checkpoints = new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
-  if (hasErrors(diagnostics)) return { models, diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints)] }
+  if (hasErrors(diagnostics))
+    return { models, diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
   const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, await tokenizersOf(recipe, checkpoints))
   if (!plan) return { models, diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
@@ -148,14 +151,15 @@ async function tokenizersOf(
 }
 
 /** What models on this machine tell of a recipe whose text has faults: all faults are told in one go. */
-async function probe(draft: Recipe): Promise<readonly Diagnostic[]> {
+async function probe({ draft, isWrong }: Loaded): Promise<readonly Diagnostic[]> {
+  if (!draft || !isWrong) return []
   const names = modelsOf(draft).filter((name) => {
     const source = draft.models.get(name)
     return source?.origin === 'path' && source.reference !== ''
   })
   const opened = await Promise.all(names.map((name) => openSource(draft, name)))
   const models = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
-  return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models))]
+  return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models), isWrong)]
 }
 
 function inOrder(diagnostics: readonly Diagnostic[]): Diagnostic[] {

@@ -1,29 +1,76 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { isFloat } from '../core/dtypes.js'
-import type { Recipe } from '../recipe/types.js'
+import type { MergeStep, ModelSource, Path, Recipe, Step } from '../recipe/types.js'
+import { usesOf } from '../recipe/uses.js'
 import { patternBook } from './patterns.js'
+import { planRecipe, statisticsOf } from './plan.js'
 import { renamedTensors } from './rename.js'
-import { faults as newFaults } from './report.js'
+import { type Faults, faults as newFaults } from './report.js'
 
 /**
- * What headers tell of a recipe whose text has faults: patterns that match no tensor of a model that is the base of a merge.
- * Nothing else is judged, since it may only follow from those faults.
+ * What headers tell of a recipe whose text or models have faults: the faults of planning those steps and outputs whose
+ * text is right and whose models are all open, and of the others' patterns those that match no tensor of an open base.
+ * What may only follow from another fault is not judged. `isWrong`: whether the text has errors at a path.
  */
-export function checkDraft(draft: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly Diagnostic[] {
+export function checkDraft(
+  draft: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  isWrong: (at: Path) => boolean,
+): readonly Diagnostic[] {
   const faults = newFaults()
-  for (const step of draft.steps) {
-    if (step.kind !== 'merge') continue
-    const base = checkpoints.get(step.base)
-    if (!base) continue
-    const book = patternBook(step)
-    const named = renamedTensors(draft, draft.models.get(step.base)!, base, faults)
-    for (const [name, { dtype }] of named) book.decide(name, isFloat(dtype))
-    book.close(
-      draft,
-      named.map(([name]) => name),
-      faults,
-    )
-  }
-  return faults.list.filter(({ severity }) => severity === 'error')
+  for (const step of draft.steps)
+    if (step.kind === 'merge') checkPatterns(draft, step, checkpoints, faults)
+    else if (step.kind === 'extract') checkPatterns(draft, { ...step, rules: [] }, checkpoints, faults)
+  const right = rightPart(draft, checkpoints, isWrong)
+  const planned = right ? planRecipe(right, checkpoints, new Map(), draft).diagnostics : []
+  const told = new Set(faults.list.map((fault) => JSON.stringify(fault)))
+  const all = [...faults.list, ...planned.filter((fault) => !told.has(JSON.stringify(fault)))]
+  return all.filter(({ severity }) => severity === 'error')
+}
+
+function checkPatterns(
+  draft: Recipe,
+  step: Pick<MergeStep, 'base' | 'filters' | 'rules'>,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  faults: Faults,
+): void {
+  const base = checkpoints.get(step.base)
+  if (!base) return
+  const book = patternBook(step)
+  const named = renamedTensors(draft, draft.models.get(step.base)!, base, faults)
+  for (const [name, { dtype }] of named) book.decide(name, isFloat(dtype))
+  book.close(
+    draft,
+    named.map(([name]) => name),
+    faults,
+  )
+}
+
+/** The recipe without what has faults and what is built on that; undefined where nothing can be planned. */
+function rightPart(
+  draft: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  isWrong: (at: Path) => boolean,
+): Recipe | undefined {
+  // Vocabularies decide how many rows embeddings have, and are made of all models.
+  if (draft.tokenizer || isWrong(['tokenizer'])) return undefined
+  const isOpen = (name: string | undefined): boolean => name === undefined || checkpoints.has(name)
+  const isRight = ({ name, at, lora, statistics }: ModelSource): boolean =>
+    [name, lora, statistics].every(isOpen) && !isWrong(at)
+  const known = new Set([...draft.models.values()].filter(isRight).map(({ name }) => name))
+  const steps = draft.steps.filter((step) => {
+    const needs = [...usesOf(step), ...(step.kind === 'merge' ? statisticsOf(draft, step) : [])]
+    const right = needs.length > 0 && needs.every((name) => known.has(name)) && !placesOf(step).some(isWrong)
+    if (right) known.add(step.name)
+    return right
+  })
+  const outputs = draft.outputs.filter(({ from, at }) => known.has(from) && !isWrong(at))
+  return steps.length === 0 ? undefined : { ...draft, steps, outputs, chatTemplate: undefined }
+}
+
+/** Where a step's text stands: in the short form also beside it. */
+function placesOf({ at, kind }: Step): readonly Path[] {
+  if (at[0] === 'steps') return [at.slice(0, 2)]
+  return [at, ...(kind === 'merge' ? [['base'], ['filters']] : [])]
 }

@@ -34,19 +34,21 @@ const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
  * `checkpoints` holds every model that `modelsOf(recipe)` names, and `files` the texts of their `TOKENIZER_FILES` where
- * `needsTokenizers(recipe)`. The plan is absent where there are errors.
+ * `needsTokenizers(recipe)`. The plan is absent where there are errors. `whole`: what the recipe is a part of, which decides by
+ * whose names tensors go.
  */
 export function planRecipe(
   recipe: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   files: ReadonlyMap<string, TokenizerFiles> = new Map(),
+  whole: Recipe = recipe,
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const values = new Map<string, Value>()
   const models: PlanModel[] = []
   const planned: PlanFile[] = []
-  const base = originOf(recipe, recipe.outputs[0]!.from)
-  const anchors = anchorsOf(recipe)
+  const base = originOf(whole, whole.outputs[0]!.from)
+  const anchors = anchorsOf(whole)
   const written = new Map(
     modelsOf(recipe).map((name) => [
       name,
@@ -219,7 +221,7 @@ function anchorsOf(recipe: Recipe): Set<string> {
 }
 
 /** Files of statistics that a merge's methods need. */
-const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
+export const statisticsOf = (recipe: Recipe, step: MergeStep): string[] =>
   [step.settings, ...step.rules.map(({ settings }) => settings)]
     .filter(({ method }) => lookupMethod(method)?.statistics)
     .flatMap(({ models }) => models.flatMap((model) => recipe.models.get(model)?.statistics ?? []))

@@ -17,8 +17,9 @@ import { readSpecFiles } from './spec.js'
 import { draftSteps, type LinkedStep, readStep } from './steps.js'
 import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
-import { type MapNode, type Node, spanOf, spanPlace } from './tree.js'
-import type { Recipe } from './types.js'
+import { type MapNode, makeBroken, type Node, spanOf, spanPlace } from './tree.js'
+import type { Recipe, Path as RecipePath } from './types.js'
+import { wrongness } from './wrong.js'
 
 export interface LoadOptions {
   /** `KEY=VALUE`, laid over the recipe in this order. */
@@ -40,6 +41,8 @@ export interface Loaded {
   readonly recipe?: Recipe
   /** Where there are errors, what could be understood all the same: to look for further faults, not to run. */
   readonly draft?: Recipe
+  /** With a draft: whether errors may have to do with what stands at a path, its key included. */
+  readonly isWrong?: (at: RecipePath) => boolean
   /** Faults and warnings, by place, each once. */
   readonly diagnostics: readonly Diagnostic[]
   /** Where the file is a mergekit configuration: the recipe that it stands for, whatever of it this version can do. */
@@ -56,12 +59,15 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const conversion =
     source.root && isMergekit(source.root) ? openMergekit(name, read.text, mergekitOptions(folder, options)) : undefined
   const faults = [...(conversion?.diagnostics ?? source.faults)]
+  let root: Node = source.root ?? makeBroken({ origin: { file: name, text: '', lines: [0] }, start: 0, end: 0 })
+  /** Errors that say of no part of the recipe that it is right. */
+  let before = false
   const done = (recipe?: Recipe): Loaded => {
     const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
     const loaded = { diagnostics, ...(conversion ? { conversion } : {}) }
     if (!recipe) return loaded
     return hasErrors(diagnostics)
-      ? { ...loaded, draft: recipe }
+      ? { ...loaded, draft: recipe, isWrong: wrongness(root, diagnostics, before) }
       : { ...loaded, recipe: { ...recipe, warnings: diagnostics } }
   }
   if (!source.root || (conversion && !conversion.root)) return done()
@@ -69,11 +75,12 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     ? { root: conversion.root, faults: [] }
     : applyOverrides(source.root, options.set ?? [])
   faults.push(...overridden.faults)
-  let root: Node = overridden.root
+  root = overridden.root
   const report = makeReport(() => root)
   const finish = (recipe?: Recipe): Loaded => {
-    const fewer = missesModels(root, faults)
+    before = faults.some(({ severity, code }) => severity === 'error' && code !== 'duplicate-key')
     // Of a name that is written twice one model is lost: how many take part is not known.
+    const fewer = wrongness(root, faults, false)(['models', ''])
     faults.push(...report.diagnostics.filter(({ code }) => !(fewer && code === 'model-count')))
     return done(recipe)
   }
@@ -106,15 +113,6 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     warnings: [],
     ...(conversion ? { converted: true } : {}),
   })
-}
-
-/** Whether two models have one name. */
-function missesModels(root: Node, faults: readonly Diagnostic[]): boolean {
-  const { start, end, origin } = spanOf(root, ['models'], 'value')
-  const [first, last] = [start, end].map((at) => spanPlace({ origin, start: at, end: at }).line) as [number, number]
-  return faults.some(
-    ({ code, place }) => code === 'duplicate-key' && place !== undefined && place.line >= first && place.line <= last,
-  )
 }
 
 const mergekitOptions = (folder: string, { set, known, strict }: LoadOptions): OpenOptions => ({

@@ -117,6 +117,47 @@ const mean = 'merge: {method: linear}\noutput: {path: out}\n'
 const errorsOf = (text: string): string[] =>
   [...text.matchAll(/^(r\.yml:\d+:\d+: error .*)$/gm)].map(([, line]) => line!)
 
+test('faults of the text, of models and of filters hide none of steps that have nothing to do with them', async () => {
+  const steps = (more: string) => `
+terge: 1
+models:
+  a: ${mlp(0)}
+  b: ${mlp(1)}
+  r: ${JSON.stringify(fixture('digits/resnet-0.safetensors'))}
+${more}
+steps:
+  tower: {stack: [{model: a, layers: [0, 9]}]}
+  taken: {extract: {lora: {from: b, base: a, rank: 4, include: ["nothing"]}}}
+  turned: {rebasin: {model: r, onto: a}}
+  odd: {rebasin: {model: b, onto: a, spec: lama}}
+  none: {merge: {method: linear, models: [a, b], weights: {a: 1, b: -1}}}
+  far: {merge: {method: linear, models: [a, c], on_mismatch: error}}
+  over: {merge: {method: linear, models: [far, turned], weights: {far: 1, turned: -1}}}
+outputs:
+  - {path: 1.safetensors, from: tower}
+  - {path: two, from: taken}
+  - {path: 3.safetensors, from: odd}
+  - {path: 4.safetensors, from: none}
+  - {path: 5.safetensors, from: over}
+`
+  const ofSteps = ['8 bad-layers', '9 no-match', '10 spec-misfit', '11 spec-family', '12 zero-weights']
+  // A model that can't be opened, one with a fault in its text, a step with one.
+  assert.equal(await told(steps('  c: ./nowhere')), ['6 missing-model', ...ofSteps])
+  assert.equal(await told(steps(`  c: {path: ${mlp(2)}, lora_scale: 2}`)), ['6 missing-key', ...ofSteps])
+  const step = await told(steps(`  c: ${mlp(2)}`).replace('models: [a, c]', 'modles: [a, c]'))
+  assert.equal(step, [...ofSteps, '13 unknown-key'])
+  // Of two of one name nobody knows which is meant.
+  assert.equal(await told(steps(`  a: ${mlp(2)}`).replace('models: [a, c]', 'models: [a, b]')), [
+    '6 duplicate-key',
+    '9 no-match',
+  ])
+  // What a short form takes from beside it is its own.
+  const short = `\nterge: 1\nmodels: {a: ${mlp(0)}, b: ${mlp(1)}}\nmerge: {method: linear, weights: [1, -1]}\noutput: {path: o}\n`
+  assert.equal(await told(short), ['3 zero-weights'])
+  assert.equal(await told(`${short}filters: 3\n`), ['5 bad-type'])
+  assert.equal(await told(`${short}sede: 3\n`), ['3 zero-weights', '5 unknown-key'])
+})
+
 test('one fault of a model is told once, where it is', async () => {
   assert.equal(errorsOf(await said(`models: {a: a, u: {lora: ad}}\n${mean}`)), [
     "r.yml:2:16: error missing-key: the model 'u' has neither a path nor a hub repository",
@@ -125,7 +166,7 @@ test('one fault of a model is told once, where it is', async () => {
   assert.is(noAdapter.length, 1, noAdapter.join())
   assert.match(noAdapter[0]!, 'no-adapter: v.lora: there is no adapter_config.json')
   assert.equal(errorsOf(await said(`models: {a: a, b: {path: b, subfolder: foo}}\n${mean}`)), [
-    "r.yml:2:40: error missing-model: b has no folder 'foo'",
+    "r.yml:2:40: error missing-model: b: there is no folder 'foo' in it",
   ])
   const twice = errorsOf(await said(`models:\n  a: a\n  a: b\n${mean}`))
   assert.equal(twice, ["r.yml:4:3: error duplicate-key: 'a' is written twice in one mapping"])
