@@ -388,6 +388,20 @@ test('names of targets: a last part only where all that end in it are meant', ()
     assert.equal(json(path.join(folder, 'adapter/adapter_config.json')).target_modules, ['a.proj', 'gate'])
   }))
 
+test('names of targets: a number says what it numbers, and no name is that of what holds others', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = Object.fromEntries(
+      ['down.0.to_q', 'down.0.to_out.0', 'up.1.to_out.0', 'x.mix', 'y.mix.inner', 'y.to_v'].map((name, seed) => [
+        `${name}.weight`,
+        random([8, 8], seed),
+      ]),
+    )
+    writePair(folder, base, 2, Object.keys(base))
+    await extract(folder, recipe('rank: 2'))
+    const { target_modules } = json(path.join(folder, 'adapter/adapter_config.json'))
+    assert.equal(target_modules, ['inner', 'to_out.0', 'to_q', 'to_v', 'x.mix'])
+  }))
+
 test('a run that was stopped goes on, to the same bytes and figures', () =>
   inFolder(async (folder) => {
     writePair(folder, LAYERS, 4, MATRICES)

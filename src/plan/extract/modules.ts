@@ -23,8 +23,6 @@ export function moduleOf(tensor: string): { readonly module: string; readonly pa
   return { module: tensor.slice(0, Math.max(0, dot)), part: tensor.slice(dot + 1) }
 }
 
-const leafOf = (module: string): string => module.slice(module.lastIndexOf('.') + 1)
-
 /** Whether layers named as GPT-2's are stored as its are: some bias is as long as its weight's second axis alone. */
 export const storesInputsFirst = (shapes: Shapes): boolean =>
   [...shapes].some(([name, { shape }]) => {
@@ -67,12 +65,26 @@ export function factorShapes(
   return { a: [rank, ...rest], b: [rows!, rank, ...(kind === 'convolution' ? [1, 1] : [])] }
 }
 
+/** A module's last part; of one that is called by a number, from the part on that says what is numbered. */
+const tailOf = (module: string): string => {
+  const parts = module.split('.')
+  return parts
+    .slice(
+      Math.max(
+        0,
+        parts.findLastIndex((part) => !/^\d+$/.test(part)),
+      ),
+    )
+    .join('.')
+}
+
 /**
- * The shortest names that stand for these modules and no others: the last part where all of `all` that end in it are meant.
- * Readers take a name for every module that ends in it.
+ * The shortest names that stand for these modules and no others: the tail where all of `all`, and of what holds these, that end in it
+ * are meant. Readers take a name for everything that ends in it.
  */
 export function targetNames(modules: readonly string[], all: readonly string[]): string[] {
   const meant = new Set(modules)
-  const others = new Set(all.filter((module) => !meant.has(module)).map(leafOf))
-  return [...new Set(modules.map((module) => (others.has(leafOf(module)) ? module : leafOf(module))))].sort()
+  const holders = all.flatMap((module) => [...module.matchAll(/\./g)].map(({ index }) => module.slice(0, index)))
+  const others = new Set([...all, ...holders].filter((module) => !meant.has(module)).map(tailOf))
+  return [...new Set(modules.map((module) => (others.has(tailOf(module)) ? module : tailOf(module))))].sort()
 }
