@@ -1,6 +1,6 @@
 import type { Plan } from '../plan/types.js'
 import type { MergeSettings, Recipe, Step } from '../recipe/types.js'
-import { usesOf } from '../recipe/uses.js'
+import { reachedFrom, usesOf } from '../recipe/uses.js'
 import { recordOf } from './serialize.js'
 import type { Json, Lineage } from './types.js'
 
@@ -41,10 +41,7 @@ export function describeSteps(
   from: string,
   found: ReadonlyMap<string, Readonly<Record<string, unknown>>>,
 ): Lineage['steps'] {
-  const needed = new Set([from])
-  // Dependency order: from the last to the first, each step is known to be needed before it is looked at.
-  for (const step of [...recipe.steps].reverse())
-    if (needed.has(step.name)) for (const name of usesOf(step)) needed.add(name)
+  const needed = reachedFrom(from, recipe.steps)
   const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
   return recordOf(
     recipe.steps

@@ -70,7 +70,8 @@ export function planRecipe(
     planned.push(...planFiles(checkpoint, model))
   }
   applyAdapters(recipe, values, checkpoints, faults)
-  const unfit = joinAdapters(recipe, base, values, checkpoints, faults)
+  const origins = new Map(recipe.outputs.map(({ from }) => [from, originOf(recipe, from)]))
+  const unfit = joinAdapters(recipe, origins, values, checkpoints, faults)
   const participants = participantsOf(recipe)
   const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)

@@ -103,6 +103,47 @@ test('factor by factor, with what differs in scale folded into B: the base’s c
     assert.is(applied.code, 0, applied.err)
   }))
 
+test('every result has the scale of its own configuration, or the recipe is refused', () =>
+  inFolder(async (folder) => {
+    const all = new Map(
+      [8, 12, 8].map((lora_alpha, i) => {
+        const name = ['one', 'two', 'three'][i]!
+        return [name, adapter(path.join(folder, name), 1 + 20 * i, { lora_alpha })] as const
+      }),
+    )
+    const four = adapter(path.join(folder, 'four'), 90, { lora_alpha: 4 })
+    const write = (steps: string, outputs: string) =>
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        `terge: 1\nmodels: {one: one, two: two, three: three, four: four}\nsteps:\n${steps}outputs: [${outputs}]\n`,
+      )
+    const m = '  m: {merge: {method: linear, base: one, models: [one, three]}}\n'
+    const n = (models: string) => `  n: {merge: {method: linear, base: two, models: [${models}]}}\n`
+    // What scales alike may go into both.
+    write(m + n('two, four'), '{from: m, path: m}, {from: n, path: n}, {from: three, path: t}')
+    const ran = await terge(['run', 'r.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const made = await factorsOf(path.join(folder, 'n'))
+    const [x, y] = [all.get('two')!.get('l.0.q')!, four.get('l.0.q')!]
+    near(
+      made.get(`${P}l.0.q.lora_B.weight`)!,
+      Array.from(x.b.values, (v, i) => (v + y.b.values[i]! / 3) / 2),
+      'B',
+    )
+    for (const [models, outputs] of [
+      ['two, one', '{from: m, path: a}, {from: n, path: b}'],
+      ['two, one', '{from: one, path: a}, {from: n, path: b}'],
+    ] as const) {
+      write(m + n(models), outputs)
+      const refused = await terge(['validate', 'r.yml'], folder)
+      assert.is(refused.code, 2)
+      assert.match(
+        refused.err,
+        /r\.yml:2:15: error adapter-origins: one: it goes into results with the configurations of one and of two, which scale/,
+      )
+    }
+  }))
+
 test('ranks that differ, modules that the base lacks, adapters beside models, a scale of nothing', () =>
   inFolder(async (folder) => {
     adapter(path.join(folder, 'one'), 1, { lora_alpha: 8 })

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
 import type { Recipe } from '../../recipe/types.js'
-import { usesOf } from '../../recipe/uses.js'
+import { reachedFrom, usesOf } from '../../recipe/uses.js'
 import type { Faults } from '../report.js'
 import type { MergeExpr } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
@@ -28,15 +28,16 @@ interface Member {
 }
 
 /**
- * Adapters that are merged among themselves, tensor by tensor: under the base's names, and with the base's scale. Where another's
- * is different (alpha / rank), its B is multiplied by the ratio, so that the base's configuration is right for the result.
+ * Adapters that are merged among themselves, tensor by tensor: under the names, and with the scale, of the one whose configuration
+ * goes with the result. Where another's scale is different (alpha / rank), its B is multiplied by the ratio, so that the
+ * configuration is right for the result. `origins`: by what outputs are made from, whose configuration that is.
  * Returns the names of steps that have a fault.
  * Faults: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` where adapters meet models, `adapter-rank`,
- * `adapter-scale`. Warnings: `adapter-factors`, `adapter-modules`, `adapter-ranks`.
+ * `adapter-scale`, `adapter-origins` where one adapter is in results of several that differ. Warnings: `adapter-factors`, `adapter-modules`, `adapter-ranks`.
  */
 export function joinAdapters(
   recipe: Recipe,
-  base: string,
+  origins: ReadonlyMap<string, string>,
   values: Map<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   faults: Faults,
@@ -55,16 +56,32 @@ export function joinAdapters(
     complain.close()
   }
   const wrong = checkSteps(recipe, members, faults)
-  const onto = members.get(base)
-  if (!onto) return wrong
+  const results = [...origins].map(([from, origin]) => ({ origin, reached: reachedFrom(from, recipe.steps) }))
   for (const [name, member] of members) {
-    if (!member || name === base) continue
+    if (!member) continue
     const complain = counting(faults, name, recipe.placeOf(recipe.models.get(name)!.at))
-    values.set(name, { ...member.value, tensors: scaledAs(member, onto, complain) })
+    const own = new Set(results.filter(({ reached }) => reached.has(name)).map(({ origin }) => origin))
+    const read = [...own].flatMap((origin) => {
+      const onto = members.get(origin)
+      return onto ? [{ origin, tensors: scaledAs(member, onto, complain) }] : []
+    })
+    const [first, ...others] = read
+    const differing = others.find(({ tensors }) => textOf(tensors) !== textOf(first!.tensors))
+    if (differing)
+      complain.error(
+        'adapter-origins',
+        `it goes into results with the configurations of ${first!.origin} and of ${differing.origin}, which scale or name it differently`,
+        'make each of them in a recipe of its own',
+      )
+    if (first) values.set(name, { ...member.value, tensors: first.tensors })
     complain.close()
   }
   return wrong
 }
+
+/** The same where tensors are read alike. */
+const textOf = (tensors: Value['tensors']): string =>
+  JSON.stringify([...tensors].map(([name, { expr }]) => [name, expr]))
 
 function checkRanks({ settings, found }: Member, complain: Complain): void {
   for (const { module, a } of found.updates)
@@ -100,7 +117,9 @@ function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, fault
 }
 
 /** An adapter's tensors under the other's names, and such that the other's configuration scales them rightly. */
-function scaledAs({ value, settings, found }: Member, onto: Member, complain: Complain): Value['tensors'] {
+function scaledAs(member: Member, onto: Member, complain: Complain): Value['tensors'] {
+  const { value, settings, found } = member
+  if (member === onto) return value.tensors
   const names = new Map([...onto.value.tensors.keys()].map((name) => [plainName(name), name]))
   const modules = new Map(onto.found.updates.map((update) => [update.module, update]))
   const ratios = new Map<ValueTensor, number>()
