@@ -9,8 +9,8 @@ import { follow, settle } from './disk.js'
 
 /**
  * Errors for outputs, at these absolute places by `Plan.outputs`, that would replace a model's files or lie among them
- * (`output-is-input`), and for those that lie in another or go to the same place (`contradiction`). What is compared is where files really lie, so that
- * links don't matter.
+ * (`output-is-input`), and for those that lie in another or go to the same place (`contradiction`). What is compared is where
+ * files really lie, so that links don't matter.
  */
 export async function misplacedOutputs(
   { outputs }: Plan,

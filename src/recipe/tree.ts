@@ -126,6 +126,8 @@ export function spanOf(root: Node, path: Path, part: 'key' | 'value'): Span {
   let key: Span | undefined
   for (const step of path) {
     const next = childOf(node, step)
+    // What a short form says in one word has no parts to be shown.
+    if (next === undefined && node.kind === 'scalar' && node.span.end > node.span.start) return node.span
     if (next === undefined) return key ?? { ...node.span, end: node.span.start + 1 }
     key = node.kind === 'map' ? node.entries.get(String(step))?.key : undefined
     node = next

@@ -56,7 +56,7 @@ test('no output over what it is made of, by whatever name', () =>
       writeFileSync(path.join(folder, 'r.yml'), text)
       const ran = await terge(['run', 'r.yml', '--force'], folder)
       refused(ran, 'output-is-input', what)
-      assert.match(ran.err, 'r.yml:4:')
+      assert.match(ran.err, 'r.yml:4:9')
     }
     const factors = { A: matrix([2, 64], 1), B: matrix([256, 2], 2) }
     writeAdapter(
