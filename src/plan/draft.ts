@@ -4,7 +4,7 @@ import { isFloat } from '../core/dtypes.js'
 import type { MergeStep, ModelSource, Path, Recipe, Step } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import { patternBook } from './patterns.js'
-import { planRecipe, statisticsOf } from './plan.js'
+import { originOf, planRecipe, statisticsOf } from './plan.js'
 import { renamedTensors } from './rename.js'
 import { type Faults, faults as newFaults } from './report.js'
 
@@ -22,8 +22,8 @@ export function checkDraft(
   for (const step of draft.steps)
     if (step.kind === 'merge') checkPatterns(draft, step, checkpoints, faults)
     else if (step.kind === 'extract') checkPatterns(draft, { ...step, rules: [] }, checkpoints, faults)
-  const right = rightPart(draft, checkpoints, isWrong)
-  const planned = right ? planRecipe(right, checkpoints, new Map(), draft).diagnostics : []
+  const { right, whole } = rightPart(draft, checkpoints, isWrong) ?? {}
+  const planned = right ? planRecipe(right, checkpoints, new Map(), whole).diagnostics : []
   const told = new Set(faults.list.map((fault) => JSON.stringify(fault)))
   const all = [...faults.list, ...planned.filter((fault) => !told.has(JSON.stringify(fault)))]
   return all.filter(({ severity }) => severity === 'error')
@@ -47,12 +47,15 @@ function checkPatterns(
   )
 }
 
-/** The recipe without what has faults and what is built on that; undefined where nothing can be planned. */
+/**
+ * The recipe without what has faults and what is built on that, and what it is a part of: all whose outputs are like a known
+ * model. Undefined where nothing can be planned.
+ */
 function rightPart(
   draft: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   isWrong: (at: Path) => boolean,
-): Recipe | undefined {
+): { readonly right: Recipe; readonly whole: Recipe } | undefined {
   // Vocabularies decide how many rows embeddings have, and are made of all models.
   if (draft.tokenizer || isWrong(['tokenizer'])) return undefined
   const isOpen = (name: string | undefined): boolean => name === undefined || checkpoints.has(name)
@@ -65,8 +68,10 @@ function rightPart(
     if (right) known.add(step.name)
     return right
   })
+  const whole = { ...draft, outputs: draft.outputs.filter(({ from }) => known.has(originOf(draft, from))) }
+  if (steps.length === 0 || whole.outputs.length === 0) return undefined
   const outputs = draft.outputs.filter(({ from, at }) => known.has(from) && !isWrong(at))
-  return steps.length === 0 ? undefined : { ...draft, steps, outputs, chatTemplate: undefined }
+  return { right: { ...draft, steps, outputs, chatTemplate: undefined }, whole }
 }
 
 /** Where a step's text stands: in the short form also beside it. */

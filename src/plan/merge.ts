@@ -181,13 +181,14 @@ function reportAbsent(
   model: string,
   reason: AbsentReason,
 ) {
-  const place = recipe.placeOf(step.at, 'key')
+  const place = (key: string) => recipe.placeOf([...step.at, key], 'key')
   if (reason === 'missing' && step.onMissing === 'error') {
     faults.error(
       'missing-tensor',
       `${model} has no tensor ${name}, which base ${step.base} has`,
-      place,
+      place('on_missing'),
       'on_missing: copy merges the rest',
+      model,
     )
   }
   if (reason !== 'missing' && step.onMismatch === 'error') {
@@ -196,7 +197,7 @@ function reportAbsent(
     const rows =
       reason === 'shape' && sameColumns(values.get(model)!.tensors.get(name)!.shape, base.tensors.get(name)!.shape)
     const hint = `on_mismatch: copy merges the rest${rows ? ', crop the rows that all have' : ''}`
-    faults.error('tensor-mismatch', message, place, hint)
+    faults.error('tensor-mismatch', message, place('on_mismatch'), hint, model)
   }
 }
 

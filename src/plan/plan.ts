@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { lookupMethod } from '../methods/registry.js'
 import { tokenizerModels } from '../recipe/tokenizer.js'
-import type { MergeStep, Recipe } from '../recipe/types.js'
+import type { MergeStep, Recipe, Step } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { joinAdapters } from './adapter/among.js'
@@ -55,11 +55,13 @@ export function planRecipe(
       renamedTensors(recipe, recipe.models.get(name)!, checkpoints.get(name)!, faults),
     ]),
   )
+  const whose = checkpoints.get(base)!
+  const form = written.get(base) ?? renamedTensors(recipe, recipe.models.get(base)!, whose, faults)
+  const reference = { name: base, named: form, config: whose.config }
   for (const [name, given] of written) {
     const checkpoint = checkpoints.get(name)!
     const source = recipe.models.get(name)!
     const revision = checkpoint.revision ?? source.revision
-    const reference = { name: base, named: written.get(base)!, config: checkpoints.get(base)!.config }
     // An adapter's names are of its own kind.
     const own = anchors.has(name) || source.companion === 'lora'
     const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
@@ -195,23 +197,33 @@ export function modelsOf(recipe: Recipe): string[] {
 export const needsTokenizers = ({ tokenizer, chatTemplate }: Recipe): boolean =>
   tokenizer !== undefined || chatTemplate !== undefined
 
-/** The model whose config and tokenizer go with a model's or a step's result. */
-function originOf(recipe: Recipe, name: string): string {
-  const step = recipe.steps.find((step) => step.name === name)
-  switch (step?.kind) {
-    case undefined:
-      return name
+/**
+ * The model whose config and tokenizer go with a model's or a step's result. Of a recipe with faults it may be no model's name.
+ */
+export function originOf(recipe: Recipe, name: string): string {
+  const steps = new Map(recipe.steps.map((step) => [step.name, step]))
+  let origin = name
+  for (let step = steps.get(name); step; step = steps.get(origin)) {
+    // Steps with faults may go in circles: each is passed once.
+    steps.delete(step.name)
+    origin = formOf(step)
+  }
+  return origin
+}
+
+/** Whose form a step's result has. */
+function formOf(step: Step): string {
+  switch (step.kind) {
     case 'merge':
-      return originOf(recipe, step.base)
+    case 'extract':
+      return step.base
     case 'rebasin':
     case 'repair':
-      return originOf(recipe, step.model)
+      return step.model
     case 'interpolate':
-      return originOf(recipe, step.from)
-    case 'extract':
-      return originOf(recipe, step.base)
+      return step.from
     case 'stack':
-      return originOf(recipe, step.slices[0]!.model)
+      return step.slices[0]?.model ?? ''
   }
 }
 

@@ -3,7 +3,8 @@ import type { Diagnostic, Place } from '../core/diagnostics.js'
 /** Collects the faults of planning; the same fault at the same place is told once. */
 export interface Faults {
   readonly list: Diagnostic[]
-  error: (code: string, message: string, place?: Place, hint?: string) => void
+  /** `about`: whom, where the same may be told of several at one place. */
+  error: (code: string, message: string, place?: Place, hint?: string, about?: string) => void
   warn: (code: string, message: string, place?: Place, hint?: string) => void
 }
 
@@ -13,8 +14,8 @@ export function faults(unsaid: readonly string[] = []): Faults {
   const seen = new Set<string>()
   const add =
     (severity: Diagnostic['severity']) =>
-    (code: string, message: string, place?: Place, hint?: string): void => {
-      const key = [code, place?.file, place?.line, place?.column, place ? '' : message].join('\0')
+    (code: string, message: string, place?: Place, hint?: string, about = ''): void => {
+      const key = [code, place?.file, place?.line, place?.column, place ? about : message].join('\0')
       if (seen.has(key) || (severity === 'warning' && unsaid.includes(code))) return
       seen.add(key)
       list.push({ severity, code, message, ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) })

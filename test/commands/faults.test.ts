@@ -146,6 +146,17 @@ outputs:
   assert.equal(await told(steps(`  c: {path: ${mlp(2)}, lora_scale: 2}`)), ['6 missing-key', ...ofSteps])
   const step = await told(steps(`  c: ${mlp(2)}`).replace('models: [a, c]', 'modles: [a, c]'))
   assert.equal(step, [...ofSteps, '13 unknown-key'])
+  // Circles, outputs of nothing, steps that are none.
+  const odd = steps(`  c: ${mlp(2)}`)
+    .replace('models: [a, c]', 'models: [a, over]')
+    .replace('from: tower', 'from: nothing')
+  const [, ...others] = ofSteps
+  assert.equal(await told(odd), [...ofSteps, '14 cycle', '16 unknown-model'])
+  assert.equal(await told(steps('  c: 3').replace('{stack: [{model: a, layers: [0, 9]}]}', '{stack: []}')), [
+    '6 bad-type',
+    '8 bad-value',
+    ...others,
+  ])
   // Of two of one name nobody knows which is meant.
   assert.equal(await told(steps(`  a: ${mlp(2)}`).replace('models: [a, c]', 'models: [a, b]')), [
     '6 duplicate-key',

@@ -154,12 +154,21 @@ test('weights that add up to 0 where a sum divides are told once, with the tenso
 test('on_missing and on_mismatch make faults of what would be copied', async () => {
   const other: Tensors = { ...layers(2, 3), 'layers.0.w': f32([3, 2], numbers(6, 5)) }
   const { faults } = await planOf(
-    { a: layers(1), b: other },
+    { a: layers(1), b: other, c: other },
     merged('linear', ', on_missing: error, on_mismatch: error'),
   )
-  assert.is(faults.length, 2)
-  assert.match(faults[0]!, 'error tensor-mismatch: layers.0.w is F32[3, 2] in b but F32[2, 3] in base a')
-  assert.match(faults[1]!, 'error missing-tensor: b has no tensor layers.3.w, which base a has')
+  // Of each model the first, at the key that makes it one.
+  assert.is(faults.length, 4)
+  for (const model of ['b', 'c']) {
+    const [missing, mismatch] = ['missing-tensor', 'tensor-mismatch'].map(
+      (code) => faults.find((fault) => fault.includes(`error ${code}`) && fault.includes(`${model} `))!,
+    )
+    assert.match(
+      mismatch!,
+      `r.yaml:6:44: error tensor-mismatch: layers.0.w is F32[3, 2] in ${model} but F32[2, 3] in base a`,
+    )
+    assert.match(missing!, `r.yaml:6:25: error missing-tensor: ${model} has no tensor layers.3.w, which base a has`)
+  }
 })
 
 test('nothing left to merge is an error that says what became of the tensors', async () => {
