@@ -56,7 +56,7 @@ export interface ValidateOptions extends LoadOptions {
   readonly models?: boolean
 }
 
-/** Every fault of a recipe, in the order of its lines: of the text, and of the models' headers where the text is right. */
+/** Every fault of a recipe, in the order of its lines: of the text, and of the models' headers as far as the text is right. */
 export async function validate(
   file: string,
   options: ValidateOptions = {},

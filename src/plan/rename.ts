@@ -20,7 +20,7 @@ export function renamedTensors(
   if (stripPrefix === '' && rename.length === 0) return stored.map((tensor) => [tensor.name, tensor])
   const names = stored.map(({ name }) => name)
   if (stripPrefix !== '' && !names.some((name) => name.startsWith(stripPrefix))) {
-    const message = `no tensor of ${source.name} begins with ${quote(stripPrefix)}`
+    const message = `no tensor of ${quote(source.name)} begins with ${quote(stripPrefix)}`
     faults.error('no-match', message, recipe.placeOf([...at, 'strip_prefix']), hintOf(stripPrefix, names))
   }
   const bare = names.map((name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name))
@@ -44,7 +44,7 @@ export function renamedTensors(
   for (const { hits, index } of rules) {
     if (hits > 0) continue
     const { from } = rename[index]!
-    const message = `${from} matches no tensor of ${source.name}, or only those that earlier rules rename`
+    const message = `the pattern ${quote(from)} matches no tensor of ${quote(source.name)}, or only those that earlier rules rename`
     faults.error('no-match', message, recipe.placeOf([...at, 'rename', index, 'from']), hintOf(from, bare))
   }
   const taken = new Map<string, string>()

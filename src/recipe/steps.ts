@@ -321,8 +321,9 @@ function readInterpolate({ name, at }: Draft, { scope, use }: Reading): Interpol
     scope.report.error('missing-key', "interpolate needs 'points' or 'at'", at.path, { part: 'key', hint })
   }
   const count = numberOf(points) ?? 0
-  const written = itemsOf(list).map((item) => numberOf(item) ?? 0)
-  const twice = written.findIndex((t, index) => written.indexOf(t) < index)
+  const numbers = itemsOf(list).map(numberOf)
+  const twice = numbers.findIndex((t, index) => t !== undefined && numbers.indexOf(t) < index)
+  const written = numbers.map((t) => t ?? 0)
   if (list && twice >= 0)
     scope.report.error('bad-value', `interpolate has the point ${written[twice]} twice`, [...list.path, twice])
   const evaluate = readEvaluate(get(at, 'evaluate'))

@@ -157,6 +157,15 @@ outputs:
     '8 bad-value',
     ...others,
   ])
+  const points = steps(`  c: ${mlp(2)}`).replace(
+    'far: {merge: {method: linear, models: [a, c], on_mismatch: error}}',
+    'far: {interpolate: {from: a, to: b, at: [x, y]}}',
+  )
+  assert.equal(await told(points.replace('models: [far, turned], weights: {far: 1, turned: -1}', 'models: [a, c]')), [
+    ...ofSteps,
+    '13 bad-type',
+    '13 bad-type',
+  ])
   // Of two of one name nobody knows which is meant.
   assert.equal(await told(steps(`  a: ${mlp(2)}`).replace('models: [a, c]', 'models: [a, b]')), [
     '6 duplicate-key',
