@@ -171,9 +171,19 @@ async function permuteJointly(
   }
 }
 
+/** What the lineage tells of any alignment of a model. */
+const recordHead = ({ onto, method, symmetry, family, seed }: RebasinAnalysis, { name }: AnalysisModel) => ({
+  model: name,
+  onto: onto.name,
+  method,
+  symmetry,
+  family,
+  seed,
+})
+
 /** Keeps permutations for reading, and notes for the lineage what they are. */
 function record(
-  { onto, method, symmetry, family, seed }: RebasinAnalysis,
+  analysis: RebasinAnalysis,
   spec: Spec,
   step: string,
   model: AnalysisModel,
@@ -199,12 +209,7 @@ function record(
     },
   ])
   found.records.set(step, {
-    model: model.name,
-    onto: onto.name,
-    method,
-    symmetry,
-    family,
-    seed,
+    ...recordHead(analysis, model),
     ...figures,
     moved: unitsMoved(spec, permutations),
     groups: Object.fromEntries(groups),
@@ -226,7 +231,7 @@ async function rotate(
   { listen, spare }: Doing,
   found: Found,
 ): Promise<void> {
-  const { onto, models, steps, method, symmetry, family, seed, maxIterations } = analysis
+  const { onto, models, steps, maxIterations } = analysis
   const budget = budgetOf(analysis, spare)
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
@@ -251,12 +256,7 @@ async function rotate(
     })
     const { hidden, rotation } = result.maps
     found.records.set(step, {
-      model: model.name,
-      onto: onto.name,
-      method,
-      symmetry,
-      family,
-      seed,
+      ...recordHead(analysis, model),
       iterations: result.rounds,
       similarity: { before: result.similarityBefore, after: result.similarityAfter },
       rotation: { size: hidden, digest: sha256(new Uint8Array(Float64Array.from(rotation).buffer)) },
