@@ -1,31 +1,101 @@
 // Builds program and tests, then runs every test file: `node scripts/test.mjs [PATTERN]`.
+// Files run side by side, one process per CPU core, and each one's result is printed as soon as it is there.
 // The last line is `N passed, N failed`. A floor on the number of tests keeps a suite that ran nothing from passing.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** About nine tenths of the tests that there were when it was last set. */
+const FLOOR = 990
+const MARKER = '--- end of file ---'
+
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const pattern = process.argv[2]
+for (const needed of ['typescript', 'assemblyscript', 'uvu'])
+  if (!existsSync(path.join(root, 'node_modules', needed))) {
+    console.error(`${needed} is not installed: run npm ci first`)
+    process.exit(1)
+  }
 const build = spawnSync(process.execPath, ['scripts/build.mjs', '--tests'], { cwd: root, stdio: 'inherit' })
 if (build.status !== 0) process.exit(build.status ?? 1)
 
-const args = ['node_modules/uvu/bin.js', 'dist/test', pattern ?? '\\.test\\.js$']
-const { status, stdout } = spawnSync(process.execPath, args, {
-  cwd: root,
-  encoding: 'utf8',
-  stdio: ['ignore', 'pipe', 'inherit'],
-  maxBuffer: 1 << 28,
-  env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
-})
-process.stdout.write(stdout)
-const count = (label) => Number(new RegExp(`^\\s*${label}:\\s*(\\d+)`, 'm').exec(stdout)?.[1] ?? 0)
-const total = count('Total')
-const passed = count('Passed')
-/** About nine tenths of the tests that there were when it was last set. */
-const FLOOR = 990
+const folder = path.join(root, 'dist/test')
+const wanted = new RegExp(pattern ?? '.')
+// Tests of whole commands take longest: what starts first leaves no core idle at the end.
+const isLong = (name) => /^(commands|hub|methods)\b/.test(name)
+const files = readdirSync(folder, { recursive: true })
+  .filter((name) => name.endsWith('.test.js') && wanted.test(name))
+  // A test file that was renamed or removed leaves its compiled form behind.
+  .filter((name) => existsSync(path.join(root, 'test', name.replace(/\.js$/, '.ts'))))
+  .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1))
+
+const counts = { total: 0, passed: 0, broken: 0 }
+const waiting = [...files]
+const started = performance.now()
+await Promise.all(Array.from({ length: Math.min(availableParallelism(), files.length) }, work))
+
+/** Takes files from the list until none is left; where a file ends its process, the next one gets a new process. */
+async function work() {
+  while (waiting.length > 0) await workInOneProcess()
+}
+
+function workInOneProcess() {
+  const child = spawn(process.execPath, ['scripts/testWorker.mjs', MARKER], {
+    cwd: root,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+  })
+  let [file, since, output] = ['', 0, '']
+  const next = () => {
+    file = waiting.shift()
+    if (file === undefined) return child.stdin.end()
+    ;[since, output] = [performance.now(), '']
+    child.stdin.write(`${path.join(folder, file)}\n`)
+  }
+  const hear = (chunk) => {
+    output += chunk
+    const end = output.indexOf(MARKER)
+    if (end < 0) return
+    report(file, output.slice(0, end), performance.now() - since)
+    next()
+  }
+  child.stdin.on('error', () => {})
+  child.stdout.setEncoding('utf8').on('data', hear)
+  child.stderr.setEncoding('utf8').on('data', (chunk) => {
+    output += chunk
+  })
+  next()
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => {
+      if (file !== undefined) {
+        counts.broken += 1
+        console.log(`FAIL  ${file}: the process ended early (${signal ?? `exit ${code}`})\n${output}`)
+      }
+      resolve()
+    })
+  })
+}
+
+function report(file, output, milliseconds) {
+  const count = (label) => Number(new RegExp(`^\\s*${label}:\\s*(\\d+)`, 'm').exec(output)?.[1] ?? 0)
+  const [total, passed] = [count('Total'), count('Passed')]
+  counts.total += total
+  counts.passed += passed
+  // A file that throws while it is loaded counts as a failure even when none of its tests ran.
+  const failed = total === 0 || passed < total
+  if (total === 0) counts.broken += 1
+  console.log(
+    `${failed ? 'FAIL' : 'ok  '}  ${file.replace(/\.js$/, '.ts')}  ${passed} of ${total}  ${(milliseconds / 1000).toFixed(1)} s`,
+  )
+  if (failed) console.log(output)
+}
+
+const { total, passed, broken } = counts
 const short = pattern === undefined && total < FLOOR
 if (short) console.log(`only ${total} tests ran; at least ${FLOOR} are expected`)
-// A file that throws while it is loaded counts as a failure even when none of its tests ran.
-const failed = total - passed + (short || (status !== 0 && total === passed) ? 1 : 0)
+const failed = total - passed + broken + (short ? 1 : 0)
+console.log(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s`)
 console.log(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)
