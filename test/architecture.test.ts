@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { ERROR_CODES } from '../src/core/codes.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (name: string): string => readFileSync(path.join(root, name), 'utf8')
@@ -190,6 +191,19 @@ test('no source file is longer than 400 lines, and most are far shorter', () => 
   )
   const sorted = lengths.map(([, lines]) => lines).sort((a, b) => a - b)
   assert.ok(sorted[sorted.length >> 1]! <= 150, `median ${sorted[sorted.length >> 1]}`)
+})
+
+test('each error code is used, and stands in the order of the alphabet', () => {
+  const text = typescript
+    .filter((file) => file !== 'src/core/codes.ts')
+    .map(read)
+    .join('\n')
+  assert.equal([...ERROR_CODES], [...ERROR_CODES].sort())
+  assert.equal(
+    // Some are made of the kind of a file and what is wrong with it.
+    ERROR_CODES.filter((code) => !text.includes(`'${code}'`) && !text.includes(`\`\${kind}-${code.split('-')[1]}\``)),
+    [],
+  )
 })
 
 test.run()

@@ -2,6 +2,7 @@
  * The user's faults, as values. They are collected and shown together; only when work cannot go on at all do they
  * travel as a thrown `Fault`. terge's own faults are plain errors whose message starts with `internal:`.
  */
+import type { ErrorCode } from './codes.js'
 
 export interface Place {
   /** As the user named the file. */
@@ -18,8 +19,8 @@ export interface Place {
 
 export interface Diagnostic {
   readonly severity: 'error' | 'warning'
-  /** Closed set, kebab-case: `unknown-key`, `missing-model`, … */
-  readonly code: string
+  /** One of a closed set. */
+  readonly code: ErrorCode
   readonly message: string
   /** Where in a recipe. Absent for faults of the command line or of the disk. */
   readonly place?: Place
@@ -41,7 +42,7 @@ export class Fault extends Error {
 }
 
 /** A fault of one message without a place in a recipe. */
-export const fault = (code: string, message: string, hint?: string, exit: ExitCode = 2): Fault =>
+export const fault = (code: ErrorCode, message: string, hint?: string, exit: ExitCode = 2): Fault =>
   new Fault([{ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }], exit)
 
 /** `FILE:LINE:COLUMN: error CODE: message`, the source line, a caret, and the hint. */

@@ -1,9 +1,10 @@
 import type { Checkpoint } from '../checkpoints/types.js'
+import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { CheckpointDigests } from './digestCheckpoint.js'
 import type { Lineage, LineageFile } from './types.js'
 
-export type Report = (code: string, message: string, severity?: Diagnostic['severity'], hint?: string) => void
+export type Report = (code: ErrorCode, message: string, severity?: Diagnostic['severity'], hint?: string) => void
 
 /** How many names a message lists. */
 const SHOWN = 10

@@ -31,7 +31,10 @@ export async function misplacedOutputs(
   const inputs = await Promise.all([...models].map(async ([name, model]) => inputOf(named(recipe, name), model)))
   for (const [index, output] of outputs.entries()) {
     const place = settled[index]!
-    const fault = { code: 'output-is-input', hint: 'write it elsewhere: a lineage is worth nothing without its inputs' }
+    const fault = {
+      code: 'output-is-input' as const,
+      hint: 'write it elsewhere: a lineage is worth nothing without its inputs',
+    }
     const replaced = inputs.find(({ files }) => files.some((file) => isIn(file, place)))
     const joined = inputs.find(({ folders }) => output.layout === 'file' && folders.has(path.dirname(place)))
     if (replaced) refuse(output, `would replace the model ${replaced.name}, which it is made of`, fault)
@@ -39,13 +42,13 @@ export async function misplacedOutputs(
   }
   for (const [index, output] of outputs.entries()) {
     const other = taken.get(settled[index]!)
-    const fault = { code: 'contradiction', hint: 'give each a place of its own' }
+    const fault = { code: 'contradiction' as const, hint: 'give each a place of its own' }
     if (other) refuse(output, `goes to the same place as ${quote(other.path)}`, fault)
     else taken.set(settled[index]!, output)
   }
   for (const [index, output] of outputs.entries()) {
     const outer = above(settled[index]!).find((folder) => taken.has(folder))
-    const fault = { code: 'contradiction', hint: 'write them side by side' }
+    const fault = { code: 'contradiction' as const, hint: 'write them side by side' }
     if (outer !== undefined) refuse(output, `lies in the output ${quote(taken.get(outer)!.path)}`, fault)
   }
   return [...faults.values()]

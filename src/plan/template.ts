@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../core/codes.js'
 import { Fault } from '../core/diagnostics.js'
 import { didYouMean, quote } from '../core/suggest.js'
 import type { Recipe } from '../recipe/types.js'
@@ -37,7 +38,7 @@ export function chatTemplate(
       return undefined
     }
   }
-  const fail = (code: string, message: string, hint?: string): undefined =>
+  const fail = (code: ErrorCode, message: string, hint?: string): undefined =>
     faults.error(code, message, place, hint) as undefined
   if (recipe.models.has(wanted))
     return own(wanted) ?? fail('no-template', `the model ${quote(wanted)} has no chat template`)

@@ -1,6 +1,8 @@
 /** A recipe's text, checked whole: the one way in. */
+
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
+import type { ErrorCode } from '../core/codes.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from './cursor.js'
@@ -185,7 +187,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
 const MOST_BYTES = 4 * LONGEST_TEXT
 
 function readFile(file: string, name: string): { text: string } | { fault: Diagnostic } {
-  const fail = (code: string, message: string, hint?: string): { fault: Diagnostic } => ({
+  const fail = (code: ErrorCode, message: string, hint?: string): { fault: Diagnostic } => ({
     fault: { severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) },
   })
   const bytes = Buffer.alloc(MOST_BYTES + 1)

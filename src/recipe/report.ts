@@ -1,4 +1,5 @@
 /** Collects the faults of one recipe and finds their places. */
+import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import { type Node, type Span, spanOf, spanPlace } from './tree.js'
 import type { Path } from './types.js'
@@ -11,8 +12,8 @@ export interface Note {
 }
 
 export interface Report {
-  readonly error: (code: string, message: string, at: Path, note?: Note) => void
-  readonly warn: (code: string, message: string, at: Path, note?: Note) => void
+  readonly error: (code: ErrorCode, message: string, at: Path, note?: Note) => void
+  readonly warn: (code: ErrorCode, message: string, at: Path, note?: Note) => void
   readonly diagnostics: Diagnostic[]
 }
 
@@ -21,7 +22,7 @@ const MOST = 500
 
 export function makeReport(root: () => Node): Report {
   const diagnostics: Diagnostic[] = []
-  const add = (severity: Diagnostic['severity'], code: string, message: string, at: Path, note: Note = {}): void => {
+  const add = (severity: Diagnostic['severity'], code: ErrorCode, message: string, at: Path, note: Note = {}): void => {
     if (diagnostics.length >= MOST) {
       const message = `the recipe has more than ${MOST} faults; the others are not shown`
       if (diagnostics.length === MOST) diagnostics.push({ severity: 'error', code: 'too-many-faults', message })

@@ -1,5 +1,7 @@
 /** Text to a tree with places. All that is unsafe or ambiguous in YAML ends here, as a fault. */
+
 import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, Parser, type YAMLMap } from 'yaml'
+import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import {
@@ -35,7 +37,7 @@ export interface Source {
   readonly several: boolean
 }
 
-type Complain = (code: string, message: string, span: Span, hint?: string) => void
+type Complain = (code: ErrorCode, message: string, span: Span, hint?: string) => void
 
 /** `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). With `mergeKeys`, YAML 1.1's << works. */
 export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source {

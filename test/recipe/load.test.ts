@@ -260,8 +260,13 @@ test('--set lays values over the recipe', () => {
   assert.equal(recipe.overrides, set)
   assert.is(recipe.text, text)
   assert.is(
-    formatDiagnostic({ severity: 'error', code: 'x', message: 'm', place: recipe.placeOf(['merge', 'weights', 'a']) }),
-    '--set:1:17: error x: m\n  merge.weights.a=0.25\n                  ^^^^',
+    formatDiagnostic({
+      severity: 'error',
+      code: 'syntax',
+      message: 'm',
+      place: recipe.placeOf(['merge', 'weights', 'a']),
+    }),
+    '--set:1:17: error syntax: m\n  merge.weights.a=0.25\n                  ^^^^',
   )
 })
 

@@ -1,4 +1,5 @@
 /** What the hub refuses, in words for the user, with the way out. */
+import type { ErrorCode } from '../../core/codes.js'
 import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { HubError } from './request.js'
@@ -23,7 +24,7 @@ export function hubFault(error: unknown, settings: HubSettings, subject: Subject
   if (!(error instanceof HubError)) return error
   const { reference, repository, revision, entry, exit = 2 } = subject
   const { host } = new URL(settings.endpoint)
-  const told = (code: string, message: string, hint: string): Fault =>
+  const told = (code: ErrorCode, message: string, hint: string): Fault =>
     fault(code, `${reference}: ${message}`, hint, exit)
   const { status, code } = error
   const known = settings.token !== undefined

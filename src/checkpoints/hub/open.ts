@@ -1,6 +1,8 @@
 /** Opens a model of the hub: from the cache where it is there, else from its headers, which come by ranges. */
+
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
+import type { ErrorCode } from '../../core/codes.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { leadsDown, PART } from '../folder.js'
@@ -65,7 +67,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   const { reference, repository, revision, subfolder = '', adapter } = checkReference(asked)
   const subject: Subject = { reference, repository, revision }
   const warnings: Diagnostic[] = []
-  const warn = (code: string, message: string, hint: string) =>
+  const warn = (code: ErrorCode, message: string, hint: string) =>
     warnings.push({ severity: 'warning', code, message, hint })
   const commit = asked.commit ?? (await resolve(settings, subject, warn, signal))
   const at = { ...subject, commit }
@@ -169,7 +171,7 @@ function checkReference(asked: HubReference): HubReference {
 async function resolve(
   settings: HubSettings,
   subject: Subject,
-  warn: (code: string, message: string, hint: string) => void,
+  warn: (code: ErrorCode, message: string, hint: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const { repository, revision = 'main' } = subject

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../core/codes.js'
 import { compilePattern } from '../../core/patterns.js'
 import { nearest, quote } from '../../core/suggest.js'
 
@@ -13,8 +14,8 @@ export interface AdapterSettings {
 
 /** Takes what is wrong with an adapter. */
 export interface Complain {
-  error(code: string, message: string, hint?: string): void
-  warn(code: string, message: string, hint?: string): void
+  error(code: ErrorCode, message: string, hint?: string): void
+  warn(code: ErrorCode, message: string, hint?: string): void
 }
 
 type Config = Readonly<Record<string, unknown>>

@@ -1,10 +1,11 @@
+import type { ErrorCode } from '../../core/codes.js'
 import type { Place } from '../../core/diagnostics.js'
 import type { Faults } from '../report.js'
 import type { Complain } from './config.js'
 
 export interface Counting extends Complain {
   /** Whether an error of this kind would only be counted. */
-  heard(code: string): boolean
+  heard(code: ErrorCode): boolean
   /** Tells them. */
   close(): void
 }
@@ -30,10 +31,10 @@ export function counting(faults: Faults, name: string, place: Place | undefined)
 }
 
 function collected(tell: Tell) {
-  const told = new Map<string, { readonly message: string; readonly hint: string | undefined; more: number }>()
+  const told = new Map<ErrorCode, { readonly message: string; readonly hint: string | undefined; more: number }>()
   return {
-    has: (code: string): boolean => told.has(code),
-    add(code: string, message: string, hint?: string): void {
+    has: (code: ErrorCode): boolean => told.has(code),
+    add(code: ErrorCode, message: string, hint?: string): void {
       const known = told.get(code)
       if (known) known.more++
       else told.set(code, { message, hint, more: 0 })
