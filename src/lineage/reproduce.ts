@@ -1,12 +1,23 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
+import type { Listener } from '../execute/events.js'
 import { listOf } from './compare.js'
 import { firstDifference, inside } from './disk.js'
 import { lineageText } from './serialize.js'
 import { plan as planRecipe, run } from './session.js'
 import type { Lineage } from './types.js'
-import type { VerifyOptions } from './verify.js'
+
+/** How the recipe is run again. */
+export interface ReproduceOptions {
+  /** The recipe's `evaluate` commands run again too. */
+  readonly allowCommands?: boolean
+  readonly listen?: Listener
+  readonly threads?: number
+  /** In bytes. */
+  readonly memory?: number
+  readonly signal?: AbortSignal
+}
 
 interface Reproduction {
   readonly lineage: Lineage
@@ -17,7 +28,7 @@ interface Reproduction {
   readonly recipeFolder: string
   /** Differences are added to it. */
   readonly problems: Diagnostic[]
-  readonly options: VerifyOptions
+  readonly options: ReproduceOptions
 }
 
 /**

@@ -1,26 +1,18 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
-import type { Listener } from '../execute/events.js'
 import { loadRecipe } from '../recipe/load.js'
 import { hubParts } from '../recipe/models.js'
 import { checkFiles } from './checkFiles.js'
 import { exists, readLineage } from './disk.js'
 import { compareLock } from './lockedLineage.js'
-import { reproduce } from './reproduce.js'
+import { type ReproduceOptions, reproduce } from './reproduce.js'
 import type { Lineage, LineageModel } from './types.js'
 
-export interface VerifyOptions {
+export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
-  /** The recipe's `evaluate` commands run again too. */
-  readonly allowCommands?: boolean
   /** The folder that the recipe's paths are relative to; looked for where absent. */
   readonly recipeFolder?: string
-  readonly listen?: Listener
-  readonly threads?: number
-  /** In bytes; of the run that reproduces. */
-  readonly memory?: number
-  readonly signal?: AbortSignal
 }
 
 export interface Verified {

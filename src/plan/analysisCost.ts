@@ -7,17 +7,7 @@ import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
 import { heldCost, inputsOf } from './cost.js'
-import type { Analysis, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
-
-/** What an analysis takes. */
-export interface AnalysisCost {
-  /** The steps that it is for. */
-  readonly steps: readonly string[]
-  /** Of memory, at the least: with more it reads less often. */
-  readonly bytes: number
-  /** Of one sweep or round, roughly. */
-  readonly multiplications: number
-}
+import type { Analysis, AnalysisCost, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => shape.reduce((all, n) => all * n, 1)
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)

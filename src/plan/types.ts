@@ -4,7 +4,6 @@ import type { Dtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
 import type { SpecText } from '../rebasin/spec.js'
-import type { AnalysisCost } from './analysisCost.js'
 
 /** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
 export interface PlanFile {
@@ -308,6 +307,16 @@ export interface TokenizerRecord {
   readonly added: number
   /** By model: tokens of the result that it has a row for, and the digest of its map of rows. */
   readonly models: Readonly<Record<string, { readonly found: number; readonly rows: string }>>
+}
+
+/** What an analysis takes. */
+export interface AnalysisCost {
+  /** The steps that it is for. */
+  readonly steps: readonly string[]
+  /** Of memory, at the least: with more it reads less often. */
+  readonly bytes: number
+  /** Of one sweep or round, roughly. */
+  readonly multiplications: number
 }
 
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */

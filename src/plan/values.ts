@@ -1,7 +1,4 @@
-import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
-import type { AdapterConfig } from './extract/config.js'
-import { quantizationOf } from './packed.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 
 /** A tensor of a model or of a step's result: what it would be, and how it would come about. */
@@ -25,37 +22,9 @@ export interface Value {
   /** Of a stack, and of what is made of it: by layer, the number that the layer had in its own model. */
   readonly layers?: readonly number[]
   /** Of an adapter, which is no model: its configuration. */
-  readonly adapter?: AdapterConfig
+  readonly adapter?: Readonly<Record<string, unknown>>
   /** Of a model whose configuration says that its weights are packed: by what. */
   readonly quantization?: string
-}
-
-/** A checkpoint's tensors, by the names that the recipe gives them, as a value; `fileBase` is the index of its first file among the plan's. */
-export function modelValue(
-  name: string,
-  named: readonly (readonly [name: string, stored: StoredTensor])[],
-  fileBase: number,
-  config?: Checkpoint['config'],
-): Value {
-  const tensors = new Map<string, ValueTensor>()
-  for (const [given, stored] of named) {
-    const { dtype, shape, offset, bytes, strides } = stored
-    tensors.set(given, {
-      dtype,
-      shape,
-      expr: {
-        kind: 'read',
-        file: fileBase + stored.file,
-        tensor: stored.name,
-        dtype,
-        offset,
-        bytes,
-        ...(strides ? { view: { shape, strides } } : {}),
-      },
-      reason: 'the output is this model',
-    })
-  }
-  return { name, tensors, origin: name, ...quantizationOf(config) }
 }
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>

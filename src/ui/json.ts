@@ -1,5 +1,5 @@
-import type { Renderer } from './renderer.js'
 import { toJson } from './text.js'
+import type { Renderer } from './types.js'
 
 /** Each event as one line of JSON. */
 export const jsonRenderer = (stream: { write(text: string): unknown }): Renderer => ({

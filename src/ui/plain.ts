@@ -1,8 +1,8 @@
 import { formatSize } from '../core/sizes.js'
 import type { RunEvent } from '../execute/events.js'
 import { formatProgress, meter } from './progress.js'
-import type { Renderer } from './renderer.js'
 import { counted, formatSeconds, printable } from './text.js'
+import type { Renderer } from './types.js'
 
 /** Sparse enough for a log: a line of progress after this many seconds, */
 const SILENCE = 10

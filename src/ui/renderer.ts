@@ -1,13 +1,6 @@
-import type { Listener } from '../execute/events.js'
 import { jsonRenderer } from './json.js'
 import { plainRenderer } from './plain.js'
-
-/** Shows a run. It only listens: nothing that it does can change the run. */
-export interface Renderer {
-  readonly listen: Listener
-  /** After the last event, whole or not; resolves when nothing more will be written. */
-  readonly finish: (outcome: 'done' | 'failed') => Promise<void>
-}
+import type { Renderer } from './types.js'
 
 export type RendererKind = 'terminal' | 'plain' | 'json'
 

@@ -9,8 +9,8 @@ import {
 import type { RunEvent } from '../execute/events.js'
 import { startLine, stepLine } from './plain.js'
 import { formatProgress, meter } from './progress.js'
-import type { Renderer } from './renderer.js'
 import { formatSeconds, printable } from './text.js'
+import type { Renderer } from './types.js'
 
 const PHASES = ['preparing', 'merging', 'publishing'] as const
 type Phase = (typeof PHASES)[number]

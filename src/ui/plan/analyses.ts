@@ -1,6 +1,5 @@
 import { formatSize } from '../../core/sizes.js'
-import type { AnalysisCost } from '../../plan/analysisCost.js'
-import type { Analysis, Plan, RebasinAnalysis, RepairAnalysis } from '../../plan/types.js'
+import type { Analysis, AnalysisCost, Plan, RebasinAnalysis, RepairAnalysis } from '../../plan/types.js'
 import { readSpec } from '../../rebasin/spec.js'
 import { groupsLine, keptBranches } from '../spec.js'
 import { type Branch, counted, printable } from '../text.js'
