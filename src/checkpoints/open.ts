@@ -18,7 +18,7 @@ import {
   type PytorchHeader,
   readPytorchHeader,
 } from './pytorch/index.js'
-import { ADAPTER_CONFIG, findSidecars, isWeights, readConfig, readConfigFile } from './sidecars.js'
+import { ADAPTER_CONFIG, findSidecars, isWeights, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
@@ -46,7 +46,7 @@ export interface OpenOptions {
 
 /**
  * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
- * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfig`,
+ * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfigFile`,
  * `missing-module`, `ambiguous-checkpoint` where files without an index hold the same, and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
  */
 export async function openCheckpoint(
@@ -76,7 +76,7 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   }
 }
 
-/** Reads `adapter_config.json`, where it is among a folder's entries and there. Faults: those of `readConfig`. */
+/** Reads `adapter_config.json`, where it is among a folder's entries and there. Faults: those of `readConfigFile`. */
 async function adapterConfig(
   folder: string,
   names: readonly string[],
@@ -125,12 +125,12 @@ async function openFolder(
       remote,
       adapter,
     })
-    const config = configured ? await readConfig(path.join(place, 'config.json'), `${inside}/config.json`) : undefined
-    modules.push({ name: module, stem, ...(config ? { config } : {}) })
+    const read = configured ? await readConfigFile(path.join(place, 'config.json'), `${inside}/config.json`) : undefined
+    modules.push({ name: module, stem, ...(read ? { config: read.config, configText: read.text } : {}) })
   }
   const { files, tensors, metadata } = gathered
   if (files.length === 0) throw fault('no-weights', `${shown}: none of its modules has weights`)
-  const config = modules.find(({ name }) => name === '')?.config
+  const own = modules.find(({ name }) => name === '')
   return {
     reference,
     layout: 'folder',
@@ -138,7 +138,7 @@ async function openFolder(
     files,
     tensors: sorted([...tensors.values()]),
     metadata,
-    ...(config ? { config } : {}),
+    ...(own?.config ? { config: own.config, configText: own.configText! } : {}),
     ...(await adapterConfig(folder, names, shown)),
     ...(found ? { modules } : {}),
     sidecars: sidecars.sort(),

@@ -1,16 +1,13 @@
 /** The small files that a hub-style folder carries beside its weights, and its configuration. */
+import { isUtf8 } from 'node:buffer'
 import { open, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { isDeeper } from '../core/depth.js'
 import { fault } from '../core/diagnostics.js'
+import { parseJson } from '../core/jsonText.js'
 import type { Checkpoint } from './types.js'
 
 /** Bytes. The largest tokenizers have about 35 MB; anything over this is no sidecar. */
 const MAX_SIDECAR_BYTES = 64 * 2 ** 20
-/** Bytes. Real ones have a few KB; JSON of this size stays below 100 MB in memory whatever it holds. */
-const MAX_CONFIG_BYTES = 2 ** 20
-/** Deep enough for any configuration, shallow enough for whoever walks it. */
-const MAX_CONFIG_DEPTH = 100
 
 const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|npy|pkl|pickle|ot|tflite|mar)$/i
 /** Weights' indexes, what describes the folder's own model rather than its working, and terge's own lineage. */
@@ -62,18 +59,14 @@ export async function readSidecars(
 /** Says how a PEFT adapter is applied; it lies beside the adapter's weights. */
 export const ADAPTER_CONFIG = 'adapter_config.json'
 
-/** A configuration as an object. Fault: `bad-config`. `shown` names the file in messages. */
-export const readConfig = async (file: string, shown: string): Promise<Readonly<Record<string, unknown>>> =>
-  (await readConfigFile(file, shown)).config
-
-/** The same, and the bytes that it was read from. */
+/** A configuration as an object, and the text and bytes that it was read from. Fault: `bad-config`. `shown` names the file in messages. */
 export async function readConfigFile(
   file: string,
   shown: string,
-): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly bytes: Uint8Array }> {
-  const { value, bytes } = await readJsonFile(file, shown)
+): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly text: string; readonly bytes: Uint8Array }> {
+  const { value, ...read } = await readJsonFile(file, shown)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badConfig(shown, 'not a JSON object')
-  return { config: value as Record<string, unknown>, bytes }
+  return { config: value as Record<string, unknown>, ...read }
 }
 
 const badConfig = (shown: string, what: string) =>
@@ -82,21 +75,23 @@ const badConfig = (shown: string, what: string) =>
 /** A small file of JSON, of bounded size and depth. Fault: `bad-config`. `shown` names the file in messages. */
 export const readJson = async (file: string, shown: string): Promise<unknown> => (await readJsonFile(file, shown)).value
 
-async function readJsonFile(file: string, shown: string): Promise<{ value: unknown; bytes: Uint8Array }> {
+async function readJsonFile(
+  file: string,
+  shown: string,
+): Promise<{ value: unknown; readonly text: string; readonly bytes: Uint8Array }> {
   const handle = await open(file, 'r')
   try {
     const entry = await handle.stat()
     if (!entry.isFile()) throw badConfig(shown, 'not a file')
-    if (entry.size > MAX_CONFIG_BYTES) throw badConfig(shown, `${entry.size} bytes are too many for a configuration`)
+    if (entry.size > MAX_SIDECAR_BYTES) throw badConfig(shown, `${entry.size} bytes are too many for a configuration`)
     const bytes = await handle.readFile()
-    let value: unknown
+    if (!isUtf8(bytes)) throw badConfig(shown, 'not UTF-8 text')
+    const text = bytes.toString('utf8')
     try {
-      value = JSON.parse(bytes.toString('utf8'))
+      return { value: parseJson(text), text, bytes }
     } catch (error) {
-      throw badConfig(shown, `not valid JSON: ${(error as Error).message}`)
+      throw badConfig(shown, (error as Error).message)
     }
-    if (isDeeper(value, MAX_CONFIG_DEPTH)) throw badConfig(shown, `nested deeper than ${MAX_CONFIG_DEPTH}`)
-    return { value, bytes }
   } finally {
     await handle.close()
   }

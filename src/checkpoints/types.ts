@@ -33,6 +33,8 @@ export interface CheckpointModule {
   /** What its files are called: `model`, `diffusion_pytorch_model`. */
   readonly stem: string
   readonly config?: Readonly<Record<string, unknown>>
+  /** The text of that file: it is edited in place (`changeJson`), so that what does not change keeps its bytes. */
+  readonly configText?: string
 }
 
 /** A model's headers: everything that planning needs, and no tensor data. */
@@ -51,6 +53,8 @@ export interface Checkpoint {
   readonly metadata: Readonly<Record<string, string>>
   /** `config.json`, where there is one and it is an object. */
   readonly config?: Readonly<Record<string, unknown>>
+  /** The text of that file: it is edited in place (`changeJson`), so that what does not change keeps its bytes. */
+  readonly configText?: string
   /** Of a pipeline: its parts, each in a folder of its own, and what the names of their tensors begin with. */
   readonly modules?: readonly CheckpointModule[]
   /** `adapter_config.json` of a PEFT adapter, where there is one and it is an object. */

@@ -3,6 +3,7 @@ import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
+import { changeJson } from '../core/jsonEdit.js'
 import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
 import { leavesOf } from './cost.js'
@@ -185,10 +186,10 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
       : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
   if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
-  const inside = new Map(origin.modules?.map(({ name, config }) => [`${name}/config.json`, config]))
+  const inside = new Map(origin.modules?.map((module) => [`${module.name}/config.json`, module]))
   const ofModule = (file: Sidecar): Sidecar => {
-    const config = inside.get(file.name)
-    const text = config && jsonOf(config, withDtype(config, spec.dtype))
+    const { config, configText: written } = inside.get(file.name) ?? {}
+    const text = config && changeJson(written!, config, withDtype(config, spec.dtype))
     return text === undefined ? file : { name: file.name, kind: 'text', text }
   }
   try {
@@ -208,7 +209,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
 function configText(
   { dtype }: OutputSpec,
   { tensors, layers, origin }: Value,
-  { config }: Checkpoint,
+  { config, configText: written }: Checkpoint,
   context: OutputContext,
 ): string | undefined {
   if (!config || tensors.size === 0) return undefined
@@ -219,7 +220,7 @@ function configText(
   // Numbers as they are would be unpacked once more.
   if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
     delete changed.quantization_config
-  return jsonOf(config, changed)
+  return changeJson(written!, config, changed)
 }
 
 type Config = Readonly<Record<string, unknown>>
@@ -261,7 +262,3 @@ function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
     }),
   )
 }
-
-/** As a file's text; undefined where nothing has changed. */
-const jsonOf = (before: Config, after: Config): string | undefined =>
-  JSON.stringify(after) === JSON.stringify(before) ? undefined : `${JSON.stringify(after, null, 2)}\n`

@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoints/types.js'
+import { changeJson } from '../core/jsonEdit.js'
 import { isObject, readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
@@ -64,12 +65,11 @@ export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
   if (vocabulary && first !== origin && generation !== undefined && made.has('generation_config.json')) {
     const before = readObject(generation, 'generation_config.json')
     const after = withTokenIds(before, lexicon, origin)
-    if (JSON.stringify(before) !== JSON.stringify(after)) put('generation_config.json', jsonText(after))
+    const changed = changeJson(generation, before, after)
+    if (changed !== undefined) put('generation_config.json', changed)
   }
   return [...made.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
-
-const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
 /** tokenizer_config.json with added tokens and template; undefined where it stays as it is. */
 function changedConfig(
@@ -79,12 +79,11 @@ function changedConfig(
   apart: boolean,
 ): string | undefined {
   if (text === undefined || (!grown && template === undefined)) return undefined
-  const config: Record<string, unknown> = { ...readObject(text, 'tokenizer_config.json') }
-  let changed = false
+  const before = readObject(text, 'tokenizer_config.json')
+  const config: Record<string, unknown> = { ...before }
   if (template !== undefined && (!apart || 'chat_template' in config)) {
     if (apart) delete config.chat_template
     else config.chat_template = template
-    changed = true
   }
   const { added_tokens_decoder: decoder } = config
   if (grown && typeof decoder === 'object' && decoder !== null) {
@@ -93,9 +92,8 @@ function changedConfig(
       return [String(id), entry] as const
     })
     config.added_tokens_decoder = { ...Object.fromEntries(entries), ...decoder }
-    changed = true
   }
-  return changed ? jsonText(config) : undefined
+  return changeJson(text, before, config)
 }
 
 /**
