@@ -1,17 +1,74 @@
 /**
- * terge as a library. The commands are thin over these five verbs:
+ * terge as a library. Each verb of the command line is a function here, with its options and its result as types:
  *
- *     load      recipe file → Recipe and its faults (text alone)
- *     validate  recipe file → every fault, models' headers read
- *     plan      recipe file → Plan, from headers only
- *     run       Plan → outputs and lineage
- *     verify    lineage → are outputs and inputs still those of the report
+ *     load          recipe → Recipe and its errors, from the text alone
+ *     validate      recipe → every error and warning, models' headers read
+ *     plan          recipe → Plan, from headers only
+ *     run           Plan → outputs and their lineage
+ *     lock          recipe → the commits, files and digests of its models
+ *     verify        lineage → whether outputs and inputs are still those of the lineage
+ *     report        lineage → a page, or another form of it
+ *     inspect       model → its tensors and metadata, from headers only
+ *     diff          two models → how each tensor differs
+ *     importMergekit  mergekit configuration → recipe
+ *     init          models → a starter recipe
+ *     listMethods   the merge methods
+ *
+ * User errors are thrown as a `Fault` with its diagnostics; everything else that is thrown is the system's or a bug.
  */
 export type { Checkpoint, StoredTensor } from './checkpoints/types.js'
+export type { ErrorCode } from './core/codes.js'
 export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/diagnostics.js'
+export type { Dtype } from './core/dtypes.js'
+export type { DiffOptions, TensorDifference } from './execute/diff.js'
 export type { Listener, RunEvent } from './execute/events.js'
-export { inspect, load, lock, plan, run, validate } from './lineage/session.js'
+export { startAhead } from './execute/spare.js'
+export type { Lock } from './lineage/lock.js'
 export type { Lineage } from './lineage/types.js'
-export { verify } from './lineage/verify.js'
-export type { Plan } from './plan/types.js'
+export type { Method, ParameterSchema } from './methods/types.js'
+export type {
+  AbsentReason,
+  Analysis,
+  AnalysisCost,
+  CopyReason,
+  Expr,
+  PatternCount,
+  Plan,
+  PlanOutput,
+  PlanTensor,
+  ReadExpr,
+  RebasinAnalysis,
+  RepairAnalysis,
+} from './plan/types.js'
+export type { Shapes, Spec, SpecText } from './rebasin/spec.js'
+export type { Loaded, LoadOptions } from './recipe/load.js'
 export type { Recipe } from './recipe/types.js'
+export { diff } from './session/diff.js'
+export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/init.js'
+export {
+  type CheckpointFacts,
+  checkpointFacts,
+  inspect,
+  type PermutationSpec,
+  permutationSpec,
+} from './session/inspect.js'
+export type { ImportOptions } from './session/mergekit.js'
+export { findMethod, listMethods } from './session/methods.js'
+export type { FetchOptions } from './session/models.js'
+export type { OneLine } from './session/oneLine.js'
+export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
+export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
+export {
+  importMergekit,
+  load,
+  lock,
+  type PlanOptions,
+  type Prepared,
+  plan,
+  type RunOptions,
+  type RunResult,
+  run,
+  type ValidateOptions,
+  validate,
+} from './session/session.js'
+export { type Verified, type VerifyOptions, verify } from './session/verify.js'

@@ -82,6 +82,16 @@ test('imports form no cycle, those of types included', () => {
   for (const file of next.keys()) visit(file, [])
 })
 
+test('commands and ui import the public API and core, nothing else of the program', () => {
+  const allowed = (to: string): boolean =>
+    ['src/index.ts'].includes(to) || ['src/core/', 'src/ui/', 'src/commands/'].some((room) => to.startsWith(room))
+  const around = ours.filter(({ from, to }) => ['commands', 'ui'].includes(roomOf(from)) && !allowed(to))
+  assert.equal(
+    around.map(({ from, to }) => `${from} imports ${to}`),
+    [],
+  )
+})
+
 /** Who may import what comes from outside: folders end in a slash. What is not here may be imported by nobody. */
 const ANYONE = ['src/']
 const KEEPERS: Readonly<Record<string, readonly string[]>> = {
@@ -102,8 +112,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/execute/run.ts',
     'src/execute/worker.ts',
     'src/lineage/disk.ts',
-    'src/lineage/reproduce.ts',
-    'src/lineage/session.ts',
+    'src/session/',
     'src/commands/files.ts',
     // The program's own files: its kernels and its version.
     'src/kernels/index.ts',

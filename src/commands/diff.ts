@@ -24,14 +24,8 @@ export const diff = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const [{ obtain }, { diffCheckpoints }] = await Promise.all([
-      import('../lineage/session.js'),
-      import('../execute/diff.js'),
-    ])
-    const rows = await interruptible(async (signal) => {
-      const [a, b] = [await obtain(args.a, { signal }), await obtain(args.b, { signal })]
-      return diffCheckpoints(a, b, { signal })
-    })
+    const terge = await import('../index.js')
+    const rows = await interruptible((signal) => terge.diff(args.a, args.b, { signal }))
     print(format === 'json' ? toJson(rows) : diffText(rows))
     return flags['exit-code'] && rows.some(({ state }) => state !== 'equal') ? 1 : 0
   },

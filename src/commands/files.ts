@@ -1,11 +1,7 @@
 /** Text files that a command writes at the user's word: saved recipes, reports. */
-import { existsSync } from 'node:fs'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
-
-/** Whether there is anything at a path. */
-export const isThere = (file: string): boolean => existsSync(file)
 
 /** Writes a file that must not exist yet. Fault: `file-exists`, `missing-folder`. */
 export async function writeNewText(file: string, text: string): Promise<void> {

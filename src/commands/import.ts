@@ -26,7 +26,7 @@ export const importConfig = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const { importMergekit } = await import('../lineage/session.js')
+    const { importMergekit } = await import('../index.js')
     const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
     const { text, diagnostics } = await importMergekit(args.config, { strict: flags.strict, ...given({ folder }) })
     complain(diagnostics)

@@ -1,10 +1,7 @@
 import path from 'node:path'
 import { defineCommand } from './command.js'
-import { isThere } from './files.js'
 import { Args, chosenFormat, outputFile, resultFlags } from './flags.js'
-import { nameModels } from './oneLine.js'
 import { tellRecipe } from './recipeText.js'
-import { starterRecipe } from './starter.js'
 
 export const init = defineCommand({
   id: 'init',
@@ -26,25 +23,10 @@ export const init = defineCommand({
   flags: { output: outputFile, ...resultFlags },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const [{ inspect }, { layerCount, layerOf }] = await Promise.all([
-      import('../lineage/session.js'),
-      import('../plan/layers.js'),
-    ])
+    const terge = await import('../index.js')
     const folder = process.cwd()
     const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
-    const named = nameModels(args.model, folder, recipeFolder, isThere)
-    const models = []
-    for (const { model, adapter } of named) {
-      models.push(await inspect(model))
-      if (adapter !== undefined) await inspect(adapter)
-    }
-    const first = models[0]!
-    const names = [...first.tensors.keys()]
-    const tensor = names.find((name) => layerOf(name) !== undefined) ?? names[0] ?? '**'
-    const recipe = starterRecipe(named, first.layout === 'file' ? 'merged.safetensors' : 'merged', {
-      tensor,
-      layers: layerCount(names),
-    })
+    const recipe = await terge.init(args.model, { folder, recipeFolder })
     await tellRecipe(recipe, format, flags.output)
     return 0
   },

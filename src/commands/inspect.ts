@@ -1,8 +1,7 @@
-import type { Checkpoint } from '../checkpoints/types.js'
 import { fault } from '../core/diagnostics.js'
 import { compilePattern } from '../core/patterns.js'
 import { nearest, quote } from '../core/suggest.js'
-import { checkpointFacts, inspectText, tensorJson } from '../ui/inspect.js'
+import { inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { Args, chosenFormat, Flags, onOff, resultFlags } from './flags.js'
@@ -26,16 +25,6 @@ function matching(names: Iterable<string>, text: string): Set<string> {
   return found
 }
 
-async function specOf(checkpoint: Checkpoint, format: 'text' | 'json'): Promise<string> {
-  const { inferSpec } = await import('../rebasin/infer/index.js')
-  const { writeSpec } = await import('../rebasin/spec.js')
-  const { specText } = await import('../ui/spec.js')
-  const { tensors, config } = checkpoint
-  const { family, spec } = inferSpec({ tensors, ...(config ? { config } : {}) })
-  const text = writeSpec(spec, tensors)
-  return format === 'json' ? toJson(text) : specText(family, text, tensors)
-}
-
 export const inspect = defineCommand({
   id: 'inspect',
   summary: 'Show what is in a model, from its headers.',
@@ -57,22 +46,21 @@ export const inspect = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const session = await import('../lineage/session.js')
-    const checkpoint = await session.inspect(args.model)
+    const { checkpointFacts, inspect, permutationSpec } = await import('../index.js')
+    const checkpoint = await inspect(args.model)
     const { tensors } = checkpoint
     if (flags.spec) {
       if (flags.filter !== undefined)
         throw fault('bad-flag', '--spec and --filter contradict each other', 'a spec is one of the whole model')
-      print(await specOf(checkpoint, format))
+      const found = await permutationSpec(checkpoint)
+      const { specText } = await import('../ui/spec.js')
+      print(format === 'json' ? toJson(found.text) : specText(found, tensors))
       return 0
     }
     const names = flags.filter === undefined ? undefined : matching(tensors.keys(), flags.filter)
     const shown = [...tensors.values()].filter(({ name }) => names === undefined || names.has(name))
-    print(
-      format === 'json'
-        ? toJson({ ...checkpointFacts(checkpoint), list: shown.map(tensorJson) })
-        : inspectText(checkpoint, shown),
-    )
+    const facts = checkpointFacts(checkpoint)
+    print(format === 'json' ? toJson({ ...facts, list: shown.map(tensorJson) }) : inspectText(facts, shown))
     return 0
   },
 })

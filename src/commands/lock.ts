@@ -21,9 +21,9 @@ export const lock = defineCommand({
   flags: { set, threads: machineFlags.threads, ...resultFlags },
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
-    const session = await import('../lineage/session.js')
+    const terge = await import('../index.js')
     const made = await withProgress(json, (listen, signal) =>
-      session.lock(args.recipe, { threads: threadsOf(flags), ...given({ set: flags.set }), listen, signal }),
+      terge.lock(args.recipe, { threads: threadsOf(flags), ...given({ set: flags.set }), listen, signal }),
     )
     await replaceText(made.path, made.text)
     complain(made.diagnostics)

@@ -1,8 +1,7 @@
 import path from 'node:path'
 import { defineCommand } from './command.js'
-import { isThere, writeNewText } from './files.js'
+import { writeNewText } from './files.js'
 import { Args, Flags, runFlags } from './flags.js'
-import { oneLineRecipe } from './oneLine.js'
 import { given } from './options.js'
 import { perform, startEarly } from './perform.js'
 
@@ -59,9 +58,9 @@ export const merge = defineCommand({
     const folder = process.cwd()
     const recipeFolder = saved === undefined ? folder : path.dirname(path.resolve(saved))
     const line = { models: args.model, output, method, ...given({ weights, base, include, exclude, param }) }
-    const text = oneLineRecipe(line, folder, recipeFolder, isThere)
     await startEarly(flags)
-    const { plan } = await import('../lineage/session.js')
+    const { plan, recipeOf } = await import('../index.js')
+    const text = recipeOf(line, { folder, recipeFolder })
     // A recipe without a file lies in the working folder; faults show it under this name.
     const prepared = await plan(saved ?? '(one line)', { text })
     if (saved !== undefined) await writeNewText(saved, text)

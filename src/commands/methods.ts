@@ -1,5 +1,3 @@
-import { fault } from '../core/diagnostics.js'
-import { didYouMean, quote } from '../core/suggest.js'
 import { methodJson, methodsText, methodText } from '../ui/methods.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
@@ -16,18 +14,13 @@ export const methods = defineCommand({
   flags: resultFlags,
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
-    const { lookupMethod, METHOD_NAMES, METHODS } = await import('../methods/registry.js')
+    const { findMethod, listMethods } = await import('../index.js')
     if (args.name === undefined) {
-      print(json ? toJson(METHODS.map(methodJson)) : methodsText(METHODS))
+      const all = listMethods()
+      print(json ? toJson(all.map(methodJson)) : methodsText(all))
       return 0
     }
-    const method = lookupMethod(args.name)
-    if (!method)
-      throw fault(
-        'unknown-method',
-        `there is no method ${quote(args.name)}`,
-        didYouMean(args.name, METHOD_NAMES, 'methods'),
-      )
+    const method = findMethod(args.name)
     print(json ? toJson(methodJson(method)) : methodText(method))
     return 0
   },

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import type { Prepared, RunResult } from '../lineage/session.js'
+import type { Listener, Prepared, RunResult } from '../index.js'
 import { formatPlan, type PlanFormat } from '../ui/plan/index.js'
 import { renderer, rendererKind } from '../ui/renderer.js'
 import { runText } from '../ui/result.js'
@@ -32,15 +32,15 @@ const AHEAD = 4
 /** Starts what a run will need while its recipe is still being read. */
 export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): Promise<void> {
   if (flags['dry-run']) return
-  const { startAhead } = await import('../execute/spare.js')
+  const { startAhead } = await import('../index.js')
   startAhead(Math.min(AHEAD, threadsOf(flags)))
 }
 
 /** Prints a plan: what `terge plan` and `--dry-run` do. */
 export async function showPlan(prepared: Prepared, format: PlanFormat, threads: number): Promise<void> {
-  const { estimateMemory } = await import('../execute/budget.js')
+  const { viewPlan } = await import('../index.js')
   complain(prepared.diagnostics)
-  print(formatPlan(prepared.plan, format, { threads, memory: estimateMemory(prepared.plan, threads) }))
+  print(formatPlan(prepared.plan, format, viewPlan(prepared.plan, { threads })))
 }
 
 /** Executes a plan as the flags say, showing its progress; prints what it wrote. */
@@ -48,7 +48,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   const json = chosenFormat(flags, 'text') === 'json'
   const threads = threadsOf(flags)
   if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', threads)
-  const { run } = await import('../lineage/session.js')
+  const { run } = await import('../index.js')
   complain(prepared.diagnostics)
   const result = await withProgress(json, (listen, signal) =>
     run(prepared, {
@@ -70,7 +70,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
 /** Shows the progress of interruptible work on standard error. */
 export async function withProgress<T>(
   json: boolean,
-  work: (listen: import('../execute/events.js').Listener, signal: AbortSignal) => Promise<T>,
+  work: (listen: Listener, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const kind = rendererKind(json, process.stderr, process.env)
   const { listen, finish } = await renderer(kind, { stream: process.stderr })

@@ -26,8 +26,8 @@ export const plan = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'tree')
-    const session = await import('../lineage/session.js')
-    const prepared = await session.plan(args.recipe, {
+    const terge = await import('../index.js')
+    const prepared = await terge.plan(args.recipe, {
       strict: flags.strict,
       ...given({ set: flags.set, output: flags.output }),
     })

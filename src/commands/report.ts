@@ -1,10 +1,11 @@
+import type { ReportForm } from '../index.js'
 import { safeJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { writeNewText } from './files.js'
 import { Args, chosenFormat, formatFlag, json, outputFile } from './flags.js'
 import { print } from './print.js'
 
-const FORMATS = ['html', 'terge', 'json'] as const
+const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm[]
 
 export const report = defineCommand({
   id: 'report',
@@ -24,19 +25,10 @@ export const report = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'html')
-    const { readLineage } = await import('../lineage/disk.js')
-    const { lineage } = await readLineage(args.lineage)
-    const text = await FORMS[format](lineage)
+    const terge = await import('../index.js')
+    const text = await terge.report(args.lineage, format)
     if (flags.output === undefined) print(format === 'html' ? text : safeJson(text))
     else await writeNewText(flags.output, text.endsWith('\n') ? text : `${text}\n`)
     return 0
   },
 })
-
-type Form = (lineage: import('../lineage/types.js').Lineage) => Promise<string>
-
-const FORMS: Record<(typeof FORMATS)[number], Form> = {
-  html: async (lineage) => (await import('../lineage/reportHtml.js')).reportHtml(lineage),
-  terge: async (lineage) => (await import('../lineage/reportTerge.js')).tergeReportText(lineage),
-  json: async (lineage) => (await import('../lineage/serialize.js')).lineageText(lineage),
-}

@@ -27,7 +27,7 @@ export const run = defineCommand({
   },
   async execute({ args, flags }) {
     await startEarly(flags)
-    const { plan } = await import('../lineage/session.js')
+    const { plan } = await import('../index.js')
     await perform(
       await plan(args.recipe, {
         strict: flags.strict,

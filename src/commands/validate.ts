@@ -27,10 +27,10 @@ export const validate = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const session = await import('../lineage/session.js')
+    const terge = await import('../index.js')
     const results = []
     for (const file of args.recipe) {
-      const { diagnostics } = await session.validate(file, { models: !flags['no-models'], strict: flags.strict })
+      const { diagnostics } = await terge.validate(file, { models: !flags['no-models'], strict: flags.strict })
       results.push({ file, valid: !hasErrors(diagnostics), diagnostics })
     }
     if (format === 'json') print(toJson(results))

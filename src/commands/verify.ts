@@ -29,9 +29,9 @@ export const verify = defineCommand({
   },
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
-    const session = await import('../lineage/verify.js')
+    const terge = await import('../index.js')
     const result = await withProgress(json, (listen, signal) =>
-      session.verify(args.lineage, {
+      terge.verify(args.lineage, {
         reproduce: flags.reproduce,
         allowCommands: flags['allow-commands'],
         threads: threadsOf(flags),

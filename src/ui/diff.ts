@@ -1,4 +1,4 @@
-import type { TensorDifference } from '../execute/diff.js'
+import type { TensorDifference } from '../index.js'
 import { counted, formatCount, printable, table } from './text.js'
 
 const number = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(6))

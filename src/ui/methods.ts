@@ -1,4 +1,4 @@
-import type { Method, ParameterSchema } from '../methods/types.js'
+import type { Method, ParameterSchema } from '../index.js'
 import { counted, table } from './text.js'
 
 const BASES = {

@@ -1,5 +1,5 @@
 /** The figures along an interpolation, as a small plot for people. */
-import type { Lineage } from '../lineage/types.js'
+import type { Lineage } from '../index.js'
 import { counted, printable } from './text.js'
 
 /** A figure at each point of a path, in the order of t. */

@@ -1,5 +1,5 @@
 import { formatSize } from '../core/sizes.js'
-import type { RunEvent } from '../execute/events.js'
+import type { RunEvent } from '../index.js'
 import { formatProgress, meter } from './progress.js'
 import { counted, formatSeconds, printable } from './text.js'
 import type { Renderer } from './types.js'

@@ -1,5 +1,5 @@
 import { formatSize } from '../core/sizes.js'
-import type { RunEvent } from '../execute/events.js'
+import type { RunEvent } from '../index.js'
 import { formatSeconds } from './text.js'
 
 /** How far a run is. */

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { formatSize } from '../core/sizes.js'
-import type { Lineage } from '../lineage/types.js'
+import type { Lineage } from '../index.js'
 import { pathText } from './path.js'
 import { stepsText } from './steps.js'
 import { counted, formatCount, printable } from './text.js'

@@ -1,5 +1,5 @@
 /** Permutation specs for people: groups, axes, and what stays as it is. */
-import { readSpec, type Shapes, type Spec, type SpecText } from '../rebasin/spec.js'
+import type { PermutationSpec, Shapes, Spec, SpecText } from '../index.js'
 import { type Branch, counted, formatCount, formatShape, printable, table } from './text.js'
 
 /** Units of a group; of one inside another, all of them. */
@@ -43,8 +43,7 @@ const axisText = (axis: SpecText['tensors'][string][number]): string =>
   axis === null ? '-' : typeof axis === 'string' ? printable(axis) : axis.map(printable).join(' | ')
 
 /** A model's spec whole: the family it was told by, its groups, the axes of its tensors, and what is kept with the reasons. */
-export function specText(family: string, text: SpecText, shapes: Shapes): string {
-  const spec = readSpec(text, shapes)
+export function specText({ family, text, spec }: PermutationSpec, shapes: Shapes): string {
   const users = new Map<string, Set<string>>()
   for (const { tensor, units } of spec.parts)
     for (const unit of units)

@@ -1,5 +1,5 @@
 /** What alignments, repairs and extractions did, a line each, from the lineage. */
-import type { Lineage } from '../lineage/types.js'
+import type { Lineage } from '../index.js'
 import { counted, formatCount, printable } from './text.js'
 
 type Described = Lineage['steps'][string]

@@ -6,7 +6,7 @@ import {
   type ListrTaskWrapper,
   ProcessOutput,
 } from 'listr2'
-import type { RunEvent } from '../execute/events.js'
+import type { RunEvent } from '../index.js'
 import { startLine, stepLine } from './plain.js'
 import { formatProgress, meter } from './progress.js'
 import { formatSeconds, printable } from './text.js'

@@ -1,4 +1,4 @@
-import type { Listener } from '../execute/events.js'
+import type { Listener } from '../index.js'
 
 /** Shows a run. It only listens: nothing that it does can change the run. */
 export interface Renderer {

@@ -2,9 +2,9 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
-import { nameModels, oneLineRecipe, yamlText } from '../../src/commands/oneLine.js'
-import { starterRecipe } from '../../src/commands/starter.js'
-import { load } from '../../src/lineage/session.js'
+import { nameModels, oneLineRecipe, yamlText } from '../../src/session/oneLine.js'
+import { load } from '../../src/session/session.js'
+import { starterRecipe } from '../../src/session/starter.js'
 
 const names = (...given: string[]) => nameModels(given, '/w', '/w', () => false).map(({ name }) => name)
 

@@ -2,7 +2,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { diffCheckpoints } from '../../src/execute/diff.js'
-import { inspect } from '../../src/lineage/session.js'
+import { inspect } from '../../src/session/inspect.js'
 import { bf16, f32, i64, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
 
 const diffOf = (a: Record<string, RawTensor>, b: Record<string, RawTensor>) =>

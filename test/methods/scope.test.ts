@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
-import { plan, run } from '../../src/lineage/session.js'
+import { plan, run } from '../../src/session/session.js'
 import { reference } from '../reference/index.js'
 import { deltasOf, dot, type Given } from '../reference/numeric.js'
 import {

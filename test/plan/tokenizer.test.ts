@@ -2,7 +2,7 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plan, run, validate } from '../../src/lineage/session.js'
+import { plan, run, validate } from '../../src/session/session.js'
 import { fixture, inFolder } from '../commands/terge.js'
 
 const models = ['base', 'prose', 'python'].map((name) => `${name}: ${fixture(`lm/${name}`)}`).join(', ')

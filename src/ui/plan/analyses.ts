@@ -1,6 +1,5 @@
 import { formatSize } from '../../core/sizes.js'
-import type { Analysis, AnalysisCost, Plan, RebasinAnalysis, RepairAnalysis } from '../../plan/types.js'
-import { readSpec } from '../../rebasin/spec.js'
+import type { Analysis, AnalysisCost, Plan, RebasinAnalysis, RepairAnalysis, Spec } from '../../index.js'
 import { groupsLine, keptBranches } from '../spec.js'
 import { type Branch, counted, printable } from '../text.js'
 
@@ -21,17 +20,17 @@ const stays = (kept: Readonly<Record<string, string>>): Branch[] =>
   Object.keys(kept).length === 0 ? [] : [{ text: 'stays as it is', branches: keptBranches(kept) }]
 
 function rebasinBranch(
-  { onto, models, method, symmetry, family, spec, maxIterations }: RebasinAnalysis,
+  { onto, models, method, symmetry, family, maxIterations }: RebasinAnalysis,
   { bytes, multiplications }: AnalysisCost,
+  spec: Spec,
 ): Branch {
-  const read = readSpec(spec, new Map(onto.tensors.map((tensor) => [tensor.name, tensor])))
   const moved = models.map(({ name }) => printable(name)).join(', ')
   const turns = symmetry === 'orthogonal'
   return {
     text: `${moved} onto ${printable(onto.name)}: ${method}${turns ? ', orthogonal' : ''}, family ${printable(family)}`,
     branches: [
-      { text: groupsLine(read) },
-      ...stays(read.kept),
+      { text: groupsLine(spec) },
+      ...stays(spec.kept),
       {
         text: `roughly ${roughly(multiplications)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; takes ${formatSize(bytes)} of memory or more`,
       },
@@ -45,7 +44,9 @@ const repairBranch = ({ step, norms, left }: RepairAnalysis): Branch => ({
 })
 
 /** What is found out before tensors are written, of each alignment and repair. */
-export const analysesBranches = ({ analyses, cost }: Plan): Branch[] =>
+export const analysesBranches = ({ analyses, cost }: Plan, specs: readonly (Spec | undefined)[]): Branch[] =>
   analyses.map((analysis: Analysis, index) =>
-    analysis.kind === 'rebasin' ? rebasinBranch(analysis, cost.analyses![index]!) : repairBranch(analysis),
+    analysis.kind === 'rebasin'
+      ? rebasinBranch(analysis, cost.analyses![index]!, specs[index]!)
+      : repairBranch(analysis),
   )

@@ -1,4 +1,4 @@
-import type { Plan } from '../../plan/types.js'
+import type { Plan } from '../../index.js'
 import { planGraph } from './graph.js'
 
 /** In a quoted string of the dot language only the quote ends it and the backslash starts an escape. */

@@ -1,4 +1,4 @@
-import type { Expr, Plan, PlanTensor, ReadExpr } from '../../plan/types.js'
+import type { Expr, Plan, PlanTensor, ReadExpr } from '../../index.js'
 import { counted, printable } from '../text.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */

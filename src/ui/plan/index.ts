@@ -1,18 +1,18 @@
-import type { Plan } from '../../plan/types.js'
+import type { Plan, PlanView } from '../../index.js'
 import { planDot } from './dot.js'
 import { planJson } from './json.js'
 import { planMermaid } from './mermaid.js'
-import { type PlanSetting, planTree } from './tree.js'
+import { planTree } from './tree.js'
 
 export const PLAN_FORMATS = ['tree', 'json', 'mermaid', 'dot'] as const
 export type PlanFormat = (typeof PLAN_FORMATS)[number]
 
-export function formatPlan(plan: Plan, format: PlanFormat, setting: PlanSetting): string {
+export function formatPlan(plan: Plan, format: PlanFormat, view: PlanView): string {
   switch (format) {
     case 'tree':
-      return planTree(plan, setting)
+      return planTree(plan, view)
     case 'json':
-      return planJson(plan, setting)
+      return planJson(plan, view)
     case 'mermaid':
       return planMermaid(plan)
     case 'dot':

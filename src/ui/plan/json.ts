@@ -1,6 +1,5 @@
-import type { Plan } from '../../plan/types.js'
+import type { Plan, PlanView } from '../../index.js'
 import { toJson } from '../text.js'
-import type { PlanSetting } from './tree.js'
 
 /** The plan whole, with the machine's side beside it. */
-export const planJson = (plan: Plan, { threads, memory }: PlanSetting): string => toJson({ ...plan, threads, memory })
+export const planJson = (plan: Plan, { threads, memory }: PlanView): string => toJson({ ...plan, threads, memory })

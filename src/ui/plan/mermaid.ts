@@ -1,4 +1,4 @@
-import type { Plan } from '../../plan/types.js'
+import type { Plan } from '../../index.js'
 import { planGraph } from './graph.js'
 
 /**

@@ -1,5 +1,4 @@
-import { inputsOf } from '../../plan/cost.js'
-import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../plan/types.js'
+import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../index.js'
 
 /** What a plan does to the tensors of one output, counted. */
 export interface OutputSummary {
@@ -54,33 +53,6 @@ export function summarize(output: PlanOutput): OutputSummary {
     expr.kind === 'crop' ? [{ tensor: name, rows: expr.merge.shape![0]!, of: shape[0]!, models: expr.cropped }] : [],
   )
   return { methods, copies, absent: [...absent.values()], cropped, dtypes, bytes }
-}
-
-/** The ranks and scales of an adapter's updates, and the tensors of its file that they are of. */
-export interface AdapterUpdates {
-  readonly ranks: Set<number>
-  readonly scales: Set<number>
-  readonly tensors: Set<string>
-}
-
-/** By the index of the adapter's model. */
-export function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
-  const found = new Map<number, AdapterUpdates>()
-  const visit = (expr: Expr): void => {
-    if (expr.kind !== 'lora') {
-      for (const input of inputsOf(expr)) visit(input)
-      return
-    }
-    const { read } = expr.right
-    const model = plan.files[read.file]?.model ?? -1
-    const entry = found.get(model) ?? { ranks: new Set(), scales: new Set(), tensors: new Set() }
-    found.set(model, entry)
-    entry.ranks.add(expr.rank)
-    entry.scales.add(expr.scale)
-    entry.tensors.add(read.tensor)
-  }
-  for (const { expr } of plan.outputs.flatMap(({ tensors }) => tensors)) visit(expr)
-  return found
 }
 
 /** Bytes and files of a model as the plan reads it. */

@@ -1,16 +1,8 @@
 import { formatSize } from '../../core/sizes.js'
-import { heldSeconds } from '../../plan/cost.js'
-import type { PatternCount, Plan, PlanOutput } from '../../plan/types.js'
+import type { AdapterUpdates, PatternCount, Plan, PlanOutput, PlanView } from '../../index.js'
 import { type Branch, counted, drawTree, formatCount, printable } from '../text.js'
 import { analysesBranches } from './analyses.js'
-import { type AdapterUpdates, adapterUpdates, modelFiles, summarize } from './summary.js'
-
-/** What the plan alone does not know: the machine's side. */
-export interface PlanSetting {
-  readonly threads: number
-  /** Peak anonymous memory, in bytes. */
-  readonly memory: number
-}
+import { modelFiles, summarize } from './summary.js'
 
 const sum = (counts: ReadonlyMap<unknown, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
 
@@ -86,10 +78,9 @@ function extractionBranches(plan: Plan, step: string, left: Readonly<Record<stri
 }
 
 /** What is held whole, and roughly how long the work on it takes. */
-function heldBranches({ cost }: Plan, threads: number): Branch[] {
-  if (!cost.held) return []
-  const { tensor, method, bytes, operations } = cost.held
-  const seconds = heldSeconds(operations, threads)
+function heldBranches({ cost }: Plan, seconds: number | undefined): Branch[] {
+  if (!cost.held || seconds === undefined) return []
+  const { tensor, method, bytes } = cost.held
   const time = seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`
   const most = `${formatSize(bytes)} for ${printable(tensor)}`
   return [{ text: `matrices held whole (${method}): at most ${most}; about ${time} of work on all of them` }]
@@ -107,8 +98,7 @@ function updateText(update: AdapterUpdates | undefined): string {
 }
 
 /** The plan as a tree for people. */
-export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
-  const updates = adapterUpdates(plan)
+export function planTree(plan: Plan, { threads, memory, heldSeconds, specs, updates }: PlanView): string {
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
     const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
@@ -128,11 +118,11 @@ export function planTree(plan: Plan, { threads, memory }: PlanSetting): string {
     branches: [
       { text: 'models', branches: models },
       { text: 'steps', branches: steps },
-      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analysesBranches(plan) }] : []),
+      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analysesBranches(plan, specs) }] : []),
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },
-      ...heldBranches(plan, threads),
+      ...heldBranches(plan, heldSeconds),
       { text: `memory: at most ${formatSize(memory)} with ${counted(threads, 'thread')}` },
     ],
   })

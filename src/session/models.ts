@@ -7,9 +7,9 @@ import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { didYouMean, quote } from '../core/suggest.js'
 import type { Listener } from '../execute/events.js'
+import { exists, foldersIn, sha256 as sha256OfFile } from '../lineage/disk.js'
 import { hubParts } from '../recipe/models.js'
 import type { ModelSource, Path, Recipe } from '../recipe/types.js'
-import { exists, foldersIn, sha256 as sha256OfFile } from './disk.js'
 
 /** `fetches` is empty for what is on the disk. */
 export type OpenedModel = HubModel

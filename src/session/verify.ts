@@ -1,12 +1,12 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { checkFiles } from '../lineage/checkFiles.js'
+import { exists, readLineage } from '../lineage/disk.js'
+import { compareLock } from '../lineage/lockedLineage.js'
+import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
 import { hubParts } from '../recipe/models.js'
-import { checkFiles } from './checkFiles.js'
-import { exists, readLineage } from './disk.js'
-import { compareLock } from './lockedLineage.js'
 import { type ReproduceOptions, reproduce } from './reproduce.js'
-import type { Lineage, LineageModel } from './types.js'
 
 export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */

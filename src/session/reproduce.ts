@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
-import { listOf } from './compare.js'
-import { firstDifference, inside } from './disk.js'
-import { lineageText } from './serialize.js'
+import { listOf } from '../lineage/compare.js'
+import { firstDifference, inside } from '../lineage/disk.js'
+import { lineageText } from '../lineage/serialize.js'
+import type { Lineage } from '../lineage/types.js'
 import { plan as planRecipe, run } from './session.js'
-import type { Lineage } from './types.js'
 
 /** How the recipe is run again. */
 export interface ReproduceOptions {

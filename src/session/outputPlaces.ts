@@ -3,9 +3,9 @@ import path from 'node:path'
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
+import { follow, settle } from '../lineage/disk.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
-import { follow, settle } from './disk.js'
 
 /**
  * Errors for outputs, at these absolute places by `Plan.outputs`, that would replace a model's files or lie among them

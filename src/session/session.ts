@@ -12,6 +12,14 @@ import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
+import { buildLineage, type RunDigests } from '../lineage/build.js'
+import { modelCard } from '../lineage/card.js'
+import { exists, sha256 as sha256OfFile } from '../lineage/disk.js'
+import { fileDigest } from '../lineage/fileDigest.js'
+import { type Lock, lockPath, lockText, readLock } from '../lineage/lock.js'
+import { parseLineage } from '../lineage/parse.js'
+import { lineageText } from '../lineage/serialize.js'
+import type { Lineage } from '../lineage/types.js'
 import { isFactor } from '../plan/adapter/tensors.js'
 import { checkDraft } from '../plan/draft.js'
 import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
@@ -19,25 +27,10 @@ import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
-import { buildLineage, type RunDigests } from './build.js'
-import { modelCard } from './card.js'
-import { exists, sha256 as sha256OfFile } from './disk.js'
-import { fileDigest } from './fileDigest.js'
-import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './knowing.js'
-import { checkLocked, type Lock, lockDifferences, lockPath, lockText, makeLock, pinOf, readLock } from './lock.js'
-import {
-  checkSums,
-  type FetchOptions,
-  fetchModels,
-  type OpenedModel,
-  openNamed,
-  openSource,
-  type Pin,
-} from './models.js'
+import { checkLocked, lockDifferences, makeLock, pinOf } from './locking.js'
+import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './mergekit.js'
+import { checkSums, type FetchOptions, fetchModels, type OpenedModel, openSource, type Pin } from './models.js'
 import { misplacedOutputs } from './outputPlaces.js'
-import { parseLineage } from './parse.js'
-import { lineageText } from './serialize.js'
-import type { Lineage } from './types.js'
 
 export type { LoadOptions } from '../recipe/load.js'
 
@@ -377,16 +370,6 @@ async function describe(
       bytesDigest: hash,
     }),
   )
-}
-
-/** Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Fault where it is missing or bad. */
-export const inspect = async (reference: string): Promise<Checkpoint> => (await openNamed(reference)).checkpoint
-
-/** The same, and brings what is on the hub into the cache, so that tensors can be read. */
-export async function obtain(reference: string, options: FetchOptions = {}): Promise<Checkpoint> {
-  const model = await openNamed(reference)
-  await fetchModels([[reference, model]], options)
-  return model.checkpoint
 }
 
 /** Pins the models that a recipe uses: the text of its lock, and where it belongs. */

@@ -1,0 +1,94 @@
+/** Models by themselves: opened, described, and how they may be permuted. Only headers are read. */
+import type { Checkpoint } from '../checkpoints/types.js'
+import { elements } from '../core/dtypes.js'
+import { layerCount } from '../plan/layers.js'
+import { packedOf, quantizationOf } from '../plan/packed.js'
+import type { Spec, SpecText } from '../rebasin/spec.js'
+import { type FetchOptions, fetchModels, openNamed } from './models.js'
+
+/**
+ * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Throws a `Fault` where it is
+ * missing or bad.
+ */
+export const inspect = async (reference: string): Promise<Checkpoint> => (await openNamed(reference)).checkpoint
+
+/** Opens a model's headers and downloads what is on the hub, so that its tensors can be read. */
+export async function obtain(reference: string, options: FetchOptions = {}): Promise<Checkpoint> {
+  const model = await openNamed(reference)
+  await fetchModels([[reference, model]], options)
+  return model.checkpoint
+}
+
+/** A model's permutation spec: the family it was recognised as, the spec as a recipe takes it, and the same resolved. */
+export interface PermutationSpec {
+  readonly family: string
+  readonly text: SpecText
+  readonly spec: Spec
+}
+
+/** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` where none fits the model. */
+export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
+  const [{ inferSpec }, { readSpec, writeSpec }] = await Promise.all([
+    import('../rebasin/infer/index.js'),
+    import('../rebasin/spec.js'),
+  ])
+  const { family, spec } = inferSpec({ tensors, ...(config ? { config } : {}) })
+  const text = writeSpec(spec, tensors)
+  return { family, text, spec: readSpec(text, tensors) }
+}
+
+export type CheckpointFacts = ReturnType<typeof checkpointFacts>
+
+/** What a model's headers say, the tensors apart. */
+export function checkpointFacts(checkpoint: Checkpoint) {
+  const { reference, layout, files, tensors, metadata, config, modules } = checkpoint
+  const adapter = adapterFacts(checkpoint)
+  const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
+  let parameters = 0
+  for (const { dtype, shape, bytes } of tensors.values()) {
+    const count = elements(shape)
+    dtypes[dtype] ??= { tensors: 0, elements: 0, bytes: 0 }
+    const entry = dtypes[dtype]
+    entry.tensors += 1
+    entry.elements += count
+    entry.bytes += bytes
+    parameters += count
+  }
+  const { model_type: type, architectures } = config ?? {}
+  const packed = [...new Set(packedOf({ tensors, ...quantizationOf(config) }).values())]
+  return {
+    model: reference,
+    layout,
+    ...(typeof type === 'string' ? { type } : {}),
+    ...(Array.isArray(architectures) ? { architectures: architectures.map(String) } : {}),
+    ...(adapter ? { adapter } : {}),
+    ...(modules ? { modules: modules.map(({ name }) => name) } : {}),
+    ...(packed.length > 0 ? { packed } : {}),
+    files: files.map(({ name, size }) => ({ name, size })),
+    tensors: tensors.size,
+    parameters,
+    layers: layerCount(tensors.keys()),
+    dtypes,
+    metadata,
+  }
+}
+
+/** What a PEFT adapter says of itself; ranks are those of its tensors. */
+function adapterFacts({ adapter, tensors }: Checkpoint) {
+  if (!adapter) return undefined
+  const left = [...tensors.values()].filter(({ name }) => /\.lora_(A\b|embedding_A$)/.test(name))
+  const {
+    peft_type: type = 'LORA',
+    lora_alpha: alpha,
+    target_modules: targets,
+    base_model_name_or_path: base,
+  } = adapter
+  return {
+    type: String(type),
+    ranks: [...new Set(left.map(({ shape }) => shape[0] ?? 0))].sort((a, b) => a - b),
+    ...(typeof alpha === 'number' ? { alpha } : {}),
+    modules: left.length,
+    ...(Array.isArray(targets) ? { targets: targets.map(String) } : {}),
+    ...(typeof base === 'string' ? { base } : {}),
+  }
+}

@@ -1,0 +1,163 @@
+/** Making a lock of a recipe's models, and holding models against one. */
+import path from 'node:path'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { VERSION } from '../core/version.js'
+import { digestCheckpoints } from '../lineage/digestCheckpoint.js'
+import { fileSize, sha256, xxh3OfFile } from '../lineage/disk.js'
+import type { Lock, LockedFile, LockedModel } from '../lineage/lock.js'
+import { recordOf } from '../lineage/serialize.js'
+import type { Lineage } from '../lineage/types.js'
+import { hubParts } from '../recipe/models.js'
+import type { ModelSource, Recipe } from '../recipe/types.js'
+import { type FetchOptions, fetchModels, type OpenedModel, type Pin, placed } from './models.js'
+
+/** Fetches what is missing and reads all of it. Faults: those of `fetchModels` and of reading. */
+export async function makeLock(
+  recipe: Recipe,
+  models: ReadonlyMap<string, OpenedModel>,
+  options: FetchOptions & { readonly threads?: number } = {},
+): Promise<Lock> {
+  await fetchModels(models, options, recipe)
+  const { threads, signal, listen } = options
+  const opened = [...models]
+  const total = opened.flatMap(([, { checkpoint }]) => checkpoint.files).reduce((sum, { size }) => sum + size, 0)
+  const digests = await digestCheckpoints(
+    opened.map(([, { checkpoint }]) => checkpoint),
+    {
+      ...(threads === undefined ? {} : { threads }),
+      ...(signal === undefined ? {} : { signal }),
+      progress: (read) =>
+        listen?.({
+          kind: 'step',
+          step: 'lock',
+          text: 'reading tensors',
+          fraction: Math.min(1, read / Math.max(1, total)),
+        }),
+    },
+  )
+  const locked: [string, LockedModel][] = []
+  for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {
+    const files: LockedFile[] = []
+    for (const [file, { name: fileName, path: place, size }] of checkpoint.files.entries()) {
+      // What came in just now was checked.
+      const published = fetches.find((fetch) => fetch.place === place)?.file.sha256
+      listen?.({ kind: 'step', step: 'lock', text: `${name}: ${fileName}` })
+      const sum = published === undefined ? await sha256(place, signal) : `sha256:${published}`
+      files.push({ name: fileName, size, sha256: sum, digest: digests[index]!.files[file]! })
+    }
+    for (const [fileName, { size, place }] of await besideFiles(checkpoint))
+      files.push({ name: fileName, size, sha256: await sha256(place, signal), digest: await xxh3OfFile(place, signal) })
+    const { reference, revision, subfolder } = recipe.models.get(name)!
+    locked.push([
+      name,
+      {
+        reference,
+        ...(revision === undefined ? {} : { revision }),
+        ...(subfolder === undefined ? {} : { subfolder }),
+        ...(checkpoint.revision === undefined ? {} : { commit: checkpoint.revision }),
+        files,
+      },
+    ])
+  }
+  return { lock: 1, terge: VERSION, models: recordOf(locked) }
+}
+
+/** The small files of a model that decide something: config, and what is copied beside an output. */
+async function besideFiles(
+  checkpoint: OpenedModel['checkpoint'],
+): Promise<Map<string, { size: number; place: string }>> {
+  const found = new Map<string, { size: number; place: string }>()
+  // A recipe may lie in the model's own folder, and its lock beside it.
+  const names = [...(checkpoint.config ? ['config.json'] : []), ...checkpoint.sidecars].filter(
+    (name) => !name.endsWith('.lock'),
+  )
+  for (const name of names) {
+    const place = path.join(checkpoint.path, name)
+    const file = await fileSize(place)
+    if ('size' in file) found.set(name, { size: file.size, place })
+  }
+  if (checkpoint.layout === 'file' && checkpoint.adapterFile) {
+    const place = path.join(path.dirname(checkpoint.path), ADAPTER_CONFIG)
+    found.set(ADAPTER_CONFIG, { size: checkpoint.adapterFile.length, place })
+  }
+  return found
+}
+
+/** What a lock says about how to open a model. */
+export const pinOf = (lock: Lock, name: string): Pin => {
+  const locked = Object.hasOwn(lock.models, name) ? lock.models[name] : undefined
+  return {
+    commit: locked?.commit,
+    expected: locked?.files.map((file) => file.name).filter((file) => !file.includes('/')) ?? [],
+  }
+}
+
+const HINT = 'bring back what was locked, or write the lock anew with terge lock, after a look at what has changed'
+
+/** How a model differs from its lock, as far as can be told before its weights are read. */
+export async function lockDifferences(
+  lock: Lock,
+  recipe: Recipe,
+  name: string,
+  { checkpoint, fetches }: OpenedModel,
+): Promise<readonly Diagnostic[]> {
+  const source = recipe.models.get(name)!
+  const messages: string[] = []
+  const locked = Object.hasOwn(lock.models, name) ? lock.models[name]! : undefined
+  if (!locked) messages.push(`the model ${name} is not in the lock`)
+  else {
+    const written = (part: keyof ModelSource & keyof LockedModel, what: string): void => {
+      if (source[part] !== locked[part])
+        messages.push(
+          `${name}: the recipe's ${what} is ${source[part] ?? 'absent'}, and the lock's ${locked[part] ?? 'absent'}`,
+        )
+    }
+    written('reference', 'reference')
+    // A reference that holds its revision has said so.
+    if (hubParts(source.reference)?.revision === undefined) written('revision', 'revision')
+    written('subfolder', 'subfolder')
+    const beside = await besideFiles(checkpoint)
+    const sizes = new Map([
+      ...checkpoint.files.map(({ name, size }) => [name, size] as const),
+      ...[...beside].map(([name, { size }]) => [name, size] as const),
+    ])
+    for (const file of locked.files) {
+      const size = sizes.get(file.name)
+      const of = `${name}: ${file.name}`
+      const place = beside.get(file.name)?.place
+      const coming = fetches.find(
+        ({ place }) => place === checkpoint.files.find(({ name }) => name === file.name)?.path,
+      )
+      if (size === undefined) messages.push(`${of} of the lock is not in the model`)
+      else if (size !== file.size) messages.push(`${of} has ${size} bytes, and the lock says ${file.size}`)
+      else if (place !== undefined && (await sha256(place)) !== file.sha256)
+        messages.push(`${of} differs from the lock`)
+      else if (coming?.file.sha256 !== undefined && `sha256:${coming.file.sha256}` !== file.sha256)
+        messages.push(`${of} is published with another digest than the lock has`)
+      sizes.delete(file.name)
+    }
+    for (const file of sizes.keys()) messages.push(`${name}: ${file} is not in the lock`)
+  }
+  const faults = messages.map(
+    (message): Diagnostic => ({ severity: 'error', code: 'lock-differs', message, hint: HINT }),
+  )
+  return placed(recipe, source.at, new Fault(faults)).diagnostics
+}
+
+/** Holds what a run read against the lock. Fault with exit 1: `lock-differs`. */
+export function checkLocked(lock: Lock, recipe: Recipe, models: Lineage['models']): void {
+  const differing: Diagnostic[] = []
+  for (const [name, { files }] of Object.entries(models)) {
+    const locked = new Map(lock.models[name]?.files.map((file) => [file.name, file.digest]))
+    const messages = files
+      .filter((file) => file.digest === null || locked.get(file.name) !== file.digest)
+      .map((file): Diagnostic => {
+        const message = `${name}: ${file.name} has other bytes than the lock says; nothing was written`
+        return { severity: 'error', code: 'lock-differs', message, hint: HINT }
+      })
+    const at = recipe.models.get(name)?.at
+    differing.push(...(at ? placed(recipe, at, new Fault(messages)).diagnostics : messages))
+  }
+  if (differing.length > 0) throw new Fault(differing, 1)
+}

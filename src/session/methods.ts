@@ -1,0 +1,14 @@
+import { fault } from '../core/diagnostics.js'
+import { didYouMean, quote } from '../core/suggest.js'
+import { lookupMethod, METHOD_NAMES, METHODS } from '../methods/registry.js'
+import type { Method } from '../methods/types.js'
+
+/** Every merge method, in the order of the documentation. */
+export const listMethods = (): readonly Method[] => METHODS
+
+/** The merge method of a name or an alias. Fault: `unknown-method`. */
+export function findMethod(name: string): Method {
+  const method = lookupMethod(name)
+  if (method) return method
+  throw fault('unknown-method', `there is no method ${quote(name)}`, didYouMean(name, METHOD_NAMES, 'methods'))
+}

@@ -1,0 +1,60 @@
+/** What people want to see of a plan that it does not say itself. */
+import { estimateMemory } from '../execute/budget.js'
+import { heldSeconds, inputsOf } from '../plan/cost.js'
+import type { Expr, Plan } from '../plan/types.js'
+import { readSpec, type Spec } from '../rebasin/spec.js'
+
+export interface PlanView {
+  readonly threads: number
+  /** Peak anonymous memory, in bytes. */
+  readonly memory: number
+  /** Where matrices are held whole: roughly how long the work on them takes. */
+  readonly heldSeconds?: number
+  /** By `Plan.analyses`: the permutation spec of an alignment, resolved. */
+  readonly specs: readonly (Spec | undefined)[]
+  /** By the index of the adapter's model. */
+  readonly updates: ReadonlyMap<number, AdapterUpdates>
+}
+
+/** A plan seen from a machine that runs it with so many threads. */
+export function viewPlan(plan: Plan, { threads }: { readonly threads: number }): PlanView {
+  const { held } = plan.cost
+  return {
+    threads,
+    memory: estimateMemory(plan, threads),
+    ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
+    specs: plan.analyses.map((analysis) =>
+      analysis.kind === 'rebasin'
+        ? readSpec(analysis.spec, new Map(analysis.onto.tensors.map((tensor) => [tensor.name, tensor])))
+        : undefined,
+    ),
+    updates: adapterUpdates(plan),
+  }
+}
+
+/** The ranks and scales of an adapter's updates, and the tensors of its file that they are of. */
+export interface AdapterUpdates {
+  readonly ranks: Set<number>
+  readonly scales: Set<number>
+  readonly tensors: Set<string>
+}
+
+/** By the index of the adapter's model. */
+function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
+  const found = new Map<number, AdapterUpdates>()
+  const visit = (expr: Expr): void => {
+    if (expr.kind !== 'lora') {
+      for (const input of inputsOf(expr)) visit(input)
+      return
+    }
+    const { read } = expr.right
+    const model = plan.files[read.file]?.model ?? -1
+    const entry = found.get(model) ?? { ranks: new Set(), scales: new Set(), tensors: new Set() }
+    found.set(model, entry)
+    entry.ranks.add(expr.rank)
+    entry.scales.add(expr.scale)
+    entry.tensors.add(read.tensor)
+  }
+  for (const { expr } of plan.outputs.flatMap(({ tensors }) => tensors)) visit(expr)
+  return found
+}

@@ -1,0 +1,18 @@
+import { readLineage } from '../lineage/disk.js'
+import type { Lineage } from '../lineage/types.js'
+
+/** `html`: one self-contained page. `terge`: the form of the Python library terge. `json`: the lineage itself, checked. */
+export const REPORT_FORMS = ['html', 'terge', 'json'] as const
+export type ReportForm = (typeof REPORT_FORMS)[number]
+
+const FORMS: Record<ReportForm, (lineage: Lineage) => Promise<string>> = {
+  html: async (lineage) => (await import('../lineage/reportHtml.js')).reportHtml(lineage),
+  terge: async (lineage) => (await import('../lineage/reportTerge.js')).tergeReportText(lineage),
+  json: async (lineage) => (await import('../lineage/serialize.js')).lineageText(lineage),
+}
+
+/** A lineage file in a form for people or programs. Throws a `Fault` where the file is missing or not a lineage. */
+export async function report(lineagePath: string, form: ReportForm = 'html'): Promise<string> {
+  const { lineage } = await readLineage(lineagePath)
+  return FORMS[form](lineage)
+}
