@@ -13,7 +13,7 @@ export const merge = defineCommand({
   summary: 'Merge models in one line, without a recipe’s file.',
   description:
     'Builds the recipe from the flags and runs it; --save-recipe keeps it. Models are called by their files’ names. Without ' +
-    '--base the first model lends what is not merged.',
+    '--base the first model lends what is not merged; methods on task vectors need --base.',
   examples: [
     'The mean of two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
     'One third of the way along the arc\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',

@@ -33,7 +33,17 @@ export interface Base {
   /** A model or step; empty where it is unknown. */
   readonly name: string
   readonly at: Path
+  /** Where the recipe does not write one, it is the first model: the form of the result, and no more than that. */
+  readonly written: boolean
 }
+
+/** Whether a method compares its models with a base, which the recipe then has to name. */
+const comparesWithBase = (method: Method | undefined): boolean =>
+  method?.base === 'required' || method?.base === 'listed'
+
+/** The base as a method may use it: one that nobody wrote is not guessed. */
+const baseFor = (method: Method | undefined, base: Base): Base =>
+  base.written || !comparesWithBase(method) ? base : { ...base, name: '' }
 
 function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
   return oneOrMore(at).flatMap((item) => {
@@ -52,13 +62,18 @@ export const readFilters = (at: Cursor | undefined, report: Report): Filters => 
   exclude: readPatterns(get(at, 'exclude'), report),
 })
 
-export function readMerge(at: Cursor, base: Base, scope: Scope): { settings: MergeSettings; rules: MergeRule[] } {
-  const merge = draft(at, undefined, base, scope)
+/** `base`: the given one, but unknown where the method needs one and the recipe writes none. */
+export function readMerge(
+  at: Cursor,
+  given: Base,
+  scope: Scope,
+): { settings: MergeSettings; rules: MergeRule[]; base: string } {
+  const merge = draft(at, undefined, given, scope)
   const rules = itemsOf(get(at, 'rules')).map((rule) => ({
     match: readPatterns(get(rule, 'match'), scope.report),
-    settings: settle(draft(rule, merge, base, scope), rule, base, scope.report),
+    settings: settle(draft(rule, merge, given, scope), rule, given, scope),
   }))
-  return { settings: settle(merge, at, base, scope.report), rules }
+  return { settings: settle(merge, at, given, scope), rules, base: baseFor(merge.method, given).name }
 }
 
 /** Tells an unknown method, and returns the one that it was meant to be. */
@@ -72,10 +87,11 @@ function readMethod(at: Cursor | undefined, report: Report): Method | undefined 
   return lookupMethod(nearest(name, METHOD_NAMES, 1)[0] ?? '')
 }
 
-function draft(at: Cursor, merge: Draft | undefined, base: Base, scope: Scope): Draft {
+function draft(at: Cursor, merge: Draft | undefined, given: Base, scope: Scope): Draft {
   const { report } = scope
   const methodAt = get(at, 'method')
   const method = methodAt || !merge ? readMethod(methodAt, report) : merge.method
+  const base = baseFor(method, given)
   // A rule that names another method starts from that method's own defaults; `models` is inherited all the same.
   const kept = merge && (!methodAt || (method !== undefined && method === merge.method)) ? merge : undefined
 
@@ -179,12 +195,16 @@ function overlay(own: Weights | undefined, merge: Draft, otherModels: boolean): 
 }
 
 /** Checks what only the whole can show, and puts weights in the order of participants. */
-function settle(draft: Draft, at: Cursor, base: Base, report: Report): MergeSettings {
+function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSettings {
+  const { report } = scope
   const { method, participants = [], weights } = draft
+  const base = baseFor(method, given)
   const own = method ? withoutBase(method, participants, base) : participants
   // What a misspelt method would need is only a guess: its own fault is told, and nothing that follows from it.
   const chosen = textOf(get(at, 'method'))
   const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
+  if (method && !guessed && !given.written && comparesWithBase(method) && !draft.repeats)
+    refuseWithoutBase(method, at, scope)
   if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
@@ -213,6 +233,16 @@ function settle(draft: Draft, at: Cursor, base: Base, report: Report): MergeSett
     weightsAt: weights?.at ?? draft.methodAt,
     parameters: new Map([...draft.parameters].map(([key, entry]) => [key, only(entry, names)])),
   }
+}
+
+/** Told where the method is chosen: a rule that keeps the merge's has the same fault. */
+function refuseWithoutBase(method: Method, at: Cursor, { models, report }: Scope): void {
+  const chosen = get(at, 'method')
+  if (!chosen) return
+  const [first = 'NAME'] = models.keys()
+  report.error('missing-base', `${method.name} compares models with a base, and the recipe names none`, chosen.path, {
+    hint: `write base: NAME, the model that the others were made from (such as base: ${first})`,
+  })
 }
 
 /** Per-model values of the models that take part; a rule may have inherited more. */

@@ -83,7 +83,9 @@ const parameters: Schema = {
   description:
     "The method's own: a number, a gradient over the layers (list), or a mapping model → number or gradient.",
 }
-const base = text('The model whose names, shapes and untouched tensors the result has. Default: the first model.')
+const base = text(
+  'The model whose names, shapes and untouched tensors the result has. Default: the first model; methods that compare models with a base need it written.',
+)
 
 const merge: Schema = {
   ...object(

@@ -199,15 +199,21 @@ function readMergeStep({ name, at }: Draft, { root, scope }: Reading): MergeStep
       scope.report.error('contradiction', message, [...at.path, key], { part: 'key', hint: 'leave one of them out' })
     }
   const own = get(at, 'base') ?? get(root, 'base')
-  const base: Base = { name: own ? (resolveName(own, scope)?.name ?? '') : firstModel(scope), at: own?.path ?? [] }
+  const given: Base = {
+    name: own ? (resolveName(own, scope)?.name ?? '') : firstModel(scope),
+    at: own?.path ?? [],
+    written: own !== undefined,
+  }
+  const { base, settings, rules } = readMerge(at, given, scope)
   return {
     kind: 'merge',
     name,
     at: at.path,
-    base: base.name,
-    baseWritten: own !== undefined,
+    base,
+    baseWritten: given.written,
     filters: readFilters(get(at, 'filters') ?? get(root, 'filters'), scope.report),
-    ...readMerge(at, base, scope),
+    settings,
+    rules,
     onMissing: textOf(get(at, 'on_missing')) === 'error' ? 'error' : 'copy',
     onMismatch: (textOf(get(at, 'on_mismatch')) ?? 'copy') as MergeStep['onMismatch'],
   }

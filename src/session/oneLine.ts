@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
+import { lookupMethod } from '../methods/registry.js'
 
 /** Models with the names that a recipe made for them calls them by. */
 export interface NamedModel {
@@ -122,7 +123,8 @@ function weightList(written: string): string {
 
 /**
  * The recipe of a merge in one line. `folder` is where the given paths start, `recipeFolder` where the recipe will lie.
- * A base that is not among the models takes no part in the merge itself. Fault: `bad-flag`.
+ * A base that is not among the models takes no part in the merge itself. Errors: `bad-flag`, and `missing-base` where the method
+ * needs a base: the first model is not one because it stands first.
  */
 export function oneLineRecipe(
   line: OneLine,
@@ -130,6 +132,13 @@ export function oneLineRecipe(
   recipeFolder: string,
   isThere: IsThere = () => false,
 ): string {
+  const method = lookupMethod(line.method)
+  if (line.base === undefined && (method?.base === 'required' || method?.base === 'listed'))
+    throw fault(
+      'missing-base',
+      `${method.name} compares models with a base, and the command names none`,
+      'add --base MODEL: the model that the others were made from',
+    )
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)
   const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))

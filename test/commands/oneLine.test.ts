@@ -2,6 +2,9 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
+import { Fault } from '../../src/core/diagnostics.js'
+import { METHODS } from '../../src/methods/registry.js'
+import { loadRecipe } from '../../src/recipe/load.js'
 import { nameModels, oneLineRecipe, yamlText } from '../../src/session/oneLine.js'
 import { load } from '../../src/session/session.js'
 import { starterRecipe } from '../../src/session/starter.js'
@@ -43,6 +46,32 @@ test('flags become a recipe', () => {
       output: 'out',
     },
   )
+})
+
+test('methods that compare models with a base need --base', () => {
+  const needy = METHODS.filter(({ base }) => base === 'required' || base === 'listed')
+  assert.ok(needy.length >= 20)
+  for (const { name, aliases, base } of needy)
+    for (const method of [name, ...aliases]) {
+      const models = base === 'listed' ? ['a', 'b'] : ['a', 'b', 'c']
+      const parameters = method === 'nearswap' ? { param: ['t=0.1'] } : {}
+      assert.throws(
+        () => recipe({ method, ...parameters }),
+        (error: unknown) =>
+          error instanceof Fault &&
+          error.diagnostics[0]?.code === 'missing-base' &&
+          error.diagnostics[0].hint?.includes('--base') === true,
+        method,
+      )
+      const text = oneLineRecipe({ models, output: 'o', method, base: 'a', ...parameters }, '/w', '/w')
+      const recipes = [text, text.replace(/^base: a$/m, '#')].map((text) => loadRecipe('r.yml', { text }))
+      assert.equal(
+        recipes.map(({ diagnostics }) => diagnostics.map(({ code }) => code)),
+        [[], ['missing-base']],
+        method,
+      )
+    }
+  assert.ok(recipe({ method: 'multislerp' }))
 })
 
 test('a base among the models keeps the default participants; another one lends only', () => {

@@ -28,6 +28,7 @@ steps:
   soup: {merge: {method: linear, models: [a, b], weights: [1, 2]}}
   final:
     merge:
+      base: a
       method: slerp
       models: [soup, c]
       parameters: {t: 0.3}

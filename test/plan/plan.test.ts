@@ -187,7 +187,7 @@ test('FP8 is read, and written only as something else', async () => {
 })
 
 test('a list as long as the models are many is most likely not meant as a gradient', async () => {
-  const recipe = merged('task_arithmetic', ', models: [b, c], parameters: {lambda: [0.5, 1]}')
+  const recipe = merged('task_arithmetic', ', base: a, models: [b, c], parameters: {lambda: [0.5, 1]}')
   const { faults } = await planOf({ a: layers(1), b: layers(2), c: layers(3) }, recipe)
   assert.is(faults.length, 1)
   assert.match(faults[0]!, 'warning list-is-gradient: lambda is a gradient over 4 layers')

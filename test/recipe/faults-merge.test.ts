@@ -88,11 +88,12 @@ r.yml:3:57: error not-a-participant: no model 'c' takes part here
 `,
   },
   {
-    name: 'weights of the default base',
+    name: 'weights of the base, where the models are the default',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
 merge: {method: task_arithmetic, weights: {a: 1, b: 2}}
+base: a
 output: ./out
 `,
     faults: `
@@ -108,6 +109,7 @@ r.yml:3:44: error not-a-participant: no model 'a' takes part here
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
 merge: {method: task_arithmetic, models: [a, b, c], weights: {a: 1, b: 2}}
+base: a
 output: ./out
 `,
     faults: `
@@ -115,6 +117,31 @@ r.yml:3:63: warning base-weight: task_arithmetic gives the base 'a' no weight
   merge: {method: task_arithmetic, models: [a, b, c], weights: {a: 1, b: 2}}
                                                                 ^
   hint: leave it out: a task-vector method adds to the base whatever the base's own weight
+`,
+  },
+  {
+    name: 'a base that nobody wrote: an error for the methods that compare with one, and none that follows from it',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b, c: ./c}
+merge:
+  method: ties
+  weights: [1, 2, 3]
+  rules:
+    - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
+    - {match: y, models: [b]}
+    - {match: z, method: multislerp}
+output: ./out
+`,
+    faults: `
+r.yml:4:11: error missing-base: ties compares models with a base, and the recipe names none
+    method: ties
+            ^^^^
+  hint: write base: NAME, the model that the others were made from (such as base: a)
+r.yml:7:26: error missing-base: nearswap compares models with a base, and the recipe names none
+      - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
+                           ^^^^^^^^
+  hint: write base: NAME, the model that the others were made from (such as base: a)
 `,
   },
   {
@@ -191,6 +218,7 @@ merge:
   rules:
     - {match: x, method: linear, models: [b]}
     - {match: y, method: task_arithmetic, models: [a]}
+base: a
 output: ./out
 `,
     faults: `
@@ -211,6 +239,7 @@ r.yml:8:51: error model-count: task_arithmetic merges at least 1 model besides t
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
 merge: {method: task_arithmetic, parameters: {lamda: 1, normalize: 1, lambda: [1, x]}}
+base: a
 output: ./out
 `,
     faults: `

@@ -75,7 +75,7 @@ output: {path: out, from: merge-of-nobody, dtype: fp16, shard_size: 512MiB, meta
 })
 
 test('who takes part: task-vector methods leave the base out, others do not', () => {
-  const of = (merge: string) => mergeOf(load(`${HEAD}merge: ${merge}\noutput: x\n`)).settings.models
+  const of = (merge: string) => mergeOf(load(`${HEAD}base: base\nmerge: ${merge}\noutput: x\n`)).settings.models
   assert.equal(of('{method: linear}'), ['base', 'a', 'b'])
   assert.equal(of('{method: task_arithmetic}'), ['a', 'b'])
   assert.equal(of('{method: task_arithmetic, models: [b, base, a]}'), ['b', 'a'])
@@ -84,7 +84,8 @@ test('who takes part: task-vector methods leave the base out, others do not', ()
 
 test('a rule that keeps the method is laid over merge, one that names another starts anew', () => {
   const { rules } = mergeOf(
-    load(`${HEAD}merge:
+    load(`${HEAD}base: base
+merge:
   method: task_arithmetic
   models: [a, b]
   weights: {a: 0.6, b: 0.4}
@@ -221,6 +222,7 @@ test('what a joint alignment makes has names that nobody else may have, and is o
 test('anchors stand for whole values', () => {
   const recipe = load(`terge: 1
 models: {a: a, b: b}
+base: a
 merge: {method: linear, weights: &w {a: 2, b: 3}, rules: [{match: x, method: task_arithmetic, models: [b], weights: {b: 1}}, {match: y, weights: *w}]}
 output: x
 `)

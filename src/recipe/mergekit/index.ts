@@ -102,7 +102,8 @@ function assemble(final: Config, name: string, alone: boolean, work: Work): MapN
   const double = dtype?.kind === 'scalar' && dtype.value === 'float64'
   const short = merge?.kind === 'map' ? merge : undefined
   // A base that the configuration does not write is what a recipe takes by itself: the first model.
-  const base = short && final.base ? childOf(short, 'base') : undefined
+  const written = final.base ?? final.slices.find(({ base }) => base)
+  const base = short && written ? childOf(short, 'base') : undefined
   return mapping(
     [
       ['terge', text(1, at)],
