@@ -14,6 +14,9 @@
  *     init          models → a starter recipe
  *     listMethods   the merge methods
  *
+ * A recipe is the path of a file, or an object with what the file would say; its paths are relative to the working folder then.
+ * `openRecipe` and `planOpened` are the two halves of `plan`: who plans several variants opens the models once.
+ *
  * User errors are thrown as a `Fault` with its diagnostics; everything else that is thrown is the system's or a bug.
  */
 export type { Checkpoint, StoredTensor } from './checkpoints/types.js'
@@ -52,23 +55,24 @@ export {
   type PermutationSpec,
   permutationSpec,
 } from './session/inspect.js'
+export { type Locked, type LockOptions, lock } from './session/lock.js'
 export type { ImportOptions } from './session/mergekit.js'
 export { findMethod, listMethods } from './session/methods.js'
 export type { FetchOptions } from './session/models.js'
 export type { OneLine } from './session/oneLine.js'
-export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
-export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
 export {
   importMergekit,
-  load,
-  lock,
+  type OpenedRecipe,
+  openRecipe,
   type PlanOptions,
   type Prepared,
   plan,
-  type RunOptions,
-  type RunResult,
-  run,
+  planOpened,
   type ValidateOptions,
   validate,
-} from './session/session.js'
+} from './session/plan.js'
+export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
+export { load, type RecipeSource } from './session/recipe.js'
+export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
+export { type RunOptions, type RunResult, run } from './session/run.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'

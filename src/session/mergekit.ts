@@ -1,27 +1,18 @@
 /** mergekit configurations: converted once the names of their models' tensors are known, since their filters ask for them. */
 import path from 'node:path'
-import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
+import { modelsOf } from '../plan/plan.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
-import type { Recipe } from '../recipe/types.js'
-
-/** The models that a recipe uses, by name, and what is wrong with those that can't be opened. */
-export type OpenModels = (
-  recipe: Recipe,
-) => Promise<{ checkpoints: ReadonlyMap<string, Checkpoint>; diagnostics: readonly Diagnostic[] }>
+import type { OpenModel } from './models.js'
 
 /** A recipe as `loadRecipe` gives it. `needed` false: what can't be opened is a warning, and its names stay unknown. */
-export async function loadKnowing(
-  file: string,
-  options: LoadOptions,
-  open: OpenModels,
-  needed = true,
-): Promise<Loaded> {
+export async function loadKnowing(file: string, options: LoadOptions, open: OpenModel, needed = true): Promise<Loaded> {
   const first = loadRecipe(file, { ...options, strict: false })
   const { recipe } = first
   if (!first.conversion || !recipe) return options.strict ? loadRecipe(file, options) : first
-  const { checkpoints, diagnostics } = await open(recipe)
+  const opened = await Promise.all(modelsOf(recipe).map((name) => open(recipe, name)))
+  const diagnostics = opened.flatMap((model) => model.diagnostics)
   if (hasErrors(diagnostics)) {
     if (needed) return { conversion: first.conversion, diagnostics: [...first.diagnostics, ...diagnostics] }
     const loaded = options.strict ? loadRecipe(file, options) : first
@@ -29,7 +20,8 @@ export async function loadKnowing(
     return { ...loaded, diagnostics: [...loaded.diagnostics, ...told] }
   }
   const known = new Map<string, readonly string[]>()
-  for (const [name, { tensors }] of checkpoints) known.set(recipe.models.get(name)!.reference, [...tensors.keys()])
+  for (const { name, model } of opened)
+    if (model) known.set(recipe.models.get(name)!.reference, [...model.checkpoint.tensors.keys()])
   return loadRecipe(file, { ...options, known })
 }
 
@@ -46,7 +38,7 @@ export interface ImportOptions {
 export async function importRecipe(
   file: string,
   { strict = false, folder }: ImportOptions,
-  open: OpenModels,
+  open: OpenModel,
 ): Promise<{ text: string; diagnostics: readonly Diagnostic[] }> {
   const { conversion, diagnostics } = await loadKnowing(file, { strict }, open, false)
   const told = diagnostics.filter(({ code }) => code !== 'not-in-this-version')

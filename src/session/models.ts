@@ -66,21 +66,34 @@ export function placed(recipe: Recipe, at: Path, { diagnostics, exit }: Fault): 
   )
 }
 
-/** Opens a model of a recipe; its faults are values with the model's place. */
-export async function openSource(
-  recipe: Recipe,
-  name: string,
-  pin?: Pin,
-): Promise<{ readonly name: string; readonly model?: OpenedModel; readonly diagnostics: readonly Diagnostic[] }> {
-  const source = recipe.models.get(name)!
-  try {
-    await checkSubfolder(recipe, source)
-    const model = await openModel(source, recipe.folder, pin)
-    checkPublished(recipe, source, model)
-    return { name, model, diagnostics: placed(recipe, source.at, new Fault(model.warnings)).diagnostics }
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    return { name, diagnostics: placed(recipe, source.at, error).diagnostics }
+/** A recipe's model, opened; what is wrong with it is a value with the model's place. */
+export interface OpenedSource {
+  readonly name: string
+  readonly model?: OpenedModel
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+export type OpenModel = (recipe: Recipe, name: string) => Promise<OpenedSource>
+
+/** Opens models of recipes, each one once, however often it is asked for. `pinOf`: what is known of a model beforehand. */
+export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenModel {
+  const opened = new Map<string, Promise<OpenedModel>>()
+  return async (recipe, name) => {
+    const source = recipe.models.get(name)!
+    const { reference, origin, revision, subfolder, companion } = source
+    const pin = pinOf(name)
+    const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, pin])
+    try {
+      await checkSubfolder(recipe, source)
+      const found = opened.get(key) ?? openModel(source, recipe.folder, pin)
+      opened.set(key, found)
+      const model = await found
+      checkPublished(recipe, source, model)
+      return { name, model, diagnostics: placed(recipe, source.at, new Fault(model.warnings)).diagnostics }
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      return { name, diagnostics: placed(recipe, source.at, error).diagnostics }
+    }
   }
 }
 

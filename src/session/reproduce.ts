@@ -6,7 +6,8 @@ import { listOf } from '../lineage/compare.js'
 import { firstDifference, inside } from '../lineage/disk.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
-import { plan as planRecipe, run } from './session.js'
+import { plan as planRecipe } from './plan.js'
+import { run } from './run.js'
 
 /** How the recipe is run again. */
 export interface ReproduceOptions {

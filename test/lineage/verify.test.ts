@@ -14,7 +14,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
 import { parseLineage } from '../../src/lineage/parse.js'
-import { plan, run } from '../../src/session/session.js'
+import { plan } from '../../src/session/plan.js'
+import { run } from '../../src/session/run.js'
 import { type VerifyOptions, verify } from '../../src/session/verify.js'
 
 const test = suite<{ folder: string }>('verify')

@@ -2,7 +2,8 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plan, run, validate } from '../../src/session/session.js'
+import { plan, validate } from '../../src/session/plan.js'
+import { run } from '../../src/session/run.js'
 import { fixture, inFolder } from '../commands/terge.js'
 
 const models = ['base', 'prose', 'python'].map((name) => `${name}: ${fixture(`lm/${name}`)}`).join(', ')

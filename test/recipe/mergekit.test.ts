@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Diagnostic, Fault } from '../../src/core/diagnostics.js'
 import { loadRecipe } from '../../src/recipe/load.js'
-import { importMergekit, plan, validate } from '../../src/session/session.js'
+import { importMergekit, plan, validate } from '../../src/session/plan.js'
 import { fixture, inFolder, terge } from '../commands/terge.js'
 import { writeTensors } from './tensors.js'
 

@@ -9,7 +9,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { layerOf, withLayer } from '../../src/core/layerNames.js'
 import type { Expr, Plan } from '../../src/plan/types.js'
-import { plan } from '../../src/session/session.js'
+import { plan } from '../../src/session/plan.js'
 import { inFolder } from '../commands/terge.js'
 import { writeTensors } from './tensors.js'
 

@@ -1,12 +1,13 @@
-/** The verbs of the library: a recipe is loaded, validated, planned and run. The commands are thin over these. */
+/** Running a plan: outputs and their lineage. */
+
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
 import { byPlace } from '../checkpoints/order.js'
-import { ADAPTER_CONFIG, readSidecars } from '../checkpoints/sidecars.js'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
-import { type Diagnostic, Fault, fault, hasErrors, type Place } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
@@ -16,149 +17,15 @@ import { buildLineage, type RunDigests } from '../lineage/build.js'
 import { modelCard } from '../lineage/card.js'
 import { exists, sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
-import { type Lock, lockPath, lockText, readLock } from '../lineage/lock.js'
 import { parseLineage } from '../lineage/parse.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 import { isFactor } from '../plan/adapter/tensors.js'
-import { checkDraft } from '../plan/draft.js'
-import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
-import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
-import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
-import { checkLocked, lockDifferences, makeLock, pinOf } from './locking.js'
-import { type ImportOptions, importRecipe, loadKnowing, type OpenModels } from './mergekit.js'
-import { checkSums, type FetchOptions, fetchModels, type OpenedModel, openSource, type Pin } from './models.js'
-import { misplacedOutputs } from './outputPlaces.js'
-
-export type { LoadOptions } from '../recipe/load.js'
-
-export interface PlanOptions extends LoadOptions {
-  /** Only what the recipe's lock has is used. */
-  readonly locked?: boolean
-  /** By model: the commits to take, whatever their revisions stand for now. */
-  readonly commits?: ReadonlyMap<string, string>
-}
-
-/** A recipe's text, checked; models are not opened. */
-export const load = loadRecipe
-
-export interface ValidateOptions extends LoadOptions {
-  /** False: the text alone. */
-  readonly models?: boolean
-}
-
-/** Every fault of a recipe, in the order of its lines: of the text, and of the models' headers as far as the text is right. */
-export async function validate(
-  file: string,
-  options: ValidateOptions = {},
-): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
-  if (options.models === false) return { diagnostics: loadRecipe(file, options).diagnostics }
-  const loaded = await loadKnowing(file, options, (recipe) => openAll(recipe))
-  const { recipe, diagnostics } = loaded
-  if (!recipe) return { diagnostics: inOrder([...diagnostics, ...(await probe(loaded))]) }
-  const { plan, diagnostics: found } = await compile(recipe)
-  return { diagnostics: inOrder([...diagnostics, ...found]), ...(plan ? { plan } : {}) }
-}
-
-/** A plan with what running it needs. */
-export interface Prepared {
-  readonly plan: Plan
-  readonly recipe: Recipe
-  readonly bindings: Bindings
-  /** By name; what of them is still on the hub, the run fetches. */
-  readonly models: ReadonlyMap<string, OpenedModel>
-  /** What the run must find in its inputs. */
-  readonly lock?: Lock
-  /** Warnings. */
-  readonly diagnostics: readonly Diagnostic[]
-}
-
-/** Plans a recipe from its models' headers. Throws a Fault with all faults where there are errors. */
-export async function plan(file: string, options: PlanOptions = {}): Promise<Prepared> {
-  const lock = options.locked ? await readLock(lockPath(file)) : undefined
-  const pin: Pins = (name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) })
-  const loaded = await loadKnowing(file, options, (recipe) => openAll(recipe, pin))
-  const { recipe, diagnostics } = loaded
-  if (!recipe) throw new Fault(inOrder([...diagnostics, ...(await probe(loaded))]))
-  const { plan, bindings, models, diagnostics: found } = await compile(recipe, pin, lock)
-  const all = inOrder([...diagnostics, ...found])
-  if (!plan || !bindings) throw new Fault(all)
-  return { plan, recipe, bindings, models, diagnostics: all, ...(lock ? { lock } : {}) }
-}
-
-type Pins = (model: string) => Pin
-
-async function openAll(recipe: Recipe, pin?: Pins): ReturnType<OpenModels> {
-  const opened = await Promise.all(modelsOf(recipe).map((name) => openSource(recipe, name, pin?.(name))))
-  const checkpoints = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
-  return { checkpoints: new Map(checkpoints), diagnostics: opened.flatMap(({ diagnostics }) => diagnostics) }
-}
-
-/** The recipe that a mergekit configuration stands for, as text. */
-export const importMergekit = (file: string, options: ImportOptions = {}) =>
-  importRecipe(file, options, (recipe) => openAll(recipe))
-
-interface Compiled {
-  readonly plan?: Plan
-  readonly bindings?: Bindings
-  readonly models: ReadonlyMap<string, OpenedModel>
-  readonly diagnostics: readonly Diagnostic[]
-}
-
-async function compile(recipe: Recipe, pin?: Pins, lock?: Lock): Promise<Compiled> {
-  const opened = await Promise.all(modelsOf(recipe).map((name) => openSource(recipe, name, pin?.(name))))
-  const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
-  const diagnostics = opened.flatMap((model) => model.diagnostics)
-  if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
-  const checkpoints = new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
-  if (hasErrors(diagnostics))
-    return { models, diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, await tokenizersOf(recipe, checkpoints))
-  if (!plan) return { models, diagnostics: [...diagnostics, ...found] }
-  const used = plan.models.map(({ name }) => checkpoints.get(name)!)
-  const bindings: Bindings = {
-    files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
-    models: used.map((checkpoint) => checkpoint.path),
-    outputs: plan.outputs.map(({ spec, point, layout }) => {
-      const { resolved } = recipe.outputs[spec]!
-      return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
-    }),
-  }
-  const misplaced = await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)
-  if (misplaced.length > 0) return { models, diagnostics: [...diagnostics, ...found, ...misplaced] }
-  return { plan, bindings, models, diagnostics: [...diagnostics, ...found] }
-}
-
-/** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
-async function tokenizersOf(
-  recipe: Recipe,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
-): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
-  if (!needsTokenizers(recipe)) return new Map()
-  const read = [...checkpoints].map(
-    async ([name, checkpoint]) => [name, await readSidecars(checkpoint, TOKENIZER_FILES)] as const,
-  )
-  return new Map(await Promise.all(read))
-}
-
-/** What models on this machine tell of a recipe whose text has faults: all faults are told in one go. */
-async function probe({ draft, isWrong }: Loaded): Promise<readonly Diagnostic[]> {
-  if (!draft || !isWrong) return []
-  const names = modelsOf(draft).filter((name) => {
-    const source = draft.models.get(name)
-    return source?.origin === 'path' && source.reference !== ''
-  })
-  const opened = await Promise.all(names.map((name) => openSource(draft, name)))
-  const models = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
-  return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models), isWrong)]
-}
-
-function inOrder(diagnostics: readonly Diagnostic[]): Diagnostic[] {
-  const key = (place: Place | undefined) => (place ? place.line * 1e6 + place.column : Number.POSITIVE_INFINITY)
-  return [...diagnostics].sort((a, b) => key(a.place) - key(b.place))
-}
+import { checkLocked } from './locking.js'
+import { checkSums, fetchModels } from './models.js'
+import type { Prepared } from './plan.js'
 
 export interface RunOptions {
   /** Default: one a core. */
@@ -370,11 +237,4 @@ async function describe(
       bytesDigest: hash,
     }),
   )
-}
-
-/** Pins the models that a recipe uses: the text of its lock, and where it belongs. */
-export async function lock(file: string, options: LoadOptions & FetchOptions & { readonly threads?: number } = {}) {
-  const { recipe, models, diagnostics } = await plan(file, options)
-  const lock = await makeLock(recipe, models, options)
-  return { path: lockPath(file), lock, text: lockText(lock), diagnostics }
 }

@@ -1,0 +1,28 @@
+import type { Diagnostic } from '../core/diagnostics.js'
+import { type Lock, lockPath, lockText } from '../lineage/lock.js'
+import type { LoadOptions } from '../recipe/load.js'
+import { makeLock } from './locking.js'
+import type { FetchOptions } from './models.js'
+import { plan } from './plan.js'
+
+export interface LockOptions extends LoadOptions, FetchOptions {
+  /** Default: one per CPU core. */
+  readonly threads?: number
+}
+
+export interface Locked {
+  /** Where the lock belongs: beside the recipe. */
+  readonly path: string
+  readonly lock: Lock
+  /** The lock as it is written. */
+  readonly text: string
+  /** Warnings. */
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Pins the models that a recipe uses. Downloads what is on the hub, reads every file, writes nothing. */
+export async function lock(file: string, options: LockOptions = {}): Promise<Locked> {
+  const { recipe, models, diagnostics } = await plan(file, options)
+  const lock = await makeLock(recipe, models, options)
+  return { path: lockPath(file), lock, text: lockText(lock), diagnostics }
+}

@@ -1,0 +1,166 @@
+/** From a recipe to its plan: models are opened once, and planning reads nothing more. */
+import path from 'node:path'
+import { readSidecars } from '../checkpoints/sidecars.js'
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
+import type { Bindings } from '../execute/run.js'
+import { type Lock, lockPath, readLock } from '../lineage/lock.js'
+import { checkDraft } from '../plan/draft.js'
+import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
+import { TOKENIZER_FILES } from '../plan/tokenizer.js'
+import type { Plan } from '../plan/types.js'
+import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
+import type { Recipe } from '../recipe/types.js'
+import { lockDifferences, pinOf } from './locking.js'
+import { type ImportOptions, importRecipe, loadKnowing } from './mergekit.js'
+import { makeOpener, type OpenedModel, type OpenModel } from './models.js'
+import { misplacedOutputs } from './outputPlaces.js'
+import { namedRecipe, type RecipeSource } from './recipe.js'
+
+export interface PlanOptions extends LoadOptions {
+  /** Use only what the recipe's lock has. */
+  readonly locked?: boolean
+  /** By model: the commits to take, whatever their revisions stand for now. */
+  readonly commits?: ReadonlyMap<string, string>
+}
+
+export interface ValidateOptions extends LoadOptions {
+  /** False: check the text alone. */
+  readonly models?: boolean
+}
+
+/** A recipe without errors in its text, and its models, opened: planning it reads nothing more. */
+export interface OpenedRecipe {
+  readonly recipe: Recipe
+  /** By name. */
+  readonly models: ReadonlyMap<string, OpenedModel>
+  /** By model: texts of its tokenizer's files, where the recipe needs them. */
+  readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
+  /** What a run must find in its inputs. */
+  readonly lock?: Lock
+  /** Errors of models that could not be opened or differ from the lock, and warnings. */
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** A plan with what running it needs. */
+export interface Prepared {
+  readonly plan: Plan
+  readonly recipe: Recipe
+  readonly bindings: Bindings
+  /** By name; the run downloads what of them is still on the hub. */
+  readonly models: ReadonlyMap<string, OpenedModel>
+  /** What the run must find in its inputs. */
+  readonly lock?: Lock
+  /** Warnings. */
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Every error and warning of a recipe, in the order of its lines: of the text, and of the models' headers as far as the text is right. */
+export async function validate(
+  source: RecipeSource,
+  options: ValidateOptions = {},
+): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
+  const named = namedRecipe(source, options)
+  if (options.models === false) return { diagnostics: loadRecipe(named.file, named.options).diagnostics }
+  const open = makeOpener()
+  const loaded = await loadKnowing(named.file, named.options, open)
+  if (!loaded.recipe) return { diagnostics: inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]) }
+  const { plan, diagnostics } = await planWhole(await openModels(loaded.recipe, open))
+  return { diagnostics: inOrder([...loaded.diagnostics, ...diagnostics]), ...(plan ? { plan } : {}) }
+}
+
+/** Plans a recipe from its models' headers. Throws a `Fault` with all errors where there are any. */
+export async function plan(source: RecipeSource, options: PlanOptions = {}): Promise<Prepared> {
+  return planOpened(await openRecipe(source, options))
+}
+
+/**
+ * Loads a recipe and opens its models' headers, as `planOpened` takes them: who plans variants of a recipe opens its models once.
+ * Throws a `Fault` with all errors of the text where there are any; those of models are in the result.
+ */
+export async function openRecipe(source: RecipeSource, options: PlanOptions = {}): Promise<OpenedRecipe> {
+  const named = namedRecipe(source, options)
+  const lock = options.locked ? await readLock(lockPath(named.file)) : undefined
+  const open = makeOpener((name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }))
+  const loaded = await loadKnowing(named.file, named.options, open)
+  if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
+  const opened = await openModels(loaded.recipe, open, lock)
+  return { ...opened, diagnostics: [...loaded.diagnostics, ...opened.diagnostics] }
+}
+
+/** Plans a recipe whose models are open. Throws a `Fault` with all errors where there are any. */
+export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
+  const { recipe, models, lock } = opened
+  const { plan, bindings, diagnostics } = await planWhole(opened)
+  if (!plan || !bindings) throw new Fault(inOrder(diagnostics))
+  return { plan, recipe, bindings, models, diagnostics: inOrder(diagnostics), ...(lock ? { lock } : {}) }
+}
+
+/** The recipe that a mergekit configuration stands for, as text. */
+export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, makeOpener())
+
+async function openModels(recipe: Recipe, open: OpenModel, lock?: Lock): Promise<OpenedRecipe> {
+  const opened = await Promise.all(modelsOf(recipe).map((name) => open(recipe, name)))
+  const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
+  const diagnostics = opened.flatMap((model) => model.diagnostics)
+  if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
+  const tokenizers = hasErrors(diagnostics) ? new Map() : await tokenizersOf(recipe, checkpointsOf(models))
+  return { recipe, models, tokenizers, diagnostics, ...(lock ? { lock } : {}) }
+}
+
+const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Checkpoint> =>
+  new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
+
+/** The plan and where its files lie; absent where there are errors. */
+async function planWhole({
+  recipe,
+  models,
+  tokenizers,
+  diagnostics,
+}: OpenedRecipe): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
+  const checkpoints = checkpointsOf(models)
+  if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers)
+  if (!plan) return { diagnostics: [...diagnostics, ...found] }
+  const used = plan.models.map(({ name }) => checkpoints.get(name)!)
+  const bindings: Bindings = {
+    files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
+    models: used.map((checkpoint) => checkpoint.path),
+    outputs: plan.outputs.map(({ spec, point, layout }) => {
+      const { resolved } = recipe.outputs[spec]!
+      return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
+    }),
+  }
+  const misplaced = await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)
+  if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }
+  return { plan, bindings, diagnostics: [...diagnostics, ...found] }
+}
+
+/** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
+async function tokenizersOf(
+  recipe: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+  if (!needsTokenizers(recipe)) return new Map()
+  const read = [...checkpoints].map(
+    async ([name, checkpoint]) => [name, await readSidecars(checkpoint, TOKENIZER_FILES)] as const,
+  )
+  return new Map(await Promise.all(read))
+}
+
+/** What models on this machine say about a recipe whose text has errors: all errors are reported in one go. */
+async function probe({ draft, isWrong }: Loaded, open: OpenModel): Promise<readonly Diagnostic[]> {
+  if (!draft || !isWrong) return []
+  const names = modelsOf(draft).filter((name) => {
+    const source = draft.models.get(name)
+    return source?.origin === 'path' && source.reference !== ''
+  })
+  const opened = await Promise.all(names.map((name) => open(draft, name)))
+  const models = opened.flatMap(({ name, model }) => (model ? [[name, model.checkpoint] as const] : []))
+  return [...opened.flatMap(({ diagnostics }) => diagnostics), ...checkDraft(draft, new Map(models), isWrong)]
+}
+
+function inOrder(diagnostics: readonly Diagnostic[]): Diagnostic[] {
+  const key = (place: Place | undefined) => (place ? place.line * 1e6 + place.column : Number.POSITIVE_INFINITY)
+  return [...diagnostics].sort((a, b) => key(a.place) - key(b.place))
+}
