@@ -1,6 +1,10 @@
 /**
- * Puts tensor bytes where the kernels can see them: a file's pages are mapped over a range of a WebAssembly memory, or,
- * where that can't be had, read into it. The bytes are the same either way.
+ * Puts tensor bytes where the kernels can see them: they are read into a WebAssembly memory, or, where the user asks for it, the
+ * file's pages are mapped over a range of it. The bytes are the same either way.
+ *
+ * Reading is the default because its errors are values. The system ends a process (SIGBUS) that touches a mapped page which
+ * it cannot bring: of a file that another process shortens, of a failing disk, of a network file system whose server is gone.
+ * No check of the size before the access closes that race.
  *
  * Works in any thread; a memory belongs to one `Windows`. The memory must not grow while slots are in use.
  */
@@ -41,8 +45,8 @@ export interface Windows {
 /** WebAssembly's own page, a multiple of every system's: fits where none is mapped. */
 const WASM_PAGE = 65536
 
-/** `TERGE_IO=read` in the environment turns mapping off. */
-export const defaultMode = (): WindowMode => (process.env.TERGE_IO === 'read' ? 'read' : 'map')
+/** `TERGE_IO=map` in the environment asks for mapping. */
+export const defaultMode = (): WindowMode => (process.env.TERGE_IO === 'map' ? 'map' : 'read')
 
 export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defaultMode()): Windows {
   const maps = mode === 'map' ? mapper() : undefined
@@ -77,7 +81,7 @@ function readingSlot(memory: WebAssembly.Memory, address: number, capacity: numb
       const target = new Uint8Array(memory.buffer, address, bytes)
       let done = 0
       while (done < bytes) {
-        const got = readSync(file.fd, target, done, bytes - done, offset + done)
+        const got = readSome(file, target, done, bytes - done, offset + done)
         if (got === 0) throw changed(file, offset + done)
         done += got
       }
@@ -122,12 +126,21 @@ function mappedSlot(
   }
 }
 
-/** Before each use, since a page beyond the end of a file that shrank would kill the process, not fail. */
+/** Before each use: a page beyond the end of a mapped file that shrank would end the process, and a file that grew is another. */
 function check(file: WindowFile, offset: number, bytes: number, room: number): void {
   if (offset < 0 || bytes < 0 || bytes > room || offset + bytes > file.size)
     throw new Error(`internal: ${bytes} bytes at ${offset} of ${file.size} do not fit a slot with room for ${room}`)
   const { size } = fstatSync(file.fd)
   if (size !== file.size) throw changed(file, size)
+}
+
+function readSome(file: WindowFile, target: Uint8Array, at: number, bytes: number, offset: number): number {
+  try {
+    return readSync(file.fd, target, at, bytes, offset)
+  } catch (error) {
+    const hint = 'check the disk or the network file system, then run again'
+    throw fault('read-failed', `${file.path}: cannot be read: ${(error as Error).message}`, hint, 1)
+  }
 }
 
 const changed = (file: WindowFile, size: number) =>

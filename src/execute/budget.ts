@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import type { WindowMode } from '../checkpoints/window.js'
+import { defaultMode, type WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
@@ -24,7 +24,7 @@ const FEW_THREADS = 8
 const BYTES_A_THREAD = 16e6
 
 /** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
-export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = 'map'): number {
+export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = defaultMode()): number {
   const tensors = plan.outputs.flatMap((output) => output.tensors)
   const { held } = plan.cost
   const matrices = held ? teamBytes(held.bytes, threads) : 0

@@ -1,6 +1,8 @@
 import type { Slot } from '../checkpoints/window.js'
 import type { Bench } from './bench.js'
+import { gatherSpread } from './gatherSpread.js'
 import type { Gather, Leaf } from './program.js'
+import { rowMajor } from './storedPlaces.js'
 
 /**
  * Copies elements of a tensor that is read through permutations, from row-major index `first` on, one after the other to
@@ -17,6 +19,14 @@ export function gatherMapped(
   const { elementBytes, gather } = leaf
   if (!gather || count === 0) return
   const { shape, strides, maps } = gather
+  if (
+    !leaf.memory &&
+    bench.windows.mode === 'read' &&
+    rowMajor(shape).some((stride, axis) => stride !== strides[axis])
+  ) {
+    gatherSpread(leaf, gather, slot, bench, first, count, address)
+    return
+  }
   const { block, outer } = blockOf(gather)
   const target = new Uint8Array(bench.memory.buffer, address, count * elementBytes)
   const last = outer - 1

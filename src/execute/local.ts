@@ -101,7 +101,8 @@ export function openLocal(
     const run: Pool['run'] = async (task, program) => known(task.job, program).prepared.run(task)
     return {
       capacity: 1,
-      taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
+      // What is read comes tile by tile, so that no window bounds a task.
+      taskBytes: mode === 'read' ? TASK_BYTES : Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
       newJob: () => jobs++,
       run,
       together(task, program) {

@@ -98,7 +98,8 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   return {
     capacity: threads * DEPTH,
     // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
-    taskBytes: Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
+    // What is read comes tile by tile, so that no window bounds a task.
+    taskBytes: mode === 'read' ? TASK_BYTES : Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
     mode: known,
     newJob: () => jobs++,
     run(task, program) {

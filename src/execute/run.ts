@@ -10,6 +10,7 @@ import {
   type Staging,
   stageFile,
 } from '../checkpoints/staging.js'
+import { defaultMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
@@ -109,7 +110,8 @@ export async function executePlan(
   const threads = threadsWithin(plan, useful, options.memory, mode)
   if (threads < useful)
     listen({ kind: 'notice', message: `--memory has room for ${threads} of ${useful} threads: using ${threads}` })
-  if (mode === 'read') listen({ kind: 'notice', message: 'files cannot be mapped here: reading them instead' })
+  if (mode === 'read' && defaultMode() === 'map')
+    listen({ kind: 'notice', message: 'TERGE_IO=map: files cannot be mapped on this platform, reading them instead' })
   const claimed = new Map<number, Staging>()
   let close = async () => {}
   try {

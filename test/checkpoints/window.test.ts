@@ -36,7 +36,8 @@ const a = file('a', 1_000_003)
 const b = file('b', 300_001)
 const modes: WindowMode[] = mapper() ? ['map', 'read'] : ['read']
 
-test('mapping is really used here', () => {
+test('mapping is really used here where it is asked for, and reading is the default', () => {
+  assert.is(openWindows(memoryOf(1)).mode, 'read')
   if (process.platform === 'linux') assert.equal(modes, ['map', 'read'])
   assert.is(openWindows(memoryOf(1), modes[0]).mode, modes[0])
 })

@@ -190,7 +190,7 @@ test('the same bytes whatever the threads, the memory, and the way of reading', 
     const first = await bytes(['--threads', '1'])
     assert.ok(first.equals(await bytes(['--threads', '2'])))
     assert.ok(first.equals(await bytes(['--threads', '2', '--memory', '70MB'])))
-    assert.ok(first.equals(await bytes(['--threads', '2'], { TERGE_IO: 'read' })))
+    assert.ok(first.equals(await bytes(['--threads', '2'], { TERGE_IO: 'map' })))
   }))
 
 test('no update leaves every bit: B of zeros, lora_scale: 0; NaN of a factor reaches its row', () =>
@@ -405,7 +405,7 @@ test('an adapter of PyTorch: factors that are views of other tensors, and a mode
       path.join(folder, 'r.yml'),
       'terge: 1\nmodels: {m: {path: base.bin, lora: adapter}}\nmerge: {method: passthrough}\noutput: o.safetensors\n',
     )
-    for (const env of [{}, { TERGE_IO: 'read' }]) {
+    for (const env of [{}, { TERGE_IO: 'map' }]) {
       const ran = await terge(['run', 'r.yml', '--force', '--no-sync'], folder, env)
       assert.is(ran.code, 0, ran.err)
       compare(await valuesOf(path.join(folder, 'o.safetensors')), new Map([['q.weight', merged(w, a, b, 0.5)]]))

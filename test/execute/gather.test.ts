@@ -4,6 +4,8 @@ import * as assert from 'uvu/assert'
 import type { Slot } from '../../src/checkpoints/window.js'
 import type { Bench } from '../../src/execute/bench.js'
 import { gatherMapped } from '../../src/execute/gatherMapped.js'
+import { boxesOf } from '../../src/execute/gatherSpread.js'
+import { gatherView } from '../../src/execute/gatherView.js'
 import type { Leaf } from '../../src/execute/program.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
 
@@ -71,6 +73,92 @@ test('a permuted tensor is gathered alike through windows of any size', () => {
         assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
         if (mode === 'map' && bytes <= room) assert.is(looks(), 1)
       }
+  }
+})
+
+test('boxes cover a run of row-major indexes in order, few an axis', () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const random = generator(seed)
+    const below = (n: number) => Math.floor(random() * n)
+    const shape = Array.from({ length: below(5) }, () => 1 + below(5))
+    const elements = shape.reduce((product, n) => product * n, 1)
+    const first = below(elements)
+    const count = 1 + below(elements - first)
+    const boxes = boxesOf(shape, first, count)
+    assert.ok(boxes.length <= Math.max(1, 2 * shape.length))
+    const found = boxes.flatMap(({ starts, sizes }) => {
+      const volume = sizes.reduce((product, n) => product * n, 1)
+      return Array.from({ length: volume }, (_, i) => {
+        let [rest, index, block] = [i, 0, 1]
+        for (let axis = shape.length - 1; axis >= 0; axis--) {
+          index += (starts[axis]! + (rest % sizes[axis]!)) * block
+          rest = Math.floor(rest / sizes[axis]!)
+          block *= shape[axis]!
+        }
+        return index
+      })
+    })
+    assert.equal(
+      found,
+      Array.from({ length: count }, (_, i) => first + i),
+    )
+  }
+})
+
+test('transposed and spread tensors, permuted or not, are gathered alike through windows of any size, in few reads', () => {
+  const memory = new WebAssembly.Memory({ initial: 2 })
+  for (let seed = 0; seed < 120; seed++) {
+    const random = generator(seed)
+    const below = (n: number) => Math.floor(random() * n)
+    const shape = Array.from({ length: 1 + below(4) }, () => 1 + below(8))
+    // Axes in any order in the file, gaps between them, or one element repeated.
+    const order = shuffled(
+      shape.map((_, axis) => axis),
+      seed,
+      7,
+    )
+    const strides = shape.map(() => 0)
+    let extent = 1 + below(3)
+    for (const axis of order) {
+      if (random() < 0.1) continue
+      strides[axis] = extent
+      extent *= shape[axis]! + below(2)
+    }
+    const elementBytes = [1, 2, 4, 8, 16][below(5)]!
+    const places = shape.map((size) => Array.from({ length: size }, (_, i) => i))
+    const maps = places.map((each, axis) =>
+      seed % 2 === 0 && random() < 0.6 ? Int32Array.from(shuffled(each, seed, axis)) : null,
+    )
+    const elements = shape.reduce((product, n) => product * n, 1)
+    const span = 1 + shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 0)
+    if (Math.max(elements, span) * elementBytes > 60_000) continue
+    const stored = new Uint8Array(OFFSET + span * elementBytes).map(() => below(256))
+    const want = new Uint8Array(elements * elementBytes)
+    for (let i = 0; i < elements; i++) {
+      let [rest, place] = [i, 0]
+      for (let axis = shape.length - 1; axis >= 0; axis--) {
+        const at = rest % shape[axis]!
+        rest = (rest - at) / shape[axis]!
+        place += (maps[axis]?.[at] ?? at) * strides[axis]!
+      }
+      const from = OFFSET + place * elementBytes
+      want.set(stored.subarray(from, from + elementBytes), i * elementBytes)
+    }
+    const bytes = span * elementBytes
+    const view = { shape, strides }
+    const common = { file: 0, offset: OFFSET, bytes, dtype: 'raw', elementBytes, digestIn: -1 } as const
+    for (const room of [elementBytes, 64, WINDOW]) {
+      const { slot, looks } = windowOn(stored, memory, room)
+      const bench = { memory, windows: { mode: 'read' }, slotRoom: room, input: () => ({}) } as unknown as Bench
+      const first = below(elements)
+      const count = elements - first
+      if (maps.some((map) => map))
+        gatherMapped({ ...common, gather: { ...view, maps } }, slot, bench, first, count, WINDOW)
+      else gatherView({ ...common, view }, slot, bench, first, count, WINDOW)
+      const found = new Uint8Array(memory.buffer, WINDOW, count * elementBytes)
+      assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
+      assert.ok(looks() <= count)
+    }
   }
 })
 

@@ -29,8 +29,8 @@ export interface MergeOptions {
   readonly threads?: number
   /** Of the output; the compute type unless told. */
   readonly output?: OutputDtype
-  /** Read the files instead of mapping them. */
-  readonly read?: boolean
+  /** Map the files instead of reading them. */
+  readonly map?: boolean
   /** Bound of anonymous memory. */
   readonly memory?: number
 }
@@ -221,7 +221,7 @@ export async function runOutputs(
   options: MergeOptions = {},
 ): Promise<Merged[]> {
   const before = process.env.TERGE_IO
-  if (options.read) process.env.TERGE_IO = 'read'
+  if (options.map) process.env.TERGE_IO = 'map'
   try {
     const prepared = await plan(path.join(folder, 'recipe.yml'), { text })
     const { outputs } = await run(prepared, {
@@ -322,13 +322,13 @@ export const assertReference = async (
   options: ReferenceOptions = {},
 ): Promise<Merged> => (await assertReferences([{ method, tensors }], options))[0]!
 
-/** The same bytes on one thread, on two, and where files are read instead of mapped; all cases in each run. */
+/** The same bytes on one thread, on two, and where files are mapped instead of read; all cases in each run. */
 export async function assertAllSteady(cases: readonly Case[], options: MergeOptions = {}): Promise<void> {
   await inFolder(async (folder) => {
     const { compute } = settingsOf(cases[0]!)
     const text = writeCases(folder, cases, options)
     const runs: Merged[][] = []
-    for (const how of [{ threads: 1 }, { threads: 2 }, { threads: 2, read: true }])
+    for (const how of [{ threads: 1 }, { threads: 2 }, { threads: 2, map: true }])
       runs.push(await runOutputs(folder, text, compute, { ...options, ...how }))
     for (const [index, { method }] of cases.entries())
       assert.ok(

@@ -78,7 +78,7 @@ for (const held of [false, true])
       writeModels(folder, 'x', held ? HELD : SHAPES)
       const text = recipe(methods, 'x')
       const first = await runOutputs(folder, text, 'float32', { threads: 1 })
-      for (const how of [{ threads: 2 }, { threads: 2, memory: 4e8 }, { threads: 2, read: true }]) {
+      for (const how of [{ threads: 2 }, { threads: 2, memory: 4e8 }, { threads: 2, map: true }]) {
         const again = await runOutputs(folder, text, 'float32', how)
         for (const [index, method] of methods.entries())
           assert.ok(again[index]!.bytes.equals(first[index]!.bytes), `${method.name} ${JSON.stringify(how)}`)
