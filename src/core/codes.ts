@@ -164,6 +164,7 @@ export const ERROR_CODES = [
   'pickle-too-large',
   'pickle-truncated',
   'rank-too-large',
+  'read-failed',
   'row-too-long',
   'several-documents',
   'sha256-differs',
