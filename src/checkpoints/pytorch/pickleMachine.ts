@@ -1,0 +1,163 @@
+/** The stack machine that a pickle is a program for. What would import or call something makes inert records here. */
+import { ITEM_COST, persistent, reduce } from './globals.js'
+import { type PickleReader, RECORD_COST, VALUE_COST } from './pickleReader.js'
+import { isDict, isGlobal, isOpaque, isStorage, isTensor, type StorageRef, type Value } from './values.js'
+
+const LIST_COST = 64
+const DICT_COST = 280
+/** Longer names mean nothing to us. */
+const MAX_NAME = 1024
+
+export class PickleMachine {
+  private readonly stack: Value[] = []
+  /** Heights of the stack at the open marks. */
+  private readonly marks: number[] = []
+  private readonly memo = createMemo()
+  private floor = 0
+
+  constructor(
+    private readonly reader: PickleReader,
+    private readonly onStorage: ((storage: StorageRef) => void) | undefined,
+  ) {}
+
+  push(value: Value): void {
+    this.stack.push(value)
+  }
+
+  mark(): void {
+    this.marks.push(this.stack.length)
+    this.floor = this.stack.length
+  }
+
+  /** Drops the top value, or the last mark where nothing stands above it. */
+  drop(): void {
+    if (this.stack.length > this.floor) this.stack.pop()
+    else this.popMark()
+  }
+
+  memoize(): void {
+    this.put(this.memo.size())
+  }
+
+  list(items: Value[]): Value[] {
+    this.reader.charge(LIST_COST + 8 * items.length)
+    return items
+  }
+
+  dict(items: readonly Value[]): Map<Value, Value> {
+    this.reader.charge(DICT_COST)
+    const made = new Map<Value, Value>()
+    this.setItems(made, items)
+    return made
+  }
+
+  global(module: Value, member: Value): Value {
+    if (typeof module !== 'string' || typeof member !== 'string') throw this.reader.damaged('a global without a name')
+    if (module.length + member.length > MAX_NAME) throw this.reader.damaged('a global with an endless name')
+    this.reader.charge(RECORD_COST)
+    return { kind: 'global', name: `${module}.${member}` }
+  }
+
+  pop(): Value {
+    if (this.stack.length <= this.floor) throw this.reader.damaged('it takes more from the stack than there is')
+    return this.stack.pop()!
+  }
+
+  top(): Value {
+    if (this.stack.length <= this.floor) throw this.reader.damaged('it wants more of the stack than there is')
+    return this.stack[this.stack.length - 1]!
+  }
+
+  popMark(): Value[] {
+    const mark = this.marks.pop()
+    if (mark === undefined) throw this.reader.damaged('it goes back to a mark that was never set')
+    this.floor = this.marks.at(-1) ?? 0
+    return this.stack.splice(mark)
+  }
+
+  args(value: Value): Value[] {
+    if (!Array.isArray(value)) throw this.reader.damaged('arguments that are no tuple')
+    return value
+  }
+
+  tuple(length: number): Value[] {
+    const items: Value[] = new Array(length).fill(null)
+    for (let index = length - 1; index >= 0; index--) items[index] = this.pop()
+    return this.list(items)
+  }
+
+  call(callee: Value, values: Value[]): void {
+    if (!isGlobal(callee) && !isOpaque(callee)) throw this.reader.damaged('it calls what is no class or function')
+    this.reader.charge(RECORD_COST + (values.length === 0 ? DICT_COST : 0))
+    this.stack.push(reduce(callee, values, this.reader.charge))
+  }
+
+  append(target: Value, items: readonly Value[]): void {
+    const into = Array.isArray(target) ? target : isOpaque(target) ? target.parts : undefined
+    if (!into) throw this.reader.damaged('it appends to what is no list')
+    this.reader.charge(8 * items.length)
+    for (const item of items) into.push(item)
+  }
+
+  setItems(target: Value, items: readonly Value[]): void {
+    if (items.length % 2 !== 0) throw this.reader.damaged('a key without its value')
+    if (!isDict(target)) {
+      if (!isOpaque(target)) throw this.reader.damaged('it sets items of what is no dictionary')
+      this.append(target, items)
+      return
+    }
+    this.reader.charge((items.length / 2) * ITEM_COST)
+    for (let index = 0; index < items.length; index += 2) target.set(items[index]!, items[index + 1]!)
+  }
+
+  /** Of a dictionary, what stands beside its items is no tensor that we want (`_metadata`). */
+  build(target: Value, state: Value): void {
+    if (isOpaque(target)) this.append(target, [state])
+    else if (isTensor(target)) {
+      if (state !== null && !isDict(state)) target.problem = 'its class sets its own state'
+    } else if (!isDict(target) && !isGlobal(target)) throw this.reader.damaged('it sets the state of what has none')
+  }
+
+  get(index: number): void {
+    const value = this.memo.get(index)
+    if (value === undefined) throw this.reader.damaged(`it recalls what it never remembered (${index})`)
+    this.stack.push(value)
+  }
+
+  put(index: number): void {
+    this.reader.charge(3 * VALUE_COST)
+    this.memo.set(index, this.top())
+  }
+
+  persist(id: Value): void {
+    this.reader.charge(RECORD_COST)
+    const loaded = persistent(id)
+    if ('problem' in loaded) throw this.reader.damaged(loaded.problem)
+    if (isStorage(loaded.value)) this.onStorage?.(loaded.value)
+    this.stack.push(loaded.value)
+  }
+}
+
+interface Memo {
+  get(index: number): Value | undefined
+  set(index: number, value: Value): void
+  size(): number
+}
+
+/** What a pickle remembers. Places are given out in order, so nearly all are in a list; a few may be anywhere. */
+function createMemo(): Memo {
+  const dense: Value[] = []
+  const sparse = new Map<number, Value>()
+  return {
+    get: (index) => (index < dense.length ? dense[index] : sparse.get(index)),
+    set(index, value) {
+      if (index < dense.length) dense[index] = value
+      else if (index > dense.length) sparse.set(index, value)
+      else {
+        dense.push(value)
+        sparse.delete(index)
+      }
+    },
+    size: () => dense.length + sparse.size,
+  }
+}
