@@ -57,6 +57,7 @@ export const ERROR_CODES = [
   'duplicate-model',
   'duplicate-tensor',
   'evaluate-failed',
+  'evaluate-timeout',
   'expansion',
   'file-exists',
   'file-incomplete',

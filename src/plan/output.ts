@@ -4,7 +4,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import { changeJson } from '../core/jsonEdit.js'
-import type { InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
+import type { Evaluate, InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
 import { leavesOf } from './cost.js'
 import type { AdapterConfig } from './extract/config.js'
@@ -68,7 +68,7 @@ export function planPointOutputs(
       point: { step: step.name, name, t },
       keep: step.keep,
       ...(single && !step.keep ? { single: true as const } : {}),
-      ...(evaluate ? { evaluate: evaluate.command } : {}),
+      ...(evaluate ? { evaluate: commandOf(evaluate) } : {}),
     }
   })
 }
@@ -131,7 +131,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     path: spec.path,
     spec: index,
     keep: true,
-    ...(spec.evaluate ? { evaluate: spec.evaluate.command } : {}),
+    ...(spec.evaluate ? { evaluate: commandOf(spec.evaluate) } : {}),
     layout: single ? 'file' : 'folder',
     from: spec.from,
     files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
@@ -262,3 +262,6 @@ function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
     }),
   )
 }
+
+/** A command without its place in the recipe. */
+const commandOf = ({ at: _, ...command }: Evaluate): NonNullable<PlanOutput['evaluate']> => command

@@ -263,7 +263,13 @@ export interface PlanOutput {
   /** False: it is evaluated and dropped; its lineage stays. */
   readonly keep: boolean
   /** Run on the finished checkpoint; `{model}` stands for its path. */
-  readonly evaluate?: readonly string[]
+  readonly evaluate?: {
+    readonly command: readonly string[]
+    /** Names of credentials in the environment that it may see. */
+    readonly env?: readonly string[]
+    /** Seconds. */
+    readonly timeout?: number
+  }
   /** Of what is not kept: it would be one file, whose path `{model}` then is. */
   readonly single?: true
   readonly layout: 'file' | 'folder'

@@ -202,6 +202,16 @@ const repair = object(
 const evaluate = object(
   {
     command: { ...listOf(text('A word of the command.')), description: 'Program and arguments; {model} is the path.' },
+    env: {
+      ...listOf({ type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of an environment variable' }),
+      description: 'Names of environment variables with credentials that it may see. Default: none.',
+    },
+    timeout: {
+      type: 'number',
+      minimum: 0.001,
+      maximum: 1_000_000,
+      description: 'Seconds after which it is ended and the run fails. Default: none.',
+    },
   },
   ['command'],
   'A command run on each checkpoint; runs only with --allow-commands.',

@@ -221,7 +221,15 @@ function convert(
     return made
   }
 
+  /** The system takes a NUL for the end of a path or a word; nothing that a recipe says needs one. */
+  const hasNul = (text: unknown, span: Span): boolean => {
+    if (typeof text !== 'string' || !text.includes('\0')) return false
+    complain('bad-value', 'a text can’t hold the character U+0000 (NUL)', span)
+    return true
+  }
+
   const scalar = (content: unknown, source: string | undefined, span: Span): Node => {
+    if (hasNul(content, span)) return makeBroken(span)
     if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
       return makeScalar(span, content, source ?? String(content))
     complain('bad-type', 'only texts, numbers, true and false are values here', span)
@@ -267,6 +275,7 @@ function convert(
       complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
       return undefined
     }
+    if (hasNul(name, span)) return undefined
     if (typeof name === 'string') return { name, span }
     const source = isScalar(key) ? key.source : undefined
     const hint = source ? `put it in quotes: "${source}"` : undefined

@@ -311,8 +311,19 @@ function readRepair({ name, at }: Draft, { scope, use, before }: Reading): Repai
 }
 
 export function readEvaluate(at: Cursor | undefined): Evaluate | undefined {
-  const command = itemsOf(get(at, 'command')).map(textOf)
-  return at && { command: command.filter((word) => word !== undefined), at: at.path }
+  const texts = (key: string) =>
+    itemsOf(get(at, key))
+      .map(textOf)
+      .filter((word) => word !== undefined)
+  const [env, timeout] = [texts('env'), numberOf(get(at, 'timeout'))]
+  return (
+    at && {
+      command: texts('command'),
+      ...(env.length > 0 ? { env } : {}),
+      ...(timeout === undefined ? {} : { timeout }),
+      at: at.path,
+    }
+  )
 }
 
 function readInterpolate({ name, at }: Draft, { scope, use }: Reading): InterpolateStep {

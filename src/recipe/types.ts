@@ -146,6 +146,9 @@ export type Step = MergeStep | RebasinStep | RepairStep | InterpolateStep | Stac
 
 export interface Evaluate {
   readonly command: readonly string[]
+  readonly env?: readonly string[]
+  /** Seconds. */
+  readonly timeout?: number
   readonly at: Path
 }
 

@@ -144,10 +144,10 @@ function refuseCommands(recipe: Recipe): void {
   )
   if (places.size === 0) return
   throw new Fault(
-    [...places.values()].map(({ command, at }) => ({
+    [...places.values()].map(({ command, env = [], at }) => ({
       severity: 'error',
       code: 'needs-commands',
-      message: `the recipe runs a command: ${command.join(' ')}`,
+      message: `the recipe runs a command: ${command.join(' ')}${env.length > 0 ? `, which is to see ${env.join(', ')}` : ''}`,
       place: recipe.placeOf(at, 'key'),
       hint: 'read what it does, then give --allow-commands',
     })),

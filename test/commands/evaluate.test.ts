@@ -81,4 +81,146 @@ test('Ctrl-C ends the command too', () =>
     assert.equal(readdirSync(folder).sort(), ['evaluate.mjs', 'pid', 'r.yml'])
   }))
 
+/** Writes a recipe whose command is as given. */
+const writeCommand = (folder: string, evaluate: string): void =>
+  writeFileSync(
+    path.join(folder, 'r.yml'),
+    `terge: 1\nmodels: {a: ${A}, b: ${B}}\nmerge: {method: linear}\noutput: out.safetensors\nevaluate: ${evaluate}\n`,
+  )
+
+const gone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** A process that ended may be there until somebody has asked for its exit code. */
+async function assertGone(folder: string, file = 'pid'): Promise<void> {
+  const pid = Number(readFileSync(path.join(folder, file), 'utf8'))
+  for (let tries = 0; tries < 100 && !gone(pid); tries++) await sleep(50)
+  assert.ok(gone(pid), `process ${pid} is still there`)
+}
+
+const COMMANDS: readonly (readonly [what: string, script: string, more: string, told: RegExp])[] = [
+  ['prints without end in the background', 'yes & echo $! > pid; wait', '', /prints more than 1048576 bytes/],
+  ['ignores SIGTERM', `trap "" TERM; sh -c 'trap "" TERM; yes' & echo $! > pid; wait`, '', /prints more than/],
+  [
+    'takes too long',
+    'sleep 1000 & echo $! > pid; wait',
+    ', timeout: 0.5',
+    /evaluate-timeout: sh .*did not end within 0.5 s/,
+  ],
+  [
+    'takes too long and ignores SIGTERM',
+    'trap "" TERM; echo $$ > pid; while :; do sleep 1; done',
+    ', timeout: 0.5',
+    /evaluate-timeout/,
+  ],
+  ['leaves something that holds its output', 'sleep 1000 & echo $! > pid; exit 3', '', /ended with 3/],
+]
+if (process.platform !== 'win32') {
+  for (const [what, script, more, told] of COMMANDS)
+    test(`a command that ${what} is ended with all that it started`, () =>
+      inFolder(async (folder) => {
+        writeCommand(folder, `{command: [sh, -c, ${JSON.stringify(script)}]${more}}`)
+        const ran = await terge(['run', 'r.yml', '--allow-commands', '--threads', '1'], folder)
+        assert.equal([ran.code, ran.out], [1, ''])
+        assert.match(ran.err, told)
+        await assertGone(folder)
+        assert.equal(readdirSync(folder).sort(), ['pid', 'r.yml'], 'nothing stays behind')
+      }))
+
+  test('what a command printed counts though something that it left holds its output, and that is ended', () =>
+    inFolder(async (folder) => {
+      writeCommand(folder, `{command: [sh, -c, ${JSON.stringify(`sleep 1000 & echo $! > pid; echo '{"loss": 1}'`)}]}`)
+      const ran = await terge(['run', 'r.yml', '--allow-commands', '--threads', '1'], folder)
+      assert.is(ran.code, 0, ran.err)
+      assert.match(ran.out, 'loss 1')
+      await assertGone(folder)
+    }))
+
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    test(`${signal} ends a command’s grandchildren too`, () =>
+      inFolder(async (folder) => {
+        writeCommand(folder, '{command: [sh, -c, "sleep 1000 & echo $! > pid.new; mv pid.new pid; wait"]}')
+        const child = spawn(process.execPath, [BIN, 'run', 'r.yml', '--allow-commands'], { cwd: folder, env: plainEnv })
+        const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
+        while (!existsSync(path.join(folder, 'pid'))) await sleep(50)
+        child.kill(signal)
+        assert.is(await ended, 130)
+        await assertGone(folder)
+        assert.equal(readdirSync(folder).sort(), ['pid', 'r.yml'])
+      }))
+}
+
+test('credentials are not passed on to a command unless the recipe names them', () =>
+  inFolder(async (folder) => {
+    const secret = {
+      HF_TOKEN: 'hf_x',
+      HUGGING_FACE_HUB_TOKEN: 'hf_x',
+      AWS_SECRET_ACCESS_KEY: 'x',
+      AWS_PROFILE: 'x',
+      OPENAI_API_KEY: 'x',
+      my_password: 'x',
+      MYSQL_PWD: 'x',
+      GITHUB_PAT: 'x',
+      SSH_AUTH_SOCK: 'x',
+      GOOGLE_APPLICATION_CREDENTIALS: 'x',
+      DATABASE_URL: 'postgres://me:pass@db/x',
+      PLAIN: 'ghp_0123456789abcdef',
+    }
+    const plain = {
+      HF_HOME: folder,
+      HF_HUB_OFFLINE: '1',
+      TOKENIZERS_PARALLELISM: 'false',
+      AWS_REGION: 'x',
+      KEYBOARD: 'x',
+      CUDA_VISIBLE_DEVICES: '0',
+    }
+    const shown = path.join(folder, 'env.json')
+    const script = `require("fs").writeFileSync(${JSON.stringify(shown)}, JSON.stringify(process.env)); console.log("{}")`
+    for (const [more, asked] of [
+      ['', []],
+      [', env: [HF_TOKEN, AWS_PROFILE, NOT_SET]', ['HF_TOKEN', 'AWS_PROFILE']],
+    ] as const) {
+      writeCommand(folder, `{command: [node, -e, ${JSON.stringify(script)}]${more}}`)
+      const env = { ...secret, ...plain }
+      const ran = await terge(['run', 'r.yml', '--allow-commands', '--threads', '1', '--force'], folder, env)
+      assert.is(ran.code, 0, ran.err)
+      const seen = JSON.parse(readFileSync(shown, 'utf8'))
+      assert.equal(
+        Object.keys(env).filter((name) => name in seen),
+        [...Object.keys(secret).filter((name) => (asked as readonly string[]).includes(name)), ...Object.keys(plain)],
+      )
+      assert.ok('PATH' in seen)
+    }
+    writeCommand(folder, '{command: [node, -e, "process.exit(4)"], env: [OPENAI_API_KEY]}')
+    const refused = await terge(['run', 'r.yml', '--force'], folder)
+    assert.match(refused.err, /the recipe runs a command: node -e .*, which is to see OPENAI_API_KEY/)
+    const failed = await terge(['run', 'r.yml', '--allow-commands', '--force'], folder, { HF_TOKEN: 'hf_x' })
+    assert.is(failed.code, 1)
+    assert.match(
+      failed.err,
+      /hint: credentials are not passed on \(.*HF_TOKEN.*\): list those that it needs in evaluate\.env/,
+    )
+  }))
+
+test('a wrong timeout or name of a variable is an error at its place', () =>
+  inFolder(async (folder) => {
+    for (const [more, told] of [
+      ['timeout: 0', /5:\d+: error bad-value: 'timeout' must be at least 0.001, not '0'/],
+      ['timeout: soon', /bad-type: 'timeout' must be a number/],
+      ['env: [A=B]', /bad-value: 'env\[0\]' must be the name of an environment variable/],
+      ['command: ["a\\0b"]', /error bad-value: a text can’t hold the character U\+0000/],
+    ] as const) {
+      writeCommand(folder, more.startsWith('command') ? `{${more}}` : `{command: [x], ${more}}`)
+      const ran = await terge(['validate', 'r.yml'], folder)
+      assert.is(ran.code, 2)
+      assert.match(ran.err, told)
+    }
+  }))
+
 test.run()

@@ -1,6 +1,15 @@
 /** Inputs that another process shortens while they are read, through the real command: an error that names them, and nothing left. */
 import { spawn } from 'node:child_process'
-import { closeSync, ftruncateSync, openSync, readdirSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
@@ -26,7 +35,7 @@ function sparseModel(file: string): void {
   closeSync(fd)
 }
 
-/** Runs terge, and shortens a file so many milliseconds after its start. */
+/** Runs terge, and shortens a file so many milliseconds after its work folder has appeared, or after its start. */
 async function shortened(folder: string, args: readonly string[], file: string, wait: number, length: number) {
   const child = spawn(process.execPath, [BIN, ...args], { cwd: folder, env: plainEnv })
   let err = ''
@@ -37,7 +46,11 @@ async function shortened(folder: string, args: readonly string[], file: string, 
   const ended = new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) => {
     child.on('close', (code, signal) => resolve([code, signal]))
   })
-  await Promise.race([sleep(wait), ended])
+  const begun = async () => {
+    while (args[0] === 'run' && !existsSync(path.join(folder, '.terge-out'))) await sleep(2)
+    await sleep(wait)
+  }
+  await Promise.race([begun(), ended])
   truncateSync(path.join(folder, file), length)
   const [code, signal] = await ended
   return { code, signal, err }
@@ -65,10 +78,17 @@ for (const args of COMMANDS)
         sparseModel(path.join(folder, 'b.safetensors'))
         const victim = random() < 0.5 ? 'a' : 'b'
         const length = Math.floor(random() * TENSORS * TENSOR)
-        const ran = await shortened(folder, args, `${victim}.safetensors`, 100 + random() * 400, length)
+        const ran = await shortened(
+          folder,
+          args,
+          `${victim}.safetensors`,
+          random() * (args[0] === 'run' ? 150 : 600),
+          length,
+        )
         assert.is(ran.signal, null, `${args.join(' ')}: ${ran.err}`)
         assert.ok([0, 1, 2].includes(ran.code!), `exit ${ran.code}: ${ran.err}`)
         assert.not.match(ran.err, 'internal')
+        if (args[0] === 'run') assert.is.not(ran.code, 2)
         if (ran.code !== 0) {
           assert.match(ran.err, `${victim}.safetensors`)
           told++
