@@ -1,10 +1,9 @@
 /** Which files of a hub-style folder hold its weights, and what its index says about them. */
-import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { type Fault, fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
-import { MAX_HEADER_BYTES } from './header.js'
 import { type Budget, jsonReader } from './json.js'
+import { type Bounds, FileProblem, fileFault, readRegular } from './regular.js'
 
 export interface FolderWeights {
   /** Relative to the folder, in the order of names. */
@@ -51,6 +50,8 @@ const SET_ASIDE =
 const ADAPTERS = ['adapter_model.safetensors', 'adapter_model.bin']
 /** Bytes of memory that an index entry takes beside its texts. */
 const ENTRY_COST = 100
+/** Bytes. A million tensors take about 130 MB. */
+const MAX_INDEX_BYTES = 256 * 2 ** 20
 const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
 
 /**
@@ -66,6 +67,7 @@ export async function folderWeights(
   shown: string,
   budget: Budget,
   adapter: boolean,
+  within: Bounds,
 ): Promise<FolderWeights> {
   const weights = ADAPTERS.find((name) => names.includes(name))
   if (adapter && weights !== undefined) return { files: [weights] }
@@ -75,7 +77,7 @@ export async function folderWeights(
     if (single !== undefined) return { files: [single] }
     const index = chooseIndex(visible, format)
     if (index !== undefined) {
-      const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`)
+      const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`, within)
       const map = parseIndex(bytes, `${shown}/${index}`, budget)
       return { files: [...new Set(map.values())].sort(), index: { name: index, map } }
     }
@@ -121,19 +123,12 @@ function chooseIndex(names: readonly string[], { singles, index }: Format): stri
   return usual ?? (found.length === 1 ? found[0] : undefined)
 }
 
-async function readIndex(file: string, shown: string): Promise<Uint8Array> {
-  const handle = await open(file, 'r')
+async function readIndex(file: string, shown: string, within: Bounds): Promise<Uint8Array> {
   try {
-    const entry = await handle.stat()
-    if (!entry.isFile() || entry.size > MAX_HEADER_BYTES / 2)
-      throw fault(
-        'bad-index',
-        `${shown}: ${entry.isFile() ? `${entry.size} bytes are too many for an index` : 'not a file'}`,
-        REPAIR,
-      )
-    return await handle.readFile()
-  } finally {
-    await handle.close()
+    return await readRegular(file, { most: MAX_INDEX_BYTES, within })
+  } catch (error) {
+    const problem = error instanceof FileProblem && error.kind !== 'link' && error.kind !== 'system'
+    throw problem ? fault('bad-index', `${shown}: ${error.message}`, REPAIR) : fileFault(error, shown)
   }
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { FileProblem, fileFault, readRegular } from './regular.js'
 
 /** Which process holds a lock: `pid start`. The start tells it from a later process with the same number. */
 const SELF = `${process.pid} ${startOf(process.pid) ?? '-'}`
@@ -17,6 +18,9 @@ function startOf(pid: number): string | undefined {
     return undefined
   }
 }
+
+/** Bytes. */
+const MAX_HOLDER_BYTES = 1000
 
 /** Tells apart the attempts of one process. */
 let attempts = 0
@@ -72,8 +76,12 @@ export const isLock = (name: string): boolean => /^lock\.\d{1,9}$/.test(name)
 async function locks(folder: string): Promise<{ name: string; number: number; pid: number; alive: boolean }[]> {
   const found = []
   for (const name of (await readdir(folder)).filter(isLock)) {
-    const holder = await readFile(path.join(folder, name), 'latin1').catch(() => '')
-    found.push({ name, number: Number(name.slice(5)), pid: Number.parseInt(holder, 10), alive: isAlive(holder) })
+    const holder = await readRegular(path.join(folder, name), { most: MAX_HOLDER_BYTES }).catch((error: unknown) => {
+      if (error instanceof FileProblem && error.kind === 'missing') return ''
+      throw fileFault(error, path.join(folder, name))
+    })
+    const text = holder.toString('latin1')
+    found.push({ name, number: Number(name.slice(5)), pid: Number.parseInt(text, 10), alive: isAlive(text) })
   }
   return found.sort((a, b) => a.number - b.number)
 }

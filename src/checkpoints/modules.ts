@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { leadsDown } from './folder.js'
+import type { Bounds } from './regular.js'
 import { readJson } from './sidecars.js'
 
 export interface ModuleList {
@@ -38,17 +39,18 @@ const LISTS: Readonly<Record<string, (value: unknown) => ModuleList | undefined>
 export const listsModules = (name: string): boolean => Object.hasOwn(LISTS, name)
 
 /**
- * The modules of a folder with these entries; undefined where it is none of this kind. Faults: `bad-config`, `path-escape` for a
+ * The modules of a folder with these entries; undefined where it is none of this kind. Faults: `bad-config`, `outside-link`, `path-escape` for a
  * module that is no folder of this one.
  */
 export async function modulesOf(
   folder: string,
   names: readonly string[],
   shown: string,
+  within: Bounds,
 ): Promise<ModuleList | undefined> {
   const name = Object.keys(LISTS).find((name) => names.includes(name))
   if (name === undefined) return undefined
-  const list = LISTS[name]!(await readJson(path.join(folder, name), `${shown}/${name}`))
+  const list = LISTS[name]!(await readJson(path.join(folder, name), `${shown}/${name}`, within))
   if (!list) throw fault('bad-config', `${shown}/${name}: not a list of modules`, 'repair the file, or remove it')
   for (const module of list.names)
     if (module !== '' && (!leadsDown(module) || module.includes('/')))

@@ -1,7 +1,6 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
 import { Buffer } from 'node:buffer'
-import { constants } from 'node:fs'
-import { open, readdir, stat } from 'node:fs/promises'
+import { lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
@@ -18,7 +17,9 @@ import {
   type PytorchHeader,
   readPytorchHeader,
 } from './pytorch/index.js'
-import { ADAPTER_CONFIG, findSidecars, isWeights, readConfigFile } from './sidecars.js'
+import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from './regular.js'
+import { isWeights } from './sidecarNames.js'
+import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
@@ -68,7 +69,7 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   const { read, header } = await readFileHeader(file, name, reference, allowance)
   const tensors = sorted(header.tensors.map((tensor) => ({ ...tensor, file: 0 })))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
-    ? await adapterConfig(path.dirname(file), [ADAPTER_CONFIG], path.dirname(reference))
+    ? await adapterConfig(path.dirname(file), await readdir(path.dirname(file)), path.dirname(reference))
     : {}
   return {
     ...{ reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] },
@@ -82,9 +83,9 @@ async function adapterConfig(
   names: readonly string[],
   shown: string,
 ): Promise<Pick<Checkpoint, 'adapter' | 'adapterFile'>> {
+  if (!names.includes(ADAPTER_CONFIG)) return {}
   const file = path.join(folder, ADAPTER_CONFIG)
-  if (!names.includes(ADAPTER_CONFIG) || !(await stat(file).catch(() => undefined))) return {}
-  const { config, bytes } = await readConfigFile(file, `${shown}/${ADAPTER_CONFIG}`)
+  const { config, bytes } = await readConfigFile(file, `${shown}/${ADAPTER_CONFIG}`, await boundsOf(folder))
   return { adapter: config, adapterFile: bytes }
 }
 
@@ -106,26 +107,27 @@ async function openFolder(
     readdir(where).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, where))
   const names = [...new Set([...(await list(folder)), ...(remote?.names ?? [])])]
   const gathered: Gathered = { files: [], tensors: new Map(), metadata: {} }
-  const found = await modulesOf(folder, names, shown)
+  const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
+  const found = await modulesOf(folder, names, shown, within)
   const modules: CheckpointModule[] = []
-  const sidecars = await findSidecars(folder, names)
+  const top = await findSidecars(folder, names, within, found !== undefined)
+  const sidecars = [...top.sidecars]
   for (const module of found?.names ?? ['']) {
     const place = path.join(folder, module)
     const own = module === '' ? names : await moduleNames(place, module, found!, shown, remote)
     const configured = own.includes('config.json')
     if (module !== '') {
-      const small = [...(configured ? ['config.json'] : []), ...(await findSidecars(place, own))]
+      const small = [...(configured ? ['config.json'] : []), ...(await findSidecars(place, own, within, true)).sidecars]
       sidecars.push(...small.map((name) => `${module}/${name}`))
     }
     if (found && !own.some(isWeights) && !(found.strict && configured)) continue
     const inside = module === '' ? shown : `${shown}/${module}`
     const stem = await openWeights(place, module, own, inside, {
-      gathered,
-      allowance,
-      remote,
-      adapter,
+      ...{ gathered, allowance, remote, adapter, within },
     })
-    const read = configured ? await readConfigFile(path.join(place, 'config.json'), `${inside}/config.json`) : undefined
+    const read = configured
+      ? await readConfigFile(path.join(place, 'config.json'), `${inside}/config.json`, within)
+      : undefined
     modules.push({ name: module, stem, ...(read ? { config: read.config, configText: read.text } : {}) })
   }
   const { files, tensors, metadata } = gathered
@@ -142,6 +144,7 @@ async function openFolder(
     ...(await adapterConfig(folder, names, shown)),
     ...(found ? { modules } : {}),
     sidecars: sidecars.sort(),
+    ...(top.leftOut.length > 0 ? { leftOut: top.leftOut } : {}),
   }
 }
 
@@ -175,11 +178,18 @@ async function openWeights(
     allowance,
     remote,
     adapter,
-  }: { gathered: Gathered; allowance: Allowance; remote: RemoteWeights | undefined; adapter: boolean },
+    within,
+  }: {
+    readonly gathered: Gathered
+    readonly allowance: Allowance
+    readonly remote: RemoteWeights | undefined
+    readonly adapter: boolean
+    readonly within: Bounds
+  },
 ): Promise<string> {
   const prefix = modulePrefix(module)
   const inside = (name: string): string => (module === '' ? name : `${module}/${name}`)
-  const weights = await folderWeights(folder, names, shown, allowance, adapter)
+  const weights = await folderWeights(folder, names, shown, allowance, adapter, within)
   const { files, tensors: all } = gathered
   const tensors = new Map<string, StoredTensor>()
   remote?.announce(weights.files.map(inside))
@@ -187,8 +197,11 @@ async function openWeights(
     const file = path.join(folder, ...name.split('/'))
     const source = await remote?.open(inside(name))
     if (weights.index && !source)
-      await stat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
-    const { read, header } = await readFileHeader(file, inside(name), `${shown}/${name}`, allowance, source)
+      await lstat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
+    const { read, header } = await readFileHeader(file, inside(name), `${shown}/${name}`, allowance, {
+      remote: source,
+      within,
+    })
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
       const other = tensors.get(tensor.name) ?? all.get(`${prefix}${tensor.name}`)
@@ -256,21 +269,20 @@ async function readFileHeader(
   name: string,
   shown: string,
   allowance: Allowance,
-  remote?: ByteSource,
+  { remote, within }: { readonly remote?: ByteSource | undefined; readonly within?: Bounds } = {},
 ): Promise<FileHeader> {
   const named = ({ size, headerBytes, headerDigest, header }: SourceHeader): FileHeader => ({
     read: { name, path: file, size, headerBytes, headerDigest },
     header,
   })
   if (remote) return named(await readHeader(remote, allowance))
-  // Not blocking, so that a pipe under a model's name can't hold us up.
-  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
-    (error: NodeJS.ErrnoException) => unreadable(error, shown, file),
-  )
+  const { handle, size } = await openRegular(file, within).catch((error: unknown) => {
+    if (!(error instanceof FileProblem)) throw error
+    if (error.kind === 'missing') return unreadable(error, shown, file)
+    throw fileFault(error, shown)
+  })
   try {
-    const entry = await handle.stat()
-    if (!entry.isFile()) throw fault('cannot-read', `${shown}: neither a file nor a folder`)
-    return named(await readHeader(fileSource(handle, entry.size, shown), allowance))
+    return named(await readHeader(fileSource(handle, size, shown), allowance))
   } finally {
     await handle.close()
   }
@@ -334,7 +346,11 @@ function refuseOtherContent(first: Uint8Array, shown: string): void {
     )
 }
 
-async function unreadable(error: NodeJS.ErrnoException, reference: string, file: string): Promise<never> {
+async function unreadable(
+  error: { readonly code?: string | undefined; readonly message: string },
+  reference: string,
+  file: string,
+): Promise<never> {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`)
   const siblings = await readdir(path.dirname(file)).catch(() => [])

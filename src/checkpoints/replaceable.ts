@@ -3,6 +3,8 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { quote } from '../core/suggest.js'
 import { modulesOf } from './modules.js'
+import { boundsOf } from './regular.js'
+import { SIDECAR_FOLDERS } from './sidecars.js'
 
 /** What a folder that is replaced holds at least one of, unless it is empty. */
 const MODEL_FILE = /^(config|lineage|model_index)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
@@ -16,7 +18,8 @@ export async function irreplaceable(folder: string): Promise<string | undefined>
   const names = entries.map(({ name }) => name)
   if (names.length > 0 && !names.some((name) => MODEL_FILE.test(name))) return 'a folder that holds no model'
   // A list that can't be read names no modules.
-  const modules = (await modulesOf(folder, names, folder).catch(() => undefined))?.names ?? []
+  const parts = (await modulesOf(folder, names, folder, await boundsOf(folder)).catch(() => undefined))?.names ?? []
+  const modules = [...parts, ...SIDECAR_FOLDERS]
   const beside = entries.find((entry) => entry.isDirectory() && !modules.includes(entry.name))
   if (beside) return `a folder that holds another, ${quote(beside.name)}, which is no part of a model`
   for (const module of entries.filter((entry) => entry.isDirectory())) {

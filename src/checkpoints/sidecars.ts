@@ -1,98 +1,143 @@
 /** The small files that a hub-style folder carries beside its weights, and its configuration. */
-import { isUtf8 } from 'node:buffer'
-import { open, stat } from 'node:fs/promises'
+import { type Buffer, isUtf8 } from 'node:buffer'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { fault } from '../core/diagnostics.js'
+import { type Fault, fault } from '../core/diagnostics.js'
 import { parseJson } from '../core/jsonText.js'
+import { type Bounds, boundsOf, FileProblem, fileFault, readRegular } from './regular.js'
+import { isCode, isSidecar, mayMatter } from './sidecarNames.js'
 import type { Checkpoint } from './types.js'
 
-/** Bytes. The largest tokenizers have about 35 MB; anything over this is no sidecar. */
-const MAX_SIDECAR_BYTES = 64 * 2 ** 20
+/** Bytes. The largest tokenizers have about 35 MB. */
+export const MAX_SIDECAR_BYTES = 64 * 2 ** 20
+/** Bytes of JSON that are read whole only to see whether they are JSON. */
+const MAX_CHECKED_BYTES = 2 ** 22
+/** Folders of small files, which are copied with their names. */
+export const SIDECAR_FOLDERS = ['additional_chat_templates']
 
-const WEIGHTS = /\.(safetensors|bin|pt|pth|ckpt|gguf|ggml|onnx|onnx_data|h5|msgpack|npz|npy|pkl|pickle|ot|tflite|mar)$/i
-/** Weights' indexes, what describes the folder's own model rather than its working, and terge's own lineage. */
-const NOT_TAKEN = /^\.|\.index(\.\w+)?\.json$|^(readme|licen[cs]e)(\.|$)|^config\.json$|(^|\.)lineage\.json$/i
+interface Found {
+  /** Names relative to the folder, sorted. `config.json` is not among them. */
+  readonly sidecars: readonly string[]
+  /** Other files, which are not copied and may matter to somebody. */
+  readonly leftOut: readonly string[]
+}
 
-/** Whether a file of this name holds weights, of terge's formats or others. */
-export const isWeights = (name: string): boolean => WEIGHTS.test(name)
-
-/** Whether a file of a folder on the hub is small and says something: config, tokenizer, index. */
-export const isSmallFile = (name: string, size: number): boolean =>
-  !WEIGHTS.test(name) &&
-  size <= MAX_SIDECAR_BYTES &&
-  (name === 'config.json' || /\.(safetensors|bin)\.index(\.\w+)?\.json$/.test(name) || !NOT_TAKEN.test(name))
-
-/** Names of the sidecars among a folder's entries, in the order of names. `config.json` is not among them. */
-export async function findSidecars(folder: string, names: readonly string[]): Promise<string[]> {
-  const found: string[] = []
-  for (const name of names) {
-    if (WEIGHTS.test(name) || NOT_TAKEN.test(name)) continue
-    // Follows links: the hub's cache holds nothing else. One that leads nowhere is not there.
+/** The small files among a folder's entries. `pipeline`: its modules may be of classes that lie in it. */
+export async function findSidecars(
+  folder: string,
+  names: readonly string[],
+  within: Bounds,
+  pipeline: boolean,
+): Promise<Found> {
+  const inner = SIDECAR_FOLDERS.filter((name) => names.includes(name)).map(async (name) => {
+    const there = await readdir(path.join(folder, name)).catch((): string[] => [])
+    return there.map((one) => `${name}/${one}`)
+  })
+  const all = [...names, ...(await Promise.all(inner)).flat()].sort()
+  const code = all.some(isCode) && (pipeline || (await hasOwnClasses(folder, names, within)))
+  const sidecars = all.filter((name) => (isCode(name) ? code : isSidecar(name)))
+  const leftOut: string[] = []
+  for (const name of all.filter(mayMatter)) {
     const entry = await stat(path.join(folder, name)).catch(() => undefined)
-    if (entry?.isFile() && entry.size <= MAX_SIDECAR_BYTES) found.push(name)
+    if (entry?.isFile()) leftOut.push(name)
   }
-  return found.sort()
+  return { sidecars, leftOut }
+}
+
+/** Files whose `auto_map` names classes that lie in the model's folder. */
+const AUTO_MAPS = ['config.json', 'tokenizer_config.json', 'processor_config.json', 'preprocessor_config.json']
+
+async function hasOwnClasses(folder: string, names: readonly string[], within: Bounds): Promise<boolean> {
+  for (const name of AUTO_MAPS.filter((name) => names.includes(name))) {
+    const bytes = await readRegular(path.join(folder, name), { most: MAX_SIDECAR_BYTES, within }).catch(() => undefined)
+    if (bytes?.includes('"auto_map"')) return true
+  }
+  return false
 }
 
 /**
- * Texts of a folder's sidecars of these names, by name; those that it lacks are absent, and so is one that grew too large. Binary
- * ones (`*.model`) have one character a byte.
+ * Texts of a folder's sidecars of these names, by name; those that it lacks are absent. Binary ones (`*.model`) have one character
+ * a byte. Faults: those of `fileFault`.
  */
 export async function readSidecars(
-  { path: folder, sidecars }: Checkpoint,
+  { path: folder, reference, sidecars }: Checkpoint,
   names: readonly string[],
 ): Promise<Readonly<Record<string, string>>> {
   const texts: Record<string, string> = {}
-  for (const name of sidecars.filter((name) => names.includes(name))) {
-    const handle = await open(path.join(folder, name), 'r')
-    try {
-      const entry = await handle.stat()
-      if (entry.isFile() && entry.size <= MAX_SIDECAR_BYTES)
-        texts[name] = await handle.readFile(name.endsWith('.model') ? 'latin1' : 'utf8')
-    } finally {
-      await handle.close()
-    }
-  }
+  for (const name of sidecars.filter((name) => names.includes(name)))
+    texts[name] = (await readSidecar(folder, name, `${reference}/${name}`)).toString(
+      name.endsWith('.model') ? 'latin1' : 'utf8',
+    )
   return texts
+}
+
+/** A small file of a model's folder. Faults: those of `fileFault`. */
+export async function readSidecar(folder: string, name: string, shown: string): Promise<Buffer> {
+  try {
+    return await readRegular(path.join(folder, name), { most: MAX_SIDECAR_BYTES, within: await boundsOf(folder) })
+  } catch (error) {
+    throw fileFault(error, shown)
+  }
+}
+
+/**
+ * Whether a file that is to be copied is what its name says, as far as that is cheap to see: JSON, or text. Faults: `bad-config`, those
+ * of `fileFault`.
+ */
+export async function checkSidecar(folder: string, name: string, shown: string): Promise<void> {
+  const bytes = await readSidecar(folder, name, shown)
+  if (/\.(model|spm|v\w+)$/.test(name)) return
+  if (!isUtf8(bytes) || bytes.includes(0)) throw badConfig(shown, 'not UTF-8 text')
+  if (!name.endsWith('.json')) return
+  const begin = /^\ufeff?\s*(.)/su.exec(bytes.toString('utf8', 0, 1000))?.[1]
+  if (begin !== '{' && begin !== '[') throw badConfig(shown, 'neither a JSON object nor a list')
+  if (bytes.length > MAX_CHECKED_BYTES) return
+  try {
+    parseJson(bytes.toString('utf8'))
+  } catch (error) {
+    throw badConfig(shown, (error as Error).message)
+  }
 }
 
 /** Says how a PEFT adapter is applied; it lies beside the adapter's weights. */
 export const ADAPTER_CONFIG = 'adapter_config.json'
 
-/** A configuration as an object, and the text and bytes that it was read from. Fault: `bad-config`. `shown` names the file in messages. */
+interface JsonFile {
+  readonly text: string
+  readonly bytes: Uint8Array
+}
+
+/** A configuration as an object, and the text and bytes that it was read from. Faults: `bad-config`, `outside-link`. `shown` names the file in messages. */
 export async function readConfigFile(
   file: string,
   shown: string,
-): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly text: string; readonly bytes: Uint8Array }> {
-  const { value, ...read } = await readJsonFile(file, shown)
+  within: Bounds,
+): Promise<JsonFile & { readonly config: Readonly<Record<string, unknown>> }> {
+  const { value, ...read } = await readJsonFile(file, shown, within)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badConfig(shown, 'not a JSON object')
   return { config: value as Record<string, unknown>, ...read }
 }
 
-const badConfig = (shown: string, what: string) =>
+const badConfig = (shown: string, what: string): Fault =>
   fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
 
-/** A small file of JSON, of bounded size and depth. Fault: `bad-config`. `shown` names the file in messages. */
-export const readJson = async (file: string, shown: string): Promise<unknown> => (await readJsonFile(file, shown)).value
+/** A small file of JSON, of bounded size and depth. Faults: `bad-config`, `outside-link`. `shown` names the file in messages. */
+export const readJson = async (file: string, shown: string, within: Bounds): Promise<unknown> =>
+  (await readJsonFile(file, shown, within)).value
 
-async function readJsonFile(
-  file: string,
-  shown: string,
-): Promise<{ value: unknown; readonly text: string; readonly bytes: Uint8Array }> {
-  const handle = await open(file, 'r')
+async function readJsonFile(file: string, shown: string, within: Bounds): Promise<JsonFile & { value: unknown }> {
+  let bytes: Buffer
   try {
-    const entry = await handle.stat()
-    if (!entry.isFile()) throw badConfig(shown, 'not a file')
-    if (entry.size > MAX_SIDECAR_BYTES) throw badConfig(shown, `${entry.size} bytes are too many for a configuration`)
-    const bytes = await handle.readFile()
-    if (!isUtf8(bytes)) throw badConfig(shown, 'not UTF-8 text')
-    const text = bytes.toString('utf8')
-    try {
-      return { value: parseJson(text), text, bytes }
-    } catch (error) {
-      throw badConfig(shown, (error as Error).message)
-    }
-  } finally {
-    await handle.close()
+    bytes = await readRegular(file, { most: MAX_SIDECAR_BYTES, within })
+  } catch (error) {
+    const problem = error instanceof FileProblem && error.kind !== 'link' && error.kind !== 'system'
+    throw problem ? badConfig(shown, error.message) : fileFault(error, shown)
+  }
+  if (!isUtf8(bytes)) throw badConfig(shown, 'not UTF-8 text')
+  const text = bytes.toString('utf8')
+  try {
+    return { value: parseJson(text), text, bytes }
+  } catch (error) {
+    throw badConfig(shown, (error as Error).message)
   }
 }

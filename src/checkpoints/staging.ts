@@ -17,6 +17,7 @@ import { formatSize } from '../core/sizes.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
 import { exists, flush, moveBack, type Place, placeOf, type Step, tidy } from './recover.js'
+import { openRegular, readFully } from './regular.js'
 import { irreplaceable } from './replaceable.js'
 import type { OutputLayout } from './types.js'
 
@@ -135,7 +136,7 @@ export async function preallocate(staging: Staging, files: OutputLayout['files']
       if (await isBegun(file, size, header)) continue
       const handle = await open(file, 'w')
       try {
-        await handle.write(header, 0, header.length, 0)
+        await handle.writeFile(header)
         await handle.truncate(size)
       } finally {
         await handle.close()
@@ -213,9 +214,9 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
 }
 
 async function keepCopy(from: string, to: string): Promise<void> {
-  const handle = await open(from, 'r')
+  const { handle, size } = await openRegular(from)
   try {
-    await writeFile(to, await handle.readFile())
+    await writeFile(to, await readFully(handle, size))
   } finally {
     await handle.close()
   }

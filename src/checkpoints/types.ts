@@ -63,6 +63,8 @@ export interface Checkpoint {
   readonly adapterFile?: Uint8Array
   /** Other small files of a hub-style folder (tokenizer, generation config, …), without its own `config.json`, those of modules with theirs: names relative to it. */
   readonly sidecars: readonly string[]
+  /** Other files of the folder that may matter to somebody, and that terge does not copy. */
+  readonly leftOut?: readonly string[]
 }
 
 /** A tensor that is to be written. */

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import { readSidecar } from '../checkpoints/sidecars.js'
 import {
   discard,
   dropWeights,
@@ -285,9 +285,9 @@ async function smallFiles(output: PlanOutput, bindings: Bindings): Promise<{ nam
   for (const sidecar of output.sidecars) {
     if (sidecar.kind === 'text') files.push({ name: sidecar.name, content: encoder.encode(sidecar.text) })
     else {
-      const from = path.join(bindings.models[sidecar.model]!, sidecar.name)
-      const content = await readFile(from).catch((error: Error) => {
-        throw fault('input-changed', `${from}: ${error.message}`, 'run again when nothing writes to the model', 1)
+      const folder = bindings.models[sidecar.model]!
+      const content = await readSidecar(folder, sidecar.name, path.join(folder, sidecar.name)).catch((error: Error) => {
+        throw fault('input-changed', error.message, 'run again when nothing writes to the model', 1)
       })
       files.push({ name: sidecar.name, content: new Uint8Array(content) })
     }

@@ -1,8 +1,9 @@
 /** What verify asks of the file system: sizes, small texts, whole-file digests and comparisons, all in bounded memory. */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises'
+import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { FileProblem, fileFault, openRegular, readRegular } from '../checkpoints/regular.js'
 import { fault } from '../core/diagnostics.js'
 import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
 import { MAX_LINEAGE, parseLineage } from './parse.js'
@@ -49,16 +50,14 @@ export function inside(folder: string, name: string): string | undefined {
   return relative === '' || relative.startsWith('..') || path.isAbsolute(relative) ? undefined : file
 }
 
-/** The text of a small file, at most `most` bytes of it; undefined where there is none. Fault: `too-long`. */
+/** The text of a small file, at most `most` bytes of it; undefined where there is none. Faults: `too-long`, `cannot-read`. */
 export async function readText(file: string, most: number): Promise<string | undefined> {
-  const found = await fileSize(file)
-  if ('problem' in found) return undefined
-  if (found.size > most) throw fault('too-long', `${file}: ${found.size} bytes are too many`)
-  const handle = await open(file, 'r')
   try {
-    return await handle.readFile('utf8')
-  } finally {
-    await handle.close()
+    return (await readRegular(file, { most })).toString('utf8')
+  } catch (error) {
+    if (!(error instanceof FileProblem)) throw error
+    if (error.kind === 'missing') return undefined
+    throw error.kind === 'size' ? fault('too-long', `${file} ${error.message}`) : fileFault(error, file)
   }
 }
 
@@ -71,18 +70,15 @@ export const locksIn = async (folder: string): Promise<string[]> =>
 
 /** Reads and checks the lineage at `file`. Faults: `missing-lineage`, those of `parseLineage`. */
 export async function readLineage(file: string): Promise<{ lineage: Lineage; text: string }> {
-  const found = await fileSize(file)
   const hint = 'name the lineage.json of an output folder, or NAME.lineage.json beside NAME.safetensors'
-  if ('problem' in found) throw fault('missing-lineage', `${file} ${found.problem}`, hint)
-  if (found.size > MAX_LINEAGE)
-    throw fault('bad-lineage', `${file}: ${found.size} bytes are too many for a lineage`, hint)
-  const handle = await open(file, 'r')
+  let text: string
   try {
-    const text = await handle.readFile('utf8')
-    return { lineage: parseLineage(text, file), text }
-  } finally {
-    await handle.close()
+    text = (await readRegular(file, { most: MAX_LINEAGE })).toString('utf8')
+  } catch (error) {
+    if (!(error instanceof FileProblem)) throw error
+    throw fault(error.kind === 'size' ? 'bad-lineage' : 'missing-lineage', `${file} ${error.message}`, hint)
   }
+  return { lineage: parseLineage(text, file), text }
 }
 
 const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise<number> => {
@@ -97,7 +93,7 @@ const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise
 
 /** Calls `take` on the file's bytes in order, in pieces of LEAF bytes, the last one shorter; the piece is used again. */
 async function eachLeaf(file: string, take: (leaf: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
-  const handle = await open(file, 'r')
+  const { handle } = await openRegular(file)
   const buffer = new Uint8Array(LEAF)
   try {
     for (let at = 0; ; at += LEAF) {
@@ -128,7 +124,7 @@ export async function xxh3OfFile(file: string, signal?: AbortSignal): Promise<Di
 
 /** The first byte at which two files differ, or undefined where they are equal; the end of the shorter counts. */
 export async function firstDifference(one: string, other: string, signal?: AbortSignal): Promise<number | undefined> {
-  const handles = [await open(one, 'r'), await open(other, 'r')] as const
+  const handles = [(await openRegular(one)).handle, (await openRegular(other)).handle] as const
   const buffers = [Buffer.alloc(BUFFER), Buffer.alloc(BUFFER)] as const
   try {
     for (let at = 0; ; at += BUFFER) {

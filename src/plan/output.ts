@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import { changeJson } from '../core/jsonEdit.js'
+import { quote } from '../core/suggest.js'
 import type { Evaluate, InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
 import { leavesOf } from './cost.js'
@@ -180,6 +181,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin, context)
+  tellLeftOut(value.origin, origin, context)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
     'text' in file
       ? { name: file.name, kind: 'text', text: file.text }
@@ -200,6 +202,21 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
     for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
     return configs
   }
+}
+
+/** One warning for the files of the origin that are neither copied nor known to be of no use. */
+function tellLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, faults }: OutputContext): void {
+  const [one, ...more] = leftOut
+  if (one === undefined) return
+  const list = `${leftOut.slice(0, 5).map(quote).join(', ')}${leftOut.length > 5 ? ', …' : ''}`
+  const what = more.length === 0 ? `the file ${list}` : `${leftOut.length} files that terge does not know: ${list}`
+  const source = recipe.models.get(name)
+  faults.warn(
+    'files-left-out',
+    `${what} of ${quote(name)} ${more.length === 0 ? 'is' : 'are'} not copied`,
+    source && recipe.placeOf(source.at),
+    'copy them to the output yourself if the model needs them',
+  )
 }
 
 /**

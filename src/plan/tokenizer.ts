@@ -1,3 +1,4 @@
+import { isTokenizerFile } from '../checkpoints/sidecarNames.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { changeJson } from '../core/jsonEdit.js'
 import { isObject, readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
@@ -6,8 +7,6 @@ import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
 import { TEMPLATE_FILE } from './template.js'
 import type { Vocabulary } from './vocabulary.js'
 
-/** Small files of a folder that belong to its tokenizer. */
-const TOKENIZER = /^(tokenizer|special_tokens_map|added_tokens|vocab|merges|spiece|sentencepiece|chat_template)/
 /** Those that hold the vocabulary itself: of no use beside another one. */
 const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
 
@@ -46,8 +45,8 @@ export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
   const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>
     checkpoints.get(model)!.sidecars.flatMap((name) => (wanted(name) ? [[name, { name, model }]] : []))
   const made = new Map<string, SmallFile>([
-    ...of(origin, (name) => !TOKENIZER.test(name)),
-    ...of(first, (name) => TOKENIZER.test(name) && !(grown && VOCABULARY.test(name) && name !== kept)),
+    ...of(origin, (name) => !isTokenizerFile(name)),
+    ...of(first, (name) => isTokenizerFile(name) && !(grown && VOCABULARY.test(name) && name !== kept)),
   ])
   const texts = files.get(first) ?? {}
   const put = (name: string, text: string): void => void made.set(name, { name, text })

@@ -1,7 +1,8 @@
 /** A recipe's text, checked whole: the one way in. */
 
-import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { FileProblem, readRegularSync } from '../checkpoints/regular.js'
 import type { ErrorCode } from '../core/codes.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
@@ -54,7 +55,7 @@ export interface Loaded {
 /** Reads and checks a recipe: all of it that can be told without the models' headers. Never throws for a user's fault. */
 export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const name = options.name ?? file
-  const read = options.text === undefined ? readFile(file, name) : { text: options.text }
+  const read = options.text === undefined ? readFile(file, name, true) : { text: options.text }
   if ('fault' in read) return { diagnostics: [read.fault] }
   const source = readText(name, read.text)
   const folder = path.dirname(path.resolve(file))
@@ -172,7 +173,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
       // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
       ordered.filter(({ name }) => used.has(name) || !sound),
       folder,
-      readFile,
+      readNamed,
       report,
     ),
     outputs,
@@ -183,31 +184,28 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   }
 }
 
-/** At most so many bytes are read, whatever the file says of its size: it may be a pipe. */
+/** Bytes. */
 const MOST_BYTES = 4 * LONGEST_TEXT
 
-function readFile(file: string, name: string): { text: string } | { fault: Diagnostic } {
+/** The text of a file that a recipe names: a regular one. */
+const readNamed = (file: string, name: string) => readFile(file, name, false)
+
+/** `pipes`: the file may be a pipe that the shell made. */
+function readFile(file: string, name: string, pipes: boolean): { text: string } | { fault: Diagnostic } {
   const fail = (code: ErrorCode, message: string, hint?: string): { fault: Diagnostic } => ({
     fault: { severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) },
   })
-  const bytes = Buffer.alloc(MOST_BYTES + 1)
-  let length = 0
+  let content: Buffer
   try {
-    const handle = openSync(file, 'r')
-    try {
-      for (let got = -1; got !== 0 && length < bytes.length; length += got)
-        got = readSync(handle, bytes, length, bytes.length - length, null)
-    } finally {
-      closeSync(handle)
-    }
+    content = readRegularSync(file, MOST_BYTES, { pipes })
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return fail('missing-recipe', `there is no file ${quote(name)}`)
+    if (!(error instanceof FileProblem)) throw error
+    const { code, kind, message } = error
+    if (kind === 'missing') return fail('missing-recipe', `there is no file ${quote(name)}`)
     if (code === 'EISDIR') return fail('unreadable-recipe', `${quote(name)} is a folder`, 'name the recipe file in it')
-    return fail('unreadable-recipe', `can't read ${quote(name)}: ${code ?? (error as Error).message}`)
+    if (kind === 'size') return fail('too-long', `${quote(name)} is longer than ${MOST_BYTES} bytes: no recipe`)
+    return fail('unreadable-recipe', `${quote(name)} ${message}`)
   }
-  if (length > MOST_BYTES) return fail('too-long', `${quote(name)} is longer than ${MOST_BYTES} bytes: no recipe`)
-  const content = bytes.subarray(0, length)
   try {
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(content) }
   } catch {

@@ -1,5 +1,6 @@
 /** ONNX exports as permutation specs: opens the file; of its bytes only those that say how tensors connect are read. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync } from 'node:fs'
+import { FileProblem, fillSync, READ } from '../checkpoints/regular.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { type OnnxGraph, readOnnx } from '../rebasin/onnx/index.js'
@@ -14,14 +15,14 @@ export function readOnnxFile(
   })
   let handle: number | undefined
   try {
-    handle = openSync(file, 'r')
+    handle = openSync(file, READ)
     const found = fstatSync(handle)
     if (!found.isFile()) return fail(`${quote(name)} is not a file`)
     const source = {
       size: found.size,
       read: (offset: number, length: number) => {
         const bytes = new Uint8Array(length)
-        return bytes.subarray(0, readSync(handle!, bytes, 0, length, offset))
+        return bytes.subarray(0, fillSync(handle!, bytes, offset))
       },
     }
     return { onnx: readOnnx(source) }
@@ -30,6 +31,7 @@ export function readOnnxFile(
       const { message, hint } = error.diagnostics[0]!
       return fail(`${quote(name)}: ${message}`, hint)
     }
+    if (error instanceof FileProblem) return fail(`${quote(name)} ${error.message}`)
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return fail(`there is no file ${quote(name)}`)
     if (code === undefined) throw error

@@ -1,5 +1,6 @@
 /** Making a lock of a recipe's models, and holding models against one. */
 import path from 'node:path'
+import { isLicence, isSidecar, isWeights } from '../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { VERSION } from '../core/version.js'
@@ -93,6 +94,12 @@ export const pinOf = (lock: Lock, name: string): Pin => {
   }
 }
 
+/** Whether terge reads or copies a file of this name. */
+function isRead(name: string): boolean {
+  const last = path.posix.basename(name)
+  return last === 'config.json' || isWeights(last) || isSidecar(last)
+}
+
 const HINT = 'bring back what was locked, or write the lock anew with terge lock, after a look at what has changed'
 
 /** How a model differs from its lock, as far as can be told before its weights are read. */
@@ -129,6 +136,8 @@ export async function lockDifferences(
       const coming = fetches.find(
         ({ place }) => place === checkpoint.files.find(({ name }) => name === file.name)?.path,
       )
+      // Older locks hold other small files too, which are not copied any more, and no licences.
+      if (size === undefined && !isRead(file.name)) continue
       if (size === undefined) messages.push(`${of} of the lock is not in the model`)
       else if (size !== file.size) messages.push(`${of} has ${size} bytes, and the lock says ${file.size}`)
       else if (place !== undefined && (await sha256(place)) !== file.sha256)
@@ -137,7 +146,8 @@ export async function lockDifferences(
         messages.push(`${of} is published with another digest than the lock has`)
       sizes.delete(file.name)
     }
-    for (const file of sizes.keys()) messages.push(`${name}: ${file} is not in the lock`)
+    for (const file of [...sizes.keys()].filter((name) => !isLicence(path.posix.basename(name))))
+      messages.push(`${name}: ${file} is not in the lock`)
   }
   const faults = messages.map(
     (message): Diagnostic => ({ severity: 'error', code: 'lock-differs', message, hint: HINT }),

@@ -11,6 +11,7 @@ import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
+import { unsoundCopies } from './copies.js'
 import { lockDifferences, pinOf } from './locking.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './mergekit.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './models.js'
@@ -131,7 +132,10 @@ async function planWhole({
       return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
     }),
   }
-  const misplaced = await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)
+  const misplaced = [
+    ...(await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)),
+    ...(await unsoundCopies(plan, recipe, checkpoints)),
+  ]
   if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }
   return { plan, bindings, diagnostics: [...diagnostics, ...found] }
 }

@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
 import type { Listener } from '../execute/events.js'
 import { listOf } from '../lineage/compare.js'
-import { firstDifference, inside } from '../lineage/disk.js'
+import { firstDifference, inside, readLineage } from '../lineage/disk.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 import { plan as planRecipe } from './plan.js'
@@ -130,7 +130,7 @@ async function compare(
     .map(([name]) => name)
   if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
   const written = options.allowCommands
-    ? await readFile(result.lineagePath, 'utf8')
+    ? (await readLineage(result.lineagePath)).text
     : lineageText({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
   // Another version writes another version's number, and may write more.
   if (result.lineage.terge === lineage.terge && differing.length === 0 && written !== text)

@@ -1,6 +1,5 @@
 /** Running a plan: outputs and their lineage. */
 
-import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { openCheckpoint } from '../checkpoints/open.js'
@@ -15,9 +14,8 @@ import { type Bindings, type Executed, executePlan, headerBytes, lineageName } f
 import { bytesDigest } from '../kernels/index.js'
 import { buildLineage, type RunDigests } from '../lineage/build.js'
 import { modelCard } from '../lineage/card.js'
-import { exists, sha256 as sha256OfFile } from '../lineage/disk.js'
+import { exists, readLineage, sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
-import { parseLineage } from '../lineage/parse.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 import { isFactor } from '../plan/adapter/tensors.js'
@@ -166,7 +164,7 @@ async function finishedBefore(plan: Plan, bindings: Bindings, index: number): Pr
   const { path: shown, keep } = plan.outputs[index]!
   try {
     if (keep) await openCheckpoint(shown, bindings.outputs[index]!)
-    const lineage = parseLineage(await readFile(file, 'utf8'), file)
+    const { lineage } = await readLineage(file)
     const { point } = plan.outputs[index]!
     const same = lineage.plan.digest === plan.digest && lineage.output.point?.name === point?.name
     return same && (lineage.output.dropped === true) === !keep ? lineage : undefined

@@ -89,7 +89,7 @@ test('which files a folder is read from', async () => {
   assert.equal(await files(other), ['p/1.safetensors'])
 })
 
-test('sidecars: small top-level files that are neither weights nor about the folder', async () => {
+test('sidecars: files that a user of the result needs, by name', async () => {
   const where = folder({
     'model.safetensors': weights('a'),
     'config.json': '{"a":1}',
@@ -104,13 +104,33 @@ test('sidecars: small top-level files that are neither weights nor about the fol
     'pytorch_model.bin': '',
     'pytorch_model.bin.index.json': '',
     'lineage.json': '{}',
+    'trainer_state.json': '{}',
+    'optimizer.pt': '',
+    'training_args.bin': '',
+    'modeling_x.py': '',
+    'qwen.tiktoken': '',
+    'additional_chat_templates/tools.jinja': '',
+    'additional_chat_templates/notes.txt': '',
+    'strange.json': '{}',
+    secret: '',
     'sub/tokenizer.json': '',
   })
-  symlinkSync('vocab.json', path.join(where, 'linked.json'))
-  symlinkSync('nowhere', path.join(where, 'broken.json'))
   const model = await open(where)
-  assert.equal(model.sidecars, ['chat_template.jinja', 'linked.json', 'merges.txt', 'tokenizer.model', 'vocab.json'])
+  const sidecars = [
+    'LICENSE',
+    'LICENSE.txt',
+    'additional_chat_templates/tools.jinja',
+    'chat_template.jinja',
+    'merges.txt',
+    'qwen.tiktoken',
+    'tokenizer.model',
+    'vocab.json',
+  ]
+  assert.equal(model.sidecars, sidecars)
+  assert.equal(model.leftOut, ['additional_chat_templates/notes.txt', 'secret', 'strange.json'])
   assert.equal(model.config, { a: 1 })
+  writeFileSync(path.join(where, 'config.json'), '{"auto_map":{"AutoModel":"modeling_x.X"}}')
+  assert.equal((await open(where)).sidecars, [...sidecars.slice(0, 5), 'modeling_x.py', ...sidecars.slice(5)])
 })
 
 test('what is laid out in shards and published opens again', async () => {
@@ -135,10 +155,19 @@ test('what is laid out in shards and published opens again', async () => {
 test('a shard may be a link, as in the cache of the hub', async () => {
   const where = folder({
     'blobs/x': weights('a'),
-    'snapshot/model.safetensors.index.json': index({ a: 's.safetensors' }),
+    'models--org--x/blobs/y': weights('a'),
+    'models--org--x/snapshots/1/model.safetensors.index.json': index({ a: 's.safetensors' }),
+    'models--org--x/snapshots/1/sub/config.json': '{}',
   })
-  symlinkSync('../blobs/x', path.join(where, 'snapshot/s.safetensors'))
-  assert.is((await open(path.join(where, 'snapshot'))).tensors.size, 1)
+  const snapshot = path.join(where, 'models--org--x/snapshots/1')
+  symlinkSync('../../blobs/y', path.join(snapshot, 's.safetensors'))
+  symlinkSync('../../../blobs/y', path.join(snapshot, 'sub/model.safetensors'))
+  assert.is((await open(snapshot)).tensors.size, 1)
+  assert.is((await open(path.join(snapshot, 'sub'))).tensors.size, 1)
+  // Not of its own repository.
+  symlinkSync('../../../../blobs/x', path.join(snapshot, 'sub/other.safetensors'))
+  rmSync(path.join(snapshot, 'sub/model.safetensors'))
+  assert.is((await asyncFaultOf(() => open(path.join(snapshot, 'sub')))).code, 'outside-link')
 })
 
 test('missing models get the nearest name', async () => {

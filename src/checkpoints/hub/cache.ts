@@ -5,9 +5,10 @@
  *     models--ORG--NAME/refs/REVISION              the commit that a branch or tag stood for when it was last asked
  *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
  */
-import { copyFile, link, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { leadsDown } from '../folder.js'
+import { readRegular } from '../regular.js'
 import type { HubFile } from './repository.js'
 import { isCommit } from './repository.js'
 
@@ -21,11 +22,14 @@ export const snapshotFolder = (cache: string, repository: string, commit: string
 export const blobFile = (cache: string, repository: string, blob: string): string =>
   path.join(repositoryFolder(cache, repository), 'blobs', blob)
 
+/** A commit has 40. */
+const MAX_REF_BYTES = 1000
+
 /** The commit that the cache has for a branch or tag. */
 export async function cachedCommit(cache: string, repository: string, revision: string): Promise<string | undefined> {
   if (!leadsDown(revision)) return undefined
   const file = path.join(repositoryFolder(cache, repository), 'refs', ...revision.split('/'))
-  const text = (await readFile(file, 'utf8').catch(() => '')).trim()
+  const text = (await readRegular(file, { most: MAX_REF_BYTES }).catch(() => '')).toString().trim()
   return isCommit(text) ? text : undefined
 }
 

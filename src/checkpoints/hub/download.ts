@@ -4,6 +4,7 @@ import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { formatSize } from '../../core/sizes.js'
+import { openRegular } from '../regular.js'
 import { blobFile, placeInSnapshot } from './cache.js'
 import { eachOf, type Fetch } from './open.js'
 import { fetchContent } from './transfer.js'
@@ -95,7 +96,7 @@ async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
 
 /** The plan was made of a header that came alone: what came now must begin with it. */
 async function checkHeader({ place, headerBytes, headerDigest, subject, file }: Fetch): Promise<void> {
-  const handle = await open(place, 'r')
+  const { handle } = await openRegular(place)
   try {
     const bytes = new Uint8Array(headerBytes)
     let at = 0

@@ -8,7 +8,9 @@ import { quote } from '../../core/suggest.js'
 import { leadsDown, PART } from '../folder.js'
 import { listsModules, modulesOf } from '../modules.js'
 import { openCheckpoint, type RemoteWeights } from '../open.js'
-import { isSmallFile, isWeights } from '../sidecars.js'
+import { boundsOf } from '../regular.js'
+import { isSmallFile, isWeights } from '../sidecarNames.js'
+import { MAX_SIDECAR_BYTES } from '../sidecars.js'
 import type { Checkpoint } from '../types.js'
 import { cachedCommit, cachedNames, isCached, noteCommit, placeInSnapshot, snapshotFolder } from './cache.js'
 import { notCached, type Subject } from './faults.js'
@@ -107,7 +109,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   })
   const bringSmall = (files: readonly HubFile[]): Promise<void> =>
     eachOf(
-      files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name), size)),
+      files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name)) && size <= MAX_SIDECAR_BYTES),
       PARALLEL,
       async (file) => {
         if (await isCached(snapshotFolder(settings.cache, repository, commit, file.path), file.size)) return
@@ -116,7 +118,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
       },
     )
   await bringSmall(files)
-  const modules = await modulesOf(folder, await cachedNames(folder), reference)
+  const modules = await modulesOf(folder, await cachedNames(folder), reference, await boundsOf(folder))
   const inside = (modules?.names ?? []).filter((module) => module !== '')
   await eachOf(inside, PARALLEL, async (module) => {
     const found = await list(path.posix.join(subfolder, module)).catch(noFolder)
@@ -208,7 +210,14 @@ async function openCached(
   try {
     return await openCheckpoint(reference, folder, { adapter })
   } catch (error) {
-    const missing = ['missing-model', 'missing-shard', 'missing-module', 'no-weights', 'ambiguous-checkpoint']
+    const missing = [
+      'missing-model',
+      'missing-shard',
+      'missing-module',
+      'no-weights',
+      'outside-link',
+      'ambiguous-checkpoint',
+    ]
     if (error instanceof Fault && error.diagnostics.every(({ code }) => missing.includes(code))) return undefined
     throw error
   }

@@ -1,0 +1,189 @@
+/**
+ * How terge reads whole small files: regular files only, without waiting for a pipe, of bounded size, and to the end. Model folders
+ * are a stranger's: their links are followed inside the folder, and from a snapshot of the hub's cache to the blobs beside it.
+ */
+import { Buffer } from 'node:buffer'
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
+import { type FileHandle, lstat, open, realpath } from 'node:fs/promises'
+import path from 'node:path'
+import { type ExitCode, type Fault, fault } from '../core/diagnostics.js'
+
+/** `link`: leads out of its folder, or nowhere. `kind`: a folder, a pipe, a device. `short`: less than its size says. */
+type ProblemKind = 'missing' | 'link' | 'kind' | 'size' | 'short' | 'system'
+
+/** Why a file is not read; the message goes on after the file's name. */
+export class FileProblem extends Error {
+  constructor(
+    readonly kind: ProblemKind,
+    message: string,
+    /** The system's word. */
+    readonly code?: string,
+  ) {
+    super(message)
+  }
+}
+
+/** Where the links of a model's folder may lead. */
+export interface Bounds {
+  /** The folder, links resolved. */
+  readonly root: string
+  /** Of a snapshot in the hub's cache, the folder that its links lead to. */
+  readonly blobs?: string
+}
+
+export interface ReadOptions {
+  /** Bytes. */
+  readonly most: number
+  /** Of a file in a model's folder. A file that the user named may be a link to anywhere. */
+  readonly within?: Bounds | undefined
+}
+
+/** `…/models--org--name/snapshots/COMMIT`, or a folder inside of it. */
+const SNAPSHOT = /^(.*[\\/](?:models|datasets|spaces)--[^\\/]+)[\\/]snapshots[\\/][^\\/]+(?:[\\/].*)?$/
+
+export async function boundsOf(folder: string): Promise<Bounds> {
+  const root = await realpath(folder)
+  const repository = SNAPSHOT.exec(root)?.[1]
+  return repository === undefined ? { root } : { root, blobs: path.join(repository, 'blobs') }
+}
+
+/** Where a file really lies. Throws `FileProblem` where a link leads out of its folder, or nowhere. */
+async function resolveWithin({ root, blobs }: Bounds, file: string): Promise<string> {
+  const real = await realpath(file).catch(async (error: NodeJS.ErrnoException) => {
+    const link = await lstat(file).catch(() => undefined)
+    if (link?.isSymbolicLink()) throw new FileProblem('link', 'is a link to a file that is not there', error.code)
+    throw systemProblem(error)
+  })
+  const inside = (folder: string): boolean => real.startsWith(`${folder.replace(/[\\/]$/, '')}${path.sep}`)
+  if (inside(root) || (blobs !== undefined && path.dirname(real) === blobs)) return real
+  throw new FileProblem('link', "is a link that leads out of the model's folder")
+}
+
+// Opening a pipe waits for its writer, unless told not to.
+export const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0)
+
+/** Opens a regular file. Throws `FileProblem`. */
+export async function openRegular(
+  file: string,
+  within?: Bounds,
+): Promise<{ readonly handle: FileHandle; readonly size: number }> {
+  const real = within ? await resolveWithin(within, file) : file
+  const flags = within ? READ | (constants.O_NOFOLLOW ?? 0) : READ
+  const handle = await open(real, flags).catch((error: NodeJS.ErrnoException) => {
+    throw systemProblem(error)
+  })
+  try {
+    const entry = await handle.stat()
+    if (!entry.isFile()) throw new FileProblem('kind', `is ${kindOf(entry)}, not a regular file`)
+    return { handle, size: entry.size }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** All of a regular file of at most `most` bytes. Throws `FileProblem`. */
+export async function readRegular(file: string, { most, within }: ReadOptions): Promise<Buffer> {
+  const { handle, size } = await openRegular(file, within)
+  try {
+    if (size > most) throw tooLarge(size, most)
+    return await readFully(handle, size)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Exactly so many bytes from the start of a file: the system may give fewer at a time. Throws `FileProblem`. */
+export async function readFully(handle: FileHandle, size: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(size)
+  for (let done = 0; done < size; ) {
+    const { bytesRead } = await handle.read(bytes, done, size - done, done).catch((error: NodeJS.ErrnoException) => {
+      throw systemProblem(error)
+    })
+    if (bytesRead === 0) throw tooShort(size, done)
+    done += bytesRead
+  }
+  return bytes
+}
+
+/** The same at once. Pipes that the shell hands over (`<(command)`, `/dev/stdin`) are read to their end where `pipes` says so. */
+export function readRegularSync(file: string, most: number, { pipes = false } = {}): Buffer {
+  const handed = pipes && /^\/(dev\/(fd\/\d+|stdin)|proc\/self\/fd\/\d+)$/.test(file)
+  let handle: number
+  try {
+    handle = openSync(file, handed ? constants.O_RDONLY : READ)
+  } catch (error) {
+    throw systemProblem(error as NodeJS.ErrnoException)
+  }
+  try {
+    const entry = fstatSync(handle)
+    if (entry.isFile()) {
+      if (entry.size > most) throw tooLarge(entry.size, most)
+      const bytes = Buffer.alloc(entry.size)
+      const done = fillSync(handle, bytes, 0)
+      if (done < bytes.length) throw tooShort(bytes.length, done)
+      return bytes
+    }
+    if (!handed)
+      throw new FileProblem(
+        'kind',
+        `is ${kindOf(entry)}, not a regular file`,
+        entry.isDirectory() ? 'EISDIR' : undefined,
+      )
+    const bytes = Buffer.alloc(most + 1)
+    const done = fillSync(handle, bytes, null)
+    if (done > most) throw tooLarge(done, most)
+    return bytes.subarray(0, done)
+  } finally {
+    closeSync(handle)
+  }
+}
+
+/** Fills a buffer from a place in a file, or from where a pipe stands; fewer bytes mean that it ends there. */
+export function fillSync(handle: number, bytes: Uint8Array, position: number | null): number {
+  let done = 0
+  try {
+    while (done < bytes.length) {
+      const got = readSync(handle, bytes, done, bytes.length - done, position === null ? null : position + done)
+      if (got === 0) break
+      done += got
+    }
+  } catch (error) {
+    throw systemProblem(error as NodeJS.ErrnoException)
+  }
+  return done
+}
+
+const tooLarge = (size: number, most: number) =>
+  new FileProblem('size', `has ${size} bytes, more than the ${most} that are read`)
+
+const tooShort = (size: number, done: number) =>
+  new FileProblem('short', `ends after ${done} of ${size} bytes: something else writes to it, or its file system fails`)
+
+function systemProblem(error: NodeJS.ErrnoException): FileProblem {
+  const { code, message } = error
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new FileProblem('missing', 'is not there', code)
+  // A socket can not be opened at all.
+  if (code === 'ENXIO') return new FileProblem('kind', 'is not a regular file', code)
+  return new FileProblem('system', `cannot be read: ${code ?? message}`, code)
+}
+
+function kindOf(entry: Stats): string {
+  if (entry.isDirectory()) return 'a folder'
+  if (entry.isFIFO()) return 'a pipe'
+  return entry.isSocket() ? 'a socket' : 'a device'
+}
+
+const LINK_HINT =
+  'put the file itself into the folder: links of a model lead nowhere else but into its own folder, or the blobs of the hub’s cache'
+
+/**
+ * A problem with a file of a model as a fault: of links `outside-link`, else `cannot-read`; other errors come back as they are.
+ * `shown` names the file.
+ */
+export function fileFault(error: unknown, shown: string, exit: ExitCode = 2): Fault | Error {
+  if (!(error instanceof FileProblem)) return error as Error
+  return error.kind === 'link'
+    ? fault('outside-link', `${shown} ${error.message}`, LINK_HINT, exit)
+    : fault('cannot-read', `${shown} ${error.message}`, undefined, exit)
+}

@@ -1,0 +1,33 @@
+/** Small files that a plan copies: what they are is looked at before anything is executed. */
+import { checkSidecar } from '../checkpoints/sidecars.js'
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import type { Plan } from '../plan/types.js'
+import type { Recipe } from '../recipe/types.js'
+import { placed } from './models.js'
+
+/** Errors for files that are not what their names say, or are links that lead out of their folder. Each file is read once. */
+export async function unsoundCopies(
+  { models, outputs }: Plan,
+  recipe: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+): Promise<Diagnostic[]> {
+  const found: Diagnostic[] = []
+  const seen = new Set<string>()
+  for (const sidecar of outputs.flatMap(({ sidecars }) => sidecars)) {
+    if (sidecar.kind !== 'copy') continue
+    const { name } = models[sidecar.model]!
+    const { path, reference } = checkpoints.get(name)!
+    const key = `${path}\0${sidecar.name}`
+    if (seen.has(key)) continue
+    seen.add(key)
+    try {
+      await checkSidecar(path, sidecar.name, `${reference}/${sidecar.name}`)
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      const at = recipe.models.get(name)?.at
+      found.push(...(at ? placed(recipe, at, error).diagnostics : error.diagnostics))
+    }
+  }
+  return found
+}
