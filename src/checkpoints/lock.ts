@@ -47,8 +47,8 @@ function isAlive(holder: string): boolean {
  */
 export async function takeLock(folder: string): Promise<number | undefined> {
   const own = path.join(folder, `.lock-${process.pid}-${attempts++}`)
-  await writeFile(own, SELF)
   try {
+    await writeFile(own, SELF, { flag: 'wx' })
     for (;;) {
       const before = await locks(folder)
       const holder = before.find(({ alive }) => alive)
@@ -61,7 +61,8 @@ export async function takeLock(folder: string): Promise<number | undefined> {
       return other.pid
     }
   } finally {
-    await rm(own, { force: true })
+    // Locks hold; who looks next removes what a failing disk keeps.
+    await rm(own, { force: true }).catch(() => {})
   }
 }
 
@@ -69,6 +70,9 @@ export async function takeLock(folder: string): Promise<number | undefined> {
 export async function releaseLock(folder: string): Promise<void> {
   for (const { name } of await locks(folder).catch(() => [])) await rm(path.join(folder, name), { force: true })
 }
+
+/** Whether a file of this name is a lock, or one that is being made. */
+export const isLockFile = (name: string): boolean => isLock(name) || /^\.lock-\d+-\d+$/.test(name)
 
 export const isLock = (name: string): boolean => /^lock\.\d{1,9}$/.test(name)
 

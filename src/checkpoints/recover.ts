@@ -1,7 +1,8 @@
 /** The places of an output's unfinished work, and how work that was cut off is undone or brought to an end. */
-import { lstat, open, readdir, rename, rm } from 'node:fs/promises'
+import { open, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { isLock } from './lock.js'
+import { fault } from '../core/diagnostics.js'
+import { identityOf, isOwnerOrLock, readOwn, statusOf, writeNew } from './workFolder.js'
 
 /** Called before each change of the file system, with a name for it. */
 export type Step = (name: string) => void
@@ -16,6 +17,8 @@ export interface Place {
   readonly files: string
   readonly old: string
   readonly commit: string
+  /** What the executor notes of finished work. */
+  readonly journal: string
   /** Of a single file, its lineage: in its place, staged, and the one that it replaces. */
   readonly lineage: { readonly published: string; readonly staged: string; readonly old: string }
 }
@@ -33,6 +36,7 @@ export function placeOf(output: string, kind: Place['kind']): Place {
     files,
     old,
     commit: path.join(folder, 'commit'),
+    journal: path.join(folder, 'journal'),
     lineage: {
       published: path.join(path.dirname(output), lineage),
       staged: path.join(files, lineage),
@@ -44,33 +48,126 @@ export function placeOf(output: string, kind: Place['kind']): Place {
 /** `NAME.lineage.json` beside a single file `NAME.safetensors`. */
 const lineageName = (fileName: string): string => `${fileName.replace(/\.safetensors$/, '')}.lineage.json`
 
-/**
- * Undoes publishing that had begun and not come to its one decisive rename, so that all is staged again and what was
- * there before is back. True if the rename had happened: then the output is whole, and only tidying is left.
- * May itself be cut off anywhere and called again.
- */
-export async function moveBack({ output, kind, files, old, commit, lineage }: Place, step: Step): Promise<boolean> {
-  if (!(await exists(commit))) return false
-  if (!(await exists(kind === 'folder' ? files : path.join(files, path.basename(output))))) return true
-  if (kind === 'folder') {
-    const before = path.join(old, 'output')
-    step('undo old')
-    if ((await exists(before)) && !(await exists(output))) await rename(before, output)
-  } else {
-    step('undo lineage')
-    if (!(await exists(lineage.staged)) && (await exists(lineage.published)))
-      await rename(lineage.published, lineage.staged)
-    step('undo old lineage')
-    if (await exists(lineage.old)) await rename(lineage.old, lineage.published)
+/** What is published, by identity on this disk: recovery moves nothing else. */
+interface Commit {
+  readonly commit: 1
+  /** The model file, or the folder of the output. */
+  readonly made: string
+  /** Of a single file, its lineage. */
+  readonly lineage?: string
+  /** What the output replaces: a folder, or a single file's lineage. */
+  readonly replaced?: string
+}
+
+/** Bytes; a commit record has about 200. */
+const MOST_COMMIT = 10_000
+
+const isText = (value: unknown): boolean => typeof value === 'string'
+
+async function readCommit(file: string): Promise<Commit | undefined> {
+  try {
+    const found = JSON.parse((await readOwn(file, MOST_COMMIT)) ?? '') as Commit
+    const { commit, made, lineage = '', replaced = '' } = found
+    return commit === 1 && [made, lineage, replaced].every(isText) ? found : undefined
+  } catch {
+    return undefined
   }
+}
+
+const identity = async (file: string): Promise<string | undefined> => {
+  const entry = await statusOf(file)
+  return entry && (entry.isDirectory() ? String(entry.ino) : identityOf(entry))
+}
+
+/** Notes what is about to be published. From then on `recover` knows what each name stands for. */
+export async function writeCommit(place: Place, sync: boolean): Promise<void> {
+  const { output, kind, files, commit, lineage } = place
+  const made = await identity(kind === 'folder' ? files : path.join(files, path.basename(output)))
+  if (made === undefined) throw new Error(`internal: nothing is staged for ${output}`)
+  const staged = kind === 'file' ? await identity(lineage.staged) : undefined
+  const replaced = await identity(kind === 'folder' ? output : lineage.published)
+  const record: Commit = {
+    commit: 1,
+    made,
+    ...(staged === undefined ? {} : { lineage: staged }),
+    ...(replaced === undefined ? {} : { replaced }),
+  }
+  await writeNew(`${commit}.new`, `${JSON.stringify(record)}\n`, sync)
+  await rename(`${commit}.new`, commit)
+}
+
+/**
+ * Gives the names in a fixed order, so that no lineage ever stands beside a model that it isn't of: what is replaced goes
+ * (of a single file, its lineage), the output comes by one rename, its lineage follows.
+ */
+export async function moveIn(place: Place, step: Step, sync: boolean): Promise<void> {
+  const { output, kind, files, old, lineage } = place
+  step('old')
+  if (kind === 'folder') {
+    if (await exists(output)) await rename(output, path.join(old, 'output'))
+    step('new')
+    await rename(files, output)
+  } else {
+    if (await exists(lineage.published)) await rename(lineage.published, lineage.old)
+    step('model')
+    await rename(path.join(files, path.basename(output)), output)
+    step('lineage')
+    if (await exists(lineage.staged)) await rename(lineage.staged, lineage.published)
+  }
+  if (sync) await flush(path.dirname(output))
+}
+
+/**
+ * Ends publishing that had begun. Before the one decisive rename all is undone: everything is staged again, and what was
+ * there before is back. After it the rest is done, and the result is true: the output is whole and only tidying is left.
+ * May itself be cut off anywhere and called again. Faults: `foreign-work-folder`, `output-exists`.
+ */
+export async function recover(place: Place, step: Step): Promise<boolean> {
+  const { output, kind, folder, files, old, commit, lineage } = place
+  if (!(await exists(commit))) return false
+  const record = await readCommit(commit)
+  if (!record)
+    throw fault(
+      'foreign-work-folder',
+      `${commit}: not a commit record that terge writes`,
+      `look at what ${folder} holds, remove or rename it, and run again`,
+    )
+  const published = !(await exists(kind === 'folder' ? files : path.join(files, path.basename(output))))
+  const [from, to, expected] = !published
+    ? kind === 'folder'
+      ? [path.join(old, 'output'), output, record.replaced]
+      : [lineage.old, lineage.published, record.replaced]
+    : [lineage.staged, lineage.published, record.lineage]
+  const moves = await exists(from)
+  // Whoever moved or replaced the model since has parted it from its lineage.
+  const parted = published && moves && (await identity(output)) !== record.made
+  if (moves && !parted) {
+    if ((await identity(from)) !== expected)
+      throw fault(
+        'foreign-work-folder',
+        `${from}: not the file that a killed run noted`,
+        `look at what ${folder} holds, remove or rename it, and run again`,
+      )
+    if (await exists(to))
+      throw fault(
+        'output-exists',
+        `${to}: was written after a run was killed that has ${from} for this name`,
+        'keep one of the two and remove or rename the other, then run again',
+      )
+    step(published ? 'finish lineage' : 'undo old')
+    await rename(from, to)
+    await flush(path.dirname(to))
+  }
+  if (published) return true
   step('undo commit')
   await rm(commit)
   return false
 }
 
-/** Empties the hidden folder but for the lock. The commit goes last, since what the rest means depends on it. */
+/** Empties the hidden folder but for lock and owner. The commit goes last, since what the rest means depends on it. */
 export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>, step: Step): Promise<void> {
-  for (const name of (await readdir(folder)).filter((name) => name !== path.basename(commit) && !isLock(name)).sort()) {
+  const names = await readdir(folder)
+  for (const name of names.filter((name) => name !== path.basename(commit) && !isOwnerOrLock(name)).sort()) {
     step(`remove ${name}`)
     await rm(path.join(folder, name), { recursive: true, force: true })
   }
@@ -78,11 +175,8 @@ export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>,
   await rm(commit, { force: true })
 }
 
-export const exists = (file: string): Promise<boolean> =>
-  lstat(file).then(
-    () => true,
-    () => false,
-  )
+/** Whether the name is taken, by whatever. What the system can't say is an error: a guess could remove the wrong thing. */
+export const exists = async (file: string): Promise<boolean> => (await statusOf(file)) !== undefined
 
 /** Has the system write a file, or the names in a folder, to the disk. Windows knows no such thing for folders. */
 export async function flush(where: string): Promise<void> {

@@ -1,32 +1,47 @@
 /**
  * The hidden folder beside an output, `.terge-NAME`, in which all unfinished work lives:
  *
+ *     owner    that terge made the folder, in this place
  *     lock.N   the process that works here
  *     new/     the output's files
  *     old/     what `--force` replaces, until it has
  *     commit   written when new/ is complete; publishing has begun
  *
  * and whatever the executor notes there for a resume. An output comes into being by one rename, of the folder `new` or
- * of the model file in it. Until that rename has happened everything can be undone, afterwards only tidying is left; so
- * `openStaging` needs no more than to look whether it has. A single file's lineage goes before it.
+ * of the model file in it. Until that rename has happened everything can be undone, afterwards the rest is done.
+ * A single file's lineage goes before it and comes after it, so that none ever stands beside another model.
  */
-import { lstat, mkdir, open, readdir, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { type ExitCode, Fault, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
-import { exists, flush, moveBack, type Place, placeOf, type Step, tidy } from './recover.js'
-import { openRegular, readFully } from './regular.js'
+import { exists, flush, moveIn, type Place, placeOf, recover, type Step, tidy, writeCommit } from './recover.js'
 import { irreplaceable } from './replaceable.js'
 import type { OutputLayout } from './types.js'
+import {
+  checkWorkFolder,
+  isOwned,
+  isOwnerOrLock,
+  makeWorkFolder,
+  openNew,
+  openOwn,
+  removeOwner,
+  statusOf,
+  writeNew,
+  writeOwner,
+} from './workFolder.js'
 
 export interface StagingOptions {
   readonly kind: 'file' | 'folder'
   /** An output that exists may be replaced. */
   readonly force: boolean
-  /** Unfinished work is kept and gone on with, and may replace what the killed run was to replace. */
+  /** Unfinished work is kept and gone on with. */
   readonly resume: boolean
+  /** Default true: the folder's owner record is on the disk before anything else is. */
+  readonly sync?: boolean
   /** For tests: called before each change of the file system. */
   readonly step?: Step
 }
@@ -34,7 +49,7 @@ export interface StagingOptions {
 export interface Staging extends Place {
   /** What exists may be replaced. */
   readonly replace: boolean
-  /** There is an output under the name now; only with `force` or `resume`. */
+  /** There is an output under the name now; only with `force`. */
   readonly existing: boolean
   readonly step: Step
   /** Unfinished work of an earlier run was kept. */
@@ -43,39 +58,80 @@ export interface Staging extends Place {
   readonly madeParent?: string
 }
 
+/** A place whose lock is held. */
+type Claimed = Place & Pick<Staging, 'step' | 'madeParent'>
+
 /**
  * Locks the place of an output, at an absolute path, and brings to an end what a killed run left there.
- * Faults: `output-exists`, `output-in-use`, `cannot-write`.
+ * Faults: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function openStaging(output: string, options: StagingOptions): Promise<Staging> {
-  const { kind, force, resume, step = () => {} } = options
+  const { kind, force, resume, sync = true, step = () => {} } = options
   const place = placeOf(output, kind)
-  const parent = path.dirname(output)
-  const madeParent = await attempt(output, 2, () => makeFolder(parent))
-  await attempt(output, 2, () => lock(place.folder, output))
-  const staging = { ...place, replace: force || resume, step, ...(madeParent === undefined ? {} : { madeParent }) }
+  const claimed = await attempt(output, 2, () => claim({ ...place, step }, sync))
+  const staging = { ...claimed, replace: force }
   try {
     return await attempt(output, 2, async () => {
-      const finished = await moveBack(place, step)
-      if (finished || !resume) await tidy(place, step)
+      if (await recover(place, step)) await tidy(place, step)
       const existing = await refuseExisting(staging, 2)
+      // Only now: a run that is refused leaves unfinished work to whoever resumes it.
+      if (!resume) await tidy(place, step)
       const resumed = await exists(place.files)
       await mkdir(place.files, { recursive: true })
       return { ...staging, existing, resumed }
     })
   } catch (error) {
     // A user's fault leaves nothing behind; after anything else the next command will look again.
-    if (error instanceof Fault) await release(staging)
+    if (error instanceof Fault) await release(staging).catch(() => {})
     throw error
   }
+}
+
+/**
+ * Brings to an end what a killed run left in publishing this output: afterwards it is whole, as it was or as it was to
+ * be. Unfinished work stays unless it is to be dropped. Faults: `output-in-use`, `foreign-work-folder`, `cannot-write`.
+ */
+export async function settleStaging(
+  output: string,
+  { kind, drop }: { readonly kind: Place['kind']; readonly drop: boolean },
+): Promise<void> {
+  const step = () => {}
+  const place = placeOf(output, kind)
+  await attempt(output, 2, async () => {
+    if (!(await exists(place.folder))) return
+    const claimed = await claim({ ...place, step }, false)
+    try {
+      if ((await recover(place, step)) || drop) await tidy(place, step)
+    } finally {
+      await release(claimed)
+    }
+  })
 }
 
 /** No folder is removed so often by others. */
 const MOST_ATTEMPTS = 1000
 
+/** Makes the hidden folder where there is none, takes its lock, and makes sure that it is terge's. A failure leaves nothing. */
+async function claim(place: Place & Pick<Staging, 'step'>, sync: boolean): Promise<Claimed> {
+  const { folder, output } = place
+  const madeParent = await makeFolder(path.dirname(output))
+  const claimed = { ...place, ...(madeParent === undefined ? {} : { madeParent }) }
+  try {
+    await lock(folder, output)
+    if (!(await isOwned(folder))) await writeOwner(folder, sync)
+    return claimed
+  } catch (error) {
+    const held = (error as Partial<Fault>).diagnostics?.[0]?.code
+    // What another process holds, or made, is not ours to take apart.
+    if (held === 'output-in-use' || held === 'foreign-work-folder') await removeEmpty(path.dirname(output), madeParent)
+    else await release(claimed).catch(() => {})
+    throw error
+  }
+}
+
 async function lock(folder: string, output: string): Promise<void> {
   for (let attempts = 1; ; attempts++) {
-    await makeFolder(folder)
+    if (!(await makeWorkFolder(folder))) await checkWorkFolder(folder)
     try {
       const holder = await takeLock(folder)
       if (holder === undefined) return
@@ -93,12 +149,29 @@ async function lock(folder: string, output: string): Promise<void> {
 
 /** Refuses to replace what is there, unless forced, and what is no model at all. True if there is something. */
 async function refuseExisting(
-  { output, kind, replace }: Pick<Staging, 'output' | 'kind' | 'replace'>,
+  { output, kind, replace, lineage }: Pick<Staging, 'output' | 'kind' | 'replace' | 'lineage'>,
   exit: ExitCode,
 ): Promise<boolean> {
-  const entry = await lstat(output).catch(() => undefined)
+  const entry = await statusOf(output)
+  const beside = kind === 'file' ? await statusOf(lineage.published) : undefined
+  if (beside?.isDirectory())
+    throw fault(
+      'output-exists',
+      `${lineage.published}: is a folder, and the output's lineage has this name`,
+      'choose another path',
+      exit,
+    )
+  if (!entry && !beside) return false
+  if (!replace)
+    throw fault(
+      'output-exists',
+      entry
+        ? `${output}: exists already`
+        : `${lineage.published}: exists already, and the output's lineage has this name`,
+      '--force replaces it',
+      exit,
+    )
   if (!entry) return false
-  if (!replace) throw fault('output-exists', `${output}: exists already`, '--force replaces it', exit)
   if (entry.isDirectory() !== (kind === 'folder'))
     throw fault(
       'output-exists',
@@ -118,10 +191,11 @@ async function refuseExisting(
  */
 export async function preallocate(staging: Staging, files: OutputLayout['files']): Promise<void> {
   await attempt(staging.output, 2, async () => {
+    await dropOthers(staging.files, '', new Set(files.map(({ name }) => name)))
     let wanted = 0
     for (const { name, size } of files) {
-      const entry = await lstat(path.join(staging.files, checkName(name))).catch(() => undefined)
-      wanted += Math.max(0, size - (entry ? entry.blocks * 512 : 0))
+      const entry = await statusOf(path.join(staging.files, checkName(name)))
+      wanted += Math.max(0, size - (entry ? Number(entry.blocks) * 512 : 0))
     }
     const disk = await statfs(staging.files).catch(() => undefined)
     if (disk && disk.blocks > 0 && disk.bavail * disk.bsize < wanted)
@@ -134,7 +208,7 @@ export async function preallocate(staging: Staging, files: OutputLayout['files']
       const file = path.join(staging.files, name)
       await mkdir(path.dirname(file), { recursive: true })
       if (await isBegun(file, size, header)) continue
-      const handle = await open(file, 'w')
+      const handle = await openNew(file)
       try {
         await handle.writeFile(header)
         await handle.truncate(size)
@@ -145,8 +219,19 @@ export async function preallocate(staging: Staging, files: OutputLayout['files']
   })
 }
 
+/** Removes all that an earlier run staged but these files: an input may lack today what it had then. */
+async function dropOthers(folder: string, inside: string, names: ReadonlySet<string>): Promise<void> {
+  for (const entry of await readdir(path.join(folder, inside), { withFileTypes: true })) {
+    const name = path.posix.join(inside, entry.name)
+    const leads = entry.isDirectory() && [...names].some((wanted) => wanted.startsWith(`${name}/`))
+    if (leads) await dropOthers(folder, name, names)
+    else if (entry.isDirectory() || !names.has(name))
+      await rm(path.join(folder, name), { recursive: true, force: true })
+  }
+}
+
 async function isBegun(file: string, size: number, header: Uint8Array): Promise<boolean> {
-  const handle = await open(file, 'r').catch(() => undefined)
+  const handle = await openOwn(file, constants.O_RDWR)
   if (!handle) return false
   try {
     if ((await handle.stat()).size !== size) return false
@@ -163,7 +248,7 @@ export const stageFile = (staging: Staging, name: string, content: string | Uint
   attempt(staging.output, 1, async () => {
     const file = path.join(staging.files, checkName(name))
     await mkdir(path.dirname(file), { recursive: true })
-    await writeFile(file, content)
+    await writeNew(file, content)
   })
 
 /** Removes all that was staged for the output's name: what was only made to be looked at. Fault: `cannot-write`. */
@@ -179,10 +264,9 @@ export const dropWeights = (staging: Staging): Promise<void> =>
  * before the name is. Faults: `output-exists`, if one appeared meanwhile; `cannot-write`.
  */
 export async function publish(staging: Staging, { sync }: { readonly sync: boolean }): Promise<void> {
-  const { output, kind, folder, files, old, commit, lineage, step } = staging
-  await refuseExisting(staging, 1)
+  const { output, folder, files, old, step } = staging
   await attempt(output, 1, async () => {
-    const names = await readdir(files)
+    await refuseExisting(staging, 1)
     if (sync) {
       const all = await readdir(files, { recursive: true })
       await Promise.all(all.map((name) => flush(path.join(files, name))))
@@ -191,60 +275,57 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
     step('keep')
     await rm(old, { recursive: true, force: true })
     await mkdir(old)
-    if (kind === 'file' && (await exists(lineage.published))) await keepCopy(lineage.published, lineage.old)
     step('commit')
-    await writeFile(`${commit}.new`, '')
-    await rename(`${commit}.new`, commit)
+    await writeCommit(staging, sync)
     if (sync) await flush(folder)
-    if (kind === 'folder') {
-      step('old')
-      if (await exists(output)) await rename(output, path.join(old, 'output'))
-      step('new')
-      await rename(files, output)
-    } else {
-      step('lineage')
-      if (names.includes(path.basename(lineage.staged))) await rename(lineage.staged, lineage.published)
-      step('model')
-      await rename(path.join(files, path.basename(output)), output)
-    }
-    if (sync) await flush(path.dirname(output))
+    await moveIn(staging, step, sync)
     await tidy(staging, step)
+    await release(staging)
   })
-  await release(staging)
 }
 
-async function keepCopy(from: string, to: string): Promise<void> {
-  const { handle, size } = await openRegular(from)
-  try {
-    await writeFile(to, await readFully(handle, size))
-  } finally {
-    await handle.close()
-  }
-  await flush(to)
-}
-
-/** Removes all unfinished work, and the folders that were made for it. */
+/** Removes all unfinished work, and the folders that were made for it. What was being published is first undone, or finished. */
 export async function discard(staging: Staging): Promise<void> {
+  await recover(staging, staging.step)
   await tidy(staging, staging.step)
   await release(staging)
 }
 
 /** Leaves unfinished work for a resume, but for no process. */
-export const leave = (staging: Staging): Promise<void> => releaseLock(staging.folder)
+export async function leave(staging: Staging): Promise<void> {
+  try {
+    const begun = (await exists(staging.journal)) && !(await recover(staging, staging.step))
+    if (!begun) await tidy(staging, staging.step)
+  } finally {
+    await release(staging)
+  }
+}
 
-/** The lock goes last; what another process put there since stays, as do folders that are not empty. */
-async function release({ folder, output, madeParent, step }: Omit<Staging, 'resumed' | 'existing'>): Promise<void> {
+/** Gives the lock back. A folder that holds nothing else goes, and so do those that were made for it. */
+async function release({ folder, output, madeParent, step }: Claimed): Promise<void> {
+  const empty = (await readdir(folder)).every(isOwnerOrLock)
+  if (empty) {
+    step('disown')
+    await removeOwner(folder)
+  }
   step('unlock')
   await releaseLock(folder)
-  const gone = (where: string) =>
-    rmdir(where).then(
-      () => true,
-      () => false,
-    )
-  if (!(await gone(folder)) || madeParent === undefined) return
-  for (let parent = path.dirname(output); parent.startsWith(madeParent); parent = path.dirname(parent))
-    if (!(await gone(parent))) return
+  // What another process put there since stays.
+  if (empty && (await removed(folder))) await removeEmpty(path.dirname(output), madeParent)
 }
+
+/** From a folder upwards those that were made, as long as they are empty. */
+async function removeEmpty(folder: string, madeParent: string | undefined): Promise<void> {
+  if (madeParent === undefined) return
+  for (let parent = folder; parent.startsWith(madeParent); parent = path.dirname(parent))
+    if (!(await removed(parent))) return
+}
+
+const removed = (folder: string): Promise<boolean> =>
+  rmdir(folder).then(
+    () => true,
+    () => false,
+  )
 
 function checkName(name: string): string {
   if (/[\\\0]/.test(name) || name.split('/').some((part) => ['', '.', '..'].includes(part)))

@@ -10,11 +10,11 @@ export const complain = (diagnostics: readonly Diagnostic[]): void => {
   for (const diagnostic of diagnostics) process.stderr.write(`${printableText(formatDiagnostic(diagnostic))}\n`)
 }
 
-/** A reader that has gone (`terge … | head`) is no fault and nothing to talk about. */
+/** A reader that has gone (`terge … | head`) or a terminal that was closed is not an error: work goes on, or is tidied up. */
 export function quietPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
     })
   }
 }

@@ -1,6 +1,14 @@
+/** Those that ask a program to end: Ctrl-C, kill, a terminal or connection that is closed, and Ctrl-Break on Windows. */
+const SIGNALS: readonly NodeJS.Signals[] = [
+  'SIGINT',
+  'SIGTERM',
+  'SIGHUP',
+  ...(process.platform === 'win32' ? (['SIGBREAK'] as const) : []),
+]
+
 /**
- * Runs work that Ctrl-C or a termination may stop in good order: the first signal aborts, and whoever works cleans up; the
- * second ends the process at once.
+ * Runs work that a signal may stop in good order: the first one aborts, and whoever works cleans up; the second ends the
+ * process at once.
  */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
@@ -9,11 +17,10 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     process.stderr.write('stopping; once more to stop at once\n')
     controller.abort()
   }
-  const signals = ['SIGINT', 'SIGTERM'] as const
-  for (const signal of signals) process.on(signal, onSignal)
+  for (const signal of SIGNALS) process.on(signal, onSignal)
   try {
     return await work(controller.signal)
   } finally {
-    for (const signal of signals) process.off(signal, onSignal)
+    for (const signal of SIGNALS) process.off(signal, onSignal)
   }
 }

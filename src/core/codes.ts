@@ -63,6 +63,7 @@ export const ERROR_CODES = [
   'file-incomplete',
   'file-too-long',
   'files-left-out',
+  'foreign-work-folder',
   'group-too-large',
   'header-json',
   'header-length',

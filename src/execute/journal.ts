@@ -1,14 +1,22 @@
 /**
- * The journal of unfinished work: a line a finished tensor, so that `--resume` can go on after a kill.
- * What it says is checked against the staged bytes before it is believed.
+ * The journal of unfinished work: a line a finished tensor, so that `--resume` can go on after a kill. An entry is
+ * believed only where its unit of work is still the same, what it wrote has the digest that was noted, and so has all
+ * that it read; `execute/finished.ts` checks the last two against the files.
  */
-import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import type { Plan } from '../plan/types.js'
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import type { InputState } from '../checkpoints/inputStates.js'
+import { NOFOLLOW } from '../checkpoints/workFolder.js'
+import { fault } from '../core/diagnostics.js'
+import { sha256 } from '../core/digest.js'
+import { VERSION } from '../core/version.js'
+import type { Plan, PlanOutput } from '../plan/types.js'
 import type { FactorFigures } from './factors.js'
 
 /** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */
 export interface JournalEntry {
   readonly tensor: number
+  /** What was done, as a digest over the tensor's place and expression. */
+  readonly unit: string
   readonly digest: string
   readonly inputs: Readonly<Record<string, string>>
   /** Of an adapter's factor: what was found with it. */
@@ -18,46 +26,102 @@ export interface JournalEntry {
 export interface Journal {
   /** What an earlier run finished; empty where it ran another plan or its inputs changed since. */
   readonly entries: readonly JournalEntry[]
-  add(entry: JournalEntry): void
+  add(entry: Omit<JournalEntry, 'unit'>): void
 }
 
-/** Inputs as they are now; an input that changes keeps its journal from being believed. */
-function headOf(plan: Plan, inputs: readonly string[]): string {
-  const states = inputs.map((path) => {
-    const { size, mtimeMs, ino } = statSync(path)
-    return [size, mtimeMs, ino]
+/** A staged output: its files have their headers and full size already. */
+export interface StagedOutput {
+  /** By `PlanOutput.files`, absolute. */
+  readonly files: readonly string[]
+  readonly journal: Journal
+}
+
+/**
+ * What all entries depend on: version and plan, and the inputs as they are now. Their inodes and times of change are this
+ * machine's alone, so that no journal from elsewhere is believed.
+ */
+const headOf = (plan: Plan, { from, point }: PlanOutput, inputs: readonly InputState[]): string =>
+  JSON.stringify({ journal: 2, terge: VERSION, plan: plan.digest, from, point, inputs })
+
+/** A tensor's unit of work. Steps, scopes and factorings that its expression names are in the plan's digest. */
+const unitOf = (output: PlanOutput, tensor: number): string => sha256(JSON.stringify(output.tensors[tensor]))
+
+export function openJournal(
+  path: string,
+  plan: Plan,
+  output: PlanOutput,
+  inputs: readonly InputState[],
+  resume: boolean,
+): Journal {
+  const head = headOf(plan, output, inputs)
+  const known = resume ? readEntries(path, head, output) : []
+  const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
+  attempt(path, () => {
+    // Written anew, so that a torn last line can't glue itself to the next one; and whole before it has its name.
+    rmSync(`${path}.new`, { force: true })
+    write(`${path}.new`, [head, ...known.map(lineOf), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
+    renameSync(`${path}.new`, path)
   })
-  return JSON.stringify({ journal: 1, plan: plan.digest, inputs: states })
-}
-
-export function openJournal(path: string, plan: Plan, inputs: readonly string[], resume: boolean): Journal {
-  const head = headOf(plan, inputs)
-  const known = resume ? readEntries(path, head) : []
-  // Written anew, so that a torn last line can't glue itself to the next one.
-  writeFileSync(path, [head, ...known.map((entry) => JSON.stringify(entry)), ''].join('\n'))
   return {
     entries: known,
     add(entry) {
-      appendFileSync(path, `${JSON.stringify(entry)}\n`)
+      const line = lineOf({ ...entry, unit: unitOf(output, entry.tensor) })
+      attempt(path, () => write(path, `${line}\n`, O_WRONLY | O_APPEND))
     },
   }
 }
 
-function readEntries(path: string, head: string): JournalEntry[] {
-  let lines: string[]
+/** An entry and its digest, so that a line which was damaged is known. */
+const lineOf = (entry: JournalEntry): string => JSON.stringify([entry, sha256(JSON.stringify(entry))])
+
+function write(path: string, text: string, flags: number): void {
+  const fd = openSync(path, flags | NOFOLLOW)
   try {
-    lines = readFileSync(path, 'utf8').split('\n')
+    writeFileSync(fd, text)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function attempt(path: string, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const hint = code === 'ENOSPC' ? 'free space on the disk of the output and run again' : undefined
+    throw fault('write-failed', `${path}: ${message}`, hint, 1)
+  }
+}
+
+/** Of a regular file, no link followed; nothing where it can't be had. */
+function readLines(path: string): string[] {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | NOFOLLOW)
   } catch {
     return []
   }
-  if (lines[0] !== head) return []
+  try {
+    return fstatSync(fd).isFile() ? readFileSync(fd, 'utf8').split('\n') : []
+  } catch {
+    return []
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function readEntries(path: string, head: string, output: PlanOutput): JournalEntry[] {
+  const [first, ...lines] = readLines(path)
+  if (first !== head) return []
   const entries = new Map<number, JournalEntry>()
-  for (const line of lines.slice(1)) {
+  for (const line of lines) {
     try {
-      const entry = JSON.parse(line) as JournalEntry
-      const { tensor, digest, inputs, figures = [] } = entry
-      const right = Number.isSafeInteger(tensor) && typeof digest === 'string' && typeof inputs === 'object'
-      if (right && figures.every(Number.isFinite)) entries.set(tensor, entry)
+      const [entry, sum] = JSON.parse(line) as [JournalEntry, unknown]
+      if (sum !== sha256(JSON.stringify(entry))) continue
+      const { tensor, unit, digest, inputs, figures = [] } = entry
+      const placed = Number.isSafeInteger(tensor) && output.tensors[tensor] !== undefined
+      const right = placed && typeof digest === 'string' && typeof inputs === 'object' && inputs !== null
+      if (right && figures.every(Number.isFinite) && unit === unitOf(output, tensor)) entries.set(tensor, entry)
     } catch {
       // The line that was being written when the run was killed.
     }

@@ -5,9 +5,11 @@ import { compileDigest, compileTensor, type DigestDuty, type Job, leafKey } from
 import type { Listener } from './events.js'
 import { extractionRecords, type FactorFigures, factorShelf } from './factors.js'
 import type { Findings } from './findings.js'
-import type { Journal } from './journal.js'
+import { finishedEntries } from './finished.js'
+import type { StagedOutput } from './journal.js'
+import { leafDigests } from './leafDigests.js'
 import { openPool } from './pool.js'
-import { type JobResult, schedule } from './schedule.js'
+import { schedule } from './schedule.js'
 import { findScopes, scopePrograms } from './scopes.js'
 import { windowMode } from './windowMode.js'
 
@@ -18,13 +20,6 @@ export interface MergeOptions {
   readonly known: Map<string, string>
   readonly progress: RunProgress
   readonly signal?: AbortSignal
-}
-
-/** A staged output: its files have their headers and full size already. */
-export interface StagedOutput {
-  /** By `PlanOutput.files`, absolute. */
-  readonly files: readonly string[]
-  readonly journal: Journal
 }
 
 /** Digests of tensor data; null where the run leaves digests out. */
@@ -74,7 +69,7 @@ export async function mergeTensors(
   })
   let scopes: Findings['scopes'] = []
   try {
-    const done = await checkFinished(plan, staged, inputs.length, bases, pool, kernels, signal)
+    const done = await finishedEntries(plan, staged, { firstOutput: inputs.length, bases, pool, kernels, signal })
     const duty: DigestDuty = { enabled: options.digests, taken: new Set(found.keys()) }
     for (const { output, entry } of done) {
       outputs[output]![entry.tensor] = entry.digest
@@ -169,45 +164,6 @@ function unusedJobs(plan: Plan, duty: DigestDuty): Job[] {
       return [compileDigest(file, offset, bytes)]
     }),
   )
-}
-
-function leafDigests({ program }: Job, result: JobResult, kernels: Kernels): Record<string, string> {
-  const digests: Record<string, string> = {}
-  for (const [index, digest] of result.leaves) {
-    const leaf = program.leaves[index]!
-    digests[leafKey(leaf)] = treeDigest(kernels, digest, leaf.bytes)
-  }
-  return digests
-}
-
-/** Of what the journals say is finished, that whose staged bytes have the digest which was noted. */
-async function checkFinished(
-  plan: Plan,
-  staged: readonly StagedOutput[],
-  firstOutput: number,
-  bases: readonly number[],
-  pool: Awaited<ReturnType<typeof openPool>>,
-  kernels: Kernels,
-  signal: AbortSignal | undefined,
-) {
-  const claims = staged.flatMap(({ journal }, output) => journal.entries.map((entry) => ({ output, entry })))
-  const placed = claims.filter(({ output, entry }) => plan.outputs[output]!.tensors[entry.tensor] !== undefined)
-  const jobs = placed.map(({ output, entry }) => {
-    const { file, offset, bytes } = plan.outputs[output]!.tensors[entry.tensor]!
-    return compileDigest(firstOutput + bases[output]! + file, offset, bytes)
-  })
-  const right: typeof placed = []
-  await schedule(jobs, pool, {
-    math: kernels.math,
-    ...(signal ? { signal } : {}),
-    progress: () => {},
-    finished(index, result) {
-      const claim = placed[index]!
-      const [digest] = Object.values(leafDigests(jobs[index]!, result, kernels))
-      if (digest === claim.entry.digest) right.push(claim)
-    },
-  })
-  return right
 }
 
 /** Events at most this often, in milliseconds. */

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { completeStates, type InputState, refuseChanged } from '../checkpoints/inputStates.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
 import {
   discard,
@@ -20,8 +21,8 @@ import { type Figures, runCommand } from './command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openJournal } from './journal.js'
-import { mergeTensors, type RunProgress, runProgress, type StagedOutput } from './merge.js'
+import { openJournal, type StagedOutput } from './journal.js'
+import { mergeTensors, type RunProgress, runProgress } from './merge.js'
 import { windowMode } from './windowMode.js'
 
 /** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
@@ -32,6 +33,8 @@ export interface Bindings {
   readonly models: readonly string[]
   /** By `Plan.outputs`. */
   readonly outputs: readonly string[]
+  /** Everything that is read, as it was when the plan was made: weights by `Plan.files`, and small files. */
+  readonly inputs: readonly InputState[]
 }
 
 export interface ExecuteOptions {
@@ -104,7 +107,7 @@ export async function executePlan(
   options: ExecuteOptions,
   describe: (executed: Executed) => Promise<readonly Description[]> | readonly Description[],
 ): Promise<void> {
-  const { listen, finished = () => false, force, resume } = options
+  const { listen, finished = () => false, force, resume, sync } = options
   const mode = windowMode()
   const useful = usefulThreads(plan, options.threads)
   const threads = threadsWithin(plan, useful, options.memory, mode)
@@ -117,18 +120,20 @@ export async function executePlan(
   try {
     for (const [index, output] of plan.outputs.entries())
       if (!finished(index))
-        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume }))
+        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume, sync }))
     await options.before?.()
+    const inputs = await completeStates(bindings.inputs)
     const module = await compileKernels()
     const batches = batchesOf(plan, finished)
     // What has no room on the disk is told before the analyses, which may take long.
-    const first = await prepareBatch(plan, bindings, batches[0] ?? [], claimed)
+    const first = await prepareBatch(plan, inputs, batches[0] ?? [], claimed)
     const memory = analysesBudget(plan, threads, options.memory, mode)
     const analysed = await analyse(plan, bindings.files, module, { ...options, threads, memory })
     close = analysed.close
     refuseInterrupted(options.signal)
     const run: Run = {
       bindings,
+      inputs,
       options: { ...options, threads },
       findings: analysed.findings,
       kernels: await smallKernels(),
@@ -137,12 +142,12 @@ export async function executePlan(
     }
     listen({ kind: 'phase', phase: 'merging' })
     for (const [place, indexes] of batches.entries()) {
-      const batch = place === 0 ? first : await prepareBatch(plan, bindings, indexes, claimed)
+      const batch = place === 0 ? first : await prepareBatch(plan, inputs, indexes, claimed)
       const texts = await describe(await fill(batch, run, place / batches.length))
       // A picture of phases goes one way: the last batch ends it.
       if (place === batches.length - 1) listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-      await release(batch, texts, run)
-      for (const index of indexes) claimed.delete(index)
+      // From here on an output is its own: nothing of it is left to be removed.
+      await release(batch, texts, run, (index) => claimed.delete(indexes[index]!))
     }
   } catch (error) {
     // A resume needs what is there; else nothing is left. An output that was published stays: it is whole.
@@ -166,6 +171,7 @@ function batchesOf({ outputs }: Plan, finished: (output: number) => boolean): nu
 /** What all batches share. */
 interface Run {
   readonly bindings: Bindings
+  readonly inputs: readonly InputState[]
   readonly options: ExecuteOptions
   readonly findings: Findings
   readonly kernels: Kernels
@@ -183,7 +189,7 @@ interface Batch {
 
 async function prepareBatch(
   plan: Plan,
-  bindings: Bindings,
+  inputs: readonly InputState[],
   indexes: readonly number[],
   claimed: ReadonlyMap<number, Staging>,
 ): Promise<Batch> {
@@ -200,7 +206,7 @@ async function prepareBatch(
     await preallocate(staging, files)
     staged.push({
       files: files.map(({ name }) => path.join(staging.files, name)),
-      journal: openJournal(path.join(staging.folder, 'journal'), plan, bindings.files, staging.resumed),
+      journal: openJournal(staging.journal, plan, output, inputs, staging.resumed),
     })
   }
   return { plan: { ...plan, outputs }, stagings, staged }
@@ -252,7 +258,12 @@ async function evaluate(
 }
 
 /** Gives a batch's outputs their names. */
-async function release({ plan, stagings }: Batch, texts: readonly Description[], run: Run): Promise<void> {
+async function release(
+  { plan, stagings }: Batch,
+  texts: readonly Description[],
+  run: Run,
+  published: (index: number) => void,
+): Promise<void> {
   const { listen, sync, signal } = run.options
   for (const [index, staging] of stagings.entries()) {
     const { keep, layout } = plan.outputs[index]!
@@ -262,8 +273,10 @@ async function release({ plan, stagings }: Batch, texts: readonly Description[],
     if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card)
   }
   refuseInterrupted(signal)
+  await refuseChanged(run.inputs)
   for (const [index, staging] of stagings.entries()) {
     await publish(staging, { sync })
+    published(index)
     const { files, tensors, keep } = plan.outputs[index]!
     const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
     listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
@@ -279,7 +292,11 @@ export function headerBytes(header: string): Uint8Array {
   return bytes
 }
 
-async function smallFiles(output: PlanOutput, bindings: Bindings): Promise<{ name: string; content: Uint8Array }[]> {
+/** What stands beside an output's weights: indexes, configuration, tokenizer. Fault: `input-changed`. */
+export async function smallFiles(
+  output: PlanOutput,
+  bindings: Pick<Bindings, 'models'>,
+): Promise<{ name: string; content: Uint8Array }[]> {
   const encoder = new TextEncoder()
   const files = output.indexes.map(({ name, text }) => ({ name, content: encoder.encode(text) }))
   for (const sidecar of output.sidecars) {

@@ -1,7 +1,8 @@
 /** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
-import { openSync } from 'node:fs'
+import { constants, openSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { openWindows, type WindowFile, type WindowMode } from '../checkpoints/window.js'
+import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { Fault } from '../core/diagnostics.js'
 import { Stopped } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
@@ -30,7 +31,7 @@ function prepareRun(setup: WorkerSetup): { readonly mode: WindowMode; readonly r
   })
   const outputs = fileCache((index) => {
     const path = setup.outputs[index]!
-    return { fd: openSync(path, 'r+'), path }
+    return { fd: openSync(path, constants.O_RDWR | NOFOLLOW), path }
   })
 
   /** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */

@@ -1,5 +1,6 @@
 /** From a recipe to its plan: models are opened once, and planning reads nothing more. */
 import path from 'node:path'
+import type { InputState } from '../checkpoints/inputStates.js'
 import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
@@ -12,6 +13,7 @@ import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
 import { unsoundCopies } from './copies.js'
+import { inputsOf, openedStates } from './inputs.js'
 import { lockDifferences, pinOf } from './locking.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './mergekit.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './models.js'
@@ -39,6 +41,8 @@ export interface OpenedRecipe {
   readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
   /** What a run must find in its inputs. */
   readonly lock?: Lock
+  /** The models' files as they were when they were opened, by path: a run refuses those that changed since. */
+  readonly states: ReadonlyMap<string, InputState>
   /** Errors of models that could not be opened or differ from the lock, and warnings. */
   readonly diagnostics: readonly Diagnostic[]
 }
@@ -64,9 +68,10 @@ export async function validate(
   const named = namedRecipe(source, options)
   if (options.models === false) return { diagnostics: loadRecipe(named.file, named.options).diagnostics }
   const open = makeOpener()
+  const started = Date.now()
   const loaded = await loadKnowing(named.file, named.options, open)
   if (!loaded.recipe) return { diagnostics: inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]) }
-  const { plan, diagnostics } = await planWhole(await openModels(loaded.recipe, open))
+  const { plan, diagnostics } = await planWhole((await openModels(loaded.recipe, open, started)).opened)
   return { diagnostics: inOrder([...loaded.diagnostics, ...diagnostics]), ...(plan ? { plan } : {}) }
 }
 
@@ -82,11 +87,19 @@ export async function plan(source: RecipeSource, options: PlanOptions = {}): Pro
 export async function openRecipe(source: RecipeSource, options: PlanOptions = {}): Promise<OpenedRecipe> {
   const named = namedRecipe(source, options)
   const lock = options.locked ? await readLock(lockPath(named.file)) : undefined
-  const open = makeOpener((name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }))
-  const loaded = await loadKnowing(named.file, named.options, open)
-  if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
-  const opened = await openModels(loaded.recipe, open, lock)
-  return { ...opened, diagnostics: [...loaded.diagnostics, ...opened.diagnostics] }
+  const once = async () => {
+    const started = Date.now()
+    const open = makeOpener((name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }))
+    const loaded = await loadKnowing(named.file, named.options, open)
+    if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
+    const { opened, wait } = await openModels(loaded.recipe, open, started, lock)
+    return { opened: { ...opened, diagnostics: [...loaded.diagnostics, ...opened.diagnostics] }, wait }
+  }
+  const { opened, wait } = await once()
+  if (wait === 0) return opened
+  // A model changed in the very moment in which it was read: its state would not tell before from after.
+  await new Promise((resolve) => setTimeout(resolve, wait))
+  return (await once()).opened
 }
 
 /** Plans a recipe whose models are open. Throws a `Fault` with all errors where there are any. */
@@ -100,13 +113,19 @@ export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
 /** The recipe that a mergekit configuration stands for, as text. */
 export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, makeOpener())
 
-async function openModels(recipe: Recipe, open: OpenModel, lock?: Lock): Promise<OpenedRecipe> {
+async function openModels(
+  recipe: Recipe,
+  open: OpenModel,
+  started: number,
+  lock?: Lock,
+): Promise<{ readonly opened: OpenedRecipe; readonly wait: number }> {
   const opened = await Promise.all(modelsOf(recipe).map((name) => open(recipe, name)))
   const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
   const diagnostics = opened.flatMap((model) => model.diagnostics)
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
   const tokenizers = hasErrors(diagnostics) ? new Map() : await tokenizersOf(recipe, checkpointsOf(models))
-  return { recipe, models, tokenizers, diagnostics, ...(lock ? { lock } : {}) }
+  const { states, wait } = await openedStates([...checkpointsOf(models).values()], started)
+  return { opened: { recipe, models, tokenizers, states, diagnostics, ...(lock ? { lock } : {}) }, wait }
 }
 
 const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Checkpoint> =>
@@ -117,6 +136,7 @@ async function planWhole({
   recipe,
   models,
   tokenizers,
+  states,
   diagnostics,
 }: OpenedRecipe): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
@@ -125,6 +145,7 @@ async function planWhole({
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const bindings: Bindings = {
+    inputs: await inputsOf(plan, used, states),
     files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
     models: used.map((checkpoint) => checkpoint.path),
     outputs: plan.outputs.map(({ spec, point, layout }) => {

@@ -1,26 +1,24 @@
 /** Running a plan: outputs and their lineage. */
-
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { openCheckpoint } from '../checkpoints/open.js'
+import { refuseChanged } from '../checkpoints/inputStates.js'
 import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
-import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
-import { type Bindings, type Executed, executePlan, headerBytes, lineageName } from '../execute/run.js'
+import { type Executed, executePlan, headerBytes } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
 import { buildLineage, type RunDigests } from '../lineage/build.js'
 import { modelCard } from '../lineage/card.js'
-import { exists, readLineage, sha256 as sha256OfFile } from '../lineage/disk.js'
+import { sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
-import { isFactor } from '../plan/adapter/tensors.js'
-import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
+import { adapterFile } from './adapterFile.js'
+import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
 import { checkLocked } from './locking.js'
 import { checkSums, fetchModels } from './models.js'
 import type { Prepared } from './plan.js'
@@ -72,23 +70,24 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
     )
   if (commands === 'refuse') refuseCommands(recipe)
   const lineages = new Map<number, Lineage>()
-  if (options.resume)
-    for (const index of plan.outputs.keys()) {
-      const lineage = await finishedBefore(plan, bindings, index)
-      if (!lineage) {
-        await refuseOther(bindings.outputs[index]!, options.force ?? false)
-        continue
-      }
-      if (lock) checkLocked(lock, recipe, lineage.models)
-      lineages.set(index, lineage)
-    }
+  const threads = options.threads ?? availableParallelism()
+  await settleOutputs(plan, bindings)
+  if (options.resume) {
+    const { sha256 = false, signal } = options
+    const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
+    const findings = await findFinished(checking)
+    if (!options.force) refuseOthers(bindings, findings)
+    for (const [index, finding] of findings) if ('lineage' in finding) lineages.set(index, finding.lineage)
+    if (lineages.size > 0) await refuseChanged(bindings.inputs.filter(({ state }) => state !== undefined))
+    if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
+  }
   if (lineages.size < plan.outputs.length) {
     const finished = new Set(lineages.keys())
     await executePlan(
       plan,
       bindings,
       {
-        threads: options.threads ?? availableParallelism(),
+        threads,
         memory: options.memory ?? DEFAULT_MEMORY,
         resume: options.resume ?? false,
         force: options.force ?? false,
@@ -128,12 +127,6 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
   return { outputs, seconds }
 }
 
-/** A resume goes on with unfinished work; a whole output of another plan is not its to replace. */
-async function refuseOther(output: string, force: boolean): Promise<void> {
-  if (!force && (await exists(output)))
-    throw fault('output-exists', `${output}: exists already, and is not what this recipe makes`, '--force replaces it')
-}
-
 /** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
 function refuseCommands(recipe: Recipe): void {
   const written = [...recipe.outputs, ...recipe.steps.filter((step) => step.kind === 'interpolate')]
@@ -151,31 +144,6 @@ function refuseCommands(recipe: Recipe): void {
     })),
   )
 }
-
-function lineagePathOf(plan: Plan, { outputs }: Bindings, index: number): string {
-  const { layout } = plan.outputs[index]!
-  const output = outputs[index]!
-  return path.join(layout === 'folder' ? output : path.dirname(output), lineageName(layout, output))
-}
-
-/** The lineage of an output that an earlier run of this very plan finished: then a resume has nothing left to do for it. */
-async function finishedBefore(plan: Plan, bindings: Bindings, index: number): Promise<Lineage | undefined> {
-  const file = lineagePathOf(plan, bindings, index)
-  const { path: shown, keep } = plan.outputs[index]!
-  try {
-    if (keep) await openCheckpoint(shown, bindings.outputs[index]!)
-    const { lineage } = await readLineage(file)
-    const { point } = plan.outputs[index]!
-    const same = lineage.plan.digest === plan.digest && lineage.output.point?.name === point?.name
-    return same && (lineage.output.dropped === true) === !keep ? lineage : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** What says how an adapter is applied; undefined of a model that only lies beside one. */
-const adapterFile = ({ adapterFile, tensors }: Checkpoint): Uint8Array | undefined =>
-  [...tensors.keys()].some(isFactor) ? adapterFile : undefined
 
 async function describe(
   { recipe, bindings, models }: Prepared,

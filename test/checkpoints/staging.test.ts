@@ -42,7 +42,7 @@ async function stage(staging: Staging, mark: string): Promise<void> {
   if (staging.kind === 'folder') await stageFile(staging, 'config.json', mark)
 }
 
-/** Whose output stands there: the mark that all its files carry. */
+/** Whose output stands there: the mark that all its files carry; `bare` for a single file that has no lineage yet. */
 function markAt(where: string, kind: Kind): string | undefined {
   const output = path.join(where, nameOf(kind))
   if (!existsSync(output)) return undefined
@@ -50,6 +50,7 @@ function markAt(where: string, kind: Kind): string | undefined {
     kind === 'file'
       ? [output, path.join(where, 'out.lineage.json')]
       : ['model.safetensors', 'lineage.json', 'config.json'].map((name) => path.join(output, name))
+  if (kind === 'file' && !existsSync(files[1]!)) return 'bare'
   const marks = files.map((file) => /one|two/.exec(readFileSync(file, 'latin1'))?.[0])
   return marks.every((mark) => mark === marks[0]) ? marks[0] : `mixed: ${marks}`
 }
@@ -118,10 +119,10 @@ for (const kind of ['file', 'folder'] as const) {
           await stage(staging, 'two')
           more = await cutOff(() => publish({ ...staging, step: cut(at) }, { sync: false }))
           if (more) killed++
-          const allowed = before && kind === 'folder' ? ['one', 'two', undefined] : [before, 'two']
+          // A lineage never stands beside another model; for a moment, until the next command, a model may have none.
+          const moment = kind === 'file' ? 'bare' : undefined
           const seen = markAt(where, kind)
-          // Of a single file that is replaced, the lineage may for a moment be the new one's, until the next command.
-          assert.ok(allowed.includes(seen) || (before && seen === 'mixed: one,two'), `${seen} after step ${at}`)
+          assert.ok([before, 'two', moment].includes(seen), `${seen} after step ${at}`)
           const resume = recoveryAt % 2 === 0
           const recover = (step: () => void) => openStaging(output, { kind, force: true, resume, step })
           moreRecovery = more && (await cutOff(() => recover(cut(recoveryAt))))
@@ -145,7 +146,7 @@ for (const kind of ['file', 'folder'] as const) {
           assert.equal([markAt(where, kind), leftovers(where)], ['two', []])
         }
       }
-      assert.ok(killed >= 6 && recoveryKilled >= 12, `${killed} and ${recoveryKilled} cuts`)
+      assert.ok(killed >= 6 && recoveryKilled >= 8, `${killed} and ${recoveryKilled} cuts`)
     })
 
   test(`${kind}: a resume finds what was finished, a new start does not`, async () => {
@@ -186,7 +187,7 @@ test('preallocated files have their full size and header', async () => {
   assert.ok(readFileSync(file).subarray(0, files[0]!.header.length).equals(files[0]!.header))
   const huge = [{ name: 'b.safetensors', size: 2 ** 52, header: new Uint8Array(8) }]
   const { code, exit } = await asyncFaultOf(() => preallocate(staging, huge))
-  assert.equal([code, exit, readdirSync(staging.files)], ['disk-full', 2, ['model.safetensors']])
+  assert.equal([code, exit, readdirSync(staging.files)], ['disk-full', 2, []])
   await discard(staging)
 })
 

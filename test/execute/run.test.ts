@@ -203,6 +203,7 @@ const SPARSE =
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 130],
+  ['SIGHUP', 130],
   ['SIGKILL', null],
 ] as const)
   test(`${signal} in the middle of a large merge`, async () => {

@@ -1,0 +1,23 @@
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { ADAPTER_CONFIG } from './sidecars.js'
+import type { Checkpoint } from './types.js'
+
+/** Small files of a folder that say what its weights are. */
+const READ = ['config.json', 'model_index.json', 'modules.json', ADAPTER_CONFIG]
+const INDEX = /\.index(\.\w+)?\.json$/
+
+/** Absolute paths of the small files that were, or may have been, read for a checkpoint: its own and, of its sidecars, `copied`. */
+export async function smallInputs(
+  { path: place, layout, modules = [], adapterFile }: Checkpoint,
+  copied: Iterable<string>,
+): Promise<string[]> {
+  if (layout === 'file') return adapterFile ? [path.join(path.dirname(place), ADAPTER_CONFIG)] : []
+  const found = [...READ, ...copied].map((name) => path.join(place, name))
+  for (const folder of new Set(['', ...modules.map(({ name }) => name)])) {
+    const names = await readdir(path.join(place, folder)).catch((): string[] => [])
+    const own = names.filter((name) => INDEX.test(name) || name === 'config.json')
+    found.push(...own.map((name) => path.join(place, folder, name)))
+  }
+  return [...new Set(found)]
+}

@@ -1,0 +1,177 @@
+/**
+ * Whose a work folder is, and how files in it are written. A work folder can be planted: a link, or a folder that came
+ * with a git clone. So nothing in it is followed, replaced or removed before it is certain that terge made it here:
+ * it is a real folder of this user, every name in it is one of terge's, no entry is a link, and its `owner` record names
+ * the folder's own inode and time of birth, which no copy has.
+ */
+import { type BigIntStats, constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { type Fault, fault } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import { isLock, isLockFile } from './lock.js'
+
+/** Windows knows no such flag, and links there need rights. */
+export const NOFOLLOW: number = constants.O_NOFOLLOW ?? 0
+
+const OWNER = 'owner'
+/** Files that hold what a run found out or decided. */
+const RECORD = /^(journal|commit)(\.new)?$/
+const FOLDER = /^(new|old)$/
+/** Bytes: a lock and an owner record are one line. */
+const MOST_LINE = 1000
+
+/** Status of a path itself, never of what a link leads to; undefined where there is nothing. */
+export async function statusOf(file: string): Promise<BigIntStats | undefined> {
+  try {
+    return await lstat(file, { bigint: true })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw error
+  }
+}
+
+/** Makes the folder. False if something of this name is there already. */
+export async function makeWorkFolder(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+const foreign = (folder: string, what: string): Fault =>
+  fault(
+    'foreign-work-folder',
+    `${folder}: ${what}, so this folder for unfinished work is neither used nor removed`,
+    'look at what it is, remove or rename it, and run again',
+  )
+
+/**
+ * Refuses a work folder that terge did not make here, or that holds what terge did not put there. A folder without an
+ * owner record may hold locks: a run that was killed at its very beginning left no more. Fault: `foreign-work-folder`.
+ */
+export async function checkWorkFolder(folder: string): Promise<void> {
+  const entry = await statusOf(folder)
+  if (!entry) return
+  if (!entry.isDirectory()) throw foreign(folder, `it is ${kindOf(entry)}`)
+  const user = process.geteuid?.()
+  if (user !== undefined && entry.uid !== BigInt(user)) throw foreign(folder, `it belongs to user ${entry.uid}`)
+  let proof: string | undefined
+  for (const name of await readdir(folder)) {
+    const known = isLockFile(name) || name === OWNER || RECORD.test(name) || FOLDER.test(name)
+    if (!known) throw foreign(folder, `it holds ${quote(name)}, which terge does not write`)
+    const inside = await statusOf(path.join(folder, name))
+    // A lock that was given back in this moment.
+    if (!inside) continue
+    checkEntry(folder, name, entry, inside)
+    if (!isLockFile(name) && name !== OWNER) proof ??= name
+  }
+  if (proof !== undefined && !(await isOwned(folder)))
+    throw foreign(folder, `it holds ${quote(proof)} and no record that terge made it in this place`)
+  await checkTree(folder, 'new', entry)
+}
+
+/** Folders, and files that have no other name; a lock has two while it is made. */
+function checkEntry(folder: string, name: string, own: BigIntStats, entry: BigIntStats): void {
+  const wanted = FOLDER.test(name) ? entry.isDirectory() : entry.isFile()
+  if (!wanted) throw foreign(folder, `${quote(name)} in it is ${kindOf(entry)}`)
+  if (entry.uid !== own.uid) throw foreign(folder, `${quote(name)} in it belongs to user ${entry.uid}`)
+  if (entry.isFile() && entry.nlink > (isLockFile(name) ? 2n : 1n))
+    throw foreign(folder, `${quote(name)} in it is also a file elsewhere (a hard link)`)
+  if ((isLockFile(name) || name === OWNER) && entry.size > MOST_LINE)
+    throw foreign(folder, `${quote(name)} in it is no lock or record of terge's`)
+}
+
+async function checkTree(folder: string, inside: string, own: BigIntStats): Promise<void> {
+  const names = await readdir(path.join(folder, inside)).catch((): string[] => [])
+  for (const name of names.map((name) => `${inside}/${name}`)) {
+    const entry = await statusOf(path.join(folder, name))
+    if (!entry) continue
+    if (entry.isDirectory() && entry.uid === own.uid) await checkTree(folder, name, own)
+    else checkEntry(folder, name, own, entry)
+  }
+}
+
+const kindOf = (entry: BigIntStats): string =>
+  entry.isSymbolicLink() ? 'a symbolic link' : entry.isDirectory() ? 'a folder' : entry.isFile() ? 'a file' : 'no file'
+
+/** Of a file that stays as it is, wherever it is moved to on its disk. */
+export const identityOf = (entry: BigIntStats): string => `${entry.ino} ${entry.size} ${entry.mtimeNs}`
+
+/** Of a folder, whatever is put into it. */
+const folderIdentity = (entry: BigIntStats): string => `${entry.ino} ${entry.birthtimeNs}`
+
+/** Notes that the folder was made by terge, here. It holds nothing but locks yet. */
+export async function writeOwner(folder: string, sync: boolean): Promise<void> {
+  const entry = await lstat(folder, { bigint: true })
+  await writeNew(path.join(folder, OWNER), `${JSON.stringify({ terge: 1, folder: folderIdentity(entry) })}\n`, sync)
+}
+
+export const removeOwner = (folder: string): Promise<void> => rm(path.join(folder, OWNER), { force: true })
+
+/** What tidying leaves to the end; locks that were being made are not among it. */
+export const isOwnerOrLock = (name: string): boolean => name === OWNER || isLock(name)
+
+export async function isOwned(folder: string): Promise<boolean> {
+  const entry = await statusOf(folder)
+  const text = await readOwn(path.join(folder, OWNER), MOST_LINE)
+  if (!entry || text === undefined) return false
+  try {
+    const { terge, folder: noted } = JSON.parse(text) as { terge: unknown; folder: unknown }
+    if (terge !== 1 || typeof noted !== 'string') return false
+    // Where a file system keeps no time of birth, Node gives none, or the time of the last change.
+    const { ino, birthtimeNs, ctimeNs } = entry
+    const bornUnknown = birthtimeNs === 0n || birthtimeNs === ctimeNs
+    return noted === folderIdentity(entry) || (bornUnknown && noted.split(' ')[0] === String(ino))
+  } catch {
+    return false
+  }
+}
+
+/** The text of a file of the work folder, no link followed; undefined where there is none, or it is longer than `most` bytes. */
+export async function readOwn(file: string, most: number): Promise<string | undefined> {
+  const handle = await openOwn(file, constants.O_RDONLY)
+  try {
+    const entry = await handle?.stat()
+    return entry?.isFile() && entry.size <= most ? await handle!.readFile('utf8') : undefined
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** A regular file without another name, opened as it is; undefined where there is none. */
+export async function openOwn(file: string, flags: number): Promise<FileHandle | undefined> {
+  let handle: FileHandle
+  try {
+    // Without waiting, should it be a pipe.
+    handle = await open(file, flags | NOFOLLOW | (constants.O_NONBLOCK ?? 0))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENXIO') return undefined
+    throw error
+  }
+  const entry = await handle.stat()
+  if (entry.isFile() && entry.nlink === 1) return handle
+  await handle.close()
+  return undefined
+}
+
+/** Opens a new file under the name: what was there is unlinked, never written to. */
+export async function openNew(file: string): Promise<FileHandle> {
+  await rm(file, { force: true })
+  return open(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NOFOLLOW)
+}
+
+export async function writeNew(file: string, content: string | Uint8Array, sync = false): Promise<void> {
+  const handle = await openNew(file)
+  try {
+    await handle.writeFile(content)
+    if (sync) await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Which outputs an earlier run finished, so that a resume leaves them as they are: decided by content alone. The output is
+ * believed where its lineage tells of this plan, and the digests of all files that were read and written, made again,
+ * are those of the lineage.
+ */
+import path from 'node:path'
+import { byPlace } from '../checkpoints/order.js'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
+import { settleStaging } from '../checkpoints/staging.js'
+import { Fault, fault } from '../core/diagnostics.js'
+import { sha256 } from '../core/digest.js'
+import { VERSION } from '../core/version.js'
+import type { Listener } from '../execute/events.js'
+import { type Bindings, headerBytes, lineageName, smallFiles } from '../execute/run.js'
+import { bytesDigest, smallKernels } from '../kernels/index.js'
+import { checkFiles } from '../lineage/checkFiles.js'
+import { digestCheckpoints } from '../lineage/digestCheckpoint.js'
+import { exists, readLineage } from '../lineage/disk.js'
+import { type BytesDigest, fileDigest, wholeDigest } from '../lineage/fileDigest.js'
+import type { Digest, Lineage, LineageFile } from '../lineage/types.js'
+import type { Plan } from '../plan/types.js'
+import { adapterFile } from './adapterFile.js'
+import type { OpenedModel } from './models.js'
+
+export interface Checking {
+  readonly plan: Plan
+  readonly bindings: Bindings
+  readonly models: ReadonlyMap<string, OpenedModel>
+  readonly threads: number
+  /** Figures of `evaluate` commands are wanted. */
+  readonly evaluated: boolean
+  /** SHA-256 of whole files is wanted. */
+  readonly sha256: boolean
+  readonly listen: Listener
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A finished output's lineage, or why the output is not believed. */
+export type Finding = { readonly lineage: Lineage } | { readonly reason: string }
+
+export function lineagePathOf(plan: Plan, { outputs }: Pick<Bindings, 'outputs'>, index: number): string {
+  const { layout } = plan.outputs[index]!
+  const output = outputs[index]!
+  return path.join(layout === 'folder' ? output : path.dirname(output), lineageName(layout, output))
+}
+
+/** What a killed run had begun to publish is undone or finished, for all outputs, before any of them is refused or written. */
+export async function settleOutputs(plan: Plan, { outputs }: Bindings): Promise<void> {
+  for (const [index, { layout }] of plan.outputs.entries())
+    await settleStaging(outputs[index]!, { kind: layout, drop: false })
+}
+
+/** By output that exists. Of finished ones no unfinished work stays. Faults: `interrupted`, those of `settleStaging`. */
+export async function findFinished(checking: Checking): Promise<Map<number, Finding>> {
+  const { plan, bindings, listen } = checking
+  const findings = new Map<number, Finding>()
+  let inputs: Promise<Input[]> | undefined
+  for (const index of plan.outputs.keys()) {
+    const file = lineagePathOf(plan, bindings, index)
+    if (!(await exists(bindings.outputs[index]!))) {
+      if (await exists(file)) findings.set(index, { reason: `the model is not there, and ${path.basename(file)} is` })
+      continue
+    }
+    listen({ kind: 'step', step: 'resume', text: `checking ${bindings.outputs[index]!}` })
+    const finding = await check(checking, index, file, () => (inputs ??= digestInputs(checking)))
+    findings.set(index, finding)
+    if ('lineage' in finding)
+      await settleStaging(bindings.outputs[index]!, { kind: plan.outputs[index]!.layout, drop: true })
+  }
+  return findings
+}
+
+async function check(
+  checking: Checking,
+  index: number,
+  file: string,
+  inputs: () => Promise<Input[]>,
+): Promise<Finding> {
+  let lineage: Lineage
+  try {
+    lineage = (await readLineage(file)).lineage
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    return { reason: error.diagnostics[0]!.message }
+  }
+  const reason =
+    (await otherPlan(checking, index, lineage)) ??
+    otherInputs(lineage, await inputs()) ??
+    (await otherFiles(checking, lineage, path.dirname(file)))
+  return reason === undefined ? { lineage } : { reason }
+}
+
+/** From the lineage's text alone: is it of this plan, and whole? */
+async function otherPlan(
+  { plan, bindings, evaluated, sha256: whole }: Checking,
+  index: number,
+  lineage: Lineage,
+): Promise<string | undefined> {
+  const { from, point, keep, evaluate, layout, files, tensors } = plan.outputs[index]!
+  const { output } = lineage
+  const same =
+    lineage.plan.digest === plan.digest &&
+    output.from === from &&
+    output.point?.name === point?.name &&
+    (output.dropped === true) === !keep
+  if (!same) return 'its lineage is of another recipe, or of models with other tensors'
+  if (lineage.terge !== VERSION) return `version ${lineage.terge} of terge made it, and this is ${VERSION}`
+  if (output.digest === null) return 'its lineage has no digests'
+  if (evaluated && evaluate && !lineage.evaluations) return 'it was not evaluated'
+  if (whole && output.files.slice(0, files.length).some((file) => file.sha256 === undefined))
+    return 'its lineage has no SHA-256'
+  const hash = await hasher()
+  const weights = files.map(({ name, size, header }, file): LineageFile => {
+    const own = tensors.filter((tensor) => tensor.file === file).sort(byPlace)
+    const digests = own.map(({ name }) => lineage.tensors[name]?.digest ?? null)
+    const shown = layout === 'file' ? path.basename(bindings.outputs[index]!) : name
+    return { name: shown, size, digest: fileDigest(sha256(headerBytes(header)), digests, hash) }
+  })
+  const beside = (await smallFiles(plan.outputs[index]!, bindings)).map(({ name, content }) => {
+    return { name, size: content.length, digest: hash(content) }
+  })
+  const expected = [...weights, ...beside]
+  const differs = expected.find((file, place) => !isSame(file, output.files[place]))
+  if (differs) return `${differs.name} would be another`
+  const digests = output.files.map(({ digest }) => digest)
+  const complete = expected.length === output.files.length && wholeDigest(digests, hash) === output.digest
+  return complete ? undefined : 'its lineage contradicts itself'
+}
+
+const isSame = (file: LineageFile, other: LineageFile | undefined): boolean =>
+  file.digest !== null && file.name === other?.name && file.size === other.size && file.digest === other.digest
+
+async function hasher(): Promise<BytesDigest> {
+  const kernels = await smallKernels()
+  return (bytes) => bytesDigest(kernels, bytes)
+}
+
+/** A model's files as they are now; without digests where they are still on the hub. */
+interface Input {
+  readonly name: string
+  readonly revision?: string | undefined
+  readonly files: readonly { readonly name: string; readonly size: number; readonly digest?: Digest }[]
+}
+
+async function digestInputs({ plan, models, threads, signal }: Checking): Promise<Input[]> {
+  const used = plan.models.map(({ name }) => models.get(name)!)
+  const here = used.filter(({ fetches }) => fetches.length === 0).map(({ checkpoint }) => checkpoint)
+  const digests = await digestCheckpoints(here, { threads, ...(signal ? { signal } : {}) })
+  const hash = await hasher()
+  return plan.models.map(({ name, revision }, index) => {
+    const { checkpoint } = used[index]!
+    const found = digests[here.indexOf(checkpoint)]
+    const weights = checkpoint.files.map(({ name, size }, file) => {
+      return { name, size, ...(found ? { digest: found.files[file]! } : {}) }
+    })
+    const config = adapterFile(checkpoint)
+    const beside = config ? [{ name: ADAPTER_CONFIG, size: config.length, digest: hash(config) }] : []
+    return { name, revision, files: [...weights, ...beside] }
+  })
+}
+
+/** Were these the models? A commit on the hub stands for what is not here to be read. */
+function otherInputs(lineage: Lineage, inputs: readonly Input[]): string | undefined {
+  const other = inputs.find(({ name, revision, files }) => {
+    const noted = Object.hasOwn(lineage.models, name) ? lineage.models[name] : undefined
+    const pinned = revision !== undefined && /^[0-9a-f]{40}$/.test(revision) && noted?.revision === revision
+    const same = files.every(({ name, size, digest }, index) => {
+      const before = noted?.files[index]
+      return before?.name === name && before.size === size && (digest === undefined ? pinned : digest === before.digest)
+    })
+    return !same || noted?.files.length !== files.length
+  })
+  if (other) return `model '${other.name}' has changed since`
+  return Object.keys(lineage.models).length === inputs.length ? undefined : 'it was made of other models'
+}
+
+/** Are the files those of the lineage, byte for byte? */
+async function otherFiles(
+  { threads, signal }: Checking,
+  lineage: Lineage,
+  folder: string,
+): Promise<string | undefined> {
+  const options = { threads, ...(signal ? { signal } : {}) }
+  const { problems } = await checkFiles({ ...lineage, models: {} }, folder, () => undefined, options)
+  return problems[0]?.message
+}
+
+/** A resume goes on with unfinished work; an output that is not the result asked for is not its to replace. */
+export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number, Finding>): void {
+  for (const [index, finding] of findings)
+    if ('reason' in finding)
+      throw fault(
+        'output-exists',
+        `${outputs[index]!}: exists already, and is not what this recipe makes now: ${finding.reason}`,
+        '--force replaces it',
+      )
+}
