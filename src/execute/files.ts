@@ -1,4 +1,5 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
+import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { fault } from '../core/diagnostics.js'
 
 /** Files that stay open in a worker at once: far below the usual limit of 1024 a process, for several workers. */
@@ -39,6 +40,15 @@ export function openInput(path: string): number {
     return openSync(path, 'r')
   } catch (error) {
     throw fault('input-changed', `${path}: ${(error as Error).message}`, 'run again when nothing writes to it', 1)
+  }
+}
+
+/** A staged output, which was made before; no link in its place is followed. */
+export function openOutput(path: string): number {
+  try {
+    return openSync(path, constants.O_RDWR | NOFOLLOW)
+  } catch (error) {
+    throw fault('write-failed', `${path}: ${(error as Error).message}`, 'check the disk of the output and run again', 1)
   }
 }
 

@@ -1,13 +1,11 @@
 /** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
-import { constants, openSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 import { openWindows, type WindowFile, type WindowMode } from '../checkpoints/window.js'
-import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { Fault } from '../core/diagnostics.js'
 import { Stopped } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { type Prepared, prepare } from './evaluate.js'
-import { fileCache, openInput, writeFully } from './files.js'
+import { fileCache, openInput, openOutput, writeFully } from './files.js'
 import { ARENA_END, KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from './pool.js'
 import type { Task, TaskResult } from './program.js'
 
@@ -31,7 +29,7 @@ function prepareRun(setup: WorkerSetup): { readonly mode: WindowMode; readonly r
   })
   const outputs = fileCache((index) => {
     const path = setup.outputs[index]!
-    return { fd: openSync(path, constants.O_RDWR | NOFOLLOW), path }
+    return { fd: openOutput(path), path }
   })
 
   /** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */
