@@ -94,7 +94,7 @@ export async function readRegular(file: string, { most, within }: ReadOptions): 
 }
 
 /** Exactly so many bytes from the start of a file: the system may give fewer at a time. Throws `FileProblem`. */
-export async function readFully(handle: FileHandle, size: number): Promise<Buffer> {
+async function readFully(handle: FileHandle, size: number): Promise<Buffer> {
   const bytes = Buffer.alloc(size)
   for (let done = 0; done < size; ) {
     const { bytesRead } = await handle.read(bytes, done, size - done, done).catch((error: NodeJS.ErrnoException) => {
