@@ -167,6 +167,7 @@ export const ERROR_CODES = [
   'pickle-memory',
   'pickle-too-large',
   'pickle-truncated',
+  'plan-too-large',
   'rank-too-large',
   'read-failed',
   'row-too-long',

@@ -5,8 +5,8 @@ import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
-import { computeType, EXTRACT, leavesOf, mergesOf } from '../plan/cost.js'
-import { updateBytes } from '../plan/scratch.js'
+import { computeType, EXTRACT, leavesOf } from '../plan/cost.js'
+import { bufferCount, updateBytes } from '../plan/scratch.js'
 import type { Plan } from '../plan/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
@@ -52,13 +52,13 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
   const compute = plan.compute === 'float64' ? 8 : 4
   for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
     const leaves = leavesOf(expr)
-    const buffers = (leaves.length + mergesOf(expr, shape).length) * CHUNK * compute
+    const buffers = bufferCount(expr, shape) * CHUNK * compute
     const tile = (TILE * DTYPES[dtype].bits) / 8
     const reading =
       mode === 'read'
         ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, (TILE * DTYPES[leaf.dtype].bits) / 8), 0)
         : 0
-    most = Math.max(most, buffers + tile + reading + updateBytes(expr, computeType(plan.compute), CHUNK))
+    most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, computeType(plan.compute), CHUNK))
   }
   return most
 }

@@ -4,6 +4,7 @@ import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
 import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
 import { passesOf, settingsOf, shapeOf } from '../plan/cost.js'
+import { cropReach, type Reach, reachKey, WHOLE } from '../plan/shared.js'
 import type {
   ComputedExpr,
   CropExpr,
@@ -44,11 +45,13 @@ export interface Job {
 
 type Mutable = Job['merges'][number] & { own: number[] }
 
-/** A node, and the leaves below it. */
+/** A node, and the leaves below it, each once. */
 interface Added {
   readonly node: number
   readonly below: readonly number[]
 }
+
+const leavesBelow = (inputs: readonly Added[]): number[] => [...new Set(inputs.flatMap(({ below }) => below))]
 
 /** Hands out the duty to digest a stored tensor: the first program that reads it has it. */
 export interface DigestDuty {
@@ -90,78 +93,113 @@ export function compileTensor(
   let rowLength = 0
   const total = raw ? tensor.bytes : elements(shape)
   const computeDtype = compute === 'f32' ? (['F32', 4] as const) : (['F64', 8] as const)
+  /** What several steps use is read and made once: leaves by expression, nodes also by the reach in which they are asked for. */
+  const leafOf = new Map<Expr, number>()
+  const leaf = (of: Expr, make: () => Leaf): number => {
+    const known = leafOf.get(of) ?? leaves.push(make()) - 1
+    leafOf.set(of, known)
+    return known
+  }
+  const factorsOf = new Map<Expr, ReturnType<typeof loraFactors>>()
+  const mergeOf = new Map<Expr, number>()
+  const nodeOf = new Map<Expr, Map<string, Added>>()
   /** Said of what has another number of elements than the program. */
   const counted = (count: number): { elements?: number } => (count === total ? {} : { elements: count })
 
-  function addFactor({ factoring, factor, shape }: FactorExpr): Added {
-    const values = () => Promise.resolve(findings.factor(factoring, factor))
+  const addRead = (leaf: number, below: readonly number[]): Added => ({
+    node: nodes.push({ kind: 'read', leaf }) - 1,
+    below,
+  })
+
+  function addFactor(of: FactorExpr): Added {
+    const { factoring, factor, shape } = of
     const [dtype, elementBytes] = computeDtype
     const place = { file: -1, offset: 0, bytes: elementBytes * elements(shape), dtype, elementBytes, digestIn: -1 }
-    const leaf = leaves.push({ ...place, ...counted(elements(shape)) }) - 1
-    computed.push({ leaf, values })
-    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
+    const known = leafOf.get(of)
+    const index = leaf(of, () => ({ ...place, ...counted(elements(shape)) }))
+    if (known === undefined)
+      computed.push({ leaf: index, values: () => Promise.resolve(findings.factor(factoring, factor)) })
+    return addRead(index, [])
   }
 
-  function addComputed({ step, tensor, shape, aligned = [] }: ComputedExpr): Added {
-    const bytes = 4 * elements(shape)
-    const maps = composed(aligned, shape, findings)
-    const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
-    const place = { file: -1, offset: 0, bytes, dtype: 'F32', elementBytes: 4, digestIn: -1 } as const
-    const leaf = leaves.push({ ...place, ...counted(elements(shape)), ...gather }) - 1
-    computed.push({ leaf, values: () => findings.computed(step, tensor) })
-    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
+  function addComputed(of: ComputedExpr): Added {
+    const { step, tensor, shape, aligned = [] } = of
+    const known = leafOf.get(of)
+    const index = leaf(of, () => {
+      const maps = composed(aligned, shape, findings)
+      const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
+      const place = {
+        file: -1,
+        offset: 0,
+        bytes: 4 * elements(shape),
+        dtype: 'F32',
+        elementBytes: 4,
+        digestIn: -1,
+      } as const
+      return { ...place, ...counted(elements(shape)), ...gather }
+    })
+    if (known === undefined) computed.push({ leaf: index, values: () => findings.computed(step, tensor) })
+    return addRead(index, [])
   }
 
   function addLeaf(of: ReadExpr): Added {
+    const { rows, file, offset, bytes } = of
     const count = raw ? {} : counted(storedElements(of))
-    if (of.rows) {
-      const leaf = leaves.push({ ...rowsLeaf(of, of.rows, raw, compute), ...count }) - 1
-      return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [] }
-    }
-    const { file, offset, bytes } = of
+    if (rows)
+      return addRead(
+        leaf(of, () => ({ ...rowsLeaf(of, rows, raw, compute), ...count })),
+        [],
+      )
     if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
     const float = !raw && isFloat(of.dtype) ? of.dtype : undefined
     const stored = { dtype: float ?? ('raw' as const), elementBytes: float ? bytesOf(float) : 1 }
-    const place = placeOf(of, findings)
-    const leaf =
-      leaves.push({
-        file,
-        offset,
-        bytes,
-        ...stored,
-        ...count,
-        ...(float ? place : bytewise(place, bytesOf(of.dtype))),
-        digestIn: -1,
-      }) - 1
-    return { node: nodes.push({ kind: 'read', leaf }) - 1, below: [leaf] }
+    const index = leaf(of, () => {
+      const place = placeOf(of, findings)
+      const places = float ? place : bytewise(place, bytesOf(of.dtype))
+      return { file, offset, bytes, ...stored, ...count, ...places, digestIn: -1 }
+    })
+    return addRead(index, [index])
   }
 
   function addLora(of: LoraExpr): Added {
     const { node, below } = addLeaf(of.base)
     const { aligned } = of.base
-    const maps = aligned && composed(aligned.by, aligned.shape, findings)
-    const factors = loraFactors(
-      of,
-      maps,
-      (file, offset, bytes) =>
-        // Only its slot is used: what it shows is no tensor of this shape.
-        leaves.push({ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1,
-    )
+    const factors =
+      factorsOf.get(of) ??
+      loraFactors(
+        of,
+        aligned && composed(aligned.by, aligned.shape, findings),
+        (file, offset, bytes) =>
+          // Only its slot is used: what it shows is no tensor of this shape.
+          leaves.push({ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1,
+      )
+    factorsOf.set(of, factors)
     const base = (nodes[node] as Node & { kind: 'read' }).leaf
     return { node: nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
   }
 
-  function addMerge(of: MergeExpr, shape: readonly number[]): Added {
+  /** What a merge's method says, once for all nodes that make it. */
+  function mergeIndex(of: MergeExpr, shape: readonly number[]): number {
+    const known = mergeOf.get(of)
+    if (known !== undefined) return known
     const settings = settingsOf(of, tensor.name, shape, plan.seed)
     const scope = (of.scopeIndex === undefined ? undefined : findings.scopes[of.scopeIndex]) ?? []
-    const merge: Mutable = { settings, passes: passesOf(of, settings), own: [], scope }
-    const { map, reduces, origin } = merge.passes
-    const all = [...of.inputs, ...(of.statistics ?? [])].map((input) => add(input, shape))
-    const base = origin === 'first' ? all[0] : of.base ? add(of.base, shape) : undefined
+    const index = merges.push({ settings, passes: passesOf(of, settings), own: [], scope }) - 1
+    mergeOf.set(of, index)
+    return index
+  }
+
+  function addMerge(of: MergeExpr, shape: readonly number[], reach: Reach): Added {
+    const { map, reduces, origin, held: work } = passesOf(of, settingsOf(of, tensor.name, shape, plan.seed))
+    if (work) return addHeld(of, { ...work, compute }, map.kernel, shape, reach)
+    // Its passes go over all of it, whatever of it is asked for here.
+    if (reduces.length > 0 && reachKey(reach) !== reachKey(WHOLE)) add(of, shape, WHOLE)
+    const inner = map.rows ? { ...reach, rows: reach.rows + 1 } : reach
+    const all = [...of.inputs, ...(of.statistics ?? [])].map((input) => add(input, shape, inner))
+    const base = origin === 'first' ? all[0] : of.base ? add(of.base, shape, inner) : undefined
     const inputs = origin === 'first' ? all.slice(1) : all
-    const index = merges.push(merge) - 1
-    const count = elements(shape)
-    if (merge.passes.held) return addHeld({ ...merge.passes.held, compute }, map.kernel, all, base, index, count)
+    const first = !mergeOf.has(of)
+    const index = mergeIndex(of, shape)
     const node =
       nodes.push({
         kind: 'merge',
@@ -171,12 +209,13 @@ export function compileTensor(
         merge: index,
         rows: map.rows ?? false,
         scratch: map.scratch ?? 0,
-        ...counted(count),
+        ...counted(elements(shape)),
       }) - 1
+    const below = leavesBelow([...inputs, ...(base ? [base] : [])])
+    if (!first) return { node, below }
     if (map.rows || reduces.some(isByRows)) rowLength = shape.at(-1) ?? 1
-    const below = [...inputs, ...(base ? [base] : [])].flatMap((input) => input.below)
     for (const { kernel, slots, combine, skip, tile, rows = false } of reduces) {
-      merge.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine, rows }) - 1)
+      merges[index]!.own.push(passes.push({ kind: 'reduce', node, kernel, slots, combine, rows }) - 1)
       // A pass that may be skipped, or reads one tile only, can't be trusted with digests.
       if (!skip && !tile) assignDuty(below, passes.length - 1)
     }
@@ -213,44 +252,55 @@ export function compileTensor(
     return origin + layout.result
   }
 
-  /** Held work, its result as a leaf, and the map over that. */
-  function addHeld(
-    work: HeldWork,
-    kernel: MapKernel,
-    models: readonly Added[],
-    base: Added | undefined,
-    merge: number,
-    count: number,
-  ): Added {
-    const held = addWork(work, models, base)
-    const [dtype, elementBytes] = computeDtype
-    const place = { file: -1, offset: 0, bytes: elementBytes * count, ...counted(count), digestIn: -1 }
-    const leaf = leaves.push({ ...place, dtype, elementBytes, held }) - 1
-    const result = nodes.push({ kind: 'read', leaf }) - 1
-    const inputs = base ? [base.node, result] : [result]
+  /** Held work, its result as a leaf, and the map over that. Its matrices are filled by passes of their own, and once. */
+  function addHeld(of: MergeExpr, work: HeldWork, kernel: MapKernel, shape: readonly number[], reach: Reach): Added {
+    const count = elements(shape)
+    const inputs = [...of.inputs, ...(of.statistics ?? [])]
+    const models = inputs.map((input) => add(input, shape, WHOLE))
+    const base = of.base && add(of.base, shape, WHOLE)
+    const merge = mergeIndex(of, shape)
+    const result = leaf(of, () => {
+      const held = addWork(work, models, base)
+      const [dtype, elementBytes] = computeDtype
+      const place = { file: -1, offset: 0, bytes: elementBytes * count, ...counted(count), digestIn: -1 }
+      return { ...place, dtype, elementBytes, held }
+    })
+    const near = of.base && add(of.base, shape, reach)
+    const read = nodes.push({ kind: 'read', leaf: result }) - 1
     const made = { rows: false, scratch: 0, ...counted(count) }
-    const node = nodes.push({ kind: 'merge', kernel, inputs, base: -1, merge, ...made }) - 1
-    return { node, below: [...models, ...(base ? [base] : [])].flatMap(({ below }) => below) }
+    const operands = near ? [near.node, read] : [read]
+    const node = nodes.push({ kind: 'merge', kernel, inputs: operands, base: -1, merge, ...made }) - 1
+    return { node, below: leavesBelow([...models, ...(base ? [base] : [])]) }
   }
 
-  function addCrop({ merge, base, shape }: CropExpr): Added {
-    const [first, rest] = [add(merge, shape), add(base, shape)]
+  function addCrop({ merge, base, shape }: CropExpr, reach: Reach): Added {
     const count = elements(shapeOf(merge, shape))
-    const node = nodes.push({ kind: 'join', first: first.node, rest: rest.node, elements: count }) - 1
-    return { node, below: [...first.below, ...rest.below] }
+    const [first, rest] = cropReach(reach, count)
+    const parts = [add(merge, shape, first), add(base, shape, rest)] as const
+    const node = nodes.push({ kind: 'join', first: parts[0].node, rest: parts[1].node, elements: count }) - 1
+    return { node, below: leavesBelow(parts) }
   }
 
-  /** `whole`: the shape of what it is an input of. */
-  function add(of: Expr, whole: readonly number[]): Added {
+  /** `whole`: the shape of what it is an input of. What is asked for the same elements twice is made once. */
+  function add(of: Expr, whole: readonly number[], reach: Reach): Added {
+    const known = nodeOf.get(of) ?? new Map<string, Added>()
+    nodeOf.set(of, known)
+    const key = reachKey(reach)
+    const added = known.get(key) ?? make(of, whole, reach)
+    known.set(key, added)
+    return added
+  }
+
+  function make(of: Expr, whole: readonly number[], reach: Reach): Added {
     switch (of.kind) {
       case 'read':
         return addLeaf(of)
       case 'lora':
         return addLora(of)
       case 'merge':
-        return addMerge(of, shapeOf(of, whole))
+        return addMerge(of, shapeOf(of, whole), reach)
       case 'crop':
-        return addCrop(of)
+        return addCrop(of, reach)
       case 'computed':
         return addComputed(of)
       case 'factor':
@@ -279,11 +329,11 @@ export function compileTensor(
     digest: duty.enabled,
   })
 
-  const root = add(expr, shape)
+  const root = add(expr, shape, WHOLE)
   let finds: Job['finds']
   if (ending?.kind === 'factor') {
     const { work, base } = plan.factorings[ending.index]!
-    finds = { factoring: ending.index, at: addWork(work, [root], add(base, shape)) }
+    finds = { factoring: ending.index, at: addWork(work, [root], add(base, shape, WHOLE)) }
   } else if (ending) {
     const { kernel, slots, combine, rows = false } = ending.pass
     const pass = passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1

@@ -7,7 +7,7 @@ import { fetchGathered } from './gathered.js'
 import { ROWS_SCRATCH } from './gatherRows.js'
 import { fill, solve } from './held.js'
 import { type LoraState, layLora } from './lora.js'
-import { layMerge, type MergeState } from './mergeState.js'
+import { layMerge, type MergeState, mostSums } from './mergeState.js'
 import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
 import { activeLeaves, fusedMap, keptTail, mixedMap, storedDtype } from './shortcuts.js'
@@ -32,9 +32,10 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const { dtype } = program.leaves[node.leaf]!
     return dtype === 'raw' || dtype === direct ? 0 : arena.allocate((span + 2 * rowLength) * computeBytes)
   })
-  const merges = program.nodes.map((node, index): MergeState | undefined =>
+  const sums = arena.allocate(8 * mostSums(program))
+  const merges = program.nodes.map((node): MergeState | undefined =>
     node.kind === 'merge'
-      ? layMerge(program, index, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes)
+      ? layMerge(program, node, kernels, memory, arena, (span + 2 * rowLength) * computeBytes, sums)
       : undefined,
   )
   const loras = program.nodes.map((node): LoraState | undefined =>
@@ -59,6 +60,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
   /** Index of the tile's first element, and of the one after the last that is there. */
   let tileStart = 0
   let tileEnd = 0
+  /** How many tiles were begun: values of a node are those of the tile under way, or stale. */
+  let tiles = 0
+  const lately = program.nodes.map(() => ({ tile: -1, from: 0, n: 0, at: 0 }))
 
   function begin(task: Task): void {
     for (const lora of loras) lora?.begin()
@@ -75,8 +79,22 @@ export function prepare(program: Program, bench: Bench): Prepared {
     }
   }
 
-  /** The address of a node's values for n elements, from element `from` of the tile on; `from` may lie before the tile. */
+  /**
+   * The address of a node's values for n elements, from element `from` of the tile on; `from` may lie before the tile. A node that
+   * several others use is made once for the same elements: whoever is asked for others meanwhile has a node of its own.
+   */
   function evaluate(index: number, from: number, n: number): number {
+    const known = lately[index]!
+    if (known.tile === tiles && known.from === from && known.n === n) return known.at
+    const at = evaluateNode(index, from, n)
+    known.tile = tiles
+    known.from = from
+    known.n = n
+    known.at = at
+    return at
+  }
+
+  function evaluateNode(index: number, from: number, n: number): number {
     const node = program.nodes[index]!
     if (node.kind === 'read') {
       const leaf = program.leaves[node.leaf]!
@@ -297,6 +315,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
       const n = Math.min(TILE, total - done)
       tileStart = first + done
       tileEnd = tileStart + n
+      tiles++
       for (const [order, leaf] of active.entries()) {
         const { elementBytes, digestIn } = program.leaves[leaf]!
         const start = mapped[order]

@@ -26,30 +26,33 @@ export interface MergeState {
   tableAt(row: number): number
 }
 
+/** Numbers that a pass over a merge sums up at the most. Counts have half the width. */
+export const mostSums = ({ passes }: Program): number =>
+  passes.reduce((most, pass) => {
+    if (pass.kind !== 'reduce') return most
+    return Math.max(most, pass.combine === 'counts' ? Math.ceil(pass.slots / 2) : pass.slots)
+  }, 0)
+
+/** `sums`: where those are; a pass is over one merge, so that all of them share it. */
 export function layMerge(
   program: Program,
-  index: number,
   node: Node & { kind: 'merge' },
   kernels: Kernels,
   memory: WebAssembly.Memory,
   arena: Arena,
   bufferBytes: number,
+  sums: number,
 ): MergeState {
-  const sums = program.passes.map((pass) => {
-    if (pass.kind !== 'reduce' || pass.node !== index) return 0
-    // Counts have half the width.
-    return pass.combine === 'counts' ? Math.ceil(pass.slots / 2) : pass.slots
-  })
   const size = {
     inputs: node.inputs.length,
     coefficients: COEFFICIENTS.perInput * node.inputs.length + COEFFICIENTS.more,
-    sums: Math.max(0, ...sums),
+    sums: mostSums(program),
   }
   let table: TaskTable | undefined
   let address = 0
   let capacity = 0
   return {
-    context: createContext(memory, arena.allocate(contextBytes(size)), size),
+    context: createContext(memory, arena.allocate(contextBytes({ ...size, sums: 0 })), size, sums),
     inputs: node.inputs,
     base: node.base,
     buffer: arena.allocate(bufferBytes),

@@ -7,7 +7,10 @@ import type { Program } from './program.js'
 export function activeLeaves(program: Program, passIndex: number): number[] {
   const pass = program.passes[passIndex]!
   const active = new Set<number>()
+  const seen = new Set<number>()
   const visit = (index: number): void => {
+    if (seen.has(index)) return
+    seen.add(index)
     const node = program.nodes[index]!
     if (node.kind === 'read') active.add(node.leaf)
     else if (node.kind === 'lora') active.add(node.base)

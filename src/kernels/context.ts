@@ -43,12 +43,20 @@ export interface ContextSize {
 export const contextBytes = ({ inputs, coefficients, sums }: ContextSize): number =>
   CONTEXT_BYTES + Math.ceil(inputs / 2) * 8 + (coefficients + sums) * 8
 
-/** Lays a context out at `address`, a multiple of 8; `contextBytes(size)` bytes from there on are its own. */
-export function createContext(memory: WebAssembly.Memory, address: number, size: ContextSize): Context {
+/**
+ * Lays a context out at `address`, a multiple of 8; `contextBytes(size)` bytes from there on are its own. `sumsElsewhere`: where
+ * its sums are, in the place of there: contexts of which one at a time is summed up can share them.
+ */
+export function createContext(
+  memory: WebAssembly.Memory,
+  address: number,
+  size: ContextSize,
+  sumsElsewhere?: number,
+): Context {
   if (address % 8 !== 0) throw new Error(`internal: a context at ${address}`)
   const pointersAt = address + CONTEXT_BYTES
   const coefficientsAt = pointersAt + Math.ceil(size.inputs / 2) * 8
-  const sumsAt = coefficientsAt + size.coefficients * 8
+  const sumsAt = sumsElsewhere ?? coefficientsAt + size.coefficients * 8
   const fields = new DataView(memory.buffer, address, CONTEXT_BYTES)
   const pointers = new Uint32Array(memory.buffer, pointersAt, size.inputs)
   const coefficients = new Float64Array(memory.buffer, coefficientsAt, size.coefficients)

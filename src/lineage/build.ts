@@ -1,13 +1,22 @@
 import path from 'node:path'
 import { sha256 } from '../core/digest.js'
 import { lookupMethod } from '../methods/registry.js'
-import { inputsOf } from '../plan/cost.js'
+import { inputsOf, LARGEST_TREE, treeSize } from '../plan/shared.js'
 import type { Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { recordOf } from './serialize.js'
 import { describeSteps } from './steps.js'
-import type { Digest, Json, Lineage, LineageFile, LineageMerge, LineageSource, LineageTensor } from './types.js'
+import type {
+  Digest,
+  Json,
+  Lineage,
+  LineageFile,
+  LineageMerge,
+  LineagePart,
+  LineageSource,
+  LineageTensor,
+} from './types.js'
 
 /** What a run measured: null where it was told to leave digests out. */
 export interface RunDigests {
@@ -145,15 +154,21 @@ const STEP_MADE: ReadonlySet<string> = new Set(['aligned by a rebasin', 'repaire
 function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Describe): LineageTensor {
   const { expr, name, reason, absent } = tensor
   return {
-    ...(reason === undefined || STEP_MADE.has(reason)
-      ? (describe.made(expr, name) ?? describe.copy(expr, name))
-      : describe.copy(expr, name)),
+    ...describe.whole(expr, name, reason === undefined || STEP_MADE.has(reason)),
     dtype: tensor.dtype,
     shape: tensor.shape,
     digest,
     ...(reason === undefined ? {} : { reason }),
     ...(absent && absent.length > 0 ? { absent } : {}),
   }
+}
+
+/** Steps within steps that are nested at the most: readers of lineages go twice as deep. */
+const DEEPEST = 24
+
+function depthOf({ sources, base }: LineageMerge): number {
+  const below = [...sources, ...(base ? [base] : [])].flatMap(({ of }) => (of ? [depthOf(of)] : []))
+  return below.reduce((most, depth) => Math.max(most, depth + 1), 0)
 }
 
 /** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
@@ -186,9 +201,29 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
       : undefined
   }
 
+  /** Of the tensor under way: what steps made on the way, by step and name, where it is listed and not nested. */
+  let parts: Map<string, LineagePart> | undefined
+
+  /** How a tensor came about. `merged`: not as a copy of a model's or a step's. */
+  function whole(expr: Expr, tensor: string, merged: boolean): LineageMerge & Pick<LineageTensor, 'parts'> {
+    const describe = () => (merged ? made(expr, tensor) : undefined) ?? copy(expr, tensor)
+    parts = undefined
+    const nested = treeSize(expr) <= LARGEST_TREE ? describe() : undefined
+    if (nested && depthOf(nested) <= DEEPEST) return nested
+    parts = new Map()
+    const flat = describe()
+    return { ...flat, parts: [...parts.values()] }
+  }
+
   function source(name: string, expr: Expr, tensor: string, weight: number | null): LineageSource {
     const own = owner(expr) === name
+    const key = `${name}\0${tensor}`
+    if (parts?.has(key)) return { model: name, tensor, weight }
     const of = own ? made(expr, tensor) : copy(expr, tensor)
+    if (parts && of) {
+      parts.set(key, { model: name, tensor, ...of })
+      return { model: name, tensor, weight }
+    }
     // A step's tensors have the names of the step's base; a file's may be called otherwise.
     const stored = own && expr.kind === 'read' ? expr.tensor : tensor
     return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
@@ -252,5 +287,5 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
     }
   }
 
-  return { merge, copy, made }
+  return { whole }
 }

@@ -10,6 +10,7 @@ import type {
   LineageFile,
   LineageMerge,
   LineageModel,
+  LineagePart,
   LineageSource,
   LineageTensor,
 } from './types.js'
@@ -146,9 +147,12 @@ const mergeFields: Fields<LineageMerge> = {
   cropped: object({ rows: natural, models: list(text) }),
 }
 
+const part = object<LineagePart>({ model: text, tensor: text, ...mergeFields }, 'base', 'cropped')
+
 const tensor = object<LineageTensor>(
   {
     ...mergeFields,
+    parts: list(part),
     dtype,
     shape: list(natural),
     digest: nullable(digest),
@@ -169,6 +173,7 @@ const tensor = object<LineageTensor>(
   },
   'base',
   'cropped',
+  'parts',
   'reason',
   'absent',
 )

@@ -15,6 +15,8 @@ interface PageMerge {
   readonly sources: readonly PageSource[]
   readonly base?: PageSource
   readonly cropped?: LineageMerge['cropped']
+  /** What steps made on the way, where it is listed. */
+  readonly parts?: readonly (PageMerge & { readonly model: string; readonly tensor: string | null })[]
 }
 
 type Row = readonly [
@@ -79,7 +81,12 @@ export function pageData(lineage: Lineage, count: number): PageData {
   const rows = sortedKeys(lineage.tensors).map((name): Row => {
     const tensor = lineage.tensors[name]!
     const { dtype, shape, digest, reason, absent } = tensor
-    const how = hows.index(pageMerge(tensor, name))
+    const parts = tensor.parts?.map((part) => ({
+      model: part.model,
+      tensor: part.tensor === name ? null : part.tensor,
+      ...pageMerge(part, name),
+    }))
+    const how = hows.index({ ...pageMerge(tensor, name), ...(parts ? { parts } : {}) })
     return [
       name,
       how,

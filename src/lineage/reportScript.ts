@@ -63,6 +63,11 @@ function tree(how, name) {
   list.append(make('li', '', badge(how.method), ' ' + visible(parameters.join(', '))))
   if (how.base) list.append(entry(how.base, ' (base)'))
   for (const source of how.sources) list.append(entry(source, ''))
+  for (const part of how.parts || []) {
+    const item = make('li', '', make('b', 't' + colour(part.model), visible(part.model)))
+    item.append(' · ' + visible(part.tensor === null ? name : part.tensor) + ' is made of', tree(part, name))
+    list.append(item)
+  }
   if (how.cropped) {
     const { rows, models } = how.cropped
     list.append(make('li', '', 'cropped to ' + grouped(rows) + ' rows, for ' + visible(models.join(', ')) + '; the others are the base’s'))

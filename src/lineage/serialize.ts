@@ -1,4 +1,12 @@
-import type { Lineage, LineageFile, LineageMerge, LineageModel, LineageSource, LineageTensor } from './types.js'
+import type {
+  Lineage,
+  LineageFile,
+  LineageMerge,
+  LineageModel,
+  LineagePart,
+  LineageSource,
+  LineageTensor,
+} from './types.js'
 
 type Entries = readonly (readonly [key: string, text: string])[]
 
@@ -70,9 +78,13 @@ const mergeEntries = (merge: LineageMerge): Entries => [
   ],
 ]
 
+const partText = (part: LineagePart): string =>
+  fixed([['model', inline(part.model)], ['tensor', inline(part.tensor)], ...mergeEntries(part)])
+
 const tensorText = (tensor: LineageTensor): string =>
   fixed([
     ...mergeEntries(tensor),
+    ['parts', tensor.parts ? join('[', tensor.parts.map(partText), ']') : ''],
     ['dtype', inline(tensor.dtype)],
     ['shape', inline(tensor.shape)],
     ['digest', inline(tensor.digest)],

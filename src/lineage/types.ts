@@ -50,10 +50,22 @@ export interface LineageSource {
   readonly statistics?: LineageSource
 }
 
+/** A tensor that a step made, where the parts of an output's tensor are listed one after the other. */
+export interface LineagePart extends LineageMerge {
+  /** The step. */
+  readonly model: string
+  readonly tensor: string
+}
+
 export interface LineageTensor extends LineageMerge {
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly digest: Digest | null
+  /**
+   * Where many steps are fused, or one is used by several: what steps made on the way, each once and after what it is made of.
+   * Sources that are steps' have no `of` then.
+   */
+  readonly parts?: readonly LineagePart[]
   /** Of a copied tensor. */
   readonly reason?: CopyReason
   /** Participants that were left out of this tensor. */

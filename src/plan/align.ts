@@ -10,6 +10,7 @@ import { leavesOf, mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
+import { partsOf } from './shared.js'
 import type {
   Alignment,
   Analysis,
@@ -81,16 +82,33 @@ const isByPlace = ({ method, statistics }: MergeExpr): boolean =>
 
 /** An expression read through permutations: they go down to where elements are stored, for merges work element by element. */
 function through(expr: Expr, shape: readonly number[], by: Alignment): Expr {
+  const known = new Map<Expr, Expr>()
+  const below = (part: Expr): readonly Expr[] =>
+    part.kind === 'merge'
+      ? [...part.inputs, ...(part.base ? [part.base] : [])]
+      : part.kind === 'lora'
+        ? [part.base]
+        : []
+  for (const part of partsOf([expr], below))
+    known.set(
+      part,
+      moved(part, shape, by, (input) => known.get(input)!),
+    )
+  return known.get(expr)!
+}
+
+/** One part of it. `through`: of what it is made of. */
+function moved(expr: Expr, shape: readonly number[], by: Alignment, through: (input: Expr) => Expr): Expr {
   switch (expr.kind) {
     case 'read':
       return { ...expr, aligned: { shape, by: [...(expr.aligned?.by ?? []), by] } }
     case 'lora':
-      return { ...expr, base: through(expr.base, shape, by) as ReadExpr }
+      return { ...expr, base: through(expr.base) as ReadExpr }
     case 'merge':
       return {
         ...expr,
-        inputs: expr.inputs.map((input) => through(input, shape, by)),
-        ...(expr.base ? { base: through(expr.base, shape, by) } : {}),
+        inputs: expr.inputs.map(through),
+        ...(expr.base ? { base: through(expr.base) } : {}),
       }
     case 'crop':
       throw new Error('internal: rows of two kinds cannot be permuted')

@@ -6,7 +6,8 @@ import { largestSquare, matricesLength } from '../rebasin/match.js'
 import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
-import { heldCost, inputsOf } from './cost.js'
+import { heldCost } from './cost.js'
+import { inputsOf, partsOf } from './shared.js'
 import type { Analysis, AnalysisCost, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => shape.reduce((all, n) => all * n, 1)
@@ -49,8 +50,12 @@ export function analysisCost(analysis: Analysis, compute: Compute): AnalysisCost
 
 /** Bytes while what an earlier alignment computes below an expression is made: read, mapped, and in the pool's hands. */
 function computedBytes(expr: Expr): number {
-  const below = most(inputsOf(expr).map(computedBytes))
-  return expr.kind === 'computed' ? below + 4 * 4 * elementsOf(expr) : below
+  const known = new Map<Expr, number>()
+  for (const part of partsOf([expr])) {
+    const below = most(inputsOf(part).map((input) => known.get(input)!))
+    known.set(part, part.kind === 'computed' ? below + 4 * 4 * elementsOf(part) : below)
+  }
+  return known.get(expr)!
 }
 
 function ownCost(analysis: Analysis): AnalysisCost {

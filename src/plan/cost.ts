@@ -3,38 +3,21 @@ import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js
 import type { Compute } from '../kernels/types.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
+import { inputsOf, partsOf } from './shared.js'
 import type { Expr, MergeExpr, Plan, PlanFactoring, PlanScope, ReadExpr } from './types.js'
 
 /** The kernels' name of a recipe's compute type. */
 export const computeType = (compute: Plan['compute']): Compute => (compute === 'float64' ? 'f64' : 'f32')
 
-/** Every stored tensor that an expression reads, each as often as it is written in it. */
-export function leavesOf(expr: Expr): ReadExpr[] {
-  return expr.kind === 'read' ? [expr] : inputsOf(expr).flatMap(leavesOf)
-}
-
-/** What an expression is made of directly. */
-export function inputsOf(expr: Expr): readonly Expr[] {
-  switch (expr.kind) {
-    case 'read':
-      return []
-    case 'lora':
-      return [expr.base, ...(expr.left ? [expr.left.read] : []), expr.right.read]
-    case 'merge':
-      return [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
-    case 'crop':
-      return [expr.merge, expr.base]
-    case 'computed':
-    case 'factor':
-      return expr.inputs
-  }
-}
+/** Every stored tensor that an expression reads, each once. */
+export const leavesOf = (expr: Expr): ReadExpr[] =>
+  partsOf([expr]).filter((part): part is ReadExpr => part.kind === 'read')
 
 /** Of these, those whose bytes are digested while they are read: all that lies in the order of its elements, factors of adapters not. */
-export function digestedOf(expr: Expr): ReadExpr[] {
-  if (expr.kind === 'read') return expr.view || expr.aligned || expr.rows ? [] : [expr]
-  return (expr.kind === 'lora' ? [expr.base] : inputsOf(expr)).flatMap(digestedOf)
-}
+export const digestedOf = (expr: Expr): ReadExpr[] =>
+  partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part))).filter(
+    (part): part is ReadExpr => part.kind === 'read' && !part.view && !part.aligned && !part.rows,
+  )
 
 /** The shape of what an expression makes, as a part of a tensor of this shape. */
 export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
@@ -46,13 +29,20 @@ export interface PlacedMerge {
   readonly shape: readonly number[]
 }
 
-/** Merges inside an expression of a shape, inner ones first: the order in which their sums can be known. */
+/** Merges inside an expression of a shape, each once and inner ones first: the order in which their sums can be known. */
 export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
-  // What a step computes as a whole is there before the tensor's passes begin.
-  if (expr.kind !== 'merge' && expr.kind !== 'crop') return []
-  const shape = shapeOf(expr, whole)
-  const below = inputsOf(expr).flatMap((input) => mergesOf(input, shape))
-  return expr.kind === 'merge' ? [...below, { merge: expr, shape }] : below
+  const found: PlacedMerge[] = []
+  const seen = new Set<Expr>()
+  const visit = (of: Expr, whole: readonly number[]): void => {
+    // What a step computes as a whole is there before the tensor's passes begin.
+    if ((of.kind !== 'merge' && of.kind !== 'crop') || seen.has(of)) return
+    seen.add(of)
+    const shape = shapeOf(of, whole)
+    for (const input of inputsOf(of)) visit(input, shape)
+    if (of.kind === 'merge') found.push({ merge: of, shape })
+  }
+  visit(expr, whole)
+  return found
 }
 
 /** What a merge's method gets to know of the tensor it makes. */
@@ -79,40 +69,52 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
   return method.passes(settings)
 }
 
-/** How many leaves a tensor's program has: what it reads, and the results of merges that hold matrices. */
+/** How many leaves a tensor's program has: what it reads, what is computed before, and the results of merges that hold matrices. */
 export function leafCount(expr: Expr, tensor: string, shape: readonly number[]): number {
   const held = mergesOf(expr, shape).filter(
     ({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)).held,
   )
-  return leavesOf(expr).length + held.length
+  // What is computed before is read as a whole; factors of adapters have leaves of their own, whoever else reads them.
+  const own = partsOf([expr], (part) => (part.kind === 'computed' || part.kind === 'factor' ? [] : inputsOf(part)))
+  const counts = own.map((part) => {
+    if (part.kind === 'lora') return part.left ? 2 : 1
+    return part.kind === 'merge' || part.kind === 'crop' ? 0 : 1
+  })
+  return counts.reduce((sum, count) => sum + count, held.length)
 }
 
 /** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
-export function bytesRead(expr: Expr, tensor: string, shape: readonly number[], compute: Compute): number {
+export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): number {
+  const merges = mergesOf(expr, whole)
   // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
-  const passes = ({ merge, shape }: PlacedMerge) => passesOf(merge, settingsOf(merge, tensor, shape, 0))
-  const sum = (all: readonly (Expr | undefined)[], shape: readonly number[]) =>
-    all.reduce((total, of) => total + (of ? evaluated(of, shape) : 0), 0)
-  /** Of what a merge holds, only the base is looked at again. */
-  const evaluated = (of: Expr, whole: readonly number[]): number => {
-    if (of.kind === 'read') return of.bytes
-    // Its factoring read what it is made of.
-    if (of.kind === 'factor') return 0
-    const shape = shapeOf(of, whole)
-    return of.kind === 'merge' && passes({ merge: of, shape }).held ? sum([of.base], shape) : sum(inputsOf(of), shape)
+  const passes = new Map<Expr, Passes>(
+    merges.map(({ merge, shape }) => [merge, passesOf(merge, settingsOf(merge, tensor, shape, 0))]),
+  )
+  /** Of what a merge holds, only the base is looked at again; the factoring of a factor read what it is made of. */
+  const below = (of: Expr): readonly Expr[] => {
+    if (of.kind === 'factor') return []
+    if (of.kind !== 'merge' || !passes.get(of)?.held) return inputsOf(of)
+    return of.base ? [of.base] : []
   }
-  const before = (placed: PlacedMerge): number => {
-    const { merge, shape } = placed
-    const { held, reduces } = passes(placed)
-    if (!held) return reduces.filter((pass) => !pass.tile).length * sum(inputsOf(merge), shape)
-    const fills = fillsOf(heldLayout({ ...held, compute }))
+  /** Each tensor is read once a pass, however often it is used. */
+  const sum = (all: readonly (Expr | undefined)[]): number =>
+    partsOf(
+      all.filter((of) => of !== undefined),
+      below,
+    ).reduce((total, of) => total + (of.kind === 'read' ? of.bytes : 0), 0)
+  const before = ({ merge }: PlacedMerge): number => {
+    const { held, reduces } = passes.get(merge)!
+    if (!held) {
+      const times = reduces.filter((pass) => !pass.tile).length
+      return times === 0 ? 0 : times * sum(inputsOf(merge))
+    }
     const read = ({ terms, onBase }: Fill) => [
       ...terms.map(({ input }) => [...merge.inputs, ...(merge.statistics ?? [])][input]),
       onBase ? merge.base : undefined,
     ]
-    return fills.reduce((total, fill) => total + sum(read(fill), shape), 0)
+    return fillsOf(heldLayout({ ...held, compute })).reduce((total, fill) => total + sum(read(fill)), 0)
   }
-  return mergesOf(expr, shape).reduce((total, merge) => total + before(merge), evaluated(expr, shape))
+  return merges.reduce((total, merge) => total + before(merge), sum([expr]))
 }
 
 /** Bytes that the passes of a scope read. */

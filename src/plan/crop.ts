@@ -1,5 +1,5 @@
 /** Tensors of which models have different numbers of rows: embeddings and heads of unequal vocabularies. */
-import { inputsOf } from './cost.js'
+import { partsOf } from './shared.js'
 import type { CropExpr, Expr, MergeExpr } from './types.js'
 import { sameShape, type ValueTensor } from './values.js'
 
@@ -15,15 +15,27 @@ export const commonRows = (base: Shape, shapes: readonly Shape[]): Shape => [
   ...base.slice(1),
 ]
 
-const shaped = (expr: Expr, shape: Shape): Expr => (expr.kind === 'merge' && !expr.shape ? { ...expr, shape } : expr)
+/** The same once more for the same expression, so that steps that use one twice still share it. */
+function shaper(): (expr: Expr, shape: Shape) => Expr {
+  const made = new Map<Expr, Expr>()
+  return (expr, shape) => {
+    if (expr.kind !== 'merge' || expr.shape) return expr
+    const known = made.get(expr) ?? { ...expr, shape }
+    made.set(expr, known)
+    return known
+  }
+}
 
 /** A merge of the rows that all have: what other steps made, and has another shape, says so. `shapes`: by input. */
-export const mergeRows = (expr: MergeExpr, base: Shape, shapes: readonly Shape[]): MergeExpr => ({
-  ...expr,
-  inputs: expr.inputs.map((input, index) => shaped(input, shapes[index]!)),
-  ...(expr.base ? { base: shaped(expr.base, base) } : {}),
-  shape: commonRows(base, shapes),
-})
+export function mergeRows(expr: MergeExpr, base: Shape, shapes: readonly Shape[]): MergeExpr {
+  const shaped = shaper()
+  return {
+    ...expr,
+    inputs: expr.inputs.map((input, index) => shaped(input, shapes[index]!)),
+    ...(expr.base ? { base: shaped(expr.base, base) } : {}),
+    shape: commonRows(base, shapes),
+  }
+}
 
 /** Those rows, and the base's own after them. */
 export const withRest = (merge: MergeExpr, { shape, expr }: ValueTensor, shapes: readonly Shape[]): CropExpr => ({
@@ -36,4 +48,4 @@ export const withRest = (merge: MergeExpr, { shape, expr }: ValueTensor, shapes:
 })
 
 /** Whether an expression is made of a tensor that was cropped. */
-export const hasCrop = (expr: Expr): boolean => expr.kind === 'crop' || inputsOf(expr).some(hasCrop)
+export const hasCrop = (expr: Expr): boolean => partsOf([expr]).some(({ kind }) => kind === 'crop')

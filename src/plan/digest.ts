@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { jsonForm, withShared } from './shared.js'
 import type { Plan } from './types.js'
 
 /**
@@ -6,7 +7,7 @@ import type { Plan } from './types.js'
  * files lie and where outputs go, threads, memory, warnings, and the file name of a single-file output.
  */
 export function planDigest(plan: Omit<Plan, 'digest'>): string {
-  const decisive = {
+  const decisive = withShared({
     plan: plan.plan,
     compute: plan.compute,
     seed: plan.seed,
@@ -22,9 +23,12 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
       point,
       files: files.map(({ name, size, header }) => ({ name: layout === 'file' ? '' : name, size, header })),
       indexes,
-      tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [name, dtype, shape, file, offset, expr]),
+      tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [
+        ...[name, dtype, shape, file, offset],
+        jsonForm(expr),
+      ]),
       sidecars,
     })),
-  }
+  })
   return `sha256:${createHash('sha256').update(JSON.stringify(decisive)).digest('hex')}`
 }

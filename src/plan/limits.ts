@@ -46,6 +46,28 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
   }
 }
 
+/** Expressions of a plan at the most: each takes some hundred bytes of memory. */
+const MOST_EXPRESSIONS = 5_000_000
+
+/** Tensors of all steps and points together, counted before they are planned. True where they are too many. */
+export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => number, faults: Faults): boolean {
+  const counts = recipe.steps.map((step) => ({
+    step,
+    count: tensorsOf(step.name) * (step.kind === 'interpolate' ? step.points.length : 1),
+  }))
+  const total = counts.reduce((sum, { count }) => sum + count, 0)
+  // One step over a model's tensors is never too much: the model itself is as large.
+  if (total <= MOST_EXPRESSIONS || (counts.length === 1 && counts[0]!.step.kind !== 'interpolate')) return false
+  const most = counts.reduce((top, one) => (one.count > top.count ? one : top))
+  faults.error(
+    'plan-too-large',
+    `the steps of this recipe make ${total} tensors, the points of interpolations counted one by one; at most ${MOST_EXPRESSIONS} can be planned`,
+    recipe.placeOf(most.step.at, 'key'),
+    'do some of the steps in a recipe of their own, and read their output in this one',
+  )
+  return true
+}
+
 /** Similarities of all pairs of a group's units lie in one memory. */
 export function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
   for (const analysis of analyses) {

@@ -12,6 +12,7 @@ import type { AdapterConfig } from './extract/config.js'
 import type { Point } from './interpolate.js'
 import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
+import { inputsOf, sameMaking } from './shared.js'
 import { stackedConfig } from './stack.js'
 import { EMBEDDING, HEAD, tiesHead } from './tied.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
@@ -247,12 +248,18 @@ function headIsOwn(tensors: Value['tensors'], { checkpoints, modelOf }: OutputCo
   const find = (pattern: RegExp) => [...tensors].find(([name]) => pattern.test(name))?.[1].expr
   const [head, embedding] = [find(HEAD), find(EMBEDDING)]
   if (!head || !embedding) return false
-  const making = (expr: Expr): string =>
-    JSON.stringify(expr, (key, value) =>
-      key === 'file' ? modelOf(value) : ['tensor', 'offset', 'scopeIndex'].includes(key) ? undefined : value,
+  const making = (part: Expr): string => {
+    const inputs = new Set<unknown>(inputsOf(part))
+    return JSON.stringify(part, (key, value) =>
+      key === 'file'
+        ? modelOf(value)
+        : ['tensor', 'offset', 'scopeIndex'].includes(key) || inputs.has(value)
+          ? undefined
+          : value,
     )
+  }
   const tied = leavesOf(head).every(({ file }) => tiesHead(checkpoints.get(modelOf(file))?.config))
-  return !tied || making(head) !== making(embedding)
+  return !tied || !sameMaking(head, embedding, making)
 }
 
 const tiesInWords = (config: Config): boolean =>

@@ -12,7 +12,7 @@ import { planRebasin, planRepair } from './align.js'
 import { planDigest } from './digest.js'
 import { planExtract } from './extract/index.js'
 import { type Point, planPoints } from './interpolate.js'
-import { costOf, refuseLargeGroups, refuseTooLarge } from './limits.js'
+import { costOf, refuseLargeGroups, refuseLargePlans, refuseTooLarge } from './limits.js'
 import { planMerge } from './merge.js'
 import { modelValue } from './modelValue.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
@@ -88,6 +88,8 @@ export function planRecipe(
   const factorings: PlanFactoring[] = []
   /** Steps that have a fault, and what is built on them: it can't be judged without them. The rest is. */
   const lost = new Set(unfit)
+  if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults))
+    return { diagnostics: faults.list }
   for (const step of recipe.steps) {
     if (lost.has(step.name) || usesOf(step).some((name) => lost.has(name))) {
       lost.add(step.name)

@@ -1,4 +1,5 @@
-import { inputsOf, passesOf, settingsOf } from './cost.js'
+import { passesOf, settingsOf } from './cost.js'
+import { inputsOf } from './shared.js'
 import type { Expr, MergeExpr, PlanScope } from './types.js'
 
 /** Collects the scopes of a plan while its steps are planned. */
@@ -31,7 +32,10 @@ export function scopeBook(): ScopeBook {
 /** The scopes that must be known before these expressions can be evaluated, by index: those of inner steps first. */
 export function scopesOf(scopes: readonly PlanScope[], exprs: readonly Expr[]): number[] {
   const found = new Set<number>()
+  const seen = new Set<Expr>()
   const visit = (expr: Expr): void => {
+    if (seen.has(expr)) return
+    seen.add(expr)
     for (const input of inputsOf(expr)) visit(input)
     if (expr.kind !== 'merge' || expr.scopeIndex === undefined || found.has(expr.scopeIndex)) return
     found.add(expr.scopeIndex)

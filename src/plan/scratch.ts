@@ -1,8 +1,9 @@
 import { DTYPES, elements } from '../core/dtypes.js'
 import { loraBytes } from '../kernels/lora.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
-import { inputsOf, leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
-import type { Expr, LoraExpr } from './types.js'
+import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
+import { partsOf, placesOf } from './shared.js'
+import type { Expr } from './types.js'
 
 /** Bytes of a worker's scratch space that one tensor may take; the rest is for its tile and small things. */
 const ROOM = 56 * 2 ** 20
@@ -47,9 +48,9 @@ export function scratchFault(
   const reach = Math.max(CHUNK, rowLength) + 2 * rowLength
   const gathered = leaves.filter(({ view, aligned, rows }) => view || aligned || rows)
   const tile = TILE + 2 * rowLength
-  const updates = updateBytes(expr, compute, reach)
+  const updates = updateBytes(expr, whole, compute, reach)
   const bytes =
-    (leaves.length + merges.length) * reach * (compute === 'f64' ? 8 : 4) +
+    bufferCount(expr, whole) * reach * (compute === 'f64' ? 8 : 4) +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
     gathered.reduce((sum, { dtype }) => sum + (tile * DTYPES[dtype].bits) / 8, 0) +
     updates
@@ -63,13 +64,28 @@ export function scratchFault(
   }
 }
 
-/** Bytes of a worker's scratch space for updates by adapters. `reach`: the most elements that are asked for at once. */
-export function updateBytes(expr: Expr, compute: Compute, reach: number): number {
-  const updates = updatesOf(expr)
-  return updates.reduce((sum, { rank, shape, left }) => {
-    const columns = elements(left ? shape.slice(1) : shape)
-    return sum + loraBytes({ rank, columns }, compute, reach, updates.length)
-  }, 0)
+/** How many passes there are, and of which kind, does not depend on the tensor's name nor on the seed. */
+const placesIn = (expr: Expr, whole: readonly number[]): ReadonlyMap<Expr, number> =>
+  placesOf(expr, whole, (merge, shape) => passesOf(merge, settingsOf(merge, '', shape, 0)))
+
+/** Buffers that a tensor's program has: one for each stored tensor and each merge, in each reach in which it is made. */
+export function bufferCount(expr: Expr, whole: readonly number[]): number {
+  const places = placesIn(expr, whole)
+  return partsOf([expr]).reduce(
+    (sum, part) => sum + (part.kind === 'read' || part.kind === 'merge' ? (places.get(part) ?? 1) : 0),
+    0,
+  )
 }
 
-const updatesOf = (expr: Expr): LoraExpr[] => (expr.kind === 'lora' ? [expr] : inputsOf(expr).flatMap(updatesOf))
+/** Bytes of a worker's scratch space for updates by adapters. `reach`: the most elements that are asked for at once. */
+export function updateBytes(expr: Expr, whole: readonly number[], compute: Compute, reach: number): number {
+  const updates = partsOf([expr]).filter((part) => part.kind === 'lora')
+  if (updates.length === 0) return 0
+  const places = placesIn(expr, whole)
+  const count = updates.reduce((sum, part) => sum + (places.get(part) ?? 1), 0)
+  return updates.reduce((sum, part) => {
+    const { rank, shape, left } = part
+    const columns = elements(left ? shape.slice(1) : shape)
+    return sum + (places.get(part) ?? 1) * loraBytes({ rank, columns }, compute, reach, count)
+  }, 0)
+}

@@ -1,6 +1,7 @@
 /** What people want to see of a plan that it does not say itself. */
 import { estimateMemory } from '../execute/budget.js'
-import { heldSeconds, inputsOf } from '../plan/cost.js'
+import { heldSeconds } from '../plan/cost.js'
+import { inputsOf, jsonForm, withShared } from '../plan/shared.js'
 import type { Expr, Plan } from '../plan/types.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 
@@ -14,6 +15,8 @@ export interface PlanView {
   readonly specs: readonly (Spec | undefined)[]
   /** By the index of the adapter's model. */
   readonly updates: ReadonlyMap<number, AdapterUpdates>
+  /** The plan for JSON: an expression that steps share is written once. */
+  readonly data: () => object
 }
 
 /** A plan seen from a machine that runs it with so many threads. */
@@ -29,8 +32,17 @@ export function viewPlan(plan: Plan, { threads }: { readonly threads: number }):
         : undefined,
     ),
     updates: adapterUpdates(plan),
+    data: () => planAsData(plan),
   }
 }
+
+const planAsData = (plan: Plan): object => ({
+  ...withShared(plan),
+  outputs: plan.outputs.map((output) => ({
+    ...output,
+    tensors: output.tensors.map((tensor) => ({ ...tensor, expr: jsonForm(tensor.expr) })),
+  })),
+})
 
 /** The ranks and scales of an adapter's updates, and the tensors of its file that they are of. */
 export interface AdapterUpdates {
@@ -42,7 +54,10 @@ export interface AdapterUpdates {
 /** By the index of the adapter's model. */
 function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
   const found = new Map<number, AdapterUpdates>()
+  const seen = new Set<Expr>()
   const visit = (expr: Expr): void => {
+    if (seen.has(expr)) return
+    seen.add(expr)
     if (expr.kind !== 'lora') {
       for (const input of inputsOf(expr)) visit(input)
       return

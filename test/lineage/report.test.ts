@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { parseLineage } from '../../src/lineage/parse.js'
 import { reportHtml } from '../../src/lineage/reportHtml.js'
 import { tergeReport, tergeReportText } from '../../src/lineage/reportTerge.js'
+import { lineageText } from '../../src/lineage/serialize.js'
 import type { Lineage, LineageTensor } from '../../src/lineage/types.js'
 import { sample } from './sample.js'
 
@@ -33,19 +35,19 @@ test('the library’s form: indexes in the recipe’s order, averages multiplied
   assert.equal(report['layers.0.weight'], [
     'arithmetic',
     [
-      [1, 0.5],
-      [2, 0.125],
-      [3, 0.375],
+      [0, 0.5],
+      [1, 0.125],
+      [2, 0.375],
     ],
   ])
   assert.equal(report['layers.1.weight'], [
     'arithmetic',
     [
-      [1, 0.75],
-      [2, 0.25],
+      [0, 0.75],
+      [1, 0.25],
     ],
   ])
-  assert.equal(report.task, ['task_arithmetic', [[1, 0.5]]])
+  assert.equal(report.task, ['task_arithmetic', [[0, 0.5]]])
 })
 
 test('a method without weights leaves null, a model that comes twice adds up', () => {
@@ -63,20 +65,58 @@ test('a method without weights leaves null, a model that comes twice adds up', (
     sources: entry.sources.map((source) => ({ ...source, weight: null })),
   }
   const report = tergeReport(withTensors({ twice, slerp }))
-  assert.equal(report.twice, ['arithmetic', [[2, 1]]])
+  assert.equal(report.twice, ['arithmetic', [[0, 1]]])
   assert.equal(report.slerp, [
     'slerp',
     [
-      [2, null],
-      [3, null],
+      [0, null],
+      [1, null],
     ],
   ])
+})
+
+test('the library knows no buffers, and a tied parameter by its first name', () => {
+  const digest = (text: string) => `xxh3-128:${text.repeat(32)}` as const
+  const entry = { ...linear(0, [0.5, 0.5]), digest: digest('1') as LineageTensor['digest'] }
+  const other = { ...entry, digest: digest('2') as LineageTensor['digest'] }
+  const report = tergeReport(
+    withTensors({
+      'bn.running_mean': entry,
+      'bn.running_var': other,
+      'bn.weight': entry,
+      'lm_head.weight': entry,
+      'model.embed_tokens.weight': entry,
+      'own.lm_head.weight': other,
+    }),
+  )
+  assert.equal(Object.keys(report), ['bn.weight', 'model.embed_tokens.weight', 'own.lm_head.weight'])
+})
+
+test('parts that are listed once are followed as nested ones are, however often they are used', () => {
+  const source = (model: string, weight: number) => ({ model, tensor: 'w', weight })
+  const entry = linear(0, [])
+  const parts = Array.from({ length: 300 }, (_, step) => ({
+    ...{ model: `s${step}`, tensor: 'w', method: 'linear', parameters: {} },
+    sources:
+      step === 0 ? [source('a', 0.5), source('b', 0.5)] : [source(`s${step - 1}`, 0.5), source(`s${step - 1}`, 0.5)],
+  }))
+  const whole = { ...entry, sources: [source('s299', 0.25), source('c', 0.75)], parts }
+  const lineage = withTensors({ w: whole })
+  assert.equal(tergeReport(lineage).w, [
+    'arithmetic',
+    [
+      [0, 0.75],
+      [1, 0.125],
+      [2, 0.125],
+    ],
+  ])
+  assert.equal(parseLineage(lineageText(lineage), 'l').tensors.w, whole)
 })
 
 test('its text is JSON, a tensor a line', () => {
   const text = tergeReportText(sample)
   assert.equal(JSON.parse(text), JSON.parse(JSON.stringify(tergeReport(sample))))
-  assert.match(text, '\n  "layers.1.weight": ["arithmetic", [[1, 0.75], [2, 0.25]]],\n')
+  assert.match(text, '\n  "layers.1.weight": ["arithmetic", [[0, 0.75], [1, 0.25]]],\n')
   assert.is(tergeReportText(withTensors({})), '{}\n')
 })
 

@@ -74,7 +74,7 @@ const plan: Plan = {
 
 const SAFE = EVIL.replace(/[\u001b\n\u009b]/g, '\ufffd')
 const format = (form: (typeof PLAN_FORMATS)[number]): string =>
-  formatPlan(plan, form, { threads: 2, memory: 3e8, specs: [], updates: new Map() })
+  formatPlan(plan, form, { threads: 2, memory: 3e8, specs: [], updates: new Map(), data: () => plan })
 
 test('no form lets a control character through', () => {
   for (const form of PLAN_FORMATS) assert.not.match(format(form), /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)

@@ -41,8 +41,14 @@ export function planGraph(plan: Plan): PlanGraph {
   const readBy = (expr: ReadExpr): string | undefined =>
     expr.aligned?.by.at(-1)?.step ?? plan.models[plan.files[expr.file]?.model ?? -1]?.name
 
+  /** Of the tensor under way, who holds a part: steps may share parts. */
+  const walked = new Map<Expr, Set<string>>()
   /** What makes `expr`, which is the tensor as `holder`, a model or step, has it. */
   const walk = (expr: Expr, holder: string, tensor: PlanTensor): void => {
+    const holders = walked.get(expr) ?? new Set()
+    walked.set(expr, holders)
+    if (holders.has(holder)) return
+    holders.add(holder)
     if (expr.kind === 'read') {
       const model = origin(expr)
       if (model !== undefined) flow(model, holder, 'copied', tensor)
@@ -88,7 +94,10 @@ export function planGraph(plan: Plan): PlanGraph {
   }
   for (const output of plan.outputs) {
     const id = node(`\0output ${nodes.length}`, 'output', [output.path])
-    for (const tensor of output.tensors) walk(tensor.expr, output.from, tensor)
+    for (const tensor of output.tensors) {
+      walked.clear()
+      walk(tensor.expr, output.from, tensor)
+    }
     const from = ids.get(output.from)
     if (from !== undefined) {
       const all = new Map([['', new Set(output.tensors)]])

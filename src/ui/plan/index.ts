@@ -12,7 +12,7 @@ export function formatPlan(plan: Plan, format: PlanFormat, view: PlanView): stri
     case 'tree':
       return planTree(plan, view)
     case 'json':
-      return planJson(plan, view)
+      return planJson(view)
     case 'mermaid':
       return planMermaid(plan)
     case 'dot':

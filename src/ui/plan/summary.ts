@@ -22,14 +22,23 @@ export interface OutputSummary {
 
 const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1)
 
-/** The methods of fused steps, outer one first. */
-function methodOf(expr: Expr): string | undefined {
+/** Longer names of fused methods are cut: chains of many steps fuse too. */
+const LONGEST_METHOD = 120
+
+/** The methods of fused steps, outer one first. `known`: of parts that several steps share. */
+function methodOf(expr: Expr, known = new Map<Expr, string | undefined>()): string | undefined {
   if (expr.kind === 'read') return undefined
-  if (expr.kind === 'crop') return methodOf(expr.merge)
+  if (expr.kind === 'crop') return methodOf(expr.merge, known)
   if (expr.kind === 'factor') return 'extract'
   if (expr.kind === 'computed' || expr.kind === 'lora') return expr.kind
-  const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])].map(methodOf).filter((name) => name !== undefined)
-  return inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
+  if (known.has(expr)) return known.get(expr)
+  const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])]
+    .map((input) => methodOf(input, known))
+    .filter((name) => name !== undefined)
+  const whole = inner.length === 0 ? expr.method : `${expr.method}(${[...new Set(inner)].join(', ')})`
+  const name = whole.length > LONGEST_METHOD ? `${expr.method}(…)` : whole
+  known.set(expr, name)
+  return name
 }
 
 export function summarize(output: PlanOutput): OutputSummary {

@@ -1,0 +1,168 @@
+/**
+ * Expressions are directed graphs without cycles: a step that is used twice is one object with two users. Written out as a tree,
+ * a chain of steps that use an earlier one twice doubles with each step, so nothing here walks a part more than once.
+ */
+import { elements } from '../core/dtypes.js'
+import type { Passes } from '../methods/types.js'
+import type { Expr, MergeExpr } from './types.js'
+
+/** What an expression is made of directly. */
+export function inputsOf(expr: Expr): readonly Expr[] {
+  switch (expr.kind) {
+    case 'read':
+      return []
+    case 'lora':
+      return [expr.base, ...(expr.left ? [expr.left.read] : []), expr.right.read]
+    case 'merge':
+      return [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
+    case 'crop':
+      return [expr.merge, expr.base]
+    case 'computed':
+    case 'factor':
+      return expr.inputs
+  }
+}
+
+/** All parts of expressions, each once and after what it is made of. `below`: what of a part's inputs belongs to them. */
+export function partsOf(
+  exprs: readonly Expr[],
+  below: (expr: Expr) => readonly Expr[] = inputsOf,
+  seen: Set<Expr> = new Set(),
+): Expr[] {
+  const found: Expr[] = []
+  const visit = (expr: Expr): void => {
+    if (seen.has(expr)) return
+    seen.add(expr)
+    for (const input of below(expr)) visit(input)
+    found.push(expr)
+  }
+  for (const expr of exprs) visit(expr)
+  return found
+}
+
+/** How many parts there are where an expression is written out as a tree: more than can be counted is Infinity. */
+export function treeSize(expr: Expr): number {
+  const sizes = new Map<Expr, number>()
+  for (const part of partsOf([expr]))
+    sizes.set(
+      part,
+      inputsOf(part).reduce((sum, input) => sum + sizes.get(input)!, 1),
+    )
+  return sizes.get(expr)!
+}
+
+/**
+ * The most parts of a tree that are still written out: more than any tensor could have before parts were shared, so that all older
+ * plans and lineages keep their form.
+ */
+export const LARGEST_TREE = 4096
+
+/** An expression as JSON: itself where it is a small tree, else its parts, in which `{"part": n}` stands for an earlier one. */
+export function jsonForm(expr: Expr): unknown {
+  if (treeSize(expr) <= LARGEST_TREE) return expr
+  const parts = partsOf([expr])
+  const numbers = new Map<unknown, number>(parts.map((part, index) => [part, index]))
+  return { kind: 'shared', parts: parts.map((part) => withNumbers(part, numbers)) }
+}
+
+/** A plan, or what it has of one, with all of its expressions in that form. */
+export function withShared<T extends { readonly analyses: unknown; readonly scopes: unknown }>(plan: T): T {
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+    if (Array.isArray(value)) return value.map(visit)
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [key, isExpr(key, inner) ? jsonForm(inner) : visit(inner)]),
+    )
+  }
+  // Only these have expressions; outputs are many, and theirs stand in one place.
+  const { analyses, scopes, factorings } = plan as { analyses: unknown; scopes: unknown; factorings?: unknown }
+  return {
+    ...plan,
+    analyses: visit(analyses),
+    scopes: visit(scopes),
+    ...(factorings ? { factorings: visit(factorings) } : {}),
+  }
+}
+
+const EXPRESSIONS: ReadonlySet<string> = new Set(['expr', 'from', 'base'])
+
+const isExpr = (key: string, value: unknown): value is Expr =>
+  EXPRESSIONS.has(key) && typeof value === 'object' && value !== null && 'kind' in value
+
+/** A part with numbers in place of the parts in it. */
+function withNumbers(part: Expr, numbers: ReadonlyMap<unknown, number>): unknown {
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+    const number = value === part ? undefined : numbers.get(value)
+    if (number !== undefined) return { part: number }
+    if (Array.isArray(value)) return value.map(visit)
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, visit(inner)]))
+  }
+  return visit(part)
+}
+
+/** Whether two expressions come about in the same way. `own`: what counts of a part itself, its inputs apart. */
+export function sameMaking(a: Expr, b: Expr, own: (part: Expr) => string): boolean {
+  const classes = new Map<string, number>()
+  const numbers = new Map<Expr, number>()
+  for (const part of partsOf([a, b])) {
+    const key = JSON.stringify([own(part), inputsOf(part).map((input) => numbers.get(input))])
+    if (!classes.has(key)) classes.set(key, classes.size)
+    numbers.set(part, classes.get(key)!)
+  }
+  return numbers.get(a) === numbers.get(b)
+}
+
+/**
+ * Which elements of its result a part is asked for, beside others that are asked for theirs at the same time: below merges that work
+ * by whole rows, so many within each other, and below cropped tensors only some. A part is made once for each reach.
+ */
+export interface Reach {
+  readonly rows: number
+  readonly from: number
+  readonly to: number
+}
+
+export const WHOLE: Reach = { rows: 0, from: 0, to: Number.POSITIVE_INFINITY }
+
+export const reachKey = ({ rows, from, to }: Reach): string => `${rows}:${from}:${to}`
+
+/** Of the two parts of a cropped tensor, the first of which has so many elements. */
+export const cropReach = ({ rows, from, to }: Reach, first: number): readonly [Reach, Reach] => [
+  { rows, from, to: Math.min(to, first) },
+  { rows, from: Math.max(from, first), to },
+]
+
+/** By part, in how many reaches it is made. `passesOf`: of a merge that makes a shape. */
+export function placesOf(
+  expr: Expr,
+  whole: readonly number[],
+  passesOf: (merge: MergeExpr, shape: readonly number[]) => Passes,
+): ReadonlyMap<Expr, number> {
+  const seen = new Map<Expr, Set<string>>()
+  const visit = (of: Expr, whole: readonly number[], reach: Reach): void => {
+    const reaches = seen.get(of) ?? new Set()
+    seen.set(of, reaches)
+    if (reaches.has(reachKey(reach))) return
+    reaches.add(reachKey(reach))
+    // What is computed as a whole is there before the tensor is made.
+    if (of.kind === 'computed' || of.kind === 'factor') return
+    const shape = of.kind === 'read' ? whole : (of.shape ?? whole)
+    if (of.kind === 'crop') {
+      const [first, rest] = cropReach(reach, elements(of.merge.shape ?? shape))
+      visit(of.merge, shape, first)
+      visit(of.base, shape, rest)
+      return
+    }
+    let inner = reach
+    if (of.kind === 'merge') {
+      const { map, reduces, held } = passesOf(of, shape)
+      if (reduces.length > 0) visit(of, whole, WHOLE)
+      if (held && of.base) visit(of.base, shape, reach)
+      inner = held ? WHOLE : map.rows ? { ...reach, rows: reach.rows + 1 } : reach
+    }
+    for (const input of inputsOf(of)) visit(input, shape, inner)
+  }
+  visit(expr, whole, WHOLE)
+  return new Map([...seen].map(([part, { size }]) => [part, size]))
+}
