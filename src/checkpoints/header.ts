@@ -12,8 +12,8 @@ import { type Budget, type JsonReader, jsonReader } from './json.js'
 
 /** Bytes of JSON, as in the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000
-/** Bytes of memory for names, shapes and metadata of one checkpoint: about 200,000 tensors. */
-export const HEADER_MEMORY = 64 * 2 ** 20
+/** Bytes of memory for names, shapes and metadata of one checkpoint: a million tensors, an index included, and room. */
+export const HEADER_MEMORY = 640 * 2 ** 20
 /** PyTorch's own limit. */
 const MAX_RANK = 64
 /** Bytes that a tensor's record and its place in maps take, beside name and shape. */

@@ -2,11 +2,11 @@
 import { Buffer } from 'node:buffer'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { type Fault, fault } from '../core/diagnostics.js'
+import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
-import { HEADER_MEMORY, headerLength, MAX_HEADER_BYTES, parseHeader } from './header.js'
+import { HEADER_MEMORY, headerLength, parseHeader } from './header.js'
 import type { Budget } from './json.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import {
@@ -21,6 +21,9 @@ import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from './re
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
+
+/** Bytes of the headers of all of a checkpoint's files. A million tensors take about 130 MB. */
+const MAX_HEADERS_BYTES = 1_000_000_000
 
 /** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
 interface Allowance extends Budget {
@@ -48,14 +51,15 @@ export interface OpenOptions {
 /**
  * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
  * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfigFile`,
- * `missing-module`, `ambiguous-checkpoint` where files without an index hold the same, and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`, `duplicate-tensor`.
+ * `missing-module`, `ambiguous-checkpoint` where files without an index hold the same, and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`.
+ * Warning: `duplicate-tensor` for copies in other files than an index names.
  */
 export async function openCheckpoint(
   reference: string,
   absolutePath: string,
   options: OpenOptions = {},
 ): Promise<Checkpoint> {
-  const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADER_BYTES }
+  const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADERS_BYTES }
   const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
     unreadable(error, reference, absolutePath),
   )
@@ -94,6 +98,7 @@ interface Gathered {
   readonly files: CheckpointFile[]
   readonly tensors: Map<string, StoredTensor>
   metadata: Checkpoint['metadata']
+  readonly warnings: Diagnostic[]
 }
 
 async function openFolder(
@@ -106,7 +111,7 @@ async function openFolder(
   const list = async (where: string): Promise<readonly string[]> =>
     readdir(where).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, where))
   const names = [...new Set([...(await list(folder)), ...(remote?.names ?? [])])]
-  const gathered: Gathered = { files: [], tensors: new Map(), metadata: {} }
+  const gathered: Gathered = { files: [], tensors: new Map(), metadata: {}, warnings: [] }
   const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
   const found = await modulesOf(folder, names, shown, within)
   const modules: CheckpointModule[] = []
@@ -130,7 +135,7 @@ async function openFolder(
       : undefined
     modules.push({ name: module, stem, ...(read ? { config: read.config, configText: read.text } : {}) })
   }
-  const { files, tensors, metadata } = gathered
+  const { files, tensors, metadata, warnings } = gathered
   if (files.length === 0) throw fault('no-weights', `${shown}: none of its modules has weights`)
   const own = modules.find(({ name }) => name === '')
   return {
@@ -144,6 +149,7 @@ async function openFolder(
     ...(await adapterConfig(folder, names, shown)),
     ...(found ? { modules } : {}),
     sidecars: sidecars.sort(),
+    ...(warnings.length > 0 ? { warnings } : {}),
     ...(top.leftOut.length > 0 ? { leftOut: top.leftOut } : {}),
   }
 }
@@ -192,6 +198,8 @@ async function openWeights(
   const weights = await folderWeights(folder, names, shown, allowance, adapter, within)
   const { files, tensors: all } = gathered
   const tensors = new Map<string, StoredTensor>()
+  // Copies of tensors in other files than the index names: what an overlay replaces, for one.
+  const stale = new Map<string, string>()
   remote?.announce(weights.files.map(inside))
   for (const name of weights.files) {
     const file = path.join(folder, ...name.split('/'))
@@ -204,30 +212,48 @@ async function openWeights(
     })
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
+      const listed = weights.index?.map.get(tensor.name)
+      if (listed !== undefined && listed !== name) {
+        stale.set(tensor.name, name)
+        continue
+      }
       const other = tensors.get(tensor.name) ?? all.get(`${prefix}${tensor.name}`)
-      if (other) throw inTwoFiles(tensor.name, files[other.file]!.name, inside(name), weights, shown)
+      if (other) throw inTwoFiles(tensor.name, files[other.file]!.name, inside(name), shown)
       const stored = { ...tensor, name: `${prefix}${tensor.name}`, file: files.length }
       tensors.set(tensor.name, stored)
       all.set(stored.name, stored)
     }
     files.push(read)
   }
-  checkIndex(weights, tensors, files, inside, shown)
+  checkIndex(weights, tensors, stale, files, inside, shown)
+  if (stale.size > 0) gathered.warnings.push(staleCopies(stale, weights, shown))
   return weights.files.some((name) => name.startsWith('diffusion_pytorch_model')) ? 'diffusion_pytorch_model' : 'model'
 }
 
 /** Files without an index may be different models that only lie in one folder. */
-const inTwoFiles = (name: string, first: string, second: string, { index }: FolderWeights, shown: string): Fault =>
+const inTwoFiles = (name: string, first: string, second: string, shown: string): Fault =>
   fault(
-    index ? 'duplicate-tensor' : 'ambiguous-checkpoint',
-    `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}${index ? '' : ', and no index says which of them is meant'}`,
-    index ? 'which of them is meant cannot be known: remove one' : 'name one of the files',
+    'ambiguous-checkpoint',
+    `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}, and no index says which of them is meant`,
+    'name one of the files',
   )
+
+function staleCopies(stale: ReadonlyMap<string, string>, { index }: FolderWeights, shown: string): Diagnostic {
+  const [name, file] = [...stale][0]!
+  const what = stale.size === 1 ? 'a copy of one tensor' : `copies of ${stale.size} tensors`
+  return {
+    severity: 'warning',
+    code: 'duplicate-tensor',
+    message: `${shown}: ${what} in other files than ${index!.name} names, such as ${quote(name)} in ${file}: not read`,
+    hint: 'other libraries may read the copy that comes last: write the model anew without it',
+  }
+}
 
 /** The index and the shards' headers must tell the same. */
 function checkIndex(
   { index }: FolderWeights,
   tensors: ReadonlyMap<string, StoredTensor>,
+  stale: ReadonlyMap<string, string>,
   files: readonly CheckpointFile[],
   inside: (name: string) => string,
   shown: string,
@@ -238,7 +264,8 @@ function checkIndex(
     const tensor = tensors.get(name)
     const actual = tensor && files[tensor.file]!.name
     if (actual === inside(file)) continue
-    const instead = actual ? `, it is in ${actual}` : ''
+    const other = stale.get(name)
+    const instead = other === undefined ? '' : `, it is in ${inside(other)}`
     throw fault(
       'missing-tensor',
       `${shown}: tensor ${quote(name)} is not in ${file}, where the index has it${instead}`,
@@ -310,7 +337,7 @@ function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
   if (allowance.headerBytes < 0)
     throw fault(
       'header-too-large',
-      `${shown}: the checkpoint's headers take more than ${MAX_HEADER_BYTES} bytes together`,
+      `${shown}: the checkpoint's headers take more than ${MAX_HEADERS_BYTES} bytes together`,
     )
 }
 

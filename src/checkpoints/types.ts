@@ -1,3 +1,4 @@
+import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 
 /** One tensor as it lies in a file. Shapes and offsets were checked against the file's size when it was opened. */
@@ -63,6 +64,8 @@ export interface Checkpoint {
   readonly adapterFile?: Uint8Array
   /** Other small files of a hub-style folder (tokenizer, generation config, …), without its own `config.json`, those of modules with theirs: names relative to it. */
   readonly sidecars: readonly string[]
+  /** What a user should know of how it was read. */
+  readonly warnings?: readonly Diagnostic[]
   /** Other files of the folder that may matter to somebody, and that terge does not copy. */
   readonly leftOut?: readonly string[]
 }

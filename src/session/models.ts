@@ -42,7 +42,8 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
       'write a path that leads down',
     )
   const place = path.resolve(folder, reference, subfolder ?? '')
-  return { checkpoint: await openCheckpoint(reference, place, { adapter }), fetches: [], warnings: [] }
+  const checkpoint = await openCheckpoint(reference, place, { adapter })
+  return { checkpoint, fetches: [], warnings: checkpoint.warnings ?? [] }
 }
 
 /** A model of the command line: a path, relative to the working folder, or `hf:org/name@revision`. */

@@ -81,7 +81,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   const done = (checkpoint: Checkpoint, fetches: readonly Fetch[] = []): HubModel => ({
     checkpoint: { ...checkpoint, revision: commit },
     fetches,
-    warnings,
+    warnings: [...warnings, ...(checkpoint.warnings ?? [])],
   })
   if (cached && enough && !settings.offline && isComplete(there)) {
     if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
