@@ -1,5 +1,5 @@
 import { formatSize } from '../core/sizes.js'
-import { counted, toJson } from '../ui/text.js'
+import { counted, printable, toJson } from '../ui/text.js'
 import { defineCommand } from './command.js'
 import { replaceText } from './files.js'
 import { Args, chosenFormat, machineFlags, resultFlags, set } from './flags.js'
@@ -33,7 +33,7 @@ export const lock = defineCommand({
     if (json) print(toJson({ path: made.path, ...made.lock }))
     else {
       const what = `${counted(Object.keys(models).length, 'model')}, ${counted(files.length, 'file')}, ${formatSize(bytes)}`
-      print(`locked in ${made.path}: ${what}`)
+      print(`locked in ${printable(made.path)}: ${what}`)
     }
     return 0
   },

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { printable } from './printable.js'
 
 const require = createRequire(import.meta.url)
 const { distance } = require('fastest-levenshtein') as typeof import('fastest-levenshtein')
@@ -39,7 +40,7 @@ function swapped(a: string, b: string): boolean {
 /** A name for a message: in quotes, shortened, and without characters that could steer a terminal. */
 export function quote(text: string): string {
   const short = text.length > 80 ? `${text.slice(0, 77)}…` : text
-  return `'${short.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd')}'`
+  return `'${printable(short)}'`
 }
 
 /** The hint beside an unknown name: the nearest candidate, or what there is to choose from. */

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
+import { safeJson } from '../core/printable.js'
 import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 
@@ -89,14 +90,11 @@ export interface OneLine {
   readonly param?: readonly string[]
 }
 
-/** Strings of JSON are strings of YAML, whatever is in them; line separators apart, which YAML takes for line breaks. */
+/** Strings of JSON are strings of YAML, whatever is in them; what is unsafe to print becomes an escape. */
 export const yamlText = (text: string): string =>
   /^(\.{0,2}\/)?[A-Za-z_][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
     ? text
-    : JSON.stringify(text).replace(
-        /[\u007f-\u009f\u2028\u2029\ufeff]/g,
-        (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-      )
+    : safeJson(JSON.stringify(text))
 
 const list = (items: readonly string[]): string => `[${items.map(yamlText).join(', ')}]`
 

@@ -1,3 +1,4 @@
+import { printable } from '../core/printable.js'
 import { type NamedModel, yamlText } from './oneLine.js'
 
 /** What of the first model's names the starter's examples may show. */
@@ -12,7 +13,7 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
   const names = models.map(({ name }) => yamlText(name))
   const one = models.length === 1
   const pair = models.length === 2
-  const comment = (line: string): string => `# ${line.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`
+  const comment = (line: string): string => `# ${printable(line)}`
   return `${[
     '# A recipe for terge. Check it with `terge validate`, look at its plan with `terge plan`, run it with `terge run`.',
     'terge: 1',

@@ -1,5 +1,5 @@
 import type { Diagnostic } from '../core/diagnostics.js'
-import { counted, printable } from './text.js'
+import { counted, printable, printableText } from './text.js'
 
 /** In the data of a workflow command of GitHub only these three would end or change it. */
 const data = (text: string): string => text.replace(/[%\r\n]/g, (mark) => encodeURIComponent(mark))
@@ -20,7 +20,7 @@ export function githubAnnotation({ severity, code, message, place, hint }: Diagn
     .map(([key, value]) => `${key}=${property(printable(String(value)))}`)
     .join(',')
   const text = hint === undefined ? message : `${message}\nhint: ${hint}`
-  return `::${severity} ${properties}::${data(text)}`
+  return `::${severity} ${properties}::${printableText(data(text))}`
 }
 
 /** `recipe.yml: valid`, `recipe.yml: 2 errors, 1 warning`. */

@@ -1,18 +1,8 @@
 /** Text for people: names made safe for terminals, sizes, counts, durations, tables, and a little style. */
 
-/**
- * C0 and C1 controls, DEL, line and paragraph separators, and the marks that turn the direction of writing: names in
- * checkpoints are a stranger's text, and must neither move the cursor nor forge what stands beside them.
- */
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\p{Cs}]/gu
-const UNSAFE_IN_TEXT =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\p{Cs}]/gu
+import { safeJson } from '../core/printable.js'
 
-/** A name from a file, on one line, each control character as U+FFFD; half of a surrogate pair too. */
-export const printable = (name: string): string => name.replace(UNSAFE, '\ufffd')
-
-/** The same for a text of several lines: line breaks and tabs stay. */
-export const printableText = (text: string): string => text.replace(UNSAFE_IN_TEXT, '\ufffd')
+export { printable, printableText, safeJson } from '../core/printable.js'
 
 /** `1234567` as `1,234,567`, whatever the locale. */
 export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
@@ -75,11 +65,6 @@ export function drawTree(root: Branch): string {
   draw(root.branches ?? [], '')
   return lines.join('\n')
 }
-
-const escapeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
-
-/** A text of JSON; what could steer a terminal can stand only in its strings, and becomes an escape of the same meaning. */
-export const safeJson = (text: string): string => text.replace(UNSAFE_IN_TEXT, escapeUnit)
 
 /**
  * JSON for people and programs alike: maps as objects, typed arrays as lists, numbers that JSON has no word for as text.

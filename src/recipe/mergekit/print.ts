@@ -1,5 +1,6 @@
 /** A recipe's tree as YAML for people: short values on one line, comments above what they are about. */
 import path from 'node:path'
+import { printable, safeJson } from '../../core/printable.js'
 import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../tree.js'
 import type { Comments } from './nodes.js'
 
@@ -10,14 +11,14 @@ const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$/i
 
 /** `title`: a comment at its top. */
 export function printRecipe(root: MapNode, comments: Comments, title: string): string {
-  const lines = title.split('\n').map((line) => `# ${line}`)
+  const lines = title.split('\n').map((line) => `# ${printable(line)}`)
   for (const [key, { value }] of root.entries) lines.push(...entry(key, value, '', comments))
   return `${lines.join('\n')}\n`
 }
 
 function word(value: string | number | boolean | null): string {
   if (typeof value !== 'string') return String(value)
-  return PLAIN.test(value) && !RESERVED.test(value) ? value : JSON.stringify(value)
+  return PLAIN.test(value) && !RESERVED.test(value) ? value : safeJson(JSON.stringify(value))
 }
 
 function flow(node: Node): string {
@@ -36,7 +37,7 @@ const nested = (node: Node): boolean => node.kind === 'map' && node.depth > 3
 
 function entry(key: string, node: Node, indent: string, comments: Comments): string[] {
   const comment = comments.get(node)
-  const lines = comment === undefined ? [] : [`${indent}# ${comment}`]
+  const lines = comment === undefined ? [] : [`${indent}# ${printable(comment)}`]
   const short = `${indent}${word(key)}: ${flow(node)}`
   const inner =
     node.kind === 'scalar'
