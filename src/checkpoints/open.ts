@@ -7,6 +7,7 @@ import { sha256 } from '../core/digest.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { HEADER_MEMORY, headerLength, parseHeader } from './header.js'
+import { checkIndex, staleCopies } from './indexed.js'
 import type { Budget } from './json.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import {
@@ -237,49 +238,6 @@ const inTwoFiles = (name: string, first: string, second: string, shown: string):
     `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}, and no index says which of them is meant`,
     'name one of the files',
   )
-
-function staleCopies(stale: ReadonlyMap<string, string>, { index }: FolderWeights, shown: string): Diagnostic {
-  const [name, file] = [...stale][0]!
-  const what = stale.size === 1 ? 'a copy of one tensor' : `copies of ${stale.size} tensors`
-  return {
-    severity: 'warning',
-    code: 'duplicate-tensor',
-    message: `${shown}: ${what} in other files than ${index!.name} names, such as ${quote(name)} in ${file}: not read`,
-    hint: 'other libraries may read the copy that comes last: write the model anew without it',
-  }
-}
-
-/** The index and the shards' headers must tell the same. */
-function checkIndex(
-  { index }: FolderWeights,
-  tensors: ReadonlyMap<string, StoredTensor>,
-  stale: ReadonlyMap<string, string>,
-  files: readonly CheckpointFile[],
-  inside: (name: string) => string,
-  shown: string,
-): void {
-  if (!index) return
-  const hint = `${index.name} and the files do not belong together: fetch the checkpoint again`
-  for (const [name, file] of index.map) {
-    const tensor = tensors.get(name)
-    const actual = tensor && files[tensor.file]!.name
-    if (actual === inside(file)) continue
-    const other = stale.get(name)
-    const instead = other === undefined ? '' : `, it is in ${inside(other)}`
-    throw fault(
-      'missing-tensor',
-      `${shown}: tensor ${quote(name)} is not in ${file}, where the index has it${instead}`,
-      hint,
-    )
-  }
-  for (const [name, tensor] of tensors)
-    if (!index.map.has(name))
-      throw fault(
-        'unlisted-tensor',
-        `${shown}: tensor ${quote(name)} of ${files[tensor.file]!.name} is not in the index`,
-        hint,
-      )
-}
 
 interface SourceHeader extends Pick<CheckpointFile, 'size' | 'headerBytes' | 'headerDigest'> {
   readonly header: Pick<PytorchHeader, 'metadata' | 'tensors'>
