@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
 import { parseJson } from '../core/jsonText.js'
+import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
 
@@ -41,7 +42,7 @@ export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
   const text = files[name]!
   switch (name) {
     case 'tokenizer.json':
-      return fromDocument(text, `${shown}: ${name}`)
+      return fromDocument(text, files, shown)
     case 'vocab.json':
       return fromVocab(text, files, shown)
     case 'vocab.txt':
@@ -66,7 +67,8 @@ export function readObject(text: string, shown: string): Json {
 const bad = (shown: string, what: string) =>
   fault('bad-tokenizer', `${shown}: ${what}`, 'repair the file, or name another tokenizer')
 
-function fromDocument(text: string, shown: string): Tokenizer {
+function fromDocument(text: string, files: TokenizerFiles, name: string): Tokenizer {
+  const shown = `${name}: tokenizer.json`
   const document = readObject(text, shown)
   const { model } = document
   if (!isObject(model)) throw bad(shown, 'it has no model')
@@ -74,16 +76,18 @@ function fromDocument(text: string, shown: string): Tokenizer {
   if (!kind) throw bad(shown, `terge reads ${KINDS.join(', ')}, and this is ${JSON.stringify(model.type ?? null)}`)
   const scores: number[] = []
   const pieces = kind === 'Unigram' ? readPieces(model.vocab, scores, shown) : readIds(model.vocab, shown)
-  const added = readAdded(document.added_tokens, shown)
+  const { vocab: _vocab, merges: _merges, ...rest } = model
+  const { added_tokens: _added, model: _model, ...around } = document
   return finish(
     {
       kind,
       pieces,
       ...(kind === 'Unigram' ? { scores } : {}),
       merges: kind === 'BPE' ? readMerges(model.merges, shown) : [],
-      document,
+      document: text,
+      mentioned: new Set([...stringsIn([rest, around]), ...namedIn(files, name).map(({ content }) => content)]),
     },
-    added,
+    [...readAdded(document.added_tokens, shown), ...addedOf(files, name), ...namedIn(files, name)],
   )
 }
 
@@ -100,14 +104,14 @@ function fromVocab(text: string, files: TokenizerFiles, shown: string): Tokenize
   const merges = linesOf(files['merges.txt'] ?? '', `${shown}: merges.txt`).filter(
     (line, index) => line !== '' && !(index === 0 && line.startsWith('#version')),
   )
-  return finish({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, addedOf(files, shown))
+  return besides({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, files, shown)
 }
 
 /** A piece a line; its place is its id, and of two that are the same the later one counts, as for transformers. */
 function fromLines(text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const lines = linesOf(text.endsWith('\n') ? text.slice(0, -1) : text, `${shown}: vocab.txt`)
   const pieces = new Map(lines.map((line, id) => [line, id]))
-  return finish({ kind: 'WordPiece', pieces, merges: [], lines }, addedOf(files, shown))
+  return besides({ kind: 'WordPiece', pieces, merges: [], lines }, files, shown)
 }
 
 /** Lines without their ends, counted before one is made. */
@@ -138,14 +142,15 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
     throw bad(where, what)
   })
   const pieces = new Map<string, number>()
-  for (const [id, piece] of found.pieces.entries()) if (!pieces.has(piece)) pieces.set(piece, id)
-  const added = addedOf(files, shown)
-  if (typeof type === 'string' && type.startsWith('T5') && added.length === 0)
-    added.push(...sentinels(extra, found.pieces.length, `${shown}: tokenizer_config.json`))
+  for (const [id, piece] of found.pieces.entries()) pieces.set(piece, id)
+  const sentinel = typeof type === 'string' && type.startsWith('T5') && addedOf(files, shown).length === 0
+  const more = sentinel ? sentinels(extra, found.pieces.length, `${shown}: tokenizer_config.json`) : []
   const base = { pieces, merges: [], kept: name }
-  return finish(
+  return besides(
     found.unigram ? { ...base, kind: 'Unigram', scores: found.scores } : { ...base, kind: 'SentencePiece' },
-    added,
+    files,
+    shown,
+    more,
   )
 }
 
@@ -160,7 +165,56 @@ function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
   }))
 }
 
-/** Tokens that stand beside the vocabulary. */
+type Read = Omit<Tokenizer, 'added' | 'ids' | 'size' | 'renumbered' | 'mentioned'>
+
+/** A vocabulary from other files than tokenizer.json: the library adds the other tokens in the order of their ids. */
+function besides(read: Read, files: TokenizerFiles, shown: string, more: readonly AddedToken[] = []): Tokenizer {
+  const named = namedIn(files, shown)
+  const added = [...addedOf(files, shown), ...more].sort((a, b) => a.id - b.id)
+  return finish({ ...read, mentioned: new Set(named.map(({ content }) => content)) }, [...added, ...named])
+}
+
+/** Tokens that have a part of their own, in the order in which transformers adds those that a vocabulary lacks. */
+const NAMED = [
+  ...['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'],
+  ...['extra_special_tokens', 'additional_special_tokens'],
+]
+
+type Named = Omit<AddedToken, 'id'> & { readonly id?: undefined }
+
+/** Special tokens that tokenizer_config.json names: transformers adds those that no other file has. */
+function namedIn(files: TokenizerFiles, shown: string): Named[] {
+  const read = (name: string): Json => (files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`))
+  const config = read('tokenizer_config.json')
+  // Read only beside an older configuration.
+  const older = isObject(config.added_tokens_decoder) ? {} : read('special_tokens_map.json')
+  return NAMED.flatMap((key) => {
+    const value = older[key] ?? config[key]
+    const list = Array.isArray(value) ? value : isObject(value) && !('content' in value) ? Object.values(value) : [value]
+    return list.flatMap((entry: unknown): Named[] => {
+      const content = isObject(entry) ? entry.content : entry
+      if (typeof content !== 'string' || content === '') return []
+      return [{ content, flags: { ...flagsOf(isObject(entry) ? entry : {}), special: true } }]
+    })
+  })
+}
+
+/** Every text in a value, keys too. */
+function stringsIn(value: unknown): string[] {
+  const found: string[] = []
+  const walk = (value: unknown): void => {
+    if (typeof value === 'string') found.push(value)
+    else if (typeof value === 'object' && value !== null)
+      for (const [key, inner] of Object.entries(value)) {
+        found.push(key)
+        walk(inner)
+      }
+  }
+  walk(value)
+  return found
+}
+
+/** Tokens that stand beside the vocabulary, in the order of their ids. */
 function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
   const added = new Map<string, AddedToken>()
   const more = files['added_tokens.json']
@@ -176,18 +230,29 @@ function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
     }))
     for (const token of readAdded(entries, where)) added.set(token.content, token)
   }
-  return [...added.values()]
+  return [...added.values()].sort((a, b) => a.id - b.id)
 }
 
-function finish(read: Omit<Tokenizer, 'added' | 'ids' | 'size'>, listed: readonly AddedToken[]): Tokenizer {
-  const ids = new Map(read.pieces)
-  // A token that the model has keeps the model's id.
-  const added = listed.map((token) => ({ ...token, id: ids.get(token.content) ?? token.id }))
-  for (const { content, id } of added) ids.set(content, id)
+/** Ids are those that the tokenizers library gives, whatever a file says of added tokens. */
+function finish(
+  read: Omit<Tokenizer, 'added' | 'ids' | 'size' | 'renumbered'>,
+  listed: readonly (AddedToken | Named)[],
+): Tokenizer {
+  const first = new Map<string, AddedToken | Named>()
+  for (const token of listed) if (token.content !== '' && !first.has(token.content)) first.set(token.content, token)
+  const ids = loadedIds(read.pieces, first.keys(), placesOf(read))
+  const renumbered = [...first.values()].flatMap(({ content, id }) =>
+    id === undefined || id === ids.get(content) ? [] : [{ content, stated: id }],
+  )
+  const added = [...first.values()].map(({ content, flags }) => ({ content, id: ids.get(content)!, flags }))
   let size = 0
   for (const id of ids.values()) size = Math.max(size, id + 1)
-  return { ...read, added, ids, size }
+  return { ...read, added, ids, size, renumbered }
 }
+
+/** Where a piece's id is its place, and a text may stand twice: how many there are. */
+export const placesOf = ({ kind, scores, kept }: Pick<Tokenizer, 'kind' | 'scores' | 'kept'>): number | undefined =>
+  kind === 'Unigram' && kept === undefined ? scores?.length : undefined
 
 function checkId(id: unknown, shown: string, token: string): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < HIGHEST_ID) return id
@@ -208,7 +273,8 @@ function readPieces(vocab: unknown, scores: number[], shown: string): Map<string
     const [piece, score] = Array.isArray(entry) ? entry : []
     if (typeof piece !== 'string' || typeof score !== 'number') throw bad(shown, `piece ${id} is no [text, score]`)
     scores.push(score)
-    if (!pieces.has(piece)) pieces.set(piece, id)
+    // Of two that are the same the later one counts, as for the library.
+    pieces.set(piece, id)
   }
   return pieces
 }
@@ -232,7 +298,16 @@ function readAdded(list: unknown, shown: string): AddedToken[] {
   if (!Array.isArray(list) || list.length > MOST_TOKENS) throw bad(shown, 'added_tokens is no list')
   return list.map((entry: unknown, index) => {
     if (!isObject(entry) || typeof entry.content !== 'string') throw bad(shown, `added token ${index} has no content`)
-    const flags = Object.entries(entry).filter((flag): flag is [string, boolean] => typeof flag[1] === 'boolean')
-    return { content: entry.content, id: checkId(entry.id, shown, entry.content), flags: Object.fromEntries(flags) }
+    return { content: entry.content, id: checkId(entry.id, shown, entry.content), flags: flagsOf(entry) }
   })
+}
+
+/** How a token is matched; the library reads no file in which one of these is absent. */
+const PLAIN: AddedToken['flags'] = {
+  ...{ single_word: false, lstrip: false, rstrip: false, normalized: false, special: false },
+}
+
+function flagsOf(entry: Json): AddedToken['flags'] {
+  const own = Object.entries(entry).filter((flag): flag is [string, boolean] => typeof flag[1] === 'boolean')
+  return { ...PLAIN, ...Object.fromEntries(own) }
 }

@@ -17,7 +17,12 @@ export interface Tokenizer {
   readonly scores?: readonly number[]
   /** BPE: in the order in which they are tried. */
   readonly merges: readonly (readonly [string, string])[]
+  /** In the order in which the library adds them; with the ids that it gives them. */
   readonly added: readonly AddedToken[]
+  /** Added tokens to which a file gives another id than the library. */
+  readonly renumbered: readonly { readonly content: string; readonly stated: number }[]
+  /** Texts that a tokenizer's other settings hold, such as special tokens by their parts. */
+  readonly mentioned: ReadonlySet<string>
   /** Every token, added ones too. Where two have one id, both are here. */
   readonly ids: ReadonlyMap<string, number>
   /** The highest id and one. */
@@ -26,8 +31,8 @@ export interface Tokenizer {
   readonly lines?: readonly string[]
   /** The file of a SentencePiece model, which is kept as it is: what a union gains becomes added tokens. */
   readonly kept?: string
-  /** All of tokenizer.json; absent where the vocabulary comes from other files. */
-  readonly document?: Readonly<Record<string, unknown>>
+  /** The text of tokenizer.json; absent where the vocabulary comes from other files. */
+  readonly document?: string
 }
 
 /** Texts of a model's small files, by name; those that it lacks are absent. */
