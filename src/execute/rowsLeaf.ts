@@ -5,7 +5,10 @@ import type { Leaf, RowSource } from './program.js'
 
 /** Whether a tensor's rows are stored in one dtype, and none is computed: then bytes stay what they are. */
 export const isUniform = ({ dtype, rows }: ReadExpr): boolean =>
-  !rows || (rows.means.length === 0 && rows.others.every((other) => other.dtype === dtype))
+  !rows ||
+  (rows.means.length === 0 &&
+    rows.others.every((other) => other.dtype === dtype) &&
+    rows.runs.every((source, at) => at % 3 !== 1 || source !== -3))
 
 /**
  * The leaf of a tensor that is put together from rows: in its own dtype, or decoded while it is gathered, where dtypes are

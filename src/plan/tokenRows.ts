@@ -12,12 +12,16 @@ type Rows = readonly (readonly [model: string, row: number])[]
 
 const ZEROS = -1
 const MEANS = -2
+/** The mean of the rows before that row. */
+const MEAN_OF_ALL = -3
 
 /**
  * Makes embeddings and heads follow the vocabulary, token by token. A model that has a token keeps its own row for it. One that
  * lacks it gets, as mergekit does it, the base's row; else, where one model has the token, that model's; else the average of
  * all that have it. `tokens` of the recipe goes before these, and with `force` before the model's own. Rows without a token
- * (padding) stay the model's own where it has them at that place, else they are the base's, else zeros.
+ * (padding) stay the model's own where it has them at that place, else they are the base's, else the mean of the model's rows,
+ * as for mergekit: a head of zeros would prefer them to most tokens. Tokens are gone through, not ids, of which a tokenizer may
+ * have more than it has tokens.
  * Faults: `unknown-token`, `no-embedding` (a warning), `not-in-this-version` for tensors that an adapter changes.
  */
 export function followTokens(
@@ -26,8 +30,7 @@ export function followTokens(
   faults: Faults,
 ): { values: ReadonlyMap<string, Value>; record: TokenizerRecord } {
   const { models, tokenizer, rows: count, choice, participants, first } = vocabulary
-  const tokens: (string | undefined)[] = Array.from({ length: count })
-  for (const [token, id] of tokenizer.ids) if (id < count) tokens[id] ??= token
+  const named = namedRows(tokenizer.ids, count)
   const taken = new Map([...models].map(([name, { tokenizer }]) => [name, new Set(tokenizer.ids.values())]))
   const chosen = chosenRows(recipe, vocabulary, faults)
   const [base] = models.keys()
@@ -58,13 +61,12 @@ export function followTokens(
   }
 
   const defaults = new Map<string, Rows[]>()
-  /** By output row, for tensors that these models have. */
+  /** By named row, for tensors that these models have. */
   function defaultRows(holders: readonly string[]): Rows[] {
     const key = holders.join('\0')
     const known = defaults.get(key)
     if (known) return known
-    const made = tokens.map((token): Rows => {
-      if (token === undefined) return []
+    const made = named.map(([, token]): Rows => {
       const choice = chosen.get(token)
       return choice?.rows.every(([name]) => holders.includes(name)) ? choice.rows : defaultRow(token, holders)
     })
@@ -73,23 +75,35 @@ export function followTokens(
   }
 
   const maps = new Map<string, { map: Omit<RowMap, 'shape' | 'others'>; sources: readonly string[] }>()
-  function mapOf(name: string, holders: readonly string[]) {
-    const key = [name, ...holders].join('\0')
+  function mapOf(name: string, holders: readonly string[], floats: boolean) {
+    const key = [name, String(floats), ...holders].join('\0')
     const known = maps.get(key)
     if (known) return known
     const sources = [name]
     const index = (of: string): number => (sources.includes(of) ? sources.indexOf(of) : sources.push(of) - 1)
     const runs: number[] = []
     const means: number[][] = []
-    const fill = defaultRows(holders)
-    for (const [at, token] of tokens.entries()) {
-      const own = token === undefined || chosen.get(token)?.force ? undefined : rowOf(name, token)
-      const rows: Rows =
-        token === undefined ? paddingRow(name, at, holders) : own === undefined ? fill[at]! : [[name, own]]
+    const add = (rows: Rows): void => {
       if (rows.length > 1) addRun(runs, MEANS, means.push(rows.flatMap(([of, row]) => [index(of), row])) - 1)
       else if (rows.length === 0) addRun(runs, ZEROS, 0)
       else addRun(runs, index(rows[0]![0]), rows[0]![1])
     }
+    const pad = (from: number, to: number): void => {
+      for (let at = from; at < to; at++) {
+        const rows = paddingRow(name, at, holders)
+        if (rows.length === 0 && floats) addRun(runs, MEAN_OF_ALL, Math.min(tokenizer.size, count))
+        else add(rows)
+      }
+    }
+    const fill = defaultRows(holders)
+    let next = 0
+    for (const [place, [at, token]] of named.entries()) {
+      pad(next, at)
+      const own = chosen.get(token)?.force ? undefined : rowOf(name, token)
+      add(own === undefined ? fill[place]! : [[name, own]])
+      next = at + 1
+    }
+    pad(next, count)
     const made = { map: { runs, means }, sources }
     maps.set(key, made)
     return made
@@ -102,7 +116,7 @@ export function followTokens(
       const holders = [...models].flatMap(([other, { value, tensors }]) =>
         tensors.has(tensorName) && sameRows(value.tensors.get(tensorName)!, tensor) ? [other] : [],
       )
-      const { map, sources } = mapOf(name, holders)
+      const { map, sources } = mapOf(name, holders, isFloat(tensor.dtype))
       if (rows === count && map.runs.length === 3 && map.runs[1] === 0 && map.runs[2] === 0) continue
       const changedBy = sources.find((of) => models.get(of)!.value.tensors.get(tensorName)!.expr.kind !== 'read')
       if (changedBy !== undefined) {
@@ -136,12 +150,11 @@ export function followTokens(
   for (const [name, embedded] of models) {
     const value = follow(name, embedded)
     values.set(name, value)
-    const rows = tokens.map((token) => (token === undefined ? -1 : (rowOf(name, token) ?? -1)))
-    const digest = createHash('sha256').update(Int32Array.from(rows)).digest('hex')
-    found[name] = { found: rows.filter((row) => row >= 0).length, rows: `sha256:${digest}` }
+    const rows = named.map(([at, token]) => [at, rowOf(name, token) ?? -1] as const)
+    found[name] = { found: rows.filter(([, row]) => row >= 0).length, rows: `sha256:${rowsDigest(rows, count)}` }
   }
-  const lost = tokens.filter(
-    (token) => token !== undefined && ![...models.keys()].some((name) => rowOf(name, token) !== undefined),
+  const lost = named.flatMap(([, token]) =>
+    choice.tokens.has(token) || [...models.keys()].some((name) => rowOf(name, token) !== undefined) ? [] : [token],
   )
   if (lost.length > 0 && models.size > 0)
     faults.warn(
@@ -156,12 +169,33 @@ export function followTokens(
   return { values, record }
 }
 
+/** The tokens by row, in order; of two with one id the first. */
+function namedRows(ids: ReadonlyMap<string, number>, count: number): (readonly [row: number, token: string])[] {
+  const first = new Map<number, string>()
+  for (const [token, id] of ids) if (id < count && !first.has(id)) first.set(id, token)
+  return [...first].sort(([a], [b]) => a - b)
+}
+
+/** Of a map of rows, row by row: -1 where there is none. In parts, for there may be many more rows than tokens. */
+function rowsDigest(rows: readonly (readonly [at: number, row: number])[], count: number): string {
+  const hash = createHash('sha256')
+  const part = new Int32Array(65_536)
+  let next = 0
+  for (let from = 0; from < count; from += part.length) {
+    part.fill(-1)
+    for (; next < rows.length && rows[next]![0] < from + part.length; next++)
+      part[rows[next]![0] - from] = rows[next]![1]
+    hash.update(part.subarray(0, Math.min(part.length, count - from)))
+  }
+  return hash.digest('hex')
+}
+
 const sameRows = (a: ValueTensor, b: ValueTensor): boolean =>
   a.shape.length === b.shape.length && a.shape.every((size, axis) => axis === 0 || size === b.shape[axis])
 
 function addRun(runs: number[], source: number, row: number): void {
   const last = runs.length - 3
-  const follows = source === ZEROS || runs[last + 2]! + runs[last]! === row
+  const follows = source === ZEROS || source === MEAN_OF_ALL || runs[last + 2]! + runs[last]! === row
   if (last >= 0 && runs[last + 1] === source && follows) runs[last]!++
   else runs.push(1, source, row)
 }
@@ -169,14 +203,13 @@ function addRun(runs: number[], source: number, row: number): void {
 /** The rows that the recipe chooses for single tokens. */
 function chosenRows(
   recipe: Recipe,
-  { choice, tokenizer, models, first }: Vocabulary,
+  { choice, models, first }: Vocabulary,
   faults: Faults,
 ): ReadonlyMap<string, { rows: Rows; force: boolean }> {
   const chosen = new Map<string, { rows: Rows; force: boolean }>()
   const [base = first] = models.keys()
   for (const [token, { from, force, at }] of choice.tokens) {
     const bad = (message: string) => faults.error('unknown-token', message, recipe.placeOf(at, 'key'))
-    if (!tokenizer.ids.has(token)) bad(`the result's vocabulary has no token ${quote(token)}`)
     if (from.kind === 'zero') {
       chosen.set(token, { rows: [], force })
       continue

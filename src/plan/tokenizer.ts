@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { changeJson } from '../core/jsonEdit.js'
 import { isObject, readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
-import { addedEntry, tokenizerTexts } from '../tokenizers/write.js'
+import { addedEntry } from '../tokenizers/write.js'
 import { TEMPLATE_FILE } from './template.js'
 import type { Vocabulary } from './vocabulary.js'
 
@@ -16,6 +16,7 @@ export const TOKENIZER_FILES = [
   'merges.txt',
   'added_tokens.json',
   'tokenizer_config.json',
+  'special_tokens_map.json',
   'generation_config.json',
   TEMPLATE_FILE,
 ]
@@ -40,7 +41,7 @@ export type SmallFile =
 export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
   const { vocabulary, template, files, checkpoints } = lexicon
   const first = vocabulary?.first ?? origin
-  const grown = vocabulary !== undefined && vocabulary.gained.length > 0
+  const grown = vocabulary?.texts !== undefined
   const kept = vocabulary?.tokenizer.kept
   const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>
     checkpoints.get(model)!.sidecars.flatMap((name) => (wanted(name) ? [[name, { name, model }]] : []))
@@ -50,7 +51,7 @@ export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
   ])
   const texts = files.get(first) ?? {}
   const put = (name: string, text: string): void => void made.set(name, { name, text })
-  if (grown) for (const [name, text] of Object.entries(tokenizerTexts(vocabulary.tokenizer))) put(name, text)
+  for (const [name, text] of Object.entries(vocabulary?.texts ?? {})) put(name, text)
   const config = changedConfig(
     texts['tokenizer_config.json'],
     grown ? vocabulary : undefined,
@@ -86,11 +87,13 @@ function changedConfig(
   }
   const { added_tokens_decoder: decoder } = config
   if (grown && typeof decoder === 'object' && decoder !== null) {
+    // What it says of a token stays, under the id that the token has now.
+    const known = new Map(Object.values(decoder).flatMap((entry) => (isObject(entry) ? [[entry.content, entry]] : [])))
     const entries = grown.tokenizer.added.map((token) => {
       const { id, ...entry } = addedEntry(token)
-      return [String(id), entry] as const
+      return [String(id), known.get(token.content) ?? entry] as const
     })
-    config.added_tokens_decoder = { ...Object.fromEntries(entries), ...decoder }
+    config.added_tokens_decoder = Object.fromEntries(entries)
   }
   return changeJson(text, before, config)
 }

@@ -56,7 +56,7 @@ export interface RowMap {
   readonly others: readonly ReadExpr[]
   /**
    * Runs of rows in order, three numbers each: how many, source, first row. Source -1: zeros. Source -2: averages, from that
-   * index into `means` on.
+   * index into `means` on. Source -3: the mean of the result's rows before that row, those of source -3 left out.
    */
   readonly runs: readonly number[]
   /** Rows to be averaged: source and row of each, one after the other. */

@@ -1,10 +1,11 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { Fault } from '../core/diagnostics.js'
+import { Fault, type Place } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import type { Recipe, TokenizerChoice } from '../recipe/types.js'
 import { hasVocabulary, readTokenizer } from '../tokenizers/read.js'
 import type { Tokenizer, TokenizerFiles } from '../tokenizers/types.js'
-import { unite } from '../tokenizers/union.js'
+import { unite, withAdded, withinRows } from '../tokenizers/union.js'
+import { tokenizerTexts } from '../tokenizers/write.js'
 import type { Faults } from './report.js'
 import { EMBEDDING, HEAD } from './tied.js'
 import type { Value } from './values.js'
@@ -32,6 +33,8 @@ export interface Vocabulary {
   readonly tokenizer: Tokenizer
   /** Tokens that the first model lacks. */
   readonly gained: readonly string[]
+  /** The files that hold it, where they are not those of the first model. */
+  readonly texts?: Readonly<Record<string, string>>
   /** Of the result's embeddings. */
   readonly rows: number
   /** The first model's before the others': in this order rows are looked for. Of models that have embeddings. */
@@ -84,26 +87,130 @@ export function planVocabulary(
     )
     return undefined
   }
+  const { models, assumed } = embedded(recipe, order, first, { values, checkpoints, tokenizers }, faults, plain)
+  for (const name of assumed) tokenizers.set(name, tokenizers.get(base) ?? own)
+  warnOfNumbers(tokenizers, place, faults)
+  const there = models.get(first)?.rows
+  const made = compose(choice, own, first, participants, { models, tokenizers }, faults, place)
+  const { tokenizer, gained } = made
+  const texts = made.changed ? tokenizerTexts(tokenizer) : undefined
+  if (made.changed && !texts) {
+    const hint = 'save its tokenizer.json: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
+    const message = `${first}: no tokenizer files of its kind give every token the id of its row`
+    faults.error('bad-tokenizer', message, place, hint)
+    return undefined
+  }
+  if (models.size > 0 && tokenizer.size > (there ?? 0) + tokenizer.ids.size + MOST_GAPS) {
+    const message = `${first}: ${tokenizer.ids.size} tokens have ids up to ${tokenizer.size - 1}, far beyond the ${there ?? 0} rows of its embeddings`
+    faults.error('bad-tokenizer', message, place, 'repair the ids, or name another tokenizer')
+    return undefined
+  }
+  const { padTo } = choice
+  const padded = Math.ceil(tokenizer.size / padTo) * padTo
+  // Rows beyond the tokens stay, since the model was made with them, unless the recipe says how many there are to be.
+  const grows = choice.source === 'union' || made.listed
+  const rows = padTo > 1 ? padded : grows ? Math.max(padded, there ?? 0) : (there ?? padded)
+  const taking = new Set(participants)
+  return { choice, first, tokenizer, gained, ...(texts ? { texts } : {}), rows, models, participants: taking }
+}
+
+/** Ids without a token that a tokenizer may have beside the rows that its model has. */
+const MOST_GAPS = 65_536
+
+interface Parts {
+  readonly values: ReadonlyMap<string, Value>
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+  readonly tokenizers: ReadonlyMap<string, Tokenizer>
+}
+
+/** The models that have embeddings; `assumed`: those without a tokenizer, whose rows are as many as the base's. */
+function embedded(
+  recipe: Recipe,
+  order: readonly string[],
+  first: string,
+  { values, checkpoints, tokenizers }: Parts,
+  faults: Faults,
+  plain: boolean,
+): { models: ReadonlyMap<string, Embedded>; assumed: readonly string[] } {
   const models = new Map<string, Embedded>()
+  const assumed: string[] = []
+  const place = recipe.placeOf(recipe.tokenizer!.at)
+  const [base = first] = order
   for (const name of order) {
     const value = values.get(name)
     const embedded = value && embeddingsOf(value, checkpoints.get(name)?.config)
     if (!embedded) continue
     const tokenizer = tokenizers.get(name)
     if (tokenizer) models.set(name, { value, tokenizer, ...embedded })
-    else if (!plain) {
+    else if (!plain && models.get(base)?.rows === embedded.rows) {
+      models.set(name, { value, tokenizer: models.get(base)!.tokenizer, ...embedded })
+      assumed.push(name)
+      const message = `the model ${quote(name)} has no tokenizer; its ${embedded.rows} rows are taken for the tokens of ${quote(base)}`
+      faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs')
+    } else if (!plain) {
       const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
       faults.error('no-tokenizer', `the model ${quote(name)} has no tokenizer to find its rows by`, place, hint)
     }
   }
-  const others = participants.flatMap((name) => (name === first ? [] : (tokenizers.get(name) ?? [])))
-  const { tokenizer, gained } = choice.source === 'union' ? unite(own, others) : { tokenizer: own, gained: [] }
-  const { padTo } = choice
-  const padded = Math.ceil(tokenizer.size / padTo) * padTo
-  const there = models.get(first)?.rows
-  // Rows beyond the tokens stay, since the model was made with them, unless the recipe says how many there are to be.
-  const rows = padTo > 1 ? padded : choice.source === 'union' ? Math.max(padded, there ?? 0) : (there ?? padded)
-  return { choice, first, tokenizer, gained, rows, models, participants: new Set(participants) }
+  return { models, assumed }
+}
+
+/** Rows go by the ids that a tokenizer has once loaded, which are not always those in its file. */
+function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place, faults: Faults): void {
+  for (const [name, { renumbered, ids }] of tokenizers) {
+    const [one] = renumbered
+    if (!one) continue
+    const message = `${name}: its files give ${renumbered.length} added tokens other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
+    faults.warn('token-ids', message, place)
+  }
+}
+
+interface Composed {
+  readonly tokenizer: Tokenizer
+  readonly gained: readonly string[]
+  /** The first model's files do not hold it. */
+  readonly changed: boolean
+  /** The recipe lists tokens that no tokenizer has. */
+  readonly listed: boolean
+}
+
+/** The result's vocabulary: without tokens that have no row, with those of the others, and with those that the recipe lists. */
+function compose(
+  choice: TokenizerChoice,
+  own: Tokenizer,
+  first: string,
+  participants: readonly string[],
+  { models, tokenizers }: { models: Vocabulary['models']; tokenizers: ReadonlyMap<string, Tokenizer> },
+  faults: Faults,
+  place: Place,
+): Composed {
+  const within = (name: string, tokenizer: Tokenizer, keep: ReadonlySet<string>): Tokenizer => {
+    const rows = models.get(name)?.rows
+    if (rows === undefined) return tokenizer
+    const { tokenizer: left, dropped } = withinRows(tokenizer, rows, keep)
+    const [token] = dropped
+    if (token !== undefined) {
+      const message = `${dropped.length} tokens of ${name} have no row in its embeddings and are left out, such as ${quote(token)}`
+      faults.warn('tokens-without-rows', message, place)
+    }
+    return left
+  }
+  const kept = within(first, own, own.mentioned)
+  const others =
+    choice.source === 'union'
+      ? participants.flatMap((name) => {
+          const tokenizer = name === first ? undefined : tokenizers.get(name)
+          return tokenizer ? [within(name, tokenizer, new Set())] : []
+        })
+      : []
+  const { tokenizer, gained, marked } = unite(kept, others)
+  const listed = [...choice.tokens.keys()].filter((token) => token !== '' && !tokenizer.ids.has(token))
+  return {
+    tokenizer: listed.length > 0 ? withAdded(tokenizer, listed) : tokenizer,
+    gained: [...gained, ...listed],
+    changed: kept !== own || gained.length + marked.length + listed.length > 0,
+    listed: listed.length > 0,
+  }
 }
 
 function embeddingsOf(

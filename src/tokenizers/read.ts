@@ -83,6 +83,7 @@ function fromDocument(text: string, files: TokenizerFiles, name: string): Tokeni
       kind,
       pieces,
       ...(kind === 'Unigram' ? { scores } : {}),
+      ...(typeof model.continuing_subword_prefix === 'string' ? { prefix: model.continuing_subword_prefix } : {}),
       merges: kind === 'BPE' ? readMerges(model.merges, shown) : [],
       document: text,
       mentioned: new Set([...stringsIn([rest, around]), ...namedIn(files, name).map(({ content }) => content)]),
@@ -190,7 +191,11 @@ function namedIn(files: TokenizerFiles, shown: string): Named[] {
   const older = isObject(config.added_tokens_decoder) ? {} : read('special_tokens_map.json')
   return NAMED.flatMap((key) => {
     const value = older[key] ?? config[key]
-    const list = Array.isArray(value) ? value : isObject(value) && !('content' in value) ? Object.values(value) : [value]
+    const list = Array.isArray(value)
+      ? value
+      : isObject(value) && !('content' in value)
+        ? Object.values(value)
+        : [value]
     return list.flatMap((entry: unknown): Named[] => {
       const content = isObject(entry) ? entry.content : entry
       if (typeof content !== 'string' || content === '') return []
@@ -303,7 +308,7 @@ function readAdded(list: unknown, shown: string): AddedToken[] {
 }
 
 /** How a token is matched; the library reads no file in which one of these is absent. */
-const PLAIN: AddedToken['flags'] = {
+export const PLAIN: AddedToken['flags'] = {
   ...{ single_word: false, lstrip: false, rstrip: false, normalized: false, special: false },
 }
 

@@ -27,6 +27,8 @@ export interface Tokenizer {
   readonly ids: ReadonlyMap<string, number>
   /** The highest id and one. */
   readonly size: number
+  /** BPE: what the second part of a merge loses (`continuing_subword_prefix`). */
+  readonly prefix?: string
   /** Of vocab.txt: its lines, which are the pieces by id. */
   readonly lines?: readonly string[]
   /** The file of a SentencePiece model, which is kept as it is: what a union gains becomes added tokens. */

@@ -1,10 +1,13 @@
-import type { AddedToken, Tokenizer } from './types.js'
+import { PLAIN } from './read.js'
+import type { Tokenizer } from './types.js'
 
 /** A vocabulary of several. */
 export interface Union {
   readonly tokenizer: Tokenizer
   /** Tokens that the first one lacked, in the order of their ids. */
   readonly gained: readonly string[]
+  /** Pieces of the first one that are added tokens of another, and now of the union. */
+  readonly marked: readonly string[]
 }
 
 /**
@@ -12,7 +15,7 @@ export interface Union {
  * tokenizers and of ids. Where another is of the first one's kind, its pieces become pieces, and its merges follow, each
  * once; the pieces of one of another kind become added tokens, for there is no telling how their text would be cut. So do
  * pieces of Unigram and of vocab.txt where added tokens already stand behind the first one's: a piece's id is its place. A
- * SentencePiece model gains added tokens alone. What normalizes
+ * SentencePiece model gains added tokens alone. An added token of any is one of the union, as for mergekit. What normalizes
  * and splits the text is the first one's.
  */
 export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
@@ -24,13 +27,20 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
   let places = first.kind === 'Unigram' ? scores.length : lines?.length
   const added = new Map(first.added.map((token) => [token.content, token]))
   const gained: string[] = []
+  const marked: string[] = []
   let { size } = first
   for (const other of others) {
     const listed = new Map(other.added.map((token) => [token.content, token]))
     for (const [token, id] of inOrder(other.ids)) {
       const known = ids.get(token)
       const flags = listed.get(token)?.flags
-      if (known !== undefined) continue
+      if (known !== undefined) {
+        if (flags && !added.has(token)) {
+          added.set(token, { content: token, id: known, flags })
+          marked.push(token)
+        }
+        continue
+      }
       const piece = other.kind === first.kind && other.pieces.has(token) && first.kept === undefined
       const fits = (places === undefined || places === size) && !(lines && /[\n\r]/.test(token))
       if (piece && fits) {
@@ -58,19 +68,68 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
       size,
     },
     gained,
+    marked,
   }
 }
 
-const PLAIN: AddedToken['flags'] = {
-  single_word: false,
-  lstrip: false,
-  rstrip: false,
-  normalized: false,
-  special: false,
+/** With tokens that are in no vocabulary, behind all others. */
+export function withAdded(tokenizer: Tokenizer, tokens: readonly string[]): Tokenizer {
+  const ids = new Map(tokenizer.ids)
+  const added = [...tokenizer.added]
+  let { size } = tokenizer
+  for (const content of tokens) {
+    added.push({ content, id: size, flags: PLAIN })
+    ids.set(content, size++)
+  }
+  return { ...tokenizer, added, ids, size }
+}
+
+/**
+ * Without the tokens that have no row among so many, but for those that `keep` names; these keep their ids. Of a SentencePiece
+ * model, and of a list of pieces some of which are kept, only added tokens go.
+ */
+export function withinRows(
+  tokenizer: Tokenizer,
+  rows: number,
+  keep: ReadonlySet<string>,
+): { tokenizer: Tokenizer; dropped: readonly string[] } {
+  if (tokenizer.size <= rows) return { tokenizer, dropped: [] }
+  const { scores, lines, kept } = tokenizer
+  const past = (token: string, id: number): boolean => id >= rows && !keep.has(token)
+  const tail = [...tokenizer.pieces].filter(([, id]) => id >= rows)
+  const whole = kept !== undefined || ((scores || lines) && tail.some(([token]) => keep.has(token)))
+  const goes = ([token, id]: readonly [string, number]): boolean =>
+    past(token, id) && !(whole && tokenizer.pieces.has(token))
+  const stays = (one: readonly [string, number]): boolean => !goes(one)
+  const dropped = inOrder(tokenizer.ids)
+    .filter(goes)
+    .map(([token]) => token)
+  if (dropped.length === 0) return { tokenizer, dropped }
+  const pieces = new Map([...tokenizer.pieces].filter(stays))
+  const ids = new Map([...tokenizer.ids].filter(stays))
+  const product = productOf(tokenizer)
+  const size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0)
+  return {
+    tokenizer: {
+      ...tokenizer,
+      ...{ pieces, ids, size },
+      ...(scores && !whole ? { scores: scores.slice(0, rows) } : {}),
+      ...(lines && !whole ? { lines: lines.slice(0, rows) } : {}),
+      merges: tokenizer.merges.filter((merge) => [...merge, product(merge)].every((part) => pieces.has(part))),
+      added: tokenizer.added.filter(({ content, id }) => stays([content, id])),
+    },
+    dropped,
+  }
 }
 
 /** Tokens in the order of ids. */
 export const inOrder = (ids: ReadonlyMap<string, number>): [string, number][] => [...ids].sort(([, a], [, b]) => a - b)
+
+/** What a merge makes. */
+const productOf =
+  ({ prefix = '' }: Tokenizer) =>
+  ([left, right]: readonly [string, string]): string =>
+    left + right.slice(prefix.length)
 
 function uniteMerges(
   first: Tokenizer,
@@ -78,6 +137,7 @@ function uniteMerges(
   pieces: ReadonlyMap<string, number>,
 ): Tokenizer['merges'] {
   const merges = [...first.merges]
+  const product = productOf(first)
   // A merge's place is its rank: pairs are told apart by their two parts, not by what they make.
   const known = new Map<string, Set<string>>()
   const isNew = ([left, right]: readonly [string, string]): boolean => {
@@ -87,7 +147,8 @@ function uniteMerges(
     return true
   }
   for (const merge of merges) isNew(merge)
-  for (const other of others)
-    for (const merge of other.merges) if (merge.every((part) => pieces.has(part)) && isNew(merge)) merges.push(merge)
+  // The library refuses a merge of, or to, what is no piece: it may be an added token.
+  const fits = (merge: readonly [string, string]) => [...merge, product(merge)].every((part) => pieces.has(part))
+  for (const other of others) for (const merge of other.merges) if (fits(merge) && isNew(merge)) merges.push(merge)
   return merges
 }

@@ -1,14 +1,19 @@
-import { isObject } from './read.js'
+import { editJson, type JsonEdit, RawJson } from '../core/jsonEdit.js'
+import { loadsAs } from './loaded.js'
+import { isObject, placesOf, readObject } from './read.js'
 import type { AddedToken, Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 
 /**
  * The text of files that hold a vocabulary, by name: `tokenizer.json`, or `vocab.json` and `merges.txt`, or `vocab.txt`, each with
- * `added_tokens.json`, where it was read from these; of a SentencePiece model the added tokens alone. Tokens stand in the order of ids, all else in the order it was read.
+ * `added_tokens.json`, where it was read from these; of a SentencePiece model the added tokens alone. Tokens stand in the order
+ * of ids; all else in tokenizer.json keeps its bytes. Undefined: no such files give every token its id.
  */
-export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, string>> {
-  const { document, merges, pieces, added, lines, kept } = tokenizer
-  if (document) return { 'tokenizer.json': `${documentText(tokenizer, document)}\n` }
+export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, string>> | undefined {
+  const written = withLoadedIds(tokenizer)
+  if (!written) return undefined
+  const { document, merges, pieces, added, lines, kept } = written
+  if (document !== undefined) return { 'tokenizer.json': documentText(written, document) }
   const extra = added.filter(({ content }) => !pieces.has(content))
   const own: Readonly<Record<string, string>> = kept
     ? {}
@@ -26,44 +31,59 @@ export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, st
   }
 }
 
-type Json = Readonly<Record<string, unknown>>
-
-/** Objects are written entry by entry: JavaScript would put tokens that look like numbers first. */
-const objectText = (entries: readonly (readonly [string, string])[]): string =>
-  `{${entries.map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`
-
-const vocabText = (pieces: ReadonlyMap<string, number>): string =>
-  objectText(inOrder(pieces).map(([token, id]) => [token, String(id)]))
-
-function documentText(tokenizer: Tokenizer, document: Json): string {
-  const entries = Object.entries(document)
-  if (!('added_tokens' in document) && tokenizer.added.length > 0) entries.push(['added_tokens', []])
-  return objectText(
-    entries.map(([key, value]) => {
-      if (key === 'model' && isObject(value)) return [key, modelText(tokenizer, value)]
-      return [key, key === 'added_tokens' ? JSON.stringify(tokenizer.added.map(addedEntry)) : JSON.stringify(value)]
-    }),
-  )
+/**
+ * A tokenizer whose added tokens are pieces too, as far as the library would otherwise number them anew: it does not read their
+ * ids, but counts on from the pieces. A piece of a mapping has the id that is written, and one that no merge makes is found only
+ * as the added token that it is.
+ */
+function withLoadedIds(tokenizer: Tokenizer): Tokenizer | undefined {
+  const { ids, added, lines, kept } = tokenizer
+  const contents = added.map(({ content }) => content)
+  const loads = (pieces: Tokenizer['pieces']) => loadsAs(ids, pieces, contents, placesOf(tokenizer))
+  if (loads(tokenizer.pieces)) return tokenizer
+  if (lines || kept !== undefined || tokenizer.scores) return undefined
+  let highest = -1
+  for (const id of tokenizer.pieces.values()) highest = Math.max(highest, id)
+  for (const most of [highest, Number.POSITIVE_INFINITY]) {
+    const pieces = new Map(tokenizer.pieces)
+    for (const { content, id } of added) if (id < most && !pieces.has(content)) pieces.set(content, id)
+    if (loads(pieces)) return { ...tokenizer, pieces }
+  }
+  return undefined
 }
 
-function modelText({ pieces, scores, merges }: Tokenizer, model: Json): string {
-  return objectText(
-    Object.entries(model).map(([key, value]) => {
-      if (key === 'vocab') return [key, scores ? JSON.stringify(unigram(pieces, scores, value)) : vocabText(pieces)]
-      if (key !== 'merges' || !Array.isArray(value)) return [key, JSON.stringify(value)]
-      // As it was written, unless a part has a space in it, which the older form can't say.
-      const joined = typeof (value[0] ?? '') === 'string' && !merges.some((pair) => pair.join('').includes(' '))
-      return [key, JSON.stringify(joined ? merges.map((pair) => pair.join(' ')) : merges)]
-    }),
-  )
+type Json = Readonly<Record<string, unknown>>
+
+const vocabText = (pieces: ReadonlyMap<string, number>): string =>
+  // Written entry by entry: JavaScript would put tokens that look like numbers first.
+  `{${inOrder(pieces)
+    .map(([token, id]) => `${JSON.stringify(token)}:${id}`)
+    .join(',')}}`
+
+function documentText(tokenizer: Tokenizer, text: string): string {
+  const document = readObject(text, 'tokenizer.json')
+  const model = isObject(document.model) ? document.model : {}
+  const { pieces, scores, merges, added } = tokenizer
+  const vocab = scores ? unigram(pieces, scores, model.vocab) : new RawJson(vocabText(pieces))
+  const edits: JsonEdit[] = [{ path: ['model', 'vocab'], value: vocab }]
+  if (Array.isArray(model.merges)) {
+    // As it was written, unless a part has a space in it, which the older form can't say.
+    const [first = ''] = model.merges
+    const joined = typeof first === 'string' && !merges.some((pair) => pair.join('').includes(' '))
+    const list = joined ? merges.map((pair) => pair.join(' ')) : merges
+    edits.push({ path: ['model', 'merges'], value: new RawJson(JSON.stringify(list)) })
+  }
+  if ('added_tokens' in document || added.length > 0)
+    edits.push({ path: ['added_tokens'], value: new RawJson(JSON.stringify(added.map(addedEntry))) })
+  return editJson(text, edits)
 }
 
 /** Pieces by place: those that were there, as they were, even where a text stands twice. */
-function unigram(pieces: ReadonlyMap<string, number>, scores: readonly number[], before: unknown): unknown[] {
-  const list: unknown[] = Array.isArray(before) ? [...before] : []
-  const kept = list.length
-  for (const [piece, id] of pieces) if (id >= kept) list[id] = [piece, scores[id]]
-  return list
+function unigram(pieces: ReadonlyMap<string, number>, scores: readonly number[], before: unknown): RawJson {
+  const kept: unknown[] = Array.isArray(before) ? before.slice(0, scores.length) : []
+  const list = [...kept]
+  for (const [piece, id] of pieces) if (id >= kept.length) list[id] = [piece, scores[id]]
+  return new RawJson(JSON.stringify(list))
 }
 
 export const addedEntry = ({ id, content, flags }: AddedToken): Json => ({ id, content, ...flags })
