@@ -15,6 +15,7 @@ import { type Point, planPoints } from './interpolate.js'
 import { costOf, refuseLargeGroups, refuseLargePlans, refuseTooLarge } from './limits.js'
 import { planMerge } from './merge.js'
 import { modelValue } from './modelValue.js'
+import { comparedModels, warnOfOtherTokens } from './otherTokens.js'
 import { type OutputContext, planOutput, planPointOutputs } from './output.js'
 import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
@@ -34,8 +35,8 @@ const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
- * `checkpoints` holds every model that `modelsOf(recipe)` names, and `files` the texts of their `TOKENIZER_FILES` where
- * `needsTokenizers(recipe)`. The plan is absent where there are errors. `whole`: what the recipe is a part of, which decides by
+ * `checkpoints` holds every model that `modelsOf(recipe)` names, and `files` the texts of the `TOKENIZER_FILES` of those that
+ * `tokenizersNeeded` names. The plan is absent where there are errors. `whole`: what the recipe is a part of, which decides by
  * whose names tensors go.
  */
 export function planRecipe(
@@ -144,6 +145,7 @@ export function planRecipe(
       : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
+  if (!vocabulary) warnOfOtherTokens(recipe, outputs, context.modelOf, (from) => originOf(recipe, from), files, faults)
   refuseLargeGroups(recipe, analyses, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const work = { compute: recipe.compute, files: planned, outputs, analyses, scopes: scopes.list, factorings }
@@ -196,9 +198,13 @@ export function modelsOf(recipe: Recipe): string[] {
   return [...recipe.models.keys()].filter((name) => used.has(name) || adapters.has(name))
 }
 
-/** Whether planning has to see the models' tokenizers. */
-export const needsTokenizers = ({ tokenizer, chatTemplate }: Recipe): boolean =>
-  tokenizer !== undefined || chatTemplate !== undefined
+/** The models whose tokenizers planning has to see. */
+export function tokenizersNeeded(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly string[] {
+  const { tokenizer, chatTemplate } = recipe
+  return tokenizer !== undefined || chatTemplate !== undefined
+    ? [...checkpoints.keys()]
+    : comparedModels(recipe, checkpoints)
+}
 
 /**
  * The model whose config and tokenizer go with a model's or a step's result. Of a recipe with faults it may be no model's name.

@@ -6,7 +6,7 @@ export interface Faults {
   readonly list: Diagnostic[]
   /** `about`: whom, where the same may be told of several at one place. */
   error: (code: ErrorCode, message: string, place?: Place, hint?: string, about?: string) => void
-  warn: (code: ErrorCode, message: string, place?: Place, hint?: string) => void
+  warn: (code: ErrorCode, message: string, place?: Place, hint?: string, about?: string) => void
 }
 
 /** `unsaid`: codes of warnings that have no meaning where the recipe was made from something else. */

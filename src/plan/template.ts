@@ -2,12 +2,21 @@ import type { ErrorCode } from '../core/codes.js'
 import { Fault } from '../core/diagnostics.js'
 import { didYouMean, quote } from '../core/suggest.js'
 import type { Recipe } from '../recipe/types.js'
-import { readObject } from '../tokenizers/read.js'
+import { isObject, readObject } from '../tokenizers/read.js'
 import { templateNames, templateOf } from '../tokenizers/templates.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import type { Faults } from './report.js'
 
 export const TEMPLATE_FILE = 'chat_template.jinja'
+
+/** A template as tokenizer_config.json has it: a text, or several by name, of which the default counts. */
+function defaultOf(template: unknown): string | undefined {
+  if (typeof template === 'string') return template
+  const named: unknown = Array.isArray(template)
+    ? template.find((one: unknown) => isObject(one) && one.name === 'default')
+    : undefined
+  return isObject(named) && typeof named.template === 'string' ? named.template : undefined
+}
 
 /**
  * The chat template that the recipe asks for: a model's, one that terge knows by name, or a text in Jinja; `auto` is the one
@@ -31,7 +40,7 @@ export function chatTemplate(
     if (config === undefined) return undefined
     try {
       const { chat_template: template } = readObject(config, `${model}: tokenizer_config.json`)
-      return typeof template === 'string' ? template : undefined
+      return defaultOf(template)
     } catch (error) {
       if (!(error instanceof Fault)) throw error
       for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)
@@ -48,7 +57,13 @@ export function chatTemplate(
       if (template !== undefined) votes.set(template, (votes.get(template) ?? 0) + 1)
     const most = Math.max(...votes.values())
     const chosen = [...votes].find(([, count]) => count === most)?.[0]
-    return chosen ?? fail('no-template', 'none of the models has a chat template', 'name one, such as chatml')
+    const message = 'none of the models has a chat template'
+    if (chosen === undefined && recipe.converted) {
+      // mergekit goes on without one.
+      faults.warn('no-template', message, place)
+      return undefined
+    }
+    return chosen ?? fail('no-template', message, 'name one, such as chatml')
   }
   // A name is no template: there is nothing in it to be filled in.
   if (/\{[{%]/.test(wanted)) return wanted

@@ -14,6 +14,8 @@ export const EMBEDDING =
   /(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)\.weight$/
 /** Names of heads: a row a token, as in embeddings. */
 export const HEAD = /(^|\.)(lm_head|embed_out|output_layer)\.weight$|^output\.weight$/
+/** Whether a tensor has a row a token: an embedding or a head. */
+export const hasRows = (name: string): boolean => EMBEDDING.test(name) || HEAD.test(name)
 /** One embedding under several names: a model with encoder and decoder may store any of them. */
 const SHARED = /(^|\.)(shared|(encoder|decoder)\.embed_tokens)\.weight$/
 

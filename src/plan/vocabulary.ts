@@ -7,13 +7,11 @@ import type { Tokenizer, TokenizerFiles } from '../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../tokenizers/union.js'
 import { tokenizerTexts } from '../tokenizers/write.js'
 import type { Faults } from './report.js'
-import { EMBEDDING, HEAD } from './tied.js'
+import { hasRows } from './tied.js'
 import type { Value } from './values.js'
 
 /** What else has a row a token, where its rows are as many. */
 const WITH_ROWS = /(^|\.)(lm_head|embed_out|output_layer|predictions|predictions\.decoder)\.(weight|bias)$/
-
-const hasRows = (name: string): boolean => EMBEDDING.test(name) || HEAD.test(name)
 
 /** A model as its embeddings see it. */
 export interface Embedded {
@@ -146,7 +144,7 @@ function embedded(
       models.set(name, { value, tokenizer: models.get(base)!.tokenizer, ...embedded })
       assumed.push(name)
       const message = `the model ${quote(name)} has no tokenizer; its ${embedded.rows} rows are taken for the tokens of ${quote(base)}`
-      faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs')
+      faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs', name)
     } else if (!plain) {
       const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
       faults.error('no-tokenizer', `the model ${quote(name)} has no tokenizer to find its rows by`, place, hint)
@@ -161,7 +159,7 @@ function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place,
     const [one] = renumbered
     if (!one) continue
     const message = `${name}: its files give ${renumbered.length} added tokens other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
-    faults.warn('token-ids', message, place)
+    faults.warn('token-ids', message, place, undefined, name)
   }
 }
 
@@ -191,7 +189,7 @@ function compose(
     const [token] = dropped
     if (token !== undefined) {
       const message = `${dropped.length} tokens of ${name} have no row in its embeddings and are left out, such as ${quote(token)}`
-      faults.warn('tokens-without-rows', message, place)
+      faults.warn('tokens-without-rows', message, place, undefined, name)
     }
     return left
   }
@@ -203,12 +201,14 @@ function compose(
           return tokenizer ? [within(name, tokenizer, new Set())] : []
         })
       : []
-  const { tokenizer, gained, marked } = unite(kept, others)
-  const listed = [...choice.tokens.keys()].filter((token) => token !== '' && !tokenizer.ids.has(token))
+  const known = (token: string): boolean => [kept, ...others].some(({ ids }) => ids.has(token))
+  const listed = [...choice.tokens.keys()].filter((token) => token !== '' && !known(token))
+  const asked = choice.source === 'union' || listed.length > 0
+  const united = asked ? unite(kept, others) : { tokenizer: kept, gained: [], changed: false }
   return {
-    tokenizer: listed.length > 0 ? withAdded(tokenizer, listed) : tokenizer,
-    gained: [...gained, ...listed],
-    changed: kept !== own || gained.length + marked.length + listed.length > 0,
+    tokenizer: listed.length > 0 ? withAdded(united.tokenizer, listed) : united.tokenizer,
+    gained: [...united.gained, ...listed],
+    changed: kept !== own || united.changed || listed.length > 0,
     listed: listed.length > 0,
   }
 }

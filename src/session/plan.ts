@@ -7,7 +7,7 @@ import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnosti
 import type { Bindings } from '../execute/run.js'
 import { type Lock, lockPath, readLock } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
-import { modelsOf, needsTokenizers, planRecipe } from '../plan/plan.js'
+import { modelsOf, planRecipe, tokenizersNeeded } from '../plan/plan.js'
 import { TOKENIZER_FILES } from '../plan/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
@@ -161,16 +161,23 @@ async function planWhole({
   return { plan, bindings, diagnostics: [...diagnostics, ...found] }
 }
 
-/** Texts of the models' tokenizers, where the recipe asks for something to be done with them. */
+/** Texts of the models' tokenizers that planning needs; those that are the same are held once. */
 async function tokenizersOf(
   recipe: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
 ): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
-  if (!needsTokenizers(recipe)) return new Map()
-  const read = [...checkpoints].map(
-    async ([name, checkpoint]) => [name, await readSidecars(checkpoint, TOKENIZER_FILES)] as const,
-  )
-  return new Map(await Promise.all(read))
+  const held = new Map<string, string>()
+  const once = (text: string): string => {
+    const before = held.get(text) ?? text
+    held.set(before, before)
+    return before
+  }
+  const read = new Map<string, Readonly<Record<string, string>>>()
+  for (const name of tokenizersNeeded(recipe, checkpoints)) {
+    const texts = Object.entries(await readSidecars(checkpoints.get(name)!, TOKENIZER_FILES))
+    read.set(name, Object.fromEntries(texts.map(([file, text]) => [file, once(text)])))
+  }
+  return read
 }
 
 /** What models on this machine say about a recipe whose text has errors: all errors are reported in one go. */

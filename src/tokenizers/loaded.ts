@@ -26,9 +26,13 @@ export function loadsAs(
   added: readonly string[],
   places = pieces.size,
 ): boolean {
-  const loaded = loadedIds(pieces, added, places)
-  if (loaded.size !== ids.size) return false
-  for (const [token, id] of ids) if (loaded.get(token) !== id) return false
+  if (!sameIds(ids, loadedIds(pieces, added, places))) return false
   const beside = added.filter((token) => !pieces.has(token))
   return beside.length === 0 || added.every((token) => !pieces.has(token) || pieces.get(token)! < places)
+}
+
+export function sameIds(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  if (a.size !== b.size) return false
+  for (const [token, id] of a) if (b.get(token) !== id) return false
+  return true
 }

@@ -6,12 +6,12 @@ export interface Union {
   readonly tokenizer: Tokenizer
   /** Tokens that the first one lacked, in the order of their ids. */
   readonly gained: readonly string[]
-  /** Pieces of the first one that are added tokens of another, and now of the union. */
-  readonly marked: readonly string[]
+  /** Whether it is another than the first one. */
+  readonly changed: boolean
 }
 
 /**
- * All tokens of all tokenizers: those of the first keep their ids, and the others' new ones follow in the order of
+ * All tokens of all tokenizers: those of the first keep their ids, but for one whose id another has too, and the others' new ones follow in the order of
  * tokenizers and of ids. Where another is of the first one's kind, its pieces become pieces, and its merges follow, each
  * once; the pieces of one of another kind become added tokens, for there is no telling how their text would be cut. So do
  * pieces of Unigram and of vocab.txt where added tokens already stand behind the first one's: a piece's id is its place. A
@@ -27,8 +27,15 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
   let places = first.kind === 'Unigram' ? scores.length : lines?.length
   const added = new Map(first.added.map((token) => [token.content, token]))
   const gained: string[] = []
-  const marked: string[] = []
+  let marked = 0
   let { size } = first
+  const moved = sharedIds(first.ids)
+  for (const token of moved) {
+    if (pieces.has(token)) pieces.set(token, size)
+    const before = added.get(token)
+    if (before) added.set(token, { ...before, id: size })
+    ids.set(token, size++)
+  }
   for (const other of others) {
     const listed = new Map(other.added.map((token) => [token.content, token]))
     for (const [token, id] of inOrder(other.ids)) {
@@ -37,7 +44,7 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
       if (known !== undefined) {
         if (flags && !added.has(token)) {
           added.set(token, { content: token, id: known, flags })
-          marked.push(token)
+          marked++
         }
         continue
       }
@@ -68,8 +75,18 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
       size,
     },
     gained,
-    marked,
+    changed: gained.length + marked + moved.length > 0,
   }
+}
+
+/** Tokens whose id another one has before them: the library gives such ids where a vocabulary has gaps. */
+function sharedIds(ids: ReadonlyMap<string, number>): string[] {
+  const taken = new Set<number>()
+  return [...ids].flatMap(([token, id]) => {
+    if (taken.has(id)) return [token]
+    taken.add(id)
+    return []
+  })
 }
 
 /** With tokens that are in no vocabulary, behind all others. */
@@ -86,7 +103,7 @@ export function withAdded(tokenizer: Tokenizer, tokens: readonly string[]): Toke
 
 /**
  * Without the tokens that have no row among so many, but for those that `keep` names; these keep their ids. Of a SentencePiece
- * model, and of a list of pieces some of which are kept, only added tokens go.
+ * model, and of a list of pieces some of which are kept or stand twice, only added tokens go.
  */
 export function withinRows(
   tokenizer: Tokenizer,
@@ -97,7 +114,9 @@ export function withinRows(
   const { scores, lines, kept } = tokenizer
   const past = (token: string, id: number): boolean => id >= rows && !keep.has(token)
   const tail = [...tokenizer.pieces].filter(([, id]) => id >= rows)
-  const whole = kept !== undefined || ((scores || lines) && tail.some(([token]) => keep.has(token)))
+  const list = scores ?? lines
+  const whole =
+    kept !== undefined || (list && (list.length > tokenizer.pieces.size || tail.some(([token]) => keep.has(token))))
   const goes = ([token, id]: readonly [string, number]): boolean =>
     past(token, id) && !(whole && tokenizer.pieces.has(token))
   const stays = (one: readonly [string, number]): boolean => !goes(one)

@@ -1,6 +1,6 @@
 import { editJson, type JsonEdit, RawJson } from '../core/jsonEdit.js'
-import { loadsAs } from './loaded.js'
-import { isObject, placesOf, readObject } from './read.js'
+import { loadsAs, sameIds } from './loaded.js'
+import { isObject, placesOf, readObject, readTokenizer } from './read.js'
 import type { AddedToken, Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 
@@ -13,7 +13,10 @@ export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, st
   const written = withLoadedIds(tokenizer)
   if (!written) return undefined
   const { document, merges, pieces, added, lines, kept } = written
-  if (document !== undefined) return { 'tokenizer.json': documentText(written, document) }
+  if (document !== undefined) {
+    const texts = { 'tokenizer.json': documentText(written, document) }
+    return sameIds(readTokenizer(texts, 'tokenizer.json').ids, tokenizer.ids) ? texts : undefined
+  }
   const extra = added.filter(({ content }) => !pieces.has(content))
   const own: Readonly<Record<string, string>> = kept
     ? {}
@@ -78,11 +81,14 @@ function documentText(tokenizer: Tokenizer, text: string): string {
   return editJson(text, edits)
 }
 
-/** Pieces by place: those that were there, as they were, even where a text stands twice. */
+/** Pieces by place. A text that stands twice has the id of its later place; at the earlier one it stays as it was. */
 function unigram(pieces: ReadonlyMap<string, number>, scores: readonly number[], before: unknown): RawJson {
-  const kept: unknown[] = Array.isArray(before) ? before.slice(0, scores.length) : []
-  const list = [...kept]
-  for (const [piece, id] of pieces) if (id >= kept.length) list[id] = [piece, scores[id]]
+  const byPlace = new Map([...pieces].map(([piece, id]) => [id, piece]))
+  const there: readonly unknown[] = Array.isArray(before) ? before : []
+  const list = scores.map((score, id) => {
+    const piece = byPlace.get(id)
+    return piece === undefined ? there[id] : [piece, score]
+  })
   return new RawJson(JSON.stringify(list))
 }
 

@@ -67,7 +67,7 @@ test('files that say the same vocabulary differently stay together', () =>
     write(folder, 'b', 2, 11, { 'tokenizer.json': tokenizer({ y: 0 }, [{ id: 1, content: '<b>', ...special }]) })
     const { out } = await union(folder)
     const { model, added_tokens } = jsonOf(out, 'tokenizer.json')
-    assert.equal(model.vocab, { '[PAD]': 0, x: 1, y: 3 })
+    assert.equal(model.vocab, { '[PAD]': 0, x: 1, '<a>': 2, y: 3 })
     const ids = [
       ['<a>', 2],
       ['<b>', 4],
