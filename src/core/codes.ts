@@ -14,6 +14,7 @@ export const ERROR_CODES = [
   'adapter-shape',
   'adapter-target',
   'ambiguous-checkpoint',
+  'ambiguous-layers',
   'ambiguous-output',
   'ambiguous-state-dict',
   'assumed-tokenizer',

@@ -1,25 +1,81 @@
-/** Where a tensor's name says which layer it belongs to: the first whole-number part, as in `model.layers.12.mlp…`. */
+/**
+ * Stacks of layers, as the names of tensors show them. A list is what stands before the first whole-number part of a name:
+ * `model.layers` in `model.layers.12.mlp.up_proj.weight`. Each list is counted for itself: a model with a language model and a
+ * vision tower has two.
+ */
 
-const partOf = (parts: readonly string[]): number => parts.findIndex((part) => /^\d+$/.test(part))
-
-/** A tensor's layer; undefined outside layers. */
-export function layerOf(name: string): number | undefined {
-  const parts = name.split('.')
-  const part = parts[partOf(parts)]
-  return part === undefined ? undefined : Number(part)
+export interface Site {
+  /** What stands before the number; '' where the name starts with it. */
+  readonly prefix: string
+  readonly layer: number
+  /** What follows the number; '' where nothing does. */
+  readonly rest: string
 }
 
-/** The name with another word in the place of its layer; outside layers the name as it is. */
+/** By the first whole-number part, or by the one that follows `prefix`; undefined where there is none. */
+export function siteOf(name: string, prefix?: string): Site | undefined {
+  if (prefix !== undefined) {
+    const inside = prefix === '' ? name : name.startsWith(`${prefix}.`) ? name.slice(prefix.length + 1) : undefined
+    const match = inside === undefined ? undefined : /^(\d+)(?:\.|$)/.exec(inside)
+    return match ? { prefix, layer: Number(match[1]), rest: inside!.slice(match[0].length) } : undefined
+  }
+  const match = /(?:^|\.)(\d+)(?:\.|$)/.exec(name)
+  if (!match) return undefined
+  return { prefix: name.slice(0, match.index), layer: Number(match[1]), rest: name.slice(match.index + match[0].length) }
+}
+
+/** A tensor's name from its parts. */
+export const nameAt = (prefix: string, layer: number | string, rest: string): string =>
+  [prefix, String(layer), rest].filter((part) => part !== '').join('.')
+
+/** The name with another word in the place of its first number; without one the name as it is. */
 export function withLayer(name: string, layer: number | string): string {
-  const parts = name.split('.')
-  const at = partOf(parts)
-  if (at >= 0) parts[at] = String(layer)
-  return parts.join('.')
+  const site = siteOf(name)
+  return site ? nameAt(site.prefix, layer, site.rest) : name
 }
 
-/** The layers of a model are 0…n-1 with n one more than the highest layer in its names; 0 where no name has one. */
-export function layerCount(names: Iterable<string>): number {
-  let count = 0
-  for (const name of names) count = Math.max(count, (layerOf(name) ?? -1) + 1)
-  return count
+export interface Stack {
+  readonly prefix: string
+  /** One more than the highest number in its names. */
+  readonly depth: number
+}
+
+export interface Stacks {
+  /** In the order of their prefixes. */
+  readonly list: readonly Stack[]
+  /** The stack that a tensor lies in, and at which layer; undefined outside stacks. */
+  readonly of: (name: string) => { readonly stack: Stack; readonly layer: number } | undefined
+}
+
+/**
+ * The stacks of a model. Where some list has modules of several parts for items, as blocks of transformers are, lists of single
+ * parameters (`projector.mlp.0.weight`, `lm_heads.2.weight`) are no stacks of layers.
+ */
+export function stacksOf(names: Iterable<string>): Stacks {
+  const depths = new Map<string, number>()
+  const blocks = new Set<string>()
+  for (const name of names) {
+    const site = siteOf(name)
+    if (!site) continue
+    depths.set(site.prefix, Math.max(depths.get(site.prefix) ?? 0, site.layer + 1))
+    if (site.rest.includes('.')) blocks.add(site.prefix)
+  }
+  const list = [...depths]
+    .filter(([prefix]) => blocks.size === 0 || blocks.has(prefix))
+    .map(([prefix, depth]): Stack => ({ prefix, depth }))
+    .sort((a, b) => (a.prefix < b.prefix ? -1 : 1))
+  const byPrefix = new Map(list.map((stack) => [stack.prefix, stack]))
+  const of = (name: string): { stack: Stack; layer: number } | undefined => {
+    const site = siteOf(name)
+    const stack = site && byPrefix.get(site.prefix)
+    return stack && { stack, layer: site.layer }
+  }
+  return { list, of }
+}
+
+/** Any list by its prefix, also one inside layers of another (`down_blocks.1.resnets`); undefined where there is none. */
+export function stackAt(names: Iterable<string>, prefix: string): Stack | undefined {
+  let depth = 0
+  for (const name of names) depth = Math.max(depth, (siteOf(name, prefix)?.layer ?? -1) + 1)
+  return depth === 0 ? undefined : { prefix, depth }
 }

@@ -21,7 +21,7 @@ import type {
   ReadExpr,
   RebasinAnalysis,
 } from './types.js'
-import { sameShape, type Value, type ValueTensor } from './values.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
 /** What planning an alignment needs of the models' configurations. */
 export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
@@ -69,7 +69,7 @@ export function planRebasin(
         : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
-  return { name: step.name, tensors, origin: moving.origin }
+  return { name: step.name, tensors, origin: moving.origin, ...stackedLike(moving) }
 }
 
 /** What is made whole before it is permuted: rows of several tensors have no common places to be read from. */
@@ -329,5 +329,5 @@ export function planRepair(
       reason: 'repaired',
     })
   }
-  return { name: step.name, tensors, origin: model.origin }
+  return { name: step.name, tensors, origin: model.origin, ...stackedLike(model) }
 }

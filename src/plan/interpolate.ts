@@ -3,7 +3,7 @@ import type { InterpolateStep, Recipe } from '../recipe/types.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
 import type { Expr } from './types.js'
-import { sameShape, type Value, type ValueTensor } from './values.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
 /** A place between two models: its name in the output folder, and the checkpoint there as a value. */
 export interface Point {
@@ -57,7 +57,7 @@ function valueAt(step: InterpolateStep, from: Value, to: Value, t: number, point
       tensors.set(name, { ...plain, expr: between(step, tensor.expr, other.expr, t) })
     }
   }
-  return { name: `${step.name}/${point}`, tensors, origin: from.origin }
+  return { name: `${step.name}/${point}`, tensors, origin: from.origin, ...stackedLike(from) }
 }
 
 const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, t: number): Expr => ({

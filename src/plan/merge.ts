@@ -11,7 +11,7 @@ import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
 import type { ScopeBook } from './scopes.js'
 import type { AbsentReason, CopyReason, Expr, MergeExpr, PatternCount } from './types.js'
-import { sameShape, type Value, type ValueTensor } from './values.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
 interface Context {
   readonly recipe: Recipe
@@ -87,7 +87,7 @@ export function planMerge(
     const place = recipe.placeOf(step.at, 'key')
     faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
   }
-  return { value: { name: step.name, tensors, origin: base.origin }, patterns }
+  return { value: { name: step.name, tensors, origin: base.origin, ...stackedLike(base) }, patterns }
 }
 
 const INTEGER = 'not a floating-point dtype'

@@ -100,7 +100,7 @@ export function planRecipe(
     if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =
         step.kind === 'stack'
-          ? planStack(recipe, step, values, faults)
+          ? planStack(recipe, step, values, (name) => checkpoints.get(name)?.config, faults)
           : step.kind === 'rebasin'
             ? planRebasin(recipe, step, values, (name) => checkpoints.get(name)?.config, analyses, faults)
             : planRepair(recipe, step, values, analyses, faults)
@@ -124,8 +124,7 @@ export function planRecipe(
       continue
     }
     const { value, patterns } = planMerge(recipe, step, read, faults, scopes)
-    const { layers } = values.get(step.base)!
-    values.set(step.name, layers ? { ...value, layers } : value)
+    values.set(step.name, value)
     steps.push({ name: step.name, kind: step.kind, patterns })
   }
   const context: OutputContext = {

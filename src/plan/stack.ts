@@ -1,135 +1,179 @@
+import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../core/layerNames.js'
 import { standsBeforeLayers } from '../core/stack.js'
+import { belongsTo, mainStack } from '../core/stackRoles.js'
 import { quote } from '../core/suggest.js'
-import type { Recipe, StackStep } from '../recipe/types.js'
-import { layerCount, layerOf, withLayer } from './layers.js'
+import type { Path, Recipe, StackStep } from '../recipe/types.js'
+import { countOf } from './layerCounts.js'
 import { packedOf } from './packed.js'
 import type { Faults } from './report.js'
-import type { Value, ValueTensor } from './values.js'
+import type { Restacked, StackedLayer, Value, ValueTensor } from './values.js'
+
+type Config = Readonly<Record<string, unknown>> | undefined
 
 /**
- * A stack as a value: the slices' layers on each other, renumbered from 0. What stands before the layers (embeddings)
- * comes from the first slice's model, what stands after them (final norm, head) from the last one's; where that model
- * lacks such a tensor, the other's is taken. Config and tokenizer are those of the first slice's model.
- * Fault: `bad-layers` for a range beyond its model.
+ * A stack as a value: the slices' layers on each other, renumbered from 0. The step, or the names of the first slice's model, say
+ * which of its stacks is meant. What stands before these layers (embeddings), and all that belongs to other stacks, comes from
+ * the first slice's model; what stands after them (final norm, head) from the last one's; where that model lacks such a
+ * tensor, the other's is taken. Config and tokenizer are those of the first slice's model.
+ * Errors: `ambiguous-layers` where it is not certain which stack is meant; `bad-layers` for a range beyond its model.
  */
 export function planStack(
   recipe: Recipe,
   step: StackStep,
   values: ReadonlyMap<string, Value>,
+  configOf: (model: string) => Config,
   faults: Faults,
 ): Value | undefined {
   const { slices } = step
   const [first, last] = [slices[0]!, slices.at(-1)!].map(({ model }) => values.get(model)!) as [Value, Value]
-  const found = new Map<string, ValueTensor>()
-  for (const own of [last, first]) {
-    for (const [name, tensor] of own.tensors)
-      if (layerOf(name) === undefined && (!found.has(name) || standsBeforeLayers(name) === (own === first)))
-        found.set(name, taken(tensor))
-  }
-  const layers: number[] = []
-  let sound = true
-  for (const {
-    model,
-    layers: [from, to],
-    at,
-  } of slices) {
-    const { tensors, layers: below } = values.get(model)!
-    const count = layerCount(tensors.keys())
-    if (to > count) {
+  const stack = chosenStack(recipe, step, first, faults)
+  const packed = packedAlike(recipe, step, values, faults)
+  if (!stack) return undefined
+  const found = outside(stack, first, last)
+  const order: StackedLayer[] = []
+  let sound = packed
+  for (const { model, layers, at } of slices) {
+    const value = values.get(model)!
+    const [from, to] = layers
+    const height = order.length
+    const own = layersOf(value, stack.prefix, configOf)
+    if (!own || to > own.length) {
       sound = false
-      const message = `the range [${from}, ${to}] goes beyond ${quote(model)}, which has ${countText(count)}`
-      const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] are all of them`
-      faults.error('bad-layers', message, recipe.placeOf([...at, 'layers']), hint)
+      tellRange(recipe, [...at, 'layers'], { model, layers, stack, count: own?.length ?? 0 }, faults)
       continue
     }
-    for (const [name, tensor] of tensors) {
-      const layer = layerOf(name)
-      if (layer === undefined || layer < from || layer >= to) continue
-      found.set(withLayer(name, layers.length + layer - from), taken(tensor))
+    for (const [name, tensor] of value.tensors) {
+      const site = siteOf(name, stack.prefix)
+      if (site && site.layer >= from && site.layer < to)
+        found.set(nameAt(stack.prefix, height + site.layer - from, site.rest), taken(tensor))
     }
-    for (let layer = from; layer < to; layer++) layers.push(below?.[layer] ?? layer)
-  }
-  const schemes = new Map(
-    slices.map(({ model }) => [model, [...new Set(packedOf(values.get(model)!).values())].sort().join()]),
-  )
-  if (new Set(schemes.values()).size > 1) {
-    const how = [...schemes].map(([model, by]) => `${model}: ${by || 'not packed'}`).join('; ')
-    const hint = 'unpack them first (transformers: model.dequantize(), then save_pretrained)'
-    faults.error(
-      'packed-weights',
-      `layers of models that are packed differently (${how})`,
-      recipe.placeOf(step.at, 'key'),
-      hint,
-    )
-    sound = false
+    order.push(...own.slice(from, to))
   }
   if (!sound) return undefined
+  const whole = layersOf(first, stack.prefix, configOf)!
+  // Layers that guess further tokens stand behind the last one, whatever its number is now.
+  for (const [name, tensor] of first.tensors) {
+    const site = siteOf(name, stack.prefix)
+    if (site && site.layer >= whole.length)
+      found.set(nameAt(stack.prefix, site.layer - whole.length + order.length, site.rest), taken(tensor))
+  }
   const tensors = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const before = first.layers?.get(stack.prefix)
+  const restacked: Restacked = { at: step.at, order, own: before?.own ?? whole, behind: before?.behind ?? stack.depth - whole.length }
   return {
     name: step.name,
     tensors,
     origin: first.origin,
-    layers,
+    layers: new Map([...(first.layers ?? []), [stack.prefix, restacked]]),
     ...(first.quantization ? { quantization: first.quantization } : {}),
   }
 }
 
-const countText = (count: number): string =>
-  count === 0 ? 'no layers' : count === 1 ? '1 layer' : `${count} layers, 0 to ${count - 1}`
+/** The stack that a step names, or the one that is certain. */
+function chosenStack(recipe: Recipe, step: StackStep, first: Value, faults: Faults): Stack | undefined {
+  const { list } = stacksOf(first.tensors.keys())
+  const candidates = list.map(({ prefix, depth }) => `${shown(prefix)} (${depth})`).join(', ')
+  const { of } = step
+  if (of) {
+    const named = stackAt(first.tensors.keys(), of.prefix)
+    if (named) return named
+    const message = `${quote(first.name)} has no layers under ${quote(of.prefix)}`
+    const hint = list.length === 0 ? 'name a model with layers' : `its stacks of layers are ${candidates}`
+    faults.error('bad-layers', message, recipe.placeOf(of.at), hint)
+    return undefined
+  }
+  const [slice] = step.slices
+  if (list.length === 0) {
+    const where = { model: slice!.model, layers: slice!.layers, stack: { prefix: '', depth: 0 }, count: 0 }
+    tellRange(recipe, [...slice!.at, 'layers'], where, faults)
+    return undefined
+  }
+  const main = mainStack(list)
+  if (main) return main
+  const hint = `write of: PREFIX beside model and layers; the stacks are ${candidates}`
+  const message = `${quote(first.name)} has ${list.length} stacks of layers, and which one is meant is not certain`
+  faults.error('ambiguous-layers', message, recipe.placeOf(step.at, 'key'), hint)
+  return undefined
+}
+
+const shown = (prefix: string): string => (prefix === '' ? "''" : prefix)
+
+interface Range {
+  readonly model: string
+  readonly layers: readonly [number, number]
+  readonly stack: Stack
+  readonly count: number
+}
+
+function tellRange(recipe: Recipe, at: Path, { model, layers: [from, to], stack, count }: Range, faults: Faults): void {
+  const under = stack.prefix === '' ? '' : ` under ${stack.prefix}`
+  const text = count === 0 ? `no layers${under}` : count === 1 ? `1 layer${under}` : `${count} layers${under}, 0 to ${count - 1}`
+  const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] are all of them`
+  const message = `the range [${from}, ${to}] goes beyond ${quote(model)}, which has ${text}`
+  faults.error('bad-layers', message, recipe.placeOf(at), hint)
+}
+
+/** All that lies outside a stack, from the model that it belongs to. */
+function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTensor> {
+  const found = new Map<string, ValueTensor>()
+  const { list } = stacksOf(first.tensors.keys())
+  const inside = (name: string): boolean => siteOf(name, stack.prefix) !== undefined
+  const { of } = stacksOf(first.tensors.keys())
+  for (const [name, tensor] of last.tensors) {
+    if (inside(name) || standsBeforeLayers(name) || of(name)) continue
+    if (belongsTo(name, stack, list)) found.set(name, taken(tensor))
+  }
+  for (const [name, tensor] of first.tensors)
+    if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
+  if (list.length > 1) return found
+  for (const [name, tensor] of last.tensors) if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
+  return found
+}
+
+/** The layers of a model's stack, by the model that they come from; those behind the count of its configuration left out. */
+function layersOf(
+  { tensors, layers, origin }: Value,
+  prefix: string,
+  configOf: (model: string) => Config,
+): readonly StackedLayer[] | undefined {
+  const before = layers?.get(prefix)
+  if (before) return before.order
+  const own = stackAt(tensors.keys(), prefix)
+  if (!own) return undefined
+  const contents: Map<string, readonly number[]>[] = Array.from({ length: own.depth }, () => new Map())
+  for (const [name, { shape }] of tensors) {
+    const site = siteOf(name, prefix)
+    if (site) contents[site.layer]!.set(site.rest, shape)
+  }
+  const count = countOf(configOf(origin), own, stacksOf(tensors.keys()).list)
+  return contents.slice(0, count).map((holds, layer) => ({ model: origin, layer, holds: formOf(holds) }))
+}
+
+/** What a layer is made of, as a text: layers of the same form can take each other's place. */
+const formOf = (holds: ReadonlyMap<string, readonly number[]>): string =>
+  [...holds]
+    .map(([rest, shape]) => `${rest}[${shape.join()}]`)
+    .sort()
+    .join(' ')
+
+function packedAlike(
+  recipe: Recipe,
+  step: StackStep,
+  values: ReadonlyMap<string, Value>,
+  faults: Faults,
+): boolean {
+  const schemes = new Map(
+    step.slices.map(({ model }) => [model, [...new Set(packedOf(values.get(model)!).values())].sort().join()]),
+  )
+  if (new Set(schemes.values()).size <= 1) return true
+  const how = [...schemes].map(([model, by]) => `${model}: ${by || 'not packed'}`).join('; ')
+  const hint = 'unpack them first (transformers: model.dequantize(), then save_pretrained)'
+  const message = `layers of models that are packed differently (${how})`
+  faults.error('packed-weights', message, recipe.placeOf(step.at, 'key'), hint)
+  return false
+}
 
 /** As it came about in its own model. The rule that made it was another step's. */
 function taken({ rule: _, ...tensor }: ValueTensor): ValueTensor {
   return tensor.expr.kind === 'read' ? { ...tensor, reason: 'taken from its layer' } : tensor
-}
-
-/** Keys under which configurations count layers. */
-const COUNTS = [
-  'num_hidden_layers',
-  'n_layer',
-  'n_layers',
-  'num_layers',
-  'num_decoder_layers',
-  'encoder_layers',
-  'decoder_layers',
-]
-/** Keys of lists with one entry a layer. */
-const LISTS = [
-  'layer_types',
-  'layers_block_type',
-  'mlp_layer_types',
-  'attention_layers',
-  'block_types',
-  'layer_norm_types',
-  'no_rope_layers',
-]
-/** Keys of lists of layers. */
-const INDEXES = ['mlp_only_layers', 'moe_layers', 'cross_attention_layers', 'attn_layer_indices']
-/** Where a model of several parts keeps the configuration of its language model. */
-const NESTED = ['text_config', 'llm_config', 'language_config']
-
-type Config = Readonly<Record<string, unknown>>
-
-/** The configuration with the number of layers that a stack has, and its lists of one entry a layer made to follow. */
-export function stackedConfig(config: Config, layers: readonly number[]): Config {
-  const changed: Record<string, unknown> = { ...config }
-  for (const key of COUNTS) if (typeof config[key] === 'number') changed[key] = layers.length
-  const total = COUNTS.map((key) => config[key]).find((count) => typeof count === 'number')
-  // From which layer on attention has a window: most often none.
-  if (typeof total === 'number' && config.max_window_layers === total) changed.max_window_layers = layers.length
-  for (const key of INDEXES) {
-    const list = config[key]
-    if (Array.isArray(list)) changed[key] = layers.flatMap((layer, index) => (list.includes(layer) ? [index] : []))
-  }
-  for (const key of LISTS) {
-    const list = config[key]
-    if (Array.isArray(list) && layers.every((layer) => layer < list.length))
-      changed[key] = layers.map((layer) => list[layer])
-  }
-  if (COUNTS.some((key) => typeof config[key] === 'number')) return changed
-  for (const key of NESTED) {
-    const inner = config[key]
-    if (typeof inner === 'object' && inner !== null && !Array.isArray(inner))
-      changed[key] = stackedConfig(inner as Config, layers)
-  }
-  return changed
 }

@@ -12,6 +12,25 @@ export interface ValueTensor {
   readonly absent?: PlanTensor['absent']
 }
 
+/** A layer by the model whose configuration describes it. */
+export interface StackedLayer {
+  readonly model: string
+  readonly layer: number
+  /** Names and shapes of its tensors, as a text. */
+  readonly holds: string
+}
+
+/** What became of a model's layers. */
+export interface Restacked {
+  /** The step, for errors. */
+  readonly at: Path
+  readonly order: readonly StackedLayer[]
+  /** Those of the model whose configuration goes with the result, in their own order. */
+  readonly own: readonly StackedLayer[]
+  /** Layers behind the last one that the configuration does not count. */
+  readonly behind: number
+}
+
 /** What a name of the recipe stands for while planning. */
 export interface Value {
   readonly name: string
@@ -19,8 +38,8 @@ export interface Value {
   readonly tensors: ReadonlyMap<string, ValueTensor>
   /** The model whose config and tokenizer go with it. */
   readonly origin: string
-  /** Of a stack, and of what is made of it: by layer, the number that the layer had in its own model. */
-  readonly layers?: readonly number[]
+  /** Of a stack, and of what is made of it: by the prefix of its layers' names, where they come from. */
+  readonly layers?: ReadonlyMap<string, Restacked>
   /** Of an adapter, which is no model: its configuration. */
   readonly adapter?: Readonly<Record<string, unknown>>
   /** Of a model whose configuration says that its weights are packed: by what. */
@@ -29,3 +48,6 @@ export interface Value {
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, axis) => size === b[axis])
+
+/** What was made of a model, or of a stack: its layers are the same. */
+export const stackedLike = ({ layers }: Value): Pick<Value, 'layers'> => (layers ? { layers } : {})
