@@ -21,7 +21,11 @@ export function siteOf(name: string, prefix?: string): Site | undefined {
   }
   const match = /(?:^|\.)(\d+)(?:\.|$)/.exec(name)
   if (!match) return undefined
-  return { prefix: name.slice(0, match.index), layer: Number(match[1]), rest: name.slice(match.index + match[0].length) }
+  return {
+    prefix: name.slice(0, match.index),
+    layer: Number(match[1]),
+    rest: name.slice(match.index + match[0].length),
+  }
 }
 
 /** A tensor's name from its parts. */

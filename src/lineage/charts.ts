@@ -1,5 +1,5 @@
 /** Weights over the layers: one chart for all name patterns that have the same course. */
-import { layerOf } from '../plan/layers.js'
+import { stacksOf } from '../core/layerNames.js'
 import { escapeHtml, short } from './html.js'
 import { sortedKeys } from './serialize.js'
 import type { Lineage, LineageTensor } from './types.js'
@@ -46,9 +46,10 @@ function groups(lineage: Lineage): Group[] {
     string,
     { methods: Set<string>; tensors: number; series: Map<string, [boolean, Map<number, number>]> }
   >()
+  const { of } = stacksOf(Object.keys(lineage.tensors))
   for (const name of sortedKeys(lineage.tensors)) {
     const tensor = lineage.tensors[name]!
-    const layer = layerOf(name)
+    const layer = of(name)?.layer
     const values = tensor.reason === undefined && layer !== undefined ? valuesOf(tensor) : []
     if (layer === undefined || layer >= MOST_LAYERS || values.length === 0) continue
     const pattern = patternOf(name)

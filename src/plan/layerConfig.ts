@@ -49,7 +49,7 @@ export function followLayers(config: Config, at: ConfigPath, follow: Follow, cou
   return work
 }
 
-function followMapping(config: Config, work: Work, counted: ReadonlySet<string>): void {
+function followMapping(config: Config, work: Work, counted: ReadonlySet<string>): undefined {
   for (const [key, value] of Object.entries(config)) {
     const path = [...work.path, key]
     if (counted.has(JSON.stringify(path))) continue
@@ -76,33 +76,37 @@ interface Setting {
   readonly theirs: readonly unknown[]
 }
 
-function lost({ problems, path }: Work, key: string, why: string): void {
+function lost({ problems, path }: Work, key: string, why: string): undefined {
   const text = `${[...path, key].join('.')}: ${why}`
   if (!problems.includes(text)) problems.push(text)
 }
 
-function edit(work: Work, { path, value }: Setting, next: unknown): void {
+function edit(work: Work, { path, value }: Setting, next: unknown): undefined {
   if (!same(value, next)) work.edits.push({ path, value: next })
 }
 
 const unmoved = ({ order, depth }: Work, { value, theirs }: Setting): boolean =>
-  order.length === depth && order.every(({ layer }, index) => layer === index) && theirs.every((one) => same(one, value))
+  order.length === depth &&
+  order.every(({ layer }, index) => layer === index) &&
+  theirs.every((one) => same(one, value))
 
 /** Each layer's own entry; undefined where a model's list is of another length than its layers are many. */
 function entriesOf(setting: Setting, { order }: Work, length: number): unknown[] | undefined {
   const found = order.map(({ layer }, index) => {
     const list = setting.theirs[index]
-    return typeof list === 'string' || Array.isArray(list) ? { entry: list[layer], fits: list.length > layer } : undefined
+    return typeof list === 'string' || Array.isArray(list)
+      ? { entry: list[layer], fits: list.length > layer }
+      : undefined
   })
   const uniform = setting.theirs.every((list) => same(list, setting.value) || (list as unknown[])?.length >= 1)
   return length > 0 && uniform && found.every((one) => one?.fits) ? found.map((one) => one!.entry) : undefined
 }
 
-function mark({ traits }: Work, of: (layer: number) => unknown): void {
+function mark({ traits }: Work, of: (layer: number) => unknown): undefined {
   for (const [layer, own] of traits.entries()) own.push(of(layer))
 }
 
-function followList(list: readonly unknown[], setting: Setting, work: Work): void {
+function followList(list: readonly unknown[], setting: Setting, work: Work): undefined {
   const { key } = setting
   if (rules.TAPS.test(key)) return followTaps(list, setting, work)
   if (rules.NOT_LAYERED.test(key) || list.length === 0) {
@@ -124,7 +128,8 @@ function followList(list: readonly unknown[], setting: Setting, work: Work): voi
   if (!rules.SUSPECT.test(key) || unmoved(work, setting)) return
   if (/_?layers?$/.test(key) && isNumbering(list, depth)) return followIndexes(setting, work)
   const every = list.length
-  if (/pattern|types?$/.test(key) && work.order.every(({ layer }, i) => same(list[layer % every], list[i % every]))) return
+  if (/pattern|types?$/.test(key) && work.order.every(({ layer }, i) => same(list[layer % every], list[i % every])))
+    return
   lost(work, key, `a list of ${list.length} entries for ${depth} layers`)
 }
 
@@ -133,12 +138,14 @@ const isNumbering = (list: readonly unknown[], depth: number): boolean =>
   list.every((one, index) => isWhole(one) && one < depth && (index === 0 || one > (list[index - 1] as number)))
 
 /** A list of layers: those places where a layer now stands that was in its own model's list. */
-function followIndexes(setting: Setting, work: Work): void {
+function followIndexes(setting: Setting, work: Work): undefined {
   const { theirs } = setting
   const lists = theirs.map(numbersOf)
   const own = numbersOf(setting.value)
   if (!own || lists.some((list) => list === undefined))
-    return unmoved(work, setting) ? undefined : lost(work, setting.key, 'not a list of layers in every slice’s configuration')
+    return unmoved(work, setting)
+      ? undefined
+      : lost(work, setting.key, 'not a list of layers in every slice’s configuration')
   mark(work, (layer) => own.includes(layer))
   const next = work.order.flatMap(({ layer }, index) => (lists[index]!.includes(layer) ? [index] : []))
   const tail = own.filter((one) => one >= work.depth).map((one) => one - work.depth + work.order.length)
@@ -154,7 +161,7 @@ const numbersOf = (value: unknown): readonly number[] | undefined =>
       : undefined
 
 /** Layers that another part reads from keep their places, or there is no saying which ones it would read. */
-function followTaps(list: readonly unknown[], setting: Setting, work: Work): void {
+function followTaps(list: readonly unknown[], setting: Setting, work: Work): undefined {
   const { order, depth } = work
   const kept = list.every((one) =>
     typeof one !== 'number'
@@ -167,7 +174,7 @@ function followTaps(list: readonly unknown[], setting: Setting, work: Work): voi
 }
 
 /** GPT-Neo's `[[["global", "local"], 12]]`: kinds, and how often they are repeated. */
-function followCounted(setting: Setting, work: Work): void {
+function followCounted(setting: Setting, work: Work): undefined {
   const spread = (value: unknown): unknown[] =>
     (Array.isArray(value) ? value : []).flatMap((one) =>
       Array.isArray(one) && Array.isArray(one[0]) && isWhole(one[1]) && one[1] <= 100000
@@ -183,7 +190,7 @@ function followCounted(setting: Setting, work: Work): void {
 }
 
 /** A list that is repeated up to the last layer: written out for the new ones. */
-function followRepeated(list: readonly unknown[], setting: Setting, work: Work): void {
+function followRepeated(list: readonly unknown[], setting: Setting, work: Work): undefined {
   const kind = (of: unknown, layer: number): unknown => (Array.isArray(of) ? of[layer % of.length] : undefined)
   mark(work, (layer) => kind(list, layer))
   const next = work.order.map(({ layer }, index) => kind(setting.theirs[index], layer))
@@ -192,14 +199,17 @@ function followRepeated(list: readonly unknown[], setting: Setting, work: Work):
 }
 
 /** `hybrid_override_pattern` and its like: a letter for each layer. */
-function followText(text: string, setting: Setting, work: Work): void {
+function followText(text: string, setting: Setting, work: Work): undefined {
   const { key } = setting
   if (rules.NOT_LAYERED.test(key)) return
   if (rules.INDEXES.test(key) && numbersOf(text)) return followIndexes(setting, work)
   const spoken = rules.SUSPECT.test(key)
   const letters = !/[a-z.\s]/.test(text) && !/type$|name|path|id$/.test(key)
   const { depth, behind } = work
-  if ((text.length === depth || (behind > 0 && text.length === depth + behind)) && (letters || (spoken && key.includes('pattern')))) {
+  if (
+    (text.length === depth || (behind > 0 && text.length === depth + behind)) &&
+    (letters || (spoken && key.includes('pattern')))
+  ) {
     const entries = entriesOf(setting, work, text.length)
     if (!entries) return lost(work, key, 'another slice’s configuration has no such text')
     mark(work, (layer) => text[layer])
@@ -210,10 +220,12 @@ function followText(text: string, setting: Setting, work: Work): void {
   lost(work, key, `a text of ${text.length} letters for ${depth} layers`)
 }
 
-function followNumber(value: number, setting: Setting, work: Work): void {
+function followNumber(value: number, setting: Setting, work: Work): undefined {
   const { key, config, theirs } = setting
   if (rules.TAPS.test(key)) return followTaps([value], setting, work)
-  const replaced = (rules.SUPERSEDED[key] ?? []).some((other) => Array.isArray(config[other]) && (config[other] as unknown[]).length > 0)
+  const replaced = (rules.SUPERSEDED[key] ?? []).some(
+    (other) => Array.isArray(config[other]) && (config[other] as unknown[]).length > 0,
+  )
   const off = rules.SWITCHES[key] !== undefined && config[rules.SWITCHES[key]!] === false
   const numbers = theirs.map((one) => (isWhole(one) ? one : undefined))
   const threshold = rules.THRESHOLDS[key]
@@ -221,7 +233,8 @@ function followNumber(value: number, setting: Setting, work: Work): void {
   const period = rules.PERIODS.find((pair) => pair.includes(key))
   if (period) return followPeriod(period, setting, replaced, work)
   const plain = rules.SUSPECT.test(key) && !rules.OTHER_COUNTS.test(key) && !rules.NOT_LAYERED.test(key)
-  if ((rules.FREQUENCIES[key] === undefined && !plain) || !isWhole(value)) return perLayerEmbeddings(value, setting, work)
+  if ((rules.FREQUENCIES[key] === undefined && !plain) || !isWhole(value))
+    return perLayerEmbeddings(value, setting, work)
   if (replaced || unmoved(work, setting) || value === 0) return
   const add = rules.FREQUENCIES[key]
   const periodic = add !== undefined || /every_n|interval|freq|frequency|period|step|pattern/.test(key)
@@ -235,12 +248,18 @@ function followNumber(value: number, setting: Setting, work: Work): void {
 }
 
 /** Embeddings whose width goes by the number of layers. */
-function perLayerEmbeddings(value: number, setting: Setting, work: Work): void {
+function perLayerEmbeddings(value: number, setting: Setting, work: Work): undefined {
   if (setting.key === 'hidden_size_per_layer_input' && value > 0 && !unmoved(work, setting))
     lost(work, setting.key, 'embeddings hold a part for each layer, and are not cut')
 }
 
-function followThreshold(value: number, kind: 'below' | 'through', setting: Setting, idle: boolean, work: Work): void {
+function followThreshold(
+  value: number,
+  kind: 'below' | 'through',
+  setting: Setting,
+  idle: boolean,
+  work: Work,
+): undefined {
   const below = (layer: number, by: unknown): boolean => layer < Number(by) + (kind === 'through' ? 1 : 0)
   mark(work, (layer) => below(layer, value))
   const all = work.order.map(({ layer }, index) => below(layer, setting.theirs[index]))
@@ -256,7 +275,12 @@ function followThreshold(value: number, kind: 'below' | 'through', setting: Sett
 }
 
 /** Tries every offset: a range of layers may begin anywhere in a period. */
-function followPeriod([period, offset]: readonly [string, string], setting: Setting, replaced: boolean, work: Work): void {
+function followPeriod(
+  [period, offset]: readonly [string, string],
+  setting: Setting,
+  replaced: boolean,
+  work: Work,
+): undefined {
   const { config, key } = setting
   const [every, first] = [config[period], config[offset] ?? 0]
   if (key !== period || !isWhole(every) || every === 0 || !isWhole(first)) return
@@ -275,7 +299,7 @@ function followPeriod([period, offset]: readonly [string, string], setting: Sett
 const INNER = /^(attn|attention|ffn|mlp|moe|ssm|mamba|linear_attn|block)_config$/
 
 /** Mappings inside a part: by layers' numbers, or with settings of their own. */
-function followInner(value: Config, setting: Setting, work: Work): void {
+function followInner(value: Config, setting: Setting, work: Work): undefined {
   const { key, path } = setting
   const keys = Object.keys(value)
   const numbered = keys.length > 0 && keys.every((one) => /^\d+$/.test(one) && Number(one) < work.depth)

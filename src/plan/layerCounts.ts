@@ -30,7 +30,8 @@ export const isMapping = (value: unknown): value is Config =>
 export const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 /** Mappings that describe other things than a part of the model. */
-export const NO_PART = /^(rope_\w+|quantization_config|compression_config|id2label|label2id|task_specific_params|auto_map)$/
+export const NO_PART =
+  /^(rope_\w+|quantization_config|compression_config|id2label|label2id|task_specific_params|auto_map)$/
 
 const COUNTED = new Set(['layer', 'layers', 'blocks', 'block', 'depth'])
 const FILLER = new Set(['num', 'n', 'hidden', 'of', ...COUNTED])
@@ -51,7 +52,7 @@ function keysFor(config: Config, prefix: string): Keys {
   const words = new Set(wordsOf(prefix))
   const found = Object.keys(config).flatMap((key) => {
     const subject = isWhole(config[key]) ? subjectOf(key) : undefined
-    return subject && subject.every((word) => words.has(word)) ? [{ key, own: subject.length > 0 }] : []
+    return subject?.every((word) => words.has(word)) ? [{ key, own: subject.length > 0 }] : []
   })
   return {
     explicit: found.filter(({ own }) => own).map(({ key }) => key),
@@ -129,7 +130,9 @@ export function countsOf(config: Config, stack: Stack, list: readonly Stack[]): 
     const rival = nested ? undefined : rivals.find((other) => keysFor(scope.config, other.prefix).explicit.length === 0)
     const [first] = own
     if (first)
-      return sideOf(prefix) === 'decoder' ? own : [...own, ...(rival ? [] : rest.filter(({ value }) => value === first.value))]
+      return sideOf(prefix) === 'decoder'
+        ? own
+        : [...own, ...(rival ? [] : rest.filter(({ value }) => value === first.value))]
     if (rival && rest.some(({ value }) => value === rival.depth)) sharedWith = rival.prefix
     return rest
   })

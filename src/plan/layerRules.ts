@@ -54,7 +54,8 @@ export const INDEXES =
   /^(mlp_only_layers|moe_layers|moe_layers_enum|cross_attention_layers|hybrid_layer_ids|full_attn_idxs|attn_layers|\w*(layer|block|attn|attention|mlp|moe|expert|ssm|mamba|global)\w*_(ids|idx|idxs|indices|indexes))$/
 
 /** Lists of layers that another part of the model reads from: there is one entry for each of that part's own. */
-export const TAPS = /deepstack|extract_layers|intermediate_layers_ind|out_indices|out_features|feature_layer|select_layer|stage_names/
+export const TAPS =
+  /deepstack|extract_layers|intermediate_layers_ind|out_indices|out_features|feature_layer|select_layer|stage_names/
 
 /** Lists and texts that happen to be as long as the stack, and say nothing of layers. */
 export const NOT_LAYERED =

@@ -4,7 +4,8 @@ import { lookupMethod } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
 import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
-import { layerCount, layerOf } from './layers.js'
+import type { Config } from './layerCounts.js'
+import { type LayerPlace, layerPlaces } from './layers.js'
 import { packedOf, refusePacked } from './packed.js'
 import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
@@ -18,7 +19,7 @@ interface Context {
   readonly step: MergeStep
   readonly base: Value
   readonly values: ReadonlyMap<string, Value>
-  readonly layers: number
+  readonly placeOf: (name: string) => LayerPlace
   readonly faults: Faults
   readonly scopes: ScopeBook
   /** By model or step. */
@@ -29,11 +30,12 @@ interface Context {
   readonly parts: Map<string, boolean>
 }
 
-/** A merge step as a value: every tensor of the base, merged or copied. */
+/** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
 export function planMerge(
   recipe: Recipe,
   step: MergeStep,
   values: ReadonlyMap<string, Value>,
+  config: Config | undefined,
   faults: Faults,
   scopes: ScopeBook,
 ): { value: Value; patterns: readonly PatternCount[] } {
@@ -51,7 +53,7 @@ export function planMerge(
     step,
     base,
     values,
-    layers: layerCount(names),
+    placeOf: layerPlaces(base, config),
     faults,
     scopes,
     packed,
@@ -114,7 +116,7 @@ function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context
 const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})
 
 function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
-  const { step, base, values, layers } = context
+  const { step, base, values } = context
   const settings = rule < 0 ? step.settings : step.rules[rule]!.settings
   const method = lookupMethod(settings.method)
   if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
@@ -142,7 +144,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     return { ...tensor, reason: 'too few models have it', ...note }
   }
   const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
-  const layer = layerOf(name)
+  const { layer, count: layers } = context.placeOf(name)
   const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
   const parameters = resolveParameters(method, settings, present, layer, layers)
   checkWeightSum(context, settings, method, name, present, weights, parameters)
@@ -303,7 +305,8 @@ function warnOfIdle({ recipe, step, parts, faults }: Context) {
 }
 
 /** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
-function warnOfLists({ recipe, step, layers, faults }: Context) {
+function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
+  const layers = Math.max(0, ...[...new Set([...base.tensors.keys()].map((name) => placeOf(name).count))])
   for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
     for (const [name, { value, at }] of settings.parameters) {
       if (value.kind !== 'gradient' || value.value.length < 2) continue

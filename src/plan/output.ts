@@ -13,7 +13,7 @@ import type { Point } from './interpolate.js'
 import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import { inputsOf, sameMaking } from './shared.js'
-import { stackedConfig } from './stack.js'
+import { withStacks } from './stackConfig.js'
 import { EMBEDDING, HEAD, tiesHead } from './tied.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
 import type { Expr, PlanOutput, PlanTensor, Sidecar } from './types.js'
@@ -226,12 +226,19 @@ function tellLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, fault
  */
 function configText(
   { dtype }: OutputSpec,
-  { tensors, layers, origin }: Value,
+  value: Value,
   { config, configText: written }: Checkpoint,
   context: OutputContext,
 ): string | undefined {
+  const { tensors, origin } = value
   if (!config || tensors.size === 0) return undefined
-  const stacked = layers ? stackedConfig(config, layers) : config
+  const stacked = withStacks(
+    context.recipe,
+    value,
+    config,
+    (model) => context.checkpoints.get(model)?.config,
+    context.faults,
+  )
   const changed: Record<string, unknown> = { ...withDtype(withVocabulary(stacked, context.lexicon, origin), dtype) }
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
   if (tiesInWords(changed) && headIsOwn(tensors, context)) untie(changed)

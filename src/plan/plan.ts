@@ -91,18 +91,19 @@ export function planRecipe(
   const lost = new Set(unfit)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults))
     return { diagnostics: faults.list }
+  const configOf = (name: string) => checkpoints.get(name)?.config
   for (const step of recipe.steps) {
     if (lost.has(step.name) || usesOf(step).some((name) => lost.has(name))) {
       lost.add(step.name)
       continue
     }
-    const read = tiedValues(recipe, step, values, (name) => checkpoints.get(name)?.config, faults)
+    const read = tiedValues(recipe, step, values, configOf, faults)
     if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =
         step.kind === 'stack'
-          ? planStack(recipe, step, values, (name) => checkpoints.get(name)?.config, faults)
+          ? planStack(recipe, step, values, configOf, faults)
           : step.kind === 'rebasin'
-            ? planRebasin(recipe, step, values, (name) => checkpoints.get(name)?.config, analyses, faults)
+            ? planRebasin(recipe, step, values, configOf, analyses, faults)
             : planRepair(recipe, step, values, analyses, faults)
       if (value) values.set(step.name, value)
       else lost.add(step.name)
@@ -123,7 +124,7 @@ export function planRecipe(
       steps.push({ name: step.name, kind: step.kind, patterns, ...(left ? { left } : {}) })
       continue
     }
-    const { value, patterns } = planMerge(recipe, step, read, faults, scopes)
+    const { value, patterns } = planMerge(recipe, step, read, configOf(values.get(step.base)!.origin), faults, scopes)
     values.set(step.name, value)
     steps.push({ name: step.name, kind: step.kind, patterns })
   }

@@ -59,7 +59,12 @@ export function planStack(
   }
   const tensors = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
   const before = first.layers?.get(stack.prefix)
-  const restacked: Restacked = { at: step.at, order, own: before?.own ?? whole, behind: before?.behind ?? stack.depth - whole.length }
+  const restacked: Restacked = {
+    at: step.at,
+    order,
+    own: before?.own ?? whole,
+    behind: before?.behind ?? stack.depth - whole.length,
+  }
   return {
     name: step.name,
     tensors,
@@ -107,7 +112,8 @@ interface Range {
 
 function tellRange(recipe: Recipe, at: Path, { model, layers: [from, to], stack, count }: Range, faults: Faults): void {
   const under = stack.prefix === '' ? '' : ` under ${stack.prefix}`
-  const text = count === 0 ? `no layers${under}` : count === 1 ? `1 layer${under}` : `${count} layers${under}, 0 to ${count - 1}`
+  const text =
+    count === 0 ? `no layers${under}` : count === 1 ? `1 layer${under}` : `${count} layers${under}, 0 to ${count - 1}`
   const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] are all of them`
   const message = `the range [${from}, ${to}] goes beyond ${quote(model)}, which has ${text}`
   faults.error('bad-layers', message, recipe.placeOf(at), hint)
@@ -123,8 +129,7 @@ function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTens
     if (inside(name) || standsBeforeLayers(name) || of(name)) continue
     if (belongsTo(name, stack, list)) found.set(name, taken(tensor))
   }
-  for (const [name, tensor] of first.tensors)
-    if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
+  for (const [name, tensor] of first.tensors) if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
   if (list.length > 1) return found
   for (const [name, tensor] of last.tensors) if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
   return found
@@ -156,12 +161,7 @@ const formOf = (holds: ReadonlyMap<string, readonly number[]>): string =>
     .sort()
     .join(' ')
 
-function packedAlike(
-  recipe: Recipe,
-  step: StackStep,
-  values: ReadonlyMap<string, Value>,
-  faults: Faults,
-): boolean {
+function packedAlike(recipe: Recipe, step: StackStep, values: ReadonlyMap<string, Value>, faults: Faults): boolean {
   const schemes = new Map(
     step.slices.map(({ model }) => [model, [...new Set(packedOf(values.get(model)!).values())].sort().join()]),
   )

@@ -1,9 +1,11 @@
 /** The configuration of a model whose layers were put together anew, as changes of single values; or why there is none. */
-import { siteOf, type Stack } from '../core/layerNames.js'
+import { type Stack, siteOf, stacksOf } from '../core/layerNames.js'
+import type { Recipe } from '../recipe/types.js'
 import { type Edit, followLayers } from './layerConfig.js'
 import { type Config, type ConfigPath, countsOf, isMapping } from './layerCounts.js'
 import { TAPS } from './layerRules.js'
-import type { Restacked, StackedLayer } from './values.js'
+import type { Faults } from './report.js'
+import type { Restacked, StackedLayer, Value } from './values.js'
 
 type ConfigOf = (model: string) => Config | undefined
 
@@ -11,6 +13,42 @@ export interface StackedConfig {
   readonly edits: readonly Edit[]
   /** Why the configuration can't follow. */
   readonly problems: readonly string[]
+}
+
+/**
+ * A configuration that follows the stacks of a value. Error: `bad-layers`, at the step, where it can't be told how; a single
+ * file has no configuration, and is written all the same.
+ */
+export function withStacks(
+  recipe: Recipe,
+  { tensors, layers }: Value,
+  config: Config,
+  configOf: ConfigOf,
+  faults: Faults,
+): Config {
+  if (!layers) return config
+  const before = (stack: Stack): Stack => ({ ...stack, depth: layers.get(stack.prefix)?.own.length ?? stack.depth })
+  const list = stacksOf(tensors.keys()).list.map(before)
+  const edits = [...layers].flatMap(([prefix, restacked]) => {
+    const found = stackedConfig(config, prefix, restacked, list, configOf)
+    if (found.problems.length > 0) {
+      const more = found.problems.length > 3 ? [`${found.problems.length - 3} more`] : []
+      const why = [...found.problems.slice(0, 3), ...more].join('; ')
+      const message = `config.json can't follow the layers of ${prefix}: ${why}`
+      faults.error('bad-layers', message, recipe.placeOf(restacked.at, 'key'), HINT)
+    }
+    return found.edits
+  })
+  return edits.reduce((made, { path, value }) => withValue(made, path, value) as Config, config)
+}
+
+const HINT =
+  'take layers in an order that keeps to these settings, or write a single file (output: NAME.safetensors), which has no configuration, and write config.json yourself'
+
+function withValue(at: unknown, [key, ...rest]: ConfigPath, value: unknown): unknown {
+  if (key === undefined) return value
+  if (Array.isArray(at)) return at.map((one, index) => (index === key ? withValue(one, rest, value) : one))
+  return isMapping(at) ? { ...at, [key]: withValue(at[key], rest, value) } : at
 }
 
 /** `list`: the stacks that the model had before. */
@@ -35,12 +73,17 @@ export function stackedConfig(
     const said = wrong.map(({ path, value }) => `${path.join('.')} is ${value}`).join(', ')
     return { edits: [], problems: [`${said}, and ${prefix} has ${own.length} layers`] }
   }
-  const edits: Edit[] = counts.flatMap(({ path }) => (order.length === own.length ? [] : [{ path, value: order.length }]))
+  const edits: Edit[] = counts.flatMap(({ path }) =>
+    order.length === own.length ? [] : [{ path, value: order.length }],
+  )
   const counted = new Set(counts.map(({ path }) => JSON.stringify(path)))
   const problems: string[] = []
   const traits: unknown[][] = own.map(() => [])
   for (const { path, config: part } of scopes) {
-    const partOf = ({ model, layer }: StackedLayer) => ({ layer, config: partAt(configOf(model) ?? config, path) ?? part })
+    const partOf = ({ model, layer }: StackedLayer) => ({
+      layer,
+      config: partAt(configOf(model) ?? config, path) ?? part,
+    })
     const followed = followLayers(part, path, { depth: own.length, behind, order: order.map(partOf) }, counted)
     edits.push(...followed.edits)
     problems.push(...followed.problems)
@@ -167,7 +210,8 @@ function namedLayers(
   const { quantization_config: settings } = config
   visit(settings, ['quantization_config'])
   const others = new Set(order.map(({ model }) => JSON.stringify(configOf(model)?.quantization_config ?? null)))
-  if (edits.length > 0 && others.size > 1) problems.push('quantization_config: that of another slice names other modules')
+  if (edits.length > 0 && others.size > 1)
+    problems.push('quantization_config: that of another slice names other modules')
   return { edits, problems }
 }
 

@@ -1,4 +1,5 @@
 import type { Dtype } from '../core/dtypes.js'
+import type { Path } from '../recipe/types.js'
 import type { CopyReason, Expr, PlanTensor } from './types.js'
 
 /** A tensor of a model or of a step's result: what it would be, and how it would come about. */

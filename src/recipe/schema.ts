@@ -229,7 +229,9 @@ const interpolate = object(
   ['from', 'to'],
   'Checkpoints along the way between two models.',
 )
-const stack: Schema = {
+const OF =
+  'Which stack of layers, by the prefix of its names, such as model.layers. Default: the language model’s, where that is certain.'
+const slices = (description?: string): Schema => ({
   ...listOf(
     object(
       {
@@ -241,13 +243,24 @@ const stack: Schema = {
           maxItems: 2,
           title: 'a half-open range of layers [from, to]',
         },
+        of: text(OF),
       },
       ['model', 'layers'],
       'Layers taken from one model.',
     ),
   ),
-  description: 'Ranges of layers put on each other, renumbered.',
-}
+  ...(description ? { description } : {}),
+})
+const stack = several(
+  'a list of slices, or a mapping with of and slices',
+  'Ranges of layers put on each other, renumbered.',
+  slices(),
+  object(
+    { of: text(OF), slices: slices('The slices, from the first layer up.') },
+    ['slices'],
+    'Slices, and of which stack of layers they are.',
+  ),
+)
 /** The kinds of step, each a key of its mapping. */
 export const STEP_KINDS = ['merge', 'rebasin', 'repair', 'interpolate', 'stack', 'extract'] as const
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { layerCount, layerOf } from '../plan/layers.js'
+import { stacksOf } from '../core/layerNames.js'
 import { plainRecipe } from '../recipe/plain.js'
 import { inspect } from './inspect.js'
 import { nameModels, type OneLine, oneLineRecipe } from './oneLine.js'
@@ -26,10 +26,11 @@ export async function init(given: readonly string[], options: NewRecipeOptions =
   }
   const first = models[0]!
   const names = [...first.tensors.keys()]
-  const tensor = names.find((name) => layerOf(name) !== undefined) ?? names[0] ?? '**'
+  const { of } = stacksOf(names)
+  const tensor = names.find((name) => of(name) !== undefined) ?? names[0] ?? '**'
   return starterRecipe(named, first.layout === 'file' ? 'merged.safetensors' : 'merged', {
     tensor,
-    layers: layerCount(names),
+    layers: of(tensor)?.stack.depth ?? 0,
   })
 }
 

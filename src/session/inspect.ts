@@ -1,7 +1,7 @@
 /** Models by themselves: opened, described, and how they may be permuted. Only headers are read. */
 import type { Checkpoint } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
-import { layerCount } from '../plan/layers.js'
+import { stacksOf } from '../core/layerNames.js'
 import { packedOf, quantizationOf } from '../plan/packed.js'
 import type { Spec, SpecText } from '../rebasin/spec.js'
 import { type FetchOptions, fetchModels, openNamed } from './models.js'
@@ -55,6 +55,7 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     parameters += count
   }
   const { model_type: type, architectures } = config ?? {}
+  const stacks = stacksOf(tensors.keys()).list
   const packed = [...new Set(packedOf({ tensors, ...quantizationOf(config) }).values())]
   return {
     model: reference,
@@ -67,7 +68,8 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     files: files.map(({ name, size }) => ({ name, size })),
     tensors: tensors.size,
     parameters,
-    layers: layerCount(tensors.keys()),
+    layers: Math.max(0, ...stacks.map(({ depth }) => depth)),
+    ...(stacks.length > 1 ? { stacks: Object.fromEntries(stacks.map(({ prefix, depth }) => [prefix, depth])) } : {}),
     dtypes,
     metadata,
   }

@@ -9,9 +9,9 @@ import * as assert from 'uvu/assert'
 import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import type { TensorSpec } from '../../src/checkpoints/types.js'
 import type { OutputDtype } from '../../src/core/dtypes.js'
+import { stacksOf } from '../../src/core/layerNames.js'
 import { ARENA_START, compileKernels, instantiateKernels, type Kernels } from '../../src/kernels/index.js'
 import { lookupMethod } from '../../src/methods/registry.js'
-import { layerCount, layerOf } from '../../src/plan/layers.js'
 import { plan } from '../../src/session/plan.js'
 import { type RunResult, run } from '../../src/session/run.js'
 import { reference } from '../reference/index.js'
@@ -295,9 +295,10 @@ export async function assertReferences(cases: readonly Case[], options: Referenc
     const first = settingsOf(one)
     const { weights, parameters } = first
     const { seed } = settingsOf(cases[0]!)
-    const layers = layerCount(Object.keys(one.tensors))
+    const { of } = stacksOf(Object.keys(one.tensors))
     for (const [name, given] of Object.entries(one.tensors)) {
-      const layer = layerOf(name)
+      const layer = of(name)?.layer
+      const layers = of(name)?.stack.depth ?? 0
       const settings = {
         ...(weights ? { weights } : {}),
         ...(parameters ? { parameters } : {}),

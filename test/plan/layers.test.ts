@@ -1,18 +1,42 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { gradientAt, layerCount, layerOf } from '../../src/plan/layers.js'
+import { nameAt, siteOf, stacksOf } from '../../src/core/layerNames.js'
+import { gradientAt } from '../../src/plan/layers.js'
 
-test('a layer is the first whole-number part of a name', () => {
-  assert.is(layerOf('model.layers.12.mlp.experts.3.w'), 12)
-  assert.is(layerOf('layer1.0.conv2.weight'), 0)
-  assert.is(layerOf('h.07.attn'), 7)
-  assert.is(layerOf('lm_head.weight'), undefined)
-  assert.is(layerOf('conv2d.weight'), undefined)
+test('each stack of layers is counted for itself, by what stands before the first number', () => {
+  const { list, of } = stacksOf([
+    'model.layers.1.mlp.experts.3.w',
+    'vision_tower.encoder.layers.5.norm.weight',
+    'projector.mlp.2.weight',
+    'layer1.0.conv2.weight',
+    'lm_head.weight',
+  ])
+  assert.equal(list, [
+    { prefix: 'layer1', depth: 1 },
+    { prefix: 'model.layers', depth: 2 },
+    { prefix: 'vision_tower.encoder.layers', depth: 6 },
+  ])
+  assert.is(of('model.layers.1.mlp.experts.3.w')?.layer, 1)
+  assert.is(of('projector.mlp.2.weight'), undefined)
+  assert.is(of('lm_head.weight'), undefined)
 })
 
-test('layers are counted from the highest number, whatever is missing below', () => {
-  assert.is(layerCount(['a.0.w', 'a.3.w', 'b']), 4)
-  assert.is(layerCount(['b']), 0)
+test('lists of single parameters are stacks where a model has no others', () => {
+  assert.equal(stacksOf(['0.weight', '2.weight', '4.weight']).list, [{ prefix: '', depth: 5 }])
+  assert.equal(stacksOf(['features.0.weight', 'features.3.weight', 'classifier.1.weight']).list, [
+    { prefix: 'classifier', depth: 2 },
+    { prefix: 'features', depth: 4 },
+  ])
+})
+
+test('names by a prefix, also inside layers of another stack', () => {
+  assert.equal(siteOf('down_blocks.1.resnets.0.conv.weight', 'down_blocks.1.resnets'), {
+    prefix: 'down_blocks.1.resnets',
+    layer: 0,
+    rest: 'conv.weight',
+  })
+  assert.is(siteOf('model.layersX.1.w', 'model.layers'), undefined)
+  assert.is(nameAt('', 3, 'weight'), '3.weight')
 })
 
 test('a gradient is spread evenly and interpolated linearly; ends are exact', () => {

@@ -3,7 +3,6 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { standsBeforeLayers } from '../../src/core/stack.js'
-import { stackedConfig } from '../../src/plan/stack.js'
 import { plan, validate } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
 import { fixture, inFolder } from '../commands/terge.js'
@@ -88,27 +87,6 @@ test('ranges beyond a model, and ranges of nothing', async () => {
   ])
   const [fault] = await codes('steps: {s: {stack: [{model: a, layers: [2, 2]}]}}\n')
   assert.match(fault ?? '', 'error bad-value 3:40')
-})
-
-test('a configuration follows its layers', () => {
-  const config = {
-    n_layer: 3,
-    layer_types: ['full', 'sliding', 'linear'],
-    hidden_size: 4,
-    mlp_only_layers: [1],
-    max_window_layers: 3,
-  }
-  assert.equal(stackedConfig(config, [0, 1, 1, 2]), {
-    n_layer: 4,
-    layer_types: ['full', 'sliding', 'sliding', 'linear'],
-    hidden_size: 4,
-    mlp_only_layers: [1, 2],
-    max_window_layers: 4,
-  })
-  assert.equal(stackedConfig({ text_config: { num_hidden_layers: 2 }, vision_config: { num_hidden_layers: 9 } }, [0]), {
-    text_config: { num_hidden_layers: 1 },
-    vision_config: { num_hidden_layers: 9 },
-  })
 })
 
 test('which end a tensor belongs to', () => {

@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { layerOf, withLayer } from '../../src/core/layerNames.js'
+import { siteOf, withLayer } from '../../src/core/layerNames.js'
 import type { Expr, Plan } from '../../src/plan/types.js'
 import { plan } from '../../src/session/plan.js'
 import { inFolder } from '../commands/terge.js'
@@ -166,7 +166,7 @@ test('who gives a parameter its value', () =>
   }))
 
 test('a layer in a name', () => {
-  assert.is(layerOf('layers.10.x'), 10)
+  assert.is(siteOf('layers.10.x')?.layer, 10)
   assert.is(withLayer('layers.10.x.3', 7), 'layers.7.x.3')
   assert.is(withLayer('norm.weight', 7), 'norm.weight')
 })

@@ -1,5 +1,5 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
-import { layerCount, layerOf, withLayer } from '../../core/layerNames.js'
+import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
 import { quote } from '../../core/suggest.js'
 import { type MapNode, type Node, type Span, toPlain } from '../tree.js'
 import type { Complaints } from './complaints.js'
@@ -31,6 +31,8 @@ export interface MergeInput {
   readonly levels: readonly MapNode[]
   /** Tensors of the merge; absent where the models are not here. */
   readonly names: readonly string[] | undefined
+  /** The prefix of the stack whose layers are cut; absent: the first number of a name. */
+  readonly stack?: string
   /** How far its layers lie below those of the output, whose names filters of the whole see. */
   readonly shift: number
   readonly complain: Complaints
@@ -49,8 +51,9 @@ export function buildMerge(input: MergeInput): MapNode {
   const { method, methodAt, participants, base, names, comments, complain, known } = input
   const filters = filtersIn(input)
   const groups = new Map<string, Group>()
+  const stacks = stacksOf(names ?? [])
   const groupFor = (name: string): Group => {
-    const group = groupOf(input, name)
+    const group = groupOf(input, name, stacks)
     const key = JSON.stringify([
       group.weights?.map(jsonOf),
       ...[...group.parameters].map(([p, all]) => [p, all.map(jsonOf)]),
@@ -161,21 +164,25 @@ function cascades(input: MergeInput): Map<string, Node[]> {
   return kinds
 }
 
-const shifted = (name: string, by: number): string => {
-  const layer = by === 0 ? undefined : layerOf(name)
-  return layer === undefined ? name : withLayer(name, layer + by)
+/** As the tensor is called where the merge's layers lie further up: only those of the stack that is cut do. */
+function shifted({ stack }: MergeInput, name: string, by: number): string {
+  const site = by === 0 ? undefined : siteOf(name, stack)
+  return site ? nameAt(site.prefix, site.layer + by, site.rest) : name
 }
 
 /** A filter is met where any of the names lets it through under which mergekit would look. */
-const seen = ({ participants, shift }: MergeInput, name: string, filter: string): boolean =>
-  [shift, ...participants.map((one) => one.shift)].some((by) => shifted(name, by).includes(filter))
+const seen = (input: MergeInput, name: string, filter: string): boolean =>
+  [input.shift, ...input.participants.map((one) => one.shift)].some((by) => shifted(input, name, by).includes(filter))
 
-function groupOf(input: MergeInput, name: string): Group {
+function groupOf(input: MergeInput, name: string, stacks: Stacks): Group {
   const { known, participants, shift, names } = input
-  const single = names !== undefined && layerCount(names) === 1
-  const inLayer = layerOf(name) !== undefined
+  const found = stacks.of(name)
+  // Of a single layer mergekit takes a gradient's last value.
+  const single =
+    names !== undefined && (found ? found.stack.depth === 1 : stacks.list.every(({ depth }) => depth === 1))
+  const inLayer = found !== undefined
   const atom = (parameter: Parameter, by: number, one?: Participant): Atom | undefined => {
-    const full = shifted(name, by)
+    const full = shifted(input, name, by)
     const matches: Matches = (filter) => full.includes(filter)
     for (const level of levelsOf(input, parameter.name, one?.parameters)) {
       const value = evaluate(level, matches)

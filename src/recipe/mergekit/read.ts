@@ -4,7 +4,7 @@ import { childOf, type MapNode, type Node, type Span } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { readReference } from './reference.js'
 import { checkSetting } from './settings.js'
-import type { Config, Reference, Slice, Source } from './types.js'
+import type { Config, Module, Reference, Slice, Source } from './types.js'
 
 const TOP = [
   ...['name', 'merge_method', 'models', 'slices', 'modules', 'base_model', 'parameters', 'dtype', 'out_dtype'],
@@ -28,7 +28,7 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
   if (!from) return undefined
   const name = childOf(root, 'name')
   const base = reference(childOf(root, 'base_model'), complain)
-  const parameters = [from.module, root].flatMap((at) => (at ? parametersOf(at, complain) : []))
+  const parameters = parametersOf(root, complain)
   const [source, tokenizer] = [given(root, 'tokenizer_source'), given(root, 'tokenizer')]
   if (source && tokenizer) {
     const message = 'the configuration has both tokenizer_source and tokenizer'
@@ -42,6 +42,7 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
     ...(base ? { base } : {}),
     sliced: from.sliced,
     slices: from.slices,
+    ...(from.modules ? { modules: from.modules } : {}),
     parameters,
     ...(dtype ? { dtype } : {}),
     ...(tokenizer ? { tokenizer } : {}),
@@ -82,7 +83,7 @@ function parametersOf(at: MapNode, complain: Complaints): MapNode[] {
 interface Slices {
   readonly sliced: boolean
   readonly slices: readonly Slice[]
-  readonly module?: MapNode
+  readonly modules?: readonly Module[]
 }
 
 function findSlices(root: MapNode, complain: Complaints): Slices | undefined {
@@ -96,20 +97,31 @@ function findSlices(root: MapNode, complain: Complaints): Slices | undefined {
   }
   const found = given(root, key)!
   if (key !== 'modules') return { sliced: key === 'slices', slices: listed(found, key, complain) }
-  const [module, ...more] = found.kind === 'map' ? found.entries.values() : []
-  if (module?.value.kind !== 'map' || more.length > 0) {
-    const message = 'models of several modules do not work in this version of terge'
-    complain.error('not-in-this-version', message, found.span, 'merge the language model alone: slices or models')
+  if (found.kind !== 'map' || found.entries.size === 0) {
+    complain.error('bad-type', "'modules' must be a mapping", found.span, 'write modules: {NAME: {slices: […]}}')
     return undefined
   }
-  knownKeys(module.value, ['slices', 'models', 'parameters'], complain)
-  const inner = given(module.value, 'slices') ? 'slices' : 'models'
-  const list = given(module.value, inner)
-  if (!list) {
-    complain.error('missing-key', 'the module names no models', module.key, 'write slices in it')
+  const modules = [...found.entries].flatMap(([name, { key, value }]) => readModule(name, key, value, complain) ?? [])
+  if (modules.length < found.entries.size) return undefined
+  const slices = modules.flatMap((module) => module.slices)
+  return { sliced: modules.some(({ sliced }) => sliced), slices, modules }
+}
+
+function readModule(name: string, key: Span, value: Node, complain: Complaints): Module | undefined {
+  if (value.kind !== 'map') {
+    complain.error('bad-type', 'a module must be a mapping', value.span, 'write slices or models in it')
     return undefined
   }
-  return { sliced: inner === 'slices', slices: listed(list, inner, complain), module: module.value }
+  knownKeys(value, ['name', 'slices', 'models', 'parameters'], complain)
+  const inner = ['slices', 'models'].filter((one) => given(value, one))
+  const [one] = inner
+  if (one === undefined || inner.length > 1) {
+    const message = one === undefined ? 'the module names no models' : 'slices and models exclude each other'
+    complain.error(one === undefined ? 'missing-key' : 'contradiction', message, key, 'write slices in it')
+    return undefined
+  }
+  const slices = listed(given(value, one)!, one, complain)
+  return { name: { text: name, at: key }, sliced: one === 'slices', slices, parameters: parametersOf(value, complain) }
 }
 
 function listed(found: Node, key: string, complain: Complaints): Slice[] {
@@ -167,6 +179,8 @@ function readRange(node: Node | undefined, otherwise: Span, complain: Complaints
     )
     return undefined
   }
+  // A slice of no layers still lends what stands before and after them.
+  if (from! >= 0 && from === to) return [0, 0]
   if (from! >= 0 && from! < to!) return [from!, to!]
   const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'
   complain.error('bad-value', `the range [${from}, ${to}] has no layers`, node!.span, hint)

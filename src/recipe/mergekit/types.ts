@@ -26,6 +26,14 @@ export interface Slice {
   readonly at: Span
 }
 
+/** A part of a model that is merged for itself, and its settings. */
+export interface Module {
+  readonly name: { readonly text: string; readonly at: Span }
+  readonly sliced: boolean
+  readonly slices: readonly Slice[]
+  readonly parameters: readonly MapNode[]
+}
+
 /** One document. */
 export interface Config {
   readonly name?: { readonly text: string; readonly at: Span }
@@ -33,7 +41,9 @@ export interface Config {
   readonly base?: Reference
   /** Or else models: then one slice without ranges. */
   readonly sliced: boolean
+  /** Those of all modules, where there are some. */
   readonly slices: readonly Slice[]
+  readonly modules?: readonly Module[]
   /** Parameters of the module and of the whole, the narrower first. */
   readonly parameters: readonly MapNode[]
   readonly dtype?: Node
