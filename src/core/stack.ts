@@ -5,7 +5,7 @@
  * outside layers (final norm, head, pooler) stands after the last one.
  */
 const BEFORE =
-  /(^|[._])(\w*embed(s|ding|dings|der)?|embed_in|wte|wpe|[ct]ls_token|mask_token|stem|patch\w*|project_in|ln_pre|pre_layer_?norm)([._]|$)/i
+  /(^|\.)shared\.weight$|(^|[._])(\w*embed(s|ding|dings|der)?|embed_in|wte|wpe|[ct]ls_token|mask_token|stem|patch\w*|project_in|ln_pre|pre_layer_?norm)([._]|$)/i
 const AFTER = /(^|[._])(embed_out|lm_head|unembed\w*|output_embeddings)([._]|$)/i
 
 /** By its name; nothing else in a checkpoint says it. */

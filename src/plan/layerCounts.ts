@@ -139,6 +139,15 @@ export function countsOf(config: Config, stack: Stack, list: readonly Stack[]): 
   return { scopes: found, counts, ...(sharedWith === undefined ? {} : { sharedWith }) }
 }
 
+/** All keys that count layers, of any of the model's stacks: paths, as JSON. */
+export const countingKeys = (config: Config, list: readonly Stack[]): string[] =>
+  scopesOf(config).flatMap(({ path, config }) => {
+    const keys = list.map(({ prefix }) => keysFor(config, prefix))
+    return keys
+      .flatMap(({ explicit, generic }) => [...explicit, ...generic])
+      .map((key) => JSON.stringify([...path, key]))
+  })
+
 /** Keys that count layers behind the last one, which guess further tokens. */
 const DRAFTS = /(^|_)(nextn|mtp)(_|$)/
 

@@ -2,7 +2,7 @@
 import { type Stack, siteOf, stacksOf } from '../core/layerNames.js'
 import type { Recipe } from '../recipe/types.js'
 import { type Edit, followLayers } from './layerConfig.js'
-import { type Config, type ConfigPath, countsOf, isMapping } from './layerCounts.js'
+import { type Config, type ConfigPath, countingKeys, countsOf, isMapping } from './layerCounts.js'
 import { TAPS } from './layerRules.js'
 import type { Faults } from './report.js'
 import type { Restacked, StackedLayer, Value } from './values.js'
@@ -76,7 +76,7 @@ export function stackedConfig(
   const edits: Edit[] = counts.flatMap(({ path }) =>
     order.length === own.length ? [] : [{ path, value: order.length }],
   )
-  const counted = new Set(counts.map(({ path }) => JSON.stringify(path)))
+  const counted = new Set(countingKeys(config, list))
   const problems: string[] = []
   const traits: unknown[][] = own.map(() => [])
   for (const { path, config: part } of scopes) {
@@ -218,6 +218,6 @@ function namedLayers(
 /** Also where the name of the module begins further in or further out. */
 function speaksOf(name: string, prefix: string): boolean {
   const site = siteOf(name.replace(/^re:/, '').replaceAll('\\.', '.'))
-  if (!site || site.prefix === '') return false
-  return `.${prefix}`.endsWith(`.${site.prefix}`) || `.${site.prefix}`.endsWith(`.${prefix}`)
+  const own = site?.prefix.replace(/[^\w.]/g, '').replace(/^\.+|\.+$/g, '')
+  return own !== undefined && own !== '' && (`.${prefix}`.endsWith(`.${own}`) || `.${own}`.endsWith(`.${prefix}`))
 }

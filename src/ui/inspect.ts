@@ -9,11 +9,16 @@ function adapterText({ type, ranks, alpha, modules, base }: NonNullable<Checkpoi
   return `${kind}, rank ${ranks.join(', ')}${scale}, of ${counted(modules, 'module')}${made}`
 }
 
+const stacksText = (stacks: Readonly<Record<string, number>>): string =>
+  Object.entries(stacks)
+    .map(([prefix, depth]) => `${formatCount(depth)} (${printable(prefix)})`)
+    .join(', ')
+
 export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ name, dtype, shape, bytes })
 
 /** A model for people: facts, then the tensors asked for. */
 export function inspectText(model: CheckpointFacts, shownTensors: readonly StoredTensor[]): string {
-  const { layout, type, adapter, modules, packed, files, tensors, parameters, layers, dtypes, metadata } = model
+  const { layout, type, adapter, modules, packed, files, tensors, parameters, layers, dtypes, metadata, stacks } = model
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   const facts: string[][] = [
     ['model', `${printable(model.model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
@@ -23,7 +28,7 @@ export function inspectText(model: CheckpointFacts, shownTensors: readonly Store
     ...(packed ? [['packed', packed.map(printable).join(', ')]] : []),
     ['tensors', formatCount(tensors)],
     ['parameters', formatCount(parameters)],
-    ['layers', formatCount(layers)],
+    ['layers', stacks ? stacksText(stacks) : formatCount(layers)],
     ...Object.entries(dtypes).map(([dtype, entry]) => [
       dtype,
       `${counted(entry.tensors, 'tensor')}, ${formatSize(entry.bytes)}`,
