@@ -151,7 +151,7 @@ export const countingKeys = (config: Config, list: readonly Stack[]): string[] =
 /** Keys that count layers behind the last one, which guess further tokens. */
 const DRAFTS = /(^|_)(nextn|mtp)(_|$)/
 
-export const draftsIn = (scopes: readonly Scope[]): number =>
+const draftsIn = (scopes: readonly Scope[]): number =>
   Math.max(
     0,
     ...scopes.flatMap(({ config }) =>

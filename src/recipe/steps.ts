@@ -16,16 +16,8 @@ import { type Base, readFilters, readMerge } from './merge.js'
 import { resolveName, type Scope } from './models.js'
 import { STEP_KINDS } from './schema.js'
 import { inlineSpec } from './spec.js'
-import type {
-  Evaluate,
-  ExtractStep,
-  InterpolateStep,
-  MergeStep,
-  RebasinStep,
-  RepairStep,
-  StackStep,
-  Step,
-} from './types.js'
+import { stackStep } from './stackStep.js'
+import type { Evaluate, ExtractStep, InterpolateStep, MergeStep, RebasinStep, RepairStep, Step } from './types.js'
 
 interface Draft {
   readonly name: string
@@ -187,7 +179,7 @@ const READERS: Readonly<Record<Draft['kind'], Reader>> = {
   rebasin: readRebasin,
   repair: readRepair,
   interpolate: readInterpolate,
-  stack: readStack,
+  stack: ({ name, at }, { scope, use }) => stackStep(name, at, scope.report, use),
   extract: readExtract,
 }
 
@@ -355,41 +347,6 @@ function readInterpolate({ name, at }: Draft, { scope, use }: Reading): Interpol
     method: textOf(get(at, 'method')) === 'slerp' ? 'slerp' : 'linear',
     keep: booleanOf(get(at, 'keep')) ?? true,
     ...(evaluate ? { evaluate } : {}),
-  }
-}
-
-/** A list of slices, or a mapping that also says of which stack they are. */
-const slicesOf = (at: Cursor): Cursor[] => itemsOf(isMapping(at) ? get(at, 'slices') : at)
-
-function readStack({ name, at }: Draft, { scope, use }: Reading): StackStep {
-  const written = [get(at, 'of'), ...slicesOf(at).map((slice) => get(slice, 'of'))].filter((of) => of !== undefined)
-  const [of] = written
-  const other = written.find((one) => textOf(one) !== textOf(of))
-  if (other && of) {
-    const message = `the slices of a stack are of one stack of layers, not of ${quote(textOf(of) ?? '')} and ${quote(textOf(other) ?? '')}`
-    scope.report.error('contradiction', message, other.path, { hint: 'write one step for each stack of layers' })
-  }
-  // [0, 0] lends embeddings, head or configuration to slices that have layers; another range of nothing is a mistake.
-  const slices = slicesOf(at).map((slice) => {
-    const layers = get(slice, 'layers')
-    const [first = 0, last = 0] = itemsOf(layers).map((item) => numberOf(item) ?? 0)
-    if (
-      layers?.node.kind === 'list' &&
-      layers.node.items.length === 2 &&
-      (first > last || (first === last && first > 0))
-    ) {
-      const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'
-      scope.report.error('bad-value', `the range [${first}, ${last}] has no layers`, layers.path, { hint })
-    }
-    return { model: use(get(slice, 'model')), layers: [first, last] as const, at: slice.path }
-  })
-  const prefix = textOf(of)?.replace(/\.+$/, '')
-  return {
-    kind: 'stack',
-    name,
-    at: at.path,
-    ...(of && prefix !== undefined ? { of: { prefix, at: of.path } } : {}),
-    slices,
   }
 }
 
