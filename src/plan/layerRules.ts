@@ -63,7 +63,7 @@ export const NOT_LAYERED =
 
 /** Numbers that count something else, whatever they are called after. */
 export const OTHER_COUNTS =
-  /nextn|mtp|(^|_)(encoder|decoder|vision|visual|audio|image|text)_|layer_?norm|layer_?drop|prenet|postnet|block_size|block_multiple|chunk|layer_scale|_per_(layer|block|group)|feat_extract|(adapter|residual|lstm|random|mem|projector|projection|qformer|connector|resampler|draft|embedding|pool)\w*_(layers?|blocks?)|^inner_|hidden_groups|logits?_|rescale_every|num_(layers|blocks)_per|_layer_index$/
+  /nextn|mtp|(^|_)(encoder|decoder|vision|visual|audio|image|text)_|layer_?norm|layer_?drop|prenet|postnet|block_size|block_multiple|chunk|layer_scale|_per_(layer|block|group)|feat_extract|(adapter|residual|lstm|random|mem|projector|projection|qformer|connector|resampler|draft|embedding|pool)\w*_(layers?|blocks?)|^inner_|hidden_groups|logits?_|rescale_every|num_(layers|blocks)_per|_layer_index$|multiplier|_dim(_|$)/
 
 /** Settings that may speak of single layers: what is not known of these is not passed over. */
 export const SUSPECT =
