@@ -1,3 +1,4 @@
+import { ownValue } from '../core/ownValue.js'
 import type { Command } from './command.js'
 
 /** Every command by its name, each loaded only when it is asked for. In the order of the help. */
@@ -18,7 +19,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 
 /** The command of that name. Fault: `unknown-command` or, for a name with a dash, `unknown-flag`. */
 export async function loadCommand(name: string): Promise<Command> {
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  const load = ownValue(COMMANDS, name)
   if (load) return load()
   const { unknownCommand } = await import('./usage.js')
   throw unknownCommand(name, Object.keys(COMMANDS))

@@ -1,4 +1,5 @@
 /** Sizes as people write them. Like the hub: 1 GB is 10⁹ bytes, 1 GiB is 2³⁰. */
+import { ownValue } from './ownValue.js'
 
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
@@ -21,7 +22,7 @@ const UNITS: Readonly<Record<string, number>> = {
 export function parseSize(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,16}(?:\.\d{1,9})?) ?([a-z]{0,3})$/i.exec(text.trim()) ?? []
   if (digits === undefined || unit === undefined) return undefined
-  const factor = Object.hasOwn(UNITS, unit.toLowerCase()) ? UNITS[unit.toLowerCase()] : undefined
+  const factor = ownValue(UNITS, unit.toLowerCase())
   if (factor === undefined) return undefined
   const bytes = Math.floor(Number(digits) * factor)
   return Number.isSafeInteger(bytes) ? bytes : undefined

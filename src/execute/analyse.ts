@@ -1,4 +1,5 @@
 import { sha256 } from '../core/digest.js'
+import { emptyTable } from '../core/ownValue.js'
 import { modelBytes, PARTS, tensorsOf } from '../plan/analysisCost.js'
 import type { AnalysisModel, AnalysisTensor, Plan, RebasinAnalysis, RepairAnalysis } from '../plan/types.js'
 import { axisMaps, gather, identity, type Permutations, rootGroups, unitsMoved } from '../rebasin/apply.js'
@@ -275,7 +276,7 @@ function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudget {
 
 async function repair({ step, norms, left }: RepairAnalysis, reader: LocalReader, found: Found): Promise<void> {
   const values = new Map<string, Float32Array>()
-  const changed: Record<string, unknown> = {}
+  const changed = emptyTable<unknown>()
   for (const { tensor, weights, variances, filters } of norms) {
     const read = (tensors: readonly AnalysisTensor[]) => Promise.all(tensors.map((one) => reader.read(one)))
     const [own, feeding] = [await read(variances), await read(filters)]

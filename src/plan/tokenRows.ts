@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { isFloat } from '../core/dtypes.js'
+import { emptyTable } from '../core/ownValue.js'
 import { quote } from '../core/suggest.js'
 import type { Recipe } from '../recipe/types.js'
 import type { Faults } from './report.js'
@@ -146,7 +147,7 @@ export function followTokens(
   }
 
   const values = new Map<string, Value>()
-  const found: Record<string, { found: number; rows: string }> = {}
+  const found = emptyTable<{ found: number; rows: string }>()
   for (const [name, embedded] of models) {
     const value = follow(name, embedded)
     values.set(name, value)

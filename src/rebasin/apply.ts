@@ -1,3 +1,4 @@
+import { emptyTable } from '../core/ownValue.js'
 import { type AxisPart, rootOf, type Spec } from './spec.js'
 
 /**
@@ -13,7 +14,7 @@ export interface AxisMap {
 }
 
 export function identity(spec: Spec): Record<string, Int32Array> {
-  const perms: Record<string, Int32Array> = {}
+  const perms = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
     const runs = inside === undefined ? 1 : spec.groups[inside]!.size
     perms[name] = Int32Array.from({ length: runs * size }, (_, i) => i % size)
@@ -80,7 +81,7 @@ export function gather<T extends Float32Array | Float64Array | Int32Array | Uint
 
 /** first, then second: place i takes what `second` would take of the model that `first` made. */
 export function compose(spec: Spec, first: Permutations, second: Permutations): Record<string, Int32Array> {
-  const result: Record<string, Int32Array> = {}
+  const result = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
     const a = first[name]!
     const b = second[name]!
@@ -91,7 +92,7 @@ export function compose(spec: Spec, first: Permutations, second: Permutations): 
 }
 
 export function invert(spec: Spec, perms: Permutations): Record<string, Int32Array> {
-  const result: Record<string, Int32Array> = {}
+  const result = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
     const perm = perms[name]!
     const outer = inside === undefined ? undefined : perms[inside]!

@@ -17,7 +17,9 @@
  * An axis may hold `group*8` as well as `2*group`: units are listed from the slowest to the fastest, as in a row-major
  * index. Groups of one axis part belong together: one outer group and groups inside it.
  */
+
 import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
+import { emptyTable } from '../core/ownValue.js'
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { OnnxGraph } from './onnx/model.js'
 
@@ -253,7 +255,7 @@ function misfit(units: readonly (string | number)[], groups: Readonly<Record<str
 
 /** The form that users write, of a spec: `readSpec` gives the spec back. */
 export function writeSpec(spec: Spec, shapes: Shapes): SpecText {
-  const tensors: Record<string, AxisText[]> = {}
+  const tensors = emptyTable<AxisText[]>()
   for (const { tensor, axis, offset, units, length } of spec.parts) {
     const shape = shapes.get(tensor)?.shape ?? []
     tensors[tensor] ??= []

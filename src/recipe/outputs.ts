@@ -1,6 +1,8 @@
 /** What a recipe writes, and where. */
+
 import path from 'node:path'
 import { DTYPE_NAMES } from '../core/dtypes.js'
+import { ownValue } from '../core/ownValue.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from './cursor.js'
@@ -64,7 +66,7 @@ type From = (at: Cursor | undefined, place: Cursor) => string
 
 function readOutput(at: Cursor, root: Cursor, from: From, { folder, override, scope }: OutputContext): OutputSpec {
   const written = textOf(isMapping(at) ? get(at, 'path') : at) ?? ''
-  const dtype = DTYPE_NAMES[textOf(get(at, 'dtype')) ?? '']
+  const dtype = ownValue(DTYPE_NAMES, textOf(get(at, 'dtype')) ?? '')
   const shardSize = readShardSize(get(at, 'shard_size'), scope)
   const evaluate = readEvaluate(get(root, 'evaluate'))
   const metadata = Object.create(null) as Record<string, string>

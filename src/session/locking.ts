@@ -1,8 +1,10 @@
 /** Making a lock of a recipe's models, and holding models against one. */
+
 import path from 'node:path'
 import { isLicence, isSidecar, isWeights } from '../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { ownValue } from '../core/ownValue.js'
 import { VERSION } from '../core/version.js'
 import { digestCheckpoints } from '../lineage/digestCheckpoint.js'
 import { fileSize, sha256, xxh3OfFile } from '../lineage/disk.js'
@@ -87,7 +89,7 @@ async function besideFiles(
 
 /** What a lock says about how to open a model. */
 export const pinOf = (lock: Lock, name: string): Pin => {
-  const locked = Object.hasOwn(lock.models, name) ? lock.models[name] : undefined
+  const locked = ownValue(lock.models, name)
   return {
     commit: locked?.commit,
     expected: locked?.files.map((file) => file.name).filter((file) => !file.includes('/')) ?? [],
@@ -111,7 +113,7 @@ export async function lockDifferences(
 ): Promise<readonly Diagnostic[]> {
   const source = recipe.models.get(name)!
   const messages: string[] = []
-  const locked = Object.hasOwn(lock.models, name) ? lock.models[name]! : undefined
+  const locked = ownValue(lock.models, name)
   if (!locked) messages.push(`the model ${name} is not in the lock`)
   else {
     const written = (part: keyof ModelSource & keyof LockedModel, what: string): void => {
@@ -159,7 +161,7 @@ export async function lockDifferences(
 export function checkLocked(lock: Lock, recipe: Recipe, models: Lineage['models']): void {
   const differing: Diagnostic[] = []
   for (const [name, { files }] of Object.entries(models)) {
-    const locked = new Map(lock.models[name]?.files.map((file) => [file.name, file.digest]))
+    const locked = new Map(ownValue(lock.models, name)?.files.map((file) => [file.name, file.digest]))
     const messages = files
       .filter((file) => file.digest === null || locked.get(file.name) !== file.digest)
       .map((file): Diagnostic => {

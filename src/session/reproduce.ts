@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
+import { ownValue } from '../core/ownValue.js'
 import type { Listener } from '../execute/events.js'
 import { listOf } from '../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../lineage/disk.js'
@@ -126,7 +127,7 @@ async function compare(
     }
   }
   const differing = Object.entries(result.lineage.tensors)
-    .filter(([name, { digest }]) => lineage.tensors[name]?.digest !== digest)
+    .filter(([name, { digest }]) => ownValue(lineage.tensors, name)?.digest !== digest)
     .map(([name]) => name)
   if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
   const written = options.allowCommands

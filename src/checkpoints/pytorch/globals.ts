@@ -3,7 +3,9 @@
  * a pickle names becomes an inert record. Nothing here, or anywhere, calls or imports what a file names.
  * Meaning: torch/_utils.py, torch/_tensor.py and torch/serialization.py.
  */
+
 import { DTYPES, type Dtype } from '../../core/dtypes.js'
+import { ownValue } from '../../core/ownValue.js'
 import { quote } from '../../core/suggest.js'
 import { type Global, isDict, isGlobal, isNatural, isOpaque, isTensor, type TensorRef, type Value } from './values.js'
 
@@ -79,9 +81,6 @@ const PLAIN_TENSORS = new Set([
 /** Bytes of memory that an item of a dictionary takes. */
 export const ITEM_COST = 40
 
-const lookUp = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
-  Object.hasOwn(table, key) ? table[key] : undefined
-
 const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
   kind: 'tensor',
   storage: null,
@@ -97,7 +96,7 @@ const unreadable = (problem: string): TensorRef => tensorRef({ problem })
 
 function dtypeOf(value: Value | undefined): Dtype | undefined {
   const [, name] = value !== undefined && isGlobal(value) ? (/^torch\.(\w+)$/.exec(value.name) ?? []) : []
-  return name === undefined ? undefined : lookUp(TORCH_DTYPES, name)
+  return name === undefined ? undefined : ownValue(TORCH_DTYPES, name)
 }
 
 /** Functions that give a tensor, by name in `torch._utils`. */
@@ -151,7 +150,7 @@ export function reduce(callee: Value, args: Value[], charge: Charge): Value {
   if (!isGlobal(callee))
     return { kind: 'opaque', name: isOpaque(callee) ? callee.name : 'an unknown class', parts: [callee, args] }
   const rebuild = /^torch\._utils\.(\w+)$/.exec(callee.name)?.[1]
-  const known = rebuild === undefined ? undefined : lookUp(REBUILD, rebuild)
+  const known = rebuild === undefined ? undefined : ownValue(REBUILD, rebuild)
   if (known) return known(args)
   if (callee.name === 'torch._tensor._rebuild_from_type_v2') return fromType(args, charge)
   if (callee.name === 'torch.Size' && Array.isArray(args[0])) return args[0]
@@ -203,8 +202,8 @@ export function persistent(id: Value): { value: Value } | { problem: string } {
 function elementOf(type: string): { dtype: Dtype | undefined; width: number } {
   if (UNTYPED.has(type)) return { dtype: undefined, width: 1 }
   const name = /^torch(?:\.cuda)?\.(\w+)Storage$/.exec(type)?.[1] ?? ''
-  const dtype = lookUp(STORAGES, name)
-  return { dtype, width: dtype ? DTYPES[dtype].bits / 8 : (lookUp(OTHER_STORAGES, name) ?? 0) }
+  const dtype = ownValue(STORAGES, name)
+  return { dtype, width: dtype ? DTYPES[dtype].bits / 8 : (ownValue(OTHER_STORAGES, name) ?? 0) }
 }
 
 /** Whether tensors may lie in a storage of this class, read by their own dtype. */

@@ -1,3 +1,4 @@
+import { emptyTable } from '../../core/ownValue.js'
 import { type AxisText, readSpec, type Shapes, type Spec } from '../spec.js'
 
 /** A spec in the making: families say what they know of each tensor, and what is not known freezes what it touches. */
@@ -23,7 +24,7 @@ export function createBuilder(shapes: Shapes): Builder {
         .split('*')
         .map((unit) => (frozen(unit) ? String(groups.get(unit)?.size) : unit))
         .join('*')
-    const rows: Record<string, AxisText[]> = {}
+    const rows = emptyTable<AxisText[]>()
     for (const [name, axes] of tensors) {
       rows[name] = axes.map((axis) => {
         if (axis === null) return null

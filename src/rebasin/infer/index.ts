@@ -1,4 +1,5 @@
 import { Fault, fault } from '../../core/diagnostics.js'
+import { ownValue } from '../../core/ownValue.js'
 import { didYouMean } from '../../core/suggest.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
@@ -52,7 +53,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, family = 'auto'): Inferred {
   const { tensors, config } = source
   const names = [...tensors.keys()]
-  const wanted = ALIASES[family] ?? family
+  const wanted = ownValue(ALIASES, family) ?? family
   const builder = createBuilder(tensors)
   const transformer = FAMILIES.find(
     ({ name, sign }) => (wanted === 'auto' || wanted === name) && names.some((tensor) => sign.test(tensor)),

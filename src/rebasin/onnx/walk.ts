@@ -3,6 +3,7 @@
  * the axes that must go by one permutation to compute the same. What an operator does to an axis that is not known freezes
  * the axis: it keeps its order, and so do all that are tied to it. Graph inputs and outputs are frozen.
  */
+import { ownValue } from '../../core/ownValue.js'
 import { type Axes, type Axis, createAxes } from './axes.js'
 import type { OnnxGraph } from './model.js'
 import { OPERATORS } from './operators.js'
@@ -71,7 +72,7 @@ export function walkGraph(graph: OnnxGraph): Walked {
     )
   }
   for (const node of graph.nodes) {
-    const operate = node.nested ? undefined : OPERATORS[node.op]
+    const operate = node.nested ? undefined : ownValue(OPERATORS, node.op)
     if (operate) operate(walk, node)
     else unknown(walk, node)
   }

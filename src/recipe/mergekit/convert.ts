@@ -1,4 +1,6 @@
 /** mergekit's documents as a recipe: each a merge, or merges of slices and a stack of them. */
+
+import { ownValue } from '../../core/ownValue.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { lookupMethod } from '../../methods/registry.js'
 import type { MapNode } from '../tree.js'
@@ -17,7 +19,7 @@ import type { Work } from './work.js'
 /** Adds a document's steps under that name; gives what its result is called and holds. */
 export function convertDocument(config: Config, name: string, work: Work): Known {
   const { complain } = work
-  const known = MERGEKIT_METHODS[config.method.text] ?? ownMethod(config.method.text)
+  const known = ownValue(MERGEKIT_METHODS, config.method.text) ?? ownMethod(config.method.text)
   if (!known) {
     const names = Object.keys(MERGEKIT_METHODS)
     const message = `there is no merge method ${quote(config.method.text)}`

@@ -1,5 +1,11 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
+<<<<<<< HEAD
 import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
+=======
+
+import { layerCount, layerOf, withLayer } from '../../core/layerNames.js'
+import { ownValue } from '../../core/ownValue.js'
+>>>>>>> 9d591e3 (Tables are looked up by own names alone: constructor and __proto__ are names like any other)
 import { quote } from '../../core/suggest.js'
 import { type MapNode, type Node, type Span, toPlain } from '../tree.js'
 import type { Complaints } from './complaints.js'
@@ -242,7 +248,7 @@ function render(group: Group, input: MergeInput, explicit = false): Rendered {
   const parameters = new Map<string, Node>()
   for (const parameter of known.shared) {
     const value = group.parameters.get(parameter.name)?.[0]?.node
-    const special = SPECIAL[parameter.name]
+    const special = ownValue(SPECIAL, parameter.name)
     const node = value ?? (explicit || special ? fallback(parameter) : undefined)
     const said = special ? special(node, { group, written: value !== undefined || explicit, at: methodAt }) : node
     if (parameter.recipe && said) parameters.set(parameter.recipe, said)

@@ -1,4 +1,5 @@
 /** Parameters as mergekit writes them: numbers, gradients, and lists of either by substring of a tensor's name. */
+import { ownValue } from '../../core/ownValue.js'
 import { childOf, type MapNode, makeList, makeScalar, type Node, type ScalarNode } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import type { Parameter } from './methods.js'
@@ -109,7 +110,7 @@ export function atomOf(node: Node, { name, type }: Parameter, complain: Complain
 function truth({ value, source }: ScalarNode): boolean | undefined {
   if (typeof value === 'boolean') return value
   if (typeof value === 'number') return value !== 0
-  return WORDS[source.toLowerCase()]
+  return ownValue(WORDS, source.toLowerCase())
 }
 
 function numberNode(node: Node): ScalarNode | undefined {

@@ -1,0 +1,6 @@
+/** A table's entry under a name from outside: `constructor` and `__proto__` are names like any other, and not there. */
+export const ownValue = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined
+
+/** A table for names from outside: without a prototype, assigning to `__proto__` makes an entry. */
+export const emptyTable = <T>(): Record<string, T> => Object.create(null) as Record<string, T>
