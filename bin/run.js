@@ -1,4 +1,11 @@
 #!/usr/bin/env node
-import { main } from '../dist/cli/main.js'
+const { main } = await import('../dist/cli/main.js').catch((error) => {
+  // Where files are scarce, the program can't even be read.
+  if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error
+  console.error(
+    `error too-few-resources: too many open files: ${error.message}\n  hint: raise the limit, such as with ulimit -n 1024`,
+  )
+  process.exit(1)
+})
 
 await main(process.argv.slice(2), import.meta.url)

@@ -98,7 +98,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/recipe/'],
   '@oclif/core': ['src/commands/'],
   listr2: ['src/ui/terminal.ts'],
-  koffi: ['src/checkpoints/mmap.ts'],
+  koffi: ['src/checkpoints/mmap.ts', 'src/commands/addressSpace.ts'],
   '@huggingface/hub': ['src/checkpoints/hub/'],
   re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
@@ -110,10 +110,11 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/execute/files.ts',
     'src/execute/journal.ts',
     'src/execute/run.ts',
-    'src/execute/worker.ts',
     'src/lineage/disk.ts',
     'src/session/',
     'src/commands/files.ts',
+    // What the system says of this process's limits.
+    'src/core/resources.ts',
     // The program's own files: its kernels and its version.
     'src/kernels/index.ts',
     'src/kernels/linalg.ts',

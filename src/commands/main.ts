@@ -1,4 +1,6 @@
 import { Fault, fault } from '../core/diagnostics.js'
+import { systemFault } from '../core/resources.js'
+import { saveAddressSpace } from './addressSpace.js'
 import { loadCommand } from './map.js'
 import { complain, print, quietPipes } from './print.js'
 
@@ -35,6 +37,7 @@ async function dispatch(argv: readonly string[], url: string): Promise<number> {
     const { help } = await import('./help.js')
     return help(subject, url)
   }
+  saveAddressSpace()
   const command = await loadCommand(name)
   return command.run(rest)
 }
@@ -45,15 +48,15 @@ function tell(error: unknown): number {
     complain(error.diagnostics)
     return error.exit
   }
-  const { code, syscall, name, message, stack } = error as NodeJS.ErrnoException
+  const { name, message, stack } = error as Error
   if (name === 'AbortError') {
     complain(fault('interrupted', 'interrupted').diagnostics)
     return 130
   }
-  // The system refused something: a full disk, a file that may not be read.
-  if (code !== undefined && syscall !== undefined) {
-    complain(fault('system', message).diagnostics)
-    return 1
+  const refused = systemFault(error)
+  if (refused) {
+    complain(refused.diagnostics)
+    return refused.exit
   }
   const text = String(message ?? error).replace(/^internal: /, '')
   const hint = 'this is a fault of terge, not of your recipe: please report it with this text and the recipe'

@@ -190,6 +190,7 @@ export const ERROR_CODES = [
   'token-ids',
   'tokens-without-rows',
   'too-deep',
+  'too-few-resources',
   'too-large',
   'too-long',
   'too-many-columns',

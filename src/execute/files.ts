@@ -1,30 +1,42 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { NOFOLLOW } from '../checkpoints/workFolder.js'
-import { fault } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
+import { resourceFault } from '../core/resources.js'
 
-/** Files that stay open in a worker at once: far below the usual limit of 1024 a process, for several workers. */
-const OPEN_FILES = 64
-
-/** Opens files when they are first asked for, and closes the one unused for longest when there are too many. */
+/** Opens files when they are first asked for, and closes the one unused for longest when there are more than `most`. */
 export function fileCache<T extends { readonly fd: number }>(
   open: (index: number) => T,
+  most: number,
 ): {
   get: (index: number) => T
   close: () => void
 } {
   // A Map keeps the order of insertion: the first key is the one unused for longest.
   const opened = new Map<number, T>()
+  const closeOldest = (): void => {
+    const [oldest, stale] = opened.entries().next().value!
+    opened.delete(oldest)
+    closeSync(stale.fd)
+  }
+  /** Other threads have their files of the same limit. */
+  const openOne = (index: number): T => {
+    for (;;) {
+      try {
+        return open(index)
+      } catch (error) {
+        if (!(error instanceof Fault && error.diagnostics[0]?.code === 'too-few-resources') || opened.size === 0)
+          throw error
+        closeOldest()
+      }
+    }
+  }
   return {
     get(index) {
       const known = opened.get(index)
-      const file = known ?? open(index)
+      const file = known ?? openOne(index)
       if (known && opened.size > 1) opened.delete(index)
       opened.set(index, file)
-      if (opened.size > OPEN_FILES) {
-        const [oldest, stale] = opened.entries().next().value!
-        opened.delete(oldest)
-        closeSync(stale.fd)
-      }
+      if (opened.size > most) closeOldest()
       return file
     },
     close() {
@@ -39,7 +51,13 @@ export function openInput(path: string): number {
   try {
     return openSync(path, 'r')
   } catch (error) {
-    throw fault('input-changed', `${path}: ${(error as Error).message}`, 'run again when nothing writes to it', 1)
+    const gone = fault(
+      'input-changed',
+      `${path}: ${(error as Error).message}`,
+      'run again when nothing writes to it',
+      1,
+    )
+    throw resourceFault(error) ?? gone
   }
 }
 
@@ -48,7 +66,13 @@ export function openOutput(path: string): number {
   try {
     return openSync(path, constants.O_RDWR | NOFOLLOW)
   } catch (error) {
-    throw fault('write-failed', `${path}: ${(error as Error).message}`, 'check the disk of the output and run again', 1)
+    const failed = fault(
+      'write-failed',
+      `${path}: ${(error as Error).message}`,
+      'check the disk of the output and run again',
+      1,
+    )
+    throw resourceFault(error) ?? failed
   }
 }
 

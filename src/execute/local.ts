@@ -1,5 +1,6 @@
 import { openWindows, type WindowFile } from '../checkpoints/window.js'
 import { elements } from '../core/dtypes.js'
+import { shareFiles } from '../core/resources.js'
 import { createTeamMemory, resetTeam } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { leafCount } from '../plan/cost.js'
@@ -65,7 +66,7 @@ export function openLocal(
   const files = fileCache((index): WindowFile => {
     const path = inputs[index]!
     return { fd: openInput(path), path, size: plan.files[index]!.size }
-  })
+  }, shareFiles(1).files)
   /** One tensor at a time, and what it hangs on: each may take as much memory as the plan allows for. */
   let last: Promise<unknown> = Promise.resolve()
   const bench: Omit<Bench, 'write'> = {

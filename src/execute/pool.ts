@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import type { WindowMode } from '../checkpoints/window.js'
 import { type Diagnostic, type ExitCode, Fault } from '../core/diagnostics.js'
+import { resourceFault, shareFiles } from '../core/resources.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../kernels/dense/team.js'
 import { compileKernels } from '../kernels/index.js'
 import { TILE } from '../kernels/types.js'
@@ -42,6 +43,8 @@ export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'rea
   readonly pages: number
   readonly slots: number
   readonly slotBytes: number
+  /** Files that may stay open, of the inputs and of the outputs. */
+  readonly openFiles: number
 }
 
 export type WorkerFailure =
@@ -69,19 +72,36 @@ export function slotBytes(mode: WindowMode, leaves: number, reach: number): numb
 
 interface Hand {
   readonly worker: Worker
-  /** It has started, or never will. */
-  readonly up: Promise<void>
+  /** It has started, or never will: why. */
+  readonly up: Promise<Error | undefined>
   readonly sent: number[]
   readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
 }
 
+/** A pool of as many threads as the system lets start. Fault `too-few-resources` where it lets none. */
 export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const module = await compileKernels()
+  const share = shareFiles(setup.threads)
+  for (let threads = share.threads; ; ) {
+    const { pool, up } = startPool({ ...setup, threads }, module, share.files)
+    const failures = (await Promise.all(up)).filter((error) => error !== undefined)
+    if (failures.length === 0) return pool
+    await pool.close()
+    threads -= failures.length
+    if (threads < 1) throw resourceFault(failures[0]) ?? failures[0]
+  }
+}
+
+function startPool(
+  setup: PoolSetup,
+  module: WebAssembly.Module,
+  openFiles: number,
+): { readonly pool: WorkerPool; readonly up: readonly Hand['up'][] } {
   const { threads, mode, inputs, outputs, leaves, reach, held = 0 } = setup
   const team = held > 0 ? createTeamMemory(held, threads) : undefined
   const size = slotBytes(mode, leaves, reach)
   const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
-  const common: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size }
+  const common: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size, openFiles }
   let ready: (mode: WindowMode) => void = () => {}
   const known = new Promise<WindowMode>((resolve) => {
     ready = resolve
@@ -95,7 +115,7 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
       hand.waiting.push({ resolve, reject })
       hand.worker.postMessage(withProgram(hand, task, program))
     })
-  return {
+  const pool: WorkerPool = {
     capacity: threads * DEPTH,
     // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
     // What is read comes tile by tile, so that no window bounds a task.
@@ -131,6 +151,7 @@ export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
       await Promise.all(hands.map(({ worker, up }) => up.then(() => worker.terminate())))
     },
   }
+  return { pool, up: hands.map(({ up }) => up) }
 }
 
 /** A worker keeps its last programs, so a program goes along only where it is not among them. */
@@ -144,8 +165,10 @@ function withProgram({ sent }: Hand, task: Task, program: Program): Task {
 function startHand(setup: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
   const worker = takeWorker()
   const waiting: Hand['waiting'] = []
-  const up = new Promise<void>((resolve) => {
-    for (const event of ['message', 'error', 'exit']) worker.once(event, () => resolve())
+  const up: Hand['up'] = new Promise((resolve) => {
+    worker.once('message', () => resolve(undefined))
+    worker.once('error', resolve)
+    worker.once('exit', () => resolve(new Error('internal: a worker ended before its work')))
   })
   worker.on('message', (message: WorkerMessage) => {
     if ('mode' in message) ready(message.mode)
@@ -155,7 +178,9 @@ function startHand(setup: WorkerSetup, ready: (mode: WindowMode) => void): Hand 
   const broken = (error: unknown) => {
     for (const { reject } of waiting.splice(0)) reject(error)
   }
-  worker.on('error', (error) => broken(new Error(`internal: a worker failed: ${error.message}`)))
+  worker.on('error', (error) =>
+    broken(resourceFault(error) ?? new Error(`internal: a worker failed: ${error.message}`)),
+  )
   worker.on('exit', () => broken(new Error('internal: a worker ended before its work')))
   worker.postMessage(setup)
   return { worker, up, sent: [], waiting }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { shareFiles } from '../core/resources.js'
 import { compileKernels } from '../kernels/index.js'
 
 /** Workers that have been started and have nothing to do yet. */
@@ -13,7 +14,7 @@ const startWorker = (): Worker => new Worker(new URL('./worker.js', import.meta.
 export function startAhead(threads: number): void {
   // Whoever needs the kernels will hear of it.
   compileKernels().catch(() => {})
-  for (let thread = 0; thread < threads; thread++) {
+  for (let thread = shareFiles(threads).threads; thread > 0; thread--) {
     const worker = startWorker()
     worker.unref()
     // One that fails before it is taken is not taken.

@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads'
 import { openWindows, type WindowFile, type WindowMode } from '../checkpoints/window.js'
 import { Fault } from '../core/diagnostics.js'
+import { systemFault } from '../core/resources.js'
 import { Stopped } from '../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../kernels/index.js'
 import { type Prepared, prepare } from './evaluate.js'
@@ -26,11 +27,11 @@ function prepareRun(setup: WorkerSetup): { readonly mode: WindowMode; readonly r
   const inputs = fileCache((index): WindowFile => {
     const { path, size } = setup.inputs[index]!
     return { fd: openInput(path), path, size }
-  })
+  }, setup.openFiles)
   const outputs = fileCache((index) => {
     const path = setup.outputs[index]!
     return { fd: openOutput(path), path }
-  })
+  }, setup.openFiles)
 
   /** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */
   const programs = new Map<number, Prepared>()
@@ -68,11 +69,12 @@ function answer(run: (task: Task) => TaskResult, task: Task): void {
     const transfer = parts.flatMap((part) => (part ? [part.buffer as ArrayBuffer] : []))
     port?.postMessage({ result }, transfer)
   } catch (error) {
+    const fault = error instanceof Fault ? error : systemFault(error)
     const failure: WorkerFailure =
       error instanceof Stopped
         ? { stopped: true }
-        : error instanceof Fault
-          ? { diagnostics: error.diagnostics, exit: error.exit }
+        : fault
+          ? { diagnostics: fault.diagnostics, exit: fault.exit }
           : { message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
     port?.postMessage({ failure })
   }

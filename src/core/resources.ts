@@ -1,0 +1,89 @@
+/** Limits of the system that a run may meet (`ulimit`), and the errors that say which one it met. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { type Fault, fault } from './diagnostics.js'
+
+export interface Limits {
+  /** Bytes of address space; absent where there is no limit, or none is known. */
+  readonly addressSpace?: number
+  readonly openFiles?: number
+}
+
+/** As Linux tells them of this process; elsewhere nothing is known. */
+export function limits(): Limits {
+  let text: string
+  try {
+    text = readFileSync('/proc/self/limits', 'utf8')
+  } catch {
+    return {}
+  }
+  const soft = (name: string): number | undefined => {
+    const [, value] = new RegExp(`^${name} +(\\d+)`, 'm').exec(text) ?? []
+    return value === undefined ? undefined : Number(value)
+  }
+  const [addressSpace, openFiles] = [soft('Max address space'), soft('Max open files')]
+  return {
+    ...(addressSpace === undefined ? {} : { addressSpace }),
+    ...(openFiles === undefined ? {} : { openFiles }),
+  }
+}
+
+/** Descriptors that stay free for what opens a file for a moment: journals, folders, modules. */
+const SPARE_FILES = 12
+/** Descriptors that a worker takes for itself. */
+const WORKER_FILES = 4
+/** Files that a worker keeps open of the inputs, and as many of the outputs, where nothing is scarce. */
+const MOST_FILES = 64
+
+/** How many of the workers asked for have descriptors, and how many files each may keep open of the inputs and of the outputs. */
+export function shareFiles(threads: number): { readonly threads: number; readonly files: number } {
+  const { openFiles } = limits()
+  if (openFiles === undefined) return { threads, files: MOST_FILES }
+  let taken = 0
+  try {
+    taken = readdirSync('/proc/self/fd').length
+  } catch {
+    return { threads: 1, files: 1 }
+  }
+  const free = openFiles - taken - SPARE_FILES
+  const able = Math.max(1, Math.min(threads, Math.floor(free / (WORKER_FILES + 4))))
+  return { threads: able, files: Math.max(1, Math.min(MOST_FILES, Math.floor((free / able - WORKER_FILES) / 2))) }
+}
+
+const NO_MEMORY = /could not allocate memory|Array buffer allocation failed|WebAssembly\.\w+\(\): Out of memory/
+const NO_THREADS = /ERR_WORKER_INIT_FAILED|Worker initialization failure/
+
+/** An error that says that the system has no more of something, as the user's; any other: undefined. */
+export function resourceFault(error: unknown): Fault | undefined {
+  const { code = '', message = '' } = error as NodeJS.ErrnoException
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    const { openFiles } = limits()
+    const known = openFiles === undefined ? '' : ` (ulimit -n is ${openFiles})`
+    const hint = 'raise the limit, such as with ulimit -n 1024, or run with fewer --threads'
+    return fault('too-few-resources', `too many open files${known}: ${message}`, hint, 1)
+  }
+  if (NO_MEMORY.test(message) || code === 'ENOMEM' || code === 'ERR_WORKER_OUT_OF_MEMORY') {
+    const { addressSpace } = limits()
+    if (addressSpace === undefined)
+      return fault('too-few-resources', 'the system has no more memory', 'lower --memory or --threads', 1)
+    const size = (addressSpace / 1e9).toFixed(1)
+    return fault(
+      'too-few-resources',
+      `there is no more address space, which is limited to ${size} GB (ulimit -v): WebAssembly reserves 10 GB for each memory, without using them`,
+      'raise the limit (ulimit -v unlimited), set NODE_OPTIONS=--disable-wasm-trap-handler, which is slower, or run with fewer --threads',
+      1,
+    )
+  }
+  if (NO_THREADS.test(code) || NO_THREADS.test(message) || code === 'EAGAIN') {
+    const hint = 'run with fewer --threads, or raise the limit of processes (ulimit -u)'
+    return fault('too-few-resources', 'the system refuses to start another thread', hint, 1)
+  }
+  return undefined
+}
+
+/** What the system refused, as the user's error: a limit, a full disk, a file that may not be read. Any other error: undefined. */
+export function systemFault(error: unknown): Fault | undefined {
+  const known = resourceFault(error)
+  if (known) return known
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  return code !== undefined && syscall !== undefined ? fault('system', message, undefined, 1) : undefined
+}
