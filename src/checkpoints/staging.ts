@@ -15,6 +15,7 @@ import { constants } from 'node:fs'
 import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { type ExitCode, Fault, fault } from '../core/diagnostics.js'
+import { eachOf } from '../core/eachOf.js'
 import { formatSize } from '../core/sizes.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
@@ -258,6 +259,9 @@ export const dropWeights = (staging: Staging): Promise<void> =>
     await mkdir(staging.files)
   })
 
+/** Files that are flushed at once: each is open meanwhile. */
+const FLUSHES = 4
+
 /**
  * Gives the finished output its name, at once, and removes the hidden folder. A `folder` output is all that was staged;
  * a `file` output is the model file and, where it was staged, `NAME.lineage.json`. With `sync` the data is on the disk
@@ -269,7 +273,7 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
     await refuseExisting(staging, 1)
     if (sync) {
       const all = await readdir(files, { recursive: true })
-      await Promise.all(all.map((name) => flush(path.join(files, name))))
+      await eachOf(all, FLUSHES, (name) => flush(path.join(files, name)))
       await flush(files)
     }
     step('keep')

@@ -6,6 +6,7 @@ import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
+import { mapEach } from '../core/eachOf.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { type Executed, executePlan, headerBytes } from '../execute/run.js'
@@ -55,6 +56,8 @@ export interface RunResult {
 }
 
 const DEFAULT_MEMORY = 1e9
+/** Files that are hashed whole at the same time. */
+const FILES_AT_ONCE = 4
 
 /** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
 export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {
@@ -153,7 +156,7 @@ async function describe(
   const { plan } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
-    whole ? await Promise.all(files.map((file) => sha256OfFile(file))) : undefined
+    whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
   const inputs = await sums(bindings.files)
   const outputs: RunDigests['outputs'][number][] = []
   for (const [index, { tensors, beside, files, evaluations }] of executed.outputs.entries()) {

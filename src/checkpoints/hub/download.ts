@@ -3,10 +3,11 @@ import { open, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
+import { eachOf } from '../../core/eachOf.js'
 import { formatSize } from '../../core/sizes.js'
 import { openRegular } from '../regular.js'
 import { blobFile, placeInSnapshot } from './cache.js'
-import { eachOf, type Fetch } from './open.js'
+import type { Fetch } from './open.js'
 import { fetchContent } from './transfer.js'
 
 export interface DownloadOptions {

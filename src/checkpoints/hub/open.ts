@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { ErrorCode } from '../../core/codes.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
+import { eachOf } from '../../core/eachOf.js'
 import { quote } from '../../core/suggest.js'
 import { leadsDown, PART } from '../folder.js'
 import { listsModules, modulesOf } from '../modules.js'
@@ -278,17 +279,4 @@ async function remoteWeights(
     },
     open: source,
   }
-}
-
-/** Does the work for each item, some at once; the first error ends it. */
-export async function eachOf<T>(
-  items: readonly T[],
-  parallel: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values()
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await work(item)
-  }
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker))
 }
