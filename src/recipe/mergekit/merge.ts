@@ -1,14 +1,5 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
-<<<<<<< HEAD
-
-import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
-
-=======
-
-import { layerCount, layerOf, withLayer } from '../../core/layerNames.js'
 import { ownValue } from '../../core/ownValue.js'
-
->>>>>>> 9d591e3 (Tables are looked up by own names alone: constructor and __proto__ are names like any other)
 
 import { quote } from '../../core/suggest.js'
 import { type MapNode, type Node, type Span, toPlain } from '../tree.js'
