@@ -1,4 +1,5 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
+import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
 import { ownValue } from '../../core/ownValue.js'
 
 import { quote } from '../../core/suggest.js'
