@@ -7,14 +7,16 @@ import { changeJson } from '../core/jsonEdit.js'
 import { quote } from '../core/suggest.js'
 import type { Evaluate, InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
+import { type Amendments, amended } from './amend.js'
 import { leavesOf } from './cost.js'
 import type { AdapterConfig } from './extract/config.js'
+import { isShared } from './heads.js'
 import type { Point } from './interpolate.js'
 import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import { inputsOf, sameMaking } from './shared.js'
 import { withStacks } from './stackConfig.js'
-import { EMBEDDING, HEAD, tiesHead } from './tied.js'
+import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from './tied.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
 import type { Expr, PlanOutput, PlanTensor, Sidecar } from './types.js'
 import type { Value, ValueTensor } from './values.js'
@@ -30,6 +32,8 @@ export interface OutputContext {
   /** The name of the model that one of the plan's files belongs to. */
   readonly modelOf: (file: number) => string
   readonly lexicon: Lexicon
+  /** What adapters change in configurations. */
+  readonly amendments: Amendments
   readonly faults: Faults
 }
 
@@ -76,8 +80,9 @@ export function planPointOutputs(
 }
 
 /** An output's files, headers and places of tensors: the whole checkpoint but its data. */
-export function planOutput(context: OutputContext, spec: OutputSpec, index: number, value: Value): PlanOutput {
+export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
+  const value = underPrefix(context, withUntiedParts(context, spec, made))
   const single = spec.path.endsWith('.safetensors')
   const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
   if ((single || adapter) && spec.shardSize !== undefined) {
@@ -196,7 +201,10 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
     return text === undefined ? file : { name: file.name, kind: 'text', text }
   }
   try {
-    return [...configs, ...sidecarsOf(lexicon, value.origin).map(sidecar).map(ofModule)]
+    return [
+      ...configs,
+      ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer).map(sidecar).map(ofModule),
+    ]
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     const at = recipe.tokenizer ? 'tokenizer' : 'chat_template'
@@ -239,9 +247,11 @@ function configText(
     (model) => context.checkpoints.get(model)?.config,
     context.faults,
   )
-  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(stacked, context.lexicon, origin), dtype) }
+  const grown = amended(stacked, context.amendments.get(origin))
+  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(grown, context.lexicon, origin), dtype) }
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
-  if (tiesInWords(changed) && headIsOwn(tensors, context)) untie(changed)
+  const own = ownHead(tensors, context)
+  if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
   // Numbers as they are would be unpacked once more.
   if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
     delete changed.quantization_config
@@ -250,33 +260,73 @@ function configText(
 
 type Config = Readonly<Record<string, unknown>>
 
-/** Whether the head is not, by the way it came about, the embedding once more. */
-function headIsOwn(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): boolean {
-  const find = (pattern: RegExp) => [...tensors].find(([name]) => pattern.test(name))?.[1].expr
-  const [head, embedding] = [find(HEAD), find(EMBEDDING)]
-  if (!head || !embedding) return false
+/** The head, where it is not, by the way it came about, the embedding once more. */
+function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): string | undefined {
+  const name = headOf([...tensors])
+  const embeddings = [...tensors].filter(([name]) => EMBEDDING.test(name))
+  const embedding = name === undefined ? undefined : nearestTo(name, embeddings)?.[1].expr
+  if (name === undefined || !embedding) return undefined
+  const head = tensors.get(name)!.expr
+  const ofAdapter = (file: number): boolean => checkpoints.get(modelOf(file))?.adapter !== undefined
+  // Of a model that ties them, any of its names stands for the one tensor; adapters hold each apart.
   const making = (part: Expr): string => {
     const inputs = new Set<unknown>(inputsOf(part))
-    return JSON.stringify(part, (key, value) =>
-      key === 'file'
-        ? modelOf(value)
-        : ['tensor', 'offset', 'scopeIndex'].includes(key) || inputs.has(value)
-          ? undefined
-          : value,
-    )
+    return JSON.stringify(part, (key, value) => {
+      if (inputs.has(value) || key === 'scopeIndex') return undefined
+      return value?.kind === 'read' && !ofAdapter(value.file)
+        ? { ...value, file: modelOf(value.file), tensor: undefined, offset: undefined }
+        : value
+    })
   }
-  const tied = leavesOf(head).every(({ file }) => tiesHead(checkpoints.get(modelOf(file))?.config))
-  return !tied || !sameMaking(head, embedding, making)
+  const tied = leavesOf(head).every(
+    ({ file }) => ofAdapter(file) || tiesHead(checkpoints.get(modelOf(file))?.config, name),
+  )
+  return !tied || !sameMaking(head, embedding, making) ? name : undefined
 }
 
-const tiesInWords = (config: Config): boolean =>
-  [config, config.text_config as Config | null | undefined].some((part) => part?.tie_word_embeddings === true)
+/**
+ * A result whose head is no longer tied, with what the same flag of the configuration tied as well: the bias of a head that is stored under one of its
+ * two names. Error: `untied-embeddings` where encoder and decoder share their embedding: libraries would begin these anew.
+ */
+function withUntiedParts(context: OutputContext, spec: OutputSpec, value: Value): Value {
+  const config = context.checkpoints.get(value.origin)?.config
+  const own = config && ownHead(value.tensors, context)
+  if (own === undefined || !tiesHead(config, own)) return value
+  if (isShared(value.tensors, config))
+    context.faults.error(
+      'untied-embeddings',
+      `the head of the result, ${own}, is no longer its embedding, and libraries untie encoder and decoder by the same tie_word_embeddings`,
+      context.recipe.placeOf(spec.at, 'key'),
+      `merge models that all tie their heads, or leave the head alone: filters: {exclude: [${quote(own)}]}`,
+    )
+  const [, head] = /^(.+)\.decoder\.weight$/.exec(own) ?? []
+  const bias = head === undefined ? undefined : value.tensors.get(`${head}.bias`)
+  const twin = `${head}.decoder.bias`
+  if (!bias || value.tensors.has(twin)) return value
+  return { ...value, tensors: new Map([...value.tensors, [twin, bias] as const].sort(([a], [b]) => (a < b ? -1 : 1))) }
+}
 
-/** Says so where the configuration, or that of its text part, says the opposite. */
-function untie(config: Record<string, unknown>): void {
-  if (config.tie_word_embeddings === true) config.tie_word_embeddings = false
-  const text = config.text_config as Config | null | undefined
-  if (text?.tie_word_embeddings === true) config.text_config = { ...text, tie_word_embeddings: false }
+/** A network that was saved alone, as the part of the network with the head that an adapter gave it: libraries read either, not a mixture. */
+function underPrefix({ amendments }: OutputContext, value: Value): Value {
+  const { prefix, added } = amendments.get(value.origin) ?? {}
+  if (prefix === undefined || ![...value.tensors.keys()].some((name) => added?.has(name))) return value
+  const named = [...value.tensors].map(
+    ([name, tensor]) => [added!.has(name) ? name : `${prefix}${name}`, tensor] as const,
+  )
+  return { ...value, tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))) }
+}
+
+/**
+ * Says that the head is not tied, in the part of the configuration that decides about it and in that part's text part: libraries read
+ * either, and take what is not written for true.
+ */
+function untie(config: Record<string, unknown>, head: string): void {
+  const part = { ...tyingPart(config, head), tie_word_embeddings: false }
+  const text = (part as Config).text_config as Config | null | undefined
+  const whole =
+    text?.tie_word_embeddings === true ? { ...part, text_config: { ...text, tie_word_embeddings: false } } : part
+  if (tyingPart(config, head) === config) Object.assign(config, whole)
+  else config.decoder = whole
 }
 
 /** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */

@@ -23,7 +23,7 @@ import { faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
 import { chatTemplate } from './template.js'
-import { tiedValues, withTied } from './tied.js'
+import { type Twins, tiedValues, withTied } from './tied.js'
 import type { Lexicon } from './tokenizer.js'
 import { followTokens } from './tokenRows.js'
 import type { Analysis, Plan, PlanFactoring, PlanFile, PlanModel } from './types.js'
@@ -44,6 +44,7 @@ export function planRecipe(
   checkpoints: ReadonlyMap<string, Checkpoint>,
   files: ReadonlyMap<string, TokenizerFiles> = new Map(),
   whole: Recipe = recipe,
+  twins: Twins = new Map(),
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const values = new Map<string, Value>()
@@ -67,13 +68,16 @@ export function planRecipe(
     // An adapter's names are of its own kind.
     const own = anchors.has(name) || source.companion === 'lora'
     const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
-    const named = own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, faults)
+    const named =
+      own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, twins, faults)
     values.set(name, modelValue(name, named, planned.length, checkpoint.config))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     planned.push(...planFiles(checkpoint, model))
   }
-  applyAdapters(recipe, values, checkpoints, faults)
+  const modelOf = (file: number): string => models[planned[file]!.model]!.name
+  const amendments = applyAdapters(recipe, values, checkpoints, modelOf, twins, faults)
+  const split = new Set([...amendments].flatMap(([name, amendment]) => (amendment.split ? [name] : [])))
   const origins = new Map(recipe.outputs.map(({ from }) => [from, originOf(recipe, from)]))
   const unfit = joinAdapters(recipe, origins, values, checkpoints, faults)
   const participants = participantsOf(recipe)
@@ -97,7 +101,7 @@ export function planRecipe(
       lost.add(step.name)
       continue
     }
-    const read = tiedValues(recipe, step, values, configOf, faults)
+    const read = tiedValues(recipe, step, values, configOf, twins, split, faults)
     if (step.kind === 'stack' || step.kind === 'rebasin' || step.kind === 'repair') {
       const value =
         step.kind === 'stack'
@@ -132,7 +136,8 @@ export function planRecipe(
     recipe,
     checkpoints,
     modelIndex: (name) => models.findIndex((model) => model.name === name),
-    modelOf: (file) => models[planned[file]!.model]!.name,
+    modelOf,
+    amendments,
     lexicon,
     faults,
   }

@@ -36,11 +36,12 @@ export type SmallFile =
 
 /**
  * The small files of an output, in the order of names, each with the model that it is taken from, or its text: of the model
- * whose tokenizer comes first all that belongs to a tokenizer, the rest of the origin. A vocabulary that grew is written anew.
+ * whose tokenizer comes first all that belongs to a tokenizer, the rest of the origin. A vocabulary that grew is written anew. `tokenizer`: the
+ * model whose tokenizer it is where the recipe asks for none.
  */
-export function sidecarsOf(lexicon: Lexicon, origin: string): SmallFile[] {
+export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin): SmallFile[] {
   const { vocabulary, template, files, checkpoints } = lexicon
-  const first = vocabulary?.first ?? origin
+  const first = vocabulary?.first ?? tokenizer
   const grown = vocabulary?.texts !== undefined
   const kept = vocabulary?.tokenizer.kept
   const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>

@@ -1,6 +1,7 @@
 /** From a recipe to its plan: models are opened once, and planning reads nothing more. */
 import path from 'node:path'
 import type { InputState } from '../checkpoints/inputStates.js'
+import { sameContent } from '../checkpoints/sameContent.js'
 import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
@@ -8,7 +9,9 @@ import type { Bindings } from '../execute/run.js'
 import { type Lock, lockPath, readLock } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
 import { modelsOf, planRecipe, tokenizersNeeded } from '../plan/plan.js'
+import type { Twin, Twins } from '../plan/tied.js'
 import { TOKENIZER_FILES } from '../plan/tokenizer.js'
+import { type TwinCandidate, twinCandidates, twinsOf } from '../plan/twins.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
@@ -37,6 +40,8 @@ export interface OpenedRecipe {
   readonly recipe: Recipe
   /** By name. */
   readonly models: ReadonlyMap<string, OpenedModel>
+  /** Stored tensors that are known to hold the same as an embedding. */
+  readonly twins: Twins
   /** By model: texts of its tokenizer's files, where the recipe needs them. */
   readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
   /** What a run must find in its inputs. */
@@ -123,9 +128,11 @@ async function openModels(
   const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
   const diagnostics = opened.flatMap((model) => model.diagnostics)
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
-  const tokenizers = hasErrors(diagnostics) ? new Map() : await tokenizersOf(recipe, checkpointsOf(models))
+  const right = !hasErrors(diagnostics)
+  const tokenizers = right ? await tokenizersOf(recipe, checkpointsOf(models)) : new Map()
+  const twins = right ? await tiedContent(recipe, checkpointsOf(models)) : new Map()
   const { states, wait } = await openedStates([...checkpointsOf(models).values()], started)
-  return { opened: { recipe, models, tokenizers, states, diagnostics, ...(lock ? { lock } : {}) }, wait }
+  return { opened: { recipe, models, tokenizers, twins, states, diagnostics, ...(lock ? { lock } : {}) }, wait }
 }
 
 const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Checkpoint> =>
@@ -136,12 +143,13 @@ async function planWhole({
   recipe,
   models,
   tokenizers,
+  twins,
   states,
   diagnostics,
 }: OpenedRecipe): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
   if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers)
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const bindings: Bindings = {
@@ -159,6 +167,21 @@ async function planWhole({
   ]
   if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }
   return { plan, bindings, diagnostics: [...diagnostics, ...found] }
+}
+
+/**
+ * Tensors that hold the same as an embedding: heads under names that terge does not know, and heads that an adapter saved although they are tied.
+ * The only tensor data that is read before a run, at most 4 MiB of each; models that are still on the hub are left out.
+ */
+async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): Promise<Twins> {
+  const stored = ({ model, tensor }: Twin) => {
+    const checkpoint = checkpoints.get(model)!
+    return [checkpoint, checkpoint.tensors.get(tensor)!] as const
+  }
+  const same: TwinCandidate[] = []
+  for (const candidate of twinCandidates(recipe, checkpoints))
+    if (await sameContent(stored(candidate.of), stored(candidate.embedding))) same.push(candidate)
+  return twinsOf(same)
 }
 
 /** Texts of the models' tokenizers that planning needs; those that are the same are held once. */

@@ -2,45 +2,68 @@ import type { Checkpoint } from '../../checkpoints/types.js'
 import { isFloat } from '../../core/dtypes.js'
 import { nearest, quote } from '../../core/suggest.js'
 import type { Recipe } from '../../recipe/types.js'
+import { type Amendment, hasTokenizer } from '../amend.js'
+import { orientations } from '../orientation.js'
 import { packedOf, refusePacked } from '../packed.js'
 import type { Faults } from '../report.js'
-import { HEAD, tiesHead } from '../tied.js'
+import { HEAD, type Twins, tiesHead } from '../tied.js'
 import type { ReadExpr } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
-import { type AdapterSettings, readAdapterConfig } from './config.js'
+import type { Application } from './application.js'
+import { readAdapterConfig } from './config.js'
 import { type Counting, counting } from './counting.js'
-import { type AdapterTensors, adapterTensors } from './tensors.js'
+import { embeddingOfHead, settleHead } from './head.js'
+import { refuseMixedRows, rowsChanged } from './rows.js'
+import { type AdapterTensors, adapterTensors, type Update } from './tensors.js'
 import { finder, updated } from './update.js'
+import { additions, labelsOf, prefixOf, taskClass } from './whole.js'
 
 /**
  * Applies the adapters that models name (`lora`): W + scale · lora_scale · B·A for each of an adapter's modules, and tensors that
- * it saved whole in the place of the base's. Nothing of an adapter is left out: what does not fit is a fault at `lora`.
- * Faults: those of `readAdapterConfig`, `adapterTensors` and `updated`; `no-adapter`, `adapter-target`.
+ * it saved whole in the place of the base's. Nothing of an adapter is left out: what does not fit is an error at `lora`.
+ * Returns by model what of its configuration has to follow.
+ * Errors: those of `readAdapterConfig`, `adapterTensors`, `updated`, `settleHead` and `refuseMixedRows`; `no-adapter`, `adapter-target`.
  */
 export function applyAdapters(
   recipe: Recipe,
   values: Map<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
+  modelOf: (file: number) => string,
+  twins: Twins,
   faults: Faults,
-): void {
+): ReadonlyMap<string, Amendment> {
+  const amendments = new Map<string, Amendment>()
+  const sameContent = ({ expr: a }: ValueTensor, { expr: b }: ValueTensor): boolean => {
+    if (a.kind !== 'read' || b.kind !== 'read') return false
+    const others = twins.get(modelOf(a.file))?.get(a.tensor) ?? []
+    return others.some(({ model, tensor }) => model === modelOf(b.file) && tensor === b.tensor)
+  }
   for (const [name, value] of values) {
     const { lora, loraScale = 1, at } = recipe.models.get(name)!
     if (lora === undefined) continue
     const complain = counting(faults, lora, recipe.placeOf([...at, 'lora']))
-    const { adapter } = checkpoints.get(lora)!
-    const tied = tiesHead(checkpoints.get(name)?.config)
-    const settings = adapter && readAdapterConfig(adapter, complain)
-    const found = adapter && adapterTensors(values.get(lora)!.tensors, complain)
-    if (!adapter)
+    const own = checkpoints.get(lora)!
+    const { config } = checkpoints.get(name)!
+    const settings = own.adapter && readAdapterConfig(own.adapter, complain)
+    const found = own.adapter && adapterTensors(values.get(lora)!.tensors, complain)
+    if (!own.adapter)
       complain.error(
         'no-adapter',
         'there is no adapter_config.json, and so nothing says how to scale the update',
         'name the folder of a PEFT adapter, or a file that has its adapter_config.json beside it',
       )
-    if (settings && found && !isPacked(recipe, value, found, faults))
-      values.set(name, { ...value, tensors: applied(value, found, settings, loraScale, tied, complain) })
+    if (settings && found && !isPacked(recipe, value, found, faults)) {
+      const application = { base: value, config, settings, found, loraScale, sameContent, complain }
+      const { tensors, amendment } = applied(application)
+      // What follows from a head that can't be settled would be told a second time.
+      if (!complain.heard('adapter-tied')) values.set(name, { ...value, tensors })
+      const { vocabulary } = amendment
+      amendments.set(name, { ...amendment, ...(vocabulary && hasTokenizer(own) ? { tokenizer: lora } : {}) })
+      if (vocabulary) warnOfRows(vocabulary, hasTokenizer(own), complain)
+    }
     complain.close()
   }
+  return amendments
 }
 
 /** Whether an adapter updates packed weights: nothing can be added to those. */
@@ -54,56 +77,57 @@ function isPacked(recipe: Recipe, value: Value, { updates }: AdapterTensors, fau
   return name !== undefined
 }
 
-function applied(
-  base: Value,
-  { updates, biases, replaced }: AdapterTensors,
-  settings: AdapterSettings,
-  loraScale: number,
-  tied: boolean,
-  complain: Counting,
-): Value['tensors'] {
+function warnOfRows({ before, after }: { before: number; after: number }, hasOwn: boolean, complain: Counting): void {
+  complain.warn(
+    'adapter-resizes',
+    `it has ${after} rows of the vocabulary, and the model has ${before}: vocab_size follows`,
+    hasOwn
+      ? 'the tokenizer of the result is the one in the adapter’s folder'
+      : 'the tokenizer of the result is still the model’s: put the one that the adapter was trained with into the adapter’s folder',
+  )
+}
+
+function applied(application: Application): { tensors: Value['tensors']; amendment: Amendment } {
+  const { base, settings, found, loraScale, complain } = application
+  const { updates, biases, replaced } = found
   const tensors = new Map(base.tensors)
   const find = finder(tensors)
+  const added = additions(application, (name) => find(name) !== undefined)
+  /** The head of a model that ties its head, and the embedding that stands for it. */
+  const tiedHeads = new Map<string, string>()
   const target = (name: string): string | undefined => {
     const own = find(name)
-    if (own === undefined) {
-      const near = complain.heard('adapter-target') ? [] : nearest(name, tensors.keys(), 2)
-      complain.error(
-        'adapter-target',
-        `it changes ${quote(name)}, which the model does not have`,
-        HEAD.test(name) && tied
-          ? 'the model ties its head to its embedding and stores none: save it with a head of its own (tie_word_embeddings: false)'
-          : near.length > 0
-            ? `the model has ${near.map(quote).join(' and ')}`
-            : 'it was made for another base',
-      )
+    if (own !== undefined) return own
+    if (tensors.has(name) && (added.has(name) || tiedHeads.has(name))) return name
+    const embedding = HEAD.test(name) ? embeddingOfHead(application, name) : undefined
+    if (embedding === undefined) {
+      refuseTarget(application, name)
+      return undefined
     }
-    return own
+    tiedHeads.set(name, embedding)
+    tensors.set(name, base.tensors.get(embedding)!)
+    return name
   }
   const change = (name: string, tensor: ValueTensor): void => {
     const { reason: _, ...rest } = tensor
     tensors.set(name, rest)
   }
+  for (const [name, tensor] of added) change(name, tensor)
   for (const [name, tensor] of replaced) {
+    if (added.has(name)) continue
     const own = target(name)
-    if (own === undefined) continue
-    const before = tensors.get(own)!
-    if (!sameShape(before.shape, tensor.shape))
-      complain.warn(
-        'adapter-resizes',
-        `it has ${own} with shape [${tensor.shape.join(', ')}], and the model with [${before.shape.join(', ')}]`,
-        'a vocabulary that grew: config and tokenizer are still the model’s',
-      )
-    tensors.set(own, tensor)
+    if (own !== undefined) tensors.set(own, tensor)
   }
   if (replaced.size > 0 && loraScale !== 1)
     complain.warn(
       'lora-scale',
       `lora_scale is not for the ${replaced.size} tensors that the adapter saved whole: they take the place of the model's`,
     )
+  const oriented = orientation(application, find)
   for (const update of updates) {
     const own = target(`${update.module}.weight`)
-    const expr = own === undefined ? undefined : updated(tensors.get(own)!, update, settings, loraScale, complain)
+    const expr =
+      own === undefined ? undefined : updated(tensors.get(own)!, update, settings, loraScale, oriented, complain)
     if (expr && expr.scale !== 0) change(own!, { ...tensors.get(own!)!, expr })
   }
   for (const { module, tensor } of biases) {
@@ -118,5 +142,78 @@ function applied(
       change(own, { ...tensors.get(own)!, expr: { kind: 'lora', base: expr, shape, rank: 1, scale, right } })
     }
   }
-  return tensors
+  const split = settleHead(application, tensors, tiedHeads, find)
+  warnOfShapes(application, tensors)
+  refuseMixedRows(application, tensors)
+  const vocabulary = rowsChanged(base.tensors, tensors)
+  const labels = labelsOf(application, find, added)
+  const task = added.size > 0 ? taskClass(settings.task) : undefined
+  const prefix = added.size > 0 ? prefixOf(application, find) : undefined
+  return {
+    tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
+    amendment: {
+      ...(vocabulary ? { vocabulary } : {}),
+      ...(split ? { split } : {}),
+      ...(task === undefined ? {} : { task }),
+      ...(prefix === undefined ? {} : { prefix, added: new Set(added.keys()) }),
+      ...(labels === undefined ? {} : { labels }),
+    },
+  }
+}
+
+function refuseTarget({ base, config, complain }: Application, name: string): void {
+  const near = complain.heard('adapter-target') ? [] : nearest(name, base.tensors.keys(), 2)
+  complain.error(
+    'adapter-target',
+    `it changes ${quote(name)}, which the model does not have`,
+    HEAD.test(name) && tiesHead(config, name)
+      ? 'the model ties its head to its embedding, and has none that terge knows: save it with a head of its own (tie_word_embeddings: false)'
+      : near.length > 0
+        ? `the model has ${near.map(quote).join(' and ')}`
+        : 'it was made for another base',
+  )
+}
+
+/** Tensors saved whole in another shape that are not a vocabulary's. */
+function warnOfShapes({ base, complain }: Application, tensors: ReadonlyMap<string, ValueTensor>): void {
+  const vocabulary = rowsChanged(base.tensors, tensors)
+  for (const [name, { shape }] of tensors) {
+    const before = base.tensors.get(name)?.shape
+    if (!before || sameShape(before, shape)) continue
+    if (vocabulary && before[0] === vocabulary.before && shape[0] === vocabulary.after) continue
+    complain.warn(
+      'adapter-resizes',
+      `it has ${name} with shape [${shape.join(', ')}], and the model with [${before.join(', ')}]`,
+    )
+  }
+}
+
+/** How a square weight is stored: neither its shape nor PEFT's one flag for all layers says so. */
+function orientation(
+  { base, config, settings, found, complain }: Application,
+  find: (name: string) => string | undefined,
+) {
+  const known = orientations(base.tensors, config)
+  const nameOf = (module: string): string => (find(`${module}.weight`) ?? `${module}.weight`).replace(/\.weight$/, '')
+  for (const { module, kind, a, b } of found.updates) {
+    const shape = base.tensors.get(`${nameOf(module)}.weight`)?.shape
+    if (kind !== 'weight' || shape?.length !== 2 || a.shape.length !== 2 || b.shape.length !== 2) continue
+    const sizes = [b.shape[0]!, a.shape[1]!] as const
+    if (sizes[0] === sizes[1]) continue
+    if (sameShape(shape, sizes)) known.note(nameOf(module), 'straight')
+    else if (sameShape(shape, [sizes[1], sizes[0]])) known.note(nameOf(module), 'turned')
+  }
+  const names = found.updates.flatMap(({ module, kind }: Update) => (kind === 'weight' ? [nameOf(module)] : []))
+  return (module: string) => {
+    const decision = known.byFlag(nameOf(module), settings.fanInFanOut, names)
+    if (decision === 'straight' || decision === 'turned') return decision
+    complain.error(
+      'adapter-orientation',
+      decision === 'contradiction'
+        ? `${module} is square, and the layers around it are stored [in, out] here and [out, in] there`
+        : `${module} is square, and nothing says whether it is stored [in, out] or [out, in]: fan_in_fan_out is ${settings.fanInFanOut}, which PEFT writes for the layer that it met last`,
+      'merge it into its base with PEFT, and name the result; or name the architecture in the model’s config.json (model_type)',
+    )
+    return undefined
+  }
 }

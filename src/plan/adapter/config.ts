@@ -4,8 +4,14 @@ import { nearest, quote } from '../../core/suggest.js'
 
 /** What an adapter's configuration says of the arithmetic; the meaning of each key is PEFT's. */
 export interface AdapterSettings {
-  /** Weights are stored as [inputs, outputs]: what a square one does not tell. */
+  /** Weights are stored as [inputs, outputs]. PEFT writes what held of the layer that it met last, and decides by each layer's class. */
   readonly fanInFanOut: boolean
+  /** Whether the head follows an embedding module in what was trained (`ensure_weight_tying`); undefined where that is not known. */
+  readonly tiesHead: (embedding: string) => boolean | undefined
+  /** Whether a module was trained whole, as a copy of its own (`modules_to_save`). */
+  readonly isSaved: (module: string) => boolean
+  /** What the network was for, as PEFT calls it: `CAUSAL_LM`. */
+  readonly task: string | undefined
   /** Of a module, by its name in the network. */
   readonly rank: (module: string) => number
   /** alpha / rank, or alpha / √rank. */
@@ -44,6 +50,9 @@ const HARMLESS = new Set(
   megatron_core modules_to_save peft_version qalora_group_size revision runtime_config target_modules task_type
   velora_config peft_type r lora_alpha use_rslora fan_in_fan_out rank_pattern alpha_pattern`.split(/\s+/),
 )
+/** The only embeddings that PEFT knows to tie, up to the version that this was written by; later ones may know more. */
+const TIED_BY_PEFT = /(^|\.)embed_tokens$/
+const KNOWN_VERSION = /^0\.(1?\d|2[01])\./
 /** A pattern costs its match with every module. */
 const MOST_PATTERNS = 10_000
 
@@ -112,8 +121,17 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
   const fanInFanOut = flag('fan_in_fan_out')
   if (!sound) return undefined
   const rank = (module: string) => ranks(module) ?? r
+  const saved = Array.isArray(config.modules_to_save) ? config.modules_to_save.map(String) : []
   return {
     fanInFanOut,
+    tiesHead: (module) => {
+      if (config.ensure_weight_tying !== true) return false
+      if (TIED_BY_PEFT.test(module)) return true
+      return KNOWN_VERSION.test(String(config.peft_version)) ? false : undefined
+    },
+    // As PEFT does it: by the end of the name.
+    isSaved: (module) => saved.some((name) => module.endsWith(name)),
+    task: typeof config.task_type === 'string' ? config.task_type : undefined,
     rank,
     scale: (module) => (alphas(module) ?? alpha) / (stabilized ? Math.sqrt(rank(module)) : rank(module)),
   }

@@ -9,6 +9,8 @@ export interface AdapterTensors {
   readonly biases: readonly { readonly module: string; readonly tensor: ValueTensor }[]
   /** By name in the network: tensors that take the place of the base's. */
   readonly replaced: ReadonlyMap<string, ValueTensor>
+  /** Those of them that are the weights beneath an update, and not a copy that was trained whole. */
+  readonly beneath: ReadonlySet<string>
 }
 
 /** The two factors of one module's update. */
@@ -23,6 +25,9 @@ const FACTOR = /^(.+)\.lora_([AB])(?:\.([^.]+))?\.(weight|bias)$/
 const EMBEDDING = /^(.+)\.lora_embedding_([AB])(?:\.([^.]+))?$/
 const MAGNITUDE = /\.lora_magnitude_vector(\.|$)/
 const SAVED = /\.(modules_to_save(\.[^.]+)?|base_layer)(?=\.[^.]+$)/
+const BENEATH = /\.base_layer\.[^.]+$/
+/** What the network had before the copy that was trained. */
+const ORIGINAL = /\.original_module\./
 const PREFIX = 'base_model.model.'
 
 /** Whether a tensor of this name is a factor of an adapter. */
@@ -36,6 +41,10 @@ export function plainName(stored: string): string {
   const [, embedding, side] = EMBEDDING.exec(name) ?? []
   return embedding === undefined ? name.replace(SAVED, '') : `${embedding}.lora_embedding_${side}`
 }
+
+/** The network's name for a tensor that was saved whole. */
+export const adapterTensorName = (stored: string): string =>
+  (stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored).replace(SAVED, '')
 
 interface Pair {
   a?: ValueTensor
@@ -53,6 +62,7 @@ export function adapterTensors(
   const pairs = new Map<string, { readonly module: string; readonly kind: Update['kind']; readonly pair: Pair }>()
   const biases: AdapterTensors['biases'][number][] = []
   const replaced = new Map<string, ValueTensor>()
+  const beneath = new Set<string>()
   const adapters = new Set<string>()
   let magnitudes = 0
   const put = (module: string, kind: Update['kind'], part: 'A' | 'B', tensor: ValueTensor, stored: string): void => {
@@ -68,8 +78,11 @@ export function adapterTensors(
     const [, module, part, adapter, what] = FACTOR.exec(name) ?? EMBEDDING.exec(name) ?? []
     if (adapter !== undefined) adapters.add(adapter)
     if (MAGNITUDE.test(name)) magnitudes++
-    else if (module === undefined) replaced.set(name.replace(SAVED, ''), tensor)
-    else if (what === 'bias' && part === 'B') biases.push({ module, tensor })
+    else if (ORIGINAL.test(name)) continue
+    else if (module === undefined) {
+      replaced.set(name.replace(SAVED, ''), tensor)
+      if (BENEATH.test(name)) beneath.add(name.replace(SAVED, ''))
+    } else if (what === 'bias' && part === 'B') biases.push({ module, tensor })
     else put(module, what === undefined ? 'embedding' : 'weight', part as 'A' | 'B', tensor, stored)
   }
   if (magnitudes > 0)
@@ -103,5 +116,5 @@ export function adapterTensors(
         'the adapter is incomplete: fetch it again',
       )
   }
-  return { updates, biases, replaced }
+  return { updates, biases, replaced, beneath }
 }

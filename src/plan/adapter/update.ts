@@ -1,4 +1,5 @@
 import { isFloat } from '../../core/dtypes.js'
+import type { Orientation } from '../orientation.js'
 import type { LoraExpr, LoraFactor, ReadExpr } from '../types.js'
 import { sameShape, type ValueTensor } from '../values.js'
 import type { AdapterSettings, Complain } from './config.js'
@@ -22,6 +23,7 @@ export function updated(
   { module, kind, a, b }: Update,
   settings: AdapterSettings,
   loraScale: number,
+  oriented: (module: string) => Orientation | undefined,
   complain: Complain,
 ): LoraExpr | undefined {
   const { shape, dtype, expr } = weight
@@ -53,7 +55,9 @@ export function updated(
   const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
   if (!isStraight && !isTurned) return misfit('the shapes do not fit')
   // A square one fits either way.
-  const factors = isStraight && !(isTurned && settings.fanInFanOut) ? straight : turned
+  const orientation = isStraight && isTurned ? oriented(module) : isStraight ? 'straight' : 'turned'
+  if (orientation === undefined) return undefined
+  const factors = orientation === 'straight' ? straight : turned
   return { kind: 'lora', base: expr, shape, rank, scale: loraScale * settings.scale(module), ...factors }
 }
 

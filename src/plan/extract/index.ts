@@ -1,24 +1,20 @@
+import type { Place } from '../../core/diagnostics.js'
 import { isFloat } from '../../core/dtypes.js'
 import { randomStream } from '../../core/random.js'
 import { quote } from '../../core/suggest.js'
 import type { HeldWork } from '../../kernels/held/types.js'
 import type { ExtractStep, Recipe } from '../../recipe/types.js'
 import { computeType } from '../cost.js'
+import { tiedHeadOf } from '../heads.js'
+import { isConv1dName, type Orientations, orientations } from '../orientation.js'
 import { refuseAnyPacked } from '../packed.js'
 import { patternBook } from '../patterns.js'
 import type { Faults } from '../report.js'
+import { EMBEDDING, HEAD, headOf, tiesHead } from '../tied.js'
 import type { MergeExpr, PatternCount, PlanFactoring } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
 import { adapterConfig } from './config.js'
-import {
-  type AdaptedLayer,
-  adaptedLayer,
-  factorNames,
-  factorShapes,
-  moduleOf,
-  SAVED_PARTS,
-  storesInputsFirst,
-} from './modules.js'
+import { type AdaptedLayer, adaptedLayer, factorNames, factorShapes, moduleOf, SAVED_PARTS } from './modules.js'
 
 /** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
 const PANEL = 2 ** 26
@@ -56,14 +52,15 @@ export function planExtract(
   const place = recipe.placeOf([...step.at, 'lora'], 'value')
   if (refuseAnyPacked(recipe, [from, base], step.at, faults)) return undefined
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
-  const inputsFirst = storesInputsFirst(base.tensors)
+  const oriented = orientations(base.tensors, config)
   const left = new Map<string, string>()
   const adapted: Adapted[] = []
   let sound = true
   for (const [name, own] of base.tensors) {
     const other = from.tensors.get(name)
     const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, other)
-    const layer = why === undefined ? adaptedLayer(name, own.shape, inputsFirst) : undefined
+    const layer =
+      why === undefined ? adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned') : undefined
     if (
       why === undefined &&
       (layer || step.modulesToSave || isBias(step, name)) &&
@@ -73,7 +70,8 @@ export function planExtract(
       const shapes = [other!, own].map(({ shape }) => `[${shape.join(', ')}]`)
       const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: no adapter makes one of the other`
       faults.error('tensor-mismatch', message, place, `leave it out: exclude: [${quote(name)}]`)
-    } else if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
+    } else if (layer?.kind === 'linear' && !isOriented(name, own, oriented, faults.error, place)) sound = false
+    else if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
     else left.set(name, why ?? '')
   }
   for (const name of from.tensors.keys()) if (!base.tensors.has(name)) left.set(name, `${step.base} has no such tensor`)
@@ -107,7 +105,7 @@ export function planExtract(
     ...biases.map((name) => biasTensor(step, name, from, base)),
   ]
   const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
-  warnTied(ranked, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
+  warnTied(ranked, base, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
   const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
     value: { name: step.name, tensors, origin: base.origin, adapter },
@@ -239,14 +237,40 @@ function workOf(
 /** Where a head has no weight of its own, it is the embedding's. */
 function warnTied(
   adapted: readonly Adapted[],
+  { tensors }: Value,
   config: Readonly<Record<string, unknown>> | undefined,
   warn: (message: string, hint: string) => void,
 ): void {
-  const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
-  if (!embedding || config?.tie_word_embeddings !== true) return
-  if (adapted.some(({ module }) => /(^|\.)(lm_head|embed_out)$/.test(module))) return
+  const embedding = adapted.find(({ tensor }) => EMBEDDING.test(tensor))
+  if (!embedding || !tiesHead(config, headOf([...tensors]) ?? embedding.tensor)) return
+  if (adapted.some(({ tensor }) => HEAD.test(tensor))) return
+  if (tiedHeadOf(embedding.tensor, tensors, config).kind === 'none') return
   warn(
     `${embedding.tensor} is the head too (tie_word_embeddings), and PEFT adapts the embedding alone`,
     `exclude: [${quote(embedding.tensor)}] leaves both as they are`,
   )
+}
+
+/**
+ * Whether it is certain how a square layer is stored that GPT-2 stores [in, out] and others [out, in]: whoever reads the adapter knows the
+ * layer's class. Error: `adapter-orientation`.
+ */
+function isOriented(
+  name: string,
+  { shape }: ValueTensor,
+  oriented: Orientations,
+  tell: Faults['error'],
+  place: Place | undefined,
+): boolean {
+  const { module } = moduleOf(name)
+  if (shape.length !== 2 || shape[0] !== shape[1] || !isConv1dName(module)) return true
+  const decision = oriented.of(module)
+  if (decision === 'straight' || decision === 'turned') return true
+  tell(
+    'adapter-orientation',
+    `${name} is square, and nothing says whether the layer is stored [in, out], as the Conv1D of transformers, or [out, in]`,
+    place,
+    `name the architecture in the base's config.json (model_type), or leave it out: exclude: [${quote(name)}]`,
+  )
+  return false
 }

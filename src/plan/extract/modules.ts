@@ -8,14 +8,10 @@ export interface AdaptedLayer {
 }
 
 type Shape = readonly number[]
-/** By tensor. */
-export type Shapes = ReadonlyMap<string, { readonly shape: Shape }>
 
 const EMBEDDING =
   /(^|[._])(embed_tokens|embed_in|embed_positions|\w*embed(s|ding|dings)?|wte|wpe|shared|relative_attention_bias)$/i
 const HEAD = /(^|[._])(unembed\w*|output_embeddings)$/i
-/** GPT-2's layers of this name are of the class Conv1D, whose weight is [in, out]; those of others may be called so too. */
-const CONV1D = /(^|\.)(c_attn|c_fc|c_proj|q_attn)$/
 
 /** The module of a tensor, and what it is called there: `a.b.weight` is `weight` of `a.b`. */
 export function moduleOf(tensor: string): { readonly module: string; readonly part: string } {
@@ -23,24 +19,22 @@ export function moduleOf(tensor: string): { readonly module: string; readonly pa
   return { module: tensor.slice(0, Math.max(0, dot)), part: tensor.slice(dot + 1) }
 }
 
-/** Whether layers named as GPT-2's are stored as its are: some bias is as long as its weight's second axis alone. */
-export const storesInputsFirst = (shapes: Shapes): boolean =>
-  [...shapes].some(([name, { shape }]) => {
-    const { module, part } = moduleOf(name)
-    if (part !== 'weight' || shape.length !== 2 || shape[0] === shape[1] || !CONV1D.test(module)) return false
-    const bias = shapes.get(`${module}.bias`)?.shape
-    return bias?.length === 1 && bias[0] === shape[1]
-  })
-
-/** The layer that a tensor is the weight of, as far as adapters know its kind; undefined for all else. */
-export function adaptedLayer(tensor: string, shape: Shape, inputsFirst: boolean): AdaptedLayer | undefined {
+/**
+ * The layer that a tensor is the weight of, as far as adapters know its kind; undefined for all else. `isTurned`: whether a linear
+ * layer is stored [in, out].
+ */
+export function adaptedLayer(
+  tensor: string,
+  shape: Shape,
+  isTurned: (module: string) => boolean,
+): AdaptedLayer | undefined {
   const { module, part } = moduleOf(tensor)
   if (part !== 'weight' || module === '' || shape.includes(0)) return undefined
   // Of a convolution with one channel in, a checkpoint does not tell the groups.
   if (shape.length === 4) return shape[1]! > 1 ? { kind: 'convolution', turned: false } : undefined
   if (shape.length !== 2) return undefined
   if (EMBEDDING.test(module) && !HEAD.test(module)) return { kind: 'embedding', turned: true }
-  return { kind: 'linear', turned: inputsFirst && CONV1D.test(module) }
+  return { kind: 'linear', turned: isTurned(module) }
 }
 
 /** Tensors of a module that is saved whole: nothing else is known to be a module's own. */

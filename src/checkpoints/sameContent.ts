@@ -1,0 +1,51 @@
+import type { FileHandle } from 'node:fs/promises'
+import { openRegular } from './regular.js'
+import type { Checkpoint, StoredTensor } from './types.js'
+
+/** Bytes of either tensor that are compared: smaller ones whole, of larger ones as much, spread evenly. */
+const COMPARED = 2 ** 22
+const PIECE = 2 ** 16
+
+/**
+ * Whether two tensors of one dtype and shape hold the same, as far as a sample shows it; undefined where one of them is not on this machine.
+ * Rows of trained weights that are not the same tensor differ everywhere, so a sample decides.
+ */
+export async function sameContent(
+  a: readonly [Checkpoint, StoredTensor],
+  b: readonly [Checkpoint, StoredTensor],
+): Promise<boolean | undefined> {
+  if (a[1].bytes !== b[1].bytes) return false
+  const handles: FileHandle[] = []
+  try {
+    for (const [{ files }, { file }] of [a, b]) {
+      const opened = await openRegular(files[file]!.path).catch(() => undefined)
+      if (!opened) return undefined
+      handles.push(opened.handle)
+      if (opened.size !== files[file]!.size) return undefined
+    }
+    const { bytes } = a[1]
+    const pieces = Math.ceil(Math.min(bytes, COMPARED) / PIECE)
+    for (let piece = 0; piece < pieces; piece++) {
+      const length = Math.min(PIECE, bytes)
+      const from = pieces === 1 ? 0 : Math.floor(((bytes - length) * piece) / (pieces - 1))
+      const [first, second] = await Promise.all([
+        readAt(handles[0]!, a[1].offset + from, length),
+        readAt(handles[1]!, b[1].offset + from, length),
+      ])
+      if (!first || !second || !first.equals(second)) return first && second ? false : undefined
+    }
+    return true
+  } finally {
+    for (const handle of handles) await handle.close()
+  }
+}
+
+async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer | undefined> {
+  const buffer = Buffer.alloc(length)
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, position + done)
+    if (bytesRead === 0) return undefined
+    done += bytesRead
+  }
+  return buffer
+}

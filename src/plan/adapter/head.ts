@@ -1,0 +1,126 @@
+/** The head of a model that ties it to its embedding, where an adapter changes one of the two. */
+import { isFloat } from '../../core/dtypes.js'
+import { embeddingsOf, isShared, tiedHeadOf } from '../heads.js'
+import { headOf, nearestTo, SHARED, tiesHead } from '../tied.js'
+import { sameShape, type ValueTensor } from '../values.js'
+import { type Application, moduleName } from './application.js'
+
+type Tensors = Map<string, ValueTensor>
+type Find = (name: string) => string | undefined
+
+/** Networks for these have no head over the vocabulary. */
+const WITHOUT_HEAD: ReadonlySet<string | undefined> = new Set([
+  'SEQ_CLS',
+  'TOKEN_CLS',
+  'QUESTION_ANS',
+  'FEATURE_EXTRACTION',
+])
+
+/** The embedding that stands for a head which the model does not store; undefined where it ties none. */
+export function embeddingOfHead({ base, config }: Application, head: string): string | undefined {
+  if (!tiesHead(config, head) || headOf([...base.tensors]) !== undefined) return undefined
+  const embeddings = embeddingsOf(base.tensors).map((name) => [name, base.tensors.get(name)!] as const)
+  return nearestTo(head, embeddings)?.[0]
+}
+
+/**
+ * Gives the head the weights that it had in the network that was trained. PEFT adapts an embedding alone: the head keeps those of the
+ * base, and is written out, unless the adapter says that it follows (`ensure_weight_tying`), or the tensor that both are was saved.
+ * `heads`: those that the adapter changes and the model does not store, by the embedding that stood for them.
+ * Returns whether the head is now its own. Error and warning: `adapter-tied`.
+ */
+export function settleHead(
+  application: Application,
+  tensors: Tensors,
+  heads: ReadonlyMap<string, string>,
+  find: Find,
+): true | undefined {
+  const { base, config, settings, sameContent, complain } = application
+  const refuse = (why: string): undefined => {
+    complain.error(
+      'adapter-tied',
+      `it changes an embedding or a head that the model ties: ${why}`,
+      'save the base with a head of its own (tie_word_embeddings: false), or merge the adapter into it with PEFT and name the result',
+    )
+    return undefined
+  }
+  const isChanged = (name: string): boolean => tensors.get(name) !== base.tensors.get(name)
+  const shared = isShared(base.tensors, config)
+  const together = 'encoder, decoder and head are one tensor, and only some of them have the change'
+  let split: true | undefined
+  for (const [head, embedding] of heads) {
+    const follows = settings.tiesHead(moduleName(embedding)) && isChanged(embedding)
+    if (follows || sameContent(tensors.get(head)!, tensors.get(embedding)!)) tensors.delete(head)
+    else if (shared) return refuse(together)
+    else split = true
+  }
+  const settled = new Set(heads.values())
+  for (const name of embeddingsOf(base.tensors).filter(isChanged)) {
+    const whole = followsWhole(application, tensors, name, find)
+    const rest = [...base.tensors.keys()].some((other) => SHARED.test(other) && !isChanged(other))
+    if (shared && SHARED.test(name) && (!whole || rest)) return refuse(together)
+    if (settled.has(name)) continue
+    const follows = settings.tiesHead(moduleName(name))
+    if (follows === undefined)
+      return refuse(`whether ensure_weight_tying held for ${name} depends on the version of PEFT`)
+    const own = settleEmbedding(application, tensors, name, whole || follows, find)
+    if (typeof own === 'string') return refuse(own)
+    if (own) split = true
+  }
+  return split
+}
+
+/** Whether the embedding itself was saved, of which the head is another name, and not a copy of it that was trained. */
+function followsWhole({ found, settings }: Application, tensors: Tensors, embedding: string, find: Find): boolean {
+  const saved = [...found.replaced.keys()].find((name) => find(name) === embedding)
+  if (saved === undefined || tensors.get(embedding)!.expr.kind === 'lora') return false
+  return !settings.isSaved(moduleName(saved))
+}
+
+/** Whether the head is now another tensor than the embedding that was changed; a text where that can't be decided. */
+function settleEmbedding(
+  { base, config, found, settings, complain }: Application,
+  tensors: Tensors,
+  embedding: string,
+  follows: boolean,
+  find: Find,
+): boolean | string {
+  const head = headOf([...base.tensors])
+  if (!config) {
+    if (head === undefined)
+      complain.warn(
+        'adapter-tied',
+        `it changes ${embedding}, and no config.json says whether the model ties its head to that`,
+        'name the folder that has the model’s config.json',
+      )
+    return false
+  }
+  const embeddings = embeddingsOf(base.tensors).map((name) => [name, base.tensors.get(name)!] as const)
+  if (!tiesHead(config, head ?? embedding) || (head !== undefined && nearestTo(head, embeddings)?.[0] !== embedding))
+    return false
+  const headChanged = head !== undefined && tensors.get(head) !== base.tensors.get(head)
+  if (follows) {
+    const own = headChanged && !settings.tiesHead(moduleName(embedding))
+    if (head !== undefined && !own) tensors.set(head, tensors.get(embedding)!)
+    return own
+  }
+  if (headChanged) return true
+  const beneath = [...found.beneath].find((name) => find(name) === embedding)
+  const kept = beneath === undefined ? base.tensors.get(embedding)! : found.replaced.get(beneath)!
+  if (head !== undefined) {
+    if (!sameShape(kept.shape, base.tensors.get(head)!.shape)) tensors.set(head, kept)
+    return true
+  }
+  if (WITHOUT_HEAD.has(settings.task)) return false
+  const tied = tiedHeadOf(embedding, base.tensors, config)
+  if (tied.kind === 'none') return false
+  if (tied.kind === 'unknown') return tied.why
+  if (!isFloat(kept.dtype)) return `${embedding} is ${kept.dtype}`
+  tensors.set(tied.name, kept)
+  complain.warn(
+    'adapter-tied',
+    `it changes ${embedding} and not the head that the model ties to it: the result has a ${tied.name} of its own, with the weights from before, and tie_word_embeddings: false`,
+    'if the two were to stay tied, train with ensure_weight_tying',
+  )
+  return true
+}

@@ -1,0 +1,43 @@
+/** Vocabularies that grew or shrank while an adapter was trained. */
+import { EMBEDDING, HEAD } from '../tied.js'
+import type { ValueTensor } from '../values.js'
+import type { Application } from './application.js'
+
+type Tensors = ReadonlyMap<string, ValueTensor>
+
+/** What else has an element a token. */
+const BIAS =
+  /(^|\.)((lm_head|embed_out|predictions|mlm_head|vocab_projector)(\.decoder)?\.bias|final_logits_bias)$|^decoder\.bias$/
+
+/** Rows of the embedding before and after, where they differ. */
+export function rowsChanged(before: Tensors, after: Tensors): { before: number; after: number } | undefined {
+  for (const [name, { shape }] of before) {
+    const rows = after.get(name)?.shape[0]
+    if (EMBEDDING.test(name) && rows !== undefined && rows !== shape[0]) return { before: shape[0]!, after: rows }
+  }
+  return undefined
+}
+
+/** Embedding, head and its bias have the same number of rows, or no library loads the result. Error: `adapter-rows`. */
+export function refuseMixedRows({ base, complain }: Application, tensors: Tensors): void {
+  const rowsOf = (name: string, { shape }: Pick<ValueTensor, 'shape'>): number | undefined =>
+    EMBEDDING.test(name) || HEAD.test(name) ? shape[0] : BIAS.test(name) ? shape.at(-1) : undefined
+  const changed = [...tensors].flatMap(([name, tensor]) => {
+    const stored = base.tensors.get(name)
+    const [before, after] = [stored && rowsOf(name, stored), rowsOf(name, tensor)]
+    return before === undefined || after === undefined || before === after ? [] : [{ name, before, after }]
+  })
+  const [first] = changed
+  if (!first) return
+  for (const [name, tensor] of tensors) {
+    const rows = rowsOf(name, tensor)
+    const stored = base.tensors.get(name)
+    const was = stored ? rowsOf(name, stored) : first.before
+    if (rows === undefined || was !== first.before || rows === first.after) continue
+    complain.error(
+      'adapter-rows',
+      `it has ${first.name} with ${first.after} rows, and the result would have ${name} with ${rows}`,
+      'resize the base first (resize_token_embeddings), save it, and name that as the base',
+    )
+  }
+}

@@ -1,0 +1,80 @@
+/** Tensors that an adapter saved whole and its base does not have: heads for a task. */
+import type { ValueTensor } from '../values.js'
+import { type Application, moduleName } from './application.js'
+
+/** Heads that PEFT adds to `modules_to_save` by itself, or that libraries for training put on a network. */
+const TASK_HEADS = /^(score|classifier|classification_head|qa_outputs|v_head|value_head|reward_head|summary)(\.|$)/
+/** Their last layer: a row a label. */
+const LABELS = /^(score|classifier|classifier\.out_proj|classification_head\.out_proj)\.weight$/
+
+const CLASSES: Readonly<Record<string, string>> = {
+  SEQ_CLS: 'ForSequenceClassification',
+  TOKEN_CLS: 'ForTokenClassification',
+  QUESTION_ANS: 'ForQuestionAnswering',
+}
+
+/** The end of a class's name, by PEFT's name for what it is for. */
+export const taskClass = (task: string | undefined): string | undefined => CLASSES[task ?? '']
+
+/**
+ * Tensors saved whole that the model does not have and that were trained as a module of their own. An adapter that updates modules which the
+ * model lacks was made for another base: nothing is added then. Warning: `adapter-adds`.
+ */
+export function additions(
+  { found: { replaced, beneath, updates, biases }, settings, complain }: Application,
+  has: (name: string) => boolean,
+): ReadonlyMap<string, ValueTensor> {
+  const added = new Map<string, ValueTensor>()
+  const fits =
+    updates.every(({ module }) => has(`${module}.weight`) || isHeadModule(module)) &&
+    biases.every(({ module }) => has(`${module}.bias`))
+  if (!fits) return added
+  for (const [name, tensor] of replaced) {
+    const module = moduleName(name)
+    // What lies within a layer, or embeds, is a part of the network itself.
+    const outside = !/(^|\.)\d+\./.test(name) && !isHeadModule(module) && !/embed/.test(module)
+    if (has(name) || beneath.has(name) || !outside) continue
+    if (settings.isSaved(module) || settings.isSaved(module.split('.')[0]!) || TASK_HEADS.test(name))
+      added.set(name, tensor)
+  }
+  const [first] = added.keys()
+  if (first !== undefined)
+    complain.warn(
+      'adapter-adds',
+      `it saved ${added.size === 1 ? `${first}, which` : `${added.size} tensors, such as ${first}, that`} the model does not have: the result has ${added.size === 1 ? 'it' : 'them'}`,
+    )
+  return added
+}
+
+/** Whether a module is called as the head over the vocabulary: of a model that ties its head it is not stored. */
+const isHeadModule = (module: string): boolean =>
+  /(^|\.)(lm_head|embed_out|proj_out|output_layer)(\.decoder)?$/.test(module)
+
+/** The number of labels, where a classifier was saved whole. */
+export function labelsOf(
+  { found: { replaced }, settings, base }: Application,
+  find: (name: string) => string | undefined,
+  added: ReadonlyMap<string, ValueTensor>,
+): number | undefined {
+  if (settings.task !== 'SEQ_CLS' && settings.task !== 'TOKEN_CLS') return undefined
+  for (const [name, { shape }] of replaced) {
+    if (!LABELS.test(name) || shape.length !== 2) continue
+    const own = find(name)
+    const before = own === undefined ? undefined : base.tensors.get(own)?.shape[0]
+    if (added.has(name) || before !== shape[0]) return shape[0]
+  }
+  return undefined
+}
+
+/** What the adapter's names have before the model's: a network with a head holds what was saved alone as a part. */
+export function prefixOf(
+  { found: { updates } }: Application,
+  find: (name: string) => string | undefined,
+): string | undefined {
+  const prefixes = updates.map(({ module }) => {
+    const own = find(`${module}.weight`)
+    return own !== undefined && `${module}.weight`.endsWith(`.${own}`) ? `${module}.weight`.slice(0, -own.length) : ''
+  })
+  const [first, ...others] = new Set(prefixes)
+  return others.length > 0 || first === '' ? undefined : first
+}
