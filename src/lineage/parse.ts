@@ -16,7 +16,7 @@ import type {
 } from './types.js'
 
 /** In characters: a hundred thousand tensors with twenty sources each stay below it. */
-export const MAX_LINEAGE = 1 << 28
+export const MAX_LINEAGE = 500_000_000
 /** Fused steps within steps, and JSON within parameters. */
 const MAX_DEPTH = 64
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { jsonPieces } from '../core/jsonPieces.js'
 import { jsonForm, withShared } from './shared.js'
 import type { Plan } from './types.js'
 
@@ -30,5 +31,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
       sidecars,
     })),
   })
-  return `sha256:${createHash('sha256').update(JSON.stringify(decisive)).digest('hex')}`
+  const hash = createHash('sha256')
+  jsonPieces(decisive, (piece) => hash.update(piece))
+  return `sha256:${hash.digest('hex')}`
 }

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { changeJson, editJson, jsonTextAt, RawJson } from '../../src/core/jsonEdit.js'
+import { jsonPieces } from '../../src/core/jsonPieces.js'
 import { JsonTextError, parseJson, sameJson } from '../../src/core/jsonText.js'
 
 const CONFIG = `{
@@ -205,6 +206,24 @@ test('a configuration with labels for 22,000 classes is edited', () => {
   assert.ok(text.length > 2 ** 20)
   const before = parseJson(text) as Record<string, unknown>
   assert.is(changeJson(text, before, { ...before, eps: 2 }), text.replace('"eps": 1.0', '"eps": 2'))
+})
+
+test('JSON in pieces is the text that JSON.stringify gives', () => {
+  const deep = { a: [[[[[1, { b: undefined, c: 'é"\\u2028' }]]]]], 10: 1, 2: [undefined, null, 1e21, -0, Number.NaN] }
+  const values = [
+    deep,
+    [],
+    {},
+    null,
+    'x',
+    [deep, deep],
+    Array.from({ length: 30_000 }, (_, i) => ({ i, t: `name ${i}` })),
+  ]
+  for (const value of values) {
+    const pieces: string[] = []
+    jsonPieces(value, (piece) => pieces.push(piece))
+    assert.is(pieces.join(''), JSON.stringify(value))
+  }
 })
 
 test.run()
