@@ -1,7 +1,7 @@
 /**
  * A run may be ended, or a call of the system may fail, anywhere: no half-written file ever has an output's name, no lineage
  * stands beside a model that it isn't of, `--resume` ends with exactly the right bytes, and then nothing else is left.
- * TERGE_SWEEP=1 tries every call of every scenario; else some of each.
+ * TERGE_SWEEP=kill,EIO,ENOSPC,DEAD,again tries every call of every scenario, in these ways; else some of each.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -14,7 +14,9 @@ import { run } from '../../src/session/run.js'
 import { f32, numbers, type RawTensor, writeModel } from '../support/files.js'
 import { buildShim, type How } from './failAt.js'
 
-const sweep = process.env.TERGE_SWEEP === '1'
+const swept = process.env.TERGE_SWEEP?.split(',')
+const sweep = swept !== undefined
+const wanted = (how: How | 'again', share: number): number => (sweep ? (swept.includes(how) ? Infinity : 0) : share)
 const shim = buildShim()
 if (!shim) console.log('skipped: killing runs at system calls needs Linux and a C compiler')
 
@@ -169,7 +171,8 @@ async function prepared(scenario: Scenario): Promise<Case & { calls: readonly st
 
 let tried = 0
 const tryAll = async (given: Case, calls: number, how: How, name: string, share: number): Promise<void> => {
-  const step = sweep ? 1 : Math.max(1, Math.floor(calls / share))
+  if (share === 0) return
+  const step = Math.max(1, Math.floor(calls / share))
   for (let at = sweep ? 1 : 3; at <= calls; at += step) {
     await attempt(given, at, how, name)
     tried++
@@ -180,13 +183,18 @@ if (shim) {
   for (const scenario of SCENARIOS)
     test(`${scenario.name}: ended or failing at a system call`, async () => {
       const given = await prepared(scenario)
-      await tryAll(given, given.calls.length, 'kill', scenario.name, 5)
-      for (const how of ['EIO', 'ENOSPC', ...(sweep ? (['DEAD'] as const) : [])] as const)
-        await tryAll(given, given.calls.length, how, scenario.name, 2)
+      await tryAll(given, given.calls.length, 'kill', scenario.name, wanted('kill', 5))
+      for (const [how, share] of [
+        ['EIO', 2],
+        ['ENOSPC', 2],
+        ['DEAD', 0],
+      ] as const)
+        await tryAll(given, given.calls.length, how, scenario.name, wanted(how, share))
     })
 
   test('ended while names change, and again while that is brought to an end', async () => {
-    for (const scenario of SCENARIOS.filter(({ over }) => over)) {
+    const share = wanted('again', 3)
+    for (const scenario of share > 0 ? SCENARIOS.filter(({ over }) => over) : []) {
       const given = await prepared(scenario)
       const renames = [...given.calls.entries()].filter(([, call]) => call === 'rename').map(([index]) => index + 1)
       // The last ones publish. After each of them nothing more is done: it is the next call that ends the process.
@@ -197,7 +205,7 @@ if (shim) {
         cpSync(given.template, probe, { recursive: true, preserveTimestamps: true })
         await shim.run(probe, ['run', 'r.yml', '--threads', '1', ...given.flags], { at: at + 1, how: 'kill' })
         const { calls } = await shim.run(probe, ['run', 'r.yml', '--threads', '1', ...flags])
-        for (let again = 1; again <= calls.length; again += sweep ? 1 : Math.ceil(calls.length / 3)) {
+        for (let again = 1; again <= calls.length; again += Math.ceil(calls.length / Math.min(share, calls.length))) {
           const folder = place()
           cpSync(given.template, folder, { recursive: true, preserveTimestamps: true })
           const name = `${scenario.name}, killed after call ${at}, then at call ${again}`
