@@ -97,22 +97,28 @@ export async function writeCommit(place: Place, sync: boolean): Promise<void> {
 }
 
 /**
- * Gives the names in a fixed order, so that no lineage ever stands beside a model that it isn't of: what is replaced goes
- * (of a single file, its lineage), the output comes by one rename, its lineage follows.
+ * Gives the names in a fixed order, so that no lineage ever stands beside a model that it isn't of. What is replaced goes,
+ * of a single file its lineage; then the output comes by one rename. The lineage of a new file is there before it, that of a file which
+ * replaces another comes after it.
  */
 export async function moveIn(place: Place, step: Step, sync: boolean): Promise<void> {
   const { output, kind, files, old, lineage } = place
+  const over = await exists(output)
+  const addLineage = async () => {
+    step('lineage')
+    if (await exists(lineage.staged)) await rename(lineage.staged, lineage.published)
+  }
   step('old')
   if (kind === 'folder') {
-    if (await exists(output)) await rename(output, path.join(old, 'output'))
+    if (over) await rename(output, path.join(old, 'output'))
     step('new')
     await rename(files, output)
   } else {
     if (await exists(lineage.published)) await rename(lineage.published, lineage.old)
+    if (!over) await addLineage()
     step('model')
     await rename(path.join(files, path.basename(output)), output)
-    step('lineage')
-    if (await exists(lineage.staged)) await rename(lineage.staged, lineage.published)
+    if (over) await addLineage()
   }
   if (sync) await flush(path.dirname(output))
 }
@@ -133,35 +139,51 @@ export async function recover(place: Place, step: Step): Promise<boolean> {
       `look at what ${folder} holds, remove or rename it, and run again`,
     )
   const published = !(await exists(kind === 'folder' ? files : path.join(files, path.basename(output))))
-  const [from, to, expected] = !published
-    ? kind === 'folder'
-      ? [path.join(old, 'output'), output, record.replaced]
-      : [lineage.old, lineage.published, record.replaced]
-    : [lineage.staged, lineage.published, record.lineage]
-  const moves = await exists(from)
-  // Whoever moved or replaced the model since has parted it from its lineage.
-  const parted = published && moves && (await identity(output)) !== record.made
-  if (moves && !parted) {
-    if ((await identity(from)) !== expected)
-      throw fault(
-        'foreign-work-folder',
-        `${from}: not the file that a killed run noted`,
-        `look at what ${folder} holds, remove or rename it, and run again`,
-      )
-    if (await exists(to))
-      throw fault(
-        'output-exists',
-        `${to}: was written after a run was killed that has ${from} for this name`,
-        'keep one of the two and remove or rename the other, then run again',
-      )
-    step(published ? 'finish lineage' : 'undo old')
-    await rename(from, to)
-    await flush(path.dirname(to))
+  if (published) {
+    // Whoever moved or replaced the model since has parted it from its lineage.
+    const whole = (await exists(lineage.staged)) && (await identity(output)) === record.made
+    if (whole) await moveNoted(folder, lineage.staged, lineage.published, record.lineage, () => step('finish lineage'))
+    return true
   }
-  if (published) return true
+  if (kind === 'folder')
+    await moveNoted(folder, path.join(old, 'output'), output, record.replaced, () => step('undo old'))
+  else {
+    const own = record.lineage !== undefined && (await identity(lineage.published)) === record.lineage
+    if (own) {
+      step('undo lineage')
+      await rename(lineage.published, lineage.staged)
+    }
+    await moveNoted(folder, lineage.old, lineage.published, record.replaced, () => step('undo old'))
+  }
   step('undo commit')
   await rm(commit)
   return false
+}
+
+/** Moves what a commit record names to a place that must be free; nothing where it has been moved already. */
+async function moveNoted(
+  folder: string,
+  from: string,
+  to: string,
+  noted: string | undefined,
+  before: () => void,
+): Promise<void> {
+  if (!(await exists(from))) return
+  if ((await identity(from)) !== noted)
+    throw fault(
+      'foreign-work-folder',
+      `${from}: not what a killed run noted`,
+      `look at what ${folder} holds, remove or rename it, and run again`,
+    )
+  if (await exists(to))
+    throw fault(
+      'output-exists',
+      `${to}: was written after a run was killed that has ${from} for this name`,
+      'keep one of the two and remove or rename the other, then run again',
+    )
+  before()
+  await rename(from, to)
+  await flush(path.dirname(to))
 }
 
 /** Empties the hidden folder but for lock and owner. The commit goes last, since what the rest means depends on it. */

@@ -106,9 +106,9 @@ export const identityOf = (entry: BigIntStats): string => `${entry.ino} ${entry.
 const folderIdentity = (entry: BigIntStats): string => `${entry.ino} ${entry.birthtimeNs}`
 
 /** Notes that the folder was made by terge, here. It holds nothing but locks yet. */
-export async function writeOwner(folder: string, sync: boolean): Promise<void> {
+export async function writeOwner(folder: string, sync: boolean, name = OWNER): Promise<void> {
   const entry = await lstat(folder, { bigint: true })
-  await writeNew(path.join(folder, OWNER), `${JSON.stringify({ terge: 1, folder: folderIdentity(entry) })}\n`, sync)
+  await writeNew(path.join(folder, name), `${JSON.stringify({ terge: 1, folder: folderIdentity(entry) })}\n`, sync)
 }
 
 export const removeOwner = (folder: string): Promise<void> => rm(path.join(folder, OWNER), { force: true })
@@ -116,9 +116,9 @@ export const removeOwner = (folder: string): Promise<void> => rm(path.join(folde
 /** What tidying leaves to the end; locks that were being made are not among it. */
 export const isOwnerOrLock = (name: string): boolean => name === OWNER || isLock(name)
 
-export async function isOwned(folder: string): Promise<boolean> {
+export async function isOwned(folder: string, name = OWNER): Promise<boolean> {
   const entry = await statusOf(folder)
-  const text = await readOwn(path.join(folder, OWNER), MOST_LINE)
+  const text = await readOwn(path.join(folder, name), MOST_LINE)
   if (!entry || text === undefined) return false
   try {
     const { terge, folder: noted } = JSON.parse(text) as { terge: unknown; folder: unknown }

@@ -13,6 +13,9 @@ export async function writeNewText(file: string, text: string): Promise<void> {
   })
   try {
     await handle.writeFile(text)
+  } catch (error) {
+    await rm(file, { force: true })
+    throw error
   } finally {
     await handle.close()
   }
@@ -22,7 +25,9 @@ export async function writeNewText(file: string, text: string): Promise<void> {
 export async function replaceText(file: string, text: string): Promise<void> {
   const fresh = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}`)
   try {
-    await writeFile(fresh, text)
+    // Unlinked first, and made new: a link that was planted under the name is not followed.
+    await rm(fresh, { force: true })
+    await writeFile(fresh, text, { flag: 'wx' })
     await rename(fresh, file)
   } catch (error) {
     await rm(fresh, { force: true })

@@ -8,7 +8,7 @@ export const run = defineCommand({
   summary: 'Merge as a recipe says.',
   description:
     'Checks the recipe, plans from the models’ headers, executes the plan, and writes the output with its lineage beside it. ' +
-    'An output that exists is refused unless --force or --resume is given. Ctrl-C leaves nothing behind.',
+    'An output that exists is refused unless --force is given, or --resume and it is this very result. Ctrl-C leaves nothing behind.',
   examples: [
     'Merge, into the output that the recipe names\n<%= config.bin %> run recipe.yml',
     'Try another weight, into another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',

@@ -1,5 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import { makeScratch } from '../checkpoints/scratch.js'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
 import { ownValue } from '../core/ownValue.js'
 import type { Listener } from '../execute/events.js'
@@ -63,7 +64,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
     )
   // Beside the output, so that there is room for it; a folder's own inside stays as it is.
   const layout = prepared.plan.outputs[index]!.layout
-  const hidden = await mkdtemp(path.join(layout === 'folder' ? path.dirname(folder) : folder, '.terge-verify-'))
+  const hidden = await makeScratch(layout === 'folder' ? path.dirname(folder) : folder)
   try {
     const output = path.join(hidden, layout === 'folder' ? (lineage.output.point?.name ?? 'model') : wanted[0]!)
     // This output alone, and elsewhere: a plan's digest says nothing of places.

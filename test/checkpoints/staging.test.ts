@@ -120,7 +120,7 @@ for (const kind of ['file', 'folder'] as const) {
           more = await cutOff(() => publish({ ...staging, step: cut(at) }, { sync: false }))
           if (more) killed++
           // A lineage never stands beside another model; for a moment, until the next command, a model may have none.
-          const moment = kind === 'file' ? 'bare' : undefined
+          const moment = kind === 'file' && before ? 'bare' : undefined
           const seen = markAt(where, kind)
           assert.ok([before, 'two', moment].includes(seen), `${seen} after step ${at}`)
           const resume = recoveryAt % 2 === 0

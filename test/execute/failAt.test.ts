@@ -98,12 +98,15 @@ function checkUnits(folder: string, before: Files, after: Files, at: string): vo
   const pick = (files: Files, unit: readonly string[]) =>
     Object.entries(files).filter(([name]) => unit.some((own) => name === own || name.startsWith(`${own}/`)))
   for (const unit of UNITS) {
+    // In the order of names, a file's lineage first.
     const [seen, was, will] = [now, before, after].map((files) => pick(files, unit))
     const same = (wanted: typeof seen) => JSON.stringify(seen) === JSON.stringify(wanted)
     if (same(was) || same(will)) continue
-    // In the middle of publishing, with its work folder there to end it: a model whose lineage is away, or no folder.
-    const bare = unit.length === 1 ? [] : [was, will].map((files) => files!.filter(([name]) => name === unit[0]))
-    assert.ok(unfinished && (seen!.length === 0 || bare.some(same)), `${at}: ${seen!.map(([name]) => name)} of ${unit}`)
+    // In the middle of publishing, with its work folder there to end it: no folder; of a file that is new, its lineage alone; of
+    // one that replaces another, a model whose lineage is away.
+    const alone = was!.length > 0 ? [was, will].map((files) => files!.slice(1)) : [will!.slice(0, 1)]
+    const moment = unit.length === 1 ? seen!.length === 0 : alone.some(same)
+    assert.ok(unfinished && moment, `${at}: ${seen!.map(([name]) => name)} of ${unit}`)
   }
 }
 

@@ -19,6 +19,7 @@ import {
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { writeOwner } from '../../src/checkpoints/workFolder.js'
 import { Fault } from '../../src/core/diagnostics.js'
 import { sha256 } from '../../src/core/digest.js'
 import type { RunEvent } from '../../src/execute/events.js'
@@ -386,6 +387,24 @@ test("a lineage file that is the user's own is replaced by --force alone", () =>
     rmSync(own)
     mkdirSync(own)
     assert.match(await go(folder, { force: true }), /2 output-exists: .*out\.lineage\.json: is a folder/)
+  }))
+
+test('what a killed verify --reproduce left goes with the next one; folders of others stay', () =>
+  inFolder(async (folder) => {
+    prepare(folder, FILE)
+    assert.is(await go(folder), 'done')
+    const stale = path.join(folder, '.terge-verify-stale0')
+    const other = path.join(folder, '.terge-verify-other0')
+    for (const place of [stale, other]) {
+      mkdirSync(place)
+      writeFileSync(path.join(place, 'lock.1'), '999999999 -')
+      writeFileSync(path.join(place, 'model'), 'x')
+    }
+    await writeOwner(stale, false, 'scratch')
+    cpSync(path.join(stale, 'scratch'), path.join(other, 'scratch'))
+    const { ok, reproduced } = await verify(path.join(folder, 'out.lineage.json'), { reproduce: true })
+    assert.ok(ok && reproduced)
+    assert.equal(hidden(folder), ['.terge-verify-other0'])
   }))
 
 /** Changes of what a run reads, while it runs. */
