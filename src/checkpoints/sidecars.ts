@@ -47,7 +47,8 @@ export async function findSidecars(
 /** Files whose `auto_map` names classes that lie in the model's folder. */
 const AUTO_MAPS = ['config.json', 'tokenizer_config.json', 'processor_config.json', 'preprocessor_config.json']
 
-async function hasOwnClasses(folder: string, names: readonly string[], within: Bounds): Promise<boolean> {
+/** Whether a model is of classes that lie in its own folder. */
+export async function hasOwnClasses(folder: string, names: readonly string[], within: Bounds): Promise<boolean> {
   for (const name of AUTO_MAPS.filter((name) => names.includes(name))) {
     const bytes = await readRegular(path.join(folder, name), { most: MAX_SIDECAR_BYTES, within }).catch(() => undefined)
     if (bytes?.includes('"auto_map"')) return true

@@ -181,4 +181,74 @@ test('the environment says where the hub and its cache are', () => {
   assert.is(faultOf(() => of({ HF_TOKEN: 'hf_a\u0001b' })).code, 'bad-environment')
 })
 
+for (const endless of ['same', 'new'] as const)
+  test(`a list whose pages never end is given up (${endless})`, () =>
+    withHub({ repositories: two(), endless }, async ({ hub, write, run }) => {
+      write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
+      const { code, err } = await run(['validate', 'recipe.yml'])
+      assert.is(code, 2)
+      const told = endless === 'same' ? /pages lead back to one before/ : /a list of files without an end/
+      assert.match(err, /recipe\.yml:3:\d+: error hub-unreachable: /)
+      assert.match(err, told)
+      assert.ok(hub.seen.length < 2200)
+    }))
+
+test('what trickles in is given up: a header, a small file, a list', () =>
+  withHub({ repositories: two() }, async ({ hub, write, run }) => {
+    write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
+    for (const slow of ['config.json', 'model.safetensors']) {
+      hub.options = { ...hub.options, disturb: ({ path }) => (path === slow ? { trickle: 100 } : undefined) }
+      const { code, err } = await run(['plan', 'recipe.yml'])
+      assert.is(code, 2)
+      assert.match(err, /error hub-unreachable: .*less than 1024 bytes a second came for \d+ s/)
+    }
+  }))
+
+test('small files are fetched where they are of use, and no more than a model has', () =>
+  withHub({ repositories: two() }, async ({ hub, cache, write, run }) => {
+    const files = (name: (i: number) => string, count: number, more: Record<string, Uint8Array> = {}) => ({
+      ...single(1),
+      ...Object.fromEntries(Array.from({ length: count }, (_, i) => [name(i), Buffer.from('{}')])),
+      ...more,
+    })
+    const models = mean('hf:org/a', 'hf:org/b')
+    const cached = () =>
+      everything(cache)
+        .names.map((name) => path.basename(name))
+        .filter((name) => /^(junk|code)/.test(name))
+    write('recipe.yml', models)
+    // Junk, and code that no configuration names, stay where they are.
+    hub.options = {
+      ...hub.options,
+      repositories: {
+        'org/a': repository({ ...files((i) => `junk${i}.json`, 150), ...files((i) => `code${i}.py`, 150) }),
+        'org/b': repository(single(2)),
+      },
+    }
+    const planned = await run(['plan', 'recipe.yml'])
+    assert.is(planned.code, 0, planned.err)
+    assert.equal(cached(), [])
+    const ran = await run(['run', 'recipe.yml'])
+    assert.is(ran.code, 0, ran.err)
+    // More licences than any model has.
+    hub.options = {
+      ...hub.options,
+      repositories: { 'org/c': repository(files((i) => `LICENSE.${i}`, 250)), 'org/b': repository(single(2)) },
+    }
+    write('recipe.yml', models.replace('org/a', 'org/c'))
+    const many = await run(['plan', 'recipe.yml'])
+    assert.is(many.code, 2)
+    assert.match(many.err, /error too-large: hf:org\/c: 25\d files of configuration.* are more than a model has/)
+    // Code of a model whose configuration names it comes along.
+    const own = { 'config.json': Buffer.from('{"model_type": "test", "auto_map": {"AutoModel": "code0.Model"}}') }
+    hub.options = {
+      ...hub.options,
+      repositories: { 'org/d': repository(files((i) => `code${i}.py`, 2, own)), 'org/b': repository(single(2)) },
+    }
+    write('recipe.yml', models.replace('org/a', 'org/d'))
+    const code = await run(['plan', 'recipe.yml'])
+    assert.is(code.code, 0, code.err)
+    assert.equal(cached().sort(), ['code0.py', 'code1.py'])
+  }))
+
 test.run()

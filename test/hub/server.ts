@@ -40,6 +40,8 @@ export interface Options {
   readonly extra?: readonly unknown[]
   /** Where pages go on: `storage` sends there whoever follows. */
   readonly pagesAt?: 'hub' | 'storage'
+  /** Pages without an end: the next one is the same again, or a new one every time. */
+  readonly endless?: 'same' | 'new'
   readonly ranges?: boolean
 }
 
@@ -50,6 +52,8 @@ export interface Disturbance {
   /** Nothing more comes after so many bytes. */
   readonly stall?: number
   readonly status?: number
+  /** A byte every so many milliseconds. */
+  readonly trickle?: number
 }
 
 export interface Hub {
@@ -120,6 +124,7 @@ export async function startHub(start: Options): Promise<Hub> {
       cut,
       stall,
       status,
+      trickle,
     } = hub.options.disturb?.({ path, start: from, body: plain, count, header: Boolean(last) }) ?? {}
     if (status !== undefined) {
       response.writeHead(status).end()
@@ -131,7 +136,14 @@ export async function startHub(start: Options): Promise<Hub> {
     })
     const part = body.subarray(0, cut ?? stall ?? body.length)
     entry.sent = part.length
-    if (cut !== undefined) response.write(part, () => response.destroy())
+    if (trickle !== undefined) {
+      let at = 0
+      const timer = setInterval(() => {
+        if (at < part.length) response.write(part.subarray(at, ++at))
+        else response.end()
+      }, trickle)
+      response.on('close', () => clearInterval(timer))
+    } else if (cut !== undefined) response.write(part, () => response.destroy())
     else if (stall !== undefined) response.write(part)
     else response.end(part)
   }
@@ -195,7 +207,9 @@ export async function startHub(start: Options): Promise<Hub> {
       const more = (page + 1) * size < entries.length
       url.searchParams.set('cursor', String(page + 1))
       const base = hub.options.pagesAt === 'storage' ? storage.url : front.url
-      const link = more ? { link: `<${base}${url.pathname}${url.search}>; rel="next"` } : {}
+      const next = hub.options.endless === 'same' ? page : page + 1
+      if (hub.options.endless) url.searchParams.set('cursor', String(next))
+      const link = more || hub.options.endless ? { link: `<${base}${url.pathname}${url.search}>; rel="next"` } : {}
       return void response.writeHead(200, { 'content-type': 'application/json', ...link }).end(JSON.stringify(shown))
     }
     const content = files[path]

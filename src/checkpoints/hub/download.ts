@@ -1,13 +1,13 @@
 /** Brings the weights that a run needs into the cache: in parallel, going on where an earlier run stopped. */
-import { open, statfs } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { eachOf } from '../../core/eachOf.js'
-import { formatSize } from '../../core/sizes.js'
 import { openRegular } from '../regular.js'
 import { blobFile, placeInSnapshot } from './cache.js'
 import type { Fetch } from './open.js'
+import { refuseNoRoom } from './room.js'
 import { fetchContent } from './transfer.js'
 
 export interface DownloadOptions {
@@ -85,14 +85,7 @@ async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
     wanted.set(file.blob, Math.max(0, file.size - have))
   }
   const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0)
-  const disk = await statfs(path.dirname(fetches[0]!.place)).catch(() => undefined)
-  if (!disk || disk.bavail * disk.bsize >= bytes) return
-  throw fault(
-    'disk-full',
-    `${formatSize(bytes)} are to be fetched, and the disk of the cache ${settings.cache} has room for ${formatSize(disk.bavail * disk.bsize)}`,
-    'free space there, or set HF_HOME to another disk',
-    1,
-  )
+  await refuseNoRoom(settings, path.dirname(fetches[0]!.place), bytes, 1)
 }
 
 /** The plan was made of a header that came alone: what came now must begin with it. */

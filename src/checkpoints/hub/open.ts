@@ -4,18 +4,20 @@ import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { ErrorCode } from '../../core/codes.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
-import { eachOf } from '../../core/eachOf.js'
+import { eachOf, mapEach } from '../../core/eachOf.js'
+import { formatSize } from '../../core/sizes.js'
 import { quote } from '../../core/suggest.js'
 import { leadsDown, PART } from '../folder.js'
 import { listsModules, modulesOf } from '../modules.js'
 import { openCheckpoint, type RemoteWeights } from '../open.js'
 import { boundsOf } from '../regular.js'
-import { isSmallFile, isWeights } from '../sidecarNames.js'
-import { MAX_SIDECAR_BYTES } from '../sidecars.js'
+import { isCode, isSmallFile, isWeights } from '../sidecarNames.js'
+import { hasOwnClasses, MAX_SIDECAR_BYTES } from '../sidecars.js'
 import type { Checkpoint } from '../types.js'
 import { cachedCommit, cachedNames, isCached, noteCommit, placeInSnapshot, snapshotFolder } from './cache.js'
 import { notCached, type Subject } from './faults.js'
 import { commitOf, type HubFile, isCommit, listFolder } from './repository.js'
+import { refuseNoRoom } from './room.js'
 import { type HubSettings, hubSettings } from './settings.js'
 import { type RemoteSource, remoteSource } from './source.js'
 import { fetchContent } from './transfer.js'
@@ -59,6 +61,9 @@ export interface HubModel {
 
 /** Small files and headers of a model that are fetched at once. */
 const PARALLEL = 8
+/** Small files of a folder, and their bytes together: above what any model has. */
+const MOST_SMALL = 200
+const MOST_SMALL_BYTES = 256 * 2 ** 20
 
 /**
  * Opens a model of the hub. Config, tokenizer and index come into the cache, of weights only the headers are read.
@@ -108,16 +113,36 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
       'set HF_HOME to a folder that can be written',
     )
   })
-  const bringSmall = (files: readonly HubFile[]): Promise<void> =>
-    eachOf(
-      files.filter(({ path: name, size }) => isSmallFile(path.posix.basename(name)) && size <= MAX_SIDECAR_BYTES),
-      PARALLEL,
-      async (file) => {
-        if (await isCached(snapshotFolder(settings.cache, repository, commit, file.path), file.size)) return
-        await fetchContent({ settings, subject: at, file, signal })
-        await placeInSnapshot(settings.cache, repository, commit, file)
-      },
+  const bring = async (files: readonly HubFile[]): Promise<void> => {
+    refuseMany(reference, files)
+    const place = (file: HubFile) => snapshotFolder(settings.cache, repository, commit, file.path)
+    const there = await mapEach(files, PARALLEL, (file) => isCached(place(file), file.size))
+    const missing = files.filter((_, index) => !there[index])
+    await refuseNoRoom(
+      settings,
+      folder,
+      missing.reduce((sum, { size }) => sum + size, 0),
+      2,
     )
+    await eachOf(missing, PARALLEL, async (file) => {
+      await fetchContent({ settings, subject: at, file, signal })
+      await placeInSnapshot(settings.cache, repository, commit, file)
+    })
+  }
+  /** Code only where the model is of classes that lie in it, as it is only copied then. */
+  const bringSmall = async (files: readonly HubFile[]): Promise<void> => {
+    const small = files.filter(
+      ({ path: name, size }) => isSmallFile(path.posix.basename(name)) && size <= MAX_SIDECAR_BYTES,
+    )
+    const [code, others] = [true, false].map((wanted) =>
+      small.filter(({ path: name }) => isCode(path.posix.basename(name)) === wanted),
+    )
+    await bring(others!)
+    if (code!.length === 0) return
+    const inner = path.dirname(snapshotFolder(settings.cache, repository, commit, code![0]!.path))
+    const names = await cachedNames(inner)
+    if (names.some(listsModules) || (await hasOwnClasses(inner, names, await boundsOf(inner)))) await bring(code!)
+  }
   await bringSmall(files)
   const modules = await modulesOf(folder, await cachedNames(folder), reference, await boundsOf(folder))
   const inside = (modules?.names ?? []).filter((module) => module !== '')
@@ -134,6 +159,17 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     return file ? [{ settings, subject: at, file, place, headerBytes, headerDigest }] : []
   })
   return done(checkpoint, fetches)
+}
+
+/** Fault `too-large` where a folder has more small files than any model. */
+function refuseMany(reference: string, files: readonly HubFile[]): void {
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  if (files.length <= MOST_SMALL && bytes <= MOST_SMALL_BYTES) return
+  throw fault(
+    'too-large',
+    `${reference}: ${files.length} files of configuration, tokenizer and code, ${formatSize(bytes)} together, are more than a model has`,
+    `at most ${MOST_SMALL} files and ${formatSize(MOST_SMALL_BYTES)} are fetched; name the folder of the model with subfolder, or download it yourself`,
+  )
 }
 
 /** A module that needs no files has no folder. */

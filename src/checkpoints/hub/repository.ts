@@ -88,6 +88,7 @@ export async function listFolder(
 ): Promise<HubFile[]> {
   const { listFiles } = await library()
   const found: HubFile[] = []
+  let entriesSeen = 0
   try {
     await answered(async () => {
       const entries = listFiles({
@@ -99,7 +100,7 @@ export async function listFolder(
       })
       for await (const entry of entries) {
         if (entry.type === 'file') found.push(checked(entry, folder, subject.reference))
-        if (found.length > MOST_ENTRIES) throw new HubError('a list of files without an end')
+        if (++entriesSeen > MOST_ENTRIES) throw new HubError('a list of files without an end')
       }
     })
   } catch (error) {

@@ -14,8 +14,15 @@ const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 4000
 /** Milliseconds. A hub that is overrun may ask for more than we would wait. */
 const LONGEST_WISH = 30_000
-/** Bytes of an answer of the hub's API. */
+/** Attempts in a row, each of which brings less than `LITTLE` bytes: more than a bad connection needs. */
+const MOST_POOR = 50
+const LITTLE = 2 ** 16
+/** Bytes of an answer of the hub's API, and of all pages of one list. */
 const MAX_ANSWER = 64 * 2 ** 20
+/** Pages of one list. The hub's have up to a thousand entries. */
+const MOST_PAGES = 1000
+/** Bytes a second that a body must bring while it is waited for, averaged over the time that it may pause. */
+const LEAST_RATE = 1024
 
 /** Why a request came to nothing. Its message is safe to show. */
 export class HubError extends Error {
@@ -94,12 +101,14 @@ export async function get(settings: HubSettings, address: string, { range, signa
         timer = setTimeout(stop, settings.byteTimeout)
       }
       const reader = response.body?.getReader()
+      const pace = paceOf(settings.byteTimeout)
       try {
         for (;;) {
           rest()
-          const piece = await reader?.read()
+          const piece = await pace.wait(reader?.read())
           if (!piece || piece.done) return
           clearTimeout(timer)
+          pace.came(piece.value.length)
           yield piece.value
         }
       } catch (error) {
@@ -107,6 +116,30 @@ export async function get(settings: HubSettings, address: string, { range, signa
       } finally {
         close()
       }
+    },
+  }
+}
+
+/** Of a body, the time that it was waited for and what it brought: `came` throws a `HubError` where it trickles. */
+function paceOf(window: number): {
+  wait<T>(piece: Promise<T> | undefined): Promise<T | undefined>
+  came(bytes: number): void
+} {
+  let [waited, brought] = [0, 0]
+  return {
+    async wait(piece) {
+      const start = performance.now()
+      const value = await piece
+      waited += performance.now() - start
+      return value
+    },
+    came(bytes) {
+      brought += bytes
+      if (waited < window) return
+      if (brought < (LEAST_RATE * waited) / 1000)
+        throw new HubError(`less than ${LEAST_RATE} bytes a second came for ${Math.round(waited / 1000)} s`)
+      waited = 0
+      brought = 0
     },
   }
 }
@@ -176,20 +209,23 @@ function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * Tries until it works or fails for good. `attempt` says with `progress` that it brought something: only attempts that
- * bring nothing count.
+ * Tries until it works or fails for good. `attempt` says with `progress` how many bytes it brought: attempts that
+ * bring nothing count, and those that bring little, of which more are allowed.
  */
 export async function patiently<T>(
-  attempt: (progress: () => void) => Promise<T>,
+  attempt: (progress: (bytes: number) => void) => Promise<T>,
   { most = MOST_FAILURES, signal }: { readonly most?: number; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<T> {
-  for (let failures = 0; ; ) {
+  for (let [failures, poor] = [0, 0]; ; ) {
+    let brought = 0
     try {
-      return await attempt(() => {
+      return await attempt((bytes) => {
         failures = 0
+        brought += bytes
       })
     } catch (error) {
-      if (!(error instanceof HubError) || !error.passing || ++failures >= most) throw error
+      poor = brought < LITTLE ? poor + 1 : 0
+      if (!(error instanceof HubError) || !error.passing || ++failures >= most || poor >= MOST_POOR) throw error
       await pause(Math.max(error.wait, Math.min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)), signal)
     }
   }
@@ -197,25 +233,32 @@ export async function patiently<T>(
 
 /**
  * `fetch` as `@huggingface/hub` is to use it: GET alone, the whole answer at once, and our own token, so that pages that
- * lead elsewhere don't get it. What is no success is thrown as a `HubError`.
+ * lead elsewhere don't get it. What is no success is thrown as a `HubError`, and so are pages that lead back, or never end.
  */
 export function apiFetch(
   settings: HubSettings,
   options: { readonly most?: number; readonly signal?: AbortSignal | undefined },
 ): typeof fetch {
-  return (input) =>
-    patiently(
+  const asked = new Set<string>()
+  let total = 0
+  return (input) => {
+    if (asked.has(String(input))) throw new HubError('a list whose pages lead back to one before')
+    asked.add(String(input))
+    if (asked.size > MOST_PAGES) throw new HubError('a list of files without an end')
+    return patiently(
       async () => {
         const answer = await get(settings, String(input), { signal: options.signal })
         const pieces: Uint8Array[] = []
         let size = 0
         for await (const piece of answer.chunks()) {
           size += piece.length
-          if (size > MAX_ANSWER) throw new HubError('an answer that is too long')
+          if (total + size > MAX_ANSWER) throw new HubError('an answer that is too long')
           pieces.push(piece)
         }
+        total += size
         return new Response(Buffer.concat(pieces), { status: answer.status, headers: answer.headers })
       },
       { most: MOST_QUESTIONS, ...options },
     )
+  }
 }

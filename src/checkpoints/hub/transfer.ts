@@ -156,7 +156,7 @@ async function hashEarlier(part: Part, file: HubFile, signal: AbortSignal | unde
 async function fetchRest(
   { settings, subject, file, progress, signal }: Transfer,
   part: Part,
-  brought: () => void,
+  brought: (bytes: number) => void,
 ): Promise<void> {
   if (part.at === file.size) return
   const address = addressOf(settings, subject.repository, subject.commit, file)
@@ -188,7 +188,7 @@ async function fetchRest(
     part.hash.update(piece)
     part.at += piece.length
     // A server that knows no ranges brings the beginning again and again: that is no progress.
-    if (part.at > from) brought()
+    if (part.at > from) brought(piece.length)
     progress?.(part.at)
   }
   if (part.at < file.size) throw new HubError('the connection was cut', undefined, undefined, true)
