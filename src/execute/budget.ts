@@ -5,7 +5,7 @@ import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
-import { computeType, EXTRACT, leavesOf } from '../plan/cost.js'
+import { computeOf, EXTRACT, leavesOf } from '../plan/cost.js'
 import { bufferCount, updateBytes } from '../plan/scratch.js'
 import type { Plan } from '../plan/types.js'
 
@@ -49,16 +49,16 @@ export const analysesBudget = (plan: Plan, threads: number, memory: number, mode
 /** The widest program's scratch space in one worker. */
 function scratchBytes(plan: Plan, mode: WindowMode): number {
   let most = 0
-  const compute = plan.compute === 'float64' ? 8 : 4
   for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
+    const compute = computeOf(plan.compute, expr)
     const leaves = leavesOf(expr)
-    const buffers = bufferCount(expr, shape) * CHUNK * compute
+    const buffers = bufferCount(expr, shape) * CHUNK * (compute === 'f64' ? 8 : 4)
     const tile = (TILE * DTYPES[dtype].bits) / 8
     const reading =
       mode === 'read'
         ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, (TILE * DTYPES[leaf.dtype].bits) / 8), 0)
         : 0
-    most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, computeType(plan.compute), CHUNK))
+    most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, compute, CHUNK))
   }
   return most
 }

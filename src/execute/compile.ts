@@ -3,7 +3,7 @@ import { TEAM_BYTES } from '../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { MapKernel } from '../kernels/types.js'
 import type { Passes, ReducePass, TensorSettings } from '../methods/types.js'
-import { passesOf, settingsOf, shapeOf } from '../plan/cost.js'
+import { computeOf, passesOf, plainOf, settingsOf, shapeOf } from '../plan/cost.js'
 import { cropReach, type Reach, reachKey, WHOLE } from '../plan/shared.js'
 import type {
   ComputedExpr,
@@ -77,7 +77,8 @@ export function compileTensor(
   target: NonNullable<Job['target']> | undefined,
   ending?: Ending,
 ): Job {
-  const { expr, dtype, shape, offset } = tensor
+  const { dtype, shape, offset } = tensor
+  const expr = ending ? tensor.expr : plainOf(tensor.expr)
   // Bytes that stay what they are need no decoding, whatever they mean.
   const raw = !ending && expr.kind === 'read' && expr.dtype === dtype && isUniform(expr)
   if (!raw && !isWritable(dtype)) throw new Error(`internal: ${tensor.name} is to be written as ${dtype}`)
@@ -86,7 +87,9 @@ export function compileTensor(
   const passes: Pass[] = []
   const computed: ComputedLeaf[] = []
   const merges: Mutable[] = []
-  const compute = plan.compute === 'float64' ? 'f64' : 'f32'
+  // A factoring's work says what it is done in: its base counts as well as the tensor.
+  const compute =
+    ending?.kind === 'factor' ? plan.factorings[ending.index]!.work.compute : computeOf(plan.compute, expr)
   const held: Held[] = []
   let heldBytes = 0
   /** Of the merges that work by rows: the same of them all. */

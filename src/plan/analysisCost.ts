@@ -1,14 +1,13 @@
 import { polarBytes } from '../kernels/dense/polar.js'
 import { assignBytes, LARGEST_SQUARE } from '../kernels/linalg.js'
-import type { Compute } from '../kernels/types.js'
 import { gramLength } from '../rebasin/gram.js'
 import { largestSquare, matricesLength } from '../rebasin/match.js'
 import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
-import { heldCost } from './cost.js'
+import { computeOf, heldCost } from './cost.js'
 import { inputsOf, partsOf } from './shared.js'
-import type { Analysis, AnalysisCost, AnalysisModel, AnalysisTensor, Expr, RebasinAnalysis } from './types.js'
+import type { Analysis, AnalysisCost, AnalysisModel, AnalysisTensor, Expr, Plan, RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => shape.reduce((all, n) => all * n, 1)
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)
@@ -39,11 +38,11 @@ export const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
     ? analysis.norms.flatMap(({ variances, filters }) => [...variances, ...filters])
     : [analysis.onto, ...analysis.models].flatMap(({ tensors }) => tensors)
 
-/** What an analysis takes where the plan's arithmetic is in this type. */
-export function analysisCost(analysis: Analysis, compute: Compute): AnalysisCost {
+/** What an analysis takes where the recipe asks for this arithmetic. */
+export function analysisCost(analysis: Analysis, compute: Plan['compute']): AnalysisCost {
   const { bytes, ...cost } = ownCost(analysis)
   // Merges that hold matrices do so in memory of the analysis' own, one tensor at a time.
-  const held = tensorsOf(analysis).map(({ name, shape, expr }) => heldCost(expr, name, shape, compute)?.bytes ?? 0)
+  const held = tensorsOf(analysis).map(({ name, shape, expr }) => heldCost(expr, name, shape, computeOf(compute, expr))?.bytes ?? 0)
   const computed = tensorsOf(analysis).map(({ expr }) => computedBytes(expr))
   return { ...cost, bytes: bytes + most(held) + most(computed) }
 }

@@ -6,8 +6,25 @@ import type { Passes, TensorSettings } from '../methods/types.js'
 import { inputsOf, partsOf } from './shared.js'
 import type { Expr, MergeExpr, Plan, PlanFactoring, PlanScope, ReadExpr } from './types.js'
 
-/** The kernels' name of a recipe's compute type. */
-export const computeType = (compute: Plan['compute']): Compute => (compute === 'float64' ? 'f64' : 'f32')
+/**
+ * The arithmetic of one tensor: the recipe's, but float64 where any of its inputs is stored as F64, since float32 has neither its
+ * digits nor its range.
+ */
+export const computeOf = (compute: Plan['compute'], ...exprs: readonly Expr[]): Compute =>
+  compute === 'float64' || exprs.some(readsDoubles) ? 'f64' : 'f32'
+
+/** What is known of expressions: they never change, and many users share one. */
+const doubles = new WeakMap<Expr, boolean>()
+
+function readsDoubles(expr: Expr): boolean {
+  const known = doubles.get(expr)
+  if (known !== undefined) return known
+  const found = expr.kind === 'read' ? isDouble(expr) : inputsOf(expr).some(readsDoubles)
+  doubles.set(expr, found)
+  return found
+}
+
+const isDouble = ({ dtype, rows }: ReadExpr): boolean => dtype === 'F64' || (rows?.others.some(isDouble) ?? false)
 
 /** Every stored tensor that an expression reads, each once. */
 export const leavesOf = (expr: Expr): ReadExpr[] =>
@@ -18,6 +35,13 @@ export const digestedOf = (expr: Expr): ReadExpr[] =>
   partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part))).filter(
     (part): part is ReadExpr => part.kind === 'read' && !part.view && !part.aligned && !part.rows,
   )
+
+/** What makes the same values: of a passthrough without a scale its input. */
+export function plainOf(expr: Expr): Expr {
+  if (expr.kind !== 'merge' || expr.method !== 'passthrough' || expr.shape) return expr
+  const { scale = 1 } = expr.parameters
+  return [scale].flat().every((factor) => factor === 1) ? plainOf(expr.inputs[0]!) : expr
+}
 
 /** The shape of what an expression makes, as a part of a tensor of this shape. */
 export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
@@ -127,17 +151,18 @@ export const scopeBytes = ({ tensors }: PlanScope): number =>
 const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
 
 /** Bytes that a factoring reads: panels of the tensors, as often as they are filled. */
-export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring, compute: Compute): number {
+export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring): number {
   const times = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
-  return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, compute), 0))
+  return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, work.compute), 0))
 }
 
 /** What the costs of a plan call an extraction. */
 export const EXTRACT = 'extract'
 
 /** What a factoring holds: its own matrices, and those of the models where they are merged by matrices. */
-export function factoringCost(factoring: PlanFactoring, compute: Compute): HeldCost {
+export function factoringCost(factoring: PlanFactoring): HeldCost {
   const { work, from, base, tensor, shape } = factoring
+  const { compute } = work
   const { bytes, operations } = heldLayout(work)
   // The factors are copied before others take their place.
   const copies = Number(work.options.rank) * (work.rows + work.columns) * (compute === 'f64' ? 8 : 4)

@@ -6,7 +6,7 @@ import type { Recipe } from '../recipe/types.js'
 import { analysisCost, tensorsOf, tooLarge } from './analysisCost.js'
 import {
   bytesRead,
-  computeType,
+  computeOf,
   digestedOf,
   EXTRACT,
   factoringBytes,
@@ -34,14 +34,14 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
   const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
   return {
     read:
-      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeType(compute)))) +
+      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeOf(compute, expr)))) +
       sum(scopes.map(scopeBytes)) +
-      sum(factorings.map((factoring) => factoringBytes(factoring, computeType(compute)))) +
+      sum(factorings.map((factoring) => factoringBytes(factoring))) +
       others,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
     ...(analyses.length > 0
-      ? { analyses: analyses.map((analysis) => analysisCost(analysis, computeType(compute))) }
+      ? { analyses: analyses.map((analysis) => analysisCost(analysis, compute)) }
       : {}),
   }
 }
@@ -91,10 +91,9 @@ export function refuseTooLarge(recipe: Recipe, work: Work, cost: Plan['cost'], f
 
 /** What a tensor is made of must fit a worker's memory. */
 function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Faults): void {
-  const compute = computeType(recipe.compute)
   const tensors = [...outputs.flatMap(({ tensors }) => tensors), ...analyses.flatMap(tensorsOf)]
   for (const { name, shape, expr } of tensors) {
-    const found = scratchFault(expr, name, shape, compute)
+    const found = scratchFault(expr, name, shape, computeOf(recipe.compute, expr))
     if (!found) continue
     const step = recipe.steps.find(({ kind }) => kind === 'merge')
     faults.error(found.code, found.message, recipe.placeOf(step?.at ?? [], 'key'), found.hint)
@@ -122,10 +121,9 @@ function heldByPlan(
   factorings: readonly PlanFactoring[],
   compute: Plan['compute'],
 ): Plan['cost']['held'] {
-  const type = computeType(compute)
   const costs = [
-    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, type) })),
-    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring, type) })),
+    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, computeOf(compute, expr)) })),
+    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring) })),
   ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
   if (costs.length === 0) return undefined
   const { tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))

@@ -8,7 +8,7 @@ import { quote } from '../core/suggest.js'
 import type { Evaluate, InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
 import { type Amendments, amended } from './amend.js'
-import { leavesOf } from './cost.js'
+import { leavesOf, plainOf } from './cost.js'
 import type { AdapterConfig } from './extract/config.js'
 import { isShared } from './heads.js'
 import type { Point } from './interpolate.js'
@@ -152,8 +152,8 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
   if (!isFloat(tensor.dtype)) return tensor.dtype
   if (spec.dtype) return spec.dtype
-  // A copied tensor keeps its bytes, whatever they are; a computed one must be rounded to something terge writes.
-  if (tensor.expr.kind !== 'read' && !isWritable(tensor.dtype)) {
+  // A tensor that is copied or passed through keeps its bytes, whatever they are; a computed one must be rounded to something terge writes.
+  if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {
     faults.error(
       'unwritable-dtype',
       `${name} is ${tensor.dtype} in the base, which terge reads but does not write`,

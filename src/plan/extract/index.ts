@@ -3,8 +3,9 @@ import { isFloat } from '../../core/dtypes.js'
 import { randomStream } from '../../core/random.js'
 import { quote } from '../../core/suggest.js'
 import type { HeldWork } from '../../kernels/held/types.js'
+import type { Compute } from '../../kernels/types.js'
 import type { ExtractStep, Recipe } from '../../recipe/types.js'
-import { computeType } from '../cost.js'
+import { computeOf } from '../cost.js'
 import { tiedHeadOf } from '../heads.js'
 import { isConv1dName, type Orientations, orientations } from '../orientation.js'
 import { refuseAnyPacked } from '../packed.js'
@@ -127,7 +128,7 @@ function factorTensors(
 ): Named[] {
   const { dtype, shape, expr } = base.tensors.get(tensor)!
   const inputs = [from.tensors.get(tensor)!.expr, expr] as const
-  const work = workOf(recipe, step, tensor, shape, rank, layer)
+  const work = workOf(recipe, step, tensor, shape, rank, layer, computeOf(recipe.compute, ...inputs))
   const factoring = factorings.push({ step: step.name, tensor, shape, from: inputs[0], base: inputs[1], work }) - 1
   const [names, shapes] = [factorNames(layer, module), factorShapes(layer, shape, rank)]
   return (['a', 'b'] as const).map((factor) => {
@@ -212,6 +213,7 @@ function workOf(
   [rows = 1, ...rest]: readonly number[],
   rank: number,
   { turned }: AdaptedLayer,
+  compute: Compute,
 ): HeldWork {
   const columns = rest.reduce((product, size) => product * size, 1)
   const short = Math.min(rows, columns)
@@ -227,7 +229,7 @@ function workOf(
     kernel: 'factors',
     rows,
     columns,
-    compute: computeType(recipe.compute),
+    compute,
     weights: [1],
     scale: step.alpha / step.rank,
     options: { rank, method, turned: turned ? 1 : 0, ...(method === 'randomised' ? random : {}) },
