@@ -60,12 +60,14 @@ export function fill(
   }
 }
 
-/** sum += factor · (x − base), the difference in the compute type. */
+/** sum += factor · (x − base), the difference in the compute type; what is not finite and the same in both is no difference. */
 function add(sum: Float64Array, x: Floats, base: Floats | undefined, factor: number, n: number, single: boolean): void {
   if (!base) for (let i = 0; i < n; i++) sum[i]! += factor * x[i]!
-  else if (single) for (let i = 0; i < n; i++) sum[i]! += factor * Math.fround(x[i]! - base[i]!)
-  else for (let i = 0; i < n; i++) sum[i]! += factor * (x[i]! - base[i]!)
+  else if (single) for (let i = 0; i < n; i++) sum[i]! += factor * Math.fround(minus(x[i]!, base[i]!))
+  else for (let i = 0; i < n; i++) sum[i]! += factor * minus(x[i]!, base[i]!)
 }
+
+const minus = (x: number, b: number): number => (Object.is(x, b) ? 0 : x - b)
 
 /** Copies `count` elements of a result from the team's memory. */
 export function fetchHeld(

@@ -75,6 +75,10 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
     memory,
     decode: (dtype, compute) => get<Convert>(`decode_${dtype}_${compute}`),
     encode: (compute, dtype) => get<Convert>(`encode_${compute}_${dtype}`),
+    allFinite(dtype) {
+      const finite = get<(address: number, n: number) => number>(`finite_${dtype}`)
+      return (address, n) => finite(address, n) !== 0
+    },
     map: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
     reduce: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
     fused,

@@ -82,6 +82,8 @@ export type MapKernel =
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
  * compare: the same, then (a − b)² added up in order within the chunk, and the largest |a − b|.
  * gram: for inputs (differences from the base where there is one) i ≤ j, x_i · x_j in the order of rows of a triangle.
+ * dots_small, gram_small: the same of float64 inputs times 2^-537 each, for norms beyond float64; there is none in float32.
+ * Elements that are not finite, and the same in all inputs and the base, are left out of dot products, and are no difference.
  * squares: its diagonal. columnDots: the gram of two inputs by column; the coefficient is the number of columns.
  * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
  *   then in that input and others.
@@ -89,8 +91,10 @@ export type MapKernel =
  */
 export type ReduceKernel =
   | 'dots'
+  | 'dots_small'
   | 'compare'
   | 'gram'
+  | 'gram_small'
   | 'squares'
   | 'columnDots'
   | 'changes'
@@ -154,6 +158,8 @@ export interface Kernels {
   readonly decode: (dtype: FloatDtype, compute: Compute) => Convert
   /** Rounds once, to nearest even; overflows to infinity. */
   readonly encode: (compute: Compute, dtype: OutputDtype) => Convert
+  /** Whether n stored elements are all finite. */
+  readonly allFinite: (dtype: OutputDtype) => (address: number, n: number) => boolean
   readonly map: (name: MapKernel, compute: Compute) => ChunkKernel
   readonly reduce: (name: ReduceKernel, compute: Compute) => ChunkKernel
   /** Map kernel straight from and to a stored dtype; undefined where there is none. `compute` is f32 unless told. */

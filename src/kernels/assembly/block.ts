@@ -3,6 +3,7 @@
  * keys, masks, combination. Loops go by four elements; the last ones of a tile are copied to where reading on does no harm.
  */
 import { encode_f64_F64 } from './convert'
+import { minus } from './equal'
 import { at, encode32, narrow } from './storage'
 
 /** Elements of a block: a divisor of a chunk. The same number as BLOCK in ../types.ts. */
@@ -35,11 +36,11 @@ export function block<S>(p: usize, m: usize): usize { return padded<S>(p, m, PAD
 @inline
 export function baseBlock<S>(p: usize, m: usize): usize { return padded<S>(p, m, PAD + BLOCK * 8) }
 
-/** x − b of one vector; of F64 four elements are two vectors, the second 16 bytes on. */
+/** x − b of one vector, +0 where both are the same bits; of F64 four elements are two vectors, the second 16 bytes on. */
 // @ts-ignore: decorator
 @inline
 export function difference<S, C>(x: usize, b: usize): v128 {
-  return v128.sub<C>(at<S>().load(x), at<S>().load(b))
+  return minus<C>(at<S>().load(x), at<S>().load(b))
 }
 
 /** Keys of four differences: bits of the magnitude as float32, all NaN alike (a computed one is quiet). `d1` is looked at in f64 only. */

@@ -3,6 +3,7 @@
  * lane 0. Nothing here is canonical where it is NaN: `encode` sees to that.
  */
 import { base, coefficients, input, inputCount, output } from './context'
+import { minus, sameBits } from './equal'
 import { BF16, F16, F32, F64, at } from './storage'
 
 /** A vector, or one element in lane 0. */
@@ -50,7 +51,13 @@ function median<C>(context: usize, o: usize, whole: bool): v128 {
   }
   const middle = SORTED + ((count >> 1) << 4)
   let result = v128.load(middle)
-  if ((count & 1) == 0) result = v128.mul<C>(v128.add<C>(v128.load(middle - 16), result), v128.splat<C>(0.5))
+  if ((count & 1) == 0) {
+    const half = v128.splat<C>(0.5), low = v128.load(middle - 16)
+    const mean = v128.mul<C>(v128.add<C>(low, result), half)
+    // The sum of two large numbers overflows where their mean does not. Halves first would lose the last bit of small ones.
+    const large = v128.eq<C>(v128.abs<C>(mean), v128.splat<C>(<C>Infinity))
+    result = v128.bitselect(v128.add<C>(v128.mul<C>(low, half), v128.mul<C>(result, half)), mean, large)
+  }
   return v128.bitselect(v128.splat<C>(<C>NaN), result, nan)
 }
 
@@ -59,9 +66,9 @@ function median<C>(context: usize, o: usize, whole: bool): v128 {
 @inline
 function magmax<C>(context: usize, o: usize, whole: bool): v128 {
   const origin = get<C>(base(context) + o, whole), count = inputCount(context)
-  let largest = v128.sub<C>(get<C>(input(context, 0) + o, whole), origin)
+  let largest = minus<C>(get<C>(input(context, 0) + o, whole), origin)
   for (let i: u32 = 1; i < count; i++) {
-    const delta = v128.sub<C>(get<C>(input(context, i) + o, whole), origin)
+    const delta = minus<C>(get<C>(input(context, i) + o, whole), origin)
     const larger = v128.or(v128.gt<C>(v128.abs<C>(delta), v128.abs<C>(largest)), v128.ne<C>(delta, delta))
     largest = v128.bitselect(delta, largest, larger)
   }
@@ -76,12 +83,12 @@ function consensus<C>(context: usize, o: usize, whole: bool): v128 {
   let mean = v128.splat<C>(0), selecting = mean
   for (let i: u32 = 0; i < count; i++) {
     if (<C>load<f64>(coefficients(context) + (i << 3)) == 0) continue
-    const delta = v128.sub<C>(get<C>(input(context, i) + o, whole), origin)
+    const delta = minus<C>(get<C>(input(context, i) + o, whole), origin)
     mean = v128.add<C>(mean, v128.mul<C>(constant<C>(context, i), delta))
   }
   const threshold = constant<C>(context, count)
   for (let i: u32 = 0; i < count; i++) {
-    const delta = v128.sub<C>(get<C>(input(context, i) + o, whole), origin)
+    const delta = minus<C>(get<C>(input(context, i) + o, whole), origin)
     const limit = v128.mul<C>(threshold, v128.abs<C>(v128.sub<C>(mean, delta)))
     selecting = v128.add<C>(selecting, v128.and(one, v128.gt<C>(v128.abs<C>(delta), limit)))
   }
@@ -97,7 +104,7 @@ function changed<C>(context: usize, o: usize, whole: bool): v128 {
   const epsilon = constant<C>(context, count), none = v128.splat<C>(0)
   let sum = none, who = none, factor = none
   for (let i: u32 = 0; i < count; i++) {
-    const delta = v128.sub<C>(get<C>(input(context, i) + o, whole), origin)
+    const delta = minus<C>(get<C>(input(context, i) + o, whole), origin)
     const mask = v128.gt<C>(v128.abs<C>(delta), epsilon)
     sum = v128.add<C>(sum, v128.and(delta, mask))
     who = v128.add<C>(who, v128.and(one, mask))
@@ -113,14 +120,19 @@ function changed<C>(context: usize, o: usize, whole: bool): v128 {
 @inline
 function fisher<C>(context: usize, o: usize, whole: bool): v128 {
   const count = inputCount(context) >> 1, none = v128.splat<C>(0), floor = constant<C>(context, count)
-  let sum = none, divisor = none
+  let sum = none, divisor = none, plain = none, weights = none
   for (let i: u32 = 0; i < count; i++) {
     const information = v128.max<C>(get<C>(input(context, count + i) + o, whole), floor)
     const share = v128.mul<C>(constant<C>(context, i), information), taken = v128.ne<C>(share, none)
-    sum = v128.add<C>(sum, v128.and(v128.mul<C>(share, get<C>(input(context, i) + o, whole)), taken))
+    const x = get<C>(input(context, i) + o, whole), weight = constant<C>(context, i)
+    sum = v128.add<C>(sum, v128.and(v128.mul<C>(share, x), taken))
     divisor = v128.add<C>(divisor, share)
+    plain = v128.add<C>(plain, v128.and(v128.mul<C>(weight, x), v128.ne<C>(weight, none)))
+    weights = v128.add<C>(weights, weight)
   }
-  return v128.div<C>(sum, divisor)
+  // What mattered to nobody is the weighted mean, whatever the floor.
+  const idle = v128.eq<C>(divisor, none)
+  return v128.div<C>(v128.bitselect(plain, sum, idle), v128.bitselect(weights, divisor, idle))
 }
 
 type Rule = i32
@@ -183,9 +195,11 @@ export function changes_f64(context: usize, n: usize): void { changes<f64>(conte
 // @ts-ignore: decorator
 @inline
 function near<C>(x: v128, b: v128, t: v128, least: v128, one: v128): v128 {
-  const distance = v128.max<C>(v128.abs<C>(v128.sub<C>(b, x)), least)
+  const distance = v128.max<C>(v128.abs<C>(minus<C>(b, x)), least)
   const s = v128.min<C>(v128.max<C>(v128.div<C>(t, distance), v128.splat<C>(0)), one)
-  return v128.add<C>(v128.mul<C>(s, x), v128.mul<C>(v128.sub<C>(one, s), b))
+  const result = v128.add<C>(v128.mul<C>(s, x), v128.mul<C>(v128.sub<C>(one, s), b))
+  // 0 · inf is NaN: what both share comes out as it is.
+  return v128.bitselect(x, result, v128.and(v128.ne<C>(result, result), sameBits<C>(x, b)))
 }
 
 // @ts-ignore: decorator

@@ -4,22 +4,24 @@
  * its sums are taken tile by tile, counted from where it starts.
  */
 import { base, coefficients, input, inputCount, sums } from './context'
+import { isFinite1, isShared, minus, minus1 as difference } from './equal'
 import { addTo, total } from './lanes'
+import { SMALL } from './reduce'
 import { CHUNK } from './storage'
 
 const TILE: usize = 1 << 18
 
 // @ts-ignore: decorator
 @inline
-function minus<C>(p: usize, origin: usize): v128 {
+function minusAt<C>(p: usize, origin: usize): v128 {
   const x = v128.load(p)
-  return origin ? v128.sub<C>(x, v128.load(origin)) : x
+  return origin ? minus<C>(x, v128.load(origin)) : x
 }
 
 // @ts-ignore: decorator
 @inline
 function minus1<C>(p: usize, origin: usize): f64 {
-  return <f64>(origin ? load<C>(p) - load<C>(origin) : load<C>(p))
+  return <f64>(origin ? difference<C>(load<C>(p), load<C>(origin)) : load<C>(p))
 }
 
 // @ts-ignore: decorator
@@ -31,13 +33,13 @@ function chunkDot<C>(x: usize, y: usize, b: usize, n: usize): f64 {
   const size = sizeof<C>(), end = x + (n & ~3) * size
   let s01 = f64x2.splat(0), s23 = s01
   while (x < end) {
-    const p = minus<C>(x, b), q = minus<C>(y, b)
+    const p = minusAt<C>(x, b), q = minusAt<C>(y, b)
     if (sizeof<C>() == 4) {
       s01 = f64x2.add(s01, f64x2.mul(f64x2.promote_low_f32x4(p), f64x2.promote_low_f32x4(q)))
       s23 = f64x2.add(s23, f64x2.mul(high(p), high(q)))
     } else {
       s01 = f64x2.add(s01, f64x2.mul(p, q))
-      s23 = f64x2.add(s23, f64x2.mul(minus<C>(x + 16, b ? b + 16 : 0), minus<C>(y + 16, b ? b + 16 : 0)))
+      s23 = f64x2.add(s23, f64x2.mul(minusAt<C>(x + 16, b ? b + 16 : 0), minusAt<C>(y + 16, b ? b + 16 : 0)))
     }
     x += 4 * size
     y += 4 * size
@@ -54,14 +56,32 @@ function chunkDot<C>(x: usize, y: usize, b: usize, n: usize): f64 {
   return total(s01, s23)
 }
 
-function dot<C>(x: usize, y: usize, b: usize, n: usize, out: usize): void {
+/** The same without elements that are not finite and the same in every input, on the same lanes. */
+function sharedDot<C>(context: usize, x: usize, y: usize, o: usize, n: usize): f64 {
+  let l0: f64 = 0, l1: f64 = 0, l2: f64 = 0, l3: f64 = 0
+  for (let i: usize = 0; i < n; i++) {
+    const at = o + i * sizeof<C>()
+    if (isShared<C>(context, at)) continue
+    const term = <f64>load<C>(x + at) * <f64>load<C>(y + at)
+    if ((i & 3) == 0) l0 += term
+    else if ((i & 3) == 1) l1 += term
+    else if ((i & 3) == 2) l2 += term
+    else l3 += term
+  }
+  return l0 + l2 + (l1 + l3)
+}
+
+function dot<C>(context: usize, x: usize, y: usize, b: usize, n: usize, out: usize): void {
   const size = sizeof<C>()
   for (let tile: usize = 0; tile < n; tile += TILE) {
     const end = min(tile + TILE, n)
     // One chunk by itself is added to what is there; of more the tile's sum comes first.
     let part: f64 = 0
     for (let at = tile; at < end; at += CHUNK) {
-      part += chunkDot<C>(x + at * size, y + at * size, b ? b + at * size : 0, min(CHUNK, end - at))
+      const length = min(CHUNK, end - at)
+      let sum = chunkDot<C>(x + at * size, y + at * size, b ? b + at * size : 0, length)
+      if (!b && !isFinite1<f64>(sum)) sum = sharedDot<C>(context, x, y, at * size, length)
+      part += sum
     }
     addTo(out, part)
   }
@@ -75,8 +95,25 @@ function gram<C>(context: usize, n: usize, squares: bool): void {
   for (let i: u32 = 0; i < count; i++) {
     const end = squares ? i + 1 : count
     for (let j = i; j < end; j++) {
-      dot<C>(input(context, i), input(context, j), b, n, out)
+      dot<C>(context, input(context, i), input(context, j), b, n, out)
       out += 8
+    }
+  }
+}
+
+/**
+ * The gram of float64 inputs times 2^-537 each: for norms that float64 has no room for. Element by element, without those that
+ * are not finite and the same in every input.
+ */
+export function gram_small_f64(context: usize, n: usize): void {
+  const count = inputCount(context), b = base(context)
+  for (let o: usize = 0; o < n << 3; o += 8) {
+    if (!b && isShared<f64>(context, o)) continue
+    const origin = b ? b + o : 0
+    let out = sums(context)
+    for (let i: u32 = 0; i < count; i++) {
+      const x = minus1<f64>(input(context, i) + o, origin) * SMALL
+      for (let j = i; j < count; j++, out += 8) addTo(out, x * (minus1<f64>(input(context, j) + o, origin) * SMALL))
     }
   }
 }
@@ -94,7 +131,10 @@ function columnDots<C>(context: usize, n: usize): void {
   let a = input(context, 0), c = input(context, 1), b = base(context)
   let column = load<u64>(context, 24) % columns
   for (const end = a + n * size; a < end; a += size) {
-    const x = minus1<C>(a, b), y = minus1<C>(c, b), p = out + <usize>column * 24
+    let x = minus1<C>(a, b), y = minus1<C>(c, b)
+    const p = out + <usize>column * 24
+    // The same infinity in both says nothing of an angle.
+    if (!b && !isFinite1<f64>(x) && x == y) x = y = 0
     addTo(p, x * x)
     addTo(p + 8, x * y)
     addTo(p + 16, y * y)

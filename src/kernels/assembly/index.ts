@@ -1,6 +1,7 @@
 export * from './convert'
 export * from './digest'
 export * from './elementwise'
+export * from './finite'
 export * from './fusion'
 export * from './gram'
 export * from './lowRank'

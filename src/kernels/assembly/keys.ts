@@ -7,6 +7,7 @@
  */
 import { OUT, baseBlock, before, block, difference, keysOf } from './block'
 import { base, first, input, inputCount, rowLength, table } from './context'
+import { minus1 } from './equal'
 import { F32, F64, at } from './storage'
 
 export const DELTA = 0
@@ -159,7 +160,7 @@ function importances<S, C>(context: usize, x: usize, b: usize, o: usize, m: usiz
       factor = <C>load<f64>(table(context) + (<usize>(row - firstRow) << 3))
     }
     left--
-    const d = element<C>(v128.sub<C>(at<S>().load1(x), at<S>().load1(b)))
+    const d = minus1<C>(element<C>(at<S>().load1(x)), element<C>(at<S>().load1(b)))
     const bits = reinterpret<u32>(<f32>(abs<C>(d) * factor)) & 0x7fffffff
     store<u32>(KEYS + (j << 2), bits > 0x7f800000 ? 0x7fc00000 : bits)
   }

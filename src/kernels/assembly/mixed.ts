@@ -1,6 +1,7 @@
 // linear and task of up to three inputs, of which some (`wide`) are in float32 and the others, like the output, in a dtype of
 // half its width: the very operations of map.ts, block by block, so that what is stored need not be decoded first.
 import { base, coefficients, input, inputCount, output, wide } from './context'
+import { limitOf, minus } from './equal'
 import { BF16, CHUNK, F16, at } from './storage'
 
 const SCRATCH = memory.data(8, 8)
@@ -73,6 +74,20 @@ function few<S>(context: usize, e: usize, end: usize, count: u32, task: bool): b
   return v128.any_true(f32x4.ne(seen, seen))
 }
 
+/** As in map.ts. */
+function shared<S>(context: usize, e: usize, sum: v128): v128 {
+  const c = coefficients(context), full = wide(context), count = <usize>inputCount(context)
+  if (count == 0) return sum
+  const x = f32x4.extract_lane(load1<S>(input(context, 0), e, (full & 1) != 0), 0)
+  let total: f64 = 0, magnitude: f64 = 0
+  for (let i: usize = 0; i < count; i++) {
+    if (f32x4.extract_lane(load1<S>(input(context, i), e, ((full >> <u32>i) & 1) != 0), 0) != x) return sum
+    total += load<f64>(c + (i << 3))
+    magnitude += abs<f64>(load<f64>(c + (i << 3)))
+  }
+  return f32x4.splat(limitOf<f32>(x, total, magnitude))
+}
+
 /** One element after the other, with NaN made canonical. */
 function single<S>(context: usize, e: usize, end: usize, task: bool): void {
   const c = coefficients(context), out = output(context), b = base(context), full = wide(context)
@@ -81,9 +96,12 @@ function single<S>(context: usize, e: usize, end: usize, task: bool): void {
     const origin = task ? load1<S>(b, e, ((full >> BASE) & 1) != 0) : zero
     let sum = zero
     for (let i: usize = 0; i < count; i++) {
-      const product = term(load1<S>(input(context, i), e, ((full >> <u32>i) & 1) != 0), coefficient(c, i), origin, task)
+      const x = load1<S>(input(context, i), e, ((full >> <u32>i) & 1) != 0)
+      const product = f32x4.mul(coefficient(c, i), task ? minus<f32>(x, origin) : x)
       sum = i == 0 ? product : f32x4.add(sum, product)
     }
+    const made = f32x4.extract_lane(sum, 0)
+    if (!task && made != made) sum = shared<S>(context, e, sum)
     at<S>().store1(out + e * at<S>().bytes, task ? f32x4.add(origin, sum) : sum)
   }
 }

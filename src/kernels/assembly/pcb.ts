@@ -9,10 +9,13 @@
  * pcb: low, high, least and largest score of every input, then λ.
  */
 import { base, coefficients, input, inputCount, output, sums } from './context'
+import { minus1 } from './equal'
 
 // @ts-ignore: decorator
 @inline
-function delta<C>(context: usize, i: u32, o: usize): C { return load<C>(input(context, i) + o) - load<C>(base(context) + o) }
+function delta<C>(context: usize, i: u32, o: usize): C {
+  return minus1<C>(load<C>(input(context, i) + o), load<C>(base(context) + o))
+}
 
 // @ts-ignore: decorator
 @inline

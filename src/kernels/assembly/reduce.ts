@@ -3,6 +3,7 @@
  * is added to the sums so far. That grid is part of the format: a longer n is taken chunk by chunk.
  */
 import { input, sums } from './context'
+import { isFinite1, same1 } from './equal'
 import { addTo, total } from './lanes'
 import { BF16, CHUNK, F16, F32, F64, at } from './storage'
 
@@ -21,6 +22,9 @@ function single<S, C>(p: usize): f64 {
   const x = at<S>().load1(p)
   return sizeof<C>() == 8 ? f64x2.extract_lane(x, 0) : <f64>f32x4.extract_lane(x, 0)
 }
+
+/** 2^-537: squares of the largest float64 times it, summed over any tensor, stay finite. */
+export const SMALL: f64 = reinterpret<f64>(0x1e60000000000000)
 
 // @ts-ignore: decorator
 @inline
@@ -57,10 +61,49 @@ function dots<S, C>(context: usize, n: usize): void {
       a += left * bytes
       b += left * bytes
     }
-    addTo(out, total(aa0, aa1))
-    addTo(out + 8, total(bb0, bb1))
-    addTo(out + 16, total(ab0, ab1))
+    let aa = total(aa0, aa1), bb = total(bb0, bb1), ab = total(ab0, ab1)
+    if (!isFinite1<f64>(aa + bb + ab)) {
+      const x = a - m * bytes, y = b - m * bytes
+      aa = sharedDot<S, C>(x, x, x, y, m)
+      bb = sharedDot<S, C>(y, y, x, y, m)
+      ab = sharedDot<S, C>(x, y, x, y, m)
+    }
+    addTo(out, aa)
+    addTo(out + 8, bb)
+    addTo(out + 16, ab)
     n -= m
+  }
+}
+
+/** Σ xy of a chunk, on the same lanes, without elements that are not finite and the same in a and b. */
+function sharedDot<S, C>(x: usize, y: usize, a: usize, b: usize, n: usize): f64 {
+  const bytes = at<S>().bytes
+  let l0: f64 = 0, l1: f64 = 0, l2: f64 = 0, l3: f64 = 0
+  for (let i: usize = 0; i < n; i++) {
+    const o = i * bytes, p = single<S, C>(a + o)
+    if (!isFinite1<f64>(p) && same1<f64>(p, single<S, C>(b + o))) continue
+    const term = single<S, C>(x + o) * single<S, C>(y + o)
+    if ((i & 3) == 0) l0 += term
+    else if ((i & 3) == 1) l1 += term
+    else if ((i & 3) == 2) l2 += term
+    else l3 += term
+  }
+  return l0 + l2 + (l1 + l3)
+}
+
+/**
+ * dots of two float64 inputs times 2^-537 each: for norms that float64 has no room for. Element by element, without those that
+ * are not finite and the same in both.
+ */
+export function dots_small_f64(context: usize, n: usize): void {
+  const out = sums(context), a = input(context, 0), b = input(context, 1)
+  for (let o: usize = 0; o < n << 3; o += 8) {
+    const p = load<f64>(a + o), q = load<f64>(b + o)
+    if (!isFinite1<f64>(p) && same1<f64>(p, q)) continue
+    const x = p * SMALL, y = q * SMALL
+    addTo(out, x * x)
+    addTo(out + 8, y * y)
+    addTo(out + 16, x * y)
   }
 }
 

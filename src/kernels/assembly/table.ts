@@ -3,21 +3,27 @@
  * each. A coefficient of exactly 0 leaves its input out; the sum starts with the first product.
  */
 import { base, input, inputCount, output, rowLength, table } from './context'
+import { isShared, limitOf, minus1 } from './equal'
 
 // @ts-ignore: decorator
 @inline
 function combine<C>(context: usize, offset: usize, entry: usize, count: u32): void {
   const b = base(context)
   const origin = b ? load<C>(b + offset) : <C>0
-  let sum: C = 0, first = true
+  let sum: C = 0, first = true, total: f64 = 0, magnitude: f64 = 0
   for (let i: u32 = 0; i < count; i++) {
     const coefficient = load<f64>(entry + (i << 3))
     if (coefficient == 0) continue
     const x = load<C>(input(context, i) + offset)
-    const product = <C>coefficient * (b ? x - origin : x)
+    const product = <C>coefficient * (b ? minus1<C>(x, origin) : x)
     sum = first ? product : sum + product
     first = false
+    total += coefficient
+    magnitude += abs<f64>(coefficient)
   }
+  // An infinity that all inputs share: the limit.
+  if (!b && sum != sum && isShared<C>(context, offset))
+    sum = limitOf<C>(load<C>(input(context, 0) + offset), total, magnitude)
   store<C>(output(context) + offset, b ? origin + sum : sum)
 }
 
