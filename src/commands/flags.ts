@@ -83,6 +83,9 @@ export const runFlags = {
   'allow-commands': onOff('run the evaluate commands of the recipe: programs of its author’s choice'),
   'no-sync': onOff('leave flushing to the disk to the system'),
   'no-digests': onOff('leave digests out of the lineage'),
+  strict: onOff(
+    'what mergekit would ignore in a configuration of its own is an error; so are results that are not finite where the inputs are',
+  ),
   sha256: onOff('add the SHA-256 of each output file to the lineage, as hubs publish it'),
   ...resultFlags,
 }

@@ -19,6 +19,7 @@ interface RunFlags {
   readonly 'no-sync': boolean
   readonly 'no-digests': boolean
   readonly sha256: boolean
+  readonly strict: boolean
   readonly json: boolean
   readonly format?: 'text' | 'json' | undefined
 }
@@ -60,11 +61,12 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       sync: !flags['no-sync'],
       digests: !flags['no-digests'],
       sha256: flags.sha256,
+      strict: flags.strict,
       listen,
       signal,
     }),
   )
-  print(json ? toJson(runJson(result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
+  print(json ? toJson(runJson(prepared, result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
 }
 
 /** Shows the progress of interruptible work on standard error. */
@@ -86,7 +88,7 @@ export async function withProgress<T>(
   })
 }
 
-const runJson = ({ outputs, seconds }: RunResult) => ({
+const runJson = ({ diagnostics }: Prepared, { outputs, warnings, seconds }: RunResult) => ({
   outputs: outputs.map(({ path, lineagePath, bytes, lineage }) => ({
     path,
     lineage: lineagePath,
@@ -95,5 +97,6 @@ const runJson = ({ outputs, seconds }: RunResult) => ({
     digest: lineage.output.digest,
     ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}),
   })),
+  warnings: [...diagnostics.filter(({ severity }) => severity === 'warning'), ...warnings],
   seconds,
 })

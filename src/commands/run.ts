@@ -1,5 +1,5 @@
 import { defineCommand } from './command.js'
-import { Args, Flags, onOff, runFlags, set, strict } from './flags.js'
+import { Args, Flags, onOff, runFlags, set } from './flags.js'
 import { given } from './options.js'
 import { perform, startEarly } from './perform.js'
 
@@ -21,7 +21,6 @@ export const run = defineCommand({
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
     set,
-    strict,
     locked: onOff('use just the models that RECIPE.lock has, as terge lock wrote it'),
     ...runFlags,
   },

@@ -8,6 +8,7 @@ import { ROWS_SCRATCH } from './gatherRows.js'
 import { fill, solve } from './held.js'
 import { type LoraState, layLora } from './lora.js'
 import { layMerge, type MergeState, mostSums } from './mergeState.js'
+import { nonFiniteCounter } from './nonFinite.js'
 import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from './program.js'
 import { rowsTouched } from './rows.js'
 import { activeLeaves, fusedMap, keptTail, mixedMap, storedDtype } from './shortcuts.js'
@@ -55,6 +56,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
   const fused = fusedMap(program, root, kernels)
   const mixed = fused ? undefined : mixedMap(program, root, kernels)
   const kept = keptTail(program)
+  const countNonFinite =
+    output && output.dtype !== 'raw' ? nonFiniteCounter(program, output.dtype, kernels, memory) : undefined
   /** By leaf, where the tile under way lies. */
   const at = new Float64Array(program.leaves.length)
   /** Index of the tile's first element, and of the one after the last that is there. */
@@ -287,10 +290,11 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const elements = passElements(pass, program.nodes, program.elements)
     const total = Math.min(task.tiles * TILE, elements - task.firstTile * TILE)
     const first = task.firstTile * TILE + (pass.kind === 'fill' ? (pass.first ?? 0) : 0)
-    if (pass.kind === 'solve') solve(program, pass, bench)
+    const note = pass.kind === 'solve' ? solve(program, pass, bench) : undefined
     const active = activeLeaves(program, task.pass)
     const digests = leafDigests(program, task, total)
     const parts: Float64Array[] = []
+    let nonFinite = 0
     const counting = pass.kind === 'reduce' && pass.combine === 'counts'
     if (counting) merges[pass.node]!.context.clearSums()
     /** Where `n` elements from `from` on lie; whole rows around them come along where the program works by rows. */
@@ -334,6 +338,11 @@ export function prepare(program: Program, bench: Bench): Prepared {
       if (pass.kind === 'fill') fill(program, pass, bench, tileStart, n, evaluate)
       if (pass.kind !== 'write') continue
       const address = make(n)
+      // What this pass reads lies where it is: another window would move it.
+      nonFinite +=
+        countNonFinite?.(address, tileStart, n, (leaf, from, count) =>
+          active.includes(leaf) ? at[leaf]! : fetch(leaf, from, count),
+        ) ?? 0
       const length = n * output!.elementBytes
       if (output!.digest) digests.add(-1, address, length)
       bench.write(output!.file, address, length, output!.offset + tileStart * output!.elementBytes)
@@ -347,6 +356,8 @@ export function prepare(program: Program, bench: Bench): Prepared {
       read: active.reduce((sum, leaf) => sum + storedBytes(program, leaf, first, total), 0),
       written: pass.kind === 'write' ? total * output!.elementBytes : 0,
       ...(pass.kind === 'reduce' && !counting ? { sums: joinedSums(parts) } : {}),
+      ...(nonFinite > 0 ? { nonFinite } : {}),
+      ...(note === undefined ? {} : { note }),
       ...(counting ? { counts: merges[pass.node]!.context.readCounts(pass.slots) } : {}),
     }
   }

@@ -1,5 +1,7 @@
 /** What a run tells whoever listens. Renderers (terminal, plain, JSON) only listen; nothing flows back. */
 
+import type { Diagnostic } from '../core/diagnostics.js'
+
 export type RunEvent =
   /** Tensor bytes to read and write in this run; what a resumed run finds finished is in `done` from the start. */
   | {
@@ -16,6 +18,8 @@ export type RunEvent =
   | { readonly kind: 'progress'; readonly read: number; readonly written: number; readonly tensors: number }
   /** Something the user should know that is no fault: fewer threads than asked for, reading instead of mapping. */
   | { readonly kind: 'notice'; readonly message: string }
+  /** What may be wrong with a result: a diagnostic of severity `warning`. */
+  | { readonly kind: 'warning'; readonly diagnostic: Diagnostic }
   | { readonly kind: 'phase'; readonly phase: 'merging' | 'flushing' | 'publishing' }
   /** An output is whole and stands under its name. */
   | { readonly kind: 'output'; readonly path: string; readonly bytes: number; readonly tensors: number }

@@ -13,14 +13,17 @@ const teamOf = ({ team }: Bench): NonNullable<Bench['team']> => {
 /** Operations of work that one thread does sooner than a team could: some hundredths of a second, and a team meets often. */
 export const ALONE = 1e8
 
-/** One stage, together with all other workers; of small work by the first alone. Who does it does not show in the result. */
-export function solve(program: Program, { work, stage }: Pass & { kind: 'solve' }, bench: Bench): void {
+/**
+ * One stage, together with all other workers; of small work by the first alone. Who does it does not show in the result.
+ * Where its rule says nothing of these matrices it hands on what it did instead.
+ */
+export function solve(program: Program, { work, stage }: Pass & { kind: 'solve' }, bench: Bench): string | undefined {
   const held = program.held!.works[work]!
   const { instance, memory, thread } = teamOf(bench)
   const alone = heldLayout(held.work).operations < ALONE
-  if (alone && thread > 0) return
+  if (alone && thread > 0) return undefined
   const team = joinTeam(instance, alone ? { ...memory, threads: 1 } : memory, thread, held.own)
-  solveHeld(team, held.work, stage, held.origin)
+  return solveHeld(team, held.work, stage, held.origin)
 }
 
 type Floats = Float32Array | Float64Array

@@ -19,6 +19,10 @@ export interface JournalEntry {
   readonly unit: string
   readonly digest: string
   readonly inputs: Readonly<Record<string, string>>
+  /** Results that are not finite where all inputs are; absent where there are none. */
+  readonly nonFinite?: number
+  /** What was done where methods' rules say nothing; absent where nothing was. */
+  readonly notes?: readonly string[]
   /** Of an adapter's factor: what was found with it. */
   readonly figures?: FactorFigures
 }
@@ -118,9 +122,11 @@ function readEntries(path: string, head: string, output: PlanOutput): JournalEnt
     try {
       const [entry, sum] = JSON.parse(line) as [JournalEntry, unknown]
       if (sum !== sha256(JSON.stringify(entry))) continue
-      const { tensor, unit, digest, inputs, figures = [] } = entry
+      const { tensor, unit, digest, inputs, figures = [], nonFinite = 0, notes = [] } = entry
       const placed = Number.isSafeInteger(tensor) && output.tensors[tensor] !== undefined
       const right = placed && typeof digest === 'string' && typeof inputs === 'object' && inputs !== null
+      const told = Number.isSafeInteger(nonFinite) && notes.every((note) => typeof note === 'string')
+      if (!told) continue
       if (right && figures.every(Number.isFinite) && unit === unitOf(output, tensor)) entries.set(tensor, entry)
     } catch {
       // The line that was being written when the run was killed.

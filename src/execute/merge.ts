@@ -9,6 +9,7 @@ import { finishedEntries } from './finished.js'
 import type { StagedOutput } from './journal.js'
 import { leafDigests } from './leafDigests.js'
 import { openPool } from './pool.js'
+import { type OutputRemarks, type Remarks, remarksOf } from './remarks.js'
 import { schedule } from './schedule.js'
 import { findScopes, scopePrograms } from './scopes.js'
 import { windowMode } from './windowMode.js'
@@ -26,6 +27,8 @@ export interface MergeOptions {
 export interface MergeResult {
   /** By output, by tensor. */
   readonly outputs: readonly (readonly (string | null)[])[]
+  /** By output. */
+  readonly remarks: readonly OutputRemarks[]
   /** Of the inputs, by leaf key. */
   readonly inputs: ReadonlyMap<string, string>
   /** By scope of the plan, what its passes found. */
@@ -52,6 +55,7 @@ export async function mergeTensors(
     ),
   ]
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
+  const remarks = plan.outputs.map(() => new Map<number, Remarks>())
   const bases = outputBases(plan)
   const shapes = [
     ...jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program),
@@ -73,6 +77,8 @@ export async function mergeTensors(
     const duty: DigestDuty = { enabled: options.digests, taken: new Set(found.keys()) }
     for (const { output, entry } of done) {
       outputs[output]![entry.tensor] = entry.digest
+      const told = remarksOf(entry)
+      if (told) remarks[output]!.set(entry.tensor, told)
       for (const [key, digest] of Object.entries(entry.inputs)) {
         duty.taken.add(key)
         found.set(key, digest)
@@ -101,13 +107,16 @@ export async function mergeTensors(
           shelf.put(factoring, pool.matrices(), at, uses, own)
           progress.found(plan, factoring, shelf.figures.get(factoring)!)
         }
-        if (!options.digests || !job.target) return
+        if (!job.target) return
         const { output, tensor } = job.target
+        const told = remarksOf(result)
+        if (told) remarks[output]!.set(tensor, told)
+        if (!options.digests) return
         const figures = job.needs === undefined ? undefined : shelf.figures.get(job.needs)
         const inputs = job.needs === undefined ? own : shelf.inputsOf(job.needs)
         const digest = treeDigest(kernels, result.output!, plan.outputs[output]!.tensors[tensor]!.bytes)
         outputs[output]![tensor] = digest
-        staged[output]!.journal.add({ tensor, digest, inputs, ...(figures ? { figures } : {}) })
+        staged[output]!.journal.add({ tensor, digest, inputs, ...told, ...(figures ? { figures } : {}) })
       },
     })
     progress.end()
@@ -115,7 +124,7 @@ export async function mergeTensors(
     await pool.close()
   }
   const records = signal?.aborted ? new Map() : extractionRecords(plan, shelf.figures)
-  return { outputs, inputs: found, scopes, records }
+  return { outputs, remarks, inputs: found, scopes, records }
 }
 
 /** By output, the index of its first file among all output files. */

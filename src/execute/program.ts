@@ -200,6 +200,10 @@ export interface TaskResult {
   readonly counts?: Uint32Array
   /** Leaf digests, 16 bytes each: of the leaves with `digestIn` this pass in order, then of the output. */
   readonly digests: Uint8Array
+  /** Results that are not finite where all inputs are. */
+  readonly nonFinite?: number
+  /** What a stage of held work did where its rule says nothing. */
+  readonly note?: string
   readonly read: number
   readonly written: number
 }

@@ -23,6 +23,7 @@ import type { Findings } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
 import { openJournal, type StagedOutput } from './journal.js'
 import { mergeTensors, type RunProgress, runProgress } from './merge.js'
+import { type OutputRemarks, refuseNonFinite, remarkDiagnostics } from './remarks.js'
 import { windowMode } from './windowMode.js'
 
 /** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
@@ -45,6 +46,8 @@ export interface ExecuteOptions {
   readonly force: boolean
   readonly sync: boolean
   readonly digests: boolean
+  /** Results that are not finite where their inputs are end the run. */
+  readonly strict: boolean
   /** By `Plan.outputs`: an earlier run published it, and nothing is done for it. */
   readonly finished?: (output: number) => boolean
   /** Where given, `evaluate` commands run, in this folder; else they are left out. */
@@ -71,6 +74,7 @@ export interface Executed {
   readonly outputs: readonly {
     /** By `PlanOutput.tensors`. */
     readonly tensors: readonly (string | null)[]
+    readonly remarks: OutputRemarks
     /** Index, config and tokenizer files. */
     readonly beside: readonly Beside[]
     /** Of the checkpoint's files, absolute, while they are staged. */
@@ -224,6 +228,9 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
     ...(signal ? { signal } : {}),
   })
   refuseInterrupted(signal)
+  const warnings = plan.outputs.flatMap((output, index) => remarkDiagnostics(output, merged.remarks[index]!))
+  if (options.strict) refuseNonFinite(warnings)
+  for (const diagnostic of warnings) options.listen({ kind: 'warning', diagnostic })
   const outputs: Executed['outputs'][number][] = []
   for (const [index, output] of plan.outputs.entries()) {
     const staging = stagings[index]!
@@ -239,7 +246,8 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
       options,
       fraction,
     )
-    outputs.push({ tensors: merged.outputs[index]!, beside, files, ...(evaluations ? { evaluations } : {}) })
+    const [tensors, remarks] = [merged.outputs[index]!, merged.remarks[index]!]
+    outputs.push({ tensors, remarks, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
   const steps = new Map([...findings.records, ...merged.records])
   return { plan, inputs: merged.inputs, outputs, steps, scopes: merged.scopes, kernels }

@@ -11,6 +11,10 @@ export interface JobResult {
   readonly output?: Uint8Array
   /** By pass; empty where a pass has none or was skipped. */
   readonly results: readonly Float64Array[]
+  /** Results that are not finite where all inputs are. */
+  readonly nonFinite: number
+  /** What was done where methods' rules say nothing. */
+  readonly notes: readonly string[]
 }
 
 /** Runs tasks somewhere. `run` resolves with the result; it takes a task whenever fewer than `capacity` are under way. */
@@ -57,6 +61,8 @@ interface Active {
   readonly results: Float64Array[]
   readonly digests: Map<number, Uint8Array>
   output: Uint8Array | undefined
+  nonFinite: number
+  readonly notes: Set<string>
 }
 
 /**
@@ -164,6 +170,8 @@ function open(index: number, job: Job, pool: Pool): Active {
     results: [],
     digests,
     output: program.output?.digest ? digestBytes(program.elements * program.output.elementBytes) : undefined,
+    nonFinite: 0,
+    notes: new Set(),
   }
 }
 
@@ -227,9 +235,15 @@ const tilesOf = ({ job: { program } }: Active, pass: Pass): number =>
   pass.kind === 'solve' ? 1 : Math.ceil(passElements(pass, program.nodes, program.elements) / TILE)
 
 /** What the method of a merge gets to know by now. */
-function inputOf({ job, results }: Active, merge: number, math: ScalarMath): PassInput {
+function inputOf({ job, results, notes }: Active, merge: number, math: ScalarMath): PassInput {
   const { settings, own, scope } = job.merges[merge]!
-  return { ...settings, results: own.flatMap((index) => (results[index] ? [results[index]] : [])), scope, math }
+  return {
+    ...settings,
+    results: own.flatMap((index) => (results[index] ? [results[index]] : [])),
+    scope,
+    math,
+    note: (text) => notes.add(text),
+  }
 }
 
 /** The pass under way as its method declares it, and the merge that it belongs to; -1 where it is no merge's own. */
@@ -248,6 +262,8 @@ function closePass(state: Active, math: ScalarMath): void {
 function collect(state: Active, result: TaskResult): void {
   const { program } = state.job
   state.gathering?.add(result)
+  state.nonFinite += result.nonFinite ?? 0
+  if (result.note !== undefined) state.notes.add(result.note)
   let at = 0
   const take = (into: Uint8Array, elementBytes: number) => {
     // A tile has as many leaves as its elements have bytes, since TILE elements are LEAF bytes times that.
@@ -263,8 +279,10 @@ function collect(state: Active, result: TaskResult): void {
   state.left -= result.tiles
 }
 
-const resultOf = ({ digests, output, results }: Active): JobResult => ({
+const resultOf = ({ digests, output, results, nonFinite, notes }: Active): JobResult => ({
   leaves: digests,
   ...(output ? { output } : {}),
   results,
+  nonFinite,
+  notes: [...notes].sort(),
 })

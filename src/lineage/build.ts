@@ -35,12 +35,20 @@ export interface OutputDigests {
   readonly files: readonly (Digest | null)[]
   /** By `PlanOutput.tensors`. */
   readonly tensors: readonly (Digest | null)[]
+  /** By index of a tensor: what the run has to say of it. */
+  readonly remarks?: ReadonlyMap<number, TensorRemarks>
   /** By `PlanOutput.files`, where asked for. */
   readonly sha256?: readonly (Digest | undefined)[]
   /** Files beside the checkpoint's (index, config, tokenizer), to be listed after them. */
   readonly others?: readonly LineageFile[]
   /** Where a command evaluated it. */
   readonly evaluations?: Readonly<Record<string, number>>
+}
+
+/** As in execute/remarks.ts. */
+export interface TensorRemarks {
+  readonly nonFinite?: number
+  readonly notes?: readonly string[]
 }
 
 export interface LineageInput {
@@ -93,7 +101,10 @@ export function buildLineage({
     models: lineageModels(plan, recipe, digests),
     steps: { ...describeSteps(plan, recipe, output.from, steps ?? new Map()), ...tokenizerStep(plan, recipe) },
     tensors: recordOf(
-      output.tensors.map((tensor, i) => [tensor.name, lineageTensor(tensor, found.tensors[i] ?? null, describe)]),
+      output.tensors.map((tensor, i) => [
+        tensor.name,
+        lineageTensor(tensor, found.tensors[i] ?? null, found.remarks?.get(i) ?? {}, describe),
+      ]),
     ),
     output: {
       from: output.from,
@@ -151,7 +162,12 @@ type Describe = ReturnType<typeof describer>
 /** Reasons of tensors that a step made without a merge. */
 const STEP_MADE: ReadonlySet<string> = new Set(['aligned by a rebasin', 'repaired'])
 
-function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Describe): LineageTensor {
+function lineageTensor(
+  tensor: PlanTensor,
+  digest: Digest | null,
+  { nonFinite, notes }: TensorRemarks,
+  describe: Describe,
+): LineageTensor {
   const { expr, name, reason, absent } = tensor
   return {
     ...describe.whole(expr, name, reason === undefined || STEP_MADE.has(reason)),
@@ -160,6 +176,8 @@ function lineageTensor(tensor: PlanTensor, digest: Digest | null, describe: Desc
     digest,
     ...(reason === undefined ? {} : { reason }),
     ...(absent && absent.length > 0 ? { absent } : {}),
+    ...(nonFinite === undefined ? {} : { non_finite: nonFinite }),
+    ...(notes === undefined ? {} : { notes }),
   }
 }
 

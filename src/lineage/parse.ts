@@ -170,12 +170,16 @@ const tensor = object<LineageTensor>(
       'saved whole beside the adapter': true,
     }),
     absent: list(object({ model: text, reason: oneOf<AbsentReason>({ missing: true, shape: true, dtype: true }) })),
+    non_finite: natural,
+    notes: list(text),
   },
   'base',
   'cropped',
   'parts',
   'reason',
   'absent',
+  'non_finite',
+  'notes',
 )
 
 const lineage = object<Lineage>(

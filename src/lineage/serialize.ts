@@ -104,6 +104,8 @@ const tensorText = (tensor: LineageTensor): string =>
           )
         : '',
     ],
+    ['non_finite', maybe(tensor.non_finite)],
+    ['notes', maybe(tensor.notes)],
   ])
 
 /** Over several lines, indented by two spaces below `indent`. */

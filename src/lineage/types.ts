@@ -70,6 +70,10 @@ export interface LineageTensor extends LineageMerge {
   readonly reason?: CopyReason
   /** Participants that were left out of this tensor. */
   readonly absent?: PlanTensor['absent']
+  /** How many of its elements are NaN or infinite though the inputs' there are finite. */
+  readonly non_finite?: number
+  /** What was done where a method's rule says nothing of this tensor. */
+  readonly notes?: readonly string[]
 }
 
 /** The report of one output. Same recipe and inputs: same bytes. */

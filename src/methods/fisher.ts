@@ -5,11 +5,11 @@
  *
  * x_i: the participants' tensors; w_i: weights; F_i: the diagonal Fisher information, from the model's `statistics` (a
  * safetensors file with the model's names and shapes), at least `floor`, so that what mattered to nobody is the weighted
- * mean. In the compute type, in recipe order. A sum of weights of 0 is a fault of the plan, as are statistics that lack
+ * mean (with a floor of 0 too). In the compute type, in recipe order. A sum of weights of 0 is a fault of the plan, as are statistics that lack
  * the tensor. Source: arXiv 2111.09832.
  */
-import { add } from './gram.js'
 import type { Method } from './types.js'
+import { ranged, shares } from './weights.js'
 
 export const fisher: Method = {
   name: 'fisher',
@@ -25,12 +25,12 @@ export const fisher: Method = {
   parameters: [
     { name: 'floor', type: 'number', default: 1e-6, minimum: 0, describe: 'Least information of any element.' },
   ],
-  effective({ weights }) {
-    const sum = add(weights)
-    return weights.map((weight) => weight / sum)
-  },
+  effective: ({ weights }) => shares(weights),
   passes: () => ({
     reduces: [],
-    map: { kernel: 'fisher', coefficients: ({ weights, parameters }) => [...weights, Number(parameters.floor)] },
+    map: {
+      kernel: 'fisher',
+      coefficients: ({ weights, parameters }) => [...ranged(weights), Number(parameters.floor)],
+    },
   }),
 }

@@ -9,15 +9,16 @@
  * where a step is at most tol times Σ w_i/Σ (w_i/d_i). Of equal models the result is the first, exactly.
  * Source: Weiszfeld 1937; for models arXiv 1912.13445.
  */
-import { add, type Gram, gramOf, gramPass, length, resultOf } from './gram.js'
+import { add, type Gram, gramFrom, gramPasses, length } from './gram.js'
 import type { Method, PassInput } from './types.js'
+import { ranged, shares } from './weights.js'
 
 const COINCIDENT = 1e-12
 
 /** Of the differences from the first model: its own, of zeros, first. */
 function differences(input: PassInput): Gram {
   const n = input.models.length
-  const rest = gramOf(resultOf(input), n - 1)
+  const rest = gramFrom(input, n - 1)
   return [new Array<number>(n).fill(0), ...rest.map((row) => [0, ...row])]
 }
 
@@ -31,12 +32,15 @@ function coefficients(input: PassInput): number[] {
         a.map((x, j) => (i === j ? 1 : 0) - x),
       ),
     )
-  const sum = add(weights)
-  let a = weights.map((weight) => weight / sum)
+  const ratios = ranged(weights)
+  const sum = add(ratios)
+  let a = shares(weights)
   const spread = Math.max(...distances(a))
   for (let step = 0; step < Number(parameters.max_iter) && spread > 0; step++) {
-    const pulls = distances(a).map((d, i) => weights[i]! / Math.max(d, COINCIDENT * spread))
+    const pulls = distances(a).map((d, i) => ratios[i]! / Math.max(d, COINCIDENT * spread))
     const total = add(pulls)
+    // Weights of both signs may pull apart with no point between them: what was found so far.
+    if (total === 0) break
     const next = pulls.map((pull) => pull / total)
     const moved = length(
       gram,
@@ -62,13 +66,10 @@ export const geometricMedian: Method = {
     { name: 'max_iter', type: 'integer', default: 100, minimum: 0, describe: 'Steps at the most.' },
     { name: 'tol', type: 'number', default: 1e-8, minimum: 0, describe: 'Relative steps up to this end the search.' },
   ],
-  effective({ weights }) {
-    const sum = add(weights)
-    return weights.map((weight) => weight / sum)
-  },
-  passes: ({ models }) => ({
+  effective: ({ weights }) => shares(weights),
+  passes: (settings) => ({
     origin: 'first',
-    reduces: [gramPass(models.length - 1)],
+    reduces: gramPasses(settings, settings.models.length - 1),
     map: { kernel: 'task', coefficients },
   }),
 }

@@ -1,5 +1,5 @@
 /** Vectors of the span of the models' tensors, as coefficients; all that geometry there needs are the dot products. */
-import type { PassInput, ReducePass } from './types.js'
+import type { PassInput, ReducePass, TensorSettings } from './types.js'
 
 /** By input: the dot products of whole tensors, or of their differences from the base. */
 export type Gram = readonly (readonly number[])[]
@@ -12,6 +12,25 @@ export const gramPass = (inputs: number, of: 'tensor' | 'rows' = 'tensor'): Redu
   slots: entries(inputs),
   combine: of === 'rows' ? 'rows' : 'sums',
 })
+
+/** The same passes; where squares may be beyond float64 a second one, of inputs made small, that is only needed if they are. */
+export const gramPasses = (
+  { wide }: Pick<TensorSettings, 'wide'>,
+  inputs: number,
+  of: 'tensor' | 'rows' = 'tensor',
+): ReducePass[] => {
+  const pass = gramPass(inputs, of)
+  return wide
+    ? [pass, { ...pass, kernel: 'gram_small', skip: ({ results }) => results[0]!.every(Number.isFinite) }]
+    : [pass]
+}
+
+/** The gram of the whole tensor, or of the row with that index, up to a factor: all that methods make of it are ratios. */
+export function gramFrom(input: PassInput, inputs: number, row = 0): Gram {
+  const found = gramOf(resultOf(input), inputs, row)
+  const small = input.results[1]
+  return small?.length && !found.flat().every(Number.isFinite) ? gramOf(small, inputs, row) : found
+}
 
 /** What the pass found: of the whole tensor, or of the row with that index. */
 export function gramOf(sums: Float64Array, inputs: number, row = 0): Gram {

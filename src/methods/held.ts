@@ -1,7 +1,7 @@
 /** What the methods that hold whole matrices share: the passes, and the plain average of what is no matrix. */
 import type { HeldKernel, HeldWork } from '../kernels/held/types.js'
 import type { Passes, TensorSettings } from './types.js'
-import { scaleOf } from './weights.js'
+import { ranged, scaleOf, sumOf } from './weights.js'
 
 /** b + λ·(what the kernel makes of the δ_i as [first, rest]); of a tensor of fewer dimensions b + λ Σ w_i δ_i / Σ w_i, a sum of 0 dividing by 1. */
 export function matrixPasses(
@@ -11,10 +11,11 @@ export function matrixPasses(
   { averaged = false }: { readonly averaged?: boolean } = {},
 ): Passes {
   const { shape, weights } = settings
-  const sum = weights.reduce((total, weight) => total + weight, 0) || 1
   const scale = scaleOf(settings)
+  const ratios = ranged(weights)
+  const sum = sumOf(weights) || 1
   if (shape.length < 2)
-    return { reduces: [], map: { kernel: 'task', coefficients: () => weights.map((weight) => (scale * weight) / sum) } }
+    return { reduces: [], map: { kernel: 'task', coefficients: () => ratios.map((weight) => (scale * weight) / sum) } }
   const [rows = 1, ...rest] = shape
   const columns = rest.reduce((product, size) => product * size, 1)
   return {
@@ -23,7 +24,7 @@ export function matrixPasses(
       kernel,
       rows,
       columns,
-      weights: averaged ? weights.map((weight) => weight / sum) : weights,
+      weights: averaged ? ratios.map((weight) => weight / sum) : weights,
       scale,
       options,
     },

@@ -9,13 +9,13 @@
  * All in the span of the x_i: their Gram matrix is the only pass, the iteration is on coefficients in float64.
  * Source: arXiv 2603.04972.
  */
-import { add, clampUnit, gramOf, gramPass, inner, length, resultOf, unit } from './gram.js'
+import { add, clampUnit, gramFrom, gramPasses, inner, length, unit } from './gram.js'
 import type { Method, PassInput } from './types.js'
 
 function coefficients(input: PassInput): number[] {
-  const { parameters, math } = input
+  const { parameters, math, note } = input
   const tol = Number(parameters.tol)
-  const dots = gramOf(resultOf(input), input.models.length)
+  const dots = gramFrom(input, input.models.length)
   const norms = dots.map((row, i) => Math.sqrt(row[i]!))
   const used = norms.flatMap((norm, i) => (norm > tol ? [i] : []))
   const result = norms.map(() => 0)
@@ -24,19 +24,21 @@ function coefficients(input: PassInput): number[] {
   const gram = used.map((i) => used.map((j) => dots[i]![j]! / (norms[i]! * norms[j]!)))
   let mean = used.map(() => 1 / n)
   const start = length(gram, mean)
-  mean = start < tol ? unit(n, 0) : mean.map((m) => m / start)
+  const cancelled = start < tol || start === 0
+  if (cancelled) note?.('karcher began at the first model: the mean of the directions is 0')
+  mean = cancelled ? unit(n, 0) : mean.map((m) => m / start)
   for (let step = 0; step < Number(parameters.max_iter); step++) {
     let tangent = used.map(() => 0)
     for (let which = 0; which < n; which++) {
       const cosine = clampUnit(inner(gram, unit(n, which), mean))
       const theta = math.acos(cosine)
       const sine = math.sin(theta)
-      if (theta < tol || sine < tol) continue
+      if (theta < tol || sine < tol || sine === 0) continue
       const factor = theta / sine / n
       tangent = tangent.map((t, i) => t + factor * ((i === which ? 1 : 0) - cosine * mean[i]!))
     }
     const size = length(gram, tangent)
-    if (size < tol) break
+    if (size < tol || size === 0) break
     const moved = mean.map((m, i) => math.cos(size) * m + (math.sin(size) * tangent[i]!) / size)
     const norm = length(gram, moved)
     mean = moved.map((m) => m / norm)
@@ -61,5 +63,8 @@ export const karcher: Method = {
     { name: 'tol', type: 'number', default: 1e-5, minimum: 0, describe: 'Steps shorter than this end the search.' },
   ],
   effective: ({ weights }) => weights.map(() => null),
-  passes: ({ models }) => ({ reduces: [gramPass(models.length)], map: { kernel: 'linear', coefficients } }),
+  passes: (settings) => ({
+    reduces: gramPasses(settings, settings.models.length),
+    map: { kernel: 'linear', coefficients },
+  }),
 }

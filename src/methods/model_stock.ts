@@ -4,17 +4,19 @@
  *   c = mean over pairs of cos(δ_i, δ_j);  t = n c/(1 + (n−1) c);  t·mean(x_i) + (1−t)·b, computed as b + Σ (t/n) δ_i
  *
  * b: the base's tensor; δ_i = x_i − b; n: how many there are. Products of norms are floored at 1e-6, cosines clamped to ±1.
- * `filter_wise`: a t for each row (along the last axis; a 1-D tensor is one row). A denominator of 0 is a fault.
+ * `filter_wise`: a t for each row (along the last axis; a 1-D tensor is one row). Where the denominator is below 1e-6 there is no
+ * ratio: t = 1, the average of the models, which is reported.
  * Source: arXiv 2403.19522; its form for two models is n = 2.
  */
-import { fault } from '../core/diagnostics.js'
-import { clampUnit, type Gram, gramOf, gramPass, resultOf, rowsOf } from './gram.js'
+import { clampUnit, type Gram, gramFrom, gramPasses, rowsOf } from './gram.js'
 import type { Method, PassInput } from './types.js'
 import { scaleOf } from './weights.js'
 
 const LEAST_NORMS = 1e-6
+/** Below it a denominator is the rounding of float32 tensors. */
+const NO_RATIO = 1e-6
 
-function ratio(gram: Gram, tensor: string): number {
+function ratio(gram: Gram, note: PassInput['note']): number {
   const n = gram.length
   let cosines = 0
   for (let i = 0; i < n; i++)
@@ -24,20 +26,19 @@ function ratio(gram: Gram, tensor: string): number {
     }
   const c = cosines / ((n * (n - 1)) / 2)
   const denominator = 1 + (n - 1) * c
-  if (denominator === 0)
-    throw fault(
-      'opposite-models',
-      `model_stock of ${tensor}: the task vectors cancel (mean cosine −1/${n - 1}), which leaves no ratio to the base`,
-      'give this tensor another method in a rule, or leave it out by filters',
-      1,
+  if (Math.abs(denominator) < NO_RATIO) {
+    note?.(
+      `model_stock took the average: the task vectors cancel (mean cosine −1/${n - 1}), which leaves no ratio to the base`,
     )
+    return 1
+  }
   return (n * c) / denominator
 }
 
 /** The factor of every δ_i. */
 function factor(input: PassInput, row = 0): number {
   const n = input.models.length
-  return ratio(gramOf(resultOf(input), n, row), input.tensor) * (scaleOf(input) / n)
+  return ratio(gramFrom(input, n, row), input.note) * (scaleOf(input) / n)
 }
 
 export const modelStock: Method = {
@@ -52,11 +53,12 @@ export const modelStock: Method = {
   models: { least: 2, needed: 2 },
   parameters: [{ name: 'filter_wise', type: 'boolean', default: false, describe: 'A ratio for each row.' }],
   effective: ({ weights }) => weights.map(() => null),
-  passes({ models, parameters, shape }) {
+  passes(settings) {
+    const { models, parameters, shape } = settings
     const rows = rowsOf(shape)
     if (parameters.filter_wise !== true || rows === 1)
       return {
-        reduces: [gramPass(models.length)],
+        reduces: gramPasses(settings, models.length),
         map: {
           kernel: 'task',
           coefficients: (input) => {
@@ -66,7 +68,7 @@ export const modelStock: Method = {
         },
       }
     return {
-      reduces: [gramPass(models.length, 'rows')],
+      reduces: gramPasses(settings, models.length, 'rows'),
       map: {
         kernel: 'byRow',
         rows: true,

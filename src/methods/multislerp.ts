@@ -5,45 +5,42 @@
  *   (m cos‖τ‖ + τ sin‖τ‖/‖τ‖) · Σ w_i ‖x_i‖
  *
  * x_i: the participants' tensors, or their differences from a base that is written and no participant; w_i: weights,
- * divided by their sum if `normalize_weights`; ε: `eps`. Where ‖Σ w_i U_i‖ < ε there is no direction: Σ w_i x_i for two
- * models, otherwise a fault. All vectors lie in the span of the x_i, so their Gram matrix is the only pass.
+ * divided by their sum if `normalize_weights`; ε: `eps`. Where ‖Σ w_i U_i‖ < ε there is no direction: Σ w_i x_i,
+ * which is reported. All vectors lie in the span of the x_i, so their Gram matrix is the only pass.
  * Source: the field's tools (mergekit).
  */
-import { fault } from '../core/diagnostics.js'
-import { add, gramOf, gramPass, inner, length, resultOf, unit } from './gram.js'
+import { add, gramFrom, gramPasses, inner, length, unit } from './gram.js'
 import type { Method, PassInput, TensorSettings } from './types.js'
+import { shares } from './weights.js'
 
 function weightsOf({ weights, parameters }: Pick<TensorSettings, 'weights' | 'parameters'>): number[] {
-  const divisor = parameters.normalize_weights === true ? add(weights) : 1
-  return weights.map((weight) => weight / divisor)
+  return parameters.normalize_weights === true ? shares(weights) : [...weights]
 }
 
 function coefficients(input: PassInput): number[] {
-  const { tensor, parameters, math } = input
+  const { parameters, math, note } = input
   const eps = Number(parameters.eps)
   const weights = weightsOf(input)
   const n = weights.length
-  const dots = gramOf(resultOf(input), n)
+  const dots = gramFrom(input, n)
   const norms = dots.map((row, i) => Math.sqrt(row[i]!))
-  const gram = dots.map((row, i) => row.map((x, j) => x / ((norms[i]! + eps) * (norms[j]! + eps))))
+  // A vector of norm 0 has no direction, whatever eps.
+  const long = norms.map((norm) => norm + eps || 1)
+  const gram = dots.map((row, i) => row.map((x, j) => x / (long[i]! * long[j]!)))
   const size = length(gram, weights)
-  if (size < eps) {
-    if (n === 2) return weights
-    throw fault(
-      'no-direction',
-      `multislerp of ${tensor}: the weighted mean of the models' directions is 0`,
-      'give other weights, or another method in a rule for this tensor',
-      1,
-    )
+  if (size < eps || size === 0) {
+    const moved = norms.some((norm) => norm > 0)
+    if (moved) note?.("multislerp took the weighted average: the mean of the models' directions is 0")
+    return weights
   }
   const mean = weights.map((weight) => weight / size)
   const along = add(weights.map((weight, i) => weight * inner(gram, unit(n, i), mean)))
   const tangent = weights.map((weight, i) => weight - along * mean[i]!)
   const angle = length(gram, tangent)
   const scale = add(weights.map((weight, i) => weight * norms[i]!))
-  const swing = angle < eps ? 0 : math.sin(angle) / angle
-  const turn = angle < eps ? 1 : math.cos(angle)
-  return mean.map((m, i) => ((m * turn + tangent[i]! * swing) * scale) / (norms[i]! + eps))
+  const swing = angle < eps || angle === 0 ? 0 : math.sin(angle) / angle
+  const turn = angle < eps || angle === 0 ? 1 : math.cos(angle)
+  return mean.map((m, i) => ((m * turn + tangent[i]! * swing) * scale) / long[i]!)
 }
 
 export const multislerp: Method = {
@@ -60,8 +57,8 @@ export const multislerp: Method = {
     { name: 'eps', type: 'number', default: 1e-8, minimum: 0, describe: 'Added to norms that are divided by.' },
   ],
   effective: weightsOf,
-  passes: ({ models, onBase }) => ({
-    reduces: [gramPass(models.length)],
-    map: { kernel: onBase ? 'task' : 'linear', coefficients },
+  passes: (settings) => ({
+    reduces: gramPasses(settings, settings.models.length),
+    map: { kernel: settings.onBase ? 'task' : 'linear', coefficients },
   }),
 }

@@ -12,9 +12,9 @@
  * Source: Shoemake 1985; weights and forms as the field's tools have them.
  */
 import { fault } from '../core/diagnostics.js'
-import type { ScalarMath } from '../kernels/types.js'
-import { clampUnit, type Gram, gramOf, gramPass, resultOf, rowsOf } from './gram.js'
+import { clampUnit, type Gram, gramFrom, gramOf, gramPasses, resultOf, rowsOf } from './gram.js'
 import type { Method, Passes, PassInput, TensorSettings } from './types.js'
+import { shares } from './weights.js'
 
 const NO_WEIGHT = 1e-6
 const PARALLEL = 1e-6
@@ -23,14 +23,17 @@ const MOST_COLUMNS = 2 ** 18
 
 function place(weights: readonly number[]): number {
   const [first = 1, second = 1] = weights
-  return Math.abs(first + second) < NO_WEIGHT ? 0.5 : second / (first + second)
+  if (Math.abs(first + second) < NO_WEIGHT) return 0.5
+  return shares([first, second])[1]!
 }
 
-function arc(gram: Gram, t: number, math: ScalarMath): [number, number] {
+function arc(gram: Gram, t: number, { math, note }: PassInput): [number, number] {
   const [aa, cc, ac] = [gram[0]![0]!, gram[1]![1]!, gram[0]![1]!]
   const norms = Math.sqrt(aa) * Math.sqrt(cc)
   const theta = math.acos(norms === 0 ? 0 : clampUnit(ac / norms))
   const sine = math.sin(theta)
+  if (Math.abs(sine) < PARALLEL && ac < 0)
+    note?.('nuslerp went straight: the models point in opposite directions, and no arc lies between them')
   if (Math.abs(sine) < PARALLEL) return [1 - t, t]
   return [math.sin((1 - t) * theta) / sine, math.sin(t * theta) / sine]
 }
@@ -38,22 +41,23 @@ function arc(gram: Gram, t: number, math: ScalarMath): [number, number] {
 /** Coefficients of so many vectors one after another, from what the reduce pass found of each. */
 function arcs(input: PassInput, vectors: number, into: Float64Array, from: number): Float64Array {
   const t = place(input.weights)
-  const sums = resultOf(input)
-  for (let vector = 0; vector < vectors; vector++)
-    into.set(arc(gramOf(sums, 2, vector), t, input.math), from + 2 * vector)
+  // Of columns there are too many to look at twice.
+  const gramAt = (vector: number) =>
+    input.results.length > 1 ? gramFrom(input, 2, vector) : gramOf(resultOf(input), 2, vector)
+  for (let vector = 0; vector < vectors; vector++) into.set(arc(gramAt(vector), t, input), from + 2 * vector)
   return into
 }
 
-const flat = ({ onBase }: TensorSettings): Passes => ({
-  reduces: [gramPass(2)],
+const flat = (settings: TensorSettings): Passes => ({
+  reduces: gramPasses(settings, 2),
   map: {
-    kernel: onBase ? 'task' : 'linear',
-    coefficients: (input) => arc(gramOf(resultOf(input), 2), place(input.weights), input.math),
+    kernel: settings.onBase ? 'task' : 'linear',
+    coefficients: (input) => arc(gramFrom(input, 2), place(input.weights), input),
   },
 })
 
-const byRow = (rows: number): Passes => ({
-  reduces: [gramPass(2, 'rows')],
+const byRow = (settings: TensorSettings, rows: number): Passes => ({
+  reduces: gramPasses(settings, 2, 'rows'),
   map: {
     kernel: 'byRow',
     rows: true,
@@ -81,7 +85,7 @@ function passes(settings: TensorSettings): Passes {
   const columns = shape.slice(1).reduce((product, size) => product * size, 1)
   // A 1-D tensor is one row and one column: the whole tensor.
   if (parameters.flatten === true || shape.length < 2) return flat(settings)
-  if (parameters.row_wise === true) return rows === 1 ? flat(settings) : byRow(rows)
+  if (parameters.row_wise === true) return rows === 1 ? flat(settings) : byRow(settings, rows)
   if (columns === 1) return flat(settings)
   if (columns > MOST_COLUMNS)
     throw fault(

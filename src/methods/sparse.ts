@@ -7,7 +7,7 @@
  */
 import { BLOCK, type MapKernel } from '../kernels/types.js'
 import type { MapPass, ParameterSchema, PassInput, Resolved, TensorSettings } from './types.js'
-import { scaleOf } from './weights.js'
+import { ranged, scaleOf, sumOf } from './weights.js'
 
 export type Rescale = false | 'inverse' | 'l1'
 
@@ -92,10 +92,10 @@ export function sparseMap(
     kernel,
     scratch: settings.models.length * BLOCK * 8,
     coefficients: (input) => {
-      const { weights, parameters } = input
+      const { parameters } = input
       const [scale, normalize] = [scaleOf(input), parameters.normalize === true]
-      const sum = normalize ? weights.reduce((total, weight) => total + weight, 0) : 1
-      const divisor = sum === 0 ? 1 : sum
+      const weights = normalize ? ranged(input.weights) : input.weights
+      const divisor = (normalize && sumOf(weights)) || 1
       const decided = deciders(input)
       const entries = scales(input).map((rescale, model) => {
         const weight = weights[model]!

@@ -33,6 +33,8 @@ export interface TensorSettings {
   readonly onBase: boolean
   /** There are statistics of this tensor, of every participant. */
   readonly statistics?: boolean
+  /** An input is stored as F64: squares of its elements may be beyond float64. */
+  readonly wide?: boolean
 }
 
 /** What a pass may use besides: the results of the passes before it and transcendental functions that no engine rounds its own way. */
@@ -42,6 +44,8 @@ export interface PassInput extends TensorSettings {
   /** By scope pass: its numbers, combined over all tensors of the scope. Empty for one that was skipped. */
   readonly scope: readonly Float64Array[]
   readonly math: ScalarMath
+  /** Takes down that the rule says nothing of this tensor, and what was done instead. The same words twice count once. */
+  readonly note?: (text: string) => void
 }
 
 /** Reads every tile once and boils it down to numbers. */

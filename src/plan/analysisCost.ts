@@ -42,7 +42,9 @@ export const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] =>
 export function analysisCost(analysis: Analysis, compute: Plan['compute']): AnalysisCost {
   const { bytes, ...cost } = ownCost(analysis)
   // Merges that hold matrices do so in memory of the analysis' own, one tensor at a time.
-  const held = tensorsOf(analysis).map(({ name, shape, expr }) => heldCost(expr, name, shape, computeOf(compute, expr))?.bytes ?? 0)
+  const held = tensorsOf(analysis).map(
+    ({ name, shape, expr }) => heldCost(expr, name, shape, computeOf(compute, expr))?.bytes ?? 0,
+  )
   const computed = tensorsOf(analysis).map(({ expr }) => computedBytes(expr))
   return { ...cost, bytes: bytes + most(held) + most(computed) }
 }

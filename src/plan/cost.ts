@@ -71,7 +71,7 @@ export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
 
 /** What a merge's method gets to know of the tensor it makes. */
 export const settingsOf = (
-  { models, weights, parameters, base, statistics = [] }: MergeExpr,
+  { models, weights, parameters, base, inputs, statistics = [] }: MergeExpr,
   tensor: string,
   shape: readonly number[],
   seed: number,
@@ -84,6 +84,7 @@ export const settingsOf = (
   seed,
   onBase: base !== undefined,
   statistics: statistics.length > 0,
+  ...([...inputs, ...(base ? [base] : [])].some(readsDoubles) ? { wide: true } : {}),
 })
 
 /** The passes of a merge's method over one tensor. */

@@ -40,9 +40,7 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
       others,
     write: sum(tensors.map(({ bytes }) => bytes)),
     ...(held ? { held } : {}),
-    ...(analyses.length > 0
-      ? { analyses: analyses.map((analysis) => analysisCost(analysis, compute)) }
-      : {}),
+    ...(analyses.length > 0 ? { analyses: analyses.map((analysis) => analysisCost(analysis, compute)) } : {}),
   }
 }
 
@@ -122,7 +120,10 @@ function heldByPlan(
   compute: Plan['compute'],
 ): Plan['cost']['held'] {
   const costs = [
-    ...tensors.map(({ name, shape, expr }) => ({ tensor: name, cost: heldCost(expr, name, shape, computeOf(compute, expr)) })),
+    ...tensors.map(({ name, shape, expr }) => ({
+      tensor: name,
+      cost: heldCost(expr, name, shape, computeOf(compute, expr)),
+    })),
     ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring) })),
   ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
   if (costs.length === 0) return undefined

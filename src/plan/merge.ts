@@ -2,6 +2,7 @@ import { isFloat } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
+import { ranged } from '../methods/weights.js'
 import type { MergeSettings, MergeStep, Recipe } from '../recipe/types.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
 import type { Config } from './layerCounts.js'
@@ -213,9 +214,11 @@ function checkWeightSum(
   parameters: MergeExpr['parameters'],
 ) {
   if (!method.weights || !method.divides(parameters)) return
-  const sum = weights.reduce((total, weight) => total + weight, 0)
+  // Only their ratios count, and sums of large ones may overflow.
+  const ratios = ranged(weights)
+  const sum = ratios.reduce((total, weight) => total + weight, 0)
   // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding: dividing by that is no average either.
-  if (Math.abs(sum) > 1e-12 * weights.reduce((total, weight) => total + Math.abs(weight), 0)) return
+  if (Math.abs(sum) > 1e-12 * ratios.reduce((total, weight) => total + Math.abs(weight), 0)) return
   const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
   faults.error(
     'zero-weights',

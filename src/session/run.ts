@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly sync?: boolean
   /** Default true. */
   readonly digests?: boolean
+  /** Results that are not finite though their inputs are end the run with an error. */
+  readonly strict?: boolean
   /** Besides, SHA-256 of whole files: what the hub publishes. */
   readonly sha256?: boolean
   /** What becomes of `evaluate` commands: a fault (default), run, or left out with their figures. */
@@ -52,6 +54,8 @@ export interface RunResult {
     /** Of the checkpoint's files; 0 where they were only evaluated. */
     readonly bytes: number
   }[]
+  /** What may be wrong with the results. */
+  readonly warnings: readonly Diagnostic[]
   readonly seconds: number
 }
 
@@ -64,7 +68,11 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
   const started = performance.now()
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
-  const listen = options.listen ?? (() => {})
+  const warnings: Diagnostic[] = []
+  const listen: Listener = (event) => {
+    if (event.kind === 'warning') warnings.push(event.diagnostic)
+    options.listen?.(event)
+  }
   if (lock && options.digests === false)
     throw fault(
       'contradiction',
@@ -96,6 +104,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
         force: options.force ?? false,
         sync: options.sync ?? true,
         digests: options.digests ?? true,
+        strict: options.strict ?? false,
         finished: (index) => finished.has(index),
         async before() {
           await fetchModels(models, { listen, signal: options.signal }, recipe)
@@ -127,7 +136,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
       bytes: keep ? files.reduce((sum, file) => sum + file.size, 0) : 0,
     }
   })
-  return { outputs, seconds }
+  return { outputs, warnings, seconds }
 }
 
 /** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
@@ -159,11 +168,12 @@ async function describe(
     whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
   const inputs = await sums(bindings.files)
   const outputs: RunDigests['outputs'][number][] = []
-  for (const [index, { tensors, beside, files, evaluations }] of executed.outputs.entries()) {
+  for (const [index, { tensors, remarks, beside, files, evaluations }] of executed.outputs.entries()) {
     const output = plan.outputs[index]!
     const written = await sums(files)
     outputs.push({
       tensors,
+      remarks,
       files: output.files.map(({ header }, file) => {
         const own = output.tensors
           .map((tensor, index) => ({ ...tensor, index }))

@@ -1,7 +1,8 @@
+import { formatDiagnostic } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import type { RunEvent } from '../index.js'
 import { formatProgress, meter } from './progress.js'
-import { counted, formatSeconds, printable } from './text.js'
+import { counted, formatSeconds, printable, printableText } from './text.js'
 import type { Renderer } from './types.js'
 
 /** Sparse enough for a log: a line of progress after this many seconds, */
@@ -68,6 +69,9 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
         case 'notice':
           say(`note: ${printable(event.message)}`)
+          break
+        case 'warning':
+          say(printableText(formatDiagnostic(event.diagnostic)))
           break
         case 'end':
           say(`done in ${formatSeconds(event.seconds)}`)

@@ -6,10 +6,11 @@ import {
   type ListrTaskWrapper,
   ProcessOutput,
 } from 'listr2'
+import { formatDiagnostic } from '../core/diagnostics.js'
 import type { RunEvent } from '../index.js'
 import { startLine, stepLine } from './plain.js'
 import { formatProgress, meter } from './progress.js'
-import { formatSeconds, printable } from './text.js'
+import { formatSeconds, printable, printableText } from './text.js'
 import type { Renderer } from './types.js'
 
 const PHASES = ['preparing', 'merging', 'publishing'] as const
@@ -75,6 +76,9 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
         break
       case 'notice':
         notices.push(`note: ${printable(event.message)}`)
+        break
+      case 'warning':
+        notices.push(printableText(formatDiagnostic(event.diagnostic)))
         break
       case 'end':
         say('publishing', `done in ${formatSeconds(event.seconds)}`)

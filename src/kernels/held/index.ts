@@ -25,5 +25,5 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
 export const heldLayout = (work: HeldWork): HeldLayout => RULES[work.kernel].layout(work)
 
 /** One stage of the work on its matrices at `origin`: called alike on every thread of a team. */
-export const solveHeld = (team: Team, work: HeldWork, stage: number, origin: number): void =>
-  RULES[work.kernel].solve(team, work, stage, origin)
+export const solveHeld = (team: Team, work: HeldWork, stage: number, origin: number): string | undefined =>
+  RULES[work.kernel].solve(team, work, stage, origin) ?? undefined

@@ -1,12 +1,16 @@
 /**
  * regmean: W = (Σ W_i G_i)(Σ G_i)⁻¹ for W_i [outputs, inputs] and G_i [inputs, inputs], off-diagonals times alpha; by Cholesky.
- * Inputs: the models, then their G. An input whose diagonals are all 0 takes the mean.
+ * Inputs: the models, then their G. An input whose diagonals are all 0 takes the mean,
+ * and so do all where the sum of the G_i is singular.
  */
 import { fault } from '../../core/diagnostics.js'
 import { cholesky, solveRight } from '../dense/cholesky.js'
 import { eachPiece, matrixAt, product } from '../dense/matrix.js'
 import { elementBytes, narrowOf } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
+
+/** With alpha below 1 a sum of Gram matrices is regular: what is not is none. */
+const SINGULAR = 'regmean took the mean: with alpha 1 the sum of the Gram matrices is singular'
 
 function places(work: HeldWork) {
   const { rows, columns } = work
@@ -72,7 +76,7 @@ export const regmean: HeldRule = {
         }
       })
       product(team, products, weight, matrixAt(origin + at.gram, columns, columns), { add: stage > 0 })
-      return
+      return undefined
     }
     const right = team.f64(products.at, rows * columns)
     const sums = weight.narrow ? team.f32(weight.at, rows * columns) : team.f64(weight.at, rows * columns)
@@ -82,14 +86,22 @@ export const regmean: HeldRule = {
       for (let i = 0; i < rows; i++) right[i * columns + j]! += sums[i * columns + j]!
     })
     const factor = matrixAt(origin + at.total, columns, columns)
-    if (!cholesky(team, factor))
+    if (!cholesky(team, factor)) {
+      if (alpha === 1) {
+        eachPiece(team, rows * columns, (from, to) => {
+          for (let i = from; i < to; i++) sums[i]! /= weights.length
+        })
+        return SINGULAR
+      }
       throw fault(
         'bad-statistics',
         `the statistics of ${String(options.tensor)} are not positive definite`,
-        'a Gram matrix XᵀX is what regmean needs; a smaller alpha makes one that is nearly singular regular',
+        'a Gram matrix XᵀX is what regmean needs',
         1,
       )
+    }
     solveRight(team, factor, products)
     eachPiece(team, rows * columns, (from, to) => sums.set(right.subarray(from, to), from))
+    return undefined
   },
 }

@@ -49,8 +49,11 @@ export interface HeldLayout {
 
 export interface HeldRule {
   readonly layout: (work: HeldWork) => HeldLayout
-  /** Done by every thread of a team alike, whose own rooms begin where the layout says. */
-  readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => void
+  /**
+   * Done by every thread of a team alike, whose own rooms begin where the layout says. Hands on what was done where the rule says
+   * nothing of these matrices.
+   */
+  readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => string | undefined | void
 }
 
 /** Places one after the other, at multiples of 64 bytes from the origin. */

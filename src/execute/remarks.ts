@@ -1,0 +1,88 @@
+/** What a run has to say of tensors besides their values: results that are not finite, rules that said nothing. */
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import type { Plan, PlanTensor } from '../plan/types.js'
+
+/** Of one tensor. */
+export interface Remarks {
+  /** Results that are not finite where all inputs are; more than 0. */
+  readonly nonFinite?: number
+  /** What was done where methods' rules say nothing; sorted, not empty. */
+  readonly notes?: readonly string[]
+}
+
+/** By index of `PlanOutput.tensors`; a tensor that nothing is said of is absent. */
+export type OutputRemarks = ReadonlyMap<number, Remarks>
+
+/** Undefined where there is nothing to say. */
+export const remarksOf = ({ nonFinite = 0, notes = [] }: Remarks): Remarks | undefined =>
+  nonFinite > 0 || notes.length > 0
+    ? { ...(nonFinite > 0 ? { nonFinite } : {}), ...(notes.length > 0 ? { notes } : {}) }
+    : undefined
+
+/** Names in a message; of more it is said how many. */
+const MOST_NAMES = 3
+
+const grouped = new Intl.NumberFormat('en-US')
+const count = (n: number, what: string): string => `${grouped.format(n)} ${what}${n === 1 ? '' : 's'}`
+
+function list(names: readonly string[]): string {
+  const rest = names.length - MOST_NAMES
+  return `${names.slice(0, MOST_NAMES).join(', ')}${rest > 0 ? ` and ${grouped.format(rest)} more` : ''}`
+}
+
+/** The warnings about an output: one about results that are not finite, and one for each note. */
+export function remarkDiagnostics(output: Plan['outputs'][number], remarks: OutputRemarks): Diagnostic[] {
+  const told = [...remarks]
+    .sort(([a], [b]) => a - b)
+    .map(([index, remarks]) => ({ tensor: output.tensors[index]!, ...remarks }))
+  const notes = new Map<string, string[]>()
+  for (const { tensor, notes: own = [] } of told)
+    for (const note of own) notes.set(note, [...(notes.get(note) ?? []), tensor.name])
+  return [
+    ...nonFiniteDiagnostics(output, told),
+    ...[...notes]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(
+        ([note, names]): Diagnostic => ({
+          severity: 'warning',
+          code: 'degenerate-tensor',
+          message: `${note}: ${count(names.length, 'tensor')} of ${output.path} (${list(names)})`,
+          hint: 'a rule can give these tensors another method',
+        }),
+      ),
+  ]
+}
+
+function nonFiniteDiagnostics(
+  { path }: Plan['outputs'][number],
+  told: readonly ({ readonly tensor: PlanTensor } & Remarks)[],
+): Diagnostic[] {
+  const found = told.flatMap(({ tensor, nonFinite }) => (nonFinite ? [{ tensor, nonFinite }] : []))
+  if (found.length === 0) return []
+  const total = found.reduce((sum, { nonFinite }) => sum + nonFinite, 0)
+  // The worst come first.
+  const names = found
+    .sort((a, b) => b.nonFinite - a.nonFinite || (a.tensor.name < b.tensor.name ? -1 : 1))
+    .map(({ tensor, nonFinite }) => `${tensor.name}: ${grouped.format(nonFinite)}`)
+  const half = found.some(({ tensor }) => tensor.dtype === 'F16')
+  return [
+    {
+      severity: 'warning',
+      code: 'not-finite',
+      message: `${count(total, 'result')} in ${count(found.length, 'tensor')} of ${path} ${total === 1 ? 'is' : 'are'} NaN or infinite, though the inputs there are finite (${list(names)})`,
+      hint: half
+        ? 'float16 ends at 65504: write output: {dtype: bfloat16} or float32; --strict makes this an error'
+        : 'look at weights and scales, or leave these tensors out by filters; --strict makes this an error',
+    },
+  ]
+}
+
+/** The same as errors; nothing where no result is worse than its inputs. */
+export function refuseNonFinite(diagnostics: readonly Diagnostic[]): void {
+  const errors = diagnostics.filter(({ code }) => code === 'not-finite')
+  if (errors.length > 0)
+    throw new Fault(
+      errors.map((each) => ({ ...each, severity: 'error' })),
+      1,
+    )
+}
