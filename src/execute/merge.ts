@@ -12,6 +12,7 @@ import { openPool } from './pool.js'
 import { type OutputRemarks, type Remarks, remarksOf } from './remarks.js'
 import { schedule } from './schedule.js'
 import { findScopes, scopePrograms } from './scopes.js'
+import { checkStatistics } from './statistics.js'
 import { windowMode } from './windowMode.js'
 
 export interface MergeOptions {
@@ -19,6 +20,8 @@ export interface MergeOptions {
   readonly digests: boolean
   /** Digests of the inputs that earlier calls found, by leaf key: they are not made again. New ones are added. */
   readonly known: Map<string, string>
+  /** Statistics that earlier calls looked through. */
+  readonly checked: Set<string>
   readonly progress: RunProgress
   readonly signal?: AbortSignal
 }
@@ -67,7 +70,8 @@ export async function mergeTensors(
     mode: windowMode(),
     inputs: files,
     outputs: staged.flatMap(({ files }) => files),
-    leaves: shapes.reduce((most, { leaves }) => Math.max(most, leaves.length), 1),
+    // Statistics are looked at beside themselves.
+    leaves: shapes.reduce((most, { leaves }) => Math.max(most, leaves.length), 2),
     reach: shapes.reduce((most, { rowLength }) => Math.max(most, rowLength), 0),
     held: shapes.reduce((most, { held }) => Math.max(most, held?.bytes ?? 0), 0),
   })
@@ -89,6 +93,7 @@ export async function mergeTensors(
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
     progress.begin(written, done.length)
     const shared = { math: kernels.math, ...(signal ? { signal } : {}), progress: progress.bytes }
+    await checkStatistics(plan, pool, { ...shared, checked: options.checked })
     // Again on a resume: what is left needs them, and so does the lineage.
     scopes = await findScopes(plan, pool, findings, shared)
     const known = { ...findings, scopes, factor: shelf.take }

@@ -142,6 +142,7 @@ export async function executePlan(
       findings: analysed.findings,
       kernels: await smallKernels(),
       known: new Map(),
+      checked: new Set(),
       progress: runProgress(plan, threads, listen, finished),
     }
     listen({ kind: 'phase', phase: 'merging' })
@@ -180,6 +181,7 @@ interface Run {
   readonly findings: Findings
   readonly kernels: Kernels
   readonly known: Map<string, string>
+  readonly checked: Set<string>
   readonly progress: RunProgress
 }
 
@@ -218,12 +220,13 @@ async function prepareBatch(
 
 /** Computes a batch's outputs, writes the small files beside them, evaluates them, and gathers what was found out. */
 async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: number): Promise<Executed> {
-  const { bindings, options, findings, kernels, known, progress } = run
+  const { bindings, options, findings, kernels, known, checked, progress } = run
   const { threads, digests, signal } = options
   const merged = await mergeTensors(plan, bindings.files, staged, kernels, findings, {
     threads,
     digests,
     known,
+    checked,
     progress,
     ...(signal ? { signal } : {}),
   })

@@ -87,6 +87,7 @@ export type MapKernel =
  * squares: its diagonal. columnDots: the gram of two inputs by column; the coefficient is the number of columns.
  * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
  *   then in that input and others.
+ * negatives: counts of the first input's elements that are negative, and that are not finite.
  * coarse, fine, equals, nth: the steps of selection, see assembly/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
 export type ReduceKernel =
@@ -98,6 +99,7 @@ export type ReduceKernel =
   | 'squares'
   | 'columnDots'
   | 'changes'
+  | 'negatives'
   | 'pcb_coarse'
   | 'pcb_fine'
   | `${'' | 'variance_' | 'importance_'}${'coarse' | 'fine' | 'equals' | 'nth'}`

@@ -157,6 +157,10 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunD
   )
 }
 
+/** A weight that is no number, since a norm was none, is not told. */
+const finite = (weight: number | null | undefined): number | null =>
+  weight !== null && weight !== undefined && Number.isFinite(weight) ? weight : null
+
 type Describe = ReturnType<typeof describer>
 
 /** Reasons of tensors that a step made without a merge. */
@@ -298,7 +302,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
       parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
       sources: expr.models.map((name, i) => {
         const known = expr.statistics?.[i]
-        const own = source(name, expr.inputs[i]!, tensor, weights[i] ?? null)
+        const own = source(name, expr.inputs[i]!, tensor, finite(weights[i]))
         return known ? { ...own, statistics: source(owner(known), known, tensor, null) } : own
       }),
       ...(expr.base ? { base: source(bases.get(expr.step) ?? owner(expr.base), expr.base, tensor, null) } : {}),

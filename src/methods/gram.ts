@@ -7,7 +7,7 @@ export type Gram = readonly (readonly number[])[]
 const entries = (inputs: number): number => (inputs * (inputs + 1)) / 2
 
 /** One pass that finds the Gram matrix of so many inputs, of whole tensors or of each row. */
-export const gramPass = (inputs: number, of: 'tensor' | 'rows' = 'tensor'): ReducePass => ({
+const gramPass = (inputs: number, of: 'tensor' | 'rows' = 'tensor'): ReducePass => ({
   kernel: 'gram',
   slots: entries(inputs),
   combine: of === 'rows' ? 'rows' : 'sums',

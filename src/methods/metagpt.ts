@@ -8,16 +8,17 @@
  * the plan's order: a pass over the whole model before the first tensor is made. All norms 0: the base.
  * Source: arXiv 2406.11385.
  */
-import { add } from './gram.js'
 import { LAMBDA, ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, PassInput } from './types.js'
-import { scaleOf } from './weights.js'
+import { scaleOf, squaredShares } from './weights.js'
 
 /** The divisor beside the squares: scale·square/divisor rounds as it is written. */
-function squaresOf(scope: PassInput['scope']): { squares: number[]; total: number } {
+function squaresOf(scope: PassInput['scope'], note?: PassInput['note']): { squares: readonly number[]; total: number } {
   const [sums] = scope
   if (!sums) throw new Error('internal: metagpt before the norms of the whole model are known')
-  return { squares: [...sums], total: add([...sums]) || 1 }
+  const { squares, sum, beyond } = squaredShares([...sums])
+  if (beyond) note?.('metagpt weighed models alike: the norms of their task vectors are beyond float64')
+  return { squares, total: sum || 1 }
 }
 
 export const metagpt: Method = {
@@ -39,7 +40,7 @@ export const metagpt: Method = {
     map: {
       kernel: 'task',
       coefficients(input) {
-        const { squares, total } = squaresOf(input.scope)
+        const { squares, total } = squaresOf(input.scope, input.note)
         return squares.map((square) => (scaleOf(input) * square) / total)
       },
     },

@@ -14,7 +14,7 @@ import { elementsOf, select } from './selection.js'
 import { kernelCoefficients } from './sparse.js'
 import { ON_TASK_VECTORS } from './taskVectors.js'
 import type { Method, Passes, PassInput, ReducePass, TensorSettings } from './types.js'
-import { scaleOf } from './weights.js'
+import { scaleOf, squaredShares } from './weights.js'
 
 const LEAST = 1e-6
 
@@ -48,8 +48,9 @@ function passes(settings: TensorSettings): Passes {
       coefficients: (input) => {
         const elements = elementsOf(input)
         const means = [...input.results.at(-1)!.subarray(0, models.length)].map((square) => square / elements)
-        const total = means.reduce((sum, mean) => sum + mean, 0)
-        const weights = means.map((mean) => (total < LEAST ? 1 / models.length : mean / total))
+        const { squares, sum, beyond } = squaredShares(means)
+        if (beyond) input.note?.('sce weighed models alike: the norms of their task vectors are beyond float64')
+        const weights = squares.map((square) => (sum < LEAST ? 1 / models.length : square / sum))
         return kernelCoefficients(
           [scaleOf(input), 0, ...threshold(input)],
           weights.map((weight) => [0, weight]),

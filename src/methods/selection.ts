@@ -49,6 +49,9 @@ export interface SelectionOptions {
 
 const COARSE = 2 ** 15
 const FINE = 2 ** 16
+/** From this key on magnitudes are beyond float32. */
+const BEYOND = 0x7f800000
+
 /** Above all keys: nothing reaches up to it. */
 const NONE = { key: 0x7fffffff, larger: 0, equal: 0, wanted: 0 }
 /** Models a pass, so that its histograms stay small however many there are. */
@@ -126,6 +129,11 @@ function group(
     const [key, larger, equal, wanted] = results[at + 1]!.subarray(4 * index)
     return { key: key!, larger: larger!, equal: equal!, wanted: wanted! }
   }
+  const told = (input: PassInput, threshold: ReturnType<typeof found>) => {
+    if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
+      input.note?.('elements were ranked by their places: magnitudes beyond float32 count as equal')
+    return threshold
+  }
   const settled = (input: PassInput, index: number) => {
     const { equal, wanted } = found(input, index)
     return equal === wanted
@@ -165,7 +173,7 @@ function group(
     passes: indexes ? [coarse, fine, equals, ...nth] : [coarse, fine],
     thresholds: (input) =>
       positions.map((_, index) => ({
-        ...found(input, index),
+        ...told(input, found(input, index)),
         cut: !indexes || settled(input, index) ? elements : input.results[at + 3 + index]![0]!,
       })),
   }

@@ -27,6 +27,24 @@ export function shares(weights: readonly number[]): number[] {
   return ranged(weights).map((weight) => weight / (sum === 0 ? 1 : sum))
 }
 
+/**
+ * Shares by squared norms that may be beyond float64: then the models of infinite norm have it all, each as much. `sum` divides the
+ * squares, which round as they are written.
+ */
+export function squaredShares(squares: readonly number[]): {
+  squares: readonly number[]
+  sum: number
+  beyond: boolean
+} {
+  const sum = squares.reduce((total, square) => total + square, 0)
+  if (sum !== Number.POSITIVE_INFINITY) return { squares, sum, beyond: false }
+  const infinite = squares.some((square) => square === sum)
+  // Finite ones whose sum overflows are halved often enough.
+  if (!infinite) return squaredShares(squares.map((square) => square * 2 ** -12))
+  const ones = squares.map((square) => (square === sum ? 1 : 0))
+  return { squares: ones, sum: ones.filter((one) => one === 1).length, beyond: true }
+}
+
 /** Weights as they really are under a method's `normalize`: divided by their sum; a sum of 0 divides by 1. */
 export function normalized({ weights, parameters }: Pick<TensorSettings, 'weights' | 'parameters'>): number[] {
   if (parameters.normalize !== true) return [...weights]

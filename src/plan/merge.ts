@@ -29,6 +29,8 @@ interface Context {
   readonly told: Set<string>
   /** By participant of some tensor: whether it has a part in any. */
   readonly parts: Map<string, boolean>
+  /** By participant with a file of Gram matrices: whether it has one of any matrix. */
+  readonly grams: Map<string, boolean>
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
@@ -60,6 +62,7 @@ export function planMerge(
     packed,
     told,
     parts: new Map(),
+    grams: new Map(),
   }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
@@ -83,6 +86,7 @@ export function planMerge(
   }
   const patterns = book.close(recipe, names, faults)
   warnOfLists(context)
+  refuseForeignGrams(context)
   if (merged > 0) warnOfIdle(context)
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
@@ -241,6 +245,9 @@ function statisticsFor(
   const { shape } = context.base.tensors.get(name)!
   if (!statistics || (statistics === 'gram' && shape.length !== 2)) return {}
   const found = models.map((model) => statisticsOf(context, settings, statistics, model, name))
+  if (statistics === 'gram')
+    for (const [index, model] of models.entries())
+      context.grams.set(model, context.grams.get(model) === true || found[index]!.length > 0)
   const lacks = statistics === 'gram' && found.some(({ length }) => length === 0)
   return lacks ? {} : { statistics: found.flat() }
 }
@@ -254,14 +261,21 @@ function statisticsOf(
   name: string,
 ): Expr[] {
   const source = recipe.models.get(model)
-  const fault = (message: string, hint: string) => {
-    faults.error('missing-statistics', message, recipe.placeOf(source?.at ?? at, 'key'), hint)
+  const say = (code: 'missing-statistics' | 'bad-statistics') => (message: string, hint: string) => {
+    faults.error(code, message, recipe.placeOf(source?.at ?? at, 'key'), hint)
     return []
   }
+  const [fault, refuse] = [say('missing-statistics'), say('bad-statistics')]
   if (!source) return fault(`${method} needs statistics, and the step ${model} has none`, 'merge models themselves')
   const { statistics } = source
   if (statistics === undefined)
     return fault(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
+  const twin = sameSource(recipe, statistics)
+  if (twin !== undefined)
+    return refuse(
+      `the statistics of ${model} are the weights of ${twin}`,
+      kind === 'gram' ? 'name a file with XᵀX of each layer’s inputs' : 'name a file with mean squared gradients',
+    )
   const found = values.get(statistics)!.tensors.get(name)
   const own = values.get(model)!.tensors.get(name)!.shape
   const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
@@ -274,6 +288,28 @@ function statisticsOf(
       wanted,
     )
   return [found.expr]
+}
+
+/** A file without one Gram matrix of a model is not the model's, and all of it would be a plain mean. */
+function refuseForeignGrams({ recipe, step, grams, faults }: Context): void {
+  for (const [model, any] of grams) {
+    const source = recipe.models.get(model)
+    if (any || source?.statistics === undefined) continue
+    faults.error(
+      'bad-statistics',
+      `the statistics of ${model} have no Gram matrix of any matrix that is merged`,
+      recipe.placeOf(source.at ?? step.at, 'key'),
+      'XᵀX of a layer’s inputs stands under the name of its matrix, such as model.layers.0.mlp.up_proj.weight',
+    )
+  }
+}
+
+/** The model whose weights a file of statistics is, by its path. */
+function sameSource({ models }: Recipe, statistics: string): string | undefined {
+  const { reference, origin } = models.get(statistics)!
+  for (const [name, source] of models)
+    if (!source.companion && source.origin === origin && source.reference === reference) return name
+  return undefined
 }
 
 /** What parameters may not be together, at this tensor's layer. */

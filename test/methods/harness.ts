@@ -146,6 +146,17 @@ export function modelNames(given: Given, index: number, cases: number): readonly
   return cases === 1 ? names : names.map((name) => `${index}-${name}`)
 }
 
+/** What is stored as F64 is computed in float64, whatever the recipe says. */
+const promoted = (cases: readonly Case[], { dtype }: MergeOptions): readonly Case[] =>
+  dtype !== 'F64'
+    ? cases
+    : cases.map(({ method, tensors }) => ({
+        method,
+        tensors: Object.fromEntries(
+          Object.entries(tensors).map(([name, given]) => [name, { ...given, compute: 'float64' as const }]),
+        ),
+      }))
+
 /** The recipe's text, as JSON, and the files it names, in `folder`: a step and an output for each case. */
 export function writeCases(folder: string, cases: readonly Case[], options: MergeOptions = {}): string {
   const { compute, seed } = settingsOf(cases[0]!)
@@ -244,8 +255,19 @@ export async function runOutputs(
 export const runRecipe = async (...given: Parameters<typeof runOutputs>): Promise<Merged> =>
   (await runOutputs(...given))[0]!
 
-export const mergeAll = (cases: readonly Case[], options: MergeOptions = {}): Promise<Merged[]> =>
-  inFolder((folder) => runOutputs(folder, writeCases(folder, cases, options), settingsOf(cases[0]!).compute, options))
+export function mergeAll(given: readonly Case[], options: MergeOptions = {}): Promise<Merged[]> {
+  const cases = promoted(given, options)
+  const { compute } = settingsOf(given[0]!)
+  const output = settingsOf(cases[0]!).compute === 'float32' ? 'F32' : 'F64'
+  return inFolder((folder) =>
+    runOutputs(
+      folder,
+      writeCases(folder, given, { output, ...options }),
+      options.dtype === 'F64' ? 'float64' : compute,
+      options,
+    ),
+  )
+}
 
 export const merge = async (method: string, tensors: Tensors, options: MergeOptions = {}): Promise<Merged> =>
   (await mergeAll([{ method, tensors }], options))[0]!
@@ -289,8 +311,9 @@ export function assertClose(
 type ReferenceOptions = MergeOptions & { readonly tolerance?: number }
 
 /** Merges all cases in one run and holds every tensor to the reference, which is given the elements as they are stored. */
-export async function assertReferences(cases: readonly Case[], options: ReferenceOptions = {}): Promise<Merged[]> {
-  const results = await mergeAll(cases, options)
+export async function assertReferences(asked: readonly Case[], options: ReferenceOptions = {}): Promise<Merged[]> {
+  const results = await mergeAll(asked, options)
+  const cases = promoted(asked, options)
   for (const [index, one] of cases.entries()) {
     const first = settingsOf(one)
     const { weights, parameters } = first

@@ -76,7 +76,10 @@ for (const compute of COMPUTES)
       { method: 'pcb', tensors },
       { method: 'pcb', tensors: alone },
     ]
-    const [whole, single] = (await mergeAll(cases, { dtype: 'F64' })) as [Merged, Merged]
+    const [whole, single] = (await mergeAll(cases, { dtype: compute === 'float32' ? 'F32' : 'F64' })) as [
+      Merged,
+      Merged,
+    ]
     const expected = reference('pcb', concatenated(tensors))
     let at = 0
     for (const name of Object.keys(shapes)) {

@@ -18,7 +18,7 @@ const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], S
   ['multislerp', 3, { weights: [0.3, 0.2, 0.1], parameters: { normalize_weights: false } }],
   ['karcher', 3, { onBase: false }],
   ['karcher', 4, { onBase: false, parameters: { max_iter: 2, tol: 1e-9 } }],
-  // Two numbers of opposite sign cancel: a fault.
+  // Two numbers of opposite sign cancel: the reference knows no limit.
   ['model_stock', 2, {}, VECTORS],
   ['model_stock', 3, { parameters: { lines: { alpha: 0.2, beta: 0.8 } } }],
   ['model_stock', 3, { parameters: { filter_wise: true, lines: { alpha: 0.2, beta: 0.8 } } }],
@@ -77,14 +77,29 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   return 'no fault'
 }
 
-test('faults: no direction, opposite models, row_wise beside flatten', async () => {
+test('task vectors and directions that cancel: the average, and it is reported', async () => {
   const given = at(models(3, 'float32', {}, { w: [4] }))
   const [p, q] = [Float32Array.of(1, 0, 0, 0), Float32Array.of(-1, 0, 0, 0)]
   const zeros = new Float32Array(4)
   const { base: _, ...noBase } = given
   const cancelling = { ...noBase, inputs: [p, q, p], weights: [1, 2, 1] }
-  assert.is(await codeOf(merge('multislerp', { w: cancelling })), 'no-direction')
-  assert.is(await codeOf(merge('model_stock', { w: { ...given, base: zeros, inputs: [p, q] } })), 'opposite-models')
+  const spherical = await merge('multislerp', { w: cancelling })
+  assert.equal(spherical.tensors.w, zeros)
+  assert.match(spherical.lineage.tensors.w!.notes![0]!, /^multislerp took the weighted average/)
+  const stock = await merge('model_stock', { w: { ...given, base: zeros, inputs: [p, q] } })
+  assert.equal(stock.tensors.w, zeros)
+  assert.match(stock.lineage.tensors.w!.notes![0]!, /^model_stock took the average: the task vectors cancel/)
+  const rows = { base: new Float32Array(8).fill(1), shape: [2, 4], parameters: { filter_wise: true } }
+  const inputs = [Float32Array.of(2, 1, 1, 1, 3, 1, 1, 1), Float32Array.of(0, 1, 1, 1, 3, 1, 1, 1)]
+  const byRow = await merge('model_stock', { w: { ...given, ...rows, inputs } })
+  assert.equal(byRow.tensors.w, Float32Array.of(1, 1, 1, 1, 3, 1, 1, 1))
+  assert.is(byRow.lineage.tensors.w!.notes!.length, 1)
+})
+
+test('errors: row_wise beside flatten', async () => {
+  const given = at(models(2, 'float32', {}, { w: [4] }))
+  const [p, q] = [Float32Array.of(1, 0, 0, 0), Float32Array.of(-1, 0, 0, 0)]
+  const { base: _, ...noBase } = given
   const parameters = { row_wise: false }
   assert.is(await codeOf(merge('nuslerp', { w: { ...noBase, inputs: [p, q], parameters } })), 'bad-parameter')
 })

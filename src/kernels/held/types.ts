@@ -53,6 +53,7 @@ export interface HeldRule {
    * Done by every thread of a team alike, whose own rooms begin where the layout says. Hands on what was done where the rule says
    * nothing of these matrices.
    */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most rules have nothing to hand on.
   readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => string | undefined | void
 }
 
