@@ -9,6 +9,7 @@ import { sha256 } from '../core/digest.js'
 import { mapEach } from '../core/eachOf.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
+import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { type Executed, executePlan, headerBytes } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
 import { buildLineage, type RunDigests } from '../lineage/build.js'
@@ -17,6 +18,7 @@ import { sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
+import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { adapterFile } from './adapterFile.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
@@ -63,6 +65,19 @@ const DEFAULT_MEMORY = 1e9
 /** Files that are hashed whole at the same time. */
 const FILES_AT_ONCE = 4
 
+/** What an earlier run had to say of an output that it finished. */
+const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagnostic[] =>
+  remarkDiagnostics(
+    output,
+    new Map(
+      output.tensors.flatMap(({ name }, index) => {
+        const { non_finite: nonFinite = 0, notes = [] } = tensors[name]!
+        const told = remarksOf({ nonFinite, notes })
+        return told ? [[index, told] as const] : []
+      }),
+    ),
+  )
+
 /** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
 export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {
   const started = performance.now()
@@ -90,6 +105,9 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
     if (!options.force) refuseOthers(bindings, findings)
     for (const [index, finding] of findings) if ('lineage' in finding) lineages.set(index, finding.lineage)
     if (lineages.size > 0) await refuseChanged(bindings.inputs.filter(({ state }) => state !== undefined))
+    const known = [...lineages].flatMap(([index, lineage]) => remarksIn(plan.outputs[index]!, lineage))
+    if (options.strict) refuseNonFinite(known)
+    for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
     if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
   }
   if (lineages.size < plan.outputs.length) {

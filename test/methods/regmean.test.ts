@@ -1,8 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
 import type { Compute, Given } from '../reference/numeric.js'
 import { bell } from '../reference/samples.js'
-import { assertReference, assertSteady, merge } from './harness.js'
+import { assertClose, assertReference, assertSteady, merge } from './harness.js'
 import { COMPUTES, models } from './samples.js'
 
 /** XᵀX of made-up inputs, of which `silent` are always 0. */
@@ -42,15 +43,41 @@ test('regmean: the same bytes on one thread and two, mapped or read', async () =
   await assertSteady('regmean', tensors('float32'))
 })
 
-test('statistics that are no Gram matrices are a fault, told while they are used', async () => {
-  const all = tensors('float32')
-  const bad = { ...all.square!, statistics: all.square!.inputs.map(() => new Float32Array(900).fill(-1)) }
+/** What the run says of `square` with these statistics in each of its models. */
+async function refusalOf(statistics: Float32Array): Promise<string> {
+  const { square } = tensors('float32')
   try {
-    await merge('regmean', { square: bad })
-    assert.unreachable()
+    await merge('regmean', { square: { ...square!, statistics: square!.inputs.map(() => statistics) } })
   } catch (error) {
-    assert.match(String((error as Error).message), /statistics of square are not positive definite/)
+    if (!(error instanceof Fault)) throw error
+    assert.is(error.exit, 2, 'nothing was written')
+    return error.diagnostics.map(({ code, message }) => `${code}: ${message}`).join('; ')
   }
+  return ''
+}
+
+test('statistics that are no Gram matrices are refused before anything is written', async () => {
+  assert.match(await refusalOf(new Float32Array(900).fill(-1)), /bad-statistics.*30 negative elements on its diagonal/)
+  assert.match(await refusalOf(bell('weights', 900)), /bad-statistics.*is not symmetric/)
+  assert.match(await refusalOf(gram('nan', 30).fill(Number.NaN, 7, 8)), /bad-statistics.*NaN or infinite/)
+  assert.is(await refusalOf(gram('rounded', 30).map((x) => x * (1 + 1e-4 * Math.sin(x)))), '')
+})
+
+test('a singular sum of Gram matrices with alpha 1: the mean, and it is reported', async () => {
+  const { square } = tensors('float32')
+  const outer = Float32Array.from({ length: 900 }, (_, i) => ((1 + Math.floor(i / 30)) * (1 + (i % 30))) / 100)
+  const given = { ...square!, parameters: { alpha: 1 }, statistics: square!.inputs.map(() => outer) }
+  const { tensors: made, lineage } = await merge('regmean', { square: given })
+  const [a, b, c] = square!.inputs
+  assertClose(
+    made.square!,
+    Float64Array.from(a!, (x, i) => (x + b![i]! + c![i]!) / 3),
+    1e-6,
+    'the mean',
+  )
+  assert.equal(lineage.tensors.square!.notes, [
+    'regmean took the mean: with alpha 1 the sum of the Gram matrices is singular',
+  ])
 })
 
 test.run()
