@@ -40,13 +40,13 @@ export type Head =
   /** It may have one, and nothing says what it is called, or whether it could have weights of its own. */
   | { readonly kind: 'unknown'; readonly why: string }
 
-/** The head that a model without a stored one ties to this embedding. */
-export function tiedHeadOf(embedding: string, tensors: Tensors, config: Config): Head {
+/** The head that a model without a stored one ties to this embedding. `hasHead`: it is known to have one. */
+export function tiedHeadOf(embedding: string, tensors: Tensors, config: Config, hasHead = false): Head {
   const names = [...tensors.keys()]
   const masked = MASKED.find(([part]) => names.some((name) => part.test(name)))
   if (masked) return { kind: 'head', name: masked[1] }
   const [architecture] = Array.isArray(config?.architectures) ? (config.architectures as unknown[]) : []
-  if (typeof architecture === 'string' && !WITH_HEAD.test(architecture)) return { kind: 'none' }
+  if (!hasHead && typeof architecture === 'string' && !WITH_HEAD.test(architecture)) return { kind: 'none' }
   // Encoders without the other tensors of a head.
   if (/(^|\.)embeddings\.(word|tok|token)_embeddings?\.weight$/.test(embedding)) return { kind: 'none' }
   if (isShared(tensors, config))

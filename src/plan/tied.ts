@@ -177,7 +177,7 @@ function standIns<T extends Sized, B extends Sized>(
 }
 
 /** The other name of a head's bias that is stored under two. */
-function otherBiasOf(name: string): string | undefined {
+export function otherBiasOf(name: string): string | undefined {
   const [, head, decoder] = BIAS.exec(name) ?? []
   return head === undefined ? undefined : `${head}${decoder === undefined ? '.decoder' : ''}.bias`
 }

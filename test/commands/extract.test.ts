@@ -1,5 +1,5 @@
 /** `extract`: adapters against singular value decompositions by Jacobi rotations, and against what they are applied to. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -483,6 +483,33 @@ test('faults', () =>
       /^1 [\s\S]*error not-finite: small\.weight: the difference has elements/,
     )
     assert.not(existsSync(path.join(folder, 'adapter')))
+  }))
+
+test('the warning of a tied head names the embedding of tokens, not that of positions', () =>
+  inFolder(async (folder) => {
+    const model = (seed: number): Tensors => ({
+      'h.0.attn.c_attn.weight': random([4, 12], seed),
+      'h.0.attn.c_attn.bias': random([12], seed + 1),
+      'wpe.weight': random([6, 4], seed + 2),
+      'wte.weight': random([9, 4], seed + 3),
+    })
+    for (const [name, seed] of Object.entries({ base: 1, tuned: 20 })) {
+      mkdirSync(path.join(folder, name))
+      writeModel(path.join(folder, name, 'model.safetensors'), model(seed))
+      writeFileSync(
+        path.join(folder, name, 'config.json'),
+        '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}',
+      )
+    }
+    const text = (exclude: string) =>
+      `terge: 1\nmodels: {base: base, tuned: tuned}\nsteps: {e: {extract: {lora: {from: tuned, base: base, rank: 2${exclude}}}}}\noutput: out\n`
+    const warned = async (exclude = '') => {
+      writeFileSync(path.join(folder, 'r.yml'), text(exclude))
+      const { diagnostics } = await plan(path.join(folder, 'r.yml'))
+      return diagnostics.filter(({ code }) => code === 'tied-embedding').map(({ message }) => message.split(' ')[0])
+    }
+    assert.equal(await warned(), ['wte.weight'])
+    assert.equal(await warned(', exclude: [wte.weight]'), [])
   }))
 
 test.run()

@@ -113,6 +113,34 @@ test('names of heads by architecture; parts of configurations; biases under two 
   assert.equal(valuesOf(tensors.get('cls.predictions.decoder.bias')), bias.values)
 })
 
+test('a network that was saved alone gets the prefix that it has beside a head; a bias is found under its other name', async () => {
+  const bare = {
+    tensors: { 'wte.weight': stored(E), 'h.0.attn.c_proj.weight': stored(matrix([H, H], 2)) },
+    config: { model_type: 'gpt2', architectures: ['GPT2Model'] },
+  }
+  const own = embeddingFactors('transformer.wte', [V, H], 13).tensors
+  const { tensors } = await result(bare, own, { task_type: 'CAUSAL_LM' })
+  assert.equal([...tensors.keys()], ['lm_head.weight', 'transformer.h.0.attn.c_proj.weight', 'transformer.wte.weight'])
+  const word = 'bert.embeddings.word_embeddings'
+  const bert = {
+    tensors: { [`${word}.weight`]: stored(E), 'cls.predictions.bias': stored(matrix([V], 5)) },
+    config: { model_type: 'bert', vocab_size: V },
+  }
+  const layer = embeddingFactors('bert.embeddings.word_embeddings', [MORE, H], 3)
+  const grown = await result(
+    bert,
+    {
+      ...layer.tensors,
+      [`${PEFT}${word}.base_layer.weight`]: stored(matrix([MORE, H], 21)),
+      [`${PEFT}cls.predictions.decoder.bias`]: stored(matrix([MORE], 22)),
+    },
+    {},
+  )
+  assert.equal(valuesOf(grown.tensors.get('cls.predictions.bias')), matrix([MORE], 22).values)
+  assert.equal(valuesOf(grown.tensors.get('cls.predictions.decoder.bias')), matrix([MORE], 22).values)
+  assert.is(grown.config.vocab_size, MORE)
+})
+
 test('a network without a head, or whose head is its own already, gets none', async () => {
   const bare = { ...tied, config: { model_type: 'llama', architectures: ['LlamaModel'], tie_word_embeddings: true } }
   assert.is((await result(bare, lora.tensors)).tensors.has('lm_head.weight'), false)

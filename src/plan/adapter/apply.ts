@@ -6,7 +6,7 @@ import { type Amendment, hasTokenizer } from '../amend.js'
 import { orientations } from '../orientation.js'
 import { packedOf, refusePacked } from '../packed.js'
 import type { Faults } from '../report.js'
-import { HEAD, type Twins, tiesHead } from '../tied.js'
+import { HEAD, otherBiasOf, type Twins, tiesHead } from '../tied.js'
 import type { ReadExpr } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
 import type { Application } from './application.js'
@@ -98,6 +98,9 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   const target = (name: string): string | undefined => {
     const own = find(name)
     if (own !== undefined) return own
+    const twin = otherBiasOf(name)
+    const bias = twin === undefined ? undefined : find(twin)
+    if (bias !== undefined) return bias
     if (tensors.has(name) && (added.has(name) || tiedHeads.has(name))) return name
     const embedding = HEAD.test(name) ? embeddingOfHead(application, name) : undefined
     if (embedding === undefined) {
@@ -148,14 +151,15 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   const vocabulary = rowsChanged(base.tensors, tensors)
   const labels = labelsOf(application, find, added)
   const task = added.size > 0 ? taskClass(settings.task) : undefined
-  const prefix = added.size > 0 ? prefixOf(application, find) : undefined
+  const made = [...tensors.keys()].filter((name) => !base.tensors.has(name))
+  const prefix = made.length > 0 ? prefixOf(application, find) : undefined
   return {
     tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
     amendment: {
       ...(vocabulary ? { vocabulary } : {}),
       ...(split ? { split } : {}),
       ...(task === undefined ? {} : { task }),
-      ...(prefix === undefined ? {} : { prefix, added: new Set(added.keys()) }),
+      ...(prefix === undefined ? {} : { prefix, added: new Set(made) }),
       ...(labels === undefined ? {} : { labels }),
     },
   }

@@ -112,7 +112,7 @@ function settleEmbedding(
     return true
   }
   if (WITHOUT_HEAD.has(settings.task)) return false
-  const tied = tiedHeadOf(embedding, base.tensors, config)
+  const tied = tiedHeadOf(embedding, base.tensors, config, settings.task === 'CAUSAL_LM')
   if (tied.kind === 'none') return false
   if (tied.kind === 'unknown') return tied.why
   if (!isFloat(kept.dtype)) return `${embedding} is ${kept.dtype}`
