@@ -208,7 +208,7 @@ test('a folder may hold the model as well; a configuration may be no pipe, folde
     symlinkSync(path.join(folder, 'nowhere'), config)
     assert.equal(
       (await validate(file)).diagnostics.map(({ code }) => code),
-      ['no-adapter'],
+      ['outside-link'],
     )
   }))
 
