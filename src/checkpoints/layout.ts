@@ -92,17 +92,27 @@ function sizeOf({ name, dtype, shape }: TensorSpec): number {
   return bits / 8
 }
 
-/** Greedily, in the order given. */
-function split<T extends { readonly bytes: number }>(tensors: readonly T[], shardSize?: number): T[][] {
+/** Bytes that a tensor's entry in a header takes at most, beside its name and shape. */
+const ENTRY_BYTES = 100
+/** Bytes of a header, less room for metadata. */
+const HEADER_ROOM = 0.98 * MAX_HEADER_BYTES
+
+/** Greedily, in the order given. Without a shard's size the format's limit of a header alone splits. */
+function split<T extends TensorSpec & { readonly bytes: number }>(tensors: readonly T[], shardSize?: number): T[][] {
   const shards: T[][] = [[]]
   let used = 0
+  let header = 0
   for (const tensor of tensors) {
-    if (shards.at(-1)!.length > 0 && used + tensor.bytes > (shardSize ?? Number.POSITIVE_INFINITY)) {
+    const entry = ENTRY_BYTES + Buffer.byteLength(JSON.stringify(tensor.name)) + 17 * tensor.shape.length
+    const full = used + tensor.bytes > (shardSize ?? Number.POSITIVE_INFINITY)
+    if (shards.at(-1)!.length > 0 && (full || header + entry > HEADER_ROOM)) {
       shards.push([])
       used = 0
+      header = 0
     }
     shards.at(-1)!.push(tensor)
     used += tensor.bytes
+    header += entry
   }
   return shards
 }

@@ -138,4 +138,12 @@ test('random layouts are read back as they were meant, by our reader and by an i
   }
 })
 
+test('a folder whose header would be too long is split, without a size of shards', () => {
+  const name = 'x'.repeat(1_000_000)
+  const tensors = Array.from({ length: 150 }, (_, i) => ({ name: `${i}.${name}`, dtype: 'F32' as const, shape: [1] }))
+  const { files, indexes } = layoutCheckpoint(tensors, { kind: 'folder', metadata: {} })
+  assert.is(files.length, 2)
+  assert.is(indexes.length, 1)
+})
+
 test.run()
