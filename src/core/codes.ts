@@ -60,6 +60,7 @@ export const ERROR_CODES = [
   'cycle',
   'degenerate-tensor',
   'disk-full',
+  'document-tokenizer',
   'duplicate-key',
   'duplicate-model',
   'duplicate-tensor',

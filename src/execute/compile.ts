@@ -225,6 +225,9 @@ export function compileTensor(
     return { node, below }
   }
 
+  const addRounded = ({ rounded }: MergeExpr, made: Added): Added =>
+    rounded ? { ...made, node: nodes.push({ kind: 'round', of: made.node, dtype: rounded }) - 1 } : made
+
   /** The passes of held work; where its result will be. */
   function addWork(work: HeldWork, models: readonly Added[], base: Added | undefined): number {
     const layout = heldLayout(work)
@@ -301,7 +304,7 @@ export function compileTensor(
       case 'lora':
         return addLora(of)
       case 'merge':
-        return addMerge(of, shapeOf(of, whole), reach)
+        return addRounded(of, addMerge(of, shapeOf(of, whole), reach))
       case 'crop':
         return addCrop(of, reach)
       case 'computed':

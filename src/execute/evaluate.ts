@@ -45,6 +45,11 @@ export function prepare(program: Program, bench: Bench): Prepared {
   const joined = program.nodes.map(({ kind }) =>
     kind === 'join' ? arena.allocate((span + 2 * rowLength) * computeBytes) : 0,
   )
+  const rounded = program.nodes.map(({ kind }) => {
+    if (kind !== 'round') return undefined
+    const [stored, buffer] = [0, 1].map(() => arena.allocate((span + 2 * rowLength) * computeBytes)) as [number, number]
+    return { stored, buffer }
+  })
   const gathered = program.leaves.map(({ view, gather, rows, memory, held, elementBytes }) => {
     const room = (TILE + 2 * rowLength) * elementBytes
     if (rows) return arena.allocate(ROWS_SCRATCH + room) + ROWS_SCRATCH
@@ -110,6 +115,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     }
     if (node.kind === 'lora') return evaluateLora(index, node, from, n)
     if (node.kind === 'join') return evaluateJoin(index, node, from, n)
+    if (node.kind === 'round') return evaluateRound(index, node, from, n)
     const state = merges[index]!
     if (node.rows) return evaluateRows(state, from, n, node.elements ?? program.elements)
     bind(state, state.used, from, n, state.buffer)
@@ -120,6 +126,13 @@ export function prepare(program: Program, bench: Bench): Prepared {
   function evaluateLora(index: number, { base }: Node & { kind: 'lora' }, from: number, n: number): number {
     const { elements = program.elements } = program.leaves[base]!
     return loras[index]!.values(at[base]!, tileStart, tileStart + from, n, Math.min(tileEnd, elements))
+  }
+
+  function evaluateRound(index: number, { of, dtype }: Node & { kind: 'round' }, from: number, n: number): number {
+    const { stored, buffer } = rounded[index]!
+    kernels.encode(compute, dtype)(evaluate(of, from, n), stored, n)
+    kernels.decode(dtype, compute)(stored, buffer, n)
+    return buffer
   }
 
   function evaluateJoin(index: number, { first, rest, elements }: Node & { kind: 'join' }, from: number, n: number) {

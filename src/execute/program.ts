@@ -96,6 +96,8 @@ export type Node =
       /** How many it makes, where the program has another number of them. */
       readonly elements?: number
     }
+  /** A node's values, rounded to a dtype and back. */
+  | { readonly kind: 'round'; readonly of: number; readonly dtype: OutputDtype }
   /** The first so many elements of one node, and those behind them of another. */
   | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
 

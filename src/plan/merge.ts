@@ -121,7 +121,7 @@ function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context
 const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})
 
 function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
-  const { step, base, values } = context
+  const { recipe, step, base, values } = context
   const settings = rule < 0 ? step.settings : step.rules[rule]!.settings
   const method = lookupMethod(settings.method)
   if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
@@ -168,6 +168,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
     ...statisticsFor(context, settings, method, present, name),
+    ...(roundedTo(recipe, step) ?? {}),
   }
   const { dtype, shape } = tensor
   const made = shapes.every((other) => sameShape(other, shape))
@@ -175,6 +176,10 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     : withRest(context.scopes.join(mergeRows(expr, shape, shapes), name, commonRows(shape, shapes)), tensor, shapes)
   return { dtype, shape, expr: made, rule, ...note }
 }
+
+/** A dtype that loses nothing of what is computed rounds nothing. */
+const roundedTo = ({ compute }: Recipe, { dtype }: MergeStep): Pick<MergeExpr, 'rounded'> | undefined =>
+  dtype === undefined || dtype === 'F64' || (dtype === 'F32' && compute === 'float32') ? undefined : { rounded: dtype }
 
 /** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
 const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>

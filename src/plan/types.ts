@@ -1,6 +1,6 @@
 import type { OutputLayout } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
-import type { Dtype } from '../core/dtypes.js'
+import type { Dtype, OutputDtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
 import type { SpecText } from '../rebasin/spec.js'
@@ -124,6 +124,8 @@ export interface MergeExpr {
   readonly scopeIndex?: number
   /** Of what it makes, where it goes into a tensor with another number of rows. */
   readonly shape?: readonly number[]
+  /** What it makes is rounded to this dtype before anything else uses it. */
+  readonly rounded?: OutputDtype
 }
 
 /**

@@ -35,6 +35,8 @@ export interface LoadOptions {
   readonly output?: string
   /** Names of tensors by a model's reference: with them a mergekit configuration is converted exactly. */
   readonly known?: ReadonlyMap<string, readonly string[]>
+  /** Of the same models: how many rows their embeddings have. */
+  readonly rows?: ReadonlyMap<string, number>
   /** What mergekit would ignore in a configuration of its own is an error. */
   readonly strict?: boolean
 }
@@ -118,11 +120,12 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
 }
 
-const mergekitOptions = (folder: string, { set, known, strict }: LoadOptions): OpenOptions => ({
+const mergekitOptions = (folder: string, { set, known, rows, strict }: LoadOptions): OpenOptions => ({
   folder,
   working: process.cwd(),
   exists: existsSync,
   known: known ?? new Map(),
+  rows: rows ?? new Map(),
   set: set ?? [],
   strict: strict ?? false,
 })

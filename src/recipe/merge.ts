@@ -1,4 +1,5 @@
 /** `merge` and its rules: who takes part, with which weights and parameters, and what rules inherit. */
+import { DTYPE_NAMES } from '../core/dtypes.js'
 import { compilePattern } from '../core/patterns.js'
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import { lookupMethod, METHOD_NAMES } from '../methods/registry.js'
@@ -7,7 +8,7 @@ import { type Cursor, entriesOf, get, gradientOf, isMapping, itemsOf, numberOf, 
 import { type Participant, resolveName, type Scope } from './models.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import type { Report } from './report.js'
-import type { Filters, Gradient, LocatedPattern, MergeRule, MergeSettings, Path } from './types.js'
+import type { Filters, Gradient, LocatedPattern, MergeSettings, MergeStep, Path } from './types.js'
 
 type Weights =
   | { readonly kind: 'list'; readonly values: readonly (number | undefined)[]; readonly at: Path }
@@ -67,13 +68,15 @@ export function readMerge(
   at: Cursor,
   given: Base,
   scope: Scope,
-): { settings: MergeSettings; rules: MergeRule[]; base: string } {
+): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype'> {
   const merge = draft(at, undefined, given, scope)
   const rules = itemsOf(get(at, 'rules')).map((rule) => ({
     match: readPatterns(get(rule, 'match'), scope.report),
     settings: settle(draft(rule, merge, given, scope), rule, given, scope),
   }))
-  return { settings: settle(merge, at, given, scope), rules, base: baseFor(merge.method, given).name }
+  const dtype = DTYPE_NAMES[textOf(get(at, 'dtype')) ?? '']
+  const base = baseFor(merge.method, given).name
+  return { settings: settle(merge, at, given, scope), rules, base, ...(dtype ? { dtype } : {}) }
 }
 
 /** Tells an unknown method, and returns the one that it was meant to be. */

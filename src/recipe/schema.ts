@@ -104,6 +104,11 @@ const merge: Schema = {
         description:
           'A participant has it in another shape. crop: where only the number of rows differs, those that all have are merged, and the base keeps the others. Default: copy.',
       },
+      dtype: {
+        enum: Object.keys(DTYPE_NAMES),
+        description:
+          'Merged tensors are rounded to this dtype before other steps use them. Default: they are not rounded.',
+      },
     },
     ['method'],
     'How the tensors of several models become one.',

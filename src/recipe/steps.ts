@@ -196,16 +196,13 @@ function readMergeStep({ name, at }: Draft, { root, scope }: Reading): MergeStep
     at: own?.path ?? [],
     written: own !== undefined,
   }
-  const { base, settings, rules } = readMerge(at, given, scope)
   return {
     kind: 'merge',
     name,
     at: at.path,
-    base,
+    ...readMerge(at, given, scope),
     baseWritten: given.written,
     filters: readFilters(get(at, 'filters') ?? get(root, 'filters'), scope.report),
-    settings,
-    rules,
     onMissing: textOf(get(at, 'on_missing')) === 'error' ? 'error' : 'copy',
     onMismatch: (textOf(get(at, 'on_mismatch')) ?? 'copy') as MergeStep['onMismatch'],
   }

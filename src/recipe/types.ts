@@ -83,6 +83,8 @@ export interface MergeStep extends StepCommon {
   readonly rules: readonly MergeRule[]
   readonly onMissing: 'copy' | 'error'
   readonly onMismatch: 'copy' | 'error' | 'crop'
+  /** What it makes is rounded to this dtype before other steps use it. */
+  readonly dtype?: OutputDtype
 }
 
 export interface RebasinStep extends StepCommon {

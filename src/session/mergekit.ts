@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
 import { modelsOf } from '../plan/plan.js'
+import { hasRows } from '../plan/tied.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
 import type { OpenModel } from './models.js'
@@ -20,9 +21,16 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
     return { ...loaded, diagnostics: [...loaded.diagnostics, ...told] }
   }
   const known = new Map<string, readonly string[]>()
+  const rows = new Map<string, number>()
   for (const { name, model } of opened)
-    if (model) known.set(recipe.models.get(name)!.reference, [...model.checkpoint.tensors.keys()])
-  return loadRecipe(file, { ...options, known })
+    if (model) {
+      const { reference } = recipe.models.get(name)!
+      const { tensors } = model.checkpoint
+      known.set(reference, [...tensors.keys()])
+      const embedding = [...tensors].find(([tensor]) => hasRows(tensor))
+      if (embedding) rows.set(reference, embedding[1].shape[0] ?? 0)
+    }
+  return loadRecipe(file, { ...options, known, rows })
 }
 
 export interface ImportOptions {

@@ -14,7 +14,7 @@ import { asked, choose, participant } from './participants.js'
 import { filtersOf } from './settings.js'
 import { sliced } from './sliced.js'
 import type { Config } from './types.js'
-import type { Work } from './work.js'
+import { crops, type Work } from './work.js'
 
 /** Adds a document's steps under that name; gives what its result is called and holds. */
 export function convertDocument(config: Config, name: string, work: Work): Known {
@@ -85,9 +85,10 @@ function whole(config: Config, known: MergekitMethod, name: string, met: Set<str
     complain,
     comments: work.comments,
     met,
+    crop: crops([...found.values()], work),
   })
   work.steps.set(name, mapping([['merge', merge]], config.at))
-  return { name, names: template.names }
+  return { ...template, name }
 }
 
 /** Parameters that the method does not read, at that place or at all. */

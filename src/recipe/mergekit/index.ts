@@ -5,7 +5,7 @@
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../tree.js'
-import { makeComplaints } from './complaints.js'
+import { type Complaints, makeComplaints } from './complaints.js'
 import { convertDocument } from './convert.js'
 import { modelBook } from './models.js'
 import { type Comments, mapping, text } from './nodes.js'
@@ -50,7 +50,9 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
     places,
     complain,
   )
-  const work: Work = { models, complain, comments, steps: new Map(), parts: new Map() }
+  const followsTokens = (final.tokenizer ?? final.tokenizerSource) !== undefined
+  const work: Work = { models, complain, comments, followsTokens, named, steps: new Map(), parts: new Map() }
+  for (const config of configs) if (config !== final) checkNamed(config, final, named, complain)
   const names = new Map<Config, string>()
   const open: Config[] = []
   const convert = (config: Config): void => {
@@ -70,12 +72,65 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
     if (complain.broken()) return
     const name = config.name?.text ?? models.free('merged')
     names.set(config, name)
+    const before = new Set(work.steps.keys())
     models.addStep(config.name?.text ?? '', convertDocument(config, name, work))
+    if (config !== final) roundSteps(config, before, work)
   }
   for (const config of configs) if (!complain.broken()) convert(config)
   if (complain.broken()) return { comments, diagnostics: complain.list }
   const root = assemble(final, names.get(final)!, configs.length === 1, work)
   return { ...(complain.broken() ? {} : { root }), comments, diagnostics: complain.list }
+}
+
+/**
+ * What a named document says of its own result, which a recipe says of the whole: its tokenizer. Where it and the last document
+ * have the tokenizer of one base, all rows follow that in any case; else its rows would be others than mergekit's.
+ */
+function checkNamed(config: Config, final: Config, named: ReadonlyMap<string, Config>, complain: Complaints): void {
+  const said = config.tokenizer ?? config.tokenizerSource
+  if (!said) return
+  const isBase = ({ tokenizer, tokenizerSource }: Config): boolean => {
+    const node = tokenizerSource ?? tokenizer
+    return node?.kind === 'scalar' && node.value === 'base'
+  }
+  if (isBase(config) && isBase(final) && rootOf(config, named) === rootOf(final, named)) return
+  const name = config.name?.text ?? ''
+  complain.error(
+    'document-tokenizer',
+    `the document ${quote(name)} has a tokenizer of its own, and a recipe has one for all of its steps`,
+    said.span,
+    `run ${quote(name)} alone first and name its folder in the other documents, or write tokenizer_source: base in all of them`,
+  )
+}
+
+const baseOf = ({ base, slices, modules }: Config): string =>
+  (base ?? (slices[0] ?? modules?.[0]?.slices[0])?.sources[0]?.model)?.text ?? ''
+
+/** A document, the one that made its base, and so on. */
+function basesOf(config: Config, named: ReadonlyMap<string, Config>): Config[] {
+  const below = (of: Config): Config | undefined => (baseOf(of) === '' ? undefined : named.get(baseOf(of)))
+  const found = [config]
+  for (let at = below(config); at && !found.includes(at); at = below(at)) found.push(at)
+  return found
+}
+
+/** The model at the bottom of a document's bases. */
+const rootOf = (config: Config, named: ReadonlyMap<string, Config>): string => baseOf(basesOf(config, named).at(-1)!)
+
+/** A result has the files of its base, the chat template too. */
+const templateOf = (config: Config, named: ReadonlyMap<string, Config>): Node | undefined =>
+  basesOf(config, named).find(({ chatTemplate }) => chatTemplate)?.chatTemplate
+
+/** What a named document makes is a file in its dtype to mergekit, before other documents use it. */
+function roundSteps(config: Config, before: ReadonlySet<string>, work: Work): void {
+  const dtype = dtypeNode(config, work)
+  if (!dtype) return
+  for (const [name, step] of work.steps) {
+    const merge = before.has(name) ? undefined : childOf(step, 'merge')
+    if (merge?.kind !== 'map') continue
+    const entries = [...merge.entries].map(([key, { value }]) => [key, value] as const)
+    work.steps.set(name, mapping([['merge', mapping([...entries, ['dtype', dtype]], merge.span)]], step.span))
+  }
 }
 
 const referencesOf = ({ base, slices }: Config): { text: string }[] => [
@@ -121,7 +176,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work): MapN
       ['steps', short ? undefined : mapping([...steps], at)],
       ['compute', double ? text('float64', dtype.span) : undefined],
       ['tokenizer', tokenizer],
-      ['chat_template', final.chatTemplate],
+      ['chat_template', templateOf(final, work.named)],
       ['output', target],
     ],
     at,

@@ -41,6 +41,8 @@ export interface MergeInput {
   readonly comments: Comments
   /** Filters that some tensor's name was found to hold. */
   readonly met: Set<string>
+  /** Of models with other numbers of rows the rows are merged that all have. */
+  readonly crop: boolean
 }
 
 /** All that mergekit says of one tensor: by parameter's name, for each participant or once. */
@@ -82,6 +84,7 @@ export function buildMerge(input: MergeInput): MapNode {
       ],
       ['weights', full.weights],
       ['parameters', parametersNode(full.parameters, methodAt)],
+      ['on_mismatch', input.crop ? text('crop', methodAt) : undefined],
       [
         'rules',
         rules.length === 0

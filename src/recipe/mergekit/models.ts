@@ -12,6 +12,8 @@ export interface Known {
   readonly name: string
   /** Names of its tensors, where they are known. */
   readonly names: readonly string[] | undefined
+  /** Rows of its embeddings, where they are known. */
+  readonly rows?: number
 }
 
 export interface ModelBook {
@@ -73,7 +75,8 @@ export function modelBook(documents: readonly string[], places: Places, complain
           )
         : text(reference_, at),
     )
-    return { name, names: namesOf(where, places) }
+    const rows = where && places.rows.get(where.reference)
+    return { name, names: namesOf(where, places), ...(rows === undefined ? {} : { rows }) }
   }
   return {
     find(reference) {

@@ -55,6 +55,8 @@ export interface Places {
   readonly exists: (path: string) => boolean
   /** Names of tensors by a model's reference in the recipe. */
   readonly known: ReadonlyMap<string, readonly string[]>
+  /** Of the same: rows of their embeddings. */
+  readonly rows: ReadonlyMap<string, number>
 }
 
 /** Where a model was found: a path for the recipe (relative to its folder), or a hub repository. */

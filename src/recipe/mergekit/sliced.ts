@@ -9,7 +9,7 @@ import type { Known } from './models.js'
 import { list, mapping, text } from './nodes.js'
 import { asked, choose, participant, valueFor } from './participants.js'
 import type { Config, Slice, Source } from './types.js'
-import type { Work } from './work.js'
+import { crops, type Work } from './work.js'
 
 interface Target {
   /** Of the step. */
@@ -38,7 +38,7 @@ export function sliced(
     if (layers === undefined) continue
     const single = config.slices.length === 1
     const [only, ...more] = slice.sources
-    const plain = more.length === 0 && staysAsItIs(config, slice, only!, known, complain)
+    const plain = more.length === 0 && !isRounded(config) && staysAsItIs(config, slice, only!, known, complain)
     if (plain) {
       const found = models.find(only!.model)
       pieces.push({ node: piece(found.name, only!.range!, only!), known: found, from: only!.range![0], layers })
@@ -88,6 +88,10 @@ export const piece = (
     ],
     at,
   )
+
+/** A named document with a dtype rounds even what it passes through. */
+const isRounded = ({ name, dtype, method }: Config): boolean =>
+  name !== undefined && dtype !== undefined && method.text === 'passthrough'
 
 /** A slice of one source that comes out as it went in. */
 function staysAsItIs(config: Config, slice: Slice, only: Source, known: MergekitMethod, complain: Complaints): boolean {
@@ -145,9 +149,10 @@ function mergeSlice(
     complain,
     comments: work.comments,
     met,
+    crop: crops(found, work),
   })
   steps.set(name, mapping([['merge', merge]], slice.at))
-  return { name, names: template.names }
+  return { ...template, name }
 }
 
 const stackOf = (names: readonly string[] | undefined, of: string | undefined): { readonly stack?: string } => {
@@ -172,7 +177,11 @@ function part(source: Source, known: Known, of: string | undefined, { models, st
   if (before) return before
   const name = models.free(`${known.name}_${from}_${to}`)
   steps.set(name, stackNode([piece(known.name, [from, to], source)], of, source.rangeAt))
-  const made = { name, names: known.names && stackedNames([{ names: known.names, from, layers: to - from }], of) }
+  const made = {
+    ...known,
+    name,
+    names: known.names && stackedNames([{ names: known.names, from, layers: to - from }], of),
+  }
   parts.set(key, made)
   return made
 }
