@@ -1,6 +1,7 @@
 /** Where a configuration counts the layers of a stack. */
 import type { Stack } from '../core/layerNames.js'
 import { type Role, roleOf, sideOf, wordsOf } from '../core/stackRoles.js'
+import { COUNTING_LISTS } from './layerRules.js'
 
 export type Config = Readonly<Record<string, unknown>>
 export type ConfigPath = readonly (string | number)[]
@@ -62,7 +63,8 @@ function keysFor(config: Config, prefix: string): Keys {
 
 /** Whether it is a part of its own, which counts layers. */
 export const countsSomething = (config: Config): boolean =>
-  Object.entries(config).some(([key, value]) => isWhole(value) && subjectOf(key) !== undefined)
+  Object.entries(config).some(([key, value]) => isWhole(value) && subjectOf(key) !== undefined) ||
+  COUNTING_LISTS.some((key) => Array.isArray(config[key]) || typeof config[key] === 'string')
 
 /** The parts of a configuration that count layers, the whole first. */
 function scopesOf(config: Config, path: readonly string[] = []): Scope[] {

@@ -55,7 +55,7 @@ export const INDEXES =
 
 /** Lists of layers that another part of the model reads from: there is one entry for each of that part's own. */
 export const TAPS =
-  /deepstack|extract_layers|intermediate_layers_ind|out_indices|out_features|feature_layer|select_layer|stage_names/
+  /deepstack|^extract_layers$|intermediate_layers_ind|out_indices|out_features|feature_layer|select_layer|stage_names/
 
 /** Lists and texts that happen to be as long as the stack, and say nothing of layers. */
 export const NOT_LAYERED =
@@ -71,3 +71,6 @@ export const SUSPECT =
 
 /** Patterns written as one list or text that is repeated up to the last layer. */
 export const REPEATED = new Set(['block_types'])
+
+/** Lists and texts that say how many layers there are where no number does. */
+export const COUNTING_LISTS = ['layers_block_type', 'layer_types', 'hybrid_override_pattern']

@@ -74,13 +74,20 @@ export function planStack(
   }
 }
 
+/** The stacks of a value, also those that were left without layers. */
+function stacksIn({ tensors, layers }: Value): Stack[] {
+  const { list } = stacksOf(tensors.keys())
+  const empty = [...(layers?.keys() ?? [])].filter((prefix) => !list.some((stack) => stack.prefix === prefix))
+  return [...list, ...empty.map((prefix) => ({ prefix, depth: 0 }))]
+}
+
 /** The stack that a step names, or the one that is certain. */
 function chosenStack(recipe: Recipe, step: StackStep, first: Value, faults: Faults): Stack | undefined {
-  const { list } = stacksOf(first.tensors.keys())
+  const list = stacksIn(first)
   const candidates = list.map(({ prefix, depth }) => `${shown(prefix)} (${depth})`).join(', ')
   const { of } = step
   if (of) {
-    const named = stackAt(first.tensors.keys(), of.prefix)
+    const named = list.find(({ prefix }) => prefix === of.prefix) ?? stackAt(first.tensors.keys(), of.prefix)
     if (named) return named
     const message = `${quote(first.name)} has no layers under ${quote(of.prefix)}`
     const hint = list.length === 0 ? 'name a model with layers' : `its stacks of layers are ${candidates}`
@@ -122,7 +129,7 @@ function tellRange(recipe: Recipe, at: Path, { model, layers: [from, to], stack,
 /** All that lies outside a stack, from the model that it belongs to. */
 function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTensor> {
   const found = new Map<string, ValueTensor>()
-  const { list } = stacksOf(first.tensors.keys())
+  const list = stacksIn(first)
   const inside = (name: string): boolean => siteOf(name, stack.prefix) !== undefined
   const { of } = stacksOf(first.tensors.keys())
   for (const [name, tensor] of last.tensors) {

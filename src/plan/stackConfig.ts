@@ -3,7 +3,7 @@ import { type Stack, siteOf, stacksOf } from '../core/layerNames.js'
 import type { Recipe } from '../recipe/types.js'
 import { type Edit, followLayers } from './layerConfig.js'
 import { type Config, type ConfigPath, countingKeys, countsOf, isMapping } from './layerCounts.js'
-import { TAPS } from './layerRules.js'
+import { COUNTING_LISTS, TAPS } from './layerRules.js'
 import type { Faults } from './report.js'
 import type { Restacked, StackedLayer, Value } from './values.js'
 
@@ -28,7 +28,9 @@ export function withStacks(
 ): Config {
   if (!layers) return config
   const before = (stack: Stack): Stack => ({ ...stack, depth: layers.get(stack.prefix)?.own.length ?? stack.depth })
-  const list = stacksOf(tensors.keys()).list.map(before)
+  const found = stacksOf(tensors.keys()).list
+  const emptied = [...layers.keys()].filter((prefix) => !found.some((stack) => stack.prefix === prefix))
+  const list = [...found, ...emptied.map((prefix) => ({ prefix, depth: 0 }))].map(before)
   const edits = [...layers].flatMap(([prefix, restacked]) => {
     const found = stackedConfig(config, prefix, restacked, list, configOf)
     if (found.problems.length > 0) {
@@ -67,7 +69,11 @@ export function stackedConfig(
     return { edits: [], problems: [why] }
   }
   const wrong = counts.filter(({ value }) => value !== own.length)
-  if (counts.length === 0 && order.length !== own.length)
+  if (
+    counts.length === 0 &&
+    !scopes.some((scope) => isCountedByList(scope.config, own.length)) &&
+    order.length !== own.length
+  )
     return { edits: [], problems: [`it has no count of the layers of ${prefix}`] }
   if (wrong.length > 0) {
     const said = wrong.map(({ path, value }) => `${path.join('.')} is ${value}`).join(', ')
@@ -96,6 +102,10 @@ export function stackedConfig(
   if (odd !== undefined) problems.push(odd)
   return { edits, problems }
 }
+
+/** Some configurations count layers by a list of their kinds alone. */
+const isCountedByList = (config: Config, depth: number): boolean =>
+  COUNTING_LISTS.some((key) => (config[key] as { readonly length?: unknown } | null | undefined)?.length === depth)
 
 const isWhole = (order: readonly StackedLayer[], own: readonly StackedLayer[]): boolean =>
   order.length === own.length &&

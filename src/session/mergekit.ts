@@ -49,7 +49,10 @@ export async function importRecipe(
   open: OpenModel,
 ): Promise<{ text: string; diagnostics: readonly Diagnostic[] }> {
   const { conversion, diagnostics } = await loadKnowing(file, { strict }, open, false)
-  const told = diagnostics.filter(({ code }) => code !== 'not-in-this-version')
+  // Without the models' names the recipe would not say what becomes of each module.
+  const told = diagnostics
+    .filter(({ code }) => code !== 'not-in-this-version')
+    .map((one) => (one.code === 'unknown-module' ? { ...one, severity: 'error' as const } : one))
   if (!conversion && !hasErrors(diagnostics))
     throw fault(
       'not-mergekit',

@@ -203,6 +203,81 @@ test('gradients run over each stack for itself, and not over the layers behind i
   })
 })
 
+test('mergekit modules: encoder, decoder and what has no layers, each for itself', () =>
+  inFolder(async (folder) => {
+    const stacks = { 'encoder.block': 4, 'decoder.block': 2 }
+    const outside = [
+      'shared.weight',
+      'encoder.final_layer_norm.weight',
+      'decoder.final_layer_norm.weight',
+      'lm_head.weight',
+    ]
+    for (const [index, name] of ['a', 'b'].entries())
+      writeFolder(path.join(folder, name), {
+        'model.safetensors': tensorsOf(index + 1, stacks, outside),
+        'config.json': { num_layers: 4, num_decoder_layers: 2 },
+      })
+    writeFolder(folder, {
+      'mergekit.yml': `merge_method: passthrough
+modules:
+  encoder: {slices: [{sources: [{model: a, layer_range: [0, 3]}]}, {sources: [{model: b, layer_range: [2, 4]}]}]}
+  decoder: {slices: [{sources: [{model: b, layer_range: [0, 2]}]}, {sources: [{model: a, layer_range: [1, 2]}]}]}
+  shared: {slices: [{sources: [{model: b, layer_range: [0, 0]}]}]}
+`,
+    })
+    const ran = await terge(['run', 'mergekit.yml', '-o', './out'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const out = path.join(folder, 'out')
+    const value = (model: string, name: string) => valuesOf(path.join(folder, model, 'model.safetensors'), name)
+    assert.equal(jsonOf(out, 'config.json'), { num_layers: 5, num_decoder_layers: 3 })
+    for (const [name, model, own] of [
+      ['encoder.block.4.mlp.weight', 'b', 'encoder.block.3.mlp.weight'],
+      ['decoder.block.0.mlp.weight', 'b', 'decoder.block.0.mlp.weight'],
+      ['decoder.block.2.mlp.weight', 'a', 'decoder.block.1.mlp.weight'],
+      ['encoder.final_layer_norm.weight', 'b', undefined],
+      ['decoder.final_layer_norm.weight', 'a', undefined],
+      ['lm_head.weight', 'a', undefined],
+      ['shared.weight', 'b', undefined],
+    ] as const)
+      assert.equal(value('out', name), value(model, own ?? name), name)
+    writeFolder(folder, {
+      'unknown.yml':
+        'merge_method: passthrough\nmodules: {encodr: {slices: [{sources: [{model: a, layer_range: [0, 3]}]}]}}\n',
+    })
+    const wrong = await terge(['run', 'unknown.yml', '-o', './other'], folder)
+    assert.is(wrong.code, 2)
+    assert.match(wrong.err, 'unknown-module')
+  }))
+
+test('mergekit slices of no layers lend embeddings, head and configuration', () =>
+  inFolder(async (folder) => {
+    for (const [index, name] of ['a', 'b'].entries())
+      writeFolder(path.join(folder, name), {
+        'model.safetensors': tensorsOf(index + 1, { 'model.layers': 3 }, [
+          'model.embed_tokens.weight',
+          'lm_head.weight',
+        ]),
+        'config.json': { num_hidden_layers: 3 },
+      })
+    const slices = (...ranges: string[]) =>
+      `merge_method: passthrough\nslices:\n${ranges.map((one) => `- sources: [{${one}}]`).join('\n')}\n`
+    writeFolder(folder, {
+      'first.yml': slices('model: a, layer_range: [0, 0]', 'model: b, layer_range: [0, 2]'),
+      'none.yml': slices('model: a, layer_range: [0, 0]'),
+    })
+    const value = (model: string, name: string) => valuesOf(path.join(folder, model, 'model.safetensors'), name)
+    for (const [name, depth] of [
+      ['first', 2],
+      ['none', 0],
+    ] as const) {
+      const ran = await terge(['run', `${name}.yml`, '-o', `./${name}`], folder)
+      assert.is(ran.code, 0, ran.err)
+      assert.is(jsonOf(path.join(folder, name), 'config.json').num_hidden_layers, depth)
+      assert.equal(value(name, 'model.embed_tokens.weight'), value('a', 'model.embed_tokens.weight'))
+    }
+    assert.equal(value('first', 'lm_head.weight'), value('b', 'lm_head.weight'))
+  }))
+
 test('what is made of a stack has its configuration too', () =>
   stacked(
     `steps:

@@ -34,12 +34,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
   const names = reference && models.find(reference).names
   const alone = modules.length === 1 && (WHOLE.includes(first.name.text) || !names)
   if (alone) return convert(partOf(first), name)
-  if (!names) {
-    const hint = 'import it again where the models are'
-    const message = 'which tensors are a module’s is not known, since the models are not here'
-    complain.error('unknown-names', message, first.name.at, hint)
-    return { name, names: undefined }
-  }
+  if (!names) return provisional()
   const regions = modules.flatMap((module) => regionOf(module, names, work) ?? [])
   if (regions.length < modules.length) return { name, names: undefined }
   tellUnlisted(config, regions, names, work)
@@ -47,12 +42,43 @@ export function convertModules(config: Config, name: string, convert: Convert, w
   for (const [index, region] of regions.entries()) {
     const { module, stack } = region
     const own = regions.length === 1 ? name : models.free(`${name}_${module.name.text.replace(/[^\w.-]/g, '_')}`)
-    const made = convert(partOf(module), own, module.sliced ? stack?.prefix : undefined)
+    const part = partOf(module)
+    // What has no layers is merged as a whole: its ranges say nothing.
+    const made = stack
+      ? convert(part, own, module.sliced ? stack.prefix : undefined)
+      : convert({ ...part, sliced: false }, own)
     if (complain.broken()) return { name, names: undefined }
     const target = index === regions.length - 1 ? name : models.free(`${name}_joined_${index}`)
-    joined = joined ? join(joined, made, region, regions, target, work) : made
+    joined = joined
+      ? join(joined, { ...made, names: made.names ?? names }, { region, regions, names }, target, work)
+      : made
   }
   return joined ?? { name, names: undefined }
+
+  /** Before the models' names are known: a recipe that only says which models it needs. */
+  function provisional(): Known {
+    complain.warn(
+      'unknown-module',
+      'which tensors are a module’s is not known, since the models are not here',
+      first.name.at,
+    )
+    const made = modules.map((module, index) => convert(partOf(module), models.free(`${name}_${index + 1}`)).name)
+    const { at } = first.name
+    const participants = list(
+      made.map((one) => text(one, at)),
+      at,
+    )
+    const merge = mapping(
+      [
+        ['method', text('linear', at)],
+        ['base', text(made[0]!, at)],
+        ['models', participants],
+      ],
+      at,
+    )
+    work.steps.set(name, mapping([['merge', merge]], at))
+    return { name, names: undefined }
+  }
 }
 
 const partial = ({ sliced, slices }: Module): Pick<Config, 'sliced' | 'slices'> => ({ sliced, slices })
@@ -111,16 +137,27 @@ function ownNames({ module, stack }: Region, regions: readonly Region[], names: 
 const isNear = (name: string, stack: Stack, stacks: readonly Stack[]): boolean =>
   !stacks.some((other) => other !== stack && siteOf(name, other.prefix)) && belongsTo(name, stack, stacks)
 
+interface Part {
+  readonly region: Region
+  readonly regions: readonly Region[]
+  /** Of the model whose form the result has. */
+  readonly names: readonly string[]
+}
+
 /** A module's tensors over what is joined already: its layers by a stack, all else by copying. */
-function join(below: Known, made: Known, region: Region, regions: readonly Region[], name: string, work: Work): Known {
+function join(below: Known, made: Known, part: Part, name: string, work: Work): Known {
   const { models, steps } = work
+  const { region, regions } = part
   const { module, stack } = region
   const { at } = module.name
   const names = made.names ?? []
   const base = stack && module.sliced ? stacked() : below
-  const outside = ownNames(region, regions, names)
+  const outside = ownNames(region, regions, part.names)
   const patterns = [...(stack && !module.sliced ? [`${stack.prefix}.**`] : []), ...outside]
-  if (patterns.length === 0) return base
+  if (patterns.length === 0) {
+    work.complain.error('unknown-module', `the module ${quote(module.name.text)} has no tensors of its own`, at)
+    return base
+  }
   const filters = mapping(
     [
       [
