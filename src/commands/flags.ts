@@ -43,6 +43,35 @@ export const set = Flags.string({
   multipleNonGreedy: true,
 })
 
+/** Options of mergekit's own command line, which its configurations have no keys for. */
+export const mergekitFlags = {
+  'random-seed': Flags.string({ description: 'the seed of random methods, as --set seed=N', helpValue: 'N' }),
+  'out-shard-size': Flags.string({ description: 'bytes of a shard at the most, such as 5GB', helpValue: 'SIZE' }),
+}
+
+/** The `--set` values of a command: what these flags stand for comes first. */
+export function setOf(flags: {
+  readonly set?: readonly string[] | undefined
+  readonly 'random-seed'?: string | undefined
+  readonly 'out-shard-size'?: string | undefined
+}): string[] {
+  const { 'random-seed': seed, 'out-shard-size': size, set = [] } = flags
+  if (seed !== undefined && !/^\d{1,16}$/.test(seed))
+    throw fault('bad-flag', `--random-seed takes a whole number, not ${quote(seed)}`)
+  // mergekit writes 5B for five thousand million.
+  const bytes = size?.replace(
+    /^([\d.]+)([kmb])$/i,
+    (_, n: string, unit: string) => `${n}${{ k: 'KB', m: 'MB', b: 'GB' }[unit.toLowerCase()]}`,
+  )
+  if (bytes !== undefined && parseSize(bytes) === undefined)
+    throw fault('bad-flag', `--out-shard-size takes a size, not ${quote(size!)}`, 'such as 500MB, 5GB or 5B')
+  return [
+    ...(seed === undefined ? [] : [`random_seed=${seed}`]),
+    ...(bytes === undefined ? [] : [`out_shard_size=${bytes}`]),
+    ...set,
+  ]
+}
+
 /** Of every command that reads recipes. */
 export const strict = onOff('what mergekit would ignore in a configuration of its own is an error')
 

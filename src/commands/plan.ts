@@ -1,6 +1,17 @@
 import { PLAN_FORMATS } from '../ui/plan/index.js'
 import { defineCommand } from './command.js'
-import { Args, chosenFormat, Flags, formatFlag, json, machineFlags, set, strict } from './flags.js'
+import {
+  Args,
+  chosenFormat,
+  Flags,
+  formatFlag,
+  json,
+  machineFlags,
+  mergekitFlags,
+  set,
+  setOf,
+  strict,
+} from './flags.js'
 import { given } from './options.js'
 import { showPlan, threadsOf } from './perform.js'
 
@@ -19,6 +30,7 @@ export const plan = defineCommand({
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'plan for this output instead of the recipe’s' }),
     set,
+    ...mergekitFlags,
     strict,
     threads: machineFlags.threads,
     format: formatFlag(PLAN_FORMATS, 'the form'),
@@ -29,7 +41,8 @@ export const plan = defineCommand({
     const terge = await import('../index.js')
     const prepared = await terge.plan(args.recipe, {
       strict: flags.strict,
-      ...given({ set: flags.set, output: flags.output }),
+      set: setOf(flags),
+      ...given({ output: flags.output }),
     })
     await showPlan(prepared, format, threadsOf(flags))
     return 0

@@ -1,5 +1,5 @@
 import { defineCommand } from './command.js'
-import { Args, Flags, onOff, runFlags, set } from './flags.js'
+import { Args, Flags, mergekitFlags, onOff, runFlags, set, setOf } from './flags.js'
 import { given } from './options.js'
 import { perform, startEarly } from './perform.js'
 
@@ -21,6 +21,7 @@ export const run = defineCommand({
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
     set,
+    ...mergekitFlags,
     locked: onOff('use just the models that RECIPE.lock has, as terge lock wrote it'),
     ...runFlags,
   },
@@ -31,7 +32,8 @@ export const run = defineCommand({
       await plan(args.recipe, {
         strict: flags.strict,
         locked: flags.locked,
-        ...given({ set: flags.set, output: flags.output }),
+        set: setOf(flags),
+        ...given({ output: flags.output }),
       }),
       flags,
     )

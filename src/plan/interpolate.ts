@@ -2,7 +2,8 @@ import { isFloat } from '../core/dtypes.js'
 import type { InterpolateStep, Recipe } from '../recipe/types.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
-import type { Expr } from './types.js'
+import type { AbsentReason, Expr } from './types.js'
+import { unmergedBook } from './unmerged.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
 /** A place between two models: its name in the output folder, and the checkpoint there as a value. */
@@ -30,6 +31,27 @@ export function planPoints(
   if (shared.length === 0 && !packed) {
     const message = `${step.from} and ${step.to} share no floating-point tensor of one shape`
     faults.error('nothing-to-merge', message, recipe.placeOf(step.at, 'key'), 'name two models of one architecture')
+  }
+  if (shared.length > 0) {
+    const book = unmergedBook(
+      recipe,
+      { name: step.name, at: step.at, keep: false, canKeep: false, base: from, values },
+      faults,
+    )
+    for (const [name, tensor] of from.tensors) {
+      if (!isFloat(tensor.dtype)) continue
+      const other = to.tensors.get(name)
+      const reason: AbsentReason | undefined = !other
+        ? 'missing'
+        : !isFloat(other.dtype)
+          ? 'dtype'
+          : sameShape(other.shape, tensor.shape)
+            ? undefined
+            : 'shape'
+      const absent = reason ? [{ model: step.to, reason }] : []
+      book.note(name, tensor, [step.to], absent, reason !== undefined)
+    }
+    book.close()
   }
   const names = pointNames(step.points)
   return step.points.map((t, index) => ({ name: names[index]!, t, value: valueAt(step, from, to, t, names[index]!) }))

@@ -13,6 +13,7 @@ import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
 import type { ScopeBook } from './scopes.js'
 import type { AbsentReason, CopyReason, Expr, MergeExpr, PatternCount } from './types.js'
+import { type Unmerged, unmergedBook } from './unmerged.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
 interface Context {
@@ -31,6 +32,7 @@ interface Context {
   readonly parts: Map<string, boolean>
   /** By participant with a file of Gram matrices: whether it has one of any matrix. */
   readonly grams: Map<string, boolean>
+  readonly unmerged: Unmerged
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
@@ -63,6 +65,11 @@ export function planMerge(
     told,
     parts: new Map(),
     grams: new Map(),
+    unmerged: unmergedBook(
+      recipe,
+      { name: step.name, at: step.at, keep: step.onMissing === 'keep', canKeep: true, base, values },
+      faults,
+    ),
   }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
@@ -87,7 +94,11 @@ export function planMerge(
   const patterns = book.close(recipe, names, faults)
   warnOfLists(context)
   refuseForeignGrams(context)
-  if (merged > 0) warnOfIdle(context)
+  if (merged > 0) {
+    warnOfIdle(context)
+    // Where missing tensors are errors each was told.
+    if (!refusesAbsent(step)) context.unmerged.close()
+  }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
     const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
@@ -145,7 +156,9 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   for (const model of listed) context.parts.set(model, context.parts.get(model) === true || present.includes(model))
   const note = absent.length > 0 ? { absent } : {}
   const { needed } = method.models
-  if (present.length < (needed === 'all' ? listed.length : needed)) {
+  const few = present.length < (needed === 'all' ? listed.length : needed)
+  context.unmerged.note(name, tensor, listed, absent, few)
+  if (few) {
     return { ...tensor, reason: 'too few models have it', ...note }
   }
   const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
@@ -180,6 +193,8 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
 /** A dtype that loses nothing of what is computed rounds nothing. */
 const roundedTo = ({ compute }: Recipe, { dtype }: MergeStep): Pick<MergeExpr, 'rounded'> | undefined =>
   dtype === undefined || dtype === 'F64' || (dtype === 'F32' && compute === 'float32') ? undefined : { rounded: dtype }
+
+const refusesAbsent = ({ onMissing, onMismatch }: MergeStep): boolean => onMissing === 'error' && onMismatch === 'error'
 
 /** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
 const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>

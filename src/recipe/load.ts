@@ -78,7 +78,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   if (!source.root || (conversion && !conversion.root)) return done()
   const overridden = conversion?.root
     ? { root: conversion.root, faults: [] }
-    : applyOverrides(source.root, options.set ?? [])
+    : applyOverrides(source.root, (options.set ?? []).map(ownOption))
   faults.push(...overridden.faults)
   root = overridden.root
   const report = makeReport(() => root)
@@ -119,6 +119,10 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     ...(conversion ? { converted: true } : {}),
   })
 }
+
+/** Options of mergekit's command line in the words of a recipe. */
+const ownOption = (text: string): string =>
+  text.replace(/^random_seed=/, 'seed=').replace(/^out_shard_size=/, 'output.shard_size=')
 
 const mergekitOptions = (folder: string, { set, known, rows, strict }: LoadOptions): OpenOptions => ({
   folder,

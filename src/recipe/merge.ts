@@ -170,7 +170,10 @@ function readWeights(
   }
   if (at.node.kind !== 'list' || at.node.items.length === 0) return undefined
   const items = itemsOf(at)
+  // Of a model that is listed twice, which was told, nobody knows whether it has one weight or two.
+  const twice = listed !== undefined && new Set(listed.map(({ name }) => name)).size < listed.length
   if (listed && items.length !== listed.length) {
+    if (twice) return undefined
     const names = listed.map(({ written }) => written).join(', ')
     const message = `${items.length} weights for ${listed.length} models (${names})`
     report.error('weight-count', message, at.path, { hint: 'write one a model, or a mapping by name' })

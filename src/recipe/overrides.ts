@@ -42,11 +42,42 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
     if (several)
       faults.push(wrongKey('the value is more than one YAML document', { origin, start: parsed.end, end: text.length }))
     if (!value || several) continue
+    const unquoted = unquotedKey(root, parsed.keys, text.slice(parsed.end))
+    if (unquoted) {
+      faults.push(unquoted)
+      continue
+    }
     const found = put(root, parsed.keys, value)
     if ('root' in found) root = found.root
     else faults.push(found.fault)
   }
   return { root, faults }
+}
+
+/** Names of models and steps with dots in them, and keys that are there: parts of one that are written without quotes are no keys. */
+function unquotedKey(root: Node, keys: readonly Key[], value: string): Diagnostic | undefined {
+  const names = ['models', 'steps'].flatMap((key) => {
+    const found = childOf(root, key)
+    return found?.kind === 'map' ? [...found.entries.keys()] : []
+  })
+  let node: Node | undefined = root
+  for (const [at, key] of keys.entries()) {
+    const there: string[] = node?.kind === 'map' ? [...node.entries.keys()] : []
+    if (!there.includes(key.name))
+      for (let end = keys.length; end > at + 1; end--) {
+        const whole = keys
+          .slice(at, end)
+          .map(({ name }) => name)
+          .join('.')
+        if (!there.includes(whole) && !names.includes(whole)) continue
+        const quoted = [...keys.slice(0, at).map(({ name }) => name), JSON.stringify(whole), ...keys.slice(end).map(({ name }) => name)]
+        const span = { ...key.span, end: keys[end - 1]!.span.end }
+        const hint = `quote the name: --set '${quoted.join('.')}=${value}'`
+        return wrongKey(`${quote(whole)} is one name, and its dots separate keys here`, span, hint)
+      }
+    node = node?.kind === 'map' ? childOf(node, key.name) : node?.kind === 'list' ? node.items[Number(key.name)] : undefined
+  }
+  return undefined
 }
 
 const wrongKey = (message: string, span: Span, hint?: string): Diagnostic => ({

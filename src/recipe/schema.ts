@@ -98,7 +98,11 @@ const merge: Schema = {
       rules: { ...listOf(ref('rule'), 0), description: 'The first rule that matches a tensor applies to it.' },
       base,
       filters: ref('filters'),
-      on_missing: { enum: ['copy', 'error'], description: 'A participant lacks a tensor of the base. Default: copy.' },
+      on_missing: {
+        enum: ['copy', 'keep', 'error'],
+        description:
+          'A participant lacks a tensor of the base: the others are merged, else the base keeps its own. copy refuses where over half of the parameters would stay unmerged, keep does not. Default: copy.',
+      },
       on_mismatch: {
         enum: ['copy', 'error', 'crop'],
         description:

@@ -4,6 +4,7 @@ import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lex
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
+import { pythonValue } from './pythonValue.js'
 import {
   type Entry,
   makeBroken,
@@ -39,8 +40,11 @@ export interface Source {
 
 type Complain = (code: ErrorCode, message: string, span: Span, hint?: string) => void
 
-/** `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). With `mergeKeys`, YAML 1.1's << works. */
-export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source {
+/**
+ * `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). `python`: as PyYAML reads
+ * it, with YAML 1.1's merge keys and numbers; of a key that is written twice the last counts, with a warning.
+ */
+export function parseSource(origin: Origin, from = 0, python = false): Source {
   const faults: Diagnostic[] = []
   const complain: Complain = (code, message, span, hint) => {
     if (faults.length < MOST_FAULTS)
@@ -95,7 +99,18 @@ export function parseSource(origin: Origin, from = 0, mergeKeys = false): Source
     return stop()
   }
   if (syntaxFaults(first, complain, at)) return { origin, faults, several }
-  const root = convert(first, complain, at, mergeKeys)
+  const warn: Complain = (code, message, span, hint) =>
+    void (
+      faults.length < MOST_FAULTS &&
+      faults.push({
+        severity: 'warning',
+        code,
+        message,
+        place: spanPlace(span),
+        ...(hint === undefined ? {} : { hint }),
+      })
+    )
+  const root = convert(first, complain, at, python ? warn : undefined)
   if (root && (root.size > MOST_NODES || root.depth > DEEPEST)) {
     const what = root.size > MOST_NODES ? `has more than ${MOST_NODES} values` : `is nested deeper than ${DEEPEST}`
     complain('too-large', `with its aliases written out, the recipe ${what}`, at(0), 'write fewer or smaller aliases')
@@ -194,7 +209,8 @@ function convert(
   document: Document,
   complain: Complain,
   at: (start: number, end?: number) => Span,
-  mergeKeys: boolean,
+  /** As PyYAML reads it: what is said of a key that is written twice. */
+  python: Complain | undefined,
 ): Node | undefined {
   /** By anchor; null while its own value is being read. */
   const anchors = new Map<string, Node | null>()
@@ -213,7 +229,7 @@ function convert(
     }
     if (node.anchor) anchors.set(node.anchor, null)
     const made = isScalar(node)
-      ? scalar(node.value, node.source, span)
+      ? scalar(python && node.type === 'PLAIN' ? pythonValue(node.source ?? '') : node.value, node.source, span)
       : isSeq(node)
         ? makeList(span, node.items.map((item) => value(item, span))) // biome-ignore format: one line reads best
         : mapping(node, span)
@@ -244,12 +260,21 @@ function convert(
       const key = keyOf(pair.key, span)
       const item = value(pair.value, key?.span ?? span)
       if (key === undefined) continue
-      if (mergeKeys && key.name === '<<') {
+      if (python && key.name === '<<') {
         under.push(...(item.kind === 'list' ? item.items : [item]))
         continue
       }
       const before = entries.get(key.name)
-      if (before) {
+      if (before && python) {
+        const line = spanPlace(before.key).line
+        python(
+          'repeated-key',
+          `${quote(key.name)} is written twice in one mapping; the last counts`,
+          key.span,
+          `first on line ${line}`,
+        )
+        entries.set(key.name, { key: key.span, value: item })
+      } else if (before) {
         const line = spanPlace(before.key).line
         complain(
           'duplicate-key',
@@ -270,7 +295,7 @@ function convert(
     const target = isAlias(key) ? anchors.get(key.source) : undefined
     const name = isScalar(key) ? key.value : target?.kind === 'scalar' ? target.value : undefined
     if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
-    if (name === '<<' && !mergeKeys) {
+    if (name === '<<' && !python) {
       const hint = 'write its keys out; an alias may stand for a whole value'
       complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
       return undefined

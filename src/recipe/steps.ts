@@ -203,7 +203,7 @@ function readMergeStep({ name, at }: Draft, { root, scope }: Reading): MergeStep
     ...readMerge(at, given, scope),
     baseWritten: given.written,
     filters: readFilters(get(at, 'filters') ?? get(root, 'filters'), scope.report),
-    onMissing: textOf(get(at, 'on_missing')) === 'error' ? 'error' : 'copy',
+    onMissing: (textOf(get(at, 'on_missing')) ?? 'copy') as MergeStep['onMissing'],
     onMismatch: (textOf(get(at, 'on_mismatch')) ?? 'copy') as MergeStep['onMismatch'],
   }
 }

@@ -81,7 +81,7 @@ export interface MergeStep extends StepCommon {
   readonly filters: Filters
   readonly settings: MergeSettings
   readonly rules: readonly MergeRule[]
-  readonly onMissing: 'copy' | 'error'
+  readonly onMissing: 'copy' | 'keep' | 'error'
   readonly onMismatch: 'copy' | 'error' | 'crop'
   /** What it makes is rounded to this dtype before other steps use it. */
   readonly dtype?: OutputDtype

@@ -197,7 +197,7 @@ r.yml:3:54: error bad-type: 'rules' must be a list, not a mapping
 r.yml:3:78: error bad-value: 'on_missing' can't be 'yes'
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                                                                                ^^^
-  hint: known: 'copy', 'error'
+  hint: known: 'copy', 'keep', 'error'
 r.yml:4:20: error bad-type: 'include' must be a pattern or a list of patterns, not a number
   filters: {include: 7, exclude: [1]}
                      ^

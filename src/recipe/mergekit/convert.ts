@@ -33,7 +33,7 @@ export function convertDocument(config: Config, name: string, work: Work): Known
       ? sliced(part, known, { name: made, ...(of === undefined ? {} : { of }) }, met, work)
       : whole(part, known, made, met, work)
   const made = config.modules ? convertModules(config, name, convert, work) : convert(config, name)
-  if (made.names) tellUnmet(config, met, made.names, complain)
+  if (made.names) tellUnmet(config, known, met, made.names, complain)
   return made
 }
 
@@ -125,14 +125,27 @@ function checkParameters(config: Config, { perModel, shared }: MergekitMethod, c
 }
 
 /** Filters that let no tensor through: mostly misspelt, or of another architecture. */
-function tellUnmet(config: Config, met: ReadonlySet<string>, names: readonly string[], complain: Complaints): void {
-  const levels = [
-    ...config.parameters,
-    ...config.slices.flatMap(({ parameters, sources }) => [parameters, ...sources.map((one) => one.parameters)]),
+function tellUnmet(
+  config: Config,
+  { perModel, shared }: MergekitMethod,
+  met: ReadonlySet<string>,
+  names: readonly string[],
+  complain: Complaints,
+): void {
+  // Of a parameter that is ignored that was told, and its filters say nothing.
+  const own = new Set(perModel.map(({ name }) => name))
+  const wide = new Set([...own, ...shared.filter(({ recipe }) => recipe).map(({ name }) => name)])
+  const read = (level: MapNode | undefined, known: ReadonlySet<string>): Node[] =>
+    [...(level?.entries ?? [])].flatMap(([name, { value }]) => (known.has(name) ? [value] : []))
+  const settings = [
+    ...config.parameters.flatMap((level) => read(level, wide)),
+    ...config.slices.flatMap(({ parameters, sources }) => [
+      ...read(parameters, wide),
+      ...sources.flatMap((one) => read(one.parameters, own)),
+    ]),
   ]
-  for (const level of levels)
-    for (const { value } of level?.entries.values() ?? [])
-      for (const { filter, node } of filtersOf(value)) {
+  for (const value of settings)
+    for (const { filter, node } of filtersOf(value)) {
         if (met.has(filter)) continue
         const parts = new Set(names.flatMap((name) => name.split('.')))
         const message = `no tensor's name holds ${quote(filter)}; mergekit ignores the filter`

@@ -16,6 +16,12 @@ import type { Work } from './work.js'
 
 export type { Places } from './reference.js'
 
+/** What mergekit takes from its command line. */
+export interface Options {
+  readonly seed?: Node | undefined
+  readonly shardSize?: Node | undefined
+}
+
 export interface Conversion {
   /** The recipe; absent where there are errors, but for what strictness makes one. */
   readonly root?: MapNode
@@ -29,7 +35,12 @@ const OUTPUT = './merged'
 export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined
 
 /** Converts all documents of a file; the one without a name, or the last, makes the output. */
-export function convertMergekit(documents: readonly Node[], places: Places, strict: boolean): Conversion {
+export function convertMergekit(
+  documents: readonly Node[],
+  places: Places,
+  strict: boolean,
+  options: Options = {},
+): Conversion {
   const complain = makeComplaints(strict)
   const comments: Comments = new Map()
   const read = documents.map((document) => readConfig(document, complain))
@@ -78,7 +89,7 @@ export function convertMergekit(documents: readonly Node[], places: Places, stri
   }
   for (const config of configs) if (!complain.broken()) convert(config)
   if (complain.broken()) return { comments, diagnostics: complain.list }
-  const root = assemble(final, names.get(final)!, configs.length === 1, work)
+  const root = assemble(final, names.get(final)!, configs.length === 1, work, options)
   return { ...(complain.broken() ? {} : { root }), comments, diagnostics: complain.list }
 }
 
@@ -138,7 +149,7 @@ const referencesOf = ({ base, slices }: Config): { text: string }[] => [
   ...slices.flatMap((slice) => [...(slice.base ? [slice.base] : []), ...slice.sources.map(({ model }) => model)]),
 ]
 
-function assemble(final: Config, name: string, alone: boolean, work: Work): MapNode {
+function assemble(final: Config, name: string, alone: boolean, work: Work, { seed, shardSize }: Options): MapNode {
   const { steps, models, comments } = work
   const { at, method } = final
   const [only] = steps.values()
@@ -150,6 +161,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work): MapN
       ['path', text(OUTPUT, at)],
       ['from', merge || steps.size === 1 ? undefined : text(name, at)],
       ['dtype', dtype],
+      ['shard_size', shardSize],
     ],
     at,
   )
@@ -174,6 +186,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work): MapN
           ),
       ],
       ['steps', short ? undefined : mapping([...steps], at)],
+      ['seed', seed],
       ['compute', double ? text('float64', dtype.span) : undefined],
       ['tokenizer', tokenizer],
       ['chat_template', templateOf(final, work.named)],

@@ -10,6 +10,8 @@ export interface Parameter {
   readonly type: 'number' | 'boolean'
   /** Absent: required. */
   readonly default?: number | boolean
+  /** More counts as much. */
+  readonly most?: number
 }
 
 export interface MergekitMethod {
@@ -42,7 +44,7 @@ const int8Mask: Parameter = { name: 'int8_mask', type: 'boolean', default: false
 
 const task = (normalize: boolean, rescale: boolean | undefined, ...more: readonly Parameter[]): MergekitMethod => ({
   base: 'task',
-  perModel: [weight, ...(rescale === undefined ? [] : [number('density', 1)]), ...more],
+  perModel: [weight, ...(rescale === undefined ? [] : [{ ...number('density', 1), most: 1 }]), ...more],
   shared: [
     int8Mask,
     boolean('normalize', normalize),

@@ -1,9 +1,12 @@
 /** A mergekit configuration's text, read and converted. */
-import type { Diagnostic } from '../../core/diagnostics.js'
+import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
 import { applyOverrides } from '../overrides.js'
 import { readDocuments } from '../source.js'
-import { childOf, type Node } from '../tree.js'
+import { childOf, makeMap, makeOrigin, type Node } from '../tree.js'
 import { type Conversion, convertMergekit, type Places } from './index.js'
+
+/** What mergekit takes from its command line, `--set` gives under mergekit's own names. */
+const OPTION = /^(random_seed|out_shard_size)=/
 
 export interface OpenOptions extends Places {
   /** `KEY=VALUE`, in the configuration's own keys; of several documents, laid over the one that makes the output. */
@@ -15,13 +18,27 @@ export function openMergekit(name: string, text: string, options: OpenOptions): 
   const { roots, faults } = readDocuments(name, text)
   const unnamed = roots.findIndex((root) => childOf(root, 'name') === undefined)
   const main = unnamed < 0 ? roots.length - 1 : unnamed
-  const found: Diagnostic[] = [...faults]
+  const found: Diagnostic[] = faults.map((fault) =>
+    // What mergekit passes over in silence.
+    options.strict && fault.severity === 'warning' ? { ...fault, severity: 'error' } : fault,
+  )
+  const own = options.set.filter((text) => !OPTION.test(text))
+  const flags = applyOverrides(
+    makeMap({ origin: makeOrigin(name, ''), start: 0, end: 0 }, new Map()),
+    options.set.filter((text) => OPTION.test(text)),
+  )
+  found.push(...flags.faults)
   const documents = roots.map((root, index): Node => {
     if (index !== main) return root
-    const overridden = applyOverrides(root, options.set)
+    const overridden = applyOverrides(root, own)
     found.push(...overridden.faults)
     return overridden.root
   })
-  if (found.length > 0) return { comments: new Map(), diagnostics: found }
-  return convertMergekit(documents, options, options.strict)
+  if (faults.some(({ severity }) => severity === 'error') || hasErrors(found.slice(faults.length)))
+    return { comments: new Map(), diagnostics: found }
+  const conversion = convertMergekit(documents, options, options.strict, {
+    seed: childOf(flags.root, 'random_seed'),
+    shardSize: childOf(flags.root, 'out_shard_size'),
+  })
+  return { ...conversion, diagnostics: [...found, ...conversion.diagnostics] }
 }

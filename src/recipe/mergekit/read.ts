@@ -130,7 +130,8 @@ function listed(found: Node, key: string, complain: Complaints): Slice[] {
     return []
   }
   if (key === 'slices') return found.items.flatMap((item) => readSlice(item, complain) ?? [])
-  return [{ sources: found.items.flatMap((item) => readSource(item, false, complain) ?? []), at: found.span }]
+  const sources = found.items.flatMap((item) => readSource(item, false, complain) ?? [])
+  return [{ sources: eachOnce(sources, complain), at: found.span }]
 }
 
 function readSlice(node: Node, complain: Complaints): Slice | undefined {
@@ -139,15 +140,43 @@ function readSlice(node: Node, complain: Complaints): Slice | undefined {
     complain.error('bad-type', "a slice must be a mapping with a list of 'sources'", (sources ?? node).span)
     return undefined
   }
-  knownKeys(node, ['sources', 'base_model', 'parameters'], complain)
+  knownKeys(node, ['sources', 'base_model', 'parameters', 'residual_weight'], complain)
+  const residual = given(node, 'residual_weight')
+  if (residual)
+    complain.ignored(
+      'ignored-key',
+      'mergekit reads residual_weight and does nothing with it',
+      residual.span,
+      'leave it out',
+    )
   const base = reference(childOf(node, 'base_model'), complain)
   const [parameters] = parametersOf(node, complain)
   return {
-    sources: sources.items.flatMap((item) => readSource(item, true, complain) ?? []),
+    sources: eachOnce(
+      sources.items.flatMap((item) => readSource(item, true, complain) ?? []),
+      complain,
+    ),
     ...(base ? { base } : {}),
     ...(parameters ? { parameters } : {}),
     at: sources.span,
   }
+}
+
+/** mergekit keeps what it knows of models by their names: one that is listed twice stands where it was first, with what was said last. */
+function eachOnce(sources: readonly Source[], complain: Complaints): Source[] {
+  const found = new Map<string, Source>()
+  for (const source of sources) {
+    const { text } = source.model
+    if (found.has(text))
+      complain.ignored(
+        'repeated-model',
+        `${quote(text)} is listed twice; mergekit counts it once, with what is written last`,
+        source.at,
+        'list it once; weights of both do not add up',
+      )
+    found.set(text, source)
+  }
+  return [...found.values()]
 }
 
 function readSource(node: Node, sliced: boolean, complain: Complaints): Source | undefined {

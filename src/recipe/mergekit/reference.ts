@@ -1,7 +1,7 @@
 /** Models as mergekit refers to them, and where they are. */
 import path from 'node:path'
-import { quote } from '../../core/suggest.js'
-import { childOf, type Node } from '../tree.js'
+import { didYouMean, quote } from '../../core/suggest.js'
+import { childOf, type MapNode, type Node } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import type { Reference } from './types.js'
 
@@ -24,6 +24,9 @@ export function readReference(node: Node, complain: Complaints): Reference | und
     const model = inner('model')
     const lora = inner('lora')
     if (!model) return bad('this mapping names no model')
+    unknownKeys(node, ['model', 'lora'], complain)
+    for (const part of [childOf(node, 'model'), childOf(node, 'lora')])
+      if (part?.kind === 'map') unknownKeys(part, ['path', 'revision'], complain)
     const text = [model, ...(lora ? [lora] : [])].map(partText).join('+')
     return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
   }
@@ -34,6 +37,26 @@ export function readReference(node: Node, complain: Complaints): Reference | und
   if (!model || parts.length > 2 || parts.some((part) => part === undefined))
     return bad(`${quote(text)} is no reference to a model`)
   return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
+}
+
+function unknownKeys(at: MapNode, known: readonly string[], complain: Complaints): void {
+  for (const [key, { key: span, value }] of at.entries) {
+    if (known.includes(key) || (value.kind === 'scalar' && value.value === null)) continue
+    if (key === 'override_architecture')
+      complain.ignored(
+        'ignored-key',
+        'override_architecture says how mergekit reads a model; terge reads it by its tensors’ names, and config.json keeps its architectures',
+        span,
+        'leave it out; edit config.json afterwards where the result needs another architecture',
+      )
+    else
+      complain.ignored(
+        'ignored-key',
+        `mergekit knows no key ${quote(key)} here and ignores it`,
+        span,
+        didYouMean(key, known, 'known here'),
+      )
+  }
 }
 
 const partText = ({ path, revision }: { path: string; revision?: string }): string =>

@@ -28,7 +28,8 @@ const isCondition = (node: Node): node is MapNode => node.kind === 'map'
 const conditionOf = (node: MapNode): { filter: string | undefined; value: Node | undefined } => {
   const filter = childOf(node, 'filter')
   const text = filter?.kind === 'scalar' && filter.value !== null ? filter.source : undefined
-  return { filter: text === '*' ? undefined : text, value: childOf(node, 'value') }
+  // Every name holds the empty text.
+  return { filter: text === '*' || text === '' ? undefined : text, value: childOf(node, 'value') }
 }
 
 /** Tells what is no setting at all. */
@@ -90,7 +91,7 @@ export function evaluate(node: Node, matches: Matches): Node | undefined {
 }
 
 /** The value as the parameter's type wants it, as mergekit's own reading converts it. Undefined after a fault. */
-export function atomOf(node: Node, { name, type }: Parameter, complain: Complaints): Atom | undefined {
+export function atomOf(node: Node, { name, type, most }: Parameter, complain: Complaints): Atom | undefined {
   if (type === 'boolean') {
     const value = node.kind === 'scalar' ? truth(node) : undefined
     if (value !== undefined) return { node: makeScalar(node.span, value, String(value)), json: String(value) }
@@ -102,7 +103,13 @@ export function atomOf(node: Node, { name, type }: Parameter, complain: Complain
     complain.error('bad-parameter', `'${name}' must be a number or a list of numbers`, node.span)
     return undefined
   }
-  const sound = numbers as ScalarNode[]
+  const sound = (numbers as ScalarNode[]).map((item) => {
+    if (most === undefined || Number(item.value) <= most) return item
+    // Between values below and above it, the most is reached earlier than a gradient between them would say.
+    if (numbers.some((other) => Number(other?.value) < most)) return item
+    complain.warn('above-most', `mergekit takes '${name}' above ${most} for ${most}`, item.span)
+    return makeScalar(item.span, most, String(most))
+  })
   const result = node.kind === 'list' && sound.length > 1 ? makeList(node.span, sound) : sound[0]!
   return { node: result, json: JSON.stringify(sound.map(({ value }) => value)) }
 }
