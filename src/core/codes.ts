@@ -1,8 +1,8 @@
 /** Every code that an error or a warning can have: a closed set, so that documentation and tests can list it. */
 export const ERROR_CODES = [
+  'above-most',
   'adapter-adds',
   'adapter-alone',
-  'above-most',
   'adapter-arithmetic',
   'adapter-config',
   'adapter-factor',

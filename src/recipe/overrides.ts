@@ -70,12 +70,17 @@ function unquotedKey(root: Node, keys: readonly Key[], value: string): Diagnosti
           .map(({ name }) => name)
           .join('.')
         if (!there.includes(whole) && !names.includes(whole)) continue
-        const quoted = [...keys.slice(0, at).map(({ name }) => name), JSON.stringify(whole), ...keys.slice(end).map(({ name }) => name)]
+        const quoted = [
+          ...keys.slice(0, at).map(({ name }) => name),
+          JSON.stringify(whole),
+          ...keys.slice(end).map(({ name }) => name),
+        ]
         const span = { ...key.span, end: keys[end - 1]!.span.end }
         const hint = `quote the name: --set '${quoted.join('.')}=${value}'`
         return wrongKey(`${quote(whole)} is one name, and its dots separate keys here`, span, hint)
       }
-    node = node?.kind === 'map' ? childOf(node, key.name) : node?.kind === 'list' ? node.items[Number(key.name)] : undefined
+    node =
+      node?.kind === 'map' ? childOf(node, key.name) : node?.kind === 'list' ? node.items[Number(key.name)] : undefined
   }
   return undefined
 }

@@ -1,7 +1,7 @@
-import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
 import { existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
 import { terge } from '../commands/terge.js'
 import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
 
@@ -9,7 +9,14 @@ const test = suite('what stays unmerged')
 
 type Tensors = Record<string, RawTensor>
 let seed = 0
-const tensor = (...shape: number[]): RawTensor => f32(shape, numbers(shape.reduce((a, b) => a * b, 1), ++seed))
+const tensor = (...shape: number[]): RawTensor =>
+  f32(
+    shape,
+    numbers(
+      shape.reduce((a, b) => a * b, 1),
+      ++seed,
+    ),
+  )
 
 const shared = (rows = 8): Tensors => ({ 'model.embed_tokens.weight': tensor(rows, 4), 'model.norm.weight': tensor(4) })
 
@@ -17,7 +24,10 @@ const perExpert = (): Tensors => ({
   ...shared(),
   ...Object.fromEntries(
     [0, 1, 2, 3].flatMap((expert) =>
-      ['down_proj', 'gate_proj', 'up_proj'].map((name) => [`model.layers.0.mlp.experts.${expert}.${name}.weight`, tensor(8, 4)]),
+      ['down_proj', 'gate_proj', 'up_proj'].map((name) => [
+        `model.layers.0.mlp.experts.${expert}.${name}.weight`,
+        tensor(8, 4),
+      ]),
     ),
   ),
 })
@@ -38,7 +48,10 @@ async function merged(models: Record<string, Tensors>, merge = '{method: linear}
     const entries = Object.keys(models).map((name) => `${name}: ${name}.safetensors`)
     for (const [name, tensors] of Object.entries(models)) writeModel(path.join(folder, `${name}.safetensors`), tensors)
     const recipe = path.join(folder, 'r.yml')
-    writeFileSync(recipe, `terge: 1\nmodels: {${entries.join(', ')}}\n${more}merge: ${merge}\noutput: out.safetensors\n`)
+    writeFileSync(
+      recipe,
+      `terge: 1\nmodels: {${entries.join(', ')}}\n${more}merge: ${merge}\noutput: out.safetensors\n`,
+    )
     const { code, out, err } = await terge(['run', recipe, '--json'], folder)
     assert.is(existsSync(path.join(folder, 'out.safetensors')), code === 0)
     return { code, err, warnings: code === 0 ? JSON.parse(out).warnings : [] }
@@ -48,22 +61,31 @@ async function merged(models: Record<string, Tensors>, merge = '{method: linear}
 test('experts one by one against fused ones: refused, with counts both ways and examples', async () => {
   const { code, err } = await merged({ a: perExpert(), b: fused() })
   assert.is(code, 2)
-  assert.match(err, "error mostly-unmerged: 'merge' leaves 12 of 14 tensors (91 % of the parameters) as the base 'a' has them")
+  assert.match(
+    err,
+    "error mostly-unmerged: 'merge' leaves 12 of 14 tensors (91 % of the parameters) as the base 'a' has them",
+  )
   assert.match(err, "'b' lacks 12 of the base's (model.layers.0.mlp.experts.0.down_proj.weight (4 alike)")
-  assert.match(err, 'has 2 that the base lacks (model.layers.0.mlp.experts.gate_up_proj, model.layers.0.mlp.experts.down_proj)')
+  assert.match(
+    err,
+    'has 2 that the base lacks (model.layers.0.mlp.experts.gate_up_proj, model.layers.0.mlp.experts.down_proj)',
+  )
   assert.match(err, 'on_missing: keep')
 })
 
 test('on_missing: keep accepts it, and the warning stays', async () => {
   const { code, warnings } = await merged({ a: perExpert(), b: fused() }, '{method: linear, on_missing: keep}')
   assert.is(code, 0)
-  assert.equal(warnings.map(({ code }) => code), ['unmerged-tensors'])
+  assert.equal(
+    warnings.map(({ code }) => code),
+    ['unmerged-tensors'],
+  )
 })
 
 test('a third model of the base’s layout hides nothing', async () => {
   const { code, err } = await merged({ a: perExpert(), b: perExpert(), c: fused() })
   assert.is(code, 2)
-  assert.match(err, "leaves 0 of 14 tensors (0 % of the parameters)")
+  assert.match(err, 'leaves 0 of 14 tensors (0 % of the parameters)')
   assert.match(err, "'c' lacks 12 of the base's")
 })
 
@@ -76,7 +98,7 @@ test('LayerNorm gamma and beta against weight and bias: one warning', async () =
   const { code, warnings } = await merged({ a: norm('weight', 'bias'), b: norm('gamma', 'beta') })
   assert.is(code, 0)
   assert.is(warnings.length, 1)
-  assert.match(warnings[0]!.message, "leaves 2 of 3 tensors (20 % of the parameters)")
+  assert.match(warnings[0]!.message, 'leaves 2 of 3 tensors (20 % of the parameters)')
   assert.match(warnings[0]!.message, "'b' lacks 2 of the base's (bert.LayerNorm.bias, bert.LayerNorm.weight)")
   assert.match(warnings[0]!.message, 'has 2 that the base lacks (bert.LayerNorm.beta, bert.LayerNorm.gamma)')
 })

@@ -3,7 +3,7 @@
 import { ownValue } from '../../core/ownValue.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { lookupMethod } from '../../methods/registry.js'
-import type { MapNode } from '../tree.js'
+import type { MapNode, Node } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { buildMerge } from './merge.js'
 import { ACCEPTED, MERGEKIT_METHODS, type MergekitMethod } from './methods.js'
@@ -146,9 +146,9 @@ function tellUnmet(
   ]
   for (const value of settings)
     for (const { filter, node } of filtersOf(value)) {
-        if (met.has(filter)) continue
-        const parts = new Set(names.flatMap((name) => name.split('.')))
-        const message = `no tensor's name holds ${quote(filter)}; mergekit ignores the filter`
-        complain.ignored('ignored-filter', message, node.span, didYouMean(filter, parts, 'parts of names'))
-      }
+      if (met.has(filter)) continue
+      const parts = new Set(names.flatMap((name) => name.split('.')))
+      const message = `no tensor's name holds ${quote(filter)}; mergekit ignores the filter`
+      complain.ignored('ignored-filter', message, node.span, didYouMean(filter, parts, 'parts of names'))
+    }
 }
