@@ -9,6 +9,7 @@ import type { TokenizerFiles } from '../tokenizers/types.js'
 import { joinAdapters } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planRebasin, planRepair } from './align.js'
+import { checkDepths } from './depths.js'
 import { planDigest } from './digest.js'
 import { planExtract } from './extract/index.js'
 import { type Point, planPoints } from './interpolate.js'
@@ -128,6 +129,7 @@ export function planRecipe(
       steps.push({ name: step.name, kind: step.kind, patterns, ...(left ? { left } : {}) })
       continue
     }
+    checkDepths(recipe, step, values, configOf, faults)
     const { value, patterns } = planMerge(recipe, step, read, configOf(values.get(step.base)!.origin), faults, scopes)
     values.set(step.name, value)
     steps.push({ name: step.name, kind: step.kind, patterns })

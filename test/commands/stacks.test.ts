@@ -23,6 +23,7 @@ const TOWERS_OUTSIDE = [
   ...['vision_tower.post_layernorm.weight', 'multi_modal_projector.linear_1.weight'],
 ]
 const TOWERS_CONFIG = {
+  tie_word_embeddings: false,
   text_config: { num_hidden_layers: 4, layer_types: ['a', 'b', 'c', 'd'], rms_norm_eps: 1e-5 },
   vision_config: { num_hidden_layers: 6 },
 }
@@ -80,6 +81,7 @@ test('beside a vision tower the language model is cut, and the tower comes whole
       for (const name of ['model.norm.weight', 'lm_head.weight'])
         assert.equal(value('out', name), value('b', name), name)
       assert.equal(jsonOf(out, 'config.json'), {
+        tie_word_embeddings: false,
         text_config: { num_hidden_layers: 3, layer_types: ['a', 'b', 'd'], rms_norm_eps: 1e-5 },
         vision_config: { num_hidden_layers: 6 },
       })
@@ -130,12 +132,12 @@ test('one step for each stack: encoder and decoder, each with its own count', ()
   d: {stack: {of: decoder.block, slices: [{model: e, layers: [0, 2]}, {model: b, layers: [1, 2]}]}}`,
     { 'encoder.block': 4, 'decoder.block': 2 },
     ['shared.weight', 'encoder.final_layer_norm.weight', 'decoder.final_layer_norm.weight', 'lm_head.weight'],
-    { num_layers: 4, num_decoder_layers: 2 },
+    { num_layers: 4, num_decoder_layers: 2, tie_word_embeddings: false },
     ({ ran, out, value }) => {
       assert.is(ran.code, 0, ran.err)
       assert.is(depthIn(out, 'encoder.block'), 3)
       assert.is(depthIn(out, 'decoder.block'), 3)
-      assert.equal(jsonOf(out, 'config.json'), { num_layers: 3, num_decoder_layers: 3 })
+      assert.equal(jsonOf(out, 'config.json'), { num_layers: 3, num_decoder_layers: 3, tie_word_embeddings: false })
       const from = (name: string, model: string) => assert.equal(value('out', name), value(model, name), name)
       from('encoder.final_layer_norm.weight', 'a')
       from('decoder.final_layer_norm.weight', 'b')
@@ -215,7 +217,7 @@ test('mergekit modules: encoder, decoder and what has no layers, each for itself
     for (const [index, name] of ['a', 'b'].entries())
       writeFolder(path.join(folder, name), {
         'model.safetensors': tensorsOf(index + 1, stacks, outside),
-        'config.json': { num_layers: 4, num_decoder_layers: 2 },
+        'config.json': { num_layers: 4, num_decoder_layers: 2, tie_word_embeddings: false },
       })
     writeFolder(folder, {
       'mergekit.yml': `merge_method: passthrough
@@ -229,7 +231,7 @@ modules:
     assert.is(ran.code, 0, ran.err)
     const out = path.join(folder, 'out')
     const value = (model: string, name: string) => valuesOf(path.join(folder, model, 'model.safetensors'), name)
-    assert.equal(jsonOf(out, 'config.json'), { num_layers: 5, num_decoder_layers: 3 })
+    assert.equal(jsonOf(out, 'config.json'), { num_layers: 5, num_decoder_layers: 3, tie_word_embeddings: false })
     for (const [name, model, own] of [
       ['encoder.block.4.mlp.weight', 'b', 'encoder.block.3.mlp.weight'],
       ['decoder.block.0.mlp.weight', 'b', 'decoder.block.0.mlp.weight'],
@@ -257,7 +259,7 @@ test('mergekit slices of no layers lend embeddings, head and configuration', () 
           'model.embed_tokens.weight',
           'lm_head.weight',
         ]),
-        'config.json': { num_hidden_layers: 3 },
+        'config.json': { num_hidden_layers: 3, tie_word_embeddings: false },
       })
     const slices = (...ranges: string[]) =>
       `merge_method: passthrough\nslices:\n${ranges.map((one) => `- sources: [{${one}}]`).join('\n')}\n`
@@ -293,6 +295,21 @@ test('what is made of a stack has its configuration too', () =>
         assert.is(jsonOf(path.join(out, point), 'config.json').num_hidden_layers, 3)
     },
   ))
+
+test('models of other depth are an error in a mergekit configuration', () =>
+  inFolder(async (folder) => {
+    for (const [index, name] of ['a', 'b'].entries())
+      writeFolder(path.join(folder, name), {
+        'model.safetensors': tensorsOf(index + 1, { 'model.layers': 3 + index }, ['model.norm.weight']),
+      })
+    writeFolder(folder, {
+      'mergekit.yml':
+        'merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\n',
+    })
+    const refused = await terge(['run', 'mergekit.yml', '-o', './other'], folder)
+    assert.is(refused.code, 2)
+    assert.match(refused.err, /error bad-layers: 'b' has 4 layers/)
+  }))
 
 test('inspect counts each stack', () =>
   inFolder(async (folder) => {

@@ -1,0 +1,46 @@
+/** Models whose stacks have other numbers of layers than the base's. */
+import { stacksOf } from '../core/layerNames.js'
+import { quote } from '../core/suggest.js'
+import type { MergeStep, Recipe } from '../recipe/types.js'
+import { usesOf } from '../recipe/uses.js'
+import { type Config, countOf } from './layerCounts.js'
+import type { Faults } from './report.js'
+import type { Value } from './values.js'
+
+type ConfigOf = (model: string) => Config | undefined
+
+/** Error `bad-layers` in a mergekit configuration, since mergekit refuses it: layers that only one of two models has are not merged. */
+export function checkDepths(
+  recipe: Recipe,
+  step: MergeStep,
+  values: ReadonlyMap<string, Value>,
+  configOf: ConfigOf,
+  faults: Faults,
+): void {
+  // Modules are joined by a passthrough of what is theirs alone.
+  if (!recipe.converted || step.settings.method === 'passthrough') return
+  const base = values.get(step.base)!
+  const own = depthsOf(base, configOf)
+  for (const name of new Set(usesOf(step))) {
+    if (name === step.base) continue
+    for (const [prefix, depth] of depthsOf(values.get(name)!, configOf)) {
+      const wanted = own.get(prefix)
+      if (wanted === undefined || wanted === depth) continue
+      const message = `${quote(name)} has ${depth} layers under ${prefix}, and ${quote(step.base)} has ${wanted}`
+      const place = recipe.placeOf(step.at, 'key')
+      const hint = `take the layers that belong together by slices: layers [0, ${Math.min(depth, wanted)}] of each`
+      faults.error('bad-layers', message, place, hint)
+    }
+  }
+}
+
+function depthsOf({ tensors, layers, origin }: Value, configOf: ConfigOf): Map<string, number> {
+  const { list } = stacksOf(tensors.keys())
+  return new Map(
+    list.map((stack) => {
+      const { prefix, depth } = stack
+      const restacked = layers?.get(prefix)
+      return [prefix, restacked ? depth - restacked.behind : countOf(configOf(origin), stack, list)]
+    }),
+  )
+}
