@@ -210,7 +210,7 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   const chosen = textOf(get(at, 'method'))
   const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
   if (method && !guessed && !given.written && comparesWithBase(method) && !draft.repeats)
-    refuseWithoutBase(method, at, scope)
+    refuseWithoutBase(method, at, draft, scope)
   if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
@@ -241,14 +241,22 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   }
 }
 
-/** Told where the method is chosen: a rule that keeps the merge's has the same fault. */
-function refuseWithoutBase(method: Method, at: Cursor, { models, report }: Scope): void {
+/** Reported where the method is chosen: a rule that keeps the merge's method has the same error. */
+function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWritten }: Draft, scope: Scope): void {
   const chosen = get(at, 'method')
   if (!chosen) return
-  const [first = 'NAME'] = models.keys()
-  report.error('missing-base', `${method.name} compares models with a base, and the recipe names none`, chosen.path, {
-    hint: `write base: NAME, the model that the others were made from (such as base: ${first})`,
-  })
+  // A model that is not listed is the likely base, unless the method wants one of those listed.
+  const listed = new Set(modelsWritten ? participants?.map(({ name }) => name) : [])
+  const likely = [...scope.models.keys()].find((name) => method.base === 'listed' || !listed.has(name))
+  const example = likely === undefined ? '' : ` (such as base: ${likely})`
+  scope.report.error(
+    'missing-base',
+    `${method.name} compares models with a base, and the recipe names none`,
+    chosen.path,
+    {
+      hint: `write base: NAME, the model that the others were made from${example}`,
+    },
+  )
 }
 
 /** Per-model values of the models that take part; a rule may have inherited more. */

@@ -131,6 +131,7 @@ merge:
     - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
     - {match: y, models: [b]}
     - {match: z, method: multislerp}
+    - {match: u, method: model_stock, models: [a, c]}
 output: ./out
 `,
     faults: `
@@ -142,6 +143,10 @@ r.yml:7:26: error missing-base: nearswap compares models with a base, and the re
       - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
                            ^^^^^^^^
   hint: write base: NAME, the model that the others were made from (such as base: a)
+r.yml:10:26: error missing-base: model_stock compares models with a base, and the recipe names none
+      - {match: u, method: model_stock, models: [a, c]}
+                           ^^^^^^^^^^^
+  hint: write base: NAME, the model that the others were made from (such as base: b)
 `,
   },
   {
