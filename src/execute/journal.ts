@@ -9,6 +9,7 @@ import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
+import { jsonForm } from '../plan/shared.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import type { FactorFigures } from './factors.js'
 
@@ -48,7 +49,10 @@ const headOf = (plan: Plan, { from, point }: PlanOutput, inputs: readonly InputS
   JSON.stringify({ journal: 2, terge: VERSION, plan: plan.digest, from, point, inputs })
 
 /** A tensor's unit of work. Steps, scopes and factorings that its expression names are in the plan's digest. */
-const unitOf = (output: PlanOutput, tensor: number): string => sha256(JSON.stringify(output.tensors[tensor]))
+function unitOf({ tensors }: PlanOutput, tensor: number): string {
+  const planned = tensors[tensor]!
+  return sha256(JSON.stringify({ ...planned, expr: jsonForm(planned.expr) }))
+}
 
 export function openJournal(
   path: string,

@@ -49,14 +49,20 @@ export function scratchFault(
   const gathered = leaves.filter(({ view, aligned, rows }) => view || aligned || rows)
   const tile = TILE + 2 * rowLength
   const updates = updateBytes(expr, whole, compute, reach)
+  const computeBytes = compute === 'f64' ? 8 : 4
+  const held = passes.filter(({ held }) => held).length
+  // What is computed as a whole lies outside of a worker's memory, and comes into it tile by tile.
+  const computed = partsOf([expr]).filter(({ kind }) => kind === 'computed' || kind === 'factor').length
   const bytes =
-    bufferCount(expr, whole) * reach * (compute === 'f64' ? 8 : 4) +
+    bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
     gathered.reduce((sum, { dtype }) => sum + (tile * DTYPES[dtype].bits) / 8, 0) +
+    (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined
   if (rowLength > CHUNK) return tooLong(`a row of ${tensor} has ${rowLength} elements: more than it can hold`)
-  const all = `${tensor} is made of ${leaves.length} stored tensors at once`
+  const within = held > 1 ? `, by ${held} merges of whole matrices within each other` : ''
+  const all = `${tensor} is made of ${leaves.length} stored tensors at once${within}`
   return {
     code: 'too-many-inputs',
     message: updates > ROOM / 2 ? `${all}, and the ranks of the adapters among them are too high` : all,

@@ -64,6 +64,30 @@ for (const [method, step] of [
       assert.ok(JSON.parse(report.out).bias)
     }))
 
+test('an adapter is extracted of a result of steps that use the two before them', () =>
+  inFolder(async (folder) => {
+    writeModels(folder)
+    const recipe = path.join(folder, 'r.yml')
+    const steps = fibonacci(60, (b, e) => `{method: linear, on_mismatch: crop, models: [${b}, ${e}]}`)
+    const extract = '  lora: {extract: {lora: {from: s59, base: s1, rank: 2}}}\n'
+    const models = 'models: {a: a.safetensors, b: b.safetensors}'
+    writeFileSync(recipe, `terge: 1\n${models}\nsteps:\n${steps}${extract}output: {from: lora, path: out}\n`)
+    const { code, err } = await terge(['run', recipe], folder)
+    assert.is(code, 0, err)
+  }))
+
+test('more merges of whole matrices within each other than a worker has room for are refused in planning', () =>
+  inFolder(async (folder) => {
+    writeModels(folder)
+    const recipe = path.join(folder, 'r.yml')
+    const steps = fibonacci(80, (b, e) => `{method: tsv_m, base: ${b}, models: [${e}, c]}`)
+    const models = 'models: {a: a.safetensors, b: c.safetensors, c: c.safetensors}'
+    writeFileSync(recipe, `terge: 1\n${models}\nsteps:\n${steps}output: {from: s79, path: out.safetensors}\n`)
+    const { code, err } = await terge(['run', recipe], folder)
+    assert.is(code, 2, err)
+    assert.match(err, /error too-many-inputs: .* by \d+ merges of whole matrices within each other/)
+  }))
+
 /** Steps of random kinds over random earlier ones, as the recipe's text. */
 function randomSteps(seed: number, count: number): { name: string; text: string; uses: string[] }[] {
   const random = seeded(seed)

@@ -11,6 +11,7 @@ import { isConv1dName, type Orientations, orientations } from '../orientation.js
 import { refuseAnyPacked } from '../packed.js'
 import { patternBook } from '../patterns.js'
 import type { Faults } from '../report.js'
+import { jsonForm } from '../shared.js'
 import { EMBEDDING, HEAD, headOf, tiesHead } from '../tied.js'
 import type { MergeExpr, PatternCount, PlanFactoring } from '../types.js'
 import { sameShape, type Value, type ValueTensor } from '../values.js'
@@ -167,6 +168,8 @@ const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
     rest.reduce((product, size) => product * size, 1),
   )
 
+const textOf = ({ expr }: ValueTensor): string => JSON.stringify(jsonForm(expr))
+
 /** Why the adapter has nothing of a tensor whatever its kind. */
 function leftOut(
   { from }: ExtractStep,
@@ -177,7 +180,7 @@ function leftOut(
   if (decision.kind === 'copy') return decision.reason.replace(' by filters', '')
   if (!other) return `${from} has no such tensor`
   if (!isFloat(own.dtype) || !isFloat(other.dtype)) return 'not a floating-point dtype'
-  if (JSON.stringify(own.expr) === JSON.stringify(other.expr)) return 'the same tensor in both'
+  if (textOf(own) === textOf(other)) return 'the same tensor in both'
   return undefined
 }
 
