@@ -96,8 +96,8 @@ export function planMerge(
   refuseForeignGrams(context)
   if (merged > 0) {
     warnOfIdle(context)
-    // Where missing tensors are errors each was told.
-    if (!refusesAbsent(step)) context.unmerged.close()
+    // Not where each missing tensor is an error already, or where packed weights are refused: their names fit nothing.
+    if (!refusesAbsent(step) && told.size === 0) context.unmerged.close()
   }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
