@@ -3,7 +3,7 @@
  * escapes, the order of keys, indentation and line ends. Libraries for this (jsonc-parser) do not know `NaN` and `Infinity`, build
  * a tree of the whole text for each edit, and recurse as deep as the text is nested.
  */
-import { afterSpace, afterString, hasMark, parseJson, sameJson } from './jsonText.js'
+import { afterSpace, afterString, hasMark, isObject, parseJson, sameJson } from './jsonText.js'
 
 export type JsonPath = readonly (string | number)[]
 
@@ -85,8 +85,8 @@ function treeOf(edits: readonly JsonEdit[]): Change {
   return root
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson)
+const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isObject(value) && !(value instanceof RawJson)
 
 function differences(before: unknown, after: unknown, path: JsonPath): JsonEdit[] {
   if (before === after || sameJson(before, after)) return []
@@ -94,7 +94,7 @@ function differences(before: unknown, after: unknown, path: JsonPath): JsonEdit[
     if (before.length !== after.length) return [{ path, value: after }]
     return after.flatMap((value, index) => differences(before[index], value, [...path, index]))
   }
-  if (!isObject(before) || !isObject(after)) return [{ path, value: after }]
+  if (!isPlain(before) || !isPlain(after)) return [{ path, value: after }]
   const gone = Object.keys(before).filter((key) => !Object.hasOwn(after, key))
   return [
     ...gone.map((key) => ({ path: [...path, key], value: undefined })),

@@ -111,6 +111,9 @@ function withNaN(value: unknown, nan: string): unknown {
   return value
 }
 
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 /** Whether two values are the same. Unlike their texts, NaN is itself, and 0 is not −0. */
 export function sameJson(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true

@@ -1,6 +1,8 @@
 /** Reads a lineage that may be damaged or hostile. The words of `schemas/lineage.v1.schema.json`; a test holds them to it. */
+
 import { fault } from '../core/diagnostics.js'
 import { type Dtype, isDtype } from '../core/dtypes.js'
+import { isObject } from '../core/jsonText.js'
 import type { AbsentReason, CopyReason } from '../plan/types.js'
 import { recordOf, sortedKeys } from './serialize.js'
 import type {
@@ -45,9 +47,6 @@ const step = (at: string, key: string): string =>
   /^[A-Za-z_]\w{0,63}$/.test(key)
     ? `${at}.${key}`
     : `${at}[${JSON.stringify(key.length > 80 ? `${key.slice(0, 80)}…` : key)}]`
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export const text: Read<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a string'))
 export const natural: Read<number> = (value, at) =>

@@ -1,5 +1,7 @@
 /** What adapters change beside the weights: the size of the vocabulary, the head, what the network is for. */
+
 import type { Checkpoint } from '../checkpoints/types.js'
+import { isObject } from '../core/jsonText.js'
 
 type Config = Readonly<Record<string, unknown>>
 
@@ -22,9 +24,6 @@ export interface Amendment {
 
 /** By origin: the model that an adapter was applied to. */
 export type Amendments = ReadonlyMap<string, Amendment>
-
-const isObject = (value: unknown): value is Config =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A model's configuration for what an adapter made of it. */
 export function amended(config: Config, { vocabulary, task, labels }: Amendment = {}): Config {

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import { changeJson } from '../core/jsonEdit.js'
+import { isObject } from '../core/jsonText.js'
 import { quote } from '../core/suggest.js'
 import type { Evaluate, InterpolateStep, OutputSpec, Recipe } from '../recipe/types.js'
 import { ownAdapter } from './adapter/among.js'
@@ -332,14 +333,14 @@ function untie(config: Record<string, unknown>, head: string): void {
 /** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */
 const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const
 
-/** Says another dtype wherever the configuration says one. */
+/** Says another dtype wherever the configuration, or that of a model in it, says one. */
 function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
   if (!dtype) return config
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => {
       if (DTYPE_KEYS.some((one) => one === key)) return [key, CONFIG_DTYPES[dtype]]
-      const part = key.endsWith('_config') && typeof value === 'object' && value !== null && !Array.isArray(value)
-      return [key, part && key !== 'quantization_config' ? withDtype(value as Config, dtype) : value]
+      const part = isObject(value) && (key.endsWith('_config') || 'model_type' in value)
+      return [key, part && key !== 'quantization_config' ? withDtype(value, dtype) : value]
     }),
   )
 }

@@ -1,6 +1,8 @@
 /** Heads that are their model's embedding once more, and are stored only there. */
+
 import type { Place } from '../core/diagnostics.js'
 import { isFloat } from '../core/dtypes.js'
+import { isObject } from '../core/jsonText.js'
 import type { ModelSource, Recipe, Step } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { Named } from './prefix.js'
@@ -34,9 +36,6 @@ export interface Twin {
   readonly model: string
   readonly tensor: string
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The part of a configuration that says of a head of this name whether it is tied. */
 export function tyingPart(config: NonNullable<Config>, head: string): NonNullable<Config> {
@@ -145,7 +144,7 @@ function isHead(name: string, shape: readonly number[], tensors: Entries<Sized>)
 }
 
 /**
- * By name that the base has and a model leaves out since it ties it: the model's embedding. `twin`: whether a tensor of the base holds the
+ * By name that the base has and a model leaves out since it ties it: the model's embedding, or its head where it stores only that. `twin`: whether a tensor of the base holds the
  * same as its embedding; it is then tied to it, whatever it is called.
  */
 function standIns<T extends Sized, B extends Sized>(
@@ -162,7 +161,11 @@ function standIns<T extends Sized, B extends Sized>(
     const bias = otherBias === undefined ? undefined : names.get(otherBias)
     if (bias && isFloat(bias.dtype) && sameShape(bias.shape, shape)) return [[name, [otherBias!, bias]] as const]
     const same = twin(tensor) && !SHARED.test(name)
-    const head = same || isHead(name, shape, base)
+    const head = same || isHead(name, shape, base) || (LOOSE_HEAD.test(name) && isHead(name, shape, tensors))
+    if (!head && (EMBEDDING.test(name) || SHARED.test(name))) {
+      const stored = onlyHead(tensors, config, shape)
+      if (stored) return [[name, stored] as const]
+    }
     if (!(head ? tiesHead(config, name) || (same && !config) : SHARED.test(name))) return []
     const embeddings = tensors.filter(
       ([own, stored]) =>
@@ -174,6 +177,23 @@ function standIns<T extends Sized, B extends Sized>(
     const best = embeddings.find(([own]) => /(^|\.)shared\./.test(own)) ?? nearestTo(name, embeddings)
     return best ? [[name, best] as const] : []
   })
+}
+
+/** The head of a model that stores that of the two which it ties, as some savers keep the name that is first in the alphabet. */
+function onlyHead<T extends Sized>(
+  tensors: Entries<T>,
+  config: Config,
+  shape: readonly number[],
+): Entries<T>[number] | undefined {
+  if (tensors.some(([name]) => EMBEDDING.test(name) || SHARED.test(name))) return undefined
+  return tensors.find(
+    ([name, stored]) =>
+      HEAD.test(name) &&
+      isFloat(stored.dtype) &&
+      tiesHead(config, name) &&
+      stored.shape.length === shape.length &&
+      stored.shape.every((size, axis) => axis === 0 || size === shape[axis]),
+  )
 }
 
 /** The other name of a head's bias that is stored under two. */

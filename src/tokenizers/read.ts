@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
-import { parseJson } from '../core/jsonText.js'
+import { isObject, parseJson } from '../core/jsonText.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
@@ -18,9 +18,6 @@ const MOST_SENTINELS = 1000
 const KINDS: readonly TokenizerKind[] = ['BPE', 'WordPiece', 'WordLevel', 'Unigram']
 
 type Json = Readonly<Record<string, unknown>>
-
-export const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Files of SentencePiece, which are binary: their texts are one character a byte. */
 const SENTENCEPIECE_FILES = ['tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model', 'sentencepiece.model']

@@ -1,6 +1,7 @@
 import { editJson, type JsonEdit, RawJson } from '../core/jsonEdit.js'
+import { isObject } from '../core/jsonText.js'
 import { loadsAs, sameIds } from './loaded.js'
-import { isObject, placesOf, readObject, readTokenizer } from './read.js'
+import { placesOf, readObject, readTokenizer } from './read.js'
 import type { AddedToken, Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 

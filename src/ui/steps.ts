@@ -1,10 +1,9 @@
 /** What alignments, repairs and extractions did, a line each, from the lineage. */
+import { isObject } from '../core/jsonText.js'
 import type { Lineage } from '../index.js'
 import { counted, formatCount, printable } from './text.js'
 
 type Described = Lineage['steps'][string]
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 
 /** Of a group inside another, all of them. */

@@ -11,7 +11,8 @@ const mean = (a: number, b: number, shape: readonly number[] = [V, H]): Float32A
   const other = matrix(shape, b).values
   return matrix(shape, a).values.map((x, at) => Math.fround((x + other[at]!) / 2))
 }
-const layer = (seed: number) => ({ 'encoder.0.w.weight': stored(matrix([H, H], seed)) })
+/** As large as a few embeddings: most of a model is merged. */
+const layer = (seed: number) => ({ 'encoder.0.w.weight': stored(matrix([8 * H, H], seed)) })
 
 /** The mean of a model that stores these and of one that does not. */
 async function average(
@@ -127,6 +128,38 @@ test('encoder and decoder: one embedding under the names that libraries give it'
     ])
     for (const name of [one, ...names]) assert.ok(close(tensors.get(name)?.values, mean(1, 11)), `${one} ${name}`)
   }
+})
+
+test('a model that stores only its head takes part with it where the base has an embedding', async () => {
+  for (const [own, head] of [
+    ['model.embed_tokens', 'lm_head'],
+    ['gpt_neox.embed_in', 'embed_out'],
+    ['model.shared', 'lm_head'],
+    ['transformer.word_embedding', 'lm_loss'],
+    ['bert.embeddings.word_embeddings', 'cls.predictions.decoder'],
+    ['decoder.model.decoder.embed_tokens', 'decoder.output_projection'],
+  ] as const) {
+    const [e, h] = [`${own}.weight`, `${head}.weight`]
+    const other = { [h]: embedding(11), ...layer(12) }
+    for (const base of [{ [e]: embedding(1) }, { [e]: embedding(1), [h]: embedding(1) }]) {
+      const { tensors, config } = await average([{ ...base, ...layer(2) }, other])
+      for (const name of Object.keys(base)) assert.ok(close(tensors.get(name)?.values, mean(1, 11)), name)
+      assert.is(tensors.has(h), h in base, h)
+      assert.is(config.tie_word_embeddings, undefined, head)
+    }
+    const { tensors } = await average([
+      { [h]: embedding(1), ...layer(2) },
+      { [e]: embedding(11), ...layer(12) },
+    ])
+    assert.ok(close(tensors.get(h)?.values, mean(1, 11)), `${head} alone`)
+  }
+})
+
+test('the head of a model that does not tie it stands for no embedding', async () => {
+  const base = { 'model.embed_tokens.weight': embedding(1), ...layer(2) }
+  const other = { 'lm_head.weight': embedding(11), ...layer(12) }
+  const { tensors } = await average([base, other], [{}, { tie_word_embeddings: false }])
+  assert.equal(tensors.get('model.embed_tokens.weight')?.values, matrix([V, H], 1).values)
 })
 
 test('the text model of a pipeline has an embedding and no head', async () => {
