@@ -10,8 +10,9 @@ type Config = Readonly<Record<string, unknown>> | undefined
 const CONV1D = /(^|\.)(c_attn|c_fc\d*|c_proj|q_attn)$/
 /** Architectures, by `model_type`, whose layers of these names are Conv1D; their other layers are nn.Linear. */
 const CONV1D_TYPES = new Set(['gpt2', 'openai-gpt', 'imagegpt', 'decision_transformer', 'clvp', 'clvp_decoder', 'jais'])
-/** Architectures whose layers of these names are nn.Linear. */
-const LINEAR_TYPES = new Set(['gpt_bigcode', 'qwen', 'clip', 'siglip'])
+/** Architectures all of whose layers are nn.Linear: as a whole, and by the beginning of `model_type`. */
+const LINEAR_TYPES =
+  /^(opt|qwen|siglip)$|^(albert|bart|bert|bloom|camembert|clip|codegen|cohere|deberta|deepseek|deit|dinov|distilbert|electra|falcon|gemma|glm|gpt_(bigcode|neo|oss)|gptj|granite|internlm|llama$|longformer|m2m_100|mamba|marian|mbart|mistral|mixtral|mpnet|mpt|mt5|nemotron|olmo|pegasus|phi|qwen\d|roberta|siglip\d|smollm|stablelm|starcoder|swin|t5|umt5|vit|wav2vec2|whisper|xglm|xlm-roberta)/
 
 export const isConv1dName = (module: string): boolean => CONV1D.test(module)
 
@@ -83,7 +84,7 @@ function declaredOf(module: string, config: Config): Orientation | undefined {
   const type = modelTypeOf(module, config)
   if (type === undefined) return undefined
   if (CONV1D_TYPES.has(type)) return isConv1dName(module) ? 'turned' : 'straight'
-  return LINEAR_TYPES.has(type) ? 'straight' : undefined
+  return LINEAR_TYPES.test(type) ? 'straight' : undefined
 }
 
 /** The `model_type` of the part of a network that a module belongs to, where its configuration has one for it. */

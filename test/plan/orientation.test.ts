@@ -111,6 +111,20 @@ test('layers of the same names that are linear: GPT-BigCode', async () => {
   }
 })
 
+test('a flag that the architecture denies: its layers are linear, whatever they are called', async () => {
+  const q = 'model.layers.0.self_attn.q_proj'
+  for (const [type, module] of [
+    ...['llama', 'mistral', 'qwen2', 'qwen3_moe', 'gemma3_text', 'phi3', 'deepseek_v3'].map((type) => [type, q]),
+    ['gpt_neo', 'transformer.h.0.mlp.c_fc'],
+    ['gpt_neo', 'transformer.h.0.attn.attention.out_proj'],
+    ['starcoder2', 'model.layers.0.mlp.c_proj'],
+    ['clip', 'text_model.encoder.layers.0.self_attn.q_proj'],
+    ['whisper', 'model.decoder.layers.0.fc1'],
+  ] as const)
+    for (const flag of [true, false])
+      assert.equal(await check({ [module!]: { shape: [H, H], turned: false } }, { model_type: type }, flag), [], type)
+})
+
 test('what is not certain is refused: contradictions, and a flag that nothing explains', async () => {
   const other = ['adapter-orientation']
   const converted = { ...gpt2, [`${A}c_attn`]: { shape: [3 * H, H], bias: 3 * H, turned: false } } as const
