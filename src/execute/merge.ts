@@ -1,3 +1,4 @@
+import type { Diagnostic } from '../core/diagnostics.js'
 import { elements } from '../core/dtypes.js'
 import { type Kernels, treeDigest } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
@@ -22,6 +23,7 @@ export interface MergeOptions {
   readonly known: Map<string, string>
   /** Statistics that earlier calls looked through. */
   readonly checked: Set<string>
+  readonly warn: (diagnostic: Diagnostic) => void
   readonly progress: RunProgress
   readonly signal?: AbortSignal
 }
@@ -93,7 +95,8 @@ export async function mergeTensors(
     const written = done.reduce((sum, { output, entry }) => sum + plan.outputs[output]!.tensors[entry.tensor]!.bytes, 0)
     progress.begin(written, done.length)
     const shared = { math: kernels.math, ...(signal ? { signal } : {}), progress: progress.bytes }
-    await checkStatistics(plan, pool, { ...shared, checked: options.checked })
+    const doubts = await checkStatistics(plan, pool, { ...shared, checked: options.checked })
+    for (const doubt of doubts) options.warn(doubt)
     // Again on a resume: what is left needs them, and so does the lineage.
     scopes = await findScopes(plan, pool, findings, shared)
     const known = { ...findings, scopes, factor: shelf.take }

@@ -227,6 +227,7 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
     digests,
     known,
     checked,
+    warn: (diagnostic) => options.listen({ kind: 'warning', diagnostic }),
     progress,
     ...(signal ? { signal } : {}),
   })

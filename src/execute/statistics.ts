@@ -27,8 +27,8 @@ interface Claim {
 /** Rounding of stored products; anything that is no Gram matrix is off by its own size. */
 const ASYMMETRY = 1e-2
 
-/** Counts of elements that are negative, and that are not finite. */
-const NEGATIVES: ReducePass = { kernel: 'negatives', slots: 2, combine: 'counts' }
+/** Counts of elements that are negative, that are not finite, and that are not 0. */
+const NEGATIVES: ReducePass = { kernel: 'negatives', slots: 3, combine: 'counts' }
 const COMPARE: ReducePass = { kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }
 
 export interface StatisticsOptions {
@@ -38,8 +38,8 @@ export interface StatisticsOptions {
   readonly checked: Set<string>
 }
 
-/** Fault `bad-statistics`, exit code 2: nothing is written yet. */
-export async function checkStatistics(plan: Plan, pool: Pool, options: StatisticsOptions): Promise<void> {
+/** Fault `bad-statistics`, exit code 2: nothing is written yet. Hands on warnings. */
+export async function checkStatistics(plan: Plan, pool: Pool, options: StatisticsOptions): Promise<Diagnostic[]> {
   const claims = claimsOf(plan).filter(({ read: { file, offset }, kind }) => {
     const key = `${kind}:${file}:${offset}`
     if (options.checked.has(key)) return false
@@ -49,6 +49,8 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
   const checks = claims.flatMap((claim) => checksOf(claim).map((check) => ({ ...check, claim })))
   const found = new Map<string, { readonly claim: Claim; readonly what: string; more: number }>()
   const wrong = new Map<number, string>()
+  // Of each model some element has to be more than 0, here or in what was looked through before, or it was gathered in vain.
+  const some = (model: string): string => `some:${model}`
   await schedule(
     checks.map(({ job }) => job),
     pool,
@@ -59,6 +61,7 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
       finished(index, { results }) {
         const what = checks[index]!.judge(results[0]!)
         if (what !== undefined) wrong.set(index, what)
+        if (checks[index]!.hasSome(results[0]!)) options.checked.add(some(checks[index]!.claim.model))
       },
     },
   )
@@ -69,6 +72,13 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
     else if (before.claim.tensor !== claim.tensor) before.more++
   }
   if (found.size > 0 && !options.signal?.aborted) throw new Fault([...found.values()].map(diagnosticOf), 2)
+  const empty = new Set(claims.map(({ model }) => model).filter((model) => !options.checked.has(some(model))))
+  return [...empty].map((model) => ({
+    severity: 'warning',
+    code: 'bad-statistics',
+    message: `the statistics of ${model} are 0 in all tensors that are merged: they say nothing of it`,
+    hint: 'make sure that they were gathered',
+  }))
 }
 
 const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more: number }): Diagnostic => ({
@@ -103,20 +113,25 @@ interface Check {
   readonly job: Job
   /** What is wrong, by the pass's numbers; undefined where nothing is. */
   readonly judge: (numbers: Float64Array) => string | undefined
+  readonly hasSome: (numbers: Float64Array) => boolean
 }
 
 function checksOf({ kind, read, shape }: Claim): Check[] {
   const strides = read.view?.strides ?? rowMajor(shape)
   const place = leafOf(read)
   const whole: Leaf = { ...place, ...(read.view ? { view: read.view } : {}) }
-  if (kind === 'fisher') return [{ job: jobOf([whole], elements(shape), NEGATIVES), judge: negatives('') }]
+  if (kind === 'fisher') return [{ job: jobOf([whole], elements(shape), NEGATIVES), judge: negatives(''), hasSome }]
   const [side = 1] = shape
   const [down = 1, along = 1] = strides
   const transposed: Leaf = { ...place, view: { shape, strides: [along, down] } }
   const diagonal: Leaf = { ...place, view: { shape: [side], strides: [down + along] } }
   return [
-    { job: jobOf([whole, transposed], side * side, COMPARE), judge: asymmetric },
-    { job: jobOf([diagonal], side, NEGATIVES), judge: negatives(' on its diagonal') },
+    {
+      job: jobOf([whole, transposed], side * side, COMPARE),
+      judge: asymmetric,
+      hasSome: ([squares = 0]) => squares > 0,
+    },
+    { job: jobOf([diagonal], side, NEGATIVES), judge: negatives(' on its diagonal'), hasSome },
   ]
 }
 
@@ -124,6 +139,8 @@ const leafOf = ({ file, offset, bytes, dtype }: ReadExpr): Leaf => {
   if (!isFloat(dtype)) throw new Error(`internal: statistics of ${dtype}`)
   return { file, offset, bytes, dtype, elementBytes: bytesOf(dtype), digestIn: -1 }
 }
+
+const hasSome = ([, , some = 0]: Float64Array): boolean => some > 0
 
 const negatives =
   (where: string) =>

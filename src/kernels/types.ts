@@ -87,7 +87,7 @@ export type MapKernel =
  * squares: its diagonal. columnDots: the gram of two inputs by column; the coefficient is the number of columns.
  * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
  *   then in that input and others.
- * negatives: counts of the first input's elements that are negative, and that are not finite.
+ * negatives: counts of the first input's elements that are negative, that are not finite, and that are not 0.
  * coarse, fine, equals, nth: the steps of selection, see assembly/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
 export type ReduceKernel =

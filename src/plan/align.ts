@@ -1,4 +1,5 @@
 import { Fault } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 import { inferSpec } from '../rebasin/infer/index.js'
 import { onnxSpec } from '../rebasin/onnx/index.js'
@@ -6,7 +7,7 @@ import { orthogonalObstacle } from '../rebasin/orthogonal.js'
 import { normFeeds } from '../rebasin/repair.js'
 import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
-import { leavesOf, mergesOf } from './cost.js'
+import { computeOf, leavesOf, mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
@@ -69,7 +70,28 @@ export function planRebasin(
         : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
+  warnOfFloat32(recipe, step, tensors, faults)
   return { name: step.name, tensors, origin: moving.origin, ...stackedLike(moving) }
+}
+
+/** What is computed whole is float32, where all else that comes from tensors stored as F64 is float64. */
+function warnOfFloat32(
+  recipe: Recipe,
+  step: RebasinStep | RepairStep,
+  tensors: ReadonlyMap<string, ValueTensor>,
+  faults: Faults,
+): void {
+  const narrow = [...tensors].flatMap(([name, { expr }]) =>
+    expr.kind === 'computed' && expr.step === step.name && computeOf(recipe.compute, ...expr.inputs) === 'f64'
+      ? [name]
+      : [],
+  )
+  if (narrow.length === 0) return
+  const [first] = narrow
+  const message = `${quote(step.name)} computes ${narrow.length} tensor${narrow.length === 1 ? '' : 's'} in float32, such as ${first}: their float64 values are rounded to 24 bits, and those beyond 3.4e38 become infinite`
+  const hint =
+    step.kind === 'rebasin' ? 'a permutation of a stored model (symmetry: permutation) keeps every bit' : undefined
+  faults.warn('computed-in-float32', message, recipe.placeOf(step.at, 'key'), hint, step.name)
 }
 
 /** What is made whole before it is permuted: rows of several tensors have no common places to be read from. */
@@ -329,5 +351,6 @@ export function planRepair(
       reason: 'repaired',
     })
   }
+  warnOfFloat32(recipe, step, tensors, faults)
   return { name: step.name, tensors, origin: model.origin, ...stackedLike(model) }
 }

@@ -204,21 +204,27 @@ function followText(text: string, setting: Setting, work: Work): undefined {
   if (rules.NOT_LAYERED.test(key)) return
   if (rules.INDEXES.test(key) && numbersOf(text)) return followIndexes(setting, work)
   const spoken = rules.SUSPECT.test(key)
-  const letters = !/[a-z.\s]/.test(text) && !/type$|name|path|id$/.test(key)
+  const coded = !/type$|name|path|id$/.test(key) && (!/[a-z.\s]/.test(text) || isCode(text))
   const { depth, behind } = work
   if (
     (text.length === depth || (behind > 0 && text.length === depth + behind)) &&
-    (letters || (spoken && key.includes('pattern')))
+    (coded || (spoken && key.includes('pattern')))
   ) {
     const entries = entriesOf(setting, work, text.length)
     if (!entries) return lost(work, key, 'another slice’s configuration has no such text')
     mark(work, (layer) => text[layer])
     return edit(work, setting, `${entries.join('')}${text.slice(depth)}`)
   }
-  if (!spoken || !/pattern|layout|schedule/.test(key) || unmoved(work, setting)) return
+  if (!spoken || unmoved(work, setting)) return
+  if (text.length === depth && /^\w+$/.test(text) && !rules.OTHER_COUNTS.test(key) && !/type$|name|path|id$/.test(key))
+    return lost(work, key, 'it may hold one letter for each layer')
+  if (!/pattern|layout|schedule/.test(key)) return
   if (text.length > 0 && work.order.every(({ layer }, i) => text[layer % text.length] === text[i % text.length])) return
   lost(work, key, `a text of ${text.length} letters for ${depth} layers`)
 }
+
+/** Small letters that are no word: a few kinds, each again and again. */
+const isCode = (text: string): boolean => /^[a-z]{4,}$/.test(text) && new Set(text).size * 2 <= text.length
 
 function followNumber(value: number, setting: Setting, work: Work): undefined {
   const { key, config, theirs } = setting

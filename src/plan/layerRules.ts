@@ -59,7 +59,7 @@ export const TAPS =
 
 /** Lists and texts that happen to be as long as the stack, and say nothing of layers. */
 export const NOT_LAYERED =
-  /(^|_)(tokens?|token_ids?|mean|std|version|pinpoints|labels?|languages?|beta|betas|dtype|name|path|act|activation)$|^(architectures|auto_map|model_type|image_size|patch_size|crop_size|grid_size|input_size|tubelet_size|spatial_shapes|keys_to_ignore_at_inference|pruned_heads|id2label|label2id|mrope_section|time_step_limit|ssm_multipliers|mlp_multipliers|(conv|tdnn|upsample)_(dim|kernel|stride|dilation|rates|kernel_sizes)|strides|delay_pattern|token_ids)$|^rope_|^mtp_|^out_(indices|features)$|^stage_names$/
+  /(^|_)(tokens?|token_ids?|mean|std|version|pinpoints|labels?|languages?|beta|betas|dtype|name|path|act|activation)$|^(architectures|auto_map|model_type|image_size|patch_size|crop_size|grid_size|input_size|tubelet_size|spatial_shapes|keys_to_ignore_at_inference|pruned_heads|id2label|label2id|mrope_section|time_step_limit|ssm_multipliers|mlp_multipliers|(conv|tdnn|upsample)_(dim|kernel|stride|dilation|rates|kernel_sizes)|strides|delay_pattern|token_ids)$|^rope_(?!theta|base|layers?)|^mtp_|^out_(indices|features)$|^stage_names$/
 
 /** Numbers that count something else, whatever they are called after. */
 export const OTHER_COUNTS =

@@ -12,7 +12,8 @@ import { resolveParameters, resolveWeights } from './parameters.js'
 import { patternBook } from './patterns.js'
 import type { Faults } from './report.js'
 import type { ScopeBook } from './scopes.js'
-import type { AbsentReason, CopyReason, Expr, MergeExpr, PatternCount } from './types.js'
+import { refuseForeignGrams, statisticsFor } from './statistics.js'
+import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from './types.js'
 import { type Unmerged, unmergedBook } from './unmerged.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from './values.js'
 
@@ -93,7 +94,7 @@ export function planMerge(
   }
   const patterns = book.close(recipe, names, faults)
   warnOfLists(context)
-  refuseForeignGrams(context)
+  refuseForeignGrams(recipe, step, context.grams, faults)
   if (merged > 0) {
     warnOfIdle(context)
     // Not where each missing tensor is an error already, or where packed weights are refused: their names fit nothing.
@@ -180,7 +181,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     parameters,
     inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
-    ...statisticsFor(context, settings, method, present, name),
+    ...statisticsFor(context, settings, method.statistics, present, name),
     ...(roundedTo(recipe, step) ?? {}),
   }
   const { dtype, shape } = tensor
@@ -252,84 +253,6 @@ function checkWeightSum(
       ? 'give weights with another sum, or parameters: {normalize: false}'
       : 'give weights with another sum',
   )
-}
-
-/** All participants' statistics of a tensor; of Gram matrices none where they are not all there. */
-function statisticsFor(
-  context: Context,
-  settings: MergeSettings,
-  { statistics }: Method,
-  models: readonly string[],
-  name: string,
-): Pick<MergeExpr, 'statistics'> {
-  const { shape } = context.base.tensors.get(name)!
-  if (!statistics || (statistics === 'gram' && shape.length !== 2)) return {}
-  const found = models.map((model) => statisticsOf(context, settings, statistics, model, name))
-  if (statistics === 'gram')
-    for (const [index, model] of models.entries())
-      context.grams.set(model, context.grams.get(model) === true || found[index]!.length > 0)
-  const lacks = statistics === 'gram' && found.some(({ length }) => length === 0)
-  return lacks ? {} : { statistics: found.flat() }
-}
-
-/** A participant's statistics of a tensor; none where there is a fault, or no Gram matrix. */
-function statisticsOf(
-  { recipe, faults, values }: Context,
-  { method, at }: MergeSettings,
-  kind: NonNullable<Method['statistics']>,
-  model: string,
-  name: string,
-): Expr[] {
-  const source = recipe.models.get(model)
-  const say = (code: 'missing-statistics' | 'bad-statistics') => (message: string, hint: string) => {
-    faults.error(code, message, recipe.placeOf(source?.at ?? at, 'key'), hint)
-    return []
-  }
-  const [fault, refuse] = [say('missing-statistics'), say('bad-statistics')]
-  if (!source) return fault(`${method} needs statistics, and the step ${model} has none`, 'merge models themselves')
-  const { statistics } = source
-  if (statistics === undefined)
-    return fault(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
-  const twin = sameSource(recipe, statistics)
-  if (twin !== undefined)
-    return refuse(
-      `the statistics of ${model} are the weights of ${twin}`,
-      kind === 'gram' ? 'name a file with XᵀX of each layer’s inputs' : 'name a file with mean squared gradients',
-    )
-  const found = values.get(statistics)!.tensors.get(name)
-  const own = values.get(model)!.tensors.get(name)!.shape
-  const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
-  const wanted = `leave ${name} out by filters, or give it another method in a rule`
-  if (!found && kind === 'gram') return []
-  if (!found) return fault(`the statistics of ${model} have no tensor ${name}`, wanted)
-  if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
-    return fault(
-      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but ${kind === 'gram' ? `its Gram matrix is [${shape.join(', ')}]` : `[${shape.join(', ')}] in the model`}`,
-      wanted,
-    )
-  return [found.expr]
-}
-
-/** A file without one Gram matrix of a model is not the model's, and all of it would be a plain mean. */
-function refuseForeignGrams({ recipe, step, grams, faults }: Context): void {
-  for (const [model, any] of grams) {
-    const source = recipe.models.get(model)
-    if (any || source?.statistics === undefined) continue
-    faults.error(
-      'bad-statistics',
-      `the statistics of ${model} have no Gram matrix of any matrix that is merged`,
-      recipe.placeOf(source.at ?? step.at, 'key'),
-      'XᵀX of a layer’s inputs stands under the name of its matrix, such as model.layers.0.mlp.up_proj.weight',
-    )
-  }
-}
-
-/** The model whose weights a file of statistics is, by its path. */
-function sameSource({ models }: Recipe, statistics: string): string | undefined {
-  const { reference, origin } = models.get(statistics)!
-  for (const [name, source] of models)
-    if (!source.companion && source.origin === origin && source.reference === reference) return name
-  return undefined
 }
 
 /** What parameters may not be together, at this tensor's layer. */

@@ -16,7 +16,7 @@ import type { Point } from './interpolate.js'
 import { mayBePacked, packedOf } from './packed.js'
 import type { Faults } from './report.js'
 import { inputsOf, sameMaking } from './shared.js'
-import { withStacks } from './stackConfig.js'
+import { warnOfStacks, withStacks } from './stackConfig.js'
 import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from './tied.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from './tokenizer.js'
 import type { Expr, PlanOutput, PlanTensor, Sidecar } from './types.js'
@@ -102,6 +102,8 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       recipe.placeOf([...spec.at, 'path']),
       'write a folder: a path without .safetensors',
     )
+  const { config } = context.checkpoints.get(value.origin)!
+  if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
   const packed = packedOf(value)
   if (spec.dtype && packed.size > 0) {
     const [name, by] = [...packed][0]!

@@ -23,6 +23,7 @@ import { renamedTensors } from './rename.js'
 import { faults as newFaults } from './report.js'
 import { scopeBook } from './scopes.js'
 import { planStack } from './stack.js'
+import { checkStatisticsFiles } from './statistics.js'
 import { chatTemplate } from './template.js'
 import { type Twins, tiedValues, withTied } from './tied.js'
 import type { Lexicon } from './tokenizer.js'
@@ -76,6 +77,7 @@ export function planRecipe(
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     planned.push(...planFiles(checkpoint, model))
   }
+  checkStatisticsFiles(recipe, checkpoints, values, faults)
   const modelOf = (file: number): string => models[planned[file]!.model]!.name
   const amendments = applyAdapters(recipe, values, checkpoints, modelOf, twins, faults)
   const split = new Set([...amendments].flatMap(([name, amendment]) => (amendment.split ? [name] : [])))

@@ -27,22 +27,60 @@ export function withStacks(
   faults: Faults,
 ): Config {
   if (!layers) return config
-  const before = (stack: Stack): Stack => ({ ...stack, depth: layers.get(stack.prefix)?.own.length ?? stack.depth })
-  const found = stacksOf(tensors.keys()).list
-  const emptied = [...layers.keys()].filter((prefix) => !found.some((stack) => stack.prefix === prefix))
-  const list = [...found, ...emptied.map((prefix) => ({ prefix, depth: 0 }))].map(before)
+  const list = stacksBefore(tensors, layers)
   const edits = [...layers].flatMap(([prefix, restacked]) => {
     const found = stackedConfig(config, prefix, restacked, list, configOf)
     if (found.problems.length > 0) {
-      const more = found.problems.length > 3 ? [`${found.problems.length - 3} more`] : []
-      const why = [...found.problems.slice(0, 3), ...more].join('; ')
-      const message = `config.json can't follow the layers of ${prefix}: ${why}`
+      const message = `config.json can't follow the layers of ${prefix}: ${reasons(found.problems)}`
       faults.error('bad-layers', message, recipe.placeOf(restacked.at, 'key'), HINT)
     }
     return found.edits
   })
   return edits.reduce((made, { path, value }) => withValue(made, path, value) as Config, config)
 }
+
+/**
+ * Where no configuration is written that could follow, or none is there, a warning says what one would be wrong about: a T5 without
+ * its first block has no biases for positions, whatever its configuration says.
+ */
+export function warnOfStacks(
+  recipe: Recipe,
+  { tensors, layers }: Value,
+  config: Config | undefined,
+  configOf: ConfigOf,
+  faults: Faults,
+): void {
+  if (!layers) return
+  const list = stacksBefore(tensors, layers)
+  for (const [prefix, restacked] of layers) {
+    const { order, own } = restacked
+    const odd = config || isWhole(order, own) ? undefined : oddLayer(order, own, traitless(own))
+    const problems = config
+      ? stackedConfig(config, prefix, restacked, list, configOf).problems
+      : odd === undefined
+        ? []
+        : [odd]
+    if (problems.length === 0) continue
+    const message = `the new layers of ${prefix} may not fit together: ${reasons(problems)}`
+    const hint = 'no config.json is written that could say what they are: write one that fits, or take other layers'
+    faults.warn('bad-layers', message, recipe.placeOf(restacked.at, 'key'), hint)
+  }
+}
+
+const traitless = (own: readonly StackedLayer[]): unknown[][] => own.map(() => [])
+
+/** The stacks of a value as they were before any was put together anew. */
+function stacksBefore(tensors: Value['tensors'], layers: NonNullable<Value['layers']>): Stack[] {
+  const found = stacksOf(tensors.keys()).list
+  const emptied = [...layers.keys()].filter((prefix) => !found.some((stack) => stack.prefix === prefix))
+  return [...found, ...emptied.map((prefix) => ({ prefix, depth: 0 }))].map((stack) => ({
+    ...stack,
+    depth: layers.get(stack.prefix)?.own.length ?? stack.depth,
+  }))
+}
+
+const reasons = (problems: readonly string[]): string =>
+  [...problems.slice(0, 3), ...(problems.length > 3 ? [`${problems.length - 3} more`] : [])].join('; ')
 
 const HINT =
   'take layers in an order that keeps to these settings, or write a single file (output: NAME.safetensors), which has no configuration, and write config.json yourself'
@@ -84,7 +122,7 @@ export function stackedConfig(
   )
   const counted = new Set(countingKeys(config, list))
   const problems: string[] = []
-  const traits: unknown[][] = own.map(() => [])
+  const traits = traitless(own)
   for (const { path, config: part } of scopes) {
     const partOf = ({ model, layer }: StackedLayer) => ({
       layer,

@@ -328,4 +328,29 @@ test('a group that --memory has no room for is told before anything is read, and
     assert.match(large.err, /r\.yml:4:8: error group-too-large: .*33000 units/)
   }))
 
+test('a repair of float64 statistics is computed in float32, and says so', () =>
+  inFolder(async (folder) => {
+    const f64 = (shape: readonly number[], first: number) => ({
+      dtype: 'F64',
+      shape,
+      bytes: new Uint8Array(
+        Float64Array.from({ length: shape.reduce((n, size) => n * size, 1) }, (_, i) => first + i / 7).buffer,
+      ),
+    })
+    for (const [index, name] of ['a', 'b'].entries())
+      writeModel(path.join(folder, `${name}.safetensors`), {
+        'conv1.weight': f64([2, 3, 1, 1], index),
+        ...Object.fromEntries(
+          ['weight', 'bias', 'running_mean', 'running_var'].map((key) => [`bn1.${key}`, f64([2], 1 + index)]),
+        ),
+      })
+    const recipe = 'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nmerge: {method: linear}\n'
+    writeFileSync(path.join(folder, 'r.yml'), `${recipe}repair: {batch_norm: correlation}\noutput: r.safetensors\n`)
+    const ran = await terge(['run', 'r.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    assert.match(ran.err, /warning computed-in-float32: .*1 tensor in float32, such as bn1.running_var/)
+    writeFileSync(path.join(folder, 'plain.yml'), `${recipe}output: plain.safetensors\n`)
+    assert.not.match((await terge(['run', 'plain.yml'], folder)).err, /computed-in-float32/)
+  }))
+
 test.run()

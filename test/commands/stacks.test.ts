@@ -186,6 +186,27 @@ test('a configuration that can not follow is an error; a single file is written 
   })
 })
 
+test('layers that no configuration can explain are a warning where none is written', () =>
+  inFolder(async (folder) => {
+    const bias = 'layer.0.SelfAttention.relative_attention_bias.weight'
+    const blocks = ['encoder', 'decoder'].flatMap((side) =>
+      [0, 1, 2].map((layer) => [`${side}.block.${layer}.layer.0.SelfAttention.q.weight`, matrix(layer, 2, 3)] as const),
+    )
+    const biases = ['encoder', 'decoder'].map((side) => [`${side}.block.0.${bias}`, matrix(9, 2, 2)] as const)
+    writeFolder(folder, { 'a.safetensors': weights(Object.fromEntries([...blocks, ...biases])) })
+    const take = async (layers: string): Promise<Ran> => {
+      const stack = `{of: encoder.block, slices: [{model: a, layers: ${layers}}]}`
+      const recipe = `terge: 1\nmodels: {a: a.safetensors}\nsteps: {s: {stack: ${stack}}}\noutput: o.safetensors\n`
+      writeFolder(folder, { 'recipe.yml': recipe })
+      return terge(['run', path.join(folder, 'recipe.yml'), '--force'], folder)
+    }
+    const without = await take('[1, 3]')
+    assert.is(without.code, 0, without.err)
+    assert.match(without.err, /warning bad-layers: .*encoder.block.*layer 0 .*without layer.0.SelfAttention.relative/)
+    const first = await take('[0, 2]')
+    assert.not.match(first.err, /bad-layers/)
+  }))
+
 test('gradients run over each stack for itself, and not over the layers behind it', async () => {
   const recipe = 'merge: {method: linear, models: [a, b], weights: {a: [1, 0], b: [0, 1]}}'
   const stacks = { 'model.layers': 5, 'vision_tower.encoder.layers': 6 }

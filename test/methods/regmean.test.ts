@@ -80,4 +80,25 @@ test('a singular sum of Gram matrices with alpha 1: the mean, and it is reported
   ])
 })
 
+test('an infinity or NaN that all models share is the result, and spoils no other element', async () => {
+  const { square } = tensors('float32')
+  const places = [3, 31, 32, 899]
+  const shared = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NaN, Number.NEGATIVE_INFINITY]
+  const put = (values: (place: number) => number) => ({
+    ...square!,
+    inputs: square!.inputs.map((x) => x.map((value, i) => (places.includes(i) ? values(places.indexOf(i)) : value))),
+  })
+  const { tensors: made } = await merge('regmean', { square: put((place) => shared[place]!) })
+  // The result depends on its row alone, and there on what is not the same in all models.
+  const { tensors: wanted } = await merge('regmean', { square: put(() => 0) })
+  for (const [i, value] of made.square!.entries())
+    if (places.includes(i)) assert.ok(Object.is(value, shared[places.indexOf(i)]), `element ${i}`)
+    else assert.is(value, wanted.square![i], `element ${i}`)
+  const [first, ...rest] = square!.inputs
+  const one = { ...square!, inputs: [first!.map((x, i) => (i === 3 ? Number.POSITIVE_INFINITY : x)), ...rest] }
+  const { tensors: spoiled } = await merge('regmean', { square: one })
+  assert.not.ok(Number.isFinite(spoiled.square![3]), 'of one model alone it is no result')
+  assert.ok(Number.isFinite(spoiled.square![30]), 'and spoils its row alone')
+})
+
 test.run()

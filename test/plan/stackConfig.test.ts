@@ -72,6 +72,19 @@ test('lists and texts with one entry for each layer follow', () => {
   assert.equal(follow(config, [0, 1, 2, 3]), {})
 })
 
+test('a text of small letters follows where it repeats a few of them, and is refused where only its key speaks of layers', () => {
+  const order = [0, 1, 4, 5]
+  assert.equal(follow({ num_hidden_layers: 6, mixers: 'mmammm', model_type: 'gemmaa', hidden_act: 'tanhsh' }, order), {
+    num_hidden_layers: 4,
+    mixers: 'mmmm',
+  })
+  refused({ num_hidden_layers: 6, layer_codes: 'abcdef' }, order, /layer_codes: it may hold one letter for each layer/)
+  assert.equal(follow({ num_hidden_layers: 6, rope_theta: [1, 2, 3, 4, 5, 6] }, order), {
+    num_hidden_layers: 4,
+    rope_theta: [1, 2, 5, 6],
+  })
+})
+
 test('lists of layers follow, as lists or as texts', () => {
   const config = {
     num_hidden_layers: 6,

@@ -191,19 +191,21 @@ function changes<C>(context: usize, n: usize): void {
 export function changes_f32(context: usize, n: usize): void { changes<f32>(context, n) }
 export function changes_f64(context: usize, n: usize): void { changes<f64>(context, n) }
 
-/** Counts of elements of the first input that are negative, and that are not finite. */
+/** Counts of elements of the first input that are negative, that are not finite, and that are not 0. */
 // @ts-ignore: decorator
 @inline
 function negatives<C>(context: usize, n: usize): void {
   const out = load<u32>(context, 20)
-  let below: u32 = 0, other: u32 = 0
+  let below: u32 = 0, other: u32 = 0, some: u32 = 0
   for (let p = input(context, 0), end = p + n * sizeof<C>(); p < end; p += sizeof<C>()) {
     const x = load<C>(p)
     below += u32(x < 0)
     other += u32(x - x != 0)
+    some += u32(x != 0)
   }
   store<u32>(out, load<u32>(out) + below)
   store<u32>(out, load<u32>(out, 4) + other, 4)
+  store<u32>(out, load<u32>(out, 8) + some, 8)
 }
 
 export function negatives_f32(context: usize, n: usize): void { negatives<f32>(context, n) }

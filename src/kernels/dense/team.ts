@@ -77,6 +77,7 @@ export interface Team {
   readonly scratch: number
   readonly f64: (at: number, length: number) => Float64Array
   readonly f32: (at: number, length: number) => Float32Array
+  readonly u8: (at: number, length: number) => Uint8Array
   readonly i32: (at: number, length: number) => Int32Array
   /** Waits until all are here. Throws where the work was stopped. */
   readonly barrier: () => void
@@ -175,6 +176,7 @@ export function joinTeam(
     scratch,
     f64: (at, length) => new Float64Array(buffer, at, length),
     f32: (at, length) => new Float32Array(buffer, at, length),
+    u8: (at, length) => new Uint8Array(buffer, at, length),
     i32: (at, length) => new Int32Array(buffer, at, length),
     barrier,
     each(count, work) {

@@ -6,6 +6,7 @@
 import { fault } from '../../core/diagnostics.js'
 import { cholesky, solveRight } from '../dense/cholesky.js'
 import { eachPiece, matrixAt, product } from '../dense/matrix.js'
+import type { Team } from '../dense/team.js'
 import { elementBytes, narrowOf } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
 
@@ -20,7 +21,28 @@ function places(work: HeldWork) {
   const weight = room.take(rows * columns * elementBytes(work))
   const gram = room.take(8 * columns * columns)
   const fed = room.take(8 * columns)
-  return { products, total, weight, gram, fed, own: room.total() }
+  const held = room.take(rows * columns)
+  return { products, total, weight, gram, fed, held, own: room.total() }
+}
+
+/** Values that are not finite, as a byte: where all models hold the same, it is the result, and no other element depends on it. */
+const HELD = [0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN]
+const FINITE = 0
+const UNLIKE = HELD.length
+const kindOf = (value: number): number => (value - value === 0 ? FINITE : value > 0 ? 1 : value < 0 ? 2 : 3)
+
+type Floats = Float32Array | Float64Array
+
+/** Takes what models share out of one's weights. NaN where it turns out that they do not: it spoils its row, as it should. */
+function takeHeld(team: Team, weights: Floats, held: Uint8Array, first: boolean): void {
+  eachPiece(team, weights.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const kind = kindOf(weights[i]!)
+      if (first) held[i] = kind
+      else if (held[i] !== kind) [held[i], weights[i]] = [UNLIKE, Number.NaN]
+      if (kind !== FINITE && held[i] === kind) weights[i] = 0
+    }
+  })
 }
 
 export const regmean: HeldRule = {
@@ -62,6 +84,8 @@ export const regmean: HeldRule = {
     const fed = team.f64(origin + at.fed, columns)
     const products = matrixAt(origin + at.products, rows, columns)
     const weight = matrixAt(origin + at.weight, rows, columns, narrowOf(work))
+    const sums = weight.narrow ? team.f32(weight.at, rows * columns) : team.f64(weight.at, rows * columns)
+    const held = team.u8(origin + at.held, rows * columns)
     if (stage < weights.length) {
       team.each(columns, (row) => {
         if (stage === 0) {
@@ -75,15 +99,16 @@ export const regmean: HeldRule = {
           total[place]! += gram[place]!
         }
       })
+      takeHeld(team, sums, held, stage === 0)
       product(team, products, weight, matrixAt(origin + at.gram, columns, columns), { add: stage > 0 })
       return undefined
     }
     const right = team.f64(products.at, rows * columns)
-    const sums = weight.narrow ? team.f32(weight.at, rows * columns) : team.f64(weight.at, rows * columns)
+    const isHeld = (i: number): boolean => held[i] !== FINITE && held[i] !== UNLIKE
     team.each(columns, (j) => {
       if (fed[j] !== 0) return
       total[j * columns + j]! += weights.length
-      for (let i = 0; i < rows; i++) right[i * columns + j]! += sums[i * columns + j]!
+      for (let i = j; i < right.length; i += columns) right[i]! += isHeld(i) ? 0 : sums[i]!
     })
     const factor = matrixAt(origin + at.total, columns, columns)
     if (!cholesky(team, factor)) {
@@ -101,7 +126,9 @@ export const regmean: HeldRule = {
       )
     }
     solveRight(team, factor, products)
-    eachPiece(team, rows * columns, (from, to) => sums.set(right.subarray(from, to), from))
+    eachPiece(team, rows * columns, (from, to) => {
+      for (let i = from; i < to; i++) sums[i] = isHeld(i) ? HELD[held[i]!]! : right[i]!
+    })
     return undefined
   },
 }
