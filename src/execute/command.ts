@@ -87,9 +87,9 @@ export async function runCommand(
       child.stderr.destroy()
       work()
     }
-    const failed = (what: string): Fault => {
+    const failed = (what: string, hint?: string): Fault => {
       const said = tail.trim()
-      return fault('evaluate-failed', `${shown}: ${what}${said === '' ? '' : `\n${said}`}`, withheldHint(withheld), 1)
+      return fault('evaluate-failed', `${shown}: ${what}${said === '' ? '' : `\n${said}`}`, hint, 1)
     }
     const result = (code: number | null, by: NodeJS.Signals | null): Figures => {
       if (ended === 'interrupted' || signal?.aborted) throw interrupted()
@@ -101,7 +101,8 @@ export async function runCommand(
           'raise evaluate.timeout, or evaluate less',
           1,
         )
-      if (code !== 0) throw failed(code === null ? `was ended by ${by}` : `ended with ${code}`)
+      if (code === null) throw failed(`was ended by ${by}`)
+      if (code !== 0) throw failed(`ended with ${code}`, withheldHint(withheld))
       const figures = parseFigures(Buffer.concat(out).toString('utf8'))
       if (typeof figures === 'string') throw failed(`must print one JSON object of numbers: ${figures}`)
       return figures

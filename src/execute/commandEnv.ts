@@ -2,15 +2,18 @@
 
 /** Words of names that say that the value is a credential; `TOKENIZERS_PARALLELISM` and `KEYBOARD` have none of them. */
 const NAMES =
-  /SECRET|CREDENTIAL|PASSWORD|PASSWD|PASSPHRASE|^PGPASS|(TOKEN|KEY|PASS|PWD|PAT|AUTH|JWT|COOKIE|BEARER)S?(_|$)|^NETRC$/
+  /SECRET|CREDENTIAL|PASSWORD|PASSWD|PASSPHRASE|^PGPASS|(TOKEN|KEY|PASS|PWD|PAT|AUTH|JWT|COOKIE|BEARER)S?\d*(_|$)|(^|_)(DSN|WEBHOOK|CONNECTION_?STRING)S?(_|$)|^NETRC$/
 /** Families of variables that are about accounts, */
 const FAMILIES = /^(AWS|HF|HUGGING_?FACE|HUGGINGFACE_HUB|AZURE|GCP|GOOGLE|WANDB|OPENAI|ANTHROPIC)_/
 /** but for those that say where something is, or how to do it. */
 const SETTINGS =
-  /^(AWS_(DEFAULT_)?REGION|(HF|HUGGINGFACE)_(HOME|ENDPOINT|HUB_(CACHE|OFFLINE|VERBOSITY|(ETAG|DOWNLOAD)_TIMEOUT|DISABLE_\w+|ENABLE_\w+)|(DATASETS|EVALUATE|METRICS|MODULES|ASSETS|XET)_\w*(CACHE|OFFLINE))|WANDB_(MODE|DISABLED|SILENT|DIR|PROJECT))$/
-/** Whatever its name is: an address with a password in it, a token of a service that marks its own, a private key. */
+  /^(AWS_((DEFAULT_)?REGION|CA_BUNDLE)|(HF|HUGGINGFACE)_(HOME|ENDPOINT|HUB_(CACHE|OFFLINE|VERBOSITY|(ETAG|DOWNLOAD)_TIMEOUT|DISABLE_\w+|ENABLE_\w+)|(DATASETS|EVALUATE|METRICS|MODULES|ASSETS|XET)_\w*(CACHE|OFFLINE))|WANDB_(MODE|DISABLED|SILENT|DIR|PROJECT))$/
+/**
+ * Whatever its name is: an address with a password or a key in it, a token of a service that marks its own, the header of a request,
+ * a JSON Web Token, a private key.
+ */
 const VALUES =
-  /^[a-z][a-z0-9+.-]*:\/\/[^/\s@]*:[^/\s@]+@|^(hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abp]-|AKIA)\w{8}|PRIVATE KEY-----/i
+  /^[a-z][a-z0-9+.-]*:\/\/([^/\s@]*:)?[^/\s@]+@|^(hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abp]-|AKIA|ASIA|AIza|npm_|pypi-|ya29\.)[\w-]{8}|^(bearer|basic) |^eyJ[\w-]+\.eyJ|AccountKey=|PRIVATE KEY-----/i
 
 function isCredential(name: string, value: string): boolean {
   const upper = name.toUpperCase()

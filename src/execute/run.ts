@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { completeStates, type InputState, refuseChanged } from '../checkpoints/inputStates.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
+import { changeOf, stagedStates } from '../checkpoints/stagedStates.js'
 import {
   discard,
   dropWeights,
@@ -244,12 +245,7 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
       beside.push({ name, size: content.length, digest: digests ? bytesDigest(kernels, content) : null })
     }
     const { files } = staged[index]!
-    const evaluations = await evaluate(
-      output,
-      output.layout === 'file' || output.single ? files[0]! : staging.files,
-      options,
-      fraction,
-    )
+    const evaluations = await evaluate(output, staging, files[0]!, options, fraction)
     const [tensors, remarks] = [merged.outputs[index]!, merged.remarks[index]!]
     outputs.push({ tensors, remarks, beside, files, ...(evaluations ? { evaluations } : {}) })
   }
@@ -259,14 +255,25 @@ async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: numbe
 
 async function evaluate(
   output: PlanOutput,
-  model: string,
+  { files }: Staging,
+  single: string,
   { commands, listen, signal }: ExecuteOptions,
   fraction: number,
 ): Promise<Figures | undefined> {
   if (!output.evaluate || commands === undefined) return undefined
   const text = output.point ? `evaluating ${output.point.name}` : 'evaluating'
   listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
-  return runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
+  const model = output.layout === 'file' || output.single ? single : files
+  const before = await stagedStates(files)
+  const figures = await runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
+  const change = changeOf(before, await stagedStates(files))
+  if (change === undefined) return figures
+  throw fault(
+    'evaluate-failed',
+    `${output.evaluate.command.join(' ')}: ${change}: an evaluation may read the result, and not change it`,
+    'have the command work on a copy',
+    1,
+  )
 }
 
 /** Gives a batch's outputs their names. */

@@ -156,6 +156,28 @@ if (process.platform !== 'win32') {
       }))
 }
 
+for (const [what, script, told] of [
+  ['changes the result', 'fs.appendFileSync(model, "x")', 'changed out.safetensors'],
+  [
+    'replaces the result by a copy',
+    'fs.copyFileSync(model, model + ".new"); fs.renameSync(model + ".new", model)',
+    'changed out.safetensors',
+  ],
+  ['removes the result', 'fs.rmSync(model)', 'removed out.safetensors'],
+  ['removes its folder', 'fs.rmSync(path.dirname(model), { recursive: true })', 'removed out.safetensors'],
+  ['adds a link', 'fs.symlinkSync("/etc/hosts", path.join(path.dirname(model), "hosts"))', 'added hosts'],
+] as const)
+  test(`a command that ${what} ends the run with an error`, () =>
+    inFolder(async (folder) => {
+      const text = `import fs from 'node:fs'; import path from 'node:path'; const model = process.argv[2]; ${script}; console.log('{}')`
+      write(folder, text)
+      const ran = await terge(['run', 'r.yml', '--allow-commands', '--threads', '1'], folder)
+      assert.equal([ran.code, ran.out], [1, ''], ran.err)
+      assert.match(ran.err, /error evaluate-failed: node evaluate\.mjs /)
+      assert.match(ran.err, `${told}`)
+      assert.equal(readdirSync(folder).sort(), ['evaluate.mjs', 'r.yml'], 'nothing stays behind')
+    }))
+
 test('credentials are not passed on to a command unless the recipe names them', () =>
   inFolder(async (folder) => {
     const secret = {
@@ -171,12 +193,18 @@ test('credentials are not passed on to a command unless the recipe names them', 
       GOOGLE_APPLICATION_CREDENTIALS: 'x',
       DATABASE_URL: 'postgres://me:pass@db/x',
       PLAIN: 'ghp_0123456789abcdef',
+      SERVICE_KEY2: 'x',
+      ERRORS_DSN: 'x',
+      REPORTS: 'https://0123456789abcdef@errors.example/7',
+      HEADER: 'Bearer 0123',
+      SESSION: 'eyJhbGciOiJub25lIn0.eyJhIjoxfQ.',
     }
     const plain = {
       HF_HOME: folder,
       HF_HUB_OFFLINE: '1',
       TOKENIZERS_PARALLELISM: 'false',
       AWS_REGION: 'x',
+      AWS_CA_BUNDLE: '/etc/ssl/ca.pem',
       KEYBOARD: 'x',
       CUDA_VISIBLE_DEVICES: '0',
     }
