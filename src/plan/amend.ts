@@ -36,7 +36,7 @@ export function amended(config: Config, { vocabulary, task, labels }: Amendment 
  * Another number of tokens wherever the configuration or one of its parts says the number that there were; where none does, in the
  * part for text, or else in the model's own.
  */
-function withRows(config: Config, before: number, after: number): Config {
+export function withRows(config: Config, before: number, after: number): Config {
   if (statesRows(config, before)) return replaced(config, before, after)
   const { text_config: text } = config
   if (isObject(text) && 'vocab_size' in text) return { ...config, text_config: { ...text, vocab_size: after } }

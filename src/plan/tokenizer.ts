@@ -5,6 +5,7 @@ import { isObject } from '../core/jsonText.js'
 import { readObject, VOCABULARY_FILES } from '../tokenizers/read.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { addedEntry } from '../tokenizers/write.js'
+import { withRows } from './amend.js'
 import { TEMPLATE_FILE } from './template.js'
 import type { Vocabulary } from './vocabulary.js'
 
@@ -116,6 +117,7 @@ function withTokenIds(
     ...(generation === undefined ? {} : readObject(generation, `${first}: generation_config.json`)),
     ...checkpoints.get(first)!.config,
   }
+  const rows = models.get(origin)?.rows
   const tokens = new Map([...(models.get(origin)?.tokenizer.ids ?? [])].map(([token, id]) => [id, token]))
   const moved = (id: unknown): unknown => {
     const token = typeof id === 'number' ? tokens.get(id) : undefined
@@ -124,8 +126,8 @@ function withTokenIds(
   const follow = (config: Json, own: Json): Json =>
     Object.fromEntries(
       Object.entries(config).map(([key, value]) => {
-        if (key === 'text_config' && isObject(value))
-          return [key, follow(value, isObject(own.text_config) ? own.text_config : own)]
+        if (isObject(value) && (key === 'text_config' || (rows !== undefined && value.vocab_size === rows)))
+          return [key, follow(value, isObject(own[key]) ? own[key] : own)]
         if (!/_token_(id|index)$/.test(key) || value === null) return [key, value]
         if (Object.hasOwn(own, key)) return [key, own[key]]
         if (!Array.isArray(value)) return [key, moved(value)]
@@ -145,8 +147,8 @@ export function withVocabulary(
 ): Readonly<Record<string, unknown>> {
   const { vocabulary } = lexicon
   if (!vocabulary?.models.has(origin)) return config
-  const changed = withTokenIds(config, lexicon, origin)
   const { rows } = vocabulary
+  const changed = withRows(withTokenIds(config, lexicon, origin), vocabulary.models.get(origin)!.rows, rows)
   const sized = (config: Json): Json => ({
     ...config,
     ...('vocab_size' in config ? { vocab_size: rows } : {}),

@@ -182,15 +182,12 @@ function compose(
   faults: Faults,
   place: Place,
 ): Composed {
+  const without = new Map<string, readonly string[]>()
   const within = (name: string, tokenizer: Tokenizer, keep: ReadonlySet<string>): Tokenizer => {
     const rows = models.get(name)?.rows
     if (rows === undefined) return tokenizer
     const { tokenizer: left, dropped } = withinRows(tokenizer, rows, keep)
-    const [token] = dropped
-    if (token !== undefined) {
-      const message = `${dropped.length} tokens of ${name} have no row in its embeddings and are left out, such as ${quote(token)}`
-      faults.warn('tokens-without-rows', message, place, undefined, name)
-    }
+    without.set(name, dropped)
     return left
   }
   const kept = within(first, own, own.mentioned)
@@ -205,8 +202,18 @@ function compose(
   const listed = [...choice.tokens.keys()].filter((token) => token !== '' && !known(token))
   const asked = choice.source === 'union' || listed.length > 0
   const united = asked ? unite(kept, others) : { tokenizer: kept, gained: [], changed: false }
+  const tokenizer = listed.length > 0 ? withAdded(united.tokenizer, listed) : united.tokenizer
+  for (const [name, dropped] of without) {
+    // Those that another model has a row for, or the recipe lists, are there after all.
+    const gone = dropped.filter((token) => !tokenizer.ids.has(token))
+    const [token] = gone
+    if (token === undefined) continue
+    const [many, verbs] = gone.length > 1 ? ['tokens', ['have', 'are']] : ['token', ['has', 'is']]
+    const message = `${gone.length} ${many} of ${name} ${verbs[0]} no row in its embeddings and ${verbs[1]} left out, such as ${quote(token)}`
+    faults.warn('tokens-without-rows', message, place, undefined, name)
+  }
   return {
-    tokenizer: listed.length > 0 ? withAdded(united.tokenizer, listed) : united.tokenizer,
+    tokenizer,
     gained: [...united.gained, ...listed],
     changed: kept !== own || united.changed || listed.length > 0,
     listed: listed.length > 0,

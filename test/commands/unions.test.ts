@@ -172,7 +172,7 @@ test('tokens that have no row are left out; those that only the recipe lists are
       '{"<new>": {source: {kind: model_token, model: b, token: z}}, "<b>": b, "<zero>": {source: {kind: zero}}}'
     const { code, err } = await run(folder, `tokenizer: {source: base, tokens: ${tokens}}`)
     assert.is(code, 0, err)
-    assert.match(err, /warning tokens-without-rows: 1 tokens of a .* '<late>'/)
+    assert.match(err, /warning tokens-without-rows: 1 token of a has no row .* is left out, such as '<late>'/)
     const ids = idsInRust(jsonOf(path.join(folder, 'out'), 'tokenizer.json'))
     // The padding token is named by tokenizer_config.json: transformers would add it again.
     assert.equal(
@@ -205,9 +205,13 @@ test('tokens that have no row are left out; those that only the recipe lists are
         `row ${row}`,
       )
     assert.equal([...made!.slice(7 * WIDTH, 8 * WIDTH)], [0, 0, 0])
+    // One that the recipe gives a row is there after all.
+    const listed = await run(folder, `tokenizer: {source: base, tokens: {"<late>": {source: {kind: zero}}}}`)
+    assert.is(listed.code, 0, listed.err)
+    assert.not.match(listed.err, /tokens-without-rows/)
     const union = await run(folder, 'tokenizer: union')
     assert.is(union.code, 0, union.err)
-    assert.match(union.err, /1 tokens of b have no row .* '<past>'/)
+    assert.match(union.err, /1 token of b has no row .* '<past>'/)
   }))
 
 test('a tokenizer that names a token in its configuration alone has it where transformers puts it', () =>
@@ -268,7 +272,7 @@ test('ids far beyond the rows take no memory, and deep nesting is found before i
     write(folder, 'b', bpe({ x: 0, far: 16_777_215 }, []), 2)
     const { code, err } = await run(folder, 'tokenizer: union')
     assert.is(code, 0, err)
-    assert.match(err, /1 tokens of b have no row .* 'far'/)
+    assert.match(err, /1 token of b has no row .* 'far'/)
     assert.equal(
       [...check(folder, ['a', 'b'])],
       [

@@ -108,6 +108,27 @@ test('sizes and ids in the configuration of a text part follow', () =>
     })
   }))
 
+test('sizes and ids follow in every part of the configuration that has the vocabulary', () =>
+  inFolder(async (folder) => {
+    const config = (rows: number, eos: number) => ({
+      'config.json': {
+        language_config: { vocab_size: rows, eos_token_id: eos },
+        thinker_config: { text_config: { vocab_size: rows } },
+        decoder: { vocab_size: rows },
+        qformer_config: { vocab_size: 7, pad_token_id: 0 },
+      },
+    })
+    write(folder, 'a', 3, 1, { 'vocab.txt': '<pad>\n<image>\n<eos>\n', ...config(3, 2) })
+    write(folder, 'b', 4, 11, { 'vocab.txt': '<eos>\nx\n<pad>\n<image>\n', ...config(4, 0) })
+    for (const [first, eos] of [
+      ['b', 0],
+      ['union', 2],
+    ] as const) {
+      const { out } = await union(folder, first)
+      assert.equal(jsonOf(out, 'config.json'), config(4, eos)['config.json'], first)
+    }
+  }))
+
 test('a SentencePiece model alone', () =>
   inFolder(async (folder) => {
     const model = (...pieces: string[]) =>
