@@ -1,6 +1,6 @@
 /** Which files of a hub-style folder hold its weights, and what its index says about them. */
 import path from 'node:path'
-import { type Fault, fault } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { type Budget, jsonReader } from './json.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from './regular.js'
@@ -10,6 +10,8 @@ export interface FolderWeights {
   readonly files: readonly string[]
   /** Tensor to file, where there is an index. */
   readonly index?: { readonly name: string; readonly map: ReadonlyMap<string, string> }
+  /** An index of other files that are there too, and are not read: it may be the newer model or the older one. */
+  readonly passedOver?: string
 }
 
 interface Format {
@@ -74,7 +76,7 @@ export async function folderWeights(
   const visible = names.filter((name) => !name.startsWith('.')).sort()
   for (const format of FORMATS) {
     const single = format.singles.find((name) => names.includes(name))
-    if (single !== undefined) return { files: [single] }
+    if (single !== undefined) return { files: [single], ...(await passedOver(folder, single, names, within)) }
     const index = chooseIndex(visible, format)
     if (index !== undefined) {
       const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`, within)
@@ -94,6 +96,20 @@ export async function folderWeights(
       ? 'a model is a .safetensors file, a PyTorch state dict, or a folder with one'
       : `${gguf} is packed for inference: merge the model that it was made from, and convert the result`,
   )
+}
+
+/** The index beside a single file, where it names others of the folder. One that can't be read says nothing. */
+async function passedOver(folder: string, single: string, names: readonly string[], within: Bounds) {
+  const index = `${single}.index.json`
+  if (!names.includes(index)) return {}
+  try {
+    const map = parseIndex(await readIndex(path.join(folder, index), index, within), index, { left: MAX_INDEX_BYTES })
+    const others = [...new Set(map.values())].filter((name) => name !== single)
+    return others.some((name) => names.includes(name)) ? { passedOver: index } : {}
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    return {}
+  }
 }
 
 /** The name of one part of several. */

@@ -16,6 +16,14 @@ export function staleCopies(stale: ReadonlyMap<string, string>, { index }: Folde
   }
 }
 
+/** Warns of an index of other files beside a single one that holds a whole model. */
+export const twoModels = (index: string, single: string, shown: string): Diagnostic => ({
+  severity: 'warning',
+  code: 'duplicate-tensor',
+  message: `${shown}: ${single} is read, and the files that ${index} names are not: the folder holds the model twice`,
+  hint: 'other programs may read the files of the index: remove what is out of date',
+})
+
 /** The index and the shards' headers must tell the same. */
 export function checkIndex(
   { index }: FolderWeights,

@@ -7,7 +7,7 @@ import { sha256 } from '../core/digest.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { HEADER_MEMORY, headerLength, parseHeader } from './header.js'
-import { checkIndex, staleCopies } from './indexed.js'
+import { checkIndex, staleCopies, twoModels } from './indexed.js'
 import type { Budget } from './json.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import {
@@ -228,6 +228,7 @@ async function openWeights(
   }
   checkIndex(weights, tensors, stale, files, inside, shown)
   if (stale.size > 0) gathered.warnings.push(staleCopies(stale, weights, shown))
+  if (weights.passedOver !== undefined) gathered.warnings.push(twoModels(weights.passedOver, weights.files[0]!, shown))
   return weights.files.some((name) => name.startsWith('diffusion_pytorch_model')) ? 'diffusion_pytorch_model' : 'model'
 }
 

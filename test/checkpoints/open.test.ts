@@ -170,6 +170,20 @@ test('an index that names an overlay decides over copies that stale shards still
   assert.match(lacks.message, "tensor 'a' is not in overlay.safetensors, where the index has it, it is in s")
 })
 
+test('a single file is read before an index of other files, and a warning says so', async () => {
+  const files = { 'model.safetensors': weights('a'), 's1.safetensors': weights('a', 'b') }
+  const name = 'model.safetensors.index.json'
+  const both = await open(folder({ ...files, [name]: index({ a: 's1.safetensors', b: 's1.safetensors' }) }))
+  assert.equal([...both.tensors.keys()], ['a'])
+  assert.equal(
+    both.warnings?.map(({ code }) => code),
+    ['duplicate-tensor'],
+  )
+  // One that names the file itself, shards that are not there, or is none, leaves no doubt.
+  for (const text of [index({ a: 'model.safetensors' }), index({ a: 'gone.safetensors' }), '{'])
+    assert.is((await open(folder({ ...files, [name]: text }))).warnings, undefined)
+})
+
 test('a shard may be a link, as in the cache of the hub', async () => {
   const where = folder({
     'blobs/x': weights('a'),
