@@ -6,7 +6,7 @@
  *   della_linear: b + λ Σ D_i, divided by Σ w_i if normalize;  della: the D_i under ties' elected sign
  *
  * b: the base's tensor; δ_i = x_i − b; n: elements of a row, a vector along the last axis; ε: `epsilon`; w_i: weights; λ: `lambda`.
- * Rows of one element: p = density. density 1 drops nothing; otherwise density ± ε must lie inside (0, 1). Of equal
+ * Rows of one element: p = density. density 1 drops nothing, 0 all; otherwise density ± ε must lie inside (0, 1). Of equal
  * magnitudes (as float32) the lower index ranks higher. p is made in float64 and rounded to float32. Random numbers as in dare.
  * Deviations: `rescale: l1`, one number a tensor, is what the field's tools do.
  * Source: arXiv 2406.11617.
@@ -50,7 +50,9 @@ const EPSILON: ParameterSchema = {
 
 /** Probabilities by rank for rows of n elements, the smallest magnitude's first. */
 const byRank = (n: number, density: number, epsilon: number): Float32Array =>
-  Float32Array.from({ length: n }, (_, rank) => density - epsilon + 2 * epsilon * (rank / (n - 1)))
+  Float32Array.from({ length: n }, (_, rank) =>
+    density === 0 ? 0 : density - epsilon + 2 * epsilon * (rank / (n - 1)),
+  )
 
 function dellaPasses(settings: TensorSettings, combination: Combination): Passes {
   const { models, seed, tensor, shape } = settings
@@ -118,11 +120,11 @@ function refuse({ parameters }: Pick<TensorSettings, 'parameters'>): Refusal | u
   const [densities, epsilons] = [listOf(parameters.density), listOf(parameters.epsilon)]
   for (const [index, density] of densities.entries()) {
     const epsilon = epsilons[index] ?? epsilons[0]!
-    if (density === 1 || (density - epsilon > 0 && density + epsilon < 1)) continue
+    if (density === 0 || density === 1 || (density - epsilon > 0 && density + epsilon < 1)) continue
     return {
       parameter: 'density',
       message: `density ${density} and epsilon ${epsilon} give keeping probabilities from ${density - epsilon} to ${density + epsilon}, which are not all between 0 and 1`,
-      hint: 'density − epsilon must be over 0 and density + epsilon under 1; density 1 keeps all',
+      hint: 'density − epsilon must be over 0 and density + epsilon under 1; density 1 keeps all, 0 nothing',
     }
   }
   return undefined

@@ -74,10 +74,12 @@ function whole(config: Config, known: MergekitMethod, name: string, met: Set<str
   if (!chosen) return { name, names: undefined }
   const found = new Map(sources.map((source) => [source, models.find(source.model)]))
   const template = found.get(chosen.template)!
+  // Of a base that nothing is merged into, the base comes out.
+  const participants = chosen.participants.length > 0 ? chosen.participants : [chosen.template]
   const merge = buildMerge({
     ...asked(config, slice, known, chosen.participants.length, complain),
     methodAt: config.method.at,
-    participants: chosen.participants.map((source) => participant(source, found.get(source)!, 0, given)),
+    participants: participants.map((source) => participant(source, found.get(source)!, 0, given)),
     base: { name: template.name, at: given?.at ?? chosen.template.at },
     levels: config.parameters,
     names: template.names,

@@ -9,7 +9,7 @@ import { type Complaints, makeComplaints } from './complaints.js'
 import { convertDocument } from './convert.js'
 import { modelBook } from './models.js'
 import { type Comments, mapping, text } from './nodes.js'
-import { readConfig } from './read.js'
+import { knownKeys, readConfig } from './read.js'
 import { type Places, readReference } from './reference.js'
 import type { Config } from './types.js'
 import type { Work } from './work.js'
@@ -57,7 +57,7 @@ export function convertMergekit(
     named.set(name, config)
   }
   const models = modelBook(
-    [...named.keys()].filter((name) => name !== ''),
+    [...[...named.keys()].filter((name) => name !== ''), ...tokenizerWords(final)],
     places,
     complain,
   )
@@ -206,15 +206,33 @@ function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
   return text(dtype.value.replace(/^torch\./, ''), dtype.span)
 }
 
+/** Where a tokenizer or a token comes from a model, no model may be called by a word that means something else there. */
+function tokenizerWords({ tokenizer, tokenizerSource }: Config): string[] {
+  const words = ['base', 'union']
+  const isWord = (node: Node | undefined): boolean =>
+    node === undefined || (node.kind === 'scalar' && words.includes(String(node.value)))
+  const byWord =
+    tokenizer?.kind === 'map'
+      ? isWord(childOf(tokenizer, 'source')) && !childOf(tokenizer, 'tokens')
+      : isWord(tokenizerSource ?? tokenizer)
+  return byWord ? [] : words
+}
+
+const TOKENIZER_KEYS = ['source', 'tokens', 'pad_to_multiple_of']
+
+const isNull = (node: Node): boolean => node.kind === 'scalar' && node.value === null
+
 function tokenizerNode({ tokenizer, tokenizerSource }: Config, work: Work): Node | undefined {
   const { complain, models } = work
   const whole = tokenizerSource ?? tokenizer
   if (!whole) return undefined
+  if (tokenizer?.kind === 'map') knownKeys(tokenizer, TOKENIZER_KEYS, complain)
   const source = tokenizer?.kind === 'map' ? (childOf(tokenizer, 'source') ?? text('union', tokenizer.span)) : whole
   const plain = source.kind === 'scalar' && (source.value === 'base' || source.value === 'union')
   const reference = plain ? undefined : readReference(source, complain)
   const meant = reference ? text(models.find(reference).name, source.span) : source
-  const more = tokenizer?.kind === 'map' ? [...tokenizer.entries].filter(([key]) => key !== 'source') : []
+  const entries = tokenizer?.kind === 'map' ? [...tokenizer.entries] : []
+  const more = entries.filter(([key, { value }]) => key !== 'source' && TOKENIZER_KEYS.includes(key) && !isNull(value))
   if (more.length === 0) return meant
   const converted = more.map(([key, { value }]) => [key, key === 'tokens' ? tokensNode(value, work) : value] as const)
   return mapping([['source', meant], ...converted], whole.span)
@@ -226,15 +244,19 @@ function tokensNode(tokens: Node, { complain, models }: Work): Node {
     const reference = readReference(at, complain)
     return reference ? text(models.find(reference).name, at.span) : at
   }
-  const changed = (at: Node, key: string, change: (at: Node) => Node): Node =>
-    at.kind === 'map'
-      ? mapping(
-          [...at.entries].map(([name, { value }]) => [name, name === key ? change(value) : value] as const),
-          at.span,
-        )
-      : model(at)
+  const changed = (at: Node, key: string, known: readonly string[], change: (at: Node) => Node): Node => {
+    if (at.kind !== 'map') return model(at)
+    knownKeys(at, known, complain)
+    const entries = [...at.entries].filter(([name]) => known.includes(name))
+    return mapping(
+      entries.map(([name, { value }]) => [name, name === key ? change(value) : value] as const),
+      at.span,
+    )
+  }
   if (tokens.kind !== 'map') return tokens
-  const source = (at: Node): Node => changed(at, 'model', model)
-  const choices = [...tokens.entries].map(([token, { value }]) => [token, changed(value, 'source', source)] as const)
+  const source = (at: Node): Node => changed(at, 'model', ['kind', 'model', 'token', 'token_id'], model)
+  const choices = [...tokens.entries].map(
+    ([token, { value }]) => [token, changed(value, 'source', ['source', 'force'], source)] as const,
+  )
   return mapping(choices, tokens.span)
 }

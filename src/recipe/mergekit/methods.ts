@@ -85,7 +85,7 @@ export const MERGEKIT_METHODS: Readonly<Record<string, MergekitMethod>> = {
   breadcrumbs: task(false, false, gamma),
   breadcrumbs_ties: task(false, false, gamma),
   model_stock: simple('task', boolean('filter_wise', false)),
-  sce: simple('task', int8Mask, number('select_topk', 1)),
+  sce: simple('task', int8Mask, { ...number('select_topk', 1), most: 1 }),
   arcee_fusion: simple('listed'),
   nearswap: simple('listed', number('t')),
   ram: simple('task', number('epsilon', 1e-5)),
@@ -95,8 +95,10 @@ export const MERGEKIT_METHODS: Readonly<Record<string, MergekitMethod>> = {
 /** Parameters that any method accepts without a word, since they only steer how mergekit works. */
 export const ACCEPTED: readonly string[] = ['int8_mask']
 
-/** Methods of which one model alone comes out as it went in. linear: only where it normalises. */
-export const ALONE: readonly string[] = ['linear', 'slerp', 'nuslerp', 'multislerp', 'karcher', 'arcee_fusion']
+/** Methods of which one model alone comes out as it went in. linear: only where it normalises; nearswap: only the base. */
+export const ALONE: readonly string[] = [
+  ...['linear', 'slerp', 'nuslerp', 'multislerp', 'karcher', 'arcee_fusion', 'nearswap'],
+]
 
 /** What linear does to one model where it does not normalise. */
 export const SCALED: MergekitMethod = { base: 'plain', perModel: [number('weight', undefined, 'scale')], shared: [] }

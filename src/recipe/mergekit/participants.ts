@@ -96,8 +96,9 @@ export function asked(
   complain: Complaints,
 ): { method: string; known: MergekitMethod } {
   const method = config.method.text
-  if (participants > 1 || !ALONE.includes(method)) return { method, known }
   const nothing = { method: 'passthrough', known: { ...SCALED, perModel: [] } }
+  if (participants === 0) return nothing
+  if (participants > 1 || !ALONE.includes(method)) return { method, known }
   if (method !== 'linear') return nothing
   const [level] = [slice.parameters, ...config.parameters].flatMap(
     (level) => level?.entries.get('normalize')?.value ?? [],

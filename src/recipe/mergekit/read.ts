@@ -34,8 +34,8 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
     const message = 'the configuration has both tokenizer_source and tokenizer'
     complain.error('contradiction', message, tokenizer.span, 'leave one of them out')
   }
-  const dtype = given(root, 'out_dtype') ?? given(root, 'dtype')
-  const template = given(root, 'chat_template')
+  const dtype = said(root, 'out_dtype') ?? said(root, 'dtype')
+  const template = said(root, 'chat_template')
   return {
     ...(name?.kind === 'scalar' && name.value !== null ? { name: { text: name.source, at: name.span } } : {}),
     method: { text: method.value, at: method.span },
@@ -58,7 +58,13 @@ function given(at: MapNode, key: string): Node | undefined {
   return node?.kind === 'scalar' && node.value === null ? undefined : node
 }
 
-function knownKeys(at: MapNode, known: readonly string[], complain: Complaints): void {
+/** An empty text says nothing either. */
+function said(at: MapNode, key: string): Node | undefined {
+  const node = given(at, key)
+  return node?.kind === 'scalar' && node.value === '' ? undefined : node
+}
+
+export function knownKeys(at: MapNode, known: readonly string[], complain: Complaints): void {
   for (const [key, entry] of at.entries) {
     if (known.includes(key)) continue
     const message = `mergekit knows no key ${quote(key)} here and ignores it`
@@ -162,7 +168,10 @@ function readSlice(node: Node, complain: Complaints): Slice | undefined {
   }
 }
 
-/** mergekit keeps what it knows of models by their names: one that is listed twice stands where it was first, with what was said last. */
+/**
+ * A model that is listed twice stands where it was first, with what is written last. mergekit agrees on its place and its layers, but
+ * takes each parameter from the first entry that has it; so the warning says which values count.
+ */
 function eachOnce(sources: readonly Source[], complain: Complaints): Source[] {
   const found = new Map<string, Source>()
   for (const source of sources) {
@@ -170,7 +179,7 @@ function eachOnce(sources: readonly Source[], complain: Complaints): Source[] {
     if (found.has(text))
       complain.ignored(
         'repeated-model',
-        `${quote(text)} is listed twice; mergekit counts it once, with what is written last`,
+        `${quote(text)} is listed twice and counts once, with what is written last; mergekit reads its parameters from the first entry that has them`,
         source.at,
         'list it once; weights of both do not add up',
       )

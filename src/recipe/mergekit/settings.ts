@@ -22,6 +22,8 @@ const WORDS: Readonly<Record<string, boolean>> = {
   off: false,
 }
 
+const DECIMAL = /^\s*[+-]?(\d(_?\d)*\.?(\d(_?\d)*)?|\.\d(_?\d)*)(e[+-]?\d+)?\s*$/i
+
 const isCondition = (node: Node): node is MapNode => node.kind === 'map'
 
 /** What an entry of a conditional list holds. Undefined filter: any tensor. */
@@ -123,8 +125,9 @@ function truth({ value, source }: ScalarNode): boolean | undefined {
 function numberNode(node: Node): ScalarNode | undefined {
   if (node.kind !== 'scalar' || node.value === null) return undefined
   if (typeof node.value === 'boolean') return makeScalar(node.span, Number(node.value), String(Number(node.value)))
-  const value =
-    typeof node.value === 'number' ? node.value : node.source.trim() === '' ? Number.NaN : Number(node.source)
+  // Python reads a text as a number only where it is decimal: '0x10' and '0o10' in quotes are none.
+  const text = DECIMAL.test(node.source) ? node.source.replaceAll('_', '') : 'none'
+  const value = typeof node.value === 'number' ? node.value : Number(text)
   return Number.isFinite(value) ? makeScalar(node.span, value, String(value)) : undefined
 }
 

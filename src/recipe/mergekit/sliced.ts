@@ -1,6 +1,7 @@
 /** Slices of a mergekit configuration: each is merged for itself, and put on the ones before. */
 import { nameAt, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
 import { mainStack } from '../../core/stackRoles.js'
+import { quote } from '../../core/suggest.js'
 import { type MapNode, makeScalar, type Node, type Span } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { buildMerge } from './merge.js'
@@ -31,6 +32,7 @@ export function sliced(
   work: Work,
 ): Known {
   const { complain, models, steps } = work
+  tellDonor(config, complain)
   const pieces: { node: Node; known: Known; from: number; layers: number }[] = []
   let height = 0
   for (const [index, slice] of config.slices.entries()) {
@@ -56,6 +58,17 @@ export function sliced(
   steps.set(name, stackNode(nodes, of, config.at))
   const sound = pieces.flatMap(({ known: { names }, from, layers }) => (names ? [{ names, from, layers }] : []))
   return { name, names: sound.length > 0 && sound.length === pieces.length ? stackedNames(sound, of) : undefined }
+}
+
+/** A stack has the configuration and tokenizer of its first slice's model; mergekit copies those of its base_model. */
+function tellDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config, complain: Complaints): void {
+  const first = slices[0]?.sources.map(({ model }) => model.text) ?? []
+  if (!base || modules || slices.length < 2 || first.length === 0 || first.includes(base.text)) return
+  const own = tokenizer || tokenizerSource
+  const whose = own ? 'the configuration comes' : 'configuration and tokenizer come'
+  const hint = own ? 'compare the config.json of both' : `write tokenizer_source: ${base.text} to have its tokenizer`
+  const message = `${whose} from ${quote(first[0]!)} in the first slice, not from the base ${quote(base.text)}, from which mergekit copies them`
+  complain.warn('base-aside', message, base.at, hint)
 }
 
 /** A step that puts slices on each other. */
@@ -96,7 +109,8 @@ const isRounded = ({ name, dtype, method }: Config): boolean =>
 /** A slice of one source that comes out as it went in. */
 function staysAsItIs(config: Config, slice: Slice, only: Source, known: MergekitMethod, complain: Complaints): boolean {
   if (config.method.text === 'passthrough') return !valueFor(config, slice, only, 'scale')
-  if (known.base === 'task') return only.model.text === (slice.base ?? config.base)?.text
+  if (known.base === 'task' || config.method.text === 'nearswap')
+    return only.model.text === (slice.base ?? config.base)?.text
   return ALONE.includes(config.method.text) && asked(config, slice, known, 1, complain).known !== SCALED
 }
 

@@ -1,0 +1,151 @@
+/** Forms of mergekit configurations that its own run accepts, and what they mean there. */
+import path from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { loadRecipe } from '../../src/recipe/load.js'
+import { matrix, valuesOf, weights, writeFolder } from '../commands/families.js'
+import { inFolder, terge } from '../commands/terge.js'
+import { mergeOf } from './helpers.js'
+
+const test = suite('forms of mergekit configurations')
+
+const LISTED = 'models:\n  - {model: org/a, parameters: {weight: 1}}\n  - {model: org/b, parameters: {weight: 1}}\n'
+
+const codesOf = (text: string, options = {}): string[] =>
+  loadRecipe('r.yml', { text, ...options }).diagnostics.map(({ severity, code }) => `${severity} ${code}`)
+
+test('a share of elements above 1 is 1, as a density is', () => {
+  const text = `merge_method: sce\nbase_model: org/base\n${LISTED.replaceAll('weight: 1', '')}parameters: {select_topk: 2}\n`
+  assert.equal(mergeOf(loadRecipe('r.yml', { text }).recipe!).settings.parameters.get('select_topk')?.value, {
+    kind: 'gradient',
+    value: [1],
+  })
+  assert.equal(codesOf(text), ['warning above-most'])
+})
+
+test('keys of a tokenizer and of its tokens that mergekit does not know are ignored, and said so', () => {
+  const text = `merge_method: linear\n${LISTED}tokenizer:
+  source: union
+  sauce: 1
+  tokens:
+    x: {source: {kind: model_token, model: org/a, token: y, tokn: z}, force: true, forced: 1}
+    y: {source: org/b}
+`
+  assert.equal(codesOf(text), ['warning ignored-key', 'warning ignored-key', 'warning ignored-key'])
+  assert.ok(codesOf(text, { strict: true }).includes('error ignored-key'))
+  const { recipe } = loadRecipe('r.yml', { text })
+  assert.equal([...recipe!.tokenizer!.tokens.keys()], ['x', 'y'])
+  assert.is(recipe!.tokenizer!.tokens.get('x')!.force, true)
+})
+
+test('numbers in quotes are decimal, as Python reads them', () => {
+  const weight = (written: string) => {
+    const { recipe } = loadRecipe('r.yml', {
+      text: `merge_method: linear\n${LISTED.replace('weight: 1', `weight: ${written}`)}`,
+    })
+    return recipe && mergeOf(recipe).settings.weights?.[0]
+  }
+  for (const [written, value] of [
+    ['"1_0"', 10],
+    ['" 1.5 "', 1.5],
+    ['"1e-1"', 0.1],
+    ['1e-1', 0.1],
+    ['"+.5"', 0.5],
+    ['"2."', 2],
+  ] as const)
+    assert.equal(weight(written), [value], written)
+  for (const written of ['"0x10"', '"0o10"', '0o10', '"0b1"', '""', '"1_"', '"inf"', '"1 2"'])
+    assert.is(weight(written), undefined, written)
+})
+
+test('an empty dtype or chat template is none', () => {
+  const text = `merge_method: linear\n${LISTED}dtype: bfloat16\nout_dtype: ""\nchat_template: ""\n`
+  const { recipe, diagnostics } = loadRecipe('r.yml', { text })
+  assert.equal(diagnostics, [])
+  assert.is(recipe!.outputs[0]!.dtype, 'BF16')
+})
+
+test('a tokenizer from a model in a folder called base is that model’s, not the base’s', () => {
+  const text = `merge_method: linear\n${LISTED}tokenizer_source: org/base\n`
+  const { recipe } = loadRecipe('r.yml', { text })
+  assert.is(recipe!.tokenizer!.source, 'base-2')
+  const model = recipe!.models.get('base-2')
+  assert.ok(JSON.stringify(model).includes('org/base'))
+  const own = loadRecipe('r.yml', { text: text.replace('org/base', 'base') })
+  assert.is(own.recipe!.tokenizer!.source, 'base')
+})
+
+const LAYERS = ['model.layers.0.mlp.weight', 'model.layers.1.mlp.weight']
+const NAMES = ['model.embed_tokens.weight', ...LAYERS, 'model.norm.weight']
+
+/** Runs a configuration over three models of two layers. */
+const ran = (config: string, work: (value: (model: string, name: string) => Float32Array, err: string) => void) =>
+  inFolder(async (folder) => {
+    for (const [seed, model] of ['base', 'a', 'b'].entries())
+      writeFolder(path.join(folder, model), {
+        'model.safetensors': weights(
+          Object.fromEntries(NAMES.map((name, index) => [name, matrix(seed * 100 + index, 6, 5)])),
+        ),
+        'config.json': { num_hidden_layers: 2, tie_word_embeddings: true, of: model },
+      })
+    writeFolder(folder, { 'm.yml': config })
+    const { code, err } = await terge(['run', path.join(folder, 'm.yml'), '-o', path.join(folder, 'out')], folder)
+    assert.is(code, 0, err)
+    work((model, name) => valuesOf(path.join(folder, model, 'model.safetensors'), name), err)
+  })
+
+for (const method of ['ties', 'dare_linear', 'sce', 'ram', 'model_stock', 'nearswap'])
+  test(`${method} with the base alone gives the base`, () =>
+    ran(`merge_method: ${method}\nbase_model: ./base\nmodels: [{model: ./base}]\nparameters: {t: 0.1}\n`, (value) => {
+      for (const name of NAMES) assert.equal(value('out', name), value('base', name), name)
+    }))
+
+test('a slice of nearswap with the base alone is the base’s layer', () =>
+  ran(
+    `merge_method: nearswap
+base_model: ./base
+parameters: {t: 1000}
+slices:
+  - sources: [{model: ./base, layer_range: [0, 1]}, {model: ./a, layer_range: [0, 1]}]
+  - sources: [{model: ./base, layer_range: [1, 2]}]
+`,
+    (value) => {
+      assert.equal(value('out', LAYERS[0]!), value('a', LAYERS[0]!))
+      assert.equal(value('out', LAYERS[1]!), value('base', LAYERS[1]!))
+    },
+  ))
+
+for (const method of ['della', 'della_linear'])
+  for (const rescale of [true, false])
+    test(`${method}: density 0 leaves a model out, rescale ${rescale}`, () =>
+      ran(
+        `merge_method: ${method}
+base_model: ./base
+parameters: {rescale: ${rescale}, normalize: false}
+models:
+  - {model: ./a, parameters: {weight: 1, density: 0}}
+  - {model: ./b, parameters: {weight: 0.5}}
+`,
+        (value) => {
+          for (const name of NAMES) {
+            const [got, base, b] = [value('out', name), value('base', name), value('b', name)]
+            for (const [i, x] of got.entries()) assert.ok(Math.abs(x - (base[i]! + b[i]!) / 2) < 1e-6, `${name} ${i}`)
+          }
+        },
+      ))
+
+test('a stack whose first slice lacks the base says whose configuration it has', () =>
+  ran(
+    `merge_method: passthrough
+base_model: ./base
+slices:
+  - sources: [{model: ./a, layer_range: [0, 1]}]
+  - sources: [{model: ./base, layer_range: [1, 2]}]
+`,
+    (value, err) => {
+      assert.match(err, /warning base-aside: configuration and tokenizer come from '\.\/a'/)
+      assert.equal(value('out', LAYERS[1]!), value('base', LAYERS[1]!))
+    },
+  ))
+
+test.run()
