@@ -134,6 +134,40 @@ models:
         },
       ))
 
+for (const gamma of [0, 0.01])
+  test(`breadcrumbs: where gamma ${gamma} is less than an element, only the smallest are dropped`, () =>
+    ran(
+      `merge_method: breadcrumbs
+base_model: ./base
+models: [{model: ./a, parameters: {weight: 1, density: 0.5, gamma: ${gamma}}}]
+`,
+      (value) => {
+        for (const name of NAMES) {
+          const [got, base, a] = [value('out', name), value('base', name), value('a', name)]
+          const sizes = Array.from(a, (x, i) => Math.abs(Math.fround(x - base[i]!)))
+          const least = [...sizes].sort((x, y) => y - x)[14]!
+          for (const [i, x] of got.entries())
+            assert.ok(Math.abs(x - (sizes[i]! >= least ? a[i]! : base[i]!)) < 1e-6, `${name} ${i}`)
+        }
+      },
+    ))
+
+test('what comes after the layers is merged from all sources of the last slice', () =>
+  ran(
+    `merge_method: linear
+slices:
+  - sources: [{model: ./base, layer_range: [0, 1], parameters: {weight: 1}}]
+  - sources:
+      - {model: ./a, layer_range: [1, 2], parameters: {weight: 1}}
+      - {model: ./b, layer_range: [1, 2], parameters: {weight: 3}}
+`,
+    (value) => {
+      const [got, a, b] = ['out', 'a', 'b'].map((model) => value(model, 'model.norm.weight'))
+      for (const [i, x] of got!.entries()) assert.ok(Math.abs(x - (a![i]! + 3 * b![i]!) / 4) < 1e-6)
+      assert.equal(value('out', NAMES[0]!), value('base', NAMES[0]!))
+    },
+  ))
+
 test('a stack whose first slice lacks the base says whose configuration it has', () =>
   ran(
     `merge_method: passthrough
