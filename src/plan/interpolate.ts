@@ -1,5 +1,6 @@
 import { isFloat } from '../core/dtypes.js'
 import type { InterpolateStep, Recipe } from '../recipe/types.js'
+import type { Config } from './layerCounts.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
 import type { AbsentReason, Expr } from './types.js'
@@ -23,6 +24,7 @@ export function planPoints(
   recipe: Recipe,
   step: InterpolateStep,
   values: ReadonlyMap<string, Value>,
+  config: Config | undefined,
   faults: Faults,
 ): readonly Point[] {
   const [from, to] = [values.get(step.from)!, values.get(step.to)!]
@@ -35,7 +37,7 @@ export function planPoints(
   if (shared.length > 0) {
     const book = unmergedBook(
       recipe,
-      { name: step.name, at: step.at, keep: false, canKeep: false, base: from, values },
+      { name: step.name, at: step.at, keep: false, canKeep: false, base: from, values, config },
       faults,
     )
     for (const [name, tensor] of from.tensors) {

@@ -68,7 +68,7 @@ export function planMerge(
     grams: new Map(),
     unmerged: unmergedBook(
       recipe,
-      { name: step.name, at: step.at, keep: step.onMissing === 'keep', canKeep: true, base, values },
+      { name: step.name, at: step.at, keep: step.onMissing === 'keep', canKeep: true, base, values, config },
       faults,
     ),
   }

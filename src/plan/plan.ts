@@ -118,7 +118,7 @@ export function planRecipe(
       continue
     }
     if (step.kind === 'interpolate') {
-      points.set(step.name, planPoints(recipe, step, read, faults))
+      points.set(step.name, planPoints(recipe, step, read, configOf(values.get(step.from)!.origin), faults))
       steps.push({ name: step.name, kind: step.kind, patterns: [] })
       continue
     }

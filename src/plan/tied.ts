@@ -196,6 +196,25 @@ function onlyHead<T extends Sized>(
   )
 }
 
+/**
+ * Whether a tensor that a model has and its base lacks is what the base ties: another name of an embedding that both have. A head of its own
+ * that the model has there is warned of as such (`unused-head`).
+ */
+export function isTiedName(
+  name: string,
+  tensors: ReadonlyMap<string, unknown>,
+  base: ReadonlyMap<string, unknown>,
+  config: Config,
+): boolean {
+  const bias = otherBiasOf(name)
+  if (bias !== undefined) return base.has(bias)
+  if (!HEAD.test(name) && !SHARED.test(name) && !EMBEDDING.test(name)) return false
+  const both = [...base.keys()].filter((own) => tensors.has(own))
+  const stored = both.some((own) => SHARED.test(own) || EMBEDDING.test(own))
+  const one = HEAD.test(name) || SHARED.test(name) ? stored : !stored && both.some((own) => HEAD.test(own))
+  return one && tiesHead(config, name)
+}
+
 /** The other name of a head's bias that is stored under two. */
 export function otherBiasOf(name: string): string | undefined {
   const [, head, decoder] = BIAS.exec(name) ?? []

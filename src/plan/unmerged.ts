@@ -3,7 +3,9 @@ import { elements, isFloat } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
 import type { Path, Recipe } from '../recipe/types.js'
 import { sameColumns } from './crop.js'
+import type { Config } from './layerCounts.js'
 import type { Faults } from './report.js'
+import { isTiedName } from './tied.js'
 import type { AbsentReason } from './types.js'
 import type { Value, ValueTensor } from './values.js'
 
@@ -76,6 +78,8 @@ export interface UnmergedStep {
   readonly canKeep: boolean
   readonly base: Value
   readonly values: ReadonlyMap<string, Value>
+  /** The base's. */
+  readonly config: Config | undefined
 }
 
 const size = (tensors: Tensors): number => tensors.reduce((sum, [, { shape }]) => sum + elements(shape), 0)
@@ -83,7 +87,7 @@ const size = (tensors: Tensors): number => tensors.reduce((sum, [, { shape }]) =
 const counted = (count: number, what = 'tensor'): string => `${count} ${what}${count === 1 ? '' : 's'}`
 
 export function unmergedBook(recipe: Recipe, step: UnmergedStep, faults: Faults): Unmerged {
-  const { base, values } = step
+  const { base, values, config } = step
   const lacks = new Map<string, Lack>()
   const kept: Tensors = []
   const all = { count: 0, parameters: 0 }
@@ -105,7 +109,10 @@ export function unmergedBook(recipe: Recipe, step: UnmergedStep, faults: Faults)
       const others = [...lacks].filter(([model]) => model !== base.name)
       const extras = others.map(([model, lack]) => {
         const { tensors, adapter } = values.get(model)!
-        const more = [...tensors].filter(([name, tensor]) => !base.tensors.has(name) && isParameter(name, tensor))
+        const more = [...tensors].filter(
+          ([name, tensor]) =>
+            !base.tensors.has(name) && isParameter(name, tensor) && !isTiedName(name, tensors, base.tensors, config),
+        )
         return { model, lack, more, whole: size([...tensors]), adapter: adapter !== undefined || isAdapter(tensors) }
       })
       const told = extras.filter(({ lack, more }) => lack.missing.length + lack.differs.length + more.length > 0)

@@ -142,11 +142,16 @@ test('a model that stores only its head takes part with it where the base has an
     const [e, h] = [`${own}.weight`, `${head}.weight`]
     const other = { [h]: embedding(11), ...layer(12) }
     for (const base of [{ [e]: embedding(1) }, { [e]: embedding(1), [h]: embedding(1) }]) {
-      const { tensors, config } = await average([{ ...base, ...layer(2) }, other])
+      const { tensors, config, diagnostics } = await average([{ ...base, ...layer(2) }, other])
       for (const name of Object.keys(base)) assert.ok(close(tensors.get(name)?.values, mean(1, 11)), name)
       assert.is(tensors.has(h), h in base, h)
       assert.is(config.tie_word_embeddings, undefined, head)
+      assert.not.ok(diagnostics.some(({ code }) => code === 'unmerged-tensors'))
     }
+    // Both names in the other: the second is the first once more.
+    const twice = { [e]: embedding(11), ...other }
+    const { diagnostics } = await average([{ [e]: embedding(1), ...layer(2) }, twice])
+    assert.equal(diagnostics, [], head)
     const { tensors } = await average([
       { [h]: embedding(1), ...layer(2) },
       { [e]: embedding(11), ...layer(12) },

@@ -80,7 +80,7 @@ function isPacked(recipe: Recipe, value: Value, { updates }: AdapterTensors, fau
 function warnOfRows({ before, after }: { before: number; after: number }, hasOwn: boolean, complain: Counting): void {
   complain.warn(
     'adapter-resizes',
-    `it has ${after} rows of the vocabulary, and the model has ${before}: vocab_size follows`,
+    `it has ${after} rows of the vocabulary, and the model has ${before}: with it the model has ${after}, and vocab_size follows`,
     hasOwn
       ? 'the tokenizer of the result is the one in the adapter’s folder'
       : 'the tokenizer of the result is still the model’s: put the one that the adapter was trained with into the adapter’s folder',
@@ -124,7 +124,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   if (replaced.size > 0 && loraScale !== 1)
     complain.warn(
       'lora-scale',
-      `lora_scale is not for the ${replaced.size} tensors that the adapter saved whole: they take the place of the model's`,
+      `lora_scale is not for the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: the model has ${replaced.size === 1 ? 'it' : 'them'} as saved`,
     )
   const oriented = orientation(application, find)
   for (const update of updates) {

@@ -119,7 +119,7 @@ function settleEmbedding(
   tensors.set(tied.name, kept)
   complain.warn(
     'adapter-tied',
-    `it changes ${embedding} and not the head that the model ties to it: the result has a ${tied.name} of its own, with the weights from before, and tie_word_embeddings: false`,
+    `it changes ${embedding} and not the head that the model ties to it: with it the model has a head of its own, ${tied.name}, with the weights from before, and tie_word_embeddings: false`,
     'if the two were to stay tied, train with ensure_weight_tying',
   )
   return true
