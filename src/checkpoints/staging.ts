@@ -24,6 +24,7 @@ import { irreplaceable } from './replaceable.js'
 import type { OutputLayout } from './types.js'
 import {
   checkWorkFolder,
+  type FileContent,
   isOwned,
   isOwnerOrLock,
   makeWorkFolder,
@@ -244,8 +245,8 @@ async function isBegun(file: string, size: number, header: Uint8Array): Promise<
   }
 }
 
-/** Puts a whole small file beside the weights: index, configuration, tokenizer, lineage. Fault: `cannot-write`. */
-export const stageFile = (staging: Staging, name: string, content: string | Uint8Array): Promise<void> =>
+/** Puts a whole file beside the weights: index, configuration, tokenizer, lineage. Fault: `cannot-write`. */
+export const stageFile = (staging: Staging, name: string, content: FileContent): Promise<void> =>
   attempt(staging.output, 1, async () => {
     const file = path.join(staging.files, checkName(name))
     await mkdir(path.dirname(file), { recursive: true })

@@ -166,10 +166,15 @@ export async function openNew(file: string): Promise<FileHandle> {
   return open(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NOFOLLOW)
 }
 
-export async function writeNew(file: string, content: string | Uint8Array, sync = false): Promise<void> {
+/** A file's content: a text, bytes, or a text in pieces. */
+export type FileContent = string | Uint8Array | Iterable<string>
+
+export async function writeNew(file: string, content: FileContent, sync = false): Promise<void> {
   const handle = await openNew(file)
   try {
-    await handle.writeFile(content)
+    if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content)
+    // Each piece goes behind the one before.
+    else for (const piece of content) await handle.writeFile(piece)
     if (sync) await handle.sync()
   } finally {
     await handle.close()

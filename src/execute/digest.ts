@@ -27,7 +27,9 @@ export async function digestTensors(checkpoint: Checkpoint, options: DigestOptio
   })
   try {
     await schedule(
-      tensors.map(({ file, offset, bytes }) => compileDigest(file, offset, bytes)),
+      (function* () {
+        for (const { file, offset, bytes } of tensors) yield compileDigest(file, offset, bytes)
+      })(),
       pool,
       {
         math: kernels.math,

@@ -1,7 +1,7 @@
 /** What of a journal is true: its digests are made again, of what was written and of all that was read for it. */
 import type { Kernels } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
-import { compileDigest, leafKey } from './compile.js'
+import { compileDigest, type Job, leafKey } from './compile.js'
 import type { JournalEntry, StagedOutput } from './journal.js'
 import { leafDigests } from './leafDigests.js'
 import { type Pool, schedule } from './schedule.js'
@@ -47,14 +47,17 @@ export async function finishedEntries(
     const { file, offset, bytes } = plan.outputs[output]!.tensors[entry.tensor]!
     return [firstOutput + bases[output]! + file, offset, bytes] as const
   })
-  const jobs = [...written, ...keys.map((key) => places.get(key)!)].map((place) => compileDigest(...place))
+  function* jobs(): Generator<Job> {
+    for (const place of written) yield compileDigest(...place)
+    for (const key of keys) yield compileDigest(...places.get(key)!)
+  }
   const found: string[] = []
-  await schedule(jobs, pool, {
+  await schedule(jobs(), pool, {
     math: kernels.math,
     ...(signal ? { signal } : {}),
     progress: () => {},
-    finished(index, result) {
-      found[index] = Object.values(leafDigests(jobs[index]!, result, kernels))[0]!
+    finished(index, result, job) {
+      found[index] = Object.values(leafDigests(job, result, kernels))[0]!
     },
   })
   const inputs = new Map(keys.map((key, index) => [key, found[written.length + index]]))

@@ -9,7 +9,7 @@ import type { Findings } from './findings.js'
 import { finishedEntries } from './finished.js'
 import type { StagedOutput } from './journal.js'
 import { leafDigests } from './leafDigests.js'
-import { openPool } from './pool.js'
+import { openPool, type PoolSetup } from './pool.js'
 import { type OutputRemarks, type Remarks, remarksOf } from './remarks.js'
 import { schedule } from './schedule.js'
 import { findScopes, scopePrograms } from './scopes.js'
@@ -62,20 +62,13 @@ export async function mergeTensors(
   const outputs = plan.outputs.map(({ tensors }): (string | null)[] => tensors.map(() => null))
   const remarks = plan.outputs.map(() => new Map<number, Remarks>())
   const bases = outputBases(plan)
-  const shapes = [
-    ...jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings).map(({ program }) => program),
-    ...scopePrograms(plan, findings),
-  ]
   const shelf = factorShelf(plan)
   const pool = await openPool({
     threads,
     mode: windowMode(),
     inputs: files,
     outputs: staged.flatMap(({ files }) => files),
-    // Statistics are looked at beside themselves.
-    leaves: shapes.reduce((most, { leaves }) => Math.max(most, leaves.length), 2),
-    reach: shapes.reduce((most, { rowLength }) => Math.max(most, rowLength), 0),
-    held: shapes.reduce((most, { held }) => Math.max(most, held?.bytes ?? 0), 0),
+    ...roomOf(plan, bases, findings),
   })
   let scopes: Findings['scopes'] = []
   try {
@@ -100,19 +93,21 @@ export async function mergeTensors(
     // Again on a resume: what is left needs them, and so does the lineage.
     scopes = await findScopes(plan, pool, findings, shared)
     const known = { ...findings, scopes, factor: shelf.take }
-    const jobs = jobsOf(plan, bases, duty, known, (output, tensor) => outputs[output]![tensor] !== null)
-    if (options.digests) jobs.push(...unusedJobs(plan, duty))
-    await schedule(jobs, pool, {
+    const isDone = (output: number, tensor: number): boolean => outputs[output]![tensor] !== null
+    const uses = usesOfFactorings(plan, isDone)
+    function* jobs(): Generator<Job> {
+      yield* jobsOf(plan, bases, duty, known, isDone)
+      if (options.digests) yield* unusedJobs(plan, duty)
+    }
+    await schedule(jobs(), pool, {
       ...shared,
-      finished(index, result) {
-        const job = jobs[index]!
+      finished(_, result, job) {
         progress.tensor(job.target !== undefined)
         const own = options.digests ? leafDigests(job, result, kernels) : {}
         for (const [key, digest] of Object.entries(own)) found.set(key, digest)
         if (job.finds) {
           const { factoring, at } = job.finds
-          const uses = jobs.filter(({ needs }) => needs === factoring).length
-          shelf.put(factoring, pool.matrices(), at, uses, own)
+          shelf.put(factoring, pool.matrices(), at, uses.get(factoring) ?? 0, own)
           progress.found(plan, factoring, shelf.figures.get(factoring)!)
         }
         if (!job.target) return
@@ -145,23 +140,51 @@ function outputBases(plan: Plan): number[] {
   })
 }
 
-function jobsOf(
+/** What a pool must have room for. Programs are made for that alone, one after another. */
+function roomOf(
+  plan: Plan,
+  bases: readonly number[],
+  findings: Findings,
+): Pick<PoolSetup, 'leaves' | 'reach'> & { held: number } {
+  // Statistics are looked at beside themselves.
+  const room = { leaves: 2, reach: 0, held: 0 }
+  const add = ({ leaves, rowLength, held }: Job['program']): void => {
+    room.leaves = Math.max(room.leaves, leaves.length)
+    room.reach = Math.max(room.reach, rowLength)
+    room.held = Math.max(room.held, held?.bytes ?? 0)
+  }
+  for (const { program } of jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings)) add(program)
+  for (const program of scopePrograms(plan, findings)) add(program)
+  return room
+}
+
+/** How many tensors that are still to be made take of each factoring. */
+function usesOfFactorings(plan: Plan, done: (output: number, tensor: number) => boolean): Map<number, number> {
+  const uses = new Map<number, number>()
+  for (const [output, { tensors }] of plan.outputs.entries())
+    for (const [index, { expr }] of tensors.entries())
+      if (expr.kind === 'factor' && !done(output, index)) uses.set(expr.factoring, (uses.get(expr.factoring) ?? 0) + 1)
+  return uses
+}
+
+function* jobsOf(
   plan: Plan,
   bases: readonly number[],
   duty: DigestDuty,
   findings: Findings,
   done: (output: number, tensor: number) => boolean = () => false,
-): Job[] {
+): Generator<Job> {
   const factored = new Set<number>()
-  return plan.outputs.flatMap(({ tensors }, output) =>
-    tensors.flatMap((tensor, index) => {
-      if (done(output, index)) return []
+  for (const [output, { tensors }] of plan.outputs.entries())
+    for (const [index, tensor] of tensors.entries()) {
+      if (done(output, index)) continue
       const job = compileTensor(plan, tensor, bases[output]! + tensor.file, duty, findings, { output, tensor: index })
-      if (job.needs === undefined || factored.has(job.needs)) return [job]
-      factored.add(job.needs)
-      return [factoringJob(plan, job.needs, duty, findings), job]
-    }),
-  )
+      if (job.needs !== undefined && !factored.has(job.needs)) {
+        factored.add(job.needs)
+        yield factoringJob(plan, job.needs, duty, findings)
+      }
+      yield job
+    }
 }
 
 /** What finds both factors of a difference; nothing is written. */
@@ -172,15 +195,14 @@ function factoringJob(plan: Plan, index: number, duty: DigestDuty, findings: Fin
 }
 
 /** Digests of files are over all of their tensors: those that no output uses are read for that alone. */
-function unusedJobs(plan: Plan, duty: DigestDuty): Job[] {
-  return plan.files.flatMap(({ tensors }, file) =>
-    tensors.flatMap(({ offset, bytes }) => {
+function* unusedJobs(plan: Plan, duty: DigestDuty): Generator<Job> {
+  for (const [file, { tensors }] of plan.files.entries())
+    for (const { offset, bytes } of tensors) {
       const key = leafKey({ file, offset, bytes })
-      if (duty.taken.has(key)) return []
+      if (duty.taken.has(key)) continue
       duty.taken.add(key)
-      return [compileDigest(file, offset, bytes)]
-    }),
-  )
+      yield compileDigest(file, offset, bytes)
+    }
 }
 
 /** Events at most this often, in milliseconds. */

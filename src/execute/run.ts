@@ -92,8 +92,10 @@ export interface Executed {
 
 /** What is written of an output for people and programs: its lineage, and the model card of a folder. */
 export interface Description {
-  readonly lineage: string
-  readonly card: string
+  /** In pieces, to be gone through once. */
+  readonly lineage: Iterable<string>
+  /** Asked for when the lineage has been written. */
+  readonly card: () => string
 }
 
 /** The name of an output's lineage, in its folder or beside its file. */
@@ -289,7 +291,7 @@ async function release(
     if (!keep) await dropWeights(staging)
     const { lineage, card } = texts[index]!
     await stageFile(staging, lineageName(layout, staging.output), lineage)
-    if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card)
+    if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card())
   }
   refuseInterrupted(signal)
   await refuseChanged(run.inputs)

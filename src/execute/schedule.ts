@@ -33,8 +33,8 @@ export interface Pool {
 
 export interface ScheduleOptions {
   readonly math: ScalarMath
-  /** Called when a job is finished, in the order of finishing. */
-  readonly finished: (job: number, result: JobResult) => void
+  /** Called when a job is finished, in the order of finishing; `index` is its place among all jobs. */
+  readonly finished: (index: number, result: JobResult, job: Job) => void
   /** Called for each task done. */
   readonly progress: (read: number, written: number) => void
   readonly signal?: AbortSignal
@@ -66,12 +66,14 @@ interface Active {
 }
 
 /**
- * Runs all jobs on the pool. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
+ * Runs all jobs on the pool. A job is asked for when its turn comes, and dropped when it is finished: a model may have a million. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
  * is added up in the order of tiles: so the order can't show in the results.
  */
-export async function schedule(jobs: readonly Job[], pool: Pool, options: ScheduleOptions): Promise<void> {
+export async function schedule(jobs: Iterable<Job>, pool: Pool, options: ScheduleOptions): Promise<void> {
   const active: Active[] = []
   const waiting = new Set<Promise<void>>()
+  const source = jobs[Symbol.iterator]()
+  let coming = source.next()
   let next = 0
   let failure: unknown
   let preparing = false
@@ -80,20 +82,21 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
     for (;;) {
       const state = active.find((state) => state.next < state.end)
       if (state) return { state, task: takeTask(state) }
-      if (next === jobs.length || active.length >= WINDOW || preparing) return undefined
-      const job = jobs[next]!
+      if (coming.done || active.length >= WINDOW || preparing) return undefined
+      const job = coming.value
       // There is room for the matrices of one.
       if (job.program.held && active.some((other) => other.job.program.held)) return undefined
       if (job.needs !== undefined && active.some((other) => other.job.finds?.factoring === job.needs)) return undefined
+      coming = source.next()
       if (job.prepare) prepareJob(next++, job, job.prepare)
-      else begin(open(next, jobs[next++]!, pool))
+      else begin(open(next++, job, pool))
     }
   }
 
   function begin(opened: Active): void {
     // A tensor without elements has no tiles: it is finished at once.
     if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
-    else options.finished(opened.index, resultOf(opened))
+    else options.finished(opened.index, resultOf(opened), opened.job)
   }
 
   /** One at a time: what a job has prepared is large. */
@@ -118,7 +121,7 @@ export async function schedule(jobs: readonly Job[], pool: Pool, options: Schedu
     closePass(state, options.math)
     if (openPass(state, options.math)) return
     active.splice(active.indexOf(state), 1)
-    options.finished(state.index, resultOf(state))
+    options.finished(state.index, resultOf(state), state.job)
   }
 
   const stop = () => pool.stop()

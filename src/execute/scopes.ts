@@ -81,20 +81,18 @@ async function overScope(
   return total
 }
 
-function scopeJobs(plan: Plan, { tensors }: PlanScope, pass: ReducePass, findings: Findings): Job[] {
+function* scopeJobs(plan: Plan, { tensors }: PlanScope, pass: ReducePass, findings: Findings): Generator<Job> {
   const nothing = { enabled: false, taken: new Set<string>() }
-  return tensors
-    .filter(({ shape }) => elements(shape) > 0)
-    .map(({ name, shape, expr }) => {
-      const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
-      return compileTensor(plan, tensor, 0, nothing, findings, undefined, { kind: 'reduce', pass })
-    })
+  for (const { name, shape, expr } of tensors) {
+    if (elements(shape) === 0) continue
+    const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
+    yield compileTensor(plan, tensor, 0, nothing, findings, undefined, { kind: 'reduce', pass })
+  }
 }
 
 /** The programs of all scopes, to find out what a pool must have room for. */
-export const scopePrograms = (plan: Plan, findings: Findings): Job['program'][] =>
-  plan.scopes.flatMap((scope) =>
-    declared(plan, scope).reduces.flatMap((pass) =>
-      scopeJobs(plan, scope, pass, findings).map(({ program }) => program),
-    ),
-  )
+export function* scopePrograms(plan: Plan, findings: Findings): Generator<Job['program']> {
+  for (const scope of plan.scopes)
+    for (const pass of declared(plan, scope).reduces)
+      for (const { program } of scopeJobs(plan, scope, pass, findings)) yield program
+}

@@ -5,7 +5,7 @@ import { inputsOf, LARGEST_TREE, treeSize } from '../plan/shared.js'
 import type { Expr, MergeExpr, Plan, PlanTensor, ReadExpr } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
-import { recordOf } from './serialize.js'
+import { codeUnits, type LineageFrame, recordOf, type TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
 import type {
   Digest,
@@ -67,7 +67,30 @@ export interface LineageInput {
 }
 
 /** The lineage of one output: a pure function of what was planned and the digests that the run found. */
-export function buildLineage({
+export function buildLineage(input: LineageInput): Lineage {
+  const { frame, tensors } = describeOutput(input)
+  let known: Lineage['tensors'] | undefined
+  const { output, evaluations, ...head } = frame
+  return {
+    ...head,
+    // Made when they are asked for: a model may have a million.
+    get tensors() {
+      known ??= recordOf(tensors())
+      return known
+    },
+    output,
+    ...(evaluations ? { evaluations } : {}),
+  }
+}
+
+/** A lineage in parts, so that it can be written without all of its tensors in memory at once. */
+export interface DescribedOutput {
+  readonly frame: LineageFrame
+  /** By name, in code-unit order; made anew with each call. */
+  readonly tensors: () => TensorEntries
+}
+
+export function describeOutput({
   plan,
   recipe,
   output: index,
@@ -76,7 +99,7 @@ export function buildLineage({
   scopes = [],
   version,
   bytesDigest,
-}: LineageInput): Lineage {
+}: LineageInput): DescribedOutput {
   const output = plan.outputs[index]
   const found = digests.outputs[index]
   if (!output || !found) throw new Error(`internal: no output ${index}`)
@@ -91,8 +114,7 @@ export function buildLineage({
     ),
     ...(found.others ?? []),
   ]
-  const describe = describer(plan, recipe, scopes)
-  return {
+  const frame: LineageFrame = {
     terge: version,
     lineage: 1,
     recipe: { text: recipe.text, digest: sha256(recipe.text), set: [...recipe.overrides] },
@@ -100,12 +122,6 @@ export function buildLineage({
     seed: plan.seed,
     models: lineageModels(plan, recipe, digests),
     steps: { ...describeSteps(plan, recipe, output.from, steps ?? new Map()), ...tokenizerStep(plan, recipe) },
-    tensors: recordOf(
-      output.tensors.map((tensor, i) => [
-        tensor.name,
-        lineageTensor(tensor, found.tensors[i] ?? null, found.remarks?.get(i) ?? {}, describe),
-      ]),
-    ),
     output: {
       from: output.from,
       ...(output.point ? { point: { name: output.point.name, t: output.point.t } } : {}),
@@ -119,6 +135,17 @@ export function buildLineage({
     },
     ...(found.evaluations ? { evaluations: found.evaluations } : {}),
   }
+  const describe = describer(plan, recipe, scopes)
+  function* tensors(): Generator<readonly [string, LineageTensor]> {
+    const nameOf = (i: number): string => output!.tensors[i]!.name
+    const order = Uint32Array.from(output!.tensors.keys()).sort((a, b) => codeUnits(nameOf(a), nameOf(b)))
+    for (const i of order) {
+      const tensor = output!.tensors[i]!
+      const told = found!.remarks?.get(i) ?? {}
+      yield [tensor.name, lineageTensor(tensor, found!.tensors[i] ?? null, told, describe)]
+    }
+  }
+  return { frame, tensors }
 }
 
 /** What became of the vocabulary, as if it were a step; under another name where a step has that one. */

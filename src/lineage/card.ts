@@ -1,14 +1,19 @@
 /** The model card of an output folder, as the hub shows it: what went in, how it was merged, and where to look further. */
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
-import { sha256 } from '../core/digest.js'
-import type { Lineage } from './types.js'
+import type { LineageFrame } from './serialize.js'
 
-/** `text` is the lineage as it is written beside the card; `name` the output's own. Markdown, ended by a line feed. */
-export function modelCard(lineage: Lineage, text: string, name: string): string {
+/** What a card says of a lineage that is written beside it. */
+export interface Written {
+  /** `sha256:…` of its text. */
+  readonly digest: string
+  /** Of its tensors. */
+  readonly methods: ReadonlySet<string>
+}
+
+/** `name` is the output's own. Markdown, ended by a line feed. */
+export function modelCard(lineage: LineageFrame, { digest, methods: all }: Written, name: string): string {
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
-  const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))]
-    .filter((one) => one !== 'copy')
-    .sort()
+  const methods = [...all].filter((one) => one !== 'copy').sort()
   const step = lineage.steps[lineage.output.from]
   const extracted = step?.kind === 'extract'
   const library = libraryOf(lineage)
@@ -49,14 +54,14 @@ export function modelCard(lineage: Lineage, text: string, name: string): string 
     '',
     'How each tensor came about is told in `lineage.json`:',
     '',
-    `- lineage: \`${sha256(text)}\``,
+    `- lineage: \`${digest}\``,
     `- plan: \`${lineage.plan.digest}\``,
     ...(lineage.output.digest === null ? [] : [`- output: \`${lineage.output.digest}\``]),
   ].join('\n')}\n`
 }
 
 /** What an adapter is the difference of, and how much of it. */
-function adapterText({ steps, output }: Lineage): string {
+function adapterText({ steps, output }: LineageFrame): string {
   const { models, energy } = steps[output.from]!
   const [from, base] = (models as readonly string[]).map(plain)
   const { total } = energy as { readonly total: number }
@@ -64,7 +69,7 @@ function adapterText({ steps, output }: Lineage): string {
 }
 
 /** Who loads such a folder: told by the file that lists its parts, or says what it is. */
-function libraryOf({ output: { files } }: Lineage): string {
+function libraryOf({ output: { files } }: LineageFrame): string {
   const has = (name: string): boolean => files.some((file) => file.name === name)
   if (has(ADAPTER_CONFIG)) return 'peft'
   return has('model_index.json') ? 'diffusers' : has('modules.json') ? 'sentence-transformers' : 'transformers'

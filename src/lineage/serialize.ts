@@ -10,7 +10,7 @@ import type {
 
 type Entries = readonly (readonly [key: string, text: string])[]
 
-const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+export const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** Keys in code-unit order: the order of an object's own keys puts names such as `10` first. */
 export const sortedKeys = (record: object): string[] => Object.keys(record).sort(codeUnits)
@@ -132,14 +132,49 @@ const named = <T>(record: Readonly<Record<string, T>>, text: (value: T) => strin
     sortedKeys(record).map((key) => [key, text(record[key]!)]),
   )
 
+/** A lineage without its tensors. */
+export type LineageFrame = Omit<Lineage, 'tensors'>
+
+/** Tensors by name, in the code-unit order of names. */
+export type TensorEntries = Iterable<readonly [name: string, tensor: LineageTensor]>
+
+/** Characters that are handed on together. */
+const PIECE = 1 << 18
+
 /**
  * The canonical text of a lineage: the same lineage gives the same bytes. Fixed keys stand in the order of the type, names in
  * code-unit order, and each tensor and file on a line of its own, so that reports of ten thousand tensors can be compared
  * line by line. Throws for numbers that JSON lacks: an internal fault.
  */
-export function lineageText(lineage: Lineage): string {
-  const { recipe, output, evaluations } = lineage
-  return `${block('', [
+export const lineageText = (lineage: Lineage): string => [...lineagePieces(lineage, entriesOf(lineage))].join('')
+
+export function* entriesOf({ tensors }: Pick<Lineage, 'tensors'>): Generator<readonly [string, LineageTensor]> {
+  for (const name of sortedKeys(tensors)) yield [name, tensors[name]!]
+}
+
+/** The same text in pieces: that of a million tensors is longer than one string should be. */
+export function* lineagePieces(lineage: LineageFrame, tensors: TensorEntries): Generator<string> {
+  const members = (entries: Entries): string =>
+    entries
+      .filter(([, text]) => text !== '')
+      .map(([key, text]) => `  ${JSON.stringify(key)}: ${text}`)
+      .join(',\n')
+  let held = `{\n${members(before(lineage))},\n  "tensors": {`
+  let first = true
+  for (const [name, tensor] of tensors) {
+    held += `${first ? '\n' : ',\n'}    ${JSON.stringify(name)}: ${tensorText(tensor)}`
+    first = false
+    if (held.length < PIECE) continue
+    yield held
+    held = ''
+  }
+  yield `${held}${first ? '}' : '\n  }'},\n${members(after(lineage))}\n}\n`
+}
+
+/** What stands before the tensors. */
+function before(lineage: LineageFrame): Entries {
+  const { recipe } = lineage
+  return [
     ['terge', inline(lineage.terge)],
     ['lineage', inline(lineage.lineage)],
     [
@@ -154,7 +189,12 @@ export function lineageText(lineage: Lineage): string {
     ['seed', inline(lineage.seed)],
     ['models', named(lineage.models, modelText)],
     ['steps', named(lineage.steps, inline)],
-    ['tensors', named(lineage.tensors, tensorText)],
+  ]
+}
+
+/** What stands behind them. */
+function after({ output, evaluations }: LineageFrame): Entries {
+  return [
     [
       'output',
       block('  ', [
@@ -175,5 +215,5 @@ export function lineageText(lineage: Lineage): string {
       ]),
     ],
     ['evaluations', evaluations ? named(evaluations, inline) : ''],
-  ])}\n`
+  ]
 }

@@ -1,4 +1,5 @@
 /** Running a plan: outputs and their lineage. */
+import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { refuseChanged } from '../checkpoints/inputStates.js'
@@ -10,14 +11,14 @@ import { mapEach } from '../core/eachOf.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
-import { type Executed, executePlan, headerBytes } from '../execute/run.js'
+import { type Description, type Executed, executePlan, headerBytes } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
-import { buildLineage, type RunDigests } from '../lineage/build.js'
+import { buildLineage, describeOutput, type LineageInput, type RunDigests } from '../lineage/build.js'
 import { modelCard } from '../lineage/card.js'
 import { sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
-import { lineageText } from '../lineage/serialize.js'
-import type { Lineage } from '../lineage/types.js'
+import { lineagePieces } from '../lineage/serialize.js'
+import type { Lineage, LineageTensor } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { adapterFile } from './adapterFile.js'
@@ -134,12 +135,11 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
       },
       async (executed) => {
         const made = await describe(prepared, executed, { digests: true, sha256: false, ...options })
-        if (lock) for (const lineage of made) checkLocked(lock, recipe, lineage.models)
-        for (const [index, lineage] of made.entries())
-          lineages.set(plan.outputs.indexOf(executed.plan.outputs[index]!), lineage)
-        return made.map((lineage, index) => {
-          const text = lineageText(lineage)
-          return { lineage: text, card: modelCard(lineage, text, path.basename(executed.plan.outputs[index]!.path)) }
+        if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
+        return made.map((input, index) => {
+          const output = executed.plan.outputs[index]!
+          lineages.set(plan.outputs.indexOf(output), buildLineage(input))
+          return describedAs(input, path.basename(output.path))
         })
       },
     )
@@ -175,11 +175,31 @@ function refuseCommands(recipe: Recipe): void {
   )
 }
 
+/** The lineage and the model card of an output as they are written: the card tells the lineage's digest, so it comes after it. */
+function describedAs(input: LineageInput, name: string): Description {
+  const { frame, tensors } = describeOutput(input)
+  const methods = new Set<string>()
+  const hash = createHash('sha256')
+  function* noted(): Generator<readonly [string, LineageTensor]> {
+    for (const entry of tensors()) {
+      methods.add(entry[1].method)
+      yield entry
+    }
+  }
+  function* lineage(): Generator<string> {
+    for (const piece of lineagePieces(frame, noted())) {
+      hash.update(piece)
+      yield piece
+    }
+  }
+  return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
+}
+
 async function describe(
   { recipe, bindings, models }: Prepared,
   executed: Executed,
   { digests: wanted, sha256: whole }: Required<Pick<RunOptions, 'digests' | 'sha256'>>,
-): Promise<Lineage[]> {
+): Promise<LineageInput[]> {
   const { plan } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
@@ -193,10 +213,8 @@ async function describe(
       tensors,
       remarks,
       files: output.files.map(({ header }, file) => {
-        const own = output.tensors
-          .map((tensor, index) => ({ ...tensor, index }))
-          .filter((tensor) => tensor.file === file)
-        const inOrder = own.sort(byPlace).map(({ index }) => tensors[index]!)
+        const own = [...output.tensors.keys()].filter((at) => output.tensors[at]!.file === file)
+        const inOrder = own.sort((a, b) => byPlace(output.tensors[a]!, output.tensors[b]!)).map((at) => tensors[at]!)
         return fileDigest(sha256(headerBytes(header)), inOrder, hash)
       }),
       others: beside,
@@ -222,16 +240,8 @@ async function describe(
     outputs,
     ...(inputs ? { sha256: inputs } : {}),
   }
-  return plan.outputs.map((_, output) =>
-    buildLineage({
-      plan,
-      recipe,
-      output,
-      digests,
-      steps: executed.steps,
-      scopes: executed.scopes,
-      version: VERSION,
-      bytesDigest: hash,
-    }),
-  )
+  const { steps, scopes } = executed
+  return plan.outputs.map((_, output) => ({
+    ...{ plan, recipe, output, digests, steps, scopes, version: VERSION, bytesDigest: hash },
+  }))
 }
