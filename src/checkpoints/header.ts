@@ -115,6 +115,14 @@ function readEntries(
   })
 
   const entries = new Map<string, Entry>()
+  const shapes = new Map<string, readonly number[]>()
+  /** Tensors of one shape share it: of a million, few differ. */
+  const share = (shape: readonly number[]): readonly number[] => {
+    const key = shape.join()
+    const known = shapes.get(key) ?? [...shape]
+    shapes.set(key, known)
+    return known
+  }
   let metadata: Record<string, string> | undefined
   json.object('the header', (name) => {
     if (name === '__metadata__') {
@@ -125,7 +133,7 @@ function readEntries(
     if (entries.has(name)) throw duplicate(fileName, name)
     tensor = name
     charge(TENSOR_COST)
-    entries.set(name, readEntry(json, name, whose, charge))
+    entries.set(name, readEntry(json, name, whose, { charge, share }))
     tensor = undefined
   })
   json.end()
@@ -143,7 +151,12 @@ function readMetadata(json: JsonReader, fileName: string): Record<string, string
   return Object.fromEntries(pairs)
 }
 
-function readEntry(json: JsonReader, name: string, whose: () => string, charge: (cost: number) => void): Entry {
+interface Keeping {
+  readonly charge: (cost: number) => void
+  readonly share: (shape: readonly number[]) => readonly number[]
+}
+
+function readEntry(json: JsonReader, name: string, whose: () => string, { charge, share }: Keeping): Entry {
   let dtype: Dtype | undefined
   let shape: number[] | undefined
   let offsets: number[] | undefined
@@ -170,7 +183,7 @@ function readEntry(json: JsonReader, name: string, whose: () => string, charge: 
   if (missing) throw fault('bad-tensor-entry', `${whose()}: \`${missing}\` is missing`, DAMAGED)
   if (offsets!.length !== 2)
     throw fault('bad-tensor-entry', `${whose()}: \`data_offsets\` must be two numbers, not ${offsets!.length}`, DAMAGED)
-  return { name, dtype: dtype!, shape: shape!, begin: offsets![0]!, end: offsets![1]! }
+  return { name, dtype: dtype!, shape: share(shape!), begin: offsets![0]!, end: offsets![1]! }
 }
 
 function knownDtype(name: string, whose: () => string): Dtype {

@@ -19,6 +19,8 @@ export interface JsonReader {
   isNull(): boolean
   /** Passes over any one value, checking its form. */
   skip(): void
+  /** The bytes of any one value, its form checked. */
+  raw(): Buffer
   /** Nothing but white space may follow. */
   end(): void
 }
@@ -197,6 +199,12 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
       const value = Number(text)
       if (!Number.isSafeInteger(value)) fail('type', `${what} must be below 2⁵³, not ${text}`)
       return value
+    },
+    raw() {
+      peek()
+      const begin = at
+      skip()
+      return bytes.subarray(begin, at)
     },
     isNull() {
       if (peek() !== 0x6e) return false

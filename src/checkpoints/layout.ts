@@ -31,7 +31,10 @@ const RANK = new Map(Object.keys(DTYPES).map((dtype, rank) => [dtype as Dtype, r
  * Faults: `too-large` beyond 2⁵³ bytes, `header-too-large` if the names don't fit the format, `bad-name`.
  */
 export function layoutCheckpoint(tensors: readonly TensorSpec[], options: LayoutOptions): OutputLayout {
-  const sized = tensors.map((tensor) => ({ ...tensor, bytes: sizeOf(tensor) }))
+  const sized = tensors.map((tensor) => {
+    const { name, dtype, shape } = tensor
+    return { name, dtype, shape, bytes: sizeOf(tensor) }
+  })
   const total = sized.reduce((sum, { bytes }) => sum + bytes, 0)
   if (!Number.isSafeInteger(total + MAX_HEADER_BYTES))
     throw fault('too-large', `the output's tensors take ${total} bytes, more than a file can be asked for`)
@@ -48,11 +51,12 @@ export function layoutCheckpoint(tensors: readonly TensorSpec[], options: Layout
     for (const [index, shard] of shards.entries()) {
       const own = (name: string): string => name.slice(prefix.length)
       const ordered = [...shard].sort((a, b) => RANK.get(b.dtype)! - RANK.get(a.dtype)! || compareNames(a.name, b.name))
-      const inside = ordered.map((tensor) => ({ ...tensor, name: own(tensor.name) }))
+      const inside = prefix === '' ? ordered : ordered.map((tensor) => ({ ...tensor, name: own(tensor.name) }))
       const header = writeHeader(inside, options.metadata, names[index]!)
       let offset = header.length
       for (const tensor of ordered) {
-        placed.push({ ...tensor, file: files.length, offset })
+        const { name, dtype, shape, bytes } = tensor
+        placed.push({ name, dtype, shape, bytes, file: files.length, offset })
         owner.set(own(tensor.name), names[index]!)
         offset += tensor.bytes
       }
@@ -124,6 +128,9 @@ function shardName(stem: string, index: number, count: number): string {
   return `${stem}-${digits(index + 1)}-of-${digits(count)}.safetensors`
 }
 
+/** Members of a header that are joined to one text: a million small texts take several times the memory. */
+const JOINED = 1000
+
 function writeHeader(
   tensors: readonly (TensorSpec & { readonly bytes: number })[],
   metadata: Readonly<Record<string, string>>,
@@ -132,6 +139,7 @@ function writeHeader(
   const pairs = new Map([['format', 'pt'], ...Object.entries(metadata)])
   const texts = [...pairs].sort(([a], [b]) => compareNames(a, b)).map(([key, value]) => `${text(key)}:${text(value)}`)
   const members = [`"__metadata__":{${texts.join(',')}}`]
+  const joined: string[] = []
   const seen = new Set(['__metadata__'])
   let begin = 0
   for (const { name, dtype, shape, bytes } of tensors) {
@@ -140,8 +148,9 @@ function writeHeader(
     const end = begin + bytes
     members.push(`${text(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${begin},${end}]}`)
     begin = end
+    if (members.length === JOINED) joined.push(members.splice(0).join(','))
   }
-  const json = `{${members.join(',')}}`
+  const json = `{${[...joined, ...members].join(',')}}`
   const length = Math.ceil(Buffer.byteLength(json) / 8) * 8
   if (length > MAX_HEADER_BYTES)
     throw fault('header-too-large', `${fileName}: a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`)

@@ -72,7 +72,7 @@ export async function openCheckpoint(
 async function openFile(reference: string, file: string, allowance: Allowance): Promise<Checkpoint> {
   const name = path.basename(file)
   const { read, header } = await readFileHeader(file, name, reference, allowance)
-  const tensors = sorted(header.tensors.map((tensor) => ({ ...tensor, file: 0 })))
+  const tensors = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
     ? await adapterConfig(path.dirname(file), await readdir(path.dirname(file)), path.dirname(reference))
     : {}
@@ -220,7 +220,7 @@ async function openWeights(
       }
       const other = tensors.get(tensor.name) ?? all.get(`${prefix}${tensor.name}`)
       if (other) throw inTwoFiles(tensor.name, files[other.file]!.name, inside(name), shown)
-      const stored = { ...tensor, name: `${prefix}${tensor.name}`, file: files.length }
+      const stored = storedIn(files.length, `${prefix}${tensor.name}`, tensor)
       tensors.set(tensor.name, stored)
       all.set(stored.name, stored)
     }
@@ -358,10 +358,16 @@ function missingShard(error: NodeJS.ErrnoException, name: string, { index }: Fol
   )
 }
 
+/** Written out, since objects that are spread take more memory: a model may have a million tensors. */
+function storedIn(file: number, name: string, tensor: Omit<StoredTensor, 'file'>): StoredTensor {
+  const { dtype, shape, offset, bytes, strides } = tensor
+  return strides ? { name, dtype, shape, file, offset, bytes, strides } : { name, dtype, shape, file, offset, bytes }
+}
+
 /** By name, in the order of code units. */
-const sorted = (tensors: readonly StoredTensor[]): ReadonlyMap<string, StoredTensor> =>
-  new Map(
-    [...tensors]
-      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-      .map((tensor) => [tensor.name, tensor]),
-  )
+function sorted(tensors: readonly StoredTensor[]): ReadonlyMap<string, StoredTensor> {
+  const byName = new Map<string, StoredTensor>()
+  for (const tensor of [...tensors].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)))
+    byName.set(tensor.name, tensor)
+  return byName
+}

@@ -5,7 +5,7 @@ const WHOLE = 4
 
 /**
  * The text that `JSON.stringify` gives of plain data, in pieces: as one string, that of a plan with a million tensors would be longer
- * than a string can be.
+ * than a string can be. Above the depth at which values are written whole, an iterable counts as a list.
  */
 export function jsonPieces(value: unknown, put: (piece: string) => void): void {
   let held = ''
@@ -17,11 +17,13 @@ export function jsonPieces(value: unknown, put: (piece: string) => void): void {
   }
   const write = (value: unknown, depth: number): void => {
     if (depth === WHOLE || typeof value !== 'object' || value === null) add(JSON.stringify(value) ?? 'null')
-    else if (Array.isArray(value)) {
+    else if (Symbol.iterator in value && !ArrayBuffer.isView(value)) {
       add('[')
-      for (const [index, item] of value.entries()) {
-        if (index > 0) add(',')
+      let first = true
+      for (const item of value as Iterable<unknown>) {
+        if (!first) add(',')
         write(item, depth + 1)
+        first = false
       }
       add(']')
     } else {

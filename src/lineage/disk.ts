@@ -5,6 +5,7 @@ import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { FileProblem, fileFault, openRegular, readRegular } from '../checkpoints/regular.js'
 import { fault } from '../core/diagnostics.js'
+import { sha256 as sha256OfBytes } from '../core/digest.js'
 import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
 import { MAX_LINEAGE, parseLineage } from './parse.js'
 import type { Digest, Lineage } from './types.js'
@@ -68,17 +69,21 @@ export const locksIn = async (folder: string): Promise<string[]> =>
     .sort()
     .map((name) => path.join(folder, name))
 
-/** Reads and checks the lineage at `file`. Faults: `missing-lineage`, those of `parseLineage`. */
-export async function readLineage(file: string): Promise<{ lineage: Lineage; text: string }> {
+/** Lineages of more bytes are read in pieces. */
+const LARGE = 64 * 2 ** 20
+
+/** Reads and checks the lineage at `file`; `digest` is `sha256:…` of its bytes. Faults: `missing-lineage`, those of `parseLineage`. */
+export async function readLineage(file: string): Promise<{ lineage: Lineage; digest: Digest }> {
   const hint = 'name the lineage.json of an output folder, or NAME.lineage.json beside NAME.safetensors'
-  let text: string
+  let bytes: Buffer
   try {
-    text = (await readRegular(file, { most: MAX_LINEAGE })).toString('utf8')
+    bytes = await readRegular(file, { most: MAX_LINEAGE })
   } catch (error) {
     if (!(error instanceof FileProblem)) throw error
     throw fault(error.kind === 'size' ? 'bad-lineage' : 'missing-lineage', `${file} ${error.message}`, hint)
   }
-  return { lineage: parseLineage(text, file), text }
+  const lineage = parseLineage(bytes.length > LARGE ? bytes : bytes.toString('utf8'), file)
+  return { lineage, digest: sha256OfBytes(bytes) }
 }
 
 const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise<number> => {

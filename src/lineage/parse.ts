@@ -4,6 +4,7 @@ import { fault } from '../core/diagnostics.js'
 import { type Dtype, isDtype } from '../core/dtypes.js'
 import { isObject } from '../core/jsonText.js'
 import type { AbsentReason, CopyReason } from '../plan/types.js'
+import { lineageValue, Members, sharing } from './pieces.js'
 import { recordOf, sortedKeys } from './serialize.js'
 import type {
   Digest,
@@ -17,8 +18,8 @@ import type {
   LineageTensor,
 } from './types.js'
 
-/** In characters: a hundred thousand tensors with twenty sources each stay below it. */
-export const MAX_LINEAGE = 500_000_000
+/** In bytes: a million tensors with four sources each stay below it. */
+export const MAX_LINEAGE = 1_500_000_000
 /** Fused steps within steps, and JSON within parameters. */
 const MAX_DEPTH = 64
 
@@ -181,6 +182,11 @@ const tensor = object<LineageTensor>(
   'notes',
 )
 
+function membersOf(members: Members, at: string, depth: number): Lineage['tensors'] {
+  const shared = sharing()
+  return recordOf(members.each((value, name) => shared(name, tensor(value, step(at, name), depth))))
+}
+
 const lineage = object<Lineage>(
   {
     terge: text,
@@ -194,7 +200,8 @@ const lineage = object<Lineage>(
       text(described.kind, step(at, 'kind'), depth)
       return described
     }),
-    tensors: record(tensor),
+    tensors: (value, at, depth) =>
+      value instanceof Members ? membersOf(value, at, depth) : record(tensor)(value, at, depth),
     output: object<Lineage['output']>(
       {
         from: text,
@@ -213,17 +220,18 @@ const lineage = object<Lineage>(
 )
 
 /**
- * A lineage from its text; `file` names it in messages. Faults: `bad-lineage` for anything that is no lineage,
+ * A lineage from its text, or from its bytes, which are read in pieces; `file` names it in messages. Faults: `bad-lineage` for anything that is no lineage,
  * `lineage-version` for one of a later version of the format. Names of tensors may be any, `__proto__` included.
  */
-export function parseLineage(source: string, file: string): Lineage {
+export function parseLineage(source: string | Uint8Array, file: string): Lineage {
   const hint = 'a lineage is the lineage.json or NAME.lineage.json that `terge run` writes beside its output'
-  if (source.length > MAX_LINEAGE) throw fault('bad-lineage', `${file}: larger than ${MAX_LINEAGE} characters`, hint)
+  if (source.length > MAX_LINEAGE) throw fault('bad-lineage', `${file}: larger than ${MAX_LINEAGE} bytes`, hint)
   let value: unknown
+  const notJson = () => fault('bad-lineage', `${file}: not JSON`, hint)
   try {
-    value = JSON.parse(source)
+    value = typeof source === 'string' ? JSON.parse(source) : lineageValue(source)
   } catch {
-    throw fault('bad-lineage', `${file}: not JSON`, hint)
+    throw notJson()
   }
   if (isObject(value) && typeof value.lineage === 'number' && value.lineage > 1)
     throw fault(
@@ -235,7 +243,7 @@ export function parseLineage(source: string, file: string): Lineage {
     return consistent(lineage(value, '', 0))
   } catch (error) {
     if (error instanceof Bad) throw fault('bad-lineage', `${file}: ${error.told('the lineage')}`, hint)
-    throw error
+    throw error instanceof SyntaxError ? notJson() : error
   }
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type {
   Lineage,
   LineageFile,
@@ -148,7 +149,14 @@ const PIECE = 1 << 18
  */
 export const lineageText = (lineage: Lineage): string => [...lineagePieces(lineage, entriesOf(lineage))].join('')
 
-export function* entriesOf({ tensors }: Pick<Lineage, 'tensors'>): Generator<readonly [string, LineageTensor]> {
+/** `sha256:…` of that text. */
+export function lineageDigest(lineage: Lineage): string {
+  const hash = createHash('sha256')
+  for (const piece of lineagePieces(lineage, entriesOf(lineage))) hash.update(piece)
+  return `sha256:${hash.digest('hex')}`
+}
+
+function* entriesOf({ tensors }: Pick<Lineage, 'tensors'>): Generator<readonly [string, LineageTensor]> {
   for (const name of sortedKeys(tensors)) yield [name, tensors[name]!]
 }
 

@@ -3,6 +3,12 @@ import { jsonPieces } from '../core/jsonPieces.js'
 import { jsonForm, withShared } from './shared.js'
 import type { Plan } from './types.js'
 
+/** What a digest holds of tensors, one after another: there may be a million. */
+function* rowsOf(tensors: Plan['outputs'][number]['tensors']): Generator<readonly unknown[]> {
+  for (const { name, dtype, shape, file, offset, expr } of tensors)
+    yield [name, dtype, shape, file, offset, jsonForm(expr)]
+}
+
 /**
  * The digest of a plan: SHA-256 of the JSON of all that decides the output's bytes, in a fixed order. Left out: where
  * files lie and where outputs go, threads, memory, warnings, and the file name of a single-file output.
@@ -24,10 +30,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
       point,
       files: files.map(({ name, size, header }) => ({ name: layout === 'file' ? '' : name, size, header })),
       indexes,
-      tensors: tensors.map(({ name, dtype, shape, file, offset, expr }) => [
-        ...[name, dtype, shape, file, offset],
-        jsonForm(expr),
-      ]),
+      tensors: rowsOf(tensors),
       sidecars,
     })),
   })

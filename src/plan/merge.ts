@@ -1,4 +1,5 @@
 import { isFloat } from '../core/dtypes.js'
+import { sharer } from '../core/share.js'
 import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
@@ -34,6 +35,8 @@ interface Context {
   /** By participant with a file of Gram matrices: whether it has one of any matrix. */
   readonly grams: Map<string, boolean>
   readonly unmerged: Unmerged
+  /** Tensors have models, weights and parameters in common. */
+  readonly share: <T>(value: T) => T
 }
 
 /** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
@@ -71,6 +74,7 @@ export function planMerge(
       { name: step.name, at: step.at, keep: step.onMissing === 'keep', canKeep: true, base, values, config },
       faults,
     ),
+    share: sharer(),
   }
   const book = patternBook(step)
   const tensors = new Map<string, ValueTensor>()
@@ -176,9 +180,9 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     kind: 'merge',
     step: step.name,
     method: method.name,
-    models: present,
-    weights,
-    parameters,
+    models: context.share(present),
+    weights: context.share(weights),
+    parameters: context.share(parameters),
     inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
     ...statisticsFor(context, settings, method.statistics, present, name),

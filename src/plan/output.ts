@@ -1,6 +1,6 @@
 import { layoutCheckpoint } from '../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
-import type { Checkpoint } from '../checkpoints/types.js'
+import type { Checkpoint, PlacedTensor, TensorSpec } from '../checkpoints/types.js'
 import { Fault } from '../core/diagnostics.js'
 import { type Dtype, isFloat, isWritable } from '../core/dtypes.js'
 import { changeJson } from '../core/jsonEdit.js'
@@ -114,29 +114,18 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       'leave dtype out to keep them as they are, or unpack the model first',
     )
   }
-  const dtypes = new Map<string, Dtype>()
-  for (const [name, tensor] of value.tensors) dtypes.set(name, outputDtype(recipe, spec, name, tensor, faults))
-  const layout = layoutCheckpoint(
-    [...value.tensors].map(([name, { shape }]) => ({ name, dtype: dtypes.get(name)!, shape })),
-    {
-      kind: single || adapter ? 'file' : 'folder',
-      ...(adapter ? { fileName: 'adapter_model.safetensors' } : {}),
-      metadata: spec.metadata,
-      modules: context.checkpoints.get(value.origin)!.modules ?? [],
-      ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
-    },
-  )
-  const decoder = new TextDecoder()
-  const tensors = layout.tensors.map((placed): PlanTensor => {
-    const { expr, reason, rule, absent } = value.tensors.get(placed.name)!
-    return {
-      ...placed,
-      expr,
-      ...(reason === undefined ? {} : { reason }),
-      ...(rule === undefined ? {} : { rule }),
-      ...(absent === undefined ? {} : { absent }),
-    }
+  const specs: TensorSpec[] = []
+  for (const [name, tensor] of value.tensors)
+    specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
+  const layout = layoutCheckpoint(specs, {
+    kind: single || adapter ? 'file' : 'folder',
+    ...(adapter ? { fileName: 'adapter_model.safetensors' } : {}),
+    metadata: spec.metadata,
+    modules: context.checkpoints.get(value.origin)!.modules ?? [],
+    ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
   })
+  const decoder = new TextDecoder()
+  const tensors = layout.tensors.map((placed) => planTensor(placed, value.tensors.get(placed.name)!))
   return {
     path: spec.path,
     spec: index,
@@ -150,6 +139,19 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     sidecars: single ? [] : adapterSidecars(context, spec, value, adapter),
     metadata: spec.metadata,
   }
+}
+
+/** Written out, since objects that are spread take more memory: a model may have a million tensors. */
+function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueTensor): PlanTensor {
+  const { name, dtype, shape, bytes, file, offset } = placed
+  const note = absent === undefined ? {} : { absent }
+  if (reason === undefined)
+    return rule === undefined
+      ? { name, dtype, shape, bytes, file, offset, expr, ...note }
+      : { name, dtype, shape, bytes, file, offset, expr, rule, ...note }
+  return rule === undefined
+    ? { name, dtype, shape, bytes, file, offset, expr, reason, ...note }
+    : { name, dtype, shape, bytes, file, offset, expr, reason, rule, ...note }
 }
 
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {

@@ -6,7 +6,7 @@ import { ownValue } from '../core/ownValue.js'
 import type { Listener } from '../execute/events.js'
 import { listOf } from '../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../lineage/disk.js'
-import { lineageText } from '../lineage/serialize.js'
+import { lineageDigest } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 import { plan as planRecipe } from './plan.js'
 import { run } from './run.js'
@@ -24,8 +24,8 @@ export interface ReproduceOptions {
 
 interface Reproduction {
   readonly lineage: Lineage
-  /** The lineage as it lies on disk. */
-  readonly text: string
+  /** Of the lineage's text as it lies on disk. */
+  readonly digest: string
   /** The output's. */
   readonly folder: string
   readonly recipeFolder: string
@@ -107,7 +107,7 @@ const sameName = (layout: 'file' | 'folder', planned: string, name: string | und
   layout === 'file' ? name !== undefined : planned === name
 
 async function compare(
-  { lineage, text, folder, problems, options }: Reproduction,
+  { lineage, digest, folder, problems, options }: Reproduction,
   again: string,
   result: { readonly lineage: Lineage; readonly lineagePath: string },
 ): Promise<boolean> {
@@ -132,10 +132,10 @@ async function compare(
     .map(([name]) => name)
   if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
   const written = options.allowCommands
-    ? (await readLineage(result.lineagePath)).text
-    : lineageText({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
+    ? (await readLineage(result.lineagePath)).digest
+    : lineageDigest({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
   // Another version writes another version's number, and may write more.
-  if (result.lineage.terge === lineage.terge && differing.length === 0 && written !== text)
+  if (result.lineage.terge === lineage.terge && differing.length === 0 && written !== digest)
     report('the lineage itself comes out otherwise', 'it was edited after the merge, or a command evaluates otherwise')
   return problems.length === before
 }

@@ -34,14 +34,14 @@ const isHub = (reference: string): boolean => reference.startsWith('hf:')
  * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
  */
 export async function verify(lineagePath: string, options: VerifyOptions = {}): Promise<Verified> {
-  const { lineage, text } = await readLineage(lineagePath)
+  const { lineage, digest } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
   problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
-    ? await reproduce({ lineage, text, folder, recipeFolder: recipeFolder ?? folder, problems, options })
+    ? await reproduce({ lineage, digest, folder, recipeFolder: recipeFolder ?? folder, problems, options })
     : undefined
   return {
     ok: problems.every((problem) => problem.severity !== 'error'),

@@ -33,6 +33,33 @@ test('the text is read back to the same text', () => {
   assert.ok(text.endsWith('}\n'))
 })
 
+test('a lineage that is read in pieces is the same, and so are its errors', () => {
+  const bytes = Buffer.from(text)
+  assert.equal(parseLineage(bytes, 'x.json'), parseLineage(text, 'x.json'))
+  assert.is(lineageText(parseLineage(bytes, 'x.json')), text)
+  const broken = [
+    text.slice(0, -3),
+    text.slice(0, text.indexOf('"layers.0.weight"') + 30),
+    `${text}x`,
+    text.replace('"tensors": {', '"tensors": [{').replace('},\n  "output"', '}],\n  "output"'),
+    text.replace(/"method": "\w+"/, '"method": 5'),
+    text.replace('"lineage": 1', '"lineage": 2'),
+    '[]',
+    '',
+    '5',
+  ]
+  const messageOf = (source: string | Uint8Array): string => {
+    try {
+      parseLineage(source, 'x.json')
+      return 'read'
+    } catch (error) {
+      return (error as Fault).diagnostics[0]!.message
+    }
+  }
+  for (const source of broken) assert.is(messageOf(Buffer.from(source)), messageOf(source), source.slice(-80))
+  assert.match(messageOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), /not JSON/)
+})
+
 test('tensors stand one a line, in code-unit order, names such as 10 and __proto__ too', () => {
   const lines = text.split('\n').filter((line) => /^ {4}"[^"]+": \{"method"/.test(line))
   assert.equal(

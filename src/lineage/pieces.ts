@@ -1,0 +1,66 @@
+/**
+ * Large lineages, read tensor by tensor: as one value, the text of a million tensors and what is parsed of it would take several times the
+ * memory that their lineage does.
+ */
+import { Buffer, isUtf8 } from 'node:buffer'
+import { type JsonReader, jsonReader } from '../checkpoints/json.js'
+import { sharer } from '../core/share.js'
+import type { LineageSource, LineageTensor } from './types.js'
+
+/** An object of JSON text whose members are read one after another. */
+export class Members {
+  constructor(private readonly bytes: Uint8Array) {}
+
+  /** In the order of the text. `read` makes a member of its value. */
+  *each<T>(read: (value: unknown, key: string) => T): Generator<readonly [string, T]> {
+    // A reader calls back for each member: so many are gathered before they are handed on.
+    const found: (readonly [string, T])[] = []
+    const json = readerOf(this.bytes)
+    json.object('tensors', (key) => found.push([key, read(parsed(json.raw()), key)]))
+    yield* found
+  }
+}
+
+const readerOf = (bytes: Uint8Array): JsonReader =>
+  jsonReader(bytes, 0, { left: Number.POSITIVE_INFINITY }, (_, message) => {
+    throw new SyntaxError(message)
+  })
+
+/** Of JSON. */
+const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d])
+
+const parsed = (bytes: Buffer): unknown => JSON.parse(bytes.toString('utf8'))
+
+/**
+ * A lineage's text as a value like that of `JSON.parse`, with `Members` in the place of its tensors. Throws `SyntaxError` where it is not
+ * JSON.
+ */
+export function lineageValue(bytes: Uint8Array): unknown {
+  if (!isUtf8(bytes)) throw new SyntaxError('not UTF-8')
+  const start = bytes.findIndex((byte) => !SPACES.has(byte))
+  if (bytes[start] !== 0x7b) return parsed(Buffer.from(bytes))
+  const json = readerOf(bytes)
+  const members: [string, unknown][] = []
+  json.object('the lineage', (key) => {
+    const text = json.raw()
+    members.push([key, key === 'tensors' && text[0] === 0x7b ? new Members(text) : parsed(text)])
+  })
+  json.end()
+  return Object.fromEntries(members)
+}
+
+/** Makes tensors share what they have in common: parameters, shapes, and their own names. */
+export function sharing(): (name: string, tensor: LineageTensor) => LineageTensor {
+  const share = sharer()
+  return (name, tensor) => {
+    const own = (source: LineageSource): LineageSource =>
+      source.tensor === name ? { ...source, tensor: name } : source
+    return {
+      ...tensor,
+      parameters: share(tensor.parameters),
+      shape: share(tensor.shape),
+      sources: tensor.sources.map(own),
+      ...(tensor.base ? { base: own(tensor.base) } : {}),
+    }
+  }
+}
