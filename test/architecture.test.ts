@@ -131,6 +131,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   'node:path': ANYONE,
   'node:url': ANYONE,
   'node:util': ANYONE,
+  // How much memory a plan may take.
+  'node:v8': ['src/session/heap.ts'],
   'node:zlib': ['src/checkpoints/'],
 }
 

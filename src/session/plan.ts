@@ -16,6 +16,7 @@ import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
 import { unsoundCopies } from './copies.js'
+import { heapProblems } from './heap.js'
 import { inputsOf, openedStates } from './inputs.js'
 import { lockDifferences, pinOf } from './locking.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './mergekit.js'
@@ -149,6 +150,8 @@ async function planWhole({
 }: OpenedRecipe): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
   if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
+  const large = heapProblems(recipe, checkpoints)
+  if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
   const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
