@@ -49,8 +49,39 @@ export function shareFiles(threads: number): { readonly threads: number; readonl
   return { threads: able, files: Math.max(1, Math.min(MOST_FILES, Math.floor((free / able - WORKER_FILES) / 2))) }
 }
 
+/** Bytes of address space that Node reserves for a thread; where they are not there it ends the process. */
+const THREAD_ADDRESSES = 0.9e9
+
+/** How many more threads, of so many, there is address space for. */
+export function threadsWithinAddresses(threads: number): number {
+  const { addressSpace } = limits()
+  if (addressSpace === undefined) return threads
+  try {
+    const [, used] = /^VmSize:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+    const free = addressSpace - Number(used) * 1024
+    return Math.max(0, Math.min(threads, Math.floor(free / THREAD_ADDRESSES)))
+  } catch {
+    return threads
+  }
+}
+
 const NO_MEMORY = /could not allocate memory|Array buffer allocation failed|WebAssembly\.\w+\(\): Out of memory/
 const NO_THREADS = /ERR_WORKER_INIT_FAILED|Worker initialization failure/
+
+const SMALL_MEMORIES = '--disable-wasm-trap-handler'
+
+/** Where not even one thread has room, or a memory has none. */
+export function noAddresses(limit = limits().addressSpace ?? 0): Fault {
+  const small = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].includes(SMALL_MEMORIES)
+  const memories = small ? '' : ', and WebAssembly 10 GB for each memory'
+  const way = small ? '' : ` set NODE_OPTIONS=${SMALL_MEMORIES}, which is slower,`
+  return fault(
+    'too-few-resources',
+    `there is no more address space, which is limited to ${(limit / 1e9).toFixed(1)} GB (ulimit -v): Node reserves 1 GB for each thread${memories}, without using them`,
+    `raise the limit (ulimit -v unlimited),${way} or run with fewer --threads`,
+    1,
+  )
+}
 
 /** An error that says that the system has no more of something, as the user's; any other: undefined. */
 export function resourceFault(error: unknown): Fault | undefined {
@@ -65,13 +96,7 @@ export function resourceFault(error: unknown): Fault | undefined {
     const { addressSpace } = limits()
     if (addressSpace === undefined)
       return fault('too-few-resources', 'the system has no more memory', 'lower --memory or --threads', 1)
-    const size = (addressSpace / 1e9).toFixed(1)
-    return fault(
-      'too-few-resources',
-      `there is no more address space, which is limited to ${size} GB (ulimit -v): WebAssembly reserves 10 GB for each memory, without using them`,
-      'raise the limit (ulimit -v unlimited), set NODE_OPTIONS=--disable-wasm-trap-handler, which is slower, or run with fewer --threads',
-      1,
-    )
+    return noAddresses(addressSpace)
   }
   if (NO_THREADS.test(code) || NO_THREADS.test(message) || code === 'EAGAIN') {
     const hint = 'run with fewer --threads, or raise the limit of processes (ulimit -u)'

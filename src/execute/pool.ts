@@ -1,13 +1,13 @@
 import type { Worker } from 'node:worker_threads'
 import type { WindowMode } from '../checkpoints/window.js'
 import { type Diagnostic, type ExitCode, Fault } from '../core/diagnostics.js'
-import { resourceFault, shareFiles } from '../core/resources.js'
+import { noAddresses, resourceFault, shareFiles } from '../core/resources.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../kernels/dense/team.js'
 import { compileKernels } from '../kernels/index.js'
 import { TILE } from '../kernels/types.js'
 import type { Program, Task, TaskResult } from './program.js'
 import type { Pool } from './schedule.js'
-import { takeWorker } from './spare.js'
+import { takeWorker, workersWithin } from './spare.js'
 
 /** End of the kernels' scratch space in a worker's memory; windows on inputs follow. */
 export const ARENA_END = 64 * 2 ** 20
@@ -82,7 +82,9 @@ interface Hand {
 export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
   const module = await compileKernels()
   const share = shareFiles(setup.threads)
-  for (let threads = share.threads; ; ) {
+  let threads = workersWithin(share.threads)
+  if (threads < 1) throw noAddresses()
+  for (;;) {
     const { pool, up } = startPool({ ...setup, threads }, module, share.files)
     const failures = (await Promise.all(up)).filter((error) => error !== undefined)
     if (failures.length === 0) return pool

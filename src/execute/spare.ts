@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { shareFiles } from '../core/resources.js'
+import { shareFiles, threadsWithinAddresses } from '../core/resources.js'
 import { compileKernels } from '../kernels/index.js'
 
 /** Workers that have been started and have nothing to do yet. */
@@ -14,7 +14,7 @@ const startWorker = (): Worker => new Worker(new URL('./worker.js', import.meta.
 export function startAhead(threads: number): void {
   // Whoever needs the kernels will hear of it.
   compileKernels().catch(() => {})
-  for (let thread = shareFiles(threads).threads; thread > 0; thread--) {
+  for (let thread = threadsWithinAddresses(shareFiles(threads).threads); thread > 0; thread--) {
     const worker = startWorker()
     worker.unref()
     // One that fails before it is taken is not taken.
@@ -22,6 +22,10 @@ export function startAhead(threads: number): void {
     spare.push(worker)
   }
 }
+
+/** Of so many workers, how many there can be: those that have been started, and those that have room. */
+export const workersWithin = (wanted: number): number =>
+  spare.length >= wanted ? wanted : spare.length + threadsWithinAddresses(wanted - spare.length)
 
 /** A worker that waits for its setup. */
 export function takeWorker(): Worker {

@@ -1,5 +1,7 @@
 /** Text for people: escaping, numbers and sizes, the same in every locale. */
 
+import { safeJson } from '../core/printable.js'
+
 /** Invisible letters and those that turn the direction of writing: a name must not look like another. */
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
 
@@ -17,12 +19,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
 /** For text and for attributes in quotes. */
 export const escapeHtml = (text: string): string => visible(text).replace(/[&<>"']/g, (letter) => ENTITIES[letter]!)
 
-/** JSON that is safe inside a `script` element. */
-export const scriptJson = (value: unknown): string =>
-  JSON.stringify(value).replace(
-    /[<\u2028\u2029]/g,
-    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+/** JSON that is safe inside a `script` element, and in a terminal that a page is printed to. */
+export const scriptJson = (value: unknown): string => safeJson(JSON.stringify(value)).replaceAll('<', '\\u003c')
 
 /** To four digits. */
 export const short = (value: number): string => String(Number(value.toPrecision(4)))

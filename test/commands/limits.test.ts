@@ -89,6 +89,24 @@ if (process.platform === 'linux') {
       assert.equal(leftovers(folder), [])
     }))
 
+  test('commands that start threads late find room for them, or say that there is none', () =>
+    inFolder(async (folder) => {
+      const [a, b] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
+      const text = `terge: 1\nmodels: {a: ${a}, b: ${b}}\nmerge: {method: linear}\noutput: o.safetensors\n`
+      writeFileSync(path.join(folder, 'r.yml'), text)
+      for (const gigabytes of [3, 4, 5, 6])
+        for (const args of [
+          ['lock', 'r.yml', '--threads', '4'],
+          ['diff', a!, b!],
+          ['run', 'r.yml', '--threads', '8', '--force'],
+        ]) {
+          const ran = await limited(`ulimit -v ${gigabytes}000000`, args, folder)
+          assert.ok(ran.code === 0 || ran.code === 1, `${gigabytes} GB, ${args[0]}: ${ran.code} ${ran.err}`)
+          if (ran.code === 1) assert.match(ran.err, 'error too-few-resources: there is no more address space')
+        }
+      assert.equal(leftovers(folder), [])
+    }))
+
   test('an output that is longer than files may be, and results that nobody can be told', () =>
     inFolder(async (folder) => {
       const [a, b] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))

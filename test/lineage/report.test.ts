@@ -158,7 +158,7 @@ test('nothing from a lineage becomes markup', () => {
   })
   assert.not.match(page, '<img')
   assert.is(page.split('</script>').length, 3)
-  assert.not.match(page.replace(/<script type.*?<\/script>/s, ''), '\u202e')
+  assert.not.match(page, '\u202e')
   assert.is(dataOf(page).rows[0][0], evil)
 })
 
