@@ -9,6 +9,7 @@ import { readSpec, type Spec, writeSpec } from '../rebasin/spec.js'
 import type { RebasinStep, Recipe, RepairStep } from '../recipe/types.js'
 import { computeOf, leavesOf, mergesOf } from './cost.js'
 import { hasCrop } from './crop.js'
+import { refuseCrowd } from './crowds.js'
 import { refuseAnyPacked } from './packed.js'
 import type { Faults } from './report.js'
 import { partsOf } from './shared.js'
@@ -70,6 +71,7 @@ export function planRebasin(
         : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
+  if (refuseCrowd(recipe, step, tensors, faults)) return undefined
   warnOfFloat32(recipe, step, tensors, faults)
   return { name: step.name, tensors, origin: moving.origin, ...stackedLike(moving) }
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { seeded } from '../recipe/helpers.js'
-import { f32, writeModel } from '../support/files.js'
+import { f32, numbers, writeModel } from '../support/files.js'
 import { inFolder, terge } from './terge.js'
 
 const test = suite('chains of steps')
@@ -86,6 +86,31 @@ test('more merges of whole matrices within each other than a worker has room for
     const { code, err } = await terge(['run', recipe], folder)
     assert.is(code, 2, err)
     assert.match(err, /error too-many-inputs: .* by \d+ merges of whole matrices within each other/)
+  }))
+
+test('alignments in a chain of steps that use the two before them are refused before they double any further', () =>
+  inFolder(async (folder) => {
+    const weight = (seed: number) => f32([4, 4], numbers(16, seed))
+    for (const [index, name] of ['a', 'b'].entries())
+      writeModel(path.join(folder, `${name}.safetensors`), { 'x.weight': weight(index), 'y.weight': weight(index + 9) })
+    const spec = '{groups: {g: 4}, tensors: {x.weight: [g, null], y.weight: [null, g]}}'
+    for (const method of ['linear', 'dare_linear']) {
+      const steps = Array.from({ length: 120 }, (_, i) => {
+        const [last, before] = [i === 0 ? 'a' : `s${i - 1}`, i < 2 ? 'b' : `s${i - 2}`]
+        const merge = `merge: {method: ${method}, base: ${last}, models: [${method === 'linear' ? `${last}, ` : ''}${before}]}`
+        return `  s${i}: {${i % 2 ? `rebasin: {model: ${last}, onto: ${before}, spec: ${spec}}` : merge}}\n`
+      })
+      const models = 'models: {a: a.safetensors, b: b.safetensors}'
+      const text = (count: number) =>
+        `terge: 1\n${models}\nsteps:\n${steps.slice(0, count).join('')}output: {from: s${count - 1}, path: o.safetensors}\n`
+      writeFileSync(path.join(folder, 'r.yml'), text(120))
+      const { code, err } = await terge(['run', 'r.yml'], folder)
+      assert.is(code, 2, err)
+      assert.match(err, /error too-many-inputs: /)
+      assert.not.match(err, /internal/)
+      writeFileSync(path.join(folder, 'r.yml'), text(6))
+      assert.is((await terge(['run', 'r.yml', '--force'], folder)).code, 0, method)
+    }
   }))
 
 /** Steps of random kinds over random earlier ones, as the recipe's text. */
