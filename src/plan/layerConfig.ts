@@ -229,6 +229,8 @@ const isCode = (text: string): boolean => /^[a-z]{4,}$/.test(text) && new Set(te
 function followNumber(value: number, setting: Setting, work: Work): undefined {
   const { key, config, theirs } = setting
   if (rules.TAPS.test(key)) return followTaps([value], setting, work)
+  if (key === 'cross_layer_interval' && work.order.length !== work.depth)
+    return lost(work, key, 'another stack has one layer for so many of these, and does not follow')
   const replaced = (rules.SUPERSEDED[key] ?? []).some(
     (other) => Array.isArray(config[other]) && (config[other] as unknown[]).length > 0,
   )

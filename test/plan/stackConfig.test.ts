@@ -78,6 +78,7 @@ test('a text of small letters follows where it repeats a few of them, and is ref
     num_hidden_layers: 4,
     mixers: 'mmmm',
   })
+  refused({ num_hidden_layers: 6, cross_layer_interval: 2 }, order, /cross_layer_interval: another stack has one layer/)
   refused({ num_hidden_layers: 6, layer_codes: 'abcdef' }, order, /layer_codes: it may hold one letter for each layer/)
   assert.equal(follow({ num_hidden_layers: 6, rope_theta: [1, 2, 3, 4, 5, 6] }, order), {
     num_hidden_layers: 4,
