@@ -264,6 +264,6 @@ const duplicate = (whose: string, key: string): Fault =>
 const tooMuch = (fileName: string): Fault =>
   fault(
     'header-memory',
-    `${fileName}: the header describes more than ${HEADER_MEMORY / 2 ** 20} MiB of names, shapes and metadata`,
+    `${fileName}: the header has names or texts that are too long, or more than ${HEADER_MEMORY / 2 ** 20} MiB of names, shapes and metadata`,
     'no real model needs that: the file is damaged or made to do harm',
   )

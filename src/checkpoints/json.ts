@@ -41,6 +41,9 @@ const isDigit = (byte: number | undefined): boolean => byte !== undefined && byt
 const isHex = (byte: number | undefined): boolean =>
   isDigit(byte) || (byte !== undefined && (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66)
 
+/** Bytes of a name or a text: a trainer's notes have some hundred thousand. Who sets no budget reads what terge wrote. */
+const LONGEST_STRING = 16 * 2 ** 20
+
 /** Reads `bytes` from `start` on. Strings take from `budget`; the caller charges what else it keeps. */
 export function jsonReader(source: Uint8Array, start: number, budget: Budget, fail: JsonFail): JsonReader {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength)
@@ -98,7 +101,8 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
     scan()
     const to = at - 1
     budget.left -= (to - from) * (ascii ? 1 : 2)
-    if (budget.left < 0) fail('budget', 'its names and texts are too large')
+    if (budget.left < 0 || (to - from > LONGEST_STRING && Number.isFinite(budget.left)))
+      fail('budget', 'its names and texts are too large')
     if (ascii) return bytes.toString('latin1', from, to)
     if (!escaped) return bytes.toString('utf8', from, to)
     const text = JSON.parse(bytes.toString('utf8', from - 1, to + 1)) as string
