@@ -47,15 +47,23 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
 /** Expressions of a plan at the most: each takes some hundred bytes of memory. */
 const MOST_EXPRESSIONS = 5_000_000
 
-/** Tensors of all steps and points together, counted before they are planned. True where they are too many. */
-export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => number, faults: Faults): boolean {
+/** Tensors of all steps and points together, counted before they are planned; undefined where they are not too many. */
+export function largePlan(recipe: Recipe, tensorsOf: (step: string) => number) {
   const counts = recipe.steps.map((step) => ({
     step,
     count: tensorsOf(step.name) * (step.kind === 'interpolate' ? step.points.length : 1),
   }))
   const total = counts.reduce((sum, { count }) => sum + count, 0)
   // One step over a model's tensors is never too much: the model itself is as large.
-  if (total <= MOST_EXPRESSIONS || (counts.length === 1 && counts[0]!.step.kind !== 'interpolate')) return false
+  const fits = total <= MOST_EXPRESSIONS || (counts.length === 1 && counts[0]!.step.kind !== 'interpolate')
+  return fits ? undefined : { counts, total }
+}
+
+/** Error `plan-too-large` where a recipe's steps make too many tensors. True where it does. */
+export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => number, faults: Faults): boolean {
+  const large = largePlan(recipe, tensorsOf)
+  if (!large) return false
+  const { counts, total } = large
   const most = counts.reduce((top, one) => (one.count > top.count ? one : top))
   faults.error(
     'plan-too-large',

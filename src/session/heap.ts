@@ -3,6 +3,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
+import { largePlan } from '../plan/limits.js'
 import { originOf } from '../plan/plan.js'
 import type { Recipe } from '../recipe/types.js'
 
@@ -23,6 +24,8 @@ export function heapProblems(
   limit = getHeapStatistics().heap_size_limit,
 ): readonly Diagnostic[] {
   const sizeOf = (name: string): number => checkpoints.get(originOf(recipe, name))?.tensors.size ?? 0
+  // Planning itself refuses such a recipe, whatever the heap.
+  if (largePlan(recipe, sizeOf)) return []
   const pointsOf = (name: string): number => {
     const step = recipe.steps.find((step) => step.name === name)
     return step?.kind === 'interpolate' ? step.points.length : 1
