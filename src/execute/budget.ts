@@ -23,18 +23,22 @@ const FEW_THREADS = 8
 /** About those of one task. */
 const BYTES_A_THREAD = 16e6
 
+/** Where no bound is given: beside what the plan itself takes, which no bound could lower. */
+const DEFAULT_BYTES = 1e9
+
+const planBytes = ({ outputs }: Plan): number =>
+  TENSOR_BYTES * outputs.reduce((sum, { tensors }) => sum + tensors.length, 0)
+
+/** The bound of a run that is given none. */
+export const defaultMemory = (plan: Plan): number => DEFAULT_BYTES + planBytes(plan)
+
 /** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
 export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = defaultMode()): number {
-  const tensors = plan.outputs.flatMap((output) => output.tensors)
   const { held } = plan.cost
   const matrices = held ? teamBytes(held.bytes, threads) : 0
   const analyses = plan.analyses.length > 0 ? analysesBytes(plan) + threads * MATCHER_BYTES : 0
   return Math.ceil(
-    BASE_BYTES +
-      tensors.length * TENSOR_BYTES +
-      matrices +
-      analyses +
-      threads * (WORKER_BYTES + scratchBytes(plan, mode)),
+    BASE_BYTES + planBytes(plan) + matrices + analyses + threads * (WORKER_BYTES + scratchBytes(plan, mode)),
   )
 }
 

@@ -9,6 +9,7 @@ import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { mapEach } from '../core/eachOf.js'
 import { VERSION } from '../core/version.js'
+import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { type Description, type Executed, executePlan, headerBytes } from '../execute/run.js'
@@ -30,7 +31,7 @@ import type { Prepared } from './plan.js'
 export interface RunOptions {
   /** Default: one a core. */
   readonly threads?: number
-  /** Bound of anonymous memory in bytes, all threads together. Default: 1 GB. */
+  /** Bound of anonymous memory in bytes, all threads together. Default: 1 GB beside the plan itself. */
   readonly memory?: number
   readonly resume?: boolean
   readonly force?: boolean
@@ -62,7 +63,6 @@ export interface RunResult {
   readonly seconds: number
 }
 
-const DEFAULT_MEMORY = 1e9
 /** Files that are hashed whole at the same time. */
 const FILES_AT_ONCE = 4
 
@@ -118,7 +118,7 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
       bindings,
       {
         threads,
-        memory: options.memory ?? DEFAULT_MEMORY,
+        memory: options.memory ?? defaultMemory(plan),
         resume: options.resume ?? false,
         force: options.force ?? false,
         sync: options.sync ?? true,
