@@ -22,6 +22,8 @@ const DEPENDENCIES = {
 }
 const DEVELOPMENT = {
   '@biomejs/biome': 'format and lint',
+  '@huggingface/jinja': 'an independent renderer of chat templates in tests',
+  '@huggingface/tokenizers': 'an independent reader of tokenizers in tests',
   '@types/node': 'types of Node',
   ajv: 'compiles the recipe schema to a validator while building',
   assemblyscript: 'compiles the kernels',
