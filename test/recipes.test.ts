@@ -22,6 +22,9 @@ async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   }
 }
 
+/** These show what becomes of models that lack tensors: a warning counts them. */
+const LACKING = ['crop.yml', 'different-architectures.yml']
+
 /** Runs one with its outputs in `folder`: the text is the file's but for its `out/`. */
 async function runInto(folder: string, name: string) {
   const file = path.join(recipes, name)
@@ -49,7 +52,10 @@ for (const name of files) {
       )
       assert.equal(load(file).diagnostics, [])
       const { diagnostics } = await validate(file)
-      assert.equal(diagnostics, [])
+      assert.equal(
+        diagnostics.map(({ code }) => code),
+        LACKING.includes(name) ? ['unmerged-tensors'] : [],
+      )
       const { outputs } = await runInto(folder, name)
       for (const output of outputs) {
         if (!output.lineage.output.dropped) {
