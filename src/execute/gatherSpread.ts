@@ -5,6 +5,7 @@
 import type { Slot } from '../checkpoints/window.js'
 import type { Bench } from './bench.js'
 import type { Gather, Leaf } from './program.js'
+import { rowMajor } from './storedPlaces.js'
 
 /** Bytes that are copied in the time that one call to the system takes. */
 const CALL = 12_288
@@ -42,7 +43,7 @@ export function boxesOf(
   first: number,
   count: number,
 ): { readonly starts: readonly number[]; readonly sizes: readonly number[] }[] {
-  const blocks = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1))
+  const blocks = rowMajor(shape)
   const boxes = []
   for (let at = first; at < first + count; ) {
     const left = first + count - at
