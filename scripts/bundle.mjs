@@ -17,7 +17,8 @@ const addresses = {
     onLoad({ filter: /\.js$/ }, async ({ path: file }) => {
       if (!file.startsWith(source)) return undefined
       const text = await readFile(file, 'utf8')
-      if (file === path.join(source, 'execute/spare.js')) return { contents: text }
+      if (file === path.join(source, 'execute/pools/keptWorkers.js'))
+        return { contents: text.replace("'../worker/worker.js'", "'./worker.js'") }
       const relative = path.relative(target, file).split(path.sep).join('/')
       return {
         contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`),
@@ -32,7 +33,7 @@ const external = ['koffi', '@huggingface/hub', 'listr2', 're2js']
 
 const { metafile } = await build({
   // The pool of workers finds theirs beside itself, which is here.
-  entryPoints: [path.join(source, 'commands/main.js'), path.join(source, 'execute/worker.js')],
+  entryPoints: [path.join(source, 'commands/main.js'), path.join(source, 'execute/worker/worker.js')],
   entryNames: '[name]',
   outdir: target,
   bundle: true,

@@ -25,24 +25,12 @@ export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/dia
 export type { Dtype } from './core/dtypes.js'
 export type { DiffOptions, TensorDifference } from './execute/diff.js'
 export type { Listener, RunEvent } from './execute/events.js'
-export { startAhead } from './execute/spare.js'
+export { startAhead } from './execute/pools/keptWorkers.js'
+export type { AbsentReason, CopyReason, Expr, PatternCount, ReadExpr } from './expr/types.js'
 export type { Lock } from './lineage/lock.js'
 export type { Lineage } from './lineage/types.js'
 export type { Method, ParameterSchema } from './methods/types.js'
-export type {
-  AbsentReason,
-  Analysis,
-  AnalysisCost,
-  CopyReason,
-  Expr,
-  PatternCount,
-  Plan,
-  PlanOutput,
-  PlanTensor,
-  ReadExpr,
-  RebasinAnalysis,
-  RepairAnalysis,
-} from './plan/types.js'
+export type { AnalysisCost, Plan, PlanOutput, PlanTensor } from './plan/types.js'
 export type { Shapes, Spec, SpecText } from './rebasin/spec.js'
 export type { Loaded, LoadOptions } from './recipe/load.js'
 export type { Recipe } from './recipe/types.js'
@@ -76,3 +64,6 @@ export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
 export { type RunOptions, type RunResult, run } from './session/run.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'
+export type { Analysis } from './steps/index.js'
+export type { RebasinAnalysis } from './steps/rebasin/types.js'
+export type { RepairAnalysis } from './steps/repair/types.js'

@@ -1,5 +1,5 @@
-import type { Command } from './command.js'
 import { COMMANDS } from './map.js'
+import type { Command } from './support/command.js'
 
 /** All commands loaded: what oclif's own tools (help, manifest, readme) read; `oclif.commands` in package.json names this file. */
 const loaded: Record<string, Command> = {}

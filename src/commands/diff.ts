@@ -1,9 +1,9 @@
 import { diffText } from '../ui/diff.js'
 import { toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, onOff, resultFlags } from './flags.js'
-import { print } from './print.js'
-import { interruptible } from './signals.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, onOff, resultFlags } from './support/flags.js'
+import { print } from './support/print.js'
+import { interruptible } from './support/signals.js'
 
 export const diff = defineCommand({
   id: 'diff',

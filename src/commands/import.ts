@@ -1,9 +1,9 @@
 import path from 'node:path'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, outputFile, resultFlags, strict } from './flags.js'
-import { given } from './options.js'
-import { complain } from './print.js'
-import { tellRecipe } from './recipeText.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, outputFile, resultFlags, strict } from './support/flags.js'
+import { given } from './support/options.js'
+import { complain } from './support/print.js'
+import { tellRecipe } from './support/recipeText.js'
 
 export const importConfig = defineCommand({
   id: 'import',

@@ -1,7 +1,7 @@
 import path from 'node:path'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, outputFile, resultFlags } from './flags.js'
-import { tellRecipe } from './recipeText.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, outputFile, resultFlags } from './support/flags.js'
+import { tellRecipe } from './support/recipeText.js'
 
 export const init = defineCommand({
   id: 'init',

@@ -3,9 +3,9 @@ import { compilePattern } from '../core/patterns.js'
 import { nearest, quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, Flags, onOff, resultFlags } from './flags.js'
-import { print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'
+import { print } from './support/print.js'
 
 const near = (text: string, names: readonly string[]): string | undefined => {
   const [best] = nearest(text, names, 1)

@@ -1,11 +1,11 @@
 import { formatSize } from '../core/sizes.js'
 import { counted, printable, toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { replaceText } from './files.js'
-import { Args, chosenFormat, machineFlags, resultFlags, set } from './flags.js'
-import { given } from './options.js'
-import { threadsOf, withProgress } from './perform.js'
-import { complain, print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { replaceText } from './support/files.js'
+import { Args, chosenFormat, machineFlags, resultFlags, set } from './support/flags.js'
+import { given } from './support/options.js'
+import { threadsOf, withProgress } from './support/perform.js'
+import { complain, print } from './support/print.js'
 
 export const lock = defineCommand({
   id: 'lock',

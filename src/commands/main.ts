@@ -1,8 +1,8 @@
 import { Fault, fault } from '../core/diagnostics.js'
 import { systemFault } from '../core/resources.js'
-import { saveAddressSpace } from './addressSpace.js'
 import { loadCommand } from './map.js'
-import { complain, print, quietPipes } from './print.js'
+import { saveAddressSpace } from './support/addressSpace.js'
+import { complain, print, quietPipes } from './support/print.js'
 
 const HELP = ['--help', '-h']
 

@@ -1,5 +1,5 @@
 import { ownValue } from '../core/ownValue.js'
-import type { Command } from './command.js'
+import type { Command } from './support/command.js'
 
 /** Every command by its name, each loaded only when it is asked for. In the order of the help. */
 export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -21,6 +21,6 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 export async function loadCommand(name: string): Promise<Command> {
   const load = ownValue(COMMANDS, name)
   if (load) return load()
-  const { unknownCommand } = await import('./usage.js')
+  const { unknownCommand } = await import('./support/usage.js')
   throw unknownCommand(name, Object.keys(COMMANDS))
 }

@@ -1,9 +1,9 @@
 import path from 'node:path'
-import { defineCommand } from './command.js'
-import { writeNewText } from './files.js'
-import { Args, Flags, runFlags } from './flags.js'
-import { given } from './options.js'
-import { perform, startEarly } from './perform.js'
+import { defineCommand } from './support/command.js'
+import { writeNewText } from './support/files.js'
+import { Args, Flags, runFlags } from './support/flags.js'
+import { given } from './support/options.js'
+import { perform, startEarly } from './support/perform.js'
 
 const patterns = (description: string) =>
   Flags.string({ description, helpValue: 'PATTERN', multiple: true, multipleNonGreedy: true })

@@ -1,8 +1,8 @@
 import { methodJson, methodsText, methodText } from '../ui/methods.js'
 import { toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, resultFlags } from './flags.js'
-import { print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, resultFlags } from './support/flags.js'
+import { print } from './support/print.js'
 
 export const methods = defineCommand({
   id: 'methods',

@@ -1,5 +1,5 @@
 import { PLAN_FORMATS } from '../ui/plan/index.js'
-import { defineCommand } from './command.js'
+import { defineCommand } from './support/command.js'
 import {
   Args,
   chosenFormat,
@@ -11,9 +11,9 @@ import {
   set,
   setOf,
   strict,
-} from './flags.js'
-import { given } from './options.js'
-import { showPlan, threadsOf } from './perform.js'
+} from './support/flags.js'
+import { given } from './support/options.js'
+import { showPlan, threadsOf } from './support/perform.js'
 
 export const plan = defineCommand({
   id: 'plan',

@@ -1,9 +1,9 @@
 import type { ReportForm } from '../index.js'
 import { safeJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { writeNewText } from './files.js'
-import { Args, chosenFormat, formatFlag, json, outputFile } from './flags.js'
-import { print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { writeNewText } from './support/files.js'
+import { Args, chosenFormat, formatFlag, json, outputFile } from './support/flags.js'
+import { print } from './support/print.js'
 
 const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm[]
 

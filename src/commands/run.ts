@@ -1,7 +1,7 @@
-import { defineCommand } from './command.js'
-import { Args, Flags, mergekitFlags, onOff, runFlags, set, setOf } from './flags.js'
-import { given } from './options.js'
-import { perform, startEarly } from './perform.js'
+import { defineCommand } from './support/command.js'
+import { Args, Flags, mergekitFlags, onOff, runFlags, set, setOf } from './support/flags.js'
+import { given } from './support/options.js'
+import { perform, startEarly } from './support/perform.js'
 
 export const run = defineCommand({
   id: 'run',

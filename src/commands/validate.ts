@@ -1,9 +1,9 @@
 import { hasErrors } from '../core/diagnostics.js'
 import { githubAnnotation, verdict } from '../ui/problems.js'
 import { toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, formatFlag, json, onOff, strict } from './flags.js'
-import { complain, print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, formatFlag, json, onOff, strict } from './support/flags.js'
+import { complain, print } from './support/print.js'
 
 const FORMATS = ['text', 'json', 'github'] as const
 

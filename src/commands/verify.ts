@@ -1,10 +1,10 @@
 import { formatSize } from '../core/sizes.js'
 import { counted, toJson } from '../ui/text.js'
-import { defineCommand } from './command.js'
-import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from './flags.js'
-import { given } from './options.js'
-import { threadsOf, withProgress } from './perform.js'
-import { complain, print } from './print.js'
+import { defineCommand } from './support/command.js'
+import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from './support/flags.js'
+import { given } from './support/options.js'
+import { threadsOf, withProgress } from './support/perform.js'
+import { complain, print } from './support/print.js'
 
 export const verify = defineCommand({
   id: 'verify',

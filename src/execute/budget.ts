@@ -3,10 +3,10 @@ import { defaultMode, type WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
+import { computeOf, EXTRACT, leavesOf } from '../expr/cost.js'
+import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
-import { computeOf, EXTRACT, leavesOf } from '../plan/cost.js'
-import { bufferCount, updateBytes } from '../plan/scratch.js'
 import type { Plan } from '../plan/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */

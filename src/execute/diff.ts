@@ -1,11 +1,11 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
-import type { Job } from './compile.js'
+import type { Job } from './compile/tensor.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openPool } from './pool.js'
+import { openPool } from './pools/threads.js'
 import type { Leaf } from './program.js'
-import { schedule } from './schedule.js'
+import { schedule } from './schedule/schedule.js'
 import { windowMode } from './windowMode.js'
 
 /** How one tensor differs between two models. Figures are absent where there is nothing to compare. */

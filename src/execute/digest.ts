@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
-import { compileDigest } from './compile.js'
+import { compileDigest } from './compile/tensor.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openPool } from './pool.js'
-import { schedule } from './schedule.js'
+import { openPool } from './pools/threads.js'
+import { schedule } from './schedule/schedule.js'
 import { windowMode } from './windowMode.js'
 
 export interface DigestOptions {

@@ -1,4 +1,4 @@
-import type { Alignment } from '../plan/types.js'
+import type { Alignment } from '../expr/types.js'
 import type { AxisMap } from '../rebasin/apply.js'
 
 /** What the analyses of a plan found: small things, and how to compute large ones when they are needed. */

@@ -9,9 +9,9 @@ import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
-import { jsonForm } from '../plan/shared.js'
+import { jsonForm } from '../expr/walk.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
-import type { FactorFigures } from './factors.js'
+import type { FactorFigures } from './schedule/factorings.js'
 
 /** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */
 export interface JournalEntry {

@@ -1,6 +1,6 @@
 import { type Kernels, treeDigest } from '../kernels/index.js'
-import { type Job, leafKey } from './compile.js'
-import type { JobResult } from './schedule.js'
+import { type Job, leafKey } from './compile/tensor.js'
+import type { JobResult } from './schedule/schedule.js'
 
 /** Digests of the stored tensors that a finished job read whole, by leaf key. */
 export function leafDigests({ program }: Job, result: JobResult, kernels: Kernels): Record<string, string> {

@@ -18,13 +18,13 @@ import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kern
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { analyse } from './analyse.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
-import { type Figures, runCommand } from './command.js'
+import { type Figures, runCommand } from './commands/command.js'
 import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
 import { openJournal, type StagedOutput } from './journal.js'
-import { mergeTensors, type RunProgress, runProgress } from './merge.js'
 import { type OutputRemarks, refuseNonFinite, remarkDiagnostics } from './remarks.js'
+import { mergeTensors, type RunProgress, runProgress } from './schedule/tensors.js'
 import { windowMode } from './windowMode.js'
 
 /** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */

@@ -2,8 +2,8 @@
 
 import { fault } from '../core/diagnostics.js'
 import { type Dtype, isDtype } from '../core/dtypes.js'
-import { isObject } from '../core/jsonText.js'
-import type { AbsentReason, CopyReason } from '../plan/types.js'
+import { isObject } from '../core/json/text.js'
+import type { AbsentReason, CopyReason } from '../expr/types.js'
 import { lineageValue, Members, sharing } from './pieces.js'
 import { recordOf, sortedKeys } from './serialize.js'
 import type {

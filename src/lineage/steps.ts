@@ -1,6 +1,8 @@
 import type { Plan } from '../plan/types.js'
-import type { MergeSettings, Recipe, Step } from '../recipe/types.js'
+import type { Recipe } from '../recipe/types.js'
 import { reachedFrom, usesOf } from '../recipe/uses.js'
+import type { Step } from '../steps/index.js'
+import type { MergeSettings } from '../steps/merge/types.js'
 import { recordOf } from './serialize.js'
 import type { Json, Lineage } from './types.js'
 

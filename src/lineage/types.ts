@@ -1,5 +1,6 @@
 import type { Dtype } from '../core/dtypes.js'
-import type { CopyReason, PlanTensor } from '../plan/types.js'
+import type { CopyReason } from '../expr/types.js'
+import type { PlanTensor } from '../plan/types.js'
 
 /** `algorithm:hex`; null where a run was told to leave digests out. */
 export type Digest = string

@@ -1,3 +1,6 @@
+import { computeOf, heldCost } from '../expr/cost.js'
+import type { AnalysisModel, AnalysisTensor, Expr } from '../expr/types.js'
+import { inputsOf, partsOf } from '../expr/walk.js'
 import { polarBytes } from '../kernels/dense/polar.js'
 import { assignBytes, LARGEST_SQUARE } from '../kernels/linalg.js'
 import { gramLength } from '../rebasin/gram.js'
@@ -5,9 +8,9 @@ import { largestSquare, matricesLength } from '../rebasin/match.js'
 import { orthogonalSizes } from '../rebasin/orthogonal.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 import { rowLength } from '../rebasin/weights.js'
-import { computeOf, heldCost } from './cost.js'
-import { inputsOf, partsOf } from './shared.js'
-import type { Analysis, AnalysisCost, AnalysisModel, AnalysisTensor, Expr, Plan, RebasinAnalysis } from './types.js'
+import type { Analysis } from '../steps/index.js'
+import type { RebasinAnalysis } from '../steps/rebasin/types.js'
+import type { AnalysisCost, Plan } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => shape.reduce((all, n) => all * n, 1)
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { jsonPieces } from '../core/jsonPieces.js'
-import { jsonForm, withShared } from './shared.js'
+import { jsonPieces } from '../core/json/pieces.js'
+import { jsonForm, withShared } from '../expr/walk.js'
 import type { Plan } from './types.js'
 
 /** What a digest holds of tensors, one after another: there may be a million. */

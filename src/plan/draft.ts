@@ -1,12 +1,15 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { isFloat } from '../core/dtypes.js'
-import type { MergeStep, ModelSource, Path, Recipe, Step } from '../recipe/types.js'
+import { type Faults, faults as newFaults } from '../language/faults.js'
+import type { ModelSource, Path } from '../language/types.js'
+import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
-import { patternBook } from './patterns.js'
+import type { Step } from '../steps/index.js'
+import type { MergeStep } from '../steps/merge/types.js'
+import { patternBook } from '../steps/shared/patterns.js'
+import { renamedTensors } from './models/rename.js'
 import { originOf, planRecipe, statisticsOf } from './plan.js'
-import { renamedTensors } from './rename.js'
-import { type Faults, faults as newFaults } from './report.js'
 
 /**
  * What headers tell of a recipe whose text or models have faults: the faults of planning those steps and outputs whose

@@ -1,9 +1,5 @@
 /** What a plan costs, and what of it is more than there can be. */
 import { formatSize } from '../core/sizes.js'
-import { MOST_BYTES } from '../kernels/dense/team.js'
-import { LARGEST_SQUARE } from '../kernels/linalg.js'
-import type { Recipe } from '../recipe/types.js'
-import { analysisCost, tensorsOf, tooLarge } from './analysisCost.js'
 import {
   bytesRead,
   computeOf,
@@ -14,10 +10,16 @@ import {
   type HeldCost,
   heldCost,
   scopeBytes,
-} from './cost.js'
-import type { Faults } from './report.js'
-import { scratchFault } from './scratch.js'
-import type { Analysis, AnalysisTensor, Plan, PlanFactoring } from './types.js'
+} from '../expr/cost.js'
+import { scratchFault } from '../expr/scratch.js'
+import type { AnalysisTensor, PlanFactoring } from '../expr/types.js'
+import { MOST_BYTES } from '../kernels/dense/team.js'
+import { LARGEST_SQUARE } from '../kernels/linalg.js'
+import type { Faults } from '../language/faults.js'
+import type { Recipe } from '../recipe/types.js'
+import type { Analysis } from '../steps/index.js'
+import { analysisCost, tensorsOf, tooLarge } from './analysisCost.js'
+import type { Plan } from './types.js'
 
 /** What a plan does. */
 type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' | 'factorings'>

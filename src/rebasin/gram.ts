@@ -1,7 +1,7 @@
 import type { Operand } from '../kernels/linalg.js'
 import { mapPart, type Permutations } from './apply.js'
-import { type Pool, sharedFloats } from './pool.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
+import { type Pool, sharedFloats } from './team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
 
 /**

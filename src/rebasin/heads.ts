@@ -1,7 +1,7 @@
 import type { Linalg } from '../kernels/linalg.js'
 import type { Heads } from './infer/transformers.js'
-import type { Pool } from './pool.js'
 import type { AxisChange, Block } from './products.js'
+import type { Pool } from './team.js'
 
 /** How one key/value head of the aligned model, with its query heads, comes from one of the model's. */
 export interface HeadMap {

@@ -10,10 +10,10 @@
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
 import { improved, type MatchOptions, weightMatching } from './match.js'
 import { shuffled } from './order.js'
-import { type Pool, sharedFloats } from './pool.js'
 import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
 import type { Spec } from './spec.js'
+import { type Pool, sharedFloats } from './team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {

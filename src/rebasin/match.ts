@@ -1,12 +1,12 @@
 import type { Assignment } from '../kernels/linalg.js'
 import { identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
 import { createGrams, type Gram, gramLength, gramSide, updateGrams } from './gram.js'
+import { createShelf } from './keptTensors.js'
 import { shuffled } from './order.js'
-import type { Pool } from './pool.js'
 import { norms, scored, similarity } from './score.js'
-import { createShelf } from './shelf.js'
 import { solveGroup } from './solve.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
+import type { Pool } from './team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface MatchOptions {

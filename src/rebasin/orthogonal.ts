@@ -11,8 +11,8 @@ import { byColumns, byRows, productInto } from '../kernels/linalg.js'
 import { folder, type Norms, normsOf } from './folded.js'
 import { type HeadMap, layerChanges, matchHeads } from './heads.js'
 import { FAMILIES, type Heads, headsOf } from './infer/transformers.js'
-import { type Pool, sharedFloats } from './pool.js'
 import { type AxisChange, applyChanges } from './products.js'
+import { type Pool, sharedFloats } from './team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface LayerMaps {

@@ -1,7 +1,7 @@
 import { byRows, type Operand } from '../kernels/linalg.js'
 import { type AxisMap, gather } from './apply.js'
 import { placesOf } from './places.js'
-import { type Pool, sharedCopy, sharedFloats } from './pool.js'
+import { type Pool, sharedCopy, sharedFloats } from './team.js'
 import type { Weights } from './weights.js'
 
 /**

@@ -1,8 +1,8 @@
 /** Tensors through doubly stochastic matrices in the place of permutations, by products of matrices. */
 import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
 import { axisMaps, gather, type Permutations } from './apply.js'
-import { type Pool, sharedCopy, sharedFloats } from './pool.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
+import { type Pool, sharedCopy, sharedFloats } from './team.js'
 import type { TensorSource } from './weights.js'
 
 /** Doubly stochastic matrices, size × size, by group: those of groups that have none inside. */

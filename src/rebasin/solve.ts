@@ -1,8 +1,8 @@
 import type { Assignment } from '../kernels/linalg.js'
 import type { Permutations } from './apply.js'
 import type { Gram } from './gram.js'
-import type { Pool } from './pool.js'
 import type { Spec } from './spec.js'
+import type { Pool } from './team.js'
 
 export interface Solution {
   /** New permutations of the outer group and of those inside it. */

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { polarFactor } from '../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../kernels/linalg.js'
-import { type Job, workTiles } from './pool.js'
+import { type Job, workTiles } from './team.js'
 
 const linalg = createLinalg()
 const solve = assignInPlace(workerData as WebAssembly.Memory)

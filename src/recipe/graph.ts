@@ -1,8 +1,8 @@
 /** The graph of steps: cycles, what the outputs need, and the order of work. */
 import { quote } from '../core/suggest.js'
-import type { Report } from './report.js'
+import type { Report } from '../language/report.js'
+import type { Step } from '../steps/index.js'
 import type { LinkedStep } from './steps.js'
-import type { Step } from './types.js'
 
 /** Steps after those they use, otherwise in order of writing. A cycle is told once, with each hop. */
 export function orderSteps(linked: readonly LinkedStep[], report: Report): { ordered: Step[]; cyclic: boolean } {

@@ -1,10 +1,10 @@
 /** The models of a recipe, and names that stand for models or steps. */
-import { didYouMean, nearest, quote } from '../core/suggest.js'
-import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from './cursor.js'
-import type { Report } from './report.js'
-import type { ModelSource } from './types.js'
 
-const HUB = /^([\w.-]+\/[\w.-]+)(?:@(\S+))?$/
+import { quote } from '../core/suggest.js'
+import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from '../language/cursor.js'
+import { HUB, hubParts } from '../language/names.js'
+import type { Report } from '../language/report.js'
+import type { ModelSource } from '../language/types.js'
 
 export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
   const models = new Map<string, ModelSource>()
@@ -17,12 +17,6 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
     else models.set(name, text?.startsWith('hf:') ? { ...source, ...readHub(entry, text.slice(3), report) } : source)
   }
   return models
-}
-
-/** The parts of `hf:org/name@revision`; nothing where the text is no such reference. */
-export function hubParts(reference: string): { repository: string; revision?: string } | undefined {
-  const [, repository, revision] = (reference.startsWith('hf:') && HUB.exec(reference.slice(3))) || []
-  return repository === undefined ? undefined : { repository, ...(revision === undefined ? {} : { revision }) }
 }
 
 type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
@@ -101,35 +95,4 @@ export function withCompanions(models: ReadonlyMap<string, ModelSource>): Map<st
       all.set(name, revision === undefined || origin === 'path' ? companion : { ...companion, revision })
     }
   return all
-}
-
-/** What a name can mean at one place of a recipe. */
-export interface Scope {
-  readonly models: ReadonlyMap<string, ModelSource>
-  readonly steps: readonly string[]
-  /** By a model's name, the step that takes its place: after a rebasin in the short form. */
-  readonly replaced: ReadonlyMap<string, string>
-  readonly report: Report
-}
-
-export interface Participant {
-  /** As the recipe writes it. */
-  readonly written: string
-  /** The model or step that it means; empty where it means none. */
-  readonly name: string
-}
-
-/** A misspelt name is told, and read as the one it was meant to be. */
-export function resolveName(at: Cursor | undefined, scope: Scope): Participant | undefined {
-  const written = textOf(at)
-  if (at === undefined || written === undefined) return undefined
-  const known = [...scope.models.keys(), ...scope.steps]
-  if (known.includes(written)) return { written, name: scope.replaced.get(written) ?? written }
-  // Without any model there is a fault already, and every name would be unknown.
-  if (scope.models.size === 0) return { written, name: '' }
-  const what = scope.steps.length > 0 ? 'model or step' : 'model'
-  const hint = didYouMean(written, known, 'models')
-  scope.report.error('unknown-model', `there is no ${what} ${quote(written)}`, at.path, { hint })
-  const [meant] = nearest(written, known, 1)
-  return meant === undefined ? { written, name: '' } : { written: meant, name: scope.replaced.get(meant) ?? meant }
 }

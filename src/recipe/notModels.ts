@@ -1,8 +1,8 @@
 /** Steps whose results no step can work on. */
 import { quote } from '../core/suggest.js'
-import type { Report } from './report.js'
+import type { Report } from '../language/report.js'
+import type { Step } from '../steps/index.js'
 import type { LinkedStep } from './steps.js'
-import type { Step } from './types.js'
 
 const NO_MODELS: Partial<Record<Step['kind'], readonly [what: string, hint: string]>> = {
   interpolate: ['a path of several checkpoints', 'merge the two models with the weights of one point'],

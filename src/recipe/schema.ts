@@ -4,15 +4,17 @@
  * Two conventions let faults be told well. The branches of every `anyOf` differ in their JSON type, so that a fault
  * belongs to one branch. A `title` is the expected form in words, used in messages: "expected TITLE".
  */
+
 import { DTYPE_NAMES } from '../core/dtypes.js'
+import { listOf, object, ref, type Schema, several, text } from '../language/schemaParts.js'
 import { METHOD_NAMES, METHODS } from '../methods/registry.js'
 import type { Method, ParameterSchema } from '../methods/types.js'
 import { specSchema } from '../rebasin/spec.js'
-import { extract } from './extractSchema.js'
-import { listOf, object, ref, type Schema, several, text } from './schemaParts.js'
-import { stack } from './stackSchema.js'
+import { extract } from '../steps/extract/schema.js'
+import { takesLines } from '../steps/merge/parameters.js'
+import { stack } from '../steps/stack/schema.js'
 
-export type { Schema } from './schemaParts.js'
+export type { Schema } from '../language/schemaParts.js'
 
 const PATTERN_HELP =
   'A plain string is the exact name; * stands for anything within one dotted part, ** across parts; /…/ is a regular expression (RE2 syntax) found anywhere in the name.'
@@ -38,9 +40,6 @@ function parameterSchema(parameter: ParameterSchema): Schema {
   }
   return several(`a value of ${name}`, description, ...branches)
 }
-
-/** Task-vector methods take `lines` besides their own parameters. */
-export const takesLines = (method: Method): boolean => method.base === 'required'
 
 function methodParameters(method: Method): Schema {
   const properties: Record<string, unknown> = {}

@@ -11,13 +11,19 @@ import {
   numberOf,
   oneOrMore,
   textOf,
-} from './cursor.js'
-import { type Base, readFilters, readMerge } from './merge.js'
-import { resolveName, type Scope } from './models.js'
+} from '../language/cursor.js'
+import { resolveName, type Scope } from '../language/names.js'
+import type { Evaluate } from '../language/types.js'
+import type { ExtractStep } from '../steps/extract/types.js'
+import type { Step } from '../steps/index.js'
+import type { InterpolateStep } from '../steps/interpolate/types.js'
+import { type Base, readFilters, readMerge } from '../steps/merge/read.js'
+import type { MergeStep } from '../steps/merge/types.js'
+import { inlineSpec } from '../steps/rebasin/readSpec.js'
+import type { RebasinStep } from '../steps/rebasin/types.js'
+import type { RepairStep } from '../steps/repair/types.js'
+import { stackStep } from '../steps/stack/read.js'
 import { STEP_KINDS } from './schema.js'
-import { inlineSpec } from './spec.js'
-import { stackStep } from './stackStep.js'
-import type { Evaluate, ExtractStep, InterpolateStep, MergeStep, RebasinStep, RepairStep, Step } from './types.js'
 
 interface Draft {
   readonly name: string

@@ -3,11 +3,11 @@
  * told and then read as what it was meant to be, so that nothing follows from it and what stands under it is checked.
  */
 import { didYouMean, nearest, quote } from '../core/suggest.js'
-import type { Report } from './report.js'
+import type { Report } from '../language/report.js'
+import { childOf, type MapNode, type Node, renameKeys, toPlain } from '../language/tree.js'
+import type { Path } from '../language/types.js'
 import { checkedSchema, type Schema, STEP_KINDS } from './schema.js'
 import validate, { type SchemaError } from './schema-validator.js'
-import { childOf, type MapNode, type Node, renameKeys, toPlain } from './tree.js'
-import type { Path } from './types.js'
 
 const schema = checkedSchema()
 

@@ -1,6 +1,6 @@
 import { didYouMean, quote } from '../core/suggest.js'
-import { booleanOf, type Cursor, entriesOf, get, isMapping, numberOf, textOf } from './cursor.js'
-import type { Report } from './report.js'
+import { booleanOf, type Cursor, entriesOf, get, isMapping, numberOf, textOf } from '../language/cursor.js'
+import type { Report } from '../language/report.js'
 import type { TokenChoice, TokenizerChoice } from './types.js'
 
 /** What a recipe says of its tokenizer, with the models that it names; absent where it says nothing. */

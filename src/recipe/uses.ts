@@ -1,4 +1,4 @@
-import type { Step } from './types.js'
+import type { Step } from '../steps/index.js'
 
 /** Models and steps that a step works on. */
 export function usesOf(step: Step): readonly string[] {

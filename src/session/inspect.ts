@@ -2,7 +2,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
 import { stacksOf } from '../core/layerNames.js'
-import { packedOf, quantizationOf } from '../plan/packed.js'
+import { packedOf, quantizationOf } from '../networks/packed.js'
 import type { Spec, SpecText } from '../rebasin/spec.js'
 import { type FetchOptions, fetchModels, openNamed } from './models.js'
 

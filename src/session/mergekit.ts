@@ -1,8 +1,8 @@
 /** mergekit configurations: converted once the names of their models' tensors are known, since their filters ask for them. */
 import path from 'node:path'
 import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
+import { hasRows } from '../networks/tied.js'
 import { modelsOf } from '../plan/plan.js'
-import { hasRows } from '../plan/tied.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
 import type { OpenModel } from './models.js'

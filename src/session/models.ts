@@ -7,9 +7,10 @@ import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { didYouMean, quote } from '../core/suggest.js'
 import type { Listener } from '../execute/events.js'
+import { hubParts } from '../language/names.js'
+import type { ModelSource, Path } from '../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../lineage/disk.js'
-import { hubParts } from '../recipe/models.js'
-import type { ModelSource, Path, Recipe } from '../recipe/types.js'
+import type { Recipe } from '../recipe/types.js'
 
 /** `fetches` is empty for what is on the disk. */
 export type OpenedModel = HubModel

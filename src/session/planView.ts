@@ -1,8 +1,9 @@
 /** What people want to see of a plan that it does not say itself. */
 import { estimateMemory } from '../execute/budget.js'
-import { heldSeconds } from '../plan/cost.js'
-import { inputsOf, jsonForm, withShared } from '../plan/shared.js'
-import type { Expr, Plan } from '../plan/types.js'
+import { heldSeconds } from '../expr/cost.js'
+import type { Expr } from '../expr/types.js'
+import { inputsOf, jsonForm, withShared } from '../expr/walk.js'
+import type { Plan } from '../plan/types.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 
 export interface PlanView {

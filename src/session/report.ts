@@ -6,8 +6,8 @@ export const REPORT_FORMS = ['html', 'terge', 'json'] as const
 export type ReportForm = (typeof REPORT_FORMS)[number]
 
 const FORMS: Record<ReportForm, (lineage: Lineage) => Promise<string>> = {
-  html: async (lineage) => (await import('../lineage/reportHtml.js')).reportHtml(lineage),
-  terge: async (lineage) => (await import('../lineage/reportTerge.js')).tergeReportText(lineage),
+  html: async (lineage) => (await import('../lineage/forms/page/index.js')).reportHtml(lineage),
+  terge: async (lineage) => (await import('../lineage/forms/page/terge.js')).tergeReportText(lineage),
   json: async (lineage) => (await import('../lineage/serialize.js')).lineageText(lineage),
 }
 

@@ -1,11 +1,11 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { exists, readLineage } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
-import { hubParts } from '../recipe/models.js'
 import { type ReproduceOptions, reproduce } from './reproduce.js'
 
 export interface VerifyOptions extends ReproduceOptions {

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
-import { isObject, parseJson } from '../core/jsonText.js'
+import { isObject, parseJson } from '../core/json/text.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'

@@ -1,5 +1,5 @@
-import { editJson, type JsonEdit, RawJson } from '../core/jsonEdit.js'
-import { isObject } from '../core/jsonText.js'
+import { editJson, type JsonEdit, RawJson } from '../core/json/edit.js'
+import { isObject } from '../core/json/text.js'
 import { loadsAs, sameIds } from './loaded.js'
 import { placesOf, readObject, readTokenizer } from './read.js'
 import type { AddedToken, Tokenizer } from './types.js'

@@ -1,5 +1,5 @@
 /** What alignments, repairs and extractions did, a line each, from the lineage. */
-import { isObject } from '../core/jsonText.js'
+import { isObject } from '../core/json/text.js'
 import type { Lineage } from '../index.js'
 import { counted, formatCount, printable } from './text.js'
 

@@ -147,7 +147,7 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
   }))
 
 test('a second Ctrl-C ends at once', async () => {
-  const signals = new URL('../../src/commands/signals.js', import.meta.url).href
+  const signals = new URL('../../src/commands/support/signals.js', import.meta.url).href
   const script = `import { interruptible } from '${signals}'
     await interruptible(() => new Promise(() => { setInterval(() => {}, 1000); console.log('on') }))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {

@@ -28,7 +28,7 @@ test('every command that shows names of tensors, metadata and files', () =>
     writeFolder(path.join(folder, 'b'), {
       'model.safetensors': weights(Object.fromEntries(NAMES.map((name, index) => [name, matrix(index, 3)]))),
     })
-    writeFolder(folder, { [`${NAMES[5]}.safetensors`]: weights(tensors), ['::error::x.safetensors']: weights(tensors) })
+    writeFolder(folder, { [`${NAMES[5]}.safetensors`]: weights(tensors), '::error::x.safetensors': weights(tensors) })
     const rules = NAMES.map((name) => `{match: ${JSON.stringify(`${name}?`)}, weights: {a: 2}}`)
     writeFileSync(
       path.join(folder, 'r.yaml'),

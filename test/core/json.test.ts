@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { changeJson, editJson, jsonTextAt, RawJson } from '../../src/core/jsonEdit.js'
-import { jsonPieces } from '../../src/core/jsonPieces.js'
-import { JsonTextError, parseJson, sameJson } from '../../src/core/jsonText.js'
+import { changeJson, editJson, jsonTextAt, RawJson } from '../../src/core/json/edit.js'
+import { jsonPieces } from '../../src/core/json/pieces.js'
+import { JsonTextError, parseJson, sameJson } from '../../src/core/json/text.js'
 
 const CONFIG = `{
   "architectures": ["LlamaForCausalLM"],

@@ -2,11 +2,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Slot } from '../../src/checkpoints/window.js'
-import type { Bench } from '../../src/execute/bench.js'
-import { gatherMapped } from '../../src/execute/gatherMapped.js'
-import { boxesOf } from '../../src/execute/gatherSpread.js'
-import { gatherView } from '../../src/execute/gatherView.js'
 import type { Leaf } from '../../src/execute/program.js'
+import type { Bench } from '../../src/execute/worker/context.js'
+import { gatherMapped } from '../../src/execute/worker/read/permuted.js'
+import { boxesOf } from '../../src/execute/worker/read/spread.js'
+import { gatherView } from '../../src/execute/worker/read/strided.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
 
 const WINDOW = 4096

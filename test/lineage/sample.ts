@@ -1,10 +1,12 @@
 /** A plan by hand with a step fused into another, a copy, and names that need care; and the lineage of it. */
 import { createHash } from 'node:crypto'
+import type { MergeExpr, ReadExpr } from '../../src/expr/types.js'
+import type { ModelSource } from '../../src/language/types.js'
 import { buildLineage, type LineageInput } from '../../src/lineage/build.js'
 import type { BytesDigest } from '../../src/lineage/fileDigest.js'
 import type { Lineage } from '../../src/lineage/types.js'
-import type { MergeExpr, Plan, PlanTensor, ReadExpr } from '../../src/plan/types.js'
-import type { MergeStep, ModelSource } from '../../src/recipe/types.js'
+import type { Plan, PlanTensor } from '../../src/plan/types.js'
+import type { MergeStep } from '../../src/steps/merge/types.js'
 
 /** Stands in for the tree digest: any function of the bytes does. */
 export const bytesDigest: BytesDigest = (bytes) =>

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { nameAt, siteOf, stacksOf } from '../../src/core/layerNames.js'
-import { gradientAt } from '../../src/plan/layers.js'
+import { gradientAt } from '../../src/networks/layers.js'
 
 test('each stack of layers is counted for itself, by what stands before the first number', () => {
   const { list, of } = stacksOf([

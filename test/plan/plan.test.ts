@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
-import type { MergeExpr } from '../../src/plan/types.js'
+import type { MergeExpr } from '../../src/expr/types.js'
 import { plan, validate } from '../../src/session/plan.js'
 import { f32, i64, inFolder, numbers, type RawTensor, raw, writeModel } from '../support/files.js'
 

@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { countOf } from '../../src/plan/layerCounts.js'
-import { stackedConfig } from '../../src/plan/stackConfig.js'
-import type { StackedLayer } from '../../src/plan/values.js'
+import type { StackedLayer } from '../../src/expr/values.js'
+import { countOf } from '../../src/networks/layerCounts.js'
+import { stackedConfig } from '../../src/plan/outputs/stackConfig.js'
 
 type Config = Readonly<Record<string, unknown>>
 

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { Stopped } from '../../src/kernels/dense/team.js'
 import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
-import { createPool, type Pool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/pool.js'
+import { createPool, type Pool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/team.js'
 
 const linalg = createLinalg()
 

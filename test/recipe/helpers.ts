@@ -2,7 +2,8 @@ import type { Test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
 import { type LoadOptions, loadRecipe } from '../../src/recipe/load.js'
-import type { MergeStep, Recipe } from '../../src/recipe/types.js'
+import type { Recipe } from '../../src/recipe/types.js'
+import type { MergeStep } from '../../src/steps/merge/types.js'
 
 interface FaultCase {
   readonly name: string

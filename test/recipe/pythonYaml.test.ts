@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { pythonValue } from '../../src/language/pythonValue.js'
 import { loadRecipe } from '../../src/recipe/load.js'
-import { pythonValue } from '../../src/recipe/pythonValue.js'
 import { mergeOf } from './helpers.js'
 
 const test = suite('mergekit files as PyYAML reads them')

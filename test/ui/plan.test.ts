@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Expr, Plan, PlanTensor } from '../../src/plan/types.js'
+import type { Expr } from '../../src/expr/types.js'
+import type { Plan, PlanTensor } from '../../src/plan/types.js'
 import { formatPlan, PLAN_FORMATS } from '../../src/ui/plan/index.js'
 
 const read = (file: number): Expr => ({ kind: 'read', file, tensor: 'w', dtype: 'F32', offset: 0, bytes: 16 })

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
-import type { Value, ValueTensor } from '../values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import type { AdapterSettings } from './config.js'
 import type { Counting } from './counting.js'
 import type { AdapterTensors } from './tensors.js'

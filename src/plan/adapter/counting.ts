@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../core/codes.js'
 import type { Place } from '../../core/diagnostics.js'
-import type { Faults } from '../report.js'
+import type { Faults } from '../../language/faults.js'
 import type { Complain } from './config.js'
 
 export interface Counting extends Complain {

@@ -1,8 +1,8 @@
 /** The head of a model that ties it to its embedding, where an adapter changes one of the two. */
 import { isFloat } from '../../core/dtypes.js'
-import { embeddingsOf, isShared, tiedHeadOf } from '../heads.js'
-import { headOf, nearestTo, SHARED, tiesHead } from '../tied.js'
-import { sameShape, type ValueTensor } from '../values.js'
+import { sameShape, type ValueTensor } from '../../expr/values.js'
+import { embeddingsOf, isShared, tiedHeadOf } from '../../networks/heads.js'
+import { headOf, nearestTo, SHARED, tiesHead } from '../../networks/tied.js'
 import { type Application, moduleName } from './application.js'
 
 type Tensors = Map<string, ValueTensor>

@@ -1,6 +1,7 @@
 /** Vocabularies that grew or shrank while an adapter was trained. */
-import { EMBEDDING, HEAD } from '../tied.js'
-import type { ValueTensor } from '../values.js'
+
+import type { ValueTensor } from '../../expr/values.js'
+import { EMBEDDING, HEAD } from '../../networks/tied.js'
 import type { Application } from './application.js'
 
 type Tensors = ReadonlyMap<string, ValueTensor>

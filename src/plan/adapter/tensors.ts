@@ -1,5 +1,5 @@
 import { quote } from '../../core/suggest.js'
-import type { ValueTensor } from '../values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import type { Complain } from './config.js'
 
 /** An adapter's tensors by what they are for; names of modules are those of the network. */

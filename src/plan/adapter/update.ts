@@ -1,7 +1,7 @@
 import { isFloat } from '../../core/dtypes.js'
-import type { Orientation } from '../orientation.js'
-import type { LoraExpr, LoraFactor, ReadExpr } from '../types.js'
-import { sameShape, type ValueTensor } from '../values.js'
+import type { LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
+import { sameShape, type ValueTensor } from '../../expr/values.js'
+import type { Orientation } from '../../networks/orientation.js'
 import type { AdapterSettings, Complain } from './config.js'
 import type { Update } from './tensors.js'
 

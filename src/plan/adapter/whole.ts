@@ -1,5 +1,5 @@
 /** Tensors that an adapter saved whole and its base does not have: heads for a task. */
-import type { ValueTensor } from '../values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { type Application, moduleName } from './application.js'
 
 /** Heads that PEFT adds to `modules_to_save` by itself, or that libraries for training put on a network. */

@@ -1,7 +1,7 @@
 /** What is to be said of a mergekit configuration, each at its place in the user's own file. */
 import type { ErrorCode } from '../../core/codes.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
-import { type Span, spanPlace } from '../tree.js'
+import { type Span, spanPlace } from '../../language/tree.js'
 
 export interface Complaints {
   readonly list: Diagnostic[]

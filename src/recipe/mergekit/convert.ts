@@ -2,8 +2,8 @@
 
 import { ownValue } from '../../core/ownValue.js'
 import { didYouMean, quote } from '../../core/suggest.js'
+import type { MapNode, Node } from '../../language/tree.js'
 import { lookupMethod } from '../../methods/registry.js'
-import type { MapNode, Node } from '../tree.js'
 import type { Complaints } from './complaints.js'
 import { buildMerge } from './merge.js'
 import { ACCEPTED, MERGEKIT_METHODS, type MergekitMethod } from './methods.js'

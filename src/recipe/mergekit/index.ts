@@ -4,7 +4,7 @@
  */
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
-import { childOf, type MapNode, type Node } from '../tree.js'
+import { childOf, type MapNode, type Node } from '../../language/tree.js'
 import { type Complaints, makeComplaints } from './complaints.js'
 import { convertDocument } from './convert.js'
 import { modelBook } from './models.js'

@@ -3,7 +3,7 @@ import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
 import { ownValue } from '../../core/ownValue.js'
 
 import { quote } from '../../core/suggest.js'
-import { type MapNode, type Node, type Span, toPlain } from '../tree.js'
+import { type MapNode, type Node, type Span, toPlain } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import type { MergekitMethod, Parameter } from './methods.js'
 import { type Comments, list, mapping, text } from './nodes.js'

@@ -1,7 +1,7 @@
 /** The models of a configuration by the names that the recipe calls them by. */
 import path from 'node:path'
 import { quote } from '../../core/suggest.js'
-import type { Node } from '../tree.js'
+import type { Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import { mapping, text } from './nodes.js'
 import { type Found, findModel, type Places } from './reference.js'

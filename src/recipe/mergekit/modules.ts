@@ -2,7 +2,7 @@
 import { type Stack, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
 import { belongsTo, mainStack, roleOf, sideOf } from '../../core/stackRoles.js'
 import { didYouMean, quote } from '../../core/suggest.js'
-import type { Node } from '../tree.js'
+import type { Node } from '../../language/tree.js'
 import type { Known } from './models.js'
 import { list, mapping, text } from './nodes.js'
 import { piece, stackNode } from './sliced.js'

@@ -1,5 +1,5 @@
 /** Making the recipe's tree: every node at the place in the user's file that it comes from. */
-import { type Entry, type MapNode, makeList, makeMap, makeScalar, type Node, type Span } from '../tree.js'
+import { type Entry, type MapNode, makeList, makeMap, makeScalar, type Node, type Span } from '../../language/tree.js'
 
 /** What is worth saying of a node, printed above it. */
 export type Comments = Map<Node, string>

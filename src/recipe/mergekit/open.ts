@@ -1,8 +1,8 @@
 /** A mergekit configuration's text, read and converted. */
 import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
-import { applyOverrides } from '../overrides.js'
-import { readDocuments } from '../source.js'
-import { childOf, makeMap, makeOrigin, type Node } from '../tree.js'
+import { applyOverrides } from '../../language/overrides.js'
+import { readDocuments } from '../../language/source.js'
+import { childOf, makeMap, makeOrigin, type Node } from '../../language/tree.js'
 import { type Conversion, convertMergekit, type Places } from './index.js'
 
 /** What mergekit takes from its command line, `--set` gives under mergekit's own names. */

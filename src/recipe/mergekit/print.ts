@@ -1,7 +1,7 @@
 /** A recipe's tree as YAML for people: short values on one line, comments above what they are about. */
 import path from 'node:path'
 import { printable, safeJson } from '../../core/printable.js'
-import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../tree.js'
+import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../../language/tree.js'
 import type { Comments } from './nodes.js'
 
 const WIDTH = 100

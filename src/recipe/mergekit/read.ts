@@ -1,6 +1,6 @@
 /** A document of a mergekit configuration as a value: its keys known, its types right. */
 import { didYouMean, quote } from '../../core/suggest.js'
-import { childOf, type MapNode, type Node, type Span } from '../tree.js'
+import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import { readReference } from './reference.js'
 import { checkSetting } from './settings.js'

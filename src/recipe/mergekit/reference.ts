@@ -1,7 +1,7 @@
 /** Models as mergekit refers to them, and where they are. */
 import path from 'node:path'
 import { didYouMean, quote } from '../../core/suggest.js'
-import { childOf, type MapNode, type Node } from '../tree.js'
+import { childOf, type MapNode, type Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import type { Reference } from './types.js'
 

@@ -2,7 +2,7 @@
 import { nameAt, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
 import { mainStack } from '../../core/stackRoles.js'
 import { quote } from '../../core/suggest.js'
-import { type MapNode, makeScalar, type Node, type Span } from '../tree.js'
+import { type MapNode, makeScalar, type Node, type Span } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import { buildMerge } from './merge.js'
 import { ALONE, type MergekitMethod, SCALED } from './methods.js'

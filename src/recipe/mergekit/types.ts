@@ -1,4 +1,4 @@
-import type { MapNode, Node, Span } from '../tree.js'
+import type { MapNode, Node, Span } from '../../language/tree.js'
 
 /** `path@revision+adapter@revision`, as mergekit writes models. */
 export interface Reference {

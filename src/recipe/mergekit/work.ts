@@ -1,4 +1,4 @@
-import type { Node } from '../tree.js'
+import type { Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import type { Known, ModelBook } from './models.js'
 import type { Comments } from './nodes.js'

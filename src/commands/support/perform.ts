@@ -1,0 +1,102 @@
+import { availableParallelism } from 'node:os'
+import type { Listener, Prepared, RunResult } from '../../index.js'
+import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
+import { renderer, rendererKind } from '../../ui/renderer.js'
+import { runText } from '../../ui/result.js'
+import { toJson } from '../../ui/text.js'
+import { chosenFormat } from './flags.js'
+import { given } from './options.js'
+import { complain, print } from './print.js'
+import { interruptible } from './signals.js'
+
+interface RunFlags {
+  readonly threads?: number | undefined
+  readonly memory?: number | undefined
+  readonly 'dry-run': boolean
+  readonly resume: boolean
+  readonly force: boolean
+  readonly 'allow-commands': boolean
+  readonly 'no-sync': boolean
+  readonly 'no-digests': boolean
+  readonly sha256: boolean
+  readonly strict: boolean
+  readonly json: boolean
+  readonly format?: 'text' | 'json' | undefined
+}
+
+export const threadsOf = (flags: { readonly threads?: number | undefined }): number =>
+  flags.threads ?? availableParallelism()
+
+/** Workers started ahead at the most: they take memory before it is known how much there may be. */
+const AHEAD = 4
+
+/** Starts what a run will need while its recipe is still being read. */
+export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): Promise<void> {
+  if (flags['dry-run']) return
+  const { startAhead } = await import('../../index.js')
+  startAhead(Math.min(AHEAD, threadsOf(flags)))
+}
+
+/** Prints a plan: what `terge plan` and `--dry-run` do. */
+export async function showPlan(prepared: Prepared, format: PlanFormat, threads: number): Promise<void> {
+  const { viewPlan } = await import('../../index.js')
+  complain(prepared.diagnostics)
+  print(formatPlan(prepared.plan, format, viewPlan(prepared.plan, { threads })))
+}
+
+/** Executes a plan as the flags say, showing its progress; prints what it wrote. */
+export async function perform(prepared: Prepared, flags: RunFlags): Promise<void> {
+  const json = chosenFormat(flags, 'text') === 'json'
+  const threads = threadsOf(flags)
+  if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', threads)
+  const { run } = await import('../../index.js')
+  complain(prepared.diagnostics)
+  const result = await withProgress(json, (listen, signal) =>
+    run(prepared, {
+      threads,
+      ...given({ memory: flags.memory }),
+      resume: flags.resume,
+      force: flags.force,
+      commands: flags['allow-commands'] ? 'run' : 'refuse',
+      sync: !flags['no-sync'],
+      digests: !flags['no-digests'],
+      sha256: flags.sha256,
+      strict: flags.strict,
+      listen,
+      signal,
+    }),
+  )
+  print(json ? toJson(runJson(prepared, result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
+}
+
+/** Shows the progress of interruptible work on standard error. */
+export async function withProgress<T>(
+  json: boolean,
+  work: (listen: Listener, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const kind = rendererKind(json, process.stderr, process.env)
+  const { listen, finish } = await renderer(kind, { stream: process.stderr })
+  return interruptible(async (signal) => {
+    let outcome: 'done' | 'failed' = 'failed'
+    try {
+      const result = await work(listen, signal)
+      outcome = 'done'
+      return result
+    } finally {
+      await finish(outcome)
+    }
+  })
+}
+
+const runJson = ({ diagnostics }: Prepared, { outputs, warnings, seconds }: RunResult) => ({
+  outputs: outputs.map(({ path, lineagePath, bytes, lineage }) => ({
+    path,
+    lineage: lineagePath,
+    bytes,
+    tensors: lineage.output.tensors,
+    digest: lineage.output.digest,
+    ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}),
+  })),
+  warnings: [...diagnostics.filter(({ severity }) => severity === 'warning'), ...warnings],
+  seconds,
+})

@@ -1,0 +1,64 @@
+import { stripVTControlCharacters } from 'node:util'
+import { Fault, fault } from '../../core/diagnostics.js'
+import { didYouMean, nearest, quote } from '../../core/suggest.js'
+
+/** What the fault's text needs of a command. */
+interface Used {
+  readonly id: string
+  readonly flags: Readonly<Record<string, { readonly char?: string }>>
+}
+
+const helpOf = (id: string): string => `terge ${id} --help tells more`
+
+/** What oclif's parser found wrong, in terge's words; anything else as it is. */
+export function usageFault(error: unknown, command: Used): unknown {
+  if (error instanceof Fault || !(error instanceof Error) || !('oclif' in error)) return error
+  if ('flags' in error && Array.isArray(error.flags)) return unknownFlags(error.flags.map(String), command)
+  if ('args' in error && Array.isArray(error.args)) {
+    const names = error.args.map((arg: unknown) => (typeof arg === 'string' ? arg : undefined))
+    if (names.every((name) => name !== undefined))
+      return fault(
+        'unexpected-argument',
+        `terge ${command.id} takes no ${names.map(quote).join(', ')}`,
+        helpOf(command.id),
+      )
+    const missing = (error.args as { name: string }[]).map(({ name }) => name.toUpperCase()).join(' and ')
+    return fault('missing-argument', `terge ${command.id} needs ${missing}`, helpOf(command.id))
+  }
+  // oclif dims parts of it where colours are forced.
+  const text = stripVTControlCharacters(error.message)
+  const [, flag] = /Missing required flag (\S+)/.exec(text) ?? []
+  if (flag !== undefined) return fault('missing-flag', `terge ${command.id} needs --${flag}`, helpOf(command.id))
+  const [, option, value, choices] = /^Expected --([\w-]+)=(.*) to be one of: ([^\n]*)/s.exec(text) ?? []
+  if (value !== undefined && choices !== undefined) {
+    const [meant] = nearest(value, choices.split(', '), 1)
+    const hint = meant === undefined ? helpOf(command.id) : `did you mean ${quote(meant)}?`
+    return fault('bad-flag', `--${option} takes one of ${choices}, not ${quote(value)}`, hint)
+  }
+  const message = text
+    .replace(/\nSee more help with --help$/, '')
+    .replace(/^The following errors? occurred:\s*/, '')
+    .trim()
+  return fault('bad-usage', message, helpOf(command.id))
+}
+
+function unknownFlags(flags: readonly string[], { id, flags: known }: Used): Fault {
+  const names = Object.keys(known).map((name) => `--${name}`)
+  return new Fault(
+    flags.map((written) => {
+      const flag = written.replace(/=.*/s, '')
+      const hint = flag.startsWith('--') ? didYouMean(flag, names, 'flags') : undefined
+      const message = `terge ${id} has no flag ${quote(flag)}`
+      return { severity: 'error', code: 'unknown-flag', message, hint: hint ?? helpOf(id) } as const
+    }),
+  )
+}
+
+export const unknownCommand = (name: string, commands: readonly string[]): Fault =>
+  name.startsWith('-')
+    ? fault(
+        'unknown-flag',
+        `terge has no flag ${quote(name)} before a command`,
+        didYouMean(name, ['--help', '--version'], 'flags'),
+      )
+    : fault('unknown-command', `terge has no command ${quote(name)}`, didYouMean(name, commands, 'commands'))

@@ -1,0 +1,291 @@
+import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
+import type { PassInput, ReducePass, Table } from '../../methods/types.js'
+import type { Job } from '../compile/tensor.js'
+import { type Pass, passElements, type Task, type TaskResult, type TaskTable } from '../program.js'
+import { type Gathering, gather } from './combine.js'
+
+/** What a finished job leaves behind. */
+export interface JobResult {
+  /** By leaf with digest duty: its leaf digests, 16 bytes each. */
+  readonly leaves: ReadonlyMap<number, Uint8Array>
+  readonly output?: Uint8Array
+  /** By pass; empty where a pass has none or was skipped. */
+  readonly results: readonly Float64Array[]
+  /** Results that are not finite where all inputs are. */
+  readonly nonFinite: number
+  /** What was done where methods' rules say nothing. */
+  readonly notes: readonly string[]
+}
+
+/** Runs tasks somewhere. `run` resolves with the result; it takes a task whenever fewer than `capacity` are under way. */
+export interface Pool {
+  readonly capacity: number
+  /** Bytes of a task's widest tensor at the most. */
+  readonly taskBytes: number
+  /** A number for each job that no other job of this pool has: workers keep programs by it. */
+  newJob(): number
+  run(task: Task, program: Job['program']): Promise<TaskResult>
+  /** Runs a task on all threads at once, as a team; one of the results, which are all the same. */
+  together(task: Task, program: Job['program']): Promise<TaskResult>
+  /** Ends what `together` has under way; it rejects. */
+  stop(): void
+}
+
+export interface ScheduleOptions {
+  readonly math: ScalarMath
+  /** Called when a job is finished, in the order of finishing; `index` is its place among all jobs. */
+  readonly finished: (index: number, result: JobResult, job: Job) => void
+  /** Called for each task done. */
+  readonly progress: (read: number, written: number) => void
+  readonly signal?: AbortSignal
+}
+
+/** Jobs under way at once: enough to keep threads busy while a reduce pass closes, few enough to keep pages warm. */
+const WINDOW = 16
+
+interface Active {
+  readonly index: number
+  /** Its number in the pool. */
+  readonly number: number
+  readonly job: Job
+  readonly tiles: number
+  readonly tilesPerTask: number
+  pass: number
+  /** Tiles of this pass: the next to hand out, the one after the last, and how many are still to come back. */
+  next: number
+  end: number
+  left: number
+  coefficients: Task['coefficients']
+  tables: readonly (Table | undefined)[]
+  gathering: Gathering | undefined
+  readonly results: Float64Array[]
+  readonly digests: Map<number, Uint8Array>
+  output: Uint8Array | undefined
+  nonFinite: number
+  readonly notes: Set<string>
+}
+
+/**
+ * Runs all jobs on the pool. A job is asked for when its turn comes, and dropped when it is finished: a model may have a million. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
+ * is added up in the order of tiles: so the order can't show in the results.
+ */
+export async function schedule(jobs: Iterable<Job>, pool: Pool, options: ScheduleOptions): Promise<void> {
+  const active: Active[] = []
+  const waiting = new Set<Promise<void>>()
+  const source = jobs[Symbol.iterator]()
+  let coming = source.next()
+  let next = 0
+  let failure: unknown
+  let preparing = false
+
+  function nextTask(): { state: Active; task: Task } | undefined {
+    for (;;) {
+      const state = active.find((state) => state.next < state.end)
+      if (state) return { state, task: takeTask(state) }
+      if (coming.done || active.length >= WINDOW || preparing) return undefined
+      const job = coming.value
+      // There is room for the matrices of one.
+      if (job.program.held && active.some((other) => other.job.program.held)) return undefined
+      if (job.needs !== undefined && active.some((other) => other.job.finds?.factoring === job.needs)) return undefined
+      coming = source.next()
+      if (job.prepare) prepareJob(next++, job, job.prepare)
+      else begin(open(next++, job, pool))
+    }
+  }
+
+  function begin(opened: Active): void {
+    // A tensor without elements has no tiles: it is finished at once.
+    if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
+    else options.finished(opened.index, resultOf(opened), opened.job)
+  }
+
+  /** One at a time: what a job has prepared is large. */
+  function prepareJob(index: number, job: Job, prepare: NonNullable<Job['prepare']>): void {
+    preparing = true
+    const running: Promise<void> = prepare()
+      .then((program) => begin(open(index, { ...job, program }, pool)))
+      .catch((error: unknown) => {
+        failure ??= error
+      })
+      .finally(() => {
+        preparing = false
+        waiting.delete(running)
+      })
+    waiting.add(running)
+  }
+
+  function receive(state: Active, result: TaskResult): void {
+    collect(state, result)
+    options.progress(result.read, result.written)
+    if (state.left > 0) return
+    closePass(state, options.math)
+    if (openPass(state, options.math)) return
+    active.splice(active.indexOf(state), 1)
+    options.finished(state.index, resultOf(state), state.job)
+  }
+
+  const stop = () => pool.stop()
+  options.signal?.addEventListener('abort', stop)
+  const stopped = () => failure !== undefined || options.signal?.aborted
+  for (;;) {
+    while (!stopped() && waiting.size < pool.capacity) {
+      const item = nextTask()
+      if (!item) break
+      const { program } = item.state.job
+      const alone = program.passes[item.task.pass]!.kind !== 'solve'
+      const running: Promise<void> = (alone ? pool.run(item.task, program) : pool.together(item.task, program))
+        .then((result) => receive(item.state, result))
+        .catch((error: unknown) => {
+          // Who waits is sent away by an abort: no failure.
+          if (!options.signal?.aborted) failure ??= error
+        })
+        .finally(() => waiting.delete(running))
+      waiting.add(running)
+    }
+    if (waiting.size === 0) break
+    await Promise.race(waiting)
+  }
+  options.signal?.removeEventListener('abort', stop)
+  if (failure !== undefined) throw failure
+}
+
+function open(index: number, job: Job, pool: Pool): Active {
+  const { program } = job
+  const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
+  const digestBytes = (bytes: number) => new Uint8Array(Math.ceil(bytes / LEAF) * DIGEST_BYTES)
+  const digests = new Map<number, Uint8Array>()
+  for (const [index, leaf] of program.leaves.entries()) {
+    if (leaf.digestIn >= 0) digests.set(index, digestBytes(leaf.bytes))
+  }
+  return {
+    index,
+    number: pool.newJob(),
+    job,
+    tiles: Math.ceil(program.elements / TILE),
+    tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest))),
+    pass: -1,
+    next: 0,
+    end: 0,
+    left: 0,
+    coefficients: [],
+    tables: [],
+    gathering: undefined,
+    results: [],
+    digests,
+    output: program.output?.digest ? digestBytes(program.elements * program.output.elementBytes) : undefined,
+    nonFinite: 0,
+    notes: new Set(),
+  }
+}
+
+function takeTask(state: Active): Task {
+  const { number: job, pass, coefficients, next: firstTile } = state
+  const tiles = Math.min(state.tilesPerTask, state.end - firstTile)
+  state.next += tiles
+  const tables = state.tables.map((table) => table && cut(table, state.job.program, firstTile, tiles))
+  return { job, pass, firstTile, tiles, coefficients, ...(tables.some((table) => table) ? { tables } : {}) }
+}
+
+/** A table's part that a task needs: the rows that its tiles touch. */
+function cut(
+  { per, slots, values }: Table,
+  { rowLength, elements }: Job['program'],
+  firstTile: number,
+  tiles: number,
+): TaskTable {
+  if (per === 'tensor') return { firstRow: -1, slots, values }
+  const firstRow = Math.floor((firstTile * TILE) / rowLength)
+  const end = Math.ceil(Math.min(elements, (firstTile + tiles) * TILE) / rowLength)
+  return { firstRow, slots, values: values.slice(firstRow * slots, end * slots) }
+}
+
+/** Makes the next pass ready, past those that turn out not to be needed; false where there is none left. */
+function openPass(state: Active, math: ScalarMath): boolean {
+  const { program, merges } = state.job
+  for (state.pass++; state.pass < program.passes.length; state.pass++) {
+    const pass = program.passes[state.pass]!
+    const inputs = merges.map((_, index) => inputOf(state, index, math))
+    const { owner, declared } = declaredPass(state)
+    if (declared?.skip?.(inputs[owner]!)) {
+      state.results.push(new Float64Array(0))
+      continue
+    }
+    const tile = declared?.tile?.(inputs[owner]!)
+    state.next = tile ?? 0
+    state.end = tile === undefined ? tilesOf(state, pass) : tile + 1
+    state.left = state.end - state.next
+    state.gathering =
+      pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, state.next, state.end, program) : undefined
+    // The merge that a reduce pass belongs to is given that pass's coefficients; merges below it their maps'.
+    const known = merges.map(({ own }) => own.every((index) => index < state.pass))
+    state.coefficients = merges.map(({ passes }, index) => {
+      if (index === owner) return declared?.coefficients?.(inputs[index]!) ?? []
+      return known[index] ? passes.map.coefficients(inputs[index]!) : []
+    })
+    state.tables = merges.map(({ passes }, index) =>
+      index === owner
+        ? declared?.table?.(inputs[index]!)
+        : known[index]
+          ? passes.map.table?.(inputs[index]!)
+          : undefined,
+    )
+    return true
+  }
+  return false
+}
+
+const tilesOf = ({ job: { program } }: Active, pass: Pass): number =>
+  pass.kind === 'solve' ? 1 : Math.ceil(passElements(pass, program.nodes, program.elements) / TILE)
+
+/** What the method of a merge gets to know by now. */
+function inputOf({ job, results, notes }: Active, merge: number, math: ScalarMath): PassInput {
+  const { settings, own, scope } = job.merges[merge]!
+  return {
+    ...settings,
+    results: own.flatMap((index) => (results[index] ? [results[index]] : [])),
+    scope,
+    math,
+    note: (text) => notes.add(text),
+  }
+}
+
+/** The pass under way as its method declares it, and the merge that it belongs to; -1 where it is no merge's own. */
+function declaredPass({ job, pass }: Active): { owner: number; declared: ReducePass | undefined } {
+  const owner = job.merges.findIndex(({ own }) => own.includes(pass))
+  const merge = job.merges[owner]
+  return { owner, declared: merge?.passes.reduces[merge.own.indexOf(pass)] }
+}
+
+function closePass(state: Active, math: ScalarMath): void {
+  const combined = state.gathering?.result() ?? new Float64Array(0)
+  const { owner, declared } = declaredPass(state)
+  state.results.push(declared?.conclude ? declared.conclude(combined, inputOf(state, owner, math)) : combined)
+}
+
+function collect(state: Active, result: TaskResult): void {
+  const { program } = state.job
+  state.gathering?.add(result)
+  state.nonFinite += result.nonFinite ?? 0
+  if (result.note !== undefined) state.notes.add(result.note)
+  let at = 0
+  const take = (into: Uint8Array, elementBytes: number) => {
+    // A tile has as many leaves as its elements have bytes, since TILE elements are LEAF bytes times that.
+    const start = result.firstTile * elementBytes * DIGEST_BYTES
+    const length = Math.min(result.tiles * elementBytes * DIGEST_BYTES, into.length - start)
+    into.set(result.digests.subarray(at, at + length), start)
+    at += length
+  }
+  for (const [index, leaf] of program.leaves.entries()) {
+    if (leaf.digestIn === result.pass) take(state.digests.get(index)!, leaf.elementBytes)
+  }
+  if (state.output && program.passes[result.pass]!.kind === 'write') take(state.output, program.output!.elementBytes)
+  state.left -= result.tiles
+}
+
+const resultOf = ({ digests, output, results, nonFinite, notes }: Active): JobResult => ({
+  leaves: digests,
+  ...(output ? { output } : {}),
+  results,
+  nonFinite,
+  notes: [...notes].sort(),
+})

@@ -1,0 +1,187 @@
+/**
+ * Files of statistics are looked through before anything is merged with them: Fisher information is a mean of squares and has no
+ * negative element; a Gram matrix XᵀX is symmetric with a diagonal of squares. What is otherwise is another model's weights, or
+ * something else that would give a merge without meaning.
+ */
+import { type Diagnostic, Fault } from '../../core/diagnostics.js'
+import { elements, isFloat } from '../../core/dtypes.js'
+import { mergesOf } from '../../expr/cost.js'
+import type { ReadExpr } from '../../expr/types.js'
+import type { ScalarMath } from '../../kernels/types.js'
+import { lookupMethod } from '../../methods/registry.js'
+import type { ReducePass } from '../../methods/types.js'
+import type { Plan } from '../../plan/types.js'
+import { bytesOf, rowMajor } from '../compile/storedPlaces.js'
+import type { Job } from '../compile/tensor.js'
+import type { Leaf } from '../program.js'
+import { type Pool, schedule } from './schedule.js'
+
+interface Claim {
+  readonly model: string
+  readonly tensor: string
+  readonly kind: 'fisher' | 'gram'
+  readonly read: ReadExpr
+  /** As they are stored. */
+  readonly shape: readonly number[]
+}
+
+/** Rounding of stored products; anything that is no Gram matrix is off by its own size. */
+const ASYMMETRY = 1e-2
+
+/** Counts of elements that are negative, that are not finite, and that are not 0. */
+const NEGATIVES: ReducePass = { kernel: 'negatives', slots: 3, combine: 'counts' }
+const COMPARE: ReducePass = { kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }
+
+export interface StatisticsOptions {
+  readonly math: ScalarMath
+  readonly signal?: AbortSignal
+  /** What was looked through already: it is not again, and what is now is added. */
+  readonly checked: Set<string>
+}
+
+/** Fault `bad-statistics`, exit code 2: nothing is written yet. Hands on warnings. */
+export async function checkStatistics(plan: Plan, pool: Pool, options: StatisticsOptions): Promise<Diagnostic[]> {
+  const claims = claimsOf(plan).filter(({ read: { file, offset }, kind }) => {
+    const key = `${kind}:${file}:${offset}`
+    if (options.checked.has(key)) return false
+    options.checked.add(key)
+    return true
+  })
+  const checks = claims.flatMap((claim) => checksOf(claim).map((check) => ({ ...check, claim })))
+  const found = new Map<string, { readonly claim: Claim; readonly what: string; more: number }>()
+  const wrong = new Map<number, string>()
+  // Of each model some element has to be more than 0, here or in what was looked through before, or it was gathered in vain.
+  const some = (model: string): string => `some:${model}`
+  await schedule(
+    checks.map(({ job }) => job),
+    pool,
+    {
+      math: options.math,
+      ...(options.signal ? { signal: options.signal } : {}),
+      progress: () => {},
+      finished(index, { results }) {
+        const what = checks[index]!.judge(results[0]!)
+        if (what !== undefined) wrong.set(index, what)
+        if (checks[index]!.hasSome(results[0]!)) options.checked.add(some(checks[index]!.claim.model))
+      },
+    },
+  )
+  for (const [index, what] of [...wrong].sort(([a], [b]) => a - b)) {
+    const { claim } = checks[index]!
+    const before = found.get(claim.model)
+    if (!before) found.set(claim.model, { claim, what, more: 0 })
+    else if (before.claim.tensor !== claim.tensor) before.more++
+  }
+  if (found.size > 0 && !options.signal?.aborted) throw new Fault([...found.values()].map(diagnosticOf), 2)
+  const empty = new Set(claims.map(({ model }) => model).filter((model) => !options.checked.has(some(model))))
+  return [...empty].map((model) => ({
+    severity: 'warning',
+    code: 'bad-statistics',
+    message: `the statistics of ${model} are 0 in all tensors that are merged: they say nothing of it`,
+    hint: 'make sure that they were gathered',
+  }))
+}
+
+const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more: number }): Diagnostic => ({
+  severity: 'error',
+  code: 'bad-statistics',
+  message: `the statistics of ${claim.model} are ${claim.kind === 'fisher' ? 'no Fisher information' : 'no Gram matrices'}: ${claim.tensor} ${what}${more > 0 ? `, and ${more} other tensors are wrong too` : ''}`,
+  hint:
+    claim.kind === 'fisher'
+      ? 'statistics names a file with mean squared gradients under the names of the model, never weights'
+      : 'statistics names a file with XᵀX of each layer’s inputs under the names of the model’s matrices',
+})
+
+/** Every stored tensor that a method is given as statistics, once. */
+function claimsOf(plan: Plan): Claim[] {
+  const claims = new Map<string, Claim>()
+  for (const { name, shape, expr } of plan.outputs.flatMap(({ tensors }) => tensors))
+    for (const { merge, shape: own } of mergesOf(expr, shape)) {
+      const kind = lookupMethod(merge.method)?.statistics === 'gram' ? ('gram' as const) : ('fisher' as const)
+      for (const [index, read] of (merge.statistics ?? []).entries()) {
+        if (read.kind !== 'read' || read.aligned || read.rows || !isFloat(read.dtype)) continue
+        const columns = own.at(-1) ?? 1
+        const [model, stored] = [merge.models[index]!, kind === 'gram' ? [columns, columns] : own]
+        const key = `${kind}:${read.file}:${read.offset}`
+        if (elements(stored) > 0 && !claims.has(key))
+          claims.set(key, { model, tensor: name, kind, read, shape: stored })
+      }
+    }
+  return [...claims.values()]
+}
+
+interface Check {
+  readonly job: Job
+  /** What is wrong, by the pass's numbers; undefined where nothing is. */
+  readonly judge: (numbers: Float64Array) => string | undefined
+  readonly hasSome: (numbers: Float64Array) => boolean
+}
+
+function checksOf({ kind, read, shape }: Claim): Check[] {
+  const strides = read.view?.strides ?? rowMajor(shape)
+  const place = leafOf(read)
+  const whole: Leaf = { ...place, ...(read.view ? { view: read.view } : {}) }
+  if (kind === 'fisher') return [{ job: jobOf([whole], elements(shape), NEGATIVES), judge: negatives(''), hasSome }]
+  const [side = 1] = shape
+  const [down = 1, along = 1] = strides
+  const transposed: Leaf = { ...place, view: { shape, strides: [along, down] } }
+  const diagonal: Leaf = { ...place, view: { shape: [side], strides: [down + along] } }
+  return [
+    {
+      job: jobOf([whole, transposed], side * side, COMPARE),
+      judge: asymmetric,
+      hasSome: ([squares = 0]) => squares > 0,
+    },
+    { job: jobOf([diagonal], side, NEGATIVES), judge: negatives(' on its diagonal'), hasSome },
+  ]
+}
+
+const leafOf = ({ file, offset, bytes, dtype }: ReadExpr): Leaf => {
+  if (!isFloat(dtype)) throw new Error(`internal: statistics of ${dtype}`)
+  return { file, offset, bytes, dtype, elementBytes: bytesOf(dtype), digestIn: -1 }
+}
+
+const hasSome = ([, , some = 0]: Float64Array): boolean => some > 0
+
+const negatives =
+  (where: string) =>
+  ([negative = 0, other = 0]: Float64Array): string | undefined =>
+    negative > 0
+      ? `has ${negative} negative element${negative === 1 ? '' : 's'}${where}`
+      : other > 0
+        ? `has ${other} element${other === 1 ? ' that is' : 's that are'} NaN or infinite${where}`
+        : undefined
+
+function asymmetric([squares = 0, , , differences = 0]: Float64Array): string | undefined {
+  if (!Number.isFinite(squares)) return 'has elements that are NaN or infinite'
+  return differences <= ASYMMETRY ** 2 * squares ? undefined : 'is not symmetric'
+}
+
+/** A program with one pass over stored tensors; it writes nothing. */
+function jobOf(leaves: readonly Leaf[], count: number, pass: ReducePass): Job {
+  const { kernel, slots, combine } = pass
+  const inputs = leaves.map((_, leaf) => leaf)
+  const node = leaves.length
+  const map = { kernel: 'linear', coefficients: () => [] } as const
+  return {
+    program: {
+      elements: count,
+      compute: leaves.some(({ dtype }) => dtype === 'F64') ? 'f64' : 'f32',
+      rowLength: 0,
+      leaves,
+      nodes: [
+        ...inputs.map((leaf) => ({ kind: 'read', leaf }) as const),
+        { kind: 'merge', kernel: map.kernel, inputs, base: -1, merge: 0, rows: false, scratch: 0 },
+      ],
+      passes: [{ kind: 'reduce', node, kernel, slots, combine, rows: false }],
+    },
+    merges: [
+      {
+        settings: { tensor: '', shape: [count], models: [], weights: [], parameters: {}, seed: 0, onBase: false },
+        passes: { reduces: [pass], map },
+        own: [0],
+        scope: [],
+      },
+    ],
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Elements that lie apart in a file, read in as few calls as pay: a transposed tensor has its rows spread over all of its bytes.
+ * For files that are read; of mapped ones every place is at hand.
+ */
+import type { Slot } from '../../../checkpoints/window.js'
+import { rowMajor } from '../../compile/storedPlaces.js'
+import type { Gather, Leaf } from '../../program.js'
+import type { Bench } from '../context.js'
+
+/** Bytes that are copied in the time that one call to the system takes. */
+const CALL = 12_288
+
+/** One axis of a box of elements: where its places lie in the file, and how far apart they are in the result. */
+interface Axis {
+  readonly stride: number
+  /** Along the stored axis, by place of the box. */
+  readonly places: Int32Array
+  readonly low: number
+  readonly high: number
+  readonly step: number
+}
+
+/** Elements from row-major index `first` on, one after the other to `address`. */
+export function gatherSpread(
+  leaf: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
+  gather: Gather,
+  slot: Slot,
+  bench: Bench,
+  first: number,
+  count: number,
+  address: number,
+): void {
+  let to = address
+  for (const { starts, sizes } of boxesOf(gather.shape, first, count)) {
+    copyBox(leaf, axesOf(gather, starts, sizes), slot, bench, to)
+    to += sizes.reduce((product, size) => product * size, leaf.elementBytes)
+  }
+}
+
+/** A run of row-major indexes as boxes, in order: fewer than two an axis. */
+export function boxesOf(
+  shape: readonly number[],
+  first: number,
+  count: number,
+): { readonly starts: readonly number[]; readonly sizes: readonly number[] }[] {
+  const blocks = rowMajor(shape)
+  const boxes = []
+  for (let at = first; at < first + count; ) {
+    const left = first + count - at
+    const axis = blocks.findIndex((block) => at % block === 0 && block <= left)
+    // A scalar has no axes.
+    if (axis < 0) return [{ starts: [], sizes: [] }]
+    const starts = shape.map((size, other) => (other > axis ? 0 : Math.floor(at / blocks[other]!) % size))
+    const along = Math.min(shape[axis]! - starts[axis]!, Math.floor(left / blocks[axis]!))
+    boxes.push({ starts, sizes: shape.map((size, other) => (other < axis ? 1 : other === axis ? along : size)) })
+    at += along * blocks[axis]!
+  }
+  return boxes
+}
+
+/** A box's axes, those first whose places lie farthest apart. */
+function axesOf({ strides, maps }: Gather, starts: readonly number[], sizes: readonly number[]): Axis[] {
+  const axes = sizes.map((size, axis): Axis => {
+    const map = maps[axis]
+    const places = Int32Array.from({ length: size }, (_, i) => map?.[starts[axis]! + i] ?? starts[axis]! + i)
+    return {
+      stride: strides[axis]!,
+      places,
+      low: places.reduce((least, place) => Math.min(least, place), places[0]!),
+      high: places.reduce((most, place) => Math.max(most, place), 0),
+      step: sizes.slice(axis + 1).reduce((product, other) => product * other, 1),
+    }
+  })
+  return axes.sort((a, b) => b.stride - a.stride)
+}
+
+function copyBox(
+  { file, offset, elementBytes }: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
+  axes: readonly Axis[],
+  slot: Slot,
+  bench: Bench,
+  address: number,
+): void {
+  const input = bench.input(file)
+  const unit = elementBytes % 4 === 0 ? 4 : elementBytes % 2 === 0 ? 2 : 1
+  const words = elementBytes / unit
+  const Words = unit === 4 ? Uint32Array : unit === 2 ? Uint16Array : Uint8Array
+  const target = new Words(bench.memory.buffer, address)
+  const { spans, whole } = waysOf(axes, elementBytes, bench.slotRoom)
+
+  /** Copies what the axes from `level` on reach, out of bytes that are there: indexes in elements. */
+  function copy(source: InstanceType<typeof Words>, level: number, from: number, to: number): void {
+    const axis = axes[level]
+    if (!axis) {
+      for (let word = 0; word < words; word++) target[to * words + word] = source[from * words + word]!
+      return
+    }
+    const { places, low, stride, step } = axis
+    if (level < axes.length - 1 || words > 1) {
+      for (let i = 0; i < places.length; i++) copy(source, level + 1, from + (places[i]! - low) * stride, to + i * step)
+      return
+    }
+    for (let i = 0; i < places.length; i++) target[to + i * step] = source[from + (places[i]! - low) * stride]!
+  }
+
+  function fetch(level: number, from: number, to: number): void {
+    if (whole[level]) {
+      const low = axes.slice(level).reduce((sum, axis) => sum + axis.low * axis.stride, from)
+      const bytes = spans[level]! * elementBytes
+      const at = slot.at(input, offset + low * elementBytes, bytes)
+      copy(new Words(bench.memory.buffer, at, bytes / unit), level, 0, to)
+      return
+    }
+    const { places, stride, step } = axes[level]!
+    for (let i = 0; i < places.length; i++) fetch(level + 1, from + places[i]! * stride, to + i * step)
+  }
+  fetch(0, 0, 0)
+}
+
+/** By level, the elements that the axes from it on span in the file, and whether to read them at once: where that takes less time. */
+function waysOf(axes: readonly Axis[], elementBytes: number, room: number): { spans: number[]; whole: boolean[] } {
+  const spans = [1]
+  const whole = [true]
+  let least = 1
+  for (const { low, high, stride, places } of [...axes].reverse()) {
+    spans.unshift(spans[0]! + (high - low) * stride)
+    const bytes = spans[0]! * elementBytes
+    const [once, apart] = [bytes <= room ? 1 + bytes / CALL : Number.POSITIVE_INFINITY, places.length * least]
+    whole.unshift(once <= apart)
+    least = Math.min(once, apart)
+  }
+  return { spans, whole }
+}

@@ -1,0 +1,210 @@
+import { elements } from '../core/dtypes.js'
+import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js'
+import type { Compute } from '../kernels/types.js'
+import { lookupMethod } from '../methods/registry.js'
+import type { Passes, TensorSettings } from '../methods/types.js'
+import type { Expr, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
+import { inputsOf, partsOf } from './walk.js'
+
+/**
+ * The arithmetic of one tensor: the recipe's, but float64 where any of its inputs is stored as F64, since float32 has neither its
+ * digits nor its range.
+ */
+export const computeOf = (compute: 'float32' | 'float64', ...exprs: readonly Expr[]): Compute =>
+  compute === 'float64' || exprs.some(readsDoubles) ? 'f64' : 'f32'
+
+/** What is known of expressions: they never change, and many users share one. */
+const doubles = new WeakMap<Expr, boolean>()
+
+function readsDoubles(expr: Expr): boolean {
+  const known = doubles.get(expr)
+  if (known !== undefined) return known
+  const found = expr.kind === 'read' ? isDouble(expr) : inputsOf(expr).some(readsDoubles)
+  doubles.set(expr, found)
+  return found
+}
+
+const isDouble = ({ dtype, rows }: ReadExpr): boolean => dtype === 'F64' || (rows?.others.some(isDouble) ?? false)
+
+/** Every stored tensor that an expression reads, each once. */
+export const leavesOf = (expr: Expr): ReadExpr[] =>
+  partsOf([expr]).filter((part): part is ReadExpr => part.kind === 'read')
+
+/** Of these, those whose bytes are digested while they are read: all that lies in the order of its elements, factors of adapters not. */
+export const digestedOf = (expr: Expr): ReadExpr[] =>
+  partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part))).filter(
+    (part): part is ReadExpr => part.kind === 'read' && !part.view && !part.aligned && !part.rows,
+  )
+
+/** What makes the same values: of a passthrough without a scale its input. */
+export function plainOf(expr: Expr): Expr {
+  if (expr.kind !== 'merge' || expr.method !== 'passthrough' || expr.shape) return expr
+  const { scale = 1 } = expr.parameters
+  return [scale].flat().every((factor) => factor === 1) ? plainOf(expr.inputs[0]!) : expr
+}
+
+/** The shape of what an expression makes, as a part of a tensor of this shape. */
+export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
+  expr.kind === 'read' ? whole : (expr.shape ?? whole)
+
+/** A merge inside an expression, and the shape of what it makes. */
+export interface PlacedMerge {
+  readonly merge: MergeExpr
+  readonly shape: readonly number[]
+}
+
+/** Merges inside an expression of a shape, each once and inner ones first: the order in which their sums can be known. */
+export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
+  const found: PlacedMerge[] = []
+  const seen = new Set<Expr>()
+  const visit = (of: Expr, whole: readonly number[]): void => {
+    // What a step computes as a whole is there before the tensor's passes begin.
+    if ((of.kind !== 'merge' && of.kind !== 'crop') || seen.has(of)) return
+    seen.add(of)
+    const shape = shapeOf(of, whole)
+    for (const input of inputsOf(of)) visit(input, shape)
+    if (of.kind === 'merge') found.push({ merge: of, shape })
+  }
+  visit(expr, whole)
+  return found
+}
+
+/** What a merge's method gets to know of the tensor it makes. */
+export const settingsOf = (
+  { models, weights, parameters, base, inputs, statistics = [] }: MergeExpr,
+  tensor: string,
+  shape: readonly number[],
+  seed: number,
+): TensorSettings => ({
+  tensor,
+  shape,
+  models,
+  weights,
+  parameters,
+  seed,
+  onBase: base !== undefined,
+  statistics: statistics.length > 0,
+  ...([...inputs, ...(base ? [base] : [])].some(readsDoubles) ? { wide: true } : {}),
+})
+
+/** The passes of a merge's method over one tensor. */
+export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
+  const method = lookupMethod(expr.method)
+  if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
+  return method.passes(settings)
+}
+
+/** How many leaves a tensor's program has: what it reads, what is computed before, and the results of merges that hold matrices. */
+export function leafCount(expr: Expr, tensor: string, shape: readonly number[]): number {
+  const held = mergesOf(expr, shape).filter(
+    ({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)).held,
+  )
+  // What is computed before is read as a whole; factors of adapters have leaves of their own, whoever else reads them.
+  const own = partsOf([expr], (part) => (part.kind === 'computed' || part.kind === 'factor' ? [] : inputsOf(part)))
+  const counts = own.map((part) => {
+    if (part.kind === 'lora') return part.left ? 2 : 1
+    return part.kind === 'merge' || part.kind === 'crop' ? 0 : 1
+  })
+  return counts.reduce((sum, count) => sum + count, held.length)
+}
+
+/** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
+export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): number {
+  const merges = mergesOf(expr, whole)
+  // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
+  const passes = new Map<Expr, Passes>(
+    merges.map(({ merge, shape }) => [merge, passesOf(merge, settingsOf(merge, tensor, shape, 0))]),
+  )
+  /** Of what a merge holds, only the base is looked at again; the factoring of a factor read what it is made of. */
+  const below = (of: Expr): readonly Expr[] => {
+    if (of.kind === 'factor') return []
+    if (of.kind !== 'merge' || !passes.get(of)?.held) return inputsOf(of)
+    return of.base ? [of.base] : []
+  }
+  /** Each tensor is read once a pass, however often it is used. */
+  const sum = (all: readonly (Expr | undefined)[]): number =>
+    partsOf(
+      all.filter((of) => of !== undefined),
+      below,
+    ).reduce((total, of) => total + (of.kind === 'read' ? of.bytes : 0), 0)
+  const before = ({ merge }: PlacedMerge): number => {
+    const { held, reduces } = passes.get(merge)!
+    if (!held) {
+      const times = reduces.filter((pass) => !pass.tile).length
+      return times === 0 ? 0 : times * sum(inputsOf(merge))
+    }
+    const read = ({ terms, onBase }: Fill) => [
+      ...terms.map(({ input }) => [...merge.inputs, ...(merge.statistics ?? [])][input]),
+      onBase ? merge.base : undefined,
+    ]
+    return fillsOf(heldLayout({ ...held, compute })).reduce((total, fill) => total + sum(read(fill)), 0)
+  }
+  return merges.reduce((total, merge) => total + before(merge), sum([expr]))
+}
+
+/** Bytes that the passes of a scope read. */
+export const scopeBytes = ({ tensors }: PlanScope): number =>
+  tensors.reduce((total, { expr, name, shape }) => {
+    const passes = passesOf(expr, settingsOf(expr, name, shape, 0)).scope?.reduces.length ?? 0
+    return total + passes * leavesOf(expr).reduce((sum, leaf) => sum + leaf.bytes, 0)
+  }, 0)
+
+const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
+
+/** Bytes that a factoring reads: panels of the tensors, as often as they are filled. */
+export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring): number {
+  const times = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
+  return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, work.compute), 0))
+}
+
+/** What the costs of a plan call an extraction. */
+export const EXTRACT = 'extract'
+
+/** What a factoring holds: its own matrices, and those of the models where they are merged by matrices. */
+export function factoringCost(factoring: PlanFactoring): HeldCost {
+  const { work, from, base, tensor, shape } = factoring
+  const { compute } = work
+  const { bytes, operations } = heldLayout(work)
+  // The factors are copied before others take their place.
+  const copies = Number(work.options.rank) * (work.rows + work.columns) * (compute === 'f64' ? 8 : 4)
+  const own: HeldCost = { bytes: Math.ceil(bytes / 64) * 64 + copies, operations, methods: [EXTRACT] }
+  return [from, base].reduce((sum, of) => {
+    const cost = heldCost(of, tensor, shape, compute)
+    return cost
+      ? {
+          bytes: sum.bytes + cost.bytes,
+          operations: sum.operations + cost.operations,
+          methods: [...sum.methods, ...cost.methods],
+        }
+      : sum
+  }, own)
+}
+
+/** What an expression holds whole while its tensor is made. */
+export interface HeldCost {
+  readonly bytes: number
+  /** Multiplications and additions, roughly. */
+  readonly operations: number
+  readonly methods: readonly string[]
+}
+
+/** Operations a thread does in a second: what a core of 2023 reaches on matrices of some thousand rows, rounded down. */
+const OPERATIONS_A_SECOND = 5e9
+
+/** Roughly how long so many operations take. */
+export const heldSeconds = (operations: number, threads: number): number => operations / (OPERATIONS_A_SECOND * threads)
+
+/** Undefined where nothing is held. */
+export function heldCost(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): HeldCost | undefined {
+  let [bytes, operations] = [0, 0]
+  const methods: string[] = []
+  for (const { merge, shape } of mergesOf(expr, whole)) {
+    const { held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
+    if (!held) continue
+    const layout = heldLayout({ ...held, compute })
+    bytes += Math.ceil(layout.bytes / 64) * 64
+    operations += layout.operations
+    methods.push(merge.method)
+  }
+  return methods.length > 0 ? { bytes, operations, methods } : undefined
+}

@@ -1,0 +1,97 @@
+import { DTYPES, elements } from '../core/dtypes.js'
+import { loraBytes } from '../kernels/lora.js'
+import { CHUNK, type Compute, TILE } from '../kernels/types.js'
+import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
+import type { Expr } from './types.js'
+import { partsOf, placesOf } from './walk.js'
+
+/** Bytes of a worker's scratch space that one tensor may take; the rest is for its tile and small things. */
+const ROOM = 56 * 2 ** 20
+/** Bytes of a worker's memory that windows on the inputs may take: its addresses have 32 bits. */
+const WINDOWS = 2 ** 32 - 2 ** 27
+/** Bytes of a window beside the rows that it shows: it begins and ends at a page. */
+const PAGES = 2 ** 17
+
+export interface ScratchFault {
+  readonly code: 'row-too-long' | 'too-many-inputs'
+  readonly message: string
+  readonly hint: string
+}
+
+/**
+ * Why a tensor can't be made in a worker's memory: rows too long for methods that work on whole ones (along the last axis), or of
+ * several lengths, as merges of cropped vectors within each other have them; too many inputs, or adapters of too high a rank.
+ * Undefined where it can.
+ */
+export function scratchFault(
+  expr: Expr,
+  tensor: string,
+  whole: readonly number[],
+  compute: Compute,
+): ScratchFault | undefined {
+  const merges = mergesOf(expr, whole)
+  const passes = merges.map(({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)))
+  const byRows = merges.filter((_, index) => {
+    const { map, reduces } = passes[index]!
+    return map.rows || reduces.some(({ rows, combine }) => rows || combine === 'rows')
+  })
+  const lengths = [...new Set(byRows.map(({ shape }) => shape.at(-1) ?? 1))]
+  const [method, rowLength] = [byRows[0]?.merge.method, Math.max(0, ...lengths)]
+  const tooLong = (why: string): ScratchFault => ({
+    code: 'row-too-long',
+    message: `${method} works on whole rows, and ${why}`,
+    hint: 'give this tensor another method in a rule, or leave it out by filters',
+  })
+  if (lengths.length > 1)
+    return tooLong(`those of ${tensor} have ${lengths.join(' and ')} elements in merges within each other`)
+  const leaves = leavesOf(expr)
+  const reach = Math.max(CHUNK, rowLength) + 2 * rowLength
+  const gathered = leaves.filter(({ view, aligned, rows }) => view || aligned || rows)
+  const tile = TILE + 2 * rowLength
+  const updates = updateBytes(expr, whole, compute, reach)
+  const computeBytes = compute === 'f64' ? 8 : 4
+  const held = passes.filter(({ held }) => held).length
+  // What is computed as a whole lies outside of a worker's memory, and comes into it tile by tile.
+  const computed = partsOf([expr]).filter(({ kind }) => kind === 'computed' || kind === 'factor').length
+  const bytes =
+    bufferCount(expr, whole) * reach * computeBytes +
+    passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
+    gathered.reduce((sum, { dtype }) => sum + (tile * DTYPES[dtype].bits) / 8, 0) +
+    (held + computed) * tile * computeBytes +
+    updates
+  if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined
+  if (rowLength > CHUNK) return tooLong(`a row of ${tensor} has ${rowLength} elements: more than it can hold`)
+  const within = held > 1 ? `, by ${held} merges of whole matrices within each other` : ''
+  const all = `${tensor} is made of ${leaves.length} stored tensors at once${within}`
+  return {
+    code: 'too-many-inputs',
+    message: updates > ROOM / 2 ? `${all}, and the ranks of the adapters among them are too high` : all,
+    hint: 'merge some of the models first, and their result with the others in another run',
+  }
+}
+
+/** How many passes there are, and of which kind, does not depend on the tensor's name nor on the seed. */
+const placesIn = (expr: Expr, whole: readonly number[]): ReadonlyMap<Expr, number> =>
+  placesOf(expr, whole, (merge, shape) => passesOf(merge, settingsOf(merge, '', shape, 0)))
+
+/** Buffers that a tensor's program has: one for each stored tensor and each merge, in each reach in which it is made. */
+export function bufferCount(expr: Expr, whole: readonly number[]): number {
+  const places = placesIn(expr, whole)
+  return partsOf([expr]).reduce(
+    (sum, part) => sum + (part.kind === 'read' || part.kind === 'merge' ? (places.get(part) ?? 1) : 0),
+    0,
+  )
+}
+
+/** Bytes of a worker's scratch space for updates by adapters. `reach`: the most elements that are asked for at once. */
+export function updateBytes(expr: Expr, whole: readonly number[], compute: Compute, reach: number): number {
+  const updates = partsOf([expr]).filter((part) => part.kind === 'lora')
+  if (updates.length === 0) return 0
+  const places = placesIn(expr, whole)
+  const count = updates.reduce((sum, part) => sum + (places.get(part) ?? 1), 0)
+  return updates.reduce((sum, part) => {
+    const { rank, shape, left } = part
+    const columns = elements(left ? shape.slice(1) : shape)
+    return sum + (places.get(part) ?? 1) * loraBytes({ rank, columns }, compute, reach, count)
+  }, 0)
+}

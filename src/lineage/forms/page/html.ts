@@ -1,0 +1,42 @@
+/** Text for people: escaping, numbers and sizes, the same in every locale. */
+
+import { safeJson } from '../../../core/printable.js'
+
+/** Invisible letters and those that turn the direction of writing: a name must not look like another. */
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
+
+const visible = (text: string): string =>
+  text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+/** For text and for attributes in quotes. */
+export const escapeHtml = (text: string): string => visible(text).replace(/[&<>"']/g, (letter) => ENTITIES[letter]!)
+
+/** JSON that is safe inside a `script` element, and in a terminal that a page is printed to. */
+export const scriptJson = (value: unknown): string => safeJson(JSON.stringify(value)).replaceAll('<', '\\u003c')
+
+/** To four digits. */
+export const short = (value: number): string => String(Number(value.toPrecision(4)))
+
+const COUNTS = [
+  ['T', 1e12],
+  ['G', 1e9],
+  ['M', 1e6],
+  ['k', 1e3],
+] as const
+
+/** 7_241_732_096 → "7.242 G". */
+export function countText(count: number): string {
+  const unit = COUNTS.find(([, size]) => count >= size)
+  return unit ? `${short(count / unit[1])} ${unit[0]}` : String(count)
+}
+
+/** Whole numbers in groups of three. */
+export const grouped = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, '\u2009')

@@ -1,0 +1,20 @@
+/**
+ * Median: of each element's values in the models, the middle one; of an even number the mean of the middle two.
+ *
+ * NaN in any model gives NaN. Zeros of both signs are equal and stay in the order of the recipe.
+ */
+import type { Method } from '../types.js'
+
+export const median: Method = {
+  name: 'median',
+  aliases: [],
+  summary: 'the median of each element',
+  formula: 'the middle of the sorted x_i; of an even number (lo + hi)/2 of the middle two',
+  base: 'none',
+  weights: false,
+  divides: () => false,
+  models: { least: 2, needed: 2 },
+  parameters: [],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({ reduces: [], map: { kernel: 'median', coefficients: () => [] } }),
+}

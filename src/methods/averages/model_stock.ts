@@ -1,0 +1,85 @@
+/**
+ * Model stock: between the base and the models' average, as far as the angle of the task vectors says.
+ *
+ *   c = mean over pairs of cos(δ_i, δ_j);  t = n c/(1 + (n−1) c);  t·mean(x_i) + (1−t)·b, computed as b + Σ (t/n) δ_i
+ *
+ * b: the base's tensor; δ_i = x_i − b; n: how many there are. Products of norms are floored at 1e-6, cosines clamped to ±1.
+ * `filter_wise`: a t for each row (along the last axis; a 1-D tensor is one row). Where the denominator is below 1e-6 there is no
+ * ratio: t = 1, the average of the models, which is reported.
+ * Source: arXiv 2403.19522; its form for two models is n = 2.
+ */
+import { clampUnit, type Gram, gramFrom, gramPasses, rowsOf } from '../shared/gram.js'
+import { scaleOf } from '../shared/weights.js'
+import type { Method, PassInput } from '../types.js'
+
+const LEAST_NORMS = 1e-6
+/** Below it a denominator is the rounding of float32 tensors. */
+const NO_RATIO = 1e-6
+
+function ratio(gram: Gram, note: PassInput['note']): number {
+  const n = gram.length
+  let cosines = 0
+  for (let i = 0; i < n; i++)
+    for (let j = i + 1; j < n; j++) {
+      const norms = Math.max(Math.sqrt(gram[i]![i]!) * Math.sqrt(gram[j]![j]!), LEAST_NORMS)
+      cosines += clampUnit(gram[i]![j]! / norms)
+    }
+  const c = cosines / ((n * (n - 1)) / 2)
+  const denominator = 1 + (n - 1) * c
+  if (Math.abs(denominator) < NO_RATIO) {
+    note?.(
+      `model_stock took the average: the task vectors cancel (mean cosine −1/${n - 1}), which leaves no ratio to the base`,
+    )
+    return 1
+  }
+  return (n * c) / denominator
+}
+
+/** The factor of every δ_i. */
+function factor(input: PassInput, row = 0): number {
+  const n = input.models.length
+  return ratio(gramFrom(input, n, row), input.note) * (scaleOf(input) / n)
+}
+
+export const modelStock: Method = {
+  name: 'model_stock',
+  aliases: [],
+  summary: "between the base and the models' average, by the angle of the task vectors",
+  formula: 't·mean(x_i) + (1−t)·b, t = n c/(1 + (n−1)c), c the mean cosine of pairs of δ_i',
+  paper: '2403.19522',
+  base: 'required',
+  weights: false,
+  divides: () => false,
+  models: { least: 2, needed: 2 },
+  parameters: [{ name: 'filter_wise', type: 'boolean', default: false, describe: 'A ratio for each row.' }],
+  effective: ({ weights }) => weights.map(() => null),
+  passes(settings) {
+    const { models, parameters, shape } = settings
+    const rows = rowsOf(shape)
+    if (parameters.filter_wise !== true || rows === 1)
+      return {
+        reduces: gramPasses(settings, models.length),
+        map: {
+          kernel: 'task',
+          coefficients: (input) => {
+            const shared = factor(input)
+            return input.models.map(() => shared)
+          },
+        },
+      }
+    return {
+      reduces: gramPasses(settings, models.length, 'rows'),
+      map: {
+        kernel: 'byRow',
+        rows: true,
+        coefficients: () => [],
+        table(input) {
+          const slots = models.length
+          const values = new Float64Array(rows * slots)
+          for (let row = 0; row < rows; row++) values.fill(factor(input, row), row * slots, (row + 1) * slots)
+          return { per: 'row', slots, values }
+        },
+      },
+    }
+  },
+}

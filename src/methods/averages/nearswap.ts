@@ -1,0 +1,26 @@
+/**
+ * Nearswap: towards the other model where it is near the base.
+ *
+ *   s = clamp(t / max(|b − x|, 1e-6), 0, 1);  s·x + (1−s)·b
+ *
+ * b: the base's tensor, one of the two participants; x: the other's; t: how near is near. In the compute type.
+ * Source: the field's tools (mergekit).
+ */
+import type { Method } from '../types.js'
+
+export const nearswap: Method = {
+  name: 'nearswap',
+  aliases: [],
+  summary: 'towards the other model where it is near the base',
+  formula: 's·x + (1−s)·b, s = clamp(t/max(|b − x|, 1e-6), 0, 1)',
+  base: 'listed',
+  weights: false,
+  divides: () => false,
+  models: { least: 2, most: 2, needed: 'all' },
+  parameters: [{ name: 't', type: 'number', minimum: 0, describe: 'A distance up to which x replaces b.' }],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({
+    reduces: [],
+    map: { kernel: 'nearswap', coefficients: ({ parameters }) => [Number(parameters.t)] },
+  }),
+}

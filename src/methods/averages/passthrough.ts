@@ -1,0 +1,28 @@
+/**
+ * Passthrough: one model's tensors as they are, or scaled.
+ *
+ *   scale · x
+ *
+ * With scale 1 the stored bytes come through unchanged but for a cast of the output's dtype.
+ */
+import type { Method } from '../types.js'
+
+export const passthrough: Method = {
+  name: 'passthrough',
+  aliases: [],
+  summary: "one model's tensors as they are",
+  formula: 'scale·x',
+  base: 'none',
+  weights: false,
+  divides: () => false,
+  models: { least: 1, most: 1, needed: 1 },
+  parameters: [{ name: 'scale', type: 'number', default: 1, perModel: true, describe: 'Factor on every element.' }],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({
+    reduces: [],
+    map: {
+      kernel: 'linear',
+      coefficients: ({ parameters: { scale } }) => (Array.isArray(scale) ? (scale as number[]) : [Number(scale)]),
+    },
+  }),
+}

@@ -1,0 +1,31 @@
+import type { MapPass, PassInput, ReducePass } from '../types.js'
+import { scaleOf } from './weights.js'
+
+/** What ram and ramplus_tl share: an element counts as changed by a model where |δ_i| > ε. */
+export const EPSILON = {
+  name: 'epsilon',
+  type: 'number',
+  default: 1e-5,
+  minimum: 0,
+  describe: 'A change must be larger than this.',
+} as const
+
+/** b + the mean of the changes; one that a model alone made times that model's factor. */
+export const changedMap = (factors: (input: PassInput) => readonly number[]): MapPass => ({
+  kernel: 'changed',
+  coefficients: (input) => [...factors(input), Number(input.parameters.epsilon), scaleOf(input)],
+})
+
+/** Counts of elements that each model changed alone, and with others. */
+export const changesPass = (inputs: number): ReducePass => ({
+  kernel: 'changes',
+  slots: 2 * inputs,
+  combine: 'counts',
+  coefficients: ({ parameters }) => [Number(parameters.epsilon)],
+})
+
+/** By model, changed with others over changed alone (at least ε). */
+export function sharedOverAlone(counts: Float64Array, epsilon: number): number[] {
+  const n = counts.length / 2
+  return Array.from({ length: n }, (_, i) => counts[n + i]! / Math.max(counts[i]!, epsilon))
+}

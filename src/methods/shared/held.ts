@@ -1,0 +1,33 @@
+/** What the methods that hold whole matrices share: the passes, and the plain average of what is no matrix. */
+import type { HeldKernel, HeldWork } from '../../kernels/held/types.js'
+import type { Passes, TensorSettings } from '../types.js'
+import { ranged, scaleOf, sumOf } from './weights.js'
+
+/** b + λ·(what the kernel makes of the δ_i as [first, rest]); of a tensor of fewer dimensions b + λ Σ w_i δ_i / Σ w_i, a sum of 0 dividing by 1. */
+export function matrixPasses(
+  settings: TensorSettings,
+  kernel: HeldKernel,
+  options: HeldWork['options'],
+  { averaged = false }: { readonly averaged?: boolean } = {},
+): Passes {
+  const { shape, weights } = settings
+  const scale = scaleOf(settings)
+  const ratios = ranged(weights)
+  const sum = sumOf(weights) || 1
+  if (shape.length < 2)
+    return { reduces: [], map: { kernel: 'task', coefficients: () => ratios.map((weight) => (scale * weight) / sum) } }
+  const [rows = 1, ...rest] = shape
+  const columns = rest.reduce((product, size) => product * size, 1)
+  return {
+    reduces: [],
+    held: {
+      kernel,
+      rows,
+      columns,
+      weights: averaged ? ratios.map((weight) => weight / sum) : weights,
+      scale,
+      options,
+    },
+    map: { kernel: 'linear', coefficients: () => [1, 1] },
+  }
+}

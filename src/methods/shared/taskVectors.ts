@@ -1,0 +1,18 @@
+/** What the declarations of methods on task vectors have in common. */
+import type { Method, ParameterSchema } from '../types.js'
+
+/** One model besides the base will do, and weights may sum to 0: what that means is the method's own. */
+export const ON_TASK_VECTORS = {
+  aliases: [],
+  base: 'required',
+  weights: true,
+  divides: () => false,
+  models: { least: 1, needed: 1 },
+} as const satisfies Partial<Method>
+
+export const LAMBDA: ParameterSchema = {
+  name: 'lambda',
+  type: 'number',
+  default: 1,
+  describe: 'Scale of the merged task vector.',
+}

@@ -1,0 +1,127 @@
+/**
+ * Nuslerp: slerp with weights, of whole tensors, of rows or of columns, of task vectors where there is a base.
+ *
+ *   t = w_2/(w_1 + w_2), 0.5 where |w_1 + w_2| < 1e-6
+ *   θ = acos(a·c / (‖a‖ ‖c‖));  (sin((1−t)θ)·a + sin(tθ)·c) / sin θ;  (1−t)·a + t·c where |sin θ| < 1e-6
+ *
+ * a: the first model's vector, c: the second's (their differences from a base that is written and no participant). A
+ * vector is the whole tensor (`flatten`), a row along the last axis (`row_wise: true`) or a column along axis 0
+ * (`row_wise: false`); a 1-D tensor is one row and one column. A vector of norm 0 has the cosine 0 to everything.
+ * Antiparallel vectors are interpolated linearly: the arc between them is not one.
+ * Deviation: mergekit's `nuslerp_row_wise: true` means columns; its configurations are read so.
+ * Source: Shoemake 1985; weights and forms as the field's tools have them.
+ */
+import { fault } from '../../core/diagnostics.js'
+import { clampUnit, type Gram, gramFrom, gramOf, gramPasses, resultOf, rowsOf } from '../shared/gram.js'
+import { shares } from '../shared/weights.js'
+import type { Method, Passes, PassInput, TensorSettings } from '../types.js'
+
+const NO_WEIGHT = 1e-6
+const PARALLEL = 1e-6
+/** Sums and coefficients of every column are held at once. */
+const MOST_COLUMNS = 2 ** 18
+
+function place(weights: readonly number[]): number {
+  const [first = 1, second = 1] = weights
+  if (Math.abs(first + second) < NO_WEIGHT) return 0.5
+  return shares([first, second])[1]!
+}
+
+function arc(gram: Gram, t: number, { math, note }: PassInput): [number, number] {
+  const [aa, cc, ac] = [gram[0]![0]!, gram[1]![1]!, gram[0]![1]!]
+  const norms = Math.sqrt(aa) * Math.sqrt(cc)
+  const theta = math.acos(norms === 0 ? 0 : clampUnit(ac / norms))
+  const sine = math.sin(theta)
+  if (Math.abs(sine) < PARALLEL && ac < 0)
+    note?.('nuslerp went straight: the models point in opposite directions, and no arc lies between them')
+  if (Math.abs(sine) < PARALLEL) return [1 - t, t]
+  return [math.sin((1 - t) * theta) / sine, math.sin(t * theta) / sine]
+}
+
+/** Coefficients of so many vectors one after another, from what the reduce pass found of each. */
+function arcs(input: PassInput, vectors: number, into: Float64Array, from: number): Float64Array {
+  const t = place(input.weights)
+  // Of columns there are too many to look at twice.
+  const gramAt = (vector: number) =>
+    input.results.length > 1 ? gramFrom(input, 2, vector) : gramOf(resultOf(input), 2, vector)
+  for (let vector = 0; vector < vectors; vector++) into.set(arc(gramAt(vector), t, input), from + 2 * vector)
+  return into
+}
+
+const flat = (settings: TensorSettings): Passes => ({
+  reduces: gramPasses(settings, 2),
+  map: {
+    kernel: settings.onBase ? 'task' : 'linear',
+    coefficients: (input) => arc(gramFrom(input, 2), place(input.weights), input),
+  },
+})
+
+const byRow = (settings: TensorSettings, rows: number): Passes => ({
+  reduces: gramPasses(settings, 2, 'rows'),
+  map: {
+    kernel: 'byRow',
+    rows: true,
+    coefficients: () => [],
+    table: (input) => ({ per: 'row', slots: 2, values: arcs(input, rows, new Float64Array(2 * rows), 0) }),
+  },
+})
+
+const byColumn = (columns: number): Passes => ({
+  reduces: [{ kernel: 'columnDots', slots: 3 * columns, combine: 'sums', coefficients: () => [columns] }],
+  map: {
+    kernel: 'byColumn',
+    coefficients: () => [],
+    table: (input) => {
+      const values = arcs(input, columns, new Float64Array(1 + 2 * columns), 1)
+      values[0] = columns
+      return { per: 'tensor', slots: values.length, values }
+    },
+  },
+})
+
+function passes(settings: TensorSettings): Passes {
+  const { shape, parameters, tensor } = settings
+  const rows = rowsOf(shape)
+  const columns = shape.slice(1).reduce((product, size) => product * size, 1)
+  // A 1-D tensor is one row and one column: the whole tensor.
+  if (parameters.flatten === true || shape.length < 2) return flat(settings)
+  if (parameters.row_wise === true) return rows === 1 ? flat(settings) : byRow(settings, rows)
+  if (columns === 1) return flat(settings)
+  if (columns > MOST_COLUMNS)
+    throw fault(
+      'too-many-columns',
+      `nuslerp by columns of ${tensor}: ${columns} columns are more than ${MOST_COLUMNS}`,
+      'merge it by rows (row_wise: true) or flattened in a rule',
+    )
+  return byColumn(columns)
+}
+
+export const nuslerp: Method = {
+  name: 'nuslerp',
+  aliases: [],
+  summary: 'slerp with weights: of whole tensors, rows or columns; on task vectors where there is a base',
+  formula: '(sin((1−t)θ)·a + sin(tθ)·c)/sin θ, t = w_2/(w_1 + w_2); (1−t)a + t·c where |sin θ| < 1e-6',
+  base: 'optional',
+  weights: true,
+  divides: () => false,
+  models: { least: 2, most: 2, needed: 'all' },
+  parameters: [
+    { name: 'flatten', type: 'boolean', default: true, describe: 'A tensor is one vector.' },
+    {
+      name: 'row_wise',
+      type: 'boolean',
+      default: true,
+      describe: 'Where flatten is false: true for rows (last axis), false for columns (axis 0).',
+    },
+  ],
+  effective: ({ weights }) => [1 - place(weights), place(weights)],
+  refuse: ({ parameters }, written) =>
+    parameters.flatten === true && written.has('row_wise')
+      ? {
+          parameter: 'row_wise',
+          message: "'row_wise' says nothing where 'flatten' is true",
+          hint: 'write flatten: false beside it, or leave it out',
+        }
+      : undefined,
+  passes,
+}

@@ -1,0 +1,37 @@
+/**
+ * Fisher: the average in which every element counts as much as the model knew about it.
+ *
+ *   Σ w_i F_i x_i / Σ w_i F_i
+ *
+ * x_i: the participants' tensors; w_i: weights; F_i: the diagonal Fisher information, from the model's `statistics` (a
+ * safetensors file with the model's names and shapes), at least `floor`, so that what mattered to nobody is the weighted
+ * mean (with a floor of 0 too). In the compute type, in recipe order. A sum of weights of 0 is a fault of the plan, as are statistics that lack
+ * the tensor. Source: arXiv 2111.09832.
+ */
+
+import { ranged, shares } from '../shared/weights.js'
+import type { Method } from '../types.js'
+
+export const fisher: Method = {
+  name: 'fisher',
+  aliases: [],
+  summary: 'the average weighted by Fisher information, element by element',
+  formula: 'Σ w_i F_i x_i / Σ w_i F_i, F_i from the statistics of each model',
+  paper: '2111.09832',
+  base: 'none',
+  weights: true,
+  divides: () => true,
+  statistics: true,
+  models: { least: 2, needed: 2 },
+  parameters: [
+    { name: 'floor', type: 'number', default: 1e-6, minimum: 0, describe: 'Least information of any element.' },
+  ],
+  effective: ({ weights }) => shares(weights),
+  passes: () => ({
+    reduces: [],
+    map: {
+      kernel: 'fisher',
+      coefficients: ({ weights, parameters }) => [...ranged(weights), Number(parameters.floor)],
+    },
+  }),
+}

@@ -1,0 +1,52 @@
+/**
+ * RegMean: the matrix that answers each model's own inputs most like that model does, by least squares.
+ *
+ *   W = (Σ W_i G_i)(Σ G_i)⁻¹,  the stored form of (Σ G_i)⁻¹ Σ G_i W_i
+ *
+ * W_i: the participants' matrices [outputs, inputs]; G_i: XᵀX of the inputs that model i's data fed them, [inputs, inputs], under the
+ * matrix's name in the model's `statistics`; off-diagonals of G_i times alpha. Cholesky in float64, one rounding at the end.
+ * An input that no model's data ever fed (its diagonals are all 0) takes the mean of the W_i.
+ * Tensors that are no matrices, or that one of the files of statistics lacks, take the mean. Source: arXiv 2212.09849.
+ */
+import type { Method } from '../types.js'
+
+export const regmean: Method = {
+  name: 'regmean',
+  aliases: [],
+  summary: 'the matrices that answer every model’s own inputs best, by least squares',
+  formula: '(Σ G_i)⁻¹ Σ G_i W_i, G_i the Gram matrix of model i’s inputs, off-diagonals times alpha; else the mean',
+  paper: '2212.09849',
+  base: 'none',
+  weights: false,
+  divides: () => false,
+  statistics: 'gram',
+  models: { least: 2, needed: 2 },
+  parameters: [
+    {
+      name: 'alpha',
+      type: 'number',
+      default: 0.9,
+      minimum: 0,
+      maximum: 1,
+      describe: 'Factor of the off-diagonals of the Gram matrices.',
+    },
+  ],
+  effective: ({ weights }) => weights.map(() => null),
+  passes({ tensor, shape, models, parameters, statistics = false }) {
+    const [rows, columns] = shape
+    if (!statistics || rows === undefined || columns === undefined)
+      return { reduces: [], map: { kernel: 'linear', coefficients: () => models.map(() => 1 / models.length) } }
+    return {
+      reduces: [],
+      held: {
+        kernel: 'regmean',
+        rows,
+        columns,
+        weights: models.map(() => 1),
+        scale: 1,
+        options: { alpha: Number(parameters.alpha), tensor },
+      },
+      map: { kernel: 'linear', coefficients: () => [1] },
+    }
+  },
+}

@@ -1,0 +1,55 @@
+/**
+ * Arcee fusion: a model's elements where its changes matter most, the base's elsewhere.
+ *
+ *   p = softmax(x, rows) + 1e-8;  q = softmax(b, rows) + 1e-8;  KL = Σ_row p ln(p/q);  importance = |δ|·KL of its row
+ *   x where importance ≥ Q(½) + 1.5·(Q(¾) − Q(¼)), b elsewhere;  Q(f) = sorted[int(f·(N − 1))]
+ *
+ * x, b: the model's and the base's tensor; δ = x − b; N: elements; rows: vectors along the last axis. KL in float64, not under 0,
+ * rounded to the compute type; importance and threshold as float32.
+ * Deviations: quantiles are exact at every size, where the field's tools estimate those of large tensors.
+ * Source: mergekit.
+ */
+import { elementsOf, type Position, select } from '../shared/selection.js'
+import type { Method, Passes, PassInput, ReducePass, TensorSettings } from '../types.js'
+
+const floats = new Float32Array(1)
+const bits = new Uint32Array(floats.buffer)
+
+function passes(settings: TensorSettings): Passes {
+  const elements = elementsOf(settings)
+  const divergence: ReducePass = { kernel: 'divergence', slots: 1, combine: 'rows' }
+  const table = ({ results }: PassInput) => ({ per: 'row', slots: 1, values: results[0]! }) as const
+  // Quantiles count from the smallest, positions from the largest.
+  const positions = [0.5, 0.25, 0.75].map((share): Position => {
+    return { model: 0, position: elements - 1 - Math.trunc(share * (elements - 1)) }
+  })
+  const options = { source: 'importance_', after: 1, indexes: false, table } as const
+  const selection = elements > 0 ? select(settings, positions, options) : undefined
+
+  function threshold(input: PassInput): readonly number[] {
+    const [half, quarter, threeQuarters] = selection!.thresholds(input).map(({ key }) => {
+      bits[0] = key
+      return floats[0]!
+    }) as [number, number, number]
+    return [Math.fround(half + 1.5 * (threeQuarters - quarter))]
+  }
+
+  return {
+    reduces: [divergence, ...(selection?.passes ?? [])],
+    map: { kernel: 'choose', coefficients: threshold, table },
+  }
+}
+
+export const arceeFusion: Method = {
+  name: 'arcee_fusion',
+  aliases: [],
+  summary: "a model's elements where its changes matter most, the base's elsewhere",
+  formula: 'importance |x − b|·KL(softmax rows); x where it is ≥ Q(½) + 1.5·(Q(¾) − Q(¼)), b elsewhere',
+  base: 'listed',
+  weights: false,
+  divides: () => false,
+  models: { least: 2, most: 2, needed: 'all' },
+  parameters: [],
+  effective: ({ weights }) => weights.map(() => null),
+  passes,
+}

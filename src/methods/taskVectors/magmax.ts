@@ -1,0 +1,23 @@
+/**
+ * MagMax: of each element the change of largest magnitude.
+ *
+ *   b + λ·δ_i, i the model whose |δ_i| is largest
+ *
+ * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Of equal magnitudes the first model's; NaN in any model gives NaN.
+ * Source: arXiv 2407.06322.
+ */
+import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
+import { scaleOf } from '../shared/weights.js'
+import type { Method } from '../types.js'
+
+export const magmax: Method = {
+  ...ON_TASK_VECTORS,
+  name: 'magmax',
+  summary: 'of each element the change of largest magnitude',
+  formula: 'b + λ·δ_i, i the model with the largest |δ_i|',
+  paper: '2407.06322',
+  weights: false,
+  parameters: [LAMBDA],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({ reduces: [], map: { kernel: 'magmax', coefficients: (input) => [scaleOf(input)] } }),
+}

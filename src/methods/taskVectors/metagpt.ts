@@ -1,0 +1,48 @@
+/**
+ * MetaGPT: task arithmetic in which a model counts as much as it moved.
+ *
+ *   b + λ Σ (‖δ_i‖² / Σ_k ‖δ_k‖²) δ_i
+ *
+ * b: the base's tensor; δ_i = x_i − b; λ: `lambda`; norms over all tensors that the step merges so with these models (a
+ * tensor that a participant lacks is weighed among its like). Each tensor's sum in the order of the format, tensors in
+ * the plan's order: a pass over the whole model before the first tensor is made. All norms 0: the base.
+ * Source: arXiv 2406.11385.
+ */
+import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
+import { scaleOf, squaredShares } from '../shared/weights.js'
+import type { Method, PassInput } from '../types.js'
+
+/** The divisor beside the squares: scale·square/divisor rounds as it is written. */
+function squaresOf(scope: PassInput['scope'], note?: PassInput['note']): { squares: readonly number[]; total: number } {
+  const [sums] = scope
+  if (!sums) throw new Error('internal: metagpt before the norms of the whole model are known')
+  const { squares, sum, beyond } = squaredShares([...sums])
+  if (beyond) note?.('metagpt weighed models alike: the norms of their task vectors are beyond float64')
+  return { squares, total: sum || 1 }
+}
+
+export const metagpt: Method = {
+  ...ON_TASK_VECTORS,
+  name: 'metagpt',
+  summary: 'task arithmetic weighted by the squared norms of whole task vectors',
+  formula: 'b + λ Σ (‖δ_i‖²/Σ_k ‖δ_k‖²) δ_i, norms over all merged tensors',
+  paper: '2406.11385',
+  weights: false,
+  parameters: [LAMBDA],
+  effective({ weights, scope }) {
+    if (!scope) return weights.map(() => null)
+    const { squares, total } = squaresOf(scope)
+    return squares.map((square) => square / total)
+  },
+  passes: ({ models }) => ({
+    scope: { key: '', reduces: [{ kernel: 'squares', slots: models.length, combine: 'sums' }] },
+    reduces: [],
+    map: {
+      kernel: 'task',
+      coefficients(input) {
+        const { squares, total } = squaresOf(input.scope, input.note)
+        return squares.map((square) => (scaleOf(input) * square) / total)
+      },
+    },
+  }),
+}

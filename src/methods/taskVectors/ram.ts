@@ -1,0 +1,23 @@
+/**
+ * RAM: the mean of the changes, over the models that made one.
+ *
+ *   b + Σ δ_i / c over the models with |δ_i| > ε, c of them; b where there is none
+ *
+ * b: the base's tensor; δ_i = x_i − b; ε: `epsilon`. The sum in recipe order, then the quotient. NaN is no change.
+ * Source: arXiv 2601.13572.
+ */
+import { changedMap, EPSILON } from '../shared/changed.js'
+import { ON_TASK_VECTORS } from '../shared/taskVectors.js'
+import type { Method } from '../types.js'
+
+export const ram: Method = {
+  ...ON_TASK_VECTORS,
+  name: 'ram',
+  summary: 'the mean of the changes, over the models that made one',
+  formula: 'b + Σ δ_i/c over the c models with |δ_i| > ε',
+  paper: '2601.13572',
+  weights: false,
+  parameters: [EPSILON],
+  effective: ({ weights }) => weights.map(() => null),
+  passes: () => ({ reduces: [], map: changedMap(({ models }) => models.map(() => 1)) }),
+}

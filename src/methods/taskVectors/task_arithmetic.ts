@@ -1,0 +1,36 @@
+/**
+ * Task arithmetic: the weighted sum of the task vectors, added to the base.
+ *
+ *   b + λ Σ w_i δ_i,   divided by Σ w_i if normalize
+ *
+ * b: the base's tensor; δ_i = x_i − b; w_i: weights, negative ones forget a task; λ: `lambda`.
+ * The coefficients λ·w_i (/ Σ w_i) are taken first, in float64.
+ * A sum of weights of 0 divides by 1: task vectors that cancel are no average of anything, and leave the base.
+ * Source: arXiv 2212.04089.
+ */
+import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
+import { normalized, scaleOf } from '../shared/weights.js'
+import type { Method } from '../types.js'
+
+export const taskArithmetic: Method = {
+  ...ON_TASK_VECTORS,
+  name: 'task_arithmetic',
+  summary: 'the weighted sum of the task vectors, added to the base',
+  formula: 'b + λ Σ w_i δ_i, divided by Σ w_i if normalize',
+  paper: '2212.04089',
+  parameters: [
+    { name: 'normalize', type: 'boolean', default: false, describe: 'Divide by the sum of the weights.' },
+    LAMBDA,
+  ],
+  effective: normalized,
+  passes: () => ({
+    reduces: [],
+    map: {
+      kernel: 'task',
+      coefficients: (input) => {
+        const divisor = input.parameters.normalize === true ? input.weights.reduce((sum, weight) => sum + weight, 0) : 1
+        return input.weights.map((weight) => (scaleOf(input) * weight) / (divisor === 0 ? 1 : divisor))
+      },
+    },
+  }),
+}

@@ -1,0 +1,46 @@
+import { stacksOf } from '../core/layerNames.js'
+import type { Value } from '../expr/values.js'
+import type { Gradient } from '../language/types.js'
+import { type Config, countOf } from './layerCounts.js'
+
+/** Where a tensor stands among the layers of its own stack. */
+export interface LayerPlace {
+  /** Undefined outside layers. */
+  readonly layer: number | undefined
+  /** Layers of that stack. */
+  readonly count: number
+}
+
+const OUTSIDE: LayerPlace = { layer: undefined, count: 0 }
+
+/** Layers behind the last one that the configuration counts, which guess further tokens, are none of the stack's. */
+export function layerPlaces({ tensors, layers }: Value, config: Config | undefined): (name: string) => LayerPlace {
+  const { list, of } = stacksOf(tensors.keys())
+  const counts = new Map(
+    list.map((stack) => {
+      const restacked = layers?.get(stack.prefix)
+      return [stack.prefix, restacked ? stack.depth - restacked.behind : countOf(config, stack, list)]
+    }),
+  )
+  return (name) => {
+    const found = of(name)
+    if (!found) return OUTSIDE
+    const count = counts.get(found.stack.prefix)!
+    return found.layer < count ? { layer: found.layer, count } : OUTSIDE
+  }
+}
+
+/**
+ * The value of a gradient at a layer: the list is spread evenly over layers 0…count-1 and interpolated linearly.
+ * Tensors outside any layer, and a model of one layer, take the first value.
+ */
+export function gradientAt(gradient: Gradient, layer: number | undefined, count: number): number {
+  const first = gradient[0]!
+  if (gradient.length === 1 || layer === undefined || count <= 1) return first
+  const position = (layer * (gradient.length - 1)) / (count - 1)
+  const left = Math.min(Math.floor(position), gradient.length - 2)
+  const share = position - left
+  const from = gradient[left]!
+  const to = gradient[left + 1]!
+  return share === 0 ? from : share === 1 ? to : from + (to - from) * share
+}

@@ -1,0 +1,138 @@
+import type { Checkpoint } from '../checkpoints/types.js'
+import { type Dtype, isFloat } from '../core/dtypes.js'
+import type { Value } from '../expr/values.js'
+import type { Faults } from '../language/faults.js'
+import type { RecipeHead } from '../language/types.js'
+
+/** How packed weights lie in a checkpoint: a tensor of numbers, and beside it what they have to be unpacked with. */
+interface Scheme {
+  readonly name: string
+  /** The end of the names of what stands beside, and what takes its place in the name of the packed numbers. */
+  readonly beside: RegExp
+  readonly payload: string
+  readonly dtypes: ReadonlySet<Dtype> | 'any'
+  /** What takes the place of `payload` in the name that the weight has in a model that is not packed. Default: the payload's. */
+  readonly weight?: string
+}
+
+/** Of 8 bits and less. */
+const SMALL: ReadonlySet<Dtype> = new Set([
+  ...(['U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0', 'F4', 'F6_E2M3', 'F6_E3M2'] as const),
+])
+const WORDS: ReadonlySet<Dtype> = new Set(['U8', 'I8', 'I16', 'U16', 'I32', 'U32', 'I64'])
+
+const SCHEMES: readonly Scheme[] = [
+  { name: 'GPTQ or AWQ', beside: /\.(qzeros|scales|g_idx)$/, payload: '.qweight', dtypes: WORDS, weight: '.weight' },
+  {
+    name: 'bitsandbytes',
+    // The numbers may be stored as any dtype: it says nothing of them.
+    beside: /\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)$/,
+    payload: '.weight',
+    dtypes: 'any',
+  },
+  { name: 'bitsandbytes', beside: /\.(SCB|weight_format)$/, payload: '.weight', dtypes: new Set(['I8']) },
+  {
+    name: 'compressed-tensors',
+    beside: /\.weight_(scale|shape|zero_point|g_idx|global_scale)$/,
+    payload: '.weight_packed',
+    dtypes: 'any',
+    weight: '.weight',
+  },
+  { name: 'HQQ', beside: /\.(scale|zero|meta|nbits|shape)$/, payload: '.W_q', dtypes: 'any', weight: '.weight' },
+  { name: 'AQLM', beside: /\.(codebooks|scales)$/, payload: '.codes', dtypes: WORDS, weight: '.weight' },
+  {
+    name: 'quanto',
+    beside: /\.weight\.(_scale|_shift)$/,
+    payload: '.weight._data',
+    dtypes: SMALL,
+    weight: '.weight',
+  },
+  { name: 'MXFP4', beside: /_scales$/, payload: '_blocks', dtypes: new Set(['U8']), weight: '' },
+  { name: '', beside: /(_scale_inv|_scales?|_scale_2|_zero_point)$/, payload: '', dtypes: SMALL },
+  {
+    name: '',
+    beside: /\.(input_scale|output_scale|scale_weight|scale_input|scale|scale_inv)$/,
+    payload: '.weight',
+    dtypes: SMALL,
+  },
+]
+
+/** What is looked at of a model. */
+interface Described {
+  readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>
+  readonly quantization?: string
+}
+
+/** What a configuration says its model's weights are packed by. */
+export function quantizationOf(config: Checkpoint['config']): { readonly quantization?: string } {
+  const settings = config?.quantization_config as { readonly quant_method?: unknown } | null | undefined
+  return typeof settings?.quant_method === 'string' ? { quantization: settings.quant_method } : {}
+}
+
+/** Dtypes that no scheme has among its tensors: a model of these alone is not looked through. */
+const PLAIN: ReadonlySet<Dtype> = new Set(['F64', 'F32', 'F16', 'BF16', 'I64', 'BOOL'])
+
+/**
+ * By name, what a model's tensors are packed by: those that hold packed numbers, those that stand beside them, and the names that the
+ * weights would have in a model that is not packed. Told by the names and dtypes of the tensors alone; the model's
+ * configuration only says which it is. Plain integers, and FP8 without scales, are none of these.
+ */
+export function packedOf({ tensors, quantization }: Described): ReadonlyMap<string, string> {
+  const packed = new Map<string, string>()
+  if ([...tensors.values()].every(({ dtype }) => PLAIN.has(dtype))) return packed
+  for (const [name, { dtype, shape }] of tensors) {
+    for (const { name: scheme, beside, payload, dtypes, weight = payload } of SCHEMES) {
+      const end = beside.exec(name)?.[0]
+      if (end === undefined) continue
+      const stem = name.slice(0, -end.length)
+      const numbers = tensors.get(`${stem}${payload}`)
+      if (!numbers || (dtypes !== 'any' && !dtypes.has(numbers.dtype))) continue
+      const by = quantization ?? (scheme || `${numbers.dtype} with scales`)
+      for (const one of [name, `${stem}${payload}`, `${stem}${weight}`]) packed.set(one, by)
+      break
+    }
+    if (quantization !== undefined && shape.length === 2 && SMALL.has(dtype) && name.endsWith('.weight'))
+      packed.set(name, quantization)
+  }
+  return packed
+}
+
+/** Whether a tensor may be one of packed numbers, written as `dtype`: whoever loads it then needs to know how it is packed. */
+export const mayBePacked = (dtype: Dtype | undefined, tensor: { readonly dtype: Dtype }): boolean =>
+  !PLAIN.has(isFloat(tensor.dtype) ? (dtype ?? tensor.dtype) : tensor.dtype)
+
+/** Packed numbers can't be computed with. Told once a model, at its place in the recipe. Fault: `packed-weights`. */
+export function refusePacked(
+  recipe: RecipeHead,
+  value: Value,
+  packed: ReadonlyMap<string, string>,
+  name: string,
+  at: RecipeHead['steps'][number]['at'],
+  faults: Faults,
+): void {
+  const by = packed.get(name)!
+  const count = [...packed.keys()].filter((one) => value.tensors.has(one)).length
+  const model = recipe.models.get(value.name)
+  faults.error(
+    'packed-weights',
+    `the weights of ${value.name} are packed (${by}; ${count} tensors, such as ${name}): numbers in that form can't be computed with`,
+    recipe.placeOf(model?.at ?? at, 'key'),
+    'unpack it to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or leave these tensors out by filters',
+  )
+}
+
+/** The same for models that are computed with as a whole; true where one is packed. */
+export function refuseAnyPacked(
+  recipe: RecipeHead,
+  values: readonly Value[],
+  at: RecipeHead['steps'][number]['at'],
+  faults: Faults,
+): boolean {
+  const packed = values.filter((value) => {
+    const found = packedOf(value)
+    const [name] = found.keys()
+    if (name !== undefined) refusePacked(recipe, value, found, name, at, faults)
+    return name !== undefined
+  })
+  return packed.length > 0
+}

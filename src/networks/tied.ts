@@ -1,0 +1,90 @@
+import { isObject } from '../core/json/text.js'
+import { sameShape, type ValueTensor } from '../expr/values.js'
+
+export type Config = Readonly<Record<string, unknown>> | undefined
+
+/** Names of embeddings of tokens. */
+export const EMBEDDING =
+  /(^|\.)(embed_tokens|wte|word_embeddings?|tok_embeddings|tokens_embed|embed_in|shared|token_embeddings?)\.weight$|^(backbone|rwkv|transformer)\.embeddings?\.weight$/
+
+/** Names of heads: a row a token, as in embeddings. */
+export const HEAD =
+  /(^|\.)((lm|generator_lm)_head|lm_head\.(decoder|out_proj)|embed_out|output_layer|predictions\.decoder|mlm_score\.decoder|vocab_projector|pred_layer\.proj|lm_loss|output_projection)\.weight$|^(output|proj_out|decoder|head)\.weight$/
+
+/** Those of them that are common elsewhere too: heads only where an embedding of the same shape is there. */
+export const LOOSE_HEAD = /^(proj_out|decoder|head)\.weight$|(^|\.)(output_projection|lm_loss)\.weight$/
+
+/** Whether a tensor has a row a token: an embedding or a head. */
+export const hasRows = (name: string): boolean => EMBEDDING.test(name) || HEAD.test(name)
+
+/** One embedding under several names: a model with encoder and decoder may store any of them. */
+export const SHARED = /(^|\.)(shared|(text_)?(encoder|decoder)\.(embed_tokens|word_embeddings))\.weight$/
+
+/** One bias of a head under two names. */
+const BIAS = /^((?:.+\.)?(?:lm_head|predictions|mlm_head))(\.decoder)?\.bias$/
+
+/** The part of a configuration that says of a head of this name whether it is tied. */
+export function tyingPart(config: NonNullable<Config>, head: string): NonNullable<Config> {
+  const { decoder } = config
+  const composed = /encoder-decoder$/.test(String(config.model_type)) && head.startsWith('decoder.')
+  return composed && isObject(decoder) ? decoder : config
+}
+
+/** Whether a model's head is its embedding: so it is where there is a configuration, and neither that nor its text part's denies it. */
+export function tiesHead(config: Config, head = ''): boolean {
+  if (!config) return false
+  const part = tyingPart(config, head)
+  const text = part.text_config as Config | null
+  return (part.tie_word_embeddings ?? text?.tie_word_embeddings ?? true) !== false
+}
+
+export type Sized = Pick<ValueTensor, 'dtype' | 'shape'>
+
+export type Entries<T> = readonly (readonly [name: string, tensor: T])[]
+
+/** The head that a model has. */
+export const headOf = (tensors: Entries<Sized>): string | undefined =>
+  tensors.find(([name, { shape }]) => isHead(name, shape, tensors))?.[0]
+
+export function isHead(name: string, shape: readonly number[], tensors: Entries<Sized>): boolean {
+  if (!HEAD.test(name)) return false
+  return !LOOSE_HEAD.test(name) || tensors.some(([own, other]) => EMBEDDING.test(own) && sameShape(other.shape, shape))
+}
+
+/**
+ * Whether a tensor that a model has and its base lacks is what the base ties: another name of an embedding that both have. A head of its own
+ * that the model has there is warned of as such (`unused-head`).
+ */
+export function isTiedName(
+  name: string,
+  tensors: ReadonlyMap<string, unknown>,
+  base: ReadonlyMap<string, unknown>,
+  config: Config,
+): boolean {
+  const bias = otherBiasOf(name)
+  if (bias !== undefined) return base.has(bias)
+  if (!HEAD.test(name) && !SHARED.test(name) && !EMBEDDING.test(name)) return false
+  const both = [...base.keys()].filter((own) => tensors.has(own))
+  const stored = both.some((own) => SHARED.test(own) || EMBEDDING.test(own))
+  const one = HEAD.test(name) || SHARED.test(name) ? stored : !stored && both.some((own) => HEAD.test(own))
+  return one && tiesHead(config, name)
+}
+
+/** The other name of a head's bias that is stored under two. */
+export function otherBiasOf(name: string): string | undefined {
+  const [, head, decoder] = BIAS.exec(name) ?? []
+  return head === undefined ? undefined : `${head}${decoder === undefined ? '.decoder' : ''}.bias`
+}
+
+/** Of several parts of a model that have an embedding each, the one that the name belongs to. */
+export function nearestTo<T>(name: string, found: Entries<T>): Entries<T>[number] | undefined {
+  const shared = (other: string): number => {
+    let length = 0
+    while (length < name.length && name[length] === other[length]) length++
+    return length
+  }
+  return found.reduce<Entries<T>[number] | undefined>(
+    (best, one) => (best === undefined || shared(one[0]) > shared(best[0]) ? one : best),
+    undefined,
+  )
+}

@@ -1,0 +1,172 @@
+import {
+  type Config,
+  EMBEDDING,
+  type Entries,
+  HEAD,
+  headOf,
+  isHead,
+  LOOSE_HEAD,
+  nearestTo,
+  otherBiasOf,
+  SHARED,
+  type Sized,
+  tiesHead,
+} from '../../networks/tied.js'
+/** Heads that are their model's embedding once more, and are stored only there. */
+
+import type { Place } from '../../core/diagnostics.js'
+import { isFloat } from '../../core/dtypes.js'
+import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { ModelSource } from '../../language/types.js'
+import type { Recipe } from '../../recipe/types.js'
+import { usesOf } from '../../recipe/uses.js'
+import type { Step } from '../../steps/index.js'
+import type { Named } from './prefix.js'
+
+/**
+ * By model: tensors that hold the same as an embedding, and which, by the names that they are stored under. It was read before planning;
+ * nothing is known of others.
+ */
+export type Twins = ReadonlyMap<string, ReadonlyMap<string, readonly Twin[]>>
+
+export interface Twin {
+  readonly model: string
+  readonly tensor: string
+}
+
+/**
+ * A model with what it leaves out because it ties it: where the base has a head, or one embedding under several names, and the model does not,
+ * the model's embedding stands for it. Warnings: `tied-head`; `unused-head` where the model has a head of its own and
+ * the base ties its.
+ */
+export function withTied(
+  recipe: Recipe,
+  source: ModelSource,
+  named: Named,
+  config: Config,
+  base: { readonly name: string; readonly named: Named; readonly config: Config },
+  twins: Twins,
+  faults: Faults,
+): Named {
+  const place = recipe.placeOf(source.at, 'key')
+  const known = twins.get(base.name)
+  const added = standIns(named, config, base.named, ({ name }) => known?.has(name) ?? false).map(
+    ([name, [own, stored]]) => {
+      if (!SHARED.test(name)) warnOfTied(source.name, name, own, place, faults)
+      return [name, stored] as const
+    },
+  )
+  const theirs = headOf(named)
+  const has = base.named.some(([name]) => EMBEDDING.test(name)) && headOf(base.named) === undefined
+  if (theirs !== undefined && has && tiesHead(base.config, theirs) && !tiesHead(config, theirs))
+    faults.warn(
+      'unused-head',
+      `${source.name} has a head of its own, ${theirs}, which plays no part: ${base.name} ties its head to its embedding`,
+      place,
+      'a base that stores its head keeps it',
+    )
+  return added.length === 0 ? named : [...named, ...added].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+}
+
+/**
+ * Values as a step reads them: what takes part beside its base, a model or what a step has made, has its embedding where the
+ * base has a head and it ties its own. Where an adapter gave a participant (`split`: by origin) a head of its own, the base has its embedding for
+ * one too, so that the result has both. Warning: `tied-head`.
+ */
+export function tiedValues(
+  recipe: Recipe,
+  step: Step,
+  values: ReadonlyMap<string, Value>,
+  configOf: (model: string) => Config,
+  twins: Twins,
+  split: ReadonlySet<string>,
+  faults: Faults,
+): ReadonlyMap<string, Value> {
+  const like =
+    step.kind === 'interpolate' ? step.from : step.kind === 'merge' || step.kind === 'extract' ? step.base : ''
+  const stored = values.get(like)
+  if (!stored) return values
+  const others = new Set(usesOf(step).filter((name) => name !== like))
+  const tell = (name: string, head: string, own: string): void => {
+    const { at } = recipe.models.get(name) ?? recipe.steps.find((other) => other.name === name)!
+    warnOfTied(name, head, own, recipe.placeOf(at, 'key'), faults)
+  }
+  const complete = (name: string, like: Value): Value | undefined => {
+    const value = values.get(name)!
+    const known = twins.get(like.origin)
+    const twin = ({ expr }: ValueTensor) => expr.kind === 'read' && (known?.has(expr.tensor) ?? false)
+    const added = standIns([...value.tensors], configOf(value.origin), [...like.tensors], twin)
+    for (const [head, [own]] of added) if (!SHARED.test(head)) tell(name, head, own)
+    if (added.length === 0) return undefined
+    const tensors = [...value.tensors, ...added.map(([head, [, tensor]]) => [head, tensor] as const)]
+    return { ...value, tensors: new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))) }
+  }
+  const apart = headOf([...stored.tensors])
+    ? undefined
+    : [...others].find((name) => split.has(values.get(name)!.origin) && headOf([...values.get(name)!.tensors]))
+  const base = (apart !== undefined && complete(like, values.get(apart)!)) || stored
+  const tied = [...others].flatMap((name) => {
+    const value = complete(name, base)
+    return value ? [[name, value] as const] : []
+  })
+  const changed = base === stored ? tied : [...tied, [like, base] as const]
+  return changed.length === 0 ? values : new Map([...values, ...changed])
+}
+
+/**
+ * By name that the base has and a model leaves out since it ties it: the model's embedding, or its head where it stores only that. `twin`: whether a tensor of the base holds the
+ * same as its embedding; it is then tied to it, whatever it is called.
+ */
+function standIns<T extends Sized, B extends Sized>(
+  tensors: Entries<T>,
+  config: Config,
+  base: Entries<B>,
+  twin: (tensor: B) => boolean,
+): Entries<readonly [own: string, tensor: T]> {
+  const names = new Map(tensors)
+  return base.flatMap(([name, tensor]) => {
+    if (names.has(name)) return []
+    const { shape } = tensor
+    const otherBias = otherBiasOf(name)
+    const bias = otherBias === undefined ? undefined : names.get(otherBias)
+    if (bias && isFloat(bias.dtype) && sameShape(bias.shape, shape)) return [[name, [otherBias!, bias]] as const]
+    const same = twin(tensor) && !SHARED.test(name)
+    const head = same || isHead(name, shape, base) || (LOOSE_HEAD.test(name) && isHead(name, shape, tensors))
+    if (!head && (EMBEDDING.test(name) || SHARED.test(name))) {
+      const stored = onlyHead(tensors, config, shape)
+      if (stored) return [[name, stored] as const]
+    }
+    if (!(head ? tiesHead(config, name) || (same && !config) : SHARED.test(name))) return []
+    const embeddings = tensors.filter(
+      ([own, stored]) =>
+        (head ? EMBEDDING : SHARED).test(own) &&
+        isFloat(stored.dtype) &&
+        stored.shape.length === shape.length &&
+        stored.shape.every((size, axis) => axis === 0 || size === shape[axis]),
+    )
+    const best = embeddings.find(([own]) => /(^|\.)shared\./.test(own)) ?? nearestTo(name, embeddings)
+    return best ? [[name, best] as const] : []
+  })
+}
+
+/** The head of a model that stores that of the two which it ties, as some savers keep the name that is first in the alphabet. */
+function onlyHead<T extends Sized>(
+  tensors: Entries<T>,
+  config: Config,
+  shape: readonly number[],
+): Entries<T>[number] | undefined {
+  if (tensors.some(([name]) => EMBEDDING.test(name) || SHARED.test(name))) return undefined
+  return tensors.find(
+    ([name, stored]) =>
+      HEAD.test(name) &&
+      isFloat(stored.dtype) &&
+      tiesHead(config, name) &&
+      stored.shape.length === shape.length &&
+      stored.shape.every((size, axis) => axis === 0 || size === shape[axis]),
+  )
+}
+
+function warnOfTied(model: string, head: string, own: string, place: Place, faults: Faults): void {
+  faults.warn('tied-head', `${model} has no ${head}: it ties it to ${own}, which stands for it`, place)
+}

@@ -1,0 +1,65 @@
+import type { Checkpoint, StoredTensor } from '../../checkpoints/types.js'
+import { isFloat } from '../../core/dtypes.js'
+import { sameShape } from '../../expr/values.js'
+import { EMBEDDING, HEAD, SHARED } from '../../networks/tied.js'
+import type { Recipe } from '../../recipe/types.js'
+import { adapterTensorName } from '../adapter/tensors.js'
+import type { Twin, Twins } from './tied.js'
+
+/** Two stored tensors that may hold the same: what headers do not say, and a plan may depend on. */
+export interface TwinCandidate {
+  readonly of: Twin
+  readonly embedding: Twin
+}
+
+/** A model has one head, or a few. */
+const MOST = 16
+
+/**
+ * What a plan would know more of than headers say: tensors of models with the shape and the dtype of an embedding of the same model, where another model
+ * of the recipe lacks them, and heads that adapters saved whole. In files without gaps, that is.
+ */
+export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): TwinCandidate[] {
+  const found: TwinCandidate[] = []
+  const pair = (model: string, tensor: StoredTensor, other: string, embeddings: readonly StoredTensor[]): void => {
+    for (const embedding of embeddings)
+      if (embedding !== tensor && embedding.dtype === tensor.dtype && sameShape(embedding.shape, tensor.shape))
+        found.push({ of: { model, tensor: tensor.name }, embedding: { model: other, tensor: embedding.name } })
+  }
+  const models = [...checkpoints].filter(([name]) => recipe.models.get(name)?.companion === undefined)
+  for (const [model, { tensors }] of models) {
+    const embeddings = embeddingsOf(tensors, (name) => name)
+    if (embeddings.length === 0) continue
+    const isLacking = (name: string): boolean => models.some(([, other]) => !other.tensors.has(name))
+    const matrices = [...tensors.values()].filter(
+      ({ shape, dtype, strides }) => shape.length === 2 && isFloat(dtype) && !strides,
+    )
+    const alone = matrices.filter(({ name }) => !EMBEDDING.test(name) && !SHARED.test(name) && isLacking(name))
+    for (const tensor of alone) pair(model, tensor, model, embeddings)
+  }
+  for (const [name, { lora }] of recipe.models) {
+    const [base, adapter] = [checkpoints.get(name), lora === undefined ? undefined : checkpoints.get(lora)]
+    if (lora === undefined || !base || !adapter) continue
+    const [own, saved] = [embeddingsOf(base.tensors, (name) => name), embeddingsOf(adapter.tensors, adapterTensorName)]
+    for (const tensor of adapter.tensors.values()) {
+      if (!HEAD.test(adapterTensorName(tensor.name))) continue
+      pair(lora, tensor, name, own)
+      pair(lora, tensor, lora, saved)
+    }
+  }
+  return found.slice(0, MOST * checkpoints.size)
+}
+
+const embeddingsOf = (tensors: Checkpoint['tensors'], nameOf: (stored: string) => string): StoredTensor[] =>
+  [...tensors.values()].filter(({ name, strides }) => EMBEDDING.test(nameOf(name)) && !strides)
+
+/** The candidates that do hold the same, as plans ask for them. */
+export function twinsOf(candidates: readonly TwinCandidate[]): Twins {
+  const twins = new Map<string, Map<string, Twin[]>>()
+  for (const { of, embedding } of candidates) {
+    const own = twins.get(of.model) ?? new Map<string, Twin[]>()
+    twins.set(of.model, own)
+    own.set(of.tensor, [...(own.get(of.tensor) ?? []), embedding])
+  }
+  return twins
+}

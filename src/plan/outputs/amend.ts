@@ -1,0 +1,82 @@
+/** What adapters change beside the weights: the size of the vocabulary, the head, what the network is for. */
+
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { isObject } from '../../core/json/text.js'
+
+type Config = Readonly<Record<string, unknown>>
+
+export interface Amendment {
+  /** Rows of the embedding before and after. */
+  readonly vocabulary?: { readonly before: number; readonly after: number }
+  /** The model whose tokenizer goes with that vocabulary. */
+  readonly tokenizer?: string
+  /** The head has weights of its own; the model's was tied to its embedding. */
+  readonly split?: true
+  /** The end of the name of the class that the network now is: `ForSequenceClassification`. */
+  readonly task?: string
+  /** Rows of a classifier. */
+  readonly labels?: number
+  /** Tensors that the model did not have. */
+  readonly added?: ReadonlySet<string>
+  /** What stands before all other names in a network that has those: the model's leave it out. */
+  readonly prefix?: string
+}
+
+/** By origin: the model that an adapter was applied to. */
+export type Amendments = ReadonlyMap<string, Amendment>
+
+/** A model's configuration for what an adapter made of it. */
+export function amended(config: Config, { vocabulary, task, labels }: Amendment = {}): Config {
+  const sized = vocabulary ? withRows(config, vocabulary.before, vocabulary.after) : config
+  const named = task === undefined ? sized : withTask(sized, task)
+  return labels === undefined ? named : withLabels(named, labels)
+}
+
+/**
+ * Another number of tokens wherever the configuration or one of its parts says the number that there were; where none does, in the
+ * part for text, or else in the model's own.
+ */
+export function withRows(config: Config, before: number, after: number): Config {
+  if (statesRows(config, before)) return replaced(config, before, after)
+  const { text_config: text } = config
+  if (isObject(text) && 'vocab_size' in text) return { ...config, text_config: { ...text, vocab_size: after } }
+  return 'vocab_size' in config ? { ...config, vocab_size: after } : config
+}
+
+const statesRows = (config: Config, rows: number): boolean =>
+  Object.entries(config).some(([key, value]) =>
+    key === 'vocab_size' ? value === rows : isObject(value) && statesRows(value, rows),
+  )
+
+const replaced = (config: Config, before: number, after: number): Config =>
+  Object.fromEntries(
+    Object.entries(config).map(([key, value]) => {
+      if (key === 'vocab_size' && value === before) return [key, after]
+      return [key, isObject(value) ? replaced(value, before, after) : value]
+    }),
+  )
+
+const CLASS = /(ForCausalLM|LMHeadModel|ForConditionalGeneration|ForMaskedLM|ForPreTraining|Model)$/
+
+function withTask(config: Config, task: string): Config {
+  const { architectures } = config
+  if (!Array.isArray(architectures) || typeof architectures[0] !== 'string') return config
+  const [name] = architectures as [string]
+  return CLASS.test(name) ? { ...config, architectures: [name.replace(CLASS, task)] } : config
+}
+
+function withLabels(config: Config, labels: number): Config {
+  const { id2label } = config
+  const stated = isObject(id2label) ? Object.keys(id2label).length : 2
+  if (stated === labels) return config
+  const names = Array.from({ length: labels }, (_, at) => `LABEL_${at}`)
+  return {
+    ...config,
+    id2label: Object.fromEntries(names.map((name, at) => [String(at), name])),
+    label2id: Object.fromEntries(names.map((name, at) => [name, at])),
+  }
+}
+
+/** Whether a folder has a tokenizer of its own. */
+export const hasTokenizer = ({ sidecars }: Checkpoint): boolean =>
+  sidecars.some((name) => /^(tokenizer\.(json|model)|vocab\.(json|txt)|spiece\.model)$/.test(name))

@@ -1,0 +1,356 @@
+import { layoutCheckpoint } from '../../checkpoints/layout.js'
+import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
+import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/types.js'
+import { Fault } from '../../core/diagnostics.js'
+import { type Dtype, isFloat, isWritable } from '../../core/dtypes.js'
+import { changeJson } from '../../core/json/edit.js'
+import { isObject } from '../../core/json/text.js'
+import { quote } from '../../core/suggest.js'
+import { leavesOf, plainOf } from '../../expr/cost.js'
+import type { Expr } from '../../expr/types.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
+import { inputsOf, sameMaking } from '../../expr/walk.js'
+import type { Faults } from '../../language/faults.js'
+import type { Evaluate } from '../../language/types.js'
+import { isShared } from '../../networks/heads.js'
+import { mayBePacked, packedOf } from '../../networks/packed.js'
+import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from '../../networks/tied.js'
+import type { OutputSpec, Recipe } from '../../recipe/types.js'
+import type { AdapterConfig } from '../../steps/extract/config.js'
+import type { Point } from '../../steps/interpolate/plan.js'
+import type { InterpolateStep } from '../../steps/interpolate/types.js'
+import { ownAdapter } from '../adapter/among.js'
+import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
+import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
+import { type Amendments, amended } from './amend.js'
+import { warnOfStacks, withStacks } from './stackConfig.js'
+
+/** The names transformers has for dtypes in config.json. */
+const CONFIG_DTYPES = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
+
+export interface OutputContext {
+  readonly recipe: Recipe
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+  /** Index into the plan's models. */
+  readonly modelIndex: (name: string) => number
+  /** The name of the model that one of the plan's files belongs to. */
+  readonly modelOf: (file: number) => string
+  readonly lexicon: Lexicon
+  /** What adapters change in configurations. */
+  readonly amendments: Amendments
+  readonly faults: Faults
+}
+
+/** The checkpoints of an interpolation, in the output folder: folders where the first model is one, else single files. */
+export function planPointOutputs(
+  context: OutputContext,
+  spec: OutputSpec,
+  index: number,
+  step: InterpolateStep,
+  points: readonly Point[],
+): PlanOutput[] {
+  const { recipe, checkpoints, faults } = context
+  if (spec.path.endsWith('.safetensors')) {
+    const hint = 'write a folder: each point is a checkpoint in it'
+    faults.error(
+      'not-a-folder',
+      `an interpolation has ${points.length} checkpoints, and ${spec.path} is one file`,
+      recipe.placeOf([...spec.at, 'path']),
+      hint,
+    )
+    return []
+  }
+  const evaluate = step.evaluate ?? spec.evaluate
+  if (!step.keep && !evaluate) {
+    const hint = 'write evaluate: {command: […]} in the step, or keep: true'
+    faults.error(
+      'nothing-kept',
+      `${step.name} keeps no checkpoint and evaluates none`,
+      recipe.placeOf([...step.at, 'keep']),
+      hint,
+    )
+  }
+  return points.map(({ name, t, value }) => {
+    const single = checkpoints.get(value.origin)!.layout === 'file'
+    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && step.keep ? '.safetensors' : ''}`
+    return {
+      ...planOutput(context, { ...spec, path }, index, value),
+      point: { step: step.name, name, t },
+      keep: step.keep,
+      ...(single && !step.keep ? { single: true as const } : {}),
+      ...(evaluate ? { evaluate: commandOf(evaluate) } : {}),
+    }
+  })
+}
+
+/** An output's files, headers and places of tensors: the whole checkpoint but its data. */
+export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
+  const { recipe, faults } = context
+  const value = underPrefix(context, withUntiedParts(context, spec, made))
+  const single = spec.path.endsWith('.safetensors')
+  const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
+  if ((single || adapter) && spec.shardSize !== undefined) {
+    const hint = single ? 'leave it out, or write a folder: a path without .safetensors' : 'leave it out'
+    faults.warn(
+      'unused-key',
+      `shard_size says nothing of ${single ? 'a single file' : 'an adapter, which is one file'}`,
+      recipe.placeOf([...spec.at, 'shard_size'], 'key'),
+      hint,
+    )
+  }
+  if (single && adapter)
+    faults.warn(
+      'adapter-config',
+      'an adapter in a single file has no adapter_config.json, which says how to scale it',
+      recipe.placeOf([...spec.at, 'path']),
+      'write a folder: a path without .safetensors',
+    )
+  const { config } = context.checkpoints.get(value.origin)!
+  if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
+  const packed = packedOf(value)
+  if (spec.dtype && packed.size > 0) {
+    const [name, by] = [...packed][0]!
+    faults.error(
+      'packed-weights',
+      `the weights of ${spec.from} are packed (${by}; such as ${name}), and a dtype would change what they stand for`,
+      recipe.placeOf([...spec.at, 'dtype'], 'key'),
+      'leave dtype out to keep them as they are, or unpack the model first',
+    )
+  }
+  const specs: TensorSpec[] = []
+  for (const [name, tensor] of value.tensors)
+    specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
+  const layout = layoutCheckpoint(specs, {
+    kind: single || adapter ? 'file' : 'folder',
+    ...(adapter ? { fileName: 'adapter_model.safetensors' } : {}),
+    metadata: spec.metadata,
+    modules: context.checkpoints.get(value.origin)!.modules ?? [],
+    ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
+  })
+  const decoder = new TextDecoder()
+  const tensors = layout.tensors.map((placed) => planTensor(placed, value.tensors.get(placed.name)!))
+  return {
+    path: spec.path,
+    spec: index,
+    keep: true,
+    ...(spec.evaluate ? { evaluate: commandOf(spec.evaluate) } : {}),
+    layout: single ? 'file' : 'folder',
+    from: spec.from,
+    files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
+    indexes: layout.indexes,
+    tensors,
+    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter),
+    metadata: spec.metadata,
+  }
+}
+
+/** Written out, since objects that are spread take more memory: a model may have a million tensors. */
+function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueTensor): PlanTensor {
+  const { name, dtype, shape, bytes, file, offset } = placed
+  const note = absent === undefined ? {} : { absent }
+  if (reason === undefined)
+    return rule === undefined
+      ? { name, dtype, shape, bytes, file, offset, expr, ...note }
+      : { name, dtype, shape, bytes, file, offset, expr, rule, ...note }
+  return rule === undefined
+    ? { name, dtype, shape, bytes, file, offset, expr, reason, ...note }
+    : { name, dtype, shape, bytes, file, offset, expr, reason, rule, ...note }
+}
+
+function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
+  if (!isFloat(tensor.dtype)) return tensor.dtype
+  if (spec.dtype) return spec.dtype
+  // A tensor that is copied or passed through keeps its bytes, whatever they are; a computed one must be rounded to something terge writes.
+  if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {
+    faults.error(
+      'unwritable-dtype',
+      `${name} is ${tensor.dtype} in the base, which terge reads but does not write`,
+      recipe.placeOf(spec.at, 'key'),
+      'say what to write: output: {dtype: bfloat16}',
+    )
+  }
+  return tensor.dtype
+}
+
+/** Of an adapter that a step made its configuration alone; of one that was there before what lay beside it. */
+function adapterSidecars(
+  context: OutputContext,
+  spec: OutputSpec,
+  value: Value,
+  adapter: AdapterConfig | undefined,
+): Sidecar[] {
+  if (value.adapter) return [adapterSidecar(value.adapter)]
+  const beside = planSidecars(context, spec, value)
+  const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
+  return lacks ? [...beside, adapterSidecar(adapter)] : beside
+}
+
+const adapterSidecar = (config: AdapterConfig): Sidecar => ({
+  name: ADAPTER_CONFIG,
+  kind: 'text',
+  text: `${JSON.stringify(config, null, 2)}\n`,
+})
+
+function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
+  const { recipe, faults, checkpoints, modelIndex, lexicon } = context
+  const origin = checkpoints.get(value.origin)!
+  const config = configText(spec, value, origin, context)
+  tellLeftOut(value.origin, origin, context)
+  const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
+    'text' in file
+      ? { name: file.name, kind: 'text', text: file.text }
+      : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
+  const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
+  if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
+  const inside = new Map(origin.modules?.map((module) => [`${module.name}/config.json`, module]))
+  const ofModule = (file: Sidecar): Sidecar => {
+    const { config, configText: written } = inside.get(file.name) ?? {}
+    const text = config && changeJson(written!, config, withDtype(config, spec.dtype))
+    return text === undefined ? file : { name: file.name, kind: 'text', text }
+  }
+  try {
+    return [
+      ...configs,
+      ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer).map(sidecar).map(ofModule),
+    ]
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    const at = recipe.tokenizer ? 'tokenizer' : 'chat_template'
+    for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
+    return configs
+  }
+}
+
+/** One warning for the files of the origin that are neither copied nor known to be of no use. */
+function tellLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, faults }: OutputContext): void {
+  const [one, ...more] = leftOut
+  if (one === undefined) return
+  const list = `${leftOut.slice(0, 5).map(quote).join(', ')}${leftOut.length > 5 ? ', …' : ''}`
+  const what = more.length === 0 ? `the file ${list}` : `${leftOut.length} files that terge does not know: ${list}`
+  const source = recipe.models.get(name)
+  faults.warn(
+    'files-left-out',
+    `${what} of ${quote(name)} ${more.length === 0 ? 'is' : 'are'} not copied`,
+    source && recipe.placeOf(source.at),
+    'copy them to the output yourself if the model needs them',
+  )
+}
+
+/**
+ * The base's config with the dtype, the layers and the vocabulary that the output has; undefined where the file is right as it
+ * is, or there is none.
+ */
+function configText(
+  { dtype }: OutputSpec,
+  value: Value,
+  { config, configText: written }: Checkpoint,
+  context: OutputContext,
+): string | undefined {
+  const { tensors, origin } = value
+  if (!config || tensors.size === 0) return undefined
+  const stacked = withStacks(
+    context.recipe,
+    value,
+    config,
+    (model) => context.checkpoints.get(model)?.config,
+    context.faults,
+  )
+  const grown = amended(stacked, context.amendments.get(origin))
+  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(grown, context.lexicon, origin), dtype) }
+  if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
+  const own = ownHead(tensors, context)
+  if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
+  // Numbers as they are would be unpacked once more.
+  if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
+    delete changed.quantization_config
+  return changeJson(written!, config, changed)
+}
+
+type Config = Readonly<Record<string, unknown>>
+
+/** The head, where it is not, by the way it came about, the embedding once more. */
+function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): string | undefined {
+  const name = headOf([...tensors])
+  const embeddings = [...tensors].filter(([name]) => EMBEDDING.test(name))
+  const embedding = name === undefined ? undefined : nearestTo(name, embeddings)?.[1].expr
+  if (name === undefined || !embedding) return undefined
+  const head = tensors.get(name)!.expr
+  const ofAdapter = (file: number): boolean => checkpoints.get(modelOf(file))?.adapter !== undefined
+  // Of a model that ties them, any of its names stands for the one tensor; adapters hold each apart.
+  const making = (part: Expr): string => {
+    const inputs = new Set<unknown>(inputsOf(part))
+    return JSON.stringify(part, (key, value) => {
+      if (inputs.has(value) || key === 'scopeIndex') return undefined
+      return value?.kind === 'read' && !ofAdapter(value.file)
+        ? { ...value, file: modelOf(value.file), tensor: undefined, offset: undefined }
+        : value
+    })
+  }
+  const tied = leavesOf(head).every(
+    ({ file }) => ofAdapter(file) || tiesHead(checkpoints.get(modelOf(file))?.config, name),
+  )
+  return !tied || !sameMaking(head, embedding, making) ? name : undefined
+}
+
+/**
+ * A result whose head is no longer tied, with what the same flag of the configuration tied as well: the bias of a head that is stored under one of its
+ * two names. Error: `untied-embeddings` where encoder and decoder share their embedding: libraries would begin these anew.
+ */
+function withUntiedParts(context: OutputContext, spec: OutputSpec, value: Value): Value {
+  const config = context.checkpoints.get(value.origin)?.config
+  const own = config && ownHead(value.tensors, context)
+  if (own === undefined || !tiesHead(config, own)) return value
+  if (isShared(value.tensors, config))
+    context.faults.error(
+      'untied-embeddings',
+      `the head of the result, ${own}, is no longer its embedding, and libraries untie encoder and decoder by the same tie_word_embeddings`,
+      context.recipe.placeOf(spec.at, 'key'),
+      `merge models that all tie their heads, or leave the head alone: filters: {exclude: [${quote(own)}]}`,
+    )
+  const [, head] = /^(.+)\.decoder\.weight$/.exec(own) ?? []
+  const bias = head === undefined ? undefined : value.tensors.get(`${head}.bias`)
+  const twin = `${head}.decoder.bias`
+  if (!bias || value.tensors.has(twin)) return value
+  return { ...value, tensors: new Map([...value.tensors, [twin, bias] as const].sort(([a], [b]) => (a < b ? -1 : 1))) }
+}
+
+/** A network that was saved alone, as the part of the network with the head that an adapter gave it: libraries read either, not a mixture. */
+function underPrefix({ amendments }: OutputContext, value: Value): Value {
+  const { prefix, added } = amendments.get(value.origin) ?? {}
+  if (prefix === undefined || ![...value.tensors.keys()].some((name) => added?.has(name))) return value
+  const named = [...value.tensors].map(
+    ([name, tensor]) => [added!.has(name) ? name : `${prefix}${name}`, tensor] as const,
+  )
+  return { ...value, tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))) }
+}
+
+/**
+ * Says that the head is not tied, in the part of the configuration that decides about it and in that part's text part: libraries read
+ * either, and take what is not written for true.
+ */
+function untie(config: Record<string, unknown>, head: string): void {
+  const part = { ...tyingPart(config, head), tie_word_embeddings: false }
+  const text = (part as Config).text_config as Config | null | undefined
+  const whole =
+    text?.tie_word_embeddings === true ? { ...part, text_config: { ...text, tie_word_embeddings: false } } : part
+  if (tyingPart(config, head) === config) Object.assign(config, whole)
+  else config.decoder = whole
+}
+
+/** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */
+const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const
+
+/** Says another dtype wherever the configuration, or that of a model in it, says one. */
+function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
+  if (!dtype) return config
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => {
+      if (DTYPE_KEYS.some((one) => one === key)) return [key, CONFIG_DTYPES[dtype]]
+      const part = isObject(value) && (key.endsWith('_config') || 'model_type' in value)
+      return [key, part && key !== 'quantization_config' ? withDtype(value, dtype) : value]
+    }),
+  )
+}
+
+/** A command without its place in the recipe. */
+const commandOf = ({ at: _, ...command }: Evaluate): NonNullable<PlanOutput['evaluate']> => command

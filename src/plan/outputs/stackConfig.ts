@@ -1,0 +1,271 @@
+/** The configuration of a model whose layers were put together anew, as changes of single values; or why there is none. */
+import { type Stack, siteOf, stacksOf } from '../../core/layerNames.js'
+import type { Restacked, StackedLayer, Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import { type Config, type ConfigPath, countingKeys, countsOf, isMapping } from '../../networks/layerCounts.js'
+import { COUNTING_LISTS, TAPS } from '../../networks/layerRules.js'
+import type { Recipe } from '../../recipe/types.js'
+import { type Edit, followLayers } from './layerConfig.js'
+
+type ConfigOf = (model: string) => Config | undefined
+
+export interface StackedConfig {
+  readonly edits: readonly Edit[]
+  /** Why the configuration can't follow. */
+  readonly problems: readonly string[]
+}
+
+/**
+ * A configuration that follows the stacks of a value. Error: `bad-layers`, at the step, where it can't be told how; a single
+ * file has no configuration, and is written all the same.
+ */
+export function withStacks(
+  recipe: Recipe,
+  { tensors, layers }: Value,
+  config: Config,
+  configOf: ConfigOf,
+  faults: Faults,
+): Config {
+  if (!layers) return config
+  const list = stacksBefore(tensors, layers)
+  const edits = [...layers].flatMap(([prefix, restacked]) => {
+    const found = stackedConfig(config, prefix, restacked, list, configOf)
+    if (found.problems.length > 0) {
+      const message = `config.json can't follow the layers of ${prefix}: ${reasons(found.problems)}`
+      faults.error('bad-layers', message, recipe.placeOf(restacked.at, 'key'), HINT)
+    }
+    return found.edits
+  })
+  return edits.reduce((made, { path, value }) => withValue(made, path, value) as Config, config)
+}
+
+/**
+ * Where no configuration is written that could follow, or none is there, a warning says what one would be wrong about: a T5 without
+ * its first block has no biases for positions, whatever its configuration says.
+ */
+export function warnOfStacks(
+  recipe: Recipe,
+  { tensors, layers }: Value,
+  config: Config | undefined,
+  configOf: ConfigOf,
+  faults: Faults,
+): void {
+  if (!layers) return
+  const list = stacksBefore(tensors, layers)
+  for (const [prefix, restacked] of layers) {
+    const { order, own } = restacked
+    const odd = config || isWhole(order, own) ? undefined : oddLayer(order, own, traitless(own))
+    const problems = config
+      ? stackedConfig(config, prefix, restacked, list, configOf).problems
+      : odd === undefined
+        ? []
+        : [odd]
+    if (problems.length === 0) continue
+    const message = `the new layers of ${prefix} may not fit together: ${reasons(problems)}`
+    const hint = 'no config.json is written that could say what they are: write one that fits, or take other layers'
+    faults.warn('bad-layers', message, recipe.placeOf(restacked.at, 'key'), hint)
+  }
+}
+
+const traitless = (own: readonly StackedLayer[]): unknown[][] => own.map(() => [])
+
+/** The stacks of a value as they were before any was put together anew. */
+function stacksBefore(tensors: Value['tensors'], layers: NonNullable<Value['layers']>): Stack[] {
+  const found = stacksOf(tensors.keys()).list
+  const emptied = [...layers.keys()].filter((prefix) => !found.some((stack) => stack.prefix === prefix))
+  return [...found, ...emptied.map((prefix) => ({ prefix, depth: 0 }))].map((stack) => ({
+    ...stack,
+    depth: layers.get(stack.prefix)?.own.length ?? stack.depth,
+  }))
+}
+
+const reasons = (problems: readonly string[]): string =>
+  [...problems.slice(0, 3), ...(problems.length > 3 ? [`${problems.length - 3} more`] : [])].join('; ')
+
+const HINT =
+  'take layers in an order that keeps to these settings, or write a single file (output: NAME.safetensors), which has no configuration, and write config.json yourself'
+
+function withValue(at: unknown, [key, ...rest]: ConfigPath, value: unknown): unknown {
+  if (key === undefined) return value
+  if (Array.isArray(at)) return at.map((one, index) => (index === key ? withValue(one, rest, value) : one))
+  return isMapping(at) ? { ...at, [key]: withValue(at[key], rest, value) } : at
+}
+
+/** `list`: the stacks that the model had before. */
+export function stackedConfig(
+  config: Config,
+  prefix: string,
+  { order, own, behind }: Restacked,
+  list: readonly Stack[],
+  configOf: ConfigOf,
+): StackedConfig {
+  if (isWhole(order, own)) return { edits: [], problems: [] }
+  const stack: Stack = { prefix, depth: own.length }
+  const { scopes, counts, sharedWith } = countsOf(config, stack, list)
+  if (sharedWith !== undefined) {
+    const why = `it counts the layers of ${prefix} and of ${sharedWith} by the same key`
+    return { edits: [], problems: [why] }
+  }
+  const wrong = counts.filter(({ value }) => value !== own.length)
+  if (
+    counts.length === 0 &&
+    !scopes.some((scope) => isCountedByList(scope.config, own.length)) &&
+    order.length !== own.length
+  )
+    return { edits: [], problems: [`it has no count of the layers of ${prefix}`] }
+  if (wrong.length > 0) {
+    const said = wrong.map(({ path, value }) => `${path.join('.')} is ${value}`).join(', ')
+    return { edits: [], problems: [`${said}, and ${prefix} has ${own.length} layers`] }
+  }
+  const edits: Edit[] = counts.flatMap(({ path }) =>
+    order.length === own.length ? [] : [{ path, value: order.length }],
+  )
+  const counted = new Set(countingKeys(config, list))
+  const problems: string[] = []
+  const traits = traitless(own)
+  for (const { path, config: part } of scopes) {
+    const partOf = ({ model, layer }: StackedLayer) => ({
+      layer,
+      config: partAt(configOf(model) ?? config, path) ?? part,
+    })
+    const followed = followLayers(part, path, { depth: own.length, behind, order: order.map(partOf) }, counted)
+    edits.push(...followed.edits)
+    problems.push(...followed.problems)
+    for (const [layer, found] of followed.traits.entries()) traits[layer]!.push(...found)
+  }
+  const names = namedLayers(config, prefix, { order, own, behind }, configOf)
+  edits.push(...names.edits)
+  problems.push(...names.problems, ...tapped(config, scopes, prefix, order, own))
+  const odd = oddLayer(order, own, traits)
+  if (odd !== undefined) problems.push(odd)
+  return { edits, problems }
+}
+
+/** Some configurations count layers by a list of their kinds alone. */
+const isCountedByList = (config: Config, depth: number): boolean =>
+  COUNTING_LISTS.some((key) => (config[key] as { readonly length?: unknown } | null | undefined)?.length === depth)
+
+const isWhole = (order: readonly StackedLayer[], own: readonly StackedLayer[]): boolean =>
+  order.length === own.length &&
+  order.every(({ model, layer }, index) => layer === own[index]!.layer && model === own[index]!.model)
+
+function partAt(config: Config, path: ConfigPath): Config | undefined {
+  let at: unknown = config
+  for (const key of path) at = isMapping(at) ? at[key] : undefined
+  return isMapping(at) ? at : undefined
+}
+
+/**
+ * A layer that the configuration would be wrong about: of tensors that none of its own layers has, or, where its settings do not say
+ * why its layers differ, of others than at the same place before.
+ */
+function oddLayer(
+  order: readonly StackedLayer[],
+  own: readonly StackedLayer[],
+  traits: readonly (readonly unknown[])[],
+): string | undefined {
+  const forms = new Set(own.map(({ holds }) => holds))
+  const strange = order.find(({ holds }) => !forms.has(holds))
+  if (strange) {
+    const { model, layer, holds } = strange
+    const like = own.find((one) => one.layer === layer) ?? own[0]!
+    return `layer ${layer} of ${model} has other tensors or shapes than the layers that it describes (${difference(like.holds, holds)})`
+  }
+  if (forms.size === 1) return undefined
+  const byTraits = new Map<string, string>()
+  const told = own.every(({ holds }, layer) => {
+    const key = JSON.stringify(traits[layer])
+    const before = byTraits.get(key)
+    if (before === undefined) byTraits.set(key, holds)
+    return before === undefined || before === holds
+  })
+  if (told && !isStaged(own)) return undefined
+  const moved = order.findIndex(({ holds }, index) => holds !== own[Math.min(index, own.length - 1)]!.holds)
+  if (moved < 0) return undefined
+  const wanted = own[Math.min(moved, own.length - 1)]!
+  return `its layers differ, and no setting says which is which: layer ${moved} would be of another form (${difference(wanted.holds, order[moved]!.holds)})`
+}
+
+/** Stages, whose sizes go by their places: layers that hold lists of their own, of different lengths. */
+function isStaged(own: readonly StackedLayer[]): boolean {
+  const lengths = own.map(({ holds }) => {
+    const inner = [...holds.matchAll(/(?:^| )(\w+)\.(\d+)\./g)].filter(([, list]) => !/expert/.test(list!))
+    return Math.max(-1, ...inner.map(([, , number]) => Number(number)))
+  })
+  return new Set(lengths.filter((length) => length >= 0)).size > 1
+}
+
+/** The first tensor that one has and the other lacks. */
+function difference(wanted: string, found: string): string {
+  const [left, right] = [wanted.split(' '), found.split(' ')]
+  const lacks = left.find((one) => !right.includes(one))
+  const more = right.find((one) => !left.includes(one))
+  return [lacks && `without ${lacks}`, more && `with ${more}`].filter(Boolean).join(', ')
+}
+
+/** Settings outside the stack's part that name its layers: `vision_feature_layer`. */
+function tapped(
+  config: Config,
+  scopes: readonly { readonly path: ConfigPath }[],
+  prefix: string,
+  order: readonly StackedLayer[],
+  own: readonly StackedLayer[],
+): string[] {
+  if (!/vision|visual|image|video|audio/.test(prefix) || scopes.some(({ path }) => path.length === 0)) return []
+  return Object.entries(config).flatMap(([key, value]) => {
+    if (!TAPS.test(key) || value === null) return []
+    const numbers = (Array.isArray(value) ? value : [value]).filter((one): one is number => typeof one === 'number')
+    const keeps = numbers.every((one) =>
+      one >= 0
+        ? order.length >= one && order.slice(0, one + 1).every(({ layer }, index) => layer === index)
+        : order.slice(one).every(({ layer }, index) => layer === own.length + one + index) && order.length >= -one,
+    )
+    return keeps ? [] : [`${key}: it names layers that another part of the model reads from`]
+  })
+}
+
+/** Names of modules in the settings of a quantization, which go with their layers. */
+function namedLayers(
+  config: Config,
+  prefix: string,
+  { order, own, behind }: Pick<Restacked, 'order' | 'own' | 'behind'>,
+  configOf: ConfigOf,
+): StackedConfig {
+  const edits: Edit[] = []
+  const problems: string[] = []
+  const visit = (value: unknown, path: ConfigPath): void => {
+    if (isMapping(value)) {
+      const keys = Object.keys(value)
+      if (keys.some((key) => speaksOf(key, prefix))) problems.push(`${path.join('.')}: it names single layers`)
+      else for (const key of keys) visit(value[key], [...path, key])
+      return
+    }
+    if (!Array.isArray(value) || !value.every((one) => typeof one === 'string')) return
+    if (!value.some((one) => speaksOf(one, prefix))) return
+    if (value.some((one) => speaksOf(one, prefix) && /^re:|[*^$\\[\](){}|+?]/.test(one)))
+      return void problems.push(`${path.join('.')}: its patterns name single layers`)
+    const moved = value.flatMap((one) => {
+      const site = siteOf(one)
+      if (!site || !speaksOf(one, prefix)) return [one]
+      const places =
+        site.layer >= own.length && site.layer < own.length + behind
+          ? [site.layer - own.length + order.length]
+          : order.flatMap(({ layer }, index) => (layer === site.layer ? [index] : []))
+      return places.map((place) => [site.prefix, place, site.rest].filter((part) => part !== '').join('.'))
+    })
+    if (JSON.stringify(moved) !== JSON.stringify(value)) edits.push({ path, value: moved })
+  }
+  const { quantization_config: settings } = config
+  visit(settings, ['quantization_config'])
+  const others = new Set(order.map(({ model }) => JSON.stringify(configOf(model)?.quantization_config ?? null)))
+  if (edits.length > 0 && others.size > 1)
+    problems.push('quantization_config: that of another slice names other modules')
+  return { edits, problems }
+}
+
+/** Also where the name of the module begins further in or further out. */
+function speaksOf(name: string, prefix: string): boolean {
+  const site = siteOf(name.replace(/^re:/, '').replaceAll('\\.', '.'))
+  const own = site?.prefix.replace(/[^\w.]/g, '').replace(/^\.+|\.+$/g, '')
+  return own !== undefined && own !== '' && (`.${prefix}`.endsWith(`.${own}`) || `.${own}`.endsWith(`.${prefix}`))
+}

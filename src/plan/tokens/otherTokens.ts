@@ -1,0 +1,111 @@
+/** Embeddings and heads that a merge takes row by row, of models whose tokenizers give other tokens to the same rows. */
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { Fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { leavesOf } from '../../expr/cost.js'
+import type { Faults } from '../../language/faults.js'
+import { hasRows } from '../../networks/tied.js'
+import type { Recipe } from '../../recipe/types.js'
+import { hasVocabulary, readTokenizer, VOCABULARY_FILES } from '../../tokenizers/read.js'
+import type { TokenizerFiles } from '../../tokenizers/types.js'
+import type { PlanOutput } from '../types.js'
+
+/** How many rows a warning shows. */
+const SHOWN = 3
+
+/** What decides the ids of a vocabulary. */
+const DECIDING = [...VOCABULARY_FILES, 'added_tokens.json', 'tokenizer_config.json', 'special_tokens_map.json']
+
+/** Models whose vocabularies bear on a recipe that says nothing of tokenizers: those of which at least two have embeddings or heads. */
+export function comparedModels(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): string[] {
+  const found = [...checkpoints].flatMap(([name, { tensors, sidecars }]) =>
+    recipe.models.get(name)?.companion === undefined &&
+    VOCABULARY_FILES.some((file) => sidecars.includes(file)) &&
+    [...tensors.keys()].some(hasRows)
+      ? [name]
+      : [],
+  )
+  return found.length > 1 ? found : []
+}
+
+/**
+ * Warning `other-tokens`: rows of two models that stand for different tokens become one. Rows that one of the two tokenizers has no
+ * token for are no such rows, and vocabularies that can not be read are not compared.
+ */
+export function warnOfOtherTokens(
+  recipe: Recipe,
+  outputs: readonly PlanOutput[],
+  modelOf: (file: number) => string,
+  originOf: (from: string) => string,
+  files: ReadonlyMap<string, TokenizerFiles>,
+  faults: Faults,
+): void {
+  const pairs = new Map<string, { base: string; other: string; tensor: string; rows: number }>()
+  for (const { from, tensors } of outputs)
+    for (const { name, expr, shape } of tensors) {
+      if (!hasRows(name) || expr.kind === 'read') continue
+      const leaves = leavesOf(expr).filter(({ file }) => recipe.models.get(modelOf(file))?.companion === undefined)
+      const models = [...new Set(leaves.map(({ file }) => modelOf(file)))]
+      const origin = originOf(from)
+      const base = models.includes(origin) ? origin : models[0]
+      if (base === undefined) continue
+      const [rows = 0] = (expr.kind === 'crop' ? expr.merge.shape : undefined) ?? shape
+      for (const other of models)
+        if (other !== base) pairs.set(JSON.stringify([base, other]), { base, other, tensor: name, rows })
+    }
+  const read = vocabularies(files)
+  for (const { base, other, tensor, rows } of pairs.values()) {
+    const [own, theirs] = [read(base), read(other)]
+    if (!own || !theirs || own === theirs) continue
+    const found = differing(own, theirs, rows)
+    if (found.count === 0) continue
+    const shown = found.first.map(([id, a, b]) => `row ${id} is ${quote(a)} in ${base} and ${quote(b)} in ${other}`)
+    faults.warn(
+      'other-tokens',
+      `${base} and ${other} have other tokens at ${found.count} of the ${rows} rows of ${tensor}, which are merged row by row: ${shown.join('; ')}`,
+      recipe.placeOf(recipe.models.get(other)?.at ?? [], 'key'),
+      'tokenizer: base or tokenizer: union merges rows token by token',
+      base,
+    )
+  }
+}
+
+/** Ids of models' tokens, each different set of files read once; undefined where there are none, or they can not be read. */
+function vocabularies(files: ReadonlyMap<string, TokenizerFiles>) {
+  const known: { texts: TokenizerFiles; ids: ReadonlyMap<string, number> | undefined }[] = []
+  return (model: string): ReadonlyMap<string, number> | undefined => {
+    const texts = files.get(model)
+    if (!texts || !hasVocabulary(texts)) return undefined
+    const before = known.find(({ texts: other }) => DECIDING.every((name) => texts[name] === other[name]))
+    if (before) return before.ids
+    let ids: ReadonlyMap<string, number> | undefined
+    try {
+      ids = readTokenizer(texts, model).ids
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+    }
+    known.push({ texts, ids })
+    return ids
+  }
+}
+
+type Difference = readonly [id: number, own: string, theirs: string]
+
+/** Rows for which both have tokens, and none in common. */
+function differing(
+  own: ReadonlyMap<string, number>,
+  theirs: ReadonlyMap<string, number>,
+  rows: number,
+): { count: number; first: readonly Difference[] } {
+  const byId = new Map<number, string>()
+  for (const [token, id] of own) if (id < rows && !byId.has(id)) byId.set(id, token)
+  const other = new Map<number, string>()
+  const same = new Set<number>()
+  for (const [token, id] of theirs) {
+    if (!byId.has(id)) continue
+    if (own.get(token) === id) same.add(id)
+    else if (!other.has(id)) other.set(id, token)
+  }
+  const found = [...other].filter(([id]) => !same.has(id)).sort(([a], [b]) => a - b)
+  return { count: found.length, first: found.slice(0, SHOWN).map(([id, token]) => [id, byId.get(id)!, token]) }
+}

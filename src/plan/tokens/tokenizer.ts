@@ -1,0 +1,158 @@
+import { isTokenizerFile } from '../../checkpoints/sidecarNames.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { changeJson } from '../../core/json/edit.js'
+import { isObject } from '../../core/json/text.js'
+import { readObject, VOCABULARY_FILES } from '../../tokenizers/read.js'
+import type { TokenizerFiles } from '../../tokenizers/types.js'
+import { addedEntry } from '../../tokenizers/write.js'
+import { withRows } from '../outputs/amend.js'
+import { TEMPLATE_FILE } from './template.js'
+import type { Vocabulary } from './vocabulary.js'
+
+/** Those that hold the vocabulary itself: of no use beside another one. */
+const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
+
+/** Small files that planning reads. */
+export const TOKENIZER_FILES = [
+  ...VOCABULARY_FILES,
+  'merges.txt',
+  'added_tokens.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'generation_config.json',
+  TEMPLATE_FILE,
+]
+
+/** What the recipe makes of tokenizer and chat template. */
+export interface Lexicon {
+  readonly vocabulary: Vocabulary | undefined
+  readonly template: string | undefined
+  /** By model: `TOKENIZER_FILES`. */
+  readonly files: ReadonlyMap<string, TokenizerFiles>
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+}
+
+export type SmallFile =
+  | { readonly name: string; readonly model: string }
+  | { readonly name: string; readonly text: string }
+
+/**
+ * The small files of an output, in the order of names, each with the model that it is taken from, or its text: of the model
+ * whose tokenizer comes first all that belongs to a tokenizer, the rest of the origin. A vocabulary that grew is written anew. `tokenizer`: the
+ * model whose tokenizer it is where the recipe asks for none.
+ */
+export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin): SmallFile[] {
+  const { vocabulary, template, files, checkpoints } = lexicon
+  const first = vocabulary?.first ?? tokenizer
+  const grown = vocabulary?.texts !== undefined
+  const kept = vocabulary?.tokenizer.kept
+  const of = (model: string, wanted: (name: string) => boolean): [string, SmallFile][] =>
+    checkpoints.get(model)!.sidecars.flatMap((name) => (wanted(name) ? [[name, { name, model }]] : []))
+  const made = new Map<string, SmallFile>([
+    ...of(origin, (name) => !isTokenizerFile(name)),
+    ...of(first, (name) => isTokenizerFile(name) && !(grown && VOCABULARY.test(name) && name !== kept)),
+  ])
+  const texts = files.get(first) ?? {}
+  const put = (name: string, text: string): void => void made.set(name, { name, text })
+  for (const [name, text] of Object.entries(vocabulary?.texts ?? {})) put(name, text)
+  const config = changedConfig(
+    texts['tokenizer_config.json'],
+    grown ? vocabulary : undefined,
+    template,
+    made.has(TEMPLATE_FILE),
+  )
+  if (config !== undefined) put('tokenizer_config.json', config)
+  if (template !== undefined && (made.has(TEMPLATE_FILE) || !made.has('tokenizer_config.json')))
+    put(TEMPLATE_FILE, template)
+  const generation = files.get(origin)?.['generation_config.json']
+  if (vocabulary && first !== origin && generation !== undefined && made.has('generation_config.json')) {
+    const before = readObject(generation, 'generation_config.json')
+    const after = withTokenIds(before, lexicon, origin)
+    const changed = changeJson(generation, before, after)
+    if (changed !== undefined) put('generation_config.json', changed)
+  }
+  return [...made.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** tokenizer_config.json with added tokens and template; undefined where it stays as it is. */
+function changedConfig(
+  text: string | undefined,
+  grown: Vocabulary | undefined,
+  template: string | undefined,
+  apart: boolean,
+): string | undefined {
+  if (text === undefined || (!grown && template === undefined)) return undefined
+  const before = readObject(text, 'tokenizer_config.json')
+  const config: Record<string, unknown> = { ...before }
+  if (template !== undefined && (!apart || 'chat_template' in config)) {
+    if (apart) delete config.chat_template
+    else config.chat_template = template
+  }
+  const { added_tokens_decoder: decoder } = config
+  if (grown && typeof decoder === 'object' && decoder !== null) {
+    // What it says of a token stays, under the id that the token has now.
+    const known = new Map(Object.values(decoder).flatMap((entry) => (isObject(entry) ? [[entry.content, entry]] : [])))
+    const entries = grown.tokenizer.added.map((token) => {
+      const { id, ...entry } = addedEntry(token)
+      return [String(id), known.get(token.content) ?? entry] as const
+    })
+    config.added_tokens_decoder = Object.fromEntries(entries)
+  }
+  return changeJson(text, before, config)
+}
+
+/**
+ * Token ids of a configuration for a tokenizer that is another model's: those of that model's own configuration; one that it
+ * does not have follows its token, and goes where the vocabulary lacks the token.
+ */
+function withTokenIds(
+  config: Readonly<Record<string, unknown>>,
+  { vocabulary, checkpoints, files }: Lexicon,
+  origin: string,
+): Readonly<Record<string, unknown>> {
+  if (!vocabulary || vocabulary.first === origin) return config
+  const { first, tokenizer, models } = vocabulary
+  const generation = files.get(first)?.['generation_config.json']
+  const own: Json = {
+    ...(generation === undefined ? {} : readObject(generation, `${first}: generation_config.json`)),
+    ...checkpoints.get(first)!.config,
+  }
+  const rows = models.get(origin)?.rows
+  const tokens = new Map([...(models.get(origin)?.tokenizer.ids ?? [])].map(([token, id]) => [id, token]))
+  const moved = (id: unknown): unknown => {
+    const token = typeof id === 'number' ? tokens.get(id) : undefined
+    return (token === undefined ? undefined : tokenizer.ids.get(token)) ?? null
+  }
+  const follow = (config: Json, own: Json): Json =>
+    Object.fromEntries(
+      Object.entries(config).map(([key, value]) => {
+        if (isObject(value) && (key === 'text_config' || (rows !== undefined && value.vocab_size === rows)))
+          return [key, follow(value, isObject(own[key]) ? own[key] : own)]
+        if (!/_token_(id|index)$/.test(key) || value === null) return [key, value]
+        if (Object.hasOwn(own, key)) return [key, own[key]]
+        if (!Array.isArray(value)) return [key, moved(value)]
+        return [key, value.map(moved).filter((id) => id !== null)]
+      }),
+    )
+  return follow(config, own)
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+/** A model's configuration with the vocabulary that the result has. */
+export function withVocabulary(
+  config: Readonly<Record<string, unknown>>,
+  lexicon: Lexicon,
+  origin: string,
+): Readonly<Record<string, unknown>> {
+  const { vocabulary } = lexicon
+  if (!vocabulary?.models.has(origin)) return config
+  const { rows } = vocabulary
+  const changed = withRows(withTokenIds(config, lexicon, origin), vocabulary.models.get(origin)!.rows, rows)
+  const sized = (config: Json): Json => ({
+    ...config,
+    ...('vocab_size' in config ? { vocab_size: rows } : {}),
+    ...(isObject(config.text_config) ? { text_config: sized(config.text_config) } : {}),
+  })
+  return sized(changed)
+}

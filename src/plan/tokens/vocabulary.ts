@@ -1,0 +1,238 @@
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { Fault, type Place } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import type { Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import { hasRows } from '../../networks/tied.js'
+import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
+import { hasVocabulary, readTokenizer } from '../../tokenizers/read.js'
+import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
+import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
+import { tokenizerTexts } from '../../tokenizers/write.js'
+
+/** What else has a row a token, where its rows are as many. */
+const WITH_ROWS = /(^|\.)(lm_head|embed_out|output_layer|predictions|predictions\.decoder)\.(weight|bias)$/
+
+/** A model as its embeddings see it. */
+export interface Embedded {
+  readonly value: Value
+  readonly tokenizer: Tokenizer
+  /** Of its embeddings, padding too. */
+  readonly rows: number
+  /** Names of tensors whose first axis is the vocabulary. */
+  readonly tensors: ReadonlySet<string>
+}
+
+export interface Vocabulary {
+  readonly choice: TokenizerChoice
+  /** The model whose tokenizer comes first. */
+  readonly first: string
+  /** The result's. */
+  readonly tokenizer: Tokenizer
+  /** Tokens that the first model lacks. */
+  readonly gained: readonly string[]
+  /** The files that hold it, where they are not those of the first model. */
+  readonly texts?: Readonly<Record<string, string>>
+  /** Of the result's embeddings. */
+  readonly rows: number
+  /** The first model's before the others': in this order rows are looked for. Of models that have embeddings. */
+  readonly models: ReadonlyMap<string, Embedded>
+  /** Those of them that take part in the merge. */
+  readonly participants: ReadonlySet<string>
+}
+
+/**
+ * The vocabulary that the recipe asks for; undefined where it asks for nothing, or for the base's of a base that has none.
+ * Faults: `no-tokenizer`, `bad-tokenizer`.
+ */
+export function planVocabulary(
+  recipe: Recipe,
+  base: string,
+  participants: readonly string[],
+  values: ReadonlyMap<string, Value>,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  files: ReadonlyMap<string, TokenizerFiles>,
+  faults: Faults,
+): Vocabulary | undefined {
+  const choice = recipe.tokenizer
+  if (!choice) return undefined
+  const place = recipe.placeOf(choice.at)
+  const first = choice.source === 'base' || choice.source === 'union' ? base : choice.source
+  const plain = choice.source === 'base' && choice.tokens.size === 0 && choice.padTo === 1
+  const named = [...choice.tokens.values()].flatMap(({ from }) => (from.kind === 'model' ? [from.model] : []))
+  const order = [...new Set([base, ...participants, first, ...named.map((name) => (name === 'base' ? base : name))])]
+  const tokenizers = new Map<string, Tokenizer>()
+  for (const name of order) {
+    const texts = files.get(name) ?? {}
+    if (!hasVocabulary(texts)) continue
+    try {
+      tokenizers.set(name, readTokenizer(texts, name))
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)
+      return undefined
+    }
+  }
+  const own = tokenizers.get(first)
+  if (!own) {
+    if (plain) return undefined
+    const message = `the model ${quote(first)} has no tokenizer`
+    faults.error(
+      'no-tokenizer',
+      message,
+      place,
+      'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder',
+    )
+    return undefined
+  }
+  const { models, assumed } = embedded(recipe, order, first, { values, checkpoints, tokenizers }, faults, plain)
+  for (const name of assumed) tokenizers.set(name, tokenizers.get(base) ?? own)
+  warnOfNumbers(tokenizers, place, faults)
+  const there = models.get(first)?.rows
+  const made = compose(choice, own, first, participants, { models, tokenizers }, faults, place)
+  const { tokenizer, gained } = made
+  const texts = made.changed ? tokenizerTexts(tokenizer) : undefined
+  if (made.changed && !texts) {
+    const hint = 'save its tokenizer.json: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
+    const message = `${first}: no tokenizer files of its kind give every token the id of its row`
+    faults.error('bad-tokenizer', message, place, hint)
+    return undefined
+  }
+  if (models.size > 0 && tokenizer.size > (there ?? 0) + tokenizer.ids.size + MOST_GAPS) {
+    const message = `${first}: ${tokenizer.ids.size} tokens have ids up to ${tokenizer.size - 1}, far beyond the ${there ?? 0} rows of its embeddings`
+    faults.error('bad-tokenizer', message, place, 'repair the ids, or name another tokenizer')
+    return undefined
+  }
+  const { padTo } = choice
+  const padded = Math.ceil(tokenizer.size / padTo) * padTo
+  // Rows beyond the tokens stay, since the model was made with them, unless the recipe says how many there are to be.
+  const grows = choice.source === 'union' || made.listed
+  const rows = padTo > 1 ? padded : grows ? Math.max(padded, there ?? 0) : (there ?? padded)
+  const taking = new Set(participants)
+  return { choice, first, tokenizer, gained, ...(texts ? { texts } : {}), rows, models, participants: taking }
+}
+
+/** Ids without a token that a tokenizer may have beside the rows that its model has. */
+const MOST_GAPS = 65_536
+
+interface Parts {
+  readonly values: ReadonlyMap<string, Value>
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+  readonly tokenizers: ReadonlyMap<string, Tokenizer>
+}
+
+/** The models that have embeddings; `assumed`: those without a tokenizer, whose rows are as many as the base's. */
+function embedded(
+  recipe: Recipe,
+  order: readonly string[],
+  first: string,
+  { values, checkpoints, tokenizers }: Parts,
+  faults: Faults,
+  plain: boolean,
+): { models: ReadonlyMap<string, Embedded>; assumed: readonly string[] } {
+  const models = new Map<string, Embedded>()
+  const assumed: string[] = []
+  const place = recipe.placeOf(recipe.tokenizer!.at)
+  const [base = first] = order
+  for (const name of order) {
+    const value = values.get(name)
+    const embedded = value && embeddingsOf(value, checkpoints.get(name)?.config)
+    if (!embedded) continue
+    const tokenizer = tokenizers.get(name)
+    if (tokenizer) models.set(name, { value, tokenizer, ...embedded })
+    else if (!plain && models.get(base)?.rows === embedded.rows) {
+      models.set(name, { value, tokenizer: models.get(base)!.tokenizer, ...embedded })
+      assumed.push(name)
+      const message = `the model ${quote(name)} has no tokenizer; its ${embedded.rows} rows are taken for the tokens of ${quote(base)}`
+      faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs', name)
+    } else if (!plain) {
+      const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
+      faults.error('no-tokenizer', `the model ${quote(name)} has no tokenizer to find its rows by`, place, hint)
+    }
+  }
+  return { models, assumed }
+}
+
+/** Rows go by the ids that a tokenizer has once loaded, which are not always those in its file. */
+function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place, faults: Faults): void {
+  for (const [name, { renumbered, ids }] of tokenizers) {
+    const [one] = renumbered
+    if (!one) continue
+    const message = `${name}: its files give ${renumbered.length} added tokens other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
+    faults.warn('token-ids', message, place, undefined, name)
+  }
+}
+
+interface Composed {
+  readonly tokenizer: Tokenizer
+  readonly gained: readonly string[]
+  /** The first model's files do not hold it. */
+  readonly changed: boolean
+  /** The recipe lists tokens that no tokenizer has. */
+  readonly listed: boolean
+}
+
+/** The result's vocabulary: without tokens that have no row, with those of the others, and with those that the recipe lists. */
+function compose(
+  choice: TokenizerChoice,
+  own: Tokenizer,
+  first: string,
+  participants: readonly string[],
+  { models, tokenizers }: { models: Vocabulary['models']; tokenizers: ReadonlyMap<string, Tokenizer> },
+  faults: Faults,
+  place: Place,
+): Composed {
+  const without = new Map<string, readonly string[]>()
+  const within = (name: string, tokenizer: Tokenizer, keep: ReadonlySet<string>): Tokenizer => {
+    const rows = models.get(name)?.rows
+    if (rows === undefined) return tokenizer
+    const { tokenizer: left, dropped } = withinRows(tokenizer, rows, keep)
+    without.set(name, dropped)
+    return left
+  }
+  const kept = within(first, own, own.mentioned)
+  const others =
+    choice.source === 'union'
+      ? participants.flatMap((name) => {
+          const tokenizer = name === first ? undefined : tokenizers.get(name)
+          return tokenizer ? [within(name, tokenizer, new Set())] : []
+        })
+      : []
+  const known = (token: string): boolean => [kept, ...others].some(({ ids }) => ids.has(token))
+  const listed = [...choice.tokens.keys()].filter((token) => token !== '' && !known(token))
+  const asked = choice.source === 'union' || listed.length > 0
+  const united = asked ? unite(kept, others) : { tokenizer: kept, gained: [], changed: false }
+  const tokenizer = listed.length > 0 ? withAdded(united.tokenizer, listed) : united.tokenizer
+  for (const [name, dropped] of without) {
+    // Those that another model has a row for, or the recipe lists, are there after all.
+    const gone = dropped.filter((token) => !tokenizer.ids.has(token))
+    const [token] = gone
+    if (token === undefined) continue
+    const [many, verbs] = gone.length > 1 ? ['tokens', ['have', 'are']] : ['token', ['has', 'is']]
+    const message = `${gone.length} ${many} of ${name} ${verbs[0]} no row in its embeddings and ${verbs[1]} left out, such as ${quote(token)}`
+    faults.warn('tokens-without-rows', message, place, undefined, name)
+  }
+  return {
+    tokenizer,
+    gained: [...united.gained, ...listed],
+    changed: kept !== own || united.changed || listed.length > 0,
+    listed: listed.length > 0,
+  }
+}
+
+function embeddingsOf(
+  { tensors }: Value,
+  config: Checkpoint['config'],
+): { rows: number; tensors: ReadonlySet<string> } | undefined {
+  const sizes = [...tensors].flatMap(([name, { shape }]) => (hasRows(name) ? [shape[0] ?? 0] : []))
+  const stated = vocabularySize(config)
+  const rows = sizes.find((size) => size === stated) ?? sizes[0]
+  if (rows === undefined) return undefined
+  const has = ([name, { shape }]: [string, { shape: readonly number[] }]): boolean =>
+    shape[0] === rows && (hasRows(name) || WITH_ROWS.test(name))
+  return { rows, tensors: new Set([...tensors].filter(has).map(([name]) => name)) }
+}
+
+/** Of models that see and read, the text part's. */
+const vocabularySize = (config: Checkpoint['config']): unknown =>
+  config?.vocab_size ?? (config?.text_config as Checkpoint['config'] | undefined)?.vocab_size

@@ -1,0 +1,289 @@
+import type { Place } from '../../core/diagnostics.js'
+import { isFloat } from '../../core/dtypes.js'
+import { randomStream } from '../../core/random.js'
+import { quote } from '../../core/suggest.js'
+import { computeOf } from '../../expr/cost.js'
+import type { MergeExpr, PatternCount, PlanFactoring } from '../../expr/types.js'
+import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import { jsonForm } from '../../expr/walk.js'
+import type { HeldWork } from '../../kernels/held/types.js'
+import type { Compute } from '../../kernels/types.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import { tiedHeadOf } from '../../networks/heads.js'
+import {
+  type AdaptedLayer,
+  adaptedLayer,
+  factorNames,
+  factorShapes,
+  moduleOf,
+  SAVED_PARTS,
+} from '../../networks/modules.js'
+import { isConv1dName, type Orientations, orientations } from '../../networks/orientation.js'
+import { refuseAnyPacked } from '../../networks/packed.js'
+import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
+import { patternBook } from '../shared/patterns.js'
+import { adapterConfig } from './config.js'
+import type { ExtractStep } from './types.js'
+
+/** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
+const PANEL = 2 ** 26
+/** Up to this shorter side all singular vectors are found faster than a few by random ones. */
+const EXACT_SIDE = 512
+
+export interface Extraction {
+  readonly value: Value
+  readonly patterns: readonly PatternCount[]
+  /** Tensors that the adapter has nothing of, and why. */
+  readonly left: Readonly<Record<string, string>>
+}
+
+/** A layer that goes into the adapter. */
+interface Adapted {
+  readonly tensor: string
+  readonly module: string
+  readonly layer: AdaptedLayer
+  readonly rank: number
+}
+
+/**
+ * An extraction as a value: the tensors of the adapter, in PEFT's form, and its configuration. Factorings are added to the plan's.
+ * Faults: `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, those of patterns.
+ */
+export function planExtract(
+  recipe: RecipeHead,
+  step: ExtractStep,
+  values: ReadonlyMap<string, Value>,
+  config: Readonly<Record<string, unknown>> | undefined,
+  factorings: PlanFactoring[],
+  faults: Faults,
+): Extraction | undefined {
+  const [from, base] = [values.get(step.from)!, values.get(step.base)!]
+  const place = recipe.placeOf([...step.at, 'lora'], 'value')
+  if (refuseAnyPacked(recipe, [from, base], step.at, faults)) return undefined
+  const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
+  const oriented = orientations(base.tensors, config)
+  const left = new Map<string, string>()
+  const adapted: Adapted[] = []
+  let sound = true
+  for (const [name, own] of base.tensors) {
+    const other = from.tensors.get(name)
+    const why = leftOut(step, book.decide(name, isFloat(own.dtype)), own, other)
+    const layer =
+      why === undefined ? adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned') : undefined
+    if (
+      why === undefined &&
+      (layer || step.modulesToSave || isBias(step, name)) &&
+      !sameShape(other!.shape, own.shape)
+    ) {
+      sound = false
+      const shapes = [other!, own].map(({ shape }) => `[${shape.join(', ')}]`)
+      const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: no adapter makes one of the other`
+      faults.error('tensor-mismatch', message, place, `leave it out: exclude: [${quote(name)}]`)
+    } else if (layer?.kind === 'linear' && !isOriented(name, own, oriented, faults.error, place)) sound = false
+    else if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
+    else left.set(name, why ?? '')
+  }
+  for (const name of from.tensors.keys()) if (!base.tensors.has(name)) left.set(name, `${step.base} has no such tensor`)
+  const names = [...base.tensors.keys()]
+  const patterns = book.close(recipe, names, faults)
+  if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
+  const { saved, biases } = settleRest(step, left, adapted, base)
+  const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
+  if (step.loraBias && embedding) {
+    const message = `an adapter with lora_bias can't have the embedding ${embedding.tensor}`
+    const hint = `exclude: [${quote(embedding.tensor)}], or leave lora_bias out`
+    faults.error('contradiction', message, recipe.placeOf([...step.at, 'lora', 'lora_bias'], 'key'), hint)
+    return undefined
+  }
+  if (adapted.length === 0) {
+    const why = [...new Set(left.values())].slice(0, 3).join('; ')
+    const message = `${step.from} and ${step.base} share no layer that a low-rank adapter can hold`
+    faults.error('nothing-to-extract', message, place, why === '' ? 'name two models of one architecture' : why)
+    return undefined
+  }
+  const most = adapted.reduce((largest, { rank }) => Math.max(largest, rank), 0)
+  if (step.rank > most) {
+    const message = `rank ${step.rank} is more than any matrix of the difference can have: the largest has ${most}`
+    faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
+    return undefined
+  }
+  const ranked = adapted.map((one) => ({ ...one, rank: Math.min(step.rank, one.rank) }))
+  const factors = ranked.flatMap((one) => factorTensors(recipe, step, one, from, base, factorings))
+  const others = [
+    ...saved.map((name) => savedTensor(name, from, base)),
+    ...biases.map((name) => biasTensor(step, name, from, base)),
+  ]
+  const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
+  warnTied(ranked, base, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
+  const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
+  return {
+    value: { name: step.name, tensors, origin: base.origin, adapter },
+    patterns,
+    left: Object.fromEntries(left),
+  }
+}
+
+type Named = readonly [name: string, tensor: ValueTensor]
+
+/** A layer's A and B, and the factoring that finds them. */
+function factorTensors(
+  recipe: RecipeHead,
+  step: ExtractStep,
+  { tensor, module, layer, rank }: Adapted,
+  from: Value,
+  base: Value,
+  factorings: PlanFactoring[],
+): Named[] {
+  const { dtype, shape, expr } = base.tensors.get(tensor)!
+  const inputs = [from.tensors.get(tensor)!.expr, expr] as const
+  const work = workOf(recipe, step, tensor, shape, rank, layer, computeOf(recipe.compute, ...inputs))
+  const factoring = factorings.push({ step: step.name, tensor, shape, from: inputs[0], base: inputs[1], work }) - 1
+  const [names, shapes] = [factorNames(layer, module), factorShapes(layer, shape, rank)]
+  return (['a', 'b'] as const).map((factor) => {
+    const own = { kind: 'factor', step: step.name, factoring, factor, shape: shapes[factor], inputs } as const
+    return [names[factor], { dtype, shape: shapes[factor], expr: own }]
+  })
+}
+
+function savedTensor(name: string, from: Value, base: Value): Named {
+  const { rule: _, ...tensor } = from.tensors.get(name)!
+  const { dtype } = base.tensors.get(name)!
+  return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved whole beside the adapter' }]
+}
+
+const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
+
+/** The difference of biases, which readers scale as they do the factors. */
+function biasTensor(step: ExtractStep, name: string, from: Value, base: Value): Named {
+  const { dtype, shape, expr } = base.tensors.get(name)!
+  const factor = step.rank / step.alpha
+  const difference: MergeExpr = {
+    kind: 'merge',
+    step: step.name,
+    method: 'linear',
+    models: [step.from, step.base],
+    weights: [factor, -factor],
+    parameters: { normalize: false },
+    inputs: [from.tensors.get(name)!.expr, expr],
+  }
+  return [`base_model.model.${moduleOf(name).module}.lora_B.bias`, { dtype, shape, expr: difference }]
+}
+
+const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
+  Math.min(
+    rows,
+    rest.reduce((product, size) => product * size, 1),
+  )
+
+const textOf = ({ expr }: ValueTensor): string => JSON.stringify(jsonForm(expr))
+
+/** Why the adapter has nothing of a tensor whatever its kind. */
+function leftOut(
+  { from }: ExtractStep,
+  decision: ReturnType<ReturnType<typeof patternBook>['decide']>,
+  own: ValueTensor,
+  other: ValueTensor | undefined,
+): string | undefined {
+  if (decision.kind === 'copy') return decision.reason.replace(' by filters', '')
+  if (!other) return `${from} has no such tensor`
+  if (!isFloat(own.dtype) || !isFloat(other.dtype)) return 'not a floating-point dtype'
+  if (textOf(own) === textOf(other)) return 'the same tensor in both'
+  return undefined
+}
+
+/** Of tensors that no factors stand for: those that go into the adapter all the same; the others get their reasons. */
+function settleRest(
+  step: ExtractStep,
+  left: Map<string, string>,
+  adapted: readonly Adapted[],
+  { tensors }: Value,
+): { readonly saved: readonly string[]; readonly biases: readonly string[] } {
+  const layers = new Set(adapted.map(({ module }) => module))
+  const [saved, biases]: [string[], string[]] = [[], []]
+  for (const [name, why] of left) {
+    if (why !== '') continue
+    const { module, part } = moduleOf(name)
+    const vector = tensors.get(name)!.shape.length <= 1
+    const known = SAVED_PARTS.includes(part) && module !== ''
+    if (layers.has(module)) {
+      if (isBias(step, name)) biases.push(name)
+      else left.set(name, part === 'bias' ? 'a bias of an adapted layer: lora_bias' : 'a part of an adapted layer')
+    } else if (!known) left.set(name, 'no weight of a layer that adapters know')
+    else if (step.modulesToSave) saved.push(name)
+    else left.set(name, vector ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
+  }
+  for (const name of [...saved, ...biases]) left.delete(name)
+  return { saved, biases }
+}
+
+function workOf(
+  recipe: RecipeHead,
+  step: ExtractStep,
+  tensor: string,
+  [rows = 1, ...rest]: readonly number[],
+  rank: number,
+  { turned }: AdaptedLayer,
+  compute: Compute,
+): HeldWork {
+  const columns = rest.reduce((product, size) => product * size, 1)
+  const short = Math.min(rows, columns)
+  const near = 4 * (rank + step.oversampling) >= short
+  const method = step.method !== 'auto' ? step.method : short <= EXACT_SIDE || near ? 'exact' : 'randomised'
+  const random = {
+    oversampling: step.oversampling,
+    iterations: step.iterations,
+    panel: PANEL,
+    stream: [...randomStream(recipe.seed, step.from, tensor)],
+  }
+  return {
+    kernel: 'factors',
+    rows,
+    columns,
+    compute,
+    weights: [1],
+    scale: step.alpha / step.rank,
+    options: { rank, method, turned: turned ? 1 : 0, ...(method === 'randomised' ? random : {}) },
+  }
+}
+
+/** Where a head has no weight of its own, it is the embedding's. */
+function warnTied(
+  adapted: readonly Adapted[],
+  { tensors }: Value,
+  config: Readonly<Record<string, unknown>> | undefined,
+  warn: (message: string, hint: string) => void,
+): void {
+  const embedding = adapted.find(({ tensor }) => EMBEDDING.test(tensor))
+  if (!embedding || !tiesHead(config, headOf([...tensors]) ?? embedding.tensor)) return
+  if (adapted.some(({ tensor }) => HEAD.test(tensor))) return
+  if (tiedHeadOf(embedding.tensor, tensors, config).kind === 'none') return
+  warn(
+    `${embedding.tensor} is the head too (tie_word_embeddings), and PEFT adapts the embedding alone`,
+    `exclude: [${quote(embedding.tensor)}] leaves both as they are`,
+  )
+}
+
+/**
+ * Whether it is certain how a square layer is stored that GPT-2 stores [in, out] and others [out, in]: whoever reads the adapter knows the
+ * layer's class. Error: `adapter-orientation`.
+ */
+function isOriented(
+  name: string,
+  { shape }: ValueTensor,
+  oriented: Orientations,
+  tell: Faults['error'],
+  place: Place | undefined,
+): boolean {
+  const { module } = moduleOf(name)
+  if (shape.length !== 2 || shape[0] !== shape[1] || !isConv1dName(module)) return true
+  const decision = oriented.of(module)
+  if (decision === 'straight' || decision === 'turned') return true
+  tell(
+    'adapter-orientation',
+    `${name} is square, and nothing says whether the layer is stored [in, out], as the Conv1D of transformers, or [out, in]`,
+    place,
+    `name the architecture in the base's config.json (model_type), or leave it out: exclude: [${quote(name)}]`,
+  )
+  return false
+}

@@ -1,0 +1,106 @@
+import { isFloat } from '../../core/dtypes.js'
+import type { AbsentReason, Expr } from '../../expr/types.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import type { Config } from '../../networks/layerCounts.js'
+import { refuseAnyPacked } from '../../networks/packed.js'
+import { unmergedBook } from '../shared/unmerged.js'
+import type { InterpolateStep } from './types.js'
+
+/** A place between two models: its name in the output folder, and the checkpoint there as a value. */
+export interface Point {
+  readonly name: string
+  readonly t: number
+  readonly value: Value
+}
+
+/**
+ * The checkpoints of an interpolate step, in the order written: `from` at t = 0 and `to` at t = 1, both bit for bit, and
+ * (1 − t)·from + t·to or their slerp between. Names, shapes, config and tokenizer are `from`'s; a tensor that `to` lacks, or has in
+ * another shape, stays `from`'s all along the path.
+ * Fault: `nothing-to-merge` where the two share no tensor.
+ */
+export function planPoints(
+  recipe: RecipeHead,
+  step: InterpolateStep,
+  values: ReadonlyMap<string, Value>,
+  config: Config | undefined,
+  faults: Faults,
+): readonly Point[] {
+  const [from, to] = [values.get(step.from)!, values.get(step.to)!]
+  const packed = refuseAnyPacked(recipe, [from, to], step.at, faults)
+  const shared = [...from.tensors].filter(([name, tensor]) => partnerOf(tensor, to.tensors.get(name)))
+  if (shared.length === 0 && !packed) {
+    const message = `${step.from} and ${step.to} share no floating-point tensor of one shape`
+    faults.error('nothing-to-merge', message, recipe.placeOf(step.at, 'key'), 'name two models of one architecture')
+  }
+  if (shared.length > 0) {
+    const book = unmergedBook(
+      recipe,
+      { name: step.name, at: step.at, keep: false, canKeep: false, base: from, values, config },
+      faults,
+    )
+    for (const [name, tensor] of from.tensors) {
+      if (!isFloat(tensor.dtype)) continue
+      const other = to.tensors.get(name)
+      const reason: AbsentReason | undefined = !other
+        ? 'missing'
+        : !isFloat(other.dtype)
+          ? 'dtype'
+          : sameShape(other.shape, tensor.shape)
+            ? undefined
+            : 'shape'
+      const absent = reason ? [{ model: step.to, reason }] : []
+      book.note(name, tensor, [step.to], absent, reason !== undefined)
+    }
+    book.close()
+  }
+  const names = pointNames(step.points)
+  return step.points.map((t, index) => ({ name: names[index]!, t, value: valueAt(step, from, to, t, names[index]!) }))
+}
+
+const partnerOf = (tensor: ValueTensor, other: ValueTensor | undefined): ValueTensor | undefined =>
+  other && isFloat(tensor.dtype) && isFloat(other.dtype) && sameShape(tensor.shape, other.shape) ? other : undefined
+
+function valueAt(step: InterpolateStep, from: Value, to: Value, t: number, point: string): Value {
+  const tensors = new Map<string, ValueTensor>()
+  for (const [name, tensor] of from.tensors) {
+    const other = partnerOf(tensor, to.tensors.get(name))
+    const { rule: _, ...rest } = tensor
+    const keep = (kept: ValueTensor, reason: ValueTensor['reason']): ValueTensor => ({
+      ...rest,
+      expr: kept.expr,
+      ...(kept.expr.kind === 'read' && reason ? { reason } : {}),
+    })
+    if (!isFloat(tensor.dtype)) tensors.set(name, keep(tensor, 'not a floating-point dtype'))
+    else if (!other) tensors.set(name, keep(tensor, 'too few models have it'))
+    else if (t === 0) tensors.set(name, keep(tensor, 'the output is this model'))
+    else if (t === 1) tensors.set(name, keep(other, 'the output is this model'))
+    else {
+      const { reason: _reason, ...plain } = rest
+      tensors.set(name, { ...plain, expr: between(step, tensor.expr, other.expr, t) })
+    }
+  }
+  return { name: `${step.name}/${point}`, tensors, origin: from.origin, ...stackedLike(from) }
+}
+
+const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, t: number): Expr => ({
+  kind: 'merge',
+  step: name,
+  method,
+  models: [from, to],
+  weights: method === 'slerp' ? [1, 1] : [1 - t, t],
+  parameters: method === 'slerp' ? { t } : { normalize: false },
+  inputs: [a, b],
+})
+
+/** `t-0.100`: three decimals, or as many as it takes to tell the points apart. */
+function pointNames(points: readonly number[]): string[] {
+  for (let digits = 3; ; digits++) {
+    const names = points.map((t) => `t-${t.toFixed(digits)}`)
+    if (new Set(names).size === points.length) return names
+    // Shortest texts tell all numbers apart.
+    if (digits === 17) return points.map((t) => `t-${t}`)
+  }
+}

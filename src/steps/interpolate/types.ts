@@ -1,0 +1,12 @@
+import type { Evaluate, StepCommon } from '../../language/types.js'
+
+export interface InterpolateStep extends StepCommon {
+  readonly kind: 'interpolate'
+  readonly from: string
+  readonly to: string
+  /** The values of t, written or spread evenly. */
+  readonly points: readonly number[]
+  readonly method: 'linear' | 'slerp'
+  readonly keep: boolean
+  readonly evaluate?: Evaluate
+}

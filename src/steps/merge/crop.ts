@@ -1,0 +1,52 @@
+/** Tensors of which models have different numbers of rows: embeddings and heads of unequal vocabularies. */
+
+import type { CropExpr, Expr, MergeExpr } from '../../expr/types.js'
+import { sameShape, type ValueTensor } from '../../expr/values.js'
+import { partsOf } from '../../expr/walk.js'
+
+type Shape = readonly number[]
+
+/** Whether shapes differ in nothing but the number of rows (the size of axis 0), and have some in common. */
+export const sameColumns = (a: Shape, b: Shape): boolean =>
+  a.length > 0 && a[0]! > 0 && b[0]! > 0 && sameShape([1, ...a.slice(1)], [1, ...b.slice(1)])
+
+/** The shape of the rows that all have, the base among them. */
+export const commonRows = (base: Shape, shapes: readonly Shape[]): Shape => [
+  Math.min(...[base, ...shapes].map(([rows]) => rows!)),
+  ...base.slice(1),
+]
+
+/** The same once more for the same expression, so that steps that use one twice still share it. */
+function shaper(): (expr: Expr, shape: Shape) => Expr {
+  const made = new Map<Expr, Expr>()
+  return (expr, shape) => {
+    if (expr.kind !== 'merge' || expr.shape) return expr
+    const known = made.get(expr) ?? { ...expr, shape }
+    made.set(expr, known)
+    return known
+  }
+}
+
+/** A merge of the rows that all have: what other steps made, and has another shape, says so. `shapes`: by input. */
+export function mergeRows(expr: MergeExpr, base: Shape, shapes: readonly Shape[]): MergeExpr {
+  const shaped = shaper()
+  return {
+    ...expr,
+    inputs: expr.inputs.map((input, index) => shaped(input, shapes[index]!)),
+    ...(expr.base ? { base: shaped(expr.base, base) } : {}),
+    shape: commonRows(base, shapes),
+  }
+}
+
+/** Those rows, and the base's own after them. */
+export const withRest = (merge: MergeExpr, { shape, expr }: ValueTensor, shapes: readonly Shape[]): CropExpr => ({
+  kind: 'crop',
+  step: merge.step,
+  shape,
+  merge,
+  base: expr,
+  cropped: merge.models.filter((_, index) => shapes[index]![0] !== shape[0]),
+})
+
+/** Whether an expression is made of a tensor that was cropped. */
+export const hasCrop = (expr: Expr): boolean => partsOf([expr]).some(({ kind }) => kind === 'crop')

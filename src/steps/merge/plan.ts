@@ -1,0 +1,312 @@
+import { isFloat } from '../../core/dtypes.js'
+import { sharer } from '../../core/share.js'
+import { quote } from '../../core/suggest.js'
+import type { ScopeBook } from '../../expr/scopes.js'
+import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from '../../expr/types.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import { lookupMethod } from '../../methods/registry.js'
+import { ranged } from '../../methods/shared/weights.js'
+import type { Method } from '../../methods/types.js'
+import type { Config } from '../../networks/layerCounts.js'
+import { type LayerPlace, layerPlaces } from '../../networks/layers.js'
+import { packedOf, refusePacked } from '../../networks/packed.js'
+import { patternBook } from '../shared/patterns.js'
+import { type Unmerged, unmergedBook } from '../shared/unmerged.js'
+import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
+import { resolveParameters, resolveWeights } from './resolve.js'
+import { refuseForeignGrams, statisticsFor } from './statistics.js'
+import type { MergeSettings, MergeStep } from './types.js'
+
+interface Context {
+  readonly recipe: RecipeHead
+  readonly step: MergeStep
+  readonly base: Value
+  readonly values: ReadonlyMap<string, Value>
+  readonly placeOf: (name: string) => LayerPlace
+  readonly faults: Faults
+  readonly scopes: ScopeBook
+  /** By model or step. */
+  readonly packed: (name: string) => ReadonlyMap<string, string>
+  /** Models whose packed weights were refused. */
+  readonly told: Set<string>
+  /** By participant of some tensor: whether it has a part in any. */
+  readonly parts: Map<string, boolean>
+  /** By participant with a file of Gram matrices: whether it has one of any matrix. */
+  readonly grams: Map<string, boolean>
+  readonly unmerged: Unmerged
+  /** Tensors have models, weights and parameters in common. */
+  readonly share: <T>(value: T) => T
+}
+
+/** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
+export function planMerge(
+  recipe: RecipeHead,
+  step: MergeStep,
+  values: ReadonlyMap<string, Value>,
+  config: Config | undefined,
+  faults: Faults,
+  scopes: ScopeBook,
+): { value: Value; patterns: readonly PatternCount[] } {
+  const base = values.get(step.base)!
+  const names = [...base.tensors.keys()]
+  const known = new Map<string, ReadonlyMap<string, string>>()
+  const packed = (name: string): ReadonlyMap<string, string> => {
+    const found = known.get(name) ?? packedOf(values.get(name)!)
+    known.set(name, found)
+    return found
+  }
+  const told = new Set<string>()
+  const context: Context = {
+    recipe,
+    step,
+    base,
+    values,
+    placeOf: layerPlaces(base, config),
+    faults,
+    scopes,
+    packed,
+    told,
+    parts: new Map(),
+    grams: new Map(),
+    unmerged: unmergedBook(
+      recipe,
+      { name: step.name, at: step.at, keep: step.onMissing === 'keep', canKeep: true, base, values, config },
+      faults,
+    ),
+    share: sharer(),
+  }
+  const book = patternBook(step)
+  const tensors = new Map<string, ValueTensor>()
+  const reasons = new Map<CopyReason, number>()
+  let merged = 0
+  for (const [name, tensor] of base.tensors) {
+    const decision = book.decide(name, isFloat(tensor.dtype))
+    const copy = (reason: CopyReason): ValueTensor => {
+      reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+      return { dtype: tensor.dtype, shape: tensor.shape, expr: tensor.expr, reason }
+    }
+    if (decision.kind === 'copy') tensors.set(name, copy(isFloat(tensor.dtype) ? decision.reason : INTEGER))
+    else if (isKept(context, name, decision.rule)) tensors.set(name, copy(KEPT))
+    else if (refusedAsPacked(context, name, decision.rule)) continue
+    else if (!isFloat(tensor.dtype)) tensors.set(name, copy(INTEGER))
+    else {
+      const result = mergeTensor(context, name, tensor, decision.rule)
+      if (result.reason === undefined) merged++
+      tensors.set(name, result.reason === undefined ? result : { ...copy(result.reason), ...absentOf(result) })
+    }
+  }
+  const patterns = book.close(recipe, names, faults)
+  warnOfLists(context)
+  refuseForeignGrams(recipe, step, context.grams, faults)
+  if (merged > 0) {
+    warnOfIdle(context)
+    // Not where each missing tensor is an error already, or where packed weights are refused: their names fit nothing.
+    if (!refusesAbsent(step) && told.size === 0) context.unmerged.close()
+  }
+  const unmatched = patterns.some((pattern) => pattern.matches === 0)
+  if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
+    const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
+    const place = recipe.placeOf(step.at, 'key')
+    faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
+  }
+  return { value: { name: step.name, tensors, origin: base.origin, ...stackedLike(base) }, patterns }
+}
+
+const INTEGER = 'not a floating-point dtype'
+const KEPT = 'packed weights, kept as they are'
+
+/** The base itself, passed through: packed or not, nothing is computed. */
+function isKept({ step, base, packed }: Context, name: string, rule: number): boolean {
+  if (!packed(step.base).has(name)) return false
+  const { method, models, parameters } = rule < 0 ? step.settings : step.rules[rule]!.settings
+  return method === 'passthrough' && models.every((model) => model === base.name) && parameters.size === 0
+}
+
+/** Packed weights of the base or of who takes part: a fault, told once a model. */
+function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context, name: string, rule: number): boolean {
+  const { models } = rule < 0 ? step.settings : step.rules[rule]!.settings
+  const found = [step.base, ...models].filter((model) => packed(model).has(name))
+  for (const model of found.filter((model) => !told.has(model))) {
+    told.add(model)
+    refusePacked(recipe, values.get(model)!, packed(model), name, step.at, faults)
+  }
+  return found.length > 0
+}
+
+const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})
+
+function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
+  const { recipe, step, base, values } = context
+  const settings = rule < 0 ? step.settings : step.rules[rule]!.settings
+  const method = lookupMethod(settings.method)
+  if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
+  const absent: { model: string; reason: AbsentReason }[] = []
+  const listed = candidates(method, settings, step.base)
+  const present = listed.filter((model) => {
+    const other = values.get(model)!.tensors.get(name)
+    const reason: AbsentReason | undefined = !other
+      ? 'missing'
+      : !isFloat(other.dtype)
+        ? 'dtype'
+        : sameShape(other.shape, tensor.shape) || (step.onMismatch === 'crop' && sameColumns(other.shape, tensor.shape))
+          ? undefined
+          : 'shape'
+    if (reason) {
+      absent.push({ model, reason })
+      reportAbsent(context, name, model, reason)
+    }
+    return reason === undefined
+  })
+  for (const model of listed) context.parts.set(model, context.parts.get(model) === true || present.includes(model))
+  const note = absent.length > 0 ? { absent } : {}
+  const { needed } = method.models
+  const few = present.length < (needed === 'all' ? listed.length : needed)
+  context.unmerged.note(name, tensor, listed, absent, few)
+  if (few) {
+    return { ...tensor, reason: 'too few models have it', ...note }
+  }
+  const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
+  const { layer, count: layers } = context.placeOf(name)
+  const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
+  const parameters = resolveParameters(method, settings, present, layer, layers)
+  checkWeightSum(context, settings, method, name, present, weights, parameters)
+  checkParameters(context, settings, method, parameters)
+  const onBase =
+    method.base === 'required' ||
+    method.base === 'listed' ||
+    (method.base === 'optional' && step.baseWritten && !settings.models.includes(step.base))
+  const expr: MergeExpr = {
+    kind: 'merge',
+    step: step.name,
+    method: method.name,
+    models: context.share(present),
+    weights: context.share(weights),
+    parameters: context.share(parameters),
+    inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
+    ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
+    ...statisticsFor(context, settings, method.statistics, present, name),
+    ...(roundedTo(recipe, step) ?? {}),
+  }
+  const { dtype, shape } = tensor
+  const made = shapes.every((other) => sameShape(other, shape))
+    ? context.scopes.join(expr, name, shape)
+    : withRest(context.scopes.join(mergeRows(expr, shape, shapes), name, commonRows(shape, shapes)), tensor, shapes)
+  return { dtype, shape, expr: made, rule, ...note }
+}
+
+/** A dtype that loses nothing of what is computed rounds nothing. */
+const roundedTo = ({ compute }: RecipeHead, { dtype }: MergeStep): Pick<MergeExpr, 'rounded'> | undefined =>
+  dtype === undefined || dtype === 'F64' || (dtype === 'F32' && compute === 'float32') ? undefined : { rounded: dtype }
+
+const refusesAbsent = ({ onMissing, onMismatch }: MergeStep): boolean => onMissing === 'error' && onMismatch === 'error'
+
+/** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
+const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>
+  method.base === 'required' || method.base === 'listed'
+    ? settings.models.filter((model) => model !== base)
+    : settings.models
+
+function reportAbsent(
+  { recipe, step, faults, base, values }: Context,
+  name: string,
+  model: string,
+  reason: AbsentReason,
+) {
+  const place = (key: string) => recipe.placeOf([...step.at, key], 'key')
+  if (reason === 'missing' && step.onMissing === 'error') {
+    faults.error(
+      'missing-tensor',
+      `${model} has no tensor ${name}, which base ${step.base} has`,
+      place('on_missing'),
+      'on_missing: copy merges the rest',
+      model,
+    )
+  }
+  if (reason !== 'missing' && step.onMismatch === 'error') {
+    const shape = (value: Value) => `${value.tensors.get(name)!.dtype}[${value.tensors.get(name)!.shape.join(', ')}]`
+    const message = `${name} is ${shape(values.get(model)!)} in ${model} but ${shape(base)} in base ${step.base}`
+    const rows =
+      reason === 'shape' && sameColumns(values.get(model)!.tensors.get(name)!.shape, base.tensors.get(name)!.shape)
+    const hint = `on_mismatch: copy merges the rest${rows ? ', crop the rows that all have' : ''}`
+    faults.error('tensor-mismatch', message, place('on_mismatch'), hint, model)
+  }
+}
+
+function checkWeightSum(
+  { recipe, faults }: Context,
+  settings: MergeSettings,
+  method: Method,
+  name: string,
+  models: readonly string[],
+  weights: readonly number[],
+  parameters: MergeExpr['parameters'],
+) {
+  if (!method.weights || !method.divides(parameters)) return
+  // Only their ratios count, and sums of large ones may overflow.
+  const ratios = ranged(weights)
+  const sum = ratios.reduce((total, weight) => total + weight, 0)
+  // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding: dividing by that is no average either.
+  if (Math.abs(sum) > 1e-12 * ratios.reduce((total, weight) => total + Math.abs(weight), 0)) return
+  const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
+  faults.error(
+    'zero-weights',
+    `the weights of ${name} add up to 0 (${list}), and ${method.name} divides by their sum`,
+    recipe.placeOf(settings.weightsAt, 'key'),
+    method.parameters.some(({ name }) => name === 'normalize')
+      ? 'give weights with another sum, or parameters: {normalize: false}'
+      : 'give weights with another sum',
+  )
+}
+
+/** What parameters may not be together, at this tensor's layer. */
+function checkParameters(
+  { recipe, faults }: Context,
+  settings: MergeSettings,
+  method: Method,
+  parameters: MergeExpr['parameters'],
+) {
+  const refusal = method.refuse?.({ parameters }, new Set(settings.parameters.keys()))
+  if (!refusal) return
+  const at = settings.parameters.get(refusal.parameter)?.at
+  faults.error('bad-parameter', refusal.message, recipe.placeOf(at ?? settings.at, 'key'), refusal.hint)
+}
+
+const perModel = (method: string, name: string): boolean =>
+  lookupMethod(method)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
+
+/** Who is asked to take part and has nothing of what is merged. */
+function warnOfIdle({ recipe, step, parts, faults }: Context) {
+  for (const [model, takesPart] of parts) {
+    if (takesPart) continue
+    const { at } = recipe.models.get(model) ?? recipe.steps.find(({ name }) => name === model)!
+    const message = `${quote(model)} has no part in ${quote(step.name)}: it shares no merged tensor with the base ${quote(step.base)}`
+    faults.warn(
+      'unused-model',
+      message,
+      recipe.placeOf(at, 'key'),
+      'leave it out, or give its tensors the base’s names by rename',
+    )
+  }
+}
+
+/** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
+function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
+  const layers = Math.max(0, ...[...new Set([...base.tensors.keys()].map((name) => placeOf(name).count))])
+  for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
+    for (const [name, { value, at }] of settings.parameters) {
+      if (value.kind !== 'gradient' || value.value.length < 2) continue
+      if (value.value.length !== settings.models.length || value.value.length === layers) continue
+      const mapping = settings.models.map((model, index) => `${model}: ${value.value[index]}`).join(', ')
+      faults.warn(
+        'list-is-gradient',
+        `${name} is a gradient over ${layers} layers, though it has one value for each of ${settings.models.length} models`,
+        recipe.placeOf(at, 'value'),
+        perModel(settings.method, name)
+          ? `one value a model is written ${name}: {${mapping}}`
+          : `${name} has one value a tensor, whatever the models: a single number holds for all layers`,
+      )
+    }
+  }
+}

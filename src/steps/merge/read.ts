@@ -1,0 +1,290 @@
+/** `merge` and its rules: who takes part, with which weights and parameters, and what rules inherit. */
+import { DTYPE_NAMES } from '../../core/dtypes.js'
+import { compilePattern } from '../../core/patterns.js'
+import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import {
+  type Cursor,
+  entriesOf,
+  get,
+  gradientOf,
+  isMapping,
+  itemsOf,
+  numberOf,
+  oneOrMore,
+  textOf,
+} from '../../language/cursor.js'
+import { type Participant, resolveName, type Scope } from '../../language/names.js'
+import type { Report } from '../../language/report.js'
+import type { Filters, Gradient, LocatedPattern, Path } from '../../language/types.js'
+import { lookupMethod, METHOD_NAMES } from '../../methods/registry.js'
+import type { Method } from '../../methods/types.js'
+import { findParticipant, type Parameters, readParameters } from './parameters.js'
+import type { MergeSettings, MergeStep } from './types.js'
+
+type Weights =
+  | { readonly kind: 'list'; readonly values: readonly (number | undefined)[]; readonly at: Path }
+  | { readonly kind: 'map'; readonly values: ReadonlyMap<string, Gradient>; readonly at: Path }
+
+/** Settings on their way: participants as written, the base of a task-vector method still among them. */
+interface Draft {
+  readonly method: Method | undefined
+  readonly methodAt: Path
+  /** Undefined where it can't be known: the method is unknown, and `models` is not written. */
+  readonly participants: readonly Participant[] | undefined
+  /** Where a wrong choice of models is shown: the list if there is one here, otherwise the method. */
+  readonly choiceAt: Path
+  readonly modelsWritten: boolean
+  /** A rule that keeps merge's method and models: what is wrong with those was told at merge. */
+  readonly repeats: boolean
+  readonly weights: Weights | undefined
+  readonly parameters: Parameters
+  readonly wrong: ReadonlySet<string>
+}
+
+export interface Base {
+  /** A model or step; empty where it is unknown. */
+  readonly name: string
+  readonly at: Path
+  /** Where the recipe does not write one, it is the first model: the form of the result, and no more than that. */
+  readonly written: boolean
+}
+
+/** Whether a method compares its models with a base, which the recipe then has to name. */
+const comparesWithBase = (method: Method | undefined): boolean =>
+  method?.base === 'required' || method?.base === 'listed'
+
+/** The base as a method may use it: one that nobody wrote is not guessed. */
+const baseFor = (method: Method | undefined, base: Base): Base =>
+  base.written || !comparesWithBase(method) ? base : { ...base, name: '' }
+
+function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
+  return oneOrMore(at).flatMap((item) => {
+    const text = textOf(item)
+    // An empty one was told by the structure check.
+    if (text === undefined || text.trim() === '') return []
+    const pattern = compilePattern(text)
+    if (pattern.kind !== 'fault') return [{ pattern, at: item.path }]
+    report.error('bad-pattern', pattern.message, item.path, { within: pattern })
+    return []
+  })
+}
+
+export const readFilters = (at: Cursor | undefined, report: Report): Filters => ({
+  include: readPatterns(get(at, 'include'), report),
+  exclude: readPatterns(get(at, 'exclude'), report),
+})
+
+/** `base`: the given one, but unknown where the method needs one and the recipe writes none. */
+export function readMerge(
+  at: Cursor,
+  given: Base,
+  scope: Scope,
+): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype'> {
+  const merge = draft(at, undefined, given, scope)
+  const rules = itemsOf(get(at, 'rules')).map((rule) => ({
+    match: readPatterns(get(rule, 'match'), scope.report),
+    settings: settle(draft(rule, merge, given, scope), rule, given, scope),
+  }))
+  const dtype = DTYPE_NAMES[textOf(get(at, 'dtype')) ?? '']
+  const base = baseFor(merge.method, given).name
+  return { settings: settle(merge, at, given, scope), rules, base, ...(dtype ? { dtype } : {}) }
+}
+
+/** Tells an unknown method, and returns the one that it was meant to be. */
+function readMethod(at: Cursor | undefined, report: Report): Method | undefined {
+  const name = textOf(at)
+  if (at === undefined || name === undefined || name.trim() === '') return undefined
+  const method = lookupMethod(name)
+  if (method) return method
+  const hint = didYouMean(name, METHOD_NAMES, 'methods')
+  report.error('unknown-method', `there is no merge method ${quote(name)}`, at.path, { hint })
+  return lookupMethod(nearest(name, METHOD_NAMES, 1)[0] ?? '')
+}
+
+function draft(at: Cursor, merge: Draft | undefined, given: Base, scope: Scope): Draft {
+  const { report } = scope
+  const methodAt = get(at, 'method')
+  const method = methodAt || !merge ? readMethod(methodAt, report) : merge.method
+  const base = baseFor(method, given)
+  // A rule that names another method starts from that method's own defaults; `models` is inherited all the same.
+  const kept = merge && (!methodAt || (method !== undefined && method === merge.method)) ? merge : undefined
+
+  const models = get(at, 'models')
+  const written = models && readModelsList(models, scope)
+  const participants = written ?? (merge ? merge.participants : defaultParticipants(method, base, scope))
+  const own = method && participants && withoutBase(method, participants, base)
+
+  const weights = readWeights(get(at, 'weights'), method, participants, own, report)
+  const { parameters, wrong } = method
+    ? readParameters(get(at, 'parameters'), method, own, report)
+    : { parameters: new Map(), wrong: new Set<string>() }
+  return {
+    method,
+    methodAt: methodAt?.path ?? merge?.methodAt ?? at.path,
+    participants,
+    choiceAt: models?.path ?? methodAt?.path ?? at.path,
+    modelsWritten: models !== undefined || (merge?.modelsWritten ?? false),
+    repeats: kept !== undefined && models === undefined,
+    weights: kept ? overlay(weights, kept, written !== undefined) : weights,
+    parameters: kept ? new Map([...kept.parameters, ...parameters]) : parameters,
+    wrong: kept ? new Set([...kept.wrong, ...wrong]) : wrong,
+  }
+}
+
+function readModelsList(at: Cursor, scope: Scope): Participant[] | undefined {
+  if (at.node.kind !== 'list') return undefined
+  const found: Participant[] = []
+  for (const item of itemsOf(at)) {
+    const participant = resolveName(item, scope) ?? { written: '', name: '' }
+    if (participant.name !== '' && found.some(({ name }) => name === participant.name)) {
+      const message = `${quote(participant.written)} takes part twice`
+      scope.report.error('duplicate-model', message, item.path, { hint: 'list it once, with the sum of its weights' })
+    }
+    // It stays in the list, so that neither the count of models nor that of weights looks wrong besides.
+    found.push(participant)
+  }
+  return found
+}
+
+function defaultParticipants(method: Method | undefined, base: Base, scope: Scope): Participant[] | undefined {
+  if (method === undefined) return undefined
+  const all = [...scope.models.keys()].map((name) => ({ written: name, name: scope.replaced.get(name) ?? name }))
+  return withoutBase(method, all, base)
+}
+
+/** Of task-vector methods the base is no participant, listed or not. */
+const withoutBase = (method: Method, all: readonly Participant[], base: Base): Participant[] =>
+  all.filter(({ name }) => method.base !== 'required' || name !== base.name)
+
+function readWeights(
+  at: Cursor | undefined,
+  method: Method | undefined,
+  listed: readonly Participant[] | undefined,
+  own: readonly Participant[] | undefined,
+  report: Report,
+): Weights | undefined {
+  if (at === undefined) return undefined
+  if (method && !method.weights) {
+    const hint = method.parameters.some(({ name }) => name === 't') ? 'its parameter t says how far' : undefined
+    report.error('no-weights', `${method.name} takes no weights`, at.path, { part: 'key', hint })
+    return undefined
+  }
+  if (isMapping(at)) {
+    const values = new Map<string, Gradient>()
+    for (const [key, item] of entriesOf(at)) {
+      const participant = listed && findParticipant(key, item, listed, report)
+      const gradient = gradientOf(item)
+      if (participant && gradient) values.set(participant.written, gradient)
+      if (participant && own && !own.includes(participant)) warnBase(method, participant, item, report)
+    }
+    return { kind: 'map', values, at: at.path }
+  }
+  if (at.node.kind !== 'list' || at.node.items.length === 0) return undefined
+  const items = itemsOf(at)
+  // Of a model that is listed twice, which was told, nobody knows whether it has one weight or two.
+  const twice = listed !== undefined && new Set(listed.map(({ name }) => name)).size < listed.length
+  if (listed && items.length !== listed.length) {
+    if (twice) return undefined
+    const names = listed.map(({ written }) => written).join(', ')
+    const message = `${items.length} weights for ${listed.length} models (${names})`
+    report.error('weight-count', message, at.path, { hint: 'write one a model, or a mapping by name' })
+    return undefined
+  }
+  return { kind: 'list', values: items.map(numberOf), at: at.path }
+}
+
+const warnBase = (method: Method | undefined, { written }: Participant, at: Cursor, report: Report): void =>
+  report.warn('base-weight', `${method?.name} gives the base ${quote(written)} no weight`, at.path, {
+    part: 'key',
+    hint: "leave it out: a task-vector method adds to the base whatever the base's own weight",
+  })
+
+/** A rule's weights over merge's: mappings key by key; a list replaces. Models that the rule leaves out drop out. */
+function overlay(own: Weights | undefined, merge: Draft, otherModels: boolean): Weights | undefined {
+  const below = merge.weights
+  if (own?.kind === 'list' || !below) return own ?? below
+  if (!own && !otherModels) return below
+  const named =
+    below.kind === 'map'
+      ? below.values
+      : new Map(below.values.map((value, i) => [merge.participants?.[i]?.written ?? '', [value ?? 1]]))
+  return { kind: 'map', values: new Map([...named, ...(own?.values ?? [])]), at: own?.at ?? below.at }
+}
+
+/** Checks what only the whole can show, and puts weights in the order of participants. */
+function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSettings {
+  const { report } = scope
+  const { method, participants = [], weights } = draft
+  const base = baseFor(method, given)
+  const own = method ? withoutBase(method, participants, base) : participants
+  // What a misspelt method would need is only a guess: its own fault is told, and nothing that follows from it.
+  const chosen = textOf(get(at, 'method'))
+  const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
+  if (method && !guessed && !given.written && comparesWithBase(method) && !draft.repeats)
+    refuseWithoutBase(method, at, draft, scope)
+  if (method && !guessed && draft.participants && !draft.repeats) {
+    checkCount(method, own, draft, report)
+    if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
+      const message = `${method.name} needs its base ${quote(base.name)} among its models`
+      report.error('base-not-listed', message, draft.choiceAt)
+    }
+    for (const { name, default: value } of method.parameters) {
+      if (value !== undefined || draft.parameters.has(name) || draft.wrong.has(name)) continue
+      const parameters = get(at, 'parameters')
+      if (parameters && !isMapping(parameters)) continue
+      const message = `${method.name} needs the parameter ${quote(name)}`
+      const place = parameters?.path ?? draft.methodAt
+      report.error('missing-parameter', message, place, { hint: `write parameters: {${name}: …}` })
+    }
+  }
+  const weightOf = ({ written }: Participant): Gradient => {
+    if (weights?.kind === 'map') return weights.values.get(written) ?? [1]
+    return [weights?.values[participants.findIndex((other) => other.written === written)] ?? 1]
+  }
+  const names = new Set(own.map(({ name }) => name))
+  return {
+    method: method?.name ?? '',
+    at: at.path,
+    models: [...names],
+    weights: own.map(weightOf),
+    weightsAt: weights?.at ?? draft.methodAt,
+    parameters: new Map([...draft.parameters].map(([key, entry]) => [key, only(entry, names)])),
+  }
+}
+
+/** Reported where the method is chosen: a rule that keeps the merge's method has the same error. */
+function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWritten }: Draft, scope: Scope): void {
+  const chosen = get(at, 'method')
+  if (!chosen) return
+  // A model that is not listed is the likely base, unless the method wants one of those listed.
+  const listed = new Set(modelsWritten ? participants?.map(({ name }) => name) : [])
+  const likely = [...scope.models.keys()].find((name) => method.base === 'listed' || !listed.has(name))
+  const example = likely === undefined ? '' : ` (such as base: ${likely})`
+  scope.report.error(
+    'missing-base',
+    `${method.name} compares models with a base, and the recipe names none`,
+    chosen.path,
+    {
+      hint: `write base: NAME, the model that the others were made from${example}`,
+    },
+  )
+}
+
+/** Per-model values of the models that take part; a rule may have inherited more. */
+function only<E extends Parameters extends ReadonlyMap<string, infer V> ? V : never>(entry: E, names: Set<string>): E {
+  if (entry.value.kind !== 'per-model') return entry
+  const values = new Map([...entry.value.values].filter(([name]) => names.has(name)))
+  return { ...entry, value: { ...entry.value, values } }
+}
+
+function checkCount(method: Method, own: readonly Participant[], draft: Draft, report: Report): void {
+  const { least, most } = method.models
+  if (own.length >= least && own.length <= (most ?? Infinity)) return
+  const apart = method.base === 'required' ? ' besides the base' : ''
+  const wanted = least === most ? `exactly ${least}` : own.length < least ? `at least ${least}` : `at most ${most}`
+  const plural = (least === most || own.length < least ? least : most) === 1 ? 'model' : 'models'
+  const here = own.length === 0 ? 'none takes part' : `${own.map(({ written }) => written).join(', ')} take part`
+  const message = `${method.name} merges ${wanted} ${plural}${apart}; ${own.length === 1 ? here.replace('take', 'takes') : here}`
+  const hint = draft.modelsWritten ? undefined : 'write models: [NAME, …] beside method'
+  report.error('model-count', message, draft.choiceAt, { hint })
+}

@@ -1,0 +1,62 @@
+import type { Method, ParameterSchema, Resolved } from '../../methods/types.js'
+import { gradientAt } from '../../networks/layers.js'
+import type { MergeSettings } from './types.js'
+
+/** Parameters of a method as one tensor gets them: written values at the tensor's layer, defaults for the rest. */
+export function resolveParameters(
+  method: Method,
+  settings: MergeSettings,
+  models: readonly string[],
+  layer: number | undefined,
+  layers: number,
+): Record<string, Resolved> {
+  const resolved: Record<string, Resolved> = {}
+  for (const schema of method.parameters) {
+    const value = resolveParameter(schema, settings, models, layer, layers)
+    if (value !== undefined) resolved[schema.name] = value
+  }
+  const lines = settings.parameters.get('lines')?.value
+  if (lines?.kind === 'mapping') resolved.lines = linesFactor(lines.value, layer, layers)
+  return resolved
+}
+
+/** `lines: {alpha, beta}` at a layer: alpha + beta·layer/(L−1); alpha outside layers and where there is one layer. */
+function linesFactor({ alpha, beta }: Readonly<Record<string, unknown>>, layer: number | undefined, layers: number) {
+  if (layer === undefined || layers < 2) return Number(alpha)
+  return Number(alpha) + (Number(beta) * layer) / (layers - 1)
+}
+
+function resolveParameter(
+  schema: ParameterSchema,
+  settings: MergeSettings,
+  models: readonly string[],
+  layer: number | undefined,
+  layers: number,
+): Resolved | undefined {
+  const written = settings.parameters.get(schema.name)?.value
+  const fallback = schema.default
+  if (written === undefined || written.kind === 'mapping') {
+    return schema.perModel && typeof fallback === 'number' ? models.map(() => fallback) : fallback
+  }
+  if (written.kind === 'scalar') return written.value
+  if (written.kind === 'gradient') {
+    const value = gradientAt(written.value, layer, layers)
+    return schema.perModel ? models.map(() => value) : value
+  }
+  return models.map((model) => {
+    const gradient = written.values.get(model)
+    if (gradient) return gradientAt(gradient, layer, layers)
+    if (typeof fallback === 'number') return fallback
+    throw new Error(`internal: parameter ${schema.name} has neither a value nor a default for ${model}`)
+  })
+}
+
+/** Weights of the given participants at the tensor's layer. */
+export function resolveWeights(
+  settings: MergeSettings,
+  models: readonly string[],
+  layer: number | undefined,
+  layers: number,
+): number[] {
+  return models.map((model) => gradientAt(settings.weights[settings.models.indexOf(model)]!, layer, layers))
+}

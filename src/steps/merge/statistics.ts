@@ -1,0 +1,132 @@
+/** Files of statistics, as far as headers show what they are: whose they are, and what they hold. */
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { isFloat } from '../../core/dtypes.js'
+import { quote } from '../../core/suggest.js'
+import type { Expr, MergeExpr } from '../../expr/types.js'
+import { sameShape, type Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import type { Method } from '../../methods/types.js'
+import type { MergeSettings, MergeStep } from './types.js'
+
+type Kind = NonNullable<Method['statistics']>
+
+/** By participant with a file of Gram matrices: whether it has one of any matrix, of whatever shape. */
+export type Grams = Map<string, boolean>
+
+interface Context {
+  readonly recipe: RecipeHead
+  readonly base: Value
+  readonly values: ReadonlyMap<string, Value>
+  readonly grams: Grams
+  readonly faults: Faults
+}
+
+/** All participants' statistics of a tensor; of Gram matrices none where they are not all there. */
+export function statisticsFor(
+  context: Context,
+  settings: MergeSettings,
+  kind: Kind | undefined,
+  models: readonly string[],
+  name: string,
+): Pick<MergeExpr, 'statistics'> {
+  const { shape } = context.base.tensors.get(name)!
+  if (!kind || (kind === 'gram' && shape.length !== 2)) return {}
+  const found = models.map((model) => statisticsOf(context, settings, kind, model, name))
+  const lacks = kind === 'gram' && found.some(({ length }) => length === 0)
+  return lacks ? {} : { statistics: found.flat() }
+}
+
+/** A participant's statistics of a tensor; none where there is an error, or no Gram matrix. */
+function statisticsOf(
+  { recipe, faults, values, grams }: Context,
+  { method, at }: MergeSettings,
+  kind: Kind,
+  model: string,
+  name: string,
+): Expr[] {
+  const source = recipe.models.get(model)
+  const refuse = (message: string, hint: string) => {
+    faults.error('missing-statistics', message, recipe.placeOf(source?.at ?? at, 'key'), hint)
+    return []
+  }
+  if (!source) return refuse(`${method} needs statistics, and the step ${model} has none`, 'merge models themselves')
+  const { statistics } = source
+  if (statistics === undefined)
+    return refuse(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
+  const found = values.get(statistics)!.tensors.get(name)
+  if (kind === 'gram') grams.set(model, grams.get(model) === true || found !== undefined)
+  const own = values.get(model)!.tensors.get(name)!.shape
+  const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
+  const wanted = `leave ${name} out by filters, or give it another method in a rule`
+  if (!found && kind === 'gram') return []
+  if (!found) return refuse(`the statistics of ${model} have no tensor ${name}`, wanted)
+  if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
+    return refuse(
+      `${name} is ${found.dtype}[${found.shape.join(', ')}] in the statistics of ${model} but ${kind === 'gram' ? `its Gram matrix is [${shape.join(', ')}]` : `[${shape.join(', ')}] in the model`}`,
+      wanted,
+    )
+  return [found.expr]
+}
+
+/** A file without one Gram matrix of a model is not the model's, and all of it would be a plain mean. */
+export function refuseForeignGrams(recipe: RecipeHead, step: MergeStep, grams: Grams, faults: Faults): void {
+  for (const [model, any] of grams) {
+    const source = recipe.models.get(model)
+    if (any || source?.statistics === undefined) continue
+    faults.error(
+      'bad-statistics',
+      `the statistics of ${model} have no Gram matrix of any matrix that is merged`,
+      recipe.placeOf(source.at ?? step.at, 'key'),
+      'XᵀX of a layer’s inputs stands under the name of its matrix, such as model.layers.0.mlp.up_proj.weight',
+    )
+  }
+}
+
+/**
+ * Errors: `bad-statistics` for a file that is one of the models. Warnings: one file for several models, which says nothing of any, and
+ * tensors that the model lacks, which may mean that the file is another's.
+ */
+export function checkStatisticsFiles(
+  recipe: RecipeHead,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  values: ReadonlyMap<string, Value>,
+  faults: Faults,
+): void {
+  const owners = new Map<string, string>()
+  for (const [name, { companion }] of recipe.models)
+    if (!companion) for (const { path } of checkpoints.get(name)?.files ?? []) owners.set(path, name)
+  const users = new Map<string, string>()
+  for (const [model, { statistics, at }] of recipe.models) {
+    const checkpoint = statistics === undefined ? undefined : checkpoints.get(statistics)
+    const [own, found] = [values.get(model), values.get(statistics ?? '')]
+    if (!checkpoint || !own || !found) continue
+    const place = recipe.placeOf([...at, 'statistics'], 'key')
+    const twin = checkpoint.files.map(({ path }) => owners.get(path)).find((name) => name !== undefined)
+    if (twin !== undefined) {
+      const hint = 'name a file with mean squared gradients, or for regmean with XᵀX of each layer’s inputs'
+      faults.error('bad-statistics', `the statistics of ${model} are the weights of ${twin}`, place, hint)
+      continue
+    }
+    const other = checkpoint.files.map(({ path }) => users.get(path)).find((name) => name !== undefined)
+    for (const { path } of checkpoint.files) users.set(path, model)
+    if (other !== undefined)
+      faults.warn(
+        'foreign-statistics',
+        `${quote(model)} and ${quote(other)} have one file of statistics: statistics are those of one model`,
+        place,
+        'with the same statistics for all, models are averaged',
+      )
+    const more = [...found.tensors].flatMap(([name, { dtype }]) =>
+      isFloat(dtype) && !own.tensors.has(name) ? [name] : [],
+    )
+    if (more.length > 0)
+      faults.warn(
+        'foreign-statistics',
+        `the statistics of ${model} have ${more.length} tensor${more.length === 1 ? '' : 's'} that the model lacks, such as ${more[0]}`,
+        place,
+        'they are not used; make sure that the file is of this model',
+        model,
+      )
+  }
+}

@@ -1,0 +1,51 @@
+/** What chains of alignments are made of, counted before it can double any further. */
+
+import { computeOf } from '../../expr/cost.js'
+import { scratchFault } from '../../expr/scratch.js'
+import type { Expr } from '../../expr/types.js'
+import type { ValueTensor } from '../../expr/values.js'
+import { inputsOf, partsOf } from '../../expr/walk.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import type { RebasinStep } from './types.js'
+
+/**
+ * A permuted tensor is another one, so what a chain of alignments shares is no longer shared: it is counted after each, before it
+ * can double any further.
+ */
+export function refuseCrowd(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  tensors: ReadonlyMap<string, ValueTensor>,
+  faults: Faults,
+): boolean {
+  for (const [name, { expr, shape }] of tensors) {
+    const times = computations(expr)
+    const message =
+      times > MOST_COMPUTATIONS
+        ? `${name} takes ${times} tensors that are computed whole, by alignments within each other`
+        : scratchFault(expr, name, shape, computeOf(recipe.compute, expr))?.message
+    if (message === undefined) continue
+    const hint = 'write what is aligned to an output first, and align that in another recipe'
+    faults.error('too-many-inputs', message, recipe.placeOf(step.at, 'key'), hint)
+    return true
+  }
+  return false
+}
+
+/** What is computed whole is not kept: who reads it twice computes it twice. */
+const MOST_COMPUTATIONS = 1000
+
+const counted = new WeakMap<Expr, number>()
+
+/** How many tensors are computed whole for one, those that are needed for these counted too. */
+function computations(expr: Expr): number {
+  const known = counted.get(expr)
+  if (known !== undefined) return known
+  const own = expr.kind === 'computed'
+  const parts = partsOf(own ? expr.inputs : [expr], (part) => (part.kind === 'computed' ? [] : inputsOf(part)))
+  const below = parts.reduce((sum, part) => sum + (part.kind === 'computed' ? computations(part) : 0), 0)
+  const all = below + (own ? 1 : 0)
+  counted.set(expr, all)
+  return all
+}

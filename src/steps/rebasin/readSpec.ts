@@ -1,0 +1,117 @@
+/** Permutation specs as values: written in the recipe, or in a file of their own: YAML, or an ONNX export of the model. */
+import path from 'node:path'
+import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
+import { didYouMean, quote } from '../../core/suggest.js'
+import type { Report } from '../../language/report.js'
+import { readText } from '../../language/source.js'
+import { type Node, type ScalarNode, spanOf, spanPlace } from '../../language/tree.js'
+import type { Path } from '../../language/types.js'
+import type { AxisText, SpecText } from '../../rebasin/spec.js'
+import type { Step } from '../index.js'
+import { readOnnxFile } from './readOnnx.js'
+import type { RebasinStep } from './types.js'
+
+type Complain = (at: Path, message: string, hint?: string) => void
+
+const KEYS = ['groups', 'tensors', 'kept']
+const isWhole = (node: Node | undefined): node is ScalarNode & { readonly value: number } =>
+  node?.kind === 'scalar' && typeof node.value === 'number' && Number.isSafeInteger(node.value) && node.value >= 1
+
+/** The form of a spec; what it says is held against a model when that is planned. */
+function specText(root: Node, complain: Complain): SpecText {
+  const groups: Record<string, number | { size: number; inside?: string }> = Object.create(null)
+  const tensors: Record<string, readonly AxisText[]> = Object.create(null)
+  const kept: Record<string, string> = Object.create(null)
+  const entries = (key: string): [string, Node][] => {
+    const node = root.kind === 'map' ? root.entries.get(key)?.value : undefined
+    if (node && node.kind !== 'map') complain([key], `${quote(key)} must be a mapping`)
+    return node?.kind === 'map' ? [...node.entries].map(([name, { value }]) => [name, value]) : []
+  }
+  if (root.kind !== 'map') complain([], 'a permutation spec must be a mapping', 'write tensors: {NAME: [group, group]}')
+  else {
+    for (const key of root.entries.keys())
+      if (!KEYS.includes(key)) complain([key], `a permutation spec has no key ${quote(key)}`, didYouMean(key, KEYS))
+    if (!root.entries.has('tensors'))
+      complain([], "a permutation spec needs the key 'tensors'", 'write tensors: {NAME: [group, group]}')
+  }
+  for (const [name, node] of entries('groups')) {
+    if (isWhole(node)) {
+      groups[name] = node.value
+      continue
+    }
+    const own = node.kind === 'map' ? node.entries : undefined
+    const [size, inside] = [own?.get('size')?.value, own?.get('inside')?.value]
+    const outer = inside?.kind === 'scalar' ? inside.source : undefined
+    const known = own && [...own.keys()].every((key) => key === 'size' || key === 'inside')
+    if (!known || !isWhole(size) || (inside && outer === undefined))
+      complain(['groups', name], `the group ${quote(name)} must be a size or {size: 16, inside: group}`)
+    else groups[name] = { size: size.value, ...(outer === undefined ? {} : { inside: outer }) }
+  }
+  for (const [name, node] of entries('tensors')) {
+    if (node.kind !== 'list') complain(['tensors', name], `${quote(name)} needs a list with one entry an axis`)
+    else tensors[name] = node.items.map((axis, i) => axisText(axis, ['tensors', name, i], complain))
+  }
+  for (const [name, node] of entries('kept'))
+    if (node.kind === 'scalar') kept[name] = node.source
+    else complain(['kept', name], `the reason for ${quote(name)} must be a text`)
+  return { groups, tensors, ...(Object.keys(kept).length > 0 ? { kept } : {}) }
+}
+
+function axisText(node: Node, at: Path, complain: Complain): AxisText {
+  const word = (part: Node): string | undefined =>
+    part.kind === 'scalar' && (typeof part.value === 'string' || typeof part.value === 'number')
+      ? part.source
+      : undefined
+  if (node.kind === 'scalar' && node.value === null) return null
+  const words = node.kind === 'list' ? node.items.map(word) : [word(node)]
+  if (words.some((text) => text === undefined))
+    complain(at, 'an axis must be null, a group such as conv*49, or a list of such')
+  const whole = words.filter((text) => text !== undefined)
+  return node.kind === 'list' ? whole : (whole[0] ?? null)
+}
+
+/** A spec that stands in the recipe, at `at`. */
+export const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['spec'] => ({
+  inline: specText(node, (path, message, hint) =>
+    report.error('bad-spec', message, [...at, ...path], hint === undefined ? {} : { hint }),
+  ),
+})
+
+/** Reads a whole small file, or tells why not; `name` is what messages call it. */
+export type ReadFile = (file: string, name: string) => { readonly text: string } | { readonly fault: Diagnostic }
+
+/** Puts what spec files hold in the place of their names. Faults of the files are added to `report`'s, with places in them. */
+export function readSpecFiles(steps: readonly Step[], folder: string, read: ReadFile, report: Report): Step[] {
+  return steps.map((step) => {
+    if (step.kind !== 'rebasin' || typeof step.spec !== 'object' || !('file' in step.spec)) return step
+    const { file } = step.spec
+    const complete = path.resolve(folder, file)
+    const found = /\.onnx$/i.test(file) ? readOnnxFile(complete, file) : read(complete, file)
+    if ('onnx' in found) return { ...step, spec: { inline: { tensors: {}, onnx: found.onnx } } }
+    if ('fault' in found) {
+      const { message, hint } = found.fault
+      report.error(
+        'bad-spec',
+        `the permutation spec: ${message}`,
+        [...step.at, 'spec'],
+        hint === undefined ? {} : { hint },
+      )
+      return step
+    }
+    const { root, faults } = readText(file, found.text)
+    report.diagnostics.push(...faults)
+    if (!root || hasErrors(faults)) return step
+    const placeOf = (at: Path) => spanPlace(spanOf(root, at, 'value'))
+    const inline = specText(root, (at, message, hint) => {
+      const place = placeOf(at)
+      report.diagnostics.push({
+        severity: 'error',
+        code: 'bad-spec',
+        message,
+        place,
+        ...(hint === undefined ? {} : { hint }),
+      })
+    })
+    return { ...step, spec: { inline, placeOf } }
+  })
+}

@@ -1,0 +1,22 @@
+import type { AnalysisTensor } from '../../expr/types.js'
+import type { StepCommon } from '../../language/types.js'
+
+export interface RepairStep extends StepCommon {
+  readonly kind: 'repair'
+  readonly model: string
+  readonly batchNorm: 'correlation'
+}
+
+export interface RepairAnalysis {
+  readonly kind: 'repair'
+  readonly step: string
+  /** By BatchNorm: the variance that is corrected, and of each averaged model its variance and the filters that feed the norm. */
+  readonly norms: readonly {
+    readonly tensor: string
+    readonly weights: readonly number[]
+    readonly variances: readonly AnalysisTensor[]
+    readonly filters: readonly AnalysisTensor[]
+  }[]
+  /** Variances that stay as they are, and why. */
+  readonly left: Readonly<Record<string, string>>
+}

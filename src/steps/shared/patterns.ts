@@ -1,0 +1,93 @@
+import { nearest, quote } from '../../core/suggest.js'
+import type { PatternCount } from '../../expr/types.js'
+import type { Faults } from '../../language/faults.js'
+import type { LocatedPattern, RecipeHead } from '../../language/types.js'
+import type { MergeStep } from '../merge/types.js'
+
+/** What filters and rules say of one name of the base. */
+export type Decision =
+  | { readonly kind: 'merge' /** Index of the rule, -1 for the merge's own settings. */; readonly rule: number }
+  | { readonly kind: 'copy'; readonly reason: 'not included by filters' | 'excluded by filters' }
+
+interface Tracked {
+  readonly located: LocatedPattern
+  readonly where: PatternCount['where']
+  readonly rule?: number
+  matches: number
+  applies: number
+}
+
+/** Holds every pattern of a merge step against the base's names, and counts what each matches and decides. */
+export interface PatternBook {
+  readonly decide: (name: string, mergeable: boolean) => Decision
+  /** Faults for patterns that matched nothing, warnings for those that decided nothing. Call when all names went through `decide`. */
+  readonly close: (recipe: RecipeHead, names: readonly string[], faults: Faults) => readonly PatternCount[]
+}
+
+/** Names by spelling, or, since stars and slashes are no part of names, those that share the most parts with the pattern. */
+function nearNames(pattern: string, names: readonly string[]): readonly string[] {
+  const near = nearest(pattern.replace(/^\/|\/$/g, ''), names, 3)
+  if (near.length > 0) return near
+  const words = pattern.split(/[^A-Za-z0-9_]+/).filter((word) => word !== '')
+  const shared = (name: string) => {
+    const parts = name.split('.')
+    return words.filter((word) => parts.some((part) => part.includes(word) || word.includes(part))).length
+  }
+  return names
+    .map((name, order) => ({ name, order, score: shared(name) }))
+    .sort((a, b) => b.score - a.score || a.order - b.order)
+    .slice(0, 3)
+    .map(({ name }) => name)
+}
+
+export function patternBook(step: Pick<MergeStep, 'base' | 'filters' | 'rules'>): PatternBook {
+  const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
+    patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
+  const include = track(step.filters.include, 'include')
+  const exclude = track(step.filters.exclude, 'exclude')
+  const rules = step.rules.map((rule, index) => track(rule.match, 'rule', index))
+  const all = [...include, ...exclude, ...rules.flat()]
+
+  function decide(name: string, mergeable: boolean): Decision {
+    // Every pattern sees every name: whether it can match at all does not depend on filters and earlier rules.
+    const hit = new Set(all.filter((tracked) => tracked.located.pattern.matches(name)))
+    const apply = (patterns: readonly Tracked[]): boolean => {
+      const applied = patterns.filter((tracked) => hit.has(tracked))
+      for (const tracked of applied) tracked.applies++
+      return applied.length > 0
+    }
+    for (const tracked of hit) tracked.matches++
+    if (include.length > 0 && !apply(include)) return { kind: 'copy', reason: 'not included by filters' }
+    if (apply(exclude)) return { kind: 'copy', reason: 'excluded by filters' }
+    if (!mergeable) return { kind: 'merge', rule: -1 }
+    return { kind: 'merge', rule: rules.findIndex(apply) }
+  }
+
+  function close(recipe: RecipeHead, names: readonly string[], faults: Faults): readonly PatternCount[] {
+    return all.map((tracked) => {
+      const { located, where, rule, matches, applies } = tracked
+      const { text } = located.pattern
+      const place = recipe.placeOf(located.at, 'value')
+      if (matches === 0) {
+        const near = nearNames(text, names)
+        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `base ${step.base} has no tensors`
+        faults.error(
+          'no-match',
+          `the pattern ${quote(text)} matches no tensor of the base ${quote(step.base)}`,
+          place,
+          hint,
+        )
+      } else if (applies === 0) {
+        const by = where === 'rule' ? 'earlier rules and filters take all' : 'include takes none of'
+        faults.warn(
+          'never-applies',
+          `the pattern ${quote(text)} never applies: ${by} ${matches} tensors that it matches`,
+          place,
+        )
+      }
+      return { pattern: text, where, matches, applies, ...(rule === undefined ? {} : { rule }) }
+    })
+  }
+
+  return { decide, close }
+}

@@ -1,0 +1,192 @@
+import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
+import { standsBeforeLayers } from '../../core/stack.js'
+import { belongsTo, mainStack } from '../../core/stackRoles.js'
+import { quote } from '../../core/suggest.js'
+import type { Restacked, StackedLayer, Value, ValueTensor } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { Path, RecipeHead } from '../../language/types.js'
+import { countOf } from '../../networks/layerCounts.js'
+import { packedOf } from '../../networks/packed.js'
+import type { StackStep } from './types.js'
+
+type Config = Readonly<Record<string, unknown>> | undefined
+
+/**
+ * A stack as a value: the slices' layers on each other, renumbered from 0. The step, or the names of the first slice's model, say
+ * which of its stacks is meant. What stands before these layers (embeddings), and all that belongs to other stacks, comes from
+ * the first slice's model; what stands after them (final norm, head) from the last one's; where that model lacks such a
+ * tensor, the other's is taken. Config and tokenizer are those of the first slice's model.
+ * Errors: `ambiguous-layers` where it is not certain which stack is meant; `bad-layers` for a range beyond its model.
+ */
+export function planStack(
+  recipe: RecipeHead,
+  step: StackStep,
+  values: ReadonlyMap<string, Value>,
+  configOf: (model: string) => Config,
+  faults: Faults,
+): Value | undefined {
+  const { slices } = step
+  const [first, last] = [slices[0]!, slices.at(-1)!].map(({ model }) => values.get(model)!) as [Value, Value]
+  const stack = chosenStack(recipe, step, first, faults)
+  const packed = packedAlike(recipe, step, values, faults)
+  if (!stack) return undefined
+  const found = outside(stack, first, last)
+  const order: StackedLayer[] = []
+  let sound = packed
+  for (const { model, layers, at } of slices) {
+    const value = values.get(model)!
+    const [from, to] = layers
+    const height = order.length
+    const own = layersOf(value, stack.prefix, configOf)
+    if (!own || to > own.length) {
+      sound = false
+      tellRange(recipe, [...at, 'layers'], { model, layers, stack, count: own?.length ?? 0 }, faults)
+      continue
+    }
+    for (const [name, tensor] of value.tensors) {
+      const site = siteOf(name, stack.prefix)
+      if (site && site.layer >= from && site.layer < to)
+        found.set(nameAt(stack.prefix, height + site.layer - from, site.rest), taken(tensor))
+    }
+    order.push(...own.slice(from, to))
+  }
+  if (!sound) return undefined
+  const whole = layersOf(first, stack.prefix, configOf)!
+  // Layers that guess further tokens stand behind the last one, whatever its number is now.
+  for (const [name, tensor] of first.tensors) {
+    const site = siteOf(name, stack.prefix)
+    if (site && site.layer >= whole.length)
+      found.set(nameAt(stack.prefix, site.layer - whole.length + order.length, site.rest), taken(tensor))
+  }
+  const tensors = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const before = first.layers?.get(stack.prefix)
+  const restacked: Restacked = {
+    at: step.at,
+    order,
+    own: before?.own ?? whole,
+    behind: before?.behind ?? stack.depth - whole.length,
+  }
+  return {
+    name: step.name,
+    tensors,
+    origin: first.origin,
+    layers: new Map([...(first.layers ?? []), [stack.prefix, restacked]]),
+    ...(first.quantization ? { quantization: first.quantization } : {}),
+  }
+}
+
+/** The stacks of a value, also those that were left without layers. */
+function stacksIn({ tensors, layers }: Value): Stack[] {
+  const { list } = stacksOf(tensors.keys())
+  const empty = [...(layers?.keys() ?? [])].filter((prefix) => !list.some((stack) => stack.prefix === prefix))
+  return [...list, ...empty.map((prefix) => ({ prefix, depth: 0 }))]
+}
+
+/** The stack that a step names, or the one that is certain. */
+function chosenStack(recipe: RecipeHead, step: StackStep, first: Value, faults: Faults): Stack | undefined {
+  const list = stacksIn(first)
+  const candidates = list.map(({ prefix, depth }) => `${shown(prefix)} (${depth})`).join(', ')
+  const { of } = step
+  if (of) {
+    const named = list.find(({ prefix }) => prefix === of.prefix) ?? stackAt(first.tensors.keys(), of.prefix)
+    if (named) return named
+    const message = `${quote(first.name)} has no layers under ${quote(of.prefix)}`
+    const hint = list.length === 0 ? 'name a model with layers' : `its stacks of layers are ${candidates}`
+    faults.error('bad-layers', message, recipe.placeOf(of.at), hint)
+    return undefined
+  }
+  const [slice] = step.slices
+  if (list.length === 0) {
+    const where = { model: slice!.model, layers: slice!.layers, stack: { prefix: '', depth: 0 }, count: 0 }
+    tellRange(recipe, [...slice!.at, 'layers'], where, faults)
+    return undefined
+  }
+  const main = mainStack(list)
+  if (main) return main
+  const hint = `write of: PREFIX beside model and layers; the stacks are ${candidates}`
+  const message = `${quote(first.name)} has ${list.length} stacks of layers, and which one is meant is not certain`
+  faults.error('ambiguous-layers', message, recipe.placeOf(step.at, 'key'), hint)
+  return undefined
+}
+
+const shown = (prefix: string): string => (prefix === '' ? "''" : prefix)
+
+interface Range {
+  readonly model: string
+  readonly layers: readonly [number, number]
+  readonly stack: Stack
+  readonly count: number
+}
+
+function tellRange(
+  recipe: RecipeHead,
+  at: Path,
+  { model, layers: [from, to], stack, count }: Range,
+  faults: Faults,
+): void {
+  const under = stack.prefix === '' ? '' : ` under ${stack.prefix}`
+  const text =
+    count === 0 ? `no layers${under}` : count === 1 ? `1 layer${under}` : `${count} layers${under}, 0 to ${count - 1}`
+  const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] are all of them`
+  const message = `the range [${from}, ${to}] goes beyond ${quote(model)}, which has ${text}`
+  faults.error('bad-layers', message, recipe.placeOf(at), hint)
+}
+
+/** All that lies outside a stack, from the model that it belongs to. */
+function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTensor> {
+  const found = new Map<string, ValueTensor>()
+  const list = stacksIn(first)
+  const inside = (name: string): boolean => siteOf(name, stack.prefix) !== undefined
+  const { of } = stacksOf(first.tensors.keys())
+  for (const [name, tensor] of last.tensors) {
+    if (inside(name) || standsBeforeLayers(name) || of(name)) continue
+    if (belongsTo(name, stack, list)) found.set(name, taken(tensor))
+  }
+  for (const [name, tensor] of first.tensors) if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
+  if (list.length > 1) return found
+  for (const [name, tensor] of last.tensors) if (!inside(name) && !found.has(name)) found.set(name, taken(tensor))
+  return found
+}
+
+/** The layers of a model's stack, by the model that they come from; those behind the count of its configuration left out. */
+function layersOf(
+  { tensors, layers, origin }: Value,
+  prefix: string,
+  configOf: (model: string) => Config,
+): readonly StackedLayer[] | undefined {
+  const before = layers?.get(prefix)
+  if (before) return before.order
+  const own = stackAt(tensors.keys(), prefix)
+  if (!own) return undefined
+  const contents: Map<string, readonly number[]>[] = Array.from({ length: own.depth }, () => new Map())
+  for (const [name, { shape }] of tensors) {
+    const site = siteOf(name, prefix)
+    if (site) contents[site.layer]!.set(site.rest, shape)
+  }
+  const count = countOf(configOf(origin), own, stacksOf(tensors.keys()).list)
+  return contents.slice(0, count).map((holds, layer) => ({ model: origin, layer, holds: formOf(holds) }))
+}
+
+/** What a layer is made of, as a text: layers of the same form can take each other's place. */
+const formOf = (holds: ReadonlyMap<string, readonly number[]>): string =>
+  [...holds]
+    .map(([rest, shape]) => `${rest}[${shape.join()}]`)
+    .sort()
+    .join(' ')
+
+function packedAlike(recipe: RecipeHead, step: StackStep, values: ReadonlyMap<string, Value>, faults: Faults): boolean {
+  const schemes = new Map(
+    step.slices.map(({ model }) => [model, [...new Set(packedOf(values.get(model)!).values())].sort().join()]),
+  )
+  if (new Set(schemes.values()).size <= 1) return true
+  const how = [...schemes].map(([model, by]) => `${model}: ${by || 'not packed'}`).join('; ')
+  const hint = 'unpack them first (transformers: model.dequantize(), then save_pretrained)'
+  const message = `layers of models that are packed differently (${how})`
+  faults.error('packed-weights', message, recipe.placeOf(step.at, 'key'), hint)
+  return false
+}
+
+/** As it came about in its own model. The rule that made it was another step's. */
+function taken({ rule: _, ...tensor }: ValueTensor): ValueTensor {
+  return tensor.expr.kind === 'read' ? { ...tensor, reason: 'taken from its layer' } : tensor
+}

@@ -1,0 +1,38 @@
+/** A `stack` step: slices, and of which stack of layers they are. */
+import { quote } from '../../core/suggest.js'
+import { type Cursor, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
+import type { Report } from '../../language/report.js'
+import type { StackStep } from './types.js'
+
+/** A list of slices, or a mapping that also says of which stack they are. */
+const slicesOf = (at: Cursor): Cursor[] => itemsOf(isMapping(at) ? get(at, 'slices') : at)
+
+/** `use` resolves the name of a model or step. */
+export function stackStep(
+  name: string,
+  at: Cursor,
+  report: Report,
+  use: (at: Cursor | undefined) => string,
+): StackStep {
+  const written = [get(at, 'of'), ...slicesOf(at).map((slice) => get(slice, 'of'))].filter((of) => of !== undefined)
+  const [of] = written
+  const other = written.find((one) => textOf(one) !== textOf(of))
+  if (other && of) {
+    const message = `the slices of a stack are of one stack of layers, not of ${quote(textOf(of) ?? '')} and ${quote(textOf(other) ?? '')}`
+    report.error('contradiction', message, other.path, { hint: 'write one step for each stack of layers' })
+  }
+  // [0, 0] lends embeddings, head or configuration to slices that have layers; another range of nothing is a mistake.
+  const slices = slicesOf(at).map((slice) => {
+    const layers = get(slice, 'layers')
+    const [first = 0, last = 0] = itemsOf(layers).map((item) => numberOf(item) ?? 0)
+    const both = layers?.node.kind === 'list' && layers.node.items.length === 2
+    if (both && (first > last || (first === last && first > 0))) {
+      const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'
+      report.error('bad-value', `the range [${first}, ${last}] has no layers`, layers.path, { hint })
+    }
+    return { model: use(get(slice, 'model')), layers: [first, last] as const, at: slice.path }
+  })
+  const prefix = textOf(of)?.replace(/\.+$/, '')
+  const named = of && prefix !== undefined ? { of: { prefix, at: of.path } } : {}
+  return { kind: 'stack', name, at: at.path, ...named, slices }
+}
