@@ -46,8 +46,8 @@ export {
 export { type Locked, type LockOptions, lock } from './session/lock.js'
 export type { ImportOptions } from './session/mergekit.js'
 export { findMethod, listMethods } from './session/methods.js'
-export type { FetchOptions } from './session/models.js'
 export type { OneLine } from './session/oneLine.js'
+export type { FetchOptions } from './session/opened/models.js'
 export {
   importMergekit,
   type OpenedRecipe,

@@ -1,22 +1,9 @@
 /** Text to a tree with places. All that is unsafe or ambiguous in YAML ends here, as a fault. */
 
-import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, Parser, type YAMLMap } from 'yaml'
-import type { ErrorCode } from '../core/codes.js'
+import { Composer, type CST, type Document, Lexer, Parser } from 'yaml'
 import type { Diagnostic } from '../core/diagnostics.js'
-import { quote } from '../core/suggest.js'
-import { pythonValue } from './pythonValue.js'
-import {
-  type Entry,
-  makeBroken,
-  makeList,
-  makeMap,
-  makeOrigin,
-  makeScalar,
-  type Node,
-  type Origin,
-  type Span,
-  spanPlace,
-} from './tree.js'
+import { type Complain, convert } from './convert.js'
+import { makeOrigin, type Node, type Origin, type Span, spanPlace } from './tree.js'
 
 /** Characters. A recipe is written by hand; a longer text is not one. */
 export const LONGEST_TEXT = 1_000_000
@@ -37,8 +24,6 @@ export interface Source {
   /** More documents follow the first one. */
   readonly several: boolean
 }
-
-type Complain = (code: ErrorCode, message: string, span: Span, hint?: string) => void
 
 /**
  * `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). `python`: as PyYAML reads
@@ -203,112 +188,6 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
   for (const warning of document.warnings)
     complain('syntax', warning.message.replace(/\s+/g, ' '), at(warning.pos[0], warning.pos[1]), 'leave the tag out')
   return false
-}
-
-function convert(
-  document: Document,
-  complain: Complain,
-  at: (start: number, end?: number) => Span,
-  /** As PyYAML reads it: what is said of a key that is written twice. */
-  python: Complain | undefined,
-): Node | undefined {
-  /** By anchor; null while its own value is being read. */
-  const anchors = new Map<string, Node | null>()
-  const spanOf = (range: unknown, fallback: Span): Span =>
-    Array.isArray(range) ? at(Number(range[0]), Math.max(Number(range[0]), Number(range[1]))) : fallback
-
-  const value = (node: unknown, fallback: Span): Node => {
-    if (!isScalar(node) && !isMap(node) && !isSeq(node) && !isAlias(node)) return makeScalar(fallback, null, '')
-    const span = spanOf(node.range, fallback)
-    if (isAlias(node)) {
-      const target = anchors.get(node.source)
-      if (target) return target
-      const message = target === null ? 'stands inside the value that it names' : 'names no anchor before it'
-      complain('bad-alias', `the alias ${quote(`*${node.source}`)} ${message}`, span)
-      return makeBroken(span)
-    }
-    if (node.anchor) anchors.set(node.anchor, null)
-    const made = isScalar(node)
-      ? scalar(python && node.type === 'PLAIN' ? pythonValue(node.source ?? '') : node.value, node.source, span)
-      : isSeq(node)
-        ? makeList(span, node.items.map((item) => value(item, span))) // biome-ignore format: one line reads best
-        : mapping(node, span)
-    if (node.anchor) anchors.set(node.anchor, made)
-    return made
-  }
-
-  /** The system takes a NUL for the end of a path or a word; nothing that a recipe says needs one. */
-  const hasNul = (text: unknown, span: Span): boolean => {
-    if (typeof text !== 'string' || !text.includes('\0')) return false
-    complain('bad-value', 'a text can’t hold the character U+0000 (NUL)', span)
-    return true
-  }
-
-  const scalar = (content: unknown, source: string | undefined, span: Span): Node => {
-    if (hasNul(content, span)) return makeBroken(span)
-    if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
-      return makeScalar(span, content, source ?? String(content))
-    complain('bad-type', 'only texts, numbers, true and false are values here', span)
-    return makeBroken(span)
-  }
-
-  const mapping = (node: YAMLMap<unknown, unknown>, span: Span): Node => {
-    const entries = new Map<string, Entry>()
-    /** Mappings laid under this one, the first of them winning. */
-    const under: Node[] = []
-    for (const pair of node.items) {
-      const key = keyOf(pair.key, span)
-      const item = value(pair.value, key?.span ?? span)
-      if (key === undefined) continue
-      if (python && key.name === '<<') {
-        under.push(...(item.kind === 'list' ? item.items : [item]))
-        continue
-      }
-      const before = entries.get(key.name)
-      if (before && python) {
-        const line = spanPlace(before.key).line
-        python(
-          'repeated-key',
-          `${quote(key.name)} is written twice in one mapping; the last counts`,
-          key.span,
-          `first on line ${line}`,
-        )
-        entries.set(key.name, { key: key.span, value: item })
-      } else if (before) {
-        const line = spanPlace(before.key).line
-        complain(
-          'duplicate-key',
-          `${quote(key.name)} is written twice in one mapping`,
-          key.span,
-          `first on line ${line}`,
-        )
-      } else entries.set(key.name, { key: key.span, value: item })
-    }
-    for (const lower of under)
-      if (lower.kind === 'map')
-        for (const [name, entry] of lower.entries) if (!entries.has(name)) entries.set(name, entry)
-    return makeMap(span, entries)
-  }
-
-  const keyOf = (key: unknown, fallback: Span): { name: string; span: Span } | undefined => {
-    const span = spanOf(isScalar(key) || isMap(key) || isSeq(key) || isAlias(key) ? key.range : undefined, fallback)
-    const target = isAlias(key) ? anchors.get(key.source) : undefined
-    const name = isScalar(key) ? key.value : target?.kind === 'scalar' ? target.value : undefined
-    if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
-    if (name === '<<' && !python) {
-      const hint = 'write its keys out; an alias may stand for a whole value'
-      complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
-      return undefined
-    }
-    if (hasNul(name, span)) return undefined
-    if (typeof name === 'string') return { name, span }
-    const source = isScalar(key) ? key.source : undefined
-    const hint = source ? `put it in quotes: "${source}"` : undefined
-    complain('bad-key', 'keys must be texts', span, hint)
-    return source === undefined ? undefined : { name: source, span }
-  }
-
-  return value(document.contents, at(0))
 }
 
 export const readText = (file: string, text: string): Source =>

@@ -1,7 +1,7 @@
 /** Where a configuration counts the layers of a stack. */
-import type { Stack } from '../core/layerNames.js'
-import { type Role, roleOf, sideOf, wordsOf } from '../core/stackRoles.js'
+import type { Stack } from './layerNames.js'
 import { COUNTING_LISTS } from './layerRules.js'
+import { type Role, roleOf, sideOf, wordsOf } from './stackRoles.js'
 
 export type Config = Readonly<Record<string, unknown>>
 export type ConfigPath = readonly (string | number)[]

@@ -1,7 +1,7 @@
-import { stacksOf } from '../core/layerNames.js'
 import type { Value } from '../expr/values.js'
 import type { Gradient } from '../language/types.js'
 import { type Config, countOf } from './layerCounts.js'
+import { stacksOf } from './layerNames.js'
 
 /** Where a tensor stands among the layers of its own stack. */
 export interface LayerPlace {

@@ -1,9 +1,10 @@
 /** Models whose stacks have other numbers of layers than the base's. */
-import { stacksOf } from '../core/layerNames.js'
+
 import { quote } from '../core/suggest.js'
 import type { Value } from '../expr/values.js'
 import type { Faults } from '../language/faults.js'
 import { type Config, countOf } from '../networks/layerCounts.js'
+import { stacksOf } from '../networks/layerNames.js'
 import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import type { MergeStep } from '../steps/merge/types.js'

@@ -19,8 +19,8 @@ import { exists, readLineage } from '../lineage/disk.js'
 import { type BytesDigest, fileDigest, wholeDigest } from '../lineage/fileDigest.js'
 import type { Digest, Lineage, LineageFile } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
-import { adapterFile } from './adapterFile.js'
-import type { OpenedModel } from './models.js'
+import { adapterFile } from './opened/adapterFile.js'
+import type { OpenedModel } from './opened/models.js'
 
 export interface Checking {
   readonly plan: Plan

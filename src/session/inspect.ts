@@ -1,10 +1,10 @@
 /** Models by themselves: opened, described, and how they may be permuted. Only headers are read. */
 import type { Checkpoint } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
-import { stacksOf } from '../core/layerNames.js'
+import { stacksOf } from '../networks/layerNames.js'
 import { packedOf, quantizationOf } from '../networks/packed.js'
 import type { Spec, SpecText } from '../rebasin/spec.js'
-import { type FetchOptions, fetchModels, openNamed } from './models.js'
+import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
  * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Throws a `Fault` where it is

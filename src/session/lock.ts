@@ -1,9 +1,9 @@
 import type { Diagnostic } from '../core/diagnostics.js'
 import { type Lock, lockPath, lockText } from '../lineage/lock.js'
 import type { LoadOptions } from '../recipe/load.js'
-import { makeLock } from './locking.js'
-import type { FetchOptions } from './models.js'
+import type { FetchOptions } from './opened/models.js'
 import { plan } from './plan.js'
+import { makeLock } from './proof/locking.js'
 
 export interface LockOptions extends LoadOptions, FetchOptions {
   /** Default: one per CPU core. */

@@ -5,7 +5,7 @@ import { hasRows } from '../networks/tied.js'
 import { modelsOf } from '../plan/plan.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
-import type { OpenModel } from './models.js'
+import type { OpenModel } from './opened/models.js'
 
 /** A recipe as `loadRecipe` gives it. `needed` false: what can't be opened is a warning, and its names stay unknown. */
 export async function loadKnowing(file: string, options: LoadOptions, open: OpenModel, needed = true): Promise<Loaded> {

@@ -22,11 +22,11 @@ import { lineagePieces } from '../lineage/serialize.js'
 import type { Lineage, LineageTensor } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
-import { adapterFile } from './adapterFile.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
-import { checkLocked } from './locking.js'
-import { checkSums, fetchModels } from './models.js'
+import { adapterFile } from './opened/adapterFile.js'
+import { checkSums, fetchModels } from './opened/models.js'
 import type { Prepared } from './plan.js'
+import { checkLocked } from './proof/locking.js'
 
 export interface RunOptions {
   /** Default: one a core. */

@@ -6,7 +6,7 @@ import { exists, readLineage } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
-import { type ReproduceOptions, reproduce } from './reproduce.js'
+import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 
 export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { nameAt, siteOf, stacksOf } from '../../src/core/layerNames.js'
+import { nameAt, siteOf, stacksOf } from '../../src/networks/layerNames.js'
 import { gradientAt } from '../../src/networks/layers.js'
 
 test('each stack of layers is counted for itself, by what stands before the first number', () => {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault, load, openRecipe, plan, planOpened, run, validate } from '../../src/index.js'
-import { makeOpener } from '../../src/session/models.js'
+import { makeOpener } from '../../src/session/opened/models.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
 
 const mean = (folder: string) => ({

@@ -1,8 +1,9 @@
 /** The configuration of a model whose layers were put together anew, as changes of single values; or why there is none. */
-import { type Stack, siteOf, stacksOf } from '../../core/layerNames.js'
+
 import type { Restacked, StackedLayer, Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import { type Config, type ConfigPath, countingKeys, countsOf, isMapping } from '../../networks/layerCounts.js'
+import { type Stack, siteOf, stacksOf } from '../../networks/layerNames.js'
 import { COUNTING_LISTS, TAPS } from '../../networks/layerRules.js'
 import type { Recipe } from '../../recipe/types.js'
 import { type Edit, followLayers } from './layerConfig.js'

@@ -2,7 +2,7 @@
 import { ownValue } from '../../core/ownValue.js'
 import { childOf, type MapNode, makeList, makeScalar, type Node, type ScalarNode } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
-import type { Parameter } from './methods.js'
+import type { Parameter } from './merges/methods.js'
 
 /** Whether a filter lets a tensor through. */
 export type Matches = (filter: string) => boolean

@@ -1,12 +1,12 @@
-import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
-import { standsBeforeLayers } from '../../core/stack.js'
-import { belongsTo, mainStack } from '../../core/stackRoles.js'
 import { quote } from '../../core/suggest.js'
 import type { Restacked, StackedLayer, Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Path, RecipeHead } from '../../language/types.js'
 import { countOf } from '../../networks/layerCounts.js'
+import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../../networks/layerNames.js'
 import { packedOf } from '../../networks/packed.js'
+import { standsBeforeLayers } from '../../networks/stack.js'
+import { belongsTo, mainStack } from '../../networks/stackRoles.js'
 import type { StackStep } from './types.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined

@@ -1,5 +1,5 @@
 /** Weights over the layers: one chart for all name patterns that have the same course. */
-import { stacksOf } from '../../../core/layerNames.js'
+import { stacksOf } from '../../../networks/layerNames.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Lineage, LineageTensor } from '../../types.js'
 import { escapeHtml, short } from './html.js'

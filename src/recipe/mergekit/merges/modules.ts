@@ -1,13 +1,14 @@
 /** `modules` of a mergekit configuration: parts of a model that are merged each for itself, and joined in one result. */
-import { type Stack, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
-import { belongsTo, mainStack, roleOf, sideOf } from '../../core/stackRoles.js'
-import { didYouMean, quote } from '../../core/suggest.js'
-import type { Node } from '../../language/tree.js'
-import type { Known } from './models.js'
-import { list, mapping, text } from './nodes.js'
+
+import { didYouMean, quote } from '../../../core/suggest.js'
+import type { Node } from '../../../language/tree.js'
+import { type Stack, siteOf, stackAt, stacksOf } from '../../../networks/layerNames.js'
+import { belongsTo, mainStack, roleOf, sideOf } from '../../../networks/stackRoles.js'
+import type { Known } from '../models.js'
+import { list, mapping, text } from '../nodes.js'
+import type { Config, Module } from '../types.js'
+import type { Work } from '../work.js'
 import { piece, stackNode } from './sliced.js'
-import type { Config, Module } from './types.js'
-import type { Work } from './work.js'
 
 /** Adds the steps of a configuration of one part under a name; `of` is the stack that its slices cut. */
 type Convert = (part: Config, name: string, of?: string) => Known

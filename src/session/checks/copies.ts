@@ -1,10 +1,10 @@
 /** Small files that a plan copies: what they are is looked at before anything is executed. */
-import { checkSidecar } from '../checkpoints/sidecars.js'
-import type { Checkpoint } from '../checkpoints/types.js'
-import { type Diagnostic, Fault } from '../core/diagnostics.js'
-import type { Plan } from '../plan/types.js'
-import type { Recipe } from '../recipe/types.js'
-import { placed } from './models.js'
+import { checkSidecar } from '../../checkpoints/sidecars.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { type Diagnostic, Fault } from '../../core/diagnostics.js'
+import type { Plan } from '../../plan/types.js'
+import type { Recipe } from '../../recipe/types.js'
+import { placed } from '../opened/models.js'
 
 /** Errors for files that are not what their names say, or are links that lead out of their folder. Each file is read once. */
 export async function unsoundCopies(

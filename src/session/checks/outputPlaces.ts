@@ -1,11 +1,11 @@
 /** Where outputs may go: not over what is read, and not into one another. */
 import path from 'node:path'
-import type { Checkpoint } from '../checkpoints/types.js'
-import type { Diagnostic } from '../core/diagnostics.js'
-import { quote } from '../core/suggest.js'
-import { follow, settle } from '../lineage/disk.js'
-import type { Plan, PlanOutput } from '../plan/types.js'
-import type { Recipe } from '../recipe/types.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
+import type { Diagnostic } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { follow, settle } from '../../lineage/disk.js'
+import type { Plan, PlanOutput } from '../../plan/types.js'
+import type { Recipe } from '../../recipe/types.js'
 
 /**
  * Errors for outputs, at these absolute places by `Plan.outputs`, that would replace a model's files or lie among them

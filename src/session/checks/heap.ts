@@ -1,11 +1,11 @@
 /** Whether a plan has room in the heap of this process: V8 ends a process whose heap is full, without cleaning up. */
 import { getHeapStatistics } from 'node:v8'
-import type { Checkpoint } from '../checkpoints/types.js'
-import { type Diagnostic, fault } from '../core/diagnostics.js'
-import { formatSize } from '../core/sizes.js'
-import { largePlan } from '../plan/limits.js'
-import { originOf } from '../plan/plan.js'
-import type { Recipe } from '../recipe/types.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
+import { type Diagnostic, fault } from '../../core/diagnostics.js'
+import { formatSize } from '../../core/sizes.js'
+import { largePlan } from '../../plan/limits.js'
+import { originOf } from '../../plan/plan.js'
+import type { Recipe } from '../../recipe/types.js'
 
 /** Of the program itself. Measured on Node 20. */
 const PROGRAM_BYTES = 30e6

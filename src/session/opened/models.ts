@@ -1,16 +1,16 @@
 /** A recipe's models on this machine: opened from disk or hub, fetched, and held against the digests that they should have. */
 import path from 'node:path'
-import { leadsDown } from '../checkpoints/folder.js'
-import type { Fetch, HubModel } from '../checkpoints/hub/index.js'
-import { openCheckpoint } from '../checkpoints/open.js'
-import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
-import { formatSize } from '../core/sizes.js'
-import { didYouMean, quote } from '../core/suggest.js'
-import type { Listener } from '../execute/events.js'
-import { hubParts } from '../language/names.js'
-import type { ModelSource, Path } from '../language/types.js'
-import { exists, foldersIn, sha256 as sha256OfFile } from '../lineage/disk.js'
-import type { Recipe } from '../recipe/types.js'
+import { leadsDown } from '../../checkpoints/folder.js'
+import type { Fetch, HubModel } from '../../checkpoints/hub/index.js'
+import { openCheckpoint } from '../../checkpoints/open.js'
+import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
+import { formatSize } from '../../core/sizes.js'
+import { didYouMean, quote } from '../../core/suggest.js'
+import type { Listener } from '../../execute/events.js'
+import { hubParts } from '../../language/names.js'
+import type { ModelSource, Path } from '../../language/types.js'
+import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
+import type { Recipe } from '../../recipe/types.js'
 
 /** `fetches` is empty for what is on the disk. */
 export type OpenedModel = HubModel
@@ -25,7 +25,7 @@ export interface Pin {
 type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion'>
 
 /** The hub is loaded only for those who name it. */
-const hub = () => import('../checkpoints/hub/index.js')
+const hub = () => import('../../checkpoints/hub/index.js')
 
 /** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
 async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {

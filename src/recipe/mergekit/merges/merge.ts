@@ -1,14 +1,14 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
-import { nameAt, type Stacks, siteOf, stacksOf } from '../../core/layerNames.js'
-import { ownValue } from '../../core/ownValue.js'
 
-import { quote } from '../../core/suggest.js'
-import { type MapNode, type Node, type Span, toPlain } from '../../language/tree.js'
-import type { Complaints } from './complaints.js'
+import { ownValue } from '../../../core/ownValue.js'
+import { quote } from '../../../core/suggest.js'
+import { type MapNode, type Node, type Span, toPlain } from '../../../language/tree.js'
+import { nameAt, type Stacks, siteOf, stacksOf } from '../../../networks/layerNames.js'
+import type { Complaints } from '../complaints.js'
+import { type Comments, list, mapping, text } from '../nodes.js'
+import { type Atom, atomOf, collapse, evaluate, filtersOf, type Matches } from '../settings.js'
 import type { MergekitMethod, Parameter } from './methods.js'
-import { type Comments, list, mapping, text } from './nodes.js'
 import { groupByRules } from './rules.js'
-import { type Atom, atomOf, collapse, evaluate, filtersOf, type Matches } from './settings.js'
 
 /** A model as it takes part in a merge. */
 export interface Participant {

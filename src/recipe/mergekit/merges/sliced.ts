@@ -1,16 +1,17 @@
 /** Slices of a mergekit configuration: each is merged for itself, and put on the ones before. */
-import { nameAt, siteOf, stackAt, stacksOf } from '../../core/layerNames.js'
-import { mainStack } from '../../core/stackRoles.js'
-import { quote } from '../../core/suggest.js'
-import { type MapNode, makeScalar, type Node, type Span } from '../../language/tree.js'
-import type { Complaints } from './complaints.js'
+
+import { quote } from '../../../core/suggest.js'
+import { type MapNode, makeScalar, type Node, type Span } from '../../../language/tree.js'
+import { nameAt, siteOf, stackAt, stacksOf } from '../../../networks/layerNames.js'
+import { mainStack } from '../../../networks/stackRoles.js'
+import type { Complaints } from '../complaints.js'
+import type { Known } from '../models.js'
+import { list, mapping, text } from '../nodes.js'
+import type { Config, Slice, Source } from '../types.js'
+import { crops, type Work } from '../work.js'
 import { buildMerge } from './merge.js'
 import { ALONE, type MergekitMethod, SCALED } from './methods.js'
-import type { Known } from './models.js'
-import { list, mapping, text } from './nodes.js'
 import { asked, choose, participant, valueFor } from './participants.js'
-import type { Config, Slice, Source } from './types.js'
-import { crops, type Work } from './work.js'
 
 interface Target {
   /** Of the step. */

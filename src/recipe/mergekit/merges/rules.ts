@@ -3,7 +3,7 @@
  * tensor says everything. So tensors are grouped by what all their filters together give them, and rules are made that
  * lead every tensor to its group: one a filter where that is enough, and names where filters cross each other.
  */
-import { withLayer } from '../../core/layerNames.js'
+import { withLayer } from '../../../networks/layerNames.js'
 
 export interface Rule<Group> {
   readonly match: readonly string[]

@@ -1,11 +1,11 @@
 /** Who takes part in a merge of a mergekit configuration, and which method of terge it is. */
-import { quote } from '../../core/suggest.js'
-import type { Complaints } from './complaints.js'
+import { quote } from '../../../core/suggest.js'
+import type { Complaints } from '../complaints.js'
+import type { Known } from '../models.js'
+import { atomOf, evaluate } from '../settings.js'
+import type { Config, Reference, Slice, Source } from '../types.js'
 import type { Participant } from './merge.js'
 import { ALONE, type MergekitMethod, SCALED } from './methods.js'
-import type { Known } from './models.js'
-import { atomOf, evaluate } from './settings.js'
-import type { Config, Reference, Slice, Source } from './types.js'
 
 export const participant = (
   source: Source,

@@ -1,0 +1,118 @@
+/** Runs a program as the leader of its process group, so that everything that it starts ends with it. */
+import { type ChildProcess, spawn } from 'node:child_process'
+
+export interface GroupOptions {
+  readonly cwd: string
+  readonly env: NodeJS.ProcessEnv
+  /** Seconds after which the group is ended. */
+  readonly timeout?: number | undefined
+  /** Bytes of standard output; more end the group. */
+  readonly mostOutput: number
+  /** Characters of standard error that are kept: its end. */
+  readonly tail: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Why a group was ended before it ended by itself. */
+export type Ended = 'interrupted' | 'output' | 'timeout'
+
+export interface GroupResult {
+  /** Null where a signal ended the program. */
+  readonly code: number | null
+  readonly by: NodeJS.Signals | null
+  readonly ended: Ended | undefined
+  readonly stdout: string
+  /** The end of standard error. */
+  readonly stderr: string
+  /** The program could not be started. */
+  readonly error?: Error
+}
+
+/** Milliseconds that processes have to end after SIGTERM; and that those left behind by the program have to close its output. */
+const GRACE = 2000
+
+/** Where a process can be the leader of a group. */
+const GROUPS = process.platform !== 'win32'
+
+/** Never rejects: what went wrong is in the result. */
+export async function runGroup(program: string, words: readonly string[], options: GroupOptions): Promise<GroupResult> {
+  const { cwd, env } = options
+  const child = spawn(program, words, {
+    ...{ cwd, env, detached: GROUPS, windowsHide: true },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const output = collect(child.stdout!, child.stderr!, options, () => stop('output'))
+  const timers: NodeJS.Timeout[] = []
+  const later = (milliseconds: number, work: () => void) => timers.push(setTimeout(work, milliseconds))
+  let ended: Ended | undefined
+  let settle: (end: Pick<GroupResult, 'code' | 'by' | 'error'>) => void = () => {}
+  const settled = new Promise<Pick<GroupResult, 'code' | 'by' | 'error'>>((resolve) => {
+    settle = resolve
+  })
+  const endAll = (code: number | null): void => {
+    signalGroup(child, 'SIGTERM')
+    later(GRACE, () => {
+      signalGroup(child, 'SIGKILL')
+      // A process that left the group may hold the pipes open for ever.
+      later(GRACE, () => settle({ code, by: null }))
+    })
+  }
+  function stop(why: Ended): void {
+    if (ended) return
+    ended = why
+    endAll(null)
+  }
+  const onAbort = (): void => stop('interrupted')
+  // A second Ctrl-C ends this process at once.
+  const atExit = (): void => signalGroup(child, 'SIGKILL')
+  process.on('exit', atExit)
+  options.signal?.addEventListener('abort', onAbort)
+  if (options.timeout !== undefined) later(options.timeout * 1000, () => stop('timeout'))
+  child.on('error', (error) => settle({ code: null, by: null, error }))
+  // What the program printed is in the pipe when it ends; processes that it left running get a moment to close it.
+  child.on('exit', (code) => {
+    if (!ended) later(GRACE, () => endAll(code))
+  })
+  child.on('close', (code, by) => {
+    signalGroup(child, 'SIGKILL')
+    settle({ code, by })
+  })
+  const end = await settled
+  options.signal?.removeEventListener('abort', onAbort)
+  process.off('exit', atExit)
+  for (const timer of timers) clearTimeout(timer)
+  child.stdout!.destroy()
+  child.stderr!.destroy()
+  return { ...end, ended, ...output() }
+}
+
+/** Keeps all of standard output up to a bound, and the end of standard error. */
+function collect(
+  stdout: NodeJS.ReadableStream,
+  stderr: NodeJS.ReadableStream,
+  { mostOutput, tail }: GroupOptions,
+  onTooMuch: () => void,
+): () => Pick<GroupResult, 'stdout' | 'stderr'> {
+  const parts: Buffer[] = []
+  let size = 0
+  let end = ''
+  stdout.on('data', (bytes: Buffer) => {
+    size += bytes.length
+    if (size > mostOutput) onTooMuch()
+    else parts.push(bytes)
+  })
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    end = (end + text).slice(-tail)
+  })
+  return () => ({ stdout: Buffer.concat(parts).toString('utf8'), stderr: end })
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return
+  try {
+    if (GROUPS) process.kill(-child.pid, signal)
+    else child.kill(signal)
+  } catch {
+    // No process of it is left.
+  }
+}
