@@ -1,0 +1,155 @@
+/**
+ * Follows a page like docs/adding-a-method.md to the letter in a copy of the source, so that a test can use what it made.
+ *
+ * A page is prose with blocks of code. The paragraph before a block names the block's file as `a/path.ts`:
+ *
+ *     a block in any language           is the whole text of a new file
+ *     a `diff` block                    changes a file that is there; a line `@@` starts another place of the same file
+ *     a `sh` block                      is run in the copy, as written; building is its own affair
+ *     `text` and `console` blocks       are only shown
+ *
+ * The lines of a place that are unchanged or removed must stand in the file exactly once, together. So a page breaks its test
+ * when the code that it quotes has moved on.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { inFolder } from './files.js'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+export type GuideAction =
+  | { readonly kind: 'create'; readonly file: string; readonly text: string }
+  | { readonly kind: 'change'; readonly file: string; readonly places: readonly Place[] }
+  | { readonly kind: 'run'; readonly script: string }
+
+interface Place {
+  readonly before: string
+  readonly after: string
+}
+
+/** What a page asks for, in its order. */
+export function readGuide(text: string): GuideAction[] {
+  const actions: GuideAction[] = []
+  const block = /^( *)```(\w*)[^\n]*\n([\s\S]*?)^\1```$/gm
+  let end = 0
+  for (const found of text.matchAll(block)) {
+    const [all, indent, language, body] = found as unknown as [string, string, string, string]
+    const code = body.replaceAll(new RegExp(`^${indent}`, 'gm'), '')
+    const paragraph =
+      text
+        .slice(end, found.index)
+        .trimEnd()
+        .split(/\n\s*\n/)
+        .at(-1) ?? ''
+    end = found.index + all.length
+    if (language === 'text' || language === 'console') continue
+    if (language === 'sh') {
+      actions.push({ kind: 'run', script: code })
+      continue
+    }
+    const file = [...paragraph.matchAll(/`([\w./-]+\.\w+)`/g)].at(-1)?.[1]
+    if (file === undefined) throw new Error(`the paragraph before this block names no file:\n${code}`)
+    if (language === 'diff') actions.push({ kind: 'change', file, places: placesOf(code) })
+    else actions.push({ kind: 'create', file, text: code })
+  }
+  return actions
+}
+
+function placesOf(diff: string): Place[] {
+  const places = diff
+    .trimEnd()
+    .split(/^@@.*\n/m)
+    .filter((place) => place !== '')
+  const side = (place: string, marks: string): string =>
+    place
+      .replace(/\n$/, '')
+      .split('\n')
+      .filter((line) => line === '' || marks.includes(line[0]!))
+      .map((line) => `${line.slice(1)}\n`)
+      .join('')
+  return places.map((place) => ({ before: side(place, ' -'), after: side(place, ' +') }))
+}
+
+/** The text of a file with its places changed. */
+export function changeText(text: string, places: readonly Place[]): string {
+  let changed = text
+  for (const { before, after } of places) {
+    const starts = [...`\n${changed}`.matchAll(/\n/g)]
+      .map(({ index }) => index)
+      .filter((start) => changed.startsWith(before, start))
+    if (before === '' || starts.length !== 1)
+      throw new Error(`these lines stand in the file ${starts.length} times:\n${before}`)
+    const [start] = starts as [number]
+    changed = changed.slice(0, start) + after + changed.slice(start + before.length)
+  }
+  return changed
+}
+
+export interface Followed {
+  /** A copy of the project, built: `bin/run.js` in it is the program with the page's changes. */
+  readonly folder: string
+  readonly created: readonly string[]
+  readonly changed: readonly string[]
+  /** Runs the copy's command; what it printed. A failure throws. */
+  readonly terge: (args: readonly string[], cwd: string) => string
+  /** Runs any program in the copy. */
+  readonly run: (program: string, args: readonly string[], cwd?: string) => string
+}
+
+/** Does what `page` (such as docs/adding-a-method.md) says in a copy that is gone afterwards, builds it where the page did not, and hands it to `use`. */
+export const followGuide = (page: string, use: (followed: Followed) => Promise<void> | void): Promise<void> =>
+  inFolder(async (folder) => {
+    copyProject(folder)
+    const run: Followed['run'] = (program, args, cwd = folder) => {
+      const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 26 })
+      if (status !== 0) throw new Error(`${[program, ...args].join(' ')}: ${error ?? status}\n${stdout}${stderr}`)
+      return stdout
+    }
+    const actions = readGuide(readFileSync(path.join(root, page), 'utf8'))
+    const build = () => run(process.execPath, ['scripts/build.mjs'])
+    const [created, changed] = [new Set<string>(), new Set<string>()]
+    let stale = true
+    for (const action of actions) {
+      if (action.kind === 'run') {
+        run('sh', ['-ec', action.script])
+        stale = false
+        continue
+      }
+      const file = path.join(folder, action.file)
+      if (action.kind === 'create' && existsSync(file))
+        throw new Error(`${page} creates ${action.file}, which is there`)
+      if (action.kind === 'change' && !existsSync(file)) throw new Error(`${page} changes ${action.file}: no such file`)
+      ;(action.kind === 'create' ? created : changed).add(action.file)
+      mkdirSync(path.dirname(file), { recursive: true })
+      writeFileSync(
+        file,
+        action.kind === 'create' ? action.text : changeText(readFileSync(file, 'utf8'), action.places),
+      )
+      stale = true
+    }
+    if (stale) build()
+    const terge: Followed['terge'] = (args, cwd) =>
+      run(process.execPath, [path.join(folder, 'bin/run.js'), ...args], cwd)
+    await use({ folder, created: [...created], changed: [...changed], terge, run })
+  })
+
+/** All that building and testing needs. Packages and fixtures are links; the kernels are copied as they were built. */
+function copyProject(folder: string): void {
+  const linked = path.join(root, 'test/fixtures')
+  for (const name of ['package.json', 'tsconfig.json', 'tsconfig.test.json', 'biome.json', 'README.md'])
+    cpSync(path.join(root, name), path.join(folder, name))
+  for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes'])
+    cpSync(path.join(root, name), path.join(folder, name), {
+      recursive: true,
+      filter: (file) => file !== linked,
+    })
+  symlinkSync(linked, path.join(folder, 'test/fixtures'))
+  symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'))
+  // Copied after their sources, so that they are not older: the compiler of kernels runs only where a page changes them.
+  const kernels = 'dist/src/kernels'
+  mkdirSync(path.join(folder, kernels), { recursive: true })
+  for (const name of ['terge.wasm', 'dense.wasm'])
+    cpSync(path.join(root, kernels, name), path.join(folder, kernels, name))
+}
