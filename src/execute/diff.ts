@@ -1,7 +1,7 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { DTYPES, elements, isFloat } from '../core/dtypes.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
-import type { Job } from './compile/tensor.js'
+import type { Job } from './compile/job.js'
 import { refuseInterrupted } from './interrupted.js'
 import { openPool } from './pools/threads.js'
 import type { Leaf } from './program.js'

@@ -1,7 +1,8 @@
 /** What of a journal is true: its digests are made again, of what was written and of all that was read for it. */
 import type { Kernels } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
-import { compileDigest, type Job, leafKey } from './compile/tensor.js'
+import { type Job, leafKey } from './compile/job.js'
+import { compileDigest } from './compile/tensor.js'
 import type { JournalEntry, StagedOutput } from './journal.js'
 import { leafDigests } from './leafDigests.js'
 import { type Pool, schedule } from './schedule/schedule.js'

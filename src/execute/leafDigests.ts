@@ -1,5 +1,5 @@
 import { type Kernels, treeDigest } from '../kernels/index.js'
-import { type Job, leafKey } from './compile/tensor.js'
+import { type Job, leafKey } from './compile/job.js'
 import type { JobResult } from './schedule/schedule.js'
 
 /** Digests of the stored tensors that a finished job read whole, by leaf key. */

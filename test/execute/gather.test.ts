@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Slot } from '../../src/checkpoints/window.js'
 import type { Leaf } from '../../src/execute/program.js'
-import type { Bench } from '../../src/execute/worker/context.js'
+import type { WorkerContext } from '../../src/execute/worker/context.js'
 import { gatherMapped } from '../../src/execute/worker/read/permuted.js'
 import { boxesOf } from '../../src/execute/worker/read/spread.js'
 import { gatherView } from '../../src/execute/worker/read/strided.js'
@@ -66,9 +66,9 @@ test('a permuted tensor is gathered alike through windows of any size', () => {
     for (const mode of ['map', 'read'] as const)
       for (const room of [2 * run, Math.max(2 * run, 60), WINDOW]) {
         const { slot, looks } = windowOn(stored, memory, room)
-        const bench = { memory, windows: { mode }, slotRoom: room, input: () => ({}) } as unknown as Bench
+        const worker = { memory, windows: { mode }, slotRoom: room, input: () => ({}) } as unknown as WorkerContext
         const first = below(count)
-        gatherMapped(leaf, slot, bench, first, count - first, WINDOW)
+        gatherMapped(leaf, slot, worker, first, count - first, WINDOW)
         const found = new Uint8Array(memory.buffer, WINDOW, (count - first) * elementBytes)
         assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
         if (mode === 'map' && bytes <= room) assert.is(looks(), 1)
@@ -149,12 +149,17 @@ test('transposed and spread tensors, permuted or not, are gathered alike through
     const common = { file: 0, offset: OFFSET, bytes, dtype: 'raw', elementBytes, digestIn: -1 } as const
     for (const room of [elementBytes, 64, WINDOW]) {
       const { slot, looks } = windowOn(stored, memory, room)
-      const bench = { memory, windows: { mode: 'read' }, slotRoom: room, input: () => ({}) } as unknown as Bench
+      const worker = {
+        memory,
+        windows: { mode: 'read' },
+        slotRoom: room,
+        input: () => ({}),
+      } as unknown as WorkerContext
       const first = below(elements)
       const count = elements - first
       if (maps.some((map) => map))
-        gatherMapped({ ...common, gather: { ...view, maps } }, slot, bench, first, count, WINDOW)
-      else gatherView({ ...common, view }, slot, bench, first, count, WINDOW)
+        gatherMapped({ ...common, gather: { ...view, maps } }, slot, worker, first, count, WINDOW)
+      else gatherView({ ...common, view }, slot, worker, first, count, WINDOW)
       const found = new Uint8Array(memory.buffer, WINDOW, count * elementBytes)
       assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
       assert.ok(looks() <= count)

@@ -7,14 +7,14 @@ import type { AnalysisTensor } from '../../expr/types.js'
 import { createTeamMemory, resetTeam } from '../../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import type { Plan } from '../../plan/types.js'
-import { compileTensor } from '../compile/tensor.js'
+import { compileValues } from '../compile/tensor.js'
 import { fileCache, openInput } from '../files.js'
 import type { Findings } from '../findings.js'
 import type { Program } from '../program.js'
 import { type Pool, schedule } from '../schedule/schedule.js'
 import { findScopes } from '../schedule/scopes.js'
 import { windowMode } from '../windowMode.js'
-import type { Bench } from '../worker/context.js'
+import type { WorkerContext } from '../worker/context.js'
 import { type Prepared, prepare } from '../worker/evaluate.js'
 import { ARENA_END, slotBytes } from './threads.js'
 
@@ -42,7 +42,7 @@ const WASM_PAGE = 65536
 /** Tiles a task: nobody else waits for the next one. */
 const TASK_BYTES = 16 * 2 ** 20
 
-function teamOfOne(bytes: number): NonNullable<Bench['team']> {
+function teamOfOne(bytes: number): NonNullable<WorkerContext['team']> {
   const memory = createTeamMemory(bytes, 1)
   return { memory, thread: 0, instance: new WebAssembly.Instance(memory.module, { env: { memory: memory.memory } }) }
 }
@@ -70,7 +70,7 @@ export function openLocal(
   }, shareFiles(1).files)
   /** One tensor at a time, and what it hangs on: each may take as much memory as the plan allows for. */
   let last: Promise<unknown> = Promise.resolve()
-  const bench: Omit<Bench, 'write'> = {
+  const worker: Omit<WorkerContext, 'write'> = {
     kernels,
     memory,
     windows,
@@ -79,24 +79,22 @@ export function openLocal(
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     input: files.get,
   }
-  async function readOne({ name, shape, expr }: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
+  async function readOne(tensor: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
     const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    const tensor = { name, dtype: 'F32' as const, shape, file: 0, offset: 0, bytes: values.byteLength, expr }
-    const duty = { enabled: false, taken: new Set<string>() }
-    const job = compileTensor(plan, tensor, 0, duty, findings(), { output: 0, tensor: 0 })
+    const job = compileValues(plan, tensor, findings())
     await schedule([job], localPool(target), { math: kernels.math, finished: () => {}, progress: () => {} })
   }
   /** Does every task at once, where it is called: no two are under way, so that they can share the scratch space. */
   function localPool(target: Uint8Array = new Uint8Array(0)): Pool {
-    const write: Bench['write'] = (_, address, bytes, offset) =>
+    const write: WorkerContext['write'] = (_, address, bytes, offset) =>
       target.set(new Uint8Array(memory.buffer, address, bytes), offset)
-    const programs = new Map<number, { readonly prepared: Prepared; readonly team: Bench['team'] }>()
+    const programs = new Map<number, { readonly prepared: Prepared; readonly team: WorkerContext['team'] }>()
     let jobs = 0
     const known = (job: number, program: Program) => {
       const found = programs.get(job)
       if (found) return found
       const team = program.held && teamOfOne(program.held.bytes)
-      const made = { prepared: prepare(program, { ...bench, write, ...(team ? { team } : {}) }), team }
+      const made = { prepared: prepare(program, { ...worker, write, ...(team ? { team } : {}) }), team }
       programs.set(job, made)
       return made
     }

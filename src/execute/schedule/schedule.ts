@@ -1,6 +1,6 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
 import type { PassInput, ReducePass, Table } from '../../methods/types.js'
-import type { Job } from '../compile/tensor.js'
+import type { Job } from '../compile/job.js'
 import { type Pass, passElements, type Task, type TaskResult, type TaskTable } from '../program.js'
 import { type Gathering, gather } from './combine.js'
 

@@ -4,7 +4,8 @@ import type { PlanScope } from '../../expr/types.js'
 import type { ScalarMath } from '../../kernels/types.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan } from '../../plan/types.js'
-import { compileTensor, type Job } from '../compile/tensor.js'
+import type { Job } from '../compile/job.js'
+import { compileReduce } from '../compile/tensor.js'
 import type { Findings } from '../findings.js'
 import { type Pool, schedule } from './schedule.js'
 
@@ -83,12 +84,7 @@ async function overScope(
 }
 
 function* scopeJobs(plan: Plan, { tensors }: PlanScope, pass: ReducePass, findings: Findings): Generator<Job> {
-  const nothing = { enabled: false, taken: new Set<string>() }
-  for (const { name, shape, expr } of tensors) {
-    if (elements(shape) === 0) continue
-    const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
-    yield compileTensor(plan, tensor, 0, nothing, findings, undefined, { kind: 'reduce', pass })
-  }
+  for (const tensor of tensors) if (elements(tensor.shape) > 0) yield compileReduce(plan, tensor, pass, findings)
 }
 
 /** The programs of all scopes, to find out what a pool must have room for. */

@@ -1,8 +1,8 @@
 import type { Diagnostic } from '../../core/diagnostics.js'
-import { elements } from '../../core/dtypes.js'
 import { type Kernels, treeDigest } from '../../kernels/index.js'
 import type { Plan } from '../../plan/types.js'
-import { compileDigest, compileTensor, type DigestDuty, type Job, leafKey } from '../compile/tensor.js'
+import { type DigestDuty, type Job, leafKey, noDuty } from '../compile/job.js'
+import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
 import { finishedEntries } from '../finished.js'
@@ -153,7 +153,7 @@ function roomOf(
     room.reach = Math.max(room.reach, rowLength)
     room.held = Math.max(room.held, held?.bytes ?? 0)
   }
-  for (const { program } of jobsOf(plan, bases, { enabled: false, taken: new Set() }, findings)) add(program)
+  for (const { program } of jobsOf(plan, bases, noDuty(), findings)) add(program)
   for (const program of scopePrograms(plan, findings)) add(program)
   return room
 }
@@ -181,17 +181,10 @@ function* jobsOf(
       const job = compileTensor(plan, tensor, bases[output]! + tensor.file, duty, findings, { output, tensor: index })
       if (job.needs !== undefined && !factored.has(job.needs)) {
         factored.add(job.needs)
-        yield factoringJob(plan, job.needs, duty, findings)
+        yield compileFactoring(plan, job.needs, duty, findings)
       }
       yield job
     }
-}
-
-/** What finds both factors of a difference; nothing is written. */
-function factoringJob(plan: Plan, index: number, duty: DigestDuty, findings: Findings): Job {
-  const { tensor: name, shape, from: expr } = plan.factorings[index]!
-  const tensor = { name, shape, expr, dtype: 'F32', file: 0, offset: 0, bytes: 4 * elements(shape) } as const
-  return compileTensor(plan, tensor, 0, duty, findings, undefined, { kind: 'factor', index })
 }
 
 /** Digests of files are over all of their tensors: those that no output uses are read for that alone. */

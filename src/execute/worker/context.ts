@@ -3,7 +3,7 @@ import type { TeamMemory } from '../../kernels/dense/team.js'
 import type { Kernels } from '../../kernels/types.js'
 
 /** What a worker has to work with. */
-export interface Bench {
+export interface WorkerContext {
   readonly kernels: Kernels
   readonly memory: WebAssembly.Memory
   readonly windows: Windows

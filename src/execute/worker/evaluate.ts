@@ -2,7 +2,7 @@ import type { Operands } from '../../kernels/context.js'
 import { CHUNK, SKIPS_ZERO, TILE } from '../../kernels/types.js'
 import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from '../program.js'
 import { type Arena, createArena } from './arena.js'
-import type { Bench } from './context.js'
+import type { WorkerContext } from './context.js'
 import { digester } from './digester.js'
 import { fill, solve } from './held.js'
 import { type LoraState, layLora } from './lora.js'
@@ -18,10 +18,10 @@ export interface Prepared {
   run(task: Task): TaskResult
 }
 
-export function prepare(program: Program, bench: Bench): Prepared {
-  const { kernels, memory, windows, slots } = bench
+export function prepare(program: Program, worker: WorkerContext): Prepared {
+  const { kernels, memory, windows, slots } = worker
   const { rowLength, output, compute } = program
-  const arena: Arena = createArena(memory, bench.scratch)
+  const arena: Arena = createArena(memory, worker.scratch)
   const computeBytes = compute === 'f32' ? 4 : 8
   const direct = compute === 'f32' ? 'F32' : 'F64'
   // A kernel by rows gets at least one whole row, and asks as much of the nodes below it.
@@ -40,7 +40,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
       : undefined,
   )
   const loras = program.nodes.map((node): LoraState | undefined =>
-    node.kind === 'lora' ? layLora(program, node, bench, arena, span + 2 * rowLength) : undefined,
+    node.kind === 'lora' ? layLora(program, node, worker, arena, span + 2 * rowLength) : undefined,
   )
   const joined = program.nodes.map(({ kind }) =>
     kind === 'join' ? arena.allocate((span + 2 * rowLength) * computeBytes) : 0,
@@ -303,7 +303,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
     const elements = passElements(pass, program.nodes, program.elements)
     const total = Math.min(task.tiles * TILE, elements - task.firstTile * TILE)
     const first = task.firstTile * TILE + (pass.kind === 'fill' ? (pass.first ?? 0) : 0)
-    const note = pass.kind === 'solve' ? solve(program, pass, bench) : undefined
+    const note = pass.kind === 'solve' ? solve(program, pass, worker) : undefined
     const active = activeLeaves(program, task.pass)
     const digests = leafDigests(program, task, total)
     const parts: Float64Array[] = []
@@ -320,9 +320,9 @@ export function prepare(program: Program, bench: Bench): Prepared {
       // It may have fewer than the tensor: nobody asks for what lies behind them.
       const length = Math.min(end, elements) - start
       if (length <= 0) return 0
-      const address = fetchGathered(leaf, slots[index]!, bench, start, length, gathered[index]!)
+      const address = fetchGathered(leaf, slots[index]!, worker, start, length, gathered[index]!)
         ? gathered[index]!
-        : slots[index]!.at(bench.input(file), offset + start * elementBytes, length * elementBytes)
+        : slots[index]!.at(worker.input(file), offset + start * elementBytes, length * elementBytes)
       return address + (from - start) * elementBytes
     }
     // Mapped pages cost nothing until they are touched: a task's whole range at once. What is read goes tile by tile.
@@ -348,7 +348,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
           if (!counting) parts.push(context.readSums(pass.slots))
         }
       }
-      if (pass.kind === 'fill') fill(program, pass, bench, tileStart, n, evaluate)
+      if (pass.kind === 'fill') fill(program, pass, worker, tileStart, n, evaluate)
       if (pass.kind !== 'write') continue
       const address = make(n)
       // What this pass reads lies where it is: another window would move it.
@@ -358,7 +358,7 @@ export function prepare(program: Program, bench: Bench): Prepared {
         ) ?? 0
       const length = n * output!.elementBytes
       if (output!.digest) digests.add(-1, address, length)
-      bench.write(output!.file, address, length, output!.offset + tileStart * output!.elementBytes)
+      worker.write(output!.file, address, length, output!.offset + tileStart * output!.elementBytes)
     }
     return {
       job: task.job,

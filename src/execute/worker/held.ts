@@ -3,9 +3,9 @@ import { joinTeam } from '../../kernels/dense/team.js'
 import { heldLayout, solveHeld } from '../../kernels/held/index.js'
 import { CHUNK } from '../../kernels/types.js'
 import type { Pass, Program } from '../program.js'
-import type { Bench } from './context.js'
+import type { WorkerContext } from './context.js'
 
-const teamOf = ({ team }: Bench): NonNullable<Bench['team']> => {
+const teamOf = ({ team }: WorkerContext): NonNullable<WorkerContext['team']> => {
   if (!team) throw new Error('internal: held work without a memory to hold it')
   return team
 }
@@ -17,9 +17,13 @@ export const ALONE = 1e8
  * One stage, together with all other workers; of small work by the first alone. Who does it does not show in the result.
  * Where its rule says nothing of these matrices it hands on what it did instead.
  */
-export function solve(program: Program, { work, stage }: Pass & { kind: 'solve' }, bench: Bench): string | undefined {
+export function solve(
+  program: Program,
+  { work, stage }: Pass & { kind: 'solve' },
+  worker: WorkerContext,
+): string | undefined {
   const held = program.held!.works[work]!
-  const { instance, memory, thread } = teamOf(bench)
+  const { instance, memory, thread } = teamOf(worker)
   const alone = heldLayout(held.work).operations < ALONE
   if (alone && thread > 0) return undefined
   const team = joinTeam(instance, alone ? { ...memory, threads: 1 } : memory, thread, held.own)
@@ -42,18 +46,18 @@ function floatsAt(buffer: ArrayBuffer, address: number, n: number, narrow: boole
 export function fill(
   program: Program,
   pass: Pass & { kind: 'fill' },
-  bench: Bench,
+  worker: WorkerContext,
   first: number,
   n: number,
   evaluate: (node: number, from: number, n: number) => number,
 ): void {
-  const { buffer } = teamOf(bench).memory.memory
+  const { buffer } = teamOf(worker).memory.memory
   const size = pass.narrow ? 4 : 8
   const single = program.compute === 'f32'
   const sum = new Float64Array(CHUNK)
   for (let from = 0; from < n; from += CHUNK) {
     const count = Math.min(CHUNK, n - from)
-    const values = (node: number) => floatsAt(bench.memory.buffer, evaluate(node, from, count), count, single)
+    const values = (node: number) => floatsAt(worker.memory.buffer, evaluate(node, from, count), count, single)
     sum.fill(0)
     const base = pass.base < 0 ? undefined : values(pass.base).slice()
     for (const { node, factor } of pass.terms) add(sum, values(node), base, factor, count, single)
@@ -74,13 +78,13 @@ const minus = (x: number, b: number): number => (Object.is(x, b) ? 0 : x - b)
 
 /** Copies `count` elements of a result from the team's memory. */
 export function fetchHeld(
-  bench: Bench,
+  worker: WorkerContext,
   held: number,
   elementBytes: number,
   first: number,
   count: number,
   address: number,
 ): void {
-  const from = new Uint8Array(teamOf(bench).memory.memory.buffer, held + first * elementBytes, count * elementBytes)
-  new Uint8Array(bench.memory.buffer, address, from.length).set(from)
+  const from = new Uint8Array(teamOf(worker).memory.memory.buffer, held + first * elementBytes, count * elementBytes)
+  new Uint8Array(worker.memory.buffer, address, from.length).set(from)
 }

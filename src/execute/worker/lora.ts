@@ -7,7 +7,7 @@ import { loraRooms } from '../../kernels/lora.js'
 import { CHUNK, GROUP_ROWS, PANEL_BYTES } from '../../kernels/types.js'
 import type { Factor, LoraNode, Program } from '../program.js'
 import type { Arena } from './arena.js'
-import type { Bench } from './context.js'
+import type { WorkerContext } from './context.js'
 import { copyRun, type Reader } from './read/rows.js'
 
 export interface LoraState {
@@ -21,7 +21,13 @@ export interface LoraState {
 }
 
 /** `reach`: the most elements that are asked for at once. */
-export function layLora(program: Program, node: LoraNode, bench: Bench, arena: Arena, reach: number): LoraState {
+export function layLora(
+  program: Program,
+  node: LoraNode,
+  worker: WorkerContext,
+  arena: Arena,
+  reach: number,
+): LoraState {
   const { compute } = program
   const { columns, rank, scale, left, right } = node
   const count = program.nodes.filter(({ kind }) => kind === 'lora').length
@@ -35,11 +41,11 @@ export function layLora(program: Program, node: LoraNode, bench: Bench, arena: A
   const { dtype, elementBytes } = program.leaves[node.base]!
   if (dtype === 'raw') throw new Error('internal: raw bytes in a merge')
   const direct = size === 4 ? 'F32' : 'F64'
-  const straight = bench.kernels.addProduct(dtype, compute)
-  const addProduct = straight ?? bench.kernels.addProduct(direct, compute)!
+  const straight = worker.kernels.addProduct(dtype, compute)
+  const addProduct = straight ?? worker.kernels.addProduct(direct, compute)!
   // What has no kernel of its own is decoded to where it will stay.
-  const decode = straight ? undefined : bench.kernels.decode(dtype, compute)
-  const { buffer } = bench.memory
+  const decode = straight ? undefined : worker.kernels.decode(dtype, compute)
+  const { buffer } = worker.memory
   const numbers = (address: number, length: number): Float32Array | Float64Array =>
     size === 4 ? new Float32Array(buffer, address, length) : new Float64Array(buffer, address, length)
   const lineValues = numbers(line, CHUNK)
@@ -56,8 +62,8 @@ export function layLora(program: Program, node: LoraNode, bench: Bench, arena: A
   function read(factor: Factor, first: number, n: number, take: (first: number, n: number) => void): void {
     const reader: Reader = {
       leaf: { dtype: direct, elementBytes: size },
-      slot: bench.slots[factor.leaf]!,
-      bench,
+      slot: worker.slots[factor.leaf]!,
+      worker,
       scratch,
     }
     for (let done = 0; done < n; done += CHUNK) {

@@ -1,6 +1,6 @@
 import type { Slot } from '../../../checkpoints/window.js'
 import type { Leaf } from '../../program.js'
-import type { Bench } from '../context.js'
+import type { WorkerContext } from '../context.js'
 import { fetchHeld } from '../held.js'
 import { gatherMapped } from './permuted.js'
 import { gatherRows } from './rows.js'
@@ -13,19 +13,19 @@ import { gatherView } from './strided.js'
 export function fetchGathered(
   leaf: Leaf,
   slot: Slot,
-  bench: Bench,
+  worker: WorkerContext,
   first: number,
   count: number,
   address: number,
 ): boolean {
-  if (leaf.rows) gatherRows(leaf, slot, bench, first, count, address)
-  else if (leaf.gather) gatherMapped(leaf, slot, bench, first, count, address)
-  else if (leaf.held !== undefined) fetchHeld(bench, leaf.held, leaf.elementBytes, first, count, address)
+  if (leaf.rows) gatherRows(leaf, slot, worker, first, count, address)
+  else if (leaf.gather) gatherMapped(leaf, slot, worker, first, count, address)
+  else if (leaf.held !== undefined) fetchHeld(worker, leaf.held, leaf.elementBytes, first, count, address)
   else if (leaf.memory) {
     const { buffer, byteOffset } = leaf.memory
     const [start, bytes] = [byteOffset + first * leaf.elementBytes, count * leaf.elementBytes]
-    new Uint8Array(bench.memory.buffer, address, bytes).set(new Uint8Array(buffer, start, bytes))
-  } else if (leaf.view) gatherView(leaf, slot, bench, first, count, address)
+    new Uint8Array(worker.memory.buffer, address, bytes).set(new Uint8Array(buffer, start, bytes))
+  } else if (leaf.view) gatherView(leaf, slot, worker, first, count, address)
   else return false
   return true
 }

@@ -1,7 +1,7 @@
 import type { Slot } from '../../../checkpoints/window.js'
 import { rowMajor } from '../../compile/storedPlaces.js'
 import type { Gather, Leaf } from '../../program.js'
-import type { Bench } from '../context.js'
+import type { WorkerContext } from '../context.js'
 import { gatherSpread } from './spread.js'
 
 /**
@@ -11,7 +11,7 @@ import { gatherSpread } from './spread.js'
 export function gatherMapped(
   leaf: Leaf,
   slot: Slot,
-  bench: Bench,
+  worker: WorkerContext,
   first: number,
   count: number,
   address: number,
@@ -21,18 +21,18 @@ export function gatherMapped(
   const { shape, strides, maps } = gather
   if (
     !leaf.memory &&
-    bench.windows.mode === 'read' &&
+    worker.windows.mode === 'read' &&
     rowMajor(shape).some((stride, axis) => stride !== strides[axis])
   ) {
-    gatherSpread(leaf, gather, slot, bench, first, count, address)
+    gatherSpread(leaf, gather, slot, worker, first, count, address)
     return
   }
   const { block, outer } = blockOf(gather)
-  const target = new Uint8Array(bench.memory.buffer, address, count * elementBytes)
+  const target = new Uint8Array(worker.memory.buffer, address, count * elementBytes)
   const last = outer - 1
   const size = shape[last] ?? 1
   const [stride, map] = [strides[last] ?? 0, maps[last]]
-  const source = sourceOf(leaf, (map ? most(map) : size - 1) * stride + block, slot, bench)
+  const source = sourceOf(leaf, (map ? most(map) : size - 1) * stride + block, slot, worker)
   let done = 0
   while (done < count) {
     const index = Math.floor((first + done) / block)
@@ -80,7 +80,7 @@ function sourceOf(
   { file, offset, bytes: extent, elementBytes, memory }: Leaf,
   rowExtent: number,
   slot: Slot,
-  bench: Bench,
+  worker: WorkerContext,
 ): (start: number) => Copy {
   const from = (bytes: Uint8Array, base: number): Copy => {
     return (place, length, target, to) => {
@@ -94,14 +94,14 @@ function sourceOf(
     const bytes = new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength)
     return (start) => from(bytes, start * elementBytes)
   }
-  const bytes = new Uint8Array(bench.memory.buffer)
-  const input = bench.input(file)
+  const bytes = new Uint8Array(worker.memory.buffer)
+  const input = worker.input(file)
   // A tensor that is mapped and fits the window is looked up once, a row that fits once a row; of a longer one each run is.
-  if (bench.windows.mode === 'map' && extent <= bench.slotRoom) {
+  if (worker.windows.mode === 'map' && extent <= worker.slotRoom) {
     const base = slot.at(input, offset, extent)
     return (start) => from(bytes, base + start * elementBytes)
   }
-  if (rowExtent * elementBytes <= bench.slotRoom)
+  if (rowExtent * elementBytes <= worker.slotRoom)
     return (start) => from(bytes, slot.at(input, offset + start * elementBytes, rowExtent * elementBytes))
   return (start) => (place, length, target, to) => {
     const at = slot.at(input, offset + (start + place) * elementBytes, length * elementBytes)

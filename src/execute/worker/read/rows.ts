@@ -1,7 +1,7 @@
 import type { Slot } from '../../../checkpoints/window.js'
 import { CHUNK } from '../../../kernels/types.js'
 import type { Leaf, RowGather, RowSource } from '../../program.js'
-import type { Bench } from '../context.js'
+import type { WorkerContext } from '../context.js'
 import { gatherView } from './strided.js'
 
 /** Bytes before a gathered leaf's room: a chunk of stored elements, and one in the leaf's dtype. */
@@ -11,11 +11,18 @@ export const ROWS_SCRATCH = CHUNK * 16
  * Puts together a tensor's elements from rows of several stored ones, from row-major index `first` on, one after the other to
  * `address`, which `ROWS_SCRATCH` bytes of scratch space precede.
  */
-export function gatherRows(leaf: Leaf, slot: Slot, bench: Bench, first: number, count: number, address: number): void {
+export function gatherRows(
+  leaf: Leaf,
+  slot: Slot,
+  worker: WorkerContext,
+  first: number,
+  count: number,
+  address: number,
+): void {
   const { elementBytes, rows } = leaf
   if (!rows || count === 0) return
   const { rowLength, starts, runSources } = rows
-  const reader: Reader = { leaf, slot, bench, scratch: address - ROWS_SCRATCH }
+  const reader: Reader = { leaf, slot, worker, scratch: address - ROWS_SCRATCH }
   let run = runOf(rows, Math.floor(first / rowLength))
   for (let done = 0; done < count; ) {
     while (starts[run + 1]! * rowLength <= first + done) run++
@@ -32,7 +39,7 @@ function put(reader: Reader, rows: RowGather, run: number, inside: number, n: nu
   const { rowLength, runSources, runRows, sources, means } = rows
   const [source, row, column] = [runSources[run]!, runRows[run]!, inside % rowLength]
   if (source >= 0) copyRun(reader, sources[source]!, row * rowLength + inside, n, to)
-  else if (source === -1) new Uint8Array(reader.bench.memory.buffer, to, n * reader.leaf.elementBytes).fill(0)
+  else if (source === -1) new Uint8Array(reader.worker.memory.buffer, to, n * reader.leaf.elementBytes).fill(0)
   else if (source === -2) average(reader, rows, means[row + (inside - column) / rowLength]!, column, n, to)
   else valuesAt(reader, to, n).set(meanRow(reader, rows, row).subarray(column, column + n))
 }
@@ -52,31 +59,31 @@ export interface Reader {
   /** What is wanted. */
   readonly leaf: Pick<Leaf, 'dtype' | 'elementBytes'>
   readonly slot: Slot
-  readonly bench: Bench
+  readonly worker: WorkerContext
   /** Address of room for a chunk. */
   readonly scratch: number
 }
 
 /** Puts `count` elements of one source, from its element `first` on, to an address in the leaf's dtype. */
 export function copyRun(
-  { leaf, slot, bench, scratch }: Reader,
+  { leaf, slot, worker, scratch }: Reader,
   source: RowSource,
   first: number,
   count: number,
   to: number,
 ): void {
-  const { kernels, memory } = bench
+  const { kernels, memory } = worker
   const { elementBytes } = leaf
   const { file, offset, dtype, view } = source
   const decode =
     dtype === leaf.dtype || dtype === 'raw' ? undefined : kernels.decode(dtype, elementBytes === 8 ? 'f64' : 'f32')
-  const most = decode ? CHUNK : Math.max(1, Math.floor(bench.slotRoom / source.elementBytes))
+  const most = decode ? CHUNK : Math.max(1, Math.floor(worker.slotRoom / source.elementBytes))
   for (let done = 0; done < count; done += most) {
     const n = Math.min(most, count - done)
     const target = to + done * elementBytes
     let from = decode ? scratch : target
-    if (view) gatherView({ ...source, bytes: 0, digestIn: -1 }, slot, bench, first + done, n, from)
-    else from = slot.at(bench.input(file), offset + (first + done) * source.elementBytes, n * source.elementBytes)
+    if (view) gatherView({ ...source, bytes: 0, digestIn: -1 }, slot, worker, first + done, n, from)
+    else from = slot.at(worker.input(file), offset + (first + done) * source.elementBytes, n * source.elementBytes)
     if (decode) decode(from, target, n)
     else if (from !== target) new Uint8Array(memory.buffer).copyWithin(target, from, from + n * elementBytes)
   }
@@ -84,13 +91,13 @@ export function copyRun(
 
 /** Elements in a leaf's dtype. */
 const valuesAt = (
-  { leaf: { elementBytes }, bench }: Reader,
+  { leaf: { elementBytes }, worker }: Reader,
   address: number,
   n: number,
 ): Float32Array | Float64Array =>
   elementBytes === 8
-    ? new Float64Array(bench.memory.buffer, address, n)
-    : new Float32Array(bench.memory.buffer, address, n)
+    ? new Float64Array(worker.memory.buffer, address, n)
+    : new Float32Array(worker.memory.buffer, address, n)
 
 /** Averages of one row's elements, from `column` on, added up in float64 in the order of models. */
 function average(

@@ -5,7 +5,7 @@
 import type { Slot } from '../../../checkpoints/window.js'
 import { rowMajor } from '../../compile/storedPlaces.js'
 import type { Gather, Leaf } from '../../program.js'
-import type { Bench } from '../context.js'
+import type { WorkerContext } from '../context.js'
 
 /** Bytes that are copied in the time that one call to the system takes. */
 const CALL = 12_288
@@ -25,14 +25,14 @@ export function gatherSpread(
   leaf: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
   gather: Gather,
   slot: Slot,
-  bench: Bench,
+  worker: WorkerContext,
   first: number,
   count: number,
   address: number,
 ): void {
   let to = address
   for (const { starts, sizes } of boxesOf(gather.shape, first, count)) {
-    copyBox(leaf, axesOf(gather, starts, sizes), slot, bench, to)
+    copyBox(leaf, axesOf(gather, starts, sizes), slot, worker, to)
     to += sizes.reduce((product, size) => product * size, leaf.elementBytes)
   }
 }
@@ -78,15 +78,15 @@ function copyBox(
   { file, offset, elementBytes }: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
   axes: readonly Axis[],
   slot: Slot,
-  bench: Bench,
+  worker: WorkerContext,
   address: number,
 ): void {
-  const input = bench.input(file)
+  const input = worker.input(file)
   const unit = elementBytes % 4 === 0 ? 4 : elementBytes % 2 === 0 ? 2 : 1
   const words = elementBytes / unit
   const Words = unit === 4 ? Uint32Array : unit === 2 ? Uint16Array : Uint8Array
-  const target = new Words(bench.memory.buffer, address)
-  const { spans, whole } = waysOf(axes, elementBytes, bench.slotRoom)
+  const target = new Words(worker.memory.buffer, address)
+  const { spans, whole } = waysOf(axes, elementBytes, worker.slotRoom)
 
   /** Copies what the axes from `level` on reach, out of bytes that are there: indexes in elements. */
   function copy(source: InstanceType<typeof Words>, level: number, from: number, to: number): void {
@@ -108,7 +108,7 @@ function copyBox(
       const low = axes.slice(level).reduce((sum, axis) => sum + axis.low * axis.stride, from)
       const bytes = spans[level]! * elementBytes
       const at = slot.at(input, offset + low * elementBytes, bytes)
-      copy(new Words(bench.memory.buffer, at, bytes / unit), level, 0, to)
+      copy(new Words(worker.memory.buffer, at, bytes / unit), level, 0, to)
       return
     }
     const { places, stride, step } = axes[level]!

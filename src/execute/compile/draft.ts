@@ -1,0 +1,106 @@
+import type { ComputedExpr, Expr, FactorExpr } from '../../expr/types.js'
+import type { Compute } from '../../kernels/types.js'
+import type { Plan } from '../../plan/types.js'
+import type { Findings } from '../findings.js'
+import { type Held, type Leaf, type LoraNode, type Node, type Pass, type Program, passElements } from '../program.js'
+import { type DigestDuty, type Job, leafKey } from './job.js'
+
+/** What a program is compiled for. */
+export interface Subject {
+  readonly plan: Pick<Plan, 'compute' | 'seed' | 'factorings'>
+  /** The tensor's name: methods derive their random numbers from it. */
+  readonly tensor: string
+  readonly findings: Findings
+  readonly duty: DigestDuty
+  readonly compute: Compute
+  /** Bytes are copied or digested as they are, so that an element is a byte. */
+  readonly raw: boolean
+  /** Elements of the result. */
+  readonly total: number
+}
+
+/** A program that is being put together. */
+export interface Draft extends Subject {
+  readonly leaves: Leaf[]
+  readonly nodes: Node[]
+  readonly passes: Pass[]
+  readonly merges: (Job['merges'][number] & { own: number[] })[]
+  readonly held: Held[]
+  heldBytes: number
+  /** Of the merges that work by rows: the same for them all. */
+  rowLength: number
+  /** Leaves whose values are computed before the program begins. */
+  readonly computed: { readonly leaf: number; readonly from: ComputedExpr | FactorExpr }[]
+  /** What several steps use is read and made once: leaves by expression, nodes also by the reach in which they are asked for. */
+  readonly leafOf: Map<Expr, number>
+  readonly factorsOf: Map<Expr, Pick<LoraNode, 'columns' | 'left' | 'right'>>
+  readonly mergeOf: Map<Expr, number>
+  readonly nodeOf: Map<Expr, Map<string, Added>>
+}
+
+/** A node, and the leaves below it, each once. */
+export interface Added {
+  readonly node: number
+  readonly below: readonly number[]
+}
+
+export const newDraft = (subject: Subject): Draft => ({
+  ...subject,
+  leaves: [],
+  nodes: [],
+  passes: [],
+  merges: [],
+  held: [],
+  heldBytes: 0,
+  rowLength: 0,
+  computed: [],
+  leafOf: new Map(),
+  factorsOf: new Map(),
+  mergeOf: new Map(),
+  nodeOf: new Map(),
+})
+
+export const leavesBelow = (inputs: readonly Added[]): number[] => [...new Set(inputs.flatMap(({ below }) => below))]
+
+/** The number of elements, for what has another one than the program. */
+export const counted = ({ total }: Draft, count: number): { elements?: number } =>
+  count === total ? {} : { elements: count }
+
+export function addRead({ nodes }: Draft, leaf: number, below: readonly number[]): Added {
+  return { node: nodes.push({ kind: 'read', leaf }) - 1, below }
+}
+
+/** The leaf of an expression; `make` is called for the first of its users. */
+export function addLeaf({ leaves, leafOf }: Draft, of: Expr, make: () => Leaf): number {
+  const known = leafOf.get(of) ?? leaves.push(make()) - 1
+  leafOf.set(of, known)
+  return known
+}
+
+/** Makes a pass digest those of the leaves that it reads whole, and that no other program digests. */
+export function assignDuty(draft: Draft, below: readonly number[], pass: number): void {
+  const { duty, passes, nodes, total, leaves } = draft
+  if (!duty.enabled) return
+  const read = passElements(passes[pass]!, nodes, total)
+  for (const index of below) {
+    const leaf = leaves[index]!
+    const key = leafKey(leaf)
+    // Of a tensor that has more rows than are merged, the pass sees only a part.
+    if ((leaf.elements ?? total) !== read) continue
+    // Bytes are digested as they lie in the file, not in another order of the elements.
+    if (leaf.view || leaf.gather || duty.taken.has(key)) continue
+    duty.taken.add(key)
+    leaves[index] = { ...leaf, digestIn: pass }
+  }
+}
+
+/** The finished program. `output`: where its result is written, if it is. */
+export function programOf(draft: Draft, output?: NonNullable<Program['output']>): Program {
+  const { total, compute, rowLength, leaves, nodes, passes, held, heldBytes } = draft
+  return {
+    elements: total,
+    ...{ compute, rowLength, leaves, nodes, passes },
+    ...(held.length > 0 ? { held: { works: held, bytes: heldBytes } } : {}),
+    ...(output ? { output } : {}),
+  }
+}
