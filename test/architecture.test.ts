@@ -50,7 +50,7 @@ const theirs = all.filter(({ to }) => !to.startsWith('.'))
 test('the parser of this test finds imports', () => {
   assert.ok(rooms.length >= 12, `rooms: ${rooms}`)
   assert.ok(ours.length > typescript.length, `${ours.length} imports in ${typescript.length} files`)
-  assert.ok(theirs.some(({ to, from }) => to === 'koffi' && from === 'src/checkpoints/mmap.ts'))
+  assert.ok(theirs.some(({ to, from }) => to === 'koffi' && from === 'src/storage/local/mmap.ts'))
   assert.ok(ours.some(({ to, eager }) => to === 'src/commands/run.ts' && !eager))
 })
 
@@ -98,11 +98,12 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/language/source.ts', 'src/language/convert.ts'],
   '@oclif/core': ['src/commands/'],
   listr2: ['src/ui/terminal.ts'],
-  koffi: ['src/checkpoints/mmap.ts', 'src/commands/support/addressSpace.ts'],
-  '@huggingface/hub': ['src/checkpoints/hub/'],
+  koffi: ['src/storage/local/mmap.ts', 'src/commands/support/addressSpace.ts'],
+  '@huggingface/hub': ['src/storage/hub/'],
   re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
   'node:fs': [
+    'src/storage/',
     'src/checkpoints/',
     // The recipe's text, and the ONNX exports it names; the journal and outputs of a run; lineages and what verify reads; files that a command was told to write.
     'src/recipe/load.ts',
@@ -133,7 +134,6 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   'node:util': ANYONE,
   // How much memory a plan may take.
   'node:v8': ['src/session/checks/heap.ts'],
-  'node:zlib': ['src/checkpoints/'],
 }
 
 test('each package and each part of Node has its keepers', () => {

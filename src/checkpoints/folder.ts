@@ -1,9 +1,10 @@
 /** Which files of a hub-style folder hold its weights, and what its index says about them. */
 import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
+import { type Budget, jsonReader } from '../core/json/reader.js'
 import { quote } from '../core/suggest.js'
-import { type Budget, jsonReader } from './json.js'
-import { type Bounds, FileProblem, fileFault, readRegular } from './regular.js'
+import { leadsDown } from '../storage/leadsDown.js'
+import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
 
 export interface FolderWeights {
   /** Relative to the folder, in the order of names. */
@@ -180,10 +181,6 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
   if (map.size === 0) throw bad('`weight_map` is empty')
   return map
 }
-
-/** Whether a name leads down into its folder on every platform. Where a link leads is the file system's affair. */
-export const leadsDown = (name: string): boolean =>
-  !/[\\:\0]/.test(name) && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 
 function checkShardName(name: string, shown: string): string {
   if (!leadsDown(name))

@@ -7,7 +7,7 @@ import { Buffer } from 'node:buffer'
 import { type Fault, fault } from '../core/diagnostics.js'
 import { DTYPES, type Dtype, elements } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
-import { MAX_HEADER_BYTES } from './header.js'
+import { MAX_HEADER_BYTES } from './containers/safetensors/header.js'
 import { modulePrefix } from './modules.js'
 import type { CheckpointModule, OutputLayout, PlacedTensor, TensorSpec } from './types.js'
 

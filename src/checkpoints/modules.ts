@@ -5,8 +5,8 @@
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
-import { leadsDown } from './folder.js'
-import type { Bounds } from './regular.js'
+import { leadsDown } from '../storage/leadsDown.js'
+import type { Bounds } from '../storage/local/regular.js'
 import { readJson } from './sidecars.js'
 
 export interface ModuleList {

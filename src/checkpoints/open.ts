@@ -4,21 +4,16 @@ import { lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
+import type { Budget } from '../core/json/reader.js'
 import { nearest, quote } from '../core/suggest.js'
+import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from '../storage/local/regular.js'
+import { fileSource } from '../storage/local/source.js'
+import type { ByteSource } from '../storage/types.js'
+import { isPytorchFile, PYTORCH_HEAD_BYTES, type PytorchHeader, readPytorchHeader } from './containers/pytorch/index.js'
+import { HEADER_MEMORY, headerLength, parseHeader } from './containers/safetensors/header.js'
 import { type FolderWeights, folderWeights } from './folder.js'
-import { HEADER_MEMORY, headerLength, parseHeader } from './header.js'
 import { checkIndex, staleCopies, twoModels } from './indexed.js'
-import type { Budget } from './json.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
-import {
-  type ByteSource,
-  fileSource,
-  isPytorchFile,
-  PYTORCH_HEAD_BYTES,
-  type PytorchHeader,
-  readPytorchHeader,
-} from './pytorch/index.js'
-import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from './regular.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'

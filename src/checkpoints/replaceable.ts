@@ -2,8 +2,8 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { quote } from '../core/suggest.js'
+import { boundsOf } from '../storage/local/regular.js'
 import { modulesOf } from './modules.js'
-import { boundsOf } from './regular.js'
 import { SIDECAR_FOLDERS } from './sidecars.js'
 
 /** What a folder that is replaced holds at least one of, unless it is empty. */

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { openRegular } from './regular.js'
+import { openRegular } from '../storage/local/regular.js'
 import type { Checkpoint, StoredTensor } from './types.js'
 
 /** Bytes of either tensor that are compared: smaller ones whole, of larger ones as much, spread evenly. */

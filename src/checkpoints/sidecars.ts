@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Fault, fault } from '../core/diagnostics.js'
 import { parseJson } from '../core/json/text.js'
-import { type Bounds, boundsOf, FileProblem, fileFault, readRegular } from './regular.js'
+import { type Bounds, boundsOf, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
 import { isCode, isSidecar, mayMatter } from './sidecarNames.js'
 import type { Checkpoint } from './types.js'
 

@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os'
-import { defaultMode, type WindowMode } from '../checkpoints/window.js'
 import { fault } from '../core/diagnostics.js'
 import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
@@ -8,6 +7,7 @@ import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
 import type { Plan } from '../plan/types.js'
+import { defaultMode, type WindowMode } from '../storage/local/window.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
 const BASE_BYTES = 42e6

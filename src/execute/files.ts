@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
-import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { resourceFault } from '../core/resources.js'
+import { NOFOLLOW } from '../storage/local/workFolder.js'
 
 /** Opens files when they are first asked for, and closes the one unused for longest when there are more than `most`. */
 export function fileCache<T extends { readonly fd: number }>(

@@ -4,13 +4,13 @@
  * that it read; `execute/finished.ts` checks the last two against the files.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import type { InputState } from '../checkpoints/inputStates.js'
-import { NOFOLLOW } from '../checkpoints/workFolder.js'
 import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import { jsonForm } from '../expr/walk.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
+import type { InputState } from '../storage/local/inputStates.js'
+import { NOFOLLOW } from '../storage/local/workFolder.js'
 import type { FactorFigures } from './schedule/factorings.js'
 
 /** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */

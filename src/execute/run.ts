@@ -1,7 +1,12 @@
 import path from 'node:path'
-import { completeStates, type InputState, refuseChanged } from '../checkpoints/inputStates.js'
+import { irreplaceable } from '../checkpoints/replaceable.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
-import { changeOf, stagedStates } from '../checkpoints/stagedStates.js'
+import { fault } from '../core/diagnostics.js'
+import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
+import type { Plan, PlanOutput } from '../plan/types.js'
+import { completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
+import { lineageName as nameBeside } from '../storage/local/recover.js'
+import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
 import {
   discard,
   dropWeights,
@@ -11,11 +16,8 @@ import {
   publish,
   type Staging,
   stageFile,
-} from '../checkpoints/staging.js'
-import { defaultMode } from '../checkpoints/window.js'
-import { fault } from '../core/diagnostics.js'
-import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
-import type { Plan, PlanOutput } from '../plan/types.js'
+} from '../storage/local/staging.js'
+import { defaultMode } from '../storage/local/window.js'
 import { analyse } from './analyse.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import { type Figures, runCommand } from './commands/command.js'
@@ -100,7 +102,7 @@ export interface Description {
 
 /** The name of an output's lineage, in its folder or beside its file. */
 export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
-  layout === 'folder' ? 'lineage.json' : `${path.basename(output, '.safetensors')}.lineage.json`
+  layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
 
 /**
  * Executes a plan: claims the places of all outputs and does the analyses, then makes the outputs in batches: all ordinary ones
@@ -127,7 +129,10 @@ export async function executePlan(
   try {
     for (const [index, output] of plan.outputs.entries())
       if (!finished(index))
-        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume, sync }))
+        claimed.set(
+          index,
+          await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume, irreplaceable, sync }),
+        )
     await options.before?.()
     const inputs = await completeStates(bindings.inputs)
     const module = await compileKernels()

@@ -3,7 +3,7 @@
  * memory that their lineage does.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
-import { type JsonReader, jsonReader } from '../checkpoints/json.js'
+import { type JsonReader, jsonReader } from '../core/json/reader.js'
 import { sharer } from '../core/share.js'
 import type { LineageSource, LineageTensor } from './types.js'
 

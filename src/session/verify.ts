@@ -84,7 +84,7 @@ async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<Lineag
     const hub = hubParts(model.reference)
     if (!hub) places.set(model, path.resolve(folder, model.reference, subfolder))
     else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
-      const { cachedPlace } = await import('../checkpoints/hub/index.js')
+      const { cachedPlace } = await import('../storage/hub/cache.js')
       const place = cachedPlace(hub.repository, model.revision, subfolder)
       if (await exists(place)) places.set(model, place)
     }

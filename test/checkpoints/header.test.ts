@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseHeader } from '../../src/checkpoints/header.js'
+import { parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
 import { entry, faultOf, header } from './helpers.js'
 
 function read(text: string | Uint8Array, data: number) {

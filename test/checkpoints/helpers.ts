@@ -1,6 +1,8 @@
 /** What the tests of this room share. */
+
 import { Buffer } from 'node:buffer'
 import { Fault } from '../../src/core/diagnostics.js'
+import type { ByteSource } from '../../src/storage/types.js'
 
 /** A file's beginning: this header text, under a length of its own or another. */
 export function header(text: string | Uint8Array, length?: number): Uint8Array {
@@ -54,3 +56,14 @@ export function* random(seed: number): Generator<number, never> {
     yield state >>> 8
   }
 }
+
+/** A file's bytes from memory. */
+export const memorySource = (bytes: Uint8Array, name: string): ByteSource => ({
+  name,
+  size: bytes.byteLength,
+  read: async (offset, length) => {
+    if (offset < 0 || length < 0 || offset + length > bytes.byteLength)
+      throw new Error(`internal: read of ${length} bytes at ${offset} of ${bytes.byteLength}`)
+    return bytes.subarray(offset, offset + length)
+  },
+})

@@ -2,15 +2,15 @@
 import { readFile } from 'node:fs/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HEADER_MEMORY, parseHeader } from '../../src/checkpoints/header.js'
 import {
   gatherStrided,
   isPytorchFile,
-  memorySource,
   PYTORCH_HEAD_BYTES,
   readPytorchHeader,
-} from '../../src/checkpoints/pytorch/index.js'
+} from '../../src/checkpoints/containers/pytorch/index.js'
+import { HEADER_MEMORY, parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
 import { DTYPES } from '../../src/core/dtypes.js'
+import { memorySource } from './helpers.js'
 
 const fixtures = new URL('../../../test/fixtures/', import.meta.url)
 const load = async (name: string): Promise<Uint8Array> => new Uint8Array(await readFile(new URL(name, fixtures)))

@@ -1,10 +1,11 @@
 /** Hostile and unusual pickles. Each is packed into an honest file. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HEADER_MEMORY } from '../../src/checkpoints/header.js'
-import { memorySource, type PytorchTensor, readPytorchHeader } from '../../src/checkpoints/pytorch/index.js'
-import { unpickle } from '../../src/checkpoints/pytorch/pickle.js'
+import { type PytorchTensor, readPytorchHeader } from '../../src/checkpoints/containers/pytorch/index.js'
+import { unpickle } from '../../src/checkpoints/containers/pytorch/pickle.js'
+import { HEADER_MEMORY } from '../../src/checkpoints/containers/safetensors/header.js'
 import { Fault } from '../../src/core/diagnostics.js'
+import { memorySource } from './helpers.js'
 import {
   call,
   dict,

@@ -1,7 +1,12 @@
 /** The fast copy of strided elements against the slow one. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { copyStrided, gatherStrided, stridedOffset, stridedSpan } from '../../src/checkpoints/pytorch/index.js'
+import {
+  copyStrided,
+  gatherStrided,
+  stridedOffset,
+  stridedSpan,
+} from '../../src/checkpoints/containers/pytorch/index.js'
 import { generator } from './pytorchFiles.js'
 
 /** Elements that differ from each other in every byte. */

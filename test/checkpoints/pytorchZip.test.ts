@@ -1,9 +1,10 @@
 /** Hostile zip archives and legacy files around honest pickles. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HEADER_MEMORY } from '../../src/checkpoints/header.js'
-import { memorySource, type PytorchHeader, readPytorchHeader } from '../../src/checkpoints/pytorch/index.js'
+import { type PytorchHeader, readPytorchHeader } from '../../src/checkpoints/containers/pytorch/index.js'
+import { HEADER_MEMORY } from '../../src/checkpoints/containers/safetensors/header.js'
 import { Fault } from '../../src/core/diagnostics.js'
+import { memorySource } from './helpers.js'
 import {
   dict,
   generator,

@@ -6,15 +6,17 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
+import { irreplaceable } from '../../src/checkpoints/replaceable.js'
 import {
   discard,
   leave,
-  openStaging,
+  openStaging as openAny,
   preallocate,
   publish,
   type Staging,
+  type StagingOptions,
   stageFile,
-} from '../../src/checkpoints/staging.js'
+} from '../../src/storage/local/staging.js'
 import { asyncFaultOf } from './helpers.js'
 
 const root = mkdtempSync(path.join(tmpdir(), 'terge-staging-'))
@@ -29,6 +31,8 @@ const place = (): string => {
 type Kind = 'file' | 'folder'
 const nameOf = (kind: Kind): string => (kind === 'file' ? 'out.safetensors' : 'out')
 const fresh = { force: false, resume: false }
+const openStaging = (output: string, options: Omit<StagingOptions, 'irreplaceable'>): Promise<Staging> =>
+  openAny(output, { irreplaceable, ...options })
 
 /** Stages a whole output that says `mark` in each file. */
 async function stage(staging: Staging, mark: string): Promise<void> {
@@ -225,9 +229,9 @@ test('an output that cannot be written', async () => {
 test('a live run holds the output, a killed one does not', async () => {
   const where = place()
   const output = path.join(where, 'out')
-  const module = new URL('../../src/checkpoints/staging.js', import.meta.url).href
+  const module = new URL('../../src/storage/local/staging.js', import.meta.url).href
   const script = `import { openStaging } from ${JSON.stringify(module)}
-    await openStaging(${JSON.stringify(output)}, { kind: 'folder', force: false, resume: false })
+    await openStaging(${JSON.stringify(output)}, { kind: 'folder', force: false, resume: false, irreplaceable: async () => undefined })
     console.log('locked'); setInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(child.stdout, 'data')

@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { mapper } from '../../src/checkpoints/mmap.js'
-import { openWindows, type WindowMode } from '../../src/checkpoints/window.js'
+import { mapper } from '../../src/storage/local/mmap.js'
+import { openWindows, type WindowMode } from '../../src/storage/local/window.js'
 import { faultOf, random } from './helpers.js'
 
 const PAGE = 65536

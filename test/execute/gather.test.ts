@@ -1,13 +1,13 @@
 /** Elements read through permutations: whatever fits a window at once, they are the same. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Slot } from '../../src/checkpoints/window.js'
 import type { Leaf } from '../../src/execute/program.js'
 import type { WorkerContext } from '../../src/execute/worker/context.js'
 import { gatherMapped } from '../../src/execute/worker/read/permuted.js'
 import { boxesOf } from '../../src/execute/worker/read/spread.js'
 import { gatherView } from '../../src/execute/worker/read/strided.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
+import type { Slot } from '../../src/storage/local/window.js'
 
 const WINDOW = 4096
 const OFFSET = 24

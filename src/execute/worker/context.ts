@@ -1,6 +1,6 @@
-import type { Slot, WindowFile, Windows } from '../../checkpoints/window.js'
 import type { TeamMemory } from '../../kernels/dense/team.js'
 import type { Kernels } from '../../kernels/types.js'
+import type { Slot, WindowFile, Windows } from '../../storage/local/window.js'
 
 /** What a worker has to work with. */
 export interface WorkerContext {

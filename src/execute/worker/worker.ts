@@ -1,10 +1,10 @@
 /** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
 import { parentPort } from 'node:worker_threads'
-import { openWindows, type WindowFile, type WindowMode } from '../../checkpoints/window.js'
 import { Fault } from '../../core/diagnostics.js'
 import { systemFault } from '../../core/resources.js'
 import { Stopped } from '../../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
+import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'
 import { fileCache, openInput, openOutput, writeFully } from '../files.js'
 import { ARENA_END, KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
 import type { Task, TaskResult } from '../program.js'

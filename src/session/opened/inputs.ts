@@ -1,8 +1,8 @@
-import { type InputState, inputStates } from '../../checkpoints/inputStates.js'
 import { smallInputs } from '../../checkpoints/smallInputs.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { TOKENIZER_FILES } from '../../plan/tokens/tokenizer.js'
 import type { Plan } from '../../plan/types.js'
+import { type InputState, inputStates } from '../../storage/local/inputStates.js'
 
 /** The states of all files that models opened since `opened` consist of, by path. `wait`: see `inputStates`. */
 export async function openedStates(

@@ -1,7 +1,6 @@
 /** A recipe's models on this machine: opened from disk or hub, fetched, and held against the digests that they should have. */
 import path from 'node:path'
-import { leadsDown } from '../../checkpoints/folder.js'
-import type { Fetch, HubModel } from '../../checkpoints/hub/index.js'
+import type { HubModel } from '../../checkpoints/hub.js'
 import { openCheckpoint } from '../../checkpoints/open.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
@@ -11,6 +10,8 @@ import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
 import type { Recipe } from '../../recipe/types.js'
+import type { Fetch } from '../../storage/hub/types.js'
+import { leadsDown } from '../../storage/leadsDown.js'
 
 /** `fetches` is empty for what is on the disk. */
 export type OpenedModel = HubModel
@@ -24,16 +25,14 @@ export interface Pin {
 
 type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion'>
 
-/** The hub is loaded only for those who name it. */
-const hub = () => import('../../checkpoints/hub/index.js')
-
 /** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
 async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
   const adapter = source.companion === 'lora'
   if (origin === 'hub') {
     const { repository, revision = source.revision } = hubParts(reference) ?? { repository: reference }
-    const { openHub } = await hub()
+    // Loaded only for those who name it.
+    const { openHub } = await import('../../checkpoints/hub.js')
     return openHub({ reference, repository, revision, subfolder, adapter, ...pin })
   }
   if (subfolder !== undefined && !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, '')))
@@ -161,7 +160,7 @@ export async function fetchModels(
   const owner = new Map<Fetch, string>()
   for (const [name, { fetches }] of models) for (const fetch of fetches) owner.set(fetch, name)
   if (owner.size === 0) return
-  const { download } = await hub()
+  const { download } = await import('../../storage/hub/download.js')
   await download([...owner.keys()], {
     signal,
     progress: (done, total) =>

@@ -1,9 +1,9 @@
 /** ONNX exports as permutation specs: opens the file; of its bytes only those that say how tensors connect are read. */
 import { closeSync, fstatSync, openSync } from 'node:fs'
-import { FileProblem, fillSync, READ } from '../../checkpoints/regular.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { type OnnxGraph, readOnnx } from '../../rebasin/onnx/index.js'
+import { FileProblem, fillSync, READ } from '../../storage/local/regular.js'
 
 /** The graph in a file, or why there is none; `name` is what messages call it. */
 export function readOnnxFile(

@@ -1,4 +1,4 @@
-import type { Slot } from '../../../checkpoints/window.js'
+import type { Slot } from '../../../storage/local/window.js'
 import type { Leaf } from '../../program.js'
 import type { WorkerContext } from '../context.js'
 import { fetchHeld } from '../held.js'

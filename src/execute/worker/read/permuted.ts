@@ -1,4 +1,4 @@
-import type { Slot } from '../../../checkpoints/window.js'
+import type { Slot } from '../../../storage/local/window.js'
 import { rowMajor } from '../../compile/storedPlaces.js'
 import type { Gather, Leaf } from '../../program.js'
 import type { WorkerContext } from '../context.js'

@@ -1,5 +1,5 @@
-import type { Slot } from '../../../checkpoints/window.js'
 import { CHUNK } from '../../../kernels/types.js'
+import type { Slot } from '../../../storage/local/window.js'
 import type { Leaf, RowGather, RowSource } from '../../program.js'
 import type { WorkerContext } from '../context.js'
 import { gatherView } from './strided.js'

@@ -2,7 +2,7 @@
  * Elements that lie apart in a file, read in as few calls as pay: a transposed tensor has its rows spread over all of its bytes.
  * For files that are read; of mapped ones every place is at hand.
  */
-import type { Slot } from '../../../checkpoints/window.js'
+import type { Slot } from '../../../storage/local/window.js'
 import { rowMajor } from '../../compile/storedPlaces.js'
 import type { Gather, Leaf } from '../../program.js'
 import type { WorkerContext } from '../context.js'

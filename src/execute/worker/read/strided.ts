@@ -1,5 +1,5 @@
-import { copyStrided, stridedSpan } from '../../../checkpoints/pytorch/index.js'
-import type { Slot } from '../../../checkpoints/window.js'
+import { copyStrided, stridedSpan } from '../../../checkpoints/containers/pytorch/index.js'
+import type { Slot } from '../../../storage/local/window.js'
 import type { Leaf } from '../../program.js'
 import type { WorkerContext } from '../context.js'
 import { gatherSpread } from './spread.js'

@@ -7,8 +7,8 @@
 import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { type Fault, fault } from '../core/diagnostics.js'
-import { quote } from '../core/suggest.js'
+import { type Fault, fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
 import { isLock, isLockFile } from './lock.js'
 
 /** Windows knows no such flag, and links there need rights. */

@@ -2,25 +2,34 @@
 
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
-import type { ErrorCode } from '../../core/codes.js'
-import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
-import { eachOf, mapEach } from '../../core/eachOf.js'
-import { formatSize } from '../../core/sizes.js'
-import { quote } from '../../core/suggest.js'
-import { leadsDown, PART } from '../folder.js'
-import { listsModules, modulesOf } from '../modules.js'
-import { openCheckpoint, type RemoteWeights } from '../open.js'
-import { boundsOf } from '../regular.js'
-import { isCode, isSmallFile, isWeights } from '../sidecarNames.js'
-import { hasOwnClasses, MAX_SIDECAR_BYTES } from '../sidecars.js'
-import type { Checkpoint } from '../types.js'
-import { cachedCommit, cachedNames, isCached, noteCommit, placeInSnapshot, snapshotFolder } from './cache.js'
-import { notCached, type Subject } from './faults.js'
-import { commitOf, type HubFile, isCommit, listFolder } from './repository.js'
-import { refuseNoRoom } from './room.js'
-import { type HubSettings, hubSettings } from './settings.js'
-import { type RemoteSource, remoteSource } from './source.js'
-import { fetchContent } from './transfer.js'
+import type { ErrorCode } from '../core/codes.js'
+import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { eachOf, mapEach } from '../core/eachOf.js'
+import { formatSize } from '../core/sizes.js'
+import { quote } from '../core/suggest.js'
+import {
+  cachedCommit,
+  cachedNames,
+  isCached,
+  noteCommit,
+  placeInSnapshot,
+  snapshotFolder,
+} from '../storage/hub/cache.js'
+import { notCached, type Subject } from '../storage/hub/faults.js'
+import { commitOf, type HubFile, isCommit, listFolder } from '../storage/hub/repository.js'
+import { refuseNoRoom } from '../storage/hub/room.js'
+import { type HubSettings, hubSettings } from '../storage/hub/settings.js'
+import { type RemoteSource, remoteSource } from '../storage/hub/source.js'
+import { fetchContent } from '../storage/hub/transfer.js'
+import type { Fetch } from '../storage/hub/types.js'
+import { leadsDown } from '../storage/leadsDown.js'
+import { boundsOf } from '../storage/local/regular.js'
+import { PART } from './folder.js'
+import { listsModules, modulesOf } from './modules.js'
+import { openCheckpoint, type RemoteWeights } from './open.js'
+import { isCode, isSmallFile, isWeights } from './sidecarNames.js'
+import { hasOwnClasses, MAX_SIDECAR_BYTES } from './sidecars.js'
+import type { Checkpoint } from './types.js'
 
 /** A model on the hub, as a recipe names it. */
 export interface HubReference {
@@ -38,18 +47,6 @@ export interface HubReference {
   readonly expected?: readonly string[] | undefined
   /** As in `OpenOptions`. */
   readonly adapter?: boolean | undefined
-}
-
-/** Weights that are still to be brought into the cache. */
-export interface Fetch {
-  readonly settings: HubSettings
-  readonly subject: Subject & { readonly commit: string }
-  readonly file: HubFile
-  /** Where it will lie. */
-  readonly place: string
-  /** What planning saw of it, to be held against what comes. */
-  readonly headerBytes: number
-  readonly headerDigest: string
 }
 
 export interface HubModel {
@@ -177,10 +174,6 @@ function noFolder(error: unknown): HubFile[] {
   if (error instanceof Fault && error.diagnostics.every(({ code }) => code === 'hub-entry')) return []
   throw error
 }
-
-/** Where a model of the hub lies in the cache at a commit, whether it is there or not. */
-export const cachedPlace = (repository: string, commit: string, subfolder = ''): string =>
-  snapshotFolder(hubSettings().cache, repository, commit, subfolder)
 
 function checkReference(asked: HubReference): HubReference {
   const { reference, repository, revision, subfolder } = asked

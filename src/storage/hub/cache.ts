@@ -7,10 +7,11 @@
  */
 import { copyFile, link, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { leadsDown } from '../folder.js'
-import { readRegular } from '../regular.js'
+import { leadsDown } from '../leadsDown.js'
+import { readRegular } from '../local/regular.js'
 import type { HubFile } from './repository.js'
 import { isCommit } from './repository.js'
+import { hubSettings } from './settings.js'
 
 const repositoryFolder = (cache: string, repository: string): string =>
   path.join(cache, `models--${repository.replaceAll('/', '--')}`)
@@ -18,6 +19,10 @@ const repositoryFolder = (cache: string, repository: string): string =>
 /** The folder of a repository at a commit, or one inside it. */
 export const snapshotFolder = (cache: string, repository: string, commit: string, subfolder = ''): string =>
   path.join(repositoryFolder(cache, repository), 'snapshots', commit, ...subfolder.split('/'))
+
+/** Where files of the hub lie in the cache at a commit, whether they are there or not. */
+export const cachedPlace = (repository: string, commit: string, subfolder = ''): string =>
+  snapshotFolder(hubSettings().cache, repository, commit, subfolder)
 
 export const blobFile = (cache: string, repository: string, blob: string): string =>
   path.join(repositoryFolder(cache, repository), 'blobs', blob)

@@ -3,7 +3,7 @@
  * nanoseconds: taken when its header is read, compared before a result gets its name.
  */
 import { stat } from 'node:fs/promises'
-import { fault } from '../core/diagnostics.js'
+import { fault } from '../../core/diagnostics.js'
 
 export interface InputState {
   /** Absolute. */

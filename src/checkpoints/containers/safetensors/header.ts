@@ -5,10 +5,10 @@
  * a rank over 64; and what the header describes must fit into a fixed budget of memory.
  */
 import { isUtf8 } from 'node:buffer'
-import { type Fault, fault } from '../core/diagnostics.js'
-import { DTYPES, type Dtype, isDtype } from '../core/dtypes.js'
-import { didYouMean, quote } from '../core/suggest.js'
-import { type Budget, type JsonReader, jsonReader } from './json.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import { DTYPES, type Dtype, isDtype } from '../../../core/dtypes.js'
+import { type Budget, type JsonReader, jsonReader } from '../../../core/json/reader.js'
+import { didYouMean, quote } from '../../../core/suggest.js'
 
 /** Bytes of JSON, as in the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000

@@ -1,10 +1,10 @@
 /** From a tensor's description to its place in the file, every number held against what there is. */
-import { type Fault, fault } from '../../core/diagnostics.js'
-import { DTYPES } from '../../core/dtypes.js'
-import { quote } from '../../core/suggest.js'
-import type { HeaderTensor } from '../header.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import { DTYPES } from '../../../core/dtypes.js'
+import { quote } from '../../../core/suggest.js'
+import type { HeaderTensor } from '../safetensors/header.js'
 import { isUntyped } from './globals.js'
-import { DAMAGED, HARMFUL } from './source.js'
+import { DAMAGED, HARMFUL } from './hints.js'
 import { describe, isNatural, isOpaque, isStorage, type StorageRef, type TensorRef, type Value } from './values.js'
 import type { StoredEntry } from './zip.js'
 

@@ -1,7 +1,7 @@
 /** A repository's commits and files, asked of the hub through its own library. */
 import { fault } from '../../core/diagnostics.js'
 import { nearest, quote } from '../../core/suggest.js'
-import { leadsDown } from '../folder.js'
+import { leadsDown } from '../leadsDown.js'
 import { hubFault, type Subject } from './faults.js'
 import { apiFetch, HubError } from './request.js'
 import type { HubSettings } from './settings.js'

@@ -14,14 +14,12 @@
 import { constants } from 'node:fs'
 import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises'
 import path from 'node:path'
-import { type ExitCode, Fault, fault } from '../core/diagnostics.js'
-import { eachOf } from '../core/eachOf.js'
-import { formatSize } from '../core/sizes.js'
+import { type ExitCode, Fault, fault } from '../../core/diagnostics.js'
+import { eachOf } from '../../core/eachOf.js'
+import { formatSize } from '../../core/sizes.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
 import { exists, flush, moveIn, type Place, placeOf, recover, type Step, tidy, writeCommit } from './recover.js'
-import { irreplaceable } from './replaceable.js'
-import type { OutputLayout } from './types.js'
 import {
   checkWorkFolder,
   type FileContent,
@@ -36,12 +34,23 @@ import {
   writeOwner,
 } from './workFolder.js'
 
+/** An output's file before its data. */
+export interface StagedFile {
+  /** Relative to the output's folder, `/` between parts. */
+  readonly name: string
+  readonly size: number
+  /** What it begins with. */
+  readonly header: Uint8Array
+}
+
 export interface StagingOptions {
   readonly kind: 'file' | 'folder'
   /** An output that exists may be replaced. */
   readonly force: boolean
   /** Unfinished work is kept and gone on with. */
   readonly resume: boolean
+  /** Why a folder that stands in the output's place can't be replaced, to follow its name; undefined where it may be. */
+  readonly irreplaceable: (folder: string) => Promise<string | undefined>
   /** Default true: the folder's owner record is on the disk before anything else is. */
   readonly sync?: boolean
   /** For tests: called before each change of the file system. */
@@ -51,6 +60,7 @@ export interface StagingOptions {
 export interface Staging extends Place {
   /** What exists may be replaced. */
   readonly replace: boolean
+  readonly irreplaceable: StagingOptions['irreplaceable']
   /** There is an output under the name now; only with `force`. */
   readonly existing: boolean
   readonly step: Step
@@ -68,10 +78,10 @@ type Claimed = Place & Pick<Staging, 'step' | 'madeParent'>
  * Faults: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function openStaging(output: string, options: StagingOptions): Promise<Staging> {
-  const { kind, force, resume, sync = true, step = () => {} } = options
+  const { kind, force, resume, irreplaceable, sync = true, step = () => {} } = options
   const place = placeOf(output, kind)
   const claimed = await attempt(output, 2, () => claim({ ...place, step }, sync))
-  const staging = { ...claimed, replace: force }
+  const staging = { ...claimed, replace: force, irreplaceable }
   try {
     return await attempt(output, 2, async () => {
       if (await recover(place, step)) await tidy(place, step)
@@ -151,7 +161,13 @@ async function lock(folder: string, output: string): Promise<void> {
 
 /** Refuses to replace what is there, unless forced, and what is no model at all. True if there is something. */
 async function refuseExisting(
-  { output, kind, replace, lineage }: Pick<Staging, 'output' | 'kind' | 'replace' | 'lineage'>,
+  {
+    output,
+    kind,
+    replace,
+    irreplaceable,
+    lineage,
+  }: Pick<Staging, 'output' | 'kind' | 'replace' | 'irreplaceable' | 'lineage'>,
   exit: ExitCode,
 ): Promise<boolean> {
   const entry = await statusOf(output)
@@ -191,7 +207,7 @@ async function refuseExisting(
  * Makes the output's files at full size, headers written; those of a resumed run stay if size and header are the same.
  * Faults: `disk-full` before anything is written, `cannot-write`.
  */
-export async function preallocate(staging: Staging, files: OutputLayout['files']): Promise<void> {
+export async function preallocate(staging: Staging, files: readonly StagedFile[]): Promise<void> {
   await attempt(staging.output, 2, async () => {
     await dropOthers(staging.files, '', new Set(files.map(({ name }) => name)))
     let wanted = 0

@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open, realpath } from 'node:fs/promises'
 import path from 'node:path'
-import { type ExitCode, type Fault, fault } from '../core/diagnostics.js'
+import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 
 /** `link`: leads out of its folder, or nowhere. `kind`: a folder, a pipe, a device. `short`: less than its size says. */
 type ProblemKind = 'missing' | 'link' | 'kind' | 'size' | 'short' | 'system'

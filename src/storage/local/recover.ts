@@ -1,7 +1,7 @@
 /** The places of an output's unfinished work, and how work that was cut off is undone or brought to an end. */
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { fault } from '../core/diagnostics.js'
+import { fault } from '../../core/diagnostics.js'
 import { identityOf, isOwnerOrLock, readOwn, statusOf, writeNew } from './workFolder.js'
 
 /** Called before each change of the file system, with a name for it. */
@@ -45,8 +45,8 @@ export function placeOf(output: string, kind: Place['kind']): Place {
   }
 }
 
-/** `NAME.lineage.json` beside a single file `NAME.safetensors`. */
-const lineageName = (fileName: string): string => `${fileName.replace(/\.safetensors$/, '')}.lineage.json`
+/** The lineage beside a single file: `NAME.lineage.json`, where the file is `NAME` with one extension. */
+export const lineageName = (fileName: string): string => `${path.parse(fileName).name}.lineage.json`
 
 /** What is published, by identity on this disk: recovery moves nothing else. */
 interface Commit {

@@ -4,13 +4,14 @@
  * (torch/serialization.py, `_legacy_save`). Older files still, tar archives, are not read.
  */
 import { Buffer } from 'node:buffer'
-import { Fault, fault } from '../../core/diagnostics.js'
-import { quote } from '../../core/suggest.js'
+import { Fault, fault } from '../../../core/diagnostics.js'
+import { quote } from '../../../core/suggest.js'
+import type { ByteSource } from '../../../storage/types.js'
 import { MAX_PICKLE_BYTES } from './archive.js'
 import type { Contents } from './contents.js'
+import { DAMAGED, HARMFUL } from './hints.js'
 import { unpickle } from './pickle.js'
 import { PICKLE_MEMORY } from './pickleReader.js'
-import { type ByteSource, DAMAGED, HARMFUL } from './source.js'
 import { isDict, type StorageRef, type Value } from './values.js'
 import type { StoredEntry } from './zip.js'
 

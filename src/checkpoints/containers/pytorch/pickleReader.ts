@@ -1,9 +1,9 @@
 /** The bytes of a pickle, read one after the other: numbers, texts and lines, as its instructions have them. */
 import { Buffer, isUtf8 } from 'node:buffer'
-import { type Fault, fault } from '../../core/diagnostics.js'
-import type { Budget } from '../json.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import type { Budget } from '../../../core/json/reader.js'
 import type { Charge } from './globals.js'
-import { DAMAGED, HARMFUL } from './source.js'
+import { DAMAGED, HARMFUL } from './hints.js'
 import { isNatural, type Opaque, type Value } from './values.js'
 
 /** Bytes of memory for what a pickle describes: about 300,000 tensors. */

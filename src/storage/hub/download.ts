@@ -4,11 +4,11 @@ import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { eachOf } from '../../core/eachOf.js'
-import { openRegular } from '../regular.js'
+import { openRegular } from '../local/regular.js'
 import { blobFile, placeInSnapshot } from './cache.js'
-import type { Fetch } from './open.js'
 import { refuseNoRoom } from './room.js'
 import { fetchContent } from './transfer.js'
+import type { Fetch } from './types.js'
 
 export interface DownloadOptions {
   /** Bytes of all files that are there, of so many; at most some times a second. */

@@ -4,7 +4,7 @@
  * calls of `globals.ts`, whose meaning is known. Memory is charged before it is taken, and there is no recursion, so
  * no pickle can exhaust heap or stack. Instructions: CPython, Lib/pickletools.py.
  */
-import type { Budget } from '../json.js'
+import type { Budget } from '../../../core/json/reader.js'
 import { PickleMachine } from './pickleMachine.js'
 import { PICKLE_MEMORY, PickleReader } from './pickleReader.js'
 import type { StorageRef, Value } from './values.js'

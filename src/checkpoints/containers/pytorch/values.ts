@@ -1,6 +1,6 @@
 /** What a pickle's values become: plain data, and inert records of everything that Python would have made by a call. */
-import type { Dtype } from '../../core/dtypes.js'
-import { quote } from '../../core/suggest.js'
+import type { Dtype } from '../../../core/dtypes.js'
+import { quote } from '../../../core/suggest.js'
 
 /** A class or function that the pickle names. It is never looked up, only compared. */
 export interface Global {

@@ -1,6 +1,6 @@
 /** A file on the hub as bytes that are fetched when they are asked for: headers are read so, and no tensor data. */
 import { Buffer } from 'node:buffer'
-import type { ByteSource } from '../pytorch/index.js'
+import type { ByteSource } from '../types.js'
 import { hubFault, type Subject } from './faults.js'
 import type { HubFile } from './repository.js'
 import { get, HubError, patiently } from './request.js'

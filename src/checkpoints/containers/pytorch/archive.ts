@@ -3,11 +3,12 @@
  * each storage, stored, so that tensors can be read where they lie (torch/serialization.py, caffe2/serialize).
  */
 import { Buffer } from 'node:buffer'
-import { type Fault, fault } from '../../core/diagnostics.js'
-import { quote } from '../../core/suggest.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import { quote } from '../../../core/suggest.js'
+import type { ByteSource } from '../../../storage/types.js'
 import type { Contents } from './contents.js'
+import { DAMAGED, HARMFUL } from './hints.js'
 import { unpickle } from './pickle.js'
-import { type ByteSource, DAMAGED, HARMFUL } from './source.js'
 import { locateEntry, readZipDirectory, type StoredEntry, type ZipEntry } from './zip.js'
 
 /** Bytes. A pickle takes some 200 a tensor. */

@@ -4,9 +4,9 @@
  * Meaning: torch/_utils.py, torch/_tensor.py and torch/serialization.py.
  */
 
-import { DTYPES, type Dtype } from '../../core/dtypes.js'
-import { ownValue } from '../../core/ownValue.js'
-import { quote } from '../../core/suggest.js'
+import { DTYPES, type Dtype } from '../../../core/dtypes.js'
+import { ownValue } from '../../../core/ownValue.js'
+import { quote } from '../../../core/suggest.js'
 import { type Global, isDict, isGlobal, isNatural, isOpaque, isTensor, type TensorRef, type Value } from './values.js'
 
 /** torch's storage classes, without `Storage`. */

@@ -3,16 +3,16 @@
  * unpacked; tensors are read in place, as from safetensors, except that some have strides (`strided.ts`).
  */
 
-import { fault } from '../../core/diagnostics.js'
-import { sha256 } from '../../core/digest.js'
-import type { Budget } from '../json.js'
+import { fault } from '../../../core/diagnostics.js'
+import { sha256 } from '../../../core/digest.js'
+import type { Budget } from '../../../core/json/reader.js'
+import type { ByteSource } from '../../../storage/types.js'
 import { readArchive } from './archive.js'
+import { HARMFUL } from './hints.js'
 import { readLegacy } from './legacy.js'
-import { type ByteSource, HARMFUL } from './source.js'
 import { modelTensors } from './stateDict.js'
 import { outputAllowance, type PytorchTensor, placeTensor } from './tensors.js'
 
-export { type ByteSource, fileSource, memorySource } from './source.js'
 export { copyStrided, gatherStrided, stridedOffset, stridedSpan } from './strided.js'
 export type { PytorchTensor } from './tensors.js'
 

@@ -5,9 +5,10 @@
  * Format: PKWARE APPNOTE 6.3.10. Checksums are not compared: data are hashed where they are used.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
-import { type Fault, fault } from '../../core/diagnostics.js'
-import { quote } from '../../core/suggest.js'
-import { type ByteSource, DAMAGED, HARMFUL } from './source.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import { quote } from '../../../core/suggest.js'
+import type { ByteSource } from '../../../storage/types.js'
+import { DAMAGED, HARMFUL } from './hints.js'
 
 export interface ZipEntry {
   readonly name: string

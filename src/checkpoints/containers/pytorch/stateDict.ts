@@ -1,8 +1,8 @@
 /** Which dictionary of a PyTorch file is the model's: the file itself, or one of those that trainers wrap around it. */
-import { type Fault, fault } from '../../core/diagnostics.js'
-import { quote } from '../../core/suggest.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
+import { quote } from '../../../core/suggest.js'
 import { rebuildsTensor } from './globals.js'
-import { DAMAGED } from './source.js'
+import { DAMAGED } from './hints.js'
 import {
   describe,
   findWithin,
