@@ -15,7 +15,8 @@
  *     listMethods   the merge methods
  *
  * A recipe is the path of a file, or an object with what the file would say; its paths are relative to the working folder then.
- * `openRecipe` and `planOpened` are the two halves of `plan`: who plans several variants opens the models once.
+ * `openRecipe` and `planOpened` are the two halves of `plan`: who plans several variants opens the models once. `plannedTensors` gives
+ * each tensor of a plan a key by which the tensors of several plans can be compared.
  *
  * User errors are thrown as a `Fault` with its diagnostics; everything else that is thrown is the system's or a bug.
  */
@@ -59,6 +60,7 @@ export {
   type ValidateOptions,
   validate,
 } from './session/plan.js'
+export { type PlannedTensor, plannedTensors } from './session/plannedTensors.js'
 export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'

@@ -138,6 +138,8 @@ export interface Method {
    * `gram`: with a matrix [columns, columns] under the name of a matrix; the method does without where a file has none.
    */
   readonly statistics?: true | 'gram'
+  /** Random numbers are drawn: for the seed, the models' names and the tensor's name. */
+  readonly random?: true
   /** An element's place decides on it: masks are drawn for it, or of equal magnitudes the first ones count. */
   readonly byPlace?: true
   /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */

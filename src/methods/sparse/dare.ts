@@ -62,6 +62,7 @@ const shared = {
   ...ON_TASK_VECTORS,
   paper: '2311.03099',
   byPlace: true,
+  random: true,
 } as const
 
 export const dareLinear: Method = {

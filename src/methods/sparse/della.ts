@@ -134,6 +134,7 @@ const shared = {
   ...ON_TASK_VECTORS,
   paper: '2406.11617',
   byPlace: true,
+  random: true,
   refuse,
 } as const
 

@@ -1,0 +1,164 @@
+/**
+ * What a unit's key is made of, as JSON: an expression without what does not change its values. Stored tensors stand as indexes into the
+ * unit's `reads`, and what has to be found before as indexes into its `needs`.
+ */
+
+import type { Alignment, Expr, LoraFactor, MergeExpr, ReadExpr } from '../expr/types.js'
+import { inputsOf, partsOf } from '../expr/walk.js'
+import { lookupMethod } from '../methods/registry.js'
+import type { Analysis } from '../steps/index.js'
+import { type StoredTensors, storedTensors } from './stored.js'
+import type { Plan } from './types.js'
+
+/** What has to be found before a unit can be done. */
+export interface Need {
+  readonly kind: 'analysis' | 'scope' | 'factoring'
+  readonly index: number
+}
+
+/** Collects what a unit reads and needs, each once, in the order of first mention. */
+export interface Mentions {
+  /** Numbers of stored tensors. */
+  readonly reads: number[]
+  readonly needs: Need[]
+  read(place: { readonly file: number; readonly offset: number; readonly bytes: number }): number
+  need(need: Need): number
+}
+
+export function mentions(stored: StoredTensors): Mentions {
+  const reads: number[] = []
+  const needs: Need[] = []
+  const readAt = new Map<number, number>()
+  const needAt = new Map<string, number>()
+  return {
+    reads,
+    needs,
+    read(place) {
+      const number = stored.numberOf(place)
+      const index = readAt.get(number) ?? reads.push(number) - 1
+      readAt.set(number, index)
+      return index
+    },
+    need(need) {
+      const name = `${need.kind}:${need.index}`
+      const index = needAt.get(name) ?? needs.push(need) - 1
+      needAt.set(name, index)
+      return index
+    },
+  }
+}
+
+/** What the forms of a plan's expressions need to know of the plan. */
+export interface FormContext {
+  readonly plan: Plan
+  readonly stored: StoredTensors
+  /** By step: the analysis that finds its alignment, and its place among that analysis' steps. */
+  readonly foundBy: ReadonlyMap<string, { readonly index: number; readonly model: number }>
+}
+
+export function formContext(plan: Plan): FormContext {
+  const foundBy = plan.analyses.flatMap((analysis, index) =>
+    stepsOf(analysis).map((step, model) => [step, { index, model }] as const),
+  )
+  return { plan, stored: storedTensors(plan), foundBy: new Map(foundBy) }
+}
+
+const stepsOf = (analysis: Analysis): readonly string[] =>
+  analysis.kind === 'repair' ? [analysis.step] : analysis.steps
+
+/** A tensor's expression: its parts, each once and after what it is made of. `own`: the scope that the form is of, which it can't need. */
+export function exprForm(
+  expr: Expr,
+  tensor: string,
+  { plan, foundBy }: FormContext,
+  { read, need }: Mentions,
+  own?: number,
+): unknown[] {
+  // What a factor is made of is the factoring's to know.
+  const parts = partsOf([expr], (part) => (part.kind === 'factor' ? [] : inputsOf(part)))
+  const places = new Map(parts.map((part, index) => [part, index]))
+  const placeOf = (part: Expr | undefined): number | null => (part ? places.get(part)! : null)
+  const all = (exprs: readonly Expr[] = []) => exprs.map(placeOf)
+
+  const alignment = ({ step, tensor }: Alignment): unknown => {
+    const found = foundBy.get(step)
+    if (!found) throw new Error(`internal: no analysis is for ${step}`)
+    return [need({ kind: 'analysis', index: found.index }), found.model, tensor]
+  }
+  const readForm = (of: ReadExpr): unknown => {
+    const { tensor, dtype, bytes, view, aligned, rows } = of
+    return {
+      ...{ read: read(of), tensor, dtype, bytes },
+      ...(view ? { view } : {}),
+      ...(aligned ? { aligned: { shape: aligned.shape, by: aligned.by.map(alignment) } } : {}),
+      ...(rows ? { rows: { ...rows, others: rows.others.map(readForm) } } : {}),
+    }
+  }
+  const mergeForm = (of: MergeExpr): unknown => {
+    const { method, weights, parameters, inputs, base, statistics, scopeIndex, shape, rounded, models } = of
+    const scope =
+      scopeIndex === own ? 'own' : scopeIndex === undefined ? null : need({ kind: 'scope', index: scopeIndex })
+    return {
+      ...{ method, weights, parameters, inputs: all(inputs), base: placeOf(base), shape, rounded },
+      ...(statistics ? { statistics: all(statistics) } : {}),
+      ...(scopeIndex === undefined ? {} : { scope }),
+      // Random numbers are drawn for these names.
+      ...(lookupMethod(method)?.random ? { random: [plan.seed, models, tensor] } : {}),
+    }
+  }
+  const factorOf = (factor: LoraFactor | undefined): unknown =>
+    factor && { read: placeOf(factor.read), byRank: factor.byRank }
+  const form = (of: Expr): unknown => {
+    switch (of.kind) {
+      case 'read':
+        return readForm(of)
+      case 'merge':
+        return mergeForm(of)
+      case 'lora': {
+        const { base, shape, rank, scale, left, right } = of
+        return { lora: placeOf(base), shape, rank, scale, left: factorOf(left), right: factorOf(right) }
+      }
+      case 'crop':
+        return { crop: placeOf(of.merge), base: placeOf(of.base), shape: of.shape }
+      case 'computed': {
+        const { step, tensor, shape, inputs, aligned = [] } = of
+        const computed = alignment({ step, tensor })
+        return { computed, shape, inputs: all(inputs), aligned: aligned.map(alignment) }
+      }
+      case 'factor':
+        return { factor: of.factor, of: need({ kind: 'factoring', index: of.factoring }), shape: of.shape }
+    }
+  }
+  return parts.map(form)
+}
+
+/** What of an analysis are names of the recipe, and reasons for people. */
+const NAMES: ReadonlySet<string> = new Set(['step', 'steps', 'left'])
+
+/** All of an analysis that decides what it finds. */
+export function analysisForm(analysis: Analysis, context: FormContext, mentioned: Mentions): unknown {
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+    if (Array.isArray(value)) return value.map(visit)
+    if (isTensor(value)) {
+      const { name, dtype, shape, expr } = value
+      return { name, dtype, shape, expr: exprForm(expr, name, context, mentioned) }
+    }
+    const isModel = 'tensors' in value
+    return Object.fromEntries(
+      Object.entries(value).flatMap(([key, inner]) =>
+        NAMES.has(key) || (isModel && key === 'name') ? [] : [[key, visit(inner)]],
+      ),
+    )
+  }
+  return visit(analysis)
+}
+
+interface Tensor {
+  readonly name: string
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly expr: Expr
+}
+
+const isTensor = (value: object): value is Tensor => 'expr' in value && 'shape' in value && 'name' in value

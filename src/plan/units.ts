@@ -1,0 +1,138 @@
+/**
+ * The units of a plan: the pieces of work that can be done, recorded and reused one by one. They are made when they are asked for, since a
+ * plan may have a million tensors. A unit's key says how it is done and not from what: whoever has done a unit of the same key with inputs
+ * of the same digests has its result.
+ */
+import { sha256 } from '../core/digest.js'
+import { computeOf } from '../expr/cost.js'
+import type { StoredTensors } from './stored.js'
+import type { Plan } from './types.js'
+import {
+  analysisForm,
+  exprForm,
+  type FormContext,
+  formContext,
+  type Mentions,
+  mentions,
+  type Need,
+} from './unitForms.js'
+
+/** Goes up when the same expression over the same inputs gives other bytes than before, and only then. */
+const ARITHMETIC = 1
+
+export type UnitKind = Need['kind'] | 'tensor' | 'digest'
+
+export interface Unit {
+  /** Unlike any other of the plan: `analysis 0`, `tensor 1 27`. */
+  readonly id: string
+  readonly kind: UnitKind
+  /**
+   * `sha256:…` over how the unit is done: its expression, with stored tensors as indexes into `reads`, the keys of what it needs, and the
+   * version of the arithmetic. Paths, names of models and files, outputs, threads and other units have no part in it, except where
+   * random numbers are drawn for a model's name.
+   */
+  readonly key: string
+  /** Units that have to be done before. */
+  readonly needs: readonly Need[]
+  /** Numbers of stored tensors (see `StoredTensors`), those that `needs` read apart. */
+  readonly reads: readonly number[]
+  /** The planned tensors that it writes. */
+  readonly makes: readonly { readonly output: number; readonly tensor: number }[]
+  /** Bytes of stored tensors and of what is written, each counted once. */
+  readonly cost: { readonly read: number; readonly write: number }
+}
+
+export interface PlanUnits {
+  readonly stored: StoredTensors
+  unit(need: Need): Unit
+  tensor(output: number, tensor: number): Unit
+  /** Of a stored tensor by its number: that it has a digest, and nothing else. */
+  digest(stored: number): Unit
+  /** Analyses and scopes, each after what it needs. */
+  shared(): readonly Unit[]
+  /** In the order of outputs and of their tensors. */
+  tensors(): Generator<Unit>
+}
+
+export function planUnits(plan: Plan): PlanUnits {
+  const context = formContext(plan)
+  const { stored } = context
+  const known = new Map<string, Unit>()
+  const unit = (need: Need): Unit => {
+    const id = `${need.kind} ${need.index}`
+    const found = known.get(id) ?? make(id, need)
+    known.set(id, found)
+    return found
+  }
+
+  function make(id: string, { kind, index }: Need): Unit {
+    const mentioned = mentions(stored)
+    const form = FORMS[kind](index, context, mentioned)
+    return finish(id, kind, form, mentioned)
+  }
+
+  function finish(id: string, kind: UnitKind, form: unknown, { reads, needs }: Mentions): Unit {
+    const key = sha256(
+      JSON.stringify({ arithmetic: ARITHMETIC, kind, form, needs: needs.map((need) => unit(need).key) }),
+    )
+    const read = reads.reduce((sum, number) => sum + stored.placeOf(number).bytes, 0)
+    return { id, kind, key, needs, reads, makes: [], cost: { read, write: 0 } }
+  }
+
+  function tensor(output: number, index: number): Unit {
+    const { name, dtype, shape, bytes, expr } = plan.outputs[output]!.tensors[index]!
+    const mentioned = mentions(stored)
+    const compute = computeOf(plan.compute, expr)
+    const form = { dtype, shape, compute, parts: exprForm(expr, name, context, mentioned) }
+    const made = finish(`tensor ${output} ${index}`, 'tensor', form, mentioned)
+    return { ...made, makes: [{ output, tensor: index }], cost: { ...made.cost, write: bytes } }
+  }
+
+  return {
+    stored,
+    unit,
+    tensor,
+    digest: (number) => {
+      const { bytes } = stored.placeOf(number)
+      return finish(`digest ${number}`, 'digest', bytes, { ...mentions(stored), reads: [number] })
+    },
+    shared: () => sharedUnits(plan, unit),
+    *tensors() {
+      for (const [output, { tensors }] of plan.outputs.entries())
+        for (const index of tensors.keys()) yield tensor(output, index)
+    },
+  }
+}
+
+/** How each kind of unit comes about, for its key. */
+const FORMS: Readonly<Record<Need['kind'], (index: number, context: FormContext, mentioned: Mentions) => unknown>> = {
+  analysis(index, context, mentioned) {
+    const { compute } = context.plan
+    return { compute, analysis: analysisForm(context.plan.analyses[index]!, context, mentioned) }
+  },
+  scope(index, context, mentioned) {
+    const { compute, scopes } = context.plan
+    return scopes[index]!.tensors.map(({ name, shape, expr }) => ({
+      ...{ shape, compute: computeOf(compute, expr) },
+      parts: exprForm(expr, name, context, mentioned, index),
+    }))
+  },
+  factoring(index, context, mentioned) {
+    const { tensor, shape, work, from, base } = context.plan.factorings[index]!
+    const [tuned, origin] = [from, base].map((expr) => exprForm(expr, tensor, context, mentioned))
+    return { shape, work, from: tuned, base: origin }
+  },
+}
+
+function sharedUnits({ analyses, scopes }: Plan, unit: (need: Need) => Unit): Unit[] {
+  const ordered = new Map<string, Unit>()
+  const visit = (need: Need): void => {
+    const { id, needs } = unit(need)
+    if (ordered.has(id)) return
+    for (const before of needs) visit(before)
+    ordered.set(id, unit(need))
+  }
+  for (const index of analyses.keys()) visit({ kind: 'analysis', index })
+  for (const index of scopes.keys()) visit({ kind: 'scope', index })
+  return [...ordered.values()]
+}
