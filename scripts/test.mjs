@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 /** About nine tenths of the tests that there were when it was last set. */
 const FLOOR = 990
 const MARKER = '--- end of file ---'
+const MARKER_LINE = new RegExp(`^${MARKER} ([0-9.]+)\\n`, 'm')
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const pattern = process.argv[2]
@@ -31,7 +32,7 @@ const files = readdirSync(folder, { recursive: true })
   .filter((name) => existsSync(path.join(root, 'test', name.replace(/\.js$/, '.ts'))))
   .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1))
 
-const counts = { total: 0, passed: 0, broken: 0 }
+const counts = { total: 0, passed: 0, broken: 0, cpu: 0 }
 const waiting = [...files]
 const started = performance.now()
 await Promise.all(Array.from({ length: Math.min(availableParallelism(), files.length) }, work))
@@ -56,9 +57,9 @@ function workInOneProcess() {
   }
   const hear = (chunk) => {
     output += chunk
-    const end = output.indexOf(MARKER)
-    if (end < 0) return
-    report(file, output.slice(0, end), performance.now() - since)
+    const end = MARKER_LINE.exec(output)
+    if (end === null) return
+    report(file, output.slice(0, end.index), performance.now() - since, Number(end[1]))
     next()
   }
   child.stdin.on('error', () => {})
@@ -78,16 +79,17 @@ function workInOneProcess() {
   })
 }
 
-function report(file, output, milliseconds) {
+function report(file, output, milliseconds, cpu) {
   const count = (label) => Number(new RegExp(`^\\s*${label}:\\s*(\\d+)`, 'm').exec(output)?.[1] ?? 0)
   const [total, passed] = [count('Total'), count('Passed')]
+  counts.cpu += cpu
   counts.total += total
   counts.passed += passed
   // A file that throws while it is loaded counts as a failure even when none of its tests ran.
   const failed = total === 0 || passed < total
   if (total === 0) counts.broken += 1
   console.log(
-    `${failed ? 'FAIL' : 'ok  '}  ${file.replace(/\.js$/, '.ts')}  ${passed} of ${total}  ${(milliseconds / 1000).toFixed(1)} s`,
+    `${failed ? 'FAIL' : 'ok  '}  ${file.replace(/\.js$/, '.ts')}  ${passed} of ${total}  ${(milliseconds / 1000).toFixed(1)} s, CPU ${cpu.toFixed(1)} s`,
   )
   if (failed) console.log(output)
 }
@@ -96,6 +98,6 @@ const { total, passed, broken } = counts
 const short = pattern === undefined && total < FLOOR
 if (short) console.log(`only ${total} tests ran; at least ${FLOOR} are expected`)
 const failed = total - passed + broken + (short ? 1 : 0)
-console.log(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s`)
+console.log(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s, CPU ${counts.cpu.toFixed(0)} s`)
 console.log(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)

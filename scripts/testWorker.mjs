@@ -1,5 +1,7 @@
 // Runs the test files that its parent names on standard input, one after another, with uvu.
-// After each file it prints a line with the marker that it was started with, so that the parent can tell the files' output apart.
+// After each file it prints a line with the marker that it was started with, so that the parent can tell the files' output apart,
+// and how many seconds of CPU time the file took.
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 
@@ -9,9 +11,19 @@ globalThis.UVU_DEFER = 1
 globalThis.UVU_INDEX = 0
 const { exec } = await import('uvu')
 
+/** Of this process and of those that it started and that have ended; Linux counts both in hundredths. */
+function cpuSeconds() {
+  const { user, system } = process.cpuUsage()
+  if (process.platform !== 'linux') return (user + system) / 1e6
+  const fields = readFileSync('/proc/self/stat', 'utf8').replace(/^.*\) /, '').split(' ')
+  const [childrenUser, childrenSystem] = fields.slice(13, 15).map(Number)
+  return (user + system) / 1e6 + (childrenUser + childrenSystem) / 100
+}
+
 for await (const file of createInterface({ input: process.stdin })) {
   globalThis.UVU_QUEUE.length = 0
   globalThis.UVU_QUEUE.push([null])
+  const before = cpuSeconds()
   try {
     await import(pathToFileURL(file).href)
     await exec()
@@ -19,6 +31,6 @@ for await (const file of createInterface({ input: process.stdin })) {
     console.error(error)
     console.log('\n  Total:     1\n  Passed:    0')
   }
-  process.stdout.write(`\n${marker}\n`)
+  process.stdout.write(`\n${marker} ${(cpuSeconds() - before).toFixed(1)}\n`)
 }
 process.exitCode = 0
