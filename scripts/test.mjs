@@ -98,6 +98,8 @@ const { total, passed, broken } = counts
 const short = pattern === undefined && total < FLOOR
 if (short) console.log(`only ${total} tests ran; at least ${FLOOR} are expected`)
 const failed = total - passed + broken + (short ? 1 : 0)
-console.log(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s, CPU ${counts.cpu.toFixed(0)} s`)
+console.log(
+  `${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s, CPU ${counts.cpu.toFixed(0)} s`,
+)
 console.log(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)

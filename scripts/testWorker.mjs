@@ -15,7 +15,9 @@ const { exec } = await import('uvu')
 function cpuSeconds() {
   const { user, system } = process.cpuUsage()
   if (process.platform !== 'linux') return (user + system) / 1e6
-  const fields = readFileSync('/proc/self/stat', 'utf8').replace(/^.*\) /, '').split(' ')
+  const fields = readFileSync('/proc/self/stat', 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
   const [childrenUser, childrenSystem] = fields.slice(13, 15).map(Number)
   return (user + system) / 1e6 + (childrenUser + childrenSystem) / 100
 }

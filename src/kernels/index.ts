@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { FloatDtype } from '../core/dtypes.js'
 import {
@@ -53,9 +52,6 @@ export function compileKernels(): Promise<WebAssembly.Module> {
 /** Kernels for hashing digests and for sines: scratch space of their own, no windows. */
 export const smallKernels = async (): Promise<Kernels> =>
   instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
-
-/** For who can't wait. */
-export const compileKernelsSync = (): WebAssembly.Module => new WebAssembly.Module(readFileSync(WASM))
 
 /** An instance on `memory`, which is the caller's from ARENA_START on; below it the instance's own data are written. */
 export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {

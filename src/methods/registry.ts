@@ -30,7 +30,7 @@ import { ram } from './taskVectors/ram.js'
 import { ramplusTl } from './taskVectors/ramplus_tl.js'
 import { sce } from './taskVectors/sce.js'
 import { taskArithmetic } from './taskVectors/task_arithmetic.js'
-import type { Method, ParameterSchema, Resolved } from './types.js'
+import type { Method, ParameterSchema } from './types.js'
 
 export const METHODS: readonly Method[] = [
   linear,
@@ -78,17 +78,3 @@ export const METHOD_NAMES: readonly string[] = [...byName.keys()]
 
 export const parameterOf = (method: Method, name: string): ParameterSchema | undefined =>
   method.parameters.find((parameter) => parameter.name === name)
-
-/** What was written for one tensor, with the method's defaults for the rest. A required parameter must be written. */
-export function resolveDefaults(
-  method: Method,
-  written: Readonly<Record<string, Resolved>>,
-): Readonly<Record<string, Resolved>> {
-  const resolved: Record<string, Resolved> = {}
-  for (const { name, default: value } of method.parameters) {
-    const chosen = Object.hasOwn(written, name) ? written[name] : value
-    if (chosen === undefined) throw new Error(`internal: ${method.name} without its parameter ${name}`)
-    resolved[name] = chosen
-  }
-  return resolved
-}

@@ -11,8 +11,8 @@ import {
   type MapKernel,
   type ReduceKernel,
 } from '../../src/kernels/index.js'
-import * as reference from '../../src/kernels/reference.js'
-import { xxh3 } from '../../src/kernels/referenceXxh3.js'
+import * as reference from '../reference/kernels.js'
+import { xxh3 } from '../reference/xxh3.js'
 
 export interface Backend {
   readonly name: string

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
 import { CHUNK, type Compute } from '../../src/kernels/index.js'
-import { FORMATS, roundTo } from '../../src/kernels/reference.js'
+import { FORMATS, roundTo } from '../reference/kernels.js'
 import { type Backend, generator, kernelBackend, randomBytes, randomValues, referenceBackend } from './backends.js'
 
 const DTYPES = Object.keys(FORMATS) as FloatDtype[]

@@ -4,7 +4,6 @@ import {
   ARENA_START,
   CONTEXT_BYTES,
   compileKernels,
-  compileKernelsSync,
   contextBytes,
   createContext,
   instantiateKernels,
@@ -14,7 +13,7 @@ import { kernels } from './backends.js'
 test('one compiled module serves many instances, each on its own memory', async () => {
   assert.is(await compileKernels(), await compileKernels())
   const memory = new WebAssembly.Memory({ initial: 2 })
-  const other = instantiateKernels(compileKernelsSync(), memory)
+  const other = instantiateKernels(await compileKernels(), memory)
   new Uint16Array(memory.buffer, ARENA_START, 2).set([0x3f80, 0xc000])
   other.decode('BF16', 'f32')(ARENA_START, ARENA_START + 64, 2)
   assert.equal([...new Float32Array(memory.buffer, ARENA_START + 64, 2)], [1, -2])

@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
 import { CHUNK, type Compute, GROUP_ROWS, type MapKernel, PANEL_BYTES } from '../../src/kernels/index.js'
-import { addProduct, decode, encode } from '../../src/kernels/reference.js'
+import { addProduct, decode, encode } from '../reference/kernels.js'
 import { bytesAt, context, generator, kernels, pack, put, randomValues, unpack } from './backends.js'
 
 const DTYPES = [

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
 import { CHUNK, type Compute, type MapKernel } from '../../src/kernels/index.js'
-import { FORMATS, type MapCall } from '../../src/kernels/reference.js'
+import { FORMATS, type MapCall } from '../reference/kernels.js'
 import {
   type Backend,
   bytesAt,

@@ -4,7 +4,7 @@ import {
   ARENA_START,
   CHUNK,
   type Compute,
-  compileKernelsSync,
+  compileKernels,
   contextBytes,
   createContext,
   instantiateKernels,
@@ -13,7 +13,7 @@ import { linear, rounding, sum, type Tensor, task } from './numeric.js'
 import { fineTunes } from './samples.js'
 
 const memory = new WebAssembly.Memory({ initial: 64 })
-const kernels = instantiateKernels(compileKernelsSync(), memory)
+const kernels = instantiateKernels(await compileKernels(), memory)
 const size = { inputs: 3, coefficients: 3, sums: 3 }
 const context = createContext(memory, ARENA_START, size)
 const dataStart = ARENA_START + contextBytes(size)

@@ -1,6 +1,7 @@
 /** Seeded tensors for the law tests: bell-shaped values, the same on every run. */
-import { randomStream, uniform } from '../../src/core/random.js'
+import { randomStream } from '../../src/core/random.js'
 import { add, type Compute, type Given, type Tensor } from './numeric.js'
+import { uniform } from './random.js'
 
 /** n values, near normal, of deviation `scale`, as float32. */
 export function bell(name: string, n: number, scale = 1): Float32Array {

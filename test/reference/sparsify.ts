@@ -5,7 +5,7 @@
  * as the larger. Random masks depend on (seed, model's name, tensor's name, element) and the probability as float32 alone,
  * neither on the values nor on the compute type: an element is kept where uniform < p.
  */
-import { randomStream, uniform } from '../../src/core/random.js'
+import { randomStream } from '../../src/core/random.js'
 import {
   byMagnitude,
   type Given,
@@ -18,6 +18,7 @@ import {
   sum,
   type Tensor,
 } from './numeric.js'
+import { uniform } from './random.js'
 
 /** What is left of one δ: kept elements already divided where each has a probability of its own; `scale` for all of them. */
 export interface Sparse {

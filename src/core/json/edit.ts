@@ -46,19 +46,6 @@ export function changeJson(text: string, before: unknown, after: unknown): strin
   return edits.length === 0 ? undefined : editJson(text, edits)
 }
 
-/** The text of the value at a path, undefined where there is none: numbers with all their digits. */
-export function jsonTextAt(text: string, path: JsonPath): string | undefined {
-  let at = afterSpace(text, hasMark(text) ? 1 : 0)
-  for (const key of path) {
-    const open = text[at]
-    if (open !== '{' && open !== '[') return undefined
-    const part = membersOf(text, at).members.findLast((member) => member.key === key)
-    if (!part) return undefined
-    at = part.value
-  }
-  return text.slice(at, afterValue(text, at))
-}
-
 interface Splice {
   readonly from: number
   readonly to: number

@@ -40,7 +40,7 @@ export function afterSpace(text: string, at: number): number {
 
 export const hasMark = (text: string): boolean => text.charCodeAt(0) === 0xfeff
 
-/** The value of a text. Numbers are doubles: `jsonTextAt` shows the digits that were written. Throws `JsonTextError`. */
+/** The value of a text. Numbers are doubles; `edit.ts` keeps the digits that were written. Throws `JsonTextError`. */
 export function parseJson(text: string, limits: JsonLimits = {}): unknown {
   const words = measure(text, limits)
   const parse = (source: string): unknown => {

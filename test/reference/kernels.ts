@@ -4,8 +4,8 @@
  *
  * Values travel as float64, in which those of every smaller dtype are exact; NaN is NaN, whatever its bits.
  */
-import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
-import { CHUNK, type Compute, type MapKernel, type ReduceKernel } from './types.js'
+import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
+import { CHUNK, type Compute, type MapKernel, type ReduceKernel } from '../../src/kernels/types.js'
 
 /** Precision with the leading bit, least exponent of a normal number, largest finite number. */
 interface Format {
