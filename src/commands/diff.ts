@@ -9,17 +9,17 @@ export const diff = defineCommand({
   id: 'diff',
   summary: 'Compare two models tensor by tensor.',
   description:
-    'Cosine, relative L2 distance, largest difference, equal or not. Exits with 0 whatever it finds, unless --exit-code is given.',
+    'Prints cosine similarity, relative L2 distance and the largest difference per tensor. Exits with 0 unless --exit-code is given.',
   examples: [
     '<%= config.bin %> diff a.safetensors b.safetensors',
-    'In a script\n<%= config.bin %> diff expected merged --exit-code',
+    'Fail in a script when two models differ\n<%= config.bin %> diff expected merged --exit-code',
   ],
   args: {
-    a: Args.string({ description: 'a file or folder', required: true, ignoreStdin: true }),
+    a: Args.string({ description: 'model file or folder', required: true, ignoreStdin: true }),
     b: Args.string({ description: 'the other', required: true, ignoreStdin: true }),
   },
   flags: {
-    'exit-code': onOff('exit with 1 where they differ'),
+    'exit-code': onOff('exit with 1 if the models differ'),
     ...resultFlags,
   },
   async execute({ args, flags }) {

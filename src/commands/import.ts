@@ -7,18 +7,18 @@ import { tellRecipe } from './support/recipeText.js'
 
 export const importConfig = defineCommand({
   id: 'import',
-  summary: 'Print the recipe that a mergekit configuration stands for.',
+  summary: 'Convert a mergekit configuration to a recipe and print it.',
   description:
-    'The configuration runs as it is with terge run; the recipe says the same in terge’s words, to be changed or reviewed. ' +
-    'Its models are looked for in the file’s folder, then in the working folder, then on the hub; where they are here, ' +
-    'filters are held against their tensors’ names.',
+    'terge run also runs a mergekit configuration directly. Convert it to review or change it as a recipe. ' +
+    'Looks for models in the configuration’s folder, then in the working folder, then on the hub. If the models are on this ' +
+    'machine, also checks filters against their tensor names.',
   examples: [
     '<%= config.bin %> import mergekit.yml',
-    'Into a file, with paths relative to it\n<%= config.bin %> import mergekit.yml -o recipes/merge.yml',
+    'Write to a file, with paths relative to it\n<%= config.bin %> import mergekit.yml -o recipes/merge.yml',
     'As JSON, which is YAML too\n<%= config.bin %> import mergekit.yml --json',
     'Refuse keys and parameters that mergekit would ignore\n<%= config.bin %> import mergekit.yml --strict',
   ],
-  args: { config: Args.string({ description: 'the configuration’s file', required: true, ignoreStdin: true }) },
+  args: { config: Args.string({ description: 'configuration file', required: true, ignoreStdin: true }) },
   flags: {
     output: outputFile,
     strict,

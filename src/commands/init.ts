@@ -6,15 +6,15 @@ import { tellRecipe } from './support/recipeText.js'
 export const init = defineCommand({
   id: 'init',
   summary: 'Write a commented starter recipe for models.',
-  description: 'The recipe is valid as it stands: their mean. Its comments show what one would change first.',
+  description: 'The recipe averages the models and is valid as written. Its comments show common changes.',
   examples: [
-    'To standard output\n<%= config.bin %> init ./models/base ./models/math',
-    'Into a file, with paths relative to it\n<%= config.bin %> init a.safetensors b.safetensors -o recipes/mean.yml',
-    'As JSON, which is YAML too, without the comments\n<%= config.bin %> init a.safetensors b.safetensors --json',
+    'Print to standard output\n<%= config.bin %> init ./models/base ./models/math',
+    'Write to a file, with paths relative to it\n<%= config.bin %> init a.safetensors b.safetensors -o recipes/mean.yml',
+    'Print as JSON (also valid YAML), without comments\n<%= config.bin %> init a.safetensors b.safetensors --json',
   ],
   args: {
     model: Args.string({
-      description: 'files or folders; +ADAPTER adds an adapter',
+      description: 'model files or folders; append +ADAPTER to apply an adapter',
       required: true,
       multiple: true,
       ignoreStdin: true,

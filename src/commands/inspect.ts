@@ -9,9 +9,7 @@ import { print } from './support/print.js'
 
 const near = (text: string, names: readonly string[]): string | undefined => {
   const [best] = nearest(text, names, 1)
-  return best === undefined
-    ? names[0] && `its tensors are called such as ${quote(names[0])}`
-    : `did you mean ${quote(best)}?`
+  return best === undefined ? names[0] && `tensor names look like ${quote(names[0])}` : `did you mean ${quote(best)}?`
 }
 
 /** Those of the names that a pattern matches. Faults: `bad-pattern`, `unmatched-pattern`. */
@@ -21,27 +19,30 @@ function matching(names: Iterable<string>, text: string): Set<string> {
   const all = [...names]
   const found = new Set(all.filter(pattern.matches))
   if (found.size === 0)
-    throw fault('unmatched-pattern', `${quote(text)} matches no tensor of the model`, near(text, all))
+    throw fault('unmatched-pattern', `${quote(text)} matches no tensor in the model`, near(text, all))
   return found
 }
 
 export const inspect = defineCommand({
   id: 'inspect',
-  summary: 'Show what is in a model, from its headers.',
+  summary: 'Show what a model contains.',
   description:
-    'Names, dtypes, shapes and sizes of tensors, metadata, layers and the parameter count. Reads no tensor data.',
+    'Lists the name, dtype, shape and size of each tensor, the metadata, the layers and the parameter count. Reads only file headers.',
   examples: [
     '<%= config.bin %> inspect ./models/math-7b',
-    'The attention of one layer\n<%= config.bin %> inspect model.safetensors --filter "model.layers.0.self_attn.**"',
-    'For a program\n<%= config.bin %> inspect model.safetensors --json',
-    'How rebasin would permute it, to be changed and named in a recipe\n<%= config.bin %> inspect model.safetensors --spec --json',
+    'Show the attention tensors of one layer\n<%= config.bin %> inspect model.safetensors --filter "model.layers.0.self_attn.**"',
+    'Print JSON\n<%= config.bin %> inspect model.safetensors --json',
+    'Print the permutation spec, to edit and use in a recipe\n<%= config.bin %> inspect model.safetensors --spec --json',
   ],
-  args: { model: Args.string({ description: 'a file or folder', required: true, ignoreStdin: true }) },
+  args: { model: Args.string({ description: 'model file or folder', required: true, ignoreStdin: true }) },
   flags: {
     spec: onOff(
-      'show the permutation spec that rebasin finds: groups, sizes, axes; as JSON, in the form that a recipe takes',
+      'show the permutation spec that rebasin infers: groups, sizes and axes; with --json, in the form that recipes use',
     ),
-    filter: Flags.string({ description: 'list only tensors that match, as in a recipe', helpValue: 'PATTERN' }),
+    filter: Flags.string({
+      description: 'list only tensors that match; same syntax as in recipes',
+      helpValue: 'PATTERN',
+    }),
     ...resultFlags,
   },
   async execute({ args, flags }) {
@@ -51,7 +52,11 @@ export const inspect = defineCommand({
     const { tensors } = checkpoint
     if (flags.spec) {
       if (flags.filter !== undefined)
-        throw fault('bad-flag', '--spec and --filter contradict each other', 'a spec is one of the whole model')
+        throw fault(
+          'bad-flag',
+          '--spec and --filter cannot be used together',
+          'a spec always describes the whole model',
+        )
       const found = await permutationSpec(checkpoint)
       const { specText } = await import('../ui/spec.js')
       print(format === 'json' ? toJson(found.text) : specText(found, tensors))

@@ -9,15 +9,12 @@ import { complain, print } from './support/print.js'
 
 export const lock = defineCommand({
   id: 'lock',
-  summary: 'Pin a recipe’s models: their commits, files and digests.',
+  summary: 'Pin the models of a recipe: commits, files and digests.',
   description:
-    'Writes RECIPE.lock beside the recipe, anew each time. Fetches what is still on the hub and reads every file. ' +
-    'terge run --locked then uses just these models, whatever their branches have become, and names what differs.',
-  examples: [
-    '<%= config.bin %> lock recipe.yml',
-    'Then, today or in a year\n<%= config.bin %> run recipe.yml --locked',
-  ],
-  args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
+    'Writes RECIPE.lock next to the recipe and replaces an existing one. Downloads models from the hub and reads every file. ' +
+    'terge run --locked then uses exactly these models and reports what differs, even if a branch has moved.',
+  examples: ['<%= config.bin %> lock recipe.yml', 'Use the pinned models\n<%= config.bin %> run recipe.yml --locked'],
+  args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: { set, threads: machineFlags.threads, ...resultFlags },
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'

@@ -59,7 +59,7 @@ function tell(error: unknown): number {
     return refused.exit
   }
   const text = String(message ?? error).replace(/^internal: /, '')
-  const hint = 'this is a fault of terge, not of your recipe: please report it with this text and the recipe'
+  const hint = 'this is a bug in terge, not in your recipe: report it with this text and the recipe'
   complain([{ severity: 'error', code: 'internal', message: [text, ...stackLines(stack)].join('\n'), hint }])
   return 1
 }

@@ -10,20 +10,20 @@ const patterns = (description: string) =>
 
 export const merge = defineCommand({
   id: 'merge',
-  summary: 'Merge models in one line, without a recipe’s file.',
+  summary: 'Merge models without a recipe file.',
   description:
-    'Builds the recipe from the flags and runs it; --save-recipe keeps it. Models are called by their files’ names. Without ' +
-    '--base the first model lends what is not merged; methods on task vectors need --base.',
+    'Builds a recipe from the flags and runs it; --save-recipe keeps it. File names become model names. Without --base, ' +
+    'unmerged tensors are copied from the first model. Methods that use task vectors require --base.',
   examples: [
-    'The mean of two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
-    'One third of the way along the arc\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',
-    'What two fine-tunes learnt, added to their base\n<%= config.bin %> merge math code --base base --method task_arithmetic --weights 0.6,0.4 -o both',
-    'A model with a LoRA adapter, and another\n<%= config.bin %> merge ./base+./adapter ./other -o merged',
-    'Keep the recipe for a review\n<%= config.bin %> merge a b --weights 2,1 -o merged --save-recipe merge.yml',
+    'Average two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
+    'Interpolate one third of the way from a to b\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',
+    'Add the task vectors of two fine-tunes to their base model\n<%= config.bin %> merge math code --base base --method task_arithmetic --weights 0.6,0.4 -o both',
+    'Average a model with a LoRA adapter and another model\n<%= config.bin %> merge ./base+./adapter ./other -o merged',
+    'Keep the recipe\n<%= config.bin %> merge a b --weights 2,1 -o merged --save-recipe merge.yml',
   ],
   args: {
     model: Args.string({
-      description: 'files or folders; MODEL+ADAPTER applies a LoRA',
+      description: 'model files or folders; MODEL+ADAPTER applies a LoRA adapter',
       required: true,
       multiple: true,
       ignoreStdin: true,
@@ -32,24 +32,24 @@ export const merge = defineCommand({
   flags: {
     output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'where to write', required: true }),
     method: Flags.string({
-      description: 'the merge method; terge methods lists them',
+      description: 'merge method; terge methods lists them',
       helpValue: 'METHOD',
       default: 'linear',
     }),
-    weights: Flags.string({ description: 'one a model, in order', helpValue: 'W,W' }),
+    weights: Flags.string({ description: 'one weight per model, in order', helpValue: 'W,W' }),
     base: Flags.string({
-      description: 'the model whose names, shapes and other tensors the result has',
+      description: 'base model: defines names and shapes, and provides tensors that are not merged',
       helpValue: 'MODEL',
     }),
     include: patterns('merge only tensors that match'),
     exclude: patterns('copy tensors that match from the base'),
     param: Flags.string({
-      description: 'a parameter of the method',
+      description: 'method parameter',
       helpValue: 'NAME=VALUE',
       multiple: true,
       multipleNonGreedy: true,
     }),
-    'save-recipe': Flags.string({ description: 'write the recipe here too', helpValue: 'FILE' }),
+    'save-recipe': Flags.string({ description: 'also write the recipe to this file', helpValue: 'FILE' }),
     ...runFlags,
   },
   async execute({ args, flags }) {

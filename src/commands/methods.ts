@@ -6,11 +6,11 @@ import { print } from './support/print.js'
 
 export const methods = defineCommand({
   id: 'methods',
-  summary: 'List the merge methods, or tell one of them whole.',
+  summary: 'List the merge methods, or describe one in full.',
   description:
-    'What each computes, its parameters with their defaults, what it needs as base, and the paper it comes from.',
+    'Shows what each method computes, its parameters and defaults, whether it needs a base model, and its paper.',
   examples: ['<%= config.bin %> methods', '<%= config.bin %> methods slerp', '<%= config.bin %> methods --json'],
-  args: { name: Args.string({ description: 'a method’s name', required: false, ignoreStdin: true }) },
+  args: { name: Args.string({ description: 'method name', required: false, ignoreStdin: true }) },
   flags: resultFlags,
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'

@@ -17,18 +17,18 @@ import { showPlan, threadsOf } from './support/perform.js'
 
 export const plan = defineCommand({
   id: 'plan',
-  summary: 'Show what a recipe would do, from the models’ headers alone.',
+  summary: 'Show what a recipe would do, without running it.',
   description:
-    'Tensors by method, what is copied and why, patterns with their match counts, bytes to read and write, peak memory. ' +
-    'The plan’s digest is over all that decides the output’s bytes; terge run executes just this plan.',
+    'Lists tensors per method, copied tensors and why, match counts of patterns, bytes to read and write, and peak memory. Reads ' +
+    'only file headers. The plan’s digest covers everything that determines the output’s bytes. terge run executes exactly this plan.',
   examples: [
-    'As a tree\n<%= config.bin %> plan recipe.yml',
-    'For a program\n<%= config.bin %> plan recipe.yml --json',
-    'As a picture\n<%= config.bin %> plan recipe.yml --format dot',
+    'Print a tree\n<%= config.bin %> plan recipe.yml',
+    'Print JSON\n<%= config.bin %> plan recipe.yml --json',
+    'Print a graph for Graphviz\n<%= config.bin %> plan recipe.yml --format dot',
   ],
-  args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
+  args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'plan for this output instead of the recipe’s' }),
+    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'use this output path instead of the recipe’s' }),
     set,
     ...mergekitFlags,
     strict,

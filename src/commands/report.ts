@@ -9,15 +9,15 @@ const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm
 
 export const report = defineCommand({
   id: 'report',
-  summary: 'Show a lineage as a page, or in the form of the Python library terge.',
+  summary: 'Turn a lineage into a report.',
   description:
-    'html is one self-contained page; terge the library’s form, {"tensor": ["arithmetic", [[model, weight], …]]}; ' +
-    'json the lineage itself, checked. A file that exists is not replaced.',
+    'html is one self-contained page. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
+    'weight], …]]}. json is the lineage itself, checked. Existing files are not replaced.',
   examples: [
-    'A page to look at\n<%= config.bin %> report merged/lineage.json -o report.html',
-    'For a script that reads the library’s reports\n<%= config.bin %> report merged/lineage.json --format terge',
+    'Write an HTML page\n<%= config.bin %> report merged/lineage.json -o report.html',
+    'Print the format of the Python library terge\n<%= config.bin %> report merged/lineage.json --format terge',
   ],
-  args: { lineage: Args.string({ description: 'the lineage’s file', required: true, ignoreStdin: true }) },
+  args: { lineage: Args.string({ description: 'lineage file', required: true, ignoreStdin: true }) },
   flags: {
     output: outputFile,
     format: formatFlag(FORMATS, 'the form'),

@@ -5,24 +5,24 @@ import { perform, startEarly } from './support/perform.js'
 
 export const run = defineCommand({
   id: 'run',
-  summary: 'Merge as a recipe says.',
+  summary: 'Run a recipe.',
   description:
-    'Checks the recipe, plans from the models’ headers, executes the plan, and writes the output with its lineage beside it. ' +
-    'An output that exists is refused unless --force is given, or --resume and it is this very result. Ctrl-C leaves nothing behind.',
+    'Checks the recipe, plans from file headers, runs the plan, and writes each output with its lineage next to it. ' +
+    'Refuses to replace an existing output without --force. With --resume, keeps an existing output if it is the same result. Ctrl-C leaves no files behind.',
   examples: [
-    'Merge, into the output that the recipe names\n<%= config.bin %> run recipe.yml',
-    'Try another weight, into another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',
-    'See what would happen\n<%= config.bin %> run recipe.yml --dry-run',
-    'Run a mergekit configuration as it is\n<%= config.bin %> run mergekit.yml -o ./merged',
-    'Use the models that terge lock pinned, and no others\n<%= config.bin %> run recipe.yml --locked',
-    'Go on after a power cut\n<%= config.bin %> run recipe.yml --resume',
+    'Run a recipe\n<%= config.bin %> run recipe.yml',
+    'Try another weight and write to another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',
+    'Show the plan without running it\n<%= config.bin %> run recipe.yml --dry-run',
+    'Run a mergekit configuration\n<%= config.bin %> run mergekit.yml -o ./merged',
+    'Use only the models that terge lock pinned\n<%= config.bin %> run recipe.yml --locked',
+    'Resume an interrupted run\n<%= config.bin %> run recipe.yml --resume',
   ],
-  args: { recipe: Args.string({ description: 'the recipe’s file', required: true, ignoreStdin: true }) },
+  args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'write here instead of where the recipe says' }),
+    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'output path; overrides the recipe’s' }),
     set,
     ...mergekitFlags,
-    locked: onOff('use just the models that RECIPE.lock has, as terge lock wrote it'),
+    locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
     ...runFlags,
   },
   async execute({ args, flags }) {

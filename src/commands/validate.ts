@@ -9,18 +9,18 @@ const FORMATS = ['text', 'json', 'github'] as const
 
 export const validate = defineCommand({
   id: 'validate',
-  summary: 'Tell every problem of recipes, without merging.',
+  summary: 'Report every error in recipes, without merging.',
   description:
-    'Each problem with its line, column and the way out. Reads the models’ headers too, so that patterns, shapes and weights ' +
-    'are held against them; --no-models checks the text alone. Exits with 2 where a recipe has an error.',
+    'Reports each error with line, column and a hint. Also reads the models’ headers to check patterns, shapes and weights; ' +
+    '--no-models checks only the text. Exits with 2 if a recipe has an error.',
   examples: [
     '<%= config.bin %> validate recipe.yml',
-    'The text alone, of all recipes\n<%= config.bin %> validate --no-models recipes/*.yml',
-    'In a GitHub workflow\n<%= config.bin %> validate recipe.yml --format github',
+    'Check only the text of all recipes\n<%= config.bin %> validate --no-models recipes/*.yml',
+    'Annotate errors in a GitHub workflow\n<%= config.bin %> validate recipe.yml --format github',
   ],
-  args: { recipe: Args.string({ description: 'recipes’ files', required: true, multiple: true, ignoreStdin: true }) },
+  args: { recipe: Args.string({ description: 'recipe files', required: true, multiple: true, ignoreStdin: true }) },
   flags: {
-    'no-models': onOff('check the text alone'),
+    'no-models': onOff('check only the text'),
     strict,
     format: formatFlag(FORMATS, 'the form'),
     json,

@@ -8,20 +8,20 @@ import { complain, print } from './support/print.js'
 
 export const verify = defineCommand({
   id: 'verify',
-  summary: 'Are the files on disk still those of a lineage?',
+  summary: 'Check that files still match a lineage.',
   description:
-    'Reads the outputs and inputs that the lineage names and compares their digests; --reproduce also runs the recipe again ' +
-    'and compares every byte. Exits with 1 where anything differs.',
+    'Reads the outputs and inputs that the lineage lists and compares their digests. --reproduce also runs the recipe again ' +
+    'and compares every byte. Exits with 1 if anything differs.',
   examples: [
     '<%= config.bin %> verify merged/lineage.json',
-    'Run it again and compare\n<%= config.bin %> verify merged.lineage.json --reproduce',
+    'Run the recipe again and compare\n<%= config.bin %> verify merged.lineage.json --reproduce',
   ],
-  args: { lineage: Args.string({ description: 'the lineage’s file', required: true, ignoreStdin: true }) },
+  args: { lineage: Args.string({ description: 'lineage file', required: true, ignoreStdin: true }) },
   flags: {
     reproduce: onOff('run the recipe again and compare every byte'),
-    'allow-commands': onOff('with --reproduce: run the recipe’s evaluate commands again too'),
+    'allow-commands': onOff('with --reproduce: also run the recipe’s evaluate commands'),
     'recipe-folder': Flags.string({
-      description: 'what the recipe’s paths are relative to (default: looked for)',
+      description: 'folder that the recipe’s paths are relative to (default: found automatically)',
       helpValue: 'FOLDER',
     }),
     ...machineFlags,
@@ -45,8 +45,8 @@ export const verify = defineCommand({
     else {
       complain(problems)
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
-      const again = result.reproduced === true ? '; a second run gave the same bytes' : ''
-      print(ok ? `the same: ${what}${again}` : `not the same: ${counted(problems.length, 'problem')} in ${what}`)
+      const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
+      print(ok ? `unchanged: ${what}${again}` : `${counted(problems.length, 'difference')} in ${what}`)
     }
     return ok ? 0 : 1
   },

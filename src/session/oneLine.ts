@@ -102,7 +102,7 @@ const list = (items: readonly string[]): string => `[${items.map(yamlText).join(
 function parameter(written: string): string {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(written) ?? []
   if (name === undefined || value === undefined)
-    throw fault('bad-flag', `--param takes name=value, not ${quote(written)}`, 'such as --param t=0.3')
+    throw fault('bad-flag', `--param must be name=value, not ${quote(written)}`, 'write --param t=0.3')
   let text = yamlText(value)
   try {
     text = JSON.stringify(JSON.parse(value))
@@ -115,7 +115,11 @@ function weightList(written: string): string {
   const numbers = written.split(',').map((part) => part.trim())
   const bad = numbers.find((number) => !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(number))
   if (bad !== undefined)
-    throw fault('bad-flag', `--weights takes numbers between commas, not ${quote(bad)}`, 'such as --weights 0.7,0.3')
+    throw fault(
+      'bad-flag',
+      `--weights must be numbers separated by commas, not ${quote(bad)}`,
+      'write --weights 0.7,0.3',
+    )
   return `[${numbers.map(Number).join(', ')}]`
 }
 

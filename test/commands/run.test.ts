@@ -46,7 +46,7 @@ test('merge, verify, report, inspect: one line each', () =>
 
     const verified = await terge(['verify', 'out.lineage.json'], folder)
     assert.equal([verified.code, verified.err], [0, ''])
-    assert.match(verified.out, /^the same: 3 files, /)
+    assert.match(verified.out, /^unchanged: 3 files, /)
     const report = JSON.parse((await terge(['report', 'out.lineage.json', '--format', 'terge'], folder)).out)
     assert.equal(report['fc1.bias'], [
       'arithmetic',
@@ -161,7 +161,7 @@ test('a second Ctrl-C ends at once', async () => {
     child.kill('SIGINT')
   })
   assert.is(await new Promise((resolve) => child.on('close', resolve)), 130)
-  assert.is(err, 'stopping; once more to stop at once\n')
+  assert.is(err, 'stopping; press Ctrl-C again to force quit\n')
 })
 
 test('methods: all of the registry, and one whole', async () => {

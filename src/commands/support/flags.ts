@@ -12,32 +12,32 @@ export const Args = argBuilders
 const MOST_THREADS = 512
 
 const threads = Flags.custom<number>({
-  description: 'worker threads (default: one a processor core)',
+  description: 'worker threads (default: one per CPU core)',
   helpValue: 'N',
   parse: async (input) => {
     const count = /^\d{1,4}$/.test(input) ? Number(input) : 0
     if (count >= 1 && count <= MOST_THREADS) return count
-    throw fault('bad-flag', `--threads takes a whole number from 1 to ${MOST_THREADS}, not ${quote(input)}`)
+    throw fault('bad-flag', `--threads must be a whole number from 1 to ${MOST_THREADS}, not ${quote(input)}`)
   },
 })
 
 const memory = Flags.custom<number>({
-  description: 'bound of the memory for all threads together (default: 1GB)',
+  description: 'memory limit for all threads together (default: 1GB)',
   helpValue: 'SIZE',
   parse: async (input) => {
     const bytes = parseSize(input)
     if (bytes !== undefined && bytes > 0) return bytes
-    throw fault('bad-flag', `--memory takes a size, not ${quote(input)}`, 'such as 500MB, 2GB or 1.5GiB')
+    throw fault('bad-flag', `--memory must be a size, not ${quote(input)}`, 'write 500MB, 2GB or 1.5GiB')
   },
 })
 
 /** A flag without a value. */
 export const onOff = (description: string) => Flags.boolean({ description })
 
-export const json = onOff('short for --format json')
+export const json = onOff('same as --format json')
 
 export const set = Flags.string({
-  description: 'replace a value of the recipe, such as merge.weights.math=0.7',
+  description: 'override a value of the recipe, such as merge.weights.math=0.7',
   helpValue: 'KEY=VALUE',
   multiple: true,
   multipleNonGreedy: true,
@@ -45,8 +45,8 @@ export const set = Flags.string({
 
 /** Options of mergekit's own command line, which its configurations have no keys for. */
 export const mergekitFlags = {
-  'random-seed': Flags.string({ description: 'the seed of random methods, as --set seed=N', helpValue: 'N' }),
-  'out-shard-size': Flags.string({ description: 'bytes of a shard at the most, such as 5GB', helpValue: 'SIZE' }),
+  'random-seed': Flags.string({ description: 'seed of random methods; same as --set seed=N', helpValue: 'N' }),
+  'out-shard-size': Flags.string({ description: 'largest shard size, such as 5GB', helpValue: 'SIZE' }),
 }
 
 /** The `--set` values of a command: what these flags stand for comes first. */
@@ -57,14 +57,14 @@ export function setOf(flags: {
 }): string[] {
   const { 'random-seed': seed, 'out-shard-size': size, set = [] } = flags
   if (seed !== undefined && !/^\d{1,16}$/.test(seed))
-    throw fault('bad-flag', `--random-seed takes a whole number, not ${quote(seed)}`)
+    throw fault('bad-flag', `--random-seed must be a whole number, not ${quote(seed)}`)
   // mergekit writes 5B for five thousand million.
   const bytes = size?.replace(
     /^([\d.]+)([kmb])$/i,
     (_, n: string, unit: string) => `${n}${{ k: 'KB', m: 'MB', b: 'GB' }[unit.toLowerCase()]}`,
   )
   if (bytes !== undefined && parseSize(bytes) === undefined)
-    throw fault('bad-flag', `--out-shard-size takes a size, not ${quote(size!)}`, 'such as 500MB, 5GB or 5B')
+    throw fault('bad-flag', `--out-shard-size must be a size, not ${quote(size!)}`, 'write 500MB, 5GB or 5B')
   return [
     ...(seed === undefined ? [] : [`random_seed=${seed}`]),
     ...(bytes === undefined ? [] : [`out_shard_size=${bytes}`]),
@@ -73,7 +73,7 @@ export function setOf(flags: {
 }
 
 /** Of every command that reads recipes. */
-export const strict = onOff('what mergekit would ignore in a configuration of its own is an error')
+export const strict = onOff('treat keys of a mergekit configuration that mergekit ignores as errors')
 
 /** How a run may use the machine: nothing here changes the result's bytes. */
 export const machineFlags = { threads: threads(), memory: memory() }
@@ -85,7 +85,7 @@ export function chosenFormat<T extends string>(
 ): T | 'json' {
   if (flags.json !== true) return flags.format ?? otherwise
   if (flags.format !== undefined && flags.format !== 'json')
-    throw fault('bad-flag', `--json and --format ${flags.format} contradict each other`, 'leave one of them out')
+    throw fault('bad-flag', `--json and --format ${flags.format} cannot be used together`, 'remove one of them')
   return 'json'
 }
 
@@ -97,24 +97,24 @@ export const formatFlag = <const T extends readonly string[]>(options: T, descri
 export const outputFile = Flags.string({
   char: 'o',
   helpValue: 'FILE',
-  description: 'write here instead of to standard output',
+  description: 'write to this file instead of standard output',
 })
 
 /** Of every command that prints a result for people or programs. */
-export const resultFlags = { format: formatFlag(['text', 'json'], 'the form of the result'), json }
+export const resultFlags = { format: formatFlag(['text', 'json'], 'output format'), json }
 
 /** Of every command that executes a plan. */
 export const runFlags = {
   ...machineFlags,
-  'dry-run': onOff('show the plan and stop, as terge plan does'),
-  resume: onOff('go on where a killed run stood; Ctrl-C then leaves its work to be resumed'),
-  force: onOff('replace an output that exists'),
-  'allow-commands': onOff('run the evaluate commands of the recipe: programs of its author’s choice'),
-  'no-sync': onOff('leave flushing to the disk to the system'),
-  'no-digests': onOff('leave digests out of the lineage'),
+  'dry-run': onOff('show the plan and stop; same as terge plan'),
+  resume: onOff('resume an interrupted run; Ctrl-C then keeps finished work'),
+  force: onOff('replace existing outputs'),
+  'allow-commands': onOff('run the recipe’s evaluate commands, which can be any program'),
+  'no-sync': onOff('skip fsync'),
+  'no-digests': onOff('skip digests in the lineage'),
   strict: onOff(
-    'what mergekit would ignore in a configuration of its own is an error; so are results that are not finite where the inputs are',
+    'fail on NaN or infinite results from finite inputs, and on keys of a mergekit configuration that mergekit ignores',
   ),
-  sha256: onOff('add the SHA-256 of each output file to the lineage, as hubs publish it'),
+  sha256: onOff('add the SHA-256 of each output file to the lineage, as model hubs publish it'),
   ...resultFlags,
 }

@@ -14,7 +14,7 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   const controller = new AbortController()
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130)
-    process.stderr.write('stopping; once more to stop at once\n')
+    process.stderr.write('stopping; press Ctrl-C again to force quit\n')
     controller.abort()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)

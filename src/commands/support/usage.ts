@@ -8,7 +8,7 @@ interface Used {
   readonly flags: Readonly<Record<string, { readonly char?: string }>>
 }
 
-const helpOf = (id: string): string => `terge ${id} --help tells more`
+const helpOf = (id: string): string => `run terge ${id} --help`
 
 /** What oclif's parser found wrong, in terge's words; anything else as it is. */
 export function usageFault(error: unknown, command: Used): unknown {
@@ -19,21 +19,21 @@ export function usageFault(error: unknown, command: Used): unknown {
     if (names.every((name) => name !== undefined))
       return fault(
         'unexpected-argument',
-        `terge ${command.id} takes no ${names.map(quote).join(', ')}`,
+        `unexpected argument${names.length === 1 ? '' : 's'} ${names.map(quote).join(', ')} for terge ${command.id}`,
         helpOf(command.id),
       )
     const missing = (error.args as { name: string }[]).map(({ name }) => name.toUpperCase()).join(' and ')
-    return fault('missing-argument', `terge ${command.id} needs ${missing}`, helpOf(command.id))
+    return fault('missing-argument', `terge ${command.id} requires ${missing}`, helpOf(command.id))
   }
   // oclif dims parts of it where colours are forced.
   const text = stripVTControlCharacters(error.message)
   const [, flag] = /Missing required flag (\S+)/.exec(text) ?? []
-  if (flag !== undefined) return fault('missing-flag', `terge ${command.id} needs --${flag}`, helpOf(command.id))
+  if (flag !== undefined) return fault('missing-flag', `terge ${command.id} requires --${flag}`, helpOf(command.id))
   const [, option, value, choices] = /^Expected --([\w-]+)=(.*) to be one of: ([^\n]*)/s.exec(text) ?? []
   if (value !== undefined && choices !== undefined) {
     const [meant] = nearest(value, choices.split(', '), 1)
     const hint = meant === undefined ? helpOf(command.id) : `did you mean ${quote(meant)}?`
-    return fault('bad-flag', `--${option} takes one of ${choices}, not ${quote(value)}`, hint)
+    return fault('bad-flag', `--${option} must be one of ${choices}, not ${quote(value)}`, hint)
   }
   const message = text
     .replace(/\nSee more help with --help$/, '')
