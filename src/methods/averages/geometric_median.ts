@@ -55,7 +55,7 @@ function coefficients(input: PassInput): number[] {
 export const geometricMedian: Method = {
   name: 'geometric_median',
   aliases: [],
-  summary: 'the point with the least sum of distances to the models',
+  summary: 'the point with the smallest weighted sum of distances to the models',
   formula: 'y that minimises Σ w_i ‖x_i − y‖ over whole tensors',
   paper: '1912.13445',
   base: 'none',

@@ -44,7 +44,7 @@ function factor(input: PassInput, row = 0): number {
 export const modelStock: Method = {
   name: 'model_stock',
   aliases: [],
-  summary: "between the base and the models' average, by the angle of the task vectors",
+  summary: 'interpolation between the base and the average of the models, by the angle between task vectors',
   formula: 't·mean(x_i) + (1−t)·b, t = n c/(1 + (n−1)c), c the mean cosine of pairs of δ_i',
   paper: '2403.19522',
   base: 'required',

@@ -11,7 +11,7 @@ import type { Method } from '../types.js'
 export const nearswap: Method = {
   name: 'nearswap',
   aliases: [],
-  summary: 'towards the other model where it is near the base',
+  summary: 'interpolation towards the other model where it is close to the base',
   formula: 's·x + (1−s)·b, s = clamp(t/max(|b − x|, 1e-6), 0, 1)',
   base: 'listed',
   weights: false,

@@ -10,7 +10,7 @@ import type { Method } from '../types.js'
 export const passthrough: Method = {
   name: 'passthrough',
   aliases: [],
-  summary: "one model's tensors as they are",
+  summary: "one model's tensors, unchanged or scaled",
   formula: 'scale·x',
   base: 'none',
   weights: false,

@@ -7,7 +7,7 @@ export const EPSILON = {
   type: 'number',
   default: 1e-5,
   minimum: 0,
-  describe: 'A change must be larger than this.',
+  describe: 'Only larger changes count.',
 } as const
 
 /** b + the mean of the changes; one that a model alone made times that model's factor. */

@@ -16,7 +16,7 @@ const rescaleParameter = (byDefault: boolean | string, meant: string): Parameter
   type: 'boolean',
   default: byDefault,
   choices: [true, false, 'inverse', 'l1'],
-  describe: `Make up for what is dropped: inverse divides by the keeping probability, l1 restores the L1 norm; true means ${meant}.`,
+  describe: `How to rescale for dropped elements: inverse divides by the keep probability, l1 restores the L1 norm; true means ${meant}.`,
 })
 export const RESCALE_L1 = rescaleParameter(false, 'l1')
 export const RESCALE_INVERSE = rescaleParameter('inverse', 'inverse')
@@ -28,7 +28,7 @@ export const DENSITY: ParameterSchema = {
   minimum: 0,
   maximum: 1,
   perModel: true,
-  describe: "Share of each task vector's elements that is kept.",
+  describe: 'Fraction of the elements of each task vector to keep.',
 }
 /** `by`: what is divided by. */
 export const normalizeParameter = (byDefault: boolean, by: string): ParameterSchema => ({

@@ -17,7 +17,7 @@ import type { Method } from '../types.js'
 export const isoCts: Method = {
   ...ON_TASK_VECTORS,
   name: 'iso_cts',
-  summary: 'isotropic merging in a common subspace and one of each task',
+  summary: 'isotropic merging in a common subspace and one subspace per task',
   formula: 'first triplets of Σ w_i δ_i and, outside of them, of each w_i δ_i; b + λ · mean(S) Û V̂ᵀ',
   paper: '2502.04959',
   parameters: [
@@ -28,7 +28,7 @@ export const isoCts: Method = {
       default: 0.8,
       minimum: 0,
       maximum: 1,
-      describe: 'Share of the dimensions that all tasks have in common.',
+      describe: 'Fraction of the dimensions shared by all tasks.',
     },
   ],
   effective: ({ weights }) => weights,

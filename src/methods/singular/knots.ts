@@ -18,7 +18,7 @@ import type { Method } from '../types.js'
 export const knots: Method = {
   ...ON_TASK_VECTORS,
   name: 'knots',
-  summary: 'task vectors in a basis that a joint decomposition gives them, merged there by ties',
+  summary: 'task vectors in a shared basis from a joint singular value decomposition, merged there by ties',
   formula: '[δ_1 … δ_n] = U S [V_1 … V_n]ᵀ; b + λ · U · ties(S V_1ᵀ, …, S V_nᵀ)',
   paper: '2410.19735',
   byPlace: true,
@@ -30,7 +30,7 @@ export const knots: Method = {
       minimum: 0,
       maximum: 1,
       perModel: true,
-      describe: 'Share of the elements of a factor that is kept, the largest ones.',
+      describe: 'Fraction of the elements of each factor to keep, the largest first.',
     },
     LAMBDA,
     {

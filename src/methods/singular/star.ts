@@ -16,7 +16,7 @@ import type { Method } from '../types.js'
 export const star: Method = {
   ...ON_TASK_VECTORS,
   name: 'star',
-  summary: 'task vectors cut to their strongest singular vectors, scaled up to their old nuclear norm, averaged',
+  summary: 'the average of task vectors reduced to their strongest singular vectors and rescaled to their nuclear norm',
   formula: 'keep eta of the nuclear norm of each δ_i, restore it; b + λ · Σ w_i of these / Σ w_i',
   paper: '2502.10339',
   parameters: [
@@ -27,7 +27,7 @@ export const star: Method = {
       default: 0.4,
       minimum: 0,
       maximum: 1,
-      describe: 'Share of the sum of singular values that is kept.',
+      describe: 'Fraction of the sum of singular values to keep.',
     },
   ],
   effective: ({ weights }) => normalized({ weights, parameters: { normalize: true } }),

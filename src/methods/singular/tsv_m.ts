@@ -16,7 +16,7 @@ import type { Method } from '../types.js'
 export const tsvM: Method = {
   ...ON_TASK_VECTORS,
   name: 'tsv_m',
-  summary: "the strongest singular vectors of every task, made orthogonal to the others'",
+  summary: 'the strongest singular vectors of each task vector, made orthogonal to each other',
   formula: 'first singular triplets of each w_i δ_i, U and V made orthonormal together; b + λ · Û S V̂ᵀ',
   paper: '2412.00081',
   parameters: [
@@ -28,7 +28,7 @@ export const tsvM: Method = {
       choices: ['equal'],
       minimum: 0,
       maximum: 1,
-      describe: 'Share of the singular vectors that each model keeps; equal: 1 over the number of models.',
+      describe: 'Fraction of the singular vectors to keep per model; equal: 1 divided by the number of models.',
     },
   ],
   effective: ({ weights }) => weights,

@@ -22,7 +22,7 @@ const GAMMA: ParameterSchema = {
   minimum: 0,
   maximum: 1,
   perModel: true,
-  describe: "Share of each task vector's largest elements that is cut.",
+  describe: 'Fraction of the largest elements of each task vector to drop.',
 }
 
 const ranges = (settings: TensorSettings) => {

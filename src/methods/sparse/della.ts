@@ -45,7 +45,7 @@ const EPSILON: ParameterSchema = {
   minimum: 0,
   maximum: 1,
   perModel: true,
-  describe: 'How far the keeping probability of the largest and the smallest element of a row lies from density.',
+  describe: 'Distance of the keep probability from density, for the largest and the smallest element of a row.',
 }
 
 /** Probabilities by rank for rows of n elements, the smallest magnitude's first. */

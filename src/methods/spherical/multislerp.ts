@@ -46,7 +46,7 @@ function coefficients(input: PassInput): number[] {
 export const multislerp: Method = {
   name: 'multislerp',
   aliases: [],
-  summary: 'the weighted mean of directions on the sphere, of any number of models',
+  summary: 'the weighted spherical mean of any number of models',
   formula: '(m cos‖τ‖ + τ sin‖τ‖/‖τ‖)·Σ w_i ‖x_i‖, m the mean direction, τ the mean tangent there',
   base: 'optional',
   weights: true,

@@ -99,7 +99,7 @@ function passes(settings: TensorSettings): Passes {
 export const nuslerp: Method = {
   name: 'nuslerp',
   aliases: [],
-  summary: 'slerp with weights: of whole tensors, rows or columns; on task vectors where there is a base',
+  summary: 'slerp with weights: per tensor, row or column; on task vectors where a base is written',
   formula: '(sin((1−t)θ)·a + sin(tθ)·c)/sin θ, t = w_2/(w_1 + w_2); (1−t)a + t·c where |sin θ| < 1e-6',
   base: 'optional',
   weights: true,
@@ -111,7 +111,7 @@ export const nuslerp: Method = {
       name: 'row_wise',
       type: 'boolean',
       default: true,
-      describe: 'Where flatten is false: true for rows (last axis), false for columns (axis 0).',
+      describe: 'If flatten is false: true works per row (last axis), false per column (axis 0).',
     },
   ],
   effective: ({ weights }) => [1 - place(weights), place(weights)],

@@ -13,7 +13,7 @@ import type { Method } from '../types.js'
 export const regmean: Method = {
   name: 'regmean',
   aliases: [],
-  summary: 'the matrices that answer every model’s own inputs best, by least squares',
+  summary: 'the matrices that best reproduce each model’s outputs on its own inputs, by least squares',
   formula: '(Σ G_i)⁻¹ Σ G_i W_i, G_i the Gram matrix of model i’s inputs, off-diagonals times alpha; else the mean',
   paper: '2212.09849',
   base: 'none',
@@ -28,7 +28,7 @@ export const regmean: Method = {
       default: 0.9,
       minimum: 0,
       maximum: 1,
-      describe: 'Factor of the off-diagonals of the Gram matrices.',
+      describe: 'Factor on the off-diagonal elements of the Gram matrices.',
     },
   ],
   effective: ({ weights }) => weights.map(() => null),

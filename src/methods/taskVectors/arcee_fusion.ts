@@ -43,7 +43,7 @@ function passes(settings: TensorSettings): Passes {
 export const arceeFusion: Method = {
   name: 'arcee_fusion',
   aliases: [],
-  summary: "a model's elements where its changes matter most, the base's elsewhere",
+  summary: "the model's elements where its changes are most important, the base's elsewhere",
   formula: 'importance |x − b|·KL(softmax rows); x where it is ≥ Q(½) + 1.5·(Q(¾) − Q(¼)), b elsewhere',
   base: 'listed',
   weights: false,

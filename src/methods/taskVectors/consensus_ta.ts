@@ -14,7 +14,7 @@ import type { Method } from '../types.js'
 export const consensusTa: Method = {
   ...ON_TASK_VECTORS,
   name: 'consensus_ta',
-  summary: 'task arithmetic where enough models need it',
+  summary: 'task arithmetic on the elements that at least k models need',
   formula: 'b + λ·μ where |δ_i| > τ·|μ − δ_i| for at least k models, μ = Σ w_i δ_i',
   paper: '2405.07813',
   parameters: [

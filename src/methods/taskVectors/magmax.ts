@@ -13,7 +13,7 @@ import type { Method } from '../types.js'
 export const magmax: Method = {
   ...ON_TASK_VECTORS,
   name: 'magmax',
-  summary: 'of each element the change of largest magnitude',
+  summary: 'the change with the largest magnitude, per element',
   formula: 'b + λ·δ_i, i the model with the largest |δ_i|',
   paper: '2407.06322',
   weights: false,

@@ -134,7 +134,7 @@ const scores: Ranking = {
 export const pcb: Method = {
   ...ON_TASK_VECTORS,
   name: 'pcb',
-  summary: 'models compete for each element; the top share of each counts',
+  summary: 'task vectors in which models compete for each element; only the top share of each is kept',
   formula: 'b + λ Σ s_i c_i/Σ s_i, s_i the scaled scores exp(n·u²)·tanh(δ_i Σ δ_k) of the top ratio',
   paper: '2410.02396',
   byPlace: true,
@@ -146,7 +146,7 @@ export const pcb: Method = {
       default: 0.2,
       minimum: 0,
       maximum: 1,
-      describe: 'Share of elements that compete.',
+      describe: 'Fraction of the elements to keep.',
     },
     LAMBDA,
     {
@@ -154,7 +154,7 @@ export const pcb: Method = {
       type: 'choice',
       choices: ['model', 'tensor'],
       default: 'model',
-      describe: 'What is ranked together: all merged tensors, or each by itself.',
+      describe: 'What is ranked together: all merged tensors (model) or each tensor by itself (tensor).',
     },
   ],
   effective: ({ weights }) => weights.map(() => null),

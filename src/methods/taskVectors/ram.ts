@@ -13,7 +13,7 @@ import type { Method } from '../types.js'
 export const ram: Method = {
   ...ON_TASK_VECTORS,
   name: 'ram',
-  summary: 'the mean of the changes, over the models that made one',
+  summary: 'the mean change over the models that changed the element',
   formula: 'b + Σ δ_i/c over the c models with |δ_i| > ε',
   paper: '2601.13572',
   weights: false,

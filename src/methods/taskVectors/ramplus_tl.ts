@@ -22,7 +22,7 @@ function factors(input: PassInput): number[] {
 export const ramplusTl: Method = {
   ...ON_TASK_VECTORS,
   name: 'ramplus_tl',
-  summary: 'ram, with more of what one model alone changed',
+  summary: 'ram, with changes made by a single model scaled up',
   formula: 'ram; a change of one model alone times 1 + r·clamp(shared_i/max(alone_i, ε), 0, α)',
   paper: '2601.13572',
   weights: false,

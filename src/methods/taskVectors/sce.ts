@@ -63,7 +63,8 @@ function passes(settings: TensorSettings): Passes {
 export const sce: Method = {
   ...ON_TASK_VECTORS,
   name: 'sce',
-  summary: 'the elements in which task vectors differ most, weighted by their size, without the minority sign',
+  summary:
+    'the elements with the largest variance across task vectors, weighted by their size, without the minority sign',
   formula: 'b + Σ w_i δ_i m_i / Σ w_i m_i, w_i by mean(δ_i²), m_i where δ_i has the sign of Σ δ_i',
   paper: '2408.07990',
   byPlace: true,
@@ -75,7 +76,7 @@ export const sce: Method = {
       default: 1,
       minimum: 0,
       maximum: 1,
-      describe: 'Share of the elements of largest variance over the models that is kept.',
+      describe: 'Fraction of elements to keep, those with the largest variance across models first.',
     },
   ],
   effective: ({ weights }) => weights.map(() => null),
