@@ -1,5 +1,6 @@
 import type { Alignment } from '../expr/types.js'
 import type { AxisMap } from '../rebasin/apply.js'
+import type { StepRecord } from '../steps/index.js'
 
 /** What the analyses of a plan found: small things, and how to compute large ones when they are needed. */
 export interface Findings {
@@ -12,7 +13,7 @@ export interface Findings {
   /** By scope of the plan: the results of its passes, as far as they are known. */
   readonly scopes: readonly (readonly Float64Array[])[]
   /** By step, what the lineage tells of it. */
-  readonly records: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  readonly records: ReadonlyMap<string, StepRecord>
 }
 
 /** Before tensors are made. */

@@ -9,9 +9,9 @@ import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import { jsonForm } from '../expr/walk.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
+import type { FactorFigures } from '../steps/extract/record.js'
 import type { InputState } from '../storage/local/inputStates.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
-import type { FactorFigures } from './schedule/factorings.js'
 
 /** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */
 export interface JournalEntry {

@@ -4,6 +4,7 @@ import { readSidecar } from '../checkpoints/sidecars.js'
 import { fault } from '../core/diagnostics.js'
 import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
+import type { StepRecord } from '../steps/index.js'
 import { completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { lineageName as nameBeside } from '../storage/local/recover.js'
 import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
@@ -86,7 +87,7 @@ export interface Executed {
     readonly evaluations?: Figures
   }[]
   /** By step, what an analysis found: permutations' digests, scores, what was repaired. */
-  readonly steps: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  readonly steps: ReadonlyMap<string, StepRecord>
   /** By scope of the plan, what its passes found. */
   readonly scopes: Findings['scopes']
   readonly kernels: Kernels

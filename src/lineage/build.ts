@@ -5,6 +5,7 @@ import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
+import type { StepRecord } from '../steps/index.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { codeUnits, type LineageFrame, recordOf, type TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
@@ -59,7 +60,7 @@ export interface LineageInput {
   readonly output: number
   readonly digests: RunDigests
   /** By step, what its analysis found. */
-  readonly steps?: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  readonly steps?: ReadonlyMap<string, StepRecord>
   /** By scope of the plan, what its passes found. */
   readonly scopes?: readonly (readonly Float64Array[])[]
   /** Of the program. */

@@ -1,7 +1,7 @@
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { reachedFrom, usesOf } from '../recipe/uses.js'
-import type { Step } from '../steps/index.js'
+import type { Step, StepRecord } from '../steps/index.js'
 import type { MergeSettings } from '../steps/merge/types.js'
 import { recordOf } from './serialize.js'
 import type { Json, Lineage } from './types.js'
@@ -11,7 +11,7 @@ const settingsText = ({ method, models }: MergeSettings): Readonly<Record<string
 function describe(
   step: Step,
   patterns: Plan['steps'][number]['patterns'],
-  found: Readonly<Record<string, unknown>>,
+  found: StepRecord | undefined,
 ): Readonly<Record<string, Json>> {
   const shared = {
     kind: step.kind,
@@ -24,7 +24,7 @@ function describe(
     })),
   }
   if (step.kind !== 'merge')
-    return { ...shared, models: [...new Set(usesOf(step))], ...(found as Record<string, Json>) }
+    return { ...shared, models: [...new Set(usesOf(step))], ...(found as unknown as Record<string, Json>) }
   return {
     ...shared,
     base: step.base,
@@ -41,13 +41,13 @@ export function describeSteps(
   plan: Plan,
   recipe: Pick<Recipe, 'steps'>,
   from: string,
-  found: ReadonlyMap<string, Readonly<Record<string, unknown>>>,
+  found: ReadonlyMap<string, StepRecord>,
 ): Lineage['steps'] {
   const needed = reachedFrom(from, recipe.steps)
   const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
   return recordOf(
     recipe.steps
       .filter((step) => needed.has(step.name))
-      .map((step) => [step.name, describe(step, patterns.get(step.name) ?? [], found.get(step.name) ?? {})]),
+      .map((step) => [step.name, describe(step, patterns.get(step.name) ?? [], found.get(step.name))]),
   )
 }

@@ -14,11 +14,10 @@ import {
 import { scratchFault } from '../expr/scratch.js'
 import type { AnalysisTensor, PlanFactoring } from '../expr/types.js'
 import { MOST_BYTES } from '../kernels/dense/team.js'
-import { LARGEST_SQUARE } from '../kernels/linalg.js'
 import type { Faults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
-import type { Analysis } from '../steps/index.js'
-import { analysisCost, tensorsOf, tooLarge } from './analysisCost.js'
+import { type Analysis, analysisKindOf } from '../steps/index.js'
+import { analysisCost, tensorsOf } from './analysisCost.js'
 import type { Plan } from './types.js'
 
 /** What a plan does. */
@@ -76,18 +75,13 @@ export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => nu
   return true
 }
 
-/** Similarities of all pairs of a group's units lie in one memory. */
-export function refuseLargeGroups(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
+/** Analyses that no machine can do. */
+export function refuseAnalyses(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
   for (const analysis of analyses) {
-    const units = tooLarge(analysis)
-    if (units === undefined || analysis.kind === 'repair') continue
+    const refusal = analysisKindOf(analysis).refuse?.(analysis)
+    if (!refusal) continue
     const step = recipe.steps.find(({ name }) => name === analysis.steps[0])
-    faults.error(
-      'group-too-large',
-      `${analysis.models[0]!.name} has a group of ${units} units to match; at most ${LARGEST_SQUARE} work`,
-      recipe.placeOf(step?.at ?? [], 'key'),
-      'a spec of your own can leave this group as it is',
-    )
+    faults.error(refusal.code, refusal.message, recipe.placeOf(step?.at ?? [], 'key'), refusal.hint)
   }
 }
 

@@ -15,14 +15,15 @@ import { type Point, planPoints } from '../steps/interpolate/plan.js'
 import { planMerge } from '../steps/merge/plan.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'
 import type { MergeStep } from '../steps/merge/types.js'
-import { planRebasin, planRepair } from '../steps/rebasin/plan.js'
+import { planRebasin } from '../steps/rebasin/plan.js'
+import { planRepair } from '../steps/repair/plan.js'
 import { planStack } from '../steps/stack/plan.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { joinAdapters } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { checkDepths } from './depths.js'
 import { planDigest } from './digest.js'
-import { costOf, refuseLargeGroups, refuseLargePlans, refuseTooLarge } from './limits.js'
+import { costOf, refuseAnalyses, refuseLargePlans, refuseTooLarge } from './limits.js'
 import { modelValue } from './models/modelValue.js'
 import { underBasePrefix } from './models/prefix.js'
 import { renamedTensors } from './models/rename.js'
@@ -158,7 +159,7 @@ export function planRecipe(
   })
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   if (!vocabulary) warnOfOtherTokens(recipe, outputs, context.modelOf, (from) => originOf(recipe, from), files, faults)
-  refuseLargeGroups(recipe, analyses, faults)
+  refuseAnalyses(recipe, analyses, faults)
   if (hasErrors(faults.list)) return { diagnostics: faults.list }
   const work = { compute: recipe.compute, files: planned, outputs, analyses, scopes: scopes.list, factorings }
   const cost = costOf(work)

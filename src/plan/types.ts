@@ -3,6 +3,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason, Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
 import type { Analysis } from '../steps/index.js'
+import type { AnalysisCost } from '../steps/types.js'
 
 /** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
 export interface PlanFile {
@@ -90,16 +91,6 @@ export interface TokenizerRecord {
   readonly added: number
   /** By model: tokens of the result that it has a row for, and the digest of its map of rows. */
   readonly models: Readonly<Record<string, { readonly found: number; readonly rows: string }>>
-}
-
-/** What an analysis takes. */
-export interface AnalysisCost {
-  /** The steps that it is for. */
-  readonly steps: readonly string[]
-  /** Of memory, at the least: with more it reads less often. */
-  readonly bytes: number
-  /** Of one sweep or round, roughly. */
-  readonly multiplications: number
 }
 
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */

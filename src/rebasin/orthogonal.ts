@@ -97,6 +97,21 @@ type Key = keyof typeof MATRICES
 const KEYS = Object.keys(MATRICES) as Key[]
 const writes = (key: Key): boolean => MATRICES[key].norm === undefined
 
+/** What names and shapes of a network without an obstacle say of its maps. */
+export function orthogonalForm({
+  tensors,
+  config,
+}: Pick<TensorSource, 'tensors' | 'config'>): Pick<OrthogonalMaps, 'shape' | 'prefix' | 'hidden'> {
+  const prefix = [...tensors.keys()]
+    .find((name) => name.endsWith('embed_tokens.weight'))!
+    .slice(0, -'embed_tokens.weight'.length)
+  return {
+    shape: headsOf(llama, tensors, config) as Heads,
+    prefix,
+    hidden: tensors.get(`${prefix}embed_tokens.weight`)!.shape[1]!,
+  }
+}
+
 /** Brings `b` onto `a`. Throws a `Fault` where the network does not allow it. */
 export async function orthogonalMatching(
   a: TensorSource,
@@ -107,11 +122,7 @@ export async function orthogonalMatching(
   const obstacle = orthogonalObstacle(b)
   if (obstacle !== undefined)
     throw fault('no-orthogonal', `symmetry: orthogonal is not possible: ${obstacle}`, 'use symmetry: permutation')
-  const shape = headsOf(llama, b.tensors, b.config) as Heads
-  const prefix = [...b.tensors.keys()]
-    .find((name) => name.endsWith('embed_tokens.weight'))!
-    .slice(0, -'embed_tokens.weight'.length)
-  const hidden = b.tensors.get(`${prefix}embed_tokens.weight`)!.shape[1]!
+  const { shape, prefix, hidden } = orthogonalForm(b)
   const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
   const norms = await normsOf(b, left, right)
   let depth = 0
@@ -293,7 +304,7 @@ export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: rea
   return [own, stream(1, norms[`${prefix}layers.${layer}.${before}.weight`])]
 }
 
-function transposed(matrix: Float64Array, n: number): Float64Array {
+export function transposed(matrix: Float64Array, n: number): Float64Array {
   const out = new Float64Array(n * n)
   for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = matrix[i * n + j]!
   return out

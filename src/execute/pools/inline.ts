@@ -6,6 +6,7 @@ import type { AnalysisTensor } from '../../expr/types.js'
 import { createTeamMemory, resetTeam } from '../../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import type { Plan } from '../../plan/types.js'
+import type { TensorReader } from '../../steps/types.js'
 import { openWindows, type WindowFile } from '../../storage/local/window.js'
 import { compileValues } from '../compile/tensor.js'
 import { fileCache, openInput } from '../files.js'
@@ -18,21 +19,10 @@ import type { WorkerContext } from '../worker/context.js'
 import { type Prepared, prepare } from '../worker/evaluate.js'
 import { ARENA_END, slotBytes } from './threads.js'
 
-/** Where tensors can be read from. */
-export interface Reading {
-  /** As float32, in row-major order, on memory that threads can share. */
-  read(tensor: AnalysisTensor): Promise<Float32Array>
-  /**
-   * Puts rows (places along the first axis, in any order) one after the other to `into`. False where the tensor can only be read
-   * whole: where a step makes it, or a vocabulary.
-   */
-  readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
-}
-
 /** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
-export interface LocalReader extends Reading {
+export interface LocalReader extends TensorReader {
   /** The same in the midst of a read, for what that has to have computed: who waited for the turn would wait for itself. */
-  readonly inner: Reading
+  readonly inner: TensorReader
   /** The plan's scopes that are known, and those that these tensors hang on. */
   scopes(tensors: readonly AnalysisTensor[]): Promise<Findings['scopes']>
   close(): void
@@ -119,7 +109,7 @@ export function openLocal(
     return next
   }
 
-  const inner: Reading = {
+  const inner: TensorReader = {
     async read(tensor) {
       const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
       await readOne(tensor, values)

@@ -1,10 +1,9 @@
 import { fault } from '../../core/diagnostics.js'
 import { factorPlaces } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
+import { extractRecord, type Factored, type FactorFigures } from '../../steps/extract/record.js'
+import type { ExtractRecord } from '../../steps/extract/types.js'
 import type { Findings } from '../findings.js'
-
-/** ‖δ‖², how many triplets were found, and Σ σ² of those. */
-export type FactorFigures = readonly [squares: number, found: number, kept: number]
 
 type Floats = Float32Array | Float64Array
 
@@ -72,53 +71,19 @@ export function factorShelf(plan: Plan): FactorShelf {
   }
 }
 
-/**
- * What the lineage tells of a plan's extractions, by step. Figures by factoring, of all that the plan's outputs need.
- * Fault: `nothing-to-extract` where a tuned model is its base in every layer.
- */
+/** What the lineage keeps of a plan's extractions, by step. Figures by factoring, of all that the plan's outputs need. */
 export function extractionRecords(
   plan: Plan,
   figures: ReadonlyMap<number, FactorFigures>,
-): Map<string, Readonly<Record<string, unknown>>> {
-  const records = new Map<string, Readonly<Record<string, unknown>>>()
-  for (const { name, left = {} } of plan.steps.filter(({ kind }) => kind === 'extract')) {
-    const own = plan.factorings.flatMap(({ step, tensor, work }, index) => {
-      const found = figures.get(index)
-      return step === name && found ? [{ tensor, options: work.options, found }] : []
-    })
-    if (own.length === 0) continue
-    const changed = own.filter(({ found: [squares] }) => squares > 0)
-    if (changed.length === 0)
-      throw fault(
-        'nothing-to-extract',
-        `${name}: the two models are the same in every layer of the adapter`,
-        undefined,
-        1,
-      )
-    const energies = changed.map(({ found: [squares, , kept] }) => Math.min(1, kept / squares))
-    const total = (of: (found: FactorFigures) => number) => changed.reduce((sum, { found }) => sum + of(found), 0)
-    records.set(name, {
-      modules: Object.fromEntries(
-        own.map(({ tensor, options, found: [squares, found, kept] }) => [
-          tensor,
-          {
-            method: options.method,
-            rank: options.rank,
-            found,
-            norm: Math.sqrt(squares),
-            energy: squares > 0 ? Math.min(1, kept / squares) : null,
-          },
-        ]),
-      ),
-      changed: changed.length,
-      // Of the whole difference, and of its layers.
-      energy: {
-        total: Math.min(1, total(([, , kept]) => kept) / total(([squares]) => squares)),
-        mean: energies.reduce((sum, energy) => sum + energy, 0) / energies.length,
-        least: Math.min(...energies),
-      },
-      ...(Object.keys(left).length > 0 ? { left } : {}),
-    })
+): ReadonlyMap<string, ExtractRecord> {
+  const factored = new Map<string, Factored[]>()
+  for (const [index, { step, tensor, work }] of plan.factorings.entries()) {
+    const found = figures.get(index)
+    if (!found) continue
+    const own = factored.get(step) ?? []
+    own.push({ tensor, work, figures: found })
+    factored.set(step, own)
   }
-  return records
+  const left = new Map(plan.steps.map((step) => [step.name, step.left]))
+  return new Map([...factored].map(([step, own]) => [step, extractRecord(step, own, left.get(step) ?? {})]))
 }

@@ -16,3 +16,29 @@ export interface ExtractStep extends StepCommon {
   readonly oversampling: number
   readonly iterations: number
 }
+
+/** What the lineage keeps of an extraction. */
+export interface ExtractRecord {
+  /** By tensor of the base. */
+  readonly modules: Readonly<
+    Record<
+      string,
+      {
+        readonly method: string
+        readonly rank: number
+        /** Singular triplets that were found. */
+        readonly found: number
+        /** Of the difference. */
+        readonly norm: number
+        /** Share of the squared difference that is kept; null where there is no difference. */
+        readonly energy: number | null
+      }
+    >
+  >
+  /** Modules with a difference. */
+  readonly changed: number
+  /** Shares of the squared difference: of all of it, and by module. */
+  readonly energy: { readonly total: number; readonly mean: number; readonly least: number }
+  /** Tensors that the adapter has nothing of, and why. */
+  readonly left?: Readonly<Record<string, string>>
+}

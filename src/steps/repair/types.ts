@@ -1,5 +1,6 @@
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { StepCommon } from '../../language/types.js'
+import type { AnalysisCommon } from '../types.js'
 
 export interface RepairStep extends StepCommon {
   readonly kind: 'repair'
@@ -7,9 +8,8 @@ export interface RepairStep extends StepCommon {
   readonly batchNorm: 'correlation'
 }
 
-export interface RepairAnalysis {
+export interface RepairAnalysis extends AnalysisCommon {
   readonly kind: 'repair'
-  readonly step: string
   /** By BatchNorm: the variance that is corrected, and of each averaged model its variance and the filters that feed the norm. */
   readonly norms: readonly {
     readonly tensor: string
@@ -19,4 +19,13 @@ export interface RepairAnalysis {
   }[]
   /** Variances that stay as they are, and why. */
   readonly left: Readonly<Record<string, string>>
+}
+
+/** What the lineage keeps of a repair. */
+export interface RepairRecord {
+  readonly batch_norm: 'correlation'
+  /** By running variance. */
+  readonly repaired: Readonly<Record<string, { readonly channels: number }>>
+  /** Variances that stay as they are, and why. */
+  readonly kept?: Readonly<Record<string, string>>
 }

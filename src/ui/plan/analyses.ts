@@ -38,8 +38,8 @@ function rebasinBranch(
   }
 }
 
-const repairBranch = ({ step, norms, left }: RepairAnalysis): Branch => ({
-  text: `${printable(step)}: ${counted(norms.length, 'BatchNorm')}, running variances by correlation`,
+const repairBranch = ({ steps, norms, left }: RepairAnalysis): Branch => ({
+  text: `${printable(steps[0]!)}: ${counted(norms.length, 'BatchNorm')}, running variances by correlation`,
   branches: stays(left),
 })
 

@@ -1,0 +1,53 @@
+/** What the lineage keeps of an extraction. */
+import { fault } from '../../core/diagnostics.js'
+import type { PlanFactoring } from '../../expr/types.js'
+import type { ExtractRecord } from './types.js'
+
+/** ‖δ‖², how many triplets were found, and Σ σ² of those. */
+export type FactorFigures = readonly [squares: number, found: number, kept: number]
+
+/** A difference that was taken apart. */
+export interface Factored extends Pick<PlanFactoring, 'tensor' | 'work'> {
+  readonly figures: FactorFigures
+}
+
+/**
+ * `left`: tensors that the adapter has nothing of, and why. Fault: `nothing-to-extract` where a tuned model is its base in every layer.
+ */
+export function extractRecord(
+  step: string,
+  factored: readonly Factored[],
+  left: Readonly<Record<string, string>>,
+): ExtractRecord {
+  const changed = factored.filter(({ figures: [squares] }) => squares > 0)
+  if (changed.length === 0)
+    throw fault(
+      'nothing-to-extract',
+      `${step}: the two models are the same in every layer of the adapter`,
+      undefined,
+      1,
+    )
+  const energies = changed.map(({ figures: [squares, , kept] }) => Math.min(1, kept / squares))
+  const total = (of: (figures: FactorFigures) => number) => changed.reduce((sum, { figures }) => sum + of(figures), 0)
+  return {
+    modules: Object.fromEntries(
+      factored.map(({ tensor, work: { options }, figures: [squares, found, kept] }) => [
+        tensor,
+        {
+          method: String(options.method),
+          rank: Number(options.rank),
+          found,
+          norm: Math.sqrt(squares),
+          energy: squares > 0 ? Math.min(1, kept / squares) : null,
+        },
+      ]),
+    ),
+    changed: changed.length,
+    energy: {
+      total: Math.min(1, total(([, , kept]) => kept) / total(([squares]) => squares)),
+      mean: energies.reduce((sum, energy) => sum + energy, 0) / energies.length,
+      least: Math.min(...energies),
+    },
+    ...(Object.keys(left).length > 0 ? { left } : {}),
+  }
+}

@@ -1,0 +1,44 @@
+/** The tensors of an aligned model, from what its alignment found. */
+import { type AxisMap, axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
+import { type OrthogonalMaps, orthogonalChanges } from '../../rebasin/orthogonal.js'
+import { mapsOf } from '../../rebasin/orthogonalArrays.js'
+import { changedTensor } from '../../rebasin/products.js'
+import { sharedCopy } from '../../rebasin/team.js'
+import { createWeights, type TensorSource } from '../../rebasin/weights.js'
+import type { FoundArrays, Workshop } from '../types.js'
+import { sourceOf } from './analyse.js'
+import { budgetOf } from './cost.js'
+import { matchedSpec } from './matchedSpec.js'
+import type { RebasinAnalysis } from './types.js'
+
+export const alignedMaps = (
+  analysis: RebasinAnalysis,
+  found: FoundArrays,
+  tensor: string,
+  shape: readonly number[],
+): readonly AxisMap[] => axisMaps(matchedSpec(analysis), found as Permutations, tensor, shape)
+
+export async function alignedTensor(
+  analysis: RebasinAnalysis,
+  found: FoundArrays,
+  { step, tensor }: { readonly step: string; readonly tensor: string },
+  { reader, team, spare }: Workshop,
+): Promise<Float32Array> {
+  const model = sourceOf(analysis.models[analysis.steps.indexOf(step)]!, reader)
+  const { shape } = model.tensors.get(tensor)!
+  if (analysis.symmetry === 'permutation') {
+    const values = await model.read(tensor)
+    return sharedCopy(gather(values, shape, alignedMaps(analysis, found, tensor, shape)))
+  }
+  const changes = orthogonalChanges(rotationOf(found, model), tensor, shape)
+  const weights = createWeights(model, { ...budgetOf(analysis, spare), kept: 0 })
+  return changes.length === 0 ? weights.get(tensor) : changedTensor(weights, tensor, changes, team)
+}
+
+const rotations = new WeakMap<FoundArrays, OrthogonalMaps>()
+
+function rotationOf(found: FoundArrays, model: TensorSource): OrthogonalMaps {
+  const maps = rotations.get(found) ?? mapsOf(found, model)
+  rotations.set(found, maps)
+  return maps
+}

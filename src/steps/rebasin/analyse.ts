@@ -1,0 +1,138 @@
+/** Finds the permutations or the rotation of an alignment. */
+import type { AnalysisModel } from '../../expr/types.js'
+import { identity, type Permutations } from '../../rebasin/apply.js'
+import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
+import { weightMatching } from '../../rebasin/match.js'
+import { orthogonalMatching } from '../../rebasin/orthogonal.js'
+import { arraysOf } from '../../rebasin/orthogonalArrays.js'
+import { matchingScore } from '../../rebasin/score.js'
+import type { TensorSource } from '../../rebasin/weights.js'
+import type { AnalysisProgress, Found, TensorReader, Workshop } from '../types.js'
+import { budgetOf } from './cost.js'
+import { matchedSpec } from './matchedSpec.js'
+import { digestOf, permutationRecord, recordHead } from './record.js'
+import type { RebasinAnalysis, RebasinRecord } from './types.js'
+
+type Tell = (progress: AnalysisProgress) => void
+type FoundBySteps = Map<string, Found<RebasinRecord>>
+
+export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell): Promise<FoundBySteps> =>
+  analysis.method !== 'weight-matching'
+    ? matchJointly(analysis, workshop, tell)
+    : analysis.symmetry === 'orthogonal'
+      ? rotate(analysis, workshop, tell)
+      : match(analysis, workshop, tell)
+
+/** A model's tensors, as matching reads them. */
+export function sourceOf({ tensors, config }: AnalysisModel, reader: TensorReader): TensorSource {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  return {
+    tensors: byName,
+    read: (name) => reader.read(byName.get(name)!),
+    readRows: (name, rows, into) => reader.readRows(byName.get(name)!, rows, into),
+    ...(config ? { config } : {}),
+  }
+}
+
+async function match(analysis: RebasinAnalysis, { reader, team, spare }: Workshop, tell: Tell): Promise<FoundBySteps> {
+  const { onto, models, steps, seed, maxIterations } = analysis
+  const spec = matchedSpec(analysis)
+  const found: FoundBySteps = new Map()
+  for (const [index, model] of models.entries()) {
+    const step = steps[index]!
+    const result = await weightMatching(spec, sourceOf(onto, reader), sourceOf(model, reader), team, {
+      seed,
+      maxIterations,
+      budget: budgetOf(analysis, spare),
+      onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
+        const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
+        tell({ step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
+      },
+    })
+    found.set(step, {
+      record: {
+        ...recordHead(analysis, model),
+        iterations: result.iterations,
+        similarity: { before: result.similarityBefore, after: result.similarityAfter },
+        score: { before: result.scoreBefore, after: result.scoreAfter },
+        ...permutationRecord(spec, result.permutations),
+      },
+      arrays: result.permutations,
+    })
+  }
+  return found
+}
+
+/** All models at once; the first stays where it is. */
+async function matchJointly(
+  analysis: RebasinAnalysis,
+  { reader, team, spare }: Workshop,
+  tell: Tell,
+): Promise<FoundBySteps> {
+  const { onto, models, steps, method, seed, maxIterations } = analysis
+  const budget = budgetOf(analysis, spare)
+  const spec = matchedSpec(analysis)
+  const sources = [onto, ...models].map((model) => sourceOf(model, reader))
+  const joint = method === 'c2m3' ? cycleConsistent : mergeMany
+  const { permutations, scoreBefore, scoreAfter, rounds } = await joint(spec, sources, team, {
+    seed,
+    maxIterations,
+    budget,
+    onRound: ({ round, model }) =>
+      tell({ step: steps[0]!, text: `round ${round}, model ${model + 1} of ${sources.length}` }),
+  })
+  const stay = identity(spec)
+  const [first] = sources
+  const score = (a: TensorSource, b: TensorSource, perms: Permutations) =>
+    matchingScore(spec, a, b, perms, { pool: team, budget })
+  const squared = await score(first!, first!, stay)
+  const found: FoundBySteps = new Map()
+  for (const [index, model] of models.entries()) {
+    const [source, perms] = [sources[index + 1]!, permutations[index + 1]!]
+    const norm = Math.sqrt(squared * (await score(source, source, stay)))
+    found.set(steps[index]!, {
+      record: {
+        ...recordHead(analysis, model),
+        iterations: rounds,
+        similarity: {
+          before: (await score(first!, source, stay)) / norm,
+          after: (await score(first!, source, perms)) / norm,
+        },
+        // Of all pairs of models together: it is what the joint matching climbs.
+        score: { before: scoreBefore, after: scoreAfter },
+        ...permutationRecord(spec, perms),
+      },
+      arrays: perms,
+    })
+  }
+  return found
+}
+
+async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Workshop, tell: Tell): Promise<FoundBySteps> {
+  const { onto, models, steps, maxIterations } = analysis
+  const found: FoundBySteps = new Map()
+  for (const [index, model] of models.entries()) {
+    const step = steps[index]!
+    const result = await orthogonalMatching(sourceOf(onto, reader), sourceOf(model, reader), team, {
+      maxIterations,
+      budget: budgetOf(analysis, spare),
+      onProgress: ({ round, similarity }) =>
+        tell({
+          step,
+          text: `round ${round}: similarity ${similarity.toFixed(4)}`,
+          fraction: round / maxIterations,
+        }),
+    })
+    const { hidden, rotation } = result.maps
+    found.set(step, {
+      record: {
+        ...recordHead(analysis, model),
+        iterations: result.rounds,
+        similarity: { before: result.similarityBefore, after: result.similarityAfter },
+        rotation: { size: hidden, digest: digestOf(rotation) },
+      },
+      arrays: arraysOf(result.maps),
+    })
+  }
+  return found
+}

@@ -1,0 +1,111 @@
+/** What alignments take, of memory and of work. */
+import { elements } from '../../core/dtypes.js'
+import type { AnalysisModel, AnalysisTensor } from '../../expr/types.js'
+import { polarBytes } from '../../kernels/dense/polar.js'
+import { assignBytes } from '../../kernels/linalg.js'
+import { gramLength } from '../../rebasin/gram.js'
+import { largestSquare, matricesLength } from '../../rebasin/match.js'
+import { orthogonalSizes } from '../../rebasin/orthogonal.js'
+import type { Spec } from '../../rebasin/spec.js'
+import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
+import type { AnalysisCost } from '../types.js'
+import { matchedSpec, shapesOf } from './matchedSpec.js'
+import type { RebasinAnalysis } from './types.js'
+
+const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => elements(shape)
+const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0)
+
+/** Rows of a product's part at the least. */
+const ROWS = 256
+/** Parts below this would only make more messages. */
+const LEAST_PART = 8 * 2 ** 20
+const LARGEST_PART = 64 * 2 ** 20
+/** How many parts of a model are under way at once: one that is worked on, and one that is read. */
+const PARTS = 2
+
+/** A tensor that a step makes is held whole while it is looked at. */
+const isWhole = ({ expr }: AnalysisTensor): boolean => expr.kind !== 'read' || expr.rows !== undefined
+
+/** Bytes of a model's tensors that must be there at once: parts of what is stored, whole what is made. */
+function modelBytes({ tensors }: AnalysisModel): { whole: number; part: number } {
+  return {
+    whole: 4 * most(tensors.filter(isWhole).map(elementsOf)),
+    part: Math.max(LEAST_PART, 8 * ROWS * most(tensors.map(({ shape }) => rowLength(shape)))),
+  }
+}
+
+/** Of what an analysis may take beyond the least, half for each of the two models that it compares. */
+export function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudget {
+  const least = modelBytes(onto)
+  const more = spare / 2
+  // Larger parts are no faster; what is kept need not be read again.
+  const part = Math.min(LARGEST_PART, least.part + more / (4 * PARTS))
+  return { part, kept: least.whole + Math.max(0, more - PARTS * (part - least.part)) }
+}
+
+export function rebasinCost(analysis: RebasinAnalysis): AnalysisCost {
+  const { steps, onto, models, symmetry } = analysis
+  const parts = sum(
+    [onto, largestModel(models)].map((model) => modelBytes(model).whole + PARTS * modelBytes(model).part),
+  )
+  if (symmetry === 'orthogonal') {
+    const { bytes, multiplications } = orthogonalCost(onto)
+    return { steps, bytes: parts + bytes, multiplications: models.length * multiplications }
+  }
+  const spec = matchedSpec(analysis)
+  return {
+    steps,
+    bytes: parts + 4 * matricesLength(spec) + assignBytes(largestSquare(spec)) + jointBytes(analysis, spec),
+    multiplications: models.length * sweepWork(spec, onto),
+  }
+}
+
+/** The model that takes the most. */
+const largestModel = (models: readonly AnalysisModel[]): AnalysisModel =>
+  models.reduce((top, model) => {
+    const bytes = (of: AnalysisModel) => modelBytes(of).whole + modelBytes(of).part
+    return bytes(model) > bytes(top) ? model : top
+  })
+
+/** A sum of models has float64 numbers while it is made; c2m3 holds all models, as they are mixed. */
+function jointBytes({ method, onto, models }: RebasinAnalysis, spec: Spec): number {
+  if (method === 'weight-matching') return 0
+  const all = sum(onto.tensors.map(elementsOf))
+  const largest = most(onto.tensors.map(elementsOf))
+  const states = sum(Object.keys(spec.groups).map((group) => gramLength(spec, group)))
+  const count = models.length + 1
+  return 20 * largest + (method === 'c2m3' ? count * (5 * 4 * all + 3 * 8 * states) : 0)
+}
+
+/** Multiplications of one sweep of matching: of each axis that moves, its length by the tensor's elements. */
+const sweepWork = (spec: Spec, { tensors }: AnalysisModel): number => {
+  const shapes = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  return sum(spec.parts.map(({ tensor, length }) => elementsOf(shapes.get(tensor)!) * length))
+}
+
+function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 'steps'> {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  const { hidden, units, matrices, squares } = orthogonalSizes({ tensors: byName, ...(config ? { config } : {}) })
+  const square = hidden * hidden
+  return {
+    bytes:
+      4 * units * units +
+      assignBytes(units) +
+      4 * sum(squares.map((side) => side * side)) +
+      // Two models' folded, turned, and mapped; later any tensor of the aligned model, one at a time.
+      4 * Math.max(4 * most(matrices.map(({ side }) => side * hidden)), most(tensors.map(elementsOf))) +
+      (3 * 4 + 3 * 8) * square +
+      polarBytes(hidden),
+    // Turned, compared and added up; about six steps of a polar factor.
+    multiplications: sum(matrices.map(({ side }) => side * square * 2 + side * side * hidden)) + 20 * square * hidden,
+  }
+}
+
+/** Units of the largest group that is matched. */
+export function largestGroup(analysis: RebasinAnalysis): number {
+  const { onto, symmetry } = analysis
+  return symmetry === 'orthogonal'
+    ? orthogonalSizes({ tensors: shapesOf(analysis), ...(onto.config ? { config: onto.config } : {}) }).units
+    : largestSquare(matchedSpec(analysis))
+}

@@ -1,0 +1,13 @@
+/** The permutation spec of an alignment, resolved against the model that stays. */
+import { readSpec, type Spec } from '../../rebasin/spec.js'
+import type { RebasinAnalysis } from './types.js'
+
+const known = new WeakMap<RebasinAnalysis, Spec>()
+
+export function matchedSpec(analysis: RebasinAnalysis): Spec {
+  const spec = known.get(analysis) ?? readSpec(analysis.spec, shapesOf(analysis))
+  known.set(analysis, spec)
+  return spec
+}
+
+export const shapesOf = ({ onto }: RebasinAnalysis) => new Map(onto.tensors.map((tensor) => [tensor.name, tensor]))

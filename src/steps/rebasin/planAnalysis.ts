@@ -1,0 +1,162 @@
+/** The work that an alignment asks for: which tensors of which models are matched, by which spec. */
+import { Fault } from '../../core/diagnostics.js'
+import type { AnalysisModel } from '../../expr/types.js'
+import { sameShape, type Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import { refuseAnyPacked } from '../../networks/packed.js'
+import { inferSpec } from '../../rebasin/infer/index.js'
+import { onnxSpec } from '../../rebasin/onnx/index.js'
+import { orthogonalObstacle } from '../../rebasin/orthogonal.js'
+import { readSpec, type Spec, writeSpec } from '../../rebasin/spec.js'
+import { analysisTensor } from '../shared/analysisTensor.js'
+import type { RebasinAnalysis, RebasinStep } from './types.js'
+
+/** What planning an alignment needs of the models' configurations. */
+export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
+
+export function planAnalysis(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  group: string,
+  values: ReadonlyMap<string, Value>,
+  configs: Configs,
+  faults: Faults,
+): RebasinAnalysis | undefined {
+  const onto = values.get(step.onto)!
+  const moving = (step.joint?.models.slice(1) ?? [step.model]).map((name) => values.get(name)!)
+  const place = recipe.placeOf([...step.at, 'spec'], 'value')
+  if (refuseAnyPacked(recipe, [onto, ...moving], step.at, faults)) return undefined
+  const config = configs(onto.origin)
+  try {
+    const { family, spec } = specOf(recipe, step, onto, config)
+    if (spec.parts.length === 0) {
+      const why = Object.entries(spec.kept)[0]
+      const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or let it be read from an ONNX export'
+      faults.warn(
+        'nothing-to-permute',
+        `nothing of ${step.onto} can be permuted: this rebasin changes nothing`,
+        place,
+        hint,
+      )
+    }
+    if (step.symmetry === 'orthogonal' && !allowsRotation(recipe, step, onto, moving, config, faults)) return undefined
+    const names =
+      step.symmetry === 'orthogonal' ? [...onto.tensors.keys()] : [...new Set(spec.parts.map(({ tensor }) => tensor))]
+    const fits = moving.map((value) => checkShapes(recipe, step, names, onto, value, faults))
+    if (fits.includes(false)) return undefined
+    const steps = step.joint
+      ? step.joint.models.slice(1).map((model) => `${group}.${nameIn(recipe, step, model)}`)
+      : [step.name]
+    const model = (value: Value): AnalysisModel => {
+      const own = configs(value.origin)
+      return {
+        name: value.name,
+        tensors: names.map((name) => analysisTensor(name, value.tensors.get(name)!)),
+        ...(own ? { config: own } : {}),
+      }
+    }
+    const { method, symmetry, seed, maxIterations } = step
+    return {
+      kind: 'rebasin',
+      steps,
+      method,
+      symmetry,
+      seed,
+      maxIterations,
+      family,
+      spec: writeSpec(spec, onto.tensors),
+      onto: model(onto),
+      models: moving.map(model),
+    }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    for (const { code, message, hint, place: own } of error.diagnostics)
+      faults.error(code, `${step.onto}: ${message}`, own ?? place, hint)
+    return undefined
+  }
+}
+
+/** Error `no-orthogonal` where the networks do not allow it. */
+function allowsRotation(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  onto: Value,
+  moving: readonly Value[],
+  config: Readonly<Record<string, unknown>> | undefined,
+  faults: Faults,
+): boolean {
+  const obstacle = orthogonalObstacle({ tensors: onto.tensors, ...(config ? { config } : {}) })
+  const built = moving.find(({ tensors }) =>
+    [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || expr.aligned),
+  )
+  const what =
+    obstacle ?? (built && `${built.name} is the result of a step: rotations are found for models as they are stored`)
+  if (what === undefined) return true
+  faults.error(
+    'no-orthogonal',
+    `symmetry: orthogonal is not possible here: ${what}`,
+    recipe.placeOf([...step.at, 'symmetry']),
+    'symmetry: permutation aligns what can be permuted',
+  )
+  return false
+}
+
+/** A joint step's name ends in the model's name as the recipe writes it, also where an earlier rebasin replaced that model. */
+function nameIn(recipe: RecipeHead, step: RebasinStep, model: string): string {
+  const own = recipe.steps.find(
+    (other): other is RebasinStep =>
+      other.kind === 'rebasin' &&
+      (other as RebasinStep).joint?.name === step.joint?.name &&
+      (other as RebasinStep).model === model,
+  )
+  return own ? own.name.slice(step.joint!.name.length + 1) : model
+}
+
+function specOf(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  onto: Value,
+  config: Readonly<Record<string, unknown>> | undefined,
+): { family: string; spec: Spec } {
+  if (typeof step.spec === 'object' && 'inline' in step.spec) {
+    const { onnx } = step.spec.inline
+    if (onnx) return { family: 'onnx', spec: onnxSpec(onnx, onto.tensors) }
+    const placeOf = step.spec.placeOf ?? ((at) => recipe.placeOf([...step.at, 'spec', ...at], 'value'))
+    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors, placeOf) }
+  }
+  if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
+  return inferSpec(
+    { tensors: onto.tensors, ...(config ? { config } : {}) },
+    step.spec === 'auto' ? 'auto' : step.spec.family,
+  )
+}
+
+function checkShapes(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  names: readonly string[],
+  onto: Value,
+  value: Value,
+  faults: Faults,
+): boolean {
+  const place = recipe.placeOf(step.at, 'value')
+  let fits = true
+  for (const name of names) {
+    const [expected, found] = [onto.tensors.get(name)!, value.tensors.get(name)]
+    if (found && sameShape(found.shape, expected.shape)) continue
+    fits = false
+    const axis = found?.shape.findIndex((size, axis) => size !== expected.shape[axis]) ?? -1
+    const what = !found
+      ? `${value.name} has no tensor ${name}`
+      : `${name} is [${found.shape.join(', ')}] in ${value.name} but [${expected.shape.join(', ')}] in ${onto.name}: axis ${Math.max(axis, 0)} differs`
+    faults.error(
+      'spec-misfit',
+      `${value.name} cannot be aligned onto ${onto.name}: ${what}`,
+      place,
+      'only networks of one architecture can be aligned',
+    )
+    break
+  }
+  return fits
+}

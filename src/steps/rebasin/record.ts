@@ -1,0 +1,46 @@
+/** What the lineage keeps of an alignment. */
+import { sha256 } from '../../core/digest.js'
+import type { AnalysisModel } from '../../expr/types.js'
+import { type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
+import type { Spec } from '../../rebasin/spec.js'
+import type { RebasinAnalysis, RebasinRecord } from './types.js'
+
+export const recordHead = (
+  { onto, method, symmetry, family, seed }: RebasinAnalysis,
+  { name }: AnalysisModel,
+): Pick<RebasinRecord, 'model' | 'onto' | 'method' | 'symmetry' | 'family' | 'seed'> => ({
+  model: name,
+  onto: onto.name,
+  method,
+  symmetry,
+  family,
+  seed,
+})
+
+export function permutationRecord(
+  spec: Spec,
+  permutations: Permutations,
+): Pick<RebasinRecord, 'moved' | 'groups' | 'kept'> {
+  const inner = Object.keys(spec.groups).filter((name) => spec.groups[name]!.inside !== undefined)
+  const groups = [...rootGroups(spec), ...inner].map((group) => [
+    group,
+    {
+      ...spec.groups[group]!,
+      moved: unitsMoved(spec, permutations, group),
+      permutation: digestOf(permutations[group]!),
+    },
+  ])
+  return {
+    moved: unitsMoved(spec, permutations),
+    groups: Object.fromEntries(groups),
+    ...(Object.keys(spec.kept).length > 0 ? { kept: spec.kept } : {}),
+  }
+}
+
+/** SHA-256 of numbers, little-endian: the same on every machine. */
+export function digestOf(values: Int32Array | Float64Array): string {
+  const bytes = new DataView(new ArrayBuffer(values.byteLength))
+  if (values instanceof Int32Array) for (const [i, value] of values.entries()) bytes.setInt32(4 * i, value, true)
+  else for (const [i, value] of values.entries()) bytes.setFloat64(8 * i, value, true)
+  return sha256(new Uint8Array(bytes.buffer))
+}

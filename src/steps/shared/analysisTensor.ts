@@ -1,0 +1,10 @@
+import type { AnalysisTensor } from '../../expr/types.js'
+import type { ValueTensor } from '../../expr/values.js'
+
+/** A tensor of a value, as an analysis reads it. */
+export const analysisTensor = (name: string, { dtype, shape, expr }: ValueTensor): AnalysisTensor => ({
+  name,
+  dtype,
+  shape,
+  expr,
+})
