@@ -58,13 +58,10 @@ export interface FormContext {
 
 export function formContext(plan: Plan): FormContext {
   const foundBy = plan.analyses.flatMap((analysis, index) =>
-    stepsOf(analysis).map((step, model) => [step, { index, model }] as const),
+    analysis.steps.map((step, model) => [step, { index, model }] as const),
   )
   return { plan, stored: storedTensors(plan), foundBy: new Map(foundBy) }
 }
-
-const stepsOf = (analysis: Analysis): readonly string[] =>
-  analysis.kind === 'repair' ? [analysis.step] : analysis.steps
 
 /** A tensor's expression: its parts, each once and after what it is made of. `own`: the scope that the form is of, which it can't need. */
 export function exprForm(
