@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { commandReference, commandTable } from './readme/commands.mjs'
+import { errorIndex, errorReference } from './readme/errors.mjs'
 import { fault } from './readme/fault.mjs'
 import { keyReference, keyTable } from './readme/keys.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
@@ -16,6 +17,7 @@ export const FILES = [
   'docs/recipe-language.md',
   'docs/command-line.md',
   'docs/methods.md',
+  'docs/errors.md',
   'recipes/README.md',
 ]
 
@@ -31,6 +33,8 @@ const PARTS = {
   keys: keyTable,
   'key reference': keyReference,
   fault,
+  'error index': errorIndex,
+  'error reference': errorReference,
   recipes: recipeTable,
   'quickstart recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
   'quickstart result': quickstart,

@@ -96,7 +96,7 @@ function keyOf(c: Conversion, key: unknown, fallback: Span): { name: string; spa
   if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
   if (name === '<<' && !python) {
     const hint = 'write its keys out; an alias may stand for a whole value'
-    complain('merge-key', 'the merge key << is no part of the recipe language', span, hint)
+    complain('merge-key', 'the recipe language does not support the merge key <<', span, hint)
     return undefined
   }
   if (hasNul(c, name, span)) return undefined

@@ -24,7 +24,7 @@ export function makeReport(root: () => Node): Report {
   const diagnostics: Diagnostic[] = []
   const add = (severity: Diagnostic['severity'], code: ErrorCode, message: string, at: Path, note: Note = {}): void => {
     if (diagnostics.length >= MOST) {
-      const message = `the recipe has more than ${MOST} faults; the others are not shown`
+      const message = `the recipe has more than ${MOST} errors; the others are not shown`
       if (diagnostics.length === MOST) diagnostics.push({ severity: 'error', code: 'too-many-faults', message })
       return
     }

@@ -56,7 +56,7 @@ export async function importRecipe(
   if (!conversion && !hasErrors(diagnostics))
     throw fault(
       'not-mergekit',
-      `${file} is no mergekit configuration: it has no merge_method`,
+      `${file} is not a mergekit configuration: it has no merge_method`,
       'it is a recipe already',
     )
   if (!conversion?.root || hasErrors(told)) throw new Fault(told)

@@ -109,7 +109,7 @@ merge: {<<: *m, method: linear}
 output: x
 `,
     faults: `
-r.yml:3:9: error merge-key: the merge key << is no part of the recipe language
+r.yml:3:9: error merge-key: the recipe language does not support the merge key <<
   merge: {<<: *m, method: linear}
           ^^
   hint: write its keys out; an alias may stand for a whole value

@@ -31,7 +31,7 @@ export function hubFault(error: unknown, settings: HubSettings, subject: Subject
   if (code === 'GatedRepo')
     return told(
       'hub-gated',
-      `${repository} is gated: its owner lets in those who asked`,
+      `${repository} is gated: request access`,
       known
         ? `ask for access at ${settings.endpoint}/${repository} with the account that HF_TOKEN belongs to`
         : `ask for access at ${settings.endpoint}/${repository}, then set HF_TOKEN to a token of your account`,
