@@ -84,12 +84,18 @@ test('the severity is the one in the source', () => {
 })
 
 test('each example is a message of the source', () => {
-  const templates = sources.map(({ name, text }) => ({ name, text, list: messageTemplates(text) }))
+  const known = new Map<string, readonly RegExp[]>()
+  const templatesOf = (text: string): readonly RegExp[] => {
+    const list = known.get(text) ?? messageTemplates(text)
+    known.set(text, list)
+    return list
+  }
   const unlike = entries.filter(([code, { example, outside }]) => {
     if (outside) return false
-    const own = templates.filter(({ text }) => text.includes(`'${code}'`))
-    const matches = ({ list }: { list: readonly RegExp[] }) => list.some((template) => template.test(example))
-    return !own.some(matches) && !templates.some(matches)
+    // First where the code is; some messages are made elsewhere.
+    const own = sources.filter(({ text }) => text.includes(`'${code}'`))
+    const matches = ({ text }: { text: string }) => templatesOf(text).some((template) => template.test(example))
+    return !own.some(matches) && !sources.some(matches)
   })
   assert.equal(
     unlike.map(([code, { example }]) => `${code}: no message in src reads ${example}`),
