@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { inFolder, terge } from './terge.js'
+import { inFolder, tergeProcess } from './terge.js'
 
 const TENSORS = 30_000
 /** Megabytes of V8's heap: some 40 for the program, and 2 KB for each tensor of the merge of two models. */
@@ -34,7 +34,7 @@ test('a merge of many tensors stays within a small heap, and so does its verific
       'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear}\noutput: {path: out, shard_size: 100KB}\n',
     )
     const env = { NODE_OPTIONS: `--max-old-space-size=${HEAP}` }
-    const ran = await terge(['run', 'r.yml', '--threads', '1', '--no-sync'], folder, env)
+    const ran = await tergeProcess(['run', 'r.yml', '--threads', '1', '--no-sync'], folder, env)
     assert.is(ran.code, 0, ran.err.slice(-2000))
     const index = JSON.parse(readFileSync(path.join(folder, 'out/model.safetensors.index.json'), 'utf8'))
     assert.is(Object.keys(index.weight_map).length, TENSORS)
@@ -45,12 +45,12 @@ test('a merge of many tensors stays within a small heap, and so does its verific
     assert.equal([bytes.readFloatLE(8 + length + begin), bytes.readFloatLE(12 + length + begin)], [2, 3])
     const lineage = JSON.parse(readFileSync(path.join(folder, 'out/lineage.json'), 'utf8'))
     assert.is(lineage.output.tensors, TENSORS)
-    const small = await terge(['plan', 'r.yml'], folder, {
+    const small = await tergeProcess(['plan', 'r.yml'], folder, {
       NODE_OPTIONS: '--max-old-space-size=60 --max-semi-space-size=1',
     })
     assert.is(small.code, 2, small.err.slice(-2000))
     assert.match(small.err, /plan-too-large: .*heap limit[\s\S]*NODE_OPTIONS=--max-old-space-size=1024/)
-    const verified = await terge(['verify', 'out/lineage.json', '--threads', '1'], folder, env)
+    const verified = await tergeProcess(['verify', 'out/lineage.json', '--threads', '1'], folder, env)
     assert.is(verified.code, 0, verified.err.slice(-2000))
   }))
 

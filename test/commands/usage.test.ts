@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadCommand } from '../../src/commands/map.js'
 import { Fault, formatDiagnostic } from '../../src/core/diagnostics.js'
-import { fixture, terge } from './terge.js'
+import { fixture, terge, tergeProcess } from './terge.js'
 
 /** The fault's text as the user reads it. */
 async function faultOf(...argv: string[]): Promise<string> {
@@ -22,7 +22,7 @@ test('a run that waits for what never comes is a fault, and not silence', async 
   const never =
     'import fs from "node:fs"; import { syncBuiltinESMExports } from "node:module"; fs.promises.open = () => new Promise(() => {}); syncBuiltinESMExports()'
   const options = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(never)}` }
-  const { code, out, err } = await terge(['inspect', fixture('digits/mlp256-0.safetensors')], undefined, options)
+  const { code, out, err } = await tergeProcess(['inspect', fixture('digits/mlp256-0.safetensors')], undefined, options)
   assert.equal([code, out], [1, ''])
   assert.match(err, /^error internal: the run waits for something that never comes/)
 })

@@ -14,7 +14,8 @@ const startWorker = (): Worker => new Worker(new URL('../worker/worker.js', impo
 export function startAhead(threads: number): void {
   // Whoever needs the kernels will hear of it.
   compileKernels().catch(() => {})
-  for (let thread = threadsWithinAddresses(shareFiles(threads).threads); thread > 0; thread--) {
+  // Those that an earlier run did not take still wait.
+  for (let more = threadsWithinAddresses(shareFiles(threads).threads) - spare.length; more > 0; more--) {
     const worker = startWorker()
     worker.unref()
     // One that fails before it is taken is not taken.
