@@ -20,13 +20,14 @@
  *
  * User errors are thrown as a `Fault` with its diagnostics; everything else that is thrown is the system's or a bug.
  */
+import './core/abortSignal.js'
+
 export type { Checkpoint, StoredTensor } from './checkpoints/types.js'
 export type { ErrorCode } from './core/codes.js'
 export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/diagnostics.js'
 export type { Dtype } from './core/dtypes.js'
 export type { DiffOptions, TensorDifference } from './execute/diff.js'
 export type { Listener, RunEvent } from './execute/events.js'
-export { startAhead } from './execute/pools/keptWorkers.js'
 export type { AbsentReason, CopyReason, Expr, PatternCount, ReadExpr } from './expr/types.js'
 export type { Lock } from './lineage/lock.js'
 export type { Lineage } from './lineage/types.js'
@@ -64,7 +65,7 @@ export { type PlannedTensor, plannedTensors } from './session/plannedTensors.js'
 export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
-export { type RunOptions, type RunResult, run } from './session/run.js'
+export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'
 export type { Analysis } from './steps/index.js'
 export type { RebasinAnalysis } from './steps/rebasin/types.js'

@@ -1,4 +1,5 @@
 /** Does a plan's analyses, and computes what steps make of their findings. */
+import type { WebAssembly } from '../core/webassembly.js'
 import { tensorsOf } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
 import { createPool } from '../rebasin/team.js'

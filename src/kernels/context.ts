@@ -1,3 +1,4 @@
+import type { WebAssembly } from '../core/webassembly.js'
 import { CONTEXT_BYTES } from './types.js'
 
 /** What a call works on: addresses of first elements. */

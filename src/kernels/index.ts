@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { FloatDtype } from '../core/dtypes.js'
+import { WebAssembly } from '../core/webassembly.js'
 import {
   type AddProduct,
   ARENA_START,

@@ -1,3 +1,4 @@
+import { WebAssembly } from '../core/webassembly.js'
 import { denseModule } from './dense/team.js'
 
 /**

@@ -26,7 +26,9 @@
  * comes from a fused kernel, float32 in float32 too: they write every NaN as the dtype's positive quiet NaN. Between
  * a decode and an encode a NaN is a NaN, its sign and payload unspecified.
  */
+
 import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
+import type { WebAssembly } from '../core/webassembly.js'
 
 /** Elements a call: small enough that the decoded inputs stay in the first-level cache. Part of the format: sums depend on it. */
 export const CHUNK = 4096

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { WebAssembly } from '../core/webassembly.js'
 import { polarBytes } from '../kernels/dense/polar.js'
 import { createTeamMemory, resetTeam, Stopped, TEAM_BYTES, type TeamMemory } from '../kernels/dense/team.js'
 import {

@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { WebAssembly } from '../core/webassembly.js'
 import { polarFactor } from '../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../kernels/linalg.js'

@@ -1,4 +1,5 @@
 /** Running a plan: outputs and their lineage. */
+
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -10,6 +11,7 @@ import { mapEach } from '../core/eachOf.js'
 import { VERSION } from '../core/version.js'
 import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
+import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { type Description, type Executed, executePlan, headerBytes } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
@@ -78,6 +80,12 @@ const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagn
       }),
     ),
   )
+
+/**
+ * Starts worker threads and compiles the kernels before it is known what they will work on: for a program that is about to `run`
+ * and has something else to do first. Threads that no run takes keep no process alive.
+ */
+export const startAhead = (threads: number): void => startWorkers(threads)
 
 /** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
 export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {

@@ -1,4 +1,5 @@
 /** The system's limits through the real command: enough for the work, or an error that names the limit and the way out. */
+
 import { execFile } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'

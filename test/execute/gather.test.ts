@@ -1,6 +1,8 @@
 /** Elements read through permutations: whatever fits a window at once, they are the same. */
+
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WebAssembly } from '../../src/core/webassembly.js'
 import type { Leaf } from '../../src/execute/program.js'
 import type { WorkerContext } from '../../src/execute/worker/context.js'
 import { gatherMapped } from '../../src/execute/worker/read/permuted.js'

@@ -1,5 +1,7 @@
 /** Two ways to compute the same: the reference, and the kernels behind the same functions of plain arrays. */
+
 import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
+import { WebAssembly } from '../../src/core/webassembly.js'
 import {
   ARENA_START,
   type Compute,

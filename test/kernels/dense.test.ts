@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WebAssembly } from '../../src/core/webassembly.js'
 import { cholesky, solveRight } from '../../src/kernels/dense/cholesky.js'
 import { eigen, eigenBytes } from '../../src/kernels/dense/eigen.js'
 import { allocateMatrix, type Matrix, part, product, transposed } from '../../src/kernels/dense/matrix.js'

@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WebAssembly } from '../../src/core/webassembly.js'
 import {
   ARENA_START,
   CONTEXT_BYTES,

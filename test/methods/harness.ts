@@ -2,6 +2,7 @@
  * Runs a method as users do: tensors go into safetensors files, a recipe is planned and run, and the output is read
  * back. What comes out is held to the scalar reference of test/reference/.
  */
+
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -9,6 +10,7 @@ import * as assert from 'uvu/assert'
 import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import type { TensorSpec } from '../../src/checkpoints/types.js'
 import type { OutputDtype } from '../../src/core/dtypes.js'
+import { WebAssembly } from '../../src/core/webassembly.js'
 import { ARENA_START, compileKernels, instantiateKernels, type Kernels } from '../../src/kernels/index.js'
 import { lookupMethod } from '../../src/methods/registry.js'
 import { stacksOf } from '../../src/networks/layerNames.js'

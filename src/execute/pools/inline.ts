@@ -1,5 +1,6 @@
 import { elements } from '../../core/dtypes.js'
 import { shareFiles } from '../../core/resources.js'
+import { WebAssembly } from '../../core/webassembly.js'
 import { leafCount } from '../../expr/cost.js'
 import { scopesOf } from '../../expr/scopes.js'
 import type { AnalysisTensor } from '../../expr/types.js'

@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { type Diagnostic, type ExitCode, Fault } from '../../core/diagnostics.js'
 import { noAddresses, resourceFault, shareFiles } from '../../core/resources.js'
+import type { WebAssembly } from '../../core/webassembly.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../../kernels/dense/team.js'
 import { compileKernels } from '../../kernels/index.js'
 import { TILE } from '../../kernels/types.js'

@@ -1,4 +1,5 @@
 /** Scratch space in a worker's memory, handed out once to a program: 16-byte aligned, never given back. */
+import type { WebAssembly } from '../../core/webassembly.js'
 export interface Arena {
   readonly allocate: (bytes: number) => number
 }

@@ -1,3 +1,4 @@
+import type { WebAssembly } from '../../core/webassembly.js'
 import type { TeamMemory } from '../../kernels/dense/team.js'
 import type { Kernels } from '../../kernels/types.js'
 import type { Slot, WindowFile, Windows } from '../../storage/local/window.js'

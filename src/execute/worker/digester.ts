@@ -1,3 +1,4 @@
+import type { WebAssembly } from '../../core/webassembly.js'
 import { DIGEST_BYTES, type Kernels, LEAF, TILE } from '../../kernels/types.js'
 import type { Program, Task } from '../program.js'
 import type { Arena } from './arena.js'

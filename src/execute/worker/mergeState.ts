@@ -1,3 +1,4 @@
+import type { WebAssembly } from '../../core/webassembly.js'
 import { type Context, contextBytes, createContext } from '../../kernels/context.js'
 import type { ChunkKernel, Kernels } from '../../kernels/types.js'
 import type { Node, Program, TaskTable } from '../program.js'

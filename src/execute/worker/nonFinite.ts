@@ -1,5 +1,7 @@
 /** Counts results that are not finite where the inputs are: overflows, and NaN that arithmetic made. */
+
 import { DTYPES, type FloatDtype, isFloat, type OutputDtype } from '../../core/dtypes.js'
+import type { WebAssembly } from '../../core/webassembly.js'
 import type { Kernels } from '../../kernels/types.js'
 import type { Program } from '../program.js'
 

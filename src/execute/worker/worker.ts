@@ -1,7 +1,9 @@
 /** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
+
 import { parentPort } from 'node:worker_threads'
 import { Fault } from '../../core/diagnostics.js'
 import { systemFault } from '../../core/resources.js'
+import { WebAssembly } from '../../core/webassembly.js'
 import { Stopped } from '../../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'

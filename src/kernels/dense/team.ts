@@ -2,7 +2,9 @@
  * Threads that do the same work on one shared memory in step: each runs the same code, and shares of it are handed out
  * by `each`. Which thread does a share must not show in it.
  */
+
 import { readFileSync } from 'node:fs'
+import { WebAssembly } from '../../core/webassembly.js'
 
 /** Bytes at the start of the memory for the module's data and the team's own words. */
 export const TEAM_BYTES = 65536

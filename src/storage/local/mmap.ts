@@ -2,7 +2,9 @@
  * The C library's `mmap`, laid over ranges of a WebAssembly memory: Node has none of its own. The pages are mapped
  * shared and read-only, so they cost no anonymous memory, and a kernel that wrote to them would trap.
  */
+
 import { createRequire } from 'node:module'
+import type { WebAssembly } from '../../core/webassembly.js'
 
 export interface Mapper {
   readonly pageSize: number

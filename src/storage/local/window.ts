@@ -8,8 +8,10 @@
  *
  * Works in any thread; a memory belongs to one `Windows`. The memory must not grow while slots are in use.
  */
+
 import { fstatSync, readSync } from 'node:fs'
 import { fault } from '../../core/diagnostics.js'
+import type { WebAssembly } from '../../core/webassembly.js'
 import { type Mapper, mapper } from './mmap.js'
 
 export type WindowMode = 'map' | 'read'
