@@ -5,6 +5,9 @@ import { type Budget, jsonReader } from '../core/json/reader.js'
 import { quote } from '../core/suggest.js'
 import { leadsDown } from '../storage/leadsDown.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
+import { packedForInference } from './containers/foreign.js'
+import { CONTAINERS, EXTENSIONS, indexName, isIndexOf, isWeightsOf } from './containers/index.js'
+import type { Container } from './containers/types.js'
 
 export interface FolderWeights {
   /** Relative to the folder, in the order of names. */
@@ -15,42 +18,15 @@ export interface FolderWeights {
   readonly passedOver?: string
 }
 
-interface Format {
-  readonly name: string
-  /** What the file is called where there is one: a model's, or a module's of a pipeline. */
-  readonly singles: readonly string[]
-  readonly weights: RegExp
-  readonly index: RegExp
-  /** Several files without an index are one model: else they are most likely several models. */
-  readonly joined: boolean
-}
-
-/** In the order of preference: where a folder has both, the same weights are in both. */
-const FORMATS: readonly Format[] = [
-  {
-    name: 'safetensors',
-    singles: ['model.safetensors', 'diffusion_pytorch_model.safetensors'],
-    weights: /\.safetensors$/,
-    index: /\.safetensors\.index(\.\w+)?\.json$/,
-    joined: true,
-  },
-  {
-    name: 'PyTorch',
-    singles: ['pytorch_model.bin', 'diffusion_pytorch_model.bin'],
-    // Not what a trainer leaves beside the weights.
-    weights: /^(?!(training_args|optimizer|scheduler|scaler|rng_state)\b|rng_state_).*\.(bin|pt|pth|ckpt)$/,
-    index: /\.bin\.index(\.\w+)?\.json$/,
-    joined: false,
-  },
-]
 /**
  * The same weights once more: as their makers' own tools name them, an adapter beside its model, a variant that has to be
  * asked for. Taken only where there is nothing else.
  */
-const SET_ASIDE =
-  /^(consolidated|adapter_model|adapter)\b|[._-](fp16|bf16|fp32|non_ema|ema_only|ema)(-\d{5}-of-\d{5})?\.(safetensors|bin|pt|pth|ckpt)(\.|$)|\.index\.\w+\.json$/
+const SET_ASIDE = new RegExp(
+  `^(consolidated|adapter_model|adapter)\\b|[._-](fp16|bf16|fp32|non_ema|ema_only|ema)(-\\d{5}-of-\\d{5})?\\.(${EXTENSIONS})(\\.|$)|\\.index\\.\\w+\\.json$`,
+)
 /** What PEFT calls an adapter's weights. */
-const ADAPTERS = ['adapter_model.safetensors', 'adapter_model.bin']
+const ADAPTERS = CONTAINERS.flatMap(({ adapterName }) => adapterName ?? [])
 /** Bytes of memory that an index entry takes beside its texts. */
 const ENTRY_COST = 100
 /** Bytes. A million tensors take about 130 MB. */
@@ -58,9 +34,9 @@ const MAX_INDEX_BYTES = 256 * 2 ** 20
 const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
 
 /**
- * Chooses among a folder's entries as the hub's own libraries do: `model.safetensors`, else the index, else the only
- * safetensors file; where there is none, the same of PyTorch's files. `shown` names the folder in messages. Several safetensors
- * files without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two. With
+ * Chooses among a folder's entries as the hub's own libraries do, container by container: the file that is a whole model, else the
+ * index, else the only file. `shown` names the folder in messages. Several files
+ * of a `joined` container without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two. With
  * `adapter`, an adapter's weights come before all of these.
  * Faults: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
  */
@@ -75,33 +51,33 @@ export async function folderWeights(
   const weights = ADAPTERS.find((name) => names.includes(name))
   if (adapter && weights !== undefined) return { files: [weights] }
   const visible = names.filter((name) => !name.startsWith('.')).sort()
-  for (const format of FORMATS) {
-    const single = format.singles.find((name) => names.includes(name))
+  for (const container of CONTAINERS) {
+    const single = container.wholeNames.find((name) => names.includes(name))
     if (single !== undefined) return { files: [single], ...(await passedOver(folder, single, names, within)) }
-    const index = chooseIndex(visible, format)
+    const index = chooseIndex(visible, container)
     if (index !== undefined) {
       const bytes = await readIndex(path.join(folder, index), `${shown}/${index}`, within)
       const map = parseIndex(bytes, `${shown}/${index}`, budget)
       return { files: [...new Set(map.values())].sort(), index: { name: index, map } }
     }
-    const files = preferred(visible.filter((name) => format.weights.test(name)))
+    const files = preferred(visible.filter((name) => isWeightsOf(name, container)))
     const part = files.some((name) => PART.test(name) && !name.includes('-00001-of-00001.'))
-    if (part || (files.length > 1 && !format.joined)) throw ambiguous(shown, files, format)
+    if (part || (files.length > 1 && !container.joined)) throw ambiguous(shown, files, container)
     if (files.length > 0) return { files }
   }
-  const gguf = visible.find((name) => name.endsWith('.gguf'))
+  const gguf = packedForInference(visible)
   throw fault(
     'no-weights',
-    `${shown}: a folder without safetensors or PyTorch files`,
+    `${shown}: a folder without ${orList(CONTAINERS.map(({ name }) => name))} files`,
     gguf === undefined
-      ? 'a model is a .safetensors file, a PyTorch state dict, or a folder with one'
+      ? `a model is ${CONTAINERS.map(({ described }) => described).join(', ')}, or a folder with one`
       : `${gguf} is packed for inference: merge the model that it was made from, and convert the result`,
   )
 }
 
 /** The index beside a single file, where it names others of the folder. One that can't be read says nothing. */
 async function passedOver(folder: string, single: string, names: readonly string[], within: Bounds) {
-  const index = `${single}.index.json`
+  const index = indexName(single)
   if (!names.includes(index)) return {}
   try {
     const map = parseIndex(await readIndex(path.join(folder, index), index, within), index, { left: MAX_INDEX_BYTES })
@@ -116,15 +92,17 @@ async function passedOver(folder: string, single: string, names: readonly string
 /** The name of one part of several. */
 export const PART = /-\d{5}-of-\d{5}\.\w+$/
 
+const orList = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+
 /** No telling which of the files are the model. */
-function ambiguous(shown: string, files: readonly string[], { name, singles }: Format): Fault {
+function ambiguous(shown: string, files: readonly string[], { name, wholeNames }: Container): Fault {
   const list = `${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`
   const what =
     files.length === 1 ? `one part of a checkpoint, and no index` : `${files.length} ${name} files and no index`
   return fault(
     'ambiguous-checkpoint',
     `${shown}: ${what} that says how they belong together: ${list}`,
-    `name one of the files, or add ${singles[0]}.index.json`,
+    `name one of the files, or add ${indexName(wholeNames[0]!)}`,
   )
 }
 
@@ -134,9 +112,9 @@ function preferred(names: readonly string[]): readonly string[] {
   return own.length > 0 ? own : names
 }
 
-function chooseIndex(names: readonly string[], { singles, index }: Format): string | undefined {
-  const found = preferred(names.filter((name) => index.test(name)))
-  const usual = singles.map((single) => `${single}.index.json`).find((name) => found.includes(name))
+function chooseIndex(names: readonly string[], container: Container): string | undefined {
+  const found = preferred(names.filter((name) => isIndexOf(name, container)))
+  const usual = container.wholeNames.map(indexName).find((name) => found.includes(name))
   return usual ?? (found.length === 1 ? found[0] : undefined)
 }
 

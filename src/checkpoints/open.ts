@@ -1,30 +1,20 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
-import { Buffer } from 'node:buffer'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
-import { sha256 } from '../core/digest.js'
-import type { Budget } from '../core/json/reader.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from '../storage/local/regular.js'
 import { fileSource } from '../storage/local/source.js'
 import type { ByteSource } from '../storage/types.js'
-import { isPytorchFile, PYTORCH_HEAD_BYTES, type PytorchHeader, readPytorchHeader } from './containers/pytorch/index.js'
-import { HEADER_MEMORY, headerLength, parseHeader } from './containers/safetensors/header.js'
+import { type Allowance, fullAllowance } from './containers/allowance.js'
+import { openContainer } from './containers/index.js'
+import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { checkIndex, staleCopies, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
-
-/** Bytes of the headers of all of a checkpoint's files. A million tensors take about 130 MB. */
-const MAX_HEADERS_BYTES = 1_000_000_000
-
-/** What the headers of one checkpoint may take together, so that many files can't do what one may not. */
-interface Allowance extends Budget {
-  headerBytes: number
-}
 
 /** Weights of a folder that are not on the disk yet. Names are relative to the folder. */
 export interface RemoteWeights {
@@ -55,7 +45,7 @@ export async function openCheckpoint(
   absolutePath: string,
   options: OpenOptions = {},
 ): Promise<Checkpoint> {
-  const allowance: Allowance = { left: HEADER_MEMORY, headerBytes: MAX_HEADERS_BYTES }
+  const allowance = fullAllowance()
   const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
     unreadable(error, reference, absolutePath),
   )
@@ -235,13 +225,9 @@ const inTwoFiles = (name: string, first: string, second: string, shown: string):
     'name one of the files',
   )
 
-interface SourceHeader extends Pick<CheckpointFile, 'size' | 'headerBytes' | 'headerDigest'> {
-  readonly header: Pick<PytorchHeader, 'metadata' | 'tensors'>
-}
-
 interface FileHeader {
   readonly read: CheckpointFile
-  readonly header: SourceHeader['header']
+  readonly header: ContainerHeader
 }
 
 /** Reads the header of one file: of `remote`, where it is not on the disk. */
@@ -252,79 +238,22 @@ async function readFileHeader(
   allowance: Allowance,
   { remote, within }: { readonly remote?: ByteSource | undefined; readonly within?: Bounds } = {},
 ): Promise<FileHeader> {
-  const named = ({ size, headerBytes, headerDigest, header }: SourceHeader): FileHeader => ({
-    read: { name, path: file, size, headerBytes, headerDigest },
-    header,
-  })
-  if (remote) return named(await readHeader(remote, allowance))
+  const readOf = async (source: ByteSource): Promise<FileHeader> => {
+    const header = await openContainer(source, allowance, path.basename(file))
+    const { headerBytes, headerDigest } = header
+    return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header }
+  }
+  if (remote) return readOf(remote)
   const { handle, size } = await openRegular(file, within).catch((error: unknown) => {
     if (!(error instanceof FileProblem)) throw error
     if (error.kind === 'missing') return unreadable(error, shown, file)
     throw fileFault(error, shown)
   })
   try {
-    return named(await readHeader(fileSource(handle, size, shown), allowance))
+    return await readOf(fileSource(handle, size, shown))
   } finally {
     await handle.close()
   }
-}
-
-/** The file is known by its content, whatever its name says. */
-async function readHeader(source: ByteSource, allowance: Allowance): Promise<SourceHeader> {
-  const { name, size } = source
-  const first = await source.read(0, Math.min(size, PYTORCH_HEAD_BYTES))
-  if (isPytorchFile(first)) {
-    const header = await readPytorchHeader(source, allowance)
-    takeHeader(allowance, header.headerBytes, name)
-    return { size, headerBytes: header.headerBytes, headerDigest: header.headerDigest, header }
-  }
-  refuseOtherContent(first, name)
-  const length = headerLength(first, size, name)
-  takeHeader(allowance, length, name)
-  const bytes = await source.read(0, 8 + length)
-  const header = parseHeader(bytes, size, name, allowance)
-  return { size, headerBytes: header.headerBytes, headerDigest: sha256(bytes), header }
-}
-
-function takeHeader(allowance: Allowance, bytes: number, shown: string): void {
-  allowance.headerBytes -= bytes
-  if (allowance.headerBytes < 0)
-    throw fault(
-      'header-too-large',
-      `${shown}: the checkpoint's headers take more than ${MAX_HEADERS_BYTES} bytes together`,
-    )
-}
-
-/** By their first bytes. */
-const OTHER_FORMATS = [
-  {
-    name: 'GGUF',
-    magic: 'GGUF',
-    hint: 'its weights are packed for inference: merge the model that it was made from, and convert the result',
-  },
-  { name: 'HDF5', magic: '\x89HDF', hint: 'save the weights as safetensors' },
-  { name: 'NumPy', magic: '\x93NUMPY', hint: 'save the weights as safetensors' },
-] as const
-
-/** What is neither safetensors nor PyTorch, as far as its first bytes tell; a header of any length has its `{`. */
-function refuseOtherContent(first: Uint8Array, shown: string): void {
-  if (first[8] === 0x7b) return
-  const known = OTHER_FORMATS.find(
-    ({ magic }) => Buffer.from(first.buffer, first.byteOffset, first.length).indexOf(magic, 0, 'latin1') === 0,
-  )
-  if (known) throw fault('unsupported-format', `${shown}: a ${known.name} file, which terge does not read`, known.hint)
-  if (first[0] === 0x80 && first[1]! <= 5)
-    throw fault(
-      'unsupported-format',
-      `${shown}: a pickle, but not one that torch.save wrote`,
-      'save the state dict with torch.save, or as safetensors',
-    )
-  if (first[0] === 0x7b)
-    throw fault(
-      'unsupported-format',
-      `${shown}: JSON text, not a safetensors file`,
-      'for a sharded model, name its folder',
-    )
 }
 
 async function unreadable(
@@ -354,7 +283,7 @@ function missingShard(error: NodeJS.ErrnoException, name: string, { index }: Fol
 }
 
 /** Written out, since objects that are spread take more memory: a model may have a million tensors. */
-function storedIn(file: number, name: string, tensor: Omit<StoredTensor, 'file'>): StoredTensor {
+function storedIn(file: number, name: string, tensor: ContainerTensor): StoredTensor {
   const { dtype, shape, offset, bytes, strides } = tensor
   return strides ? { name, dtype, shape, file, offset, bytes, strides } : { name, dtype, shape, file, offset, bytes }
 }

@@ -3,11 +3,13 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { quote } from '../core/suggest.js'
 import { boundsOf } from '../storage/local/regular.js'
+import { EXTENSIONS } from './containers/index.js'
 import { modulesOf } from './modules.js'
 import { SIDECAR_FOLDERS } from './sidecars.js'
 
 /** What a folder that is replaced holds at least one of, unless it is empty. */
-const MODEL_FILE = /^(config|lineage|model_index)\.json$|\.(safetensors|bin|pt|pth|ckpt)$/
+const MODEL_FILE = new RegExp(`^(config|lineage|model_index)\\.json$|\\.(${EXTENSIONS})$`)
+const WEIGHTS = new RegExp(`\\.(${EXTENSIONS})$`)
 /** The hub's own names for weights, of which a folder may hold the same in several forms. */
 const HUB_WEIGHTS = /^(model|pytorch_model|adapter_model|diffusion_pytorch_model|consolidated|training_args)\b/
 const SHARD = /-\d+-of-\d+$/
@@ -30,7 +32,7 @@ export async function irreplaceable(folder: string): Promise<string | undefined>
   const result = names.find((name) => name.endsWith('.lineage.json'))
   if (result) return `a folder that holds other results: ${quote(result)}`
   const stems = names
-    .filter((name) => /\.(safetensors|bin|pt|pth|ckpt)$/.test(name) && !HUB_WEIGHTS.test(name))
+    .filter((name) => WEIGHTS.test(name) && !HUB_WEIGHTS.test(name))
     .map((name) => name.replace(/\.\w+$/, '').replace(SHARD, ''))
   const [one, other] = new Set(stems)
   return other === undefined ? undefined : `a folder that holds several models: ${quote(one!)} and ${quote(other)}`

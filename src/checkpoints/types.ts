@@ -1,18 +1,11 @@
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
+import type { ContainerTensor } from './containers/types.js'
 
-/** One tensor as it lies in a file. Shapes and offsets were checked against the file's size when it was opened. */
-export interface StoredTensor {
-  readonly name: string
-  readonly dtype: Dtype
-  readonly shape: readonly number[]
+/** One tensor as it lies in a checkpoint's file. */
+export interface StoredTensor extends ContainerTensor {
   /** Index into `Checkpoint.files`. */
   readonly file: number
-  /** In bytes from the start of the file. */
-  readonly offset: number
-  readonly bytes: number
-  /** In elements, where the tensor is not contiguous in row-major order (PyTorch views). */
-  readonly strides?: readonly number[]
 }
 
 export interface CheckpointFile {
@@ -91,10 +84,10 @@ export interface OutputLayout {
   readonly files: readonly {
     readonly name: string
     readonly size: number
-    /** The 8 length bytes and the JSON header, aligned; tensor data follows. */
-    readonly header: Uint8Array
+    /** The text of its header, as the container writes it; tensor data follows. */
+    readonly header: string
   }[]
   readonly tensors: readonly PlacedTensor[]
-  /** `model.safetensors.index.json`, where there are several files; one a module. */
+  /** Where there are several files, which tensors are in which; one a module. */
   readonly indexes: readonly { readonly name: string; readonly text: string }[]
 }

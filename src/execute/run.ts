@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { irreplaceable } from '../checkpoints/replaceable.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
 import { fault } from '../core/diagnostics.js'
@@ -216,7 +217,7 @@ async function prepareBatch(
     const files = output.files.map((file) => ({
       ...file,
       name: output.layout === 'file' ? path.basename(staging.output) : file.name,
-      header: headerBytes(file.header),
+      header: OUTPUT.write.encode(file.header),
     }))
     await preallocate(staging, files)
     staged.push({
@@ -308,15 +309,6 @@ async function release(
     const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
     listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
   }
-}
-
-/** A safetensors header as it stands in the file: its length as u64, little-endian, then the text. */
-export function headerBytes(header: string): Uint8Array {
-  const text = new TextEncoder().encode(header)
-  const bytes = new Uint8Array(8 + text.length)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true)
-  bytes.set(text, 8)
-  return bytes
 }
 
 /** What stands beside an output's weights: indexes, configuration, tokenizer. Fault: `input-changed`. */

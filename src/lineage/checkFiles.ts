@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { isOutputFile } from '../checkpoints/containers/index.js'
 import { modulePrefix } from '../checkpoints/modules.js'
 import { openCheckpoint } from '../checkpoints/open.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
@@ -31,7 +32,7 @@ interface Pending {
 const CHANGED_OUTPUT = 'the output was changed after the merge: run the recipe again'
 const CHANGED_INPUT = 'the input was changed or moved: fetch it again, or name the folder of the recipe'
 
-const isCheckpoint = (file: LineageFile): boolean => file.name.endsWith('.safetensors')
+const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 
 /**
  * Holds a lineage's output, in `folder`, and its inputs against the disk. `placeOf` gives a model's absolute path, or

@@ -3,14 +3,16 @@
  * believed where its lineage tells of this plan, and the digests of all files that were read and written, made again,
  * are those of the lineage.
  */
+
 import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import type { Listener } from '../execute/events.js'
-import { type Bindings, headerBytes, lineageName, smallFiles } from '../execute/run.js'
+import { type Bindings, lineageName, smallFiles } from '../execute/run.js'
 import { bytesDigest, smallKernels } from '../kernels/index.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { digestCheckpoints } from '../lineage/digestCheckpoint.js'
@@ -114,7 +116,7 @@ async function otherPlan(
     const own = tensors.filter((tensor) => tensor.file === file).sort(byPlace)
     const digests = own.map(({ name }) => lineage.tensors[name]?.digest ?? null)
     const shown = layout === 'file' ? path.basename(bindings.outputs[index]!) : name
-    return { name: shown, size, digest: fileDigest(sha256(headerBytes(header)), digests, hash) }
+    return { name: shown, size, digest: fileDigest(sha256(OUTPUT.write.encode(header)), digests, hash) }
   })
   const beside = (await smallFiles(plan.outputs[index]!, bindings)).map(({ name, content }) => {
     return { name, size: content.length, digest: hash(content) }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { plainRecipe } from '../language/plain.js'
 import { stacksOf } from '../networks/layerNames.js'
 import { inspect } from './inspect.js'
@@ -28,7 +29,7 @@ export async function init(given: readonly string[], options: NewRecipeOptions =
   const names = [...first.tensors.keys()]
   const { of } = stacksOf(names)
   const tensor = names.find((name) => of(name) !== undefined) ?? names[0] ?? '**'
-  return starterRecipe(named, first.layout === 'file' ? 'merged.safetensors' : 'merged', {
+  return starterRecipe(named, first.layout === 'file' ? `merged${OUTPUT.extension}` : 'merged', {
     tensor,
     layers: of(tensor)?.stack.depth ?? 0,
   })

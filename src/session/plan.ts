@@ -1,5 +1,7 @@
 /** From a recipe to its plan: models are opened once, and planning reads nothing more. */
+
 import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { sameContent } from '../checkpoints/sameContent.js'
 import { readSidecars } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
@@ -161,7 +163,7 @@ async function planWhole({
     models: used.map((checkpoint) => checkpoint.path),
     outputs: plan.outputs.map(({ spec, point, layout }) => {
       const { resolved } = recipe.outputs[spec]!
-      return point ? path.join(resolved, `${point.name}${layout === 'file' ? '.safetensors' : ''}`) : resolved
+      return point ? path.join(resolved, `${point.name}${layout === 'file' ? OUTPUT.extension : ''}`) : resolved
     }),
   }
   const misplaced = [

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
@@ -13,7 +14,7 @@ import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
-import { type Description, type Executed, executePlan, headerBytes } from '../execute/run.js'
+import { type Description, type Executed, executePlan } from '../execute/run.js'
 import { bytesDigest } from '../kernels/index.js'
 import { buildLineage, describeOutput, type LineageInput, type RunDigests } from '../lineage/build.js'
 import { sha256 as sha256OfFile } from '../lineage/disk.js'
@@ -223,7 +224,7 @@ async function describe(
       files: output.files.map(({ header }, file) => {
         const own = [...output.tensors.keys()].filter((at) => output.tensors[at]!.file === file)
         const inOrder = own.sort((a, b) => byPlace(output.tensors[a]!, output.tensors[b]!)).map((at) => tensors[at]!)
-        return fileDigest(sha256(headerBytes(header)), inOrder, hash)
+        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
       }),
       others: beside,
       ...(written ? { sha256: written } : {}),

@@ -1,7 +1,14 @@
 /** What the tests of this room share. */
 
 import { Buffer } from 'node:buffer'
+import { fullAllowance } from '../../src/checkpoints/containers/allowance.js'
+import { OUTPUT } from '../../src/checkpoints/containers/index.js'
+import { pytorch } from '../../src/checkpoints/containers/pytorch/index.js'
+import type { ContainerHeader } from '../../src/checkpoints/containers/types.js'
+import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
+import type { OutputLayout } from '../../src/checkpoints/types.js'
 import { Fault } from '../../src/core/diagnostics.js'
+import type { StagedFile } from '../../src/storage/local/staging.js'
 import type { ByteSource } from '../../src/storage/types.js'
 
 /** A file's beginning: this header text, under a length of its own or another. */
@@ -67,3 +74,15 @@ export const memorySource = (bytes: Uint8Array, name: string): ByteSource => ({
     return bytes.subarray(offset, offset + length)
   },
 })
+
+/** A layout whose files have the bytes of their headers. */
+export function layOut(
+  ...given: Parameters<typeof layoutCheckpoint>
+): Omit<OutputLayout, 'files'> & { readonly files: readonly StagedFile[] } {
+  const layout = layoutCheckpoint(...given)
+  return { ...layout, files: layout.files.map((file) => ({ ...file, header: OUTPUT.write.encode(file.header) })) }
+}
+
+/** What a PyTorch file says of its tensors. */
+export const readPytorchHeader = (source: ByteSource): Promise<ContainerHeader> =>
+  pytorch.open(source, fullAllowance(), source.name)

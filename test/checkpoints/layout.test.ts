@@ -3,10 +3,9 @@ import { createRequire } from 'node:module'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import type { TensorSpec } from '../../src/checkpoints/types.js'
 import type { Dtype } from '../../src/core/dtypes.js'
-import { faultOf, random } from './helpers.js'
+import { faultOf, layOut, random } from './helpers.js'
 
 const spec = (name: string, dtype: Dtype, ...shape: number[]): TensorSpec => ({ name, dtype, shape })
 const file = { kind: 'file', fileName: 'out.safetensors', metadata: {} } as const
@@ -19,7 +18,7 @@ test('canonical bytes: metadata sorted, wider dtypes first, then names, data in 
     spec('n', 'I64'),
     spec('h', 'F16', 1),
   ]
-  const { files, tensors: placed, indexes } = layoutCheckpoint(tensors, { ...file, metadata: { z: 'é', a: '"' } })
+  const { files, tensors: placed, indexes } = layOut(tensors, { ...file, metadata: { z: 'é', a: '"' } })
   assert.equal(indexes, [])
   const header = Buffer.from(files[0]!.header)
   const json =
@@ -43,13 +42,13 @@ test('canonical bytes: metadata sorted, wider dtypes first, then names, data in 
       ['h', 26, 2],
     ],
   )
-  const again = layoutCheckpoint([...tensors].reverse(), { ...file, metadata: { a: '"', z: 'é' } })
+  const again = layOut([...tensors].reverse(), { ...file, metadata: { a: '"', z: 'é' } })
   assert.ok(header.equals(again.files[0]!.header))
 })
 
 test('the order of names is that of their UTF-8 bytes', () => {
   const names = ['\u{1f600}', '\uff5e', 'é', 'ab', 'a', 'Z', 'a.10', 'a.2']
-  const { tensors } = layoutCheckpoint(
+  const { tensors } = layOut(
     names.map((name) => spec(name, 'F32', 1)),
     file,
   )
@@ -61,7 +60,7 @@ test('the order of names is that of their UTF-8 bytes', () => {
 })
 
 test('the given format stands', () => {
-  const { files } = layoutCheckpoint([], { ...file, metadata: { format: 'np' } })
+  const { files } = layOut([], { ...file, metadata: { format: 'np' } })
   assert.match(Buffer.from(files[0]!.header).toString(), '{"__metadata__":{"format":"np"}}')
 })
 
@@ -73,7 +72,7 @@ test('shards are filled in the given order, and a tensor over the size has its o
     spec('a', 'F16', 1),
     spec('d', 'F32', 19),
   ]
-  const { files, tensors: placed, indexes } = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 80, metadata: {} })
+  const { files, tensors: placed, indexes } = layOut(tensors, { kind: 'folder', shardSize: 80, metadata: {} })
   const of = (file: number) => placed.filter((tensor) => tensor.file === file).map(({ name }) => name)
   assert.equal(
     files.map(({ name }) => name),
@@ -91,12 +90,12 @@ test('shards are filled in the given order, and a tensor over the size has its o
       placed.filter(({ file }) => file === number).map(({ name, offset, bytes }) => ({ name, offset, bytes })),
     )
   }
-  const one = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 558, metadata: {} })
+  const one = layOut(tensors, { kind: 'folder', shardSize: 558, metadata: {} })
   assert.equal([one.files.map(({ name }) => name), one.indexes], [['model.safetensors'], []])
 })
 
 test('what can not be written is a fault', () => {
-  const codeOf = (...tensors: TensorSpec[]) => faultOf(() => layoutCheckpoint(tensors, file)).code
+  const codeOf = (...tensors: TensorSpec[]) => faultOf(() => layOut(tensors, file)).code
   assert.is(codeOf(spec('a', 'F32', 2 ** 26, 2 ** 26)), 'too-large')
   assert.is(codeOf(...Array.from({ length: 9 }, (_, i) => spec(`${i}`, 'U8', 2 ** 50 - 1))), 'too-large')
   assert.is(codeOf(spec('a', 'F32', 1), spec('a', 'F16', 1)), 'bad-name')
@@ -118,7 +117,7 @@ test('random layouts are read back as they were meant, by our reader and by an i
         ...Array.from({ length: pick(4) }, () => pick(5)),
       ),
     )
-    const { files, tensors: placed } = layoutCheckpoint(tensors, file)
+    const { files, tensors: placed } = layOut(tensors, file)
     const { header, size } = files[0]!
     const bytes = new Uint8Array(size)
     bytes.set(header)
@@ -141,7 +140,7 @@ test('random layouts are read back as they were meant, by our reader and by an i
 test('a folder whose header would be too long is split, without a size of shards', () => {
   const name = 'x'.repeat(1_000_000)
   const tensors = Array.from({ length: 150 }, (_, i) => ({ name: `${i}.${name}`, dtype: 'F32' as const, shape: [1] }))
-  const { files, indexes } = layoutCheckpoint(tensors, { kind: 'folder', metadata: {} })
+  const { files, indexes } = layOut(tensors, { kind: 'folder', metadata: {} })
   assert.is(files.length, 2)
   assert.is(indexes.length, 1)
 })

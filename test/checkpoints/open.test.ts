@@ -5,11 +5,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import { openCheckpoint } from '../../src/checkpoints/open.js'
 import { irreplaceable } from '../../src/checkpoints/replaceable.js'
 import { openStaging, preallocate, publish, stageFile } from '../../src/storage/local/staging.js'
-import { asyncFaultOf, entry, header } from './helpers.js'
+import { asyncFaultOf, entry, header, layOut } from './helpers.js'
 
 const root = mkdtempSync(path.join(tmpdir(), 'terge-open-'))
 test.after(() => rmSync(root, { recursive: true, force: true }))
@@ -137,7 +136,7 @@ test('sidecars: files that a user of the result needs, by name', async () => {
 test('what is laid out in shards and published opens again', async () => {
   const output = path.join(root, 'published')
   const tensors = Array.from({ length: 9 }, (_, i) => ({ name: `w.${i}`, dtype: 'BF16' as const, shape: [i, 3] }))
-  const layout = layoutCheckpoint(tensors, { kind: 'folder', shardSize: 60, metadata: { made: 'here' } })
+  const layout = layOut(tensors, { kind: 'folder', shardSize: 60, metadata: { made: 'here' } })
   const staging = await openStaging(output, { kind: 'folder', force: false, resume: false, irreplaceable })
   await preallocate(staging, layout.files)
   await stageFile(staging, layout.indexes[0]!.name, layout.indexes[0]!.text)

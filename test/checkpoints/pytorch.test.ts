@@ -2,15 +2,12 @@
 import { readFile } from 'node:fs/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  gatherStrided,
-  isPytorchFile,
-  PYTORCH_HEAD_BYTES,
-  readPytorchHeader,
-} from '../../src/checkpoints/containers/pytorch/index.js'
-import { HEADER_MEMORY, parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
+import { pytorch } from '../../src/checkpoints/containers/pytorch/index.js'
+import { parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
+import { HEAD_BYTES } from '../../src/checkpoints/containers/types.js'
 import { DTYPES } from '../../src/core/dtypes.js'
-import { memorySource } from './helpers.js'
+import { memorySource, readPytorchHeader } from './helpers.js'
+import { gatherStrided } from './stridedReference.js'
 
 const fixtures = new URL('../../../test/fixtures/', import.meta.url)
 const load = async (name: string): Promise<Uint8Array> => new Uint8Array(await readFile(new URL(name, fixtures)))
@@ -20,8 +17,8 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
 async function fromPytorch(name: string): Promise<Tensors> {
   const bytes = await load(name)
-  assert.ok(isPytorchFile(bytes.subarray(0, PYTORCH_HEAD_BYTES)), name)
-  const { tensors } = await readPytorchHeader(memorySource(bytes, name), { left: HEADER_MEMORY })
+  assert.ok(pytorch.recognises(bytes.subarray(0, HEAD_BYTES)), name)
+  const { tensors } = await readPytorchHeader(memorySource(bytes, name))
   return Object.fromEntries(
     tensors.map(({ name, dtype, shape, offset, bytes: length, strides }) => {
       const stored = bytes.subarray(offset, offset + length)
@@ -69,9 +66,7 @@ test('shards hold the tensors of the same model in one file', async () => {
 })
 
 test('only views that are not contiguous have strides', async () => {
-  const { tensors } = await readPytorchHeader(memorySource(await load('torch/views.pt'), 'views.pt'), {
-    left: HEADER_MEMORY,
-  })
+  const { tensors } = await readPytorchHeader(memorySource(await load('torch/views.pt'), 'views.pt'))
   const strides = Object.fromEntries(tensors.map((tensor) => [tensor.name, tensor.strides]))
   assert.equal(strides.whole, undefined)
   assert.equal(strides.rows, undefined)
@@ -85,16 +80,16 @@ test('only views that are not contiguous have strides', async () => {
 })
 
 test('only what torch.save writes is taken for a PyTorch file', async () => {
-  assert.not(isPytorchFile((await load('torch/views.safetensors')).subarray(0, 32)))
-  assert.not(isPytorchFile(new Uint8Array()))
-  assert.not(isPytorchFile(new Uint8Array([0x80, 2, 0x7d, 0x2e])), 'any other pickle')
+  assert.not(pytorch.recognises((await load('torch/views.safetensors')).subarray(0, 32)))
+  assert.not(pytorch.recognises(new Uint8Array()))
+  assert.not(pytorch.recognises(new Uint8Array([0x80, 2, 0x7d, 0x2e])), 'any other pickle')
   // A safetensors header of 0x04034b50 bytes, padded with spaces, begins as a zip archive does.
-  assert.not(isPytorchFile(new Uint8Array([0x50, 0x4b, 3, 4, 0, 0, 0, 0, 0x7b])))
+  assert.not(pytorch.recognises(new Uint8Array([0x50, 0x4b, 3, 4, 0, 0, 0, 0, 0x7b])))
   const framed = [
     0x80, 4, 0x95, 13, 0, 0, 0, 0, 0, 0, 0, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
     0x2e,
   ]
-  assert.ok(isPytorchFile(new Uint8Array(framed)), 'protocol 4')
+  assert.ok(pytorch.recognises(new Uint8Array(framed)), 'protocol 4')
 })
 
 test.run()

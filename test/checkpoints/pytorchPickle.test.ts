@@ -1,11 +1,10 @@
 /** Hostile and unusual pickles. Each is packed into an honest file. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type PytorchTensor, readPytorchHeader } from '../../src/checkpoints/containers/pytorch/index.js'
 import { unpickle } from '../../src/checkpoints/containers/pytorch/pickle.js'
-import { HEADER_MEMORY } from '../../src/checkpoints/containers/safetensors/header.js'
+import type { ContainerTensor } from '../../src/checkpoints/containers/types.js'
 import { Fault } from '../../src/core/diagnostics.js'
-import { memorySource } from './helpers.js'
+import { memorySource, readPytorchHeader } from './helpers.js'
 import {
   call,
   dict,
@@ -28,8 +27,8 @@ import {
   tuple,
 } from './pytorchFiles.js'
 
-const read = async (bytes: Uint8Array): Promise<Map<string, PytorchTensor>> => {
-  const { tensors } = await readPytorchHeader(memorySource(bytes, 'm.pt'), { left: HEADER_MEMORY })
+const read = async (bytes: Uint8Array): Promise<Map<string, ContainerTensor>> => {
+  const { tensors } = await readPytorchHeader(memorySource(bytes, 'm.pt'))
   return new Map(tensors.map((entry) => [entry.name, entry]))
 }
 const names = async (bytes: Uint8Array): Promise<string[]> => [...(await read(bytes)).keys()]

@@ -1,13 +1,9 @@
 /** The fast copy of strided elements against the slow one. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  copyStrided,
-  gatherStrided,
-  stridedOffset,
-  stridedSpan,
-} from '../../src/checkpoints/containers/pytorch/index.js'
+import { copyStrided, stridedSpan } from '../../src/checkpoints/containers/pytorch/strided.js'
 import { generator } from './pytorchFiles.js'
+import { gatherStrided, stridedOffset } from './stridedReference.js'
 
 /** Elements that differ from each other in every byte. */
 function storage(elements: number, width: number, shift = 0): Uint8Array {

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import { irreplaceable } from '../../src/checkpoints/replaceable.js'
 import {
   discard,
@@ -17,7 +16,7 @@ import {
   type StagingOptions,
   stageFile,
 } from '../../src/storage/local/staging.js'
-import { asyncFaultOf } from './helpers.js'
+import { asyncFaultOf, layOut } from './helpers.js'
 
 const root = mkdtempSync(path.join(tmpdir(), 'terge-staging-'))
 test.after(() => rmSync(root, { recursive: true, force: true }))
@@ -36,7 +35,7 @@ const openStaging = (output: string, options: Omit<StagingOptions, 'irreplaceabl
 
 /** Stages a whole output that says `mark` in each file. */
 async function stage(staging: Staging, mark: string): Promise<void> {
-  const layout = layoutCheckpoint([{ name: 'a', dtype: 'F32', shape: [4] }], {
+  const layout = layOut([{ name: 'a', dtype: 'F32', shape: [4] }], {
     kind: staging.kind,
     fileName: 'out.safetensors',
     metadata: { mark },
@@ -184,7 +183,7 @@ for (const kind of ['file', 'folder'] as const) {
 test('preallocated files have their full size and header', async () => {
   const where = place()
   const staging = await openStaging(path.join(where, 'out'), { kind: 'folder', ...fresh })
-  const { files } = layoutCheckpoint([{ name: 'a', dtype: 'F32', shape: [2 ** 18] }], { kind: 'folder', metadata: {} })
+  const { files } = layOut([{ name: 'a', dtype: 'F32', shape: [2 ** 18] }], { kind: 'folder', metadata: {} })
   await preallocate(staging, files)
   const file = path.join(staging.files, 'model.safetensors')
   assert.is(statSync(file).size, files[0]!.size)

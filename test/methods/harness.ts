@@ -7,7 +7,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import type { TensorSpec } from '../../src/checkpoints/types.js'
 import type { OutputDtype } from '../../src/core/dtypes.js'
 import { WebAssembly } from '../../src/core/webassembly.js'
@@ -16,6 +15,7 @@ import { lookupMethod } from '../../src/methods/registry.js'
 import { stacksOf } from '../../src/networks/layerNames.js'
 import { plan } from '../../src/session/plan.js'
 import { type RunResult, run } from '../../src/session/run.js'
+import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import type { Given, Tensor } from '../reference/numeric.js'
 
@@ -100,7 +100,7 @@ type Stored = Readonly<Record<string, { readonly shape: readonly number[]; reado
 
 export function writeModel(file: string, tensors: Stored, dtype: OutputDtype): void {
   const specs: TensorSpec[] = Object.entries(tensors).map(([name, { shape }]) => ({ name, dtype, shape }))
-  const layout = layoutCheckpoint(specs, { kind: 'file', metadata: {} })
+  const layout = layOut(specs, { kind: 'file', metadata: {} })
   const { header, size } = layout.files[0]!
   const bytes = new Uint8Array(size)
   bytes.set(header)

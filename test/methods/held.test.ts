@@ -1,9 +1,9 @@
 import { truncateSync, writeFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
 import { ALONE } from '../../src/execute/worker/held.js'
 import { plan, validate } from '../../src/session/plan.js'
+import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import { assertClose, assertSame, inDtype, inFolder, merge, named, runRecipe, writeCases } from './harness.js'
 import { models } from './samples.js'
@@ -30,7 +30,7 @@ test('the plan says how much memory matrices take, and a run with less is refuse
 
 test('a matrix too large for any memory is a fault of the plan', async () => {
   await inFolder(async (folder) => {
-    const layout = layoutCheckpoint([{ name: 'huge.weight', dtype: 'BF16', shape: [30000, 30000] }], {
+    const layout = layOut([{ name: 'huge.weight', dtype: 'BF16', shape: [30000, 30000] }], {
       kind: 'file',
       metadata: {},
     })

@@ -1,3 +1,4 @@
+import { isOutputFile, OUTPUT } from '../../checkpoints/containers/index.js'
 import { layoutCheckpoint } from '../../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/types.js'
@@ -50,7 +51,7 @@ export function planPointOutputs(
   points: readonly Point[],
 ): PlanOutput[] {
   const { recipe, checkpoints, faults } = context
-  if (spec.path.endsWith('.safetensors')) {
+  if (isOutputFile(spec.path)) {
     const hint = 'write a folder: each point is a checkpoint in it'
     faults.error(
       'not-a-folder',
@@ -72,7 +73,7 @@ export function planPointOutputs(
   }
   return points.map(({ name, t, value }) => {
     const single = checkpoints.get(value.origin)!.layout === 'file'
-    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && step.keep ? '.safetensors' : ''}`
+    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && step.keep ? OUTPUT.extension : ''}`
     return {
       ...planOutput(context, { ...spec, path }, index, value),
       point: { step: step.name, name, t },
@@ -87,10 +88,10 @@ export function planPointOutputs(
 export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
   const value = underPrefix(context, withUntiedParts(context, spec, made))
-  const single = spec.path.endsWith('.safetensors')
+  const single = isOutputFile(spec.path)
   const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
   if ((single || adapter) && spec.shardSize !== undefined) {
-    const hint = single ? 'leave it out, or write a folder: a path without .safetensors' : 'leave it out'
+    const hint = single ? `leave it out, or write a folder: a path without ${OUTPUT.extension}` : 'leave it out'
     faults.warn(
       'unused-key',
       `shard_size says nothing of ${single ? 'a single file' : 'an adapter, which is one file'}`,
@@ -103,7 +104,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
       'adapter-config',
       'an adapter in a single file has no adapter_config.json, which says how to scale it',
       recipe.placeOf([...spec.at, 'path']),
-      'write a folder: a path without .safetensors',
+      `write a folder: a path without ${OUTPUT.extension}`,
     )
   const { config } = context.checkpoints.get(value.origin)!
   if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
@@ -122,12 +123,11 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
   const layout = layoutCheckpoint(specs, {
     kind: single || adapter ? 'file' : 'folder',
-    ...(adapter ? { fileName: 'adapter_model.safetensors' } : {}),
+    ...(adapter ? { fileName: OUTPUT.adapterName } : {}),
     metadata: spec.metadata,
     modules: context.checkpoints.get(value.origin)!.modules ?? [],
     ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
   })
-  const decoder = new TextDecoder()
   const tensors = layout.tensors.map((placed) => planTensor(placed, value.tensors.get(placed.name)!))
   return {
     path: spec.path,
@@ -136,7 +136,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     ...(spec.evaluate ? { evaluate: commandOf(spec.evaluate) } : {}),
     layout: single ? 'file' : 'folder',
     from: spec.from,
-    files: layout.files.map(({ name, size, header }) => ({ name, size, header: decoder.decode(header.subarray(8)) })),
+    files: layout.files,
     indexes: layout.indexes,
     tensors,
     sidecars: single ? [] : adapterSidecars(context, spec, value, adapter),

@@ -2,19 +2,11 @@
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { DTYPES } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
-import type { HeaderTensor } from '../safetensors/header.js'
+import type { ContainerTensor } from '../types.js'
 import { isUntyped } from './globals.js'
 import { DAMAGED, HARMFUL } from './hints.js'
 import { describe, isNatural, isOpaque, isStorage, type StorageRef, type TensorRef, type Value } from './values.js'
 import type { StoredEntry } from './zip.js'
-
-export interface PytorchTensor extends HeaderTensor {
-  /**
-   * In elements, where the tensor is not contiguous in row-major order. `offset` is then its first element, and `bytes`
-   * reach to the end of its last one: fewer or more than its elements take.
-   */
-  readonly strides?: readonly number[]
-}
 
 /** Where a storage's bytes lie; throws a fault where it is not in the file. */
 export type Locate = (storage: StorageRef, whose: string) => Promise<StoredEntry> | StoredEntry
@@ -41,7 +33,7 @@ export async function placeTensor(
   fileName: string,
   locate: Locate,
   allowance: { left: number },
-): Promise<PytorchTensor> {
+): Promise<ContainerTensor> {
   const whose = `${fileName}: tensor ${quote(name)}`
   const bad = (what: string): Fault => fault('bad-tensor', `${whose}: ${what}`, DAMAGED)
   const storage = readableStorage(tensor, whose)

@@ -9,32 +9,23 @@ import { type Fault, fault } from '../../../core/diagnostics.js'
 import { DTYPES, type Dtype, isDtype } from '../../../core/dtypes.js'
 import { type Budget, type JsonReader, jsonReader } from '../../../core/json/reader.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
+import { HEADER_MEMORY } from '../allowance.js'
+import type { ContainerTensor } from '../types.js'
 
 /** Bytes of JSON, as in the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000
-/** Bytes of memory for names, shapes and metadata of one checkpoint: a million tensors, an index included, and room. */
-export const HEADER_MEMORY = 640 * 2 ** 20
 /** PyTorch's own limit. */
 const MAX_RANK = 64
 /** Bytes that a tensor's record and its place in maps take, beside name and shape. */
 const TENSOR_COST = 200
 const DAMAGED = 'the file is damaged or was not written completely: fetch or write it again'
 
-export interface HeaderTensor {
-  readonly name: string
-  readonly dtype: Dtype
-  readonly shape: readonly number[]
-  /** In bytes from the start of the file. */
-  readonly offset: number
-  readonly bytes: number
-}
-
 export interface Header {
   /** Bytes before the tensor data. */
   readonly headerBytes: number
   readonly metadata: Readonly<Record<string, string>>
   /** In the order of their data. */
-  readonly tensors: readonly HeaderTensor[]
+  readonly tensors: readonly ContainerTensor[]
 }
 
 /**
@@ -192,11 +183,11 @@ function knownDtype(name: string, whose: () => string): Dtype {
 }
 
 /** Walks along the data: each tensor must begin where the one before ended, and the last must end with the file. */
-function place(entries: Entry[], headerBytes: number, fileSize: number, fileName: string): HeaderTensor[] {
+function place(entries: Entry[], headerBytes: number, fileSize: number, fileName: string): ContainerTensor[] {
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end)
   let start = 0
   let before = ''
-  const tensors = entries.map(({ name, dtype, shape, begin, end }): HeaderTensor => {
+  const tensors = entries.map(({ name, dtype, shape, begin, end }): ContainerTensor => {
     const whose = `${fileName}: tensor ${quote(name)}`
     if (begin < start)
       throw fault(

@@ -1,4 +1,4 @@
-import { copyStrided, stridedSpan } from '../../../checkpoints/containers/pytorch/index.js'
+import { copyStrided, stridedSpan } from '../../../checkpoints/containers/pytorch/strided.js'
 import type { Slot } from '../../../storage/local/window.js'
 import type { Leaf } from '../../program.js'
 import type { WorkerContext } from '../context.js'
