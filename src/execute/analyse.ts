@@ -8,7 +8,7 @@ import type { Found, Workshop } from '../steps/types.js'
 import type { Listener } from './events.js'
 import { type Findings, NO_FINDINGS, noFactor } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openLocal } from './pools/inline.js'
+import { openLocal } from './pools/localReader.js'
 
 export interface AnalyseOptions {
   readonly threads: number

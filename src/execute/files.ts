@@ -62,7 +62,7 @@ export function openInput(path: string): number {
 }
 
 /** A staged output, which was made before; no link in its place is followed. */
-export function openOutput(path: string): number {
+function openOutput(path: string): number {
   try {
     return openSync(path, constants.O_RDWR | NOFOLLOW)
   } catch (error) {
@@ -77,14 +77,7 @@ export function openOutput(path: string): number {
 }
 
 /** Writes all of it, however short the system's writes are. */
-export function writeFully(
-  fd: number,
-  bytes: Uint8Array,
-  at: number,
-  length: number,
-  offset: number,
-  path: string,
-): void {
+function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, offset: number, path: string): void {
   let done = 0
   try {
     while (done < length) done += writeSync(fd, bytes, at + done, length - done, offset + done)
@@ -92,5 +85,24 @@ export function writeFully(
     const { code, message } = error as NodeJS.ErrnoException
     const hint = code === 'ENOSPC' ? 'free space on the disk of the output and run again' : undefined
     throw fault('write-failed', `${path}: ${message}`, hint, 1)
+  }
+}
+
+/** Writes bytes of a memory to output files, a few of which stay open. */
+export function fileWriter(
+  bytes: Uint8Array,
+  paths: readonly string[],
+  openFiles: number,
+): {
+  readonly write: (file: number, address: number, length: number, offset: number) => void
+  readonly close: () => void
+} {
+  const files = fileCache((index) => ({ fd: openOutput(paths[index]!), path: paths[index]! }), openFiles)
+  return {
+    write(file, address, length, offset) {
+      const { fd, path } = files.get(file)
+      writeFully(fd, bytes, address, length, offset, path)
+    },
+    close: files.close,
   }
 }

@@ -5,7 +5,8 @@ import { type Job, leafKey } from './compile/job.js'
 import { compileDigest } from './compile/tensor.js'
 import type { JournalEntry, StagedOutput } from './journal.js'
 import { leafDigests } from './leafDigests.js'
-import { type Pool, schedule } from './schedule/schedule.js'
+import type { Pool } from './pools/types.js'
+import { schedule } from './schedule/schedule.js'
 
 export interface FinishedEntry {
   readonly output: number

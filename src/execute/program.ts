@@ -169,11 +169,9 @@ export interface Held {
   readonly own: number
 }
 
-/** Tiles of one pass for one worker. */
-export interface Task {
-  readonly job: number
-  /** Sent with the first task of a job that a worker gets. */
-  readonly program?: Program
+/** Tiles of one pass of a program. */
+export interface Work {
+  readonly program: Program
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
@@ -181,6 +179,14 @@ export interface Task {
   readonly coefficients: readonly (readonly number[])[]
   /** By merge, where its kernel has one: of the task's rows, or of the whole tensor. */
   readonly tables?: readonly (TaskTable | undefined)[]
+}
+
+/** The same as a worker gets it. */
+export interface Task extends Omit<Work, 'program'> {
+  /** The number of its program. */
+  readonly job: number
+  /** Sent with the first task of a program that a worker gets. */
+  readonly program?: Program
 }
 
 /** More numbers than coefficients can be. */

@@ -4,48 +4,20 @@ import { noAddresses, resourceFault, shareFiles } from '../../core/resources.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../../kernels/dense/team.js'
 import { compileKernels } from '../../kernels/index.js'
-import { TILE } from '../../kernels/types.js'
-import type { WindowMode } from '../../storage/local/window.js'
-import type { Program, Task, TaskResult } from '../program.js'
-import type { Pool } from '../schedule/schedule.js'
+import type { Program, Task, TaskResult, Work } from '../program.js'
+import { type RunnerSetup, taskBytes } from '../worker/runner.js'
 import { takeWorker, workersWithin } from './keptWorkers.js'
+import type { Pool, PoolSetup } from './types.js'
 
-/** End of the kernels' scratch space in a worker's memory; windows on inputs follow. */
-export const ARENA_END = 64 * 2 ** 20
 /** Programs that a worker keeps; more than jobs can be under way. */
 export const KEPT_PROGRAMS = 64
-/** Bytes of a window where files are mapped: few calls to the system, little address space. */
-const MAPPED_SLOT = 64 * 2 ** 20
-/** Where files are read: one tile of the widest dtype, and a page. */
-const READ_SLOT = TILE * 8 + 65536
-const WASM_PAGE = 65536
-/** Long enough to hide messages, short enough to keep all threads busy to the end. */
-const TASK_BYTES = 16 * 2 ** 20
 /** Tasks that a worker has at hand: the next one lies ready when one is done. */
 const DEPTH = 2
 
-export interface PoolSetup {
-  readonly threads: number
-  readonly mode: WindowMode
-  readonly inputs: readonly { readonly path: string; readonly size: number }[]
-  readonly outputs: readonly string[]
-  /** The most leaves that one program reads. */
-  readonly leaves: number
-  /** The longest row that a program needs whole around a tile, in elements. */
-  readonly reach: number
-  /** The most bytes of matrices that a program holds; none unless told. */
-  readonly held?: number
-}
-
 /** The first message to a worker; tasks follow. */
-export interface WorkerSetup extends Omit<PoolSetup, 'threads' | 'leaves' | 'reach' | 'held'> {
+export interface WorkerSetup extends RunnerSetup {
+  readonly outputs: readonly string[]
   readonly team?: { readonly memory: TeamMemory; readonly thread: number }
-  readonly module: WebAssembly.Module
-  readonly pages: number
-  readonly slots: number
-  readonly slotBytes: number
-  /** Files that may stay open, of the inputs and of the outputs. */
-  readonly openFiles: number
 }
 
 export type WorkerFailure =
@@ -54,33 +26,19 @@ export type WorkerFailure =
   /** It waited for others that did not come. */
   | { readonly stopped: true }
 
-type WorkerMessage = { result: TaskResult } | { failure: WorkerFailure } | { mode: WindowMode }
-
-export interface WorkerPool extends Pool {
-  /** How inputs are really read: known when the first worker is up. */
-  readonly mode: Promise<WindowMode>
-  /** What held work left, until other held work begins. */
-  matrices(): ArrayBufferLike
-  close(): Promise<void>
-}
-
-/** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
-export function slotBytes(mode: WindowMode, leaves: number, reach: number): number {
-  if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE
-  const room = Math.floor((65535 * WASM_PAGE - ARENA_END) / Math.max(1, leaves))
-  return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
-}
+type WorkerMessage = 'ready' | { result: TaskResult } | { failure: WorkerFailure }
 
 interface Hand {
   readonly worker: Worker
   /** It has started, or never will: why. */
   readonly up: Promise<Error | undefined>
+  /** The jobs whose programs it has. */
   readonly sent: number[]
   readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
 }
 
 /** A pool of as many threads as the system lets start. Fault `too-few-resources` where it lets none. */
-export async function openPool(setup: PoolSetup): Promise<WorkerPool> {
+export async function openPool(setup: PoolSetup): Promise<Pool> {
   const module = await compileKernels()
   const share = shareFiles(setup.threads)
   let threads = workersWithin(share.threads)
@@ -99,37 +57,29 @@ function startPool(
   setup: PoolSetup,
   module: WebAssembly.Module,
   openFiles: number,
-): { readonly pool: WorkerPool; readonly up: readonly Hand['up'][] } {
-  const { threads, mode, inputs, outputs, leaves, reach, held = 0 } = setup
+): { readonly pool: Pool; readonly up: readonly Hand['up'][] } {
+  const { threads, mode, inputs, outputs, leaves, reach, held = 0, signal } = setup
   const team = held > 0 ? createTeamMemory(held, threads) : undefined
-  const size = slotBytes(mode, leaves, reach)
-  const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
-  const common: WorkerSetup = { module, mode, inputs, outputs, pages, slots: leaves, slotBytes: size, openFiles }
-  let ready: (mode: WindowMode) => void = () => {}
-  const known = new Promise<WindowMode>((resolve) => {
-    ready = resolve
-  })
-  let jobs = 0
+  const common: WorkerSetup = { module, mode, inputs, outputs, leaves, reach, openFiles }
   const hands = Array.from({ length: threads }, (_, thread) =>
-    startHand(team ? { ...common, team: { memory: team, thread } } : common, ready),
+    startHand(team ? { ...common, team: { memory: team, thread } } : common),
   )
-  const send = (hand: Hand, task: Task, program: Program) =>
+  const numbers = jobNumbers()
+  const send = (hand: Hand, work: Work) =>
     new Promise<TaskResult>((resolve, reject) => {
       hand.waiting.push({ resolve, reject })
-      hand.worker.postMessage(withProgram(hand, task, program))
+      hand.worker.postMessage(taskFor(hand, numbers(work.program), work))
     })
-  const pool: WorkerPool = {
+  const stop = () => team && stopTeam(team)
+  signal?.addEventListener('abort', stop)
+  const pool: Pool = {
     capacity: threads * DEPTH,
-    // A mapped window begins at a page, which may lie before the task's first byte; rows reach beyond its tiles.
-    // What is read comes tile by tile, so that no window bounds a task.
-    taskBytes: mode === 'read' ? TASK_BYTES : Math.min(TASK_BYTES, size - 2 * WASM_PAGE - 2 * reach * 8),
-    mode: known,
-    newJob: () => jobs++,
-    run(task, program) {
+    taskBytes: taskBytes(setup),
+    run(work) {
       const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
-      return send(hand, task, program)
+      return send(hand, work)
     },
-    async together(task, program) {
+    async together(work) {
       if (!team) throw new Error('internal: held work without a memory to hold it')
       resetTeam(team)
       // Where one fails, the others would wait for it.
@@ -137,19 +87,14 @@ function startPool(
         stopTeam(team)
         throw error
       }
-      const all = await Promise.allSettled(hands.map((hand) => send(hand, task, program).catch(stopped)))
+      const all = await Promise.allSettled(hands.map((hand) => send(hand, work).catch(stopped)))
       const failures = all.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []))
       if (failures.length > 0) throw failures.find((failure) => !(failure instanceof Stopped)) ?? failures[0]
-      return (all[0] as PromiseFulfilledResult<TaskResult>).value
-    },
-    stop() {
-      if (team) stopTeam(team)
-    },
-    matrices() {
-      if (!team) throw new Error('internal: no memory of matrices')
-      return team.memory.buffer
+      const { value } = all[0] as PromiseFulfilledResult<TaskResult>
+      return { ...value, memory: team.memory.buffer }
     },
     async close() {
+      signal?.removeEventListener('abort', stop)
       // Ended while it loads a native library, a worker would take the process with it.
       await Promise.all(hands.map(({ worker, up }) => up.then(() => worker.terminate())))
     },
@@ -157,15 +102,26 @@ function startPool(
   return { pool, up: hands.map(({ up }) => up) }
 }
 
-/** A worker keeps its last programs, so a program goes along only where it is not among them. */
-function withProgram({ sent }: Hand, task: Task, program: Program): Task {
-  if (sent.includes(task.job)) return task
-  sent.push(task.job)
-  if (sent.length > KEPT_PROGRAMS) sent.shift()
-  return { ...task, program }
+/** Numbers programs as they come: workers keep programs by number. */
+function jobNumbers(): (program: Program) => number {
+  const known = new WeakMap<Program, number>()
+  let next = 0
+  return (program) => {
+    const number = known.get(program) ?? next++
+    known.set(program, number)
+    return number
+  }
 }
 
-function startHand(setup: WorkerSetup, ready: (mode: WindowMode) => void): Hand {
+/** A worker keeps its last programs, so a program goes along only where it is not among them. */
+function taskFor({ sent }: Hand, job: number, { program, ...rest }: Work): Task {
+  if (sent.includes(job)) return { ...rest, job }
+  sent.push(job)
+  if (sent.length > KEPT_PROGRAMS) sent.shift()
+  return { ...rest, job, program }
+}
+
+function startHand(setup: WorkerSetup): Hand {
   const worker = takeWorker()
   const waiting: Hand['waiting'] = []
   const up: Hand['up'] = new Promise((resolve) => {
@@ -174,8 +130,8 @@ function startHand(setup: WorkerSetup, ready: (mode: WindowMode) => void): Hand 
     worker.once('exit', () => resolve(new Error('internal: a worker ended before its work')))
   })
   worker.on('message', (message: WorkerMessage) => {
-    if ('mode' in message) ready(message.mode)
-    else if ('result' in message) waiting.shift()!.resolve(message.result)
+    if (message === 'ready') return
+    if ('result' in message) waiting.shift()!.resolve(message.result)
     else waiting.shift()!.reject(failureOf(message.failure))
   })
   const broken = (error: unknown) => {

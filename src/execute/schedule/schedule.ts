@@ -1,7 +1,8 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
 import type { PassInput, ReducePass, Table } from '../../methods/types.js'
 import type { Job } from '../compile/job.js'
-import { type Pass, passElements, type Task, type TaskResult, type TaskTable } from '../program.js'
+import type { Pool, TeamResult } from '../pools/types.js'
+import { type Pass, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
 import { type Gathering, gather } from './combine.js'
 
 /** What a finished job leaves behind. */
@@ -15,20 +16,8 @@ export interface JobResult {
   readonly nonFinite: number
   /** What was done where methods' rules say nothing. */
   readonly notes: readonly string[]
-}
-
-/** Runs tasks somewhere. `run` resolves with the result; it takes a task whenever fewer than `capacity` are under way. */
-export interface Pool {
-  readonly capacity: number
-  /** Bytes of a task's widest tensor at the most. */
-  readonly taskBytes: number
-  /** A number for each job that no other job of this pool has: workers keep programs by it. */
-  newJob(): number
-  run(task: Task, program: Job['program']): Promise<TaskResult>
-  /** Runs a task on all threads at once, as a team; one of the results, which are all the same. */
-  together(task: Task, program: Job['program']): Promise<TaskResult>
-  /** Ends what `together` has under way; it rejects. */
-  stop(): void
+  /** Of a job with held work: the memory in which the team left its result, until other held work begins. */
+  readonly memory?: ArrayBufferLike
 }
 
 export interface ScheduleOptions {
@@ -45,8 +34,6 @@ const WINDOW = 16
 
 interface Active {
   readonly index: number
-  /** Its number in the pool. */
-  readonly number: number
   readonly job: Job
   readonly tiles: number
   readonly tilesPerTask: number
@@ -55,7 +42,7 @@ interface Active {
   next: number
   end: number
   left: number
-  coefficients: Task['coefficients']
+  coefficients: Work['coefficients']
   tables: readonly (Table | undefined)[]
   gathering: Gathering | undefined
   readonly results: Float64Array[]
@@ -63,6 +50,7 @@ interface Active {
   output: Uint8Array | undefined
   nonFinite: number
   readonly notes: Set<string>
+  memory: ArrayBufferLike | undefined
 }
 
 /**
@@ -78,7 +66,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
   let failure: unknown
   let preparing = false
 
-  function nextTask(): { state: Active; task: Task } | undefined {
+  function nextTask(): { state: Active; task: Work } | undefined {
     for (;;) {
       const state = active.find((state) => state.next < state.end)
       if (state) return { state, task: takeTask(state) }
@@ -114,7 +102,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     waiting.add(running)
   }
 
-  function receive(state: Active, result: TaskResult): void {
+  function receive(state: Active, result: TaskResult | TeamResult): void {
     collect(state, result)
     options.progress(result.read, result.written)
     if (state.left > 0) return
@@ -124,8 +112,6 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     options.finished(state.index, resultOf(state), state.job)
   }
 
-  const stop = () => pool.stop()
-  options.signal?.addEventListener('abort', stop)
   const stopped = () => failure !== undefined || options.signal?.aborted
   for (;;) {
     while (!stopped() && waiting.size < pool.capacity) {
@@ -133,7 +119,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
       if (!item) break
       const { program } = item.state.job
       const alone = program.passes[item.task.pass]!.kind !== 'solve'
-      const running: Promise<void> = (alone ? pool.run(item.task, program) : pool.together(item.task, program))
+      const running: Promise<void> = (alone ? pool.run(item.task) : pool.together(item.task))
         .then((result) => receive(item.state, result))
         .catch((error: unknown) => {
           // Who waits is sent away by an abort: no failure.
@@ -145,7 +131,6 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     if (waiting.size === 0) break
     await Promise.race(waiting)
   }
-  options.signal?.removeEventListener('abort', stop)
   if (failure !== undefined) throw failure
 }
 
@@ -159,7 +144,6 @@ function open(index: number, job: Job, pool: Pool): Active {
   }
   return {
     index,
-    number: pool.newJob(),
     job,
     tiles: Math.ceil(program.elements / TILE),
     tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest))),
@@ -175,15 +159,17 @@ function open(index: number, job: Job, pool: Pool): Active {
     output: program.output?.digest ? digestBytes(program.elements * program.output.elementBytes) : undefined,
     nonFinite: 0,
     notes: new Set(),
+    memory: undefined,
   }
 }
 
-function takeTask(state: Active): Task {
-  const { number: job, pass, coefficients, next: firstTile } = state
+function takeTask(state: Active): Work {
+  const { pass, coefficients, next: firstTile } = state
+  const { program } = state.job
   const tiles = Math.min(state.tilesPerTask, state.end - firstTile)
   state.next += tiles
-  const tables = state.tables.map((table) => table && cut(table, state.job.program, firstTile, tiles))
-  return { job, pass, firstTile, tiles, coefficients, ...(tables.some((table) => table) ? { tables } : {}) }
+  const tables = state.tables.map((table) => table && cut(table, program, firstTile, tiles))
+  return { program, pass, firstTile, tiles, coefficients, ...(tables.some((table) => table) ? { tables } : {}) }
 }
 
 /** A table's part that a task needs: the rows that its tiles touch. */
@@ -262,11 +248,12 @@ function closePass(state: Active, math: ScalarMath): void {
   state.results.push(declared?.conclude ? declared.conclude(combined, inputOf(state, owner, math)) : combined)
 }
 
-function collect(state: Active, result: TaskResult): void {
+function collect(state: Active, result: TaskResult | TeamResult): void {
   const { program } = state.job
   state.gathering?.add(result)
   state.nonFinite += result.nonFinite ?? 0
   if (result.note !== undefined) state.notes.add(result.note)
+  if ('memory' in result) state.memory = result.memory
   let at = 0
   const take = (into: Uint8Array, elementBytes: number) => {
     // A tile has as many leaves as its elements have bytes, since TILE elements are LEAF bytes times that.
@@ -282,10 +269,11 @@ function collect(state: Active, result: TaskResult): void {
   state.left -= result.tiles
 }
 
-const resultOf = ({ digests, output, results, nonFinite, notes }: Active): JobResult => ({
+const resultOf = ({ digests, output, results, nonFinite, notes, memory }: Active): JobResult => ({
   leaves: digests,
   ...(output ? { output } : {}),
   results,
   nonFinite,
   notes: [...notes].sort(),
+  ...(memory ? { memory } : {}),
 })

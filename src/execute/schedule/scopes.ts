@@ -7,7 +7,8 @@ import type { Plan } from '../../plan/types.js'
 import type { Job } from '../compile/job.js'
 import { compileReduce } from '../compile/tensor.js'
 import type { Findings } from '../findings.js'
-import { type Pool, schedule } from './schedule.js'
+import type { Pool } from '../pools/types.js'
+import { schedule } from './schedule.js'
 
 export interface ScopeOptions {
   readonly math: ScalarMath

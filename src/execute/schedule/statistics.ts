@@ -13,8 +13,9 @@ import type { ReducePass } from '../../methods/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { Job } from '../compile/job.js'
 import { bytesOf, rowMajor } from '../compile/storedPlaces.js'
+import type { Pool } from '../pools/types.js'
 import type { Leaf } from '../program.js'
-import { type Pool, schedule } from './schedule.js'
+import { schedule } from './schedule.js'
 
 interface Claim {
   readonly model: string

@@ -9,7 +9,8 @@ import type { Findings } from '../findings.js'
 import { finishedEntries } from '../finished.js'
 import type { StagedOutput } from '../journal.js'
 import { leafDigests } from '../leafDigests.js'
-import { openPool, type PoolSetup } from '../pools/threads.js'
+import { openPool } from '../pools/threads.js'
+import type { PoolSetup } from '../pools/types.js'
 import { type OutputRemarks, type Remarks, remarksOf } from '../remarks.js'
 import { windowMode } from '../windowMode.js'
 import { extractionRecords, factorShelf } from './factorings.js'
@@ -70,6 +71,7 @@ export async function mergeTensors(
     inputs: files,
     outputs: staged.flatMap(({ files }) => files),
     ...roomOf(plan, bases, findings),
+    signal,
   })
   let scopes: Findings['scopes'] = []
   try {
@@ -108,7 +110,7 @@ export async function mergeTensors(
         for (const [key, digest] of Object.entries(own)) found.set(key, digest)
         if (job.finds) {
           const { factoring, at } = job.finds
-          shelf.put(factoring, pool.matrices(), at, uses.get(factoring) ?? 0, own)
+          shelf.put(factoring, result.memory!, at, uses.get(factoring) ?? 0, own)
           progress.found(plan, factoring, shelf.figures.get(factoring)!)
         }
         if (!job.target) return

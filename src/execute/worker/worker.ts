@@ -3,65 +3,35 @@
 import { parentPort } from 'node:worker_threads'
 import { Fault } from '../../core/diagnostics.js'
 import { systemFault } from '../../core/resources.js'
-import { WebAssembly } from '../../core/webassembly.js'
 import { Stopped } from '../../kernels/dense/team.js'
-import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
-import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'
-import { fileCache, openInput, openOutput, writeFully } from '../files.js'
-import { ARENA_END, KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
+import { fileWriter } from '../files.js'
+import { KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
 import type { Task, TaskResult } from '../program.js'
-import { type Prepared, prepare } from './evaluate.js'
+import type { Prepared } from './evaluate.js'
+import { openRunner, teamMember } from './runner.js'
 
 const port = parentPort
 if (!port) throw new Error('internal: the worker was not started as a worker')
 
 /** Makes ready for a run, and gives the function that does its tasks. */
-function prepareRun(setup: WorkerSetup): { readonly mode: WindowMode; readonly run: (task: Task) => TaskResult } {
-  const memory = new WebAssembly.Memory({ initial: setup.pages, maximum: setup.pages })
-  const kernels = instantiateKernels(setup.module, memory)
-  const { team } = setup
-  const instance = team && new WebAssembly.Instance(team.memory.module, { env: { memory: team.memory.memory } })
-  const windows = openWindows(memory, setup.mode)
-  const slots = Array.from({ length: setup.slots }, (_, index) =>
-    windows.slot(ARENA_END + index * setup.slotBytes, setup.slotBytes),
-  )
-  const bytes = new Uint8Array(memory.buffer)
-  const inputs = fileCache((index): WindowFile => {
-    const { path, size } = setup.inputs[index]!
-    return { fd: openInput(path), path, size }
-  }, setup.openFiles)
-  const outputs = fileCache((index) => {
-    const path = setup.outputs[index]!
-    return { fd: openOutput(path), path }
-  }, setup.openFiles)
-
+function prepareRun(setup: WorkerSetup): (task: Task) => TaskResult {
+  const runner = openRunner(setup)
+  const team = setup.team && teamMember(setup.team.memory, setup.team.thread)
+  const { write } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
   /** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */
   const programs = new Map<number, Prepared>()
 
-  function programOf(task: Task): Prepared {
-    const known = programs.get(task.job)
+  function programOf({ job, program }: Task): Prepared {
+    const known = programs.get(job)
     if (known) return known
-    if (!task.program) throw new Error(`internal: job ${task.job} came without its program`)
-    const prepared = prepare(task.program, {
-      kernels,
-      memory,
-      windows,
-      slots,
-      slotRoom: setup.slotBytes - windows.pageSize,
-      scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
-      ...(team && instance ? { team: { ...team, instance } } : {}),
-      input: inputs.get,
-      write(file, address, length, offset) {
-        const { fd, path } = outputs.get(file)
-        writeFully(fd, bytes, address, length, offset, path)
-      },
-    })
-    programs.set(task.job, prepared)
-    for (const job of programs.keys()) if (programs.size > KEPT_PROGRAMS) programs.delete(job)
+    if (!program) throw new Error(`internal: job ${job} came without its program`)
+    const prepared = runner.prepare(program, { write, ...(team ? { team } : {}) })
+    programs.set(job, prepared)
+    for (const oldest of programs.keys()) if (programs.size > KEPT_PROGRAMS) programs.delete(oldest)
     return prepared
   }
 
-  return { mode: windows.mode, run: (task) => programOf(task).run(task) }
+  return (task) => programOf(task).run(task)
 }
 
 function answer(run: (task: Task) => TaskResult, task: Task): void {
@@ -84,7 +54,7 @@ function answer(run: (task: Task) => TaskResult, task: Task): void {
 
 // The first message says what the run is about; a worker that was started ahead waits for it.
 port.once('message', (setup: WorkerSetup) => {
-  const { mode, run } = prepareRun(setup)
+  const run = prepareRun(setup)
   port.on('message', (task: Task) => answer(run, task))
-  port.postMessage({ mode })
+  port.postMessage('ready')
 })

@@ -1,0 +1,112 @@
+import { elements } from '../../core/dtypes.js'
+import { shareFiles } from '../../core/resources.js'
+import type { WebAssembly } from '../../core/webassembly.js'
+import { leafCount } from '../../expr/cost.js'
+import { scopesOf } from '../../expr/scopes.js'
+import type { AnalysisTensor } from '../../expr/types.js'
+import type { Plan } from '../../plan/types.js'
+import type { TensorReader } from '../../steps/types.js'
+import { compileValues } from '../compile/tensor.js'
+import type { Findings } from '../findings.js'
+import { schedule } from '../schedule/schedule.js'
+import { findScopes } from '../schedule/scopes.js'
+import { windowMode } from '../windowMode.js'
+import { openRunner, taskBytes } from '../worker/runner.js'
+import { inlinePool } from './inline.js'
+import type { Pool } from './types.js'
+
+/** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
+export interface LocalReader extends TensorReader {
+  /** The same in the midst of a read, for what that has to have computed: who waited for the turn would wait for itself. */
+  readonly inner: TensorReader
+  /** The plan's scopes that are known, and those that these tensors hang on. */
+  scopes(tensors: readonly AnalysisTensor[]): Promise<Findings['scopes']>
+  close(): void
+}
+
+/** A reader of a plan's tensors; `tensors` are those that it may be asked for. */
+export function openLocal(
+  plan: Plan,
+  inputs: readonly string[],
+  module: WebAssembly.Module,
+  tensors: readonly AnalysisTensor[],
+  findings: () => Findings,
+): LocalReader {
+  const mode = windowMode()
+  const all = [...tensors, ...plan.scopes.flatMap((scope) => scope.tensors)]
+  const leaves = all.reduce((most, { name, shape, expr }) => Math.max(most, leafCount(expr, name, shape)), 1)
+  const reach = all.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
+  const runner = openRunner({
+    ...{ module, mode, leaves, reach },
+    inputs: inputs.map((path, index) => ({ path, size: plan.files[index]!.size })),
+    openFiles: shareFiles(1).files,
+  })
+  const { math } = runner.kernels
+  /** One tensor at a time, and what it hangs on: each may take as much memory as the plan allows for. */
+  let last: Promise<unknown> = Promise.resolve()
+  async function readOne(tensor: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
+    const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    const job = compileValues(plan, tensor, findings())
+    await schedule([job], localPool(target), { math, finished: () => {}, progress: () => {} })
+  }
+  function localPool(target: Uint8Array = new Uint8Array(0)): Pool {
+    return inlinePool(
+      runner,
+      (_, address, bytes, offset) => target.set(runner.bytes.subarray(address, address + bytes), offset),
+      taskBytes({ mode, leaves, reach }),
+      async () => {},
+    )
+  }
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
+  }
+
+  const inner: TensorReader = {
+    async read(tensor) {
+      const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
+      await readOne(tensor, values)
+      return values
+    },
+    async readRows(tensor, rows, into) {
+      const part = rowsOf(tensor, rows)
+      if (part) await readOne(part, into)
+      return part !== undefined
+    },
+  }
+
+  return {
+    inner,
+    read: (tensor) => inTurn(() => inner.read(tensor)),
+    readRows: (tensor, rows, into) => inTurn(() => inner.readRows(tensor, rows, into)),
+    scopes: (tensors) =>
+      inTurn(() =>
+        findScopes(
+          plan,
+          localPool(),
+          findings(),
+          { math, progress: () => {} },
+          scopesOf(
+            plan.scopes,
+            tensors.map(({ expr }) => expr),
+          ),
+        ),
+      ),
+    close: runner.close,
+  }
+}
+
+/** Some rows of a stored tensor, as a tensor; undefined where there is no such thing. */
+function rowsOf({ name, shape, expr }: AnalysisTensor, rows: Int32Array): Omit<AnalysisTensor, 'dtype'> | undefined {
+  if (expr.kind !== 'read' || expr.rows || shape.length === 0) return undefined
+  const part = [rows.length, ...shape.slice(1)]
+  const run = !expr.view && !expr.aligned && rows.every((row, i) => row === rows[0]! + i)
+  if (!run) return { name, shape: part, expr: { ...expr, aligned: { shape, by: expr.aligned?.by ?? [], rows } } }
+  const bytes = expr.bytes / (shape[0] || 1)
+  return {
+    name,
+    shape: part,
+    expr: { ...expr, offset: expr.offset + (rows[0] ?? 0) * bytes, bytes: rows.length * bytes },
+  }
+}
