@@ -1,7 +1,8 @@
 /** An output before its data: file names, headers, and the place of each tensor. The same tensors and metadata give the same layout. */
 import { type Fault, fault } from '../core/diagnostics.js'
-import { DTYPES, elements } from '../core/dtypes.js'
+import { elements } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
+import { encodingOf } from '../encodings/index.js'
 import { compareNames, jsonText } from './canonicalJson.js'
 import { indexName, OUTPUT } from './containers/index.js'
 import type { WrittenTensor } from './containers/types.js'
@@ -85,7 +86,7 @@ function byModule<T extends TensorSpec>(tensors: readonly T[], modules: NonNulla
 }
 
 function sizeOf({ name, dtype, shape }: TensorSpec): number {
-  const bits = elements(shape) * DTYPES[dtype].bits
+  const bits = elements(shape) * encodingOf(dtype).bits
   if (!Number.isSafeInteger(bits) || shape.some((size) => !Number.isSafeInteger(size) || size < 0))
     throw fault('too-large', `tensor ${quote(name)}: ${dtype} of shape [${shape.join(', ')}] has more bits than 2⁵³`)
   if (bits % 8 !== 0) throw new Error(`internal: tensor ${name} does not fill whole bytes`)

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { fault } from '../core/diagnostics.js'
-import { DTYPES } from '../core/dtypes.js'
 import { formatSize } from '../core/sizes.js'
+import { bytesOf } from '../encodings/index.js'
 import { computeOf, EXTRACT, leavesOf } from '../expr/cost.js'
 import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
@@ -57,11 +57,9 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
     const compute = computeOf(plan.compute, expr)
     const leaves = leavesOf(expr)
     const buffers = bufferCount(expr, shape) * CHUNK * (compute === 'f64' ? 8 : 4)
-    const tile = (TILE * DTYPES[dtype].bits) / 8
+    const tile = bytesOf(dtype, TILE)
     const reading =
-      mode === 'read'
-        ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, (TILE * DTYPES[leaf.dtype].bits) / 8), 0)
-        : 0
+      mode === 'read' ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, bytesOf(leaf.dtype, TILE)), 0) : 0
     most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, compute, CHUNK))
   }
   return most

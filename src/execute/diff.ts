@@ -1,5 +1,6 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
-import { DTYPES, elements, isFloat } from '../core/dtypes.js'
+import { elements } from '../core/dtypes.js'
+import { bytesOf, isFloat } from '../encodings/index.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
 import type { Job } from './compile/job.js'
 import { refuseInterrupted } from './interrupted.js'
@@ -98,7 +99,7 @@ const COMPARE: Job['merges'][number] = {
 function compareJob(one: StoredTensor, other: StoredTensor): Job {
   const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf =>
     isFloat(dtype)
-      ? { file, offset, bytes, dtype, elementBytes: DTYPES[dtype].bits / 8, digestIn: 0 }
+      ? { file, offset, bytes, dtype, elementBytes: bytesOf(dtype), digestIn: 0 }
       : { file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: 0 }
   const float = isFloat(one.dtype) && isFloat(other.dtype)
   return {

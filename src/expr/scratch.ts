@@ -1,4 +1,5 @@
-import { DTYPES, elements } from '../core/dtypes.js'
+import { elements } from '../core/dtypes.js'
+import { bytesOf } from '../encodings/index.js'
 import { loraBytes } from '../kernels/lora.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
 import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
@@ -56,7 +57,7 @@ export function scratchFault(
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
-    gathered.reduce((sum, { dtype }) => sum + (tile * DTYPES[dtype].bits) / 8, 0) +
+    gathered.reduce((sum, { dtype }) => sum + bytesOf(dtype, tile), 0) +
     (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined

@@ -1,8 +1,9 @@
 /** Reads a lineage that may be damaged or hostile. The words of `schemas/lineage.v1.schema.json`; a test holds them to it. */
 
 import { fault } from '../core/diagnostics.js'
-import { type Dtype, isDtype } from '../core/dtypes.js'
+import type { Dtype } from '../core/dtypes.js'
 import { isObject } from '../core/json/text.js'
+import { isDtype } from '../encodings/index.js'
 import type { AbsentReason, CopyReason } from '../expr/types.js'
 import { lineageValue, Members, sharing } from './pieces.js'
 import { recordOf, sortedKeys } from './serialize.js'

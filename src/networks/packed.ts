@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoints/types.js'
-import { type Dtype, isFloat } from '../core/dtypes.js'
+import type { Dtype } from '../core/dtypes.js'
+import { isFloat } from '../encodings/index.js'
 import type { Value } from '../expr/values.js'
 import type { Faults } from '../language/faults.js'
 import type { RecipeHead } from '../language/types.js'

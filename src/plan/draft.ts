@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
-import { isFloat } from '../core/dtypes.js'
+import { isFloat } from '../encodings/index.js'
 import { type Faults, faults as newFaults } from '../language/faults.js'
 import type { ModelSource, Path } from '../language/types.js'
 import type { Recipe } from '../recipe/types.js'

@@ -1,10 +1,10 @@
 /** What a recipe writes, and where. */
 
 import path from 'node:path'
-import { DTYPE_NAMES } from '../core/dtypes.js'
 import { ownValue } from '../core/ownValue.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
+import { DTYPE_NAMES } from '../encodings/index.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from '../language/cursor.js'
 import { resolveName, type Scope } from '../language/names.js'
 import { unusedSteps } from './graph.js'

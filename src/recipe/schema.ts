@@ -5,7 +5,7 @@
  * belongs to one branch. A `title` is the expected form in words, used in messages: "expected TITLE".
  */
 
-import { DTYPE_NAMES } from '../core/dtypes.js'
+import { DTYPE_NAMES } from '../encodings/index.js'
 import { listOf, object, ref, type Schema, several, text } from '../language/schemaParts.js'
 import { METHOD_NAMES, METHODS } from '../methods/registry.js'
 import type { Method, ParameterSchema } from '../methods/types.js'

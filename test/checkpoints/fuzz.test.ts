@@ -8,7 +8,8 @@ import * as assert from 'uvu/assert'
 import { type Header, headerLength, parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
 import { parseIndex } from '../../src/checkpoints/folder.js'
 import { Fault } from '../../src/core/diagnostics.js'
-import { DTYPES, elements } from '../../src/core/dtypes.js'
+import { elements } from '../../src/core/dtypes.js'
+import { bytesOf } from '../../src/encodings/index.js'
 import { entry, faultOf, header, random } from './helpers.js'
 
 const MUTANTS = 100_000
@@ -120,7 +121,7 @@ function mutate(seed: Uint8Array, next: Generator<number, never>): Buffer {
 function holdsTogether({ headerBytes, tensors, metadata }: Header, size: number): boolean {
   let at = headerBytes
   for (const { name, dtype, shape, offset, bytes } of tensors) {
-    if (typeof name !== 'string' || offset !== at || elements(shape) * DTYPES[dtype].bits !== bytes * 8) return false
+    if (typeof name !== 'string' || offset !== at || bytesOf(dtype, elements(shape)) !== bytes) return false
     at += bytes
   }
   const names = new Set(tensors.map(({ name }) => name))

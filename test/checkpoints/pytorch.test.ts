@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { pytorch } from '../../src/checkpoints/containers/pytorch/index.js'
 import { parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
 import { HEAD_BYTES } from '../../src/checkpoints/containers/types.js'
-import { DTYPES } from '../../src/core/dtypes.js'
+import { bytesOf } from '../../src/encodings/index.js'
 import { memorySource, readPytorchHeader } from './helpers.js'
 import { gatherStrided } from './stridedReference.js'
 
@@ -22,7 +22,7 @@ async function fromPytorch(name: string): Promise<Tensors> {
   return Object.fromEntries(
     tensors.map(({ name, dtype, shape, offset, bytes: length, strides }) => {
       const stored = bytes.subarray(offset, offset + length)
-      const data = strides ? gatherStrided(stored, DTYPES[dtype].bits / 8, shape, strides) : stored
+      const data = strides ? gatherStrided(stored, bytesOf(dtype), shape, strides) : stored
       return [name, { dtype, shape, data: hex(data) }]
     }),
   )

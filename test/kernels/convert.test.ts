@@ -1,12 +1,14 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FloatDtype, OutputDtype } from '../../src/core/dtypes.js'
+import { ENCODINGS } from '../../src/encodings/index.js'
 import { CHUNK, type Compute } from '../../src/kernels/index.js'
 import { FORMATS, roundTo } from '../reference/kernels.js'
 import { type Backend, generator, kernelBackend, randomBytes, randomValues, referenceBackend } from './backends.js'
 
-const DTYPES = Object.keys(FORMATS) as FloatDtype[]
-const OUTPUTS: readonly OutputDtype[] = ['F64', 'F32', 'F16', 'BF16']
+/** By kernel, so that an encoding that is added comes under the same tests. */
+const DTYPES: readonly FloatDtype[] = ENCODINGS.flatMap(({ read }) => read ?? [])
+const OUTPUTS: readonly OutputDtype[] = ENCODINGS.flatMap(({ write }) => write?.kernel ?? [])
 const COMPUTES: readonly Compute[] = ['f32', 'f64']
 const BACKENDS: readonly Backend[] = [referenceBackend, kernelBackend()]
 
@@ -70,6 +72,18 @@ const sameBytes = (a: Uint8Array, b: Uint8Array, what: string): void => {
   const i = a.findIndex((byte, index) => byte !== b[index])
   assert.unreachable(`${what}: byte ${i} is ${a[i]} for ${b[i]}, ${a.length} for ${b.length} bytes`)
 }
+
+test('every encoding that is read has a scalar reference of its byte values, and one that is written has the way back', () => {
+  for (const { name, bits, read, write, refusal } of ENCODINGS) {
+    if (!read) assert.is(write, undefined, name)
+    else {
+      assert.ok(read in FORMATS, `${name}: no definition in test/reference/kernels.ts to hold its kernels to`)
+      assert.is(FORMATS[read].bytes * 8, bits, name)
+      assert.ok(write || refusal, `${name}: is read, and nothing says why it is not written`)
+    }
+  }
+  assert.equal(Object.keys(FORMATS).sort(), [...DTYPES].sort())
+})
 
 for (const backend of BACKENDS) {
   test(`${backend.name}: values that the formats' definitions name`, () => {

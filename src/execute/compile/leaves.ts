@@ -1,11 +1,12 @@
 /** Leaves of a program: stored tensors, what is computed before the program begins, and updates by adapters. */
-import { elements, isFloat } from '../../core/dtypes.js'
+import { elements } from '../../core/dtypes.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { ComputedExpr, FactorExpr, LoraExpr, ReadExpr } from '../../expr/types.js'
 import type { Leaf, Node } from '../program.js'
 import { type Added, addLeaf, addRead, counted, type Draft } from './draft.js'
 import { loraFactors } from './loraFactors.js'
 import { rowsLeaf } from './rowsLeaf.js'
-import { bytesOf, bytewise, composed, placeOf, rowMajor, storedElements } from './storedPlaces.js'
+import { bytewise, composed, placeOf, rowMajor, storedElements } from './storedPlaces.js'
 
 export function addStored(draft: Draft, of: ReadExpr): Added {
   const { raw, compute, findings } = draft

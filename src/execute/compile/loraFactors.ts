@@ -1,4 +1,5 @@
-import { DTYPES, elements, isFloat } from '../../core/dtypes.js'
+import { elements } from '../../core/dtypes.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { LoraExpr, LoraFactor } from '../../expr/types.js'
 import { placesOf } from '../../rebasin/places.js'
 import type { Factor, LoraNode } from '../program.js'
@@ -16,7 +17,7 @@ export function loraFactors(
     const { file, offset, bytes, dtype, view } = read
     if (!isFloat(dtype)) throw new Error(`internal: the factor ${read.tensor} has dtype ${dtype}`)
     return {
-      ...{ file, offset, dtype, elementBytes: DTYPES[dtype].bits / 8, byRank, count },
+      ...{ file, offset, dtype, elementBytes: bytesOf(dtype), byRank, count },
       leaf: slot(file, offset, bytes),
       ...(view ? { view } : {}),
       ...(map ? { map } : {}),

@@ -1,4 +1,5 @@
-import { DTYPES, elements, isFloat } from '../../core/dtypes.js'
+import { elements } from '../../core/dtypes.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { ReadExpr, RowMap } from '../../expr/types.js'
 import type { Compute } from '../../kernels/types.js'
 import type { Leaf, RowSource } from '../program.js'
@@ -22,7 +23,7 @@ export function rowsLeaf(of: ReadExpr, rows: RowMap, raw: boolean, compute: Comp
   for (const [run, count] of column(0).entries()) starts[run + 1] = starts[run]! + count
   const width = elements(rows.shape.slice(1))
   const source = (read: ReadExpr): RowSource => {
-    const stored = DTYPES[read.dtype].bits / 8
+    const stored = bytesOf(read.dtype)
     if (raw) return { file: read.file, offset: read.offset, dtype: 'raw', elementBytes: 1, ...viewOf(read, stored) }
     if (!isFloat(read.dtype)) throw new Error(`internal: ${read.tensor} has dtype ${read.dtype} in a merge`)
     return { file: read.file, offset: read.offset, dtype: read.dtype, elementBytes: stored, ...viewOf(read) }
@@ -33,11 +34,11 @@ export function rowsLeaf(of: ReadExpr, rows: RowMap, raw: boolean, compute: Comp
   return {
     file: of.file,
     offset: of.offset,
-    bytes: elements(rows.shape) * (raw ? DTYPES[of.dtype].bits / 8 : elementBytes),
+    bytes: elements(rows.shape) * (raw ? bytesOf(of.dtype) : elementBytes),
     dtype,
     elementBytes,
     rows: {
-      rowLength: raw ? (width * DTYPES[of.dtype].bits) / 8 : width,
+      rowLength: raw ? bytesOf(of.dtype, width) : width,
       sources: [own, ...rows.others.map(source)],
       starts,
       runSources: column(1),

@@ -1,11 +1,10 @@
 /** Where the elements of a stored tensor are found: views and permutations of a plan as a worker follows them. */
-import { DTYPES, type Dtype, elements } from '../../core/dtypes.js'
+
+import { elements } from '../../core/dtypes.js'
+import { bytesOf } from '../../encodings/index.js'
 import type { Alignment, ReadExpr } from '../../expr/types.js'
 import type { Findings } from '../findings.js'
 import type { Leaf } from '../program.js'
-
-/** Of one element. */
-export const bytesOf = (dtype: Dtype): number => DTYPES[dtype].bits / 8
 
 /** Of what is read, whatever lies in the file. */
 export function storedElements({ rows, aligned, view, bytes, dtype }: ReadExpr): number {

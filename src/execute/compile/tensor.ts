@@ -1,5 +1,6 @@
 /** Programs of a plan's tensors: one that is written, one that is read into memory, one of which only numbers are wanted. */
-import { type Dtype, elements, isWritable, type OutputDtype } from '../../core/dtypes.js'
+import { type Dtype, elements, type OutputDtype } from '../../core/dtypes.js'
+import { bytesOf, isWritable } from '../../encodings/index.js'
 import { computeOf, plainOf } from '../../expr/cost.js'
 import type { ComputedExpr, Expr, FactorExpr } from '../../expr/types.js'
 import { WHOLE } from '../../expr/walk.js'
@@ -12,7 +13,6 @@ import { addWork } from './heldWork.js'
 import { type DigestDuty, type Job, noDuty } from './job.js'
 import { addExpr, isByRows } from './nodes.js'
 import { isUniform } from './rowsLeaf.js'
-import { bytesOf } from './storedPlaces.js'
 
 /** A tensor with its name, by which methods derive their random numbers. */
 export interface NamedTensor {

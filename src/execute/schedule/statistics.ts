@@ -4,7 +4,8 @@
  * something else that would give a merge without meaning.
  */
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
-import { elements, isFloat } from '../../core/dtypes.js'
+import { elements } from '../../core/dtypes.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
 import { mergesOf } from '../../expr/cost.js'
 import type { ReadExpr } from '../../expr/types.js'
 import type { ScalarMath } from '../../kernels/types.js'
@@ -12,7 +13,7 @@ import { lookupMethod } from '../../methods/registry.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { Job } from '../compile/job.js'
-import { bytesOf, rowMajor } from '../compile/storedPlaces.js'
+import { rowMajor } from '../compile/storedPlaces.js'
 import type { Pool } from '../pools/types.js'
 import type { Leaf } from '../program.js'
 import { schedule } from './schedule.js'

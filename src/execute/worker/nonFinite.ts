@@ -1,7 +1,8 @@
 /** Counts results that are not finite where the inputs are: overflows, and NaN that arithmetic made. */
 
-import { DTYPES, type FloatDtype, isFloat, type OutputDtype } from '../../core/dtypes.js'
+import type { FloatDtype, OutputDtype } from '../../core/dtypes.js'
 import type { WebAssembly } from '../../core/webassembly.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { Kernels } from '../../kernels/types.js'
 import type { Program } from '../program.js'
 
@@ -17,7 +18,7 @@ const EXPONENTS: Readonly<Record<FloatDtype, number>> = {
 
 /** Tells for elements of a stored dtype, the first at an address, whether they are finite. */
 function finiteIn(view: DataView, dtype: FloatDtype): (address: number, index: number) => boolean {
-  const bytes = DTYPES[dtype].bits / 8
+  const bytes = bytesOf(dtype)
   const exponent = EXPONENTS[dtype]
   return bytes === 1
     ? (address, index) => (view.getUint8(address + index) & exponent) !== exponent

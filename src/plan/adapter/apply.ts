@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
-import { isFloat } from '../../core/dtypes.js'
 import { nearest, quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import type { ReadExpr } from '../../expr/types.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'

@@ -1,5 +1,5 @@
 /** The head of a model that ties it to its embedding, where an adapter changes one of the two. */
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import { embeddingsOf, isShared, tiedHeadOf } from '../../networks/heads.js'
 import { headOf, nearestTo, SHARED, tiesHead } from '../../networks/tied.js'

@@ -1,4 +1,4 @@
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import type { LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'

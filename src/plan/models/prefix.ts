@@ -1,5 +1,5 @@
 import type { StoredTensor } from '../../checkpoints/types.js'
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import { sameShape } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'

@@ -15,7 +15,7 @@ import {
 /** Heads that are their model's embedding once more, and are stored only there. */
 
 import type { Place } from '../../core/diagnostics.js'
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'

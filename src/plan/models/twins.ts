@@ -1,5 +1,5 @@
 import type { Checkpoint, StoredTensor } from '../../checkpoints/types.js'
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import { sameShape } from '../../expr/values.js'
 import { EMBEDDING, HEAD, SHARED } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'

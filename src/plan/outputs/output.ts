@@ -3,10 +3,11 @@ import { layoutCheckpoint } from '../../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/types.js'
 import { Fault } from '../../core/diagnostics.js'
-import { type Dtype, isFloat, isWritable } from '../../core/dtypes.js'
+import type { Dtype } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
 import { isObject } from '../../core/json/text.js'
 import { quote } from '../../core/suggest.js'
+import { encodingOf, isFloat, isWritable } from '../../encodings/index.js'
 import { leavesOf, plainOf } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
@@ -25,9 +26,6 @@ import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js
 import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
-
-/** The names transformers has for dtypes in config.json. */
-const CONFIG_DTYPES = { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
 
 export interface OutputContext {
   readonly recipe: Recipe
@@ -164,7 +162,7 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {
     faults.error(
       'unwritable-dtype',
-      `${name} is ${tensor.dtype} in the base, which terge reads but does not write`,
+      `${name} is ${tensor.dtype} in the base, which terge reads but does not write: ${encodingOf(tensor.dtype).refusal}`,
       recipe.placeOf(spec.at, 'key'),
       'say what to write: output: {dtype: bfloat16}',
     )
@@ -257,7 +255,7 @@ function configText(
   )
   const grown = amended(stacked, context.amendments.get(origin))
   const changed: Record<string, unknown> = { ...withDtype(withVocabulary(grown, context.lexicon, origin), dtype) }
-  if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = CONFIG_DTYPES[dtype]
+  if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = encodingOf(dtype).torch[0]
   const own = ownHead(tensors, context)
   if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
   // Numbers as they are would be unpacked once more.
@@ -345,7 +343,7 @@ function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
   if (!dtype) return config
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => {
-      if (DTYPE_KEYS.some((one) => one === key)) return [key, CONFIG_DTYPES[dtype]]
+      if (DTYPE_KEYS.some((one) => one === key)) return [key, encodingOf(dtype).torch[0]]
       const part = isObject(value) && (key.endsWith('_config') || 'model_type' in value)
       return [key, part && key !== 'quantization_config' ? withDtype(value, dtype) : value]
     }),

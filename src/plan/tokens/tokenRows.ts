@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { isFloat } from '../../core/dtypes.js'
 import { emptyTable } from '../../core/ownValue.js'
 import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import type { ReadExpr, RowMap } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'

@@ -1,7 +1,7 @@
 import type { Place } from '../../core/diagnostics.js'
-import { isFloat } from '../../core/dtypes.js'
 import { randomStream } from '../../core/random.js'
 import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import { computeOf } from '../../expr/cost.js'
 import type { MergeExpr, PatternCount, PlanFactoring } from '../../expr/types.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'

@@ -1,4 +1,4 @@
-import { isFloat } from '../../core/dtypes.js'
+import { isFloat } from '../../encodings/index.js'
 import type { AbsentReason, Expr } from '../../expr/types.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'

@@ -1,6 +1,6 @@
-import { isFloat } from '../../core/dtypes.js'
 import { sharer } from '../../core/share.js'
 import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import type { ScopeBook } from '../../expr/scopes.js'
 import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from '../../expr/types.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'

@@ -1,7 +1,8 @@
 /** `merge` and its rules: who takes part, with which weights and parameters, and what rules inherit. */
-import { DTYPE_NAMES } from '../../core/dtypes.js'
+
 import { compilePattern } from '../../core/patterns.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import { DTYPE_NAMES } from '../../encodings/index.js'
 import {
   type Cursor,
   entriesOf,

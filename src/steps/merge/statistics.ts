@@ -1,7 +1,7 @@
 /** Files of statistics, as far as headers show what they are: whose they are, and what they hold. */
 import type { Checkpoint } from '../../checkpoints/types.js'
-import { isFloat } from '../../core/dtypes.js'
 import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import type { Expr, MergeExpr } from '../../expr/types.js'
 import { sameShape, type Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'

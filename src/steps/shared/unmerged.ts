@@ -1,6 +1,7 @@
 /** What a merge leaves as the base has it, since models call it otherwise, lack it, or have it in another shape. */
-import { elements, isFloat } from '../../core/dtypes.js'
+import { elements } from '../../core/dtypes.js'
 import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
 import type { AbsentReason } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'

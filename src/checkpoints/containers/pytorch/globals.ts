@@ -4,25 +4,16 @@
  * Meaning: torch/_utils.py, torch/_tensor.py and torch/serialization.py.
  */
 
-import { DTYPES, type Dtype } from '../../../core/dtypes.js'
+import type { Dtype } from '../../../core/dtypes.js'
 import { ownValue } from '../../../core/ownValue.js'
 import { quote } from '../../../core/suggest.js'
+import { bytesOf, ENCODINGS } from '../../../encodings/index.js'
 import { type Global, isDict, isGlobal, isNatural, isOpaque, isTensor, type TensorRef, type Value } from './values.js'
 
 /** torch's storage classes, without `Storage`. */
-const STORAGES: Readonly<Record<string, Dtype>> = {
-  Double: 'F64',
-  Float: 'F32',
-  Half: 'F16',
-  BFloat16: 'BF16',
-  Long: 'I64',
-  Int: 'I32',
-  Short: 'I16',
-  Char: 'I8',
-  Byte: 'U8',
-  Bool: 'BOOL',
-  ComplexFloat: 'C64',
-}
+const STORAGES: Readonly<Record<string, Dtype>> = Object.fromEntries(
+  ENCODINGS.flatMap(({ name, torchStorage }) => (torchStorage === undefined ? [] : [[torchStorage, name]])),
+)
 
 /** Storage classes of dtypes that safetensors has not, with the bytes of an element. */
 const OTHER_STORAGES: Readonly<Record<string, number>> = {
@@ -35,32 +26,9 @@ const OTHER_STORAGES: Readonly<Record<string, number>> = {
 }
 
 /** torch's dtypes. */
-const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {
-  float64: 'F64',
-  double: 'F64',
-  float32: 'F32',
-  float: 'F32',
-  float16: 'F16',
-  half: 'F16',
-  bfloat16: 'BF16',
-  int64: 'I64',
-  long: 'I64',
-  int32: 'I32',
-  int: 'I32',
-  int16: 'I16',
-  short: 'I16',
-  int8: 'I8',
-  uint8: 'U8',
-  uint16: 'U16',
-  uint32: 'U32',
-  uint64: 'U64',
-  bool: 'BOOL',
-  complex64: 'C64',
-  cfloat: 'C64',
-  float8_e4m3fn: 'F8_E4M3',
-  float8_e5m2: 'F8_E5M2',
-  float8_e8m0fnu: 'F8_E8M0',
-}
+const TORCH_DTYPES: Readonly<Record<string, Dtype>> = Object.fromEntries(
+  ENCODINGS.flatMap(({ name, torch }) => torch.map((one) => [one, name])),
+)
 
 const DICTS = new Set(['collections.OrderedDict', 'collections.defaultdict', 'builtins.dict', '__builtin__.dict'])
 /** Storages of bytes: the tensor says how to read them. */
@@ -203,7 +171,7 @@ function elementOf(type: string): { dtype: Dtype | undefined; width: number } {
   if (UNTYPED.has(type)) return { dtype: undefined, width: 1 }
   const name = /^torch(?:\.cuda)?\.(\w+)Storage$/.exec(type)?.[1] ?? ''
   const dtype = ownValue(STORAGES, name)
-  return { dtype, width: dtype ? DTYPES[dtype].bits / 8 : (ownValue(OTHER_STORAGES, name) ?? 0) }
+  return { dtype, width: dtype ? bytesOf(dtype) : (ownValue(OTHER_STORAGES, name) ?? 0) }
 }
 
 /** Whether tensors may lie in a storage of this class, read by their own dtype. */

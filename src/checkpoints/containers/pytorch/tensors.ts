@@ -1,7 +1,7 @@
 /** From a tensor's description to its place in the file, every number held against what there is. */
 import { type Fault, fault } from '../../../core/diagnostics.js'
-import { DTYPES } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
+import { bytesOf } from '../../../encodings/index.js'
 import type { ContainerTensor } from '../types.js'
 import { isUntyped } from './globals.js'
 import { DAMAGED, HARMFUL } from './hints.js'
@@ -44,7 +44,7 @@ export async function placeTensor(
   const strides = naturals(tensor.strides)
   if (!shape || !strides || shape.length !== strides.length || !isNatural(tensor.offset))
     throw bad('its shape, strides and offset are no whole numbers from 0, or do not match')
-  const width = DTYPES[dtype].bits / 8
+  const width = bytesOf(dtype)
   const available = elementsOf(storage, width)
   const entry = await locate(storage, whose)
   // A storage's length is believed no further than the bytes go.

@@ -6,9 +6,10 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
-import { DTYPES, type Dtype, isDtype } from '../../../core/dtypes.js'
+import type { Dtype } from '../../../core/dtypes.js'
 import { type Budget, type JsonReader, jsonReader } from '../../../core/json/reader.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
+import { ENCODINGS, encodingOf, isDtype } from '../../../encodings/index.js'
 import { HEADER_MEMORY } from '../allowance.js'
 import type { ContainerTensor } from '../types.js'
 
@@ -179,7 +180,14 @@ function readEntry(json: JsonReader, name: string, whose: () => string, { charge
 
 function knownDtype(name: string, whose: () => string): Dtype {
   if (isDtype(name)) return name
-  throw fault('unknown-dtype', `${whose()}: unknown dtype ${quote(name)}`, didYouMean(name, Object.keys(DTYPES)))
+  throw fault(
+    'unknown-dtype',
+    `${whose()}: unknown dtype ${quote(name)}`,
+    didYouMean(
+      name,
+      ENCODINGS.map(({ name }) => name),
+    ),
+  )
 }
 
 /** Walks along the data: each tensor must begin where the one before ended, and the last must end with the file. */
@@ -205,7 +213,7 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
       throw fault('offsets-reversed', `${whose} ends at byte ${end} of the data, before it begins at ${begin}`, DAMAGED)
     start = end
     before = name
-    let bits: number = DTYPES[dtype].bits
+    let { bits } = encodingOf(dtype)
     // As in the reference, a product that overflows on the way is a fault even where a zero follows.
     let count = 1
     for (const size of shape) {

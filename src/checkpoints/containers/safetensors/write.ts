@@ -5,14 +5,14 @@
  */
 import { Buffer } from 'node:buffer'
 import { fault } from '../../../core/diagnostics.js'
-import { DTYPES, type Dtype } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
+import { ENCODINGS } from '../../../encodings/index.js'
 import { compareNames, jsonText } from '../../canonicalJson.js'
 import type { ContainerWriter } from '../types.js'
 import { MAX_HEADER_BYTES } from './header.js'
 
-/** The order in which the reference implementation's dtypes stand, by alignment: that of `DTYPES`. */
-const RANK = new Map(Object.keys(DTYPES).map((dtype, rank) => [dtype as Dtype, rank]))
+/** The order in which the reference implementation's dtypes stand, by alignment: that of `ENCODINGS`. */
+const RANK = new Map(ENCODINGS.map(({ name }, rank) => [name, rank]))
 
 /** Bytes that a tensor's entry takes at most, beside its name and shape. */
 const ENTRY_BYTES = 100
