@@ -241,4 +241,5 @@ export const ERROR_CODES = [
   'zip-entry',
 ] as const
 
+/** The code of an error or warning: stable from version to version, unlike its words. */
 export type ErrorCode = (typeof ERROR_CODES)[number]

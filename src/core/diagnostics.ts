@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from './codes.js'
 
+/** A place in a recipe's text. */
 export interface Place {
   /** As the user named the file. */
   readonly file: string
@@ -17,6 +18,7 @@ export interface Place {
   readonly text: string
 }
 
+/** An error or a warning as a value: what is wrong, where, and what may help. */
 export interface Diagnostic {
   readonly severity: 'error' | 'warning'
   /** One of a closed set. */
@@ -31,6 +33,7 @@ export interface Diagnostic {
 /** 2: found before anything was executed. 1: while executing. 130: interrupted. */
 export type ExitCode = 1 | 2 | 130
 
+/** What is thrown for errors that the user can mend: its diagnostics, and the exit code that the command ends with. */
 export class Fault extends Error {
   override readonly name = 'Fault'
   constructor(

@@ -4,7 +4,7 @@
 export type OutputDtype = 'F64' | 'F32' | 'F16' | 'BF16'
 /** What the kernels read. */
 export type FloatDtype = OutputDtype | 'F8_E4M3' | 'F8_E5M2'
-/** All that a stored tensor may be of. */
+/** How a stored element is written, by the names of safetensors. */
 export type Dtype =
   | FloatDtype
   | 'BOOL'

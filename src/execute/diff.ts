@@ -21,6 +21,7 @@ export interface TensorDifference {
   readonly largest?: number
 }
 
+/** How two models are compared. */
 export interface DiffOptions {
   /** Default: one a core, two at the most: comparing is soon bound by the disk. */
   readonly threads?: number

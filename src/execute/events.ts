@@ -2,6 +2,7 @@
 
 import type { Diagnostic } from '../core/diagnostics.js'
 
+/** Something that happened in a run. */
 export type RunEvent =
   /** Tensor bytes to read and write in this run; what a resumed run finds finished is in `done` from the start. */
   | {
@@ -25,4 +26,5 @@ export type RunEvent =
   | { readonly kind: 'output'; readonly path: string; readonly bytes: number; readonly tensors: number }
   | { readonly kind: 'end'; readonly seconds: number }
 
+/** Hears of everything that happens in a run. */
 export type Listener = (event: RunEvent) => void

@@ -154,6 +154,7 @@ export interface PlanFactoring {
   readonly work: HeldWork
 }
 
+/** How a tensor comes about, as a tree over stored tensors. */
 export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr
 
 /** A tensor that an analysis reads. */
@@ -170,8 +171,10 @@ export interface AnalysisModel {
   readonly config?: Readonly<Record<string, unknown>>
 }
 
+/** Why a participant has no part in a tensor: it has none of the name, or one of another shape or dtype. */
 export type AbsentReason = 'missing' | 'shape' | 'dtype'
 
+/** Why a tensor is copied from one model instead of merged. */
 export type CopyReason =
   | 'not included by filters'
   | 'excluded by filters'
@@ -185,6 +188,7 @@ export type CopyReason =
   | 'taken from its layer'
   | 'saved whole beside the adapter'
 
+/** What a pattern of a recipe matched. */
 export interface PatternCount {
   readonly pattern: string
   readonly where: 'include' | 'exclude' | 'rule'

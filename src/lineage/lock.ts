@@ -30,6 +30,7 @@ export interface LockedModel {
   readonly files: readonly LockedFile[]
 }
 
+/** The models of a recipe as they were when it was locked: commits, files and digests. */
 export interface Lock {
   readonly lock: 1
   /** Version of the program that wrote it. */

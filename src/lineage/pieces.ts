@@ -29,7 +29,8 @@ const readerOf = (bytes: Uint8Array): JsonReader =>
 /** Of JSON. */
 const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
-const parsed = (bytes: Buffer): unknown => JSON.parse(bytes.toString('utf8'))
+const parsed = (bytes: Uint8Array): unknown =>
+  JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
 
 /**
  * A lineage's text as a value like that of `JSON.parse`, with `Members` in the place of its tensors. Throws `SyntaxError` where it is not
@@ -38,7 +39,7 @@ const parsed = (bytes: Buffer): unknown => JSON.parse(bytes.toString('utf8'))
 export function lineageValue(bytes: Uint8Array): unknown {
   if (!isUtf8(bytes)) throw new SyntaxError('not UTF-8')
   const start = bytes.findIndex((byte) => !SPACES.has(byte))
-  if (bytes[start] !== 0x7b) return parsed(Buffer.from(bytes))
+  if (bytes[start] !== 0x7b) return parsed(bytes)
   const json = readerOf(bytes)
   const members: [string, unknown][] = []
   json.object('the lineage', (key) => {

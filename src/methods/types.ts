@@ -108,6 +108,7 @@ export interface Passes {
   readonly map: MapPass
 }
 
+/** A merge method: what it is called, what it takes, and how it computes a tensor. */
 export interface Method {
   readonly name: string
   readonly aliases: readonly string[]

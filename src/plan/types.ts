@@ -41,6 +41,7 @@ export interface PlanTensor {
   readonly absent?: readonly { readonly model: string; readonly reason: AbsentReason }[]
 }
 
+/** One output of a plan: its files, and each tensor with its place in them. */
 export interface PlanOutput {
   /** As written; not part of the digest. */
   readonly path: string

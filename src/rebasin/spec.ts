@@ -42,6 +42,7 @@ export interface AxisPart {
   readonly length: number
 }
 
+/** Which axes of which tensors may be permuted, and which of them only together. */
 export interface Spec {
   readonly groups: Readonly<Record<string, Group>>
   readonly parts: readonly AxisPart[]
@@ -59,6 +60,7 @@ export interface SpecText {
 }
 export type AxisText = string | null | readonly string[]
 
+/** Tensors by name, as far as a permutation spec asks for them. */
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>
 
 /** Where a part of a written spec stands. */

@@ -26,6 +26,7 @@ import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
 import type { Recipe } from './types.js'
 
+/** How a recipe's text is read. */
 export interface LoadOptions {
   /** `KEY=VALUE`, laid over the recipe in this order. */
   readonly set?: readonly string[]
@@ -43,6 +44,7 @@ export interface LoadOptions {
   readonly strict?: boolean
 }
 
+/** What could be told from a recipe's text. */
 export interface Loaded {
   /** Absent where any diagnostic is an error. */
   readonly recipe?: Recipe

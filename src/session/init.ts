@@ -7,6 +7,7 @@ import { inspect } from './inspect.js'
 import { nameModels, type OneLine, oneLineRecipe } from './oneLine.js'
 import { starterRecipe } from './starter.js'
 
+/** The folders that the paths of a new recipe are seen from. */
 export interface NewRecipeOptions {
   /** Where given paths start. Default: the working folder. */
   readonly folder?: string

@@ -37,6 +37,7 @@ export async function permutationSpec({ tensors, config }: Checkpoint): Promise<
   return { family, text, spec: readSpec(text, tensors) }
 }
 
+/** A model at a glance: its files, dtypes, layers and metadata. */
 export type CheckpointFacts = ReturnType<typeof checkpointFacts>
 
 /** What a model's headers say, the tensors apart. */

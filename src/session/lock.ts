@@ -5,11 +5,13 @@ import type { FetchOptions } from './opened/models.js'
 import { plan } from './plan.js'
 import { makeLock } from './proof/locking.js'
 
+/** How a recipe is locked. */
 export interface LockOptions extends LoadOptions, FetchOptions {
   /** Default: one per CPU core. */
   readonly threads?: number
 }
 
+/** A lock that was made, and not yet written. */
 export interface Locked {
   /** Where the lock belongs: beside the recipe. */
   readonly path: string

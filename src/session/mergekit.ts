@@ -33,6 +33,7 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
   return loadRecipe(file, { ...options, known, rows })
 }
 
+/** How a mergekit configuration is converted. */
 export interface ImportOptions {
   readonly strict?: boolean
   /** Where the recipe will lie, which its paths are relative to. Default: the configuration's folder. */

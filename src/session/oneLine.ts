@@ -78,6 +78,7 @@ export function nameModels(
   })
 }
 
+/** A merge as it is described on one command line; texts are those of the flags. */
 export interface OneLine {
   readonly models: readonly string[]
   readonly output: string

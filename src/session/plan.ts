@@ -26,6 +26,7 @@ import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js
 import { lockDifferences, pinOf } from './proof/locking.js'
 import { namedRecipe, type RecipeSource } from './recipe.js'
 
+/** How a recipe is read, and which versions of its models are taken. */
 export interface PlanOptions extends LoadOptions {
   /** Use only what the recipe's lock has. */
   readonly locked?: boolean
@@ -33,6 +34,7 @@ export interface PlanOptions extends LoadOptions {
   readonly commits?: ReadonlyMap<string, string>
 }
 
+/** How much of a recipe is checked. */
 export interface ValidateOptions extends LoadOptions {
   /** False: check the text alone. */
   readonly models?: boolean

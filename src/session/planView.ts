@@ -6,6 +6,7 @@ import { inputsOf, jsonForm, withShared } from '../expr/walk.js'
 import type { Plan } from '../plan/types.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
 
+/** What a plan takes on one machine, and how it reads to people and programs. */
 export interface PlanView {
   readonly threads: number
   /** Peak anonymous memory, in bytes. */

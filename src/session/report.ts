@@ -3,6 +3,7 @@ import type { Lineage } from '../lineage/types.js'
 
 /** `html`: one self-contained page. `terge`: the form of the Python library terge. `json`: the lineage itself, checked. */
 export const REPORT_FORMS = ['html', 'terge', 'json'] as const
+/** The name of a form that a lineage can be reported in. */
 export type ReportForm = (typeof REPORT_FORMS)[number]
 
 const FORMS: Record<ReportForm, (lineage: Lineage) => Promise<string>> = {

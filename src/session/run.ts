@@ -31,6 +31,7 @@ import { checkSums, fetchModels } from './opened/models.js'
 import type { Prepared } from './plan.js'
 import { checkLocked } from './proof/locking.js'
 
+/** How a plan is run. */
 export interface RunOptions {
   /** Default: one a core. */
   readonly threads?: number
@@ -52,6 +53,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal
 }
 
+/** What a run made. */
 export interface RunResult {
   readonly outputs: readonly {
     /** Absolute. */

@@ -8,6 +8,7 @@ import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 
+/** How an output is checked against its lineage. */
 export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
@@ -15,6 +16,7 @@ export interface VerifyOptions extends ReproduceOptions {
   readonly recipeFolder?: string
 }
 
+/** What `verify` found. */
 export interface Verified {
   /** No problem is an error. */
   readonly ok: boolean

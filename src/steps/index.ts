@@ -11,6 +11,7 @@ import type { AnalysisKind } from './types.js'
 
 export type Step = MergeStep | RebasinStep | RepairStep | InterpolateStep | StackStep | ExtractStep
 
+/** Work on whole models before any tensor is written, as a plan has it. */
 export type Analysis = RebasinAnalysis | RepairAnalysis
 
 const ANALYSES = { rebasin: alignment, repair: variances }

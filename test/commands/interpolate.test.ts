@@ -71,7 +71,7 @@ test('points, their figures, a plot, the barrier; resume makes what is missing, 
 
     const verified = await terge(['verify', 'out/t-0.500.lineage.json', '--reproduce'], folder)
     assert.equal([verified.code, verified.err.match(/error/)], [0, null], verified.err)
-    assert.match(verified.out, 'a second run gave the same bytes')
+    assert.match(verified.out, 'a second run produced the same bytes')
     assert.is(read(folder, 'calls').length, 20, 'no command ran for that')
   }))
 

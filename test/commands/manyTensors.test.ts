@@ -5,9 +5,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inFolder, tergeProcess } from './terge.js'
 
-const TENSORS = 30_000
+const TENSORS = 12_000
 /** Megabytes of V8's heap: some 40 for the program, and 2 KB for each tensor of the merge of two models. */
-const HEAP = 100
+const HEAP = 64
 
 const nameOf = (index: number): string => `model.layers.${index >> 8}.mlp.experts.${index & 255}.w1.weight_scale_inv`
 
@@ -31,7 +31,7 @@ test('a merge of many tensors stays within a small heap, and so does its verific
     manyTensors(path.join(folder, 'b'), 3)
     writeFileSync(
       path.join(folder, 'r.yml'),
-      'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear}\noutput: {path: out, shard_size: 100KB}\n',
+      'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear}\noutput: {path: out, shard_size: 40KB}\n',
     )
     const env = { NODE_OPTIONS: `--max-old-space-size=${HEAP}` }
     const ran = await tergeProcess(['run', 'r.yml', '--threads', '1', '--no-sync'], folder, env)
@@ -46,7 +46,7 @@ test('a merge of many tensors stays within a small heap, and so does its verific
     const lineage = JSON.parse(readFileSync(path.join(folder, 'out/lineage.json'), 'utf8'))
     assert.is(lineage.output.tensors, TENSORS)
     const small = await tergeProcess(['plan', 'r.yml'], folder, {
-      NODE_OPTIONS: '--max-old-space-size=60 --max-semi-space-size=1',
+      NODE_OPTIONS: '--max-old-space-size=24 --max-semi-space-size=1',
     })
     assert.is(small.code, 2, small.err.slice(-2000))
     assert.match(small.err, /plan-too-large: .*heap limit[\s\S]*NODE_OPTIONS=--max-old-space-size=1024/)

@@ -20,7 +20,7 @@ export interface JsonReader {
   /** Passes over any one value, checking its form. */
   skip(): void
   /** The bytes of any one value, its form checked. */
-  raw(): Buffer
+  raw(): Uint8Array
   /** Nothing but white space may follow. */
   end(): void
 }

@@ -146,6 +146,7 @@ function checkPublished(
     throw placed(recipe, where, sumDiffers(reference, sha256, published, 2))
 }
 
+/** How models that are on the hub are downloaded. */
 export interface FetchOptions {
   readonly listen?: Listener | undefined
   readonly signal?: AbortSignal | undefined

@@ -21,6 +21,7 @@ export interface RebasinStep extends StepCommon {
   readonly maxIterations: number
 }
 
+/** The search for the permutations that bring one model closest to another. */
 export interface RebasinAnalysis extends AnalysisCommon {
   readonly kind: 'rebasin'
   /** By model that moves: the step that stands for it. */

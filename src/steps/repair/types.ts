@@ -8,6 +8,7 @@ export interface RepairStep extends StepCommon {
   readonly batchNorm: 'correlation'
 }
 
+/** The search for scales that give a merged network's activations the statistics of its parents. */
 export interface RepairAnalysis extends AnalysisCommon {
   readonly kind: 'repair'
   /** By BatchNorm: the variance that is corrected, and of each averaged model its variance and the filters that feed the norm. */

@@ -1,0 +1,283 @@
+/** Uses every export of terge as a program of somebody else would. It is compiled by types.test.ts, against the built declarations. */
+import {
+  type AbsentReason,
+  type AdapterUpdates,
+  type Analysis,
+  type AnalysisCost,
+  type Checkpoint,
+  type CheckpointFacts,
+  type CopyReason,
+  checkpointFacts,
+  type Diagnostic,
+  type DiffOptions,
+  type Dtype,
+  diff,
+  type ErrorCode,
+  type Expr,
+  Fault,
+  type FetchOptions,
+  findMethod,
+  formatDiagnostic,
+  type ImportOptions,
+  importMergekit,
+  init,
+  inspect,
+  type Lineage,
+  type Listener,
+  type Loaded,
+  type LoadOptions,
+  type Lock,
+  type Locked,
+  type LockOptions,
+  listMethods,
+  load,
+  lock,
+  type Method,
+  type NewRecipeOptions,
+  type OneLine,
+  type OpenedRecipe,
+  openRecipe,
+  type ParameterSchema,
+  type PatternCount,
+  type PermutationSpec,
+  type Place,
+  type Plan,
+  type PlannedTensor,
+  type PlanOptions,
+  type PlanOutput,
+  type PlanTensor,
+  type PlanView,
+  type Prepared,
+  permutationSpec,
+  plan,
+  plannedTensors,
+  planOpened,
+  type ReadExpr,
+  type RebasinAnalysis,
+  type Recipe,
+  type RecipeSource,
+  type RepairAnalysis,
+  REPORT_FORMS,
+  type ReportForm,
+  type RunEvent,
+  type RunOptions,
+  type RunResult,
+  recipeAsData,
+  recipeOf,
+  report,
+  run,
+  type Shapes,
+  type Spec,
+  type SpecText,
+  type StoredTensor,
+  startAhead,
+  type TensorDifference,
+  type ValidateOptions,
+  type Verified,
+  type VerifyOptions,
+  validate,
+  verify,
+  viewPlan,
+} from 'terge'
+
+declare const signal: AbortSignal
+declare const show: (...shown: readonly unknown[]) => void
+const listen: Listener = (event: RunEvent) => {
+  const figures: number[] = []
+  switch (event.kind) {
+    case 'start':
+      figures.push(event.read, event.write, event.tensors, event.threads, event.done)
+      break
+    case 'progress':
+      figures.push(event.read, event.written, event.tensors)
+      break
+    case 'step':
+      figures.push(event.fraction ?? 0, event.text.length, event.step.length)
+      break
+    case 'notice':
+      figures.push(event.message.length)
+      break
+    case 'warning':
+      figures.push(formatDiagnostic(event.diagnostic).length)
+      break
+    case 'phase':
+      figures.push(event.phase === 'merging' ? 0 : 1)
+      break
+    case 'output':
+      figures.push(event.path.length, event.bytes, event.tensors)
+      break
+    case 'end':
+      figures.push(event.seconds)
+  }
+}
+
+const loading: LoadOptions = {
+  set: ['merge.weights.a=2'],
+  text: 'terge: 1',
+  name: 'recipe.yml',
+  output: 'out.safetensors',
+  known: new Map([['a', ['w']]]),
+  rows: new Map([['a', 2]]),
+  strict: true,
+}
+const source: RecipeSource = { terge: 1, models: { a: 'a', b: 'b' }, merge: { method: 'linear' }, output: 'out' }
+
+export function loadedRecipe(): Recipe | undefined {
+  const loaded: Loaded = load(source, loading)
+  const diagnostics: readonly Diagnostic[] = loaded.diagnostics
+  const places: readonly (Place | undefined)[] = diagnostics.map(({ place }) => place)
+  const codes: readonly ErrorCode[] = diagnostics.map(({ code }) => code)
+  return places.length + codes.length > 0 ? loaded.draft : loaded.recipe
+}
+
+export async function validated(): Promise<Plan | undefined> {
+  const options: ValidateOptions = { ...loading, models: false }
+  const { diagnostics, plan: planned } = await validate('recipe.yml', options)
+  return diagnostics.some(({ severity }) => severity === 'error') ? undefined : planned
+}
+
+export async function planned(): Promise<Prepared> {
+  const options: PlanOptions = { ...loading, locked: true, commits: new Map([['a', 'f00']]) }
+  const opened: OpenedRecipe = await openRecipe(source, options)
+  const first = await planOpened(opened)
+  const second = await plan('recipe.yml')
+  const keys = new Set([...plannedTensors(first.plan)].map(({ key }: PlannedTensor) => key))
+  return [...plannedTensors(second.plan)].every(({ key }) => keys.has(key)) ? first : second
+}
+
+export async function ran(prepared: Prepared): Promise<RunResult> {
+  const options: Required<RunOptions> = {
+    threads: 2,
+    memory: 1e9,
+    resume: true,
+    force: true,
+    sync: false,
+    digests: true,
+    strict: true,
+    sha256: true,
+    commands: 'skip',
+    listen,
+    signal,
+  }
+  startAhead(2)
+  const result: RunResult = await run(prepared, options)
+  for (const { path, lineagePath, lineage, bytes } of result.outputs) {
+    const made: Lineage = lineage
+    const digest: string | null = made.output.digest
+    const tensor = lineage.tensors['w']
+    show(path, lineagePath, bytes, digest, tensor?.sources.map(({ model, weight }) => `${model} ${weight}`))
+  }
+  show(result.warnings.map(formatDiagnostic), result.seconds)
+  return result
+}
+
+export async function locked(): Promise<Lock> {
+  const options: LockOptions = { ...loading, listen, signal, threads: 2 }
+  const made: Locked = await lock('recipe.yml', options)
+  show(made.path, made.text, made.diagnostics.length)
+  return made.lock
+}
+
+export async function verified(lineagePath: string): Promise<boolean> {
+  const options: Required<VerifyOptions> = {
+    recipeFolder: '.',
+    reproduce: true,
+    allowCommands: true,
+    listen,
+    threads: 2,
+    memory: 1e9,
+    signal,
+  }
+  const result: Verified = await verify(lineagePath, options)
+  show(result.problems.map(formatDiagnostic), result.checked.files, result.checked.bytes, result.recipeFolder)
+  return result.ok && result.reproduced === true
+}
+
+export async function compared(): Promise<readonly TensorDifference[]> {
+  const fetching: FetchOptions = { listen, signal }
+  const options: Required<DiffOptions> = { threads: 1, signal: fetching.signal ?? signal }
+  const found = await diff('a', 'hf:org/b@main', options)
+  for (const { tensor, state, cosine, relativeL2, largest } of found) show(tensor, state, cosine, relativeL2, largest)
+  return found
+}
+
+export async function inspected(): Promise<CheckpointFacts> {
+  const checkpoint: Checkpoint = await inspect('a')
+  const tensors: readonly StoredTensor[] = [...checkpoint.tensors.values()]
+  const dtypes: readonly Dtype[] = tensors.map(({ dtype }) => dtype)
+  const shapes: Shapes = checkpoint.tensors
+  const { family, text, spec }: PermutationSpec = await permutationSpec(checkpoint)
+  const specs: readonly [SpecText, Spec] = [text, spec]
+  show(dtypes, shapes.size, family, Object.keys(specs[1].groups))
+  const facts = checkpointFacts(checkpoint)
+  show(facts.model, facts.layers, facts.parameters, facts.dtypes['F32']?.bytes, facts.adapter?.ranks)
+  return facts
+}
+
+export async function texts(): Promise<unknown> {
+  const where: NewRecipeOptions = { folder: '.', recipeFolder: '.' }
+  const line: OneLine = {
+    models: ['a', 'b'],
+    output: 'out',
+    method: 'linear',
+    weights: '1,2',
+    base: 'a',
+    include: ['**'],
+    exclude: ['lm_head.**'],
+    param: ['normalize=false'],
+  }
+  const importing: ImportOptions = { strict: true, folder: '.' }
+  const { text, diagnostics } = await importMergekit('mergekit.yml', importing)
+  show(await init(['a', 'b+adapter'], where), text, diagnostics.map(formatDiagnostic))
+  return recipeAsData(recipeOf(line, where))
+}
+
+export async function reported(lineagePath: string): Promise<readonly string[]> {
+  const forms: readonly ReportForm[] = REPORT_FORMS
+  return [await report(lineagePath), ...(await Promise.all(forms.map((form) => report(lineagePath, form))))]
+}
+
+export function described(): readonly string[] {
+  const methods: readonly Method[] = [...listMethods(), findMethod('ties')]
+  return methods.flatMap(({ name, summary, parameters }) => [
+    `${name}: ${summary}`,
+    ...parameters.map(({ name: parameter, default: value, describe }: ParameterSchema) => `${parameter} ${value} ${describe}`),
+  ])
+}
+
+/** What a plan says, for those who draw it. */
+export function drawn({ outputs, steps, analyses, cost, digest }: Plan, view: PlanView): readonly string[] {
+  const updates: readonly AdapterUpdates[] = [...view.updates.values()]
+  const costs: readonly AnalysisCost[] = cost.analyses ?? []
+  const counts: readonly PatternCount[] = steps.flatMap(({ patterns }) => patterns)
+  const patterns = counts.map(({ pattern, matches, applies }) => `${pattern} ${matches} ${applies}`)
+  const lines = outputs.flatMap((output: PlanOutput) => {
+    return output.tensors.flatMap(({ name, dtype, shape, expr, reason, absent }: PlanTensor) => {
+      const copied: CopyReason | undefined = reason
+      const reasons: readonly AbsentReason[] = (absent ?? []).map((one) => one.reason)
+      return [`${name} ${dtype} [${shape}] ${wordOf(expr)} ${copied}`, ...reasons]
+    })
+  })
+  return [...patterns, ...lines, ...analyses.map(titleOf), ...costs.map(({ bytes }) => `${bytes}`), digest, `${updates.length}`, JSON.stringify(view.data())]
+}
+
+function wordOf(expr: Expr): string {
+  const read: ReadExpr | undefined = expr.kind === 'read' ? expr : undefined
+  return read === undefined ? expr.kind : 'copied'
+}
+
+function titleOf(analysis: Analysis): string {
+  const known: RebasinAnalysis | RepairAnalysis = analysis
+  return known.kind
+}
+
+export function told(error: unknown): number {
+  if (!(error instanceof Fault)) throw error
+  for (const diagnostic of error.diagnostics) show(formatDiagnostic(diagnostic))
+  return error.exit
+}
+
+export const viewed = async (): Promise<readonly string[]> => {
+  const { plan: made } = await planned()
+  return drawn(made, viewPlan(made, { threads: 2 }))
+}

@@ -1,0 +1,99 @@
+/** The public types, as somebody who installed terge sees them: no file of the repository beside what is published. */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const CONSUMER = path.join(root, 'test/api/consumer.mts')
+const EXAMPLE = path.join(root, 'recipes/quickstart/merge.mjs')
+
+const STRICT = {
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: false,
+  noUnusedLocals: true,
+  module: 'NodeNext',
+  moduleResolution: 'NodeNext',
+  target: 'ES2022',
+  noEmit: true,
+}
+
+const tsc = (cwd: string, args: readonly string[]) =>
+  spawnSync(process.execPath, [path.join(root, 'node_modules/typescript/bin/tsc'), ...args], { cwd, encoding: 'utf8' })
+
+/** A folder with terge installed: its declarations, and `@types/node` for those who want it. */
+function install(folder: string): void {
+  const terge = path.join(folder, 'node_modules/terge')
+  mkdirSync(path.join(folder, 'node_modules/@types'), { recursive: true })
+  // The build of tests emits no declarations.
+  const emit = ['--emitDeclarationOnly', '--incremental', 'false', '--outDir', path.join(terge, 'dist')]
+  const { status, stdout } = tsc(root, ['-p', 'tsconfig.json', ...emit])
+  assert.is(status, 0, stdout)
+  cpSync(path.join(root, 'package.json'), path.join(terge, 'package.json'))
+  symlinkSync(path.join(root, 'node_modules/@types/node'), path.join(folder, 'node_modules/@types/node'))
+}
+
+function compile(folder: string, name: string, file: string, options: object): string {
+  writeFileSync(
+    path.join(folder, `${name}.json`),
+    JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files: [file] }),
+  )
+  return tsc(folder, ['-p', `${name}.json`]).stdout
+}
+
+test('a program that uses every export and the example of README compile: without other types, with those of Node, with those of a browser', () =>
+  inFolder((folder) => {
+    install(folder)
+    cpSync(CONSUMER, path.join(folder, 'consumer.mts'))
+    assert.is(compile(folder, 'bare', 'consumer.mts', { lib: ['ES2023'], types: [] }), '')
+    assert.is(compile(folder, 'node', 'consumer.mts', { lib: ['ES2023'], types: ['node'] }), '')
+    assert.is(compile(folder, 'browser', 'consumer.mts', { lib: ['ES2023', 'DOM'], types: [] }), '')
+    // The example of README is plain JavaScript, which may read what may be absent.
+    cpSync(EXAMPLE, path.join(folder, 'example.mjs'))
+    const loose = { noUncheckedIndexedAccess: false, exactOptionalPropertyTypes: false }
+    const options = { lib: ['ES2023'], types: ['node'], allowJs: true, checkJs: true, ...loose }
+    assert.is(compile(folder, 'example', 'example.mjs', options), '')
+  }))
+
+/** Names that src/index.ts exports. */
+const exported = [...readFileSync(path.join(root, 'src/index.ts'), 'utf8').matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
+  .flatMap(([, list]) => list!.split(','))
+  .map((name) => name.trim().replace(/^type /, ''))
+  .filter((name) => name !== '')
+
+test('the program that is compiled uses every export', () => {
+  assert.ok(exported.length > 60, `${exported.length} exports`)
+  const [imports, code] = readFileSync(CONSUMER, 'utf8').split(" from 'terge'\n") as [string, string]
+  const uses = (text: string, name: string): boolean => new RegExp(`\\b${name}\\b`).test(text)
+  assert.equal(
+    exported.filter((name) => !uses(imports, name) || !uses(code, name)),
+    [],
+  )
+})
+
+test('every export has a comment that says what it is', () => {
+  const index = readFileSync(path.join(root, 'src/index.ts'), 'utf8')
+  const files = [...index.matchAll(/^export (?:type )?\{([^}]*)\} from '\.\/([^']+)\.js'/gm)]
+  const bare = files.flatMap(([, list, file]) => {
+    const text = readFileSync(path.join(root, 'src', `${file}.ts`), 'utf8')
+    return list!
+      .split(',')
+      .map((name) => name.trim().replace(/^type /, ''))
+      .filter((name) => name !== '')
+      .filter(
+        (name) =>
+          !new RegExp(
+            `\\*/\\nexport (declare |async |abstract )?(interface|type|function\\*?|const|class) ${name}\\b`,
+          ).test(text),
+      )
+      .map((name) => `${file}: ${name}`)
+  })
+  assert.equal(bare, [])
+})
+
+test.run()
