@@ -5,8 +5,7 @@ import { type Budget, jsonReader } from '../core/json/reader.js'
 import { quote } from '../core/suggest.js'
 import { leadsDown } from '../storage/leadsDown.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
-import { packedForInference } from './containers/foreign.js'
-import { CONTAINERS, EXTENSIONS, indexName, isIndexOf, isWeightsOf } from './containers/index.js'
+import { CONTAINERS, EXTENSIONS, indexName, isIndexOf, isWeightsOf, packedForInference } from './containers/index.js'
 import type { Container } from './containers/types.js'
 
 export interface FolderWeights {
@@ -95,14 +94,14 @@ export const PART = /-\d{5}-of-\d{5}\.\w+$/
 const orList = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 
 /** No telling which of the files are the model. */
-function ambiguous(shown: string, files: readonly string[], { name, wholeNames }: Container): Fault {
+function ambiguous(shown: string, files: readonly string[], { name, wholeNames: [whole], indexed }: Container): Fault {
   const list = `${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`
   const what =
     files.length === 1 ? `one part of a checkpoint, and no index` : `${files.length} ${name} files and no index`
   return fault(
     'ambiguous-checkpoint',
     `${shown}: ${what} that says how they belong together: ${list}`,
-    `name one of the files, or add ${indexName(wholeNames[0]!)}`,
+    whole === undefined || !indexed ? 'name one of the files' : `name one of the files, or add ${indexName(whole)}`,
   )
 }
 

@@ -1,6 +1,5 @@
 /** Which small files of a model's folder are copied beside its merged weights: those that loading and using the result takes. */
-import { FOREIGN_EXTENSIONS } from './containers/foreign.js'
-import { EXTENSIONS, isIndex } from './containers/index.js'
+import { ALL_EXTENSIONS, isIndex } from './containers/index.js'
 
 const TOKENIZER_FILES =
   /^(tokenizer(_config)?\.json|(special_tokens_map|added_tokens|tekken|normalizer|entity_vocab|(target_)?vocab|vocab-(src|tgt)|vocabulary|encoder|alphabet)\.json|(merges|vocab|dict|emoji)\.txt|(tokenizer|tiktoken|spiece|spm|sentencepiece|sentencepiece\.bpe|sentence\.bpe)\.model|tokenizer\.model\.v\w+|(source|target)\.spm|(vocab|merges)\.bpe|bpe\.codes|[\w.-]+\.tiktoken|chat_template(_\w+)?\.(jinja|json)|additional_chat_templates\/[\w.-]+\.jinja)$/
@@ -10,7 +9,7 @@ const LICENCES = /^(licen[cs]es?|notice|copying|use_policy|acceptable_use_policy
 const CODE = /^[\w-]+\.py$/
 const CONFIG = 'config.json'
 
-const WEIGHTS = new RegExp(`\\.(${EXTENSIONS}|${FOREIGN_EXTENSIONS})$`, 'i')
+const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
 
 /** What lies in many folders and says nothing that loading a model needs: of a training, of the folder itself, of terge. */
 const USUAL =

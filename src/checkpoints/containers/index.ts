@@ -1,18 +1,40 @@
-/** The containers that terge knows, in the order of preference: where a folder has files of several, they hold the same. */
+/** The containers that terge knows, and the kinds of files with weights that it refuses. Nothing else knows file extensions. */
+import { Buffer } from 'node:buffer'
+import { fault } from '../../core/diagnostics.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
-import { refuseForeign } from './foreign.js'
 import { pytorch } from './pytorch/index.js'
 import { safetensors } from './safetensors/index.js'
 import { type Container, type ContainerHeader, HEAD_BYTES } from './types.js'
 
+/** In the order of preference: where a folder has files of several, they hold the same. */
 export const CONTAINERS: readonly Container[] = [safetensors, pytorch]
+
+const SAVE = 'save the weights as safetensors'
+const UNPACK = 'its weights are packed for inference: merge the model that it was made from, and convert the result'
+
+/** Files with weights that terge does not read: by their extensions, some also by their first bytes. */
+const FOREIGN: readonly Foreign[] = [
+  { extensions: ['.gguf', '.ggml'], known: { name: 'GGUF', begins: 'GGUF', hint: UNPACK } },
+  { extensions: ['.h5'], known: { name: 'HDF5', begins: '\x89HDF', hint: SAVE } },
+  { extensions: ['.npy'], known: { name: 'NumPy', begins: '\x93NUMPY', hint: SAVE } },
+  { extensions: ['.npz', '.onnx', '.onnx_data', '.msgpack', '.pkl', '.pickle', '.ot', '.tflite', '.mar'] },
+]
+
+interface Foreign {
+  readonly extensions: readonly string[]
+  /** Of files that are also known by their first bytes: what messages call them, those bytes, and what to do instead. */
+  readonly known?: { readonly name: string; readonly begins: string; readonly hint: string }
+}
 
 /** What outputs are written as. */
 export const OUTPUT = { ...safetensors, extension: safetensors.extensions[0]! }
 
-/** Every extension, without dots, as a part of a regular expression. */
-export const EXTENSIONS = CONTAINERS.flatMap(({ extensions }) => extensions.map((one) => one.slice(1))).join('|')
+/** Extensions without their dots, as a part of a regular expression: of what terge reads, and of all weights. */
+const alternatives = (all: readonly { readonly extensions: readonly string[] }[]): string =>
+  all.flatMap(({ extensions }) => extensions.map((one) => one.slice(1))).join('|')
+export const EXTENSIONS = alternatives(CONTAINERS)
+export const ALL_EXTENSIONS = alternatives([...CONTAINERS, ...FOREIGN])
 
 const hasExtension = (name: string, { extensions }: Container): boolean =>
   extensions.some((extension) => name.endsWith(extension))
@@ -47,3 +69,26 @@ export async function openContainer(
   if (!container) refuseForeign(head, source.name)
   return (container ?? CONTAINERS[0]!).open(source, allowance, fileName)
 }
+
+/** Fault `unsupported-format` for a file of a known other kind, as far as its first bytes tell. `shown` names the file. */
+function refuseForeign(head: Uint8Array, shown: string): void {
+  const text = Buffer.from(head.buffer, head.byteOffset, head.length).toString('latin1')
+  const known = FOREIGN.find(({ known }) => known && text.startsWith(known.begins))?.known
+  if (known) throw fault('unsupported-format', `${shown}: a ${known.name} file, which terge does not read`, known.hint)
+  if (head[0] === 0x80 && head[1]! <= 5)
+    throw fault(
+      'unsupported-format',
+      `${shown}: a pickle, but not one that torch.save wrote`,
+      'save the state dict with torch.save, or as safetensors',
+    )
+  if (head[0] === 0x7b)
+    throw fault(
+      'unsupported-format',
+      `${shown}: JSON text, not a safetensors file`,
+      'for a sharded model, name its folder',
+    )
+}
+
+/** A file among these names that holds a model which is packed for inference. */
+export const packedForInference = (names: readonly string[]): string | undefined =>
+  names.find((name) => name.endsWith('.gguf'))
