@@ -3,8 +3,8 @@ import type { WebAssembly } from '../core/webassembly.js'
 import { tensorsOf } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
 import { createPool } from '../rebasin/team.js'
-import { type Analysis, type AnalysisRecord, analysisKindOf } from '../steps/index.js'
-import type { Found, Workshop } from '../steps/types.js'
+import type { Found, Workshop } from '../steps/analysis.js'
+import { type Analysis, analysisKindOf, type StepRecord } from '../steps/index.js'
 import type { Listener } from './events.js'
 import { type Findings, NO_FINDINGS, noFactor } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
@@ -21,7 +21,7 @@ export interface AnalyseOptions {
 /** An analysis that was done, and what it found for one of its steps. */
 interface Done {
   readonly analysis: Analysis
-  readonly found: Found<AnalysisRecord>
+  readonly found: Found<StepRecord>
   readonly spare: number
 }
 

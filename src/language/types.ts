@@ -71,4 +71,6 @@ export interface RecipeHead {
   readonly seed: number
   /** Finds the place of a node, or of its key, for faults that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
+  /** It was made from a mergekit configuration. */
+  readonly converted?: true
 }

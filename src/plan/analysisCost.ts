@@ -2,8 +2,8 @@ import { elements } from '../core/dtypes.js'
 import { computeOf, heldCost } from '../expr/cost.js'
 import type { AnalysisTensor, Expr } from '../expr/types.js'
 import { inputsOf, partsOf } from '../expr/walk.js'
+import type { AnalysisCost } from '../steps/analysis.js'
 import { type Analysis, analysisKindOf } from '../steps/index.js'
-import type { AnalysisCost } from '../steps/types.js'
 import type { Plan } from './types.js'
 
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)

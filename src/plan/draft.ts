@@ -5,11 +5,12 @@ import { type Faults, faults as newFaults } from '../language/faults.js'
 import type { ModelSource, Path } from '../language/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
-import type { Step } from '../steps/index.js'
-import type { MergeStep } from '../steps/merge/types.js'
+import { kindOf, type Step } from '../steps/index.js'
 import { patternBook } from '../steps/shared/patterns.js'
+import type { StepPatterns } from '../steps/types.js'
 import { renamedTensors } from './models/rename.js'
-import { originOf, planRecipe, statisticsOf } from './plan.js'
+import { originOf } from './origins.js'
+import { planRecipe } from './plan.js'
 
 /**
  * What headers tell of a recipe whose text or models have faults: the faults of planning those steps and outputs whose
@@ -22,9 +23,10 @@ export function checkDraft(
   isWrong: (at: Path) => boolean,
 ): readonly Diagnostic[] {
   const faults = newFaults()
-  for (const step of draft.steps)
-    if (step.kind === 'merge') checkPatterns(draft, step, checkpoints, faults)
-    else if (step.kind === 'extract') checkPatterns(draft, { ...step, rules: [] }, checkpoints, faults)
+  for (const step of draft.steps) {
+    const patterns = kindOf(step).patterns?.(step)
+    if (patterns) checkPatterns(draft, patterns, checkpoints, faults)
+  }
   const { right, whole } = rightPart(draft, checkpoints, isWrong) ?? {}
   const planned = right ? planRecipe(right, checkpoints, new Map(), whole).diagnostics : []
   const told = new Set(faults.list.map((fault) => JSON.stringify(fault)))
@@ -34,7 +36,7 @@ export function checkDraft(
 
 function checkPatterns(
   draft: Recipe,
-  step: Pick<MergeStep, 'base' | 'filters' | 'rules'>,
+  step: StepPatterns,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   faults: Faults,
 ): void {
@@ -66,7 +68,7 @@ function rightPart(
     [name, lora, statistics].every(isOpen) && !isWrong(at)
   const known = new Set([...draft.models.values()].filter(isRight).map(({ name }) => name))
   const steps = draft.steps.filter((step) => {
-    const needs = [...usesOf(step), ...(step.kind === 'merge' ? statisticsOf(draft, step) : [])]
+    const needs = [...usesOf(step), ...(kindOf(step).files?.(step, draft.models) ?? [])]
     const right = needs.length > 0 && needs.every((name) => known.has(name)) && !placesOf(step).some(isWrong)
     if (right) known.add(step.name)
     return right
@@ -78,7 +80,8 @@ function rightPart(
 }
 
 /** Where a step's text stands: in the short form also beside it. */
-function placesOf({ at, kind }: Step): readonly Path[] {
+function placesOf(step: Step): readonly Path[] {
+  const { at } = step
   if (at[0] === 'steps') return [at.slice(0, 2)]
-  return [at, ...(kind === 'merge' ? [['base'], ['filters']] : [])]
+  return [at, ...(kindOf(step).short?.beside ?? []).map((key) => [key])]
 }

@@ -1,4 +1,5 @@
 /** What a plan costs, and what of it is more than there can be. */
+import type { Place } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import {
   bytesRead,
@@ -7,16 +8,16 @@ import {
   EXTRACT,
   factoringBytes,
   factoringCost,
-  type HeldCost,
   heldCost,
   scopeBytes,
 } from '../expr/cost.js'
 import { scratchFault } from '../expr/scratch.js'
-import type { AnalysisTensor, PlanFactoring } from '../expr/types.js'
+import type { AnalysisTensor, Expr, MergeExpr, PlanFactoring } from '../expr/types.js'
+import { partsOf } from '../expr/walk.js'
 import { MOST_BYTES } from '../kernels/dense/team.js'
 import type { Faults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
-import { type Analysis, analysisKindOf } from '../steps/index.js'
+import { type Analysis, analysisKindOf, kindOf } from '../steps/index.js'
 import { analysisCost, tensorsOf } from './analysisCost.js'
 import type { Plan } from './types.js'
 
@@ -52,11 +53,11 @@ const MOST_EXPRESSIONS = 5_000_000
 export function largePlan(recipe: Recipe, tensorsOf: (step: string) => number) {
   const counts = recipe.steps.map((step) => ({
     step,
-    count: tensorsOf(step.name) * (step.kind === 'interpolate' ? step.points.length : 1),
+    count: tensorsOf(step.name) * (kindOf(step).count?.(step) ?? 1),
   }))
   const total = counts.reduce((sum, { count }) => sum + count, 0)
   // One step over a model's tensors is never too much: the model itself is as large.
-  const fits = total <= MOST_EXPRESSIONS || (counts.length === 1 && counts[0]!.step.kind !== 'interpolate')
+  const fits = total <= MOST_EXPRESSIONS || (counts.length === 1 && !kindOf(counts[0]!.step).count)
   return fits ? undefined : { counts, total }
 }
 
@@ -80,10 +81,16 @@ export function refuseAnalyses(recipe: Recipe, analyses: readonly Analysis[], fa
   for (const analysis of analyses) {
     const refusal = analysisKindOf(analysis).refuse?.(analysis)
     if (!refusal) continue
-    const step = recipe.steps.find(({ name }) => name === analysis.steps[0])
-    faults.error(refusal.code, refusal.message, recipe.placeOf(step?.at ?? [], 'key'), refusal.hint)
+    faults.error(refusal.code, refusal.message, placeOfStep(recipe, analysis.steps[0]), refusal.hint)
   }
 }
+
+const placeOfStep = (recipe: Recipe, name: string | undefined): Place =>
+  recipe.placeOf(recipe.steps.find((step) => step.name === name)?.at ?? [], 'key')
+
+/** The first merge that is done for an expression, of these methods where they are given. */
+const mergeIn = (expr: Expr, methods?: readonly string[]): MergeExpr | undefined =>
+  partsOf([expr]).find((part): part is MergeExpr => part.kind === 'merge' && (methods?.includes(part.method) ?? true))
 
 /** What takes more room than there can be. */
 export function refuseTooLarge(recipe: Recipe, work: Work, cost: Plan['cost'], faults: Faults): void {
@@ -97,8 +104,7 @@ function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Fault
   for (const { name, shape, expr } of tensors) {
     const found = scratchFault(expr, name, shape, computeOf(recipe.compute, expr))
     if (!found) continue
-    const step = recipe.steps.find(({ kind }) => kind === 'merge')
-    faults.error(found.code, found.message, recipe.placeOf(step?.at ?? [], 'key'), found.hint)
+    faults.error(found.code, found.message, placeOfStep(recipe, mergeIn(expr)?.step), found.hint)
   }
 }
 
@@ -106,11 +112,10 @@ function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Fault
 function refuseLargeMatrices(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
   if (!held || held.bytes <= MOST_BYTES) return
   const extract = held.method.startsWith(EXTRACT)
-  const step = recipe.steps.find(({ kind }) => kind === (extract ? 'extract' : 'merge'))
   faults.error(
     'matrices-too-large',
     `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
-    recipe.placeOf(step?.at ?? [], 'key'),
+    placeOfStep(recipe, held.step),
     extract
       ? 'method: randomised takes less, and exclude leaves the tensor out'
       : 'give this tensor another method in a rule, or leave it out by filters',
@@ -123,15 +128,17 @@ function heldByPlan(
   factorings: readonly PlanFactoring[],
   compute: Plan['compute'],
 ): Plan['cost']['held'] {
-  const costs = [
-    ...tensors.map(({ name, shape, expr }) => ({
-      tensor: name,
-      cost: heldCost(expr, name, shape, computeOf(compute, expr)),
-    })),
-    ...factorings.map((factoring) => ({ tensor: factoring.tensor, cost: factoringCost(factoring) })),
-  ].flatMap(({ tensor, cost }): { tensor: string; cost: HeldCost }[] => (cost ? [{ tensor, cost }] : []))
+  const merges = tensors.flatMap(({ name, shape, expr }) => {
+    const cost = heldCost(expr, name, shape, computeOf(compute, expr))
+    return cost ? [{ step: mergeIn(expr, cost.methods)?.step ?? '', tensor: name, cost }] : []
+  })
+  const extractions = factorings.map((factoring) => {
+    const { step, tensor } = factoring
+    return { step, tensor, cost: factoringCost(factoring) }
+  })
+  const costs = [...merges, ...extractions]
   if (costs.length === 0) return undefined
-  const { tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
+  const { step, tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
   const operations = costs.reduce((sum, { cost }) => sum + cost.operations, 0)
-  return { tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
+  return { step, tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
 }

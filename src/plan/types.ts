@@ -2,8 +2,8 @@ import type { OutputLayout } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason, Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
+import type { AnalysisCost } from '../steps/analysis.js'
 import type { Analysis } from '../steps/index.js'
-import type { AnalysisCost } from '../steps/types.js'
 
 /** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
 export interface PlanFile {
@@ -121,10 +121,11 @@ export interface Plan {
     readonly read: number
     readonly write: number
     /**
-     * Where matrices are held whole: the tensor that takes the most memory, how many bytes, and the multiplications and
+     * Where matrices are held whole: the tensor that takes the most memory and the step that makes it, how many bytes, and the multiplications and
      * additions of all such tensors, roughly.
      */
     readonly held?: {
+      readonly step: string
       readonly tensor: string
       readonly method: string
       readonly bytes: number

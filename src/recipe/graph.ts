@@ -50,17 +50,17 @@ export function needed(from: readonly string[], linked: readonly LinkedStep[]): 
 }
 
 /** What is written once and made several steps of, as a joint alignment is, is of use as one. */
-const written = ({ step }: LinkedStep): string => JSON.stringify(step.at)
+const blockOf = ({ step }: LinkedStep): string => JSON.stringify(step.at)
 
 /** Names of steps that no other uses. */
 export function unusedSteps(linked: readonly LinkedStep[]): string[] {
   const users = new Map<string, Set<string>>()
   for (const entry of linked)
-    for (const { name } of entry.uses) users.set(name, (users.get(name) ?? new Set()).add(written(entry)))
+    for (const { name } of entry.uses) users.set(name, (users.get(name) ?? new Set()).add(blockOf(entry)))
   const used = new Set<string>()
   for (const entry of linked)
-    if ([...(users.get(entry.step.name) ?? [])].some((user) => user !== written(entry))) used.add(written(entry))
-  return linked.filter((entry) => !users.has(entry.step.name) && !used.has(written(entry))).map(({ step }) => step.name)
+    if ([...(users.get(entry.step.name) ?? [])].some((user) => user !== blockOf(entry))) used.add(blockOf(entry))
+  return linked.filter((entry) => !users.has(entry.step.name) && !used.has(blockOf(entry))).map(({ step }) => step.name)
 }
 
 /** Warns of what the outputs don't need; of a model only where no step at all uses it. */
@@ -74,13 +74,12 @@ export function warnUnused(
   for (const name of models)
     if (!used.has(name) && !everywhere.has(name))
       report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], { part: 'key' })
-  const needed = new Set(linked.filter(({ step }) => used.has(step.name)).map(written))
+  const needed = new Set(linked.filter(({ step }) => used.has(step.name)).map(blockOf))
   for (const entry of linked) {
     const { step } = entry
-    if (needed.has(written(entry))) continue
-    needed.add(written(entry))
-    const name = step.kind === 'rebasin' && step.joint ? step.joint.name : step.name
+    if (needed.has(blockOf(entry))) continue
+    needed.add(blockOf(entry))
     const at = step.at.slice(0, step.at[0] === 'steps' ? 2 : 1)
-    report.warn('unused-step', `no output needs the step ${quote(name)}`, at, { part: 'key' })
+    report.warn('unused-step', `no output needs the step ${quote(entry.written)}`, at, { part: 'key' })
   }
 }

@@ -7,13 +7,12 @@ import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from '../language/cursor.js'
 import { wrongness } from '../language/errorPlaces.js'
-import { resolveName, type Scope } from '../language/names.js'
 import { applyOverrides } from '../language/overrides.js'
 import { makeReport, type Report, sortDiagnostics } from '../language/report.js'
 import { LONGEST_TEXT, readText } from '../language/source.js'
 import { type MapNode, makeBroken, type Node, spanOf, spanPlace } from '../language/tree.js'
 import type { Path as RecipePath } from '../language/types.js'
-import { readSpecFiles } from '../steps/rebasin/readSpec.js'
+import { kindOf } from '../steps/index.js'
 import { FileProblem, readRegularSync } from '../storage/local/regular.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
@@ -21,7 +20,7 @@ import { type OpenOptions, openMergekit } from './mergekit/open.js'
 import { readModels, withCompanions } from './models.js'
 import { refuseNotModels } from './notModels.js'
 import { readOutputs } from './outputs.js'
-import { draftSteps, type LinkedStep, readStep } from './steps.js'
+import { readSteps } from './steps.js'
 import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
 import type { Recipe } from './types.js'
@@ -153,21 +152,11 @@ type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warning
 
 function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
   const models = readModels(get(root, 'models'), report)
-  const drafts = draftSteps(root, { models, report })
-  // Names that the short form gives its steps are not the recipe's to use.
-  const names = get(root, 'steps') ? drafts.map((draft) => draft.name) : []
-  const scope: Scope = { models, steps: names, replaced: new Map(), report }
-  const linked = drafts
-    .map((draft, index) => readStep(draft, drafts[index - 1], root, scope))
-    .filter((entry): entry is LinkedStep => entry !== undefined)
+  const { linked, scope } = readSteps(root, { models, report })
   refuseNotModels(linked, report)
-  // A base that no merge reads still has to exist.
-  if (!drafts.some(({ kind }) => kind === 'merge')) resolveName(get(root, 'base'), scope)
   const { ordered, cyclic } = orderSteps(linked, report)
   const sound = !cyclic && !report.diagnostics.some(({ code }) => BREAKS_GRAPH.includes(code))
-  const last = drafts.at(-1)
-  const replaced = new Map(last && !get(root, 'steps') ? last.replaced : [])
-  const context = { scope: { ...scope, replaced }, steps: linked, folder, override: options.output, sound }
+  const context = { scope, steps: linked, folder, override: options.output, sound }
   const outputs = readOutputs(root, context)
   const used = needed(
     outputs.map(({ from }) => from),
@@ -180,13 +169,10 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   return {
     folder,
     models: withCompanions(models),
-    steps: readSpecFiles(
-      // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
-      ordered.filter(({ name }) => used.has(name) || !sound),
-      folder,
-      readNamed,
-      report,
-    ),
+    // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
+    steps: ordered
+      .filter(({ name }) => used.has(name) || !sound)
+      .map((step) => kindOf(step).readFiles?.(step, folder, readNamed, report) ?? step),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
     seed: numberOf(get(root, 'seed')) ?? 0,

@@ -6,9 +6,10 @@ import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from '../language/cursor.js'
+import { readEvaluate } from '../language/evaluate.js'
 import { resolveName, type Scope } from '../language/names.js'
 import { unusedSteps } from './graph.js'
-import { type LinkedStep, readEvaluate } from './steps.js'
+import type { LinkedStep } from './steps.js'
 import type { OutputSpec } from './types.js'
 
 export interface OutputContext {

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
 import { hasRows } from '../networks/tied.js'
-import { modelsOf } from '../plan/plan.js'
+import { modelsOf } from '../plan/origins.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
 import type { OpenModel } from './opened/models.js'

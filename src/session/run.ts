@@ -24,6 +24,7 @@ import { lineagePieces } from '../lineage/serialize.js'
 import type { Lineage, LineageTensor } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
+import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
 import { adapterFile } from './opened/adapterFile.js'
@@ -170,9 +171,12 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
 
 /** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
 function refuseCommands(recipe: Recipe): void {
-  const written = [...recipe.outputs, ...recipe.steps.filter((step) => step.kind === 'interpolate')]
+  const written = [
+    ...recipe.outputs.map(({ evaluate }) => evaluate),
+    ...recipe.steps.map((step) => kindOf(step).evaluate?.(step)),
+  ]
   const places = new Map(
-    written.flatMap(({ evaluate }) => (evaluate ? [[JSON.stringify(evaluate.at), evaluate] as const] : [])),
+    written.flatMap((evaluate) => (evaluate ? [[JSON.stringify(evaluate.at), evaluate] as const] : [])),
   )
   if (places.size === 0) return
   throw new Fault(

@@ -1,27 +1,48 @@
-/** The registry of the kinds of step, in the order of the documentation. */
-import type { ExtractRecord, ExtractStep } from './extract/types.js'
-import type { InterpolateStep } from './interpolate/types.js'
-import type { MergeStep } from './merge/types.js'
-import { alignment } from './rebasin/index.js'
-import type { RebasinAnalysis, RebasinStep } from './rebasin/types.js'
-import { variances } from './repair/index.js'
-import type { RepairAnalysis, RepairStep } from './repair/types.js'
-import type { StackStep } from './stack/types.js'
-import type { AnalysisKind } from './types.js'
+/** The registry of the kinds of step. */
+import type { AnalysisKind } from './analysis.js'
+import { extract } from './extract/index.js'
+import { interpolate } from './interpolate/index.js'
+import { merge } from './merge/index.js'
+import { rebasin } from './rebasin/index.js'
+import { repair } from './repair/index.js'
+import { stack } from './stack/index.js'
+import type { ShortForm, StepKind } from './types.js'
 
-export type Step = MergeStep | RebasinStep | RepairStep | InterpolateStep | StackStep | ExtractStep
+/** In the order of the documentation. A new kind is a line here. */
+const ALL = [merge, rebasin, repair, interpolate, stack, extract] as const
 
-/** Work on whole models before any tensor is written, as a plan has it. */
-export type Analysis = RebasinAnalysis | RepairAnalysis
+type StepOf<K> = K extends StepKind<infer S, infer _A, infer _R, infer _M> ? S : never
+type AnalysisOf<K> = K extends { readonly analysis?: AnalysisKind<infer A, infer _> } ? A : never
+type RecordOf<K> = K extends StepKind<infer _S, infer _A, infer R, infer _M> ? R : never
 
-const ANALYSES = { rebasin: alignment, repair: variances }
+export type Step = StepOf<(typeof ALL)[number]>
+export type Analysis = AnalysisOf<(typeof ALL)[number]>
+/** What analyses, and the making of tensors, find out of steps. */
+export type StepRecord = RecordOf<(typeof ALL)[number]>
 
-type RecordOf<K> = K extends AnalysisKind<infer _, infer R> ? R : never
-export type AnalysisRecord = RecordOf<(typeof ANALYSES)[keyof typeof ANALYSES]>
+/** A kind as others see it: it is only given steps and analyses of its own. */
+type AnyKind = StepKind<Step, Analysis, StepRecord>
 
-/** What steps leave in the lineage besides what the recipe says of them. */
-export type StepRecord = AnalysisRecord | ExtractRecord
+export const KINDS = ALL as unknown as readonly AnyKind[]
 
-/** The one place where a kind is trusted to be that of the analysis that is given to it. */
-export const analysisKindOf = ({ kind }: Analysis): AnalysisKind<Analysis, AnalysisRecord> =>
-  ANALYSES[kind] as unknown as AnalysisKind<Analysis, AnalysisRecord>
+const byName = new Map(KINDS.map((kind) => [kind.kind, kind]))
+
+/** The kind of a step, of a draft, or of an analysis. */
+export function kindOf({ kind }: { readonly kind: string }): AnyKind {
+  const found = byName.get(kind as Step['kind'])
+  if (!found) throw new Error(`internal: no kind of step is called ${kind}`)
+  return found
+}
+
+export function analysisKindOf(analysis: Analysis): AnalysisKind<Analysis, StepRecord> {
+  const found = kindOf(analysis).analysis
+  if (!found) throw new Error(`internal: steps of the kind ${analysis.kind} have no analyses`)
+  return found
+}
+
+type ShortKind = AnyKind & { readonly short: ShortForm }
+
+/** Those that may stand at the root of a recipe, in the order in which they are done. */
+export const SHORT_KINDS: readonly ShortKind[] = KINDS.filter(
+  (kind): kind is ShortKind => kind.short !== undefined,
+).sort((a, b) => a.short.order - b.short.order)

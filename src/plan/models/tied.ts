@@ -21,7 +21,7 @@ import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { usesOf } from '../../recipe/uses.js'
-import type { Step } from '../../steps/index.js'
+import { kindOf, type Step } from '../../steps/index.js'
 import type { Named } from './prefix.js'
 
 /**
@@ -79,13 +79,12 @@ export function tiedValues(
   step: Step,
   values: ReadonlyMap<string, Value>,
   configOf: (model: string) => Config,
-  twins: Twins,
-  split: ReadonlySet<string>,
+  { twins, split }: { readonly twins: Twins; readonly split: ReadonlySet<string> },
   faults: Faults,
 ): ReadonlyMap<string, Value> {
-  const like =
-    step.kind === 'interpolate' ? step.from : step.kind === 'merge' || step.kind === 'extract' ? step.base : ''
-  const stored = values.get(like)
+  const { sharesNames, like: likeOf } = kindOf(step)
+  const like = likeOf(step)
+  const stored = sharesNames ? values.get(like) : undefined
   if (!stored) return values
   const others = new Set(usesOf(step).filter((name) => name !== like))
   const tell = (name: string, head: string, own: string): void => {

@@ -19,9 +19,9 @@ import { mayBePacked, packedOf } from '../../networks/packed.js'
 import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from '../../networks/tied.js'
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
-import type { Point } from '../../steps/interpolate/plan.js'
-import type { InterpolateStep } from '../../steps/interpolate/types.js'
+import type { Way } from '../../steps/types.js'
 import { ownAdapter } from '../adapter/among.js'
+import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
@@ -40,15 +40,22 @@ export interface OutputContext {
   readonly faults: Faults
 }
 
-/** The checkpoints of an interpolation, in the output folder: folders where the first model is one, else single files. */
-export function planPointOutputs(
+/** The outputs of a recipe, but for those that are made of what has a fault. */
+export const planOutputs = (
   context: OutputContext,
-  spec: OutputSpec,
-  index: number,
-  step: InterpolateStep,
-  points: readonly Point[],
-): PlanOutput[] {
+  values: ReadonlyMap<string, Value>,
+  { ways, lost }: Pick<PlannedSteps, 'ways' | 'lost'>,
+): PlanOutput[] =>
+  context.recipe.outputs.flatMap((spec, index) => {
+    if (lost.has(spec.from)) return []
+    const way = ways.get(spec.from)
+    return way ? planWay(context, spec, index, way) : [planOutput(context, spec, index, values.get(spec.from)!)]
+  })
+
+/** The checkpoints of an interpolation, in the output folder: folders where the first model is one, else single files. */
+function planWay(context: OutputContext, spec: OutputSpec, index: number, way: Way): PlanOutput[] {
   const { recipe, checkpoints, faults } = context
+  const { points, keep } = way
   if (isOutputFile(spec.path)) {
     const hint = 'write a folder: each point is a checkpoint in it'
     faults.error(
@@ -59,31 +66,31 @@ export function planPointOutputs(
     )
     return []
   }
-  const evaluate = step.evaluate ?? spec.evaluate
-  if (!step.keep && !evaluate) {
+  const evaluate = way.evaluate ?? spec.evaluate
+  if (!keep && !evaluate) {
     const hint = 'write evaluate: {command: […]} in the step, or keep: true'
     faults.error(
       'nothing-kept',
-      `${step.name} keeps no checkpoint and evaluates none`,
-      recipe.placeOf([...step.at, 'keep']),
+      `${way.step} keeps no checkpoint and evaluates none`,
+      recipe.placeOf([...way.at, 'keep']),
       hint,
     )
   }
   return points.map(({ name, t, value }) => {
     const single = checkpoints.get(value.origin)!.layout === 'file'
-    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && step.keep ? OUTPUT.extension : ''}`
+    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && keep ? OUTPUT.extension : ''}`
     return {
       ...planOutput(context, { ...spec, path }, index, value),
-      point: { step: step.name, name, t },
-      keep: step.keep,
-      ...(single && !step.keep ? { single: true as const } : {}),
+      point: { step: way.step, name, t },
+      keep,
+      ...(single && !keep ? { single: true as const } : {}),
       ...(evaluate ? { evaluate: commandOf(evaluate) } : {}),
     }
   })
 }
 
 /** An output's files, headers and places of tensors: the whole checkpoint but its data. */
-export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
+function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
   const value = underPrefix(context, withUntiedParts(context, spec, made))
   const single = isOutputFile(spec.path)

@@ -17,7 +17,7 @@ const SHOWN = 3
 const DECIDING = [...VOCABULARY_FILES, 'added_tokens.json', 'tokenizer_config.json', 'special_tokens_map.json']
 
 /** Models whose vocabularies bear on a recipe that says nothing of tokenizers: those of which at least two have embeddings or heads. */
-export function comparedModels(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): string[] {
+function comparedModels(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): string[] {
   const found = [...checkpoints].flatMap(([name, { tensors, sidecars }]) =>
     recipe.models.get(name)?.companion === undefined &&
     VOCABULARY_FILES.some((file) => sidecars.includes(file)) &&
@@ -108,4 +108,12 @@ function differing(
   }
   const found = [...other].filter(([id]) => !same.has(id)).sort(([a], [b]) => a - b)
   return { count: found.length, first: found.slice(0, SHOWN).map(([id, token]) => [id, byId.get(id)!, token]) }
+}
+
+/** The models whose tokenizers planning has to see. */
+export function tokenizersNeeded(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly string[] {
+  const { tokenizer, chatTemplate } = recipe
+  return tokenizer !== undefined || chatTemplate !== undefined
+    ? [...checkpoints.keys()]
+    : comparedModels(recipe, checkpoints)
 }

@@ -4,8 +4,9 @@ import type { Checkpoint } from '../../checkpoints/types.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { largePlan } from '../../plan/limits.js'
-import { originOf } from '../../plan/plan.js'
+import { originOf } from '../../plan/origins.js'
 import type { Recipe } from '../../recipe/types.js'
+import { kindOf } from '../../steps/index.js'
 
 /** Of the program itself. Measured on Node 20. */
 const PROGRAM_BYTES = 30e6
@@ -28,7 +29,7 @@ export function heapProblems(
   if (largePlan(recipe, sizeOf)) return []
   const pointsOf = (name: string): number => {
     const step = recipe.steps.find((step) => step.name === name)
-    return step?.kind === 'interpolate' ? step.points.length : 1
+    return (step && kindOf(step).count?.(step)) ?? 1
   }
   const made = [...recipe.steps.map(({ name }) => name), ...recipe.outputs.map(({ from }) => from)]
   const stored = [...checkpoints.values()].reduce((sum, { tensors }) => sum + tensors.size, 0)

@@ -6,14 +6,8 @@ import type { RecipeHead } from '../../language/types.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { unmergedBook } from '../shared/unmerged.js'
+import type { Point } from '../types.js'
 import type { InterpolateStep } from './types.js'
-
-/** A place between two models: its name in the output folder, and the checkpoint there as a value. */
-export interface Point {
-  readonly name: string
-  readonly t: number
-  readonly value: Value
-}
 
 /**
  * The checkpoints of an interpolate step, in the order written: `from` at t = 0 and `to` at t = 1, both bit for bit, and

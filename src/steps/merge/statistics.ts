@@ -5,7 +5,8 @@ import { isFloat } from '../../encodings/index.js'
 import type { Expr, MergeExpr } from '../../expr/types.js'
 import { sameShape, type Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
-import type { RecipeHead } from '../../language/types.js'
+import type { ModelSource, RecipeHead } from '../../language/types.js'
+import { lookupMethod } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import type { MergeSettings, MergeStep } from './types.js'
 
@@ -130,3 +131,12 @@ export function checkStatisticsFiles(
       )
   }
 }
+
+/** Models of the recipe that stand for the files of statistics which a merge's methods need. */
+export const statisticsFiles = (
+  { settings, rules }: MergeStep,
+  models: ReadonlyMap<string, ModelSource>,
+): readonly string[] =>
+  [settings, ...rules.map((rule) => rule.settings)]
+    .filter(({ method }) => lookupMethod(method)?.statistics)
+    .flatMap((own) => own.models.flatMap((model) => models.get(model)?.statistics ?? []))

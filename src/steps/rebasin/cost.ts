@@ -8,7 +8,7 @@ import { largestSquare, matricesLength } from '../../rebasin/match.js'
 import { orthogonalSizes } from '../../rebasin/orthogonal.js'
 import type { Spec } from '../../rebasin/spec.js'
 import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
-import type { AnalysisCost } from '../types.js'
+import type { AnalysisCost } from '../analysis.js'
 import { matchedSpec, shapesOf } from './matchedSpec.js'
 import type { RebasinAnalysis } from './types.js'
 

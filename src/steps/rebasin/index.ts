@@ -1,12 +1,20 @@
 /** `rebasin`: permutes or rotates a model so that it lies close to another one. */
 import { LARGEST_SQUARE } from '../../kernels/linalg.js'
-import type { AnalysisKind } from '../types.js'
+import { get, textOf } from '../../language/cursor.js'
+import { specSchema } from '../../rebasin/spec.js'
+import type { AnalysisKind } from '../analysis.js'
+import type { MergeStep } from '../merge/types.js'
+import type { StepKind } from '../types.js'
 import { alignedMaps, alignedTensor } from './aligned.js'
 import { findAlignment } from './analyse.js'
 import { largestGroup, rebasinCost } from './cost.js'
-import type { RebasinAnalysis, RebasinRecord } from './types.js'
+import { planRebasin } from './plan.js'
+import { partsOfAlignment, readRebasin } from './read.js'
+import { readSpecFile } from './readSpec.js'
+import { rebasin as schema } from './schema.js'
+import type { RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
 
-export const alignment: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
+const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
   tensors: ({ onto, models }) => [onto, ...models].flatMap(({ tensors }) => tensors),
   cost: rebasinCost,
   refuse(analysis) {
@@ -22,4 +30,28 @@ export const alignment: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
   run: findAlignment,
   maps: alignedMaps,
   computed: alignedTensor,
+}
+
+export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, RebasinStep | MergeStep> = {
+  kind: 'rebasin',
+  schema,
+  definitions: { spec: specSchema },
+  checkedByReader: ['spec'],
+  short: {
+    order: 1,
+    list: {
+      describe: 'Permutes models onto others before the merge.',
+      replaces: (at) => textOf(get(at, 'model')),
+    },
+  },
+  parts: { noun: 'alignment', of: partsOfAlignment },
+  read: readRebasin,
+  readFiles: readSpecFile,
+  uses: ({ joint, model, onto }) => [...(joint?.models ?? [model]), onto],
+  like: ({ model }) => model,
+  keepsShares: true,
+  plan: (step, { recipe, values, configOf, analyses, faults }) => ({
+    value: planRebasin(recipe, step, values, configOf, analyses, faults),
+  }),
+  analysis,
 }

@@ -1,13 +1,13 @@
 /** Permutation specs as values: written in the recipe, or in a file of their own: YAML, or an ONNX export of the model. */
 import path from 'node:path'
-import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
+import { hasErrors } from '../../core/diagnostics.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import type { Report } from '../../language/report.js'
 import { readText } from '../../language/source.js'
 import { type Node, type ScalarNode, spanOf, spanPlace } from '../../language/tree.js'
 import type { Path } from '../../language/types.js'
 import type { AxisText, SpecText } from '../../rebasin/spec.js'
-import type { Step } from '../index.js'
+import type { ReadFile } from '../types.js'
 import { readOnnxFile } from './readOnnx.js'
 import type { RebasinStep } from './types.js'
 
@@ -77,41 +77,36 @@ export const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['s
   ),
 })
 
-/** Reads a whole small file, or tells why not; `name` is what messages call it. */
-export type ReadFile = (file: string, name: string) => { readonly text: string } | { readonly fault: Diagnostic }
-
-/** Puts what spec files hold in the place of their names. Faults of the files are added to `report`'s, with places in them. */
-export function readSpecFiles(steps: readonly Step[], folder: string, read: ReadFile, report: Report): Step[] {
-  return steps.map((step) => {
-    if (step.kind !== 'rebasin' || typeof step.spec !== 'object' || !('file' in step.spec)) return step
-    const { file } = step.spec
-    const complete = path.resolve(folder, file)
-    const found = /\.onnx$/i.test(file) ? readOnnxFile(complete, file) : read(complete, file)
-    if ('onnx' in found) return { ...step, spec: { inline: { tensors: {}, onnx: found.onnx } } }
-    if ('fault' in found) {
-      const { message, hint } = found.fault
-      report.error(
-        'bad-spec',
-        `the permutation spec: ${message}`,
-        [...step.at, 'spec'],
-        hint === undefined ? {} : { hint },
-      )
-      return step
-    }
-    const { root, faults } = readText(file, found.text)
-    report.diagnostics.push(...faults)
-    if (!root || hasErrors(faults)) return step
-    const placeOf = (at: Path) => spanPlace(spanOf(root, at, 'value'))
-    const inline = specText(root, (at, message, hint) => {
-      const place = placeOf(at)
-      report.diagnostics.push({
-        severity: 'error',
-        code: 'bad-spec',
-        message,
-        place,
-        ...(hint === undefined ? {} : { hint }),
-      })
+/** The step with what its spec's file holds. Faults of the file are added to `report`'s, with places in it. */
+export function readSpecFile(step: RebasinStep, folder: string, read: ReadFile, report: Report): RebasinStep {
+  if (typeof step.spec !== 'object' || !('file' in step.spec)) return step
+  const { file } = step.spec
+  const complete = path.resolve(folder, file)
+  const found = /\.onnx$/i.test(file) ? readOnnxFile(complete, file) : read(complete, file)
+  if ('onnx' in found) return { ...step, spec: { inline: { tensors: {}, onnx: found.onnx } } }
+  if ('fault' in found) {
+    const { message, hint } = found.fault
+    report.error(
+      'bad-spec',
+      `the permutation spec: ${message}`,
+      [...step.at, 'spec'],
+      hint === undefined ? {} : { hint },
+    )
+    return step
+  }
+  const { root, faults } = readText(file, found.text)
+  report.diagnostics.push(...faults)
+  if (!root || hasErrors(faults)) return step
+  const placeOf = (at: Path) => spanPlace(spanOf(root, at, 'value'))
+  const inline = specText(root, (at, message, hint) => {
+    const place = placeOf(at)
+    report.diagnostics.push({
+      severity: 'error',
+      code: 'bad-spec',
+      message,
+      place,
+      ...(hint === undefined ? {} : { hint }),
     })
-    return { ...step, spec: { inline, placeOf } }
   })
+  return { ...step, spec: { inline, placeOf } }
 }

@@ -1,7 +1,7 @@
 import type { AnalysisModel } from '../../expr/types.js'
 import type { StepCommon } from '../../language/types.js'
 import type { SpecPlaces, SpecText } from '../../rebasin/spec.js'
-import type { AnalysisCommon } from '../types.js'
+import type { AnalysisCommon } from '../analysis.js'
 
 export interface RebasinStep extends StepCommon {
   readonly kind: 'rebasin'

@@ -2,7 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import { correlatedVariance } from '../../rebasin/repair.js'
-import type { AnalysisCost, Found, Workshop } from '../types.js'
+import type { AnalysisCost, Found, Workshop } from '../analysis.js'
 import type { RepairAnalysis, RepairRecord } from './types.js'
 
 export async function findVariances(

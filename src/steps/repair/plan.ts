@@ -4,9 +4,9 @@ import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { lookupMethod } from '../../methods/registry.js'
 import { normFeeds } from '../../rebasin/repair.js'
+import type { AnalysisCommon } from '../analysis.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { warnOfFloat32 } from '../shared/float32.js'
-import type { AnalysisCommon } from '../types.js'
 import type { RepairAnalysis, RepairStep } from './types.js'
 
 /**

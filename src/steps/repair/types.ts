@@ -1,6 +1,6 @@
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { StepCommon } from '../../language/types.js'
-import type { AnalysisCommon } from '../types.js'
+import type { AnalysisCommon } from '../analysis.js'
 
 export interface RepairStep extends StepCommon {
   readonly kind: 'repair'

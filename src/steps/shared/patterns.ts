@@ -2,7 +2,7 @@ import { nearest, quote } from '../../core/suggest.js'
 import type { PatternCount } from '../../expr/types.js'
 import type { Faults } from '../../language/faults.js'
 import type { LocatedPattern, RecipeHead } from '../../language/types.js'
-import type { MergeStep } from '../merge/types.js'
+import type { StepPatterns } from '../types.js'
 
 /** What filters and rules say of one name of the base. */
 export type Decision =
@@ -40,7 +40,7 @@ function nearNames(pattern: string, names: readonly string[]): readonly string[]
     .map(({ name }) => name)
 }
 
-export function patternBook(step: Pick<MergeStep, 'base' | 'filters' | 'rules'>): PatternBook {
+export function patternBook(step: StepPatterns): PatternBook {
   const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
     patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
   const include = track(step.filters.include, 'include')

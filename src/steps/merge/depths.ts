@@ -1,19 +1,19 @@
 /** Models whose stacks have other numbers of layers than the base's. */
 
-import { quote } from '../core/suggest.js'
-import type { Value } from '../expr/values.js'
-import type { Faults } from '../language/faults.js'
-import { type Config, countOf } from '../networks/layerCounts.js'
-import { stacksOf } from '../networks/layerNames.js'
-import type { Recipe } from '../recipe/types.js'
-import { usesOf } from '../recipe/uses.js'
-import type { MergeStep } from '../steps/merge/types.js'
+import { quote } from '../../core/suggest.js'
+import type { Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import { type Config, countOf } from '../../networks/layerCounts.js'
+import { stacksOf } from '../../networks/layerNames.js'
+import { mergeUses } from './readStep.js'
+import type { MergeStep } from './types.js'
 
 type ConfigOf = (model: string) => Config | undefined
 
 /** Error `bad-layers` in a mergekit configuration, since mergekit refuses it: layers that only one of two models has are not merged. */
 export function checkDepths(
-  recipe: Recipe,
+  recipe: RecipeHead,
   step: MergeStep,
   values: ReadonlyMap<string, Value>,
   configOf: ConfigOf,
@@ -23,7 +23,7 @@ export function checkDepths(
   if (!recipe.converted || step.settings.method === 'passthrough') return
   const base = values.get(step.base)!
   const own = depthsOf(base, configOf)
-  for (const name of new Set(usesOf(step))) {
+  for (const name of new Set(mergeUses(step))) {
     if (name === step.base) continue
     for (const [prefix, depth] of depthsOf(values.get(name)!, configOf)) {
       const wanted = own.get(prefix)

@@ -1,0 +1,66 @@
+/** A recipe's models as values, under the names of the result. */
+import { byPlace } from '../../checkpoints/order.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
+import type { Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { Recipe } from '../../recipe/types.js'
+import { anchorsOf, modelsOf, originOf } from '../origins.js'
+import type { PlanFile, PlanModel } from '../types.js'
+import { modelValue } from './modelValue.js'
+import { underBasePrefix } from './prefix.js'
+import { renamedTensors } from './rename.js'
+import { type Twins, withTied } from './tied.js'
+
+export interface ReadModels {
+  /** The model whose names, configuration and tokenizer the first output has. */
+  readonly base: string
+  readonly values: Map<string, Value>
+  readonly models: readonly PlanModel[]
+  readonly files: readonly PlanFile[]
+}
+
+/** `whole`: what the recipe is a part of. */
+export function readModels(
+  recipe: Recipe,
+  whole: Recipe,
+  checkpoints: ReadonlyMap<string, Checkpoint>,
+  twins: Twins,
+  faults: Faults,
+): ReadModels {
+  const values = new Map<string, Value>()
+  const models: PlanModel[] = []
+  const files: PlanFile[] = []
+  const base = originOf(whole, whole.outputs[0]!.from)
+  const anchors = anchorsOf(whole)
+  const named = (name: string) => renamedTensors(recipe, recipe.models.get(name)!, checkpoints.get(name)!, faults)
+  const written = new Map(modelsOf(recipe).map((name) => [name, named(name)]))
+  const reference = { name: base, named: written.get(base) ?? named(base), config: checkpoints.get(base)!.config }
+  for (const [name, given] of written) {
+    const checkpoint = checkpoints.get(name)!
+    const source = recipe.models.get(name)!
+    const revision = checkpoint.revision ?? source.revision
+    // An adapter's names are of its own kind.
+    const own = anchors.has(name) || source.companion === 'lora'
+    const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
+    const complete =
+      own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, twins, faults)
+    values.set(name, modelValue(name, complete, files.length, checkpoint.config))
+    const model = models.length
+    models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
+    files.push(...planFiles(checkpoint, model))
+  }
+  return { base, values, models, files }
+}
+
+function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
+  const tensors = checkpoint.files.map((): { name: string; offset: number; bytes: number }[] => [])
+  for (const { name, file, offset, bytes } of checkpoint.tensors.values()) tensors[file]!.push({ name, offset, bytes })
+  return checkpoint.files.map(({ name, size, headerBytes, headerDigest }, index) => ({
+    model,
+    name,
+    size,
+    headerBytes,
+    headerDigest,
+    tensors: tensors[index]!.sort(byPlace),
+  }))
+}

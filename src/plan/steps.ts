@@ -1,0 +1,61 @@
+/** A recipe's steps, one after the other, from values to values. */
+import { type ScopeBook, scopeBook } from '../expr/scopes.js'
+import type { PlanFactoring } from '../expr/types.js'
+import type { Value } from '../expr/values.js'
+import type { Faults } from '../language/faults.js'
+import type { Config } from '../networks/layerCounts.js'
+import type { Recipe } from '../recipe/types.js'
+import { usesOf } from '../recipe/uses.js'
+import { type Analysis, kindOf } from '../steps/index.js'
+import type { Way } from '../steps/types.js'
+import { tiedValues } from './models/tied.js'
+import type { Plan } from './types.js'
+
+export interface PlannedSteps {
+  readonly steps: Plan['steps']
+  /** By step. */
+  readonly ways: ReadonlyMap<string, Way>
+  /** Steps that have a fault, and what is built on them: it can't be judged without them. */
+  readonly lost: ReadonlySet<string>
+  readonly analyses: readonly Analysis[]
+  readonly scopes: ScopeBook['list']
+  readonly factorings: readonly PlanFactoring[]
+}
+
+/** Adds what steps make to `values`. `unfit`: steps whose participants have a fault. */
+export function planSteps(
+  recipe: Recipe,
+  values: Map<string, Value>,
+  unfit: Iterable<string>,
+  configOf: (model: string) => Config | undefined,
+  complete: Parameters<typeof tiedValues>[4],
+  faults: Faults,
+): PlannedSteps {
+  const steps: Plan['steps'][number][] = []
+  const ways = new Map<string, Way>()
+  const lost = new Set(unfit)
+  const scopes = scopeBook()
+  const analyses: Analysis[] = []
+  const factorings: PlanFactoring[] = []
+  for (const step of recipe.steps) {
+    const { name, kind } = step
+    if (lost.has(name) || usesOf(step).some((used) => lost.has(used))) {
+      lost.add(name)
+      continue
+    }
+    const read = tiedValues(recipe, step, values, configOf, complete, faults)
+    const {
+      value,
+      way,
+      patterns = [],
+      left,
+    } = kindOf(step).plan(step, {
+      ...{ recipe, values: read, configOf, scopes, factorings, analyses, faults },
+    })
+    if (value) values.set(name, value)
+    else if (way) ways.set(name, way)
+    else lost.add(name)
+    steps.push({ name, kind, patterns, ...(left ? { left } : {}) })
+  }
+  return { steps, ways, lost, analyses, scopes: scopes.list, factorings }
+}

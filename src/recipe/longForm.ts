@@ -1,0 +1,63 @@
+/** The long form of a recipe: a graph of named steps. */
+import { quote } from '../core/suggest.js'
+import { type Cursor, entriesOf, get, has } from '../language/cursor.js'
+import type { Report } from '../language/report.js'
+import { KINDS, kindOf } from '../steps/index.js'
+import type { StepDraft } from '../steps/types.js'
+
+/** Steps nest where each uses the one before, and whoever walks them does so by recursion. */
+const MOST_STEPS = 1000
+
+/** Faults: `too-large`, `name-taken`, `bad-value`. */
+export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, report: Report): StepDraft[] {
+  const entries = entriesOf(steps)
+  if (entries.length > MOST_STEPS)
+    report.error('too-large', `a recipe may have ${MOST_STEPS} steps at most, not ${entries.length}`, steps.path, {
+      part: 'key',
+    })
+  const written = new Set(entries.map(([name]) => name))
+  /** Names of the parts of steps. */
+  const made = new Set<string>()
+  const drafts = entries.slice(0, MOST_STEPS).flatMap(([name, at]): StepDraft[] => {
+    const draft = draftOf(name, at, models, report)
+    const parts = draft && kindOf(draft).parts
+    const own = parts?.of(draft!.name, draft!.at)
+    if (!draft || !parts || !own) return draft ? [draft] : []
+    for (const { name, at } of own) {
+      const who = models.has(name) ? 'model' : written.has(name) || made.has(name) ? 'step' : undefined
+      if (who === undefined) continue
+      const message = `${quote(name)} is what this ${parts.noun} makes of a model, and the name of a ${who} already`
+      report.error('name-taken', message, at, { hint: `give the ${who} or the ${parts.noun} another name` })
+    }
+    for (const { name } of own) made.add(name)
+    const of = draft.name
+    return [
+      ...own.map(({ name, place }) => ({ ...draft, name, part: { of, place } })),
+      { ...draft, part: { of, place: 0 } },
+    ]
+  })
+  return drafts.map((draft) =>
+    made.has(draft.name) && !draft.part?.place ? { ...draft, name: nameOfTaken(draft.name) } : draft,
+  )
+}
+
+function draftOf(
+  name: string,
+  at: Cursor,
+  models: ReadonlyMap<string, unknown>,
+  report: Report,
+): StepDraft | undefined {
+  const taken = models.has(name)
+  if (taken) {
+    const hint = 'give the step a name of its own'
+    report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
+  }
+  if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
+    report.error('bad-value', `${quote(name)} is no name for a step`, at.path, { part: 'key' })
+  const kind = KINDS.find(({ kind }) => has(at, kind))?.kind
+  const inner = kind && get(at, kind)
+  return kind && inner && { name: taken ? nameOfTaken(name) : name, kind, at: inner }
+}
+
+/** Of a step whose name is another's: so that uses of that are none of the step. */
+const nameOfTaken = (name: string): string => `${name} (step)`

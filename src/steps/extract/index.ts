@@ -1,0 +1,20 @@
+/** `extract`: the difference of two models as a low-rank adapter. */
+import type { StepKind } from '../types.js'
+import { planExtract } from './plan.js'
+import { readExtract } from './read.js'
+import { extract as schema } from './schema.js'
+import type { ExtractRecord, ExtractStep } from './types.js'
+
+export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
+  kind: 'extract',
+  schema,
+  read: readExtract,
+  uses: ({ from, base }) => [from, base],
+  like: ({ base }) => base,
+  sharesNames: true,
+  notModel: { what: 'an adapter', hint: 'write it to an output; a model takes it on by lora: PATH' },
+  patterns: ({ base, filters }) => ({ base, filters, rules: [] }),
+  plan(step, { recipe, values, configOf, factorings, faults }) {
+    return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), factorings, faults) ?? {}
+  },
+}

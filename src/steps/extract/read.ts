@@ -1,0 +1,31 @@
+import { quote } from '../../core/suggest.js'
+import { booleanOf, get, numberOf, textOf } from '../../language/cursor.js'
+import { readFilters } from '../merge/read.js'
+import type { Reading, StepDraft } from '../types.js'
+import type { ExtractStep } from './types.js'
+
+export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): ExtractStep {
+  const lora = get(at, 'lora')
+  const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
+  if (from !== '' && from === base) {
+    const hint = 'name the tuned model and the model that it was made from'
+    const message = `the difference of ${quote(from)} from itself is nothing`
+    scope.report.error('contradiction', message, [...at.path, 'lora', 'from'], { hint })
+  }
+  const rank = numberOf(get(lora, 'rank')) ?? 1
+  return {
+    kind: 'extract',
+    name,
+    at: at.path,
+    from,
+    base,
+    rank,
+    alpha: numberOf(get(lora, 'alpha')) ?? rank,
+    filters: readFilters(lora, scope.report),
+    modulesToSave: booleanOf(get(lora, 'modules_to_save')) ?? false,
+    loraBias: booleanOf(get(lora, 'lora_bias')) ?? false,
+    method: (textOf(get(lora, 'method')) ?? 'auto') as ExtractStep['method'],
+    oversampling: numberOf(get(lora, 'oversampling')) ?? 16,
+    iterations: numberOf(get(lora, 'iterations')) ?? 4,
+  }
+}

@@ -1,0 +1,26 @@
+/** `interpolate`: checkpoints on the way from one model to another. */
+import type { StepKind } from '../types.js'
+import { planPoints } from './plan.js'
+import { readInterpolate } from './read.js'
+import { interpolate as schema } from './schema.js'
+import type { InterpolateStep } from './types.js'
+
+export const interpolate: StepKind<InterpolateStep> = {
+  kind: 'interpolate',
+  schema,
+  read: readInterpolate,
+  uses: ({ from, to }) => [from, to],
+  like: ({ from }) => from,
+  sharesNames: true,
+  notModel: {
+    what: 'a path of several checkpoints',
+    hint: 'merge the two models with the weights of one point',
+  },
+  count: ({ points }) => points.length,
+  evaluate: ({ evaluate }) => evaluate,
+  plan(step, { recipe, values, configOf, faults }) {
+    const { name, at, keep, evaluate } = step
+    const points = planPoints(recipe, step, values, configOf(values.get(step.from)!.origin), faults)
+    return { way: { step: name, at, points, keep, ...(evaluate ? { evaluate } : {}) } }
+  },
+}

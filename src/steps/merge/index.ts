@@ -1,0 +1,25 @@
+/** `merge`: several models become one, tensor by tensor, by a merge method. */
+import type { StepKind } from '../types.js'
+import { checkDepths } from './depths.js'
+import { planMerge } from './plan.js'
+import { mergeUses, readMergeStep } from './readStep.js'
+import { definitions, merge as schema } from './schema.js'
+import { statisticsFiles } from './statistics.js'
+import type { MergeStep } from './types.js'
+
+export const merge: StepKind<MergeStep> = {
+  kind: 'merge',
+  schema,
+  definitions,
+  short: { order: 2, beside: ['base', 'filters'] },
+  read: readMergeStep,
+  uses: mergeUses,
+  like: ({ base }) => base,
+  sharesNames: true,
+  files: statisticsFiles,
+  patterns: (step) => step,
+  plan(step, { recipe, values, configOf, scopes, faults }) {
+    checkDepths(recipe, step, values, configOf, faults)
+    return planMerge(recipe, step, values, configOf(values.get(step.base)!.origin), faults, scopes)
+  },
+}

@@ -1,0 +1,131 @@
+/** The `merge` key of a recipe. */
+import { DTYPE_NAMES } from '../../encodings/index.js'
+import { listOf, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
+import { METHOD_NAMES, METHODS } from '../../methods/registry.js'
+import type { Method, ParameterSchema } from '../../methods/types.js'
+import { takesLines } from './parameters.js'
+
+/** What a recipe may write for one parameter. */
+function parameterSchema(parameter: ParameterSchema): Schema {
+  const { name, type, minimum, maximum, choices, perModel, describe } = parameter
+  const given = parameter.default === undefined ? 'Required.' : `Default: ${parameter.default}.`
+  const description = `${describe} ${given}`
+  const bounds = { ...(minimum === undefined ? {} : { minimum }), ...(maximum === undefined ? {} : { maximum }) }
+  if (type === 'choice') return { enum: choices ?? [], description }
+  if (type === 'boolean' && choices === undefined) return { type: 'boolean', description }
+  if (type === 'integer') return { type: 'integer', ...bounds, description }
+  const words = (choices ?? []).filter((choice) => typeof choice === 'string')
+  const one: Schema = type === 'number' ? { type: 'number', ...bounds } : { type: 'boolean' }
+  const branches: Schema[] = [one]
+  if (words.length > 0) branches.push({ type: 'string', enum: words })
+  if (type === 'number') {
+    if (choices?.some((choice) => typeof choice === 'boolean')) branches.push({ type: 'boolean' })
+    const list = listOf(one)
+    branches.push(list)
+    if (perModel) branches.push({ type: 'object', minProperties: 1, additionalProperties: { anyOf: [one, list] } })
+  }
+  return several(`a value of ${name}`, description, ...branches)
+}
+
+function methodParameters(method: Method): Schema {
+  const properties: Record<string, unknown> = {}
+  for (const parameter of method.parameters) properties[parameter.name] = parameterSchema(parameter)
+  if (takesLines(method)) properties.lines = ref('lines')
+  return {
+    type: 'object',
+    description: `${method.name}: ${method.formula}${method.paper ? ` (arXiv ${method.paper})` : ''}`,
+    properties,
+    additionalProperties: false,
+  }
+}
+
+/** Where a method is named, its parameters are known: editors complete them. `parameters.ts` does the checking. */
+const byMethod: Schema[] = METHODS.map((method) => ({
+  if: { properties: { method: { enum: [method.name, ...method.aliases] } }, required: ['method'] },
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+  then: { properties: { parameters: ref(`parameters-${method.name}`) } },
+}))
+
+const method: Schema = {
+  title: "a merge method's name",
+  type: 'string',
+  description: 'The merge method; `terge methods` lists them. A rule that names another one starts from its defaults.',
+  examples: METHOD_NAMES,
+}
+const models: Schema = {
+  ...listOf(text('The name of a model or step.')),
+  title: 'a list of names of models or steps',
+  description: 'Who takes part, in order. Default: every model; for task-vector methods every model but the base.',
+}
+const weights = several(
+  'a list of numbers, or a mapping model → number or gradient',
+  'A list in the order of the participating models, or a mapping by name; 1 each where left out.',
+  listOf({ type: 'number' }),
+  { type: 'object', additionalProperties: ref('gradient') },
+)
+const parameters: Schema = {
+  type: 'object',
+  title: 'a mapping of parameters',
+  description:
+    "The method's own: a number, a gradient over the layers (list), or a mapping model → number or gradient.",
+}
+/** The root of a recipe has it too. */
+export const base = text(
+  'The model whose names, shapes and untouched tensors the result has. Default: the first model; methods that compare models with a base need it written.',
+)
+
+export const merge: Schema = {
+  ...object(
+    {
+      method,
+      models,
+      weights,
+      parameters,
+      rules: { ...listOf(ref('rule'), 0), description: 'The first rule that matches a tensor applies to it.' },
+      base,
+      filters: ref('filters'),
+      on_missing: {
+        enum: ['copy', 'keep', 'error'],
+        description:
+          'A participant lacks a tensor of the base: the others are merged, else the base keeps its own. copy refuses where over half of the parameters would stay unmerged, keep does not. Default: copy.',
+      },
+      on_mismatch: {
+        enum: ['copy', 'error', 'crop'],
+        description:
+          'A participant has it in another shape. crop: where only the number of rows differs, those that all have are merged, and the base keeps the others. Default: copy.',
+      },
+      dtype: {
+        enum: Object.keys(DTYPE_NAMES),
+        description:
+          'Merged tensors are rounded to this dtype before other steps use them. Default: they are not rounded.',
+      },
+    },
+    ['method'],
+    'How the tensors of several models become one.',
+  ),
+  allOf: byMethod,
+}
+const rule: Schema = {
+  ...object(
+    { match: ref('patterns'), method, models, weights, parameters },
+    ['match'],
+    'Settings for the tensors that match. A rule that keeps the method is laid over the settings of merge key by key.',
+  ),
+  allOf: byMethod,
+}
+
+const lines = object(
+  {
+    alpha: { type: 'number', description: 'Scale at the first layer, and outside layers.' },
+    beta: { type: 'number', description: 'What is added to it up to the last layer.' },
+  },
+  ['alpha', 'beta'],
+  'Scales each task vector by alpha + beta·layer/(L−1), alpha outside layers (arXiv 2410.17146).',
+)
+
+/** What `merge` refers to. */
+export const definitions: Readonly<Record<string, Schema>> = {
+  rule,
+  lines,
+  ...Object.fromEntries(METHODS.map((entry) => [`parameters-${entry.name}`, methodParameters(entry)])),
+}

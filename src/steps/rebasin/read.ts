@@ -1,0 +1,94 @@
+import { quote } from '../../core/suggest.js'
+import { type Cursor, get, has, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
+import type { Report } from '../../language/report.js'
+import type { MergeStep } from '../merge/types.js'
+import type { Part, Reading, StepDraft } from '../types.js'
+import { inlineSpec } from './readSpec.js'
+import type { RebasinStep } from './types.js'
+
+/** A joint alignment is a step for each model that moves, NAME.MODEL; the first stays. NAME itself is their mean. */
+export function partsOfAlignment(name: string, at: Cursor): readonly Part[] | undefined {
+  if (!has(at, 'models')) return undefined
+  return itemsOf(get(at, 'models')).flatMap((item, place) => {
+    const model = textOf(item)
+    return model === undefined || place === 0 ? [] : [{ name: `${name}.${model}`, place, at: item.path, model }]
+  })
+}
+
+export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }: Reading): RebasinStep | MergeStep {
+  const { report } = scope
+  const joint = get(at, 'models')
+  const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
+  for (const key of ['model', 'onto'])
+    if (joint && has(at, key)) {
+      const hint = 'models are aligned jointly, onto the first of them'
+      report.error('contradiction', `rebasin has both models and ${key}`, [...at.path, key], { part: 'key', hint })
+    } else if (!joint && !has(at, key) && isMapping(at))
+      report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, { part: 'key' })
+  if (isMapping(at) && joint && method === 'weight-matching') {
+    const where = get(at, 'method')?.path ?? joint.path
+    const hint = 'use method: merge-many or c2m3'
+    report.error('contradiction', 'weight-matching aligns one model, not several jointly', where, { hint })
+  } else if (!joint && method !== 'weight-matching') {
+    const hint = 'write models: [a, b, c]'
+    report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })
+  }
+  const models = joint ? itemsOf(joint).map(use) : [use(get(at, 'model'))]
+  const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
+  if (!joint && onto !== '' && models[0] === onto)
+    report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'])
+  const twice = joint ? models.findIndex((name, index) => name !== '' && models.indexOf(name) < index) : -1
+  if (joint && twice >= 0)
+    report.error('contradiction', `rebasin aligns ${quote(models[twice]!)} with itself`, [...joint.path, twice])
+  if (joint && part?.place === 0) {
+    const names = [
+      onto,
+      ...itemsOf(joint)
+        .slice(1)
+        .map((item) => `${name}.${textOf(item)}`),
+    ]
+    for (const each of names) if (each !== '') uses(each, at)
+    return meanOf(name, at, names)
+  }
+  return {
+    kind: 'rebasin',
+    name,
+    at: at.path,
+    method,
+    model: models[part?.place ?? 0] ?? '',
+    ...(joint && part ? { joint: { name: part.of, models } } : {}),
+    onto,
+    spec: readSpec(get(at, 'spec'), report),
+    symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
+    seed: numberOf(get(at, 'seed')) ?? 0,
+    maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
+  }
+}
+
+/** What a joint alignment stands for as one model: the plain average of the aligned ones. */
+const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep => ({
+  kind: 'merge',
+  name,
+  at: at.path,
+  base: models[0] ?? '',
+  baseWritten: false,
+  filters: { include: [], exclude: [] },
+  settings: {
+    method: 'linear',
+    at: at.path,
+    models,
+    weights: models.map(() => [1]),
+    weightsAt: at.path,
+    parameters: new Map(),
+  },
+  rules: [],
+  onMissing: 'copy',
+  onMismatch: 'copy',
+})
+
+function readSpec(at: Cursor | undefined, report: Report): RebasinStep['spec'] {
+  const text = textOf(at)
+  if (at && isMapping(at)) return inlineSpec(at.node, at.path, report)
+  if (text === undefined || text === 'auto') return 'auto'
+  return /[./\\]/.test(text) ? { file: text } : { family: text }
+}
