@@ -1,7 +1,9 @@
 /** Which files of a hub-style folder hold its weights, and what its index says about them. */
+
 import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
 import { type Budget, jsonReader } from '../core/json/reader.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../core/lfs.js'
 import { quote } from '../core/suggest.js'
 import { leadsDown } from '../storage/leadsDown.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
@@ -131,6 +133,7 @@ async function readIndex(file: string, shown: string, within: Bounds): Promise<U
  * Faults: `bad-index`, `duplicate-key`, `path-escape` for a file name that is no plain relative path downwards.
  */
 export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): ReadonlyMap<string, string> {
+  if (isLfsPointer(bytes)) throw fault('bad-index', `${shown}: ${LFS_POINTER}`, LFS_HINT)
   const bad = (message: string) => fault('bad-index', `${shown}: ${message}`, REPAIR)
   const json = jsonReader(bytes, 0, budget, (_, message) => {
     throw bad(message)

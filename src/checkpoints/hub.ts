@@ -7,6 +7,7 @@ import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { eachOf, mapEach } from '../core/eachOf.js'
 import { formatSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
+import { plural } from '../core/words.js'
 import {
   cachedCommit,
   cachedNames,
@@ -164,7 +165,7 @@ function refuseMany(reference: string, files: readonly HubFile[]): void {
   if (files.length <= MOST_SMALL && bytes <= MOST_SMALL_BYTES) return
   throw fault(
     'too-large',
-    `${reference}: ${files.length} files of configuration, tokenizer and code, ${formatSize(bytes)} together, are more than a model has`,
+    `${reference}: ${plural(files.length, 'file')} of configuration, tokenizer and code, ${formatSize(bytes)} together, are more than a model has`,
     `at most ${MOST_SMALL} files and ${formatSize(MOST_SMALL_BYTES)} are fetched; name the folder of the model with subfolder, or download it yourself`,
   )
 }

@@ -148,6 +148,7 @@ export const ERROR_CODES = [
   'not-a-folder',
   'not-a-model',
   'not-a-participant',
+  'not-a-recipe',
   'not-finite',
   'not-in-this-version',
   'not-mergekit',

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { compilePattern, type PatternFault } from './patterns.js'
+import { plural } from './words.js'
 
 /** Gives the names that a pattern matches new ones; undefined for names that it does not match. */
 export type Rename = (name: string) => string | undefined
@@ -36,7 +37,7 @@ export function compileRename(from: string, to: string): Rename | PatternFault {
   if (wanted > stars) {
     return {
       kind: 'fault',
-      message: `the new name has ${wanted} stars, the pattern ${stars}`,
+      message: `the new name has ${plural(wanted, 'star')}, the pattern ${stars}`,
       offset: 0,
       length: from.length,
     }

@@ -45,7 +45,7 @@ export function quote(text: string): string {
 
 /** The hint beside an unknown name: the nearest candidate, or what there is to choose from. */
 export function didYouMean(name: string, candidates: Iterable<string>, kind = 'known'): string | undefined {
-  const all = [...candidates]
+  const all = [...new Set(candidates)]
   const [best] = nearest(name, all, 1)
   if (best !== undefined) return `did you mean ${quote(best)}?`
   if (all.length === 0) return undefined

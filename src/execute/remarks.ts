@@ -1,5 +1,7 @@
 /** What a run has to say of tensors besides their values: results that are not finite, rules that said nothing. */
+
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { agree } from '../core/words.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 
 /** Of one tensor. */
@@ -23,7 +25,7 @@ export const remarksOf = ({ nonFinite = 0, notes = [] }: Remarks): Remarks | und
 const MOST_NAMES = 3
 
 const grouped = new Intl.NumberFormat('en-US')
-const count = (n: number, what: string): string => `${grouped.format(n)} ${what}${n === 1 ? '' : 's'}`
+const count = (n: number, what: string): string => `${grouped.format(n)} ${agree(n, what, `${what}s`)}`
 
 function list(names: readonly string[]): string {
   const rest = names.length - MOST_NAMES

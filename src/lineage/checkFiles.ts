@@ -5,6 +5,7 @@ import { openCheckpoint } from '../checkpoints/open.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { agree, plural } from '../core/words.js'
 import type { Listener } from '../execute/events.js'
 import { compareInput, compareOutput, listOf, type Report } from './compare.js'
 import { type CheckpointDigests, digestCheckpoints } from './digestCheckpoint.js'
@@ -172,7 +173,10 @@ export async function checkFiles(
   for (const file of dropped ? [] : files) complete = (await output(file, seen)) && complete
   const lost = complete ? Object.keys(lineage.tensors).filter((name) => !seen.has(name)) : []
   if (lost.length > 0)
-    reporter(CHANGED_OUTPUT)('output-digest', `${lost.length} tensors of the lineage are in no file: ${listOf(lost)}`)
+    reporter(CHANGED_OUTPUT)(
+      'output-digest',
+      `${plural(lost.length, 'tensor')} of the lineage ${agree(lost.length, 'is', 'are')} in no file: ${listOf(lost)}`,
+    )
   for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index))
     await input(name, model)
 

@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { agree, plural } from '../core/words.js'
 import type { CheckpointDigests } from './digestCheckpoint.js'
 import type { Lineage, LineageFile } from './types.js'
 
@@ -23,8 +24,16 @@ export function compareOutput(lineage: Lineage, expected: LineageFile, found: Ch
     else if (tensors[name]!.digest !== digest) changed.push(name)
   }
   const parts = [
-    ...(changed.length > 0 ? [`${changed.length} of ${found.tensors.size} tensors differ: ${listOf(changed)}`] : []),
-    ...(unknown.length > 0 ? [`${unknown.length} tensors are not in the lineage: ${listOf(unknown)}`] : []),
+    ...(changed.length > 0
+      ? [
+          `${changed.length} of ${plural(found.tensors.size, 'tensor')} ${agree(changed.length, 'differs', 'differ')}: ${listOf(changed)}`,
+        ]
+      : []),
+    ...(unknown.length > 0
+      ? [
+          `${plural(unknown.length, 'tensor')} ${agree(unknown.length, 'is', 'are')} not in the lineage: ${listOf(unknown)}`,
+        ]
+      : []),
   ]
   if (parts.length === 0) parts.push('the header differs from the lineage, the tensors are the same')
   report('output-digest', `${expected.name}: ${parts.join('; ')}`)

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
+import { plural } from '../core/words.js'
 import { isFloat } from '../encodings/index.js'
 import type { Value } from '../expr/values.js'
 import type { Faults } from '../language/faults.js'
@@ -116,7 +117,7 @@ export function refusePacked(
   const model = recipe.models.get(value.name)
   faults.error(
     'packed-weights',
-    `the weights of ${value.name} are packed (${by}; ${count} tensors, such as ${name}): numbers in that form can't be computed with`,
+    `the weights of ${value.name} are packed (${by}; ${plural(count, 'tensor')}, such as ${name}): numbers in that form can't be computed with`,
     recipe.placeOf(model?.at ?? at, 'key'),
     'unpack it to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or leave these tensors out by filters',
   )

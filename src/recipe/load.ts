@@ -19,6 +19,7 @@ import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
 import { readModels, withCompanions } from './models.js'
 import { refuseNotModels } from './notModels.js'
+import { refuseOtherFile } from './notRecipe.js'
 import { readOutputs } from './outputs.js'
 import { readSteps } from './steps.js'
 import { checkStructure } from './structure.js'
@@ -96,6 +97,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     report.error('bad-type', 'a recipe must be a mapping', [], { hint: 'start with terge: 1' })
     return finish()
   }
+  if (!conversion && refuseOtherFile(root, name, report)) return finish()
   const start: Cursor<MapNode> = { node: root, path: [] }
   if (source.several && !conversion)
     report.error('several-documents', 'a recipe is one YAML document', [], {

@@ -61,7 +61,7 @@ export function checkStructure(start: MapNode, report: Report, setRoot: (root: N
     const errors = (validate.errors ?? []).filter((error) => !elsewhere(error))
     const unknown = errors.filter(({ keyword }) => keyword === 'additionalProperties')
     if (unknown.length === 0) {
-      for (const error of settleUnions(errors)) describe(error, root, report)
+      for (const error of withoutBounds(settleUnions(errors))) describe(error, root, report)
       return root as MapNode
     }
     const byParent = new Map<string, string[]>()
@@ -135,6 +135,14 @@ function settleUnions(errors: readonly SchemaError[]): SchemaError[] {
     left = left.filter((error) => !here(error) || (error.keyword !== 'type' && (error !== union || !inside)))
   }
   return left
+}
+
+/** A value of another type breaks the bounds of its own too, which says nothing more. */
+function withoutBounds(errors: readonly SchemaError[]): SchemaError[] {
+  const mistyped = new Set(errors.filter(({ keyword }) => keyword === 'type').map(({ instancePath }) => instancePath))
+  return errors.filter(
+    ({ keyword, instancePath }) => !mistyped.has(instancePath) || (keyword !== 'minimum' && keyword !== 'maximum'),
+  )
 }
 
 const kindOf = (node: Node | undefined): string => {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
 import { isObject, parseJson } from '../core/json/text.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../core/lfs.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
@@ -37,6 +38,7 @@ export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
   const name = VOCABULARY_FILES.find((name) => name in files)
   if (name === undefined) throw bad(shown, 'it has no file with a vocabulary')
   const text = files[name]!
+  if (isLfsPointer(text)) throw fault('bad-tokenizer', `${shown}: ${name}: ${LFS_POINTER}`, LFS_HINT)
   switch (name) {
     case 'tokenizer.json':
       return fromDocument(text, files, shown)

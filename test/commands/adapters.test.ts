@@ -185,7 +185,7 @@ test('ranks that differ, modules that the base lacks, adapters beside models, a 
     )
     assert.match(
       await told('a: one, b: more'),
-      'warning adapter-modules: b: it changes 1 modules that the base does not, such as x',
+      'warning adapter-modules: b: it changes 1 module that the base does not, such as x',
     )
     assert.match(await told('a: none, b: one'), 'error adapter-scale: b: l.0.k has the scale 2, and in the base 0')
     assert.match(

@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatSize, parseSize } from '../../src/core/sizes.js'
 import { didYouMean, nearest, quote } from '../../src/core/suggest.js'
+import { agree, eitherOf, plural } from '../../src/core/words.js'
 
 test('sizes as the hub counts them', () => {
   const sizes = {
@@ -52,6 +53,20 @@ test('hints', () => {
   assert.is(didYouMean('q', []), undefined)
   const many = Array.from({ length: 20 }, (_, i) => `name${i}`)
   assert.match(didYouMean('q', many) ?? '', /'name11', and 8 more$/)
+})
+
+test('hints list each name once', () => {
+  assert.is(didYouMean('q', ['base', 'union', 'base'], 'known here'), "known here: 'base', 'union'")
+})
+
+test('counts and lists', () => {
+  assert.equal(
+    [0, 1, 2].map((count) => plural(count, 'file')),
+    ['0 files', '1 file', '2 files'],
+  )
+  assert.is(plural(2, 'entry', 'entries'), '2 entries')
+  assert.equal([agree(1, 'is', 'are'), agree(2, 'is', 'are')], ['is', 'are'])
+  assert.equal([['a'], ['a', 'b'], ['a', 'b', 'c']].map(eitherOf), ['a', 'a or b', 'a, b or c'])
 })
 
 test('quoted names can not steer a terminal', () => {

@@ -162,6 +162,15 @@ test('nothing from a lineage becomes markup', () => {
   assert.is(dataOf(page).rows[0][0], evil)
 })
 
+test('figures of a step are words, not JSON', () => {
+  const score = { before: 5.034470945596695, after: 212.77099609375 }
+  const page = reportHtml({
+    ...sample,
+    steps: { moved: { kind: 'rebasin', models: ['a', 'b'], score } },
+  } as typeof sample)
+  assert.match(page, 'score: <code>5.03447</code> → <code>212.771</code>')
+})
+
 test('the page has the recipe by lines, models, copies and every tensor', () => {
   const page = reportHtml(sample)
   assert.match(page, '<code>terge: 1</code><code>models: …</code></div>')

@@ -94,7 +94,7 @@ test('configurations that lie, or ask for what is not there', async () => {
 test('tensors that do not fit the model, or each other', async () => {
   const cases: readonly (readonly [tensors: Readonly<Record<string, RawTensor>>, expected: string])[] = [
     [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has a factor A and no B'],
-    [{ x: tensor(2) }, 'bad-adapter: m.lora: none of its 1 tensors is a factor of an update'],
+    [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor and no factor of an update'],
     [{ ...FACTORS, [A.replace('A.w', 'A.one.w')]: tensor(4, 6) }, 'bad-adapter: m.lora: \'base_model.model.layers.0.q.lora_A'],
     [{ [A.replace('A.w', 'A.one.w')]: FACTORS[A]!, [B.replace('B.w', 'B.two.w')]: FACTORS[B]! }, 'bad-adapter: m.lora: its tensors are of several adapters: \'one\', \'two\''],
     [{ [A.replace('.q.', '.query.')]: FACTORS[A]!, [B.replace('.q.', '.query.')]: FACTORS[B]! }, 'adapter-target: m.lora: it changes \'layers.0.query.weight\', which the model does not have'],
@@ -105,7 +105,7 @@ test('tensors that do not fit the model, or each other', async () => {
     [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: weights of F32 and factors of I64 and F32'],
     [{ ...FACTORS, [`${P}layers.0.q.lora_B.bias`]: tensor(7) }, 'adapter-shape: m.lora: its bias of layers.0.q does not fit'],
     [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],
-    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 magnitudes of DoRA'],
+    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 magnitude of DoRA'],
     [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: it has model.layers.0.k.weight with shape [9, 6]'],
   ] // biome-ignore format: a case a line
   for (const [tensors, expected] of cases) {

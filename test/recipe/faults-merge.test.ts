@@ -66,10 +66,10 @@ merge: {method: linear, models: [a, b], weights: [1, 2, 3]}
 output: ./out
 `,
     faults: `
-r.yml:3:50: error weight-count: 3 weights for 2 models (a, b)
+r.yml:3:50: error weight-count: 3 weights are given for 2 models (a, b)
   merge: {method: linear, models: [a, b], weights: [1, 2, 3]}
                                                    ^^^^^^^^^
-  hint: write one a model, or a mapping by name
+  hint: give one weight per model, or a mapping by name
 `,
   },
   {

@@ -4,6 +4,37 @@ import { faultTests } from './helpers.js'
 
 faultTests(test, [
   {
+    name: 'one error for a number that is neither whole nor allowed',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b}
+merge: {method: linear}
+seed: -1.5
+output: x
+`,
+    faults: `
+r.yml:4:7: error bad-type: 'seed' must be a whole number from 0, not -1.5
+  seed: -1.5
+        ^^^^
+`,
+  },
+  {
+    name: 'one error for an unknown method of an alignment',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b}
+steps:
+  al: {rebasin: {model: a, onto: b, method: weight-match}}
+output: x
+`,
+    faults: `
+r.yml:4:45: error bad-value: 'method' can't be 'weight-match'
+    al: {rebasin: {model: a, onto: b, method: weight-match}}
+                                              ^^^^^^^^^^^^
+  hint: did you mean 'weight-matching'?
+`,
+  },
+  {
     name: 'five mistakes',
     recipe: `
 terge: 1
@@ -26,10 +57,10 @@ r.yml:5:11: error unknown-method: there is no merge method 'liner'
     method: liner
             ^^^^^
   hint: did you mean 'linear'?
-r.yml:7:12: error weight-count: 3 weights for 2 models (a, b)
+r.yml:7:12: error weight-count: 3 weights are given for 2 models (a, b)
     weights: [1, 2, 3]
              ^^^^^^^^^
-  hint: write one a model, or a mapping by name
+  hint: give one weight per model, or a mapping by name
 r.yml:9:17: error bad-pattern: not a regular expression: missing closing )
       - {match: "/(/", weights: {a: 1}}
                   ^
@@ -129,10 +160,10 @@ r.yml:7:8: error unknown-key: 'rules[0]' has no key 'macth'
       - {macth: "*.x", weights: [1, 2, 3]}
          ^^^^^
   hint: did you mean 'match'?
-r.yml:7:31: error weight-count: 3 weights for 2 models (a, b)
+r.yml:7:31: error weight-count: 3 weights are given for 2 models (a, b)
       - {macth: "*.x", weights: [1, 2, 3]}
                                 ^^^^^^^^^
-  hint: write one a model, or a mapping by name
+  hint: give one weight per model, or a mapping by name
 r.yml:8:1: error unknown-key: a recipe has no key 'outptu'
   outptu: {path: x, dytpe: bf15}
   ^^^^^^

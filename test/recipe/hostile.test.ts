@@ -26,7 +26,7 @@ test('deep nesting', () => {
 
 test('a great many of anything', () => {
   assert.equal(codes('# x\n'.repeat(130_000)), ['too-large'])
-  const keys = Array.from({ length: 3000 }, (_, i) => `key${i}: 1`).join('\n')
+  const keys = `terge: 1\n${Array.from({ length: 3000 }, (_, i) => `key${i}: 1`).join('\n')}`
   const faults = codes(keys)
   assert.is(faults.length, 501)
   assert.is(faults[0], 'too-many-faults')

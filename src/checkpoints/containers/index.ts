@@ -1,6 +1,7 @@
 /** The containers that terge knows, and the kinds of files with weights that it refuses. Nothing else knows file extensions. */
 import { Buffer } from 'node:buffer'
 import { fault } from '../../core/diagnostics.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../core/lfs.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
 import { pytorch } from './pytorch/index.js'
@@ -15,9 +16,9 @@ const UNPACK = 'its weights are packed for inference: merge the model that it wa
 
 /** Files with weights that terge does not read: by their extensions, some also by their first bytes. */
 const FOREIGN: readonly Foreign[] = [
-  { extensions: ['.gguf', '.ggml'], known: { name: 'GGUF', begins: 'GGUF', hint: UNPACK } },
-  { extensions: ['.h5'], known: { name: 'HDF5', begins: '\x89HDF', hint: SAVE } },
-  { extensions: ['.npy'], known: { name: 'NumPy', begins: '\x93NUMPY', hint: SAVE } },
+  { extensions: ['.gguf', '.ggml'], known: { name: 'a GGUF', begins: 'GGUF', hint: UNPACK } },
+  { extensions: ['.h5'], known: { name: 'an HDF5', begins: '\x89HDF', hint: SAVE } },
+  { extensions: ['.npy'], known: { name: 'a NumPy', begins: '\x93NUMPY', hint: SAVE } },
   { extensions: ['.npz', '.onnx', '.onnx_data', '.msgpack', '.pkl', '.pickle', '.ot', '.tflite', '.mar'] },
 ]
 
@@ -72,9 +73,10 @@ export async function openContainer(
 
 /** Fault `unsupported-format` for a file of a known other kind, as far as its first bytes tell. `shown` names the file. */
 function refuseForeign(head: Uint8Array, shown: string): void {
+  if (isLfsPointer(head)) throw fault('unsupported-format', `${shown}: ${LFS_POINTER}`, LFS_HINT)
   const text = Buffer.from(head.buffer, head.byteOffset, head.length).toString('latin1')
   const known = FOREIGN.find(({ known }) => known && text.startsWith(known.begins))?.known
-  if (known) throw fault('unsupported-format', `${shown}: a ${known.name} file, which terge does not read`, known.hint)
+  if (known) throw fault('unsupported-format', `${shown}: ${known.name} file, which terge does not read`, known.hint)
   if (head[0] === 0x80 && head[1]! <= 5)
     throw fault(
       'unsupported-format',

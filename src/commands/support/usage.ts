@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import { agree } from '../../core/words.js'
 
 /** What the fault's text needs of a command. */
 interface Used {
@@ -19,7 +20,7 @@ export function usageFault(error: unknown, command: Used): unknown {
     if (names.every((name) => name !== undefined))
       return fault(
         'unexpected-argument',
-        `unexpected argument${names.length === 1 ? '' : 's'} ${names.map(quote).join(', ')} for terge ${command.id}`,
+        `unexpected ${agree(names.length, 'argument', 'arguments')} ${names.map(quote).join(', ')} for terge ${command.id}`,
         helpOf(command.id),
       )
     const missing = (error.args as { name: string }[]).map(({ name }) => name.toUpperCase()).join(' and ')

@@ -3,8 +3,10 @@
  * negative element; a Gram matrix XᵀX is symmetric with a diagonal of squares. What is otherwise is another model's weights, or
  * something else that would give a merge without meaning.
  */
+
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { elements } from '../../core/dtypes.js'
+import { agree, plural } from '../../core/words.js'
 import { bytesOf, isFloat } from '../../encodings/index.js'
 import { mergesOf } from '../../expr/cost.js'
 import type { ReadExpr } from '../../expr/types.js'
@@ -87,7 +89,7 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
 const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more: number }): Diagnostic => ({
   severity: 'error',
   code: 'bad-statistics',
-  message: `the statistics of ${claim.model} are ${claim.kind === 'fisher' ? 'no Fisher information' : 'no Gram matrices'}: ${claim.tensor} ${what}${more > 0 ? `, and ${more} other tensors are wrong too` : ''}`,
+  message: `the statistics of ${claim.model} are ${claim.kind === 'fisher' ? 'no Fisher information' : 'no Gram matrices'}: ${claim.tensor} ${what}${more > 0 ? `, and ${plural(more, 'other tensor')} ${agree(more, 'is', 'are')} wrong too` : ''}`,
   hint:
     claim.kind === 'fisher'
       ? 'statistics names a file with mean squared gradients under the names of the model, never weights'
@@ -149,9 +151,9 @@ const negatives =
   (where: string) =>
   ([negative = 0, other = 0]: Float64Array): string | undefined =>
     negative > 0
-      ? `has ${negative} negative element${negative === 1 ? '' : 's'}${where}`
+      ? `has ${plural(negative, 'negative element')}${where}`
       : other > 0
-        ? `has ${other} element${other === 1 ? ' that is' : 's that are'} NaN or infinite${where}`
+        ? `has ${plural(other, 'element')} that ${agree(other, 'is', 'are')} NaN or infinite${where}`
         : undefined
 
 function asymmetric([squares = 0, , , differences = 0]: Float64Array): string | undefined {

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
+import { agree, plural } from '../../core/words.js'
 import type { MergeExpr } from '../../expr/types.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
@@ -147,7 +148,7 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
   if (others.length > 0)
     complain.warn(
       'adapter-modules',
-      `it changes ${others.length} modules that the base does not, such as ${others[0]}: the result leaves them alone`,
+      `it changes ${plural(others.length, 'module')} that the base does not, such as ${others[0]}: the result leaves ${agree(others.length, 'it', 'them')} alone`,
       'the base says which modules there are: let the adapter with more of them be it',
     )
   return new Map(

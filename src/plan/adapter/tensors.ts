@@ -1,4 +1,5 @@
 import { quote } from '../../core/suggest.js'
+import { agree, plural } from '../../core/words.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Complain } from './config.js'
 
@@ -88,7 +89,7 @@ export function adapterTensors(
   if (magnitudes > 0)
     complain.error(
       'adapter-arithmetic',
-      `the adapter has ${magnitudes} magnitudes of DoRA: terge can't apply these`,
+      `the adapter has ${plural(magnitudes, 'magnitude')} of DoRA: terge can't apply ${agree(magnitudes, 'it', 'these')}`,
       'merge it into its base with PEFT, and name the result',
     )
   if (adapters.size > 1)
@@ -100,7 +101,7 @@ export function adapterTensors(
   if (pairs.size === 0) {
     complain.error(
       'bad-adapter',
-      `none of its ${tensors.size} tensors is a factor of an update, called such as …q_proj.lora_A.weight`,
+      `it has ${plural(tensors.size, 'tensor')} and no factor of an update, called such as …q_proj.lora_A.weight`,
       'name an adapter that PEFT saved',
     )
     return undefined

@@ -67,7 +67,7 @@ export function underBasePrefix(
   const [from, to] = moved[0]!
   faults.warn(
     'other-prefix',
-    `the tensors of ${source.name} have another prefix than those of ${base.name}: ${from} is read as ${to}, and ${moved.length - 1} more so`,
+    `the tensors of ${source.name} have another prefix than those of ${base.name}: ${from} is read as ${to}${moved.length > 1 ? `, and so are ${moved.length - 1} more` : ''}`,
     recipe.placeOf(source.at, 'key'),
     `to say so in the recipe: ${linesFor(best, moved, named.length)}`,
   )

@@ -1,4 +1,5 @@
 /** Makes a configuration follow its layers: each setting of a stack's part that speaks of layers, or a reason why it can't. */
+import { plural } from '../../core/words.js'
 import {
   type Config,
   type ConfigPath,
@@ -137,7 +138,7 @@ function followList(list: readonly unknown[], setting: Setting, work: Work): und
   const every = list.length
   if (/pattern|types?$/.test(key) && work.order.every(({ layer }, i) => same(list[layer % every], list[i % every])))
     return
-  lost(work, key, `a list of ${list.length} entries for ${depth} layers`)
+  lost(work, key, `a list of ${plural(list.length, 'entry', 'entries')} for ${plural(depth, 'layer')}`)
 }
 
 /** Numbers of layers, in their order. */
@@ -227,7 +228,7 @@ function followText(text: string, setting: Setting, work: Work): undefined {
     return lost(work, key, 'it may hold one letter for each layer')
   if (!/pattern|layout|schedule/.test(key)) return
   if (text.length > 0 && work.order.every(({ layer }, i) => text[layer % text.length] === text[i % text.length])) return
-  lost(work, key, `a text of ${text.length} letters for ${depth} layers`)
+  lost(work, key, `a text of ${plural(text.length, 'letter')} for ${plural(depth, 'layer')}`)
 }
 
 /** Small letters that are no word: a few kinds, each again and again. */

@@ -1,7 +1,9 @@
 /** Embeddings and heads that a merge takes row by row, of models whose tokenizers give other tokens to the same rows. */
+
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { Fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { leavesOf } from '../../expr/cost.js'
 import type { Faults } from '../../language/faults.js'
 import { hasRows } from '../../networks/tied.js'
@@ -62,7 +64,7 @@ export function warnOfOtherTokens(
     const shown = found.first.map(([id, a, b]) => `row ${id} is ${quote(a)} in ${base} and ${quote(b)} in ${other}`)
     faults.warn(
       'other-tokens',
-      `${base} and ${other} have other tokens at ${found.count} of the ${rows} rows of ${tensor}, which are merged row by row: ${shown.join('; ')}`,
+      `${base} and ${other} have other tokens at ${found.count} of the ${plural(rows, 'row')} of ${tensor}, which are merged row by row: ${shown.join('; ')}`,
       recipe.placeOf(recipe.models.get(other)?.at ?? [], 'key'),
       'tokenizer: base or tokenizer: union merges rows token by token',
       base,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { emptyTable } from '../../core/ownValue.js'
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ReadExpr, RowMap } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
@@ -161,7 +162,7 @@ export function followTokens(
   if (lost.length > 0 && models.size > 0)
     faults.warn(
       'no-embedding',
-      `no model has an embedding of ${lost.length} tokens, such as ${quote(lost[0]!)}: theirs are zeros`,
+      `no model has an embedding of ${plural(lost.length, 'token')}, such as ${quote(lost[0]!)}: the result has zeros there`,
       recipe.placeOf(choice.at),
     )
   const record: TokenizerRecord = {

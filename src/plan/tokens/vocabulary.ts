@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { Fault, type Place } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
+import { agree, plural } from '../../core/words.js'
 import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import { hasRows } from '../../networks/tied.js'
@@ -99,7 +100,7 @@ export function planVocabulary(
     return undefined
   }
   if (models.size > 0 && tokenizer.size > (there ?? 0) + tokenizer.ids.size + MOST_GAPS) {
-    const message = `${first}: ${tokenizer.ids.size} tokens have ids up to ${tokenizer.size - 1}, far beyond the ${there ?? 0} rows of its embeddings`
+    const message = `${first}: ${plural(tokenizer.ids.size, 'token')} ${agree(tokenizer.ids.size, 'has', 'have')} ids up to ${tokenizer.size - 1}, far beyond the ${plural(there ?? 0, 'row')} of its embeddings`
     faults.error('bad-tokenizer', message, place, 'repair the ids, or name another tokenizer')
     return undefined
   }
@@ -143,7 +144,7 @@ function embedded(
     else if (!plain && models.get(base)?.rows === embedded.rows) {
       models.set(name, { value, tokenizer: models.get(base)!.tokenizer, ...embedded })
       assumed.push(name)
-      const message = `the model ${quote(name)} has no tokenizer; its ${embedded.rows} rows are taken for the tokens of ${quote(base)}`
+      const message = `the model ${quote(name)} has no tokenizer; its ${plural(embedded.rows, 'row')} ${agree(embedded.rows, 'is', 'are')} taken for the tokens of ${quote(base)}`
       faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs', name)
     } else if (!plain) {
       const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
@@ -158,7 +159,7 @@ function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place,
   for (const [name, { renumbered, ids }] of tokenizers) {
     const [one] = renumbered
     if (!one) continue
-    const message = `${name}: its files give ${renumbered.length} added tokens other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
+    const message = `${name}: its files give ${plural(renumbered.length, 'added token')} other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
     faults.warn('token-ids', message, place, undefined, name)
   }
 }
@@ -208,8 +209,8 @@ function compose(
     const gone = dropped.filter((token) => !tokenizer.ids.has(token))
     const [token] = gone
     if (token === undefined) continue
-    const [many, verbs] = gone.length > 1 ? ['tokens', ['have', 'are']] : ['token', ['has', 'is']]
-    const message = `${gone.length} ${many} of ${name} ${verbs[0]} no row in its embeddings and ${verbs[1]} left out, such as ${quote(token)}`
+    const word = (one: string, many: string): string => agree(gone.length, one, many)
+    const message = `${plural(gone.length, 'token')} of ${name} ${word('has', 'have')} no row in its embeddings and ${word('is', 'are')} left out, such as ${quote(token)}`
     faults.warn('tokens-without-rows', message, place, undefined, name)
   }
   return {

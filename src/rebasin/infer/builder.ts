@@ -1,4 +1,5 @@
 import { emptyTable } from '../../core/ownValue.js'
+import { plural } from '../../core/words.js'
 import { type AxisText, readSpec, type Shapes, type Spec } from '../spec.js'
 
 /** A spec in the making: families say what they know of each tensor, and what is not known freezes what it touches. */
@@ -44,7 +45,7 @@ export function createBuilder(shapes: Shapes): Builder {
     group: (name, size, inside) => {
       const known = groups.get(name)
       if (known && known.size !== size) {
-        const reason = `it would have ${known.size} places here and ${size} there`
+        const reason = `it would have ${plural(known.size, 'place')} here and ${size} there`
         if (!kept.has(name)) kept.set(name, reason)
         return
       }

@@ -3,7 +3,9 @@
  * before their convolutions (1603.05027), inverted residuals (1801.04381). A block keeps its output in its input's group unless a
  * projection stands on its shortcut, which is right whether or not it has a shortcut at all.
  */
+
 import { fault } from '../../core/diagnostics.js'
+import { plural } from '../../core/words.js'
 import { groupName } from '../spec.js'
 import { type Block, type Part, partition } from './blocks.js'
 import type { Builder } from './builder.js'
@@ -200,7 +202,7 @@ function blockOutput(
   // Inverted residuals have shortcuts between equal sizes alone, and linear layers are not padded; nor is a picture.
   const depthwise = path.some(({ shape }) => shape.length > 2 && shape[1] === 1 && shape[0]! > 1)
   if (depthwise || into.group === undefined || end.shape.length === 2) return { group: `${block.name}.out` }
-  const reason = `block ${block.name} goes from ${into.size} to ${size} channels without a projection: a shortcut would tie places (spec: chain says that there is none)`
+  const reason = `block ${block.name} goes from ${into.size} to ${plural(size, 'channel')} without a projection: a shortcut would tie places (spec: chain says that there is none)`
   return { group: `${block.name}.out`, reason }
 }
 

@@ -1,10 +1,12 @@
 /** A recipe's models on this machine: opened from disk or hub, fetched, and held against the digests that they should have. */
+
 import path from 'node:path'
 import type { HubModel } from '../../checkpoints/hub.js'
 import { openCheckpoint } from '../../checkpoints/open.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import type { Listener } from '../../execute/events.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
@@ -137,7 +139,7 @@ function checkPublished(
       where,
       fault(
         'bad-value',
-        `${reference}: one sha256 can't be that of ${checkpoint.files.length} files`,
+        `${reference}: one sha256 can't be that of ${plural(checkpoint.files.length, 'file')}`,
         'leave it out, and pin the model with terge lock',
       ),
     )

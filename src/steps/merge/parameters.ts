@@ -1,5 +1,7 @@
 /** A method's parameters as a recipe writes them, each against its declaration. */
+
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import { eitherOf } from '../../core/words.js'
 import { type Cursor, entriesOf, get, gradientOf, isMapping, itemsOf, numberOf } from '../../language/cursor.js'
 import type { Participant } from '../../language/names.js'
 import type { Report } from '../../language/report.js'
@@ -59,12 +61,12 @@ function readLines(at: Cursor, report: Report): ParameterValue | undefined {
 }
 
 function expectedForm({ type, choices, perModel }: ParameterSchema): string {
-  const words = choices?.map(String).join(', ')
-  if (type === 'choice') return `one of ${words}`
+  const words = choices?.map(String) ?? []
+  if (type === 'choice') return eitherOf(words)
   if (type === 'integer') return 'a whole number'
-  if (type === 'boolean') return words ? `true, false or ${words}` : 'true or false'
+  if (type === 'boolean') return eitherOf([...new Set(['true', 'false', ...words])])
   const forms = ['a number', 'a gradient (a list of numbers)', ...(perModel ? ['a mapping model → number'] : [])]
-  return [...forms, ...(words ? [words] : [])].join(' or ')
+  return eitherOf([...forms, ...words])
 }
 
 function readParameter(

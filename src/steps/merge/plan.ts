@@ -1,5 +1,6 @@
 import { sharer } from '../../core/share.js'
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ScopeBook } from '../../expr/scopes.js'
 import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from '../../expr/types.js'
@@ -301,7 +302,9 @@ function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
       const mapping = settings.models.map((model, index) => `${model}: ${value.value[index]}`).join(', ')
       faults.warn(
         'list-is-gradient',
-        `${name} is a gradient over ${layers} layers, though it has one value for each of ${settings.models.length} models`,
+        layers === 0
+          ? `${name} is a gradient over layers, and the models have none: its first value, ${value.value[0]}, applies to every tensor`
+          : `${name} is a gradient over ${plural(layers, 'layer')}, though it has one value for each of ${plural(settings.models.length, 'model')}`,
         recipe.placeOf(at, 'value'),
         perModel(settings.method, name)
           ? `one value a model is written ${name}: {${mapping}}`

@@ -2,6 +2,7 @@
 
 import { compilePattern } from '../../core/patterns.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import { agree, plural } from '../../core/words.js'
 import { DTYPE_NAMES } from '../../encodings/index.js'
 import {
   type Cursor,
@@ -187,8 +188,8 @@ function readWeights(
   if (listed && items.length !== listed.length) {
     if (twice) return undefined
     const names = listed.map(({ written }) => written).join(', ')
-    const message = `${items.length} weights for ${listed.length} models (${names})`
-    report.error('weight-count', message, at.path, { hint: 'write one a model, or a mapping by name' })
+    const message = `${plural(items.length, 'weight')} ${agree(items.length, 'is', 'are')} given for ${plural(listed.length, 'model')} (${names})`
+    report.error('weight-count', message, at.path, { hint: 'give one weight per model, or a mapping by name' })
     return undefined
   }
   return { kind: 'list', values: items.map(numberOf), at: at.path }
@@ -283,9 +284,9 @@ function checkCount(method: Method, own: readonly Participant[], draft: Draft, r
   if (own.length >= least && own.length <= (most ?? Infinity)) return
   const apart = method.base === 'required' ? ' besides the base' : ''
   const wanted = least === most ? `exactly ${least}` : own.length < least ? `at least ${least}` : `at most ${most}`
-  const plural = (least === most || own.length < least ? least : most) === 1 ? 'model' : 'models'
+  const models = agree((own.length < least ? least : most) ?? least, 'model', 'models')
   const here = own.length === 0 ? 'none takes part' : `${own.map(({ written }) => written).join(', ')} take part`
-  const message = `${method.name} merges ${wanted} ${plural}${apart}; ${own.length === 1 ? here.replace('take', 'takes') : here}`
+  const message = `${method.name} merges ${wanted} ${models}${apart}; ${own.length === 1 ? here.replace('take', 'takes') : here}`
   const hint = draft.modelsWritten ? undefined : 'write models: [NAME, …] beside method'
   report.error('model-count', message, draft.choiceAt, { hint })
 }

@@ -1,6 +1,8 @@
 /** Files of statistics, as far as headers show what they are: whose they are, and what they hold. */
+
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Expr, MergeExpr } from '../../expr/types.js'
 import { sameShape, type Value } from '../../expr/values.js'
@@ -124,7 +126,7 @@ export function checkStatisticsFiles(
     if (more.length > 0)
       faults.warn(
         'foreign-statistics',
-        `the statistics of ${model} have ${more.length} tensor${more.length === 1 ? '' : 's'} that the model lacks, such as ${more[0]}`,
+        `the statistics of ${model} have ${plural(more.length, 'tensor')} that the model lacks, such as ${more[0]}`,
         place,
         'they are not used; make sure that the file is of this model',
         model,

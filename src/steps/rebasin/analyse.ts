@@ -1,4 +1,5 @@
 /** Finds the permutations or the rotation of an alignment. */
+import { plural } from '../../core/words.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { identity, type Permutations } from '../../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
@@ -46,7 +47,7 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
       budget: budgetOf(analysis, spare),
       onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
         const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
-        tell({ step, text: `${sweep}, group ${at} of ${of} (${group}): ${moved} units moved` })
+        tell({ step, text: `${sweep}, group ${at} of ${of} (${group}): ${plural(moved, 'unit')} moved` })
       },
     })
     found.set(step, {

@@ -29,7 +29,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     const where = get(at, 'method')?.path ?? joint.path
     const hint = 'use method: merge-many or c2m3'
     report.error('contradiction', 'weight-matching aligns one model, not several jointly', where, { hint })
-  } else if (!joint && method !== 'weight-matching') {
+  } else if (!joint && (method === 'merge-many' || method === 'c2m3')) {
     const hint = 'write models: [a, b, c]'
     report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })
   }

@@ -1,5 +1,7 @@
 /** Steps that compute tensors whole do so in float32. */
+
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { computeOf } from '../../expr/cost.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
@@ -20,6 +22,6 @@ export function warnOfFloat32(
   )
   if (narrow.length === 0) return
   const [first] = narrow
-  const message = `${quote(step.name)} computes ${narrow.length} tensor${narrow.length === 1 ? '' : 's'} in float32, such as ${first}: their float64 values are rounded to 24 bits, and those beyond 3.4e38 become infinite`
+  const message = `${quote(step.name)} computes ${plural(narrow.length, 'tensor')} in float32, such as ${first}: their float64 values are rounded to 24 bits, and those beyond 3.4e38 become infinite`
   faults.warn('computed-in-float32', message, recipe.placeOf(step.at, 'key'), hint, step.name)
 }

@@ -1,4 +1,5 @@
 import { nearest, quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import type { PatternCount } from '../../expr/types.js'
 import type { Faults } from '../../language/faults.js'
 import type { LocatedPattern, RecipeHead } from '../../language/types.js'
@@ -78,10 +79,10 @@ export function patternBook(step: StepPatterns): PatternBook {
           hint,
         )
       } else if (applies === 0) {
-        const by = where === 'rule' ? 'earlier rules and filters take all' : 'include takes none of'
+        const by = where === 'rule' ? 'earlier rules and filters take' : 'include takes none of'
         faults.warn(
           'never-applies',
-          `the pattern ${quote(text)} never applies: ${by} ${matches} tensors that it matches`,
+          `the pattern ${quote(text)} never applies: ${by} the ${plural(matches, 'tensor')} that it matches`,
           place,
         )
       }

@@ -1,6 +1,7 @@
 /** What a merge leaves as the base has it, since models call it otherwise, lack it, or have it in another shape. */
 import { elements } from '../../core/dtypes.js'
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { AbsentReason } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
@@ -85,8 +86,6 @@ export interface UnmergedStep {
 
 const size = (tensors: Tensors): number => tensors.reduce((sum, [, { shape }]) => sum + elements(shape), 0)
 
-const counted = (count: number, what = 'tensor'): string => `${count} ${what}${count === 1 ? '' : 's'}`
-
 export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Faults): Unmerged {
   const { base, values, config } = step
   const lacks = new Map<string, Lack>()
@@ -127,7 +126,7 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
         return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
       })
       const share = Math.round((100 * size(kept)) / Math.max(1, all.parameters))
-      const message = `${quote(step.name)} leaves ${kept.length} of ${counted(all.count)} (${share} % of the parameters) as the base ${quote(base.name)} has them: ${each.join('; ')}`
+      const message = `${quote(step.name)} leaves ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) as the base ${quote(base.name)} has them: ${each.join('; ')}`
       // A model without a part in most of what it is asked for, that has as much under other names, is of another layout.
       const alien = extras.some(({ lack, more, whole, adapter }) => {
         const away = size(lack.missing) + size(lack.differs)

@@ -2,9 +2,11 @@
  * The zip format of `torch.save` (PyTorch 1.6 and later): `NAME/data.pkl` describes the tensors, `NAME/data/KEY` holds
  * each storage, stored, so that tensors can be read where they lie (torch/serialization.py, caffe2/serialize).
  */
+
 import { Buffer } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
+import { plural } from '../../../core/words.js'
 import type { ByteSource } from '../../../storage/types.js'
 import type { Contents } from './contents.js'
 import { DAMAGED, HARMFUL } from './hints.js'
@@ -68,7 +70,7 @@ function findRoot(source: ByteSource, entries: ReadonlyMap<string, ZipEntry>): s
   if (roots.length > 1)
     throw fault(
       'not-pytorch',
-      `${source.name}: a zip archive with ${roots.length} pickles of tensors`,
+      `${source.name}: a zip archive with ${plural(roots.length, 'pickle')} of tensors`,
       'a file holds one state dict',
     )
   if (entries.has(`${root}constants.pkl`))

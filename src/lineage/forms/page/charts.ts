@@ -1,4 +1,5 @@
 /** Weights over the layers: one chart for all name patterns that have the same course. */
+import { plural } from '../../../core/words.js'
 import { stacksOf } from '../../../networks/layerNames.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Lineage, LineageTensor } from '../../types.js'
@@ -120,8 +121,10 @@ export function charts(lineage: Lineage, colourOf: (name: string) => number): st
   const shown = all.slice(0, MOST_CHARTS).map((group) => {
     const names = group.patterns.slice(0, SHOWN_PATTERNS).map((pattern) => `<code>${escapeHtml(pattern)}</code>`)
     const more =
-      group.patterns.length > SHOWN_PATTERNS ? ` and ${group.patterns.length - SHOWN_PATTERNS} more patterns` : ''
-    const heading = `<b>${group.methods.map(escapeHtml).join(', ')}</b> · ${group.tensors} tensors`
+      group.patterns.length > SHOWN_PATTERNS
+        ? ` and ${plural(group.patterns.length - SHOWN_PATTERNS, 'more pattern')}`
+        : ''
+    const heading = `<b>${group.methods.map(escapeHtml).join(', ')}</b> · ${plural(group.tensors, 'tensor')}`
     return `<figure>${drawing(group, colourOf)}<figcaption>${heading}<br>${names.join(' ')}${more}</figcaption></figure>`
   })
   const rest =

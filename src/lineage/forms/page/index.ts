@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { elements } from '../../../core/dtypes.js'
 import { formatSize } from '../../../core/sizes.js'
+import { agree, plural } from '../../../core/words.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Digest, Json, Lineage, LineageFile } from '../../types.js'
 import { charts } from './charts.js'
@@ -54,12 +55,12 @@ function summary(lineage: Lineage, colours: Readonly<Record<string, number>>): s
       `<span class="badge m${colours[method]}">${escapeHtml(method)} ${((100 * count) / Math.max(1, parameters)).toFixed(1)} %</span>`,
   )
   return `<div class="cards">${[
-    card(grouped(tensors.length), 'tensors'),
+    card(grouped(tensors.length), agree(tensors.length, 'tensor', 'tensors')),
     card(countText(parameters), 'parameters'),
-    card(formatSize(bytesOf(lineage.output.files)), `in ${lineage.output.files.length} files`),
+    card(formatSize(bytesOf(lineage.output.files)), `in ${plural(lineage.output.files.length, 'file')}`),
     card(grouped(tensors.length - copied), 'merged'),
     card(grouped(copied), 'copied'),
-    card(grouped(Object.keys(lineage.models).length), 'models'),
+    card(grouped(Object.keys(lineage.models).length), agree(Object.keys(lineage.models).length, 'model', 'models')),
   ].join(
     '',
   )}</div><svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="share of methods">${parts.join('')}</svg><p>${legend.join(' ')}</p>`
@@ -79,16 +80,32 @@ function models(lineage: Lineage, colourOf: (name: string) => number): string {
   return table(['Name', 'Reference', 'Size', 'Files'], rows)
 }
 
-/** A list of names as names, any other value as JSON. */
-const valueText = (value: Json): string =>
-  typeof value === 'string'
-    ? code(value)
-    : Array.isArray(value) && value.every((item) => typeof item === 'string')
-      ? value.map(code).join(', ')
-      : code(JSON.stringify(value))
-
 const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isScalar = (value: Json): boolean => typeof value !== 'object' || value === null
+
+/** Six digits are enough to compare figures; the lineage has all. */
+const scalarText = (value: Json): string =>
+  code(
+    typeof value === 'string'
+      ? value
+      : String(typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value),
+  )
+
+/** A change of a figure: `{before, after}` and nothing else. */
+const isChange = (value: Readonly<Record<string, Json>>): boolean =>
+  Object.keys(value).length === 2 && 'before' in value && 'after' in value
+
+/** A list and a record of plain values are written in words, what is nested deeper as JSON. */
+function valueText(value: Json): string {
+  if (isScalar(value)) return scalarText(value)
+  if (!Object.values(value as object).every(isScalar)) return code(JSON.stringify(value))
+  if (!isRecord(value)) return (value as readonly Json[]).map(scalarText).join(', ')
+  if (isChange(value)) return `${scalarText(value.before!)} → ${scalarText(value.after!)}`
+  const fields = Object.entries(value).map(([field, of]) => `${escapeHtml(field)} ${scalarText(of)}`)
+  return fields.join(' · ')
+}
 
 /** A record of so many values is easier to read in lines. */
 const LONG = 4

@@ -1,0 +1,11 @@
+/** Words in messages: counts before nouns, and lists. */
+
+/** The word that agrees with a count: `is` or `are`. */
+export const agree = (count: number, one: string, many: string): string => (count === 1 ? one : many)
+
+/** `1 file`, `2 files`. `many` is for plurals that are made in another way: `1 index`, `2 indices`. */
+export const plural = (count: number, noun: string, many = `${noun}s`): string => `${count} ${agree(count, noun, many)}`
+
+/** `a`, `a or b`, `a, b or c`. */
+export const eitherOf = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
