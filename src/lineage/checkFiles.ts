@@ -35,6 +35,22 @@ const CHANGED_INPUT = 'the input was changed or moved: fetch it again, or name t
 
 const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 
+/** One check of one lineage against the disk. */
+interface Check {
+  readonly lineage: Lineage
+  /** Of the output. */
+  readonly folder: string
+  /** A model's absolute path; undefined where it is none on this machine. */
+  readonly placeOf: (model: LineageModel) => string | undefined
+  readonly signal: AbortSignal | undefined
+  /** A list for each thing that is checked: they are shown in its order, whenever they are found. */
+  readonly problems: Diagnostic[][]
+  readonly pending: Pending[]
+  /** Files that are there, and their bytes. */
+  files: number
+  bytes: number
+}
+
 /**
  * Holds a lineage's output, in `folder`, and its inputs against the disk. `placeOf` gives a model's absolute path, or
  * undefined where it is none on this machine. Sizes and headers first, then all tensors in one reading.
@@ -42,161 +58,168 @@ const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 export async function checkFiles(
   lineage: Lineage,
   folder: string,
-  placeOf: (model: LineageModel) => string | undefined,
+  placeOf: Check['placeOf'],
   options: CheckOptions,
 ): Promise<Checked> {
-  const problems: Diagnostic[][] = []
-  const pending: Pending[] = []
-  const checked = { files: 0, bytes: 0 }
-
-  /** Problems are listed in the order of what is checked, whenever they are found. */
-  const reporter = (hint: string): Report => {
-    const list: Diagnostic[] = []
-    problems.push(list)
-    return (code, message, severity = 'error', way = hint) => list.push({ severity, code, message, hint: way })
+  const check: Check = {
+    ...{ lineage, folder, placeOf, signal: options.signal },
+    ...{ problems: [], pending: [], files: 0, bytes: 0 },
   }
-
-  /** Is there a file of this size? */
-  async function sized(
-    kind: 'output' | 'input',
-    shown: string,
-    file: string,
-    size: number,
-    report: Report,
-  ): Promise<boolean> {
-    options.signal?.throwIfAborted()
-    const found = await fileSize(file)
-    if ('problem' in found) report(`${kind}-missing`, `${shown} ${found.problem}`)
-    else {
-      checked.files++
-      checked.bytes += found.size
-      if (found.size === size) return true
-      report(`${kind}-size`, `${shown} has ${found.size} bytes, and the lineage says ${size}`)
-    }
-    return false
-  }
-
-  /** Reads the headers; a problem where they are bad. */
-  async function opened(
-    kind: 'output' | 'input',
-    shown: string,
-    file: string,
-    report: Report,
-    adapter = false,
-  ): Promise<Checkpoint | undefined> {
-    try {
-      return await openCheckpoint(shown, file, { adapter })
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error
-      for (const { message } of error.diagnostics) report(`${kind}-header`, message)
-      return undefined
-    }
-  }
-
-  /** False where the file's tensors will not be known. */
-  async function output(expected: LineageFile, seen: Set<string>): Promise<boolean> {
-    const report = reporter(CHANGED_OUTPUT)
-    const { name, digest } = expected
-    const file = inside(folder, name)
-    if (file === undefined) report('output-missing', `${name} is not inside the output's folder`)
-    if (file === undefined || !(await sized('output', name, file, expected.size, report)))
-      return !isCheckpoint(expected)
-    if (digest === null && expected.sha256 === undefined) {
-      report('no-digest', `${name}: only its size was checked`, 'warning', 'the run was told to leave digests out')
-      return !isCheckpoint(expected)
-    }
-    if (digest === null || !isCheckpoint(expected)) {
-      const wanted = digest ?? expected.sha256!
-      if ((await digestOfFile(file, wanted, options.signal)) !== wanted)
-        report('output-digest', `${name} differs from the lineage`)
-      return !isCheckpoint(expected)
-    }
-    const checkpoint = inModule(await opened('output', name, file, report), name)
-    for (const tensor of checkpoint?.tensors.keys() ?? []) seen.add(tensor)
-    if (checkpoint) pending.push({ checkpoint, compare: (found) => compareOutput(lineage, expected, found, report) })
-    return checkpoint !== undefined
-  }
-
-  async function input(name: string, model: LineageModel): Promise<void> {
-    const report = reporter(CHANGED_INPUT)
-    const place = placeOf(model)
-    const shown = `${name} (${model.reference})`
-    if (place === undefined) {
-      report(
-        'input-unchecked',
-        `${shown} was not checked`,
-        'warning',
-        'it is not in the hub’s cache: terge lock with the recipe fetches it',
-      )
-      return
-    }
-    const isFile = 'size' in (await fileSize(place))
-    let same = true
-    const isBeside = ({ name }: LineageFile) => name === ADAPTER_CONFIG
-    for (const file of model.files) {
-      const { digest } = file
-      const single = isFile && !isBeside(file)
-      const target = single ? place : inside(isFile ? path.dirname(place) : place, file.name)
-      const name = single ? shown : `${shown}: ${file.name}`
-      if (target === undefined) report('input-missing', `${name} is not inside the model's folder`)
-      same = target !== undefined && (await sized('input', name, target, file.size, report)) && same
-      if (!same || !isBeside(file) || digest === null) continue
-      if ((await digestOfFile(target!, digest, options.signal)) !== digest)
-        report('input-digest', `${name} differs from what was merged`)
-    }
-    if (!same || model.files.length === 0) return
-    if (model.files.every((file) => file.digest === null)) {
-      report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run was told to leave digests out')
-      return
-    }
-    // A folder may hold a model and an adapter.
-    const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
-    const checkpoint = await opened('input', shown, place, report, adapter)
-    if (checkpoint)
-      pending.push({
-        checkpoint,
-        compare: (found) =>
-          compareInput(
-            shown,
-            model.files.filter((file) => !isBeside(file)),
-            checkpoint,
-            found,
-            report,
-          ),
-      })
-  }
-
-  const seen = new Set<string>()
-  // What was only evaluated is in no file.
-  const { dropped = false, files } = lineage.output
-  let complete = !dropped
-  for (const file of dropped ? [] : files) complete = (await output(file, seen)) && complete
-  const lost = complete ? Object.keys(lineage.tensors).filter((name) => !seen.has(name)) : []
-  if (lost.length > 0)
-    reporter(CHANGED_OUTPUT)(
-      'output-digest',
-      `${plural(lost.length, 'tensor')} of the lineage ${agree(lost.length, 'is', 'are')} in no file: ${listOf(lost)}`,
-    )
+  await checkOutputs(check)
   for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index))
-    await input(name, model)
+    await checkInput(check, name, model)
+  await compareTensors(check.pending, options)
+  return { problems: check.problems.flat(), files: check.files, bytes: check.bytes }
+}
 
+function reporter({ problems }: Check, hint: string): Report {
+  const list: Diagnostic[] = []
+  problems.push(list)
+  return (code, message, severity = 'error', way = hint) => list.push({ severity, code, message, hint: way })
+}
+
+type Kind = 'output' | 'input'
+
+/** Is there a file of this size? */
+async function sized(
+  check: Check,
+  kind: Kind,
+  shown: string,
+  file: string,
+  size: number,
+  report: Report,
+): Promise<boolean> {
+  check.signal?.throwIfAborted()
+  const found = await fileSize(file)
+  if ('problem' in found) report(`${kind}-missing`, `${shown} ${found.problem}`)
+  else {
+    check.files++
+    check.bytes += found.size
+    if (found.size === size) return true
+    report(`${kind}-size`, `${shown} has ${found.size} bytes, and the lineage says ${size}`)
+  }
+  return false
+}
+
+/** Reads the headers; a problem where they are bad. */
+async function opened(
+  kind: Kind,
+  shown: string,
+  file: string,
+  report: Report,
+  adapter = false,
+): Promise<Checkpoint | undefined> {
+  try {
+    return await openCheckpoint(shown, file, { adapter })
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    for (const { message } of error.diagnostics) report(`${kind}-header`, message)
+    return undefined
+  }
+}
+
+const onlySize = (shown: string, report: Report): void =>
+  report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run was told to leave digests out')
+
+/** The output's files, and that they hold all tensors of the lineage. */
+async function checkOutputs(check: Check): Promise<void> {
+  const { output, tensors } = check.lineage
+  // What was only evaluated is in no file.
+  if (output.dropped) return
+  const seen = new Set<string>()
+  let complete = true
+  for (const file of output.files) complete = (await checkOutput(check, file, seen)) && complete
+  const lost = complete ? Object.keys(tensors).filter((name) => !seen.has(name)) : []
+  if (lost.length > 0) {
+    const report = reporter(check, CHANGED_OUTPUT)
+    const are = agree(lost.length, 'is', 'are')
+    report('output-digest', `${plural(lost.length, 'tensor')} of the lineage ${are} in no file: ${listOf(lost)}`)
+  }
+}
+
+/** False where the file's tensors will not be known. */
+async function checkOutput(check: Check, expected: LineageFile, seen: Set<string>): Promise<boolean> {
+  const report = reporter(check, CHANGED_OUTPUT)
+  const { name, digest } = expected
+  const file = inside(check.folder, name)
+  if (file === undefined) report('output-missing', `${name} is not inside the output's folder`)
+  if (file === undefined || !(await sized(check, 'output', name, file, expected.size, report)))
+    return !isCheckpoint(expected)
+  if (digest === null && expected.sha256 === undefined) {
+    onlySize(name, report)
+    return !isCheckpoint(expected)
+  }
+  if (digest === null || !isCheckpoint(expected)) {
+    const wanted = digest ?? expected.sha256!
+    if ((await digestOfFile(file, wanted, check.signal)) !== wanted)
+      report('output-digest', `${name} differs from the lineage`)
+    return !isCheckpoint(expected)
+  }
+  const checkpoint = inModule(await opened('output', name, file, report), name)
+  if (!checkpoint) return false
+  for (const tensor of checkpoint.tensors.keys()) seen.add(tensor)
+  check.pending.push({ checkpoint, compare: (found) => compareOutput(check.lineage, expected, found, report) })
+  return true
+}
+
+const isBeside = ({ name }: LineageFile): boolean => name === ADAPTER_CONFIG
+
+async function checkInput(check: Check, name: string, model: LineageModel): Promise<void> {
+  const report = reporter(check, CHANGED_INPUT)
+  const place = check.placeOf(model)
+  const shown = `${name} (${model.reference})`
+  if (place === undefined) {
+    const hint = 'it is not in the hub’s cache: terge lock with the recipe fetches it'
+    report('input-unchecked', `${shown} was not checked`, 'warning', hint)
+    return
+  }
+  if (!(await sameInputFiles(check, model, place, shown, report)) || model.files.length === 0) return
+  if (model.files.every((file) => file.digest === null)) return onlySize(shown, report)
+  // A folder may hold a model and an adapter.
+  const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
+  const checkpoint = await opened('input', shown, place, report, adapter)
+  if (!checkpoint) return
+  const weights = model.files.filter((file) => !isBeside(file))
+  check.pending.push({ checkpoint, compare: (found) => compareInput(shown, weights, checkpoint, found, report) })
+}
+
+/** Whether all files of a model have their sizes; of those beside its weights the bytes are compared too. */
+async function sameInputFiles(
+  check: Check,
+  model: LineageModel,
+  place: string,
+  shown: string,
+  report: Report,
+): Promise<boolean> {
+  const isFile = 'size' in (await fileSize(place))
+  let same = true
+  for (const file of model.files) {
+    const { digest } = file
+    const single = isFile && !isBeside(file)
+    const target = single ? place : inside(isFile ? path.dirname(place) : place, file.name)
+    const name = single ? shown : `${shown}: ${file.name}`
+    if (target === undefined) report('input-missing', `${name} is not inside the model's folder`)
+    same = target !== undefined && (await sized(check, 'input', name, target, file.size, report)) && same
+    if (!same || !isBeside(file) || digest === null) continue
+    if ((await digestOfFile(target!, digest, check.signal)) !== digest)
+      report('input-digest', `${name} differs from what was merged`)
+  }
+  return same
+}
+
+/** Reads all tensors of all files once, and compares their digests. */
+async function compareTensors(pending: readonly Pending[], { threads, signal, listen }: CheckOptions): Promise<void> {
   const total = pending.flatMap(({ checkpoint }) => checkpoint.files).reduce((sum, { size }) => sum + size, 0)
   const found = await digestCheckpoints(
     pending.map(({ checkpoint }) => checkpoint),
     {
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(signal === undefined ? {} : { signal }),
       progress: (read) =>
-        options.listen?.({
-          kind: 'step',
-          step: 'verify',
-          text: 'reading tensors',
-          fraction: Math.min(1, read / total),
-        }),
+        listen?.({ kind: 'step', step: 'verify', text: 'reading tensors', fraction: Math.min(1, read / total) }),
     },
   )
   for (const [index, { compare }] of pending.entries()) compare(found[index]!)
-  return { problems: problems.flat(), ...checked }
 }
 
 /** A module's file has its tensors' names without the module. */

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { withoutExtension } from '../checkpoints/containers/index.js'
 import { fault } from '../core/diagnostics.js'
 import { safeJson } from '../core/printable.js'
 import { quote } from '../core/suggest.js'
@@ -19,7 +20,6 @@ export type IsThere = (file: string) => boolean
 
 /** Names that say nothing about a model: the folder's says more. */
 const GENERIC = /^(model|pytorch_model|diffusion_pytorch_model|adapter_model|weights|checkpoint)(-\d+-of-\d+)?$/i
-const EXTENSION = /\.(safetensors|bin|pt|pth|ckpt)$/i
 
 function baseName(reference: string): string {
   const parts = reference
@@ -27,7 +27,7 @@ function baseName(reference: string): string {
     .replace(/@[^@/\\]*$/, reference.startsWith('hf:') ? '' : '$&')
     .split(/[/\\]+/)
     .filter((part) => part !== '' && part !== '.' && part !== '..')
-  const last = parts.at(-1)?.replace(EXTENSION, '') ?? ''
+  const last = withoutExtension(parts.at(-1) ?? '')
   const chosen = GENERIC.test(last) && parts.length > 1 ? parts.at(-2)! : last
   const name = chosen.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|-+$/g, '')
   return name === '' ? 'model' : name

@@ -37,6 +37,11 @@ const alternatives = (all: readonly { readonly extensions: readonly string[] }[]
 export const EXTENSIONS = alternatives(CONTAINERS)
 export const ALL_EXTENSIONS = alternatives([...CONTAINERS, ...FOREIGN])
 
+const EXTENSION = new RegExp(`\\.(${EXTENSIONS})$`, 'i')
+
+/** A file's name without the extension of a container. */
+export const withoutExtension = (name: string): string => name.replace(EXTENSION, '')
+
 const hasExtension = (name: string, { extensions }: Container): boolean =>
   extensions.some((extension) => name.endsWith(extension))
 

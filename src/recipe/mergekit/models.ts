@@ -1,5 +1,7 @@
 /** The models of a configuration by the names that the recipe calls them by. */
+
 import path from 'node:path'
+import { withoutExtension } from '../../checkpoints/containers/index.js'
 import { quote } from '../../core/suggest.js'
 import type { Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
@@ -99,7 +101,7 @@ const namesOf = (where: Found | undefined, { known }: Places): readonly string[]
 
 function nameOf(written: string): string {
   const parts = written.replace(/[\\/]+$/, '').split(/[\\/]/)
-  const last = (parts.at(-1) ?? '').replace(/\.(safetensors|bin|pt|pth|ckpt)$/, '')
+  const last = withoutExtension(parts.at(-1) ?? '')
   const name = GENERIC.test(last) && parts.length > 1 ? parts.at(-2)! : last
   return /^[\w.-]*\w[\w.-]*$/.test(name) ? name : 'model'
 }

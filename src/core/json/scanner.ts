@@ -1,0 +1,174 @@
+/** Where JSON values begin and end in bytes that are known to be UTF-8. Strict, and it builds nothing. */
+import { Buffer } from 'node:buffer'
+
+/** Says what is wrong and does not come back. `syntax`: not JSON; `type`: JSON of another kind; `budget`: too much of it. */
+export type JsonFail = (kind: 'syntax' | 'type' | 'budget', message: string) => never
+
+/** As in the reference implementation's JSON reader. */
+const MAX_DEPTH = 127
+export const QUOTE = 0x22
+export const BRACE = 0x7b
+export const BRACKET = 0x5b
+const CLOSING = new Map([
+  [BRACE, 0x7d],
+  [BRACKET, 0x5d],
+])
+const BACKSLASH = 0x5c
+const COMMA = 0x2c
+const COLON = 0x3a
+const MINUS = 0x2d
+const PLUS = 0x2b
+const POINT = 0x2e
+const ZERO = 0x30
+const LETTER_U = 0x75
+const LETTER_E = 0x65
+const ESCAPES = new Set(Buffer.from('"\\/bfnrt'))
+const LITERALS = ['true', 'false', 'null'].map((word) => Buffer.from(word))
+
+export const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x30 && byte <= 0x39
+const isHex = (byte: number | undefined): boolean =>
+  isDigit(byte) || (byte !== undefined && (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66)
+
+export class JsonScanner {
+  /** The next byte to look at. */
+  at: number
+  /** Of the string that was passed over last: where its inside begins, whether it has escapes, and whether it is plain ASCII. */
+  from = 0
+  escaped = false
+  ascii = true
+  private depth = 0
+
+  constructor(
+    readonly bytes: Buffer,
+    start: number,
+    readonly fail: JsonFail,
+  ) {
+    this.at = start
+  }
+
+  unexpected(wanted: string): never {
+    const byte = this.bytes[this.at]
+    const found =
+      byte === undefined ? 'the end' : byte > 0x20 && byte < 0x7f ? `\`${String.fromCharCode(byte)}\`` : `byte ${byte}`
+    return this.fail('syntax', `expected ${wanted} at byte ${this.at}, found ${found}`)
+  }
+
+  /** The first byte of what comes, white space passed over; -1 at the end. */
+  peek(): number {
+    const { bytes } = this
+    for (; this.at < bytes.length; this.at++) {
+      const byte = bytes[this.at]!
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return byte
+    }
+    return -1
+  }
+
+  /** Passes over a string. */
+  string(): void {
+    if (this.peek() !== QUOTE) this.unexpected('a string')
+    const { bytes } = this
+    let at = this.at + 1
+    this.from = at
+    let escaped = false
+    let all = 0
+    for (;;) {
+      const byte = bytes[at]
+      if (byte === QUOTE) break
+      if (byte === BACKSLASH) {
+        escaped = true
+        at = this.escape(at)
+        continue
+      }
+      if (byte === undefined || byte < 0x20) {
+        this.at = at
+        this.unexpected(byte === undefined ? 'the end of a string' : 'no control character in a string')
+      }
+      all |= byte!
+      at++
+    }
+    this.at = at + 1
+    this.escaped = escaped
+    this.ascii = all < 0x80 && !escaped
+  }
+
+  /** Where the escape that begins at `at` ends. */
+  private escape(at: number): number {
+    const { bytes } = this
+    const kind = bytes[at + 1]
+    this.at = at
+    if (kind === LETTER_U) {
+      for (let digit = 2; digit < 6; digit++) if (!isHex(bytes[at + digit])) this.unexpected('an escape \\uXXXX')
+      return at + 6
+    }
+    if (kind === undefined || !ESCAPES.has(kind)) this.unexpected('a known escape')
+    return at + 2
+  }
+
+  /** Passes over the list or object that comes, calling `item` for what is in it. */
+  items(open: typeof BRACE | typeof BRACKET, item: (index: number) => void): void {
+    const close = CLOSING.get(open)!
+    if (++this.depth > MAX_DEPTH) this.fail('syntax', `nested deeper than ${MAX_DEPTH} at byte ${this.at}`)
+    this.at++
+    if (this.peek() === close) this.at++
+    else
+      for (let index = 0; ; index++) {
+        item(index)
+        const byte = this.peek()
+        if (byte !== COMMA && byte !== close) this.unexpected(`\`,\` or \`${String.fromCharCode(close)}\``)
+        this.at++
+        if (byte === close) break
+      }
+    this.depth--
+  }
+
+  colon(): void {
+    if (this.peek() !== COLON) this.unexpected('`:`')
+    this.at++
+  }
+
+  private digits(): void {
+    if (!isDigit(this.bytes[this.at])) this.unexpected('a digit')
+    while (isDigit(this.bytes[this.at])) this.at++
+  }
+
+  /** Passes over a number. */
+  number(): void {
+    const { bytes } = this
+    if (bytes[this.at] === MINUS) this.at++
+    if (bytes[this.at] === ZERO) this.at++
+    else this.digits()
+    if (bytes[this.at] === POINT) {
+      this.at++
+      this.digits()
+    }
+    if ((bytes[this.at]! | 0x20) === LETTER_E) {
+      this.at++
+      if (bytes[this.at] === PLUS || bytes[this.at] === MINUS) this.at++
+      this.digits()
+    }
+  }
+
+  private literal(): void {
+    const { bytes, at } = this
+    const word = LITERALS.find(
+      (literal) => bytes.compare(literal, 0, literal.length, at, Math.min(at + literal.length, bytes.length)) === 0,
+    )
+    if (!word) this.unexpected('a value')
+    this.at += word!.length
+  }
+
+  /** Passes over any one value. */
+  value(): void {
+    const byte = this.peek()
+    if (byte === QUOTE) this.string()
+    else if (byte === BRACKET) this.items(BRACKET, () => this.value())
+    else if (byte === BRACE)
+      this.items(BRACE, () => {
+        this.string()
+        this.colon()
+        this.value()
+      })
+    else if (byte === MINUS || isDigit(byte)) this.number()
+    else this.literal()
+  }
+}
