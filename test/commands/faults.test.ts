@@ -117,66 +117,82 @@ const mean = 'merge: {method: linear}\noutput: {path: out}\n'
 const errorsOf = (text: string): string[] =>
   [...text.matchAll(/^(r\.yml:\d+:\d+: error .*)$/gm)].map(([, line]) => line!)
 
-test('faults of the text, of models and of filters hide none of steps that have nothing to do with them', async () => {
-  const steps = (more: string) => `
+/** Parts of a recipe with six faulty steps, one a line, and one more model on line 6. A case puts others in their places. */
+const PARTS = {
+  model: `c: ${mlp(2)}`,
+  tower: '{stack: [{model: a, layers: [0, 9]}]}',
+  far: '{merge: {method: linear, models: [a, c], on_mismatch: error}}',
+  over: '{merge: {method: linear, models: [far, turned], weights: {far: 1, turned: -1}}}',
+  first: 'tower',
+}
+const recipeOf = (changes: Partial<typeof PARTS>): string => {
+  const { model, tower, far, over, first } = { ...PARTS, ...changes }
+  return `
 terge: 1
 models:
   a: ${mlp(0)}
   b: ${mlp(1)}
   r: ${JSON.stringify(fixture('digits/resnet-0.safetensors'))}
-${more}
+  ${model}
 steps:
-  tower: {stack: [{model: a, layers: [0, 9]}]}
+  tower: ${tower}
   taken: {extract: {lora: {from: b, base: a, rank: 4, include: ["nothing"]}}}
   turned: {rebasin: {model: r, onto: a}}
   odd: {rebasin: {model: b, onto: a, spec: lama}}
   none: {merge: {method: linear, models: [a, b], weights: {a: 1, b: -1}}}
-  far: {merge: {method: linear, models: [a, c], on_mismatch: error}}
-  over: {merge: {method: linear, models: [far, turned], weights: {far: 1, turned: -1}}}
+  far: ${far}
+  over: ${over}
 outputs:
-  - {path: 1.safetensors, from: tower}
+  - {path: 1.safetensors, from: ${first}}
   - {path: two, from: taken}
   - {path: 3.safetensors, from: odd}
   - {path: 4.safetensors, from: none}
   - {path: 5.safetensors, from: over}
 `
-  const ofSteps = ['8 bad-layers', '9 no-match', '10 spec-misfit', '11 spec-family', '12 zero-weights']
-  // A model that can't be opened, one with a fault in its text, a step with one.
-  assert.equal(await told(steps('  c: ./nowhere')), ['6 missing-model', ...ofSteps])
-  assert.equal(await told(steps(`  c: {path: ${mlp(2)}, lora_scale: 2}`)), ['6 missing-key', ...ofSteps])
-  const step = await told(steps(`  c: ${mlp(2)}`).replace('models: [a, c]', 'modles: [a, c]'))
-  assert.equal(step, [...ofSteps, '13 unknown-key'])
-  // Circles, outputs of nothing, steps that are none.
-  const odd = steps(`  c: ${mlp(2)}`)
-    .replace('models: [a, c]', 'models: [a, over]')
-    .replace('from: tower', 'from: nothing')
-  const [, ...others] = ofSteps
-  assert.equal(await told(odd), [...ofSteps, '14 cycle', '16 unknown-model'])
-  assert.equal(await told(steps('  c: 3').replace('{stack: [{model: a, layers: [0, 9]}]}', '{stack: []}')), [
-    '6 bad-type',
-    '8 bad-value',
-    ...others,
-  ])
-  const points = steps(`  c: ${mlp(2)}`).replace(
-    'far: {merge: {method: linear, models: [a, c], on_mismatch: error}}',
-    'far: {interpolate: {from: a, to: b, at: [x, y]}}',
-  )
-  assert.equal(await told(points.replace('models: [far, turned], weights: {far: 1, turned: -1}', 'models: [a, c]')), [
-    ...ofSteps,
-    '13 bad-type',
-    '13 bad-type',
-  ])
-  // Of two of one name nobody knows which is meant.
-  assert.equal(await told(steps(`  a: ${mlp(2)}`).replace('models: [a, c]', 'models: [a, b]')), [
-    '6 duplicate-key',
-    '9 no-match',
-  ])
-  // What a short form takes from beside it is its own.
-  const short = `\nterge: 1\nmodels: {a: ${mlp(0)}, b: ${mlp(1)}}\nmerge: {method: linear, weights: [1, -1]}\noutput: {path: o}\n`
-  assert.equal(await told(short), ['3 zero-weights'])
-  assert.equal(await told(`${short}filters: 3\n`), ['5 bad-type'])
-  assert.equal(await told(`${short}sede: 3\n`), ['3 zero-weights', '5 unknown-key'])
-})
+}
+const TOWER = '8 bad-layers'
+const OTHERS = ['9 no-match', '10 spec-misfit', '11 spec-family', '12 zero-weights']
+
+for (const [what, changes, expected] of [
+  ['a model that can not be opened', { model: 'c: ./nowhere' }, ['6 missing-model', TOWER, ...OTHERS]],
+  ['a model without a key', { model: `c: {path: ${mlp(2)}, lora_scale: 2}` }, ['6 missing-key', TOWER, ...OTHERS]],
+  ['a model that is a number', { model: 'c: 3' }, ['6 bad-type', TOWER, ...OTHERS]],
+  ['a step with an unknown key', { far: PARTS.far.replace('models', 'modles') }, [TOWER, ...OTHERS, '13 unknown-key']],
+  ['a step with an empty list', { tower: '{stack: []}' }, ['8 bad-value', ...OTHERS]],
+  [
+    'points that are no numbers',
+    {
+      far: '{interpolate: {from: a, to: b, at: [x, y]}}',
+      over: '{merge: {method: linear, models: [a, c]}}',
+    },
+    [TOWER, ...OTHERS, '13 bad-type', '13 bad-type'],
+  ],
+  [
+    'steps in a circle, an output of nothing',
+    { far: PARTS.far.replace('[a, c]', '[a, over]'), first: 'nothing' },
+    [TOWER, ...OTHERS, '14 cycle', '16 unknown-model'],
+  ],
+  // Nobody knows which of the two is meant: steps over it are not looked at.
+  [
+    'two models of one name',
+    { model: `a: ${mlp(2)}`, far: PARTS.far.replace('[a, c]', '[a, b]') },
+    ['6 duplicate-key', '9 no-match'],
+  ],
+] as const satisfies readonly (readonly [string, Partial<typeof PARTS>, readonly string[]])[])
+  test(`this hides no fault of other steps: ${what}`, async () => {
+    assert.equal(await told(recipeOf(changes)), expected)
+  })
+
+// What a short form takes from beside it is its own.
+for (const [what, more, expected] of [
+  ['nothing else', '', ['3 zero-weights']],
+  ['filters that are a number', 'filters: 3\n', ['5 bad-type']],
+  ['an unknown key', 'sede: 3\n', ['3 zero-weights', '5 unknown-key']],
+] as const)
+  test(`the faults of a short form with ${what}`, async () => {
+    const short = `\nterge: 1\nmodels: {a: ${mlp(0)}, b: ${mlp(1)}}\nmerge: {method: linear, weights: [1, -1]}\noutput: {path: o}\n`
+    assert.equal(await told(short + more), expected)
+  })
 
 test('one fault of a model is told once, where it is', async () => {
   assert.equal(errorsOf(await said(`models: {a: a, u: {lora: ad}}\n${mean}`)), [

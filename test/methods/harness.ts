@@ -238,7 +238,7 @@ export async function runOutputs(
   try {
     const prepared = await plan(path.join(folder, 'recipe.yml'), { text })
     const { outputs } = await run(prepared, {
-      threads: options.threads ?? 2,
+      threads: options.threads ?? 1,
       force: true,
       sync: false,
       ...(options.memory === undefined ? {} : { memory: options.memory }),

@@ -81,7 +81,7 @@ export const made = (
     writeFileSync(file, `terge: 1\n${recipe}\noutput: out\n`)
     try {
       const prepared = await plan(file)
-      await run(prepared)
+      await run(prepared, { threads: 1, sync: false })
       return { ...(await resultOf(path.join(folder, 'out'))), diagnostics: prepared.diagnostics }
     } catch (error) {
       if (!(error instanceof Fault)) throw error
