@@ -1,26 +1,17 @@
 /** Every recipe of recipes/ is valid without a warning, plans, runs, and its result is what its lineage says. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import os from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inspect, type Lineage, load, plan, run, validate, verify } from '../src/index.js'
+import { inFolder } from './support/files.js'
 
 const recipes = fileURLToPath(new URL('../../recipes/', import.meta.url))
 const files = readdirSync(recipes, { recursive: true, encoding: 'utf8' })
   .filter((name) => /\.ya?ml$/.test(name))
   .sort()
-
-async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-recipes-'))
-  try {
-    return await work(folder)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 /** These show what becomes of models that lack tensors: a warning counts them. */
 const LACKING = ['crop.yml', 'different-architectures.yml']

@@ -1,6 +1,7 @@
 /** What the tests of this room share. */
 
 import { Buffer } from 'node:buffer'
+import * as assert from 'uvu/assert'
 import { fullAllowance } from '../../src/checkpoints/containers/allowance.js'
 import { OUTPUT } from '../../src/checkpoints/containers/index.js'
 import { pytorch } from '../../src/checkpoints/containers/pytorch/index.js'
@@ -86,3 +87,11 @@ export function layOut(
 /** What a PyTorch file says of its tensors. */
 export const readPytorchHeader = (source: ByteSource): Promise<ContainerHeader> =>
   pytorch.open(source, fullAllowance(), source.name)
+
+/** The fault's code, what its message must say, and a hint, of a PyTorch file that is refused. */
+export async function refusesPytorch(bytes: Uint8Array, code: string, says = ''): Promise<void> {
+  const { code: found, message, hint } = await asyncFaultOf(() => readPytorchHeader(memorySource(bytes, 'm.pt')))
+  assert.is(found, code, message)
+  assert.ok(message.includes(says), `${message} — should say: ${says}`)
+  assert.ok(hint, 'a hint')
+}

@@ -5,8 +5,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inspect } from '../../src/index.js'
 import { type Matrix, matrix, stored, writeAdapter } from '../support/adapters.js'
-import { writeModel } from '../support/files.js'
-import { inFolder, terge } from './terge.js'
+import { inFolder, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 const P = 'base_model.model.'
 const SHAPES = { 'l.0.q': [12, 10], 'l.0.k': [6, 10] } as const

@@ -1,9 +1,11 @@
 /** What arithmetic can do to values without a word: digits of F64, shared infinities, overflow. Through the real command. */
+
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 type Values = Readonly<Record<string, readonly [dtype: string, shape: readonly number[], bytes: Uint8Array]>>
 

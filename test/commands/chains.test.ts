@@ -3,8 +3,8 @@ import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { seeded } from '../recipe/helpers.js'
-import { f32, numbers, writeModel } from '../support/files.js'
-import { inFolder, terge } from './terge.js'
+import { f32, inFolder, numbers, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 const test = suite('chains of steps')
 

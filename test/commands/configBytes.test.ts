@@ -1,10 +1,12 @@
 /** JSON files beside weights: what a merge changes in them is changed in place, and every other byte stays. */
+
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { matrix, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const CONFIG = `{
     "model_type": "mamba2",

@@ -5,8 +5,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inspect, type Lineage, plan, run } from '../../src/index.js'
 import { METHODS } from '../../src/methods/registry.js'
-import { bf16, f32, numbers, type RawTensor, writeModel } from '../support/files.js'
-import { inFolder, terge } from './terge.js'
+import { bf16, f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 type Tensors = Readonly<Record<string, RawTensor>>
 

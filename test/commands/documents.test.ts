@@ -1,10 +1,12 @@
 /** Several documents of mergekit in one file: what a named one says of its own result is done, or refused. */
+
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { jsonOf, matrix, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const model = (folder: string, name: string, seed: number, rows = 6, more: object = {}) =>
   writeFolder(path.join(folder, name), {

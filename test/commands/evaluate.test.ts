@@ -1,11 +1,13 @@
 /** Evaluate commands through the real command: allowed or not, right or wrong, and interrupted. */
+
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { BIN, fixture, plainEnv, terge } from '../support/terge.js'
 
 const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
 

@@ -5,8 +5,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { inspect, type Lineage, plan, run } from '../../src/index.js'
 import { matrix, product, svd } from '../reference/linalg.js'
-import { bf16, f32, i64, numbers, type RawTensor, writeModel } from '../support/files.js'
-import { fixture, inFolder, terge } from './terge.js'
+import { bf16, f32, i64, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 type Tensors = Readonly<Record<string, RawTensor>>
 interface Values {

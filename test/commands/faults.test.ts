@@ -1,10 +1,12 @@
 /** All faults of a recipe in one go: a fault of the text, or of one step, hides none of what it has nothing to do with. */
+
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 import { matrix, writeFolder } from './families.js'
-import { fixture, inFolder, terge } from './terge.js'
 
 const mlp = (seed: number): string => JSON.stringify(fixture(`digits/mlp256-${seed}.safetensors`))
 

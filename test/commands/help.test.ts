@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import all from '../../src/commands/all.js'
 import { COMMANDS } from '../../src/commands/map.js'
-import { BIN, terge } from './terge.js'
+import { BIN, terge } from '../support/terge.js'
 
 /** The contract's table, of this version. */
 const FLAGS: Readonly<Record<string, readonly string[]>> = {

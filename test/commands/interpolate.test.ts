@@ -1,9 +1,11 @@
 /** Interpolations through the real command: a checkpoint a point, made one after another. */
+
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fixture, inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
 /** A parabola over the path, so that the barrier is known: 1 at the middle. */

@@ -6,7 +6,8 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { resourceFault } from '../../src/core/resources.js'
-import { BIN, fixture, inFolder, plainEnv, type Ran, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { BIN, fixture, plainEnv, type Ran, terge } from '../support/terge.js'
 
 const SHARDS = 200
 

@@ -7,8 +7,8 @@ import * as assert from 'uvu/assert'
 import { inspect, type Lineage, plan, run, verify } from '../../src/index.js'
 import { dict, pickle, storage, tensor, zip } from '../checkpoints/pytorchFiles.js'
 import { matrix, merged, stored, writeAdapter } from '../support/adapters.js'
-import { f32, numbers, type RawTensor, writeModel } from '../support/files.js'
-import { inFolder, terge } from './terge.js'
+import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 async function valuesOf(file: string): Promise<Map<string, Float32Array>> {
   const { tensors, files } = await inspect(file)

@@ -1,9 +1,11 @@
 /** Models of very many tensors through the real command: the memory that each tensor takes is bounded. */
+
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { inFolder, tergeProcess } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { tergeProcess } from '../support/terge.js'
 
 const TENSORS = 12_000
 /** Megabytes of V8's heap: some 40 for the program, and 2 KB for each tensor of the merge of two models. */

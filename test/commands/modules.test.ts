@@ -1,10 +1,12 @@
 /** Models of several modules: pipelines in folders, and files that lie beside each other. */
+
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const run = (folder: string, text: string, ...flags: string[]) => {
   writeFileSync(path.join(folder, 'r.yaml'), `terge: 1\n${text}\n`)

@@ -1,9 +1,11 @@
 /** Names that mean something to JavaScript, and texts with NUL: names like any other, or an error at their place. */
+
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fixture, inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 const NAMES = ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'valueOf']
 const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))

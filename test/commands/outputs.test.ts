@@ -1,11 +1,13 @@
 /** Where outputs may go, and what they may replace, through the real command. */
+
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
-import { fixture, inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`)) as [string, string]
 

@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { f32, numbers, type RawTensor, raw } from '../support/files.js'
+import { f32, inFolder, numbers, type RawTensor, raw } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { jsonOf, matrix, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const zeros = (dtype: string, shape: number[], bits: number): RawTensor =>
   raw(dtype, shape, new Array((shape.reduce((a, b) => a * b, 1) * bits) / 8).fill(1))

@@ -9,8 +9,8 @@ import type { Method } from '../../src/methods/types.js'
 import { llama } from '../rebasin/llama.js'
 import { loadModel } from '../rebasin/load.js'
 import { near } from '../rebasin/random.js'
-import { bf16, f32, numbers, writeModel } from '../support/files.js'
-import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
+import { bf16, f32, inFolder, numbers, writeModel } from '../support/files.js'
+import { BIN, fixture, plainEnv, terge } from '../support/terge.js'
 
 const [A, B, C] = [0, 1, 2].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
 const EVALUATE = fixture('../../recipes/quickstart/evaluate.mjs')

@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fixture, inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 test('a starter recipe as JSON is a recipe as well', () =>
   inFolder(async (folder) => {

@@ -4,7 +4,8 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
-import { BIN, fixture, inFolder, plainEnv, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { BIN, fixture, plainEnv, terge } from '../support/terge.js'
 
 const A = fixture('digits/mlp256-0.safetensors')
 const B = fixture('digits/mlp256-1.safetensors')

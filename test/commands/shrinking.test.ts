@@ -1,4 +1,5 @@
 /** Inputs that another process shortens while they are read, through the real command: an error that names them, and nothing left. */
+
 import { spawn } from 'node:child_process'
 import {
   closeSync,
@@ -15,7 +16,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { generator } from '../../src/rebasin/order.js'
-import { BIN, inFolder, plainEnv } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { BIN, plainEnv } from '../support/terge.js'
 
 const TENSORS = 12
 const TENSOR = 8 * 2 ** 20

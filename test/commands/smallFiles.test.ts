@@ -1,11 +1,13 @@
 /** Small files of models are a stranger's: only regular ones are read, links lead nowhere else, and what is copied is known. */
+
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { matrix, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const model = (seed: number, files: Readonly<Record<string, string | Uint8Array | object>> = {}) => ({
   'model.safetensors': weights({ 'model.norm.weight': matrix(seed, 4) }),

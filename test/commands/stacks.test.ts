@@ -1,11 +1,13 @@
 /** Stacks of layers through the command: which one is cut, what comes whole, and gradients over each. */
+
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RawTensor } from '../support/files.js'
+import { inFolder } from '../support/files.js'
+import { type Ran, terge } from '../support/terge.js'
 import { jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
-import { inFolder, type Ran, terge } from './terge.js'
 
 /** Tensors of one layer of each stack, and tensors outside, with numbers that are each model's own. */
 function tensorsOf(seed: number, stacks: Readonly<Record<string, number>>, outside: readonly string[]) {

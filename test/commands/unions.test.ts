@@ -1,11 +1,13 @@
 /** Every tokenizer that terge writes, loaded by other programs, gives the ids that the rows have. */
+
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { type Document, idsInJavaScript, idsInRust } from '../support/tokenizers.js'
 import { jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const EMBEDDING = 'model.embed_tokens.weight'
 const WIDTH = 3

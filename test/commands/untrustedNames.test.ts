@@ -1,10 +1,12 @@
 /** Names from models are a stranger's: nothing that is printed steers a terminal, or is a command to a service that reads logs. */
+
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { matrix, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const NAMES = [
   '::error file=x::pwned',

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadCommand } from '../../src/commands/map.js'
 import { Fault, formatDiagnostic } from '../../src/core/diagnostics.js'
-import { fixture, terge, tergeProcess } from './terge.js'
+import { fixture, terge, tergeProcess } from '../support/terge.js'
 
 /** The fault's text as the user reads it. */
 async function faultOf(...argv: string[]): Promise<string> {

@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert'
 import { batchNorm, convolve, evaluate, halve, mlp, type Picture, rectify } from '../rebasin/forward.js'
 import { loadModel, type Model } from '../rebasin/load.js'
 import { near } from '../rebasin/random.js'
-import { fixture, inFolder, terge } from './terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 const [A, B] = [0, 1].map((n) => fixture(`vgg/vgg-${n}.safetensors`))
 const RECIPE = `terge: 1

@@ -1,10 +1,12 @@
 /** Tokenizers of every kind of file, through the real command: the rows of each token, and what is written beside them. */
+
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
-import { inFolder, terge } from './terge.js'
 
 const EMBEDDING = 'embeddings.word_embeddings.weight'
 

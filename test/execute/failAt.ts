@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { BIN, plainEnv } from '../commands/terge.js'
+import { BIN, plainEnv } from '../support/terge.js'
 
 const SOURCE = fileURLToPath(new URL('../../../test/support/failAt.c', import.meta.url))
 

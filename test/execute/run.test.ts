@@ -9,8 +9,8 @@ import type { RunEvent } from '../../src/execute/events.js'
 import { inspect } from '../../src/session/inspect.js'
 import { plan } from '../../src/session/plan.js'
 import { type RunOptions, run } from '../../src/session/run.js'
-import { BIN, plainEnv, terge } from '../commands/terge.js'
 import { bf16, f32, i64, inFolder, numbers, type RawTensor, raw, writeModel } from '../support/files.js'
+import { BIN, plainEnv, terge } from '../support/terge.js'
 
 /** More than one tile, not a whole number of chunks, and the odds and ends of real checkpoints. */
 const tensorsOf = (seed: number): Record<string, RawTensor> => ({

@@ -1,9 +1,8 @@
 /** What the tests of the hub share: models to publish, and the real command in a folder and cache of its own. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { type Ran, terge } from '../commands/terge.js'
-import { f32, numbers, type RawTensor, safetensors } from '../support/files.js'
+import { f32, inFolder, numbers, type RawTensor, safetensors } from '../support/files.js'
+import { type Ran, terge } from '../support/terge.js'
 import { type Hub, type Options, startHub } from './server.js'
 
 export const FIRST = 'a'.repeat(40)
@@ -50,9 +49,11 @@ export interface Bench {
   readonly env: NodeJS.ProcessEnv
 }
 
-export async function withHub(options: Options, work: (bench: Bench) => Promise<void>): Promise<void> {
+export const withHub = (options: Options, work: (bench: Bench) => Promise<void>): Promise<void> =>
+  inFolder((folder) => withHubIn(folder, options, work))
+
+async function withHubIn(folder: string, options: Options, work: (bench: Bench) => Promise<void>): Promise<void> {
   const hub = await startHub(options)
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-hub-'))
   const home = path.join(folder, 'home')
   const env: NodeJS.ProcessEnv = {
     HF_ENDPOINT: hub.url,
@@ -81,7 +82,6 @@ export async function withHub(options: Options, work: (bench: Bench) => Promise<
     })
   } finally {
     await hub.close()
-    rmSync(folder, { recursive: true, force: true })
   }
 }
 

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert'
 import type { HubSettings } from '../../src/storage/hub/settings.js'
 import { fetchContent } from '../../src/storage/hub/transfer.js'
 import { asyncFaultOf, random } from '../checkpoints/helpers.js'
-import { BIN, plainEnv } from '../commands/terge.js'
+import { BIN, plainEnv } from '../support/terge.js'
 import { type Disturbance, type Hub, type Options, sha256, startHub } from './server.js'
 import { FIRST, mean, repository, two, withHub } from './setup.js'
 

@@ -1,12 +1,12 @@
 /** Methods that look at one element of each model: median, magmax, consensus_ta, nearswap, ram, ramplus_tl. */
+
 import { test } from 'uvu'
 import type { Given } from '../reference/numeric.js'
-import { assertAllSteady, assertReferences } from './harness.js'
-import { COMPUTES, DTYPES, models } from './samples.js'
+import { type Sample, testEveryDtype } from './everyDtype.js'
+import { assertReferences } from './harness.js'
 
 const lines = { alpha: 0.2, beta: 0.8 }
-type Shapes = Parameters<typeof models>[3]
-const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], Shapes?])[] = [
+const CASES: readonly Sample[] = [
   ['median', 3, { onBase: false }],
   ['median', 4, { onBase: false }],
   ['magmax', 3, {}],
@@ -20,24 +20,7 @@ const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], S
   ['task_arithmetic', 3, { weights: [0.3, 0.9, 0.1], parameters: { lambda: 0.7, normalize: true, lines } }],
 ]
 
-for (const compute of COMPUTES)
-  test(`the references in ${compute}, bit for bit, from every dtype`, async () => {
-    const cases = CASES.map(([method, count, settings, shapes]) => ({
-      method,
-      tensors: models(count, compute, settings, shapes),
-    }))
-    // The dtypes share the cases out; the executor's reading and writing of each has tests of its own.
-    for (const [index, dtype] of DTYPES.entries())
-      await assertReferences(
-        cases.filter((_, which) => which % DTYPES.length === index),
-        { dtype },
-      )
-  })
-
-test('the same bytes on one thread, on two, and read', () =>
-  assertAllSteady(
-    CASES.map(([method, count, settings, shapes]) => ({ method, tensors: models(count, 'float32', settings, shapes) })),
-  ))
+testEveryDtype(CASES)
 
 test('zeros of both signs, infinities, NaN, equal magnitudes', async () => {
   const special = [0, -0, 1, -1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e-7]

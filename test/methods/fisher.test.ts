@@ -7,7 +7,8 @@ import { type Diagnostic, Fault } from '../../src/core/diagnostics.js'
 import { plan } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
 import { bell } from '../reference/samples.js'
-import { assertAllSteady, assertReferences, inFolder, type Tensors, writeCase, writeModel } from './harness.js'
+import { inFolder } from '../support/files.js'
+import { assertAllSteady, assertReferences, type Tensors, writeCase, writeModel } from './harness.js'
 import { COMPUTES, DTYPES, models } from './samples.js'
 
 function withStatistics(tensors: Tensors): Tensors {

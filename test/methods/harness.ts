@@ -3,8 +3,7 @@
  * back. What comes out is held to the scalar reference of test/reference/.
  */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
 import type { TensorSpec } from '../../src/checkpoints/types.js'
@@ -18,6 +17,7 @@ import { type RunResult, run } from '../../src/session/run.js'
 import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import type { Given, Tensor } from '../reference/numeric.js'
+import { inFolder } from '../support/files.js'
 
 const memory = new WebAssembly.Memory({ initial: 512 })
 export const kernels: Kernels = instantiateKernels(await compileKernels(), memory)
@@ -215,16 +215,6 @@ export function writeCases(folder: string, cases: readonly Case[], options: Merg
 
 export const writeCase = (folder: string, method: string, tensors: Tensors, options: MergeOptions = {}): string =>
   writeCases(folder, [{ method, tensors }], options)
-
-/** A folder that is gone when the work is done. */
-export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-methods-'))
-  try {
-    return await work(folder)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 /** Plans and runs a recipe's text in a folder that has its models: what each output holds. */
 export async function runOutputs(

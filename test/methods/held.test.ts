@@ -5,7 +5,8 @@ import { ALONE } from '../../src/execute/worker/held.js'
 import { plan, validate } from '../../src/session/plan.js'
 import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
-import { assertClose, assertSame, inDtype, inFolder, merge, named, runRecipe, writeCases } from './harness.js'
+import { inFolder } from '../support/files.js'
+import { assertClose, assertSame, inDtype, merge, named, runRecipe, writeCases } from './harness.js'
 import { models } from './samples.js'
 
 const SHAPES = { 'layer.weight': [40, 30], 'layer.bias': [30] }

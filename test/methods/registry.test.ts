@@ -1,11 +1,13 @@
 /** Every method of the registry: the same bytes whatever the threads, the memory and the way files are read. */
+
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
 import type { Method } from '../../src/methods/types.js'
 import { bell } from '../reference/samples.js'
-import { inFolder, runOutputs, writeModel } from './harness.js'
+import { inFolder } from '../support/files.js'
+import { runOutputs, writeModel } from './harness.js'
 
 /** Two tiles and a half in rows that do not divide them, and what is less than a chunk. */
 const SHAPES: Readonly<Record<string, readonly number[]>> = { large: [809, 810], small: [3, 5, 7], vector: [41] }

@@ -1,4 +1,5 @@
 /** Methods that look at the whole model before they make the first tensor: metagpt, pcb. */
+
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -8,11 +9,11 @@ import { plan } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
 import { reference } from '../reference/index.js'
 import { deltasOf, dot, type Given } from '../reference/numeric.js'
+import { inFolder } from '../support/files.js'
 import {
   assertAllSteady,
   assertSame,
   inDtype,
-  inFolder,
   type Merged,
   mergeAll,
   named,

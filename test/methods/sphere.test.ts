@@ -1,13 +1,14 @@
 /** nuslerp, multislerp, karcher, model_stock, geometric_median: found from dot products. */
+
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
-import { assertAllSteady, assertReferences, merge } from './harness.js'
-import { COMPUTES, DTYPES, models, SHAPES } from './samples.js'
+import { type Sample, testEveryDtype } from './everyDtype.js'
+import { assertReferences, merge } from './harness.js'
+import { models, SHAPES } from './samples.js'
 
 const { scalar: _scalar, one: _one, ...VECTORS } = SHAPES
-type Shapes = Parameters<typeof models>[3]
-const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], Shapes?])[] = [
+const CASES: readonly Sample[] = [
   ['nuslerp', 2, { onBase: false, weights: [1, 3] }],
   ['nuslerp', 2, { weights: [0.4, 0.6] }],
   ['nuslerp', 2, { onBase: false, weights: [1, 2], parameters: { flatten: false } }],
@@ -25,24 +26,7 @@ const CASES: readonly (readonly [string, number, Parameters<typeof models>[2], S
   ['geometric_median', 3, { onBase: false, weights: [1, 2, 0.5] }],
 ]
 
-for (const compute of COMPUTES)
-  test(`the references in ${compute}, bit for bit, from every dtype`, async () => {
-    const cases = CASES.map(([method, count, settings, shapes]) => ({
-      method,
-      tensors: models(count, compute, settings, shapes),
-    }))
-    // The dtypes share the cases out; the executor's reading and writing of each has tests of its own.
-    for (const [index, dtype] of DTYPES.entries())
-      await assertReferences(
-        cases.filter((_, which) => which % DTYPES.length === index),
-        { dtype },
-      )
-  })
-
-test('the same bytes on one thread, on two, and read', () =>
-  assertAllSteady(
-    CASES.map(([method, count, settings, shapes]) => ({ method, tensors: models(count, 'float32', settings, shapes) })),
-  ))
+testEveryDtype(CASES)
 
 const one = { w: SHAPES['model.layers.1.rows']! }
 const at = (from: ReturnType<typeof models>) => from.w!

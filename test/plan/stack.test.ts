@@ -5,8 +5,9 @@ import * as assert from 'uvu/assert'
 import { standsBeforeLayers } from '../../src/networks/stack.js'
 import { plan, validate } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
-import { fixture, inFolder } from '../commands/terge.js'
 import { readTensors } from '../recipe/tensors.js'
+import { inFolder } from '../support/files.js'
+import { fixture } from '../support/terge.js'
 
 const models = `terge: 1\nmodels: {a: ${fixture('lm-f32/prose')}, b: ${fixture('lm-f32/c')}}\n`
 

@@ -3,8 +3,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { fixture, inFolder, terge } from '../commands/terge.js'
-import { f32, type RawTensor, raw, safetensors } from '../support/files.js'
+import { f32, inFolder, type RawTensor, raw, safetensors } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 
 type Read = Record<string, { shape: number[]; values: Float32Array }>
 

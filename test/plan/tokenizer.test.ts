@@ -4,7 +4,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, validate } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
-import { fixture, inFolder } from '../commands/terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture } from '../support/terge.js'
 
 const models = ['base', 'prose', 'python'].map((name) => `${name}: ${fixture(`lm/${name}`)}`).join(', ')
 

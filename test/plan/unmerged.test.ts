@@ -2,8 +2,8 @@ import { existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { terge } from '../commands/terge.js'
 import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 const test = suite('what stays unmerged')
 

@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,6 +8,7 @@ import { onnxSpec, readOnnx } from '../../src/rebasin/onnx/index.js'
 import { generator } from '../../src/rebasin/order.js'
 import type { Spec } from '../../src/rebasin/spec.js'
 import { readOnnxFile } from '../../src/steps/rebasin/readOnnx.js'
+import { inFolder } from '../support/files.js'
 import { aligned, convolve, mlp, type Picture, rectify, resnet } from './forward.js'
 import { type Model, sourceOf } from './load.js'
 import { type NodeText, sourceBytes, type TensorText, writeOnnx } from './onnx-writer.js'
@@ -227,9 +227,8 @@ test('an export of another shape is a fault that names tensor and axis', () => {
   assert.throws(() => specOf(data, net), /fc2\.weight is \[5, 6\], but \[7, 6\] in the ONNX export: axis 0/)
 })
 
-test('a file is read by its structure, and is a fault where it is none', () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'terge-onnx-'))
-  try {
+test('a file is read by its structure, and is a fault where it is none', () =>
+  inFolder((folder) => {
     const file = path.join(folder, 'model.onnx')
     const { data, net } = residual()
     writeFileSync(file, data)
@@ -241,10 +240,7 @@ test('a file is read by its structure, and is a fault where it is none', () => {
       const other = readOnnxFile(name, 'model.onnx')
       assert.is('fault' in other && other.fault.code, 'bad-onnx')
     }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
+  }))
 
 test('mutated files give a spec or a fault, never anything else', () => {
   const small = randomModel(1, MLP)

@@ -1,11 +1,11 @@
 /** What valid recipes mean. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
 import { loadRecipe } from '../../src/recipe/load.js'
+import { inFolder } from '../support/files.js'
 import { load, mergeOf } from './helpers.js'
 
 const HEAD = 'terge: 1\nmodels: {base: ./base, a: ./a, b: ./b}\n'
@@ -284,9 +284,8 @@ test('an output on the command line is relative to the working folder and keeps 
   )
 })
 
-test('files: the folder, a byte order mark, and what can not be read', () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'terge-'))
-  try {
+test('files: the folder, a byte order mark, and what can not be read', () =>
+  inFolder((folder) => {
     const file = path.join(folder, 'r.yml')
     writeFileSync(file, `\ufeff${HEAD}merge: {method: linear}\r\noutput: x\r\n`)
     const { recipe } = loadRecipe(file)
@@ -309,10 +308,7 @@ test('files: the folder, a byte order mark, and what can not be read', () => {
     assert.equal(told('million.yml', '# x\n'.repeat(300_000)), [
       'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^',
     ])
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
+  }))
 
 test('a method that nobody knows is told with those that there are', () => {
   const text = `${HEAD}merge: {method: quux, parameters: {density: 0.5}}\noutput: x\n`

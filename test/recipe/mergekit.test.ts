@@ -5,7 +5,8 @@ import * as assert from 'uvu/assert'
 import { type Diagnostic, Fault } from '../../src/core/diagnostics.js'
 import { loadRecipe } from '../../src/recipe/load.js'
 import { importMergekit, plan, validate } from '../../src/session/plan.js'
-import { fixture, inFolder, terge } from '../commands/terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 import { writeTensors } from './tensors.js'
 
 const LAYERS = ['attn.q.weight', 'mlp.up.weight']

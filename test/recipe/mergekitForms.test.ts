@@ -1,10 +1,12 @@
 /** Forms of mergekit configurations that its own run accepts, and what they mean there. */
+
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadRecipe } from '../../src/recipe/load.js'
 import { matrix, valuesOf, weights, writeFolder } from '../commands/families.js'
-import { inFolder, terge } from '../commands/terge.js'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { mergeOf } from './helpers.js'
 
 const test = suite('forms of mergekit configurations')

@@ -1,10 +1,12 @@
 /** mergekit configurations as they are, through the real command, against what an independent implementation made of them. */
+
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { lookupMethod } from '../../src/methods/registry.js'
-import { fixture, inFolder, terge } from '../commands/terge.js'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
 import { readTensors } from './tensors.js'
 
 /** By their methods: those that rank magnitudes may have elements of equal magnitude the other way round. */

@@ -11,7 +11,8 @@ import type { Expr } from '../../src/expr/types.js'
 import { siteOf, withLayer } from '../../src/networks/layerNames.js'
 import type { Plan } from '../../src/plan/types.js'
 import { plan } from '../../src/session/plan.js'
-import { inFolder } from '../commands/terge.js'
+import { inFolder } from '../support/files.js'
+
 import { writeTensors } from './tensors.js'
 
 type Value = number | readonly number[]

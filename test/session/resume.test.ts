@@ -26,8 +26,8 @@ import { plan } from '../../src/session/plan.js'
 import { type RunOptions, run } from '../../src/session/run.js'
 import { verify } from '../../src/session/verify.js'
 import { writeOwner } from '../../src/storage/local/workFolder.js'
-import { terge } from '../commands/terge.js'
 import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 
 const model = (seed: number): Record<string, RawTensor> => ({
   v: f32([5], numbers(5, seed)),

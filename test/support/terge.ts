@@ -5,9 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-export { inFolder } from '../support/files.js'
-
-const root = fileURLToPath(new URL('../../../', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
 export const BIN = path.join(root, 'bin/run.js')
 export const fixture = (name: string): string => path.join(root, 'test/fixtures', name)
 
