@@ -3,7 +3,7 @@ import { lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
 import { nearest, quote } from '../core/suggest.js'
-import { type Bounds, boundsOf, FileProblem, fileFault, openRegular } from '../storage/local/regular.js'
+import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault, openRegular } from '../storage/local/regular.js'
 import { fileSource } from '../storage/local/source.js'
 import type { ByteSource } from '../storage/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
@@ -262,7 +262,7 @@ async function unreadable(
   file: string,
 ): Promise<never> {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
-    throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`)
+    throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
   const siblings = await readdir(path.dirname(file)).catch(() => [])
   const [meant] = nearest(path.basename(file), siblings, 1)
   throw fault(
@@ -274,7 +274,7 @@ async function unreadable(
 
 function missingShard(error: NodeJS.ErrnoException, name: string, { index }: FolderWeights, shown: string): never {
   if (error.code !== 'ENOENT')
-    throw fault('cannot-read', `${shown}/${name}: cannot be read: ${error.code ?? error.message}`)
+    throw fault('cannot-read', `${shown}/${name}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
   throw fault(
     'missing-shard',
     `${shown}: ${name} is named in ${index!.name}, but is not there`,

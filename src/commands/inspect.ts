@@ -15,7 +15,12 @@ const near = (text: string, names: readonly string[]): string | undefined => {
 /** Those of the names that a pattern matches. Faults: `bad-pattern`, `unmatched-pattern`. */
 function matching(names: Iterable<string>, text: string): Set<string> {
   const pattern = compilePattern(text)
-  if (pattern.kind === 'fault') throw fault('bad-pattern', `${quote(text)}: ${pattern.message}`)
+  if (pattern.kind === 'fault')
+    throw fault(
+      'bad-pattern',
+      `${quote(text)}: ${pattern.message}`,
+      'write a name, a pattern with * and **, or /REGEX/',
+    )
   const all = [...names]
   const found = new Set(all.filter(pattern.matches))
   if (found.size === 0)

@@ -37,7 +37,16 @@ function value(c: Conversion, node: unknown, fallback: Span): Node {
     const target = anchors.get(node.source)
     if (target) return target
     const message = target === null ? 'stands inside the value that it names' : 'names no anchor before it'
-    complain('bad-alias', `the alias ${quote(`*${node.source}`)} ${message}`, span)
+    complain(
+      'bad-alias',
+      `the alias ${quote(`*${node.source}`)} ${message}`,
+      span,
+      target === null
+        ? 'write the value in full'
+        : target === null
+          ? 'write the value in full'
+          : 'define it first with &NAME, or write the value in full',
+    )
     return makeBroken(span)
   }
   if (node.anchor) anchors.set(node.anchor, null)
@@ -53,7 +62,7 @@ function value(c: Conversion, node: unknown, fallback: Span): Node {
 /** The system takes a NUL for the end of a path or a word; nothing that a recipe says needs one. */
 function hasNul({ complain }: Conversion, text: unknown, span: Span): boolean {
   if (typeof text !== 'string' || !text.includes('\0')) return false
-  complain('bad-value', 'a text can’t hold the character U+0000 (NUL)', span)
+  complain('bad-value', 'a text can’t hold the character U+0000 (NUL)', span, 'remove it')
   return true
 }
 
@@ -61,7 +70,12 @@ function scalar(c: Conversion, content: unknown, source: string | undefined, spa
   if (hasNul(c, content, span)) return makeBroken(span)
   if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
     return makeScalar(span, content, source ?? String(content))
-  c.complain('bad-type', 'only texts, numbers, true and false are values here', span)
+  c.complain(
+    'bad-type',
+    'only texts, numbers, true and false are values here',
+    span,
+    'put it in quotes to make it a text',
+  )
   return makeBroken(span)
 }
 

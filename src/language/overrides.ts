@@ -40,7 +40,13 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
     const { root: value, faults: inside, several } = parseSource(origin, parsed.end)
     faults.push(...inside)
     if (several)
-      faults.push(wrongKey('the value is more than one YAML document', { origin, start: parsed.end, end: text.length }))
+      faults.push(
+        wrongKey(
+          'the value is more than one YAML document',
+          { origin, start: parsed.end, end: text.length },
+          'remove the ---',
+        ),
+      )
     if (!value || several) continue
     const unquoted = unquotedKey(root, parsed.keys, text.slice(parsed.end))
     if (unquoted) {
@@ -104,7 +110,7 @@ function put(node: Node, [key, ...rest]: readonly Key[], value: Node): { root: N
     const child = node.items[index]
     if (!child) {
       const count = node.items.length
-      const hint = count === 0 ? undefined : `indexes go from 0 to ${count - 1}`
+      const hint = count === 0 ? 'the list is empty: set it as a whole' : `indexes go from 0 to ${count - 1}`
       return { fault: wrongKey(`the list has no entry ${quote(key.name)}`, key.span, hint) }
     }
     const found = put(child, rest, value)

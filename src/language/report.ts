@@ -25,7 +25,13 @@ export function makeReport(root: () => Node): Report {
   const add = (severity: Diagnostic['severity'], code: ErrorCode, message: string, at: Path, note: Note = {}): void => {
     if (diagnostics.length >= MOST) {
       const message = `the recipe has more than ${MOST} errors; the others are not shown`
-      if (diagnostics.length === MOST) diagnostics.push({ severity: 'error', code: 'too-many-faults', message })
+      if (diagnostics.length === MOST)
+        diagnostics.push({
+          severity: 'error',
+          code: 'too-many-faults',
+          message,
+          hint: 'correct the first errors, then validate again',
+        })
       return
     }
     const span = spanOf(root(), at, note.part ?? 'value')

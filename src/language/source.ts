@@ -40,20 +40,22 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   const at = (start: number, end = start + 1): Span => ({ origin, start: from + start, end: from + end })
 
   if (text.length > LONGEST_TEXT) {
-    complain('too-long', `a recipe may have ${LONGEST_TEXT} characters at most; this has ${text.length}`, at(0))
+    const message = `a recipe may have ${LONGEST_TEXT} characters at most; this has ${text.length}`
+    complain('too-long', message, at(0), 'make sure that the file is a recipe, or split it into several')
     return stop()
   }
   const control = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/.exec(text)
   if (control) {
     const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')
-    complain('syntax', `the control character U+${code} may not stand in YAML`, at(control.index))
+    const message = `YAML does not allow the control character U+${code}`
+    complain('syntax', message, at(control.index), 'remove it, and make sure that the file is a text file')
     return stop()
   }
 
   const long = origin.lines.findIndex((start, i) => (origin.lines[i + 1] ?? origin.text.length) - start > LONGEST_LINE)
   if (long >= 0) {
     const message = `a line may have ${LONGEST_LINE} characters at most; line ${long + 1} is longer`
-    faults.push({ severity: 'error', code: 'too-long', message })
+    faults.push({ severity: 'error', code: 'too-long', message, hint: 'break the line' })
     return stop()
   }
 
@@ -76,7 +78,12 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
     return stop()
   }
   if (deepAt !== undefined) {
-    complain('too-deep', `values may be nested ${DEEPEST} deep at most`, at(deepAt))
+    complain(
+      'too-deep',
+      `values may be nested ${DEEPEST} deep at most`,
+      at(deepAt),
+      'write the recipe with fewer levels',
+    )
     return stop()
   }
   if (first === undefined) {
@@ -215,7 +222,7 @@ export function readDocuments(file: string, text: string): { roots: readonly Nod
   if (filled.length > MOST_DOCUMENTS) {
     const place = spanPlace({ origin, start: filled[MOST_DOCUMENTS]!, end: filled[MOST_DOCUMENTS]! + 3 })
     const message = `a file may hold ${MOST_DOCUMENTS} documents at most; this has ${filled.length}`
-    faults.push({ severity: 'error', code: 'too-large', message, place })
+    faults.push({ severity: 'error', code: 'too-large', message, place, hint: 'split the file' })
   }
   return { roots, faults }
 }

@@ -191,6 +191,11 @@ test('a list as long as the models are many is most likely not meant as a gradie
   const { faults } = await planOf({ a: layers(1), b: layers(2), c: layers(3) }, recipe)
   assert.is(faults.length, 1)
   assert.match(faults[0]!, 'warning list-is-gradient: lambda is a gradient over 4 layers')
+  const flat = await planOf({ a: { w: f32([1], [1]) }, b: { w: f32([1], [2]) }, c: { w: f32([1], [3]) } }, recipe)
+  assert.match(
+    flat.faults[0]!,
+    'lambda is a gradient over layers, and the models have none: its first value, 0.5, applies to every tensor',
+  )
 })
 
 test('steps fuse: an inner merge is an expression of the outer one', async () => {

@@ -85,9 +85,26 @@ test('on_missing: keep accepts it, and the warning stays', async () => {
 test('a third model of the base’s layout hides nothing', async () => {
   const { code, err } = await merged({ a: perExpert(), b: perExpert(), c: fused() })
   assert.is(code, 2)
-  assert.match(err, 'leaves 0 of 14 tensors (0 % of the parameters)')
+  assert.match(err, 'merges every tensor, some of them without all models: ')
   assert.match(err, "'c' lacks 12 of the base's")
 })
+
+test('validate warns of other shapes, of two models and of three', () =>
+  inFolder(async (folder) => {
+    for (const [name, rows] of Object.entries({ a: 8, b: 10, c: 8 }))
+      writeModel(path.join(folder, `${name}.safetensors`), shared(rows))
+    for (const [models, what] of [
+      ['a: a.safetensors, b: b.safetensors', "leaves 1 of 2 tensors (89 % of the parameters) as the base 'a' has them"],
+      ['a: a.safetensors, b: b.safetensors, c: c.safetensors', 'merges every tensor, some of them without all models'],
+    ]) {
+      const merge = 'merge: {method: linear, on_missing: keep}'
+      writeFileSync(path.join(folder, 'r.yml'), `terge: 1\nmodels: {${models}}\n${merge}\noutput: out\n`)
+      const { code, out, err } = await terge(['validate', 'r.yml'], folder)
+      assert.is(code, 0)
+      const message = `'merge' ${what}: 'b' has 1 in another shape or dtype (model.embed_tokens.weight)`
+      assert.match(`${out}${err}`, `warning unmerged-tensors: ${message}`)
+    }
+  }))
 
 test('LayerNorm gamma and beta against weight and bias: one warning', async () => {
   const norm = (one: string, other: string): Tensors => ({

@@ -160,6 +160,7 @@ output: x
 r.yml:2:21: error bad-alias: the alias '*nope' names no anchor before it
   models: {a: ./a, b: *nope}
                       ^^^^^
+  hint: define it first with &NAME, or write the value in full
 `,
   },
   {
@@ -174,6 +175,7 @@ output: x
 r.yml:3:55: error bad-alias: the alias '*r' stands inside the value that it names
   merge: {method: linear, rules: &r [{match: x, models: *r}]}
                                                         ^^
+  hint: write the value in full
 `,
   },
   {
@@ -229,9 +231,10 @@ terge: 1
 models: {a: "\u001b[31m"}
 `,
     faults: `
-r.yml:2:14: error syntax: the control character U+001B may not stand in YAML
+r.yml:2:14: error syntax: YAML does not allow the control character U+001B
   models: {a: "�[31m"}
                ^
+  hint: remove it, and make sure that the file is a text file
 `,
   },
 ])

@@ -300,13 +300,13 @@ test('files: the folder, a byte order mark, and what can not be read', () =>
       "error bad-encoding: 'latin.yml' is not UTF-8: line 2\n  hint: save it as UTF-8",
     ])
     assert.equal(told('long.yml', `# ${'x'.repeat(60_000)}\n`), [
-      'error too-long: a line may have 50000 characters at most; line 1 is longer',
+      'error too-long: a line may have 50000 characters at most; line 1 is longer\n  hint: break the line',
     ])
     assert.equal(told('huge.yml', 'x'.repeat(4_100_000)), [
       "error too-long: 'huge.yml' is longer than 4000000 bytes: no recipe",
     ])
     assert.equal(told('million.yml', '# x\n'.repeat(300_000)), [
-      'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^',
+      'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^\n  hint: make sure that the file is a recipe, or split it into several',
     ])
   }))
 

@@ -8,7 +8,8 @@ export async function writeNewText(file: string, text: string): Promise<void> {
   const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST')
       throw fault('file-exists', `${file}: exists and is not replaced`, 'choose another name, or remove it')
-    if (error.code === 'ENOENT') throw fault('missing-folder', `${file}: there is no folder ${path.dirname(file)}`)
+    if (error.code === 'ENOENT')
+      throw fault('missing-folder', `${file}: there is no folder ${path.dirname(file)}`, 'create the folder first')
     throw error
   })
   try {

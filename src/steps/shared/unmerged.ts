@@ -126,7 +126,11 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
         return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
       })
       const share = Math.round((100 * size(kept)) / Math.max(1, all.parameters))
-      const message = `${quote(step.name)} leaves ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) as the base ${quote(base.name)} has them: ${each.join('; ')}`
+      const what =
+        kept.length === 0
+          ? 'merges every tensor, some of them without all models'
+          : `leaves ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) as the base ${quote(base.name)} has them`
+      const message = `${quote(step.name)} ${what}: ${each.join('; ')}`
       // A model without a part in most of what it is asked for, that has as much under other names, is of another layout.
       const alien = extras.some(({ lack, more, whole, adapter }) => {
         const away = size(lack.missing) + size(lack.differs)

@@ -174,6 +174,8 @@ function kindOf(entry: Stats): string {
   return entry.isSocket() ? 'a socket' : 'a device'
 }
 
+export const CHECK_HINT = 'check the path, its permissions and the disk'
+
 const LINK_HINT =
   'put the file itself into the folder: links of a model lead nowhere else but into its own folder, or the blobs of the hub’s cache'
 
@@ -185,5 +187,5 @@ export function fileFault(error: unknown, shown: string, exit: ExitCode = 2): Fa
   if (!(error instanceof FileProblem)) return error as Error
   return error.kind === 'link'
     ? fault('outside-link', `${shown} ${error.message}`, LINK_HINT, exit)
-    : fault('cannot-read', `${shown} ${error.message}`, undefined, exit)
+    : fault('cannot-read', `${shown} ${error.message}`, CHECK_HINT, exit)
 }
