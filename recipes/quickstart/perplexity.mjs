@@ -1,0 +1,118 @@
+// How well does a language model predict Python and C?  node perplexity.mjs MODEL_FOLDER...
+// A small llama in plain JavaScript. The models read single characters; text/ holds a sample of each language.
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+
+const WINDOW = 64
+
+/** The values of every tensor in a folder's safetensors files, which store BF16 or F32. */
+function weights(folder) {
+  const tensors = {}
+  for (const file of readdirSync(folder).filter((name) => name.endsWith('.safetensors'))) {
+    const bytes = readFileSync(path.join(folder, file))
+    const start = 8 + Number(bytes.readBigUInt64LE())
+    const { __metadata__, ...header } = JSON.parse(bytes.subarray(8, start).toString())
+    for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
+      const data = bytes.subarray(start + data_offsets[0], start + data_offsets[1])
+      const step = dtype === 'BF16' ? 2 : 4
+      const bits = new Uint32Array(data.length / step)
+      // BF16 is the upper half of a float32.
+      for (let i = 0; i < bits.length; i++) bits[i] = step === 2 ? data.readUInt16LE(2 * i) << 16 : data.readUInt32LE(4 * i)
+      tensors[name] = new Float32Array(bits.buffer)
+    }
+  }
+  return tensors
+}
+
+function multiply(matrix, x) {
+  const y = new Float64Array(matrix.length / x.length)
+  for (let row = 0, at = 0; row < y.length; row++) {
+    let total = 0
+    for (let column = 0; column < x.length; column++) total += matrix[at++] * x[column]
+    y[row] = total
+  }
+  return y
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0)
+
+function dot(a, b) {
+  let total = 0
+  for (let i = 0; i < a.length; i++) total += a[i] * b[i]
+  return total
+}
+
+/** Rotary position embedding of each head of `width` numbers. */
+function rotate(x, position, width, theta) {
+  const [y, half] = [x.slice(), width / 2]
+  for (let head = 0; head < x.length; head += width)
+    for (let i = head; i < head + half; i++) {
+      const angle = position / theta ** ((2 * (i - head)) / width)
+      y[i] = x[i] * Math.cos(angle) - x[i + half] * Math.sin(angle)
+      y[i + half] = x[i + half] * Math.cos(angle) + x[i] * Math.sin(angle)
+    }
+  return y
+}
+
+/** The scores of the next token after each token. */
+function forward(model, config, tokens) {
+  const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups } = config
+  const width = hidden / heads
+  const norm = (name, x) => {
+    const scale = 1 / Math.sqrt(dot(x, x) / hidden + config.rms_norm_eps)
+    return x.map((value, i) => value * scale * model[name][i])
+  }
+  const embedding = model['model.embed_tokens.weight']
+  const stream = tokens.map((token) => Float64Array.from(embedding.subarray(token * hidden, (token + 1) * hidden)))
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const [keys, values] = [[], []]
+    const linear = (name, x) => multiply(model[`model.layers.${layer}.${name}.weight`], x)
+    stream.forEach((x, position) => {
+      const y = norm(`model.layers.${layer}.input_layernorm.weight`, x)
+      const query = rotate(linear('self_attn.q_proj', y), position, width, config.rope_theta)
+      keys.push(rotate(linear('self_attn.k_proj', y), position, width, config.rope_theta))
+      values.push(linear('self_attn.v_proj', y))
+      const attention = new Float64Array(hidden)
+      for (let head = 0; head < heads; head++) {
+        const [from, to] = [head * width, Math.floor((head * groups) / heads) * width]
+        const asked = query.subarray(from, from + width)
+        const shares = keys.map((key) => Math.exp(dot(asked, key.subarray(to, to + width)) / Math.sqrt(width)))
+        const total = sum(shares)
+        for (const [n, share] of shares.entries())
+          for (let i = 0; i < width; i++) attention[from + i] += (share / total) * values[n][to + i]
+      }
+      linear('self_attn.o_proj', attention).forEach((value, i) => (x[i] += value))
+      const z = norm(`model.layers.${layer}.post_attention_layernorm.weight`, x)
+      const up = linear('mlp.up_proj', z)
+      const gated = linear('mlp.gate_proj', z).map((value, i) => (value / (1 + Math.exp(-value))) * up[i])
+      linear('mlp.down_proj', gated).forEach((value, i) => (x[i] += value))
+    })
+  }
+  return stream.map((x) => multiply(model['lm_head.weight'], norm('model.norm.weight', x)))
+}
+
+/** e to the mean cross-entropy of each character, given those before it in a window. */
+function perplexity(model, config, tokens) {
+  let [loss, count] = [0, 0]
+  for (let start = 0; start + 1 < tokens.length; start += WINDOW) {
+    const window = tokens.slice(start, start + WINDOW + 1)
+    const scores = forward(model, config, window.slice(0, -1))
+    for (const [n, row] of scores.entries()) loss += Math.log(sum(row.map(Math.exp))) - row[window[n + 1]]
+    count += scores.length
+  }
+  return Number(Math.exp(loss / count).toFixed(4))
+}
+
+const results = process.argv.slice(2).map((folder) => {
+  const json = (name) => JSON.parse(readFileSync(path.join(folder, name), 'utf8'))
+  const { vocab } = json('tokenizer.json').model
+  const [model, config] = [weights(folder), json('config.json')]
+  const score = (file) => {
+    const text = readFileSync(new URL(`text/${file}`, import.meta.url), 'utf8')
+    return perplexity(model, config, Array.from(text, (character) => vocab[character]))
+  }
+  return { folder, python: score('sample.py'), c: score('sample.c') }
+})
+// One model: an object of numbers, for programs. Several: lines to compare.
+if (results.length === 1) console.log(JSON.stringify({ python: results[0].python, c: results[0].c }))
+else for (const { folder, python, c } of results) console.log(`python ${python.toFixed(2)}  c ${c.toFixed(2)}  ${folder}`)
