@@ -8,7 +8,8 @@ import { errorIndex, errorReference } from './readme/errors.mjs'
 import { fault } from './readme/fault.mjs'
 import { keyReference, keyTable } from './readme/keys.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
-import { quickstart } from './readme/quickstart.mjs'
+import { rebasinResult, tiesLineage, tiesPlan, tiesResult } from './readme/quickstart.mjs'
+import { peerTable } from './readme/peers.mjs'
 import { recipeTable } from './readme/recipes.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
@@ -36,8 +37,13 @@ const PARTS = {
   'error index': errorIndex,
   'error reference': errorReference,
   recipes: recipeTable,
-  'quickstart recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
-  'quickstart result': quickstart,
+  peers: peerTable,
+  'ties recipe': () => code('yaml', source('recipes/quickstart/ties.yml')),
+  'ties result': tiesResult,
+  'ties plan': tiesPlan,
+  'ties lineage': tiesLineage,
+  'rebasin recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
+  'rebasin result': rebasinResult,
   'library example': () => code('js', source('recipes/quickstart/merge.mjs')),
 }
 

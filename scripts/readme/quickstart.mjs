@@ -1,5 +1,5 @@
-// What the quickstart really prints: its commands are run in a copy.
-import { execFileSync } from 'node:child_process'
+// What the quickstarts really print: their commands are run in a copy.
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -7,51 +7,82 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const FOLDER = 'recipes/quickstart'
-const RECIPE = `${FOLDER}/rebasin.yml`
+const TIES = `${FOLDER}/ties.yml`
+const REBASIN = `${FOLDER}/rebasin.yml`
 
-/** Shown as typed by whoever has terge on the path; digests change with every version of the plan and are cut. */
-const shown = (text) => text.replace(/(sha256|xxh3t):([0-9a-f]{4})[0-9a-f]+/g, '$1:$2…').trimEnd()
-
-export function quickstart() {
+/** Calls `work` with a folder that holds a copy of the quickstart, and with a function that runs terge there. */
+export function inCopy(work, { colour = false } = {}) {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-readme-'))
   try {
-    cpSync(path.join(root, 'recipes/quickstart'), path.join(folder, 'recipes/quickstart'), {
+    cpSync(path.join(root, FOLDER), path.join(folder, FOLDER), {
       recursive: true,
       filter: (file) => path.basename(file) !== 'out',
     })
-    const node = (...words) =>
-      execFileSync(process.execPath, words, {
+    const node = (...words) => {
+      const { TERGE_IO: _, NO_COLOR: __, ...env } = process.env
+      const result = spawnSync(process.execPath, words, {
         cwd: folder,
         encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-        env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
+        env: colour ? { ...env, FORCE_COLOR: '1' } : { ...env, NO_COLOR: '1', FORCE_COLOR: undefined },
       })
-    const terge = (...words) => node(path.join(root, 'bin/run.js'), ...words)
-    const plan = terge('plan', RECIPE, '--threads', '2')
-      .replace(/\n.*memory: at most.*/, '')
-      .replace(/├(─ to read)/, '└$1')
-    const run = terge('run', RECIPE, '--threads', '2', '--allow-commands')
-    const checkpoints = ['models/mlp-0', 'models/mlp-1'].map((name) => `${FOLDER}/${name}.safetensors`)
-    const evaluated = node(`${FOLDER}/evaluate.mjs`, ...checkpoints)
-    const lineage = readFileSync(path.join(folder, `${FOLDER}/out/aligned.lineage.json`), 'utf8')
-    const tensor = JSON.parse(lineage).tensors['fc1.weight']
-    return [
-      'What `terge plan` shows of it, from the headers alone:',
-      block('', shown(plan)),
-      'What `terge run` does (the figures are those of `evaluate.mjs`: the share of 360 test digits read right, and the mean cross-entropy), and how well the two models read by themselves:',
-      block(
-        '',
-        `$ terge run ${RECIPE} --allow-commands\n${run}$ node ${FOLDER}/evaluate.mjs ${FOLDER}/models/*.safetensors\n${evaluated.trimEnd()}`,
-      ),
-      'And what the lineage of the aligned average says of one of its tensors:',
-      block('json', shown(compact({ 'fc1.weight': tensor }))),
-    ].join('\n\n')
+      if (result.error) throw result.error
+      return result
+    }
+    return work({ folder, node, terge: (...words) => node(path.join(root, 'bin/run.js'), ...words) })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
+/** Digests change with every version of the plan and are cut. */
+const shown = (text) => text.replace(/(sha256|xxh3t):([0-9a-f]{4})[0-9a-f]+/g, '$1:$2…').trimEnd()
 const block = (language, text) => `\`\`\`${language}\n${text}\n\`\`\``
+const session = (...lines) => block('', lines.map((line) => line.trimEnd()).join('\n'))
+
+function once(make) {
+  let value
+  return () => (value ??= make())
+}
+
+/** Everything that the pages show of the merge by TIES. */
+const ties = once(() =>
+  inCopy(({ folder, node, terge }) => {
+    const plan = terge('plan', TIES, '--threads', '2').stdout
+    const { stdout } = terge('run', TIES, '--threads', '2', '--allow-commands')
+    const models = ['base', 'python', 'c'].map((name) => `${FOLDER}/models/${name}`)
+    const measured = node(`${FOLDER}/perplexity.mjs`, ...models, `${FOLDER}/out/both`).stdout
+    const lineage = JSON.parse(readFileSync(path.join(folder, FOLDER, 'out/both/lineage.json'), 'utf8'))
+    return { plan, stdout, measured, tensor: lineage.tensors['model.layers.0.mlp.down_proj.weight'] }
+  }),
+)
+
+export const tiesResult = () =>
+  session(
+    `$ terge run ${TIES} --allow-commands`,
+    ties().stdout,
+    `$ node ${FOLDER}/perplexity.mjs ${FOLDER}/models/{base,python,c} ${FOLDER}/out/both`,
+    ties().measured,
+  )
+
+/** The plan as a tree; what depends on the machine is cut. */
+export const tiesPlan = () =>
+  session(`$ terge plan ${TIES}`, shown(ties().plan.replace(/\n.*memory: at most.*/, '').replace(/├(─ to read)/, '└$1')))
+
+export const tiesLineage = () => block('json', shown(compact({ 'model.layers.0.mlp.down_proj.weight': ties().tensor })))
+
+export const rebasinResult = once(() =>
+  inCopy(({ node, terge }) => {
+    const { stdout } = terge('run', REBASIN, '--threads', '2', '--allow-commands')
+    const checkpoints = ['models/mlp-0', 'models/mlp-1'].map((name) => `${FOLDER}/${name}.safetensors`)
+    const evaluated = node(`${FOLDER}/evaluate.mjs`, ...checkpoints).stdout
+    return session(
+      `$ terge run ${REBASIN} --allow-commands`,
+      stdout,
+      `$ node ${FOLDER}/evaluate.mjs ${FOLDER}/models/*.safetensors`,
+      evaluated,
+    )
+  }),
+)
 
 /** JSON over lines, with innermost lists and mappings on one. */
 const compact = (value) =>
