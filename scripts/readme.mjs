@@ -15,10 +15,14 @@ import { recipeTable } from './readme/recipes.mjs'
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 export const FILES = [
   'README.md',
-  'docs/recipe-language.md',
   'docs/command-line.md',
-  'docs/methods.md',
   'docs/errors.md',
+  'docs/getting-started.md',
+  'docs/library.md',
+  'docs/lineage.md',
+  'docs/methods.md',
+  'docs/performance.md',
+  'docs/recipe-language.md',
   'recipes/README.md',
 ]
 

@@ -49,7 +49,7 @@ function paragraphs(markdown) {
 }
 
 export const sentences = (markdown) =>
-  paragraphs(markdown).flatMap((block) => block.split(/(?<=[.!?]["')]?) (?=["'(]?[A-Z\d])/))
+  paragraphs(markdown).flatMap((block) => block.split(/(?<=[.!?]["')]?) (?=["'(]?(?:[A-Z\d]|terge\b))/))
 
 const words = (sentence) => sentence.split(' ').filter((word) => /[\p{L}\d]/u.test(word)).length
 

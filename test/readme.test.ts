@@ -1,40 +1,123 @@
-/** README.md and docs/ say what the program says. */
-import { readFileSync } from 'node:fs'
+/** README.md and docs/ are true: generated parts are current, links lead somewhere, examples are valid, sentences are short. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
 import { load } from '../src/index.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-// JavaScript of the scripts folder: run from where it lies, not compiled.
-const script: string = new URL('../../scripts/readme.mjs', import.meta.url).href
-const { FILES, made } = (await import(script)) as { FILES: string[]; made: (file: string) => Promise<string> }
+const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
+const script = (name: string): string => new URL(`../../scripts/${name}.mjs`, import.meta.url).href
 
-for (const file of FILES) {
+// JavaScript of the scripts folder: run from where it lies, not compiled.
+const { FILES, made } = (await import(script('readme'))) as { FILES: string[]; made: (file: string) => Promise<string> }
+const { pages, measure } = (await import(script('sentences'))) as {
+  pages: () => string[]
+  measure: (markdown: string) => { average: number; share: number; long: { text: string }[] }
+}
+const pictures = (await import(script('pictures'))) as {
+  sources: () => { terminal: string; page: string }
+  digest: (page: string) => string
+  committed: () => { terminal: string; page: string }
+}
+
+for (const file of FILES)
   test(`${file} is up to date`, async () => {
-    assert.is(
-      await made(file),
-      readFileSync(path.join(root, file), 'utf8'),
-      'npm run readme writes the made parts anew',
+    assert.is(await made(file), read(file), 'npm run readme writes the generated parts again')
+  })
+
+/** Anchors as GitHub makes them from headings. */
+const anchorsOf = (file: string) => [
+  ...[...read(file).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replace(/[^\p{L}\d\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  ),
+]
+
+const markdown = [...pages(), 'CHANGELOG.md']
+
+for (const file of markdown)
+  test(`${file}: links lead to files and headings that exist`, () => {
+    const links = [...read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)]
+    for (const [, link, anchor] of links) {
+      const target = link === '' ? file : path.join(path.dirname(file), link!)
+      assert.ok(existsSync(path.join(root, target)), `${link} is not there`)
+      if (anchor && target.endsWith('.md')) assert.ok(anchorsOf(target).includes(anchor), `${target} has no #${anchor}`)
+    }
+  })
+
+test('docs/README.md lists every page', () => {
+  const index = read('docs/README.md')
+  const missing = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md') && name !== 'README.md')
+  assert.equal(
+    missing.filter((name) => !index.includes(`](${name})`)),
+    [],
+  )
+})
+
+/** A whole recipe, or a part of one with what it lacks around it. */
+function completed(text: string): string {
+  const given = parse(text) as Record<string, unknown>
+  if (given.terge !== undefined) return text
+  const around = ['terge: 1']
+  if (!given.models) around.push('models: {base: ./base, math: ./math, code: ./code, chat: ./chat, a: ./a, b: ./b, c: ./c}')
+  if (!given.merge && !given.steps) around.push('merge: {method: linear}')
+  if (!given.output && !given.outputs) around.push('output: ./merged')
+  return `${around.join('\n')}\n${text}`
+}
+
+for (const file of markdown.filter((name) => name !== 'docs/style.md' && !name.startsWith('docs/adding-')))
+  test(`${file}: its recipes have no errors`, () => {
+    for (const [, text] of read(file).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)) {
+      const { diagnostics } = load('recipe.yml', { text: completed(text!) })
+      assert.equal(
+        diagnostics.filter(({ severity }) => severity === 'error'),
+        [],
+        text,
+      )
+    }
+  })
+
+for (const file of markdown)
+  test(`${file}: sentences are short`, () => {
+    const { average, share, long } = measure(read(file))
+    assert.ok(average <= 18, `${average.toFixed(1)} words per sentence; 18 is the goal`)
+    assert.ok(
+      share <= 0.08,
+      `${(100 * share).toFixed(1)} % of sentences have over 30 words; 8 % is the goal:\n${long.map(({ text }) => text).join('\n')}`,
     )
   })
 
-  test(`${file}: what it links to is there`, () => {
-    const text = readFileSync(path.join(root, file), 'utf8')
-    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) => link!)
-    for (const link of links) assert.not.throws(() => readFileSync(path.join(root, path.dirname(file), link)), link)
-  })
-}
+test('README.md has at most 250 lines and the two commands of the setup', () => {
+  const text = read('README.md')
+  assert.ok(text.split('\n').length <= 251)
+  for (const command of ['node bin/run.js run recipes/quickstart/ties.yml --allow-commands --force', 'npm test'])
+    assert.ok(text.includes(`\nnpm ci && ${command}\n`))
+})
 
-for (const file of ['README.md', 'docs/recipe-language.md'])
-  test(`${file}: its recipes are valid`, () => {
-    const blocks = readFileSync(path.join(root, file), 'utf8').matchAll(/^```yaml\n([\s\S]*?)^```$/gm)
-    const recipes = [...blocks].map(([, text]) => text!)
-    assert.ok(recipes.length > 1)
-    for (const text of recipes) {
-      assert.equal(load('recipe.yml', { text }).diagnostics, [], text)
-    }
-  })
+test('every environment variable that terge reads is documented, and no other', () => {
+  const used = new Set<string>()
+  const sources = readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  for (const name of sources.filter((name) => name.endsWith('.ts')))
+    for (const [, variable] of read(`src/${name}`).matchAll(/\benv(?:ironment)?(?:\.|\[')([A-Z][A-Z\d_]+)/g))
+      used.add(variable!)
+  const page = read('docs/hub-and-environment.md').split('## Environment variables')[1]!.split('\n## ')[0]!
+  const documented = [...page.matchAll(/^\| `([A-Z\d_]+)` \|/gm)].map(([, name]) => name!)
+  // Read by the libraries that write to terminals, if terge itself does not.
+  for (const name of ['NO_COLOR', 'FORCE_COLOR']) used.add(name)
+  assert.equal([...documented].sort(), [...used].sort())
+})
+
+test('the pictures show what terge prints now', () => {
+  const { terminal, page } = pictures.sources()
+  const hint = 'node scripts/pictures.mjs --write makes the pictures again'
+  assert.is(pictures.committed().terminal, terminal, hint)
+  assert.is(pictures.committed().page, pictures.digest(page), hint)
+})
 
 test.run()

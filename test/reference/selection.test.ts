@@ -4,7 +4,7 @@ import { byMagnitude, magnitudeKey } from './numeric.js'
 import { bell } from './samples.js'
 
 /**
- * The streaming selection of docs/methods-streaming.md on small tiles, as the executor is to do it: two histograms, then the
+ * The streaming selection of docs/method-passes.md on small tiles, as the executor is to do it: two histograms, then the
  * equal ones by a prefix over the tiles.
  */
 function selected(values: Float32Array, k: number, tile: number): boolean[] {
