@@ -8,8 +8,8 @@ import { errorIndex, errorReference } from './readme/errors.mjs'
 import { fault } from './readme/fault.mjs'
 import { keyReference, keyTable } from './readme/keys.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
-import { rebasinResult, tiesLineage, tiesPlan, tiesResult } from './readme/quickstart.mjs'
 import { peerTable } from './readme/peers.mjs'
+import { rebasinResult, tiesLineage, tiesPlan, tiesResult } from './readme/quickstart.mjs'
 import { recipeTable } from './readme/recipes.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))

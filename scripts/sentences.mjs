@@ -44,7 +44,12 @@ function paragraphs(markdown) {
     .replace(/[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}/g, '')
   return text
     .split(/\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )/)
-    .map((block) => block.replace(/^\s*(?:[-*]|\d+\.|>) /, '').replace(/\s+/g, ' ').trim())
+    .map((block) =>
+      block
+        .replace(/^\s*(?:[-*]|\d+\.|>) /, '')
+        .replace(/\s+/g, ' ')
+        .trim(),
+    )
     .filter((block) => block !== '')
 }
 
@@ -68,7 +73,9 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   texts.push(['all pages', texts.map(([, text]) => text).join('\n\n')])
   for (const [page, text] of texts) {
     const { sentences: count, average, share, long } = measure(text)
-    console.log(`${page}: ${count} sentences, ${average.toFixed(1)} words each, ${(100 * share).toFixed(1)} % over ${LONG}`)
+    console.log(
+      `${page}: ${count} sentences, ${average.toFixed(1)} words each, ${(100 * share).toFixed(1)} % over ${LONG}`,
+    )
     if (process.argv.includes('--long') && page !== 'all pages')
       for (const sentence of long) console.log(`  ${sentence.words}: ${sentence.text}`)
   }

@@ -63,7 +63,7 @@ test('the package holds what a user needs and nothing else', () => {
   const [{ files }] = Array.isArray(told) ? told : Object.values(told)
   const names: string[] = files.map((file: { path: string }) => file.path)
   const expected =
-    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|LICENSE)$/
+    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
   assert.equal(
     names.filter((name) => !expected.test(name)),
     [],

@@ -65,7 +65,8 @@ function completed(text: string): string {
   const given = parse(text) as Record<string, unknown>
   if (given.terge !== undefined) return text
   const around = ['terge: 1']
-  if (!given.models) around.push('models: {base: ./base, math: ./math, code: ./code, chat: ./chat, a: ./a, b: ./b, c: ./c}')
+  if (!given.models)
+    around.push('models: {base: ./base, math: ./math, code: ./code, chat: ./chat, a: ./a, b: ./b, c: ./c}')
   if (!given.merge && !given.steps) around.push('merge: {method: linear}')
   if (!given.output && !given.outputs) around.push('output: ./merged')
   return `${around.join('\n')}\n${text}`

@@ -17,7 +17,8 @@ function weights(folder) {
       const step = dtype === 'BF16' ? 2 : 4
       const bits = new Uint32Array(data.length / step)
       // BF16 is the upper half of a float32.
-      for (let i = 0; i < bits.length; i++) bits[i] = step === 2 ? data.readUInt16LE(2 * i) << 16 : data.readUInt32LE(4 * i)
+      for (let i = 0; i < bits.length; i++)
+        bits[i] = step === 2 ? data.readUInt16LE(2 * i) << 16 : data.readUInt32LE(4 * i)
       tensors[name] = new Float32Array(bits.buffer)
     }
   }
@@ -40,6 +41,10 @@ function dot(a, b) {
   let total = 0
   for (let i = 0; i < a.length; i++) total += a[i] * b[i]
   return total
+}
+
+function add(x, y) {
+  for (let i = 0; i < x.length; i++) x[i] += y[i]
 }
 
 /** Rotary position embedding of each head of `width` numbers. */
@@ -81,11 +86,11 @@ function forward(model, config, tokens) {
         for (const [n, share] of shares.entries())
           for (let i = 0; i < width; i++) attention[from + i] += (share / total) * values[n][to + i]
       }
-      linear('self_attn.o_proj', attention).forEach((value, i) => (x[i] += value))
+      add(x, linear('self_attn.o_proj', attention))
       const z = norm(`model.layers.${layer}.post_attention_layernorm.weight`, x)
       const up = linear('mlp.up_proj', z)
       const gated = linear('mlp.gate_proj', z).map((value, i) => (value / (1 + Math.exp(-value))) * up[i])
-      linear('mlp.down_proj', gated).forEach((value, i) => (x[i] += value))
+      add(x, linear('mlp.down_proj', gated))
     })
   }
   return stream.map((x) => multiply(model['lm_head.weight'], norm('model.norm.weight', x)))
@@ -109,10 +114,15 @@ const results = process.argv.slice(2).map((folder) => {
   const [model, config] = [weights(folder), json('config.json')]
   const score = (file) => {
     const text = readFileSync(new URL(`text/${file}`, import.meta.url), 'utf8')
-    return perplexity(model, config, Array.from(text, (character) => vocab[character]))
+    return perplexity(
+      model,
+      config,
+      Array.from(text, (character) => vocab[character]),
+    )
   }
   return { folder, python: score('sample.py'), c: score('sample.c') }
 })
 // One model: an object of numbers, for programs. Several: lines to compare.
 if (results.length === 1) console.log(JSON.stringify({ python: results[0].python, c: results[0].c }))
-else for (const { folder, python, c } of results) console.log(`python ${python.toFixed(2)}  c ${c.toFixed(2)}  ${folder}`)
+else
+  for (const { folder, python, c } of results) console.log(`python ${python.toFixed(2)}  c ${c.toFixed(2)}  ${folder}`)

@@ -66,7 +66,14 @@ export const tiesResult = () =>
 
 /** The plan as a tree; what depends on the machine is cut. */
 export const tiesPlan = () =>
-  session(`$ terge plan ${TIES}`, shown(ties().plan.replace(/\n.*memory: at most.*/, '').replace(/├(─ to read)/, '└$1')))
+  session(
+    `$ terge plan ${TIES}`,
+    shown(
+      ties()
+        .plan.replace(/\n.*memory: at most.*/, '')
+        .replace(/├(─ to read)/, '└$1'),
+    ),
+  )
 
 export const tiesLineage = () => block('json', shown(compact({ 'model.layers.0.mlp.down_proj.weight': ties().tensor })))
 

@@ -1,11 +1,25 @@
 // Terminal output, with ANSI colours or without, as an SVG picture.
 const [CHARACTER, LINE, MARGIN, WIDTH] = [8.4, 20, 16, 112]
 const COLOURS = {
-  30: '#484f58', 31: '#ff7b72', 32: '#7ee787', 33: '#e3b341', 34: '#79c0ff', 35: '#d2a8ff', 36: '#56d4dd', 37: '#e6edf3',
-  90: '#8b949e', 91: '#ff7b72', 92: '#7ee787', 93: '#e3b341', 94: '#79c0ff', 95: '#d2a8ff', 96: '#56d4dd', 97: '#ffffff',
+  30: '#484f58',
+  31: '#ff7b72',
+  32: '#7ee787',
+  33: '#e3b341',
+  34: '#79c0ff',
+  35: '#d2a8ff',
+  36: '#56d4dd',
+  37: '#e6edf3',
+  90: '#8b949e',
+  91: '#ff7b72',
+  92: '#7ee787',
+  93: '#e3b341',
+  94: '#79c0ff',
+  95: '#d2a8ff',
+  96: '#56d4dd',
+  97: '#ffffff',
 }
 
-const escape = (text) => text.replace(/[&<>]/g, (mark) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[mark])
+const escaped = (text) => text.replace(/[&<>]/g, (mark) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[mark])
 
 /** Long lines go on in the next, as in a terminal. */
 const wrap = (line) => {
@@ -33,7 +47,7 @@ export function svg(text) {
   const spans = lines.map((line, row) => {
     const prompt = line.startsWith('$ ')
     const parts = line.split(/\x1b\[([\d;]*)m/).map((part, n) => {
-      if (n % 2 === 0) return part === '' ? '' : `<tspan${attributes(style)}>${escape(part)}</tspan>`
+      if (n % 2 === 0) return part === '' ? '' : `<tspan${attributes(style)}>${escaped(part)}</tspan>`
       for (const code of part.split(';').map(Number)) style = apply(style, code)
       return ''
     })
