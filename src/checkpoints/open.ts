@@ -1,35 +1,26 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
-import { lstat, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
+import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { mapEach } from '../core/eachOf.js'
 import { nearest, quote } from '../core/suggest.js'
-import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault, openRegular } from '../storage/local/regular.js'
-import { fileSource } from '../storage/local/source.js'
-import type { ByteSource } from '../storage/types.js'
+import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
+import { localStore, openNamed } from '../storage/local/store.js'
+import type { OpenFile, Store } from '../storage/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
 import { openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
+import { holdSmallFiles } from './heldFiles.js'
 import { checkIndex, staleCopies, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
 
-/** Weights of a folder that are not on the disk yet. Names are relative to the folder. */
-export interface RemoteWeights {
-  /** Directly in the folder. */
-  readonly names: readonly string[]
-  /** Directly in a folder inside it. */
-  within(module: string): Promise<readonly string[]>
-  /** Says which will be opened, so that their beginnings can come together. */
-  announce(names: readonly string[]): void
-  /** Nothing where the file is on the disk, or nowhere. */
-  open(name: string): Promise<ByteSource | undefined>
-}
-
 export interface OpenOptions {
-  readonly remote?: RemoteWeights | undefined
+  /** Where the folder's files come from, if not all of them are in it. */
+  readonly store?: Store | undefined
   /** A PEFT adapter is wanted: a folder may hold the whole model as well. */
   readonly adapter?: boolean | undefined
 }
@@ -56,7 +47,8 @@ export async function openCheckpoint(
 
 async function openFile(reference: string, file: string, allowance: Allowance): Promise<Checkpoint> {
   const name = path.basename(file)
-  const { read, header } = await readFileHeader(file, name, reference, allowance)
+  const source = await openNamed(file, reference).catch((error: unknown) => unopened(error, reference, file))
+  const { read, header } = await readFileHeader(source, file, name, allowance)
   const tensors = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
     ? await adapterConfig(path.dirname(file), await readdir(path.dirname(file)), path.dirname(reference))
@@ -91,21 +83,23 @@ async function openFolder(
   reference: string,
   folder: string,
   allowance: Allowance,
-  { remote, adapter = false }: OpenOptions,
+  { store = localStore(folder), adapter = false }: OpenOptions,
 ): Promise<Checkpoint> {
   const shown = reference.replace(/[\\/]+$/, '') || reference
-  const list = async (where: string): Promise<readonly string[]> =>
-    readdir(where).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, where))
-  const names = [...new Set([...(await list(folder)), ...(remote?.names ?? [])])]
+  const names = await holdSmallFiles(store, '').catch((error: NodeJS.ErrnoException | Fault) => {
+    if (error instanceof Fault) throw error
+    return unreadable(error, reference, folder)
+  })
   const gathered: Gathered = { files: [], tensors: new Map(), metadata: {}, warnings: [] }
   const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
   const found = await modulesOf(folder, names, shown, within)
+  const inner = await namesOfModules(store, found, shown)
   const modules: CheckpointModule[] = []
   const top = await findSidecars(folder, names, within, found !== undefined)
   const sidecars = [...top.sidecars]
   for (const module of found?.names ?? ['']) {
     const place = path.join(folder, module)
-    const own = module === '' ? names : await moduleNames(place, module, found!, shown, remote)
+    const own = inner.get(module) ?? names
     const configured = own.includes('config.json')
     if (module !== '') {
       const small = [...(configured ? ['config.json'] : []), ...(await findSidecars(place, own, within, true)).sidecars]
@@ -114,7 +108,7 @@ async function openFolder(
     if (found && !own.some(isWeights) && !(found.strict && configured)) continue
     const inside = module === '' ? shown : `${shown}/${module}`
     const stem = await openWeights(place, module, own, inside, {
-      ...{ gathered, allowance, remote, adapter, within },
+      ...{ gathered, allowance, store, adapter, within },
     })
     const read = configured
       ? await readConfigFile(path.join(place, 'config.json'), `${inside}/config.json`, within)
@@ -140,23 +134,30 @@ async function openFolder(
   }
 }
 
-/** Entries of a module's folder. */
-async function moduleNames(
-  place: string,
-  module: string,
-  { strict }: ModuleList,
+/** Modules whose files are listed and held at once. */
+const PARALLEL = 8
+
+/** Names in the folders of a pipeline's modules, by module. */
+async function namesOfModules(
+  store: Store,
+  found: ModuleList | undefined,
   shown: string,
-  remote: RemoteWeights | undefined,
-): Promise<readonly string[]> {
-  const there = await readdir(place).catch((): string[] => [])
-  const names = [...new Set([...there, ...((await remote?.within(module)) ?? [])])]
-  if (names.length === 0 && strict)
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const modules = (found?.names ?? []).filter((module) => module !== '')
+  const names = await mapEach(modules, PARALLEL, (module) =>
+    holdSmallFiles(store, module).catch((error: unknown): string[] => {
+      if (error instanceof Fault) throw error
+      return []
+    }),
+  )
+  const missing = modules.find((_, index) => names[index]!.length === 0)
+  if (missing !== undefined && found!.strict)
     throw fault(
       'missing-module',
-      `${shown}: the module ${module} is listed in model_index.json, but is not there`,
+      `${shown}: the module ${missing} is listed in model_index.json, but is not there`,
       'fetch the model again',
     )
-  return names
+  return new Map(modules.map((module, index) => [module, names[index]!]))
 }
 
 /** Reads the headers of one folder's weights. Returns what their files are called. */
@@ -168,13 +169,13 @@ async function openWeights(
   {
     gathered,
     allowance,
-    remote,
+    store,
     adapter,
     within,
   }: {
     readonly gathered: Gathered
     readonly allowance: Allowance
-    readonly remote: RemoteWeights | undefined
+    readonly store: Store
     readonly adapter: boolean
     readonly within: Bounds
   },
@@ -186,16 +187,15 @@ async function openWeights(
   const tensors = new Map<string, StoredTensor>()
   // Copies of tensors in other files than the index names: what an overlay replaces, for one.
   const stale = new Map<string, string>()
-  remote?.announce(weights.files.map(inside))
+  store.expect(weights.files.map(inside))
   for (const name of weights.files) {
     const file = path.join(folder, ...name.split('/'))
-    const source = await remote?.open(inside(name))
-    if (weights.index && !source)
-      await lstat(file).catch((error: NodeJS.ErrnoException) => missingShard(error, name, weights, shown))
-    const { read, header } = await readFileHeader(file, inside(name), `${shown}/${name}`, allowance, {
-      remote: source,
-      within,
+    const source = await store.open(inside(name), `${shown}/${name}`).catch((error: unknown) => {
+      if (weights.index && error instanceof FileProblem && error.kind === 'missing')
+        throw missingShard(error, name, weights, shown)
+      return unopened(error, `${shown}/${name}`, file)
     })
+    const { read, header } = await readFileHeader(source, file, inside(name), allowance)
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
       const listed = weights.index?.map.get(tensor.name)
@@ -230,30 +230,21 @@ interface FileHeader {
   readonly header: ContainerHeader
 }
 
-/** Reads the header of one file: of `remote`, where it is not on the disk. */
-async function readFileHeader(
-  file: string,
-  name: string,
-  shown: string,
-  allowance: Allowance,
-  { remote, within }: { readonly remote?: ByteSource | undefined; readonly within?: Bounds } = {},
-): Promise<FileHeader> {
-  const readOf = async (source: ByteSource): Promise<FileHeader> => {
+/** Reads the header of a file that is open, and closes it. `file` is where it lies, `name` what lineage calls it. */
+async function readFileHeader(source: OpenFile, file: string, name: string, allowance: Allowance): Promise<FileHeader> {
+  try {
     const header = await openContainer(source, allowance, path.basename(file))
     const { headerBytes, headerDigest } = header
     return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header }
-  }
-  if (remote) return readOf(remote)
-  const { handle, size } = await openRegular(file, within).catch((error: unknown) => {
-    if (!(error instanceof FileProblem)) throw error
-    if (error.kind === 'missing') return unreadable(error, shown, file)
-    throw fileFault(error, shown)
-  })
-  try {
-    return await readOf(fileSource(handle, size, shown))
   } finally {
-    await handle.close()
+    await source.close()
   }
+}
+
+async function unopened(error: unknown, shown: string, file: string): Promise<never> {
+  if (!(error instanceof FileProblem)) throw error
+  if (error.kind === 'missing') return unreadable(error, shown, file)
+  throw fileFault(error, shown)
 }
 
 async function unreadable(
@@ -272,10 +263,9 @@ async function unreadable(
   )
 }
 
-function missingShard(error: NodeJS.ErrnoException, name: string, { index }: FolderWeights, shown: string): never {
-  if (error.code !== 'ENOENT')
-    throw fault('cannot-read', `${shown}/${name}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
-  throw fault(
+function missingShard({ code }: FileProblem, name: string, { index }: FolderWeights, shown: string): Fault {
+  if (code !== 'ENOENT') return fault('cannot-read', `${shown}/${name}: cannot be read: ${code}`, CHECK_HINT)
+  return fault(
     'missing-shard',
     `${shown}: ${name} is named in ${index!.name}, but is not there`,
     'fetch the missing file',

@@ -1,0 +1,32 @@
+/** Before a folder is read, its small files are brought onto this machine: of a store that is far, weights are all that may stay there. */
+import path from 'node:path'
+import { boundsOf } from '../storage/local/regular.js'
+import type { Listed, Store } from '../storage/types.js'
+import { listsModules } from './modules.js'
+import { isCode, isSmallFile, isWeights } from './sidecarNames.js'
+import { hasOwnClasses, MAX_SIDECAR_BYTES } from './sidecars.js'
+
+/** The names in a folder that can be read: of what is here, and of weights. `module`: a folder inside; '' for the store's own. */
+export async function holdSmallFiles(store: Store, module: string): Promise<string[]> {
+  const listed = await store.list(module)
+  const small = listed.filter(({ name, size = 0 }) => isSmallFile(name) && size <= MAX_SIDECAR_BYTES)
+  const [code, others] = [true, false].map((wanted) => small.filter(({ name }) => isCode(name) === wanted)) as [
+    Listed[],
+    Listed[],
+  ]
+  const hold = (files: readonly Listed[]) => store.hold(files.map(({ name }) => path.posix.join(module, name)))
+  await hold(others)
+  const here = others.every(({ held }) => held) ? listed : await store.list(module)
+  if (code.every(({ held }) => held) || !(await usesCode(store, module, readable(here)))) return readable(here)
+  await hold(code)
+  return readable(await store.list(module))
+}
+
+const readable = (listed: readonly Listed[]): string[] =>
+  listed.flatMap(({ name, held }) => (held || isWeights(name) ? [name] : []))
+
+/** Code is only copied where the model is of classes that lie in it. */
+async function usesCode({ folder }: Store, module: string, names: readonly string[]): Promise<boolean> {
+  const place = path.join(folder, module)
+  return names.some(listsModules) || hasOwnClasses(place, names, await boundsOf(place))
+}

@@ -1,0 +1,27 @@
+/** A folder of this machine: all of its files are here. */
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import type { OpenFile, Store } from '../types.js'
+import { boundsOf, openRegular } from './regular.js'
+import { fileSource } from './source.js'
+
+/** Opens a file that the user named: it may be a link to anywhere. Throws `FileProblem`. */
+export async function openNamed(file: string, shown: string): Promise<OpenFile> {
+  const { handle, size } = await openRegular(file)
+  return { ...fileSource(handle, size, shown), close: () => handle.close() }
+}
+
+/** Opens a file of a folder: links are followed inside of it only. Throws `FileProblem`. */
+export async function openLocal(folder: string, name: string, shown: string): Promise<OpenFile> {
+  const { handle, size } = await openRegular(path.join(folder, ...name.split('/')), await boundsOf(folder))
+  return { ...fileSource(handle, size, shown), close: () => handle.close() }
+}
+
+export const localStore = (folder: string): Store => ({
+  folder,
+  list: async (within) => (await readdir(path.join(folder, within))).map((name) => ({ name, held: true })),
+  open: (name, shown) => openLocal(folder, name, shown),
+  // All of it is here already.
+  expect() {},
+  async hold() {},
+})
