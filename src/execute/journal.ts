@@ -1,86 +1,63 @@
 /**
- * The journal of unfinished work: a line a finished tensor, so that `--resume` can go on after a kill. An entry is
- * believed only where its unit of work is still the same, what it wrote has the digest that was noted, and so has all
- * that it read; `execute/finished.ts` checks the last two against the files.
+ * The journal of unfinished work: a record a line, so that `--resume` can go on after a kill. What it says is a claim; `units/claims.ts`
+ * tells what of it is believed.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { fault } from '../core/diagnostics.js'
-import { sha256 } from '../core/digest.js'
-import { VERSION } from '../core/version.js'
-import { jsonForm } from '../expr/walk.js'
-import type { Plan, PlanOutput } from '../plan/types.js'
-import type { FactorFigures } from '../steps/extract/record.js'
-import type { InputState } from '../storage/local/inputStates.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
+import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
 
-/** A tensor that was written: its digest, and those of the stored tensors that were digested with it, by leaf key. */
-export interface JournalEntry {
-  readonly tensor: number
-  /** What was done, as a digest over the tensor's place and expression. */
-  readonly unit: string
-  readonly digest: string
-  readonly inputs: Readonly<Record<string, string>>
-  /** Results that are not finite where all inputs are; absent where there are none. */
-  readonly nonFinite?: number
-  /** What was done where methods' rules say nothing; absent where nothing was. */
-  readonly notes?: readonly string[]
-  /** Of an adapter's factor: what was found with it. */
-  readonly figures?: FactorFigures
+/** The journals of a run's outputs. */
+export interface Journals {
+  /** What earlier runs left. */
+  readonly found: readonly UnitRecord[]
+  /** To the journal of an output; what several outputs share goes to that of the output which is published last. */
+  add(output: number | undefined, record: UnitRecord): void
 }
 
-export interface Journal {
-  /** What an earlier run finished; empty where it ran another plan or its inputs changed since. */
-  readonly entries: readonly JournalEntry[]
-  add(entry: Omit<JournalEntry, 'unit'>): void
-}
+/** The first line: the form of the others. */
+const HEAD = '{"journal":3}'
 
-/** A staged output: its files have their headers and full size already. */
-export interface StagedOutput {
-  /** By `PlanOutput.files`, absolute. */
-  readonly files: readonly string[]
-  readonly journal: Journal
-}
+const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
 
-/**
- * What all entries depend on: version and plan, and the inputs as they are now. Their inodes and times of change are this
- * machine's alone, so that no journal from elsewhere is believed.
- */
-const headOf = (plan: Plan, { from, point }: PlanOutput, inputs: readonly InputState[]): string =>
-  JSON.stringify({ journal: 2, terge: VERSION, plan: plan.digest, from, point, inputs })
+/** Findings of more bytes are found again: they would be lines that take longer to read than many an analysis. */
+const LARGEST_FINDINGS = 64 * 2 ** 20
 
-/** A tensor's unit of work. Steps, scopes and factorings that its expression names are in the plan's digest. */
-function unitOf({ tensors }: PlanOutput, tensor: number): string {
-  const planned = tensors[tensor]!
-  return sha256(JSON.stringify({ ...planned, expr: jsonForm(planned.expr) }))
-}
-
-export function openJournal(
-  path: string,
-  plan: Plan,
-  output: PlanOutput,
-  inputs: readonly InputState[],
-  resume: boolean,
-): Journal {
-  const head = headOf(plan, output, inputs)
-  const known = resume ? readEntries(path, head, output) : []
-  const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
-  attempt(path, () => {
-    // Written anew, so that a torn last line can't glue itself to the next one; and whole before it has its name.
-    rmSync(`${path}.new`, { force: true })
-    write(`${path}.new`, [head, ...known.map(lineOf), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
-    renameSync(`${path}.new`, path)
-  })
+export function openJournals(
+  claimed: readonly {
+    readonly output: number
+    readonly staging: { readonly journal: string; readonly resumed: boolean }
+  }[],
+): Journals {
+  const earlier = new Map(
+    claimed.map(({ output, staging }) => [output, staging.resumed ? readRecords(staging.journal) : []]),
+  )
+  const paths = new Map(claimed.map(({ output, staging }) => [output, staging.journal]))
+  const last = claimed.at(-1)?.output
+  const begun = new Set<number>()
   return {
-    entries: known,
-    add(entry) {
-      const line = lineOf({ ...entry, unit: unitOf(output, entry.tensor) })
-      attempt(path, () => write(path, `${line}\n`, O_WRONLY | O_APPEND))
+    found: [...earlier.values()].flat(),
+    add(output = last!, record) {
+      const path = paths.get(output)!
+      if (bytesOf(record) > LARGEST_FINDINGS) return
+      attempt(path, () => {
+        if (!begun.has(output)) begin(path, earlier.get(output)!)
+        begun.add(output)
+        write(path, `${recordLine(record)}\n`, O_WRONLY | O_APPEND)
+      })
     },
   }
 }
 
-/** An entry and its digest, so that a line which was damaged is known. */
-const lineOf = (entry: JournalEntry): string => JSON.stringify([entry, sha256(JSON.stringify(entry))])
+const bytesOf = ({ findings }: UnitRecord): number =>
+  Object.values(findings).reduce((sum, { byteLength }) => sum + byteLength, 0)
+
+/** Written anew, so that a torn last line can't glue itself to the next one; and whole before it has its name. */
+function begin(path: string, records: readonly UnitRecord[]): void {
+  rmSync(`${path}.new`, { force: true })
+  write(`${path}.new`, [HEAD, ...records.map(recordLine), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
+  renameSync(`${path}.new`, path)
+}
 
 function write(path: string, text: string, flags: number): void {
   const fd = openSync(path, flags | NOFOLLOW)
@@ -118,23 +95,9 @@ function readLines(path: string): string[] {
   }
 }
 
-function readEntries(path: string, head: string, output: PlanOutput): JournalEntry[] {
+function readRecords(path: string): UnitRecord[] {
   const [first, ...lines] = readLines(path)
-  if (first !== head) return []
-  const entries = new Map<number, JournalEntry>()
-  for (const line of lines) {
-    try {
-      const [entry, sum] = JSON.parse(line) as [JournalEntry, unknown]
-      if (sum !== sha256(JSON.stringify(entry))) continue
-      const { tensor, unit, digest, inputs, figures = [], nonFinite = 0, notes = [] } = entry
-      const placed = Number.isSafeInteger(tensor) && output.tensors[tensor] !== undefined
-      const right = placed && typeof digest === 'string' && typeof inputs === 'object' && inputs !== null
-      const told = Number.isSafeInteger(nonFinite) && notes.every((note) => typeof note === 'string')
-      if (!told) continue
-      if (right && figures.every(Number.isFinite) && unit === unitOf(output, tensor)) entries.set(tensor, entry)
-    } catch {
-      // The line that was being written when the run was killed.
-    }
-  }
-  return [...entries.values()]
+  if (first !== HEAD) return []
+  // The last line may have been under way when the run was killed.
+  return lines.flatMap((line) => parseRecord(line) ?? [])
 }

@@ -12,9 +12,6 @@ export interface Remarks {
   readonly notes?: readonly string[]
 }
 
-/** By index of `PlanOutput.tensors`; a tensor that nothing is said of is absent. */
-export type OutputRemarks = ReadonlyMap<number, Remarks>
-
 /** Undefined where there is nothing to say. */
 export const remarksOf = ({ nonFinite = 0, notes = [] }: Remarks): Remarks | undefined =>
   nonFinite > 0 || notes.length > 0
@@ -32,11 +29,16 @@ function list(names: readonly string[]): string {
   return `${names.slice(0, MOST_NAMES).join(', ')}${rest > 0 ? ` and ${grouped.format(rest)} more` : ''}`
 }
 
-/** The warnings about an output: one about results that are not finite, and one for each note. */
-export function remarkDiagnostics(output: Plan['outputs'][number], remarks: OutputRemarks): Diagnostic[] {
-  const told = [...remarks]
-    .sort(([a], [b]) => a - b)
-    .map(([index, remarks]) => ({ tensor: output.tensors[index]!, ...remarks }))
+/** The warnings about an output, by the records of its tensors: one about results that are not finite, and one for each note. */
+export function remarkDiagnostics(
+  output: Plan['outputs'][number],
+  records: readonly { readonly figures: Remarks }[],
+): Diagnostic[] {
+  const told = records.flatMap(({ figures: { nonFinite, notes } }, index) =>
+    nonFinite || notes
+      ? [{ tensor: output.tensors[index]!, ...(nonFinite ? { nonFinite } : {}), ...(notes ? { notes } : {}) }]
+      : [],
+  )
   const notes = new Map<string, string[]>()
   for (const { tensor, notes: own = [] } of told)
     for (const note of own) notes.set(note, [...(notes.get(note) ?? []), tensor.name])

@@ -1,115 +1,45 @@
-import path from 'node:path'
-import { OUTPUT } from '../checkpoints/containers/index.js'
 import { irreplaceable } from '../checkpoints/replaceable.js'
-import { readSidecar } from '../checkpoints/sidecars.js'
-import { fault } from '../core/diagnostics.js'
-import { bytesDigest, compileKernels, type Kernels, smallKernels } from '../kernels/index.js'
-import type { Plan, PlanOutput } from '../plan/types.js'
-import type { StepRecord } from '../steps/index.js'
-import { completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
-import { lineageName as nameBeside } from '../storage/local/recover.js'
-import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
-import {
-  discard,
-  dropWeights,
-  leave,
-  openStaging,
-  preallocate,
-  publish,
-  type Staging,
-  stageFile,
-} from '../storage/local/staging.js'
-import { defaultMode } from '../storage/local/window.js'
-import { analyse } from './analyse.js'
+import { compileKernels, smallKernels } from '../kernels/index.js'
+import type { Plan } from '../plan/types.js'
+import { planUnits } from '../plan/units.js'
+import { completeStates } from '../storage/local/inputStates.js'
+import { discard, leave, openStaging, type Staging } from '../storage/local/staging.js'
+import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
-import { type Figures, runCommand } from './commands/command.js'
-import type { Listener } from './events.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openJournal, type StagedOutput } from './journal.js'
-import { type OutputRemarks, refuseNonFinite, remarkDiagnostics } from './remarks.js'
-import { mergeTensors, type RunProgress, runProgress } from './schedule/tensors.js'
+import { openJournals } from './journal.js'
+import {
+  batchesOf,
+  type ClaimedOutput,
+  claimedOutput,
+  evaluate,
+  publishOutputs,
+  stageBeside,
+  stageWeights,
+} from './outputs.js'
+import { openPool } from './pools/threads.js'
+import { refuseNonFinite, remarkDiagnostics } from './remarks.js'
+import { factorShelf } from './schedule/factorings.js'
+import { checkStatistics } from './schedule/statistics.js'
+import type { Bindings, Description, Executed, ExecutedOutput, ExecuteOptions } from './types.js'
+import { analysisRoom } from './units/analyses.js'
+import { claimsOf } from './units/claims.js'
+import { inputDigests } from './units/inputDigests.js'
+import { runProgress } from './units/progress.js'
+import { recordBook } from './units/recordBook.js'
+import type { UnitRecord } from './units/records.js'
+import { scopesFound, stepRecords } from './units/results.js'
+import { roomOf } from './units/room.js'
+import { doShared, scopeResults } from './units/shared.js'
+import { doTensors, type OutputFiles } from './units/tensors.js'
+import type { Engine, Part } from './units/types.js'
 import { windowMode } from './windowMode.js'
 
-/** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
-export interface Bindings {
-  /** By `Plan.files`. */
-  readonly files: readonly string[]
-  /** By `Plan.models`: file or folder. */
-  readonly models: readonly string[]
-  /** By `Plan.outputs`. */
-  readonly outputs: readonly string[]
-  /** Everything that is read, as it was when the plan was made: weights by `Plan.files`, and small files. */
-  readonly inputs: readonly InputState[]
-}
-
-export interface ExecuteOptions {
-  readonly threads: number
-  /** Bound of anonymous memory in bytes, all threads together. */
-  readonly memory: number
-  readonly resume: boolean
-  readonly force: boolean
-  readonly sync: boolean
-  readonly digests: boolean
-  /** Results that are not finite where their inputs are end the run. */
-  readonly strict: boolean
-  /** By `Plan.outputs`: an earlier run published it, and nothing is done for it. */
-  readonly finished?: (output: number) => boolean
-  /** Where given, `evaluate` commands run, in this folder; else they are left out. */
-  readonly commands?: string
-  /** What is to be done once the outputs' places are claimed, before inputs are read: it may take long, or refuse. */
-  readonly before?: () => Promise<void>
-  readonly listen: Listener
-  readonly signal?: AbortSignal
-}
-
-/** A small file that stands beside the weights. */
-export interface Beside {
-  readonly name: string
-  readonly size: number
-  readonly digest: string | null
-}
-
-/** What the run found out of some of its outputs; the caller makes the lineages of them. */
-export interface Executed {
-  /** The plan with these outputs alone. */
-  readonly plan: Plan
-  /** Of the inputs' tensors, by `FILE:OFFSET:BYTES`. */
-  readonly inputs: ReadonlyMap<string, string>
-  readonly outputs: readonly {
-    /** By `PlanOutput.tensors`. */
-    readonly tensors: readonly (string | null)[]
-    readonly remarks: OutputRemarks
-    /** Index, config and tokenizer files. */
-    readonly beside: readonly Beside[]
-    /** Of the checkpoint's files, absolute, while they are staged. */
-    readonly files: readonly string[]
-    /** Where a command evaluated it. */
-    readonly evaluations?: Figures
-  }[]
-  /** By step, what an analysis found: permutations' digests, scores, what was repaired. */
-  readonly steps: ReadonlyMap<string, StepRecord>
-  /** By scope of the plan, what its passes found. */
-  readonly scopes: Findings['scopes']
-  readonly kernels: Kernels
-}
-
-/** What is written of an output for people and programs: its lineage, and the model card of a folder. */
-export interface Description {
-  /** In pieces, to be gone through once. */
-  readonly lineage: Iterable<string>
-  /** Asked for when the lineage has been written. */
-  readonly card: () => string
-}
-
-/** The name of an output's lineage, in its folder or beside its file. */
-export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
-  layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
-
 /**
- * Executes a plan: claims the places of all outputs and does the analyses, then makes the outputs in batches: all ordinary ones
- * together, and each point of an interpolation by itself, so that no more of the path is staged than one checkpoint.
- * A batch is computed, evaluated, described by `describe`, which writes each output's lineage, and published.
+ * Executes a plan: claims the places of all outputs and does what several tensors need, then makes the outputs in batches: all ordinary
+ * ones together, and each point of an interpolation by itself, so that no more of the path is staged than one checkpoint.
+ * A batch is computed, evaluated, described by `describe`, which makes each output's lineage, and published.
  * Faults: those of staging, reading and commands; `interrupted` with exit 130. Nothing stays behind but what a resume needs.
  */
 export async function executePlan(
@@ -118,215 +48,213 @@ export async function executePlan(
   options: ExecuteOptions,
   describe: (executed: Executed) => Promise<readonly Description[]> | readonly Description[],
 ): Promise<void> {
-  const { listen, finished = () => false, force, resume, sync } = options
-  const mode = windowMode()
-  const useful = usefulThreads(plan, options.threads)
-  const threads = threadsWithin(plan, useful, options.memory, mode)
-  if (threads < useful)
-    listen({ kind: 'notice', message: `--memory has room for ${threads} of ${useful} threads: using ${threads}` })
-  if (mode === 'read' && defaultMode() === 'map')
-    listen({ kind: 'notice', message: 'TERGE_IO=map: files cannot be mapped on this platform, reading them instead' })
-  const claimed = new Map<number, Staging>()
-  let close = async () => {}
-  try {
-    for (const [index, output] of plan.outputs.entries())
-      if (!finished(index))
-        claimed.set(
-          index,
-          await openStaging(bindings.outputs[index]!, { kind: output.layout, force, resume, irreplaceable, sync }),
+  await withOutputs(plan, bindings, options, async (claimed, published) => {
+    const run = await openRun(plan, bindings, claimed, options)
+    try {
+      const { engine, inputs, batches, files, analyses } = run
+      // What has no room on the disk is told before the analyses, which may take long.
+      await stageWeights(plan, batches[0] ?? [])
+      await warnOfStatistics(engine, batches, options)
+      await doShared(engine, analyses)
+      options.listen({ kind: 'phase', phase: 'merging' })
+      for (const [place, batch] of batches.entries()) {
+        if (place > 0) await stageWeights(plan, batch)
+        await doTensors(
+          engine,
+          batch.map(({ output }) => output),
+          files,
         )
-    await options.before?.()
-    const inputs = await completeStates(bindings.inputs)
-    const module = await compileKernels()
-    const batches = batchesOf(plan, finished)
-    // What has no room on the disk is told before the analyses, which may take long.
-    const first = await prepareBatch(plan, inputs, batches[0] ?? [], claimed)
-    const memory = analysesBudget(plan, threads, options.memory, mode)
-    const analysed = await analyse(plan, bindings.files, module, { ...options, threads, memory })
-    close = analysed.close
-    refuseInterrupted(options.signal)
-    const run: Run = {
-      bindings,
-      inputs,
-      options: { ...options, threads },
-      findings: analysed.findings,
-      kernels: await smallKernels(),
-      known: new Map(),
-      checked: new Set(),
-      progress: runProgress(plan, threads, listen, finished),
+        const texts = await describe(await finish(engine, batch, bindings, options, place / batches.length))
+        // A picture of phases goes one way: the last batch ends it.
+        if (place === batches.length - 1)
+          options.listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
+        await publishOutputs(plan, batch, texts, inputs, options, published)
+      }
+    } finally {
+      await run.close()
     }
-    listen({ kind: 'phase', phase: 'merging' })
-    for (const [place, indexes] of batches.entries()) {
-      const batch = place === 0 ? first : await prepareBatch(plan, inputs, indexes, claimed)
-      const texts = await describe(await fill(batch, run, place / batches.length))
-      // A picture of phases goes one way: the last batch ends it.
-      if (place === batches.length - 1) listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-      // From here on an output is its own: nothing of it is left to be removed.
-      await release(batch, texts, run, (index) => claimed.delete(indexes[index]!))
+  })
+}
+
+/**
+ * Does one part of a plan's units: what its tensors need, its share of the tensors, and of the stored tensors that are only digested. The
+ * outputs stay unfinished, and `executePlan` finishes them with the records of all parts.
+ */
+export async function executePart(
+  plan: Plan,
+  bindings: Bindings,
+  options: ExecuteOptions,
+  part: Part,
+): Promise<readonly UnitRecord[]> {
+  const records: UnitRecord[] = []
+  await withOutputs(plan, bindings, { ...options, resume: true }, async (claimed) => {
+    const run = await openRun(plan, bindings, claimed, options, part)
+    try {
+      const { engine, batches, files, analyses } = run
+      await warnOfStatistics(engine, batches, options)
+      await doShared(engine, analyses)
+      for (const batch of batches) {
+        await stageWeights(plan, batch)
+        await doTensors(
+          engine,
+          batch.map(({ output }) => output),
+          files,
+        )
+      }
+      records.push(...engine.records.all())
+    } finally {
+      await run.close()
     }
+    for (const { staging } of claimed) await leave(staging)
+  })
+  return records
+}
+
+/** Claims the places of the outputs, and after a failure leaves of them what a resume needs, or nothing. */
+async function withOutputs(
+  plan: Plan,
+  bindings: Bindings,
+  { finished = () => false, force, resume, sync, before }: ExecuteOptions,
+  work: (claimed: readonly ClaimedOutput[], published: (output: number) => void) => Promise<void>,
+): Promise<void> {
+  const claimed = new Map<number, Staging>()
+  try {
+    for (const [index, { layout: kind }] of plan.outputs.entries())
+      if (!finished(index))
+        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind, force, resume, irreplaceable, sync }))
+    await before?.()
+    const outputs = [...claimed].map(([output, staging]) => claimedOutput(plan, output, staging))
+    // From then on an output is its own: nothing of it is left to be removed.
+    await work(outputs, (output) => claimed.delete(output))
   } catch (error) {
     // A resume needs what is there; else nothing is left. An output that was published stays: it is whole.
     // Backwards: the first one made the folders that they stand in.
     for (const staging of [...claimed.values()].reverse())
       await (resume ? leave(staging) : discard(staging)).catch(() => {})
     throw error
-  } finally {
-    await close()
   }
 }
 
-/** Indexes of outputs that are made together. */
-function batchesOf({ outputs }: Plan, finished: (output: number) => boolean): number[][] {
-  const open = [...outputs.keys()].filter((index) => !finished(index))
-  const together = open.filter((index) => !outputs[index]!.point)
-  const alone = open.filter((index) => outputs[index]!.point).map((index) => [index])
-  return together.length > 0 ? [together, ...alone] : alone
+/** How many threads there will be, and how inputs are read. Tells where that is not what was asked for. */
+function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOptions, mode: WindowMode): number {
+  const useful = usefulThreads(plan, asked)
+  const threads = threadsWithin(plan, useful, memory, mode)
+  if (threads < useful)
+    listen({ kind: 'notice', message: `--memory has room for ${threads} of ${useful} threads: using ${threads}` })
+  if (mode === 'read' && defaultMode() === 'map')
+    listen({ kind: 'notice', message: 'TERGE_IO=map: files cannot be mapped on this platform, reading them instead' })
+  return threads
 }
 
-/** What all batches share. */
-interface Run {
-  readonly bindings: Bindings
-  readonly inputs: readonly InputState[]
-  readonly options: ExecuteOptions
-  readonly findings: Findings
-  readonly kernels: Kernels
-  readonly known: Map<string, string>
-  readonly checked: Set<string>
-  readonly progress: RunProgress
-}
-
-interface Batch {
-  /** With the batch's outputs alone. */
-  readonly plan: Plan
-  /** By the batch's outputs. */
-  readonly stagings: readonly Staging[]
-  readonly staged: readonly StagedOutput[]
-}
-
-async function prepareBatch(
+/** Opens all that units are done with: pool, kernels, journals, records. */
+async function openRun(
   plan: Plan,
-  inputs: readonly InputState[],
-  indexes: readonly number[],
-  claimed: ReadonlyMap<number, Staging>,
-): Promise<Batch> {
-  const stagings = indexes.map((index) => claimed.get(index)!)
-  const outputs = indexes.map((index) => plan.outputs[index]!)
-  const staged: StagedOutput[] = []
-  for (const [index, staging] of stagings.entries()) {
-    const output = outputs[index]!
-    const files = output.files.map((file) => ({
-      ...file,
-      name: output.layout === 'file' ? path.basename(staging.output) : file.name,
-      header: OUTPUT.write.encode(file.header),
-    }))
-    await preallocate(staging, files)
-    staged.push({
-      files: files.map(({ name }) => path.join(staging.files, name)),
-      journal: openJournal(staging.journal, plan, output, inputs, staging.resumed),
-    })
+  bindings: Bindings,
+  claimed: readonly ClaimedOutput[],
+  options: ExecuteOptions,
+  part?: Part,
+) {
+  const { listen, digests: wanted, signal, finished = () => false } = options
+  const mode = windowMode()
+  const threads = usedThreads(plan, options, mode)
+  const inputs = await completeStates(bindings.inputs)
+  const units = planUnits(plan)
+  const digests = inputDigests(units.stored, wanted)
+  const journals = openJournals(claimed)
+  const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
+  const shelf = factorShelf(plan)
+  const findings: Findings = {
+    maps: (...given) => analyses.maps(...given),
+    computed: (...given) => analyses.computed(...given),
+    factor: shelf.take,
+    scope(index) {
+      const record = records.shared({ kind: 'scope', index })
+      return record ? scopeResults(record) : []
+    },
   }
-  return { plan: { ...plan, outputs }, stagings, staged }
+  const analyses = analysisRoom({
+    ...{ plan, threads, listen, signal, findings },
+    files: bindings.files,
+    module: await compileKernels(),
+    memory: analysesBudget(plan, threads, options.memory, mode),
+    recordOf: (index) => records.shared({ kind: 'analysis', index }),
+  })
+  const written = claimed.flatMap(({ output, files }) =>
+    files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
+  )
+  const pool = await (options.openPool ?? openPool)({
+    ...{ threads, mode, signal, ...roomOf(plan) },
+    // What an earlier run finished is read back before it is believed.
+    inputs: [...bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })), ...written],
+    outputs: written.map(({ path }) => path),
+  })
+  const engine: Engine = {
+    ...{ plan, units, pool, digests, records, findings, shelf, listen, signal, part },
+    kernels: await smallKernels(),
+    claims: claimsOf(wanted ? [...journals.found, ...(options.records ?? [])] : []),
+    progress: runProgress(plan, threads, listen, finished),
+  }
+  const byOutput = new Map(claimed.map((one) => [one.output, one]))
+  const batches = batchesOf(plan, [...byOutput.keys()]).map((batch) => batch.map((output) => byOutput.get(output)!))
+  return {
+    ...{ engine, inputs, analyses, batches, files: outputFiles(plan, claimed) },
+    async close() {
+      await pool.close()
+      await analyses.close()
+    },
+  }
 }
 
-/** Computes a batch's outputs, writes the small files beside them, evaluates them, and gathers what was found out. */
-async function fill({ plan, stagings, staged }: Batch, run: Run, fraction: number): Promise<Executed> {
-  const { bindings, options, findings, kernels, known, checked, progress } = run
-  const { threads, digests, signal } = options
-  const merged = await mergeTensors(plan, bindings.files, staged, kernels, findings, {
-    threads,
-    digests,
-    known,
-    checked,
-    warn: (diagnostic) => options.listen({ kind: 'warning', diagnostic }),
-    progress,
-    ...(signal ? { signal } : {}),
-  })
+function outputFiles({ files }: Plan, claimed: readonly ClaimedOutput[]): OutputFiles {
+  const first: number[] = []
+  let next = 0
+  for (const { output, files } of claimed) {
+    first[output] = next
+    next += files.length
+  }
+  return { readable: files.length, first }
+}
+
+async function warnOfStatistics(
+  engine: Engine,
+  batches: readonly (readonly ClaimedOutput[])[],
+  { listen, signal }: ExecuteOptions,
+): Promise<void> {
+  const { pool, kernels } = engine
+  const plan = { ...engine.plan, outputs: batches.flat().map(({ output }) => engine.plan.outputs[output]!) }
+  const doubts = await checkStatistics(plan, pool, { math: kernels.math, ...(signal ? { signal } : {}) })
   refuseInterrupted(signal)
-  const warnings = plan.outputs.flatMap((output, index) => remarkDiagnostics(output, merged.remarks[index]!))
+  for (const diagnostic of doubts) listen({ kind: 'warning', diagnostic })
+}
+
+/** Writes the small files beside a batch's weights, evaluates the outputs, and gathers what was found out. */
+async function finish(
+  { plan, units, records, digests, kernels }: Engine,
+  batch: readonly ClaimedOutput[],
+  bindings: Bindings,
+  options: ExecuteOptions,
+  fraction: number,
+): Promise<Executed> {
+  const steps = stepRecords(plan, records)
+  const outputs = batch.map(({ output, files }) => ({
+    ...{ output, files },
+    records: plan.outputs[output]!.tensors.map((_, tensor) => records.tensor(output, tensor)!),
+  }))
+  const warnings = outputs.flatMap(({ output, records }) => remarkDiagnostics(plan.outputs[output]!, records))
   if (options.strict) refuseNonFinite(warnings)
   for (const diagnostic of warnings) options.listen({ kind: 'warning', diagnostic })
-  const outputs: Executed['outputs'][number][] = []
-  for (const [index, output] of plan.outputs.entries()) {
-    const staging = stagings[index]!
-    const beside: Beside[] = []
-    for (const { name, content } of await smallFiles(output, bindings)) {
-      await stageFile(staging, name, content)
-      beside.push({ name, size: content.length, digest: digests ? bytesDigest(kernels, content) : null })
-    }
-    const { files } = staged[index]!
-    const evaluations = await evaluate(output, staging, files[0]!, options, fraction)
-    const [tensors, remarks] = [merged.outputs[index]!, merged.remarks[index]!]
-    outputs.push({ tensors, remarks, beside, files, ...(evaluations ? { evaluations } : {}) })
+  const executed: ExecutedOutput[] = []
+  for (const [index, one] of batch.entries()) {
+    const output = plan.outputs[one.output]!
+    const beside = await stageBeside(output, one.staging, bindings, options.digests ? kernels : undefined)
+    const evaluations = await evaluate(output, one, options, fraction)
+    executed.push({ ...outputs[index]!, beside, ...(evaluations ? { evaluations } : {}) })
   }
-  const steps = new Map([...findings.records, ...merged.records])
-  return { plan, inputs: merged.inputs, outputs, steps, scopes: merged.scopes, kernels }
-}
-
-async function evaluate(
-  output: PlanOutput,
-  { files }: Staging,
-  single: string,
-  { commands, listen, signal }: ExecuteOptions,
-  fraction: number,
-): Promise<Figures | undefined> {
-  if (!output.evaluate || commands === undefined) return undefined
-  const text = output.point ? `evaluating ${output.point.name}` : 'evaluating'
-  listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
-  const model = output.layout === 'file' || output.single ? single : files
-  const before = await stagedStates(files)
-  const figures = await runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
-  const change = changeOf(before, await stagedStates(files))
-  if (change === undefined) return figures
-  throw fault(
-    'evaluate-failed',
-    `${output.evaluate.command.join(' ')}: ${change}: an evaluation may read the result, and not change it`,
-    'have the command work on a copy',
-    1,
-  )
-}
-
-/** Gives a batch's outputs their names. */
-async function release(
-  { plan, stagings }: Batch,
-  texts: readonly Description[],
-  run: Run,
-  published: (index: number) => void,
-): Promise<void> {
-  const { listen, sync, signal } = run.options
-  for (const [index, staging] of stagings.entries()) {
-    const { keep, layout } = plan.outputs[index]!
-    if (!keep) await dropWeights(staging)
-    const { lineage, card } = texts[index]!
-    await stageFile(staging, lineageName(layout, staging.output), lineage)
-    if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card())
+  return {
+    ...{ outputs: executed, steps, kernels },
+    scopes: scopesFound(plan, records),
+    inputs: (file) =>
+      plan.files[file]!.tensors.map((place) => digests.get(units.stored.numberOf({ file, ...place })) ?? null),
+    records: () => records.all(),
   }
-  refuseInterrupted(signal)
-  await refuseChanged(run.inputs)
-  for (const [index, staging] of stagings.entries()) {
-    await publish(staging, { sync })
-    published(index)
-    const { files, tensors, keep } = plan.outputs[index]!
-    const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
-    listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
-  }
-}
-
-/** What stands beside an output's weights: indexes, configuration, tokenizer. Fault: `input-changed`. */
-export async function smallFiles(
-  output: PlanOutput,
-  bindings: Pick<Bindings, 'models'>,
-): Promise<{ name: string; content: Uint8Array }[]> {
-  const encoder = new TextEncoder()
-  const files = output.indexes.map(({ name, text }) => ({ name, content: encoder.encode(text) }))
-  for (const sidecar of output.sidecars) {
-    if (sidecar.kind === 'text') files.push({ name: sidecar.name, content: encoder.encode(sidecar.text) })
-    else {
-      const folder = bindings.models[sidecar.model]!
-      const content = await readSidecar(folder, sidecar.name, path.join(folder, sidecar.name)).catch((error: Error) => {
-        throw fault('input-changed', error.message, 'run again when nothing writes to the model', 1)
-      })
-      files.push({ name: sidecar.name, content: new Uint8Array(content) })
-    }
-  }
-  return files
 }

@@ -108,6 +108,16 @@ export function leafCount(expr: Expr, tensor: string, shape: readonly number[]):
   return counts.reduce((sum, count) => sum + count, held.length)
 }
 
+/** The longest row that a tensor's program works on as a whole, in elements; 0 where it needs none. */
+export function rowReach(expr: Expr, tensor: string, whole: readonly number[]): number {
+  return mergesOf(expr, whole).reduce((most, { merge, shape }) => {
+    const { map, reduces, scope, held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
+    const passes = held ? [] : [map, ...reduces, ...(scope?.reduces ?? [])]
+    const byRows = passes.some((pass) => pass.rows || ('combine' in pass && pass.combine === 'rows'))
+    return byRows ? Math.max(most, shape.at(-1) ?? 1) : most
+  }, 0)
+}
+
 /** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
 export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): number {
   const merges = mergesOf(expr, whole)

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { sha256 } from '../core/digest.js'
+import type { UnitRecord } from '../execute/units/records.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
@@ -20,25 +21,22 @@ import type {
   LineageTensor,
 } from './types.js'
 
-/** What a run measured: null where it was told to leave digests out. */
-export interface RunDigests {
-  /** Of the inputs, by `Plan.files`. */
+/** Digests of what a run read: null where it was told to leave digests out. */
+export interface ReadDigests {
+  /** By `Plan.files`. */
   readonly files: readonly (Digest | null)[]
-  /** Of the inputs as whole files, by `Plan.files`, where asked for. */
+  /** Of whole files, by `Plan.files`, where asked for. */
   readonly sha256?: readonly (Digest | undefined)[]
   /** By model, a file beside its weights that decides what they are: an adapter's configuration. */
   readonly beside?: ReadonlyMap<string, LineageFile>
-  /** By `Plan.outputs`. */
-  readonly outputs: readonly OutputDigests[]
 }
 
-export interface OutputDigests {
-  /** By `PlanOutput.files`. */
+/** What a run made of an output. */
+export interface MadeOutput {
+  /** Digests by `PlanOutput.files`. */
   readonly files: readonly (Digest | null)[]
   /** By `PlanOutput.tensors`. */
-  readonly tensors: readonly (Digest | null)[]
-  /** By index of a tensor: what the run has to say of it. */
-  readonly remarks?: ReadonlyMap<number, TensorRemarks>
+  readonly records: readonly Pick<UnitRecord, 'outputs' | 'figures'>[]
   /** By `PlanOutput.files`, where asked for. */
   readonly sha256?: readonly (Digest | undefined)[]
   /** Files beside the checkpoint's (index, config, tokenizer), to be listed after them. */
@@ -47,18 +45,13 @@ export interface OutputDigests {
   readonly evaluations?: Readonly<Record<string, number>>
 }
 
-/** As in execute/remarks.ts. */
-export interface TensorRemarks {
-  readonly nonFinite?: number
-  readonly notes?: readonly string[]
-}
-
 export interface LineageInput {
   readonly plan: Plan
   readonly recipe: Pick<Recipe, 'text' | 'overrides' | 'models' | 'steps'>
   /** Index into `Plan.outputs`. */
   readonly output: number
-  readonly digests: RunDigests
+  readonly made: MadeOutput
+  readonly read: ReadDigests
   /** By step, what its analysis found. */
   readonly steps?: ReadonlyMap<string, StepRecord>
   /** By scope of the plan, what its passes found. */
@@ -68,7 +61,7 @@ export interface LineageInput {
   readonly bytesDigest: BytesDigest
 }
 
-/** The lineage of one output: a pure function of what was planned and the digests that the run found. */
+/** The lineage of one output: a pure function of what was planned and of the run's records. */
 export function buildLineage(input: LineageInput): Lineage {
   const { frame, tensors } = describeOutput(input)
   let known: Lineage['tensors'] | undefined
@@ -96,25 +89,25 @@ export function describeOutput({
   plan,
   recipe,
   output: index,
-  digests,
+  made,
+  read,
   steps,
   scopes = [],
   version,
   bytesDigest,
 }: LineageInput): DescribedOutput {
   const output = plan.outputs[index]
-  const found = digests.outputs[index]
-  if (!output || !found) throw new Error(`internal: no output ${index}`)
+  if (!output) throw new Error(`internal: no output ${index}`)
   const files = [
     ...output.files.map(({ name, size }, i) =>
       // The plan leaves the name of a single file open, since the digest of the plan does not depend on it.
       lineageFile(
         { name: output.layout === 'file' ? path.basename(output.path) : name, size },
-        found.files[i] ?? null,
-        found.sha256?.[i],
+        made.files[i] ?? null,
+        made.sha256?.[i],
       ),
     ),
-    ...(found.others ?? []),
+    ...(made.others ?? []),
   ]
   const frame: LineageFrame = {
     terge: version,
@@ -122,7 +115,7 @@ export function describeOutput({
     recipe: { text: recipe.text, digest: sha256(recipe.text), set: [...recipe.overrides] },
     plan: { digest: plan.digest },
     seed: plan.seed,
-    models: lineageModels(plan, recipe, digests),
+    models: lineageModels(plan, recipe, read),
     steps: { ...describeSteps(plan, recipe, output.from, steps ?? new Map()), ...tokenizerStep(plan, recipe) },
     output: {
       from: output.from,
@@ -135,7 +128,7 @@ export function describeOutput({
         bytesDigest,
       ),
     },
-    ...(found.evaluations ? { evaluations: found.evaluations } : {}),
+    ...(made.evaluations ? { evaluations: made.evaluations } : {}),
   }
   const describe = describer(plan, recipe, scopes)
   function* tensors(): Generator<readonly [string, LineageTensor]> {
@@ -143,8 +136,7 @@ export function describeOutput({
     const order = Uint32Array.from(output!.tensors.keys()).sort((a, b) => codeUnits(nameOf(a), nameOf(b)))
     for (const i of order) {
       const tensor = output!.tensors[i]!
-      const told = found!.remarks?.get(i) ?? {}
-      yield [tensor.name, lineageTensor(tensor, found!.tensors[i] ?? null, told, describe)]
+      yield [tensor.name, lineageTensor(tensor, made.records[i]!, describe)]
     }
   }
   return { frame, tensors }
@@ -165,7 +157,7 @@ const lineageFile = (file: { name: string; size: number }, digest: Digest | null
   ...(sha256 === undefined ? {} : { sha256 }),
 })
 
-function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: RunDigests): Lineage['models'] {
+function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: ReadDigests): Lineage['models'] {
   const order = [...recipe.models.keys()]
   return recordOf(
     plan.models.map((model, index) => {
@@ -197,8 +189,7 @@ const STEP_MADE: ReadonlySet<string> = new Set(['aligned by a rebasin', 'repaire
 
 function lineageTensor(
   tensor: PlanTensor,
-  digest: Digest | null,
-  { nonFinite, notes }: TensorRemarks,
+  { outputs: [digest = null], figures: { nonFinite, notes } }: MadeOutput['records'][number],
   describe: Describe,
 ): LineageTensor {
   const { expr, name, reason, absent } = tensor

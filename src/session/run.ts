@@ -14,9 +14,11 @@ import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
-import { type Description, type Executed, executePlan } from '../execute/run.js'
+import { executePart, executePlan } from '../execute/run.js'
+import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
+import type { UnitRecord } from '../execute/units/records.js'
 import { bytesDigest } from '../kernels/index.js'
-import { buildLineage, describeOutput, type LineageInput, type RunDigests } from '../lineage/build.js'
+import { buildLineage, describeOutput, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
 import { sha256 as sha256OfFile } from '../lineage/disk.js'
 import { fileDigest } from '../lineage/fileDigest.js'
 import { modelCard } from '../lineage/forms/card.js'
@@ -76,13 +78,10 @@ const FILES_AT_ONCE = 4
 const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagnostic[] =>
   remarkDiagnostics(
     output,
-    new Map(
-      output.tensors.flatMap(({ name }, index) => {
-        const { non_finite: nonFinite = 0, notes = [] } = tensors[name]!
-        const told = remarksOf({ nonFinite, notes })
-        return told ? [[index, told] as const] : []
-      }),
-    ),
+    output.tensors.map(({ name }) => {
+      const { non_finite: nonFinite = 0, notes = [] } = tensors[name]!
+      return { figures: remarksOf({ nonFinite, notes }) ?? {} }
+    }),
   )
 
 /**
@@ -92,7 +91,15 @@ const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagn
 export const startAhead = (threads: number): void => startWorkers(threads)
 
 /** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
-export async function run(prepared: Prepared, options: RunOptions = {}): Promise<RunResult> {
+export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
+
+/** Who runs parts of a plan, or runs it in another way than on threads. */
+export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records'> & {
+  /** Told of all records of the run, before an output is published. */
+  readonly recorded?: (records: Iterable<UnitRecord>) => void
+}
+
+export async function runWith(prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
@@ -128,30 +135,14 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
     await executePlan(
       plan,
       bindings,
-      {
-        threads,
-        memory: options.memory ?? defaultMemory(plan),
-        resume: options.resume ?? false,
-        force: options.force ?? false,
-        sync: options.sync ?? true,
-        digests: options.digests ?? true,
-        strict: options.strict ?? false,
-        finished: (index) => finished.has(index),
-        async before() {
-          await fetchModels(models, { listen, signal: options.signal }, recipe)
-          await checkSums(recipe, models, { listen, signal: options.signal })
-        },
-        listen,
-        ...(commands === 'run' ? { commands: recipe.folder } : {}),
-        ...(options.signal ? { signal: options.signal } : {}),
-      },
+      { ...executeOptions(prepared, { ...options, listen }), ...internals, finished: (index) => finished.has(index) },
       async (executed) => {
+        internals.recorded?.(executed.records())
         const made = await describe(prepared, executed, { digests: true, sha256: false, ...options })
         if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
-        return made.map((input, index) => {
-          const output = executed.plan.outputs[index]!
-          lineages.set(plan.outputs.indexOf(output), buildLineage(input))
-          return describedAs(input, path.basename(output.path))
+        return made.map((input) => {
+          lineages.set(input.output, buildLineage(input))
+          return describedAs(input, path.basename(plan.outputs[input.output]!.path))
         })
       },
     )
@@ -167,6 +158,36 @@ export async function run(prepared: Prepared, options: RunOptions = {}): Promise
     }
   })
   return { outputs, warnings, seconds }
+}
+
+/** What a part of a run found out: records for a later run that finishes the outputs. */
+export function runPart(
+  prepared: Prepared,
+  options: RunOptions,
+  part: { readonly index: number; readonly of: number },
+): Promise<readonly UnitRecord[]> {
+  const { plan, bindings } = prepared
+  return executePart(plan, bindings, executeOptions(prepared, options), part)
+}
+
+function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions): ExecuteOptions {
+  const { threads = availableParallelism(), listen = () => {}, commands, signal } = options
+  return {
+    threads,
+    memory: options.memory ?? defaultMemory(plan),
+    resume: options.resume ?? false,
+    force: options.force ?? false,
+    sync: options.sync ?? true,
+    digests: options.digests ?? true,
+    strict: options.strict ?? false,
+    async before() {
+      await fetchModels(models, { listen, signal }, recipe)
+      await checkSums(recipe, models, { listen, signal })
+    },
+    listen,
+    ...(commands === 'run' ? { commands: recipe.folder } : {}),
+    ...(signal ? { signal } : {}),
+  }
 }
 
 /** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
@@ -210,53 +231,42 @@ function describedAs(input: LineageInput, name: string): Description {
   return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
 }
 
+/** What the lineages of some of the outputs are made from. */
 async function describe(
-  { recipe, bindings, models }: Prepared,
+  { plan, recipe, bindings, models }: Prepared,
   executed: Executed,
   { digests: wanted, sha256: whole }: Required<Pick<RunOptions, 'digests' | 'sha256'>>,
 ): Promise<LineageInput[]> {
-  const { plan } = executed
+  const { steps, scopes } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
     whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
   const inputs = await sums(bindings.files)
-  const outputs: RunDigests['outputs'][number][] = []
-  for (const [index, { tensors, remarks, beside, files, evaluations }] of executed.outputs.entries()) {
-    const output = plan.outputs[index]!
-    const written = await sums(files)
-    outputs.push({
-      tensors,
-      remarks,
-      files: output.files.map(({ header }, file) => {
-        const own = [...output.tensors.keys()].filter((at) => output.tensors[at]!.file === file)
-        const inOrder = own.sort((a, b) => byPlace(output.tensors[a]!, output.tensors[b]!)).map((at) => tensors[at]!)
-        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
-      }),
-      others: beside,
-      ...(written ? { sha256: written } : {}),
-      ...(evaluations ? { evaluations } : {}),
-    })
-  }
   const configs = [...models].flatMap(([name, { checkpoint }]) => {
     const bytes = adapterFile(checkpoint)
     if (!bytes) return []
     const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
     return [[name, whole ? { ...file, sha256: sha256(bytes) } : file] as const]
   })
-  const digests: RunDigests = {
+  const read: ReadDigests = {
     beside: new Map(configs),
-    files: plan.files.map(({ headerDigest, tensors }, file) =>
-      fileDigest(
-        headerDigest,
-        tensors.map(({ offset, bytes }) => executed.inputs.get(`${file}:${offset}:${bytes}`) ?? null),
-        hash,
-      ),
-    ),
-    outputs,
+    files: plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash)),
     ...(inputs ? { sha256: inputs } : {}),
   }
-  const { steps, scopes } = executed
-  return plan.outputs.map((_, output) => ({
-    ...{ plan, recipe, output, digests, steps, scopes, version: VERSION, bytesDigest: hash },
-  }))
+  return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
+    const { files: planned, tensors } = plan.outputs[output]!
+    const written = await sums(files)
+    const made: MadeOutput = {
+      records,
+      files: planned.map(({ header }, file) => {
+        const own = [...tensors.keys()].filter((at) => tensors[at]!.file === file)
+        const inOrder = own.sort((a, b) => byPlace(tensors[a]!, tensors[b]!)).map((at) => records[at]!.outputs[0]!)
+        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
+      }),
+      others: beside,
+      ...(written ? { sha256: written } : {}),
+      ...(evaluations ? { evaluations } : {}),
+    }
+    return { plan, recipe, output, made, read, steps, scopes, version: VERSION, bytesDigest: hash }
+  })
 }

@@ -73,6 +73,8 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
     workshop: Workshop,
     tell: (progress: AnalysisProgress) => void,
   ) => Promise<ReadonlyMap<string, Found<R>>>
+  /** The record under the names of this analysis: it may have been found for another recipe, or in another plan. */
+  readonly named?: (analysis: A, step: string, record: R) => R
   /** How places along the axes of a tensor of a step are read; axes that stay as they are have no map. */
   readonly maps?: (analysis: A, found: FoundArrays, tensor: string, shape: readonly number[]) => readonly AxisMap[]
   /** A tensor that a step computes whole, as float32 on memory that threads share. Its workshop's reader is free for it. */

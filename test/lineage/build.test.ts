@@ -108,19 +108,15 @@ test('a single output file is called as the output is', () => {
 
 test('files beside the checkpoint are listed and part of the whole', () => {
   const others = [{ name: 'config.json', size: 3, digest: digestOf('config') }]
-  const digests = { ...input.digests, outputs: [{ ...input.digests.outputs[0]!, others }] }
-  const { output } = buildLineage({ ...input, digests })
+  const { output } = buildLineage({ ...input, made: { ...input.made, others } })
   assert.equal(output.files.at(-1), others[0])
   assert.is.not(output.digest, sample.output.digest)
   assert.is(output.digest, digestOf(`${digestOf('out')}\n${digestOf('config')}\n`))
 })
 
 test('a run without digests leaves null, also for the whole', () => {
-  const none = {
-    files: [null, null, null],
-    outputs: [{ files: [null], tensors: plan.outputs[0]!.tensors.map(() => null) }],
-  }
-  const { output, tensors, models } = buildLineage({ ...input, digests: none })
+  const made = { files: [null], records: plan.outputs[0]!.tensors.map(() => ({ outputs: [null], figures: {} })) }
+  const { output, tensors, models } = buildLineage({ ...input, made, read: { files: [null, null, null] } })
   assert.is(output.digest, null)
   assert.is(output.files[0]!.digest, null)
   assert.is(tensors.task!.digest, null)

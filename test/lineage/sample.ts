@@ -160,9 +160,10 @@ export const input: LineageInput = {
   plan,
   recipe,
   output: 0,
-  digests: {
-    files: plan.files.map((file) => digestOf(`data of ${file.name}`)),
-    outputs: [{ files: [digestOf('out')], tensors: tensors.map(({ name }) => digestOf(name)) }],
+  read: { files: plan.files.map((file) => digestOf(`data of ${file.name}`)) },
+  made: {
+    files: [digestOf('out')],
+    records: tensors.map(({ name }) => ({ outputs: [digestOf(name)], figures: {} })),
   },
   version: '0.1.0',
   bytesDigest,

@@ -3,7 +3,7 @@ import type { Compute } from '../../kernels/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { Findings } from '../findings.js'
 import { type Held, type Leaf, type LoraNode, type Node, type Pass, type Program, passElements } from '../program.js'
-import { type DigestDuty, type Job, leafKey } from './job.js'
+import type { DigestDuty, Job } from './job.js'
 
 /** What a program is compiled for. */
 export interface Subject {
@@ -84,12 +84,10 @@ export function assignDuty(draft: Draft, below: readonly number[], pass: number)
   const read = passElements(passes[pass]!, nodes, total)
   for (const index of below) {
     const leaf = leaves[index]!
-    const key = leafKey(leaf)
     // Of a tensor that has more rows than are merged, the pass sees only a part.
     if ((leaf.elements ?? total) !== read) continue
     // Bytes are digested as they lie in the file, not in another order of the elements.
-    if (leaf.view || leaf.gather || duty.taken.has(key)) continue
-    duty.taken.add(key)
+    if (leaf.view || leaf.gather || !duty.takePlace(leaf)) continue
     leaves[index] = { ...leaf, digestIn: pass }
   }
 }

@@ -1,4 +1,5 @@
 import type { Passes, TensorSettings } from '../../methods/types.js'
+import type { StoredPlace } from '../../plan/stored.js'
 import type { Program } from '../program.js'
 
 /** A program with what the scheduler needs besides: workers never see methods. */
@@ -25,11 +26,9 @@ export interface Job {
 /** Hands out the duty to digest a stored tensor: the first program that reads it has it. */
 export interface DigestDuty {
   readonly enabled: boolean
-  readonly taken: Set<string>
+  /** True for the first who asks. */
+  takePlace(place: StoredPlace): boolean
 }
 
 /** Of programs whose inputs are digested elsewhere, or not at all. */
-export const noDuty = (): DigestDuty => ({ enabled: false, taken: new Set() })
-
-export const leafKey = ({ file, offset, bytes }: { file: number; offset: number; bytes: number }): string =>
-  `${file}:${offset}:${bytes}`
+export const NO_DUTY: DigestDuty = { enabled: false, takePlace: () => false }

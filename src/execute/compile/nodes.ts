@@ -79,7 +79,7 @@ function mergeIndex({ merges, mergeOf, plan, tensor, findings }: Draft, of: Merg
   const known = mergeOf.get(of)
   if (known !== undefined) return known
   const settings = settingsOf(of, tensor, shape, plan.seed)
-  const scope = (of.scopeIndex === undefined ? undefined : findings.scopes[of.scopeIndex]) ?? []
+  const scope = of.scopeIndex === undefined ? [] : findings.scope(of.scopeIndex)
   const index = merges.push({ settings, passes: passesOf(of, settings), own: [], scope }) - 1
   mergeOf.set(of, index)
   return index

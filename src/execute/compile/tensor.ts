@@ -10,7 +10,7 @@ import type { Findings } from '../findings.js'
 import type { Program } from '../program.js'
 import { assignDuty, type Draft, newDraft, programOf } from './draft.js'
 import { addWork } from './heldWork.js'
-import { type DigestDuty, type Job, noDuty } from './job.js'
+import { type DigestDuty, type Job, NO_DUTY } from './job.js'
 import { addExpr, isByRows } from './nodes.js'
 import { isUniform } from './rowsLeaf.js'
 
@@ -36,7 +36,7 @@ export function compileTensor(
 
 /** The job that computes a tensor and writes its float32 elements, one after the other, to output file 0. */
 export const compileValues = (plan: Plan, tensor: NamedTensor, findings: Findings): Job =>
-  writtenJob(plan, tensor, { dtype: 'F32', file: 0, offset: 0 }, noDuty(), findings)
+  writtenJob(plan, tensor, { dtype: 'F32', file: 0, offset: 0 }, NO_DUTY, findings)
 
 function writtenJob(
   plan: Plan,
@@ -66,14 +66,16 @@ export function compileReduce(
   plan: Plan,
   { name, shape, expr }: NamedTensor,
   reduce: ReducePass,
+  duty: DigestDuty,
   findings: Findings,
 ): Job {
   const [total, compute] = [elements(shape), computeOf(plan.compute, expr)]
-  const draft = newDraft({ plan, tensor: name, findings, duty: noDuty(), raw: false, total, compute })
+  const draft = newDraft({ plan, tensor: name, findings, duty, raw: false, total, compute })
   const root = addExpr(draft, expr, shape, WHOLE)
   const { kernel, slots, combine, rows = false } = reduce
   const pass = draft.passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
   if (isByRows(reduce)) draft.rowLength = shape.at(-1) ?? 1
+  assignDuty(draft, root.below, pass)
   const last = draft.merges.at(-1)!
   draft.merges[draft.merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [reduce] }, own: [pass] }
   return jobOf(draft, programOf(draft), expr)

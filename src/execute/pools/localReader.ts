@@ -2,14 +2,12 @@ import { elements } from '../../core/dtypes.js'
 import { shareFiles } from '../../core/resources.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { leafCount } from '../../expr/cost.js'
-import { scopesOf } from '../../expr/scopes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { TensorReader } from '../../steps/analysis.js'
 import { compileValues } from '../compile/tensor.js'
 import type { Findings } from '../findings.js'
 import { schedule } from '../schedule/schedule.js'
-import { findScopes } from '../schedule/scopes.js'
 import { windowMode } from '../windowMode.js'
 import { openRunner, taskBytes } from '../worker/runner.js'
 import { inlinePool } from './inline.js'
@@ -19,8 +17,6 @@ import type { Pool } from './types.js'
 export interface LocalReader extends TensorReader {
   /** The same in the midst of a read, for what that has to have computed: who waited for the turn would wait for itself. */
   readonly inner: TensorReader
-  /** The plan's scopes that are known, and those that these tensors hang on. */
-  scopes(tensors: readonly AnalysisTensor[]): Promise<Findings['scopes']>
   close(): void
 }
 
@@ -33,9 +29,8 @@ export function openLocal(
   findings: () => Findings,
 ): LocalReader {
   const mode = windowMode()
-  const all = [...tensors, ...plan.scopes.flatMap((scope) => scope.tensors)]
-  const leaves = all.reduce((most, { name, shape, expr }) => Math.max(most, leafCount(expr, name, shape)), 1)
-  const reach = all.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
+  const leaves = tensors.reduce((most, { name, shape, expr }) => Math.max(most, leafCount(expr, name, shape)), 1)
+  const reach = tensors.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
   const runner = openRunner({
     ...{ module, mode, leaves, reach },
     inputs: inputs.map((path, index) => ({ path, size: plan.files[index]!.size })),
@@ -49,7 +44,7 @@ export function openLocal(
     const job = compileValues(plan, tensor, findings())
     await schedule([job], localPool(target), { math, finished: () => {}, progress: () => {} })
   }
-  function localPool(target: Uint8Array = new Uint8Array(0)): Pool {
+  function localPool(target: Uint8Array): Pool {
     return inlinePool(
       runner,
       (_, address, bytes, offset) => target.set(runner.bytes.subarray(address, address + bytes), offset),
@@ -80,19 +75,6 @@ export function openLocal(
     inner,
     read: (tensor) => inTurn(() => inner.read(tensor)),
     readRows: (tensor, rows, into) => inTurn(() => inner.readRows(tensor, rows, into)),
-    scopes: (tensors) =>
-      inTurn(() =>
-        findScopes(
-          plan,
-          localPool(),
-          findings(),
-          { math, progress: () => {} },
-          scopesOf(
-            plan.scopes,
-            tensors.map(({ expr }) => expr),
-          ),
-        ),
-      ),
     close: runner.close,
   }
 }

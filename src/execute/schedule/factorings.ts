@@ -16,33 +16,21 @@ interface Found {
 
 /** Factors on their way from the job that finds both to those that write them: they leave when all have them. */
 export interface FactorShelf {
-  readonly figures: Map<number, FactorFigures>
   readonly take: Findings['factor']
   /** Copies what a factoring left in a team's memory. `uses`: how many jobs will take of it. Fault: `not-finite`. */
-  put(
-    factoring: number,
-    memory: ArrayBufferLike,
-    at: number,
-    uses: number,
-    inputs: Readonly<Record<string, string>>,
-  ): void
-  /** Digests of stored tensors that were made while a factoring was found. */
-  inputsOf(factoring: number): Readonly<Record<string, string>>
+  put(factoring: number, memory: ArrayBufferLike, at: number, uses: number): FactorFigures
 }
 
 export function factorShelf(plan: Plan): FactorShelf {
   const shelf = new Map<number, Found>()
-  const figures = new Map<number, FactorFigures>()
-  const inputs = new Map<number, Readonly<Record<string, string>>>()
   return {
-    figures,
     take(factoring, factor) {
       const found = shelf.get(factoring)
       if (!found) throw new Error(`internal: factoring ${factoring} has not been done`)
       if (--found.left === 0) shelf.delete(factoring)
       return found[factor]
     },
-    put(factoring, memory, at, uses, digests) {
+    put(factoring, memory, at, uses) {
       const { work, tensor } = plan.factorings[factoring]!
       const places = factorPlaces(work)
       const [squares, found, kept] = new Float64Array(memory, at + places.figures, 3) as unknown as FactorFigures
@@ -53,8 +41,7 @@ export function factorShelf(plan: Plan): FactorShelf {
           `exclude: ["${tensor}"] leaves it out of the adapter`,
           1,
         )
-      figures.set(factoring, [squares, found, kept])
-      inputs.set(factoring, digests)
+      if (uses === 0) return [squares, found, kept]
       const copy = (from: number, count: number): Floats => {
         const bytes = count * places.elementBytes
         const to = new SharedArrayBuffer(bytes)
@@ -66,19 +53,19 @@ export function factorShelf(plan: Plan): FactorShelf {
       const rank = Number(work.options.rank)
       const [out, into] = turned ? [columns, rows] : [rows, columns]
       shelf.set(factoring, { a: copy(places.a, rank * into), b: copy(places.b, rank * out), left: uses })
+      return [squares, found, kept]
     },
-    inputsOf: (factoring) => inputs.get(factoring) ?? {},
   }
 }
 
 /** What the lineage keeps of a plan's extractions, by step. Figures by factoring, of all that the plan's outputs need. */
 export function extractionRecords(
   plan: Plan,
-  figures: ReadonlyMap<number, FactorFigures>,
+  figures: (factoring: number) => FactorFigures | undefined,
 ): ReadonlyMap<string, ExtractRecord> {
   const factored = new Map<string, Factored[]>()
   for (const [index, { step, tensor, work }] of plan.factorings.entries()) {
-    const found = figures.get(index)
+    const found = figures(index)
     if (!found) continue
     const own = factored.get(step) ?? []
     own.push({ tensor, work, figures: found })

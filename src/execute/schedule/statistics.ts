@@ -39,23 +39,16 @@ const COMPARE: ReducePass = { kernel: 'compare', slots: 5, combine: 'sums', maxi
 export interface StatisticsOptions {
   readonly math: ScalarMath
   readonly signal?: AbortSignal
-  /** What was looked through already: it is not again, and what is now is added. */
-  readonly checked: Set<string>
 }
 
 /** Fault `bad-statistics`, exit code 2: nothing is written yet. Hands on warnings. */
 export async function checkStatistics(plan: Plan, pool: Pool, options: StatisticsOptions): Promise<Diagnostic[]> {
-  const claims = claimsOf(plan).filter(({ read: { file, offset }, kind }) => {
-    const key = `${kind}:${file}:${offset}`
-    if (options.checked.has(key)) return false
-    options.checked.add(key)
-    return true
-  })
+  const claims = claimsOf(plan)
   const checks = claims.flatMap((claim) => checksOf(claim).map((check) => ({ ...check, claim })))
   const found = new Map<string, { readonly claim: Claim; readonly what: string; more: number }>()
   const wrong = new Map<number, string>()
-  // Of each model some element has to be more than 0, here or in what was looked through before, or it was gathered in vain.
-  const some = (model: string): string => `some:${model}`
+  // Of each model some element has to be more than 0, or it was gathered in vain.
+  const some = new Set<string>()
   await schedule(
     checks.map(({ job }) => job),
     pool,
@@ -66,7 +59,7 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
       finished(index, { results }) {
         const what = checks[index]!.judge(results[0]!)
         if (what !== undefined) wrong.set(index, what)
-        if (checks[index]!.hasSome(results[0]!)) options.checked.add(some(checks[index]!.claim.model))
+        if (checks[index]!.hasSome(results[0]!)) some.add(checks[index]!.claim.model)
       },
     },
   )
@@ -77,7 +70,7 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
     else if (before.claim.tensor !== claim.tensor) before.more++
   }
   if (found.size > 0 && !options.signal?.aborted) throw new Fault([...found.values()].map(diagnosticOf), 2)
-  const empty = new Set(claims.map(({ model }) => model).filter((model) => !options.checked.has(some(model))))
+  const empty = new Set(claims.map(({ model }) => model).filter((model) => !some.has(model)))
   return [...empty].map((model) => ({
     severity: 'warning',
     code: 'bad-statistics',

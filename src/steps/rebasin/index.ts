@@ -28,6 +28,11 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
     }
   },
   run: findAlignment,
+  named: ({ onto, models, steps }, step, record) => ({
+    ...record,
+    model: models[steps.indexOf(step)]!.name,
+    onto: onto.name,
+  }),
   maps: alignedMaps,
   computed: alignedTensor,
 }

@@ -1,0 +1,144 @@
+/** The outputs of a run on their way from a claimed place to a published result. */
+import path from 'node:path'
+import { OUTPUT } from '../checkpoints/containers/index.js'
+import { readSidecar } from '../checkpoints/sidecars.js'
+import { fault } from '../core/diagnostics.js'
+import { bytesDigest, type Kernels } from '../kernels/index.js'
+import type { Plan, PlanOutput } from '../plan/types.js'
+import { type InputState, refuseChanged } from '../storage/local/inputStates.js'
+import { lineageName as nameBeside } from '../storage/local/recover.js'
+import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
+import { dropWeights, preallocate, publish, type Staging, stageFile } from '../storage/local/staging.js'
+import { type Figures as Evaluations, runCommand } from './commands/command.js'
+import { refuseInterrupted } from './interrupted.js'
+import type { Bindings, Description, ExecuteOptions } from './types.js'
+
+/** A small file that stands beside the weights. */
+export interface Beside {
+  readonly name: string
+  readonly size: number
+  readonly digest: string | null
+}
+
+/** An output whose place is claimed. */
+export interface ClaimedOutput {
+  /** Index into `Plan.outputs`. */
+  readonly output: number
+  readonly staging: Staging
+  /** Its files, absolute, while they are staged; by `PlanOutput.files`. */
+  readonly files: readonly string[]
+}
+
+/** Indexes of outputs that are made together: all ordinary ones, and each point of an interpolation by itself. */
+export function batchesOf({ outputs }: Plan, open: readonly number[]): number[][] {
+  const together = open.filter((index) => !outputs[index]!.point)
+  const alone = open.filter((index) => outputs[index]!.point).map((index) => [index])
+  return together.length > 0 ? [together, ...alone] : alone
+}
+
+export function claimedOutput(plan: Plan, output: number, staging: Staging): ClaimedOutput {
+  const { layout, files } = plan.outputs[output]!
+  const names = files.map(({ name }) => (layout === 'file' ? path.basename(staging.output) : name))
+  return { output, staging, files: names.map((name) => path.join(staging.files, name)) }
+}
+
+/** Gives the staged files their headers and their size. */
+export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]): Promise<void> {
+  for (const { output, staging, files } of batch)
+    await preallocate(
+      staging,
+      plan.outputs[output]!.files.map((file, index) => ({
+        ...file,
+        name: path.relative(staging.files, files[index]!),
+        header: OUTPUT.write.encode(file.header),
+      })),
+    )
+}
+
+/** Writes the small files of an output. `kernels`: absent where the run leaves digests out. */
+export async function stageBeside(
+  output: PlanOutput,
+  staging: Staging,
+  bindings: Bindings,
+  kernels: Kernels | undefined,
+): Promise<readonly Beside[]> {
+  const beside: Beside[] = []
+  for (const { name, content } of await smallFiles(output, bindings)) {
+    await stageFile(staging, name, content)
+    beside.push({ name, size: content.length, digest: kernels ? bytesDigest(kernels, content) : null })
+  }
+  return beside
+}
+
+export async function evaluate(
+  output: PlanOutput,
+  { staging: { files }, files: [single] }: ClaimedOutput,
+  { commands, listen, signal }: ExecuteOptions,
+  fraction: number,
+): Promise<Evaluations | undefined> {
+  if (!output.evaluate || commands === undefined) return undefined
+  const text = output.point ? `evaluating ${output.point.name}` : 'evaluating'
+  listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
+  const model = output.layout === 'file' || output.single ? single! : files
+  const before = await stagedStates(files)
+  const figures = await runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
+  const change = changeOf(before, await stagedStates(files))
+  if (change === undefined) return figures
+  throw fault(
+    'evaluate-failed',
+    `${output.evaluate.command.join(' ')}: ${change}: an evaluation may read the result, and not change it`,
+    'have the command work on a copy',
+    1,
+  )
+}
+
+/** Gives a batch's outputs their names. */
+export async function publishOutputs(
+  plan: Plan,
+  batch: readonly ClaimedOutput[],
+  texts: readonly Description[],
+  inputs: readonly InputState[],
+  { listen, sync, signal }: ExecuteOptions,
+  published: (output: number) => void,
+): Promise<void> {
+  for (const [index, { output, staging }] of batch.entries()) {
+    const { keep, layout } = plan.outputs[output]!
+    if (!keep) await dropWeights(staging)
+    const { lineage, card } = texts[index]!
+    await stageFile(staging, lineageName(layout, staging.output), lineage)
+    if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card())
+  }
+  refuseInterrupted(signal)
+  await refuseChanged(inputs)
+  for (const { output, staging } of batch) {
+    await publish(staging, { sync })
+    published(output)
+    const { files, tensors, keep } = plan.outputs[output]!
+    const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
+    listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
+  }
+}
+
+/** The name of an output's lineage, in its folder or beside its file. */
+export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
+  layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
+
+/** What stands beside an output's weights: indexes, configuration, tokenizer. Fault: `input-changed`. */
+export async function smallFiles(
+  output: PlanOutput,
+  bindings: Pick<Bindings, 'models'>,
+): Promise<{ name: string; content: Uint8Array }[]> {
+  const encoder = new TextEncoder()
+  const files = output.indexes.map(({ name, text }) => ({ name, content: encoder.encode(text) }))
+  for (const sidecar of output.sidecars) {
+    if (sidecar.kind === 'text') files.push({ name: sidecar.name, content: encoder.encode(sidecar.text) })
+    else {
+      const folder = bindings.models[sidecar.model]!
+      const content = await readSidecar(folder, sidecar.name, path.join(folder, sidecar.name)).catch((error: Error) => {
+        throw fault('input-changed', error.message, 'run again when nothing writes to the model', 1)
+      })
+      files.push({ name: sidecar.name, content: new Uint8Array(content) })
+    }
+  }
+  return files
+}

@@ -1,0 +1,105 @@
+/** Does analyses, and computes what steps make of their findings. */
+import type { WebAssembly } from '../../core/webassembly.js'
+import { tensorsOf } from '../../plan/analysisCost.js'
+import type { Plan } from '../../plan/types.js'
+import { createPool, type Pool as Team } from '../../rebasin/team.js'
+import type { FoundArrays } from '../../steps/analysis.js'
+import { type Analysis, analysisKindOf, type StepRecord } from '../../steps/index.js'
+import type { Listener } from '../events.js'
+import type { Findings } from '../findings.js'
+import { refuseInterrupted } from '../interrupted.js'
+import { type LocalReader, openLocal } from '../pools/localReader.js'
+import type { UnitRecord } from './records.js'
+
+export interface AnalysisSetup {
+  readonly plan: Plan
+  /** Absolute paths of the plan's files. */
+  readonly files: readonly string[]
+  readonly module: WebAssembly.Module
+  readonly threads: number
+  /** Bytes of anonymous memory for the analyses; what they need at the least is there. */
+  readonly memory: number
+  readonly listen: Listener
+  readonly signal: AbortSignal | undefined
+  readonly findings: Findings
+  /** Of an analysis that was done. */
+  readonly recordOf: (analysis: number) => UnitRecord | undefined
+}
+
+/** A reader of the plan's tensors and threads for products of matrices, opened when they are first needed. */
+export interface AnalysisRoom extends Pick<Findings, 'maps' | 'computed'> {
+  run(analysis: Analysis, index: number): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
+  close(): Promise<void>
+}
+
+export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
+  const { plan, files, module, threads, memory, listen, signal, findings } = setup
+  let opened: { readonly reader: LocalReader; readonly team: Team } | undefined
+  const open = () => {
+    opened ??= {
+      reader: openLocal(plan, files, module, plan.analyses.flatMap(tensorsOf), () => findings),
+      team: createPool(threads),
+    }
+    return opened
+  }
+  // Whoever waits for a long product or assignment is sent away at once.
+  const stop = () => void opened?.team.close()
+  signal?.addEventListener('abort', stop)
+  const places = new Map(
+    plan.analyses.flatMap((analysis, index) =>
+      analysis.steps.map((step, place) => [step, { analysis, index, place }] as const),
+    ),
+  )
+  const spareFor = (index: number): number => Math.max(0, memory - plan.cost.analyses![index]!.bytes)
+  const known = new Map<string, FoundArrays>()
+  const foundFor = (step: string) => {
+    const { analysis, index, place } = places.get(step)!
+    const record = setup.recordOf(index)
+    if (!record) throw new Error(`internal: step ${step} has not been done`)
+    const found = known.get(step) ?? arraysFor(record, place)
+    known.set(step, found)
+    return { analysis, found, spare: spareFor(index) }
+  }
+  return {
+    maps({ step, tensor }, shape) {
+      const { analysis, found } = foundFor(step)
+      return analysisKindOf(analysis).maps!(analysis, found, tensor, shape)
+    },
+    async computed(step, tensor) {
+      const { analysis, found, spare } = foundFor(step)
+      const { reader, team } = open()
+      // Whoever asks for it may be reading: the inner reader does not wait for its turn.
+      const workshop = { reader: reader.inner, team, spare }
+      return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
+    },
+    async run(analysis, index) {
+      const workshop = { ...open(), spare: spareFor(index) }
+      try {
+        const found = await analysisKindOf(analysis).run(analysis, workshop, (progress) =>
+          listen({ kind: 'step', ...progress }),
+        )
+        const steps: StepRecord[] = analysis.steps.map((step) => found.get(step)!.record)
+        const arrays = analysis.steps.flatMap((step, place) =>
+          Object.entries(found.get(step)!.arrays).map(([name, array]) => [`${place}/${name}`, array] as const),
+        )
+        return { findings: Object.fromEntries(arrays), figures: { steps } }
+      } catch (error) {
+        refuseInterrupted(signal)
+        throw error
+      }
+    },
+    async close() {
+      signal?.removeEventListener('abort', stop)
+      opened?.reader.close()
+      await opened?.team.close()
+    },
+  }
+}
+
+/** What an analysis found for one of its steps. */
+function arraysFor({ findings }: UnitRecord, place: number): FoundArrays {
+  const own = Object.entries(findings).flatMap(([name, array]) =>
+    name.startsWith(`${place}/`) ? [[name.slice(`${place}/`.length), array] as const] : [],
+  )
+  return Object.fromEntries(own)
+}

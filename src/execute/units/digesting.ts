@@ -1,0 +1,38 @@
+import { treeDigest } from '../../kernels/index.js'
+import type { Job } from '../compile/job.js'
+import { compileDigest } from '../compile/tensor.js'
+import { refuseInterrupted } from '../interrupted.js'
+import { type JobResult, schedule } from '../schedule/schedule.js'
+import type { Engine } from './types.js'
+
+/** Notes the digests of stored tensors that a finished job read whole. */
+export function noteDigests({ digests, units, kernels }: Engine, { program }: Job, result: JobResult): void {
+  for (const [index, leaves] of result.leaves) {
+    const leaf = program.leaves[index]!
+    digests.set(units.stored.numberOf(leaf), treeDigest(kernels, leaves, leaf.bytes))
+  }
+}
+
+/** Digests of those of these stored tensors that have none yet. `progress`: for bytes that count in the run. */
+export async function digestInputs(
+  engine: Engine,
+  stored: Iterable<number>,
+  progress: (read: number, written: number) => void = () => {},
+): Promise<void> {
+  const { digests, pool, kernels, signal } = engine
+  function* jobs(): Generator<Job> {
+    for (const number of stored) if (digests.take(number)) yield digestJob(engine, number)
+  }
+  await schedule(jobs(), pool, {
+    math: kernels.math,
+    ...(signal ? { signal } : {}),
+    progress,
+    finished: (_, result, job) => noteDigests(engine, job, result),
+  })
+  refuseInterrupted(signal)
+}
+
+export function digestJob({ units }: Engine, stored: number): Job {
+  const { file, offset, bytes } = units.stored.placeOf(stored)
+  return compileDigest(file, offset, bytes)
+}

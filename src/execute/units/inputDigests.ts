@@ -1,0 +1,45 @@
+import type { StoredPlace, StoredTensors } from '../../plan/stored.js'
+
+/** Digests of the plan's stored tensors, and who makes them: each is digested once, by the first program that reads all of it. */
+export interface InputDigests {
+  readonly enabled: boolean
+  /** True for the first who asks: it has the duty then. */
+  take(stored: number): boolean
+  takePlace(place: StoredPlace): boolean
+  get(stored: number): string | undefined
+  set(stored: number, digest: string): void
+  /** Calls back as soon as all of these are known. */
+  whenKnown(stored: readonly number[], done: () => void): void
+}
+
+export function inputDigests(stored: StoredTensors, enabled: boolean): InputDigests {
+  const taken = new Uint8Array(stored.count)
+  const digests: (string | undefined)[] = new Array(stored.count)
+  const waiting = new Map<number, (() => void)[]>()
+  const take = (number: number): boolean => {
+    if (!enabled || taken[number] === 1) return false
+    taken[number] = 1
+    return true
+  }
+  return {
+    enabled,
+    take,
+    takePlace: (place) => enabled && take(stored.numberOf(place)),
+    get: (number) => digests[number],
+    set(number, digest) {
+      digests[number] = digest
+      const done = waiting.get(number)
+      waiting.delete(number)
+      for (const call of done ?? []) call()
+    },
+    whenKnown(numbers, done) {
+      const missing = enabled ? numbers.filter((number) => digests[number] === undefined) : []
+      let left = missing.length
+      if (left === 0) done()
+      for (const number of missing) {
+        const call = () => --left === 0 && done()
+        waiting.set(number, [...(waiting.get(number) ?? []), call])
+      }
+    },
+  }
+}

@@ -1,0 +1,61 @@
+import type { Plan } from '../../plan/types.js'
+import type { FactorFigures } from '../../steps/extract/record.js'
+import type { Listener } from '../events.js'
+
+/** Events at most this often, in milliseconds. */
+const EVERY = 100
+
+/** Tells how far a run is, over all of its batches. */
+export interface RunProgress {
+  /** A batch begins: bytes written and tensors finished that an earlier run left. */
+  readonly begin: (done: number, tensors: number) => void
+  readonly bytes: (read: number, written: number) => void
+  readonly tensor: (made: boolean) => void
+  /** A factoring is done. */
+  readonly found: (plan: Plan, factoring: number, figures: FactorFigures) => void
+  readonly end: () => void
+}
+
+/** Progress of all of a plan's outputs; `finished` says which of them an earlier run published. */
+export function runProgress(
+  plan: Plan,
+  threads: number,
+  listen: Listener,
+  finished: (output: number) => boolean,
+): RunProgress {
+  const before = plan.outputs.filter((_, index) => finished(index)).flatMap(({ tensors }) => tensors)
+  let read = 0
+  let written = before.reduce((sum, { bytes }) => sum + bytes, 0)
+  let tensors = before.length
+  let begun = false
+  let last = 0
+  const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
+  const tell = () => listen({ kind: 'progress', read, written, tensors })
+  return {
+    begin(done, more) {
+      written += done
+      tensors += more
+      if (!begun)
+        listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done: written })
+      begun = true
+    },
+    bytes(more, out) {
+      read += more
+      written += out
+      const now = performance.now()
+      if (!begun || now - last < EVERY) return
+      last = now
+      tell()
+    },
+    tensor(made) {
+      if (made) tensors++
+    },
+    found(plan, factoring, [squares, , kept]) {
+      const { step, tensor, work } = plan.factorings[factoring]!
+      const energy = squares > 0 ? `${((100 * kept) / squares).toFixed(1)} % of the difference kept` : 'no difference'
+      const fraction = (factoring + 1) / plan.factorings.length
+      listen({ kind: 'step', step, text: `${tensor}: rank ${work.options.rank}, ${energy}`, fraction })
+    },
+    end: tell,
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Records: what doing a unit gave, as plain data. The journal, the result of a part of a run, and what a lineage is made from are lists of
+ * records.
+ */
+import { sha256 } from '../../core/digest.js'
+import type { FoundArrays } from '../../steps/analysis.js'
+import type { FactorFigures } from '../../steps/extract/record.js'
+import type { StepRecord } from '../../steps/index.js'
+
+export interface UnitRecord {
+  /** The unit's. */
+  readonly key: string
+  /** Digests of the stored tensors that the unit reads, in its order, then of the records that it needs; null where the run leaves digests out. */
+  readonly inputs: readonly (string | null)[]
+  /** Digests of the tensors that it wrote. */
+  readonly outputs: readonly (string | null)[]
+  /** Small arrays by name: permutations, rotations, sums. */
+  readonly findings: FoundArrays
+  /** What people are told. */
+  readonly figures: Figures
+}
+
+export interface Figures {
+  /** Results that are not finite where all inputs are; more than 0. */
+  readonly nonFinite?: number
+  /** What was done where methods' rules say nothing; sorted, not empty. */
+  readonly notes?: readonly string[]
+  /** Of a factoring. */
+  readonly factors?: FactorFigures
+  /** Of an analysis, by its steps. */
+  readonly steps?: readonly StepRecord[]
+}
+
+export const NOTHING_FOUND: FoundArrays = Object.freeze({})
+export const NO_FIGURES: Figures = Object.freeze({})
+
+/** Stands for a record among the inputs of units that need it. What it found follows from its key and its inputs. */
+export const recordDigest = ({ key, inputs }: Pick<UnitRecord, 'key' | 'inputs'>): string =>
+  sha256(JSON.stringify([key, inputs]))
+
+const ARRAYS = { i32: Int32Array, f32: Float32Array, f64: Float64Array } as const
+type ArrayType = keyof typeof ARRAYS
+const TYPES = Object.keys(ARRAYS) as ArrayType[]
+
+/** A record as one line of text, with a checksum by which a damaged line is known. */
+export function recordLine(record: UnitRecord): string {
+  const findings = Object.entries(record.findings).map(([name, array]) => {
+    const type = TYPES.find((type) => array instanceof ARRAYS[type])!
+    return [name, type, Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64')]
+  })
+  const text = JSON.stringify({ ...record, findings })
+  return `[${text},"${sha256(text)}"]`
+}
+
+/** Undefined where the line is damaged, or no record. */
+export function parseRecord(line: string): UnitRecord | undefined {
+  try {
+    const [record, sum] = JSON.parse(line) as [
+      Omit<UnitRecord, 'findings'> & { findings: [string, ArrayType, string][] },
+      unknown,
+    ]
+    if (sum !== sha256(JSON.stringify(record))) return undefined
+    const { key, inputs, outputs, findings, figures } = record
+    const texts = [key, ...inputs, ...outputs, ...(figures.notes ?? [])]
+    const numbers = [figures.nonFinite ?? 0, ...(figures.factors ?? [])]
+    if (!texts.every((text) => typeof text === 'string') || !numbers.every(Number.isFinite)) return undefined
+    const arrays = findings.map(([name, type, text]) => {
+      const bytes = Uint8Array.from(Buffer.from(text, 'base64'))
+      return [name, new ARRAYS[type](bytes.buffer)] as const
+    })
+    return {
+      ...{ key, inputs, outputs, figures },
+      findings: arrays.length > 0 ? Object.fromEntries(arrays) : NOTHING_FOUND,
+    }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,31 @@
+import { computeOf, heldCost, leafCount, rowReach } from '../../expr/cost.js'
+import { heldLayout } from '../../kernels/held/index.js'
+import type { Plan } from '../../plan/types.js'
+import type { PoolSetup } from '../pools/types.js'
+
+/** What a pool must have room for, so that any program of the plan fits. */
+export function roomOf(plan: Plan): Required<Pick<PoolSetup, 'leaves' | 'reach' | 'held'>> {
+  // Statistics are looked at beside themselves.
+  const room = { leaves: 2, reach: 0, held: 0 }
+  const add = (leaves: number, reach: number, held: number): void => {
+    room.leaves = Math.max(room.leaves, leaves)
+    room.reach = Math.max(room.reach, reach)
+    room.held = Math.max(room.held, held)
+  }
+  for (const { tensors } of [...plan.outputs, ...plan.scopes])
+    for (const { name, shape, expr } of tensors) {
+      const held = heldCost(expr, name, shape, computeOf(plan.compute, expr))?.bytes ?? 0
+      add(leafCount(expr, name, shape), rowReach(expr, name, shape), held)
+    }
+  for (const factoring of plan.factorings) {
+    const { from, base, tensor, shape, work } = factoring
+    const own = Math.ceil(heldLayout(work).bytes / 64) * 64
+    const merged = [from, base].map((expr) => heldCost(expr, tensor, shape, work.compute)?.bytes ?? 0)
+    add(
+      leafCount(from, tensor, shape) + leafCount(base, tensor, shape),
+      Math.max(rowReach(from, tensor, shape), rowReach(base, tensor, shape)),
+      merged.reduce((sum, bytes) => sum + bytes, own),
+    )
+  }
+  return room
+}

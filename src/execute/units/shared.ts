@@ -1,0 +1,68 @@
+/** Analyses and scopes: what several tensors need. */
+import { digestedOf } from '../../expr/cost.js'
+import type { Unit } from '../../plan/units.js'
+import { refuseInterrupted } from '../interrupted.js'
+import type { AnalysisRoom } from './analyses.js'
+import { digestInputs } from './digesting.js'
+import { NO_FIGURES, type UnitRecord } from './records.js'
+import { findScope } from './scopes.js'
+import type { Engine } from './types.js'
+
+export async function doShared(engine: Engine, analyses: AnalysisRoom): Promise<void> {
+  const { units, signal } = engine
+  for (const unit of units.shared()) {
+    refuseInterrupted(signal)
+    if (await takenOver(engine, unit)) continue
+    if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses)
+    else await doScope(engine, unit)
+    refuseInterrupted(signal)
+  }
+}
+
+/** Whether a record of an earlier run is believed. */
+async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {
+  const { plan, claims, records, listen } = engine
+  if (!claims.has(unit.key)) return false
+  await digestInputs(engine, unit.reads)
+  const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: [] })
+  if (!record) return false
+  records.keep(unit, record)
+  const index = indexOf(unit)
+  for (const step of unit.kind === 'analysis' ? plan.analyses[index]!.steps : [])
+    listen({ kind: 'step', step, text: 'taken over from an earlier run', fraction: 1 })
+  return true
+}
+
+const indexOf = ({ id }: Unit): number => Number(id.split(' ')[1])
+
+async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom): Promise<void> {
+  const { plan, records, digests, progress } = engine
+  const index = indexOf(unit)
+  const { findings, figures } = await analyses.run(plan.analyses[index]!, index)
+  records.make(unit, { outputs: [], findings, figures })
+  if (!digests.enabled) return
+  // A long analysis is in the journal before anything else begins. What tensors would digest in passing counts when they are read.
+  const inPassing = new Set(
+    plan.outputs.flatMap(({ tensors }) =>
+      tensors.flatMap(({ expr }) => digestedOf(expr).map((read) => engine.units.stored.numberOf(read))),
+    ),
+  )
+  await digestInputs(
+    engine,
+    unit.reads.filter((stored) => inPassing.has(stored)),
+  )
+  await digestInputs(engine, unit.reads, progress.bytes)
+}
+
+async function doScope(engine: Engine, unit: Unit): Promise<void> {
+  const { records, digests, progress } = engine
+  progress.begin(0, 0)
+  const passes = await findScope(engine, indexOf(unit))
+  const findings = Object.fromEntries(passes.map((numbers, pass) => [`${pass}`, numbers]))
+  records.make(unit, { outputs: [], findings, figures: NO_FIGURES })
+  if (digests.enabled) await digestInputs(engine, unit.reads, progress.bytes)
+}
+
+/** Results of a scope's passes, as they are recorded. */
+export const scopeResults = ({ findings }: UnitRecord): readonly Float64Array[] =>
+  Object.values(findings) as Float64Array[]

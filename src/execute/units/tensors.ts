@@ -1,0 +1,159 @@
+/** Tensors and factorings of some of a plan's outputs. */
+import { treeDigest } from '../../kernels/index.js'
+import type { Unit } from '../../plan/units.js'
+import type { Job } from '../compile/job.js'
+import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
+import { refuseInterrupted } from '../interrupted.js'
+import { remarksOf } from '../remarks.js'
+import { type JobResult, schedule } from '../schedule/schedule.js'
+import { digestInputs, digestJob, noteDigests } from './digesting.js'
+import { NO_FIGURES, NOTHING_FOUND } from './records.js'
+import { type Engine, isOwn } from './types.js'
+
+/** Where the outputs' files are among those of the pool. */
+export interface OutputFiles {
+  /** Among the files that can be read: the first file that is an output's. */
+  readonly readable: number
+  /** By output: its first file among all files that are written. */
+  readonly first: readonly number[]
+}
+
+/** Takes over from earlier runs what is true of their records, and makes the rest. */
+export async function doTensors(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<void> {
+  const { plan, pool, kernels, progress, signal } = engine
+  const done = await takeOver(engine, outputs, files)
+  progress.begin(
+    done.reduce((sum, { cost }) => sum + cost.write, 0),
+    done.length,
+  )
+  const uses = usesOfFactorings(engine, outputs)
+  await schedule(jobsOf(engine, outputs, files), pool, {
+    math: kernels.math,
+    ...(signal ? { signal } : {}),
+    progress: progress.bytes,
+    finished(_, result, job) {
+      noteDigests(engine, job, result)
+      const { target, finds } = job
+      progress.tensor(target !== undefined)
+      if (finds) {
+        const { factoring, at } = finds
+        const factors = engine.shelf.put(factoring, result.memory!, at, uses.get(factoring) ?? 0)
+        const unit = engine.units.unit({ kind: 'factoring', index: factoring })
+        engine.records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: { factors } })
+        progress.found(plan, factoring, factors)
+      }
+      if (target) recordTensor(engine, target, result)
+    },
+  })
+  progress.end()
+  refuseInterrupted(signal)
+}
+
+function recordTensor(engine: Engine, { output, tensor }: NonNullable<Job['target']>, result: JobResult): void {
+  const { plan, units, kernels, digests, records } = engine
+  const { bytes } = plan.outputs[output]!.tensors[tensor]!
+  const digest = digests.enabled ? treeDigest(kernels, result.output!, bytes) : null
+  const figures = remarksOf(result) ?? NO_FIGURES
+  records.make(units.tensor(output, tensor), { outputs: [digest], findings: NOTHING_FOUND, figures })
+}
+
+/** The tensors of outputs that are done here. */
+function* ownTensors(engine: Engine, outputs: readonly number[]): Generator<readonly [output: number, tensor: number]> {
+  let count = 0
+  for (const output of outputs)
+    for (const tensor of engine.plan.outputs[output]!.tensors.keys()) if (isOwn(engine, count++)) yield [output, tensor]
+}
+
+function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles): Generator<Job> {
+  const { plan, units, digests, findings, records } = engine
+  const factored = new Set<number>()
+  for (const [output, index] of ownTensors(engine, outputs)) {
+    const tensor = plan.outputs[output]!.tensors[index]!
+    const isDone = records.tensor(output, index) !== undefined
+    const { expr } = tensor
+    const factoring = expr.kind === 'factor' && !factored.has(expr.factoring) ? expr.factoring : undefined
+    // Of factors that are there already, only the figures may be missing.
+    if (factoring !== undefined && !(isDone && records.shared({ kind: 'factoring', index: factoring }))) {
+      factored.add(factoring)
+      yield compileFactoring(plan, factoring, digests, findings)
+      yield* digestsOf(engine, units.unit({ kind: 'factoring', index: factoring }).reads)
+    }
+    if (isDone) continue
+    yield compileTensor(plan, tensor, files.first[output]! + tensor.file, digests, findings, { output, tensor: index })
+    // A record needs all of its inputs' digests: what no program reads in the order of its bytes is read for that alone.
+    if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
+  }
+  // Digests of files are over all of their tensors, whether an output uses them or not.
+  const rest = Array.from({ length: units.stored.count }, (_, stored) => stored)
+  yield* digestsOf(engine, engine.part ? rest.filter((stored) => isOwn(engine, stored)) : rest)
+}
+
+function* digestsOf(engine: Engine, stored: Iterable<number>): Generator<Job> {
+  for (const number of stored) if (engine.digests.take(number)) yield digestJob(engine, number)
+}
+
+/** How many tensors that are still to be made take of each factoring. */
+function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<number, number> {
+  const uses = new Map<number, number>()
+  for (const [output, tensor] of ownTensors(engine, outputs)) {
+    const { expr } = engine.plan.outputs[output]!.tensors[tensor]!
+    if (expr.kind === 'factor' && !engine.records.tensor(output, tensor))
+      uses.set(expr.factoring, (uses.get(expr.factoring) ?? 0) + 1)
+  }
+  return uses
+}
+
+/**
+ * Of what earlier runs say is finished, that whose bytes have the digests which were recorded, and whose inputs have them too: what is
+ * only recorded never gets into a lineage.
+ */
+async function takeOver(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<readonly Unit[]> {
+  const { plan, units, claims, records } = engine
+  if (claims.isEmpty) return []
+  const claimed: Unit[] = []
+  for (const [output, tensor] of ownTensors(engine, outputs)) {
+    const unit = units.tensor(output, tensor)
+    if (claims.has(unit.key)) claimed.push(unit)
+  }
+  const needs = claimed.flatMap((unit) => unit.needs.filter(({ kind }) => kind === 'factoring'))
+  const factorings = [...new Map(needs.map((need) => [need.index, units.unit(need)])).values()]
+  await digestInputs(engine, new Set([...claimed, ...factorings].flatMap(({ reads }) => reads)))
+  for (const unit of factorings) {
+    const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: [] })
+    if (record) records.keep(unit, record)
+  }
+  const places = claimed.map(({ makes: [made] }) => {
+    const { file, offset, bytes } = plan.outputs[made!.output]!.tensors[made!.tensor]!
+    return [files.readable + files.first[made!.output]! + file, offset, bytes] as const
+  })
+  const written = await digestWritten(engine, places)
+  return claimed.filter((unit, index) => {
+    const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: [written[index]!] })
+    if (record) records.keep(unit, record)
+    return record !== undefined
+  })
+}
+
+/** Digests of what lies at these places of the outputs. */
+async function digestWritten(
+  { pool, kernels, signal }: Engine,
+  places: readonly (readonly [file: number, offset: number, bytes: number])[],
+): Promise<string[]> {
+  const digests: string[] = []
+  await schedule(
+    (function* () {
+      for (const place of places) yield compileDigest(...place)
+    })(),
+    pool,
+    {
+      math: kernels.math,
+      ...(signal ? { signal } : {}),
+      progress: () => {},
+      finished(index, { leaves }) {
+        digests[index] = treeDigest(kernels, leaves.get(0)!, places[index]![2])
+      },
+    },
+  )
+  refuseInterrupted(signal)
+  return digests
+}

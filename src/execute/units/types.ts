@@ -1,0 +1,40 @@
+/** Doing units: what all kinds of them share. */
+import type { Kernels } from '../../kernels/index.js'
+import type { Plan } from '../../plan/types.js'
+import type { PlanUnits } from '../../plan/units.js'
+import type { Listener } from '../events.js'
+import type { Findings } from '../findings.js'
+import type { Pool } from '../pools/types.js'
+import type { FactorShelf } from '../schedule/factorings.js'
+import type { Claims } from './claims.js'
+import type { InputDigests } from './inputDigests.js'
+import type { RunProgress } from './progress.js'
+import type { RecordBook } from './recordBook.js'
+
+export interface Engine {
+  readonly plan: Plan
+  readonly units: PlanUnits
+  readonly pool: Pool
+  readonly kernels: Kernels
+  readonly digests: InputDigests
+  readonly claims: Claims
+  readonly records: RecordBook
+  /** What analyses and scopes found, as programs use it. */
+  readonly findings: Findings
+  readonly shelf: FactorShelf
+  readonly progress: RunProgress
+  readonly listen: Listener
+  readonly signal: AbortSignal | undefined
+  /** The share of the units that is done here; all of them where it is absent. */
+  readonly part?: Part | undefined
+}
+
+/** One of several runs that share a plan's units. */
+export interface Part {
+  readonly index: number
+  readonly of: number
+}
+
+/** The units of a counted kind fall to the parts in turn. */
+export const isOwn = ({ part }: Pick<Engine, 'part'>, count: number): boolean =>
+  part === undefined || count % part.of === part.index
