@@ -1,6 +1,5 @@
 import { passesOf, settingsOf } from './cost.js'
-import type { Expr, MergeExpr, PlanScope } from './types.js'
-import { inputsOf } from './walk.js'
+import type { MergeExpr, PlanScope } from './types.js'
 
 /** Collects the scopes of a plan while its steps are planned. */
 export interface ScopeBook {
@@ -27,20 +26,4 @@ export function scopeBook(): ScopeBook {
       return joined
     },
   }
-}
-
-/** The scopes that must be known before these expressions can be evaluated, by index: those of inner steps first. */
-export function scopesOf(scopes: readonly PlanScope[], exprs: readonly Expr[]): number[] {
-  const found = new Set<number>()
-  const seen = new Set<Expr>()
-  const visit = (expr: Expr): void => {
-    if (seen.has(expr)) return
-    seen.add(expr)
-    for (const input of inputsOf(expr)) visit(input)
-    if (expr.kind !== 'merge' || expr.scopeIndex === undefined || found.has(expr.scopeIndex)) return
-    found.add(expr.scopeIndex)
-    for (const tensor of scopes[expr.scopeIndex]!.tensors) visit(tensor.expr)
-  }
-  for (const expr of exprs) visit(expr)
-  return [...found].sort((a, b) => a - b)
 }

@@ -1,35 +1,24 @@
 /** Running a plan: outputs and their lineage. */
 
-import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { OUTPUT } from '../checkpoints/containers/index.js'
-import { byPlace } from '../checkpoints/order.js'
-import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
-import { sha256 } from '../core/digest.js'
-import { mapEach } from '../core/eachOf.js'
-import { VERSION } from '../core/version.js'
 import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { executePart, executePlan } from '../execute/run.js'
-import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
+import type { ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
-import { bytesDigest } from '../kernels/index.js'
-import { buildLineage, describeOutput, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
-import { sha256 as sha256OfFile } from '../lineage/disk.js'
-import { fileDigest } from '../lineage/fileDigest.js'
-import { modelCard } from '../lineage/forms/card.js'
-import { lineagePieces } from '../lineage/serialize.js'
-import type { Lineage, LineageTensor } from '../lineage/types.js'
+import type { Part } from '../execute/units/types.js'
+import { buildLineage } from '../lineage/build.js'
+import type { Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
+import { describedAs, describeOutputs } from './describe.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
-import { adapterFile } from './opened/adapterFile.js'
 import { checkSums, fetchModels } from './opened/models.js'
 import type { Prepared } from './plan.js'
 import { checkLocked } from './proof/locking.js'
@@ -71,9 +60,6 @@ export interface RunResult {
   readonly seconds: number
 }
 
-/** Files that are hashed whole at the same time. */
-const FILES_AT_ONCE = 4
-
 /** What an earlier run had to say of an output that it finished. */
 const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagnostic[] =>
   remarkDiagnostics(
@@ -93,9 +79,11 @@ export const startAhead = (threads: number): void => startWorkers(threads)
 /** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
-/** Who runs parts of a plan, or runs it in another way than on threads. */
+/** How a plan is run in parts, or in another way than on threads. */
 export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records'> & {
-  /** Told of all records of the run, before an output is published. */
+  /** Only this part of the units is done, and no output is finished: that is for a run with the records of all parts. */
+  readonly part?: Part
+  /** Told of all records of the run, or of the part. */
   readonly recorded?: (records: Iterable<UnitRecord>) => void
 }
 
@@ -130,22 +118,23 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
     for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
     if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
   }
+  const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
+  if (internals.part) {
+    internals.recorded?.(await executePart(plan, bindings, execution, internals.part))
+    return { outputs: [], warnings, seconds: (performance.now() - started) / 1000 }
+  }
   if (lineages.size < plan.outputs.length) {
     const finished = new Set(lineages.keys())
-    await executePlan(
-      plan,
-      bindings,
-      { ...executeOptions(prepared, { ...options, listen }), ...internals, finished: (index) => finished.has(index) },
-      async (executed) => {
-        internals.recorded?.(executed.records())
-        const made = await describe(prepared, executed, { digests: true, sha256: false, ...options })
-        if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
-        return made.map((input) => {
-          lineages.set(input.output, buildLineage(input))
-          return describedAs(input, path.basename(plan.outputs[input.output]!.path))
-        })
-      },
-    )
+    await executePlan(plan, bindings, { ...execution, finished: (index) => finished.has(index) }, async (executed) => {
+      internals.recorded?.(executed.records())
+      const { digests = true, sha256 = false } = options
+      const made = await describeOutputs(prepared, executed, { digests, sha256 })
+      if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
+      return made.map((input) => {
+        lineages.set(input.output, buildLineage(input))
+        return describedAs(input, path.basename(plan.outputs[input.output]!.path))
+      })
+    })
   }
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
@@ -158,16 +147,6 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
     }
   })
   return { outputs, warnings, seconds }
-}
-
-/** What a part of a run found out: records for a later run that finishes the outputs. */
-export function runPart(
-  prepared: Prepared,
-  options: RunOptions,
-  part: { readonly index: number; readonly of: number },
-): Promise<readonly UnitRecord[]> {
-  const { plan, bindings } = prepared
-  return executePart(plan, bindings, executeOptions(prepared, options), part)
 }
 
 function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions): ExecuteOptions {
@@ -209,64 +188,4 @@ function refuseCommands(recipe: Recipe): void {
       hint: 'read what it does, then give --allow-commands',
     })),
   )
-}
-
-/** The lineage and the model card of an output as they are written: the card tells the lineage's digest, so it comes after it. */
-function describedAs(input: LineageInput, name: string): Description {
-  const { frame, tensors } = describeOutput(input)
-  const methods = new Set<string>()
-  const hash = createHash('sha256')
-  function* noted(): Generator<readonly [string, LineageTensor]> {
-    for (const entry of tensors()) {
-      methods.add(entry[1].method)
-      yield entry
-    }
-  }
-  function* lineage(): Generator<string> {
-    for (const piece of lineagePieces(frame, noted())) {
-      hash.update(piece)
-      yield piece
-    }
-  }
-  return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
-}
-
-/** What the lineages of some of the outputs are made from. */
-async function describe(
-  { plan, recipe, bindings, models }: Prepared,
-  executed: Executed,
-  { digests: wanted, sha256: whole }: Required<Pick<RunOptions, 'digests' | 'sha256'>>,
-): Promise<LineageInput[]> {
-  const { steps, scopes } = executed
-  const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
-  const sums = async (files: readonly string[]) =>
-    whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
-  const inputs = await sums(bindings.files)
-  const configs = [...models].flatMap(([name, { checkpoint }]) => {
-    const bytes = adapterFile(checkpoint)
-    if (!bytes) return []
-    const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
-    return [[name, whole ? { ...file, sha256: sha256(bytes) } : file] as const]
-  })
-  const read: ReadDigests = {
-    beside: new Map(configs),
-    files: plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash)),
-    ...(inputs ? { sha256: inputs } : {}),
-  }
-  return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
-    const { files: planned, tensors } = plan.outputs[output]!
-    const written = await sums(files)
-    const made: MadeOutput = {
-      records,
-      files: planned.map(({ header }, file) => {
-        const own = [...tensors.keys()].filter((at) => tensors[at]!.file === file)
-        const inOrder = own.sort((a, b) => byPlace(tensors[a]!, tensors[b]!)).map((at) => records[at]!.outputs[0]!)
-        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
-      }),
-      others: beside,
-      ...(written ? { sha256: written } : {}),
-      ...(evaluations ? { evaluations } : {}),
-    }
-    return { plan, recipe, output, made, read, steps, scopes, version: VERSION, bytesDigest: hash }
-  })
 }

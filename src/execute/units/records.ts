@@ -43,12 +43,12 @@ type ArrayType = keyof typeof ARRAYS
 const TYPES = Object.keys(ARRAYS) as ArrayType[]
 
 /** A record as one line of text, with a checksum by which a damaged line is known. */
-export function recordLine(record: UnitRecord): string {
-  const findings = Object.entries(record.findings).map(([name, array]) => {
+export function recordLine({ key, inputs, outputs, findings: found, figures }: UnitRecord): string {
+  const findings = Object.entries(found).map(([name, array]) => {
     const type = TYPES.find((type) => array instanceof ARRAYS[type])!
     return [name, type, Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64')]
   })
-  const text = JSON.stringify({ ...record, findings })
+  const text = JSON.stringify({ key, inputs, outputs, findings, figures })
   return `[${text},"${sha256(text)}"]`
 }
 

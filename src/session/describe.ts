@@ -1,0 +1,81 @@
+/** From the records of a run to the lineages of its outputs. */
+import { createHash } from 'node:crypto'
+import { OUTPUT } from '../checkpoints/containers/index.js'
+import { byPlace } from '../checkpoints/order.js'
+import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
+import { sha256 } from '../core/digest.js'
+import { mapEach } from '../core/eachOf.js'
+import { VERSION } from '../core/version.js'
+import type { Description, Executed } from '../execute/types.js'
+import { bytesDigest } from '../kernels/index.js'
+import { describeOutput, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
+import { sha256 as sha256OfFile } from '../lineage/disk.js'
+import { fileDigest } from '../lineage/fileDigest.js'
+import { modelCard } from '../lineage/forms/card.js'
+import { lineagePieces } from '../lineage/serialize.js'
+import type { LineageTensor } from '../lineage/types.js'
+import { adapterFile } from './opened/adapterFile.js'
+import type { Prepared } from './plan.js'
+
+/** Files that are hashed whole at the same time. */
+const FILES_AT_ONCE = 4
+
+/** The lineage and the model card of an output as they are written: the card tells the lineage's digest, so it comes after it. */
+export function describedAs(input: LineageInput, name: string): Description {
+  const { frame, tensors } = describeOutput(input)
+  const methods = new Set<string>()
+  const hash = createHash('sha256')
+  function* noted(): Generator<readonly [string, LineageTensor]> {
+    for (const entry of tensors()) {
+      methods.add(entry[1].method)
+      yield entry
+    }
+  }
+  function* lineage(): Generator<string> {
+    for (const piece of lineagePieces(frame, noted())) {
+      hash.update(piece)
+      yield piece
+    }
+  }
+  return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
+}
+
+/** What the lineages of some of the outputs are made from. */
+export async function describeOutputs(
+  { plan, recipe, bindings, models }: Prepared,
+  executed: Executed,
+  { digests: wanted, sha256: whole }: { readonly digests: boolean; readonly sha256: boolean },
+): Promise<LineageInput[]> {
+  const { steps, scopes } = executed
+  const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
+  const sums = async (files: readonly string[]) =>
+    whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
+  const inputs = await sums(bindings.files)
+  const configs = [...models].flatMap(([name, { checkpoint }]) => {
+    const bytes = adapterFile(checkpoint)
+    if (!bytes) return []
+    const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
+    return [[name, whole ? { ...file, sha256: sha256(bytes) } : file] as const]
+  })
+  const read: ReadDigests = {
+    beside: new Map(configs),
+    files: plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash)),
+    ...(inputs ? { sha256: inputs } : {}),
+  }
+  return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
+    const { files: planned, tensors } = plan.outputs[output]!
+    const written = await sums(files)
+    const made: MadeOutput = {
+      records,
+      files: planned.map(({ header }, file) => {
+        const own = [...tensors.keys()].filter((at) => tensors[at]!.file === file)
+        const inOrder = own.sort((a, b) => byPlace(tensors[a]!, tensors[b]!)).map((at) => records[at]!.outputs[0]!)
+        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
+      }),
+      others: beside,
+      ...(written ? { sha256: written } : {}),
+      ...(evaluations ? { evaluations } : {}),
+    }
+    return { plan, recipe, output, made, read, steps, scopes, version: VERSION, bytesDigest: hash }
+  })
+}

@@ -1,0 +1,66 @@
+/** Pools in which tasks are done otherwise than on threads: on the calling thread, in another order, late, or only until a run ends. */
+import { shareFiles } from '../../src/core/resources.js'
+import { fileWriter } from '../../src/execute/files.js'
+import { inlinePool } from '../../src/execute/pools/inline.js'
+import type { OpenPool } from '../../src/execute/pools/types.js'
+import type { TaskResult, Work } from '../../src/execute/program.js'
+import { openRunner, taskBytes } from '../../src/execute/worker/runner.js'
+import { compileKernels } from '../../src/kernels/index.js'
+import { TILE } from '../../src/kernels/types.js'
+
+/** A pool on the calling thread, which does every task where it is asked for. */
+export const openInline: OpenPool = async (setup) => {
+  const { files } = shareFiles(1)
+  const runner = openRunner({ ...setup, module: await compileKernels(), openFiles: files })
+  const writer = fileWriter(runner.bytes, setup.outputs, files)
+  return inlinePool(runner, writer.write, taskBytes(setup), async () => {
+    runner.close()
+    writer.close()
+  })
+}
+
+/** Tasks wait, are done in another order than they came, and their results come late and in another order again. */
+export function openShuffling(random: () => number): OpenPool {
+  return async (setup) => {
+    const pool = await openInline(setup)
+    const waiting: { work: Work; resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[] = []
+    const doOne = async (): Promise<void> => {
+      const [{ work, resolve, reject }] = waiting.splice(Math.floor(random() * waiting.length), 1) as [
+        (typeof waiting)[0],
+      ]
+      const result = pool.run(work)
+      setTimeout(() => result.then(resolve, reject), 3 * random())
+    }
+    return {
+      ...pool,
+      capacity: 7,
+      // As short as can be: a tile a task.
+      taskBytes: TILE,
+      run: (work) =>
+        new Promise((resolve, reject) => {
+          waiting.push({ work, resolve, reject })
+          setTimeout(doOne, 2 * random())
+        }),
+    }
+  }
+}
+
+/** Calls back when so many tasks have been begun, and does all of them. */
+export function openCounting(at: number, reached: () => void): OpenPool {
+  let begun = 0
+  return async (setup) => {
+    const pool = await openInline(setup)
+    const count = () => ++begun === at && reached()
+    return {
+      ...pool,
+      run(work) {
+        count()
+        return pool.run(work)
+      },
+      together(work) {
+        count()
+        return pool.together(work)
+      },
+    }
+  }
+}
