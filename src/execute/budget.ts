@@ -8,6 +8,8 @@ import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
 import type { Plan } from '../plan/types.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
+import { storedBytes } from '../views/ranges.js'
+import { dtypeOf } from '../views/shape.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
 const BASE_BYTES = 42e6
@@ -59,7 +61,9 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
     const buffers = bufferCount(expr, shape) * CHUNK * (compute === 'f64' ? 8 : 4)
     const tile = bytesOf(dtype, TILE)
     const reading =
-      mode === 'read' ? leaves.reduce((sum, leaf) => sum + Math.min(leaf.bytes, bytesOf(leaf.dtype, TILE)), 0) : 0
+      mode === 'read'
+        ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)
+        : 0
     most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, compute, CHUNK))
   }
   return most

@@ -97,11 +97,13 @@ const COMPARE: Job['merges'][number] = {
   scope: [],
 }
 
+const RAW = { dtype: 'raw', elementBytes: 1 } as const
+
 function compareJob(one: StoredTensor, other: StoredTensor): Job {
-  const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf =>
-    isFloat(dtype)
-      ? { file, offset, bytes, dtype, elementBytes: bytesOf(dtype), digestIn: 0 }
-      : { file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: 0 }
+  const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf => {
+    const element = isFloat(dtype) ? { dtype, elementBytes: bytesOf(dtype) } : RAW
+    return { reader: { kind: 'contiguous', file, offset, bytes }, ...element, digestIn: 0 }
+  }
   const float = isFloat(one.dtype) && isFloat(other.dtype)
   return {
     program: {

@@ -1,6 +1,7 @@
-import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
+import type { OutputDtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel } from '../kernels/types.js'
+import type { Source } from '../views/readers.js'
 
 /**
  * What a worker gets to know of one output tensor: nodes in the order they are evaluated, and passes over all tiles.
@@ -29,52 +30,12 @@ export interface Program {
   }
 }
 
-/** Stored elements that a program reads. */
-export interface Leaf {
-  /** Index into the run's input files. */
-  readonly file: number
-  readonly offset: number
-  readonly bytes: number
-  readonly dtype: FloatDtype | 'raw'
-  /** 1 where raw. */
-  readonly elementBytes: number
+/** Elements that a program reads. */
+export interface Leaf extends Source {
   /** How many there are, where the program has another number of them. */
   readonly elements?: number
-  /** Where elements do not lie one after the other: in elements as above, so in bytes where raw. */
-  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
-  /** Where elements are read through permutations: place i along an axis is place maps[axis][i] of the stored tensor. */
-  readonly gather?: Gather
-  /** Where a tensor is put together from rows of stored ones. */
-  readonly rows?: RowGather
-  /** Values that a step computed, on memory that threads share, in the place of a file's. */
-  readonly memory?: Float32Array | Float64Array
-  /** The same in the compute type, at this address of the team's memory. */
-  readonly held?: number
-  /** The pass in which its bytes are digested, -1 where another program has that duty. */
+  /** The pass in which its bytes are digested, -1 where another program has that duty. Only of what lies in a file as it is. */
   readonly digestIn: number
-}
-
-/** A stored tensor that rows come from; as in a leaf. */
-export type RowSource = Pick<Leaf, 'file' | 'offset' | 'dtype' | 'elementBytes' | 'view'>
-
-/** As `RowMap` in plan/types.ts, runs one after the other. */
-export interface RowGather {
-  /** In elements as the leaf counts them. */
-  readonly rowLength: number
-  readonly sources: readonly RowSource[]
-  /** First row of each run, and how many rows there are in all. */
-  readonly starts: Int32Array
-  readonly runSources: Int32Array
-  readonly runRows: Int32Array
-  readonly means: readonly (readonly number[])[]
-}
-
-/** In elements as the leaf counts them. */
-export interface Gather {
-  readonly shape: readonly number[]
-  readonly strides: readonly number[]
-  /** By axis; null where it stays as it is. */
-  readonly maps: readonly (Int32Array | null)[]
 }
 
 export type Node =
@@ -101,8 +62,9 @@ export type Node =
   /** The first so many elements of one node, and those behind them of another. */
   | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
 
-/** A factor of an adapter's update, as it is stored. */
-export interface Factor extends RowSource {
+/** A factor of an adapter's update. */
+export interface Factor {
+  readonly source: Source
   /** The leaf whose slot shows it. */
   readonly leaf: number
   /** As in `LoraFactor`. */

@@ -3,6 +3,9 @@ import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js
 import type { Compute } from '../kernels/types.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
+import { storedBytes } from '../views/ranges.js'
+import { isPlain, storedOf } from '../views/stored.js'
+import type { StoredView } from '../views/types.js'
 import type { Expr, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
 import { inputsOf, partsOf } from './walk.js'
 
@@ -24,17 +27,18 @@ function readsDoubles(expr: Expr): boolean {
   return found
 }
 
-const isDouble = ({ dtype, rows }: ReadExpr): boolean => dtype === 'F64' || (rows?.others.some(isDouble) ?? false)
+const isDouble = ({ view }: ReadExpr): boolean => storedOf(view).some(({ dtype }) => dtype === 'F64')
 
-/** Every stored tensor that an expression reads, each once. */
+/** Every view that an expression reads, each once. */
 export const leavesOf = (expr: Expr): ReadExpr[] =>
   partsOf([expr]).filter((part): part is ReadExpr => part.kind === 'read')
 
 /** Of these, those whose bytes are digested while they are read: all that lies in the order of its elements, factors of adapters not. */
-export const digestedOf = (expr: Expr): ReadExpr[] =>
-  partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part))).filter(
-    (part): part is ReadExpr => part.kind === 'read' && !part.view && !part.aligned && !part.rows,
-  )
+export const digestedOf = (expr: Expr): StoredView[] =>
+  partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part)))
+    .filter((part): part is ReadExpr => part.kind === 'read')
+    .map(({ view }) => view)
+    .filter(isPlain)
 
 /** What makes the same values: of a passthrough without a scale its input. */
 export function plainOf(expr: Expr): Expr {
@@ -136,7 +140,7 @@ export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], 
     partsOf(
       all.filter((of) => of !== undefined),
       below,
-    ).reduce((total, of) => total + (of.kind === 'read' ? of.bytes : 0), 0)
+    ).reduce((total, of) => total + (of.kind === 'read' ? storedBytes(of.view) : 0), 0)
   const before = ({ merge }: PlacedMerge): number => {
     const { held, reduces } = passes.get(merge)!
     if (!held) {
@@ -156,7 +160,7 @@ export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], 
 export const scopeBytes = ({ tensors }: PlanScope): number =>
   tensors.reduce((total, { expr, name, shape }) => {
     const passes = passesOf(expr, settingsOf(expr, name, shape, 0)).scope?.reduces.length ?? 0
-    return total + passes * leavesOf(expr).reduce((sum, leaf) => sum + leaf.bytes, 0)
+    return total + passes * leavesOf(expr).reduce((sum, { view }) => sum + storedBytes(view), 0)
   }, 0)
 
 const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))

@@ -2,6 +2,8 @@ import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { loraBytes } from '../kernels/lora.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
+import { dtypeOf } from '../views/shape.js'
+import { isPlain } from '../views/stored.js'
 import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
 import type { Expr } from './types.js'
 import { partsOf, placesOf } from './walk.js'
@@ -47,7 +49,7 @@ export function scratchFault(
     return tooLong(`those of ${tensor} have ${lengths.join(' and ')} elements in merges within each other`)
   const leaves = leavesOf(expr)
   const reach = Math.max(CHUNK, rowLength) + 2 * rowLength
-  const gathered = leaves.filter(({ view, aligned, rows }) => view || aligned || rows)
+  const gathered = leaves.filter(({ view }) => !isPlain(view))
   const tile = TILE + 2 * rowLength
   const updates = updateBytes(expr, whole, compute, reach)
   const computeBytes = compute === 'f64' ? 8 : 4
@@ -57,7 +59,7 @@ export function scratchFault(
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
-    gathered.reduce((sum, { dtype }) => sum + bytesOf(dtype, tile), 0) +
+    gathered.reduce((sum, { view }) => sum + bytesOf(dtypeOf(view) ?? 'F64', tile), 0) +
     (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined

@@ -1,51 +1,12 @@
 import type { Dtype, OutputDtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
+import type { Finding, View } from '../views/types.js'
 
-/** Elements of a stored tensor, read where it lies. */
+/** Elements of stored tensors, read where they lie. */
 export interface ReadExpr {
   readonly kind: 'read'
-  readonly file: number
-  readonly tensor: string
-  readonly dtype: Dtype
-  /** Of the first element, in bytes. */
-  readonly offset: number
-  /** From the first byte to the last. */
-  readonly bytes: number
-  /** Where the elements do not lie one after the other: the tensor's shape, and its strides in elements. */
-  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[] }
-  /**
-   * Permutations that are found when the plan is run, in the order in which they apply, and the tensor's shape. `rows`: only these
-   * places along the first axis are read; no plan has it, but who reads a tensor in parts.
-   */
-  readonly aligned?: {
-    readonly shape: readonly number[]
-    readonly by: readonly Alignment[]
-    readonly rows?: Int32Array
-  }
-  /** Where the tensor follows another vocabulary: never together with `aligned`. */
-  readonly rows?: RowMap
-}
-
-/** A tensor put together from rows of stored ones: an embedding, a head. */
-export interface RowMap {
-  /** Of the result. */
-  readonly shape: readonly number[]
-  /** Stored tensors of other models with rows of the same length: source 1 is the first of them, 0 the tensor itself. */
-  readonly others: readonly ReadExpr[]
-  /**
-   * Runs of rows in order, three numbers each: how many, source, first row. Source -1: zeros. Source -2: averages, from that
-   * index into `means` on. Source -3: the mean of the result's rows before that row, those of source -3 left out.
-   */
-  readonly runs: readonly number[]
-  /** Rows to be averaged: source and row of each, one after the other. */
-  readonly means: readonly (readonly number[])[]
-}
-
-/** Names the permutations that a step finds for a model's tensor. */
-export interface Alignment {
-  readonly step: string
-  readonly tensor: string
+  readonly view: View
 }
 
 /** A tensor that a step computes as a whole when the plan is run: a repaired variance, a rotated matrix. */
@@ -56,8 +17,8 @@ export interface ComputedExpr {
   readonly shape: readonly number[]
   /** What it is computed from. */
   readonly inputs: readonly Expr[]
-  /** As in `ReadExpr.aligned`. */
-  readonly aligned?: readonly Alignment[]
+  /** Permutations that it is read through, the first that applies first. */
+  readonly aligned?: readonly Finding[]
 }
 
 /**

@@ -7,6 +7,7 @@ import { lookupMethod } from '../methods/registry.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import type { StepRecord } from '../steps/index.js'
+import { lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { codeUnits, type LineageFrame, recordOf, type TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
@@ -222,9 +223,9 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
   function owner(expr: Expr): string {
     if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
     if (expr.kind === 'lora') return owner(expr.base)
-    const last = expr.kind === 'read' ? expr.aligned?.by.at(-1) : expr.aligned?.at(-1)
+    const last = expr.kind === 'read' ? lastFinding(expr.view) : expr.aligned?.at(-1)
     if (last) return last.step
-    return expr.kind === 'computed' ? expr.step : plan.models[plan.files[expr.file]!.model]!.name
+    return expr.kind === 'computed' ? expr.step : plan.models[plan.files[mainStored(expr.view).file]!.model]!.name
   }
 
   /** An expression without the alignment that was applied last; undefined where there is none. */
@@ -233,10 +234,9 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
       const base = before(expr.base)
       return base && { ...expr, base: base as ReadExpr }
     }
-    if (expr.kind === 'read' && expr.aligned) {
-      const { aligned, ...stored } = expr
-      const by = aligned.by.slice(0, -1)
-      return by.length > 0 ? { ...stored, aligned: { ...aligned, by } } : stored
+    if (expr.kind === 'read') {
+      const view = withoutLastFinding(expr.view)
+      return view && { kind: 'read', view }
     }
     return expr.kind === 'computed' && expr.aligned?.length
       ? { ...expr, aligned: expr.aligned.slice(0, -1) }
@@ -267,7 +267,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
       return { model: name, tensor, weight }
     }
     // A step's tensors have the names of the step's base; a file's may be called otherwise.
-    const stored = own && expr.kind === 'read' ? expr.tensor : tensor
+    const stored = own && expr.kind === 'read' ? mainStored(expr.view).tensor : tensor
     return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
   }
 
@@ -301,7 +301,9 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
   const step = (method: string, inputs: readonly Expr[], tensor: string): LineageMerge => ({
     method,
     parameters: {},
-    sources: inputs.map((input) => source(owner(input), input, input.kind === 'read' ? input.tensor : tensor, null)),
+    sources: inputs.map((input) =>
+      source(owner(input), input, input.kind === 'read' ? mainStored(input.view).tensor : tensor, null),
+    ),
   })
 
   const copy = (expr: Expr, tensor: string): LineageMerge => ({

@@ -73,7 +73,7 @@ export function planRecipe(
   refuseTooLarge(recipe, work, cost, faults)
   if (hasErrors(faults.list)) return failed()
   const draft: Omit<Plan, 'digest'> = {
-    plan: 1,
+    plan: 2,
     seed: recipe.seed,
     models,
     ...work,

@@ -96,7 +96,7 @@ export interface TokenizerRecord {
 
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
-  readonly plan: 1
+  readonly plan: 2
   readonly compute: 'float32' | 'float64'
   readonly seed: number
   readonly models: readonly PlanModel[]

@@ -3,10 +3,11 @@
  * unit's `reads`, and what has to be found before as indexes into its `needs`.
  */
 
-import type { Alignment, Expr, LoraFactor, MergeExpr, ReadExpr } from '../expr/types.js'
+import type { Expr, LoraFactor, MergeExpr } from '../expr/types.js'
 import { inputsOf, partsOf } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Analysis } from '../steps/index.js'
+import { type Finding, isFound, type View } from '../views/types.js'
 import { type StoredTensors, storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
@@ -77,18 +78,25 @@ export function exprForm(
   const placeOf = (part: Expr | undefined): number | null => (part ? places.get(part)! : null)
   const all = (exprs: readonly Expr[] = []) => exprs.map(placeOf)
 
-  const alignment = ({ step, tensor }: Alignment): unknown => {
+  const alignment = ({ step, tensor }: Finding): unknown => {
     const found = foundBy.get(step)
     if (!found) throw new Error(`internal: no analysis is for ${step}`)
     return [need({ kind: 'analysis', index: found.index }), found.model, tensor]
   }
-  const readForm = (of: ReadExpr): unknown => {
-    const { tensor, dtype, bytes, view, aligned, rows } = of
-    return {
-      ...{ read: read(of), tensor, dtype, bytes },
-      ...(view ? { view } : {}),
-      ...(aligned ? { aligned: { shape: aligned.shape, by: aligned.by.map(alignment) } } : {}),
-      ...(rows ? { rows: { ...rows, others: rows.others.map(readForm) } } : {}),
+  const viewForm = (view: View): unknown => {
+    switch (view.kind) {
+      case 'stored': {
+        const { tensor, dtype, shape, strides } = view
+        return { read: read(view), tensor, dtype, shape, ...(strides ? { strides } : {}) }
+      }
+      case 'slice':
+      case 'permute':
+      case 'reshape':
+        return { ...view, of: viewForm(view.of) }
+      case 'concat':
+        return { ...view, parts: view.parts.map(viewForm) }
+      case 'gather':
+        return { ...view, of: view.of.map(viewForm), map: isFound(view) ? alignment(view.map) : view.map }
     }
   }
   const mergeForm = (of: MergeExpr): unknown => {
@@ -108,7 +116,7 @@ export function exprForm(
   const form = (of: Expr): unknown => {
     switch (of.kind) {
       case 'read':
-        return readForm(of)
+        return viewForm(of.view)
       case 'merge':
         return mergeForm(of)
       case 'lora': {

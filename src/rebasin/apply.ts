@@ -1,4 +1,5 @@
 import { emptyTable } from '../core/ownValue.js'
+import type { AxisMap } from '../views/types.js'
 import { type AxisPart, rootOf, type Spec } from './spec.js'
 
 /**
@@ -6,12 +7,6 @@ import { type AxisPart, rootOf, type Spec } from './spec.js'
  * outer one, in the order of the aligned model's outer units; its numbers count inside the unit that moved there.
  */
 export type Permutations = Readonly<Record<string, Int32Array>>
-
-/** How each place of a tensor's axis is read: place i of the aligned tensor is place map[i] of the stored one. */
-export interface AxisMap {
-  readonly axis: number
-  readonly map: Int32Array
-}
 
 export function identity(spec: Spec): Record<string, Int32Array> {
   const perms = emptyTable<Int32Array>()

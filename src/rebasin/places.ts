@@ -1,4 +1,4 @@
-import type { AxisMap } from './apply.js'
+import type { AxisMap } from '../views/types.js'
 
 /** Offsets of all places along some axes in a row, `first` being the number of the first of them, in units of what follows them. */
 export function placesOf(shape: readonly number[], maps: readonly AxisMap[], first: number): Int32Array {

@@ -1,5 +1,6 @@
 import { byRows, type Operand } from '../kernels/linalg.js'
-import { type AxisMap, gather } from './apply.js'
+import type { AxisMap } from '../views/types.js'
+import { gather } from './apply.js'
 import { placesOf } from './places.js'
 import { type Pool, sharedCopy, sharedFloats } from './team.js'
 import type { Weights } from './weights.js'

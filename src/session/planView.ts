@@ -1,10 +1,12 @@
 /** What people want to see of a plan that it does not say itself. */
+
 import { estimateMemory } from '../execute/budget.js'
 import { heldSeconds } from '../expr/cost.js'
 import type { Expr } from '../expr/types.js'
 import { inputsOf, jsonForm, withShared } from '../expr/walk.js'
 import type { Plan } from '../plan/types.js'
 import { readSpec, type Spec } from '../rebasin/spec.js'
+import { mainStored } from '../views/stored.js'
 
 /** What a plan takes on one machine, and how it reads to people and programs. */
 export interface PlanView {
@@ -64,7 +66,7 @@ function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
       for (const input of inputsOf(expr)) visit(input)
       return
     }
-    const { read } = expr.right
+    const read = mainStored(expr.right.read.view)
     const model = plan.files[read.file]?.model ?? -1
     const entry = found.get(model) ?? { ranks: new Set(), scales: new Set(), tensors: new Set() }
     found.set(model, entry)

@@ -6,8 +6,8 @@ import { pytorch } from '../../src/checkpoints/containers/pytorch/index.js'
 import { parseHeader } from '../../src/checkpoints/containers/safetensors/header.js'
 import { HEAD_BYTES } from '../../src/checkpoints/containers/types.js'
 import { bytesOf } from '../../src/encodings/index.js'
+import { gatherStrided } from '../views/stridedReference.js'
 import { memorySource, readPytorchHeader } from './helpers.js'
-import { gatherStrided } from './stridedReference.js'
 
 const fixtures = new URL('../../../test/fixtures/', import.meta.url)
 const load = async (name: string): Promise<Uint8Array> => new Uint8Array(await readFile(new URL(name, fixtures)))

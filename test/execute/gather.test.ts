@@ -3,13 +3,14 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { WebAssembly } from '../../src/core/webassembly.js'
-import type { Leaf } from '../../src/execute/program.js'
 import type { WorkerContext } from '../../src/execute/worker/context.js'
-import { gatherMapped } from '../../src/execute/worker/read/permuted.js'
-import { boxesOf } from '../../src/execute/worker/read/spread.js'
-import { gatherView } from '../../src/execute/worker/read/strided.js'
+import { readingWith } from '../../src/execute/worker/read/index.js'
+import { readMapped } from '../../src/execute/worker/read/mapped.js'
+import { readStrided } from '../../src/execute/worker/read/strided.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
 import type { Slot } from '../../src/storage/local/window.js'
+import { boxesOf } from '../../src/views/boxes.js'
+import type { MappedReader } from '../../src/views/readers.js'
 
 const WINDOW = 4096
 const OFFSET = 24
@@ -61,7 +62,7 @@ test('a permuted tensor is gathered alike through windows of any size', () => {
       want.set(stored.subarray(from, from + elementBytes), i * elementBytes)
     }
     const bytes = elements * elementBytes
-    const leaf: Leaf = { file: 0, offset: OFFSET, bytes, dtype: 'BF16', elementBytes, gather, digestIn: -1 }
+    const reader: MappedReader = { kind: 'mapped', file: 0, offset: OFFSET, bytes, ...gather }
     // A run fits every window.
     let run = 1
     for (let axis = shape.length - 1; axis >= 0 && !gather.maps[axis]; axis--) run *= given[axis]!
@@ -70,7 +71,7 @@ test('a permuted tensor is gathered alike through windows of any size', () => {
         const { slot, looks } = windowOn(stored, memory, room)
         const worker = { memory, windows: { mode }, slotRoom: room, input: () => ({}) } as unknown as WorkerContext
         const first = below(count)
-        gatherMapped(leaf, slot, worker, first, count - first, WINDOW)
+        readMapped(reader, elementBytes, readingWith(worker, slot, 0), first, count - first, WINDOW)
         const found = new Uint8Array(memory.buffer, WINDOW, (count - first) * elementBytes)
         assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
         if (mode === 'map' && bytes <= room) assert.is(looks(), 1)
@@ -147,8 +148,7 @@ test('transposed and spread tensors, permuted or not, are gathered alike through
       want.set(stored.subarray(from, from + elementBytes), i * elementBytes)
     }
     const bytes = span * elementBytes
-    const view = { shape, strides }
-    const common = { file: 0, offset: OFFSET, bytes, dtype: 'raw', elementBytes, digestIn: -1 } as const
+    const common = { file: 0, offset: OFFSET, shape, strides }
     for (const room of [elementBytes, 64, WINDOW]) {
       const { slot, looks } = windowOn(stored, memory, room)
       const worker = {
@@ -157,11 +157,12 @@ test('transposed and spread tensors, permuted or not, are gathered alike through
         slotRoom: room,
         input: () => ({}),
       } as unknown as WorkerContext
+      const reading = readingWith(worker, slot, 0)
       const first = below(elements)
       const count = elements - first
       if (maps.some((map) => map))
-        gatherMapped({ ...common, gather: { ...view, maps } }, slot, worker, first, count, WINDOW)
-      else gatherView({ ...common, view }, slot, worker, first, count, WINDOW)
+        readMapped({ kind: 'mapped', ...common, bytes, maps }, elementBytes, reading, first, count, WINDOW)
+      else readStrided({ kind: 'strided', ...common }, elementBytes, reading, first, count, WINDOW)
       const found = new Uint8Array(memory.buffer, WINDOW, count * elementBytes)
       assert.equal(Buffer.from(found), Buffer.from(want.subarray(first * elementBytes)))
       assert.ok(looks() <= count)

@@ -16,11 +16,7 @@ export const digestOf = (text: string): string => bytesDigest(Buffer.from(text))
 
 const read = (file: number, tensor: string): ReadExpr => ({
   kind: 'read',
-  file,
-  tensor,
-  dtype: 'F32',
-  offset: 0,
-  bytes: 24,
+  view: { kind: 'stored', file, tensor, dtype: 'F32', shape: [2, 3], offset: 0, bytes: 24 },
 })
 
 const average = (
@@ -89,7 +85,7 @@ export const tensors: readonly PlanTensor[] = [
 ]
 
 export const plan: Plan = {
-  plan: 1,
+  plan: 2,
   compute: 'float32',
   seed: 7,
   models: ['a', 'b', 'c'].map((name) => ({ name, reference: `models/${name}.safetensors` })),

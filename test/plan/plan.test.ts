@@ -38,6 +38,7 @@ test('the plan is a frozen value that names every tensor, its place and its maki
   assert.is(second!.offset, first!.offset + first!.bytes)
   // The tensors lie in the order of writing, after 8 bytes of length and the header.
   const start = plan!.files[0]!.headerBytes
+  const stored = { kind: 'stored', tensor: 'layers.0.w', dtype: 'F32', shape: second!.shape, offset: start, bytes: 24 }
   assert.equal(JSON.parse(JSON.stringify(second!.expr)), {
     kind: 'merge',
     step: 'merge',
@@ -46,8 +47,8 @@ test('the plan is a frozen value that names every tensor, its place and its maki
     weights: [1, 3],
     parameters: { normalize: true },
     inputs: [
-      { kind: 'read', file: 0, tensor: 'layers.0.w', dtype: 'F32', offset: start, bytes: 24 },
-      { kind: 'read', file: 1, tensor: 'layers.0.w', dtype: 'F32', offset: start, bytes: 24 },
+      { kind: 'read', view: { ...stored, file: 0 } },
+      { kind: 'read', view: { ...stored, file: 1 } },
     ],
   })
   assert.equal(plan!.cost, { read: 2 * 108, write: 108 })

@@ -1,5 +1,6 @@
-import { type AxisMap, axisMaps, gather, type Permutations } from '../../src/rebasin/apply.js'
+import { axisMaps, gather, type Permutations } from '../../src/rebasin/apply.js'
 import type { Spec } from '../../src/rebasin/spec.js'
+import type { AxisMap } from '../../src/views/types.js'
 import type { Model } from './load.js'
 
 /** A feature map of one example: channels × height × width. */

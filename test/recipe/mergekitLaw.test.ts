@@ -11,6 +11,7 @@ import type { Expr } from '../../src/expr/types.js'
 import { siteOf, withLayer } from '../../src/networks/layerNames.js'
 import type { Plan } from '../../src/plan/types.js'
 import { plan } from '../../src/session/plan.js'
+import { mainStored } from '../../src/views/stored.js'
 import { inFolder } from '../support/files.js'
 
 import { writeTensors } from './tensors.js'
@@ -116,8 +117,9 @@ function expected(slices: readonly Slice[], parameters: Parameters, models: Mode
 /** What a plan's expression comes to, for the two methods that such configurations lead to. */
 function valuesOf(expr: Expr, planned: Plan, models: Models): number[] {
   if (expr.kind === 'read') {
-    const { reference } = planned.models[planned.files[expr.file]!.model]!
-    return [...models.get(path.basename(reference, '.safetensors'))!.get(expr.tensor)!]
+    const { file, tensor } = mainStored(expr.view)
+    const { reference } = planned.models[planned.files[file]!.model]!
+    return [...models.get(path.basename(reference, '.safetensors'))!.get(tensor)!]
   }
   if (expr.kind !== 'merge') throw new Error('another kind of expression')
   const factors = expr.method === 'linear' ? expr.weights : (expr.parameters.scale as number[])

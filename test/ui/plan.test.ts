@@ -4,7 +4,10 @@ import type { Expr } from '../../src/expr/types.js'
 import type { Plan, PlanTensor } from '../../src/plan/types.js'
 import { formatPlan, PLAN_FORMATS } from '../../src/ui/plan/index.js'
 
-const read = (file: number): Expr => ({ kind: 'read', file, tensor: 'w', dtype: 'F32', offset: 0, bytes: 16 })
+const read = (file: number): Expr => ({
+  kind: 'read',
+  view: { kind: 'stored', file, tensor: 'w', dtype: 'F32', shape: [4], offset: 0, bytes: 16 },
+})
 const merge = (step: string, method: string, models: string[], inputs: Expr[], base?: Expr): Expr => ({
   kind: 'merge',
   step,
@@ -31,7 +34,7 @@ const EVIL = 'b"]; x -> y <img src=x> `**`\u001b[2J\n\u009b|%#\\'
 
 const inner = merge('soup', 'linear', ['a', EVIL], [read(0), read(1)])
 const plan: Plan = {
-  plan: 1,
+  plan: 2,
   compute: 'float32',
   seed: 7,
   models: [

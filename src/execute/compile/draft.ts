@@ -84,10 +84,9 @@ export function assignDuty(draft: Draft, below: readonly number[], pass: number)
   const read = passElements(passes[pass]!, nodes, total)
   for (const index of below) {
     const leaf = leaves[index]!
-    // Of a tensor that has more rows than are merged, the pass sees only a part.
-    if ((leaf.elements ?? total) !== read) continue
-    // Bytes are digested as they lie in the file, not in another order of the elements.
-    if (leaf.view || leaf.gather || !duty.takePlace(leaf)) continue
+    if (leaf.reader.kind !== 'contiguous') continue
+    // Of a tensor that has more elements than are merged, the pass sees only a part.
+    if ((leaf.elements ?? total) !== read || !duty.takePlace(leaf.reader)) continue
     leaves[index] = { ...leaf, digestIn: pass }
   }
 }

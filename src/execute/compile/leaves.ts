@@ -1,30 +1,29 @@
 /** Leaves of a program: stored tensors, what is computed before the program begins, and updates by adapters. */
 import { elements } from '../../core/dtypes.js'
-import { bytesOf, isFloat } from '../../encodings/index.js'
-import type { ComputedExpr, FactorExpr, LoraExpr, ReadExpr } from '../../expr/types.js'
-import type { Leaf, Node } from '../program.js'
+import { bytesOf } from '../../encodings/index.js'
+import type { ComputedExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
+import { placesOf as rowPlaces } from '../../rebasin/places.js'
+import { type Lowering, lower } from '../../views/lower.js'
+import { mapped, placesOf } from '../../views/places.js'
+import type { MemoryReader } from '../../views/readers.js'
+import { shapeOf } from '../../views/shape.js'
+import { findingsOf, isPlain } from '../../views/stored.js'
+import type { Finding } from '../../views/types.js'
+import type { Factor, Leaf, LoraNode, Node } from '../program.js'
 import { type Added, addLeaf, addRead, counted, type Draft } from './draft.js'
-import { loraFactors } from './loraFactors.js'
-import { rowsLeaf } from './rowsLeaf.js'
-import { bytewise, composed, placeOf, rowMajor, storedElements } from './storedPlaces.js'
+
+const loweringOf = ({ compute, findings }: Draft, raw: boolean): Lowering => ({
+  raw,
+  mixed: compute === 'f32' ? 'F32' : 'F64',
+  maps: findings.maps,
+})
 
 export function addStored(draft: Draft, of: ReadExpr): Added {
-  const { raw, compute, findings } = draft
-  const { rows, file, offset, bytes } = of
-  const count = raw ? {} : counted(draft, storedElements(of))
-  if (rows) {
-    const index = addLeaf(draft, of, () => ({ ...rowsLeaf(of, rows, raw, compute), ...count }))
-    return addRead(draft, index, [])
-  }
-  if (!raw && !isFloat(of.dtype)) throw new Error(`internal: ${of.tensor} has dtype ${of.dtype} in a merge`)
-  const float = !raw && isFloat(of.dtype) ? of.dtype : undefined
-  const stored = { dtype: float ?? ('raw' as const), elementBytes: float ? bytesOf(float) : 1 }
-  const index = addLeaf(draft, of, () => {
-    const place = placeOf(of, findings)
-    const places = float ? place : bytewise(place, bytesOf(of.dtype))
-    return { file, offset, bytes, ...stored, ...count, ...places, digestIn: -1 }
-  })
-  return addRead(draft, index, [index])
+  const { view } = of
+  const count = draft.raw ? {} : counted(draft, elements(shapeOf(view)))
+  const index = addLeaf(draft, of, () => ({ ...lower(view, loweringOf(draft, draft.raw)), ...count, digestIn: -1 }))
+  // Digests are of whole tensors, as they lie in the file.
+  return addRead(draft, index, isPlain(view) ? [index] : [])
 }
 
 /** A tensor that a step computes as a whole. */
@@ -32,9 +31,10 @@ export function addComputed(draft: Draft, of: ComputedExpr): Added {
   const { shape, aligned = [] } = of
   const known = draft.leafOf.get(of)
   const index = addLeaf(draft, of, () => {
-    const maps = composed(aligned, shape, draft.findings)
-    const gather = maps && { gather: { shape, strides: rowMajor(shape), maps } }
-    return { ...madeLeaf(draft, shape, 'F32'), ...gather }
+    const values: MemoryReader = { kind: 'memory' }
+    const maps = mapsOf(draft, aligned, shape)
+    const reader = maps ? ({ kind: 'picked', of: values, ...placesOf(shape), maps } as const) : values
+    return { ...madeLeaf(draft, shape, 'F32'), reader }
   })
   if (known === undefined) draft.computed.push({ leaf: index, from: of })
   return addRead(draft, index, [])
@@ -43,36 +43,57 @@ export function addComputed(draft: Draft, of: ComputedExpr): Added {
 /** One of a factoring's two factors. */
 export function addFactor(draft: Draft, of: FactorExpr): Added {
   const known = draft.leafOf.get(of)
-  const index = addLeaf(draft, of, () => madeLeaf(draft, of.shape))
+  const index = addLeaf(draft, of, () => ({ ...madeLeaf(draft, of.shape), reader: { kind: 'memory' } }))
   if (known === undefined) draft.computed.push({ leaf: index, from: of })
   return addRead(draft, index, [])
 }
 
 /** A leaf of values that are in no file: in the compute type, if no dtype is given. */
-export function madeLeaf(draft: Draft, shape: readonly number[], dtype: 'F32' | 'F64' = directOf(draft)): Leaf {
-  const count = elements(shape)
-  const elementBytes = bytesOf(dtype)
-  const place = { file: -1, offset: 0, bytes: elementBytes * count, digestIn: -1 }
-  return { ...place, ...counted(draft, count), dtype, elementBytes }
+export function madeLeaf(
+  draft: Draft,
+  shape: readonly number[],
+  dtype: 'F32' | 'F64' = draft.compute === 'f32' ? 'F32' : 'F64',
+): Omit<Leaf, 'reader'> {
+  return { ...counted(draft, elements(shape)), dtype, elementBytes: bytesOf(dtype), digestIn: -1 }
 }
 
-const directOf = ({ compute }: Draft): 'F32' | 'F64' => (compute === 'f32' ? 'F32' : 'F64')
+/** By axis, how places are read through permutations that apply one after the other; undefined where none changes anything. */
+function mapsOf(
+  { findings }: Draft,
+  by: readonly Finding[],
+  shape: readonly number[],
+): readonly (Int32Array | null)[] | undefined {
+  const { maps } = by.reduce((places, finding) => mapped(places, findings.maps(finding, shape)), placesOf(shape))
+  return maps.some((map) => map) ? maps : undefined
+}
 
 /** A stored tensor with an adapter's update. */
 export function addLora(draft: Draft, of: LoraExpr): Added {
-  const { leaves, nodes, findings } = draft
   const { node, below } = addStored(draft, of.base)
-  const { aligned } = of.base
-  const factors =
-    draft.factorsOf.get(of) ??
-    loraFactors(
-      of,
-      aligned && composed(aligned.by, aligned.shape, findings),
-      (file, offset, bytes) =>
-        // Only its slot is used: what it shows is no tensor of this shape.
-        leaves.push({ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1,
-    )
+  const factors = draft.factorsOf.get(of) ?? loraFactors(draft, of)
   draft.factorsOf.set(of, factors)
-  const base = (nodes[node] as Node & { kind: 'read' }).leaf
-  return { node: nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
+  const base = (draft.nodes[node] as Node & { kind: 'read' }).leaf
+  return { node: draft.nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
+}
+
+/** The factors of an update. Where the tensor is permuted, they follow it. */
+function loraFactors(
+  draft: Draft,
+  { base, shape, left, right }: LoraExpr,
+): Pick<LoraNode, 'columns' | 'left' | 'right'> {
+  const factor = ({ read, byRank }: LoraFactor, count: number, map: Int32Array | null | undefined): Factor => {
+    const source = lower(read.view, loweringOf(draft, false))
+    // Only the leaf's slot is used: what it shows is no tensor of this shape.
+    const leaf = draft.leaves.push({ ...source, digestIn: -1 }) - 1
+    return { source, leaf, byRank, count, ...(map ? { map } : {}) }
+  }
+  const maps = mapsOf(draft, findingsOf(base.view).findings, shape)
+  const [rows, rest] = left ? [shape[0]!, 1] : [1, 0]
+  const columns = elements(shape.slice(rest))
+  const moved = maps?.flatMap((map, axis) => (map && axis >= rest ? [{ axis, map }] : [])) ?? []
+  return {
+    columns,
+    ...(left ? { left: factor(left, rows, maps?.[0]) } : {}),
+    right: factor(right, columns, moved.length > 0 ? rowPlaces(shape.slice(rest), moved, rest) : undefined),
+  }
 }

@@ -120,7 +120,7 @@ function addHeld(
   const merge = mergeIndex(draft, of, shape)
   const result = addLeaf(draft, of, () => ({
     ...madeLeaf(draft, shape),
-    held: addWork(draft, work, models, base),
+    reader: { kind: 'held', address: addWork(draft, work, models, base) },
   }))
   const near = of.base && addExpr(draft, of.base, shape, reach)
   const read = draft.nodes.push({ kind: 'read', leaf: result }) - 1

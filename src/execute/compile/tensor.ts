@@ -6,13 +6,14 @@ import type { ComputedExpr, Expr, FactorExpr } from '../../expr/types.js'
 import { WHOLE } from '../../expr/walk.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
+import { withValues } from '../../views/readers.js'
+import { dtypeOf } from '../../views/shape.js'
 import type { Findings } from '../findings.js'
 import type { Program } from '../program.js'
 import { assignDuty, type Draft, newDraft, programOf } from './draft.js'
 import { addWork } from './heldWork.js'
 import { type DigestDuty, type Job, NO_DUTY } from './job.js'
 import { addExpr, isByRows } from './nodes.js'
-import { isUniform } from './rowsLeaf.js'
 
 /** A tensor with its name, by which methods derive their random numbers. */
 export interface NamedTensor {
@@ -47,9 +48,9 @@ function writtenJob(
 ): Job {
   const expr = plainOf(of)
   // Bytes that stay what they are need no decoding, whatever they mean.
-  const raw = expr.kind === 'read' && expr.dtype === dtype && isUniform(expr)
+  const raw = expr.kind === 'read' && dtypeOf(expr.view) === dtype
   const encoded = raw ? ({ dtype: 'raw', elementBytes: 1 } as const) : writable(name, dtype)
-  const total = elements(shape) * (raw ? bytesOf(dtype) : 1)
+  const total = raw ? bytesOf(dtype, elements(shape)) : elements(shape)
   const draft = newDraft({ plan, tensor: name, findings, duty, raw, total, compute: computeOf(plan.compute, expr) })
   const { below } = addExpr(draft, expr, shape, WHOLE)
   assignDuty(draft, below, draft.passes.push({ kind: 'write' }) - 1)
@@ -99,7 +100,7 @@ export function compileDigest(file: number, offset: number, bytes: number): Job 
       elements: bytes,
       compute: 'f32',
       rowLength: 0,
-      leaves: [{ file, offset, bytes, dtype: 'raw', elementBytes: 1, digestIn: 0 }],
+      leaves: [{ reader: { kind: 'contiguous', file, offset, bytes }, dtype: 'raw', elementBytes: 1, digestIn: 0 }],
       nodes: [{ kind: 'read', leaf: 0 }],
       passes: [{ kind: 'digest' }],
     },
@@ -119,7 +120,10 @@ function jobOf({ merges, computed, findings }: Draft, program: Program, expr: Ex
 /** The program with the values of the leaves that are computed before it begins. */
 async function withMemory(program: Program, computed: Draft['computed'], findings: Findings): Promise<Program> {
   const leaves = [...program.leaves]
-  for (const { leaf, from } of computed) leaves[leaf] = { ...leaves[leaf]!, memory: await valuesOf(from, findings) }
+  for (const { leaf: index, from } of computed) {
+    const leaf = leaves[index]!
+    leaves[index] = { ...leaf, reader: withValues(leaf.reader, await valuesOf(from, findings)) }
+  }
   return { ...program, leaves }
 }
 

@@ -5,6 +5,8 @@ import { leafCount } from '../../expr/cost.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { TensorReader } from '../../steps/analysis.js'
+import { shapeOf } from '../../views/shape.js'
+import { hasOtherRows, pickedRows } from '../../views/stored.js'
 import { compileValues } from '../compile/tensor.js'
 import type { Findings } from '../findings.js'
 import { schedule } from '../schedule/schedule.js'
@@ -81,14 +83,7 @@ export function openLocal(
 
 /** Some rows of a stored tensor, as a tensor; undefined where there is no such thing. */
 function rowsOf({ name, shape, expr }: AnalysisTensor, rows: Int32Array): Omit<AnalysisTensor, 'dtype'> | undefined {
-  if (expr.kind !== 'read' || expr.rows || shape.length === 0) return undefined
-  const part = [rows.length, ...shape.slice(1)]
-  const run = !expr.view && !expr.aligned && rows.every((row, i) => row === rows[0]! + i)
-  if (!run) return { name, shape: part, expr: { ...expr, aligned: { shape, by: expr.aligned?.by ?? [], rows } } }
-  const bytes = expr.bytes / (shape[0] || 1)
-  return {
-    name,
-    shape: part,
-    expr: { ...expr, offset: expr.offset + (rows[0] ?? 0) * bytes, bytes: rows.length * bytes },
-  }
+  if (expr.kind !== 'read' || shape.length === 0 || hasOtherRows(expr.view)) return undefined
+  const view = pickedRows(expr.view, rows)
+  return { name, shape: shapeOf(view), expr: { kind: 'read', view } }
 }

@@ -140,7 +140,7 @@ function open(index: number, job: Job, pool: Pool): Active {
   const digestBytes = (bytes: number) => new Uint8Array(Math.ceil(bytes / LEAF) * DIGEST_BYTES)
   const digests = new Map<number, Uint8Array>()
   for (const [index, leaf] of program.leaves.entries()) {
-    if (leaf.digestIn >= 0) digests.set(index, digestBytes(leaf.bytes))
+    if (leaf.digestIn >= 0 && leaf.reader.kind === 'contiguous') digests.set(index, digestBytes(leaf.reader.bytes))
   }
   return {
     index,

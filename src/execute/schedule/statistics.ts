@@ -7,15 +7,15 @@
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { elements } from '../../core/dtypes.js'
 import { agree, plural } from '../../core/words.js'
-import { bytesOf, isFloat } from '../../encodings/index.js'
+import { isFloat } from '../../encodings/index.js'
 import { mergesOf } from '../../expr/cost.js'
-import type { ReadExpr } from '../../expr/types.js'
 import type { ScalarMath } from '../../kernels/types.js'
 import { lookupMethod } from '../../methods/registry.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan } from '../../plan/types.js'
+import { type Lowering, lower } from '../../views/lower.js'
+import type { StoredView, View } from '../../views/types.js'
 import type { Job } from '../compile/job.js'
-import { rowMajor } from '../compile/storedPlaces.js'
 import type { Pool } from '../pools/types.js'
 import type { Leaf } from '../program.js'
 import { schedule } from './schedule.js'
@@ -24,7 +24,7 @@ interface Claim {
   readonly model: string
   readonly tensor: string
   readonly kind: 'fisher' | 'gram'
-  readonly read: ReadExpr
+  readonly view: StoredView
   /** As they are stored. */
   readonly shape: readonly number[]
 }
@@ -96,12 +96,13 @@ function claimsOf(plan: Plan): Claim[] {
     for (const { merge, shape: own } of mergesOf(expr, shape)) {
       const kind = lookupMethod(merge.method)?.statistics === 'gram' ? ('gram' as const) : ('fisher' as const)
       for (const [index, read] of (merge.statistics ?? []).entries()) {
-        if (read.kind !== 'read' || read.aligned || read.rows || !isFloat(read.dtype)) continue
+        const view = read.kind === 'read' ? read.view : undefined
+        if (view?.kind !== 'stored' || !isFloat(view.dtype)) continue
         const columns = own.at(-1) ?? 1
         const [model, stored] = [merge.models[index]!, kind === 'gram' ? [columns, columns] : own]
-        const key = `${kind}:${read.file}:${read.offset}`
+        const key = `${kind}:${view.file}:${view.offset}`
         if (elements(stored) > 0 && !claims.has(key))
-          claims.set(key, { model, tensor: name, kind, read, shape: stored })
+          claims.set(key, { model, tensor: name, kind, view, shape: stored })
       }
     }
   return [...claims.values()]
@@ -114,28 +115,24 @@ interface Check {
   readonly hasSome: (numbers: Float64Array) => boolean
 }
 
-function checksOf({ kind, read, shape }: Claim): Check[] {
-  const strides = read.view?.strides ?? rowMajor(shape)
-  const place = leafOf(read)
-  const whole: Leaf = { ...place, ...(read.view ? { view: read.view } : {}) }
-  if (kind === 'fisher') return [{ job: jobOf([whole], elements(shape), NEGATIVES), judge: negatives(''), hasSome }]
+function checksOf({ kind, view, shape }: Claim): Check[] {
+  if (kind === 'fisher') return [{ job: jobOf([view], elements(shape), NEGATIVES), judge: negatives(''), hasSome }]
+  const matrix: View = { kind: 'reshape', of: view, shape }
   const [side = 1] = shape
-  const [down = 1, along = 1] = strides
-  const transposed: Leaf = { ...place, view: { shape, strides: [along, down] } }
-  const diagonal: Leaf = { ...place, view: { shape: [side], strides: [down + along] } }
   return [
     {
-      job: jobOf([whole, transposed], side * side, COMPARE),
+      job: jobOf([matrix, { kind: 'permute', of: matrix, axes: [1, 0] }], side * side, COMPARE),
       judge: asymmetric,
       hasSome: ([squares = 0]) => squares > 0,
     },
-    { job: jobOf([diagonal], side, NEGATIVES), judge: negatives(' on its diagonal'), hasSome },
+    { job: jobOf([diagonalOf(view, side)], side, NEGATIVES), judge: negatives(' on its diagonal'), hasSome },
   ]
 }
 
-const leafOf = ({ file, offset, bytes, dtype }: ReadExpr): Leaf => {
-  if (!isFloat(dtype)) throw new Error(`internal: statistics of ${dtype}`)
-  return { file, offset, bytes, dtype, elementBytes: bytesOf(dtype), digestIn: -1 }
+/** The elements of a stored square matrix whose row is their column. */
+function diagonalOf(view: StoredView, side: number): StoredView {
+  const [down = side, along = 1] = view.strides ?? [side, 1]
+  return { ...view, shape: [side], strides: [down + along] }
 }
 
 const hasSome = ([, , some = 0]: Float64Array): boolean => some > 0
@@ -154,8 +151,12 @@ function asymmetric([squares = 0, , , differences = 0]: Float64Array): string | 
   return differences <= ASYMMETRY ** 2 * squares ? undefined : 'is not symmetric'
 }
 
+/** Statistics are read as they are stored, without any finding. */
+const STORED: Lowering = { raw: false, mixed: 'F64', maps: () => [] }
+
 /** A program with one pass over stored tensors; it writes nothing. */
-function jobOf(leaves: readonly Leaf[], count: number, pass: ReducePass): Job {
+function jobOf(views: readonly View[], count: number, pass: ReducePass): Job {
+  const leaves = views.map((view): Leaf => ({ ...lower(view, STORED), digestIn: -1 }))
   const { kernel, slots, combine } = pass
   const inputs = leaves.map((_, leaf) => leaf)
   const node = leaves.length

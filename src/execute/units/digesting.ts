@@ -8,8 +8,9 @@ import type { Engine } from './types.js'
 /** Notes the digests of stored tensors that a finished job read whole. */
 export function noteDigests({ digests, units, kernels }: Engine, { program }: Job, result: JobResult): void {
   for (const [index, leaves] of result.leaves) {
-    const leaf = program.leaves[index]!
-    digests.set(units.stored.numberOf(leaf), treeDigest(kernels, leaves, leaf.bytes))
+    const { reader } = program.leaves[index]!
+    if (reader.kind !== 'contiguous') throw new Error('internal: a digest of what is no stored tensor')
+    digests.set(units.stored.numberOf(reader), treeDigest(kernels, leaves, reader.bytes))
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Operands } from '../../kernels/context.js'
 import { CHUNK, SKIPS_ZERO, TILE } from '../../kernels/types.js'
+import { isStored } from '../../views/readers.js'
 import { type Node, type Pass, type Program, passElements, type Task, type TaskResult } from '../program.js'
 import { type Arena, createArena } from './arena.js'
 import type { WorkerContext } from './context.js'
@@ -8,8 +9,7 @@ import { fill, solve } from './held.js'
 import { type LoraState, layLora } from './lora.js'
 import { layMerge, type MergeState, mostSums } from './mergeState.js'
 import { nonFiniteCounter } from './nonFinite.js'
-import { fetchGathered } from './read/index.js'
-import { ROWS_SCRATCH } from './read/rows.js'
+import { locate, scratchOf } from './read/index.js'
 import { activeLeaves, fusedMap, keptTail, mixedMap, storedDtype } from './shortcuts.js'
 import { rowsTouched } from './touchedRows.js'
 
@@ -50,10 +50,10 @@ export function prepare(program: Program, worker: WorkerContext): Prepared {
     const [stored, buffer] = [0, 1].map(() => arena.allocate((span + 2 * rowLength) * computeBytes)) as [number, number]
     return { stored, buffer }
   })
-  const gathered = program.leaves.map(({ view, gather, rows, memory, held, elementBytes }) => {
-    const room = (TILE + 2 * rowLength) * elementBytes
-    if (rows) return arena.allocate(ROWS_SCRATCH + room) + ROWS_SCRATCH
-    return view || gather || memory || held !== undefined ? arena.allocate(room) : 0
+  const gathered = program.leaves.map((leaf) => {
+    if (leaf.reader.kind === 'contiguous') return 0
+    const scratch = scratchOf(leaf)
+    return arena.allocate(scratch + (TILE + 2 * rowLength) * leaf.elementBytes) + scratch
   })
   const leafDigests = digester(kernels, memory, arena)
   const tile = output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0
@@ -313,16 +313,14 @@ export function prepare(program: Program, worker: WorkerContext): Prepared {
     /** Where `n` elements from `from` on lie; whole rows around them come along where the program works by rows. */
     const fetch = (index: number, from: number, n: number): number => {
       const leaf = program.leaves[index]!
-      const { file, offset, elementBytes, elements = program.elements } = leaf
+      const { elementBytes, elements = program.elements } = leaf
       const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, elements)
       const start = rows ? rows.first * rowLength : from
       const end = rows ? Math.max(rows.end * rowLength, from + n) : from + n
       // It may have fewer than the tensor: nobody asks for what lies behind them.
       const length = Math.min(end, elements) - start
       if (length <= 0) return 0
-      const address = fetchGathered(leaf, slots[index]!, worker, start, length, gathered[index]!)
-        ? gathered[index]!
-        : slots[index]!.at(worker.input(file), offset + start * elementBytes, length * elementBytes)
+      const address = locate(leaf, slots[index]!, worker, start, length, gathered[index]!)
       return address + (from - start) * elementBytes
     }
     // Mapped pages cost nothing until they are touched: a task's whole range at once. What is read goes tile by tile.
@@ -380,8 +378,8 @@ export function prepare(program: Program, worker: WorkerContext): Prepared {
 
 /** Bytes of n elements of a leaf from one on, as far as it has them and they come from a file. */
 function storedBytes(program: Program, leaf: number, first: number, n: number): number {
-  const { file, elementBytes, elements = program.elements } = program.leaves[leaf]!
-  return file < 0 ? 0 : Math.max(0, Math.min(n, elements - first)) * elementBytes
+  const { reader, elementBytes, elements = program.elements } = program.leaves[leaf]!
+  return isStored(reader) ? Math.max(0, Math.min(n, elements - first)) * elementBytes : 0
 }
 
 function joinedSums(parts: readonly Float64Array[]): Float64Array {

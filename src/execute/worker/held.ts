@@ -75,16 +75,3 @@ function add(sum: Float64Array, x: Floats, base: Floats | undefined, factor: num
 }
 
 const minus = (x: number, b: number): number => (Object.is(x, b) ? 0 : x - b)
-
-/** Copies `count` elements of a result from the team's memory. */
-export function fetchHeld(
-  worker: WorkerContext,
-  held: number,
-  elementBytes: number,
-  first: number,
-  count: number,
-  address: number,
-): void {
-  const from = new Uint8Array(teamOf(worker).memory.memory.buffer, held + first * elementBytes, count * elementBytes)
-  new Uint8Array(worker.memory.buffer, address, from.length).set(from)
-}

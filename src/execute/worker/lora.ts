@@ -8,7 +8,8 @@ import { CHUNK, GROUP_ROWS, PANEL_BYTES } from '../../kernels/types.js'
 import type { Factor, LoraNode, Program } from '../program.js'
 import type { Arena } from './arena.js'
 import type { WorkerContext } from './context.js'
-import { copyRun, type Reader } from './read/rows.js'
+import { readingWith, scratchOf } from './read/index.js'
+import { copySource, SCRATCH } from './read/reading.js'
 
 export interface LoraState {
   /** A task begins: what lay in the scratch space may be another program's. */
@@ -37,7 +38,8 @@ export function layLora(
   const rightAt = arena.allocate(panels * panelBytes)
   const leftAt = arena.allocate(rows * rank * size)
   const line = arena.allocate(CHUNK * 8)
-  const scratch = arena.allocate(CHUNK * 8)
+  const nested = Math.max(scratchOf(right.source), left ? scratchOf(left.source) : 0)
+  const scratch = arena.allocate(nested === 0 ? CHUNK * 8 : SCRATCH + nested)
   const { dtype, elementBytes } = program.leaves[node.base]!
   if (dtype === 'raw') throw new Error('internal: raw bytes in a merge')
   const direct = size === 4 ? 'F32' : 'F64'
@@ -60,15 +62,10 @@ export function layLora(
 
   /** Reads a factor's stored elements from `first` on, a line at a time; `take` is told which lie in it. */
   function read(factor: Factor, first: number, n: number, take: (first: number, n: number) => void): void {
-    const reader: Reader = {
-      leaf: { dtype: direct, elementBytes: size },
-      slot: worker.slots[factor.leaf]!,
-      worker,
-      scratch,
-    }
+    const reading = readingWith(worker, worker.slots[factor.leaf]!, scratch)
     for (let done = 0; done < n; done += CHUNK) {
       const length = Math.min(CHUNK, n - done)
-      copyRun(reader, factor, first + done, length, line)
+      copySource(reading, { dtype: direct, elementBytes: size }, factor.source, first + done, length, line)
       take(first + done, length)
     }
   }

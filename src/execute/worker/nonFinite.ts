@@ -4,6 +4,7 @@ import type { FloatDtype, OutputDtype } from '../../core/dtypes.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { Kernels } from '../../kernels/types.js'
+import { isStored } from '../../views/readers.js'
 import type { Program } from '../program.js'
 
 /** The upper bits of a dtype's elements that are all set in what is not finite; E4M3 has no infinities. */
@@ -30,9 +31,8 @@ function inputsOf({ nodes, leaves, held, elements }: Program): { leaf: number; d
   return nodes.flatMap((node) => {
     if (node.kind !== 'read' && node.kind !== 'lora') return []
     const leaf = node.kind === 'read' ? node.leaf : node.base
-    const { dtype, elements: own = elements, memory, held: result, file } = leaves[leaf]!
-    const made = memory !== undefined || result !== undefined || (file < 0 && leaves[leaf]!.rows === undefined)
-    if (made || dtype === 'raw' || !isFloat(dtype) || (held && own !== elements)) return []
+    const { dtype, elements: own = elements, reader } = leaves[leaf]!
+    if (!isStored(reader) || dtype === 'raw' || !isFloat(dtype) || (held && own !== elements)) return []
     return [{ leaf, dtype, elements: own }]
   })
 }

@@ -8,6 +8,7 @@ import { orientations } from '../../networks/orientation.js'
 import { packedOf, refusePacked } from '../../networks/packed.js'
 import { HEAD, otherBiasOf, tiesHead } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
+import { mainStored } from '../../views/stored.js'
 import type { Twins } from '../models/tied.js'
 import { type Amendment, hasTokenizer } from '../outputs/amend.js'
 import type { Application } from './application.js'
@@ -36,8 +37,9 @@ export function applyAdapters(
   const amendments = new Map<string, Amendment>()
   const sameContent = ({ expr: a }: ValueTensor, { expr: b }: ValueTensor): boolean => {
     if (a.kind !== 'read' || b.kind !== 'read') return false
-    const others = twins.get(modelOf(a.file))?.get(a.tensor) ?? []
-    return others.some(({ model, tensor }) => model === modelOf(b.file) && tensor === b.tensor)
+    const [own, like] = [mainStored(a.view), mainStored(b.view)]
+    const others = twins.get(modelOf(own.file))?.get(own.tensor) ?? []
+    return others.some(({ model, tensor }) => model === modelOf(like.file) && tensor === like.tensor)
   }
   for (const [name, value] of values) {
     const { lora, loraScale = 1, at } = recipe.models.get(name)!

@@ -2,6 +2,7 @@ import { isFloat } from '../../encodings/index.js'
 import type { LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
+import { mainStored } from '../../views/stored.js'
 import type { AdapterSettings, Complain } from './config.js'
 import type { Update } from './tensors.js'
 
@@ -72,7 +73,7 @@ export function finder(tensors: ReadonlyMap<string, ValueTensor | undefined>): (
   const stored = new Map<string, string>()
   for (const [given, tensor] of tensors) {
     if (tensor?.expr.kind !== 'read') continue
-    const { tensor: name } = tensor.expr
+    const { tensor: name } = mainStored(tensor.expr.view)
     // A head that is tied to it has another name, and the same stored tensor.
     if (!stored.has(name) || given === name) stored.set(name, given)
   }

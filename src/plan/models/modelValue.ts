@@ -12,17 +12,15 @@ export function modelValue(
   const tensors = new Map<string, ValueTensor>()
   for (const [given, stored] of named) {
     const { dtype, shape, offset, bytes, strides } = stored
+    const file = fileBase + stored.file
     tensors.set(given, {
       dtype,
       shape,
       expr: {
         kind: 'read',
-        file: fileBase + stored.file,
-        tensor: stored.name,
-        dtype,
-        offset,
-        bytes,
-        ...(strides ? { view: { shape, strides } } : {}),
+        view: strides
+          ? { kind: 'stored', file, tensor: stored.name, dtype, shape, offset, bytes, strides }
+          : { kind: 'stored', file, tensor: stored.name, dtype, shape, offset, bytes },
       },
       reason: 'the output is this model',
     })

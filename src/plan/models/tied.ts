@@ -12,6 +12,7 @@ import {
   type Sized,
   tiesHead,
 } from '../../networks/tied.js'
+import { mainStored } from '../../views/stored.js'
 /** Heads that are their model's embedding once more, and are stored only there. */
 
 import type { Place } from '../../core/diagnostics.js'
@@ -94,7 +95,7 @@ export function tiedValues(
   const complete = (name: string, like: Value): Value | undefined => {
     const value = values.get(name)!
     const known = twins.get(like.origin)
-    const twin = ({ expr }: ValueTensor) => expr.kind === 'read' && (known?.has(expr.tensor) ?? false)
+    const twin = ({ expr }: ValueTensor) => expr.kind === 'read' && (known?.has(mainStored(expr.view).tensor) ?? false)
     const added = standIns([...value.tensors], configOf(value.origin), [...like.tensors], twin)
     for (const [head, [own]] of added) if (!SHARED.test(head)) tell(name, head, own)
     if (added.length === 0) return undefined

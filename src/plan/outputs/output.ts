@@ -20,6 +20,7 @@ import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from '../../network
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
 import type { Way } from '../../steps/types.js'
+import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
@@ -286,14 +287,15 @@ function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputCont
     const inputs = new Set<unknown>(inputsOf(part))
     return JSON.stringify(part, (key, value) => {
       if (inputs.has(value) || key === 'scopeIndex') return undefined
-      return value?.kind === 'read' && !ofAdapter(value.file)
+      return value?.kind === 'stored' && !ofAdapter(value.file)
         ? { ...value, file: modelOf(value.file), tensor: undefined, offset: undefined }
         : value
     })
   }
-  const tied = leavesOf(head).every(
-    ({ file }) => ofAdapter(file) || tiesHead(checkpoints.get(modelOf(file))?.config, name),
-  )
+  const tied = leavesOf(head).every(({ view }) => {
+    const { file } = mainStored(view)
+    return ofAdapter(file) || tiesHead(checkpoints.get(modelOf(file))?.config, name)
+  })
   return !tied || !sameMaking(head, embedding, making) ? name : undefined
 }
 

@@ -10,6 +10,7 @@ import { hasRows } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
 import { hasVocabulary, readTokenizer, VOCABULARY_FILES } from '../../tokenizers/read.js'
 import type { TokenizerFiles } from '../../tokenizers/types.js'
+import { mainStored } from '../../views/stored.js'
 import type { PlanOutput } from '../types.js'
 
 /** How many rows a warning shows. */
@@ -46,8 +47,8 @@ export function warnOfOtherTokens(
   for (const { from, tensors } of outputs)
     for (const { name, expr, shape } of tensors) {
       if (!hasRows(name) || expr.kind === 'read') continue
-      const leaves = leavesOf(expr).filter(({ file }) => recipe.models.get(modelOf(file))?.companion === undefined)
-      const models = [...new Set(leaves.map(({ file }) => modelOf(file)))]
+      const names = leavesOf(expr).map(({ view }) => modelOf(mainStored(view).file))
+      const models = [...new Set(names.filter((name) => recipe.models.get(name)?.companion === undefined))]
       const origin = originOf(from)
       const base = models.includes(origin) ? origin : models[0]
       if (base === undefined) continue

@@ -3,20 +3,17 @@ import { emptyTable } from '../../core/ownValue.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
-import type { ReadExpr, RowMap } from '../../expr/types.js'
+import type { ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
+import { dtypeOf } from '../../views/shape.js'
+import { MEAN_BEFORE, MEANS, type RowMap, ZEROS } from '../../views/types.js'
 import type { TokenizerRecord } from '../types.js'
 import type { Embedded, Vocabulary } from './vocabulary.js'
 
 /** A row of a model, or several to be averaged; none: zeros. */
 type Rows = readonly (readonly [model: string, row: number])[]
-
-const ZEROS = -1
-const MEANS = -2
-/** The mean of the rows before that row. */
-const MEAN_OF_ALL = -3
 
 /**
  * Makes embeddings and heads follow the vocabulary, token by token. A model that has a token keeps its own row for it. One that
@@ -77,7 +74,7 @@ export function followTokens(
     return made
   }
 
-  const maps = new Map<string, { map: Omit<RowMap, 'shape' | 'others'>; sources: readonly string[] }>()
+  const maps = new Map<string, { map: RowMap; sources: readonly string[] }>()
   function mapOf(name: string, holders: readonly string[], floats: boolean) {
     const key = [name, String(floats), ...holders].join('\0')
     const known = maps.get(key)
@@ -94,7 +91,7 @@ export function followTokens(
     const pad = (from: number, to: number): void => {
       for (let at = from; at < to; at++) {
         const rows = paddingRow(name, at, holders)
-        if (rows.length === 0 && floats) addRun(runs, MEAN_OF_ALL, Math.min(tokenizer.size, count))
+        if (rows.length === 0 && floats) addRun(runs, MEAN_BEFORE, Math.min(tokenizer.size, count))
         else add(rows)
       }
     }
@@ -107,7 +104,7 @@ export function followTokens(
       next = at + 1
     }
     pad(next, count)
-    const made = { map: { runs, means }, sources }
+    const made = { map: { rows: count, runs, means }, sources }
     maps.set(key, made)
     return made
   }
@@ -131,9 +128,9 @@ export function followTokens(
         )
         continue
       }
-      const others = sources.slice(1).map((of) => models.get(of)!.value.tensors.get(tensorName)!.expr as ReadExpr)
+      const of = sources.map((name) => (models.get(name)!.value.tensors.get(tensorName)!.expr as ReadExpr).view)
       const shape = [count, ...tensor.shape.slice(1)]
-      if (!isFloat(tensor.dtype) && (map.means.length > 0 || others.some(({ dtype }) => dtype !== tensor.dtype)))
+      if (!isFloat(tensor.dtype) && (map.means.length > 0 || of.some((view) => dtypeOf(view) !== tensor.dtype)))
         faults.error(
           'tensor-mismatch',
           `the rows of ${tensorName} are ${tensor.dtype} in ${name}: they can't be mixed with those of other models`,
@@ -142,7 +139,7 @@ export function followTokens(
       changed.set(tensorName, {
         ...tensor,
         shape,
-        expr: { ...(tensor.expr as ReadExpr), rows: { shape, others, ...map } },
+        expr: { kind: 'read', view: { kind: 'gather', of, map } },
       })
     }
     return { ...value, tensors: changed }
@@ -198,7 +195,7 @@ const sameRows = (a: ValueTensor, b: ValueTensor): boolean =>
 
 function addRun(runs: number[], source: number, row: number): void {
   const last = runs.length - 3
-  const follows = source === ZEROS || source === MEAN_OF_ALL || runs[last + 2]! + runs[last]! === row
+  const follows = source === ZEROS || source === MEAN_BEFORE || runs[last + 2]! + runs[last]! === row
   if (last >= 0 && runs[last + 1] === source && follows) runs[last]!++
   else runs.push(1, source, row)
 }

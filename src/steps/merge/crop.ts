@@ -16,25 +16,33 @@ export const commonRows = (base: Shape, shapes: readonly Shape[]): Shape => [
   ...base.slice(1),
 ]
 
-/** The same once more for the same expression, so that steps that use one twice still share it. */
-function shaper(): (expr: Expr, shape: Shape) => Expr {
+/**
+ * Makes expressions of the first rows, once for each, so that steps that use one twice still share it. Of stored tensors no others are
+ * read; what other steps made has a shape of its own, and is made as far as it is asked for.
+ */
+function firstRows(count: number): (expr: Expr, shape: Shape) => Expr {
   const made = new Map<Expr, Expr>()
+  const make = (expr: Expr, shape: Shape): Expr => {
+    if (expr.kind === 'merge' && !expr.shape) return { ...expr, shape }
+    if (expr.kind !== 'read' || shape[0] === count) return expr
+    return { kind: 'read', view: { kind: 'slice', of: expr.view, axis: 0, start: 0, count } }
+  }
   return (expr, shape) => {
-    if (expr.kind !== 'merge' || expr.shape) return expr
-    const known = made.get(expr) ?? { ...expr, shape }
+    const known = made.get(expr) ?? make(expr, shape)
     made.set(expr, known)
     return known
   }
 }
 
-/** A merge of the rows that all have: what other steps made, and has another shape, says so. `shapes`: by input. */
+/** A merge of the rows that all have, the first ones. `shapes`: by input. */
 export function mergeRows(expr: MergeExpr, base: Shape, shapes: readonly Shape[]): MergeExpr {
-  const shaped = shaper()
+  const shape = commonRows(base, shapes)
+  const part = firstRows(shape[0]!)
   return {
     ...expr,
-    inputs: expr.inputs.map((input, index) => shaped(input, shapes[index]!)),
-    ...(expr.base ? { base: shaped(expr.base, base) } : {}),
-    shape: commonRows(base, shapes),
+    inputs: expr.inputs.map((input, index) => part(input, shapes[index]!)),
+    ...(expr.base ? { base: part(expr.base, base) } : {}),
+    shape,
   }
 }
 

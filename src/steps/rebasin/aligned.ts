@@ -1,10 +1,12 @@
 /** The tensors of an aligned model, from what its alignment found. */
-import { type AxisMap, axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
+
+import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
 import { type OrthogonalMaps, orthogonalChanges } from '../../rebasin/orthogonal.js'
 import { mapsOf } from '../../rebasin/orthogonalArrays.js'
 import { changedTensor } from '../../rebasin/products.js'
 import { sharedCopy } from '../../rebasin/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
+import type { AxisMap } from '../../views/types.js'
 import type { FoundArrays, Workshop } from '../analysis.js'
 import { sourceOf } from './analyse.js'
 import { budgetOf } from './cost.js'

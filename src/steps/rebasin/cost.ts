@@ -1,4 +1,5 @@
 /** What alignments take, of memory and of work. */
+
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisModel, AnalysisTensor } from '../../expr/types.js'
 import { polarBytes } from '../../kernels/dense/polar.js'
@@ -8,6 +9,7 @@ import { largestSquare, matricesLength } from '../../rebasin/match.js'
 import { orthogonalSizes } from '../../rebasin/orthogonal.js'
 import type { Spec } from '../../rebasin/spec.js'
 import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
+import { hasOtherRows } from '../../views/stored.js'
 import type { AnalysisCost } from '../analysis.js'
 import { matchedSpec, shapesOf } from './matchedSpec.js'
 import type { RebasinAnalysis } from './types.js'
@@ -25,7 +27,7 @@ const LARGEST_PART = 64 * 2 ** 20
 const PARTS = 2
 
 /** A tensor that a step makes is held whole while it is looked at. */
-const isWhole = ({ expr }: AnalysisTensor): boolean => expr.kind !== 'read' || expr.rows !== undefined
+const isWhole = ({ expr }: AnalysisTensor): boolean => expr.kind !== 'read' || hasOtherRows(expr.view)
 
 /** Bytes of a model's tensors that must be there at once: parts of what is stored, whole what is made. */
 function modelBytes({ tensors }: AnalysisModel): { whole: number; part: number } {

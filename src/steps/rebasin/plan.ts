@@ -50,7 +50,7 @@ export function planRebasin(
       ? tensor.expr
       : analysis.symmetry === 'orthogonal' || isMadeWhole(tensor)
         ? { kind: 'computed' as const, step: step.name, tensor: name, shape: tensor.shape, inputs: [tensor.expr] }
-        : through(tensor.expr, tensor.shape, { step: step.name, tensor: name })
+        : through(tensor.expr, { step: step.name, tensor: name })
     tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
   }
   if (refuseCrowd(recipe, step, tensors, faults)) return undefined

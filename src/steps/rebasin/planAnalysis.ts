@@ -1,4 +1,5 @@
 /** The work that an alignment asks for: which tensors of which models are matched, by which spec. */
+
 import { Fault } from '../../core/diagnostics.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { sameShape, type Value } from '../../expr/values.js'
@@ -9,6 +10,7 @@ import { inferSpec } from '../../rebasin/infer/index.js'
 import { onnxSpec } from '../../rebasin/onnx/index.js'
 import { orthogonalObstacle } from '../../rebasin/orthogonal.js'
 import { readSpec, type Spec, writeSpec } from '../../rebasin/spec.js'
+import { lastFinding } from '../../views/stored.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
 
@@ -88,7 +90,7 @@ function allowsRotation(
 ): boolean {
   const obstacle = orthogonalObstacle({ tensors: onto.tensors, ...(config ? { config } : {}) })
   const built = moving.find(({ tensors }) =>
-    [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || expr.aligned),
+    [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || lastFinding(expr.view) !== undefined),
   )
   const what =
     obstacle ?? (built && `${built.name} is the result of a step: rotations are found for models as they are stored`)

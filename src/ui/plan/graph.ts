@@ -1,4 +1,4 @@
-import type { Expr, Plan, PlanTensor, ReadExpr } from '../../index.js'
+import { type Expr, lastFinding, mainStored, type Plan, type PlanTensor, type ReadExpr } from '../../index.js'
 import { counted, printable } from '../text.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
@@ -38,8 +38,10 @@ export function planGraph(plan: Plan): PlanGraph {
   const origin = (expr: Expr): string | undefined =>
     expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base) : expr.step
 
-  const readBy = (expr: ReadExpr): string | undefined =>
-    expr.aligned?.by.at(-1)?.step ?? plan.models[plan.files[expr.file]?.model ?? -1]?.name
+  const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
+
+  const modelOf = ({ view }: ReadExpr): string | undefined =>
+    plan.models[plan.files[mainStored(view).file]?.model ?? -1]?.name
 
   /** Of the tensor under way, who holds a part: steps may share parts. */
   const walked = new Map<Expr, Set<string>>()
@@ -52,7 +54,7 @@ export function planGraph(plan: Plan): PlanGraph {
     if (expr.kind === 'read') {
       const model = origin(expr)
       if (model !== undefined) flow(model, holder, 'copied', tensor)
-      const own = plan.models[plan.files[expr.file]?.model ?? -1]?.name
+      const own = modelOf(expr)
       if (model !== undefined && own !== undefined && own !== model) flow(own, model, 'rebasin', tensor)
       return
     }

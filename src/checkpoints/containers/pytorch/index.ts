@@ -1,6 +1,6 @@
 /**
  * PyTorch state dicts as headers: which tensors a file holds and where they lie in it. Neither format is run or
- * unpacked; tensors are read in place, as from safetensors, except that some have strides (`strided.ts`).
+ * unpacked; tensors are read in place, as from safetensors, except that some have strides (`views/strided.ts`).
  */
 
 import { fault } from '../../../core/diagnostics.js'

@@ -1,31 +1,73 @@
+/** Reads the elements of a program's leaves: one file for each kind of reader. */
 import type { Slot } from '../../../storage/local/window.js'
-import type { Leaf } from '../../program.js'
+import { depthOf, type Source } from '../../../views/readers.js'
 import type { WorkerContext } from '../context.js'
-import { fetchHeld } from '../held.js'
-import { gatherMapped } from './permuted.js'
-import { gatherRows } from './rows.js'
-import { gatherView } from './strided.js'
+import { readParts } from './concat.js'
+import { readMapped } from './mapped.js'
+import { readHeld, readMemory } from './memory.js'
+import { readPicked } from './picked.js'
+import { copySource, type Reading, SCRATCH } from './reading.js'
+import { readRows } from './rows.js'
+import { readStrided } from './strided.js'
+
+/** Bytes that a reader needs before the elements that it makes. */
+export const scratchOf = ({ reader }: Source): number => depthOf(reader) * SCRATCH
 
 /**
- * Puts a leaf's elements, from row-major index `first` on, one after the other to `address` where they do not lie so in a
- * file; false where they do, and nothing is to be done.
+ * Where elements of a source lie, from row-major index `first` on: in the slot's window where they lie one after the other in a file.
+ * All others are put one after the other to `address`, which `scratchOf(source)` bytes of scratch space precede.
  */
-export function fetchGathered(
-  leaf: Leaf,
+export function locate(
+  source: Source,
   slot: Slot,
   worker: WorkerContext,
   first: number,
   count: number,
   address: number,
-): boolean {
-  if (leaf.rows) gatherRows(leaf, slot, worker, first, count, address)
-  else if (leaf.gather) gatherMapped(leaf, slot, worker, first, count, address)
-  else if (leaf.held !== undefined) fetchHeld(worker, leaf.held, leaf.elementBytes, first, count, address)
-  else if (leaf.memory) {
-    const { buffer, byteOffset } = leaf.memory
-    const [start, bytes] = [byteOffset + first * leaf.elementBytes, count * leaf.elementBytes]
-    new Uint8Array(worker.memory.buffer, address, bytes).set(new Uint8Array(buffer, start, bytes))
-  } else if (leaf.view) gatherView(leaf, slot, worker, first, count, address)
-  else return false
-  return true
+): number {
+  const { reader, elementBytes } = source
+  if (reader.kind === 'contiguous')
+    return slot.at(worker.input(reader.file), reader.offset + first * elementBytes, count * elementBytes)
+  readElements(source, readingWith(worker, slot, address - scratchOf(source)), first, count, address)
+  return address
+}
+
+/** What readers work with who have scratch space from that address on. */
+export function readingWith(worker: WorkerContext, slot: Slot, scratch: number): Reading {
+  return {
+    ...{ worker, slot, scratch },
+    within: (source, first, count, address) =>
+      readElements(source, readingWith(worker, slot, scratch + SCRATCH), first, count, address),
+  }
+}
+
+function readElements(source: Source, reading: Reading, first: number, count: number, address: number): void {
+  if (count === 0) return
+  const { reader, elementBytes } = source
+  switch (reader.kind) {
+    case 'contiguous':
+      copySource(reading, source, source, first, count, address)
+      break
+    case 'strided':
+      readStrided(reader, elementBytes, reading, first, count, address)
+      break
+    case 'mapped':
+      readMapped(reader, elementBytes, reading, first, count, address)
+      break
+    case 'rows':
+      readRows(reader, source, reading, first, count, address)
+      break
+    case 'concat':
+      readParts(reader, source, reading, first, count, address)
+      break
+    case 'picked':
+      readPicked(reader, source, reading, first, count, address)
+      break
+    case 'memory':
+      readMemory(reader, elementBytes, reading, first, count, address)
+      break
+    case 'held':
+      readHeld(reader, elementBytes, reading, first, count, address)
+      break
+  }
 }

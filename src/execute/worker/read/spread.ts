@@ -2,10 +2,9 @@
  * Elements that lie apart in a file, read in as few calls as pay: a transposed tensor has its rows spread over all of its bytes.
  * For files that are read; of mapped ones every place is at hand.
  */
-import type { Slot } from '../../../storage/local/window.js'
-import { rowMajor } from '../../compile/storedPlaces.js'
-import type { Gather, Leaf } from '../../program.js'
-import type { WorkerContext } from '../context.js'
+import { type Box, boxesOf } from '../../../views/boxes.js'
+import type { AxisPlaces } from '../../../views/readers.js'
+import type { Reading } from './reading.js'
 
 /** Bytes that are copied in the time that one call to the system takes. */
 const CALL = 12_288
@@ -20,46 +19,29 @@ interface Axis {
   readonly step: number
 }
 
-/** Elements from row-major index `first` on, one after the other to `address`. */
-export function gatherSpread(
-  leaf: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
-  gather: Gather,
-  slot: Slot,
-  worker: WorkerContext,
+interface Spread extends AxisPlaces {
+  readonly file: number
+  readonly offset: number
+}
+
+/** Copies elements, from row-major index `first` on, one after the other to `address`. */
+export function readSpread(
+  reader: Spread,
+  elementBytes: number,
+  reading: Reading,
   first: number,
   count: number,
   address: number,
 ): void {
   let to = address
-  for (const { starts, sizes } of boxesOf(gather.shape, first, count)) {
-    copyBox(leaf, axesOf(gather, starts, sizes), slot, worker, to)
-    to += sizes.reduce((product, size) => product * size, leaf.elementBytes)
+  for (const box of boxesOf(reader.shape, first, count)) {
+    copyBox(reader, elementBytes, axesOf(reader, box), reading, to)
+    to += box.sizes.reduce((product, size) => product * size, elementBytes)
   }
-}
-
-/** A run of row-major indexes as boxes, in order: fewer than two an axis. */
-export function boxesOf(
-  shape: readonly number[],
-  first: number,
-  count: number,
-): { readonly starts: readonly number[]; readonly sizes: readonly number[] }[] {
-  const blocks = rowMajor(shape)
-  const boxes = []
-  for (let at = first; at < first + count; ) {
-    const left = first + count - at
-    const axis = blocks.findIndex((block) => at % block === 0 && block <= left)
-    // A scalar has no axes.
-    if (axis < 0) return [{ starts: [], sizes: [] }]
-    const starts = shape.map((size, other) => (other > axis ? 0 : Math.floor(at / blocks[other]!) % size))
-    const along = Math.min(shape[axis]! - starts[axis]!, Math.floor(left / blocks[axis]!))
-    boxes.push({ starts, sizes: shape.map((size, other) => (other < axis ? 1 : other === axis ? along : size)) })
-    at += along * blocks[axis]!
-  }
-  return boxes
 }
 
 /** A box's axes, those first whose places lie farthest apart. */
-function axesOf({ strides, maps }: Gather, starts: readonly number[], sizes: readonly number[]): Axis[] {
+function axesOf({ strides, maps }: AxisPlaces, { starts, sizes }: Box): Axis[] {
   const axes = sizes.map((size, axis): Axis => {
     const map = maps[axis]
     const places = Int32Array.from({ length: size }, (_, i) => map?.[starts[axis]! + i] ?? starts[axis]! + i)
@@ -75,10 +57,10 @@ function axesOf({ strides, maps }: Gather, starts: readonly number[], sizes: rea
 }
 
 function copyBox(
-  { file, offset, elementBytes }: Pick<Leaf, 'file' | 'offset' | 'elementBytes'>,
+  { file, offset }: Spread,
+  elementBytes: number,
   axes: readonly Axis[],
-  slot: Slot,
-  worker: WorkerContext,
+  { slot, worker }: Reading,
   address: number,
 ): void {
   const input = worker.input(file)

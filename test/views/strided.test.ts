@@ -1,8 +1,8 @@
 /** The fast copy of strided elements against the slow one. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { copyStrided, stridedSpan } from '../../src/checkpoints/containers/pytorch/strided.js'
-import { generator } from './pytorchFiles.js'
+import { copyStrided, stridedSpan } from '../../src/views/strided.js'
+import { generator } from '../checkpoints/pytorchFiles.js'
 import { gatherStrided, stridedOffset } from './stridedReference.js'
 
 /** Elements that differ from each other in every byte. */

@@ -1,0 +1,181 @@
+/** Which stored bytes a range of a view's elements needs. */
+import { elements } from '../core/dtypes.js'
+import { bytesOf } from '../encodings/index.js'
+import { boxesOf } from './boxes.js'
+import { lower } from './lower.js'
+import type { AxisPlaces, Reader, RowsReader, Source } from './readers.js'
+import { dtypeOf, shapeOf } from './shape.js'
+import { isPlain } from './stored.js'
+import { type AxisMap, type Finding, MEAN_BEFORE, MEANS, type View, ZEROS } from './types.js'
+
+export interface StoredRange {
+  readonly file: number
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** Ranges at the most: where elements lie in more places, the least gaps between them are read along. */
+export const MOST_RANGES = 256
+
+/** Bytes of files that a view reads, each counted once. Permutations do not change how many there are. */
+export function storedBytes(view: View): number {
+  if (isPlain(view)) return view.bytes
+  return rangesOf(view, 0, elements(shapeOf(view)), () => []).reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+/**
+ * The ranges of files that `count` elements of a view, from row-major index `from` on, lie in: in the order of files and
+ * offsets, none next to another. They hold nothing else, as long as there are no more than `MOST_RANGES`. `maps`: what
+ * the findings in the view are.
+ */
+export function rangesOf(
+  view: View,
+  from: number,
+  count: number,
+  maps: (finding: Finding, shape: readonly number[]) => readonly AxisMap[],
+): StoredRange[] {
+  const dtype = dtypeOf(view)
+  // Elements of one dtype are looked at as bytes, so that it need not be one of numbers.
+  const { reader, elementBytes } = lower(view, { raw: dtype !== undefined, mixed: 'F32', maps })
+  const bytes = dtype === undefined ? 1 : bytesOf(dtype)
+  return bounded(rangesIn(reader, elementBytes, from * bytes, count * bytes))
+}
+
+function rangesIn(reader: Reader, elementBytes: number, first: number, count: number): StoredRange[] {
+  if (count === 0) return []
+  switch (reader.kind) {
+    case 'contiguous':
+      return [{ file: reader.file, offset: reader.offset + first * elementBytes, bytes: count * elementBytes }]
+    case 'strided':
+    case 'mapped': {
+      const { file, offset, shape, strides } = reader
+      const maps = reader.kind === 'mapped' ? reader.maps : shape.map(() => null)
+      return intervalsOf({ shape, strides, maps }, first, count).map(([from, to]) => ({
+        file,
+        offset: offset + from * elementBytes,
+        bytes: (to - from) * elementBytes,
+      }))
+    }
+    case 'picked':
+      return intervalsOf(reader, first, count).flatMap(([from, to]) =>
+        rangesIn(reader.of, elementBytes, reader.start + from, to - from),
+      )
+    case 'rows':
+      return rowRanges(reader, first, count)
+    case 'concat': {
+      const total = reader.parts.reduce((sum, { block }) => sum + block, 0)
+      let before = 0
+      return reader.parts.flatMap(({ source, block }) => {
+        const at = (index: number): number =>
+          Math.floor(index / total) * block + Math.min(block, Math.max(0, (index % total) - before))
+        const [from, to] = [at(first), at(first + count)]
+        before += block
+        return sourceRanges(source, from, to - from)
+      })
+    }
+    case 'memory':
+    case 'held':
+      return []
+  }
+}
+
+const sourceRanges = ({ reader, elementBytes }: Source, first: number, count: number): StoredRange[] =>
+  rangesIn(reader, elementBytes, first, count)
+
+function rowRanges(
+  { rowLength, starts, runSources, runRows, sources, means }: RowsReader,
+  first: number,
+  count: number,
+) {
+  const found: StoredRange[] = []
+  const add = (from: number, to: number): void => {
+    for (const [run, source] of runSources.entries()) {
+      const [start, end] = [Math.max(from, starts[run]! * rowLength), Math.min(to, starts[run + 1]! * rowLength)]
+      if (start >= end || source === ZEROS) continue
+      const inside = start - starts[run]! * rowLength
+      if (source >= 0) found.push(...sourceRanges(sources[source]!, runRows[run]! * rowLength + inside, end - start))
+      else if (source === MEANS) addMeans(runRows[run]!, inside, end - start)
+      // Every column of the mean is found at once.
+      else if (source === MEAN_BEFORE) add(0, Math.min(starts[run]!, runRows[run]!) * rowLength)
+    }
+  }
+  const addMeans = (mean: number, inside: number, length: number): void => {
+    for (let at = inside; at < inside + length; ) {
+      const [row, column] = [Math.floor(at / rowLength), at % rowLength]
+      const n = Math.min(rowLength - column, inside + length - at)
+      const places = means[mean + row]!
+      for (let i = 0; i < places.length; i += 2)
+        found.push(...sourceRanges(sources[places[i]!]!, places[i + 1]! * rowLength + column, n))
+      at += n
+    }
+  }
+  add(first, first + count)
+  return found
+}
+
+type Interval = readonly [from: number, to: number]
+
+/** Where `count` places from row-major index `first` on are, in elements: not many intervals. */
+function intervalsOf({ shape, strides, maps }: AxisPlaces, first: number, count: number): Interval[] {
+  return boxesOf(shape, first, count).flatMap(({ starts, sizes }) => {
+    const axes = sizes
+      .map((size, axis) => ({ stride: strides[axis]!, places: placesAlong(maps[axis], starts[axis]!, size) }))
+      .sort((a, b) => a.stride - b.stride)
+    let intervals: Interval[] = [[0, 1]]
+    for (const { stride, places } of axes) {
+      const whole = intervals.length * places.length > MOST_RANGES ? spanOf(intervals) : undefined
+      if (whole && places.length > MOST_RANGES) {
+        const [low, high] = [places[0]!, places.at(-1)!]
+        intervals = [[whole[0] + low * stride, whole[1] + high * stride]]
+        continue
+      }
+      const each = whole ? [whole] : intervals
+      intervals = joined(
+        places.flatMap((place) => each.map(([from, to]): Interval => [from + place * stride, to + place * stride])),
+      )
+    }
+    return intervals
+  })
+}
+
+/** Places along an axis in their order in the file. */
+function placesAlong(map: Int32Array | null | undefined, start: number, size: number): number[] {
+  if (!map) return Array.from({ length: size }, (_, i) => start + i)
+  return [...map.subarray(start, start + size).toSorted()]
+}
+
+const spanOf = (intervals: readonly Interval[]): Interval => [
+  intervals.reduce((low, [from]) => Math.min(low, from), intervals[0]![0]),
+  intervals.reduce((high, [, to]) => Math.max(high, to), 0),
+]
+
+function joined(intervals: readonly Interval[]): Interval[] {
+  const all: Interval[] = []
+  for (const [from, to] of intervals.toSorted(([a], [b]) => a - b)) {
+    const last = all.at(-1)
+    if (last && from <= last[1]) all[all.length - 1] = [last[0], Math.max(last[1], to)]
+    else all.push([from, to])
+  }
+  return all
+}
+
+/** Ranges without overlaps in the order of files and offsets; of too many, those that are closest together become one. */
+function bounded(ranges: readonly StoredRange[]): StoredRange[] {
+  const files = [...new Set(ranges.map(({ file }) => file))].sort((a, b) => a - b)
+  const apart = files.flatMap((file) =>
+    joined(
+      ranges.flatMap(({ file: own, offset, bytes }): Interval[] => (own === file ? [[offset, offset + bytes]] : [])),
+    ).map(([from, to]) => ({ file, from, to })),
+  )
+  const gaps = apart
+    .flatMap(({ file, from }, at) => (at > 0 && apart[at - 1]!.file === file ? [from - apart[at - 1]!.to] : []))
+    .sort((a, b) => b - a)
+  const least = gaps[Math.max(0, MOST_RANGES - files.length)] ?? -1
+  const found: { file: number; from: number; to: number }[] = []
+  for (const range of apart) {
+    const last = found.at(-1)
+    if (last?.file === range.file && range.from - last.to <= least) last.to = range.to
+    else found.push({ ...range })
+  }
+  return found.map(({ file, from, to }) => ({ file, offset: from, bytes: to - from }))
+}

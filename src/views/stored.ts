@@ -1,0 +1,105 @@
+/** The stored tensors and findings that a view is made of. */
+import { type Finding, type FoundGather, isFound, type RowGather, type StoredView, type View } from './types.js'
+
+/** What a view is made of directly. */
+function partsOfView(view: View): readonly View[] {
+  switch (view.kind) {
+    case 'stored':
+      return []
+    case 'slice':
+    case 'permute':
+    case 'reshape':
+      return [view.of]
+    case 'concat':
+      return view.parts
+    case 'gather':
+      return view.of
+  }
+}
+
+/** The same view of other parts. */
+function withParts(view: View, change: (part: View) => View): View {
+  switch (view.kind) {
+    case 'stored':
+      return view
+    case 'slice':
+    case 'permute':
+    case 'reshape':
+      return { ...view, of: change(view.of) }
+    case 'concat':
+      return { ...view, parts: view.parts.map(change) }
+    case 'gather':
+      return isFound(view) ? { ...view, of: [change(view.of[0])] } : { ...view, of: view.of.map(change) }
+  }
+}
+
+/** The same view with each stored tensor replaced. */
+export const mapStored = (view: View, change: (stored: StoredView) => View): View =>
+  view.kind === 'stored' ? change(view) : withParts(view, (part) => mapStored(part, change))
+
+/** Every stored tensor that a view reads, each once, in the order of first mention. */
+export function storedOf(view: View): readonly StoredView[] {
+  if (view.kind === 'stored') return [view]
+  const found = new Map<string, StoredView>()
+  const visit = (part: View): void => {
+    if (part.kind !== 'stored') for (const inner of partsOfView(part)) visit(inner)
+    else if (!found.has(placeKey(part))) found.set(placeKey(part), part)
+  }
+  visit(view)
+  return [...found.values()]
+}
+
+const placeKey = ({ file, offset, bytes, tensor, dtype, strides }: StoredView): string =>
+  `${file}:${offset}:${bytes}:${dtype}:${strides ?? ''}:${tensor}`
+
+/** The stored tensor that a view is a form of: the first that it names. Rows and parts of others may be added to it. */
+export function mainStored(view: View): StoredView {
+  return view.kind === 'stored' ? view : mainStored(partsOfView(view)[0]!)
+}
+
+/** Whether a view is a stored tensor whose elements lie one after the other: its bytes can be digested as they are read. */
+export const isPlain = (view: View): view is StoredView => view.kind === 'stored' && !view.strides
+
+/** Whether rows of several tensors, or of none, make up a view. */
+export const hasOtherRows = (view: View): boolean =>
+  (view.kind === 'gather' && !isFound(view)) || partsOfView(view).some(hasOtherRows)
+
+/** Some rows of a view: places along its first axis, in this order. */
+export function pickedRows(view: View, rows: Int32Array): RowGather {
+  const runs: number[] = []
+  for (const row of rows) {
+    const last = runs.length - 3
+    if (last >= 0 && runs[last + 2]! + runs[last]! === row) runs[last]!++
+    else runs.push(1, 0, row)
+  }
+  return { kind: 'gather', of: [view], map: { rows: rows.length, runs, means: [] } }
+}
+
+/** The same view, permuted as a step finds it out. */
+export const withFinding = (view: View, { step, tensor }: Finding): FoundGather => ({
+  kind: 'gather',
+  of: [view],
+  map: { step, tensor },
+})
+
+/** The finding that applies last to a tensor, however it is sliced or shaped since. Views of several parts have none. */
+export function lastFinding(view: View): Finding | undefined {
+  if (view.kind === 'stored' || view.kind === 'concat') return undefined
+  if (view.kind === 'gather') return isFound(view) ? view.map : undefined
+  return lastFinding(view.of)
+}
+
+/** The view without that finding; undefined if there is none. */
+export function withoutLastFinding(view: View): View | undefined {
+  if (view.kind === 'stored' || view.kind === 'concat') return undefined
+  if (view.kind === 'gather') return isFound(view) ? view.of[0] : undefined
+  const of = withoutLastFinding(view.of)
+  return of && { ...view, of }
+}
+
+/** The findings at the top of a view, the first that applies first, and the view below them. */
+export function findingsOf(view: View): { readonly findings: readonly Finding[]; readonly below: View } {
+  if (view.kind !== 'gather' || !isFound(view)) return { findings: [], below: view }
+  const { findings, below } = findingsOf(view.of[0])
+  return { findings: [...findings, view.map], below }
+}
