@@ -133,5 +133,9 @@ function indexText(owner: ReadonlyMap<string, string>, total: number): string {
 function twice(tensors: readonly TensorSpec[]): Fault {
   const seen = new Set<string>()
   const name = tensors.find(({ name }) => seen.has(name) || !seen.add(name))?.name ?? ''
-  return fault('bad-name', `two tensors are to be called ${quote(name)}`)
+  return fault(
+    'bad-name',
+    `two tensors are to be called ${quote(name)}`,
+    'change rename or the slices so that each tensor has its own name',
+  )
 }

@@ -200,10 +200,16 @@ function readFile(file: string, name: string, pipes: boolean): { text: string } 
   } catch (error) {
     if (!(error instanceof FileProblem)) throw error
     const { code, kind, message } = error
-    if (kind === 'missing') return fail('missing-recipe', `there is no file ${quote(name)}`)
+    if (kind === 'missing')
+      return fail('missing-recipe', `there is no file ${quote(name)}`, 'check the path; terge init writes a new recipe')
     if (code === 'EISDIR') return fail('unreadable-recipe', `${quote(name)} is a folder`, 'name the recipe file in it')
-    if (kind === 'size') return fail('too-long', `${quote(name)} is longer than ${MOST_BYTES} bytes: no recipe`)
-    return fail('unreadable-recipe', `${quote(name)} ${message}`)
+    if (kind === 'size')
+      return fail(
+        'too-long',
+        `${quote(name)} is longer than ${MOST_BYTES} bytes`,
+        'make sure that the file is a recipe',
+      )
+    return fail('unreadable-recipe', `${quote(name)} ${message}`, 'check the path and its permissions')
   }
   try {
     return { text: new TextDecoder('utf-8', { fatal: true }).decode(content) }

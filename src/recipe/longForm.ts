@@ -14,6 +14,7 @@ export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, re
   if (entries.length > MOST_STEPS)
     report.error('too-large', `a recipe may have ${MOST_STEPS} steps at most, not ${entries.length}`, steps.path, {
       part: 'key',
+      hint: 'split the recipe into several',
     })
   const written = new Set(entries.map(([name]) => name))
   /** Names of the parts of steps. */
@@ -53,7 +54,10 @@ function draftOf(
     report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
   }
   if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
-    report.error('bad-value', `${quote(name)} is no name for a step`, at.path, { part: 'key' })
+    report.error('bad-value', `${quote(name)} is not a valid step name`, at.path, {
+      part: 'key',
+      hint: 'write a name with visible characters',
+    })
   const kind = KINDS.find(({ kind }) => has(at, kind))?.kind
   const inner = kind && get(at, kind)
   return kind && inner && { name: taken ? nameOfTaken(name) : name, kind, at: inner }

@@ -10,7 +10,10 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
   const models = new Map<string, ModelSource>()
   for (const [name, entry] of entriesOf(at)) {
     if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
-      report.error('bad-value', `${quote(name)} is no name for a model`, entry.path, { part: 'key' })
+      report.error('bad-value', `${quote(name)} is not a valid model name`, entry.path, {
+        part: 'key',
+        hint: 'write a name with visible characters',
+      })
     const text = textOf(entry)
     const source: ModelSource = { name, at: entry.path, reference: text ?? '', origin: 'path', rename: [] }
     if (isMapping(entry)) models.set(name, readMapping(source, entry, report))
@@ -56,7 +59,10 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   const adapter = textOf(lora)
   if (lora && adapter?.startsWith('hf:')) readHub(lora, adapter.slice(3), report)
   if (has(at, 'lora_scale') && !lora)
-    report.error('missing-key', 'lora_scale without lora scales nothing', [...at.path, 'lora_scale'], { part: 'key' })
+    report.error('missing-key', 'lora_scale without lora scales nothing', [...at.path, 'lora_scale'], {
+      part: 'key',
+      hint: 'write lora: PATH beside it, or remove it',
+    })
 
   const optional = {
     revision: wordOf(revision),

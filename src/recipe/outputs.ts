@@ -97,7 +97,8 @@ function readShardSize(at: Cursor | undefined, { report }: Scope): number | unde
     report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, {
       hint: `${SMALLEST_SHARD} bytes are the least; 5GB is usual`,
     })
-  else if (bytes === 0 && text !== undefined) report.error('bad-value', "'shard_size' must be more than 0", at.path)
+  else if (bytes === 0 && text !== undefined)
+    report.error('bad-value', "'shard_size' must be more than 0", at.path, { hint: 'write 5GB, 512MiB, or bytes' })
   return bytes
 }
 

@@ -42,7 +42,9 @@ function readSource(
   const model = known(get(at, 'model'), ['base'])
   const [token, id] = [textOf(get(at, 'token')), numberOf(get(at, 'token_id'))]
   if ((token === undefined) === (id === undefined)) {
-    report.error('bad-value', 'a token of a model is named by token or by token_id: one of them', at.path)
+    report.error('bad-value', 'a token of a model is named by token or by token_id: one of them', at.path, {
+      hint: 'write {model: NAME, token: TEXT} or {model: NAME, token_id: NUMBER}',
+    })
     return undefined
   }
   if (model === undefined) return undefined

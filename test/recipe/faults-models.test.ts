@@ -41,6 +41,7 @@ r.yml:7:6: error bad-value: 'hf:nowhere' is no reference to a repository on the 
 r.yml:8:18: error missing-key: lora_scale without lora scales nothing
     f: {path: ./f, lora_scale: 2}
                    ^^^^^^^^^^
+  hint: write lora: PATH beside it, or remove it
 `,
   },
   {
@@ -55,6 +56,7 @@ output: ./out
 r.yml:2:26: warning unused-model: nothing uses the model 'c'
   models: {a: ./a, b: ./b, c: ./c}
                            ^
+  hint: remove it, or name it in a step
 `,
   },
 ])

@@ -90,6 +90,7 @@ output: ./out
 r.yml:6:43: error cycle: steps use each other in a circle: x → y → z → x
     z: {merge: {method: linear, models: [c, x]}}
                                             ^
+  hint: change one of them so that it uses none of the others
 `,
   },
   {
@@ -104,6 +105,7 @@ output: ./out
 r.yml:3:49: error cycle: steps use each other in a circle: x → x
   steps: {x: {merge: {method: linear, models: [a, x]}}}
                                                   ^
+  hint: change one of them so that it uses none of the others
 `,
   },
   {
@@ -137,6 +139,7 @@ output: {path: x, from: x}
 r.yml:5:3: warning unused-step: no output needs the step 'y'
     y: {merge: {method: linear, models: [x, a]}}
     ^
+  hint: remove it, or write its result to an output with from: NAME
 `,
   },
   {
@@ -254,9 +257,11 @@ output: ./out
 r.yml:4:5: error missing-key: rebasin needs the key 'onto'
     - {model: a}
       ^^^^^^^^^^
+  hint: write onto: NAME
 r.yml:5:22: error contradiction: rebasin aligns 'b' onto itself
     - {model: b, onto: b}
                        ^
+  hint: name two different models
 r.yml:6:22: error contradiction: rebasin has both models and onto
     - {models: [a, b], onto: c, method: c2m3}
                        ^^^^

@@ -294,7 +294,9 @@ test('files: the folder, a byte order mark, and what can not be read', () =>
       if (content !== undefined) writeFileSync(path.join(folder, name), content)
       return loadRecipe(path.join(folder, name), { name }).diagnostics.map(formatDiagnostic)
     }
-    assert.equal(told('none.yml'), ["error missing-recipe: there is no file 'none.yml'"])
+    assert.equal(told('none.yml'), [
+      "error missing-recipe: there is no file 'none.yml'\n  hint: check the path; terge init writes a new recipe",
+    ])
     assert.equal(told('.'), ["error unreadable-recipe: '.' is a folder\n  hint: name the recipe file in it"])
     assert.equal(told('latin.yml', Buffer.from('terge: 1\n# caf\xe9\n', 'latin1')), [
       "error bad-encoding: 'latin.yml' is not UTF-8: line 2\n  hint: save it as UTF-8",
@@ -303,7 +305,7 @@ test('files: the folder, a byte order mark, and what can not be read', () =>
       'error too-long: a line may have 50000 characters at most; line 1 is longer\n  hint: break the line',
     ])
     assert.equal(told('huge.yml', 'x'.repeat(4_100_000)), [
-      "error too-long: 'huge.yml' is longer than 4000000 bytes: no recipe",
+      "error too-long: 'huge.yml' is longer than 4000000 bytes\n  hint: make sure that the file is a recipe",
     ])
     assert.equal(told('million.yml', '# x\n'.repeat(300_000)), [
       'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^\n  hint: make sure that the file is a recipe, or split it into several',

@@ -22,5 +22,6 @@ export function takeHeader(allowance: Allowance, bytes: number, shown: string): 
     throw fault(
       'header-too-large',
       `${shown}: the checkpoint's headers take more than ${MAX_HEADERS_BYTES} bytes together`,
+      'no real model needs that: the file is damaged or made to do harm',
     )
 }

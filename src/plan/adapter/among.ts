@@ -128,7 +128,12 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
   const rescale = (module: string, tensor: ValueTensor): void => {
     const ratio = settings.scale(module) / onto.settings.scale(module)
     if (Number.isFinite(ratio)) ratios.set(tensor, ratio)
-    else complain.error('adapter-scale', `${module} has the scale ${settings.scale(module)}, and in the base 0`)
+    else
+      complain.error(
+        'adapter-scale',
+        `${module} has the scale ${settings.scale(module)}, and in the base 0`,
+        'use another adapter as the base',
+      )
   }
   for (const { module, a, b } of found.updates) {
     const own = modules.get(module)

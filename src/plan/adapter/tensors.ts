@@ -71,7 +71,12 @@ export function adapterTensors(
     const pair = pairs.get(key)?.pair ?? {}
     pairs.set(key, { module, kind, pair })
     const side = part === 'A' ? 'a' : 'b'
-    if (pair[side]) complain.error('bad-adapter', `${quote(stored)} is there twice, under two names`)
+    if (pair[side])
+      complain.error(
+        'bad-adapter',
+        `${quote(stored)} is there twice, under two names`,
+        'save the adapter again with PEFT',
+      )
     pair[side] = tensor
   }
   for (const [stored, tensor] of tensors) {

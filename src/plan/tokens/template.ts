@@ -51,7 +51,14 @@ export function chatTemplate(
   const fail = (code: ErrorCode, message: string, hint?: string): undefined =>
     faults.error(code, message, place, hint) as undefined
   if (recipe.models.has(wanted))
-    return own(wanted) ?? fail('no-template', `the model ${quote(wanted)} has no chat template`)
+    return (
+      own(wanted) ??
+      fail(
+        'no-template',
+        `the model ${quote(wanted)} has no chat template`,
+        'name another model, or a template such as chatml',
+      )
+    )
   if (wanted === 'auto') {
     const votes = new Map<string, number>()
     for (const template of participants.map(own))

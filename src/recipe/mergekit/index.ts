@@ -70,7 +70,12 @@ export function convertMergekit(
     if (names.has(config)) return
     if (open.includes(config)) {
       const hops = [...open.slice(open.indexOf(config)), config].map(({ name }) => name?.text ?? 'the last').join(' → ')
-      complain.error('cycle', `documents use each other in a circle: ${hops}`, config.at)
+      complain.error(
+        'cycle',
+        `documents use each other in a circle: ${hops}`,
+        config.at,
+        'change one of them so that it uses none of the others',
+      )
       return
     }
     open.push(config)

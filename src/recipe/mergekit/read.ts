@@ -14,7 +14,12 @@ const TOP = [
 /** Undefined where so much is wrong that nothing can be said of the rest. */
 export function readConfig(root: Node, complain: Complaints): Config | undefined {
   if (root.kind !== 'map') {
-    complain.error('bad-type', 'a mergekit configuration must be a mapping', root.span)
+    complain.error(
+      'bad-type',
+      'a mergekit configuration must be a mapping',
+      root.span,
+      'start with merge_method: METHOD',
+    )
     return undefined
   }
   const method = childOf(root, 'merge_method')
@@ -79,7 +84,7 @@ function parametersOf(at: MapNode, complain: Complaints): MapNode[] {
   const found = given(at, 'parameters')
   if (!found) return []
   if (found.kind !== 'map') {
-    complain.error('bad-type', "'parameters' must be a mapping", found.span)
+    complain.error('bad-type', "'parameters' must be a mapping", found.span, 'write parameters: {NAME: VALUE}')
     return []
   }
   for (const { value } of found.entries.values()) checkSetting(value, complain)
@@ -132,7 +137,12 @@ function readModule(name: string, key: Span, value: Node, complain: Complaints):
 
 function listed(found: Node, key: string, complain: Complaints): Slice[] {
   if (found.kind !== 'list' || found.items.length === 0) {
-    complain.error('bad-type', `${quote(key)} must be a list`, found.span)
+    complain.error(
+      'bad-type',
+      `${quote(key)} must be a list`,
+      found.span,
+      key === 'slices' ? 'write - sources: […] for each slice' : 'write - model: PATH for each model',
+    )
     return []
   }
   if (key === 'slices') return found.items.flatMap((item) => readSlice(item, complain) ?? [])
@@ -143,7 +153,12 @@ function listed(found: Node, key: string, complain: Complaints): Slice[] {
 function readSlice(node: Node, complain: Complaints): Slice | undefined {
   const sources = node.kind === 'map' ? given(node, 'sources') : undefined
   if (node.kind !== 'map' || sources?.kind !== 'list' || sources.items.length === 0) {
-    complain.error('bad-type', "a slice must be a mapping with a list of 'sources'", (sources ?? node).span)
+    complain.error(
+      'bad-type',
+      "a slice must be a mapping with a list of 'sources'",
+      (sources ?? node).span,
+      'write - sources: [{model: PATH, layer_range: [0, 24]}]',
+    )
     return undefined
   }
   knownKeys(node, ['sources', 'base_model', 'parameters', 'residual_weight'], complain)

@@ -19,7 +19,9 @@ export function readInterpolate({ name, at }: StepDraft, { scope, use }: Reading
   const twice = numbers.findIndex((t, index) => t !== undefined && numbers.indexOf(t) < index)
   const written = numbers.map((t) => t ?? 0)
   if (list && twice >= 0)
-    scope.report.error('bad-value', `interpolate has the point ${written[twice]} twice`, [...list.path, twice])
+    scope.report.error('bad-value', `interpolate has the point ${written[twice]} twice`, [...list.path, twice], {
+      hint: 'list it once',
+    })
   const evaluate = readEvaluate(get(at, 'evaluate'))
   return {
     kind: 'interpolate',

@@ -131,7 +131,7 @@ function readPerModel(
     const lacking = participants.filter(({ name }) => !values.has(name)).map(({ written }) => quote(written))
     if (lacking.length > 0) {
       const message = `${quote(schema.name)} of ${method.name} has no default; ${lacking.join(', ')} needs a value`
-      report.error('missing-parameter', message, at.path)
+      report.error('missing-parameter', message, at.path, { hint: `add ${lacking[0]}: NUMBER` })
     }
   }
   return sound ? { kind: 'per-model', values } : undefined

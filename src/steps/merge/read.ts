@@ -228,7 +228,7 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
       const message = `${method.name} needs its base ${quote(base.name)} among its models`
-      report.error('base-not-listed', message, draft.choiceAt)
+      report.error('base-not-listed', message, draft.choiceAt, { hint: `add ${base.written} to models` })
     }
     for (const { name, default: value } of method.parameters) {
       if (value !== undefined || draft.parameters.has(name) || draft.wrong.has(name)) continue

@@ -24,7 +24,10 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
       const hint = 'models are aligned jointly, onto the first of them'
       report.error('contradiction', `rebasin has both models and ${key}`, [...at.path, key], { part: 'key', hint })
     } else if (!joint && !has(at, key) && isMapping(at))
-      report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, { part: 'key' })
+      report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, {
+        part: 'key',
+        hint: `write ${key}: NAME`,
+      })
   if (isMapping(at) && joint && method === 'weight-matching') {
     const where = get(at, 'method')?.path ?? joint.path
     const hint = 'use method: merge-many or c2m3'
@@ -36,10 +39,14 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
   const models = joint ? itemsOf(joint).map(use) : [use(get(at, 'model'))]
   const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
   if (!joint && onto !== '' && models[0] === onto)
-    report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'])
+    report.error('contradiction', `rebasin aligns ${quote(onto)} onto itself`, [...at.path, 'onto'], {
+      hint: 'name two different models',
+    })
   const twice = joint ? models.findIndex((name, index) => name !== '' && models.indexOf(name) < index) : -1
   if (joint && twice >= 0)
-    report.error('contradiction', `rebasin aligns ${quote(models[twice]!)} with itself`, [...joint.path, twice])
+    report.error('contradiction', `rebasin aligns ${quote(models[twice]!)} with itself`, [...joint.path, twice], {
+      hint: 'list each model once',
+    })
   if (joint && part?.place === 0) {
     const names = [
       onto,

@@ -33,7 +33,12 @@ export const writer: ContainerWriter = {
     const seen = new Set(['__metadata__'])
     let begin = 0
     for (const { name, dtype, shape, bytes } of tensors) {
-      if (seen.has(name)) throw fault('bad-name', `${fileName}: two tensors are to be called ${quote(name)}`)
+      if (seen.has(name))
+        throw fault(
+          'bad-name',
+          `${fileName}: two tensors are to be called ${quote(name)}`,
+          'change rename or the slices so that each tensor has its own name',
+        )
       seen.add(name)
       const end = begin + bytes
       members.push(
@@ -46,7 +51,11 @@ export const writer: ContainerWriter = {
     const used = Buffer.byteLength(json)
     const length = Math.ceil(used / 8) * 8
     if (length > MAX_HEADER_BYTES)
-      throw fault('header-too-large', `${fileName}: a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`)
+      throw fault(
+        'header-too-large',
+        `${fileName}: a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`,
+        'write a folder with a smaller shard_size',
+      )
     return { text: json + ' '.repeat(length - used), bytes: 8 + length }
   },
   encode(text) {

@@ -62,6 +62,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
       'unknown-module',
       'which tensors are a module’s is not known, since the models are not here',
       first.name.at,
+      'import it again where the models are',
     )
     const made = modules.map((module, index) => convert(partOf(module), models.free(`${name}_${index + 1}`)).name)
     const { at } = first.name
@@ -156,7 +157,12 @@ function join(below: Known, made: Known, part: Part, name: string, work: Work): 
   const outside = ownNames(region, regions, part.names)
   const patterns = [...(stack && !module.sliced ? [`${stack.prefix}.**`] : []), ...outside]
   if (patterns.length === 0) {
-    work.complain.error('unknown-module', `the module ${quote(module.name.text)} has no tensors of its own`, at)
+    work.complain.error(
+      'unknown-module',
+      `the module ${quote(module.name.text)} has no tensors of its own`,
+      at,
+      'remove it, or name a module with tensors',
+    )
     return base
   }
   const filters = mapping(

@@ -121,7 +121,12 @@ function lengthOf({ sources, at }: Slice, complain: Complaints): number | undefi
   const different = sources.find((_, index) => lengths[index] !== lengths[0])
   if (!different) return lengths[0]
   const message = `the sources of a slice must have as many layers each; these have ${[...new Set(lengths)].join(' and ')}`
-  complain.error('slice-lengths', message, different.rangeAt ?? at)
+  complain.error(
+    'slice-lengths',
+    message,
+    different.rangeAt ?? at,
+    'correct layer_range so that all sources have equally many layers',
+  )
   return undefined
 }
 
