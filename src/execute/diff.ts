@@ -2,7 +2,7 @@ import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
-import type { Job } from './compile/job.js'
+import type { Job, JobMerge } from './compile/job.js'
 import { refuseInterrupted } from './interrupted.js'
 import { openPool } from './pools/threads.js'
 import type { Leaf } from './program.js'
@@ -87,12 +87,9 @@ const comparable = (one: StoredTensor, other: StoredTensor) =>
   one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
 
 /** The one merge of a comparing program: only its reduce pass is run. */
-const COMPARE: Job['merges'][number] = {
+const COMPARE: JobMerge = {
   settings: { tensor: '', shape: [], models: [], weights: [], parameters: {}, seed: 0, onBase: false },
-  passes: {
-    reduces: [{ kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }],
-    map: { kernel: 'linear', coefficients: () => [] },
-  },
+  rule: { kind: 'plain', reduces: [{ kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }] },
   own: [0],
   scope: [],
 }

@@ -1,3 +1,4 @@
+import type { ComputedExpr, FactorExpr } from '../expr/types.js'
 import type { AxisMap, Finding } from '../views/types.js'
 
 /** What was found before a tensor is made, as programs use it: small things, and how to compute large ones when they are needed. */
@@ -11,3 +12,9 @@ export interface Findings {
   /** Results of the passes of one of the plan's scopes, as far as they are known. */
   readonly scope: (index: number) => readonly Float64Array[]
 }
+
+/** The values of a leaf that is in no file. */
+export const leafValues =
+  (findings: Findings) =>
+  async (from: ComputedExpr | FactorExpr): Promise<Float32Array | Float64Array> =>
+    from.kind === 'factor' ? findings.factor(from.factoring, from.factor) : findings.computed(from.step, from.tensor)

@@ -19,6 +19,7 @@ import type { Faults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { type Analysis, analysisKindOf, kindOf } from '../steps/index.js'
 import { analysisCost, tensorsOf } from './analysisCost.js'
+import { storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
 /** What a plan does. */
@@ -27,9 +28,10 @@ type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' |
 /** Bytes of tensor data: passes over outputs' tensors, and once what they do not digest, for the digests of whole files. */
 export function costOf({ outputs, files, scopes, factorings, analyses, compute }: Work): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
-  const digested = new Map<string, number>()
+  const stored = storedTensors({ files })
+  const digested = new Map<number, number>()
   for (const leaf of tensors.flatMap(({ expr }) => digestedOf(expr))) {
-    digested.set(`${leaf.file}:${leaf.offset}:${leaf.bytes}`, leaf.bytes)
+    digested.set(stored.numberOf(leaf), leaf.bytes)
   }
   const held = heldByPlan([...tensors, ...analyses.flatMap(tensorsOf)], factorings, compute)
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)

@@ -1,9 +1,9 @@
-import type { ComputedExpr, Expr, FactorExpr } from '../../expr/types.js'
+import type { Expr } from '../../expr/types.js'
 import type { Compute } from '../../kernels/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { Findings } from '../findings.js'
 import { type Held, type Leaf, type LoraNode, type Node, type Pass, type Program, passElements } from '../program.js'
-import type { DigestDuty, Job } from './job.js'
+import type { ComputedLeaf, DigestDuty, JobMerge } from './job.js'
 
 /** What a program is compiled for. */
 export interface Subject {
@@ -24,13 +24,13 @@ export interface Draft extends Subject {
   readonly leaves: Leaf[]
   readonly nodes: Node[]
   readonly passes: Pass[]
-  readonly merges: (Job['merges'][number] & { own: number[] })[]
+  readonly merges: (JobMerge & { own: number[] })[]
   readonly held: Held[]
   heldBytes: number
   /** Of the merges that work by rows: the same for them all. */
   rowLength: number
   /** Leaves whose values are computed before the program begins. */
-  readonly computed: { readonly leaf: number; readonly from: ComputedExpr | FactorExpr }[]
+  readonly computed: ComputedLeaf[]
   /** What several steps use is read and made once: leaves by expression, nodes also by the reach in which they are asked for. */
   readonly leafOf: Map<Expr, number>
   readonly factorsOf: Map<Expr, Pick<LoraNode, 'columns' | 'left' | 'right'>>

@@ -80,7 +80,7 @@ function mergeIndex({ merges, mergeOf, plan, tensor, findings }: Draft, of: Merg
   if (known !== undefined) return known
   const settings = settingsOf(of, tensor, shape, plan.seed)
   const scope = of.scopeIndex === undefined ? [] : findings.scope(of.scopeIndex)
-  const index = merges.push({ settings, passes: passesOf(of, settings), own: [], scope }) - 1
+  const index = merges.push({ rule: { kind: 'method', method: of.method }, settings, own: [], scope }) - 1
   mergeOf.set(of, index)
   return index
 }

@@ -2,17 +2,16 @@
 import { type Dtype, elements, type OutputDtype } from '../../core/dtypes.js'
 import { bytesOf, isWritable } from '../../encodings/index.js'
 import { computeOf, plainOf } from '../../expr/cost.js'
-import type { ComputedExpr, Expr, FactorExpr } from '../../expr/types.js'
+import type { Expr } from '../../expr/types.js'
 import { WHOLE } from '../../expr/walk.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
-import { withValues } from '../../views/readers.js'
 import { dtypeOf } from '../../views/shape.js'
 import type { Findings } from '../findings.js'
 import type { Program } from '../program.js'
 import { assignDuty, type Draft, newDraft, programOf } from './draft.js'
 import { addWork } from './heldWork.js'
-import { type DigestDuty, type Job, NO_DUTY } from './job.js'
+import { type DigestDuty, type Job, NO_DUTY, type PassRule } from './job.js'
 import { addExpr, isByRows } from './nodes.js'
 
 /** A tensor with its name, by which methods derive their random numbers. */
@@ -62,10 +61,11 @@ function writable(name: string, dtype: Dtype): { readonly dtype: OutputDtype; re
   return { dtype, elementBytes: bytesOf(dtype) }
 }
 
-/** The job of one pass over a tensor's last merge; nothing is written. */
+/** The job of one of a scope's passes over the merge that makes one of its tensors; nothing is written. */
 export function compileReduce(
   plan: Plan,
   { name, shape, expr }: NamedTensor,
+  rule: PassRule & { readonly kind: 'scope' },
   reduce: ReducePass,
   duty: DigestDuty,
   findings: Findings,
@@ -73,12 +73,11 @@ export function compileReduce(
   const [total, compute] = [elements(shape), computeOf(plan.compute, expr)]
   const draft = newDraft({ plan, tensor: name, findings, duty, raw: false, total, compute })
   const root = addExpr(draft, expr, shape, WHOLE)
-  const { kernel, slots, combine, rows = false } = reduce
+  const { kernel, slots, combine, rows = false, tile } = reduce
   const pass = draft.passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
   if (isByRows(reduce)) draft.rowLength = shape.at(-1) ?? 1
-  assignDuty(draft, root.below, pass)
-  const last = draft.merges.at(-1)!
-  draft.merges[draft.merges.length - 1] = { ...last, passes: { ...last.passes, reduces: [reduce] }, own: [pass] }
+  if (!tile) assignDuty(draft, root.below, pass)
+  draft.merges[draft.merges.length - 1] = { ...draft.merges.at(-1)!, rule, own: [pass] }
   return jobOf(draft, programOf(draft), expr)
 }
 
@@ -108,27 +107,10 @@ export function compileDigest(file: number, offset: number, bytes: number): Job 
   }
 }
 
-function jobOf({ merges, computed, findings }: Draft, program: Program, expr: Expr): Job {
+function jobOf({ merges, computed }: Draft, program: Program, expr: Expr): Job {
   return {
-    program,
-    merges,
+    ...{ program, merges },
     ...(expr.kind === 'factor' ? { needs: expr.factoring } : {}),
-    ...(computed.length > 0 ? { prepare: () => withMemory(program, computed, findings) } : {}),
+    ...(computed.length > 0 ? { computed } : {}),
   }
-}
-
-/** The program with the values of the leaves that are computed before it begins. */
-async function withMemory(program: Program, computed: Draft['computed'], findings: Findings): Promise<Program> {
-  const leaves = [...program.leaves]
-  for (const { leaf: index, from } of computed) {
-    const leaf = leaves[index]!
-    leaves[index] = { ...leaf, reader: withValues(leaf.reader, await valuesOf(from, findings)) }
-  }
-  return { ...program, leaves }
-}
-
-async function valuesOf(from: ComputedExpr | FactorExpr, findings: Findings): Promise<Float32Array | Float64Array> {
-  return from.kind === 'factor'
-    ? findings.factor(from.factoring, from.factor)
-    : findings.computed(from.step, from.tensor)
 }

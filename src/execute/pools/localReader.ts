@@ -8,7 +8,7 @@ import type { TensorReader } from '../../steps/analysis.js'
 import { shapeOf } from '../../views/shape.js'
 import { hasOtherRows, pickedRows } from '../../views/stored.js'
 import { compileValues } from '../compile/tensor.js'
-import type { Findings } from '../findings.js'
+import { type Findings, leafValues } from '../findings.js'
 import { schedule } from '../schedule/schedule.js'
 import { windowMode } from '../windowMode.js'
 import { openRunner, taskBytes } from '../worker/runner.js'
@@ -44,7 +44,10 @@ export function openLocal(
   async function readOne(tensor: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
     const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     const job = compileValues(plan, tensor, findings())
-    await schedule([job], localPool(target), { math, finished: () => {}, progress: () => {} })
+    await schedule([job], localPool(target), {
+      ...{ math, finished: () => {}, progress: () => {} },
+      values: leafValues(findings()),
+    })
   }
   function localPool(target: Uint8Array): Pool {
     return inlinePool(

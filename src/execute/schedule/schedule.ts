@@ -1,9 +1,10 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
-import type { PassInput, ReducePass, Table } from '../../methods/types.js'
-import type { Job } from '../compile/job.js'
+import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
+import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
-import { type Pass, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
+import { type Pass, type Program, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
 import { type Gathering, gather } from './combine.js'
+import { passesFor } from './rules.js'
 
 /** What a finished job leaves behind. */
 export interface JobResult {
@@ -22,6 +23,8 @@ export interface JobResult {
 
 export interface ScheduleOptions {
   readonly math: ScalarMath
+  /** Computes the values of a leaf that are in no file; absent where no job has such leaves. */
+  readonly values?: (from: ComputedLeaf['from']) => Promise<Float32Array | Float64Array>
   /** Called when a job is finished, in the order of finishing; `index` is its place among all jobs. */
   readonly finished: (index: number, result: JobResult, job: Job) => void
   /** Called for each task done. */
@@ -35,6 +38,8 @@ const WINDOW = 16
 interface Active {
   readonly index: number
   readonly job: Job
+  /** By merge. */
+  readonly passes: readonly Passes[]
   readonly tiles: number
   readonly tilesPerTask: number
   pass: number
@@ -76,7 +81,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
       if (job.program.held && active.some((other) => other.job.program.held)) return undefined
       if (job.needs !== undefined && active.some((other) => other.job.finds?.factoring === job.needs)) return undefined
       coming = source.next()
-      if (job.prepare) prepareJob(next++, job, job.prepare)
+      if (job.computed) prepareJob(next++, job, job.computed)
       else begin(open(next++, job, pool))
     }
   }
@@ -87,10 +92,10 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     else options.finished(opened.index, resultOf(opened), opened.job)
   }
 
-  /** One at a time: what a job has prepared is large. */
-  function prepareJob(index: number, job: Job, prepare: NonNullable<Job['prepare']>): void {
+  /** One at a time: what is computed for a job is large. */
+  function prepareJob(index: number, job: Job, computed: readonly ComputedLeaf[]): void {
     preparing = true
-    const running: Promise<void> = prepare()
+    const running: Promise<void> = withComputed(job.program, computed, options.values)
       .then((program) => begin(open(index, { ...job, program }, pool)))
       .catch((error: unknown) => {
         failure ??= error
@@ -134,6 +139,21 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
   if (failure !== undefined) throw failure
 }
 
+/** The program with the values of the leaves that are computed before it begins. */
+async function withComputed(
+  program: Program,
+  computed: readonly ComputedLeaf[],
+  values: ScheduleOptions['values'],
+): Promise<Program> {
+  if (!values) throw new Error('internal: nobody computes leaves here')
+  const leaves = [...program.leaves]
+  for (const { leaf: index, from } of computed) {
+    const leaf = leaves[index]!
+    leaves[index] = { ...leaf, reader: withValues(leaf.reader, await values(from)) }
+  }
+  return { ...program, leaves }
+}
+
 function open(index: number, job: Job, pool: Pool): Active {
   const { program } = job
   const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
@@ -145,6 +165,7 @@ function open(index: number, job: Job, pool: Pool): Active {
   return {
     index,
     job,
+    passes: job.merges.map(passesFor),
     tiles: Math.ceil(program.elements / TILE),
     tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest))),
     pass: -1,
@@ -204,16 +225,12 @@ function openPass(state: Active, math: ScalarMath): boolean {
       pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, state.next, state.end, program) : undefined
     // The merge that a reduce pass belongs to is given that pass's coefficients; merges below it their maps'.
     const known = merges.map(({ own }) => own.every((index) => index < state.pass))
-    state.coefficients = merges.map(({ passes }, index) => {
+    state.coefficients = state.passes.map(({ map }, index) => {
       if (index === owner) return declared?.coefficients?.(inputs[index]!) ?? []
-      return known[index] ? passes.map.coefficients(inputs[index]!) : []
+      return known[index] ? map.coefficients(inputs[index]!) : []
     })
-    state.tables = merges.map(({ passes }, index) =>
-      index === owner
-        ? declared?.table?.(inputs[index]!)
-        : known[index]
-          ? passes.map.table?.(inputs[index]!)
-          : undefined,
+    state.tables = state.passes.map(({ map }, index) =>
+      index === owner ? declared?.table?.(inputs[index]!) : known[index] ? map.table?.(inputs[index]!) : undefined,
     )
     return true
   }
@@ -236,10 +253,9 @@ function inputOf({ job, results, notes }: Active, merge: number, math: ScalarMat
 }
 
 /** The pass under way as its method declares it, and the merge that it belongs to; -1 where it is no merge's own. */
-function declaredPass({ job, pass }: Active): { owner: number; declared: ReducePass | undefined } {
+function declaredPass({ job, pass, passes }: Active): { owner: number; declared: ReducePass | undefined } {
   const owner = job.merges.findIndex(({ own }) => own.includes(pass))
-  const merge = job.merges[owner]
-  return { owner, declared: merge?.passes.reduces[merge.own.indexOf(pass)] }
+  return { owner, declared: passes[owner]?.reduces[job.merges[owner]!.own.indexOf(pass)] }
 }
 
 function closePass(state: Active, math: ScalarMath): void {

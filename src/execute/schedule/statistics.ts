@@ -160,7 +160,6 @@ function jobOf(views: readonly View[], count: number, pass: ReducePass): Job {
   const { kernel, slots, combine } = pass
   const inputs = leaves.map((_, leaf) => leaf)
   const node = leaves.length
-  const map = { kernel: 'linear', coefficients: () => [] } as const
   return {
     program: {
       elements: count,
@@ -169,14 +168,14 @@ function jobOf(views: readonly View[], count: number, pass: ReducePass): Job {
       leaves,
       nodes: [
         ...inputs.map((leaf) => ({ kind: 'read', leaf }) as const),
-        { kind: 'merge', kernel: map.kernel, inputs, base: -1, merge: 0, rows: false, scratch: 0 },
+        { kind: 'merge', kernel: 'linear', inputs, base: -1, merge: 0, rows: false, scratch: 0 },
       ],
       passes: [{ kind: 'reduce', node, kernel, slots, combine, rows: false }],
     },
     merges: [
       {
+        rule: { kind: 'plain', reduces: [pass] },
         settings: { tensor: '', shape: [count], models: [], weights: [], parameters: {}, seed: 0, onBase: false },
-        passes: { reduces: [pass], map },
         own: [0],
         scope: [],
       },

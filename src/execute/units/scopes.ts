@@ -3,9 +3,9 @@ import { passesOf, settingsOf } from '../../expr/cost.js'
 import type { PlanScope } from '../../expr/types.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan } from '../../plan/types.js'
-import type { Job } from '../compile/job.js'
+import type { Job, PassRule } from '../compile/job.js'
 import { compileReduce } from '../compile/tensor.js'
-import type { Findings } from '../findings.js'
+import { type Findings, leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { schedule } from '../schedule/schedule.js'
 import { noteDigests } from './digesting.js'
@@ -21,13 +21,14 @@ export async function findScope(engine: Engine, index: number): Promise<readonly
   const scope = plan.scopes[index]!
   const { settings, reduces } = declared(plan, scope)
   const found: Findings = { ...engine.findings, scope: (of) => (of === index ? own : engine.findings.scope(of)) }
-  for (const pass of reduces) {
+  for (const [place, pass] of reduces.entries()) {
     const input = { ...settings, results: own, scope: own, math: kernels.math }
     if (pass.skip?.(input)) {
       own.push(new Float64Array(0))
       continue
     }
-    const total = await overScope(engine, scope, pass, found)
+    const rule = { kind: 'scope', method: scope.tensors[0]!.expr.method, pass: place, settings } as const
+    const total = await overScope(engine, scope, rule, pass, found)
     refuseInterrupted(signal)
     own.push(pass.conclude ? pass.conclude(total, input) : total)
   }
@@ -45,13 +46,14 @@ function declared(plan: Plan, { tensors }: PlanScope) {
 async function overScope(
   engine: Engine,
   scope: PlanScope,
-  { conclude: _, skip: __, ...pass }: ReducePass,
+  rule: PassRule & { readonly kind: 'scope' },
+  pass: ReducePass,
   findings: Findings,
 ): Promise<Float64Array> {
   const { plan, pool, kernels, digests, progress, signal } = engine
   function* jobs(): Generator<Job> {
     for (const tensor of scope.tensors)
-      if (elements(tensor.shape) > 0) yield compileReduce(plan, tensor, pass, digests, findings)
+      if (elements(tensor.shape) > 0) yield compileReduce(plan, tensor, rule, pass, digests, findings)
   }
   const total = new Float64Array(pass.slots)
   const firstMaximum = pass.slots - (pass.maxima ?? 0)
@@ -61,6 +63,7 @@ async function overScope(
     math: kernels.math,
     ...(signal ? { signal } : {}),
     progress: progress.bytes,
+    values: leafValues(findings),
     finished(index, result, job) {
       noteDigests(engine, job, result)
       early.set(index, result.results.at(-1)!)

@@ -3,6 +3,7 @@ import { treeDigest } from '../../kernels/index.js'
 import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
 import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
+import { leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { remarksOf } from '../remarks.js'
 import { type JobResult, schedule } from '../schedule/schedule.js'
@@ -31,6 +32,7 @@ export async function doTensors(engine: Engine, outputs: readonly number[], file
     math: kernels.math,
     ...(signal ? { signal } : {}),
     progress: progress.bytes,
+    values: leafValues(engine.findings),
     finished(_, result, job) {
       noteDigests(engine, job, result)
       const { target, finds } = job
@@ -84,8 +86,8 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
   }
   // Digests of files are over all of their tensors, whether an output uses them or not.
-  const rest = Array.from({ length: units.stored.count }, (_, stored) => stored)
-  yield* digestsOf(engine, engine.part ? rest.filter((stored) => isOwn(engine, stored)) : rest)
+  for (let stored = 0; stored < units.stored.count; stored++)
+    if (isOwn(engine, stored)) yield* digestsOf(engine, [stored])
 }
 
 function* digestsOf(engine: Engine, stored: Iterable<number>): Generator<Job> {
