@@ -1,5 +1,6 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
 import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
+import { withValues } from '../../views/readers.js'
 import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
 import { type Pass, type Program, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
