@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
+import { COMMANDS } from '../src/commands/map.js'
 import { load } from '../src/index.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -83,6 +84,25 @@ for (const file of markdown.filter((name) => name !== 'docs/style.md' && !name.s
       )
     }
   })
+
+/** Commands as pages show them: lines of code blocks and spans of code that begin with `terge`. */
+const commandsOf = (text: string) =>
+  [...text.matchAll(/^ *(?:\$ )?terge ([a-z].*)$|`terge ([a-z][^`]*)`/gm)].map(([, line, span]) =>
+    (line ?? span)!.replace(/\s+#.*/, '').trim(),
+  )
+
+test('commands in README and docs use commands and flags that exist', async () => {
+  for (const file of markdown)
+    for (const command of commandsOf(read(file))) {
+      const [name, ...words] = command.split(' ')
+      const known = COMMANDS[name as keyof typeof COMMANDS]
+      assert.ok(known, `${file}: terge ${command}`)
+      const { flags = {} } = await known()
+      const names = Object.entries(flags).flatMap(([long, { char }]) => [`--${long}`, ...(char ? [`-${char}`] : [])])
+      for (const word of words.filter((word) => /^--?[a-z]/.test(word)))
+        assert.ok([...names, '--help'].includes(word.split('=')[0]!), `${file}: terge ${command} has no ${word}`)
+    }
+})
 
 for (const file of markdown)
   test(`${file}: sentences are short`, () => {
