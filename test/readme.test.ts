@@ -86,10 +86,14 @@ for (const file of markdown.filter((name) => name !== 'docs/style.md' && !name.s
   })
 
 /** Commands as pages show them: lines of code blocks and spans of code that begin with `terge`. */
-const commandsOf = (text: string) =>
-  [...text.matchAll(/^ *(?:\$ )?terge ([a-z].*)$|`terge ([a-z][^`]*)`/gm)].map(([, line, span]) =>
-    (line ?? span)!.replace(/\s+#.*/, '').trim(),
+function commandsOf(text: string): string[] {
+  // Odd pieces are within fences.
+  const blocks = text.split(/^ *```.*$/m).filter((_, index) => index % 2 === 1)
+  const lines = blocks.flatMap((block) => [...block.matchAll(/^ *(?:\$ |npx )?terge ([a-z].*)$/gm)])
+  return [...lines, ...text.matchAll(/`terge ([a-z][^`]*)`/g)].map(([, command]) =>
+    command!.replace(/\s+#.*/, '').trim(),
   )
+}
 
 test('commands in README and docs use commands and flags that exist', async () => {
   for (const file of markdown)
