@@ -80,6 +80,7 @@ test('the package holds what a user needs and nothing else', () => {
     'dist/src/recipe/schema-validator.js',
     'schemas/recipe.v1.schema.json',
     'schemas/lineage.v1.schema.json',
+    'schemas/lineage.v2.schema.json',
     'recipes/quickstart/NOTICE.md',
     'LICENSE',
     'README.md',

@@ -123,8 +123,8 @@ test('dtype and shards: every file within its size, every tensor cast, the text 
 test('filters: what is copied, and why', () =>
   inFolder(async (folder) => {
     const { lineage } = (await runInto(folder, 'filters.yml')).outputs[0]!
-    assert.is(lineage.tensors['model.norm.weight']!.reason, 'not included by filters')
-    assert.is(lineage.tensors['model.layers.0.input_layernorm.weight']!.reason, 'excluded by filters')
+    assert.is(lineage.tensors['model.norm.weight']!.reason, 'not-included')
+    assert.is(lineage.tensors['model.layers.0.input_layernorm.weight']!.reason, 'excluded')
     assert.is(lineage.tensors['lm_head.weight']!.method, 'linear')
   }))
 

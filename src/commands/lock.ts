@@ -1,5 +1,6 @@
 import { formatSize } from '../core/sizes.js'
-import { counted, printable, toJson } from '../ui/text.js'
+import { counted } from '../core/words.js'
+import { printable, toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { replaceText } from './support/files.js'
 import { Args, chosenFormat, machineFlags, resultFlags, set } from './support/flags.js'

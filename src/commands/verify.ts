@@ -1,5 +1,6 @@
 import { formatSize } from '../core/sizes.js'
-import { counted, toJson } from '../ui/text.js'
+import { counted } from '../core/words.js'
+import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from './support/flags.js'
 import { given } from './support/options.js'

@@ -9,3 +9,10 @@ export const plural = (count: number, noun: string, many = `${noun}s`): string =
 /** `a`, `a or b`, `a, b or c`. */
 export const eitherOf = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+
+/** `1234567` as `1,234,567`, whatever the locale. */
+export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
+
+/** `1 tensor`, `2 tensors`. */
+export const counted = (count: number, noun: string): string =>
+  `${formatCount(count)} ${agree(count, noun, `${noun}s`)}`

@@ -1,5 +1,5 @@
 import type { Kernels } from '../kernels/index.js'
-import type { StepRecord } from '../steps/index.js'
+import type { FoundRecord } from '../steps/index.js'
 import type { InputState } from '../storage/local/inputStates.js'
 import type { Listener } from './events.js'
 import type { OpenPool } from './pools/types.js'
@@ -48,7 +48,7 @@ export interface Executed {
   /** Digests of stored tensors, by `Plan.files` and their tensors; null where the run leaves digests out. */
   readonly inputs: (file: number) => readonly (string | null)[]
   /** What steps leave in the lineage. */
-  readonly steps: ReadonlyMap<string, StepRecord>
+  readonly steps: ReadonlyMap<string, FoundRecord>
   /** By scope of the plan, what its passes found. */
   readonly scopes: readonly (readonly Float64Array[])[]
   /** Of all units so far. */

@@ -133,23 +133,6 @@ export interface AnalysisModel {
 }
 
 /** Why a participant has no part in a tensor: it has none of the name, or one of another shape or dtype. */
-export type AbsentReason = 'missing' | 'shape' | 'dtype'
-
-/** Why a tensor is copied from one model instead of merged. */
-export type CopyReason =
-  | 'not included by filters'
-  | 'excluded by filters'
-  | 'not a floating-point dtype'
-  | 'packed weights, kept as they are'
-  | 'too few models have it'
-  | 'the output is this model'
-  | 'aligned by a rebasin'
-  | 'not touched by the alignment'
-  | 'repaired'
-  | 'taken from its layer'
-  | 'saved whole beside the adapter'
-
-/** What a pattern of a recipe matched. */
 export interface PatternCount {
   readonly pattern: string
   readonly where: 'include' | 'exclude' | 'rule'

@@ -1,6 +1,7 @@
 import type { Dtype } from '../core/dtypes.js'
+import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Path } from '../language/types.js'
-import type { AbsentReason, CopyReason, Expr } from './types.js'
+import type { Expr } from './types.js'
 
 /** A tensor of a model or of a step's result: what it would be, and how it would come about. */
 export interface ValueTensor {

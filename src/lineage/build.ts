@@ -1,26 +1,20 @@
 import path from 'node:path'
 import { sha256 } from '../core/digest.js'
+import type { Json } from '../core/json/shape.js'
+import { recordOf } from '../core/ownValue.js'
+import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
-import type { StepRecord } from '../steps/index.js'
+import { type FoundRecord, kindOf } from '../steps/index.js'
 import { lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
-import { codeUnits, type LineageFrame, recordOf, type TensorEntries } from './serialize.js'
+import { codeUnits, type LineageFrame, type TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
-import type {
-  Digest,
-  Json,
-  Lineage,
-  LineageFile,
-  LineageMerge,
-  LineagePart,
-  LineageSource,
-  LineageTensor,
-} from './types.js'
+import type { Digest, Lineage, LineageFile, LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
 
 /** Digests of what a run read: null where it was told to leave digests out. */
 export interface ReadDigests {
@@ -54,7 +48,7 @@ export interface LineageInput {
   readonly made: MadeOutput
   readonly read: ReadDigests
   /** By step, what its analysis found. */
-  readonly steps?: ReadonlyMap<string, StepRecord>
+  readonly steps?: ReadonlyMap<string, FoundRecord>
   /** By scope of the plan, what its passes found. */
   readonly scopes?: readonly (readonly Float64Array[])[]
   /** Of the program. */
@@ -112,7 +106,7 @@ export function describeOutput({
   ]
   const frame: LineageFrame = {
     terge: version,
-    lineage: 1,
+    lineage: 2,
     recipe: { text: recipe.text, digest: sha256(recipe.text), set: [...recipe.overrides] },
     plan: { digest: plan.digest },
     seed: plan.seed,
@@ -186,7 +180,7 @@ const finite = (weight: number | null | undefined): number | null =>
 type Describe = ReturnType<typeof describer>
 
 /** Reasons of tensors that a step made without a merge. */
-const STEP_MADE: ReadonlySet<string> = new Set(['aligned by a rebasin', 'repaired'])
+const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired'])
 
 function lineageTensor(
   tensor: PlanTensor,
@@ -216,8 +210,8 @@ function depthOf({ sources, base }: LineageMerge): number {
 
 /** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
 function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullable<LineageInput['scopes']>) {
-  const kinds = new Map(recipe.steps.map(({ name, kind }) => [name, kind as string]))
-  const bases = new Map(recipe.steps.map((step) => [step.name, step.kind === 'merge' ? step.base : undefined]))
+  const kinds = new Map<string, string>(recipe.steps.map(({ name, kind }) => [name, kind]))
+  const bases = new Map(recipe.steps.map((step) => [step.name, kindOf(step).like(step)]))
 
   /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
   function owner(expr: Expr): string {
@@ -274,7 +268,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
   /** How the owner of an expression came by it; undefined for a tensor that is read as it is. */
   function made(expr: Expr, tensor: string): LineageMerge | undefined {
     const aligned = before(expr)
-    if (aligned) return step('rebasin', [aligned], tensor)
+    if (aligned) return step(kinds.get(owner(expr)) ?? 'computed', [aligned], tensor)
     if (expr.kind === 'merge') return merge(expr, tensor)
     if (expr.kind === 'lora') {
       const { rank, scale } = expr
@@ -289,7 +283,7 @@ function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullabl
       const { rank, method } = work.options as Readonly<Record<string, Json>>
       const sources = expr.inputs.map((input) => source(owner(input), input, tensor, null))
       return {
-        method: 'extract',
+        method: kinds.get(expr.step) ?? 'extract',
         parameters: { factor: expr.factor, rank: rank!, method: method!, scale: work.scale },
         sources: sources.slice(0, 1),
         base: sources[1]!,

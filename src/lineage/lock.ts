@@ -3,9 +3,11 @@
  * just these.
  */
 import { fault } from '../core/diagnostics.js'
+import { Bad, bad, digest, list, natural, object, type Read, record, text } from '../core/json/shape.js'
+import { recordOf } from '../core/ownValue.js'
 import { readText } from './disk.js'
-import { Bad, bad, digest, fileName, list, natural, object, type Read, record, text } from './parse.js'
-import { recordOf, sortedKeys } from './serialize.js'
+import { fileName } from './parse.js'
+import { sortedKeys } from './serialize.js'
 import type { Digest } from './types.js'
 
 export interface LockedFile {

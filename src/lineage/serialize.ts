@@ -16,13 +16,6 @@ export const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ?
 /** Keys in code-unit order: the order of an object's own keys puts names such as `10` first. */
 export const sortedKeys = (record: object): string[] => Object.keys(record).sort(codeUnits)
 
-/** A record for names from outside: without a prototype, so that `__proto__` is a name like any other. */
-export function recordOf<T>(entries: Iterable<readonly [string, T]>): Record<string, T> {
-  const record: Record<string, T> = Object.create(null)
-  for (const [key, value] of entries) record[key] = value
-  return record
-}
-
 const join = (open: string, parts: readonly string[], close: string): string => `${open}${parts.join(', ')}${close}`
 
 /** On one line, keys of objects sorted. */

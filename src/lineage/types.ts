@@ -1,12 +1,11 @@
 import type { Dtype } from '../core/dtypes.js'
-import type { CopyReason } from '../expr/types.js'
-import type { PlanTensor } from '../plan/types.js'
+import type { Json } from '../core/json/shape.js'
+import type { CopyReason } from '../core/reasons.js'
+import type { PlanTensor, TokenizerRecord } from '../plan/types.js'
+import type { StepRecord } from '../steps/index.js'
 
 /** `algorithm:hex`; null where a run was told to leave digests out. */
 export type Digest = string
-
-/** What stands in a recipe as a value: plain JSON. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
 export interface LineageFile {
   /** Relative to the checkpoint's folder, `/` between parts. */
@@ -77,15 +76,23 @@ export interface LineageTensor extends LineageMerge {
   readonly notes?: readonly string[]
 }
 
+/** What became of the vocabulary, where the recipe says something of it: as if it were a step. */
+export interface TokenizerStep extends TokenizerRecord {
+  readonly kind: 'tokenizer'
+}
+
+export type LineageStep = StepRecord | TokenizerStep
+
 /** The report of one output. Same recipe and inputs: same bytes. */
 export interface Lineage {
   readonly terge: string
-  readonly lineage: 1
+  /** Version of the format. 1 where it was read from a file of that version: all else is as in version 2 then. */
+  readonly lineage: 1 | 2
   readonly recipe: { readonly text: string; readonly digest: Digest; readonly set: readonly string[] }
   readonly plan: { readonly digest: Digest }
   readonly seed: number
   readonly models: Readonly<Record<string, LineageModel>>
-  readonly steps: Readonly<Record<string, Readonly<Record<string, Json>>>>
+  readonly steps: Readonly<Record<string, LineageStep>>
   readonly tensors: Readonly<Record<string, LineageTensor>>
   readonly output: {
     readonly from: string

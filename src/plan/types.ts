@@ -1,7 +1,8 @@
 import type { OutputLayout } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
-import type { AbsentReason, CopyReason, Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
+import type { AbsentReason, CopyReason } from '../core/reasons.js'
+import type { Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
 import type { AnalysisCost } from '../steps/analysis.js'
 import type { Analysis } from '../steps/index.js'
 

@@ -24,17 +24,26 @@ export interface PermutationSpec {
   readonly family: string
   readonly text: SpecText
   readonly spec: Spec
+  /** The same in words: all of it, the sizes of its groups, and what stays as it is. */
+  readonly words: {
+    readonly groups: string
+    readonly sizes: ReadonlyMap<string, string>
+    readonly kept: readonly string[]
+  }
 }
 
 /** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` where none fits the model. */
 export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
-  const [{ inferSpec }, { readSpec, writeSpec }] = await Promise.all([
+  const [{ inferSpec }, { readSpec, writeSpec }, { groupsLine, keptLines, sizeText }] = await Promise.all([
     import('../rebasin/infer/index.js'),
     import('../rebasin/spec.js'),
+    import('../rebasin/describe.js'),
   ])
-  const { family, spec } = inferSpec({ tensors, ...(config ? { config } : {}) })
-  const text = writeSpec(spec, tensors)
-  return { family, text, spec: readSpec(text, tensors) }
+  const { family, spec: inferred } = inferSpec({ tensors, ...(config ? { config } : {}) })
+  const text = writeSpec(inferred, tensors)
+  const spec = readSpec(text, tensors)
+  const sizes = new Map(Object.keys(spec.groups).map((name) => [name, sizeText(spec, name)]))
+  return { family, text, spec, words: { groups: groupsLine(spec), sizes, kept: keptLines(spec.kept) } }
 }
 
 /** A model at a glance: its files, dtypes, layers and metadata. */

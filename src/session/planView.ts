@@ -5,7 +5,8 @@ import { heldSeconds } from '../expr/cost.js'
 import type { Expr } from '../expr/types.js'
 import { inputsOf, jsonForm, withShared } from '../expr/walk.js'
 import type { Plan } from '../plan/types.js'
-import { readSpec, type Spec } from '../rebasin/spec.js'
+import type { Lines } from '../steps/analysis.js'
+import { analysisKindOf, kindOf } from '../steps/index.js'
 import { mainStored } from '../views/stored.js'
 
 /** What a plan takes on one machine, and how it reads to people and programs. */
@@ -15,8 +16,10 @@ export interface PlanView {
   readonly memory: number
   /** Where matrices are held whole: roughly how long the work on them takes. */
   readonly heldSeconds?: number
-  /** By `Plan.analyses`: the permutation spec of an alignment, resolved. */
-  readonly specs: readonly (Spec | undefined)[]
+  /** By `Plan.steps`: what is said of each besides its patterns. */
+  readonly steps: readonly (readonly Lines[])[]
+  /** By `Plan.analyses`: what each will do. */
+  readonly analyses: readonly Lines[]
   /** By the index of the adapter's model. */
   readonly updates: ReadonlyMap<number, AdapterUpdates>
   /** The plan for JSON: an expression that steps share is written once. */
@@ -30,10 +33,9 @@ export function viewPlan(plan: Plan, { threads }: { readonly threads: number }):
     threads,
     memory: estimateMemory(plan, threads),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
-    specs: plan.analyses.map((analysis) =>
-      analysis.kind === 'rebasin'
-        ? readSpec(analysis.spec, new Map(analysis.onto.tensors.map((tensor) => [tensor.name, tensor])))
-        : undefined,
+    steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),
+    analyses: plan.analyses.map((analysis, index) =>
+      analysisKindOf(analysis).lines(analysis, plan.cost.analyses![index]!),
     ),
     updates: adapterUpdates(plan),
     data: () => planAsData(plan),

@@ -9,7 +9,7 @@ export type ReportForm = (typeof REPORT_FORMS)[number]
 const FORMS: Record<ReportForm, (lineage: Lineage) => Promise<string>> = {
   html: async (lineage) => (await import('../lineage/forms/page/index.js')).reportHtml(lineage),
   terge: async (lineage) => (await import('../lineage/forms/page/terge.js')).tergeReportText(lineage),
-  json: async (lineage) => (await import('../lineage/serialize.js')).lineageText(lineage),
+  json: async (lineage) => (await import('../lineage/serialize.js')).lineageText({ ...lineage, lineage: 2 }),
 }
 
 /** A lineage file in a form for people or programs. Throws a `Fault` where the file is missing or not a lineage. */

@@ -58,6 +58,12 @@ export interface AnalysisProgress {
   readonly fraction?: number
 }
 
+/** A line of text with those that belong below it. Names in it are as they are: whoever prints it makes them safe. */
+export interface Lines {
+  readonly text: string
+  readonly branches?: readonly Lines[]
+}
+
 /** The part of a kind whose steps look at whole models first. `A`: the plan's description of that work. `R`: its record. */
 export interface AnalysisKind<A extends AnalysisCommon, R> {
   /** Every tensor that it reads. */
@@ -67,6 +73,8 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
   readonly refuse?: (
     analysis: A,
   ) => { readonly code: ErrorCode; readonly message: string; readonly hint: string } | undefined
+  /** What it will do, for people. */
+  readonly lines: (analysis: A, cost: AnalysisCost) => Lines
   /** By step. */
   readonly run: (
     analysis: A,

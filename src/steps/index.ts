@@ -1,4 +1,5 @@
 /** The registry of the kinds of step. */
+import type { PatternCount } from '../expr/types.js'
 import type { AnalysisKind } from './analysis.js'
 import { extract } from './extract/index.js'
 import { interpolate } from './interpolate/index.js'
@@ -6,22 +7,32 @@ import { merge } from './merge/index.js'
 import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
-import type { ShortForm, StepKind } from './types.js'
+import type { RecordOf, ShortForm, StepKind } from './types.js'
 
 /** In the order of the documentation. A new kind is a line here. */
 const ALL = [merge, rebasin, repair, interpolate, stack, extract] as const
 
-type StepOf<K> = K extends StepKind<infer S, infer _A, infer _R, infer _M> ? S : never
-type AnalysisOf<K> = K extends { readonly analysis?: AnalysisKind<infer A, infer _> } ? A : never
-type RecordOf<K> = K extends StepKind<infer _S, infer _A, infer R, infer _M> ? R : never
+type Kind = (typeof ALL)[number]
+type Parameters<K> =
+  K extends StepKind<infer S, infer A, infer F, infer Said, infer _>
+    ? { step: S; analysis: A; found: F; said: Said }
+    : never
+type InLineage<P> = P extends { step: { kind: infer Kind }; found: infer F; said: infer Said }
+  ? { readonly kind: Kind; readonly patterns: readonly PatternCount[] } & RecordOf<F, Said>
+  : never
 
-export type Step = StepOf<(typeof ALL)[number]>
-export type Analysis = AnalysisOf<(typeof ALL)[number]>
+export type Step = Parameters<Kind>['step']
+export type Analysis = Parameters<Kind>['analysis']
 /** What analyses, and the making of tensors, find out of steps. */
-export type StepRecord = RecordOf<(typeof ALL)[number]>
+export type FoundRecord = Parameters<Kind>['found']
+/** A step in a lineage. */
+export type StepRecord = InLineage<Parameters<Kind>>
 
 /** A kind as others see it: it is only given steps and analyses of its own. */
-type AnyKind = StepKind<Step, Analysis, StepRecord>
+interface AnyKind extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'says'> {
+  readonly analysis?: AnalysisKind<Analysis, FoundRecord>
+  readonly says?: (step: Step) => object
+}
 
 export const KINDS = ALL as unknown as readonly AnyKind[]
 
@@ -34,7 +45,7 @@ export function kindOf({ kind }: { readonly kind: string }): AnyKind {
   return found
 }
 
-export function analysisKindOf(analysis: Analysis): AnalysisKind<Analysis, StepRecord> {
+export function analysisKindOf(analysis: Analysis): AnalysisKind<Analysis, FoundRecord> {
   const found = kindOf(analysis).analysis
   if (!found) throw new Error(`internal: steps of the kind ${analysis.kind} have no analyses`)
   return found

@@ -3,6 +3,7 @@
  * `kindOf` in the registry, and does not know which kinds there are.
  */
 import type { Diagnostic } from '../core/diagnostics.js'
+import type { Read } from '../core/json/shape.js'
 import type { ScopeBook } from '../expr/scopes.js'
 import type { PatternCount, PlanFactoring } from '../expr/types.js'
 import type { Value } from '../expr/values.js'
@@ -13,7 +14,7 @@ import type { Report } from '../language/report.js'
 import type { Schema } from '../language/schemaParts.js'
 import type { Evaluate, Filters, LocatedPattern, ModelSource, Path, RecipeHead, StepCommon } from '../language/types.js'
 import type { Config } from '../networks/layerCounts.js'
-import type { AnalysisCommon, AnalysisKind } from './analysis.js'
+import type { AnalysisCommon, AnalysisKind, Lines } from './analysis.js'
 
 /** A step of any kind. */
 export interface AnyStep extends StepCommon {
@@ -21,13 +22,15 @@ export interface AnyStep extends StepCommon {
 }
 
 /**
- * `S`: the step as a recipe says it. `A`: its analysis, of kinds that look at whole models before any tensor is written. `R`: what an
- * analysis or the tensors' making found, for the lineage. `Made`: where a block of the recipe can stand for other steps than `S`, these too.
+ * `S`: the step as a recipe says it. `A`: its analysis, of kinds that look at whole models before any tensor is written. `F`: what an
+ * analysis or the tensors' making found, for the lineage. `Said`: what the lineage keeps of the step itself. `Made`: where a block of the
+ * recipe can stand for other steps than `S`, these too.
  */
 export interface StepKind<
   S extends AnyStep,
   A extends AnalysisCommon = never,
-  R extends object = never,
+  F extends object = never,
+  Said extends object = UsesRecord,
   Made extends AnyStep = S,
 > {
   /** The key in a recipe. */
@@ -65,8 +68,33 @@ export interface StepKind<
   /** A command of its own, run on what it makes. */
   readonly evaluate?: (step: S) => Evaluate | undefined
   readonly plan: (step: S, context: PlanContext) => PlannedStep
-  readonly analysis?: AnalysisKind<A, R>
+  readonly analysis?: AnalysisKind<A, F>
+  /** What the lineage keeps of the step itself. Default: the models that it uses. */
+  readonly says?: (step: S) => Said
+  /** Reads what a lineage keeps of such a step, besides its kind and its patterns. Default: the models that it uses. */
+  readonly readRecord?: Read<RecordOf<F, Said>>
+  /** What a plan's text shows below the step besides its patterns. */
+  readonly planLines?: (
+    step: { readonly name: string },
+    plan: { readonly factorings: readonly PlanFactoring[] },
+    left: PlannedStep['left'],
+  ) => readonly Lines[]
+  /** What the step did, in one line, when a run has ended. */
+  readonly line?: (name: string, record: RecordOf<F, Said>) => string
+  /** Where its result is an adapter, what the model card says: the model that it is for, and how it came about. */
+  readonly adapter?: {
+    readonly base: (record: RecordOf<F, Said>) => string
+    readonly sentence: (record: RecordOf<F, Said>, plain: (name: string) => string) => string
+  }
 }
+
+export interface UsesRecord {
+  /** Models and steps that the step uses, each once. */
+  readonly models: readonly string[]
+}
+
+/** What is said of a step, and what was found. */
+export type RecordOf<F, Said> = [F] extends [never] ? Said : Said & F
 
 /** How a kind may stand at the root of a recipe. */
 export interface ShortForm {

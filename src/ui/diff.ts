@@ -1,5 +1,6 @@
+import { counted, formatCount } from '../core/words.js'
 import type { TensorDifference } from '../index.js'
-import { counted, formatCount, printable, table } from './text.js'
+import { printable, table } from './text.js'
 
 const number = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(6))
 

@@ -1,6 +1,7 @@
 import { formatSize } from '../core/sizes.js'
+import { counted, formatCount } from '../core/words.js'
 import type { CheckpointFacts, StoredTensor } from '../index.js'
-import { counted, formatCount, formatShape, printable, table } from './text.js'
+import { formatShape, printable, table } from './text.js'
 
 function adapterText({ type, ranks, alpha, modules, base }: NonNullable<CheckpointFacts['adapter']>): string {
   const kind = type === 'LORA' ? 'LoRA' : printable(type)

@@ -1,5 +1,6 @@
+import { counted } from '../core/words.js'
 import type { Method, ParameterSchema } from '../index.js'
-import { counted, table } from './text.js'
+import { table } from './text.js'
 
 const BASES = {
   none: 'not used',

@@ -1,6 +1,8 @@
 /** The figures along an interpolation, as a small plot for people. */
+
+import { counted } from '../core/words.js'
 import type { Lineage } from '../index.js'
-import { counted, printable } from './text.js'
+import { printable } from './text.js'
 
 /** A figure at each point of a path, in the order of t. */
 export interface Series {

@@ -1,8 +1,9 @@
 import { formatDiagnostic } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
+import { counted } from '../core/words.js'
 import type { RunEvent } from '../index.js'
 import { formatProgress, meter } from './progress.js'
-import { counted, formatSeconds, printable, printableText } from './text.js'
+import { formatSeconds, printable, printableText } from './text.js'
 import type { Renderer } from './types.js'
 
 /** Sparse enough for a log: a line of progress after this many seconds, */

@@ -1,5 +1,6 @@
 import type { Diagnostic } from '../core/diagnostics.js'
-import { counted, printable, printableText } from './text.js'
+import { counted } from '../core/words.js'
+import { printable, printableText } from './text.js'
 
 /** In the data of a workflow command of GitHub only these three would end or change it. */
 const data = (text: string): string => text.replace(/[%\r\n]/g, (mark) => encodeURIComponent(mark))

@@ -1,9 +1,10 @@
 import path from 'node:path'
 import { formatSize } from '../core/sizes.js'
+import { counted, formatCount } from '../core/words.js'
 import type { Lineage } from '../index.js'
 import { pathText } from './path.js'
 import { stepsText } from './steps.js'
-import { counted, formatCount, printable } from './text.js'
+import { printable } from './text.js'
 
 /** A path as the user would write it from `folder`: relative where it lies below. */
 export function shownPath(file: string, folder: string): string {

@@ -1,16 +1,8 @@
 /** Text for people: names made safe for terminals, sizes, counts, durations, tables, and a little style. */
 
 import { safeJson } from '../core/printable.js'
-import { agree } from '../core/words.js'
 
 export { printable, printableText, safeJson } from '../core/printable.js'
-
-/** `1234567` as `1,234,567`, whatever the locale. */
-export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
-
-/** `1 tensor`, `2 tensors`. */
-export const counted = (count: number, noun: string): string =>
-  `${formatCount(count)} ${agree(count, noun, `${noun}s`)}`
 
 /** Seconds as `0.4 s`, `75 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatSeconds(seconds: number): string {

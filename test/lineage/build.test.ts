@@ -60,7 +60,7 @@ test('task vectors name their origin, a step too', () => {
 test('copies say why and from whom, and names are names whatever they are', () => {
   const copied = new Map(Object.entries(sample.tensors)).get('__proto__')!
   assert.is(copied.method, 'copy')
-  assert.is(copied.reason, 'excluded by filters')
+  assert.is(copied.reason, 'excluded')
   assert.equal(copied.sources, [{ model: 'a', tensor: '__proto__', weight: null }])
   const merged = sample.tensors['10']!
   assert.is(merged.method, 'copy')

@@ -151,8 +151,8 @@ test('nothing from a lineage becomes markup', () => {
     plan: { digest: 'sha256:00' },
     seed: 0,
     models: { [evil]: { index: 0, reference: evil, revision: evil, files: [file] } },
-    steps: { [evil]: { kind: evil, [evil]: [evil] } },
-    tensors: { [`layers.1.${evil}`]: entry, [evil]: { ...entry, method: 'copy', reason: 'excluded by filters' } },
+    steps: { [evil]: { kind: 'stack', patterns: [], models: [evil] } },
+    tensors: { [`layers.1.${evil}`]: entry, [evil]: { ...entry, method: 'copy', reason: 'excluded' } },
     output: { from: evil, files: [file], tensors: 2, digest: null },
     evaluations: { [evil]: 1 },
   })
@@ -167,7 +167,7 @@ test('figures of a step are words, not JSON', () => {
   const page = reportHtml({
     ...sample,
     steps: { moved: { kind: 'rebasin', models: ['a', 'b'], score } },
-  } as typeof sample)
+  } as unknown as typeof sample)
   assert.match(page, 'score: <code>5.03447</code> → <code>212.771</code>')
 })
 
@@ -176,7 +176,7 @@ test('the page has the recipe by lines, models, copies and every tensor', () => 
   assert.match(page, '<code>terge: 1</code><code>models: …</code></div>')
   assert.match(page, 'Lineage of merged.safetensors')
   assert.match(page, 'excluded by filters')
-  assert.match(page, 'b: shape')
+  assert.match(page, 'b: has them in another shape')
   const { rows, hows, reasons } = dataOf(page)
   assert.equal(
     rows.map(([name]: [string]) => name),
@@ -194,7 +194,7 @@ test('one chart for all patterns of the same course, gaps where a layer was copi
     tensors[`m.layers.${layer}.v`] = linear(layer, [layer / 5, 1 - layer / 5])
     tensors[`m.layers.${layer}.u`] = linear(layer, [0.5, 0.5])
   }
-  tensors['m.layers.2.u'] = { ...linear(2, []), method: 'copy', reason: 'excluded by filters' }
+  tensors['m.layers.2.u'] = { ...linear(2, []), method: 'copy', reason: 'excluded' }
   const page = reportHtml(withTensors(tensors))
   assert.is(page.split('<figure>').length, 3)
   assert.match(page, '<code>m.layers.*.v</code> <code>m.layers.*.w</code>')

@@ -77,10 +77,10 @@ export const tensors: readonly PlanTensor[] = [
     },
     rule: 0,
   }),
-  tensor('__proto__', { expr: read(0, '__proto__'), reason: 'excluded by filters' }),
+  tensor('__proto__', { expr: read(0, '__proto__'), reason: 'excluded' }),
   tensor('10', {
     expr: average('soup', ['b', 'a'], [1, 1], [read(1, '10'), read(0, '10')]),
-    reason: 'not included by filters',
+    reason: 'not-included',
   }),
 ]
 

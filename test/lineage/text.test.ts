@@ -10,7 +10,7 @@ import type { Lineage } from '../../src/lineage/types.js'
 import { input, sample } from './sample.js'
 
 const text = lineageText(sample)
-const schema = JSON.parse(readFileSync('schemas/lineage.v1.schema.json', 'utf8'))
+const schema = JSON.parse(readFileSync('schemas/lineage.v2.schema.json', 'utf8'))
 const ajv = new Ajv({ strict: true, allErrors: true })
 const matches = ajv.compile(schema)
 
@@ -43,7 +43,7 @@ test('a lineage that is read in pieces is the same, and so are its errors', () =
     `${text}x`,
     text.replace('"tensors": {', '"tensors": [{').replace('},\n  "output"', '}],\n  "output"'),
     text.replace(/"method": "\w+"/, '"method": 5'),
-    text.replace('"lineage": 1', '"lineage": 2'),
+    text.replace('"lineage": 2', '"lineage": 3'),
     '[]',
     '',
     '5',
@@ -122,7 +122,7 @@ test('built lineages follow the schema, which is strict', () => {
 test('what is no lineage is refused with its place', () => {
   assert.is(faultOf('{')!.code, 'bad-lineage')
   assert.match(faultOf('[]')!.message, 'the lineage must be an object')
-  assert.is(faultOf('{"lineage": 2}')!.code, 'lineage-version')
+  assert.is(faultOf('{"lineage": 3}')!.code, 'lineage-version')
   // biome-ignore lint/suspicious/noExplicitAny: what is broken has no type.
   const edit = (change: (lineage: any) => void): string => {
     const lineage = JSON.parse(text)
@@ -170,7 +170,8 @@ test('what is no lineage is refused with its place', () => {
 test('nesting is bounded', () => {
   const deep = '['.repeat(100_000) + ']'.repeat(100_000)
   assert.is(faultOf(deep)!.code, 'bad-lineage')
-  assert.match(faultOf(text.replace('"kind": "merge"', `"kind": "merge", "x": ${deep}`))!.message, 'nested')
+  const nested = text.replace('"parameters": {"', `"parameters": {"x": ${deep}, "`)
+  assert.match(faultOf(nested)!.message, 'nested')
   const source = '{"model": "a", "tensor": "t", "weight": null'
   const of = `${`${source}, "of": {"method": "copy", "parameters": {}, "sources": [`.repeat(200)}${source}}${']}}'.repeat(200)}`
   assert.match(faultOf(text.replace('"sources": [', `"sources": [${of}, `))!.message, 'nested')

@@ -76,8 +76,8 @@ test('gradients run over the layers of the base, filtered or not', async () => {
     reason ?? (expr.kind === 'merge' && expr.parameters.t),
   ])
   assert.equal(found, [
-    ['head.weight', 'not included by filters'],
-    ['layers.0.w', 'excluded by filters'],
+    ['head.weight', 'not-included'],
+    ['layers.0.w', 'excluded'],
     ['layers.1.w', 1 / 3],
     ['layers.2.w', 2 / 3],
     ['layers.3.w', 1],
@@ -115,9 +115,9 @@ test('what too few models have is copied from the base; integers always are', as
   const { plan } = await planOf({ a, b: { both: f32([1], [3]), n: i64([1], [9n]) } }, merged('linear'))
   const found = plan!.outputs[0]!.tensors.map(({ name, reason }) => [name, reason])
   assert.equal(found, [
-    ['n', 'not a floating-point dtype'],
+    ['n', 'not-float'],
     ['both', undefined],
-    ['only', 'too few models have it'],
+    ['only', 'too-few'],
   ])
 })
 

@@ -57,7 +57,7 @@ test('layers one on the other, renumbered; overlapping; the ends from the first 
       const { method, sources, reason } = tensors['model.layers.4.mlp.up_proj.weight']
       assert.equal(
         [method, sources, reason],
-        ['copy', [{ model: 'b', tensor: 'model.layers.2.mlp.up_proj.weight', weight: null }], 'taken from its layer'],
+        ['copy', [{ model: 'b', tensor: 'model.layers.2.mlp.up_proj.weight', weight: null }], 'stacked'],
       )
     },
   ))

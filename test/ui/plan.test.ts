@@ -55,9 +55,9 @@ const plan: Plan = {
         tensor(merge('final', 'linear', ['a'], [read(0)], read(1)), {
           absent: [EVIL, 'a'].map((model, i) => ({ model, reason: (['shape', 'dtype'] as const)[i]! })),
         }),
-        tensor(read(0), { reason: 'excluded by filters' }),
-        tensor(read(0), { reason: 'excluded by filters' }),
-        tensor(read(1), { reason: 'not a floating-point dtype', dtype: 'I64' }),
+        tensor(read(0), { reason: 'excluded' }),
+        tensor(read(0), { reason: 'excluded' }),
+        tensor(read(1), { reason: 'not-float', dtype: 'I64' }),
       ],
       indexes: [],
       sidecars: [{ name: 'config.json', kind: 'copy', model: 0 }],
@@ -78,7 +78,14 @@ const plan: Plan = {
 
 const SAFE = EVIL.replace(/[\u001b\n\u009b]/g, '\ufffd')
 const format = (form: (typeof PLAN_FORMATS)[number]): string =>
-  formatPlan(plan, form, { threads: 2, memory: 3e8, specs: [], updates: new Map(), data: () => plan })
+  formatPlan(plan, form, {
+    threads: 2,
+    memory: 3e8,
+    steps: [[], []],
+    analyses: [],
+    updates: new Map(),
+    data: () => plan,
+  })
 
 test('no form lets a control character through', () => {
   for (const form of PLAN_FORMATS) assert.not.match(format(form), /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { drawTree, formatCount, formatSeconds, printable, printableText, table, toJson } from '../../src/ui/text.js'
+import { formatCount } from '../../src/core/words.js'
+import { drawTree, formatSeconds, printable, printableText, table, toJson } from '../../src/ui/text.js'
 
 test('nothing in a name can steer a terminal', () => {
   const hostile = 'a\u001b[2J\r\n\t\u009b31mb\u202ec\u2066d\u200be\u2028f\ud800g\u007f'

@@ -4,7 +4,7 @@ import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
 import { createPool, type Pool as Team } from '../../rebasin/team.js'
 import type { FoundArrays } from '../../steps/analysis.js'
-import { type Analysis, analysisKindOf, type StepRecord } from '../../steps/index.js'
+import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
@@ -78,7 +78,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
         const found = await analysisKindOf(analysis).run(analysis, workshop, (progress) =>
           listen({ kind: 'step', ...progress }),
         )
-        const steps: StepRecord[] = analysis.steps.map((step) => found.get(step)!.record)
+        const steps: FoundRecord[] = analysis.steps.map((step) => found.get(step)!.record)
         const arrays = analysis.steps.flatMap((step, place) =>
           Object.entries(found.get(step)!.arrays).map(([name, array]) => [`${place}/${name}`, array] as const),
         )

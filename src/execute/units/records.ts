@@ -5,7 +5,7 @@
 import { sha256 } from '../../core/digest.js'
 import type { FoundArrays } from '../../steps/analysis.js'
 import type { FactorFigures } from '../../steps/extract/record.js'
-import type { StepRecord } from '../../steps/index.js'
+import type { FoundRecord } from '../../steps/index.js'
 
 export interface UnitRecord {
   /** The unit's. */
@@ -28,7 +28,7 @@ export interface Figures {
   /** Of a factoring. */
   readonly factors?: FactorFigures
   /** Of an analysis, by its steps. */
-  readonly steps?: readonly StepRecord[]
+  readonly steps?: readonly FoundRecord[]
 }
 
 export const NOTHING_FOUND: FoundArrays = Object.freeze({})

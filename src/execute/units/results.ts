@@ -1,21 +1,21 @@
 /** What records say of a plan's steps and scopes, for the lineage. */
 import type { Plan } from '../../plan/types.js'
-import { analysisKindOf, type StepRecord } from '../../steps/index.js'
+import { analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import { extractionRecords } from '../schedule/factorings.js'
 import type { RecordBook } from './recordBook.js'
 import { scopeResults } from './shared.js'
 
 /** By step. Fault: `nothing-to-extract`. */
-export function stepRecords(plan: Plan, records: RecordBook): ReadonlyMap<string, StepRecord> {
+export function stepRecords(plan: Plan, records: RecordBook): ReadonlyMap<string, FoundRecord> {
   const found = plan.analyses.flatMap((analysis, index) => {
     const steps = records.shared({ kind: 'analysis', index })?.figures.steps ?? []
-    return steps.map((record, place): [string, StepRecord] => {
+    return steps.map((record, place): [string, FoundRecord] => {
       const step = analysis.steps[place]!
       return [step, analysisKindOf(analysis).named?.(analysis, step, record) ?? record]
     })
   })
   const extracted = extractionRecords(plan, (index) => records.shared({ kind: 'factoring', index })?.figures.factors)
-  return new Map<string, StepRecord>([...found, ...extracted])
+  return new Map<string, FoundRecord>([...found, ...extracted])
 }
 
 /** By scope, the results of its passes. */

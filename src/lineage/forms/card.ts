@@ -1,5 +1,6 @@
 /** The model card of an output folder, as the hub shows it: what went in, how it was merged, and where to look further. */
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
+import { kindOf, type StepRecord } from '../../steps/index.js'
 import type { LineageFrame } from '../serialize.js'
 
 /** What a card says of a lineage that is written beside it. */
@@ -15,9 +16,9 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
   const methods = [...all].filter((one) => one !== 'copy').sort()
   const step = lineage.steps[lineage.output.from]
-  const extracted = step?.kind === 'extract'
+  const extracted = step && step.kind !== 'tokenizer' ? kindOf(step).adapter : undefined
   const library = libraryOf(lineage)
-  const bases = extracted ? models.filter(([name]) => name === (step.models as readonly string[])[1]) : models
+  const bases = extracted ? models.filter(([name]) => name === extracted.base(step as StepRecord)) : models
   const published = [...new Set(bases.flatMap(([, { reference }]) => /^hf:([^@]+)/.exec(reference)?.[1] ?? []))]
   const front = [
     `library_name: ${library}`,
@@ -40,7 +41,7 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     `# ${plain(name)}`,
     '',
     extracted
-      ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${adapterText(lineage)}`
+      ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${extracted.sentence(step as StepRecord, plain)}`
       : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
     '| model | reference | revision | files | bytes |',
@@ -58,14 +59,6 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     `- plan: \`${lineage.plan.digest}\``,
     ...(lineage.output.digest === null ? [] : [`- output: \`${lineage.output.digest}\``]),
   ].join('\n')}\n`
-}
-
-/** What an adapter is the difference of, and how much of it. */
-function adapterText({ steps, output }: LineageFrame): string {
-  const { models, energy } = steps[output.from]!
-  const [from, base] = (models as readonly string[]).map(plain)
-  const { total } = energy as { readonly total: number }
-  return `It makes ${from} of ${base}, with ${(100 * total).toFixed(1)} % of the squared difference in the adapted layers.`
 }
 
 /** Who loads such a folder: told by the file that lists its parts, or says what it is. */

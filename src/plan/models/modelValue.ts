@@ -22,7 +22,7 @@ export function modelValue(
           ? { kind: 'stored', file, tensor: stored.name, dtype, shape, offset, bytes, strides }
           : { kind: 'stored', file, tensor: stored.name, dtype, shape, offset, bytes },
       },
-      reason: 'the output is this model',
+      reason: 'same-model',
     })
   }
   return { name, tensors, origin: name, ...quantizationOf(config) }

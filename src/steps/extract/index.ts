@@ -1,7 +1,9 @@
 /** `extract`: the difference of two models as a low-rank adapter. */
 import type { StepKind } from '../types.js'
+import { adapterSentence, extractedLine, extractionLines } from './lines.js'
 import { planExtract } from './plan.js'
 import { readExtract } from './read.js'
+import { readExtractRecord } from './record.js'
 import { extract as schema } from './schema.js'
 import type { ExtractRecord, ExtractStep } from './types.js'
 
@@ -17,4 +19,12 @@ export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   plan(step, { recipe, values, configOf, factorings, faults }) {
     return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), factorings, faults) ?? {}
   },
+  readRecord: readExtractRecord,
+  planLines: ({ name }, { factorings }, left = {}) =>
+    extractionLines(
+      factorings.filter(({ step }) => step === name),
+      left,
+    ),
+  line: extractedLine,
+  adapter: { base: ({ models }) => models[1]!, sentence: adapterSentence },
 }

@@ -1,5 +1,6 @@
 import type { Place } from '../../core/diagnostics.js'
 import { randomStream } from '../../core/random.js'
+import { COPY_REASONS } from '../../core/reasons.js'
 import { quote } from '../../core/suggest.js'
 import { isFloat } from '../../encodings/index.js'
 import { computeOf } from '../../expr/cost.js'
@@ -149,7 +150,7 @@ function factorTensors(
 function savedTensor(name: string, from: Value, base: Value): Named {
   const { rule: _, ...tensor } = from.tensors.get(name)!
   const { dtype } = base.tensors.get(name)!
-  return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved whole beside the adapter' }]
+  return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved-whole' }]
 }
 
 const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
@@ -185,9 +186,9 @@ function leftOut(
   own: ValueTensor,
   other: ValueTensor | undefined,
 ): string | undefined {
-  if (decision.kind === 'copy') return decision.reason.replace(' by filters', '')
+  if (decision.kind === 'copy') return COPY_REASONS[decision.reason].replace(' by filters', '')
   if (!other) return `${from} has no such tensor`
-  if (!isFloat(own.dtype) || !isFloat(other.dtype)) return 'not a floating-point dtype'
+  if (!isFloat(own.dtype) || !isFloat(other.dtype)) return COPY_REASONS['not-float']
   if (textOf(own) === textOf(other)) return 'the same tensor in both'
   return undefined
 }

@@ -1,6 +1,8 @@
 /** What the lineage keeps of an extraction. */
 import { fault } from '../../core/diagnostics.js'
+import { list, natural, nullable, number, object, record, text } from '../../core/json/shape.js'
 import type { PlanFactoring } from '../../expr/types.js'
+import type { UsesRecord } from '../types.js'
 import type { ExtractRecord } from './types.js'
 
 /** ‖δ‖², how many triplets were found, and Σ σ² of those. */
@@ -51,3 +53,18 @@ export function extractRecord(
     ...(Object.keys(left).length > 0 ? { left } : {}),
   }
 }
+
+type ModuleRecord = ExtractRecord['modules'][string]
+
+export const readExtractRecord = object<ExtractRecord & UsesRecord>(
+  {
+    models: list(text),
+    modules: record(
+      object<ModuleRecord>({ method: text, rank: natural, found: natural, norm: number, energy: nullable(number) }),
+    ),
+    changed: natural,
+    energy: object({ total: number, mean: number, least: number }),
+    left: record(text),
+  },
+  'left',
+)

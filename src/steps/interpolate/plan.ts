@@ -1,5 +1,6 @@
+import type { AbsentReason } from '../../core/reasons.js'
 import { isFloat } from '../../encodings/index.js'
-import type { AbsentReason, Expr } from '../../expr/types.js'
+import type { Expr } from '../../expr/types.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
@@ -67,10 +68,10 @@ function valueAt(step: InterpolateStep, from: Value, to: Value, t: number, point
       expr: kept.expr,
       ...(kept.expr.kind === 'read' && reason ? { reason } : {}),
     })
-    if (!isFloat(tensor.dtype)) tensors.set(name, keep(tensor, 'not a floating-point dtype'))
-    else if (!other) tensors.set(name, keep(tensor, 'too few models have it'))
-    else if (t === 0) tensors.set(name, keep(tensor, 'the output is this model'))
-    else if (t === 1) tensors.set(name, keep(other, 'the output is this model'))
+    if (!isFloat(tensor.dtype)) tensors.set(name, keep(tensor, 'not-float'))
+    else if (!other) tensors.set(name, keep(tensor, 'too-few'))
+    else if (t === 0) tensors.set(name, keep(tensor, 'same-model'))
+    else if (t === 1) tensors.set(name, keep(other, 'same-model'))
     else {
       const { reason: _reason, ...plain } = rest
       tensors.set(name, { ...plain, expr: between(step, tensor.expr, other.expr, t) })

@@ -3,11 +3,12 @@ import type { StepKind } from '../types.js'
 import { checkDepths } from './depths.js'
 import { planMerge } from './plan.js'
 import { mergeUses, readMergeStep } from './readStep.js'
+import { type MergeRecord, mergeRecord, readMergeRecord } from './record.js'
 import { definitions, merge as schema } from './schema.js'
 import { statisticsFiles } from './statistics.js'
 import type { MergeStep } from './types.js'
 
-export const merge: StepKind<MergeStep> = {
+export const merge: StepKind<MergeStep, never, never, MergeRecord> = {
   kind: 'merge',
   schema,
   definitions,
@@ -22,4 +23,6 @@ export const merge: StepKind<MergeStep> = {
     checkDepths(recipe, step, values, configOf, faults)
     return planMerge(recipe, step, values, configOf(values.get(step.base)!.origin), faults, scopes)
   },
+  says: mergeRecord,
+  readRecord: readMergeRecord,
 }

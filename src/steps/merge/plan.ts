@@ -1,9 +1,10 @@
+import { type AbsentReason, COPY_REASONS, type CopyReason } from '../../core/reasons.js'
 import { sharer } from '../../core/share.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ScopeBook } from '../../expr/scopes.js'
-import type { AbsentReason, CopyReason, MergeExpr, PatternCount } from '../../expr/types.js'
+import type { MergeExpr, PatternCount } from '../../expr/types.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
@@ -108,15 +109,15 @@ export function planMerge(
   }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
-    const why = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')
+    const why = [...reasons].map(([reason, count]) => `${count} ${COPY_REASONS[reason]}`).join(', ')
     const place = recipe.placeOf(step.at, 'key')
     faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
   }
   return { value: { name: step.name, tensors, origin: base.origin, ...stackedLike(base) }, patterns }
 }
 
-const INTEGER = 'not a floating-point dtype'
-const KEPT = 'packed weights, kept as they are'
+const INTEGER = 'not-float'
+const KEPT = 'packed'
 
 /** The base itself, passed through: packed or not, nothing is computed. */
 function isKept({ step, base, packed }: Context, name: string, rule: number): boolean {
@@ -166,7 +167,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   const few = present.length < (needed === 'all' ? listed.length : needed)
   context.unmerged.note(name, tensor, listed, absent, few)
   if (few) {
-    return { ...tensor, reason: 'too few models have it', ...note }
+    return { ...tensor, reason: 'too-few', ...note }
   }
   const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
   const { layer, count: layers } = context.placeOf(name)

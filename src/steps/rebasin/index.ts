@@ -4,13 +4,15 @@ import { get, textOf } from '../../language/cursor.js'
 import { specSchema } from '../../rebasin/spec.js'
 import type { AnalysisKind } from '../analysis.js'
 import type { MergeStep } from '../merge/types.js'
-import type { StepKind } from '../types.js'
+import type { StepKind, UsesRecord } from '../types.js'
 import { alignedMaps, alignedTensor } from './aligned.js'
 import { findAlignment } from './analyse.js'
 import { largestGroup, rebasinCost } from './cost.js'
+import { alignedLine, alignmentLines } from './lines.js'
 import { planRebasin } from './plan.js'
 import { partsOfAlignment, readRebasin } from './read.js'
 import { readSpecFile } from './readSpec.js'
+import { readRebasinRecord } from './record.js'
 import { rebasin as schema } from './schema.js'
 import type { RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
 
@@ -27,6 +29,7 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
       hint: 'a spec of your own can leave this group as it is',
     }
   },
+  lines: alignmentLines,
   run: findAlignment,
   named: ({ onto, models, steps }, step, record) => ({
     ...record,
@@ -37,7 +40,7 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
   computed: alignedTensor,
 }
 
-export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, RebasinStep | MergeStep> = {
+export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, UsesRecord, RebasinStep | MergeStep> = {
   kind: 'rebasin',
   schema,
   definitions: { spec: specSchema },
@@ -59,4 +62,6 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Reba
     value: planRebasin(recipe, step, values, configOf, analyses, faults),
   }),
   analysis,
+  readRecord: readRebasinRecord,
+  line: (_, record) => alignedLine(record),
 }

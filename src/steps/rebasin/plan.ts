@@ -51,7 +51,7 @@ export function planRebasin(
       : analysis.symmetry === 'orthogonal' || isMadeWhole(tensor)
         ? { kind: 'computed' as const, step: step.name, tensor: name, shape: tensor.shape, inputs: [tensor.expr] }
         : through(tensor.expr, { step: step.name, tensor: name })
-    tensors.set(name, { ...rest, expr, reason: moves ? 'aligned by a rebasin' : 'not touched by the alignment' })
+    tensors.set(name, { ...rest, expr, reason: moves ? 'aligned' : 'untouched' })
   }
   if (refuseCrowd(recipe, step, tensors, faults)) return undefined
   const hint = 'a permutation of a stored model (symmetry: permutation) keeps every bit'

@@ -1,9 +1,11 @@
 /** What the lineage keeps of an alignment. */
 import { sha256 } from '../../core/digest.js'
+import { digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
 import type { Spec } from '../../rebasin/spec.js'
-import type { RebasinAnalysis, RebasinRecord } from './types.js'
+import type { UsesRecord } from '../types.js'
+import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
 
 export const recordHead = (
   { onto, method, symmetry, family, seed }: RebasinAnalysis,
@@ -36,6 +38,33 @@ export function permutationRecord(
     ...(Object.keys(spec.kept).length > 0 ? { kept: spec.kept } : {}),
   }
 }
+
+const beforeAndAfter = object<RebasinRecord['similarity']>({ before: number, after: number })
+const group = object<GroupRecord>({ size: natural, inside: text, moved: natural, permutation: digest }, 'inside')
+
+export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
+  {
+    models: list(text),
+    model: text,
+    onto: text,
+    method: oneOf<RebasinRecord['method']>({ 'weight-matching': true, 'merge-many': true, c2m3: true }),
+    symmetry: oneOf<RebasinRecord['symmetry']>({ permutation: true, orthogonal: true }),
+    family: text,
+    seed: natural,
+    iterations: natural,
+    similarity: beforeAndAfter,
+    score: beforeAndAfter,
+    moved: natural,
+    groups: record(group),
+    kept: record(text),
+    rotation: object({ size: natural, digest }),
+  },
+  'score',
+  'moved',
+  'groups',
+  'kept',
+  'rotation',
+)
 
 /** SHA-256 of numbers, little-endian: the same on every machine. */
 export function digestOf(values: Int32Array | Float64Array): string {

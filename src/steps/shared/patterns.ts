@@ -8,7 +8,7 @@ import type { StepPatterns } from '../types.js'
 /** What filters and rules say of one name of the base. */
 export type Decision =
   | { readonly kind: 'merge' /** Index of the rule, -1 for the merge's own settings. */; readonly rule: number }
-  | { readonly kind: 'copy'; readonly reason: 'not included by filters' | 'excluded by filters' }
+  | { readonly kind: 'copy'; readonly reason: 'not-included' | 'excluded' }
 
 interface Tracked {
   readonly located: LocatedPattern
@@ -58,8 +58,8 @@ export function patternBook(step: StepPatterns): PatternBook {
       return applied.length > 0
     }
     for (const tracked of hit) tracked.matches++
-    if (include.length > 0 && !apply(include)) return { kind: 'copy', reason: 'not included by filters' }
-    if (apply(exclude)) return { kind: 'copy', reason: 'excluded by filters' }
+    if (include.length > 0 && !apply(include)) return { kind: 'copy', reason: 'not-included' }
+    if (apply(exclude)) return { kind: 'copy', reason: 'excluded' }
     if (!mergeable) return { kind: 'merge', rule: -1 }
     return { kind: 'merge', rule: rules.findIndex(apply) }
   }

@@ -1,9 +1,9 @@
 /** What a merge leaves as the base has it, since models call it otherwise, lack it, or have it in another shape. */
 import { elements } from '../../core/dtypes.js'
+import type { AbsentReason } from '../../core/reasons.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
-import type { AbsentReason } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Path, RecipeHead } from '../../language/types.js'

@@ -188,5 +188,5 @@ function packedAlike(recipe: RecipeHead, step: StackStep, values: ReadonlyMap<st
 
 /** As it came about in its own model. The rule that made it was another step's. */
 function taken({ rule: _, ...tensor }: ValueTensor): ValueTensor {
-  return tensor.expr.kind === 'read' ? { ...tensor, reason: 'taken from its layer' } : tensor
+  return tensor.expr.kind === 'read' ? { ...tensor, reason: 'stacked' } : tensor
 }

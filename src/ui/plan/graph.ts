@@ -1,5 +1,6 @@
+import { counted } from '../../core/words.js'
 import { type Expr, lastFinding, mainStored, type Plan, type PlanTensor, type ReadExpr } from '../../index.js'
-import { counted, printable } from '../text.js'
+import { printable } from '../text.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
 export interface PlanGraph {

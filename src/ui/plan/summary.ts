@@ -1,3 +1,4 @@
+import { COPY_REASONS } from '../../core/reasons.js'
 import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../index.js'
 
 /** What a plan does to the tensors of one output, counted. */
@@ -49,7 +50,7 @@ export function summarize(output: PlanOutput): OutputSummary {
   for (const tensor of output.tensors) {
     add(dtypes, tensor.dtype)
     const method = methodOf(tensor.expr)
-    if (method === undefined) add(copies, tensor.reason ?? 'as the recipe says')
+    if (method === undefined) add(copies, tensor.reason ? COPY_REASONS[tensor.reason] : 'as the recipe says')
     else add(methods, method)
     for (const { model, reason } of tensor.absent ?? []) {
       const entry = absent.get(`${reason}\0${model}`) ?? { model, reason, tensors: 0 }

@@ -1,7 +1,8 @@
+import { ABSENT_REASONS } from '../../core/reasons.js'
 import { formatSize } from '../../core/sizes.js'
+import { counted, formatCount } from '../../core/words.js'
 import type { AdapterUpdates, PatternCount, Plan, PlanOutput, PlanView } from '../../index.js'
-import { type Branch, counted, drawTree, formatCount, printable } from '../text.js'
-import { analysesBranches } from './analyses.js'
+import { type Branch, drawTree, printable } from '../text.js'
 import { modelFiles, summarize } from './summary.js'
 
 const sum = (counts: ReadonlyMap<unknown, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
@@ -46,7 +47,7 @@ function outputBranch(output: PlanOutput): Branch {
   if (factors > 0) branches.push({ text: `factors: ${counted(factors, 'tensor')} of ${counted(factors / 2, 'layer')}` })
   if (copies.size > 0) branches.push({ text: `copied: ${counted(sum(copies), 'tensor')}`, branches: byCount(copies) })
   for (const { model, reason, tensors } of absent) {
-    const why = { missing: 'lacks them', shape: 'has them in another shape', dtype: 'has no floats there' }[reason]
+    const why = ABSENT_REASONS[reason]
     branches.push({ text: `without ${printable(model)}, which ${why}: ${counted(tensors, 'tensor')}` })
   }
   if (cropped.length > 0) {
@@ -63,19 +64,8 @@ function outputBranch(output: PlanOutput): Branch {
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }
 }
 
-/** Of an extraction: its layers by rank and method, and what the adapter has nothing of. */
-function extractionBranches(plan: Plan, step: string, left: Readonly<Record<string, string>> = {}): Branch[] {
-  const counts = new Map<string, number>()
-  const add = (into: Map<string, number>, key: string) => into.set(key, (into.get(key) ?? 0) + 1)
-  for (const { work } of plan.factorings.filter((factoring) => factoring.step === step))
-    add(counts, `rank ${work.options.rank}, ${work.options.method}`)
-  const reasons = new Map<string, number>()
-  for (const reason of Object.values(left)) add(reasons, reason)
-  return [
-    ...byCount(counts),
-    ...(reasons.size > 0 ? [{ text: `left out: ${counted(sum(reasons), 'tensor')}`, branches: byCount(reasons) }] : []),
-  ]
-}
+/** What a kind of step says, with names made safe. */
+const safe = ({ text, branches = [] }: Branch): Branch => ({ text: printable(text), branches: branches.map(safe) })
 
 /** What is held whole, and roughly how long the work on it takes. */
 function heldBranches({ cost }: Plan, seconds: number | undefined): Branch[] {
@@ -98,19 +88,19 @@ function updateText(update: AdapterUpdates | undefined): string {
 }
 
 /** The plan as a tree for people. */
-export function planTree(plan: Plan, { threads, memory, heldSeconds, specs, updates }: PlanView): string {
+export function planTree(
+  plan: Plan,
+  { threads, memory, heldSeconds, steps: stepLines, analyses, updates }: PlanView,
+): string {
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
     const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
     return { text: `${printable(name)}: ${printable(reference)} (${size})${updateText(updates.get(i))}` }
   })
   const steps = plan.steps.map(
-    ({ name, kind, patterns, left }): Branch => ({
+    ({ name, kind, patterns }, index): Branch => ({
       text: name === kind ? kind : `${printable(name)}: ${printable(kind)}`,
-      branches: [
-        ...patterns.map((pattern) => ({ text: patternText(pattern) })),
-        ...extractionBranches(plan, name, left),
-      ],
+      branches: [...patterns.map((pattern) => ({ text: patternText(pattern) })), ...stepLines[index]!.map(safe)],
     }),
   )
   return drawTree({
@@ -118,7 +108,7 @@ export function planTree(plan: Plan, { threads, memory, heldSeconds, specs, upda
     branches: [
       { text: 'models', branches: models },
       { text: 'steps', branches: steps },
-      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analysesBranches(plan, specs) }] : []),
+      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analyses.map(safe) }] : []),
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },

@@ -1,5 +1,7 @@
+import type { Json } from '../../../core/json/shape.js'
+import { COPY_REASONS } from '../../../core/reasons.js'
 import { sortedKeys } from '../../serialize.js'
-import type { Digest, Json, Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
+import type { Digest, Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
 
 interface PageSource {
   readonly model: string
@@ -93,7 +95,7 @@ export function pageData(lineage: Lineage, count: number): PageData {
       dtypes.index(dtype),
       shape,
       digest,
-      reason === undefined ? -1 : reasons.index(reason),
+      reason === undefined ? -1 : reasons.index(COPY_REASONS[reason]),
       absent ?? 0,
     ]
   })

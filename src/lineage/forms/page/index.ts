@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { elements } from '../../../core/dtypes.js'
+import type { Json } from '../../../core/json/shape.js'
+import { ABSENT_REASONS, COPY_REASONS } from '../../../core/reasons.js'
 import { formatSize } from '../../../core/sizes.js'
 import { agree, plural } from '../../../core/words.js'
 import { sortedKeys } from '../../serialize.js'
-import type { Digest, Json, Lineage, LineageFile } from '../../types.js'
+import type { Digest, Lineage, LineageFile } from '../../types.js'
 import { charts } from './charts.js'
 import { pageData } from './data.js'
 import { countText, escapeHtml, grouped, scriptJson } from './html.js'
@@ -143,11 +145,11 @@ function copies(lineage: Lineage): string {
   const tensors = Object.values(lineage.tensors)
   const reasons = tally(
     tensors.filter(({ reason }) => reason !== undefined),
-    ({ reason }) => reason!,
+    ({ reason }) => COPY_REASONS[reason!],
   )
   const absent = tally(
     tensors.flatMap((tensor) => tensor.absent ?? []),
-    ({ model, reason }) => `${model}: ${reason}`,
+    ({ model, reason }) => `${model}: ${ABSENT_REASONS[reason]}`,
   )
   const count = (pairs: readonly [string, number][], head: string): string =>
     pairs.length === 0

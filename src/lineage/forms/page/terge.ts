@@ -1,4 +1,5 @@
 import { EMBEDDING, HEAD } from '../../../networks/tied.js'
+import { KINDS } from '../../../steps/index.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Lineage, LineageMerge, LineageSource } from '../../types.js'
 
@@ -11,7 +12,11 @@ export type TergeReport = Readonly<Record<string, readonly [method: string, sour
 const nameOf = (method: string): string => (method === 'linear' ? 'arithmetic' : method)
 
 /** Steps that make a model of one: what they give to a tensor is the first source's share, and no adapter is a model. */
-const OF_ONE: ReadonlySet<string> = new Set(['copy', 'rebasin', 'lora'])
+const OF_ONE: ReadonlySet<string> = new Set([
+  'copy',
+  'lora',
+  ...KINDS.filter(({ keepsShares }) => keepsShares).map(({ kind }) => kind),
+])
 
 /** A making and, by step and tensor, the makings that its sources only name. */
 type Parts = ReadonlyMap<string, LineageMerge>

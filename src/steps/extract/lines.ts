@@ -1,0 +1,48 @@
+/** Extractions for people: what one will take, what one kept, and what a model card says of it. */
+import { counted, formatCount } from '../../core/words.js'
+import type { PlanFactoring } from '../../expr/types.js'
+import type { Lines } from '../analysis.js'
+import type { UsesRecord } from '../types.js'
+import type { ExtractRecord } from './types.js'
+
+/** How many of each, the most first. */
+function byCount(texts: readonly string[]): Lines[] {
+  const counts = new Map<string, number>()
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1)
+  return [...counts].sort(([, a], [, b]) => b - a).map(([text, count]) => ({ text: `${text}: ${formatCount(count)}` }))
+}
+
+/** Its layers by rank and method, and what the adapter has nothing of. */
+export function extractionLines(factorings: readonly PlanFactoring[], left: Readonly<Record<string, string>>): Lines[] {
+  const reasons = Object.values(left)
+  return [
+    ...byCount(factorings.map(({ work: { options } }) => `rank ${options.rank}, ${options.method}`)),
+    ...(reasons.length > 0
+      ? [{ text: `left out: ${counted(reasons.length, 'tensor')}`, branches: byCount(reasons) }]
+      : []),
+  ]
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+export function extractedLine(name: string, { modules, energy, left, models }: ExtractRecord & UsesRecord): string {
+  const own = Object.values(modules)
+  const [from, base] = models
+  const most = own.reduce((rank, module) => Math.max(rank, module.rank), 0)
+  const same = own.filter((module) => module.energy === null).length
+  return [
+    `${name}: ${from} − ${base} in ${counted(own.length, 'layer')}, rank ${most}`,
+    `${percent(energy.total)} of the difference kept (by layer ${percent(energy.mean)}, at least ${percent(energy.least)})`,
+    ...(same > 0 ? [`${formatCount(same)} without a difference`] : []),
+    ...(left ? [`${counted(Object.keys(left).length, 'tensor')} left out`] : []),
+  ].join(', ')
+}
+
+/** `plain`: makes a name safe for Markdown. */
+export function adapterSentence(
+  { models, energy }: ExtractRecord & UsesRecord,
+  plain: (name: string) => string,
+): string {
+  const [from = '', base = ''] = models.map(plain)
+  return `It makes ${from} of ${base}, with ${percent(energy.total)} of the squared difference in the adapted layers.`
+}

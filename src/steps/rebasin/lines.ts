@@ -1,0 +1,55 @@
+/** Alignments for people: what one will do, and what one did. */
+import { formatSize } from '../../core/sizes.js'
+import { counted, formatCount } from '../../core/words.js'
+import { groupsLine } from '../../rebasin/describe.js'
+import type { AnalysisCost, Lines } from '../analysis.js'
+import { staysLines } from '../shared/stays.js'
+import { matchedSpec } from './matchedSpec.js'
+import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
+
+const SCALES = [
+  [1e12, 'trillion'],
+  [1e9, 'billion'],
+  [1e6, 'million'],
+  [1e3, 'thousand'],
+] as const
+
+/** `3.5 billion`: a number of which only the size is known. */
+function roughly(count: number): string {
+  const [scale, word] = SCALES.find(([least]) => count >= least) ?? [1, '']
+  return `${Number((count / scale).toPrecision(2))} ${word}`.trimEnd()
+}
+
+export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplications }: AnalysisCost): Lines {
+  const { onto, models, method, symmetry, family, maxIterations } = analysis
+  const spec = matchedSpec(analysis)
+  const turns = symmetry === 'orthogonal'
+  const moved = models.map(({ name }) => name).join(', ')
+  return {
+    text: `${moved} onto ${onto.name}: ${method}${turns ? ', orthogonal' : ''}, family ${family}`,
+    branches: [
+      { text: groupsLine(spec) },
+      ...staysLines(spec.kept),
+      {
+        text: `roughly ${roughly(multiplications)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; takes ${formatSize(bytes)} of memory or more`,
+      },
+    ],
+  }
+}
+
+/** Of a group inside another, all of them. */
+function unitsOf(groups: Readonly<Record<string, GroupRecord>>, { size, inside }: GroupRecord): number {
+  return inside === undefined ? size : size * (groups[inside]?.size ?? 1)
+}
+
+export function alignedLine(record: RebasinRecord): string {
+  const { model, onto, moved, groups = {}, rotation, similarity, iterations } = record
+  const all = Object.values(groups).reduce((sum, group) => sum + unitsOf(groups, group), 0)
+  const parts = [
+    ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
+    ...(rotation ? [`residual stream of ${formatCount(rotation.size)} rotated`] : []),
+    `similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`,
+    counted(iterations, 'iteration'),
+  ]
+  return `${model} aligned onto ${onto}: ${parts.join(', ')}`
+}

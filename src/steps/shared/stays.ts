@@ -1,0 +1,8 @@
+import { keptLines } from '../../rebasin/describe.js'
+import type { Lines } from '../analysis.js'
+
+/** What stays as it is, and why. */
+export const staysLines = (kept: Readonly<Record<string, string>>): readonly Lines[] =>
+  Object.keys(kept).length === 0
+    ? []
+    : [{ text: 'stays as it is', branches: keptLines(kept).map((text) => ({ text })) }]
