@@ -2,7 +2,7 @@ import { irreplaceable } from '../checkpoints/replaceable.js'
 import { compileKernels, smallKernels } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
 import { planUnits } from '../plan/units.js'
-import { completeStates } from '../storage/local/inputStates.js'
+import { completeStates, type InputState } from '../storage/local/inputStates.js'
 import { discard, leave, openStaging, type Staging } from '../storage/local/staging.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
@@ -23,7 +23,7 @@ import { refuseNonFinite, remarkDiagnostics } from './remarks.js'
 import { factorShelf } from './schedule/factorings.js'
 import { checkStatistics } from './schedule/statistics.js'
 import type { Bindings, Description, Executed, ExecutedOutput, ExecuteOptions } from './types.js'
-import { analysisRoom } from './units/analyses.js'
+import { type AnalysisRoom, analysisRoom } from './units/analyses.js'
 import { claimsOf } from './units/claims.js'
 import { inputDigests } from './units/inputDigests.js'
 import { runProgress } from './units/progress.js'
@@ -51,27 +51,16 @@ export async function executePlan(
   await withOutputs(plan, bindings, options, async (claimed, published) => {
     const run = await openRun(plan, bindings, claimed, options)
     try {
-      const { engine, inputs, batches, files, analyses } = run
-      // What has no room on the disk is told before the analyses, which may take long.
-      await stageWeights(plan, batches[0] ?? [])
-      await warnOfStatistics(engine, batches, options)
-      await doShared(engine, analyses)
-      options.listen({ kind: 'phase', phase: 'merging' })
-      for (const [place, batch] of batches.entries()) {
-        if (place > 0) await stageWeights(plan, batch)
-        await doTensors(
-          engine,
-          batch.map(({ output }) => output),
-          files,
-        )
-        const texts = await describe(await finish(engine, batch, bindings, options, place / batches.length))
+      for (const [place, batch] of run.batches.entries()) {
+        await doBatch(run, batch, bindings, options)
+        const texts = await describe(await finish(run, batch, bindings, options, place / run.batches.length))
         // A picture of phases goes one way: the last batch ends it.
-        if (place === batches.length - 1)
+        if (place === run.batches.length - 1)
           options.listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-        await publishOutputs(plan, batch, texts, inputs, options, published)
+        await publishOutputs(plan, batch, texts, run.inputs, options, published)
       }
     } finally {
-      await run.close()
+      await run.analyses.close()
     }
   })
 }
@@ -90,24 +79,49 @@ export async function executePart(
   await withOutputs(plan, bindings, { ...options, resume: true }, async (claimed) => {
     const run = await openRun(plan, bindings, claimed, options, part)
     try {
-      const { engine, batches, files, analyses } = run
-      await warnOfStatistics(engine, batches, options)
-      await doShared(engine, analyses)
-      for (const batch of batches) {
-        await stageWeights(plan, batch)
-        await doTensors(
-          engine,
-          batch.map(({ output }) => output),
-          files,
-        )
-      }
-      records.push(...engine.records.all())
+      for (const batch of run.batches) await doBatch(run, batch, bindings, options)
+      records.push(...run.works.records.all())
     } finally {
-      await run.close()
+      await run.analyses.close()
     }
     for (const { staging } of claimed) await leave(staging)
   })
   return records
+}
+
+/**
+ * Does the units of a batch, the first time those that several tensors need as well. The pool is closed before anything else looks at the
+ * outputs, so that no thread holds files that are dropped or renamed.
+ */
+async function doBatch(
+  { works, analyses, threads, mode, batches }: Run,
+  batch: readonly ClaimedOutput[],
+  bindings: Bindings,
+  options: ExecuteOptions,
+): Promise<void> {
+  const { plan, signal } = works
+  // What has no room on the disk is told before the analyses, which may take long.
+  await stageWeights(plan, batch)
+  const written = batch.flatMap(({ output, files }) =>
+    files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
+  )
+  const pool = await (options.openPool ?? openPool)({
+    ...{ threads, mode, signal, ...roomOf(plan) },
+    // What an earlier run finished is read back before it is believed.
+    inputs: [...bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })), ...written],
+    outputs: written.map(({ path }) => path),
+  })
+  const engine: Engine = { ...works, pool }
+  try {
+    if (batch === batches[0]) {
+      await warnOfStatistics(engine, batches, options)
+      await doShared(engine, analyses)
+      options.listen({ kind: 'phase', phase: 'merging' })
+    }
+    await doTensors(engine, outputFiles(plan, batch))
+  } finally {
+    await pool.close()
+  }
 }
 
 /** Claims the places of the outputs, and after a failure leaves of them what a resume needs, or nothing. */
@@ -146,14 +160,24 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
   return threads
 }
 
-/** Opens all that units are done with: pool, kernels, journals, records. */
+/** What all batches of a run share. */
+interface Run {
+  readonly works: Omit<Engine, 'pool'>
+  readonly analyses: AnalysisRoom
+  readonly threads: number
+  readonly mode: WindowMode
+  readonly inputs: readonly InputState[]
+  readonly batches: readonly (readonly ClaimedOutput[])[]
+}
+
+/** Makes ready all that units are done with: kernels, journals, records. */
 async function openRun(
   plan: Plan,
   bindings: Bindings,
   claimed: readonly ClaimedOutput[],
   options: ExecuteOptions,
   part?: Part,
-) {
+): Promise<Run> {
   const { listen, digests: wanted, signal, finished = () => false } = options
   const mode = windowMode()
   const threads = usedThreads(plan, options, mode)
@@ -179,37 +203,22 @@ async function openRun(
     memory: analysesBudget(plan, threads, options.memory, mode),
     recordOf: (index) => records.shared({ kind: 'analysis', index }),
   })
-  const written = claimed.flatMap(({ output, files }) =>
-    files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
-  )
-  const pool = await (options.openPool ?? openPool)({
-    ...{ threads, mode, signal, ...roomOf(plan) },
-    // What an earlier run finished is read back before it is believed.
-    inputs: [...bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })), ...written],
-    outputs: written.map(({ path }) => path),
-  })
-  const engine: Engine = {
-    ...{ plan, units, pool, digests, records, findings, shelf, listen, signal, part },
+  const works: Run['works'] = {
+    ...{ plan, units, digests, records, findings, shelf, listen, signal, part },
     kernels: await smallKernels(),
     claims: claimsOf(wanted ? [...journals.found, ...(options.records ?? [])] : []),
     progress: runProgress(plan, threads, listen, finished),
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))
   const batches = batchesOf(plan, [...byOutput.keys()]).map((batch) => batch.map((output) => byOutput.get(output)!))
-  return {
-    ...{ engine, inputs, analyses, batches, files: outputFiles(plan, claimed) },
-    async close() {
-      await pool.close()
-      await analyses.close()
-    },
-  }
+  return { works, analyses, threads, mode, inputs, batches }
 }
 
-function outputFiles({ files }: Plan, claimed: readonly ClaimedOutput[]): OutputFiles {
-  const first: number[] = []
+function outputFiles({ files }: Plan, batch: readonly ClaimedOutput[]): OutputFiles {
+  const first = new Map<number, number>()
   let next = 0
-  for (const { output, files } of claimed) {
-    first[output] = next
+  for (const { output, files } of batch) {
+    first.set(output, next)
     next += files.length
   }
   return { readable: files.length, first }
@@ -229,7 +238,7 @@ async function warnOfStatistics(
 
 /** Writes the small files beside a batch's weights, evaluates the outputs, and gathers what was found out. */
 async function finish(
-  { plan, units, records, digests, kernels }: Engine,
+  { works: { plan, units, records, digests, kernels } }: Run,
   batch: readonly ClaimedOutput[],
   bindings: Bindings,
   options: ExecuteOptions,

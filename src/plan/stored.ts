@@ -5,6 +5,8 @@ export interface StoredTensors {
   readonly count: number
   /** The number of a stored tensor by its place. Tensors that share their bytes have the number of the first of them. */
   numberOf(place: StoredPlace): number
+  /** The numbers that tensors have: of those that share their bytes, one. */
+  numbers(): Generator<number>
   placeOf(number: number): StoredPlace & { readonly name: string }
 }
 
@@ -40,6 +42,13 @@ export function storedTensors({ files }: Pick<Plan, 'files'>): StoredTensors {
       if (found?.offset !== offset || found.bytes !== bytes)
         throw new Error(`internal: file ${file} has no tensor of ${bytes} bytes at ${offset}`)
       return firsts[file]! + low
+    },
+    *numbers() {
+      for (const [file, { tensors }] of files.entries())
+        for (const [index, { offset, bytes }] of tensors.entries()) {
+          const before = tensors[index - 1]
+          if (before?.offset !== offset || before.bytes !== bytes) yield firsts[file]! + index
+        }
     },
     placeOf(number) {
       const file = firsts.findLastIndex((first) => first <= number)

@@ -4,7 +4,10 @@
  * of the same digests has its result.
  */
 import { sha256 } from '../core/digest.js'
-import { computeOf } from '../expr/cost.js'
+import { computeOf, leavesOf } from '../expr/cost.js'
+import type { Expr } from '../expr/types.js'
+import { storedOf } from '../views/stored.js'
+import { tensorsOf } from './analysisCost.js'
 import type { StoredTensors } from './stored.js'
 import type { Plan } from './types.js'
 import {
@@ -46,18 +49,19 @@ export interface PlanUnits {
   readonly stored: StoredTensors
   unit(need: Need): Unit
   tensor(output: number, tensor: number): Unit
-  /** Of a stored tensor by its number: that it has a digest, and nothing else. */
-  digest(stored: number): Unit
   /** Analyses and scopes, each after what it needs. */
   shared(): readonly Unit[]
   /** In the order of outputs and of their tensors. */
   tensors(): Generator<Unit>
+  /** For the digests of whole files: one for each stored tensor that no other unit reads. */
+  digests(): Generator<Unit>
 }
 
 export function planUnits(plan: Plan): PlanUnits {
   const context = formContext(plan)
   const { stored } = context
   const known = new Map<string, Unit>()
+  let unread: readonly number[] | undefined
   const unit = (need: Need): Unit => {
     const id = `${need.kind} ${need.index}`
     const found = known.get(id) ?? make(id, need)
@@ -92,16 +96,30 @@ export function planUnits(plan: Plan): PlanUnits {
     stored,
     unit,
     tensor,
-    digest: (number) => {
-      const { bytes } = stored.placeOf(number)
-      return finish(`digest ${number}`, 'digest', bytes, { ...mentions(stored), reads: [number] })
-    },
     shared: () => sharedUnits(plan, unit),
     *tensors() {
       for (const [output, { tensors }] of plan.outputs.entries())
         for (const index of tensors.keys()) yield tensor(output, index)
     },
+    *digests() {
+      unread ??= unreadTensors(plan, stored)
+      for (const number of unread) {
+        const { bytes } = stored.placeOf(number)
+        yield finish(`digest ${number}`, 'digest', bytes, { ...mentions(stored), reads: [number] })
+      }
+    },
   }
+}
+
+/** Numbers of stored tensors that no output, analysis or scope reads. */
+function unreadTensors(plan: Plan, stored: StoredTensors): number[] {
+  const read = new Uint8Array(stored.count)
+  const tensors = [...plan.outputs, ...plan.scopes].flatMap(
+    ({ tensors }) => tensors as readonly { readonly expr: Expr }[],
+  )
+  for (const { expr } of [...tensors, ...plan.analyses.flatMap(tensorsOf)])
+    for (const leaf of leavesOf(expr)) for (const place of storedOf(leaf.view)) read[stored.numberOf(place)] = 1
+  return [...stored.numbers()].filter((number) => read[number] === 0)
 }
 
 /** How each kind of unit comes about, for its key. */

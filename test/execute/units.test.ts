@@ -97,7 +97,8 @@ function prepare(folder: string, random: () => number): void {
   writeModel(path.join(folder, 'a.safetensors'), model(random, seed))
   mkdirSync(path.join(folder, 'b'))
   writeModel(path.join(folder, 'b', 'model.safetensors'), model(random, seed + 1))
-  writeModel(path.join(folder, 'c.safetensors'), model(random, seed + 2))
+  // One tensor more than the others have: it is only digested.
+  writeModel(path.join(folder, 'c.safetensors'), { ...model(random, seed + 2), extra: f32([3], [1, 2, 3]) })
   writeModel(path.join(folder, 'small.safetensors'), model(random, seed + 3, 5))
   writeFileSync(path.join(folder, 'r.yml'), recipe(random))
 }

@@ -15,12 +15,13 @@ import { type Engine, isOwn } from './types.js'
 export interface OutputFiles {
   /** Among the files that can be read: the first file that is an output's. */
   readonly readable: number
-  /** By output: its first file among all files that are written. */
-  readonly first: readonly number[]
+  /** By output that is made now: its first file among all files that are written. */
+  readonly first: ReadonlyMap<number, number>
 }
 
 /** Takes over from earlier runs what is true of their records, and makes the rest. */
-export async function doTensors(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<void> {
+export async function doTensors(engine: Engine, files: OutputFiles): Promise<void> {
+  const outputs = [...files.first.keys()]
   const { plan, pool, kernels, progress, signal } = engine
   const done = await takeOver(engine, outputs, files)
   progress.begin(
@@ -81,13 +82,29 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
       yield* digestsOf(engine, units.unit({ kind: 'factoring', index: factoring }).reads)
     }
     if (isDone) continue
-    yield compileTensor(plan, tensor, files.first[output]! + tensor.file, digests, findings, { output, tensor: index })
+    yield compileTensor(plan, tensor, files.first.get(output)! + tensor.file, digests, findings, {
+      output,
+      tensor: index,
+    })
     // A record needs all of its inputs' digests: what no program reads in the order of its bytes is read for that alone.
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
   }
-  // Digests of files are over all of their tensors, whether an output uses them or not.
-  for (let stored = 0; stored < units.stored.count; stored++)
-    if (isOwn(engine, stored)) yield* digestsOf(engine, [stored])
+  yield* restOf(engine)
+}
+
+/** Digests of files are over all of their tensors, whether an output uses them or not. */
+function* restOf(engine: Engine): Generator<Job> {
+  const { units, digests, records, part } = engine
+  if (!digests.enabled) return
+  let count = 0
+  for (const unit of units.digests()) {
+    const [stored] = unit.reads
+    if (!isOwn(engine, count++) || !digests.take(stored!)) continue
+    records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: NO_FIGURES })
+    yield digestJob(engine, stored!)
+  }
+  // The first of several outputs has a lineage before the others are made.
+  if (!part) yield* digestsOf(engine, units.stored.numbers())
 }
 
 function* digestsOf(engine: Engine, stored: Iterable<number>): Generator<Job> {
@@ -126,7 +143,7 @@ async function takeOver(engine: Engine, outputs: readonly number[], files: Outpu
   }
   const places = claimed.map(({ makes: [made] }) => {
     const { file, offset, bytes } = plan.outputs[made!.output]!.tensors[made!.tensor]!
-    return [files.readable + files.first[made!.output]! + file, offset, bytes] as const
+    return [files.readable + files.first.get(made!.output)! + file, offset, bytes] as const
   })
   const written = await digestWritten(engine, places)
   return claimed.filter((unit, index) => {
