@@ -167,7 +167,13 @@ for (const seed of SEEDS)
           {
             openPool: async (setup) => {
               const pool = await openInline(setup)
-              return { ...pool, run: (work) => (tasks++, pool.run(work)) }
+              return {
+                ...pool,
+                run: (work) => {
+                  tasks++
+                  return pool.run(work)
+                },
+              }
             },
           },
         ),
