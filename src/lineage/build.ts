@@ -1,20 +1,16 @@
 import path from 'node:path'
 import { sha256 } from '../core/digest.js'
-import type { Json } from '../core/json/shape.js'
 import { recordOf } from '../core/ownValue.js'
 import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
-import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
-import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
-import { lookupMethod } from '../methods/registry.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
-import { type FoundRecord, kindOf } from '../steps/index.js'
-import { lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
+import type { FoundRecord } from '../steps/index.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
+import { howMade, type Making, makingOf } from './making.js'
 import { codeUnits, type LineageFrame, type TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
-import type { Digest, Lineage, LineageFile, LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
+import type { Digest, Lineage, LineageFile, LineageTensor } from './types.js'
 
 /** Digests of what a run read: null where it was told to leave digests out. */
 export interface ReadDigests {
@@ -125,13 +121,13 @@ export function describeOutput({
     },
     ...(made.evaluations ? { evaluations: made.evaluations } : {}),
   }
-  const describe = describer(plan, recipe, scopes)
+  const making = makingOf(plan, recipe, scopes)
   function* tensors(): Generator<readonly [string, LineageTensor]> {
     const nameOf = (i: number): string => output!.tensors[i]!.name
     const order = Uint32Array.from(output!.tensors.keys()).sort((a, b) => codeUnits(nameOf(a), nameOf(b)))
     for (const i of order) {
       const tensor = output!.tensors[i]!
-      yield [tensor.name, lineageTensor(tensor, made.records[i]!, describe)]
+      yield [tensor.name, lineageTensor(tensor, made.records[i]!, making)]
     }
   }
   return { frame, tensors }
@@ -173,23 +169,17 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
   )
 }
 
-/** A weight that is no number, since a norm was none, is not told. */
-const finite = (weight: number | null | undefined): number | null =>
-  weight !== null && weight !== undefined && Number.isFinite(weight) ? weight : null
-
-type Describe = ReturnType<typeof describer>
-
 /** Reasons of tensors that a step made without a merge. */
 const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired'])
 
 function lineageTensor(
   tensor: PlanTensor,
   { outputs: [digest = null], figures: { nonFinite, notes } }: MadeOutput['records'][number],
-  describe: Describe,
+  making: Making,
 ): LineageTensor {
   const { expr, name, reason, absent } = tensor
   return {
-    ...describe.whole(expr, name, reason === undefined || STEP_MADE.has(reason)),
+    ...howMade(making, expr, name, reason === undefined || STEP_MADE.has(reason)),
     dtype: tensor.dtype,
     shape: tensor.shape,
     digest,
@@ -198,132 +188,4 @@ function lineageTensor(
     ...(nonFinite === undefined ? {} : { non_finite: nonFinite }),
     ...(notes === undefined ? {} : { notes }),
   }
-}
-
-/** Steps within steps that are nested at the most: readers of lineages go twice as deep. */
-const DEEPEST = 24
-
-function depthOf({ sources, base }: LineageMerge): number {
-  const below = [...sources, ...(base ? [base] : [])].flatMap(({ of }) => (of ? [depthOf(of)] : []))
-  return below.reduce((most, depth) => Math.max(most, depth + 1), 0)
-}
-
-/** Turns expressions into the lineage's words; `tensor` is the name of what an expression makes, in fused steps too. */
-function describer(plan: Plan, recipe: Pick<Recipe, 'steps'>, scopes: NonNullable<LineageInput['scopes']>) {
-  const kinds = new Map<string, string>(recipe.steps.map(({ name, kind }) => [name, kind]))
-  const bases = new Map(recipe.steps.map((step) => [step.name, kindOf(step).like(step)]))
-
-  /** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
-  function owner(expr: Expr): string {
-    if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
-    if (expr.kind === 'lora') return owner(expr.base)
-    const last = expr.kind === 'read' ? lastFinding(expr.view) : expr.aligned?.at(-1)
-    if (last) return last.step
-    return expr.kind === 'computed' ? expr.step : plan.models[plan.files[mainStored(expr.view).file]!.model]!.name
-  }
-
-  /** An expression without the alignment that was applied last; undefined where there is none. */
-  function before(expr: Expr): Expr | undefined {
-    if (expr.kind === 'lora') {
-      const base = before(expr.base)
-      return base && { ...expr, base: base as ReadExpr }
-    }
-    if (expr.kind === 'read') {
-      const view = withoutLastFinding(expr.view)
-      return view && { kind: 'read', view }
-    }
-    return expr.kind === 'computed' && expr.aligned?.length
-      ? { ...expr, aligned: expr.aligned.slice(0, -1) }
-      : undefined
-  }
-
-  /** Of the tensor under way: what steps made on the way, by step and name, where it is listed and not nested. */
-  let parts: Map<string, LineagePart> | undefined
-
-  /** How a tensor came about. `merged`: not as a copy of a model's or a step's. */
-  function whole(expr: Expr, tensor: string, merged: boolean): LineageMerge & Pick<LineageTensor, 'parts'> {
-    const describe = () => (merged ? made(expr, tensor) : undefined) ?? copy(expr, tensor)
-    parts = undefined
-    const nested = treeSize(expr) <= LARGEST_TREE ? describe() : undefined
-    if (nested && depthOf(nested) <= DEEPEST) return nested
-    parts = new Map()
-    const flat = describe()
-    return { ...flat, parts: [...parts.values()] }
-  }
-
-  function source(name: string, expr: Expr, tensor: string, weight: number | null): LineageSource {
-    const own = owner(expr) === name
-    const key = `${name}\0${tensor}`
-    if (parts?.has(key)) return { model: name, tensor, weight }
-    const of = own ? made(expr, tensor) : copy(expr, tensor)
-    if (parts && of) {
-      parts.set(key, { model: name, tensor, ...of })
-      return { model: name, tensor, weight }
-    }
-    // A step's tensors have the names of the step's base; a file's may be called otherwise.
-    const stored = own && expr.kind === 'read' ? mainStored(expr.view).tensor : tensor
-    return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
-  }
-
-  /** How the owner of an expression came by it; undefined for a tensor that is read as it is. */
-  function made(expr: Expr, tensor: string): LineageMerge | undefined {
-    const aligned = before(expr)
-    if (aligned) return step(kinds.get(owner(expr)) ?? 'computed', [aligned], tensor)
-    if (expr.kind === 'merge') return merge(expr, tensor)
-    if (expr.kind === 'lora') {
-      const { rank, scale } = expr
-      return { ...step('lora', inputsOf(expr), tensor), parameters: { rank, scale } }
-    }
-    if (expr.kind === 'crop') {
-      const { merge: inner, cropped } = expr
-      return { ...merge(inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }
-    }
-    if (expr.kind === 'factor') {
-      const { tensor, work } = plan.factorings[expr.factoring]!
-      const { rank, method } = work.options as Readonly<Record<string, Json>>
-      const sources = expr.inputs.map((input) => source(owner(input), input, tensor, null))
-      return {
-        method: kinds.get(expr.step) ?? 'extract',
-        parameters: { factor: expr.factor, rank: rank!, method: method!, scale: work.scale },
-        sources: sources.slice(0, 1),
-        base: sources[1]!,
-      }
-    }
-    return expr.kind === 'computed' ? step(kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
-  }
-
-  const step = (method: string, inputs: readonly Expr[], tensor: string): LineageMerge => ({
-    method,
-    parameters: {},
-    sources: inputs.map((input) =>
-      source(owner(input), input, input.kind === 'read' ? mainStored(input.view).tensor : tensor, null),
-    ),
-  })
-
-  const copy = (expr: Expr, tensor: string): LineageMerge => ({
-    method: 'copy',
-    parameters: {},
-    sources: [source(owner(expr), expr, tensor, null)],
-  })
-
-  function merge(expr: MergeExpr, tensor: string): LineageMerge {
-    const method = lookupMethod(expr.method)
-    if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
-    const scope = expr.scopeIndex === undefined ? undefined : scopes[expr.scopeIndex]
-    const weights = method.effective(
-      scope ? { ...expr, scope } : { weights: expr.weights, parameters: expr.parameters },
-    )
-    return {
-      method: expr.method,
-      parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
-      sources: expr.models.map((name, i) => {
-        const known = expr.statistics?.[i]
-        const own = source(name, expr.inputs[i]!, tensor, finite(weights[i]))
-        return known ? { ...own, statistics: source(owner(known), known, tensor, null) } : own
-      }),
-      ...(expr.base ? { base: source(bases.get(expr.step) ?? owner(expr.base), expr.base, tensor, null) } : {}),
-    }
-  }
-
-  return { whole }
 }
