@@ -103,20 +103,20 @@ function checkReference(asked: HubReference): HubReference {
   if (!leadsDown(repository) || repository.split('/').length !== 2)
     throw fault(
       'hub-not-found',
-      `${reference}: ${quote(repository)} is no name of a repository`,
+      `${reference}: ${quote(repository)} is not a valid repository name`,
       'write hf:org/name or hf:org/name@revision',
     )
   if (revision !== undefined && (!leadsDown(revision) || /[\s\u0000-\u001f\u007f]/.test(revision)))
     throw fault(
       'hub-revision',
-      `${reference}: ${quote(revision)} is no name of a revision`,
+      `${reference}: ${quote(revision)} is not a valid revision name`,
       'name a branch, a tag or a commit',
     )
   const inside = subfolder?.replace(/^\.\/+|\/+$/g, '')
   if (inside !== undefined && inside !== '' && !leadsDown(inside))
     throw fault(
       'path-escape',
-      `${reference}: ${quote(inside)} is no folder inside the repository`,
+      `${reference}: ${quote(inside)} is not a folder in the repository`,
       'write its path from the repository’s root',
     )
   return { ...asked, subfolder: inside }

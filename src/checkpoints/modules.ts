@@ -40,7 +40,7 @@ export const listsModules = (name: string): boolean => Object.hasOwn(LISTS, name
 
 /**
  * The modules of a folder with these entries; undefined where it is none of this kind. Faults: `bad-config`, `outside-link`, `path-escape` for a
- * module that is no folder of this one.
+ * module that is not a folder in it.
  */
 export async function modulesOf(
   folder: string,
@@ -54,7 +54,7 @@ export async function modulesOf(
   if (!list) throw fault('bad-config', `${shown}/${name}: not a list of modules`, 'repair the file, or remove it')
   for (const module of list.names)
     if (module !== '' && (!leadsDown(module) || module.includes('/')))
-      throw fault('path-escape', `${shown}/${name}: ${quote(module)} is no folder of this one`, 'fetch the model again')
+      throw fault('path-escape', `${shown}/${name}: ${quote(module)} is not a folder in it`, 'fetch the model again')
   return list.names.length === 0 ? undefined : { ...list, names: [...new Set(list.names)] }
 }
 

@@ -23,11 +23,11 @@ export async function irreplaceable(folder: string): Promise<string | undefined>
   const parts = (await modulesOf(folder, names, folder, await boundsOf(folder)).catch(() => undefined))?.names ?? []
   const modules = [...parts, ...SIDECAR_FOLDERS]
   const beside = entries.find((entry) => entry.isDirectory() && !modules.includes(entry.name))
-  if (beside) return `a folder that holds another, ${quote(beside.name)}, which is no part of a model`
+  if (beside) return `a folder that holds another, ${quote(beside.name)}, which does not belong to a model`
   for (const module of entries.filter((entry) => entry.isDirectory())) {
     const inside = await readdir(path.join(folder, module.name), { withFileTypes: true })
     const deeper = inside.find((entry) => entry.isDirectory() || entry.name === 'lineage.json')
-    if (deeper) return `a folder that holds ${quote(`${module.name}/${deeper.name}`)}, which is no part of a model`
+    if (deeper) return `a folder that holds ${quote(`${module.name}/${deeper.name}`)}, which does not belong to a model`
   }
   const result = names.find((name) => name.endsWith('.lineage.json'))
   if (result) return `a folder that holds other results: ${quote(result)}`

@@ -57,7 +57,7 @@ export function philox(
 
 /** The stream of one model's tensor. `seed` is a whole number, `model` its name in the recipe. */
 export function randomStream(seed: number, model: string, tensor: string): RandomStream {
-  if (!Number.isSafeInteger(seed)) throw new Error(`internal: the seed ${seed} is no whole number`)
+  if (!Number.isSafeInteger(seed)) throw new Error(`internal: the seed ${seed} is not a whole number`)
   // JSON keeps the three apart whatever characters the names have.
   const digest = createHash('sha256')
     .update(JSON.stringify(['terge-random-1', seed, model, tensor]), 'utf8')

@@ -119,7 +119,7 @@ async function opened(
 }
 
 const onlySize = (shown: string, report: Report): void =>
-  report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run was told to leave digests out')
+  report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run used --no-digests')
 
 /** The output's files, and that they hold all tensors of the lineage. */
 async function checkOutputs(check: Check): Promise<void> {

@@ -67,7 +67,7 @@ export function parseLock(source: string, file: string): Lock {
   try {
     return lockForm(JSON.parse(source), '', 0)
   } catch (error) {
-    if (error instanceof Bad) throw fault('bad-lock', `${file}: ${error.told('the lock')}`, hint)
+    if (error instanceof Bad) throw fault('bad-lock', `${file}: ${error.describe('the lock')}`, hint)
     if (error instanceof SyntaxError) throw fault('bad-lock', `${file}: not JSON`, hint)
     throw error
   }

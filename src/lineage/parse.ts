@@ -195,7 +195,7 @@ export function parseLineage(source: string | Uint8Array, file: string): Lineage
   try {
     return consistent(lineage(value, '', 0))
   } catch (error) {
-    if (error instanceof Bad) throw fault('bad-lineage', `${file}: ${error.told('the lineage')}`, hint)
+    if (error instanceof Bad) throw fault('bad-lineage', `${file}: ${error.describe('the lineage')}`, hint)
     throw error instanceof SyntaxError ? notJson() : error
   }
 }

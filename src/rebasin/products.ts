@@ -98,7 +98,7 @@ async function addThrough(
   change: AxisChange,
   pool: Pool,
 ): Promise<void> {
-  if ('map' in change) throw new Error('internal: a permutation is no product')
+  if ('map' in change) throw new Error('internal: a permutation is not a product')
   const { axis, before, blocks, after } = change
   const length = shape[axis]!
   const inner = placesOf(shape.slice(axis + 1), maps, axis + 1)

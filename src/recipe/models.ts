@@ -27,7 +27,7 @@ type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
 function readHub(at: Cursor, text: string, report: Report): Hub {
   const [, repository, revision] = HUB.exec(text) ?? []
   if (repository === undefined) {
-    const message = `${quote(textOf(at) ?? '')} is no reference to a repository on the hub`
+    const message = `${quote(textOf(at) ?? '')} is not a hub reference`
     report.error('bad-value', message, at.path, { hint: 'write hf:org/name or hf:org/name@revision' })
   }
   return { reference: `hf:${text}`, origin: 'hub', ...(revision === undefined ? {} : { revision }) }

@@ -92,7 +92,7 @@ function readShardSize(at: Cursor | undefined, { report }: Scope): number | unde
   const bytes = text === undefined ? numberOf(at) : parseSize(text)
   if (at === undefined || (text === undefined && bytes === undefined) || text?.trim() === '') return undefined
   if (bytes === undefined)
-    report.error('bad-value', `${quote(text ?? '')} is no size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
+    report.error('bad-value', `${quote(text ?? '')} is not a size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
   else if (bytes < SMALLEST_SHARD && bytes > 0)
     report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, {
       hint: `${SMALLEST_SHARD} bytes are the least; 5GB is usual`,

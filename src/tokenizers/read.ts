@@ -157,7 +157,7 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
 /** T5's own tokens, from `first` on; their count is a stranger's. */
 function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > MOST_SENTINELS)
-    throw bad(shown, `extra_ids is no whole number up to ${MOST_SENTINELS}`)
+    throw bad(shown, `extra_ids is not a whole number up to ${MOST_SENTINELS}`)
   return Array.from({ length: count }, (_, index) => ({
     content: `<extra_id_${index}>`,
     id: first + count - 1 - index,
@@ -260,18 +260,18 @@ export const placesOf = ({ kind, scores, kept }: Pick<Tokenizer, 'kind' | 'score
 
 function checkId(id: unknown, shown: string, token: string): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < HIGHEST_ID) return id
-  throw bad(shown, `the id of ${JSON.stringify(token.slice(0, 80))} is no number below ${HIGHEST_ID}`)
+  throw bad(shown, `the id of ${JSON.stringify(token.slice(0, 80))} is not a number below ${HIGHEST_ID}`)
 }
 
 function readIds(vocab: unknown, shown: string): Map<string, number> {
-  if (!isObject(vocab)) throw bad(shown, 'its vocabulary is no mapping of tokens to ids')
+  if (!isObject(vocab)) throw bad(shown, 'its vocabulary is not a mapping from tokens to ids')
   const entries = Object.entries(vocab)
   if (entries.length > MOST_TOKENS) throw bad(shown, `${entries.length} tokens are too many`)
   return new Map(entries.map(([token, id]) => [token, checkId(id, shown, token)]))
 }
 
 function readPieces(vocab: unknown, scores: number[], shown: string): Map<string, number> {
-  if (!Array.isArray(vocab) || vocab.length > MOST_TOKENS) throw bad(shown, 'its vocabulary is no list of pieces')
+  if (!Array.isArray(vocab) || vocab.length > MOST_TOKENS) throw bad(shown, 'its vocabulary is not a list of pieces')
   const pieces = new Map<string, number>()
   for (const [id, entry] of vocab.entries()) {
     const [piece, score] = Array.isArray(entry) ? entry : []
@@ -285,7 +285,7 @@ function readPieces(vocab: unknown, scores: number[], shown: string): Map<string
 
 function readMerges(merges: unknown, shown: string): [string, string][] {
   if (merges === undefined) return []
-  if (!Array.isArray(merges) || merges.length > MOST_TOKENS) throw bad(shown, 'its merges are no list')
+  if (!Array.isArray(merges) || merges.length > MOST_TOKENS) throw bad(shown, 'its merges are not a list')
   return merges.map((merge: unknown, index): [string, string] => {
     const space = typeof merge === 'string' ? merge.indexOf(' ', 1) : -1
     const pair = typeof merge === 'string' ? [merge.slice(0, space), merge.slice(space + 1)] : merge
@@ -293,13 +293,13 @@ function readMerges(merges: unknown, shown: string): [string, string][] {
       const [left, right] = pair as unknown[]
       if (typeof left === 'string' && typeof right === 'string') return [left, right]
     }
-    throw bad(shown, `merge ${index} is no pair of tokens`)
+    throw bad(shown, `merge ${index} is not a pair of tokens`)
   })
 }
 
 function readAdded(list: unknown, shown: string): AddedToken[] {
   if (list === undefined || list === null) return []
-  if (!Array.isArray(list) || list.length > MOST_TOKENS) throw bad(shown, 'added_tokens is no list')
+  if (!Array.isArray(list) || list.length > MOST_TOKENS) throw bad(shown, 'added_tokens is not a list')
   return list.map((entry: unknown, index) => {
     if (!isObject(entry) || typeof entry.content !== 'string') throw bad(shown, `added token ${index} has no content`)
     return { content: entry.content, id: checkId(entry.id, shown, entry.content), flags: flagsOf(entry) }

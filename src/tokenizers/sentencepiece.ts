@@ -86,7 +86,7 @@ function* fields(bytes: Uint8Array, fail: (what: string) => never): Generator<re
         yield [field, take(4)]
         break
       default:
-        fail('it is no protocol buffer')
+        fail('it is not a protocol buffer')
     }
   }
 }

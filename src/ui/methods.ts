@@ -42,7 +42,7 @@ export function methodText(method: Method): string {
     ['computes', method.formula],
     ['models', participants(method)],
     ['base', BASES[method.base]],
-    ['weights', method.weights ? 'one a model, 1 where left out' : 'none'],
+    ['weights', method.weights ? 'one per model (default: 1)' : 'none'],
     ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
   ] as const
   const lines = facts.map(([name, text]) => `  ${name!.padEnd(10)}${text}`)

@@ -290,7 +290,7 @@ test('a damaged pickle says where', async () => {
   await bad('0', 'mark')
   await bad('u', 'mark')
   await bad(join(string('a'), 'R'), 'tuple')
-  await bad(join(string('a'), EMPTY_TUPLE, 'R'), 'no class')
+  await bad(join(string('a'), EMPTY_TUPLE, 'R'), 'not a class')
   await bad(join('h', 7), 'remembered')
   await bad(join(EMPTY_LIST, string('a'), string('b'), 's'), 'dictionary')
   await bad(join(EMPTY_DICT, string('a'), 'a'), 'list')

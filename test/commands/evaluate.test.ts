@@ -50,8 +50,8 @@ test('what a command prints is one object of finite numbers, or a fault with wha
       ['console.log("0.5")', /must print one JSON object of numbers: it printed something else/],
       ['console.log("loss = 1")', /it printed "loss = 1\\n"/],
       ['', /it printed nothing/],
-      ['console.log(`{"loss": 1e999}`)', /"loss" is no finite number/],
-      ['console.log(`{"loss": {"a": 1}}`)', /"loss" is no finite number/],
+      ['console.log(`{"loss": 1e999}`)', /"loss" is not a finite number/],
+      ['console.log(`{"loss": {"a": 1}}`)', /"loss" is not a finite number/],
       [
         'for (;;) process.stdout.write("x".repeat(1 << 16)) || await new Promise((go) => process.stdout.once("drain", go))',
         /prints more than 1048576 bytes/,

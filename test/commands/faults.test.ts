@@ -229,7 +229,7 @@ outputs: [{path: out, from: m}, {path: ad2, from: e2}, {path: i, from: i}]
   assert.match(await said(filtered), "the pattern 'nothing' matches no tensor of the base 'a'")
   assert.match(
     await said(`models: {a: a, b: b, x: x.safetensors}\n${mean}`),
-    "r.yml:2:22: warning unused-model: 'x' has no part in 'merge': it shares no merged tensor with the base 'a'",
+    "r.yml:2:22: warning unused-model: 'x' is not used by 'merge': it shares no merged tensor with the base 'a'",
   )
   assert.not.match(await said(`models: {a: a, b: b}\n${mean}`), 'unused-model')
 })

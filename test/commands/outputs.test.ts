@@ -30,7 +30,7 @@ test('--force replaces one checkpoint, and no folder of several', () =>
     writeFileSync(out('notes.lineage.json'), '')
     refused(await merge(), 'output-exists', /other results: 'notes.lineage.json', so it is not replaced/)
     mkdirSync(out('deeper'))
-    refused(await merge(), 'output-exists', /holds another, 'deeper', which is no part of a model/)
+    refused(await merge(), 'output-exists', /holds another, 'deeper', which does not belong to a model/)
     assert.ok(existsSync(out('deeper')))
     mkdirSync(path.join(folder, 'several'))
     for (const name of ['one', 'two']) copyFileSync(A, path.join(folder, 'several', `${name}.safetensors`))

@@ -92,7 +92,7 @@ test('a token is sent to the hub alone, and stands nowhere', () =>
         outputs.slice(-2).map(({ code }) => code),
         [2, 2],
       )
-      assert.match(outputs.at(-1)!.err, 'error bad-environment: HF_TOKEN is no access token')
+      assert.match(outputs.at(-1)!.err, 'error bad-environment: HF_TOKEN is not a hub access token')
       for (const { out, err } of outputs) assert.not.ok(`${out}${err}`.includes('SecretSecret'), err)
       const { names, text } = everything(folder)
       assert.ok(names.includes('recipe.yml.lock') && names.includes(path.join('out', 'lineage.json')))

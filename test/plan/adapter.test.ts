@@ -101,7 +101,7 @@ test('tensors that do not fit the model, or each other', async () => {
     [{ ...FACTORS, [`${P}head.weight`]: tensor(3) }, 'adapter-target: m.lora: it changes \'head.weight\''],
     [{ [A]: tensor(4, 7), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the shapes do not fit: A [4, 7], B [8, 4] and the weight [8, 6]'],
     [{ [A]: FACTORS[A]!, [B]: tensor(8, 3) }, 'adapter-shape: m.lora: layers.0.q: a grouped convolution, or factors of two ranks'],
-    [{ [A]: tensor(4), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the factors are no matrices'],
+    [{ [A]: tensor(4), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the factors are not matrices'],
     [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: weights of F32 and factors of I64 and F32'],
     [{ ...FACTORS, [`${P}layers.0.q.lora_B.bias`]: tensor(7) }, 'adapter-shape: m.lora: its bias of layers.0.q does not fit'],
     [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],

@@ -158,7 +158,7 @@ merge: {method: linear, models: [a, b, c], parameters: {weight: 0.5}}
 output: ./out
 `,
     faults: `
-r.yml:3:57: error unknown-parameter: 'weight' is no parameter of linear
+r.yml:3:57: error unknown-parameter: 'weight' is not a parameter of linear
   merge: {method: linear, models: [a, b, c], parameters: {weight: 0.5}}
                                                           ^^^^^^
   hint: weights stand beside parameters: weights: {MODEL: 0.5}

@@ -34,7 +34,7 @@ r.yml:6:18: error contradiction: a revision belongs to a hub repository, not to 
     d: {path: ./d, revision: main}
                    ^^^^^^^^
   hint: write hub: instead of path:
-r.yml:7:6: error bad-value: 'hf:nowhere' is no reference to a repository on the hub
+r.yml:7:6: error bad-value: 'hf:nowhere' is not a hub reference
     e: hf:nowhere
        ^^^^^^^^^^
   hint: write hf:org/name or hf:org/name@revision

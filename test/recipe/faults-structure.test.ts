@@ -302,7 +302,7 @@ r.yml:6:26: error unknown-dtype: there is no dtype 'bf61'
   output: {path: x, dtype: bf61, shard_size: 5XB}
                            ^^^^
   hint: did you mean 'bf16'?
-r.yml:6:44: error bad-value: '5XB' is no size
+r.yml:6:44: error bad-value: '5XB' is not a size
   output: {path: x, dtype: bf61, shard_size: 5XB}
                                              ^^^
   hint: write 5GB, 512MiB, or bytes

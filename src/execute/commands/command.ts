@@ -85,7 +85,7 @@ function parseFigures(text: string): Figures | string {
   // Names come from outside: `__proto__` is one like any other.
   const figures: Record<string, number> = Object.create(null)
   for (const [name, figure] of Object.entries(value)) {
-    if (typeof figure !== 'number' || !Number.isFinite(figure)) return `${JSON.stringify(name)} is no finite number`
+    if (typeof figure !== 'number' || !Number.isFinite(figure)) return `${JSON.stringify(name)} is not a finite number`
     figures[name] = figure
   }
   return figures

@@ -26,7 +26,7 @@ export function factorShelf(plan: Plan): FactorShelf {
   return {
     take(factoring, factor) {
       const found = shelf.get(factoring)
-      if (!found) throw new Error(`internal: factoring ${factoring} has not been done`)
+      if (!found) throw new Error(`internal: factoring ${factoring} was not run`)
       if (--found.left === 0) shelf.delete(factoring)
       return found[factor]
     },
@@ -37,7 +37,7 @@ export function factorShelf(plan: Plan): FactorShelf {
       if (!Number.isFinite(squares))
         throw fault(
           'not-finite',
-          `${tensor}: the difference has elements that are no finite numbers`,
+          `${tensor}: the difference contains NaN or infinite elements`,
           `exclude: ["${tensor}"] leaves it out of the adapter`,
           1,
         )

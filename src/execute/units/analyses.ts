@@ -55,7 +55,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
   const foundFor = (step: string) => {
     const { analysis, index, place } = places.get(step)!
     const record = setup.recordOf(index)
-    if (!record) throw new Error(`internal: step ${step} has not been done`)
+    if (!record) throw new Error(`internal: step ${step} was not run`)
     const found = known.get(step) ?? arraysFor(record, place)
     known.set(step, found)
     return { analysis, found, spare: spareFor(index) }

@@ -9,7 +9,7 @@ import type { Engine } from './types.js'
 export function noteDigests({ digests, units, kernels }: Engine, { program }: Job, result: JobResult): void {
   for (const [index, leaves] of result.leaves) {
     const { reader } = program.leaves[index]!
-    if (reader.kind !== 'contiguous') throw new Error('internal: a digest of what is no stored tensor')
+    if (reader.kind !== 'contiguous') throw new Error('internal: a digest of what is not a stored tensor')
     digests.set(units.stored.numberOf(reader), treeDigest(kernels, leaves, reader.bytes))
   }
 }

@@ -41,7 +41,7 @@ function weightsOf(l: number): { a: number; b: number; c: number; next: number }
 
 /**
  * The polar factor in the place of the square matrix at `at` (dense, float64): the R that maximises tr(RᵀA). Of a singular matrix
- * one of several. A matrix with an element that is no finite number becomes NaN throughout.
+ * one of several. A matrix with an element that is not a finite number becomes NaN throughout.
  */
 export function polarFactor(team: Team, at: number, n: number): void {
   const x = matrixAt(at, n, n)

@@ -35,7 +35,7 @@ function places(work: HeldWork) {
   return { deltas, factors, thresholds, own, total: room.total() }
 }
 
-/** Uᵀδ_i to the factors, and a function that multiplies what becomes of them by U. Undefined where an element is no finite number. */
+/** Uᵀδ_i to the factors, and a function that multiplies what becomes of them by U. Undefined where an element is not a finite number. */
 function decompose(
   team: Team,
   work: HeldWork,

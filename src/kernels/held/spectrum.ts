@@ -48,7 +48,7 @@ export interface Triplets {
 
 /**
  * The first singular values of a tall matrix and their vectors of the shorter side, by its Gram matrix; `wanted` is given the
- * values that count. Undefined where an element is no finite number. The vectors stay in the team's rooms.
+ * values that count. Undefined where an element is not a finite number. The vectors stay in the team's rooms.
  */
 export function firstTriplets(team: Team, a: Matrix, wanted: (values: Float64Array) => number): Triplets | undefined {
   const gram = allocateMatrix(team, a.columns, a.columns)
@@ -75,7 +75,7 @@ export function tripletsOf(team: Team, gram: Matrix, wanted: (values: Float64Arr
 export function inverseRoot(team: Team, gram: Matrix): void {
   const mark = team.mark()
   const triplets = tripletsOf(team, gram, (values) => values.length)
-  if (!triplets) throw new Error('internal: singular vectors that are no numbers')
+  if (!triplets) throw new Error('internal: singular vectors with NaN')
   const { values, vectors } = triplets
   scaleRows(
     team,

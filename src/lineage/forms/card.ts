@@ -53,7 +53,7 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     `${fence}yaml`,
     `${recipe}${fence}`,
     '',
-    'How each tensor came about is told in `lineage.json`:',
+    '`lineage.json` records how each tensor was made:',
     '',
     `- lineage: \`${digest}\``,
     `- plan: \`${lineage.plan.digest}\``,

@@ -11,10 +11,10 @@ const MOST_RANK = 1 << 16
 const MADE_FOR_ANOTHER = 'the adapter was made for another base'
 
 /** Tells of a module whose factors have another rank than the configuration says. */
-export const refuseRank = (module: string, stored: number, told: number, complain: Complain): void =>
+export const refuseRank = (module: string, stored: number, written: number, complain: Complain): void =>
   complain.error(
     'adapter-rank',
-    `${module} has rank ${stored} in the tensors and ${told} in adapter_config.json`,
+    `${module} has rank ${stored} in the tensors and ${written} in adapter_config.json`,
     'the files do not belong together: fetch the adapter again',
   )
 
@@ -32,7 +32,7 @@ export function updated(
   const misfit = (why: string): undefined =>
     complain.error('adapter-shape', `${module}: ${why}: ${shapes}`, MADE_FOR_ANOTHER) as undefined
   const rank = settings.rank(module)
-  if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are no matrices')
+  if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are not matrices')
   if (a.shape[0] !== rank || b.shape[1] !== rank) {
     if (a.shape[0] === b.shape[1]) {
       refuseRank(module, a.shape[0]!, rank, complain)

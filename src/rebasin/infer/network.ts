@@ -153,7 +153,7 @@ function describeOrder(builder: Builder, order: readonly Part[], problem: string
         if (outputOf(block.shortcut, how) === part.size && (how?.kind === 'plain' || how === undefined))
           layer(block.shortcut, how ? into : { ...into, group: undefined }, how, after.group, false)
         if (how?.kind !== 'plain' && k > 0)
-          for (const name of [into.group, after.group]) keep(name, `${block.shortcut.name} is no plain projection`)
+          for (const name of [into.group, after.group]) keep(name, `${block.shortcut.name} is not a plain projection`)
       }
       for (const [squeeze, excite] of block.gates)
         gate(squeeze, excite, [...path.map(({ name }) => places.get(name)!.out), into])

@@ -31,11 +31,11 @@ export function readReference(node: Node, complain: Complaints): Reference | und
     return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
   }
   const text = scalarText(node)
-  if (text === undefined || text.trim() === '') return bad('this is no reference to a model')
+  if (text === undefined || text.trim() === '') return bad('this does not refer to a model')
   const parts = text.split('+').map(splitRevision)
   const [model, lora] = parts
   if (!model || parts.length > 2 || parts.some((part) => part === undefined))
-    return bad(`${quote(text)} is no reference to a model`)
+    return bad(`${quote(text)} does not refer to a model`)
   return { text, ...model, ...(lora ? { lora } : {}), at: node.span }
 }
 

@@ -40,7 +40,7 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
   if (subfolder !== undefined && !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, '')))
     throw fault(
       'path-escape',
-      `${reference}: ${quote(subfolder)} is no folder inside the model`,
+      `${reference}: ${quote(subfolder)} is not a folder in the model`,
       'write a path that leads down',
     )
   const place = path.resolve(folder, reference, subfolder ?? '')
@@ -52,11 +52,7 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
 export function openNamed(reference: string): Promise<OpenedModel> {
   if (!reference.startsWith('hf:')) return openModel({ reference, origin: 'path' }, process.cwd())
   if (!hubParts(reference))
-    throw fault(
-      'bad-value',
-      `${quote(reference)} is no reference to a repository on the hub`,
-      'write hf:org/name or hf:org/name@revision',
-    )
+    throw fault('bad-value', `${quote(reference)} is not a hub reference`, 'write hf:org/name or hf:org/name@revision')
   return openModel({ reference, origin: 'hub' }, process.cwd())
 }
 

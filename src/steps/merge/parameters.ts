@@ -41,7 +41,7 @@ function unknownParameter(
   report: Report,
 ): string | undefined {
   if (name === 'weight' || name === 'weights') {
-    const message = `${quote(name)} is no parameter of ${method.name}`
+    const message = `${quote(name)} is not a parameter of ${method.name}`
     const hint = method.weights ? 'weights stand beside parameters: weights: {MODEL: 0.5}' : undefined
     report.error('unknown-parameter', message, at.path, { part: 'key', hint })
     return undefined

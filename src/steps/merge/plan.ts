@@ -283,7 +283,7 @@ function warnOfIdle({ recipe, step, parts, faults }: Context) {
   for (const [model, takesPart] of parts) {
     if (takesPart) continue
     const { at } = recipe.models.get(model) ?? recipe.steps.find(({ name }) => name === model)!
-    const message = `${quote(model)} has no part in ${quote(step.name)}: it shares no merged tensor with the base ${quote(step.base)}`
+    const message = `${quote(model)} is not used by ${quote(step.name)}: it shares no merged tensor with the base ${quote(step.base)}`
     faults.warn(
       'unused-model',
       message,

@@ -133,7 +133,7 @@ function checked(
   if (!leadsDown(inside))
     throw fault(
       'path-escape',
-      `${reference}: the hub lists a file ${quote(path)}, which is no name inside the folder`,
+      `${reference}: the hub lists a file ${quote(path)}, which is not a valid file name`,
       'such a repository is made to do harm',
     )
   // Git's name for it would be that of a pointer.

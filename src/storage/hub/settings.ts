@@ -62,9 +62,9 @@ function readEndpoint(text: string | undefined): string {
       `HF_ENDPOINT ${what}`,
       `unset it for ${ENDPOINT}, or set it to an address such as http://localhost:8080`,
     )
-  if (!URL.canParse(text)) throw wrong('is no address')
+  if (!URL.canParse(text)) throw wrong('is not an address')
   const url = new URL(text)
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw wrong('is no address of the web')
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw wrong('is not an http or https address')
   // An address with a password in it would be shown in messages.
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
     throw wrong('may hold a host and a path, and no user, password or query')
@@ -90,7 +90,7 @@ function checkToken(token: string, what: string): string {
   if (/^[\x21-\x7e]+$/.test(token) && token.length <= MAX_TOKEN) return token
   throw fault(
     'bad-environment',
-    `${what} is no access token of the hub`,
+    `${what} is not a hub access token`,
     'a token starts with hf_ and has letters and digits alone',
   )
 }

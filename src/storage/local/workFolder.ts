@@ -83,7 +83,7 @@ function checkEntry(folder: string, name: string, own: BigIntStats, entry: BigIn
   if (entry.isFile() && entry.nlink > (isLockFile(name) ? 2n : 1n))
     throw foreign(folder, `${quote(name)} in it is also a file elsewhere (a hard link)`)
   if ((isLockFile(name) || name === OWNER) && entry.size > MOST_LINE)
-    throw foreign(folder, `${quote(name)} in it is no lock or record of terge's`)
+    throw foreign(folder, `${quote(name)} in it is not a file that terge writes`)
 }
 
 async function checkTree(folder: string, inside: string, own: BigIntStats): Promise<void> {

@@ -78,7 +78,7 @@ const REBUILD: Readonly<Record<string, (args: Value[]) => Value>> = {
     if (!known)
       return tensorRef({
         storage,
-        problem: `its dtype is ${dtype !== undefined && isGlobal(dtype) ? quote(dtype.name) : 'missing'}, which safetensors has not`,
+        problem: `its dtype is ${dtype !== undefined && isGlobal(dtype) ? quote(dtype.name) : 'missing'}, which safetensors does not support`,
       })
     return tensorRef({ storage, offset, shape, strides, dtype: known, problem: mathBits(metadata) })
   },

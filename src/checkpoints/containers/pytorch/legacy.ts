@@ -80,7 +80,7 @@ function parsePickles(bytes: Uint8Array, name: string): Pickles {
   if (next() !== MAGIC) throw wrong('it does not begin as a PyTorch file does')
   if (next() !== PROTOCOL) throw wrong('a version of the format that is not known')
   const system = next()
-  if (!isDict(system)) throw wrong('what should describe the writing system is no dictionary')
+  if (!isDict(system)) throw wrong('the description of the writing system is not a dictionary')
   if (system.get('little_endian') !== true)
     throw fault(
       'byte-order',

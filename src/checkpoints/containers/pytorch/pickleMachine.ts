@@ -76,7 +76,7 @@ export class PickleMachine {
   }
 
   args(value: Value): Value[] {
-    if (!Array.isArray(value)) throw this.reader.damaged('arguments that are no tuple')
+    if (!Array.isArray(value)) throw this.reader.damaged('arguments that are not a tuple')
     return value
   }
 
@@ -87,14 +87,15 @@ export class PickleMachine {
   }
 
   call(callee: Value, values: Value[]): void {
-    if (!isGlobal(callee) && !isOpaque(callee)) throw this.reader.damaged('it calls what is no class or function')
+    if (!isGlobal(callee) && !isOpaque(callee))
+      throw this.reader.damaged('it calls something that is not a class or function')
     this.reader.charge(RECORD_COST + (values.length === 0 ? DICT_COST : 0))
     this.stack.push(reduce(callee, values, this.reader.charge))
   }
 
   append(target: Value, items: readonly Value[]): void {
     const into = Array.isArray(target) ? target : isOpaque(target) ? target.parts : undefined
-    if (!into) throw this.reader.damaged('it appends to what is no list')
+    if (!into) throw this.reader.damaged('it appends to something that is not a list')
     this.reader.charge(8 * items.length)
     for (const item of items) into.push(item)
   }
@@ -102,7 +103,7 @@ export class PickleMachine {
   setItems(target: Value, items: readonly Value[]): void {
     if (items.length % 2 !== 0) throw this.reader.damaged('a key without its value')
     if (!isDict(target)) {
-      if (!isOpaque(target)) throw this.reader.damaged('it sets items of what is no dictionary')
+      if (!isOpaque(target)) throw this.reader.damaged('it sets items of something that is not a dictionary')
       this.append(target, items)
       return
     }

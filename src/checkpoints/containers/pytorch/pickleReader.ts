@@ -131,7 +131,7 @@ export class PickleReader {
 
   index(written: string): number {
     const value = Number(written)
-    if (!/^\d+$/.test(written) || !isNatural(value)) throw this.damaged('a place in memory that is no number')
+    if (!/^\d+$/.test(written) || !isNatural(value)) throw this.damaged('a memory address that is not a number')
     return value
   }
 

@@ -43,7 +43,7 @@ export async function placeTensor(
   const shape = naturals(tensor.shape)
   const strides = naturals(tensor.strides)
   if (!shape || !strides || shape.length !== strides.length || !isNatural(tensor.offset))
-    throw bad('its shape, strides and offset are no whole numbers from 0, or do not match')
+    throw bad('its shape, strides and offset do not match, or are not whole numbers from 0')
   const width = bytesOf(dtype)
   const available = elementsOf(storage, width)
   const entry = await locate(storage, whose)

@@ -45,7 +45,7 @@ export function headerLength(first: Uint8Array, fileSize: number, fileName: stri
     throw fault(
       'header-too-large',
       `${fileName}: the header claims ${length} bytes, more than the ${MAX_HEADER_BYTES} that the format allows`,
-      'this is no safetensors file, or a damaged one',
+      'not a safetensors file, or a damaged one',
     )
   if (8 + Number(length) > fileSize)
     throw fault('header-length', `${fileName}: the header claims ${length} bytes, the file has ${fileSize}`, DAMAGED)
@@ -74,7 +74,7 @@ export function parseHeader(
     throw fault(
       'header-start',
       `${fileName}: the header does not start with \`{\``,
-      'this is no safetensors file, or a damaged one',
+      'not a safetensors file, or a damaged one',
     )
   const { metadata, entries } = readEntries(bytes.subarray(0, headerBytes), fileName, budget)
   return { headerBytes, metadata, tensors: place(entries, headerBytes, fileSize, fileName) }
