@@ -21,7 +21,7 @@ const banned = /<!-- banned -->\n```\n([\s\S]*?)\n```/
 /** Comments out, strings and templates in; line by line, so that a failure names its line. */
 function* stringsOf(source: string): Generator<readonly [line: number, text: string]> {
   const token =
-    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`|\/(?![*/])(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*(?=[\s),.;\]}])/g
+    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\$]|\\[\s\S]|\$(?!\{)|\$\{(?:[^`{}]|\{[^{}]*\}|`(?:[^`\\]|\\.)*`)*\})*`|\/(?![*/])(?:[^/\\\n[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*(?=[\s),.;\]}])/g
   for (const { 0: text, index } of source.matchAll(token))
     if (/^['"`]/.test(text)) yield [source.slice(0, index).split('\n').length, text.replace(/\$\{[^{}]*\}/g, '${…}')]
 }
