@@ -17,7 +17,7 @@ export class Bad extends Error {
     super()
   }
   /** `document` is said of its root. */
-  told(document: string): string {
+  describe(document: string): string {
     return `${this.at === '' ? document : this.at.replace(/^\./, '')} must be ${this.wanted}`
   }
 }
