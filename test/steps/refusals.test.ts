@@ -1,0 +1,46 @@
+/** Each kind of step refuses a recipe that it cannot do, with a code and a place. A new kind needs a row. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { ErrorCode } from '../../src/core/codes.js'
+import { loadRecipe } from '../../src/recipe/load.js'
+import { KINDS } from '../../src/steps/index.js'
+
+/** What stands under the step's name, and the error: its code, and its column in that line. */
+const REFUSED: Readonly<Record<string, readonly (readonly [step: string, code: ErrorCode, at: string])[]>> = {
+  merge: [
+    ['{merge: {method: ties, models: [a, b]}}', 'missing-base', 'ties'],
+    ['{merge: {method: linear, models: [a, b], parameters: {zzz: 2}}}', 'unknown-parameter', 'zzz'],
+  ],
+  rebasin: [
+    ['{rebasin: {model: a, onto: a}}', 'contradiction', 'a}}'],
+    ['{rebasin: {models: [a, b], method: weight-matching}}', 'contradiction', 'weight-matching'],
+  ],
+  repair: [['{repair: {batch_norm: correlation}}', 'missing-key', 'repair']],
+  interpolate: [['{interpolate: {from: a, to: b, at: [0, 1, 0]}}', 'bad-value', '0]']],
+  stack: [['{stack: [{model: a, layers: [3, 2]}]}', 'bad-value', '[3']],
+  extract: [['{extract: {lora: {from: a, base: a, rank: 2}}}', 'contradiction', 'a, base']],
+}
+
+const recipe = (step: string): string =>
+  ['terge: 1', 'models: {a: a.safetensors, b: b.safetensors}', 'steps:', `  s: ${step}`, 'output: out'].join('\n')
+
+test('there is a refused recipe for each kind of step', () => {
+  assert.equal(Object.keys(REFUSED).sort(), KINDS.map(({ kind }) => kind).sort() as string[])
+  for (const cases of Object.values(REFUSED)) assert.ok(cases.length > 0)
+})
+
+for (const [kind, cases] of Object.entries(REFUSED))
+  test(kind, () => {
+    for (const [step, code, at] of cases) {
+      const text = recipe(step)
+      const errors = loadRecipe('r.yml', { text }).diagnostics.filter(({ severity }) => severity === 'error')
+      const line = text.split('\n')[3]!
+      assert.equal(
+        errors.map(({ code, place }) => [code, place?.line, place?.column]),
+        [[code, 4, line.indexOf(at) + 1]],
+        `${step}: ${JSON.stringify(errors)}`,
+      )
+    }
+  })
+
+test.run()
