@@ -58,7 +58,9 @@ export async function readText(file: string, most: number): Promise<string | und
   } catch (error) {
     if (!(error instanceof FileProblem)) throw error
     if (error.kind === 'missing') return undefined
-    throw error.kind === 'size' ? fault('too-long', `${file} ${error.message}`) : fileFault(error, file)
+    throw error.kind === 'size'
+      ? fault('too-long', `${file} ${error.message}`, 'make sure that it is the file of this name that terge wrote')
+      : fileFault(error, file)
   }
 }
 

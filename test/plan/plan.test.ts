@@ -138,7 +138,8 @@ output: out.safetensors`
   hint: nearest names: layers.0.w, layers.1.w, layers.2.w`,
     `r.yaml:10:15: warning never-applies: the pattern 'head.weight' never applies: earlier rules and filters take the 1 tensor that it matches
       - {match: head.weight, weights: [1, 2]}
-                ^^^^^^^^^^^`,
+                ^^^^^^^^^^^
+  hint: move the rule up, or remove it`,
   ])
 })
 

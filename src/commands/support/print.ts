@@ -18,7 +18,10 @@ export function quietPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE' || error.code === 'EIO') return
-      if (stream === process.stdout) complain(fault('write-failed', `standard output: ${error.message}`).diagnostics)
+      if (stream === process.stdout)
+        complain(
+          fault('write-failed', `standard output: ${error.message}`, 'check where the output is sent to').diagnostics,
+        )
       process.exit(1)
     })
   }

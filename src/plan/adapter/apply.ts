@@ -142,7 +142,11 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
     const { shape, expr } = tensors.get(own)!
     const scale = loraScale * settings.scale(module)
     if (!sameShape(shape, tensor.shape) || !isFloat(tensor.dtype) || expr.kind !== 'read')
-      complain.error('adapter-shape', `its bias of ${module} does not fit the model's [${shape.join(', ')}]`)
+      complain.error(
+        'adapter-shape',
+        `its bias of ${module} does not fit the model's [${shape.join(', ')}]`,
+        'the adapter was made for another base',
+      )
     else if (scale !== 0) {
       const right = { read: tensor.expr as ReadExpr, byRank: true }
       change(own, { ...tensors.get(own)!, expr: { kind: 'lora', base: expr, shape, rank: 1, scale, right } })
@@ -191,6 +195,7 @@ function warnOfShapes({ base, complain }: Application, tensors: ReadonlyMap<stri
     complain.warn(
       'adapter-resizes',
       `it has ${name} with shape [${shape.join(', ')}], and the model with [${before.join(', ')}]`,
+      'the result has the shape of the adapter: make sure that it belongs to this model',
     )
   }
 }

@@ -26,7 +26,7 @@ export function extractRecord(
     throw fault(
       'nothing-to-extract',
       `${step}: the two models are the same in every layer of the adapter`,
-      undefined,
+      'name a fine-tuned model and the model that it was made from',
       1,
     )
   const energies = changed.map(({ figures: [squares, , kept] }) => Math.min(1, kept / squares))

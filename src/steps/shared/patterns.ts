@@ -84,6 +84,7 @@ export function patternBook(step: StepPatterns): PatternBook {
           'never-applies',
           `the pattern ${quote(text)} never applies: ${by} the ${plural(matches, 'tensor')} that it matches`,
           place,
+          where === 'rule' ? 'move the rule up, or remove it' : 'remove it, or widen include',
         )
       }
       return { pattern: text, where, matches, applies, ...(rule === undefined ? {} : { rule }) }
