@@ -7,7 +7,7 @@ import { type Lowering, lower } from '../../views/lower.js'
 import { mapped, placesOf } from '../../views/places.js'
 import type { MemoryReader } from '../../views/readers.js'
 import { shapeOf } from '../../views/shape.js'
-import { findingsOf, isPlain } from '../../views/stored.js'
+import { findingsOf, isPlain, mainStored } from '../../views/stored.js'
 import type { Finding } from '../../views/types.js'
 import type { Factor, Leaf, LoraNode, Node } from '../program.js'
 import { type Added, addLeaf, addRead, counted, type Draft } from './draft.js'
@@ -84,7 +84,9 @@ function loraFactors(
   const factor = ({ read, byRank }: LoraFactor, count: number, map: Int32Array | null | undefined): Factor => {
     const source = lower(read.view, loweringOf(draft, false))
     // Only the leaf's slot is used: what it shows is no tensor of this shape.
-    const leaf = draft.leaves.push({ ...source, digestIn: -1 }) - 1
+    const { file, offset, bytes } = mainStored(read.view)
+    const reader = { kind: 'contiguous', file, offset, bytes } as const
+    const leaf = draft.leaves.push({ reader, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1
     return { source, leaf, byRank, count, ...(map ? { map } : {}) }
   }
   const maps = mapsOf(draft, findingsOf(base.view).findings, shape)
