@@ -7,7 +7,7 @@ const amount = (seconds, memory) => `${seconds} s${memory ? `, ${memory}` : ''}`
 
 export function peerTable() {
   const all = results()
-  const machines = [...new Set(all.map(({ machine }) => machine))]
+  const machines = [...new Set(all.map(({ date, machine }) => `${date}: ${machine}`))]
   return `${table(
     ['task', 'other tool', 'its time and peak memory', 'terge', 'ratio', 'date'],
     all.map((r) => [
@@ -18,5 +18,5 @@ export function peerTable() {
       `${(r.peerSeconds / r.tergeSeconds).toFixed(r.peerSeconds / r.tergeSeconds < 10 ? 1 : 0)} ×`,
       r.date,
     ]),
-  )}\n\nMachine: ${machines.join('; ')}.`
+  )}\n\nMachines: ${machines.join('; ')}.`
 }
