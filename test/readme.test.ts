@@ -6,7 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { COMMANDS } from '../src/commands/map.js'
-import { load } from '../src/index.js'
+import { listMethods, load } from '../src/index.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
@@ -120,6 +120,7 @@ for (const file of markdown)
 
 test('README.md has at most 250 lines and the two commands of the setup', () => {
   const text = read('README.md')
+  assert.ok(text.includes(`**[${listMethods().length} merge methods]`))
   assert.ok(text.split('\n').length <= 251)
   for (const command of ['node bin/run.js run recipes/quickstart/ties.yml --allow-commands --force', 'npm test'])
     assert.ok(text.includes(`\nnpm ci && ${command}\n`))
