@@ -108,14 +108,18 @@ test('commands in README and docs use commands and flags that exist', async () =
     }
 })
 
-for (const file of markdown)
+/** A single page may be a little above the goal for all pages: a short page has few sentences. */
+const GOAL = { average: 18, share: 0.08 }
+const PAGE = { average: 18, share: 0.12 }
+
+for (const file of [...markdown, 'all pages'])
   test(`${file}: sentences are short`, () => {
-    const { average, share, long } = measure(read(file))
-    assert.ok(average <= 18, `${average.toFixed(1)} words per sentence; 18 is the goal`)
-    assert.ok(
-      share <= 0.08,
-      `${(100 * share).toFixed(1)} % of sentences have over 30 words; 8 % is the goal:\n${long.map(({ text }) => text).join('\n')}`,
-    )
+    const text = file === 'all pages' ? markdown.map(read).join('\n\n') : read(file)
+    const goal = file === 'all pages' ? GOAL : PAGE
+    const { average, share, long } = measure(text)
+    assert.ok(average <= goal.average, `${average.toFixed(1)} words per sentence; ${goal.average} is the goal`)
+    const found = `${(100 * share).toFixed(1)} % of sentences have over 30 words; ${100 * goal.share} % is the goal`
+    assert.ok(share <= goal.share, `${found}:\n${long.map((sentence) => sentence.text).join('\n')}`)
   })
 
 test('README.md has at most 250 lines and the two commands of the setup', () => {
