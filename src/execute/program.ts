@@ -20,14 +20,22 @@ export interface Program {
   readonly held?: { readonly works: readonly Held[]; readonly bytes: number }
   /** Absent: nothing is written. */
   readonly output?: {
-    /** Index into the run's output files. */
-    readonly file: number
-    readonly offset: number
+    /** Where its elements go, in parts that lie apart. */
+    readonly places: readonly OutputPlace[]
     readonly dtype: OutputDtype | 'raw'
     /** 1 where raw. */
     readonly elementBytes: number
     readonly digest: boolean
   }
+}
+
+/** `count` elements from element `from` on, one after the other from `offset` on. */
+export interface OutputPlace {
+  /** Index into the run's output files. */
+  readonly file: number
+  readonly offset: number
+  readonly from: number
+  readonly count: number
 }
 
 /** Elements that a program reads. */

@@ -3,12 +3,13 @@ import { sha256 } from '../core/digest.js'
 import { recordOf } from '../core/ownValue.js'
 import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
-import type { Plan, PlanTensor } from '../plan/types.js'
+import { partsByName } from '../plan/placements.js'
+import type { Placement, Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import type { FoundRecord } from '../steps/index.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { howMade, type Making, makingOf } from './making.js'
-import { codeUnits, type LineageFrame, type TensorEntries } from './serialize.js'
+import type { LineageFrame, TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
 import type { Digest, Lineage, LineageFile, LineageTensor } from './types.js'
 
@@ -113,7 +114,7 @@ export function describeOutput({
       ...(output.point ? { point: { name: output.point.name, t: output.point.t } } : {}),
       ...(output.keep === false ? { dropped: true as const } : {}),
       files,
-      tensors: output.tensors.length,
+      tensors: output.tensors.reduce((sum, { placements }) => sum + placements.length, 0),
       digest: wholeDigest(
         files.map((file) => file.digest),
         bytesDigest,
@@ -123,12 +124,8 @@ export function describeOutput({
   }
   const making = makingOf(plan, recipe, scopes)
   function* tensors(): Generator<readonly [string, LineageTensor]> {
-    const nameOf = (i: number): string => output!.tensors[i]!.name
-    const order = Uint32Array.from(output!.tensors.keys()).sort((a, b) => codeUnits(nameOf(a), nameOf(b)))
-    for (const i of order) {
-      const tensor = output!.tensors[i]!
-      yield [tensor.name, lineageTensor(tensor, made.records[i]!, making)]
-    }
+    for (const { placement, tensor, part } of partsByName(output!.tensors))
+      yield [placement.name, lineageTensor(output!.tensors[tensor]!, placement, part, made.records[tensor]!, making)]
   }
   return { frame, tensors }
 }
@@ -174,15 +171,17 @@ const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired'])
 
 function lineageTensor(
   tensor: PlanTensor,
-  { outputs: [digest = null], figures: { nonFinite, notes } }: MadeOutput['records'][number],
+  { dtype, shape }: Placement,
+  part: number,
+  { outputs, figures: { nonFinite, notes } }: MadeOutput['records'][number],
   making: Making,
 ): LineageTensor {
   const { expr, name, reason, absent } = tensor
   return {
     ...howMade(making, expr, name, reason === undefined || STEP_MADE.has(reason)),
-    dtype: tensor.dtype,
-    shape: tensor.shape,
-    digest,
+    dtype,
+    shape,
+    digest: outputs[part] ?? null,
     ...(reason === undefined ? {} : { reason }),
     ...(absent && absent.length > 0 ? { absent } : {}),
     ...(nonFinite === undefined ? {} : { non_finite: nonFinite }),

@@ -1,12 +1,19 @@
 import { createHash } from 'node:crypto'
 import { jsonPieces } from '../core/json/pieces.js'
 import { jsonForm, withShared } from '../expr/walk.js'
+import { wholePlacement } from './placements.js'
 import type { Plan } from './types.js'
 
 /** What a digest holds of tensors, one after another: there may be a million. */
 function* rowsOf(tensors: Plan['outputs'][number]['tensors']): Generator<readonly unknown[]> {
-  for (const { name, dtype, shape, file, offset, expr } of tensors)
-    yield [name, dtype, shape, file, offset, jsonForm(expr)]
+  for (const tensor of tensors) {
+    const { name, dtype, shape, expr, placements } = tensor
+    const whole = wholePlacement(tensor)
+    const places = whole
+      ? [whole.file, whole.offset]
+      : placements.map((one) => [one.name, one.dtype, one.shape, one.file, one.offset, one.from, one.count])
+    yield [name, dtype, shape, ...places, jsonForm(expr)]
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ import type { Faults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { type Analysis, analysisKindOf, kindOf } from '../steps/index.js'
 import { analysisCost, tensorsOf } from './analysisCost.js'
+import { writtenBytes } from './placements.js'
 import { storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
@@ -42,7 +43,7 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
       sum(scopes.map(scopeBytes)) +
       sum(factorings.map((factoring) => factoringBytes(factoring))) +
       others,
-    write: sum(tensors.map(({ bytes }) => bytes)),
+    write: sum(tensors.map(writtenBytes)),
     ...(held ? { held } : {}),
     ...(analyses.length > 0 ? { analyses: analyses.map((analysis) => analysisCost(analysis, compute)) } : {}),
   }

@@ -1,4 +1,4 @@
-import type { OutputLayout } from '../checkpoints/types.js'
+import type { OutputLayout, PlacedTensor } from '../checkpoints/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason } from '../core/reasons.js'
@@ -24,15 +24,19 @@ export interface PlanModel {
   readonly revision?: string
 }
 
-/** One tensor of an output: where it goes and how it comes about. */
+/** Where a part of a computed tensor is stored, and as what: `count` of its elements in row-major order, from element `from` on. */
+export interface Placement extends PlacedTensor {
+  readonly from: number
+  readonly count: number
+}
+
+/** One computed tensor of an output: how it comes about, and where it is stored. */
 export interface PlanTensor {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
-  /** Index into the output layout's files. */
-  readonly file: number
-  readonly offset: number
-  readonly bytes: number
+  /** The stored tensors that hold its elements; a plain one is stored as one. */
+  readonly placements: readonly Placement[]
   readonly expr: Expr
   /** The rule of the recipe that chose the method: index, or -1 for the merge's own settings. Absent for copies. */
   readonly rule?: number

@@ -8,6 +8,7 @@ import { computeOf, leavesOf } from '../expr/cost.js'
 import type { Expr } from '../expr/types.js'
 import { storedOf } from '../views/stored.js'
 import { tensorsOf } from './analysisCost.js'
+import { wholePlacement, writtenBytes } from './placements.js'
 import type { StoredTensors } from './stored.js'
 import type { Plan } from './types.js'
 import {
@@ -84,12 +85,15 @@ export function planUnits(plan: Plan): PlanUnits {
   }
 
   function tensor(output: number, index: number): Unit {
-    const { name, dtype, shape, bytes, expr } = plan.outputs[output]!.tensors[index]!
+    const planned = plan.outputs[output]!.tensors[index]!
+    const { name, dtype, shape, expr } = planned
     const mentioned = mentions(stored)
     const compute = computeOf(plan.compute, expr)
-    const form = { dtype, shape, compute, parts: exprForm(expr, name, context, mentioned) }
+    // Digests are of what is stored, so where a tensor is cut belongs to how it is made.
+    const cuts = wholePlacement(planned) ? {} : { cuts: planned.placements.map(({ from, count }) => [from, count]) }
+    const form = { dtype, shape, ...cuts, compute, parts: exprForm(expr, name, context, mentioned) }
     const made = finish(`tensor ${output} ${index}`, 'tensor', form, mentioned)
-    return { ...made, makes: [{ output, tensor: index }], cost: { ...made.cost, write: bytes } }
+    return { ...made, makes: [{ output, tensor: index }], cost: { ...made.cost, write: writtenBytes(planned) } }
   }
 
   return {

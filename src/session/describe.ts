@@ -1,7 +1,6 @@
 /** From the records of a run to the lineages of its outputs. */
 import { createHash } from 'node:crypto'
 import { OUTPUT } from '../checkpoints/containers/index.js'
-import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { sha256 } from '../core/digest.js'
 import { mapEach } from '../core/eachOf.js'
@@ -14,6 +13,7 @@ import { fileDigest } from '../lineage/fileDigest.js'
 import { modelCard } from '../lineage/forms/card.js'
 import { lineagePieces } from '../lineage/serialize.js'
 import type { LineageTensor } from '../lineage/types.js'
+import { partsIn } from '../plan/placements.js'
 import { adapterFile } from './opened/adapterFile.js'
 import type { Prepared } from './plan.js'
 
@@ -68,8 +68,7 @@ export async function describeOutputs(
     const made: MadeOutput = {
       records,
       files: planned.map(({ header }, file) => {
-        const own = [...tensors.keys()].filter((at) => tensors[at]!.file === file)
-        const inOrder = own.sort((a, b) => byPlace(tensors[a]!, tensors[b]!)).map((at) => records[at]!.outputs[0]!)
+        const inOrder = partsIn(tensors, file).map(({ tensor, part }) => records[tensor]!.outputs[part]!)
         return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
       }),
       others: beside,

@@ -6,7 +6,6 @@
 
 import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
-import { byPlace } from '../checkpoints/order.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import { Fault, fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
@@ -20,6 +19,7 @@ import { digestCheckpoints } from '../lineage/digestCheckpoint.js'
 import { exists, readLineage } from '../lineage/disk.js'
 import { type BytesDigest, fileDigest, wholeDigest } from '../lineage/fileDigest.js'
 import type { Digest, Lineage, LineageFile } from '../lineage/types.js'
+import { partsIn } from '../plan/placements.js'
 import type { Plan } from '../plan/types.js'
 import { settleStaging } from '../storage/local/staging.js'
 import { adapterFile } from './opened/adapterFile.js'
@@ -114,8 +114,7 @@ async function otherPlan(
     return 'its lineage has no SHA-256'
   const hash = await hasher()
   const weights = files.map(({ name, size, header }, file): LineageFile => {
-    const own = tensors.filter((tensor) => tensor.file === file).sort(byPlace)
-    const digests = own.map(({ name }) => lineage.tensors[name]?.digest ?? null)
+    const digests = partsIn(tensors, file).map(({ placement }) => lineage.tensors[placement.name]?.digest ?? null)
     const shown = layout === 'file' ? path.basename(bindings.outputs[index]!) : name
     return { name: shown, size, digest: fileDigest(sha256(OUTPUT.write.encode(header)), digests, hash) }
   })

@@ -64,8 +64,8 @@ export interface RunResult {
 const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagnostic[] =>
   remarkDiagnostics(
     output,
-    output.tensors.map(({ name }) => {
-      const { non_finite: nonFinite = 0, notes = [] } = tensors[name]!
+    output.tensors.map(({ placements: [first] }) => {
+      const { non_finite: nonFinite = 0, notes = [] } = tensors[first!.name]!
       return { figures: remarksOf({ nonFinite, notes }) ?? {} }
     }),
   )

@@ -34,15 +34,11 @@ const average = (
   inputs,
 })
 
-const tensor = (name: string, rest: Partial<PlanTensor> & Pick<PlanTensor, 'expr'>): PlanTensor => ({
-  name,
-  dtype: 'F32',
-  shape: [2, 3],
-  file: 0,
-  offset: 0,
-  bytes: 24,
-  ...rest,
-})
+function tensor(name: string, rest: Partial<PlanTensor> & Pick<PlanTensor, 'expr'>): PlanTensor {
+  const { dtype = 'F32', shape = [2, 3] } = rest
+  const stored = { name, dtype, shape, file: 0, offset: 0, bytes: 24, from: 0, count: 6 }
+  return { name, dtype, shape, placements: [stored], ...rest }
+}
 
 /** Three models, `soup` of b and a, `final` of soup, c and of task vectors on soup. */
 export const tensors: readonly PlanTensor[] = [

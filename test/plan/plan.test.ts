@@ -35,7 +35,8 @@ test('the plan is a frozen value that names every tensor, its place and its maki
   assert.ok(Object.isFrozen(plan) && Object.isFrozen(plan!.outputs[0]!.tensors[0]))
   const [first, second] = plan!.outputs[0]!.tensors
   assert.equal([first!.name, second!.name], ['head.weight', 'layers.0.w'])
-  assert.is(second!.offset, first!.offset + first!.bytes)
+  const [[one], [two]] = [first!.placements, second!.placements]
+  assert.is(two!.offset, one!.offset + one!.bytes)
   // The tensors lie in the order of writing, after 8 bytes of length and the header.
   const start = plan!.files[0]!.headerBytes
   const stored = { kind: 'stored', tensor: 'layers.0.w', dtype: 'F32', shape: second!.shape, offset: start, bytes: 24 }

@@ -22,9 +22,7 @@ const tensor = (expr: Expr, more: Partial<PlanTensor> = {}): PlanTensor => ({
   name: 'w',
   dtype: 'F32',
   shape: [2, 2],
-  file: 0,
-  offset: 0,
-  bytes: 16,
+  placements: [{ name: 'w', dtype: 'F32', shape: [2, 2], file: 0, offset: 0, bytes: 16, from: 0, count: 4 }],
   expr,
   ...more,
 })

@@ -8,7 +8,7 @@ import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { dtypeOf } from '../../views/shape.js'
 import type { Findings } from '../findings.js'
-import type { Program } from '../program.js'
+import type { OutputPlace, Program } from '../program.js'
 import { assignDuty, type Draft, newDraft, programOf } from './draft.js'
 import { addWork } from './heldWork.js'
 import { type DigestDuty, type Job, NO_DUTY, type PassRule } from './job.js'
@@ -21,27 +21,36 @@ export interface NamedTensor {
   readonly expr: Expr
 }
 
-/** The job that writes an output's tensor. `outputFile` is its index among all files that the run writes. */
+/** The job that writes an output's tensor. `firstFile` is the index of the output's first file among all files that the run writes. */
 export function compileTensor(
   plan: Plan,
   tensor: PlanTensor,
-  outputFile: number,
+  firstFile: number,
   duty: DigestDuty,
   findings: Findings,
   target: NonNullable<Job['target']>,
 ): Job {
-  const { dtype, offset } = tensor
-  return { ...writtenJob(plan, tensor, { dtype, file: outputFile, offset }, duty, findings), target }
+  const { dtype, placements } = tensor
+  const other = placements.find((placement) => placement.dtype !== dtype)
+  if (other) throw new Error(`internal: ${tensor.name} is made as ${dtype}, and ${other.name} stored as ${other.dtype}`)
+  const places = placements.map(({ file, offset, from, count }) => ({ file: firstFile + file, offset, from, count }))
+  return { ...writtenJob(plan, tensor, { dtype, places }, duty, findings), target }
 }
 
 /** The job that computes a tensor and writes its float32 elements, one after the other, to output file 0. */
 export const compileValues = (plan: Plan, tensor: NamedTensor, findings: Findings): Job =>
-  writtenJob(plan, tensor, { dtype: 'F32', file: 0, offset: 0 }, NO_DUTY, findings)
+  writtenJob(
+    plan,
+    tensor,
+    { dtype: 'F32', places: [{ file: 0, offset: 0, from: 0, count: elements(tensor.shape) }] },
+    NO_DUTY,
+    findings,
+  )
 
 function writtenJob(
   plan: Plan,
   { name, shape, expr: of }: NamedTensor,
-  { dtype, file, offset }: { readonly dtype: Dtype; readonly file: number; readonly offset: number },
+  { dtype, places }: { readonly dtype: Dtype; readonly places: readonly OutputPlace[] },
   duty: DigestDuty,
   findings: Findings,
 ): Job {
@@ -49,11 +58,15 @@ function writtenJob(
   // Bytes that stay what they are need no decoding, whatever they mean.
   const raw = expr.kind === 'read' && dtypeOf(expr.view) === dtype
   const encoded = raw ? ({ dtype: 'raw', elementBytes: 1 } as const) : writable(name, dtype)
-  const total = raw ? bytesOf(dtype, elements(shape)) : elements(shape)
+  const scale = raw ? bytesOf(dtype) : 1
+  const total = elements(shape) * scale
   const draft = newDraft({ plan, tensor: name, findings, duty, raw, total, compute: computeOf(plan.compute, expr) })
   const { below } = addExpr(draft, expr, shape, WHOLE)
   assignDuty(draft, below, draft.passes.push({ kind: 'write' }) - 1)
-  return jobOf(draft, programOf(draft, { file, offset, ...encoded, digest: duty.enabled }), expr)
+  const scaled = raw ? places.map((one) => ({ ...one, from: one.from * scale, count: one.count * scale })) : places
+  // Digests are of stored tensors: parts are digested when they are written.
+  const digest = duty.enabled && places.length === 1
+  return jobOf(draft, programOf(draft, { places: scaled, ...encoded, digest }), expr)
 }
 
 function writable(name: string, dtype: Dtype): { readonly dtype: OutputDtype; readonly elementBytes: number } {

@@ -1,3 +1,4 @@
+import { writtenBytes } from '../../plan/placements.js'
 import type { Plan } from '../../plan/types.js'
 import type { FactorFigures } from '../../steps/extract/record.js'
 import type { Listener } from '../events.js'
@@ -25,7 +26,7 @@ export function runProgress(
 ): RunProgress {
   const before = plan.outputs.filter((_, index) => finished(index)).flatMap(({ tensors }) => tensors)
   let read = 0
-  let written = before.reduce((sum, { bytes }) => sum + bytes, 0)
+  let written = before.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
   let tensors = before.length
   let begun = false
   let last = 0

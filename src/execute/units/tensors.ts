@@ -5,8 +5,8 @@ import type { Job } from '../compile/job.js'
 import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
 import { leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
-import { remarksOf } from '../remarks.js'
-import { type JobResult, schedule } from '../schedule/schedule.js'
+import { type Remarks, remarksOf } from '../remarks.js'
+import { schedule } from '../schedule/schedule.js'
 import { digestInputs, digestJob, noteDigests } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
 import { type Engine, isOwn } from './types.js'
@@ -22,7 +22,8 @@ export interface OutputFiles {
 /** Takes over from earlier runs what is true of their records, and makes the rest. */
 export async function doTensors(engine: Engine, files: OutputFiles): Promise<void> {
   const outputs = [...files.first.keys()]
-  const { plan, pool, kernels, progress, signal } = engine
+  const { plan, pool, kernels, digests, progress, signal } = engine
+  const inParts: Made[] = []
   const done = await takeOver(engine, outputs, files)
   progress.begin(
     done.reduce((sum, { cost }) => sum + cost.write, 0),
@@ -45,20 +46,49 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
         engine.records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: { factors } })
         progress.found(plan, factoring, factors)
       }
-      if (target) recordTensor(engine, target, result)
+      if (!target) return
+      const made = { ...target, figures: remarksOf(result) ?? NO_FIGURES }
+      const { placements } = plan.outputs[target.output]!.tensors[target.tensor]!
+      if (placements.length !== 1) inParts.push(made)
+      else record(engine, made, [digests.enabled ? treeDigest(kernels, result.output!, placements[0]!.bytes) : null])
     },
   })
   progress.end()
   refuseInterrupted(signal)
+  await recordParts(engine, inParts, files)
 }
 
-function recordTensor(engine: Engine, { output, tensor }: NonNullable<Job['target']>, result: JobResult): void {
-  const { plan, units, kernels, digests, records } = engine
-  const { bytes } = plan.outputs[output]!.tensors[tensor]!
-  const digest = digests.enabled ? treeDigest(kernels, result.output!, bytes) : null
-  const figures = remarksOf(result) ?? NO_FIGURES
-  records.make(units.tensor(output, tensor), { outputs: [digest], findings: NOTHING_FOUND, figures })
+/** What was found out while a tensor was made, before its record is. */
+interface Made extends NonNullable<Job['target']> {
+  readonly figures: Remarks
 }
+
+function record(engine: Engine, { output, tensor, figures }: Made, outputs: readonly (string | null)[]): void {
+  engine.records.make(engine.units.tensor(output, tensor), { outputs, findings: NOTHING_FOUND, figures })
+}
+
+/** Records tensors that were stored in parts: each part's digest is of its bytes as they lie in the file. */
+async function recordParts(engine: Engine, made: readonly Made[], files: OutputFiles): Promise<void> {
+  const places = made.map((one) => placesOf(engine, one, files))
+  const found = engine.digests.enabled ? await digestWritten(engine, places.flat()) : undefined
+  let next = 0
+  for (const [index, one] of made.entries())
+    record(
+      engine,
+      one,
+      places[index]!.map(() => found?.[next++] ?? null),
+    )
+}
+
+/** Where the stored parts of a tensor lie among the files that can be read. */
+const placesOf = (
+  { plan }: Engine,
+  { output, tensor }: NonNullable<Job['target']>,
+  files: OutputFiles,
+): (readonly [file: number, offset: number, bytes: number])[] =>
+  plan.outputs[output]!.tensors[tensor]!.placements.map(
+    ({ file, offset, bytes }) => [files.readable + files.first.get(output)! + file, offset, bytes] as const,
+  )
 
 /** The tensors of outputs that are done here. */
 function* ownTensors(engine: Engine, outputs: readonly number[]): Generator<readonly [output: number, tensor: number]> {
@@ -82,10 +112,7 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
       yield* digestsOf(engine, units.unit({ kind: 'factoring', index: factoring }).reads)
     }
     if (isDone) continue
-    yield compileTensor(plan, tensor, files.first.get(output)! + tensor.file, digests, findings, {
-      output,
-      tensor: index,
-    })
+    yield compileTensor(plan, tensor, files.first.get(output)!, digests, findings, { output, tensor: index })
     // A record needs all of its inputs' digests: what no program reads in the order of its bytes is read for that alone.
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
   }
@@ -127,7 +154,7 @@ function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<numbe
  * only recorded never gets into a lineage.
  */
 async function takeOver(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<readonly Unit[]> {
-  const { plan, units, claims, records } = engine
+  const { units, claims, records } = engine
   if (claims.isEmpty) return []
   const claimed: Unit[] = []
   for (const [output, tensor] of ownTensors(engine, outputs)) {
@@ -141,13 +168,12 @@ async function takeOver(engine: Engine, outputs: readonly number[], files: Outpu
     const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: [] })
     if (record) records.keep(unit, record)
   }
-  const places = claimed.map(({ makes: [made] }) => {
-    const { file, offset, bytes } = plan.outputs[made!.output]!.tensors[made!.tensor]!
-    return [files.readable + files.first.get(made!.output)! + file, offset, bytes] as const
-  })
-  const written = await digestWritten(engine, places)
+  const places = claimed.map(({ makes: [made] }) => placesOf(engine, made!, files))
+  const written = await digestWritten(engine, places.flat())
+  let next = 0
   return claimed.filter((unit, index) => {
-    const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: [written[index]!] })
+    const outputs = places[index]!.map(() => written[next++]!)
+    const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs })
     if (record) records.keep(unit, record)
     return record !== undefined
   })

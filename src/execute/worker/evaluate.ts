@@ -127,10 +127,14 @@ const fillTile = (layout: Layout, pass: Pass & { kind: 'fill' }, n: number): voi
   )
 
 function writeTile({ program, worker, tile }: Layout, digests: TaskDigests, address: number, n: number): void {
-  const { file, offset, elementBytes, digest } = program.output!
-  const length = n * elementBytes
-  if (digest) digests.add(-1, address, length)
-  worker.write(file, address, length, offset + tile.start * elementBytes)
+  const { places, elementBytes, digest } = program.output!
+  if (digest) digests.add(-1, address, n * elementBytes)
+  for (const { file, offset, from, count } of places) {
+    const first = Math.max(tile.start, from)
+    const bytes = (Math.min(tile.start + n, from + count) - first) * elementBytes
+    if (bytes <= 0) continue
+    worker.write(file, address + (first - tile.start) * elementBytes, bytes, offset + (first - from) * elementBytes)
+  }
 }
 
 /** Bytes of n elements of a leaf from one on, as far as it has them and they come from a file. */

@@ -3,7 +3,7 @@ import { layoutCheckpoint } from '../../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/types.js'
 import { Fault } from '../../core/diagnostics.js'
-import type { Dtype } from '../../core/dtypes.js'
+import { type Dtype, elements } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
 import { isObject } from '../../core/json/text.js'
 import { quote } from '../../core/suggest.js'
@@ -153,14 +153,15 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
 /** Written out, since objects that are spread take more memory: a model may have a million tensors. */
 function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueTensor): PlanTensor {
   const { name, dtype, shape, bytes, file, offset } = placed
+  const placements = [{ name, dtype, shape, file, offset, bytes, from: 0, count: elements(shape) }]
   const note = absent === undefined ? {} : { absent }
   if (reason === undefined)
     return rule === undefined
-      ? { name, dtype, shape, bytes, file, offset, expr, ...note }
-      : { name, dtype, shape, bytes, file, offset, expr, rule, ...note }
+      ? { name, dtype, shape, placements, expr, ...note }
+      : { name, dtype, shape, placements, expr, rule, ...note }
   return rule === undefined
-    ? { name, dtype, shape, bytes, file, offset, expr, reason, ...note }
-    : { name, dtype, shape, bytes, file, offset, expr, reason, rule, ...note }
+    ? { name, dtype, shape, placements, expr, reason, ...note }
+    : { name, dtype, shape, placements, expr, reason, rule, ...note }
 }
 
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {

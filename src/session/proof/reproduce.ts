@@ -7,6 +7,7 @@ import { listOf } from '../../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../../lineage/disk.js'
 import { lineageDigest } from '../../lineage/serialize.js'
 import type { Lineage } from '../../lineage/types.js'
+import { writtenBytes } from '../../plan/placements.js'
 import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
 import { run } from '../run.js'
@@ -69,7 +70,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
     const output = path.join(hidden, layout === 'folder' ? (lineage.output.point?.name ?? 'model') : wanted[0]!)
     // This output alone, and elsewhere: a plan's digest says nothing of places.
     const made = { ...prepared.plan.outputs[index]!, path: output }
-    const write = made.tensors.reduce((sum, { bytes }) => sum + bytes, 0)
+    const write = made.tensors.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
     const result = await run(
       {
         ...prepared,
