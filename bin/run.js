@@ -1,5 +1,9 @@
 #!/usr/bin/env node
 const { main } = await import('../dist/cli/main.js').catch((error) => {
+  if (error.code === 'ERR_MODULE_NOT_FOUND' && /dist\/cli\/main\.js/.test(error.message.replaceAll('\\', '/'))) {
+    console.error('error not-built: terge is not built here\n  hint: run npm ci and npm run build in its folder')
+    process.exit(1)
+  }
   // Where files are scarce, the program can't even be read.
   if (error.code !== 'EMFILE' && error.code !== 'ENFILE') throw error
   console.error(

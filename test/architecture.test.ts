@@ -227,6 +227,55 @@ test('no source file is longer than 400 lines, and most are far shorter', () => 
   assert.ok(sorted[sorted.length >> 1]! <= 150, `median ${sorted[sorted.length >> 1]}`)
 })
 
+/** Each function's name, first line and length: from the line that opens its body to the bracket that closes it, as the formatter sets them. */
+function functionsOf(text: string): { readonly name: string; readonly lines: number }[] {
+  const lines = text.split('\n')
+  const opens =
+    /(\bfunction\b.*|=>|^\s*(?:(?:async|static|private|get|set) )*[\w*]+\(.*\)(?:: .+)?|^\s*\)(?:: .+)?(?: =>)?) \{$/
+  const control = /^\s*(?:\} )?(?:if|for|while|switch|catch|else|do)\b/
+  return lines.flatMap((line, end) => {
+    if (!opens.test(line) || control.test(line)) return []
+    const indent = /^\s*/.exec(line)![0]
+    let start = end
+    // A long signature stands on several lines, its end at the same indent as its beginning.
+    if (/^\s*\)/.test(line))
+      do start--
+      while (start > 0 && !(lines[start]!.startsWith(indent) && /^\S/.test(lines[start]!.slice(indent.length))))
+    const length = lines.slice(end + 1).findIndex((other) => other.startsWith(`${indent}}`)) + 2
+    return [{ name: lines[start]!.trim(), lines: length + end - start }]
+  })
+}
+
+const LONGEST = 80
+/** Longer for now: functions by file. */
+const LONG: readonly string[] = []
+
+test(`no function is longer than ${LONGEST} lines`, () => {
+  const all = sources.flatMap((file) => functionsOf(read(file)).map((found) => ({ file, ...found })))
+  assert.ok(all.length > 2000, `${all.length} functions`)
+  const long = all.filter(({ lines }) => lines > LONGEST).map(({ file, name, lines }) => `${file}: ${name} (${lines})`)
+  assert.equal(
+    long.filter((one) => !LONG.some((known) => one.startsWith(known))),
+    [],
+  )
+  assert.equal(
+    LONG.filter((known) => !long.some((one) => one.startsWith(known))),
+    [],
+    'not long any more',
+  )
+})
+
+const MOST_FILES = 16
+
+test(`no folder has more than ${MOST_FILES} files`, () => {
+  const counts = new Map<string, number>()
+  for (const file of sources) counts.set(path.posix.dirname(file), (counts.get(path.posix.dirname(file)) ?? 0) + 1)
+  assert.equal(
+    [...counts].filter(([, count]) => count > MOST_FILES),
+    [],
+  )
+})
+
 test('each error code is used, and stands in the order of the alphabet', () => {
   const text = typescript
     .filter((file) => file !== 'src/core/codes.ts')

@@ -55,8 +55,8 @@ export type Compute = 'f32' | 'f64'
  * task:   out = base + Σ c_i (x_i − base), the sum first, as for linear.
  * byRow, byColumn: the same, task where there is a base, with coefficients from a table: an input each for every row; the
  *   number of columns, then an input each for every column.
- * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/elementwise.ts; pcb: assembly/pcb.ts.
- * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse.ts, ranked.ts, sce.ts, fusion.ts.
+ * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/combine/elementwise.ts; pcb: assembly/sparse/pcb.ts.
+ * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse/sparse.ts, ranked.ts, sce.ts, fusion.ts.
  * Coefficients are rounded to the compute type, once.
  */
 export type MapKernel =
@@ -90,7 +90,7 @@ export type MapKernel =
  * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
  *   then in that input and others.
  * negatives: counts of the first input's elements that are negative, that are not finite, and that are not 0.
- * coarse, fine, equals, nth: the steps of selection, see assembly/select.ts. Sums of sparsifying methods: sparseSums.ts.
+ * coarse, fine, equals, nth: the steps of selection, see assembly/sparse/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
 export type ReduceKernel =
   | 'dots'
@@ -140,7 +140,7 @@ export const GROUP_ROWS = 4
 /**
  * X + scale · L·R: of `rows` rows of `columns` elements those from column `from` to before `to`. The first of them lies at `x` in
  * its stored dtype, and goes to `out` in the compute type; where that is the same, so may be the addresses. `left`: groups of
- * rows, `right`: panels of columns from column 0 on, both packed as assembly/lowRank.ts says.
+ * rows, `right`: panels of columns from column 0 on, both packed as assembly/combine/lowRank.ts says.
  */
 export type AddProduct = (
   x: number,

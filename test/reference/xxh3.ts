@@ -1,4 +1,4 @@
-/** XXH3-128, seed 0, default secret, in whole numbers: the law that assembly/digest.ts is held to. After the public description of xxHash 0.8. */
+/** XXH3-128, seed 0, default secret, in whole numbers: the law that assembly/memory/digest.ts is held to. After the public description of xxHash 0.8. */
 
 const SECRET = Buffer.from(
   'b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221' +

@@ -1,6 +1,6 @@
 /**
  * What methods that drop elements of task vectors have in common: parameters, coefficients of the kernels in
- * kernels/assembly/sparse.ts and ranked.ts, and `rescale`.
+ * kernels/assembly/sparse/sparse.ts and ranked.ts, and `rescale`.
  *
  * rescale: `inverse` divides each kept element by its keeping probability (ties, breadcrumbs: the density); `l1` multiplies
  * by Σ abs(δ) / Σ abs(δ kept), one number a tensor, 1 where that divides by 0.

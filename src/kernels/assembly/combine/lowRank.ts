@@ -3,7 +3,7 @@
 // x + scale · Σ l·r, the sum a chain over k in order that begins with +0, each operation rounded; where scale · Σ is 0 it
 // is x, bit for bit. So neither the place of an element in groups, panels or ranges shows, nor its neighbours.
 // S is the storage of x, T the compute type.
-import { BF16, F16, F32, F64, at } from './storage'
+import { BF16, F16, F32, F64, at } from '../memory/storage'
 
 /** Bytes of a panel's row: 8 float32, 4 float64. */
 const PANEL: usize = 32

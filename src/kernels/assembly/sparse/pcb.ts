@@ -8,8 +8,8 @@
  * Keys of scores rise with them: bits ^ (negative ? all ones : the sign).
  * pcb: low, high, least and largest score of every input, then λ.
  */
-import { base, coefficients, input, inputCount, output, sums } from './context'
-import { minus1 } from './equal'
+import { base, coefficients, input, inputCount, output, sums } from '../memory/context'
+import { minus1 } from '../memory/equal'
 
 // @ts-ignore: decorator
 @inline

@@ -6,9 +6,9 @@
  * IMPORTANCE: abs(x − b) of the first model times its row's number in the table, a product of C.
  */
 import { OUT, baseBlock, before, block, difference, keysOf } from './block'
-import { base, first, input, inputCount, rowLength, table } from './context'
-import { minus1 } from './equal'
-import { F32, F64, at } from './storage'
+import { base, first, input, inputCount, rowLength, table } from '../memory/context'
+import { minus1 } from '../memory/equal'
+import { F32, F64, at } from '../memory/storage'
 
 export const DELTA = 0
 export const VARIANCE = 1

@@ -8,9 +8,9 @@
  * nth:    model, key, wanted: on the tile where that many elements have the key, the first sum is the index after the last of them.
  */
 import { BLOCK } from './block'
-import { coefficients, first, sums } from './context'
+import { coefficients, first, sums } from '../memory/context'
 import { DELTA, IMPORTANCE, KEYS, VARIANCE, keysOfBlock } from './keys'
-import { BF16, F16, F32, F64 } from './storage'
+import { BF16, F16, F32, F64 } from '../memory/storage'
 
 // @ts-ignore: decorator
 @inline

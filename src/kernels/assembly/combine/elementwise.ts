@@ -2,9 +2,9 @@
  * Rules that look at one element of each input. Each is a function of vectors: whole vectors, then single elements in
  * lane 0. Nothing here is canonical where it is NaN: `encode` sees to that.
  */
-import { base, coefficients, input, inputCount, output } from './context'
-import { minus, sameBits } from './equal'
-import { BF16, F16, F32, F64, at } from './storage'
+import { base, coefficients, input, inputCount, output } from '../memory/context'
+import { minus, sameBits } from '../memory/equal'
+import { BF16, F16, F32, F64, at } from '../memory/storage'
 
 /** A vector, or one element in lane 0. */
 // @ts-ignore: decorator

@@ -2,9 +2,9 @@
  * Kernels of the sparsifying methods work on blocks that stay in the first-level cache, in stages: differences, their
  * keys, masks, combination. Loops go by four elements; the last ones of a tile are copied to where reading on does no harm.
  */
-import { encode_f64_F64 } from './convert'
-import { minus } from './equal'
-import { at, encode32, narrow } from './storage'
+import { encode_f64_F64 } from '../memory/convert'
+import { minus } from '../memory/equal'
+import { at, encode32, narrow } from '../memory/storage'
 
 /** Elements of a block: a divisor of a chunk. The same number as BLOCK in ../types.ts. */
 export const BLOCK: usize = 256

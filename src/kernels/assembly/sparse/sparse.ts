@@ -10,10 +10,10 @@
  * `scratch` has BLOCK elements of C a model.
  */
 import { BLOCK, OUT, WORDS, baseBlock, before, block, difference, keysOf, storeBlock, storeMasked } from './block'
-import { base, coefficients, first, input, inputCount, output, scratch } from './context'
+import { base, coefficients, first, input, inputCount, output, scratch } from '../memory/context'
 import { combine, ELECT, entryOf, rounded, SUM } from './elect'
-import { randomWords } from './random'
-import { BF16, F16, F32, F64, at } from './storage'
+import { randomWords } from '../memory/random'
+import { BF16, F16, F32, F64, at } from '../memory/storage'
 
 
 function trimmed<S, C>(x: usize, b: usize, m: usize, index: u64, entry: usize, to: usize): void {

@@ -10,9 +10,9 @@
  * Element by element an infinity that all inputs share (and the base) comes out as it is: of a task vector it is no difference,
  * and of a sum the limit is taken.
  */
-import { base, coefficients, input, inputCount, inputs, output } from './context'
-import { limitOf, minus } from './equal'
-import { BF16, CHUNK, F16, F32, F64, at } from './storage'
+import { base, coefficients, input, inputCount, inputs, output } from '../memory/context'
+import { limitOf, minus } from '../memory/equal'
+import { BF16, CHUNK, F16, F32, F64, at } from '../memory/storage'
 
 // @ts-ignore: decorator
 @inline

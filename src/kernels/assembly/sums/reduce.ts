@@ -2,10 +2,10 @@
  * Sums over a chunk in float64. Element i of a chunk goes to lane i mod 4; a chunk's sum is (l0 + l2) + (l1 + l3) and
  * is added to the sums so far. That grid is part of the format: a longer n is taken chunk by chunk.
  */
-import { input, sums } from './context'
-import { isFinite1, same1 } from './equal'
-import { addTo, total } from './lanes'
-import { BF16, CHUNK, F16, F32, F64, at } from './storage'
+import { input, sums } from '../memory/context'
+import { isFinite1, same1 } from '../memory/equal'
+import { addTo, total } from '../memory/lanes'
+import { BF16, CHUNK, F16, F32, F64, at } from '../memory/storage'
 
 /** Lanes 0 and 1, or 2 and 3, of four elements at p, as f64. */
 // @ts-ignore: decorator

@@ -3,11 +3,11 @@
  * differences of the compute type, summed in float64 on the grid of reduce.ts. More elements than a tile are a long row:
  * its sums are taken tile by tile, counted from where it starts.
  */
-import { base, coefficients, input, inputCount, sums } from './context'
-import { isFinite1, isShared, minus, minus1 as difference } from './equal'
-import { addTo, total } from './lanes'
+import { base, coefficients, input, inputCount, sums } from '../memory/context'
+import { isFinite1, isShared, minus, minus1 as difference } from '../memory/equal'
+import { addTo, total } from '../memory/lanes'
 import { SMALL } from './reduce'
-import { CHUNK } from './storage'
+import { CHUNK } from '../memory/storage'
 
 const TILE: usize = 1 << 18
 

@@ -6,7 +6,7 @@
  *        sign); out = b + λ·(T, or T/W where normalize is set, a W of 0 being 1).
  * sce:   the same with T = Σ w_i D_i and out = b + λ·T/max(W, 1e-6).
  */
-import { at } from './storage'
+import { at } from '../memory/storage'
 
 export const SUM = 0
 export const ELECT = 1

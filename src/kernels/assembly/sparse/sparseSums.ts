@@ -8,12 +8,12 @@
  *          Four numbers a model more are room that is left 0.
  */
 import { BLOCK, KEPT, WORDS, baseBlock, block, difference, keysOf } from './block'
-import { base, coefficients, first, input, inputCount, sums } from './context'
+import { base, coefficients, first, input, inputCount, sums } from '../memory/context'
 import { entryOf } from './elect'
 import { keptByVariance } from './keys'
-import { addTo, total } from './lanes'
-import { randomWords } from './random'
-import { BF16, CHUNK, F16, F32, F64, at } from './storage'
+import { addTo, total } from '../memory/lanes'
+import { randomWords } from '../memory/random'
+import { BF16, CHUNK, F16, F32, F64, at } from '../memory/storage'
 
 const TRIMMED = 0
 const DROPPED = 1

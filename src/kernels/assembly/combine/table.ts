@@ -2,8 +2,8 @@
  * linear, or task where there is a base, with coefficients of their own for each row or column: from the table, an input
  * each. A coefficient of exactly 0 leaves its input out; the sum starts with the first product.
  */
-import { base, input, inputCount, output, rowLength, table } from './context'
-import { isShared, limitOf, minus1 } from './equal'
+import { base, input, inputCount, output, rowLength, table } from '../memory/context'
+import { isShared, limitOf, minus1 } from '../memory/equal'
 
 // @ts-ignore: decorator
 @inline

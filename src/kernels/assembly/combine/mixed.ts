@@ -1,8 +1,8 @@
 // linear and task of up to three inputs, of which some (`wide`) are in float32 and the others, like the output, in a dtype of
 // half its width: the very operations of map.ts, block by block, so that what is stored need not be decoded first.
-import { base, coefficients, input, inputCount, output, wide } from './context'
-import { limitOf, minus } from './equal'
-import { BF16, CHUNK, F16, at } from './storage'
+import { base, coefficients, input, inputCount, output, wide } from '../memory/context'
+import { limitOf, minus } from '../memory/equal'
+import { BF16, CHUNK, F16, at } from '../memory/storage'
 
 const SCRATCH = memory.data(8, 8)
 /** The bit of `wide` that is the base's. */

@@ -12,11 +12,11 @@
 import { BLOCK, OUT, WORDS, baseBlock, block, difference, keysOf, storeBlock } from './block'
 import {
   base, coefficients, first, input, inputCount, output, partEnd, partIsLast, partPlace, partStart, rowLength, scratch, sums, table,
-} from './context'
+} from '../memory/context'
 import { ELECT, SUM, combine, entryOf } from './elect'
-import { addTo } from './lanes'
-import { randomWords } from './random'
-import { CHUNK, F32, F64, at } from './storage'
+import { addTo } from '../memory/lanes'
+import { randomWords } from '../memory/random'
+import { CHUNK, F32, F64, at } from '../memory/storage'
 
 /** Under it, counting by digits costs more than moving elements about. */
 const SHORT: usize = 48

@@ -4,10 +4,10 @@
  * its weight. `scratch` has BLOCK elements of C a model.
  */
 import { BLOCK, KEPT, OUT, baseBlock, block, difference, storeBlock, storeMasked } from './block'
-import { base, coefficients, input, inputCount, output, scratch } from './context'
+import { base, coefficients, input, inputCount, output, scratch } from '../memory/context'
 import { SCE, combine } from './elect'
 import { keptByVariance } from './keys'
-import { BF16, F16, F32, F64, at } from './storage'
+import { BF16, F16, F32, F64, at } from '../memory/storage'
 
 
 // @ts-ignore: decorator

@@ -3,11 +3,11 @@
  * under 0, rounded to C; sums go by lanes, chunks and tiles counted from the row's start.
  * choose: x where its importance (see keys.ts) is at least the coefficient, the base elsewhere.
  */
-import { isFinite1, same1 } from './equal'
+import { isFinite1, same1 } from '../memory/equal'
 import { BLOCK, OUT, storeBlock } from './block'
-import { base, coefficients, input, output, sums } from './context'
+import { base, coefficients, input, output, sums } from '../memory/context'
 import { IMPORTANCE, KEYS, keysOfBlock } from './keys'
-import { CHUNK, F32, F64, at } from './storage'
+import { CHUNK, F32, F64, at } from '../memory/storage'
 
 const TILE: usize = 1 << 18
 
