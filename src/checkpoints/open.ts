@@ -1,8 +1,8 @@
 /** Opens a model: reads and checks its headers, and no tensor data. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { mapEach } from '../core/collections/eachOf.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
-import { mapEach } from '../core/eachOf.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
 import { localStore, openNamed } from '../storage/local/store.js'

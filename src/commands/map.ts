@@ -1,4 +1,4 @@
-import { ownValue } from '../core/ownValue.js'
+import { ownValue } from '../core/collections/ownValue.js'
 import type { Command } from './support/command.js'
 
 /** Every command by its name, each loaded only when it is asked for. In the order of the help. */

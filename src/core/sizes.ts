@@ -1,5 +1,5 @@
 /** Sizes as people write them. Like the hub: 1 GB is 10⁹ bytes, 1 GiB is 2³⁰. */
-import { ownValue } from './ownValue.js'
+import { ownValue } from './collections/ownValue.js'
 
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,

@@ -1,6 +1,6 @@
 import path from 'node:path'
+import { recordOf } from '../core/collections/ownValue.js'
 import { sha256 } from '../core/digest.js'
-import { recordOf } from '../core/ownValue.js'
 import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import { partsByName } from '../plan/placements.js'

@@ -2,9 +2,10 @@
  * `RECIPE.lock`: which commit, files and bytes a recipe's models are (schemas/lock.v1.schema.json). A run with it uses
  * just these.
  */
+
+import { recordOf } from '../core/collections/ownValue.js'
 import { fault } from '../core/diagnostics.js'
 import { Bad, bad, digest, list, natural, object, type Read, record, text } from '../core/json/shape.js'
-import { recordOf } from '../core/ownValue.js'
 import { readText } from './disk.js'
 import { fileName } from './parse.js'
 import { sortedKeys } from './serialize.js'

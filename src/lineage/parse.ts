@@ -1,5 +1,6 @@
 /** Reads a lineage that may be damaged or hostile. The words of `schemas/lineage.v1.schema.json`; a test holds them to it. */
 
+import { recordOf } from '../core/collections/ownValue.js'
 import { fault } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import {
@@ -21,7 +22,6 @@ import {
   within,
 } from '../core/json/shape.js'
 import { isObject } from '../core/json/text.js'
-import { recordOf } from '../core/ownValue.js'
 import { ABSENT_REASONS, COPY_REASONS, type CopyReason } from '../core/reasons.js'
 import { isDtype } from '../encodings/index.js'
 import type { PatternCount } from '../expr/types.js'

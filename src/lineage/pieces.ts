@@ -3,8 +3,8 @@
  * memory that their lineage does.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
+import { sharer } from '../core/collections/share.js'
 import { type JsonReader, jsonReader } from '../core/json/reader.js'
-import { sharer } from '../core/share.js'
 import type { LineageSource, LineageTensor } from './types.js'
 
 /** An object of JSON text whose members are read one after another. */

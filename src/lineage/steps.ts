@@ -1,4 +1,4 @@
-import { recordOf } from '../core/ownValue.js'
+import { recordOf } from '../core/collections/ownValue.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { reachedFrom, usesOf } from '../recipe/uses.js'

@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../checkpoints/types.js'
+import { deepFreeze } from '../core/collections/freeze.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
-import { deepFreeze } from '../core/freeze.js'
 import { faults as newFaults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'

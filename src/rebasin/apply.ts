@@ -1,4 +1,4 @@
-import { emptyTable } from '../core/ownValue.js'
+import { emptyTable } from '../core/collections/ownValue.js'
 import type { AxisMap } from '../views/types.js'
 import { type AxisPart, rootOf, type Spec } from './spec.js'
 

@@ -1,7 +1,7 @@
 import type { Operand } from '../kernels/linalg.js'
 import { mapPart, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { type Pool, sharedFloats } from './team.js'
+import { sharedFloats, type ThreadTeam } from './team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
 
 /**
@@ -148,7 +148,7 @@ export async function updateGrams(
   a: Weights,
   b: Weights,
   perms: Permutations,
-  pool: Pool,
+  team: ThreadTeam,
   ready: (part: AxisPart) => boolean = () => true,
 ): Promise<boolean> {
   let changed = false
@@ -168,7 +168,7 @@ export async function updateGrams(
         rows: Int32Array.from(moved, (k) => rows[k]!),
         inside: Int32Array.from(moved, (k) => inside[k]!),
       })
-      const work: Work = { gram, term, a, b, pool, fixed: chosen(fixed), now: chosen(now) }
+      const work: Work = { gram, term, a, b, team, fixed: chosen(fixed), now: chosen(now) }
       await (term.part.axis === 0 ? alongRows : acrossRows)(before ? { ...work, before: chosen(before) } : work)
     }
   }
@@ -181,7 +181,7 @@ interface Work {
   readonly term: Term
   readonly a: Weights
   readonly b: Weights
-  readonly pool: Pool
+  readonly team: ThreadTeam
   readonly fixed: Rest
   readonly now: Rest
   readonly before?: Rest
@@ -191,7 +191,7 @@ interface Work {
 const BLOCK = 256
 
 /** Units lie in rows of the tensor, whole: blocks of A's by blocks of B's. */
-async function alongRows({ gram, term, a, b, pool, fixed, now, before }: Work): Promise<void> {
+async function alongRows({ gram, term, a, b, team, fixed, now, before }: Work): Promise<void> {
   const { units, part, shape } = term
   const n = gram.size
   const width = rowLength(shape)
@@ -224,7 +224,7 @@ async function alongRows({ gram, term, a, b, pool, fixed, now, before }: Work): 
       const right = await read(b, j)
       const [x, y] = [operand(left, fixed), operand(right, now, before)]
       await queue.next(async () => {
-        await pool.addProduct({ c: gram.values, at: i * n + j, stride: n, x, y })
+        await team.addProduct({ c: gram.values, at: i * n + j, stride: n, x, y })
         right.release()
         if (j + block >= n) left.release()
       })
@@ -234,7 +234,7 @@ async function alongRows({ gram, term, a, b, pool, fixed, now, before }: Work): 
 }
 
 /** Units lie across the tensor's rows: so many rows of A and of B at once. */
-async function acrossRows({ gram, term, a, b, pool, fixed, now, before }: Work): Promise<void> {
+async function acrossRows({ gram, term, a, b, team, fixed, now, before }: Work): Promise<void> {
   const { units, part, shape } = term
   const n = gram.size
   const width = rowLength(shape)
@@ -254,7 +254,7 @@ async function acrossRows({ gram, term, a, b, pool, fixed, now, before }: Work):
     const x: Operand = { data: left.rows.data, units: offsets, rests: left.places[0]! }
     const y: Operand = { data: right.rows.data, units: offsets, rests: rests!, ...(minus ? { minus } : {}) }
     await queue.next(async () => {
-      await pool.addProduct({ c: gram.values, at: 0, stride: n, x, y })
+      await team.addProduct({ c: gram.values, at: 0, stride: n, x, y })
       left.rows.release()
       right.rows.release()
     })

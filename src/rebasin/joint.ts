@@ -13,7 +13,7 @@ import { shuffled } from './order.js'
 import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
 import type { Spec } from './spec.js'
-import { type Pool, sharedFloats } from './team.js'
+import { sharedFloats, type ThreadTeam } from './team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {
@@ -69,12 +69,12 @@ async function jointScorer(
   }
 }
 
-const scoring = (pool: Pool, { budget }: JointOptions): ScoreOptions => ({ pool, ...(budget ? { budget } : {}) })
+const scoring = (team: ThreadTeam, { budget }: JointOptions): ScoreOptions => ({ team, ...(budget ? { budget } : {}) })
 
 export async function mergeMany(
   spec: Spec,
   models: readonly TensorSource[],
-  pool: Pool,
+  team: ThreadTeam,
   options: JointOptions = {},
 ): Promise<JointResult> {
   const start = models.map(() => identity(spec))
@@ -87,11 +87,11 @@ export async function mergeMany(
       perms,
       perms.map(() => 1),
     )
-    perms.push((await weightMatching(spec, before, models[k]!, pool, options)).permutations)
+    perms.push((await weightMatching(spec, before, models[k]!, team, options)).permutations)
   }
-  const scoreOf = await jointScorer(spec, models, scoring(pool, options))
+  const scoreOf = await jointScorer(spec, models, scoring(team, options))
   const scoreBefore = await scoreOf(start)
-  return { ...(await climb(spec, models, perms, pool, options, scoreOf)), scoreBefore }
+  return { ...(await climb(spec, models, perms, team, options, scoreOf)), scoreBefore }
 }
 
 /** A relative gain below this is float32 noise. */
@@ -106,7 +106,7 @@ async function climb(
   spec: Spec,
   models: readonly TensorSource[],
   start: readonly Permutations[],
-  pool: Pool,
+  team: ThreadTeam,
   options: JointOptions,
   scoreOf: (perms: readonly Permutations[]) => Promise<number>,
 ): Promise<Omit<JointResult, 'scoreBefore'>> {
@@ -130,7 +130,7 @@ async function climb(
         models.map((_, other) => (other === k ? 0 : 1)),
       )
       const left = createWeights(rest, options.budget)
-      const { permutations, gain } = await improved(spec, left, own[k]!, pool, perms[k]!, options)
+      const { permutations, gain } = await improved(spec, left, own[k]!, team, perms[k]!, options)
       if (gain > GAIN * Math.abs(score)) {
         gained = true
         perms[k] = permutations
@@ -156,10 +156,10 @@ const PLACES = 64
 export async function cycleConsistent(
   spec: Spec,
   models: readonly TensorSource[],
-  pool: Pool,
+  team: ThreadTeam,
   options: JointOptions = {},
 ): Promise<JointResult> {
-  const many = await mergeMany(spec, models, pool, options)
+  const many = await mergeMany(spec, models, team, options)
   const groups = rootGroups(spec).filter((name) => !Object.values(spec.groups).some(({ inside }) => inside === name))
   const tensors = softTensors(spec, groups, models[0]!.tensors)
   const shapes = models[0]!.tensors
@@ -177,7 +177,7 @@ export async function cycleConsistent(
     for (const [k, state] of states.entries()) {
       const through = new Map<string, Float32Array>()
       for (const tensor of tensors)
-        through.set(tensor.name, told(tensor, k) ?? (await mix(tensor, own[k]!.get(tensor.name)!, state, pool)))
+        through.set(tensor.name, told(tensor, k) ?? (await mix(tensor, own[k]!.get(tensor.name)!, state, team)))
       all.push(through)
     }
     return all
@@ -190,9 +190,9 @@ export async function cycleConsistent(
   for (let step = 0; step < STEPS; step++) {
     const corners: Permutations[] = []
     for (const k of models.keys()) {
-      const slopes = await gradients(tensors, (name) => others(now, name, k), own[k]!, states[k]!, pool)
+      const slopes = await gradients(tensors, (name) => others(now, name, k), own[k]!, states[k]!, team)
       const ends: Record<string, Int32Array> = {}
-      for (const name of groups) ends[name] = (await pool.assign(slopes[name]!, spec.groups[name]!.size)).columns
+      for (const name of groups) ends[name] = (await team.assign(slopes[name]!, spec.groups[name]!.size)).columns
       corners.push(ends)
     }
     const end = await Promise.all(
@@ -211,22 +211,22 @@ export async function cycleConsistent(
     states = moved
     now = next
     score = reached
-    await pool.pause()
+    await team.pause()
     if (gained <= STEP_GAIN * Math.abs(score)) break
   }
   const perms: Permutations[] = []
   for (const [k, state] of states.entries()) {
     const rounded: Record<string, Int32Array> = { ...many.permutations[k]! }
-    for (const name of groups) rounded[name] = (await pool.assign(state[name]!, spec.groups[name]!.size)).columns
+    for (const name of groups) rounded[name] = (await team.assign(state[name]!, spec.groups[name]!.size)).columns
     perms.push(rounded)
   }
   const climbed = await climb(
     spec,
     models,
     perms,
-    pool,
+    team,
     options,
-    await jointScorer(spec, models, scoring(pool, options)),
+    await jointScorer(spec, models, scoring(team, options)),
   )
   return climbed.scoreAfter > many.scoreAfter ? { ...climbed, scoreBefore: many.scoreBefore } : many
 }

@@ -6,7 +6,7 @@ import { shuffled } from './order.js'
 import { norms, scored, similarity } from './score.js'
 import { solveGroup } from './solve.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import type { Pool } from './team.js'
+import type { ThreadTeam } from './team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface MatchOptions {
@@ -62,20 +62,20 @@ export async function weightMatching(
   spec: Spec,
   a: TensorSource,
   b: TensorSource,
-  pool: Pool,
+  team: ThreadTeam,
   options: MatchOptions = {},
 ): Promise<MatchResult> {
   const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
   const names = scored(spec)
-  const scoreOf = (perms: Permutations) => similarity(spec, left, right, perms, names, pool)
-  const [normA, normB] = [await norms(left, names, pool), await norms(right, names, pool)]
+  const scoreOf = (perms: Permutations) => similarity(spec, left, right, perms, names, team)
+  const [normA, normB] = [await norms(left, names, team), await norms(right, names, team)]
   const scale = normA * normB || 1
   const start = options.start ?? identity(spec)
   const scoreBefore = await scoreOf(identity(spec))
   const restarts = options.restarts ?? cheapRestarts(spec, a)
   let best: MatchResult | undefined
   for (let restart = 0; restart < restarts; restart++) {
-    const { permutations, iterations } = await descend(spec, left, right, pool, start, options, restart)
+    const { permutations, iterations } = await descend(spec, left, right, team, start, options, restart)
     const scoreAfter = await scoreOf(permutations)
     if (best && scoreAfter <= best.scoreAfter) continue
     best = {
@@ -97,14 +97,14 @@ export async function improved(
   spec: Spec,
   a: Weights,
   b: Weights,
-  pool: Pool,
+  team: ThreadTeam,
   start: Permutations,
   options: MatchOptions,
 ): Promise<{ permutations: Permutations; gain: number }> {
   const names = scored(spec)
-  const before = await similarity(spec, a, b, start, names, pool)
-  const { permutations } = await descend(spec, a, b, pool, start, { ...options, start }, 0)
-  return { permutations, gain: (await similarity(spec, a, b, permutations, names, pool)) - before }
+  const before = await similarity(spec, a, b, start, names, team)
+  const { permutations } = await descend(spec, a, b, team, start, { ...options, start }, 0)
+  return { permutations, gain: (await similarity(spec, a, b, permutations, names, team)) - before }
 }
 
 /** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
@@ -139,7 +139,7 @@ async function descend(
   spec: Spec,
   a: Weights,
   b: Weights,
-  pool: Pool,
+  team: ThreadTeam,
   start: Permutations,
   options: MatchOptions,
   restart: number,
@@ -147,7 +147,7 @@ async function descend(
   const groups = rootGroups(spec)
   const { near, twice } = neighbours(spec)
   let perms: Permutations = start
-  const gramsOf = keeper(spec, a.source.tensors, pool)
+  const gramsOf = keeper(spec, a.source.tensors, team)
   const warm = new Map<string, Assignment>()
   const dirty = new Set(groups)
   const solved = new Set<string>(options.start ? groups : [])
@@ -170,14 +170,14 @@ async function descend(
       if (!dirty.delete(group)) continue
       const grams = gramsOf(group)
       const first = !solved.has(group) && anchored(group)
-      await updateGrams(spec, grams, a, b, perms, pool, first ? ready : undefined)
+      await updateGrams(spec, grams, a, b, perms, team, first ? ready : undefined)
       solved.add(group)
-      const found = await solveGroup(spec, group, grams, perms, pool, warm.get(group))
+      const found = await solveGroup(spec, group, grams, perms, team, warm.get(group))
       if (spec.groups[group]!.size >= 256) warm.set(group, found.assignment)
       const next = { ...perms, ...found.perms }
       const tensors = twice.get(group)
       // On both axes of a tensor the assignment sees a linear picture of a square: only the square decides.
-      const over = (perms: Permutations) => similarity(spec, a, b, perms, touched(spec, group), pool)
+      const over = (perms: Permutations) => similarity(spec, a, b, perms, touched(spec, group), team)
       const gain = tensors ? (await over(next)) - (await over(perms)) : found.after - found.before
       const accepted = gain > GAIN * Math.abs(found.before)
       const moved = accepted
@@ -216,8 +216,8 @@ export const largestSquare = (spec: Spec): number =>
   rootGroups(spec).reduce((most, group) => Math.max(most, gramSide(spec, group)), 0)
 
 /** Gives a group's matrices, kept since its last visit or empty; those visited longest ago make room. */
-function keeper(spec: Spec, shapes: TensorSource['tensors'], pool: Pool): (group: string) => readonly Gram[] {
-  const shelf = createShelf(pool.room(matricesLength(spec), largestSquare(spec)))
+function keeper(spec: Spec, shapes: TensorSource['tensors'], team: ThreadTeam): (group: string) => readonly Gram[] {
+  const shelf = createShelf(team.room(matricesLength(spec), largestSquare(spec)))
   const kept = new Map<string, { readonly grams: readonly Gram[]; readonly room: Float32Array }>()
   return (group) => {
     let own = kept.get(group)

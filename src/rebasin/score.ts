@@ -1,14 +1,14 @@
 import { axisMaps, type Permutations } from './apply.js'
 import { placesOf } from './places.js'
 import { counts, type Spec } from './spec.js'
-import type { Pool } from './team.js'
+import type { ThreadTeam } from './team.js'
 import { createWeights, rowLength, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 /** The tensors that matching goes by, each once. */
 export const scored = (spec: Spec): string[] => [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
 
 export interface ScoreOptions {
-  readonly pool?: Pool
+  readonly team?: ThreadTeam
   /** Of each of the two. */
   readonly budget?: WeightsBudget
 }
@@ -19,15 +19,15 @@ export function matchingScore(
   a: TensorSource,
   b: TensorSource,
   perms: Permutations,
-  { pool, budget }: ScoreOptions = {},
+  { team, budget }: ScoreOptions = {},
 ): Promise<number> {
   const left = createWeights(a, budget)
-  return similarity(spec, left, a === b ? left : createWeights(b, budget), perms, scored(spec), pool)
+  return similarity(spec, left, a === b ? left : createWeights(b, budget), perms, scored(spec), team)
 }
 
 /** The norm of a model over some tensors. */
-export const norms = async (weights: Weights, names: readonly string[], pool?: Pool): Promise<number> =>
-  Math.sqrt(await similarity({ groups: {}, parts: [], kept: {} }, weights, weights, {}, names, pool))
+export const norms = async (weights: Weights, names: readonly string[], team?: ThreadTeam): Promise<number> =>
+  Math.sqrt(await similarity({ groups: {}, parts: [], kept: {} }, weights, weights, {}, names, team))
 
 /** ⟨a, b permuted⟩ over some tensors, in float64, added up in row-major order whatever is read at once. */
 export async function similarity(
@@ -36,7 +36,7 @@ export async function similarity(
   b: Weights,
   perms: Permutations,
   names: readonly string[],
-  pool?: Pool,
+  team?: ThreadTeam,
 ): Promise<number> {
   let sum = 0
   for (const name of names) {
@@ -57,7 +57,7 @@ export async function similarity(
       }
       left.release()
       right.release()
-      await pool?.pause()
+      await team?.pause()
     }
   }
   return sum

@@ -2,7 +2,7 @@
 import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
 import { axisMaps, gather, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { type Pool, sharedCopy, sharedFloats } from './team.js'
+import { sharedCopy, sharedFloats, type ThreadTeam } from './team.js'
 import type { TensorSource } from './weights.js'
 
 /** Doubly stochastic matrices, size × size, by group: those of groups that have none inside. */
@@ -87,7 +87,7 @@ export async function mix(
   { parts }: SoftTensor,
   values: Float32Array,
   soft: Soft,
-  pool: Pool,
+  team: ThreadTeam,
   but?: SoftTensor['parts'][number],
 ): Promise<Float32Array> {
   let mixed = values
@@ -96,7 +96,7 @@ export async function mix(
     const { group, units, rests } = part
     const turned = sharedFloats(units.length * rests.length)
     const stored: Operand = { data: mixed, units: rests, rests: units }
-    await pool.addProduct(productInto(turned, byRows(soft[group]!, units.length, units.length), stored))
+    await team.addProduct(productInto(turned, byRows(soft[group]!, units.length, units.length), stored))
     // Places of no unit of the part stay as they are.
     const next = sharedFloats(mixed.length)
     if (turned.length < mixed.length) next.set(mixed)
@@ -116,7 +116,7 @@ export async function gradients(
   rest: (name: string) => Float32Array,
   own: ReadonlyMap<string, Float32Array>,
   soft: Soft,
-  pool: Pool,
+  team: ThreadTeam,
 ): Promise<Soft> {
   const slopes: Record<string, Float32Array> = {}
   for (const [group, { length }] of Object.entries(soft)) slopes[group] = sharedFloats(length)
@@ -124,8 +124,8 @@ export async function gradients(
     const others = rest(tensor.name)
     for (const part of tensor.parts) {
       const { group, units, rests } = part
-      const mixed = await mix(tensor, own.get(tensor.name)!, soft, pool, part)
-      await pool.addProduct(productInto(slopes[group]!, { data: others, units, rests }, { data: mixed, units, rests }))
+      const mixed = await mix(tensor, own.get(tensor.name)!, soft, team, part)
+      await team.addProduct(productInto(slopes[group]!, { data: others, units, rests }, { data: mixed, units, rests }))
     }
   }
   return slopes

@@ -2,7 +2,7 @@ import type { Assignment } from '../kernels/linalg.js'
 import type { Permutations } from './apply.js'
 import type { Gram } from './gram.js'
 import type { Spec } from './spec.js'
-import type { Pool } from './team.js'
+import type { ThreadTeam } from './team.js'
 
 export interface Solution {
   /** New permutations of the outer group and of those inside it. */
@@ -23,7 +23,7 @@ export async function solveGroup(
   group: string,
   grams: readonly Gram[],
   perms: Permutations,
-  pool: Pool,
+  team: ThreadTeam,
   warm: Assignment | undefined,
 ): Promise<Solution> {
   const size = spec.groups[group]!.size
@@ -31,7 +31,7 @@ export async function solveGroup(
   const current = perms[group]!
   if (children.length === 0) {
     const { values } = grams[0]!
-    const assignment = await pool.assign(values, size, warm && { columns: current, prices: warm.prices })
+    const assignment = await team.assign(values, size, warm && { columns: current, prices: warm.prices })
     const sum = (columns: Int32Array) => columns.reduce((total, j, i) => total + values[i * size + j]!, 0)
     return { perms: { [group]: assignment.columns }, after: sum(assignment.columns), before: sum(current), assignment }
   }
@@ -48,13 +48,13 @@ export async function solveGroup(
           current[i] === j ? perms[child]!.slice(i * n, (i + 1) * n) : Int32Array.from({ length: n }, (_, k) => k)
       }
       if (current[i] === j) before += pairScore(grams, i, j, start)
-      const found = matchPair(spec, grams, children, i, j, start, pool)
+      const found = matchPair(spec, grams, children, i, j, start, team)
       inner.push(found.perms)
       exact[i * size + j] = found.score
       scores[i * size + j] = found.score
     }
   }
-  const assignment = pool.linalg.assign(scores, size)
+  const assignment = team.linalg.assign(scores, size)
   const result: Record<string, Int32Array> = { [group]: assignment.columns }
   for (const child of children) {
     const n = spec.groups[child]!.size
@@ -76,7 +76,7 @@ function matchPair(
   i: number,
   j: number,
   start: Permutations,
-  pool: Pool,
+  team: ThreadTeam,
 ): { score: number; perms: Permutations } {
   const perms: Record<string, Int32Array> = { ...start }
   // Groups with a matrix of their own first: what they find does not depend on where the others start.
@@ -90,7 +90,7 @@ function matchPair(
     for (const child of order) {
       const n = spec.groups[child]!.size
       const costs = innerScores(grams, child, n, i, j, perms)
-      const found = pool.linalg.assign(costs, n).columns
+      const found = team.linalg.assign(costs, n).columns
       const old = perms[child]!
       perms[child] = found
       const next = pairScore(grams, i, j, perms)

@@ -18,8 +18,8 @@
  * index. Groups of one axis part belong together: one outer group and groups inside it.
  */
 
+import { emptyTable } from '../core/collections/ownValue.js'
 import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
-import { emptyTable } from '../core/ownValue.js'
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { OnnxGraph } from './onnx/model.js'
 

@@ -3,7 +3,8 @@ import { WebAssembly } from '../core/webassembly.js'
 import { polarFactor } from '../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../kernels/linalg.js'
-import { type Job, workTiles } from './team.js'
+import type { Job } from './jobWorkers.js'
+import { workTiles } from './team.js'
 
 const linalg = createLinalg()
 const solve = assignInPlace(workerData as WebAssembly.Memory)

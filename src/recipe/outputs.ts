@@ -1,7 +1,7 @@
 /** What a recipe writes, and where. */
 
 import path from 'node:path'
-import { ownValue } from '../core/ownValue.js'
+import { ownValue } from '../core/collections/ownValue.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../core/diagnostics.js'
 import { isObject, parseJson } from '../core/json/text.js'
-import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../core/lfs.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
 import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'

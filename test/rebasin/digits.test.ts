@@ -5,14 +5,14 @@ import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { mergeMany } from '../../src/rebasin/joint.js'
 import { weightMatching } from '../../src/rebasin/match.js'
 import { correlatedVariance, normFeeds } from '../../src/rebasin/repair.js'
-import { createPool } from '../../src/rebasin/team.js'
+import { createThreadTeam } from '../../src/rebasin/team.js'
 import { aligned, average, evaluate, mlp, resnet } from './forward.js'
 import { loadModel, type Model, sourceOf } from './load.js'
 
 const fixture = (name: string) =>
   loadModel(fileURLToPath(new URL(`../../../test/fixtures/digits/${name}.safetensors`, import.meta.url)))
 const digits = fixture('test')
-const pool = createPool(1)
+const pool = createThreadTeam(1)
 const LAYERS = ['fc1', 'fc2', 'fc3', 'fc4']
 const figures = (model: Model) => evaluate(digits, (pixels) => mlp(model, LAYERS, pixels))
 const picture = (data: Float64Array) => ({ data, channels: 1, size: 8 })

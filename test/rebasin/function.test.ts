@@ -6,16 +6,16 @@ import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { cycleConsistent, mergeMany } from '../../src/rebasin/joint.js'
 import { weightMatching } from '../../src/rebasin/match.js'
 import { generator } from '../../src/rebasin/order.js'
-import { orthogonalChanges, orthogonalMatching } from '../../src/rebasin/orthogonal.js'
-import { applyChanges } from '../../src/rebasin/products.js'
+import { orthogonalChanges, orthogonalMatching } from '../../src/rebasin/orthogonal/matching.js'
+import { applyChanges } from '../../src/rebasin/orthogonal/products.js'
 import { readSpec, type SpecText, writeSpec } from '../../src/rebasin/spec.js'
-import { createPool } from '../../src/rebasin/team.js'
+import { createThreadTeam } from '../../src/rebasin/team.js'
 import { aligned, convolve, linear, mlp, type Picture, rectify } from './forward.js'
 import { llama } from './llama.js'
 import { type Model, sourceOf } from './load.js'
 import { anyPermutation, randomModel as model, near } from './random.js'
 
-const pool = createPool(1)
+const pool = createThreadTeam(1)
 
 const CONFIG = {
   model_type: 'llama',

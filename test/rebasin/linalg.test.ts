@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { Stopped } from '../../src/kernels/dense/team.js'
 import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
-import { createPool, type Pool, sharedCopy, sharedFloats, workTiles } from '../../src/rebasin/team.js'
+import { createThreadTeam, sharedCopy, sharedFloats, type ThreadTeam, workTiles } from '../../src/rebasin/team.js'
 
 const linalg = createLinalg()
 
@@ -106,7 +106,7 @@ test('products, assignments and polar factors are the same bits on one thread an
   const [x, y] = [sharedCopy(shared(m * k)), sharedCopy(shared(n * k))]
   const results: unknown[][] = []
   for (const threads of [1, 3]) {
-    const pool = createPool(threads)
+    const pool = createThreadTeam(threads)
     const c = pool.room(m * n, m)
     c.fill(0)
     await pool.addProduct(productInto(c, byRows(x, m, k), byRows(y, n, k)))
@@ -122,7 +122,7 @@ test('products, assignments and polar factors are the same bits on one thread an
 })
 
 test('a pool that is closed ends what is under way', async () => {
-  const pool = createPool(2)
+  const pool = createThreadTeam(2)
   const n = 3000
   const scores = sharedFloats(n * n)
   const random = generator(1)
@@ -150,7 +150,7 @@ function isPolar(r: Float64Array, a: ArrayLike<number>, n: number): void {
 }
 
 test('large polar factors: well and badly conditioned, singular, and nothing at all', async () => {
-  const pool = createPool(2)
+  const pool = createThreadTeam(2)
   const random = generator(13)
   const n = 150
   const plain = Float64Array.from({ length: n * n }, () => random() - 0.5)
@@ -169,14 +169,14 @@ test('who waits for a worker when the pool is closed, or when one ends, is not l
   const [m, k] = [1024, 64]
   const operand = byRows(sharedFloats(m * k), m, k)
   const broken = { ...operand, rests: { length: k } as unknown as Int32Array }
-  const settled = (pool: Pool, operands: readonly Operand[]) =>
+  const settled = (pool: ThreadTeam, operands: readonly Operand[]) =>
     Promise.allSettled(operands.map((x) => pool.addProduct(productInto(sharedFloats(m * m), x, operand))))
-  const closed = createPool(1)
+  const closed = createThreadTeam(1)
   const all = settled(closed, [operand, operand, operand])
   await closed.close()
   for (const { status } of await all) assert.is(status, 'rejected')
   // A worker ends on what it can't do; the next work has another.
-  const pool = createPool(1)
+  const pool = createThreadTeam(1)
   const [first, second, third] = await settled(pool, [broken, broken, operand])
   assert.equal([first?.status, second?.status, third?.status], ['rejected', 'rejected', 'fulfilled'])
   await pool.close()

@@ -5,9 +5,9 @@ import * as assert from 'uvu/assert'
 import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { cycleConsistent, mergeMany } from '../../src/rebasin/joint.js'
 import { weightMatching } from '../../src/rebasin/match.js'
-import { orthogonalChanges, orthogonalMatching } from '../../src/rebasin/orthogonal.js'
-import { applyChanges, changedTensor } from '../../src/rebasin/products.js'
-import { createPool, type Pool } from '../../src/rebasin/team.js'
+import { orthogonalChanges, orthogonalMatching } from '../../src/rebasin/orthogonal/matching.js'
+import { applyChanges, changedTensor } from '../../src/rebasin/orthogonal/products.js'
+import { createThreadTeam, type ThreadTeam } from '../../src/rebasin/team.js'
 import { createWeights, rowLength, type TensorSource, type WeightsBudget } from '../../src/rebasin/weights.js'
 import { aligned } from './forward.js'
 import { loadModel, type Model, sourceOf } from './load.js'
@@ -39,10 +39,10 @@ const mlp = (seed: number, inputs: number, width: number): Model =>
   })
 
 /** The work's result on one thread, on two, and on two again. */
-async function onAnyThreads(work: (pool: Pool) => Promise<unknown>): Promise<void> {
+async function onAnyThreads(work: (pool: ThreadTeam) => Promise<unknown>): Promise<void> {
   const results: unknown[] = []
   for (const threads of [1, 2, 2]) {
-    const pool = createPool(threads)
+    const pool = createThreadTeam(threads)
     results.push(await work(pool))
     await pool.close()
   }
@@ -123,7 +123,7 @@ function inParts(model: Model, config?: Record<string, unknown>): { source: Tens
 const SCARCE: WeightsBudget = { kept: 0, part: 2 ** 17 }
 
 test('models read in small parts are matched alike: convolutions, heads, fused parts', async () => {
-  const pool = createPool(2)
+  const pool = createThreadTeam(2)
   const [base, indep] = [fixture('lm/prose/model'), fixture('lm/indep/model')]
   const heads = { num_attention_heads: 4, num_key_value_heads: 2, hidden_size: 96 }
   const [net, other] = [fixture('digits/resnet-0'), fixture('digits/resnet-1')]
@@ -147,7 +147,7 @@ test('models read in small parts are matched alike: convolutions, heads, fused p
 })
 
 test('orthogonal maps are found and applied alike in small parts', async () => {
-  const pool = createPool(2)
+  const pool = createThreadTeam(2)
   const config = { num_attention_heads: 4, num_key_value_heads: 2, hidden_size: 96 }
   const [one, other] = [fixture('lm/prose/model'), fixture('lm/indep/model')]
   const options = { maxIterations: 2 }

@@ -1,7 +1,7 @@
 /** The containers that terge knows, and the kinds of files with weights that it refuses. Nothing else knows file extensions. */
 import { Buffer } from 'node:buffer'
 import { fault } from '../../core/diagnostics.js'
-import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../core/lfs.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../storage/lfs.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
 import { pytorch } from './pytorch/index.js'

@@ -1,5 +1,5 @@
 /** Readers of JSON that may be damaged or hostile: what a part must be, and where it is not. */
-import { recordOf } from '../ownValue.js'
+import { recordOf } from '../collections/ownValue.js'
 import { isObject } from './text.js'
 
 /** What stands in a document as a value: plain JSON. */

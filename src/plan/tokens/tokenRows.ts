@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { emptyTable } from '../../core/ownValue.js'
+import { emptyTable } from '../../core/collections/ownValue.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'

@@ -1,4 +1,4 @@
-import { emptyTable } from '../../core/ownValue.js'
+import { emptyTable } from '../../core/collections/ownValue.js'
 import { plural } from '../../core/words.js'
 import { type AxisText, readSpec, type Shapes, type Spec } from '../spec.js'
 

@@ -1,5 +1,5 @@
+import { ownValue } from '../../core/collections/ownValue.js'
 import { Fault, fault } from '../../core/diagnostics.js'
-import { ownValue } from '../../core/ownValue.js'
 import { didYouMean } from '../../core/suggest.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'

@@ -3,7 +3,7 @@
  * the axes that must go by one permutation to compute the same. What an operator does to an axis that is not known freezes
  * the axis: it keeps its order, and so do all that are tied to it. Graph inputs and outputs are frozen.
  */
-import { ownValue } from '../../core/ownValue.js'
+import { ownValue } from '../../core/collections/ownValue.js'
 import { type Axes, type Axis, createAxes } from './axes.js'
 import type { OnnxGraph } from './model.js'
 import { OPERATORS } from './operators.js'

@@ -1,6 +1,6 @@
 /** mergekit's documents as a recipe: each a merge, or merges of slices and a stack of them. */
 
-import { ownValue } from '../../core/ownValue.js'
+import { ownValue } from '../../core/collections/ownValue.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import type { MapNode, Node } from '../../language/tree.js'
 import { lookupMethod } from '../../methods/registry.js'

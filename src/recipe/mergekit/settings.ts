@@ -1,5 +1,5 @@
 /** Parameters as mergekit writes them: numbers, gradients, and lists of either by substring of a tensor's name. */
-import { ownValue } from '../../core/ownValue.js'
+import { ownValue } from '../../core/collections/ownValue.js'
 import { childOf, type MapNode, makeList, makeScalar, type Node, type ScalarNode } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import type { Parameter } from './merges/methods.js'

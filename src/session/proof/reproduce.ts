@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import { ownValue } from '../../core/collections/ownValue.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
-import { ownValue } from '../../core/ownValue.js'
 import type { Listener } from '../../execute/events.js'
 import { listOf } from '../../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../../lineage/disk.js'

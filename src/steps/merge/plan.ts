@@ -1,5 +1,5 @@
+import { sharer } from '../../core/collections/share.js'
 import { type AbsentReason, COPY_REASONS, type CopyReason } from '../../core/reasons.js'
-import { sharer } from '../../core/share.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'

@@ -1,9 +1,9 @@
 /** The tensors of an aligned model, from what its alignment found. */
 
 import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
-import { type OrthogonalMaps, orthogonalChanges } from '../../rebasin/orthogonal.js'
-import { mapsOf } from '../../rebasin/orthogonalArrays.js'
-import { changedTensor } from '../../rebasin/products.js'
+import { mapsOf } from '../../rebasin/orthogonal/arrays.js'
+import { type OrthogonalMaps, orthogonalChanges } from '../../rebasin/orthogonal/matching.js'
+import { changedTensor } from '../../rebasin/orthogonal/products.js'
 import { sharedCopy } from '../../rebasin/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
 import type { AxisMap } from '../../views/types.js'

@@ -4,8 +4,8 @@ import type { AnalysisModel } from '../../expr/types.js'
 import { identity, type Permutations } from '../../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
 import { weightMatching } from '../../rebasin/match.js'
-import { orthogonalMatching } from '../../rebasin/orthogonal.js'
-import { arraysOf } from '../../rebasin/orthogonalArrays.js'
+import { arraysOf } from '../../rebasin/orthogonal/arrays.js'
+import { orthogonalMatching } from '../../rebasin/orthogonal/matching.js'
 import { matchingScore } from '../../rebasin/score.js'
 import type { TensorSource } from '../../rebasin/weights.js'
 import type { AnalysisProgress, Found, TensorReader, Workshop } from '../analysis.js'
@@ -85,7 +85,7 @@ async function matchJointly(
   const stay = identity(spec)
   const [first] = sources
   const score = (a: TensorSource, b: TensorSource, perms: Permutations) =>
-    matchingScore(spec, a, b, perms, { pool: team, budget })
+    matchingScore(spec, a, b, perms, { team, budget })
   const squared = await score(first!, first!, stay)
   const found: FoundBySteps = new Map()
   for (const [index, model] of models.entries()) {

@@ -1,9 +1,9 @@
 /** Brings the weights that a run needs into the cache: in parallel, going on where an earlier run stopped. */
 import { open } from 'node:fs/promises'
 import path from 'node:path'
+import { eachOf } from '../../core/collections/eachOf.js'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
-import { eachOf } from '../../core/eachOf.js'
 import { openRegular } from '../local/regular.js'
 import { blobFile, placeInSnapshot } from './cache.js'
 import { refuseNoRoom } from './room.js'

@@ -1,7 +1,7 @@
 /** A folder of a repository at a commit: what the cache has is read there, small files are brought into it, of large ones only ranges come. */
 import path from 'node:path'
+import { eachOf, mapEach } from '../../core/collections/eachOf.js'
 import { Fault, fault } from '../../core/diagnostics.js'
-import { eachOf, mapEach } from '../../core/eachOf.js'
 import { formatSize } from '../../core/sizes.js'
 import { plural } from '../../core/words.js'
 import { openLocal } from '../local/store.js'

@@ -4,8 +4,8 @@
  * Meaning: torch/_utils.py, torch/_tensor.py and torch/serialization.py.
  */
 
+import { ownValue } from '../../../core/collections/ownValue.js'
 import type { Dtype } from '../../../core/dtypes.js'
-import { ownValue } from '../../../core/ownValue.js'
 import { quote } from '../../../core/suggest.js'
 import { bytesOf, ENCODINGS } from '../../../encodings/index.js'
 import { type Global, isDict, isGlobal, isNatural, isOpaque, isTensor, type TensorRef, type Value } from './values.js'

@@ -1,6 +1,6 @@
 /** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
 
-import { ownValue } from '../../../core/ownValue.js'
+import { ownValue } from '../../../core/collections/ownValue.js'
 import { quote } from '../../../core/suggest.js'
 import { type MapNode, type Node, type Span, toPlain } from '../../../language/tree.js'
 import { nameAt, type Stacks, siteOf, stacksOf } from '../../../networks/layerNames.js'

@@ -1,7 +1,7 @@
-import type { Linalg } from '../kernels/linalg.js'
-import type { Heads } from './infer/transformers.js'
+import type { Linalg } from '../../kernels/linalg.js'
+import type { Heads } from '../infer/transformers.js'
+import type { ThreadTeam } from '../team.js'
 import type { AxisChange, Block } from './products.js'
-import type { Pool } from './team.js'
 
 /** How one key/value head of the aligned model, with its query heads, comes from one of the model's. */
 export interface HeadMap {
@@ -32,7 +32,7 @@ export async function matchHeads(
   grams: HeadGrams,
   shape: Heads,
   last: readonly HeadMap[] | undefined,
-  { linalg, pause }: Pick<Pool, 'linalg' | 'pause'>,
+  { linalg, pause }: Pick<ThreadTeam, 'linalg' | 'pause'>,
 ): Promise<HeadMap[]> {
   const { kv, q } = shape
   const found: HeadMap[] = []

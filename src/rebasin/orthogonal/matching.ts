@@ -6,14 +6,14 @@
  * the root of both models' norms of it, so that the large ones do not decide alone (without that the midpoint is worse).
  * The result is expressed with A's norm weights (fold, rotate, divide): the aligned B has A's norms, and computes what B did.
  */
-import { fault } from '../core/diagnostics.js'
-import { byColumns, byRows, productInto } from '../kernels/linalg.js'
+import { fault } from '../../core/diagnostics.js'
+import { byColumns, byRows, productInto } from '../../kernels/linalg.js'
+import { FAMILIES, type Heads, headsOf } from '../infer/transformers.js'
+import { sharedFloats, type ThreadTeam } from '../team.js'
+import { createWeights, type TensorSource, type WeightsBudget } from '../weights.js'
 import { folder, type Norms, normsOf } from './folded.js'
 import { type HeadMap, layerChanges, matchHeads } from './heads.js'
-import { FAMILIES, type Heads, headsOf } from './infer/transformers.js'
 import { type AxisChange, applyChanges } from './products.js'
-import { type Pool, sharedFloats } from './team.js'
-import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface LayerMaps {
   /** Unit i of the feed-forward takes the model's unit feedForward[i]. */
@@ -116,7 +116,7 @@ export function orthogonalForm({
 export async function orthogonalMatching(
   a: TensorSource,
   b: TensorSource,
-  pool: Pool,
+  team: ThreadTeam,
   options: OrthogonalOptions = {},
 ): Promise<OrthogonalResult> {
   const obstacle = orthogonalObstacle(b)
@@ -129,7 +129,7 @@ export async function orthogonalMatching(
   while (b.tensors.has(`${prefix}layers.${depth}.input_layernorm.weight`)) depth++
   const at = (layer: number, name: string) => `${prefix}layers.${layer}.${name}`
   const units = b.tensors.get(at(0, 'mlp.gate_proj.weight'))!.shape[0]!
-  const scores = pool.room(units * units, units)
+  const scores = team.room(units * units, units)
   const reader = folder(left, right, norms)
   const load = (layer: number, key: Key) => {
     const { name, norm } = MATRICES[key]
@@ -147,9 +147,9 @@ export async function orthogonalMatching(
     ['lm_head.weight', `${prefix}norm.weight`],
   ] as const)
     for await (const { a: x, b: y, rows } of reader.parts(name, norm))
-      await pool.addProduct(productInto(ends, byColumns(y, rows, hidden), byColumns(x, rows, hidden)))
+      await team.addProduct(productInto(ends, byColumns(y, rows, hidden), byColumns(x, rows, hidden)))
   for (let i = 0; i < hidden; i++) before += ends[i * (hidden + 1)]!
-  let rotation = await pool.polar(ends, hidden)
+  let rotation = await team.polar(ends, hidden)
   const turn = sharedFloats(hidden * hidden)
   const sum = sharedFloats(hidden * hidden)
 
@@ -163,7 +163,7 @@ export async function orthogonalMatching(
       await addResidual(layer, maps)
     }
     layers = next
-    rotation = await pool.polar(sum, hidden)
+    rotation = await team.polar(sum, hidden)
     let reached = 0
     for (let i = 0; i < sum.length; i++) reached += sum[i]! * rotation[i]!
     const gained = reached - similarity
@@ -191,11 +191,11 @@ export async function orthogonalMatching(
     // Y · rotation, or rotationᵀ · Y for matrices that write to the stream.
     const through = byColumns(turn, hidden, hidden)
     if (writes(key)) {
-      await pool.addProduct(productInto(out, through, byColumns(y, hidden, columns)))
-      await pool.addProduct(productInto(c, byColumns(x, hidden, columns), byColumns(out, hidden, columns)))
+      await team.addProduct(productInto(out, through, byColumns(y, hidden, columns)))
+      await team.addProduct(productInto(c, byColumns(x, hidden, columns), byColumns(out, hidden, columns)))
     } else {
-      await pool.addProduct(productInto(out, byRows(y, rows, hidden), through))
-      await pool.addProduct(productInto(c, byRows(x, rows, hidden), byRows(out, rows, hidden)))
+      await team.addProduct(productInto(out, byRows(y, rows, hidden), through))
+      await team.addProduct(productInto(c, byRows(x, rows, hidden), byRows(out, rows, hidden)))
       const bias = at(layer, `${MATRICES[key].name}.bias`)
       if (b.tensors.has(bias)) {
         const [p, q] = [await left.get(bias), await right.get(bias)]
@@ -205,13 +205,13 @@ export async function orthogonalMatching(
     }
     reader.give(out)
     release()
-    await pool.pause()
+    await team.pause()
   }
 
   async function matchLayer(layer: number, last: LayerMaps | undefined, first: boolean): Promise<LayerMaps> {
     scores.fill(0)
     for (const key of ['gate', 'up', 'down'] as const) await addSimilarities(scores, layer, key, first)
-    const feedForward = (await pool.assign(scores, units)).columns
+    const feedForward = (await team.assign(scores, units)).columns
     const gram = async (key: Key, heads: number) => {
       const c = sharedFloats((heads * shape.width) ** 2)
       await addSimilarities(c, layer, key, first)
@@ -224,7 +224,7 @@ export async function orthogonalMatching(
       v: await gram('v', kv),
       o: await gram('o', kv * q),
     }
-    return { feedForward, heads: await matchHeads(grams, shape, last?.heads, pool) }
+    return { feedForward, heads: await matchHeads(grams, shape, last?.heads, team) }
   }
 
   /** Adds Bᵀ·A over the stream's axis to the sum, of matrices that are aligned on their other axis. */
@@ -234,13 +234,13 @@ export async function orthogonalMatching(
       const { a: x, b: y, rows, columns, release } = await load(layer, key)
       const change = changes[key]
       // A permutation is only another order of reading.
-      const mapped = 'map' in change ? y : await applyChanges(y, [rows, columns], [change], pool)
+      const mapped = 'map' in change ? y : await applyChanges(y, [rows, columns], [change], team)
       const all = writes(key) ? byRows(mapped, rows, columns) : byColumns(mapped, rows, columns)
       const ordered = 'map' in change ? { ...all, rests: change.map.map((place) => all.rests[place]!) } : all
       const other = writes(key) ? byRows(x, rows, columns) : byColumns(x, rows, columns)
-      await pool.addProduct(productInto(sum, ordered, other))
+      await team.addProduct(productInto(sum, ordered, other))
       release()
-      await pool.pause()
+      await team.pause()
     }
   }
 }

@@ -1,9 +1,9 @@
-import { byRows, type Operand } from '../kernels/linalg.js'
-import type { AxisMap } from '../views/types.js'
-import { gather } from './apply.js'
-import { placesOf } from './places.js'
-import { type Pool, sharedCopy, sharedFloats } from './team.js'
-import type { Weights } from './weights.js'
+import { byRows, type Operand } from '../../kernels/linalg.js'
+import type { AxisMap } from '../../views/types.js'
+import { gather } from '../apply.js'
+import { placesOf } from '../places.js'
+import { sharedCopy, sharedFloats, type ThreadTeam } from '../team.js'
+import type { Weights } from '../weights.js'
 
 /**
  * How an axis of an aligned tensor is made from the stored one: the stored numbers times `before`, taken block by block
@@ -36,7 +36,7 @@ export async function applyChanges(
   data: Float32Array,
   shape: readonly number[],
   changes: readonly AxisChange[],
-  pool: Pool,
+  team: ThreadTeam,
 ): Promise<Float32Array> {
   let values = sharedCopy(data)
   let maps: AxisMap[] = []
@@ -50,7 +50,7 @@ export async function applyChanges(
       continue
     }
     const out = sharedFloats(values.length)
-    await addThrough(out, values, shape, maps, change, pool)
+    await addThrough(out, values, shape, maps, change, team)
     values = out
     maps = []
   }
@@ -64,14 +64,14 @@ export async function changedTensor(
   weights: Weights,
   name: string,
   changes: readonly AxisChange[],
-  pool: Pool,
+  team: ThreadTeam,
 ): Promise<Float32Array> {
   const { shape } = weights.source.tensors.get(name)!
   const product = changes.at(-1)
   const before = changes.slice(0, -1)
   const byRow =
     shape.length === 2 && product?.axis === 1 && before.every((change) => change.axis === 0 && 'map' in change)
-  if (!byRow || before.length > 1) return applyChanges(await weights.get(name), shape, changes, pool)
+  if (!byRow || before.length > 1) return applyChanges(await weights.get(name), shape, changes, team)
   const [count, width] = shape as [number, number]
   const [first] = before
   const map = first && 'map' in first ? first.map : undefined
@@ -82,9 +82,9 @@ export async function changedTensor(
     const { data, starts, release } = await weights.rows(name, rows)
     const places = { axis: 0, map: starts.map((start) => start / width) }
     const part = out.subarray(row * width, (row + rows.length) * width)
-    await addThrough(part, data, [rows.length, width], [places], product, pool)
+    await addThrough(part, data, [rows.length, width], [places], product, team)
     release()
-    await pool.pause()
+    await team.pause()
   }
   return out
 }
@@ -96,7 +96,7 @@ async function addThrough(
   shape: readonly number[],
   maps: readonly AxisMap[],
   change: AxisChange,
-  pool: Pool,
+  team: ThreadTeam,
 ): Promise<void> {
   if ('map' in change) throw new Error('internal: a permutation is not a product')
   const { axis, before, blocks, after } = change
@@ -122,12 +122,12 @@ async function addThrough(
       const by = byRows(scaled, size, size)
       const stored = (units: Int32Array): Operand => ({ data, units, rests })
       // Along the last axis all rows at once; along another the matrix comes from the left, for each run of rows.
-      if (inner.length === 1) await pool.addProduct({ c: out, at: to, stride: length, x: stored(outer), y: by })
+      if (inner.length === 1) await team.addProduct({ c: out, at: to, stride: length, x: stored(outer), y: by })
       else
         for (const [o, start] of outer.entries()) {
           const at = (o * length + to) * inner.length
           const y = stored(inner.map((place) => start + place))
-          await pool.addProduct({ c: out, at, stride: inner.length, x: by, y })
+          await team.addProduct({ c: out, at, stride: inner.length, x: by, y })
         }
     }
     to += size

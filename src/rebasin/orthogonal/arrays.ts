@@ -1,8 +1,9 @@
 /** Orthogonal maps as plain arrays by name, and back. */
+
+import type { Heads } from '../infer/transformers.js'
+import type { TensorSource } from '../weights.js'
 import type { HeadMap } from './heads.js'
-import type { Heads } from './infer/transformers.js'
-import { type LayerMaps, type OrthogonalMaps, orthogonalForm, transposed } from './orthogonal.js'
-import type { TensorSource } from './weights.js'
+import { type LayerMaps, type OrthogonalMaps, orthogonalForm, transposed } from './matching.js'
 
 type Arrays = Readonly<Record<string, Int32Array | Float32Array | Float64Array>>
 
