@@ -1,8 +1,8 @@
 /** Orthogonal maps survive being kept as plain arrays. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { OrthogonalMaps } from '../../src/rebasin/orthogonal.js'
-import { arraysOf, mapsOf } from '../../src/rebasin/orthogonalArrays.js'
+import { arraysOf, mapsOf } from '../../src/rebasin/orthogonal/arrays.js'
+import type { OrthogonalMaps } from '../../src/rebasin/orthogonal/matching.js'
 
 const tensors = new Map(
   Object.entries({
