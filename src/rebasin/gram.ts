@@ -1,7 +1,7 @@
 import type { Operand } from '../kernels/linalg.js'
 import { mapPart, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { sharedFloats, type ThreadTeam } from './team.js'
+import { sharedFloats, type ThreadTeam } from './team/team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
 
 /**

@@ -13,7 +13,7 @@ import { shuffled } from './order.js'
 import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
 import type { Spec } from './spec.js'
-import { sharedFloats, type ThreadTeam } from './team.js'
+import { sharedFloats, type ThreadTeam } from './team/team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {

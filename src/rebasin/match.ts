@@ -6,7 +6,7 @@ import { shuffled } from './order.js'
 import { norms, scored, similarity } from './score.js'
 import { solveGroup } from './solve.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import type { ThreadTeam } from './team.js'
+import type { ThreadTeam } from './team/team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface MatchOptions {

@@ -1,7 +1,7 @@
 import { axisMaps, type Permutations } from './apply.js'
 import { placesOf } from './places.js'
 import { counts, type Spec } from './spec.js'
-import type { ThreadTeam } from './team.js'
+import type { ThreadTeam } from './team/team.js'
 import { createWeights, rowLength, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 /** The tensors that matching goes by, each once. */

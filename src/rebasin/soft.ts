@@ -2,7 +2,7 @@
 import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
 import { axisMaps, gather, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { sharedCopy, sharedFloats, type ThreadTeam } from './team.js'
+import { sharedCopy, sharedFloats, type ThreadTeam } from './team/team.js'
 import type { TensorSource } from './weights.js'
 
 /** Doubly stochastic matrices, size × size, by group: those of groups that have none inside. */

@@ -2,7 +2,7 @@ import type { Assignment } from '../kernels/linalg.js'
 import type { Permutations } from './apply.js'
 import type { Gram } from './gram.js'
 import type { Spec } from './spec.js'
-import type { ThreadTeam } from './team.js'
+import type { ThreadTeam } from './team/team.js'
 
 export interface Solution {
   /** New permutations of the outer group and of those inside it. */

@@ -1,4 +1,4 @@
-import { sharedCopy, sharedFloats } from './team.js'
+import { sharedCopy, sharedFloats } from './team/team.js'
 
 /** What matching needs of a model: shapes, and values as float32. */
 export interface TensorSource {

@@ -1,7 +1,7 @@
 /** Work on whole models that some kinds of step ask for: what it is given, and what it finds. */
 import type { ErrorCode } from '../core/codes.js'
 import type { AnalysisTensor } from '../expr/types.js'
-import type { ThreadTeam as Team } from '../rebasin/team.js'
+import type { ThreadTeam as Team } from '../rebasin/team/team.js'
 import type { AxisMap } from '../views/types.js'
 
 /** Work on whole models that comes before any tensor is written. It finds little: what the steps' tensors are then made with. */

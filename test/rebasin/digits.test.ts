@@ -5,7 +5,7 @@ import { inferSpec } from '../../src/rebasin/infer/index.js'
 import { mergeMany } from '../../src/rebasin/joint.js'
 import { weightMatching } from '../../src/rebasin/match.js'
 import { correlatedVariance, normFeeds } from '../../src/rebasin/repair.js'
-import { createThreadTeam } from '../../src/rebasin/team.js'
+import { createThreadTeam } from '../../src/rebasin/team/team.js'
 import { aligned, average, evaluate, mlp, resnet } from './forward.js'
 import { loadModel, type Model, sourceOf } from './load.js'
 

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { Stopped } from '../../src/kernels/dense/team.js'
 import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
-import { createThreadTeam, sharedCopy, sharedFloats, type ThreadTeam, workTiles } from '../../src/rebasin/team.js'
+import { createThreadTeam, sharedCopy, sharedFloats, type ThreadTeam, workTiles } from '../../src/rebasin/team/team.js'
 
 const linalg = createLinalg()
 

@@ -2,7 +2,7 @@
 import type { WebAssembly } from '../../core/webassembly.js'
 import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
-import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team.js'
+import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team/team.js'
 import type { FoundArrays } from '../../steps/analysis.js'
 import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import type { Listener } from '../events.js'

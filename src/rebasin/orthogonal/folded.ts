@@ -1,6 +1,6 @@
 /** What orthogonal matching looks at: both models' matrices with the norm before them folded in, each divided by the root of its norm. */
 import { fault } from '../../core/diagnostics.js'
-import { sharedFloats } from '../team.js'
+import { sharedFloats } from '../team/team.js'
 import type { TensorSource, Weights } from '../weights.js'
 
 /** Norm weights of both models by tensor. */

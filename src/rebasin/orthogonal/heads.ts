@@ -1,6 +1,6 @@
 import type { Linalg } from '../../kernels/linalg.js'
 import type { Heads } from '../infer/transformers.js'
-import type { ThreadTeam } from '../team.js'
+import type { ThreadTeam } from '../team/team.js'
 import type { AxisChange, Block } from './products.js'
 
 /** How one key/value head of the aligned model, with its query heads, comes from one of the model's. */

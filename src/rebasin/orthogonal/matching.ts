@@ -9,7 +9,7 @@
 import { fault } from '../../core/diagnostics.js'
 import { byColumns, byRows, productInto } from '../../kernels/linalg.js'
 import { FAMILIES, type Heads, headsOf } from '../infer/transformers.js'
-import { sharedFloats, type ThreadTeam } from '../team.js'
+import { sharedFloats, type ThreadTeam } from '../team/team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from '../weights.js'
 import { folder, type Norms, normsOf } from './folded.js'
 import { type HeadMap, layerChanges, matchHeads } from './heads.js'

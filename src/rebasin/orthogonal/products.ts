@@ -2,7 +2,7 @@ import { byRows, type Operand } from '../../kernels/linalg.js'
 import type { AxisMap } from '../../views/types.js'
 import { gather } from '../apply.js'
 import { placesOf } from '../places.js'
-import { sharedCopy, sharedFloats, type ThreadTeam } from '../team.js'
+import { sharedCopy, sharedFloats, type ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 
 /**

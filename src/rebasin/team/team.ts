@@ -1,6 +1,6 @@
-import { WebAssembly } from '../core/webassembly.js'
-import { polarBytes } from '../kernels/dense/polar.js'
-import { createTeamMemory, resetTeam, Stopped, TEAM_BYTES } from '../kernels/dense/team.js'
+import { WebAssembly } from '../../core/webassembly.js'
+import { polarBytes } from '../../kernels/dense/polar.js'
+import { createTeamMemory, resetTeam, Stopped, TEAM_BYTES } from '../../kernels/dense/team.js'
 import {
   type Assignment,
   assignBytes,
@@ -9,7 +9,7 @@ import {
   type Linalg,
   type Product,
   tileOf,
-} from '../kernels/linalg.js'
+} from '../../kernels/linalg.js'
 import { jobWorkers } from './jobWorkers.js'
 
 /** Threads for matrix products, assignments and polar factors. Their number decides nothing but the time. */

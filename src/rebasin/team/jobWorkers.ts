@@ -1,8 +1,8 @@
 /** Worker threads that do one job at a time, each started when there is work for it. They keep no process alive. */
 import { Worker } from 'node:worker_threads'
-import type { WebAssembly } from '../core/webassembly.js'
-import { Stopped, type TeamMemory } from '../kernels/dense/team.js'
-import type { Assignment, AssignmentInPlace, Product } from '../kernels/linalg.js'
+import type { WebAssembly } from '../../core/webassembly.js'
+import { Stopped, type TeamMemory } from '../../kernels/dense/team.js'
+import type { Assignment, AssignmentInPlace, Product } from '../../kernels/linalg.js'
 
 /** What a worker is sent. */
 export type Job =

@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { WebAssembly } from '../core/webassembly.js'
-import { polarFactor } from '../kernels/dense/polar.js'
-import { joinTeam, TEAM_BYTES } from '../kernels/dense/team.js'
-import { assignInPlace, createLinalg } from '../kernels/linalg.js'
+import { WebAssembly } from '../../core/webassembly.js'
+import { polarFactor } from '../../kernels/dense/polar.js'
+import { joinTeam, TEAM_BYTES } from '../../kernels/dense/team.js'
+import { assignInPlace, createLinalg } from '../../kernels/linalg.js'
 import type { Job } from './jobWorkers.js'
 import { workTiles } from './team.js'
 
