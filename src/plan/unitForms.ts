@@ -138,7 +138,7 @@ export function exprForm(
 }
 
 /** What of an analysis are names of the recipe, and reasons for people. */
-const NAMES: ReadonlySet<string> = new Set(['step', 'steps', 'left'])
+const NAMES: ReadonlySet<string> = new Set(['steps', 'left'])
 
 /** All of an analysis that decides what it finds. */
 export function analysisForm(analysis: Analysis, context: FormContext, mentioned: Mentions): unknown {

@@ -117,25 +117,14 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
       })
       const told = extras.filter(({ lack, more }) => lack.missing.length + lack.differs.length + more.length > 0)
       if (told.length === 0) return
-      const each = told.map(({ model, lack: { missing, differs }, more }) => {
-        const parts = [
-          missing.length > 0 ? `lacks ${missing.length} of the base's (${groupsText(missing)})` : '',
-          differs.length > 0 ? `has ${differs.length} in another shape or dtype (${groupsText(differs)})` : '',
-          more.length > 0 ? `has ${more.length} that the base lacks (${groupsText(more)})` : '',
-        ]
-        return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
-      })
+      const each = told.map(lackText)
       const share = Math.round((100 * size(kept)) / Math.max(1, all.parameters))
       const what =
         kept.length === 0
           ? 'merges every tensor, some of them without all models'
           : `leaves ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) as the base ${quote(base.name)} has them`
       const message = `${quote(step.name)} ${what}: ${each.join('; ')}`
-      // A model without a part in most of what it is asked for, that has as much under other names, is of another layout.
-      const alien = extras.some(({ lack, more, whole, adapter }) => {
-        const away = size(lack.missing) + size(lack.differs)
-        return !adapter && away * 2 > lack.asked && size(more) * 2 > whole
-      })
+      const alien = extras.some(isOfAnotherLayout)
       const adapters = extras.every(({ adapter }) => adapter)
       const most = (size(kept) * 2 > all.parameters && !adapters) || alien
       const rows = told.some(({ lack }) =>
@@ -169,6 +158,29 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
     },
   }
 }
+
+/** A participant, what it lacks, and what it has besides. */
+interface Compared {
+  readonly model: string
+  readonly lack: Lack
+  readonly more: Tensors
+  /** Of all of its tensors. */
+  readonly whole: number
+  readonly adapter: boolean
+}
+
+function lackText({ model, lack: { missing, differs }, more }: Compared): string {
+  const parts = [
+    missing.length > 0 ? `lacks ${missing.length} of the base's (${groupsText(missing)})` : '',
+    differs.length > 0 ? `has ${differs.length} in another shape or dtype (${groupsText(differs)})` : '',
+    more.length > 0 ? `has ${more.length} that the base lacks (${groupsText(more)})` : '',
+  ]
+  return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
+}
+
+/** It has no part in most of what it is asked for, and as much under other names. */
+const isOfAnotherLayout = ({ lack, more, whole, adapter }: Compared): boolean =>
+  !adapter && (size(lack.missing) + size(lack.differs)) * 2 > lack.asked && size(more) * 2 > whole
 
 /** Adapters have the modules that they were trained on, deliberately. */
 const isAdapter = (tensors: Value['tensors']): boolean =>

@@ -24,6 +24,7 @@ export function planGraph(plan: Plan): PlanGraph {
     return id
   }
   for (const { name, reference } of plan.models) node(name, 'model', name === reference ? [name] : [name, reference])
+  const kinds = new Map(plan.steps.map(({ name, kind }) => [name, kind]))
   for (const { name, kind } of plan.steps) node(name, 'step', name === kind ? [name] : [name, kind])
 
   const edges = new Map<string, { from: string; to: string; what: Map<string, Set<PlanTensor>> }>()
@@ -56,7 +57,8 @@ export function planGraph(plan: Plan): PlanGraph {
       const model = origin(expr)
       if (model !== undefined) flow(model, holder, 'copied', tensor)
       const own = modelOf(expr)
-      if (model !== undefined && own !== undefined && own !== model) flow(own, model, 'rebasin', tensor)
+      if (model !== undefined && own !== undefined && own !== model)
+        flow(own, model, kinds.get(model) ?? 'copied', tensor)
       return
     }
     if (expr.kind === 'crop') {
@@ -74,7 +76,7 @@ export function planGraph(plan: Plan): PlanGraph {
       return
     }
     if (expr.kind === 'computed' || expr.kind === 'factor') {
-      const how = expr.kind === 'factor' ? 'extract' : 'computed'
+      const how = expr.kind === 'factor' ? (kinds.get(expr.step) ?? 'computed') : 'computed'
       for (const input of expr.inputs) {
         const from = origin(input)
         if (from === undefined) continue
