@@ -12,7 +12,7 @@ import type { Slot, WindowFile } from '../../src/storage/local/window.js'
 import { simplify } from '../../src/views/compose.js'
 import { lower } from '../../src/views/lower.js'
 import { MOST_RANGES, rangesOf, storedBytes } from '../../src/views/ranges.js'
-import type { Reader } from '../../src/views/readers.js'
+import { type Reader, withValues } from '../../src/views/readers.js'
 import { dtypeOf, shapeOf } from '../../src/views/shape.js'
 import { findingsOf, lastFinding, mainStored, mapStored, storedOf, withoutLastFinding } from '../../src/views/stored.js'
 import type { StoredView, View } from '../../src/views/types.js'
@@ -128,6 +128,28 @@ const stored: StoredView = {
 }
 const column: View = { kind: 'slice', of: stored, axis: 1, start: 1, count: 1 }
 const none = () => []
+
+test('values that were computed are read as they are, or through maps', async () => {
+  const { memory, slot, context } = await workerOn(() => [])
+  const values = Float32Array.from({ length: 12 }, (_, i) => i / 4)
+  const held = new Float32Array(memory.buffer, SLOT, 12)
+  held.set(values)
+  const team = { memory: { memory } } as unknown as NonNullable<WorkerContext['team']>
+  const read = (reader: Reader, first: number, count: number): number[] => {
+    const source = { reader, dtype: 'F32', elementBytes: 4 } as const
+    const at = locate(source, slot, { ...context('read', 4096), team }, first, count, ROOM + scratchOf(source))
+    return [...new Float32Array(memory.buffer, at, count)]
+  }
+  const known = withValues({ kind: 'memory' }, values)
+  assert.throws(() => read({ kind: 'memory' }, 0, 1), /have not been computed/)
+  assert.equal(read(known, 3, 2), [0.75, 1])
+  assert.equal(read({ kind: 'held', address: SLOT }, 3, 2), [0.75, 1])
+  const places = { shape: [3, 4], strides: [4, 1], maps: [Int32Array.of(2, 0, 1), null] }
+  const picked: Reader = { kind: 'picked', of: { kind: 'memory' }, start: 0, ...places }
+  assert.equal(read(withValues(picked, values), 3, 3), [2.75, 0, 0.25])
+  const turned = { shape: [4, 3], strides: [1, 4], maps: [null, null] }
+  assert.equal(read({ kind: 'picked', of: known, start: 0, ...turned }, 2, 3), [2, 0.25, 1.25])
+})
 
 test('ranges stay few: the least gaps are read along', () => {
   const few = rangesOf(column, 10, 5, none)
