@@ -11,7 +11,7 @@ import type {
 
 type Entries = readonly (readonly [key: string, text: string])[]
 
-export const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** Keys in code-unit order: the order of an object's own keys puts names such as `10` first. */
 export const sortedKeys = (record: object): string[] => Object.keys(record).sort(codeUnits)

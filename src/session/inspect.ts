@@ -3,7 +3,9 @@ import type { Checkpoint } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
 import { stacksOf } from '../networks/layerNames.js'
 import { packedOf, quantizationOf } from '../networks/packed.js'
-import type { Spec, SpecText } from '../rebasin/spec.js'
+import { groupsLine, keptLines, sizeText } from '../rebasin/describe.js'
+import { inferSpec } from '../rebasin/infer/index.js'
+import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
@@ -34,11 +36,6 @@ export interface PermutationSpec {
 
 /** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` where none fits the model. */
 export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
-  const [{ inferSpec }, { readSpec, writeSpec }, { groupsLine, keptLines, sizeText }] = await Promise.all([
-    import('../rebasin/infer/index.js'),
-    import('../rebasin/spec.js'),
-    import('../rebasin/describe.js'),
-  ])
   const { family, spec: inferred } = inferSpec({ tensors, ...(config ? { config } : {}) })
   const text = writeSpec(inferred, tensors)
   const spec = readSpec(text, tensors)

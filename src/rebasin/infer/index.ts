@@ -14,7 +14,7 @@ export interface Inferred {
 }
 
 /** The names that `spec` may have beside `auto`. */
-export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
+const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
 
 /** Other names for a family, as configs give them in `model_type`. */
 const ALIASES: Readonly<Record<string, string>> = {
