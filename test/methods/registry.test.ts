@@ -1,13 +1,31 @@
 /** Every method of the registry: the same bytes whatever the threads, the memory and the way files are read. */
 
+import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
 import type { Method } from '../../src/methods/types.js'
+import { REFERENCES } from '../reference/index.js'
 import { bell } from '../reference/samples.js'
 import { inFolder } from '../support/files.js'
 import { runOutputs, writeModel } from './harness.js'
+
+const folder = fileURLToPath(new URL('../../../test/reference/', import.meta.url))
+
+test('each method has a scalar reference, and no reference is of nothing', () => {
+  assert.equal(Object.keys(REFERENCES).sort(), METHODS.map(({ name }) => name).sort())
+})
+
+test('references share nothing with the methods: of the program they take the random numbers and two sizes', () => {
+  const files = readdirSync(folder).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+  const taken = files
+    .flatMap((name) => [...readFileSync(path.join(folder, name), 'utf8').matchAll(/^import (?!type )[^']*'([^']+)'/gm)])
+    .map(([, from]) => from!)
+    .filter((from) => from.startsWith('../'))
+  assert.equal([...new Set(taken)].sort(), ['../../src/core/random.js', '../../src/kernels/types.js'])
+})
 
 /** Two tiles and a half in rows that do not divide them, and what is less than a chunk. */
 const SHAPES: Readonly<Record<string, readonly number[]>> = { large: [809, 810], small: [3, 5, 7], vector: [41] }

@@ -140,7 +140,7 @@ function copyProject(folder: string): void {
   const linked = path.join(root, 'test/fixtures')
   for (const name of ['package.json', 'tsconfig.json', 'tsconfig.test.json', 'biome.json', 'README.md'])
     cpSync(path.join(root, name), path.join(folder, name))
-  for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes'])
+  for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes', 'bench'])
     cpSync(path.join(root, name), path.join(folder, name), {
       recursive: true,
       filter: (file) => file !== linked,
