@@ -7,6 +7,7 @@ import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
 import { localStore, openNamed } from '../storage/local/store.js'
 import type { OpenFile, Store } from '../storage/types.js'
+import type { View } from '../views/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
 import { openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
@@ -16,7 +17,7 @@ import { checkIndex, staleCopies, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
-import type { Checkpoint, CheckpointFile, CheckpointModule, StoredTensor } from './types.js'
+import type { Checkpoint, CheckpointFile, CheckpointModule, LogicalTensor, StoredTensor } from './types.js'
 
 export interface OpenOptions {
   /** Where the folder's files come from, if not all of them are in it. */
@@ -49,12 +50,13 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   const name = path.basename(file)
   const source = await openNamed(file, reference).catch((error: unknown) => unopened(error, reference, file))
   const { read, header } = await readFileHeader(source, file, name, allowance)
-  const tensors = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
+  const stored = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
     ? await adapterConfig(path.dirname(file), await readdir(path.dirname(file)), path.dirname(reference))
     : {}
   return {
-    ...{ reference, layout: 'file', path: file, files: [read], tensors, metadata: header.metadata, sidecars: [] },
+    ...{ reference, layout: 'file', path: file, files: [read], stored, tensors: logical(stored) },
+    ...{ metadata: header.metadata, sidecars: [] },
     ...beside,
   }
 }
@@ -118,12 +120,14 @@ async function openFolder(
   const { files, tensors, metadata, warnings } = gathered
   if (files.length === 0) throw fault('no-weights', `${shown}: none of its modules has weights`)
   const own = modules.find(({ name }) => name === '')
+  const stored = sorted([...tensors.values()])
   return {
     reference,
     layout: 'folder',
     path: folder,
     files,
-    tensors: sorted([...tensors.values()]),
+    stored,
+    tensors: logical(stored),
     metadata,
     ...(own?.config ? { config: own.config, configText: own.configText! } : {}),
     ...(await adapterConfig(folder, names, shown)),
@@ -276,6 +280,18 @@ function missingShard({ code }: FileProblem, name: string, { index }: FolderWeig
 function storedIn(file: number, name: string, tensor: ContainerTensor): StoredTensor {
   const { dtype, shape, offset, bytes, strides } = tensor
   return strides ? { name, dtype, shape, file, offset, bytes, strides } : { name, dtype, shape, file, offset, bytes }
+}
+
+/** Tensors as they lie in the files: no container stores one in another form. */
+function logical(stored: Checkpoint['stored']): Checkpoint['tensors'] {
+  const tensors = new Map<string, LogicalTensor>()
+  for (const [name, { dtype, shape, file, offset, bytes, strides }] of stored) {
+    const view: View = strides
+      ? { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes, strides }
+      : { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes }
+    tensors.set(name, { name, dtype, shape, view })
+  }
+  return tensors
 }
 
 /** By name, in the order of code units. */

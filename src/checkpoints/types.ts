@@ -1,11 +1,21 @@
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
+import type { View } from '../views/types.js'
 import type { ContainerTensor } from './containers/types.js'
 
 /** One tensor as it lies in a checkpoint's file. */
 export interface StoredTensor extends ContainerTensor {
   /** Index into `Checkpoint.files`. */
   readonly file: number
+}
+
+/** A tensor of a model, however it is stored. */
+export interface LogicalTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Files are indexes into `Checkpoint.files`. */
+  readonly view: View
 }
 
 export interface CheckpointFile {
@@ -41,8 +51,10 @@ export interface Checkpoint {
   /** Absolute path of the file or folder. */
   readonly path: string
   readonly files: readonly CheckpointFile[]
-  /** By name, in the order of names (code units). */
-  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** What the containers say, by name, in the order of names (code units). */
+  readonly stored: ReadonlyMap<string, StoredTensor>
+  /** The tensors of the model, in the same order: views of the stored ones. */
+  readonly tensors: ReadonlyMap<string, LogicalTensor>
   /** `__metadata__`; of a sharded checkpoint, of its first file. */
   readonly metadata: Readonly<Record<string, string>>
   /** `config.json`, where there is one and it is an object. */

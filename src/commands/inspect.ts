@@ -68,7 +68,7 @@ export const inspect = defineCommand({
       return 0
     }
     const names = flags.filter === undefined ? undefined : matching(tensors.keys(), flags.filter)
-    const shown = [...tensors.values()].filter(({ name }) => names === undefined || names.has(name))
+    const shown = [...checkpoint.stored.values()].filter(({ name }) => names === undefined || names.has(name))
     const facts = checkpointFacts(checkpoint)
     print(format === 'json' ? toJson({ ...facts, list: shown.map(tensorJson) }) : inspectText(facts, shown))
     return 0

@@ -34,9 +34,9 @@ export async function diffCheckpoints(
   b: Checkpoint,
   { threads = 2, signal }: DiffOptions = {},
 ): Promise<TensorDifference[]> {
-  const names = [...new Set([...a.tensors.keys(), ...b.tensors.keys()])].sort()
+  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].sort()
   const pairs = names.flatMap((name) => {
-    const [one, other] = [a.tensors.get(name), b.tensors.get(name)]
+    const [one, other] = [a.stored.get(name), b.stored.get(name)]
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []
   })
   const kernels = await smallKernels()
@@ -74,7 +74,7 @@ export async function diffCheckpoints(
   return names.map((tensor) => {
     const known = found.get(tensor)
     if (known) return known
-    const [one, other] = [a.tensors.get(tensor), b.tensors.get(tensor)]
+    const [one, other] = [a.stored.get(tensor), b.stored.get(tensor)]
     return { tensor, state: !other ? 'only-a' : !one ? 'only-b' : sameShape(one, other) ? 'dtype' : 'shape' }
   })
 }

@@ -13,9 +13,12 @@ export interface DigestOptions {
 }
 
 /** Digests of all tensors of a checkpoint, by name. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
-export async function digestTensors(checkpoint: Checkpoint, options: DigestOptions): Promise<Map<string, string>> {
+export async function digestTensors(
+  checkpoint: Pick<Checkpoint, 'files' | 'stored'>,
+  options: DigestOptions,
+): Promise<Map<string, string>> {
   const kernels = await smallKernels()
-  const tensors = [...checkpoint.tensors.values()].sort((a, b) => a.file - b.file || a.offset - b.offset)
+  const tensors = [...checkpoint.stored.values()].sort((a, b) => a.file - b.file || a.offset - b.offset)
   const digests = new Map<string, string>()
   const pool = await openPool({
     threads: options.threads,

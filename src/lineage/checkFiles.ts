@@ -157,7 +157,7 @@ async function checkOutput(check: Check, expected: LineageFile, seen: Set<string
   }
   const checkpoint = inModule(await opened('output', name, file, report), name)
   if (!checkpoint) return false
-  for (const tensor of checkpoint.tensors.keys()) seen.add(tensor)
+  for (const tensor of checkpoint.stored.keys()) seen.add(tensor)
   check.pending.push({ checkpoint, compare: (found) => compareOutput(check.lineage, expected, found, report) })
   return true
 }
@@ -226,11 +226,11 @@ async function compareTensors(pending: readonly Pending[], { threads, signal, li
 function inModule(checkpoint: Checkpoint | undefined, file: string): Checkpoint | undefined {
   const module = path.posix.dirname(file)
   if (!checkpoint || module === '.') return checkpoint
-  const tensors = [...checkpoint.tensors.values()].map((tensor) => {
+  const tensors = [...checkpoint.stored.values()].map((tensor) => {
     const name = `${modulePrefix(module)}${tensor.name}`
     return [name, { ...tensor, name }] as const
   })
-  return { ...checkpoint, tensors: new Map(tensors) }
+  return { ...checkpoint, stored: new Map(tensors) }
 }
 
 /** By the algorithm that the expected digest names. */

@@ -30,24 +30,21 @@ export async function digestCheckpoints(
 ): Promise<CheckpointDigests[]> {
   if (checkpoints.length === 0) return []
   const files = checkpoints.flatMap((checkpoint) => checkpoint.files)
-  const tensors = new Map<string, StoredTensor>()
+  const stored = new Map<string, StoredTensor>()
   let first = 0
   for (const [index, checkpoint] of checkpoints.entries()) {
-    for (const tensor of checkpoint.tensors.values()) {
+    for (const tensor of checkpoint.stored.values()) {
       const name = `${index}:${tensor.name}`
-      tensors.set(name, { ...tensor, name, file: first + tensor.file })
+      stored.set(name, { ...tensor, name, file: first + tensor.file })
     }
     first += checkpoint.files.length
   }
-  const all = await digestTensors(
-    { ...checkpoints[0]!, files, tensors },
-    { ...options, threads: options.threads ?? availableParallelism() },
-  )
+  const all = await digestTensors({ files, stored }, { ...options, threads: options.threads ?? availableParallelism() })
   const kernels = await smallKernels()
   return checkpoints.map((checkpoint, index) => {
-    const found = new Map([...checkpoint.tensors.keys()].map((name) => [name, all.get(`${index}:${name}`)!]))
+    const found = new Map([...checkpoint.stored.keys()].map((name) => [name, all.get(`${index}:${name}`)!]))
     const inFile: StoredTensor[][] = checkpoint.files.map(() => [])
-    for (const tensor of checkpoint.tensors.values()) inFile[tensor.file]!.push(tensor)
+    for (const tensor of checkpoint.stored.values()) inFile[tensor.file]!.push(tensor)
     return {
       files: checkpoint.files.map(({ headerDigest }, file) => {
         const digests = inFile[file]!.sort(byPlace).map(({ name }) => found.get(name)!)

@@ -48,11 +48,11 @@ export type CheckpointFacts = ReturnType<typeof checkpointFacts>
 
 /** What a model's headers say, the tensors apart. */
 export function checkpointFacts(checkpoint: Checkpoint) {
-  const { reference, layout, files, tensors, metadata, config, modules } = checkpoint
+  const { reference, layout, files, stored, tensors, metadata, config, modules } = checkpoint
   const adapter = adapterFacts(checkpoint)
   const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
   let parameters = 0
-  for (const { dtype, shape, bytes } of tensors.values()) {
+  for (const { dtype, shape, bytes } of stored.values()) {
     const count = elements(shape)
     dtypes[dtype] ??= { tensors: 0, elements: 0, bytes: 0 }
     const entry = dtypes[dtype]

@@ -185,7 +185,7 @@ async function planWhole({
 async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): Promise<Twins> {
   const stored = ({ model, tensor }: Twin) => {
     const checkpoint = checkpoints.get(model)!
-    return [checkpoint, checkpoint.tensors.get(tensor)!] as const
+    return [checkpoint, checkpoint.stored.get(tensor)!] as const
   }
   const same: TwinCandidate[] = []
   for (const candidate of twinCandidates(recipe, checkpoints))

@@ -47,7 +47,7 @@ test('a single file', async () => {
   const digest = createHash('sha256').update(content.subarray(0, read!.headerBytes)).digest('hex')
   assert.is(read!.headerDigest, `sha256:${digest}`)
   assert.equal([...model.tensors.keys()], [...model.tensors.keys()].sort())
-  const end = Math.max(...[...model.tensors.values()].map(({ offset, bytes }) => offset + bytes))
+  const end = Math.max(...[...model.stored.values()].map(({ offset, bytes }) => offset + bytes))
   assert.is(end, content.length)
 })
 
@@ -63,7 +63,7 @@ test('a sharded folder with its configuration and sidecars', async () => {
   assert.equal(model.sidecars, ['generation_config.json', 'tokenizer.json', 'tokenizer_config.json'])
   const whole = await openCheckpoint('lm/c', path.join(fixtures, 'lm/c'))
   assert.equal([...model.tensors.keys()], [...whole.tensors.keys()])
-  assert.ok(new Set([...model.tensors.values()].map(({ file }) => file)).size === 2)
+  assert.ok(new Set([...model.stored.values()].map(({ file }) => file)).size === 2)
 })
 
 test('every fixture of the format opens', async () => {
@@ -147,8 +147,11 @@ test('what is laid out in shards and published opens again', async () => {
     model.files.map(({ name, size, headerBytes }) => ({ name, size, headerBytes })),
     layout.files.map(({ name, size, header }) => ({ name, size, headerBytes: header.length })),
   )
-  for (const { name, dtype, shape, file, offset, bytes } of layout.tensors)
-    assert.equal(model.tensors.get(name), { name, dtype, shape, file, offset, bytes })
+  for (const { name, dtype, shape, file, offset, bytes } of layout.tensors) {
+    assert.equal(model.stored.get(name), { name, dtype, shape, file, offset, bytes })
+    const view = { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes }
+    assert.equal(model.tensors.get(name), { name, dtype, shape, view })
+  }
   assert.is(model.tensors.size, layout.tensors.length)
 })
 
@@ -160,7 +163,7 @@ test('an index that names an overlay decides over copies that stale shards still
     's2.safetensors': weights('b', 'a', 'c'),
   }
   const model = await open(folder(files))
-  const places = [...model.tensors].map(([name, { file }]) => `${name}: ${model.files[file]!.name}`)
+  const places = [...model.stored].map(([name, { file }]) => `${name}: ${model.files[file]!.name}`)
   assert.equal(places, ['a: overlay.safetensors', 'b: s1.safetensors', 'c: s2.safetensors'])
   const [warning, ...more] = model.warnings!
   assert.equal([warning!.severity, warning!.code, more.length], ['warning', 'duplicate-tensor', 0])

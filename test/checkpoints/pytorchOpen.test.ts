@@ -32,7 +32,7 @@ test('one file of either format', async () => {
     const [file] = model.files
     assert.is(file!.name, name)
     assert.match(file!.headerDigest, /^sha256:[0-9a-f]{64}$/)
-    for (const { offset, bytes } of model.tensors.values())
+    for (const { offset, bytes } of model.stored.values())
       assert.ok(offset >= file!.headerBytes && offset + bytes <= file!.size)
   }
 })

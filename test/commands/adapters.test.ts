@@ -32,7 +32,7 @@ function adapter(
 }
 
 async function factorsOf(folder: string): Promise<Map<string, Float32Array>> {
-  const { tensors, files } = await inspect(folder)
+  const { stored: tensors, files } = await inspect(folder)
   assert.equal(
     files.map(({ name }) => name),
     ['adapter_model.safetensors'],

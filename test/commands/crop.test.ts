@@ -19,7 +19,7 @@ const cutAll = (tensors: Tensors, rows: number): Tensors =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, cut(tensor, rows)]))
 
 async function bytesOf(file: string): Promise<Map<string, Buffer>> {
-  const { tensors, files } = await inspect(file)
+  const { stored: tensors, files } = await inspect(file)
   const content = readFileSync(file)
   assert.is(files.length, 1)
   return new Map([...tensors].map(([name, { offset, bytes }]) => [name, content.subarray(offset, offset + bytes)]))

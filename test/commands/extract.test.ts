@@ -16,7 +16,7 @@ interface Values {
 }
 
 async function read(file: string): Promise<Map<string, Values>> {
-  const { tensors } = await inspect(file)
+  const { stored: tensors } = await inspect(file)
   const content = readFileSync(file)
   return new Map(
     [...tensors].map(([name, { offset, bytes, shape, dtype }]) => {

@@ -11,7 +11,7 @@ import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/f
 import { terge } from '../support/terge.js'
 
 async function valuesOf(file: string): Promise<Map<string, Float32Array>> {
-  const { tensors, files } = await inspect(file)
+  const { stored: tensors, files } = await inspect(file)
   const content = readFileSync(files[0]!.path)
   return new Map(
     [...tensors].map(([name, { offset, bytes }]) => [

@@ -67,10 +67,10 @@ function cut(whole: Plan, rows: Readonly<Record<string, readonly number[]>>): Pl
 }
 
 async function bytesIn(folder: string): Promise<Map<string, Buffer>> {
-  const { files, tensors } = await inspect(folder)
+  const { files, stored } = await inspect(folder)
   const contents = files.map((file) => readFileSync(file.path))
   return new Map(
-    [...tensors.values()].map(({ name, file, offset, bytes }) => [
+    [...stored.values()].map(({ name, file, offset, bytes }) => [
       name,
       contents[file]!.subarray(offset, offset + bytes),
     ]),

@@ -90,7 +90,7 @@ test('what is copied keeps its bytes: integers, packed dtypes, empty and scalar 
     await runIn(folder)
     const out = await inspect(path.join(folder, 'out'))
     for (const [name, { dtype, shape, bytes }] of Object.entries(tensorsOf(10))) {
-      const found = out.tensors.get(name)!
+      const found = out.stored.get(name)!
       assert.equal([found.dtype, found.shape, found.bytes], [dtype, shape, bytes.length], name)
       if (!['counter', 'nibbles', 'empty'].includes(name)) continue
       const file = readFileSync(out.files[found.file]!.path)

@@ -91,7 +91,7 @@ export const made = (
   })
 
 async function resultOf(folder: string): Promise<Omit<Result, 'diagnostics'>> {
-  const { tensors, files } = await inspect(folder)
+  const { stored: tensors, files } = await inspect(folder)
   const content = readFileSync(files[0]!.path)
   const config = JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8'))
   const texts = new Map<string, string>()

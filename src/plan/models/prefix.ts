@@ -1,4 +1,4 @@
-import type { StoredTensor } from '../../checkpoints/types.js'
+import type { LogicalTensor } from '../../checkpoints/types.js'
 import { isFloat } from '../../encodings/index.js'
 import { sameShape } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
@@ -6,7 +6,7 @@ import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /** A model's tensors by the names that they are read under. */
-export type Named = readonly (readonly [name: string, stored: StoredTensor])[]
+export type Named = readonly (readonly [name: string, tensor: LogicalTensor])[]
 
 /** Names that are looked at to choose among prefixes; the choice then holds for all. */
 const SAMPLE = 2000

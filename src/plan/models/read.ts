@@ -54,7 +54,7 @@ export function readModels(
 
 function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
   const tensors = checkpoint.files.map((): { name: string; offset: number; bytes: number }[] => [])
-  for (const { name, file, offset, bytes } of checkpoint.tensors.values()) tensors[file]!.push({ name, offset, bytes })
+  for (const { name, file, offset, bytes } of checkpoint.stored.values()) tensors[file]!.push({ name, offset, bytes })
   return checkpoint.files.map(({ name, size, headerBytes, headerDigest }, index) => ({
     model,
     name,

@@ -1,4 +1,4 @@
-import type { Checkpoint, StoredTensor } from '../../checkpoints/types.js'
+import type { Checkpoint, LogicalTensor } from '../../checkpoints/types.js'
 import { compileRename, type Rename } from '../../core/rename.js'
 import { nearest, quote } from '../../core/suggest.js'
 import type { Faults } from '../../language/faults.js'
@@ -15,7 +15,7 @@ export function renamedTensors(
   source: ModelSource,
   checkpoint: Checkpoint,
   faults: Faults,
-): readonly (readonly [name: string, stored: StoredTensor])[] {
+): readonly (readonly [name: string, tensor: LogicalTensor])[] {
   const { stripPrefix = '', rename, at } = source
   const stored = [...checkpoint.tensors.values()]
   if (stripPrefix === '' && rename.length === 0) return stored.map((tensor) => [tensor.name, tensor])

@@ -27,11 +27,11 @@ export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, 
         found.push({ of: { model, tensor: tensor.name }, embedding: { model: other, tensor: embedding.name } })
   }
   const models = [...checkpoints].filter(([name]) => recipe.models.get(name)?.companion === undefined)
-  for (const [model, { tensors }] of models) {
-    const embeddings = embeddingsOf(tensors, (name) => name)
+  for (const [model, { stored }] of models) {
+    const embeddings = embeddingsOf(stored, (name) => name)
     if (embeddings.length === 0) continue
-    const isLacking = (name: string): boolean => models.some(([, other]) => !other.tensors.has(name))
-    const matrices = [...tensors.values()].filter(
+    const isLacking = (name: string): boolean => models.some(([, other]) => !other.stored.has(name))
+    const matrices = [...stored.values()].filter(
       ({ shape, dtype, strides }) => shape.length === 2 && isFloat(dtype) && !strides,
     )
     const alone = matrices.filter(({ name }) => !EMBEDDING.test(name) && !SHARED.test(name) && isLacking(name))
@@ -40,8 +40,8 @@ export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, 
   for (const [name, { lora }] of recipe.models) {
     const [base, adapter] = [checkpoints.get(name), lora === undefined ? undefined : checkpoints.get(lora)]
     if (lora === undefined || !base || !adapter) continue
-    const [own, saved] = [embeddingsOf(base.tensors, (name) => name), embeddingsOf(adapter.tensors, adapterTensorName)]
-    for (const tensor of adapter.tensors.values()) {
+    const [own, saved] = [embeddingsOf(base.stored, (name) => name), embeddingsOf(adapter.stored, adapterTensorName)]
+    for (const tensor of adapter.stored.values()) {
       if (!HEAD.test(adapterTensorName(tensor.name))) continue
       pair(lora, tensor, name, own)
       pair(lora, tensor, lora, saved)
@@ -50,7 +50,7 @@ export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, 
   return found.slice(0, MOST * checkpoints.size)
 }
 
-const embeddingsOf = (tensors: Checkpoint['tensors'], nameOf: (stored: string) => string): StoredTensor[] =>
+const embeddingsOf = (tensors: Checkpoint['stored'], nameOf: (stored: string) => string): StoredTensor[] =>
   [...tensors.values()].filter(({ name, strides }) => EMBEDDING.test(nameOf(name)) && !strides)
 
 /** The candidates that do hold the same, as plans ask for them. */
