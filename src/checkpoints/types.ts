@@ -1,3 +1,4 @@
+/** What is known of a model without its data (`Checkpoint`), and of an output before its data (`OutputLayout`). */
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { View } from '../views/types.js'
