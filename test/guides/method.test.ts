@@ -25,7 +25,7 @@ test('a method that was added by the page merges', () =>
       const expected = base.map((b, i) => Math.fround(b + Math.fround(1.25 * Math.fround(tuned[i]! - b))))
       const bytes = readFileSync(path.join(work, 'out.safetensors'))
       assert.equal(new Float32Array(Uint8Array.from(bytes.subarray(-1200)).buffer), expected)
-      assert.match(terge(['methods', 'expo'], work), /x \+ α\(x − b\)/)
+      assert.match(terge(['methods', 'expo'], work), /b \+ \(1 \+ α\)\/n Σ δ_i/)
       const source = [...created, ...changed].filter((file) => file.startsWith('src/'))
       assert.equal(source, ['src/methods/taskVectors/expo.ts', 'src/methods/registry.ts'])
     }),
