@@ -63,8 +63,8 @@ export {
   type ValidateOptions,
   validate,
 } from './session/plan.js'
-export { type PlannedTensor, plannedTensors } from './session/plannedTensors.js'
-export { type AdapterUpdates, type PlanView, viewPlan } from './session/planView.js'
+export { type PlannedTensor, plannedTensors } from './session/planning/tensors.js'
+export { type AdapterUpdates, type PlanView, viewPlan } from './session/planning/view.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'

@@ -18,9 +18,9 @@ import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import { describedAs, describeOutputs } from './describe.js'
-import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './finished.js'
 import { checkSums, fetchModels } from './opened/models.js'
 import type { Prepared } from './plan.js'
+import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
 
 /** How a plan is run. */

@@ -3,7 +3,7 @@ import type { Program } from '../program.js'
 import { type Arena, createArena } from './arena.js'
 import type { WorkerContext } from './context.js'
 import { digester } from './digester.js'
-import { type LoraState, layLora } from './lora.js'
+import { type LoraState, layLora } from './lora/index.js'
 import { layMerge, type MergeState, mostSums } from './mergeState.js'
 import { scratchOf } from './read/index.js'
 

@@ -13,6 +13,13 @@ export interface PlanGraph {
   readonly edges: readonly { readonly from: string; readonly to: string; readonly label: string }[]
 }
 
+interface Edge {
+  readonly from: string
+  readonly to: string
+  /** By what flows: the tensors. */
+  readonly what: Map<string, Set<PlanTensor>>
+}
+
 /** Node and edge texts are printable but not escaped for any language. */
 export function planGraph(plan: Plan): PlanGraph {
   const ids = new Map<string, string>()
@@ -24,100 +31,112 @@ export function planGraph(plan: Plan): PlanGraph {
     return id
   }
   for (const { name, reference } of plan.models) node(name, 'model', name === reference ? [name] : [name, reference])
-  const kinds = new Map(plan.steps.map(({ name, kind }) => [name, kind]))
   for (const { name, kind } of plan.steps) node(name, 'step', name === kind ? [name] : [name, kind])
-
-  const edges = new Map<string, { from: string; to: string; what: Map<string, Set<PlanTensor>> }>()
-  const flow = (from: string, to: string, what: string, tensor: PlanTensor): void => {
-    const [fromId, toId] = [ids.get(from), ids.get(to)]
-    if (fromId === undefined || toId === undefined || fromId === toId) return
-    const key = `${fromId} ${toId}`
-    const edge = edges.get(key) ?? { from: fromId, to: toId, what: new Map<string, Set<PlanTensor>>() }
-    edges.set(key, edge)
-    edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
+  const edges = new Map<string, Edge>()
+  for (const output of plan.outputs) {
+    const id = node(`\0output ${nodes.length}`, 'output', [output.path])
+    for (const tensor of output.tensors) addFlows(plan, ids, edges, tensor, output.from)
+    const from = ids.get(output.from)
+    if (from !== undefined) edges.set(`${from} ${id}`, { from, to: id, what: new Map([['', new Set(output.tensors)]]) })
   }
+  return { nodes, edges: [...edges.values()].map(({ from, to, what }) => ({ from, to, label: labelOf(what) })) }
+}
+
+const labelOf = (what: Edge['what']): string =>
+  [...what]
+    .map(([name, tensors]) => (name === '' ? counted(tensors.size, 'tensor') : `${name} ${tensors.size}`))
+    .map(printable)
+    .join(', ')
+
+/** Adds a tensor to an edge; not where an end is no node, or both are one. */
+function addFlow(
+  edges: Map<string, Edge>,
+  from: string | undefined,
+  to: string | undefined,
+  what: string,
+  tensor: PlanTensor,
+): void {
+  if (from === undefined || to === undefined || from === to) return
+  const edge = edges.get(`${from} ${to}`) ?? { from, to, what: new Map<string, Set<PlanTensor>>() }
+  edges.set(`${from} ${to}`, edge)
+  edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
+}
+
+/** Adds the edges of one tensor: from every model and step that it is made of, up to `holder`. */
+function addFlows(
+  plan: Plan,
+  ids: ReadonlyMap<string, string>,
+  edges: Map<string, Edge>,
+  tensor: PlanTensor,
+  holder: string,
+): void {
+  const kinds = new Map(plan.steps.map(({ name, kind }) => [name, kind]))
+  const flow = (from: string, to: string, what: string): void =>
+    addFlow(edges, ids.get(from), ids.get(to), what, tensor)
+  const modelOf = ({ view }: ReadExpr): string | undefined =>
+    plan.models[plan.files[mainStored(view).file]?.model ?? -1]?.name
+  const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
   /** The model or step that `expr` comes from. */
   const origin = (expr: Expr): string | undefined =>
     expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base) : expr.step
-
-  const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
-
-  const modelOf = ({ view }: ReadExpr): string | undefined =>
-    plan.models[plan.files[mainStored(view).file]?.model ?? -1]?.name
-
-  /** Of the tensor under way, who holds a part: steps may share parts. */
+  /** Steps may share parts: each part is walked once per model or step that has it. */
   const walked = new Map<Expr, Set<string>>()
-  /** What makes `expr`, which is the tensor as `holder`, a model or step, has it. */
-  const walk = (expr: Expr, holder: string, tensor: PlanTensor): void => {
+
+  function walk(expr: Expr, holder: string): void {
     const holders = walked.get(expr) ?? new Set()
     walked.set(expr, holders)
     if (holders.has(holder)) return
     holders.add(holder)
-    if (expr.kind === 'read') {
-      const model = origin(expr)
-      if (model !== undefined) flow(model, holder, 'copied', tensor)
-      const own = modelOf(expr)
-      if (model !== undefined && own !== undefined && own !== model)
-        flow(own, model, kinds.get(model) ?? 'copied', tensor)
-      return
-    }
-    if (expr.kind === 'crop') {
-      walk(expr.merge, holder, tensor)
-      const base = origin(expr.base)
-      if (base === undefined) return
-      flow(base, holder, 'base', tensor)
-      walk(expr.base, base, tensor)
-      return
-    }
-    if (expr.kind === 'lora') {
-      walk(expr.base, holder, tensor)
-      const [adapter, model] = [readBy(expr.right.read), readBy(expr.base)]
-      if (adapter !== undefined && model !== undefined) flow(adapter, model, 'lora', tensor)
-      return
-    }
-    if (expr.kind === 'computed' || expr.kind === 'factor') {
-      const how = expr.kind === 'factor' ? (kinds.get(expr.step) ?? 'computed') : 'computed'
-      for (const input of expr.inputs) {
-        const from = origin(input)
-        if (from === undefined) continue
-        flow(from, expr.step, how, tensor)
-        walk(input, from, tensor)
+    switch (expr.kind) {
+      case 'read':
+        walkRead(expr, holder)
+        return
+      case 'crop':
+        walk(expr.merge, holder)
+        walkBase(expr.base, holder)
+        return
+      case 'lora': {
+        walk(expr.base, holder)
+        const [adapter, model] = [readBy(expr.right.read), readBy(expr.base)]
+        if (adapter !== undefined && model !== undefined) flow(adapter, model, 'lora')
+        return
       }
-      if (expr.step !== holder) flow(expr.step, holder, how, tensor)
-      return
-    }
-    for (const [i, input] of expr.inputs.entries()) {
-      const name = expr.models[i]
-      if (name === undefined) continue
-      flow(name, holder, expr.method, tensor)
-      walk(input, name, tensor)
-    }
-    const base = expr.base && origin(expr.base)
-    if (expr.base === undefined || base === undefined) return
-    flow(base, holder, 'base', tensor)
-    walk(expr.base, base, tensor)
-  }
-  for (const output of plan.outputs) {
-    const id = node(`\0output ${nodes.length}`, 'output', [output.path])
-    for (const tensor of output.tensors) {
-      walked.clear()
-      walk(tensor.expr, output.from, tensor)
-    }
-    const from = ids.get(output.from)
-    if (from !== undefined) {
-      const all = new Map([['', new Set(output.tensors)]])
-      edges.set(`${from} ${id}`, { from, to: id, what: all })
+      case 'computed':
+        walkInputs(expr.inputs, expr.step, holder, 'computed')
+        return
+      case 'factor':
+        walkInputs(expr.inputs, expr.step, holder, kinds.get(expr.step) ?? 'computed')
+        return
+      case 'merge':
+        for (const [i, input] of expr.inputs.entries()) {
+          const name = expr.models[i]
+          if (name === undefined) continue
+          flow(name, holder, expr.method)
+          walk(input, name)
+        }
+        if (expr.base) walkBase(expr.base, holder)
     }
   }
-  return {
-    nodes,
-    edges: [...edges.values()].map(({ from, to, what }) => ({
-      from,
-      to,
-      label: [...what]
-        .map(([name, tensors]) => (name === '' ? counted(tensors.size, 'tensor') : `${name} ${tensors.size}`))
-        .map(printable)
-        .join(', '),
-    })),
+  function walkRead(expr: ReadExpr, holder: string): void {
+    const [model, own] = [readBy(expr), modelOf(expr)]
+    if (model === undefined) return
+    flow(model, holder, 'copied')
+    if (own !== undefined && own !== model) flow(own, model, kinds.get(model) ?? 'copied')
   }
+  function walkBase(base: Expr, holder: string): void {
+    const from = origin(base)
+    if (from === undefined) return
+    flow(from, holder, 'base')
+    walk(base, from)
+  }
+  function walkInputs(inputs: readonly Expr[], step: string, holder: string, how: string): void {
+    for (const input of inputs) {
+      const from = origin(input)
+      if (from === undefined) continue
+      flow(from, step, how)
+      walk(input, from)
+    }
+    if (step !== holder) flow(step, holder, how)
+  }
+  walk(tensor.expr, holder)
 }

@@ -1,5 +1,5 @@
-import type { Plan } from '../plan/types.js'
-import { planUnits } from '../plan/units.js'
+import type { Plan } from '../../plan/types.js'
+import { planUnits } from '../../plan/units.js'
 
 /** A tensor of a plan, as it is compared with those of other plans. */
 export interface PlannedTensor {

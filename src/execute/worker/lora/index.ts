@@ -3,12 +3,12 @@
  * columns), the left one row by row as they come; values are made a window ahead, some rows at a time, so that the product
  * runs on registers and what it works on stays in the caches.
  */
-import { loraRooms } from '../../kernels/lora.js'
-import { GROUP_ROWS, PANEL_BYTES } from '../../kernels/types.js'
-import type { LoraNode, Program } from '../program.js'
-import type { Arena } from './arena.js'
-import type { WorkerContext } from './context.js'
-import { layLines, leftPacker, numbersAt, rightPacker } from './loraFactors.js'
+import { loraRooms } from '../../../kernels/lora.js'
+import { GROUP_ROWS, PANEL_BYTES } from '../../../kernels/types.js'
+import type { LoraNode, Program } from '../../program.js'
+import type { Arena } from '../arena.js'
+import type { WorkerContext } from '../context.js'
+import { layLines, leftPacker, numbersAt, rightPacker } from './factors.js'
 
 export interface LoraState {
   /** A task begins: what lay in the scratch space may be another program's. */

@@ -1,13 +1,13 @@
 /** What people want to see of a plan that it does not say itself. */
 
-import { estimateMemory } from '../execute/budget.js'
-import { heldSeconds } from '../expr/cost.js'
-import type { Expr } from '../expr/types.js'
-import { inputsOf, jsonForm, withShared } from '../expr/walk.js'
-import type { Plan } from '../plan/types.js'
-import type { Lines } from '../steps/analysis.js'
-import { analysisKindOf, kindOf } from '../steps/index.js'
-import { mainStored } from '../views/stored.js'
+import { estimateMemory } from '../../execute/budget.js'
+import { heldSeconds } from '../../expr/cost.js'
+import type { Expr } from '../../expr/types.js'
+import { inputsOf, jsonForm, withShared } from '../../expr/walk.js'
+import type { Plan } from '../../plan/types.js'
+import type { Lines } from '../../steps/analysis.js'
+import { analysisKindOf, kindOf } from '../../steps/index.js'
+import { mainStored } from '../../views/stored.js'
 
 /** What a plan takes on one machine, and how it reads to people and programs. */
 export interface PlanView {
