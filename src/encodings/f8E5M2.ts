@@ -7,5 +7,5 @@ export const f8E5M2: Encoding = {
   numbers: 'float',
   torch: ['float8_e5m2'],
   read: 'F8_E5M2',
-  refusal: 'there is no one agreed rounding to it',
+  refusal: 'no standard defines how to round to it',
 }

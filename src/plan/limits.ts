@@ -72,9 +72,9 @@ export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => nu
   const most = counts.reduce((top, one) => (one.count > top.count ? one : top))
   faults.error(
     'plan-too-large',
-    `the steps of this recipe make ${total} tensors, the points of interpolations counted one by one; at most ${MOST_EXPRESSIONS} can be planned`,
+    `the steps of this recipe make ${total} tensors, counting each point of an interpolation; terge can plan at most ${MOST_EXPRESSIONS}`,
     recipe.placeOf(most.step.at, 'key'),
-    'do some of the steps in a recipe of their own, and read their output in this one',
+    'move some of the steps to a separate recipe, and use its output as a model in this one',
   )
   return true
 }
@@ -117,11 +117,11 @@ function refuseLargeMatrices(recipe: Recipe, { held }: Plan['cost'], faults: Fau
   const extract = held.method.startsWith(EXTRACT)
   faults.error(
     'matrices-too-large',
-    `${held.method} holds the matrices of ${held.tensor} whole, which takes ${formatSize(held.bytes)}; at most ${formatSize(MOST_BYTES)} work`,
+    `${held.method} needs ${formatSize(held.bytes)} of memory for the matrices of ${held.tensor}; terge can use at most ${formatSize(MOST_BYTES)}`,
     placeOfStep(recipe, held.step),
     extract
-      ? 'method: randomised takes less, and exclude leaves the tensor out'
-      : 'give this tensor another method in a rule, or leave it out by filters',
+      ? 'write method: randomised, which needs less memory, or exclude the tensor'
+      : 'use another method for this tensor in a rule, or exclude it with filters',
   )
 }
 

@@ -66,7 +66,7 @@ test('factor by factor, with what differs in scale folded into B: the base’s c
     )
     const ran = await terge(['run', 'r.yml'], folder)
     assert.is(ran.code, 0, ran.err)
-    assert.match(ran.err, 'warning adapter-factors: adapters are merged factor by factor')
+    assert.match(ran.err, 'warning adapter-factors: terge merges adapters factor by factor')
     const made = await factorsOf(path.join(folder, 'out'))
     assert.is(made.size, 4)
     for (const [module, own] of [
@@ -139,7 +139,7 @@ test('every result has the scale of its own configuration, or the recipe is refu
       assert.is(refused.code, 2)
       assert.match(
         refused.err,
-        /r\.yml:2:15: error adapter-origins: one: it goes into results with the configurations of one and of two, which scale/,
+        /r\.yml:2:15: error adapter-origins: one: it is used in results with the configurations of one and of two, which scale/,
       )
     }
   }))
@@ -181,16 +181,19 @@ test('ranks that differ, modules that the base lacks, adapters beside models, a 
     }
     assert.match(
       await told('a: one, b: low'),
-      'warning adapter-ranks: b: it has l.0.k with rank 2, and the base with 4: it takes no part there; and 1 more like that',
+      'warning adapter-ranks: b: l.0.k has rank 2, but rank 4 in the base adapter: terge skips it (and 1 more)',
     )
     assert.match(
       await told('a: one, b: more'),
-      'warning adapter-modules: b: it changes 1 module that the base does not, such as x',
+      'warning adapter-modules: b: it changes 1 module that the base adapter does not change, such as x',
     )
-    assert.match(await told('a: none, b: one'), 'error adapter-scale: b: l.0.k has the scale 2, and in the base 0')
+    assert.match(
+      await told('a: none, b: one'),
+      'error adapter-scale: b: l.0.k has scale 2, but scale 0 in the base adapter',
+    )
     assert.match(
       await told('a: unscaled, b: biased'),
-      'error adapter-scale: b: l.0.q has the scale 2, and in the base 0',
+      'error adapter-scale: b: l.0.q has scale 2, but scale 0 in the base adapter',
     )
     assert.match(await told('a: one, b: dora'), 'error adapter-arithmetic: b: the adapter uses DoRA')
     assert.match(await told('a: one, b: base.safetensors'), "error adapter-alone: 'a' is an adapter and 'b' is a model")

@@ -42,7 +42,7 @@ test('a tied head is its embedding, also where a recipe makes errors of what is 
     assert.is(code, 0, err)
     assert.match(
       err,
-      'r.yaml:2:18: warning tied-head: b has no lm_head.weight: it ties it to model.embed_tokens.weight',
+      'r.yaml:2:18: warning tied-head: b has no lm_head.weight: terge uses model.embed_tokens.weight instead',
     )
     const own = tensorOf(folder, 'a', 'lm_head.weight')
     const tied = tensorOf(folder, 'b', 'model.embed_tokens.weight')
@@ -91,7 +91,7 @@ test('a head that the base ties away is told; a head that is no longer tied is s
     write(folder, 'a', body(1), { tie_word_embeddings: true })
     write(folder, 'b', { ...body(11), ...head(11) }, { tie_word_embeddings: false })
     const lost = await run(folder, average)
-    assert.match(lost.err, 'warning unused-head: b has a head of its own, lm_head.weight, which plays no part: a ties')
+    assert.match(lost.err, 'warning unused-head: b has a separate head, lm_head.weight, which terge ignores: a ties')
     assert.equal(jsonOf(path.join(folder, 'out'), 'config.json'), { tie_word_embeddings: true })
     // The base stores what it ties: merged with another head the two differ.
     const embedding = { 'lm_head.weight': matrix(1, 6, 4) }
@@ -139,7 +139,7 @@ for (const [what, own, theirs, lines] of [
       write(folder, 'b', { ...body(11, theirs), ...second })
       const { code, err } = await run(folder, average.replace('linear}', 'linear, on_missing: error}'))
       assert.is(code, 0, err)
-      assert.match(err, 'warning other-prefix: the tensors of b have another prefix than those of a')
+      assert.match(err, 'warning other-prefix: the tensors of b and a have different prefixes')
       assert.match(err, lines)
       const [wanted, made] = ['layers.1.up.weight', 'embed_tokens.weight'].map((name) => [
         mean(tensorOf(folder, 'a', own + name), tensorOf(folder, 'b', theirs + name)),
@@ -149,7 +149,7 @@ for (const [what, own, theirs, lines] of [
       const { sources } = jsonOf(path.join(folder, 'out'), 'lineage.json').tensors[`${own}norm.weight`]
       assert.is(sources[1].tensor, `${theirs}norm.weight`)
       // The lines of the hint say just that.
-      const hint = /to say so in the recipe: (.*)/.exec(err)![1]!
+      const hint = /to write this in the recipe: (.*)/.exec(err)![1]!
       const said = await run(folder, average.replace('b: ./b', `b: {path: ./b, ${hint}}`))
       assert.is(said.code, 0, said.err)
       assert.is(said.err.includes('other-prefix'), false)

@@ -202,7 +202,7 @@ test('one fault of a model is told once, where it is', async () => {
   ])
   const noAdapter = errorsOf(await said(`models: {a: a, v: {path: b, lora: b}}\n${mean}`))
   assert.is(noAdapter.length, 1, noAdapter.join())
-  assert.match(noAdapter[0]!, 'no-adapter: v.lora: there is no adapter_config.json')
+  assert.match(noAdapter[0]!, 'no-adapter: v.lora: it has no adapter_config.json')
   assert.equal(errorsOf(await said(`models: {a: a, b: {path: b, subfolder: foo}}\n${mean}`)), [
     "r.yml:2:40: error missing-model: b: there is no folder 'foo' in it",
   ])

@@ -128,7 +128,7 @@ test('every kind of module is what PEFT makes of it; lora_scale is for updates, 
     // Biases of B are scaled with their module.
     const ran = await terge(['run', 'r.yml'], folder)
     assert.is(ran.code, 0, ran.err)
-    assert.match(ran.err, /warning lora-scale: tuned\.lora: lora_scale is not for the 2 tensors/)
+    assert.match(ran.err, /warning lora-scale: tuned\.lora: lora_scale does not apply to the 2 tensors/)
     compare(await valuesOf(path.join(folder, 'out.safetensors')), expected)
     const lineage: Lineage = JSON.parse(readFileSync(path.join(folder, 'out.lineage.json'), 'utf8'))
     const { sources } = lineage.tensors['model.layers.1.up_proj.weight']!
@@ -469,7 +469,7 @@ test('a single file has its configuration beside it', () =>
     writeFileSync(path.join(folder, 'r.yml'), text.replace('adapter/adapter_model', 'alone/x'))
     const ran = await terge(['validate', 'r.yml'], folder)
     assert.is(ran.code, 2)
-    assert.match(ran.err, /r\.yml:2:\d+: error no-adapter: tuned\.lora: there is no adapter_config\.json/)
+    assert.match(ran.err, /r\.yml:2:\d+: error no-adapter: tuned\.lora: it has no adapter_config\.json/)
   }))
 
 test.run()

@@ -179,12 +179,12 @@ test('a configuration that can not follow is an error; a single file is written 
   const recipe = 'steps: {s: {stack: [{model: a, layers: [2, 4]}]}}'
   await stacked(recipe, { 'model.layers': 4 }, ['model.norm.weight'], config, ({ ran }) => {
     assert.is(ran.code, 2)
-    assert.match(ran.err, /bad-layers.*full_attention_interval: one in 4 layers/)
+    assert.match(ran.err, /bad-layers.*full_attention_interval: it applies to one in 4 layers/)
     assert.match(ran.err, /write a single file/)
   })
   await stacked(`${recipe}\nseed: 1`, { 'model.layers': 4 }, ['model.norm.weight'], {}, ({ ran }) => {
     assert.is(ran.code, 2)
-    assert.match(ran.err, /no count of the layers of model.layers/)
+    assert.match(ran.err, /no key counts the layers of model.layers/)
   })
 })
 

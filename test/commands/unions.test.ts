@@ -174,7 +174,7 @@ test('tokens that have no row are left out; those that only the recipe lists are
       '{"<new>": {source: {kind: model_token, model: b, token: z}}, "<b>": b, "<zero>": {source: {kind: zero}}}'
     const { code, err } = await run(folder, `tokenizer: {source: base, tokens: ${tokens}}`)
     assert.is(code, 0, err)
-    assert.match(err, /warning tokens-without-rows: 1 token of a has no row .* is left out, such as '<late>'/)
+    assert.match(err, /warning tokens-without-rows: 1 token of a has no embedding row and is skipped, such as '<late>'/)
     const ids = idsInRust(jsonOf(path.join(folder, 'out'), 'tokenizer.json'))
     // The padding token is named by tokenizer_config.json: transformers would add it again.
     assert.equal(
@@ -213,7 +213,7 @@ test('tokens that have no row are left out; those that only the recipe lists are
     assert.not.match(listed.err, /tokens-without-rows/)
     const union = await run(folder, 'tokenizer: union')
     assert.is(union.code, 0, union.err)
-    assert.match(union.err, /1 token of b has no row .* '<past>'/)
+    assert.match(union.err, /1 token of b has no embedding row .* '<past>'/)
   }))
 
 test('a tokenizer that names a token in its configuration alone has it where transformers puts it', () =>
@@ -236,7 +236,7 @@ test('a model without a tokenizer: the base’s is taken where its rows are as m
     assert.is(code, 0, err)
     assert.match(
       err,
-      /warning assumed-tokenizer: the model 'b' has no tokenizer; its 3 rows are taken for the tokens of 'a'/,
+      /warning assumed-tokenizer: the model 'b' has no tokenizer: terge uses the tokenizer of 'a' for its 3 rows/,
     )
     assert.is(
       readFileSync(path.join(folder, 'out/tokenizer.json'), 'utf8'),
@@ -257,7 +257,7 @@ test('rows that stand for other tokens and are merged row by row: a warning with
     assert.is(code, 0, err)
     assert.match(
       err,
-      /warning other-tokens: a and b have other tokens at 2 of the 5 rows of model\.embed_tokens\.weight, which are merged row by row: row 1 is 'y' in a and 'z' in b; row 2 is 'z' in a and 'y' in b/,
+      /warning other-tokens: a and b have different tokens in 2 of the 5 rows of model\.embed_tokens\.weight, which are merged row by row: row 1 is 'y' in a and 'z' in b; row 2 is 'z' in a and 'y' in b/,
     )
     const json = await terge(['run', 'r.yaml', '--no-sync', '--force', '--json'], folder)
     assert.match(json.out + json.err, 'other-tokens')
@@ -274,7 +274,7 @@ test('ids far beyond the rows take no memory, and deep nesting is found before i
     write(folder, 'b', bpe({ x: 0, far: 16_777_215 }, []), 2)
     const { code, err } = await run(folder, 'tokenizer: union')
     assert.is(code, 0, err)
-    assert.match(err, /1 token of b has no row .* 'far'/)
+    assert.match(err, /1 token of b has no embedding row .* 'far'/)
     assert.equal(
       [...check(folder, ['a', 'b'])],
       [

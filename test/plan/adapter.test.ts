@@ -39,7 +39,10 @@ async function told(
     )
     const { diagnostics } = await validate(file)
     for (const { place } of diagnostics) assert.is(place?.line, 3, JSON.stringify(diagnostics))
-    return diagnostics.map(({ code, message }) => `${code}: ${message.replaceAll(folder, '')}`)
+    return diagnostics.map(
+      ({ code, message, hint }) =>
+        `${code}: ${message.replaceAll(folder, '')}${code === 'adapter-rank' ? ` (${hint})` : ''}`,
+    )
   })
 }
 
@@ -65,9 +68,9 @@ test('configurations that lie, or ask for what is not there', async () => {
     ['[1]', 'bad-config: adapter/adapter_config.json: not a JSON object'],
     ['{"r": ', 'bad-config: adapter/adapter_config.json: not valid JSON'],
     [`{"r": ${'['.repeat(400)}${']'.repeat(400)}}`, 'bad-config: adapter/adapter_config.json: nested deeper than 100'],
-    [{ ...CONFIG, r: '4' }, 'bad-adapter: m.lora: adapter_config.json: r is "4", not a whole number above 0'],
-    [{ ...CONFIG, r: 0 }, 'bad-adapter: m.lora: adapter_config.json: r is 0, not a whole number above 0'],
-    [{ ...CONFIG, r: 1e300 }, 'bad-adapter: m.lora: adapter_config.json: r is 1e+300, not a whole number above 0'],
+    [{ ...CONFIG, r: '4' }, 'bad-adapter: m.lora: adapter_config.json: r is "4", not a positive integer'],
+    [{ ...CONFIG, r: 0 }, 'bad-adapter: m.lora: adapter_config.json: r is 0, not a positive integer'],
+    [{ ...CONFIG, r: 1e300 }, 'bad-adapter: m.lora: adapter_config.json: r is 1e+300, not a positive integer'],
     ['{"r": 4, "lora_alpha": "NaN"}', 'bad-adapter: m.lora: adapter_config.json: lora_alpha is "NaN", not a number'],
     ['{"r": 4, "lora_alpha": 1e999}', 'bad-adapter: m.lora: adapter_config.json: lora_alpha is null, not a number'],
     [{ ...CONFIG, use_rslora: 'yes' }, 'bad-adapter: m.lora: adapter_config.json: use_rslora is "yes", not true or false'],
@@ -81,8 +84,8 @@ test('configurations that lie, or ask for what is not there', async () => {
     [{ ...CONFIG, alora_invocation_tokens: [1] }, 'adapter-arithmetic: m.lora: the adapter uses an activated LoRA'],
     [{ ...CONFIG, init_lora_weights: 'pissa_niter_16' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: pissa_niter_16'],
     [{ ...CONFIG, init_lora_weights: 'new' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: new'],
-    [{ ...CONFIG, use_dora: true, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA, which rescales each row of the updated weight: terge can\'t apply that; and 1 more like that'],
-    [{ ...CONFIG, lora_magic: 3 }, 'unknown-adapter-key: m.lora: adapter_config.json: terge does not know \'lora_magic\''],
+    [{ ...CONFIG, use_dora: true, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA, which rescales each row of the updated weight: terge does not support this (and 1 more)'],
+    [{ ...CONFIG, lora_magic: 3 }, 'unknown-adapter-key: m.lora: adapter_config.json: terge ignores the unknown key \'lora_magic\''],
   ] // biome-ignore format: a case a line
   for (const [config, expected] of cases) {
     const found = await told(FACTORS, config)
@@ -93,20 +96,20 @@ test('configurations that lie, or ask for what is not there', async () => {
 
 test('tensors that do not fit the model, or each other', async () => {
   const cases: readonly (readonly [tensors: Readonly<Record<string, RawTensor>>, expected: string])[] = [
-    [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has a factor A and no B'],
-    [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor and no factor of an update'],
+    [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has factor A but not factor B'],
+    [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor but no LoRA factors'],
     [{ ...FACTORS, [A.replace('A.w', 'A.one.w')]: tensor(4, 6) }, 'bad-adapter: m.lora: \'base_model.model.layers.0.q.lora_A'],
-    [{ [A.replace('A.w', 'A.one.w')]: FACTORS[A]!, [B.replace('B.w', 'B.two.w')]: FACTORS[B]! }, 'bad-adapter: m.lora: its tensors are of several adapters: \'one\', \'two\''],
+    [{ [A.replace('A.w', 'A.one.w')]: FACTORS[A]!, [B.replace('B.w', 'B.two.w')]: FACTORS[B]! }, 'bad-adapter: m.lora: it has the tensors of several adapters: \'one\', \'two\''],
     [{ [A.replace('.q.', '.query.')]: FACTORS[A]!, [B.replace('.q.', '.query.')]: FACTORS[B]! }, 'adapter-target: m.lora: it changes \'layers.0.query.weight\', which the model does not have'],
     [{ ...FACTORS, [`${P}head.weight`]: tensor(3) }, 'adapter-target: m.lora: it changes \'head.weight\''],
     [{ [A]: tensor(4, 7), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the shapes do not fit: A [4, 7], B [8, 4] and the weight [8, 6]'],
-    [{ [A]: FACTORS[A]!, [B]: tensor(8, 3) }, 'adapter-shape: m.lora: layers.0.q: a grouped convolution, or factors of two ranks'],
+    [{ [A]: FACTORS[A]!, [B]: tensor(8, 3) }, 'adapter-shape: m.lora: layers.0.q: this is a grouped convolution, or its factors have different ranks'],
     [{ [A]: tensor(4), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: the factors are not matrices'],
-    [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: weights of F32 and factors of I64 and F32'],
+    [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: terge can\'t add factors in I64 and F32 to a weight in F32'],
     [{ ...FACTORS, [`${P}layers.0.q.lora_B.bias`]: tensor(7) }, 'adapter-shape: m.lora: its bias of layers.0.q does not fit'],
     [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],
-    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 magnitude of DoRA'],
-    [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: it has model.layers.0.k.weight with shape [9, 6]'],
+    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 DoRA magnitude vector'],
+    [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: model.layers.0.k.weight has shape [9, 6] in the adapter'],
   ] // biome-ignore format: a case a line
   for (const [tensors, expected] of cases) {
     const found = await told(tensors, CONFIG)
@@ -135,10 +138,10 @@ test('nothing is added to packed weights', () =>
     assert.ok((await validate(file)).diagnostics.some(({ code }) => code === 'packed-weights'))
   }))
 
-test('a rank that nobody has is refused before any of it is believed', async () => {
+test('a rank above the limit is refused before terge relies on it', async () => {
   const huge = { [A]: tensor(70000, 6), [B]: tensor(8, 70000) }
   assert.equal(await told(huge, { r: 70000, lora_alpha: 1 }), [
-    'adapter-rank: m.lora: layers.0.q has rank 70000; at most 65536 work',
+    'adapter-rank: m.lora: layers.0.q has rank 70000; terge supports ranks up to 65536 (merge the adapter with PEFT)',
   ])
 })
 
@@ -177,7 +180,7 @@ test('an adapter that is missing, or has no configuration; a scale that is no nu
   assert.match((await told(FACTORS, CONFIG, { lora: 'adaptor' }))[0]!, 'missing-model: adaptor: there is no such file')
   assert.match(
     (await told(FACTORS, CONFIG, { lora: 'base.safetensors' })).join('\n'),
-    'no-adapter: m.lora: there is no adapter_config.json',
+    'no-adapter: m.lora: it has no adapter_config.json',
   )
   assert.match((await told(FACTORS, CONFIG, { more: ', lora_scale: .inf' }))[0]!, 'bad-type')
   assert.equal(await told(FACTORS, CONFIG, { more: ', lora_scale: 0' }), [])

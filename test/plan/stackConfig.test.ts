@@ -78,8 +78,8 @@ test('a text of small letters follows where it repeats a few of them, and is ref
     num_hidden_layers: 4,
     mixers: 'mmmm',
   })
-  refused({ num_hidden_layers: 6, cross_layer_interval: 2 }, order, /cross_layer_interval: another stack has one layer/)
-  refused({ num_hidden_layers: 6, layer_codes: 'abcdef' }, order, /layer_codes: it may hold one letter for each layer/)
+  refused({ num_hidden_layers: 6, cross_layer_interval: 2 }, order, /cross_layer_interval: another stack of layers/)
+  refused({ num_hidden_layers: 6, layer_codes: 'abcdef' }, order, /layer_codes: it may hold one letter per layer/)
   assert.equal(follow({ num_hidden_layers: 6, rope_theta: [1, 2, 3, 4, 5, 6] }, order), {
     num_hidden_layers: 4,
     rope_theta: [1, 2, 5, 6],
@@ -128,7 +128,7 @@ test('one in so many layers: only an order that keeps to it, or a list that says
   const config = { num_hidden_layers: 8, full_attention_interval: 4 }
   assert.equal(follow(config, [0, 1, 2, 3]), { num_hidden_layers: 4 })
   assert.equal(follow(config, [4, 5, 6, 7, 0, 1, 2, 3]), {})
-  refused(config, [2, 3, 4, 5], /full_attention_interval: one in 4 layers/)
+  refused(config, [2, 3, 4, 5], /full_attention_interval: it applies to one in 4 layers/)
   const types = ['l', 'l', 'l', 'f', 'l', 'l', 'l', 'f']
   assert.equal(follow({ ...config, layer_types: types }, [2, 3]), { num_hidden_layers: 2, layer_types: ['l', 'f'] })
   assert.equal(follow({ num_hidden_layers: 8, decoder_sparse_step: 1 }, [5, 3]), { num_hidden_layers: 2 })
@@ -169,7 +169,7 @@ test('encoder and decoder are counted each for itself', () => {
   assert.equal(follow(t5, [1], { prefix: 'decoder.block', others: { 'encoder.block': 3 } }), { num_decoder_layers: 1 })
   assert.equal(follow(t5, [1], { prefix: 'encoder.block', others: { 'decoder.block': 3 } }), { num_layers: 1 })
   const shared = { num_layers: 3, num_decoder_layers: null }
-  refused(shared, [1], /by the same key/, { prefix: 'encoder.block', others: { 'decoder.block': 3 } })
+  refused(shared, [1], /one key counts the layers/, { prefix: 'encoder.block', others: { 'decoder.block': 3 } })
 })
 
 test('parts of a configuration belong to their own stacks', () => {
@@ -216,15 +216,15 @@ test('what the configuration does not say of layers that differ is held against 
   const config = { num_layers: 3 }
   const holds = ['w[2] bias[4]', 'w[2]', 'w[2]']
   assert.equal(follow(config, [0, 1, 2, 1, 2], { holds }), { num_layers: 5 })
-  refused(config, [1, 2], /no setting says which is which.*bias/, { holds })
+  refused(config, [1, 2], /no setting describes which.*bias/, { holds })
   const typed = { num_layers: 3, layer_types: ['x', 'y', 'y'] }
   assert.equal(follow(typed, [1, 0], { holds }), { num_layers: 2, layer_types: ['y', 'x'] })
-  refused({ num_layers: 4 }, [1], /num_layers is 4, and model.layers has 3 layers/, { depth: 3 })
-  refused({}, [1], /no count of the layers/, { depth: 3 })
+  refused({ num_layers: 4 }, [1], /num_layers is 4, but model.layers has 3 layers/, { depth: 3 })
+  refused({}, [1], /no key counts the layers/, { depth: 3 })
 })
 
 test('a model whose layers are spread over several lists, and settings of unknown meaning', () => {
-  refused({ n_layers: 3 }, [1], /by the same key/, {
+  refused({ n_layers: 3 }, [1], /one key counts the layers/, {
     prefix: 'transformer.attentions',
     others: { 'transformer.ffns': 3 },
   })
@@ -244,7 +244,7 @@ test('names of modules in the settings of a quantization go with their layers', 
     'quantization_config.modules_to_not_convert': ['lm_head'],
   })
   const patterns = { num_hidden_layers: 3, quantization_config: { ignore: ['re:.*layers\\.2\\..*'] } }
-  refused(patterns, [1], /patterns name single layers/)
+  refused(patterns, [1], /patterns name individual layers/)
 })
 
 test.run()

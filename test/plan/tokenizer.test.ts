@@ -1,10 +1,10 @@
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, validate } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
-import { inFolder } from '../support/files.js'
+import { f32, i64, inFolder, writeModel } from '../support/files.js'
 import { fixture } from '../support/terge.js'
 
 const models = ['base', 'prose', 'python'].map((name) => `${name}: ${fixture(`lm/${name}`)}`).join(', ')
@@ -28,7 +28,7 @@ test('the tokenizer of a model that a recipe names, and nothing else of it', () 
     assert.ok(existsSync(path.join(output, 'tokenizer.json')))
   }))
 
-test('tokenizers that can not be taken', async () => {
+test('tokenizers that can not be used', async () => {
   const codes = async (more: string, tokenizer: string): Promise<string[]> => {
     const text = `terge: 1\nmodels: {${models}${more}}\nmerge: {method: linear, models: [base, prose, python]}\ntokenizer: ${tokenizer}\n`
     const { diagnostics } = await validate('recipe.yml', { text, output: 'out' })
@@ -39,6 +39,49 @@ test('tokenizers that can not be taken', async () => {
   assert.equal(await codes('', 'union'), [])
   assert.equal(await codes('', '{source: union, tokens: {nope: prose}}'), ['error unknown-token 4:37'])
   assert.equal(await codes(`, bare: ${fixture('lm-f32/c')}`, 'bare'), ['error no-tokenizer 4:12'])
+})
+
+/** Code, message and hint of a union of two models with these tokens and embeddings. */
+const united = (embeddings: readonly Parameters<typeof writeModel>[1][], tokenizer: string): Promise<string[]> =>
+  inFolder(async (folder) => {
+    for (const [index, tensors] of embeddings.entries()) {
+      const model = path.join(folder, 'ab'[index]!)
+      mkdirSync(model)
+      writeModel(path.join(model, 'model.safetensors'), tensors)
+      writeFileSync(path.join(model, 'vocab.txt'), `[UNK]\nx\n${'yz'[index]}\n`)
+    }
+    const text = `terge: 1\nmodels: {a: ./a, b: ./b}\nmerge: {method: linear}\ntokenizer: ${tokenizer}\n`
+    const { diagnostics } = await validate(path.join(folder, 'recipe.yml'), { text, output: 'out' })
+    return diagnostics.map(({ code, message, hint }) => `${code}: ${message}; hint: ${hint}`)
+  })
+
+test('an error about rows has a hint', async () => {
+  const name = 'model.embed_tokens.weight'
+  const floats = { [name]: f32([3, 1], [1, 2, 3]) }
+  const [unknown] = await united(
+    [floats, floats],
+    '{source: union, tokens: {x: {source: {kind: model_token, model: b, token: q}}}}',
+  )
+  assert.is(
+    unknown,
+    "unknown-token: 'b' has no embedding for 'q'; hint: correct the token or the model; {kind: zero} makes a row of zeros",
+  )
+  const mixed = await united([{ [name]: i64([3, 1], [1n, 2n, 3n]) }, floats], 'union')
+  assert.is(
+    mixed.find((text) => text.startsWith('tensor-mismatch')),
+    `tensor-mismatch: the rows of ${name} are I64 in a: terge can't mix them with rows of other models; hint: convert the models to one floating-point dtype first`,
+  )
+})
+
+test('a token that no model has a row for: a warning with a hint', async () => {
+  const name = 'model.embed_tokens.weight'
+  const found = await united([{ [name]: f32([2, 1], [1, 2]) }, { 'model.norm.weight': f32([1], [1]) }], 'b')
+  assert.ok(
+    found.includes(
+      "no-embedding: no model has an embedding for 1 token, such as 'z': its row is filled with zeros; hint: choose a source under tokenizer: {tokens: …}",
+    ),
+    found.join('\n'),
+  )
 })
 
 test.run()

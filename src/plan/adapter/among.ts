@@ -71,8 +71,8 @@ export function joinAdapters(
     if (differing)
       complain.error(
         'adapter-origins',
-        `it goes into results with the configurations of ${first!.origin} and of ${differing.origin}, which scale or name it differently`,
-        'make each of them in a recipe of its own',
+        `it is used in results with the configurations of ${first!.origin} and of ${differing.origin}, which scale or name it differently`,
+        'make each result in a separate recipe',
       )
     if (first) values.set(name, { ...member.value, tensors: first.tensors })
     complain.close()
@@ -109,9 +109,9 @@ function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, fault
     } else if (adapters.length > 1)
       faults.warn(
         'adapter-factors',
-        'adapters are merged factor by factor: the average of factors is not the average of what the adapters do',
+        'terge merges adapters factor by factor: the average of the factors is not the average of the updates',
         place,
-        'for that apply each to the base, {path: BASE, lora: ADAPTER}, merge these, and extract an adapter from the result',
+        'for the average of the updates, apply each adapter to the base ({path: BASE, lora: ADAPTER}), merge the models, and extract an adapter',
       )
   }
   return wrong
@@ -131,7 +131,7 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
     else
       complain.error(
         'adapter-scale',
-        `${module} has the scale ${settings.scale(module)}, and in the base 0`,
+        `${module} has scale ${settings.scale(module)}, but scale 0 in the base adapter`,
         'use another adapter as the base',
       )
   }
@@ -144,8 +144,8 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
     if (!sameShape(own.a.shape, a.shape) || !sameShape(own.b.shape, b.shape))
       complain.warn(
         'adapter-ranks',
-        `it has ${module} with rank ${a.shape[0]}, and the base with ${own.a.shape[0]}: it takes no part there`,
-        'apply each to the base, {path: BASE, lora: ADAPTER}: ranks do not matter then',
+        `${module} has rank ${a.shape[0]}, but rank ${own.a.shape[0]} in the base adapter: terge skips it`,
+        'apply each adapter to the base instead ({path: BASE, lora: ADAPTER}): the ranks may then differ',
       )
     rescale(module, b)
   }
@@ -153,8 +153,8 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
   if (others.length > 0)
     complain.warn(
       'adapter-modules',
-      `it changes ${plural(others.length, 'module')} that the base does not, such as ${others[0]}: the result leaves ${agree(others.length, 'it', 'them')} alone`,
-      'the base says which modules there are: let the adapter with more of them be it',
+      `it changes ${plural(others.length, 'module')} that the base adapter does not change, such as ${others[0]}: terge skips ${agree(others.length, 'it', 'them')}`,
+      'use the adapter with more modules as the base',
     )
   return new Map(
     [...value.tensors].map(([name, tensor]) => [

@@ -52,8 +52,8 @@ export function applyAdapters(
     if (!own.adapter)
       complain.error(
         'no-adapter',
-        'there is no adapter_config.json, and so nothing says how to scale the update',
-        'name the folder of a PEFT adapter, or a file that has its adapter_config.json beside it',
+        'it has no adapter_config.json, which terge needs to scale the update',
+        'name the folder of a PEFT adapter, or a file with adapter_config.json beside it',
       )
     if (settings && found && !isPacked(recipe, value, found, faults)) {
       const application = { base: value, config, settings, found, loraScale, sameContent, complain }
@@ -83,10 +83,10 @@ function isPacked(recipe: Recipe, value: Value, { updates }: AdapterTensors, fau
 function warnOfRows({ before, after }: { before: number; after: number }, hasOwn: boolean, complain: Counting): void {
   complain.warn(
     'adapter-resizes',
-    `it has ${after} rows of the vocabulary, and the model has ${before}: with it the model has ${after}, and vocab_size follows`,
+    `the adapter has ${after} vocabulary rows and the model has ${before}: the result has ${after}, and terge updates vocab_size`,
     hasOwn
-      ? 'the tokenizer of the result is the one in the adapter’s folder'
-      : 'the tokenizer of the result is still the model’s: put the one that the adapter was trained with into the adapter’s folder',
+      ? 'the result uses the tokenizer in the adapter’s folder'
+      : 'the result still uses the tokenizer of the model: put the one that the adapter was trained with into the adapter’s folder',
   )
 }
 
@@ -127,7 +127,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   if (replaced.size > 0 && loraScale !== 1)
     complain.warn(
       'lora-scale',
-      `lora_scale is not for the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: the model has ${replaced.size === 1 ? 'it' : 'them'} as saved`,
+      `lora_scale does not apply to the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: terge copies ${replaced.size === 1 ? 'it' : 'them'} as saved`,
     )
   const oriented = orientation(application, find)
   for (const update of updates) {
@@ -144,8 +144,8 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
     if (!sameShape(shape, tensor.shape) || !isFloat(tensor.dtype) || expr.kind !== 'read')
       complain.error(
         'adapter-shape',
-        `its bias of ${module} does not fit the model's [${shape.join(', ')}]`,
-        'the adapter was made for another base',
+        `its bias of ${module} does not fit the shape [${shape.join(', ')}] in the model`,
+        'use the base model that the adapter was trained on',
       )
     else if (scale !== 0) {
       const right = { read: tensor.expr as ReadExpr, byRank: true }
@@ -178,10 +178,10 @@ function refuseTarget({ base, config, complain }: Application, name: string): vo
     'adapter-target',
     `it changes ${quote(name)}, which the model does not have`,
     HEAD.test(name) && tiesHead(config, name)
-      ? 'the model ties its head to its embedding, and has none that terge knows: save it with a head of its own (tie_word_embeddings: false)'
+      ? 'the model ties its head to an embedding that terge does not recognize: save the model with a separate head (tie_word_embeddings: false)'
       : near.length > 0
         ? `the model has ${near.map(quote).join(' and ')}`
-        : 'it was made for another base',
+        : 'use the base model that the adapter was trained on',
   )
 }
 
@@ -194,8 +194,8 @@ function warnOfShapes({ base, complain }: Application, tensors: ReadonlyMap<stri
     if (vocabulary && before[0] === vocabulary.before && shape[0] === vocabulary.after) continue
     complain.warn(
       'adapter-resizes',
-      `it has ${name} with shape [${shape.join(', ')}], and the model with [${before.join(', ')}]`,
-      'the result has the shape of the adapter: make sure that it belongs to this model',
+      `${name} has shape [${shape.join(', ')}] in the adapter and [${before.join(', ')}] in the model: the result has the shape in the adapter`,
+      'check that the adapter belongs to this model',
     )
   }
 }
@@ -222,9 +222,9 @@ function orientation(
     complain.error(
       'adapter-orientation',
       decision === 'contradiction'
-        ? `${module} is square, and the layers around it are stored [in, out] here and [out, in] there`
-        : `${module} is square, and nothing says whether it is stored [in, out] or [out, in]: fan_in_fan_out is ${settings.fanInFanOut}, which PEFT writes for the layer that it met last`,
-      'merge it into its base with PEFT, and name the result; or name the architecture in the model’s config.json (model_type)',
+        ? `${module} is square, and of the layers around it some are stored [in, out] and some [out, in]`
+        : `${module} is square, and nothing shows whether it is stored [in, out] or [out, in]: fan_in_fan_out is ${settings.fanInFanOut}, but PEFT writes it for the last layer only`,
+      'merge the adapter into its base with PEFT, and use the result; or set model_type in the model’s config.json',
     )
     return undefined
   }

@@ -68,21 +68,21 @@ const isSet = (value: unknown): boolean =>
  */
 export function readAdapterConfig(config: Config, complain: Complain): AdapterSettings | undefined {
   let sound = true
-  const bad = (message: string, hint = 'repair adapter_config.json, or fetch the adapter again'): undefined => {
+  const bad = (message: string, hint = 'correct adapter_config.json, or download the adapter again'): undefined => {
     sound = false
     complain.error('bad-adapter', `adapter_config.json: ${message}`, hint)
   }
   const refuse = (what: string, hint: string): void => {
     sound = false
-    complain.error('adapter-arithmetic', `the adapter uses ${what}: terge can't apply that`, hint)
+    complain.error('adapter-arithmetic', `the adapter uses ${what}: terge does not support this`, hint)
   }
   const { peft_type: kind = 'LORA' } = config
   if (kind !== 'LORA') {
-    refuse(`the method ${quote(String(kind))}`, 'merge it into its base with PEFT, and name the result')
+    refuse(`the method ${quote(String(kind))}`, 'merge the adapter into its base with PEFT, and use the result')
     return undefined
   }
   for (const [key, what] of OTHER_ARITHMETIC)
-    if (isSet(config[key])) refuse(what, 'merge it into its base with PEFT, and name the result')
+    if (isSet(config[key])) refuse(what, 'merge the adapter into its base with PEFT, and use the result')
   const { init_lora_weights: init = true } = config
   if (CHANGES_BASE.test(String(init)))
     refuse(
@@ -95,8 +95,8 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
     const [meant] = nearest(key, HARMLESS, 1)
     complain.warn(
       'unknown-adapter-key',
-      `adapter_config.json: terge does not know ${quote(key)}, and goes on as if it said nothing of the weights`,
-      meant === undefined ? undefined : `did you mean ${quote(meant)}?`,
+      `adapter_config.json: terge ignores the unknown key ${quote(key)}`,
+      meant === undefined ? 'check that it does not affect the weights' : `did you mean ${quote(meant)}?`,
     )
   }
 
@@ -108,7 +108,7 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
   const rankOf = (value: unknown, key: string): number =>
     Number.isSafeInteger(value) && (value as number) > 0
       ? (value as number)
-      : (bad(`${key} is ${shown(value)}, not a whole number above 0`) ?? 1)
+      : (bad(`${key} is ${shown(value)}, not a positive integer`) ?? 1)
   const alphaOf = (value: unknown, key: string): number =>
     typeof value === 'number' && Number.isFinite(value) ? value : (bad(`${key} is ${shown(value)}, not a number`) ?? 1)
   // PEFT's own defaults, of what is not there: null is no number.
@@ -155,7 +155,8 @@ function patterns(
     return () => undefined
   }
   const entries = Object.entries(written as Config)
-  if (entries.length > MOST_PATTERNS) bad(`${key} has ${entries.length} entries`)
+  if (entries.length > MOST_PATTERNS)
+    bad(`${key} has ${entries.length} entries; terge supports at most ${MOST_PATTERNS}`)
   const compiled = entries.slice(0, MOST_PATTERNS).map(([pattern, value]) => {
     const place = `${key}[${quote(pattern)}]`
     return { matches: endMatcher(pattern, (message) => bad(`${place}: ${message}`)), value: read(value, place) }

@@ -41,7 +41,7 @@ function collected(tell: Tell) {
     },
     tell() {
       for (const [code, { message, hint, more }] of told)
-        tell(code, more > 0 ? `${message}; and ${more} more like that` : message, hint)
+        tell(code, more > 0 ? `${message} (and ${more} more)` : message, hint)
     },
   }
 }

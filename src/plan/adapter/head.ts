@@ -39,14 +39,14 @@ export function settleHead(
   const refuse = (why: string): undefined => {
     complain.error(
       'adapter-tied',
-      `it changes an embedding or a head that the model ties: ${why}`,
-      'save the base with a head of its own (tie_word_embeddings: false), or merge the adapter into it with PEFT and name the result',
+      `it changes a tied embedding or head: ${why}`,
+      'save the base with a separate head (tie_word_embeddings: false), or merge the adapter into its base with PEFT and use the result',
     )
     return undefined
   }
   const isChanged = (name: string): boolean => tensors.get(name) !== base.tensors.get(name)
   const shared = isShared(base.tensors, config)
-  const together = 'encoder, decoder and head are one tensor, and only some of them have the change'
+  const together = 'encoder, decoder and head share one tensor, and the adapter changes only some of them'
   let split: true | undefined
   for (const [head, embedding] of heads) {
     const follows = settings.tiesHead(moduleName(embedding)) && isChanged(embedding)
@@ -62,7 +62,7 @@ export function settleHead(
     if (settled.has(name)) continue
     const follows = settings.tiesHead(moduleName(name))
     if (follows === undefined)
-      return refuse(`whether ensure_weight_tying held for ${name} depends on the version of PEFT`)
+      return refuse(`whether ensure_weight_tying applied to ${name} depends on the version of PEFT`)
     const own = settleEmbedding(application, tensors, name, whole || follows, find)
     if (typeof own === 'string') return refuse(own)
     if (own) split = true
@@ -90,8 +90,8 @@ function settleEmbedding(
     if (head === undefined)
       complain.warn(
         'adapter-tied',
-        `it changes ${embedding}, and no config.json says whether the model ties its head to that`,
-        'name the folder that has the model’s config.json',
+        `it changes ${embedding}, and there is no config.json to show whether the model ties its head to it`,
+        'name the model folder, with its config.json',
       )
     return false
   }
@@ -119,8 +119,8 @@ function settleEmbedding(
   tensors.set(tied.name, kept)
   complain.warn(
     'adapter-tied',
-    `it changes ${embedding} and not the head that the model ties to it: with it the model has a head of its own, ${tied.name}, with the weights from before, and tie_word_embeddings: false`,
-    'if the two were to stay tied, train with ensure_weight_tying',
+    `it changes ${embedding} but not the head that is tied to it: the result has a separate head, ${tied.name}, with the original weights, and tie_word_embeddings: false`,
+    'to keep the two tied, train with ensure_weight_tying',
   )
   return true
 }

@@ -37,8 +37,8 @@ export function refuseMixedRows({ base, complain }: Application, tensors: Tensor
     if (rows === undefined || was !== first.before || rows === first.after) continue
     complain.error(
       'adapter-rows',
-      `it has ${first.name} with ${first.after} rows, and the result would have ${name} with ${rows}`,
-      'resize the base first (resize_token_embeddings), save it, and name that as the base',
+      `${first.name} has ${first.after} rows in the adapter, but ${name} would have ${rows} in the result`,
+      'resize the base with resize_token_embeddings, save it, and use it as the base',
     )
   }
 }

@@ -1,5 +1,5 @@
 import { quote } from '../../core/suggest.js'
-import { agree, plural } from '../../core/words.js'
+import { plural } from '../../core/words.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Complain } from './config.js'
 
@@ -74,7 +74,7 @@ export function adapterTensors(
     if (pair[side])
       complain.error(
         'bad-adapter',
-        `${quote(stored)} is there twice, under two names`,
+        `${quote(stored)} is stored twice, under two names`,
         'save the adapter again with PEFT',
       )
     pair[side] = tensor
@@ -94,20 +94,20 @@ export function adapterTensors(
   if (magnitudes > 0)
     complain.error(
       'adapter-arithmetic',
-      `the adapter has ${plural(magnitudes, 'magnitude')} of DoRA: terge can't apply ${agree(magnitudes, 'it', 'these')}`,
-      'merge it into its base with PEFT, and name the result',
+      `the adapter has ${plural(magnitudes, 'DoRA magnitude vector')}, which terge does not support`,
+      'merge the adapter into its base with PEFT, and use the result',
     )
   if (adapters.size > 1)
     complain.error(
       'bad-adapter',
-      `its tensors are of several adapters: ${[...adapters].sort().map(quote).join(', ')}`,
-      'save one adapter alone',
+      `it has the tensors of several adapters: ${[...adapters].sort().map(quote).join(', ')}`,
+      'save each adapter in a separate folder',
     )
   if (pairs.size === 0) {
     complain.error(
       'bad-adapter',
-      `it has ${plural(tensors.size, 'tensor')} and no factor of an update, called such as …q_proj.lora_A.weight`,
-      'name an adapter that PEFT saved',
+      `it has ${plural(tensors.size, 'tensor')} but no LoRA factors, such as …q_proj.lora_A.weight`,
+      'use an adapter saved by PEFT',
     )
     return undefined
   }
@@ -118,8 +118,8 @@ export function adapterTensors(
     else
       complain.error(
         'adapter-factor',
-        `${module} has a factor ${a ? 'A' : 'B'} and no ${a ? 'B' : 'A'}`,
-        'the adapter is incomplete: fetch it again',
+        `${module} has factor ${a ? 'A' : 'B'} but not factor ${a ? 'B' : 'A'}`,
+        'the adapter is incomplete: download it again',
       )
   }
   return { updates, biases, replaced, beneath }

@@ -8,14 +8,14 @@ import type { Update } from './tensors.js'
 
 /** The kernel packs at least one panel of a factor, and a worker's scratch space is bounded. */
 const MOST_RANK = 1 << 16
-const MADE_FOR_ANOTHER = 'the adapter was made for another base'
+const RIGHT_BASE = 'use the base model that the adapter was trained on'
 
 /** Tells of a module whose factors have another rank than the configuration says. */
 export const refuseRank = (module: string, stored: number, written: number, complain: Complain): void =>
   complain.error(
     'adapter-rank',
     `${module} has rank ${stored} in the tensors and ${written} in adapter_config.json`,
-    'the files do not belong together: fetch the adapter again',
+    'the files do not belong together: download the adapter again',
   )
 
 /** A module's weight with its update; undefined where the factors do not fit it. */
@@ -30,7 +30,7 @@ export function updated(
   const { shape, dtype, expr } = weight
   const shapes = `A [${a.shape.join(', ')}], B [${b.shape.join(', ')}] and the weight [${shape.join(', ')}]`
   const misfit = (why: string): undefined =>
-    complain.error('adapter-shape', `${module}: ${why}: ${shapes}`, MADE_FOR_ANOTHER) as undefined
+    complain.error('adapter-shape', `${module}: ${why}: ${shapes}`, RIGHT_BASE) as undefined
   const rank = settings.rank(module)
   if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are not matrices')
   if (a.shape[0] !== rank || b.shape[1] !== rank) {
@@ -38,15 +38,21 @@ export function updated(
       refuseRank(module, a.shape[0]!, rank, complain)
       return undefined
     }
-    return a.shape[0] === rank ? misfit('a grouped convolution, or factors of two ranks') : misfit('the ranks differ')
+    return a.shape[0] === rank
+      ? misfit('this is a grouped convolution, or its factors have different ranks')
+      : misfit('the ranks differ')
   }
   if (rank > MOST_RANK) {
-    complain.error('adapter-rank', `${module} has rank ${rank}; at most ${MOST_RANK} work`)
+    complain.error(
+      'adapter-rank',
+      `${module} has rank ${rank}; terge supports ranks up to ${MOST_RANK}`,
+      'merge the adapter with PEFT',
+    )
     return undefined
   }
   if (![a, b].every(({ dtype }) => isFloat(dtype)) || !isFloat(dtype))
-    return misfit(`weights of ${dtype} and factors of ${a.dtype} and ${b.dtype} can't be added`)
-  if (expr.kind !== 'read') return misfit('it is changed twice')
+    return misfit(`terge can't add factors in ${a.dtype} and ${b.dtype} to a weight in ${dtype}`)
+  if (expr.kind !== 'read') return misfit('the adapter changes it twice')
   const [inputs, outputs] = [a.shape.slice(1), b.shape[0]!]
   const factor = ({ expr }: ValueTensor, byRank: boolean): LoraFactor => ({ read: expr as ReadExpr, byRank })
   const straight = { left: factor(b, false), right: factor(a, true) }

@@ -41,7 +41,7 @@ export function additions(
   if (first !== undefined)
     complain.warn(
       'adapter-adds',
-      `it saved ${added.size === 1 ? `${first}, which` : `${added.size} tensors, such as ${first}, that`} the model does not have: ${added.size === 1 ? 'it is' : 'they are'} added to the model`,
+      `it saved ${added.size === 1 ? `${first}, which` : `${added.size} tensors, such as ${first}, that`} the model does not have: terge adds ${added.size === 1 ? 'it' : 'them'} to the model`,
     )
   return added
 }

@@ -67,9 +67,9 @@ export function underBasePrefix(
   const [from, to] = moved[0]!
   faults.warn(
     'other-prefix',
-    `the tensors of ${source.name} have another prefix than those of ${base.name}: ${from} is read as ${to}${moved.length > 1 ? `, and so are ${moved.length - 1} more` : ''}`,
+    `the tensors of ${source.name} and ${base.name} have different prefixes: terge reads ${from} as ${to}${moved.length > 1 ? ` (and ${moved.length - 1} more)` : ''}`,
     recipe.placeOf(source.at, 'key'),
-    `to say so in the recipe: ${linesFor(best, moved, named.length)}`,
+    `to write this in the recipe: ${linesFor(best, moved, named.length)}`,
   )
   return [...renamed].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 }

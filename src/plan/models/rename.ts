@@ -21,7 +21,7 @@ export function renamedTensors(
   if (stripPrefix === '' && rename.length === 0) return stored.map((tensor) => [tensor.name, tensor])
   const names = stored.map(({ name }) => name)
   if (stripPrefix !== '' && !names.some((name) => name.startsWith(stripPrefix))) {
-    const message = `no tensor of ${quote(source.name)} begins with ${quote(stripPrefix)}`
+    const message = `no tensor of ${quote(source.name)} starts with ${quote(stripPrefix)}`
     faults.error('no-match', message, recipe.placeOf([...at, 'strip_prefix']), hintOf(stripPrefix, names))
   }
   const bare = names.map((name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name))
@@ -60,7 +60,7 @@ export function renamedTensors(
         'name-taken',
         `${source.name}: ${message}`,
         recipe.placeOf(at, 'key'),
-        'give each tensor a name of its own',
+        'give each tensor a unique name',
       )
     }
     taken.set(name, names[index]!)
@@ -70,5 +70,5 @@ export function renamedTensors(
 
 function hintOf(pattern: string, names: readonly string[]): string {
   const near = nearest(pattern, names, 3)
-  return `names are like ${(near.length > 0 ? near : names.slice(0, 3)).join(', ')}`
+  return `examples of its names: ${(near.length > 0 ? near : names.slice(0, 3)).join(', ')}`
 }

@@ -63,9 +63,9 @@ export function withTied(
   if (theirs !== undefined && has && tiesHead(base.config, theirs) && !tiesHead(config, theirs))
     faults.warn(
       'unused-head',
-      `${source.name} has a head of its own, ${theirs}, which plays no part: ${base.name} ties its head to its embedding`,
+      `${source.name} has a separate head, ${theirs}, which terge ignores: ${base.name} ties its head to its embedding`,
       place,
-      'a base that stores its head keeps it',
+      'to keep the head, use a base that stores its head',
     )
   return added.length === 0 ? named : [...named, ...added].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 }
@@ -168,5 +168,10 @@ function onlyHead<T extends Sized>(
 }
 
 function warnOfTied(model: string, head: string, own: string, place: Place, faults: Faults): void {
-  faults.warn('tied-head', `${model} has no ${head}: it ties it to ${own}, which stands for it`, place)
+  faults.warn(
+    'tied-head',
+    `${model} has no ${head}: terge uses ${own} instead, which is tied to it`,
+    place,
+    'store the head in all models to merge it',
+  )
 }

@@ -126,9 +126,9 @@ function followList(list: readonly unknown[], setting: Setting, work: Work): und
   const { depth, behind } = work
   if (list.length === depth || (behind > 0 && list.length === depth + behind)) {
     if (key.endsWith('_layers') && isNumbering(list, depth) && !unmoved(work, setting) && list.length > 1)
-      return lost(work, key, 'it may number the layers or hold one entry for each')
+      return lost(work, key, 'it may list layer numbers or hold one entry per layer')
     const entries = entriesOf(setting, work, list.length)
-    if (!entries) return lost(work, key, 'another slice’s configuration has no such list of its layers')
+    if (!entries) return lost(work, key, 'the configuration of another slice has no such list')
     mark(work, (layer) => list[layer])
     return edit(work, setting, [...entries, ...list.slice(depth)])
   }
@@ -153,7 +153,7 @@ function followIndexes(setting: Setting, work: Work): undefined {
   if (!own || lists.some((list) => list === undefined))
     return unmoved(work, setting)
       ? undefined
-      : lost(work, setting.key, 'not a list of layers in every slice’s configuration')
+      : lost(work, setting.key, 'it is not a list of layers in the configuration of every slice')
   mark(work, (layer) => own.includes(layer))
   const next = work.order.flatMap(({ layer }, index) => (lists[index]!.includes(layer) ? [index] : []))
   const tail = own.filter((one) => one >= work.depth).map((one) => one - work.depth + work.order.length)
@@ -178,7 +178,7 @@ function followTaps(list: readonly unknown[], setting: Setting, work: Work): und
         ? order.length > one && order.slice(0, one + 1).every(({ layer }, index) => layer === index)
         : -one <= depth && order.slice(one).every(({ layer }, index) => layer === depth + one + index),
   )
-  if (!kept) lost(work, setting.key, 'it names layers that another part of the model reads from')
+  if (!kept) lost(work, setting.key, 'another part of the model reads from these layers')
 }
 
 /** GPT-Neo's `[[["global", "local"], 12]]`: kinds, and how often they are repeated. */
@@ -202,7 +202,7 @@ function followRepeated(list: readonly unknown[], setting: Setting, work: Work):
   const kind = (of: unknown, layer: number): unknown => (Array.isArray(of) ? of[layer % of.length] : undefined)
   mark(work, (layer) => kind(list, layer))
   const next = work.order.map(({ layer }, index) => kind(setting.theirs[index], layer))
-  if (next.includes(undefined)) return lost(work, setting.key, 'another slice’s configuration has no such list')
+  if (next.includes(undefined)) return lost(work, setting.key, 'the configuration of another slice has no such list')
   if (next.some((one, index) => !same(one, kind(list, index)))) edit(work, setting, next)
 }
 
@@ -219,13 +219,13 @@ function followText(text: string, setting: Setting, work: Work): undefined {
     (coded || (spoken && key.includes('pattern')))
   ) {
     const entries = entriesOf(setting, work, text.length)
-    if (!entries) return lost(work, key, 'another slice’s configuration has no such text')
+    if (!entries) return lost(work, key, 'the configuration of another slice has no such text')
     mark(work, (layer) => text[layer])
     return edit(work, setting, `${entries.join('')}${text.slice(depth)}`)
   }
   if (!spoken || unmoved(work, setting)) return
   if (text.length === depth && /^\w+$/.test(text) && !rules.OTHER_COUNTS.test(key) && !/type$|name|path|id$/.test(key))
-    return lost(work, key, 'it may hold one letter for each layer')
+    return lost(work, key, 'it may hold one letter per layer')
   if (!/pattern|layout|schedule/.test(key)) return
   if (text.length > 0 && work.order.every(({ layer }, i) => text[layer % text.length] === text[i % text.length])) return
   lost(work, key, `a text of ${plural(text.length, 'letter')} for ${plural(depth, 'layer')}`)
@@ -238,7 +238,7 @@ function followNumber(value: number, setting: Setting, work: Work): undefined {
   const { key, config, theirs } = setting
   if (rules.TAPS.test(key)) return followTaps([value], setting, work)
   if (key === 'cross_layer_interval' && work.order.length !== work.depth)
-    return lost(work, key, 'another stack has one layer for so many of these, and does not follow')
+    return lost(work, key, 'another stack of layers depends on this interval, and terge does not change it')
   const replaced = (rules.SUPERSEDED[key] ?? []).some(
     (other) => Array.isArray(config[other]) && (config[other] as unknown[]).length > 0,
   )
@@ -254,19 +254,19 @@ function followNumber(value: number, setting: Setting, work: Work): undefined {
   if (replaced || unmoved(work, setting) || value === 0) return
   const add = rules.FREQUENCIES[key]
   const periodic = add !== undefined || /every_n|interval|freq|frequency|period|step|pattern/.test(key)
-  if (!periodic) return lost(work, key, 'it may speak of single layers')
+  if (!periodic) return lost(work, key, 'it may refer to individual layers')
   // Whatever the rule is, it goes by the remainder.
   const kind = (layer: number, by: number | undefined): unknown =>
     by === undefined || by === 0 ? undefined : add === undefined ? layer % by : (layer + add) % by === 0
   mark(work, (layer) => kind(layer, value))
   if (work.order.some(({ layer }, index) => !same(kind(layer, numbers[index]), kind(index, value))))
-    lost(work, key, `one in ${value} layers, which the new order does not keep to`)
+    lost(work, key, `it applies to one in ${value} layers, and the new order breaks this pattern`)
 }
 
 /** Embeddings whose width goes by the number of layers. */
 function perLayerEmbeddings(value: number, setting: Setting, work: Work): undefined {
   if (setting.key === 'hidden_size_per_layer_input' && value > 0 && !unmoved(work, setting))
-    lost(work, setting.key, 'embeddings hold a part for each layer, and are not cut')
+    lost(work, setting.key, 'the embeddings hold a part per layer, and terge does not cut them')
 }
 
 function followThreshold(
@@ -287,7 +287,7 @@ function followThreshold(
     return edit(work, setting, count === all.length ? open : count - less)
   }
   if (idle) return value === work.depth ? edit(work, setting, work.order.length) : undefined
-  lost(work, setting.key, 'layers of both kinds are mixed in the new order')
+  lost(work, setting.key, 'the new order mixes layers of both kinds')
 }
 
 /** Tries every offset: a range of layers may begin anywhere in a period. */
@@ -308,7 +308,7 @@ function followPeriod(
   const found = Array.from({ length: Math.min(every, 1000) }, (_, by) => by).find(fits)
   const at: Setting = { ...setting, path: [...work.path, offset], value: config[offset] }
   if (found !== undefined) return edit(work, at, found)
-  if (!replaced) lost(work, period, `one in ${every} layers, which the new order does not keep to`)
+  if (!replaced) lost(work, period, `it applies to one in ${every} layers, and the new order breaks this pattern`)
 }
 
 /** Settings of the layers themselves; other mappings describe another part of the model. */

@@ -7,6 +7,7 @@ import { type Dtype, elements } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
 import { isObject } from '../../core/json/text.js'
 import { quote } from '../../core/suggest.js'
+import { agree, plural } from '../../core/words.js'
 import { encodingOf, isFloat, isWritable } from '../../encodings/index.js'
 import { leavesOf, plainOf } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
@@ -61,7 +62,7 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
     const hint = 'write a folder: each point is a checkpoint in it'
     faults.error(
       'not-a-folder',
-      `an interpolation has ${points.length} checkpoints, and ${spec.path} is one file`,
+      `an interpolation writes ${points.length} checkpoints, but ${spec.path} is a single file`,
       recipe.placeOf([...spec.at, 'path']),
       hint,
     )
@@ -97,10 +98,10 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
   const single = isOutputFile(spec.path)
   const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
   if ((single || adapter) && spec.shardSize !== undefined) {
-    const hint = single ? `leave it out, or write a folder: a path without ${OUTPUT.extension}` : 'leave it out'
+    const hint = single ? `remove it, or write a folder: a path without ${OUTPUT.extension}` : 'remove it'
     faults.warn(
       'unused-key',
-      `shard_size says nothing of ${single ? 'a single file' : 'an adapter, which is one file'}`,
+      `shard_size does not apply to ${single ? 'a single file' : 'an adapter, which is a single file'}`,
       recipe.placeOf([...spec.at, 'shard_size'], 'key'),
       hint,
     )
@@ -119,9 +120,9 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     const [name, by] = [...packed][0]!
     faults.error(
       'packed-weights',
-      `the weights of ${spec.from} are packed (${by}; such as ${name}), and a dtype would change what they stand for`,
+      `the weights of ${spec.from} are packed (${by}; such as ${name}): terge can't convert them to another dtype`,
       recipe.placeOf([...spec.at, 'dtype'], 'key'),
-      'leave dtype out to keep them as they are, or unpack the model first',
+      'remove dtype to copy them unchanged, or unpack the model first',
     )
   }
   const specs: TensorSpec[] = []
@@ -173,7 +174,7 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
       'unwritable-dtype',
       `${name} is ${tensor.dtype} in the base, which terge reads but does not write: ${encodingOf(tensor.dtype).refusal}`,
       recipe.placeOf(spec.at, 'key'),
-      'say what to write: output: {dtype: bfloat16}',
+      'choose an output dtype: output: {dtype: bfloat16}',
     )
   }
   return tensor.dtype
@@ -202,7 +203,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin, context)
-  tellLeftOut(value.origin, origin, context)
+  warnOfLeftOut(value.origin, origin, context)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
     'text' in file
       ? { name: file.name, kind: 'text', text: file.text }
@@ -229,17 +230,15 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
 }
 
 /** One warning for the files of the origin that are neither copied nor known to be of no use. */
-function tellLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, faults }: OutputContext): void {
-  const [one, ...more] = leftOut
-  if (one === undefined) return
+function warnOfLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, faults }: OutputContext): void {
+  if (leftOut.length === 0) return
   const list = `${leftOut.slice(0, 5).map(quote).join(', ')}${leftOut.length > 5 ? ', …' : ''}`
-  const what = more.length === 0 ? `the file ${list}` : `${leftOut.length} files that terge does not know: ${list}`
   const source = recipe.models.get(name)
   faults.warn(
     'files-left-out',
-    `${what} of ${quote(name)} ${more.length === 0 ? 'is' : 'are'} not copied`,
+    `terge does not copy ${plural(leftOut.length, 'unknown file')} of ${quote(name)}: ${list}`,
     source && recipe.placeOf(source.at),
-    'copy them to the output yourself if the model needs them',
+    `copy ${agree(leftOut.length, 'it', 'them')} to the output yourself if the model needs ${agree(leftOut.length, 'it', 'them')}`,
   )
 }
 
@@ -311,9 +310,9 @@ function withUntiedParts(context: OutputContext, spec: OutputSpec, value: Value)
   if (isShared(value.tensors, config))
     context.faults.error(
       'untied-embeddings',
-      `the head of the result, ${own}, is no longer its embedding, and libraries untie encoder and decoder by the same tie_word_embeddings`,
+      `the head of the result, ${own}, is no longer tied to its embedding, but tie_word_embeddings: false would untie encoder and decoder as well`,
       context.recipe.placeOf(spec.at, 'key'),
-      `merge models that all tie their heads, or leave the head alone: filters: {exclude: [${quote(own)}]}`,
+      `merge models that all tie their heads, or exclude the head: filters: {exclude: [${quote(own)}]}`,
     )
   const [, head] = /^(.+)\.decoder\.weight$/.exec(own) ?? []
   const bias = head === undefined ? undefined : value.tensors.get(`${head}.bias`)

@@ -1,5 +1,6 @@
 /** The configuration of a model whose layers were put together anew, as changes of single values; or why there is none. */
 
+import { plural } from '../../core/words.js'
 import type { Restacked, StackedLayer, Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import { type Config, type ConfigPath, countingKeys, countsOf, isMapping } from '../../networks/layerCounts.js'
@@ -32,7 +33,7 @@ export function withStacks(
   const edits = [...layers].flatMap(([prefix, restacked]) => {
     const found = stackedConfig(config, prefix, restacked, list, configOf)
     if (found.problems.length > 0) {
-      const message = `config.json can't follow the layers of ${prefix}: ${reasons(found.problems)}`
+      const message = `terge can't update config.json for the new layers of ${prefix}: ${reasons(found.problems)}`
       faults.error('bad-layers', message, recipe.placeOf(restacked.at, 'key'), HINT)
     }
     return found.edits
@@ -63,7 +64,7 @@ export function warnOfStacks(
         : [odd]
     if (problems.length === 0) continue
     const message = `the new layers of ${prefix} may not fit together: ${reasons(problems)}`
-    const hint = 'no config.json is written that could say what they are: write one that fits, or take other layers'
+    const hint = 'terge writes no config.json that describes them: write one yourself, or choose other layers'
     faults.warn('bad-layers', message, recipe.placeOf(restacked.at, 'key'), hint)
   }
 }
@@ -84,7 +85,7 @@ const reasons = (problems: readonly string[]): string =>
   [...problems.slice(0, 3), ...(problems.length > 3 ? [`${problems.length - 3} more`] : [])].join('; ')
 
 const HINT =
-  'take layers in an order that keeps to these settings, or write a single file (output: NAME.safetensors), which has no configuration, and write config.json yourself'
+  'choose an order of layers that fits these settings, or write a single file (output: NAME.safetensors) and write config.json yourself'
 
 function withValue(at: unknown, [key, ...rest]: ConfigPath, value: unknown): unknown {
   if (key === undefined) return value
@@ -104,7 +105,7 @@ export function stackedConfig(
   const stack: Stack = { prefix, depth: own.length }
   const { scopes, counts, sharedWith } = countsOf(config, stack, list)
   if (sharedWith !== undefined) {
-    const why = `it counts the layers of ${prefix} and of ${sharedWith} by the same key`
+    const why = `one key counts the layers of both ${prefix} and ${sharedWith}`
     return { edits: [], problems: [why] }
   }
   const wrong = counts.filter(({ value }) => value !== own.length)
@@ -113,10 +114,10 @@ export function stackedConfig(
     !scopes.some((scope) => isCountedByList(scope.config, own.length)) &&
     order.length !== own.length
   )
-    return { edits: [], problems: [`it has no count of the layers of ${prefix}`] }
+    return { edits: [], problems: [`no key counts the layers of ${prefix}`] }
   if (wrong.length > 0) {
     const said = wrong.map(({ path, value }) => `${path.join('.')} is ${value}`).join(', ')
-    return { edits: [], problems: [`${said}, and ${prefix} has ${own.length} layers`] }
+    return { edits: [], problems: [`${said}, but ${prefix} has ${plural(own.length, 'layer')}`] }
   }
   const edits: Edit[] = counts.flatMap(({ path }) =>
     order.length === own.length ? [] : [{ path, value: order.length }],
@@ -170,7 +171,7 @@ function oddLayer(
   if (strange) {
     const { model, layer, holds } = strange
     const like = own.find((one) => one.layer === layer) ?? own[0]!
-    return `layer ${layer} of ${model} has other tensors or shapes than the layers that it describes (${difference(like.holds, holds)})`
+    return `layer ${layer} of ${model} has other tensors or shapes than the original layers (${difference(like.holds, holds)})`
   }
   if (forms.size === 1) return undefined
   const byTraits = new Map<string, string>()
@@ -184,7 +185,7 @@ function oddLayer(
   const moved = order.findIndex(({ holds }, index) => holds !== own[Math.min(index, own.length - 1)]!.holds)
   if (moved < 0) return undefined
   const wanted = own[Math.min(moved, own.length - 1)]!
-  return `its layers differ, and no setting says which is which: layer ${moved} would be of another form (${difference(wanted.holds, order[moved]!.holds)})`
+  return `the layers have different tensors, and no setting describes which: layer ${moved} would change (${difference(wanted.holds, order[moved]!.holds)})`
 }
 
 /** Stages, whose sizes go by their places: layers that hold lists of their own, of different lengths. */
@@ -221,7 +222,7 @@ function tapped(
         ? order.length >= one && order.slice(0, one + 1).every(({ layer }, index) => layer === index)
         : order.slice(one).every(({ layer }, index) => layer === own.length + one + index) && order.length >= -one,
     )
-    return keeps ? [] : [`${key}: it names layers that another part of the model reads from`]
+    return keeps ? [] : [`${key}: another part of the model reads from these layers`]
   })
 }
 
@@ -237,14 +238,14 @@ function namedLayers(
   const visit = (value: unknown, path: ConfigPath): void => {
     if (isMapping(value)) {
       const keys = Object.keys(value)
-      if (keys.some((key) => speaksOf(key, prefix))) problems.push(`${path.join('.')}: it names single layers`)
+      if (keys.some((key) => speaksOf(key, prefix))) problems.push(`${path.join('.')}: it names individual layers`)
       else for (const key of keys) visit(value[key], [...path, key])
       return
     }
     if (!Array.isArray(value) || !value.every((one) => typeof one === 'string')) return
     if (!value.some((one) => speaksOf(one, prefix))) return
     if (value.some((one) => speaksOf(one, prefix) && /^re:|[*^$\\[\](){}|+?]/.test(one)))
-      return void problems.push(`${path.join('.')}: its patterns name single layers`)
+      return void problems.push(`${path.join('.')}: its patterns name individual layers`)
     const moved = value.flatMap((one) => {
       const site = siteOf(one)
       if (!site || !speaksOf(one, prefix)) return [one]
@@ -260,7 +261,7 @@ function namedLayers(
   visit(settings, ['quantization_config'])
   const others = new Set(order.map(({ model }) => JSON.stringify(configOf(model)?.quantization_config ?? null)))
   if (edits.length > 0 && others.size > 1)
-    problems.push('quantization_config: that of another slice names other modules')
+    problems.push('quantization_config: the configurations of the slices name different modules')
   return { edits, problems }
 }
 

@@ -65,9 +65,9 @@ export function warnOfOtherTokens(
     const shown = found.first.map(([id, a, b]) => `row ${id} is ${quote(a)} in ${base} and ${quote(b)} in ${other}`)
     faults.warn(
       'other-tokens',
-      `${base} and ${other} have other tokens at ${found.count} of the ${plural(rows, 'row')} of ${tensor}, which are merged row by row: ${shown.join('; ')}`,
+      `${base} and ${other} have different tokens in ${found.count} of the ${plural(rows, 'row')} of ${tensor}, which are merged row by row: ${shown.join('; ')}`,
       recipe.placeOf(recipe.models.get(other)?.at ?? [], 'key'),
-      'tokenizer: base or tokenizer: union merges rows token by token',
+      'write tokenizer: base or tokenizer: union to merge rows token by token',
       base,
     )
   }

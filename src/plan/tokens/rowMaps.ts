@@ -154,7 +154,8 @@ function chosenRows(
   const chosen = new Map<string, { rows: Rows; force: boolean }>()
   const [base = first] = models.keys()
   for (const [token, { from, force, at }] of choice.tokens) {
-    const bad = (message: string) => faults.error('unknown-token', message, recipe.placeOf(at, 'key'))
+    const hint = 'correct the token or the model; {kind: zero} makes a row of zeros'
+    const bad = (message: string) => faults.error('unknown-token', message, recipe.placeOf(at, 'key'), hint)
     if (from.kind === 'zero') {
       chosen.set(token, { rows: [], force })
       continue
@@ -164,7 +165,7 @@ function chosenRows(
     const row = from.id ?? model?.tokenizer.ids.get(from.token ?? token)
     if (!model || row === undefined || row >= model.rows)
       bad(
-        `${quote(name)} has no embedding of ${from.id === undefined ? quote(from.token ?? token) : `token ${from.id}`}`,
+        `${quote(name)} has no embedding for ${from.id === undefined ? quote(from.token ?? token) : `token ${from.id}`}`,
       )
     else chosen.set(token, { rows: [[name, row]], force })
   }

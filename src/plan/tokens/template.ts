@@ -71,7 +71,7 @@ export function chatTemplate(
       faults.warn('no-template', message, place)
       return undefined
     }
-    return chosen ?? fail('no-template', message, 'name one, such as chatml')
+    return chosen ?? fail('no-template', message, 'name a template, such as chatml')
   }
   // A name is no template: there is nothing in it to be filled in.
   if (/\{[{%]/.test(wanted)) return wanted

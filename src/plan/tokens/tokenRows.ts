@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { emptyTable } from '../../core/collections/ownValue.js'
 import { quote } from '../../core/suggest.js'
-import { plural } from '../../core/words.js'
+import { agree, plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
@@ -44,7 +44,7 @@ export function followTokens(
   if (lost.length > 0 && models.size > 0)
     faults.warn(
       'no-embedding',
-      `no model has an embedding of ${plural(lost.length, 'token')}, such as ${quote(lost[0]!)}: the result has zeros there`,
+      `no model has an embedding for ${plural(lost.length, 'token')}, such as ${quote(lost[0]!)}: ${agree(lost.length, 'its row is', 'their rows are')} filled with zeros`,
       recipe.placeOf(choice.at),
       'choose a source under tokenizer: {tokens: …}',
     )
@@ -76,9 +76,9 @@ function follow(
     if (changedBy !== undefined) {
       faults.error(
         'not-in-this-version',
-        `not in this version of terge: ${tensorName} of ${changedBy}, which an adapter changes, following another vocabulary`,
+        `not in this version of terge: changing the vocabulary of ${tensorName} of ${changedBy} after an adapter changed it`,
         recipe.placeOf(choice.at),
-        'apply the adapter first, in a recipe of its own',
+        'apply the adapter first, in a separate recipe',
       )
       continue
     }
@@ -87,7 +87,7 @@ function follow(
     if (!isFloat(tensor.dtype) && (map.means.length > 0 || of.some((view) => dtypeOf(view) !== tensor.dtype)))
       faults.error(
         'tensor-mismatch',
-        `the rows of ${tensorName} are ${tensor.dtype} in ${name}: they can't be mixed with those of other models`,
+        `the rows of ${tensorName} are ${tensor.dtype} in ${name}: terge can't mix them with rows of other models`,
         recipe.placeOf(choice.at),
         'convert the models to one floating-point dtype first',
       )

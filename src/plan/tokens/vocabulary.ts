@@ -82,7 +82,7 @@ export function planVocabulary(
       'no-tokenizer',
       message,
       place,
-      'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder',
+      'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder',
     )
     return undefined
   }
@@ -95,13 +95,13 @@ export function planVocabulary(
   const texts = made.changed ? tokenizerTexts(tokenizer) : undefined
   if (made.changed && !texts) {
     const hint = 'save its tokenizer.json: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
-    const message = `${first}: no tokenizer files of its kind give every token the id of its row`
+    const message = `${first}: its tokenizer format can't give every token the id of its row`
     faults.error('bad-tokenizer', message, place, hint)
     return undefined
   }
   if (models.size > 0 && tokenizer.size > (there ?? 0) + tokenizer.ids.size + MOST_GAPS) {
     const message = `${first}: ${plural(tokenizer.ids.size, 'token')} ${agree(tokenizer.ids.size, 'has', 'have')} ids up to ${tokenizer.size - 1}, far beyond the ${plural(there ?? 0, 'row')} of its embeddings`
-    faults.error('bad-tokenizer', message, place, 'repair the ids, or name another tokenizer')
+    faults.error('bad-tokenizer', message, place, 'correct the ids, or name another tokenizer')
     return undefined
   }
   const { padTo } = choice
@@ -144,11 +144,22 @@ function embedded(
     else if (!plain && models.get(base)?.rows === embedded.rows) {
       models.set(name, { value, tokenizer: models.get(base)!.tokenizer, ...embedded })
       assumed.push(name)
-      const message = `the model ${quote(name)} has no tokenizer; its ${plural(embedded.rows, 'row')} ${agree(embedded.rows, 'is', 'are')} taken for the tokens of ${quote(base)}`
-      faults.warn('assumed-tokenizer', message, place, 'put its own tokenizer into its folder if it differs', name)
+      const message = `the model ${quote(name)} has no tokenizer: terge uses the tokenizer of ${quote(base)} for its ${plural(embedded.rows, 'row')}`
+      faults.warn(
+        'assumed-tokenizer',
+        message,
+        place,
+        'if the model has another tokenizer, put its files into the model folder',
+        name,
+      )
     } else if (!plain) {
-      const hint = 'put its tokenizer.json, or vocab.json and merges.txt, vocab.txt or tokenizer.model, into its folder'
-      faults.error('no-tokenizer', `the model ${quote(name)} has no tokenizer to find its rows by`, place, hint)
+      const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
+      faults.error(
+        'no-tokenizer',
+        `the model ${quote(name)} has no tokenizer, so terge can't match its rows to tokens`,
+        place,
+        hint,
+      )
     }
   }
   return { models, assumed }
@@ -159,7 +170,7 @@ function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place,
   for (const [name, { renumbered, ids }] of tokenizers) {
     const [one] = renumbered
     if (!one) continue
-    const message = `${name}: its files give ${plural(renumbered.length, 'added token')} other ids than the tokenizers library does, such as ${quote(one.content)}: ${one.stated}, and ${ids.get(one.content)} once loaded; rows go by the ids once loaded`
+    const message = `${name}: the tokenizers library changes the ids of ${plural(renumbered.length, 'added token')}, such as ${quote(one.content)} from ${one.stated} to ${ids.get(one.content)}; terge uses the ids of the library`
     faults.warn('token-ids', message, place, undefined, name)
   }
 }
@@ -210,7 +221,7 @@ function compose(
     const [token] = gone
     if (token === undefined) continue
     const word = (one: string, many: string): string => agree(gone.length, one, many)
-    const message = `${plural(gone.length, 'token')} of ${name} ${word('has', 'have')} no row in its embeddings and ${word('is', 'are')} left out, such as ${quote(token)}`
+    const message = `${plural(gone.length, 'token')} of ${name} ${word('has', 'have')} no embedding row and ${word('is', 'are')} skipped, such as ${quote(token)}`
     faults.warn('tokens-without-rows', message, place, undefined, name)
   }
   return {
