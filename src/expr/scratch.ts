@@ -42,11 +42,11 @@ export function scratchFault(
   const [method, rowLength] = [byRows[0]?.merge.method, Math.max(0, ...lengths)]
   const tooLong = (why: string): ScratchFault => ({
     code: 'row-too-long',
-    message: `${method} works on whole rows, and ${why}`,
-    hint: 'give this tensor another method in a rule, or leave it out by filters',
+    message: `${method} needs whole rows in memory, but ${why}`,
+    hint: 'use another method for this tensor in a rule, or exclude it with filters',
   })
   if (lengths.length > 1)
-    return tooLong(`those of ${tensor} have ${lengths.join(' and ')} elements in merges within each other`)
+    return tooLong(`nested merges give the rows of ${tensor} several lengths: ${lengths.join(' and ')} elements`)
   const leaves = leavesOf(expr)
   const reach = Math.max(CHUNK, rowLength) + 2 * rowLength
   const gathered = leaves.filter(({ view }) => !isPlain(view))
@@ -63,13 +63,13 @@ export function scratchFault(
     (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined
-  if (rowLength > CHUNK) return tooLong(`a row of ${tensor} has ${rowLength} elements: more than it can hold`)
-  const within = held > 1 ? `, by ${held} merges of whole matrices within each other` : ''
-  const all = `${tensor} is made of ${leaves.length} stored tensors at once${within}`
+  if (rowLength > CHUNK) return tooLong(`a row of ${tensor} has ${rowLength} elements, which is too long`)
+  const within = held > 1 ? `, with ${held} nested merges of whole matrices` : ''
+  const all = `${tensor} depends on too many stored tensors at once: ${leaves.length}${within}`
   return {
     code: 'too-many-inputs',
-    message: updates > ROOM / 2 ? `${all}, and the ranks of the adapters among them are too high` : all,
-    hint: 'merge some of the models first, and their result with the others in another run',
+    message: updates > ROOM / 2 ? `${all}, and the ranks of their adapters are too high` : all,
+    hint: 'merge some of the models first, and merge the result with the others in another run',
   }
 }
 

@@ -36,7 +36,7 @@ function value(c: Conversion, node: unknown, fallback: Span): Node {
   if (isAlias(node)) {
     const target = anchors.get(node.source)
     if (target) return target
-    const message = target === null ? 'stands inside the value that it names' : 'names no anchor before it'
+    const message = target === null ? 'is inside the value that it refers to' : 'refers to no earlier anchor'
     complain(
       'bad-alias',
       `the alias ${quote(`*${node.source}`)} ${message}`,
@@ -62,7 +62,7 @@ function value(c: Conversion, node: unknown, fallback: Span): Node {
 /** The system takes a NUL for the end of a path or a word; nothing that a recipe says needs one. */
 function hasNul({ complain }: Conversion, text: unknown, span: Span): boolean {
   if (typeof text !== 'string' || !text.includes('\0')) return false
-  complain('bad-value', 'a text can’t hold the character U+0000 (NUL)', span, 'remove it')
+  complain('bad-value', 'a string can’t contain the character U+0000 (NUL)', span, 'remove it')
   return true
 }
 
@@ -70,12 +70,7 @@ function scalar(c: Conversion, content: unknown, source: string | undefined, spa
   if (hasNul(c, content, span)) return makeBroken(span)
   if (typeof content === 'string' || typeof content === 'number' || typeof content === 'boolean' || content === null)
     return makeScalar(span, content, source ?? String(content))
-  c.complain(
-    'bad-type',
-    'only texts, numbers, true and false are values here',
-    span,
-    'put it in quotes to make it a text',
-  )
+  c.complain('bad-type', 'only strings, numbers, true and false are allowed here', span, 'quote it to make it a string')
   return makeBroken(span)
 }
 
@@ -109,7 +104,7 @@ function keyOf(c: Conversion, key: unknown, fallback: Span): { name: string; spa
   const name = isScalar(key) ? key.value : target?.kind === 'scalar' ? target.value : undefined
   if (isScalar(key) && key.anchor && typeof name === 'string') anchors.set(key.anchor, makeScalar(span, name, name))
   if (name === '<<' && !python) {
-    const hint = 'write its keys out; an alias may stand for a whole value'
+    const hint = 'write its keys in full; an alias can only replace a whole value'
     complain('merge-key', 'the recipe language does not support the merge key <<', span, hint)
     return undefined
   }
@@ -117,7 +112,7 @@ function keyOf(c: Conversion, key: unknown, fallback: Span): { name: string; spa
   if (typeof name === 'string') return { name, span }
   const source = isScalar(key) ? key.source : undefined
   const hint = source ? `put it in quotes: "${source}"` : undefined
-  complain('bad-key', 'keys must be texts', span, hint)
+  complain('bad-key', 'keys must be strings', span, hint)
   return source === undefined ? undefined : { name: source, span }
 }
 
@@ -125,6 +120,6 @@ function keyOf(c: Conversion, key: unknown, fallback: Span): { name: string; spa
 function repeatedKey({ complain, python }: Conversion, key: { name: string; span: Span }, before: Entry): void {
   const first = `first on line ${spanPlace(before.key).line}`
   const message = `${quote(key.name)} is written twice in one mapping`
-  if (python) python('repeated-key', `${message}; the last counts`, key.span, first)
+  if (python) python('repeated-key', `${message}; the last one is used`, key.span, first)
   else complain('duplicate-key', message, key.span, first)
 }

@@ -33,7 +33,7 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
     const parsed = parseKeys(origin)
     if (!parsed) {
       const message = `${quote(text)} is not KEY=VALUE`
-      const hint = 'write --set merge.weights.math=0.7; quote parts that hold dots'
+      const hint = 'write --set merge.weights.math=0.7; quote keys that contain dots'
       faults.push(wrongKey(message, { origin, start: 0, end: text.length }, hint))
       continue
     }
@@ -42,7 +42,7 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
     if (several)
       faults.push(
         wrongKey(
-          'the value is more than one YAML document',
+          'the value must be one YAML document',
           { origin, start: parsed.end, end: text.length },
           'remove the ---',
         ),
@@ -83,7 +83,7 @@ function unquotedKey(root: Node, keys: readonly Key[], value: string): Diagnosti
         ]
         const span = { ...key.span, end: keys[end - 1]!.span.end }
         const hint = `quote the name: --set '${quoted.join('.')}=${value}'`
-        return wrongKey(`${quote(whole)} is one name, and its dots separate keys here`, span, hint)
+        return wrongKey(`${quote(whole)} is one name, but its dots separate keys here`, span, hint)
       }
     node =
       node?.kind === 'map' ? childOf(node, key.name) : node?.kind === 'list' ? node.items[Number(key.name)] : undefined
@@ -102,7 +102,7 @@ const wrongKey = (message: string, span: Span, hint?: string): Diagnostic => ({
 function put(node: Node, [key, ...rest]: readonly Key[], value: Node): { root: Node } | { fault: Diagnostic } {
   if (key === undefined) return { root: value }
   if (node.kind === 'scalar' && node.value !== null) {
-    const message = `the recipe has a plain value here, which has no ${quote(key.name)} in it`
+    const message = `this value is not a mapping, so it has no key ${quote(key.name)}`
     return { fault: wrongKey(message, key.span, 'set the whole mapping: --set output={path: …, dtype: …}') }
   }
   if (node.kind === 'list') {
@@ -110,7 +110,7 @@ function put(node: Node, [key, ...rest]: readonly Key[], value: Node): { root: N
     const child = node.items[index]
     if (!child) {
       const count = node.items.length
-      const hint = count === 0 ? 'the list is empty: set it as a whole' : `indexes go from 0 to ${count - 1}`
+      const hint = count === 0 ? 'the list is empty: set the whole list' : `write an index from 0 to ${count - 1}`
       return { fault: wrongKey(`the list has no entry ${quote(key.name)}`, key.span, hint) }
     }
     const found = put(child, rest, value)

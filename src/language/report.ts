@@ -30,7 +30,7 @@ export function makeReport(root: () => Node): Report {
           severity: 'error',
           code: 'too-many-faults',
           message,
-          hint: 'correct the first errors, then validate again',
+          hint: 'fix the first errors, then validate again',
         })
       return
     }

@@ -3,7 +3,12 @@ export type Schema = { readonly [key: string]: unknown }
 
 export const ref = (name: string): Schema => ({ $ref: `#/$defs/${name}` })
 /** Not blank; a pattern, since counting characters would make the compiled schema import code. */
-export const text = (description: string): Schema => ({ type: 'string', pattern: '\\S', title: 'a text', description })
+export const text = (description: string): Schema => ({
+  type: 'string',
+  pattern: '\\S',
+  title: 'a string',
+  description,
+})
 export const object = (properties: Schema, required: string[], description: string): Schema => ({
   type: 'object',
   properties,

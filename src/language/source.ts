@@ -40,8 +40,8 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   const at = (start: number, end = start + 1): Span => ({ origin, start: from + start, end: from + end })
 
   if (text.length > LONGEST_TEXT) {
-    const message = `a recipe may have ${LONGEST_TEXT} characters at most; this has ${text.length}`
-    complain('too-long', message, at(0), 'make sure that the file is a recipe, or split it into several')
+    const message = `a recipe can have at most ${LONGEST_TEXT} characters; this one has ${text.length}`
+    complain('too-long', message, at(0), 'make sure that the file is a recipe, or split it into several recipes')
     return stop()
   }
   const control = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/.exec(text)
@@ -54,7 +54,7 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
 
   const long = origin.lines.findIndex((start, i) => (origin.lines[i + 1] ?? origin.text.length) - start > LONGEST_LINE)
   if (long >= 0) {
-    const message = `a line may have ${LONGEST_LINE} characters at most; line ${long + 1} is longer`
+    const message = `a line can have at most ${LONGEST_LINE} characters; line ${long + 1} is longer`
     faults.push({ severity: 'error', code: 'too-long', message, hint: 'break the line' })
     return stop()
   }
@@ -74,20 +74,20 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   }
   const { first, several, deepAt, tooMany } = documents
   if (tooMany) {
-    complain('too-large', 'the recipe has too many values', at(0), 'patterns such as model.layers.** name many tensors')
-    return stop()
-  }
-  if (deepAt !== undefined) {
     complain(
-      'too-deep',
-      `values may be nested ${DEEPEST} deep at most`,
-      at(deepAt),
-      'write the recipe with fewer levels',
+      'too-large',
+      'the recipe has too many values',
+      at(0),
+      'use patterns such as model.layers.** instead of single names',
     )
     return stop()
   }
+  if (deepAt !== undefined) {
+    complain('too-deep', `values can be nested at most ${DEEPEST} levels deep`, at(deepAt), 'use fewer levels')
+    return stop()
+  }
   if (first === undefined) {
-    complain('syntax', 'the recipe is empty', at(0), 'start with terge: 1; terge init writes a commented recipe')
+    complain('syntax', 'the recipe is empty', at(0), 'start with terge: 1, or run terge init')
     return stop()
   }
   if (syntaxFaults(first, complain, at)) return { origin, faults, several }
@@ -104,8 +104,9 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
     )
   const root = convert(first, complain, at, python ? warn : undefined)
   if (root && (root.size > MOST_NODES || root.depth > DEEPEST)) {
-    const what = root.size > MOST_NODES ? `has more than ${MOST_NODES} values` : `is nested deeper than ${DEEPEST}`
-    complain('too-large', `with its aliases written out, the recipe ${what}`, at(0), 'write fewer or smaller aliases')
+    const what =
+      root.size > MOST_NODES ? `has more than ${MOST_NODES} values` : `is nested more than ${DEEPEST} levels deep`
+    complain('too-large', `with its aliases expanded, the recipe ${what}`, at(0), 'use fewer or smaller aliases')
     return { origin, faults, several }
   }
   return { origin, faults, several, ...(root ? { root } : {}) }
@@ -181,7 +182,7 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
       error.code === 'TAB_AS_INDENT' || error.message.includes('Tabs')
         ? 'indent with spaces'
         : error.code === 'BLOCK_AS_IMPLICIT_KEY' || error.code === 'MULTILINE_IMPLICIT_KEY'
-          ? 'check the indentation, and quote a text that holds ": "'
+          ? 'check the indentation, and quote any string that contains ": "'
           : undefined
     const message = error.message.replace(/\s+/g, ' ')
     complain('syntax', `${message[0]?.toLowerCase()}${message.slice(1)}`, at(error.pos[0], error.pos[1]), hint)
@@ -189,11 +190,11 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
   }
   const version = document.directives?.yaml
   if (version?.explicit && version.version !== '1.2') {
-    complain('syntax', `recipes are YAML 1.2, not ${version.version}`, at(0), 'leave the %YAML line out')
+    complain('syntax', `recipes are YAML 1.2, not ${version.version}`, at(0), 'remove the %YAML line')
     return true
   }
   for (const warning of document.warnings)
-    complain('syntax', warning.message.replace(/\s+/g, ' '), at(warning.pos[0], warning.pos[1]), 'leave the tag out')
+    complain('syntax', warning.message.replace(/\s+/g, ' '), at(warning.pos[0], warning.pos[1]), 'remove the tag')
   return false
 }
 
@@ -221,7 +222,7 @@ export function readDocuments(file: string, text: string): { roots: readonly Nod
   }
   if (filled.length > MOST_DOCUMENTS) {
     const place = spanPlace({ origin, start: filled[MOST_DOCUMENTS]!, end: filled[MOST_DOCUMENTS]! + 3 })
-    const message = `a file may hold ${MOST_DOCUMENTS} documents at most; this has ${filled.length}`
+    const message = `a file can have at most ${MOST_DOCUMENTS} documents; this one has ${filled.length}`
     faults.push({ severity: 'error', code: 'too-large', message, place, hint: 'split the file' })
   }
   return { roots, faults }

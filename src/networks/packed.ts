@@ -117,9 +117,9 @@ export function refusePacked(
   const model = recipe.models.get(value.name)
   faults.error(
     'packed-weights',
-    `the weights of ${value.name} are packed (${by}; ${plural(count, 'tensor')}, such as ${name}): numbers in that form can't be computed with`,
+    `the weights of ${value.name} are packed (${by}; ${plural(count, 'tensor')}, such as ${name}): packed weights can't be merged`,
     recipe.placeOf(model?.at ?? at, 'key'),
-    'unpack it to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or leave these tensors out by filters',
+    'unpack the model to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or exclude these tensors with filters',
   )
 }
 

@@ -4,7 +4,7 @@ import type { Report } from '../language/report.js'
 import type { Step } from '../steps/index.js'
 import type { LinkedStep } from './steps.js'
 
-const CIRCLE = 'change one of them so that it uses none of the others'
+const CIRCLE = 'change one of these steps so that it uses none of the others'
 
 /** Steps after those they use, otherwise in order of writing. A cycle is told once, with each hop. */
 export function orderSteps(linked: readonly LinkedStep[], report: Report): { ordered: Step[]; cyclic: boolean } {
@@ -27,7 +27,7 @@ export function orderSteps(linked: readonly LinkedStep[], report: Report): { ord
         const hops = [...trail.slice(trail.indexOf(name)), name]
         // Two names for one step in a list would tell the same cycle twice.
         if (!told || !report.diagnostics.some(({ message }) => message.endsWith(hops.join(' → '))))
-          report.error('cycle', `steps use each other in a circle: ${hops.join(' → ')}`, at.path, { hint: CIRCLE })
+          report.error('cycle', `steps depend on each other in a cycle: ${hops.join(' → ')}`, at.path, { hint: CIRCLE })
       }
     }
     trail.pop()
@@ -75,9 +75,9 @@ export function warnUnused(
   const everywhere = new Set(linked.flatMap(({ uses }) => uses.map(({ name }) => name)))
   for (const name of models)
     if (!used.has(name) && !everywhere.has(name))
-      report.warn('unused-model', `nothing uses the model ${quote(name)}`, ['models', name], {
+      report.warn('unused-model', `no step uses the model ${quote(name)}`, ['models', name], {
         part: 'key',
-        hint: 'remove it, or name it in a step',
+        hint: 'remove it, or use it in a step',
       })
   const needed = new Set(linked.filter(({ step }) => used.has(step.name)).map(blockOf))
   for (const entry of linked) {

@@ -100,12 +100,12 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   if (!conversion && refuseOtherFile(root, name, report)) return finish()
   const start: Cursor<MapNode> = { node: root, path: [] }
   if (source.several && !conversion)
-    report.error('several-documents', 'a recipe is one YAML document', [], {
-      hint: 'leave out what follows the second ---',
+    report.error('several-documents', 'a recipe must be one YAML document', [], {
+      hint: 'remove everything after the second ---',
     })
   const version = get(start, 'terge')
   if (version && /^[2-9]\d*$|^1\.\d+$|^0$/.test(wordOf(version) ?? '')) {
-    const message = `this is version ${wordOf(version)} of the recipe language; this terge reads version 1`
+    const message = `the recipe uses version ${wordOf(version)} of the recipe language; this terge reads version 1`
     report.error('unsupported-version', message, version.path, { hint: 'update terge, or write terge: 1' })
     return finish()
   }
@@ -202,11 +202,12 @@ function readFile(file: string, name: string, pipes: boolean): { text: string } 
     const { code, kind, message } = error
     if (kind === 'missing')
       return fail('missing-recipe', `there is no file ${quote(name)}`, 'check the path; terge init writes a new recipe')
-    if (code === 'EISDIR') return fail('unreadable-recipe', `${quote(name)} is a folder`, 'name the recipe file in it')
+    if (code === 'EISDIR')
+      return fail('unreadable-recipe', `${quote(name)} is a folder`, 'pass the recipe file inside it')
     if (kind === 'size')
       return fail(
         'too-long',
-        `${quote(name)} is longer than ${MOST_BYTES} bytes`,
+        `${quote(name)} is larger than ${MOST_BYTES} bytes`,
         'make sure that the file is a recipe',
       )
     return fail('unreadable-recipe', `${quote(name)} ${message}`, 'check the path and its permissions')

@@ -12,9 +12,9 @@ const MOST_STEPS = 1000
 export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, report: Report): StepDraft[] {
   const entries = entriesOf(steps)
   if (entries.length > MOST_STEPS)
-    report.error('too-large', `a recipe may have ${MOST_STEPS} steps at most, not ${entries.length}`, steps.path, {
+    report.error('too-large', `a recipe can have at most ${MOST_STEPS} steps, not ${entries.length}`, steps.path, {
       part: 'key',
-      hint: 'split the recipe into several',
+      hint: 'split it into several recipes',
     })
   const written = new Set(entries.map(([name]) => name))
   /** Names of the parts of steps. */
@@ -27,8 +27,8 @@ export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, re
     for (const { name, at } of own) {
       const who = models.has(name) ? 'model' : written.has(name) || made.has(name) ? 'step' : undefined
       if (who === undefined) continue
-      const message = `${quote(name)} is what this ${parts.noun} makes of a model, and the name of a ${who} already`
-      report.error('name-taken', message, at, { hint: `give the ${who} or the ${parts.noun} another name` })
+      const message = `this ${parts.noun} makes a model named ${quote(name)}, but a ${who} already has this name`
+      report.error('name-taken', message, at, { hint: `rename the ${who} or the ${parts.noun}` })
     }
     for (const { name } of own) made.add(name)
     const of = draft.name
@@ -50,8 +50,8 @@ function draftOf(
 ): StepDraft | undefined {
   const taken = models.has(name)
   if (taken) {
-    const hint = 'give the step a name of its own'
-    report.error('name-taken', `${quote(name)} is a model already`, at.path, { part: 'key', hint })
+    const hint = 'give the step another name'
+    report.error('name-taken', `${quote(name)} is already the name of a model`, at.path, { part: 'key', hint })
   }
   if (name.trim() === '' || /[\u0000-\u001f\u007f]/.test(name))
     report.error('bad-value', `${quote(name)} is not a valid step name`, at.path, {

@@ -40,7 +40,7 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   let found: Hub = { reference: textOf(path) ?? '', origin: 'path' }
   if (path && hub) {
     const message = `the model ${quote(start.name)} has both a path and a hub repository`
-    report.error('contradiction', message, hub.path, { part: 'key', hint: 'leave one of them out' })
+    report.error('contradiction', message, hub.path, { part: 'key', hint: 'remove one of them' })
   } else if (!path && !hub) {
     const message = `the model ${quote(start.name)} has neither a path nor a hub repository`
     report.error('missing-key', message, at.path, { part: 'key', hint: 'write path: or hub: in its mapping' })
@@ -50,7 +50,7 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   if (reference && text !== undefined) found = readHub(reference, text.replace(/^hf:/, ''), report)
   if (revision && found.revision !== undefined) {
     const message = `the model ${quote(start.name)} has two revisions`
-    report.error('contradiction', message, revision.path, { part: 'key', hint: `leave out one of them` })
+    report.error('contradiction', message, revision.path, { part: 'key', hint: `remove one of them` })
   } else if (revision && path && !reference) {
     const message = 'a revision belongs to a hub repository, not to a path'
     report.error('contradiction', message, revision.path, { part: 'key', hint: 'write hub: instead of path:' })
@@ -59,9 +59,9 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   const adapter = textOf(lora)
   if (lora && adapter?.startsWith('hf:')) readHub(lora, adapter.slice(3), report)
   if (has(at, 'lora_scale') && !lora)
-    report.error('missing-key', 'lora_scale without lora scales nothing', [...at.path, 'lora_scale'], {
+    report.error('missing-key', 'lora_scale has no effect without lora', [...at.path, 'lora_scale'], {
       part: 'key',
-      hint: 'write lora: PATH beside it, or remove it',
+      hint: 'add lora: PATH, or remove lora_scale',
     })
 
   const optional = {

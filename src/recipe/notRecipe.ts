@@ -10,12 +10,12 @@ const OTHER_FILES: Readonly<Record<string, string>> = {
   architectures: 'the configuration of a model',
   _class_name: 'the configuration of a pipeline or of one of its modules',
   peft_type: 'the configuration of an adapter',
-  weight_map: 'the index of a model',
+  weight_map: 'the index of a sharded model',
   tokenizer_class: 'the configuration of a tokenizer',
 }
 
 /** What terge writes has keys of recipes too. */
-const OWN_FILES: Readonly<Record<string, string>> = { lineage: 'a lineage', lock: 'the lock of a recipe' }
+const OWN_FILES: Readonly<Record<string, string>> = { lineage: 'a lineage', lock: 'the lock file of a recipe' }
 
 /** Keys without which nothing is a recipe, whatever other keys it has. */
 const OF_RECIPES = ['terge', 'models', 'merge', 'steps', 'output', 'outputs', 'merge_method']
@@ -28,18 +28,15 @@ export function refuseOtherFile(root: MapNode, file: string, report: Report): bo
     return true
   }
   const own = keys.find((key) => Object.hasOwn(OWN_FILES, key))
-  if (own !== undefined) return refuse(`it is ${OWN_FILES[own]}`, 'name the recipe that it was made from')
+  if (own !== undefined) return refuse(`it is ${OWN_FILES[own]}`, 'pass the recipe that it was made from')
   if (keys.length === 0 || keys.some((key) => OF_RECIPES.includes(key))) return false
   const mark = keys.find((key) => Object.hasOwn(OTHER_FILES, key))
   if (mark !== undefined)
     return refuse(
       `it is ${OTHER_FILES[mark]}`,
-      'a recipe names the model: models: {NAME: FOLDER}; terge init writes a recipe to start from',
+      'name the model in a recipe: models: {NAME: FOLDER}; terge init creates a recipe',
     )
   const known = [...Object.keys(checkedSchema().properties as Schema), ...STEP_KINDS]
   if (keys.some((key) => known.includes(key) || nearest(key, known, 1).length > 0)) return false
-  return refuse(
-    'it has none of a recipe’s keys',
-    'a recipe starts with terge: 1; terge init writes a recipe to start from',
-  )
+  return refuse('it has no key of a recipe', 'start with terge: 1, or run terge init')
 }

@@ -32,15 +32,15 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
     report.error('contradiction', 'the recipe has both output and outputs', one.path, { part: 'key', hint })
   }
   if (!one && !several && context.override === undefined) {
-    const hint = 'write output: ./merged, or give one on the command line with -o'
+    const hint = 'write output: ./merged, or pass -o PATH'
     report.error('missing-key', "the recipe needs the key 'output'", [], { hint })
   }
   const entries = several ? itemsOf(several) : one ? [one] : []
   if (context.override !== undefined && entries.length > 1) {
-    const hint = 'leave -o out, or keep one of the outputs'
+    const hint = 'remove -o, or keep only one output'
     report.error(
       'contradiction',
-      'a path on the command line can replace one output, not several',
+      '-o replaces the path of one output, and this recipe has several',
       several?.path ?? [],
       { hint },
     )
@@ -55,8 +55,8 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
   const seen = new Map<string, OutputSpec>()
   for (const output of outputs) {
     if (output.path !== '' && seen.has(output.resolved)) {
-      const message = `two outputs go to ${quote(output.path)}`
-      report.error('contradiction', message, [...output.at, 'path'], { hint: 'give each a path of its own' })
+      const message = `two outputs have the path ${quote(output.path)}`
+      report.error('contradiction', message, [...output.at, 'path'], { hint: 'give each output its own path' })
     }
     seen.set(output.resolved, output)
   }
@@ -94,8 +94,8 @@ function readShardSize(at: Cursor | undefined, { report }: Scope): number | unde
   if (bytes === undefined)
     report.error('bad-value', `${quote(text ?? '')} is not a size`, at.path, { hint: 'write 5GB, 512MiB, or bytes' })
   else if (bytes < SMALLEST_SHARD && bytes > 0)
-    report.error('bad-value', `a shard of ${formatSize(bytes)} is too small`, at.path, {
-      hint: `${SMALLEST_SHARD} bytes are the least; 5GB is usual`,
+    report.error('bad-value', `a shard size of ${formatSize(bytes)} is too small`, at.path, {
+      hint: `write at least ${SMALLEST_SHARD} bytes; 5GB is common`,
     })
   else if (bytes === 0 && text !== undefined)
     report.error('bad-value', "'shard_size' must be more than 0", at.path, { hint: 'write 5GB, 512MiB, or bytes' })
@@ -110,12 +110,12 @@ function resolveFrom(at: Cursor | undefined, place: Cursor, root: Cursor, contex
   if (last.length === 1 && last[0] !== undefined) return last[0]
   if (last.length === 0) {
     if (steps.length === 0 && !has(root, 'steps'))
-      scope.report.error('missing-key', 'the recipe merges nothing', [], {
-        hint: 'write merge: {method: linear}, or steps',
+      scope.report.error('missing-key', 'the recipe has no step', [], {
+        hint: 'write merge: {method: linear}, or add steps',
       })
     return ''
   }
-  const message = `which step goes to this output? ${last.map(quote).join(', ')} are used by no other`
+  const message = `this output has no 'from', and several steps have unused results: ${last.map(quote).join(', ')}`
   scope.report.error('ambiguous-output', message, place.path, { part: 'key', hint: `write from: ${last[0]}` })
   return ''
 }

@@ -13,79 +13,86 @@ import { base } from '../steps/merge/schema.js'
 export type { Schema } from '../language/schemaParts.js'
 
 const PATTERN_HELP =
-  'A plain string is the exact name; * stands for anything within one dotted part, ** across parts; /…/ is a regular expression (RE2 syntax) found anywhere in the name.'
+  'A plain string is an exact name. * matches within one dotted part, ** across parts. /…/ is a regular expression (RE2 syntax) that matches anywhere in the name.'
 
 const modelMapping = object(
   {
-    path: text('A .safetensors file, a PyTorch state dict, or a folder as the hub lays it out.'),
-    hub: text('A repository on the hub: org/name.'),
+    path: text('A .safetensors file, a PyTorch state dict, or a model folder in the Hugging Face layout.'),
+    hub: text('A Hugging Face repository: org/name.'),
     revision: {
       title: 'a revision',
       type: ['string', 'number'],
-      description: 'Commit, branch or tag of the hub repository.',
+      description: 'A commit, branch or tag of the repository.',
     },
     sha256: {
       type: ['string', 'number'],
       pattern: '^[0-9a-fA-F]{64}$',
       title: '64 hexadecimal digits',
-      description: 'The SHA-256 that the file must have.',
+      description: 'The expected SHA-256 of the file.',
     },
-    subfolder: text('A folder inside the model.'),
-    lora: text('A PEFT adapter to apply to it while it is read: its folder or file, or hf:org/name@revision.'),
-    lora_scale: { type: 'number', description: 'Factor on the adapter. Default: 1.' },
-    strip_prefix: text('Taken off the start of every tensor name.'),
+    subfolder: text('A folder inside the repository or the model folder.'),
+    lora: text('A PEFT adapter to apply while the model is read: a folder, a file, or hf:org/name@revision.'),
+    lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
+    strip_prefix: text('A prefix to remove from every tensor name.'),
     rename: {
       ...listOf(
-        object({ from: text(PATTERN_HELP), to: text('The new name.') }, ['from', 'to'], 'One renaming of tensors.'),
+        object(
+          { from: text(PATTERN_HELP), to: text('The new name.') },
+          ['from', 'to'],
+          'Renames the tensors that match a pattern.',
+        ),
       ),
-      description: 'Renamings of tensors, applied in order.',
+      description: 'Renames tensors. The entries apply in order.',
     },
-    statistics: text('A safetensors file with the statistics that fisher and regmean need.'),
+    statistics: text('A safetensors file with statistics for fisher or regmean.'),
   },
   [],
-  'A model with more than its path.',
+  'A model with options.',
 )
 
 const dtype: Schema = {
   enum: Object.keys(DTYPE_NAMES),
   title: 'a dtype',
-  description: "Casts every floating-point tensor. Default: each base tensor's own.",
+  description: 'The dtype of all floating-point tensors. Default: the dtype of each base tensor.',
 }
 const outputMapping = object(
   {
-    path: text('Relative to the recipe. One file where it ends in .safetensors, otherwise a folder.'),
+    path: text('Relative to the recipe. A path that ends in .safetensors is one file, any other path is a folder.'),
     from: text('The model or step to write. Default: the only step that no other step uses.'),
     dtype,
-    shard_size: several('a size such as 5GB', 'Largest size of one file, such as 5GB or 512MiB.', text('A size.'), {
+    shard_size: several('a size such as 5GB', 'Maximum size of one file, such as 5GB or 512MiB.', text('A size.'), {
       type: 'integer',
       minimum: 1,
     }),
     metadata: {
       type: 'object',
-      additionalProperties: { title: 'a text', type: 'string' },
-      description: 'Texts for the header of the safetensors files.',
+      additionalProperties: { title: 'a string', type: 'string' },
+      description: 'Strings for the metadata of the safetensors header.',
     },
   },
   ['path'],
-  'Where the result goes, and how.',
+  'Where to write the result, and how.',
 )
 
 const evaluate = object(
   {
-    command: { ...listOf(text('A word of the command.')), description: 'Program and arguments; {model} is the path.' },
+    command: {
+      ...listOf(text('The program, or one argument.')),
+      description: 'The program and its arguments. {model} is replaced by the path of the checkpoint.',
+    },
     env: {
       ...listOf({ type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of an environment variable' }),
-      description: 'Names of environment variables with credentials that it may see. Default: none.',
+      description: 'Names of environment variables with credentials to pass to the command. Default: none.',
     },
     timeout: {
       type: 'number',
       minimum: 0.001,
       maximum: 1_000_000,
-      description: 'Seconds after which it is ended and the run fails. Default: none.',
+      description: 'Time limit in seconds. The run fails after it. Default: no limit.',
     },
   },
   ['command'],
-  'A command run on each checkpoint; runs only with --allow-commands.',
+  'A command to run on each checkpoint. Requires --allow-commands.',
 )
 /** The kinds of step, each a key of its mapping. */
 export const STEP_KINDS: readonly string[] = KINDS.map(({ kind }) => kind)
@@ -112,7 +119,11 @@ const stepDefinitions = (checked: boolean): Schema => {
 }
 
 const step: Schema = {
-  ...object(Object.fromEntries(STEP_KINDS.map((kind) => [kind, ref(kind)])), [], 'One step: exactly one of its keys.'),
+  ...object(
+    Object.fromEntries(STEP_KINDS.map((kind) => [kind, ref(kind)])),
+    [],
+    'One step. Its only key is the kind of step.',
+  ),
   minProperties: 1,
   maxProperties: 1,
 }
@@ -124,31 +135,37 @@ const tokenSource = several(
   text('A model that has the token.'),
   object(
     {
-      kind: { enum: ['model_token', 'zero'], description: 'A token of a model, or zeros.' },
-      model: text('A model.'),
-      token: { type: 'string', description: 'Its token.' },
-      token_id: { type: 'integer', minimum: 0, description: "Its token's id." },
+      kind: {
+        enum: ['model_token', 'zero'],
+        description: 'model_token: the embedding of a token of a model. zero: zeros.',
+      },
+      model: text('The name of a model.'),
+      token: { type: 'string', description: 'The text of the token.' },
+      token_id: { type: 'integer', minimum: 0, description: 'The id of the token.' },
     },
     ['kind'],
-    'A token of a model, under another name, or zeros.',
+    'The embedding of any token of a model, or zeros.',
   ),
 )
 const tokenChoice = several(
   'the name of a model or a mapping',
-  'The source of one token.',
+  'Where the embedding of one token comes from.',
   text('A model that has the token.'),
   object(
     {
       source: tokenSource,
-      force: { type: 'boolean', description: 'Also for models that have the token. Default: false.' },
+      force: {
+        type: 'boolean',
+        description: 'Also replace the embedding in models that have the token. Default: false.',
+      },
     },
     ['source'],
-    'The source of one token, with details.',
+    'The source, with options.',
   ),
 )
 const tokenizer = several(
   'base, union, the name of a model, or a mapping',
-  'Whose tokenizer the result has. Default: base.',
+  'The tokenizer of the result. Default: base.',
   text('base, union, or the name of a model.'),
   object(
     {
@@ -156,12 +173,16 @@ const tokenizer = several(
       tokens: {
         ...named(tokenChoice),
         description:
-          "By token: whose embedding models get that lack it. Default: the base's, else that of those who have it.",
+          'For each token: the source of its embedding in models that lack it. Default: the base, or else the average of the models that have it.',
       },
-      pad_to_multiple_of: { type: 'integer', minimum: 1, description: 'Pads the vocabulary.' },
+      pad_to_multiple_of: {
+        type: 'integer',
+        minimum: 1,
+        description: 'Pads the vocabulary to a multiple of this number.',
+      },
     },
     ['source'],
-    'Tokenizer with details.',
+    'A tokenizer with options.',
   ),
 )
 
@@ -174,18 +195,28 @@ export const recipeSchema = (checked = false): Schema => ({
   title: 'terge recipe, version 1',
   ...object(
     {
-      terge: { const: 1, description: 'Version of the recipe language: 1.' },
-      models: { ...named(ref('model')), minProperties: 1, description: 'Names for the rest of the recipe.' },
+      terge: { const: 1, description: 'The version of the recipe language: 1.' },
+      models: {
+        ...named(ref('model')),
+        minProperties: 1,
+        description: 'The models by name. The rest of the recipe uses these names.',
+      },
       base,
       filters: ref('filters'),
       ...shortForms(),
-      steps: { ...named(ref('step')), minProperties: 1, description: 'The long form: a graph of named steps.' },
-      compute: { enum: ['float32', 'float64'], description: 'The arithmetic. Default: float32.' },
+      steps: {
+        ...named(ref('step')),
+        minProperties: 1,
+        description: 'The long form: named steps that can use each other.',
+      },
+      compute: { enum: ['float32', 'float64'], description: 'The precision of the arithmetic. Default: float32.' },
       seed: ref('seed'),
       tokenizer,
-      chat_template: text("A model's name, a known template's name, or a text in Jinja. Default: the base's."),
-      output: several('a path or a mapping', 'Where the result goes.', text('A path.'), ref('output')),
-      outputs: { ...listOf(ref('output')), description: 'Where several results go.' },
+      chat_template: text(
+        'The name of a model, the name of a known template, or a Jinja template. Default: the template of the base.',
+      ),
+      output: several('a path or a mapping', 'Where to write the result.', text('A path.'), ref('output')),
+      outputs: { ...listOf(ref('output')), description: 'Where to write several results.' },
       evaluate: ref('evaluate'),
     },
     ['terge', 'models'],
@@ -202,11 +233,11 @@ export const recipeSchema = (checked = false): Schema => ({
     filters: object(
       { include: ref('patterns'), exclude: ref('patterns') },
       [],
-      'Which tensors take part: include first, then exclude. All others are copied from the base.',
+      'Which tensors to merge: include first, then exclude. All others are copied from the base.',
     ),
     gradient: several(
       'a number or a list of numbers',
-      'A number, or a list spread evenly over the layers of the base.',
+      'A number, or a list that is spread evenly over the layers of the base.',
       { type: 'number' },
       listOf({ type: 'number' }),
     ),
@@ -214,8 +245,8 @@ export const recipeSchema = (checked = false): Schema => ({
       type: 'integer',
       minimum: 0,
       maximum: Number.MAX_SAFE_INTEGER,
-      title: 'a whole number from 0',
-      description: 'Seed of everything random. Default: 0.',
+      title: 'a non-negative integer',
+      description: 'The seed of all random choices. Default: 0.',
     },
     ...stepDefinitions(checked),
     step,

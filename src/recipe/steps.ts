@@ -25,7 +25,7 @@ export function readSteps(root: Cursor, { models, report }: Pick<Scope, 'models'
   const first = SHORT_KINDS.find(({ kind }) => has(root, kind))?.kind
   const steps = get(root, 'steps')
   if (steps && first !== undefined) {
-    const message = `${quote(first)} is the short form and 'steps' the long one; a recipe has one of them`
+    const message = `a recipe can't have both ${quote(first)} (the short form) and 'steps' (the long form)`
     const hint = `move ${first} into steps, as NAME: {${first}: …}`
     report.error('contradiction', message, [first], { part: 'key', hint })
   }

@@ -99,8 +99,8 @@ function unknownKeys(
     const hint = isStep
       ? `${key} is a step: write it under steps, as NAME: {${key}: …}`
       : beside
-        ? `${key} is a key of the recipe itself: write it beside ${parent[0]}`
-        : didYouMean(key, meant ? free : known, 'known here')
+        ? `${key} is a top-level key: write it next to ${parent[0]}`
+        : didYouMean(key, meant ? free : known, 'valid here')
     const where = parent.length === 0 ? 'a recipe' : quote(nameOf(parent))
     report.error(isStep ? 'misplaced-step' : 'unknown-key', `${where} has no key ${quote(key)}`, [...parent, key], {
       part: 'key',
@@ -150,8 +150,8 @@ const kindOf = (node: Node | undefined): string => {
   if (node.kind === 'list') return node.items.length === 0 ? 'an empty list' : 'a list'
   if (node.kind === 'map') return node.entries.size === 0 ? 'an empty mapping' : 'a mapping'
   if (node.value === null) return 'nothing'
-  if (node.value === '') return 'an empty text'
-  return typeof node.value === 'string' ? 'a text' : Number.isFinite(node.value) ? 'a number' : node.source
+  if (node.value === '') return 'an empty string'
+  return typeof node.value === 'string' ? 'a string' : Number.isFinite(node.value) ? 'a number' : node.source
 }
 
 const JSON_TYPES = { map: 'object', list: 'array', scalar: '' }
@@ -162,9 +162,9 @@ const isType = (node: Node | undefined, type: string): boolean =>
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   object: 'a mapping',
   array: 'a list',
-  string: 'a text',
+  string: 'a string',
   number: 'a number',
-  integer: 'a whole number',
+  integer: 'an integer',
   boolean: 'true or false',
 }
 
@@ -210,7 +210,7 @@ function describe({ keyword, instancePath, params }: SchemaError, root: Node, re
       return
     }
     case 'const':
-      report.error('bad-value', `${name} must be ${owner.const}, the version of the language`, path, {
+      report.error('bad-value', `${name} must be ${owner.const}, the version of the recipe language`, path, {
         hint: `write ${nameOf(path)}: ${owner.const}`,
       })
       return
@@ -238,8 +238,8 @@ function describe({ keyword, instancePath, params }: SchemaError, root: Node, re
       const keys = node?.kind === 'map' ? [...node.entries.keys()] : []
       const second = keys[1] === undefined ? path : [...path, keys[1]]
       const found = keys.map(quote).join(' and ')
-      const hint = 'split it into two steps, the second naming the first'
-      report.error('contradiction', `the step ${name} has ${found}; a step does one thing`, second, {
+      const hint = 'split it into two steps; the second one uses the first by name'
+      report.error('contradiction', `the step ${name} has ${found}; a step must have exactly one of them`, second, {
         part: 'key',
         hint,
       })

@@ -14,7 +14,7 @@ export function readTokenizerChoice(
     const name = textOf(cursor)
     if (cursor === undefined || name === undefined) return undefined
     if (models.has(name) || also.includes(name)) return name
-    const hint = didYouMean(name, [...also, ...models.keys()], 'known here')
+    const hint = didYouMean(name, [...also, ...models.keys()], 'valid here')
     report.error('unknown-model', `there is no model ${quote(name)}`, cursor.path, { hint })
     return undefined
   }
@@ -42,7 +42,7 @@ function readSource(
   const model = known(get(at, 'model'), ['base'])
   const [token, id] = [textOf(get(at, 'token')), numberOf(get(at, 'token_id'))]
   if ((token === undefined) === (id === undefined)) {
-    report.error('bad-value', 'a token of a model is named by token or by token_id: one of them', at.path, {
+    report.error('bad-value', 'a model token needs exactly one of token and token_id', at.path, {
       hint: 'write {model: NAME, token: TEXT} or {model: NAME, token_id: NUMBER}',
     })
     return undefined

@@ -85,7 +85,7 @@ test('more merges of whole matrices within each other than a worker has room for
     writeFileSync(recipe, `terge: 1\n${models}\nsteps:\n${steps}output: {from: s79, path: out.safetensors}\n`)
     const { code, err } = await terge(['run', recipe], folder)
     assert.is(code, 2, err)
-    assert.match(err, /error too-many-inputs: .* by \d+ merges of whole matrices within each other/)
+    assert.match(err, /error too-many-inputs: .* with \d+ nested merges of whole matrices/)
   }))
 
 test('alignments in a chain of steps that use the two before them are refused before they double any further', () =>

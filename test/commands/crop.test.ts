@@ -218,7 +218,7 @@ output: o.safetensors
     )
     const { code, err } = await terge(['validate', 'r.yml'], folder)
     assert.is(code, 2)
-    assert.match(err, 'r.yml:5:20: error no-alignment: soup cannot be aligned: its tensor fc1.bias was cropped')
+    assert.match(err, "r.yml:5:20: error no-alignment: soup can't be aligned: a merge cropped its tensor fc1.bias")
   }))
 
 test.run()

@@ -117,7 +117,7 @@ test('a tokenizer of a named document is refused, unless all documents have that
     ] as const) {
       const { code, err } = await run(folder, 'all.yml', both(first, last))
       assert.is(code, 2)
-      assert.match(err, /error document-tokenizer: the document 'x' has a tokenizer of its own/)
+      assert.match(err, /error document-tokenizer: the document 'x' has its own tokenizer/)
     }
     await fine(folder, 'all.yml', both('tokenizer_source: base', 'tokenizer_source: base'))
     await fine(folder, 'all.yml', both('', 'tokenizer_source: base'))

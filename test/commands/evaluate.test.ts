@@ -244,7 +244,7 @@ test('a wrong timeout or name of a variable is an error at its place', () =>
       ['timeout: 0', /5:\d+: error bad-value: 'timeout' must be at least 0.001, not '0'/],
       ['timeout: soon', /bad-type: 'timeout' must be a number/],
       ['env: [A=B]', /bad-value: 'env\[0\]' must be the name of an environment variable/],
-      ['command: ["a\\0b"]', /error bad-value: a text can’t hold the character U\+0000/],
+      ['command: ["a\\0b"]', /error bad-value: a string can’t contain the character U\+0000/],
     ] as const) {
       writeCommand(folder, more.startsWith('command') ? `{${more}}` : `{command: [x], ${more}}`)
       const ran = await terge(['validate', 'r.yml'], folder)

@@ -223,7 +223,7 @@ outputs: [{path: out, from: m}, {path: ad2, from: e2}, {path: i, from: i}]
 `
   assert.equal(errorsOf(await said(steps('{method: linear, models: [a, e2, i]}'))), [
     "r.yml:6:43: error not-a-model: 'e2' is an adapter, not a model that a step can use",
-    "r.yml:6:47: error not-a-model: 'i' is a path of several checkpoints, not a model that a step can use",
+    "r.yml:6:47: error not-a-model: 'i' is a series of checkpoints, not a model that a step can use",
   ])
   const filtered = steps('{method: linear, models: [a, b], filters: {include: nothing}}')
   assert.match(await said(filtered), "the pattern 'nothing' matches no tensor of the base 'a'")

@@ -96,7 +96,7 @@ test('a text with NUL is refused where it stands', () =>
       writeFileSync(path.join(folder, 'r.yml'), text)
       const ran = await terge(['run', 'r.yml', '--allow-commands', '-o', 'o'], folder)
       assert.is(ran.code, 2, text)
-      assert.match(ran.err, /r\.yml:\d+:\d+: error bad-value: a text can’t hold the character U\+0000/)
+      assert.match(ran.err, /r\.yml:\d+:\d+: error bad-value: a string can’t contain the character U\+0000/)
       assert.not.match(ran.err, 'internal')
     }
     writeFileSync(path.join(folder, 'r.yml'), recipe(A!, 'o'))

@@ -109,7 +109,7 @@ test('what is wrong with an output, a folder inside a model, a lineage is told i
     }
     refused(await checked(A, '{path: out, shard_size: 300B}'), 'bad-value', 'hint: 1000 bytes are the least')
     const evaluate = await checked(A, '{path: out, evaluate: {command: [node]}}')
-    refused(evaluate, 'unknown-key', 'evaluate is a key of the recipe itself: write it beside output')
+    refused(evaluate, 'unknown-key', 'evaluate is a top-level key: write it next to output')
     const inside = await checked('{path: model, subfolder: unit}', 'out')
     refused(inside, 'missing-model', "model: there is no folder 'unit' in it")
     assert.match(inside.err, /r\.yml:2:38: .*\n.*\n.*\n {2}hint: did you mean 'unet'\?/)

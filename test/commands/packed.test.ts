@@ -66,7 +66,7 @@ for (const [scheme, packed] of Object.entries(PACKED))
       assert.is(onto.code, 2, onto.err)
       assert.match(onto.err, 'r.yaml:5:3: error packed-weights: the weights of p are packed')
       assert.match(onto.err, `(${scheme};`)
-      assert.match(onto.err, 'hint: unpack it to float16 or bfloat16 first')
+      assert.match(onto.err, 'hint: unpack the model to float16 or bfloat16 first')
       assert.is(onto.err.match(/error /g)!.length, 1)
       if (scheme === 'MXFP4') return
       const from = await merge(folder, models)

@@ -30,13 +30,13 @@ test('an aligned average reads digits; the spec that inspect prints gives the sa
       told.out,
       /b onto a: weight-matching, family chain\n.*3 groups, 768 units: fc1 256, fc2 256, fc3 256\n/,
     )
-    assert.match(told.out, /roughly \d+ million multiplications a sweep, at most 100 sweeps/)
+    assert.match(told.out, /roughly \d+ million multiplications per sweep, at most 100 sweeps/)
 
     const ran = await terge(['run', 'auto.yml', '--threads', '2', '--allow-commands'], folder)
     assert.is(ran.code, 0, ran.err)
     assert.match(
       ran.out,
-      /^b aligned onto a: \d+ of 768 units moved, similarity 0\.0\d+ → 0\.[34]\d+, \d+ iterations\nauto/,
+      /^b aligned to a: \d+ of 768 units moved, similarity 0\.0\d+ → 0\.[34]\d+, \d+ iterations\nauto/,
     )
     // A step that takes seconds says little in a log.
     assert.ok(ran.err.split('\n').filter((line) => line.startsWith('rebasin-b: ')).length <= 3, ran.err)
@@ -127,7 +127,7 @@ test('a joint alignment, and a repair, tell what they did', () =>
     const joint = recipe('{models: [a, b, c], method: merge-many}', 'joint.safetensors').replace(', models: [a, b]', '')
     writeFileSync(path.join(folder, 'joint.yml'), joint)
     const ran = await terge(['run', 'joint.yml'], folder)
-    assert.match(ran.out, /^b aligned onto a: .*\nc aligned onto a: \d+ of 768 units moved, /)
+    assert.match(ran.out, /^b aligned to a: .*\nc aligned to a: \d+ of 768 units moved, /)
     const { steps } = lineageOf(folder, 'joint')
     assert.is(steps['rebasin.b'].method, 'merge-many')
     assert.ok(steps['rebasin.c'].score.after > steps['rebasin.c'].score.before)

@@ -34,7 +34,7 @@ test('an average of two VGGs reads digits after alignment and repair, and the al
     writeFileSync(path.join(folder, 'r.yml'), RECIPE)
     const ran = await terge(['run', 'r.yml', '--no-sync', '--threads', '1'], folder)
     assert.is(ran.code, 0, ran.err)
-    assert.match(ran.out, /^b aligned onto a: \d+ of 80 units moved, /)
+    assert.match(ran.out, /^b aligned to a: \d+ of 80 units moved, /)
     assert.match(ran.out, /\nrepaired: 2 norms repaired\n/)
     const digits = loadModel(fixture('digits/test.safetensors'))
     const made = (name: string) => loadModel(path.join(folder, `${name}.safetensors`))

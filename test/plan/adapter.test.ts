@@ -159,7 +159,7 @@ test('many adapters of a huge rank are refused before a worker runs out of space
     }
     assert.equal(await of(8), [])
     assert.equal(await of(24), [
-      'too-many-inputs: q.weight is made of 72 stored tensors at once, and the ranks of the adapters among them are too high',
+      'too-many-inputs: q.weight depends on too many stored tensors at once: 72, and the ranks of their adapters are too high',
     ])
   }))
 

@@ -137,7 +137,7 @@ output: out.safetensors`
       - {match: layer.0.w, weights: [1, 2]}
                 ^^^^^^^^^
   hint: nearest names: layers.0.w, layers.1.w, layers.2.w`,
-    `r.yaml:10:15: warning never-applies: the pattern 'head.weight' never applies: earlier rules and filters take the 1 tensor that it matches
+    `r.yaml:10:15: warning never-applies: the pattern 'head.weight' never applies: earlier rules and filters match the 1 tensor that it matches
       - {match: head.weight, weights: [1, 2]}
                 ^^^^^^^^^^^
   hint: move the rule up, or remove it`,
@@ -147,10 +147,10 @@ output: out.safetensors`
 test('weights that add up to 0 where a sum divides are told once, with the tensor and the models', async () => {
   const { faults } = await planOf({ a: layers(1), b: layers(2) }, merged('linear', ', weights: {a: 0.3, b: -0.3}'))
   assert.equal(faults, [
-    `r.yaml:5:25: error zero-weights: the weights of head.weight add up to 0 (a: 0.3, b: -0.3), and linear divides by their sum
+    `r.yaml:5:25: error zero-weights: the weights of head.weight add up to 0 (a: 0.3, b: -0.3), but linear divides by their sum
   merge: {method: linear, weights: {a: 0.3, b: -0.3}}
                           ^^^^^^^
-  hint: give weights with another sum, or parameters: {normalize: false}`,
+  hint: change the weights, or write parameters: {normalize: false}`,
   ])
 })
 
@@ -177,7 +177,7 @@ test('on_missing and on_mismatch make faults of what would be copied', async () 
 test('nothing left to merge is an error that says what became of the tensors', async () => {
   const { faults } = await planOf({ a: layers(1), b: { x: f32([1], [1]) } }, merged('linear'))
   assert.is(faults.length, 1)
-  assert.match(faults[0]!, 'error nothing-to-merge: no tensor of a is left to merge')
+  assert.match(faults[0]!, 'error nothing-to-merge: no tensor of a can be merged')
   assert.match(faults[0]!, 'copied from base: 5 too few models have it')
 })
 

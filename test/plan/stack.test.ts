@@ -84,7 +84,7 @@ test('stacks are models like any other: merged, stacked again, with gradients ov
 
 test('ranges beyond a model, and ranges of nothing', async () => {
   assert.equal(await codes('steps: {s: {stack: [{model: a, layers: [0, 2]}, {model: b, layers: [2, 5]}]}}\n'), [
-    'error bad-layers 3:68 ranges are half-open: [0, 4] are all of them',
+    'error bad-layers 3:68 ranges are half-open: [0, 4] selects all layers',
   ])
   const [fault] = await codes('steps: {s: {stack: [{model: a, layers: [2, 2]}]}}\n')
   assert.match(fault ?? '', 'error bad-value 3:40')

@@ -63,12 +63,12 @@ test('experts one by one against fused ones: refused, with counts both ways and 
   assert.is(code, 2)
   assert.match(
     err,
-    "error mostly-unmerged: 'merge' leaves 12 of 14 tensors (91 % of the parameters) as the base 'a' has them",
+    "error mostly-unmerged: 'merge' copies 12 of 14 tensors (91 % of the parameters) from the base 'a' unmerged",
   )
-  assert.match(err, "'b' lacks 12 of the base's (model.layers.0.mlp.experts.0.down_proj.weight (4 alike)")
+  assert.match(err, "'b' lacks 12 tensors of the base (model.layers.0.mlp.experts.0.down_proj.weight (4 similar)")
   assert.match(
     err,
-    'has 2 that the base lacks (model.layers.0.mlp.experts.gate_up_proj, model.layers.0.mlp.experts.down_proj)',
+    'has 2 tensors that the base lacks (model.layers.0.mlp.experts.gate_up_proj, model.layers.0.mlp.experts.down_proj)',
   )
   assert.match(err, 'on_missing: keep')
 })
@@ -85,8 +85,8 @@ test('on_missing: keep accepts it, and the warning stays', async () => {
 test('a third model of the base’s layout hides nothing', async () => {
   const { code, err } = await merged({ a: perExpert(), b: perExpert(), c: fused() })
   assert.is(code, 2)
-  assert.match(err, 'merges every tensor, some of them without all models: ')
-  assert.match(err, "'c' lacks 12 of the base's")
+  assert.match(err, 'merges every tensor, but some of them without all models: ')
+  assert.match(err, "'c' lacks 12 tensors of the base")
 })
 
 test('validate warns of other shapes, of two models and of three', () =>
@@ -94,14 +94,20 @@ test('validate warns of other shapes, of two models and of three', () =>
     for (const [name, rows] of Object.entries({ a: 8, b: 10, c: 8 }))
       writeModel(path.join(folder, `${name}.safetensors`), shared(rows))
     for (const [models, what] of [
-      ['a: a.safetensors, b: b.safetensors', "leaves 1 of 2 tensors (89 % of the parameters) as the base 'a' has them"],
-      ['a: a.safetensors, b: b.safetensors, c: c.safetensors', 'merges every tensor, some of them without all models'],
+      [
+        'a: a.safetensors, b: b.safetensors',
+        "copies 1 of 2 tensors (89 % of the parameters) from the base 'a' unmerged",
+      ],
+      [
+        'a: a.safetensors, b: b.safetensors, c: c.safetensors',
+        'merges every tensor, but some of them without all models',
+      ],
     ]) {
       const merge = 'merge: {method: linear, on_missing: keep}'
       writeFileSync(path.join(folder, 'r.yml'), `terge: 1\nmodels: {${models}}\n${merge}\noutput: out\n`)
       const { code, out, err } = await terge(['validate', 'r.yml'], folder)
       assert.is(code, 0)
-      const message = `'merge' ${what}: 'b' has 1 in another shape or dtype (model.embed_tokens.weight)`
+      const message = `'merge' ${what}: 'b' has 1 tensor in another shape or dtype (model.embed_tokens.weight)`
       assert.match(`${out}${err}`, `warning unmerged-tensors: ${message}`)
     }
   }))
@@ -115,16 +121,16 @@ test('LayerNorm gamma and beta against weight and bias: one warning', async () =
   const { code, warnings } = await merged({ a: norm('weight', 'bias'), b: norm('gamma', 'beta') })
   assert.is(code, 0)
   assert.is(warnings.length, 1)
-  assert.match(warnings[0]!.message, 'leaves 2 of 3 tensors (20 % of the parameters)')
-  assert.match(warnings[0]!.message, "'b' lacks 2 of the base's (bert.LayerNorm.bias, bert.LayerNorm.weight)")
-  assert.match(warnings[0]!.message, 'has 2 that the base lacks (bert.LayerNorm.beta, bert.LayerNorm.gamma)')
+  assert.match(warnings[0]!.message, 'copies 2 of 3 tensors (20 % of the parameters)')
+  assert.match(warnings[0]!.message, "'b' lacks 2 tensors of the base (bert.LayerNorm.bias, bert.LayerNorm.weight)")
+  assert.match(warnings[0]!.message, 'has 2 tensors that the base lacks (bert.LayerNorm.beta, bert.LayerNorm.gamma)')
 })
 
 test('other row counts: a warning or an error that names on_mismatch: crop, which merges', async () => {
   const a = { ...shared(), 'model.layers.0.w': tensor(40, 4) }
   const b = { ...shared(9), 'model.layers.0.w': tensor(40, 4) }
   const { warnings } = await merged({ a, b })
-  assert.match(warnings[0]!.message, "'b' has 1 in another shape or dtype (model.embed_tokens.weight)")
+  assert.match(warnings[0]!.message, "'b' has 1 tensor in another shape or dtype (model.embed_tokens.weight)")
   assert.match(JSON.stringify(warnings[0]), 'on_mismatch: crop')
   assert.equal((await merged({ a, b }, '{method: linear, on_mismatch: crop}')).warnings, [])
 })

@@ -51,7 +51,7 @@ merge: {method: linear, models: [a, b, a]}
 output: ./out
 `,
     faults: `
-r.yml:3:40: error duplicate-model: 'a' takes part twice
+r.yml:3:40: error duplicate-model: 'a' is listed twice
   merge: {method: linear, models: [a, b, a]}
                                          ^
   hint: list it once, with the sum of its weights
@@ -81,10 +81,10 @@ merge: {method: linear, models: [a, b], weights: {a: 1, c: 2}}
 output: ./out
 `,
     faults: `
-r.yml:3:57: error not-a-participant: no model 'c' takes part here
+r.yml:3:57: error not-a-participant: no merged model is named 'c'
   merge: {method: linear, models: [a, b], weights: {a: 1, c: 2}}
                                                           ^
-  hint: taking part: 'a', 'b'
+  hint: merged models: 'a', 'b'
 `,
   },
   {
@@ -97,10 +97,10 @@ base: a
 output: ./out
 `,
     faults: `
-r.yml:3:44: error not-a-participant: no model 'a' takes part here
+r.yml:3:44: error not-a-participant: no merged model is named 'a'
   merge: {method: task_arithmetic, weights: {a: 1, b: 2}}
                                              ^
-  hint: taking part: 'b', 'c'
+  hint: merged models: 'b', 'c'
 `,
   },
   {
@@ -113,10 +113,10 @@ base: a
 output: ./out
 `,
     faults: `
-r.yml:3:63: warning base-weight: task_arithmetic gives the base 'a' no weight
+r.yml:3:63: warning base-weight: task_arithmetic ignores the weight of the base 'a'
   merge: {method: task_arithmetic, models: [a, b, c], weights: {a: 1, b: 2}}
                                                                 ^
-  hint: leave it out: a task-vector method adds to the base whatever the base's own weight
+  hint: remove it: a task-vector method always starts from the whole base
 `,
   },
   {
@@ -135,18 +135,18 @@ merge:
 output: ./out
 `,
     faults: `
-r.yml:4:11: error missing-base: ties compares models with a base, and the recipe names none
+r.yml:4:11: error missing-base: ties compares models with a base, but the recipe has no base
     method: ties
             ^^^^
-  hint: write base: NAME, the model that the others were made from (such as base: a)
-r.yml:7:26: error missing-base: nearswap compares models with a base, and the recipe names none
+  hint: write base: NAME, the model that the others were fine-tuned from (such as base: a)
+r.yml:7:26: error missing-base: nearswap compares models with a base, but the recipe has no base
       - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
                            ^^^^^^^^
-  hint: write base: NAME, the model that the others were made from (such as base: a)
-r.yml:10:26: error missing-base: model_stock compares models with a base, and the recipe names none
+  hint: write base: NAME, the model that the others were fine-tuned from (such as base: a)
+r.yml:10:26: error missing-base: model_stock compares models with a base, but the recipe has no base
       - {match: u, method: model_stock, models: [a, c]}
                            ^^^^^^^^^^^
-  hint: write base: NAME, the model that the others were made from (such as base: b)
+  hint: write base: NAME, the model that the others were fine-tuned from (such as base: b)
 `,
   },
   {
@@ -161,7 +161,7 @@ output: ./out
 r.yml:3:57: error unknown-parameter: 'weight' is not a parameter of linear
   merge: {method: linear, models: [a, b, c], parameters: {weight: 0.5}}
                                                           ^^^^^^
-  hint: weights stand beside parameters: weights: {MODEL: 0.5}
+  hint: write weights next to parameters: weights: {MODEL: 0.5}
 `,
   },
   {
@@ -173,10 +173,10 @@ merge: {method: slerp, models: [b, c], weights: [1, 2], parameters: {t: 0.5}}
 output: ./out
 `,
     faults: `
-r.yml:3:40: error no-weights: slerp takes no weights
+r.yml:3:40: error no-weights: slerp has no weights
   merge: {method: slerp, models: [b, c], weights: [1, 2], parameters: {t: 0.5}}
                                          ^^^^^^^
-  hint: its parameter t says how far
+  hint: use its parameter t
 `,
   },
   {
@@ -191,7 +191,7 @@ output: ./out
 r.yml:3:17: error model-count: slerp merges exactly 2 models; a, b, c take part
   merge: {method: slerp, parameters: {t: 0.5}}
                   ^^^^^
-  hint: write models: [NAME, …] beside method
+  hint: write models: [NAME, …] next to method
 `,
   },
   {
@@ -203,7 +203,7 @@ merge: {method: slerp, models: [a, b, c]}
 output: ./out
 `,
     faults: `
-r.yml:3:17: error missing-parameter: slerp needs the parameter 't'
+r.yml:3:17: error missing-parameter: slerp requires the parameter 't'
   merge: {method: slerp, models: [a, b, c]}
                   ^^^^^
   hint: write parameters: {t: …}
@@ -283,10 +283,10 @@ merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
 output: ./out
 `,
     faults: `
-r.yml:3:64: error not-a-participant: no model 'b' takes part here
+r.yml:3:64: error not-a-participant: no merged model is named 'b'
   merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
                                                                  ^
-  hint: taking part: 'a'
+  hint: merged models: 'a'
 r.yml:3:73: error bad-parameter: 'scale' of 'a' must be a number or a gradient (a list of numbers)
   merge: {method: passthrough, models: [a], parameters: {scale: {b: 2, a: x}}}
                                                                           ^
@@ -338,14 +338,14 @@ merge:
 output: ./out
 `,
     faults: `
-r.yml:4:11: error missing-parameter: slerp needs the parameter 't'
+r.yml:4:11: error missing-parameter: slerp requires the parameter 't'
     method: slerp
             ^^^^^
   hint: write parameters: {t: …}
-r.yml:9:44: error not-a-participant: no model 'c' takes part here
+r.yml:9:44: error not-a-participant: no merged model is named 'c'
       - {match: z, method: linear, weights: {c: 1}}
                                              ^
-  hint: taking part: 'a', 'b'
+  hint: merged models: 'a', 'b'
 `,
   },
 ])

@@ -25,11 +25,11 @@ r.yml:3:3: error missing-key: the model 'a' has neither a path nor a hub reposit
 r.yml:4:18: error contradiction: the model 'b' has both a path and a hub repository
     b: {path: ./b, hub: org/b}
                    ^^^
-  hint: leave one of them out
+  hint: remove one of them
 r.yml:5:21: error contradiction: the model 'c' has two revisions
     c: {hub: org/c@1, revision: 2}
                       ^^^^^^^^
-  hint: leave out one of them
+  hint: remove one of them
 r.yml:6:18: error contradiction: a revision belongs to a hub repository, not to a path
     d: {path: ./d, revision: main}
                    ^^^^^^^^
@@ -38,10 +38,10 @@ r.yml:7:6: error bad-value: 'hf:nowhere' is not a hub reference
     e: hf:nowhere
        ^^^^^^^^^^
   hint: write hf:org/name or hf:org/name@revision
-r.yml:8:18: error missing-key: lora_scale without lora scales nothing
+r.yml:8:18: error missing-key: lora_scale has no effect without lora
     f: {path: ./f, lora_scale: 2}
                    ^^^^^^^^^^
-  hint: write lora: PATH beside it, or remove it
+  hint: add lora: PATH, or remove lora_scale
 `,
   },
   {
@@ -53,10 +53,10 @@ merge: {method: linear, models: [a, b]}
 output: ./out
 `,
     faults: `
-r.yml:2:26: warning unused-model: nothing uses the model 'c'
+r.yml:2:26: warning unused-model: no step uses the model 'c'
   models: {a: ./a, b: ./b, c: ./c}
                            ^
-  hint: remove it, or name it in a step
+  hint: remove it, or use it in a step
 `,
   },
 ])

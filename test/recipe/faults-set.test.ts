@@ -13,7 +13,7 @@ output: {path: x}
 `,
     set: ['merge.weights.a=x', 'output.dtpye=f16', 'seed=[1', 'output.dtype=f17'],
     faults: `
---set:1:17: error bad-type: 'a' must be a number or a list of numbers, not a text
+--set:1:17: error bad-type: 'a' must be a number or a list of numbers, not a string
   merge.weights.a=x
                   ^
 --set:1:8: error unknown-key: 'output' has no key 'dtpye'
@@ -39,34 +39,34 @@ output: x
 `,
     set: ['output.dtype=f16', 'merge.models[2]=c', 'merge.models.x=c', 'nonsense', '=1', 'a..b=1', 'bogus=1'],
     faults: `
---set:1:8: error bad-override: the recipe has a plain value here, which has no 'dtype' in it
+--set:1:8: error bad-override: this value is not a mapping, so it has no key 'dtype'
   output.dtype=f16
          ^^^^^
   hint: set the whole mapping: --set output={path: …, dtype: …}
 --set:1:13: error bad-override: the list has no entry '2'
   merge.models[2]=c
               ^^^
-  hint: indexes go from 0 to 1
+  hint: write an index from 0 to 1
 --set:1:14: error bad-override: the list has no entry 'x'
   merge.models.x=c
                ^
-  hint: indexes go from 0 to 1
+  hint: write an index from 0 to 1
 --set:1:1: error bad-override: 'nonsense' is not KEY=VALUE
   nonsense
   ^^^^^^^^
-  hint: write --set merge.weights.math=0.7; quote parts that hold dots
+  hint: write --set merge.weights.math=0.7; quote keys that contain dots
 --set:1:1: error bad-override: '=1' is not KEY=VALUE
   =1
   ^^
-  hint: write --set merge.weights.math=0.7; quote parts that hold dots
+  hint: write --set merge.weights.math=0.7; quote keys that contain dots
 --set:1:1: error bad-override: 'a..b=1' is not KEY=VALUE
   a..b=1
   ^^^^^^
-  hint: write --set merge.weights.math=0.7; quote parts that hold dots
+  hint: write --set merge.weights.math=0.7; quote keys that contain dots
 --set:1:1: error unknown-key: a recipe has no key 'bogus'
   bogus=1
   ^^^^^
-  hint: known here: 'terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'repair', 'steps', 'compute', 'seed', 'tokenizer', 'chat_template', and 3 more
+  hint: valid here: 'terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'repair', 'steps', 'compute', 'seed', 'tokenizer', 'chat_template', and 3 more
 `,
   },
 ])

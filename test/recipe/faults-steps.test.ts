@@ -13,7 +13,7 @@ steps: {x: {merge: {method: linear}}}
 output: ./out
 `,
     faults: `
-r.yml:3:1: error contradiction: 'merge' is the short form and 'steps' the long one; a recipe has one of them
+r.yml:3:1: error contradiction: a recipe can't have both 'merge' (the short form) and 'steps' (the long form)
   merge: {method: linear}
   ^^^^^
   hint: move merge into steps, as NAME: {merge: …}
@@ -30,14 +30,14 @@ merge: {method: linear, base: b, filters: {exclude: y}}
 output: ./out
 `,
     faults: `
-r.yml:5:25: error contradiction: 'base' stands in the recipe and in merge
+r.yml:5:25: error contradiction: 'base' is set both in the recipe and in merge
   merge: {method: linear, base: b, filters: {exclude: y}}
                           ^^^^
-  hint: leave one of them out
-r.yml:5:34: error contradiction: 'filters' stands in the recipe and in merge
+  hint: remove one of them
+r.yml:5:34: error contradiction: 'filters' is set both in the recipe and in merge
   merge: {method: linear, base: b, filters: {exclude: y}}
                                    ^^^^^^^
-  hint: leave one of them out
+  hint: remove one of them
 `,
   },
   {
@@ -49,10 +49,10 @@ steps: {a: {merge: {method: linear}}}
 output: ./out
 `,
     faults: `
-r.yml:3:9: error name-taken: 'a' is a model already
+r.yml:3:9: error name-taken: 'a' is already the name of a model
   steps: {a: {merge: {method: linear}}}
           ^
-  hint: give the step a name of its own
+  hint: give the step another name
 `,
   },
   {
@@ -66,10 +66,10 @@ steps:
 output: ./out
 `,
     faults: `
-r.yml:4:32: error contradiction: the step 'x' has 'merge' and 'repair'; a step does one thing
+r.yml:4:32: error contradiction: the step 'x' has 'merge' and 'repair'; a step must have exactly one of them
     x: {merge: {method: linear}, repair: {model: a, batch_norm: correlation}}
                                  ^^^^^^
-  hint: split it into two steps, the second naming the first
+  hint: split it into two steps; the second one uses the first by name
 r.yml:5:3: error bad-value: 'y' is empty
     y: {}
     ^
@@ -87,10 +87,10 @@ steps:
 output: ./out
 `,
     faults: `
-r.yml:6:43: error cycle: steps use each other in a circle: x → y → z → x
+r.yml:6:43: error cycle: steps depend on each other in a cycle: x → y → z → x
     z: {merge: {method: linear, models: [c, x]}}
                                             ^
-  hint: change one of them so that it uses none of the others
+  hint: change one of these steps so that it uses none of the others
 `,
   },
   {
@@ -102,10 +102,10 @@ steps: {x: {merge: {method: linear, models: [a, x]}}}
 output: ./out
 `,
     faults: `
-r.yml:3:49: error cycle: steps use each other in a circle: x → x
+r.yml:3:49: error cycle: steps depend on each other in a cycle: x → x
   steps: {x: {merge: {method: linear, models: [a, x]}}}
                                                   ^
-  hint: change one of them so that it uses none of the others
+  hint: change one of these steps so that it uses none of the others
 `,
   },
   {
@@ -119,7 +119,7 @@ steps:
 output: ./out
 `,
     faults: `
-r.yml:6:1: error ambiguous-output: which step goes to this output? 'x', 'y' are used by no other
+r.yml:6:1: error ambiguous-output: this output has no 'from', and several steps have unused results: 'x', 'y'
   output: ./out
   ^^^^^^
   hint: write from: x
@@ -167,10 +167,10 @@ models: {a: ./a, b: ./b, c: ./c}
 output: ./out
 `,
     faults: `
-r.yml:1:1: error missing-key: the recipe merges nothing
+r.yml:1:1: error missing-key: the recipe has no step
   terge: 1
   ^^^^^^^^
-  hint: write merge: {method: linear}, or steps
+  hint: write merge: {method: linear}, or add steps
 `,
   },
   {
@@ -184,7 +184,7 @@ merge: {method: linear}
 r.yml:1:1: error missing-key: the recipe needs the key 'output'
   terge: 1
   ^^^^^^^^
-  hint: write output: ./merged, or give one on the command line with -o
+  hint: write output: ./merged, or pass -o PATH
 `,
   },
   {
@@ -212,10 +212,10 @@ merge: {method: linear}
 outputs: [{path: y}, {path: ./y, dtype: f16}]
 `,
     faults: `
-r.yml:4:29: error contradiction: two outputs go to './y'
+r.yml:4:29: error contradiction: two outputs have the path './y'
   outputs: [{path: y}, {path: ./y, dtype: f16}]
                               ^^^
-  hint: give each a path of its own
+  hint: give each output its own path
 `,
   },
   {
@@ -229,10 +229,10 @@ steps:
 output: {from: y, path: x}
 `,
     faults: `
-r.yml:4:48: error contradiction: interpolate has both points and at
+r.yml:4:48: error contradiction: interpolate can’t have both points and at
     x: {interpolate: {from: a, to: b, points: 3, at: [0, 1]}}
                                                  ^^
-  hint: points spreads values evenly, at lists them; leave one out
+  hint: points spreads the values evenly, at lists them; remove one of the two
 r.yml:5:7: error missing-key: interpolate needs 'points' or 'at'
     y: {interpolate: {from: a, to: b}}
         ^^^^^^^^^^^
@@ -262,11 +262,11 @@ r.yml:5:22: error contradiction: rebasin aligns 'b' onto itself
     - {model: b, onto: b}
                        ^
   hint: name two different models
-r.yml:6:22: error contradiction: rebasin has both models and onto
+r.yml:6:22: error contradiction: rebasin can’t have both models and onto
     - {models: [a, b], onto: c, method: c2m3}
                        ^^^^
-  hint: models are aligned jointly, onto the first of them
-r.yml:7:14: error contradiction: weight-matching aligns one model, not several jointly
+  hint: the models are aligned jointly, onto the first one
+r.yml:7:14: error contradiction: weight-matching can’t align several models jointly
     - {models: [a, b]}
                ^^^^^^
   hint: use method: merge-many or c2m3
@@ -313,7 +313,7 @@ output: ./out
 r.yml:3:1: error missing-key: repair needs the key 'model'
   repair: {batch_norm: correlation}
   ^^^^^^
-  hint: write model: NAME of the merge to repair
+  hint: write model: NAME, the merge step to repair
 `,
   },
 ])

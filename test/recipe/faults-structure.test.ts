@@ -13,7 +13,7 @@ seed: -1.5
 output: x
 `,
     faults: `
-r.yml:4:7: error bad-type: 'seed' must be a whole number from 0, not -1.5
+r.yml:4:7: error bad-type: 'seed' must be a non-negative integer, not -1.5
   seed: -1.5
         ^^^^
 `,
@@ -91,7 +91,7 @@ terge: 2
 modells: x
 `,
     faults: `
-r.yml:1:8: error unsupported-version: this is version 2 of the recipe language; this terge reads version 1
+r.yml:1:8: error unsupported-version: the recipe uses version 2 of the recipe language; this terge reads version 1
   terge: 2
          ^
   hint: update terge, or write terge: 1
@@ -106,7 +106,7 @@ merge: {method: linear}
 output: x
 `,
     faults: `
-r.yml:1:8: error bad-value: 'terge' must be 1, the version of the language
+r.yml:1:8: error bad-value: 'terge' must be 1, the version of the recipe language
   terge: "1"
          ^^^
   hint: write terge: 1
@@ -124,7 +124,7 @@ r.yml:1:1: error missing-key: the recipe needs the key 'models'
 r.yml:1:1: error missing-key: the recipe needs the key 'output'
   terge: 1
   ^^^^^^^^
-  hint: write output: ./merged, or give one on the command line with -o
+  hint: write output: ./merged, or pass -o PATH
 `,
   },
   {
@@ -152,7 +152,7 @@ r.yml:5:3: error unknown-key: 'merge' has no key 'wieghts'
     wieghts: {a: 1, bb: 2}
     ^^^^^^^
   hint: did you mean 'weights'?
-r.yml:5:19: error not-a-participant: no model 'bb' takes part here
+r.yml:5:19: error not-a-participant: no merged model is named 'bb'
     wieghts: {a: 1, bb: 2}
                     ^^
   hint: did you mean 'b'?
@@ -210,16 +210,16 @@ r.yml:2:13: error bad-type: 'a' must be a path, a hub reference, or a mapping, n
 r.yml:2:19: error bad-type: 'b' must be a path, a hub reference, or a mapping, not a list
   models: {a: 3, b: [x], c: {path: [1]}}
                     ^^^
-r.yml:2:34: error bad-type: 'path' must be a text, not a list
+r.yml:2:34: error bad-type: 'path' must be a string, not a list
   models: {a: 3, b: [x], c: {path: [1]}}
                                    ^^^
-r.yml:3:17: error bad-type: 'method' must be a merge method's name, not a number
+r.yml:3:17: error bad-type: 'method' must be the name of a merge method, not a number
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                   ^
-r.yml:3:28: error bad-type: 'models' must be a list of names of models or steps, not a text
+r.yml:3:28: error bad-type: 'models' must be a list of names of models or steps, not a string
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                              ^
-r.yml:3:40: error bad-type: 'weights' must be a list of numbers, or a mapping model → number or gradient, not a text
+r.yml:3:40: error bad-type: 'weights' must be a list of numbers, or a mapping model → number or gradient, not a string
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                                          ^^^^^
 r.yml:3:54: error bad-type: 'rules' must be a list, not a mapping
@@ -232,19 +232,19 @@ r.yml:3:78: error bad-value: 'on_missing' can't be 'yes'
 r.yml:4:20: error bad-type: 'include' must be a pattern or a list of patterns, not a number
   filters: {include: 7, exclude: [1]}
                      ^
-r.yml:4:33: error bad-type: 'exclude[0]' must be a text, not a number
+r.yml:4:33: error bad-type: 'exclude[0]' must be a string, not a number
   filters: {include: 7, exclude: [1]}
                                   ^
-r.yml:5:7: error bad-type: 'seed' must be a whole number from 0, not 1.5
+r.yml:5:7: error bad-type: 'seed' must be a non-negative integer, not 1.5
   seed: 1.5
         ^^^
-r.yml:6:16: error bad-type: 'path' must be a text, not a number
+r.yml:6:16: error bad-type: 'path' must be a string, not a number
   output: {path: 1, shard_size: [1], metadata: {x: 1}}
                  ^
 r.yml:6:31: error bad-type: 'shard_size' must be a size such as 5GB, not a list
   output: {path: 1, shard_size: [1], metadata: {x: 1}}
                                 ^^^
-r.yml:6:50: error bad-type: 'x' must be a text, not a number
+r.yml:6:50: error bad-type: 'x' must be a string, not a number
   output: {path: 1, shard_size: [1], metadata: {x: 1}}
                                                    ^
 `,
@@ -317,10 +317,10 @@ merge: {method: linear}
 output: {path: x, shard_size: 10B}
 `,
     faults: `
-r.yml:4:31: error bad-value: a shard of 10 B is too small
+r.yml:4:31: error bad-value: a shard size of 10 B is too small
   output: {path: x, shard_size: 10B}
                                 ^^^
-  hint: 1000 bytes are the least; 5GB is usual
+  hint: write at least 1000 bytes; 5GB is common
 `,
   },
   {
@@ -335,7 +335,7 @@ output: ./out
 r.yml:3:38: error bad-type: 'weights[1]' must be a number, not .inf
   merge: {method: linear, weights: [1, .inf, x], rules: [{match: x, weights: {a: []}}]}
                                        ^^^^
-r.yml:3:44: error bad-type: 'weights[2]' must be a number, not a text
+r.yml:3:44: error bad-type: 'weights[2]' must be a number, not a string
   merge: {method: linear, weights: [1, .inf, x], rules: [{match: x, weights: {a: []}}]}
                                              ^
 r.yml:3:80: error bad-value: 'a' is an empty list

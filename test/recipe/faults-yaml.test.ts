@@ -12,7 +12,7 @@ faultTests(test, [
 r.yml:1:1: error syntax: the recipe is empty
   # nothing yet
   ^
-  hint: start with terge: 1; terge init writes a commented recipe
+  hint: start with terge: 1, or run terge init
 `,
   },
   {
@@ -66,7 +66,7 @@ models:
 r.yml:3:6: error syntax: nested mappings are not allowed in compact mappings
     a: ./a
        ^
-  hint: check the indentation, and quote a text that holds ": "
+  hint: check the indentation, and quote any string that contains ": "
 `,
   },
   {
@@ -80,7 +80,7 @@ output: out: x
 r.yml:3:9: error syntax: nested mappings are not allowed in compact mappings
   output: out: x
           ^
-  hint: check the indentation, and quote a text that holds ": "
+  hint: check the indentation, and quote any string that contains ": "
 `,
   },
   {
@@ -112,7 +112,7 @@ output: x
 r.yml:3:9: error merge-key: the recipe language does not support the merge key <<
   merge: {<<: *m, method: linear}
           ^^
-  hint: write its keys out; an alias may stand for a whole value
+  hint: write its keys in full; an alias can only replace a whole value
 `,
   },
   {
@@ -124,11 +124,11 @@ merge: {method: linear, models: [a, a]}
 output: x
 `,
     faults: `
-r.yml:2:18: error bad-key: keys must be texts
+r.yml:2:18: error bad-key: keys must be strings
   models: {a: ./a, 1: ./b}
                    ^
   hint: put it in quotes: "1"
-r.yml:3:37: error duplicate-model: 'a' takes part twice
+r.yml:3:37: error duplicate-model: 'a' is listed twice
   merge: {method: linear, models: [a, a]}
                                       ^
   hint: list it once, with the sum of its weights
@@ -143,7 +143,7 @@ merge: {method: linear}
 output: x
 `,
     faults: `
-r.yml:2:26: error bad-key: keys must be texts
+r.yml:2:26: error bad-key: keys must be strings
   models: {a: ./a, b: ./b, {x: 1}: ./b}
                            ^^^^^^
 `,
@@ -157,7 +157,7 @@ merge: {method: linear}
 output: x
 `,
     faults: `
-r.yml:2:21: error bad-alias: the alias '*nope' names no anchor before it
+r.yml:2:21: error bad-alias: the alias '*nope' refers to no earlier anchor
   models: {a: ./a, b: *nope}
                       ^^^^^
   hint: define it first with &NAME, or write the value in full
@@ -172,7 +172,7 @@ merge: {method: linear, rules: &r [{match: x, models: *r}]}
 output: x
 `,
     faults: `
-r.yml:3:55: error bad-alias: the alias '*r' stands inside the value that it names
+r.yml:3:55: error bad-alias: the alias '*r' is inside the value that it refers to
   merge: {method: linear, rules: &r [{match: x, models: *r}]}
                                                         ^^
   hint: write the value in full
@@ -190,7 +190,7 @@ output: x
 r.yml:2:13: error syntax: Unresolved tag: !file
   models: {a: !file ./a, b: ./b}
               ^^^^^
-  hint: leave the tag out
+  hint: remove the tag
 `,
   },
   {
@@ -204,7 +204,7 @@ terge: 1
 r.yml:1:1: error syntax: recipes are YAML 1.2, not 1.1
   %YAML 1.1
   ^
-  hint: leave the %YAML line out
+  hint: remove the %YAML line
 `,
   },
   {
@@ -218,10 +218,10 @@ output: ./out
 terge: 1
 `,
     faults: `
-r.yml:1:1: error several-documents: a recipe is one YAML document
+r.yml:1:1: error several-documents: a recipe must be one YAML document
   terge: 1
   ^^^^^^^^
-  hint: leave out what follows the second ---
+  hint: remove everything after the second ---
 `,
   },
   {

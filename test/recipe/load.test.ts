@@ -198,7 +198,7 @@ test('what a joint alignment makes has names that nobody else may have, and is o
       text: `terge: 1\nmodels: {${models}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: merge-many}}\n${steps}output: {from: ${from}, path: x}\n`,
     }).diagnostics.map(({ code, message, place }) => [code, message, place?.line, place?.column])
   const taken = (who: string) => [
-    ['name-taken', `'j.c' is what this alignment makes of a model, and the name of a ${who} already`, 4, 32],
+    ['name-taken', `this alignment makes a model named 'j.c', but a ${who} already has this name`, 4, 32],
   ]
   const merge = '  m: {merge: {method: linear, models: [a, j.b, j.c]}}\n'
   for (const models of ['a, j.b, j.c', 'j.b, j.c', 'a, j'])
@@ -297,18 +297,18 @@ test('files: the folder, a byte order mark, and what can not be read', () =>
     assert.equal(told('none.yml'), [
       "error missing-recipe: there is no file 'none.yml'\n  hint: check the path; terge init writes a new recipe",
     ])
-    assert.equal(told('.'), ["error unreadable-recipe: '.' is a folder\n  hint: name the recipe file in it"])
+    assert.equal(told('.'), ["error unreadable-recipe: '.' is a folder\n  hint: pass the recipe file inside it"])
     assert.equal(told('latin.yml', Buffer.from('terge: 1\n# caf\xe9\n', 'latin1')), [
       "error bad-encoding: 'latin.yml' is not UTF-8: line 2\n  hint: save it as UTF-8",
     ])
     assert.equal(told('long.yml', `# ${'x'.repeat(60_000)}\n`), [
-      'error too-long: a line may have 50000 characters at most; line 1 is longer\n  hint: break the line',
+      'error too-long: a line can have at most 50000 characters; line 1 is longer\n  hint: break the line',
     ])
     assert.equal(told('huge.yml', 'x'.repeat(4_100_000)), [
-      "error too-long: 'huge.yml' is longer than 4000000 bytes\n  hint: make sure that the file is a recipe",
+      "error too-long: 'huge.yml' is larger than 4000000 bytes\n  hint: make sure that the file is a recipe",
     ])
     assert.equal(told('million.yml', '# x\n'.repeat(300_000)), [
-      'million.yml:1:1: error too-long: a recipe may have 1000000 characters at most; this has 1200000\n  # x\n  ^\n  hint: make sure that the file is a recipe, or split it into several',
+      'million.yml:1:1: error too-long: a recipe can have at most 1000000 characters; this one has 1200000\n  # x\n  ^\n  hint: make sure that the file is a recipe, or split it into several recipes',
     ])
   }))
 

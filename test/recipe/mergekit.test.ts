@@ -139,7 +139,7 @@ parameters: {weight: 0.5}
     },
   ))
 
-test('documents that use each other in a circle, or share a name', async () => {
+test('documents that depend on each other in a cycle, or share a name', async () => {
   const linear = (name: string, model: string): string =>
     `name: ${name}\nmerge_method: linear\nmodels: [{model: ${model}}, {model: a}]\nparameters: {weight: 1}\n`
   assert.equal(await problems(`${linear('x', 'y')}---\n${linear('y', 'x')}`), ['error cycle 2:15'])

@@ -12,16 +12,16 @@ test('files of models, of terge and of anybody', () => {
     [{ architectures: ['LlamaForCausalLM'], dtype: 'bfloat16', model_type: 'llama' }, 'the configuration of a model'],
     [{ _class_name: 'StableDiffusionPipeline', unet: [] }, 'the configuration of a pipeline or of one of its modules'],
     [{ peft_type: 'LORA', r: 8 }, 'the configuration of an adapter'],
-    [{ metadata: {}, weight_map: {} }, 'the index of a model'],
+    [{ metadata: {}, weight_map: {} }, 'the index of a sharded model'],
     [{ terge: '0.1.0', lineage: 1, models: {}, output: {} }, 'a lineage'],
-    [{ lock: 1, terge: '0.1.0', models: {} }, 'the lock of a recipe'],
+    [{ lock: 1, terge: '0.1.0', models: {} }, 'the lock file of a recipe'],
   ]
   for (const [content, what] of cases)
     assert.equal(lines(JSON.stringify(content), 'x.json'), [
       `x.json:1:1: error not-a-recipe: 'x.json' is not a recipe: it is ${what}`,
     ])
   assert.equal(lines('services: {web: {image: nginx}}\nvolumes: {}\n'), [
-    "r.yml:1:1: error not-a-recipe: 'r.yml' is not a recipe: it has none of a recipe’s keys",
+    "r.yml:1:1: error not-a-recipe: 'r.yml' is not a recipe: it has no key of a recipe",
   ])
 })
 

@@ -102,10 +102,10 @@ function checkParameters(config: Config, { perModel, shared }: MergekitMethod, c
       if (names.includes(name) || ACCEPTED.includes(name)) continue
       const elsewhere = one && wide.includes(name)
       const message = elsewhere
-        ? `${method} reads ${quote(name)} for the whole merge; mergekit ignores it at one model`
+        ? `${method} has one ${quote(name)} for the whole merge; mergekit ignores it on a single model`
         : `${method} has no parameter ${quote(name)}; mergekit ignores it`
       const hint = elsewhere
-        ? 'move it to the parameters of the slice or of the whole'
+        ? 'move it to the parameters of the slice or of the document'
         : didYouMean(name, names, 'parameters')
       complain.ignored('ignored-parameter', message, key, hint)
     }
@@ -150,7 +150,7 @@ function tellUnmet(
     for (const { filter, node } of filtersOf(value)) {
       if (met.has(filter)) continue
       const parts = new Set(names.flatMap((name) => name.split('.')))
-      const message = `no tensor's name holds ${quote(filter)}; mergekit ignores the filter`
+      const message = `no tensor name contains ${quote(filter)}; mergekit ignores the filter`
       complain.ignored('ignored-filter', message, node.span, didYouMean(filter, parts, 'parts of names'))
     }
 }

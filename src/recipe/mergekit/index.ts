@@ -51,8 +51,8 @@ export function convertMergekit(
   for (const config of configs) {
     const name = config.name?.text ?? ''
     if (named.has(name)) {
-      const message = name === '' ? 'two documents have no name' : `two documents are called ${quote(name)}`
-      complain.error('name-taken', message, config.name?.at ?? config.at, 'write name: NAME, another in each')
+      const message = name === '' ? 'two documents have no name' : `two documents have the name ${quote(name)}`
+      complain.error('name-taken', message, config.name?.at ?? config.at, 'give each document its own name: NAME')
     }
     named.set(name, config)
   }
@@ -72,9 +72,9 @@ export function convertMergekit(
       const hops = [...open.slice(open.indexOf(config)), config].map(({ name }) => name?.text ?? 'the last').join(' → ')
       complain.error(
         'cycle',
-        `documents use each other in a circle: ${hops}`,
+        `documents depend on each other in a cycle: ${hops}`,
         config.at,
-        'change one of them so that it uses none of the others',
+        'change one of these documents so that it uses none of the others',
       )
       return
     }
@@ -113,9 +113,9 @@ function checkNamed(config: Config, final: Config, named: ReadonlyMap<string, Co
   const name = config.name?.text ?? ''
   complain.error(
     'document-tokenizer',
-    `the document ${quote(name)} has a tokenizer of its own, and a recipe has one for all of its steps`,
+    `the document ${quote(name)} has its own tokenizer, but a recipe has one tokenizer for all steps`,
     said.span,
-    `run ${quote(name)} alone first and name its folder in the other documents, or write tokenizer_source: base in all of them`,
+    `run ${quote(name)} by itself first and use its output folder in the other documents, or write tokenizer_source: base in all of them`,
   )
 }
 
@@ -171,7 +171,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work, { see
     at,
   )
   const target = output.entries.size === 1 ? output.entries.get('path')!.value : output
-  comments.set(target, 'mergekit takes the path from its command line')
+  comments.set(target, 'mergekit takes the path from the command line')
   const double = dtype?.kind === 'scalar' && dtype.value === 'float64'
   const short = merge?.kind === 'map' ? merge : undefined
   // A base that the configuration does not write is what a recipe takes by itself: the first model.
@@ -205,7 +205,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work, { see
 function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
   if (dtype === undefined) return undefined
   if (dtype.kind !== 'scalar' || typeof dtype.value !== 'string') {
-    complain.error('bad-type', "'dtype' must be a text", dtype.span, 'such as bfloat16')
+    complain.error('bad-type', "'dtype' must be a string", dtype.span, 'write a dtype such as bfloat16')
     return undefined
   }
   return text(dtype.value.replace(/^torch\./, ''), dtype.span)

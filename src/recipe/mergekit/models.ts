@@ -50,8 +50,8 @@ export function modelBook(documents: readonly string[], places: Places, complain
     if (!where) {
       const hint =
         revision === undefined
-          ? 'a hub repository is written org/name'
-          : 'what has a revision is a hub repository: org/name'
+          ? 'check the path, or write a hub repository as org/name'
+          : 'only a hub repository can have a revision: org/name@revision'
       complain.error('missing-model', `there is no ${quote(written)} ${looked}`, at, hint)
     }
     // With an adapter it is the adapter that tells models apart.
@@ -62,7 +62,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
         'missing-model',
         `there is no adapter ${quote(lora.path)} ${looked}`,
         at,
-        'a hub repository is written org/name',
+        'check the path, or write a hub repository as org/name',
       )
     const reference_ = where?.reference ?? written
     models.set(

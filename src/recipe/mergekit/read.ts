@@ -37,7 +37,7 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
   const [source, tokenizer] = [given(root, 'tokenizer_source'), given(root, 'tokenizer')]
   if (source && tokenizer) {
     const message = 'the configuration has both tokenizer_source and tokenizer'
-    complain.error('contradiction', message, tokenizer.span, 'leave one of them out')
+    complain.error('contradiction', message, tokenizer.span, 'remove one of them')
   }
   const dtype = said(root, 'out_dtype') ?? said(root, 'dtype')
   const template = said(root, 'chat_template')
@@ -72,8 +72,8 @@ function said(at: MapNode, key: string): Node | undefined {
 export function knownKeys(at: MapNode, known: readonly string[], complain: Complaints): void {
   for (const [key, entry] of at.entries) {
     if (known.includes(key)) continue
-    const message = `mergekit knows no key ${quote(key)} here and ignores it`
-    complain.ignored('ignored-key', message, entry.key, didYouMean(key, known, 'known here'))
+    const message = `mergekit has no key ${quote(key)} here and ignores it`
+    complain.ignored('ignored-key', message, entry.key, didYouMean(key, known, 'valid here'))
   }
 }
 
@@ -101,7 +101,7 @@ function findSlices(root: MapNode, complain: Complaints): Slices | undefined {
   const keys = ['models', 'slices', 'modules'].filter((key) => given(root, key))
   const [key] = keys
   if (key === undefined || keys.length > 1) {
-    const message = key === undefined ? 'the configuration names no models' : `${keys.join(' and ')} exclude each other`
+    const message = key === undefined ? 'the configuration lists no models' : `${keys.join(' and ')} can’t be combined`
     const span = key === undefined ? root.entries.get('merge_method')!.key : given(root, keys[1]!)!.span
     complain.error(key === undefined ? 'missing-key' : 'contradiction', message, span, 'write one of models and slices')
     return undefined
@@ -127,7 +127,7 @@ function readModule(name: string, key: Span, value: Node, complain: Complaints):
   const inner = ['slices', 'models'].filter((one) => given(value, one))
   const [one] = inner
   if (one === undefined || inner.length > 1) {
-    const message = one === undefined ? 'the module names no models' : 'slices and models exclude each other'
+    const message = one === undefined ? 'the module lists no models' : 'slices and models can’t be combined'
     complain.error(one === undefined ? 'missing-key' : 'contradiction', message, key, 'write slices in it')
     return undefined
   }
@@ -164,12 +164,7 @@ function readSlice(node: Node, complain: Complaints): Slice | undefined {
   knownKeys(node, ['sources', 'base_model', 'parameters', 'residual_weight'], complain)
   const residual = given(node, 'residual_weight')
   if (residual)
-    complain.ignored(
-      'ignored-key',
-      'mergekit reads residual_weight and does nothing with it',
-      residual.span,
-      'leave it out',
-    )
+    complain.ignored('ignored-key', 'mergekit reads residual_weight but does not use it', residual.span, 'remove it')
   const base = reference(childOf(node, 'base_model'), complain)
   const [parameters] = parametersOf(node, complain)
   return {
@@ -194,9 +189,9 @@ function eachOnce(sources: readonly Source[], complain: Complaints): Source[] {
     if (found.has(text))
       complain.ignored(
         'repeated-model',
-        `${quote(text)} is listed twice and counts once, with what is written last; mergekit reads its parameters from the first entry that has them`,
+        `${quote(text)} is listed twice: the last entry is used; mergekit reads each parameter from the first entry that has it`,
         source.at,
-        'list it once; weights of both do not add up',
+        'list it once; the weights of the two entries are not added',
       )
     found.set(text, source)
   }
@@ -226,7 +221,7 @@ function readRange(node: Node | undefined, otherwise: Span, complain: Complaints
   if (numbers.length !== 2 || !Number.isSafeInteger(from) || !Number.isSafeInteger(to)) {
     complain.error(
       'bad-type',
-      "'layer_range' must be two whole numbers",
+      "'layer_range' must be two integers",
       node?.span ?? otherwise,
       'write layer_range: [0, 24]',
     )

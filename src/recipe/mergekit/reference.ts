@@ -23,7 +23,7 @@ export function readReference(node: Node, complain: Complaints): Reference | und
     }
     const model = inner('model')
     const lora = inner('lora')
-    if (!model) return bad('this mapping names no model')
+    if (!model) return bad('this mapping has no model')
     unknownKeys(node, ['model', 'lora'], complain)
     for (const part of [childOf(node, 'model'), childOf(node, 'lora')])
       if (part?.kind === 'map') unknownKeys(part, ['path', 'revision'], complain)
@@ -45,16 +45,16 @@ function unknownKeys(at: MapNode, known: readonly string[], complain: Complaints
     if (key === 'override_architecture')
       complain.ignored(
         'ignored-key',
-        'override_architecture says how mergekit reads a model; terge reads it by its tensors’ names, and config.json keeps its architectures',
+        'override_architecture selects how mergekit reads a model; terge uses the tensor names, and config.json keeps its architectures',
         span,
-        'leave it out; edit config.json afterwards where the result needs another architecture',
+        'remove it; edit config.json afterwards if the result needs another architecture',
       )
     else
       complain.ignored(
         'ignored-key',
-        `mergekit knows no key ${quote(key)} here and ignores it`,
+        `mergekit has no key ${quote(key)} here and ignores it`,
         span,
-        didYouMean(key, known, 'known here'),
+        didYouMean(key, known, 'valid here'),
       )
   }
 }

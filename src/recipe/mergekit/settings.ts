@@ -65,9 +65,9 @@ export function checkSetting(node: Node, complain: Complaints): void {
       if (key !== 'value' && key !== 'filter')
         complain.ignored(
           'ignored-key',
-          `mergekit knows no key '${key}' here and ignores it`,
+          `mergekit has no key '${key}' here and ignores it`,
           at,
-          "known here: 'filter', 'value'",
+          "valid here: 'filter', 'value'",
         )
   }
 }
@@ -109,7 +109,7 @@ export function atomOf(node: Node, { name, type, most }: Parameter, complain: Co
     if (most === undefined || Number(item.value) <= most) return item
     // Between values below and above it, the most is reached earlier than a gradient between them would say.
     if (numbers.some((other) => Number(other?.value) < most)) return item
-    complain.warn('above-most', `mergekit takes '${name}' above ${most} for ${most}`, item.span, `write ${most}`)
+    complain.warn('above-most', `mergekit lowers '${name}' to ${most}, its maximum`, item.span, `write ${most}`)
     return makeScalar(item.span, most, String(most))
   })
   const result = node.kind === 'list' && sound.length > 1 ? makeList(node.span, sound) : sound[0]!

@@ -14,7 +14,7 @@ export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   uses: ({ from, base }) => [from, base],
   like: ({ base }) => base,
   sharesNames: true,
-  notModel: { what: 'an adapter', hint: 'write it to an output; a model takes it on by lora: PATH' },
+  notModel: { what: 'an adapter', hint: 'write it to an output; apply it to a model with lora: PATH' },
   patterns: ({ base, filters }) => ({ base, filters, rules: [] }),
   plan(step, { recipe, values, configOf, factorings, faults }) {
     return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), factorings, faults) ?? {}

@@ -18,7 +18,7 @@ export function extractionLines(factorings: readonly PlanFactoring[], left: Read
   return [
     ...byCount(factorings.map(({ work: { options } }) => `rank ${options.rank}, ${options.method}`)),
     ...(reasons.length > 0
-      ? [{ text: `left out: ${counted(reasons.length, 'tensor')}`, branches: byCount(reasons) }]
+      ? [{ text: `skipped: ${counted(reasons.length, 'tensor')}`, branches: byCount(reasons) }]
       : []),
   ]
 }
@@ -32,9 +32,9 @@ export function extractedLine(name: string, { modules, energy, left, models }: E
   const same = own.filter((module) => module.energy === null).length
   return [
     `${name}: ${from} − ${base} in ${counted(own.length, 'layer')}, rank ${most}`,
-    `${percent(energy.total)} of the difference kept (by layer ${percent(energy.mean)}, at least ${percent(energy.least)})`,
+    `${percent(energy.total)} of the difference explained (mean of the layers ${percent(energy.mean)}, worst ${percent(energy.least)})`,
     ...(same > 0 ? [`${formatCount(same)} without a difference`] : []),
-    ...(left ? [`${counted(Object.keys(left).length, 'tensor')} left out`] : []),
+    ...(left ? [`${counted(Object.keys(left).length, 'tensor')} skipped`] : []),
   ].join(', ')
 }
 

@@ -79,8 +79,8 @@ export function planExtract(
     ) {
       sound = false
       const shapes = [other!, own].map(({ shape }) => `[${shape.join(', ')}]`)
-      const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: no adapter makes one of the other`
-      faults.error('tensor-mismatch', message, place, `leave it out: exclude: [${quote(name)}]`)
+      const message = `${name} is ${shapes[0]} in ${step.from} but ${shapes[1]} in ${step.base}: an adapter can’t change the shape`
+      faults.error('tensor-mismatch', message, place, `skip it: exclude: [${quote(name)}]`)
     } else if (layer?.kind === 'linear' && !isOriented(name, own, oriented, faults.error, place)) sound = false
     else if (layer) adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
     else left.set(name, why ?? '')
@@ -92,20 +92,20 @@ export function planExtract(
   const { saved, biases } = settleRest(step, left, adapted, base)
   const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
   if (step.loraBias && embedding) {
-    const message = `an adapter with lora_bias can't have the embedding ${embedding.tensor}`
-    const hint = `exclude: [${quote(embedding.tensor)}], or leave lora_bias out`
+    const message = `an adapter with lora_bias can't adapt the embedding ${embedding.tensor}`
+    const hint = `exclude: [${quote(embedding.tensor)}], or remove lora_bias`
     faults.error('contradiction', message, recipe.placeOf([...step.at, 'lora', 'lora_bias'], 'key'), hint)
     return undefined
   }
   if (adapted.length === 0) {
     const why = [...new Set(left.values())].slice(0, 3).join('; ')
     const message = `${step.from} and ${step.base} share no layer that a low-rank adapter can hold`
-    faults.error('nothing-to-extract', message, place, why === '' ? 'name two models of one architecture' : why)
+    faults.error('nothing-to-extract', message, place, why === '' ? 'name two models of the same architecture' : why)
     return undefined
   }
   const most = adapted.reduce((largest, { rank }) => Math.max(largest, rank), 0)
   if (step.rank > most) {
-    const message = `rank ${step.rank} is more than any matrix of the difference can have: the largest has ${most}`
+    const message = `rank ${step.rank} is larger than the rank of any matrix: the largest possible rank is ${most}`
     faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
     return undefined
   }
@@ -260,8 +260,8 @@ function warnTied(
   if (adapted.some(({ tensor }) => HEAD.test(tensor))) return
   if (tiedHeadOf(embedding.tensor, tensors, config).kind === 'none') return
   warn(
-    `${embedding.tensor} is the head too (tie_word_embeddings), and PEFT adapts the embedding alone`,
-    `exclude: [${quote(embedding.tensor)}] leaves both as they are`,
+    `${embedding.tensor} is also the head (tie_word_embeddings), but PEFT would adapt only the embedding`,
+    `exclude: [${quote(embedding.tensor)}] skips both`,
   )
 }
 
@@ -282,9 +282,9 @@ function isOriented(
   if (decision === 'straight' || decision === 'turned') return true
   tell(
     'adapter-orientation',
-    `${name} is square, and nothing says whether the layer is stored [in, out], as the Conv1D of transformers, or [out, in]`,
+    `${name} is square, so its shape does not show whether the layer is stored as [in, out], like Conv1D of transformers, or as [out, in]`,
     place,
-    `name the architecture in the base's config.json (model_type), or leave it out: exclude: [${quote(name)}]`,
+    `write model_type in the base's config.json, or skip the layer: exclude: [${quote(name)}]`,
   )
   return false
 }

@@ -8,8 +8,8 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
   const lora = get(at, 'lora')
   const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
   if (from !== '' && from === base) {
-    const hint = 'name the tuned model and the model that it was made from'
-    const message = `the difference of ${quote(from)} from itself is nothing`
+    const hint = 'name a fine-tuned model and its base model'
+    const message = `'from' and 'base' are both ${quote(from)}, so there is no difference to extract`
     scope.report.error('contradiction', message, [...at.path, 'lora', 'from'], { hint })
   }
   const rank = numberOf(get(lora, 'rank')) ?? 1

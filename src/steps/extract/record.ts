@@ -25,8 +25,8 @@ export function extractRecord(
   if (changed.length === 0)
     throw fault(
       'nothing-to-extract',
-      `${step}: the two models are the same in every layer of the adapter`,
-      'name a fine-tuned model and the model that it was made from',
+      `${step}: the two models are equal in every layer of the adapter`,
+      'name a fine-tuned model and its base model',
       1,
     )
   const energies = changed.map(({ figures: [squares, , kept] }) => Math.min(1, kept / squares))

@@ -5,54 +5,54 @@ export const extract = object(
   {
     lora: object(
       {
-        from: text('The tuned model: a model or a step.'),
-        base: text('The model that the adapter is for: a model or a step.'),
+        from: text('The fine-tuned model: a model or a step.'),
+        base: text('The base model of the adapter: a model or a step.'),
         rank: {
           type: 'integer',
           minimum: 1,
-          title: 'a whole number from 1',
-          description: 'Its rank; of a matrix with a shorter side, that one.',
+          title: 'a positive integer',
+          description: 'The rank of the adapter. A matrix with a shorter side gets that side as its rank.',
         },
         alpha: {
           type: 'number',
           minimum: 0.000001,
           title: 'a number above 0',
-          description: 'lora_alpha: readers scale by alpha/rank. Default: the rank, so that the scale is 1.',
+          description: 'lora_alpha: PEFT scales the adapter by alpha/rank. Default: the rank, so that the scale is 1.',
         },
         include: ref('patterns'),
         exclude: ref('patterns'),
         modules_to_save: {
           type: 'boolean',
           description:
-            'Save whole what no low-rank matrix can be: norms, and layers of other kinds. Default: false, they are left out.',
+            'Whether to save norms and layers of unsupported kinds in full. Default: false, which skips them.',
         },
         lora_bias: {
           type: 'boolean',
           description:
-            'Hold the differences of adapted layers’ biases too, as lora_bias of PEFT 0.14 and later; not beside embeddings. Default: false.',
+            'Whether to save the differences of the biases of adapted layers (lora_bias, PEFT 0.14 and later). Not possible with embeddings. Default: false.',
         },
         method: {
           enum: ['auto', 'exact', 'randomised'],
-          description: 'How singular vectors are found. Default: auto, which is exact for small matrices.',
+          description: 'How to compute singular vectors. Default: auto, which is exact for small matrices.',
         },
         oversampling: {
           type: 'integer',
           minimum: 0,
-          title: 'a whole number from 0',
-          description: 'Of the randomised method: columns beyond the rank. Default: 16.',
+          title: 'a non-negative integer',
+          description: 'For the randomised method: columns beyond the rank. Default: 16.',
         },
         iterations: {
           type: 'integer',
           minimum: 1,
           maximum: 100,
-          title: 'a whole number from 1 to 100',
-          description: 'Of the randomised method: power iterations. Default: 4.',
+          title: 'an integer from 1 to 100',
+          description: 'For the randomised method: power iterations. Default: 4.',
         },
       },
       ['from', 'base', 'rank'],
-      'A low-rank adapter of the difference, as PEFT reads it.',
+      'Settings of the low-rank adapter in the PEFT format.',
     ),
   },
   ['lora'],
-  'Takes an adapter out of a tuned model.',
+  'Extracts a LoRA adapter from the difference of two models.',
 )

@@ -13,7 +13,7 @@ export const interpolate: StepKind<InterpolateStep> = {
   like: ({ from }) => from,
   sharesNames: true,
   notModel: {
-    what: 'a path of several checkpoints',
+    what: 'a series of checkpoints',
     hint: 'merge the two models with the weights of one point',
   },
   count: ({ points }) => points.length,

@@ -27,8 +27,13 @@ export function planPoints(
   const packed = refuseAnyPacked(recipe, [from, to], step.at, faults)
   const shared = [...from.tensors].filter(([name, tensor]) => partnerOf(tensor, to.tensors.get(name)))
   if (shared.length === 0 && !packed) {
-    const message = `${step.from} and ${step.to} share no floating-point tensor of one shape`
-    faults.error('nothing-to-merge', message, recipe.placeOf(step.at, 'key'), 'name two models of one architecture')
+    const message = `${step.from} and ${step.to} share no floating-point tensor of the same shape`
+    faults.error(
+      'nothing-to-merge',
+      message,
+      recipe.placeOf(step.at, 'key'),
+      'name two models of the same architecture',
+    )
   }
   if (shared.length > 0) {
     const book = unmergedBook(

@@ -7,8 +7,8 @@ export function readInterpolate({ name, at }: StepDraft, { scope, use }: Reading
   const points = get(at, 'points')
   const list = get(at, 'at')
   if (points && list) {
-    const message = 'interpolate has both points and at'
-    const hint = 'points spreads values evenly, at lists them; leave one out'
+    const message = 'interpolate can’t have both points and at'
+    const hint = 'points spreads the values evenly, at lists them; remove one of the two'
     scope.report.error('contradiction', message, list.path, { part: 'key', hint })
   } else if (!points && !list && isMapping(at)) {
     const hint = 'write points: 11, or at: [0, 0.5, 1]'

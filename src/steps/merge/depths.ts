@@ -28,9 +28,9 @@ export function checkDepths(
     for (const [prefix, depth] of depthsOf(values.get(name)!, configOf)) {
       const wanted = own.get(prefix)
       if (wanted === undefined || wanted === depth) continue
-      const message = `${quote(name)} has ${depth} layers under ${prefix}, and ${quote(step.base)} has ${wanted}`
+      const message = `${quote(name)} has ${depth} layers under ${prefix}, but ${quote(step.base)} has ${wanted}`
       const place = recipe.placeOf(step.at, 'key')
-      const hint = `take the layers that belong together by slices: layers [0, ${Math.min(depth, wanted)}] of each`
+      const hint = `use slices to select matching layers, such as layers [0, ${Math.min(depth, wanted)}] of each model`
       faults.error('bad-layers', message, place, hint)
     }
   }

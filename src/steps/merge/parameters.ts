@@ -42,7 +42,7 @@ function unknownParameter(
 ): string | undefined {
   if (name === 'weight' || name === 'weights') {
     const message = `${quote(name)} is not a parameter of ${method.name}`
-    const hint = method.weights ? 'weights stand beside parameters: weights: {MODEL: 0.5}' : undefined
+    const hint = method.weights ? 'write weights next to parameters: weights: {MODEL: 0.5}' : undefined
     report.error('unknown-parameter', message, at.path, { part: 'key', hint })
     return undefined
   }
@@ -63,7 +63,7 @@ function readLines(at: Cursor, report: Report): ParameterValue | undefined {
 function expectedForm({ type, choices, perModel }: ParameterSchema): string {
   const words = choices?.map(String) ?? []
   if (type === 'choice') return eitherOf(words)
-  if (type === 'integer') return 'a whole number'
+  if (type === 'integer') return 'an integer'
   if (type === 'boolean') return eitherOf([...new Set(['true', 'false', ...words])])
   const forms = ['a number', 'a gradient (a list of numbers)', ...(perModel ? ['a mapping model → number'] : [])]
   return eitherOf([...forms, ...words])
@@ -130,7 +130,7 @@ function readPerModel(
   if (sound && schema.default === undefined && participants) {
     const lacking = participants.filter(({ name }) => !values.has(name)).map(({ written }) => quote(written))
     if (lacking.length > 0) {
-      const message = `${quote(schema.name)} of ${method.name} has no default; ${lacking.join(', ')} needs a value`
+      const message = `${quote(schema.name)} of ${method.name} has no default, so every model needs a value: add ${lacking.join(', ')}`
       report.error('missing-parameter', message, at.path, { hint: `add ${lacking[0]}: NUMBER` })
     }
   }
@@ -148,8 +148,8 @@ export function findParticipant(
   if (found) return found
   const names = participants.map(({ written }) => written)
   const [meant] = nearest(key, names, 1)
-  const hint = didYouMean(key, names, 'taking part')
-  report.error('not-a-participant', `no model ${quote(key)} takes part here`, at.path, { part: 'key', hint })
+  const hint = didYouMean(key, names, 'merged models')
+  report.error('not-a-participant', `no merged model is named ${quote(key)}`, at.path, { part: 'key', hint })
   return participants.find(({ written }) => written === meant)
 }
 

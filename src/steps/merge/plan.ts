@@ -111,7 +111,7 @@ export function planMerge(
   if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
     const why = [...reasons].map(([reason, count]) => `${count} ${COPY_REASONS[reason]}`).join(', ')
     const place = recipe.placeOf(step.at, 'key')
-    faults.error('nothing-to-merge', `no tensor of ${step.base} is left to merge`, place, `copied from base: ${why}`)
+    faults.error('nothing-to-merge', `no tensor of ${step.base} can be merged`, place, `copied from base: ${why}`)
   }
   return { value: { name: step.name, tensors, origin: base.origin, ...stackedLike(base) }, patterns }
 }
@@ -222,7 +222,7 @@ function reportAbsent(
       'missing-tensor',
       `${model} has no tensor ${name}, which base ${step.base} has`,
       place('on_missing'),
-      'on_missing: copy merges the rest',
+      'write on_missing: copy to merge the rest',
       model,
     )
   }
@@ -231,7 +231,7 @@ function reportAbsent(
     const message = `${name} is ${shape(values.get(model)!)} in ${model} but ${shape(base)} in base ${step.base}`
     const rows =
       reason === 'shape' && sameColumns(values.get(model)!.tensors.get(name)!.shape, base.tensors.get(name)!.shape)
-    const hint = `on_mismatch: copy merges the rest${rows ? ', crop the rows that all have' : ''}`
+    const hint = `write on_mismatch: copy to merge the rest${rows ? ', or crop to merge the rows that all models have' : ''}`
     faults.error('tensor-mismatch', message, place('on_mismatch'), hint, model)
   }
 }
@@ -254,11 +254,11 @@ function checkWeightSum(
   const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
   faults.error(
     'zero-weights',
-    `the weights of ${name} add up to 0 (${list}), and ${method.name} divides by their sum`,
+    `the weights of ${name} add up to 0 (${list}), but ${method.name} divides by their sum`,
     recipe.placeOf(settings.weightsAt, 'key'),
     method.parameters.some(({ name }) => name === 'normalize')
-      ? 'give weights with another sum, or parameters: {normalize: false}'
-      : 'give weights with another sum',
+      ? 'change the weights, or write parameters: {normalize: false}'
+      : 'change the weights',
   )
 }
 
@@ -288,7 +288,7 @@ function warnOfIdle({ recipe, step, parts, faults }: Context) {
       'unused-model',
       message,
       recipe.placeOf(at, 'key'),
-      'leave it out, or give its tensors the base’s names by rename',
+      'remove it, or use rename to give its tensors the names of the base',
     )
   }
 }
@@ -305,11 +305,11 @@ function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
         'list-is-gradient',
         layers === 0
           ? `${name} is a gradient over layers, and the models have none: its first value, ${value.value[0]}, applies to every tensor`
-          : `${name} is a gradient over ${plural(layers, 'layer')}, though it has one value for each of ${plural(settings.models.length, 'model')}`,
+          : `${name} is a gradient over ${plural(layers, 'layer')}, but it has one value for each of ${plural(settings.models.length, 'model')}`,
         recipe.placeOf(at, 'value'),
         perModel(settings.method, name)
-          ? `one value a model is written ${name}: {${mapping}}`
-          : `${name} has one value a tensor, whatever the models: a single number holds for all layers`,
+          ? `for one value per model, write ${name}: {${mapping}}`
+          : `${name} is the same for all models: write a single number for all layers`,
       )
     }
   }

@@ -139,7 +139,7 @@ function readModelsList(at: Cursor, scope: Scope): Participant[] | undefined {
   for (const item of itemsOf(at)) {
     const participant = resolveName(item, scope) ?? { written: '', name: '' }
     if (participant.name !== '' && found.some(({ name }) => name === participant.name)) {
-      const message = `${quote(participant.written)} takes part twice`
+      const message = `${quote(participant.written)} is listed twice`
       scope.report.error('duplicate-model', message, item.path, { hint: 'list it once, with the sum of its weights' })
     }
     // It stays in the list, so that neither the count of models nor that of weights looks wrong besides.
@@ -167,8 +167,8 @@ function readWeights(
 ): Weights | undefined {
   if (at === undefined) return undefined
   if (method && !method.weights) {
-    const hint = method.parameters.some(({ name }) => name === 't') ? 'its parameter t says how far' : undefined
-    report.error('no-weights', `${method.name} takes no weights`, at.path, { part: 'key', hint })
+    const hint = method.parameters.some(({ name }) => name === 't') ? 'use its parameter t' : undefined
+    report.error('no-weights', `${method.name} has no weights`, at.path, { part: 'key', hint })
     return undefined
   }
   if (isMapping(at)) {
@@ -196,9 +196,9 @@ function readWeights(
 }
 
 const warnBase = (method: Method | undefined, { written }: Participant, at: Cursor, report: Report): void =>
-  report.warn('base-weight', `${method?.name} gives the base ${quote(written)} no weight`, at.path, {
+  report.warn('base-weight', `${method?.name} ignores the weight of the base ${quote(written)}`, at.path, {
     part: 'key',
-    hint: "leave it out: a task-vector method adds to the base whatever the base's own weight",
+    hint: 'remove it: a task-vector method always starts from the whole base',
   })
 
 /** A rule's weights over merge's: mappings key by key; a list replaces. Models that the rule leaves out drop out. */
@@ -227,14 +227,14 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
-      const message = `${method.name} needs its base ${quote(base.name)} among its models`
+      const message = `${method.name} needs its base ${quote(base.name)} in models`
       report.error('base-not-listed', message, draft.choiceAt, { hint: `add ${base.written} to models` })
     }
     for (const { name, default: value } of method.parameters) {
       if (value !== undefined || draft.parameters.has(name) || draft.wrong.has(name)) continue
       const parameters = get(at, 'parameters')
       if (parameters && !isMapping(parameters)) continue
-      const message = `${method.name} needs the parameter ${quote(name)}`
+      const message = `${method.name} requires the parameter ${quote(name)}`
       const place = parameters?.path ?? draft.methodAt
       report.error('missing-parameter', message, place, { hint: `write parameters: {${name}: …}` })
     }
@@ -264,10 +264,10 @@ function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWri
   const example = likely === undefined ? '' : ` (such as base: ${likely})`
   scope.report.error(
     'missing-base',
-    `${method.name} compares models with a base, and the recipe names none`,
+    `${method.name} compares models with a base, but the recipe has no base`,
     chosen.path,
     {
-      hint: `write base: NAME, the model that the others were made from${example}`,
+      hint: `write base: NAME, the model that the others were fine-tuned from${example}`,
     },
   )
 }
@@ -287,6 +287,6 @@ function checkCount(method: Method, own: readonly Participant[], draft: Draft, r
   const models = agree((own.length < least ? least : most) ?? least, 'model', 'models')
   const here = own.length === 0 ? 'none takes part' : `${own.map(({ written }) => written).join(', ')} take part`
   const message = `${method.name} merges ${wanted} ${models}${apart}; ${own.length === 1 ? here.replace('take', 'takes') : here}`
-  const hint = draft.modelsWritten ? undefined : 'write models: [NAME, …] beside method'
+  const hint = draft.modelsWritten ? undefined : 'write models: [NAME, …] next to method'
   report.error('model-count', message, draft.choiceAt, { hint })
 }

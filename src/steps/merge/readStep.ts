@@ -9,8 +9,8 @@ export function readMergeStep({ name, at }: StepDraft, { root, scope, uses }: Re
   const long = has(root, 'steps')
   for (const key of ['base', 'filters'])
     if (!long && has(root, key) && has(at, key)) {
-      const message = `${quote(key)} stands in the recipe and in merge`
-      scope.report.error('contradiction', message, [...at.path, key], { part: 'key', hint: 'leave one of them out' })
+      const message = `${quote(key)} is set both in the recipe and in merge`
+      scope.report.error('contradiction', message, [...at.path, key], { part: 'key', hint: 'remove one of them' })
     }
   const own = get(at, 'base') ?? get(root, 'base')
   const given: Base = {

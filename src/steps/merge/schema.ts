@@ -47,19 +47,21 @@ const byMethod: Schema[] = METHODS.map((method) => ({
 }))
 
 const method: Schema = {
-  title: "a merge method's name",
+  title: 'the name of a merge method',
   type: 'string',
-  description: 'The merge method; `terge methods` lists them. A rule that names another one starts from its defaults.',
+  description:
+    'The merge method. `terge methods` lists all methods. A rule with another method starts from the defaults of that method.',
   examples: METHOD_NAMES,
 }
 const models: Schema = {
   ...listOf(text('The name of a model or step.')),
   title: 'a list of names of models or steps',
-  description: 'Who takes part, in order. Default: every model; for task-vector methods every model but the base.',
+  description:
+    'The models to merge, in order. Default: every model; for task-vector methods, every model except the base.',
 }
 const weights = several(
   'a list of numbers, or a mapping model → number or gradient',
-  'A list in the order of the participating models, or a mapping by name; 1 each where left out.',
+  'A list in the order of the merged models, or a mapping by name. Default: 1 for each model.',
   listOf({ type: 'number' }),
   { type: 'object', additionalProperties: ref('gradient') },
 )
@@ -67,11 +69,11 @@ const parameters: Schema = {
   type: 'object',
   title: 'a mapping of parameters',
   description:
-    "The method's own: a number, a gradient over the layers (list), or a mapping model → number or gradient.",
+    'Parameters of the method. A value is a number, a gradient over the layers (list), or a mapping model → number or gradient.',
 }
 /** The root of a recipe has it too. */
 export const base = text(
-  'The model whose names, shapes and untouched tensors the result has. Default: the first model; methods that compare models with a base need it written.',
+  'The model that gives the result its tensor names, its shapes and its unmerged tensors. Default: the first model. Task-vector methods require it.',
 )
 
 export const merge: Schema = {
@@ -81,27 +83,29 @@ export const merge: Schema = {
       models,
       weights,
       parameters,
-      rules: { ...listOf(ref('rule'), 0), description: 'The first rule that matches a tensor applies to it.' },
+      rules: {
+        ...listOf(ref('rule'), 0),
+        description: 'Settings for some tensors. The first rule that matches a tensor applies to it.',
+      },
       base,
       filters: ref('filters'),
       on_missing: {
         enum: ['copy', 'keep', 'error'],
         description:
-          'A participant lacks a tensor of the base: the others are merged, else the base keeps its own. copy refuses where over half of the parameters would stay unmerged, keep does not. Default: copy.',
+          'What to do if a model lacks a tensor of the base. copy: merge the other models, or copy the tensor from the base; fail if over half of the parameters would stay unmerged. keep: the same without this limit. error: fail. Default: copy.',
       },
       on_mismatch: {
         enum: ['copy', 'error', 'crop'],
         description:
-          'A participant has it in another shape. crop: where only the number of rows differs, those that all have are merged, and the base keeps the others. Default: copy.',
+          'What to do if a model has the tensor in another shape. copy: merge the other models, or copy the tensor from the base. crop: if only the number of rows differs, merge the rows that all models have and copy the others from the base. error: fail. Default: copy.',
       },
       dtype: {
         enum: Object.keys(DTYPE_NAMES),
-        description:
-          'Merged tensors are rounded to this dtype before other steps use them. Default: they are not rounded.',
+        description: 'Rounds merged tensors to this dtype before other steps use them. Default: no rounding.',
       },
     },
     ['method'],
-    'How the tensors of several models become one.',
+    'Merges the tensors of several models.',
   ),
   allOf: byMethod,
 }
@@ -109,15 +113,15 @@ const rule: Schema = {
   ...object(
     { match: ref('patterns'), method, models, weights, parameters },
     ['match'],
-    'Settings for the tensors that match. A rule that keeps the method is laid over the settings of merge key by key.',
+    'Settings for the tensors that match. A rule with the same method overrides the settings of merge key by key.',
   ),
   allOf: byMethod,
 }
 
 const lines = object(
   {
-    alpha: { type: 'number', description: 'Scale at the first layer, and outside layers.' },
-    beta: { type: 'number', description: 'What is added to it up to the last layer.' },
+    alpha: { type: 'number', description: 'Scale at the first layer and outside layers.' },
+    beta: { type: 'number', description: 'Added to alpha in full at the last layer.' },
   },
   ['alpha', 'beta'],
   'Scales each task vector by alpha + beta·layer/(L−1), alpha outside layers (arXiv 2410.17146).',

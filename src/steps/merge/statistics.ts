@@ -53,7 +53,11 @@ function statisticsOf(
     faults.error('missing-statistics', message, recipe.placeOf(source?.at ?? at, 'key'), hint)
     return []
   }
-  if (!source) return refuse(`${method} needs statistics, and the step ${model} has none`, 'merge models themselves')
+  if (!source)
+    return refuse(
+      `${method} needs statistics, but the step ${model} has none`,
+      'merge models of the recipe instead of steps',
+    )
   const { statistics } = source
   if (statistics === undefined)
     return refuse(`${method} needs statistics of ${model}`, `write ${model}: {path: …, statistics: FILE.safetensors}`)
@@ -61,7 +65,7 @@ function statisticsOf(
   if (kind === 'gram') grams.set(model, grams.get(model) === true || found !== undefined)
   const own = values.get(model)!.tensors.get(name)!.shape
   const shape = kind === 'gram' ? [own[1]!, own[1]!] : own
-  const wanted = `leave ${name} out by filters, or give it another method in a rule`
+  const wanted = `exclude ${name} with filters, or use another method for it in a rule`
   if (!found && kind === 'gram') return []
   if (!found) return refuse(`the statistics of ${model} have no tensor ${name}`, wanted)
   if (!isFloat(found.dtype) || !sameShape(found.shape, shape))
@@ -79,9 +83,9 @@ export function refuseForeignGrams(recipe: RecipeHead, step: MergeStep, grams: G
     if (any || source?.statistics === undefined) continue
     faults.error(
       'bad-statistics',
-      `the statistics of ${model} have no Gram matrix of any matrix that is merged`,
+      `the statistics of ${model} have no Gram matrix for any merged tensor`,
       recipe.placeOf(source.at ?? step.at, 'key'),
-      'XᵀX of a layer’s inputs stands under the name of its matrix, such as model.layers.0.mlp.up_proj.weight',
+      'store XᵀX of the inputs of a layer under the name of its weight, such as model.layers.0.mlp.up_proj.weight',
     )
   }
 }
@@ -107,7 +111,7 @@ export function checkStatisticsFiles(
     const place = recipe.placeOf([...at, 'statistics'], 'key')
     const twin = checkpoint.files.map(({ path }) => owners.get(path)).find((name) => name !== undefined)
     if (twin !== undefined) {
-      const hint = 'name a file with mean squared gradients, or for regmean with XᵀX of each layer’s inputs'
+      const hint = 'name a file with mean squared gradients (fisher), or with XᵀX of the inputs of each layer (regmean)'
       faults.error('bad-statistics', `the statistics of ${model} are the weights of ${twin}`, place, hint)
       continue
     }
@@ -116,9 +120,9 @@ export function checkStatisticsFiles(
     if (other !== undefined)
       faults.warn(
         'foreign-statistics',
-        `${quote(model)} and ${quote(other)} have one file of statistics: statistics are those of one model`,
+        `${quote(model)} and ${quote(other)} have the same statistics file`,
         place,
-        'with the same statistics for all, models are averaged',
+        'give each model its own statistics; with equal statistics, the merge is an average',
       )
     const more = [...found.tensors].flatMap(([name, { dtype }]) =>
       isFloat(dtype) && !own.tensors.has(name) ? [name] : [],
@@ -128,7 +132,7 @@ export function checkStatisticsFiles(
         'foreign-statistics',
         `the statistics of ${model} have ${plural(more.length, 'tensor')} that the model lacks, such as ${more[0]}`,
         place,
-        'they are not used; make sure that the file is of this model',
+        'terge ignores them; make sure that the file belongs to this model',
         model,
       )
   }

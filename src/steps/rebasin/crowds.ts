@@ -23,10 +23,10 @@ export function refuseCrowd(
     const times = computations(expr)
     const message =
       times > MOST_COMPUTATIONS
-        ? `${name} takes ${times} tensors that are computed whole, by alignments within each other`
+        ? `nested alignments need ${times} fully computed tensors for ${name}`
         : scratchFault(expr, name, shape, computeOf(recipe.compute, expr))?.message
     if (message === undefined) continue
-    const hint = 'write what is aligned to an output first, and align that in another recipe'
+    const hint = 'write the aligned model to an output, and align that output in another recipe'
     faults.error('too-many-inputs', message, recipe.placeOf(step.at, 'key'), hint)
     return true
   }

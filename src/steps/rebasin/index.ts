@@ -25,8 +25,8 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
     if (units <= LARGEST_SQUARE) return undefined
     return {
       code: 'group-too-large',
-      message: `${analysis.models[0]!.name} has a group of ${units} units to match; at most ${LARGEST_SQUARE} work`,
-      hint: 'a spec of your own can leave this group as it is',
+      message: `${analysis.models[0]!.name} has a group of ${units} units to match; the limit is ${LARGEST_SQUARE}`,
+      hint: 'write a spec that leaves this group out',
     }
   },
   lines: alignmentLines,
@@ -48,7 +48,7 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Uses
   short: {
     order: 1,
     list: {
-      describe: 'Permutes models onto others before the merge.',
+      describe: 'Aligns models before the merge.',
       replaces: (at) => textOf(get(at, 'model')),
     },
   },

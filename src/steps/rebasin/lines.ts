@@ -31,7 +31,7 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
       { text: groupsLine(spec) },
       ...staysLines(spec.kept),
       {
-        text: `roughly ${roughly(multiplications)} multiplications a ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; takes ${formatSize(bytes)} of memory or more`,
+        text: `roughly ${roughly(multiplications)} multiplications per ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; needs at least ${formatSize(bytes)} of memory`,
       },
     ],
   }
@@ -51,5 +51,5 @@ export function alignedLine(record: RebasinRecord): string {
     `similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`,
     counted(iterations, 'iteration'),
   ]
-  return `${model} aligned onto ${onto}: ${parts.join(', ')}`
+  return `${model} aligned to ${onto}: ${parts.join(', ')}`
 }

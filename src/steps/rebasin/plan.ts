@@ -36,7 +36,7 @@ export function planRebasin(
   if (cropped) {
     faults.error(
       'no-alignment',
-      `${step.model} cannot be aligned: its tensor ${cropped[0]} was cropped to the rows that models have in common`,
+      `${step.model} can't be aligned: a merge cropped its tensor ${cropped[0]}`,
       recipe.placeOf(step.at, 'value'),
       'align the models before the merge',
     )

@@ -34,10 +34,10 @@ export function planAnalysis(
     const { family, spec } = specOf(recipe, step, onto, config)
     if (spec.parts.length === 0) {
       const why = Object.entries(spec.kept)[0]
-      const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or let it be read from an ONNX export'
+      const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or use an ONNX export as spec'
       faults.warn(
         'nothing-to-permute',
-        `nothing of ${step.onto} can be permuted: this rebasin changes nothing`,
+        `no axis of ${step.onto} can be permuted, so this rebasin has no effect`,
         place,
         hint,
       )
@@ -93,13 +93,13 @@ function allowsRotation(
     [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || lastFinding(expr.view) !== undefined),
   )
   const what =
-    obstacle ?? (built && `${built.name} is the result of a step: rotations are found for models as they are stored`)
+    obstacle ?? (built && `${built.name} is the result of a step: orthogonal symmetry requires stored models`)
   if (what === undefined) return true
   faults.error(
     'no-orthogonal',
     `symmetry: orthogonal is not possible here: ${what}`,
     recipe.placeOf([...step.at, 'symmetry']),
-    'symmetry: permutation aligns what can be permuted',
+    'write symmetry: permutation',
   )
   return false
 }
@@ -154,9 +154,9 @@ function checkShapes(
       : `${name} is [${found.shape.join(', ')}] in ${value.name} but [${expected.shape.join(', ')}] in ${onto.name}: axis ${Math.max(axis, 0)} differs`
     faults.error(
       'spec-misfit',
-      `${value.name} cannot be aligned onto ${onto.name}: ${what}`,
+      `${value.name} can't be aligned to ${onto.name}: ${what}`,
       place,
-      'only networks of one architecture can be aligned',
+      'align two models of the same architecture',
     )
     break
   }

@@ -21,8 +21,11 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
   const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
   for (const key of ['model', 'onto'])
     if (joint && has(at, key)) {
-      const hint = 'models are aligned jointly, onto the first of them'
-      report.error('contradiction', `rebasin has both models and ${key}`, [...at.path, key], { part: 'key', hint })
+      const hint = 'the models are aligned jointly, onto the first one'
+      report.error('contradiction', `rebasin can’t have both models and ${key}`, [...at.path, key], {
+        part: 'key',
+        hint,
+      })
     } else if (!joint && !has(at, key) && isMapping(at))
       report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, {
         part: 'key',
@@ -31,7 +34,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
   if (isMapping(at) && joint && method === 'weight-matching') {
     const where = get(at, 'method')?.path ?? joint.path
     const hint = 'use method: merge-many or c2m3'
-    report.error('contradiction', 'weight-matching aligns one model, not several jointly', where, { hint })
+    report.error('contradiction', 'weight-matching can’t align several models jointly', where, { hint })
   } else if (!joint && (method === 'merge-many' || method === 'c2m3')) {
     const hint = 'write models: [a, b, c]'
     report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })

@@ -44,16 +44,19 @@ function specText(root: Node, complain: Complain): SpecText {
     const outer = inside?.kind === 'scalar' ? inside.source : undefined
     const known = own && [...own.keys()].every((key) => key === 'size' || key === 'inside')
     if (!known || !isWhole(size) || (inside && outer === undefined))
-      complain(['groups', name], `the group ${quote(name)} must be a size or {size: 16, inside: group}`)
+      complain(
+        ['groups', name],
+        `the group ${quote(name)} must be a size, or a mapping such as {size: 16, inside: group}`,
+      )
     else groups[name] = { size: size.value, ...(outer === undefined ? {} : { inside: outer }) }
   }
   for (const [name, node] of entries('tensors')) {
-    if (node.kind !== 'list') complain(['tensors', name], `${quote(name)} needs a list with one entry an axis`)
+    if (node.kind !== 'list') complain(['tensors', name], `${quote(name)} needs a list with one entry per axis`)
     else tensors[name] = node.items.map((axis, i) => axisText(axis, ['tensors', name, i], complain))
   }
   for (const [name, node] of entries('kept'))
     if (node.kind === 'scalar') kept[name] = node.source
-    else complain(['kept', name], `the reason for ${quote(name)} must be a text`)
+    else complain(['kept', name], `the reason for ${quote(name)} must be a string`)
   return { groups, tensors, ...(Object.keys(kept).length > 0 ? { kept } : {}) }
 }
 
@@ -65,7 +68,7 @@ function axisText(node: Node, at: Path, complain: Complain): AxisText {
   if (node.kind === 'scalar' && node.value === null) return null
   const words = node.kind === 'list' ? node.items.map(word) : [word(node)]
   if (words.some((text) => text === undefined))
-    complain(at, 'an axis must be null, a group such as conv*49, or a list of such')
+    complain(at, 'an axis must be null, a group such as conv*49, or a list of groups')
   const whole = words.filter((text) => text !== undefined)
   return node.kind === 'list' ? whole : (whole[0] ?? null)
 }

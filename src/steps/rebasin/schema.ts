@@ -5,20 +5,26 @@ export const rebasin: Schema = {
   ...object(
     {
       model: text('The model to permute.'),
-      onto: text('The model it is permuted onto.'),
-      models: { ...listOf(text('A model.'), 2), description: 'Models to align jointly, onto the first of them.' },
-      method: { enum: ['weight-matching', 'merge-many', 'c2m3'], description: 'Default: weight-matching.' },
+      onto: text('The model to align it to.'),
+      models: {
+        ...listOf(text('The name of a model.'), 2),
+        description: 'The models to align jointly, onto the first one.',
+      },
+      method: {
+        enum: ['weight-matching', 'merge-many', 'c2m3'],
+        description: 'The alignment method. Default: weight-matching.',
+      },
       spec: several(
         "auto, a family's name, a file, or the spec itself",
         'Which axes of which tensors share a permutation. Default: auto.',
-        text('auto, a family, or a file.'),
+        text('auto, the name of a family, or a file.'),
         ref('spec'),
       ),
-      symmetry: { enum: ['permutation', 'orthogonal'], description: 'Default: permutation.' },
+      symmetry: { enum: ['permutation', 'orthogonal'], description: 'The allowed transforms. Default: permutation.' },
       seed: ref('seed'),
-      max_iterations: { type: 'integer', minimum: 1, description: 'Default: 100.' },
+      max_iterations: { type: 'integer', minimum: 1, description: 'The maximum number of iterations. Default: 100.' },
     },
     [],
-    'Permutes a model onto another so that they can be averaged.',
+    'Aligns a model to another one, so that they can be averaged.',
   ),
 }

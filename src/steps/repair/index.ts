@@ -44,7 +44,7 @@ export const repair: StepKind<RepairStep, RepairAnalysis, RepairRecord> = {
   ),
   line(name, { repaired, kept = {} }) {
     const left = Object.keys(kept).length
-    const more = left > 0 ? `, ${formatCount(left)} left as they are` : ''
+    const more = left > 0 ? `, ${formatCount(left)} unchanged` : ''
     return `${name}: ${counted(Object.keys(repaired).length, 'norm')} repaired${more}`
   },
 }

@@ -7,7 +7,9 @@ export function readRepair({ name, at }: StepDraft, { scope, use, uses, before }
   const merge = before?.kind === 'merge' ? before.name : undefined
   const model = get(at, 'model')
   if (!model && merge === undefined && isMapping(at)) {
-    const hint = has({ node: at.node, path: [] }, 'batch_norm') ? 'write model: NAME of the merge to repair' : undefined
+    const hint = has({ node: at.node, path: [] }, 'batch_norm')
+      ? 'write model: NAME, the merge step to repair'
+      : undefined
     scope.report.error('missing-key', "repair needs the key 'model'", at.path, { part: 'key', hint })
   }
   if (!model && merge !== undefined) uses(merge, at)

@@ -71,7 +71,7 @@ export function patternBook(step: StepPatterns): PatternBook {
       const place = recipe.placeOf(located.at, 'value')
       if (matches === 0) {
         const near = nearNames(text, names)
-        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `base ${step.base} has no tensors`
+        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `the base ${step.base} has no tensors`
         faults.error(
           'no-match',
           `the pattern ${quote(text)} matches no tensor of the base ${quote(step.base)}`,
@@ -79,7 +79,7 @@ export function patternBook(step: StepPatterns): PatternBook {
           hint,
         )
       } else if (applies === 0) {
-        const by = where === 'rule' ? 'earlier rules and filters take' : 'include takes none of'
+        const by = where === 'rule' ? 'earlier rules and filters match' : 'include matches none of'
         faults.warn(
           'never-applies',
           `the pattern ${quote(text)} never applies: ${by} the ${plural(matches, 'tensor')} that it matches`,

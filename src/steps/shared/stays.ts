@@ -3,6 +3,4 @@ import type { Lines } from '../analysis.js'
 
 /** What stays as it is, and why. */
 export const staysLines = (kept: Readonly<Record<string, string>>): readonly Lines[] =>
-  Object.keys(kept).length === 0
-    ? []
-    : [{ text: 'stays as it is', branches: keptLines(kept).map((text) => ({ text })) }]
+  Object.keys(kept).length === 0 ? [] : [{ text: 'unchanged', branches: keptLines(kept).map((text) => ({ text })) }]

@@ -44,7 +44,7 @@ function groupsText(tensors: readonly (readonly [name: string, tensor: ValueTens
   const groups = grouped(tensors)
   const shown = groups
     .slice(0, LARGEST_GROUPS)
-    .map(({ count, example }) => (count > 1 ? `${example} (${count} alike)` : example))
+    .map(({ count, example }) => (count > 1 ? `${example} (${count} similar)` : example))
   return `${shown.join(', ')}${groups.length > LARGEST_GROUPS ? ', …' : ''}`
 }
 
@@ -121,8 +121,8 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
       const share = Math.round((100 * size(kept)) / Math.max(1, all.parameters))
       const what =
         kept.length === 0
-          ? 'merges every tensor, some of them without all models'
-          : `leaves ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) as the base ${quote(base.name)} has them`
+          ? 'merges every tensor, but some of them without all models'
+          : `copies ${kept.length} of ${plural(all.count, 'tensor')} (${share} % of the parameters) from the base ${quote(base.name)} unmerged`
       const message = `${quote(step.name)} ${what}: ${each.join('; ')}`
       const alien = extras.some(isOfAnotherLayout)
       const adapters = extras.every(({ adapter }) => adapter)
@@ -135,7 +135,7 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
           }),
         ),
       )
-      const crop = rows ? 'merge the rows that all have by on_mismatch: crop, ' : ''
+      const crop = rows ? 'write on_mismatch: crop to merge the rows that all models have, ' : ''
       const place = recipe.placeOf([...step.at, 'on_missing'], 'key')
       if (most && !step.keep)
         faults.error(
@@ -143,8 +143,8 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
           message,
           place,
           step.canKeep
-            ? `${crop}give the models one layout by rename or strip_prefix, leave out by filters what is not to be merged, or accept it with on_missing: keep`
-            : 'give the models one layout by rename or strip_prefix, or use merge steps, which have on_missing: keep',
+            ? `${crop}use rename or strip_prefix to give the models the same tensor names, exclude these tensors with filters, or accept the result with on_missing: keep`
+            : 'use rename or strip_prefix to give the models the same tensor names, or use merge steps with on_missing: keep',
         )
       else
         faults.warn(
@@ -152,8 +152,8 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
           message,
           place,
           step.canKeep
-            ? `${crop}rename gives a model’s tensors the base’s names, on_missing: error refuses`
-            : 'rename gives a model’s tensors the other’s names',
+            ? `${crop}use rename to give a model the tensor names of the base, or on_missing: error to fail instead`
+            : 'use rename to give a model the tensor names of the other one',
         )
     },
   }
@@ -171,9 +171,11 @@ interface Compared {
 
 function lackText({ model, lack: { missing, differs }, more }: Compared): string {
   const parts = [
-    missing.length > 0 ? `lacks ${missing.length} of the base's (${groupsText(missing)})` : '',
-    differs.length > 0 ? `has ${differs.length} in another shape or dtype (${groupsText(differs)})` : '',
-    more.length > 0 ? `has ${more.length} that the base lacks (${groupsText(more)})` : '',
+    missing.length > 0 ? `lacks ${plural(missing.length, 'tensor')} of the base (${groupsText(missing)})` : '',
+    differs.length > 0
+      ? `has ${plural(differs.length, 'tensor')} in another shape or dtype (${groupsText(differs)})`
+      : '',
+    more.length > 0 ? `has ${plural(more.length, 'tensor')} that the base lacks (${groupsText(more)})` : '',
   ]
   return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
 }

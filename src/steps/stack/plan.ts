@@ -103,8 +103,8 @@ function chosenStack(recipe: RecipeHead, step: StackStep, first: Value, faults: 
   }
   const main = mainStack(list)
   if (main) return main
-  const hint = `write of: PREFIX beside model and layers; the stacks are ${candidates}`
-  const message = `${quote(first.name)} has ${list.length} stacks of layers, and which one is meant is not certain`
+  const hint = `write of: PREFIX next to model and layers; the stacks are ${candidates}`
+  const message = `${quote(first.name)} has ${list.length} stacks of layers: choose one`
   faults.error('ambiguous-layers', message, recipe.placeOf(step.at, 'key'), hint)
   return undefined
 }
@@ -127,8 +127,8 @@ function tellRange(
   const under = stack.prefix === '' ? '' : ` under ${stack.prefix}`
   const text =
     count === 0 ? `no layers${under}` : count === 1 ? `1 layer${under}` : `${count} layers${under}, 0 to ${count - 1}`
-  const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] are all of them`
-  const message = `the range [${from}, ${to}] goes beyond ${quote(model)}, which has ${text}`
+  const hint = count === 0 ? 'name a model with layers' : `ranges are half-open: [0, ${count}] selects all layers`
+  const message = `the range [${from}, ${to}] exceeds the layers of ${quote(model)}, which has ${text}`
   faults.error('bad-layers', message, recipe.placeOf(at), hint)
 }
 
@@ -181,7 +181,7 @@ function packedAlike(recipe: RecipeHead, step: StackStep, values: ReadonlyMap<st
   if (new Set(schemes.values()).size <= 1) return true
   const how = [...schemes].map(([model, by]) => `${model}: ${by || 'not packed'}`).join('; ')
   const hint = 'unpack them first (transformers: model.dequantize(), then save_pretrained)'
-  const message = `layers of models that are packed differently (${how})`
+  const message = `the models of this stack are packed differently (${how})`
   faults.error('packed-weights', message, recipe.placeOf(step.at, 'key'), hint)
   return false
 }

@@ -18,7 +18,7 @@ export function stackStep(
   const [of] = written
   const other = written.find((one) => textOf(one) !== textOf(of))
   if (other && of) {
-    const message = `the slices of a stack are of one stack of layers, not of ${quote(textOf(of) ?? '')} and ${quote(textOf(other) ?? '')}`
+    const message = `all slices must use the same stack of layers, not ${quote(textOf(of) ?? '')} and ${quote(textOf(other) ?? '')}`
     report.error('contradiction', message, other.path, { hint: 'write one step for each stack of layers' })
   }
   // [0, 0] lends embeddings, head or configuration to slices that have layers; another range of nothing is a mistake.

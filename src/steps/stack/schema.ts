@@ -1,7 +1,7 @@
 import { listOf, object, type Schema, several, text } from '../../language/schemaParts.js'
 
 const OF =
-  'Which stack of layers, by the prefix of its names, such as model.layers. Default: the language model’s, where that is certain.'
+  'The stack of layers, by the prefix of its tensor names, such as model.layers. Default: the layers of the language model.'
 const slices = (description?: string): Schema => ({
   ...listOf(
     object(
@@ -13,11 +13,12 @@ const slices = (description?: string): Schema => ({
           minItems: 2,
           maxItems: 2,
           title: 'a half-open range of layers [from, to]',
+          description: 'A half-open range of layers: [0, 24] selects layers 0 to 23.',
         },
         of: text(OF),
       },
       ['model', 'layers'],
-      'Layers taken from one model.',
+      'Layers of one model.',
     ),
   ),
   ...(description ? { description } : {}),
@@ -25,11 +26,11 @@ const slices = (description?: string): Schema => ({
 /** A `stack` step. */
 export const stack = several(
   'a list of slices, or a mapping with of and slices',
-  'Ranges of layers put on each other, renumbered.',
+  'Stacks ranges of layers and renumbers them.',
   slices(),
   object(
     { of: text(OF), slices: slices('The slices, from the first layer up.') },
     ['slices'],
-    'Slices, and of which stack of layers they are.',
+    'Slices, and their stack of layers.',
   ),
 )

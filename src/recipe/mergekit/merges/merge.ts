@@ -102,9 +102,9 @@ export function buildMerge(input: MergeInput): MapNode {
   if (names === undefined && filters.length > 1 && cascades(input).size > 1)
     complain.warn(
       'unknown-names',
-      'filters of several parameters may cross; the models are not here, so no tensor was held against them',
+      'filters of several parameters may overlap; without the models, terge does not know which tensors they match',
       methodAt,
-      'import it again where the models are',
+      'run import again where the models are available',
     )
   return merge
 
@@ -215,11 +215,11 @@ function missing(input: MergeInput, parameter: Parameter, name: string, one: Par
   // Without names it is not known whether there is a tensor that no filter lets through.
   if (some.length > 0 && names === undefined) return
   const whom = one ? ` for ${quote(one.written)}` : ''
-  const where = some.length > 0 ? `; none of its filters lets ${name} through` : ''
+  const where = some.length > 0 ? `; none of its filters matches ${name}` : ''
   const hint =
     some.length > 0
       ? 'end its list with an entry {value: …} without a filter'
-      : `write parameters: {${parameter.name}: …}${one ? ' beside the model' : ''}`
+      : `write parameters: {${parameter.name}: …}${one ? ' next to the model' : ''}`
   complain.error(
     'missing-parameter',
     `${method} needs ${parameter.name}${whom}${where}`,

@@ -60,9 +60,9 @@ export function convertModules(config: Config, name: string, convert: Convert, w
   function provisional(): Known {
     complain.warn(
       'unknown-module',
-      'which tensors are a module’s is not known, since the models are not here',
+      'without the models, terge does not know which tensors belong to which module',
       first.name.at,
-      'import it again where the models are',
+      'run import again where the models are available',
     )
     const made = modules.map((module, index) => convert(partOf(module), models.free(`${name}_${index + 1}`)).name)
     const { at } = first.name
@@ -208,6 +208,6 @@ function tellUnlisted(config: Config, regions: readonly Region[], names: readonl
     ({ prefix }) => roleOf(prefix) !== 'helper' && !regions.some(({ stack }) => stack?.prefix === prefix),
   )
   if (left.length === 0) return
-  const message = `no module names ${left.map(({ prefix }) => prefix).join(', ')}: they come from the first module’s base as they are`
-  complain.warn('unlisted-module', message, config.at, 'mergekit leaves them out of the result')
+  const message = `no module lists ${left.map(({ prefix }) => prefix).join(', ')}: terge copies them from the base of the first module`
+  complain.warn('unlisted-module', message, config.at, 'mergekit omits them from the result')
 }

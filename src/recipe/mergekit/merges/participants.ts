@@ -60,8 +60,8 @@ export function choose(
     case 'optional': {
       if (!base) return { participants: sources, template: sources[0]! }
       if (method === 'nuslerp' && config.slices.some(({ sources }) => sources.includes(base)) && !config.sliced) {
-        const hint = 'leave base_model out, or leave it out of the models'
-        complain.error('base-listed', 'the base of nuslerp can not be one of the two models', base.at, hint)
+        const hint = 'remove base_model, or remove it from the models'
+        complain.error('base-listed', 'the base model of nuslerp can’t be one of the two models', base.at, hint)
       }
       return { participants: others, template: base }
     }
@@ -70,13 +70,8 @@ export function choose(
         known.perModel.some(({ name, default: value }) => value === undefined && !valueFor(config, slice, source, name))
       const silent = base && (weightless(base) || (method === 'passthrough' && others.length > 0)) ? base : undefined
       if (silent) {
-        const message = `${method} gives the base ${quote(silent.model.text)} no weight: it lends its form and takes no part`
-        complain.warn(
-          'base-aside',
-          message,
-          silent.at,
-          'mergekit refuses this; list the base with a weight, or leave it out',
-        )
+        const message = `the base ${quote(silent.model.text)} has no weight: ${method} uses its names and shapes, not its values`
+        complain.warn('base-aside', message, silent.at, 'mergekit rejects this; give the base a weight, or remove it')
       }
       const participants = sources.filter((source) => source !== silent)
       return { participants, template: base ?? participants[0]! }

@@ -67,8 +67,8 @@ function tellDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config
   if (!base || modules || slices.length < 2 || first.length === 0 || first.includes(base.text)) return
   const own = tokenizer || tokenizerSource
   const whose = own ? 'the configuration comes' : 'configuration and tokenizer come'
-  const hint = own ? 'compare the config.json of both' : `write tokenizer_source: ${base.text} to have its tokenizer`
-  const message = `${whose} from ${quote(first[0]!)} in the first slice, not from the base ${quote(base.text)}, from which mergekit copies them`
+  const hint = own ? 'compare the config.json of both' : `write tokenizer_source: ${base.text} to use its tokenizer`
+  const message = `${whose} from ${quote(first[0]!)} in the first slice; mergekit takes them from the base ${quote(base.text)}`
   complain.warn('base-aside', message, base.at, hint)
 }
 
@@ -120,12 +120,12 @@ function lengthOf({ sources, at }: Slice, complain: Complaints): number | undefi
   const lengths = sources.map(({ range }) => range![1] - range![0])
   const different = sources.find((_, index) => lengths[index] !== lengths[0])
   if (!different) return lengths[0]
-  const message = `the sources of a slice must have as many layers each; these have ${[...new Set(lengths)].join(' and ')}`
+  const message = `all sources of a slice must have the same number of layers; these have ${[...new Set(lengths)].join(' and ')}`
   complain.error(
     'slice-lengths',
     message,
     different.rangeAt ?? at,
-    'correct layer_range so that all sources have equally many layers',
+    'correct layer_range so that all sources have the same number of layers',
   )
   return undefined
 }
