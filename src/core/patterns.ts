@@ -29,9 +29,9 @@ const require = createRequire(import.meta.url)
 
 /** Never throws. Regular expressions load their engine when the first one is met. */
 export function compilePattern(text: string): Pattern | PatternFault {
-  if (text === '') return { kind: 'fault', message: 'a pattern may not be empty', offset: 0, length: 1 }
+  if (text === '') return { kind: 'fault', message: 'a pattern must not be empty', offset: 0, length: 1 }
   if (text.length > LONGEST)
-    return { kind: 'fault', message: `a pattern may have ${LONGEST} characters at most`, offset: LONGEST, length: 1 }
+    return { kind: 'fault', message: `a pattern must have at most ${LONGEST} characters`, offset: LONGEST, length: 1 }
   if (text.length > 1 && text.startsWith('/') && text.endsWith('/')) return compileRegex(text)
   if (text.includes('*')) return { kind: 'glob', text, matches: compileGlob(text) }
   return { kind: 'exact', text, matches: (name) => name === text }
@@ -42,7 +42,7 @@ function compileRegex(text: string): Pattern | PatternFault {
   if (source === '') return { kind: 'fault', message: 'the regular expression is empty', offset: 0, length: 2 }
   const large = {
     kind: 'fault',
-    message: 'the regular expression is too large: its repetitions count as written out',
+    message: 'the regular expression is too large once its repetitions are expanded',
     offset: 1,
     length: source.length,
   } as const
@@ -65,12 +65,12 @@ function regexFault(source: string, complaint: string): PatternFault {
   if (lookaround)
     return {
       kind: 'fault',
-      message: 'regular expressions here have no look-ahead or look-behind, since they must run in linear time',
+      message: 'look-ahead and look-behind are not supported: regular expressions must run in linear time',
       offset: 1 + lookaround.index,
       length: lookaround[0].length,
     }
   const found = piece === undefined || piece === '' ? -1 : source.indexOf(piece)
-  const message = `not a regular expression: ${what}`
+  const message = `invalid regular expression: ${what}`
   return found < 0 || piece === undefined
     ? { kind: 'fault', message, offset: 1, length: source.length }
     : { kind: 'fault', message, offset: 1 + found, length: piece.length }

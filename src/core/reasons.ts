@@ -1,15 +1,15 @@
-/** Why tensors are copied, and why models have no part in one: codes in plans and lineages, words for people. */
+/** Why a tensor is copied, and why a model is skipped for a tensor: codes in plans and lineages, English text for messages and reports. */
 
 export const COPY_REASONS = {
   'not-included': 'not included by filters',
   excluded: 'excluded by filters',
   'not-float': 'not a floating-point dtype',
-  packed: 'packed weights, kept as they are',
+  packed: 'packed weights, copied unchanged',
   'too-few': 'too few models have it',
   'same-model': 'the output is this model',
   stacked: 'taken from its layer',
   aligned: 'aligned by a rebasin',
-  untouched: 'not touched by the alignment',
+  untouched: 'not changed by the alignment',
   repaired: 'repaired',
   'saved-whole': 'saved whole beside the adapter',
 } as const
@@ -19,7 +19,7 @@ export type CopyReason = keyof typeof COPY_REASONS
 export const ABSENT_REASONS = {
   missing: 'lacks them',
   shape: 'has them in another shape',
-  dtype: 'has no floats there',
+  dtype: 'has no floating-point values there',
 } as const
 
 export type AbsentReason = keyof typeof ABSENT_REASONS

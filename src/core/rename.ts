@@ -37,7 +37,7 @@ export function compileRename(from: string, to: string): Rename | PatternFault {
   if (wanted > stars) {
     return {
       kind: 'fault',
-      message: `the new name has ${plural(wanted, 'star')}, the pattern ${stars}`,
+      message: `the new name has ${plural(wanted, 'star')}, but the pattern has ${stars}`,
       offset: 0,
       length: from.length,
     }

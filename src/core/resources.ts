@@ -73,11 +73,11 @@ const SMALL_MEMORIES = '--disable-wasm-trap-handler'
 /** Where not even one thread has room, or a memory has none. */
 export function noAddresses(limit = limits().addressSpace ?? 0): Fault {
   const small = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].includes(SMALL_MEMORIES)
-  const memories = small ? '' : ', and WebAssembly 10 GB for each memory'
+  const memories = small ? '' : ' and WebAssembly 10 GB per memory'
   const way = small ? '' : ` set NODE_OPTIONS=${SMALL_MEMORIES}, which is slower,`
   return fault(
     'too-few-resources',
-    `there is no more address space, which is limited to ${(limit / 1e9).toFixed(1)} GB (ulimit -v): Node reserves 1 GB for each thread${memories}, without using them`,
+    `the address space is used up: it is limited to ${(limit / 1e9).toFixed(1)} GB (ulimit -v), and Node reserves 1 GB per thread${memories}`,
     `raise the limit (ulimit -v unlimited),${way} or run with fewer --threads`,
     1,
   )
@@ -95,12 +95,12 @@ export function resourceFault(error: unknown): Fault | undefined {
   if (NO_MEMORY.test(message) || code === 'ENOMEM' || code === 'ERR_WORKER_OUT_OF_MEMORY') {
     const { addressSpace } = limits()
     if (addressSpace === undefined)
-      return fault('too-few-resources', 'the system has no more memory', 'lower --memory or --threads', 1)
+      return fault('too-few-resources', 'the system is out of memory', 'lower --memory or --threads', 1)
     return noAddresses(addressSpace)
   }
   if (NO_THREADS.test(code) || NO_THREADS.test(message) || code === 'EAGAIN') {
-    const hint = 'run with fewer --threads, or raise the limit of processes (ulimit -u)'
-    return fault('too-few-resources', 'the system refuses to start another thread', hint, 1)
+    const hint = 'run with fewer --threads, or raise the process limit (ulimit -u)'
+    return fault('too-few-resources', 'the system cannot start another thread', hint, 1)
   }
   return undefined
 }

@@ -36,7 +36,7 @@ export const hasVocabulary = (files: TokenizerFiles): boolean => VOCABULARY_FILE
  */
 export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
   const name = VOCABULARY_FILES.find((name) => name in files)
-  if (name === undefined) throw bad(shown, 'it has no file with a vocabulary')
+  if (name === undefined) throw bad(shown, 'it has no vocabulary file')
   const text = files[name]!
   if (isLfsPointer(text)) throw fault('bad-tokenizer', `${shown}: ${name}: ${LFS_POINTER}`, LFS_HINT)
   switch (name) {
@@ -64,7 +64,7 @@ export function readObject(text: string, shown: string): Json {
 }
 
 const bad = (shown: string, what: string) =>
-  fault('bad-tokenizer', `${shown}: ${what}`, 'repair the file, or name another tokenizer')
+  fault('bad-tokenizer', `${shown}: ${what}`, 'correct the file, or name another tokenizer')
 
 function fromDocument(text: string, files: TokenizerFiles, name: string): Tokenizer {
   const shown = `${name}: tokenizer.json`
@@ -72,7 +72,8 @@ function fromDocument(text: string, files: TokenizerFiles, name: string): Tokeni
   const { model } = document
   if (!isObject(model)) throw bad(shown, 'it has no model')
   const kind = kindOf(model)
-  if (!kind) throw bad(shown, `terge reads ${KINDS.join(', ')}, and this is ${JSON.stringify(model.type ?? null)}`)
+  if (!kind)
+    throw bad(shown, `terge supports models of type ${KINDS.join(', ')}, not ${JSON.stringify(model.type ?? null)}`)
   const scores: number[] = []
   const pieces = kind === 'Unigram' ? readPieces(model.vocab, scores, shown) : readIds(model.vocab, shown)
   const { vocab: _vocab, merges: _merges, ...rest } = model
@@ -118,7 +119,7 @@ function fromLines(text: string, files: TokenizerFiles, shown: string): Tokenize
 function linesOf(text: string, shown: string): string[] {
   let count = 1
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
-    if (++count > MOST_TOKENS) throw bad(shown, `more than ${MOST_TOKENS} lines are too many`)
+    if (++count > MOST_TOKENS) throw bad(shown, `it has more than ${MOST_TOKENS} lines`)
   return text.split('\n').map((line) => line.replace(/\r$/, ''))
 }
 
@@ -135,7 +136,7 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
   if (typeof type === 'string' && RENUMBERED.test(type))
     throw fault(
       'bad-tokenizer',
-      `${where}: ${type} numbers its pieces in a way of its own`,
+      `${where}: terge does not support the token ids of ${type}`,
       'save its tokenizer.json: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)',
     )
   const found = readSentencePieces(Buffer.from(text, 'latin1'), MOST_TOKENS, (what) => {
@@ -266,7 +267,8 @@ function checkId(id: unknown, shown: string, token: string): number {
 function readIds(vocab: unknown, shown: string): Map<string, number> {
   if (!isObject(vocab)) throw bad(shown, 'its vocabulary is not a mapping from tokens to ids')
   const entries = Object.entries(vocab)
-  if (entries.length > MOST_TOKENS) throw bad(shown, `${entries.length} tokens are too many`)
+  if (entries.length > MOST_TOKENS)
+    throw bad(shown, `it has ${entries.length} tokens; terge supports at most ${MOST_TOKENS}`)
   return new Map(entries.map(([token, id]) => [token, checkId(id, shown, token)]))
 }
 
@@ -275,7 +277,8 @@ function readPieces(vocab: unknown, scores: number[], shown: string): Map<string
   const pieces = new Map<string, number>()
   for (const [id, entry] of vocab.entries()) {
     const [piece, score] = Array.isArray(entry) ? entry : []
-    if (typeof piece !== 'string' || typeof score !== 'number') throw bad(shown, `piece ${id} is no [text, score]`)
+    if (typeof piece !== 'string' || typeof score !== 'number')
+      throw bad(shown, `piece ${id} is not a pair [text, score]`)
     scores.push(score)
     // Of two that are the same the later one counts, as for the library.
     pieces.set(piece, id)

@@ -33,8 +33,8 @@ export function readSentencePieces(model: Uint8Array, most: number, fail: (what:
       for (const [inner, type] of fields(value, fail)) if (inner === MODEL_TYPE) unigram = type === UNIGRAM
     }
     if (field !== PIECES) continue
-    if (!(value instanceof Uint8Array)) fail('a piece that is none')
-    if (pieces.length >= most) fail('more pieces than any real tokenizer has')
+    if (!(value instanceof Uint8Array)) fail('it has an invalid piece')
+    if (pieces.length >= most) fail('it has too many pieces')
     let text = ''
     let score = 0
     for (const [inner, part] of fields(value as Uint8Array, fail)) {
@@ -47,7 +47,7 @@ export function readSentencePieces(model: Uint8Array, most: number, fail: (what:
     pieces.push(text)
     scores.push(score)
   }
-  if (pieces.length === 0) fail('it holds no pieces')
+  if (pieces.length === 0) fail('it has no pieces')
   return { pieces, scores, unigram }
 }
 
@@ -62,7 +62,7 @@ function* fields(bytes: Uint8Array, fail: (what: string) => never): Generator<re
       value += (byte & 127) * scale
       if (byte < 128) return value
     }
-    return fail('a number without an end')
+    return fail('it has an unterminated number')
   }
   const take = (length: number): Uint8Array => {
     if (length > bytes.length - at) fail('it ends inside a field')

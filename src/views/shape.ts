@@ -86,7 +86,7 @@ function problemOf(view: View): string | undefined {
 const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 0
 
 function storedProblem({ dtype, shape, offset, bytes, strides }: View & { kind: 'stored' }): string | undefined {
-  if (!shape.every(isCount) || !isCount(offset) || !isCount(bytes)) return 'sizes that are none'
+  if (!shape.every(isCount) || !isCount(offset) || !isCount(bytes)) return 'invalid sizes'
   if (!strides)
     return bytesOf(dtype, elements(shape)) === bytes ? undefined : `[${shape}] of ${dtype} in ${bytes} bytes`
   if (strides.length !== shape.length || !strides.every(isCount)) return `strides ${strides} for [${shape}]`
@@ -111,7 +111,7 @@ function partsProblem(parts: readonly View[], axis: number): string | undefined 
 function rowsProblem({ of, map: { rows, runs, means } }: RowGather): string | undefined {
   const sizes = of.map((source) => shapeOf(source)[0]!)
   const isRow = (source: number, row: number): boolean => isCount(row) && row < (sizes[source] ?? 0)
-  if (means.some((places) => places.length === 0 || places.length % 2 !== 0)) return 'an average of nothing'
+  if (means.some((places) => places.length === 0 || places.length % 2 !== 0)) return 'an empty average'
   for (const places of means)
     for (let at = 0; at < places.length; at += 2)
       if (!isRow(places[at]!, places[at + 1]!)) return `there is no row ${places[at + 1]} of ${places[at]}`

@@ -104,12 +104,12 @@ if (process.platform === 'linux') {
         ]) {
           const ran = await limited(`ulimit -v ${gigabytes}000000`, args, folder)
           assert.ok(ran.code === 0 || ran.code === 1, `${gigabytes} GB, ${args[0]}: ${ran.code} ${ran.err}`)
-          if (ran.code === 1) assert.match(ran.err, 'error too-few-resources: there is no more address space')
+          if (ran.code === 1) assert.match(ran.err, 'error too-few-resources: the address space is used up')
         }
       assert.equal(leftovers(folder), [])
     }))
 
-  test('an output that is longer than files may be, and results that nobody can be told', () =>
+  test('an output above the file size limit, and results that cannot be printed', () =>
     inFolder(async (folder) => {
       const [a, b] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
       writeFileSync(
@@ -127,12 +127,12 @@ if (process.platform === 'linux') {
     }))
 }
 
-test('errors of the system that name a limit', () => {
+test('system errors that name a limit', () => {
   const told = (error: unknown) => resourceFault(error)?.diagnostics[0]?.message
   assert.match(told(Object.assign(new Error('open x'), { code: 'EMFILE' })) ?? '', 'too many open files')
   assert.match(
     told(new RangeError('WebAssembly.Memory(): could not allocate memory')) ?? '',
-    /address space|no more memory/,
+    /address space|out of memory/,
   )
   assert.match(told(Object.assign(new Error('x'), { code: 'ERR_WORKER_INIT_FAILED' })) ?? '', 'another thread')
   assert.is(told(new Error('internal: something else')), undefined)

@@ -30,7 +30,7 @@ const CONFIG = `{
 }
 `
 
-test('a text that Python wrote is read: numbers out of range, NaN and infinities', () => {
+test('JSON written by Python is read: numbers out of range, NaN and infinities', () => {
   const value = parseJson(CONFIG) as Record<string, unknown>
   assert.equal(value.time_step_limit, [0, Number.POSITIVE_INFINITY])
   assert.ok(Number.isNaN(value.nothing))
@@ -38,7 +38,7 @@ test('a text that Python wrote is read: numbers out of range, NaN and infinities
   assert.is(value.text, 'café / NaN, "Infinity"')
 })
 
-test('words that Python does not know are no JSON', () => {
+test('words that Python does not read are errors', () => {
   for (const text of [
     '{"a": nan}',
     '{"a": Infinit}',
@@ -57,7 +57,7 @@ test('words that Python does not know are no JSON', () => {
     )
 })
 
-test('a change touches the named values alone', () => {
+test('an edit changes only the named values', () => {
   const edited = editJson(CONFIG, [
     { path: ['vocab_size'], value: 32001 },
     { path: ['text_config', 'num_hidden_layers'], value: 3 },
@@ -67,7 +67,7 @@ test('a change touches the named values alone', () => {
   assert.is(edited, wanted)
 })
 
-test('keys are added behind the others and removed with their comma, in the style of the text', () => {
+test('keys are added at the end and removed with their comma, in the style of the text', () => {
   assert.is(
     editJson('{\n    "a": {"b": 1.0}\n}', [{ path: ['c'], value: { d: [1] } }]),
     '{\n    "a": {"b": 1.0},\n    "c": {\n        "d": [\n            1\n        ]\n    }\n}',
@@ -103,7 +103,7 @@ test('keys are added behind the others and removed with their comma, in the styl
   )
 })
 
-test('byte order mark, CRLF, tabs, escaped keys and white space at the end stay', () => {
+test('byte order mark, CRLF, tabs, escaped keys and trailing white space are kept', () => {
   const text = '\ufeff{\r\n\t"a\\u0062" : 1.0,\r\n\t"c" : [ ]\r\n}\r\n\r\n'
   assert.is(
     editJson(text, [
@@ -114,13 +114,13 @@ test('byte order mark, CRLF, tabs, escaped keys and white space at the end stay'
   )
 })
 
-test('of a key that stands twice the last one counts, and removing takes both', () => {
+test('the last of two equal keys counts, and removing the key removes both', () => {
   const text = '{"a": 1.0, "b": 2.0, "a": 3.0}'
   assert.is(changeJson(text, parseJson(text), { a: 4, b: 2 }), '{"a": 1.0, "b": 2.0, "a": 4}')
   assert.is(changeJson(text, parseJson(text), { b: 2 }), '{"b": 2.0}')
 })
 
-test('elements of a list that becomes longer or shorter keep their texts', () => {
+test('elements of a list that grows or shrinks keep their text', () => {
   const text = '{"l": [1.0, 2.50, 1e0, NaN], "m": [\n  {"x": 8.0},\n  {"x": 9.0}\n]}'
   const { l, m } = parseJson(text) as { l: unknown[]; m: unknown[] }
   assert.is(
@@ -129,12 +129,12 @@ test('elements of a list that becomes longer or shorter keep their texts', () =>
   )
 })
 
-test('nothing that differs means no change', () => {
+test('equal values change nothing', () => {
   assert.is(changeJson(CONFIG, parseJson(CONFIG), parseJson(CONFIG)), undefined)
   assert.is(changeJson('{"a": 1}', { a: 1 }, { a: 1, b: undefined }), undefined)
 })
 
-test('any change of any text gives the value that was asked for, and leaves other texts', () => {
+test('random edits of random texts give the wanted value and keep all other text', () => {
   let state = 7
   const random = (most: number): number => {
     state = (state * 1103515245 + 12345) % 2 ** 31
@@ -188,7 +188,7 @@ test('any change of any text gives the value that was asked for, and leaves othe
   }
 })
 
-test('a text that is nested too deeply or has too many values fails before anything is built', () => {
+test('JSON that is nested too deeply or has too many values fails before it is parsed', () => {
   const deep = '['.repeat(63 * 2 ** 20)
   assert.throws(() => parseJson(deep), /nested deeper than 100/)
   assert.throws(() => parseJson(`[${'0,'.repeat(3e6)}0]`), /more than 2000000 values/)
@@ -196,7 +196,7 @@ test('a text that is nested too deeply or has too many values fails before anyth
   assert.throws(() => parseJson('[[[1]]]', { depth: 2 }), /deeper than 2/)
 })
 
-test('a configuration with labels for 22,000 classes is edited', () => {
+test('a configuration with labels for 22,000 classes can be edited', () => {
   const labels = Array.from({ length: 22_000 }, (_, id) => `    "${id}": "class ${id}, a label of usual length"`)
   const text = `{\n  "id2label": {\n${labels.join(',\n')}\n  },\n  "eps": 1.0\n}`
   assert.ok(text.length > 2 ** 20)
@@ -204,7 +204,7 @@ test('a configuration with labels for 22,000 classes is edited', () => {
   assert.is(changeJson(text, before, { ...before, eps: 2 }), text.replace('"eps": 1.0', '"eps": 2'))
 })
 
-test('JSON in pieces is the text that JSON.stringify gives', () => {
+test('JSON written in pieces equals JSON.stringify', () => {
   const deep = { a: [[[[[1, { b: undefined, c: 'é"\\u2028' }]]]]], 10: 1, 2: [undefined, null, 1e21, -0, Number.NaN] }
   const values = [
     deep,

@@ -5,7 +5,7 @@ import { uniform } from '../reference/random.js'
 
 const hex = (words: readonly number[]) => words.map((word) => word.toString(16).padStart(8, '0')).join(' ')
 
-test('philox4x32-10 gives the known answers of its authors', () => {
+test('philox4x32-10 reproduces the known answers of its authors', () => {
   assert.is(hex(philox([0, 0, 0, 0], [0, 0])), '6627e8d5 e169c58d bc57ac4c 9b00dbd8')
   const ones = 0xffffffff
   assert.is(hex(philox([ones, ones, ones, ones], [ones, ones])), '408f276d 41c83b0e a20bc7c6 6d5451fd')
@@ -24,7 +24,7 @@ test('the stream of (seed, model, tensor) and its numbers are part of the format
   )
 })
 
-test('an element takes word index mod 4 of block index / 4, its upper 24 bits', () => {
+test('element i uses the upper 24 bits of word i mod 4 of block i / 4', () => {
   const stream = randomStream(7, 'a', 't')
   for (const index of [0, 3, 4, 4098, 2 ** 34 + 2, 2 ** 40 + 1]) {
     const block = Math.floor(index / 4)
@@ -33,7 +33,7 @@ test('an element takes word index mod 4 of block index / 4, its upper 24 bits', 
   }
 })
 
-test('seed, model and tensor each make another stream, also where their texts run together', () => {
+test('seed, model and tensor each change the stream, even if their concatenation is equal', () => {
   const streams = [
     randomStream(0, 'a', 'b'),
     randomStream(1, 'a', 'b'),

@@ -8,21 +8,21 @@ const renamed = (from: string, to: string, name: string): string | undefined => 
   return rule(name)
 }
 
-test('a plain string is the whole name', () => {
+test('a plain string must equal the whole name', () => {
   assert.is(renamed('lm_head.weight', 'head.weight', 'lm_head.weight'), 'head.weight')
   assert.is(renamed('lm_head.weight', 'head.weight', 'a.lm_head.weight'), undefined)
   assert.is(renamed('a.b', 'c', 'axb'), undefined)
 })
 
-test('stars come back in order', () => {
+test('stars are filled in order', () => {
   assert.is(renamed('h.*.attn.**', 'layers.*.self_attn.**', 'h.3.attn.c.weight'), 'layers.3.self_attn.c.weight')
   assert.is(renamed('h.*.w', 'all.w', 'h.3.w'), 'all.w')
   assert.is(renamed('h.*.w', 'x.*', 'h.3.4.w'), undefined)
   const rule = compileRename('a.*', '*.*')
-  assert.is(typeof rule === 'object' && rule.message, 'the new name has 2 stars, the pattern 1')
+  assert.is(typeof rule === 'object' && rule.message, 'the new name has 2 stars, but the pattern has 1')
 })
 
-test('a regular expression is replaced wherever it is found, groups by number', () => {
+test('every match of a regular expression is replaced, with numbered groups', () => {
   assert.is(renamed('/\\.(gamma|beta)$/', '.$1_', 'norm.gamma'), 'norm.gamma_')
   assert.is(renamed('/o/', '0', 'foo.o'), 'f00.0')
   assert.is(renamed('/x/', 'y', 'abc'), undefined)

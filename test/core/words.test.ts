@@ -4,7 +4,7 @@ import { formatSize, parseSize } from '../../src/core/sizes.js'
 import { didYouMean, nearest, quote } from '../../src/core/suggest.js'
 import { agree, eitherOf, plural } from '../../src/core/words.js'
 
-test('sizes as the hub counts them', () => {
+test('sizes are parsed in the units of the hub', () => {
   const sizes = {
     '5GB': 5e9,
     '5 gb': 5e9,
@@ -21,7 +21,7 @@ test('sizes as the hub counts them', () => {
     assert.is(parseSize(text), undefined, text)
 })
 
-test('sizes for people', () => {
+test('sizes are formatted with three digits', () => {
   const shown = [0, 999, 1000, 1234, 81_900_000, 999_499, 999_500, 15e8, 5e9, 123456789012, 2 ** 53].map(formatSize)
   assert.equal(shown, [
     '0 B',
@@ -38,7 +38,7 @@ test('sizes for people', () => {
   ])
 })
 
-test('the nearest names, in order of distance, then of candidates', () => {
+test('the nearest names are sorted by distance, then by the order of candidates', () => {
   assert.equal(nearest('wieghts', ['weights', 'heights', 'models']), ['weights'])
   assert.equal(nearest('bb', ['ab', 'cb', 'b', 'bbb']), ['ab', 'cb', 'b'])
   assert.equal(nearest('x', ['a', 'y']), [], 'a name that shares nothing was not meant')
@@ -47,7 +47,7 @@ test('the nearest names, in order of distance, then of candidates', () => {
   assert.equal(nearest('x'.repeat(1e6), ['x']), [])
 })
 
-test('hints', () => {
+test('hints suggest the nearest name or list what is known', () => {
   assert.is(didYouMean('liner', ['linear', 'slerp']), "did you mean 'linear'?")
   assert.is(didYouMean('q', ['linear', 'slerp'], 'methods'), "methods: 'linear', 'slerp'")
   assert.is(didYouMean('q', []), undefined)
@@ -59,7 +59,7 @@ test('hints list each name once', () => {
   assert.is(didYouMean('q', ['base', 'union', 'base'], 'known here'), "known here: 'base', 'union'")
 })
 
-test('counts and lists', () => {
+test('counts and lists in messages', () => {
   assert.equal(
     [0, 1, 2].map((count) => plural(count, 'file')),
     ['0 files', '1 file', '2 files'],
@@ -69,7 +69,7 @@ test('counts and lists', () => {
   assert.equal([['a'], ['a', 'b'], ['a', 'b', 'c']].map(eitherOf), ['a', 'a or b', 'a, b or c'])
 })
 
-test('quoted names can not steer a terminal', () => {
+test('quoted names cannot control a terminal', () => {
   assert.is(quote('a\u001b[31m\nb\u202e'), "'a\ufffd[31m\ufffdb\ufffd'")
   assert.is(quote('x'.repeat(100)).length, 80)
 })

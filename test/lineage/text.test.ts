@@ -139,7 +139,7 @@ test('what is no lineage is refused with its place', () => {
   )
   assert.match(
     edit((l) => delete l.plan),
-    'plan must be there',
+    'plan must be present',
   )
   assert.match(
     edit((l) => (l.host = 'me')),

@@ -69,10 +69,10 @@ test('task vectors and directions that cancel: the average, and it is reported',
   const cancelling = { ...noBase, inputs: [p, q, p], weights: [1, 2, 1] }
   const spherical = await merge('multislerp', { w: cancelling })
   assert.equal(spherical.tensors.w, zeros)
-  assert.match(spherical.lineage.tensors.w!.notes![0]!, /^multislerp took the weighted average/)
+  assert.match(spherical.lineage.tensors.w!.notes![0]!, /^multislerp used the weighted average/)
   const stock = await merge('model_stock', { w: { ...given, base: zeros, inputs: [p, q] } })
   assert.equal(stock.tensors.w, zeros)
-  assert.match(stock.lineage.tensors.w!.notes![0]!, /^model_stock took the average: the task vectors cancel/)
+  assert.match(stock.lineage.tensors.w!.notes![0]!, /^model_stock used the average: the task vectors cancel/)
   const rows = { base: new Float32Array(8).fill(1), shape: [2, 4], parameters: { filter_wise: true } }
   const inputs = [Float32Array.of(2, 1, 1, 1, 3, 1, 1, 1), Float32Array.of(0, 1, 1, 1, 3, 1, 1, 1)]
   const byRow = await merge('model_stock', { w: { ...given, ...rows, inputs } })

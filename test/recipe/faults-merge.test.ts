@@ -302,19 +302,19 @@ merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
 output: ./out
 `,
     faults: `
-r.yml:3:22: error bad-pattern: not a regular expression: missing closing )
+r.yml:3:22: error bad-pattern: invalid regular expression: missing closing )
   filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
                        ^^^
-r.yml:3:48: error bad-pattern: not a regular expression: invalid character class range
+r.yml:3:48: error bad-pattern: invalid regular expression: invalid character class range
   filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
                                                  ^^^
-r.yml:3:62: error bad-pattern: regular expressions here have no look-ahead or look-behind, since they must run in linear time
+r.yml:3:62: error bad-pattern: look-ahead and look-behind are not supported: regular expressions must run in linear time
   filters: {include: "/a(b/", exclude: ['/it''s [z-a]/', "/\\\\d+(?=x)/"]}
                                                                ^^^
 r.yml:4:43: error bad-pattern: the regular expression is empty
   merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
                                             ^^
-r.yml:4:50: error bad-pattern: the regular expression is too large: its repetitions count as written out
+r.yml:4:50: error bad-pattern: the regular expression is too large once its repetitions are expanded
   merge: {method: linear, rules: [{match: ["//", "/x{9999}/", '']}]}
                                                    ^^^^^^^
 r.yml:4:61: error bad-value: 'match[2]' is empty

@@ -61,7 +61,7 @@ r.yml:7:12: error weight-count: 3 weights are given for 2 models (a, b)
     weights: [1, 2, 3]
              ^^^^^^^^^
   hint: give one weight per model, or a mapping by name
-r.yml:9:17: error bad-pattern: not a regular expression: missing closing )
+r.yml:9:17: error bad-pattern: invalid regular expression: missing closing )
       - {match: "/(/", weights: {a: 1}}
                   ^
 r.yml:10:30: error unknown-dtype: there is no dtype 'floaf16'

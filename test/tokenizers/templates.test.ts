@@ -51,7 +51,7 @@ const RENDERED: Readonly<Record<string, { system: string; plain: string; prompt:
   },
 }
 
-test('each template by name: turns, a system message before them, and the prompt for an answer', () => {
+test('each named template renders turns, a leading system message and the generation prompt', () => {
   assert.equal(templateNames().sort(), Object.keys(RENDERED).sort())
   assert.is(templateOf('constructor'), undefined)
   for (const [name, { system, plain, prompt }] of Object.entries(RENDERED)) {
@@ -67,7 +67,7 @@ test('each template by name: turns, a system message before them, and the prompt
 const leadOf = (name: string): number =>
   ({ alpaca: 2, llama3: 3, exaone: '[|system|][|endofturn|]\n'.length })[name] ?? 0
 
-test('mistral: the system message is no turn of its own, and turns alternate', () => {
+test('mistral: the system message belongs to the first turn, and turns alternate', () => {
   assert.is(render('mistral', [SYSTEM, ['user', 'Hi']]), '<s> [INST] Be brief.\n\nHi [/INST]')
   for (const turns of [
     [
@@ -84,7 +84,7 @@ test('mistral: the system message is no turn of its own, and turns alternate', (
     assert.throws(() => render('mistral', turns), /messages/)
 })
 
-test('alpaca: inputs, an answer that is there already, and the last of several system messages', () => {
+test('alpaca: inputs, an existing answer, and the last of several system messages', () => {
   const turns: Turn[] = [
     ['user', 'Add. '],
     ['user_context', '1 2'],

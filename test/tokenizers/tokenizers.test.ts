@@ -25,7 +25,7 @@ function sentencePieces(pieces: readonly string[], type: number): Buffer {
   return Buffer.concat([...list, field(2, Buffer.from([0x18, type]))])
 }
 
-test('tokens of the first keep their ids; new ones follow in the order of models and ids, merges with them', () => {
+test('tokens of the first tokenizer keep their ids; new tokens and merges follow in the order of models and ids', () => {
   const first = bpe({ a: 0, b: 1, ab: 2 }, ['a b'], [special('<s>', 3)])
   const second = bpe(
     { c: 1, b: 0, a: 2, bc: 3, ab: 5 },
@@ -57,7 +57,7 @@ test('tokens of the first keep their ids; new ones follow in the order of models
   )
 })
 
-test('pieces of Unigram are appended while places allow it, and are added tokens after that', () => {
+test('Unigram pieces are appended while ids are contiguous, and become added tokens after that', () => {
   const unigram = (vocab: unknown[], added: unknown[] = []) =>
     fromJson({ added_tokens: added, model: { type: 'Unigram', unk_id: 0, vocab } })
   const other = unigram([
@@ -83,7 +83,7 @@ test('pieces of Unigram are appended while places allow it, and are added tokens
   assert.is(readTokenizer(tokenizerTexts(closed), 'm').size, 3)
 })
 
-test('WordPiece and vocab.json with merges.txt; another kind gives added tokens', () => {
+test('WordPiece, and vocab.json with merges.txt; tokens of another kind become added tokens', () => {
   const words = fromJson({ model: { type: 'WordPiece', vocab: { '[UNK]': 0, a: 1, '##b': 2 } } })
   const plain = readTokenizer(
     { 'vocab.json': '{"a":0,"b":1,"ab":2}', 'merges.txt': '#version: 0.2\na b\n', 'added_tokens.json': '{"<x>":3}' },
@@ -99,7 +99,7 @@ test('WordPiece and vocab.json with merges.txt; another kind gives added tokens'
   assert.match(tokenizerTexts(both)['tokenizer.json']!, '"vocab":{"[UNK]":0,"a":1,"##b":2,"##c":3}')
 })
 
-test('vocab.txt: a piece a line, gained ones behind them', () => {
+test('vocab.txt has one piece per line, and new pieces follow at the end', () => {
   const read = (text: string, more: Record<string, string> = {}) => readTokenizer({ 'vocab.txt': text, ...more }, 'm')
   const first = read('[PAD]\r\n[UNK]\r\na\r\n##b\r\n')
   assert.equal(
@@ -134,7 +134,7 @@ test('vocab.txt: a piece a line, gained ones behind them', () => {
   assert.is(tokenizerTexts(unite(twice, [read('c\n')]).tokenizer)['vocab.txt'], 'a\na\nb\nc\n')
 })
 
-test('SentencePiece models are read, kept as they are, and gain added tokens', () => {
+test('SentencePiece models are read and copied unchanged, and new tokens become added tokens', () => {
   const model = (pieces: readonly string[], type = 1) => sentencePieces(pieces, type).toString('latin1')
   const read = (text: string, config = {}) =>
     readTokenizer({ 'tokenizer.model': text, 'tokenizer_config.json': JSON.stringify(config) }, 'm')
@@ -190,7 +190,7 @@ test('SentencePiece models are read, kept as they are, and gain added tokens', (
   }
 })
 
-test('hostile tokenizers are told, each by name', () => {
+test('damaged and hostile tokenizers are errors that name the model', () => {
   const texts = [
     '',
     '[]',
@@ -220,13 +220,13 @@ test('hostile tokenizers are told, each by name', () => {
   assert.match(tokenizerTexts(odd)['tokenizer.json']!, '"vocab":{"__proto__":0,"constructor":1}')
 })
 
-test('lines are counted before they are made', () => {
+test('lines are counted before they are split', () => {
   const empty = '\n'.repeat(4e6 + 1)
   for (const files of [{ 'vocab.txt': empty }, { 'vocab.json': '{}', 'merges.txt': empty }])
-    assert.throws(() => readTokenizer(files, 'm'), /more than 4000000 lines are too many/)
+    assert.throws(() => readTokenizer(files, 'm'), /it has more than 4000000 lines/)
 })
 
-test('unions of generated vocabularies hold every token once, at the places they had', () => {
+test('unions of generated vocabularies have every token once and keep ids', () => {
   let state = 7
   const below = (n: number): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0

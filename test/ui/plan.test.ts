@@ -109,7 +109,7 @@ test('tree: who, what, why, how much', () => {
 │     │  ├─ excluded by filters: 2
 │     │  └─ not a floating-point dtype: 1
 │     ├─ without ${SAFE}, which has them in another shape: 1 tensor
-│     ├─ without a, which has no floats there: 1 tensor
+│     ├─ without a, which has no floating-point values there: 1 tensor
 │     ├─ 1 file, 2.05 kB, 5 tensors (F32 4, I64 1)
 │     └─ beside it: config.json
 ├─ arithmetic: float32, seed 7

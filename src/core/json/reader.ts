@@ -87,11 +87,11 @@ function decodeString(scanner: JsonScanner, budget: Budget): string {
   const to = at - 1
   budget.left -= (to - from) * (ascii ? 1 : 2)
   if (budget.left < 0 || (to - from > LONGEST_STRING && Number.isFinite(budget.left)))
-    fail('budget', 'its names and texts are too large')
+    fail('budget', 'its strings are too large')
   if (ascii) return bytes.toString('latin1', from, to)
   if (!escaped) return bytes.toString('utf8', from, to)
   const text = JSON.parse(bytes.toString('utf8', from - 1, to + 1)) as string
-  if (/\p{Surrogate}/u.test(text)) fail('syntax', `a string with half a surrogate pair at byte ${from}`)
+  if (/\p{Surrogate}/u.test(text)) fail('syntax', `a string has an unpaired surrogate at byte ${from}`)
   return text
 }
 

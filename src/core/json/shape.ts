@@ -86,7 +86,7 @@ export const object =
     const result: Partial<T> = {}
     for (const key of keys) {
       if (Object.hasOwn(value, key)) result[key] = fields[key](value[key], within(at, key), depth)
-      else if (!optional.includes(key)) bad(within(at, key), 'there')
+      else if (!optional.includes(key)) bad(within(at, key), 'present')
     }
     return result as T
   }

@@ -63,8 +63,14 @@ export const geometricMedian: Method = {
   divides: () => true,
   models: { least: 2, needed: 2 },
   parameters: [
-    { name: 'max_iter', type: 'integer', default: 100, minimum: 0, describe: 'Steps at the most.' },
-    { name: 'tol', type: 'number', default: 1e-8, minimum: 0, describe: 'Relative steps up to this end the search.' },
+    { name: 'max_iter', type: 'integer', default: 100, minimum: 0, describe: 'Maximum number of steps.' },
+    {
+      name: 'tol',
+      type: 'number',
+      default: 1e-8,
+      minimum: 0,
+      describe: 'Relative step size at which the iteration stops.',
+    },
   ],
   effective: ({ weights }) => shares(weights),
   passes: (settings) => ({

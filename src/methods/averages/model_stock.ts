@@ -27,9 +27,7 @@ function ratio(gram: Gram, note: PassInput['note']): number {
   const c = cosines / ((n * (n - 1)) / 2)
   const denominator = 1 + (n - 1) * c
   if (Math.abs(denominator) < NO_RATIO) {
-    note?.(
-      `model_stock took the average: the task vectors cancel (mean cosine −1/${n - 1}), which leaves no ratio to the base`,
-    )
+    note?.(`model_stock used the average: the task vectors cancel (mean cosine −1/${n - 1}), so the ratio is undefined`)
     return 1
   }
   return (n * c) / denominator
@@ -51,7 +49,7 @@ export const modelStock: Method = {
   weights: false,
   divides: () => false,
   models: { least: 2, needed: 2 },
-  parameters: [{ name: 'filter_wise', type: 'boolean', default: false, describe: 'A ratio for each row.' }],
+  parameters: [{ name: 'filter_wise', type: 'boolean', default: false, describe: 'Use one ratio per row.' }],
   effective: ({ weights }) => weights.map(() => null),
   passes(settings) {
     const { models, parameters, shape } = settings

@@ -17,7 +17,7 @@ export const nearswap: Method = {
   weights: false,
   divides: () => false,
   models: { least: 2, most: 2, needed: 'all' },
-  parameters: [{ name: 't', type: 'number', minimum: 0, describe: 'A distance up to which x replaces b.' }],
+  parameters: [{ name: 't', type: 'number', minimum: 0, describe: 'Distance up to which x replaces b.' }],
   effective: ({ weights }) => weights.map(() => null),
   passes: () => ({
     reduces: [],

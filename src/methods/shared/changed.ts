@@ -7,7 +7,7 @@ export const EPSILON = {
   type: 'number',
   default: 1e-5,
   minimum: 0,
-  describe: 'Only larger changes count.',
+  describe: 'A model changed an element if the absolute change is larger than this.',
 } as const
 
 /** b + the mean of the changes; one that a model alone made times that model's factor. */

@@ -131,7 +131,7 @@ function group(
   }
   const told = (input: PassInput, threshold: ReturnType<typeof found>) => {
     if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
-      input.note?.('elements were ranked by their places: magnitudes beyond float32 count as equal')
+      input.note?.('elements were ranked by index: magnitudes beyond float32 count as equal')
     return threshold
   }
   const settled = (input: PassInput, index: number) => {

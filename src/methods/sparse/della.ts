@@ -123,8 +123,8 @@ function refuse({ parameters }: Pick<TensorSettings, 'parameters'>): Refusal | u
     if (density === 0 || density === 1 || (density - epsilon > 0 && density + epsilon < 1)) continue
     return {
       parameter: 'density',
-      message: `density ${density} and epsilon ${epsilon} give keeping probabilities from ${density - epsilon} to ${density + epsilon}, which are not all between 0 and 1`,
-      hint: 'density − epsilon must be over 0 and density + epsilon under 1; density 1 keeps all, 0 nothing',
+      message: `density ${density} and epsilon ${epsilon} give keep probabilities from ${density - epsilon} to ${density + epsilon}, which are not all between 0 and 1`,
+      hint: 'choose density − epsilon > 0 and density + epsilon < 1; density 1 keeps all elements, 0 none',
     }
   }
   return undefined

@@ -25,7 +25,7 @@ function coefficients(input: PassInput): number[] {
   let mean = used.map(() => 1 / n)
   const start = length(gram, mean)
   const cancelled = start < tol || start === 0
-  if (cancelled) note?.('karcher began at the first model: the mean of the directions is 0')
+  if (cancelled) note?.('karcher started at the first model: the mean of the directions is 0')
   mean = cancelled ? unit(n, 0) : mean.map((m) => m / start)
   for (let step = 0; step < Number(parameters.max_iter); step++) {
     let tangent = used.map(() => 0)
@@ -59,8 +59,8 @@ export const karcher: Method = {
   divides: () => false,
   models: { least: 2, needed: 2 },
   parameters: [
-    { name: 'max_iter', type: 'integer', default: 10, minimum: 0, describe: 'Steps at the most.' },
-    { name: 'tol', type: 'number', default: 1e-5, minimum: 0, describe: 'Steps shorter than this end the search.' },
+    { name: 'max_iter', type: 'integer', default: 10, minimum: 0, describe: 'Maximum number of steps.' },
+    { name: 'tol', type: 'number', default: 1e-5, minimum: 0, describe: 'Step size below which the iteration stops.' },
   ],
   effective: ({ weights }) => weights.map(() => null),
   passes: (settings) => ({

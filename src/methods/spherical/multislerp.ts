@@ -30,7 +30,7 @@ function coefficients(input: PassInput): number[] {
   const size = length(gram, weights)
   if (size < eps || size === 0) {
     const moved = norms.some((norm) => norm > 0)
-    if (moved) note?.("multislerp took the weighted average: the mean of the models' directions is 0")
+    if (moved) note?.("multislerp used the weighted average: the mean of the models' directions is 0")
     return weights
   }
   const mean = weights.map((weight) => weight / size)
@@ -54,7 +54,7 @@ export const multislerp: Method = {
   models: { least: 2, needed: 2 },
   parameters: [
     { name: 'normalize_weights', type: 'boolean', default: true, describe: 'Divide the weights by their sum.' },
-    { name: 'eps', type: 'number', default: 1e-8, minimum: 0, describe: 'Added to norms that are divided by.' },
+    { name: 'eps', type: 'number', default: 1e-8, minimum: 0, describe: 'Added to each norm before dividing by it.' },
   ],
   effective: weightsOf,
   passes: (settings) => ({

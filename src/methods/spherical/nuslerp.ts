@@ -33,7 +33,7 @@ function arc(gram: Gram, t: number, { math, note }: PassInput): [number, number]
   const theta = math.acos(norms === 0 ? 0 : clampUnit(ac / norms))
   const sine = math.sin(theta)
   if (Math.abs(sine) < PARALLEL && ac < 0)
-    note?.('nuslerp went straight: the models point in opposite directions, and no arc lies between them')
+    note?.('nuslerp interpolated linearly: the models point in opposite directions, so the arc is undefined')
   if (Math.abs(sine) < PARALLEL) return [1 - t, t]
   return [math.sin((1 - t) * theta) / sine, math.sin(t * theta) / sine]
 }
@@ -90,8 +90,8 @@ function passes(settings: TensorSettings): Passes {
   if (columns > MOST_COLUMNS)
     throw fault(
       'too-many-columns',
-      `nuslerp by columns of ${tensor}: ${columns} columns are more than ${MOST_COLUMNS}`,
-      'merge it by rows (row_wise: true) or flattened in a rule',
+      `nuslerp per column: ${tensor} has ${columns} columns, and terge supports at most ${MOST_COLUMNS}`,
+      'write row_wise: true or flatten: true for this tensor in a rule',
     )
   return byColumn(columns)
 }
@@ -106,7 +106,7 @@ export const nuslerp: Method = {
   divides: () => false,
   models: { least: 2, most: 2, needed: 'all' },
   parameters: [
-    { name: 'flatten', type: 'boolean', default: true, describe: 'A tensor is one vector.' },
+    { name: 'flatten', type: 'boolean', default: true, describe: 'Treat each tensor as one vector.' },
     {
       name: 'row_wise',
       type: 'boolean',
@@ -119,8 +119,8 @@ export const nuslerp: Method = {
     parameters.flatten === true && written.has('row_wise')
       ? {
           parameter: 'row_wise',
-          message: "'row_wise' says nothing where 'flatten' is true",
-          hint: 'write flatten: false beside it, or leave it out',
+          message: "'row_wise' has no effect if 'flatten' is true",
+          hint: 'write flatten: false, or remove row_wise',
         }
       : undefined,
   passes,

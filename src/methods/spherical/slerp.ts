@@ -36,7 +36,7 @@ function coefficients({ parameters, results, math, note }: PassInput): [number, 
   const t = Number(parameters.t)
   const d = ac / (divisor(aa) * divisor(cc))
   if (d < -PARALLEL)
-    note?.('slerp went straight: the models point in opposite directions, and no arc lies between them')
+    note?.('slerp interpolated linearly: the models point in opposite directions, so the arc is undefined')
   if (Math.abs(d) > PARALLEL) return [1 - t, t]
   const theta = math.acos(d)
   const sine = math.sin(theta)

@@ -24,7 +24,13 @@ export const fisher: Method = {
   statistics: true,
   models: { least: 2, needed: 2 },
   parameters: [
-    { name: 'floor', type: 'number', default: 1e-6, minimum: 0, describe: 'Least information of any element.' },
+    {
+      name: 'floor',
+      type: 'number',
+      default: 1e-6,
+      minimum: 0,
+      describe: 'Lower bound of the Fisher information of each element.',
+    },
   ],
   effective: ({ weights }) => shares(weights),
   passes: () => ({

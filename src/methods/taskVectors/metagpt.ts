@@ -17,7 +17,7 @@ function squaresOf(scope: PassInput['scope'], note?: PassInput['note']): { squar
   const [sums] = scope
   if (!sums) throw new Error('internal: metagpt before the norms of the whole model are known')
   const { squares, sum, beyond } = squaredShares([...sums])
-  if (beyond) note?.('metagpt weighed models alike: the norms of their task vectors are beyond float64')
+  if (beyond) note?.('metagpt used equal weights: the norms of the task vectors overflow float64')
   return { squares, total: sum || 1 }
 }
 

@@ -27,8 +27,8 @@ export const ramplusTl: Method = {
   paper: '2601.13572',
   weights: false,
   parameters: [
-    { name: 'r', type: 'number', default: 0.1, describe: 'How much more.' },
-    { name: 'alpha', type: 'number', default: 0.2, minimum: 0, describe: 'Bound of the ratio.' },
+    { name: 'r', type: 'number', default: 0.1, describe: 'Scale of the bonus for changes of a single model.' },
+    { name: 'alpha', type: 'number', default: 0.2, minimum: 0, describe: 'Upper bound of the ratio.' },
     EPSILON,
   ],
   effective: ({ weights }) => weights.map(() => null),

@@ -49,7 +49,7 @@ function passes(settings: TensorSettings): Passes {
         const elements = elementsOf(input)
         const means = [...input.results.at(-1)!.subarray(0, models.length)].map((square) => square / elements)
         const { squares, sum, beyond } = squaredShares(means)
-        if (beyond) input.note?.('sce weighed models alike: the norms of their task vectors are beyond float64')
+        if (beyond) input.note?.('sce used equal weights: the norms of the task vectors overflow float64')
         const weights = squares.map((square) => (sum < LEAST ? 1 / models.length : square / sum))
         return kernelCoefficients(
           [scaleOf(input), 0, ...threshold(input)],
