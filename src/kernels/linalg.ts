@@ -129,87 +129,126 @@ export function assignmentAt({ buffer }: WebAssembly.Memory, beside: number, siz
 }
 
 export function createLinalg(): Linalg {
+  const space = createSpace()
+  const inPlace = assignInPlace(space.memory)
+  return {
+    addProduct: (product, ...tile) => addProduct(space, product, ...tile),
+    assign: (scores, size, warm) => assign(space, inPlace, scores, size, warm),
+    multiply: (...operands) => multiply(space, ...operands),
+    polar: (a, size) => polar(a, size, (matrix) => invert(space, matrix, size)),
+  }
+}
+
+/** A memory with the kernels on it. Each call of a kernel lays the memory out anew. */
+interface Space {
+  readonly memory: WebAssembly.Memory
+  readonly kernels: Exports
+  /** Addresses of so many bytes each. Memory grows where there is too little, so take views after this. */
+  readonly places: (...sizes: number[]) => number[]
+  readonly f32: (at: number, length: number) => Float32Array
+  readonly f64: (at: number, length: number) => Float64Array
+}
+
+function createSpace(): Space {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true })
-  const wasm = kernelsOn(memory)
-  const inPlace = assignInPlace(memory)
-  const heap = Math.ceil(wasm.dataEnd() / 64) * 64
-
-  /** Places for so many bytes each, from the start of the heap: every call lays out the whole memory anew. */
-  const places = (...sizes: number[]): number[] => {
-    const { at, end } = placesFrom(heap, sizes)
-    const missing = end - memory.buffer.byteLength
-    if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE))
-    return at
+  const kernels = kernelsOn(memory)
+  const heap = Math.ceil(kernels.dataEnd() / 64) * 64
+  return {
+    memory,
+    kernels,
+    places: (...sizes) => {
+      const { at, end } = placesFrom(heap, sizes)
+      const missing = end - memory.buffer.byteLength
+      if (missing > 0) memory.grow(Math.ceil(missing / WASM_PAGE))
+      return at
+    },
+    f32: (at, length) => new Float32Array(memory.buffer, at, length),
+    f64: (at, length) => new Float64Array(memory.buffer, at, length),
   }
-  const f32 = (at: number, length: number) => new Float32Array(memory.buffer, at, length)
-  const f64 = (at: number, length: number) => new Float64Array(memory.buffer, at, length)
+}
 
-  const addProduct: Linalg['addProduct'] = ({ c, at, stride, x, y }, i0, i1, j0, j1) => {
-    const k = x.rests.length
-    const rows = i1 - i0
-    const columns = j1 - j0
-    const m4 = Math.ceil(rows / 4) * 4
-    const n8 = Math.ceil(columns / 8) * 8
-    const inner = Math.min(INNER, k)
-    const staged = Math.min(STAGED, k)
-    const [rawX, rawY, a, b, out] = places(
-      rows * staged * 4,
-      columns * staged * 4,
-      m4 * inner * 4,
-      n8 * inner * 4,
-      m4 * n8 * 4,
-    ) as [number, number, number, number, number]
-    const tile = f32(out, m4 * n8)
-    const rowAt = (i: number) => at + (i0 + i) * stride + j0
-    for (let i = 0; i < rows; i++) tile.set(c.subarray(rowAt(i), rowAt(i) + columns), i * n8)
-    const sides = [
-      { stage: stager(x), raw: rawX, first: i0, count: rows, width: 4, to: a },
-      { stage: stager(y), raw: rawY, first: j0, count: columns, width: 8, to: b },
-    ]
-    for (let p = 0; p < k; p += STAGED) {
-      const depth = Math.min(STAGED, k - p)
-      const layouts = sides.map(({ stage, raw, first, count }) =>
-        stage(f32(raw, count * depth), first, count, p, depth),
-      )
-      for (let q = 0; q < depth; q += INNER) {
-        const some = Math.min(INNER, depth - q)
-        for (const [side, { raw, count, width, to }] of sides.entries())
-          if (layouts[side] === 'rows') wasm.packRows(raw + q * 4, depth * 4, count, some, width, to)
-          else wasm.packColumns(raw + q * count * 4, count * 4, count, some, width, to)
-        wasm.gemmF32(a, b, out, m4, n8, some, n8 * 4)
-      }
+function addProduct(
+  { kernels, places, f32 }: Space,
+  { c, at, stride, x, y }: Product,
+  i0: number,
+  i1: number,
+  j0: number,
+  j1: number,
+): void {
+  const k = x.rests.length
+  const rows = i1 - i0
+  const columns = j1 - j0
+  const m4 = Math.ceil(rows / 4) * 4
+  const n8 = Math.ceil(columns / 8) * 8
+  const inner = Math.min(INNER, k)
+  const staged = Math.min(STAGED, k)
+  const [rawX, rawY, a, b, out] = places(
+    rows * staged * 4,
+    columns * staged * 4,
+    m4 * inner * 4,
+    n8 * inner * 4,
+    m4 * n8 * 4,
+  ) as [number, number, number, number, number]
+  const tile = f32(out, m4 * n8)
+  const rowAt = (i: number) => at + (i0 + i) * stride + j0
+  for (let i = 0; i < rows; i++) tile.set(c.subarray(rowAt(i), rowAt(i) + columns), i * n8)
+  const sides = [
+    { stage: stager(x), raw: rawX, first: i0, count: rows, width: 4, to: a },
+    { stage: stager(y), raw: rawY, first: j0, count: columns, width: 8, to: b },
+  ]
+  for (let p = 0; p < k; p += STAGED) {
+    const depth = Math.min(STAGED, k - p)
+    const layouts = sides.map(({ stage, raw, first, count }) => stage(f32(raw, count * depth), first, count, p, depth))
+    for (let q = 0; q < depth; q += INNER) {
+      const some = Math.min(INNER, depth - q)
+      for (const [side, { raw, count, width, to }] of sides.entries())
+        if (layouts[side] === 'rows') kernels.packRows(raw + q * 4, depth * 4, count, some, width, to)
+        else kernels.packColumns(raw + q * count * 4, count * 4, count, some, width, to)
+      kernels.gemmF32(a, b, out, m4, n8, some, n8 * 4)
     }
-    for (let i = 0; i < rows; i++) c.set(tile.subarray(i * n8, i * n8 + columns), rowAt(i))
   }
+  for (let i = 0; i < rows; i++) c.set(tile.subarray(i * n8, i * n8 + columns), rowAt(i))
+}
 
-  const assign: Linalg['assign'] = (scores, size, warm) => {
-    if (size === 0) return { columns: new Int32Array(0), prices: new Float64Array(0) }
-    const [at, beside] = places(size * size * 4, assignBytes(size)) as [number, number]
-    f32(at, size * size).set(scores.subarray(0, size * size))
-    const found = assignmentAt(memory, beside, size)
-    if (warm) {
-      found.columns.set(warm.columns)
-      found.prices.set(warm.prices)
-    }
-    inPlace({ size, scores: at, beside, warm: warm !== undefined })
-    return { columns: found.columns.slice(), prices: size === 1 ? new Float64Array(1) : found.prices.slice() }
+function assign(
+  { memory, places, f32 }: Space,
+  inPlace: ReturnType<typeof assignInPlace>,
+  scores: Float32Array,
+  size: number,
+  warm: Assignment | undefined,
+): Assignment {
+  if (size === 0) return { columns: new Int32Array(0), prices: new Float64Array(0) }
+  const [at, beside] = places(size * size * 4, assignBytes(size)) as [number, number]
+  f32(at, size * size).set(scores.subarray(0, size * size))
+  const found = assignmentAt(memory, beside, size)
+  if (warm) {
+    found.columns.set(warm.columns)
+    found.prices.set(warm.prices)
   }
+  inPlace({ size, scores: at, beside, warm: warm !== undefined })
+  return { columns: found.columns.slice(), prices: size === 1 ? new Float64Array(1) : found.prices.slice() }
+}
 
-  const multiply: Linalg['multiply'] = (a, b, m, n, k) => {
-    const [x, y, out] = places(m * k * 8, k * n * 8, m * n * 8) as [number, number, number]
-    f64(x, m * k).set(a)
-    f64(y, k * n).set(b)
-    wasm.gemmF64(x, y, out, m, n, k)
-    return f64(out, m * n).slice()
-  }
+function multiply(
+  { kernels, places, f64 }: Space,
+  a: Float64Array,
+  b: Float64Array,
+  m: number,
+  n: number,
+  k: number,
+): Float64Array {
+  const [x, y, out] = places(m * k * 8, k * n * 8, m * n * 8) as [number, number, number]
+  f64(x, m * k).set(a)
+  f64(y, k * n).set(b)
+  kernels.gemmF64(x, y, out, m, n, k)
+  return f64(out, m * n).slice()
+}
 
-  const invert = (a: Float64Array, size: number): Float64Array | undefined => {
-    const [at, swaps] = places(size * size * 8, size * 4) as [number, number]
-    f64(at, size * size).set(a)
-    return wasm.invertF64(at, swaps, size) ? f64(at, size * size).slice() : undefined
-  }
-
-  return { addProduct, assign, multiply, polar: (a, size) => polar(a, size, invert) }
+/** The inverse of a square matrix, or nothing where it is singular. */
+function invert({ kernels, places, f64 }: Space, a: Float64Array, size: number): Float64Array | undefined {
+  const [at, swaps] = places(size * size * 8, size * 4) as [number, number]
+  f64(at, size * size).set(a)
+  return kernels.invertF64(at, swaps, size) ? f64(at, size * size).slice() : undefined
 }
 
 function placesFrom(start: number, sizes: readonly number[]): { at: number[]; end: number } {
@@ -261,11 +300,7 @@ function stager({ data, units, rests, minus }: Operand): Stager {
  * Scaled Newton iteration X ← (γX + (γX)⁻ᵀ)/2 (Higham, "Computing the polar decomposition", 1986), about ten rounds whatever the
  * condition. A singular matrix has no unique polar factor: a small multiple of the identity then decides among them.
  */
-function polar(
-  a: Float64Array,
-  size: number,
-  invert: (a: Float64Array, size: number) => Float64Array | undefined,
-): Float64Array {
+function polar(a: Float64Array, size: number, inverseOf: (a: Float64Array) => Float64Array | undefined): Float64Array {
   const scale = norm(a)
   let x = new Float64Array(a.length)
   if (scale > 0) for (let i = 0; i < a.length; i++) x[i] = a[i]! / scale
@@ -273,7 +308,7 @@ function polar(
   for (let round = 0; round < 60; round++) {
     if (shift > 0) for (let i = 0; i < size; i++) x[i * size + i] = x[i * size + i]! + shift
     shift = 0
-    const inverse = invert(x, size)
+    const inverse = inverseOf(x)
     if (!inverse || !Number.isFinite(norm(inverse)) || norm(inverse) > 1e13 * norm(x)) {
       shift = 1e-7 * Math.max(norm(x), 1)
       continue

@@ -16,104 +16,138 @@ export interface Tridiagonal {
   readonly factors: Float64Array
 }
 
+/** What a reduction works with. Addresses are of the team's memory. */
+interface Workspace {
+  readonly team: Team
+  readonly a: Matrix
+  readonly n: number
+  /** Bytes of a row. */
+  readonly stride: number
+  /** The panel's vectors V, their partners W, and V again: V·Wᵀ + W·Vᵀ is one product of these. */
+  readonly both: Matrix
+  /** The product of A and the vector. */
+  readonly raw: number
+  /** This thread's own: the current column, which becomes the vector, and its products with V and W. */
+  readonly own: number
+  readonly inner: number
+  readonly vector: Float64Array
+  readonly diagonal: Float64Array
+  readonly beside: Float64Array
+  readonly factors: Float64Array
+}
+
+const rowAt = ({ a, stride }: Workspace, j: number) => a.at + j * stride
+const vectorAt = ({ both, stride }: Workspace, c: number) => both.at + c * stride
+const partnerAt = ({ both, stride }: Workspace, c: number) => both.at + (PANEL + c) * stride
+
 /**
- * `a` is dense and whole, and becomes the vectors. Each thread has a fixed slice of every column, and threads meet twice a
- * column: what is short is worked out by all of them alike rather than waited for.
+ * `a` is dense and whole, and becomes the vectors. Each thread has a fixed slice of every column, and threads meet twice for each
+ * column: every thread computes what is short, so that none waits for it.
  */
 export function tridiagonalize(team: Team, a: Matrix): Tridiagonal {
   const n = a.rows
-  const { kernels } = team
+  const stride = 8 * n
   const [diagonal, beside, factors] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)]
   const mark = team.mark()
-  // Vectors V, their partners W, and V again: V·Wᵀ + W·Vᵀ is one product of these.
   const both = allocateMatrix(team, 3 * PANEL, n)
-  const raw = team.allocate(8 * n)
-  const stride = 8 * n
-  const rowAt = (j: number) => a.at + j * stride
-  const vectorAt = (c: number) => both.at + c * stride
-  const partnerAt = (c: number) => both.at + (PANEL + c) * stride
-  // Of this thread alone: the column under way, which becomes the vector, and its products with V and W.
+  const raw = team.allocate(stride)
   const own = team.scratch
-  const inner = own + stride
   const vector = team.f64(own, n)
-
-  /** Householder's reflection of the column from its diagonal element j on: its vector from j + 1 on, zeros before it. */
-  function reflect(j: number): void {
-    diagonal[j] = vector[j]!
-    vector.fill(0, 0, j + 1)
-    if (j === n - 1) return
-    const first = vector[j + 1]!
-    beside[j] = first
-    vector[j + 1] = 1
-    const at = own + 8 * (j + 2)
-    const rest = j + 2 < n ? kernels.dot(at, at, n - j - 2) : 0
-    if (!(rest > 0)) return
-    const size = Math.sqrt(first * first + rest)
-    const beta = first > 0 ? -size : size
-    kernels.scale(at, 1 / (first - beta), n - j - 2)
-    beside[j] = beta
-    factors[j] = (beta - first) / beta
-  }
-
-  /** τ(A − VWᵀ − WVᵀ)v, A as it was before the panel, on this thread's slice. */
-  function multiply(j: number, done: number): void {
-    const v = own + 8 * (j + 1)
-    const rest = n - j - 1
-    const [from, count] = slice(team, j + 1, n)
-    const out = raw + 8 * from
-    kernels.rowsDot(rowAt(from) + 8 * (j + 1), stride, count, rest, v, out)
-    kernels.rowsDot(partnerAt(0) + 8 * (j + 1), stride, done, rest, v, inner)
-    kernels.rowsDot(vectorAt(0) + 8 * (j + 1), stride, done, rest, v, inner + 8 * PANEL)
-    kernels.rowsSum(out, vectorAt(0) + 8 * from, stride, done, count, inner, 8, -1)
-    kernels.rowsSum(out, partnerAt(0) + 8 * from, stride, done, count, inner + 8 * PANEL, 8, -1)
-    kernels.scale(out, factors[j]!, count)
-    for (const copy of [vectorAt(done), vectorAt(2 * PANEL + done)]) {
-      team.f64(copy + 8 * from, count).set(vector.subarray(from, from + count))
-      if (team.thread === 0) team.f64(copy, j + 1).fill(0)
-    }
-  }
-
-  /** The vector's partner, and column j + 1 with all that the panel has changed in it so far, on this thread's slice. */
-  function advance(j: number, done: number): void {
-    const factor = -0.5 * factors[j]! * kernels.dot(raw + 8 * (j + 1), own + 8 * (j + 1), n - j - 1)
-    const [from, count] = slice(team, j + 1, n)
-    const partner = partnerAt(done) + 8 * from
-    team.f64(partner, count).set(team.f64(raw + 8 * from, count))
-    kernels.axpy(partner, own + 8 * from, factor, count)
-    if (done === PANEL - 1) return
-    const column = rowAt(j + 1) + 8 * from
-    // Nobody else's part of the new partner is looked at: its element j + 1 is worked out again.
-    const pivot = team.f64(raw + 8 * (j + 1), 1)[0]! + factor
-    kernels.rowsSum(column, vectorAt(0) + 8 * from, stride, done, count, partnerAt(0) + 8 * (j + 1), stride, -1)
-    kernels.axpy(column, own + 8 * from, -pivot, count)
-    kernels.rowsSum(column, partnerAt(0) + 8 * from, stride, done, count, vectorAt(0) + 8 * (j + 1), stride, -1)
-    kernels.axpy(column, partner, -1, count)
-  }
-
+  const work = { team, a, n, stride, both, raw, own, inner: own + stride, vector, diagonal, beside, factors }
   for (let p = 0; p < n; p += PANEL) {
     const end = Math.min(n, p + PANEL)
-    for (let j = p; j < end; j++) {
-      vector.set(team.f64(rowAt(j), n).subarray(j), j)
-      reflect(j)
-      if (j === n - 1) break
-      multiply(j, j - p)
-      team.barrier()
-      advance(j, j - p)
-      team.barrier()
-    }
-    team.each(Math.min(end, n - 1) - p, (c) => team.f64(rowAt(p + c), n).set(team.f64(vectorAt(c), n)))
-    const rest = n - end
-    if (rest === 0) continue
-    const columns = part(both, 0, end, 2 * PANEL, rest)
-    const partners = part(both, PANEL, end, 2 * PANEL, rest)
-    product(team, part(a, end, end, rest, rest), transposed(columns), partners, {
-      scale: -1,
-      add: true,
-      symmetric: true,
-    })
+    reducePanel(work, p, end)
+    team.each(Math.min(end, n - 1) - p, (c) => team.f64(rowAt(work, p + c), n).set(team.f64(vectorAt(work, c), n)))
+    updateRest(work, end)
   }
   team.release(mark)
   return { diagonal, beside, vectors: a, factors }
+}
+
+/** Columns p to `end`: a reflection for each, and the next column as it changes. */
+function reducePanel(work: Workspace, p: number, end: number): void {
+  const { team, n, vector } = work
+  for (let j = p; j < end; j++) {
+    vector.set(team.f64(rowAt(work, j), n).subarray(j), j)
+    reflect(work, j)
+    if (j === n - 1) break
+    multiply(work, j, j - p)
+    team.barrier()
+    advance(work, j, j - p)
+    team.barrier()
+  }
+}
+
+/** A − VWᵀ − WVᵀ for the rows and columns from `end` on, those behind the panel. */
+function updateRest({ team, a, n, both }: Workspace, end: number): void {
+  const rest = n - end
+  if (rest === 0) return
+  const columns = part(both, 0, end, 2 * PANEL, rest)
+  const partners = part(both, PANEL, end, 2 * PANEL, rest)
+  product(team, part(a, end, end, rest, rest), transposed(columns), partners, {
+    scale: -1,
+    add: true,
+    symmetric: true,
+  })
+}
+
+/** Householder's reflection of the column from its diagonal element j on: its vector from j + 1 on, zeros before it. */
+function reflect({ team, n, own, vector, diagonal, beside, factors }: Workspace, j: number): void {
+  diagonal[j] = vector[j]!
+  vector.fill(0, 0, j + 1)
+  if (j === n - 1) return
+  const first = vector[j + 1]!
+  beside[j] = first
+  vector[j + 1] = 1
+  const at = own + 8 * (j + 2)
+  const rest = j + 2 < n ? team.kernels.dot(at, at, n - j - 2) : 0
+  if (!(rest > 0)) return
+  const size = Math.sqrt(first * first + rest)
+  const beta = first > 0 ? -size : size
+  team.kernels.scale(at, 1 / (first - beta), n - j - 2)
+  beside[j] = beta
+  factors[j] = (beta - first) / beta
+}
+
+/** τ(A − VWᵀ − WVᵀ)v, A as it was before the panel, on this thread's slice. `done`: reflections of the panel before this one. */
+function multiply(work: Workspace, j: number, done: number): void {
+  const { team, n, stride, raw, own, inner, vector, factors } = work
+  const { kernels } = team
+  const [vectors, partners] = [vectorAt(work, 0), partnerAt(work, 0)]
+  const v = own + 8 * (j + 1)
+  const rest = n - j - 1
+  const [from, count] = slice(team, j + 1, n)
+  const out = raw + 8 * from
+  kernels.rowsDot(rowAt(work, from) + 8 * (j + 1), stride, count, rest, v, out)
+  kernels.rowsDot(partners + 8 * (j + 1), stride, done, rest, v, inner)
+  kernels.rowsDot(vectors + 8 * (j + 1), stride, done, rest, v, inner + 8 * PANEL)
+  kernels.rowsSum(out, vectors + 8 * from, stride, done, count, inner, 8, -1)
+  kernels.rowsSum(out, partners + 8 * from, stride, done, count, inner + 8 * PANEL, 8, -1)
+  kernels.scale(out, factors[j]!, count)
+  for (const copy of [vectorAt(work, done), vectorAt(work, 2 * PANEL + done)]) {
+    team.f64(copy + 8 * from, count).set(vector.subarray(from, from + count))
+    if (team.thread === 0) team.f64(copy, j + 1).fill(0)
+  }
+}
+
+/** The vector's partner, and column j + 1 with all changes of the panel so far, on this thread's slice. */
+function advance(work: Workspace, j: number, done: number): void {
+  const { team, n, stride, raw, own, factors } = work
+  const { kernels } = team
+  const [vectors, partners] = [vectorAt(work, 0), partnerAt(work, 0)]
+  const factor = -0.5 * factors[j]! * kernels.dot(raw + 8 * (j + 1), own + 8 * (j + 1), n - j - 1)
+  const [from, count] = slice(team, j + 1, n)
+  const partner = partnerAt(work, done) + 8 * from
+  team.f64(partner, count).set(team.f64(raw + 8 * from, count))
+  kernels.axpy(partner, own + 8 * from, factor, count)
+  if (done === PANEL - 1) return
+  const column = rowAt(work, j + 1) + 8 * from
+  // Another thread may not have written element j + 1 of the new partner yet, so each thread computes it again.
+  const pivot = team.f64(raw + 8 * (j + 1), 1)[0]! + factor
+  kernels.rowsSum(column, vectors + 8 * from, stride, done, count, partners + 8 * (j + 1), stride, -1)
+  kernels.axpy(column, own + 8 * from, -pivot, count)
+  kernels.rowsSum(column, partners + 8 * from, stride, done, count, vectors + 8 * (j + 1), stride, -1)
+  kernels.axpy(column, partner, -1, count)
 }
 
 /** This thread's share of the elements from `start` to before n: the first, and how many. */

@@ -102,87 +102,108 @@ export function assignment(c: usize, n: i32, columnOf: usize, rowOf: usize, pric
   const before = length + (<usize>n << 3)
   const columns = before + (<usize>n << 2)
   const free = columns + (<usize>n << 2)
-  let frees = 0
   if (n == 1) {
     put32(columnOf, 0, 0)
     put32(rowOf, 0, 0)
     return
   }
-  if (warm) {
-    for (let j = 0; j < n; j++) put32(rowOf, j, -1)
-    for (let i = 0; i < n; i++) {
-      const j = at32(columnOf, i)
-      twoLeast(c, prices, n, i)
-      if (cost(c, n, i, j) - at64(prices, j) == least) put32(rowOf, j, i)
-      else {
-        put32(columnOf, i, -1)
-        put32(free, frees++, i)
-      }
-    }
-  } else {
-    // Column reduction: every column's price is its least cost, and the column goes to that row if the row is still free.
-    for (let j = 0; j < n; j++) {
-      put64(prices, j, cost(c, n, 0, j))
-      put32(rowOf, j, 0)
-    }
-    for (let i = 1; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        const x = cost(c, n, i, j)
-        if (x < at64(prices, j)) {
-          put64(prices, j, x)
-          put32(rowOf, j, i)
-        }
-      }
-    }
-    for (let i = 0; i < n; i++) put32(columnOf, i, -1)
-    for (let j = n - 1; j >= 0; j--) {
-      const i = at32(rowOf, j)
-      if (at32(columnOf, i) < 0) put32(columnOf, i, j)
-      else put32(rowOf, j, -1)
-    }
-    // Reduction transfer: an assigned column's price falls by what the row's second choice leaves.
-    for (let i = 0; i < n; i++) {
-      const j = at32(columnOf, i)
-      if (j < 0) put32(free, frees++, i)
-      else {
-        twoLeast(c, prices, n, i)
-        const next = leastAt == j ? second : least
-        const gap = next - (cost(c, n, i, j) - at64(prices, j))
-        if (gap > 0) put64(prices, j, at64(prices, j) - gap)
-      }
-    }
+  let frees = 0
+  if (warm) frees = keepCheapest(c, n, columnOf, rowOf, prices, free)
+  else {
+    reduceColumns(c, n, columnOf, rowOf, prices)
+    frees = transferReduction(c, n, columnOf, prices, free)
   }
-  // Augmenting row reduction, twice: a free row takes its best column and pays up to its second best.
-  for (let round = 0; round < 2 && frees > 0; round++) {
-    const last = frees
-    let k = 0
-    frees = 0
-    // Displaced rows go again at once while the price moves; the bound keeps rounding from making that endless.
-    let budget = <i64>n * 8
-    while (k < last) {
-      const i = at32(free, k++)
-      twoLeast(c, prices, n, i)
-      let j = leastAt
-      let other = at32(rowOf, j)
-      const lowered = at64(prices, j) - (second - least)
-      const moved = lowered < at64(prices, j)
-      if (moved) put64(prices, j, lowered)
-      else if (other >= 0) {
-        j = secondAt
-        other = at32(rowOf, j)
-      }
-      put32(columnOf, i, j)
-      put32(rowOf, j, i)
-      if (other >= 0) {
-        put32(columnOf, other, -1)
-        if (moved && budget > 0) {
-          budget--
-          put32(free, --k, other)
-        } else put32(free, frees++, other)
-      }
-    }
-  }
+  for (let round = 0; round < 2 && frees > 0; round++) frees = reduceRows(c, n, columnOf, rowOf, prices, free, frees)
   for (let f = 0; f < frees; f++) augment(c, n, at32(free, f), columnOf, rowOf, prices, length, before, columns)
+}
+
+/** Keeps the pairs of a former solution that are still the cheapest of their row. Writes the other rows to `free`, and returns how many. */
+function keepCheapest(c: usize, n: i32, columnOf: usize, rowOf: usize, prices: usize, free: usize): i32 {
+  let frees = 0
+  for (let j = 0; j < n; j++) put32(rowOf, j, -1)
+  for (let i = 0; i < n; i++) {
+    const j = at32(columnOf, i)
+    twoLeast(c, prices, n, i)
+    if (cost(c, n, i, j) - at64(prices, j) == least) put32(rowOf, j, i)
+    else {
+      put32(columnOf, i, -1)
+      put32(free, frees++, i)
+    }
+  }
+  return frees
+}
+
+/** Column reduction: every column's price is its least cost, and the column goes to that row if the row is still free. */
+function reduceColumns(c: usize, n: i32, columnOf: usize, rowOf: usize, prices: usize): void {
+  for (let j = 0; j < n; j++) {
+    put64(prices, j, cost(c, n, 0, j))
+    put32(rowOf, j, 0)
+  }
+  for (let i = 1; i < n; i++) {
+    for (let j = 0; j < n; j++) {
+      const x = cost(c, n, i, j)
+      if (x < at64(prices, j)) {
+        put64(prices, j, x)
+        put32(rowOf, j, i)
+      }
+    }
+  }
+  for (let i = 0; i < n; i++) put32(columnOf, i, -1)
+  for (let j = n - 1; j >= 0; j--) {
+    const i = at32(rowOf, j)
+    if (at32(columnOf, i) < 0) put32(columnOf, i, j)
+    else put32(rowOf, j, -1)
+  }
+}
+
+/**
+ * Reduction transfer: an assigned column's price falls by what the row's second choice leaves. Writes rows without a column to `free`,
+ * and returns how many.
+ */
+function transferReduction(c: usize, n: i32, columnOf: usize, prices: usize, free: usize): i32 {
+  let frees = 0
+  for (let i = 0; i < n; i++) {
+    const j = at32(columnOf, i)
+    if (j < 0) put32(free, frees++, i)
+    else {
+      twoLeast(c, prices, n, i)
+      const next = leastAt == j ? second : least
+      const gap = next - (cost(c, n, i, j) - at64(prices, j))
+      if (gap > 0) put64(prices, j, at64(prices, j) - gap)
+    }
+  }
+  return frees
+}
+
+/** Augmenting row reduction: a free row takes its best column and pays up to its second best. Returns how many rows are free after it. */
+function reduceRows(c: usize, n: i32, columnOf: usize, rowOf: usize, prices: usize, free: usize, last: i32): i32 {
+  let k = 0
+  let frees = 0
+  // Displaced rows go again at once while the price moves; the bound keeps rounding from making that endless.
+  let budget = <i64>n * 8
+  while (k < last) {
+    const i = at32(free, k++)
+    twoLeast(c, prices, n, i)
+    let j = leastAt
+    let other = at32(rowOf, j)
+    const lowered = at64(prices, j) - (second - least)
+    const moved = lowered < at64(prices, j)
+    if (moved) put64(prices, j, lowered)
+    else if (other >= 0) {
+      j = secondAt
+      other = at32(rowOf, j)
+    }
+    put32(columnOf, i, j)
+    put32(rowOf, j, i)
+    if (other >= 0) {
+      put32(columnOf, other, -1)
+      if (moved && budget > 0) {
+        budget--
+        put32(free, --k, other)
+      } else put32(free, frees++, other)
+    }
+  }
+  return frees
 }
 
 /** Dijkstra over reduced costs from a free row to the nearest free column, then the new prices and the path's swap. */
