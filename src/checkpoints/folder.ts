@@ -1,4 +1,4 @@
-/** Which files of a hub-style folder hold its weights, and what its index says about them. */
+/** Finds the weight files of a hub-style folder and reads its index. */
 
 import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
@@ -11,35 +11,35 @@ import { CONTAINERS, EXTENSIONS, indexName, isIndexOf, isWeightsOf, packedForInf
 import type { Container } from './containers/types.js'
 
 export interface FolderWeights {
-  /** Relative to the folder, in the order of names. */
+  /** Relative to the folder, sorted by name. */
   readonly files: readonly string[]
-  /** Tensor to file, where there is an index. */
+  /** The index, if there is one: maps tensors to files. */
   readonly index?: { readonly name: string; readonly map: ReadonlyMap<string, string> }
-  /** An index of other files that are there too, and are not read: it may be the newer model or the older one. */
+  /** An index of other existing files, which terge does not read. They can be newer or older than the files that it reads. */
   readonly passedOver?: string
 }
 
 /**
- * The same weights once more: as their makers' own tools name them, an adapter beside its model, a variant that has to be
- * asked for. Taken only where there is nothing else.
+ * Duplicates of the weights: files with the names of the vendor's own tools, an adapter beside its model, and variants. terge
+ * reads them only if there are no other weights.
  */
 const SET_ASIDE = new RegExp(
   `^(consolidated|adapter_model|adapter)\\b|[._-](fp16|bf16|fp32|non_ema|ema_only|ema)(-\\d{5}-of-\\d{5})?\\.(${EXTENSIONS})(\\.|$)|\\.index\\.\\w+\\.json$`,
 )
-/** What PEFT calls an adapter's weights. */
+/** PEFT's names for the weights of an adapter. */
 const ADAPTERS = CONTAINERS.flatMap(({ adapterName }) => adapterName ?? [])
-/** Bytes of memory that an index entry takes beside its texts. */
+/** Memory per index entry in bytes, without its strings. */
 const ENTRY_COST = 100
-/** Bytes. A million tensors take about 130 MB. */
+/** In bytes. A million tensors take about 130 MB. */
 const MAX_INDEX_BYTES = 256 * 2 ** 20
-const REPAIR = 'the checkpoint is incomplete or damaged: fetch it again'
+const REPAIR = 'the checkpoint is incomplete or damaged: download it again'
 
 /**
- * Chooses among a folder's entries as the hub's own libraries do, container by container: the file that is a whole model, else the
- * index, else the only file. `shown` names the folder in messages. Several files
- * of a `joined` container without an index are all taken where each is a whole one: whoever opens them finds a tensor that is in two. With
- * `adapter`, an adapter's weights come before all of these.
- * Faults: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
+ * Chooses the weight files among a folder's entries, in the same way as the hub's own libraries. For each container in turn:
+ * the file with a whole model, else the index, else the only file. If a `joined` container has several files without an index,
+ * all of them are chosen; `openCheckpoint` then reports tensors that are in two files. With `adapter`, the weights of an adapter
+ * come first. `shown` names the folder in messages.
+ * Errors: `no-weights`, `ambiguous-checkpoint`, those of `parseIndex`.
  */
 export async function folderWeights(
   folder: string,
@@ -72,11 +72,11 @@ export async function folderWeights(
     `${shown}: a folder without ${orList(CONTAINERS.map(({ name }) => name))} files`,
     gguf === undefined
       ? `a model is ${CONTAINERS.map(({ described }) => described).join(', ')}, or a folder with one`
-      : `${gguf} is packed for inference: merge the model that it was made from, and convert the result`,
+      : `${gguf} is converted for inference: merge the original model, then convert the result`,
   )
 }
 
-/** The index beside a single file, where it names others of the folder. One that can't be read says nothing. */
+/** The index beside a single file, if it lists other files of the folder. An unreadable index is ignored. */
 async function passedOver(folder: string, single: string, names: readonly string[], within: Bounds) {
   const index = indexName(single)
   if (!names.includes(index)) return {}
@@ -90,16 +90,16 @@ async function passedOver(folder: string, single: string, names: readonly string
   }
 }
 
-/** The name of one part of several. */
+/** Matches the name of a shard. */
 export const PART = /-\d{5}-of-\d{5}\.\w+$/
 
 const orList = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 
-/** No telling which of the files are the model. */
+/** Error `ambiguous-checkpoint`: it is unclear which of the files are the model. */
 function ambiguous(shown: string, files: readonly string[], { name, wholeNames: [whole], indexed }: Container): Fault {
   const list = `${files.slice(0, 8).join(', ')}${files.length > 8 ? ', …' : ''}`
   const what =
-    files.length === 1 ? `one part of a checkpoint, and no index` : `${files.length} ${name} files and no index`
+    files.length === 1 ? `one part of a checkpoint without an index` : `${files.length} ${name} files without an index`
   return fault(
     'ambiguous-checkpoint',
     `${shown}: ${what} that says how they belong together: ${list}`,
@@ -107,7 +107,7 @@ function ambiguous(shown: string, files: readonly string[], { name, wholeNames: 
   )
 }
 
-/** Without those that are the same weights once more, unless there are no others. */
+/** The names without duplicates of the weights, unless there are only duplicates. */
 function preferred(names: readonly string[]): readonly string[] {
   const own = names.filter((name) => !SET_ASIDE.test(name))
   return own.length > 0 ? own : names
@@ -129,8 +129,8 @@ async function readIndex(file: string, shown: string, within: Bounds): Promise<U
 }
 
 /**
- * Reads the text of an index: `{"metadata": …, "weight_map": {tensor: file}}`. `shown` names it in messages.
- * Faults: `bad-index`, `duplicate-key`, `path-escape` for a file name that is no plain relative path downwards.
+ * Parses an index: `{"metadata": …, "weight_map": {tensor: file}}`. `shown` names it in messages.
+ * Errors: `bad-index`, `duplicate-key`, `path-escape` if a file name leads out of the folder.
  */
 export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): ReadonlyMap<string, string> {
   if (isLfsPointer(bytes)) throw fault('bad-index', `${shown}: ${LFS_POINTER}`, LFS_HINT)
@@ -138,7 +138,7 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
   const json = jsonReader(bytes, 0, budget, (_, message) => {
     throw bad(message)
   })
-  // One string for each file, not one a tensor.
+  // One string per file, shared by its tensors.
   const files = new Map<string, string>()
   let map: Map<string, string> | undefined
   json.object('the index', (key) => {
@@ -167,7 +167,7 @@ function checkShardName(name: string, shown: string): string {
     throw fault(
       'path-escape',
       `${shown}: ${quote(name)} is not the name of a file in this folder`,
-      'an index may name files of its own folder only',
+      'an index may list only files in its own folder',
     )
   return name
 }

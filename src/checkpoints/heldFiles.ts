@@ -1,4 +1,4 @@
-/** Before a folder is read, its small files are brought onto this machine: of a store that is far, weights are all that may stay there. */
+/** Downloads the small files of a folder before it is read. Only weights may stay in a remote store. */
 import path from 'node:path'
 import { boundsOf } from '../storage/local/regular.js'
 import type { Listed, Store } from '../storage/types.js'
@@ -6,7 +6,7 @@ import { listsModules } from './modules.js'
 import { isCode, isSmallFile, isWeights } from './sidecarNames.js'
 import { hasOwnClasses, MAX_SIDECAR_BYTES } from './sidecars.js'
 
-/** The names in a folder that can be read: of what is here, and of weights. `module`: a folder inside; '' for the store's own. */
+/** Downloads small files and returns the names that can then be read: local files and weights. `module` is a subfolder, or '' for the store's own folder. */
 export async function holdSmallFiles(store: Store, module: string): Promise<string[]> {
   const listed = await store.list(module)
   const small = listed.filter(({ name, size = 0 }) => isSmallFile(name) && size <= MAX_SIDECAR_BYTES)
@@ -25,7 +25,7 @@ export async function holdSmallFiles(store: Store, module: string): Promise<stri
 const readable = (listed: readonly Listed[]): string[] =>
   listed.flatMap(({ name, held }) => (held || isWeights(name) ? [name] : []))
 
-/** Code is only copied where the model is of classes that lie in it. */
+/** Code is copied only if the model uses classes from it. */
 async function usesCode({ folder }: Store, module: string, names: readonly string[]): Promise<boolean> {
   const place = path.join(folder, module)
   return names.some(listsModules) || hasOwnClasses(place, names, await boundsOf(place))

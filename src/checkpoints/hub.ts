@@ -1,4 +1,4 @@
-/** Opens a model of the hub: from the cache where it is there, else from its headers, which come by ranges. */
+/** Opens a model on the hub: from the cache if it is there, otherwise by downloading only its headers. */
 
 import { mkdir } from 'node:fs/promises'
 import type { ErrorCode } from '../core/codes.js'
@@ -27,24 +27,24 @@ export interface HubReference {
   readonly revision?: string | undefined
   /** A folder in the repository. */
   readonly subfolder?: string | undefined
-  /** The commit to take whatever the revision stands for now: a lock's, or a lineage's. */
+  /** The commit to use instead of the revision: from a lock or a lineage. */
   readonly commit?: string | undefined
-  /** Files that have to be in the cache for it to do. */
+  /** Files that the cache must have; otherwise the hub is asked. */
   readonly expected?: readonly string[] | undefined
   /** As in `OpenOptions`. */
   readonly adapter?: boolean | undefined
 }
 
 export interface HubModel {
-  /** Its files' paths are those in the cache, also of what is not there yet. */
+  /** Its file paths are in the cache, even for files that are not downloaded yet. */
   readonly checkpoint: Checkpoint
   readonly fetches: readonly Fetch[]
   readonly warnings: readonly Diagnostic[]
 }
 
 /**
- * Opens a model of the hub. Config, tokenizer and index come into the cache, of weights only the headers are read.
- * Faults: those of `hubSettings`, `hubFault`, `fetchContent` and `openCheckpoint`; `hub-offline`, `bad-revision`,
+ * Opens a model on the hub. Downloads config, tokenizer and index into the cache, but only the headers of weights.
+ * Errors: those of `hubSettings`, `hubFault`, `fetchContent` and `openCheckpoint`; `hub-offline`, `bad-revision`,
  * `path-escape`.
  */
 export async function openHub(asked: HubReference, signal?: AbortSignal): Promise<HubModel> {
@@ -86,7 +86,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     throw fault(
       'write-failed',
       `the cache ${settings.cache} cannot be written: ${error.code}`,
-      'set HF_HOME to a folder that can be written',
+      'set HF_HOME to a writable folder',
     )
   })
   const checkpoint = await openCheckpoint(reference, folder, { store, adapter })
@@ -117,12 +117,12 @@ function checkReference(asked: HubReference): HubReference {
     throw fault(
       'path-escape',
       `${reference}: ${quote(inside)} is not a folder in the repository`,
-      'write its path from the repository’s root',
+      'write its path relative to the root of the repository',
     )
   return { ...asked, subfolder: inside }
 }
 
-/** The commit of a revision: the hub's word, or, where it can't be had, the cache's. */
+/** The commit of a revision: from the hub, or from the cache if the hub does not answer. */
 async function resolve(
   settings: HubSettings,
   subject: Subject,
@@ -142,21 +142,21 @@ async function resolve(
     if (known === undefined || !(error instanceof Fault)) throw error
     warn(
       'hub-not-asked',
-      `${error.diagnostics[0]!.message}; taken from the cache: the commit that ${quote(revision)} was, ${known}`,
-      'write the commit into the recipe, use a lock, or set HF_HUB_OFFLINE=1 to take what the cache has without asking',
+      `${error.diagnostics[0]!.message}; using commit ${known} of ${quote(revision)} from the cache`,
+      'write the commit into the recipe, use a lock, or set HF_HUB_OFFLINE=1 to use the cache without asking the hub',
     )
     return known
   }
 }
 
-/** The model in the cache, where all of its weights are there. */
+/** The model in the cache, if all of its weights are there. */
 async function openCached(
   reference: string,
   folder: string,
   adapter: boolean | undefined,
 ): Promise<Checkpoint | undefined> {
   const names = await cachedNames(folder)
-  // Else a lone shard would pass for the whole.
+  // Otherwise a single shard would look like a whole model.
   const indexed = names.some((name) => name.endsWith('.index.json'))
   if (!indexed && names.some((name) => PART.test(name))) return undefined
   if (!names.some((name) => isWeights(name) || listsModules(name))) return undefined
@@ -176,7 +176,7 @@ async function openCached(
   }
 }
 
-/** Whether a model came with what belongs to it: other libraries fetch weights and tokenizer on their own. */
+/** Whether the cache has a model's small files too: other libraries download weights and tokenizer separately. */
 const isComplete = (names: ReadonlySet<string>): boolean =>
   names.has('adapter_config.json') ||
   names.has('model_index.json') ||

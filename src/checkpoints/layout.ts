@@ -1,4 +1,4 @@
-/** An output before its data: file names, headers, and the place of each tensor. The same tensors and metadata give the same layout. */
+/** Lays out an output: file names, headers, and the place of each tensor. The same tensors and metadata give the same layout. */
 import { type Fault, fault } from '../core/diagnostics.js'
 import { elements } from '../core/dtypes.js'
 import { quote } from '../core/suggest.js'
@@ -13,19 +13,19 @@ const writer = OUTPUT.write
 
 export interface LayoutOptions {
   readonly kind: 'file' | 'folder'
-  /** Of a `file`; in a folder the names are the hub's. */
+  /** For a `file`. Files in a folder have the hub's names. */
   readonly fileName?: string
-  /** In bytes of tensor data a file, folders only. A larger tensor gets a file of its own. */
+  /** Bytes of tensor data per file, for folders. A larger tensor gets a file of its own. */
   readonly shardSize?: number
-  /** Of a pipeline: each module's tensors lie in its own folder, under their own names. Folders only. */
+  /** Modules of a pipeline: each has a folder of its own, in which its tensors have their own names. For folders. */
   readonly modules?: readonly Pick<CheckpointModule, 'name' | 'stem'>[]
-  /** `format: "pt"` is added where it is not given: the hub's libraries ask for it. */
+  /** `format: "pt"` is added if it is missing, because the hub's libraries require it. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
 /**
- * Lays out an output of these tensors; shards are filled in the order given.
- * Faults: `too-large` beyond 2⁵³ bytes, `header-too-large` if the names don't fit the format, `bad-name`.
+ * Lays out an output with these tensors. Fills shards in the given order.
+ * Errors: `too-large` above 2⁵³ bytes, `header-too-large` if the names exceed the limit of the format, `bad-name`.
  */
 export function layoutCheckpoint(tensors: readonly TensorSpec[], options: LayoutOptions): OutputLayout {
   const sized = tensors.map((tensor) => {
@@ -34,7 +34,7 @@ export function layoutCheckpoint(tensors: readonly TensorSpec[], options: Layout
   })
   const total = sized.reduce((sum, { bytes }) => sum + bytes, 0)
   if (!Number.isSafeInteger(total + writer.mostHeaderBytes))
-    throw fault('too-large', `the output's tensors take ${total} bytes, more than a file can be asked for`)
+    throw fault('too-large', `the output's tensors take ${total} bytes, more than terge can write`)
   const parts = options.kind === 'folder' ? byModule(sized, options.modules ?? []) : [{ ...WHOLE, tensors: sized }]
   const files: OutputLayout['files'][number][] = []
   const placed: PlacedTensor[] = []
@@ -70,7 +70,7 @@ export function layoutCheckpoint(tensors: readonly TensorSpec[], options: Layout
 
 const WHOLE = { prefix: '', folder: '', stem: 'model' }
 
-/** Tensors by the module that the beginning of their names says, in the order of modules; the rest, or all, is one part. */
+/** Groups tensors by module, from the prefix of their names, in the order of modules. The remaining tensors are one group. */
 function byModule<T extends TensorSpec>(tensors: readonly T[], modules: NonNullable<LayoutOptions['modules']>) {
   const parts = modules.map(({ name, stem }) => ({
     ...{ prefix: modulePrefix(name), folder: name === '' ? '' : `${name}/`, stem },
@@ -93,10 +93,10 @@ function sizeOf({ name, dtype, shape }: TensorSpec): number {
   return bits / 8
 }
 
-/** Bytes of a header, less room for metadata. */
+/** Maximum bytes of a header, minus room for metadata. */
 const HEADER_ROOM = 0.98 * writer.mostHeaderBytes
 
-/** Greedily, in the order given. Without a shard's size the format's limit of a header alone splits. */
+/** Fills shards greedily, in the given order. Without `shardSize`, only the format's limit on headers splits. */
 function split<T extends WrittenTensor>(tensors: readonly T[], shardSize?: number): T[][] {
   const shards: T[][] = [[]]
   let used = 0
@@ -116,7 +116,7 @@ function split<T extends WrittenTensor>(tensors: readonly T[], shardSize?: numbe
   return shards
 }
 
-/** The hub's names: five digits, counted from 1. */
+/** The hub's shard names: five digits, counted from 1. */
 function shardName(stem: string, index: number, count: number): string {
   if (count === 1) return `${stem}${OUTPUT.extension}`
   const digits = (value: number) => String(value).padStart(5, '0')
@@ -129,13 +129,13 @@ function indexText(owner: ReadonlyMap<string, string>, total: number): string {
   return `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${lines.join(',\n')}\n  }\n}\n`
 }
 
-/** Two tensors of one name, in files of their own. */
+/** Error `bad-name`: two tensors in different files have the same name. */
 function twice(tensors: readonly TensorSpec[]): Fault {
   const seen = new Set<string>()
   const name = tensors.find(({ name }) => seen.has(name) || !seen.add(name))?.name ?? ''
   return fault(
     'bad-name',
-    `two tensors are to be called ${quote(name)}`,
+    `two tensors would have the name ${quote(name)}`,
     'change rename or the slices so that each tensor has its own name',
   )
 }

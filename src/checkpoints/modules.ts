@@ -1,6 +1,6 @@
 /**
- * Folders that hold a model of several modules, each in a folder of its own with weights and configuration: pipelines of diffusers
- * (`model_index.json` names the modules) and of sentence-transformers (`modules.json`; the first often lies in the folder itself).
+ * Folders with a model of several modules, each in a subfolder with its own weights and configuration: pipelines of diffusers
+ * (`model_index.json` lists the modules) and of sentence-transformers (`modules.json`; the first module is often in the folder itself).
  */
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
@@ -10,17 +10,17 @@ import type { Bounds } from '../storage/local/regular.js'
 import { readJson } from './sidecars.js'
 
 export interface ModuleList {
-  /** Folder names; empty: the folder itself. */
+  /** Folder names; empty for the folder itself. */
   readonly names: readonly string[]
-  /** Each of them has to be there, and has weights where it has a configuration. */
+  /** Every module must exist, and must have weights if it has a configuration. */
   readonly strict: boolean
 }
 
-/** By name of the file. */
+/** By file name. */
 const LISTS: Readonly<Record<string, (value: unknown) => ModuleList | undefined>> = {
   'model_index.json': (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-    // `[library, class]`; `[null, null]` for what a pipeline can do without and does.
+    // `[library, class]`, or `[null, null]` for an optional module that is absent.
     const names = Object.entries(value).flatMap(([key, entry]) =>
       !key.startsWith('_') && Array.isArray(entry) && entry.length === 2 && typeof entry[1] === 'string' ? [key] : [],
     )
@@ -29,7 +29,7 @@ const LISTS: Readonly<Record<string, (value: unknown) => ModuleList | undefined>
   'modules.json': (value) => {
     const entries: unknown[] | undefined = Array.isArray(value) ? value : undefined
     const names = entries?.map((entry) => (entry as { readonly path?: unknown } | null)?.path)
-    // Other programs have files of this name too.
+    // Other programs also write files with this name.
     const own = names?.every((name) => typeof name === 'string') ? names : []
     return { names: own, strict: false }
   },
@@ -39,8 +39,8 @@ const LISTS: Readonly<Record<string, (value: unknown) => ModuleList | undefined>
 export const listsModules = (name: string): boolean => Object.hasOwn(LISTS, name)
 
 /**
- * The modules of a folder with these entries; undefined where it is none of this kind. Faults: `bad-config`, `outside-link`, `path-escape` for a
- * module that is not a folder in it.
+ * The modules of a folder with these entries; undefined if it has no list of modules. Errors: `bad-config`, `outside-link`,
+ * `path-escape` if a module is not a subfolder.
  */
 export async function modulesOf(
   folder: string,
@@ -54,9 +54,13 @@ export async function modulesOf(
   if (!list) throw fault('bad-config', `${shown}/${name}: not a list of modules`, 'repair the file, or remove it')
   for (const module of list.names)
     if (module !== '' && (!leadsDown(module) || module.includes('/')))
-      throw fault('path-escape', `${shown}/${name}: ${quote(module)} is not a folder in it`, 'fetch the model again')
+      throw fault(
+        'path-escape',
+        `${shown}/${name}: ${quote(module)} is not the name of a subfolder`,
+        'download the model again',
+      )
   return list.names.length === 0 ? undefined : { ...list, names: [...new Set(list.names)] }
 }
 
-/** What the names of a module's tensors begin with. */
+/** The prefix of the names of a module's tensors. */
 export const modulePrefix = (module: string): string => (module === '' ? '' : `${module}.`)

@@ -1,4 +1,4 @@
-/** Opens a model: reads and checks its headers, and no tensor data. */
+/** Opens a model: reads and checks its headers, but no tensor data. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { mapEach } from '../core/collections/eachOf.js'
@@ -20,17 +20,18 @@ import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, LogicalTensor, StoredTensor } from './types.js'
 
 export interface OpenOptions {
-  /** Where the folder's files come from, if not all of them are in it. */
+  /** The source of the folder's files, if they are not all local. */
   readonly store?: Store | undefined
-  /** A PEFT adapter is wanted: a folder may hold the whole model as well. */
+  /** Open the PEFT adapter in a folder, even if it also holds a whole model. */
   readonly adapter?: boolean | undefined
 }
 
 /**
- * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`; `reference` is what the user wrote, for messages.
- * Faults: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfigFile`,
- * `missing-module`, `ambiguous-checkpoint` where files without an index hold the same, and where an index and its files differ `missing-shard`, `missing-tensor`, `unlisted-tensor`.
- * Warning: `duplicate-tensor` for copies in other files than an index names.
+ * Opens the safetensors file, PyTorch state dict or hub-style folder at `absolutePath`. `reference` is the path in messages, as the user wrote it.
+ * Errors: `missing-model`, `cannot-read`, `unsupported-format`, those of `folderWeights`, `parseHeader`, `readPytorchHeader` and `readConfigFile`,
+ * `missing-module`, `ambiguous-checkpoint` if files without an index have a tensor in common, and `missing-shard`, `missing-tensor`,
+ * `unlisted-tensor` if an index and its files disagree.
+ * Warning: `duplicate-tensor` for copies that an index does not list.
  */
 export async function openCheckpoint(
   reference: string,
@@ -61,7 +62,7 @@ async function openFile(reference: string, file: string, allowance: Allowance): 
   }
 }
 
-/** Reads `adapter_config.json`, where it is among a folder's entries and there. Faults: those of `readConfigFile`. */
+/** Reads `adapter_config.json` if it is among a folder's entries. Errors: those of `readConfigFile`. */
 async function adapterConfig(
   folder: string,
   names: readonly string[],
@@ -73,7 +74,7 @@ async function adapterConfig(
   return { adapter: config, adapterFile: bytes }
 }
 
-/** What has been read of a folder's weights. */
+/** What has been read so far from a folder's weights. */
 interface Gathered {
   readonly files: CheckpointFile[]
   readonly tensors: Map<string, StoredTensor>
@@ -118,7 +119,12 @@ async function openFolder(
     modules.push({ name: module, stem, ...(read ? { config: read.config, configText: read.text } : {}) })
   }
   const { files, tensors, metadata, warnings } = gathered
-  if (files.length === 0) throw fault('no-weights', `${shown}: none of its modules has weights`)
+  if (files.length === 0)
+    throw fault(
+      'no-weights',
+      `${shown}: none of its modules has weights`,
+      'download the model again, with the weights of its modules',
+    )
   const own = modules.find(({ name }) => name === '')
   const stored = sorted([...tensors.values()])
   return {
@@ -138,10 +144,10 @@ async function openFolder(
   }
 }
 
-/** Modules whose files are listed and held at once. */
+/** Modules whose files are listed and downloaded in parallel. */
 const PARALLEL = 8
 
-/** Names in the folders of a pipeline's modules, by module. */
+/** File names by module of a pipeline. */
 async function namesOfModules(
   store: Store,
   found: ModuleList | undefined,
@@ -158,13 +164,13 @@ async function namesOfModules(
   if (missing !== undefined && found!.strict)
     throw fault(
       'missing-module',
-      `${shown}: the module ${missing} is listed in model_index.json, but is not there`,
-      'fetch the model again',
+      `${shown}: model_index.json lists the module ${missing}, which does not exist`,
+      'download the model again',
     )
   return new Map(modules.map((module, index) => [module, names[index]!]))
 }
 
-/** Reads the headers of one folder's weights. Returns what their files are called. */
+/** Reads the headers of one folder's weights. Returns the stem of their file names. */
 async function openWeights(
   folder: string,
   module: string,
@@ -189,7 +195,7 @@ async function openWeights(
   const weights = await folderWeights(folder, names, shown, allowance, adapter, within)
   const { files, tensors: all } = gathered
   const tensors = new Map<string, StoredTensor>()
-  // Copies of tensors in other files than the index names: what an overlay replaces, for one.
+  // Copies of tensors that the index does not list, such as those that an overlay replaces.
   const stale = new Map<string, string>()
   store.expect(weights.files.map(inside))
   for (const name of weights.files) {
@@ -221,11 +227,11 @@ async function openWeights(
   return weights.files.some((name) => name.startsWith('diffusion_pytorch_model')) ? 'diffusion_pytorch_model' : 'model'
 }
 
-/** Files without an index may be different models that only lie in one folder. */
+/** Files without an index can be different models in one folder. */
 const inTwoFiles = (name: string, first: string, second: string, shown: string): Fault =>
   fault(
     'ambiguous-checkpoint',
-    `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}, and no index says which of them is meant`,
+    `${shown}: tensor ${quote(name)} is in two files, ${first} and ${second}, and no index says which one to use`,
     'name one of the files',
   )
 
@@ -234,7 +240,7 @@ interface FileHeader {
   readonly header: ContainerHeader
 }
 
-/** Reads the header of a file that is open, and closes it. `file` is where it lies, `name` what lineage calls it. */
+/** Reads the header of an open file and closes it. `file` is its path, `name` its name in lineages. */
 async function readFileHeader(source: OpenFile, file: string, name: string, allowance: Allowance): Promise<FileHeader> {
   try {
     const header = await openContainer(source, allowance, path.basename(file))
@@ -271,18 +277,18 @@ function missingShard({ code }: FileProblem, name: string, { index }: FolderWeig
   if (code !== 'ENOENT') return fault('cannot-read', `${shown}/${name}: cannot be read: ${code}`, CHECK_HINT)
   return fault(
     'missing-shard',
-    `${shown}: ${name} is named in ${index!.name}, but is not there`,
-    'fetch the missing file',
+    `${shown}: ${index!.name} lists ${name}, which does not exist`,
+    'download the missing file',
   )
 }
 
-/** Written out, since objects that are spread take more memory: a model may have a million tensors. */
+/** Lists the properties, because spread objects take more memory and a model may have a million tensors. */
 function storedIn(file: number, name: string, tensor: ContainerTensor): StoredTensor {
   const { dtype, shape, offset, bytes, strides } = tensor
   return strides ? { name, dtype, shape, file, offset, bytes, strides } : { name, dtype, shape, file, offset, bytes }
 }
 
-/** Tensors as they lie in the files: no container stores one in another form. */
+/** The logical tensors. Each is one stored tensor, because no container stores tensors in another form. */
 function logical(stored: Checkpoint['stored']): Checkpoint['tensors'] {
   const tensors = new Map<string, LogicalTensor>()
   for (const [name, { dtype, shape, file, offset, bytes, strides }] of stored) {
@@ -294,7 +300,7 @@ function logical(stored: Checkpoint['stored']): Checkpoint['tensors'] {
   return tensors
 }
 
-/** By name, in the order of code units. */
+/** By name, sorted by code units. */
 function sorted(tensors: readonly StoredTensor[]): ReadonlyMap<string, StoredTensor> {
   const byName = new Map<string, StoredTensor>()
   for (const tensor of [...tensors].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)))

@@ -1,4 +1,4 @@
-/** The order of tensors in their file. Those without bytes share their offset with the next one: names decide. */
+/** Compares tensors by their place in a file. Empty tensors share an offset with the next one; their names decide. */
 export const byPlace = (
   a: { readonly name: string; readonly offset: number; readonly bytes: number },
   b: { readonly name: string; readonly offset: number; readonly bytes: number },

@@ -1,4 +1,4 @@
-/** What of a folder may be replaced by an output: one checkpoint, never a collection of them or a home. */
+/** Whether an output may replace a folder: only if it holds one checkpoint, never a collection or a home folder. */
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { quote } from '../core/suggest.js'
@@ -7,19 +7,19 @@ import { EXTENSIONS } from './containers/index.js'
 import { modulesOf } from './modules.js'
 import { SIDECAR_FOLDERS } from './sidecars.js'
 
-/** What a folder that is replaced holds at least one of, unless it is empty. */
+/** A folder can be replaced only if it is empty or has at least one of these files. */
 const MODEL_FILE = new RegExp(`^(config|lineage|model_index)\\.json$|\\.(${EXTENSIONS})$`)
 const WEIGHTS = new RegExp(`\\.(${EXTENSIONS})$`)
-/** The hub's own names for weights, of which a folder may hold the same in several forms. */
+/** The hub's names for weights. A folder may hold the same weights under several of them. */
 const HUB_WEIGHTS = /^(model|pytorch_model|adapter_model|diffusion_pytorch_model|consolidated|training_args)\b/
 const SHARD = /-\d+-of-\d+$/
 
-/** Why the folder can't be replaced, to follow its name; undefined where it may be. */
+/** Why the folder can't be replaced, as text that follows its name; undefined if it can. */
 export async function irreplaceable(folder: string): Promise<string | undefined> {
   const entries = await readdir(folder, { withFileTypes: true })
   const names = entries.map(({ name }) => name)
   if (names.length > 0 && !names.some((name) => MODEL_FILE.test(name))) return 'a folder that holds no model'
-  // A list that can't be read names no modules.
+  // An unreadable list names no modules.
   const parts = (await modulesOf(folder, names, folder, await boundsOf(folder)).catch(() => undefined))?.names ?? []
   const modules = [...parts, ...SIDECAR_FOLDERS]
   const beside = entries.find((entry) => entry.isDirectory() && !modules.includes(entry.name))

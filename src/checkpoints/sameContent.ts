@@ -2,13 +2,13 @@ import type { FileHandle } from 'node:fs/promises'
 import { openRegular } from '../storage/local/regular.js'
 import type { Checkpoint, StoredTensor } from './types.js'
 
-/** Bytes of either tensor that are compared: smaller ones whole, of larger ones as much, spread evenly. */
+/** Bytes of each tensor that are compared. Smaller tensors are compared whole, larger ones in evenly spread pieces. */
 const COMPARED = 2 ** 22
 const PIECE = 2 ** 16
 
 /**
- * Whether two tensors of one dtype and shape hold the same, as far as a sample shows it; undefined where one of them is not on this machine.
- * Rows of trained weights that are not the same tensor differ everywhere, so a sample decides.
+ * Whether two tensors of equal dtype and shape have equal elements, judged by a sample; undefined if one of them is not local.
+ * A sample is enough: different tensors of trained weights differ everywhere.
  */
 export async function sameContent(
   a: readonly [Checkpoint, StoredTensor],

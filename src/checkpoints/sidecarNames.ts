@@ -1,4 +1,4 @@
-/** Which small files of a model's folder are copied beside its merged weights: those that loading and using the result takes. */
+/** Which small files of a model's folder are copied beside its merged weights: those needed to load and use the result. */
 import { ALL_EXTENSIONS, isIndex } from './containers/index.js'
 
 const TOKENIZER_FILES =
@@ -11,30 +11,30 @@ const CONFIG = 'config.json'
 
 const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
 
-/** What lies in many folders and says nothing that loading a model needs: of a training, of the folder itself, of terge. */
+/** Common files that are not needed to load a model: files of a training run, of the folder itself, or of terge. */
 const USUAL =
   /^\.|^readme|\.index(\.\w+)?\.json$|(^|\.)lineage\.json$|^(trainer_state|training_args|training_config|(all|train|eval|test|predict)_results|params|flax_model|tf_model)\.json$|^(optimizer|scheduler|scaler|rng_state|training_args|events\.out|latest|checklist|checksums|consolidated)\b|\.(md|rst|py|ipynb|sh|log|lock|ya?ml|toml|png|jpe?g|gif|svg|webp|pdf|html?|csv|tsv|parquet|jsonl|wav|mp3|mp4|zip|tar|gz|sha256|md5)$/i
 
-/** Whether a file of this name holds weights, of terge's formats or others. */
+/** Whether a file with this name holds weights, in a format that terge reads or another one. */
 export const isWeights = (name: string): boolean => WEIGHTS.test(name)
 
 /** Files that belong to a tokenizer, chat templates included. */
 export const isTokenizerFile = (name: string): boolean => TOKENIZER_FILES.test(name)
 
-/** Code of a model that transformers or diffusers run for users that trust it. terge copies it and never runs it. */
+/** Whether this is Python code of a model, which transformers or diffusers run if the user trusts it. terge copies it and never runs it. */
 export const isCode = (name: string): boolean => CODE.test(name)
 
-/** Licences and notices: wanted with every copy, and no part of what a model does. */
+/** Licences and notices: every copy must include them, but they do not affect the model. */
 export const isLicence = (name: string): boolean => LICENCES.test(name) && !WEIGHTS.test(name) && !CODE.test(name)
 
-/** Whether a file of this name, other than `config.json`, is copied. Of code this is decided by `usesCode`. */
+/** Whether a file with this name is copied. Does not cover `config.json`; for code, `usesCode` decides. */
 export const isSidecar = (name: string): boolean =>
   TOKENIZER_FILES.test(name) || CONFIGURATIONS.test(name) || isLicence(name) || CODE.test(name)
 
-/** Whether a file that is not copied may matter to somebody: unknown, and none of what usually lies in a folder. */
+/** Whether a file that is not copied could matter to the user: it is unknown, and not one of the common files. */
 export const mayMatter = (name: string): boolean =>
   name !== CONFIG && !isSidecar(name) && !WEIGHTS.test(name) && !USUAL.test(name)
 
-/** Whether a file of a folder on the hub is small and says something: config, tokenizer, index. */
+/** Whether a file on the hub is small and needed: config, tokenizer or index. */
 export const isSmallFile = (name: string): boolean =>
   !WEIGHTS.test(name) && (name === CONFIG || isIndex(name) || isSidecar(name))

@@ -1,4 +1,4 @@
-/** The small files that a hub-style folder carries beside its weights, and its configuration. */
+/** The small files of a hub-style folder beside its weights, and its configuration. */
 import { type Buffer, isUtf8 } from 'node:buffer'
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
@@ -8,21 +8,21 @@ import { type Bounds, boundsOf, FileProblem, fileFault, readRegular } from '../s
 import { isCode, isSidecar, mayMatter } from './sidecarNames.js'
 import type { Checkpoint } from './types.js'
 
-/** Bytes. The largest tokenizers have about 35 MB. */
+/** In bytes. The largest tokenizers have about 35 MB. */
 export const MAX_SIDECAR_BYTES = 64 * 2 ** 20
-/** Bytes of JSON that are read whole only to see whether they are JSON. */
+/** Maximum bytes of JSON that are parsed only to check the syntax. */
 const MAX_CHECKED_BYTES = 2 ** 22
-/** Folders of small files, which are copied with their names. */
+/** Folders of small files that are copied. */
 export const SIDECAR_FOLDERS = ['additional_chat_templates']
 
 interface Found {
-  /** Names relative to the folder, sorted. `config.json` is not among them. */
+  /** Names relative to the folder, sorted, without `config.json`. */
   readonly sidecars: readonly string[]
-  /** Other files, which are not copied and may matter to somebody. */
+  /** Other files, which are not copied but could matter to the user. */
   readonly leftOut: readonly string[]
 }
 
-/** The small files among a folder's entries. `pipeline`: its modules may be of classes that lie in it. */
+/** Finds the small files among a folder's entries. `pipeline`: modules of the folder may use classes from it. */
 export async function findSidecars(
   folder: string,
   names: readonly string[],
@@ -44,10 +44,10 @@ export async function findSidecars(
   return { sidecars, leftOut }
 }
 
-/** Files whose `auto_map` names classes that lie in the model's folder. */
+/** Files whose `auto_map` can refer to classes in the model's folder. */
 const AUTO_MAPS = ['config.json', 'tokenizer_config.json', 'processor_config.json', 'preprocessor_config.json']
 
-/** Whether a model is of classes that lie in its own folder. */
+/** Whether a model uses classes from its own folder. */
 export async function hasOwnClasses(folder: string, names: readonly string[], within: Bounds): Promise<boolean> {
   for (const name of AUTO_MAPS.filter((name) => names.includes(name))) {
     const bytes = await readRegular(path.join(folder, name), { most: MAX_SIDECAR_BYTES, within }).catch(() => undefined)
@@ -57,8 +57,8 @@ export async function hasOwnClasses(folder: string, names: readonly string[], wi
 }
 
 /**
- * Texts of a folder's sidecars of these names, by name; those that it lacks are absent. Binary ones (`*.model`) have one character
- * a byte. Faults: those of `fileFault`.
+ * Texts of the sidecars with these names, by name; missing sidecars are absent. Binary files (`*.model`) have one character
+ * per byte. Errors: those of `fileFault`.
  */
 export async function readSidecars(
   { path: folder, reference, sidecars }: Checkpoint,
@@ -72,7 +72,7 @@ export async function readSidecars(
   return texts
 }
 
-/** A small file of a model's folder. Faults: those of `fileFault`. */
+/** Reads a small file of a model's folder. Errors: those of `fileFault`. */
 export async function readSidecar(folder: string, name: string, shown: string): Promise<Buffer> {
   try {
     return await readRegular(path.join(folder, name), { most: MAX_SIDECAR_BYTES, within: await boundsOf(folder) })
@@ -82,8 +82,8 @@ export async function readSidecar(folder: string, name: string, shown: string): 
 }
 
 /**
- * Whether a file that is to be copied is what its name says, as far as that is cheap to see: JSON, or text. Faults: `bad-config`, those
- * of `fileFault`.
+ * Checks that a file to copy has the content that its name promises, as far as that is cheap: JSON or text. Errors: `bad-config`,
+ * those of `fileFault`.
  */
 export async function checkSidecar(folder: string, name: string, shown: string): Promise<void> {
   const bytes = await readSidecar(folder, name, shown)
@@ -100,7 +100,7 @@ export async function checkSidecar(folder: string, name: string, shown: string):
   }
 }
 
-/** Says how a PEFT adapter is applied; it lies beside the adapter's weights. */
+/** The file beside a PEFT adapter's weights that says how to apply it. */
 export const ADAPTER_CONFIG = 'adapter_config.json'
 
 interface JsonFile {
@@ -108,7 +108,7 @@ interface JsonFile {
   readonly bytes: Uint8Array
 }
 
-/** A configuration as an object, and the text and bytes that it was read from. Faults: `bad-config`, `outside-link`. `shown` names the file in messages. */
+/** Reads a configuration: the object, its text and its bytes. Errors: `bad-config`, `outside-link`. `shown` names the file in messages. */
 export async function readConfigFile(
   file: string,
   shown: string,
@@ -122,7 +122,7 @@ export async function readConfigFile(
 const badConfig = (shown: string, what: string): Fault =>
   fault('bad-config', `${shown}: ${what}`, 'repair the file, or remove it')
 
-/** A small file of JSON, of bounded size and depth. Faults: `bad-config`, `outside-link`. `shown` names the file in messages. */
+/** Reads a small JSON file of limited size and depth. Errors: `bad-config`, `outside-link`. `shown` names the file in messages. */
 export const readJson = async (file: string, shown: string, within: Bounds): Promise<unknown> =>
   (await readJsonFile(file, shown, within)).value
 

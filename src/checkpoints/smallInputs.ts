@@ -3,11 +3,11 @@ import path from 'node:path'
 import { ADAPTER_CONFIG } from './sidecars.js'
 import type { Checkpoint } from './types.js'
 
-/** Small files of a folder that say what its weights are. */
+/** Small files of a folder that describe its weights. */
 const READ = ['config.json', 'model_index.json', 'modules.json', ADAPTER_CONFIG]
 const INDEX = /\.index(\.\w+)?\.json$/
 
-/** Absolute paths of the small files that were, or may have been, read for a checkpoint: its own and, of its sidecars, `copied`. */
+/** Absolute paths of the small files that may have been read for a checkpoint: its own, and the sidecars in `copied`. */
 export async function smallInputs(
   { path: place, layout, modules = [], adapterFile }: Checkpoint,
   copied: Iterable<string>,

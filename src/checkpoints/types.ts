@@ -1,28 +1,28 @@
-/** What is known of a model without its data (`Checkpoint`), and of an output before its data (`OutputLayout`). */
+/** A model without its data (`Checkpoint`), and an output before its data are written (`OutputLayout`). */
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { View } from '../views/types.js'
 import type { ContainerTensor } from './containers/types.js'
 
-/** One tensor as it lies in a checkpoint's file. */
+/** One tensor as a checkpoint file stores it. */
 export interface StoredTensor extends ContainerTensor {
   /** Index into `Checkpoint.files`. */
   readonly file: number
 }
 
-/** A tensor of a model, however it is stored. */
+/** A tensor of a model, independent of how it is stored. */
 export interface LogicalTensor {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
-  /** Files are indexes into `Checkpoint.files`. */
+  /** Its files are indices into `Checkpoint.files`. */
   readonly view: View
 }
 
 export interface CheckpointFile {
-  /** Relative to the checkpoint's folder, `/` between parts: the name that lineage shows. */
+  /** Path relative to the checkpoint's folder, with `/`. Lineages show this name. */
   readonly name: string
-  /** Absolute. Never leaves the machine: not in plan digest or lineage. */
+  /** Absolute. Never leaves the machine: it is not in plan digests or lineages. */
   readonly path: string
   readonly size: number
   /** Bytes before the tensor data. */
@@ -31,59 +31,59 @@ export interface CheckpointFile {
   readonly headerDigest: string
 }
 
-/** A part of a model that lies in a folder of its own. */
+/** A part of a model in a folder of its own. */
 export interface CheckpointModule {
-  /** Of its folder; empty for the model's own. */
+  /** Name of its folder; empty for the model's own folder. */
   readonly name: string
-  /** What its files are called: `model`, `diffusion_pytorch_model`. */
+  /** Stem of its file names: `model` or `diffusion_pytorch_model`. */
   readonly stem: string
   readonly config?: Readonly<Record<string, unknown>>
-  /** The text of that file: it is edited in place (`changeJson`), so that what does not change keeps its bytes. */
+  /** The text of that file. It is edited in place (`changeJson`), so that unchanged parts keep their bytes. */
   readonly configText?: string
 }
 
-/** A model's headers: everything that planning needs, and no tensor data. */
+/** A model's headers: everything that planning needs, without tensor data. */
 export interface Checkpoint {
   /** As the user wrote it. */
   readonly reference: string
   readonly layout: 'file' | 'folder'
-  /** Of a repository on the hub: its commit. */
+  /** The commit, for a model on the hub. */
   readonly revision?: string
   /** Absolute path of the file or folder. */
   readonly path: string
   readonly files: readonly CheckpointFile[]
-  /** What the containers say, by name, in the order of names (code units). */
+  /** The stored tensors by name, sorted by name (code units). */
   readonly stored: ReadonlyMap<string, StoredTensor>
-  /** The tensors of the model, in the same order: views of the stored ones. */
+  /** The model's tensors in the same order: views of the stored ones. */
   readonly tensors: ReadonlyMap<string, LogicalTensor>
-  /** `__metadata__`; of a sharded checkpoint, of its first file. */
+  /** `__metadata__`. For a sharded checkpoint, that of its first file. */
   readonly metadata: Readonly<Record<string, string>>
-  /** `config.json`, where there is one and it is an object. */
+  /** `config.json`, if there is one and it is an object. */
   readonly config?: Readonly<Record<string, unknown>>
-  /** The text of that file: it is edited in place (`changeJson`), so that what does not change keeps its bytes. */
+  /** The text of that file. It is edited in place (`changeJson`), so that unchanged parts keep their bytes. */
   readonly configText?: string
-  /** Of a pipeline: its parts, each in a folder of its own, and what the names of their tensors begin with. */
+  /** Modules of a pipeline, each in a folder of its own. */
   readonly modules?: readonly CheckpointModule[]
-  /** `adapter_config.json` of a PEFT adapter, where there is one and it is an object. */
+  /** `adapter_config.json` of a PEFT adapter, if there is one and it is an object. */
   readonly adapter?: Readonly<Record<string, unknown>>
   /** The bytes of that file. */
   readonly adapterFile?: Uint8Array
-  /** Other small files of a hub-style folder (tokenizer, generation config, …), without its own `config.json`, those of modules with theirs: names relative to it. */
+  /** Other small files of a hub-style folder (tokenizer, generation config, …), relative to it. Includes each module's `config.json`, but not the folder's own. */
   readonly sidecars: readonly string[]
-  /** What a user should know of how it was read. */
+  /** Warnings about how it was read. */
   readonly warnings?: readonly Diagnostic[]
-  /** Other files of the folder that may matter to somebody, and that terge does not copy. */
+  /** Other files of the folder, which terge does not copy but could matter to the user. */
   readonly leftOut?: readonly string[]
 }
 
-/** A tensor that is to be written. */
+/** A tensor of an output. */
 export interface TensorSpec {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
 }
 
-/** Where a tensor to be written goes. */
+/** A tensor of an output with its place in a file. */
 export interface PlacedTensor extends TensorSpec {
   /** Index into `OutputLayout.files`. */
   readonly file: number
@@ -92,15 +92,15 @@ export interface PlacedTensor extends TensorSpec {
   readonly bytes: number
 }
 
-/** An output checkpoint before its data: file names, whole headers, and the place of each tensor. */
+/** An output before its data are written: file names, whole headers, and the place of each tensor. */
 export interface OutputLayout {
   readonly files: readonly {
     readonly name: string
     readonly size: number
-    /** The text of its header, as the container writes it; tensor data follows. */
+    /** The text of its header, as the container writes it. Tensor data follow. */
     readonly header: string
   }[]
   readonly tensors: readonly PlacedTensor[]
-  /** Where there are several files, which tensors are in which; one a module. */
+  /** Indexes of sharded outputs, one per module. */
   readonly indexes: readonly { readonly name: string; readonly text: string }[]
 }

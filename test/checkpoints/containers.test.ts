@@ -1,11 +1,11 @@
-/** The registry of containers: the only place that knows file extensions, and what it says of names. */
+/** The registry of containers: the only place with file extensions, and how it classifies names. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CONTAINERS, isIndex, isOutputFile, isWeightsOf } from '../../src/checkpoints/containers/index.js'
 import { isWeights } from '../../src/checkpoints/sidecarNames.js'
 
-test('no file of the program but the containers knows an extension of theirs', () => {
+test('only the containers mention their file extensions', () => {
   const source = new URL('../../../src/', import.meta.url)
   const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
     .map((name) => name.replaceAll('\\', '/'))
@@ -20,7 +20,7 @@ test('no file of the program but the containers knows an extension of theirs', (
   )
 })
 
-test('names of weights and of their indexes', () => {
+test('recognizes names of weights and of indexes', () => {
   const containerOf = (name: string) => CONTAINERS.find((container) => isWeightsOf(name, container))?.name
   assert.is(containerOf('model-00001-of-00002.safetensors'), 'safetensors')
   assert.is(containerOf('pytorch_model.bin'), 'PyTorch')

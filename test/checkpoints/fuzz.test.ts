@@ -1,6 +1,6 @@
 /**
- * Hostile files. Every mutant of a header or an index ends in a fault or in a read that holds together, and no input
- * takes more than 200 MB. Seeded: a failure prints the round, which alone makes the mutant again.
+ * Hostile files. Every mutant of a header or an index gives an error or a consistent read, and no input takes more than
+ * 200 MB. Rounds are seeded: a failure prints the round, which reproduces the mutant.
  */
 import { Buffer } from 'node:buffer'
 import { test } from 'uvu'
@@ -14,7 +14,7 @@ import { entry, faultOf, header, random } from './helpers.js'
 
 const MUTANTS = 100_000
 
-/** Pieces that parsers stumble over. */
+/** Text that parsers often handle wrongly. */
 const TOKENS = [
   ...[
     '{',
@@ -117,7 +117,7 @@ function mutate(seed: Uint8Array, next: Generator<number, never>): Buffer {
   return bytes
 }
 
-/** Within the file, without gap or overlap, sizes as dtype and shape say. */
+/** Checks that tensors are within the file, without gap or overlap, and that sizes match dtypes and shapes. */
 function holdsTogether({ headerBytes, tensors, metadata }: Header, size: number): boolean {
   let at = headerBytes
   for (const { name, dtype, shape, offset, bytes } of tensors) {
@@ -141,8 +141,8 @@ const indexes = [
   '{"weight_map":{"a":"m"}}',
 ]
 
-test(`${2 * MUTANTS} mutants end in a fault or a valid read`, () => {
-  // Faults are many here, and nobody reads where they came from.
+test(`${2 * MUTANTS} mutants give an error or a valid read`, () => {
+  // There are many errors here, and nobody reads their stacks.
   Error.stackTraceLimit = 0
   const before = process.memoryUsage().rss
   const codes = new Map<string, number>()
@@ -161,7 +161,7 @@ test(`${2 * MUTANTS} mutants end in a fault or a valid read`, () => {
     const next = random(round)
     const seed = headers[round % headers.length]!
     const text = mutate(Buffer.from(seed), next)
-    // Mostly of the right length and size, so that the checks behind those are reached.
+    // Length and size are mostly right, so that later checks are reached.
     const kind = next.next().value % 20
     const bytes = kind === 0 ? mutate(header(seed), next) : header(text, kind === 1 ? text.length + 1 : undefined)
     const size = bytes.length + [8, 12, 3, 0][round % 4]! + (kind === 2 ? 1 : 0)
@@ -175,7 +175,7 @@ test(`${2 * MUTANTS} mutants end in a fault or a valid read`, () => {
   Error.stackTraceLimit = 10
   const grown = process.memoryUsage().rss - before
   assert.ok(grown < 200e6, `${grown} bytes`)
-  // The generator reaches every check but those on length and memory, and valid reads too.
+  // The generator reaches every check except those on length and memory, and also makes valid files.
   assert.ok(reads > MUTANTS / 20, `${reads} reads`)
   for (const code of ALL) assert.ok(codes.has(code), `never ${code}`)
 })
@@ -210,7 +210,7 @@ test('attack 1: a header that claims to be longer than the file', () => {
 })
 
 test('attack 2: ten million tensors over the same bytes', () => {
-  // The length alone refuses it, before anything is read.
+  // It is refused by its length, before anything is read.
   const first = new Uint8Array(8)
   new DataView(first.buffer).setBigUint64(0, 700_000_000n, true)
   assert.is(faultOf(() => headerLength(first, 1_400_000_000, 'm')).code, 'header-too-large')
@@ -224,7 +224,7 @@ test('attack 3: a hundred thousand tensors over the same bytes', () => {
 
 let room: Buffer | undefined
 
-/** A header of 99 MB: `start`, `unit` again and again, `end`; made without a string of that length. */
+/** A header of 99 MB: `start`, many copies of `unit`, `end`. It is made without a string of that length. */
 function giant(start: string, unit: string, end: string): Buffer {
   room ??= Buffer.alloc(8 + 99_000_000)
   const bytes = room.fill(' ')
@@ -254,7 +254,7 @@ for (const [what, start, unit, end, code] of [
     assert.ok(grown < 95e6, `${grown} bytes beside the header's own`)
   })
 
-test('a header of many small tensors stays within memory', () => {
+test('a header of many small tensors stays within the memory budget', () => {
   let text = '{'
   for (let i = 0; i < 350_000; i++) text += `${i ? ',' : ''}"${i.toString(36)}":${entry([1], i, i + 1, 'U8')}`
   const bytes = header(`${text}}`)

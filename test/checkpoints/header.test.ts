@@ -27,7 +27,7 @@ test('reads names, shapes, places and metadata', () => {
   assert.is(Object.getPrototypeOf(result.metadata), Object.prototype)
 })
 
-test('reads what the reference implementation reads', () => {
+test('reads the headers that the reference implementation reads', () => {
   assert.equal(read('{}', 0).tensors, [])
   assert.equal(read('{}      ', 0).metadata, {})
   assert.equal(read('{"__metadata__":null}', 0).metadata, {})
@@ -41,10 +41,10 @@ test('reads what the reference implementation reads', () => {
 test('checks length and text before anything else', () => {
   const short = faultOf(() => parseHeader(new Uint8Array(7), 7, 'm.safetensors'))
   assert.is(short.code, 'header-too-small')
-  assert.is(short.message, 'm.safetensors: too small for a safetensors file: 7 of at least 8 bytes')
+  assert.is(short.message, 'm.safetensors: too small for a safetensors file: 7 bytes, and a header takes at least 8')
   const large = faultOf(() => parseHeader(header('{}', 100_000_001), 2 ** 40, 'm.safetensors'))
   assert.is(large.code, 'header-too-large')
-  assert.match(large.message, 'claims 100000001 bytes, more than the 100000000')
+  assert.match(large.message, 'claims 100000001 bytes, but the format allows at most 100000000')
   const endless = new Uint8Array(16).fill(255)
   assert.is(faultOf(() => parseHeader(endless, 16, 'm')).code, 'header-too-large')
   assert.is(faultOf(() => parseHeader(header('{}', 3), 10, 'm')).code, 'header-length')
@@ -56,7 +56,7 @@ test('checks length and text before anything else', () => {
   assert.is(codeOf(''), 'header-start')
 })
 
-test('takes strict JSON only', () => {
+test('accepts only strict JSON', () => {
   for (const text of [
     '{',
     '{"a"}',
@@ -82,14 +82,14 @@ test('takes strict JSON only', () => {
   assert.is(message, 'm.safetensors: the header is not valid JSON: expected `:` at byte 13, found `1`')
 })
 
-test('nesting has a bound, and reaching it takes no stack', () => {
+test('limits nesting without using the stack', () => {
   const nest = (depth: number) => `{"a":{"x":${'['.repeat(depth)}${']'.repeat(depth)},${entry([1], 0, 4).slice(1)}}`
   assert.is(read(nest(100), 4).tensors.length, 1)
   assert.is(codeOf(nest(200), 4), 'header-json')
   assert.is(codeOf(`{"a":{"x":${'[{"a":'.repeat(1_000_000)}`), 'header-json')
 })
 
-test('a name stands once', () => {
+test('refuses duplicate names', () => {
   assert.is(codeOf(`{"a":${entry([1], 0, 4)},"a":${entry([1], 0, 4)}}`, 4), 'duplicate-key')
   assert.is(codeOf(`{"__proto__":${entry([1], 0, 4)},"__proto__":${entry([1], 4, 8)}}`, 8), 'duplicate-key')
   assert.is(codeOf(`{"a":${entry([1], 0, 4)},"\\u0061":${entry([1], 4, 8)}}`, 8), 'duplicate-key')
@@ -99,12 +99,12 @@ test('a name stands once', () => {
   assert.is(message, "m.safetensors: tensor 'a': 'dtype' appears twice")
 })
 
-test('metadata is text by text', () => {
+test('metadata maps strings to strings', () => {
   for (const text of ['1', '"x"', '[]', '{"a":1}', '{"a":null}', '{"a":{}}'])
     assert.is(codeOf(`{"__metadata__":${text}}`), 'bad-metadata', text)
 })
 
-test('an entry has dtype, shape and offsets of the right kinds', () => {
+test('an entry must have a dtype, a shape and offsets of the right types', () => {
   for (const text of [
     'null',
     '[]',
@@ -130,7 +130,7 @@ test('an entry has dtype, shape and offsets of the right kinds', () => {
   assert.is(message, "m.safetensors: tensor 'a.b': `shape` must be whole numbers from 0, not -1")
 })
 
-test('an unknown dtype gets the nearest known one', () => {
+test('the hint about an unknown dtype suggests the nearest known one', () => {
   const of = (dtype: string) => faultOf(() => read(`{"a":${entry([1], 0, 4, dtype)}}`, 4))
   const { exit, ...fault } = of('bf16')
   assert.is(exit, 2)
@@ -144,7 +144,7 @@ test('an unknown dtype gets the nearest known one', () => {
   assert.is(of('constructor').code, 'unknown-dtype')
 })
 
-test('tensors cover the data exactly', () => {
+test('tensors must cover the data exactly', () => {
   const two = (first: string, second: string) => `{"b":${second},"a":${first}}`
   assert.is(read(two(entry([1], 0, 4), entry([1], 4, 8)), 8).tensors.length, 2)
   const overlap = faultOf(() => read(two(entry([2], 0, 8), entry([1], 4, 8)), 8))
@@ -165,7 +165,7 @@ test('tensors cover the data exactly', () => {
   assert.is(codeOf('{}', 1), 'file-too-long')
 })
 
-test('names from a file are quoted and cut in messages', () => {
+test('messages quote and shorten names from a file', () => {
   const { message } = faultOf(() => read(`{"a\\u001b[31m${'x'.repeat(10_000)}":${entry([1], 0, 8)}}`, 8))
   assert.not.match(message, '\u001b')
   assert.ok(message.length < 500)

@@ -76,7 +76,7 @@ export const memorySource = (bytes: Uint8Array, name: string): ByteSource => ({
   },
 })
 
-/** A layout whose files have the bytes of their headers. */
+/** A layout whose files have their headers as bytes. */
 export function layOut(
   ...given: Parameters<typeof layoutCheckpoint>
 ): Omit<OutputLayout, 'files'> & { readonly files: readonly StagedFile[] } {
@@ -84,11 +84,11 @@ export function layOut(
   return { ...layout, files: layout.files.map((file) => ({ ...file, header: OUTPUT.write.encode(file.header) })) }
 }
 
-/** What a PyTorch file says of its tensors. */
+/** The header of a PyTorch file. */
 export const readPytorchHeader = (source: ByteSource): Promise<ContainerHeader> =>
   pytorch.open(source, fullAllowance(), source.name)
 
-/** The fault's code, what its message must say, and a hint, of a PyTorch file that is refused. */
+/** Asserts that a PyTorch file is refused with this code, a message that contains `says`, and a hint. */
 export async function refusesPytorch(bytes: Uint8Array, code: string, says = ''): Promise<void> {
   const { code: found, message, hint } = await asyncFaultOf(() => readPytorchHeader(memorySource(bytes, 'm.pt')))
   assert.is(found, code, message)

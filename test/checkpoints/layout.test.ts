@@ -10,7 +10,7 @@ import { faultOf, layOut, random } from './helpers.js'
 const spec = (name: string, dtype: Dtype, ...shape: number[]): TensorSpec => ({ name, dtype, shape })
 const file = { kind: 'file', fileName: 'out.safetensors', metadata: {} } as const
 
-test('canonical bytes: metadata sorted, wider dtypes first, then names, data in that order, 8-byte alignment', () => {
+test('bytes are canonical: sorted metadata, wider dtypes first, then names, data in that order, 8-byte alignment', () => {
   const tensors = [
     spec('b', 'BF16', 2),
     spec('z', 'F32', 1, 2),
@@ -46,7 +46,7 @@ test('canonical bytes: metadata sorted, wider dtypes first, then names, data in 
   assert.ok(header.equals(again.files[0]!.header))
 })
 
-test('the order of names is that of their UTF-8 bytes', () => {
+test('names are in the order of their UTF-8 bytes', () => {
   const names = ['\u{1f600}', '\uff5e', 'é', 'ab', 'a', 'Z', 'a.10', 'a.2']
   const { tensors } = layOut(
     names.map((name) => spec(name, 'F32', 1)),
@@ -59,12 +59,12 @@ test('the order of names is that of their UTF-8 bytes', () => {
   )
 })
 
-test('the given format stands', () => {
+test('keeps the given format', () => {
   const { files } = layOut([], { ...file, metadata: { format: 'np' } })
   assert.match(Buffer.from(files[0]!.header).toString(), '{"__metadata__":{"format":"np"}}')
 })
 
-test('shards are filled in the given order, and a tensor over the size has its own', () => {
+test('fills shards in the given order, and gives a tensor above the shard size its own file', () => {
   const tensors = [
     spec('c', 'F32', 10),
     spec('b', 'F32', 10),
@@ -94,7 +94,7 @@ test('shards are filled in the given order, and a tensor over the size has its o
   assert.equal([one.files.map(({ name }) => name), one.indexes], [['model.safetensors'], []])
 })
 
-test('what can not be written is a fault', () => {
+test('refuses tensors that cannot be written', () => {
   const codeOf = (...tensors: TensorSpec[]) => faultOf(() => layOut(tensors, file)).code
   assert.is(codeOf(spec('a', 'F32', 2 ** 26, 2 ** 26)), 'too-large')
   assert.is(codeOf(...Array.from({ length: 9 }, (_, i) => spec(`${i}`, 'U8', 2 ** 50 - 1))), 'too-large')
@@ -103,7 +103,7 @@ test('what can not be written is a fault', () => {
   assert.is(codeOf(spec('\ud800', 'F32', 1)), 'bad-name')
 })
 
-test('random layouts are read back as they were meant, by our reader and by an independent one', () => {
+test('our reader and an independent one read random layouts back unchanged', () => {
   const { SafeTensor } = createRequire(import.meta.url)('safetensors') as {
     SafeTensor: new (bytes: Uint8Array) => { getTensor(name: string): Uint8Array }
   }
@@ -137,7 +137,7 @@ test('random layouts are read back as they were meant, by our reader and by an i
   }
 })
 
-test('a folder whose header would be too long is split, without a size of shards', () => {
+test('splits a folder whose header would be too long, even without a shard size', () => {
   const name = 'x'.repeat(1_000_000)
   const tensors = Array.from({ length: 150 }, (_, i) => ({ name: `${i}.${name}`, dtype: 'F32' as const, shape: [1] }))
   const { files, indexes } = layOut(tensors, { kind: 'folder', metadata: {} })

@@ -36,7 +36,7 @@ const index = (map: Record<string, string>): string => JSON.stringify({ metadata
 const open = (where: string) => openCheckpoint('some/model', where)
 const faultOf = (files: Record<string, string | Uint8Array>) => asyncFaultOf(() => open(folder(files)))
 
-test('a single file', async () => {
+test('opens a single file', async () => {
   const where = path.join(fixtures, 'digits/mlp256-0.safetensors')
   const model = await openCheckpoint('mlp', where)
   const content = readFileSync(where)
@@ -51,7 +51,7 @@ test('a single file', async () => {
   assert.is(end, content.length)
 })
 
-test('a sharded folder with its configuration and sidecars', async () => {
+test('opens a sharded folder with its configuration and sidecars', async () => {
   const model = await openCheckpoint('lm/base', path.join(fixtures, 'lm/base'))
   assert.is(model.layout, 'folder')
   assert.equal(
@@ -66,7 +66,7 @@ test('a sharded folder with its configuration and sidecars', async () => {
   assert.ok(new Set([...model.stored.values()].map(({ file }) => file)).size === 2)
 })
 
-test('every fixture of the format opens', async () => {
+test('opens every fixture of the format', async () => {
   for (const name of [
     'digits/resnet-0.safetensors',
     'lm/prose',
@@ -78,7 +78,7 @@ test('every fixture of the format opens', async () => {
     assert.ok((await openCheckpoint(name, path.join(fixtures, name))).tensors.size > 0, name)
 })
 
-test('which files a folder is read from', async () => {
+test('chooses the weight files of a folder', async () => {
   const files = async (content: Record<string, string | Uint8Array>) =>
     (await open(folder(content))).files.map(({ name }) => name)
   const both = { 'model.safetensors': weights('a'), 'adapter.safetensors': weights('b') }
@@ -89,7 +89,7 @@ test('which files a folder is read from', async () => {
   assert.equal(await files(other), ['p/1.safetensors'])
 })
 
-test('sidecars: files that a user of the result needs, by name', async () => {
+test('copies the sidecars that users of the result need', async () => {
   const where = folder({
     'model.safetensors': weights('a'),
     'config.json': '{"a":1}',
@@ -133,7 +133,7 @@ test('sidecars: files that a user of the result needs, by name', async () => {
   assert.equal((await open(where)).sidecars, [...sidecars.slice(0, 5), 'modeling_x.py', ...sidecars.slice(5)])
 })
 
-test('what is laid out in shards and published opens again', async () => {
+test('a published output with shards can be opened', async () => {
   const output = path.join(root, 'published')
   const tensors = Array.from({ length: 9 }, (_, i) => ({ name: `w.${i}`, dtype: 'BF16' as const, shape: [i, 3] }))
   const layout = layOut(tensors, { kind: 'folder', shardSize: 60, metadata: { made: 'here' } })
@@ -155,7 +155,7 @@ test('what is laid out in shards and published opens again', async () => {
   assert.is(model.tensors.size, layout.tensors.length)
 })
 
-test('an index that names an overlay decides over copies that stale shards still hold', async () => {
+test('reads the tensors that an index lists, not stale copies in other shards', async () => {
   const files = {
     'model.safetensors.index.json': index({ a: 'overlay.safetensors', b: 's1.safetensors', c: 's2.safetensors' }),
     'overlay.safetensors': weights('a'),
@@ -167,13 +167,13 @@ test('an index that names an overlay decides over copies that stale shards still
   assert.equal(places, ['a: overlay.safetensors', 'b: s1.safetensors', 'c: s2.safetensors'])
   const [warning, ...more] = model.warnings!
   assert.equal([warning!.severity, warning!.code, more.length], ['warning', 'duplicate-tensor', 0])
-  assert.match(warning!.message, 'copies of 2 tensors in other files than model.safetensors.index.json names')
+  assert.match(warning!.message, 'skips copies of 2 tensors that model.safetensors.index.json does not list')
   const lacks = await faultOf({ ...files, 'overlay.safetensors': weights('x') })
   assert.is(lacks.code, 'missing-tensor')
-  assert.match(lacks.message, "tensor 'a' is not in overlay.safetensors, where the index has it, it is in s")
+  assert.match(lacks.message, "tensor 'a' is not in overlay.safetensors, where the index lists it; it is in s")
 })
 
-test('a single file is read before an index of other files, and a warning says so', async () => {
+test('reads a single file rather than an index of other files, and warns', async () => {
   const files = { 'model.safetensors': weights('a'), 's1.safetensors': weights('a', 'b') }
   const name = 'model.safetensors.index.json'
   const both = await open(folder({ ...files, [name]: index({ a: 's1.safetensors', b: 's1.safetensors' }) }))
@@ -187,7 +187,7 @@ test('a single file is read before an index of other files, and a warning says s
     assert.is((await open(folder({ ...files, [name]: text }))).warnings, undefined)
 })
 
-test('a shard may be a link, as in the cache of the hub', async () => {
+test('a shard can be a link, as in the hub cache', async () => {
   const where = folder({
     'blobs/x': weights('a'),
     'models--org--x/blobs/y': weights('a'),
@@ -205,7 +205,7 @@ test('a shard may be a link, as in the cache of the hub', async () => {
   assert.is((await asyncFaultOf(() => open(path.join(snapshot, 'sub')))).code, 'outside-link')
 })
 
-test('missing models get the nearest name', async () => {
+test('the hint about a missing model suggests the nearest name', async () => {
   const where = folder({ 'model-a.safetensors': weights('a') })
   const near = await asyncFaultOf(() =>
     openCheckpoint('x/model_a.safetensors', path.join(where, 'model_a.safetensors')),
@@ -219,7 +219,7 @@ test('missing models get the nearest name', async () => {
   assert.is(through.code, 'missing-model')
 })
 
-test('other formats are named', async () => {
+test('errors name unsupported formats', async () => {
   const single = async (content: string | Uint8Array) =>
     (await asyncFaultOf(() => open(path.join(folder({ m: content }), 'm')))).message
   assert.match(await single('PK\u0003\u0004............'), 'zip archive')
@@ -235,29 +235,29 @@ test('other formats are named', async () => {
   assert.is((await open(path.join(folder({ m: pad }), 'm'))).tensors.size, 1)
 })
 
-test('index and shards must tell the same', async () => {
+test('index and shards must agree', async () => {
   const name = 'model.safetensors.index.json'
   const of = async (map: Record<string, string>, files: Record<string, Uint8Array>) =>
     (await faultOf({ [name]: index(map), ...files })).message
   const s = (...names: string[]) => weights(...names)
   assert.is(
     await of({ a: 'x.safetensors' }, {}),
-    'some/model: x.safetensors is named in model.safetensors.index.json, but is not there',
+    'some/model: model.safetensors.index.json lists x.safetensors, which does not exist',
   )
-  assert.is(await of({ a: '1', b: '1' }, { 1: s('a') }), "some/model: tensor 'b' is not in 1, where the index has it")
+  assert.is(await of({ a: '1', b: '1' }, { 1: s('a') }), "some/model: tensor 'b' is not in 1, where the index lists it")
   assert.is(
     await of({ a: '1', b: '1', c: '2' }, { 1: s('a'), 2: s('b', 'c') }),
-    "some/model: tensor 'b' is not in 1, where the index has it, it is in 2",
+    "some/model: tensor 'b' is not in 1, where the index lists it; it is in 2",
   )
   assert.is(await of({ a: '1' }, { 1: s('a', 'b') }), "some/model: tensor 'b' of 1 is not in the index")
 })
 
-test('a name in an index can not leave the folder', async () => {
+test('file names in an index cannot leave the folder', async () => {
   for (const file of ['../x', 'a/../../x', '/etc/passwd', 'C:x', 'a\\..\\x', '', '.', './x', 'a//b', 'a/', 'x\0', '..'])
     assert.is((await faultOf({ 'model.safetensors.index.json': index({ a: file }) })).code, 'path-escape', file)
 })
 
-test('broken indexes and configurations', async () => {
+test('refuses broken indexes and configurations', async () => {
   const of = async (text: string) => (await faultOf({ 'model.safetensors.index.json': text })).code
   for (const text of [
     '',
@@ -288,7 +288,7 @@ test('broken indexes and configurations', async () => {
     )
 })
 
-test('messages name the file inside the folder', async () => {
+test('messages have the path of the file inside the folder', async () => {
   const { code, message } = await faultOf({ 'model.safetensors': 'short' })
   assert.is(code, 'header-too-small')
   assert.match(message, /^some\/model\/model\.safetensors: /)

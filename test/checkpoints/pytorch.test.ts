@@ -54,11 +54,11 @@ for (const file of ['views.pt', 'views-legacy.pt'])
     same(await fromPytorch(`torch/${file}`), await fromSafetensors('torch/views.safetensors'))
   })
 
-test("a trainer's checkpoint: the model, without optimiser and arguments", async () => {
+test("reads the model from a trainer's checkpoint, without optimizer and arguments", async () => {
   same(await fromPytorch('torch/training.pt'), await fromSafetensors('torch/training.safetensors'))
 })
 
-test('shards hold the tensors of the same model in one file', async () => {
+test('reads the same tensors from shards as from a single file', async () => {
   const shards = await Promise.all(
     ['1', '2'].map((number) => fromPytorch(`torch/lm-sharded/pytorch_model-0000${number}-of-00002.bin`)),
   )
@@ -79,7 +79,7 @@ test('only views that are not contiguous have strides', async () => {
   assert.is(rows.offset, whole.offset + 150 * 4)
 })
 
-test('only what torch.save writes is taken for a PyTorch file', async () => {
+test('recognizes only files that torch.save writes', async () => {
   assert.not(pytorch.recognises((await load('torch/views.safetensors')).subarray(0, 32)))
   assert.not(pytorch.recognises(new Uint8Array()))
   assert.not(pytorch.recognises(new Uint8Array([0x80, 2, 0x7d, 0x2e])), 'any other pickle')

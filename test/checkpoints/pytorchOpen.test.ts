@@ -23,7 +23,7 @@ const open = (files: Record<string, string | Uint8Array>) => openCheckpoint('m',
 const state = (...names: string[]) => torchZip(dict(Object.fromEntries(names.map((name) => [name, tensor()]))))
 const index = (map: Record<string, string>) => JSON.stringify({ metadata: { total_size: 1 }, weight_map: map })
 
-test('one file of either format', async () => {
+test('opens a single file of either format', async () => {
   for (const name of ['mlp256-0.pt', 'mlp256-0-legacy.pt']) {
     const model = await openCheckpoint(name, path.join(fixtures, 'torch', name))
     const same = await openCheckpoint('s', path.join(fixtures, 'digits/mlp256-0.safetensors'))
@@ -37,7 +37,7 @@ test('one file of either format', async () => {
   }
 })
 
-test('the sharded model of the fixtures', async () => {
+test('opens the sharded model of the fixtures', async () => {
   const model = await openCheckpoint('m', path.join(fixtures, 'torch/lm-sharded'))
   const same = await openCheckpoint('s', path.join(fixtures, 'lm/prose'))
   assert.equal([...model.tensors.keys()], [...same.tensors.keys()])
@@ -49,7 +49,7 @@ test('the sharded model of the fixtures', async () => {
   assert.equal(model.sidecars, [])
 })
 
-test('which of a folder’s files', async () => {
+test('chooses the weight files of a folder', async () => {
   const files = async (content: Record<string, string | Uint8Array>) =>
     (await open(content)).files.map(({ name }) => name)
   const beside = {
@@ -66,7 +66,7 @@ test('which of a folder’s files', async () => {
   assert.is((await asyncFaultOf(() => open({ 'a.pt': 'x', 'b.pt': 'x' }))).code, 'ambiguous-checkpoint')
 })
 
-test('shards that do not fit their index, or lead away', async () => {
+test('refuses shards that do not match their index or lead out of the folder', async () => {
   const code = async (content: Record<string, string | Uint8Array>) => (await asyncFaultOf(() => open(content))).code
   const name = 'pytorch_model.bin.index.json'
   assert.is(await code({ [name]: index({ a: '1.bin', b: '2.bin' }), '1.bin': state('a') }), 'missing-shard')
@@ -75,7 +75,7 @@ test('shards that do not fit their index, or lead away', async () => {
   assert.is(await code({ [name]: index({ a: '../1.bin' }), '1.bin': state('a') }), 'path-escape')
 })
 
-test('faults name the file; a view is refused until a plan can read it', async () => {
+test('errors name the file', async () => {
   const broken = await asyncFaultOf(() => open({ 'pytorch_model.bin': state('a').subarray(0, 90) }))
   assert.match(broken.message, 'm/pytorch_model.bin: ')
 })

@@ -1,4 +1,4 @@
-/** The containers that terge knows, and the kinds of files with weights that it refuses. Nothing else knows file extensions. */
+/** The container formats that terge reads, and the formats that it refuses. File extensions appear only here and in the containers. */
 import { Buffer } from 'node:buffer'
 import { fault } from '../../core/diagnostics.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../storage/lfs.js'
@@ -8,13 +8,13 @@ import { pytorch } from './pytorch/index.js'
 import { safetensors } from './safetensors/index.js'
 import { type Container, type ContainerHeader, HEAD_BYTES } from './types.js'
 
-/** In the order of preference: where a folder has files of several, they hold the same. */
+/** In order of preference: if a folder has weights in several formats, they are copies of each other. */
 export const CONTAINERS: readonly Container[] = [safetensors, pytorch]
 
 const SAVE = 'save the weights as safetensors'
-const UNPACK = 'its weights are packed for inference: merge the model that it was made from, and convert the result'
+const UNPACK = 'its weights are converted for inference: merge the original model, then convert the result'
 
-/** Files with weights that terge does not read: by their extensions, some also by their first bytes. */
+/** Weight files that terge does not read. All are recognized by extension, some also by their first bytes. */
 const FOREIGN: readonly Foreign[] = [
   { extensions: ['.gguf', '.ggml'], known: { name: 'a GGUF', begins: 'GGUF', hint: UNPACK } },
   { extensions: ['.h5'], known: { name: 'an HDF5', begins: '\x89HDF', hint: SAVE } },
@@ -24,14 +24,14 @@ const FOREIGN: readonly Foreign[] = [
 
 interface Foreign {
   readonly extensions: readonly string[]
-  /** Of files that are also known by their first bytes: what messages call them, those bytes, and what to do instead. */
+  /** For formats that are recognized by their first bytes: the name in messages, those bytes, and a hint. */
   readonly known?: { readonly name: string; readonly begins: string; readonly hint: string }
 }
 
-/** What outputs are written as. */
+/** The container of outputs. */
 export const OUTPUT = { ...safetensors, extension: safetensors.extensions[0]! }
 
-/** Extensions without their dots, as a part of a regular expression: of what terge reads, and of all weights. */
+/** Extensions without dots, as alternatives of a regular expression: formats that terge reads, and all weight formats. */
 const alternatives = (all: readonly { readonly extensions: readonly string[] }[]): string =>
   all.flatMap(({ extensions }) => extensions.map((one) => one.slice(1))).join('|')
 export const EXTENSIONS = alternatives(CONTAINERS)
@@ -39,31 +39,32 @@ export const ALL_EXTENSIONS = alternatives([...CONTAINERS, ...FOREIGN])
 
 const EXTENSION = new RegExp(`\\.(${EXTENSIONS})$`, 'i')
 
-/** A file's name without the extension of a container. */
+/** A file name without its container extension. */
 export const withoutExtension = (name: string): string => name.replace(EXTENSION, '')
 
 const hasExtension = (name: string, { extensions }: Container): boolean =>
   extensions.some((extension) => name.endsWith(extension))
 
-/** Whether a file of a folder holds weights, by its name. */
+/** Whether a file holds weights of this container, judged by its name. */
 export const isWeightsOf = (name: string, container: Container): boolean =>
   hasExtension(name, container) && !container.notWeights?.test(name)
 
-/** Whether a file's name is one of an index of this container's files. A variant's has its name before `.json`. */
+/** Whether a file name is that of an index of this container. The index of a variant has the variant's name before `.json`. */
 export const isIndexOf = (name: string, { indexed }: Container): boolean =>
   indexed !== undefined && new RegExp(`\\${indexed}\\.index(\\.\\w+)?\\.json$`).test(name)
 
 export const isIndex = (name: string): boolean => CONTAINERS.some((container) => isIndexOf(name, container))
 
-/** What the index is called that tells of the parts of a whole file. */
+/** The name of the index that lists the shards of a file. */
 export const indexName = (whole: string): string => `${whole}.index.json`
 
-/** Whether an output of this path is one file, not a folder. */
+/** Whether an output with this path is a single file. Otherwise it is a folder. */
 export const isOutputFile = (path: string): boolean => path.endsWith(OUTPUT.extension)
 
 /**
- * Reads the header of a file of any kind: its content says which. `fileName` is its own name, `source.name` what messages call it.
- * Faults: `unsupported-format`, those of the container. What no container recognises is read as the first one: its checks say what is wrong.
+ * Reads the header of a file. The content decides the container, not the extension. `fileName` is the file's own name;
+ * `source.name` is its name in messages. A file that no container recognizes is read as safetensors, whose checks report what is wrong.
+ * Errors: `unsupported-format` and those of the container.
  */
 export async function openContainer(
   source: ByteSource,
@@ -76,7 +77,7 @@ export async function openContainer(
   return (container ?? CONTAINERS[0]!).open(source, allowance, fileName)
 }
 
-/** Fault `unsupported-format` for a file of a known other kind, as far as its first bytes tell. `shown` names the file. */
+/** Error `unsupported-format` if the first bytes show another known format. `shown` names the file in messages. */
 function refuseForeign(head: Uint8Array, shown: string): void {
   if (isLfsPointer(head)) throw fault('unsupported-format', `${shown}: ${LFS_POINTER}`, LFS_HINT)
   const text = Buffer.from(head.buffer, head.byteOffset, head.length).toString('latin1')
@@ -96,6 +97,6 @@ function refuseForeign(head: Uint8Array, shown: string): void {
     )
 }
 
-/** A file among these names that holds a model which is packed for inference. */
+/** The first of these names that is a model converted for inference. */
 export const packedForInference = (names: readonly string[]): string | undefined =>
   names.find((name) => name.endsWith('.gguf'))

@@ -1,46 +1,46 @@
-/** Containers: how a file says which tensors it holds and where their bytes are. One folder each; `index.ts` lists them. */
+/** A container describes which tensors a file holds and where their bytes are. Each has its own folder; `index.ts` lists them. */
 import type { Dtype } from '../../core/dtypes.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
 
-/** One tensor as a container describes it. Shapes and offsets were checked against the file's size. */
+/** One tensor as a container describes it. Its shape and offset are checked against the file size. */
 export interface ContainerTensor {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
-  /** In bytes from the start of the file: of the first element. */
+  /** Bytes from the start of the file to the first element. */
   readonly offset: number
-  /** To the end of the last element. With strides fewer or more than the elements take. */
+  /** Bytes to the end of the last element. With strides, this can differ from the size of the elements. */
   readonly bytes: number
-  /** In elements, where the tensor is not contiguous in row-major order (PyTorch views). */
+  /** In elements. Present if the tensor is not contiguous in row-major order (a PyTorch view). */
   readonly strides?: readonly number[]
 }
 
-/** What a file says of its tensors. */
+/** What a file says about its tensors. */
 export interface ContainerHeader {
-  /** Bytes of the file's beginning that say it: up to the tensor data, or to the end of a pickle. */
+  /** Bytes from the start of the file to the end of the header: to the tensor data, or to the end of the pickle. */
   readonly headerBytes: number
   /** `sha256:…` of those bytes. */
   readonly headerDigest: string
   readonly metadata: Readonly<Record<string, string>>
-  /** In the file's own order. */
+  /** In the order of the file. */
   readonly tensors: readonly ContainerTensor[]
 }
 
-/** How a container is written. Its tensors' data follow the header without gaps, in the order of `compare`. */
+/** Writes a container. The tensor data follow the header without gaps, in the order of `compare`. */
 export interface ContainerWriter {
-  /** Bytes that a header may have. */
+  /** Maximum size of a header in bytes. */
   readonly mostHeaderBytes: number
   compare(a: WrittenTensor, b: WrittenTensor): number
-  /** Bytes that a tensor's entry in a header takes at most. */
+  /** Maximum size in bytes of a tensor's header entry. */
   entryBytes(tensor: WrittenTensor): number
-  /** A header as text, and the bytes that it takes in the file. Faults: `bad-name`, `header-too-large`. */
+  /** The header as text, and its size in the file. Errors: `bad-name`, `header-too-large`. */
   header(
     tensors: readonly WrittenTensor[],
     metadata: Readonly<Record<string, string>>,
     fileName: string,
   ): { readonly text: string; readonly bytes: number }
-  /** A header as it stands in the file. */
+  /** The header as bytes of the file. */
   encode(text: string): Uint8Array
 }
 
@@ -52,32 +52,32 @@ export interface WrittenTensor {
 }
 
 export interface Container {
-  /** What messages call its files. */
+  /** Name of the format in messages. */
   readonly name: string
-  /** One of them, in a list of what a model may be. */
+  /** The format with its article, for hints that list what a model can be. */
   readonly described: string
-  /** With the dot. A file is known by its content; extensions tell which files of a folder to look at. */
+  /** With the dot. Extensions select which files of a folder to open; the content decides the format. */
   readonly extensions: readonly string[]
-  /** What a folder's file is called that holds the whole model, or the whole module of a pipeline. */
+  /** File names for a whole model, or for a whole module of a pipeline. */
   readonly wholeNames: readonly string[]
-  /** What PEFT calls a file with an adapter's weights. */
+  /** PEFT's name for the weights of an adapter. */
   readonly adapterName?: string
-  /** The extension of the files that an index (`NAME.index.json`) may tell the tensors of. */
+  /** Extension of the files that an index (`NAME.index.json`) can list. */
   readonly indexed?: string
-  /** Names with one of the extensions that hold no weights. */
+  /** Files with one of the extensions that do not hold weights. */
   readonly notWeights?: RegExp
-  /** Several files of a folder without an index are one model. Else they are most likely several. */
+  /** Whether several files in a folder without an index are one model. */
   readonly joined: boolean
-  /** Whether a file is of this kind, by its first `HEAD_BYTES` bytes (all of them where it is shorter). */
+  /** Whether a file has this format. `head` holds its first `HEAD_BYTES` bytes, or fewer if the file is shorter. */
   recognises(head: Uint8Array): boolean
   /**
-   * Reads and checks what a file describes, without any tensor data. `fileName` is the file's own name, `source.name` what
-   * messages call it; `allowance` is charged for what is kept.
+   * Reads and checks the header, but no tensor data. `fileName` is the file's own name; `source.name` is its name in messages.
+   * What is kept in memory is subtracted from `allowance`.
    */
   open(source: ByteSource, allowance: Allowance, fileName: string): Promise<ContainerHeader>
-  /** Absent where terge does not write such files. */
+  /** Absent if terge does not write this format. */
   readonly write?: ContainerWriter
 }
 
-/** Bytes of a file's beginning that `Container.recognises` is shown. */
+/** Bytes from the start of a file that are passed to `Container.recognises`. */
 export const HEAD_BYTES = 32

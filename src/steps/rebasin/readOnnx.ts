@@ -1,11 +1,15 @@
-/** ONNX exports as permutation specs: opens the file; of its bytes only those that say how tensors connect are read. */
+/** Opens ONNX exports as permutation specs. Reads only the bytes that say how tensors connect. */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { type OnnxGraph, readOnnx } from '../../rebasin/onnx/index.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../storage/lfs.js'
 import { FileProblem, fillSync, READ } from '../../storage/local/regular.js'
 
-/** The graph in a file, or why there is none; `name` is what messages call it. */
+/** Bytes from the start of a file that are enough to recognize a Git LFS pointer. */
+const POINTER_BYTES = 32
+
+/** The graph in a file, or an error `bad-onnx`. `name` is its name in messages. */
 export function readOnnxFile(
   file: string,
   name: string,
@@ -25,6 +29,7 @@ export function readOnnxFile(
         return bytes.subarray(0, fillSync(handle!, bytes, offset))
       },
     }
+    if (isLfsPointer(source.read(0, POINTER_BYTES))) return fail(`${quote(name)}: ${LFS_POINTER}`, LFS_HINT)
     return { onnx: readOnnx(source) }
   } catch (error) {
     if (error instanceof Fault) {

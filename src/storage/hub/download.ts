@@ -25,7 +25,7 @@ const EVERY = 200
 
 /**
  * Fetches files that `openHub` left to be fetched. Each is whole and has its published digest when it appears under its
- * name. Faults, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
+ * name. Errors, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
  */
 export async function download(
   fetches: readonly Fetch[],
@@ -73,7 +73,7 @@ export async function download(
   if (first) throw signal?.aborted ? signal.reason : first.error
 }
 
-/** Faults before the first byte where the disk has no room for the last. */
+/** Errors before the first byte where the disk has no room for the last. */
 async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
   const { settings, subject } = fetches[0]!
   const wanted = new Map<string, number>()

@@ -31,7 +31,7 @@ const MOST_ENTRIES = 100_000
 /** Only when something has to be asked: loading it costs more than a small merge. */
 const library = () => import('@huggingface/hub')
 
-/** The commit that a branch, tag or commit stands for now. Faults: those of `hubFault`. */
+/** The commit that a branch, tag or commit stands for now. Errors: those of `hubFault`. */
 export async function commitOf(settings: HubSettings, subject: Subject, options: AskOptions = {}): Promise<string> {
   const { modelInfo } = await library()
   try {
@@ -79,7 +79,7 @@ async function meantRevision(
   }
 }
 
-/** What a folder of a repository holds at a commit, without what lies deeper. Faults: those of `hubFault`, `path-escape`. */
+/** What a folder of a repository holds at a commit, without what lies deeper. Errors: those of `hubFault`, `path-escape`. */
 export async function listFolder(
   settings: HubSettings,
   subject: Subject & { readonly commit: string },

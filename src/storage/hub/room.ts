@@ -3,7 +3,7 @@ import { type ExitCode, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import type { HubSettings } from './settings.js'
 
-/** Faults before the first byte where the disk of the cache has no room for the last: `disk-full`. */
+/** Errors before the first byte where the disk of the cache has no room for the last: `disk-full`. */
 export async function refuseNoRoom(
   settings: HubSettings,
   folder: string,

@@ -26,7 +26,7 @@ const MAX_TOKEN = 1000
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Reads the settings. Faults: `bad-environment` for an endpoint that is no address and a token that is none. */
+/** Reads the settings. Errors: `bad-environment` for an endpoint that is no address and a token that is none. */
 export function hubSettings(env: Environment = process.env): HubSettings {
   const home =
     expand(env.HF_HOME) ?? path.join(expand(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache'), 'huggingface')

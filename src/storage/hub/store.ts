@@ -109,7 +109,7 @@ export function hubStore({ settings, subject, subfolder, most, signal }: HubFold
   }
 }
 
-/** Fault `too-large` where a folder has more files to hold than any model has beside its weights. */
+/** Error `too-large` where a folder has more files to hold than any model has beside its weights. */
 function refuseMany(reference: string, files: readonly HubFile[]): void {
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   if (files.length <= MOST_FILES && bytes <= MOST_BYTES) return

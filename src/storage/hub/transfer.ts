@@ -29,7 +29,7 @@ const WAIT = 250
 const running = new Map<string, Promise<void>>()
 
 /**
- * Fetches the content of a file, if the cache does not have it. Faults: `hub-digest`, `write-failed`, those of `hubFault`,
+ * Fetches the content of a file, if the cache does not have it. Errors: `hub-digest`, `write-failed`, those of `hubFault`,
  * with the subject's exit code.
  */
 export async function fetchContent(transfer: Transfer): Promise<void> {

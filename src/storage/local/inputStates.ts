@@ -60,7 +60,7 @@ export const completeStates = (inputs: readonly InputState[]): Promise<InputStat
     }),
   )
 
-/** Fault with exit 1: `input-changed`, if an input is another one now, or was written to. */
+/** Error with exit 1: `input-changed`, if an input is another one now, or was written to. */
 export async function refuseChanged(inputs: readonly InputState[]): Promise<void> {
   for (const { path, state } of inputs) {
     const now = await stateOf(path)

@@ -126,7 +126,7 @@ export async function moveIn(place: Place, step: Step, sync: boolean): Promise<v
 /**
  * Ends publishing that had begun. Before the one decisive rename all is undone: everything is staged again, and what was
  * there before is back. After it the rest is done, and the result is true: the output is whole and only tidying is left.
- * May itself be cut off anywhere and called again. Faults: `foreign-work-folder`, `output-exists`.
+ * May itself be cut off anywhere and called again. Errors: `foreign-work-folder`, `output-exists`.
  */
 export async function recover(place: Place, step: Step): Promise<boolean> {
   const { output, kind, folder, files, old, commit, lineage } = place

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { type Fault, fault } from '../../core/diagnostics.js'
 import type { ByteSource } from '../types.js'
 
-/** An open file of `size` bytes. Fault: `file-incomplete` where it has fewer by now. */
+/** An open file of `size` bytes. Error: `file-incomplete` where it has fewer by now. */
 export function fileSource(handle: FileHandle, size: number, name: string): ByteSource {
   return {
     name,

@@ -75,7 +75,7 @@ type Claimed = Place & Pick<Staging, 'step' | 'madeParent'>
 
 /**
  * Locks the place of an output, at an absolute path, and brings to an end what a killed run left there.
- * Faults: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
+ * Errors: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function openStaging(output: string, options: StagingOptions): Promise<Staging> {
   const { kind, force, resume, irreplaceable, sync = true, step = () => {} } = options
@@ -101,7 +101,7 @@ export async function openStaging(output: string, options: StagingOptions): Prom
 
 /**
  * Brings to an end what a killed run left in publishing this output: afterwards it is whole, as it was or as it was to
- * be. Unfinished work stays unless it is to be dropped. Faults: `output-in-use`, `foreign-work-folder`, `cannot-write`.
+ * be. Unfinished work stays unless it is to be dropped. Errors: `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function settleStaging(
   output: string,
@@ -205,7 +205,7 @@ async function refuseExisting(
 
 /**
  * Makes the output's files at full size, headers written; those of a resumed run stay if size and header are the same.
- * Faults: `disk-full` before anything is written, `cannot-write`.
+ * Errors: `disk-full` before anything is written, `cannot-write`.
  */
 export async function preallocate(staging: Staging, files: readonly StagedFile[]): Promise<void> {
   await attempt(staging.output, 2, async () => {
@@ -261,7 +261,7 @@ async function isBegun(file: string, size: number, header: Uint8Array): Promise<
   }
 }
 
-/** Puts a whole file beside the weights: index, configuration, tokenizer, lineage. Fault: `cannot-write`. */
+/** Puts a whole file beside the weights: index, configuration, tokenizer, lineage. Error: `cannot-write`. */
 export const stageFile = (staging: Staging, name: string, content: FileContent): Promise<void> =>
   attempt(staging.output, 1, async () => {
     const file = path.join(staging.files, checkName(name))
@@ -269,7 +269,7 @@ export const stageFile = (staging: Staging, name: string, content: FileContent):
     await writeNew(file, content)
   })
 
-/** Removes all that was staged for the output's name: what was only made to be looked at. Fault: `cannot-write`. */
+/** Removes all that was staged for the output's name: what was only made to be looked at. Error: `cannot-write`. */
 export const dropWeights = (staging: Staging): Promise<void> =>
   attempt(staging.output, 1, async () => {
     await rm(staging.files, { recursive: true, force: true })
@@ -282,7 +282,7 @@ const FLUSHES = 4
 /**
  * Gives the finished output its name, at once, and removes the hidden folder. A `folder` output is all that was staged;
  * a `file` output is the model file and, where it was staged, `NAME.lineage.json`. With `sync` the data is on the disk
- * before the name is. Faults: `output-exists`, if one appeared meanwhile; `cannot-write`.
+ * before the name is. Errors: `output-exists`, if one appeared meanwhile; `cannot-write`.
  */
 export async function publish(staging: Staging, { sync }: { readonly sync: boolean }): Promise<void> {
   const { output, folder, files, old, step } = staging

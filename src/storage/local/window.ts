@@ -29,7 +29,7 @@ export interface Slot {
   /**
    * `file` should be the same object in each call for a file: another one is mapped anew. Makes `bytes` bytes of the file, from `offset` on, readable in the memory and returns where they lie. They stay
    * there until the next call on this slot. `bytes` may be up to the slot's capacity less a page.
-   * Fault with exit 1: `input-changed`, if the file no longer has its size.
+   * Error with exit 1: `input-changed`, if the file no longer has its size.
    */
   at(file: WindowFile, offset: number, bytes: number): number
 }

@@ -52,7 +52,7 @@ const foreign = (folder: string, what: string): Fault =>
 
 /**
  * Refuses a work folder that terge did not make here, or that holds what terge did not put there. A folder without an
- * owner record may hold locks: a run that was killed at its very beginning left no more. Fault: `foreign-work-folder`.
+ * owner record may hold locks: a run that was killed at its very beginning left no more. Error: `foreign-work-folder`.
  */
 export async function checkWorkFolder(folder: string): Promise<void> {
   const entry = await statusOf(folder)

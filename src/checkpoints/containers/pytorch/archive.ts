@@ -1,6 +1,6 @@
 /**
- * The zip format of `torch.save` (PyTorch 1.6 and later): `NAME/data.pkl` describes the tensors, `NAME/data/KEY` holds
- * each storage, stored, so that tensors can be read where they lie (torch/serialization.py, caffe2/serialize).
+ * The zip format of `torch.save` (PyTorch 1.6 and later): `NAME/data.pkl` describes the tensors, and `NAME/data/KEY` holds
+ * each storage without compression, so tensors can be read in place (torch/serialization.py, caffe2/serialize).
  */
 
 import { Buffer } from 'node:buffer'
@@ -13,10 +13,10 @@ import { DAMAGED, HARMFUL } from './hints.js'
 import { unpickle } from './pickle.js'
 import { locateEntry, readZipDirectory, type StoredEntry, type ZipEntry } from './zip.js'
 
-/** Bytes. A pickle takes some 200 a tensor. */
+/** In bytes. A pickle takes about 200 bytes per tensor. */
 export const MAX_PICKLE_BYTES = 64 * 2 ** 20
 
-/** Faults: those of `readZipDirectory`, `locateEntry` and `unpickle`, `not-pytorch`, `pickle-too-large`, `byte-order`. */
+/** Errors: those of `readZipDirectory`, `locateEntry` and `unpickle`, `not-pytorch`, `pickle-too-large`, `byte-order`. */
 export async function readArchive(source: ByteSource): Promise<Contents> {
   const entries = await readZipDirectory(source)
   const root = findRoot(source, entries)
@@ -25,13 +25,13 @@ export async function readArchive(source: ByteSource): Promise<Contents> {
   if (pickle.size > MAX_PICKLE_BYTES)
     throw fault(
       'pickle-too-large',
-      `${source.name}: a pickle of ${pickle.size} bytes; at most ${MAX_PICKLE_BYTES} are read`,
+      `${source.name}: the pickle has ${pickle.size} bytes, but terge reads at most ${MAX_PICKLE_BYTES}`,
       HARMFUL,
     )
   if (pickle.offset > MAX_PICKLE_BYTES)
     throw fault(
       'pickle-too-large',
-      `${source.name}: ${pickle.offset} bytes stand before its pickle`,
+      `${source.name}: the pickle starts only after ${pickle.offset} bytes`,
       'PyTorch writes data.pkl first: save the file again with torch.save',
     )
   const { value } = unpickle(await source.read(pickle.offset, pickle.size), 0, source.name)
@@ -55,7 +55,7 @@ export async function readArchive(source: ByteSource): Promise<Contents> {
 const missing = (whose: string, key: string): Fault =>
   fault('missing-storage', `${whose}: its storage ${quote(key)} is not in the archive`, DAMAGED)
 
-/** The folder in the archive that everything is in, with its `/`. */
+/** The top folder of the archive, with its `/`. */
 function findRoot(source: ByteSource, entries: ReadonlyMap<string, ZipEntry>): string {
   const roots = [...entries.keys()]
     .filter((name) => /^([^/]*\/)?data\.pkl$/.test(name))
@@ -64,14 +64,14 @@ function findRoot(source: ByteSource, entries: ReadonlyMap<string, ZipEntry>): s
   if (root === undefined)
     throw fault(
       'not-pytorch',
-      `${source.name}: a zip archive, but not one of PyTorch: it has no data.pkl`,
+      `${source.name}: a zip archive without data.pkl, so not a PyTorch file`,
       'a model is a safetensors file, a PyTorch state dict, or a folder with one',
     )
   if (roots.length > 1)
     throw fault(
       'not-pytorch',
       `${source.name}: a zip archive with ${plural(roots.length, 'pickle')} of tensors`,
-      'a file holds one state dict',
+      'save each state dict in a file of its own',
     )
   if (entries.has(`${root}constants.pkl`))
     throw fault(
@@ -90,6 +90,6 @@ async function checkByteOrder(source: ByteSource, entry: ZipEntry | undefined): 
     throw fault(
       'byte-order',
       `${source.name}: the tensors are not in little-endian byte order`,
-      'save the file again on a common machine, or as safetensors',
+      'save the file again on a little-endian machine, or as safetensors',
     )
 }

@@ -1,11 +1,11 @@
 import type { Locate } from './tensors.js'
 import type { Value } from './values.js'
 
-/** What either format of `torch.save` comes to. */
+/** What terge reads from either format of `torch.save`. */
 export interface Contents {
   /** What the pickle describes. */
   readonly value: Value
-  /** Bytes of the file up to the end of the pickle: the header that its digest covers. */
+  /** Bytes to the end of the pickle. The header digest covers them. */
   readonly headerBytes: number
   readonly locate: Locate
 }

@@ -1,7 +1,7 @@
 /**
- * The globals that state dicts need, by what their call means. This list is all that the unpickler knows; whatever else
- * a pickle names becomes an inert record. Nothing here, or anywhere, calls or imports what a file names.
- * Meaning: torch/_utils.py, torch/_tensor.py and torch/serialization.py.
+ * The globals that state dicts need, with the meaning of calling them. The unpickler knows only this list; everything else
+ * that a pickle names becomes an inert record. terge never calls or imports what a file names.
+ * See torch/_utils.py, torch/_tensor.py and torch/serialization.py.
  */
 
 import { ownValue } from '../../../core/collections/ownValue.js'
@@ -10,12 +10,12 @@ import { quote } from '../../../core/suggest.js'
 import { bytesOf, ENCODINGS } from '../../../encodings/index.js'
 import { type Global, isDict, isGlobal, isNatural, isOpaque, isTensor, type TensorRef, type Value } from './values.js'
 
-/** torch's storage classes, without `Storage`. */
+/** PyTorch's storage classes, without the suffix `Storage`. */
 const STORAGES: Readonly<Record<string, Dtype>> = Object.fromEntries(
   ENCODINGS.flatMap(({ name, torchStorage }) => (torchStorage === undefined ? [] : [[torchStorage, name]])),
 )
 
-/** Storage classes of dtypes that safetensors has not, with the bytes of an element. */
+/** Storage classes of dtypes that safetensors does not support, with the bytes per element. */
 const OTHER_STORAGES: Readonly<Record<string, number>> = {
   ComplexDouble: 16,
   QUInt8: 1,
@@ -25,13 +25,13 @@ const OTHER_STORAGES: Readonly<Record<string, number>> = {
   QUInt2x4: 1,
 }
 
-/** torch's dtypes. */
+/** PyTorch's dtypes. */
 const TORCH_DTYPES: Readonly<Record<string, Dtype>> = Object.fromEntries(
   ENCODINGS.flatMap(({ name, torch }) => torch.map((one) => [one, name])),
 )
 
 const DICTS = new Set(['collections.OrderedDict', 'collections.defaultdict', 'builtins.dict', '__builtin__.dict'])
-/** Storages of bytes: the tensor says how to read them. */
+/** Storages of plain bytes: the tensor has the dtype. */
 const UNTYPED = new Set([
   'torch.storage.UntypedStorage',
   'torch.storage._UntypedStorage',
@@ -46,7 +46,7 @@ const PLAIN_TENSORS = new Set([
   'torch.nn.parameter.Buffer',
 ])
 
-/** Bytes of memory that an item of a dictionary takes. */
+/** Memory per dictionary item, in bytes. */
 export const ITEM_COST = 40
 
 const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
@@ -59,7 +59,7 @@ const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
   ...parts,
 })
 
-/** A tensor that no one can read, for a call that should have given one. */
+/** A tensor that can't be read, as the result of a call that should return a tensor. */
 const unreadable = (problem: string): TensorRef => tensorRef({ problem })
 
 function dtypeOf(value: Value | undefined): Dtype | undefined {
@@ -67,7 +67,7 @@ function dtypeOf(value: Value | undefined): Dtype | undefined {
   return name === undefined ? undefined : ownValue(TORCH_DTYPES, name)
 }
 
-/** Functions that give a tensor, by name in `torch._utils`. */
+/** Functions of `torch._utils` that return a tensor, by name. */
 const REBUILD: Readonly<Record<string, (args: Value[]) => Value>> = {
   _rebuild_tensor: ([storage = null, offset = null, shape = null, strides = null]) =>
     tensorRef({ storage, offset, shape, strides }),
@@ -86,7 +86,7 @@ const REBUILD: Readonly<Record<string, (args: Value[]) => Value>> = {
   _rebuild_parameter_with_state: ([data]) => rewrapped(data),
 }
 
-/** A view that is to be conjugated or negated when it is read. */
+/** Why a tensor is unsupported if PyTorch conjugates or negates it on reading. */
 function mathBits(metadata: Value): string | undefined {
   if (metadata === null || (isDict(metadata) && metadata.get('conj') !== true && metadata.get('neg') !== true))
     return undefined
@@ -98,11 +98,11 @@ function rewrapped(data: Value | undefined): Value {
   return unreadable(
     data !== undefined && isOpaque(data)
       ? `it depends on ${quote(data.name)}`
-      : 'it is a parameter around something else than a tensor',
+      : 'it is a parameter that does not hold a tensor',
   )
 }
 
-/** `_rebuild_from_type_v2(function, type, arguments, state)`: attributes around a plain tensor don't change it. */
+/** `_rebuild_from_type_v2(function, type, arguments, state)`: extra attributes of a plain tensor don't change its elements. */
 function fromType([callee, type, args]: Value[], charge: Charge): Value {
   const name = type !== undefined && isGlobal(type) ? type.name : 'an unknown class'
   if (!PLAIN_TENSORS.has(name)) return { kind: 'opaque', name, parts: [args ?? null] }
@@ -110,10 +110,10 @@ function fromType([callee, type, args]: Value[], charge: Charge): Value {
   return rewrapped(reduce(callee, args, charge))
 }
 
-/** Called with the bytes of memory that something is about to take; throws where they are too many. */
+/** Reserves memory, in bytes, before it is used. Throws if it exceeds the budget. */
 export type Charge = (bytes: number) => void
 
-/** What calling `callee` means. Unknown callees give an inert record of themselves and their arguments. */
+/** The result of calling `callee`. An unknown callee gives an inert record of the callee and its arguments. */
 export function reduce(callee: Value, args: Value[], charge: Charge): Value {
   if (!isGlobal(callee))
     return { kind: 'opaque', name: isOpaque(callee) ? callee.name : 'an unknown class', parts: [callee, args] }
@@ -129,7 +129,7 @@ export function reduce(callee: Value, args: Value[], charge: Charge): Value {
   return { kind: 'opaque', name: callee.name, parts: [args] }
 }
 
-/** Whether the object made by an unknown global may be a tensor all the same. */
+/** Whether an object made by an unknown global could still be a tensor. */
 export const rebuildsTensor = (name: string): boolean =>
   /^torch\..*_rebuild_|^torch\.jit\.|^torch\.(Tensor|nn\.parameter)/.test(name)
 
@@ -137,7 +137,7 @@ function dictionary(callee: Global, args: Value[], charge: Charge): Map<Value, V
   const pairs = callee.name === 'collections.defaultdict' ? args[1] : args[0]
   if (pairs === undefined) return new Map()
   if (!isDict(pairs) && !Array.isArray(pairs)) return undefined
-  // A pickle can name one long list any number of times, two bytes each.
+  // A pickle can refer to one long list many times, at two bytes per reference.
   charge((isDict(pairs) ? pairs.size : pairs.length) * ITEM_COST)
   if (isDict(pairs)) return new Map(pairs)
   const dict = new Map<Value, Value>()
@@ -149,24 +149,23 @@ function dictionary(callee: Global, args: Value[], charge: Charge): Map<Value, V
 }
 
 /**
- * What a persistent id stands for: `('storage', class, key, location, length[, view])`. Anything else is an inert
- * record. `problem` says what is wrong with a damaged storage.
+ * The value of a persistent id: `('storage', class, key, location, length[, view])`. Any other id gives an inert
+ * record. `problem` describes the damage of a storage.
  */
 export function persistent(id: Value): { value: Value } | { problem: string } {
   if (!Array.isArray(id) || id[0] !== 'storage')
     return { value: { kind: 'opaque', name: 'a persistent id', parts: [id] } }
   const [, type, key, , length, view = null] = id
   if (type === undefined || !isGlobal(type) || typeof key !== 'string' || !isNatural(length))
-    return { problem: 'a storage is described wrongly' }
+    return { problem: 'the description of a storage is damaged' }
   const storage = { kind: 'storage', key, type: type.name, length, ...elementOf(type.name) } as const
   if (view === null) return { value: storage }
   const [, first, count] = Array.isArray(view) ? view : []
-  if (!isNatural(first) || !isNatural(count))
-    return { problem: `the view of storage ${quote(key)} is described wrongly` }
+  if (!isNatural(first) || !isNatural(count)) return { problem: `the view of storage ${quote(key)} is damaged` }
   return { value: { ...storage, view: [first, count] } }
 }
 
-/** What a storage class holds. */
+/** The dtype and element width, in bytes, of a storage class. */
 function elementOf(type: string): { dtype: Dtype | undefined; width: number } {
   if (UNTYPED.has(type)) return { dtype: undefined, width: 1 }
   const name = /^torch(?:\.cuda)?\.(\w+)Storage$/.exec(type)?.[1] ?? ''
@@ -174,5 +173,5 @@ function elementOf(type: string): { dtype: Dtype | undefined; width: number } {
   return { dtype, width: dtype ? bytesOf(dtype) : (ownValue(OTHER_STORAGES, name) ?? 0) }
 }
 
-/** Whether tensors may lie in a storage of this class, read by their own dtype. */
+/** Whether a storage of this class has no dtype, so that each tensor brings its own. */
 export const isUntyped = (type: string): boolean => UNTYPED.has(type)

@@ -1,6 +1,6 @@
 /**
- * PyTorch state dicts as headers: which tensors a file holds and where they lie in it. Neither format is run or
- * unpacked; tensors are read in place, as from safetensors, except that some have strides (`views/strided.ts`).
+ * PyTorch state dicts as headers: which tensors a file holds and where they are. terge does not run the pickle or unpack
+ * the archive. It reads tensors in place, as from safetensors; some have strides (`views/strided.ts`).
  */
 
 import { fault } from '../../../core/diagnostics.js'
@@ -14,21 +14,21 @@ import { readLegacy } from './legacy.js'
 import { modelTensors } from './stateDict.js'
 import { outputAllowance, placeTensor } from './tensors.js'
 
-/** Bytes that a tensor's record and its place in maps take, beside name and shape. */
+/** Memory per tensor in bytes, without its name and shape. */
 const TENSOR_COST = 200
-/** The magic number that the legacy format begins with, as a pickled whole number. */
+/** The legacy format starts with this magic number, as a pickled integer. */
 const LEGACY_MAGIC = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e]
 
 const isZip = (head: Uint8Array): boolean => head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4
 
-/** Protocol 4 and later put a frame's length between the protocol and the number. */
+/** From protocol 4 on, the length of a frame comes before the magic number. */
 function isLegacy(head: Uint8Array): boolean {
   if (head[0] !== 0x80) return false
   const start = head[2] === 0x95 ? 11 : 2
   return LEGACY_MAGIC.every((byte, index) => head[start + index] === byte)
 }
 
-/** Faults: those of `readArchive`, `readLegacy`, `modelTensors` and `placeTensor`, `header-memory`. */
+/** Errors: those of `readArchive`, `readLegacy`, `modelTensors` and `placeTensor`, `header-memory`. */
 async function open(source: ByteSource, allowance: Allowance): Promise<ContainerHeader> {
   const head = await source.read(0, Math.min(4, source.size))
   const { value, headerBytes, locate } = await (isZip(head) ? readArchive(source) : readLegacy(source))
@@ -52,7 +52,7 @@ export const pytorch: Container = {
   wholeNames: ['pytorch_model.bin', 'diffusion_pytorch_model.bin'],
   adapterName: 'adapter_model.bin',
   indexed: '.bin',
-  // What a trainer leaves beside the weights.
+  // Files that a trainer saves beside the weights.
   notWeights: /^((training_args|optimizer|scheduler|scaler|rng_state)\b|rng_state_)/,
   joined: false,
   // A safetensors header may have such a length by chance, but its ninth byte is then `{`.

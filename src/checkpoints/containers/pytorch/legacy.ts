@@ -1,7 +1,7 @@
 /**
- * The format of `torch.save` before PyTorch 1.6: pickles one after the other (a magic number, the protocol, the writing
- * system, the object, the list of storages), then each storage: its length in 8 bytes, and its elements
- * (torch/serialization.py, `_legacy_save`). Older files still, tar archives, are not read.
+ * The format of `torch.save` before PyTorch 1.6. It starts with five pickles: a magic number, the protocol, the system
+ * that wrote the file, the object, and the list of storages. Then come the storages, each with its length in 8 bytes and its
+ * elements (torch/serialization.py, `_legacy_save`). terge does not read the even older tar archives.
  */
 import { Buffer } from 'node:buffer'
 import { Fault, fault } from '../../../core/diagnostics.js'
@@ -15,7 +15,7 @@ import { PICKLE_MEMORY } from './pickleReader.js'
 import { isDict, type StorageRef, type Value } from './values.js'
 import type { StoredEntry } from './zip.js'
 
-/** Bytes that are read at first; enough for most models. */
+/** Bytes of the first read; enough for most models. */
 const FIRST_READ = 2 ** 20
 const MAGIC = 0x1950a86a20f9469cfc6cn
 const PROTOCOL = 1001
@@ -27,7 +27,7 @@ interface Pickles {
   readonly end: number
 }
 
-/** Faults: those of `unpickle`, `pickle-too-large`, `legacy-header`, `byte-order`, `bad-storage`. */
+/** Errors: those of `unpickle`, `pickle-too-large`, `legacy-header`, `byte-order`, `bad-storage`. */
 export async function readLegacy(source: ByteSource): Promise<Contents> {
   const { value, keys, storages, end } = await readPickles(source)
   const places = await placeStorages(source, keys, storages, end)
@@ -43,7 +43,7 @@ export async function readLegacy(source: ByteSource): Promise<Contents> {
   }
 }
 
-/** Nothing says how long the pickles are, so a longer beginning is read until it holds them. */
+/** The file does not say how long the pickles are, so terge reads more and more of it until it has them all. */
 async function readPickles(source: ByteSource): Promise<Pickles> {
   for (let length = FIRST_READ; ; length *= 4) {
     const bytes = await source.read(0, Math.min(length, source.size, MAX_PICKLE_BYTES))
@@ -77,27 +77,27 @@ function parsePickles(bytes: Uint8Array, name: string): Pickles {
     return value
   }
   const wrong = (what: string): Fault => fault('legacy-header', `${name}: ${what}`, DAMAGED)
-  if (next() !== MAGIC) throw wrong('it does not begin as a PyTorch file does')
-  if (next() !== PROTOCOL) throw wrong('a version of the format that is not known')
+  if (next() !== MAGIC) throw wrong('it does not start like a PyTorch file')
+  if (next() !== PROTOCOL) throw wrong('unknown version of the format')
   const system = next()
   if (!isDict(system)) throw wrong('the description of the writing system is not a dictionary')
   if (system.get('little_endian') !== true)
     throw fault(
       'byte-order',
       `${name}: the tensors are not in little-endian byte order`,
-      'save the file again on a common machine, or as safetensors',
+      'save the file again on a little-endian machine, or as safetensors',
     )
   const value = next()
   const keys = next()
-  if (!Array.isArray(keys)) throw wrong('the list of its storages is missing')
+  if (!Array.isArray(keys)) throw wrong('its list of storages is missing')
   return { value, keys, storages, end: at }
 }
 
-/** All descriptions of a storage must agree, or nobody could say where the next one begins. */
+/** All descriptions of a storage must agree: its size decides where the next storage starts. */
 function noteStorage(storages: Map<string, StorageRef>, storage: StorageRef, name: string): void {
   const known = storages.get(storage.key)
   if (known && (known.type !== storage.type || known.length !== storage.length))
-    throw fault('bad-storage', `${name}: storage ${quote(storage.key)} is described in two ways`, DAMAGED)
+    throw fault('bad-storage', `${name}: storage ${quote(storage.key)} has two different descriptions`, DAMAGED)
   storages.set(storage.key, storage)
 }
 
@@ -113,15 +113,15 @@ async function placeStorages(
   for (const key of keys) {
     const storage = typeof key === 'string' ? storages.get(key) : undefined
     if (!storage || places.has(storage.key))
-      throw bad('its list of storages names one that no tensor has, or one twice')
-    if (storage.width === 0) throw bad(`storage ${quote(storage.key)} is of an unknown class, ${quote(storage.type)}`)
+      throw bad('its list of storages has a duplicate, or a storage that no tensor uses')
+    if (storage.width === 0) throw bad(`storage ${quote(storage.key)} has the unknown class ${quote(storage.type)}`)
     const length = at + 8 <= source.size ? Buffer.from(await source.read(at, 8)).readBigUInt64LE() : undefined
     if (length === undefined) throw bad('the file ends before its storages do')
     if (length !== BigInt(storage.length))
-      throw bad(`storage ${quote(storage.key)} has ${length} elements, its tensors expect ${storage.length}`)
+      throw bad(`storage ${quote(storage.key)} has ${length} elements, but its tensors expect ${storage.length}`)
     const size = storage.length * storage.width
     if (!(at + 8 + size <= source.size))
-      throw bad(`storage ${quote(storage.key)} has ${size} bytes, the file ends before`)
+      throw bad(`storage ${quote(storage.key)} has ${size} bytes, but the file ends earlier`)
     places.set(storage.key, { offset: at + 8, size })
     at += 8 + size
   }

@@ -1,8 +1,8 @@
 /**
- * Reads a pickle (Python's `pickle` module, protocols 0 to 5) into plain data. It runs nothing: a pickle is a program
- * for a stack machine, and the instructions that would import and call make inert records here, save for the few
- * calls of `globals.ts`, whose meaning is known. Memory is charged before it is taken, and there is no recursion, so
- * no pickle can exhaust heap or stack. Instructions: CPython, Lib/pickletools.py.
+ * Reads a pickle (Python's `pickle` module, protocols 0 to 5) into plain data, without running any code. A pickle is a program
+ * for a stack machine. Instructions that would import or call something only make inert records, except for the few calls
+ * that `globals.ts` knows. Memory is charged before it is used and nothing recurses, so no pickle can exhaust the heap or
+ * the stack. For the instructions, see CPython, Lib/pickletools.py.
  */
 import type { Budget } from '../../../core/json/reader.js'
 import { PickleMachine } from './pickleMachine.js'
@@ -11,20 +11,20 @@ import type { StorageRef, Value } from './values.js'
 
 export interface Unpickled {
   readonly value: Value
-  /** The byte after the pickle. */
+  /** Offset of the first byte after the pickle. */
   readonly end: number
 }
 
 export interface UnpickleOptions {
-  /** Shared where several pickles belong together. */
+  /** Shared by pickles of one file. */
   readonly budget?: Budget
-  /** Called with every storage that is described, wherever it ends up. */
+  /** Called for every storage that the pickle describes, used or not. */
   readonly onStorage?: (storage: StorageRef) => void
 }
 
 /**
- * The pickle that begins at byte `start`. `name` is for messages.
- * Faults: `pickle-truncated` where `bytes` end inside it, `pickle-damaged`, `pickle-memory`.
+ * Reads the pickle that starts at byte `start`. `name` is for messages.
+ * Errors: `pickle-truncated` if `bytes` end inside it, `pickle-damaged`, `pickle-memory`.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -36,7 +36,7 @@ export function unpickle(
   const m = new PickleMachine(r, onStorage)
   for (;;) {
     const op = r.instruction()
-    // biome-ignore format: one instruction a line, in the order of pickletools
+    // biome-ignore format: one instruction per line, in the order of pickletools
     switch (op) {
       case 0x49: m.push(r.lineInt()); break // INT
       case 0x4a: m.push(r.i32()); break // BININT
@@ -96,13 +96,13 @@ export function unpickle(
       case 0x6f: { const [callee = null, ...values] = m.popMark(); m.call(callee, m.list(values)); break } // OBJ
       case 0x81: { const values = m.args(m.pop()); m.call(m.pop(), values); break } // NEWOBJ
       case 0x92: { const named = m.pop(); const values = m.args(m.pop()); m.call(m.pop(), m.list([values, named])); break } // NEWOBJ_EX
-      case 0x80: if (r.byte() > 5) throw r.damaged('a protocol that is not known'); break // PROTO
+      case 0x80: if (r.byte() > 5) throw r.damaged('unknown protocol'); break // PROTO
       case 0x95: r.u64(); break // FRAME
       case 0x50: m.persist(r.line()); break // PERSID
       case 0x51: m.persist(m.pop()); break // BINPERSID
       case 0x2e: { const value = m.pop(); return { value, end: r.at } } // STOP
-      // EXT1, EXT2, EXT4, NEXT_BUFFER and READONLY_BUFFER refer to what the reading program should hold.
-      default: throw r.damaged(`instruction 0x${op.toString(16)} has no place in a checkpoint`)
+      // EXT1, EXT2, EXT4, NEXT_BUFFER and READONLY_BUFFER refer to data outside of the pickle.
+      default: throw r.damaged(`instruction 0x${op.toString(16)} is not allowed in a checkpoint`)
     }
   }
 }

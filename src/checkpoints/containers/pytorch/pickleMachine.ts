@@ -1,11 +1,11 @@
-/** The stack machine that a pickle is a program for. What would import or call something makes inert records here. */
+/** The stack machine that runs pickles. Instructions that would import or call something only make inert records. */
 import { ITEM_COST, persistent, reduce } from './globals.js'
 import { type PickleReader, RECORD_COST, VALUE_COST } from './pickleReader.js'
 import { isDict, isGlobal, isOpaque, isStorage, isTensor, type StorageRef, type Value } from './values.js'
 
 const LIST_COST = 64
 const DICT_COST = 280
-/** Longer names mean nothing to us. */
+/** Maximum length of the name of a global. No known global is longer. */
 const MAX_NAME = 1024
 
 export class PickleMachine {
@@ -29,7 +29,7 @@ export class PickleMachine {
     this.floor = this.stack.length
   }
 
-  /** Drops the top value, or the last mark where nothing stands above it. */
+  /** Drops the top value, or the last mark if no value is above it. */
   drop(): void {
     if (this.stack.length > this.floor) this.stack.pop()
     else this.popMark()
@@ -52,31 +52,31 @@ export class PickleMachine {
   }
 
   global(module: Value, member: Value): Value {
-    if (typeof module !== 'string' || typeof member !== 'string') throw this.reader.damaged('a global without a name')
-    if (module.length + member.length > MAX_NAME) throw this.reader.damaged('a global with an endless name')
+    if (typeof module !== 'string' || typeof member !== 'string') throw this.reader.damaged('a global has no name')
+    if (module.length + member.length > MAX_NAME) throw this.reader.damaged('the name of a global is too long')
     this.reader.charge(RECORD_COST)
     return { kind: 'global', name: `${module}.${member}` }
   }
 
   pop(): Value {
-    if (this.stack.length <= this.floor) throw this.reader.damaged('it takes more from the stack than there is')
+    if (this.stack.length <= this.floor) throw this.reader.damaged('it pops from an empty stack')
     return this.stack.pop()!
   }
 
   top(): Value {
-    if (this.stack.length <= this.floor) throw this.reader.damaged('it wants more of the stack than there is')
+    if (this.stack.length <= this.floor) throw this.reader.damaged('it reads from an empty stack')
     return this.stack[this.stack.length - 1]!
   }
 
   popMark(): Value[] {
     const mark = this.marks.pop()
-    if (mark === undefined) throw this.reader.damaged('it goes back to a mark that was never set')
+    if (mark === undefined) throw this.reader.damaged('it uses a mark that was never set')
     this.floor = this.marks.at(-1) ?? 0
     return this.stack.splice(mark)
   }
 
   args(value: Value): Value[] {
-    if (!Array.isArray(value)) throw this.reader.damaged('arguments that are not a tuple')
+    if (!Array.isArray(value)) throw this.reader.damaged('the arguments of a call are not a tuple')
     return value
   }
 
@@ -101,7 +101,7 @@ export class PickleMachine {
   }
 
   setItems(target: Value, items: readonly Value[]): void {
-    if (items.length % 2 !== 0) throw this.reader.damaged('a key without its value')
+    if (items.length % 2 !== 0) throw this.reader.damaged('a key has no value')
     if (!isDict(target)) {
       if (!isOpaque(target)) throw this.reader.damaged('it sets items of something that is not a dictionary')
       this.append(target, items)
@@ -111,17 +111,18 @@ export class PickleMachine {
     for (let index = 0; index < items.length; index += 2) target.set(items[index]!, items[index + 1]!)
   }
 
-  /** Of a dictionary, what stands beside its items is no tensor that we want (`_metadata`). */
+  /** Sets the state of an object. The state of a dictionary (`_metadata`) is ignored: it holds no weights. */
   build(target: Value, state: Value): void {
     if (isOpaque(target)) this.append(target, [state])
     else if (isTensor(target)) {
       if (state !== null && !isDict(state)) target.problem = 'its class sets its own state'
-    } else if (!isDict(target) && !isGlobal(target)) throw this.reader.damaged('it sets the state of what has none')
+    } else if (!isDict(target) && !isGlobal(target))
+      throw this.reader.damaged('it sets the state of an object that has none')
   }
 
   get(index: number): void {
     const value = this.memo.get(index)
-    if (value === undefined) throw this.reader.damaged(`it recalls what it never remembered (${index})`)
+    if (value === undefined) throw this.reader.damaged(`it reads memo entry ${index}, which was never set`)
     this.stack.push(value)
   }
 
@@ -145,7 +146,7 @@ interface Memo {
   size(): number
 }
 
-/** What a pickle remembers. Places are given out in order, so nearly all are in a list; a few may be anywhere. */
+/** The memo of a pickle. Indices usually count up from 0, so a list holds nearly all values; a map holds the rest. */
 function createMemo(): Memo {
   const dense: Value[] = []
   const sparse = new Map<number, Value>()

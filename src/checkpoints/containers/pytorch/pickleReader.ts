@@ -1,4 +1,4 @@
-/** The bytes of a pickle, read one after the other: numbers, texts and lines, as its instructions have them. */
+/** Reads the operands of pickle instructions from bytes: numbers, strings and lines. */
 import { Buffer, isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import type { Budget } from '../../../core/json/reader.js'
@@ -8,15 +8,15 @@ import { isNatural, type Opaque, type Value } from './values.js'
 
 /** Bytes of memory for what a pickle describes: about 300,000 tensors. */
 export const PICKLE_MEMORY = 512 * 2 ** 20
-/** Bytes of memory, on the large side. */
+/** Memory per value, in bytes, rounded up. */
 export const VALUE_COST = 16
 export const RECORD_COST = 120
 const MAX_DIGITS = 300
 
 export class PickleReader {
-  /** The next byte. */
+  /** Offset of the next byte. */
   at: number
-  /** Of the instruction under way: for messages. */
+  /** Offset of the current instruction, for messages. */
   private opAt: number
   private readonly buffer: Buffer
 
@@ -31,7 +31,7 @@ export class PickleReader {
     this.opAt = start
   }
 
-  /** The next instruction. */
+  /** Reads the next instruction. */
   instruction(): number {
     this.opAt = this.at
     const op = this.byte()
@@ -43,7 +43,7 @@ export class PickleReader {
     return fault('pickle-damaged', `${this.name}: the pickle is damaged at byte ${this.opAt}: ${what}`, DAMAGED)
   }
 
-  /** Takes memory from the budget before it is used. */
+  /** Subtracts memory from the budget before it is used. */
   readonly charge: Charge = (cost) => {
     this.budget.left -= cost
     if (this.budget.left < 0)
@@ -54,7 +54,7 @@ export class PickleReader {
       )
   }
 
-  /** Passes over `count` bytes and gives the place of the first. */
+  /** Skips `count` bytes and returns the offset of the first. */
   take(count: number): number {
     const from = this.at
     if (!(count <= this.buffer.length - this.at))
@@ -119,11 +119,11 @@ export class PickleReader {
 
   quoted(written: string): Value {
     if (written.includes('\\')) return this.record('str')
-    if (written.length < 2 || written[0] !== written.at(-1)) throw this.damaged('a string without its quotes')
+    if (written.length < 2 || written[0] !== written.at(-1)) throw this.damaged('a string has no quotes')
     return written.slice(1, -1)
   }
 
-  /** An object that means nothing to terge, with its parts. */
+  /** An object that terge does not interpret, with its parts. */
   record(kind: string, ...parts: Value[]): Opaque {
     this.charge(RECORD_COST)
     return { kind: 'opaque', name: kind, parts }
@@ -131,7 +131,7 @@ export class PickleReader {
 
   index(written: string): number {
     const value = Number(written)
-    if (!/^\d+$/.test(written) || !isNatural(value)) throw this.damaged('a memory address that is not a number')
+    if (!/^\d+$/.test(written) || !isNatural(value)) throw this.damaged('a memo index is not a number')
     return value
   }
 
@@ -144,12 +144,12 @@ export class PickleReader {
     const written = this.line()
     const value = Number(written)
     if (written === '' || (Number.isNaN(value) && !/^[+-]?(nan|inf)$/.test(written)))
-      throw this.damaged('a number that is none')
+      throw this.damaged('a number is malformed')
     return value
   }
 }
 
-/** As a number where it is exact. */
+/** A number if that is exact, else a bigint. */
 const whole = (value: bigint): number | bigint => {
   const near = Number(value)
   return Number.isSafeInteger(near) ? near : value

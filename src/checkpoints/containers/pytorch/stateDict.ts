@@ -1,4 +1,4 @@
-/** Which dictionary of a PyTorch file is the model's: the file itself, or one of those that trainers wrap around it. */
+/** Finds the model's state dict in a PyTorch file: the whole file, or a dictionary inside the one that a trainer saved. */
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
 import { rebuildsTensor } from './globals.js'
@@ -15,12 +15,12 @@ import {
   type Value,
 } from './values.js'
 
-/** Names under which trainers keep the model. Where one of them holds tensors, what stands beside it is no model. */
+/** Keys under which trainers save the model. If one of them holds tensors, the other keys are not the model. */
 const WRAPPERS = ['state_dict', 'model_state_dict', 'model', 'module']
-/** Names of what a training run keeps for itself: tensors in there are not weights. */
+/** Keys for the state of a training run. Tensors in there are not weights. */
 const NOT_WEIGHTS =
   /^(optim|opt_|lr_sched|sched|scaler|grad_scaler|amp$|amp_|rng_|callbacks|loops|hyper_parameters|args$|config$|_metadata$)/
-/** Wrappers in wrappers are few; what lies deeper is data of some other kind. */
+/** Wrappers are rarely nested; anything deeper is other data. */
 const MAX_DEPTH = 6
 const MAX_SHOWN = 8
 
@@ -33,9 +33,9 @@ interface Candidate {
 }
 
 /**
- * The model's tensors, by name, in the file's order. Entries that hold no tensor at all (counters, extra state) are
- * left out; one that holds tensors in some other form is a fault, so that no weight is lost in silence.
- * Faults: `no-state-dict`, `ambiguous-state-dict`, `unreadable-tensor`, `bad-tensor`.
+ * The model's tensors by name, in the order of the file. Entries without any tensor (counters, extra state) are skipped. An
+ * entry that holds tensors in an unsupported form is an error, so that no weight is lost silently.
+ * Errors: `no-state-dict`, `ambiguous-state-dict`, `unreadable-tensor`, `bad-tensor`.
  */
 export function modelTensors(root: Value, fileName: string): ReadonlyMap<string, TensorRef> {
   const { dict, path } = chooseDict(root, fileName)
@@ -57,7 +57,7 @@ export function modelTensors(root: Value, fileName: string): ReadonlyMap<string,
   return tensors
 }
 
-/** Entries may share what they hold, so each part is looked at once for all of them. */
+/** Refuses entries with hidden tensors. Entries can share objects, so each object is searched only once. */
 function hiddenRefuser(dict: Dict): (value: Value, whose: string) => void {
   const seen = { rebuilt: new Set<Value>([dict]), data: new Set<Value>([dict]) }
   return (value, whose) => {
@@ -81,13 +81,13 @@ function chooseDict(root: Value, fileName: string): Candidate {
   if (candidates.length > 1)
     throw fault(
       'ambiguous-state-dict',
-      `${fileName}: ${candidates.length} dictionaries hold tensors, and none of them is known to be the model: ${list(candidates.map(({ path, dict }) => `${shown(path)} (${countTensors(dict)})`))}`,
-      'load the file in PyTorch and save the one you mean on its own',
+      `${fileName}: ${candidates.length} dictionaries hold tensors, and it is unclear which one is the model: ${list(candidates.map(({ path, dict }) => `${shown(path)} (${countTensors(dict)})`))}`,
+      'load the file in PyTorch and save the model by itself',
     )
   throw noStateDict(root, fileName)
 }
 
-/** Every dictionary that holds tensors itself, each once, except where a wrapper's name says which is meant. */
+/** All dictionaries that hold tensors directly. If a wrapper's key identifies the model, only that dictionary. */
 function findCandidates(root: Candidate): Candidate[] {
   const holding = holdingDicts(root.dict)
   const found: Candidate[] = []
@@ -100,7 +100,7 @@ function findCandidates(root: Candidate): Candidate[] {
     const wrapped = WRAPPERS.filter((name) => dict.get(name) !== dict && holding.has(dict.get(name) as Dict))
     if (wrapped.length === 0 && countTensors(dict) > 0) found.push({ path, dict })
     if (path.length >= MAX_DEPTH) continue
-    // What stands beside a model is not looked at, and the dictionary around it is none itself.
+    // The siblings of a wrapped model are ignored, and so is the dictionary around it.
     for (const [key, inner] of wrapped.length > 0
       ? wrapped.map((name) => [name, dict.get(name) as Dict] as const)
       : inners(dict))
@@ -109,16 +109,16 @@ function findCandidates(root: Candidate): Candidate[] {
   return found
 }
 
-/** Dictionaries in a dictionary that may be the model or hold it. */
+/** Dictionaries inside a dictionary that can be the model or contain it. */
 function* inners(dict: Dict): Generator<readonly [string, Dict]> {
   for (const [key, value] of dict)
     if (typeof key === 'string' && isDict(value) && !NOT_WEIGHTS.test(key)) yield [key, value]
 }
 
-/** The dictionaries that have tensors under names, themselves or further in. */
+/** The dictionaries that contain named tensors at any depth. */
 function holdingDicts(root: Dict): ReadonlySet<Dict> {
   const parents = new Map<Dict, Dict[]>([[root, []]])
-  // A map's iteration meets what is added on the way.
+  // Iterating over a map also visits entries that are added meanwhile.
   for (const dict of parents.keys())
     for (const [, inner] of inners(dict)) {
       const known = parents.get(inner)
@@ -140,7 +140,7 @@ function noStateDict(root: Value, fileName: string): Fault {
   const hint = 'save the model with torch.save(model.state_dict(), …)'
   if (findWithin(root, (value) => isOpaque(value) && value.name.startsWith('__torch__')))
     return fault('no-state-dict', `${fileName}: a TorchScript program, not a state dict`, hint)
-  // A whole object was saved: its tensors are parts of it that only its own code knows how to read.
+  // A whole Python object was saved: only its own code can read its tensors.
   const object = findWithin(root, holdsData)?.inside
   if (object)
     return fault('no-state-dict', `${fileName}: the tensors are inside ${describe(object)}, not in a state dict`, hint)

@@ -1,4 +1,4 @@
-/** From a tensor's description to its place in the file, every number held against what there is. */
+/** Finds the place of a tensor in the file from its description, and checks every number against the file. */
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
 import { bytesOf } from '../../../encodings/index.js'
@@ -8,24 +8,24 @@ import { DAMAGED, HARMFUL } from './hints.js'
 import { describe, isNatural, isOpaque, isStorage, type StorageRef, type TensorRef, type Value } from './values.js'
 import type { StoredEntry } from './zip.js'
 
-/** Where a storage's bytes lie; throws a fault where it is not in the file. */
+/** Finds the bytes of a storage. Error: `missing-storage`. */
 export type Locate = (storage: StorageRef, whose: string) => Promise<StoredEntry> | StoredEntry
 
 /** PyTorch's own limit. */
 const MAX_RANK = 64
 /**
- * An expanded tensor repeats its elements without storing them, so that a file of a kilobyte could ask for an output
- * of any size. What all tensors hold together may be at most so many times the file, and this in any case.
+ * An expanded tensor repeats its elements without storing them, so a file of a kilobyte could describe an output of any
+ * size. All tensors together may be at most `EXPANSION` times as large as the file, plus `EXPANSION_FREE` bytes.
  */
 const EXPANSION = 16
 const EXPANSION_FREE = 2 ** 30
 
-/** Bytes that the tensors of a file of `size` bytes may come to when they are written out. */
+/** Maximum bytes of all tensors in a file of `size` bytes, once they are written out. */
 export const outputAllowance = (size: number): { left: number } => ({ left: EXPANSION_FREE + EXPANSION * size })
 
 /**
- * Where a tensor lies. `allowance` is shared by all tensors of a file.
- * Faults: `unreadable-tensor` for one that depends on something unknown, `bad-tensor`, `expansion`.
+ * Finds the place of a tensor. All tensors of a file share `allowance`.
+ * Errors: `unreadable-tensor` if it depends on something unknown, `bad-tensor`, `shape-overflow`, `expansion`, `missing-storage`.
  */
 export async function placeTensor(
   name: string,
@@ -39,18 +39,18 @@ export async function placeTensor(
   const storage = readableStorage(tensor, whose)
   const dtype = isUntyped(storage.type) ? tensor.dtype : storage.dtype
   if (!dtype) throw bad('neither it nor its storage has a dtype')
-  if (tensor.dtype && tensor.dtype !== dtype) throw bad(`${tensor.dtype} in a storage of ${dtype}`)
+  if (tensor.dtype && tensor.dtype !== dtype) throw bad(`its dtype is ${tensor.dtype}, but its storage holds ${dtype}`)
   const shape = naturals(tensor.shape)
   const strides = naturals(tensor.strides)
   if (!shape || !strides || shape.length !== strides.length || !isNatural(tensor.offset))
-    throw bad('its shape, strides and offset do not match, or are not whole numbers from 0')
+    throw bad('its shape, strides and offset do not match, or are not non-negative integers')
   const width = bytesOf(dtype)
   const available = elementsOf(storage, width)
   const entry = await locate(storage, whose)
-  // A storage's length is believed no further than the bytes go.
+  // Check the claimed length of the storage against the bytes in the file.
   const whole = storage.length * storage.width
-  if (!(whole <= entry.size)) throw bad(`its storage claims ${whole} bytes, the file has ${entry.size}`)
-  if (!available) throw bad('its storage is a view that reaches over the end')
+  if (!(whole <= entry.size)) throw bad(`its storage claims ${whole} bytes, but the file has ${entry.size}`)
+  if (!available) throw bad('its storage is a view that ends outside of the storage')
 
   const count = shape.reduce((product, size) => product * size, 1)
   if (
@@ -62,11 +62,11 @@ export async function placeTensor(
   if (count === 0) return { name, dtype, shape, offset: entry.offset, bytes: 0 }
   allowance.left -= count * width
   if (allowance.left < 0)
-    throw fault('expansion', `${whose}: the tensors hold more than ${EXPANSION} times the bytes of the file`, HARMFUL)
+    throw fault('expansion', `${whose}: the tensors are more than ${EXPANSION} times as large as the file`, HARMFUL)
   const span = shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 1)
   const last = tensor.offset + span
-  // Sums and products beyond 2⁵³ are inexact, but far over any storage.
-  if (!(last <= available.length)) throw bad(`it reaches to element ${last} of a storage of ${available.length}`)
+  // Sums and products above 2⁵³ are inexact, but larger than any storage.
+  if (!(last <= available.length)) throw bad(`it ends at element ${last}, but its storage has ${available.length}`)
   return {
     name,
     dtype,
@@ -97,14 +97,14 @@ function naturals(value: Value): number[] | undefined {
   return value.every(isNatural) ? value : undefined
 }
 
-/** The elements that a tensor may use, from where in the storage. */
+/** The range of elements in the storage that a tensor may use. */
 function elementsOf(storage: StorageRef, width: number): { first: number; length: number } | undefined {
   if (!storage.view) return { first: 0, length: storage.dtype ? storage.length : Math.floor(storage.length / width) }
   const [first, length] = storage.view
   return storage.dtype && first + length <= storage.length ? { first, length } : undefined
 }
 
-/** Whether a tensor's elements lie one after the other; the stride of an axis of one element says nothing. */
+/** Whether a tensor is contiguous in row-major order. The stride of an axis of size 1 does not matter. */
 function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   let expected = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {

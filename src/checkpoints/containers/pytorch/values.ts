@@ -1,4 +1,4 @@
-/** What a pickle's values become: plain data, and inert records of everything that Python would have made by a call. */
+/** Values of a pickle: plain data, and inert records in place of objects that Python would make by a call. */
 import type { Dtype } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
 
@@ -9,7 +9,7 @@ export interface Global {
   readonly name: string
 }
 
-/** What a call of an unknown global would have given, with all that went into it. */
+/** The result of calling an unknown global, with its arguments and state. */
 export interface Opaque {
   readonly kind: 'opaque'
   /** The global, or the Python type. */
@@ -17,36 +17,36 @@ export interface Opaque {
   readonly parts: Value[]
 }
 
-/** A run of numbers in the file: of one dtype, or bytes where the tensor says how to read them. */
+/** A run of elements in the file: of one dtype, or plain bytes whose dtype the tensor has. */
 export interface StorageRef {
   readonly kind: 'storage'
   readonly key: string
-  /** The class, as the pickle names it. */
+  /** The class name in the pickle. */
   readonly type: string
-  /** `undefined` where the tensor says it, or no one can. */
+  /** `undefined` if only the tensor has a dtype, or if the class is unknown. */
   readonly dtype: Dtype | undefined
-  /** Bytes of one of `length`; 0 where the class is not known. */
+  /** Bytes per element; 0 if the class is unknown. */
   readonly width: number
-  /** Elements of the whole storage; bytes where it has no type. */
+  /** Number of elements of the whole storage, or of bytes if it has no dtype. */
   readonly length: number
-  /** First element and number of elements of the part that is meant (files before PyTorch 0.4). */
+  /** First element and number of elements, if only a part of the storage is used (files before PyTorch 0.4). */
   readonly view?: readonly [first: number, length: number]
 }
 
-/** A tensor as its call describes it: nothing in it is checked before the tensor is wanted. */
+/** A tensor as the pickle describes it. `placeTensor` checks it. */
 export interface TensorRef {
   readonly kind: 'tensor'
   readonly storage: Value
   readonly offset: Value
   readonly shape: Value
   readonly strides: Value
-  /** Given where the storage is untyped. */
+  /** Present if the storage is untyped. */
   readonly dtype?: Dtype
-  /** Why it can't be read although its parts may be right. */
+  /** Why the tensor can't be read, even if its parts are valid. */
   problem: string | undefined
 }
 
-/** Lists and tuples are arrays, dictionaries maps. Whole numbers beyond 2⁵³ are bigints. */
+/** Lists and tuples are arrays, dictionaries are maps, and integers above 2⁵³ are bigints. */
 export type Value =
   | null
   | boolean
@@ -62,7 +62,7 @@ export type Value =
 
 export const isDict = (value: Value): value is Map<Value, Value> => value instanceof Map
 
-/** The value's `kind` where it is one of our records. */
+/** The `kind` of a record; undefined for plain data. */
 const kindOf = (
   value: Value,
 ): Exclude<Value, null | boolean | number | bigint | string | Value[] | Map<Value, Value>>['kind'] | undefined =>
@@ -73,7 +73,7 @@ export const isOpaque = (value: Value): value is Opaque => kindOf(value) === 'op
 export const isGlobal = (value: Value): value is Global => kindOf(value) === 'global'
 export const isStorage = (value: Value): value is StorageRef => kindOf(value) === 'storage'
 
-/** A whole number from 0 to 2⁵³ − 1. */
+/** An integer from 0 to 2⁵³ − 1. */
 export const isNatural = (value: Value | undefined): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 
@@ -87,13 +87,13 @@ function children(value: Value): Iterable<Value> {
 
 export interface Found {
   readonly value: Value
-  /** The outermost inert record on the way to it. */
+  /** The outermost inert record that contains the value. */
   readonly inside: Opaque | undefined
 }
 
 /**
- * A value for which `test` holds, at any depth. Sharing and self-reference cost nothing: what is in `seen` was looked
- * at before, and hand the same set to several searches to keep them linear together.
+ * Finds a value that passes `test`, at any depth. `seen` holds the values that were already searched, so shared and cyclic
+ * values cost nothing. Pass one set to several searches to keep their total time linear.
  */
 export function findWithin(root: Value, test: (value: Value) => boolean, seen = new Set<Value>()): Found | undefined {
   const open: Found[] = [{ value: root, inside: undefined }]
@@ -110,7 +110,7 @@ export function findWithin(root: Value, test: (value: Value) => boolean, seen = 
   return undefined
 }
 
-/** What a value is, in a word for messages. */
+/** A short description of a value for messages. */
 export function describe(value: Value): string {
   if (value === null) return 'None'
   if (Array.isArray(value)) return 'a list'
@@ -119,5 +119,5 @@ export function describe(value: Value): string {
   if (isGlobal(value)) return quote(value.name)
   if (isTensor(value)) return 'a tensor'
   if (isStorage(value)) return 'a storage'
-  return typeof value === 'string' ? 'a string' : typeof value === 'boolean' ? 'a truth value' : 'a number'
+  return typeof value === 'string' ? 'a string' : typeof value === 'boolean' ? 'a boolean' : 'a number'
 }

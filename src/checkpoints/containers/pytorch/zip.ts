@@ -1,8 +1,8 @@
 /**
- * The directory of a zip archive, as PyTorch's miniz writes it: stored entries, zip64, no splitting. Nothing in it is
- * believed: the directory must end where the end record begins, names must stay inside, entries must neither repeat
- * nor overlap nor reach into the directory, and an entry's local header must say what the directory says.
- * Format: PKWARE APPNOTE 6.3.10. Checksums are not compared: data are hashed where they are used.
+ * The directory of a zip archive as PyTorch's miniz writes it: uncompressed entries, zip64, one disk. terge trusts nothing in
+ * it: the directory must end where the end record starts, names must stay inside the archive, entries must not repeat or
+ * overlap each other or the directory, and each local header must agree with the directory.
+ * Format: PKWARE APPNOTE 6.3.10. terge does not compare checksums, because it hashes data where it uses them.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
@@ -12,20 +12,20 @@ import { DAMAGED, HARMFUL } from './hints.js'
 
 export interface ZipEntry {
   readonly name: string
-  /** Of the local header, in bytes from the start of the file. */
+  /** Offset of the local header in the file. */
   readonly headerOffset: number
-  /** Bytes in the archive; of a stored entry its size. */
+  /** Bytes in the archive. Equals `size` for a stored entry. */
   readonly packedSize: number
   readonly size: number
   readonly flags: number
   /** 0: stored. */
   readonly method: number
-  /** Where the next entry, or the directory, begins. */
+  /** Offset of the next entry, or of the directory. */
   readonly limit: number
 }
 
 export interface StoredEntry {
-  /** Of the data, in bytes from the start of the file. */
+  /** Offset of the data in the file. */
   readonly offset: number
   readonly size: number
 }
@@ -59,13 +59,13 @@ const bad = (source: ByteSource, what: string, hint = DAMAGED): Fault =>
 
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** 64 bits as a number; over 2⁵³ no offset can be true, and infinity fails every comparison with the file's size. */
+/** 64 bits as a number. Above 2⁵³ no offset is valid; infinity then fails every comparison with the file size. */
 function u64(data: DataView, at: number): number {
   const value = data.getBigUint64(at, true)
   return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.POSITIVE_INFINITY : Number(value)
 }
 
-/** All entries, by name. Faults: `zip-directory`. */
+/** All entries, by name. Errors: `zip-directory`. */
 export async function readZipDirectory(source: ByteSource): Promise<Map<string, ZipEntry>> {
   const directory = await findDirectory(source)
   const data = view(await source.read(directory.offset, directory.size))
@@ -73,7 +73,7 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
   let at = 0
   for (let index = 0; index < directory.entries; index++) {
     const { entry, next } = readEntry(source, data, at, index)
-    if (entries.has(entry.name)) throw bad(source, `${quote(entry.name)} stands in it twice`, HARMFUL)
+    if (entries.has(entry.name)) throw bad(source, `${quote(entry.name)} appears in it twice`, HARMFUL)
     entries.set(entry.name, entry)
     at = next
   }
@@ -86,13 +86,13 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
   const tailStart = source.size - tailSize
   const data = view(await source.read(tailStart, tailSize))
   let end = tailSize - END_BYTES
-  // The comment's length must lead exactly to the end of the file, so that no comment can pose as the record.
+  // The comment must end exactly at the end of the file, so that no comment can imitate the record.
   while (
     end >= 0 &&
     !(data.getUint32(end, true) === 0x06054b50 && end + END_BYTES + data.getUint16(end + 20, true) === tailSize)
   )
     end--
-  if (end < 0) throw bad(source, 'its end is missing: the file is not complete')
+  if (end < 0) throw bad(source, 'its end is missing: the file is incomplete')
   const short: Directory & { disks: boolean } = {
     entries: data.getUint16(end + 10, true),
     size: data.getUint32(end + 12, true),
@@ -112,7 +112,7 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
     if (data.getUint32(locator + 4, true) !== 0 || data.getUint32(locator + 16, true) > 1)
       throw bad(source, 'it spans several disks', HARMFUL)
     if (limit + END64_BYTES !== tailStart + locator)
-      throw bad(source, `its zip64 end is not at byte ${limit}, where the locator has it`)
+      throw bad(source, `its zip64 end is not at byte ${limit}, where the locator says it is`)
     found = readEnd64(source, data, limit - tailStart, short)
   } else if (short.entries === FULL16 || short.size === FULL32 || short.offset === FULL32)
     throw bad(source, 'its zip64 end is missing')
@@ -135,7 +135,7 @@ function readEnd64(source: ByteSource, data: DataView, at: number, short: Direct
     !agree('size', FULL32) ||
     !agree('offset', FULL32)
   )
-    throw bad(source, 'its two ends contradict each other', HARMFUL)
+    throw bad(source, 'its two end records contradict each other', HARMFUL)
   return long
 }
 
@@ -146,7 +146,7 @@ function readEntry(source: ByteSource, data: DataView, at: number, index: number
   const nameBytes = data.getUint16(at + 28, true)
   const extraBytes = data.getUint16(at + 30, true)
   const next = at + ENTRY_BYTES + nameBytes + extraBytes + data.getUint16(at + 32, true)
-  if (next > data.byteLength) throw bad(source, `entry ${index} reaches over its end`)
+  if (next > data.byteLength) throw bad(source, `entry ${index} extends past its end`)
   const name = readName(source, new Uint8Array(data.buffer, data.byteOffset + at + ENTRY_BYTES, nameBytes), index)
   const fields = {
     size: data.getUint32(at + 24, true),
@@ -164,7 +164,7 @@ interface Sizes {
   headerOffset: number
 }
 
-/** The fields that stand full, taken from the extra field 1, in this fixed order; `undefined` where it is damaged. */
+/** Reads the 64-bit values of overflowed fields from extra field 1, in this fixed order; `undefined` if it is damaged. */
 function zip64Fields(data: DataView, start: number, length: number, fields: Sizes): Sizes | undefined {
   const wide = { ...fields }
   const wanted = (['size', 'packedSize', 'headerOffset'] as const).filter((field) => fields[field] === FULL32)
@@ -184,14 +184,14 @@ function zip64Fields(data: DataView, start: number, length: number, fields: Size
 
 function readName(source: ByteSource, bytes: Uint8Array, index: number): string {
   if (bytes.length === 0 || bytes.length > MAX_NAME_BYTES || !isUtf8(bytes))
-    throw bad(source, `entry ${index} has no proper name`)
+    throw bad(source, `entry ${index} has an invalid name`)
   const name = new TextDecoder().decode(bytes)
   if (/[\\\0]/.test(name) || name.startsWith('/') || name.split('/').includes('..'))
-    throw bad(source, `the name ${quote(name)} leads out of the archive`, HARMFUL)
+    throw bad(source, `the name ${quote(name)} points outside of the archive`, HARMFUL)
   return name
 }
 
-/** Each entry takes at least its local header, name and data; all must lie apart, and before the directory. */
+/** Checks that the entries (local header, name and data) do not overlap and end before the directory. */
 function withLimits(
   source: ByteSource,
   entries: ReadonlyMap<string, RawEntry>,
@@ -204,15 +204,15 @@ function withLimits(
     const next = sorted[index + 1]
     const limit = next?.headerOffset ?? directory
     if (!(end <= limit && limit <= directory))
-      throw bad(source, `${quote(entry.name)} reaches into ${next ? quote(next.name) : 'the directory'}`, HARMFUL)
+      throw bad(source, `${quote(entry.name)} overlaps ${next ? quote(next.name) : 'the directory'}`, HARMFUL)
     placed.set(entry.name, { ...entry, limit })
   }
   return placed
 }
 
 /**
- * Where a stored entry's data lie: reads its local header and holds it against the directory.
- * Faults: `zip-entry`, `zip-compressed`.
+ * Finds the data of a stored entry: reads its local header and compares it with the directory.
+ * Errors: `zip-entry`, `zip-compressed`.
  */
 export async function locateEntry(source: ByteSource, entry: ZipEntry): Promise<StoredEntry> {
   const wrong = (what: string): Fault =>
@@ -221,23 +221,23 @@ export async function locateEntry(source: ByteSource, entry: ZipEntry): Promise<
   if (entry.method !== 0)
     throw fault(
       'zip-compressed',
-      `${source.name}: zip entry ${quote(entry.name)} is compressed, which PyTorch never does`,
+      `${source.name}: zip entry ${quote(entry.name)} is compressed, but PyTorch never compresses`,
       'save it again with torch.save, or pack it again without compression (zip -0)',
     )
-  if (entry.size !== entry.packedSize) throw wrong(`it is stored, yet ${entry.size} bytes take ${entry.packedSize}`)
+  if (entry.size !== entry.packedSize)
+    throw wrong(`it is not compressed, but its ${entry.size} bytes take ${entry.packedSize}`)
   const nameBytes = Buffer.from(entry.name)
   const data = view(await source.read(entry.headerOffset, LOCAL_BYTES + nameBytes.length))
   if (data.getUint32(0, true) !== 0x04034b50) throw wrong(`no local header at byte ${entry.headerOffset}`)
   const name = Buffer.from(data.buffer, data.byteOffset + LOCAL_BYTES, nameBytes.length)
   if (data.getUint16(26, true) !== nameBytes.length || !name.equals(nameBytes))
-    throw wrong('its local header has another name')
+    throw wrong('its local header has a different name')
   const flags = data.getUint16(6, true)
   if (data.getUint16(8, true) !== entry.method || ((flags ^ entry.flags) & (ENCRYPTED | DESCRIPTOR)) !== 0)
     throw wrong('its local header and the directory contradict each other')
   const extraBytes = data.getUint16(28, true)
   const offset = entry.headerOffset + LOCAL_BYTES + nameBytes.length + extraBytes
-  if (offset + entry.size > entry.limit)
-    throw wrong(`its ${entry.size} bytes at byte ${offset} reach into what follows`)
+  if (offset + entry.size > entry.limit) throw wrong(`its ${entry.size} bytes at byte ${offset} overlap what follows`)
   const size = data.getUint32(22, true)
   const packedSize = data.getUint32(18, true)
   let sizes: { size: number; packedSize: number } | undefined = { size, packedSize }
@@ -247,6 +247,6 @@ export async function locateEntry(source: ByteSource, entry: ZipEntry): Promise<
   }
   const unsaid = (flags & DESCRIPTOR) !== 0 && sizes?.size === 0 && sizes.packedSize === 0
   if (!unsaid && (sizes?.size !== entry.size || sizes.packedSize !== entry.packedSize))
-    throw wrong(`its local header says other sizes than the directory's ${entry.size}`)
+    throw wrong(`its local header contradicts the directory, which says ${entry.size} bytes`)
   return { offset, size: entry.size }
 }

@@ -1,8 +1,8 @@
 /**
- * The safetensors header: 8 bytes of length, JSON of that length, then the tensors' data without gaps. Checked as the
- * reference implementation does (huggingface/safetensors, `read_metadata` and `Metadata::validate`), in its order, and
- * stricter in four places: it must start with `{`, as the format's text demands; a repeated name is a fault, and so is
- * a rank over 64; and what the header describes must fit into a fixed budget of memory.
+ * The safetensors header: 8 bytes of length, JSON of that length, then the tensor data without gaps. The checks and their
+ * order are those of the reference implementation (huggingface/safetensors, `read_metadata` and `Metadata::validate`).
+ * Four checks are stricter: the JSON must start with `{`, as the specification requires; a repeated name is an error; so is
+ * a rank above 64; and the contents must fit into a fixed memory budget.
  */
 import { isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
@@ -17,46 +17,50 @@ import type { ContainerTensor } from '../types.js'
 export const MAX_HEADER_BYTES = 100_000_000
 /** PyTorch's own limit. */
 const MAX_RANK = 64
-/** Bytes that a tensor's record and its place in maps take, beside name and shape. */
+/** Memory per tensor in bytes, without its name and shape. */
 const TENSOR_COST = 200
-const DAMAGED = 'the file is damaged or was not written completely: fetch or write it again'
+const DAMAGED = 'the file is damaged or incomplete: download it or write it again'
 
 export interface Header {
   /** Bytes before the tensor data. */
   readonly headerBytes: number
   readonly metadata: Readonly<Record<string, string>>
-  /** In the order of their data. */
+  /** In the order of their data in the file. */
   readonly tensors: readonly ContainerTensor[]
 }
 
 /**
- * The length of the JSON, from a file's first 8 bytes: checked before anything is allocated for it.
- * Faults: `header-too-small`, `header-too-large`, `header-length`.
+ * The length of the JSON, from the first 8 bytes of a file. It is checked before memory is allocated for it.
+ * Errors: `header-too-small`, `header-too-large`, `header-length`.
  */
 export function headerLength(first: Uint8Array, fileSize: number, fileName: string): number {
   if (first.byteLength < 8 || fileSize < 8)
     throw fault(
       'header-too-small',
-      `${fileName}: too small for a safetensors file: ${fileSize} of at least 8 bytes`,
+      `${fileName}: too small for a safetensors file: ${fileSize} bytes, and a header takes at least 8`,
       DAMAGED,
     )
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true)
   if (length > BigInt(MAX_HEADER_BYTES))
     throw fault(
       'header-too-large',
-      `${fileName}: the header claims ${length} bytes, more than the ${MAX_HEADER_BYTES} that the format allows`,
+      `${fileName}: the header claims ${length} bytes, but the format allows at most ${MAX_HEADER_BYTES}`,
       'not a safetensors file, or a damaged one',
     )
   if (8 + Number(length) > fileSize)
-    throw fault('header-length', `${fileName}: the header claims ${length} bytes, the file has ${fileSize}`, DAMAGED)
+    throw fault(
+      'header-length',
+      `${fileName}: the header claims ${length} bytes, but the file has ${fileSize}`,
+      DAMAGED,
+    )
   return Number(length)
 }
 
 /**
- * Reads a header. `bytes` is the file's beginning, up to the tensor data at least; `fileName` is for messages.
- * Faults, in the order of the checks: those of `headerLength`, `header-not-utf8`, `header-start`, then while reading
- * `header-json`, `header-memory`, `duplicate-key`, `bad-metadata`, `bad-tensor-entry`, `unknown-dtype`, then along the data
- * `offsets-overlap`, `offsets-hole`, `offsets-reversed`, `shape-overflow`, `part-of-byte`, `size-mismatch`, and last
+ * Reads a header. `bytes` must contain the whole header; `fileName` is for messages.
+ * Errors, in the order of the checks: those of `headerLength`, `header-not-utf8`, `header-start`; while reading the JSON
+ * `header-json`, `header-memory`, `duplicate-key`, `bad-metadata`, `bad-tensor-entry`, `unknown-dtype`; for the places of tensors
+ * `offsets-overlap`, `offsets-hole`, `offsets-reversed`, `shape-overflow`, `part-of-byte`, `size-mismatch`; and at the end
  * `file-incomplete`, `file-too-long`.
  */
 export function parseHeader(
@@ -93,7 +97,7 @@ function readEntries(
   fileName: string,
   budget: Budget,
 ): { metadata: Record<string, string>; entries: Entry[] } {
-  // What is being read, so that a fault of type says whose.
+  // The tensor that is being read, for messages about wrong types.
   let tensor: string | undefined
   const whose = (): string => (tensor === undefined ? fileName : `${fileName}: tensor ${quote(tensor)}`)
   const charge = (cost: number): void => {
@@ -108,7 +112,7 @@ function readEntries(
 
   const entries = new Map<string, Entry>()
   const shapes = new Map<string, readonly number[]>()
-  /** Tensors of one shape share it: of a million, few differ. */
+  /** Tensors of equal shape share one array: a million tensors have few different shapes. */
   const share = (shape: readonly number[]): readonly number[] => {
     const key = shape.join()
     const known = shapes.get(key) ?? [...shape]
@@ -139,7 +143,7 @@ function readMetadata(json: JsonReader, fileName: string): Record<string, string
     if (pairs.has(key)) throw duplicate(`${fileName}: \`__metadata__\``, key)
     pairs.set(key, json.string(`\`__metadata__\`: the value of ${quote(key)}`))
   })
-  // fromEntries defines properties, so that a key `__proto__` is a key like any other.
+  // `fromEntries` defines properties, so `__proto__` is an ordinary key.
   return Object.fromEntries(pairs)
 }
 
@@ -190,7 +194,7 @@ function knownDtype(name: string, whose: () => string): Dtype {
   )
 }
 
-/** Walks along the data: each tensor must begin where the one before ended, and the last must end with the file. */
+/** Places the tensors: each must start where the previous one ends, and the last must end with the file. */
 function place(entries: Entry[], headerBytes: number, fileSize: number, fileName: string): ContainerTensor[] {
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end)
   let start = 0
@@ -206,7 +210,7 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
     if (begin > start)
       throw fault(
         'offsets-hole',
-        `${whose} begins at byte ${begin} of the data, which leaves a hole from ${start}`,
+        `${whose} begins at byte ${begin} of the data, which leaves a gap from byte ${start}`,
         DAMAGED,
       )
     if (end < begin)
@@ -214,7 +218,7 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
     start = end
     before = name
     let { bits } = encodingOf(dtype)
-    // As in the reference, a product that overflows on the way is a fault even where a zero follows.
+    // As in the reference implementation, a product that overflows is an error even if a zero follows.
     let count = 1
     for (const size of shape) {
       count *= size
@@ -232,7 +236,7 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
     if (end - begin !== bits / 8)
       throw fault(
         'size-mismatch',
-        `${whose}: ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8} bytes, its offsets say ${end - begin}`,
+        `${whose}: ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8} bytes, but its offsets say ${end - begin}`,
         DAMAGED,
       )
     return { name, dtype, shape, offset: headerBytes + begin, bytes: end - begin }
@@ -241,13 +245,13 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
   if (wanted > fileSize)
     throw fault(
       'file-incomplete',
-      `${fileName}: the header describes ${wanted} bytes, the file has ${fileSize}`,
+      `${fileName}: the header describes ${wanted} bytes, but the file has ${fileSize}`,
       DAMAGED,
     )
   if (wanted < fileSize)
     throw fault(
       'file-too-long',
-      `${fileName}: ${fileSize - wanted} bytes after the last tensor that no tensor owns`,
+      `${fileName}: ${fileSize - wanted} bytes after the last tensor belong to no tensor`,
       DAMAGED,
     )
   return tensors
@@ -257,12 +261,12 @@ const duplicate = (whose: string, key: string): Fault =>
   fault(
     'duplicate-key',
     `${whose}: ${quote(key)} appears twice`,
-    'which of them is meant cannot be known: write the file again',
+    'it is unclear which one is meant: write the file again',
   )
 
 const tooMuch = (fileName: string): Fault =>
   fault(
     'header-memory',
-    `${fileName}: the header has names or texts that are too long, or more than ${HEADER_MEMORY / 2 ** 20} MiB of names, shapes and metadata`,
-    'no real model needs that: the file is damaged or made to do harm',
+    `${fileName}: the header has names or strings that are too long, or more than ${HEADER_MEMORY / 2 ** 20} MiB of names, shapes and metadata`,
+    'no real model needs this: the file is damaged or malicious',
   )

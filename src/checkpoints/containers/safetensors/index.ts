@@ -1,4 +1,4 @@
-/** safetensors: 8 bytes of length, a header of JSON, and the tensors' data without gaps. */
+/** safetensors: 8 bytes of length, a JSON header, and the tensor data without gaps. */
 import { sha256 } from '../../../core/digest.js'
 import { takeHeader } from '../allowance.js'
 import { type Container, HEAD_BYTES } from '../types.js'
@@ -13,7 +13,7 @@ export const safetensors: Container & Required<Pick<Container, 'write' | 'adapte
   adapterName: 'adapter_model.safetensors',
   indexed: '.safetensors',
   joined: true,
-  // The header begins with `{`, after its length.
+  // After its length, the header starts with `{`.
   recognises: (head) => head[8] === 0x7b,
   async open(source, allowance) {
     const { name, size } = source

@@ -1,7 +1,7 @@
 /**
- * A safetensors header as it is written. Canonical: the same tensors and metadata give the same header, in the order that the
- * reference implementation writes (huggingface/safetensors, `prepare`): metadata, then tensors by dtype, wider first, then by
- * name; filled up with spaces to 8 bytes.
+ * Writes safetensors headers. They are canonical: the same tensors and metadata give the same bytes. The order is that of the
+ * reference implementation (huggingface/safetensors, `prepare`): metadata, then tensors by dtype (wider first), then by name.
+ * Spaces pad the header to a multiple of 8 bytes.
  */
 import { Buffer } from 'node:buffer'
 import { fault } from '../../../core/diagnostics.js'
@@ -11,12 +11,12 @@ import { compareNames, jsonText } from '../../canonicalJson.js'
 import type { ContainerWriter } from '../types.js'
 import { MAX_HEADER_BYTES } from './header.js'
 
-/** The order in which the reference implementation's dtypes stand, by alignment: that of `ENCODINGS`. */
+/** The reference implementation's order of dtypes, by alignment: the order of `ENCODINGS`. */
 const RANK = new Map(ENCODINGS.map(({ name }, rank) => [name, rank]))
 
-/** Bytes that a tensor's entry takes at most, beside its name and shape. */
+/** Maximum bytes of a tensor's entry, without its name and shape. */
 const ENTRY_BYTES = 100
-/** Members of a header that are joined to one text: a million small texts take several times the memory. */
+/** Header members that are joined into one string at a time: a million small strings would take several times the memory. */
 const JOINED = 1000
 
 export const writer: ContainerWriter = {
@@ -36,7 +36,7 @@ export const writer: ContainerWriter = {
       if (seen.has(name))
         throw fault(
           'bad-name',
-          `${fileName}: two tensors are to be called ${quote(name)}`,
+          `${fileName}: two tensors would have the name ${quote(name)}`,
           'change rename or the slices so that each tensor has its own name',
         )
       seen.add(name)
@@ -53,7 +53,7 @@ export const writer: ContainerWriter = {
     if (length > MAX_HEADER_BYTES)
       throw fault(
         'header-too-large',
-        `${fileName}: a header of ${length} bytes, the format allows ${MAX_HEADER_BYTES}`,
+        `${fileName}: the header would take ${length} bytes, but the format allows at most ${MAX_HEADER_BYTES}`,
         'write a folder with a smaller shard_size',
       )
     return { text: json + ' '.repeat(length - used), bytes: 8 + length }
