@@ -11,10 +11,10 @@ const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => 
 /** Every tensor that an analysis reads. */
 export const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] => analysisKindOf(analysis).tensors(analysis)
 
-/** What an analysis takes where the recipe asks for this arithmetic. */
+/** Memory and work of an analysis at the recipe's compute precision. */
 export function analysisCost(analysis: Analysis, compute: Plan['compute']): AnalysisCost {
   const { bytes, ...cost } = analysisKindOf(analysis).cost(analysis)
-  // Merges that hold matrices do so in memory of the analysis' own, one tensor at a time.
+  // An analysis holds the matrices of such merges in its own memory, one tensor at a time.
   const held = tensorsOf(analysis).map(
     ({ name, shape, expr }) => heldCost(expr, name, shape, computeOf(compute, expr))?.bytes ?? 0,
   )
@@ -22,7 +22,10 @@ export function analysisCost(analysis: Analysis, compute: Plan['compute']): Anal
   return { ...cost, bytes: bytes + most(held) + most(computed) }
 }
 
-/** Bytes while what an earlier alignment computes below an expression is made: read, mapped, and in the team's hands. */
+/**
+ * Peak bytes while the tensors that an earlier alignment computes below `expr` are made: each exists as read, as
+ * mapped, and in the team's memory.
+ */
 function computedBytes(expr: Expr): number {
   const known = new Map<Expr, number>()
   for (const part of partsOf([expr])) {

@@ -4,7 +4,7 @@ import { jsonForm, withShared } from '../expr/walk.js'
 import { wholePlacement } from './placements.js'
 import type { Plan } from './types.js'
 
-/** What a digest holds of tensors, one after another: there may be a million. */
+/** The digested fields of each tensor, one tensor at a time, since a plan may have a million. */
 function* rowsOf(tensors: Plan['outputs'][number]['tensors']): Generator<readonly unknown[]> {
   for (const tensor of tensors) {
     const { name, dtype, shape, expr, placements } = tensor
@@ -17,8 +17,8 @@ function* rowsOf(tensors: Plan['outputs'][number]['tensors']): Generator<readonl
 }
 
 /**
- * The digest of a plan: SHA-256 of the JSON of all that decides the output's bytes, in a fixed order. Left out: where
- * files lie and where outputs go, threads, memory, warnings, and the file name of a single-file output.
+ * The digest of a plan: SHA-256 of the JSON of everything that decides the output's bytes, in a fixed order. It skips
+ * input and output paths, threads, memory, warnings, and the file name of a single-file output.
  */
 export function planDigest(plan: Omit<Plan, 'digest'>): string {
   const decisive = withShared({
@@ -29,7 +29,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     scopes: plan.scopes,
     ...(plan.factorings.length > 0 ? { factorings: plan.factorings } : {}),
     models: plan.models,
-    // The header's digest stands for the tensors' places.
+    // The header's digest already covers the tensors' offsets.
     files: plan.files.map(({ tensors: _, ...file }) => file),
     outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars }) => ({
       layout,

@@ -13,9 +13,10 @@ import { originOf } from './origins.js'
 import { planRecipe } from './plan.js'
 
 /**
- * What headers tell of a recipe whose text or models have faults: the faults of planning those steps and outputs whose
- * text is right and whose models are all open, and of the others' patterns those that match no tensor of an open base.
- * What may only follow from another fault is not judged. `isWrong`: whether the text has errors at a path.
+ * Errors that the headers show in a recipe that already has errors in its text or models. terge plans the steps and
+ * outputs whose text is correct and whose models are all open. For the other steps, it only checks that each pattern
+ * matches a tensor of the base, if the base is open. Errors that may only follow from another error are not reported.
+ * `isWrong`: whether the text has an error at a path.
  */
 export function checkDraft(
   draft: Recipe,
@@ -29,8 +30,8 @@ export function checkDraft(
   }
   const { right, whole } = rightPart(draft, checkpoints, isWrong) ?? {}
   const planned = right ? planRecipe(right, checkpoints, new Map(), whole).diagnostics : []
-  const told = new Set(faults.list.map((fault) => JSON.stringify(fault)))
-  const all = [...faults.list, ...planned.filter((fault) => !told.has(JSON.stringify(fault)))]
+  const reported = new Set(faults.list.map((fault) => JSON.stringify(fault)))
+  const all = [...faults.list, ...planned.filter((fault) => !reported.has(JSON.stringify(fault)))]
   return all.filter(({ severity }) => severity === 'error')
 }
 
@@ -53,15 +54,15 @@ function checkPatterns(
 }
 
 /**
- * The recipe without what has faults and what is built on that, and what it is a part of: all whose outputs are like a known
- * model. Undefined where nothing can be planned.
+ * `right`: the recipe without the parts that have errors or depend on them. `whole`: the recipe with all outputs whose
+ * origin is a known model. Undefined if nothing can be planned.
  */
 function rightPart(
   draft: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   isWrong: (at: Path) => boolean,
 ): { readonly right: Recipe; readonly whole: Recipe } | undefined {
-  // Vocabularies decide how many rows embeddings have, and are made of all models.
+  // The vocabulary decides the number of embedding rows and depends on all models.
   if (draft.tokenizer || isWrong(['tokenizer'])) return undefined
   const isOpen = (name: string | undefined): boolean => name === undefined || checkpoints.has(name)
   const isRight = ({ name, at, lora, statistics }: ModelSource): boolean =>
@@ -79,7 +80,7 @@ function rightPart(
   return { right: { ...draft, steps, outputs, chatTemplate: undefined }, whole }
 }
 
-/** Where a step's text stands: in the short form also beside it. */
+/** The paths of a step's text: in the short form also keys beside the step. */
 function placesOf(step: Step): readonly Path[] {
   const { at } = step
   if (at[0] === 'steps') return [at.slice(0, 2)]

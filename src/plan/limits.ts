@@ -1,4 +1,4 @@
-/** What a plan costs, and what of it is more than there can be. */
+/** The cost of a plan, and errors for plans that exceed a limit. */
 import type { Place } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import {
@@ -23,10 +23,13 @@ import { writtenBytes } from './placements.js'
 import { storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
-/** What a plan does. */
+/** The parts of a plan that cost time and memory. */
 type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' | 'factorings'>
 
-/** Bytes of tensor data: passes over outputs' tensors, and once what they do not digest, for the digests of whole files. */
+/**
+ * Bytes of tensor data. Every pass over the outputs' tensors counts, and each stored tensor that no output digests
+ * counts once, for the digest of its file.
+ */
 export function costOf({ outputs, files, scopes, factorings, analyses, compute }: Work): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
   const stored = storedTensors({ files })
@@ -49,22 +52,22 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
   }
 }
 
-/** Expressions of a plan at the most: each takes some hundred bytes of memory. */
+/** The maximum number of expressions in a plan: each takes some hundred bytes of memory. */
 const MOST_EXPRESSIONS = 5_000_000
 
-/** Tensors of all steps and points together, counted before they are planned; undefined where they are not too many. */
+/** Counts the tensors of all steps and points before they are planned. Undefined if they are within the limit. */
 export function largePlan(recipe: Recipe, tensorsOf: (step: string) => number) {
   const counts = recipe.steps.map((step) => ({
     step,
     count: tensorsOf(step.name) * (kindOf(step).count?.(step) ?? 1),
   }))
   const total = counts.reduce((sum, { count }) => sum + count, 0)
-  // One step over a model's tensors is never too much: the model itself is as large.
+  // One step over a model's tensors is always accepted: the model itself is as large.
   const fits = total <= MOST_EXPRESSIONS || (counts.length === 1 && !kindOf(counts[0]!.step).count)
   return fits ? undefined : { counts, total }
 }
 
-/** Error `plan-too-large` where a recipe's steps make too many tensors. True where it does. */
+/** Reports `plan-too-large` if a recipe's steps make too many tensors. Returns whether it did. */
 export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => number, faults: Faults): boolean {
   const large = largePlan(recipe, tensorsOf)
   if (!large) return false
@@ -79,7 +82,7 @@ export function refuseLargePlans(recipe: Recipe, tensorsOf: (step: string) => nu
   return true
 }
 
-/** Analyses that no machine can do. */
+/** Reports an error for each analysis that exceeds a limit. */
 export function refuseAnalyses(recipe: Recipe, analyses: readonly Analysis[], faults: Faults): void {
   for (const analysis of analyses) {
     const refusal = analysisKindOf(analysis).refuse?.(analysis)
@@ -91,17 +94,17 @@ export function refuseAnalyses(recipe: Recipe, analyses: readonly Analysis[], fa
 const placeOfStep = (recipe: Recipe, name: string | undefined): Place =>
   recipe.placeOf(recipe.steps.find((step) => step.name === name)?.at ?? [], 'key')
 
-/** The first merge that is done for an expression, of these methods where they are given. */
+/** The first merge in an expression; with `methods`, the first that uses one of them. */
 const mergeIn = (expr: Expr, methods?: readonly string[]): MergeExpr | undefined =>
   partsOf([expr]).find((part): part is MergeExpr => part.kind === 'merge' && (methods?.includes(part.method) ?? true))
 
-/** What takes more room than there can be. */
+/** Errors: `matrices-too-large`, `too-many-inputs` and the other errors of `scratchFault`. */
 export function refuseTooLarge(recipe: Recipe, work: Work, cost: Plan['cost'], faults: Faults): void {
   refuseLargeMatrices(recipe, cost, faults)
   refuseCrowds(recipe, work, faults)
 }
 
-/** What a tensor is made of must fit a worker's memory. */
+/** The inputs of a tensor must fit into a worker's memory. */
 function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Faults): void {
   const tensors = [...outputs.flatMap(({ tensors }) => tensors), ...analyses.flatMap(tensorsOf)]
   for (const { name, shape, expr } of tensors) {
@@ -111,7 +114,7 @@ function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Fault
   }
 }
 
-/** Held matrices need addresses of 32 bits. */
+/** Matrices are held in WebAssembly memory, which has 32-bit addresses. */
 function refuseLargeMatrices(recipe: Recipe, { held }: Plan['cost'], faults: Faults): void {
   if (!held || held.bytes <= MOST_BYTES) return
   const extract = held.method.startsWith(EXTRACT)

@@ -1,20 +1,20 @@
-/** Which models a recipe is made of, and whose form its results have. */
+/** Which models a recipe uses, and which model its results resemble in names, config and tokenizer. */
 import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import { kindOf } from '../steps/index.js'
 
-/** Models and steps that a recipe's outputs are made of. */
+/** The models and steps that outputs and steps use. */
 const usedBy = (recipe: Recipe): Set<string> =>
   new Set([...recipe.outputs.map((output) => output.from), ...recipe.steps.flatMap(usesOf)])
 
-/** Models that outputs are made of, in the recipe's order. */
-export function participantsOf(recipe: Recipe): string[] {
+/** The merged models, in the recipe's order. */
+export function mergedModels(recipe: Recipe): string[] {
   const used = usedBy(recipe)
   return [...recipe.models.keys()].filter((name) => used.has(name))
 }
 
-/** The models that a recipe's outputs need, in the recipe's order. */
+/** All models that the outputs need, also for statistics, tokenizers and adapters, in the recipe's order. */
 export function modelsOf(recipe: Recipe): string[] {
   const used = usedBy(recipe)
   for (const step of recipe.steps) for (const name of kindOf(step).files?.(step, recipe.models) ?? []) used.add(name)
@@ -24,20 +24,21 @@ export function modelsOf(recipe: Recipe): string[] {
 }
 
 /**
- * The model whose config and tokenizer go with a model's or a step's result. Of a recipe with faults it may be no model's name.
+ * The model whose config and tokenizer a model's or step's result has. If the recipe has errors, the name may belong to
+ * no model.
  */
 export function originOf(recipe: Pick<Recipe, 'steps'>, name: string): string {
   const steps = new Map(recipe.steps.map((step) => [step.name, step]))
   let origin = name
   for (let step = steps.get(name); step; step = steps.get(origin)) {
-    // Steps with faults may go in circles: each is passed once.
+    // Steps with errors may form a cycle, so each step is followed once.
     steps.delete(step.name)
     origin = kindOf(step).like(step)
   }
   return origin
 }
 
-/** Models whose own names are those of a result; all others are read under the base's. */
+/** Models whose tensor names the results keep. All other models are read under the base's names. */
 export function anchorsOf(recipe: Recipe): Set<string> {
   const bases = recipe.steps.flatMap((step) => (kindOf(step).sharesNames ? [kindOf(step).like(step)] : []))
   return new Set([...bases, ...recipe.outputs.map(({ from }) => from)].map((name) => originOf(recipe, name)))

@@ -1,26 +1,26 @@
-/** Where the stored parts of computed tensors lie in an output's files. */
+/** Where an output's files store the parts of each computed tensor. */
 import { byPlace } from '../checkpoints/order.js'
 import { elements } from '../core/dtypes.js'
 import type { Placement, PlanTensor } from './types.js'
 
-/** The placement of a tensor that is stored as one, whole; undefined where it is stored in parts. */
+/** The placement of a tensor that is stored as a whole; undefined if it is stored in parts. */
 export function wholePlacement({ shape, placements }: PlanTensor): Placement | undefined {
   const [only] = placements
   return placements.length === 1 && only!.from === 0 && only!.count === elements(shape) ? only : undefined
 }
 
-/** Bytes that are written of a tensor. */
+/** Bytes that terge writes for a tensor. */
 export const writtenBytes = ({ placements }: PlanTensor): number =>
   placements.reduce((sum, { bytes }) => sum + bytes, 0)
 
 export interface StoredPart {
   readonly placement: Placement
-  /** Indexes into the output's tensors, and into the placements of that one. */
+  /** Index into the output's tensors; `part` is the index into its placements. */
   readonly tensor: number
   readonly part: number
 }
 
-/** All that is stored in one file of an output, in the order in which it lies there. */
+/** All parts in one file of an output, sorted by offset. */
 export function partsIn(tensors: readonly PlanTensor[], file: number): StoredPart[] {
   const parts: StoredPart[] = []
   for (const [tensor, { placements }] of tensors.entries())
@@ -29,7 +29,7 @@ export function partsIn(tensors: readonly PlanTensor[], file: number): StoredPar
   return parts.sort((a, b) => byPlace(a.placement, b.placement))
 }
 
-/** All that is stored of an output, in the order of names. Numbers are sorted, since objects of a million tensors take much memory. */
+/** All parts of an output, sorted by name. Sorts indexes in typed arrays, since a million objects need much memory. */
 export function* partsByName(tensors: readonly PlanTensor[]): Generator<StoredPart> {
   const count = tensors.reduce((sum, { placements }) => sum + placements.length, 0)
   const [owners, parts] = [new Uint32Array(count), new Uint32Array(count)]

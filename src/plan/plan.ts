@@ -11,7 +11,7 @@ import { planDigest } from './digest.js'
 import { costOf, refuseAnalyses, refuseLargePlans, refuseTooLarge } from './limits.js'
 import { readModels } from './models/read.js'
 import type { Twins } from './models/tied.js'
-import { originOf, participantsOf } from './origins.js'
+import { mergedModels, originOf } from './origins.js'
 import { type OutputContext, planOutputs } from './outputs/output.js'
 import { planSteps } from './steps.js'
 import { warnOfOtherTokens } from './tokens/otherTokens.js'
@@ -20,14 +20,15 @@ import { followTokens } from './tokens/tokenRows.js'
 import { planVocabulary } from './tokens/vocabulary.js'
 import type { Plan } from './types.js'
 
-/** Warnings that tell a recipe's author something; whoever wrote a mergekit configuration meant just what it says. */
+/** Warnings that terge skips for mergekit configurations: their authors rely on this behaviour. */
 const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
- * `checkpoints` holds every model that `modelsOf(recipe)` names, and `files` the texts of the `TOKENIZER_FILES` of those that
- * `tokenizersNeeded` names. The plan is absent where there are errors. `whole`: what the recipe is a part of, which decides by
- * whose names tensors go.
+ *
+ * `checkpoints` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
+ * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
+ * The plan is absent if there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
@@ -45,11 +46,11 @@ export function planRecipe(
   const split = new Set([...amendments].flatMap(([name, amendment]) => (amendment.split ? [name] : [])))
   const origins = new Map(recipe.outputs.map(({ from }) => [from, originOf(recipe, from)]))
   const unfit = joinAdapters(recipe, origins, values, checkpoints, faults)
-  const participants = participantsOf(recipe)
-  const vocabulary = planVocabulary(recipe, base, participants, values, checkpoints, files, faults)
+  const merged = mergedModels(recipe)
+  const vocabulary = planVocabulary(recipe, base, merged, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
   for (const [name, value] of followed?.values ?? []) values.set(name, value)
-  const template = chatTemplate(recipe, participants, files, faults)
+  const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
   const planned = planSteps(recipe, values, unfit, configOf, { twins, split }, faults)

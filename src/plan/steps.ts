@@ -1,4 +1,4 @@
-/** A recipe's steps, one after the other, from values to values. */
+/** Plans a recipe's steps in order. Each step makes a value from earlier values. */
 import { type ScopeBook, scopeBook } from '../expr/scopes.js'
 import type { PlanFactoring } from '../expr/types.js'
 import type { Value } from '../expr/values.js'
@@ -15,14 +15,14 @@ export interface PlannedSteps {
   readonly steps: Plan['steps']
   /** By step. */
   readonly ways: ReadonlyMap<string, Way>
-  /** Steps that have a fault, and what is built on them: it can't be judged without them. */
+  /** Steps that have an error, and all steps that depend on one: terge can't check them. */
   readonly lost: ReadonlySet<string>
   readonly analyses: readonly Analysis[]
   readonly scopes: ScopeBook['list']
   readonly factorings: readonly PlanFactoring[]
 }
 
-/** Adds what steps make to `values`. `unfit`: steps whose participants have a fault. */
+/** Adds the results of steps to `values`. `unfit`: steps whose models have an error. */
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,

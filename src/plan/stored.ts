@@ -1,16 +1,16 @@
 import type { Plan } from './types.js'
 
-/** The stored tensors of a plan's files, numbered: file after file, and in each file in the order in which they lie. */
+/** Numbers the stored tensors of a plan's files: file by file, and within a file by offset. */
 export interface StoredTensors {
   readonly count: number
-  /** The number of a stored tensor by its place. Tensors that share their bytes have the number of the first of them. */
+  /** The number of the stored tensor at a place. Tensors that share their bytes share the number of the first. */
   numberOf(place: StoredPlace): number
-  /** The numbers that tensors have: of those that share their bytes, one. */
+  /** All numbers in use. Tensors that share their bytes give one number. */
   numbers(): Generator<number>
   placeOf(number: number): StoredPlace & { readonly name: string }
 }
 
-/** Bytes of one of a plan's files. */
+/** A byte range in one of a plan's files. */
 export interface StoredPlace {
   /** Index into `Plan.files`. */
   readonly file: number
@@ -30,7 +30,7 @@ export function storedTensors({ files }: Pick<Plan, 'files'>): StoredTensors {
     numberOf(place) {
       const { file, offset, bytes } = place
       const tensors = files[file]?.tensors ?? []
-      // They are sorted by offset and size, so that no table is needed: there may be a million.
+      // The tensors are sorted by offset and size, so a binary search replaces a table of perhaps a million entries.
       let [low, high] = [0, tensors.length]
       while (low < high) {
         const middle = (low + high) >>> 1

@@ -6,7 +6,7 @@ import type { Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types
 import type { AnalysisCost } from '../steps/analysis.js'
 import type { Analysis } from '../steps/index.js'
 
-/** A file that the run reads: an index into `Plan.files` names it from everywhere else. */
+/** A file that the run reads. Everything else refers to it by its index in `Plan.files`. */
 export interface PlanFile {
   /** Index into `Plan.models`. */
   readonly model: number
@@ -14,7 +14,7 @@ export interface PlanFile {
   readonly size: number
   readonly headerBytes: number
   readonly headerDigest: string
-  /** All of its tensors in the order in which they lie: what no output uses is read once for the file's digest. */
+  /** All its tensors, sorted by offset. The run reads unused tensors once, for the file's digest. */
   readonly tensors: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[]
 }
 
@@ -24,25 +24,27 @@ export interface PlanModel {
   readonly revision?: string
 }
 
-/** Where a part of a computed tensor is stored, and as what: `count` of its elements in row-major order, from element `from` on. */
+/**
+ * Where and as what a part of a computed tensor is stored: `count` elements in row-major order, from element `from`.
+ */
 export interface Placement extends PlacedTensor {
   readonly from: number
   readonly count: number
 }
 
-/** One computed tensor of an output: how it comes about, and where it is stored. */
+/** One computed tensor of an output: the expression that makes it, and where it is stored. */
 export interface PlanTensor {
   readonly name: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
-  /** The stored tensors that hold its elements; a plain one is stored as one. */
+  /** The stored parts that hold its elements; usually one. */
   readonly placements: readonly Placement[]
   readonly expr: Expr
-  /** The rule of the recipe that chose the method: index, or -1 for the merge's own settings. Absent for copies. */
+  /** Index of the recipe's rule that chose the method, or -1 for the merge's own settings. Absent for copies. */
   readonly rule?: number
-  /** For a copied tensor, why. */
+  /** Why the tensor is copied. Absent if it is computed. */
   readonly reason?: CopyReason
-  /** Participants that were left out of this tensor, and why. */
+  /** Models that were skipped for this tensor, and why. */
   readonly absent?: readonly { readonly model: string; readonly reason: AbsentReason }[]
 }
 
@@ -52,19 +54,19 @@ export interface PlanOutput {
   readonly path: string
   /** Index into the recipe's outputs. */
   readonly spec: number
-  /** A point of an interpolation: its name in the output folder, and its place between the two models. */
+  /** The point of an interpolation: its name in the output folder, and its position between the two models. */
   readonly point?: { readonly step: string; readonly name: string; readonly t: number }
-  /** False: it is evaluated and dropped; its lineage stays. */
+  /** False: the checkpoint is evaluated and then deleted; its lineage is kept. */
   readonly keep: boolean
-  /** Run on the finished checkpoint; `{model}` stands for its path. */
+  /** The command to run on the finished checkpoint. `{model}` is replaced by its path. */
   readonly evaluate?: {
     readonly command: readonly string[]
-    /** Names of credentials in the environment that it may see. */
+    /** Names of environment variables with credentials that the command may see. */
     readonly env?: readonly string[]
-    /** Seconds. */
+    /** In seconds. */
     readonly timeout?: number
   }
-  /** Of what is not kept: it would be one file, whose path `{model}` then is. */
+  /** Only if `keep` is false: the checkpoint is a single file, and `{model}` is the path of that file. */
   readonly single?: true
   readonly layout: 'file' | 'folder'
   /** A model or step. */
@@ -76,7 +78,7 @@ export interface PlanOutput {
   }[]
   readonly indexes: OutputLayout['indexes']
   readonly tensors: readonly PlanTensor[]
-  /** Small files taken over from the base's folder: file name → index into `Plan.models` it comes from, or new text. */
+  /** Small files, copied from a model (an index into `Plan.models`) or written with new text. */
   readonly sidecars: readonly Sidecar[]
   readonly metadata: Readonly<Record<string, string>>
 }
@@ -95,7 +97,7 @@ export interface TokenizerRecord {
   readonly rows: number
   /** Tokens that the first model lacks. */
   readonly added: number
-  /** By model: tokens of the result that it has a row for, and the digest of its map of rows. */
+  /** By model: the number of the result's tokens that it has a row for, and the digest of its row map. */
   readonly models: Readonly<Record<string, { readonly found: number; readonly rows: string }>>
 }
 
@@ -107,27 +109,27 @@ export interface Plan {
   readonly models: readonly PlanModel[]
   readonly files: readonly PlanFile[]
   readonly outputs: readonly PlanOutput[]
-  /** In the order in which they are done. */
+  /** In execution order. */
   readonly analyses: readonly Analysis[]
-  /** In the order in which they can be looked at: those of inner steps first. */
+  /** In execution order: scopes of inner steps first. */
   readonly scopes: readonly PlanScope[]
-  /** What adapters are made of: factors of one are found together. */
+  /** Factorizations for extracted adapters. Each gives both factors of one module. */
   readonly factorings: readonly PlanFactoring[]
-  /** By step: what it is and its patterns, for the report. */
+  /** By step: its kind and its patterns, for the report. */
   readonly steps: readonly {
     readonly name: string
     readonly kind: string
     readonly patterns: readonly PatternCount[]
-    /** Of an extraction: tensors that the adapter has nothing of, and why. */
+    /** For an extraction: tensors that the adapter skips, and why. */
     readonly left?: Readonly<Record<string, string>>
   }[]
   readonly cost: {
-    /** Bytes of tensor data; a tensor that is read in several passes counts each time. */
+    /** Bytes of tensor data. A tensor that is read in several passes counts each time. */
     readonly read: number
     readonly write: number
     /**
-     * Where matrices are held whole: the tensor that takes the most memory and the step that makes it, how many bytes, and the multiplications and
-     * additions of all such tensors, roughly.
+     * If methods hold whole matrices: the tensor that needs the most memory, its step, its bytes, and the approximate
+     * multiply-adds of all such tensors.
      */
     readonly held?: {
       readonly step: string
@@ -136,12 +138,12 @@ export interface Plan {
       readonly bytes: number
       readonly operations: number
     }
-    /** By analysis, where there are any. */
+    /** One entry per analysis. Absent if there are none. */
     readonly analyses?: readonly AnalysisCost[]
   }
-  /** What became of the vocabulary, for the lineage; absent where the recipe says nothing of it. */
+  /** The resulting vocabulary, for the lineage. Absent if the recipe does not set `tokenizer`. */
   readonly tokenizer?: TokenizerRecord
   readonly warnings: readonly Diagnostic[]
-  /** `sha256:…` over all that decides the bytes: not over paths, threads or memory. */
+  /** `sha256:…` over everything that decides the output's bytes; not over paths, threads or memory. */
   readonly digest: string
 }

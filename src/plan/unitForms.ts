@@ -1,6 +1,6 @@
 /**
- * What a unit's key is made of, as JSON: an expression without what does not change its values. Stored tensors stand as indexes into the
- * unit's `reads`, and what has to be found before as indexes into its `needs`.
+ * The JSON that a unit's key is a digest of: its expression, without anything that does not change values. Stored
+ * tensors appear as indexes into the unit's `reads`, earlier results as indexes into its `needs`.
  */
 
 import type { Expr, LoraFactor, MergeExpr } from '../expr/types.js'
@@ -11,13 +11,13 @@ import { type Finding, isFound, type View } from '../views/types.js'
 import { type StoredTensors, storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
-/** What has to be found before a unit can be done. */
+/** A result that must exist before a unit can run. */
 export interface Need {
   readonly kind: 'analysis' | 'scope' | 'factoring'
   readonly index: number
 }
 
-/** Collects what a unit reads and needs, each once, in the order of first mention. */
+/** Collects what a unit reads and needs: each once, in the order of first mention. */
 export interface Mentions {
   /** Numbers of stored tensors. */
   readonly reads: number[]
@@ -49,11 +49,11 @@ export function mentions(stored: StoredTensors): Mentions {
   }
 }
 
-/** What the forms of a plan's expressions need to know of the plan. */
+/** What the forms need to know about the plan. */
 export interface FormContext {
   readonly plan: Plan
   readonly stored: StoredTensors
-  /** By step: the analysis that finds its alignment, and its place among that analysis' steps. */
+  /** By step: the analysis that finds its alignment, and the step's index in that analysis. */
   readonly foundBy: ReadonlyMap<string, { readonly index: number; readonly model: number }>
 }
 
@@ -64,7 +64,10 @@ export function formContext(plan: Plan): FormContext {
   return { plan, stored: storedTensors(plan), foundBy: new Map(foundBy) }
 }
 
-/** A tensor's expression: its parts, each once and after what it is made of. `own`: the scope that the form is of, which it can't need. */
+/**
+ * A tensor's expression as a list of parts, each once and after its inputs. `own`: the scope that the form belongs to;
+ * a scope never needs itself.
+ */
 export function exprForm(
   expr: Expr,
   tensor: string,
@@ -72,7 +75,7 @@ export function exprForm(
   { read, need }: Mentions,
   own?: number,
 ): unknown[] {
-  // What a factor is made of is the factoring's to know.
+  // The inputs of a factor belong to its factoring.
   const parts = partsOf([expr], (part) => (part.kind === 'factor' ? [] : inputsOf(part)))
   const places = new Map(parts.map((part, index) => [part, index]))
   const placeOf = (part: Expr | undefined): number | null => (part ? places.get(part)! : null)
@@ -107,7 +110,7 @@ export function exprForm(
       ...{ method, weights, parameters, inputs: all(inputs), base: placeOf(base), shape, rounded },
       ...(statistics ? { statistics: all(statistics) } : {}),
       ...(scopeIndex === undefined ? {} : { scope }),
-      // Random numbers are drawn for these names.
+      // Random numbers depend on these names.
       ...(lookupMethod(method)?.random ? { random: [plan.seed, models, tensor] } : {}),
     }
   }
@@ -137,10 +140,10 @@ export function exprForm(
   return parts.map(form)
 }
 
-/** What of an analysis are names of the recipe, and reasons for people. */
+/** Fields of an analysis that only hold names from the recipe, or reasons for reports. */
 const NAMES: ReadonlySet<string> = new Set(['steps', 'left'])
 
-/** All of an analysis that decides what it finds. */
+/** Every field of an analysis that affects its findings. */
 export function analysisForm(analysis: Analysis, context: FormContext, mentioned: Mentions): unknown {
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value

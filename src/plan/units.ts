@@ -1,7 +1,7 @@
 /**
- * The units of a plan: the pieces of work that can be done, recorded and reused one by one. They are made when they are asked for, since a
- * plan may have a million tensors. A unit's key says how it is done and not from what: whoever has done a unit of the same key with inputs
- * of the same digests has its result.
+ * The units of a plan: pieces of work that terge can run, record and reuse one by one. They are created on request,
+ * since a plan may have a million tensors. A unit's key identifies the computation, not its inputs: a recorded unit
+ * with the same key and inputs with the same digests has the same result.
  */
 import { sha256 } from '../core/digest.js'
 import { computeOf, leavesOf } from '../expr/cost.js'
@@ -21,28 +21,28 @@ import {
   type Need,
 } from './unitForms.js'
 
-/** Goes up when the same expression over the same inputs gives other bytes than before, and only then. */
+/** Increment this only if the same expression over the same inputs gives other bytes than before. */
 const ARITHMETIC = 1
 
 export type UnitKind = Need['kind'] | 'tensor' | 'digest'
 
 export interface Unit {
-  /** Unlike any other of the plan: `analysis 0`, `tensor 1 27`. */
+  /** Unique in the plan: `analysis 0`, `tensor 1 27`. */
   readonly id: string
   readonly kind: UnitKind
   /**
-   * `sha256:…` over how the unit is done: its expression, with stored tensors as indexes into `reads`, the keys of what it needs, and the
-   * version of the arithmetic. Paths, names of models and files, outputs, threads and other units have no part in it, except where
-   * random numbers are drawn for a model's name.
+   * `sha256:…` over the computation: the expression with stored tensors as indexes into `reads`, the keys of `needs`,
+   * and the version of the arithmetic. It does not depend on paths, names of models and files, outputs, threads or
+   * other units. The one exception: random numbers depend on the model's name.
    */
   readonly key: string
-  /** Units that have to be done before. */
+  /** Units that must run before this one. */
   readonly needs: readonly Need[]
-  /** Numbers of stored tensors (see `StoredTensors`), those that `needs` read apart. */
+  /** Numbers of stored tensors (see `StoredTensors`), without those that only `needs` read. */
   readonly reads: readonly number[]
-  /** The planned tensors that it writes. */
+  /** The planned tensors that the unit writes. */
   readonly makes: readonly { readonly output: number; readonly tensor: number }[]
-  /** Bytes of stored tensors and of what is written, each counted once. */
+  /** Bytes of stored tensors read and of tensors written, each counted once. */
   readonly cost: { readonly read: number; readonly write: number }
 }
 
@@ -54,7 +54,7 @@ export interface PlanUnits {
   shared(): readonly Unit[]
   /** In the order of outputs and of their tensors. */
   tensors(): Generator<Unit>
-  /** For the digests of whole files: one for each stored tensor that no other unit reads. */
+  /** One unit per stored tensor that no other unit reads. Digests of whole files need them. */
   digests(): Generator<Unit>
 }
 
@@ -89,7 +89,7 @@ export function planUnits(plan: Plan): PlanUnits {
     const { name, dtype, shape, expr } = planned
     const mentioned = mentions(stored)
     const compute = computeOf(plan.compute, expr)
-    // Digests are of what is stored, so where a tensor is cut belongs to how it is made.
+    // Digests cover stored parts, so the cuts of a tensor are part of its key.
     const cuts = wholePlacement(planned) ? {} : { cuts: planned.placements.map(({ from, count }) => [from, count]) }
     const form = { dtype, shape, ...cuts, compute, parts: exprForm(expr, name, context, mentioned) }
     const made = finish(`tensor ${output} ${index}`, 'tensor', form, mentioned)
@@ -126,7 +126,7 @@ function unreadTensors(plan: Plan, stored: StoredTensors): number[] {
   return [...stored.numbers()].filter((number) => read[number] === 0)
 }
 
-/** How each kind of unit comes about, for its key. */
+/** For each kind of unit, the JSON that its key is a digest of. */
 const FORMS: Readonly<Record<Need['kind'], (index: number, context: FormContext, mentioned: Mentions) => unknown>> = {
   analysis(index, context, mentioned) {
     const { compute } = context.plan

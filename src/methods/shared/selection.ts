@@ -129,7 +129,7 @@ function group(
     const [key, larger, equal, wanted] = results[at + 1]!.subarray(4 * index)
     return { key: key!, larger: larger!, equal: equal!, wanted: wanted! }
   }
-  const told = (input: PassInput, threshold: ReturnType<typeof found>) => {
+  const noted = (input: PassInput, threshold: ReturnType<typeof found>) => {
     if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
       input.note?.('elements were ranked by index: magnitudes beyond float32 count as equal')
     return threshold
@@ -173,7 +173,7 @@ function group(
     passes: indexes ? [coarse, fine, equals, ...nth] : [coarse, fine],
     thresholds: (input) =>
       positions.map((_, index) => ({
-        ...told(input, found(input, index)),
+        ...noted(input, found(input, index)),
         cut: !indexes || settled(input, index) ? elements : input.results[at + 3 + index]![0]!,
       })),
   }

@@ -6,14 +6,14 @@ import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { reachedFrom, usesOf } from '../../recipe/uses.js'
-import { type AdapterSettings, type Complain, readAdapterConfig } from './config.js'
+import { type AdapterSettings, type Reporter, readAdapterConfig } from './config.js'
 import { counting } from './counting.js'
 import { type AdapterTensors, adapterTensors, isFactor, plainName } from './tensors.js'
 import { refuseRank } from './update.js'
 
 type Config = Readonly<Record<string, unknown>>
 
-/** The configuration of a value that is itself a PEFT adapter, and goes out as one; undefined of any other. */
+/** The configuration of a value that is a PEFT adapter and is written as one; undefined for any other value. */
 export function ownAdapter(
   { origin, tensors }: Value,
   checkpoints: ReadonlyMap<string, Checkpoint>,
@@ -29,12 +29,14 @@ interface Member {
 }
 
 /**
- * Adapters that are merged among themselves, tensor by tensor: under the names, and with the scale, of the one whose configuration
- * goes with the result. Where another's scale is different (alpha / rank), its B is multiplied by the ratio, so that the
- * configuration is right for the result. `origins`: by what outputs are made from, whose configuration that is.
- * Returns the names of steps that have a fault.
- * Faults: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` where adapters meet models, `adapter-rank`,
- * `adapter-scale`, `adapter-origins` where one adapter is in results of several that differ. Warnings: `adapter-factors`, `adapter-modules`, `adapter-ranks`.
+ * Merges of adapters with each other, tensor by tensor. The result has the tensor names and the configuration of one of
+ * them, its origin. If another adapter has a different scale (alpha / rank), terge multiplies its B by the ratio, so
+ * that the configuration is right for the result. `origins`: for each output's source, the adapter whose configuration
+ * it has.
+ * Returns the names of steps that have an error.
+ * Errors: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` if a step uses adapters and models,
+ * `adapter-rank`, `adapter-scale`, `adapter-origins` if one adapter is in results with different origins. Warnings:
+ * `adapter-factors`, `adapter-modules`, `adapter-ranks`.
  */
 export function joinAdapters(
   recipe: Recipe,
@@ -48,48 +50,51 @@ export function joinAdapters(
     const source = recipe.models.get(name)!
     const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
     if (!config) continue
-    const complain = counting(faults, name, recipe.placeOf(source.at))
-    const settings = readAdapterConfig(config, complain)
-    const found = adapterTensors(value.tensors, complain)
+    const reporter = counting(faults, name, recipe.placeOf(source.at))
+    const settings = readAdapterConfig(config, reporter)
+    const found = adapterTensors(value.tensors, reporter)
     const member = settings && found && { value, settings, found }
-    if (member) checkRanks(member, complain)
+    if (member) checkRanks(member, reporter)
     members.set(name, member)
-    complain.close()
+    reporter.close()
   }
   const wrong = checkSteps(recipe, members, faults)
   const results = [...origins].map(([from, origin]) => ({ origin, reached: reachedFrom(from, recipe.steps) }))
   for (const [name, member] of members) {
     if (!member) continue
-    const complain = counting(faults, name, recipe.placeOf(recipe.models.get(name)!.at))
+    const reporter = counting(faults, name, recipe.placeOf(recipe.models.get(name)!.at))
     const own = new Set(results.filter(({ reached }) => reached.has(name)).map(({ origin }) => origin))
     const read = [...own].flatMap((origin) => {
       const onto = members.get(origin)
-      return onto ? [{ origin, tensors: scaledAs(member, onto, complain) }] : []
+      return onto ? [{ origin, tensors: scaledAs(member, onto, reporter) }] : []
     })
     const [first, ...others] = read
     const differing = others.find(({ tensors }) => textOf(tensors) !== textOf(first!.tensors))
     if (differing)
-      complain.error(
+      reporter.error(
         'adapter-origins',
         `it is used in results with the configurations of ${first!.origin} and of ${differing.origin}, which scale or name it differently`,
         'make each result in a separate recipe',
       )
     if (first) values.set(name, { ...member.value, tensors: first.tensors })
-    complain.close()
+    reporter.close()
   }
   return wrong
 }
 
-/** The same where tensors are read alike. */
+/** Equal for tensors that are read in the same way. */
 const textOf = (tensors: Value['tensors']): string =>
   JSON.stringify([...tensors].map(([name, { expr }]) => [name, expr]))
 
-function checkRanks({ settings, found }: Member, complain: Complain): void {
+function checkRanks({ settings, found }: Member, reporter: Reporter): void {
   for (const { module, a } of found.updates)
-    if (a.shape[0] !== settings.rank(module)) refuseRank(module, a.shape[0]!, settings.rank(module), complain)
+    if (a.shape[0] !== settings.rank(module)) refuseRank(module, a.shape[0]!, settings.rank(module), reporter)
 }
 
-/** Steps that take adapters: such alone, and never in silence, for the average of factors is not that of their products. */
+/**
+ * Checks the steps that use adapters. A step must not mix adapters and models. Merging several adapters is a warning,
+ * since the average of factors is not the average of their products.
+ */
 function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, faults: Faults): Set<string> {
   const wrong = new Set<string>()
   for (const step of recipe.steps) {
@@ -117,8 +122,8 @@ function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, fault
   return wrong
 }
 
-/** An adapter's tensors under the other's names, and such that the other's configuration scales them rightly. */
-function scaledAs(member: Member, onto: Member, complain: Complain): Value['tensors'] {
+/** An adapter's tensors with the names of `onto`, rescaled so that the configuration of `onto` applies to them. */
+function scaledAs(member: Member, onto: Member, reporter: Reporter): Value['tensors'] {
   const { value, settings, found } = member
   if (member === onto) return value.tensors
   const names = new Map([...onto.value.tensors.keys()].map((name) => [plainName(name), name]))
@@ -129,7 +134,7 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
     const ratio = settings.scale(module) / onto.settings.scale(module)
     if (Number.isFinite(ratio)) ratios.set(tensor, ratio)
     else
-      complain.error(
+      reporter.error(
         'adapter-scale',
         `${module} has scale ${settings.scale(module)}, but scale 0 in the base adapter`,
         'use another adapter as the base',
@@ -142,7 +147,7 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
       continue
     }
     if (!sameShape(own.a.shape, a.shape) || !sameShape(own.b.shape, b.shape))
-      complain.warn(
+      reporter.warn(
         'adapter-ranks',
         `${module} has rank ${a.shape[0]}, but rank ${own.a.shape[0]} in the base adapter: terge skips it`,
         'apply each adapter to the base instead ({path: BASE, lora: ADAPTER}): the ranks may then differ',
@@ -151,7 +156,7 @@ function scaledAs(member: Member, onto: Member, complain: Complain): Value['tens
   }
   for (const { module, tensor } of found.biases) rescale(module, tensor)
   if (others.length > 0)
-    complain.warn(
+    reporter.warn(
       'adapter-modules',
       `it changes ${plural(others.length, 'module')} that the base adapter does not change, such as ${others[0]}: terge skips ${agree(others.length, 'it', 'them')}`,
       'use the adapter with more modules as the base',

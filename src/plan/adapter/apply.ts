@@ -13,7 +13,7 @@ import type { Twins } from '../models/tied.js'
 import { type Amendment, hasTokenizer } from '../outputs/amend.js'
 import type { Application } from './application.js'
 import { readAdapterConfig } from './config.js'
-import { type Counting, counting } from './counting.js'
+import { type CountingReporter, counting } from './counting.js'
 import { embeddingOfHead, settleHead } from './head.js'
 import { refuseMixedRows, rowsChanged } from './rows.js'
 import { type AdapterTensors, adapterTensors, type Update } from './tensors.js'
@@ -21,10 +21,11 @@ import { finder, updated } from './update.js'
 import { additions, labelsOf, prefixOf, taskClass } from './whole.js'
 
 /**
- * Applies the adapters that models name (`lora`): W + scale · lora_scale · B·A for each of an adapter's modules, and tensors that
- * it saved whole in the place of the base's. Nothing of an adapter is left out: what does not fit is an error at `lora`.
- * Returns by model what of its configuration has to follow.
- * Errors: those of `readAdapterConfig`, `adapterTensors`, `updated`, `settleHead` and `refuseMixedRows`; `no-adapter`, `adapter-target`.
+ * Applies the adapters that models name with `lora`: W + scale · lora_scale · B·A for each module, and tensors that the
+ * adapter saved whole replace the base's. terge skips nothing: a tensor that does not fit is an error at `lora`.
+ * Returns, by model, the changes that its configuration needs.
+ * Errors: those of `readAdapterConfig`, `adapterTensors`, `updated`, `settleHead` and `refuseMixedRows`; `no-adapter`,
+ * `adapter-target`. Warnings: `lora-scale`, `adapter-resizes`.
  */
 export function applyAdapters(
   recipe: Recipe,
@@ -44,44 +45,48 @@ export function applyAdapters(
   for (const [name, value] of values) {
     const { lora, loraScale = 1, at } = recipe.models.get(name)!
     if (lora === undefined) continue
-    const complain = counting(faults, lora, recipe.placeOf([...at, 'lora']))
+    const reporter = counting(faults, lora, recipe.placeOf([...at, 'lora']))
     const own = checkpoints.get(lora)!
     const { config } = checkpoints.get(name)!
-    const settings = own.adapter && readAdapterConfig(own.adapter, complain)
-    const found = own.adapter && adapterTensors(values.get(lora)!.tensors, complain)
+    const settings = own.adapter && readAdapterConfig(own.adapter, reporter)
+    const found = own.adapter && adapterTensors(values.get(lora)!.tensors, reporter)
     if (!own.adapter)
-      complain.error(
+      reporter.error(
         'no-adapter',
         'it has no adapter_config.json, which terge needs to scale the update',
         'name the folder of a PEFT adapter, or a file with adapter_config.json beside it',
       )
     if (settings && found && !isPacked(recipe, value, found, faults)) {
-      const application = { base: value, config, settings, found, loraScale, sameContent, complain }
+      const application = { base: value, config, settings, found, loraScale, sameContent, reporter }
       const { tensors, amendment } = applied(application)
-      // What follows from a head that can't be settled would be told a second time.
-      if (!complain.heard('adapter-tied')) values.set(name, { ...value, tensors })
+      // After an error about the head, the unchanged model avoids follow-up errors.
+      if (!reporter.hasReported('adapter-tied')) values.set(name, { ...value, tensors })
       const { vocabulary } = amendment
       amendments.set(name, { ...amendment, ...(vocabulary && hasTokenizer(own) ? { tokenizer: lora } : {}) })
-      if (vocabulary) warnOfRows(vocabulary, hasTokenizer(own), complain)
+      if (vocabulary) warnOfRows(vocabulary, hasTokenizer(own), reporter)
     }
-    complain.close()
+    reporter.close()
   }
   return amendments
 }
 
-/** Whether an adapter updates packed weights: nothing can be added to those. */
+/** Whether an adapter updates packed weights, which is an error. */
 function isPacked(recipe: Recipe, value: Value, { updates }: AdapterTensors, faults: Faults): boolean {
   const packed = packedOf(value)
   if (packed.size === 0) return false
-  // Under the names that they would have unpacked, which may lack the prefix.
+  // Uses the unpacked names, which may lack the prefix.
   const find = finder(new Map([...packed.keys()].map((name) => [name, undefined])))
   const name = updates.map(({ module }) => find(`${module}.weight`)).find((found) => found !== undefined)
   if (name !== undefined) refusePacked(recipe, value, packed, name, recipe.models.get(value.name)!.at, faults)
   return name !== undefined
 }
 
-function warnOfRows({ before, after }: { before: number; after: number }, hasOwn: boolean, complain: Counting): void {
-  complain.warn(
+function warnOfRows(
+  { before, after }: { before: number; after: number },
+  hasOwn: boolean,
+  reporter: CountingReporter,
+): void {
+  reporter.warn(
     'adapter-resizes',
     `the adapter has ${after} vocabulary rows and the model has ${before}: the result has ${after}, and terge updates vocab_size`,
     hasOwn
@@ -91,12 +96,12 @@ function warnOfRows({ before, after }: { before: number; after: number }, hasOwn
 }
 
 function applied(application: Application): { tensors: Value['tensors']; amendment: Amendment } {
-  const { base, settings, found, loraScale, complain } = application
+  const { base, settings, found, loraScale, reporter } = application
   const { updates, biases, replaced } = found
   const tensors = new Map(base.tensors)
   const find = finder(tensors)
   const added = additions(application, (name) => find(name) !== undefined)
-  /** The head of a model that ties its head, and the embedding that stands for it. */
+  /** By the name of a tied head: the embedding that is used for it. */
   const tiedHeads = new Map<string, string>()
   const target = (name: string): string | undefined => {
     const own = find(name)
@@ -125,7 +130,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
     if (own !== undefined) tensors.set(own, tensor)
   }
   if (replaced.size > 0 && loraScale !== 1)
-    complain.warn(
+    reporter.warn(
       'lora-scale',
       `lora_scale does not apply to the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: terge copies ${replaced.size === 1 ? 'it' : 'them'} as saved`,
     )
@@ -133,7 +138,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   for (const update of updates) {
     const own = target(`${update.module}.weight`)
     const expr =
-      own === undefined ? undefined : updated(tensors.get(own)!, update, settings, loraScale, oriented, complain)
+      own === undefined ? undefined : updated(tensors.get(own)!, update, settings, loraScale, oriented, reporter)
     if (expr && expr.scale !== 0) change(own!, { ...tensors.get(own!)!, expr })
   }
   for (const { module, tensor } of biases) {
@@ -142,7 +147,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
     const { shape, expr } = tensors.get(own)!
     const scale = loraScale * settings.scale(module)
     if (!sameShape(shape, tensor.shape) || !isFloat(tensor.dtype) || expr.kind !== 'read')
-      complain.error(
+      reporter.error(
         'adapter-shape',
         `its bias of ${module} does not fit the shape [${shape.join(', ')}] in the model`,
         'use the base model that the adapter was trained on',
@@ -172,9 +177,9 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
   }
 }
 
-function refuseTarget({ base, config, complain }: Application, name: string): void {
-  const near = complain.heard('adapter-target') ? [] : nearest(name, base.tensors.keys(), 2)
-  complain.error(
+function refuseTarget({ base, config, reporter }: Application, name: string): void {
+  const near = reporter.hasReported('adapter-target') ? [] : nearest(name, base.tensors.keys(), 2)
+  reporter.error(
     'adapter-target',
     `it changes ${quote(name)}, which the model does not have`,
     HEAD.test(name) && tiesHead(config, name)
@@ -185,14 +190,14 @@ function refuseTarget({ base, config, complain }: Application, name: string): vo
   )
 }
 
-/** Tensors saved whole in another shape that are not a vocabulary's. */
-function warnOfShapes({ base, complain }: Application, tensors: ReadonlyMap<string, ValueTensor>): void {
+/** Warns of tensors that were saved whole with another shape, except embeddings and heads of a resized vocabulary. */
+function warnOfShapes({ base, reporter }: Application, tensors: ReadonlyMap<string, ValueTensor>): void {
   const vocabulary = rowsChanged(base.tensors, tensors)
   for (const [name, { shape }] of tensors) {
     const before = base.tensors.get(name)?.shape
     if (!before || sameShape(before, shape)) continue
     if (vocabulary && before[0] === vocabulary.before && shape[0] === vocabulary.after) continue
-    complain.warn(
+    reporter.warn(
       'adapter-resizes',
       `${name} has shape [${shape.join(', ')}] in the adapter and [${before.join(', ')}] in the model: the result has the shape in the adapter`,
       'check that the adapter belongs to this model',
@@ -200,9 +205,9 @@ function warnOfShapes({ base, complain }: Application, tensors: ReadonlyMap<stri
   }
 }
 
-/** How a square weight is stored: neither its shape nor PEFT's one flag for all layers says so. */
+/** How a square weight is stored. Neither its shape nor PEFT's single flag for all layers shows it. */
 function orientation(
-  { base, config, settings, found, complain }: Application,
+  { base, config, settings, found, reporter }: Application,
   find: (name: string) => string | undefined,
 ) {
   const known = orientations(base.tensors, config)
@@ -219,7 +224,7 @@ function orientation(
   return (module: string) => {
     const decision = known.byFlag(nameOf(module), settings.fanInFanOut, names)
     if (decision === 'straight' || decision === 'turned') return decision
-    complain.error(
+    reporter.error(
       'adapter-orientation',
       decision === 'contradiction'
         ? `${module} is square, and of the layers around it some are stored [in, out] and some [out, in]`

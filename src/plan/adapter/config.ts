@@ -2,31 +2,37 @@ import type { ErrorCode } from '../../core/codes.js'
 import { compilePattern } from '../../core/patterns.js'
 import { nearest, quote } from '../../core/suggest.js'
 
-/** What an adapter's configuration says of the arithmetic; the meaning of each key is PEFT's. */
+/** The part of an adapter's configuration that affects the arithmetic. Each key has PEFT's meaning. */
 export interface AdapterSettings {
-  /** Weights are stored as [inputs, outputs]. PEFT writes what held of the layer that it met last, and decides by each layer's class. */
+  /**
+   * Weights are stored as [inputs, outputs]. PEFT decides this per layer class, but writes only the value of the last
+   * layer.
+   */
   readonly fanInFanOut: boolean
-  /** Whether the head follows an embedding module in what was trained (`ensure_weight_tying`); undefined where that is not known. */
+  /** Whether the head was tied to this embedding module in training (`ensure_weight_tying`); undefined if unknown. */
   readonly tiesHead: (embedding: string) => boolean | undefined
-  /** Whether a module was trained whole, as a copy of its own (`modules_to_save`). */
+  /** Whether a module was trained whole, as a copy (`modules_to_save`). */
   readonly isSaved: (module: string) => boolean
-  /** What the network was for, as PEFT calls it: `CAUSAL_LM`. */
+  /** PEFT's task type, such as `CAUSAL_LM`. */
   readonly task: string | undefined
-  /** Of a module, by its name in the network. */
+  /** By the module's name in the network. */
   readonly rank: (module: string) => number
   /** alpha / rank, or alpha / √rank. */
   readonly scale: (module: string) => number
 }
 
-/** Takes what is wrong with an adapter. */
-export interface Complain {
+/** Receives the errors and warnings about one adapter. */
+export interface Reporter {
   error(code: ErrorCode, message: string, hint?: string): void
   warn(code: ErrorCode, message: string, hint?: string): void
 }
 
 type Config = Readonly<Record<string, unknown>>
 
-/** Weight updates that are no plain product of two factors, or act on more than the weights: key, and what it stands for. */
+/**
+ * Keys for updates that are not a plain product of two factors or that change more than weights, and a description of
+ * each.
+ */
 const OTHER_ARITHMETIC: readonly (readonly [key: string, what: string])[] = [
   ['use_dora', 'DoRA, which rescales each row of the updated weight'],
   ['use_qalora', 'QALoRA, which pools the inputs'],
@@ -39,21 +45,21 @@ const OTHER_ARITHMETIC: readonly (readonly [key: string, what: string])[] = [
   ['trainable_token_indices', 'rows for single tokens (trainable_token_indices)'],
   ['target_parameters', 'factors of whole stacks of experts (target_parameters)'],
 ]
-/** Ways to begin that change the base: what was trained is the difference to that one. */
+/** Initializations that change the base: the adapter is the difference from the changed base. */
 const CHANGES_BASE = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/
-/** Those that begin otherwise and leave the base alone. */
+/** Initializations that keep the base. */
 const KEEPS_BASE = /^(gaussian|eva|orthogonal|mica|true|false)$/i
-/** Keys that say nothing of the weights, or nothing beyond what the tensors say. */
+/** Keys that do not affect the weights, or only repeat what the tensors show. */
 const HARMLESS = new Set(
   `auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config exclude_modules inference_mode
   init_lora_weights layers_pattern layers_to_transform loftq_config lora_bias lora_dropout lora_ga_config megatron_config
   megatron_core modules_to_save peft_version qalora_group_size revision runtime_config target_modules task_type
   velora_config peft_type r lora_alpha use_rslora fan_in_fan_out rank_pattern alpha_pattern`.split(/\s+/),
 )
-/** The only embeddings that PEFT knows to tie, up to the version that this was written by; later ones may know more. */
+/** The only embeddings that PEFT ties, up to the version in `KNOWN_VERSION`. Later versions may tie more. */
 const TIED_BY_PEFT = /(^|\.)embed_tokens$/
 const KNOWN_VERSION = /^0\.(1?\d|2[01])\./
-/** A pattern costs its match with every module. */
+/** Each pattern is matched with every module. */
 const MOST_PATTERNS = 10_000
 
 const isSet = (value: unknown): boolean =>
@@ -63,18 +69,18 @@ const isSet = (value: unknown): boolean =>
   !(typeof value === 'object' && Object.keys(value).length === 0)
 
 /**
- * Reads `adapter_config.json`. What this version can't do exactly is refused by its name. Faults: `bad-adapter`,
- * `adapter-arithmetic`; undefined where there are any.
+ * Reads `adapter_config.json`. Each setting that terge cannot apply exactly is an error. Undefined if there are errors.
+ * Errors: `bad-adapter`, `adapter-arithmetic`. Warning: `unknown-adapter-key`.
  */
-export function readAdapterConfig(config: Config, complain: Complain): AdapterSettings | undefined {
+export function readAdapterConfig(config: Config, reporter: Reporter): AdapterSettings | undefined {
   let sound = true
   const bad = (message: string, hint = 'correct adapter_config.json, or download the adapter again'): undefined => {
     sound = false
-    complain.error('bad-adapter', `adapter_config.json: ${message}`, hint)
+    reporter.error('bad-adapter', `adapter_config.json: ${message}`, hint)
   }
   const refuse = (what: string, hint: string): void => {
     sound = false
-    complain.error('adapter-arithmetic', `the adapter uses ${what}: terge does not support this`, hint)
+    reporter.error('adapter-arithmetic', `the adapter uses ${what}: terge does not support this`, hint)
   }
   const { peft_type: kind = 'LORA' } = config
   if (kind !== 'LORA') {
@@ -93,7 +99,7 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
   for (const key of Object.keys(config)) {
     if (HARMLESS.has(key) || OTHER_ARITHMETIC.some(([known]) => known === key) || !isSet(config[key])) continue
     const [meant] = nearest(key, HARMLESS, 1)
-    complain.warn(
+    reporter.warn(
       'unknown-adapter-key',
       `adapter_config.json: terge ignores the unknown key ${quote(key)}`,
       meant === undefined ? 'check that it does not affect the weights' : `did you mean ${quote(meant)}?`,
@@ -111,7 +117,7 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
       : (bad(`${key} is ${shown(value)}, not a positive integer`) ?? 1)
   const alphaOf = (value: unknown, key: string): number =>
     typeof value === 'number' && Number.isFinite(value) ? value : (bad(`${key} is ${shown(value)}, not a number`) ?? 1)
-  // PEFT's own defaults, of what is not there: null is no number.
+  // PEFT's defaults for absent keys; null is not a number.
   const { r: rankWritten = 8, lora_alpha: alphaWritten = 8 } = config
   const r = rankOf(rankWritten, 'r')
   const alpha = alphaOf(alphaWritten, 'lora_alpha')
@@ -129,7 +135,7 @@ export function readAdapterConfig(config: Config, complain: Complain): AdapterSe
       if (TIED_BY_PEFT.test(module)) return true
       return KNOWN_VERSION.test(String(config.peft_version)) ? false : undefined
     },
-    // As PEFT does it: by the end of the name.
+    // Like PEFT, compares the end of the name.
     isSaved: (module) => saved.some((name) => module.endsWith(name)),
     task: typeof config.task_type === 'string' ? config.task_type : undefined,
     rank,
@@ -142,7 +148,10 @@ const shown = (value: unknown): string => {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text
 }
 
-/** A mapping from patterns to values: the first that matches the end of a module's name, from a dot on, counts. */
+/**
+ * A mapping from patterns to values. The first pattern that matches the end of a module's name, starting after a dot,
+ * counts.
+ */
 function patterns(
   config: Config,
   key: string,
@@ -164,9 +173,9 @@ function patterns(
   return (module) => compiled.find(({ matches }) => matches(module))?.value
 }
 
-/** Names of modules are matched as Python's `re.match(r"(.*\.)?(PATTERN)$", name)` does it. */
+/** Matches module names like Python's `re.match(r"(.*\.)?(PATTERN)$", name)`. */
 function endMatcher(pattern: string, bad: (message: string) => undefined): (module: string) => boolean {
-  // Most are names. A dot still stands for any character.
+  // Most patterns are plain names, in which a dot still matches any character.
   if (/^[\w.-]+$/.test(pattern))
     return (module) => {
       const start = module.length - pattern.length

@@ -1,47 +1,47 @@
 import type { ErrorCode } from '../../core/codes.js'
 import type { Place } from '../../core/diagnostics.js'
 import type { Faults } from '../../language/faults.js'
-import type { Complain } from './config.js'
+import type { Reporter } from './config.js'
 
-export interface Counting extends Complain {
-  /** Whether an error of this kind would only be counted. */
-  heard(code: ErrorCode): boolean
-  /** Tells them. */
+export interface CountingReporter extends Reporter {
+  /** Whether an error with this code was reported already, so that another is only counted. */
+  hasReported(code: ErrorCode): boolean
+  /** Passes the collected errors and warnings on. */
   close(): void
 }
 
-type Tell = Complain['error']
+type Report = Reporter['error']
 
 /**
- * Faults of one adapter, told at a place under its name. One for another base has the same fault in every module: the first of a
- * kind is told, and how many there are.
+ * Collects errors and warnings about one adapter. An adapter for another base has the same error in every module, so
+ * only the first of each code is reported, with the number of others.
  */
-export function counting(faults: Faults, name: string, place: Place | undefined): Counting {
+export function counting(faults: Faults, name: string, place: Place | undefined): CountingReporter {
   const errors = collected((code, message, hint) => faults.error(code, `${name}: ${message}`, place, hint))
   const warnings = collected((code, message, hint) => faults.warn(code, `${name}: ${message}`, place, hint))
   return {
     error: errors.add,
     warn: warnings.add,
-    heard: errors.has,
+    hasReported: errors.has,
     close() {
-      errors.tell()
-      warnings.tell()
+      errors.report()
+      warnings.report()
     },
   }
 }
 
-function collected(tell: Tell) {
-  const told = new Map<ErrorCode, { readonly message: string; readonly hint: string | undefined; more: number }>()
+function collected(report: Report) {
+  const first = new Map<ErrorCode, { readonly message: string; readonly hint: string | undefined; more: number }>()
   return {
-    has: (code: ErrorCode): boolean => told.has(code),
+    has: (code: ErrorCode): boolean => first.has(code),
     add(code: ErrorCode, message: string, hint?: string): void {
-      const known = told.get(code)
+      const known = first.get(code)
       if (known) known.more++
-      else told.set(code, { message, hint, more: 0 })
+      else first.set(code, { message, hint, more: 0 })
     },
-    tell() {
-      for (const [code, { message, hint, more }] of told)
-        tell(code, more > 0 ? `${message} (and ${more} more)` : message, hint)
+    report() {
+      for (const [code, { message, hint, more }] of first)
+        report(code, more > 0 ? `${message} (and ${more} more)` : message, hint)
     },
   }
 }

@@ -1,4 +1,4 @@
-/** The head of a model that ties it to its embedding, where an adapter changes one of the two. */
+/** The tied head of a model if an adapter changes the head or the embedding. */
 import { isFloat } from '../../encodings/index.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import { embeddingsOf, isShared, tiedHeadOf } from '../../networks/heads.js'
@@ -8,7 +8,7 @@ import { type Application, moduleName } from './application.js'
 type Tensors = Map<string, ValueTensor>
 type Find = (name: string) => string | undefined
 
-/** Networks for these have no head over the vocabulary. */
+/** Task types whose networks have no head over the vocabulary. */
 const WITHOUT_HEAD: ReadonlySet<string | undefined> = new Set([
   'SEQ_CLS',
   'TOKEN_CLS',
@@ -16,7 +16,7 @@ const WITHOUT_HEAD: ReadonlySet<string | undefined> = new Set([
   'FEATURE_EXTRACTION',
 ])
 
-/** The embedding that stands for a head which the model does not store; undefined where it ties none. */
+/** The embedding that is used for a head that the model does not store; undefined if the head is not tied. */
 export function embeddingOfHead({ base, config }: Application, head: string): string | undefined {
   if (!tiesHead(config, head) || headOf([...base.tensors]) !== undefined) return undefined
   const embeddings = embeddingsOf(base.tensors).map((name) => [name, base.tensors.get(name)!] as const)
@@ -24,10 +24,11 @@ export function embeddingOfHead({ base, config }: Application, head: string): st
 }
 
 /**
- * Gives the head the weights that it had in the network that was trained. PEFT adapts an embedding alone: the head keeps those of the
- * base, and is written out, unless the adapter says that it follows (`ensure_weight_tying`), or the tensor that both are was saved.
- * `heads`: those that the adapter changes and the model does not store, by the embedding that stood for them.
- * Returns whether the head is now its own. Error and warning: `adapter-tied`.
+ * Gives the head the weights that it had in the trained network. PEFT adapts only the embedding: the head keeps the
+ * base's weights and is stored separately, unless the adapter's configuration ties them (`ensure_weight_tying`) or the
+ * shared tensor itself was saved.
+ * `heads`: heads that the adapter changes and the model does not store, with the embedding used for each. Returns
+ * whether the head is now a separate tensor. Error and warning: `adapter-tied`.
  */
 export function settleHead(
   application: Application,
@@ -35,9 +36,9 @@ export function settleHead(
   heads: ReadonlyMap<string, string>,
   find: Find,
 ): true | undefined {
-  const { base, config, settings, sameContent, complain } = application
+  const { base, config, settings, sameContent, reporter } = application
   const refuse = (why: string): undefined => {
-    complain.error(
+    reporter.error(
       'adapter-tied',
       `it changes a tied embedding or head: ${why}`,
       'save the base with a separate head (tie_word_embeddings: false), or merge the adapter into its base with PEFT and use the result',
@@ -70,16 +71,16 @@ export function settleHead(
   return split
 }
 
-/** Whether the embedding itself was saved, of which the head is another name, and not a copy of it that was trained. */
+/** Whether the adapter saved the embedding itself, which the head shares, and not a trained copy of it. */
 function followsWhole({ found, settings }: Application, tensors: Tensors, embedding: string, find: Find): boolean {
   const saved = [...found.replaced.keys()].find((name) => find(name) === embedding)
   if (saved === undefined || tensors.get(embedding)!.expr.kind === 'lora') return false
   return !settings.isSaved(moduleName(saved))
 }
 
-/** Whether the head is now another tensor than the embedding that was changed; a text where that can't be decided. */
+/** Whether the head is now separate from the changed embedding; a reason if terge cannot decide. */
 function settleEmbedding(
-  { base, config, found, settings, complain }: Application,
+  { base, config, found, settings, reporter }: Application,
   tensors: Tensors,
   embedding: string,
   follows: boolean,
@@ -88,7 +89,7 @@ function settleEmbedding(
   const head = headOf([...base.tensors])
   if (!config) {
     if (head === undefined)
-      complain.warn(
+      reporter.warn(
         'adapter-tied',
         `it changes ${embedding}, and there is no config.json to show whether the model ties its head to it`,
         'name the model folder, with its config.json',
@@ -117,7 +118,7 @@ function settleEmbedding(
   if (tied.kind === 'unknown') return tied.why
   if (!isFloat(kept.dtype)) return `${embedding} is ${kept.dtype}`
   tensors.set(tied.name, kept)
-  complain.warn(
+  reporter.warn(
     'adapter-tied',
     `it changes ${embedding} but not the head that is tied to it: the result has a separate head, ${tied.name}, with the original weights, and tie_word_embeddings: false`,
     'to keep the two tied, train with ensure_weight_tying',

@@ -1,16 +1,16 @@
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { ValueTensor } from '../../expr/values.js'
-import type { Complain } from './config.js'
+import type { Reporter } from './config.js'
 
-/** An adapter's tensors by what they are for; names of modules are those of the network. */
+/** An adapter's tensors by their purpose. Module names are those of the network. */
 export interface AdapterTensors {
   readonly updates: readonly Update[]
-  /** Added to biases, scaled as the update of their weight is. */
+  /** Added to biases, with the scale of the weight's update. */
   readonly biases: readonly { readonly module: string; readonly tensor: ValueTensor }[]
-  /** By name in the network: tensors that take the place of the base's. */
+  /** By name in the network: tensors that replace the base's. */
   readonly replaced: ReadonlyMap<string, ValueTensor>
-  /** Those of them that are the weights beneath an update, and not a copy that was trained whole. */
+  /** Names of replaced tensors that are base weights of an updated module (`base_layer`), not trained copies. */
   readonly beneath: ReadonlySet<string>
 }
 
@@ -27,14 +27,16 @@ const EMBEDDING = /^(.+)\.lora_embedding_([AB])(?:\.([^.]+))?$/
 const MAGNITUDE = /\.lora_magnitude_vector(\.|$)/
 const SAVED = /\.(modules_to_save(\.[^.]+)?|base_layer)(?=\.[^.]+$)/
 const BENEATH = /\.base_layer\.[^.]+$/
-/** What the network had before the copy that was trained. */
+/** The original module beside a trained copy. */
 const ORIGINAL = /\.original_module\./
 const PREFIX = 'base_model.model.'
 
 /** Whether a tensor of this name is a factor of an adapter. */
 export const isFactor = (name: string): boolean => FACTOR.test(name) || EMBEDDING.test(name)
 
-/** A tensor's name without what libraries put before and into it: two adapters' tensors of one such name are the same. */
+/**
+ * A tensor's name without the parts that libraries add. Tensors of two adapters with the same plain name correspond.
+ */
 export function plainName(stored: string): string {
   const name = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored
   const [, module, part, , what] = FACTOR.exec(name) ?? []
@@ -53,12 +55,13 @@ interface Pair {
 }
 
 /**
- * Sorts an adapter's tensors; undefined where none is a factor. Faults: `adapter-arithmetic` for DoRA's magnitudes, `adapter-factor` for a factor without its
- * partner, `bad-adapter` where there are several adapters, or none.
+ * Sorts an adapter's tensors by purpose; undefined if none is a factor.
+ * Errors: `adapter-arithmetic` for DoRA magnitudes, `adapter-factor` for a factor without its partner, `bad-adapter` if
+ * there are no factors or several adapters.
  */
 export function adapterTensors(
   tensors: ReadonlyMap<string, ValueTensor>,
-  complain: Complain,
+  reporter: Reporter,
 ): AdapterTensors | undefined {
   const pairs = new Map<string, { readonly module: string; readonly kind: Update['kind']; readonly pair: Pair }>()
   const biases: AdapterTensors['biases'][number][] = []
@@ -72,7 +75,7 @@ export function adapterTensors(
     pairs.set(key, { module, kind, pair })
     const side = part === 'A' ? 'a' : 'b'
     if (pair[side])
-      complain.error(
+      reporter.error(
         'bad-adapter',
         `${quote(stored)} is stored twice, under two names`,
         'save the adapter again with PEFT',
@@ -92,19 +95,19 @@ export function adapterTensors(
     else put(module, what === undefined ? 'embedding' : 'weight', part as 'A' | 'B', tensor, stored)
   }
   if (magnitudes > 0)
-    complain.error(
+    reporter.error(
       'adapter-arithmetic',
       `the adapter has ${plural(magnitudes, 'DoRA magnitude vector')}, which terge does not support`,
       'merge the adapter into its base with PEFT, and use the result',
     )
   if (adapters.size > 1)
-    complain.error(
+    reporter.error(
       'bad-adapter',
       `it has the tensors of several adapters: ${[...adapters].sort().map(quote).join(', ')}`,
       'save each adapter in a separate folder',
     )
   if (pairs.size === 0) {
-    complain.error(
+    reporter.error(
       'bad-adapter',
       `it has ${plural(tensors.size, 'tensor')} but no LoRA factors, such as …q_proj.lora_A.weight`,
       'use an adapter saved by PEFT',
@@ -116,7 +119,7 @@ export function adapterTensors(
     const { a, b } = pair
     if (a && b) updates.push({ module, kind, a, b })
     else
-      complain.error(
+      reporter.error(
         'adapter-factor',
         `${module} has factor ${a ? 'A' : 'B'} but not factor ${a ? 'B' : 'A'}`,
         'the adapter is incomplete: download it again',

@@ -3,39 +3,42 @@ import type { LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
 import { mainStored } from '../../views/stored.js'
-import type { AdapterSettings, Complain } from './config.js'
+import type { AdapterSettings, Reporter } from './config.js'
 import type { Update } from './tensors.js'
 
-/** The kernel packs at least one panel of a factor, and a worker's scratch space is bounded. */
+/** The kernel packs at least one panel of a factor, and a worker's scratch space is limited. */
 const MOST_RANK = 1 << 16
 const RIGHT_BASE = 'use the base model that the adapter was trained on'
 
-/** Tells of a module whose factors have another rank than the configuration says. */
-export const refuseRank = (module: string, stored: number, written: number, complain: Complain): void =>
-  complain.error(
+/** Reports that the rank of a module's factors differs from the configuration. */
+export const refuseRank = (module: string, stored: number, written: number, reporter: Reporter): void =>
+  reporter.error(
     'adapter-rank',
     `${module} has rank ${stored} in the tensors and ${written} in adapter_config.json`,
     'the files do not belong together: download the adapter again',
   )
 
-/** A module's weight with its update; undefined where the factors do not fit it. */
+/**
+ * A module's weight with its update. Undefined after an error: `adapter-shape`, `adapter-rank` or
+ * `adapter-orientation`.
+ */
 export function updated(
   weight: ValueTensor,
   { module, kind, a, b }: Update,
   settings: AdapterSettings,
   loraScale: number,
   oriented: (module: string) => Orientation | undefined,
-  complain: Complain,
+  reporter: Reporter,
 ): LoraExpr | undefined {
   const { shape, dtype, expr } = weight
   const shapes = `A [${a.shape.join(', ')}], B [${b.shape.join(', ')}] and the weight [${shape.join(', ')}]`
   const misfit = (why: string): undefined =>
-    complain.error('adapter-shape', `${module}: ${why}: ${shapes}`, RIGHT_BASE) as undefined
+    reporter.error('adapter-shape', `${module}: ${why}: ${shapes}`, RIGHT_BASE) as undefined
   const rank = settings.rank(module)
   if (a.shape.length < 2 || b.shape.length < 2) return misfit('the factors are not matrices')
   if (a.shape[0] !== rank || b.shape[1] !== rank) {
     if (a.shape[0] === b.shape[1]) {
-      refuseRank(module, a.shape[0]!, rank, complain)
+      refuseRank(module, a.shape[0]!, rank, reporter)
       return undefined
     }
     return a.shape[0] === rank
@@ -43,7 +46,7 @@ export function updated(
       : misfit('the ranks differ')
   }
   if (rank > MOST_RANK) {
-    complain.error(
+    reporter.error(
       'adapter-rank',
       `${module} has rank ${rank}; terge supports ranks up to ${MOST_RANK}`,
       'merge the adapter with PEFT',
@@ -61,7 +64,7 @@ export function updated(
   const isStraight = fits && kind === 'weight' && sameShape(shape, [outputs, ...inputs])
   const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
   if (!isStraight && !isTurned) return misfit('the shapes do not fit')
-  // A square one fits either way.
+  // A square weight fits in both orientations.
   const orientation = isStraight && isTurned ? oriented(module) : isStraight ? 'straight' : 'turned'
   if (orientation === undefined) return undefined
   const factors = orientation === 'straight' ? straight : turned
@@ -69,8 +72,8 @@ export function updated(
 }
 
 /**
- * Finds a network's tensor among a model's: by the name that it is stored under, then by the one that the recipe gives it.
- * Libraries put a prefix before all of a network's names, or leave it out: one part more or less is the same tensor.
+ * Finds the model's tensor for a name in the network: by its stored name, then by the name in the recipe. Libraries add
+ * a prefix to all names or remove it, so one leading part more or less still matches.
  */
 export function finder(tensors: ReadonlyMap<string, ValueTensor | undefined>): (name: string) => string | undefined {
   const names = new Map<string, string>()
@@ -80,7 +83,7 @@ export function finder(tensors: ReadonlyMap<string, ValueTensor | undefined>): (
   for (const [given, tensor] of tensors) {
     if (tensor?.expr.kind !== 'read') continue
     const { tensor: name } = mainStored(tensor.expr.view)
-    // A head that is tied to it has another name, and the same stored tensor.
+    // A tied head has another name for the same stored tensor.
     if (!stored.has(name) || given === name) stored.set(name, given)
   }
   for (const [name, given] of stored) names.set(name, given)

@@ -1,10 +1,10 @@
-/** Tensors that an adapter saved whole and its base does not have: heads for a task. */
+/** Tensors that an adapter saved whole and the base lacks: heads for a task. */
 import type { ValueTensor } from '../../expr/values.js'
 import { type Application, moduleName } from './application.js'
 
-/** Heads that PEFT adds to `modules_to_save` by itself, or that libraries for training put on a network. */
+/** Heads that PEFT adds to `modules_to_save` itself, or that training libraries add to a network. */
 const TASK_HEADS = /^(score|classifier|classification_head|qa_outputs|v_head|value_head|reward_head|summary)(\.|$)/
-/** Their last layer: a row a label. */
+/** The last layer of a classifier: one row per label. */
 const LABELS = /^(score|classifier|classifier\.out_proj|classification_head\.out_proj)\.weight$/
 
 const CLASSES: Readonly<Record<string, string>> = {
@@ -13,15 +13,15 @@ const CLASSES: Readonly<Record<string, string>> = {
   QUESTION_ANS: 'ForQuestionAnswering',
 }
 
-/** The end of a class's name, by PEFT's name for what it is for. */
+/** The suffix of the class name for a PEFT task type. */
 export const taskClass = (task: string | undefined): string | undefined => CLASSES[task ?? '']
 
 /**
- * Tensors saved whole that the model does not have and that were trained as a module of their own. An adapter that updates modules which the
- * model lacks was made for another base: nothing is added then. Warning: `adapter-adds`.
+ * Tensors saved whole that the model lacks and that were trained as separate modules. Empty if the adapter updates
+ * modules that the model lacks: it was made for another base. Warning: `adapter-adds`.
  */
 export function additions(
-  { found: { replaced, beneath, updates, biases }, settings, complain }: Application,
+  { found: { replaced, beneath, updates, biases }, settings, reporter }: Application,
   has: (name: string) => boolean,
 ): ReadonlyMap<string, ValueTensor> {
   const added = new Map<string, ValueTensor>()
@@ -31,7 +31,7 @@ export function additions(
   if (!fits) return added
   for (const [name, tensor] of replaced) {
     const module = moduleName(name)
-    // What lies within a layer, or embeds, is a part of the network itself.
+    // Tensors inside layers and embeddings belong to the network itself.
     const outside = !/(^|\.)\d+\./.test(name) && !isHeadModule(module) && !/embed/.test(module)
     if (has(name) || beneath.has(name) || !outside) continue
     if (settings.isSaved(module) || settings.isSaved(module.split('.')[0]!) || TASK_HEADS.test(name))
@@ -39,18 +39,18 @@ export function additions(
   }
   const [first] = added.keys()
   if (first !== undefined)
-    complain.warn(
+    reporter.warn(
       'adapter-adds',
       `it saved ${added.size === 1 ? `${first}, which` : `${added.size} tensors, such as ${first}, that`} the model does not have: terge adds ${added.size === 1 ? 'it' : 'them'} to the model`,
     )
   return added
 }
 
-/** Whether a module is called as the head over the vocabulary: of a model that ties its head it is not stored. */
+/** Whether a module has the name of a head over the vocabulary. A model with a tied head does not store it. */
 const isHeadModule = (module: string): boolean =>
   /(^|\.)(lm_head|embed_out|proj_out|output_layer)(\.decoder)?$/.test(module)
 
-/** The number of labels, where a classifier was saved whole. */
+/** The number of labels if the adapter saved a classifier whole. */
 export function labelsOf(
   { found: { replaced }, settings, base }: Application,
   find: (name: string) => string | undefined,
@@ -66,7 +66,10 @@ export function labelsOf(
   return undefined
 }
 
-/** What the adapter's names have before the model's: a network with a head holds what was saved alone as a part. */
+/**
+ * The prefix that the adapter's names have and the model's lack: in a network with a head, the bare model is a
+ * submodule.
+ */
 export function prefixOf(
   { found: { updates } }: Application,
   find: (name: string) => string | undefined,

@@ -5,25 +5,26 @@ import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
-/** A model's tensors by the names that they are read under. */
+/** A model's stored tensors with the names that they are read under. */
 export type Named = readonly (readonly [name: string, tensor: LogicalTensor])[]
 
-/** Names that are looked at to choose among prefixes; the choice then holds for all. */
+/** The number of names that are sampled to choose a prefix, which then applies to all names. */
 const SAMPLE = 2000
-/** One tensor alone may be called alike by chance. */
+/** A single tensor may match by chance. */
 const LEAST = 2
-/** A head without a prefix is common to many: so many times more have to be found. */
+/** Many models share a head name without a prefix, so a prefix must match this many times more tensors. */
 const FEW = 4
-/** Prefixes that are tried of either model, the most frequent ones. */
+/** The number of prefixes tried for each model, the most frequent first. */
 const CANDIDATES = 12
-/** Parts of a name that a prefix may have: `base_model.model.model.` is the longest in use. */
+/** The maximum number of parts in a prefix: `base_model.model.model.` is the longest in use. */
 const DEEPEST = 3
 
 /**
- * A model whose tensors are called as the base's but for a prefix (`model.`, `module.`, `_orig_mod.`) is read under the
- * base's names; a prefix may be taken off, put on, or be another one. Only where few of its tensors have the base's names as they are,
- * half of what the two could share does afterwards, each in the base's shape, and the recipe renames nothing itself.
- * Warning: `other-prefix`, with the lines that say the same.
+ * Reads a model under the base's names if the names differ only by a prefix (`model.`, `module.`, `_orig_mod.`). terge
+ * may add, remove or replace the prefix. It does so only if few of the model's names match the base's, if with the new
+ * prefix at least half of the possible tensors match in name and shape, and if the recipe does not rename tensors
+ * itself.
+ * Warning: `other-prefix`, with the equivalent recipe lines.
  */
 export function underBasePrefix(
   recipe: Recipe,
@@ -52,7 +53,7 @@ export function underBasePrefix(
         const renamed = name.startsWith(off) ? `${on}${name.slice(off.length)}` : name
         return there.has(renamed) && !there.has(name) && !taken.has(renamed) ? renamed : name
       }
-      // One prefix for another says little unless several modules are found behind it: `fc2.` is not `fc1.`
+      // Replacing a prefix is only convincing if several modules follow it: `fc2.` does not mean `fc1.`
       const parts = new Set(sample.flatMap(([name]) => firstModule(name, off)))
       return { off, on, rename, found: off !== '' && on !== '' && parts.size < 2 ? 0 : count(rename) }
     }),
@@ -74,13 +75,13 @@ export function underBasePrefix(
   return [...renamed].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 }
 
-/** The module that a name has first behind a prefix. */
+/** The first module in a name after a prefix. */
 function firstModule(name: string, prefix: string): string[] {
   const parts = name.startsWith(prefix) ? name.slice(prefix.length).split('.') : []
   return parts.length > 1 ? [parts[0]!] : []
 }
 
-/** Beginnings of names up to a dot, the most frequent first, and at the front none at all. */
+/** Leading parts of names, the most frequent first, after the empty prefix. */
 function prefixesOf(named: Named): string[] {
   const counts = new Map<string, number>()
   for (const [name] of named) {
@@ -94,7 +95,7 @@ function prefixesOf(named: Named): string[] {
   return ['', ...frequent.slice(0, CANDIDATES).map(([prefix]) => prefix)]
 }
 
-/** What a recipe would have to say for the same names. */
+/** The recipe lines that give the same names. */
 function linesFor(
   { off, on }: { readonly off: string; readonly on: string },
   moved: readonly (readonly [string, string])[],

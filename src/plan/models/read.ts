@@ -1,4 +1,4 @@
-/** A recipe's models as values, under the names of the result. */
+/** Reads a recipe's models as values, with the tensor names of the result. */
 import { byPlace } from '../../checkpoints/order.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Value } from '../../expr/values.js'
@@ -12,14 +12,14 @@ import { renamedTensors } from './rename.js'
 import { type Twins, withTied } from './tied.js'
 
 export interface ReadModels {
-  /** The model whose names, configuration and tokenizer the first output has. */
+  /** The model whose tensor names, configuration and tokenizer the first output has. */
   readonly base: string
   readonly values: Map<string, Value>
   readonly models: readonly PlanModel[]
   readonly files: readonly PlanFile[]
 }
 
-/** `whole`: what the recipe is a part of. */
+/** `whole`: the recipe that `recipe` is a part of. */
 export function readModels(
   recipe: Recipe,
   whole: Recipe,
@@ -39,7 +39,7 @@ export function readModels(
     const checkpoint = checkpoints.get(name)!
     const source = recipe.models.get(name)!
     const revision = checkpoint.revision ?? source.revision
-    // An adapter's names are of its own kind.
+    // Adapters use other names than models.
     const own = anchors.has(name) || source.companion === 'lora'
     const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
     const complete =

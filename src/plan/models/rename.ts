@@ -6,9 +6,10 @@ import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /**
- * A checkpoint's tensors under the names that the recipe gives them: first `strip_prefix`, then the first of the `rename` rules
- * that matches. In the order of the new names.
- * Faults: `no-match` for a prefix or rule that fits no tensor, `name-taken` where two tensors would have one name.
+ * A checkpoint's tensors with the names that the recipe gives them, sorted by the new names. First `strip_prefix`
+ * applies, then the first `rename` rule that matches.
+ * Errors: `no-match` for a prefix or rule that matches no tensor, `bad-pattern`, `name-taken` if two tensors would have
+ * the same name.
  */
 export function renamedTensors(
   recipe: Recipe,

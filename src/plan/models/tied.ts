@@ -13,7 +13,7 @@ import {
   tiesHead,
 } from '../../networks/tied.js'
 import { mainStored } from '../../views/stored.js'
-/** Heads that are their model's embedding once more, and are stored only there. */
+/** Tied heads, which a model stores only as its embedding. */
 
 import type { Place } from '../../core/diagnostics.js'
 import { isFloat } from '../../encodings/index.js'
@@ -26,8 +26,8 @@ import { kindOf, type Step } from '../../steps/index.js'
 import type { Named } from './prefix.js'
 
 /**
- * By model: tensors that hold the same as an embedding, and which, by the names that they are stored under. It was read before planning;
- * nothing is known of others.
+ * By model and stored name: tensors with the same content as an embedding, found before planning. Nothing is known
+ * about other tensors.
  */
 export type Twins = ReadonlyMap<string, ReadonlyMap<string, readonly Twin[]>>
 
@@ -37,9 +37,9 @@ export interface Twin {
 }
 
 /**
- * A model with what it leaves out because it ties it: where the base has a head, or one embedding under several names, and the model does not,
- * the model's embedding stands for it. Warnings: `tied-head`; `unused-head` where the model has a head of its own and
- * the base ties its.
+ * A model with the tensors that it does not store because they are tied. If the base has a head, or one embedding under
+ * several names, and the model does not, the model's embedding is used.
+ * Warnings: `tied-head`; `unused-head` if the model stores its head and the base ties its head.
  */
 export function withTied(
   recipe: Recipe,
@@ -71,9 +71,9 @@ export function withTied(
 }
 
 /**
- * Values as a step reads them: what takes part beside its base, a model or what a step has made, has its embedding where the
- * base has a head and it ties its own. Where an adapter gave a participant (`split`: by origin) a head of its own, the base has its embedding for
- * one too, so that the result has both. Warning: `tied-head`.
+ * The values that a step reads. If the base has a head and another merged model ties its head, that model's embedding
+ * is used for the head. If an adapter gave a merged model a separate head (`split`, by origin), the base gets its
+ * embedding as a head as well, so that the result has both. Warning: `tied-head`.
  */
 export function tiedValues(
   recipe: Recipe,
@@ -88,7 +88,7 @@ export function tiedValues(
   const stored = sharesNames ? values.get(like) : undefined
   if (!stored) return values
   const others = new Set(usesOf(step).filter((name) => name !== like))
-  const tell = (name: string, head: string, own: string): void => {
+  const warn = (name: string, head: string, own: string): void => {
     const { at } = recipe.models.get(name) ?? recipe.steps.find((other) => other.name === name)!
     warnOfTied(name, head, own, recipe.placeOf(at, 'key'), faults)
   }
@@ -97,7 +97,7 @@ export function tiedValues(
     const known = twins.get(like.origin)
     const twin = ({ expr }: ValueTensor) => expr.kind === 'read' && (known?.has(mainStored(expr.view).tensor) ?? false)
     const added = standIns([...value.tensors], configOf(value.origin), [...like.tensors], twin)
-    for (const [head, [own]] of added) if (!SHARED.test(head)) tell(name, head, own)
+    for (const [head, [own]] of added) if (!SHARED.test(head)) warn(name, head, own)
     if (added.length === 0) return undefined
     const tensors = [...value.tensors, ...added.map(([head, [, tensor]]) => [head, tensor] as const)]
     return { ...value, tensors: new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))) }
@@ -115,8 +115,9 @@ export function tiedValues(
 }
 
 /**
- * By name that the base has and a model leaves out since it ties it: the model's embedding, or its head where it stores only that. `twin`: whether a tensor of the base holds the
- * same as its embedding; it is then tied to it, whatever it is called.
+ * For each name that the base has and the model lacks because it is tied: the model's embedding, or its head if it
+ * stores only that. `twin`: whether a tensor of the base has the same content as its embedding; then it is tied to it,
+ * whatever its name.
  */
 function standIns<T extends Sized, B extends Sized>(
   tensors: Entries<T>,
@@ -150,7 +151,10 @@ function standIns<T extends Sized, B extends Sized>(
   })
 }
 
-/** The head of a model that stores that of the two which it ties, as some savers keep the name that is first in the alphabet. */
+/**
+ * The head of a model that stores only the head of a tied pair. Some libraries keep the name that comes first in the
+ * alphabet.
+ */
 function onlyHead<T extends Sized>(
   tensors: Entries<T>,
   config: Config,

@@ -6,18 +6,18 @@ import type { Recipe } from '../../recipe/types.js'
 import { adapterTensorName } from '../adapter/tensors.js'
 import type { Twin, Twins } from './tied.js'
 
-/** Two stored tensors that may hold the same: what headers do not say, and a plan may depend on. */
+/** Two stored tensors that may have equal content. Headers do not show it, and a plan may depend on it. */
 export interface TwinCandidate {
   readonly of: Twin
   readonly embedding: Twin
 }
 
-/** A model has one head, or a few. */
+/** A model has one head or a few. */
 const MOST = 16
 
 /**
- * What a plan would know more of than headers say: tensors of models with the shape and the dtype of an embedding of the same model, where another model
- * of the recipe lacks them, and heads that adapters saved whole. In files without gaps, that is.
+ * Pairs whose content a plan needs to compare: tensors with the shape and dtype of an embedding of the same model that
+ * another model lacks, and heads that adapters saved whole. Only contiguous tensors.
  */
 export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): TwinCandidate[] {
   const found: TwinCandidate[] = []
@@ -53,7 +53,7 @@ export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, 
 const embeddingsOf = (tensors: Checkpoint['stored'], nameOf: (stored: string) => string): StoredTensor[] =>
   [...tensors.values()].filter(({ name, strides }) => EMBEDDING.test(nameOf(name)) && !strides)
 
-/** The candidates that do hold the same, as plans ask for them. */
+/** The candidates with equal content, in the form that plans need. */
 export function twinsOf(candidates: readonly TwinCandidate[]): Twins {
   const twins = new Map<string, Map<string, Twin[]>>()
   for (const { of, embedding } of candidates) {

@@ -1,4 +1,4 @@
-/** What adapters change beside the weights: the size of the vocabulary, the head, what the network is for. */
+/** What adapters change besides weights: the vocabulary size, the head, the task. */
 
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { isObject } from '../../core/json/text.js'
@@ -8,24 +8,24 @@ type Config = Readonly<Record<string, unknown>>
 export interface Amendment {
   /** Rows of the embedding before and after. */
   readonly vocabulary?: { readonly before: number; readonly after: number }
-  /** The model whose tokenizer goes with that vocabulary. */
+  /** The model whose tokenizer has that vocabulary. */
   readonly tokenizer?: string
-  /** The head has weights of its own; the model's was tied to its embedding. */
+  /** The head is a separate tensor now; in the model it was tied to the embedding. */
   readonly split?: true
-  /** The end of the name of the class that the network now is: `ForSequenceClassification`. */
+  /** The new suffix of the class name, such as `ForSequenceClassification`. */
   readonly task?: string
-  /** Rows of a classifier. */
+  /** The number of rows of the classifier. */
   readonly labels?: number
   /** Tensors that the model did not have. */
   readonly added?: ReadonlySet<string>
-  /** What stands before all other names in a network that has those: the model's leave it out. */
+  /** The prefix of all other names in a network with a head. The bare model's names lack it. */
   readonly prefix?: string
 }
 
-/** By origin: the model that an adapter was applied to. */
+/** By origin, the model that an adapter was applied to. */
 export type Amendments = ReadonlyMap<string, Amendment>
 
-/** A model's configuration for what an adapter made of it. */
+/** A model's configuration with the changes of an adapter. */
 export function amended(config: Config, { vocabulary, task, labels }: Amendment = {}): Config {
   const sized = vocabulary ? withRows(config, vocabulary.before, vocabulary.after) : config
   const named = task === undefined ? sized : withTask(sized, task)
@@ -33,8 +33,8 @@ export function amended(config: Config, { vocabulary, task, labels }: Amendment 
 }
 
 /**
- * Another number of tokens wherever the configuration or one of its parts says the number that there were; where none does, in the
- * part for text, or else in the model's own.
+ * Sets the number of tokens wherever the configuration or a part of it states the old number. If none does, sets it in
+ * the text part, or else at the top.
  */
 export function withRows(config: Config, before: number, after: number): Config {
   if (statesRows(config, before)) return replaced(config, before, after)
@@ -77,6 +77,6 @@ function withLabels(config: Config, labels: number): Config {
   }
 }
 
-/** Whether a folder has a tokenizer of its own. */
+/** Whether a folder has a tokenizer. */
 export const hasTokenizer = ({ sidecars }: Checkpoint): boolean =>
   sidecars.some((name) => /^(tokenizer\.(json|model)|vocab\.(json|txt)|spiece\.model)$/.test(name))

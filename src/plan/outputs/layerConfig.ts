@@ -1,4 +1,4 @@
-/** Makes a configuration follow its layers: each setting of a stack's part that speaks of layers, or a reason why it can't. */
+/** Updates every setting that refers to layers for a new order of layers, or gives the reason why it can't. */
 import { plural } from '../../core/words.js'
 import {
   type Config,
@@ -15,14 +15,14 @@ export interface Edit {
   readonly value: unknown
 }
 
-/** One layer of the output: which one it was, and the same part of the configuration that it was made under. */
+/** One layer of the output: its original index, and the same part of its model's configuration. */
 export interface Origin {
   readonly layer: number
   readonly config: Config
 }
 
 export interface Follow {
-  /** Layers that the model had, those behind the last one apart. */
+  /** The number of layers that the model had, without extra layers after the last. */
   readonly depth: number
   readonly behind: number
   readonly order: readonly Origin[]
@@ -32,7 +32,7 @@ interface Work extends Follow {
   readonly path: ConfigPath
   readonly edits: Edit[]
   readonly problems: string[]
-  /** What each layer of the model is, by all the settings that were made to follow. */
+  /** For each original layer, the values of all updated settings. */
   readonly traits: unknown[][]
 }
 
@@ -44,7 +44,7 @@ export interface Followed {
 
 const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
 
-/** Settings of one part of a configuration, but for the counts of layers, which `counted` names. */
+/** Updates one part of a configuration, except the layer counts listed in `counted`. */
 export function followLayers(config: Config, at: ConfigPath, follow: Follow, counted: ReadonlySet<string>): Followed {
   const work: Work = {
     ...follow,
@@ -68,7 +68,7 @@ function followMapping(config: Config, work: Work, counted: ReadonlySet<string>)
     else if (typeof value === 'number') followNumber(value, setting, work)
     else if (isMapping(value)) followInner(value, setting, work)
   }
-  // What only another model's configuration says of its layers has no place to go to.
+  // A layer setting that only another model's configuration has cannot be written.
   for (const { config: theirs } of new Set(work.order))
     for (const key of ['layer_types', 'layers_block_type', 'mlp_only_layers', 'hybrid_override_pattern'])
       if (theirs !== config && theirs[key] !== undefined && theirs[key] !== null && config[key] === undefined)
@@ -80,7 +80,7 @@ interface Setting {
   readonly value: unknown
   readonly path: ConfigPath
   readonly config: Config
-  /** The same setting in the configuration of each layer's own model. */
+  /** The same setting in the configuration of each layer's model. */
   readonly theirs: readonly unknown[]
 }
 
@@ -98,7 +98,7 @@ const unmoved = ({ order, depth }: Work, { value, theirs }: Setting): boolean =>
   order.every(({ layer }, index) => layer === index) &&
   theirs.every((one) => same(one, value))
 
-/** Each layer's own entry; undefined where a model's list is of another length than its layers are many. */
+/** The entry of each layer. Undefined if the length of a model's list does not fit its layers. */
 function entriesOf(setting: Setting, { order }: Work, length: number): unknown[] | undefined {
   const found = order.map(({ layer }, index) => {
     const list = setting.theirs[index]
@@ -141,11 +141,11 @@ function followList(list: readonly unknown[], setting: Setting, work: Work): und
   lost(work, key, `a list of ${plural(list.length, 'entry', 'entries')} for ${plural(depth, 'layer')}`)
 }
 
-/** Numbers of layers, in their order. */
+/** Whether a list is an ascending list of layer numbers. */
 const isNumbering = (list: readonly unknown[], depth: number): boolean =>
   list.every((one, index) => isWhole(one) && one < depth && (index === 0 || one > (list[index - 1] as number)))
 
-/** A list of layers: those places where a layer now stands that was in its own model's list. */
+/** A list of layer numbers: keeps the new positions of layers that were in their model's list. */
 function followIndexes(setting: Setting, work: Work): undefined {
   const { theirs } = setting
   const lists = theirs.map(numbersOf)
@@ -168,7 +168,7 @@ const numbersOf = (value: unknown): readonly number[] | undefined =>
       ? value.split(',').map(Number)
       : undefined
 
-/** Layers that another part reads from keep their places, or there is no saying which ones it would read. */
+/** Layers that another part reads from must keep their positions. */
 function followTaps(list: readonly unknown[], setting: Setting, work: Work): undefined {
   const { order, depth } = work
   const kept = list.every((one) =>
@@ -181,7 +181,7 @@ function followTaps(list: readonly unknown[], setting: Setting, work: Work): und
   if (!kept) lost(work, setting.key, 'another part of the model reads from these layers')
 }
 
-/** GPT-Neo's `[[["global", "local"], 12]]`: kinds, and how often they are repeated. */
+/** GPT-Neo's `[[["global", "local"], 12]]`: kinds of layers and repetition counts. */
 function followCounted(setting: Setting, work: Work): undefined {
   const spread = (value: unknown): unknown[] =>
     (Array.isArray(value) ? value : []).flatMap((one) =>
@@ -197,7 +197,7 @@ function followCounted(setting: Setting, work: Work): undefined {
   if (!same(entries, own)) edit(work, setting, [[entries, 1]])
 }
 
-/** A list that is repeated up to the last layer: written out for the new ones. */
+/** A list that is repeated up to the last layer. If it changes, it is written out in full. */
 function followRepeated(list: readonly unknown[], setting: Setting, work: Work): undefined {
   const kind = (of: unknown, layer: number): unknown => (Array.isArray(of) ? of[layer % of.length] : undefined)
   mark(work, (layer) => kind(list, layer))
@@ -206,7 +206,7 @@ function followRepeated(list: readonly unknown[], setting: Setting, work: Work):
   if (next.some((one, index) => !same(one, kind(list, index)))) edit(work, setting, next)
 }
 
-/** `hybrid_override_pattern` and its like: a letter for each layer. */
+/** `hybrid_override_pattern` and similar settings: one letter per layer. */
 function followText(text: string, setting: Setting, work: Work): undefined {
   const { key } = setting
   if (rules.NOT_LAYERED.test(key)) return
@@ -231,7 +231,7 @@ function followText(text: string, setting: Setting, work: Work): undefined {
   lost(work, key, `a text of ${plural(text.length, 'letter')} for ${plural(depth, 'layer')}`)
 }
 
-/** Small letters that are no word: a few kinds, each again and again. */
+/** Lower-case letters that form a code and not a word: a few kinds, each repeated. */
 const isCode = (text: string): boolean => /^[a-z]{4,}$/.test(text) && new Set(text).size * 2 <= text.length
 
 function followNumber(value: number, setting: Setting, work: Work): undefined {
@@ -255,7 +255,7 @@ function followNumber(value: number, setting: Setting, work: Work): undefined {
   const add = rules.FREQUENCIES[key]
   const periodic = add !== undefined || /every_n|interval|freq|frequency|period|step|pattern/.test(key)
   if (!periodic) return lost(work, key, 'it may refer to individual layers')
-  // Whatever the rule is, it goes by the remainder.
+  // The kind of a layer depends on the remainder.
   const kind = (layer: number, by: number | undefined): unknown =>
     by === undefined || by === 0 ? undefined : add === undefined ? layer % by : (layer + add) % by === 0
   mark(work, (layer) => kind(layer, value))
@@ -263,7 +263,7 @@ function followNumber(value: number, setting: Setting, work: Work): undefined {
     lost(work, key, `it applies to one in ${value} layers, and the new order breaks this pattern`)
 }
 
-/** Embeddings whose width goes by the number of layers. */
+/** Embeddings whose width depends on the number of layers. */
 function perLayerEmbeddings(value: number, setting: Setting, work: Work): undefined {
   if (setting.key === 'hidden_size_per_layer_input' && value > 0 && !unmoved(work, setting))
     lost(work, setting.key, 'the embeddings hold a part per layer, and terge does not cut them')
@@ -282,7 +282,8 @@ function followThreshold(
   const count = all.filter(Boolean).length
   const less = kind === 'through' ? 1 : 0
   if (all.slice(0, count).every(Boolean)) {
-    // Where all layers are of the first kind it may say any number from the last one on; most say just that one.
+    // If all layers are of the first kind, any number from the last layer on is valid. Most models use exactly that
+    // one.
     const open = value + less === work.depth ? count - less : Math.max(value, count - less)
     return edit(work, setting, count === all.length ? open : count - less)
   }
@@ -290,7 +291,7 @@ function followThreshold(
   lost(work, setting.key, 'the new order mixes layers of both kinds')
 }
 
-/** Tries every offset: a range of layers may begin anywhere in a period. */
+/** Tries every offset, since a range of layers may start anywhere in a period. */
 function followPeriod(
   [period, offset]: readonly [string, string],
   setting: Setting,
@@ -311,10 +312,10 @@ function followPeriod(
   if (!replaced) lost(work, period, `it applies to one in ${every} layers, and the new order breaks this pattern`)
 }
 
-/** Settings of the layers themselves; other mappings describe another part of the model. */
+/** Mappings with settings of the layers. Other mappings describe another part of the model. */
 const INNER = /^(attn|attention|ffn|mlp|moe|ssm|mamba|linear_attn|block)_config$/
 
-/** Mappings inside a part: by layers' numbers, or with settings of their own. */
+/** A mapping inside a part: entries by layer number, or settings of the layers. */
 function followInner(value: Config, setting: Setting, work: Work): undefined {
   const { key, path } = setting
   const keys = Object.keys(value)

@@ -32,9 +32,9 @@ import { warnOfStacks, withStacks } from './stackConfig.js'
 export interface OutputContext {
   readonly recipe: Recipe
   readonly checkpoints: ReadonlyMap<string, Checkpoint>
-  /** Index into the plan's models. */
+  /** The index of a model in the plan. */
   readonly modelIndex: (name: string) => number
-  /** The name of the model that one of the plan's files belongs to. */
+  /** The name of the model that a file of the plan belongs to. */
   readonly modelOf: (file: number) => string
   readonly lexicon: Lexicon
   /** What adapters change in configurations. */
@@ -42,7 +42,7 @@ export interface OutputContext {
   readonly faults: Faults
 }
 
-/** The outputs of a recipe, but for those that are made of what has a fault. */
+/** Plans the outputs of a recipe, except those that depend on a step with an error. */
 export const planOutputs = (
   context: OutputContext,
   values: ReadonlyMap<string, Value>,
@@ -54,7 +54,9 @@ export const planOutputs = (
     return way ? planWay(context, spec, index, way) : [planOutput(context, spec, index, values.get(spec.from)!)]
   })
 
-/** The checkpoints of an interpolation, in the output folder: folders where the first model is one, else single files. */
+/**
+ * The checkpoints of an interpolation in the output folder: folders if the first model is a folder, else single files.
+ */
 function planWay(context: OutputContext, spec: OutputSpec, index: number, way: Way): PlanOutput[] {
   const { recipe, checkpoints, faults } = context
   const { points, keep } = way
@@ -91,7 +93,7 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
   })
 }
 
-/** An output's files, headers and places of tensors: the whole checkpoint but its data. */
+/** An output's files, headers and tensor offsets: the whole checkpoint except its data. */
 function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
   const value = underPrefix(context, withUntiedParts(context, spec, made))
@@ -151,7 +153,7 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
   }
 }
 
-/** Written out, since objects that are spread take more memory: a model may have a million tensors. */
+/** Written without spreading, which would use more memory: a model may have a million tensors. */
 function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueTensor): PlanTensor {
   const { name, dtype, shape, bytes, file, offset } = placed
   const placements = [{ name, dtype, shape, file, offset, bytes, from: 0, count: elements(shape) }]
@@ -168,7 +170,7 @@ function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueT
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
   if (!isFloat(tensor.dtype)) return tensor.dtype
   if (spec.dtype) return spec.dtype
-  // A tensor that is copied or passed through keeps its bytes, whatever they are; a computed one must be rounded to something terge writes.
+  // A copied tensor keeps its bytes in any dtype. A computed tensor needs a dtype that terge can write.
   if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {
     faults.error(
       'unwritable-dtype',
@@ -180,7 +182,7 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   return tensor.dtype
 }
 
-/** Of an adapter that a step made its configuration alone; of one that was there before what lay beside it. */
+/** An extracted adapter has only its configuration. A merged adapter also has the small files of its origin. */
 function adapterSidecars(
   context: OutputContext,
   spec: OutputSpec,
@@ -229,7 +231,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
   }
 }
 
-/** One warning for the files of the origin that are neither copied nor known to be of no use. */
+/** One warning for all files of the origin that terge does not copy and does not know to be unneeded. */
 function warnOfLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, faults }: OutputContext): void {
   if (leftOut.length === 0) return
   const list = `${leftOut.slice(0, 5).map(quote).join(', ')}${leftOut.length > 5 ? ', …' : ''}`
@@ -243,8 +245,8 @@ function warnOfLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, fau
 }
 
 /**
- * The base's config with the dtype, the layers and the vocabulary that the output has; undefined where the file is right as it
- * is, or there is none.
+ * The base's config with the dtype, layers and vocabulary of the output. Undefined if the file can be copied or does
+ * not exist.
  */
 function configText(
   { dtype }: OutputSpec,
@@ -266,7 +268,7 @@ function configText(
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = encodingOf(dtype).torch[0]
   const own = ownHead(tensors, context)
   if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
-  // Numbers as they are would be unpacked once more.
+  // Libraries would dequantize plain numbers again.
   if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
     delete changed.quantization_config
   return changeJson(written!, config, changed)
@@ -274,7 +276,7 @@ function configText(
 
 type Config = Readonly<Record<string, unknown>>
 
-/** The head, where it is not, by the way it came about, the embedding once more. */
+/** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */
 function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): string | undefined {
   const name = headOf([...tensors])
   const embeddings = [...tensors].filter(([name]) => EMBEDDING.test(name))
@@ -282,7 +284,7 @@ function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputCont
   if (name === undefined || !embedding) return undefined
   const head = tensors.get(name)!.expr
   const ofAdapter = (file: number): boolean => checkpoints.get(modelOf(file))?.adapter !== undefined
-  // Of a model that ties them, any of its names stands for the one tensor; adapters hold each apart.
+  // In a model with tied weights, every name refers to the same tensor. Adapters store each separately.
   const making = (part: Expr): string => {
     const inputs = new Set<unknown>(inputsOf(part))
     return JSON.stringify(part, (key, value) => {
@@ -300,8 +302,9 @@ function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputCont
 }
 
 /**
- * A result whose head is no longer tied, with what the same flag of the configuration tied as well: the bias of a head that is stored under one of its
- * two names. Error: `untied-embeddings` where encoder and decoder share their embedding: libraries would begin these anew.
+ * A result whose head is no longer tied. Adds the tensors that the same configuration flag tied: a head's bias that is
+ * stored under only one of its two names. Error `untied-embeddings` if encoder and decoder share their embedding:
+ * libraries would initialize these again.
  */
 function withUntiedParts(context: OutputContext, spec: OutputSpec, value: Value): Value {
   const config = context.checkpoints.get(value.origin)?.config
@@ -321,7 +324,7 @@ function withUntiedParts(context: OutputContext, spec: OutputSpec, value: Value)
   return { ...value, tensors: new Map([...value.tensors, [twin, bias] as const].sort(([a], [b]) => (a < b ? -1 : 1))) }
 }
 
-/** A network that was saved alone, as the part of the network with the head that an adapter gave it: libraries read either, not a mixture. */
+/** Adds the prefix to a bare model that an adapter gave a head. Libraries read either form, but not a mixture. */
 function underPrefix({ amendments }: OutputContext, value: Value): Value {
   const { prefix, added } = amendments.get(value.origin) ?? {}
   if (prefix === undefined || ![...value.tensors.keys()].some((name) => added?.has(name))) return value
@@ -332,8 +335,8 @@ function underPrefix({ amendments }: OutputContext, value: Value): Value {
 }
 
 /**
- * Says that the head is not tied, in the part of the configuration that decides about it and in that part's text part: libraries read
- * either, and take what is not written for true.
+ * Sets `tie_word_embeddings: false` in the part of the configuration that decides about the head and in its text part.
+ * Libraries read either and treat an absent key as true.
  */
 function untie(config: Record<string, unknown>, head: string): void {
   const part = { ...tyingPart(config, head), tie_word_embeddings: false }
@@ -344,10 +347,10 @@ function untie(config: Record<string, unknown>, head: string): void {
   else config.decoder = whole
 }
 
-/** transformers 5 writes `dtype`, earlier ones `torch_dtype`; a config may hold either, and its parts theirs. */
+/** transformers 5 writes `dtype`, earlier versions `torch_dtype`. A config and its parts may have either. */
 const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const
 
-/** Says another dtype wherever the configuration, or that of a model in it, says one. */
+/** Sets the dtype wherever the configuration, or a model configuration in it, states one. */
 function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
   if (!dtype) return config
   return Object.fromEntries(
@@ -359,5 +362,5 @@ function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
   )
 }
 
-/** A command without its place in the recipe. */
+/** An `evaluate` command without its place in the recipe. */
 const commandOf = ({ at: _, ...command }: Evaluate): NonNullable<PlanOutput['evaluate']> => command

@@ -1,4 +1,4 @@
-/** The configuration of a model whose layers were put together anew, as changes of single values; or why there is none. */
+/** Updates the configuration of a model with a new order of layers, as edits of single values, or says why it can't. */
 
 import { plural } from '../../core/words.js'
 import type { Restacked, StackedLayer, Value } from '../../expr/values.js'
@@ -13,13 +13,13 @@ type ConfigOf = (model: string) => Config | undefined
 
 export interface StackedConfig {
   readonly edits: readonly Edit[]
-  /** Why the configuration can't follow. */
+  /** Why terge cannot update the configuration. */
   readonly problems: readonly string[]
 }
 
 /**
- * A configuration that follows the stacks of a value. Error: `bad-layers`, at the step, where it can't be told how; a single
- * file has no configuration, and is written all the same.
+ * A configuration updated for the new layers of a value. Error `bad-layers`, at the step, if terge cannot update it. A
+ * single file has no configuration, and is written in any case.
  */
 export function withStacks(
   recipe: Recipe,
@@ -42,8 +42,8 @@ export function withStacks(
 }
 
 /**
- * Where no configuration is written that could follow, or none is there, a warning says what one would be wrong about: a T5 without
- * its first block has no biases for positions, whatever its configuration says.
+ * Warning `bad-layers` if the new layers may not fit together and no configuration is written that could show it. For
+ * example, a T5 without its first block has no position biases, whatever its configuration says.
  */
 export function warnOfStacks(
   recipe: Recipe,
@@ -71,7 +71,7 @@ export function warnOfStacks(
 
 const traitless = (own: readonly StackedLayer[]): unknown[][] => own.map(() => [])
 
-/** The stacks of a value as they were before any was put together anew. */
+/** The stacks of a value before their layers changed. */
 function stacksBefore(tensors: Value['tensors'], layers: NonNullable<Value['layers']>): Stack[] {
   const found = stacksOf(tensors.keys()).list
   const emptied = [...layers.keys()].filter((prefix) => !found.some((stack) => stack.prefix === prefix))
@@ -143,7 +143,7 @@ export function stackedConfig(
   return { edits, problems }
 }
 
-/** Some configurations count layers by a list of their kinds alone. */
+/** Some configurations count layers only by a list of layer kinds. */
 const isCountedByList = (config: Config, depth: number): boolean =>
   COUNTING_LISTS.some((key) => (config[key] as { readonly length?: unknown } | null | undefined)?.length === depth)
 
@@ -158,8 +158,8 @@ function partAt(config: Config, path: ConfigPath): Config | undefined {
 }
 
 /**
- * A layer that the configuration would be wrong about: of tensors that none of its own layers has, or, where its settings do not say
- * why its layers differ, of others than at the same place before.
+ * A layer that the configuration would describe wrongly: it has tensors that no original layer has, or the layers
+ * differ, no setting says how, and another kind of layer was at this position.
  */
 function oddLayer(
   order: readonly StackedLayer[],
@@ -175,20 +175,20 @@ function oddLayer(
   }
   if (forms.size === 1) return undefined
   const byTraits = new Map<string, string>()
-  const told = own.every(({ holds }, layer) => {
+  const decided = own.every(({ holds }, layer) => {
     const key = JSON.stringify(traits[layer])
     const before = byTraits.get(key)
     if (before === undefined) byTraits.set(key, holds)
     return before === undefined || before === holds
   })
-  if (told && !isStaged(own)) return undefined
+  if (decided && !isStaged(own)) return undefined
   const moved = order.findIndex(({ holds }, index) => holds !== own[Math.min(index, own.length - 1)]!.holds)
   if (moved < 0) return undefined
   const wanted = own[Math.min(moved, own.length - 1)]!
   return `the layers have different tensors, and no setting describes which: layer ${moved} would change (${difference(wanted.holds, order[moved]!.holds)})`
 }
 
-/** Stages, whose sizes go by their places: layers that hold lists of their own, of different lengths. */
+/** Stages whose sizes depend on their positions: layers with inner lists of different lengths. */
 function isStaged(own: readonly StackedLayer[]): boolean {
   const lengths = own.map(({ holds }) => {
     const inner = [...holds.matchAll(/(?:^| )(\w+)\.(\d+)\./g)].filter(([, list]) => !/expert/.test(list!))
@@ -197,7 +197,7 @@ function isStaged(own: readonly StackedLayer[]): boolean {
   return new Set(lengths.filter((length) => length >= 0)).size > 1
 }
 
-/** The first tensor that one has and the other lacks. */
+/** The first tensors that only one of two layers has. */
 function difference(wanted: string, found: string): string {
   const [left, right] = [wanted.split(' '), found.split(' ')]
   const lacks = left.find((one) => !right.includes(one))
@@ -205,7 +205,7 @@ function difference(wanted: string, found: string): string {
   return [lacks && `without ${lacks}`, more && `with ${more}`].filter(Boolean).join(', ')
 }
 
-/** Settings outside the stack's part that name its layers: `vision_feature_layer`. */
+/** Settings outside the stack's part that name its layers, such as `vision_feature_layer`. */
 function tapped(
   config: Config,
   scopes: readonly { readonly path: ConfigPath }[],
@@ -226,7 +226,7 @@ function tapped(
   })
 }
 
-/** Names of modules in the settings of a quantization, which go with their layers. */
+/** Module names in quantization settings, which move with their layers. */
 function namedLayers(
   config: Config,
   prefix: string,
@@ -265,7 +265,7 @@ function namedLayers(
   return { edits, problems }
 }
 
-/** Also where the name of the module begins further in or further out. */
+/** Whether a module name is in the stack, also if one of the two has more leading parts. */
 function speaksOf(name: string, prefix: string): boolean {
   const site = siteOf(name.replace(/^re:/, '').replaceAll('\\.', '.'))
   const own = site?.prefix.replace(/[^\w.]/g, '').replace(/^\.+|\.+$/g, '')

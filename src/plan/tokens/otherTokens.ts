@@ -1,4 +1,7 @@
-/** Embeddings and heads that a merge takes row by row, of models whose tokenizers give other tokens to the same rows. */
+/**
+ * Warns if a merge combines embeddings or heads row by row although the tokenizers have different tokens for the same
+ * rows.
+ */
 
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { Fault } from '../../core/diagnostics.js'
@@ -13,13 +16,16 @@ import type { TokenizerFiles } from '../../tokenizers/types.js'
 import { mainStored } from '../../views/stored.js'
 import type { PlanOutput } from '../types.js'
 
-/** How many rows a warning shows. */
+/** The number of rows that a warning shows. */
 const SHOWN = 3
 
-/** What decides the ids of a vocabulary. */
+/** Files that decide the token ids of a vocabulary. */
 const DECIDING = [...VOCABULARY_FILES, 'added_tokens.json', 'tokenizer_config.json', 'special_tokens_map.json']
 
-/** Models whose vocabularies bear on a recipe that says nothing of tokenizers: those of which at least two have embeddings or heads. */
+/**
+ * Models to compare if a recipe does not set `tokenizer`: those with a vocabulary and embeddings or heads. Empty if
+ * there are fewer than two.
+ */
 function comparedModels(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): string[] {
   const found = [...checkpoints].flatMap(([name, { tensors, sidecars }]) =>
     recipe.models.get(name)?.companion === undefined &&
@@ -32,8 +38,8 @@ function comparedModels(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpo
 }
 
 /**
- * Warning `other-tokens`: rows of two models that stand for different tokens become one. Rows that one of the two tokenizers has no
- * token for are no such rows, and vocabularies that can not be read are not compared.
+ * Warning `other-tokens`: the merge combines rows of two models that have different tokens. Rows for which one of the
+ * tokenizers has no token do not count. Vocabularies that terge cannot read are not compared.
  */
 export function warnOfOtherTokens(
   recipe: Recipe,
@@ -73,7 +79,10 @@ export function warnOfOtherTokens(
   }
 }
 
-/** Ids of models' tokens, each different set of files read once; undefined where there are none, or they can not be read. */
+/**
+ * Looks up a model's token ids. Equal sets of files are read once. Undefined if the model has no vocabulary or it
+ * cannot be read.
+ */
 function vocabularies(files: ReadonlyMap<string, TokenizerFiles>) {
   const known: { texts: TokenizerFiles; ids: ReadonlyMap<string, number> | undefined }[] = []
   return (model: string): ReadonlyMap<string, number> | undefined => {
@@ -94,7 +103,7 @@ function vocabularies(files: ReadonlyMap<string, TokenizerFiles>) {
 
 type Difference = readonly [id: number, own: string, theirs: string]
 
-/** Rows for which both have tokens, and none in common. */
+/** Rows for which both models have tokens, but no common token. */
 function differing(
   own: ReadonlyMap<string, number>,
   theirs: ReadonlyMap<string, number>,
@@ -113,7 +122,7 @@ function differing(
   return { count: found.length, first: found.slice(0, SHOWN).map(([id, token]) => [id, byId.get(id)!, token]) }
 }
 
-/** The models whose tokenizers planning has to see. */
+/** The models whose tokenizer files planning reads. */
 export function tokenizersNeeded(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly string[] {
   const { tokenizer, chatTemplate } = recipe
   return tokenizer !== undefined || chatTemplate !== undefined

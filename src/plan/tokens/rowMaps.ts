@@ -71,7 +71,7 @@ export function rowMaps(recipe: Recipe, vocabulary: Vocabulary, faults: Faults):
 
 /** By named row: the rows for models that lack its token. */
 function defaultRowsOf(
-  { models, participants }: Vocabulary,
+  { models, merged }: Vocabulary,
   named: readonly NamedRow[],
   chosen: ReturnType<typeof chosenRows>,
   rowOf: RowMaps['rowOf'],
@@ -83,7 +83,7 @@ function defaultRowsOf(
       return row === undefined ? [] : [[name, row]]
     })
     if (have.length > 0 && have[0]![0] === base) return [have[0]!]
-    const inMerge = have.filter(([name]) => participants.has(name))
+    const inMerge = have.filter(([name]) => merged.has(name))
     return inMerge.length > 0 ? inMerge : have.slice(0, 1)
   }
   const defaults = new Map<string, readonly Rows[]>()

@@ -10,7 +10,7 @@ import type { TokenizerFiles } from '../../tokenizers/types.js'
 
 export const TEMPLATE_FILE = 'chat_template.jinja'
 
-/** A template as tokenizer_config.json has it: a text, or several by name, of which the default counts. */
+/** The template in tokenizer_config.json: a text, or a list of named templates, of which `default` counts. */
 function defaultOf(template: unknown): string | undefined {
   if (typeof template === 'string') return template
   const named: unknown = Array.isArray(template)
@@ -20,13 +20,13 @@ function defaultOf(template: unknown): string | undefined {
 }
 
 /**
- * The chat template that the recipe asks for: a model's, one that terge knows by name, or a text in Jinja; `auto` is the one
- * that most of the models have, the first of them where it is a draw. Undefined where it asks for none.
- * Faults: `no-template`, `unknown-template`.
+ * The chat template that the recipe sets: a model's, one that terge knows by name, or a Jinja text. `auto` is the
+ * template that most models have; on a tie, the first of them. Undefined if the recipe sets none.
+ * Errors: `no-template`, `unknown-template`, `bad-tokenizer`.
  */
 export function chatTemplate(
   recipe: Recipe,
-  participants: readonly string[],
+  merged: readonly string[],
   files: ReadonlyMap<string, TokenizerFiles>,
   faults: Faults,
 ): string | undefined {
@@ -61,19 +61,19 @@ export function chatTemplate(
     )
   if (wanted === 'auto') {
     const votes = new Map<string, number>()
-    for (const template of participants.map(own))
+    for (const template of merged.map(own))
       if (template !== undefined) votes.set(template, (votes.get(template) ?? 0) + 1)
     const most = Math.max(...votes.values())
     const chosen = [...votes].find(([, count]) => count === most)?.[0]
     const message = 'none of the models has a chat template'
     if (chosen === undefined && recipe.converted) {
-      // mergekit goes on without one.
+      // mergekit continues without a template.
       faults.warn('no-template', message, place)
       return undefined
     }
     return chosen ?? fail('no-template', message, 'name a template, such as chatml')
   }
-  // A name is no template: there is nothing in it to be filled in.
+  // A text with Jinja markup is a template; anything else is a name.
   if (/\{[{%]/.test(wanted)) return wanted
   const known = ['auto', ...templateNames(), ...recipe.models.keys()]
   return (

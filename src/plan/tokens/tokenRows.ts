@@ -96,7 +96,9 @@ function follow(
   return { ...value, tensors: changed }
 }
 
-/** Of a map of rows, row by row: -1 where there is none. In parts, for there may be many more rows than tokens. */
+/**
+ * The digest of a row map: -1 for rows without a token. Hashed in parts, since there may be many more rows than tokens.
+ */
 function rowsDigest(rows: readonly (readonly [at: number, row: number])[], count: number): string {
   const hash = createHash('sha256')
   const part = new Int32Array(65_536)

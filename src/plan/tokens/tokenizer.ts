@@ -9,10 +9,10 @@ import { withRows } from '../outputs/amend.js'
 import { TEMPLATE_FILE } from './template.js'
 import type { Vocabulary } from './vocabulary.js'
 
-/** Those that hold the vocabulary itself: of no use beside another one. */
+/** Files that hold the vocabulary itself. They contradict a changed vocabulary. */
 const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
 
-/** Small files that planning reads. */
+/** The small files that planning reads. */
 export const TOKENIZER_FILES = [
   ...VOCABULARY_FILES,
   'merges.txt',
@@ -23,7 +23,7 @@ export const TOKENIZER_FILES = [
   TEMPLATE_FILE,
 ]
 
-/** What the recipe makes of tokenizer and chat template. */
+/** The tokenizer and chat template that the recipe asks for. */
 export interface Lexicon {
   readonly vocabulary: Vocabulary | undefined
   readonly template: string | undefined
@@ -37,9 +37,9 @@ export type SmallFile =
   | { readonly name: string; readonly text: string }
 
 /**
- * The small files of an output, in the order of names, each with the model that it is taken from, or its text: of the model
- * whose tokenizer comes first all that belongs to a tokenizer, the rest of the origin. A vocabulary that grew is written anew. `tokenizer`: the
- * model whose tokenizer it is where the recipe asks for none.
+ * The small files of an output, sorted by name, each with its source model or its text. Tokenizer files come from the
+ * model whose tokenizer comes first, all others from the origin. A changed vocabulary is written as new text.
+ * `tokenizer`: the model whose tokenizer is used if the recipe does not set one.
  */
 export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin): SmallFile[] {
   const { vocabulary, template, files, checkpoints } = lexicon
@@ -74,7 +74,7 @@ export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin)
   return [...made.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** tokenizer_config.json with added tokens and template; undefined where it stays as it is. */
+/** tokenizer_config.json with the added tokens and the template; undefined if it does not change. */
 function changedConfig(
   text: string | undefined,
   grown: Vocabulary | undefined,
@@ -90,7 +90,7 @@ function changedConfig(
   }
   const { added_tokens_decoder: decoder } = config
   if (grown && typeof decoder === 'object' && decoder !== null) {
-    // What it says of a token stays, under the id that the token has now.
+    // An entry keeps its settings and moves to the token's new id.
     const known = new Map(Object.values(decoder).flatMap((entry) => (isObject(entry) ? [[entry.content, entry]] : [])))
     const entries = grown.tokenizer.added.map((token) => {
       const { id, ...entry } = addedEntry(token)
@@ -102,8 +102,8 @@ function changedConfig(
 }
 
 /**
- * Token ids of a configuration for a tokenizer that is another model's: those of that model's own configuration; one that it
- * does not have follows its token, and goes where the vocabulary lacks the token.
+ * The token ids of a configuration if the tokenizer is another model's. They come from that model's configuration. An
+ * id that it does not set is mapped by its token, or removed if the vocabulary lacks the token.
  */
 function withTokenIds(
   config: Readonly<Record<string, unknown>>,
@@ -139,7 +139,7 @@ function withTokenIds(
 
 type Json = Readonly<Record<string, unknown>>
 
-/** A model's configuration with the vocabulary that the result has. */
+/** A model's configuration with the vocabulary of the result. */
 export function withVocabulary(
   config: Readonly<Record<string, unknown>>,
   lexicon: Lexicon,

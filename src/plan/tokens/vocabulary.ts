@@ -11,16 +11,16 @@ import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
 
-/** What else has a row a token, where its rows are as many. */
+/** Tensors besides embeddings that have one row per token. */
 const WITH_ROWS = /(^|\.)(lm_head|embed_out|output_layer|predictions|predictions\.decoder)\.(weight|bias)$/
 
-/** A model as its embeddings see it. */
+/** A model with embeddings. */
 export interface Embedded {
   readonly value: Value
   readonly tokenizer: Tokenizer
-  /** Of its embeddings, padding too. */
+  /** Rows of its embeddings, including padding. */
   readonly rows: number
-  /** Names of tensors whose first axis is the vocabulary. */
+  /** Tensors whose first axis is the vocabulary. */
   readonly tensors: ReadonlySet<string>
 }
 
@@ -28,28 +28,28 @@ export interface Vocabulary {
   readonly choice: TokenizerChoice
   /** The model whose tokenizer comes first. */
   readonly first: string
-  /** The result's. */
+  /** The tokenizer of the result. */
   readonly tokenizer: Tokenizer
   /** Tokens that the first model lacks. */
   readonly gained: readonly string[]
-  /** The files that hold it, where they are not those of the first model. */
+  /** New tokenizer files. Absent if the first model's files can be copied. */
   readonly texts?: Readonly<Record<string, string>>
-  /** Of the result's embeddings. */
+  /** Rows of the result's embeddings. */
   readonly rows: number
-  /** The first model's before the others': in this order rows are looked for. Of models that have embeddings. */
+  /** The models that have embeddings, the base first: terge looks for rows in this order. */
   readonly models: ReadonlyMap<string, Embedded>
-  /** Those of them that take part in the merge. */
-  readonly participants: ReadonlySet<string>
+  /** The merged models among them. */
+  readonly merged: ReadonlySet<string>
 }
 
 /**
- * The vocabulary that the recipe asks for; undefined where it asks for nothing, or for the base's of a base that has none.
- * Faults: `no-tokenizer`, `bad-tokenizer`.
+ * The vocabulary that the recipe asks for. Undefined if it asks for none, or for the base's and the base has none.
+ * Errors: `no-tokenizer`, `bad-tokenizer`. Warnings: `assumed-tokenizer`, `token-ids`, `tokens-without-rows`.
  */
 export function planVocabulary(
   recipe: Recipe,
   base: string,
-  participants: readonly string[],
+  merged: readonly string[],
   values: ReadonlyMap<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   files: ReadonlyMap<string, TokenizerFiles>,
@@ -61,7 +61,7 @@ export function planVocabulary(
   const first = choice.source === 'base' || choice.source === 'union' ? base : choice.source
   const plain = choice.source === 'base' && choice.tokens.size === 0 && choice.padTo === 1
   const named = [...choice.tokens.values()].flatMap(({ from }) => (from.kind === 'model' ? [from.model] : []))
-  const order = [...new Set([base, ...participants, first, ...named.map((name) => (name === 'base' ? base : name))])]
+  const order = [...new Set([base, ...merged, first, ...named.map((name) => (name === 'base' ? base : name))])]
   const tokenizers = new Map<string, Tokenizer>()
   for (const name of order) {
     const texts = files.get(name) ?? {}
@@ -90,7 +90,7 @@ export function planVocabulary(
   for (const name of assumed) tokenizers.set(name, tokenizers.get(base) ?? own)
   warnOfNumbers(tokenizers, place, faults)
   const there = models.get(first)?.rows
-  const made = compose(choice, own, first, participants, { models, tokenizers }, faults, place)
+  const made = compose(choice, own, first, merged, { models, tokenizers }, faults, place)
   const { tokenizer, gained } = made
   const texts = made.changed ? tokenizerTexts(tokenizer) : undefined
   if (made.changed && !texts) {
@@ -106,14 +106,13 @@ export function planVocabulary(
   }
   const { padTo } = choice
   const padded = Math.ceil(tokenizer.size / padTo) * padTo
-  // Rows beyond the tokens stay, since the model was made with them, unless the recipe says how many there are to be.
+  // Rows beyond the tokens are kept, since the model was trained with them, unless the recipe sets the number of rows.
   const grows = choice.source === 'union' || made.listed
   const rows = padTo > 1 ? padded : grows ? Math.max(padded, there ?? 0) : (there ?? padded)
-  const taking = new Set(participants)
-  return { choice, first, tokenizer, gained, ...(texts ? { texts } : {}), rows, models, participants: taking }
+  return { choice, first, tokenizer, gained, ...(texts ? { texts } : {}), rows, models, merged: new Set(merged) }
 }
 
-/** Ids without a token that a tokenizer may have beside the rows that its model has. */
+/** The maximum number of unused ids that a tokenizer may have beyond the rows of its model. */
 const MOST_GAPS = 65_536
 
 interface Parts {
@@ -122,7 +121,7 @@ interface Parts {
   readonly tokenizers: ReadonlyMap<string, Tokenizer>
 }
 
-/** The models that have embeddings; `assumed`: those without a tokenizer, whose rows are as many as the base's. */
+/** The models that have embeddings. `assumed`: models without a tokenizer that have as many rows as the base. */
 function embedded(
   recipe: Recipe,
   order: readonly string[],
@@ -165,7 +164,7 @@ function embedded(
   return { models, assumed }
 }
 
-/** Rows go by the ids that a tokenizer has once loaded, which are not always those in its file. */
+/** Rows follow the ids of the loaded tokenizer, which may differ from those in its file. */
 function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place, faults: Faults): void {
   for (const [name, { renumbered, ids }] of tokenizers) {
     const [one] = renumbered
@@ -178,18 +177,21 @@ function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place,
 interface Composed {
   readonly tokenizer: Tokenizer
   readonly gained: readonly string[]
-  /** The first model's files do not hold it. */
+  /** The first model's files do not describe this tokenizer. */
   readonly changed: boolean
   /** The recipe lists tokens that no tokenizer has. */
   readonly listed: boolean
 }
 
-/** The result's vocabulary: without tokens that have no row, with those of the others, and with those that the recipe lists. */
+/**
+ * The vocabulary of the result: the first model's without tokens that have no row, the other models' for a union, and
+ * the tokens that the recipe lists.
+ */
 function compose(
   choice: TokenizerChoice,
   own: Tokenizer,
   first: string,
-  participants: readonly string[],
+  merged: readonly string[],
   { models, tokenizers }: { models: Vocabulary['models']; tokenizers: ReadonlyMap<string, Tokenizer> },
   faults: Faults,
   place: Place,
@@ -205,7 +207,7 @@ function compose(
   const kept = within(first, own, own.mentioned)
   const others =
     choice.source === 'union'
-      ? participants.flatMap((name) => {
+      ? merged.flatMap((name) => {
           const tokenizer = name === first ? undefined : tokenizers.get(name)
           return tokenizer ? [within(name, tokenizer, new Set())] : []
         })
@@ -216,7 +218,7 @@ function compose(
   const united = asked ? unite(kept, others) : { tokenizer: kept, gained: [], changed: false }
   const tokenizer = listed.length > 0 ? withAdded(united.tokenizer, listed) : united.tokenizer
   for (const [name, dropped] of without) {
-    // Those that another model has a row for, or the recipe lists, are there after all.
+    // A token may still be present because another model has a row for it, or because the recipe lists it.
     const gone = dropped.filter((token) => !tokenizer.ids.has(token))
     const [token] = gone
     if (token === undefined) continue
@@ -245,6 +247,6 @@ function embeddingsOf(
   return { rows, tensors: new Set([...tensors].filter(has).map(([name]) => name)) }
 }
 
-/** Of models that see and read, the text part's. */
+/** For multimodal models, the size in `text_config`. */
 const vocabularySize = (config: Checkpoint['config']): unknown =>
   config?.vocab_size ?? (config?.text_config as Checkpoint['config'] | undefined)?.vocab_size
