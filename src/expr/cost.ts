@@ -10,13 +10,13 @@ import type { Expr, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './type
 import { inputsOf, partsOf } from './walk.js'
 
 /**
- * The arithmetic of one tensor: the recipe's, but float64 where any of its inputs is stored as F64, since float32 has neither its
- * digits nor its range.
+ * The compute type of one tensor. It is that of the recipe, but float64 if any input is stored as F64, because
+ * float32 has neither its precision nor its range.
  */
 export const computeOf = (compute: 'float32' | 'float64', ...exprs: readonly Expr[]): Compute =>
   compute === 'float64' || exprs.some(readsDoubles) ? 'f64' : 'f32'
 
-/** What is known of expressions: they never change, and many users share one. */
+/** A cache. Expressions never change, and many users share one. */
 const doubles = new WeakMap<Expr, boolean>()
 
 function readsDoubles(expr: Expr): boolean {
@@ -29,40 +29,46 @@ function readsDoubles(expr: Expr): boolean {
 
 const isDouble = ({ view }: ReadExpr): boolean => storedOf(view).some(({ dtype }) => dtype === 'F64')
 
-/** Every view that an expression reads, each once. */
+/** All views that an expression reads, without duplicates. */
 export const leavesOf = (expr: Expr): ReadExpr[] =>
   partsOf([expr]).filter((part): part is ReadExpr => part.kind === 'read')
 
-/** Of these, those whose bytes are digested while they are read: all that lies in the order of its elements, factors of adapters not. */
+/**
+ * The views whose bytes are hashed while they are read: those that are read in storage order, without adapter
+ * factors.
+ */
 export const digestedOf = (expr: Expr): StoredView[] =>
   partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part)))
     .filter((part): part is ReadExpr => part.kind === 'read')
     .map(({ view }) => view)
     .filter(isPlain)
 
-/** What makes the same values: of a passthrough without a scale its input. */
+/** An equal expression without needless merges: the input of a passthrough without a scale. */
 export function plainOf(expr: Expr): Expr {
   if (expr.kind !== 'merge' || expr.method !== 'passthrough' || expr.shape) return expr
   const { scale = 1 } = expr.parameters
   return [scale].flat().every((factor) => factor === 1) ? plainOf(expr.inputs[0]!) : expr
 }
 
-/** The shape of what an expression makes, as a part of a tensor of this shape. */
+/** The shape of an expression's result, as a part of a tensor of shape `whole`. */
 export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
   expr.kind === 'read' ? whole : (expr.shape ?? whole)
 
-/** A merge inside an expression, and the shape of what it makes. */
+/** A merge inside an expression, and the shape of its result. */
 export interface PlacedMerge {
   readonly merge: MergeExpr
   readonly shape: readonly number[]
 }
 
-/** Merges inside an expression of a shape, each once and inner ones first: the order in which their sums can be known. */
+/**
+ * The merges inside an expression, without duplicates and inner ones first: the order in which their sums can be
+ * computed.
+ */
 export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
   const found: PlacedMerge[] = []
   const seen = new Set<Expr>()
   const visit = (of: Expr, whole: readonly number[]): void => {
-    // What a step computes as a whole is there before the tensor's passes begin.
+    // Tensors that are computed whole exist before the passes of this tensor begin.
     if ((of.kind !== 'merge' && of.kind !== 'crop') || seen.has(of)) return
     seen.add(of)
     const shape = shapeOf(of, whole)
@@ -73,7 +79,7 @@ export function mergesOf(expr: Expr, whole: readonly number[]): PlacedMerge[] {
   return found
 }
 
-/** What a merge's method gets to know of the tensor it makes. */
+/** What a merge's method gets to know about the tensor. */
 export const settingsOf = (
   { models, weights, parameters, base, inputs, statistics = [] }: MergeExpr,
   tensor: string,
@@ -98,12 +104,16 @@ export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
   return method.passes(settings)
 }
 
-/** How many leaves a tensor's program has: what it reads, what is computed before, and the results of merges that hold matrices. */
+/**
+ * The number of leaves of a tensor's program: tensors that it reads, tensors that are computed before, and results of
+ * merges that hold matrices.
+ */
 export function leafCount(expr: Expr, tensor: string, shape: readonly number[]): number {
   const held = mergesOf(expr, shape).filter(
     ({ merge, shape }) => passesOf(merge, settingsOf(merge, tensor, shape, 0)).held,
   )
-  // What is computed before is read as a whole; factors of adapters have leaves of their own, whoever else reads them.
+  // Tensors that are computed before are read as a whole. Adapter factors have their own leaves, even if other parts
+  // read them too.
   const own = partsOf([expr], (part) => (part.kind === 'computed' || part.kind === 'factor' ? [] : inputsOf(part)))
   const counts = own.map((part) => {
     if (part.kind === 'lora') return part.left ? 2 : 1
@@ -112,7 +122,7 @@ export function leafCount(expr: Expr, tensor: string, shape: readonly number[]):
   return counts.reduce((sum, count) => sum + count, held.length)
 }
 
-/** The longest row that a tensor's program works on as a whole, in elements; 0 where it needs none. */
+/** The longest row that a tensor's program needs as a whole, in elements. 0 if it needs none. */
 export function rowReach(expr: Expr, tensor: string, whole: readonly number[]): number {
   return mergesOf(expr, whole).reduce((most, { merge, shape }) => {
     const { map, reduces, scope, held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
@@ -122,20 +132,23 @@ export function rowReach(expr: Expr, tensor: string, whole: readonly number[]): 
   }, 0)
 }
 
-/** Bytes read for one tensor: once for the output, and once more for each pass before that over a merge's inputs. */
+/** Bytes read for one tensor: once for the output, and once more for each earlier pass over a merge's inputs. */
 export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): number {
   const merges = mergesOf(expr, whole)
-  // How many passes there are does not depend on the seed; those that turn out not to be needed are counted.
+  // The number of passes does not depend on the seed. Passes that turn out to be unnecessary are counted too.
   const passes = new Map<Expr, Passes>(
     merges.map(({ merge, shape }) => [merge, passesOf(merge, settingsOf(merge, tensor, shape, 0))]),
   )
-  /** Of what a merge holds, only the base is looked at again; the factoring of a factor read what it is made of. */
+  /**
+   * After a merge with held matrices, only the base is read again. The factoring has already read the inputs of a
+   * factor.
+   */
   const below = (of: Expr): readonly Expr[] => {
     if (of.kind === 'factor') return []
     if (of.kind !== 'merge' || !passes.get(of)?.held) return inputsOf(of)
     return of.base ? [of.base] : []
   }
-  /** Each tensor is read once a pass, however often it is used. */
+  /** Each tensor is read once per pass, even if it is used several times. */
   const sum = (all: readonly (Expr | undefined)[]): number =>
     partsOf(
       all.filter((of) => of !== undefined),
@@ -165,16 +178,16 @@ export const scopeBytes = ({ tensors }: PlanScope): number =>
 
 const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
 
-/** Bytes that a factoring reads: panels of the tensors, as often as they are filled. */
+/** Bytes that a factoring reads: panels of the tensors, each as often as it is filled. */
 export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring): number {
   const times = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
   return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, work.compute), 0))
 }
 
-/** What the costs of a plan call an extraction. */
+/** The name of extractions in the costs of a plan. */
 export const EXTRACT = 'extract'
 
-/** What a factoring holds: its own matrices, and those of the models where they are merged by matrices. */
+/** Memory and work of a factoring: its own matrices, and those of merges of its inputs that hold matrices. */
 export function factoringCost(factoring: PlanFactoring): HeldCost {
   const { work, from, base, tensor, shape } = factoring
   const { compute } = work
@@ -197,18 +210,18 @@ export function factoringCost(factoring: PlanFactoring): HeldCost {
 /** What an expression holds whole while its tensor is made. */
 export interface HeldCost {
   readonly bytes: number
-  /** Multiplications and additions, roughly. */
+  /** Multiplications and additions, approximately. */
   readonly operations: number
   readonly methods: readonly string[]
 }
 
-/** Operations a thread does in a second: what a core of 2023 reaches on matrices of some thousand rows, rounded down. */
+/** Operations per second and thread: what a core of 2023 reaches on matrices of some thousand rows, rounded down. */
 const OPERATIONS_A_SECOND = 5e9
 
-/** Roughly how long so many operations take. */
+/** The approximate duration of this many operations, in seconds. */
 export const heldSeconds = (operations: number, threads: number): number => operations / (OPERATIONS_A_SECOND * threads)
 
-/** Undefined where nothing is held. */
+/** Undefined if nothing is held. */
 export function heldCost(expr: Expr, tensor: string, whole: readonly number[], compute: Compute): HeldCost | undefined {
   let [bytes, operations] = [0, 0]
   const methods: string[] = []

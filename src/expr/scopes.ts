@@ -4,7 +4,7 @@ import type { MergeExpr, PlanScope } from './types.js'
 /** Collects the scopes of a plan while its steps are planned. */
 export interface ScopeBook {
   readonly list: readonly PlanScope[]
-  /** The expression, in the scope that its method asks for, if it asks for one. */
+  /** Adds the expression to the scope that its method requests, if any. */
   join(expr: MergeExpr, tensor: string, shape: readonly number[]): MergeExpr
 }
 
@@ -15,7 +15,7 @@ export function scopeBook(): ScopeBook {
     list,
     join(expr, tensor, shape) {
       const { step, method, models } = expr
-      // What is looked at together does not depend on the seed.
+      // The scope does not depend on the seed.
       const { scope } = passesOf(expr, settingsOf(expr, tensor, shape, 0))
       if (!scope) return expr
       const key = JSON.stringify([step, method, models, scope.key])

@@ -8,11 +8,11 @@ import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
 import type { Expr } from './types.js'
 import { partsOf, placesOf } from './walk.js'
 
-/** Bytes of a worker's scratch space that one tensor may take; the rest is for its tile and small things. */
+/** Bytes of a worker's scratch space for one tensor. The rest is for its tile and small data. */
 const ROOM = 56 * 2 ** 20
-/** Bytes of a worker's memory that windows on the inputs may take: its addresses have 32 bits. */
+/** Bytes of a worker's memory for windows on the inputs. Its addresses have 32 bits. */
 const WINDOWS = 2 ** 32 - 2 ** 27
-/** Bytes of a window beside the rows that it shows: it begins and ends at a page. */
+/** Bytes of a window in addition to its rows: it starts and ends at a page boundary. */
 const PAGES = 2 ** 17
 
 export interface ScratchFault {
@@ -22,9 +22,9 @@ export interface ScratchFault {
 }
 
 /**
- * Why a tensor can't be made in a worker's memory: rows too long for methods that work on whole ones (along the last axis), or of
- * several lengths, as merges of cropped vectors within each other have them; too many inputs, or adapters of too high a rank.
- * Undefined where it can.
+ * Why a tensor does not fit into a worker's memory. Possible reasons: too long rows for methods that work on whole
+ * rows (along the last axis); rows of several lengths, from nested merges of cropped vectors; too many inputs; too
+ * high adapter ranks. Undefined if it fits.
  */
 export function scratchFault(
   expr: Expr,
@@ -54,7 +54,7 @@ export function scratchFault(
   const updates = updateBytes(expr, whole, compute, reach)
   const computeBytes = compute === 'f64' ? 8 : 4
   const held = passes.filter(({ held }) => held).length
-  // What is computed as a whole lies outside of a worker's memory, and comes into it tile by tile.
+  // Tensors that are computed whole are outside of a worker's memory and are copied into it tile by tile.
   const computed = partsOf([expr]).filter(({ kind }) => kind === 'computed' || kind === 'factor').length
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
@@ -73,11 +73,11 @@ export function scratchFault(
   }
 }
 
-/** How many passes there are, and of which kind, does not depend on the tensor's name nor on the seed. */
+/** The number and kind of passes do not depend on the tensor's name or the seed. */
 const placesIn = (expr: Expr, whole: readonly number[]): ReadonlyMap<Expr, number> =>
   placesOf(expr, whole, (merge, shape) => passesOf(merge, settingsOf(merge, '', shape, 0)))
 
-/** Buffers that a tensor's program has: one for each stored tensor and each merge, in each reach in which it is made. */
+/** Buffers of a tensor's program: one per stored tensor and per merge, for each reach in which it is made. */
 export function bufferCount(expr: Expr, whole: readonly number[]): number {
   const places = placesIn(expr, whole)
   return partsOf([expr]).reduce(
@@ -86,7 +86,7 @@ export function bufferCount(expr: Expr, whole: readonly number[]): number {
   )
 }
 
-/** Bytes of a worker's scratch space for updates by adapters. `reach`: the most elements that are asked for at once. */
+/** Bytes of a worker's scratch space for adapter updates. `reach`: the most elements that are requested at once. */
 export function updateBytes(expr: Expr, whole: readonly number[], compute: Compute, reach: number): number {
   const updates = partsOf([expr]).filter((part) => part.kind === 'lora')
   if (updates.length === 0) return 0

@@ -3,38 +3,38 @@ import type { HeldWork } from '../kernels/held/types.js'
 import type { Resolved } from '../methods/types.js'
 import type { Finding, View } from '../views/types.js'
 
-/** Elements of stored tensors, read where they lie. */
+/** Elements of stored tensors, read in place. */
 export interface ReadExpr {
   readonly kind: 'read'
   readonly view: View
 }
 
-/** A tensor that a step computes as a whole when the plan is run: a repaired variance, a rotated matrix. */
+/** A tensor that a step computes as a whole during the run, such as a repaired variance or a rotated matrix. */
 export interface ComputedExpr {
   readonly kind: 'computed'
   readonly step: string
   readonly tensor: string
   readonly shape: readonly number[]
-  /** What it is computed from. */
+  /** Its inputs. */
   readonly inputs: readonly Expr[]
-  /** Permutations that it is read through, the first that applies first. */
+  /** Permutations through which it is read. The first one applies first. */
   readonly aligned?: readonly Finding[]
 }
 
 /**
- * A stored tensor with the update of an adapter (LoRA, arXiv 2106.09685): W + scale · L·R, in the compute type and not rounded.
- * W counts as a matrix with a row for each place along its first axis, or, where `left` is absent, as one row.
+ * A stored tensor with an adapter's update (LoRA, arXiv 2106.09685): W + scale · L·R, in the compute type and without
+ * rounding. W counts as a matrix with one row per index of its first axis, or as a single row if `left` is absent.
  */
 export interface LoraExpr {
   readonly kind: 'lora'
-  /** W. Where it is aligned, the factors follow it. */
+  /** W. If W is aligned, the factors are aligned too. */
   readonly base: ReadExpr
-  /** Of W. */
+  /** The shape of W. */
   readonly shape: readonly number[]
   readonly rank: number
-  /** `lora_scale` times what the adapter's configuration says: alpha / rank, or alpha / √rank. */
+  /** `lora_scale` times the scale of the adapter's configuration: alpha / rank, or alpha / √rank. */
   readonly scale: number
-  /** Rows × rank; absent: a one. */
+  /** Rows × rank. Absent: a single 1. */
   readonly left?: LoraFactor
   /** Rank × columns. */
   readonly right: LoraFactor
@@ -42,80 +42,80 @@ export interface LoraExpr {
 
 export interface LoraFactor {
   readonly read: ReadExpr
-  /** The rank is the first axis of the stored tensor, else the second one. */
+  /** Whether the rank is the first axis of the stored tensor. Otherwise it is the second. */
   readonly byRank: boolean
 }
 
-/** A merge of tensors of one shape, in the compute type, not rounded in between: steps fuse. */
+/** A merge of tensors of the same shape, in the compute type. Nested merges are fused, without rounding in between. */
 export interface MergeExpr {
   readonly kind: 'merge'
-  /** The step it belongs to. */
+  /** The name of its step. */
   readonly step: string
   readonly method: string
-  /** Participating models' or steps' names, as lineage shows them. */
+  /** The names of the merged models or steps, as in the lineage. */
   readonly models: readonly string[]
   readonly weights: readonly number[]
   readonly parameters: Readonly<Record<string, Resolved>>
   readonly inputs: readonly Expr[]
   readonly base?: Expr
-  /** By model: what its method needs to know besides; further inputs of its kernels. */
+  /** By model: the statistics that the method needs. They are further inputs of its kernels. */
   readonly statistics?: readonly Expr[]
-  /** Index into `Plan.scopes`: its method looks at all of those tensors first. */
+  /** Index into `Plan.scopes`: the method needs all of those tensors first. */
   readonly scopeIndex?: number
-  /** Of what it makes, where it goes into a tensor with another number of rows. */
+  /** The shape of the result, if it is part of a tensor with another number of rows. */
   readonly shape?: readonly number[]
-  /** What it makes is rounded to this dtype before anything else uses it. */
+  /** Round the result to this dtype before anything else uses it. */
   readonly rounded?: OutputDtype
 }
 
 /**
- * A tensor of which only the first rows are merged, since not all models have them all; the others are the base's. Inputs of
- * the merge with more rows are read as far as it goes.
+ * A tensor of which only the first rows are merged, because some models lack the others. The other rows come from the
+ * base. Inputs with more rows are read only up to the last merged row.
  */
 export interface CropExpr {
   readonly kind: 'crop'
-  /** Of the merge. */
+  /** The first rows: the result of the merge. */
   readonly step: string
-  /** Of the whole: the base's. */
+  /** The shape of the whole tensor, which is that of the base. */
   readonly shape: readonly number[]
-  /** `shape` says of how many rows. */
+  /** `shape` gives the number of rows. */
   readonly merge: MergeExpr
   readonly base: Expr
-  /** Models whose tensor has another number of rows than the base's. */
+  /** Models whose tensor has another number of rows than the base. */
   readonly cropped: readonly string[]
 }
 
-/** Tensors of a step that their method looks at all together before it makes the first of them. */
+/** Tensors of a step that the method needs together before it makes the first of them. */
 export interface PlanScope {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly expr: MergeExpr }[]
 }
 
-/** One of the two factors of a difference; both are found at once. */
+/** One of the two factors of a difference. Both are computed at once. */
 export interface FactorExpr {
   readonly kind: 'factor'
   readonly step: string
   /** Index into `Plan.factorings`. */
   readonly factoring: number
-  /** The adapter's A, [rank, in], or its B, [out, rank]. */
+  /** The adapter's A, [rank, in], or B, [out, rank]. */
   readonly factor: 'a' | 'b'
   readonly shape: readonly number[]
-  /** The tuned model's tensor, and the base's. */
+  /** The tensors of the fine-tuned model and of the base. */
   readonly inputs: readonly [from: Expr, base: Expr]
 }
 
-/** A difference of tensors that is taken apart into low-rank factors when the first of them is written. */
+/** A difference of tensors that is decomposed into low-rank factors when the first of them is written. */
 export interface PlanFactoring {
   readonly step: string
-  /** The base's name for it. */
+  /** The tensor name in the base. */
   readonly tensor: string
-  /** As stored. */
+  /** The shape as stored. */
   readonly shape: readonly number[]
   readonly from: Expr
   readonly base: Expr
   readonly work: HeldWork
 }
 
-/** How a tensor comes about, as a tree over stored tensors. */
+/** How a tensor is made, as a tree over stored tensors. */
 export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr
 
 /** A tensor that an analysis reads. */
@@ -132,13 +132,13 @@ export interface AnalysisModel {
   readonly config?: Readonly<Record<string, unknown>>
 }
 
-/** Why a participant has no part in a tensor: it has none of the name, or one of another shape or dtype. */
+/** Why a model does not contribute to a tensor: it lacks the name, or has it in another shape or dtype. */
 export interface PatternCount {
   readonly pattern: string
   readonly where: 'include' | 'exclude' | 'rule'
   readonly rule?: number
-  /** Names of the base that it matches. */
+  /** The number of matching names of the base. */
   readonly matches: number
-  /** Tensors that it decided. */
+  /** The number of tensors for which it decided. */
   readonly applies: number
 }

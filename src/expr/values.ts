@@ -3,9 +3,9 @@ import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Path } from '../language/types.js'
 import type { Expr } from './types.js'
 
-/** A tensor of a model or of a step's result: what it would be, and how it would come about. */
+/** A tensor of a model or of a step's result: its form, and the expression that makes it. */
 export interface ValueTensor {
-  /** The dtype it has unless the output says otherwise: the base's. */
+  /** The dtype unless the output changes it: the dtype of the base. */
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly expr: Expr
@@ -14,42 +14,42 @@ export interface ValueTensor {
   readonly absent?: readonly { readonly model: string; readonly reason: AbsentReason }[]
 }
 
-/** A layer by the model whose configuration describes it. */
+/** A layer, and the model whose configuration describes it. */
 export interface StackedLayer {
   readonly model: string
   readonly layer: number
-  /** Names and shapes of its tensors, as a text. */
+  /** Names and shapes of its tensors as a string. */
   readonly holds: string
 }
 
-/** What became of a model's layers. */
+/** The layers of a model after a stack. */
 export interface Restacked {
-  /** The step, for errors. */
+  /** The name of the step, for errors. */
   readonly at: Path
   readonly order: readonly StackedLayer[]
-  /** Those of the model whose configuration goes with the result, in their own order. */
+  /** The layers of the model whose configuration the result has, in their original order. */
   readonly own: readonly StackedLayer[]
-  /** Layers behind the last one that the configuration does not count. */
+  /** Layers after the last one that the configuration does not count. */
   readonly behind: number
 }
 
-/** What a name of the recipe stands for while planning. */
+/** What a name of the recipe refers to in planning. */
 export interface Value {
   readonly name: string
   /** In the order of names. */
   readonly tensors: ReadonlyMap<string, ValueTensor>
-  /** The model whose config and tokenizer go with it. */
+  /** The model that gives the configuration and the tokenizer. */
   readonly origin: string
-  /** Of a stack, and of what is made of it: by the prefix of its layers' names, where they come from. */
+  /** For a stack and its results: where layers come from, by the prefix of their names. */
   readonly layers?: ReadonlyMap<string, Restacked>
-  /** Of an adapter, which is no model: its configuration. */
+  /** For an adapter, which is not a model: its configuration. */
   readonly adapter?: Readonly<Record<string, unknown>>
-  /** Of a model whose configuration says that its weights are packed: by what. */
+  /** The quantization method in the model's configuration, if any. */
   readonly quantization?: string
 }
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, axis) => size === b[axis])
 
-/** What was made of a model, or of a stack: its layers are the same. */
+/** For results of a model or a stack with the same layers. */
 export const stackedLike = ({ layers }: Value): Pick<Value, 'layers'> => (layers ? { layers } : {})

@@ -1,12 +1,13 @@
 /**
- * Expressions are directed graphs without cycles: a step that is used twice is one object with two users. Written out as a tree,
- * a chain of steps that use an earlier one twice doubles with each step, so nothing here walks a part more than once.
+ * Walks expressions. They are directed acyclic graphs: a step that is used twice is one object with two users.
+ * Written as a tree, a chain of steps that each use an earlier one twice doubles with each step. So nothing here
+ * visits a part more than once.
  */
 import { elements } from '../core/dtypes.js'
 import type { Passes } from '../methods/types.js'
 import type { Expr, MergeExpr } from './types.js'
 
-/** What an expression is made of directly. */
+/** The direct inputs of an expression. */
 export function inputsOf(expr: Expr): readonly Expr[] {
   switch (expr.kind) {
     case 'read':
@@ -23,7 +24,7 @@ export function inputsOf(expr: Expr): readonly Expr[] {
   }
 }
 
-/** All parts of expressions, each once and after what it is made of. `below`: what of a part's inputs belongs to them. */
+/** All parts of expressions without duplicates, each after its inputs. `below`: the inputs of a part to visit. */
 export function partsOf(
   exprs: readonly Expr[],
   below: (expr: Expr) => readonly Expr[] = inputsOf,
@@ -40,7 +41,7 @@ export function partsOf(
   return found
 }
 
-/** How many parts there are where an expression is written out as a tree: more than can be counted is Infinity. */
+/** The number of parts if the expression is written as a tree. Infinity if it is too large to count. */
 export function treeSize(expr: Expr): number {
   const sizes = new Map<Expr, number>()
   for (const part of partsOf([expr]))
@@ -52,12 +53,15 @@ export function treeSize(expr: Expr): number {
 }
 
 /**
- * The most parts of a tree that are still written out: more than any tensor could have before parts were shared, so that all older
- * plans and lineages keep their form.
+ * Trees up to this number of parts are written out. No tensor had more before parts were shared, so older plans and
+ * lineages keep their form.
  */
 export const LARGEST_TREE = 4096
 
-/** An expression as JSON: itself where it is a small tree, else its parts, in which `{"part": n}` stands for an earlier one. */
+/**
+ * An expression as JSON: itself if it is a small tree. Otherwise its parts, in which `{"part": n}` refers to an
+ * earlier one.
+ */
 export function jsonForm(expr: Expr): unknown {
   if (treeSize(expr) <= LARGEST_TREE) return expr
   const parts = partsOf([expr])
@@ -65,7 +69,7 @@ export function jsonForm(expr: Expr): unknown {
   return { kind: 'shared', parts: parts.map((part) => withNumbers(part, numbers)) }
 }
 
-/** A plan, or what it has of one, with all of its expressions in that form. */
+/** A plan, or a part of one, with all of its expressions in that form. */
 export function withShared<T extends { readonly analyses: unknown; readonly scopes: unknown }>(plan: T): T {
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
@@ -74,7 +78,7 @@ export function withShared<T extends { readonly analyses: unknown; readonly scop
       Object.entries(value).map(([key, inner]) => [key, isExpr(key, inner) ? jsonForm(inner) : visit(inner)]),
     )
   }
-  // Only these have expressions; outputs are many, and theirs stand in one place.
+  // Only these have expressions. Outputs can be many, and their expressions are in one place.
   const { analyses, scopes, factorings } = plan as { analyses: unknown; scopes: unknown; factorings?: unknown }
   return {
     ...plan,
@@ -89,7 +93,7 @@ const EXPRESSIONS: ReadonlySet<string> = new Set(['expr', 'from', 'base'])
 const isExpr = (key: string, value: unknown): value is Expr =>
   EXPRESSIONS.has(key) && typeof value === 'object' && value !== null && 'kind' in value
 
-/** A part with numbers in place of the parts in it. */
+/** A part with numbers in place of its own parts. */
 function withNumbers(part: Expr, numbers: ReadonlyMap<unknown, number>): unknown {
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
@@ -101,7 +105,7 @@ function withNumbers(part: Expr, numbers: ReadonlyMap<unknown, number>): unknown
   return visit(part)
 }
 
-/** Whether two expressions come about in the same way. `own`: what counts of a part itself, its inputs apart. */
+/** Whether two expressions are made in the same way. `own`: the properties of a part that count, without its inputs. */
 export function sameMaking(a: Expr, b: Expr, own: (part: Expr) => string): boolean {
   const classes = new Map<string, number>()
   const numbers = new Map<Expr, number>()
@@ -114,8 +118,8 @@ export function sameMaking(a: Expr, b: Expr, own: (part: Expr) => string): boole
 }
 
 /**
- * Which elements of its result a part is asked for, beside others that are asked for theirs at the same time: below merges that work
- * by whole rows, so many within each other, and below cropped tensors only some. A part is made once for each reach.
+ * The elements of a part that are needed at once, in addition to one tile. Below merges that work on whole rows:
+ * more, by the number of such merges. Below cropped tensors: only the first rows. A part is made once for each reach.
  */
 export interface Reach {
   readonly rows: number
@@ -127,13 +131,15 @@ export const WHOLE: Reach = { rows: 0, from: 0, to: Number.POSITIVE_INFINITY }
 
 export const reachKey = ({ rows, from, to }: Reach): string => `${rows}:${from}:${to}`
 
-/** Of the two parts of a cropped tensor, the first of which has so many elements. */
+/** The first of the two parts of a cropped tensor. It has this number of elements. */
 export const cropReach = ({ rows, from, to }: Reach, first: number): readonly [Reach, Reach] => [
   { rows, from, to: Math.min(to, first) },
   { rows, from: Math.max(from, first), to },
 ]
 
-/** By part, in how many reaches it is made. `passesOf`: of a merge that makes a shape. */
+/**
+ * By part, the number of reaches in which it is made. `passesOf`: the passes of a merge with a result of this shape.
+ */
 export function placesOf(
   expr: Expr,
   whole: readonly number[],
@@ -145,7 +151,7 @@ export function placesOf(
     seen.set(of, reaches)
     if (reaches.has(reachKey(reach))) return
     reaches.add(reachKey(reach))
-    // What is computed as a whole is there before the tensor is made.
+    // Tensors that are computed whole exist before the tensor is made.
     if (of.kind === 'computed' || of.kind === 'factor') return
     const shape = of.kind === 'read' ? whole : (of.shape ?? whole)
     if (of.kind === 'crop') {

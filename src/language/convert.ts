@@ -1,4 +1,4 @@
-/** A parsed YAML document as a tree with places: aliases resolved, merge keys laid under, keys checked. */
+/** Converts a YAML document to a tree with places: resolves aliases, applies merge keys, checks keys. */
 import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from 'yaml'
 import type { ErrorCode } from '../core/codes.js'
 import { quote } from '../core/suggest.js'
@@ -9,11 +9,11 @@ export type Complain = (code: ErrorCode, message: string, span: Span, hint?: str
 
 interface Conversion {
   readonly complain: Complain
-  /** The span of offsets in the document. */
+  /** Offsets in the document as a span. */
   readonly at: (start: number, end?: number) => Span
-  /** As PyYAML reads it: what is said of a key that is written twice. */
+  /** Set to read like PyYAML: reports repeated keys. */
   readonly python: Complain | undefined
-  /** By anchor; null while its own value is being read. */
+  /** By anchor. Null while the value of the anchor is being read. */
   readonly anchors: Map<string, Node | null>
 }
 
@@ -59,7 +59,7 @@ function value(c: Conversion, node: unknown, fallback: Span): Node {
   return made
 }
 
-/** The system takes a NUL for the end of a path or a word; nothing that a recipe says needs one. */
+/** Operating systems end a path or an argument at a NUL, and no recipe needs one. */
 function hasNul({ complain }: Conversion, text: unknown, span: Span): boolean {
   if (typeof text !== 'string' || !text.includes('\0')) return false
   complain('bad-value', 'a string can’t contain the character U+0000 (NUL)', span, 'remove it')
@@ -77,7 +77,7 @@ function scalar(c: Conversion, content: unknown, source: string | undefined, spa
 function mapping(c: Conversion, node: YAMLMap<unknown, unknown>, span: Span): Node {
   const { python } = c
   const entries = new Map<string, Entry>()
-  /** Mappings laid under this one, the first of them winning. */
+  /** Mappings of merge keys. The first one has priority. */
   const under: Node[] = []
   for (const pair of node.items) {
     const key = keyOf(c, pair.key, span)
@@ -116,7 +116,7 @@ function keyOf(c: Conversion, key: unknown, fallback: Span): { name: string; spa
   return source === undefined ? undefined : { name: source, span }
 }
 
-/** In a recipe an error; PyYAML takes the last of them, which is worth a warning. */
+/** An error in recipes. PyYAML uses the last value, so there it is a warning. */
 function repeatedKey({ complain, python }: Conversion, key: { name: string; span: Span }, before: Entry): void {
   const first = `first on line ${spanPlace(before.key).line}`
   const message = `${quote(key.name)} is written twice in one mapping`

@@ -1,4 +1,7 @@
-/** Reading a checked tree: a node with its path. Values of a wrong type read as absent, since that was told already. */
+/**
+ * Reads a checked tree: nodes with their paths. Values of the wrong type read as absent, because that error is
+ * already reported.
+ */
 import type { MapNode, Node } from './tree.js'
 import type { Path } from './types.js'
 
@@ -15,7 +18,7 @@ export function get(at: Cursor | undefined, key: string): Cursor | undefined {
 
 export const has = (at: Cursor | undefined, key: string): boolean => get(at, key) !== undefined
 
-/** In order of writing. */
+/** In the order of the recipe. */
 export const entriesOf = (at: Cursor | undefined): [string, Cursor][] =>
   at?.node.kind === 'map'
     ? [...at.node.entries].map(([key, { value }]) => [key, { node: value, path: [...at.path, key] }])
@@ -24,7 +27,7 @@ export const entriesOf = (at: Cursor | undefined): [string, Cursor][] =>
 export const itemsOf = (at: Cursor | undefined): Cursor[] =>
   at?.node.kind === 'list' ? at.node.items.map((node, index) => ({ node, path: [...at.path, index] })) : []
 
-/** A list's items, or the one thing that stands in place of a list. */
+/** The items of a list, or a single value that is allowed instead of a list. */
 export const oneOrMore = (at: Cursor | undefined): Cursor[] =>
   at === undefined ? [] : at.node.kind === 'list' ? itemsOf(at) : [at]
 
@@ -33,7 +36,7 @@ export const isMapping = (at: Cursor | undefined): at is Cursor<MapNode> => at?.
 export const textOf = (at: Cursor | undefined): string | undefined =>
   at?.node.kind === 'scalar' && typeof at.node.value === 'string' ? at.node.value : undefined
 
-/** A revision or a digest may look like a number to YAML; what counts is what was written. */
+/** YAML can read a revision or a digest as a number. The text as written is used. */
 export const wordOf = (at: Cursor | undefined): string | undefined =>
   at?.node.kind === 'scalar' && (typeof at.node.value === 'string' || typeof at.node.value === 'number')
     ? at.node.source
@@ -47,7 +50,7 @@ export const numberOf = (at: Cursor | undefined): number | undefined =>
 export const booleanOf = (at: Cursor | undefined): boolean | undefined =>
   at?.node.kind === 'scalar' && typeof at.node.value === 'boolean' ? at.node.value : undefined
 
-/** A number, or a list of them that is not empty. */
+/** A number, or a list of numbers that is not empty. */
 export function gradientOf(at: Cursor | undefined): readonly number[] | undefined {
   const numbers = oneOrMore(at).map(numberOf)
   return numbers.length > 0 && numbers.every((value) => value !== undefined) ? numbers : undefined

@@ -1,11 +1,12 @@
-/** What of a recipe with faults is right all the same. */
+/** Which parts of a recipe with errors are still valid. */
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import { type Node, spanOf, spanPlace } from './tree.js'
 import type { Path } from './types.js'
 
 /**
- * Whether errors have to do with what stands at a path: those in it or at its key, and names written twice beside it.
- * Where there are others without a place in the file, as of `--set`, or `all` is given, everything may be wrong.
+ * Whether errors may affect the value at a path: errors inside it or at its key, and names that are written twice
+ * next to it. If there are errors without a place in the file, such as in `--set`, or if `all` is set, everything may
+ * be wrong.
  */
 export function wrongness(root: Node, diagnostics: readonly Diagnostic[], all: boolean): (at: Path) => boolean {
   const errors = diagnostics.filter(({ severity }) => severity === 'error')

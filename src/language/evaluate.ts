@@ -1,4 +1,4 @@
-/** The `evaluate` key of a recipe, and of steps that have one of their own. */
+/** The `evaluate` key of a recipe, and of steps with their own command. */
 import { type Cursor, get, itemsOf, numberOf, textOf } from './cursor.js'
 import type { Evaluate } from './types.js'
 

@@ -1,15 +1,15 @@
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 
-/** Collects the faults of planning; the same fault at the same place is told once. */
+/** Collects the errors and warnings of planning. Each is reported once per place. */
 export interface Faults {
   readonly list: Diagnostic[]
-  /** `about`: whom, where the same may be told of several at one place. */
+  /** `about`: the subject, if one place can have the same error for several subjects. */
   error: (code: ErrorCode, message: string, place?: Place, hint?: string, about?: string) => void
   warn: (code: ErrorCode, message: string, place?: Place, hint?: string, about?: string) => void
 }
 
-/** `unsaid`: codes of warnings that have no meaning where the recipe was made from something else. */
+/** `unsaid`: codes of warnings that do not apply, such as for a converted recipe. */
 export function faults(unsaid: readonly string[] = []): Faults {
   const list: Diagnostic[] = []
   const seen = new Set<string>()

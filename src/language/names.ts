@@ -5,29 +5,29 @@ import type { ModelSource } from './types.js'
 
 export const HUB = /^([\w.-]+\/[\w.-]+)(?:@(\S+))?$/
 
-/** What a name can mean at one place of a recipe. */
+/** The names that are valid at a place of a recipe. */
 export interface Scope {
   readonly models: ReadonlyMap<string, ModelSource>
   readonly steps: readonly string[]
-  /** By a model's name, the step that takes its place: after a rebasin in the short form. */
+  /** By model name, the step that replaces the model: in the short form after a rebasin. */
   readonly replaced: ReadonlyMap<string, string>
   readonly report: Report
 }
 
 export interface Participant {
-  /** As the recipe writes it. */
+  /** The name in the recipe. */
   readonly written: string
-  /** The model or step that it means; empty where it means none. */
+  /** The model or step that the name refers to. Empty if there is none. */
   readonly name: string
 }
 
-/** A misspelt name is told, and read as the one it was meant to be. */
+/** Reports a misspelt name, and resolves it to the name that was probably meant. Error: `unknown-model`. */
 export function resolveName(at: Cursor | undefined, scope: Scope): Participant | undefined {
   const written = textOf(at)
   if (at === undefined || written === undefined) return undefined
   const known = [...scope.models.keys(), ...scope.steps]
   if (known.includes(written)) return { written, name: scope.replaced.get(written) ?? written }
-  // Without any model there is a fault already, and every name would be unknown.
+  // Without models there is an error already, and every name would be unknown.
   if (scope.models.size === 0) return { written, name: '' }
   const what = scope.steps.length > 0 ? 'model or step' : 'model'
   const hint = didYouMean(written, known, 'models')
@@ -36,7 +36,7 @@ export function resolveName(at: Cursor | undefined, scope: Scope): Participant |
   return meant === undefined ? { written, name: '' } : { written: meant, name: scope.replaced.get(meant) ?? meant }
 }
 
-/** The parts of `hf:org/name@revision`; nothing where the text is no such reference. */
+/** The parts of `hf:org/name@revision`. Undefined for any other string. */
 export function hubParts(reference: string): { repository: string; revision?: string } | undefined {
   const [, repository, revision] = (reference.startsWith('hf:') && HUB.exec(reference.slice(3))) || []
   return repository === undefined ? undefined : { repository, ...(revision === undefined ? {} : { revision }) }

@@ -1,4 +1,6 @@
-/** `--set merge.weights.math=0.7`: values laid over the recipe before it is checked, so that they are checked alike. */
+/**
+ * `--set merge.weights.math=0.7`: overrides values of the recipe before it is checked, so that they are checked too.
+ */
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { parseSource } from './source.js'
@@ -9,7 +11,7 @@ interface Key {
   readonly span: Span
 }
 
-/** `a.b`, `a."b.c"`, `a.'b.c'`, `rules.0` or `rules[0]`, up to the `=`. Undefined where it is none of these. */
+/** `a.b`, `a."b.c"`, `a.'b.c'`, `rules.0` or `rules[0]`, up to the `=`. Undefined for anything else. */
 function parseKeys(origin: Span['origin']): { keys: Key[]; end: number } | undefined {
   const keys: Key[] = []
   const step = /(?:\.|^)(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^.=[\]"']+))|\[(\d+)\]/y
@@ -24,7 +26,7 @@ function parseKeys(origin: Span['origin']): { keys: Key[]; end: number } | undef
   }
 }
 
-/** The tree with the values in place of what was there; keys that are new are made, and judged by the schema later. */
+/** The tree with the overrides. Missing keys are added. The schema check judges them later. */
 export function applyOverrides(start: Node, overrides: readonly string[]): { root: Node; faults: Diagnostic[] } {
   const faults: Diagnostic[] = []
   let root = start
@@ -60,7 +62,10 @@ export function applyOverrides(start: Node, overrides: readonly string[]): { roo
   return { root, faults }
 }
 
-/** Names of models and steps with dots in them, and keys that are there: parts of one that are written without quotes are no keys. */
+/**
+ * Names of models and steps that contain dots, and existing keys: without quotes, the dots in such a name would
+ * separate keys.
+ */
 function unquotedKey(root: Node, keys: readonly Key[], value: string): Diagnostic | undefined {
   const names = ['models', 'steps'].flatMap((key) => {
     const found = childOf(root, key)
@@ -116,7 +121,7 @@ function put(node: Node, [key, ...rest]: readonly Key[], value: Node): { root: N
     const found = put(child, rest, value)
     return 'root' in found ? { root: replaceChild(node, index, found.root) } : found
   }
-  // A key without a value (`merge:`) is a mapping that has yet to be filled.
+  // A key without a value (`merge:`) counts as an empty mapping.
   const map = node.kind === 'map' ? node : makeMap(node.span, new Map())
   const child = childOf(map, key.name) ?? makeMap(key.span, new Map())
   const found = put(child, rest, value)

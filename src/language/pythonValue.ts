@@ -1,4 +1,4 @@
-/** Plain scalars as PyYAML's safe loader reads them: YAML 1.1, which has more numbers than 1.2, and other words. */
+/** Plain scalars as PyYAML's safe loader reads them: YAML 1.1, with other numbers and keywords than YAML 1.2. */
 
 const WORDS: Readonly<Record<string, boolean>> = {
   yes: true,
@@ -8,12 +8,12 @@ const WORDS: Readonly<Record<string, boolean>> = {
   false: false,
   off: false,
 }
-/** A word is one in lower case, with a capital, or in capitals. */
+/** A keyword can be in lower case, capitalised, or in upper case. */
 const isCased = (text: string): boolean =>
   [text.toLowerCase(), text.toUpperCase(), `${text[0]?.toUpperCase()}${text.slice(1).toLowerCase()}`].includes(text)
 
 const INTEGER = /^([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|0([0-7_]+)|(0|[1-9][0-9_]*)|([1-9][0-9_]*(?::[0-5]?[0-9])+))$/
-/** Without a point it is a text, as 1e5 is. */
+/** Without a decimal point it is a string, such as 1e5. */
 const FLOAT = /^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?$/
 const SIXTIES = /^([-+]?)([0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*)$/
 const INFINITE = /^([-+]?)\.(?:inf|Inf|INF)$/
@@ -42,7 +42,7 @@ function integer(text: string): number | undefined {
   return sign === '-' ? -value : value
 }
 
-/** A text where it is nothing else. */
+/** Everything else is a string. */
 export function pythonValue(text: string): string | number | boolean | null {
   if (text === '' || text === '~' || (text.toLowerCase() === 'null' && isCased(text))) return null
   const word = isCased(text) && Object.hasOwn(WORDS, text.toLowerCase()) ? WORDS[text.toLowerCase()] : undefined

@@ -1,4 +1,4 @@
-/** Collects the faults of one recipe and finds their places. */
+/** Collects the errors of one recipe and finds their places. */
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import { type Node, type Span, spanOf, spanPlace } from './tree.js'
@@ -7,7 +7,7 @@ import type { Path } from './types.js'
 export interface Note {
   readonly hint?: string | undefined
   readonly part?: 'key' | 'value'
-  /** A part of the text at the path: characters from its start, and how many. */
+  /** A part of the string at the path: offset of its first character, and its length. */
   readonly within?: { readonly offset: number; readonly length: number }
 }
 
@@ -17,7 +17,7 @@ export interface Report {
   readonly diagnostics: Diagnostic[]
 }
 
-/** More are of no use to anyone, and cost time where a recipe was made to have them. */
+/** More errors help nobody, and a recipe made to have many costs time. */
 const MOST = 500
 
 export function makeReport(root: () => Node): Report {
@@ -45,7 +45,7 @@ export function makeReport(root: () => Node): Report {
   }
 }
 
-/** A part of a scalar as it stands in the text: quotes and escapes counted, several lines not looked into. */
+/** A part of a scalar as written, including quotes and escapes. Scalars over several lines have no parts. */
 function narrow(span: Span, { offset, length }: { offset: number; length: number }): Span {
   const written = span.origin.text.slice(span.start, span.end)
   const quoted = written.startsWith('"') || written.startsWith("'")
@@ -60,7 +60,7 @@ function narrow(span: Span, { offset, length }: { offset: number; length: number
   return { ...span, start: span.start + start, end: span.start + Math.max(end, start + 1) }
 }
 
-/** By place, each once; those without a place first, those of `--set` last and in its order. */
+/** Sorted by place, without duplicates. Those without a place come first, those of `--set` last and in its order. */
 export function sortDiagnostics(
   diagnostics: readonly Diagnostic[],
   file: string,

@@ -1,8 +1,8 @@
-/** What the recipe's schema is put together from. */
+/** Building blocks of the recipe's schema. */
 export type Schema = { readonly [key: string]: unknown }
 
 export const ref = (name: string): Schema => ({ $ref: `#/$defs/${name}` })
-/** Not blank; a pattern, since counting characters would make the compiled schema import code. */
+/** A string that is not blank. A pattern, because counting characters would make the compiled schema import code. */
 export const text = (description: string): Schema => ({
   type: 'string',
   pattern: '\\S',

@@ -1,33 +1,33 @@
-/** Text to a tree with places. All that is unsafe or ambiguous in YAML ends here, as a fault. */
+/** Parses text to a tree with places. Unsafe or ambiguous YAML is an error here. */
 
 import { Composer, type CST, type Document, Lexer, Parser } from 'yaml'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { type Complain, convert } from './convert.js'
 import { makeOrigin, type Node, type Origin, type Span, spanPlace } from './tree.js'
 
-/** Characters. A recipe is written by hand; a longer text is not one. */
+/** In characters. Recipes are written by hand, so a longer text is not a recipe. */
 export const LONGEST_TEXT = 1_000_000
-/** A line is shown whole with each fault in it. */
+/** In characters. Each error shows its whole line. */
 const LONGEST_LINE = 50_000
-/** Parsing costs some 10 µs a token, so that the worst text takes a few seconds. */
+/** Parsing takes about 10 µs per token, so the worst text takes a few seconds. */
 const MOST_TOKENS = 250_000
 const DEEPEST = 64
 const MOST_FAULTS = 500
-/** Nodes, aliases counted as what they stand for. */
+/** Number of nodes, with aliases expanded. */
 const MOST_NODES = 200_000
 
 export interface Source {
   readonly origin: Origin
-  /** Absent where the faults leave nothing to check further. */
+  /** Absent after errors that leave nothing to check. */
   readonly root?: Node
   readonly faults: readonly Diagnostic[]
-  /** More documents follow the first one. */
+  /** Whether more documents follow the first one. */
   readonly several: boolean
 }
 
 /**
- * `from`: offset in `origin` at which the YAML starts; before it stands what is none (the key of a `--set`). `python`: as PyYAML reads
- * it, with YAML 1.1's merge keys and numbers; of a key that is written twice the last counts, with a warning.
+ * `from`: offset in `origin` at which the YAML starts, such as after the key of a `--set`. `python`: read it like
+ * PyYAML, with the merge keys and numbers of YAML 1.1. Of a repeated key the last value is used, with a warning.
  */
 export function parseSource(origin: Origin, from = 0, python = false): Source {
   const faults: Diagnostic[] = []
@@ -60,13 +60,13 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   }
 
   let documents: Composed
-  // The library makes an Error of each fault, of which a broken text has thousands; their stacks are most of the work.
+  // The library makes an Error with a stack per error, and a broken text has thousands. The stacks are most of the work.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
     documents = compose(text)
   } catch (error) {
-    // The composer is recursive; what the depth check does not foresee ends here instead of ending the program.
+    // The composer is recursive. Anything that the depth check misses ends here and not in a crash.
     if (!(error instanceof RangeError)) throw error
     documents = { several: false, deepAt: 0 }
   } finally {
@@ -120,14 +120,14 @@ interface Composed {
   readonly tooMany?: true
 }
 
-/** The first document, without looking further than the start of a second. */
+/** Composes the first document, and stops at the start of a second one. */
 function compose(text: string): Composed {
   const parser = new Parser()
-  // Keys are compared in `convert`: the library's own check takes quadratic time.
+  // Duplicate keys are found in `convert`: the library's own check takes quadratic time.
   const composer = new Composer({ uniqueKeys: false, version: '1.2', merge: false, prettyErrors: false })
   let first: Document | undefined
   let deepAt: number | undefined
-  /** True when a second document was met, or nothing should be composed any more. */
+  /** True if there is a second document, or if composing must stop. */
   const take = (tokens: Iterable<CST.Token>): boolean => {
     for (const token of tokens) {
       deepAt = token.type === 'document' ? tooDeep(token.value) : undefined
@@ -143,7 +143,7 @@ function compose(text: string): Composed {
   for (const lexeme of new Lexer().lex(text)) {
     if (++count > MOST_TOKENS) return { several: false, tooMany: true }
     if (take(parser.next(lexeme))) return ended(first, deepAt)
-    // Its open collections: each level of nesting is one or two of them. The rest need not be read.
+    // The parser's stack has one or two entries per level of nesting. The rest need not be read.
     if (parser.stack.length > 4 * DEEPEST) return { several: false, deepAt: parser.offset }
   }
   if (take(parser.end())) return ended(first, deepAt)
@@ -151,7 +151,7 @@ function compose(text: string): Composed {
     if (first) return { first, several: true }
     first = document
   }
-  // A text of nothing but comments is a document without contents and without a fault.
+  // A text with only comments is a document without contents and without errors.
   const empty = first?.contents === null && first.errors.length === 0
   return { ...(first && !empty ? { first } : {}), several: false }
 }
@@ -159,7 +159,7 @@ function compose(text: string): Composed {
 const ended = (first: Document | undefined, deepAt: number | undefined): Composed =>
   deepAt !== undefined ? { several: false, deepAt } : { ...(first ? { first } : {}), several: true }
 
-/** Offset of the first value that is nested too deeply, in the parser's own tree. */
+/** Offset of the first value in the parser's own tree that is nested too deeply. */
 function tooDeep(value: unknown): number | undefined {
   const open: { value: unknown; depth: number }[] = [{ value, depth: 1 }]
   for (let item = open.pop(); item; item = open.pop()) {
@@ -174,7 +174,7 @@ function tooDeep(value: unknown): number | undefined {
   return undefined
 }
 
-/** True where the tree can't be relied on. Then only the first fault is told: the others mostly follow from it. */
+/** True if the tree is not reliable. Then only the first error is reported, because most others follow from it. */
 function syntaxFaults(document: Document, complain: Complain, at: (start: number, end?: number) => Span): boolean {
   const [error] = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])
   if (error) {
@@ -201,13 +201,13 @@ function syntaxFaults(document: Document, complain: Complain, at: (start: number
 export const readText = (file: string, text: string): Source =>
   parseSource(makeOrigin(file, text.replace(/^\ufeff/, '')))
 
-/** Documents a file may hold: mergekit's own are a handful. */
+/** Documents per file. mergekit's own examples have a few. */
 const MOST_DOCUMENTS = 100
 
-/** All documents of a file, with YAML 1.1's merge keys: what a mergekit configuration is written in. */
+/** All documents of a file, read with the merge keys of YAML 1.1, as in mergekit configurations. */
 export function readDocuments(file: string, text: string): { roots: readonly Node[]; faults: readonly Diagnostic[] } {
   const origin = makeOrigin(file, text.replace(/^\ufeff/, ''))
-  // A line of --- starts a document wherever it stands, in texts over several lines too.
+  // A line with --- starts a document everywhere, even inside a multi-line string.
   const starts = [0, ...[...origin.text.matchAll(/^---(?=\s|$)/gm)].map(({ index }) => index)]
   const filled = starts.filter((start, i) => {
     const piece = origin.text.slice(start, starts[i + 1]).replace(/^---/, '')

@@ -1,34 +1,34 @@
 /**
- * A recipe's values with the places where they were written: what is left of YAML after `source.ts`. Immutable, so
- * that an anchor's value is one node wherever it is used and an alias bomb takes no memory.
+ * The values of a recipe with their places in the text, independent of the YAML library. Immutable: the value of an
+ * anchor is one node wherever it is used, so an alias bomb takes no memory.
  */
 import type { Place } from '../core/diagnostics.js'
 import type { Path } from './types.js'
 
-/** A text that values were written in: the recipe's file, or one `--set`. */
+/** A text with values: the recipe file, or one `--set`. */
 export interface Origin {
   readonly file: string
   readonly text: string
-  /** Offsets at which lines start. */
+  /** Offsets of the starts of lines. */
   readonly lines: readonly number[]
 }
 
 export interface Span {
   readonly origin: Origin
-  /** Offsets in UTF-16 units; `end` is exclusive. */
+  /** Offsets in UTF-16 code units. `end` is exclusive. */
   readonly start: number
   readonly end: number
 }
 
 interface Common {
   readonly span: Span
-  /** Nodes in it, itself included, aliases counted as what they stand for. */
+  /** Number of nodes, including this one, with aliases expanded. */
   readonly size: number
   readonly depth: number
 }
 export interface MapNode extends Common {
   readonly kind: 'map'
-  /** In order of writing, which a plain object would not keep for names that look like numbers. */
+  /** In the order of the recipe. A plain object would reorder names that look like numbers. */
   readonly entries: ReadonlyMap<string, Entry>
 }
 export interface ListNode extends Common {
@@ -38,9 +38,9 @@ export interface ListNode extends Common {
 export interface ScalarNode extends Common {
   readonly kind: 'scalar'
   readonly value: string | number | boolean | null
-  /** As written, without quotes: what a name or a revision means that YAML takes for a number. */
+  /** As written, without quotes: for names and revisions that YAML reads as numbers. */
   readonly source: string
-  /** Stands for a value that was told to be wrong already. */
+  /** Replaces a value whose error is already reported. */
   readonly broken?: true
 }
 export type Node = MapNode | ListNode | ScalarNode
@@ -88,7 +88,7 @@ export const makeScalar = (span: Span, value: ScalarNode['value'], source: strin
 
 let lastLine: { origin: Origin; first: number; text: string } | undefined
 
-/** A line as it may be shown. The last one is kept: faults often come many a line. */
+/** A line without control characters. The last line is cached, because one line often has many errors. */
 function lineText(origin: Origin, first: number, end: number): string {
   if (lastLine?.origin !== origin || lastLine.first !== first) {
     const line = origin.text.slice(first, end).replace(/\r$/, '')
@@ -97,7 +97,7 @@ function lineText(origin: Origin, first: number, end: number): string {
   return lastLine.text
 }
 
-/** The place of a span; of one that goes over several lines, its first. */
+/** The place of a span. For a span over several lines, its first line. */
 export function spanPlace({ origin, start, end }: Span): Place {
   let low = 0
   let high = origin.lines.length - 1
@@ -120,20 +120,20 @@ export function childOf(node: Node, key: string | number): Node | undefined {
   return undefined
 }
 
-/** The span of a node or of its key; for a path that does not exist, of the nearest node above that does. */
+/** The span of a node or of its key. For a path that does not exist, the span of the nearest node above it. */
 export function spanOf(root: Node, path: Path, part: 'key' | 'value'): Span {
   let node = root
   let key: Span | undefined
   for (const step of path) {
     const next = childOf(node, step)
-    // What a short form says in one word has no parts to be shown.
+    // A short form in one word has no parts to show.
     if (next === undefined && node.kind === 'scalar' && node.span.end > node.span.start) return node.span
     if (next === undefined) return key ?? { ...node.span, end: node.span.start + 1 }
     key = node.kind === 'map' ? node.entries.get(String(step))?.key : undefined
     node = next
   }
   if (part === 'key' && key) return key
-  // A value that was left empty has no width: its key is what can be shown.
+  // An empty value has no width, so its key is shown.
   return node.span.end > node.span.start ? node.span : (key ?? node.span)
 }
 
@@ -146,10 +146,10 @@ export function toPlain(node: Node): unknown {
   return object
 }
 
-/** New names of entries, by the JSON pointer of their mapping; undefined takes the entry out. */
+/** New names of entries, by the JSON pointer of their mapping. Undefined removes the entry. */
 export type Renames = ReadonlyMap<string, ReadonlyMap<string, string | undefined>>
 
-/** The tree with its keys renamed, in one pass. */
+/** Renames keys of a tree, in one pass. */
 export function renameKeys(node: Node, renames: Renames, pointer = ''): Node {
   if (node.kind === 'scalar') return node
   if (node.kind === 'list') {

@@ -1,18 +1,18 @@
 import type { Place } from '../core/diagnostics.js'
 import type { Pattern } from '../core/patterns.js'
 
-/** Keys and indexes from the root of the recipe's YAML to a node. */
+/** Keys and indexes from the root of the recipe to a node. */
 export type Path = readonly (string | number)[]
 
-/** A number, or a list spread over the layers of the base; a single number is a gradient of length 1. */
+/** A number, or a list spread over the layers of the base. A single number is a gradient of length 1. */
 export type Gradient = readonly number[]
 
-/** What a recipe may write for a method's parameter. Scalars that are not numbers (true, "l1") stand for themselves. */
+/** The value of a method's parameter in a recipe. Scalars other than numbers (true, "l1") keep their value. */
 export type ParameterValue =
   | { readonly kind: 'scalar'; readonly value: boolean | string }
   | { readonly kind: 'gradient'; readonly value: Gradient }
   | { readonly kind: 'per-model'; readonly values: ReadonlyMap<string, Gradient> }
-  /** A mapping the method's schema asks for, such as `lines: {alpha, beta}`. */
+  /** A mapping with a schema of its own, such as `lines: {alpha, beta}`. */
   | { readonly kind: 'mapping'; readonly value: Readonly<Record<string, unknown>> }
 
 export interface ModelSource {
@@ -24,14 +24,17 @@ export interface ModelSource {
   readonly revision?: string
   readonly sha256?: string
   readonly subfolder?: string
-  /** A PEFT adapter's path or `hf:org/name@revision`; of a whole recipe the name of the model that stands for it. */
+  /**
+   * The path of a PEFT adapter or `hf:org/name@revision`. In a complete recipe: the name of the model for that
+   * adapter.
+   */
   readonly lora?: string
   readonly loraScale?: number
   readonly stripPrefix?: string
   readonly rename: readonly { readonly from: string; readonly to: string }[]
-  /** A text's path; of a whole recipe the name of the model that stands for it. */
+  /** The path of a file. In a complete recipe: the name of the model for that file. */
   readonly statistics?: string
-  /** It stands for what belongs to another model. */
+  /** The model is the statistics file or the adapter of another model. */
   readonly companion?: 'statistics' | 'lora'
 }
 
@@ -46,7 +49,7 @@ export interface LocatedPattern {
 }
 
 export interface StepCommon {
-  /** Unique among models and steps; short forms get generated names. */
+  /** Unique among models and steps. Short forms get generated names. */
   readonly name: string
   readonly at: Path
 }
@@ -54,23 +57,23 @@ export interface StepCommon {
 export interface Evaluate {
   readonly command: readonly string[]
   readonly env?: readonly string[]
-  /** Seconds. */
+  /** In seconds. */
   readonly timeout?: number
   readonly at: Path
 }
 
-/** What of a recipe its steps may look at while they are planned. */
+/** The parts of a recipe that steps can use in planning. */
 export interface RecipeHead {
-  /** In order of writing. */
+  /** In the order of the recipe. */
   readonly models: ReadonlyMap<string, ModelSource>
-  /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or not. */
+  /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or indirectly. */
   readonly steps: readonly (StepCommon & { readonly kind: string })[]
-  /** `path`: as written. `from`: a model or step. */
+  /** `path`: as written. `from`: the name of a model or step. */
   readonly outputs: readonly { readonly path: string; readonly from: string }[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
-  /** Finds the place of a node, or of its key, for faults that planning finds. */
+  /** The place of a node, or of its key, for errors that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
-  /** It was made from a mergekit configuration. */
+  /** Whether it was converted from a mergekit configuration. */
   readonly converted?: true
 }

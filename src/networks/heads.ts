@@ -1,13 +1,13 @@
-/** Which tensor a model's head would be where it stores none because it ties it to its embedding. */
+/** Finds the head of a model that does not store it, because it is tied to the embedding. */
 import { EMBEDDING, SHARED } from './tied.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined
 type Tensors = ReadonlyMap<string, unknown>
 
-/** Classes of transformers that have a head with a row a token. */
+/** Classes of transformers with a head that has one row per token. */
 const WITH_HEAD =
   /(ForCausalLM|LMHeadModel|LMHead|ForConditionalGeneration|ForPreTraining|ForMaskedLM|ForImageTextToText|EncoderDecoderModel|DoubleHeadsModel|WithLMHead)$/
-/** Encoders: the other tensors of the head, and its weight. Without these such a model has no head. */
+/** Encoders: the other tensors of the head, and its weight. Without these, the model has no head. */
 const MASKED: readonly (readonly [part: RegExp, head: string])[] = [
   [/^cls\.predictions\./, 'cls.predictions.decoder.weight'],
   [/^predictions\./, 'predictions.decoder.weight'],
@@ -16,7 +16,7 @@ const MASKED: readonly (readonly [part: RegExp, head: string])[] = [
   [/^generator_(predictions|lm_head)\./, 'generator_lm_head.weight'],
   [/^decoder\.bias$/, 'decoder.weight'],
 ]
-/** Decoders: how the embedding ends, and what the head is called instead of the whole. */
+/** Decoders: the end of the embedding's name, and the name of the head that replaces it. */
 const CAUSAL: readonly (readonly [embedding: RegExp, head: string])[] = [
   [/^(language_model\.)(model\.)?embed_tokens\.weight$/, '$1lm_head.weight'],
   [/^(decoder\.)(transformer\.wte|model\.(decoder\.)?embed_tokens)\.weight$/, '$1lm_head.weight'],
@@ -35,12 +35,12 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 
 export type Head =
   | { readonly kind: 'head'; readonly name: string }
-  /** The model has none. */
+  /** The model has no head. */
   | { readonly kind: 'none' }
-  /** It may have one, and nothing says what it is called, or whether it could have weights of its own. */
+  /** The model may have a head, but its name is unknown, or it is unknown whether it can have its own weights. */
   | { readonly kind: 'unknown'; readonly why: string }
 
-/** The head that a model without a stored one ties to this embedding. `hasHead`: it is known to have one. */
+/** The head that is tied to this embedding and not stored. `hasHead`: the model is known to have one. */
 export function tiedHeadOf(embedding: string, tensors: Tensors, config: Config, hasHead = false): Head {
   const names = [...tensors.keys()]
   const masked = MASKED.find(([part]) => names.some((name) => part.test(name)))
@@ -57,12 +57,12 @@ export function tiedHeadOf(embedding: string, tensors: Tensors, config: Config, 
   return { kind: 'unknown', why: `the name of the head that is tied to ${embedding} is not known` }
 }
 
-/** Whether encoder and decoder have one embedding, which the loader ties by the same flag as the head. */
+/** Whether encoder and decoder share one embedding. The loader ties it by the same setting as the head. */
 export function isShared(tensors: Tensors, config: Config): boolean {
   const names = [...tensors.keys()].filter((name) => SHARED.test(name))
   if (names.some((name) => /(^|\.)shared\.weight$/.test(name))) return true
   return config?.is_encoder_decoder === true && names.length > 1
 }
 
-/** The embeddings of tokens among a model's tensors. */
+/** The token embeddings of a model. */
 export const embeddingsOf = (tensors: Tensors): string[] => [...tensors.keys()].filter((name) => EMBEDDING.test(name))

@@ -1,4 +1,4 @@
-/** Where a configuration counts the layers of a stack. */
+/** Where a configuration gives the number of layers of a stack. */
 import type { Stack } from './layerNames.js'
 import { COUNTING_LISTS } from './layerRules.js'
 import { type Role, roleOf, sideOf, wordsOf } from './stackRoles.js'
@@ -6,7 +6,7 @@ import { type Role, roleOf, sideOf, wordsOf } from './stackRoles.js'
 export type Config = Readonly<Record<string, unknown>>
 export type ConfigPath = readonly (string | number)[]
 
-/** One part of a configuration that counts layers: the whole, or `text_config` and its like. */
+/** A part of a configuration that gives numbers of layers: the whole, or `text_config` and similar parts. */
 interface Scope {
   readonly path: readonly string[]
   readonly config: Config
@@ -18,7 +18,7 @@ export interface Count {
 }
 
 export interface Counts {
-  /** Parts whose settings are this stack's. */
+  /** The parts with settings for this stack. */
   readonly scopes: readonly Scope[]
   readonly counts: readonly Count[]
   /** Another stack that is counted by the same key. */
@@ -30,14 +30,14 @@ export const isMapping = (value: unknown): value is Config =>
 
 export const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
-/** Mappings that describe other things than a part of the model. */
+/** Mappings that do not describe a part of the model. */
 export const NO_PART =
   /^(rope_\w+|quantization_config|compression_config|id2label|label2id|task_specific_params|auto_map)$/
 
 const COUNTED = new Set(['layer', 'layers', 'blocks', 'block', 'depth'])
 const FILLER = new Set(['num', 'n', 'hidden', 'of', ...COUNTED])
 
-/** The words of a key that counts layers, beyond those that all such keys have; undefined for other keys. */
+/** The specific words of a key that counts layers. Undefined for other keys. */
 function subjectOf(key: string): readonly string[] | undefined {
   const words = key.toLowerCase().split('_')
   return words.some((word) => COUNTED.has(word)) ? words.filter((word) => !FILLER.has(word)) : undefined
@@ -48,7 +48,7 @@ interface Keys {
   readonly generic: readonly string[]
 }
 
-/** Keys that count the layers of this stack by its own words (`decoder_layers`), and those of whatever stack there is. */
+/** Keys that count the layers of this stack by its own words (`decoder_layers`), and those of any stack. */
 function keysFor(config: Config, prefix: string): Keys {
   const words = new Set(wordsOf(prefix))
   const found = Object.keys(config).flatMap((key) => {
@@ -61,12 +61,12 @@ function keysFor(config: Config, prefix: string): Keys {
   }
 }
 
-/** Whether it is a part of its own, which counts layers. */
+/** Whether a mapping is a part with its own number of layers. */
 export const countsSomething = (config: Config): boolean =>
   Object.entries(config).some(([key, value]) => isWhole(value) && subjectOf(key) !== undefined) ||
   COUNTING_LISTS.some((key) => Array.isArray(config[key]) || typeof config[key] === 'string')
 
-/** The parts of a configuration that count layers, the whole first. */
+/** The parts of a configuration that give numbers of layers, the whole first. */
 function scopesOf(config: Config, path: readonly string[] = []): Scope[] {
   const inner = Object.entries(config).flatMap(([key, value]) =>
     isMapping(value) && !NO_PART.test(key) && path.length < 4 ? scopesOf(value, [...path, key]) : [],
@@ -76,7 +76,7 @@ function scopesOf(config: Config, path: readonly string[] = []): Scope[] {
 
 const wordsIn = (path: readonly string[]): string[] => path.flatMap((key) => wordsOf(key))
 
-/** The nearest part of the model that a path speaks of. */
+/** The nearest part of the model to which a path belongs. */
 const scopeRole = (path: readonly string[]): Role => {
   for (const key of [...path].reverse()) {
     const role = roleOf(key)
@@ -85,7 +85,10 @@ const scopeRole = (path: readonly string[]): Role => {
   return 'text'
 }
 
-/** By role and words; the whole serves where there is no part for such a stack and it is the model's only kind. */
+/**
+ * By role and words. The whole configuration counts if no part is for such a stack and it is the only stack of its
+ * kind.
+ */
 function scopesFor(config: Config, { prefix }: Stack, list: readonly Stack[]): Scope[] {
   const role = roleOf(prefix)
   const side = sideOf(prefix)
@@ -102,7 +105,7 @@ function scopesFor(config: Config, { prefix }: Stack, list: readonly Stack[]): S
   return found.filter((scope) => scope.path.length === 0 || score(scope) === best)
 }
 
-/** A list inside layers of another one, counted by a list: `encoder.layers.2.blocks` by `depths[2]`. */
+/** A list inside the layers of another one, counted by a list: `encoder.layers.2.blocks` by `depths[2]`. */
 function nestedCount(config: Config, { prefix, depth }: Stack): Count[] {
   const outer = /(?:^|\.)(\d+)\./.exec(prefix)
   if (!outer) return []
@@ -113,7 +116,7 @@ function nestedCount(config: Config, { prefix, depth }: Stack): Count[] {
   })
 }
 
-/** Where a configuration counts the layers of one of a model's stacks. */
+/** Where a configuration gives the number of layers of a model's stack. */
 export function countsOf(config: Config, stack: Stack, list: readonly Stack[]): Counts {
   const { prefix } = stack
   if (/(^|\.)\d+\./.test(prefix)) return { scopes: [], counts: nestedCount(config, stack) }
@@ -141,7 +144,7 @@ export function countsOf(config: Config, stack: Stack, list: readonly Stack[]): 
   return { scopes: found, counts, ...(sharedWith === undefined ? {} : { sharedWith }) }
 }
 
-/** All keys that count layers, of any of the model's stacks: paths, as JSON. */
+/** All keys that count layers of any stack of the model: paths, as JSON. */
 export const countingKeys = (config: Config, list: readonly Stack[]): string[] =>
   scopesOf(config).flatMap(({ path, config }) => {
     const keys = list.map(({ prefix }) => keysFor(config, prefix))
@@ -150,7 +153,7 @@ export const countingKeys = (config: Config, list: readonly Stack[]): string[] =
       .map((key) => JSON.stringify([...path, key]))
   })
 
-/** Keys that count layers behind the last one, which guess further tokens. */
+/** Keys that count multi-token prediction layers after the last layer. */
 const DRAFTS = /(^|_)(nextn|mtp)(_|$)/
 
 const draftsIn = (scopes: readonly Scope[]): number =>
@@ -161,7 +164,10 @@ const draftsIn = (scopes: readonly Scope[]): number =>
     ),
   )
 
-/** How many layers of a stack are the model's own: those that the configuration counts, where others stand behind them. */
+/**
+ * The number of layers of a stack that are the model's own: the number in the configuration, if other layers follow
+ * them.
+ */
 export function countOf(config: Config | undefined, stack: Stack, list: readonly Stack[]): number {
   if (!config) return stack.depth
   const { counts, scopes } = countsOf(config, stack, list)

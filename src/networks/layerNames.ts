@@ -1,18 +1,18 @@
 /**
- * Stacks of layers, as the names of tensors show them. A list is what stands before the first whole-number part of a name:
- * `model.layers` in `model.layers.12.mlp.up_proj.weight`. Each list is counted for itself: a model with a language model and a
- * vision tower has two.
+ * Stacks of layers, from the names of tensors. The prefix of a stack is the name up to the first part that is an
+ * integer: `model.layers` in `model.layers.12.mlp.up_proj.weight`. Each stack is counted separately: a model with a
+ * language model and a vision tower has two.
  */
 
 export interface Site {
-  /** What stands before the number; '' where the name starts with it. */
+  /** The name before the number. Empty if the name starts with the number. */
   readonly prefix: string
   readonly layer: number
-  /** What follows the number; '' where nothing does. */
+  /** The name after the number. Empty if the name ends with the number. */
   readonly rest: string
 }
 
-/** By the first whole-number part, or by the one that follows `prefix`; undefined where there is none. */
+/** Splits at the first integer part, or at the one after `prefix`. Undefined if there is none. */
 export function siteOf(name: string, prefix?: string): Site | undefined {
   if (prefix !== undefined) {
     const inside = prefix === '' ? name : name.startsWith(`${prefix}.`) ? name.slice(prefix.length + 1) : undefined
@@ -28,11 +28,11 @@ export function siteOf(name: string, prefix?: string): Site | undefined {
   }
 }
 
-/** A tensor's name from its parts. */
+/** Joins the parts of a tensor's name. */
 export const nameAt = (prefix: string, layer: number | string, rest: string): string =>
   [prefix, String(layer), rest].filter((part) => part !== '').join('.')
 
-/** The name with another word in the place of its first number; without one the name as it is. */
+/** The name with another word instead of its first number. Unchanged without a number. */
 export function withLayer(name: string, layer: number | string): string {
   const site = siteOf(name)
   return site ? nameAt(site.prefix, layer, site.rest) : name
@@ -47,13 +47,13 @@ export interface Stack {
 export interface Stacks {
   /** In the order of their prefixes. */
   readonly list: readonly Stack[]
-  /** The stack that a tensor lies in, and at which layer; undefined outside stacks. */
+  /** The stack and the layer of a tensor. Undefined outside stacks. */
   readonly of: (name: string) => { readonly stack: Stack; readonly layer: number } | undefined
 }
 
 /**
- * The stacks of a model. Where some list has modules of several parts for items, as blocks of transformers are, lists of single
- * parameters (`projector.mlp.0.weight`, `lm_heads.2.weight`) are no stacks of layers.
+ * The stacks of a model. If some list has items that are modules with several parts, such as transformer blocks, then
+ * lists of single parameters (`projector.mlp.0.weight`, `lm_heads.2.weight`) are not stacks.
  */
 export function stacksOf(names: Iterable<string>): Stacks {
   const depths = new Map<string, number>()
@@ -77,7 +77,10 @@ export function stacksOf(names: Iterable<string>): Stacks {
   return { list, of }
 }
 
-/** Any list by its prefix, also one inside layers of another (`down_blocks.1.resnets`); undefined where there is none. */
+/**
+ * Any list by its prefix, including lists inside layers of another one (`down_blocks.1.resnets`). Undefined if there
+ * is none.
+ */
 export function stackAt(names: Iterable<string>, prefix: string): Stack | undefined {
   let depth = 0
   for (const name of names) depth = Math.max(depth, (siteOf(name, prefix)?.layer ?? -1) + 1)

@@ -1,6 +1,6 @@
-/** Settings of configurations that speak of single layers, by their keys. */
+/** Settings of configurations that describe single layers, by key. */
 
-/** Whether a layer is of the special kind, under rules that are one number. */
+/** Rules that are one number: whether a layer is of the special kind. */
 export type Predicate = (layer: number, value: number) => boolean
 
 /** Layers below this number, or from it on, are of another kind. */
@@ -14,7 +14,7 @@ export const THRESHOLDS: Readonly<Record<string, 'below' | 'through'>> = {
   moe_layer_end_index: 'through',
 }
 
-/** One in so many layers is of another kind: which one, as what has to be added to its number. */
+/** One layer in so many is of another kind. The value is the offset that is added to the layer's number. */
 export const FREQUENCIES: Readonly<Record<string, number>> = {
   decoder_sparse_step: 1,
   full_attention_interval: 1,
@@ -26,13 +26,13 @@ export const FREQUENCIES: Readonly<Record<string, number>> = {
   moe_layer_freq: 0,
 }
 
-/** Two numbers that together are a rule. */
+/** Two numbers that form one rule together. */
 export const PERIODS: readonly (readonly [period: string, offset: string])[] = [
   ['attn_layer_period', 'attn_layer_offset'],
   ['expert_layer_period', 'expert_layer_offset'],
 ]
 
-/** Rules that libraries read only where the list is not there. */
+/** Rules that libraries read only if the list is absent. */
 export const SUPERSEDED: Readonly<Record<string, readonly string[]>> = {
   full_attention_interval: ['layer_types'],
   sliding_window_pattern: ['layer_types'],
@@ -46,31 +46,31 @@ export const SUPERSEDED: Readonly<Record<string, readonly string[]>> = {
   attn_layer_offset: ['layers_block_type', 'layer_types'],
 }
 
-/** Rules that a switch puts out of force. */
+/** Rules that another setting turns off. */
 export const SWITCHES: Readonly<Record<string, string>> = { max_window_layers: 'use_sliding_window' }
 
-/** Lists of the numbers of layers. */
+/** Lists of layer numbers. */
 export const INDEXES =
   /^(mlp_only_layers|moe_layers|moe_layers_enum|cross_attention_layers|hybrid_layer_ids|full_attn_idxs|attn_layers|\w*(layer|block|attn|attention|mlp|moe|expert|ssm|mamba|global)\w*_(ids|idx|idxs|indices|indexes))$/
 
-/** Lists of layers that another part of the model reads from: there is one entry for each of that part's own. */
+/** Lists of layers that another part of the model reads from, with one entry per layer of that part. */
 export const TAPS =
   /deepstack|^extract_layers$|intermediate_layers_ind|out_indices|out_features|feature_layer|select_layer|stage_names/
 
-/** Lists and texts that happen to be as long as the stack, and say nothing of layers. */
+/** Lists and strings that have the same length as the stack by chance, and do not describe layers. */
 export const NOT_LAYERED =
   /(^|_)(tokens?|token_ids?|mean|std|version|pinpoints|labels?|languages?|beta|betas|dtype|name|path|act|activation)$|^(architectures|auto_map|model_type|image_size|patch_size|crop_size|grid_size|input_size|tubelet_size|spatial_shapes|keys_to_ignore_at_inference|pruned_heads|id2label|label2id|mrope_section|time_step_limit|ssm_multipliers|mlp_multipliers|(conv|tdnn|upsample)_(dim|kernel|stride|dilation|rates|kernel_sizes)|strides|delay_pattern|token_ids)$|^rope_(?!theta|base|layers?)|^mtp_|^out_(indices|features)$|^stage_names$/
 
-/** Numbers that count something else, whatever they are called after. */
+/** Numbers that count something else, despite their names. */
 export const OTHER_COUNTS =
   /nextn|mtp|(^|_)(encoder|decoder|vision|visual|audio|image|text)_|layer_?norm|layer_?drop|prenet|postnet|block_size|block_multiple|chunk|layer_scale|_per_(layer|block|group)|feat_extract|(adapter|residual|lstm|random|mem|projector|projection|qformer|connector|resampler|draft|embedding|pool)\w*_(layers?|blocks?)|^inner_|hidden_groups|logits?_|rescale_every|num_(layers|blocks)_per|_layer_index$|multiplier|_dim(_|$)/
 
-/** Settings that may speak of single layers: what is not known of these is not passed over. */
+/** Settings that may describe single layers. Unknown ones are not ignored. */
 export const SUSPECT =
   /(^|_)(layers?|blocks?)(_|$)|every_n|(^|_)(interval|freq|frequency|period|pattern)(_|$)|^layer_?types?$|shared_kv|kv_shared/
 
-/** Patterns written as one list or text that is repeated up to the last layer. */
+/** Patterns as one list or string, repeated up to the last layer. */
 export const REPEATED = new Set(['block_types'])
 
-/** Lists and texts that say how many layers there are where no number does. */
+/** Lists and strings that give the number of layers if no number does. */
 export const COUNTING_LISTS = ['layers_block_type', 'layer_types', 'hybrid_override_pattern']

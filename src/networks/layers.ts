@@ -3,17 +3,17 @@ import type { Gradient } from '../language/types.js'
 import { type Config, countOf } from './layerCounts.js'
 import { stacksOf } from './layerNames.js'
 
-/** Where a tensor stands among the layers of its own stack. */
+/** The position of a tensor in the layers of its stack. */
 export interface LayerPlace {
   /** Undefined outside layers. */
   readonly layer: number | undefined
-  /** Layers of that stack. */
+  /** The number of layers of that stack. */
   readonly count: number
 }
 
 const OUTSIDE: LayerPlace = { layer: undefined, count: 0 }
 
-/** Layers behind the last one that the configuration counts, which guess further tokens, are none of the stack's. */
+/** Multi-token prediction layers after the last layer that the configuration counts do not belong to the stack. */
 export function layerPlaces({ tensors, layers }: Value, config: Config | undefined): (name: string) => LayerPlace {
   const { list, of } = stacksOf(tensors.keys())
   const counts = new Map(
@@ -32,7 +32,7 @@ export function layerPlaces({ tensors, layers }: Value, config: Config | undefin
 
 /**
  * The value of a gradient at a layer: the list is spread evenly over layers 0…count-1 and interpolated linearly.
- * Tensors outside any layer, and a model of one layer, take the first value.
+ * Tensors outside layers, and models with a single layer, get the first value.
  */
 export function gradientAt(gradient: Gradient, layer: number | undefined, count: number): number {
   const first = gradient[0]!

@@ -1,9 +1,9 @@
-/** What of a network an adapter can hold, by the names and shapes of its tensors. */
+/** The layers of a network that an adapter can change, by names and shapes of tensors. */
 
-/** How a tensor goes into an adapter of PEFT's form. */
+/** How an adapter in PEFT's form represents a tensor. */
 export interface AdaptedLayer {
   readonly kind: 'linear' | 'convolution' | 'embedding'
-  /** The tensor is stored [in, out]: embeddings, and GPT-2's layers. */
+  /** Whether the tensor is stored as [in, out]: embeddings, and layers of GPT-2. */
   readonly turned: boolean
 }
 
@@ -13,15 +13,15 @@ const EMBEDDING =
   /(^|[._])(embed_tokens|embed_in|embed_positions|\w*embed(s|ding|dings)?|wte|wpe|shared|relative_attention_bias)$/i
 const HEAD = /(^|[._])(unembed\w*|output_embeddings)$/i
 
-/** The module of a tensor, and what it is called there: `a.b.weight` is `weight` of `a.b`. */
+/** The module of a tensor, and the tensor's name in it: `a.b.weight` is `weight` of `a.b`. */
 export function moduleOf(tensor: string): { readonly module: string; readonly part: string } {
   const dot = tensor.lastIndexOf('.')
   return { module: tensor.slice(0, Math.max(0, dot)), part: tensor.slice(dot + 1) }
 }
 
 /**
- * The layer that a tensor is the weight of, as far as adapters know its kind; undefined for all else. `isTurned`: whether a linear
- * layer is stored [in, out].
+ * The layer that has this tensor as its weight, if adapters support its kind. `isTurned`: whether a linear layer is
+ * stored as [in, out].
  */
 export function adaptedLayer(
   tensor: string,
@@ -30,17 +30,17 @@ export function adaptedLayer(
 ): AdaptedLayer | undefined {
   const { module, part } = moduleOf(tensor)
   if (part !== 'weight' || module === '' || shape.includes(0)) return undefined
-  // Of a convolution with one channel in, a checkpoint does not tell the groups.
+  // For convolutions with one input channel, the shape does not show the number of groups.
   if (shape.length === 4) return shape[1]! > 1 ? { kind: 'convolution', turned: false } : undefined
   if (shape.length !== 2) return undefined
   if (EMBEDDING.test(module) && !HEAD.test(module)) return { kind: 'embedding', turned: true }
   return { kind: 'linear', turned: isTurned(module) }
 }
 
-/** Tensors of a module that is saved whole: nothing else is known to be a module's own. */
+/** Tensors of a module that is saved in full. Others are not known to belong to a module. */
 export const SAVED_PARTS: readonly string[] = ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
 
-/** Names of a layer's factors in the adapter. */
+/** The names of a layer's factors in the adapter. */
 export function factorNames({ kind }: AdaptedLayer, module: string): { readonly a: string; readonly b: string } {
   const name = `base_model.model.${module}`
   return kind === 'embedding'
@@ -48,7 +48,7 @@ export function factorNames({ kind }: AdaptedLayer, module: string): { readonly 
     : { a: `${name}.lora_A.weight`, b: `${name}.lora_B.weight` }
 }
 
-/** Shapes of the factors; a convolution's B has a kernel of one place. */
+/** The shapes of the factors. The B of a convolution has a kernel of size 1. */
 export function factorShapes(
   { kind, turned }: AdaptedLayer,
   shape: Shape,
@@ -59,7 +59,7 @@ export function factorShapes(
   return { a: [rank, ...rest], b: [rows!, rank, ...(kind === 'convolution' ? [1, 1] : [])] }
 }
 
-/** A module's last part; of one that is called by a number, from the part on that says what is numbered. */
+/** The last part of a module's name. If that is a number: the name from the part that is numbered. */
 const tailOf = (module: string): string => {
   const parts = module.split('.')
   return parts
@@ -73,8 +73,8 @@ const tailOf = (module: string): string => {
 }
 
 /**
- * The shortest names that stand for these modules and no others: the tail where all of `all`, and of what holds these, that end in it
- * are meant. Readers take a name for everything that ends in it.
+ * The shortest names that match these modules and no others. A tail is used if all modules in `all`, and all modules
+ * above them, that end with it are included. Readers apply a name to everything that ends with it.
  */
 export function targetNames(modules: readonly string[], all: readonly string[]): string[] {
   const meant = new Set(modules)

@@ -1,16 +1,19 @@
-/** How the weights of linear layers are stored: [out, in] as nn.Linear does it, or [in, out] as the Conv1D of transformers does. */
+/**
+ * How the weights of linear layers are stored: [out, in] as in nn.Linear, or [in, out] as in the Conv1D of
+ * transformers.
+ */
 import { moduleOf } from './modules.js'
 
 type Shape = readonly number[]
-/** By tensor. */
+/** By tensor name. */
 export type Shapes = ReadonlyMap<string, { readonly shape: Shape }>
 type Config = Readonly<Record<string, unknown>> | undefined
 
-/** Layers of these names are Conv1D in some architectures and nn.Linear in others. */
+/** Layers with these names are Conv1D in some architectures and nn.Linear in others. */
 const CONV1D = /(^|\.)(c_attn|c_fc\d*|c_proj|q_attn)$/
-/** Architectures, by `model_type`, whose layers of these names are Conv1D; their other layers are nn.Linear. */
+/** Architectures, by `model_type`, whose layers with these names are Conv1D. Their other layers are nn.Linear. */
 const CONV1D_TYPES = new Set(['gpt2', 'openai-gpt', 'imagegpt', 'decision_transformer', 'clvp', 'clvp_decoder', 'jais'])
-/** Architectures all of whose layers are nn.Linear: as a whole, and by the beginning of `model_type`. */
+/** Architectures with only nn.Linear layers: by `model_type`, or by its beginning. */
 const LINEAR_TYPES =
   /^(opt|qwen|siglip)$|^(albert|bart|bert|bloom|camembert|clip|codegen|cohere|deberta|deepseek|deit|dinov|distilbert|electra|falcon|gemma|glm|gpt_(bigcode|neo|oss)|gptj|granite|internlm|llama$|longformer|m2m_100|mamba|marian|mbart|mistral|mixtral|mpnet|mpt|mt5|nemotron|olmo|pegasus|phi|qwen\d|roberta|siglip\d|smollm|stablelm|starcoder|swin|t5|umt5|vit|wav2vec2|whisper|xglm|xlm-roberta)/
 
@@ -20,15 +23,18 @@ export type Orientation = 'straight' | 'turned'
 export type Decision = Orientation | 'unknown' | 'contradiction'
 
 export interface Orientations {
-  /** Adds that a layer of this module is stored so, for its shapes show it. */
+  /** Records the orientation of a module's layer, which its shapes show. */
   note(module: string, orientation: Orientation): void
-  /** How a layer is stored whose own shapes do not show it, by its neighbours and the architecture. */
+  /** The orientation of a layer whose shapes do not show it, from its neighbours and the architecture. */
   of(module: string): Decision
-  /** The same; what these leave open is decided by an adapter's `fan_in_fan_out`, as far as that is certain. `updated`: its modules. */
+  /**
+   * The same. If these do not decide, an adapter's `fan_in_fan_out` does, as far as that is certain. `updated`: the
+   * adapter's modules.
+   */
   byFlag(module: string, flag: boolean, updated: readonly string[]): Decision
 }
 
-/** What is known of layers of a model: by the part of the network that they belong to, and by their own name within it. */
+/** Known orientations of layers: by the part of the network, and by their own name in it. */
 export function orientations(shapes: Shapes, config: Config): Orientations {
   const found = new Map<string, Set<Orientation>>()
   let turned = false
@@ -54,7 +60,7 @@ export function orientations(shapes: Shapes, config: Config): Orientations {
     found.get(`${towerOf(module)} ${isConv1dName(module) ? '(conv1d)' : '(other)'}`) ?? new Set()
   const of = (module: string): Decision => {
     const ownName = found.get(`${towerOf(module)} ${tailOf(module)}`)
-    // Of one class are all layers of one name, and all Conv1D of one part of a network.
+    // All layers with the same name have the same class, and so do all Conv1D names in one part of a network.
     const said = ownName ?? (isConv1dName(module) ? ofKind(module) : [])
     const declared = declaredOf(module, config)
     const [first, second] = new Set([...said, ...(declared ? [declared] : [])])
@@ -68,7 +74,7 @@ export function orientations(shapes: Shapes, config: Config): Orientations {
       if (decision !== 'unknown') return decision
       if (isConv1dName(module)) {
         if (flag) return 'turned'
-        // PEFT stores the flag of the layer that it met last, which may be one of another class.
+        // PEFT stores the flag of the last layer that it met, which may have another class.
         return updated.every(isConv1dName) ? 'straight' : 'unknown'
       }
       if (!flag) return 'straight'
@@ -79,7 +85,7 @@ export function orientations(shapes: Shapes, config: Config): Orientations {
   }
 }
 
-/** What the architecture says. */
+/** The orientation by the architecture. */
 function declaredOf(module: string, config: Config): Orientation | undefined {
   const type = modelTypeOf(module, config)
   if (type === undefined) return undefined
@@ -87,7 +93,7 @@ function declaredOf(module: string, config: Config): Orientation | undefined {
   return LINEAR_TYPES.test(type) ? 'straight' : undefined
 }
 
-/** The `model_type` of the part of a network that a module belongs to, where its configuration has one for it. */
+/** The `model_type` of the part of the network that a module belongs to, if the configuration has one. */
 function modelTypeOf(module: string, config: Config): string | undefined {
   for (const part of module.split('.').slice(0, 3)) {
     const own = config?.[part] ?? config?.[`${part}_config`] ?? config?.[`${part.replace(/_model$/, '')}_config`]
@@ -97,7 +103,7 @@ function modelTypeOf(module: string, config: Config): string | undefined {
   return typeof config?.model_type === 'string' ? config.model_type : undefined
 }
 
-/** The part of the network that a module belongs to: what stands before the number of its layer. */
+/** The part of the network that a module belongs to: the name before its layer number. */
 function towerOf(module: string): string {
   const parts = module.split('.')
   const number = parts.findIndex((part) => /^\d+$/.test(part))

@@ -6,18 +6,18 @@ import type { Value } from '../expr/values.js'
 import type { Faults } from '../language/faults.js'
 import type { RecipeHead } from '../language/types.js'
 
-/** How packed weights lie in a checkpoint: a tensor of numbers, and beside it what they have to be unpacked with. */
+/** The form of packed weights in a checkpoint: a tensor of packed numbers, and tensors next to it for unpacking. */
 interface Scheme {
   readonly name: string
-  /** The end of the names of what stands beside, and what takes its place in the name of the packed numbers. */
+  /** The end of the names of the tensors for unpacking, and what replaces it in the name of the packed numbers. */
   readonly beside: RegExp
   readonly payload: string
   readonly dtypes: ReadonlySet<Dtype> | 'any'
-  /** What takes the place of `payload` in the name that the weight has in a model that is not packed. Default: the payload's. */
+  /** What replaces `payload` in the name of the unpacked weight. Default: the payload's. */
   readonly weight?: string
 }
 
-/** Of 8 bits and less. */
+/** Dtypes with at most 8 bits. */
 const SMALL: ReadonlySet<Dtype> = new Set([
   ...(['U8', 'I8', 'F8_E5M2', 'F8_E4M3', 'F8_E8M0', 'F4', 'F6_E2M3', 'F6_E3M2'] as const),
 ])
@@ -27,7 +27,7 @@ const SCHEMES: readonly Scheme[] = [
   { name: 'GPTQ or AWQ', beside: /\.(qzeros|scales|g_idx)$/, payload: '.qweight', dtypes: WORDS, weight: '.weight' },
   {
     name: 'bitsandbytes',
-    // The numbers may be stored as any dtype: it says nothing of them.
+    // The packed numbers can have any dtype.
     beside: /\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)$/,
     payload: '.weight',
     dtypes: 'any',
@@ -59,25 +59,25 @@ const SCHEMES: readonly Scheme[] = [
   },
 ]
 
-/** What is looked at of a model. */
+/** The parts of a model that are needed here. */
 interface Described {
   readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>
   readonly quantization?: string
 }
 
-/** What a configuration says its model's weights are packed by. */
+/** The quantization method in a model's configuration. */
 export function quantizationOf(config: Checkpoint['config']): { readonly quantization?: string } {
   const settings = config?.quantization_config as { readonly quant_method?: unknown } | null | undefined
   return typeof settings?.quant_method === 'string' ? { quantization: settings.quant_method } : {}
 }
 
-/** Dtypes that no scheme has among its tensors: a model of these alone is not looked through. */
+/** Dtypes that no scheme uses. A model with only these needs no search. */
 const PLAIN: ReadonlySet<Dtype> = new Set(['F64', 'F32', 'F16', 'BF16', 'I64', 'BOOL'])
 
 /**
- * By name, what a model's tensors are packed by: those that hold packed numbers, those that stand beside them, and the names that the
- * weights would have in a model that is not packed. Told by the names and dtypes of the tensors alone; the model's
- * configuration only says which it is. Plain integers, and FP8 without scales, are none of these.
+ * By tensor name, the scheme of packed tensors: the packed numbers, the tensors for unpacking, and the names that the
+ * weights have in an unpacked model. Names and dtypes decide. The configuration only gives the scheme's name. Plain
+ * integers, and FP8 without scales, do not count as packed.
  */
 export function packedOf({ tensors, quantization }: Described): ReadonlyMap<string, string> {
   const packed = new Map<string, string>()
@@ -99,11 +99,13 @@ export function packedOf({ tensors, quantization }: Described): ReadonlyMap<stri
   return packed
 }
 
-/** Whether a tensor may be one of packed numbers, written as `dtype`: whoever loads it then needs to know how it is packed. */
+/** Whether a tensor, written as `dtype`, may hold packed numbers. Its reader then needs to know the scheme. */
 export const mayBePacked = (dtype: Dtype | undefined, tensor: { readonly dtype: Dtype }): boolean =>
   !PLAIN.has(isFloat(tensor.dtype) ? (dtype ?? tensor.dtype) : tensor.dtype)
 
-/** Packed numbers can't be computed with. Told once a model, at its place in the recipe. Fault: `packed-weights`. */
+/**
+ * Reports packed weights, which can't be merged, once per model at its place in the recipe. Error: `packed-weights`.
+ */
 export function refusePacked(
   recipe: RecipeHead,
   value: Value,
@@ -123,7 +125,7 @@ export function refusePacked(
   )
 }
 
-/** The same for models that are computed with as a whole; true where one is packed. */
+/** The same for models that are needed as a whole. True if one is packed. */
 export function refuseAnyPacked(
   recipe: RecipeHead,
   values: readonly Value[],

@@ -1,30 +1,30 @@
-/** What a stack of layers is for, by the words of its prefix; nothing else in the names says it. */
+/** The purpose of a stack of layers, from the words of its prefix. Checkpoints have no other sign of it. */
 import type { Stack } from './layerNames.js'
 
-/** Towers that feed a language model, and parts that stand between. */
+/** Towers that feed a language model, and parts in between. */
 const VISION = /^(vision|visual|vit|image|images|img|video|pixtral|siglip|sam|clip|high_res)$/
 const AUDIO = /^(audio|speech|acoustic|sound|wav2vec2|hubert|conformer|whisper|mel|vocoder|codec|talker)$/
-/** Parts that stand between a tower and the language model. */
+/** Parts between a tower and the language model. */
 const BRIDGE =
   /^(qformer|projector|connector|merger|mergers|resampler|perceiver|abstractor|aligner|quantizer|quantizers|vqmodel)$/
-/** Helpers beside a stack: they are no model of their own. */
+/** Helpers next to a stack, which are not models. */
 const HELPER =
   /^(adapter|adapters|projection|conv|convs|conditioning|subsampling|prenet|postnet|tokenizer|diffusion|feature_extractor|lateral|fpn|neck|head|heads|embeddings)$/
-/** Layers that guess further tokens, behind or beside the model. */
+/** Multi-token prediction layers, after or next to the model. */
 const DRAFT = /^(mtp|draft|eagle|eagle3|medusa|nextn|mtps)$/
 
 export const wordsOf = (prefix: string): string[] => prefix.toLowerCase().split(/[._]/)
 
 export type Role = 'vision' | 'audio' | 'helper' | 'draft' | 'text'
 
-/** Whether one of a name's words is meant, or one of its parts as a whole (`feature_extractor`). */
+/** Whether a word of the name matches, or one of its dotted parts as a whole (`feature_extractor`). */
 const has = (name: string, pattern: RegExp): boolean =>
   [...wordsOf(name), ...name.toLowerCase().split('.')].some((word) => pattern.test(word))
 
-/** Of a stack, by its prefix. */
+/** The role of a stack, from its prefix. */
 export const roleOf = (prefix: string): Role => (has(prefix, HELPER) ? 'helper' : partOf(prefix))
 
-/** Of any tensor, whose name may speak of a head or embeddings. */
+/** The role of any tensor. Its name may contain words such as head or embeddings. */
 function partOf(name: string): Role {
   if (has(name, DRAFT)) return 'draft'
   if (has(name, BRIDGE)) return 'helper'
@@ -32,15 +32,15 @@ function partOf(name: string): Role {
   return has(name, AUDIO) ? 'audio' : 'text'
 }
 
-/** An encoder of texts beside other towers, as in CLIP: no language model. */
+/** A text encoder next to other towers, as in CLIP. It is not a language model. */
 const TEXT_TOWER = /(^|\.)(text_(encoder|tower)|text(_model|_transformer|ual)?(\..*)?\.(encoder|resblocks))(\.|$)/
 const isTextTower = (prefix: string): boolean => TEXT_TOWER.test(prefix)
 
 const LANGUAGE = /^(language|llm|lm|text_decoder|language_model|thinker)$/
 
 /**
- * The stack of a model's language model, where it is certain which one that is: the only one, or the only one that is neither a tower for
- * images or sounds nor a helper.
+ * The stack of a model's language model, if it is certain: the only stack, or the only one that is neither a tower
+ * for images or sounds nor a helper.
  */
 export function mainStack(stacks: readonly Stack[]): Stack | undefined {
   if (stacks.length <= 1) return stacks[0]
@@ -50,12 +50,12 @@ export function mainStack(stacks: readonly Stack[]): Stack | undefined {
   const named = texts.filter(({ prefix }) => has(prefix, LANGUAGE))
   const [only, ...more] = named.length > 0 ? named : texts
   if (!only || more.length > 0 || /(^|\.)resblocks$/.test(only.prefix)) return undefined
-  // A tower for texts is one of several equals; alone, or beside helpers, it is the model.
+  // A text tower is one of several equal towers. Alone, or next to helpers, it is the model.
   const others = stacks.filter((stack) => stack !== only && ['vision', 'audio'].includes(roleOf(stack.prefix)))
   return others.length > 0 && isTextTower(only.prefix) ? undefined : only
 }
 
-/** An encoder's or a decoder's stack. */
+/** Whether a stack belongs to an encoder or a decoder. */
 export function sideOf(prefix: string): 'encoder' | 'decoder' | undefined {
   const words = [...wordsOf(prefix)]
   return words.includes('decoder') ? 'decoder' : words.includes('encoder') ? 'encoder' : undefined
@@ -69,8 +69,8 @@ const shared = (a: string, b: string): number => {
 }
 
 /**
- * Whether a tensor outside stacks belongs to this one of several: no other's prefix has more parts in common with its name. What
- * is as near to others belongs to the language model, or to a decoder.
+ * Whether a tensor outside stacks belongs to this stack: no other prefix shares more parts with its name. With equal
+ * counts, it belongs to the language model, or to a decoder.
  */
 export function belongsTo(name: string, own: Stack, stacks: readonly Stack[]): boolean {
   const others = stacks.filter(({ prefix }) => prefix !== own.prefix)

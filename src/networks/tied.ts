@@ -3,34 +3,37 @@ import { sameShape, type ValueTensor } from '../expr/values.js'
 
 export type Config = Readonly<Record<string, unknown>> | undefined
 
-/** Names of embeddings of tokens. */
+/** Names of token embeddings. */
 export const EMBEDDING =
   /(^|\.)(embed_tokens|wte|word_embeddings?|tok_embeddings|tokens_embed|embed_in|shared|token_embeddings?)\.weight$|^(backbone|rwkv|transformer)\.embeddings?\.weight$/
 
-/** Names of heads: a row a token, as in embeddings. */
+/** Names of heads, which have one row per token like embeddings. */
 export const HEAD =
   /(^|\.)((lm|generator_lm)_head|lm_head\.(decoder|out_proj)|embed_out|output_layer|predictions\.decoder|mlm_score\.decoder|vocab_projector|pred_layer\.proj|lm_loss|output_projection)\.weight$|^(output|proj_out|decoder|head)\.weight$/
 
-/** Those of them that are common elsewhere too: heads only where an embedding of the same shape is there. */
+/** Names that also occur elsewhere: they are heads only if there is an embedding of the same shape. */
 export const LOOSE_HEAD = /^(proj_out|decoder|head)\.weight$|(^|\.)(output_projection|lm_loss)\.weight$/
 
-/** Whether a tensor has a row a token: an embedding or a head. */
+/** Whether a tensor has one row per token: an embedding or a head. */
 export const hasRows = (name: string): boolean => EMBEDDING.test(name) || HEAD.test(name)
 
-/** One embedding under several names: a model with encoder and decoder may store any of them. */
+/** One embedding with several names: an encoder-decoder model may store any of them. */
 export const SHARED = /(^|\.)(shared|(text_)?(encoder|decoder)\.(embed_tokens|word_embeddings))\.weight$/
 
-/** One bias of a head under two names. */
+/** One bias of a head with two names. */
 const BIAS = /^((?:.+\.)?(?:lm_head|predictions|mlm_head))(\.decoder)?\.bias$/
 
-/** The part of a configuration that says of a head of this name whether it is tied. */
+/** The part of a configuration that decides whether this head is tied. */
 export function tyingPart(config: NonNullable<Config>, head: string): NonNullable<Config> {
   const { decoder } = config
   const composed = /encoder-decoder$/.test(String(config.model_type)) && head.startsWith('decoder.')
   return composed && isObject(decoder) ? decoder : config
 }
 
-/** Whether a model's head is its embedding: so it is where there is a configuration, and neither that nor its text part's denies it. */
+/**
+ * Whether the head of a model is its embedding. With a configuration the default is true, unless it or its text part
+ * says otherwise.
+ */
 export function tiesHead(config: Config, head = ''): boolean {
   if (!config) return false
   const part = tyingPart(config, head)
@@ -42,7 +45,7 @@ export type Sized = Pick<ValueTensor, 'dtype' | 'shape'>
 
 export type Entries<T> = readonly (readonly [name: string, tensor: T])[]
 
-/** The head that a model has. */
+/** The head of a model. */
 export const headOf = (tensors: Entries<Sized>): string | undefined =>
   tensors.find(([name, { shape }]) => isHead(name, shape, tensors))?.[0]
 
@@ -52,8 +55,8 @@ export function isHead(name: string, shape: readonly number[], tensors: Entries<
 }
 
 /**
- * Whether a tensor that a model has and its base lacks is what the base ties: another name of an embedding that both have. A head of its own
- * that the model has there is warned of as such (`unused-head`).
+ * Whether a tensor that only the model has is tied in the base: another name of an embedding that both have. If the
+ * model has its own head there, a warning says so (`unused-head`).
  */
 export function isTiedName(
   name: string,
@@ -70,13 +73,13 @@ export function isTiedName(
   return one && tiesHead(config, name)
 }
 
-/** The other name of a head's bias that is stored under two. */
+/** The other name of a head's bias that can have two. */
 export function otherBiasOf(name: string): string | undefined {
   const [, head, decoder] = BIAS.exec(name) ?? []
   return head === undefined ? undefined : `${head}${decoder === undefined ? '.decoder' : ''}.bias`
 }
 
-/** Of several parts of a model that have an embedding each, the one that the name belongs to. */
+/** The entry with the longest common start of its name. It finds the embedding of the part that a name belongs to. */
 export function nearestTo<T>(name: string, found: Entries<T>): Entries<T>[number] | undefined {
   const shared = (other: string): number => {
     let length = 0

@@ -1,4 +1,4 @@
-/** The graph of steps: cycles, what the outputs need, and the order of work. */
+/** The graph of steps: cycles, the steps that outputs need, and the order of execution. */
 import { quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
 import type { Step } from '../steps/index.js'
@@ -6,7 +6,10 @@ import type { LinkedStep } from './steps.js'
 
 const CIRCLE = 'change one of these steps so that it uses none of the others'
 
-/** Steps after those they use, otherwise in order of writing. A cycle is told once, with each hop. */
+/**
+ * Puts steps after those they use, otherwise in the order of the recipe. Each cycle is reported once, with all of its
+ * steps. Error: `cycle`.
+ */
 export function orderSteps(linked: readonly LinkedStep[], report: Report): { ordered: Step[]; cyclic: boolean } {
   const byName = new Map(linked.map((entry) => [entry.step.name, entry]))
   const state = new Map<string, 'open' | 'done'>()
@@ -25,7 +28,7 @@ export function orderSteps(linked: readonly LinkedStep[], report: Report): { ord
         const told = cyclic
         cyclic = true
         const hops = [...trail.slice(trail.indexOf(name)), name]
-        // Two names for one step in a list would tell the same cycle twice.
+        // A list can name one step twice, which would report the same cycle twice.
         if (!told || !report.diagnostics.some(({ message }) => message.endsWith(hops.join(' → '))))
           report.error('cycle', `steps depend on each other in a cycle: ${hops.join(' → ')}`, at.path, { hint: CIRCLE })
       }
@@ -38,7 +41,7 @@ export function orderSteps(linked: readonly LinkedStep[], report: Report): { ord
   return { ordered, cyclic }
 }
 
-/** Names of models and steps that the given ones need, themselves included. */
+/** Names of the models and steps that `from` depends on, including `from`. */
 export function needed(from: readonly string[], linked: readonly LinkedStep[]): Set<string> {
   const byName = new Map(linked.map((entry) => [entry.step.name, entry]))
   const found = new Set<string>()
@@ -51,10 +54,10 @@ export function needed(from: readonly string[], linked: readonly LinkedStep[]): 
   return found
 }
 
-/** What is written once and made several steps of, as a joint alignment is, is of use as one. */
+/** The steps of one block, such as a joint alignment, count as one: it is used if one of them is. */
 const blockOf = ({ step }: LinkedStep): string => JSON.stringify(step.at)
 
-/** Names of steps that no other uses. */
+/** Names of the steps that no other step uses. */
 export function unusedSteps(linked: readonly LinkedStep[]): string[] {
   const users = new Map<string, Set<string>>()
   for (const entry of linked)
@@ -65,7 +68,7 @@ export function unusedSteps(linked: readonly LinkedStep[]): string[] {
   return linked.filter((entry) => !users.has(entry.step.name) && !used.has(blockOf(entry))).map(({ step }) => step.name)
 }
 
-/** Warns of what the outputs don't need; of a model only where no step at all uses it. */
+/** Warns of models and steps that no output needs: `unused-model` only if no step uses the model, `unused-step`. */
 export function warnUnused(
   models: Iterable<string>,
   linked: readonly LinkedStep[],

@@ -1,4 +1,4 @@
-/** A recipe's text, checked whole: the one way in. */
+/** The entry point for recipes: reads and checks the whole text. */
 
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -26,39 +26,42 @@ import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
 import type { Recipe } from './types.js'
 
-/** How a recipe's text is read. */
+/** Options for reading a recipe. */
 export interface LoadOptions {
-  /** `KEY=VALUE`, laid over the recipe in this order. */
+  /** `KEY=VALUE` overrides, applied in this order. */
   readonly set?: readonly string[]
-  /** In place of what the file holds; nothing is read then, and `file` only gives name and folder. */
+  /** The text to read instead of the file. `file` then only gives the name and the folder. */
   readonly text?: string
-  /** The file's name in messages, where it is not `file` itself. */
+  /** The file's name in messages. Default: `file`. */
   readonly name?: string
-  /** An output's path from the command line, relative to the working folder, in place of the recipe's. */
+  /** An output path from the command line, relative to the working folder. Replaces the path in the recipe. */
   readonly output?: string
-  /** Names of tensors by a model's reference: with them a mergekit configuration is converted exactly. */
+  /** Tensor names by model reference. With them, mergekit configurations are converted exactly. */
   readonly known?: ReadonlyMap<string, readonly string[]>
-  /** Of the same models: how many rows their embeddings have. */
+  /** Rows of the embeddings, by the same references. */
   readonly rows?: ReadonlyMap<string, number>
-  /** What mergekit would ignore in a configuration of its own is an error. */
+  /** Whether settings that mergekit ignores are errors. */
   readonly strict?: boolean
 }
 
-/** What could be told from a recipe's text. */
+/** What is known from the text of a recipe. */
 export interface Loaded {
-  /** Absent where any diagnostic is an error. */
+  /** Absent if any diagnostic is an error. */
   readonly recipe?: Recipe
-  /** Where there are errors, what could be understood all the same: to look for further faults, not to run. */
+  /** After errors: the parts that could be read. For finding further errors, not for running. */
   readonly draft?: Recipe
-  /** With a draft: whether errors may have to do with what stands at a path, its key included. */
+  /** With a draft: whether an error may affect the value at a path, including its key. */
   readonly isWrong?: (at: RecipePath) => boolean
-  /** Faults and warnings, by place, each once. */
+  /** Errors and warnings, sorted by place, without duplicates. */
   readonly diagnostics: readonly Diagnostic[]
-  /** Where the file is a mergekit configuration: the recipe that it stands for, whatever of it this version can do. */
+  /** For a mergekit configuration: the converted recipe, even if it has errors. */
   readonly conversion?: Conversion
 }
 
-/** Reads and checks a recipe: all of it that can be told without the models' headers. Never throws for a user's fault. */
+/**
+ * Reads a recipe and checks everything that does not need the headers of the models. Never throws for mistakes in the
+ * recipe.
+ */
 export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const name = options.name ?? file
   const read = options.text === undefined ? readFile(file, name, true) : { text: options.text }
@@ -69,7 +72,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     source.root && isMergekit(source.root) ? openMergekit(name, read.text, mergekitOptions(folder, options)) : undefined
   const faults = [...(conversion?.diagnostics ?? source.faults)]
   let root: Node = source.root ?? makeBroken({ origin: { file: name, text: '', lines: [0] }, start: 0, end: 0 })
-  /** Errors that say of no part of the recipe that it is right. */
+  /** Whether there are errors after which any part of the recipe may be wrong. */
   let before = false
   const done = (recipe?: Recipe): Loaded => {
     const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
@@ -88,7 +91,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   const report = makeReport(() => root)
   const finish = (recipe?: Recipe): Loaded => {
     before = faults.some(({ severity, code }) => severity === 'error' && code !== 'duplicate-key')
-    // Of a name that is written twice one model is lost: how many take part is not known.
+    // A name that is written twice loses one model, so the number of models is unknown.
     const fewer = wrongness(root, faults, false)(['models', ''])
     faults.push(...report.diagnostics.filter(({ code }) => !(fewer && code === 'model-count')))
     return done(recipe)
@@ -125,7 +128,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   })
 }
 
-/** Options of mergekit's command line in the words of a recipe. */
+/** Options of mergekit's command line as keys of a recipe. */
 const ownOption = (text: string): string =>
   text.replace(/^random_seed=/, 'seed=').replace(/^out_shard_size=/, 'output.shard_size=')
 
@@ -139,7 +142,7 @@ const mergekitOptions = (folder: string, { set, known, rows, strict }: LoadOptio
   strict: strict ?? false,
 })
 
-/** After these it is not known which step uses which. */
+/** After these errors it is unknown which step uses which. */
 const BREAKS_GRAPH = [
   'unknown-model',
   'bad-type',
@@ -171,7 +174,8 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   return {
     folder,
     models: withCompanions(models),
-    // Where the graph has faults nobody knows which steps are needed: a draft has them all, for its patterns.
+    // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
+    // patterns.
     steps: ordered
       .filter(({ name }) => used.has(name) || !sound)
       .map((step) => kindOf(step).readFiles?.(step, folder, readNamed, report) ?? step),
@@ -183,13 +187,16 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   }
 }
 
-/** Bytes. */
+/** In bytes. */
 const MOST_BYTES = 4 * LONGEST_TEXT
 
-/** The text of a file that a recipe names: a regular one. */
+/** The text of a file that a recipe refers to. It must be a regular file. */
 const readNamed = (file: string, name: string) => readFile(file, name, false)
 
-/** `pipes`: the file may be a pipe that the shell made. */
+/**
+ * `pipes`: accept a pipe, such as the shell's process substitution. Errors: `missing-recipe`, `unreadable-recipe`,
+ * `too-long`, `bad-encoding`.
+ */
 function readFile(file: string, name: string, pipes: boolean): { text: string } | { fault: Diagnostic } {
   const fail = (code: ErrorCode, message: string, hint?: string): { fault: Diagnostic } => ({
     fault: { severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) },

@@ -5,10 +5,10 @@ import type { Report } from '../language/report.js'
 import { KINDS, kindOf } from '../steps/index.js'
 import type { StepDraft } from '../steps/types.js'
 
-/** Steps nest where each uses the one before, and whoever walks them does so by recursion. */
+/** Steps can nest, and the code that walks them is recursive. */
 const MOST_STEPS = 1000
 
-/** Faults: `too-large`, `name-taken`, `bad-value`. */
+/** Errors: `too-large`, `name-taken`, `bad-value`. */
 export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, report: Report): StepDraft[] {
   const entries = entriesOf(steps)
   if (entries.length > MOST_STEPS)
@@ -17,7 +17,7 @@ export function longForm(steps: Cursor, models: ReadonlyMap<string, unknown>, re
       hint: 'split it into several recipes',
     })
   const written = new Set(entries.map(([name]) => name))
-  /** Names of the parts of steps. */
+  /** Names of steps that are parts of a block. */
   const made = new Set<string>()
   const drafts = entries.slice(0, MOST_STEPS).flatMap(([name, at]): StepDraft[] => {
     const draft = draftOf(name, at, models, report)
@@ -63,5 +63,5 @@ function draftOf(
   return kind && inner && { name: taken ? nameOfTaken(name) : name, kind, at: inner }
 }
 
-/** Of a step whose name is another's: so that uses of that are none of the step. */
+/** For a step whose name is already used, so that references to the name do not refer to this step. */
 const nameOfTaken = (name: string): string => `${name} (step)`

@@ -1,4 +1,4 @@
-/** The models of a recipe, and names that stand for models or steps. */
+/** The models of a recipe, and names that refer to models or steps. */
 
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from '../language/cursor.js'
@@ -82,8 +82,8 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
 }
 
 /**
- * Files of statistics and adapters as models of their own, after all others, under names that no model has: they are read and
- * recorded like them.
+ * Statistics files and adapters as models of their own, after all others, under names that no model uses. terge reads
+ * and records them like models.
  */
 export function withCompanions(models: ReadonlyMap<string, ModelSource>): Map<string, ModelSource> {
   const all = new Map(models)

@@ -1,10 +1,10 @@
-/** Steps whose results no step can work on. */
+/** Steps whose results are not models. */
 import { quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
 import { kindOf } from '../steps/index.js'
 import type { LinkedStep } from './steps.js'
 
-/** Tells where a step names what is no model: `not-a-model`. */
+/** Reports references to such steps. Error: `not-a-model`. */
 export function refuseNotModels(linked: readonly LinkedStep[], report: Report): void {
   const results = new Map(linked.map(({ step }) => [step.name, kindOf(step).notModel]))
   for (const { name, at } of linked.flatMap(({ uses }) => uses)) {

@@ -1,10 +1,10 @@
-/** Files that are something else than a recipe: one error instead of one for each of their keys. */
+/** Files that are not recipes: one error for the file instead of one error per key. */
 import { nearest, quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
 import type { MapNode } from '../language/tree.js'
 import { checkedSchema, type Schema, STEP_KINDS } from './schema.js'
 
-/** A key that only files of one kind have, and what they are. */
+/** Keys that occur in only one kind of file, and what that file is. */
 const OTHER_FILES: Readonly<Record<string, string>> = {
   model_type: 'the configuration of a model',
   architectures: 'the configuration of a model',
@@ -14,13 +14,13 @@ const OTHER_FILES: Readonly<Record<string, string>> = {
   tokenizer_class: 'the configuration of a tokenizer',
 }
 
-/** What terge writes has keys of recipes too. */
+/** Files that terge writes, which also have keys of recipes. */
 const OWN_FILES: Readonly<Record<string, string>> = { lineage: 'a lineage', lock: 'the lock file of a recipe' }
 
-/** Keys without which nothing is a recipe, whatever other keys it has. */
+/** A recipe has at least one of these keys. */
 const OF_RECIPES = ['terge', 'models', 'merge', 'steps', 'output', 'outputs', 'merge_method']
 
-/** Whether a mapping is no recipe at all. Error: `not-a-recipe`. */
+/** Whether a mapping is not a recipe. Error: `not-a-recipe`. */
 export function refuseOtherFile(root: MapNode, file: string, report: Report): boolean {
   const keys = [...root.entries.keys()]
   const refuse = (why: string, hint: string): true => {

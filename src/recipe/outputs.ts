@@ -1,4 +1,4 @@
-/** What a recipe writes, and where. */
+/** The outputs of a recipe. */
 
 import path from 'node:path'
 import { ownValue } from '../core/collections/ownValue.js'
@@ -15,11 +15,11 @@ import type { OutputSpec } from './types.js'
 export interface OutputContext {
   readonly scope: Scope
   readonly steps: readonly LinkedStep[]
-  /** The recipe's, absolute. */
+  /** The recipe's folder, absolute. */
   readonly folder: string
-  /** From the command line, relative to the working folder: in place of the recipe's path. */
+  /** From the command line, relative to the working folder. Replaces the path in the recipe. */
   readonly override: string | undefined
-  /** The graph is whole: where it isn't, a default can't be told. */
+  /** Whether the graph of steps has no errors. Otherwise `from` has no safe default. */
   readonly sound: boolean
 }
 
@@ -84,7 +84,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, { folder, override, sc
   }
 }
 
-/** A shard must hold a header and something besides. */
+/** In bytes. A shard holds a header and at least some data. */
 const SMALLEST_SHARD = 1000
 
 function readShardSize(at: Cursor | undefined, { report }: Scope): number | undefined {

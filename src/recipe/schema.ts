@@ -1,8 +1,7 @@
 /**
- * The recipe language as a JSON Schema: what editors show and what the structure check (`structure.ts`) runs.
- *
- * Two conventions let faults be told well. The branches of every `anyOf` differ in their JSON type, so that a fault
- * belongs to one branch. A `title` is the expected form in words, used in messages: "expected TITLE".
+ * The recipe language as a JSON Schema, for editors and for the structure check (`structure.ts`). Two conventions
+ * help to report errors. The branches of each `anyOf` differ in their JSON type, so that an error belongs to one
+ * branch. A `title` is the expected form in words, for messages: "must be TITLE".
  */
 
 import { DTYPE_NAMES } from '../encodings/index.js'
@@ -94,10 +93,10 @@ const evaluate = object(
   ['command'],
   'A command to run on each checkpoint. Requires --allow-commands.',
 )
-/** The kinds of step, each a key of its mapping. */
+/** The kinds of steps. Each is a key of a step's mapping. */
 export const STEP_KINDS: readonly string[] = KINDS.map(({ kind }) => kind)
 
-/** Kinds that may stand at the root of a recipe. */
+/** The kinds that are allowed at the top level of a recipe. */
 const shortForms = (): Schema =>
   Object.fromEntries(
     SHORT_KINDS.map(({ kind, short }) => [
@@ -108,7 +107,7 @@ const shortForms = (): Schema =>
     ]),
   )
 
-/** `checked`: without what readers of steps check themselves. */
+/** `checked`: without the parts that the readers of steps check themselves. */
 const stepDefinitions = (checked: boolean): Schema => {
   const definitions = KINDS.flatMap(({ kind, schema, definitions = {} }) => [
     [kind, schema] as const,
@@ -186,7 +185,7 @@ const tokenizer = several(
   ),
 )
 
-/** The schema for the structure check: what readers of steps check, they tell better. */
+/** The schema for the structure check. Readers of steps check the rest, with better messages. */
 export const checkedSchema = (): Schema => recipeSchema(true)
 
 /** `checked`: for the structure check. */

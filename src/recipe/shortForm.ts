@@ -1,13 +1,13 @@
-/** The short form of a recipe: steps as keys of the recipe itself. */
+/** The short form of a recipe: steps as top-level keys. */
 import { type Cursor, get, oneOrMore } from '../language/cursor.js'
 import { SHORT_KINDS } from '../steps/index.js'
 import type { StepDraft } from '../steps/types.js'
 
-/** By a model's name, the step that stands for it from here on. */
+/** By model name: the step that replaces the model in the steps that follow. */
 type Replaced = ReadonlyMap<string, string>
 
 export interface ShortDraft extends StepDraft {
-  /** What the steps before it have replaced. */
+  /** What earlier steps have replaced. */
   readonly replaced: Replaced
 }
 

@@ -1,4 +1,4 @@
-/** The steps of a recipe, in the long form or the short one, and what each uses. */
+/** The steps of a recipe, in the long or the short form, and what each step uses. */
 import { quote } from '../core/suggest.js'
 import { type Cursor, get, has } from '../language/cursor.js'
 import { resolveName, type Scope } from '../language/names.js'
@@ -7,17 +7,17 @@ import type { StepDraft } from '../steps/types.js'
 import { longForm } from './longForm.js'
 import { shortForm } from './shortForm.js'
 
-/** A step, and where it names each model or step that it uses. */
+/** A step, and the places where it refers to models and steps. */
 export interface LinkedStep {
   readonly step: Step
   readonly uses: readonly { readonly name: string; readonly at: Cursor }[]
-  /** The name of what is written: of several steps that one block stands for, that block's. */
+  /** The name in the recipe. Several steps can come from one block: then the name of the block. */
   readonly written: string
 }
 
 export interface LinkedSteps {
   readonly linked: readonly LinkedStep[]
-  /** For what stands beside the steps. */
+  /** For keys outside the steps. */
   readonly scope: Scope
 }
 
@@ -33,14 +33,14 @@ export function readSteps(root: Cursor, { models, report }: Pick<Scope, 'models'
   const drafts = steps
     ? longForm(steps, models, report).map((draft) => ({ ...draft, replaced: nothing }))
     : shortForm(root, models)
-  // Names that the short form gives its steps are not the recipe's to use.
+  // The recipe can't refer to names that the short form generates.
   const names = steps ? drafts.map(({ name }) => name) : []
   const scope: Scope = { models, steps: names, replaced: drafts.at(-1)?.replaced ?? nothing, report }
   const linked = drafts.flatMap(({ replaced, ...draft }, index) => {
     const step = linkStep(draft, drafts[index - 1], root, { ...scope, replaced })
     return step ? [step] : []
   })
-  // A key of the root that no step reads still has to make sense.
+  // A top-level key that no step reads is still checked.
   const isRead = drafts.some((draft) => kindOf(draft).short?.beside?.includes('base'))
   if (!isRead) resolveName(get(root, 'base'), { ...scope, replaced: nothing })
   return { linked, scope }

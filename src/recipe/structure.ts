@@ -1,6 +1,7 @@
 /**
- * The tree against the schema: unknown and missing keys, wrong types and values, each told once. A misspelt key is
- * told and then read as what it was meant to be, so that nothing follows from it and what stands under it is checked.
+ * Checks the tree against the schema: unknown and missing keys, wrong types and values. Each error is reported once.
+ * A misspelt key is reported and then read as the key that was meant, so that it causes no further errors and its
+ * value is checked too.
  */
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
@@ -16,13 +17,16 @@ const follow = (at: unknown): Schema => {
   return $ref === undefined ? ((at ?? {}) as Schema) : follow((schema.$defs as Schema)[$ref.slice('#/$defs/'.length)])
 }
 
-/** Of a union, the branch for a value's JSON type. */
+/** The branch of a union that fits a value's JSON type. */
 function branch(at: Schema, fits: (type: string) => boolean): Schema {
   const branches = ((at.anyOf ?? []) as Schema[]).map(follow)
   return branches.find(({ type }) => [type].flat().some((one) => fits(String(one)))) ?? at
 }
 
-/** The schema of what stands at a path. Found by path: the validator names places relative to its own functions. */
+/**
+ * The schema of the value at a path. The path is followed here because the validator names places relative to its own
+ * functions.
+ */
 function schemaAt(path: Path): Schema {
   let at: Schema = schema
   for (const key of path) {
@@ -33,7 +37,7 @@ function schemaAt(path: Path): Schema {
   return at
 }
 
-/** Indexes as numbers: only the tree knows which parts are those. */
+/** A JSON pointer as a path. Only the tree shows which parts are list indexes. */
 function pathOf(root: Node, pointer: string): Path {
   let node: Node | undefined = root
   return pointer
@@ -47,13 +51,13 @@ function pathOf(root: Node, pointer: string): Path {
     })
 }
 
-/** Method names and parameters are checked where the method is known, by the meaning check, rules' as well. */
+/** Methods and their parameters, also those of rules, are checked where the method is known (`readMerge`). */
 const elsewhere = ({ instancePath, keyword }: SchemaError): boolean => {
   const [whole, deeper] = /^(?:\/steps\/[^/]*)?\/merge(?:\/rules\/\d+)?\/parameters(\/)?/.exec(instancePath) ?? []
   return keyword === 'if' || deeper !== undefined || (whole === instancePath && keyword === 'additionalProperties')
 }
 
-/** Reports the faults and returns the tree without its unknown keys. `root` is asked again after each correction. */
+/** Reports the errors and returns the tree without its unknown keys. `setRoot` gets the tree after each correction. */
 export function checkStructure(start: MapNode, report: Report, setRoot: (root: Node) => void): MapNode {
   let root: Node = start
   for (;;) {
@@ -81,7 +85,7 @@ export function checkStructure(start: MapNode, report: Report, setRoot: (root: N
   }
 }
 
-/** Tells the unknown keys of one mapping, and returns what each was meant to be. */
+/** Reports the unknown keys of one mapping, and returns the key that each was probably meant to be. */
 function unknownKeys(
   parent: Path,
   keys: readonly string[],
@@ -115,14 +119,17 @@ function unknownKeys(
 const ofRecipe = (key: string): boolean =>
   Object.hasOwn((branch(schemaAt([]), (type) => type === 'object').properties ?? {}) as Schema, key)
 
-/** The words for what a path leads to: the last key, with the index where it is one of a list. */
+/** The name of a path in messages: its last key, with the index if it is an item of a list. */
 function nameOf(path: Path): string {
   const last = path.at(-1)
   if (typeof last !== 'number') return String(last ?? 'recipe')
   return `${path.slice(0, -1).findLast((part) => typeof part === 'string') ?? 'recipe'}[${last}]`
 }
 
-/** Of a union only one branch can fit a value's type: its faults stay, or one for the whole where none fits. */
+/**
+ * At most one branch of a union fits a value's type. Keeps the errors of that branch, or one error for the union if
+ * none fits.
+ */
 function settleUnions(errors: readonly SchemaError[]): SchemaError[] {
   let left = [...errors]
   for (const union of errors.filter(({ keyword }) => keyword === 'anyOf')) {
@@ -137,7 +144,7 @@ function settleUnions(errors: readonly SchemaError[]): SchemaError[] {
   return left
 }
 
-/** A value of another type breaks the bounds of its own too, which says nothing more. */
+/** A value of the wrong type also violates the bounds of the right type. Those errors add nothing. */
 function withoutBounds(errors: readonly SchemaError[]): SchemaError[] {
   const mistyped = new Set(errors.filter(({ keyword }) => keyword === 'type').map(({ instancePath }) => instancePath))
   return errors.filter(
@@ -173,7 +180,7 @@ function describe({ keyword, instancePath, params }: SchemaError, root: Node, re
   const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
   if (node?.kind === 'scalar' && node.broken) return
   const whole = schemaAt(path)
-  // Where the value's type fits a branch, the fault is inside that; otherwise it is of the union.
+  // If the value's type fits a branch, the error is inside that branch. Otherwise it belongs to the union.
   const inside = keyword !== 'type' && keyword !== 'anyOf'
   const part = inside
     ? branch(whole, (type) => type === JSON_TYPES[node?.kind ?? 'scalar'] || isType(node, type))

@@ -3,7 +3,7 @@ import { booleanOf, type Cursor, entriesOf, get, isMapping, numberOf, textOf } f
 import type { Report } from '../language/report.js'
 import type { TokenChoice, TokenizerChoice } from './types.js'
 
-/** What a recipe says of its tokenizer, with the models that it names; absent where it says nothing. */
+/** The tokenizer choice of a recipe, with the models that it refers to. Undefined if the recipe has none. */
 export function readTokenizerChoice(
   at: Cursor | undefined,
   models: ReadonlyMap<string, unknown>,
@@ -51,7 +51,7 @@ function readSource(
   return { kind: 'model', model, ...(token === undefined ? {} : { token }), ...(id === undefined ? {} : { id }) }
 }
 
-/** The models that a recipe's tokenizer and chat template need, `base` left out. */
+/** The models that a recipe's tokenizer and chat template need, without `base`. */
 export function tokenizerModels(
   choice: TokenizerChoice | undefined,
   chatTemplate: string | undefined,

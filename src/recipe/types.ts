@@ -5,11 +5,11 @@ import type { Step } from '../steps/index.js'
 
 export interface OutputSpec {
   readonly at: Path
-  /** As written (or as given on the command line). */
+  /** The path in the recipe, or from the command line. */
   readonly path: string
   /** Absolute. */
   readonly resolved: string
-  /** A model or step. */
+  /** The name of a model or step. */
   readonly from: string
   readonly dtype?: OutputDtype
   /** In bytes. */
@@ -22,44 +22,47 @@ export interface OutputSpec {
 export interface TokenChoice {
   readonly from:
     | { readonly kind: 'zero' }
-    /** The same token's, unless another one is named. */
+    /** Another token of the model. Default: the same token. */
     | { readonly kind: 'model'; readonly model: string; readonly token?: string; readonly id?: number }
-  /** Also in models that have the token. */
+  /** Whether to also replace the embedding in models that have the token. */
   readonly force: boolean
   readonly at: Path
 }
 
 export interface TokenizerChoice {
-  /** `base`, `union`, or a model. */
+  /** `base`, `union`, or the name of a model. */
   readonly source: string
   readonly tokens: ReadonlyMap<string, TokenChoice>
-  /** 1 where the vocabulary is not padded. */
+  /** 1: no padding. */
   readonly padTo: number
   readonly at: Path
 }
 
-/** A recipe that was found valid as a text: names resolve, methods and parameters exist, no cycle. Short forms are steps. */
+/**
+ * A recipe whose text is valid: names resolve, methods and parameters exist, there are no cycles. Short forms are
+ * converted to steps.
+ */
 export interface Recipe extends RecipeHead {
-  /** As the user named it. */
+  /** The file's name as the user wrote it. */
   readonly file: string
-  /** The folder that its paths are relative to, absolute. */
+  /** The folder for relative paths, absolute. */
   readonly folder: string
   readonly text: string
-  /** `KEY=VALUE` as given with `--set`, in order. */
+  /** The `KEY=VALUE` overrides of `--set`, in order. */
   readonly overrides: readonly string[]
-  /** In order of writing. */
+  /** In the order of the recipe. */
   readonly models: ReadonlyMap<string, ModelSource>
-  /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or not. */
+  /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or indirectly. */
   readonly steps: readonly Step[]
   readonly outputs: readonly OutputSpec[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
-  /** Absent where the recipe says nothing: the base's files, and embeddings as they are. */
+  /** Absent if the recipe has no tokenizer: the files of the base, and unchanged embeddings. */
   readonly tokenizer: TokenizerChoice | undefined
   readonly chatTemplate: string | undefined
-  /** Finds the place of a node, or of its key, for faults that planning finds. */
+  /** The place of a node, or of its key, for errors that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
   readonly warnings: readonly Diagnostic[]
-  /** It was made from a mergekit configuration. */
+  /** Whether it was converted from a mergekit configuration. */
   readonly converted?: true
 }

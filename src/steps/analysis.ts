@@ -1,91 +1,97 @@
-/** Work on whole models that some kinds of step ask for: what it is given, and what it finds. */
+/** Analyses: work on whole models that some kinds of steps do before tensors are written. */
 import type { ErrorCode } from '../core/codes.js'
 import type { AnalysisTensor } from '../expr/types.js'
 import type { ThreadTeam as Team } from '../rebasin/team/team.js'
 import type { AxisMap } from '../views/types.js'
 
-/** Work on whole models that comes before any tensor is written. It finds little: what the steps' tensors are then made with. */
+/**
+ * Work on whole models before any tensor is written. Its findings are small, and the tensors of its steps are made
+ * with them.
+ */
 export interface AnalysisCommon {
   readonly kind: string
-  /** The steps that it is for. */
+  /** The names of the steps that it belongs to. */
   readonly steps: readonly string[]
 }
 
-/** What an analysis takes. */
+/** The cost of an analysis. */
 export interface AnalysisCost {
   readonly steps: readonly string[]
-  /** Of memory, at the least: with more it reads less often. */
+  /** Minimum memory in bytes. With more memory, it reads less often. */
   readonly bytes: number
-  /** Of one sweep or round, roughly. */
+  /** Multiplications per sweep or round, approximately. */
   readonly multiplications: number
 }
 
-/** What an analysis found for one of its steps: plain data that can be kept, and that everything else is made from. */
+/**
+ * The findings of an analysis for one of its steps: plain data that can be stored. Everything else is computed from
+ * it.
+ */
 export interface Found<R> {
   /** For the lineage. */
   readonly record: R
   readonly arrays: FoundArrays
 }
 
-/** By name: permutations, a rotation, repaired variances. */
+/** By name: permutations, a rotation, or repaired variances. */
 export type FoundArrays = Readonly<Record<string, Int32Array | Float32Array | Float64Array>>
 
-/** Reads a plan's tensors, those that steps make included. */
+/** Reads tensors of the plan, including tensors that steps make. */
 export interface TensorReader {
-  /** As float32, in row-major order, on memory that threads can share. */
+  /** As float32 in row-major order, in shared memory. */
   read(tensor: AnalysisTensor): Promise<Float32Array>
   /**
-   * Puts rows (places along the first axis, in any order) one after the other to `into`. False where the tensor can only be read
-   * whole: where a step makes it, or a vocabulary.
+   * Reads rows (indices along the first axis, in any order) one after the other into `into`. False if the tensor can
+   * only be read as a whole: if a step makes it, or if it follows a vocabulary.
    */
   readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
 }
 
-/** What an analysis works with. */
+/** What an analysis can use. */
 export interface Workshop {
   readonly reader: TensorReader
-  /** Threads for products of matrices and assignments. */
+  /** Threads for matrix products and assignments. */
   readonly team: Team
-  /** Bytes of memory beyond what the analysis needs at the least. */
+  /** Bytes of memory beyond the minimum. */
   readonly spare: number
 }
 
-/** What an analysis is doing, for people. */
+/** Progress of an analysis, for people. */
 export interface AnalysisProgress {
   readonly step: string
   readonly text: string
-  /** Of the whole work, where it is known. */
+  /** Share of the whole work, if known. */
   readonly fraction?: number
 }
 
-/** A line of text with those that belong below it. Names in it are as they are: whoever prints it makes them safe. */
+/** A line of text with the lines below it. Names are not escaped: whoever prints them escapes them. */
 export interface Lines {
   readonly text: string
   readonly branches?: readonly Lines[]
 }
 
-/** The part of a kind whose steps look at whole models first. `A`: the plan's description of that work. `R`: its record. */
+/** The analysis of a kind of step. `A`: its description in the plan. `R`: its record in the lineage. */
 export interface AnalysisKind<A extends AnalysisCommon, R> {
-  /** Every tensor that it reads. */
+  /** All tensors that it reads. */
   readonly tensors: (analysis: A) => readonly AnalysisTensor[]
   readonly cost: (analysis: A) => AnalysisCost
-  /** Why it cannot be done on any machine. */
+  /** Why it is impossible on any machine. Undefined if it is possible. */
   readonly refuse?: (
     analysis: A,
   ) => { readonly code: ErrorCode; readonly message: string; readonly hint: string } | undefined
   /** What it will do, for people. */
   readonly lines: (analysis: A, cost: AnalysisCost) => Lines
-  /** By step. */
+  /** The findings, by step. */
   readonly run: (
     analysis: A,
     workshop: Workshop,
     tell: (progress: AnalysisProgress) => void,
   ) => Promise<ReadonlyMap<string, Found<R>>>
-  /** The record under the names of this analysis: it may have been found for another recipe, or in another plan. */
+  /** The record with the names of this analysis. It may have been found for another recipe or in another plan. */
   readonly named?: (analysis: A, step: string, record: R) => R
-  /** How places along the axes of a tensor of a step are read; axes that stay as they are have no map. */
+  /** How indices along the axes of a step's tensor are mapped. Axes without a change have no map. */
   readonly maps?: (analysis: A, found: FoundArrays, tensor: string, shape: readonly number[]) => readonly AxisMap[]
-  /** A tensor that a step computes whole, as float32 on memory that threads share. Its workshop's reader is free for it. */
+  /** A tensor that a step computes as a whole: float32 in shared memory. May use the workshop's reader. */
   readonly computed: (
     analysis: A,
     found: FoundArrays,

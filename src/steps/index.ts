@@ -9,7 +9,7 @@ import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
 import type { RecordOf, ShortForm, StepKind } from './types.js'
 
-/** In the order of the documentation. A new kind is a line here. */
+/** In the order of the documentation. To add a kind, add a line. */
 const ALL = [merge, rebasin, repair, interpolate, stack, extract] as const
 
 type Kind = (typeof ALL)[number]
@@ -23,12 +23,12 @@ type InLineage<P> = P extends { step: { kind: infer Kind }; found: infer F; said
 
 export type Step = Parameters<Kind>['step']
 export type Analysis = Parameters<Kind>['analysis']
-/** What analyses, and the making of tensors, find out of steps. */
+/** The findings of analyses, and of the computation of tensors. */
 export type FoundRecord = Parameters<Kind>['found']
 /** A step in a lineage. */
 export type StepRecord = InLineage<Parameters<Kind>>
 
-/** A kind as others see it: it is only given steps and analyses of its own. */
+/** A kind without its own types: it must only get its own steps and analyses. */
 interface AnyKind extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'says'> {
   readonly analysis?: AnalysisKind<Analysis, FoundRecord>
   readonly says?: (step: Step) => object
@@ -38,7 +38,7 @@ export const KINDS = ALL as unknown as readonly AnyKind[]
 
 const byName = new Map(KINDS.map((kind) => [kind.kind, kind]))
 
-/** The kind of a step, of a draft, or of an analysis. */
+/** The kind of a step, a draft or an analysis. */
 export function kindOf({ kind }: { readonly kind: string }): AnyKind {
   const found = byName.get(kind as Step['kind'])
   if (!found) throw new Error(`internal: no kind of step is called ${kind}`)
@@ -53,7 +53,7 @@ export function analysisKindOf(analysis: Analysis): AnalysisKind<Analysis, Found
 
 type ShortKind = AnyKind & { readonly short: ShortForm }
 
-/** Those that may stand at the root of a recipe, in the order in which they are done. */
+/** The kinds that are allowed at the top level of a recipe, in order of execution. */
 export const SHORT_KINDS: readonly ShortKind[] = KINDS.filter(
   (kind): kind is ShortKind => kind.short !== undefined,
 ).sort((a, b) => a.short.order - b.short.order)

@@ -1,6 +1,6 @@
 /**
- * What a kind of step is: `StepKind`, one object for each folder here. The rest of the program asks these objects, through
- * `kindOf` in the registry, and does not know which kinds there are.
+ * The interface of a kind of step: `StepKind`, one object per folder here. The rest of the program uses these objects
+ * through `kindOf` in the registry, and does not know which kinds exist.
  */
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Read } from '../core/json/shape.js'
@@ -22,9 +22,9 @@ export interface AnyStep extends StepCommon {
 }
 
 /**
- * `S`: the step as a recipe says it. `A`: its analysis, of kinds that look at whole models before any tensor is written. `F`: what an
- * analysis or the tensors' making found, for the lineage. `Said`: what the lineage keeps of the step itself. `Made`: where a block of the
- * recipe can stand for other steps than `S`, these too.
+ * `S`: the step as in the recipe. `A`: its analysis, for kinds that need whole models before any tensor is written.
+ * `F`: findings of the analysis or of the tensors, for the lineage. `Said`: the record of the step in the lineage.
+ * `Made`: other steps that a block in the recipe can expand to.
  */
 export interface StepKind<
   S extends AnyStep,
@@ -35,53 +35,53 @@ export interface StepKind<
 > {
   /** The key in a recipe. */
   readonly kind: S['kind']
-  /** Of what stands under that key. */
+  /** The schema of the key's value. */
   readonly schema: Schema
   /** Definitions that the schema refers to. */
   readonly definitions?: Readonly<Record<string, Schema>>
-  /** Definitions that `read` checks with better words than a schema can. */
+  /** Definitions that `read` checks itself, with better messages than a schema allows. */
   readonly checkedByReader?: readonly string[]
-  /** How it may stand at the root of a recipe, without `steps`. */
+  /** How it can be a top-level key of a recipe, without `steps`. */
   readonly short?: ShortForm
-  /** Where one block of a recipe can stand for several steps. */
+  /** How one block of a recipe can expand to several steps. */
   readonly parts?: Parts
-  /** A step from the recipe's text. What it uses is told by `reading.use` or `reading.uses`. */
+  /** Reads a step from the recipe. Calls `reading.use` or `reading.uses` for each model and step that it uses. */
   readonly read: (draft: StepDraft, reading: Reading) => Made | undefined
-  /** The step with what stands in files that it names. */
+  /** The step with the content of the files that it refers to. */
   readonly readFiles?: (step: S, folder: string, read: ReadFile, report: Report) => S
-  /** Models and steps that it works on. */
+  /** The names of the models and steps that it uses. */
   readonly uses: (step: S) => readonly string[]
-  /** The model or step whose names, configuration and tokenizer its result has. */
+  /** The model or step that gives the result its names, configuration and tokenizer. */
   readonly like: (step: S) => string
-  /** The others that it uses are read under the names of `like`, and completed by what they tie. */
+  /** The other models are read with the tensor names of `like`, and completed with their tied tensors. */
   readonly sharesNames?: true
-  /** The lineage counts its result as the first model that it uses. */
+  /** The lineage treats the result as the first model that the step uses. */
   readonly keepsShares?: true
-  /** Where the result is no model that a step can work on: what it is, and what to do instead. */
+  /** If other steps can't use the result as a model: what it is, and what to do instead. */
   readonly notModel?: { readonly what: string; readonly hint: string }
-  /** How many checkpoints it makes, where that is not one. */
+  /** The number of checkpoints that it makes, if not one. */
   readonly count?: (step: S) => number
-  /** Names of the recipe's models that are files which it needs beside the models that it uses. */
+  /** Names of the recipe's models that are files which it needs in addition to the models that it uses. */
   readonly files?: (step: S, models: ReadonlyMap<string, ModelSource>) => readonly string[]
-  /** Its patterns, and the base whose names they are for. */
+  /** Its patterns, and the base whose tensor names they match. */
   readonly patterns?: (step: S) => StepPatterns
-  /** A command of its own, run on what it makes. */
+  /** Its own command, which runs on the results. */
   readonly evaluate?: (step: S) => Evaluate | undefined
   readonly plan: (step: S, context: PlanContext) => PlannedStep
   readonly analysis?: AnalysisKind<A, F>
-  /** What the lineage keeps of the step itself. Default: the models that it uses. */
+  /** The record of the step in the lineage. Default: the models that it uses. */
   readonly says?: (step: S) => Said
-  /** Reads what a lineage keeps of such a step, besides its kind and its patterns. Default: the models that it uses. */
+  /** Reads the record of such a step from a lineage, without kind and patterns. Default: the models that it uses. */
   readonly readRecord?: Read<RecordOf<F, Said>>
-  /** What a plan's text shows below the step besides its patterns. */
+  /** What the text of a plan shows for the step in addition to its patterns. */
   readonly planLines?: (
     step: { readonly name: string },
     plan: { readonly factorings: readonly PlanFactoring[] },
     left: PlannedStep['left'],
   ) => readonly Lines[]
-  /** What the step did, in one line, when a run has ended. */
+  /** The result of the step in one line, after a run. */
   readonly line?: (name: string, record: RecordOf<F, Said>) => string
-  /** Where its result is an adapter, what the model card says: the model that it is for, and how it came about. */
+  /** For adapters, a sentence for the model card: the base model, and how the adapter was made. */
   readonly adapter?: {
     readonly base: (record: RecordOf<F, Said>) => string
     readonly sentence: (record: RecordOf<F, Said>, plain: (name: string) => string) => string
@@ -89,36 +89,39 @@ export interface StepKind<
 }
 
 export interface UsesRecord {
-  /** Models and steps that the step uses, each once. */
+  /** The models and steps that the step uses, without duplicates. */
   readonly models: readonly string[]
 }
 
-/** What is said of a step, and what was found. */
+/** The record of a step with its findings. */
 export type RecordOf<F, Said> = [F] extends [never] ? Said : Said & F
 
-/** How a kind may stand at the root of a recipe. */
+/** How a kind can be a top-level key of a recipe. */
 export interface ShortForm {
-  /** Blocks of the root are done in this order. */
+  /** Top-level blocks are executed in this order. */
   readonly order: number
-  /** There may be a list of blocks; each is named after the model that it replaces. */
+  /** Whether a list of blocks is allowed. Each block is named after the model that it replaces. */
   readonly list?: { readonly describe: string; readonly replaces: (at: Cursor) => string | undefined }
-  /** Keys of the root that belong to it. */
+  /** Other top-level keys that belong to it. */
   readonly beside?: readonly string[]
 }
 
-/** Of a block that stands for several steps. */
+/** A block that expands to several steps. */
 export interface Parts {
-  /** What such a block is called. */
+  /** The word for such a block in messages. */
   readonly noun: string
-  /** Undefined for a block that is one step. In the long form the whole has its name too. */
+  /**
+   * The parts of a block. Undefined for a block that is one step. In the long form, the name of the block refers to
+   * all of them.
+   */
   readonly of: (name: string, at: Cursor) => readonly Part[] | undefined
 }
 
 export interface Part {
   readonly name: string
-  /** From 1; 0 is the whole. */
+  /** From 1. 0 is the block itself. */
   readonly place: number
-  /** Where the recipe has it. */
+  /** The place in the recipe. */
   readonly at: Path
   /** The model that it replaces in the short form. */
   readonly model: string
@@ -129,7 +132,7 @@ export interface StepDraft {
   readonly name: string
   readonly kind: string
   readonly at: Cursor
-  /** Of a block that stands for several steps: its own name, and which of them this is; 0 for the whole. */
+  /** For a block with several steps: the name of the block, and the index of this part. 0 is the block itself. */
   readonly part?: { readonly of: string; readonly place: number }
 }
 
@@ -137,15 +140,15 @@ export interface StepDraft {
 export interface Reading {
   readonly root: Cursor
   readonly scope: Scope
-  /** The model or step that is named there; empty where there is none. Notes that the step uses it. */
+  /** The model or step that is named there; empty if there is none. Records that the step uses it. */
   readonly use: (at: Cursor | undefined) => string
-  /** Notes that the step uses it, and where the recipe says so. */
+  /** Records that the step uses a model or step, and the place in the recipe. */
   readonly uses: (name: string, at: Cursor) => void
   /** The step before it in the short form. */
   readonly before: StepDraft | undefined
 }
 
-/** Reads a whole small file, or tells why not; `name` is what messages call it. */
+/** Reads a small file as a whole, or returns the reason why it can't. `name`: the file in messages. */
 export type ReadFile = (file: string, name: string) => { readonly text: string } | { readonly fault: Diagnostic }
 
 export interface StepPatterns {
@@ -159,36 +162,36 @@ export interface PlanContext {
   readonly recipe: RecipeHead
   /** By model or step, as this step reads them. */
   readonly values: ReadonlyMap<string, Value>
-  /** Of a model. */
+  /** The configuration of a model. */
   readonly configOf: (model: string) => Config | undefined
-  /** Of the plan so far; what the step needs is added to them. */
+  /** Parts of the plan so far. A step adds what it needs. */
   readonly scopes: ScopeBook
   readonly factorings: PlanFactoring[]
   readonly analyses: AnalysisCommon[]
   readonly faults: Faults
 }
 
-/** What a step makes. Neither a value nor a way: it has a fault. */
+/** The result of a step. Neither a value nor a path: the step has errors. */
 export interface PlannedStep {
   readonly value?: Value | undefined
   readonly way?: Way
   readonly patterns?: readonly PatternCount[]
-  /** Tensors that its result has nothing of, and why. */
+  /** Tensors that are not in the result, with reasons. */
   readonly left?: Readonly<Record<string, string>>
 }
 
-/** Checkpoints on the way from one model to another, in the output's folder. */
+/** Checkpoints on the path from one model to another, in the folder of the output. */
 export interface Way {
   readonly step: string
   readonly at: Path
   readonly points: readonly Point[]
-  /** False: they are evaluated and dropped. */
+  /** False: evaluate them and do not keep them. */
   readonly keep: boolean
   readonly evaluate?: Evaluate
 }
 
 export interface Point {
-  /** In the output's folder. */
+  /** Path in the folder of the output. */
   readonly name: string
   readonly t: number
   readonly value: Value

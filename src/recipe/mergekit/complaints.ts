@@ -1,15 +1,15 @@
-/** What is to be said of a mergekit configuration, each at its place in the user's own file. */
+/** Collects the errors and warnings of a mergekit configuration, with places in the user's file. */
 import type { ErrorCode } from '../../core/codes.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { type Span, spanPlace } from '../../language/tree.js'
 
 export interface Complaints {
   readonly list: Diagnostic[]
-  /** There is something that can't be converted. What is only ignored is no such thing, not even where it is an error. */
+  /** Whether something can't be converted. Ignored settings do not count, even if `strict` makes them errors. */
   readonly broken: () => boolean
   readonly error: (code: ErrorCode, message: string, at: Span, hint?: string) => void
   readonly warn: (code: ErrorCode, message: string, at: Span, hint?: string) => void
-  /** Of something that mergekit passes over in silence: a warning, and a fault where the user asked for strictness. */
+  /** For settings that mergekit silently ignores: a warning, or an error with `strict`. */
   readonly ignored: (code: ErrorCode, message: string, at: Span, hint?: string) => void
 }
 

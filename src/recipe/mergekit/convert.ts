@@ -1,4 +1,4 @@
-/** mergekit's documents as a recipe: each a merge, or merges of slices and a stack of them. */
+/** Converts mergekit's documents: each is one merge, or merges of slices and a stack of them. */
 
 import { ownValue } from '../../core/collections/ownValue.js'
 import { didYouMean, quote } from '../../core/suggest.js'
@@ -16,7 +16,7 @@ import { filtersOf } from './settings.js'
 import type { Config } from './types.js'
 import { crops, type Work } from './work.js'
 
-/** Adds a document's steps under that name; gives what its result is called and holds. */
+/** Adds the steps of a document under this name. Returns the name and the tensors of its result. */
 export function convertDocument(config: Config, name: string, work: Work): Known {
   const { complain } = work
   const known = ownValue(MERGEKIT_METHODS, config.method.text) ?? ownMethod(config.method.text)
@@ -37,7 +37,7 @@ export function convertDocument(config: Config, name: string, work: Work): Known
   return made
 }
 
-/** A method that mergekit lacks, under terge's own names for its parameters. */
+/** A method that mergekit does not have, with terge's parameter names. */
 function ownMethod(name: string): MergekitMethod | undefined {
   const method = lookupMethod(name)
   if (!method) return undefined
@@ -67,14 +67,14 @@ function whole(config: Config, known: MergekitMethod, name: string, met: Set<str
   if (!slice || slice.sources.length === 0) return { name, names: undefined }
   const given = config.base
   const sources = [...slice.sources]
-  // mergekit lets a base that is not listed take part, at the end.
+  // In mergekit, a base that is not listed is merged too, as the last model.
   if (given && !sources.some(({ model }) => model.text === given.text))
     sources.push({ model: given, rangeAt: given.at, at: given.at })
   const chosen = choose(config, slice, sources, given, known, complain)
   if (!chosen) return { name, names: undefined }
   const found = new Map(sources.map((source) => [source, models.find(source.model)]))
   const template = found.get(chosen.template)!
-  // Of a base that nothing is merged into, the base comes out.
+  // If no model is merged into the base, the result is the base.
   const participants = chosen.participants.length > 0 ? chosen.participants : [chosen.template]
   const merge = buildMerge({
     ...asked(config, slice, known, chosen.participants.length, complain),
@@ -93,7 +93,7 @@ function whole(config: Config, known: MergekitMethod, name: string, met: Set<str
   return { ...template, name }
 }
 
-/** Parameters that the method does not read, at that place or at all. */
+/** Warns of parameters that the method does not read, or not at that place. */
 function checkParameters(config: Config, { perModel, shared }: MergekitMethod, complain: Complaints): void {
   const method = config.method.text
   const wide = [...shared, ...perModel].filter(({ recipe }) => recipe).map(({ name }) => name)
@@ -115,7 +115,7 @@ function checkParameters(config: Config, { perModel, shared }: MergekitMethod, c
     check(slice.parameters, wide, false)
     for (const source of slice.sources) {
       const base = (slice.base ?? config.base)?.text === source.model.text
-      // Users repeat the base among the models, often with parameters that don't count there.
+      // Users often list the base as a model, with parameters that have no effect there.
       if (!base)
         check(
           source.parameters,
@@ -126,7 +126,7 @@ function checkParameters(config: Config, { perModel, shared }: MergekitMethod, c
   }
 }
 
-/** Filters that let no tensor through: mostly misspelt, or of another architecture. */
+/** Warns of filters that match no tensor: mostly misspelt, or for another architecture. */
 function tellUnmet(
   config: Config,
   { perModel, shared }: MergekitMethod,
@@ -134,7 +134,7 @@ function tellUnmet(
   names: readonly string[],
   complain: Complaints,
 ): void {
-  // Of a parameter that is ignored that was told, and its filters say nothing.
+  // Ignored parameters have a warning already. Their filters need none.
   const own = new Set(perModel.map(({ name }) => name))
   const wide = new Set([...own, ...shared.filter(({ recipe }) => recipe).map(({ name }) => name)])
   const read = (level: MapNode | undefined, known: ReadonlySet<string>): Node[] =>

@@ -1,6 +1,6 @@
 /**
- * A mergekit configuration as a recipe. What mergekit computes is said in the recipe's own words, as a tree whose nodes
- * stand where the user wrote what they come from: faults that the rest of the program finds point into the user's file.
+ * Converts a mergekit configuration to a recipe. The recipe is a tree whose nodes keep their places in the user's
+ * file, so that later errors point into that file.
  */
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
@@ -16,25 +16,25 @@ import type { Work } from './work.js'
 
 export type { Places } from './reference.js'
 
-/** What mergekit takes from its command line. */
+/** Options of mergekit's command line. */
 export interface Options {
   readonly seed?: Node | undefined
   readonly shardSize?: Node | undefined
 }
 
 export interface Conversion {
-  /** The recipe; absent where there are errors, but for what strictness makes one. */
+  /** The recipe. Absent after errors, unless only `strict` makes them errors. */
   readonly root?: MapNode
   readonly comments: Comments
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Where a result goes that the command line gives no path: a configuration names none. */
+/** The output path if the command line gives none. A configuration has no path. */
 const OUTPUT = './merged'
 
 export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined
 
-/** Converts all documents of a file; the one without a name, or the last, makes the output. */
+/** Converts all documents of a file. The document without a name, or the last one, is the output. */
 export function convertMergekit(
   documents: readonly Node[],
   places: Places,
@@ -79,7 +79,7 @@ export function convertMergekit(
       return
     }
     open.push(config)
-    // Another document's result is a model by its name, wherever that document stands.
+    // The name of another document refers to its result, wherever that document is in the file.
     for (const { text } of referencesOf(config)) {
       const other = text === '' ? undefined : named.get(text)
       if (other) convert(other)
@@ -99,8 +99,9 @@ export function convertMergekit(
 }
 
 /**
- * What a named document says of its own result, which a recipe says of the whole: its tokenizer. Where it and the last document
- * have the tokenizer of one base, all rows follow that in any case; else its rows would be others than mergekit's.
+ * Reports named documents with a tokenizer of their own, since a recipe has one tokenizer. It is allowed if this
+ * document and the last one use the tokenizer of the same base: then all rows follow that tokenizer anyway. Error:
+ * `document-tokenizer`.
  */
 function checkNamed(config: Config, final: Config, named: ReadonlyMap<string, Config>, complain: Complaints): void {
   const said = config.tokenizer ?? config.tokenizerSource
@@ -122,7 +123,7 @@ function checkNamed(config: Config, final: Config, named: ReadonlyMap<string, Co
 const baseOf = ({ base, slices, modules }: Config): string =>
   (base ?? (slices[0] ?? modules?.[0]?.slices[0])?.sources[0]?.model)?.text ?? ''
 
-/** A document, the one that made its base, and so on. */
+/** A document, the document that is its base, and so on. */
 function basesOf(config: Config, named: ReadonlyMap<string, Config>): Config[] {
   const below = (of: Config): Config | undefined => (baseOf(of) === '' ? undefined : named.get(baseOf(of)))
   const found = [config]
@@ -130,14 +131,14 @@ function basesOf(config: Config, named: ReadonlyMap<string, Config>): Config[] {
   return found
 }
 
-/** The model at the bottom of a document's bases. */
+/** The model at the end of a document's chain of bases. */
 const rootOf = (config: Config, named: ReadonlyMap<string, Config>): string => baseOf(basesOf(config, named).at(-1)!)
 
-/** A result has the files of its base, the chat template too. */
+/** A result has the files of its base, including the chat template. */
 const templateOf = (config: Config, named: ReadonlyMap<string, Config>): Node | undefined =>
   basesOf(config, named).find(({ chatTemplate }) => chatTemplate)?.chatTemplate
 
-/** What a named document makes is a file in its dtype to mergekit, before other documents use it. */
+/** In mergekit, the result of a named document is a file in its dtype before other documents use it. */
 function roundSteps(config: Config, before: ReadonlySet<string>, work: Work): void {
   const dtype = dtypeNode(config, work)
   if (!dtype) return
@@ -174,7 +175,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work, { see
   comments.set(target, 'mergekit takes the path from the command line')
   const double = dtype?.kind === 'scalar' && dtype.value === 'float64'
   const short = merge?.kind === 'map' ? merge : undefined
-  // A base that the configuration does not write is what a recipe takes by itself: the first model.
+  // Without a base in the configuration, the recipe's default applies: the first model.
   const written = final.base ?? final.slices.find(({ base }) => base)
   const base = short && written ? childOf(short, 'base') : undefined
   return mapping(
@@ -201,7 +202,7 @@ function assemble(final: Config, name: string, alone: boolean, work: Work, { see
   )
 }
 
-/** mergekit also reads tensors in that dtype; a recipe computes in float32 and rounds once. */
+/** mergekit also reads tensors in this dtype. A recipe computes in float32 and rounds once. */
 function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
   if (dtype === undefined) return undefined
   if (dtype.kind !== 'scalar' || typeof dtype.value !== 'string') {
@@ -211,7 +212,7 @@ function dtypeNode({ dtype }: Config, { complain }: Work): Node | undefined {
   return text(dtype.value.replace(/^torch\./, ''), dtype.span)
 }
 
-/** Where a tokenizer or a token comes from a model, no model may be called by a word that means something else there. */
+/** If a tokenizer or token comes from a model, the model's name must not be a keyword of that place. */
 function tokenizerWords({ tokenizer, tokenizerSource }: Config): string[] {
   const words = ['base', 'union']
   const isWord = (node: Node | undefined): boolean =>
@@ -243,7 +244,7 @@ function tokenizerNode({ tokenizer, tokenizerSource }: Config, work: Work): Node
   return mapping([['source', meant], ...converted], whole.span)
 }
 
-/** Sources of single tokens, their models by the recipe's names. */
+/** Sources of single tokens, with the model names of the recipe. */
 function tokensNode(tokens: Node, { complain, models }: Work): Node {
   const model = (at: Node): Node => {
     const reference = readReference(at, complain)

@@ -1,4 +1,4 @@
-/** The models of a configuration by the names that the recipe calls them by. */
+/** The models of a configuration, and their names in the recipe. */
 
 import path from 'node:path'
 import { withoutExtension } from '../../checkpoints/containers/index.js'
@@ -10,26 +10,26 @@ import { type Found, findModel, type Places } from './reference.js'
 import type { Reference } from './types.js'
 
 export interface Known {
-  /** In the recipe: of a model or a step. */
+  /** The name of the model or step in the recipe. */
   readonly name: string
-  /** Names of its tensors, where they are known. */
+  /** The names of its tensors, if known. */
   readonly names: readonly string[] | undefined
-  /** Rows of its embeddings, where they are known. */
+  /** The rows of its embeddings, if known. */
   readonly rows?: number
 }
 
 export interface ModelBook {
-  /** The model that a reference means; told where there is none. */
+  /** The model that a reference refers to. Error: `missing-model`. */
   readonly find: (reference: Reference) => Known
-  /** What another document or a slice made. */
+  /** The result of another document or of a slice. */
   readonly addStep: (written: string, known: Known) => void
-  /** A name that is free, and taken from now on. */
+  /** A free name, which is then taken. */
   readonly free: (wanted: string) => string
-  /** The recipe's `models`. */
+  /** The `models` of the recipe. */
   readonly entries: () => [string, Node][]
 }
 
-/** Names that say nothing about a model: the folder's says more. */
+/** File names that say nothing about a model. The name of the folder is used instead. */
 const GENERIC = /^(model|pytorch_model|adapter_model|weights|checkpoint)$/i
 
 export function modelBook(documents: readonly string[], places: Places, complain: Complaints): ModelBook {
@@ -54,7 +54,7 @@ export function modelBook(documents: readonly string[], places: Places, complain
           : 'only a hub repository can have a revision: org/name@revision'
       complain.error('missing-model', `there is no ${quote(written)} ${looked}`, at, hint)
     }
-    // With an adapter it is the adapter that tells models apart.
+    // Models with the same base and different adapters are named after their adapters.
     const name = free(nameOf(lora?.path ?? written))
     const adapter = lora && findModel(lora.path, lora.revision, places)
     if (lora && !adapter)

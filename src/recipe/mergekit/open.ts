@@ -1,15 +1,17 @@
-/** A mergekit configuration's text, read and converted. */
+/** Reads and converts the text of a mergekit configuration. */
 import { type Diagnostic, hasErrors } from '../../core/diagnostics.js'
 import { applyOverrides } from '../../language/overrides.js'
 import { readDocuments } from '../../language/source.js'
 import { childOf, makeMap, makeOrigin, type Node } from '../../language/tree.js'
 import { type Conversion, convertMergekit, type Places } from './index.js'
 
-/** What mergekit takes from its command line, `--set` gives under mergekit's own names. */
+/** Options of mergekit's command line, which `--set` accepts under mergekit's names. */
 const OPTION = /^(random_seed|out_shard_size)=/
 
 export interface OpenOptions extends Places {
-  /** `KEY=VALUE`, in the configuration's own keys; of several documents, laid over the one that makes the output. */
+  /**
+   * `KEY=VALUE` with keys of the configuration. With several documents, they apply to the one that makes the output.
+   */
   readonly set: readonly string[]
   readonly strict: boolean
 }
@@ -19,7 +21,7 @@ export function openMergekit(name: string, text: string, options: OpenOptions): 
   const unnamed = roots.findIndex((root) => childOf(root, 'name') === undefined)
   const main = unnamed < 0 ? roots.length - 1 : unnamed
   const found: Diagnostic[] = faults.map((fault) =>
-    // What mergekit passes over in silence.
+    // Keys that mergekit silently ignores.
     options.strict && fault.severity === 'warning' ? { ...fault, severity: 'error' } : fault,
   )
   const own = options.set.filter((text) => !OPTION.test(text))

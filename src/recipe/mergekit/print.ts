@@ -1,15 +1,15 @@
-/** A recipe's tree as YAML for people: short values on one line, comments above what they are about. */
+/** Prints a recipe as YAML for people: short values on one line, comments above the nodes that they explain. */
 import path from 'node:path'
 import { printable, safeJson } from '../../core/printable.js'
 import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../../language/tree.js'
 import type { Comments } from './nodes.js'
 
 const WIDTH = 100
-/** Texts that YAML takes for nothing else, in flow collections as well. */
+/** Strings that need no quotes, also inside flow collections. */
 const PLAIN = /^(?!\.\d)[A-Za-z./_]([\w./@:+-]*[\w./@+-])?$/
 const RESERVED = /^(true|false|null|yes|no|on|off|y|n|~|\.inf|\.nan)$/i
 
-/** `title`: a comment at its top. */
+/** `title`: a comment at the top. */
 export function printRecipe(root: MapNode, comments: Comments, title: string): string {
   const lines = title.split('\n').map((line) => `# ${printable(line)}`)
   for (const [key, { value }] of root.entries) lines.push(...entry(key, value, '', comments))
@@ -32,7 +32,7 @@ const commented = (node: Node, comments: Comments): boolean =>
   (node.kind === 'list' && node.items.some((item) => commented(item, comments))) ||
   (node.kind === 'map' && [...node.entries.values()].some(({ value }) => commented(value, comments)))
 
-/** Deep enough to be hard to read on one line. */
+/** Whether a value is nested too deeply to read well on one line. */
 const nested = (node: Node): boolean => node.kind === 'map' && node.depth > 3
 
 function entry(key: string, node: Node, indent: string, comments: Comments): string[] {
@@ -59,7 +59,7 @@ function entry(key: string, node: Node, indent: string, comments: Comments): str
   return lines
 }
 
-/** Mappings that read as blocks however short they are. */
+/** Mappings that are always printed as blocks. */
 const BLOCKS = ['models', 'merge', 'steps', 'rules', 'stack']
 
 function bullet(item: Node, indent: string, comments: Comments): string[] {
@@ -70,7 +70,7 @@ function bullet(item: Node, indent: string, comments: Comments): string[] {
   return lines.map((line, i) => (i === at ? `${indent}- ${line.slice(indent.length + 2)}` : line))
 }
 
-/** The recipe for another folder than its paths are relative to. */
+/** Rewrites the relative paths of a recipe for another folder. */
 export function relocate(root: MapNode, from: string, to: string): MapNode {
   if (from === to) return root
   const move = (reference: string): string => {

@@ -1,4 +1,4 @@
-/** A document of a mergekit configuration as a value: its keys known, its types right. */
+/** Reads a document of a mergekit configuration and checks its keys and types. */
 import { didYouMean, quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
@@ -11,7 +11,7 @@ const TOP = [
   ...['tokenizer_source', 'tokenizer', 'chat_template'],
 ]
 
-/** Undefined where so much is wrong that nothing can be said of the rest. */
+/** Undefined if the errors leave too little to check the rest. */
 export function readConfig(root: Node, complain: Complaints): Config | undefined {
   if (root.kind !== 'map') {
     complain.error(
@@ -57,13 +57,13 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
   }
 }
 
-/** A key that was left empty is as good as not there. */
+/** A key with an empty value counts as absent. */
 function given(at: MapNode, key: string): Node | undefined {
   const node = childOf(at, key)
   return node?.kind === 'scalar' && node.value === null ? undefined : node
 }
 
-/** An empty text says nothing either. */
+/** An empty string counts as absent too. */
 function said(at: MapNode, key: string): Node | undefined {
   const node = given(at, key)
   return node?.kind === 'scalar' && node.value === '' ? undefined : node
@@ -179,8 +179,8 @@ function readSlice(node: Node, complain: Complaints): Slice | undefined {
 }
 
 /**
- * A model that is listed twice stands where it was first, with what is written last. mergekit agrees on its place and its layers, but
- * takes each parameter from the first entry that has it; so the warning says which values count.
+ * A model that is listed twice keeps its first place and its last values. mergekit does the same for place and
+ * layers, but reads each parameter from the first entry that has it, so the warning says which values are used.
  */
 function eachOnce(sources: readonly Source[], complain: Complaints): Source[] {
   const found = new Map<string, Source>()
@@ -227,7 +227,7 @@ function readRange(node: Node | undefined, otherwise: Span, complain: Complaints
     )
     return undefined
   }
-  // A slice of no layers still lends what stands before and after them.
+  // A slice without layers still provides the tensors before and after the layers.
   if (from! >= 0 && from === to) return [0, 0]
   if (from! >= 0 && from! < to!) return [from!, to!]
   const hint = 'ranges are half-open: [0, 24] is layers 0 to 23'

@@ -1,4 +1,4 @@
-/** Models as mergekit refers to them, and where they are. */
+/** References to models in mergekit's form, and where the models are. */
 import path from 'node:path'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../../language/tree.js'
@@ -8,7 +8,7 @@ import type { Reference } from './types.js'
 const scalarText = (node: Node | undefined): string | undefined =>
   node?.kind === 'scalar' && node.value !== null && typeof node.value !== 'boolean' ? node.source : undefined
 
-/** A text `path@revision+adapter@revision`, or the mapping `{model: {path, revision}, lora: {…}}`. */
+/** A string `path@revision+adapter@revision`, or the mapping `{model: {path, revision}, lora: {…}}`. */
 export function readReference(node: Node, complain: Complaints): Reference | undefined {
   const bad = (message: string): undefined => {
     complain.error('bad-model', message, node.span, 'write a path, org/name, org/name@revision, or MODEL+ADAPTER')
@@ -68,21 +68,21 @@ function splitRevision(text: string): { path: string; revision?: string } | unde
   return revision === undefined ? { path: name } : { path: name, revision }
 }
 
-/** Where models are looked for, and what is known of them. */
+/** Where to look for models, and what is known about them. */
 export interface Places {
-  /** The configuration's own, absolute. */
+  /** The folder of the configuration, absolute. */
   readonly folder: string
-  /** Where the command was started, absolute. */
+  /** The working folder, absolute. */
   readonly working: string
-  /** Whether there is anything at an absolute path. */
+  /** Whether a file or folder exists at an absolute path. */
   readonly exists: (path: string) => boolean
-  /** Names of tensors by a model's reference in the recipe. */
+  /** Tensor names, by the model's reference in the recipe. */
   readonly known: ReadonlyMap<string, readonly string[]>
-  /** Of the same: rows of their embeddings. */
+  /** Rows of the embeddings, by the same references. */
   readonly rows: ReadonlyMap<string, number>
 }
 
-/** Where a model was found: a path for the recipe (relative to its folder), or a hub repository. */
+/** Where a model is: a path for the recipe (relative to its folder), or a hub repository. */
 export type Found =
   | { readonly kind: 'path'; readonly reference: string }
   | { readonly kind: 'hub'; readonly reference: string }
@@ -90,8 +90,8 @@ export type Found =
 const HUB = /^[\w.-]+\/[\w.-]+$/
 
 /**
- * Looked for in the file's folder, then in the working folder, then on the hub. What has a revision is on the hub.
- * Undefined where it is in none of these and no name of a hub repository either.
+ * Searches the folder of the file, then the working folder, then the hub. A model with a revision is always on the
+ * hub. Undefined if it is in neither folder and can't be the name of a hub repository.
  */
 export function findModel(
   name: string,

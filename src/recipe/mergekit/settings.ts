@@ -1,13 +1,16 @@
-/** Parameters as mergekit writes them: numbers, gradients, and lists of either by substring of a tensor's name. */
+/**
+ * Parameters in mergekit's form: numbers, gradients, and lists of either, selected by a substring of the tensor's
+ * name.
+ */
 import { ownValue } from '../../core/collections/ownValue.js'
 import { childOf, type MapNode, makeList, makeScalar, type Node, type ScalarNode } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import type { Parameter } from './merges/methods.js'
 
-/** Whether a filter lets a tensor through. */
+/** Whether a filter matches a tensor. */
 export type Matches = (filter: string) => boolean
 
-/** A value with its place: a plain one, or a gradient. Its JSON tells whether two are the same. */
+/** A value with its place: a single value or a gradient. Two values are equal if their JSON is equal. */
 export interface Atom {
   readonly node: Node
   readonly json: string
@@ -26,15 +29,15 @@ const DECIMAL = /^\s*[+-]?(\d(_?\d)*\.?(\d(_?\d)*)?|\.\d(_?\d)*)(e[+-]?\d+)?\s*$
 
 const isCondition = (node: Node): node is MapNode => node.kind === 'map'
 
-/** What an entry of a conditional list holds. Undefined filter: any tensor. */
+/** An entry of a conditional list. An undefined filter matches every tensor. */
 const conditionOf = (node: MapNode): { filter: string | undefined; value: Node | undefined } => {
   const filter = childOf(node, 'filter')
   const text = filter?.kind === 'scalar' && filter.value !== null ? filter.source : undefined
-  // Every name holds the empty text.
+  // Every name contains the empty string.
   return { filter: text === '*' || text === '' ? undefined : text, value: childOf(node, 'value') }
 }
 
-/** Tells what is no setting at all. */
+/** Reports values that no parameter can have. Error: `bad-parameter`. */
 export function checkSetting(node: Node, complain: Complaints): void {
   const form = 'a number, a list of numbers, or a list of {filter, value}'
   if (node.kind === 'scalar') {
@@ -72,7 +75,7 @@ export function checkSetting(node: Node, complain: Complaints): void {
   }
 }
 
-/** Every filter of a setting with its place, in order. */
+/** All filters of a setting with their places, in order. */
 export function filtersOf(node: Node): { filter: string; node: Node }[] {
   const items = node.kind === 'list' ? node.items : [node]
   return items.filter(isCondition).flatMap((item) => {
@@ -81,7 +84,7 @@ export function filtersOf(node: Node): { filter: string; node: Node }[] {
   })
 }
 
-/** The first value whose filter lets the tensor through. Undefined: none does. */
+/** The value of the first filter that matches the tensor. Undefined if none matches. */
 export function evaluate(node: Node, matches: Matches): Node | undefined {
   if (node.kind === 'scalar' || (node.kind === 'list' && !node.items.some(isCondition))) return node
   const items = node.kind === 'list' ? node.items : [node]
@@ -92,7 +95,7 @@ export function evaluate(node: Node, matches: Matches): Node | undefined {
   return undefined
 }
 
-/** The value as the parameter's type wants it, as mergekit's own reading converts it. Undefined after a fault. */
+/** The value in the type of the parameter, converted as mergekit does it. Undefined after an error. */
 export function atomOf(node: Node, { name, type, most }: Parameter, complain: Complaints): Atom | undefined {
   if (type === 'boolean') {
     const value = node.kind === 'scalar' ? truth(node) : undefined
@@ -107,7 +110,8 @@ export function atomOf(node: Node, { name, type, most }: Parameter, complain: Co
   }
   const sound = (numbers as ScalarNode[]).map((item) => {
     if (most === undefined || Number(item.value) <= most) return item
-    // Between values below and above it, the most is reached earlier than a gradient between them would say.
+    // If a gradient also has values below the maximum, clamping its entries would move the point where it reaches the
+    // maximum.
     if (numbers.some((other) => Number(other?.value) < most)) return item
     complain.warn('above-most', `mergekit lowers '${name}' to ${most}, its maximum`, item.span, `write ${most}`)
     return makeScalar(item.span, most, String(most))
@@ -125,13 +129,13 @@ function truth({ value, source }: ScalarNode): boolean | undefined {
 function numberNode(node: Node): ScalarNode | undefined {
   if (node.kind !== 'scalar' || node.value === null) return undefined
   if (typeof node.value === 'boolean') return makeScalar(node.span, Number(node.value), String(Number(node.value)))
-  // Python reads a text as a number only where it is decimal: '0x10' and '0o10' in quotes are none.
+  // Python parses a string as a number only if it is decimal: '0x10' and '0o10' in quotes are not numbers.
   const text = DECIMAL.test(node.source) ? node.source.replaceAll('_', '') : 'none'
   const value = typeof node.value === 'number' ? node.value : Number(text)
   return Number.isFinite(value) ? makeScalar(node.span, value, String(value)) : undefined
 }
 
-/** Of a model of one layer: the layer takes a gradient's last value, and what is outside layers its first. */
+/** For a model with one layer: the layer gets the last value of a gradient, tensors outside layers get the first. */
 export function collapse(atom: Atom, inLayer: boolean): Atom {
   if (atom.node.kind !== 'list') return atom
   const node = (inLayer ? atom.node.items.at(-1) : atom.node.items[0])!

@@ -1,6 +1,6 @@
 import type { MapNode, Node, Span } from '../../language/tree.js'
 
-/** `path@revision+adapter@revision`, as mergekit writes models. */
+/** A model reference in mergekit's form: `path@revision+adapter@revision`. */
 export interface Reference {
   readonly text: string
   readonly path: string
@@ -9,7 +9,7 @@ export interface Reference {
   readonly at: Span
 }
 
-/** One model that goes into a slice, or into the whole. */
+/** One model of a slice, or of the document. */
 export interface Source {
   readonly model: Reference
   /** Half-open. Absent: all of its layers. */
@@ -26,7 +26,7 @@ export interface Slice {
   readonly at: Span
 }
 
-/** A part of a model that is merged for itself, and its settings. */
+/** A part of a model that is merged separately, with its settings. */
 export interface Module {
   readonly name: { readonly text: string; readonly at: Span }
   readonly sliced: boolean
@@ -39,12 +39,12 @@ export interface Config {
   readonly name?: { readonly text: string; readonly at: Span }
   readonly method: { readonly text: string; readonly at: Span }
   readonly base?: Reference
-  /** Or else models: then one slice without ranges. */
+  /** Whether the document has slices. Otherwise it has models, read as one slice without ranges. */
   readonly sliced: boolean
-  /** Those of all modules, where there are some. */
+  /** With modules: the slices of all modules. */
   readonly slices: readonly Slice[]
   readonly modules?: readonly Module[]
-  /** Parameters of the module and of the whole, the narrower first. */
+  /** Parameters of the module and of the document, the more specific first. */
   readonly parameters: readonly MapNode[]
   readonly dtype?: Node
   readonly tokenizer?: Node

@@ -1,4 +1,4 @@
-/** `adapter_config.json`, as PEFT writes and reads it. */
+/** `adapter_config.json` in PEFT's form. */
 
 import type { Value } from '../../expr/values.js'
 import { hubParts } from '../../language/names.js'
@@ -14,7 +14,7 @@ interface Layer {
   readonly rank: number
 }
 
-/** PEFT's names of what a network is for, by the ends of its class's name. */
+/** PEFT's task types, by the end of the class name of the model. */
 const TASKS: readonly (readonly [RegExp, string])[] = [
   [/(ForCausalLM|LMHeadModel)$/, 'CAUSAL_LM'],
   [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'],
@@ -27,18 +27,21 @@ function taskOf(config: Readonly<Record<string, unknown>> | undefined): string |
   const [name] = Array.isArray(config?.architectures) ? (config.architectures as unknown[]) : []
   if (typeof name !== 'string') return null
   const task = TASKS.find(([pattern]) => pattern.test(name))?.[1] ?? null
-  // Models that see and read are called so too, and generate as language models do.
+  // Vision-language models have such class names too. They generate text like language models.
   return task === 'SEQ_2_SEQ_LM' && config?.is_encoder_decoder !== true ? null : task
 }
 
-/** Where a reader finds the base: a repository on the hub, or the path as the recipe writes it; a step's where an output has it. */
+/**
+ * The base model for PEFT: a hub repository, or the path in the recipe. For the result of a step: the path of its
+ * output.
+ */
 function baseOf(recipe: RecipeHead, name: string): { path: string | null; revision: string | null } {
   const source = recipe.models.get(name)
   if (!source) return { path: recipe.outputs.find(({ from }) => from === name)?.path ?? null, revision: null }
   return { path: hubParts(source.reference)?.repository ?? source.reference, revision: source.revision ?? null }
 }
 
-/** `saved`: tensors that stand in the adapter whole. `config`: the base's. */
+/** `saved`: tensors that are saved in full. `config`: the configuration of the base. */
 export function adapterConfig(
   recipe: RecipeHead,
   { base: name, rank, alpha, loraBias }: ExtractStep,
@@ -55,7 +58,7 @@ export function adapterConfig(
   const whole = [...new Set(saved.map((tensor) => moduleOf(tensor).module))].sort()
   const { path, revision } = baseOf(recipe, name)
   return {
-    // The scale, alpha over rank, is the same everywhere.
+    // The scale, alpha over rank, is the same for all layers.
     alpha_pattern: byModule((layer) => (alpha * layer.rank) / rank),
     auto_mapping: null,
     base_model_name_or_path: path,
@@ -64,7 +67,7 @@ export function adapterConfig(
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
-    // Readers before it refuse a key that they don't know.
+    // Older versions of PEFT reject keys that they do not know.
     ...(loraBias ? { lora_bias: true } : {}),
     lora_dropout: 0,
     modules_to_save: whole.length > 0 ? whole : null,

@@ -1,18 +1,18 @@
-/** Extractions for people: what one will take, what one kept, and what a model card says of it. */
+/** Extractions as text for people: before the run, after it, and for the model card. */
 import { counted, formatCount } from '../../core/words.js'
 import type { PlanFactoring } from '../../expr/types.js'
 import type { Lines } from '../analysis.js'
 import type { UsesRecord } from '../types.js'
 import type { ExtractRecord } from './types.js'
 
-/** How many of each, the most first. */
+/** Counts equal texts, the most frequent first. */
 function byCount(texts: readonly string[]): Lines[] {
   const counts = new Map<string, number>()
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1)
   return [...counts].sort(([, a], [, b]) => b - a).map(([text, count]) => ({ text: `${text}: ${formatCount(count)}` }))
 }
 
-/** Its layers by rank and method, and what the adapter has nothing of. */
+/** Layers by rank and method, and the skipped tensors. */
 export function extractionLines(factorings: readonly PlanFactoring[], left: Readonly<Record<string, string>>): Lines[] {
   const reasons = Object.values(left)
   return [
@@ -38,7 +38,7 @@ export function extractedLine(name: string, { modules, energy, left, models }: E
   ].join(', ')
 }
 
-/** `plain`: makes a name safe for Markdown. */
+/** `plain`: escapes a name for Markdown. */
 export function adapterSentence(
   { models, energy }: ExtractRecord & UsesRecord,
   plain: (name: string) => string,

@@ -27,15 +27,15 @@ import { patternBook } from '../shared/patterns.js'
 import { adapterConfig } from './config.js'
 import type { ExtractStep } from './types.js'
 
-/** Elements of a matrix that are held at once where singular vectors are found by random ones: 256 MiB in float32. */
+/** For the randomised method: matrix elements in memory at once, 256 MiB in float32. */
 const PANEL = 2 ** 26
-/** Up to this shorter side all singular vectors are found faster than a few by random ones. */
+/** Up to this shorter side, computing all singular vectors is faster than the randomised method. */
 const EXACT_SIDE = 512
 
 export interface Extraction {
   readonly value: Value
   readonly patterns: readonly PatternCount[]
-  /** Tensors that the adapter has nothing of, and why. */
+  /** Tensors that are not in the adapter, with reasons. */
   readonly left: Readonly<Record<string, string>>
 }
 
@@ -48,8 +48,9 @@ interface Adapted {
 }
 
 /**
- * An extraction as a value: the tensors of the adapter, in PEFT's form, and its configuration. Factorings are added to the plan's.
- * Faults: `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, those of patterns.
+ * Plans an extraction: the tensors of the adapter in PEFT's form, and its configuration. Adds its factorings to those
+ * of the plan. Errors: `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, `contradiction`, and those of
+ * patterns.
  */
 export function planExtract(
   recipe: RecipeHead,
@@ -127,7 +128,7 @@ export function planExtract(
 
 type Named = readonly [name: string, tensor: ValueTensor]
 
-/** A layer's A and B, and the factoring that finds them. */
+/** A and B of a layer, [rank, in] and [out, rank], and the factoring that computes them. */
 function factorTensors(
   recipe: RecipeHead,
   step: ExtractStep,
@@ -155,7 +156,7 @@ function savedTensor(name: string, from: Value, base: Value): Named {
 
 const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
 
-/** The difference of biases, which readers scale as they do the factors. */
+/** The difference of two biases. PEFT scales it like the factors. */
 function biasTensor(step: ExtractStep, name: string, from: Value, base: Value): Named {
   const { dtype, shape, expr } = base.tensors.get(name)!
   const factor = step.rank / step.alpha
@@ -179,7 +180,7 @@ const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
 
 const textOf = ({ expr }: ValueTensor): string => JSON.stringify(jsonForm(expr))
 
-/** Why the adapter has nothing of a tensor whatever its kind. */
+/** Why a tensor of any kind is not in the adapter. */
 function leftOut(
   { from }: ExtractStep,
   decision: ReturnType<ReturnType<typeof patternBook>['decide']>,
@@ -193,7 +194,7 @@ function leftOut(
   return undefined
 }
 
-/** Of tensors that no factors stand for: those that go into the adapter all the same; the others get their reasons. */
+/** Decides about tensors without factors: some are saved in the adapter in full, the others get their reasons. */
 function settleRest(
   step: ExtractStep,
   left: Map<string, string>,
@@ -248,7 +249,7 @@ function workOf(
   }
 }
 
-/** Where a head has no weight of its own, it is the embedding's. */
+/** If the head has no weight of its own, it is the embedding. */
 function warnTied(
   adapted: readonly Adapted[],
   { tensors }: Value,
@@ -266,8 +267,8 @@ function warnTied(
 }
 
 /**
- * Whether it is certain how a square layer is stored that GPT-2 stores [in, out] and others [out, in]: whoever reads the adapter knows the
- * layer's class. Error: `adapter-orientation`.
+ * Whether the orientation of a square layer is certain, if architectures store it in both ways ([in, out] in GPT-2).
+ * Readers of the adapter know the class of the layer. Error: `adapter-orientation`.
  */
 function isOriented(
   name: string,

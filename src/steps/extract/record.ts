@@ -1,20 +1,21 @@
-/** What the lineage keeps of an extraction. */
+/** The record of an extraction in the lineage. */
 import { fault } from '../../core/diagnostics.js'
 import { list, natural, nullable, number, object, record, text } from '../../core/json/shape.js'
 import type { PlanFactoring } from '../../expr/types.js'
 import type { UsesRecord } from '../types.js'
 import type { ExtractRecord } from './types.js'
 
-/** ‖δ‖², how many triplets were found, and Σ σ² of those. */
+/** ‖δ‖², the number of triplets found, and Σ σ² over them. */
 export type FactorFigures = readonly [squares: number, found: number, kept: number]
 
-/** A difference that was taken apart. */
+/** A decomposed difference. */
 export interface Factored extends Pick<PlanFactoring, 'tensor' | 'work'> {
   readonly figures: FactorFigures
 }
 
 /**
- * `left`: tensors that the adapter has nothing of, and why. Fault: `nothing-to-extract` where a tuned model is its base in every layer.
+ * `left`: tensors that are not in the adapter, with reasons. Error: `nothing-to-extract` if both models are equal in
+ * every layer.
  */
 export function extractRecord(
   step: string,

@@ -5,40 +5,40 @@ export interface ExtractStep extends StepCommon {
   readonly from: string
   readonly base: string
   readonly rank: number
-  /** The rank where nothing is written: then the reader's scale is 1. */
+  /** Default: the rank, for a scale of 1. */
   readonly alpha: number
   readonly filters: Filters
-  /** What no low-rank matrix can be is saved whole. */
+  /** Whether to save in full the tensors that have no low-rank form. */
   readonly modulesToSave: boolean
-  /** Differences of biases are held beside the factors. */
+  /** Whether to save differences of biases next to the factors. */
   readonly loraBias: boolean
   readonly method: 'auto' | 'exact' | 'randomised'
   readonly oversampling: number
   readonly iterations: number
 }
 
-/** What the lineage keeps of an extraction. */
+/** The record of an extraction in the lineage. */
 export interface ExtractRecord {
-  /** By tensor of the base. */
+  /** By tensor name of the base. */
   readonly modules: Readonly<
     Record<
       string,
       {
         readonly method: string
         readonly rank: number
-        /** Singular triplets that were found. */
+        /** Number of singular triplets found. */
         readonly found: number
         /** Of the difference. */
         readonly norm: number
-        /** Share of the squared difference that is kept; null where there is no difference. */
+        /** Share of the squared difference that the factors explain. Null if there is no difference. */
         readonly energy: number | null
       }
     >
   >
-  /** Modules with a difference. */
+  /** Number of modules with a difference. */
   readonly changed: number
-  /** Shares of the squared difference: of all of it, and by module. */
+  /** Shares of the squared difference: in total, and per module. */
   readonly energy: { readonly total: number; readonly mean: number; readonly least: number }
-  /** Tensors that the adapter has nothing of, and why. */
+  /** Tensors that are not in the adapter, with reasons. */
   readonly left?: Readonly<Record<string, string>>
 }

@@ -1,4 +1,4 @@
-/** `interpolate`: checkpoints on the way from one model to another. */
+/** `interpolate`: checkpoints on the path from one model to another. */
 import type { StepKind } from '../types.js'
 import { planPoints } from './plan.js'
 import { readInterpolate } from './read.js'

@@ -11,10 +11,10 @@ import type { Point } from '../types.js'
 import type { InterpolateStep } from './types.js'
 
 /**
- * The checkpoints of an interpolate step, in the order written: `from` at t = 0 and `to` at t = 1, both bit for bit, and
- * (1 − t)·from + t·to or their slerp between. Names, shapes, config and tokenizer are `from`'s; a tensor that `to` lacks, or has in
- * another shape, stays `from`'s all along the path.
- * Fault: `nothing-to-merge` where the two share no tensor.
+ * The checkpoints of an interpolate step, in order: `from` at t = 0 and `to` at t = 1, both bit for bit, and (1 −
+ * t)·from + t·to or their slerp in between. Names, shapes, configuration and tokenizer are those of `from`. A tensor
+ * that `to` lacks, or has in another shape, is copied from `from` everywhere. Error: `nothing-to-merge` if the models
+ * share no tensor.
  */
 export function planPoints(
   recipe: RecipeHead,
@@ -95,12 +95,12 @@ const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, 
   inputs: [a, b],
 })
 
-/** `t-0.100`: three decimals, or as many as it takes to tell the points apart. */
+/** Names such as `t-0.100`: three decimals, or more if the points need them. */
 function pointNames(points: readonly number[]): string[] {
   for (let digits = 3; ; digits++) {
     const names = points.map((t) => `t-${t.toFixed(digits)}`)
     if (new Set(names).size === points.length) return names
-    // Shortest texts tell all numbers apart.
+    // The shortest decimal forms of different numbers differ.
     if (digits === 17) return points.map((t) => `t-${t}`)
   }
 }

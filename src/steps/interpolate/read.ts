@@ -29,7 +29,7 @@ export function readInterpolate({ name, at }: StepDraft, { scope, use }: Reading
     at: at.path,
     from: use(get(at, 'from')),
     to: use(get(at, 'to')),
-    // Quotients of whole numbers, so that 0.1 is the nearest double and both ends are exact.
+    // Quotients of integers: 0.1 is then the nearest double, and both ends are exact.
     points: list ? written : Array.from({ length: Math.min(count, 10001) }, (_, i) => i / Math.max(1, count - 1)),
     method: textOf(get(at, 'method')) === 'slerp' ? 'slerp' : 'linear',
     keep: booleanOf(get(at, 'keep')) ?? true,

@@ -4,7 +4,7 @@ export interface InterpolateStep extends StepCommon {
   readonly kind: 'interpolate'
   readonly from: string
   readonly to: string
-  /** The values of t, written or spread evenly. */
+  /** The values of t, from `at` or spread evenly. */
   readonly points: readonly number[]
   readonly method: 'linear' | 'slerp'
   readonly keep: boolean

@@ -1,4 +1,4 @@
-/** Tensors of which models have different numbers of rows: embeddings and heads of unequal vocabularies. */
+/** Tensors with a different number of rows per model: embeddings and heads of different vocabularies. */
 
 import type { CropExpr, Expr, MergeExpr } from '../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
@@ -6,19 +6,20 @@ import { partsOf } from '../../expr/walk.js'
 
 type Shape = readonly number[]
 
-/** Whether shapes differ in nothing but the number of rows (the size of axis 0), and have some in common. */
+/** Whether two shapes differ only in the number of rows (the size of axis 0). Neither has 0 rows. */
 export const sameColumns = (a: Shape, b: Shape): boolean =>
   a.length > 0 && a[0]! > 0 && b[0]! > 0 && sameShape([1, ...a.slice(1)], [1, ...b.slice(1)])
 
-/** The shape of the rows that all have, the base among them. */
+/** The shape of the rows that all models and the base have. */
 export const commonRows = (base: Shape, shapes: readonly Shape[]): Shape => [
   Math.min(...[base, ...shapes].map(([rows]) => rows!)),
   ...base.slice(1),
 ]
 
 /**
- * Makes expressions of the first rows, once for each, so that steps that use one twice still share it. Of stored tensors no others are
- * read; what other steps made has a shape of its own, and is made as far as it is asked for.
+ * Makes expressions for the first rows. Each expression is cropped once, so that steps that use it twice still share
+ * it. Of stored tensors, only these rows are read. Results of other steps have their own shape and are computed only
+ * as far as needed.
  */
 function firstRows(count: number): (expr: Expr, shape: Shape) => Expr {
   const made = new Map<Expr, Expr>()
@@ -34,7 +35,7 @@ function firstRows(count: number): (expr: Expr, shape: Shape) => Expr {
   }
 }
 
-/** A merge of the rows that all have, the first ones. `shapes`: by input. */
+/** Merges the first rows, which all models have. `shapes`: by input. */
 export function mergeRows(expr: MergeExpr, base: Shape, shapes: readonly Shape[]): MergeExpr {
   const shape = commonRows(base, shapes)
   const part = firstRows(shape[0]!)
@@ -46,7 +47,7 @@ export function mergeRows(expr: MergeExpr, base: Shape, shapes: readonly Shape[]
   }
 }
 
-/** Those rows, and the base's own after them. */
+/** The merged rows, followed by the other rows of the base. */
 export const withRest = (merge: MergeExpr, { shape, expr }: ValueTensor, shapes: readonly Shape[]): CropExpr => ({
   kind: 'crop',
   step: merge.step,
@@ -56,5 +57,5 @@ export const withRest = (merge: MergeExpr, { shape, expr }: ValueTensor, shapes:
   cropped: merge.models.filter((_, index) => shapes[index]![0] !== shape[0]),
 })
 
-/** Whether an expression is made of a tensor that was cropped. */
+/** Whether an expression depends on a cropped tensor. */
 export const hasCrop = (expr: Expr): boolean => partsOf([expr]).some(({ kind }) => kind === 'crop')

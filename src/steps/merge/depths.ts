@@ -1,4 +1,4 @@
-/** Models whose stacks have other numbers of layers than the base's. */
+/** Checks that models have as many layers as the base. */
 
 import { quote } from '../../core/suggest.js'
 import type { Value } from '../../expr/values.js'
@@ -11,7 +11,10 @@ import type { MergeStep } from './types.js'
 
 type ConfigOf = (model: string) => Config | undefined
 
-/** Error `bad-layers` in a mergekit configuration, since mergekit refuses it: layers that only one of two models has are not merged. */
+/**
+ * For mergekit configurations, because mergekit rejects them too: layers that only one of two models has are not
+ * merged. Error: `bad-layers`.
+ */
 export function checkDepths(
   recipe: RecipeHead,
   step: MergeStep,
@@ -19,7 +22,7 @@ export function checkDepths(
   configOf: ConfigOf,
   faults: Faults,
 ): void {
-  // Modules are joined by a passthrough of what is theirs alone.
+  // Modules are joined by a passthrough of their own tensors.
   if (!recipe.converted || step.settings.method === 'passthrough') return
   const base = values.get(step.base)!
   const own = depthsOf(base, configOf)

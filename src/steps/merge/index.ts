@@ -1,4 +1,4 @@
-/** `merge`: several models become one, tensor by tensor, by a merge method. */
+/** `merge`: merges several models tensor by tensor with a merge method. */
 import type { StepKind } from '../types.js'
 import { checkDepths } from './depths.js'
 import { planMerge } from './plan.js'

@@ -1,4 +1,4 @@
-/** A method's parameters as a recipe writes them, each against its declaration. */
+/** Reads the parameters of a method and checks each against its declaration. */
 
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { eitherOf } from '../../core/words.js'
@@ -11,7 +11,7 @@ import type { Method, ParameterSchema } from '../../methods/types.js'
 
 export type Parameters = ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 
-/** Keeps what is wrong as absent but known, so that nothing is called missing that was only written wrongly. */
+/** Keeps wrong values as known but without a value, so that they are not reported as missing too. */
 export function readParameters(
   at: Cursor | undefined,
   method: Method,
@@ -32,7 +32,7 @@ export function readParameters(
   return { parameters, wrong }
 }
 
-/** Tells it, and returns the parameter that it was meant to be. */
+/** Reports an unknown parameter (`unknown-parameter`), and returns the one that was probably meant. */
 function unknownParameter(
   name: string,
   at: Cursor,
@@ -137,7 +137,7 @@ function readPerModel(
   return sound ? { kind: 'per-model', values } : undefined
 }
 
-/** The participant that a mapping's key names; one that takes no part, or is no model at all, is told. */
+/** The merged model that a key of a mapping refers to. Error: `not-a-participant`. */
 export function findParticipant(
   key: string,
   at: Cursor,
@@ -153,5 +153,5 @@ export function findParticipant(
   return participants.find(({ written }) => written === meant)
 }
 
-/** Task-vector methods take `lines` besides their own parameters. */
+/** Task-vector methods accept `lines` in addition to their own parameters. */
 export const takesLines = (method: Method): boolean => method.base === 'required'

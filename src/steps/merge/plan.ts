@@ -29,20 +29,23 @@ interface Context {
   readonly placeOf: (name: string) => LayerPlace
   readonly faults: Faults
   readonly scopes: ScopeBook
-  /** By model or step. */
+  /** By name of the model or step. */
   readonly packed: (name: string) => ReadonlyMap<string, string>
-  /** Models whose packed weights were refused. */
+  /** Models with packed weights that were reported. */
   readonly told: Set<string>
-  /** By participant of some tensor: whether it has a part in any. */
+  /** By model: whether it contributes to any tensor. */
   readonly parts: Map<string, boolean>
-  /** By participant with a file of Gram matrices: whether it has one of any matrix. */
+  /** By model with Gram matrices: whether its file has one for any merged matrix, of any shape. */
   readonly grams: Map<string, boolean>
   readonly unmerged: Unmerged
-  /** Tensors have models, weights and parameters in common. */
+  /** Settings are shared between tensors. */
   readonly share: <T>(value: T) => T
 }
 
-/** A merge step as a value: every tensor of the base, merged or copied. `config`: of the base, which counts its layers. */
+/**
+ * Plans a merge: every tensor of the base, merged or copied. `config`: the configuration of the base, which gives the
+ * number of layers.
+ */
 export function planMerge(
   recipe: RecipeHead,
   step: MergeStep,
@@ -104,7 +107,7 @@ export function planMerge(
   refuseForeignGrams(recipe, step, context.grams, faults)
   if (merged > 0) {
     warnOfIdle(context)
-    // Not where each missing tensor is an error already, or where packed weights are refused: their names fit nothing.
+    // Not if each missing tensor is already an error, or if packed weights were reported: their names match nothing.
     if (!refusesAbsent(step) && told.size === 0) context.unmerged.close()
   }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
@@ -119,14 +122,14 @@ export function planMerge(
 const INTEGER = 'not-float'
 const KEPT = 'packed'
 
-/** The base itself, passed through: packed or not, nothing is computed. */
+/** The base itself, passed through. Nothing is computed, so it may be packed. */
 function isKept({ step, base, packed }: Context, name: string, rule: number): boolean {
   if (!packed(step.base).has(name)) return false
   const { method, models, parameters } = rule < 0 ? step.settings : step.rules[rule]!.settings
   return method === 'passthrough' && models.every((model) => model === base.name) && parameters.size === 0
 }
 
-/** Packed weights of the base or of who takes part: a fault, told once a model. */
+/** Reports packed weights of the base or of a merged model, once per model. Error: `packed-weights`. */
 function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context, name: string, rule: number): boolean {
   const { models } = rule < 0 ? step.settings : step.rules[rule]!.settings
   const found = [step.base, ...models].filter((model) => packed(model).has(name))
@@ -198,13 +201,13 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   return { dtype, shape, expr: made, rule, ...note }
 }
 
-/** A dtype that loses nothing of what is computed rounds nothing. */
+/** The rounding dtype of a merge, or undefined if it loses nothing of the compute type. */
 const roundedTo = ({ compute }: RecipeHead, { dtype }: MergeStep): Pick<MergeExpr, 'rounded'> | undefined =>
   dtype === undefined || dtype === 'F64' || (dtype === 'F32' && compute === 'float32') ? undefined : { rounded: dtype }
 
 const refusesAbsent = ({ onMissing, onMismatch }: MergeStep): boolean => onMissing === 'error' && onMismatch === 'error'
 
-/** A method that works on differences leaves the base out even where it is listed: its δ is 0 and its weight never counts. */
+/** Methods on differences skip the base even if it is listed: its difference is 0 and its weight never counts. */
 const candidates = (method: Method, settings: MergeSettings, base: string): readonly string[] =>
   method.base === 'required' || method.base === 'listed'
     ? settings.models.filter((model) => model !== base)
@@ -246,10 +249,10 @@ function checkWeightSum(
   parameters: MergeExpr['parameters'],
 ) {
   if (!method.weights || !method.divides(parameters)) return
-  // Only their ratios count, and sums of large ones may overflow.
+  // Only the ratios of the weights matter, and the sum of large weights can overflow.
   const ratios = ranged(weights)
   const sum = ratios.reduce((total, weight) => total + weight, 0)
-  // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding: dividing by that is no average either.
+  // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding errors. Dividing by that sum is not an average either.
   if (Math.abs(sum) > 1e-12 * ratios.reduce((total, weight) => total + Math.abs(weight), 0)) return
   const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
   faults.error(
@@ -262,7 +265,7 @@ function checkWeightSum(
   )
 }
 
-/** What parameters may not be together, at this tensor's layer. */
+/** Reports parameter values that exclude each other, at the layer of this tensor. */
 function checkParameters(
   { recipe, faults }: Context,
   settings: MergeSettings,
@@ -278,7 +281,7 @@ function checkParameters(
 const perModel = (method: string, name: string): boolean =>
   lookupMethod(method)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
 
-/** Who is asked to take part and has nothing of what is merged. */
+/** Warns of models that contribute to no merged tensor. Warning: `unused-model`. */
 function warnOfIdle({ recipe, step, parts, faults }: Context) {
   for (const [model, takesPart] of parts) {
     if (takesPart) continue
@@ -293,7 +296,10 @@ function warnOfIdle({ recipe, step, parts, faults }: Context) {
   }
 }
 
-/** A list as long as the models are many, and not as the layers, is most likely meant one value a model. */
+/**
+ * A list with as many entries as models, but not as layers, was probably meant as one value per model. Warning:
+ * `list-is-gradient`.
+ */
 function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
   const layers = Math.max(0, ...[...new Set([...base.tensors.keys()].map((name) => placeOf(name).count))])
   for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {

@@ -1,4 +1,4 @@
-/** `merge` and its rules: who takes part, with which weights and parameters, and what rules inherit. */
+/** Reads `merge` and its rules: models, weights, parameters, and what rules inherit. */
 
 import { compilePattern } from '../../core/patterns.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
@@ -27,16 +27,16 @@ type Weights =
   | { readonly kind: 'list'; readonly values: readonly (number | undefined)[]; readonly at: Path }
   | { readonly kind: 'map'; readonly values: ReadonlyMap<string, Gradient>; readonly at: Path }
 
-/** Settings on their way: participants as written, the base of a task-vector method still among them. */
+/** Settings before they are resolved. `participants` still contains the base of a task-vector method. */
 interface Draft {
   readonly method: Method | undefined
   readonly methodAt: Path
-  /** Undefined where it can't be known: the method is unknown, and `models` is not written. */
+  /** Undefined if the models are unknown: an unknown method, and no `models` in the recipe. */
   readonly participants: readonly Participant[] | undefined
-  /** Where a wrong choice of models is shown: the list if there is one here, otherwise the method. */
+  /** The place for errors about the choice of models: the list if there is one, otherwise the method. */
   readonly choiceAt: Path
   readonly modelsWritten: boolean
-  /** A rule that keeps merge's method and models: what is wrong with those was told at merge. */
+  /** Whether a rule keeps the method and the models of the merge. Their errors are already reported for the merge. */
   readonly repeats: boolean
   readonly weights: Weights | undefined
   readonly parameters: Parameters
@@ -44,25 +44,25 @@ interface Draft {
 }
 
 export interface Base {
-  /** A model or step; empty where it is unknown. */
+  /** The name of a model or step. Empty if unknown. */
   readonly name: string
   readonly at: Path
-  /** Where the recipe does not write one, it is the first model: the form of the result, and no more than that. */
+  /** Without `base` in the recipe, the first model. It then only gives names and shapes. */
   readonly written: boolean
 }
 
-/** Whether a method compares its models with a base, which the recipe then has to name. */
+/** Whether the method compares models with a base, so that the recipe must have one. */
 const comparesWithBase = (method: Method | undefined): boolean =>
   method?.base === 'required' || method?.base === 'listed'
 
-/** The base as a method may use it: one that nobody wrote is not guessed. */
+/** The base for a method that uses its values. A default base is not used for that. */
 const baseFor = (method: Method | undefined, base: Base): Base =>
   base.written || !comparesWithBase(method) ? base : { ...base, name: '' }
 
 function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
   return oneOrMore(at).flatMap((item) => {
     const text = textOf(item)
-    // An empty one was told by the structure check.
+    // The structure check has already reported an empty list.
     if (text === undefined || text.trim() === '') return []
     const pattern = compilePattern(text)
     if (pattern.kind !== 'fault') return [{ pattern, at: item.path }]
@@ -76,7 +76,7 @@ export const readFilters = (at: Cursor | undefined, report: Report): Filters => 
   exclude: readPatterns(get(at, 'exclude'), report),
 })
 
-/** `base`: the given one, but unknown where the method needs one and the recipe writes none. */
+/** `base`: the given one. Undefined if the method needs one and the recipe has none. */
 export function readMerge(
   at: Cursor,
   given: Base,
@@ -92,7 +92,7 @@ export function readMerge(
   return { settings: settle(merge, at, given, scope), rules, base, ...(dtype ? { dtype } : {}) }
 }
 
-/** Tells an unknown method, and returns the one that it was meant to be. */
+/** Reports an unknown method (`unknown-method`), and returns the method that was probably meant. */
 function readMethod(at: Cursor | undefined, report: Report): Method | undefined {
   const name = textOf(at)
   if (at === undefined || name === undefined || name.trim() === '') return undefined
@@ -108,7 +108,7 @@ function draft(at: Cursor, merge: Draft | undefined, given: Base, scope: Scope):
   const methodAt = get(at, 'method')
   const method = methodAt || !merge ? readMethod(methodAt, report) : merge.method
   const base = baseFor(method, given)
-  // A rule that names another method starts from that method's own defaults; `models` is inherited all the same.
+  // A rule with another method starts from the defaults of that method. It still inherits `models`.
   const kept = merge && (!methodAt || (method !== undefined && method === merge.method)) ? merge : undefined
 
   const models = get(at, 'models')
@@ -142,7 +142,7 @@ function readModelsList(at: Cursor, scope: Scope): Participant[] | undefined {
       const message = `${quote(participant.written)} is listed twice`
       scope.report.error('duplicate-model', message, item.path, { hint: 'list it once, with the sum of its weights' })
     }
-    // It stays in the list, so that neither the count of models nor that of weights looks wrong besides.
+    // It stays in the list, so that the counts of models and weights cause no further errors.
     found.push(participant)
   }
   return found
@@ -154,7 +154,7 @@ function defaultParticipants(method: Method | undefined, base: Base, scope: Scop
   return withoutBase(method, all, base)
 }
 
-/** Of task-vector methods the base is no participant, listed or not. */
+/** The base of a task-vector method is not a merged model, listed or not. */
 const withoutBase = (method: Method, all: readonly Participant[], base: Base): Participant[] =>
   all.filter(({ name }) => method.base !== 'required' || name !== base.name)
 
@@ -183,7 +183,7 @@ function readWeights(
   }
   if (at.node.kind !== 'list' || at.node.items.length === 0) return undefined
   const items = itemsOf(at)
-  // Of a model that is listed twice, which was told, nobody knows whether it has one weight or two.
+  // For a model that is listed twice (already reported), it is unknown whether it has one weight or two.
   const twice = listed !== undefined && new Set(listed.map(({ name }) => name)).size < listed.length
   if (listed && items.length !== listed.length) {
     if (twice) return undefined
@@ -201,7 +201,10 @@ const warnBase = (method: Method | undefined, { written }: Participant, at: Curs
     hint: 'remove it: a task-vector method always starts from the whole base',
   })
 
-/** A rule's weights over merge's: mappings key by key; a list replaces. Models that the rule leaves out drop out. */
+/**
+ * The weights of a rule override those of the merge: mappings by name, lists as a whole. Models that the rule omits
+ * have no weight.
+ */
 function overlay(own: Weights | undefined, merge: Draft, otherModels: boolean): Weights | undefined {
   const below = merge.weights
   if (own?.kind === 'list' || !below) return own ?? below
@@ -213,13 +216,13 @@ function overlay(own: Weights | undefined, merge: Draft, otherModels: boolean): 
   return { kind: 'map', values: new Map([...named, ...(own?.values ?? [])]), at: own?.at ?? below.at }
 }
 
-/** Checks what only the whole can show, and puts weights in the order of participants. */
+/** Checks the settings as a whole, and puts the weights in the order of the models. */
 function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSettings {
   const { report } = scope
   const { method, participants = [], weights } = draft
   const base = baseFor(method, given)
   const own = method ? withoutBase(method, participants, base) : participants
-  // What a misspelt method would need is only a guess: its own fault is told, and nothing that follows from it.
+  // The requirements of a misspelt method are only a guess. Only the misspelling is reported.
   const chosen = textOf(get(at, 'method'))
   const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
   if (method && !guessed && !given.written && comparesWithBase(method) && !draft.repeats)
@@ -254,11 +257,13 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   }
 }
 
-/** Reported where the method is chosen: a rule that keeps the merge's method has the same error. */
+/**
+ * Reported at the method. A rule that keeps the method of the merge would have the same error. Error: `missing-base`.
+ */
 function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWritten }: Draft, scope: Scope): void {
   const chosen = get(at, 'method')
   if (!chosen) return
-  // A model that is not listed is the likely base, unless the method wants one of those listed.
+  // The likely base is a model that is not listed, unless the method requires a listed one.
   const listed = new Set(modelsWritten ? participants?.map(({ name }) => name) : [])
   const likely = [...scope.models.keys()].find((name) => method.base === 'listed' || !listed.has(name))
   const example = likely === undefined ? '' : ` (such as base: ${likely})`
@@ -272,7 +277,7 @@ function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWri
   )
 }
 
-/** Per-model values of the models that take part; a rule may have inherited more. */
+/** Per-model values of the merged models only. A rule may have inherited others. */
 function only<E extends Parameters extends ReadonlyMap<string, infer V> ? V : never>(entry: E, names: Set<string>): E {
   if (entry.value.kind !== 'per-model') return entry
   const values = new Map([...entry.value.values].filter(([name]) => names.has(name)))

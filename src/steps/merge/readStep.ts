@@ -28,7 +28,8 @@ export function readMergeStep({ name, at }: StepDraft, { root, scope, uses }: Re
     onMissing: (textOf(get(at, 'on_missing')) ?? 'copy') as MergeStep['onMissing'],
     onMismatch: (textOf(get(at, 'on_mismatch')) ?? 'copy') as MergeStep['onMismatch'],
   }
-  // Names in a merge are told where they are read; what counts here is who is used, and where it is named first.
+  // Names are checked where they are read. This only records which models and steps are used, and the first place of
+  // each.
   const lists = [at, ...itemsOf(get(at, 'rules'))].flatMap((one) => itemsOf(get(one, 'models')))
   const named = [...lists, ...(own ? [own] : [])]
   const places = new Map(named.map((item) => [textOf(item), item] as const).reverse())
@@ -36,7 +37,7 @@ export function readMergeStep({ name, at }: StepDraft, { root, scope, uses }: Re
   return step
 }
 
-/** Its base, and all that take part in it. */
+/** The base and the merged models. */
 export const mergeUses = ({ base, settings, rules }: MergeStep): readonly string[] => [
   base,
   ...[settings, ...rules.map((rule) => rule.settings)].flatMap(({ models }) => models),

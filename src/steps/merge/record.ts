@@ -1,4 +1,4 @@
-/** What the lineage keeps of a merge step; what it did to one tensor stands with that tensor. */
+/** The record of a merge step in the lineage. Details per tensor are in the records of the tensors. */
 import { list, object, text } from '../../core/json/shape.js'
 import type { MergeSettings, MergeStep } from './types.js'
 

@@ -2,7 +2,10 @@ import type { Method, ParameterSchema, Resolved } from '../../methods/types.js'
 import { gradientAt } from '../../networks/layers.js'
 import type { MergeSettings } from './types.js'
 
-/** Parameters of a method as one tensor gets them: written values at the tensor's layer, defaults for the rest. */
+/**
+ * The parameters of a method for one tensor: the values of the recipe at the tensor's layer, and defaults for the
+ * rest.
+ */
 export function resolveParameters(
   method: Method,
   settings: MergeSettings,
@@ -20,7 +23,7 @@ export function resolveParameters(
   return resolved
 }
 
-/** `lines: {alpha, beta}` at a layer: alpha + beta·layer/(L−1); alpha outside layers and where there is one layer. */
+/** `lines: {alpha, beta}` at a layer: alpha + beta·layer/(L−1). Outside layers and with a single layer: alpha. */
 function linesFactor({ alpha, beta }: Readonly<Record<string, unknown>>, layer: number | undefined, layers: number) {
   if (layer === undefined || layers < 2) return Number(alpha)
   return Number(alpha) + (Number(beta) * layer) / (layers - 1)
@@ -51,7 +54,7 @@ function resolveParameter(
   })
 }
 
-/** Weights of the given participants at the tensor's layer. */
+/** The weights of the models at the tensor's layer. */
 export function resolveWeights(
   settings: MergeSettings,
   models: readonly string[],

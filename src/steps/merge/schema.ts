@@ -5,7 +5,7 @@ import { METHOD_NAMES, METHODS } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
 import { takesLines } from './parameters.js'
 
-/** What a recipe may write for one parameter. */
+/** The values that a recipe can have for one parameter. */
 function parameterSchema(parameter: ParameterSchema): Schema {
   const { name, type, minimum, maximum, choices, perModel, describe } = parameter
   const given = parameter.default === undefined ? 'Required.' : `Default: ${parameter.default}.`
@@ -39,7 +39,7 @@ function methodParameters(method: Method): Schema {
   }
 }
 
-/** Where a method is named, its parameters are known: editors complete them. `parameters.ts` does the checking. */
+/** For editors: with the method, they can complete its parameters. `parameters.ts` does the checking. */
 const byMethod: Schema[] = METHODS.map((method) => ({
   if: { properties: { method: { enum: [method.name, ...method.aliases] } }, required: ['method'] },
   // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
@@ -71,7 +71,7 @@ const parameters: Schema = {
   description:
     'Parameters of the method. A value is a number, a gradient over the layers (list), or a mapping model → number or gradient.',
 }
-/** The root of a recipe has it too. */
+/** Also a top-level key of recipes. */
 export const base = text(
   'The model that gives the result its tensor names, its shapes and its unmerged tensors. Default: the first model. Task-vector methods require it.',
 )
@@ -127,7 +127,7 @@ const lines = object(
   'Scales each task vector by alpha + beta·layer/(L−1), alpha outside layers (arXiv 2410.17146).',
 )
 
-/** What `merge` refers to. */
+/** Definitions that `merge` refers to. */
 export const definitions: Readonly<Record<string, Schema>> = {
   rule,
   lines,

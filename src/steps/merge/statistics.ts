@@ -1,4 +1,4 @@
-/** Files of statistics, as far as headers show what they are: whose they are, and what they hold. */
+/** Checks statistics files by their headers: the model they belong to, and their tensors. */
 
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
@@ -14,7 +14,7 @@ import type { MergeSettings, MergeStep } from './types.js'
 
 type Kind = NonNullable<Method['statistics']>
 
-/** By participant with a file of Gram matrices: whether it has one of any matrix, of whatever shape. */
+/** By model with Gram matrices: whether its file has one for any merged matrix, of any shape. */
 export type Grams = Map<string, boolean>
 
 interface Context {
@@ -25,7 +25,7 @@ interface Context {
   readonly faults: Faults
 }
 
-/** All participants' statistics of a tensor; of Gram matrices none where they are not all there. */
+/** The statistics of all models for a tensor. For Gram matrices: none if one model lacks its matrix. */
 export function statisticsFor(
   context: Context,
   settings: MergeSettings,
@@ -40,7 +40,7 @@ export function statisticsFor(
   return lacks ? {} : { statistics: found.flat() }
 }
 
-/** A participant's statistics of a tensor; none where there is an error, or no Gram matrix. */
+/** The statistics of one model for a tensor. None after an error, or without a Gram matrix. */
 function statisticsOf(
   { recipe, faults, values, grams }: Context,
   { method, at }: MergeSettings,
@@ -76,7 +76,7 @@ function statisticsOf(
   return [found.expr]
 }
 
-/** A file without one Gram matrix of a model is not the model's, and all of it would be a plain mean. */
+/** A file without a Gram matrix for any tensor does not belong to the model. All of the merge would be a plain mean. */
 export function refuseForeignGrams(recipe: RecipeHead, step: MergeStep, grams: Grams, faults: Faults): void {
   for (const [model, any] of grams) {
     const source = recipe.models.get(model)
@@ -91,8 +91,8 @@ export function refuseForeignGrams(recipe: RecipeHead, step: MergeStep, grams: G
 }
 
 /**
- * Errors: `bad-statistics` for a file that is one of the models. Warnings: one file for several models, which says nothing of any, and
- * tensors that the model lacks, which may mean that the file is another's.
+ * Errors: `bad-statistics` for a file that is one of the models. Warnings: `foreign-statistics` for one file that
+ * several models share, and for tensors that the model lacks, because the file may belong to another model.
  */
 export function checkStatisticsFiles(
   recipe: RecipeHead,
@@ -138,7 +138,7 @@ export function checkStatisticsFiles(
   }
 }
 
-/** Models of the recipe that stand for the files of statistics which a merge's methods need. */
+/** The statistics files that the methods of a merge need, as names of models in the recipe. */
 export const statisticsFiles = (
   { settings, rules }: MergeStep,
   models: ReadonlyMap<string, ModelSource>,

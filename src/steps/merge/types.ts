@@ -1,17 +1,17 @@
 import type { OutputDtype } from '../../core/dtypes.js'
 import type { Filters, Gradient, LocatedPattern, ParameterValue, Path, StepCommon } from '../../language/types.js'
 
-/** One method with everything that was written for it, inheritance between rule and merge already applied. */
+/** A method with all of its settings, after inheritance between rule and merge. */
 export interface MergeSettings {
   readonly method: string
   readonly at: Path
-  /** Participants in order, already with the default filled in; names of models or steps. */
+  /** Names of models or steps in order, including the default. */
   readonly models: readonly string[]
-  /** Same length as `models`: 1 where nothing was written. */
+  /** Same length as `models`. Default: 1 for each. */
   readonly weights: readonly Gradient[]
-  /** Where the weights were written, for faults found in planning. */
+  /** The place of the weights, for errors in planning. */
   readonly weightsAt: Path
-  /** Only what was written; defaults are the method's. */
+  /** Only the parameters in the recipe. The defaults are in the method. */
   readonly parameters: ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 }
 
@@ -22,15 +22,15 @@ export interface MergeRule {
 
 export interface MergeStep extends StepCommon {
   readonly kind: 'merge'
-  /** A model or step. */
+  /** The name of a model or step. */
   readonly base: string
-  /** The recipe wrote `base` itself; methods whose base is optional work on δ only then. */
+  /** Whether the recipe has `base`. Methods with an optional base use differences only then. */
   readonly baseWritten: boolean
   readonly filters: Filters
   readonly settings: MergeSettings
   readonly rules: readonly MergeRule[]
   readonly onMissing: 'copy' | 'keep' | 'error'
   readonly onMismatch: 'copy' | 'error' | 'crop'
-  /** What it makes is rounded to this dtype before other steps use it. */
+  /** Round the results to this dtype before other steps use them. */
   readonly dtype?: OutputDtype
 }

@@ -1,4 +1,4 @@
-/** The tensors of an aligned model, from what its alignment found. */
+/** The tensors of an aligned model, from the findings of its alignment. */
 
 import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
 import { mapsOf } from '../../rebasin/orthogonal/arrays.js'

@@ -1,4 +1,4 @@
-/** Finds the permutations or the rotation of an alignment. */
+/** Computes the permutations or the rotation of an alignment. */
 import { plural } from '../../core/words.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { identity, type Permutations } from '../../rebasin/apply.js'
@@ -24,7 +24,7 @@ export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tel
       ? rotate(analysis, workshop, tell)
       : match(analysis, workshop, tell)
 
-/** A model's tensors, as matching reads them. */
+/** The tensors of a model, as matching reads them. */
 export function sourceOf({ tensors, config }: AnalysisModel, reader: TensorReader): TensorSource {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
   return {
@@ -64,7 +64,7 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
   return found
 }
 
-/** All models at once; the first stays where it is. */
+/** Aligns all models jointly. The first one does not change. */
 async function matchJointly(
   analysis: RebasinAnalysis,
   { reader, team, spare }: Workshop,
@@ -99,7 +99,7 @@ async function matchJointly(
           before: (await score(first!, source, stay)) / norm,
           after: (await score(first!, source, perms)) / norm,
         },
-        // Of all pairs of models together: it is what the joint matching climbs.
+        // Summed over all pairs of models: the objective of the joint matching.
         score: { before: scoreBefore, after: scoreAfter },
         ...permutationRecord(spec, perms),
       },

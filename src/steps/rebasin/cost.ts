@@ -1,4 +1,4 @@
-/** What alignments take, of memory and of work. */
+/** Memory and work of alignments. */
 
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisModel, AnalysisTensor } from '../../expr/types.js'
@@ -18,18 +18,18 @@ const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number =>
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0)
 
-/** Rows of a product's part at the least. */
+/** Minimum number of rows in one part of a product. */
 const ROWS = 256
-/** Parts below this would only make more messages. */
+/** Smaller parts only cause more messages. */
 const LEAST_PART = 8 * 2 ** 20
 const LARGEST_PART = 64 * 2 ** 20
-/** How many parts of a model are under way at once: one that is worked on, and one that is read. */
+/** Parts of a model in progress at once: one in use and one being read. */
 const PARTS = 2
 
-/** A tensor that a step makes is held whole while it is looked at. */
+/** A tensor that a step makes is in memory as a whole while it is used. */
 const isWhole = ({ expr }: AnalysisTensor): boolean => expr.kind !== 'read' || hasOtherRows(expr.view)
 
-/** Bytes of a model's tensors that must be there at once: parts of what is stored, whole what is made. */
+/** Bytes of a model's tensors in memory at once: parts of stored tensors, and whole tensors that steps make. */
 function modelBytes({ tensors }: AnalysisModel): { whole: number; part: number } {
   return {
     whole: 4 * most(tensors.filter(isWhole).map(elementsOf)),
@@ -37,11 +37,11 @@ function modelBytes({ tensors }: AnalysisModel): { whole: number; part: number }
   }
 }
 
-/** Of what an analysis may take beyond the least, half for each of the two models that it compares. */
+/** Half of the extra memory for each of the two models that are compared. */
 export function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudget {
   const least = modelBytes(onto)
   const more = spare / 2
-  // Larger parts are no faster; what is kept need not be read again.
+  // Larger parts are not faster, and data in memory need not be read again.
   const part = Math.min(LARGEST_PART, least.part + more / (4 * PARTS))
   return { part, kept: least.whole + Math.max(0, more - PARTS * (part - least.part)) }
 }
@@ -63,14 +63,14 @@ export function rebasinCost(analysis: RebasinAnalysis): AnalysisCost {
   }
 }
 
-/** The model that takes the most. */
+/** The model that needs the most memory. */
 const largestModel = (models: readonly AnalysisModel[]): AnalysisModel =>
   models.reduce((top, model) => {
     const bytes = (of: AnalysisModel) => modelBytes(of).whole + modelBytes(of).part
     return bytes(model) > bytes(top) ? model : top
   })
 
-/** A sum of models has float64 numbers while it is made; c2m3 holds all models, as they are mixed. */
+/** The sum of models is in float64. c2m3 keeps all models in memory, because it mixes them. */
 function jointBytes({ method, onto, models }: RebasinAnalysis, spec: Spec): number {
   if (method === 'weight-matching') return 0
   const all = sum(onto.tensors.map(elementsOf))
@@ -80,7 +80,7 @@ function jointBytes({ method, onto, models }: RebasinAnalysis, spec: Spec): numb
   return 20 * largest + (method === 'c2m3' ? count * (5 * 4 * all + 3 * 8 * states) : 0)
 }
 
-/** Multiplications of one sweep of matching: of each axis that moves, its length by the tensor's elements. */
+/** Multiplications per sweep: for each axis that moves, its length times the elements of the tensor. */
 const sweepWork = (spec: Spec, { tensors }: AnalysisModel): number => {
   const shapes = new Map(tensors.map((tensor) => [tensor.name, tensor]))
   return sum(spec.parts.map(({ tensor, length }) => elementsOf(shapes.get(tensor)!) * length))
@@ -95,16 +95,16 @@ function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 
       4 * units * units +
       assignBytes(units) +
       4 * sum(squares.map((side) => side * side)) +
-      // Two models' folded, turned, and mapped; later any tensor of the aligned model, one at a time.
+      // The folded, rotated and mapped tensors of two models. Later any tensor of the aligned model, one at a time.
       4 * Math.max(4 * most(matrices.map(({ side }) => side * hidden)), most(tensors.map(elementsOf))) +
       (3 * 4 + 3 * 8) * square +
       polarBytes(hidden),
-    // Turned, compared and added up; about six steps of a polar factor.
+    // Rotating, comparing and adding, and about six iterations of a polar decomposition.
     multiplications: sum(matrices.map(({ side }) => side * square * 2 + side * side * hidden)) + 20 * square * hidden,
   }
 }
 
-/** Units of the largest group that is matched. */
+/** Units of the largest group to match. */
 export function largestGroup(analysis: RebasinAnalysis): number {
   const { onto, symmetry } = analysis
   return symmetry === 'orthogonal'

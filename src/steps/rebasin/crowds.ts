@@ -1,4 +1,4 @@
-/** What chains of alignments are made of, counted before it can double any further. */
+/** Limits how many whole tensors nested alignments compute. */
 
 import { computeOf } from '../../expr/cost.js'
 import { scratchFault } from '../../expr/scratch.js'
@@ -10,8 +10,8 @@ import type { RecipeHead } from '../../language/types.js'
 import type { RebasinStep } from './types.js'
 
 /**
- * A permuted tensor is another one, so what a chain of alignments shares is no longer shared: it is counted after each, before it
- * can double any further.
+ * A permuted tensor is a new tensor, so nested alignments no longer share their inputs and the count can double with
+ * each. It is checked after each alignment. Error: `too-many-inputs`.
  */
 export function refuseCrowd(
   recipe: RecipeHead,
@@ -33,12 +33,12 @@ export function refuseCrowd(
   return false
 }
 
-/** What is computed whole is not kept: who reads it twice computes it twice. */
+/** Tensors that are computed whole are not kept. A tensor with two readers is computed twice. */
 const MOST_COMPUTATIONS = 1000
 
 const counted = new WeakMap<Expr, number>()
 
-/** How many tensors are computed whole for one, those that are needed for these counted too. */
+/** The number of tensors that are computed whole for one tensor, including those that they need. */
 function computations(expr: Expr): number {
   const known = counted.get(expr)
   if (known !== undefined) return known

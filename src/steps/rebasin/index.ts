@@ -1,4 +1,4 @@
-/** `rebasin`: permutes or rotates a model so that it lies close to another one. */
+/** `rebasin`: permutes or rotates a model so that it is close to another one. */
 import { LARGEST_SQUARE } from '../../kernels/linalg.js'
 import { get, textOf } from '../../language/cursor.js'
 import { specSchema } from '../../rebasin/spec.js'
@@ -20,7 +20,7 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
   tensors: ({ onto, models }) => [onto, ...models].flatMap(({ tensors }) => tensors),
   cost: rebasinCost,
   refuse(analysis) {
-    // Similarities of all pairs of a group's units lie in one memory.
+    // The similarities of all pairs of units in a group are in one buffer.
     const units = largestGroup(analysis)
     if (units <= LARGEST_SQUARE) return undefined
     return {

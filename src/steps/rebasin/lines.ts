@@ -1,4 +1,4 @@
-/** Alignments for people: what one will do, and what one did. */
+/** Alignments as text for people: before and after a run. */
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import { groupsLine } from '../../rebasin/describe.js'
@@ -14,7 +14,7 @@ const SCALES = [
   [1e3, 'thousand'],
 ] as const
 
-/** `3.5 billion`: a number of which only the size is known. */
+/** An approximate number such as `3.5 billion`. */
 function roughly(count: number): string {
   const [scale, word] = SCALES.find(([least]) => count >= least) ?? [1, '']
   return `${Number((count / scale).toPrecision(2))} ${word}`.trimEnd()
@@ -37,7 +37,7 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
   }
 }
 
-/** Of a group inside another, all of them. */
+/** Units of a group. For a group inside another one, over all units of the outer group. */
 function unitsOf(groups: Readonly<Record<string, GroupRecord>>, { size, inside }: GroupRecord): number {
   return inside === undefined ? size : size * (groups[inside]?.size ?? 1)
 }

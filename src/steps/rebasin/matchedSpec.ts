@@ -1,4 +1,4 @@
-/** The permutation spec of an alignment, resolved against the model that stays. */
+/** The permutation spec of an alignment, resolved against the model that does not change. */
 import { readSpec, type Spec } from '../../rebasin/spec.js'
 import type { RebasinAnalysis } from './types.js'
 

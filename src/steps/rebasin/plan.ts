@@ -1,4 +1,4 @@
-/** A rebasin step as a value. */
+/** Plans a rebasin step. */
 import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
@@ -11,9 +11,9 @@ import { isMadeWhole, through } from './through.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
 
 /**
- * A rebasin step as a value: the tensors of the model that moves, read through permutations that are found when the plan is
- * run. A joint alignment is one analysis, and a step a model that moves; its first step plans it.
- * Faults: those of reading and inferring specs, `spec-misfit` where a model has a tensor in another shape.
+ * The tensors of the aligned model, read through permutations that the run finds. A joint alignment is one analysis
+ * with one step per model that moves. Its first step plans it. Errors: those of reading and inferring specs;
+ * `spec-misfit` if a model has a tensor in another shape.
  */
 export function planRebasin(
   recipe: RecipeHead,

@@ -1,4 +1,4 @@
-/** The work that an alignment asks for: which tensors of which models are matched, by which spec. */
+/** Plans the analysis of an alignment: the tensors to match, the models and the spec. */
 
 import { Fault } from '../../core/diagnostics.js'
 import type { AnalysisModel } from '../../expr/types.js'
@@ -14,7 +14,7 @@ import { lastFinding } from '../../views/stored.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
 
-/** What planning an alignment needs of the models' configurations. */
+/** What planning needs from the configurations of the models. */
 export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
 
 export function planAnalysis(
@@ -79,7 +79,7 @@ export function planAnalysis(
   }
 }
 
-/** Error `no-orthogonal` where the networks do not allow it. */
+/** Whether an orthogonal alignment is possible. Error: `no-orthogonal`. */
 function allowsRotation(
   recipe: RecipeHead,
   step: RebasinStep,
@@ -104,7 +104,10 @@ function allowsRotation(
   return false
 }
 
-/** A joint step's name ends in the model's name as the recipe writes it, also where an earlier rebasin replaced that model. */
+/**
+ * The model's name in the recipe, which ends the name of a step of a joint alignment. An earlier rebasin may have
+ * replaced the model.
+ */
 function nameIn(recipe: RecipeHead, step: RebasinStep, model: string): string {
   const own = recipe.steps.find(
     (other): other is RebasinStep =>

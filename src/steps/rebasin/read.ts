@@ -6,7 +6,10 @@ import type { Part, Reading, StepDraft } from '../types.js'
 import { inlineSpec } from './readSpec.js'
 import type { RebasinStep } from './types.js'
 
-/** A joint alignment is a step for each model that moves, NAME.MODEL; the first stays. NAME itself is their mean. */
+/**
+ * A joint alignment has a step NAME.MODEL for each model that moves. The first model does not change. NAME itself is
+ * their mean.
+ */
 export function partsOfAlignment(name: string, at: Cursor): readonly Part[] | undefined {
   if (!has(at, 'models')) return undefined
   return itemsOf(get(at, 'models')).flatMap((item, place) => {
@@ -75,7 +78,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
   }
 }
 
-/** What a joint alignment stands for as one model: the plain average of the aligned ones. */
+/** The result of a joint alignment as one model: the plain average of the aligned models. */
 const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep => ({
   kind: 'merge',
   name,

@@ -1,4 +1,4 @@
-/** Permutation specs as values: written in the recipe, or in a file of their own: YAML, or an ONNX export of the model. */
+/** Reads permutation specs: in the recipe, in a YAML file, or from an ONNX export of the model. */
 import path from 'node:path'
 import { hasErrors } from '../../core/diagnostics.js'
 import { didYouMean, quote } from '../../core/suggest.js'
@@ -17,7 +17,7 @@ const KEYS = ['groups', 'tensors', 'kept']
 const isWhole = (node: Node | undefined): node is ScalarNode & { readonly value: number } =>
   node?.kind === 'scalar' && typeof node.value === 'number' && Number.isSafeInteger(node.value) && node.value >= 1
 
-/** The form of a spec; what it says is held against a model when that is planned. */
+/** Checks the form of a spec. Planning checks it against a model. */
 function specText(root: Node, complain: Complain): SpecText {
   const groups: Record<string, number | { size: number; inside?: string }> = Object.create(null)
   const tensors: Record<string, readonly AxisText[]> = Object.create(null)
@@ -73,14 +73,14 @@ function axisText(node: Node, at: Path, complain: Complain): AxisText {
   return node.kind === 'list' ? whole : (whole[0] ?? null)
 }
 
-/** A spec that stands in the recipe, at `at`. */
+/** A spec in the recipe, at `at`. */
 export const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['spec'] => ({
   inline: specText(node, (path, message, hint) =>
     report.error('bad-spec', message, [...at, ...path], hint === undefined ? {} : { hint }),
   ),
 })
 
-/** The step with what its spec's file holds. Faults of the file are added to `report`'s, with places in it. */
+/** The step with the content of its spec file. Errors in the file are added to `report`, with places in that file. */
 export function readSpecFile(step: RebasinStep, folder: string, read: ReadFile, report: Report): RebasinStep {
   if (typeof step.spec !== 'object' || !('file' in step.spec)) return step
   const { file } = step.spec

@@ -1,4 +1,4 @@
-/** What the lineage keeps of an alignment. */
+/** The record of an alignment in the lineage. */
 import { sha256 } from '../../core/digest.js'
 import { digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
 import type { AnalysisModel } from '../../expr/types.js'
@@ -66,7 +66,7 @@ export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
   'rotation',
 )
 
-/** SHA-256 of numbers, little-endian: the same on every machine. */
+/** SHA-256 of the numbers in little-endian order, so that it is the same on every machine. */
 export function digestOf(values: Int32Array | Float64Array): string {
   const bytes = new DataView(new ArrayBuffer(values.byteLength))
   if (values instanceof Int32Array) for (const [i, value] of values.entries()) bytes.setInt32(4 * i, value, true)

@@ -1,4 +1,4 @@
-/** Expressions that are read through permutations. */
+/** Expressions read through permutations. */
 import { leavesOf, mergesOf } from '../../expr/cost.js'
 import type { Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
@@ -7,15 +7,18 @@ import { lookupMethod } from '../../methods/registry.js'
 import { hasOtherRows, withFinding } from '../../views/stored.js'
 import type { Finding } from '../../views/types.js'
 
-/** What is made whole before it is permuted: rows of several tensors have no common places to be read from. */
+/** These are computed whole before they are permuted: rows of several tensors have no common source to read from. */
 export const isMadeWhole = ({ expr, shape }: ValueTensor): boolean =>
   leavesOf(expr).some(({ view }) => hasOtherRows(view)) || mergesOf(expr, shape).some(({ merge }) => isByPlace(merge))
 
-/** A merge of permuted tensors is not the merge permuted. */
+/** These merges depend on the order of elements, so permuting their inputs gives another result. */
 const isByPlace = ({ method, statistics }: MergeExpr): boolean =>
   lookupMethod(method)?.byPlace === true || statistics !== undefined
 
-/** An expression read through permutations: they go down to where elements are stored, for merges work element by element. */
+/**
+ * Reads an expression through permutations. Merges work per element, so the permutations move down to the stored
+ * tensors.
+ */
 export function through(expr: Expr, by: Finding): Expr {
   const known = new Map<Expr, Expr>()
   const below = (part: Expr): readonly Expr[] =>
@@ -32,7 +35,7 @@ export function through(expr: Expr, by: Finding): Expr {
   return known.get(expr)!
 }
 
-/** One part of it. `through`: of what it is made of. */
+/** One part of an expression. `through`: its inputs, read through the permutations. */
 function moved(expr: Expr, by: Finding, through: (input: Expr) => Expr): Expr {
   switch (expr.kind) {
     case 'read':

@@ -6,9 +6,9 @@ import type { AnalysisCommon } from '../analysis.js'
 export interface RebasinStep extends StepCommon {
   readonly kind: 'rebasin'
   readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
-  /** The model that this step moves. */
+  /** The model that this step aligns. */
   readonly model: string
-  /** Of a joint alignment: all of its models, the first of which stays; each other one has a step of its own. */
+  /** For a joint alignment: all of its models. The first one does not change, each other model has its own step. */
   readonly joint?: { readonly name: string; readonly models: readonly string[] }
   readonly onto: string
   readonly spec:
@@ -21,30 +21,30 @@ export interface RebasinStep extends StepCommon {
   readonly maxIterations: number
 }
 
-/** The search for the permutations that bring one model closest to another. */
+/** Finds the permutations that bring one model closest to another. */
 export interface RebasinAnalysis extends AnalysisCommon {
   readonly kind: 'rebasin'
-  /** By model that moves: the step that stands for it. */
+  /** By model that moves: the name of its step. */
   readonly steps: readonly string[]
   readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number
-  /** Of the spec: `llama`, `resnet`, … or `written`. */
+  /** The family of the spec: `llama`, `resnet`, … or `written`. */
   readonly family: string
   readonly spec: SpecText
   readonly onto: AnalysisModel
   readonly models: readonly AnalysisModel[]
 }
 
-/** What became of one group of units. */
+/** The result for one group of units. */
 export interface GroupRecord {
-  /** Units; of a group inside another, in each unit of that one. */
+  /** Number of units. For a group inside another one: per unit of the outer group. */
   readonly size: number
   readonly inside?: string
-  /** Units that did not stay in their place. */
+  /** Number of units with a new position. */
   readonly moved: number
-  /** SHA-256 of the permutation's numbers, 32 bits each, little-endian. */
+  /** SHA-256 of the permutation as 32-bit little-endian integers. */
   readonly permutation: string
 }
 
@@ -53,20 +53,20 @@ interface BeforeAndAfter {
   readonly after: number
 }
 
-/** What the lineage keeps of an alignment of one model. */
+/** The record of the alignment of one model in the lineage. */
 export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetry' | 'family' | 'seed'> {
   readonly model: string
   readonly onto: string
   readonly iterations: number
-  /** Cosines of the two models, over the tensors that are matched. */
+  /** Cosine similarities of the two models over the matched tensors. */
   readonly similarity: BeforeAndAfter
-  /** Of permutations: the sum that the matching climbs. */
+  /** For permutations: the sum that matching maximises. */
   readonly score?: BeforeAndAfter
-  /** Of permutations: units of all groups that did not stay in their place. */
+  /** For permutations: units of all groups with a new position. */
   readonly moved?: number
   readonly groups?: Readonly<Record<string, GroupRecord>>
-  /** What stays as it is, and why. */
+  /** Groups that stay unchanged, with reasons. */
   readonly kept?: Readonly<Record<string, string>>
-  /** Of an orthogonal alignment: the rotation of the residual stream. */
+  /** For an orthogonal alignment: the rotation of the residual stream. */
   readonly rotation?: { readonly size: number; readonly digest: string }
 }

@@ -10,8 +10,8 @@ import { warnOfFloat32 } from '../shared/float32.js'
 import type { RepairAnalysis, RepairStep } from './types.js'
 
 /**
- * A repair step as a value: running variances of an average are computed anew from those of the averaged models.
- * Fault: `no-repair` where the model is no average, or has no BatchNorm that can be repaired.
+ * Plans a repair: recomputes the running variances of an average from those of the averaged models. Error:
+ * `no-repair` if the model is not an average, or has no BatchNorm that can be repaired.
  */
 export function planRepair(
   recipe: RecipeHead,
@@ -50,7 +50,7 @@ export function planRepair(
   return { name: step.name, tensors, origin: model.origin, ...stackedLike(model) }
 }
 
-/** The norms whose variances can be computed, and why the others' cannot. */
+/** The norms whose variances can be computed, and for the others the reasons. */
 function repairable(model: Value): Pick<RepairAnalysis, 'norms' | 'left'> {
   const { feeds, left } = normFeeds(model.tensors)
   const kept: Record<string, string> = { ...left }
@@ -76,7 +76,7 @@ function repairable(model: Value): Pick<RepairAnalysis, 'norms' | 'left'> {
     return [
       {
         tensor: variance,
-        // The filters' weights: they are what the units' values are added up with.
+        // The weights of the filters: they are the weights of the sum of the units' values.
         weights: lookupMethod('linear')!
           .effective(filter.expr)
           .map((weight) => weight ?? 0),

@@ -3,7 +3,7 @@ import type { Reading, StepDraft } from '../types.js'
 import type { RepairStep } from './types.js'
 
 export function readRepair({ name, at }: StepDraft, { scope, use, uses, before }: Reading): RepairStep {
-  // In the short form it mends the merge that stands before it.
+  // In the short form it repairs the merge before it.
   const merge = before?.kind === 'merge' ? before.name : undefined
   const model = get(at, 'model')
   if (!model && merge === undefined && isMapping(at)) {

@@ -8,25 +8,27 @@ export interface RepairStep extends StepCommon {
   readonly batchNorm: 'correlation'
 }
 
-/** The search for scales that give a merged network's activations the statistics of its parents. */
+/** Finds variances that give the activations of a merged network the statistics of the merged models. */
 export interface RepairAnalysis extends AnalysisCommon {
   readonly kind: 'repair'
-  /** By BatchNorm: the variance that is corrected, and of each averaged model its variance and the filters that feed the norm. */
+  /**
+   * By BatchNorm: the variance to correct, and for each averaged model its variance and the filters before the norm.
+   */
   readonly norms: readonly {
     readonly tensor: string
     readonly weights: readonly number[]
     readonly variances: readonly AnalysisTensor[]
     readonly filters: readonly AnalysisTensor[]
   }[]
-  /** Variances that stay as they are, and why. */
+  /** Variances that stay unchanged, with reasons. */
   readonly left: Readonly<Record<string, string>>
 }
 
-/** What the lineage keeps of a repair. */
+/** The record of a repair in the lineage. */
 export interface RepairRecord {
   readonly batch_norm: 'correlation'
-  /** By running variance. */
+  /** By name of the running variance. */
   readonly repaired: Readonly<Record<string, { readonly channels: number }>>
-  /** Variances that stay as they are, and why. */
+  /** Variances that stay unchanged, with reasons. */
   readonly kept?: Readonly<Record<string, string>>
 }

@@ -1,4 +1,4 @@
-/** Steps that compute tensors whole do so in float32. */
+/** Steps that compute whole tensors use float32. */
 
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
@@ -7,7 +7,10 @@ import type { ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead, StepCommon } from '../../language/types.js'
 
-/** Warns where values are lost by that: all else that is made of tensors stored as F64 is float64. `hint`: how to keep them. */
+/**
+ * Warns if float64 values lose precision that way. Other tensors with F64 inputs are computed in float64. `hint`: how
+ * to avoid it. Warning: `computed-in-float32`.
+ */
 export function warnOfFloat32(
   recipe: RecipeHead,
   step: StepCommon,

@@ -5,9 +5,12 @@ import type { Faults } from '../../language/faults.js'
 import type { LocatedPattern, RecipeHead } from '../../language/types.js'
 import type { StepPatterns } from '../types.js'
 
-/** What filters and rules say of one name of the base. */
+/** What filters and rules decide for one tensor name of the base. */
 export type Decision =
-  | { readonly kind: 'merge' /** Index of the rule, -1 for the merge's own settings. */; readonly rule: number }
+  | {
+      readonly kind: 'merge' /** Index of the rule, or -1 for the settings of the merge itself. */
+      readonly rule: number
+    }
   | { readonly kind: 'copy'; readonly reason: 'not-included' | 'excluded' }
 
 interface Tracked {
@@ -18,14 +21,23 @@ interface Tracked {
   applies: number
 }
 
-/** Holds every pattern of a merge step against the base's names, and counts what each matches and decides. */
+/**
+ * Applies all patterns of a merge step to the tensor names of the base, and counts what each pattern matches and
+ * decides.
+ */
 export interface PatternBook {
   readonly decide: (name: string, mergeable: boolean) => Decision
-  /** Faults for patterns that matched nothing, warnings for those that decided nothing. Call when all names went through `decide`. */
+  /**
+   * Call it after `decide` has seen all names. Errors: `no-match` for patterns without a match. Warnings:
+   * `never-applies`.
+   */
   readonly close: (recipe: RecipeHead, names: readonly string[], faults: Faults) => readonly PatternCount[]
 }
 
-/** Names by spelling, or, since stars and slashes are no part of names, those that share the most parts with the pattern. */
+/**
+ * The names with the closest spelling. For patterns with stars or slashes: the names that share the most parts with
+ * the pattern.
+ */
 function nearNames(pattern: string, names: readonly string[]): readonly string[] {
   const near = nearest(pattern.replace(/^\/|\/$/g, ''), names, 3)
   if (near.length > 0) return near
@@ -50,7 +62,7 @@ export function patternBook(step: StepPatterns): PatternBook {
   const all = [...include, ...exclude, ...rules.flat()]
 
   function decide(name: string, mergeable: boolean): Decision {
-    // Every pattern sees every name: whether it can match at all does not depend on filters and earlier rules.
+    // All patterns see all names: whether a pattern can match does not depend on filters and earlier rules.
     const hit = new Set(all.filter((tracked) => tracked.located.pattern.matches(name)))
     const apply = (patterns: readonly Tracked[]): boolean => {
       const applied = patterns.filter((tracked) => hit.has(tracked))

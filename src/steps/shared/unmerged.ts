@@ -1,4 +1,7 @@
-/** What a merge leaves as the base has it, since models call it otherwise, lack it, or have it in another shape. */
+/**
+ * Tensors that a merge copies from the base because other models lack them, name them differently, or have them in
+ * another shape.
+ */
 import { elements } from '../../core/dtypes.js'
 import type { AbsentReason } from '../../core/reasons.js'
 import { quote } from '../../core/suggest.js'
@@ -11,11 +14,11 @@ import type { Config } from '../../networks/layerCounts.js'
 import { isTiedName } from '../../networks/tied.js'
 import { sameColumns } from '../merge/crop.js'
 
-/** Constants and statistics that some files store and others do not: nobody trained them. */
+/** Constants and running statistics that some files store and others omit. They are not trained. */
 const BUFFER =
   /(^|\.)(inv_freq|position_ids|token_type_ids|masked_bias|attn_mask|relative_position_index|relative_coords_table|cos_cached|sin_cached|running_mean|running_var|num_batches_tracked)$|(^|\.)(attn|attention)\.bias$/
 
-/** GPT-2's and GPT-NeoX's `attn.bias` is a mask of four axes; a bias of one is a parameter. */
+/** `attn.bias` of GPT-2 and GPT-NeoX is a mask with four axes. A bias with one axis is a parameter. */
 const isParameter = (name: string, { dtype, shape }: ValueTensor): boolean =>
   isFloat(dtype) && !(BUFFER.test(name) && !(name.endsWith('.bias') && shape.length < 3))
 
@@ -25,7 +28,7 @@ interface Group {
   readonly example: string
 }
 
-/** Names by their form, numbers apart: the largest groups say what kind of tensor is concerned. */
+/** Groups names that differ only in numbers. The largest groups show which kinds of tensors are affected. */
 function grouped(tensors: Iterable<readonly [name: string, tensor: ValueTensor]>): Group[] {
   const groups = new Map<string, Group>()
   for (const [name, { shape }] of tensors) {
@@ -50,17 +53,20 @@ function groupsText(tensors: readonly (readonly [name: string, tensor: ValueTens
 
 type Tensors = (readonly [name: string, tensor: ValueTensor])[]
 
-/** What one participant has no part in. */
+/** Tensors that one model does not contribute to. */
 interface Lack {
   readonly missing: Tensors
   readonly differs: Tensors
-  /** Parameters that it could have a part in. */
+  /** Number of parameters that it could contribute to. */
   asked: number
 }
 
-/** Collects while a merge is planned what its participants have no part in. */
+/** Collects, while a merge is planned, the tensors that models do not contribute to. */
 export interface Unmerged {
-  /** A tensor that the recipe wants merged: who was asked, who has no part in it, and whether the base's own is kept. */
+  /**
+   * A tensor that the recipe merges: the models, those that do not contribute, and whether the base's tensor is
+   * copied.
+   */
   note(
     name: string,
     tensor: ValueTensor,
@@ -74,13 +80,13 @@ export interface Unmerged {
 export interface UnmergedStep {
   readonly name: string
   readonly at: Path
-  /** Over half of the parameters may stay as they are. */
+  /** Whether over half of the parameters may stay unmerged. */
   readonly keep: boolean
-  /** It is a step with `on_missing`. */
+  /** Whether the step has `on_missing`. */
   readonly canKeep: boolean
   readonly base: Value
   readonly values: ReadonlyMap<string, Value>
-  /** The base's. */
+  /** The configuration of the base. */
   readonly config: Config | undefined
 }
 
@@ -159,12 +165,12 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
   }
 }
 
-/** A participant, what it lacks, and what it has besides. */
+/** A model, the tensors that it lacks, and those that only it has. */
 interface Compared {
   readonly model: string
   readonly lack: Lack
   readonly more: Tensors
-  /** Of all of its tensors. */
+  /** Parameters of all of its tensors. */
   readonly whole: number
   readonly adapter: boolean
 }
@@ -180,10 +186,10 @@ function lackText({ model, lack: { missing, differs }, more }: Compared): string
   return `${quote(model)} ${parts.filter((part) => part !== '').join(' and ')}`
 }
 
-/** It has no part in most of what it is asked for, and as much under other names. */
+/** It lacks most of the tensors that it should contribute to, and has as many under other names. */
 const isOfAnotherLayout = ({ lack, more, whole, adapter }: Compared): boolean =>
   !adapter && (size(lack.missing) + size(lack.differs)) * 2 > lack.asked && size(more) * 2 > whole
 
-/** Adapters have the modules that they were trained on, deliberately. */
+/** Adapters only have the modules that they were trained on. */
 const isAdapter = (tensors: Value['tensors']): boolean =>
   [...tensors.keys()].some((name) => /\.(lora_(A|B|embedding_A|embedding_B)|ia3_l)(\.|$)/.test(name))

@@ -1,4 +1,4 @@
-/** `stack`: layers of one or several models on each other. */
+/** `stack`: stacks layers of one or several models. */
 import type { StepKind } from '../types.js'
 import { planStack } from './plan.js'
 import { stackStep } from './read.js'

@@ -12,11 +12,11 @@ import type { StackStep } from './types.js'
 type Config = Readonly<Record<string, unknown>> | undefined
 
 /**
- * A stack as a value: the slices' layers on each other, renumbered from 0. The step, or the names of the first slice's model, say
- * which of its stacks is meant. What stands before these layers (embeddings), and all that belongs to other stacks, comes from
- * the first slice's model; what stands after them (final norm, head) from the last one's; where that model lacks such a
- * tensor, the other's is taken. Config and tokenizer are those of the first slice's model.
- * Errors: `ambiguous-layers` where it is not certain which stack is meant; `bad-layers` for a range beyond its model.
+ * Plans a stack: the layers of all slices, renumbered from 0. The step, or the tensor names of the first model,
+ * determine which stack of layers is used. Tensors before these layers (embeddings) and tensors of other stacks come
+ * from the model of the first slice. Tensors after them (final norm, head) come from the model of the last slice. If
+ * that model lacks one, it comes from the other model. Configuration and tokenizer are those of the first model.
+ * Errors: `ambiguous-layers` if the stack is not certain; `bad-layers` for a range that exceeds its model.
  */
 export function planStack(
   recipe: RecipeHead,
@@ -52,7 +52,7 @@ export function planStack(
   }
   if (!sound) return undefined
   const whole = layersOf(first, stack.prefix, configOf)!
-  // Layers that guess further tokens stand behind the last one, whatever its number is now.
+  // Multi-token prediction layers stay behind the last layer and get new numbers.
   for (const [name, tensor] of first.tensors) {
     const site = siteOf(name, stack.prefix)
     if (site && site.layer >= whole.length)
@@ -75,14 +75,14 @@ export function planStack(
   }
 }
 
-/** The stacks of a value, also those that were left without layers. */
+/** The stacks of a value, including those that have no layers left. */
 function stacksIn({ tensors, layers }: Value): Stack[] {
   const { list } = stacksOf(tensors.keys())
   const empty = [...(layers?.keys() ?? [])].filter((prefix) => !list.some((stack) => stack.prefix === prefix))
   return [...list, ...empty.map((prefix) => ({ prefix, depth: 0 }))]
 }
 
-/** The stack that a step names, or the one that is certain. */
+/** The stack that the step names, or the only possible one. */
 function chosenStack(recipe: RecipeHead, step: StackStep, first: Value, faults: Faults): Stack | undefined {
   const list = stacksIn(first)
   const candidates = list.map(({ prefix, depth }) => `${shown(prefix)} (${depth})`).join(', ')
@@ -132,7 +132,7 @@ function tellRange(
   faults.error('bad-layers', message, recipe.placeOf(at), hint)
 }
 
-/** All that lies outside a stack, from the model that it belongs to. */
+/** All tensors outside the stack, from the model that they belong to. */
 function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTensor> {
   const found = new Map<string, ValueTensor>()
   const list = stacksIn(first)
@@ -148,7 +148,10 @@ function outside(stack: Stack, first: Value, last: Value): Map<string, ValueTens
   return found
 }
 
-/** The layers of a model's stack, by the model that they come from; those behind the count of its configuration left out. */
+/**
+ * The layers of a model's stack, by the model that they come from. Without layers beyond the count in the
+ * configuration.
+ */
 function layersOf(
   { tensors, layers, origin }: Value,
   prefix: string,
@@ -167,7 +170,7 @@ function layersOf(
   return contents.slice(0, count).map((holds, layer) => ({ model: origin, layer, holds: formOf(holds) }))
 }
 
-/** What a layer is made of, as a text: layers of the same form can take each other's place. */
+/** The names and shapes of a layer as a string. Layers with equal strings are interchangeable. */
 const formOf = (holds: ReadonlyMap<string, readonly number[]>): string =>
   [...holds]
     .map(([rest, shape]) => `${rest}[${shape.join()}]`)
@@ -186,7 +189,7 @@ function packedAlike(recipe: RecipeHead, step: StackStep, values: ReadonlyMap<st
   return false
 }
 
-/** As it came about in its own model. The rule that made it was another step's. */
+/** The tensor as its own model makes it. Rules of other steps do not apply here. */
 function taken({ rule: _, ...tensor }: ValueTensor): ValueTensor {
   return tensor.expr.kind === 'read' ? { ...tensor, reason: 'stacked' } : tensor
 }

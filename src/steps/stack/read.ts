@@ -1,10 +1,10 @@
-/** A `stack` step: slices, and of which stack of layers they are. */
+/** Reads a `stack` step: slices, and the stack of layers that they use. */
 import { quote } from '../../core/suggest.js'
 import { type Cursor, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
 import type { Report } from '../../language/report.js'
 import type { StackStep } from './types.js'
 
-/** A list of slices, or a mapping that also says of which stack they are. */
+/** A list of slices, or a mapping that also names the stack. */
 const slicesOf = (at: Cursor): Cursor[] => itemsOf(isMapping(at) ? get(at, 'slices') : at)
 
 /** `use` resolves the name of a model or step. */
@@ -21,7 +21,7 @@ export function stackStep(
     const message = `all slices must use the same stack of layers, not ${quote(textOf(of) ?? '')} and ${quote(textOf(other) ?? '')}`
     report.error('contradiction', message, other.path, { hint: 'write one step for each stack of layers' })
   }
-  // [0, 0] lends embeddings, head or configuration to slices that have layers; another range of nothing is a mistake.
+  // [0, 0] only selects the model for embeddings, head or configuration. Any other empty range is a mistake.
   const slices = slicesOf(at).map((slice) => {
     const layers = get(slice, 'layers')
     const [first = 0, last = 0] = itemsOf(layers).map((item) => numberOf(item) ?? 0)

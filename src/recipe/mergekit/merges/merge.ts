@@ -1,4 +1,4 @@
-/** One merge of a mergekit configuration (its models, or one of its slices) as a `merge` of a recipe. */
+/** Converts one merge of a mergekit configuration (all models, or one slice) to a `merge` of a recipe. */
 
 import { ownValue } from '../../../core/collections/ownValue.js'
 import { quote } from '../../../core/suggest.js'
@@ -10,13 +10,16 @@ import { type Atom, atomOf, collapse, evaluate, filtersOf, type Matches } from '
 import type { MergekitMethod, Parameter } from './methods.js'
 import { groupByRules } from './rules.js'
 
-/** A model as it takes part in a merge. */
+/** A model in a merge. */
 export interface Participant {
-  /** In the recipe. */
+  /** The name in the recipe. */
   readonly name: string
   readonly written: string
   readonly parameters: MapNode | undefined
-  /** How far its layers lie above those of the merge: filters see the names in the model's own files. */
+  /**
+   * The offset from the layers of the merge to the layers of this model. Filters match the names in the model's own
+   * files.
+   */
   readonly shift: number
   readonly isBase: boolean
   readonly at: Span
@@ -27,25 +30,28 @@ export interface MergeInput {
   readonly known: MergekitMethod
   readonly methodAt: Span
   readonly participants: readonly Participant[]
-  /** For the merge's `base`; absent where the recipe's first model serves. */
+  /** The `base` of the merge. Absent if the first model is the base. */
   readonly base: { readonly name: string; readonly at: Span } | undefined
-  /** Of the slice, of the module, of the whole: those that there are. */
+  /** The parameters of the slice, the module and the document, as far as there are any. */
   readonly levels: readonly MapNode[]
-  /** Tensors of the merge; absent where the models are not here. */
+  /** The tensors of the merge. Absent if the models are not available. */
   readonly names: readonly string[] | undefined
-  /** The prefix of the stack whose layers are cut; absent: the first number of a name. */
+  /** The prefix of the stack that is cut. Absent: the first number of a name is the layer. */
   readonly stack?: string
-  /** How far its layers lie below those of the output, whose names filters of the whole see. */
+  /**
+   * The offset from the layers of the merge to those of the output. Filters of the document match the names of the
+   * output.
+   */
   readonly shift: number
   readonly complain: Complaints
   readonly comments: Comments
-  /** Filters that some tensor's name was found to hold. */
+  /** Filters that match some tensor name. */
   readonly met: Set<string>
-  /** Of models with other numbers of rows the rows are merged that all have. */
+  /** Merge only the rows that all models have, if the numbers of rows differ. */
   readonly crop: boolean
 }
 
-/** All that mergekit says of one tensor: by parameter's name, for each participant or once. */
+/** All mergekit settings of one tensor: by parameter name, for each model or once. */
 interface Group {
   readonly weights: readonly (Atom | undefined)[] | undefined
   readonly parameters: ReadonlyMap<string, readonly (Atom | undefined)[]>
@@ -67,7 +73,7 @@ export function buildMerge(input: MergeInput): MapNode {
     return before ?? group
   }
   for (const name of names ?? []) for (const filter of filters) if (seen(input, name, filter)) input.met.add(filter)
-  // Without names each filter stands for a tensor that it alone lets through.
+  // Without names, each filter is represented by a tensor that only it matches.
   const { otherwise, rules } = groupByRules(filters, names ?? ['', ...filters], groupFor, names !== undefined)
   const full = render(otherwise, input)
   const below = render(otherwise, input, true)
@@ -111,7 +117,7 @@ export function buildMerge(input: MergeInput): MapNode {
   function ruleNode(match: readonly string[], group: Group): Node {
     const own = render(group, input, true)
     const differing = [...own.parameters].filter(([name, node]) => plain(node) !== plain(below.parameters.get(name)))
-    // Mapped weights are laid over those of the merge name by name.
+    // A mapping of weights in a rule overrides the weights of the merge name by name.
     const changed = participants.filter((_, i) => jsonOf(group.weights?.[i]) !== jsonOf(otherwise.weights?.[i]))
     const weights = changed.length === 0 ? undefined : weightsNode(changed, group, input)
     const at = weights?.span ?? differing[0]?.[1].span ?? methodAt
@@ -141,18 +147,18 @@ const jsonOf = (atom: Atom | undefined): string | null => atom?.json ?? null
 const parametersNode = (parameters: ReadonlyMap<string, Node>, at: Span): Node | undefined =>
   parameters.size === 0 ? undefined : mapping([...parameters], at)
 
-/** Where a parameter's value may stand, the nearest first. */
+/** The places where a parameter can be set, the most specific first. */
 const levelsOf = ({ levels }: MergeInput, name: string, own?: MapNode): Node[] =>
   [...(own ? [own] : []), ...levels].flatMap((level) => level.entries.get(name)?.value ?? [])
 
-/** Every filter that bears on this merge, in order of writing, each once. */
+/** All filters that affect this merge, in order, without duplicates. */
 function filtersIn(input: MergeInput): string[] {
   const all = [...cascades(input).values()].flat()
   const found = all.flatMap(filtersOf).sort((a, b) => a.node.span.start - b.node.span.start)
   return [...new Set(found.map(({ filter }) => filter))]
 }
 
-/** The settings with filters in them, by those filters' texts: more than one kind can cross. */
+/** The settings with filters, by the text of their filters. With more than one entry, filters can overlap. */
 function cascades(input: MergeInput): Map<string, Node[]> {
   const { known, participants } = input
   const all = [
@@ -169,20 +175,20 @@ function cascades(input: MergeInput): Map<string, Node[]> {
   return kinds
 }
 
-/** As the tensor is called where the merge's layers lie further up: only those of the stack that is cut do. */
+/** The tensor's name after its layer number is shifted. Only layers of the stack that is cut are shifted. */
 function shifted({ stack }: MergeInput, name: string, by: number): string {
   const site = by === 0 ? undefined : siteOf(name, stack)
   return site ? nameAt(site.prefix, site.layer + by, site.rest) : name
 }
 
-/** A filter is met where any of the names lets it through under which mergekit would look. */
+/** A filter matches if it matches one of the names under which mergekit would look. */
 const seen = (input: MergeInput, name: string, filter: string): boolean =>
   [input.shift, ...input.participants.map((one) => one.shift)].some((by) => shifted(input, name, by).includes(filter))
 
 function groupOf(input: MergeInput, name: string, stacks: Stacks): Group {
   const { known, participants, shift, names } = input
   const found = stacks.of(name)
-  // Of a single layer mergekit takes a gradient's last value.
+  // For a single layer, mergekit uses the last value of a gradient.
   const single =
     names !== undefined && (found ? found.stack.depth === 1 : stacks.list.every(({ depth }) => depth === 1))
   const inLayer = found !== undefined
@@ -212,7 +218,7 @@ function groupOf(input: MergeInput, name: string, stacks: Stacks): Group {
 function missing(input: MergeInput, parameter: Parameter, name: string, one: Participant | undefined): void {
   const { method, methodAt, complain, names } = input
   const some = levelsOf(input, parameter.name, one?.parameters)
-  // Without names it is not known whether there is a tensor that no filter lets through.
+  // Without names, it is unknown whether there is a tensor that no filter matches.
   if (some.length > 0 && names === undefined) return
   const whom = one ? ` for ${quote(one.written)}` : ''
   const where = some.length > 0 ? `; none of its filters matches ${name}` : ''
@@ -239,7 +245,7 @@ interface Rendered {
   readonly parameters: ReadonlyMap<string, Node>
 }
 
-/** A group in the words of a recipe. `explicit`: defaults written out, to be laid over something else. */
+/** A group as keys of a recipe. `explicit`: write the defaults too, because the group overrides other settings. */
 function render(group: Group, input: MergeInput, explicit = false): Rendered {
   const { known, participants, methodAt } = input
   const fallback = ({ default: value }: Parameter): Node | undefined =>
@@ -273,18 +279,18 @@ function render(group: Group, input: MergeInput, explicit = false): Rendered {
 
 interface SpecialContext {
   readonly group: Group
-  /** It stands in the configuration, or has to be said in any case. */
+  /** Whether the parameter is in the configuration, or must be written in any case. */
   readonly written: boolean
   readonly at: Span
 }
 
 const isTrue = (node: Node | undefined): boolean => node?.kind === 'scalar' && node.value === true
 
-/** Parameters whose words mean something else in a recipe. `node`: the value, mergekit's default included. */
+/** Parameters whose values mean something else in a recipe. `node`: the value, including mergekit's default. */
 const SPECIAL: Readonly<Record<string, (node: Node | undefined, context: SpecialContext) => Node | undefined>> = {
-  // What mergekit takes for granted differs from what a recipe does, so that true is always said.
+  // mergekit's default differs from terge's, so true is always written.
   rescale: (node, { written, at }) => (isTrue(node) ? text('l1', node?.span ?? at) : written ? node : undefined),
-  // mergekit's row_wise works on columns, and has no meaning beside flatten.
+  // mergekit's row_wise works on columns, and has no effect with flatten.
   nuslerp_row_wise: (node, { group, at }) => {
     const flatten = group.parameters.get('nuslerp_flatten')?.[0]
     return flatten?.json === 'false' ? text(!isTrue(node), node?.span ?? at) : undefined

@@ -1,28 +1,28 @@
 /**
- * mergekit's methods: which parameters each reads, from where, what it takes for granted, and what the base is to it.
- * Known from its documentation and its behaviour.
+ * mergekit's methods: the parameters of each, where they can be set, their defaults, and the role of the base. From
+ * mergekit's documentation and behaviour.
  */
 
 export interface Parameter {
   readonly name: string
-  /** Its name in a recipe; absent where a recipe needs none (int8_mask). `weights` stands beside parameters. */
+  /** The name in a recipe. Absent if a recipe does not need it (int8_mask). `weights` is a key next to parameters. */
   readonly recipe?: string
   readonly type: 'number' | 'boolean'
-  /** Absent: required. */
+  /** The default. Absent: required. */
   readonly default?: number | boolean
-  /** More counts as much. */
+  /** The maximum. Larger values have the same effect. */
   readonly most?: number
 }
 
 export interface MergekitMethod {
   /**
-   * task: the base is no participant. listed: it is one of two. first: it is the first of two. optional: what is merged
-   * are differences from it where it is given. plain: it only lends its form.
+   * task: the base is not one of the merged models. listed: it is one of two. first: it is the first of two.
+   * optional: if given, the method merges differences from it. plain: only its names and shapes are used.
    */
   readonly base: 'task' | 'listed' | 'first' | 'optional' | 'plain'
-  /** Read for each model. */
+  /** Set per model. */
   readonly perModel: readonly Parameter[]
-  /** Read once a tensor: from a slice or from the whole, never from a model. */
+  /** Set per tensor, in a slice or in the document, never in a model. */
   readonly shared: readonly Parameter[]
 }
 
@@ -92,13 +92,13 @@ export const MERGEKIT_METHODS: Readonly<Record<string, MergekitMethod>> = {
   ramplus_tl: simple('task', number('r', 0.1), number('alpha', 0.2), number('epsilon', 1e-5)),
 }
 
-/** Parameters that any method accepts without a word, since they only steer how mergekit works. */
+/** Parameters that every method accepts without a warning, because they only control how mergekit works. */
 export const ACCEPTED: readonly string[] = ['int8_mask']
 
-/** Methods of which one model alone comes out as it went in. linear: only where it normalises; nearswap: only the base. */
+/** Methods that return a single model unchanged. linear: only with normalize. nearswap: only the base. */
 export const ALONE: readonly string[] = [
   ...['linear', 'slerp', 'nuslerp', 'multislerp', 'karcher', 'arcee_fusion', 'nearswap'],
 ]
 
-/** What linear does to one model where it does not normalise. */
+/** What linear does with one model and without normalize. */
 export const SCALED: MergekitMethod = { base: 'plain', perModel: [number('weight', undefined, 'scale')], shared: [] }

@@ -1,4 +1,4 @@
-/** `modules` of a mergekit configuration: parts of a model that are merged each for itself, and joined in one result. */
+/** `modules` of a mergekit configuration: parts of a model that are merged separately and joined in one result. */
 
 import { didYouMean, quote } from '../../../core/suggest.js'
 import type { Node } from '../../../language/tree.js'
@@ -10,17 +10,17 @@ import type { Config, Module } from '../types.js'
 import type { Work } from '../work.js'
 import { piece, stackNode } from './sliced.js'
 
-/** Adds the steps of a configuration of one part under a name; `of` is the stack that its slices cut. */
+/** Adds the steps for the configuration of one part. `of`: the stack that its slices cut. */
 type Convert = (part: Config, name: string, of?: string) => Known
 
-/** A module as the names of a model have it. */
+/** A module, located in the tensor names of a model. */
 interface Region {
   readonly module: Module
-  /** Absent of what has no layers: a projector, a shared embedding. */
+  /** Absent for a module without layers, such as a projector or a shared embedding. */
   readonly stack?: Stack
 }
 
-/** mergekit's name for all of a model that has one stack of layers. */
+/** mergekit's name for the whole of a model that has one stack of layers. */
 const WHOLE = ['default', '']
 
 export function convertModules(config: Config, name: string, convert: Convert, work: Work): Known {
@@ -44,7 +44,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
     const { module, stack } = region
     const own = regions.length === 1 ? name : models.free(`${name}_${module.name.text.replace(/[^\w.-]/g, '_')}`)
     const part = partOf(module)
-    // What has no layers is merged as a whole: its ranges say nothing.
+    // A module without layers is merged as a whole. Its ranges have no effect.
     const made = stack
       ? convert(part, own, module.sliced ? stack.prefix : undefined)
       : convert({ ...part, sliced: false }, own)
@@ -56,7 +56,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
   }
   return joined ?? { name, names: undefined }
 
-  /** Before the models' names are known: a recipe that only says which models it needs. */
+  /** For a first pass without tensor names, which only collects the models. */
   function provisional(): Known {
     complain.warn(
       'unknown-module',
@@ -85,7 +85,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
 
 const partial = ({ sliced, slices }: Module): Pick<Config, 'sliced' | 'slices'> => ({ sliced, slices })
 
-/** Words that mergekit calls modules by, and the stack that each means. */
+/** The words that mergekit uses for modules, and the stack that each refers to. */
 function regionOf(module: Module, names: readonly string[], { complain }: Work): Region | undefined {
   const { text: written, at } = module.name
   const { list: stacks } = stacksOf(names)
@@ -118,7 +118,7 @@ const isEmpty = ({ sources }: Module['slices'][number]): boolean =>
 const deepest = (stacks: readonly Stack[]): Stack | undefined =>
   stacks.reduce<Stack | undefined>((best, one) => (best && best.depth >= one.depth ? best : one), undefined)
 
-/** Tensors of a module without layers: those under its name, or with its words in theirs. */
+/** The tensors of a module without layers: those under its name, or with its words in their names. */
 function looseNames(written: string, names: readonly string[]): string[] {
   const under = names.filter((name) => `.${name}`.includes(`.${written}.`))
   if (under.length > 0) return under
@@ -128,7 +128,7 @@ function looseNames(written: string, names: readonly string[]): string[] {
   return word ? names.filter((name) => word.test(name)) : []
 }
 
-/** Names outside layers that are a module's, by the names of a model. */
+/** The tensor names of a model outside layers that belong to a module. */
 function ownNames({ module, stack }: Region, regions: readonly Region[], names: readonly string[]): string[] {
   if (!stack) return looseNames(module.name.text, names)
   const { list: stacks } = stacksOf(names)
@@ -142,11 +142,11 @@ const isNear = (name: string, stack: Stack, stacks: readonly Stack[]): boolean =
 interface Part {
   readonly region: Region
   readonly regions: readonly Region[]
-  /** Of the model whose form the result has. */
+  /** The model that gives the result its names and shapes. */
   readonly names: readonly string[]
 }
 
-/** A module's tensors over what is joined already: its layers by a stack, all else by copying. */
+/** Joins a module with the modules before it: its layers by a stack, all other tensors by copying. */
 function join(below: Known, made: Known, part: Part, name: string, work: Work): Known {
   const { models, steps } = work
   const { region, regions } = part
@@ -201,7 +201,10 @@ function join(below: Known, made: Known, part: Part, name: string, work: Work): 
   }
 }
 
-/** mergekit leaves out what no module names; a model that lacks a part is none. */
+/**
+ * mergekit omits tensors that no module lists. The result would then be an incomplete model, so terge copies them and
+ * warns: `unlisted-module`.
+ */
 function tellUnlisted(config: Config, regions: readonly Region[], names: readonly string[], { complain }: Work): void {
   const { list: stacks } = stacksOf(names)
   const left = stacks.filter(

@@ -1,4 +1,4 @@
-/** Who takes part in a merge of a mergekit configuration, and which method of terge it is. */
+/** The models of a mergekit merge in order, and the terge method for it. */
 import { quote } from '../../../core/suggest.js'
 import type { Complaints } from '../complaints.js'
 import type { Known } from '../models.js'
@@ -23,11 +23,14 @@ export const participant = (
 
 interface Chosen {
   readonly participants: readonly Source[]
-  /** Whose names, shapes and configuration the result has. */
+  /** The model that gives the result its names, shapes and configuration. */
   readonly template: Source
 }
 
-/** Who takes part, in which order, and who lends the form; told where the method can't do with them. */
+/**
+ * The merged models in order, and the model that gives names and shapes. Errors: `missing-base`, `base-listed`.
+ * Warning: `base-aside`.
+ */
 export function choose(
   config: Config,
   slice: Slice,
@@ -82,7 +85,7 @@ export function choose(
 export const valueFor = (config: Config, slice: Slice, source: Source, name: string): boolean =>
   [source.parameters, slice.parameters, ...config.parameters].some((level) => level?.entries.has(name))
 
-/** The method as the recipe has it: of one model alone there is nothing to merge. */
+/** The method in the recipe. With a single model there is nothing to merge. */
 export function asked(
   config: Config,
   slice: Slice,

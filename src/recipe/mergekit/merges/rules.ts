@@ -1,7 +1,7 @@
 /**
- * mergekit finds each parameter's value by filters of its own; a recipe has rules, of which the first that matches a
- * tensor says everything. So tensors are grouped by what all their filters together give them, and rules are made that
- * lead every tensor to its group: one a filter where that is enough, and names where filters cross each other.
+ * In mergekit, each parameter has its own filters. In a recipe, the first rule that matches a tensor sets everything.
+ * So tensors are grouped by the values that all filters give them, and rules lead each tensor to its group: one rule
+ * per filter if that is enough, and rules with names where filters overlap.
  */
 import { withLayer } from '../../../networks/layerNames.js'
 
@@ -22,13 +22,13 @@ interface Draft<Group> {
   readonly has: (name: string) => boolean
 }
 
-/** A filter as a pattern: found anywhere in the name. */
+/** A filter as a pattern that matches anywhere in the name. */
 const filterPattern = (filter: string): string =>
   `/${filter.replace(/[\\^$.*+?()[\]{}|/-]/g, (c) => (c === '-' || c === '/' ? c : `\\${c}`))}/`
 
 /**
- * `filters` in the order of writing; `names` of all tensors, each with its group in `groupOf`. With `complete` false the
- * names only stand for tensors that are not known, and no rule is left out for matching none.
+ * `filters`: in order. `names`: all tensors, with the group of each in `groupOf`. If `complete` is false, the names
+ * are only examples of unknown tensors, and rules that match none of them are kept.
  */
 export function groupByRules<Group extends object>(
   filters: readonly string[],
@@ -60,7 +60,7 @@ export function groupByRules<Group extends object>(
   return { otherwise, rules: joined(rules) }
 }
 
-/** The group that most have; of equals the first. */
+/** The largest group. The first of several equal ones. */
 function mostOf<Group extends object>(groups: readonly Group[]): Group {
   const counts = new Map<Group, number>()
   for (const group of groups) counts.set(group, (counts.get(group) ?? 0) + 1)
@@ -69,7 +69,7 @@ function mostOf<Group extends object>(groups: readonly Group[]): Group {
   return best
 }
 
-/** Rules that call tensors by name; a star stands for the layer where all layers go the same way. */
+/** Rules that list tensors by name. A star replaces the layer number if all layers are in the same group. */
 function byName<Group extends object>(
   astray: readonly string[],
   names: readonly string[],
@@ -94,7 +94,7 @@ function byName<Group extends object>(
   })
 }
 
-/** Neighbours that say the same become one. */
+/** Joins neighbours with the same settings. */
 function joined<Group extends object>(rules: readonly Draft<Group>[]): Rule<Group>[] {
   const result: Rule<Group>[] = []
   for (const { match, group } of rules) {

@@ -1,4 +1,4 @@
-/** Slices of a mergekit configuration: each is merged for itself, and put on the ones before. */
+/** Slices of a mergekit configuration: each is merged separately, then they are stacked. */
 
 import { quote } from '../../../core/suggest.js'
 import { type MapNode, makeScalar, type Node, type Span } from '../../../language/tree.js'
@@ -14,17 +14,17 @@ import { ALONE, type MergekitMethod, SCALED } from './methods.js'
 import { asked, choose, participant, valueFor } from './participants.js'
 
 interface Target {
-  /** Of the step. */
+  /** The name of the step. */
   readonly name: string
-  /** The stack that is cut, by its prefix; absent where it need not be said. */
+  /** The prefix of the stack that is cut. Absent if the recipe does not need it. */
   readonly of?: string
 }
 
-/** The stack that is cut, where it is certain; else planning says that it is not. */
+/** The stack that is cut, if it is certain. Otherwise planning reports an error. */
 const stackIn = (names: readonly string[] | undefined, of: string | undefined): string | undefined =>
   of ?? (names && mainStack(stacksOf(names).list)?.prefix)
 
-/** A configuration of slices: each is merged for itself, with its own gradients, and put on the ones before. */
+/** A configuration with slices: each is merged separately, with its own gradients, then they are stacked. */
 export function sliced(
   config: Config,
   known: MergekitMethod,
@@ -61,7 +61,10 @@ export function sliced(
   return { name, names: sound.length > 0 && sound.length === pieces.length ? stackedNames(sound, of) : undefined }
 }
 
-/** A stack has the configuration and tokenizer of its first slice's model; mergekit copies those of its base_model. */
+/**
+ * A stack has the configuration and tokenizer of the model of its first slice. mergekit copies those of base_model.
+ * Warning: `base-aside`.
+ */
 function tellDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config, complain: Complaints): void {
   const first = slices[0]?.sources.map(({ model }) => model.text) ?? []
   if (!base || modules || slices.length < 2 || first.length === 0 || first.includes(base.text)) return
@@ -72,7 +75,7 @@ function tellDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config
   complain.warn('base-aside', message, base.at, hint)
 }
 
-/** A step that puts slices on each other. */
+/** A step that stacks slices. */
 export function stackNode(pieces: readonly Node[], of: string | undefined, at: Span): MapNode {
   const slices = list([...pieces], at)
   const stack =
@@ -103,11 +106,11 @@ export const piece = (
     at,
   )
 
-/** A named document with a dtype rounds even what it passes through. */
+/** A named document with a dtype also rounds tensors that it passes through. */
 const isRounded = ({ name, dtype, method }: Config): boolean =>
   name !== undefined && dtype !== undefined && method.text === 'passthrough'
 
-/** A slice of one source that comes out as it went in. */
+/** A slice with one source that the method does not change. */
 function staysAsItIs(config: Config, slice: Slice, only: Source, known: MergekitMethod, complain: Complaints): boolean {
   if (config.method.text === 'passthrough') return !valueFor(config, slice, only, 'scale')
   if (known.base === 'task' || config.method.text === 'nearswap')
@@ -115,7 +118,7 @@ function staysAsItIs(config: Config, slice: Slice, only: Source, known: Mergekit
   return ALONE.includes(config.method.text) && asked(config, slice, known, 1, complain).known !== SCALED
 }
 
-/** As many layers as each of its sources has. */
+/** The number of layers, which all sources share. */
 function lengthOf({ sources, at }: Slice, complain: Complaints): number | undefined {
   const lengths = sources.map(({ range }) => range![1] - range![0])
   const different = sources.find((_, index) => lengths[index] !== lengths[0])
@@ -133,7 +136,7 @@ function lengthOf({ sources, at }: Slice, complain: Complaints): number | undefi
 interface Place {
   readonly name: string
   readonly of: string | undefined
-  /** Layers of the output below this slice. */
+  /** The number of output layers below this slice. */
   readonly height: number
   readonly single: boolean
 }
@@ -151,7 +154,7 @@ function mergeSlice(
   const chosen = choose(config, slice, slice.sources, given, known, complain)
   if (!chosen) return undefined
   const found = slice.sources.map(({ model }) => models.find(model))
-  // Where all sources are whole models there is nothing to cut out.
+  // If all sources are whole models, there is nothing to cut.
   const uncut = single && found.every(({ names }, i) => isWhole(names, slice.sources[i]!.range!, of))
   const parts = new Map(
     slice.sources.map((source, i) => [source, uncut ? found[i]! : part(source, found[i]!, of, work)]),
@@ -189,7 +192,7 @@ function isWhole(
   return names !== undefined && stack !== undefined && from === 0 && to === stackAt(names, stack)?.depth
 }
 
-/** Layers of one model as a step of their own, renumbered from 0. */
+/** A step with some layers of one model, renumbered from 0. */
 function part(source: Source, known: Known, of: string | undefined, { models, steps, parts }: Work): Known {
   const [from, to] = source.range!
   const key = `${known.name}\0${from}\0${to}\0${of ?? ''}`
@@ -206,7 +209,7 @@ function part(source: Source, known: Known, of: string | undefined, { models, st
   return made
 }
 
-/** Names of a stack's tensors. */
+/** The tensor names of a stack. */
 function stackedNames(
   pieces: readonly { names: readonly string[]; from: number; layers: number }[],
   of: string | undefined,
