@@ -251,7 +251,7 @@ const LONGEST = 80
 const LONG: ReadonlySet<string> = new Set(
   (
     'prepare layLora parseSource describer group followTokens describeOrder ' +
-    'applied describeNorms createAxes matchNames openWire folder orthogonalMatching readSpec buildMerge describe unmergedBook planGraph'
+    'applied describeNorms createAxes matchNames openWire readSpec buildMerge describe unmergedBook planGraph'
   ).split(' '),
 )
 

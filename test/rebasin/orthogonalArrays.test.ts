@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { arraysOf, mapsOf } from '../../src/rebasin/orthogonal/arrays.js'
-import type { OrthogonalMaps } from '../../src/rebasin/orthogonal/matching.js'
+import type { OrthogonalMaps } from '../../src/rebasin/orthogonal/form.js'
 
 const tensors = new Map(
   Object.entries({

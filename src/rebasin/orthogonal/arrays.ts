@@ -2,8 +2,9 @@
 
 import type { Heads } from '../infer/transformers.js'
 import type { TensorSource } from '../weights.js'
+import { transposed } from './changes.js'
+import { type LayerMaps, type OrthogonalMaps, orthogonalForm } from './form.js'
 import type { HeadMap } from './heads.js'
-import { type LayerMaps, type OrthogonalMaps, orthogonalForm, transposed } from './matching.js'
 
 type Arrays = Readonly<Record<string, Int32Array | Float32Array | Float64Array>>
 

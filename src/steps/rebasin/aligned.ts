@@ -2,7 +2,8 @@
 
 import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
 import { mapsOf } from '../../rebasin/orthogonal/arrays.js'
-import { type OrthogonalMaps, orthogonalChanges } from '../../rebasin/orthogonal/matching.js'
+import { orthogonalChanges } from '../../rebasin/orthogonal/changes.js'
+import type { OrthogonalMaps } from '../../rebasin/orthogonal/form.js'
 import { changedTensor } from '../../rebasin/orthogonal/products.js'
 import { sharedCopy } from '../../rebasin/team/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
