@@ -1,6 +1,6 @@
 /**
- * Options take an `AbortSignal`. TypeScript knows it from a browser's types or from Node's; whoever has neither gets this much of it,
- * and for everybody else it is merged into what they have.
+ * Options accept an `AbortSignal`. TypeScript knows the type from DOM or Node types. Projects with neither get this
+ * minimal declaration; for all others it merges with theirs.
  */
 declare global {
   interface AbortSignal {

@@ -1,4 +1,4 @@
-/** Every code that an error or a warning can have: a closed set, so that documentation and tests can list it. */
+/** All codes of errors and warnings. The set is closed, so that documentation and tests can list it. */
 export const ERROR_CODES = [
   'above-most',
   'adapter-adds',
@@ -242,5 +242,5 @@ export const ERROR_CODES = [
   'zip-entry',
 ] as const
 
-/** The code of an error or warning: stable from version to version, unlike its words. */
+/** The code of an error or warning. Unlike the message, it is stable across versions. */
 export type ErrorCode = (typeof ERROR_CODES)[number]

@@ -1,39 +1,39 @@
 /**
- * The user's faults, as values. They are collected and shown together; only when work cannot go on at all do they
- * travel as a thrown `Fault`. terge's own faults are plain errors whose message starts with `internal:`.
+ * Errors and warnings for the user, as values. They are collected and shown together. A `Fault` with them is thrown
+ * only if work cannot continue. Internal errors of terge are plain errors whose message starts with `internal:`.
  */
 import type { ErrorCode } from './codes.js'
 
-/** A place in a recipe's text. */
+/** A place in the text of a recipe. */
 export interface Place {
   /** As the user named the file. */
   readonly file: string
   /** From 1. */
   readonly line: number
-  /** From 1, in characters. */
+  /** In characters, from 1. */
   readonly column: number
-  /** Characters under the caret, at least 1. */
+  /** The number of marked characters, at least 1. */
   readonly length: number
   /** The whole source line, without its line break. */
   readonly text: string
 }
 
-/** An error or a warning as a value: what is wrong, where, and what may help. */
+/** An error or warning: what is wrong, where, and what to do. */
 export interface Diagnostic {
   readonly severity: 'error' | 'warning'
-  /** One of a closed set. */
+  /** One of `ERROR_CODES`. */
   readonly code: ErrorCode
   readonly message: string
-  /** Where in a recipe. Absent for faults of the command line or of the disk. */
+  /** The place in a recipe. Absent for errors of the command line or of files. */
   readonly place?: Place
-  /** The way out, one line. */
+  /** What to write or run instead, in one line. */
   readonly hint?: string
 }
 
-/** 2: found before anything was executed. 1: while executing. 130: interrupted. */
+/** 2: an error before execution. 1: an error during execution. 130: interrupted. */
 export type ExitCode = 1 | 2 | 130
 
-/** What is thrown for errors that the user can mend: its diagnostics, and the exit code that the command ends with. */
+/** Thrown for errors that the user can fix: the diagnostics, and the exit code of the command. */
 export class Fault extends Error {
   override readonly name = 'Fault'
   constructor(
@@ -44,7 +44,7 @@ export class Fault extends Error {
   }
 }
 
-/** A fault of one message without a place in a recipe. */
+/** A `Fault` with one error that has no place in a recipe. */
 export const fault = (code: ErrorCode, message: string, hint?: string, exit: ExitCode = 2): Fault =>
   new Fault([{ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }], exit)
 
@@ -54,7 +54,7 @@ export function formatDiagnostic(diagnostic: Diagnostic): string {
   const lines: string[] = []
   if (place) {
     lines.push(`${place.file}:${place.line}:${place.column}: ${severity} ${code}: ${message}`)
-    // Tabs stay tabs under the source line, so that the caret stands in the right column whatever their width.
+    // Tabs are kept in the caret's line, so that the caret is in the right column for every tab width.
     const lead = place.text.slice(0, place.column - 1).replace(/[^\t]/g, ' ')
     const room = Math.max(1, Math.min(place.length, place.text.length - place.column + 1))
     lines.push(`  ${place.text}`, `  ${lead}${'^'.repeat(room)}`)

@@ -1,10 +1,10 @@
-/** The names of dtypes, as safetensors has them. What they stand for is in `encodings/`. */
+/** The names of dtypes in safetensors. `encodings/` defines what they mean. */
 
-/** What the kernels write. */
+/** Dtypes that kernels write. */
 export type OutputDtype = 'F64' | 'F32' | 'F16' | 'BF16'
-/** What the kernels read. */
+/** Dtypes that kernels read. */
 export type FloatDtype = OutputDtype | 'F8_E4M3' | 'F8_E5M2'
-/** How a stored element is written, by the names of safetensors. */
+/** The dtype of stored elements, with its name in safetensors. */
 export type Dtype =
   | FloatDtype
   | 'BOOL'
@@ -15,5 +15,8 @@ export type Dtype =
   | 'C64'
   | `${'I' | 'U'}${8 | 16 | 32 | 64}`
 
-/** Elements of a shape; 1 for a scalar. Not checked for overflow: readers check before they trust a shape. */
+/**
+ * The number of elements of a shape; 1 for a scalar. It does not check for overflow: readers check shapes before they
+ * use them.
+ */
 export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)

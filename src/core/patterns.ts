@@ -1,8 +1,8 @@
 /**
- * Patterns over tensor names. A plain string is the exact name. `*` stands for anything, also nothing, within one
- * dotted part; `**` for anything across parts. Beside a dot, `**` may stand for no part at all: `**.weight` matches
- * `weight`, and `a.**.b` matches `a.b`; but `a.**` does not match `a`. `/…/` is a regular expression (RE2's syntax),
- * found anywhere in the name. Time is linear in the name's length for all of them, whoever wrote the pattern.
+ * Patterns for tensor names. A plain string is the exact name. `*` matches any text, also none, within one dotted part;
+ * `**` matches across parts. Beside a dot, `**` may also match no part: `**.weight` matches `weight`, and `a.**.b`
+ * matches `a.b`, but `a.**` does not match `a`. `/…/` is a regular expression in RE2 syntax that may match anywhere in
+ * the name. Matching takes linear time for every pattern, since recipes may be untrusted.
  */
 import { createRequire } from 'node:module'
 
@@ -15,19 +15,19 @@ export interface Pattern {
 export interface PatternFault {
   readonly kind: 'fault'
   readonly message: string
-  /** Characters of the pattern's text before the place, and under it. */
+  /** The place of the error in the pattern, in characters. */
   readonly offset: number
   readonly length: number
 }
 
-/** Matching costs pattern × name, so the pattern's length is bounded. */
+/** Matching costs pattern length × name length, so the pattern length is limited. */
 const LONGEST = 1000
-/** Instructions of a compiled regular expression, and repetitions written in it: matching costs that × name as well. */
+/** Maximum instructions of a compiled regular expression and of its repetitions: matching costs that × name length. */
 const LARGEST = 1000
 
 const require = createRequire(import.meta.url)
 
-/** Never throws. Regular expressions load their engine when the first one is met. */
+/** Never throws. The engine for regular expressions is loaded on first use. */
 export function compilePattern(text: string): Pattern | PatternFault {
   if (text === '') return { kind: 'fault', message: 'a pattern must not be empty', offset: 0, length: 1 }
   if (text.length > LONGEST)
@@ -58,7 +58,7 @@ function compileRegex(text: string): Pattern | PatternFault {
   }
 }
 
-/** The engine names the piece it stumbled over, not where it stands; the first such piece is shown. */
+/** The engine reports the text of the wrong piece, not its place. The first occurrence is marked. */
 function regexFault(source: string, complaint: string): PatternFault {
   const [, what, piece] = /^error parsing regexp: (.*?)(?:: `(.*)`)?$/s.exec(complaint) ?? [undefined, complaint]
   const lookaround = /\(\?<?[=!]/.exec(source)
@@ -78,12 +78,12 @@ function regexFault(source: string, complaint: string): PatternFault {
 
 const STAR = -1
 const STARS = -2
-/** Nothing, or parts that end in a dot: `**.`, at the start or after a dot. */
+/** `**.` at the start or after a dot: nothing, or whole parts that each end in a dot. */
 const PARTS = -3
 
 /**
- * A glob as an automaton whose states are the positions in it, all that are alive stepped at once. Tokens are character
- * codes or wildcards; PARTS stays alive while it eats and lets the next token begin only at the start of a part.
+ * Compiles a glob into an automaton. Its states are positions in the glob, and all active states advance together.
+ * Tokens are character codes or wildcards. After PARTS, the next token may only start at the start of a part.
  */
 function compileGlob(text: string): (name: string) => boolean {
   const tokens: number[] = []
@@ -103,7 +103,7 @@ function compileGlob(text: string): (name: string) => boolean {
   return (name) => {
     let alive: number[] = []
     let next: number[] = []
-    // When a state was last entered, by position in the name, so that none is entered twice.
+    // The position in the name at which a state was last entered, so that no state is entered twice.
     const entered = new Int32Array(end + 1).fill(-1)
     const enter = (states: number[], state: number, at: number): void => {
       for (let s = state; entered[s] !== at; s++) {

@@ -1,21 +1,22 @@
 /**
- * Random numbers for the methods that drop elements at random: a counter-based generator, so that the number of an
- * element depends on what the element is and never on when, where or in which order it is asked for.
+ * Random numbers for methods that drop elements at random. The generator is counter-based: the number of an element
+ * depends only on the element, not on time, thread or order.
  *
  * Generator: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
  *
- * Stream: SHA-256 of the UTF-8 text of `JSON.stringify(['terge-random-1', seed, model, tensor])`, `model` being the
- * name in the recipe; its first 16 bytes, read as four little-endian u32 words d0 … d3, give key = (d0, d1) and the upper
- * half of the counter = (d2, d3).
+ * Stream: SHA-256 of the UTF-8 text of `JSON.stringify(['terge-random-1', seed, model, tensor])`, where `model` is the
+ * name in the recipe. Its first 16 bytes are four little-endian u32 words d0 … d3. The key is (d0, d1), and (d2, d3) is
+ * the upper half of the counter.
  *
- * Element i (its index in the tensor, row-major) belongs to block b = ⌊i/4⌋ with counter (b mod 2³², ⌊b/2³²⌋, d2, d3), and
- * takes word i mod 4 of that block. Four neighbours share a block, so a SIMD kernel wastes nothing.
+ * Element i (row-major index in the tensor) uses word i mod 4 of block b = ⌊i/4⌋, whose counter is (b mod 2³², ⌊b/2³²⌋,
+ * d2, d3). Four neighbours share a block, so that a SIMD kernel uses every word.
  *
- * Uniform: (word >>> 8) · 2⁻²⁴, in [0, 1), exact in float32. All of this is part of the format: kernels mirror it.
+ * Uniform: (word >>> 8) · 2⁻²⁴, in [0, 1), exact in float32. All of this is part of the format, and the kernels
+ * implement the same.
  */
 import { createHash } from 'node:crypto'
 
-/** Names one stream: Philox's key and the upper half of its counter. */
+/** A stream: Philox's key and the upper half of its counter. */
 export type RandomStream = readonly [key0: number, key1: number, counter2: number, counter3: number]
 
 const MULTIPLIER_0 = 0xd2511f53
@@ -24,10 +25,10 @@ const WEYL_0 = 0x9e3779b9
 const WEYL_1 = 0xbb67ae85
 const ROUNDS = 10
 
-/** Upper 32 bits of the product of two u32. */
+/** The upper 32 bits of the product of two u32. */
 function multiplyHigh(a: number, b: number): number {
   const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16]
-  // Each partial sum stays under 2³².
+  // Each partial sum is below 2³².
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16)
   const other = aLow * bHigh + (middle & 0xffff)
   return aHigh * bHigh + (middle >>> 16) + (other >>> 16)
@@ -55,10 +56,10 @@ export function philox(
   return [c0, c1, c2, c3]
 }
 
-/** The stream of one model's tensor. `seed` is a whole number, `model` its name in the recipe. */
+/** The stream of a model's tensor. `seed` is a whole number, `model` the name in the recipe. */
 export function randomStream(seed: number, model: string, tensor: string): RandomStream {
   if (!Number.isSafeInteger(seed)) throw new Error(`internal: the seed ${seed} is not a whole number`)
-  // JSON keeps the three apart whatever characters the names have.
+  // JSON separates the three for any characters in the names.
   const digest = createHash('sha256')
     .update(JSON.stringify(['terge-random-1', seed, model, tensor]), 'utf8')
     .digest()

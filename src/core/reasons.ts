@@ -1,4 +1,7 @@
-/** Why a tensor is copied, and why a model is skipped for a tensor: codes in plans and lineages, English text for messages and reports. */
+/**
+ * Why a tensor is copied, and why a model is skipped for a tensor. Plans and lineages store the codes; messages show
+ * the texts.
+ */
 
 export const COPY_REASONS = {
   'not-included': 'not included by filters',

@@ -2,15 +2,15 @@ import { createRequire } from 'node:module'
 import { compilePattern, type PatternFault } from './patterns.js'
 import { plural } from './words.js'
 
-/** Gives the names that a pattern matches new ones; undefined for names that it does not match. */
+/** The new name for a name that the pattern matches; undefined for other names. */
 export type Rename = (name: string) => string | undefined
 
 const require = createRequire(import.meta.url)
 
 /**
- * `from` is a pattern as filters have them, `to` what takes the place of what it matches: of the whole name for a plain string
- * or a glob, whose stars come back in order as the stars of `to`; of each place where it is found for a regular expression, whose
- * groups are `$1` to `$9` in `to`. Linear time, as for patterns.
+ * Compiles a rename rule. `from` is a pattern as in filters, `to` the replacement. A plain string or glob replaces the
+ * whole name, and the stars in `to` are filled with the matches of the stars in `from`, in order. A regular expression
+ * replaces every match, and `$1` to `$9` in `to` are its groups. Matching takes linear time.
  */
 export function compileRename(from: string, to: string): Rename | PatternFault {
   const pattern = compilePattern(from)

@@ -1,14 +1,14 @@
-/** Limits of the system that a run may meet (`ulimit`), and the errors that say which one it met. */
+/** Limits of the system (`ulimit`), and errors that name the limit that was reached. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { type Fault, fault } from './diagnostics.js'
 
 export interface Limits {
-  /** Bytes of address space; absent where there is no limit, or none is known. */
+  /** Bytes of address space. Absent if there is no limit or it is unknown. */
   readonly addressSpace?: number
   readonly openFiles?: number
 }
 
-/** As Linux tells them of this process; elsewhere nothing is known. */
+/** The limits of this process on Linux; empty on other systems. */
 export function limits(): Limits {
   let text: string
   try {
@@ -27,14 +27,17 @@ export function limits(): Limits {
   }
 }
 
-/** Descriptors that stay free for what opens a file for a moment: journals, folders, modules. */
+/** Descriptors reserved for files that are open for a short time: journals, folders, modules. */
 const SPARE_FILES = 12
-/** Descriptors that a worker takes for itself. */
+/** Descriptors that each worker needs itself. */
 const WORKER_FILES = 4
-/** Files that a worker keeps open of the inputs, and as many of the outputs, where nothing is scarce. */
+/** Maximum input files, and maximum output files, that a worker keeps open. */
 const MOST_FILES = 64
 
-/** How many of the workers asked for have descriptors, and how many files each may keep open of the inputs and of the outputs. */
+/**
+ * How many of the requested workers have enough descriptors, and how many input files and output files each may keep
+ * open.
+ */
 export function shareFiles(threads: number): { readonly threads: number; readonly files: number } {
   const { openFiles } = limits()
   if (openFiles === undefined) return { threads, files: MOST_FILES }
@@ -49,10 +52,10 @@ export function shareFiles(threads: number): { readonly threads: number; readonl
   return { threads: able, files: Math.max(1, Math.min(MOST_FILES, Math.floor((free / able - WORKER_FILES) / 2))) }
 }
 
-/** Bytes of address space that Node reserves for a thread; where they are not there it ends the process. */
+/** Bytes of address space that Node reserves per thread. If they are not available, Node ends the process. */
 const THREAD_ADDRESSES = 0.9e9
 
-/** How many more threads, of so many, there is address space for. */
+/** How many of the requested threads fit into the address space. */
 export function threadsWithinAddresses(threads: number): number {
   const { addressSpace } = limits()
   if (addressSpace === undefined) return threads
@@ -70,7 +73,7 @@ const NO_THREADS = /ERR_WORKER_INIT_FAILED|Worker initialization failure/
 
 const SMALL_MEMORIES = '--disable-wasm-trap-handler'
 
-/** Where not even one thread has room, or a memory has none. */
+/** The error if not even one thread, or one WebAssembly memory, fits into the address space. */
 export function noAddresses(limit = limits().addressSpace ?? 0): Fault {
   const small = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)].includes(SMALL_MEMORIES)
   const memories = small ? '' : ' and WebAssembly 10 GB per memory'
@@ -83,7 +86,7 @@ export function noAddresses(limit = limits().addressSpace ?? 0): Fault {
   )
 }
 
-/** An error that says that the system has no more of something, as the user's; any other: undefined. */
+/** The user error for a system error that reports an exhausted resource; undefined for other errors. */
 export function resourceFault(error: unknown): Fault | undefined {
   const { code = '', message = '' } = error as NodeJS.ErrnoException
   if (code === 'EMFILE' || code === 'ENFILE') {
@@ -105,7 +108,7 @@ export function resourceFault(error: unknown): Fault | undefined {
   return undefined
 }
 
-/** What the system refused, as the user's error: a limit, a full disk, a file that may not be read. Any other error: undefined. */
+/** The user error for a failed system call, such as a full disk or an unreadable file; undefined for other errors. */
 export function systemFault(error: unknown): Fault | undefined {
   const known = resourceFault(error)
   if (known) return known

@@ -1,4 +1,4 @@
-/** Sizes as people write them. Like the hub: 1 GB is 10⁹ bytes, 1 GiB is 2³⁰. */
+/** Sizes in text form. As on the hub, 1 GB is 10⁹ bytes and 1 GiB is 2³⁰. */
 import { ownValue } from './collections/ownValue.js'
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -18,7 +18,10 @@ const UNITS: Readonly<Record<string, number>> = {
   tib: 2 ** 40,
 }
 
-/** Bytes of "5GB", "512 MiB", "1.5g" or "4096", whatever the case; undefined where it is no size or no safe integer. */
+/**
+ * Parses "5GB", "512 MiB", "1.5g" or "4096" to bytes, ignoring case. Undefined if it is not a size or not a safe
+ * integer.
+ */
 export function parseSize(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,16}(?:\.\d{1,9})?) ?([a-z]{0,3})$/i.exec(text.trim()) ?? []
   if (digits === undefined || unit === undefined) return undefined
@@ -34,7 +37,7 @@ const NAMES = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 export function formatSize(bytes: number): string {
   let value = bytes
   let unit = 0
-  // 999.5 and more would be shown as 1000 of the smaller unit.
+  // 999.5 and more would round to 1000 of the smaller unit.
   while (value >= (unit === 0 ? 1000 : 999.5) && unit < NAMES.length - 1) {
     value /= 1000
     unit++

@@ -4,12 +4,12 @@ import { printable } from './printable.js'
 const require = createRequire(import.meta.url)
 const { distance } = require('fastest-levenshtein') as typeof import('fastest-levenshtein')
 
-/** Longer names are not compared: nobody misspells them, and hostile ones cost time. */
+/** Longer names are not compared, since hostile ones would cost time. */
 const LONGEST = 256
 
 /**
- * The candidates that a name may have been meant as, nearest first, ties in order of candidates. Only those within a
- * third of the name's length count, so that a suggestion is never a wild guess.
+ * The candidates nearest to a misspelled name, nearest first, ties in the order of candidates. Only candidates within a
+ * third of the name's length count, so that every suggestion is plausible.
  */
 export function nearest(name: string, candidates: Iterable<string>, most = 3): string[] {
   if (name.length > LONGEST) return []
@@ -22,14 +22,17 @@ export function nearest(name: string, candidates: Iterable<string>, most = 3): s
     if (candidate.length > LONGEST || candidate === name || Math.abs(candidate.length - name.length) > allowed) continue
     const other = candidate.toLowerCase()
     const cost = swapped(lower, other) ? 1 : distance(lower, other)
-    // A name that shares nothing with the candidate was not meant as it.
+    // A name that shares no character with the candidate is not a misspelling of it.
     if (cost <= allowed && cost < Math.max(candidate.length, name.length)) found.push({ candidate, cost, order })
   }
   found.sort((a, b) => a.cost - b.cost || a.order - b.order)
   return found.slice(0, most).map(({ candidate }) => candidate)
 }
 
-/** Two neighbours have changed places: the commonest slip, and two edits to Levenshtein. */
+/**
+ * Whether two neighbouring characters are swapped. This is a common mistake, but counts as two edits in Levenshtein
+ * distance.
+ */
 function swapped(a: string, b: string): boolean {
   if (a.length !== b.length) return false
   let i = 0
@@ -37,13 +40,13 @@ function swapped(a: string, b: string): boolean {
   return i + 1 < a.length && a[i] === b[i + 1] && a[i + 1] === b[i] && a.slice(i + 2) === b.slice(i + 2)
 }
 
-/** A name for a message: in quotes, shortened, and without characters that could steer a terminal. */
+/** A name for a message: quoted, shortened, and without characters that could control a terminal. */
 export function quote(text: string): string {
   const short = text.length > 80 ? `${text.slice(0, 77)}…` : text
   return `'${printable(short)}'`
 }
 
-/** The hint beside an unknown name: the nearest candidate, or what there is to choose from. */
+/** The hint for an unknown name: the nearest candidate, or the list of candidates. */
 export function didYouMean(name: string, candidates: Iterable<string>, kind = 'known'): string | undefined {
   const all = [...new Set(candidates)]
   const [best] = nearest(name, all, 1)

@@ -4,5 +4,5 @@ const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import
   version: string
 }
 
-/** Of the program, as its package says. */
+/** The version in package.json. */
 export const VERSION = manifest.version

@@ -1,12 +1,12 @@
 /**
- * The parts of the WebAssembly interface that terge uses. TypeScript declares them only together with a browser's, and a global
- * declaration of our own would get into the way of those who import terge's types.
+ * The parts of the WebAssembly interface that terge uses. TypeScript declares them only in the DOM library, and a
+ * global declaration here would conflict in projects that import terge's types.
  */
 
 export const WebAssembly = (globalThis as unknown as { readonly WebAssembly: Api }).WebAssembly
 
 export declare namespace WebAssembly {
-  /** Compiled code: it can be posted to a worker. */
+  /** Compiled code. It can be posted to a worker. */
   interface Module {
     readonly [Symbol.toStringTag]: 'WebAssembly.Module'
   }

@@ -1,18 +1,18 @@
-/** Words in messages: counts before nouns, and lists. */
+/** Counts, plurals and lists for messages. */
 
-/** The word that agrees with a count: `is` or `are`. */
+/** The word that agrees with a count, such as `is` or `are`. */
 export const agree = (count: number, one: string, many: string): string => (count === 1 ? one : many)
 
-/** `1 file`, `2 files`. `many` is for plurals that are made in another way: `1 index`, `2 indices`. */
+/** `1 file`, `2 files`. `many` is for irregular plurals: `1 index`, `2 indices`. */
 export const plural = (count: number, noun: string, many = `${noun}s`): string => `${count} ${agree(count, noun, many)}`
 
 /** `a`, `a or b`, `a, b or c`. */
 export const eitherOf = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 
-/** `1234567` as `1,234,567`, whatever the locale. */
+/** `1234567` as `1,234,567`, in every locale. */
 export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
 
-/** `1 tensor`, `2 tensors`. */
+/** Like `plural`, with thousands separators: `1 tensor`, `1,234 tensors`. */
 export const counted = (count: number, noun: string): string =>
   `${formatCount(count)} ${agree(count, noun, `${noun}s`)}`

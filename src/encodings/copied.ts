@@ -11,7 +11,7 @@ const copied = (
 ): Encoding => ({ name, bits, numbers, torch, ...(torchStorage === undefined ? {} : { torchStorage }) })
 
 export const bool = copied('BOOL', 8, 'truth', ['bool'], 'Bool')
-/** Elements of packed weights, and of the scales that stand beside them: they mean nothing alone. */
+/** Elements of packed weights and their scales. A single element has no meaning. */
 export const f4 = copied('F4', 4, 'float')
 export const f6E2M3 = copied('F6_E2M3', 6, 'float')
 export const f6E3M2 = copied('F6_E3M2', 6, 'float')

@@ -1,4 +1,4 @@
-/** The encodings that terge knows, narrow ones first: the order in which safetensors sorts the tensors of a file, from its end. */
+/** The registry of encodings, narrow ones first: safetensors sorts the tensors of a file by this order, reversed. */
 import type { Dtype, FloatDtype, OutputDtype } from '../core/dtypes.js'
 import { bf16 } from './bf16.js'
 import { bool, c64, f4, f6E2M3, f6E3M2, f8E8M0, i8, i16, i32, i64, u8, u16, u32, u64 } from './copied.js'
@@ -38,16 +38,16 @@ export const encodingOf = (dtype: Dtype): Encoding => BY_NAME[dtype]
 
 export const isDtype = (name: string): name is Dtype => Object.hasOwn(BY_NAME, name)
 
-/** Whether terge computes on it: such tensors are merged and cast, all others are copied byte for byte. */
+/** Whether terge computes with the dtype. Such tensors can be merged and cast; all others are copied byte for byte. */
 export const isFloat = (dtype: Dtype): dtype is FloatDtype => BY_NAME[dtype].read !== undefined
 
-/** Whether results can be written in it. */
+/** Whether results can be written in the dtype. */
 export const isWritable = (dtype: Dtype): dtype is OutputDtype => BY_NAME[dtype].write !== undefined
 
-/** Bytes of so many elements; a fraction where they do not fill whole bytes. */
+/** Bytes of a number of elements; a fraction if they do not fill whole bytes. */
 export const bytesOf = (dtype: Dtype, elements = 1): number => (BY_NAME[dtype].bits * elements) / 8
 
-/** The names that a recipe's `dtype` may have. */
+/** The names that `dtype` in a recipe accepts. */
 export const DTYPE_NAMES: Readonly<Record<string, OutputDtype>> = Object.fromEntries(
   [f64, f32, f16, bf16].flatMap(({ write }) => write!.recipe.map((name) => [name, write!.kernel])),
 )

@@ -1,23 +1,26 @@
-/** Encodings: how stored elements stand for numbers. One file each for those that terge computes on; `index.ts` lists them. */
+/**
+ * Encodings: how stored elements represent numbers. Each encoding that terge computes with has its own file; `index.ts`
+ * lists them all.
+ */
 import type { Dtype, FloatDtype, OutputDtype } from '../core/dtypes.js'
 
 export interface Encoding {
-  /** As safetensors, plans and lineages call it. */
+  /** The name in safetensors, plans and lineages. */
   readonly name: Dtype
-  /** Of an element. Tensors whose elements do not fill whole bytes are refused where they are opened. */
+  /** Bits per element. Opening a tensor whose elements do not fill whole bytes is an error. */
   readonly bits: number
   readonly numbers: 'float' | 'integer' | 'truth' | 'complex'
-  /** What PyTorch calls its dtype, the usual name first: without `torch.`. */
+  /** The names of PyTorch's dtype without `torch.`, the usual name first. */
   readonly torch: readonly string[]
-  /** What PyTorch calls its storage class: without `torch.` and `Storage`. */
+  /** The name of PyTorch's storage class, without `torch.` and `Storage`. */
   readonly torchStorage?: string
-  /** What the kernels call it that turn it into float32 or float64. Absent: such tensors are copied byte for byte. */
+  /** The dtype of the kernels that convert it to float32 or float64. Absent: such tensors are copied byte for byte. */
   readonly read?: FloatDtype
-  /** How results are rounded to it. Where `read` is there and this is not, `refusal` says why. */
+  /** How results are written in it. If `read` is present and `write` is not, `refusal` says why. */
   readonly write?: {
-    /** What the kernels call it that round to it: to nearest even, once, with one NaN. */
+    /** The dtype of the kernels that round to it: once, to nearest even, with one NaN. */
     readonly kernel: OutputDtype
-    /** What a recipe's `dtype` may say for it. */
+    /** Its names in `dtype` of a recipe. */
     readonly recipe: readonly string[]
   }
   readonly refusal?: string

@@ -1,9 +1,11 @@
-/** How the tokenizers library numbers tokens when it loads a file: ids of added tokens in the file have no effect. */
+/**
+ * The token ids that the tokenizers library gives when it loads a file. It ignores the ids of added tokens in the file.
+ */
 
 /**
- * Ids of all tokens after loading: a piece of the model keeps its id; each added token that is no piece gets the number of
- * pieces plus the number of such tokens before it, whatever ids the pieces have. `places`: the number of pieces where a piece's
- * id is its place and a text may stand twice.
+ * The ids of all tokens after loading. A piece of the model keeps its id. An added token that is not a piece gets the
+ * number of pieces plus the number of such tokens before it. `places`: the number of pieces if a piece's id is its
+ * position, where a text may appear twice.
  */
 export function loadedIds(
   pieces: ReadonlyMap<string, number>,
@@ -17,8 +19,8 @@ export function loadedIds(
 }
 
 /**
- * Whether every version of the library gives these ids: newer ones count as `loadedIds` does; older ones go on from the highest
- * id of an added token, where that is no lower than the number of pieces.
+ * Whether every version of the library gives these ids. Newer versions count as in `loadedIds`. Older versions continue
+ * from the highest id of an added token if that is not below the number of pieces.
  */
 export function loadsAs(
   ids: ReadonlyMap<string, number>,

@@ -8,10 +8,10 @@ import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './typ
 
 /** The largest vocabularies have 262,144 tokens. */
 const MOST_TOKENS = 4e6
-/** Ids leave gaps at most; each costs a row of an embedding. */
+/** Ids may have gaps, but each id costs an embedding row. */
 const HIGHEST_ID = 2 ** 24
 
-/** A vocabulary of 262,144 tokens with 600,000 merges, each a list of two, has 2.1 million. */
+/** A vocabulary of 262,144 tokens with 600,000 merges, each a list of two, has 2.1 million values. */
 const MOST_VALUES = 8e6
 /** T5 has 100. */
 const MOST_SENTINELS = 1000
@@ -20,19 +20,20 @@ const KINDS: readonly TokenizerKind[] = ['BPE', 'WordPiece', 'WordLevel', 'Unigr
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Files of SentencePiece, which are binary: their texts are one character a byte. */
+/** SentencePiece files are binary: their texts have one character per byte. */
 const SENTENCEPIECE_FILES = ['tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model', 'sentencepiece.model']
 
-/** Files that hold a vocabulary, in the order in which they are looked for. */
+/** Files that hold a vocabulary, in the order in which terge looks for them. */
 export const VOCABULARY_FILES = ['tokenizer.json', 'vocab.json', 'vocab.txt', ...SENTENCEPIECE_FILES]
 
-/** Whether a model's small files hold a vocabulary that `readTokenizer` reads. */
+/** Whether a model's small files have a vocabulary that `readTokenizer` can read. */
 export const hasVocabulary = (files: TokenizerFiles): boolean => VOCABULARY_FILES.some((name) => name in files)
 
 /**
- * Reads a vocabulary: `tokenizer.json` (BPE, WordPiece, WordLevel, Unigram); else `vocab.json` with `merges.txt`, `vocab.txt`
- * (WordPiece) or a SentencePiece model, with `added_tokens.json` and the added tokens of `tokenizer_config.json`. Nothing in it is believed: ids are checked, and sizes before anything is built from them.
- * Fault: `bad-tokenizer`, with `shown` as the model's name.
+ * Reads a vocabulary from `tokenizer.json` (BPE, WordPiece, WordLevel, Unigram); else from `vocab.json` with
+ * `merges.txt`, `vocab.txt` (WordPiece) or a SentencePiece model, each with `added_tokens.json` and the added tokens of
+ * `tokenizer_config.json`. The files are untrusted: ids and sizes are checked before anything is built from them.
+ * Error: `bad-tokenizer`, with `shown` as the model's name.
  */
 export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
   const name = VOCABULARY_FILES.find((name) => name in files)
@@ -51,7 +52,7 @@ export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
   }
 }
 
-/** A JSON object. Fault: `bad-tokenizer`. */
+/** Parses a JSON object. Error: `bad-tokenizer`. */
 export function readObject(text: string, shown: string): Json {
   let value: unknown
   try {
@@ -92,7 +93,7 @@ function fromDocument(text: string, files: TokenizerFiles, name: string): Tokeni
   )
 }
 
-/** Older files leave the type out. */
+/** The kind of a model. Older files have no `type`. */
 function kindOf(model: Json): TokenizerKind | undefined {
   if (model.type !== undefined) return KINDS.find((kind) => kind === model.type)
   if (Array.isArray(model.vocab)) return 'Unigram'
@@ -108,14 +109,14 @@ function fromVocab(text: string, files: TokenizerFiles, shown: string): Tokenize
   return besides({ kind: 'BPE', pieces, merges: readMerges(merges, `${shown}: merges.txt`) }, files, shown)
 }
 
-/** A piece a line; its place is its id, and of two that are the same the later one counts, as for transformers. */
+/** One piece per line; the line number is the id. If two are equal, the later one counts, as in transformers. */
 function fromLines(text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const lines = linesOf(text.endsWith('\n') ? text.slice(0, -1) : text, `${shown}: vocab.txt`)
   const pieces = new Map(lines.map((line, id) => [line, id]))
   return besides({ kind: 'WordPiece', pieces, merges: [], lines }, files, shown)
 }
 
-/** Lines without their ends, counted before one is made. */
+/** Lines without line ends, counted before they are split. */
 function linesOf(text: string, shown: string): string[] {
   let count = 1
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))
@@ -123,11 +124,11 @@ function linesOf(text: string, shown: string): string[] {
   return text.split('\n').map((line) => line.replace(/\r$/, ''))
 }
 
-/** Tokenizers that number the pieces otherwise than their SentencePiece model does. */
+/** Tokenizer classes whose token ids differ from those of their SentencePiece model. */
 const RENUMBERED =
   /^(XLMRoberta|MBart|Camembert|Barthez|NllbTokenizer|Nllb|Pegasus|M2M100|BigBirdPegasus|XGLM|PLBart|Fnet|Speech2Text|SpeechT5|Marian)/i
 
-/** Ids are the pieces' places; T5 counts its sentinels down behind them. */
+/** Ids are the positions of the pieces. T5 appends its sentinels in descending order. */
 function fromSentencePiece(name: string, text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const where = `${shown}: ${name}`
   const config = files['tokenizer_config.json']
@@ -155,7 +156,7 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
   )
 }
 
-/** T5's own tokens, from `first` on; their count is a stranger's. */
+/** T5's sentinel tokens, with ids from `first`. Their untrusted count is checked. */
 function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > MOST_SENTINELS)
     throw bad(shown, `extra_ids is not a whole number up to ${MOST_SENTINELS}`)
@@ -168,14 +169,14 @@ function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
 
 type Read = Omit<Tokenizer, 'added' | 'ids' | 'size' | 'renumbered' | 'mentioned'>
 
-/** A vocabulary from other files than tokenizer.json: the library adds the other tokens in the order of their ids. */
+/** A vocabulary from other files than tokenizer.json. The library adds the other tokens in the order of their ids. */
 function besides(read: Read, files: TokenizerFiles, shown: string, more: readonly AddedToken[] = []): Tokenizer {
   const named = namedIn(files, shown)
   const added = [...addedOf(files, shown), ...more].sort((a, b) => a.id - b.id)
   return finish({ ...read, mentioned: new Set(named.map(({ content }) => content)) }, [...added, ...named])
 }
 
-/** Tokens that have a part of their own, in the order in which transformers adds those that a vocabulary lacks. */
+/** Keys of special tokens, in the order in which transformers adds those that a vocabulary lacks. */
 const NAMED = [
   ...['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'],
   ...['extra_special_tokens', 'additional_special_tokens'],
@@ -183,11 +184,11 @@ const NAMED = [
 
 type Named = Omit<AddedToken, 'id'> & { readonly id?: undefined }
 
-/** Special tokens that tokenizer_config.json names: transformers adds those that no other file has. */
+/** Special tokens in tokenizer_config.json. transformers adds those that no other file has. */
 function namedIn(files: TokenizerFiles, shown: string): Named[] {
   const read = (name: string): Json => (files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`))
   const config = read('tokenizer_config.json')
-  // Read only beside an older configuration.
+  // transformers reads this file only with an older configuration.
   const older = isObject(config.added_tokens_decoder) ? {} : read('special_tokens_map.json')
   return NAMED.flatMap((key) => {
     const value = older[key] ?? config[key]
@@ -204,7 +205,7 @@ function namedIn(files: TokenizerFiles, shown: string): Named[] {
   })
 }
 
-/** Every text in a value, keys too. */
+/** Every string in a value, including keys. */
 function stringsIn(value: unknown): string[] {
   const found: string[] = []
   const walk = (value: unknown): void => {
@@ -219,7 +220,7 @@ function stringsIn(value: unknown): string[] {
   return found
 }
 
-/** Tokens that stand beside the vocabulary, in the order of their ids. */
+/** Tokens in addition to the vocabulary, in the order of their ids. */
 function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
   const added = new Map<string, AddedToken>()
   const more = files['added_tokens.json']
@@ -238,7 +239,7 @@ function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
   return [...added.values()].sort((a, b) => a.id - b.id)
 }
 
-/** Ids are those that the tokenizers library gives, whatever a file says of added tokens. */
+/** Completes a tokenizer with the ids that the tokenizers library gives, whatever a file says about added tokens. */
 function finish(
   read: Omit<Tokenizer, 'added' | 'ids' | 'size' | 'renumbered'>,
   listed: readonly (AddedToken | Named)[],
@@ -255,7 +256,7 @@ function finish(
   return { ...read, added, ids, size, renumbered }
 }
 
-/** Where a piece's id is its place, and a text may stand twice: how many there are. */
+/** The number of pieces if a piece's id is its position, where a text may appear twice. */
 export const placesOf = ({ kind, scores, kept }: Pick<Tokenizer, 'kind' | 'scores' | 'kept'>): number | undefined =>
   kind === 'Unigram' && kept === undefined ? scores?.length : undefined
 
@@ -280,7 +281,7 @@ function readPieces(vocab: unknown, scores: number[], shown: string): Map<string
     if (typeof piece !== 'string' || typeof score !== 'number')
       throw bad(shown, `piece ${id} is not a pair [text, score]`)
     scores.push(score)
-    // Of two that are the same the later one counts, as for the library.
+    // If two pieces are equal, the later one counts, as in the library.
     pieces.set(piece, id)
   }
   return pieces
@@ -309,7 +310,7 @@ function readAdded(list: unknown, shown: string): AddedToken[] {
   })
 }
 
-/** How a token is matched; the library reads no file in which one of these is absent. */
+/** How a token is matched. The library rejects a file in which one of these flags is absent. */
 export const PLAIN: AddedToken['flags'] = {
   ...{ single_word: false, lstrip: false, rstrip: false, normalized: false, special: false },
 }

@@ -1,4 +1,4 @@
-/** A SentencePiece model: of its protocol buffer the pieces with their scores, and what kind of model it is. */
+/** Reads the pieces, their scores and the model type from the protocol buffer of a SentencePiece model. */
 import { Buffer, isUtf8 } from 'node:buffer'
 
 export interface SentencePieces {
@@ -14,7 +14,7 @@ const TRAINER = 2
 const TEXT = 1
 const SCORE = 2
 const MODEL_TYPE = 3
-/** `TrainerSpec.ModelType`; also what it is where nothing is said. */
+/** `TrainerSpec.ModelType`; also the default. */
 const UNIGRAM = 1
 
 /** How a field is stored. */
@@ -23,7 +23,7 @@ const EIGHT_BYTES = 1
 const BYTES = 2
 const FOUR_BYTES = 5
 
-/** `fail` says what is wrong and does not come back; `most` bounds the pieces. */
+/** `fail` throws an error; `most` limits the number of pieces. */
 export function readSentencePieces(model: Uint8Array, most: number, fail: (what: string) => never): SentencePieces {
   const pieces: string[] = []
   const scores: number[] = []
@@ -51,7 +51,7 @@ export function readSentencePieces(model: Uint8Array, most: number, fail: (what:
   return { pieces, scores, unigram }
 }
 
-/** A message's fields in order: numbers of varints, all else as bytes. */
+/** The fields of a message in order: numbers for varints, bytes for all others. */
 function* fields(bytes: Uint8Array, fail: (what: string) => never): Generator<readonly [number, number | Uint8Array]> {
   let at = 0
   const varint = (): number => {

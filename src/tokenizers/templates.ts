@@ -1,6 +1,7 @@
 /**
- * Chat templates that a recipe may name, in Jinja, written after the formats' public descriptions. They render what the models'
- * own templates render; alpaca, which is no model's, renders what mergekit's does, with a blank line before the prompt.
+ * Chat templates, in Jinja, that a recipe may name, written from the public descriptions of the formats. They render
+ * the same as the models' own templates. alpaca belongs to no model and renders the same as mergekit's, with a blank
+ * line before the prompt.
  */
 const PARTS: Readonly<Record<string, readonly string[]>> = {
   chatml: [
@@ -43,6 +44,6 @@ const PARTS: Readonly<Record<string, readonly string[]>> = {
 
 export const templateNames = (): string[] => Object.keys(PARTS)
 
-/** The template of a known name. */
+/** The template with this name; undefined if the name is unknown. */
 export const templateOf = (name: string): string | undefined =>
   Object.hasOwn(PARTS, name) ? PARTS[name]!.join('') : undefined

@@ -1,41 +1,43 @@
-/** A token that is looked for in the text before it is cut up: special ones, and those added after training. */
+/** A token that is matched before the text is split: special tokens, and those added after training. */
 export interface AddedToken {
   readonly id: number
   readonly content: string
-  /** How it is matched, as tokenizer.json has it: `special`, `lstrip`, `rstrip`, `normalized`, `single_word`. */
+  /**
+   * How it is matched, with the flags of tokenizer.json: `special`, `lstrip`, `rstrip`, `normalized`, `single_word`.
+   */
   readonly flags: Readonly<Record<string, boolean>>
 }
 
 export type TokenizerKind = 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram' | 'SentencePiece'
 
-/** A vocabulary with what belongs to it. */
+/** A vocabulary with its merges and added tokens. */
 export interface Tokenizer {
   readonly kind: TokenizerKind
-  /** Of the model proper: piece → id. */
+  /** The pieces of the model: piece → id. */
   readonly pieces: ReadonlyMap<string, number>
   /** Unigram: log-probabilities, by id. */
   readonly scores?: readonly number[]
-  /** BPE: in the order in which they are tried. */
+  /** BPE: merges in order of priority. */
   readonly merges: readonly (readonly [string, string])[]
-  /** In the order in which the library adds them; with the ids that it gives them. */
+  /** In the order in which the library adds them, with the ids that it gives them. */
   readonly added: readonly AddedToken[]
-  /** Added tokens to which a file gives another id than the library. */
+  /** Added tokens whose id in a file differs from the library's. */
   readonly renumbered: readonly { readonly content: string; readonly stated: number }[]
-  /** Texts that a tokenizer's other settings hold, such as special tokens by their parts. */
+  /** Strings in the tokenizer's other settings, such as the names of special tokens. */
   readonly mentioned: ReadonlySet<string>
-  /** Every token, added ones too. Where two have one id, both are here. */
+  /** Every token, including added ones. Two tokens may have one id. */
   readonly ids: ReadonlyMap<string, number>
-  /** The highest id and one. */
+  /** The highest id plus 1. */
   readonly size: number
-  /** BPE: what the second part of a merge loses (`continuing_subword_prefix`). */
+  /** BPE: the prefix that a merge removes from its second part (`continuing_subword_prefix`). */
   readonly prefix?: string
-  /** Of vocab.txt: its lines, which are the pieces by id. */
+  /** The lines of vocab.txt, which are the pieces by id. */
   readonly lines?: readonly string[]
-  /** The file of a SentencePiece model, which is kept as it is: what a union gains becomes added tokens. */
+  /** The file name of a SentencePiece model. terge copies it unchanged, and a union adds new tokens as added tokens. */
   readonly kept?: string
-  /** The text of tokenizer.json; absent where the vocabulary comes from other files. */
+  /** The text of tokenizer.json. Absent if the vocabulary comes from other files. */
   readonly document?: string
 }
 
-/** Texts of a model's small files, by name; those that it lacks are absent. */
+/** The texts of a model's small files, by name. */
 export type TokenizerFiles = Readonly<Record<string, string>>

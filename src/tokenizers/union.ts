@@ -1,29 +1,31 @@
 import { PLAIN } from './read.js'
 import type { Tokenizer } from './types.js'
 
-/** A vocabulary of several. */
+/** A vocabulary made of several. */
 export interface Union {
   readonly tokenizer: Tokenizer
-  /** Tokens that the first one lacked, in the order of their ids. */
+  /** Tokens that the first tokenizer lacked, in the order of their ids. */
   readonly gained: readonly string[]
-  /** Whether it is another than the first one. */
+  /** Whether it differs from the first tokenizer. */
   readonly changed: boolean
 }
 
 /**
- * All tokens of all tokenizers: those of the first keep their ids, but for one whose id another has too, and the others' new ones follow in the order of
- * tokenizers and of ids. Where another is of the first one's kind, its pieces become pieces, and its merges follow, each
- * once; the pieces of one of another kind become added tokens, for there is no telling how their text would be cut. So do
- * pieces of Unigram and of vocab.txt where added tokens already stand behind the first one's: a piece's id is its place. A
- * SentencePiece model gains added tokens alone. An added token of any is one of the union, as for mergekit. What normalizes
- * and splits the text is the first one's.
+ * All tokens of all tokenizers. Tokens of the first keep their ids, except a token that shares its id with another. New
+ * tokens follow in the order of tokenizers and ids.
+ *
+ * If another tokenizer has the same kind as the first, its pieces become pieces, and its merges follow, each once.
+ * Otherwise its pieces become added tokens, since the first tokenizer cannot split text into them. Pieces of Unigram
+ * and vocab.txt also become added tokens if added tokens already follow the first one's pieces, since a piece's id is
+ * its position. A SentencePiece model only gets added tokens. As in mergekit, an added token of any tokenizer is an
+ * added token of the union. Normalization and splitting are those of the first tokenizer.
  */
 export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
   const ids = new Map(first.ids)
   const pieces = new Map(first.pieces)
   const scores = [...(first.scores ?? [])]
   const lines = first.lines && [...first.lines]
-  /** Where a piece's id is its place: how many there are. */
+  /** The number of pieces, if a piece's id is its position. */
   let places = first.kind === 'Unigram' ? scores.length : lines?.length
   const added = new Map(first.added.map((token) => [token.content, token]))
   const gained: string[] = []
@@ -79,7 +81,7 @@ export function unite(first: Tokenizer, others: readonly Tokenizer[]): Union {
   }
 }
 
-/** Tokens whose id another one has before them: the library gives such ids where a vocabulary has gaps. */
+/** Tokens that share their id with an earlier token: the library gives such ids if a vocabulary has gaps. */
 function sharedIds(ids: ReadonlyMap<string, number>): string[] {
   const taken = new Set<number>()
   return [...ids].flatMap(([token, id]) => {
@@ -89,7 +91,7 @@ function sharedIds(ids: ReadonlyMap<string, number>): string[] {
   })
 }
 
-/** With tokens that are in no vocabulary, behind all others. */
+/** Appends tokens that are in no vocabulary. */
 export function withAdded(tokenizer: Tokenizer, tokens: readonly string[]): Tokenizer {
   const ids = new Map(tokenizer.ids)
   const added = [...tokenizer.added]
@@ -102,8 +104,8 @@ export function withAdded(tokenizer: Tokenizer, tokens: readonly string[]): Toke
 }
 
 /**
- * Without the tokens that have no row among so many, but for those that `keep` names; these keep their ids. Of a SentencePiece
- * model, and of a list of pieces some of which are kept or stand twice, only added tokens go.
+ * Removes the tokens that have no embedding row, except those in `keep`; all others keep their ids. From a
+ * SentencePiece model, and from a list of pieces with kept or repeated pieces, only added tokens are removed.
  */
 export function withinRows(
   tokenizer: Tokenizer,
@@ -144,7 +146,7 @@ export function withinRows(
 /** Tokens in the order of ids. */
 export const inOrder = (ids: ReadonlyMap<string, number>): [string, number][] => [...ids].sort(([, a], [, b]) => a - b)
 
-/** What a merge makes. */
+/** The piece that a merge makes. */
 const productOf =
   ({ prefix = '' }: Tokenizer) =>
   ([left, right]: readonly [string, string]): string =>
@@ -157,7 +159,7 @@ function uniteMerges(
 ): Tokenizer['merges'] {
   const merges = [...first.merges]
   const product = productOf(first)
-  // A merge's place is its rank: pairs are told apart by their two parts, not by what they make.
+  // A merge's position is its rank. Pairs are equal if both parts are, not if they make the same piece.
   const known = new Map<string, Set<string>>()
   const isNew = ([left, right]: readonly [string, string]): boolean => {
     const partners = known.get(left) ?? new Set()
@@ -166,7 +168,7 @@ function uniteMerges(
     return true
   }
   for (const merge of merges) isNew(merge)
-  // The library refuses a merge of, or to, what is no piece: it may be an added token.
+  // The library rejects a merge whose parts or result are not pieces: they may be added tokens.
   const fits = (merge: readonly [string, string]) => [...merge, product(merge)].every((part) => pieces.has(part))
   for (const other of others) for (const merge of other.merges) if (fits(merge) && isNew(merge)) merges.push(merge)
   return merges

@@ -6,9 +6,10 @@ import type { AddedToken, Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 
 /**
- * The text of files that hold a vocabulary, by name: `tokenizer.json`, or `vocab.json` and `merges.txt`, or `vocab.txt`, each with
- * `added_tokens.json`, where it was read from these; of a SentencePiece model the added tokens alone. Tokens stand in the order
- * of ids; all else in tokenizer.json keeps its bytes. Undefined: no such files give every token its id.
+ * The texts of the vocabulary files, by name, in the format that the tokenizer was read from: `tokenizer.json`; or
+ * `vocab.json` and `merges.txt`, or `vocab.txt`, each with `added_tokens.json`; or only the added tokens of a
+ * SentencePiece model. Tokens are in the order of ids, and everything else in tokenizer.json keeps its bytes. Undefined
+ * if no such files give every token its id.
  */
 export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, string>> | undefined {
   const written = withLoadedIds(tokenizer)
@@ -36,9 +37,9 @@ export function tokenizerTexts(tokenizer: Tokenizer): Readonly<Record<string, st
 }
 
 /**
- * A tokenizer whose added tokens are pieces too, as far as the library would otherwise number them anew: it does not read their
- * ids, but counts on from the pieces. A piece of a mapping has the id that is written, and one that no merge makes is found only
- * as the added token that it is.
+ * Makes added tokens pieces as well, as far as the library would renumber them: it ignores their ids in the file and
+ * counts on from the pieces. A piece in a mapping keeps its written id, and a piece that no merge makes can only match
+ * as an added token.
  */
 function withLoadedIds(tokenizer: Tokenizer): Tokenizer | undefined {
   const { ids, added, lines, kept } = tokenizer
@@ -59,7 +60,7 @@ function withLoadedIds(tokenizer: Tokenizer): Tokenizer | undefined {
 type Json = Readonly<Record<string, unknown>>
 
 const vocabText = (pieces: ReadonlyMap<string, number>): string =>
-  // Written entry by entry: JavaScript would put tokens that look like numbers first.
+  // Written entry by entry, since JavaScript would sort tokens that look like numbers first.
   `{${inOrder(pieces)
     .map(([token, id]) => `${JSON.stringify(token)}:${id}`)
     .join(',')}}`
@@ -71,7 +72,7 @@ function documentText(tokenizer: Tokenizer, text: string): string {
   const vocab = scores ? unigram(pieces, scores, model.vocab) : new RawJson(vocabText(pieces))
   const edits: JsonEdit[] = [{ path: ['model', 'vocab'], value: vocab }]
   if (Array.isArray(model.merges)) {
-    // As it was written, unless a part has a space in it, which the older form can't say.
+    // Keeps the written form, unless a part has a space in it, which the older form cannot express.
     const [first = ''] = model.merges
     const joined = typeof first === 'string' && !merges.some((pair) => pair.join('').includes(' '))
     const list = joined ? merges.map((pair) => pair.join(' ')) : merges
@@ -82,7 +83,7 @@ function documentText(tokenizer: Tokenizer, text: string): string {
   return editJson(text, edits)
 }
 
-/** Pieces by place. A text that stands twice has the id of its later place; at the earlier one it stays as it was. */
+/** Pieces by position. A repeated text has the id of its last position; the earlier position keeps its entry. */
 function unigram(pieces: ReadonlyMap<string, number>, scores: readonly number[], before: unknown): RawJson {
   const byPlace = new Map([...pieces].map(([piece, id]) => [id, piece]))
   const there: readonly unknown[] = Array.isArray(before) ? before : []

@@ -1,4 +1,4 @@
-/** Does the work for each item, some at once; the first error ends it. */
+/** Runs `work` for each item, at most `parallel` at once. The first error stops it. */
 export async function eachOf<T>(
   items: readonly T[],
   parallel: number,
@@ -11,7 +11,7 @@ export async function eachOf<T>(
   await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker))
 }
 
-/** What the work gives for each item, in the order of items, some at once. */
+/** The results of `work` in the order of items, at most `parallel` at once. */
 export async function mapEach<T, R>(
   items: readonly T[],
   parallel: number,

@@ -1,7 +1,7 @@
 /**
- * Changes single values of a JSON text in place: every other byte stays as it was, such as `8.0`, `1e-05`, integers beyond 2⁵³,
- * escapes, the order of keys, indentation and line ends. Libraries for this (jsonc-parser) do not know `NaN` and `Infinity`, build
- * a tree of the whole text for each edit, and recurse as deep as the text is nested.
+ * Changes single values of a JSON text in place and keeps every other byte: numbers such as `8.0`, `1e-05` and integers
+ * beyond 2⁵³, escapes, key order, indentation and line ends. Libraries such as jsonc-parser do not support `NaN` and
+ * `Infinity`, build a tree of the whole text for each edit, and recurse with the nesting depth.
  */
 import { afterSpace, afterString, hasMark, isObject, parseJson, sameJson } from './text.js'
 
@@ -13,15 +13,15 @@ export interface JsonEdit {
   readonly value: unknown
 }
 
-/** A value that is written exactly so: a number with more digits than a double has, or `8.0`. */
+/** A value with its exact text, such as `8.0` or a number with more digits than a double has. */
 export class RawJson {
   constructor(readonly text: string) {}
 }
 
 /**
- * A text with these edits. A key that is missing is added behind the others, with the objects on its way, in the style of the
- * text around it. Of a key that stands twice the last counts, as for every reader; removing takes all. The text must be one that
- * `parseJson` reads, and no two edits may lie inside each other.
+ * Applies edits to a text. A missing key is added at the end, with the objects on its path, in the style of the
+ * surrounding text. If a key appears twice, the last one counts, as for every reader, and removing it removes both.
+ * `parseJson` must accept the text, and no edit may lie inside another.
  */
 export function editJson(text: string, edits: readonly JsonEdit[]): string {
   const splices: Splice[] = []
@@ -29,7 +29,7 @@ export function editJson(text: string, edits: readonly JsonEdit[]): string {
   change(text, root, treeOf(edits), splices)
   let done = 0
   const parts: string[] = []
-  // Sorting is stable: what is added at a place stands before what is removed from there on.
+  // The sort is stable: text added at an offset comes before text removed from there.
   for (const { from, to, put } of splices.sort((a, b) => a.from - b.from || a.to - b.to)) {
     parts.push(text.slice(done, from), put)
     done = to
@@ -38,8 +38,8 @@ export function editJson(text: string, edits: readonly JsonEdit[]): string {
 }
 
 /**
- * The same, for a value that was read from the text by `parseJson` and what it has become: what differs is edited, and elements of a
- * list that has another length now keep their texts. Undefined where nothing differs.
+ * Edits a text whose value was `before` so that it becomes `after`. Only differences are edited, and elements of a list
+ * that changes its length keep their text. Undefined if nothing differs.
  */
 export function changeJson(text: string, before: unknown, after: unknown): string | undefined {
   const edits = differences(before, after, [])
@@ -52,7 +52,7 @@ interface Splice {
   readonly put: string
 }
 
-/** What is to become of a value: another, or changes inside of it. */
+/** The change of a value: a new value, or changes inside it. */
 type Change = { readonly value: unknown } | ReadonlyMap<string | number, Change>
 type Changes = Map<string | number, Change>
 
@@ -95,13 +95,13 @@ function differences(before: unknown, after: unknown, path: JsonPath): JsonEdit[
 
 interface Member {
   readonly key: string | number
-  /** Where it begins: its key, or in a list its value. */
+  /** Start of its key, or of its value in a list. */
   readonly from: number
   readonly value: number
   readonly to: number
 }
 
-/** The members of the list or object whose bracket stands at `at`, and the index of the closing one. */
+/** The members of the list or object that starts at `at`, and the index of its closing bracket. */
 function membersOf(text: string, at: number): { readonly members: readonly Member[]; readonly close: number } {
   const members: Member[] = []
   const list = text[at] === '['
@@ -124,7 +124,7 @@ function membersOf(text: string, at: number): { readonly members: readonly Membe
   return { members, close: at }
 }
 
-/** The index after the value that begins at `at`. */
+/** The index after the value that starts at `at`. */
 function afterValue(text: string, at: number): number {
   let open = 0
   for (; at < text.length; at++) {
@@ -132,7 +132,7 @@ function afterValue(text: string, at: number): number {
     if (char === '"') at = afterString(text, at) - 1
     else if (char === '{' || char === '[') open++
     else if (char === '}' || char === ']') {
-      // The bracket that closes what a bare word or number stands in.
+      // The closing bracket of the list or object around a bare word or number.
       if (open === 0) return at
       open--
     } else if (open === 0) {
@@ -170,7 +170,7 @@ function change(text: string, at: number, what: Change, splices: Splice[]): void
   if (added.length > 0) add(text, at, close, members, gone, added, splices)
 }
 
-/** An object of changes where there was none. */
+/** A new object made of changes. */
 const made = (changes: ReadonlyMap<string | number, Change>): unknown =>
   Object.fromEntries(
     [...changes].map(([key, inner]) => [key, inner instanceof Map ? made(inner) : (inner as { value: unknown }).value]),
@@ -185,7 +185,7 @@ function remove(
   splices: Splice[],
 ): void {
   if (members.every(({ key }) => gone.has(key))) {
-    // What is added brings its own white space.
+    // Added text has its own white space.
     if (members.length > 0 && !replacing) splices.push({ from: open + 1, to: close, put: '' })
     return
   }
@@ -223,7 +223,7 @@ function add(
   splices.push({ from: kept.to, to: kept.to, put: added.map((one) => `${comma}${write(one)}`).join('') })
 }
 
-/** What stands between two members of a list or an object. */
+/** The text between two members of a list or object. */
 function separatorOf(text: string, open: number, members: readonly Member[], style: Style): string {
   const [first, second] = members
   if (second) return text.slice(first!.to, second.from)
@@ -231,26 +231,26 @@ function separatorOf(text: string, open: number, members: readonly Member[], sty
   return lead.includes('\n') ? `,${lead}` : style.comma
 }
 
-/** How a value is written at a place. */
+/** How a value is formatted at a place. */
 interface Style {
-  /** Members on lines of their own. */
+  /** Whether each member has its own line. */
   readonly lines: boolean
   readonly eol: string
-  /** Of the line on which the value begins. */
+  /** Indentation of the line on which the value starts. */
   readonly indent: string
   readonly unit: string
   readonly colon: string
   readonly comma: string
 }
 
-/** The style of the text around the value at `at`: that of its own members where it has any, else that of the whole text. */
+/** The style around the value at `at`: that of its own members if it has any, else that of the whole text. */
 function styleAt(text: string, at: number): Style {
   const line = text.lastIndexOf('\n', at) + 1
   const indent = /^[ \t]*/.exec(text.slice(line, at))![0]
   const root = afterSpace(text, hasMark(text) ? 1 : 0)
   const [top, own] = [root, at].map((open) => leadOf(text, open))
   const lead = own ?? top
-  // The root's first member stands one step in.
+  // The root's first member is indented by one step.
   const unit = top?.lines ? top.indent : '  '
   const colon = lead?.colon ?? top?.colon ?? ': '
   return {
@@ -263,7 +263,7 @@ function styleAt(text: string, at: number): Style {
   }
 }
 
-/** How the first member of the list or object at `open` is set; nothing where it has none. */
+/** The formatting of the first member of the list or object at `open`; undefined if it is empty. */
 function leadOf(text: string, open: number) {
   if (text[open] !== '{' && text[open] !== '[') return undefined
   const first = afterSpace(text, open + 1)
@@ -282,14 +282,16 @@ function leadOf(text: string, open: number) {
   }
 }
 
-/** The text of a value in place of the one at `at`: elements that were there keep their texts and what stands between them. */
+/**
+ * The text of a value that replaces the one at `at`. Elements that were in the old list keep their text and separators.
+ */
 function replaced(text: string, at: number, value: unknown): string {
   const style = styleAt(text, at)
   if (!Array.isArray(value) || text[at] !== '[' || value.length === 0) return printed(value, style)
   const { members, close } = membersOf(text, at)
   if (members.length === 0) return printed(value, style)
   const before = members.map((member) => text.slice(member.value, member.to))
-  // Of the elements with one value, the texts in turn, and the last one again where they run out.
+  // Equal elements use their old texts in turn, and repeat the last one.
   const places = new Map<string, { readonly texts: string[]; used: number }>()
   for (const one of before) {
     const key = keyOf(parseJson(one))
@@ -307,7 +309,7 @@ function replaced(text: string, at: number, value: unknown): string {
   return `[${text.slice(at + 1, members[0]!.from)}${elements.join(comma)}${text.slice(members.at(-1)!.to, close)}]`
 }
 
-/** Tells values apart as `sameJson` does. */
+/** A key that distinguishes values like `sameJson`. */
 const keyOf = (value: unknown): string =>
   JSON.stringify(value, (_, part) =>
     typeof part === 'number' && (!Number.isFinite(part) || Object.is(part, -0)) ? `\u0001${numberText(part)}` : part,

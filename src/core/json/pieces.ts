@@ -1,11 +1,11 @@
-/** Characters that are handed on together. */
+/** Minimum number of characters per piece. */
 const PIECE = 1 << 16
-/** Values below this depth are written whole. */
+/** Values at this depth are written at once. */
 const WHOLE = 4
 
 /**
- * The text that `JSON.stringify` gives of plain data, in pieces: as one string, that of a plan with a million tensors would be longer
- * than a string can be. Above the depth at which values are written whole, an iterable counts as a list.
+ * Writes the text of `JSON.stringify` for plain data in pieces: the text of a plan with a million tensors would exceed
+ * the maximum string length. Above the depth `WHOLE`, an iterable is written as a list.
  */
 export function jsonPieces(value: unknown, put: (piece: string) => void): void {
   let held = ''

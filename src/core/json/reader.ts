@@ -1,6 +1,6 @@
 /**
- * A strict JSON reader over bytes that are known to be UTF-8. Headers may be 100 MB of hostile text, so nothing is
- * built that the caller did not ask for, repeated keys stay visible, and each string is charged before it is decoded.
+ * A strict JSON reader over valid UTF-8. A header may be 100 MB of hostile text. So the reader builds only what the
+ * caller asks for, reports repeated keys, and charges each string to a budget before decoding it.
  */
 import { Buffer } from 'node:buffer'
 import { BRACE, BRACKET, isDigit, type JsonFail, JsonScanner, QUOTE } from './scanner.js'
@@ -11,32 +11,35 @@ export interface JsonReader {
   /** Reads a list; `element` must read exactly one value. */
   array(what: string, element: (index: number) => void): void
   string(what: string): string
-  /** A whole number from 0 to 2⁵³ − 1, written in digits alone. */
+  /** Reads a whole number from 0 to 2⁵³ − 1 that is written only with digits. */
   natural(what: string): number
-  /** Passes over a `null`, if there is one. */
+  /** Skips a `null`, if there is one. */
   isNull(): boolean
-  /** Passes over any one value, checking its form. */
+  /** Skips one value and checks its syntax. */
   skip(): void
-  /** The bytes of any one value, its form checked. */
+  /** Returns the bytes of one value after checking its syntax. */
   raw(): Uint8Array
-  /** Nothing but white space may follow. */
+  /** Checks that only white space follows. */
   end(): void
 }
 
-/** Bytes of memory that what is kept may still take. */
+/** Bytes of memory that the caller may still use. */
 export interface Budget {
   left: number
 }
 
-/** Bytes of a name or a text: a trainer's notes have some hundred thousand. Who sets no budget reads what terge wrote. */
+/**
+ * Maximum bytes of a string; notes of a trainer have some hundred thousand. Callers without a budget read files that
+ * terge wrote.
+ */
 const LONGEST_STRING = 16 * 2 ** 20
 
-/** Reads `source` from `start` on. Strings take from `budget`; the caller charges what else it keeps. */
+/** Reads `source` from `start`. Strings are charged to `budget`; the caller charges everything else that it keeps. */
 export function jsonReader(source: Uint8Array, start: number, budget: Budget, fail: JsonFail): JsonReader {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength)
   const scanner = new JsonScanner(bytes, start, fail)
   const text = (): string => decodeString(scanner, budget)
-  /** The value that comes is of another kind: a syntax fault if it is no value at all. */
+  /** The next value has the wrong type; if it is not valid JSON, that is a syntax error. */
   const wrongType = (message: string): never => {
     const begin = scanner.at
     scanner.value()

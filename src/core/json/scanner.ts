@@ -1,10 +1,10 @@
-/** Where JSON values begin and end in bytes that are known to be UTF-8. Strict, and it builds nothing. */
+/** Finds where JSON values start and end in valid UTF-8. It is strict and builds nothing. */
 import { Buffer } from 'node:buffer'
 
-/** Says what is wrong and does not come back. `syntax`: not JSON; `type`: JSON of another kind; `budget`: too much of it. */
+/** Throws an error. `syntax`: not JSON; `type`: a value of the wrong type; `budget`: the text needs too much memory. */
 export type JsonFail = (kind: 'syntax' | 'type' | 'budget', message: string) => never
 
-/** As in the reference implementation's JSON reader. */
+/** The limit of the JSON reader in the reference implementation of safetensors. */
 const MAX_DEPTH = 127
 export const QUOTE = 0x22
 export const BRACE = 0x7b
@@ -30,9 +30,9 @@ const isHex = (byte: number | undefined): boolean =>
   isDigit(byte) || (byte !== undefined && (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66)
 
 export class JsonScanner {
-  /** The next byte to look at. */
+  /** Index of the next byte. */
   at: number
-  /** Of the string that was passed over last: where its inside begins, whether it has escapes, and whether it is plain ASCII. */
+  /** For the last skipped string: where its content starts, whether it has escapes, and whether it is plain ASCII. */
   from = 0
   escaped = false
   ascii = true
@@ -53,7 +53,7 @@ export class JsonScanner {
     return this.fail('syntax', `expected ${wanted} at byte ${this.at}, found ${found}`)
   }
 
-  /** The first byte of what comes, white space passed over; -1 at the end. */
+  /** Skips white space and returns the next byte; -1 at the end. */
   peek(): number {
     const { bytes } = this
     for (; this.at < bytes.length; this.at++) {
@@ -63,7 +63,7 @@ export class JsonScanner {
     return -1
   }
 
-  /** Passes over a string. */
+  /** Skips a string. */
   string(): void {
     if (this.peek() !== QUOTE) this.unexpected('a string')
     const { bytes } = this
@@ -91,7 +91,7 @@ export class JsonScanner {
     this.ascii = all < 0x80 && !escaped
   }
 
-  /** Where the escape that begins at `at` ends. */
+  /** The index after the escape that starts at `at`. */
   private escape(at: number): number {
     const { bytes } = this
     const kind = bytes[at + 1]
@@ -104,7 +104,7 @@ export class JsonScanner {
     return at + 2
   }
 
-  /** Passes over the list or object that comes, calling `item` for what is in it. */
+  /** Skips a list or object and calls `item` for each element or member. */
   items(open: typeof BRACE | typeof BRACKET, item: (index: number) => void): void {
     const close = CLOSING.get(open)!
     if (++this.depth > MAX_DEPTH) this.fail('syntax', `nested deeper than ${MAX_DEPTH} at byte ${this.at}`)
@@ -131,7 +131,7 @@ export class JsonScanner {
     while (isDigit(this.bytes[this.at])) this.at++
   }
 
-  /** Passes over a number. */
+  /** Skips a number. */
   number(): void {
     const { bytes } = this
     if (bytes[this.at] === MINUS) this.at++
@@ -157,7 +157,7 @@ export class JsonScanner {
     this.at += word!.length
   }
 
-  /** Passes over any one value. */
+  /** Skips one value. */
   value(): void {
     const byte = this.peek()
     if (byte === QUOTE) this.string()

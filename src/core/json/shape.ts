@@ -1,14 +1,14 @@
-/** Readers of JSON that may be damaged or hostile: what a part must be, and where it is not. */
+/** Readers that check the types of untrusted JSON and name the path of a wrong value. */
 import { recordOf } from '../collections/ownValue.js'
 import { isObject } from './text.js'
 
-/** What stands in a document as a value: plain JSON. */
+/** Plain JSON. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
-/** Fused steps within steps, and JSON within parameters. */
+/** The maximum nesting of fused steps and of JSON in parameters. */
 export const MAX_DEPTH = 64
 
-/** A part of a document that is not of its form. */
+/** A part of a document with the wrong type. */
 export class Bad extends Error {
   constructor(
     readonly at: string,
@@ -16,7 +16,7 @@ export class Bad extends Error {
   ) {
     super()
   }
-  /** `document` is said of its root. */
+  /** `document` names the root. */
   describe(document: string): string {
     return `${this.at === '' ? document : this.at.replace(/^\./, '')} must be ${this.wanted}`
   }
@@ -55,7 +55,7 @@ export const record =
       ? recordOf(Object.keys(value).map((key) => [key, read(value[key], within(at, key), depth)]))
       : bad(at, 'an object')
 
-/** The words are keys of a record, so that the compiler sees where one is missing. */
+/** The words are keys of a record, so that the compiler reports a missing one. */
 export const oneOf =
   <T extends string>(words: Readonly<Record<T, unknown>>): Read<T> =>
   (value, at) =>
@@ -75,7 +75,7 @@ export const json: Read<Json> = (value, at, depth) => {
   return typeof value === 'number' ? number(value, at, depth) : (value as Json)
 }
 
-/** An object of exactly these keys; those that `optional` names may be absent. */
+/** An object with exactly these keys; those in `optional` may be absent. */
 export const object =
   <T extends object>(fields: Fields<T>, ...optional: readonly (keyof T & string)[]): Read<T> =>
   (value, at, depth) => {
@@ -91,7 +91,7 @@ export const object =
     return result as T
   }
 
-/** An algorithm and hexadecimal digits. */
+/** A digest: an algorithm and hexadecimal digits. */
 export const digest: Read<string> = (value, at) =>
   typeof value === 'string' && /^[a-z0-9]{1,32}:[0-9a-f]{8,128}$/.test(value)
     ? value

@@ -1,28 +1,28 @@
 /**
- * JSON as Python's json module reads and writes it: with `NaN`, `Infinity` and `-Infinity`, and a byte order mark is passed over.
- * The text is measured before anything is built from it, so that a hostile one fails early and in little memory.
+ * JSON as Python's json module reads and writes it: `NaN`, `Infinity` and `-Infinity` are values, and a byte order mark
+ * is skipped. The text is measured before it is parsed, so that a hostile text fails early and uses little memory.
  */
 
 export interface JsonLimits {
-  /** How deep lists and objects may be nested. */
+  /** Maximum nesting of lists and objects. */
   readonly depth?: number
-  /** How many values there may be in all. */
+  /** Maximum number of values. */
   readonly values?: number
 }
 
-/** Deep enough for any configuration, shallow enough for whoever walks it. */
+/** Enough for any configuration, and safe for recursive functions. */
 const MAX_JSON_DEPTH = 100
-/** Takes at most about 300 MB once parsed. A configuration with labels for 22,000 classes has 44,000 values. */
+/** Needs at most about 300 MB after parsing. A configuration with labels for 22,000 classes has 44,000 values. */
 const MAX_JSON_VALUES = 2_000_000
 
-/** Says in its message what is wrong with a text. */
+/** The message says what is wrong with the text. */
 export class JsonTextError extends Error {}
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const isSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
 
-/** The index after a string whose opening quote stands at `at`; the text's length where it does not end. */
+/** The index after the string that starts at `at`; the text's length if it has no closing quote. */
 export function afterString(text: string, at: number): number {
   for (let end = text.indexOf('"', at + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let slashes = 0
@@ -40,7 +40,7 @@ export function afterSpace(text: string, at: number): number {
 
 export const hasMark = (text: string): boolean => text.charCodeAt(0) === 0xfeff
 
-/** The value of a text. Numbers are doubles; `edit.ts` keeps the digits that were written. Throws `JsonTextError`. */
+/** Parses a text. Numbers become doubles; `edit.ts` keeps the original digits. Throws `JsonTextError`. */
 export function parseJson(text: string, limits: JsonLimits = {}): unknown {
   const words = measure(text, limits)
   const parse = (source: string): unknown => {
@@ -57,7 +57,7 @@ export function parseJson(text: string, limits: JsonLimits = {}): unknown {
   const parts: string[] = []
   let done = begin
   for (const { at, word } of words) {
-    // A number out of range is infinite to JSON.parse.
+    // JSON.parse reads a number out of range as infinity.
     parts.push(text.slice(done, at), word === 'NaN' ? JSON.stringify(nan) : '1e999')
     done = at + word.length
   }
@@ -71,7 +71,7 @@ interface Word {
   readonly word: 'NaN' | 'Infinity'
 }
 
-/** Checks depth and number of values, and finds the words that JSON.parse does not know. */
+/** Checks the depth and the number of values, and finds the words that JSON.parse rejects. */
 function measure(text: string, { depth = MAX_JSON_DEPTH, values = MAX_JSON_VALUES }: JsonLimits): Word[] {
   const words: Word[] = []
   let open = 0
@@ -98,7 +98,7 @@ function measure(text: string, { depth = MAX_JSON_DEPTH, values = MAX_JSON_VALUE
   return words
 }
 
-/** The value with NaN where it holds this text. Its depth is known to be small. */
+/** Replaces this text by NaN in a value. The depth is limited by `measure`. */
 function withNaN(value: unknown, nan: string): unknown {
   if (value === nan) return Number.NaN
   if (typeof value !== 'object' || value === null) return value
@@ -114,7 +114,7 @@ function withNaN(value: unknown, nan: string): unknown {
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Whether two values are the same. Unlike their texts, NaN is itself, and 0 is not −0. */
+/** Whether two values are equal. NaN equals itself, and 0 differs from −0. */
 export function sameJson(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
