@@ -3,11 +3,12 @@
  * tensors appear as indexes into the unit's `reads`, earlier results as indexes into its `needs`.
  */
 
-import type { Expr, LoraFactor, MergeExpr } from '../expr/types.js'
+import type { AnalysisTensor, Expr, LoraFactor, MergeExpr } from '../expr/types.js'
 import { inputsOf, partsOf } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Analysis } from '../steps/index.js'
 import { type Finding, isFound, type View } from '../views/types.js'
+import { tensorsOf } from './analysisCost.js'
 import { type StoredTensors, storedTensors } from './stored.js'
 import type { Plan } from './types.js'
 
@@ -140,33 +141,32 @@ export function exprForm(
   return parts.map(form)
 }
 
-/** Fields of an analysis that only hold names from the recipe, or reasons for reports. */
-const NAMES: ReadonlySet<string> = new Set(['steps', 'left'])
-
-/** Every field of an analysis that affects its findings. */
+/**
+ * All of an analysis that decides what it finds, and what its record says. Names of steps and models are left out: `named` writes a record
+ * under other names. Tensors and models are known by identity, since a permutation spec may use any word as a key.
+ */
 export function analysisForm(analysis: Analysis, context: FormContext, mentioned: Mentions): unknown {
+  const tensors = new Set<unknown>(tensorsOf(analysis))
+  const seen = new Set<unknown>()
   const visit = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
     if (Array.isArray(value)) return value.map(visit)
-    if (isTensor(value)) {
-      const { name, dtype, shape, expr } = value
+    if (tensors.has(value)) {
+      seen.add(value)
+      const { name, dtype, shape, expr } = value as AnalysisTensor
       return { name, dtype, shape, expr: exprForm(expr, name, context, mentioned) }
     }
-    const isModel = 'tensors' in value
-    return Object.fromEntries(
-      Object.entries(value).flatMap(([key, inner]) =>
-        NAMES.has(key) || (isModel && key === 'name') ? [] : [[key, visit(inner)]],
-      ),
-    )
+    const nameless = isModel(value, tensors)
+    const kept = Object.entries(value).filter(([key]) => !(nameless && key === 'name'))
+    return Object.fromEntries(kept.map(([key, inner]) => [key, visit(inner)]))
   }
-  return visit(analysis)
+  const { steps: _, ...rest } = analysis
+  const form = visit(rest)
+  if (seen.size < tensors.size)
+    throw new Error(`internal: a tensor that ${analysis.steps[0]} reads is not part of its analysis`)
+  return form
 }
 
-interface Tensor {
-  readonly name: string
-  readonly dtype: string
-  readonly shape: readonly number[]
-  readonly expr: Expr
-}
-
-const isTensor = (value: object): value is Tensor => 'expr' in value && 'shape' in value && 'name' in value
+/** Whether this is a model of an analysis. */
+const isModel = (value: object, tensors: ReadonlySet<unknown>): boolean =>
+  'tensors' in value && Array.isArray(value.tensors) && tensors.has(value.tensors[0])

@@ -141,6 +141,39 @@ test('what a tensor needs is part of its key: scopes, alignments, factorings', (
     for (const [name, key] of await keysOf(folder, extract(''))) assert.is.not(exact.get(name), key)
   }))
 
+test('a permutation spec may use any word for a tensor or a group: all of them are part of the key', () =>
+  inFolder(async (folder) => {
+    for (const word of ['left', 'steps', 'name', 'tensors', 'models', 'expr', 'shape', 'plain']) {
+      const model = (seed: number): Record<string, RawTensor> =>
+        Object.fromEntries([word, 'in', 'out'].map((name, at) => [name, f32([6, 6], numbers(36, seed + at))]))
+      writeModel(path.join(folder, 'a.safetensors'), model(1))
+      writeModel(path.join(folder, 'b.safetensors'), model(2))
+      const keys = async (group: string, axes: string) =>
+        await keysOf(
+          folder,
+          `terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps:\n  al:\n    rebasin:\n      model: b\n      onto: a\n      spec: {groups: {${group}}, tensors: {${word}: ${axes}, in: ${axes}, out: ${axes}}}\noutput: {from: al, path: out.safetensors}\n`,
+        )
+      const first = await keys(`${word}: 6`, `[${word}]`)
+      const others = [
+        await keys(`${word}: 6`, `[null, ${word}]`),
+        await keys(`${word}: 3`, `[${word}*2]`),
+        await keys(`${word}: 6, second: 6`, '[second]'),
+      ]
+      for (const other of others)
+        for (const [name, key] of first) assert.is.not(other.get(name), key, `${word}: ${name}`)
+    }
+    // All that a tensor of a plan has, as names of a spec.
+    const names = ['name', 'dtype', 'shape', 'expr']
+    for (const [index, model] of ['a', 'b'].entries())
+      writeModel(
+        path.join(folder, `${model}.safetensors`),
+        Object.fromEntries(names.map((name, at) => [name, f32([6, 6], numbers(36, 10 * index + at))])),
+      )
+    const spec = `{tensors: {${names.map((name) => `${name}: [h]`).join(', ')}}}`
+    const text = `terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nrebasin: {model: b, onto: a, spec: ${spec}}\nmerge: {method: linear}\noutput: out.safetensors\n`
+    assert.is((await keysOf(folder, text)).size, names.length)
+  }))
+
 test('every method that looks at the seed says that it is random', () => {
   for (const { name, passes, random, parameters, base } of METHODS) {
     let seen = false
