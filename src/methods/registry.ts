@@ -1,4 +1,4 @@
-/** All merge methods: the recipe's schema, `terge methods` and README's table are made from this list. */
+/** All merge methods. The recipe schema, `terge methods` and the README's table are generated from this list. */
 
 import { geometricMedian } from './averages/geometric_median.js'
 import { linear } from './averages/linear.js'
@@ -70,10 +70,10 @@ export const METHODS: readonly Method[] = [
 
 const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))
 
-/** By name or alias. */
+/** The method with this name or alias. */
 export const lookupMethod = (name: string): Method | undefined => byName.get(name)
 
-/** Every name that a recipe may use, aliases after the name they stand for. */
+/** Every name that a recipe may use. Aliases follow their method's name. */
 export const METHOD_NAMES: readonly string[] = [...byName.keys()]
 
 export const parameterOf = (method: Method, name: string): ParameterSchema | undefined =>

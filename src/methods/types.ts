@@ -1,7 +1,7 @@
 import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel, ScalarMath } from '../kernels/types.js'
 
-/** One parameter of a method: recipe schema, `terge methods` and README's table are made from this. */
+/** One parameter of a method. The recipe schema, `terge methods` and the README's table are generated from this. */
 export interface ParameterSchema {
   readonly name: string
   readonly type: 'number' | 'integer' | 'boolean' | 'choice'
@@ -9,81 +9,90 @@ export interface ParameterSchema {
   readonly default?: number | boolean | string
   readonly minimum?: number
   readonly maximum?: number
-  /** For `choice`; `number` and `boolean` may list further words (rescale: false, inverse, l1). */
+  /** The values of a `choice`. `number` and `boolean` may list additional words (rescale: false, inverse, l1). */
   readonly choices?: readonly (string | boolean)[]
-  /** May be a mapping model → number or gradient. */
+  /** Whether the value may be a mapping from models to numbers or gradients. */
   readonly perModel?: boolean
   readonly describe: string
 }
 
-/** A parameter's value for one tensor, gradients and defaults applied: one value, or one a participating model. */
+/** A parameter's value for one tensor, with gradients and defaults applied: one value, or one per merged model. */
 export type Resolved = number | boolean | string | readonly number[]
 
-/** All that a method may know of one tensor. */
+/** Everything that a method may know about one tensor. */
 export interface TensorSettings {
-  /** The tensor's name in the output: random numbers are drawn for it. */
+  /** The tensor's name in the output. Random numbers depend on it. */
   readonly tensor: string
   readonly shape: readonly number[]
-  /** Participants' names in the recipe, in order. */
+  /** The names of the merged models in the recipe, in order. */
   readonly models: readonly string[]
   readonly weights: readonly number[]
   readonly parameters: Readonly<Record<string, Resolved>>
   readonly seed: number
-  /** There is a base that the participants are compared with. */
+  /** Whether the models are compared with a base. */
   readonly onBase: boolean
-  /** There are statistics of this tensor, of every participant. */
+  /** Whether every merged model has statistics for this tensor. */
   readonly statistics?: boolean
-  /** An input is stored as F64: squares of its elements may be beyond float64. */
+  /** Whether an input is stored as F64: squares of its elements may overflow float64. */
   readonly wide?: boolean
 }
 
-/** What a pass may use besides: the results of the passes before it and transcendental functions that no engine rounds its own way. */
+/**
+ * Additional input of a pass: results of earlier passes, and transcendental functions that round in the same way on
+ * every JavaScript engine.
+ */
 export interface PassInput extends TensorSettings {
-  /** By reduce pass: its combined sums or counts. Empty for one that was skipped. */
+  /** By reduce pass: its combined sums or counts. Empty if the pass was skipped. */
   readonly results: readonly Float64Array[]
-  /** By scope pass: its numbers, combined over all tensors of the scope. Empty for one that was skipped. */
+  /** By scope pass: its numbers, combined over all tensors of the scope. Empty if the pass was skipped. */
   readonly scope: readonly Float64Array[]
   readonly math: ScalarMath
-  /** Takes down that the rule says nothing of this tensor, and what was done instead. The same words twice count once. */
+  /** Records that the method is undefined for this tensor, and what was done instead. Equal texts count once. */
   readonly note?: (text: string) => void
 }
 
-/** Reads every tile once and boils it down to numbers. */
+/** Reads every tile once and reduces it to numbers. */
 export interface ReducePass {
   readonly kernel: ReduceKernel
-  /** Numbers a tile; a row where `combine` is rows. */
+  /** Numbers per tile; per row if `combine` is `rows`. */
   readonly slots: number
   /**
-   * sums: float64, added up over the tiles in index order (`maxima`: the last so many slots are largest values instead).
-   * tiles: float64, kept tile by tile. counts: u32, added up in any order. rows: float64 for each row, kept row by row.
+   * sums: float64, added over the tiles in index order (`maxima`: the last so many slots are maxima instead).
+   * tiles: float64, kept per tile. counts: u32, added in any order. rows: float64, kept per row.
    */
   readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
   readonly maxima?: number
-  /** What is kept of the combined numbers as this pass's results; all of them unless told. */
+  /** Turns the combined numbers into this pass's results. By default they are the results. */
   readonly conclude?: (combined: Float64Array, input: PassInput) => Float64Array
   readonly coefficients?: (input: PassInput) => readonly number[]
-  /** The pass is not needed after all. */
+  /** Whether the pass can be skipped. */
   readonly skip?: (input: PassInput) => boolean
-  /** The kernel is given whole rows, one at a time, and which part of them lies in the tile. */
+  /** The kernel gets whole rows, one at a time, and which part of them lies in the tile. */
   readonly rows?: boolean
-  /** Only this tile is read. */
+  /** Reads only this tile. */
   readonly tile?: (input: PassInput) => number
   readonly table?: (input: PassInput) => Table
 }
 
-/** More numbers than coefficients can be: for each row (only those from the chunk's first row on are handed on), or for the whole tensor. */
+/**
+ * Numbers that are too many for coefficients: per row (the kernel gets those from the chunk's first row on), or for the
+ * whole tensor.
+ */
 export interface Table {
   readonly per: 'row' | 'tensor'
   readonly slots: number
   readonly values: Float64Array
 }
 
-/** Makes the output from the inputs. */
+/** Computes the output from the inputs. */
 export interface MapPass {
   readonly kernel: MapKernel
-  /** As the kernel takes them. Of `linear` and `task` one an input; an input with exactly 0 is left out (0 · inf is no NaN here). */
+  /**
+   * The coefficients of the kernel. `linear` and `task` take one per input, and skip an input with exactly 0, so that 0
+   * · inf does not give NaN.
+   */
   readonly coefficients: (input: PassInput) => readonly number[]
-  /** The kernel is given whole rows (along the last axis), not any chunk. */
+  /** The kernel gets whole rows (along the last axis) instead of any chunk. */
   readonly rows?: boolean
   readonly table?: (input: PassInput) => Table
   /** Bytes of scratch space that the kernel needs. */
@@ -92,58 +101,68 @@ export interface MapPass {
 
 /** How a method computes a tensor: reduce passes in order, then the map. */
 export interface Passes {
-  /** The first input is what the kernels get as base; it is no input of theirs then. */
+  /** The kernels get the first input as base, and not as an input. */
   readonly origin?: 'first'
   /**
-   * Passes over all tensors that the step merges by this method with the same models and the same key, before the first
-   * of them is made. Sums are added up in the order of tensors; settings are those of the first one.
+   * Passes over all tensors that the step merges by this method with the same models and the same key. They run before
+   * the first of these tensors is made. Sums are added in the order of tensors, and the settings are those of the first
+   * tensor.
    */
   readonly scope?: { readonly key: string; readonly reduces: readonly ReducePass[] }
   readonly reduces: readonly ReducePass[]
   /**
-   * The tensor's matrices are held whole, and what comes of them is the last input of the map: its first is the base,
-   * where there is one, and the models themselves are none. No reduce passes then.
+   * Holds the tensor's matrices whole. The map then has no models as inputs: its first input is the base, if there is
+   * one, and its last is the result of this work. There are no reduce passes.
    */
   readonly held?: Omit<HeldWork, 'compute'>
   readonly map: MapPass
 }
 
-/** A merge method: what it is called, what it takes, and how it computes a tensor. */
+/** A merge method: its names, its parameters, and how it computes a tensor. */
 export interface Method {
   readonly name: string
   readonly aliases: readonly string[]
   /** One line, for `terge methods`. */
   readonly summary: string
-  /** The rule, in the symbols of docs/methods.md. */
+  /** The formula, with the symbols of docs/methods.md. */
   readonly formula: string
   /** arXiv number. */
   readonly paper?: string
   /**
-   * `none`: a base only lends copied tensors. `required`: works on task vectors; the base is no default participant.
-   * `optional`: on task vectors where the recipe writes a base that is not among the participants.
-   * `listed`: the base must be one of the participants.
+   * `none`: terge only copies tensors from a base. `required`: the method works on task vectors; the base is not merged
+   * by default.
+   * `optional`: on task vectors if the recipe names a base that is not merged.
+   * `listed`: the base must be one of the merged models.
    */
   readonly base: 'none' | 'required' | 'optional' | 'listed'
   readonly weights: boolean
-  /** A sum of weights of 0 has no meaning. A function: only where these parameters divide by it. */
+  /** Whether the method divides by the sum of weights with these parameters, so that a sum of 0 is an error. */
   readonly divides: (parameters: Readonly<Record<string, Resolved>>) => boolean
-  /** Participants (the base of a task-vector method apart): how many a recipe may name, how many a tensor needs. */
+  /**
+   * How many merged models a recipe may name, and how many a tensor needs, without the base of a task-vector method.
+   */
   readonly models: { readonly least: number; readonly most?: number; readonly needed: number | 'all' }
   readonly parameters: readonly ParameterSchema[]
-  /** Weights as they really are, for the lineage: after normalising. Null where the method has none. */
+  /** The effective weights, after normalization, for the lineage. Null if the method has none. */
   readonly effective: (
     settings: Pick<TensorSettings, 'weights' | 'parameters'> & Partial<Pick<PassInput, 'scope'>>,
   ) => readonly (number | null)[]
   /**
-   * Every participant needs a file of statistics: further inputs, after the models'. `true`: with the model's names and shapes.
-   * `gram`: with a matrix [columns, columns] under the name of a matrix; the method does without where a file has none.
+   * Every merged model needs a statistics file. The statistics are inputs after the models. `true`: with the model's
+   * names and shapes.
+   * `gram`: with a matrix [columns, columns] under the name of a matrix. The method works without it if a file has
+   * none.
    */
   readonly statistics?: true | 'gram'
-  /** Random numbers are drawn: for the seed, the models' names and the tensor's name. */
+  /** The method uses random numbers, which depend on the seed, the model's name and the tensor's name. */
   readonly random?: true
-  /** An element's place decides on it: masks are drawn for it, or of equal magnitudes the first ones count. */
+  /**
+   * The result of an element depends on its index: by random masks, or because the first of equal magnitudes counts.
+   */
   readonly byPlace?: true
-  /** What no single parameter's schema can say: undefined where all is well. `written`: parameters that the recipe names. */
+  /**
+   * Checks that involve several parameters. Undefined if there is no error. `written`: the parameters in the recipe.
+   */
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   readonly passes: (settings: TensorSettings) => Passes
 }

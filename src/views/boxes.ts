@@ -1,12 +1,12 @@
 import { rowMajor } from './places.js'
 
-/** A box of elements: its first places along the axes, and how many there are. */
+/** A box of elements: its start and its size along each axis. */
 export interface Box {
   readonly starts: readonly number[]
   readonly sizes: readonly number[]
 }
 
-/** A run of row-major indexes as boxes, in order: fewer than two an axis. */
+/** Splits a run of row-major indexes into boxes, in order: fewer than two per axis. */
 export function boxesOf(shape: readonly number[], first: number, count: number): Box[] {
   const blocks = rowMajor(shape)
   const boxes: Box[] = []

@@ -1,4 +1,4 @@
-/** Makes views simpler. Each function here takes simplified views and makes one that is simplified itself. */
+/** Simplifies views. Each function takes simplified views and returns a simplified view. */
 import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { extentOf, isRun, type Places, permuted, placesOf, reshaped, rowMajor, sliced } from './places.js'
@@ -8,7 +8,7 @@ import { isFound, MEAN_BEFORE, type RowMap, type StoredView, type View } from '.
 const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, axis) => size === b[axis])
 
-/** Elements that are not whole bytes have no places of their own. */
+/** Elements that are not whole bytes have no byte offset. */
 const isWholeBytes = ({ dtype }: StoredView): boolean => Number.isInteger(bytesOf(dtype))
 
 function sliceOf(of: View, axis: number, start: number, count: number): View {
@@ -43,7 +43,7 @@ function sliceOf(of: View, axis: number, start: number, count: number): View {
   }
 }
 
-/** The parts of a concatenation, or of one of them, that a slice along its axis has. */
+/** The parts, or slices of parts, in a slice along the axis of a concatenation. */
 function sliceOfParts(parts: readonly View[], axis: number, start: number, count: number): View[] {
   const found: View[] = []
   let first = 0
@@ -53,7 +53,7 @@ function sliceOfParts(parts: readonly View[], axis: number, start: number, count
     if (from < to) found.push(sliceOf(part, axis, from - first, to - from))
     first += size
   }
-  // Of nothing, there is still a shape.
+  // An empty slice still has a shape.
   return found.length > 0 ? found : [sliceOf(parts[0]!, axis, 0, 0)]
 }
 
@@ -101,7 +101,7 @@ function concatOf(axis: number, parts: readonly View[]): View {
   return joined.length === 1 ? joined[0]! : { kind: 'concat', axis, parts: joined }
 }
 
-/** Two stored parts as one, if the second goes on where the first ends. */
+/** Two stored parts as one, if the second continues where the first ends. */
 function adjacent(a: View, b: View, axis: number): View | undefined {
   if (a.kind !== 'stored' || b.kind !== 'stored') return undefined
   if (a.file !== b.file || a.tensor !== b.tensor || a.dtype !== b.dtype || !isWholeBytes(a)) return undefined
@@ -113,7 +113,7 @@ function adjacent(a: View, b: View, axis: number): View | undefined {
   return placed(a, { ...first, shape, strides: first.strides.with(axis, stride) })
 }
 
-/** The stride along an axis that two parts have in common, if they have the other strides in common too. */
+/** The common stride of two parts along an axis, if all other strides are equal. */
 function strideAlong(a: Places, b: Places, axis: number): number | undefined {
   const same = (at: number): boolean => a.shape[at] === 1 || a.strides[at] === b.strides[at]
   if (!a.shape.every((_, at) => at === axis || same(at))) return undefined
@@ -122,14 +122,14 @@ function strideAlong(a: Places, b: Places, axis: number): number | undefined {
   return own ?? other ?? rowMajor(a.shape)[axis]
 }
 
-/** Rows of others by a map. */
+/** Rows of other views, selected by a map. */
 function rowsOf(of: readonly View[], map: RowMap): View {
   const [count, source, first] = map.runs
   if (map.runs.length === 3 && source! >= 0) return sliceOf(of[source!]!, 0, first!, count!)
   return { kind: 'gather', of, map }
 }
 
-/** Part of a map of rows; undefined where a mean is of rows that would no longer be there. */
+/** A range of a row map. Undefined if a mean depends on rows outside the range. */
 function cutRows({ runs, means }: RowMap, start: number, count: number): RowMap | undefined {
   const kept: number[] = []
   let first = 0
@@ -145,7 +145,7 @@ function cutRows({ runs, means }: RowMap, start: number, count: number): RowMap 
 
 const placesIn = ({ shape, strides }: StoredView): Places => placesOf(shape, strides)
 
-/** A stored tensor's elements at places without maps. */
+/** The view of a stored tensor's elements at these places, which have no maps. */
 function placed(of: StoredView, places: Places): StoredView {
   const { start, shape, strides } = places
   const size = bytesOf(of.dtype)
@@ -155,7 +155,9 @@ function placed(of: StoredView, places: Places): StoredView {
   return { ...view, bytes: extentOf(places) * size, strides }
 }
 
-/** The same view with as few parts as say the same: it makes the same elements. Mixed dtypes may turn out to be one, where others are never read. */
+/**
+ * An equal view with fewer parts. A view of mixed dtypes may become one of a single dtype if the others are never read.
+ */
 export function simplify(view: View): View {
   switch (view.kind) {
     case 'stored':

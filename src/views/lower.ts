@@ -1,4 +1,4 @@
-/** Turns views into readers. */
+/** Lowers views to readers. */
 import { elements, type FloatDtype } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { simplify } from './compose.js'
@@ -16,17 +16,17 @@ import {
 } from './types.js'
 
 export interface Lowering {
-  /** Elements are handed on as single bytes, whatever they mean. */
+  /** Whether elements are read as single bytes. */
   readonly raw: boolean
-  /** What elements of mixed dtypes, and averages, come in. */
+  /** The dtype for elements of mixed dtypes and for averages. */
   readonly mixed: 'F32' | 'F64'
-  /** The permutations of a finding for a tensor of this shape. */
+  /** The permutations that a finding gives for a tensor of this shape. */
   readonly maps: (finding: Finding, shape: readonly number[]) => readonly AxisMap[]
 }
 
 /**
- * The reader of a view, its elements in the view's dtype. Where raw, each element is a row of bytes. Throws where a view of
- * elements that are not whole bytes changes their order.
+ * The reader of a view, with elements in the view's dtype. If `raw`, each element is read as its bytes. Throws an
+ * internal error if a view reorders elements that are not whole bytes.
  */
 export function lower(view: View, how: Lowering): Source {
   return lowered(simplify(view), how)
@@ -41,7 +41,7 @@ function lowered(view: View, how: Lowering): Source {
   return { reader: readerOf(accessOf(view, how), element), ...element }
 }
 
-/** What a reader's elements are. */
+/** The dtype and size of a reader's elements. */
 function elementOf(view: View, { raw, mixed }: Lowering): Pick<Source, 'dtype' | 'elementBytes'> {
   if (raw) return { dtype: 'raw', elementBytes: 1 }
   const dtype: FloatDtype | undefined = floatOf(dtypeOf(view) ?? mixed)
@@ -51,7 +51,7 @@ function elementOf(view: View, { raw, mixed }: Lowering): Pick<Source, 'dtype' |
 
 const floatOf = (dtype: StoredView['dtype']): FloatDtype | undefined => (isFloat(dtype) ? dtype : undefined)
 
-/** Places in a file, or among the elements of a reader. */
+/** Places in a file or in another reader. */
 interface Access {
   readonly base:
     | { readonly kind: 'file'; readonly file: number; readonly offset: number }
@@ -59,7 +59,7 @@ interface Access {
   readonly places: Places
 }
 
-/** Bytes of an element along a last axis of their own, if elements are to be bytes. */
+/** If raw, an additional last axis over the bytes of an element. */
 function byteAxis(view: View, { raw }: Lowering): readonly number[] {
   if (!raw) return []
   const bytes = bytesOf(dtypeOf(view) ?? 'F32')
@@ -121,7 +121,7 @@ function concatAccess(view: ConcatView, how: Lowering): Access {
   return whole({ kind: 'concat', parts }, shape)
 }
 
-/** Rows that lie in one tensor are places along its first axis; all others have a reader of their own. */
+/** Rows of a single tensor are places along its first axis. All others need a reader of rows. */
 function rowsAccess(view: RowGather, how: Lowering): Access {
   const last = byteAxis(view, how)
   const shape = [...shapeOf(view), ...last]
@@ -137,10 +137,10 @@ function rowsAccess(view: RowGather, how: Lowering): Access {
   return whole(rowsReader(view, how, elements(shape.slice(1))), shape)
 }
 
-/** Rows that follow each other, on average, from which on they are read together. */
+/** Rows are read in runs if this many are adjacent on average. */
 const LONG_RUNS = 2
 
-/** The row of each row of the result, where all are rows of the first tensor. */
+/** For each row of the result, its row in the first tensor. Undefined if rows come from elsewhere. */
 function rowsOf({ of, map: { rows, runs } }: RowGather): Int32Array | undefined {
   if (of.length > 1 || runs.some((source, at) => at % 3 === 1 && source !== 0)) return undefined
   const all = new Int32Array(rows)

@@ -1,9 +1,9 @@
-/** Places of elements along axes with strides and maps, and what slices, permutations and new shapes make of them. */
+/** Places of elements along axes, with strides and maps, and how slices, permutations and reshapes change them. */
 import { elements } from '../core/dtypes.js'
 import type { AxisPlaces } from './readers.js'
 import type { AxisMap } from './types.js'
 
-/** `start`: the element that all places count from. */
+/** `start`: the element from which all places count. */
 export interface Places extends AxisPlaces {
   readonly start: number
 }
@@ -18,7 +18,7 @@ export const rowMajor = (shape: readonly number[]): number[] => {
   return strides
 }
 
-/** All elements of something with this shape, in row-major order, or with these strides. */
+/** The places of all elements of a shape: in row-major order, or with these strides. */
 export const placesOf = (shape: readonly number[], strides: readonly number[] = rowMajor(shape)): Places => ({
   start: 0,
   shape,
@@ -26,7 +26,7 @@ export const placesOf = (shape: readonly number[], strides: readonly number[] = 
   maps: shape.map(() => null),
 })
 
-/** Whether places count on from the first one: then their elements lie one after the other. */
+/** Whether the elements are contiguous. */
 export function isRun({ shape, strides, maps }: Places): boolean {
   if (maps.some((map) => map)) return false
   let stride = 1
@@ -37,7 +37,7 @@ export function isRun({ shape, strides, maps }: Places): boolean {
   return true
 }
 
-/** Elements from the first to the last that any place reaches, `start` counted as the first. */
+/** The number of elements from `start` to the last place. */
 export function extentOf({ shape, strides, maps }: AxisPlaces): number {
   if (shape.includes(0)) return 0
   const most = (axis: number): number => maps[axis]?.reduce((top, place) => Math.max(top, place), 0) ?? shape[axis]! - 1
@@ -61,7 +61,7 @@ export const permuted = ({ start, shape, strides, maps }: Places, axes: readonly
   maps: axes.map((axis) => maps[axis]!),
 })
 
-/** Read through more maps: place i is what place `map[i]` was. They may have another length than the axis had. */
+/** Applies more maps: place i becomes the former place `map[i]`. A map may have another length than the axis. */
 export function mapped({ start, shape, strides, maps }: Places, more: readonly AxisMap[]): Places {
   const [size, all] = [[...shape], [...maps]]
   for (const { axis, map } of more) {
@@ -72,13 +72,15 @@ export function mapped({ start, shape, strides, maps }: Places, more: readonly A
   return { start, shape: size, strides, maps: all }
 }
 
-/** The same places with another shape; undefined where no strides say so. Axes that keep their size keep their map. */
+/**
+ * The same places with another shape. Undefined if strides can't express it. Axes that keep their size keep their map.
+ */
 export function reshaped({ start, shape, strides, maps }: Places, to: readonly number[]): Places | undefined {
   if (elements(shape) === 0) return placesOf(to)
   const made: { strides: number[]; maps: (Int32Array | null)[] } = { strides: [], maps: [] }
   let [from, next] = [0, 0]
   while (from < shape.length || next < to.length) {
-    // The fewest axes of both shapes that hold the same elements.
+    // The smallest groups of axes of both shapes with equal numbers of elements.
     let [end, last] = [from, next]
     let [old, fresh] = [1, 1]
     if (end < shape.length) old *= shape[end++]!
@@ -105,7 +107,7 @@ export function reshaped({ start, shape, strides, maps }: Places, to: readonly n
   return { start, shape: to, ...made }
 }
 
-/** The one among some axes that has more than one place, or a map. */
+/** The only axis in a range that has more than one place, or a map; undefined if there is not exactly one. */
 function onlyAxis(
   shape: readonly number[],
   maps: readonly (Int32Array | null)[],
@@ -116,7 +118,7 @@ function onlyAxis(
   return axes.length === 1 ? axes[0] : undefined
 }
 
-/** The distance of neighbours among the places of some axes, if it is the same throughout. */
+/** The stride of a range of axes if it is uniform; undefined otherwise. */
 function groupStride(
   shape: readonly number[],
   strides: readonly number[],
@@ -126,7 +128,7 @@ function groupStride(
 ): number | undefined {
   let [inner, next] = [undefined as number | undefined, 0]
   for (let axis = end - 1; axis >= from; axis--) {
-    // The only place of an axis may be another one than the first.
+    // A map may select another place than the first.
     if (maps[axis]) return undefined
     if (shape[axis] === 1) continue
     if (inner === undefined) inner = strides[axis]!

@@ -1,4 +1,4 @@
-/** Which stored bytes a range of a view's elements needs. */
+/** The stored bytes that a range of a view's elements needs. */
 import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { boxesOf } from './boxes.js'
@@ -14,19 +14,18 @@ export interface StoredRange {
   readonly bytes: number
 }
 
-/** Ranges at the most: where elements lie in more places, the least gaps between them are read along. */
+/** The maximum number of ranges. If there are more, the smallest gaps between them are read as well. */
 export const MOST_RANGES = 256
 
-/** Bytes of files that a view reads, each counted once. Permutations do not change how many there are. */
+/** The number of file bytes that a view reads, each counted once. Permutations do not change it. */
 export function storedBytes(view: View): number {
   if (isPlain(view)) return view.bytes
   return rangesOf(view, 0, elements(shapeOf(view)), () => []).reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 /**
- * The ranges of files that `count` elements of a view, from row-major index `from` on, lie in: in the order of files and
- * offsets, none next to another. They hold nothing else, as long as there are no more than `MOST_RANGES`. `maps`: what
- * the findings in the view are.
+ * The file ranges that hold `count` elements of a view from row-major index `from`, sorted by file and offset and not
+ * adjacent. Up to `MOST_RANGES` ranges they hold nothing else. `maps`: the permutations of the findings in the view.
  */
 export function rangesOf(
   view: View,
@@ -35,7 +34,7 @@ export function rangesOf(
   maps: (finding: Finding, shape: readonly number[]) => readonly AxisMap[],
 ): StoredRange[] {
   const dtype = dtypeOf(view)
-  // Elements of one dtype are looked at as bytes, so that it need not be one of numbers.
+  // Elements of one dtype are read as bytes, so that the dtype need not be floating-point.
   const { reader, elementBytes } = lower(view, { raw: dtype !== undefined, mixed: 'F32', maps })
   const bytes = dtype === undefined ? 1 : bytesOf(dtype)
   return bounded(rangesIn(reader, elementBytes, from * bytes, count * bytes))
@@ -95,7 +94,7 @@ function rowRanges(
       const inside = start - starts[run]! * rowLength
       if (source >= 0) found.push(...sourceRanges(sources[source]!, runRows[run]! * rowLength + inside, end - start))
       else if (source === MEANS) addMeans(runRows[run]!, inside, end - start)
-      // Every column of the mean is found at once.
+      // The mean is computed for all columns at once.
       else if (source === MEAN_BEFORE) add(0, Math.min(starts[run]!, runRows[run]!) * rowLength)
     }
   }
@@ -115,7 +114,7 @@ function rowRanges(
 
 type Interval = readonly [from: number, to: number]
 
-/** Where `count` places from row-major index `first` on are, in elements: not many intervals. */
+/** The intervals, in elements, of `count` places from row-major index `first`, limited in number. */
 function intervalsOf({ shape, strides, maps }: AxisPlaces, first: number, count: number): Interval[] {
   return boxesOf(shape, first, count).flatMap(({ starts, sizes }) => {
     const axes = sizes
@@ -138,7 +137,7 @@ function intervalsOf({ shape, strides, maps }: AxisPlaces, first: number, count:
   })
 }
 
-/** Places along an axis in their order in the file. */
+/** Places along an axis, sorted by their order in the file. */
 function placesAlong(map: Int32Array | null | undefined, start: number, size: number): number[] {
   if (!map) return Array.from({ length: size }, (_, i) => start + i)
   return [...map.subarray(start, start + size).toSorted()]
@@ -159,7 +158,7 @@ function joined(intervals: readonly Interval[]): Interval[] {
   return all
 }
 
-/** Ranges without overlaps in the order of files and offsets; of too many, those that are closest together become one. */
+/** Merges overlapping ranges and sorts them by file and offset. If there are too many, the closest ones are joined. */
 function bounded(ranges: readonly StoredRange[]): StoredRange[] {
   const files = [...new Set(ranges.map(({ file }) => file))].sort((a, b) => a - b)
   const apart = files.flatMap((file) =>

@@ -1,4 +1,7 @@
-/** How a worker reads elements, as plain data: what views are lowered to. Row-major indexes of elements go in. */
+/**
+ * Readers say how a worker reads elements, as plain data. Views are lowered to them, and elements are addressed by
+ * row-major index.
+ */
 import type { FloatDtype } from '../core/dtypes.js'
 
 export type Reader =
@@ -11,7 +14,7 @@ export type Reader =
   | MemoryReader
   | HeldReader
 
-/** Elements one after the other in a file. */
+/** Contiguous elements in a file. */
 export interface ContiguousReader {
   readonly kind: 'contiguous'
   readonly file: number
@@ -19,7 +22,7 @@ export interface ContiguousReader {
   readonly bytes: number
 }
 
-/** Elements of a file with strides, which count elements. */
+/** Elements of a file with strides, in elements. */
 export interface StridedReader {
   readonly kind: 'strided'
   readonly file: number
@@ -28,7 +31,7 @@ export interface StridedReader {
   readonly strides: readonly number[]
 }
 
-/** Places along axes, and the elements that they stand for: place i is `maps[axis][i]`, or i where an axis has no map. */
+/** Maps places along axes to elements: place i is element `maps[axis][i]`, or i if the axis has no map. */
 export interface AxisPlaces {
   readonly shape: readonly number[]
   /** In elements. */
@@ -36,7 +39,7 @@ export interface AxisPlaces {
   readonly maps: readonly (Int32Array | null)[]
 }
 
-/** Elements of a file through maps. */
+/** Elements of a file, selected by maps. */
 export interface MappedReader extends AxisPlaces {
   readonly kind: 'mapped'
   readonly file: number
@@ -45,59 +48,59 @@ export interface MappedReader extends AxisPlaces {
   readonly bytes: number
 }
 
-/** Elements of another reader through maps: `start` and strides count its row-major indexes. */
+/** Elements of another reader, selected by maps. `start` and strides count its row-major indexes. */
 export interface PickedReader extends AxisPlaces {
   readonly kind: 'picked'
   readonly of: Reader
   readonly start: number
 }
 
-/** A reader with what its elements are. */
+/** A reader with its dtype. */
 export interface Source {
   readonly reader: Reader
   readonly dtype: FloatDtype | 'raw'
-  /** 1 where raw: an element is then a byte. */
+  /** 1 if raw: each element is a byte. */
   readonly elementBytes: number
 }
 
-/** Rows of several sources, as `RowMap` says. */
+/** Rows of several sources, described by a `RowMap`. */
 export interface RowsReader {
   readonly kind: 'rows'
   /** In elements. */
   readonly rowLength: number
   readonly sources: readonly Source[]
-  /** First row of each run, and how many rows there are in all. */
+  /** The first row of each run, and the number of rows as the last entry. */
   readonly starts: Int32Array
   readonly runSources: Int32Array
   readonly runRows: Int32Array
   readonly means: readonly (readonly number[])[]
 }
 
-/** Sources that take turns: so many elements of each, over and over. */
+/** Sources in turns: a block of elements of each, repeated. */
 export interface ConcatReader {
   readonly kind: 'concat'
   readonly parts: readonly { readonly source: Source; readonly block: number }[]
 }
 
-/** Values on memory that threads share; they are there when the program begins. */
+/** Values in memory that threads share. They exist before the program starts. */
 export interface MemoryReader {
   readonly kind: 'memory'
   readonly values?: Float32Array | Float64Array
 }
 
-/** Values at an address of the team's memory. */
+/** Values at an address in the team's memory. */
 export interface HeldReader {
   readonly kind: 'held'
   readonly address: number
 }
 
-/** Whether elements come from files. */
+/** Whether the elements come from files. */
 export function isStored(reader: Reader): boolean {
   if (reader.kind === 'picked') return isStored(reader.of)
   return reader.kind !== 'memory' && reader.kind !== 'held'
 }
 
-/** How many readers of other readers stand within each other: each has scratch space of its own. */
+/** The nesting depth of readers that read other readers. Each needs its own scratch space. */
 export function depthOf(reader: Reader): number {
   switch (reader.kind) {
     case 'rows':
@@ -114,7 +117,7 @@ export function depthOf(reader: Reader): number {
 const deepest = (sources: readonly Source[]): number =>
   sources.reduce((most, { reader }) => Math.max(most, depthOf(reader)), 0)
 
-/** The reader with these values in place of those that were not there yet. */
+/** The reader with values for those that did not exist yet. */
 export function withValues(reader: Reader, values: Float32Array | Float64Array): Reader {
   if (reader.kind === 'picked') return { ...reader, of: withValues(reader.of, values) }
   return reader.kind === 'memory' ? { kind: 'memory', values } : reader

@@ -1,9 +1,9 @@
-/** What a view makes: its shape, its dtype, and whether its parts fit. */
+/** The shape and dtype of a view, and whether its parts fit. */
 import { type Dtype, elements } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { isFound, MEAN_BEFORE, MEANS, type RowGather, type View, ZEROS } from './types.js'
 
-/** The shape of what a view makes. */
+/** The shape of a view. */
 export function shapeOf(view: View): readonly number[] {
   switch (view.kind) {
     case 'stored':
@@ -25,7 +25,7 @@ export function shapeOf(view: View): readonly number[] {
   }
 }
 
-/** The dtype of a view's elements; undefined if they are mixed or averaged: such elements come in the type of the arithmetic. */
+/** The dtype of a view's elements. Undefined if they are mixed or averaged: then they have the compute dtype. */
 export function dtypeOf(view: View): Dtype | undefined {
   switch (view.kind) {
     case 'stored':
@@ -49,7 +49,7 @@ function commonDtype(views: readonly View[]): Dtype | undefined {
 const hasMeans = ({ map: { runs, means } }: RowGather): boolean =>
   means.length > 0 || runs.some((source, at) => at % 3 === 1 && source === MEAN_BEFORE)
 
-/** Throws an internal error where parts of a view do not fit each other. Returns the view. */
+/** Throws an internal error if parts of a view do not fit each other. Returns the view. */
 export function check(view: View): View {
   const problem = problemOf(view)
   if (problem !== undefined) throw new Error(`internal: ${view.kind} view: ${problem}`)
@@ -94,7 +94,7 @@ function storedProblem({ dtype, shape, offset, bytes, strides }: View & { kind: 
   return bytesOf(dtype, span) <= bytes ? undefined : `[${shape}] with strides ${strides} in ${bytes} bytes`
 }
 
-/** Of views that are put together along an axis, what does not fit. */
+/** Why views cannot be combined along an axis; undefined if they can. */
 function partsProblem(parts: readonly View[], axis: number): string | undefined {
   const [first, ...others] = parts.map((part) => shapeOf(check(part)))
   if (!first) return 'it has no parts'

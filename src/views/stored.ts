@@ -1,7 +1,7 @@
 /** The stored tensors and findings that a view is made of. */
 import { type Finding, type FoundGather, isFound, type RowGather, type StoredView, type View } from './types.js'
 
-/** What a view is made of directly. */
+/** The direct parts of a view. */
 function partsOfView(view: View): readonly View[] {
   switch (view.kind) {
     case 'stored':
@@ -17,7 +17,7 @@ function partsOfView(view: View): readonly View[] {
   }
 }
 
-/** The same view of other parts. */
+/** The same view with other parts. */
 function withParts(view: View, change: (part: View) => View): View {
   switch (view.kind) {
     case 'stored':
@@ -52,19 +52,19 @@ export function storedOf(view: View): readonly StoredView[] {
 const placeKey = ({ file, offset, bytes, tensor, dtype, strides }: StoredView): string =>
   `${file}:${offset}:${bytes}:${dtype}:${strides ?? ''}:${tensor}`
 
-/** The stored tensor that a view is a form of: the first that it names. Rows and parts of others may be added to it. */
+/** The main stored tensor of a view: the first that it mentions. Rows and parts of others may be added to it. */
 export function mainStored(view: View): StoredView {
   return view.kind === 'stored' ? view : mainStored(partsOfView(view)[0]!)
 }
 
-/** Whether a view is a stored tensor whose elements lie one after the other: its bytes can be digested as they are read. */
+/** Whether a view is a contiguous stored tensor, whose bytes can be digested while they are read. */
 export const isPlain = (view: View): view is StoredView => view.kind === 'stored' && !view.strides
 
-/** Whether rows of several tensors, or of none, make up a view. */
+/** Whether a view contains rows of several tensors, or rows of zeros. */
 export const hasOtherRows = (view: View): boolean =>
   (view.kind === 'gather' && !isFound(view)) || partsOfView(view).some(hasOtherRows)
 
-/** Some rows of a view: places along its first axis, in this order. */
+/** Selected rows of a view (places along its first axis), in this order. */
 export function pickedRows(view: View, rows: Int32Array): RowGather {
   const runs: number[] = []
   for (const row of rows) {
@@ -75,21 +75,21 @@ export function pickedRows(view: View, rows: Int32Array): RowGather {
   return { kind: 'gather', of: [view], map: { rows: rows.length, runs, means: [] } }
 }
 
-/** The same view, permuted as a step finds it out. */
+/** The view with the permutation that a step will find. */
 export const withFinding = (view: View, { step, tensor }: Finding): FoundGather => ({
   kind: 'gather',
   of: [view],
   map: { step, tensor },
 })
 
-/** The finding that applies last to a tensor, however it is sliced or shaped since. Views of several parts have none. */
+/** The last finding that applies to a view, below slices and reshapes. Views with several parts have none. */
 export function lastFinding(view: View): Finding | undefined {
   if (view.kind === 'stored' || view.kind === 'concat') return undefined
   if (view.kind === 'gather') return isFound(view) ? view.map : undefined
   return lastFinding(view.of)
 }
 
-/** The view without that finding; undefined if there is none. */
+/** The view without its last finding; undefined if it has none. */
 export function withoutLastFinding(view: View): View | undefined {
   if (view.kind === 'stored' || view.kind === 'concat') return undefined
   if (view.kind === 'gather') return isFound(view) ? view.of[0] : undefined
@@ -97,7 +97,7 @@ export function withoutLastFinding(view: View): View | undefined {
   return of && { ...view, of }
 }
 
-/** The findings at the top of a view, the first that applies first, and the view below them. */
+/** The findings at the top of a view, in order of application, and the view below them. */
 export function findingsOf(view: View): { readonly findings: readonly Finding[]; readonly below: View } {
   if (view.kind !== 'gather' || !isFound(view)) return { findings: [], below: view }
   const { findings, below } = findingsOf(view.of[0])

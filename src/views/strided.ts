@@ -1,12 +1,12 @@
 /**
- * Tensors whose elements don't lie one after the other: PyTorch's views. The element with row-major index i of a tensor
- * of `shape` lies at Σ iₐ · strideₐ elements from its first one, where iₐ are i's coordinates. Strides are never
- * negative; 0 repeats one element along an axis (`expand`).
+ * Non-contiguous tensors: PyTorch's views. The element with row-major index i lies Σ iₐ · strideₐ elements after the
+ * first, where iₐ are the coordinates of i. Strides are never negative; a stride of 0 repeats one element along an axis
+ * (`expand`).
  */
 
 /**
- * The elements of a storage that `count` elements from row-major index `first` on need: `[from, to)`, counted from the
- * tensor's first element. Never too few; the least there are, up to the edges of rows. `count` must be at least 1.
+ * The range `[from, to)` of storage elements that `count` elements from row-major index `first` need, counted from the
+ * tensor's first element. It is complete, and minimal up to the ends of rows. `count` must be at least 1.
  */
 export function stridedSpan(
   shape: readonly number[],
@@ -15,7 +15,7 @@ export function stridedSpan(
   count: number,
 ): readonly [from: number, to: number] {
   const last = first + count - 1
-  // Elements below the axis that is looked at.
+  // The number of elements below the current axis.
   let block = shape.reduce((product, size) => product * size, 1)
   let from = 0
   for (const [axis, size] of shape.entries()) {
@@ -33,15 +33,18 @@ export function stridedSpan(
   return [from, from + 1]
 }
 
-/** Rows and columns of the squares in which a transposed tensor is copied: read and written in whole cache lines. */
+/**
+ * Rows and columns of the squares in which a transposed tensor is copied, so that whole cache lines are read and
+ * written.
+ */
 const SQUARE = 32
-/** Bytes up to which a loop is faster than a call of `set`. */
+/** Up to this many bytes, a loop is faster than a call of `set`. */
 const SHORT_RUN = 48
 
 /**
- * `count` elements from row-major index `first` on, written to the beginning of `out`. `src` begins `srcStart` elements
- * after the tensor's first one (`stridedSpan` says what it must hold). Neither need be aligned. `elementBytes` is
- * 1, 2, 4 or 8.
+ * Copies `count` elements from row-major index `first` to the start of `out`. `src` starts `srcStart` elements after
+ * the tensor's first element; `stridedSpan` gives the range that it must hold. Neither needs to be aligned.
+ * `elementBytes` is 1, 2, 4 or 8.
  */
 export function copyStrided(
   src: Uint8Array,
@@ -58,7 +61,7 @@ export function copyStrided(
   const inner = axes.pop()!
   const row = axes.at(-1)
   const step = inner.stride * elementBytes
-  // Where a step to the next row is shorter than one along the row.
+  // The step to the next row is shorter than the step along the row.
   const transposed = row !== undefined && row.stride > 0 && inner.stride > row.stride
   const square = viewsOf(new Uint8Array(transposed ? SQUARE * SQUARE * elementBytes : 0))
   const source = viewsOf(src)
@@ -84,18 +87,20 @@ export function copyStrided(
   }
 }
 
-/** A piece of a row; `from`, `to` and `step` in bytes. */
+/** Copies a part of a row. `from`, `to` and `step` are in bytes. */
 function copyRun(src: Views, out: Views, from: number, to: number, run: number, step: number, width: number): void {
   if (step === width && run * width > SHORT_RUN) out.u8.set(src.u8.subarray(from, from + run * width), to)
   else if (step === 0 && run * width > SHORT_RUN) {
     copyElements(src, out, from, to, 1, width, width, width)
-    // Doubles what is there.
+    // Doubles the copied part until it is complete.
     for (let done = width; done < run * width; done *= 2)
       out.u8.copyWithin(to + done, to, to + Math.min(done, run * width - done))
   } else copyElements(src, out, from, to, run, step, width, width)
 }
 
-/** Whole rows, square by square; `down` is the way to the next row, `along` the one to the next column, in bytes. */
+/**
+ * Copies whole rows, square by square. `down` is the distance to the next row and `along` to the next column, in bytes.
+ */
 function copyBand(
   src: Views,
   out: Views,
@@ -117,7 +122,7 @@ function copyBand(
   }
 }
 
-/** The same bytes as elements of each width, where they lie on its boundaries. */
+/** The same bytes as arrays of each element width, if they are aligned to it. */
 interface Views {
   readonly u8: Uint8Array
   readonly u16: Uint16Array | undefined
@@ -133,7 +138,7 @@ function viewsOf(u8: Uint8Array): Views {
   }
 }
 
-/** `count` elements, from byte `from` on in steps of `step`, to byte `to` on in steps of `stride`. */
+/** Copies `count` elements from byte `from` in steps of `step` to byte `to` in steps of `stride`. */
 function copyElements(
   src: Views,
   out: Views,
@@ -151,7 +156,7 @@ function copyElements(
   else for (let part = 0; part < width; part++) copy8(src.u8, out.u8, from + part, to + part, count, step, stride)
 }
 
-// The same loop three times: code that meets one kind of array only is compiled to something several times as fast.
+// The loop is repeated for each array type: code that sees only one type is compiled to several times faster code.
 
 function copy8(
   src: Uint8Array,
@@ -197,7 +202,7 @@ interface Axis {
   stride: number
 }
 
-/** The same elements in the same order with as few axes as will do; at least one. */
+/** The same elements in the same order with as few axes as possible, but at least one. */
 function simplify(shape: readonly number[], strides: readonly number[]): Axis[] {
   const axes: Axis[] = []
   for (const [axis, size] of shape.entries()) {

@@ -1,26 +1,26 @@
-/** Views: elements of stored tensors in another order, or with another shape, than they lie in. A view is plain data. */
+/** Views: elements of stored tensors in another order or shape than they are stored. A view is plain data. */
 import type { Dtype } from '../core/dtypes.js'
 
 export type View = StoredView | SliceView | PermuteView | ReshapeView | ConcatView | GatherView
 
-/** A tensor as it lies in a file. In a plan it is always a whole one, since digests are of whole tensors. */
+/** A tensor as it is stored in a file. In a plan it is always a whole tensor, since digests cover whole tensors. */
 export interface StoredView {
   readonly kind: 'stored'
-  /** Index into the files of the plan; inside of a checkpoint, into its own. */
+  /** Index into the files of the plan or, in a checkpoint, into its files. */
   readonly file: number
   /** Its name in the file. */
   readonly tensor: string
   readonly dtype: Dtype
   readonly shape: readonly number[]
-  /** Of the first element, in bytes from the start of the file. */
+  /** Byte offset of the first element in the file. */
   readonly offset: number
-  /** From the first byte to the last. */
+  /** Number of bytes from the first to the last. */
   readonly bytes: number
-  /** In elements, if they do not lie one after the other in row-major order. */
+  /** In elements. Absent if the tensor is contiguous. */
   readonly strides?: readonly number[]
 }
 
-/** `count` places along an axis, from place `start` on. */
+/** `count` places along an axis, from place `start`. */
 export interface SliceView {
   readonly kind: 'slice'
   readonly of: View
@@ -29,7 +29,7 @@ export interface SliceView {
   readonly count: number
 }
 
-/** The same elements with their axes in another order: axis i is axis `axes[i]` of what it is of. */
+/** The same elements with another order of axes: axis i is axis `axes[i]` of `of`. */
 export interface PermuteView {
   readonly kind: 'permute'
   readonly of: View
@@ -43,17 +43,17 @@ export interface ReshapeView {
   readonly shape: readonly number[]
 }
 
-/** Views of one shape but for their size along an axis, one after the other along it. */
+/** Concatenates views along an axis. Their other sizes are equal. */
 export interface ConcatView {
   readonly kind: 'concat'
   readonly axis: number
   readonly parts: readonly View[]
 }
 
-/** Elements by a map of their places. */
+/** Elements selected by a map of places. */
 export type GatherView = RowGather | FoundGather
 
-/** A tensor of rows (places along the first axis) of one or more others, whose rows have one shape. */
+/** A tensor whose rows (places along the first axis) come from one or more views with equal row shapes. */
 export interface RowGather {
   readonly kind: 'gather'
   readonly of: readonly View[]
@@ -61,15 +61,15 @@ export interface RowGather {
 }
 
 export interface RowMap {
-  /** How many there are. */
+  /** The number of rows. */
   readonly rows: number
   /**
-   * Runs of rows in order, three numbers each: how many, source, first row. A source is an index into `of`, or one of `ZEROS`,
-   * `MEANS` (averages, from that index into `means` on) and `MEAN_BEFORE` (the mean of the result's rows before that row,
-   * without those that are such a mean themselves).
+   * Runs of rows in order, three numbers each: count, source, first row. A source is an index into `of`, or one of
+   * `ZEROS`, `MEANS` (averages, from this index into `means`) and `MEAN_BEFORE` (the mean of the result's rows before
+   * this row, without rows that are such a mean).
    */
   readonly runs: readonly number[]
-  /** Rows to be averaged: source and row of each, one after the other. */
+  /** The rows of each average: source and row of each, in turns. */
   readonly means: readonly (readonly number[])[]
 }
 
@@ -77,14 +77,14 @@ export const ZEROS = -1
 export const MEANS = -2
 export const MEAN_BEFORE = -3
 
-/** A tensor whose places along some axes are permuted, as a step finds it out when the plan is run. */
+/** A tensor that is permuted along some axes as a step finds out during the run. */
 export interface FoundGather {
   readonly kind: 'gather'
   readonly of: readonly [View]
   readonly map: Finding
 }
 
-/** Names the permutations that a step finds for a model's tensor. */
+/** Identifies the permutations that a step finds for a model's tensor. */
 export interface Finding {
   readonly step: string
   readonly tensor: string
@@ -92,7 +92,7 @@ export interface Finding {
 
 export const isFound = (view: GatherView): view is FoundGather => 'step' in view.map
 
-/** How each place of a tensor's axis is read: place i of the aligned tensor is place map[i] of the stored one. */
+/** The permutation of one axis: place i of the aligned tensor is place map[i] of the stored tensor. */
 export interface AxisMap {
   readonly axis: number
   readonly map: Int32Array

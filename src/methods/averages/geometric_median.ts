@@ -1,12 +1,13 @@
 /**
- * Geometric median: the point with the least weighted sum of distances to the models, of whole tensors.
+ * * Geometric median: the point with the smallest weighted sum of distances to the models, over whole tensors.
  *
  *   y that minimises Σ w_i ‖x_i − y‖, by Weiszfeld's iteration;  y = x_1 + Σ a_i (x_i − x_1)
  *
- * x_i: the participants' tensors; w_i: weights, a sum of 0 being a fault of the plan. The dot products of x_i − x_1 are the
- * only pass: ‖x_i − y‖² = (e_i − a)ᵀ G (e_i − a). Start: the weighted mean. Step: a_i ← (w_i/d_i)/Σ (w_k/d_k), distances d
- * floored at 1e-12 of the largest at the start, so that a point that meets a model goes on. Stop after max_iter steps, or
- * where a step is at most tol times Σ w_i/Σ (w_i/d_i). Of equal models the result is the first, exactly.
+ * x_i: the models' tensors; w_i: weights, whose sum must not be 0. The only pass computes the dot products of x_i −
+ * x_1: ‖x_i − y‖² = (e_i − a)ᵀ G (e_i − a). The iteration starts at the weighted mean. Each step sets a_i ← (w_i/d_i)/Σ
+ * (w_k/d_k), with distances d of at least 1e-12 times the largest initial distance, so that a point at a model can move
+ * on. It stops after max_iter steps, or if a step is at most tol times Σ w_i/Σ (w_i/d_i). If all models are equal, the
+ * result is exactly the first.
  * Source: Weiszfeld 1937; for models arXiv 1912.13445.
  */
 import { add, type Gram, gramFrom, gramPasses, length } from '../shared/gram.js'
@@ -15,7 +16,9 @@ import type { Method, PassInput } from '../types.js'
 
 const COINCIDENT = 1e-12
 
-/** Of the differences from the first model: its own, of zeros, first. */
+/**
+ * The Gram matrix of the differences from the first model, with a row and column of zeros for the first model itself.
+ */
 function differences(input: PassInput): Gram {
   const n = input.models.length
   const rest = gramFrom(input, n - 1)
@@ -39,7 +42,7 @@ function coefficients(input: PassInput): number[] {
   for (let step = 0; step < Number(parameters.max_iter) && spread > 0; step++) {
     const pulls = distances(a).map((d, i) => ratios[i]! / Math.max(d, COINCIDENT * spread))
     const total = add(pulls)
-    // Weights of both signs may pull apart with no point between them: what was found so far.
+    // Weights of both signs may cancel. Then the point found so far is the result.
     if (total === 0) break
     const next = pulls.map((pull) => pull / total)
     const moved = length(

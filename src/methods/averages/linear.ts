@@ -1,11 +1,11 @@
 /**
- * Linear: the weighted average, or sum, of the models.
+ * * Linear: the weighted average, or sum, of the models.
  *
  *   Σ w_i x_i / Σ w_i   (normalize)        Σ w_i x_i   (otherwise)
  *
- * x_i: the participants' tensors in order of the recipe; w_i: their weights, of any sign.
- * The quotients w_i / Σ w_i are taken first, in float64, and the products are added in order: one rounding at the end.
- * A sum of weights of 0 is a fault of the plan where normalize divides by it.
+ * x_i: the models' tensors, in the recipe's order; w_i: their weights, of any sign. The quotients w_i / Σ w_i are
+ * computed first, in float64. The products are added in order and rounded once at the end. If normalize divides by a
+ * sum of weights of 0, that is an error at planning.
  * Source: model soups, arXiv 2203.05482.
  */
 

@@ -1,7 +1,8 @@
 /**
- * Median: of each element's values in the models, the middle one; of an even number the mean of the middle two.
+ * * Median: the middle of each element's values in the models; for an even number of models, the mean of the middle
+ * two.
  *
- * NaN in any model gives NaN. Zeros of both signs are equal and stay in the order of the recipe.
+ * NaN in any model gives NaN. Zeros of both signs are equal and keep the recipe's order.
  */
 import type { Method } from '../types.js'
 

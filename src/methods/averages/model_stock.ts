@@ -1,11 +1,11 @@
 /**
- * Model stock: between the base and the models' average, as far as the angle of the task vectors says.
+ * * Model stock: interpolates between the base and the models' average by the angle between the task vectors.
  *
  *   c = mean over pairs of cos(δ_i, δ_j);  t = n c/(1 + (n−1) c);  t·mean(x_i) + (1−t)·b, computed as b + Σ (t/n) δ_i
  *
- * b: the base's tensor; δ_i = x_i − b; n: how many there are. Products of norms are floored at 1e-6, cosines clamped to ±1.
- * `filter_wise`: a t for each row (along the last axis; a 1-D tensor is one row). Where the denominator is below 1e-6 there is no
- * ratio: t = 1, the average of the models, which is reported.
+ * b: the base's tensor; δ_i = x_i − b; n: the number of models. Products of norms are at least 1e-6, and cosines are
+ * clamped to ±1. `filter_wise`: one t per row (along the last axis; a 1-D tensor is one row). If the denominator is
+ * below 1e-6, the ratio is undefined: then t = 1, the average of the models, and a note reports it.
  * Source: arXiv 2403.19522; its form for two models is n = 2.
  */
 import { clampUnit, type Gram, gramFrom, gramPasses, rowsOf } from '../shared/gram.js'
@@ -13,7 +13,7 @@ import { scaleOf } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
 
 const LEAST_NORMS = 1e-6
-/** Below it a denominator is the rounding of float32 tensors. */
+/** A smaller denominator is only rounding noise of float32 tensors. */
 const NO_RATIO = 1e-6
 
 function ratio(gram: Gram, note: PassInput['note']): number {

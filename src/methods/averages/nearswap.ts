@@ -1,5 +1,5 @@
 /**
- * Nearswap: towards the other model where it is near the base.
+ * * Nearswap: interpolates towards the other model where it is near the base.
  *
  *   s = clamp(t / max(|b − x|, 1e-6), 0, 1);  s·x + (1−s)·b
  *

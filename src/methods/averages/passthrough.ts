@@ -1,9 +1,9 @@
 /**
- * Passthrough: one model's tensors as they are, or scaled.
+ * * Passthrough: one model's tensors, unchanged or scaled.
  *
  *   scale · x
  *
- * With scale 1 the stored bytes come through unchanged but for a cast of the output's dtype.
+ * With scale 1, terge copies the stored bytes, unless the output has another dtype.
  */
 import type { Method } from '../types.js'
 

@@ -1,19 +1,25 @@
-/** Vectors of the span of the models' tensors, as coefficients; all that geometry there needs are the dot products. */
+/**
+ * Geometry in the span of the models' tensors. Vectors are coefficients, and only the dot products of the tensors are
+ * needed.
+ */
 import type { PassInput, ReducePass, TensorSettings } from '../types.js'
 
-/** By input: the dot products of whole tensors, or of their differences from the base. */
+/** The matrix of dot products of the inputs: of whole tensors, or of their differences from the base. */
 export type Gram = readonly (readonly number[])[]
 
 const entries = (inputs: number): number => (inputs * (inputs + 1)) / 2
 
-/** One pass that finds the Gram matrix of so many inputs, of whole tensors or of each row. */
+/** The pass that computes the Gram matrix of whole tensors or of each row. */
 const gramPass = (inputs: number, of: 'tensor' | 'rows' = 'tensor'): ReducePass => ({
   kernel: 'gram',
   slots: entries(inputs),
   combine: of === 'rows' ? 'rows' : 'sums',
 })
 
-/** The same passes; where squares may be beyond float64 a second one, of inputs made small, that is only needed if they are. */
+/**
+ * The passes for a Gram matrix. If squares may overflow float64, a second pass uses scaled inputs; it is skipped if all
+ * sums are finite.
+ */
 export const gramPasses = (
   { wide }: Pick<TensorSettings, 'wide'>,
   inputs: number,
@@ -25,14 +31,14 @@ export const gramPasses = (
     : [pass]
 }
 
-/** The gram of the whole tensor, or of the row with that index, up to a factor: all that methods make of it are ratios. */
+/** The Gram matrix of the whole tensor or of one row, up to a factor: methods only use ratios. */
 export function gramFrom(input: PassInput, inputs: number, row = 0): Gram {
   const found = gramOf(resultOf(input), inputs, row)
   const small = input.results[1]
   return small?.length && !found.flat().every(Number.isFinite) ? gramOf(small, inputs, row) : found
 }
 
-/** What the pass found: of the whole tensor, or of the row with that index. */
+/** The Gram matrix in the results of a pass: of the whole tensor or of one row. */
 export function gramOf(sums: Float64Array, inputs: number, row = 0): Gram {
   const gram = Array.from({ length: inputs }, () => new Array<number>(inputs).fill(0))
   let at = row * entries(inputs)
@@ -44,7 +50,7 @@ export function gramOf(sums: Float64Array, inputs: number, row = 0): Gram {
   return gram
 }
 
-/** The result of a method's reduce pass with that index. */
+/** The result of the reduce pass with this index. */
 export function resultOf({ results, tensor }: PassInput, pass = 0): Float64Array {
   const result = results[pass]
   if (!result) throw new Error(`internal: pass ${pass} over ${tensor} has no result`)
@@ -59,11 +65,11 @@ export const inner = (gram: Gram, v: readonly number[], w: readonly number[]): n
 
 export const length = (gram: Gram, v: readonly number[]): number => Math.sqrt(Math.max(0, inner(gram, v, v)))
 
-/** The coefficients of one model itself. */
+/** The coefficients that give one model. */
 export const unit = (inputs: number, which: number): number[] =>
   Array.from({ length: inputs }, (_, i) => (i === which ? 1 : 0))
 
 export const clampUnit = (x: number): number => Math.min(1, Math.max(-1, x))
 
-/** Rows are vectors along the last axis; a tensor without axes is one row. */
+/** The number of rows, which are vectors along the last axis. A tensor without axes is one row. */
 export const rowsOf = (shape: readonly number[]): number => shape.slice(0, -1).reduce((rows, size) => rows * size, 1)

@@ -1,9 +1,12 @@
-/** What the methods that hold whole matrices share: the passes, and the plain average of what is no matrix. */
+/** Passes of methods that hold whole matrices, and the plain average for tensors that are not matrices. */
 import type { HeldKernel, HeldWork } from '../../kernels/held/types.js'
 import type { Passes, TensorSettings } from '../types.js'
 import { ranged, scaleOf, sumOf } from './weights.js'
 
-/** b + λ·(what the kernel makes of the δ_i as [first, rest]); of a tensor of fewer dimensions b + λ Σ w_i δ_i / Σ w_i, a sum of 0 dividing by 1. */
+/**
+ * b + λ·(the kernel's result for the δ_i as matrices [first axis, the rest]). For tensors with fewer than two
+ * dimensions: b + λ Σ w_i δ_i / Σ w_i, where a sum of 0 divides by 1.
+ */
 export function matrixPasses(
   settings: TensorSettings,
   kernel: HeldKernel,

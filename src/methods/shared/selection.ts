@@ -1,66 +1,66 @@
 /**
- * The key at a position of the ranking by magnitude, exactly, in as much memory for a large tensor as for a small one.
+ * Finds the key at a position in the ranking by magnitude: exactly, and with the same memory for tensors of every size.
  *
- * Keys are the bits of a magnitude as float32. Two histograms find the key K at a position: of the upper half of the
- * bits, then of the lower half within one bin. Of the elements with key K only the first by index may belong; where that is
- * so, their counts a tile tell the tile in which the last of them lies, and one more look at that tile its index. Passes
- * that are not needed are skipped.
+ * Keys are the bits of the magnitude as float32. Two histograms find the key K at a position: one of the upper half of
+ * the bits, then one of the lower half within one bin. If only some of the elements with key K are selected, they are
+ * the first by index: counts per tile find the tile with the last of them, and a pass over that tile finds its index.
+ * Passes that are not needed are skipped.
  */
 import type { PassInput, ReducePass, TensorSettings } from '../types.js'
 
-/** A position to look up, from 0, of falling rank. */
+/** A position to look up: 0 is the largest magnitude. */
 export interface Position {
-  /** Index among the inputs. */
+  /** The index of the input. */
   readonly model: number
   readonly position: number
 }
 
-/** Where a position lies. */
+/** The key at a position and its neighbourhood. */
 export interface Threshold {
   readonly key: number
-  /** How many elements have a larger key, and how many this one. */
+  /** The number of elements with a larger key; `equal`: with this key. */
   readonly larger: number
   readonly equal: number
-  /** How many of the equal ones come up to the position, itself included. */
+  /** The number of equal elements up to the position, including it. */
   readonly wanted: number
-  /** Index after the last of those. */
+  /** The index after the last of those. */
   readonly cut: number
 }
 
-/** What keys are of: names of the kernels begin with it. */
+/** The source of the keys. The kernel names start with it. */
 export type KeySource = '' | 'variance_' | 'importance_'
 
 export interface Selection {
   readonly passes: readonly ReducePass[]
-  /** By position, when all passes are done. */
+  /** The threshold of each position, after all passes. */
   readonly thresholds: (input: PassInput) => readonly Threshold[]
 }
 
 export interface SelectionOptions {
   readonly source?: KeySource
-  /** Passes that come before these in the method. */
+  /** The number of earlier passes in the method. */
   readonly after?: number
-  /** False: only keys are wanted, of equal ones it does not matter which. */
+  /** False: only the key is needed, not which of the equal elements count. */
   readonly indexes?: boolean
   readonly table?: ReducePass['table']
-  /** Of the variance: the position, where it depends on how many elements have a key other than 0; −1 for none. */
+  /** For variances: computes the position from the number of elements with a key other than 0; −1 for none. */
   readonly positionOf?: (nonZero: number) => number
 }
 
 const COARSE = 2 ** 15
 const FINE = 2 ** 16
-/** From this key on magnitudes are beyond float32. */
+/** From this key on, magnitudes overflow float32. */
 const BEYOND = 0x7f800000
 
-/** Above all keys: nothing reaches up to it. */
+/** A threshold above all keys, so that nothing is selected. */
 const NONE = { key: 0x7fffffff, larger: 0, equal: 0, wanted: 0 }
-/** Models a pass, so that its histograms stay small however many there are. */
+/** Models per pass. This limits the size of the histograms. */
 const MODELS_A_PASS = 4
 
 export const elementsOf = ({ shape }: Pick<TensorSettings, 'shape'>): number =>
   shape.reduce((product, size) => product * size, 1)
 
-/** The bin that holds the position, and how many elements lie in bins above. Empty where there are too few. */
+/** The bin with the position, and the number of elements in higher bins. */
 function descend(
   bins: (index: number) => number,
   count: number,
@@ -75,7 +75,7 @@ function descend(
   throw new Error('internal: fewer elements than the position asks for')
 }
 
-/** Passes that look up positions of at most MODELS_A_PASS models. `at` is the index of the first. */
+/** Passes that look up positions of at most MODELS_A_PASS models. `at` is the index of the first pass. */
 function group(
   settings: TensorSettings,
   positions: readonly Position[],
@@ -92,7 +92,7 @@ function group(
     combine: 'counts',
     coefficients: () => [models.length, ...models],
     ...table,
-    // By position: itself, its bin, how many lie in bins above.
+    // By position: the position, its bin, and the number of elements in higher bins.
     conclude: (counts) =>
       Float64Array.from(
         positions.flatMap(({ model, position }) => {
@@ -147,7 +147,7 @@ function group(
       positions.length,
       ...positions.flatMap(({ model }, index) => [model, settled(input, index) ? -1 : found(input, index).key]),
     ],
-    // By position: the tile of the last one wanted, and how many of that tile's are.
+    // By position: the tile of the last wanted element, and how many wanted elements that tile has.
     conclude: (tiles, input) =>
       Float64Array.from(
         positions.flatMap((_, index) => {
@@ -179,7 +179,7 @@ function group(
   }
 }
 
-/** Looks up positions, in their order; those of one model should follow each other. */
+/** Looks up positions in order. Positions of one model should be adjacent. */
 export function select(
   settings: TensorSettings,
   positions: readonly Position[],

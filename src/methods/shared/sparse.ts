@@ -1,9 +1,9 @@
 /**
- * What methods that drop elements of task vectors have in common: parameters, coefficients of the kernels in
+ * * Shared by methods that drop elements of task vectors: parameters, coefficients of the kernels in
  * kernels/assembly/sparse/sparse.ts and ranked.ts, and `rescale`.
  *
- * rescale: `inverse` divides each kept element by its keeping probability (ties, breadcrumbs: the density); `l1` multiplies
- * by Σ abs(δ) / Σ abs(δ kept), one number a tensor, 1 where that divides by 0.
+ * rescale: `inverse` divides each kept element by its keep probability (ties, breadcrumbs: the density). `l1`
+ * multiplies by Σ abs(δ) / Σ abs(δ kept), one number per tensor, or 1 if the divisor is 0.
  */
 import { BLOCK, type MapKernel } from '../../kernels/types.js'
 import type { MapPass, ParameterSchema, PassInput, Resolved, TensorSettings } from '../types.js'
@@ -30,7 +30,7 @@ export const DENSITY: ParameterSchema = {
   perModel: true,
   describe: 'Fraction of the elements of each task vector to keep.',
 }
-/** `by`: what is divided by. */
+/** `by`: the divisor, in words. */
 export const normalizeParameter = (byDefault: boolean, by: string): ParameterSchema => ({
   name: 'normalize',
   type: 'boolean',
@@ -45,28 +45,28 @@ export function rescaleOf({ parameters: { rescale } }: Pick<TensorSettings, 'par
   return rescale === 'inverse' || rescale === 'l1' ? rescale : false
 }
 
-/** A parameter that may differ between models: one number a model. */
+/** The values of a per-model parameter: one number per model. */
 export function perModel({ models, parameters }: TensorSettings, name: string): readonly number[] {
   const value: Resolved | undefined = parameters[name]
   return Array.isArray(value) ? (value as readonly number[]) : models.map(() => Number(value))
 }
 
-/** What decides on one model's elements, as the kernels take it: so many numbers, in their order. */
+/** The thresholds for one model's elements, in the order of the kernels. */
 export interface Keeping {
   readonly low: number
   readonly lowCut: number
   readonly high: number
   readonly highCut: number
 }
-/** Nothing is dropped: all keys lie above −1 and none above this. */
+/** Keeps all elements: every key is above −1 and below `high`. */
 export const KEEP_ALL: Keeping = { low: -1, lowCut: 0, high: 0x7fffffff, highCut: 0 }
 
-/** How the parts are put together: added up, or under an elected sign. */
+/** How the models are combined: summed, or merged under an elected sign. */
 export type Combination = 'sum' | 'elect'
 
 const FILL = 12
 
-/** λ, normalize and two more, then for each model its coefficient, its weight and what decides on its elements. */
+/** λ, normalize and two more numbers, then for each model its coefficient, its weight and its thresholds. */
 export const kernelCoefficients = (
   head: readonly number[],
   models: readonly (readonly number[])[],
@@ -76,8 +76,8 @@ export const kernelCoefficients = (
 ]
 
 /**
- * The map pass. `scales`: by model, what makes up for dropped elements; 0 leaves the model out. `deciders`: by model,
- * what comes after coefficient and weight.
+ * The map pass. `scales`: per model, the factor that compensates for dropped elements; 0 skips the model. `deciders`:
+ * per model, the numbers after coefficient and weight.
  */
 export function sparseMap(
   settings: TensorSettings,
@@ -99,7 +99,7 @@ export function sparseMap(
       const decided = deciders(input)
       const entries = scales(input).map((rescale, model) => {
         const weight = weights[model]!
-        // An elected sum is divided by the weights that agree, element by element, and λ comes last.
+        // An elected sum is divided per element by the weights that agree, and λ is applied last.
         const coefficient = combination === 'elect' ? weight * rescale : (scale * weight * rescale) / divisor
         return [coefficient, weight, ...decided[model]!]
       })

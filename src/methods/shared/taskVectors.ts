@@ -1,7 +1,7 @@
-/** What the declarations of methods on task vectors have in common. */
+/** Shared declarations of methods on task vectors. */
 import type { Method, ParameterSchema } from '../types.js'
 
-/** One model besides the base will do, and weights may sum to 0: what that means is the method's own. */
+/** One model besides the base is enough. Weights may sum to 0; each method defines what that means. */
 export const ON_TASK_VECTORS = {
   aliases: [],
   base: 'required',

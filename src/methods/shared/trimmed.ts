@@ -12,7 +12,7 @@ import {
   sparseMap,
 } from './sparse.js'
 
-/** Of a model's elements by falling magnitude: so many are cut, then so many kept. */
+/** The elements of a model, sorted by falling magnitude: how many are cut, and how many of the next are kept. */
 export interface Range {
   readonly cut: number
   readonly kept: number
@@ -34,7 +34,7 @@ export function trimmedPasses(
   const ranges = settings.models.map((_, model) => rangeOf(model, elements))
   const densities = perModel(settings, 'density')
   const rescale = rescaleOf(settings, 'l1')
-  // The last element that is cut and the last that is kept, where there are such.
+  // Whether thresholds are needed for the last cut element and for the last kept element.
   const ends = ranges.map(({ cut, kept }) => ({ high: cut > 0 && kept > 0, low: kept > 0 && cut + kept < elements }))
   const positions = ranges.flatMap(({ cut, kept }, model): Position[] => [
     ...(ends[model]!.high ? [{ model, position: cut - 1 }] : []),
@@ -42,7 +42,7 @@ export function trimmedPasses(
   ])
   const selection = select(settings, positions)
 
-  /** By model, its thresholds. */
+  /** The thresholds of each model. */
   function thresholdsOf(input: PassInput): { high: Threshold | undefined; low: Threshold | undefined }[] {
     const all = [...selection.thresholds(input)]
     return ends.map(({ high, low }) => ({
@@ -81,7 +81,7 @@ export function trimmedPasses(
       if (!high && !low) return 1
       const found = input.results.at(-1)!
       const all = found[model]!
-      // Elements at a threshold are alike but for their index: it is enough to know how many are kept.
+      // Elements at a threshold have equal magnitudes, so only the number of kept ones matters.
       let left = found[settings.models.length + model]!
       const shared = high && low && high.key === low.key
       if (high) left += ((shared ? low.wanted : high.equal) - high.wanted) * magnitudeOf(high.key)

@@ -1,11 +1,12 @@
 /**
- * iso_c: isotropic merging; every singular value of the summed task vectors becomes their mean.
+ * * iso_c: isotropic merging; every singular value of the summed task vectors becomes their mean.
  *
  *   Δ = Σ w_i δ_i = U S Vᵀ;  b + λ · mean(S) U Vᵀ,  the mean over min(rows, columns)
  *
- * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`.
- * U Vᵀ is Δ's polar factor Δ(ΔᵀΔ)^(−1/2), taken over the shorter side in float64. Tensors of one dimension are averaged.
- * Deviations: singular values ≤ 1e-6 of the largest count as 0, and their directions, which are arbitrary in the paper, stay 0.
+ * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`. U Vᵀ is Δ's
+ * polar factor Δ(ΔᵀΔ)^(−1/2), computed over the shorter side in float64. 1-D tensors are averaged.
+ * Deviations: singular values ≤ 1e-6 of the largest count as 0, and their directions, which are arbitrary in the paper,
+ * are 0.
  * Source: arXiv 2502.04959.
  */
 import { matrixPasses } from '../shared/held.js'

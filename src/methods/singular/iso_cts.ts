@@ -1,13 +1,14 @@
 /**
- * iso_cts: isotropic merging in a common subspace and one of each task.
+ * * iso_cts: isotropic merging in a common subspace and one subspace per task.
  *
  *   D_i = w_i δ_i;  s = min(⌊r/n⌋, round((r − int(common·r))/n));  c = r − n·s
  *   the c first singular triplets of Σ D_i, the s first of each D_i − U_c U_cᵀ D_i;  b + λ · mean(S) Û V̂ᵀ
  *
- * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; n: how many; r = min(rows, columns); w_i: weights;
- * λ: `lambda`; Û, V̂: polar factors of all left and of all right vectors side by side; mean(S): of all values, over r.
- * Rounding of s is half to even. Singular values ≤ 1e-6 of the largest count as 0. Tensors of one dimension are averaged.
- * Deviations: the floor ⌊r/n⌋ (the authors' program could be left with a negative common part).
+ * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; n: the number of models; r = min(rows,
+ * columns); w_i: weights; λ: `lambda`; Û, V̂: polar factors of all left and all right vectors side by side; mean(S):
+ * the sum of all values divided by r. s is rounded half to even. Singular values ≤ 1e-6 of the largest count as 0. 1-D
+ * tensors are averaged.
+ * Deviations: the floor ⌊r/n⌋ (in the authors' program, the common part can become negative).
  * Source: arXiv 2502.04959.
  */
 import { matrixPasses } from '../shared/held.js'

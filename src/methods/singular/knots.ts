@@ -1,13 +1,14 @@
 /**
- * knots: task vectors brought into one basis by a joint decomposition, merged there.
+ * * knots: task vectors are expressed in one basis from a joint decomposition, and merged there.
  *
  *   [δ_1 … δ_n] = U S [V_1 … V_n]ᵀ;  b + λ · U · inner(S V_1ᵀ, …, S V_nᵀ)
  *   inner: `ties` (trim each factor to density, elect signs by w_i, average what agrees) or `task_arithmetic` (Σ w_i)
  *
- * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`. Factors carry S, as in the
- * authors' program: trimming goes by what an element contributes. Of equal magnitudes (as float32) the lowest index comes first.
- * Inner task_arithmetic is plain task arithmetic, since U UᵀΔ is Δ. Singular values ≤ 1e-6 of the largest count as 0.
- * Tensors of one dimension are averaged. Where singular values are equal the basis, and so the result, is not defined.
+ * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`. The factors
+ * include S, as in the authors' program, so that trimming depends on the contribution of an element. Among equal
+ * magnitudes (as float32), the lowest index comes first. Inner task_arithmetic is plain task arithmetic, since U UᵀΔ is
+ * Δ. Singular values ≤ 1e-6 of the largest count as 0. 1-D tensors are averaged. If singular values are equal, the
+ * basis and the result are not unique.
  * Source: arXiv 2410.19735.
  */
 import { matrixPasses } from '../shared/held.js'

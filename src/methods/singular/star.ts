@@ -1,11 +1,13 @@
 /**
- * star: spectral truncation and rescale; the weak directions of every task vector are cut off, and the rest made up for it.
+ * * star: spectral truncation and rescaling; the weak directions of each task vector are cut off, and the rest is
+ * scaled up.
  *
  *   of each δ_i the fewest first singular triplets whose values sum to eta of all, times (sum of all)/(sum of the kept)
  *   b + λ · Σ w_i of these / Σ w_i
  *
- * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`. At least one triplet is kept.
- * A sum of weights of 0 divides by 1. Singular values ≤ 1e-6 of the largest count as 0. Tensors of one dimension are averaged.
+ * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; w_i: weights; λ: `lambda`. At least one
+ * triplet is kept. A sum of weights of 0 divides by 1. Singular values ≤ 1e-6 of the largest count as 0. 1-D tensors
+ * are averaged.
  * Source: arXiv 2502.10339.
  */
 import { matrixPasses } from '../shared/held.js'

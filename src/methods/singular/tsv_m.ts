@@ -1,11 +1,11 @@
 /**
- * tsv_m: task singular vectors; the strongest directions of every task, made orthogonal to those of the others.
+ * * tsv_m: task singular vectors; the strongest directions of each task, made orthogonal to those of the other tasks.
  *
  *   the k = max(1, int(rank_share·r)) first singular triplets of each w_i δ_i;  U, V: all left, all right vectors side by side
  *   b + λ · Û S V̂ᵀ,  Û = U(UᵀU)^(−1/2), V̂ alike: the nearest orthonormal vectors
  *
- * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; r = min(rows, columns); w_i: weights; λ: `lambda`;
- * rank_share: 1 over the number of models unless written. All in float64. Tensors of one dimension are averaged.
+ * b: the base's tensor; δ_i = x_i − b, as the matrix [first axis, the rest]; r = min(rows, columns); w_i: weights; λ:
+ * `lambda`; rank_share: by default 1 divided by the number of models. All in float64. 1-D tensors are averaged.
  * Deviations: singular values ≤ 1e-6 of the largest count as 0.
  * Source: arXiv 2412.00081.
  */

@@ -1,12 +1,12 @@
 /**
- * Model breadcrumbs: task vectors without their largest and their smallest elements, added to the base.
+ * * Model breadcrumbs: task vectors without their largest and their smallest elements, added to the base.
  *
  *   of each δ_i keep k = int(density·N) elements: cut the int(gamma·N) largest, and of the smallest as many as it takes
  *   b + λ Σ w_i s_i δ_i over what is kept, divided by Σ w_i if normalize
  *
- * b: the base's tensor; δ_i = x_i − b; N: its elements; w_i: weights; s_i: what `rescale` makes up for; λ: `lambda`.
- * Where density + gamma > 1 the cut of the largest shrinks so that k stay; k = 0 leaves the base.
- * Of equal magnitudes (as float32) the lowest index counts as the larger. A sum of weights of 0 divides by 1.
+ * b: the base's tensor; δ_i = x_i − b; N: its elements; w_i: weights; s_i: the factor of `rescale`; λ: `lambda`. If
+ * density + gamma > 1, fewer of the largest are cut, so that k elements are kept. With k = 0 the result is the base.
+ * Among equal magnitudes (as float32), the lowest index counts as the larger. A sum of weights of 0 divides by 1.
  * Source: arXiv 2312.06795.
  */
 import { BY_AGREEING, BY_ALL, DENSITY, normalizeParameter, perModel, RESCALE_L1 } from '../shared/sparse.js'
@@ -49,7 +49,7 @@ export const breadcrumbs: Method = {
   passes: (settings) => trimmedPasses(settings, 'sum', ranges(settings)),
 }
 
-/** The same parts under ties' elected sign. */
+/** The same elements, merged under the elected sign of ties. */
 export const breadcrumbsTies: Method = {
   ...shared,
   name: 'breadcrumbs_ties',

@@ -1,13 +1,13 @@
 /**
- * DARE: elements of task vectors dropped at random, the rest rescaled.
+ * * DARE: elements of task vectors are dropped at random, and the rest is rescaled.
  *
  *   keep each element of δ_i with probability density;  D_i = w_i s_i δ_i
  *   dare_linear: b + λ Σ D_i, divided by Σ w_i if normalize;  dare_ties: the D_i under ties' elected sign
  *
- * b: the base's tensor; δ_i = x_i − b; w_i: weights; s_i: 1/density under `rescale: inverse`; λ: `lambda`.
- * Random numbers hang on the seed, the model's name, the tensor's name and the element's index (core/random.ts) and on
- * nothing else: neither threads nor other models can change them. density 1 drops nothing, 0 leaves the model out.
- * Deviations: `rescale: l1`, one number a tensor, is what the field's tools do.
+ * b: the base's tensor; δ_i = x_i − b; w_i: weights; s_i: 1/density under `rescale: inverse`; λ: `lambda`. Random
+ * numbers depend only on the seed, the model's name, the tensor's name and the element's index (core/random.ts), not on
+ * threads or other models. density 1 drops nothing, and density 0 skips the model.
+ * Deviations: `rescale: l1`, one number per tensor, follows mergekit.
  * Source: arXiv 2311.03099.
  */
 import { randomStream } from '../../core/random.js'

@@ -1,14 +1,15 @@
 /**
- * DELLA: elements of task vectors dropped at random, the larger ones less often, the rest rescaled.
+ * * DELLA: elements of task vectors are dropped at random, larger ones less often, and the rest is rescaled.
  *
  *   keep an element of δ_i with p = density − ε + 2ε·r, r = rank/(n − 1) its rank by magnitude in its row, 0 the smallest
  *   D_i = w_i δ_i/p (rescale: inverse)
  *   della_linear: b + λ Σ D_i, divided by Σ w_i if normalize;  della: the D_i under ties' elected sign
  *
- * b: the base's tensor; δ_i = x_i − b; n: elements of a row, a vector along the last axis; ε: `epsilon`; w_i: weights; λ: `lambda`.
- * Rows of one element: p = density. density 1 drops nothing, 0 all; otherwise density ± ε must lie inside (0, 1). Of equal
- * magnitudes (as float32) the lower index ranks higher. p is made in float64 and rounded to float32. Random numbers as in dare.
- * Deviations: `rescale: l1`, one number a tensor, is what the field's tools do.
+ * b: the base's tensor; δ_i = x_i − b; n: elements of a row, a vector along the last axis; ε: `epsilon`; w_i: weights;
+ * λ: `lambda`. In rows of one element, p = density. density 1 drops nothing and density 0 everything; otherwise density
+ * ± ε must be inside (0, 1). Among equal magnitudes (as float32), the lower index ranks higher. p is computed in
+ * float64 and rounded to float32. Random numbers are those of dare.
+ * Deviations: `rescale: l1`, one number per tensor, follows mergekit.
  * Source: arXiv 2406.11617.
  */
 import { randomStream } from '../../core/random.js'
@@ -48,7 +49,7 @@ const EPSILON: ParameterSchema = {
   describe: 'Distance of the keep probability from density, for the largest and the smallest element of a row.',
 }
 
-/** Probabilities by rank for rows of n elements, the smallest magnitude's first. */
+/** Keep probabilities by rank for rows of n elements, the smallest magnitude first. */
 const byRank = (n: number, density: number, epsilon: number): Float32Array =>
   Float32Array.from({ length: n }, (_, rank) =>
     density === 0 ? 0 : density - epsilon + 2 * epsilon * (rank / (n - 1)),
@@ -60,11 +61,12 @@ function dellaPasses(settings: TensorSettings, combination: Combination): Passes
   const rescale = rescaleOf(settings, 'inverse')
   const length = shape.at(-1) ?? 1
   const thinned = densities.some((density) => density < 1)
-  // Models with the same two numbers share their probabilities.
+  // Models with equal density and epsilon share their probabilities.
   const kinds = models.map((_, index) => `${densities[index]} ${epsilons[index]}`)
   const distinct = [...new Set(kinds)].map((kind) => kinds.indexOf(kind))
   const table = () => {
-    // Tables are of float64, the kernel's list of float32: two in one, and no NaN among them that a copy could change.
+    // Tables are float64, but the kernel reads float32: two fit into one. None of them is a NaN, whose bits a copy
+    // could change.
     const slots = Math.ceil((distinct.length * length) / 2)
     const values = new Float64Array(slots)
     const list = new Float32Array(values.buffer)

@@ -1,13 +1,14 @@
 /**
- * TIES: trim every task vector, elect a sign for each element, and merge what agrees with it.
+ * * TIES: trims each task vector, elects a sign per element, and merges the values with that sign.
  *
  *   trim each δ_i to its k = max(1, int(density·N)) largest magnitudes;  D_i = w_i s_i δ_i
  *   sign + where Σ D_i ≥ 0, else −;  τ = Σ of the D_i with that sign, divided by Σ of their w_i if normalize;  b + λ·τ
  *
- * b: the base's tensor; δ_i = x_i − b; N: its elements; w_i: weights; s_i: what `rescale` makes up for trimming; λ: `lambda`.
- * Of equal magnitudes (as float32) the lowest index comes first. A D_i of 0 has no sign; weights that agree and add up
- * to 0 divide by 1; where Σ D_i is NaN so is the result. Sums go in the order of models, in the compute type.
- * Deviations: `rescale` is no part of the paper (l1 is what the field's tools mean by it).
+ * b: the base's tensor; δ_i = x_i − b; N: its elements; w_i: weights; s_i: the factor of `rescale`; λ: `lambda`. Among
+ * equal magnitudes (as float32), the lowest index comes first. A D_i of 0 has no sign. If the agreeing weights sum to
+ * 0, the divisor is 1. If Σ D_i is NaN, the result is NaN. Sums are computed in the order of models, in the compute
+ * dtype.
+ * Deviations: the paper has no `rescale`; l1 follows mergekit.
  * Source: arXiv 2306.01708.
  */
 import { BY_AGREEING, DENSITY, normalizeParameter, perModel, RESCALE_L1 } from '../shared/sparse.js'

@@ -1,12 +1,13 @@
 /**
- * Karcher: the Riemannian mean of the models' directions on the sphere, scaled by the mean of their norms.
+ * * Karcher: the Riemannian mean of the models' directions on the sphere, scaled by the mean of their norms.
  *
  *   u_i = x_i/‖x_i‖;  m starts as their normalised mean
  *   T = mean of (θ_i/sin θ_i)(u_i − cos θ_i·m), θ_i = acos(u_i·m);  m moves along the great circle of T by ‖T‖
  *
- * Stops at ‖T‖ < tol or after max_iter steps. Models with a norm ≤ tol have no direction and are left out of m, not of
- * the mean norm. A mean shorter than tol: m starts at the first direction. θ_i < tol and antipodes pull nowhere.
- * All in the span of the x_i: their Gram matrix is the only pass, the iteration is on coefficients in float64.
+ * Stops at ‖T‖ < tol or after max_iter steps. Models with a norm ≤ tol have no direction: they are skipped in m, but
+ * not in the mean norm. If the mean is shorter than tol, m starts at the first direction. A model with θ_i < tol or at
+ * the antipode does not move m. All vectors are in the span of the x_i, so the only pass computes their Gram matrix,
+ * and the iteration works on coefficients in float64.
  * Source: arXiv 2603.04972.
  */
 import { add, clampUnit, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'

@@ -1,13 +1,14 @@
 /**
- * Multislerp: a weighted mean of directions on the sphere, scaled by the weighted mean of the norms.
+ * * Multislerp: a weighted mean of directions on the sphere, scaled by the weighted mean of the norms.
  *
  *   U_i = x_i/(‖x_i‖ + ε);  m = Σ w_i U_i, normalised;  τ = Σ w_i (U_i − (U_i·m) m)
  *   (m cos‖τ‖ + τ sin‖τ‖/‖τ‖) · Σ w_i ‖x_i‖
  *
- * x_i: the participants' tensors, or their differences from a base that is written and no participant; w_i: weights,
- * divided by their sum if `normalize_weights`; ε: `eps`. Where ‖Σ w_i U_i‖ < ε there is no direction: Σ w_i x_i,
- * which is reported. All vectors lie in the span of the x_i, so their Gram matrix is the only pass.
- * Source: the field's tools (mergekit).
+ * x_i: the models' tensors, or their differences from a base that the recipe names and that is not merged; w_i:
+ * weights, divided by their sum if `normalize_weights`; ε: `eps`. If ‖Σ w_i U_i‖ < ε, there is no mean direction: the
+ * result is Σ w_i x_i, and a note reports it. All vectors are in the span of the x_i, so the only pass computes their
+ * Gram matrix.
+ * Source: mergekit.
  */
 import { add, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'
 import { shares } from '../shared/weights.js'
@@ -24,7 +25,7 @@ function coefficients(input: PassInput): number[] {
   const n = weights.length
   const dots = gramFrom(input, n)
   const norms = dots.map((row, i) => Math.sqrt(row[i]!))
-  // A vector of norm 0 has no direction, whatever eps.
+  // A vector of norm 0 has no direction, for every eps.
   const long = norms.map((norm) => norm + eps || 1)
   const gram = dots.map((row, i) => row.map((x, j) => x / (long[i]! * long[j]!)))
   const size = length(gram, weights)

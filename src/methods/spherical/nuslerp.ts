@@ -1,15 +1,15 @@
 /**
- * Nuslerp: slerp with weights, of whole tensors, of rows or of columns, of task vectors where there is a base.
+ * * Nuslerp: slerp with weights, per tensor, row or column; on task vectors if there is a base.
  *
  *   t = w_2/(w_1 + w_2), 0.5 where |w_1 + w_2| < 1e-6
  *   θ = acos(a·c / (‖a‖ ‖c‖));  (sin((1−t)θ)·a + sin(tθ)·c) / sin θ;  (1−t)·a + t·c where |sin θ| < 1e-6
  *
- * a: the first model's vector, c: the second's (their differences from a base that is written and no participant). A
- * vector is the whole tensor (`flatten`), a row along the last axis (`row_wise: true`) or a column along axis 0
- * (`row_wise: false`); a 1-D tensor is one row and one column. A vector of norm 0 has the cosine 0 to everything.
- * Antiparallel vectors are interpolated linearly: the arc between them is not one.
- * Deviation: mergekit's `nuslerp_row_wise: true` means columns; its configurations are read so.
- * Source: Shoemake 1985; weights and forms as the field's tools have them.
+ * a: the first model's vector, c: the second's (their differences from a base that the recipe names and that is not
+ * merged). A vector is the whole tensor (`flatten`), a row along the last axis (`row_wise: true`) or a column along
+ * axis 0 (`row_wise: false`); a 1-D tensor is one row and one column. A vector of norm 0 has cosine 0 to every vector.
+ * Antiparallel vectors are interpolated linearly, since the arc between them is not unique.
+ * Deviation: mergekit's `nuslerp_row_wise: true` means columns; terge reads mergekit configurations that way.
+ * Source: Shoemake 1985; weights and variants follow mergekit.
  */
 import { fault } from '../../core/diagnostics.js'
 import { clampUnit, type Gram, gramFrom, gramOf, gramPasses, resultOf, rowsOf } from '../shared/gram.js'
@@ -18,7 +18,7 @@ import type { Method, Passes, PassInput, TensorSettings } from '../types.js'
 
 const NO_WEIGHT = 1e-6
 const PARALLEL = 1e-6
-/** Sums and coefficients of every column are held at once. */
+/** The limit exists because sums and coefficients of all columns are in memory at once. */
 const MOST_COLUMNS = 2 ** 18
 
 function place(weights: readonly number[]): number {
@@ -38,10 +38,10 @@ function arc(gram: Gram, t: number, { math, note }: PassInput): [number, number]
   return [math.sin((1 - t) * theta) / sine, math.sin(t * theta) / sine]
 }
 
-/** Coefficients of so many vectors one after another, from what the reduce pass found of each. */
+/** Coefficients of `vectors` vectors in order, from the results of the reduce pass. */
 function arcs(input: PassInput, vectors: number, into: Float64Array, from: number): Float64Array {
   const t = place(input.weights)
-  // Of columns there are too many to look at twice.
+  // There is no second pass for columns, since they are too many.
   const gramAt = (vector: number) =>
     input.results.length > 1 ? gramFrom(input, 2, vector) : gramOf(resultOf(input), 2, vector)
   for (let vector = 0; vector < vectors; vector++) into.set(arc(gramAt(vector), t, input), from + 2 * vector)

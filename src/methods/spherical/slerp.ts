@@ -1,14 +1,13 @@
 /**
- * Slerp: along the arc between two models, by the angle of their whole tensors.
+ * * Slerp: interpolates along the arc between two models, by the angle between their whole tensors.
  *
  *   d = a·c / (‖a‖ ‖c‖);  θ = acos d;  (sin((1−t)θ)·a + sin(tθ)·c) / sin θ,  on the unnormalised tensors
  *   (1−t)·a + t·c  where |d| > 0.9995: there sin θ has too few digits left
  *
- * a: the first model's tensor; c: the second's; t: 0 is the first model, 1 the second.
- * Of opposite models (d < −0.9995) that is reported.
- * A norm ≤ 1e-8 is not divided by (it counts as 1), so that a zero tensor gives d = 0 and no NaN.
- * Products are summed in float64; acos and sin are the kernels' own, the same bits on every machine.
- * Source: Shoemake 1985; thresholds as the field's tools have them.
+ * a: the first model's tensor; c: the second's; t: 0 is the first model, 1 the second. For opposite models (d <
+ * −0.9995), a note reports this. A norm ≤ 1e-8 counts as 1, so that a zero tensor gives d = 0 and not NaN. Products are
+ * summed in float64. acos and sin are terge's own, with the same bits on every machine.
+ * Source: Shoemake 1985; thresholds follow mergekit.
  */
 import type { Method, PassInput, ReducePass } from '../types.js'
 
@@ -21,7 +20,7 @@ const divisor = (square: number): number => {
 }
 
 const DOTS: ReducePass = { kernel: 'dots', slots: 3, combine: 'sums' }
-/** Where norms are beyond float64. */
+/** For norms that overflow float64. */
 const SMALL_DOTS: ReducePass = {
   kernel: 'dots_small',
   slots: 3,

@@ -1,12 +1,12 @@
 /**
- * Fisher: the average in which every element counts as much as the model knew about it.
+ * * Fisher: an average that weights each element by the model's Fisher information.
  *
  *   Σ w_i F_i x_i / Σ w_i F_i
  *
- * x_i: the participants' tensors; w_i: weights; F_i: the diagonal Fisher information, from the model's `statistics` (a
- * safetensors file with the model's names and shapes), at least `floor`, so that what mattered to nobody is the weighted
- * mean (with a floor of 0 too). In the compute type, in recipe order. A sum of weights of 0 is a fault of the plan, as are statistics that lack
- * the tensor. Source: arXiv 2111.09832.
+ * x_i: the models' tensors; w_i: weights; F_i: the diagonal Fisher information from the model's `statistics` (a
+ * safetensors file with the model's names and shapes), at least `floor`. An element that matters to no model is the
+ * weighted mean, also with a floor of 0. Sums are computed in the compute dtype, in the recipe's order. A sum of
+ * weights of 0, or statistics without the tensor, are errors at planning. Source: arXiv 2111.09832.
  */
 
 import { ranged, shares } from '../shared/weights.js'

@@ -1,12 +1,13 @@
 /**
- * RegMean: the matrix that answers each model's own inputs most like that model does, by least squares.
+ * * RegMean: the matrix that best reproduces each model's outputs on its own inputs, by least squares.
  *
  *   W = (Σ W_i G_i)(Σ G_i)⁻¹,  the stored form of (Σ G_i)⁻¹ Σ G_i W_i
  *
- * W_i: the participants' matrices [outputs, inputs]; G_i: XᵀX of the inputs that model i's data fed them, [inputs, inputs], under the
- * matrix's name in the model's `statistics`; off-diagonals of G_i times alpha. Cholesky in float64, one rounding at the end.
- * An input that no model's data ever fed (its diagonals are all 0) takes the mean of the W_i.
- * Tensors that are no matrices, or that one of the files of statistics lacks, take the mean. Source: arXiv 2212.09849.
+ * W_i: the models' matrices [outputs, inputs]; G_i: XᵀX of the layer's inputs in model i [inputs, inputs], stored under
+ * the matrix's name in the model's `statistics`, with off-diagonal elements times alpha. The system is solved by
+ * Cholesky decomposition in float64 and rounded once at the end. An input that is 0 in all data (all its diagonals are
+ * 0) uses the mean of the W_i. Tensors that are not matrices, or that a statistics file lacks, use the mean. Source:
+ * arXiv 2212.09849.
  */
 import type { Method } from '../types.js'
 

@@ -1,12 +1,12 @@
 /**
- * Arcee fusion: a model's elements where its changes matter most, the base's elsewhere.
+ * * Arcee fusion: a model's elements where its changes matter most, the base's elsewhere.
  *
  *   p = softmax(x, rows) + 1e-8;  q = softmax(b, rows) + 1e-8;  KL = Σ_row p ln(p/q);  importance = |δ|·KL of its row
  *   x where importance ≥ Q(½) + 1.5·(Q(¾) − Q(¼)), b elsewhere;  Q(f) = sorted[int(f·(N − 1))]
  *
- * x, b: the model's and the base's tensor; δ = x − b; N: elements; rows: vectors along the last axis. KL in float64, not under 0,
- * rounded to the compute type; importance and threshold as float32.
- * Deviations: quantiles are exact at every size, where the field's tools estimate those of large tensors.
+ * x, b: the model's and the base's tensor; δ = x − b; N: elements; rows: vectors along the last axis. KL is computed in
+ * float64, is at least 0, and is rounded to the compute dtype. Importance and threshold are float32.
+ * Deviations: quantiles are exact for every size, while mergekit estimates those of large tensors.
  * Source: mergekit.
  */
 import { elementsOf, type Position, select } from '../shared/selection.js'

@@ -1,10 +1,11 @@
 /**
- * Consensus task arithmetic: the summed task vectors where enough tasks need them.
+ * * Consensus task arithmetic: the summed task vectors, at elements that enough tasks need.
  *
  *   μ = Σ w_i δ_i;  mask_i = |δ_i| > τ·|μ − δ_i|;  b + λ·μ where at least k masks select, b elsewhere
  *
- * b: the base's tensor; δ_i = x_i − b; w_i: weights; τ: `tall_lambda`; λ: `lambda`. All in the compute type.
- * Deviation: the paper's ≥ is > here, so that what nobody changed is selected by nobody; it is 0 either way.
+ * b: the base's tensor; δ_i = x_i − b; w_i: weights; τ: `tall_lambda`; λ: `lambda`. All in the compute dtype.
+ * Deviation: the paper's ≥ is > here, so that no mask selects an element that no model changed. Its value is 0 either
+ * way.
  * Source: TALL masks, arXiv 2405.07813.
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'

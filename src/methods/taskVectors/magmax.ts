@@ -1,9 +1,10 @@
 /**
- * MagMax: of each element the change of largest magnitude.
+ * * MagMax: per element, the change with the largest magnitude.
  *
  *   b + λ·δ_i, i the model whose |δ_i| is largest
  *
- * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Of equal magnitudes the first model's; NaN in any model gives NaN.
+ * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Among equal magnitudes, the first model counts. NaN in any model
+ * gives NaN.
  * Source: arXiv 2407.06322.
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'

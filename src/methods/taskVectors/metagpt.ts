@@ -1,18 +1,18 @@
 /**
- * MetaGPT: task arithmetic in which a model counts as much as it moved.
+ * * MetaGPT: task arithmetic with weights proportional to the squared norms of the task vectors.
  *
  *   b + λ Σ (‖δ_i‖² / Σ_k ‖δ_k‖²) δ_i
  *
- * b: the base's tensor; δ_i = x_i − b; λ: `lambda`; norms over all tensors that the step merges so with these models (a
- * tensor that a participant lacks is weighed among its like). Each tensor's sum in the order of the format, tensors in
- * the plan's order: a pass over the whole model before the first tensor is made. All norms 0: the base.
+ * b: the base's tensor; δ_i = x_i − b; λ: `lambda`; norms over all tensors that the step merges by this method with the
+ * same models. Tensors that a model lacks form a group of their own. A pass over the whole model computes the norms
+ * before the first tensor is made; tensors are summed in the plan's order. If all norms are 0, the result is the base.
  * Source: arXiv 2406.11385.
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { scaleOf, squaredShares } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
 
-/** The divisor beside the squares: scale·square/divisor rounds as it is written. */
+/** The squares and their divisor. They are separate so that scale·square/divisor is rounded in this order. */
 function squaresOf(scope: PassInput['scope'], note?: PassInput['note']): { squares: readonly number[]; total: number } {
   const [sums] = scope
   if (!sums) throw new Error('internal: metagpt before the norms of the whole model are known')

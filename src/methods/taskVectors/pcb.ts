@@ -1,18 +1,20 @@
 /**
- * PCB (parameter competition balancing): models compete for each element, and the top share of each counts.
+ * * PCB (parameter competition balancing): models compete for each element, and only the top share of each model is
+ * kept.
  *
- * Over all D elements of the scope (`model`: all tensors that the step merges so; `tensor`: one), for n models:
+ * Over all D elements of the scope (`model`: all tensors that the step merges by this method; `tensor`: one tensor),
+ * for n models:
  *
  *   a_i     |δ_i|, clipped to [sorted[int(D·1e-4)], sorted[max(0, int(D·(1 − 1e-4)) − 1)]];  c_i = sign(δ_i)·a_i
  *   score   exp(n·u²) · tanh(δ_i · Σ_k δ_k), rounded to float32;  u: a_i scaled to [0, 1] between the ends of the clip
  *   s_i     (score − q_i)/(largest − q_i), 0 below q_i = sorted[int(D·(1 − ratio))]
  *   result  b + λ Σ s_i c_i / max(Σ s_i, 1e-12)
  *
- * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Quantiles are exact, by two histograms each: five readings with
- * `scope: model`, of which four come before the first tensor is made. Tensors whose `ratio` differs (a gradient) compete
- * among their like, as do tensors that a participant lacks.
- * Interpretation: the paper's text says softmax for both scores and a hard mask; this is what its authors' program
- * computes. Source: arXiv 2410.02396 and its program.
+ * b: the base's tensor; δ_i = x_i − b; λ: `lambda`. Quantiles are exact and need two histograms each. With `scope:
+ * model`, terge reads the tensors five times, four of them before the first tensor is made. Tensors with different
+ * `ratio` (a gradient), or that a model lacks, form separate groups.
+ * Interpretation: the paper describes softmax for both scores and a hard mask. terge computes what the authors' program
+ * does. Source: arXiv 2410.02396 and its program.
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { scaleOf } from '../shared/weights.js'
@@ -20,18 +22,18 @@ import type { Method, PassInput, ReducePass } from '../types.js'
 
 const CLIPPED = 1e-4
 const BINS = 2 ** 16
-/** Models a pass, so that its histograms stay small however many there are. */
+/** Models per pass. This limits the size of the histograms. */
 const MODELS_A_PASS = 4
 
-/** Results of the passes, wherever they were taken. */
+/** The results of the passes, whether per scope or per tensor. */
 const found = ({ parameters, results, scope }: PassInput): readonly Float64Array[] =>
   parameters.scope === 'tensor' ? results : scope
 
-/** What is ranked: magnitudes of δ, or scores; two indexes of the rising order for each model. */
+/** A ranking of magnitudes of δ or of scores. It finds the values at two indexes of the ascending order per model. */
 interface Ranking {
   readonly coarse: 'coarse' | 'pcb_coarse'
   readonly fine: 'fine' | 'pcb_fine'
-  /** What the passes need to know besides the models: from the passes before. */
+  /** Additional coefficients, from earlier passes. */
   readonly before: (input: PassInput) => readonly number[]
   readonly indexes: (elements: number, input: PassInput) => readonly [number, number]
   readonly valueOf: (key: number) => number
@@ -43,7 +45,9 @@ function float(bits: number): number {
   return scratch.getFloat32(0)
 }
 
-/** The coarse and the fine pass over so many models from `first` on; `at`: index of the first of them among all passes. */
+/**
+ * The coarse and the fine pass over `models` models from `first`. `at`: the index of the coarse pass among all passes.
+ */
 function rank(ranking: Ranking, first: number, models: number, at: number): ReducePass[] {
   const own = Array.from({ length: models }, (_, i) => first + i)
   const scores = ranking.coarse === 'pcb_coarse'
@@ -53,7 +57,7 @@ function rank(ranking: Ranking, first: number, models: number, at: number): Redu
       slots: models * BINS,
       combine: 'counts',
       coefficients: (input) => (scores ? [first, models, ...ranking.before(input)] : [models, ...own]),
-      // By model and index: the bin it lies in, and how many elements of that bin come before it.
+      // By model and index: its bin, and its index within the bin.
       conclude: (counts, input) =>
         Float64Array.from(
           own.flatMap((_, i) => {
@@ -87,11 +91,13 @@ function rank(ranking: Ranking, first: number, models: number, at: number): Redu
 
 const clamped = (index: number, elements: number): number => Math.min(elements - 1, Math.max(0, Math.trunc(index)))
 
-/** Magnitudes have 2^15 bins, counted by even and odd index. */
+/** Magnitudes have 2^15 bins, counted separately for even and odd indexes. */
 const folded = (counts: Float64Array, scores: boolean): Float64Array =>
   scores ? counts : counts.subarray(0, BINS / 2).map((count, bin) => count + counts[BINS / 2 + bin]!)
 
-/** The bin that holds the place of the rising order, and the place in it. Of nothing: the first. */
+/**
+ * The bin with a place of the ascending order, and the place within the bin. The first bin if there are no elements.
+ */
 function descend(bins: Float64Array, place: number): [bin: number, left: number] {
   let left = place
   for (const [bin, count] of bins.entries()) {
@@ -111,7 +117,7 @@ const groups = (n: number): (readonly [first: number, models: number])[] =>
     return [first, Math.min(MODELS_A_PASS, n - first)] as const
   })
 
-/** By model the two values of a ranking whose passes begin at `after`. */
+/** Per model, the two values of a ranking whose passes start at `after`. */
 const values = (input: PassInput, after: number): number[] =>
   groups(input.models.length).flatMap((_, group) => [...found(input)[after + 2 * group + 1]!])
 

@@ -1,9 +1,10 @@
 /**
- * RAM: the mean of the changes, over the models that made one.
+ * * RAM: the mean change over the models that changed the element.
  *
  *   b + Σ δ_i / c over the models with |δ_i| > ε, c of them; b where there is none
  *
- * b: the base's tensor; δ_i = x_i − b; ε: `epsilon`. The sum in recipe order, then the quotient. NaN is no change.
+ * b: the base's tensor; δ_i = x_i − b; ε: `epsilon`. The sum is computed in the recipe's order and then divided. NaN
+ * does not count as a change.
  * Source: arXiv 2601.13572.
  */
 import { changedMap, EPSILON } from '../shared/changed.js'

@@ -1,10 +1,11 @@
 /**
- * RAM+ (tensor level): RAM with more of what one model alone changed, where that model shares most of its changes.
+ * * RAM+ (tensor level): RAM that scales up changes of a single model, more so if that model shares most of its
+ * changes.
  *
  *   as ram; where one model alone changed the element its δ_i is multiplied by 1 + r·clamp(ρ_i, 0, α)
  *   ρ_i = (elements it changed with others) / max(elements it changed alone, ε), counted over the tensor
  *
- * b, δ_i, ε: as in ram; r, α: `r` and `alpha`. One pass counts, the map merges.
+ * b, δ_i, ε: as in ram; r, α: `r` and `alpha`. One pass counts the changes, and the map merges.
  * Source: arXiv 2601.13572.
  */
 import { changedMap, changesPass, EPSILON, sharedOverAlone } from '../shared/changed.js'

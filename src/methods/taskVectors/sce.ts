@@ -1,12 +1,13 @@
 /**
- * SCE: select the elements in which the models differ most, calculate weights from what is left, erase the minority sign.
+ * * SCE: selects the elements in which the models differ most, calculates weights from them, and erases the minority
+ * sign.
  *
  *   select_topk < 1: keep in every δ_i the k = int(topk·V) positions of largest variance over the models, V those of variance > 0
  *   w_i = mean(δ_i²) / Σ_k mean(δ_k²), all equal where that sum is < 1e-6
  *   sign + where Σ δ_i ≥ 0, else −; m_i: δ_i has that sign;  b + Σ w_i δ_i m_i / max(Σ w_i m_i, 1e-6)
  *
- * b: the base's tensor; δ_i = x_i − b. Variance: the population's, in float64, then as float32. Of equal ones the lowest
- * index comes first. k = 0 leaves the base.
+ * b: the base's tensor; δ_i = x_i − b. The variance is the population variance, computed in float64 and rounded to
+ * float32. Among equal variances, the lowest index comes first. With k = 0 the result is the base.
  * Source: arXiv 2408.07990.
  */
 import { BLOCK } from '../../kernels/types.js'
@@ -28,14 +29,14 @@ function passes(settings: TensorSettings): Passes {
           positionOf: (nonZero) => Math.trunc(topk * nonZero) - 1,
         })
       : undefined
-  /** Key and index over which the variance lies of what is kept. */
+  /** Elements whose variance has a larger key are kept, and those with this key up to the index. */
   const threshold = (input: PassInput): [low: number, lowCut: number] => {
     const found = selection?.thresholds(input)[0]
     return found ? [found.key, found.cut] : [-1, 0]
   }
   const squares: ReducePass = {
     kernel: 'sce_squares',
-    // The sums, and room that the kernel needs.
+    // The sums and scratch space of the kernel.
     slots: 5 * models.length,
     combine: 'sums',
     coefficients: threshold,

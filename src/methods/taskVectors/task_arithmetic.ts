@@ -1,11 +1,10 @@
 /**
- * Task arithmetic: the weighted sum of the task vectors, added to the base.
+ * * Task arithmetic: the weighted sum of the task vectors, added to the base.
  *
  *   b + λ Σ w_i δ_i,   divided by Σ w_i if normalize
  *
- * b: the base's tensor; δ_i = x_i − b; w_i: weights, negative ones forget a task; λ: `lambda`.
- * The coefficients λ·w_i (/ Σ w_i) are taken first, in float64.
- * A sum of weights of 0 divides by 1: task vectors that cancel are no average of anything, and leave the base.
+ * b: the base's tensor; δ_i = x_i − b; w_i: weights, where negative ones remove a task; λ: `lambda`. The coefficients
+ * λ·w_i (/ Σ w_i) are computed first, in float64. A sum of weights of 0 divides by 1.
  * Source: arXiv 2212.04089.
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
