@@ -25,11 +25,11 @@ export function orderSteps(linked: readonly LinkedStep[], report: Report): { ord
       if (!next || state.get(name) === 'done') continue
       if (state.get(name) !== 'open') visit(next)
       else {
-        const told = cyclic
+        const reported = cyclic
         cyclic = true
         const hops = [...trail.slice(trail.indexOf(name)), name]
         // A list can name one step twice, which would report the same cycle twice.
-        if (!told || !report.diagnostics.some(({ message }) => message.endsWith(hops.join(' → '))))
+        if (!reported || !report.diagnostics.some(({ message }) => message.endsWith(hops.join(' → '))))
           report.error('cycle', `steps depend on each other in a cycle: ${hops.join(' → ')}`, at.path, { hint: CIRCLE })
       }
     }

@@ -107,7 +107,7 @@ test('what is wrong with an output, a folder inside a model, a lineage is told i
       writeFileSync(path.join(folder, 'r.yml'), recipe(model, output))
       return terge(['validate', 'r.yml'], folder)
     }
-    refused(await checked(A, '{path: out, shard_size: 300B}'), 'bad-value', 'hint: 1000 bytes are the least')
+    refused(await checked(A, '{path: out, shard_size: 300B}'), 'bad-value', 'hint: write at least 1000 bytes')
     const evaluate = await checked(A, '{path: out, evaluate: {command: [node]}}')
     refused(evaluate, 'unknown-key', 'evaluate is a top-level key: write it next to output')
     const inside = await checked('{path: model, subfolder: unit}', 'out')

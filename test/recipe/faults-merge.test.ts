@@ -1,4 +1,4 @@
-/** The exact text of faults: methods, participants, weights, parameters, patterns, rules. */
+/** The exact text of errors: methods, merged models, weights, parameters, patterns, rules. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
@@ -43,7 +43,7 @@ r.yml:4:41: error unknown-model: there is no model 'nobody'
 `,
   },
   {
-    name: 'a model twice',
+    name: 'a model that is listed twice',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -73,7 +73,7 @@ r.yml:3:50: error weight-count: 3 weights are given for 2 models (a, b)
 `,
   },
   {
-    name: 'weights of a model that takes no part',
+    name: 'weights of a model that is not merged',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -88,7 +88,7 @@ r.yml:3:57: error not-a-participant: no merged model is named 'c'
 `,
   },
   {
-    name: 'weights of the base, where the models are the default',
+    name: 'weights of the base when models has its default',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -104,7 +104,7 @@ r.yml:3:44: error not-a-participant: no merged model is named 'a'
 `,
   },
   {
-    name: 'weight of a listed base',
+    name: 'a weight for a listed base',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -120,7 +120,7 @@ r.yml:3:63: warning base-weight: task_arithmetic ignores the weight of the base 
 `,
   },
   {
-    name: 'a base that nobody wrote: an error for the methods that compare with one, and none that follows from it',
+    name: 'no base for a method that compares models with one: a single error',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -150,7 +150,7 @@ r.yml:10:26: error missing-base: model_stock compares models with a base, but th
 `,
   },
   {
-    name: 'weight among the parameters',
+    name: 'weights in parameters',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -165,7 +165,7 @@ r.yml:3:57: error unknown-parameter: 'weight' is not a parameter of linear
 `,
   },
   {
-    name: 'weights of a method without',
+    name: 'weights for a method that has none',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -180,7 +180,7 @@ r.yml:3:40: error no-weights: slerp has no weights
 `,
   },
   {
-    name: 'slerp of three',
+    name: 'slerp with three models',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -188,7 +188,7 @@ merge: {method: slerp, parameters: {t: 0.5}}
 output: ./out
 `,
     faults: `
-r.yml:3:17: error model-count: slerp merges exactly 2 models; a, b, c take part
+r.yml:3:17: error model-count: slerp needs exactly 2 models, not 3 (a, b, c)
   merge: {method: slerp, parameters: {t: 0.5}}
                   ^^^^^
   hint: write models: [NAME, …] next to method
@@ -207,13 +207,13 @@ r.yml:3:17: error missing-parameter: slerp requires the parameter 't'
   merge: {method: slerp, models: [a, b, c]}
                   ^^^^^
   hint: write parameters: {t: …}
-r.yml:3:32: error model-count: slerp merges exactly 2 models; a, b, c take part
+r.yml:3:32: error model-count: slerp needs exactly 2 models, not 3 (a, b, c)
   merge: {method: slerp, models: [a, b, c]}
                                  ^^^^^^^^^
 `,
   },
   {
-    name: 'passthrough of two, linear of one, task vectors of none',
+    name: 'passthrough with two models, linear with one, task vectors with none',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -227,13 +227,13 @@ base: a
 output: ./out
 `,
     faults: `
-r.yml:5:11: error model-count: passthrough merges exactly 1 model; a, b take part
+r.yml:5:11: error model-count: passthrough needs exactly 1 model, not 2 (a, b)
     models: [a, b]
             ^^^^^^
-r.yml:7:42: error model-count: linear merges at least 2 models; b takes part
+r.yml:7:42: error model-count: linear needs at least 2 models, not 1 (b)
       - {match: x, method: linear, models: [b]}
                                            ^^^
-r.yml:8:51: error model-count: task_arithmetic merges at least 1 model besides the base; none takes part
+r.yml:8:51: error model-count: task_arithmetic needs at least 1 model in addition to the base, not 0
       - {match: y, method: task_arithmetic, models: [a]}
                                                     ^^^
 `,
@@ -261,7 +261,7 @@ r.yml:3:83: error bad-parameter: 'lambda' of task_arithmetic must be a number or
 `,
   },
   {
-    name: 'a parameter for the whole tensor written by model',
+    name: 'values per model for a parameter of the whole tensor',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -275,7 +275,7 @@ r.yml:3:56: error bad-parameter: 't' of slerp must be a number or a gradient (a 
 `,
   },
   {
-    name: 'a per-model parameter',
+    name: 'errors in a parameter with values per model',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -293,7 +293,7 @@ r.yml:3:73: error bad-parameter: 'scale' of 'a' must be a number or a gradient (
 `,
   },
   {
-    name: 'bad patterns, where they are bad',
+    name: 'errors in patterns point at the wrong character',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -323,7 +323,7 @@ r.yml:4:61: error bad-value: 'match[2]' is empty
 `,
   },
   {
-    name: 'faults in rules, not told twice for what they inherit',
+    name: 'errors in rules are not repeated for inherited settings',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}

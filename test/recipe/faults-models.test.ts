@@ -1,10 +1,10 @@
-/** The exact text of faults: references to models. */
+/** The exact text of errors: references to models. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
 faultTests(test, [
   {
-    name: 'neither path nor hub, both, and two revisions',
+    name: 'a model without a source, with two sources, or with two revisions',
     recipe: `
 terge: 1
 models:

@@ -1,10 +1,10 @@
-/** The exact text of faults: values of --set. */
+/** The exact text of errors: --set. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
 faultTests(test, [
   {
-    name: 'values replaced and made',
+    name: 'errors in replaced and in new values',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -30,7 +30,7 @@ output: {path: x}
 `,
   },
   {
-    name: 'keys that lead nowhere',
+    name: 'keys that do not exist',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}

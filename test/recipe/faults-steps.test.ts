@@ -1,4 +1,4 @@
-/** The exact text of faults: short and long form, the graph, outputs, and what comes later. */
+/** The exact text of errors: short and long form, the graph, outputs, and kinds of steps. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
@@ -20,7 +20,7 @@ r.yml:3:1: error contradiction: a recipe can't have both 'merge' (the short form
 `,
   },
   {
-    name: 'base and filters twice',
+    name: 'base and filters both in the recipe and in merge',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -41,7 +41,7 @@ r.yml:5:34: error contradiction: 'filters' is set both in the recipe and in merg
 `,
   },
   {
-    name: 'a step named as a model',
+    name: 'a step with the name of a model',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -56,7 +56,7 @@ r.yml:3:9: error name-taken: 'a' is already the name of a model
 `,
   },
   {
-    name: 'a step that does two things, and one that does nothing',
+    name: 'a step with two kinds, and a step with none',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -109,7 +109,7 @@ r.yml:3:49: error cycle: steps depend on each other in a cycle: x → x
 `,
   },
   {
-    name: 'which step is the result',
+    name: 'an output that could have several steps',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -160,7 +160,7 @@ r.yml:5:43: error unknown-model: there is no model or step 'suop'
 `,
   },
   {
-    name: 'nothing to do',
+    name: 'a recipe without steps',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -204,7 +204,7 @@ r.yml:4:1: error contradiction: the recipe has both output and outputs
 `,
   },
   {
-    name: 'two outputs at one path',
+    name: 'two outputs with the same path',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -219,7 +219,7 @@ r.yml:4:29: error contradiction: two outputs have the path './y'
 `,
   },
   {
-    name: 'interpolation: points and at, or neither',
+    name: 'interpolate with points and at, or with neither',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -240,7 +240,7 @@ r.yml:5:7: error missing-key: interpolate needs 'points' or 'at'
 `,
   },
   {
-    name: 'rebasin without a target, of itself, and joint',
+    name: 'rebasin without a target, onto itself, and joint',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -277,7 +277,7 @@ r.yml:8:33: error contradiction: merge-many aligns several models jointly
 `,
   },
   {
-    name: 'layers that are no range',
+    name: 'layers that are not a range',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -302,7 +302,7 @@ r.yml:3:94: error bad-value: 'layers[0]' must be at least 0, not '-1'
 `,
   },
   {
-    name: 'repair of nothing',
+    name: 'repair without a model',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}

@@ -1,10 +1,10 @@
-/** The exact text of faults: keys, types and values against the schema. */
+/** The exact text of errors: keys, types and values against the schema. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
 faultTests(test, [
   {
-    name: 'one error for a number that is neither whole nor allowed',
+    name: 'one error for a number that is not an integer and out of range',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b}
@@ -19,7 +19,7 @@ r.yml:4:7: error bad-type: 'seed' must be a non-negative integer, not -1.5
 `,
   },
   {
-    name: 'one error for an unknown method of an alignment',
+    name: 'one error for an unknown alignment method',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b}
@@ -35,7 +35,7 @@ r.yml:4:45: error bad-value: 'method' can't be 'weight-match'
 `,
   },
   {
-    name: 'five mistakes',
+    name: 'five errors in one recipe',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -113,7 +113,7 @@ r.yml:1:8: error bad-value: 'terge' must be 1, the version of the recipe languag
 `,
   },
   {
-    name: 'nothing but a version',
+    name: 'a recipe with only a version',
     recipe: `
 terge: 1
 `,
@@ -128,7 +128,7 @@ r.yml:1:1: error missing-key: the recipe needs the key 'output'
 `,
   },
   {
-    name: 'misspelt keys at every level, and what stands under them',
+    name: 'misspelt keys at every level, and errors in their values',
     recipe: `
 terge: 1
 modles: {a: ./a, b: {pth: ./b}}
@@ -179,7 +179,7 @@ r.yml:8:26: error unknown-dtype: there is no dtype 'bf15'
 `,
   },
   {
-    name: 'a step at the top',
+    name: 'a step at the top level',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}
@@ -324,7 +324,7 @@ r.yml:4:31: error bad-value: a shard size of 10 B is too small
 `,
   },
   {
-    name: 'sizes and numbers of a wrong kind',
+    name: 'sizes and numbers of the wrong type',
     recipe: `
 terge: 1
 models: {a: ./a, b: ./b, c: ./c}

@@ -1,4 +1,4 @@
-/** The exact text of faults: YAML that is unsafe, ambiguous or broken. */
+/** The exact text of errors: YAML that is unsafe, ambiguous or broken. */
 import { test } from 'uvu'
 import { faultTests } from './helpers.js'
 
@@ -116,7 +116,7 @@ r.yml:3:9: error merge-key: the recipe language does not support the merge key <
 `,
   },
   {
-    name: 'keys that are no texts',
+    name: 'keys that are not strings',
     recipe: `
 terge: 1
 models: {a: ./a, 1: ./b}
@@ -194,7 +194,7 @@ r.yml:2:13: error syntax: Unresolved tag: !file
 `,
   },
   {
-    name: 'YAML 1.1',
+    name: 'a YAML 1.1 document',
     recipe: `
 %YAML 1.1
 ---

@@ -7,13 +7,13 @@ import type { MergeStep } from '../../src/steps/merge/types.js'
 
 interface FaultCase {
   readonly name: string
-  /** Starts with a line break that is no part of it; so does `faults`, which also ends in one. */
+  /** Its first line break is ignored. `faults` also starts and ends with one. */
   readonly recipe: string
   readonly set?: readonly string[]
   readonly faults: string
 }
 
-/** A test for each case: the faults in their order, as the user reads them. */
+/** One test per case: compares all errors, in order, with the printed text. */
 export function faultTests(test: Test, cases: readonly FaultCase[]): void {
   for (const { name, recipe, set, faults } of cases)
     test(name, () => {
@@ -37,7 +37,7 @@ export function mergeOf(recipe: Recipe, name = 'merge'): MergeStep {
   return step
 }
 
-/** A generator of whole numbers below n: xorshift32, so that a failing run can be repeated. */
+/** A generator of integers below n: xorshift32, so that a failing run can be repeated. */
 export function seeded(seed: number): (n: number) => number {
   let state = seed | 0 || 1
   return (n) => {

@@ -1,4 +1,4 @@
-/** Texts made to break or stall a reader: always diagnostics with places, never a throw, and bounded work. */
+/** Hostile texts give diagnostics with places. They never throw, and the work is bounded. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
@@ -9,7 +9,7 @@ const HEAD = 'terge: 1\nmodels: {a: ./a, b: ./b}\noutput: x\n'
 const codes = (text: string): string[] => loadRecipe('r.yml', { text }).diagnostics.map(({ code }) => code)
 const lines = (text: string, count: number): string => `${text.repeat(20)}\n `.repeat(Math.ceil(count / 20))
 
-test('alias bombs', () => {
+test('alias bombs are refused quickly', () => {
   const bomb = Array.from({ length: 12 }, (_, i) => `m${i}: &m${i} [${i ? `*m${i - 1},`.repeat(9) : 'x,'.repeat(9)}]`)
   assert.equal(codes(bomb.join('\n')), ['too-large'])
   const chain = Array.from({ length: 200 }, (_, i) => `m${i}: &m${i} [${i ? `*m${i - 1}` : 'x'}]`)
@@ -17,14 +17,14 @@ test('alias bombs', () => {
   assert.ok(codes(`a: &a [${lines('*a,', 2000)}]`).includes('bad-alias'))
 })
 
-test('deep nesting', () => {
+test('deep nesting is refused', () => {
   for (const text of ['[', '{a: ', '- ', 'a: ', '? ', '[\n ', '!!seq [', '&a [']) {
     assert.equal(codes(text.repeat(10_000)).length, 1, text)
     assert.equal(codes(`x: ${text.repeat(500)}`).length, 1, text)
   }
 })
 
-test('a great many of anything', () => {
+test('texts with too many lines, errors or steps are refused quickly', () => {
   assert.equal(codes('# x\n'.repeat(130_000)), ['too-large'])
   const keys = `terge: 1\n${Array.from({ length: 3000 }, (_, i) => `key${i}: 1`).join('\n')}`
   const faults = codes(keys)
@@ -34,7 +34,7 @@ test('a great many of anything', () => {
   assert.equal(codes(`${HEAD}steps:\n${steps.join('\n')}\n`).slice(0, 1), ['too-large'])
 })
 
-test('regular expressions of hostile authors compile and match in no time, or are refused', () => {
+test('hostile regular expressions compile and match quickly, or are refused', () => {
   const slow = [
     '(a+)+$',
     '(.*)*x',
@@ -96,7 +96,7 @@ outputs: [{from: final, path: out.safetensors}, {from: soup, path: other}]
 `,
 ]
 
-test('random mutations of recipes end in diagnostics with valid places, or in a recipe', () => {
+test('random mutations of recipes give diagnostics with valid places, or a recipe', () => {
   const random = seeded(20240607)
   const words = VALID.join(' ').match(/[\w.]+|[^\w\s]/g) ?? []
   const odd = [

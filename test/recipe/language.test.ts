@@ -1,4 +1,4 @@
-/** Every key of the language is valid; what this version can't do yet is told as just that. */
+/** Every key of the recipe language is accepted. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
@@ -61,7 +61,7 @@ outputs:
 `
 
 for (const [name, text] of Object.entries({ SHORT, LONG }))
-  test(`all keys of the ${name.toLowerCase()} form`, () => {
+  test(`all keys of the ${name.toLowerCase()} form are valid`, () => {
     const { diagnostics } = loadRecipe('r.yml', { text })
     const errors = diagnostics.filter(({ severity }) => severity === 'error')
     assert.equal(errors.map(formatDiagnostic), [])

@@ -1,4 +1,4 @@
-/** What valid recipes mean. */
+/** How valid recipes are read. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -10,7 +10,7 @@ import { load, mergeOf } from './helpers.js'
 
 const HEAD = 'terge: 1\nmodels: {base: ./base, a: ./a, b: ./b}\n'
 
-test('the shortest recipe', () => {
+test('the shortest recipe has defaults for everything else', () => {
   const recipe = load('terge: 1\nmodels: {a: ./a, b: ../b.safetensors}\nmerge: {method: linear}\noutput: ./out\n')
   const merge = mergeOf(recipe)
   assert.equal(
@@ -33,7 +33,7 @@ test('the shortest recipe', () => {
   assert.equal([recipe.compute, recipe.seed, recipe.tokenizer], ['float32', 0, undefined])
 })
 
-test('every key of a merge', () => {
+test('every key of a merge is read', () => {
   const recipe = load(
     `${HEAD}base: base
 filters: {include: ["model.layers.**", lm_head.weight], exclude: "/norm\\\\.weight$/"}
@@ -74,7 +74,7 @@ output: {path: out, from: merge-of-nobody, dtype: fp16, shard_size: 512MiB, meta
   assert.equal([output?.dtype, output?.shardSize, output?.metadata.format], ['F16', 536870912, 'pt'])
 })
 
-test('who takes part: task-vector methods leave the base out, others do not', () => {
+test('the base is not a merged model of task-vector methods, but of others', () => {
   const of = (merge: string) => mergeOf(load(`${HEAD}base: base\nmerge: ${merge}\noutput: x\n`)).settings.models
   assert.equal(of('{method: linear}'), ['base', 'a', 'b'])
   assert.equal(of('{method: task_arithmetic}'), ['a', 'b'])
@@ -82,7 +82,7 @@ test('who takes part: task-vector methods leave the base out, others do not', ()
   assert.equal(of('{method: arithmetic, models: [b, base, a]}'), ['b', 'base', 'a'])
 })
 
-test('a rule that keeps the method is laid over merge, one that names another starts anew', () => {
+test('a rule with the same method overrides merge, a rule with another method starts from its defaults', () => {
   const { rules } = mergeOf(
     load(`${HEAD}base: base
 merge:
@@ -116,7 +116,7 @@ output: x
   ])
 })
 
-test('a mapping of weights over a list, and a list for models of which one is the base', () => {
+test('a mapping of weights overrides a list, and a list may include the base', () => {
   const { settings, rules } = mergeOf(
     load(`${HEAD}merge:
   {method: linear, weights: [1, 2, 3], rules: [{match: x, weights: {a: 9}}, {match: y, models: [b, base]}]}
@@ -133,13 +133,13 @@ output: x
   )
 })
 
-test('order is that of writing, also for names that look like numbers', () => {
+test('models keep their order, even with names that look like numbers', () => {
   const recipe = load('terge: 1\nmodels: {"10": x, "9": y, a: z}\nmerge: {method: linear}\noutput: x\n')
   assert.equal(mergeOf(recipe).settings.models, ['10', '9', 'a'])
   assert.is(mergeOf(recipe).base, '10')
 })
 
-test('names that objects have of themselves are names like others', () => {
+test('names of built-in object properties are ordinary names', () => {
   const recipe = load(`terge: 1
 models: {constructor: x, __proto__: y, toString: z}
 merge: {method: linear, weights: {__proto__: 2, constructor: 3}}
@@ -149,7 +149,7 @@ output: {path: x, metadata: {__proto__: p}}
   assert.equal(Object.entries(recipe.outputs[0]?.metadata ?? {}), [['__proto__', 'p']])
 })
 
-test('steps in dependency order, the result is the one that no other uses', () => {
+test('steps are in dependency order, and the unused step is the output', () => {
   const recipe = load(`terge: 1
 models: {a: a, b: b, c: c}
 steps:
@@ -165,7 +165,7 @@ output: {path: final.safetensors, dtype: bf16}
   assert.is(mergeOf(recipe, 'final').base, 'a')
 })
 
-test('several outputs, also of one step and of a model', () => {
+test('several outputs can have the same step or a model', () => {
   const recipe = load(`terge: 1
 models: {a: a, b: b}
 steps:
@@ -180,7 +180,7 @@ outputs: [{path: one, from: x}, {path: two, from: y, dtype: f32}, {path: three, 
   assert.equal([mergeOf(recipe, 'y').base, mergeOf(recipe, 'y').filters.exclude.length], ['x', 1])
 })
 
-test('only steps that an output needs are handed on', () => {
+test('steps that no output needs are dropped', () => {
   const { recipe, diagnostics } = loadRecipe('r.yml', {
     text: 'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear}\noutput: {from: a, path: x}\n',
   })
@@ -192,7 +192,7 @@ test('only steps that an output needs are handed on', () => {
   assert.equal(recipe?.warnings, diagnostics)
 })
 
-test('what a joint alignment makes has names that nobody else may have, and is of use as one', () => {
+test('the models of a joint alignment reserve their names, and count as used together', () => {
   const told = (steps: string, models = 'a: a, b: b, c: c', from = 'm') =>
     loadRecipe('r.yml', {
       text: `terge: 1\nmodels: {${models}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: merge-many}}\n${steps}output: {from: ${from}, path: x}\n`,
@@ -209,7 +209,7 @@ test('what a joint alignment makes has names that nobody else may have, and is o
     ['unused-step', "no output needs the step 'j'", 4, 3],
     ['unused-step', "no output needs the step 'm'", 5, 3],
   ])
-  // The short form finds names that are free.
+  // The short form generates free names.
   const short = load(
     'terge: 1\nmodels: {a: a, b: b, rebasin.b: c}\nrebasin: {models: [a, b], method: c2m3}\nmerge: {method: linear}\noutput: x\n',
   )
@@ -219,7 +219,7 @@ test('what a joint alignment makes has names that nobody else may have, and is o
   )
 })
 
-test('anchors stand for whole values', () => {
+test('aliases repeat whole values', () => {
   const recipe = load(`terge: 1
 models: {a: a, b: b}
 base: a
@@ -229,7 +229,7 @@ output: x
   assert.equal(mergeOf(recipe).rules[1]?.settings.weights, [[2], [3]])
 })
 
-test('places of keys, values and what was not written', () => {
+test('places of keys, of values, and of missing values', () => {
   const { placeOf } = load(`${HEAD}merge: {method: linear, weights: [1, 2, 3]}\noutput: x\n`)
   const at = (path: (string | number)[], part?: 'key') => {
     const { line, column, length } = placeOf(path, part)
@@ -242,7 +242,7 @@ test('places of keys, values and what was not written', () => {
   assert.is(placeOf(['output']).text, 'output: x')
 })
 
-test('--set lays values over the recipe', () => {
+test('--set overrides values of the recipe', () => {
   const text = `${HEAD}merge: {method: linear, models: [a, b], rules: [{match: x, weights: {a: 1}}]}\noutput: x\n`
   const set = [
     'merge.weights.a=0.25',
@@ -272,7 +272,7 @@ test('--set lays values over the recipe', () => {
   )
 })
 
-test('an output on the command line is relative to the working folder and keeps the rest', () => {
+test('an output path on the command line is relative to the working folder and keeps the other settings', () => {
   const text = `${HEAD}merge: {method: linear}\n`
   const [made] = load(text, { output: 'here' }).outputs
   assert.equal([made?.path, made?.resolved, made?.from], ['here', path.resolve('here'), 'merge'])
@@ -284,7 +284,7 @@ test('an output on the command line is relative to the working folder and keeps 
   )
 })
 
-test('files: the folder, a byte order mark, and what can not be read', () =>
+test('a recipe file: its folder, a byte order mark, and unreadable files', () =>
   inFolder((folder) => {
     const file = path.join(folder, 'r.yml')
     writeFileSync(file, `\ufeff${HEAD}merge: {method: linear}\r\noutput: x\r\n`)
@@ -312,7 +312,7 @@ test('files: the folder, a byte order mark, and what can not be read', () =>
     ])
   }))
 
-test('a method that nobody knows is told with those that there are', () => {
+test('an unknown method is reported with a list of methods', () => {
   const text = `${HEAD}merge: {method: quux, parameters: {density: 0.5}}\noutput: x\n`
   const { diagnostics } = loadRecipe('r.yml', { text })
   assert.equal(

@@ -31,7 +31,7 @@ const withConfig = <T>(config: string, work: (file: string, folder: string) => P
     return work(file, folder)
   })
 
-/** What stands between the models and the output. */
+/** The part of a recipe between the models and the output. */
 const middle = async (config: string): Promise<string> =>
   withConfig(config, async (file) => {
     const { text } = await importMergekit(file)
@@ -44,7 +44,7 @@ const told = (diagnostics: readonly Diagnostic[]): string[] =>
 const problems = (config: string, strict = false): Promise<string[]> =>
   withConfig(config, async (file) => told((await validate(file, { output: 'out', strict })).diagnostics))
 
-test('weights and parameters by model, level and filter', async () => {
+test('weights and parameters per model, level and filter', async () => {
   const text = await middle(`
 models:
   - model: a
@@ -72,7 +72,7 @@ parameters: {weight: 0.3, density: 0.4, rescale: true, int8_mask: true, lambda: 
   )
 })
 
-test('mergekit takes other things for granted: what differs is written out', async () => {
+test('where defaults of mergekit differ, the recipe has them in full', async () => {
   const dare = (more: string): string =>
     `{models: [{model: a}, {model: b}], merge_method: dare_ties, base_model: base, parameters: {weight: 1${more}}}`
   assert.match(await middle(dare('')), 'rescale: l1')
@@ -85,11 +85,11 @@ test('mergekit takes other things for granted: what differs is written out', asy
   assert.match(await nuslerp(', nuslerp_flatten: false, nuslerp_row_wise: true'), 'row_wise: false')
 })
 
-test('who takes part: the base by its role', async () => {
+test('the role of the base decides whether it is merged', async () => {
   const of = (method: string, models: string, more = ''): Promise<string> =>
     middle(`{models: [${models}], merge_method: ${method}, base_model: base, parameters: {${more}}}`)
   assert.match(await of('slerp', '{model: a}, {model: base}', 't: 0.5'), 'models: [base, a]')
-  assert.match(await of('slerp', '{model: a}', 't: 0.5'), 'models: [base, a]', 'a base that is not listed takes part')
+  assert.match(await of('slerp', '{model: a}', 't: 0.5'), 'models: [base, a]', 'a base that is not listed is merged')
   assert.match(await of('model_stock', '{model: base}, {model: a}, {model: b}'), 'models: [a, b]')
   assert.match(await of('karcher', '{model: a}, {model: b}'), 'models: [a, b, base]')
   assert.match(await of('nearswap', '{model: a}', 't: 0.1'), 'models: [base, a]')
@@ -105,7 +105,7 @@ test('the printed recipe plans the same bytes as the configuration', async () =>
   }
 })
 
-test('rules name tensors where filters cross', async () => {
+test('rules list tensors where filters overlap', async () => {
   const text = await middle(`
 models:
   - {model: a, parameters: {weight: [{filter: attn, value: 2}, {value: 1}]}}
@@ -117,7 +117,7 @@ merge_method: linear
   assert.match(text, '- {match: "/layers\\\\.1/", weights: {b: 5}}')
 })
 
-test('documents use each other by name, in any order', () =>
+test('documents can use each other by name, in any order', () =>
   withConfig(
     `# the last one
 merge_method: slerp
@@ -139,14 +139,14 @@ parameters: {weight: 0.5}
     },
   ))
 
-test('documents that depend on each other in a cycle, or share a name', async () => {
+test('documents in a cycle, and documents with the same name, are errors', async () => {
   const linear = (name: string, model: string): string =>
     `name: ${name}\nmerge_method: linear\nmodels: [{model: ${model}}, {model: a}]\nparameters: {weight: 1}\n`
   assert.equal(await problems(`${linear('x', 'y')}---\n${linear('y', 'x')}`), ['error cycle 2:15'])
   assert.equal(await problems(`${linear('x', 'b')}---\n${linear('x', 'b')}`), ['error name-taken 6:7'])
 })
 
-test('what mergekit would ignore is a warning, and a fault where one asks for it', async () => {
+test('settings that mergekit ignores are warnings, or errors under --strict', async () => {
   const config = `models:
   - model: a
     weight: 1
@@ -168,7 +168,7 @@ parameter: {}
   assert.ok(strict.length >= 4 && strict.every((line) => line.startsWith('error ignored-')), strict.join('\n'))
 })
 
-test('faults stand in the user’s own file', async () => {
+test('errors point into the user’s own file', async () => {
   assert.equal(await problems('models: [{model: a}, {model: b}]\nmerge_method: liner\n'), ['error unknown-method 2:15'])
   assert.equal(await problems('models: [{model: a}, {model: b}]\nmerge_method: linear\n'), [
     'error missing-parameter 1:18',
@@ -208,7 +208,7 @@ test('merge keys of YAML 1.1 work in configurations, and only there', async () =
   assert.ok(diagnostics.some(({ code }) => code === 'merge-key'))
 })
 
-test('models are looked for beside the file, then in the working folder, then on the hub', () =>
+test('models are found next to the file, then in the working folder, then on the hub', () =>
   inFolder(async (folder) => {
     mkdirSync(path.join(folder, 'configs/deep'), { recursive: true })
     writeTensors(path.join(folder, 'here.safetensors'), tensors(1))
@@ -235,7 +235,7 @@ test('models are looked for beside the file, then in the working folder, then on
     assert.match(nowhere.err, 'error not-mergekit')
   }))
 
-test('references: revisions, adapters, and what is none', () => {
+test('references can have revisions and adapters, and wrong ones are errors', () => {
   const load = (model: string): Record<string, unknown> => {
     const text = `models: [{model: "${model}"}, {model: org/other}]\nmerge_method: linear\nparameters: {weight: 1}\n`
     const { conversion, diagnostics } = loadRecipe('/nowhere/c.yml', { text, output: 'out' })
@@ -260,7 +260,7 @@ test('references: revisions, adapters, and what is none', () => {
   assert.equal(load('./org/name').codes, ['missing-model'])
 })
 
-test('--strict of the commands', () =>
+test('commands with --strict fail on ignored settings', () =>
   inFolder(async (folder) => {
     for (const name of ['a', 'b']) writeTensors(path.join(folder, `${name}.safetensors`), tensors(1))
     const text =
@@ -279,7 +279,7 @@ test('--strict of the commands', () =>
     }
   }))
 
-test('a value laid over a configuration has the configuration’s keys', () =>
+test('--set uses the keys of the configuration', () =>
   withConfig('models: [{model: a}, {model: b}]\nmerge_method: linear\nparameters: {weight: 1}\n', async (file) => {
     const { plan: planned } = await plan(file, { output: 'out', set: ['models.1.parameters.weight=3'] })
     const { expr } = planned.outputs[0]!.tensors[0]!

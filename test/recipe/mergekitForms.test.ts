@@ -1,4 +1,4 @@
-/** Forms of mergekit configurations that its own run accepts, and what they mean there. */
+/** Unusual forms of configurations that mergekit accepts, and their meaning there. */
 
 import path from 'node:path'
 import { suite } from 'uvu'
@@ -16,7 +16,7 @@ const LISTED = 'models:\n  - {model: org/a, parameters: {weight: 1}}\n  - {model
 const codesOf = (text: string, options = {}): string[] =>
   loadRecipe('r.yml', { text, ...options }).diagnostics.map(({ severity, code }) => `${severity} ${code}`)
 
-test('a share of elements above 1 is 1, as a density is', () => {
+test('a share of elements above 1 counts as 1, like a density', () => {
   const text = `merge_method: sce\nbase_model: org/base\n${LISTED.replaceAll('weight: 1', '')}parameters: {select_topk: 2}\n`
   assert.equal(mergeOf(loadRecipe('r.yml', { text }).recipe!).settings.parameters.get('select_topk')?.value, {
     kind: 'gradient',
@@ -25,7 +25,7 @@ test('a share of elements above 1 is 1, as a density is', () => {
   assert.equal(codesOf(text), ['warning above-most'])
 })
 
-test('keys of a tokenizer and of its tokens that mergekit does not know are ignored, and said so', () => {
+test('unknown keys of a tokenizer and of its tokens are ignored with a warning', () => {
   const text = `merge_method: linear\n${LISTED}tokenizer:
   source: union
   sauce: 1
@@ -40,7 +40,7 @@ test('keys of a tokenizer and of its tokens that mergekit does not know are igno
   assert.is(recipe!.tokenizer!.tokens.get('x')!.force, true)
 })
 
-test('numbers in quotes are decimal, as Python reads them', () => {
+test('quoted numbers are decimal, as in Python', () => {
   const weight = (written: string) => {
     const { recipe } = loadRecipe('r.yml', {
       text: `merge_method: linear\n${LISTED.replace('weight: 1', `weight: ${written}`)}`,
@@ -60,14 +60,14 @@ test('numbers in quotes are decimal, as Python reads them', () => {
     assert.is(weight(written), undefined, written)
 })
 
-test('an empty dtype or chat template is none', () => {
+test('an empty dtype or chat template counts as absent', () => {
   const text = `merge_method: linear\n${LISTED}dtype: bfloat16\nout_dtype: ""\nchat_template: ""\n`
   const { recipe, diagnostics } = loadRecipe('r.yml', { text })
   assert.equal(diagnostics, [])
   assert.is(recipe!.outputs[0]!.dtype, 'BF16')
 })
 
-test('a tokenizer from a model in a folder called base is that model’s, not the base’s', () => {
+test('a model in a folder named base can give the tokenizer', () => {
   const text = `merge_method: linear\n${LISTED}tokenizer_source: org/base\n`
   const { recipe } = loadRecipe('r.yml', { text })
   assert.is(recipe!.tokenizer!.source, 'base-2')
@@ -97,12 +97,12 @@ const ran = (config: string, work: (value: (model: string, name: string) => Floa
   })
 
 for (const method of ['ties', 'dare_linear', 'sce', 'ram', 'model_stock', 'nearswap'])
-  test(`${method} with the base alone gives the base`, () =>
+  test(`${method} with only the base returns the base`, () =>
     ran(`merge_method: ${method}\nbase_model: ./base\nmodels: [{model: ./base}]\nparameters: {t: 0.1}\n`, (value) => {
       for (const name of NAMES) assert.equal(value('out', name), value('base', name), name)
     }))
 
-test('a slice of nearswap with the base alone is the base’s layer', () =>
+test('a slice of nearswap with only the base is the layer of the base', () =>
   ran(
     `merge_method: nearswap
 base_model: ./base
@@ -119,7 +119,7 @@ slices:
 
 for (const method of ['della', 'della_linear'])
   for (const rescale of [true, false])
-    test(`${method}: density 0 leaves a model out, rescale ${rescale}`, () =>
+    test(`${method}: density 0 drops a model, rescale ${rescale}`, () =>
       ran(
         `merge_method: ${method}
 base_model: ./base
@@ -137,7 +137,7 @@ models:
       ))
 
 for (const gamma of [0, 0.01])
-  test(`breadcrumbs: where gamma ${gamma} is less than an element, only the smallest are dropped`, () =>
+  test(`breadcrumbs: with gamma ${gamma}, less than one element, only the smallest elements are dropped`, () =>
     ran(
       `merge_method: breadcrumbs
 base_model: ./base
@@ -154,7 +154,7 @@ models: [{model: ./a, parameters: {weight: 1, density: 0.5, gamma: ${gamma}}}]
       },
     ))
 
-test('what comes after the layers is merged from all sources of the last slice', () =>
+test('tensors after the layers are merged from all sources of the last slice', () =>
   ran(
     `merge_method: linear
 slices:
@@ -170,7 +170,7 @@ slices:
     },
   ))
 
-test('a stack whose first slice lacks the base says whose configuration it has', () =>
+test('a stack whose first slice lacks the base has a warning about its configuration', () =>
   ran(
     `merge_method: passthrough
 base_model: ./base

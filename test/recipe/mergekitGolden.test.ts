@@ -1,4 +1,4 @@
-/** mergekit configurations as they are, through the real command, against what an independent implementation made of them. */
+/** Unchanged mergekit configurations, run with the real command, against the results of an independent implementation. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -9,7 +9,7 @@ import { inFolder } from '../support/files.js'
 import { fixture, terge } from '../support/terge.js'
 import { readTensors } from './tensors.js'
 
-/** By their methods: those that rank magnitudes may have elements of equal magnitude the other way round. */
+/** Tolerances by method: methods that rank magnitudes may order equal magnitudes differently. */
 const RANKED = ['ties', 'dare_ties', 'della', 'breadcrumbs', 'breadcrumbs_ties', 'sce', 'arcee_fusion']
 const SMOOTH = 2e-6
 const ASTRAY = 1e-4
@@ -39,7 +39,7 @@ for (const file of files) {
     }))
 }
 
-test('the golden configurations are there', () => {
+test('the golden configurations exist', () => {
   assert.is(files.length, 6)
 })
 

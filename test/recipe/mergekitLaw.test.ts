@@ -1,5 +1,5 @@
 /**
- * Random configurations against mergekit's own rules for who gives a parameter its value, worked out tensor by tensor:
+ * Random configurations against mergekit's own rules for the value of a parameter, computed tensor by tensor:
  * filters by substring, levels, gradients over a slice, names in sources and in the output.
  */
 
@@ -82,7 +82,7 @@ function evaluate(at: Setting | undefined, name: string, t: number): number | un
 
 const first = (values: readonly (number | undefined)[]): number => values.find((one) => one !== undefined)!
 
-/** Weighted sums, as linear has them without normalising. */
+/** Weighted sums: linear without normalize. */
 function expected(slices: readonly Slice[], parameters: Parameters, models: Models): Map<string, number[]> {
   const found = new Map<string, number[]>()
   const merge = (slice: Slice, output: string, nameIn: (source: Source) => string, t: number): void => {
@@ -114,7 +114,7 @@ function expected(slices: readonly Slice[], parameters: Parameters, models: Mode
   return found
 }
 
-/** What a plan's expression comes to, for the two methods that such configurations lead to. */
+/** The value of a plan's expression, for the two methods that these configurations use. */
 function valuesOf(expr: Expr, planned: Plan, models: Models): number[] {
   if (expr.kind === 'read') {
     const { file, tensor } = mainStored(expr.view)
@@ -127,7 +127,7 @@ function valuesOf(expr: Expr, planned: Plan, models: Models): number[] {
   return inputs[0]!.map((_, i) => inputs.reduce((sum, input, model) => sum + factors[model]! * input[i]!, 0))
 }
 
-test('who gives a parameter its value', () =>
+test('parameters get their values in the same order as in mergekit', () =>
   inFolder(async (folder) => {
     const random = generator(20260729)
     const models = new Map<string, Map<string, readonly number[]>>()
@@ -169,7 +169,7 @@ test('who gives a parameter its value', () =>
     }
   }))
 
-test('a layer in a name', () => {
+test('the layer number in a name is found', () => {
   assert.is(siteOf('layers.10.x')?.layer, 10)
   assert.is(withLayer('layers.10.x.3', 7), 'layers.7.x.3')
   assert.is(withLayer('norm.weight', 7), 'norm.weight')

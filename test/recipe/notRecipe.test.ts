@@ -1,4 +1,4 @@
-/** A file that is something else than a recipe has one error, whatever is in it. */
+/** A file that is not a recipe has one error, whatever its content. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatDiagnostic } from '../../src/core/diagnostics.js'
@@ -7,7 +7,7 @@ import { loadRecipe } from '../../src/recipe/load.js'
 const lines = (text: string, name = 'r.yml'): string[] =>
   loadRecipe(name, { text }).diagnostics.map((one) => formatDiagnostic(one).split('\n')[0]!)
 
-test('files of models, of terge and of anybody', () => {
+test('files of models, files that terge writes, and other files have one error', () => {
   const cases: readonly [object, string][] = [
     [{ architectures: ['LlamaForCausalLM'], dtype: 'bfloat16', model_type: 'llama' }, 'the configuration of a model'],
     [{ _class_name: 'StableDiffusionPipeline', unet: [] }, 'the configuration of a pipeline or of one of its modules'],

@@ -6,7 +6,7 @@ import { mergeOf } from './helpers.js'
 
 const test = suite('mergekit files as PyYAML reads them')
 
-/** What `yaml.safe_load` of PyYAML 6 gives. */
+/** Results of `yaml.safe_load` of PyYAML 6. */
 const SCALARS: readonly (readonly [string, string | number | boolean | null])[] = [
   ...([
     ['010', 8],
@@ -57,7 +57,7 @@ const SCALARS: readonly (readonly [string, string | number | boolean | null])[] 
   ] as const),
 ]
 
-test('numbers and words', () => {
+test('plain scalars are read like PyYAML reads them', () => {
   for (const [text, value] of SCALARS) assert.is(pythonValue(text), value, text)
   assert.ok(Number.isNaN(pythonValue('.nan')))
 })
@@ -77,7 +77,7 @@ parameters: {normalize: yes, lambda: [{filter: "", value: 0x2}]}
 const codesOf = (text: string, options = {}): string[] =>
   loadRecipe('r.yml', { text, ...options }).diagnostics.map(({ severity, code }) => `${severity} ${code}`)
 
-test('the last of a repeated key and of a repeated model counts, densities above 1 are 1, an empty filter is none', () => {
+test('the last of repeated keys and models is used, densities above 1 are 1, an empty filter matches everything', () => {
   const { recipe } = loadRecipe('r.yml', { text: CONFIG })
   const { settings, rules } = mergeOf(recipe!)
   assert.equal(settings.models, ['a', 'b'])
@@ -89,7 +89,7 @@ test('the last of a repeated key and of a repeated model counts, densities above
   assert.not.ok(JSON.stringify([...settings.parameters]).includes('90'))
 })
 
-test('each is a warning, and what mergekit passes over in silence an error under --strict', () => {
+test('each is a warning, and ignored settings are errors under --strict', () => {
   const expected = ['ignored-key', 'ignored-key', 'repeated-key', 'repeated-model']
   assert.equal(
     codesOf(CONFIG).filter((code) => !code.endsWith('above-most')),
@@ -99,13 +99,13 @@ test('each is a warning, and what mergekit passes over in silence an error under
   for (const code of expected) assert.ok(strict.includes(`error ${code}`), code)
 })
 
-test('a recipe of terge keeps YAML 1.2: repeated keys are errors, 010 is ten', () => {
+test('a terge recipe is YAML 1.2: repeated keys are errors, and 010 is ten', () => {
   const recipe = 'terge: 1\nmodels: {a: a, b: b}\nmerge: {method: linear, weights: [010, 1]}\noutput: o\n'
   assert.equal(mergeOf(loadRecipe('r.yml', { text: recipe }).recipe!).settings.weights, [[10], [1]])
   assert.equal(codesOf(recipe.replace('[010, 1]', '[1, 1], weights: [1, 2]')), ['error duplicate-key'])
 })
 
-test('seed and shard size come from the command line, and a recipe takes them too', () => {
+test('random_seed and out_shard_size of --set also work in recipes', () => {
   const set = ['random_seed=7', 'out_shard_size=5GB']
   const { recipe } = loadRecipe('r.yml', { text: CONFIG, set })
   assert.equal([recipe?.seed, recipe?.outputs[0]?.shardSize], [7, 5e9])
@@ -114,7 +114,7 @@ test('seed and shard size come from the command line, and a recipe takes them to
   assert.equal([read?.seed, read?.outputs[0]?.shardSize], [7, 5e9])
 })
 
-test('a filter of a parameter that is ignored is not told to match nothing', () => {
+test('the filter of an ignored parameter needs no second warning', () => {
   const text = `merge_method: linear
 models:
   - {model: org/a, parameters: {weight: 1, densty: [{filter: nosuch, value: 1}, {value: 0}]}}
@@ -130,7 +130,7 @@ models:
   ])
 })
 
-test('names with dots that are written without quotes in --set are errors with the quoted form', () => {
+test('unquoted names with dots in --set are errors that show the quoted form', () => {
   const text = 'terge: 1\nmodels: {qwen2.5: a, b: b}\nmerge: {method: linear}\noutput: o\n'
   const { diagnostics } = loadRecipe('r.yml', { text, set: ['merge.weights.qwen2.5=3'] })
   assert.equal(

@@ -1,4 +1,4 @@
-/** The schema that editors read is the one that is checked (but for permutation specs), and keeps the conventions that faults are told by. */
+/** Editors get the schema that is checked (except for permutation specs), and it follows the conventions for error messages. */
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -10,7 +10,7 @@ import validate from '../../src/recipe/schema-validator.js'
 const file = new URL('../../../schemas/recipe.v1.schema.json', import.meta.url)
 
 test('the committed file is the generated one (node scripts/schema.mjs --write)', () => {
-  // Not by assert.equal, whose difference would be thousands of lines.
+  // assert.equal would print thousands of lines.
   const same = readFileSync(file, 'utf8') === `${JSON.stringify(recipeSchema(), null, 2)}\n`
   assert.ok(same, 'schemas/recipe.v1.schema.json is out of date')
 })
@@ -26,7 +26,7 @@ const follow = (schema: Schema): Schema => {
   return $ref === undefined ? schema : (nodes.find(([pointer]) => pointer === $ref)?.[1] ?? {})
 }
 
-test('the branches of a union differ in their type', () => {
+test('the branches of a union have different types', () => {
   for (const [pointer, { anyOf }] of nodes) {
     if (!Array.isArray(anyOf)) continue
     const types = anyOf.flatMap((branch) => (follow(branch).type ?? []) as string | string[])
@@ -35,7 +35,7 @@ test('the branches of a union differ in their type', () => {
   }
 })
 
-test('no mapping takes unknown keys in silence, and every key is described', () => {
+test('no mapping accepts unknown keys, and every key has a description', () => {
   for (const [pointer, node] of nodes) {
     if (/\/(properties|if|then)(\/parameters)?$|\/if\//.test(pointer) && node.type === undefined) continue
     if (node.properties === undefined || pointer.includes('/if') || pointer.includes('/then')) continue
@@ -47,7 +47,7 @@ test('no mapping takes unknown keys in silence, and every key is described', () 
   }
 })
 
-test('editors are shown what a permutation spec holds; what is wrong in one, its reader tells', () => {
+test('editors get the schema of permutation specs, and their reader reports the errors', () => {
   const { $defs } = recipeSchema() as { $defs: Record<string, Schema> }
   assert.is($defs.spec, specSchema)
   const rebasin = { model: 'b', onto: 'a', spec: { tenors: 1 } }

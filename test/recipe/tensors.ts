@@ -1,4 +1,4 @@
-/** A plain reader and writer of safetensors, for tests of what whole runs make. */
+/** A simple reader and writer of safetensors, for tests of whole runs. */
 import { readFileSync, writeFileSync } from 'node:fs'
 
 export interface Tensor {
@@ -36,7 +36,7 @@ function bfloat(bits: number): number {
   return word.getFloat32(0)
 }
 
-/** Vectors of float32, one a name. */
+/** float32 vectors, by name. */
 export function writeTensors(file: string, tensors: Readonly<Record<string, readonly number[]>>): void {
   let end = 0
   const header: Record<string, unknown> = {}

@@ -1,11 +1,11 @@
-/** Each kind of step refuses a recipe that it cannot do, with a code and a place. A new kind needs a row. */
+/** Each kind of step reports an error with a code and a place for a recipe that it does not support. A new kind needs a row. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ErrorCode } from '../../src/core/codes.js'
 import { loadRecipe } from '../../src/recipe/load.js'
 import { KINDS } from '../../src/steps/index.js'
 
-/** What stands under the step's name, and the error: its code, and its column in that line. */
+/** The value of the step, the code of the error, and the text at its column. */
 const REFUSED: Readonly<Record<string, readonly (readonly [step: string, code: ErrorCode, at: string])[]>> = {
   merge: [
     ['{merge: {method: ties, models: [a, b]}}', 'missing-base', 'ties'],
@@ -24,7 +24,7 @@ const REFUSED: Readonly<Record<string, readonly (readonly [step: string, code: E
 const recipe = (step: string): string =>
   ['terge: 1', 'models: {a: a.safetensors, b: b.safetensors}', 'steps:', `  s: ${step}`, 'output: out'].join('\n')
 
-test('there is a refused recipe for each kind of step', () => {
+test('each kind of step has a refused recipe', () => {
   assert.equal(Object.keys(REFUSED).sort(), KINDS.map(({ kind }) => kind).sort() as string[])
   for (const cases of Object.values(REFUSED)) assert.ok(cases.length > 0)
 })

@@ -33,7 +33,7 @@ export function convertDocument(config: Config, name: string, work: Work): Known
       ? sliced(part, known, { name: made, ...(of === undefined ? {} : { of }) }, met, work)
       : whole(part, known, made, met, work)
   const made = config.modules ? convertModules(config, name, convert, work) : convert(config, name)
-  if (made.names) tellUnmet(config, known, met, made.names, complain)
+  if (made.names) warnUnmet(config, known, met, made.names, complain)
   return made
 }
 
@@ -127,7 +127,7 @@ function checkParameters(config: Config, { perModel, shared }: MergekitMethod, c
 }
 
 /** Warns of filters that match no tensor: mostly misspelt, or for another architecture. */
-function tellUnmet(
+function warnUnmet(
   config: Config,
   { perModel, shared }: MergekitMethod,
   met: ReadonlySet<string>,

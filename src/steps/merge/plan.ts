@@ -32,7 +32,7 @@ interface Context {
   /** By name of the model or step. */
   readonly packed: (name: string) => ReadonlyMap<string, string>
   /** Models with packed weights that were reported. */
-  readonly told: Set<string>
+  readonly refused: Set<string>
   /** By model: whether it contributes to any tensor. */
   readonly parts: Map<string, boolean>
   /** By model with Gram matrices: whether its file has one for any merged matrix, of any shape. */
@@ -62,7 +62,7 @@ export function planMerge(
     known.set(name, found)
     return found
   }
-  const told = new Set<string>()
+  const refused = new Set<string>()
   const context: Context = {
     recipe,
     step,
@@ -72,7 +72,7 @@ export function planMerge(
     faults,
     scopes,
     packed,
-    told,
+    refused,
     parts: new Map(),
     grams: new Map(),
     unmerged: unmergedBook(
@@ -108,10 +108,10 @@ export function planMerge(
   if (merged > 0) {
     warnOfIdle(context)
     // Not if each missing tensor is already an error, or if packed weights were reported: their names match nothing.
-    if (!refusesAbsent(step) && told.size === 0) context.unmerged.close()
+    if (!refusesAbsent(step) && refused.size === 0) context.unmerged.close()
   }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
-  if (merged === 0 && !unmatched && told.size === 0 && !reasons.has(KEPT)) {
+  if (merged === 0 && !unmatched && refused.size === 0 && !reasons.has(KEPT)) {
     const why = [...reasons].map(([reason, count]) => `${count} ${COPY_REASONS[reason]}`).join(', ')
     const place = recipe.placeOf(step.at, 'key')
     faults.error('nothing-to-merge', `no tensor of ${step.base} can be merged`, place, `copied from base: ${why}`)
@@ -130,11 +130,15 @@ function isKept({ step, base, packed }: Context, name: string, rule: number): bo
 }
 
 /** Reports packed weights of the base or of a merged model, once per model. Error: `packed-weights`. */
-function refusedAsPacked({ recipe, step, values, packed, told, faults }: Context, name: string, rule: number): boolean {
+function refusedAsPacked(
+  { recipe, step, values, packed, refused, faults }: Context,
+  name: string,
+  rule: number,
+): boolean {
   const { models } = rule < 0 ? step.settings : step.rules[rule]!.settings
   const found = [step.base, ...models].filter((model) => packed(model).has(name))
-  for (const model of found.filter((model) => !told.has(model))) {
-    told.add(model)
+  for (const model of found.filter((model) => !refused.has(model))) {
+    refused.add(model)
     refusePacked(recipe, values.get(model)!, packed(model), name, step.at, faults)
   }
   return found.length > 0

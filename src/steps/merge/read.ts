@@ -287,11 +287,11 @@ function only<E extends Parameters extends ReadonlyMap<string, infer V> ? V : ne
 function checkCount(method: Method, own: readonly Participant[], draft: Draft, report: Report): void {
   const { least, most } = method.models
   if (own.length >= least && own.length <= (most ?? Infinity)) return
-  const apart = method.base === 'required' ? ' besides the base' : ''
+  const apart = method.base === 'required' ? ' in addition to the base' : ''
   const wanted = least === most ? `exactly ${least}` : own.length < least ? `at least ${least}` : `at most ${most}`
   const models = agree((own.length < least ? least : most) ?? least, 'model', 'models')
-  const here = own.length === 0 ? 'none takes part' : `${own.map(({ written }) => written).join(', ')} take part`
-  const message = `${method.name} merges ${wanted} ${models}${apart}; ${own.length === 1 ? here.replace('take', 'takes') : here}`
+  const names = own.length === 0 ? '' : ` (${own.map(({ written }) => written).join(', ')})`
+  const message = `${method.name} needs ${wanted} ${models}${apart}, not ${own.length}${names}`
   const hint = draft.modelsWritten ? undefined : 'write models: [NAME, …] next to method'
   report.error('model-count', message, draft.choiceAt, { hint })
 }

@@ -121,9 +121,9 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
         )
         return { model, lack, more, whole: size([...tensors]), adapter: adapter !== undefined || isAdapter(tensors) }
       })
-      const told = extras.filter(({ lack, more }) => lack.missing.length + lack.differs.length + more.length > 0)
-      if (told.length === 0) return
-      const each = told.map(lackText)
+      const lacking = extras.filter(({ lack, more }) => lack.missing.length + lack.differs.length + more.length > 0)
+      if (lacking.length === 0) return
+      const each = lacking.map(lackText)
       const share = Math.round((100 * size(kept)) / Math.max(1, all.parameters))
       const what =
         kept.length === 0
@@ -133,9 +133,9 @@ export function unmergedBook(recipe: RecipeHead, step: UnmergedStep, faults: Fau
       const alien = extras.some(isOfAnotherLayout)
       const adapters = extras.every(({ adapter }) => adapter)
       const most = (size(kept) * 2 > all.parameters && !adapters) || alien
-      const rows = told.some(({ lack }) =>
+      const rows = lacking.some(({ lack }) =>
         lack.differs.some(([name, tensor]) =>
-          told.some(({ model }) => {
+          lacking.some(({ model }) => {
             const other = values.get(model)!.tensors.get(name)
             return other !== undefined && sameColumns(other.shape, tensor.shape)
           }),

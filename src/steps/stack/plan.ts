@@ -40,7 +40,7 @@ export function planStack(
     const own = layersOf(value, stack.prefix, configOf)
     if (!own || to > own.length) {
       sound = false
-      tellRange(recipe, [...at, 'layers'], { model, layers, stack, count: own?.length ?? 0 }, faults)
+      reportRange(recipe, [...at, 'layers'], { model, layers, stack, count: own?.length ?? 0 }, faults)
       continue
     }
     for (const [name, tensor] of value.tensors) {
@@ -98,7 +98,7 @@ function chosenStack(recipe: RecipeHead, step: StackStep, first: Value, faults: 
   const [slice] = step.slices
   if (list.length === 0) {
     const where = { model: slice!.model, layers: slice!.layers, stack: { prefix: '', depth: 0 }, count: 0 }
-    tellRange(recipe, [...slice!.at, 'layers'], where, faults)
+    reportRange(recipe, [...slice!.at, 'layers'], where, faults)
     return undefined
   }
   const main = mainStack(list)
@@ -118,7 +118,7 @@ interface Range {
   readonly count: number
 }
 
-function tellRange(
+function reportRange(
   recipe: RecipeHead,
   at: Path,
   { model, layers: [from, to], stack, count }: Range,

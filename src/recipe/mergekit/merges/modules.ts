@@ -38,7 +38,7 @@ export function convertModules(config: Config, name: string, convert: Convert, w
   if (!names) return provisional()
   const regions = modules.flatMap((module) => regionOf(module, names, work) ?? [])
   if (regions.length < modules.length) return { name, names: undefined }
-  tellUnlisted(config, regions, names, work)
+  warnUnlisted(config, regions, names, work)
   let joined: Known | undefined
   for (const [index, region] of regions.entries()) {
     const { module, stack } = region
@@ -205,7 +205,7 @@ function join(below: Known, made: Known, part: Part, name: string, work: Work): 
  * mergekit omits tensors that no module lists. The result would then be an incomplete model, so terge copies them and
  * warns: `unlisted-module`.
  */
-function tellUnlisted(config: Config, regions: readonly Region[], names: readonly string[], { complain }: Work): void {
+function warnUnlisted(config: Config, regions: readonly Region[], names: readonly string[], { complain }: Work): void {
   const { list: stacks } = stacksOf(names)
   const left = stacks.filter(
     ({ prefix }) => roleOf(prefix) !== 'helper' && !regions.some(({ stack }) => stack?.prefix === prefix),

@@ -33,7 +33,7 @@ export function sliced(
   work: Work,
 ): Known {
   const { complain, models, steps } = work
-  tellDonor(config, complain)
+  warnOfDonor(config, complain)
   const pieces: { node: Node; known: Known; from: number; layers: number }[] = []
   let height = 0
   for (const [index, slice] of config.slices.entries()) {
@@ -65,7 +65,7 @@ export function sliced(
  * A stack has the configuration and tokenizer of the model of its first slice. mergekit copies those of base_model.
  * Warning: `base-aside`.
  */
-function tellDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config, complain: Complaints): void {
+function warnOfDonor({ base, slices, modules, tokenizer, tokenizerSource }: Config, complain: Complaints): void {
   const first = slices[0]?.sources.map(({ model }) => model.text) ?? []
   if (!base || modules || slices.length < 2 || first.length === 0 || first.includes(base.text)) return
   const own = tokenizer || tokenizerSource
