@@ -1,24 +1,24 @@
 /**
- * terge as a library. Each verb of the command line is a function here, with its options and its result as types:
+ * terge as a library. Each command of the command line is a function here, with its options and its result as types:
  *
- *     load          recipe → Recipe and its errors, from the text alone
- *     validate      recipe → every error and warning, models' headers read
- *     plan          recipe → Plan, from headers only
- *     run           Plan → outputs and their lineage
+ *     load          recipe → Recipe and its errors; reads only the recipe's text
+ *     validate      recipe → every error and warning; reads the models' headers
+ *     plan          recipe → Plan; reads only file headers
+ *     run           Plan → outputs and their lineages
  *     lock          recipe → the commits, files and digests of its models
- *     verify        lineage → whether outputs and inputs are still those of the lineage
- *     report        lineage → a page, or another form of it
- *     inspect       model → its tensors and metadata, from headers only
+ *     verify        lineage → whether outputs and inputs still match it
+ *     report        lineage → an HTML page, or another format
+ *     inspect       model → its tensors and metadata; reads only file headers
  *     diff          two models → how each tensor differs
  *     importMergekit  mergekit configuration → recipe
  *     init          models → a starter recipe
  *     listMethods   the merge methods
  *
- * A recipe is the path of a file, or an object with what the file would say; its paths are relative to the working folder then.
- * `openRecipe` and `planOpened` are the two halves of `plan`: who plans several variants opens the models once. `plannedTensors` gives
- * each tensor of a plan a key by which the tensors of several plans can be compared.
+ * A recipe is the path of a file, or an object with the same content, whose paths are relative to the working folder. `openRecipe`
+ * and `planOpened` are the two halves of `plan`: with them, a program that plans several variants opens the models once.
+ * `plannedTensors` gives each tensor of a plan a key, so that the tensors of several plans can be compared.
  *
- * User errors are thrown as a `Fault` with its diagnostics; everything else that is thrown is the system's or a bug.
+ * Errors that the user can fix are thrown as a `Fault` with its diagnostics. Any other exception is a system error or a bug.
  */
 import './core/abortSignal.js'
 

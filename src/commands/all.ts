@@ -1,7 +1,7 @@
 import { COMMANDS } from './map.js'
 import type { Command } from './support/command.js'
 
-/** All commands loaded: what oclif's own tools (help, manifest, readme) read; `oclif.commands` in package.json names this file. */
+/** All commands, loaded, for oclif's tools (help, manifest, readme). `oclif.commands` in package.json names this file. */
 const loaded: Record<string, Command> = {}
 for (const [id, load] of Object.entries(COMMANDS)) loaded[id] = await load()
 

@@ -16,7 +16,7 @@ export const diff = defineCommand({
   ],
   args: {
     a: Args.string({ description: 'model file or folder', required: true, ignoreStdin: true }),
-    b: Args.string({ description: 'the other', required: true, ignoreStdin: true }),
+    b: Args.string({ description: 'model file or folder to compare with', required: true, ignoreStdin: true }),
   },
   flags: {
     'exit-code': onOff('exit with 1 if the models differ'),

@@ -2,7 +2,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadCommand } from './map.js'
 
-/** Prints the help of a command, or of the program. Gives the exit code. */
+/** Prints the help of a command or of the program. Resolves to the exit code. */
 export async function help(subject: string | undefined, url: string): Promise<number> {
   if (subject !== undefined) await loadCommand(subject)
   const { Config } = (await import('@oclif/core/config')).default

@@ -3,7 +3,7 @@ import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, outputFile, resultFlags, strict } from './support/flags.js'
 import { given } from './support/options.js'
 import { complain } from './support/print.js'
-import { tellRecipe } from './support/recipeText.js'
+import { writeRecipe } from './support/recipeText.js'
 
 export const importConfig = defineCommand({
   id: 'import',
@@ -15,8 +15,8 @@ export const importConfig = defineCommand({
   examples: [
     '<%= config.bin %> import mergekit.yml',
     'Write to a file, with paths relative to it\n<%= config.bin %> import mergekit.yml -o recipes/merge.yml',
-    'As JSON, which is YAML too\n<%= config.bin %> import mergekit.yml --json',
-    'Refuse keys and parameters that mergekit would ignore\n<%= config.bin %> import mergekit.yml --strict',
+    'Print as JSON (also valid YAML)\n<%= config.bin %> import mergekit.yml --json',
+    'Fail on keys and parameters that mergekit would ignore\n<%= config.bin %> import mergekit.yml --strict',
   ],
   args: { config: Args.string({ description: 'configuration file', required: true, ignoreStdin: true }) },
   flags: {
@@ -30,7 +30,7 @@ export const importConfig = defineCommand({
     const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
     const { text, diagnostics } = await importMergekit(args.config, { strict: flags.strict, ...given({ folder }) })
     complain(diagnostics)
-    await tellRecipe(text, format, flags.output)
+    await writeRecipe(text, format, flags.output)
     return 0
   },
 })

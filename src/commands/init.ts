@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, outputFile, resultFlags } from './support/flags.js'
-import { tellRecipe } from './support/recipeText.js'
+import { writeRecipe } from './support/recipeText.js'
 
 export const init = defineCommand({
   id: 'init',
@@ -27,7 +27,7 @@ export const init = defineCommand({
     const folder = process.cwd()
     const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
     const recipe = await terge.init(args.model, { folder, recipeFolder })
-    await tellRecipe(recipe, format, flags.output)
+    await writeRecipe(recipe, format, flags.output)
     return 0
   },
 })

@@ -12,7 +12,7 @@ const near = (text: string, names: readonly string[]): string | undefined => {
   return best === undefined ? names[0] && `tensor names look like ${quote(names[0])}` : `did you mean ${quote(best)}?`
 }
 
-/** Those of the names that a pattern matches. Faults: `bad-pattern`, `unmatched-pattern`. */
+/** The names that a pattern matches. Errors: `bad-pattern`, `unmatched-pattern`. */
 function matching(names: Iterable<string>, text: string): Set<string> {
   const pattern = compilePattern(text)
   if (pattern.kind === 'fault')

@@ -6,23 +6,23 @@ import { complain, print, quietPipes } from './support/print.js'
 
 const HELP = ['--help', '-h']
 
-/** The program: `argv` without node and script, `url` of `bin/run.js`. Sets the exit code; never throws. */
+/** The program. `argv` without Node and script; `url` of `bin/run.js`. Sets the exit code and never throws. */
 export async function main(argv: readonly string[], url: string): Promise<void> {
   quietPipes()
   try {
     process.exitCode = await Promise.race([dispatch(argv, url), nothingLeft()])
   } catch (error) {
-    process.exitCode = tell(error)
+    process.exitCode = reportError(error)
   }
 }
 
-/** Rejects when nothing is under way any more: who still waits then waits for ever, and Node would end without a word. */
+/** Rejects when the event loop is empty: what still waits would wait forever, and Node would exit without a message. */
 const nothingLeft = (): Promise<never> =>
   new Promise((_, reject) => {
-    process.once('beforeExit', () => reject(new Error('internal: the run waits for something that never comes')))
+    process.once('beforeExit', () => reject(new Error('internal: the run is waiting for an event that never comes')))
   })
 
-/** Chooses and loads one command: starting up must not pay for the others. */
+/** Chooses and loads one command, so that starting does not pay for the others. */
 async function dispatch(argv: readonly string[], url: string): Promise<number> {
   const [name, ...rest] = argv
   if (name === '--version') {
@@ -42,8 +42,8 @@ async function dispatch(argv: readonly string[], url: string): Promise<number> {
   return command.run(rest)
 }
 
-/** Tells what went wrong; gives the exit code. */
-function tell(error: unknown): number {
+/** Prints an error. Returns the exit code. */
+function reportError(error: unknown): number {
   if (error instanceof Fault) {
     complain(error.diagnostics)
     return error.exit
@@ -59,7 +59,7 @@ function tell(error: unknown): number {
     return refused.exit
   }
   const text = String(message ?? error).replace(/^internal: /, '')
-  const hint = 'this is a bug in terge, not in your recipe: report it with this text and the recipe'
+  const hint = 'this is a bug in terge: report it with this text and the recipe'
   complain([{ severity: 'error', code: 'internal', message: [text, ...stackLines(stack)].join('\n'), hint }])
   return 1
 }

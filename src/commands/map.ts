@@ -1,7 +1,7 @@
 import { ownValue } from '../core/collections/ownValue.js'
 import type { Command } from './support/command.js'
 
-/** Every command by its name, each loaded only when it is asked for. In the order of the help. */
+/** Loaders of all commands by name, in the order of the help. */
 export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run.js')).run,
   merge: async () => (await import('./merge.js')).merge,
@@ -17,7 +17,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   init: async () => (await import('./init.js')).init,
 }
 
-/** The command of that name. Fault: `unknown-command` or, for a name with a dash, `unknown-flag`. */
+/** Loads a command by name. Errors: `unknown-command`, and `unknown-flag` for a name that starts with a dash. */
 export async function loadCommand(name: string): Promise<Command> {
   const load = ownValue(COMMANDS, name)
   if (load) return load()

@@ -61,7 +61,7 @@ export const merge = defineCommand({
     await startEarly(flags)
     const { plan, recipeOf } = await import('../index.js')
     const text = recipeOf(line, { folder, recipeFolder })
-    // A recipe without a file lies in the working folder; faults show it under this name.
+    // Without a file, paths are relative to the working folder, and errors show this name.
     const prepared = await plan(saved ?? '(one line)', { text })
     if (saved !== undefined) await writeNewText(saved, text)
     await perform(prepared, flags)

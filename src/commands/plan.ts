@@ -33,7 +33,7 @@ export const plan = defineCommand({
     ...mergekitFlags,
     strict,
     threads: machineFlags.threads,
-    format: formatFlag(PLAN_FORMATS, 'the form'),
+    format: formatFlag(PLAN_FORMATS, 'output format'),
     json,
   },
   async execute({ args, flags }) {

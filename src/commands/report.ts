@@ -12,7 +12,7 @@ export const report = defineCommand({
   summary: 'Turn a lineage into a report.',
   description:
     'html is one self-contained page. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
-    'weight], …]]}. json is the lineage itself, checked. Existing files are not replaced.',
+    'weight], …]]}. json is the lineage itself, after a check. Existing files are not replaced.',
   examples: [
     'Write an HTML page\n<%= config.bin %> report merged/lineage.json -o report.html',
     'Print the format of the Python library terge\n<%= config.bin %> report merged/lineage.json --format terge',
@@ -20,7 +20,7 @@ export const report = defineCommand({
   args: { lineage: Args.string({ description: 'lineage file', required: true, ignoreStdin: true }) },
   flags: {
     output: outputFile,
-    format: formatFlag(FORMATS, 'the form'),
+    format: formatFlag(FORMATS, 'output format'),
     json,
   },
   async execute({ args, flags }) {

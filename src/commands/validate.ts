@@ -22,7 +22,7 @@ export const validate = defineCommand({
   flags: {
     'no-models': onOff('check only the text'),
     strict,
-    format: formatFlag(FORMATS, 'the form'),
+    format: formatFlag(FORMATS, 'output format'),
     json,
   },
   async execute({ args, flags }) {
@@ -35,7 +35,7 @@ export const validate = defineCommand({
     }
     if (format === 'json') print(toJson(results))
     for (const { file, diagnostics } of results) {
-      if (format === 'github') for (const problem of diagnostics) print(githubAnnotation(problem, file))
+      if (format === 'github') for (const diagnostic of diagnostics) print(githubAnnotation(diagnostic, file))
       if (format !== 'text') continue
       complain(diagnostics)
       print(verdict(file, diagnostics))

@@ -84,19 +84,19 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
   if (heaviest && heaviest.bytes > least / 2)
     throw fault(
       'memory-too-small',
-      `--memory ${formatSize(memory)} is too little for what ${heaviest.steps[0]} compares`,
+      `--memory ${formatSize(memory)} is not enough for step ${heaviest.steps[0]}`,
       `this run needs ${formatSize(least)}`,
     )
   const other = held?.method.startsWith(EXTRACT) ? 'method: randomised' : 'a rule with another method'
   if (held)
     throw fault(
       'memory-too-small',
-      `--memory ${formatSize(memory)} is too little for the matrices of ${held.tensor}, which ${held.method} holds whole`,
-      `this run needs ${formatSize(least)}; ${other} for this tensor needs less`,
+      `--memory ${formatSize(memory)} is not enough for ${held.tensor}: ${held.method} keeps its whole matrices in memory`,
+      `this run needs ${formatSize(least)}; ${other} for this tensor needs less memory`,
     )
   throw fault(
     'memory-too-small',
-    `--memory ${formatSize(memory)} is too little even for one thread`,
+    `--memory ${formatSize(memory)} is not enough for one thread`,
     `this run needs ${formatSize(least)}`,
   )
 }

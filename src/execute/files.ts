@@ -69,7 +69,7 @@ function openOutput(path: string): number {
     const failed = fault(
       'write-failed',
       `${path}: ${(error as Error).message}`,
-      'check the disk of the output and run again',
+      'check the output’s disk and run again',
       1,
     )
     throw resourceFault(error) ?? failed
@@ -83,7 +83,7 @@ function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, o
     while (done < length) done += writeSync(fd, bytes, at + done, length - done, offset + done)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const hint = code === 'ENOSPC' ? 'free space on the disk of the output and run again' : undefined
+    const hint = code === 'ENOSPC' ? 'free space on the output’s disk and run again' : undefined
     throw fault('write-failed', `${path}: ${message}`, hint, 1)
   }
 }

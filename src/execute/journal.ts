@@ -73,7 +73,7 @@ function attempt(path: string, work: () => void): void {
     work()
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const hint = code === 'ENOSPC' ? 'free space on the disk of the output and run again' : undefined
+    const hint = code === 'ENOSPC' ? 'free space on the output’s disk and run again' : undefined
     throw fault('write-failed', `${path}: ${message}`, hint, 1)
   }
 }

@@ -86,8 +86,8 @@ export async function evaluate(
   if (change === undefined) return figures
   throw fault(
     'evaluate-failed',
-    `${output.evaluate.command.join(' ')}: ${change}: an evaluation may read the result, and not change it`,
-    'have the command work on a copy',
+    `${output.evaluate.command.join(' ')}: ${change}; the command must not change the checkpoint`,
+    'make the command work on a copy',
     1,
   )
 }

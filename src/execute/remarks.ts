@@ -51,7 +51,7 @@ export function remarkDiagnostics(
           severity: 'warning',
           code: 'degenerate-tensor',
           message: `${note}: ${count(names.length, 'tensor')} of ${output.path} (${list(names)})`,
-          hint: 'a rule can give these tensors another method',
+          hint: 'add a rule with another method for these tensors',
         }),
       ),
   ]
@@ -73,10 +73,10 @@ function nonFiniteDiagnostics(
     {
       severity: 'warning',
       code: 'not-finite',
-      message: `${count(total, 'result')} in ${count(found.length, 'tensor')} of ${path} ${total === 1 ? 'is' : 'are'} NaN or infinite, though the inputs there are finite (${list(names)})`,
+      message: `${count(total, 'element')} in ${count(found.length, 'tensor')} of ${path} ${total === 1 ? 'is' : 'are'} NaN or infinite although the inputs are finite (${list(names)})`,
       hint: half
-        ? 'float16 ends at 65504: write output: {dtype: bfloat16} or float32; --strict makes this an error'
-        : 'look at weights and scales, or leave these tensors out by filters; --strict makes this an error',
+        ? 'the largest float16 number is 65504: write output: {dtype: bfloat16} or float32; --strict makes this an error'
+        : 'check weights and scales, or exclude these tensors with filters; --strict makes this an error',
     },
   ]
 }

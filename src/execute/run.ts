@@ -154,9 +154,12 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
   const useful = usefulThreads(plan, asked)
   const threads = threadsWithin(plan, useful, memory, mode)
   if (threads < useful)
-    listen({ kind: 'notice', message: `--memory has room for ${threads} of ${useful} threads: using ${threads}` })
+    listen({ kind: 'notice', message: `--memory is enough for ${threads} of ${useful} threads: using ${threads}` })
   if (mode === 'read' && defaultMode() === 'map')
-    listen({ kind: 'notice', message: 'TERGE_IO=map: files cannot be mapped on this platform, reading them instead' })
+    listen({
+      kind: 'notice',
+      message: 'TERGE_IO=map: memory-mapped files are unsupported on this platform; reading files instead',
+    })
   return threads
 }
 

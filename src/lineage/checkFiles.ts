@@ -31,7 +31,7 @@ interface Pending {
 }
 
 const CHANGED_OUTPUT = 'the output was changed after the merge: run the recipe again'
-const CHANGED_INPUT = 'the input was changed or moved: fetch it again, or name the folder of the recipe'
+const CHANGED_INPUT = 'the input was changed or moved: download it again, or give --recipe-folder'
 
 const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 
@@ -96,7 +96,7 @@ async function sized(
     check.files++
     check.bytes += found.size
     if (found.size === size) return true
-    report(`${kind}-size`, `${shown} has ${found.size} bytes, and the lineage says ${size}`)
+    report(`${kind}-size`, `${shown} has ${found.size} bytes, but ${size} in the lineage`)
   }
   return false
 }
@@ -133,7 +133,10 @@ async function checkOutputs(check: Check): Promise<void> {
   if (lost.length > 0) {
     const report = reporter(check, CHANGED_OUTPUT)
     const are = agree(lost.length, 'is', 'are')
-    report('output-digest', `${plural(lost.length, 'tensor')} of the lineage ${are} in no file: ${listOf(lost)}`)
+    report(
+      'output-digest',
+      `${plural(lost.length, 'tensor')} of the lineage ${are} missing from the files: ${listOf(lost)}`,
+    )
   }
 }
 
@@ -142,7 +145,7 @@ async function checkOutput(check: Check, expected: LineageFile, seen: Set<string
   const report = reporter(check, CHANGED_OUTPUT)
   const { name, digest } = expected
   const file = inside(check.folder, name)
-  if (file === undefined) report('output-missing', `${name} is not inside the output's folder`)
+  if (file === undefined) report('output-missing', `${name} is not inside the output folder`)
   if (file === undefined || !(await sized(check, 'output', name, file, expected.size, report)))
     return !isCheckpoint(expected)
   if (digest === null && expected.sha256 === undefined) {
@@ -169,7 +172,7 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
   const place = check.placeOf(model)
   const shown = `${name} (${model.reference})`
   if (place === undefined) {
-    const hint = 'it is not in the hub’s cache: terge lock with the recipe fetches it'
+    const hint = 'the model is not in the hub cache: run terge lock with the recipe to download it'
     report('input-unchecked', `${shown} was not checked`, 'warning', hint)
     return
   }
@@ -198,11 +201,11 @@ async function sameInputFiles(
     const single = isFile && !isBeside(file)
     const target = single ? place : inside(isFile ? path.dirname(place) : place, file.name)
     const name = single ? shown : `${shown}: ${file.name}`
-    if (target === undefined) report('input-missing', `${name} is not inside the model's folder`)
+    if (target === undefined) report('input-missing', `${name} is not inside the model folder`)
     same = target !== undefined && (await sized(check, 'input', name, target, file.size, report)) && same
     if (!same || !isBeside(file) || digest === null) continue
     if ((await digestOfFile(target!, digest, check.signal)) !== digest)
-      report('input-digest', `${name} differs from what was merged`)
+      report('input-digest', `${name} differs from the merged file`)
   }
   return same
 }

@@ -35,7 +35,7 @@ export function compareOutput(lineage: Lineage, expected: LineageFile, found: Ch
         ]
       : []),
   ]
-  if (parts.length === 0) parts.push('the header differs from the lineage, the tensors are the same')
+  if (parts.length === 0) parts.push('only the header differs from the lineage')
   report('output-digest', `${expected.name}: ${parts.join('; ')}`)
 }
 
@@ -52,6 +52,6 @@ export function compareInput(
     if (digest !== null && digests.get(name) !== digest)
       report(
         'input-digest',
-        `${checkpoint.layout === 'file' ? shown : `${shown}: ${name}`} differs from what was merged`,
+        `${checkpoint.layout === 'file' ? shown : `${shown}: ${name}`} differs from the merged file`,
       )
 }

@@ -59,7 +59,7 @@ export async function readText(file: string, most: number): Promise<string | und
     if (!(error instanceof FileProblem)) throw error
     if (error.kind === 'missing') return undefined
     throw error.kind === 'size'
-      ? fault('too-long', `${file} ${error.message}`, 'make sure that it is the file of this name that terge wrote')
+      ? fault('too-long', `${file} ${error.message}`, 'check that terge wrote this file')
       : fileFault(error, file)
   }
 }
@@ -76,7 +76,7 @@ const LARGE = 64 * 2 ** 20
 
 /** Reads and checks the lineage at `file`; `digest` is `sha256:…` of its bytes. Faults: `missing-lineage`, those of `parseLineage`. */
 export async function readLineage(file: string): Promise<{ lineage: Lineage; digest: Digest }> {
-  const hint = 'name the lineage.json of an output folder, or NAME.lineage.json beside NAME.safetensors'
+  const hint = 'give the lineage.json of an output folder, or NAME.lineage.json next to NAME.safetensors'
   let bytes: Buffer
   try {
     bytes = await readRegular(file, { most: MAX_LINEAGE })

@@ -57,14 +57,14 @@ const lockedModel = object<LockedModel>(
   'commit',
 )
 const lockForm = object<Lock>({
-  lock: (value, at) => (value === 1 ? 1 : bad(at, '1, the version that this terge reads')),
+  lock: (value, at) => (value === 1 ? 1 : bad(at, '1, the only version that this terge reads')),
   terge: text,
   models: record(lockedModel),
 })
 
 /** A lock from its text; `file` names it in messages. Fault: `bad-lock`. */
 export function parseLock(source: string, file: string): Lock {
-  const hint = 'write it anew with terge lock'
+  const hint = 'run terge lock again'
   try {
     return lockForm(JSON.parse(source), '', 0)
   } catch (error) {
@@ -77,7 +77,7 @@ export function parseLock(source: string, file: string): Lock {
 /** Reads a lock. Faults: `missing-lock`, `bad-lock`. */
 export async function readLock(file: string): Promise<Lock> {
   const found = await readText(file, MAX_LOCK)
-  if (found === undefined) throw fault('missing-lock', `there is no lock ${file}`, 'write it with terge lock')
+  if (found === undefined) throw fault('missing-lock', `the lock ${file} does not exist`, 'create it with terge lock')
   return parseLock(found, file)
 }
 

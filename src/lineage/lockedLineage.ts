@@ -25,8 +25,8 @@ export async function compareLock(lineage: Lineage, folders: readonly (string | 
     if (locked.commit !== revision) {
       report(
         'warning',
-        `${name}: merged at ${revision}, and locked at ${locked.commit}`,
-        'the lock is of another time: run the recipe again with --locked',
+        `${name}: merged at commit ${revision}, but locked at ${locked.commit}`,
+        'the lock was written at another time: run the recipe again with --locked',
       )
       continue
     }
@@ -40,8 +40,8 @@ export async function compareLock(lineage: Lineage, folders: readonly (string | 
       if (!same)
         report(
           'error',
-          `${name}: ${file} of the lineage is not the one of the lock`,
-          'one of the two was edited, or the run read a damaged file',
+          `${name}: ${file} differs between the lineage and the lock`,
+          'the lineage or the lock was edited, or the run read a damaged file',
         )
     }
   }

@@ -47,7 +47,7 @@ export const MAX_LINEAGE = 1_500_000_000
 const integer: Read<number> = (value, at) =>
   Number.isSafeInteger(value) ? (value as number) : bad(at, 'a whole number')
 const dtype: Read<Dtype> = (value, at) =>
-  typeof value === 'string' && isDtype(value) ? value : bad(at, 'a dtype of safetensors')
+  typeof value === 'string' && isDtype(value) ? value : bad(at, 'a safetensors dtype')
 
 /** A file's name leads down. `\\` and `:` are letters on some platforms: whoever opens the file sees to the others. */
 export const fileName: Read<string> = (value, at) =>
@@ -177,7 +177,7 @@ const lineage = object<Lineage>(
  * `lineage-version` for one of a later version of the format. Names of tensors may be any, `__proto__` included.
  */
 export function parseLineage(source: string | Uint8Array, file: string): Lineage {
-  const hint = 'a lineage is the lineage.json or NAME.lineage.json that `terge run` writes beside its output'
+  const hint = 'give the lineage.json or NAME.lineage.json that `terge run` writes next to its output'
   if (source.length > MAX_LINEAGE) throw fault('bad-lineage', `${file}: larger than ${MAX_LINEAGE} bytes`, hint)
   let value: unknown
   const notJson = () => fault('bad-lineage', `${file}: not JSON`, hint)
@@ -189,7 +189,7 @@ export function parseLineage(source: string | Uint8Array, file: string): Lineage
   if (isObject(value) && typeof value.lineage === 'number' && value.lineage > 2)
     throw fault(
       'lineage-version',
-      `${file}: a lineage of version ${value.lineage}, and this terge reads versions 1 and 2`,
+      `${file}: lineage version ${value.lineage} is unsupported; this terge reads versions 1 and 2`,
       'read it with a newer terge',
     )
   try {

@@ -58,11 +58,11 @@ export async function importRecipe(
     throw fault(
       'not-mergekit',
       `${file} is not a mergekit configuration: it has no merge_method`,
-      'it is a recipe already',
+      'it is already a terge recipe: run it with terge run',
     )
   if (!conversion?.root || hasErrors(told)) throw new Fault(told)
   const from = path.dirname(path.resolve(file))
   const root = relocate(conversion.root, from, folder ?? from)
-  const title = `Made from the mergekit configuration ${path.basename(file)}.`
+  const title = `Converted from the mergekit configuration ${path.basename(file)}.`
   return { text: printRecipe(root, conversion.comments, title), diagnostics: told }
 }

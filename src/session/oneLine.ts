@@ -139,8 +139,8 @@ export function oneLineRecipe(
   if (line.base === undefined && (method?.base === 'required' || method?.base === 'listed'))
     throw fault(
       'missing-base',
-      `${method.name} compares models with a base, and the command names none`,
-      'add --base MODEL: the model that the others were made from',
+      `${method.name} requires a base model`,
+      'add --base MODEL: the model that the others were fine-tuned from',
     )
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)

@@ -99,8 +99,8 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
   if (lock && options.digests === false)
     throw fault(
       'contradiction',
-      'a run with a lock compares digests, and can’t leave them out',
-      'leave out --no-digests',
+      '--locked compares digests and cannot be used with --no-digests',
+      'remove --no-digests',
     )
   if (commands === 'refuse') refuseCommands(recipe)
   const lineages = new Map<number, Lineage>()
@@ -183,9 +183,9 @@ function refuseCommands(recipe: Recipe): void {
     [...places.values()].map(({ command, env = [], at }) => ({
       severity: 'error',
       code: 'needs-commands',
-      message: `the recipe runs a command: ${command.join(' ')}${env.length > 0 ? `, which is to see ${env.join(', ')}` : ''}`,
+      message: `the recipe runs a command: ${command.join(' ')}${env.length > 0 ? ` (with access to ${env.join(', ')})` : ''}`,
       place: recipe.placeOf(at, 'key'),
-      hint: 'read what it does, then give --allow-commands',
+      hint: 'check what the command does, then give --allow-commands',
     })),
   )
 }

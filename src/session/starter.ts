@@ -15,18 +15,18 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
   const pair = models.length === 2
   const comment = (line: string): string => `# ${printable(line)}`
   return `${[
-    '# A recipe for terge. Check it with `terge validate`, look at its plan with `terge plan`, run it with `terge run`.',
+    '# A terge recipe. `terge validate` checks it, `terge plan` shows what it would do, `terge run` runs it.',
     'terge: 1',
     '',
-    '# Names for the rest of the recipe. Paths are relative to this file.',
+    '# Model names for the rest of the recipe. Paths are relative to this file.',
     'models:',
     ...models.map(({ name, entry }) => `  ${yamlText(name)}: ${entry}`),
     '',
-    '# Whose tensors are kept where nothing is merged, and whose names and shapes the result has.',
+    '# The base model defines names and shapes, and provides tensors that are not merged.',
     `base: ${names[0]}`,
     '',
-    '# Which tensors take part; all others are copied from the base. * stands for anything within a part of a name,',
-    '# ** across parts, /…/ is a regular expression.',
+    '# Which tensors to merge. All others are copied from the base. * matches anything within a part of a name,',
+    '# ** matches across parts, and /…/ is a regular expression.',
     '# filters:',
     comment(`  include: [${yamlText(tensor)}]`),
     '#   exclude: ["/norm/"]',
@@ -37,22 +37,22 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
       ? ['  method: passthrough']
       : [
           '  method: linear',
-          '  # Relative: divided by their sum.',
+          '  # Relative weights: terge divides them by their sum.',
           `  weights: {${names.map((name) => `${name}: 1`).join(', ')}}`,
         ]),
-    '  # The first rule that matches a tensor applies to it.',
+    '  # For each tensor, the first rule that matches applies.',
     '  # rules:',
     `  ${comment(`  - match: ${yamlText(tensor)}`)}`,
     ...(pair
       ? [
           '  #     method: slerp',
-          ...(layers > 1 ? ['  #     # A list is spread over the layers.'] : []),
+          ...(layers > 1 ? ['  #     # A list is interpolated over the layers.'] : []),
           `  #     parameters: {t: ${layers > 1 ? '[0, 0.5, 1]' : '0.5'}}`,
         ]
       : [one ? '  #     parameters: {scale: 0.5}' : `  #     weights: {${names[0]}: 2}`]),
     '',
-    '# A name that ends in .safetensors is one file; any other is a folder with config and tokenizer.',
+    '# A path that ends in .safetensors is one file. Any other path is a folder with config and tokenizer.',
     `output: {path: ${yamlText(output)}}`,
-    '# dtype: bfloat16 beside path casts, shard_size: 5GB splits.',
+    '# Next to path, dtype: bfloat16 casts the tensors, and shard_size: 5GB splits the output into shards.',
   ].join('\n')}\n`
 }

@@ -9,11 +9,11 @@ const STATES: Record<TensorDifference['state'], string> = {
   differs: 'differs',
   'only-a': 'only in A',
   'only-b': 'only in B',
-  shape: 'other shape',
-  dtype: 'other dtype',
+  shape: 'shape differs',
+  dtype: 'dtype differs',
 }
 
-/** Two models, tensor by tensor. */
+/** The comparison of two models for people, one line per tensor. */
 export const diffText = (rows: readonly TensorDifference[]): string => {
   const differing = rows.filter(({ state }) => state !== 'equal').length
   const body = rows.map(({ tensor, state, cosine, relativeL2, largest }) => [

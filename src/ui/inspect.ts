@@ -6,8 +6,8 @@ import { formatShape, printable, table } from './text.js'
 function adapterText({ type, ranks, alpha, modules, base }: NonNullable<CheckpointFacts['adapter']>): string {
   const kind = type === 'LORA' ? 'LoRA' : printable(type)
   const scale = alpha === undefined ? '' : `, alpha ${alpha}`
-  const made = base === undefined ? '' : `; made for ${printable(base)}`
-  return `${kind}, rank ${ranks.join(', ')}${scale}, of ${counted(modules, 'module')}${made}`
+  const made = base === undefined ? '' : `, base model ${printable(base)}`
+  return `${kind}, rank ${ranks.join(', ')}${scale}, ${counted(modules, 'module')}${made}`
 }
 
 const stacksText = (stacks: Readonly<Record<string, number>>): string =>
@@ -17,7 +17,7 @@ const stacksText = (stacks: Readonly<Record<string, number>>): string =>
 
 export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ name, dtype, shape, bytes })
 
-/** A model for people: facts, then the tensors asked for. */
+/** A model for people: facts, then `shownTensors`. */
 export function inspectText(model: CheckpointFacts, shownTensors: readonly StoredTensor[]): string {
   const { layout, type, adapter, modules, packed, files, tensors, parameters, layers, dtypes, metadata, stacks } = model
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
@@ -25,7 +25,9 @@ export function inspectText(model: CheckpointFacts, shownTensors: readonly Store
     ['model', `${printable(model.model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
     ...(type === undefined ? [] : [['type', printable(type)]]),
     ...(adapter ? [['adapter', adapterText(adapter)]] : []),
-    ...(modules ? [['modules', modules.map((name) => (name === '' ? '(its own)' : printable(name))).join(', ')]] : []),
+    ...(modules
+      ? [['modules', modules.map((name) => (name === '' ? '(top level)' : printable(name))).join(', ')]]
+      : []),
     ...(packed ? [['packed', packed.map(printable).join(', ')]] : []),
     ['tensors', formatCount(tensors)],
     ['parameters', formatCount(parameters)],

@@ -1,17 +1,17 @@
-import { counted } from '../core/words.js'
+import { counted, eitherOf } from '../core/words.js'
 import type { Method, ParameterSchema } from '../index.js'
 import { table } from './text.js'
 
 const BASES = {
   none: 'not used',
   required: 'required: merges task vectors',
-  optional: 'optional: merges task vectors where the recipe writes one that does not take part',
-  listed: 'required, one of the participants',
+  optional: 'optional: merges task vectors if the base is not one of the merged models',
+  listed: 'required: one of the merged models',
 } as const
 
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
-/** All methods, a line each. */
+/** All methods, one line each. */
 export const methodsText = (methods: readonly Method[]): string =>
   table(
     [{ title: 'method' }, { title: 'base' }, { title: 'parameters' }, { title: 'merges by' }],
@@ -23,24 +23,24 @@ export const methodsText = (methods: readonly Method[]): string =>
     ]),
   )
 
-function participants({ models: { least, most } }: Method): string {
+function modelCount({ models: { least, most } }: Method): string {
   if (most === undefined) return `${least} or more`
   return least === most ? `exactly ${counted(least, 'model')}` : `${least} to ${most}`
 }
 
 function values({ type, choices, minimum, maximum, perModel }: ParameterSchema): string {
-  const words = (choices ?? []).map(String)
-  const kinds = type === 'choice' ? words : [type, ...words]
+  const words = (choices ?? (type === 'boolean' ? [true, false] : [])).map(String)
+  const kinds = type === 'choice' || type === 'boolean' ? words : [type, ...words]
   const bounds = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`]
   const range = bounds.filter((bound) => bound !== '').join(' ')
-  return [kinds.join(' or '), range, perModel ? 'also a mapping by model' : ''].filter((part) => part !== '').join(', ')
+  return [eitherOf(kinds), range, perModel ? 'or one value per model' : ''].filter((part) => part !== '').join(', ')
 }
 
-/** One method whole: rule, base, weights, parameters, paper. */
+/** One method in full: formula, base, weights, parameters, paper. */
 export function methodText(method: Method): string {
   const facts = [
     ['computes', method.formula],
-    ['models', participants(method)],
+    ['models', modelCount(method)],
     ['base', BASES[method.base]],
     ['weights', method.weights ? 'one per model (default: 1)' : 'none'],
     ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
@@ -63,7 +63,7 @@ export function methodText(method: Method): string {
   ].join('\n')
 }
 
-/** The same as plain data. */
+/** A method as plain data for JSON. */
 export const methodJson = ({ name, aliases, summary, formula, paper, base, weights, models, parameters }: Method) => ({
   name,
   aliases,

@@ -1,21 +1,21 @@
-/** The figures along an interpolation, as a small plot for people. */
+/** The figures of `evaluate` commands along an interpolation, as small plots for people. */
 
 import { counted } from '../core/words.js'
 import type { Lineage } from '../index.js'
 import { printable } from './text.js'
 
-/** A figure at each point of a path, in the order of t. */
+/** The values of one figure along a path, in order of t. */
 export interface Series {
   readonly figure: string
   readonly points: readonly { readonly t: number; readonly value: number }[]
 }
 
-/** Figures that are shown first, by what their names hold. */
+/** Figures with these names are shown first. */
 const FIRST = [/loss/i, /acc/i]
 const MOST_FIGURES = 2
 const isLoss = (figure: string): boolean => /loss|perplexity|error/i.test(figure)
 
-/** The series of each interpolation among some outputs, by its step; the first are those worth a plot. */
+/** The series of each interpolation, by its step, the most important ones first. */
 function seriesOf(lineages: readonly Lineage[]): Map<string, Series[]> {
   const paths = new Map<string, Lineage[]>()
   for (const lineage of lineages)
@@ -45,7 +45,7 @@ function seriesOf(lineages: readonly Lineage[]): Map<string, Series[]> {
 
 /**
  * The barrier of a loss as in Git Re-Basin (arXiv 2209.04836): its largest height above the straight line between the losses of
- * the ends, t = 0 and t = 1. Undefined where one of them is not among the points.
+ * the ends, t = 0 and t = 1. Undefined without both ends.
  */
 export function barrier({ points }: Series): { readonly height: number; readonly t: number } | undefined {
   const [from, to] = [0, 1].map((end) => points.find(({ t }) => t === end)?.value)
@@ -63,7 +63,7 @@ const NARROWEST_PLOT = 8
 const WIDEST_PLOT = 72
 const number = (value: number): string => String(Number(value.toPrecision(4)))
 
-/** Rows of marks, the values at the left and t below. `width`: columns that it may take. */
+/** A scatter plot as lines of text, with values on the left and t below. `width`: at most so many columns. */
 export function plot({ points }: Series, width: number): string[] {
   const values = points.map(({ value }) => value)
   const [least, most] = [Math.min(...values), Math.max(...values)]
@@ -72,7 +72,7 @@ export function plot({ points }: Series, width: number): string[] {
   const margin = Math.max(...labels.map((label) => label.length))
   const columns = Math.max(NARROWEST_PLOT, Math.min(WIDEST_PLOT, width - margin - 3))
   const rows = Array.from({ length: HEIGHT }, () => Array.from({ length: columns }, () => ' '))
-  // Halves, for the difference of two numbers may be none.
+  // Halved first, because the difference of two finite numbers can overflow.
   const share = (value: number, from: number, to: number): number =>
     to > from ? (value / 2 - from / 2) / (to / 2 - from / 2) : 0.5
   for (const { t, value } of points) {
@@ -88,7 +88,7 @@ export function plot({ points }: Series, width: number): string[] {
   ]
 }
 
-/** What is shown of all interpolations of a run; empty where none was evaluated. */
+/** Plots and barriers of all interpolations of a run; empty if none was evaluated. */
 export function pathText(lineages: readonly Lineage[], width: number): string {
   const parts: string[] = []
   const heights = new Map<string, string[]>()
@@ -106,10 +106,10 @@ export function pathText(lineages: readonly Lineage[], width: number): string {
       return [`barrier of ${printable(one.figure)}: ${number(found.height)}${where}`]
     })
     const more = series.length - MOST_FIGURES
-    if (more > 0) barriers.push(`${counted(more, 'more figure')} in the lineages`)
+    if (more > 0) barriers.push(`${counted(more, 'more figure')} in the lineage files`)
     if (barriers.length > 0) parts.push(barriers.join('\n'))
   }
-  // Before and after an alignment, most often: side by side.
+  // Several paths, often before and after an alignment: one line to compare them.
   const several = [...heights].filter(([, along]) => along.length > 1)
   const lines = several.map(([figure, along]) => `barriers of ${printable(figure)}: ${along.join(', ')}`)
   if (lines.length > 0) parts.push(lines.join('\n'))

@@ -1,34 +1,34 @@
-import { formatDiagnostic } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { counted } from '../core/words.js'
 import type { RunEvent } from '../index.js'
+import { diagnosticText } from './problems.js'
 import { formatProgress, meter } from './progress.js'
-import { formatSeconds, printable, printableText } from './text.js'
+import { formatSeconds, printable } from './text.js'
 import type { Renderer } from './types.js'
 
-/** Sparse enough for a log: a line of progress after this many seconds, */
+/** A log gets a line of progress after this many seconds without one. */
 const SILENCE = 10
-/** or after this part of the work, if it took at least LEAST seconds. */
+/** It also gets one after this share of the work, if that took at least LEAST seconds. */
 const PART = 0.1
 const LEAST = 2
 
 export const startLine = (event: Extract<RunEvent, { kind: 'start' }>): string =>
   `merging ${counted(event.tensors, 'tensor')}: ${formatSize(event.read)} to read, ${formatSize(event.write)} to write, ` +
-  `${counted(event.threads, 'thread')}${event.done > 0 ? `; ${formatSize(event.done)} are done already` : ''}`
+  `${counted(event.threads, 'thread')}${event.done > 0 ? `; ${formatSize(event.done)} already done` : ''}`
 
-/** A step's own report: `rebasin: layer 3 (40 %)`. */
+/** The progress that a step reports: `rebasin: layer 3 (40 %)`. */
 export const stepLine = (event: Extract<RunEvent, { kind: 'step' }>): string =>
   `${printable(event.step)}: ${printable(event.text)}${event.fraction === undefined || event.fraction >= 1 ? '' : ` (${Math.floor(event.fraction * 100)} %)`}`
 
-/** Plain lines, for logs and pipes. */
-export function plainRenderer(stream: { write(text: string): unknown }, now: () => number): Renderer {
+/** Shows a run as plain lines, for logs and pipes. `now` in seconds; `inColour` colours warnings. */
+export function plainRenderer(stream: { write(text: string): unknown }, now: () => number, inColour = false): Renderer {
   const { start, progress } = meter(now)
   const say = (line: string): void => void stream.write(`${line}\n`)
   let shownAt = now()
   let shown = 0
-  /** The step that reports, the last of its words that was not said, and when it began and was heard. */
+  /** The step that reports: `held` is its last line that was not printed, `said` the last one that was, at `saidAt`. */
   let step: { name: string; held?: string; since: number; saidAt: number; said?: string } | undefined
-  const tellHeld = (): void => {
+  const sayHeld = (): void => {
     if (!step?.held || step.held === step.said) return
     say(step.held)
     step.saidAt = now()
@@ -44,7 +44,7 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
     listen(event) {
       const over =
         event.kind === 'step' ? event.step !== step?.name : event.kind !== 'progress' && event.kind !== 'output'
-      if (over) tellHeld()
+      if (over) sayHeld()
       if (over) step = undefined
       switch (event.kind) {
         case 'start':
@@ -61,28 +61,28 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
         }
         case 'step':
-          // A step may report many times a second: a word now and then, and its last, are enough. Of one that counts how far
-          // it is, nothing is said before it has taken some time.
+          // A step can report many times a second: a line now and then, and the last one, are enough. A step that reports a
+          // fraction prints nothing until it has taken some time.
           step ??= { name: event.step, since: now(), saidAt: Number.NEGATIVE_INFINITY }
           if (event.fraction !== undefined && now() - step.since < LEAST) break
           step.held = stepLine(event)
-          if (now() - step.saidAt >= SILENCE) tellHeld()
+          if (now() - step.saidAt >= SILENCE) sayHeld()
           break
         case 'notice':
           say(`note: ${printable(event.message)}`)
           break
         case 'warning':
-          say(printableText(formatDiagnostic(event.diagnostic)))
+          say(diagnosticText(event.diagnostic, inColour))
           break
         case 'end':
           say(`done in ${formatSeconds(event.seconds)}`)
           break
-        // What was written is the command's result, for standard output.
+        // The command prints outputs as its result, on standard output.
         case 'output':
         case 'phase':
           break
       }
     },
-    finish: async () => tellHeld(),
+    finish: async () => sayHeld(),
   }
 }

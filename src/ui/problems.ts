@@ -1,12 +1,47 @@
-import type { Diagnostic } from '../core/diagnostics.js'
+/** Diagnostics for people and for GitHub workflows. */
+
+import { type Diagnostic, formatDiagnostic } from '../core/diagnostics.js'
 import { counted } from '../core/words.js'
 import { printable, printableText } from './text.js'
 
-/** In the data of a workflow command of GitHub only these three would end or change it. */
+/** GitHub's workflow commands end at, or change with, only these three characters in their data. */
 const data = (text: string): string => text.replace(/[%\r\n]/g, (mark) => encodeURIComponent(mark))
 const property = (text: string): string => text.replace(/[%\r\n:,]/g, (mark) => encodeURIComponent(mark))
 
-/** A problem as GitHub shows it beside the line: `::error file=…,line=…,col=…,title=…::message`. */
+/** Bold red, yellow and cyan of a terminal, and their end. */
+const COLOURS = { error: '\u001b[1;31m', warning: '\u001b[1;33m', hint: '\u001b[1;36m' } as const
+const END = '\u001b[0m'
+
+/** Whether to colour what is written to a stream: on a terminal, unless `NO_COLOR` is set, or anywhere with `FORCE_COLOR`. */
+export function showsColours(stream: { readonly isTTY?: boolean }, env: NodeJS.ProcessEnv): boolean {
+  if (env.NO_COLOR) return false
+  if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== '0'
+  return stream.isTTY === true && env.TERM !== 'dumb'
+}
+
+/** A diagnostic as text for people, safe to print: severity and code, the caret and the word `hint` in colour if asked for. */
+export function diagnosticText(diagnostic: Diagnostic, inColour: boolean): string {
+  const { severity, code, message, place, hint } = diagnostic
+  // Whoever pressed Ctrl-C knows why the command ended.
+  if (code === 'interrupted') return printableText(message)
+  const text = printableText(formatDiagnostic(diagnostic))
+  if (!inColour) return text
+  const paint = (line: string, start: number, length: number, colour: keyof typeof COLOURS): string =>
+    `${line.slice(0, start)}${COLOURS[colour]}${line.slice(start, start + length)}${END}${line.slice(start + length)}`
+  const lines = text.split('\n')
+  const where = place ? printableText(`${place.file}:${place.line}:${place.column}: `).length : 0
+  lines[0] = paint(lines[0]!, where, severity.length + 1 + code.length, severity)
+  const hintLines = hint === undefined ? 0 : hint.split('\n').length
+  if (place) {
+    const caret = lines.length - hintLines - 1
+    const start = lines[caret]!.indexOf('^')
+    lines[caret] = paint(lines[caret]!, start, lines[caret]!.length - start, severity)
+  }
+  if (hint !== undefined) lines[lines.length - hintLines] = paint(lines[lines.length - hintLines]!, 2, 4, 'hint')
+  return lines.join('\n')
+}
+
+/** A diagnostic as GitHub shows it next to the line: `::error file=…,line=…,col=…,title=…::message`. */
 export function githubAnnotation({ severity, code, message, place, hint }: Diagnostic, file: string): string {
   const where = place
     ? {

@@ -7,12 +7,12 @@ export interface Progress {
   /** 0 to 1. */
   readonly fraction: number
   readonly tensors: number
-  /** Bytes read and written per second, over the last seconds; 0 while it can't be told. */
+  /** Bytes read and written per second, over the last seconds; 0 while it is unknown. */
   readonly rate: number
   readonly secondsLeft?: number
 }
 
-/** Seconds after which an old measurement hardly counts: long enough to be steady, short enough to see a slow disk. */
+/** Time constant in seconds of the moving average: long enough for a steady rate, short enough to show a slow disk. */
 const MEMORY = 5
 
 export interface Meter {
@@ -20,7 +20,7 @@ export interface Meter {
   readonly progress: (event: Extract<RunEvent, { kind: 'progress' }>) => Progress
 }
 
-/** Makes rate and time left from a run's events. `now` in seconds. */
+/** Computes rate and time left from a run's events. `now` in seconds. */
 export function meter(now: () => number): Meter {
   let work = 0
   let before = 0
@@ -32,7 +32,7 @@ export function meter(now: () => number): Meter {
   let rate = 0
   return {
     start(event) {
-      // What a resumed run finds written is not read again.
+      // A resumed run does not read inputs of finished outputs again.
       before = event.write > 0 ? Math.min(1, event.done / event.write) : 0
       work = event.read * (1 - before) + event.write - event.done
       done = event.done
@@ -47,7 +47,7 @@ export function meter(now: () => number): Meter {
       const time = now()
       const elapsed = time - lastTime
       if (elapsed > 0) {
-        // A mean with exponentially fading memory that starts unbiased: the first measurement counts whole.
+        // An exponential moving average without bias at the start: the first measurement counts fully.
         const keep = Math.exp(-elapsed / MEMORY)
         const newWeight = weight * keep + (1 - keep)
         rate = (rate * weight * keep + ((bytes - lastBytes) / elapsed) * (1 - keep)) / newWeight

@@ -1,30 +1,30 @@
 import { jsonRenderer } from './json.js'
 import { plainRenderer } from './plain.js'
+import { showsColours } from './problems.js'
 import type { Renderer } from './types.js'
 
 export type RendererKind = 'terminal' | 'plain' | 'json'
 
 export interface RendererOptions {
-  /** Where it writes. */
   readonly stream: NodeJS.WriteStream
-  /** Seconds from any fixed moment. */
+  /** A clock in seconds, from any fixed moment. */
   readonly now?: () => number
 }
 
 const monotonic = (): number => performance.now() / 1000
 
-/** A renderer of that kind. The terminal's program is loaded only when it is asked for. */
+/** Makes a renderer. The terminal's dependencies are loaded only if it is used. */
 export async function renderer(kind: RendererKind, { stream, now = monotonic }: RendererOptions): Promise<Renderer> {
   if (kind === 'json') return jsonRenderer(stream)
-  if (kind === 'plain') return plainRenderer(stream, now)
+  if (kind === 'plain') return plainRenderer(stream, now, showsColours(stream, process.env))
   const { terminalRenderer } = await import('./terminal.js')
   return terminalRenderer(stream, now)
 }
 
-/** Columns below which a picture would be cut to nothing; a terminal of unknown size says 0. */
+/** Narrower terminals get plain lines; a terminal of unknown size reports 0 columns. */
 const NARROWEST = 20
 
-/** The kind that suits a stream: JSON where asked for, pictures only where a terminal can draw them. */
+/** Which renderer suits a stream: JSON if requested, `terminal` only on a terminal that can redraw lines. */
 export function rendererKind(
   json: boolean,
   stream: { readonly isTTY?: boolean; readonly columns?: number },

@@ -6,7 +6,7 @@ import { pathText } from './path.js'
 import { stepsText } from './steps.js'
 import { printable } from './text.js'
 
-/** A path as the user would write it from `folder`: relative where it lies below. */
+/** A path as the user would write it from `folder`: relative if it is below. */
 export function shownPath(file: string, folder: string): string {
   const relative = path.relative(folder, file)
   const below =
@@ -36,7 +36,7 @@ function outputLine({ path: file, lineagePath, lineage, bytes }: Written, folder
   return `${shownPath(file, folder)}: ${what}${measured === '' ? '' : `, ${measured}`}; lineage in ${shownPath(lineagePath, folder)}`
 }
 
-/** What a run did: a line each alignment and repair, a line an output, and what was measured along a path. `width` in columns. */
+/** What a run did: one line per alignment, repair or extraction, one per output, and plots of paths. `width` in columns. */
 export function runText(outputs: readonly Written[], folder: string, width: number): string {
   const lineages = outputs.map(({ lineage }) => lineage)
   const lines = [stepsText(lineages), ...outputs.map((output) => outputLine(output, folder))]

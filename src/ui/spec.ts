@@ -1,4 +1,4 @@
-/** Permutation specs for people: groups, axes, and what stays as it is. */
+/** Permutation specs for people: groups, axes, and what is not permuted. */
 
 import { formatCount } from '../core/words.js'
 import type { PermutationSpec, Shapes, SpecText } from '../index.js'
@@ -7,7 +7,7 @@ import { formatShape, printable, table } from './text.js'
 const axisText = (axis: SpecText['tensors'][string][number]): string =>
   axis === null ? '-' : typeof axis === 'string' ? printable(axis) : axis.map(printable).join(' | ')
 
-/** A model's spec whole: the family it was told by, its groups, the axes of its tensors, and what is kept with the reasons. */
+/** The whole spec of a model: its family, groups, the axes of its tensors, and what is not permuted, with reasons. */
 export function specText({ family, text, spec, words }: PermutationSpec, shapes: Shapes): string {
   const users = new Map<string, Set<string>>()
   for (const { tensor, units } of spec.parts)
@@ -37,6 +37,6 @@ export function specText({ family, text, spec, words }: PermutationSpec, shapes:
     groups,
     '',
     tensors,
-    ...(kept.length > 0 ? ['', 'stays as it is', ...kept] : []),
+    ...(kept.length > 0 ? ['', 'not permuted', ...kept] : []),
   ].join('\n')
 }

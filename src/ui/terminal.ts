@@ -6,21 +6,21 @@ import {
   type ListrTaskWrapper,
   ProcessOutput,
 } from 'listr2'
-import { formatDiagnostic } from '../core/diagnostics.js'
 import type { RunEvent } from '../index.js'
 import { startLine, stepLine } from './plain.js'
+import { diagnosticText, showsColours } from './problems.js'
 import { formatProgress, meter } from './progress.js'
-import { formatSeconds, printable, printableText } from './text.js'
+import { formatSeconds, printable } from './text.js'
 import type { Renderer } from './types.js'
 
 const PHASES = ['preparing', 'merging', 'publishing'] as const
 type Phase = (typeof PHASES)[number]
 type Task = ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof DefaultRenderer>
 
-/** What a task says beside its phase's name; shown while it runs and after. */
+/** A phase's name with its text, shown while the phase runs and after it. */
 const titled = (phase: Phase, text = ''): string => (text === '' ? phase : `${phase}: ${text}`)
 
-/** A living picture on a terminal: one line a phase, the current one with rate and time left. */
+/** Shows a run on a terminal: one line per phase, redrawn in place, the current one with rate and time left. `now` in seconds. */
 export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number): Renderer {
   const { start, progress } = meter(now)
   const text: Partial<Record<Phase, string>> = {}
@@ -38,11 +38,11 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
     current = phase
     for (const earlier of gates.slice(0, PHASES.indexOf(phase))) earlier.open()
   }
-  /** Drawn from the first event that tells of work: what only checks something shows no phases. */
+  /** Begins to draw at the first event about work: commands that only check something show no phases. */
   const draw = (): void => {
-    // A failure is told by the command itself, once.
     if (shown) return
     process.once('exit', showCursor)
+    // The command itself reports a failure.
     shown = picture(stream, (phase, task) => {
       running[phase] = task
       say(phase, text[phase] ?? '')
@@ -50,7 +50,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
     }).catch(() => {})
   }
 
-  // An end at once finds the stream still held back by the picture, and its cursor hidden.
+  // If the process exits at once, listr2 still captures the stream and hides the cursor: write around it.
   const write = stream.write.bind(stream)
   const showCursor = (): void => void write('\u001b[?25h')
 
@@ -72,18 +72,18 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
       case 'phase':
         draw()
         reach(event.phase === 'flushing' ? 'publishing' : event.phase)
-        if (event.phase === 'flushing') say('publishing', 'flushing to the disk')
+        if (event.phase === 'flushing') say('publishing', 'fsync')
         break
       case 'notice':
         notices.push(`note: ${printable(event.message)}`)
         break
       case 'warning':
-        notices.push(printableText(formatDiagnostic(event.diagnostic)))
+        notices.push(diagnosticText(event.diagnostic, showsColours(stream, process.env)))
         break
       case 'end':
         say('publishing', `done in ${formatSeconds(event.seconds)}`)
         break
-      // What was written is the command's result, for standard output.
+      // The command prints outputs as its result, on standard output.
       case 'output':
         break
     }
@@ -102,10 +102,10 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
   }
 }
 
-/** Draws the phases until all have passed or one has failed. */
+/** Draws the phases until all have finished or one has failed. */
 function picture(stream: NodeJS.WriteStream, begin: (phase: Phase, task: Task) => Promise<void>): Promise<unknown> {
-  // Results belong to standard output: listr2's "standard output" is the stream of progress here. The other of the two
-  // must be a different stream, since both are held back while the picture lives.
+  // Standard output is for results, so listr2's "standard output" is the stream of progress here. Its other stream must be a
+  // different one, because listr2 captures both while it draws.
   const processOutput = new ProcessOutput(stream, stream === process.stderr ? process.stdout : process.stderr)
   const logger = new ListrLogger<ListrDefaultRendererLogLevels>({ processOutput, useIcons: true, toStderr: [] })
   const rendererOptions = { logger, formatOutput: 'truncate' } as const
@@ -123,7 +123,7 @@ function picture(stream: NodeJS.WriteStream, begin: (phase: Phase, task: Task) =
   ).run()
 }
 
-/** A promise that others settle. */
+/** A promise with the functions that settle it. */
 function gate(): { passed: Promise<void>; open: () => void; shut: (why: Error) => void } {
   let open = (): void => {}
   let shut = (_why: Error): void => {}
@@ -131,7 +131,7 @@ function gate(): { passed: Promise<void>; open: () => void; shut: (why: Error) =
     open = resolve
     shut = reject
   })
-  // Gates behind a failed one are never waited for.
+  // Nobody awaits the gates after a failed one.
   passed.catch(() => {})
   return { passed, open, shut }
 }

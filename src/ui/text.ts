@@ -21,10 +21,10 @@ export interface Column {
   readonly align?: 'left' | 'right'
 }
 
-/** A longer cell stands out instead of widening every row: one hostile name must not multiply by all others. */
+/** A longer cell does not widen its column: one very long name must not pad every row. */
 const WIDEST = 100
 
-/** Rows under titles, two spaces apart; no line ends in spaces. Cells must be printable already. */
+/** A table with columns two spaces apart and without trailing spaces. Cells must be printable already. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const titles = columns.map((column) => column.title)
   const widths = titles.map((title, i) =>
@@ -46,7 +46,7 @@ export interface Branch {
   readonly branches?: readonly Branch[]
 }
 
-/** A tree drawn with lines, its root flush left. */
+/** Draws a tree with lines, the root flush left. */
 export function drawTree(root: Branch): string {
   const lines = [root.text]
   const draw = (branches: readonly Branch[], lead: string): void => {
@@ -61,7 +61,7 @@ export function drawTree(root: Branch): string {
 }
 
 /**
- * JSON for people and programs alike: maps as objects, typed arrays as lists, numbers that JSON has no word for as text.
+ * JSON for people and programs: maps as objects, typed arrays as lists, NaN and infinities as strings.
  */
 export const toJson = (value: unknown, indent = 2): string =>
   safeJson(

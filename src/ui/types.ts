@@ -1,8 +1,8 @@
 import type { Listener } from '../index.js'
 
-/** Shows a run. It only listens: nothing that it does can change the run. */
+/** Shows a run to people. It only listens and cannot change the run. */
 export interface Renderer {
   readonly listen: Listener
-  /** After the last event, whole or not; resolves when nothing more will be written. */
+  /** Call it after the last event, also of a failed run. Resolves when everything is written. */
   readonly finish: (outcome: 'done' | 'failed') => Promise<void>
 }

@@ -215,7 +215,7 @@ test('inspect tells rank, alpha and targets', () =>
       base_model_name_or_path: 'org/base',
     })
     const { out } = await terge(['inspect', 'one'], folder)
-    assert.match(out, /adapter +LoRA, rank 4, alpha 8, of 2 modules; made for org\/base/)
+    assert.match(out, /adapter +LoRA, rank 4, alpha 8, 2 modules, base model org\/base/)
     const json = JSON.parse((await terge(['inspect', 'one', '--json'], folder)).out)
     assert.equal(json.adapter, {
       type: 'LORA',

@@ -159,7 +159,7 @@ test('results that are not finite where their inputs are: a warning, the lineage
     const recipe = `merge: {method: linear, parameters: {normalize: false}}\noutput: {path: o.safetensors, dtype: float16}`
     const warned = await run(folder, ['a', 'b'], recipe)
     assert.is(warned.code, 0)
-    assert.match(warned.err, /warning not-finite: 2 results in 1 tensor of o\.safetensors are NaN or infinite.*w: 2/)
+    assert.match(warned.err, /warning not-finite: 2 elements in 1 tensor of o\.safetensors are NaN or infinite.*w: 2/)
     const { tensors } = JSON.parse(readFileSync(path.join(folder, 'o.lineage.json'), 'utf8'))
     assert.is(tensors.w.non_finite, 2)
     assert.is(tensors.v.non_finite, undefined)

@@ -45,16 +45,16 @@ test('what a command prints is one object of finite numbers, or a fault with wha
     const cases: [script: string, told: RegExp][] = [
       [
         'console.error("no such\\u001b[2J device"); process.exit(3)',
-        /evaluate-failed: node evaluate\.mjs .*: ended with 3\nno such\ufffd\[2J device\n/,
+        /evaluate-failed: node evaluate\.mjs .*: exited with code 3\nno such\ufffd\[2J device\n/,
       ],
-      ['console.log("0.5")', /must print one JSON object of numbers: it printed something else/],
+      ['console.log("0.5")', /must print one JSON object of numbers: it printed another JSON value/],
       ['console.log("loss = 1")', /it printed "loss = 1\\n"/],
       ['', /it printed nothing/],
       ['console.log(`{"loss": 1e999}`)', /"loss" is not a finite number/],
       ['console.log(`{"loss": {"a": 1}}`)', /"loss" is not a finite number/],
       [
         'for (;;) process.stdout.write("x".repeat(1 << 16)) || await new Promise((go) => process.stdout.once("drain", go))',
-        /prints more than 1048576 bytes/,
+        /printed more than 1048576 bytes/,
       ],
     ]
     for (const [script, told] of cases) {
@@ -107,13 +107,13 @@ async function assertGone(folder: string, file = 'pid'): Promise<void> {
 }
 
 const COMMANDS: readonly (readonly [what: string, script: string, more: string, told: RegExp])[] = [
-  ['prints without end in the background', 'yes & echo $! > pid; wait', '', /prints more than 1048576 bytes/],
-  ['ignores SIGTERM', `trap "" TERM; sh -c 'trap "" TERM; yes' & echo $! > pid; wait`, '', /prints more than/],
+  ['prints without end in the background', 'yes & echo $! > pid; wait', '', /printed more than 1048576 bytes/],
+  ['ignores SIGTERM', `trap "" TERM; sh -c 'trap "" TERM; yes' & echo $! > pid; wait`, '', /printed more than/],
   [
     'takes too long',
     'sleep 1000 & echo $! > pid; wait',
     ', timeout: 0.5',
-    /evaluate-timeout: sh .*did not end within 0.5 s/,
+    /evaluate-timeout: sh .*timed out after 0.5 s/,
   ],
   [
     'takes too long and ignores SIGTERM',
@@ -121,7 +121,7 @@ const COMMANDS: readonly (readonly [what: string, script: string, more: string, 
     ', timeout: 0.5',
     /evaluate-timeout/,
   ],
-  ['leaves something that holds its output', 'sleep 1000 & echo $! > pid; exit 3', '', /ended with 3/],
+  ['leaves something that holds its output', 'sleep 1000 & echo $! > pid; exit 3', '', /exited with code 3/],
 ]
 if (process.platform !== 'win32') {
   for (const [what, script, more, told] of COMMANDS)
@@ -234,7 +234,7 @@ test('credentials are not passed on to a command unless the recipe names them', 
     assert.is(failed.code, 1)
     assert.match(
       failed.err,
-      /hint: credentials are not passed on \(.*HF_TOKEN.*\): list those that it needs in evaluate\.env/,
+      /hint: terge does not pass credentials to commands \(.*HF_TOKEN.*\): list the ones that it needs in evaluate\.env/,
     )
   }))
 

@@ -270,13 +270,13 @@ test('a language model: folder, configuration, card, plan, terminal, verify', ()
     writeFileSync(path.join(folder, 'r.yml'), text)
     const shown = await terge(['plan', 'r.yml'], folder)
     assert.match(shown.out, 'rank 8, exact: 18')
-    assert.match(shown.out, 'factors: 36 tensors of 18 layers')
+    assert.match(shown.out, 'factors: 36 tensors for 18 layers')
     assert.match(shown.out, 'saved whole beside the adapter: 9')
     assert.match(shown.out, 'excluded: 12')
     const out = await extract(folder, text)
     assert.match(
       out,
-      /^adapter: tuned − base in 18 layers, rank 8, \d\d\.\d % of the difference explained \(mean of the layers /,
+      /^adapter: tuned − base in 18 layers, rank 8, explains \d\d\.\d % of the difference \(mean layer /,
     )
     const config: Config = json(path.join(folder, 'adapter/adapter_config.json'))
     assert.is(config.task_type, 'CAUSAL_LM')
@@ -449,17 +449,17 @@ test('faults', () =>
     const large = await told(recipe('rank: 25'))
     assert.match(
       large,
-      'error rank-too-large: rank 25 is larger than the rank of any matrix: the largest possible rank is 24',
+      'error rank-too-large: rank 25 is more than any matrix of the difference can have: the largest has 24',
     )
     assert.match(large, 'hint: write rank: 24 or less')
     assert.match(
       await told(recipe('rank: 4').replace('from: tuned', 'from: base')),
-      "error contradiction: 'from' and 'base' are both 'base', so there is no difference to extract",
+      "error contradiction: the difference of 'base' from itself is nothing",
     )
     assert.match(await told(recipe('rank: 4').replace('from: tuned', 'from: tined')), "hint: did you mean 'tuned'?")
     assert.match(
       await told(recipe('rank: 4, lora_bias: true')),
-      "error contradiction: an adapter with lora_bias can't adapt the embedding wte.weight",
+      "error contradiction: an adapter with lora_bias can't have the embedding wte.weight",
     )
     assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), "error no-match: the pattern 'nothing.weight'")
     assert.match(await told(recipe('rank: 4, include: steps')), 'error nothing-to-extract')
@@ -473,11 +473,11 @@ test('faults', () =>
     writeModel(path.join(folder, 'tuned.safetensors'), { ...LAYERS, 'wte.weight': random([51, 24], 1) })
     const shape = await told(recipe('rank: 4'))
     assert.match(shape, 'error tensor-mismatch: wte.weight is [51, 24] in tuned but [50, 24] in base')
-    assert.match(shape, "hint: skip it: exclude: ['wte.weight']")
+    assert.match(shape, "hint: leave it out: exclude: ['wte.weight']")
 
     writeModel(path.join(folder, 'tuned.safetensors'), LAYERS)
     const same = await told(recipe('rank: 4'), 'run')
-    assert.match(same, /^1 [\s\S]*error nothing-to-extract: adapter: the two models are equal in every layer/)
+    assert.match(same, /^1 [\s\S]*error nothing-to-extract: adapter: the two models are the same in every layer/)
     assert.not(existsSync(path.join(folder, 'adapter')))
     const broken = f32Of(LAYERS['small.weight']!).slice()
     broken[7] = Number.NaN

@@ -204,7 +204,7 @@ test('one fault of a model is told once, where it is', async () => {
   assert.is(noAdapter.length, 1, noAdapter.join())
   assert.match(noAdapter[0]!, 'no-adapter: v.lora: it has no adapter_config.json')
   assert.equal(errorsOf(await said(`models: {a: a, b: {path: b, subfolder: foo}}\n${mean}`)), [
-    "r.yml:2:40: error missing-model: b: there is no folder 'foo' in it",
+    "r.yml:2:40: error missing-model: b has no folder 'foo'",
   ])
   const twice = errorsOf(await said(`models:\n  a: a\n  a: b\n${mean}`))
   assert.equal(twice, ["r.yml:4:3: error duplicate-key: 'a' is written twice in one mapping"])

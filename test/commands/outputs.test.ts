@@ -47,11 +47,11 @@ test('no output over what it is made of, by whatever name', () =>
     symlinkSync('model', path.join(folder, 'link'))
     symlinkSync('b.safetensors', path.join(folder, 'link.safetensors'))
     const cases = [
-      ['model', 'model/model.safetensors', /would replace the model 'a'/],
-      ['link', 'model', /would replace the model 'a'/],
-      ['model', 'link/model.safetensors', /would replace the model 'a'/],
-      ['model', 'model/other.safetensors', /would lie among the files of the model 'a'/],
-      ['link.safetensors', 'b.safetensors', /would replace the model 'a'/],
+      ['model', 'model/model.safetensors', /would replace its input model 'a'/],
+      ['link', 'model', /would replace its input model 'a'/],
+      ['model', 'link/model.safetensors', /would replace its input model 'a'/],
+      ['model', 'model/other.safetensors', /would be written into the folder of its input model 'a'/],
+      ['link.safetensors', 'b.safetensors', /would replace its input model 'a'/],
     ] as const
     for (const [model, output, what] of cases) {
       const text = `terge: 1\nmodels: {a: ${model}, b: ${B}}\nmerge: {method: linear}\noutput: ${output}\n`
@@ -67,19 +67,22 @@ test('no output over what it is made of, by whatever name', () =>
       { r: 2, lora_alpha: 2 },
     )
     const over = await terge(['merge', `${A}+ad`, B, '-o', 'ad/adapter_model.safetensors', '--force'], folder)
-    refused(over, 'output-is-input', "would replace the model 'ad'")
+    refused(over, 'output-is-input', "would replace its input model 'ad'")
     assert.is((await terge(['merge', 'b.safetensors', A, '-o', 'beside.safetensors', '--no-sync'], folder)).code, 0)
   }))
 
 test('no output in another, points of interpolations among them', () =>
   inFolder(async (folder) => {
     const cases = [
-      ['{from: m, path: out/one.safetensors}, {from: m, path: out}', "'out/one.safetensors' lies in the output 'out'"],
-      ['{from: m, path: out}, {from: m, path: out/deeper/one}', "'out/deeper/one' lies in the output 'out'"],
+      [
+        '{from: m, path: out/one.safetensors}, {from: m, path: out}',
+        "'out/one.safetensors' is inside the output 'out'",
+      ],
+      ['{from: m, path: out}, {from: m, path: out/deeper/one}', "'out/deeper/one' is inside the output 'out'"],
       ['{from: i, path: out}, {from: m, path: out/t-0.000.safetensors}', "same place as 'out/t-0.000.safetensors'"],
       [
         '{from: i, path: out/points}, {from: m, path: out}',
-        "'out/points/t-0.000.safetensors' lies in the output 'out'",
+        "'out/points/t-0.000.safetensors' is inside the output 'out'",
       ],
     ] as const
     const recipe = (outputs: string) =>
@@ -111,7 +114,7 @@ test('what is wrong with an output, a folder inside a model, a lineage is told i
     const evaluate = await checked(A, '{path: out, evaluate: {command: [node]}}')
     refused(evaluate, 'unknown-key', 'evaluate is a top-level key: write it next to output')
     const inside = await checked('{path: model, subfolder: unit}', 'out')
-    refused(inside, 'missing-model', "model: there is no folder 'unit' in it")
+    refused(inside, 'missing-model', "model has no folder 'unit'")
     assert.match(inside.err, /r\.yml:2:38: .*\n.*\n.*\n {2}hint: did you mean 'unet'\?/)
     writeFileSync(path.join(folder, 'l.json'), 'terge: 1\nmodels: {}\n')
     refused(await terge(['verify', 'l.json'], folder), 'bad-lineage', /l\.json: not JSON\n/)

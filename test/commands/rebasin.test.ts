@@ -292,7 +292,7 @@ test('Ctrl-C in the middle of a matching ends with 130 and leaves nothing behind
       })
       const code = await new Promise((resolve) => child.on('close', resolve))
       assert.is(code, 130, err)
-      assert.match(err, 'error interrupted: ')
+      assert.match(err, /^interrupted$/m)
       assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors', 'r.yml'])
     }
   }))
@@ -318,10 +318,7 @@ test('a group that --memory has no room for is told before anything is read, and
     assert.is(cost.analyses[0].multiplications, 2 * 2 * 9000 ** 2)
     const small = await terge(['run', 'r.yml', '--memory', '300MB'], folder)
     assert.is(small.code, 2)
-    assert.match(
-      small.err,
-      /memory-too-small: --memory 300 MB is too little for what on compares\n.*this run needs \d+ MB/,
-    )
+    assert.match(small.err, /memory-too-small: --memory 300 MB is not enough for step on\n.*this run needs \d+ MB/)
     recipe(33_000)
     const large = await terge(['plan', 'r.yml'], folder)
     assert.is(large.code, 2)

@@ -97,7 +97,7 @@ test('faults before executing: 2, nothing written', () =>
     const refused = await terge(['merge', A, B, '-o', 'out.safetensors', '--save-recipe', 'bad.yml'], folder)
     assert.equal(
       [refused.code, refused.err],
-      [2, 'error file-exists: bad.yml: exists and is not replaced\n  hint: choose another name, or remove it\n'],
+      [2, 'error file-exists: bad.yml already exists\n  hint: choose another name or remove the file\n'],
     )
     assert.equal(readdirSync(folder), ['bad.yml'])
   }))
@@ -146,7 +146,7 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
     })
     const code = await new Promise((resolve) => child.on('close', resolve))
     assert.is(code, 130, err)
-    assert.match(err, 'error interrupted: ')
+    assert.match(err, /^interrupted$/m)
     assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
   }))
 

@@ -24,7 +24,7 @@ test('a run that waits for what never comes is a fault, and not silence', async 
   const options = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(never)}` }
   const { code, out, err } = await tergeProcess(['inspect', fixture('digits/mlp256-0.safetensors')], undefined, options)
   assert.equal([code, out], [1, ''])
-  assert.match(err, /^error internal: the run waits for something that never comes/)
+  assert.match(err, /^error internal: the run is waiting for an event that never comes/)
 })
 
 test('unknown commands and flags, through the real command', async () => {
@@ -83,12 +83,20 @@ const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
 ]
 
 for (const [argv, text] of CASES) {
-  test(`fault of ${argv.join(' ')}`, async () => {
+  test(`error of terge ${argv.join(' ')}`, async () => {
     assert.is((await faultOf(...argv)).slice(0, text.length), text)
   })
 }
 
-test('a name that would steer the terminal is shown without its power', async () => {
+test('errors are in colour if colours are wanted', async () => {
+  const { err } = await terge(['methods', 'slrp'], undefined, { NO_COLOR: '', FORCE_COLOR: '1' })
+  assert.match(
+    err,
+    "\u001b[1;31merror unknown-method\u001b[0m: there is no method 'slrp'\n  \u001b[1;36mhint\u001b[0m: ",
+  )
+})
+
+test('control characters in a name do not reach the terminal', async () => {
   const { err } = await terge(['\u001b[2Jrun'])
   assert.not.match(err, '\u001b')
 })

@@ -113,13 +113,13 @@ test('a weight of 0 leaves a model out: neither its inf nor its NaN comes in', a
   })
 })
 
-test('one threads bound for all: too little memory lowers the threads and says so, or is a fault', async () => {
+test('a run with little memory uses fewer threads and says so, or fails', async () => {
   await inFolder(async (folder) => {
     const prepared = await plan(prepareFolder(folder))
     const events: RunEvent[] = []
     await run(prepared, { sync: false, threads: 6, memory: 80e6, listen: (event) => events.push(event) })
     const notice = events.find((event) => event.kind === 'notice')
-    assert.match(notice!.kind === 'notice' ? notice!.message : '', /^--memory has room for \d of 6 threads: using \d$/)
+    assert.match(notice!.kind === 'notice' ? notice!.message : '', /^--memory is enough for \d of 6 threads: using \d$/)
     const fault = await run(prepared, { force: true, memory: 20e6 }).catch((error: unknown) => error)
     assert.ok(fault instanceof Fault && fault.exit === 2)
     assert.is(fault.diagnostics[0]!.code, 'memory-too-small')

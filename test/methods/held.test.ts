@@ -24,7 +24,7 @@ test('the plan says how much memory matrices take, and a run with less is refuse
     } catch (error) {
       const [problem] = (error as { diagnostics: { code: string; message: string }[] }).diagnostics
       assert.is(problem?.code, 'memory-too-small')
-      assert.match(problem?.message ?? '', /matrices of layer\.weight, which tsv_m holds whole/)
+      assert.match(problem?.message ?? '', /layer\.weight: tsv_m keeps its whole matrices in memory/)
     }
   })
 })

@@ -146,7 +146,7 @@ test('a resume takes over what an analysis found, under the names of the recipe 
     const steps = (events: readonly RunEvent[]) =>
       events.flatMap((event) => (event.kind === 'step' ? [`${event.step}: ${event.text}`] : []))
     const events = await go(folder, renamed, { resume: true })
-    assert.equal(steps(events), ['aligned: taken over from an earlier run'])
+    assert.equal(steps(events), ['aligned: reused from an earlier run'])
     const lineage = bytesOf(folder, 'out.lineage.json')
     assert.is(lineage, await expected(folder, renamed, 'out.lineage.json'))
     for (const name of ['out.safetensors', 'out.lineage.json']) rmSync(path.join(folder, name))

@@ -99,7 +99,7 @@ test('tree: who, what, why, how much', () => {
 ├─ steps
 │  ├─ soup: merge
 │  └─ final: merge
-│     └─ rule 1 ${SAFE}: matches 4, decides 1
+│     └─ rule 1 ${SAFE}: matches 4 tensors, applies to 1
 ├─ output
 │  └─ out/${SAFE} from final
 │     ├─ merged: 2 tensors
@@ -111,7 +111,7 @@ test('tree: who, what, why, how much', () => {
 │     ├─ without ${SAFE}, which has them in another shape: 1 tensor
 │     ├─ without a, which has no floating-point values there: 1 tensor
 │     ├─ 1 file, 2.05 kB, 5 tensors (F32 4, I64 1)
-│     └─ beside it: config.json
+│     └─ other files: config.json
 ├─ arithmetic: float32, seed 7
 ├─ to read: 5.00 GB, to write: 1.50 GB
 └─ memory: at most 300 MB with 2 threads`,

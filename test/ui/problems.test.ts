@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Diagnostic } from '../../src/core/diagnostics.js'
 import { diffText } from '../../src/ui/diff.js'
-import { githubAnnotation, verdict } from '../../src/ui/problems.js'
+import { diagnosticText, githubAnnotation, showsColours, verdict } from '../../src/ui/problems.js'
 import { shownPath } from '../../src/ui/result.js'
 
 const problem: Diagnostic = {
@@ -23,6 +23,57 @@ test('a problem for GitHub can’t forge a command or a property', () => {
     githubAnnotation({ severity: 'warning', code: 'unused-model', message: 'm\r' }, 'r.yml'),
     '::warning file=r.yml,title=terge unused-model::m%0D',
   )
+})
+
+test('severity, code, caret and hint are coloured', () => {
+  const place = { file: 'r.yml', line: 3, column: 5, length: 4, text: '  a: ^bcd' }
+  const warning: Diagnostic = {
+    severity: 'warning',
+    code: 'unused-model',
+    message: 'error x\nmore',
+    hint: 'one\ntwo',
+    place,
+  }
+  const [yellow, cyan, end] = ['\u001b[1;33m', '\u001b[1;36m', '\u001b[0m']
+  assert.is(
+    diagnosticText(warning, true),
+    `r.yml:3:5: ${yellow}warning unused-model${end}: error x\nmore\n    a: ^bcd\n      ${yellow}^^^^${end}\n  ${cyan}hint${end}: one\ntwo`,
+  )
+  const { hint: _, place: __, ...bare } = warning
+  assert.is(
+    diagnosticText({ ...bare, severity: 'error' }, true),
+    '\u001b[1;31merror unused-model\u001b[0m: error x\nmore',
+  )
+})
+
+test('colours are the only difference, also with names that are not safe to print', () => {
+  const place = { file: '\u001b]0;x\u0007\u202e.yml', line: 1, column: 2, length: 9, text: '\t\u001b[2Jx' }
+  for (const one of [problem, { ...problem, place }, { ...problem, place, message: '\u001b[31m' }]) {
+    const plain = diagnosticText(one, false)
+    assert.not.match(plain, '\u001b')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
+    assert.is(diagnosticText(one, true).replace(/\u001b\[[\d;]*m/g, ''), plain)
+  }
+})
+
+test('an interruption is one plain word', () => {
+  const interrupted: Diagnostic = { severity: 'error', code: 'interrupted', message: 'interrupted' }
+  assert.equal([diagnosticText(interrupted, true), diagnosticText(interrupted, false)], ['interrupted', 'interrupted'])
+})
+
+test('colours are for terminals, NO_COLOR turns them off and FORCE_COLOR on', () => {
+  const cases: [isTTY: boolean, env: NodeJS.ProcessEnv, expected: boolean][] = [
+    [true, { TERM: 'xterm' }, true],
+    [true, {}, true],
+    [false, {}, false],
+    [true, { TERM: 'dumb' }, false],
+    [true, { NO_COLOR: '1' }, false],
+    [true, { NO_COLOR: '' }, true],
+    [true, { FORCE_COLOR: '0' }, false],
+    [false, { FORCE_COLOR: '1' }, true],
+    [true, { FORCE_COLOR: '1', NO_COLOR: '1' }, false],
+  ]
+  for (const [isTTY, env, expected] of cases) assert.is(showsColours({ isTTY }, env), expected, JSON.stringify(env))
 })
 
 test('verdicts', () => {

@@ -73,7 +73,7 @@ test('plain: sparse lines, with rate and time left', async () => {
   ])
   assert.is(
     short,
-    'merging 1 tensor: 2.00 GB to read, 1.00 GB to write, 1 thread; 500 MB are done already\ndone in 0.2 s\n',
+    'merging 1 tensor: 2.00 GB to read, 1.00 GB to write, 1 thread; 500 MB already done\ndone in 0.2 s\n',
   )
 })
 

@@ -1,16 +1,16 @@
 import type { ArgInput, FlagInput } from '@oclif/core/interfaces'
 import { usageFault } from './usage.js'
 
-/** A command as oclif's tools see it: a declaration with a `run`. Functions need no class. */
+/** A command as oclif's tools expect it: a declaration with a `run`. */
 export interface Command {
   readonly id: string
   readonly summary: string
   readonly description: string
-  /** `<%= config.bin %> …`, or a line of what it is for and one with the command. */
+  /** `<%= config.bin %> …`, or one line that explains the command and one with the command. */
   readonly examples: readonly string[]
   readonly args: ArgInput
   readonly flags: FlagInput
-  /** Gives the exit code. Throws a `Fault` for what the user can mend. */
+  /** Resolves to the exit code. Throws a `Fault` for errors that the user can fix. */
   readonly run: (argv: readonly string[]) => Promise<number>
 }
 
@@ -25,11 +25,11 @@ interface Declaration<A extends Output, F extends Output> {
   readonly examples: readonly string[]
   readonly args: ArgInput<A>
   readonly flags: FlagInput<F>
-  /** The work; gives the exit code. */
+  /** Does the work. Resolves to the exit code. */
   readonly execute: (input: { readonly args: A; readonly flags: F }) => Promise<number>
 }
 
-/** Makes a command of its declaration: flags in, one call, print. */
+/** Makes a command from its declaration: it parses the arguments and calls `execute`. */
 export function defineCommand<A extends Output, F extends Output>(declaration: Declaration<A, F>): Command {
   const { execute, ...rest } = declaration
   return {

@@ -1,15 +1,19 @@
-/** Text files that a command writes at the user's word: saved recipes, reports. */
+/** Text files that a command writes where the user says: recipes, reports, locks. */
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 
-/** Writes a file that must not exist yet. Fault: `file-exists`, `missing-folder`. */
+/** Writes a file that must not exist yet. Errors: `file-exists`, `missing-folder`. */
 export async function writeNewText(file: string, text: string): Promise<void> {
   const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST')
-      throw fault('file-exists', `${file}: exists and is not replaced`, 'choose another name, or remove it')
+      throw fault('file-exists', `${file} already exists`, 'choose another name or remove the file')
     if (error.code === 'ENOENT')
-      throw fault('missing-folder', `${file}: there is no folder ${path.dirname(file)}`, 'create the folder first')
+      throw fault(
+        'missing-folder',
+        `${file}: the folder ${path.dirname(file)} does not exist`,
+        'create the folder first',
+      )
     throw error
   })
   try {
@@ -22,11 +26,11 @@ export async function writeNewText(file: string, text: string): Promise<void> {
   }
 }
 
-/** Writes a file, or replaces one whole: nobody sees half of it. */
+/** Writes or replaces a file atomically: no reader sees a part of it. */
 export async function replaceText(file: string, text: string): Promise<void> {
   const fresh = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}`)
   try {
-    // Unlinked first, and made new: a link that was planted under the name is not followed.
+    // Removed and created, so that a link under this name is not followed.
     await rm(fresh, { force: true })
     await writeFile(fresh, text, { flag: 'wx' })
     await rename(fresh, file)

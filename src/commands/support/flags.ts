@@ -5,7 +5,7 @@ import { fault } from '../../core/diagnostics.js'
 import { parseSize } from '../../core/sizes.js'
 import { quote } from '../../core/suggest.js'
 
-// Whole modules by their default: that is how Node and the bundle both see a CommonJS package.
+// Default imports: Node and the bundle both see a CommonJS package this way.
 export const Flags = flagBuilders
 export const Args = argBuilders
 
@@ -43,13 +43,13 @@ export const set = Flags.string({
   multipleNonGreedy: true,
 })
 
-/** Options of mergekit's own command line, which its configurations have no keys for. */
+/** Options of mergekit's command line that its configurations have no keys for. */
 export const mergekitFlags = {
   'random-seed': Flags.string({ description: 'seed of random methods; same as --set seed=N', helpValue: 'N' }),
   'out-shard-size': Flags.string({ description: 'largest shard size, such as 5GB', helpValue: 'SIZE' }),
 }
 
-/** The `--set` values of a command: what these flags stand for comes first. */
+/** The `--set` values of a command, with the values of the mergekit flags first. Error: `bad-flag`. */
 export function setOf(flags: {
   readonly set?: readonly string[] | undefined
   readonly 'random-seed'?: string | undefined
@@ -58,7 +58,7 @@ export function setOf(flags: {
   const { 'random-seed': seed, 'out-shard-size': size, set = [] } = flags
   if (seed !== undefined && !/^\d{1,16}$/.test(seed))
     throw fault('bad-flag', `--random-seed must be a whole number, not ${quote(seed)}`)
-  // mergekit writes 5B for five thousand million.
+  // mergekit writes 5B for 5 GB.
   const bytes = size?.replace(
     /^([\d.]+)([kmb])$/i,
     (_, n: string, unit: string) => `${n}${{ k: 'KB', m: 'MB', b: 'GB' }[unit.toLowerCase()]}`,
@@ -72,13 +72,13 @@ export function setOf(flags: {
   ]
 }
 
-/** Of every command that reads recipes. */
+/** For every command that reads recipes. */
 export const strict = onOff('treat keys of a mergekit configuration that mergekit ignores as errors')
 
-/** How a run may use the machine: nothing here changes the result's bytes. */
+/** How a run uses the machine. These flags do not change the bytes of results. */
 export const machineFlags = { threads: threads(), memory: memory() }
 
-/** `--json` is short for `--format json`; both with different wishes contradict each other. */
+/** The output format: `--json` is short for `--format json`. Error: `bad-flag` if they contradict each other. */
 export function chosenFormat<T extends string>(
   flags: { readonly json?: boolean | undefined; readonly format?: T | undefined },
   otherwise: T,
@@ -89,21 +89,21 @@ export function chosenFormat<T extends string>(
   return 'json'
 }
 
-/** One of some forms. */
+/** A `--format` flag whose default is the first option. */
 export const formatFlag = <const T extends readonly string[]>(options: T, description: string) =>
   Flags.option({ options, description: `${description} (default: ${options[0]})` })()
 
-/** Of commands that print a recipe. */
+/** For commands that print a recipe or a report. */
 export const outputFile = Flags.string({
   char: 'o',
   helpValue: 'FILE',
   description: 'write to this file instead of standard output',
 })
 
-/** Of every command that prints a result for people or programs. */
+/** For every command that prints a result for people or programs. */
 export const resultFlags = { format: formatFlag(['text', 'json'], 'output format'), json }
 
-/** Of every command that executes a plan. */
+/** For every command that executes a plan. */
 export const runFlags = {
   ...machineFlags,
   'dry-run': onOff('show the plan and stop; same as terge plan'),

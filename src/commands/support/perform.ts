@@ -27,10 +27,10 @@ interface RunFlags {
 export const threadsOf = (flags: { readonly threads?: number | undefined }): number =>
   flags.threads ?? availableParallelism()
 
-/** Workers started ahead at the most: they take memory before it is known how much there may be. */
+/** At most so many workers start early: they use memory before the memory limit of the run is known. */
 const AHEAD = 4
 
-/** Starts what a run will need while its recipe is still being read. */
+/** Starts workers while the recipe is still being read. */
 export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): Promise<void> {
   if (flags['dry-run']) return
   const { startAhead } = await import('../../index.js')
@@ -44,7 +44,7 @@ export async function showPlan(prepared: Prepared, format: PlanFormat, threads: 
   print(formatPlan(prepared.plan, format, viewPlan(prepared.plan, { threads })))
 }
 
-/** Executes a plan as the flags say, showing its progress; prints what it wrote. */
+/** Executes a plan with progress, or shows it with `--dry-run`. Prints the result. */
 export async function perform(prepared: Prepared, flags: RunFlags): Promise<void> {
   const json = chosenFormat(flags, 'text') === 'json'
   const threads = threadsOf(flags)
@@ -69,7 +69,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   print(json ? toJson(runJson(prepared, result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
 }
 
-/** Shows the progress of interruptible work on standard error. */
+/** Does work that signals can interrupt, with progress on standard error. */
 export async function withProgress<T>(
   json: boolean,
   work: (listen: Listener, signal: AbortSignal) => Promise<T>,

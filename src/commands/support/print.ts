@@ -1,18 +1,19 @@
-import { type Diagnostic, fault, formatDiagnostic } from '../../core/diagnostics.js'
-import { printableText } from '../../ui/text.js'
+import { type Diagnostic, fault } from '../../core/diagnostics.js'
+import { diagnosticText, showsColours } from '../../ui/problems.js'
 
-/** A result: to standard output, with a line break at its end. */
+/** Prints a result to standard output, with a line feed at its end. */
 export const print = (text: string): void =>
   void process.stdout.write(text === '' || text.endsWith('\n') ? text : `${text}\n`)
 
-/** To standard error, as people read it, free of what a stranger's name could do to a terminal. */
+/** Prints diagnostics to standard error: in colour on a terminal, and without control characters from names in models. */
 export const complain = (diagnostics: readonly Diagnostic[]): void => {
-  for (const diagnostic of diagnostics) process.stderr.write(`${printableText(formatDiagnostic(diagnostic))}\n`)
+  const inColour = showsColours(process.stderr, process.env)
+  for (const diagnostic of diagnostics) process.stderr.write(`${diagnosticText(diagnostic, inColour)}\n`)
 }
 
 /**
- * A reader that has gone (`terge … | head`) or a terminal that was closed is not an error: work goes on, or is tidied up. Where
- * nothing can be written, the exit code says so.
+ * Ignores errors of standard output and standard error after their reader has gone (`terge … | head`, a closed terminal): the work
+ * continues, or cleans up. Any other write error ends the process with exit code 1.
  */
 export function quietPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {

@@ -1,4 +1,4 @@
-/** Those that ask a program to end: Ctrl-C, kill, a terminal or connection that is closed, and Ctrl-Break on Windows. */
+/** Signals that ask a program to end: Ctrl-C, kill, a closed terminal or connection, and Ctrl-Break on Windows. */
 const SIGNALS: readonly NodeJS.Signals[] = [
   'SIGINT',
   'SIGTERM',
@@ -7,8 +7,8 @@ const SIGNALS: readonly NodeJS.Signals[] = [
 ]
 
 /**
- * Runs work that a signal may stop in good order: the first one aborts, and whoever works cleans up; the second ends the
- * process at once.
+ * Runs work that signals can interrupt. The first signal aborts the work, which then cleans up. The second one ends the process at
+ * once with exit code 130.
  */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()

@@ -3,7 +3,7 @@ import { Fault, fault } from '../../core/diagnostics.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { agree } from '../../core/words.js'
 
-/** What the fault's text needs of a command. */
+/** What error messages need to know about a command. */
 interface Used {
   readonly id: string
   readonly flags: Readonly<Record<string, { readonly char?: string }>>
@@ -11,7 +11,7 @@ interface Used {
 
 const helpOf = (id: string): string => `run terge ${id} --help`
 
-/** What oclif's parser found wrong, in terge's words; anything else as it is. */
+/** Converts an error of oclif's parser to a `Fault`; returns any other error unchanged. */
 export function usageFault(error: unknown, command: Used): unknown {
   if (error instanceof Fault || !(error instanceof Error) || !('oclif' in error)) return error
   if ('flags' in error && Array.isArray(error.flags)) return unknownFlags(error.flags.map(String), command)
@@ -26,7 +26,7 @@ export function usageFault(error: unknown, command: Used): unknown {
     const missing = (error.args as { name: string }[]).map(({ name }) => name.toUpperCase()).join(' and ')
     return fault('missing-argument', `terge ${command.id} requires ${missing}`, helpOf(command.id))
   }
-  // oclif dims parts of it where colours are forced.
+  // With forced colours, oclif dims parts of the message.
   const text = stripVTControlCharacters(error.message)
   const [, flag] = /Missing required flag (\S+)/.exec(text) ?? []
   if (flag !== undefined) return fault('missing-flag', `terge ${command.id} requires --${flag}`, helpOf(command.id))

@@ -51,17 +51,17 @@ export async function runCommand(
     const said = stderr.trim()
     return fault('evaluate-failed', `${shown}: ${what}${said === '' ? '' : `\n${said}`}`, hint, 1)
   }
-  if (error) throw failed(`can’t be started: ${error.message}`)
-  if (ended === 'output') throw failed(`prints more than ${MOST_OUTPUT} bytes`)
+  if (error) throw failed(`cannot be started: ${error.message}`)
+  if (ended === 'output') throw failed(`printed more than ${MOST_OUTPUT} bytes`)
   if (ended === 'timeout')
     throw fault(
       'evaluate-timeout',
-      `${shown}: did not end within ${timeout} s`,
-      'raise evaluate.timeout, or evaluate less',
+      `${shown}: timed out after ${timeout} s`,
+      'raise evaluate.timeout or evaluate on less data',
       1,
     )
-  if (code === null) throw failed(`was ended by ${by}`)
-  if (code !== 0) throw failed(`ended with ${code}`, withheldHint(withheld))
+  if (code === null) throw failed(`was killed by ${by}`)
+  if (code !== 0) throw failed(`exited with code ${code}`, withheldHint(withheld))
   const figures = parseFigures(stdout)
   if (typeof figures === 'string') throw failed(`must print one JSON object of numbers: ${figures}`)
   return figures
@@ -70,7 +70,7 @@ export async function runCommand(
 function withheldHint(withheld: readonly string[]): string | undefined {
   if (withheld.length === 0) return undefined
   const more = withheld.length > LISTED ? ` and ${withheld.length - LISTED} more` : ''
-  return `credentials are not passed on (${withheld.slice(0, LISTED).join(', ')}${more}): list those that it needs in evaluate.env`
+  return `terge does not pass credentials to commands (${withheld.slice(0, LISTED).join(', ')}${more}): list the ones that it needs in evaluate.env`
 }
 
 /** The figures, or what keeps the text from being some. */
@@ -81,7 +81,7 @@ function parseFigures(text: string): Figures | string {
   } catch {
     return text.trim() === '' ? 'it printed nothing' : `it printed ${JSON.stringify(text.slice(0, 60))}`
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'it printed something else'
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'it printed another JSON value'
   // Names come from outside: `__proto__` is one like any other.
   const figures: Record<string, number> = Object.create(null)
   for (const [name, figure] of Object.entries(value)) {

@@ -38,7 +38,7 @@ export function factorShelf(plan: Plan): FactorShelf {
         throw fault(
           'not-finite',
           `${tensor}: the difference contains NaN or infinite elements`,
-          `exclude: ["${tensor}"] leaves it out of the adapter`,
+          `write exclude: ["${tensor}"] to skip it`,
           1,
         )
       if (uses === 0) return [squares, found, kept]

@@ -74,19 +74,19 @@ export async function checkStatistics(plan: Plan, pool: Pool, options: Statistic
   return [...empty].map((model) => ({
     severity: 'warning',
     code: 'bad-statistics',
-    message: `the statistics of ${model} are 0 in all tensors that are merged: they say nothing of it`,
-    hint: 'make sure that they were gathered',
+    message: `the statistics of ${model} are 0 in all merged tensors, so they have no effect`,
+    hint: 'check the script that computed them',
   }))
 }
 
 const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more: number }): Diagnostic => ({
   severity: 'error',
   code: 'bad-statistics',
-  message: `the statistics of ${claim.model} are ${claim.kind === 'fisher' ? 'no Fisher information' : 'no Gram matrices'}: ${claim.tensor} ${what}${more > 0 ? `, and ${plural(more, 'other tensor')} ${agree(more, 'is', 'are')} wrong too` : ''}`,
+  message: `the statistics of ${claim.model} are ${claim.kind === 'fisher' ? 'not Fisher information' : 'not Gram matrices'}: ${claim.tensor} ${what}${more > 0 ? `; ${plural(more, 'other tensor')} ${agree(more, 'is', 'are')} also wrong` : ''}`,
   hint:
     claim.kind === 'fisher'
-      ? 'statistics names a file with mean squared gradients under the names of the model, never weights'
-      : 'statistics names a file with XᵀX of each layer’s inputs under the names of the model’s matrices',
+      ? 'set statistics to a file of mean squared gradients with the model’s tensor names, not to weights'
+      : 'set statistics to a file with XᵀX of each layer’s inputs, with the names of the model’s matrices',
 })
 
 /** Every stored tensor that a method is given as statistics, once. */

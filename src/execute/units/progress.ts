@@ -53,7 +53,8 @@ export function runProgress(
     },
     found(plan, factoring, [squares, , kept]) {
       const { step, tensor, work } = plan.factorings[factoring]!
-      const energy = squares > 0 ? `${((100 * kept) / squares).toFixed(1)} % of the difference kept` : 'no difference'
+      const energy =
+        squares > 0 ? `explains ${((100 * kept) / squares).toFixed(1)} % of the difference` : 'no difference'
       const fraction = (factoring + 1) / plan.factorings.length
       listen({ kind: 'step', step, text: `${tensor}: rank ${work.options.rank}, ${energy}`, fraction })
     },

@@ -29,7 +29,7 @@ async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {
   records.keep(unit, record)
   const index = indexOf(unit)
   for (const step of unit.kind === 'analysis' ? plan.analyses[index]!.steps : [])
-    listen({ kind: 'step', step, text: 'taken over from an earlier run', fraction: 1 })
+    listen({ kind: 'step', step, text: 'reused from an earlier run', fraction: 1 })
   return true
 }
 

@@ -1,17 +1,17 @@
-/** The model card of an output folder, as the hub shows it: what went in, how it was merged, and where to look further. */
+/** The model card of an output folder: its models, how they were merged, and the recipe. */
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import { kindOf, type StepRecord } from '../../steps/index.js'
 import type { LineageFrame } from '../serialize.js'
 
-/** What a card says of a lineage that is written beside it. */
+/** What a card needs to know about the lineage file next to it. */
 export interface Written {
-  /** `sha256:…` of its text. */
+  /** `sha256:…` of the lineage file. */
   readonly digest: string
-  /** Of its tensors. */
+  /** Methods of all tensors. */
   readonly methods: ReadonlySet<string>
 }
 
-/** `name` is the output's own. Markdown, ended by a line feed. */
+/** The card as Markdown, with a line feed at its end. `name`: the name of the output folder. */
 export function modelCard(lineage: LineageFrame, { digest, methods: all }: Written, name: string): string {
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
   const methods = [...all].filter((one) => one !== 'copy').sort()
@@ -23,7 +23,7 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
   const front = [
     `library_name: ${library}`,
     `tags: [${[...(library === 'peft' ? ['lora'] : []), ...(extracted ? [] : ['merge']), 'terge'].join(', ')}]`,
-    // The hub takes names of repositories only: models that lie on a disk are named below.
+    // The hub accepts only repositories here. The table below also has local models.
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
   ]
   const rows = models.map(([model, { reference, revision, files }]) => {
@@ -48,7 +48,7 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     '|---|---|---|---|---|',
     ...rows,
     '',
-    `The recipe${set.length > 0 ? `, run with ${set.join(', ')}` : ''}:`,
+    `Recipe${set.length > 0 ? `, run with ${set.join(', ')}` : ''}:`,
     '',
     `${fence}yaml`,
     `${recipe}${fence}`,
@@ -61,13 +61,13 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
   ].join('\n')}\n`
 }
 
-/** Who loads such a folder: told by the file that lists its parts, or says what it is. */
+/** The Python library that loads such a folder, by the files in it. */
 function libraryOf({ output: { files } }: LineageFrame): string {
   const has = (name: string): boolean => files.some((file) => file.name === name)
   if (has(ADAPTER_CONFIG)) return 'peft'
   return has('model_index.json') ? 'diffusers' : has('modules.json') ? 'sentence-transformers' : 'transformers'
 }
 
-/** Names come from strangers: what could be markup is taken as the letter it is. */
+/** Escapes Markdown in names, which come from untrusted models. */
 const plain = (text: string): string =>
   text.replace(/[\\`*_{}[\]<>#|!\r\n]/g, (mark) => (/\s/.test(mark) ? ' ' : `\\${mark}`))

@@ -39,7 +39,7 @@ export function heapProblems(
   const megabytes = Math.ceil((needed * 2) / 2 ** 30) * 1024
   return fault(
     'plan-too-large',
-    `a plan over models of ${stored} tensors takes about ${formatSize(needed)} of memory, and this process may use ${formatSize(limit)} (V8's heap limit)`,
+    `planning models with ${stored} tensors needs about ${formatSize(needed)} of memory, more than Node’s heap limit of ${formatSize(limit)}`,
     `raise the limit: NODE_OPTIONS=--max-old-space-size=${megabytes}`,
   ).diagnostics
 }

@@ -33,23 +33,23 @@ export async function misplacedOutputs(
     const place = settled[index]!
     const fault = {
       code: 'output-is-input' as const,
-      hint: 'write it elsewhere: a lineage is worth nothing without its inputs',
+      hint: 'write to another path: the lineage needs its inputs unchanged',
     }
     const replaced = inputs.find(({ files }) => files.some((file) => isIn(file, place)))
     const joined = inputs.find(({ folders }) => output.layout === 'file' && folders.has(path.dirname(place)))
-    if (replaced) refuse(output, `would replace the model ${replaced.name}, which it is made of`, fault)
-    else if (joined) refuse(output, `would lie among the files of the model ${joined.name}, which it is made of`, fault)
+    if (replaced) refuse(output, `would replace its input model ${replaced.name}`, fault)
+    else if (joined) refuse(output, `would be written into the folder of its input model ${joined.name}`, fault)
   }
   for (const [index, output] of outputs.entries()) {
     const other = taken.get(settled[index]!)
-    const fault = { code: 'contradiction' as const, hint: 'give each a place of its own' }
-    if (other) refuse(output, `goes to the same place as ${quote(other.path)}`, fault)
+    const fault = { code: 'contradiction' as const, hint: 'give each output its own path' }
+    if (other) refuse(output, `has the same path as ${quote(other.path)}`, fault)
     else taken.set(settled[index]!, output)
   }
   for (const [index, output] of outputs.entries()) {
     const outer = above(settled[index]!).find((folder) => taken.has(folder))
-    const fault = { code: 'contradiction' as const, hint: 'write them side by side' }
-    if (outer !== undefined) refuse(output, `lies in the output ${quote(taken.get(outer)!.path)}`, fault)
+    const fault = { code: 'contradiction' as const, hint: 'write them to separate folders' }
+    if (outer !== undefined) refuse(output, `is inside the output ${quote(taken.get(outer)!.path)}`, fault)
   }
   return [...faults.values()]
 }

@@ -6,7 +6,6 @@ import { openCheckpoint } from '../../checkpoints/open.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
-import { plural } from '../../core/words.js'
 import type { Listener } from '../../execute/events.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
@@ -41,7 +40,7 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
     throw fault(
       'path-escape',
       `${reference}: ${quote(subfolder)} is not a folder in the model`,
-      'write a path that leads down',
+      'write a path below the model, without ..',
     )
   const place = path.resolve(folder, reference, subfolder ?? '')
   const checkpoint = await openCheckpoint(reference, place, { adapter })
@@ -107,8 +106,8 @@ async function checkSubfolder(recipe: Recipe, { origin, reference, subfolder, at
     [...at, 'subfolder'],
     fault(
       'missing-model',
-      `${reference}: there is no folder ${quote(subfolder)} in it`,
-      didYouMean(subfolder, folders, 'its folders') ?? 'it has no folders: leave subfolder out',
+      `${reference} has no folder ${quote(subfolder)}`,
+      didYouMean(subfolder, folders, 'its folders') ?? 'the model has no folders: remove subfolder',
     ),
   )
 }
@@ -116,8 +115,8 @@ async function checkSubfolder(recipe: Recipe, { origin, reference, subfolder, at
 const sumDiffers = (reference: string, written: string, found: string, exit: 1 | 2): Fault =>
   fault(
     'sha256-differs',
-    `${reference}: its SHA-256 is ${found}, and the recipe says ${written}`,
-    'it is another file than was meant: fetch that one, or write the new SHA-256 after a look at what has changed',
+    `${reference}: SHA-256 is ${found}, but the recipe says ${written}`,
+    'wrong file: download it again, or check what changed and update sha256',
     exit,
   )
 
@@ -135,8 +134,8 @@ function checkPublished(
       where,
       fault(
         'bad-value',
-        `${reference}: one sha256 can't be that of ${plural(checkpoint.files.length, 'file')}`,
-        'leave it out, and pin the model with terge lock',
+        `${reference}: sha256 applies to one file, but the model has ${checkpoint.files.length}`,
+        'remove sha256 and pin the model with terge lock',
       ),
     )
   const published = fetches[0]?.file.sha256
@@ -166,7 +165,7 @@ export async function fetchModels(
       listen?.({
         kind: 'step',
         step: 'fetch',
-        text: `${formatSize(done)} of ${formatSize(total)} from the hub`,
+        text: `downloaded ${formatSize(done)} of ${formatSize(total)}`,
         fraction: total > 0 ? Math.min(1, done / total) : 1,
       }),
     blame(fetch, error) {

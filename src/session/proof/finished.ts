@@ -61,7 +61,7 @@ export async function findFinished(checking: Checking): Promise<Map<number, Find
   for (const index of plan.outputs.keys()) {
     const file = lineagePathOf(plan, bindings, index)
     if (!(await exists(bindings.outputs[index]!))) {
-      if (await exists(file)) findings.set(index, { reason: `the model is not there, and ${path.basename(file)} is` })
+      if (await exists(file)) findings.set(index, { reason: `${path.basename(file)} exists without its model` })
       continue
     }
     listen({ kind: 'step', step: 'resume', text: `checking ${bindings.outputs[index]!}` })
@@ -106,8 +106,8 @@ async function otherPlan(
     output.from === from &&
     output.point?.name === point?.name &&
     (output.dropped === true) === !keep
-  if (!same) return 'its lineage is of another recipe, or of models with other tensors'
-  if (lineage.terge !== VERSION) return `version ${lineage.terge} of terge made it, and this is ${VERSION}`
+  if (!same) return 'its lineage belongs to another recipe, or the models’ tensors have changed'
+  if (lineage.terge !== VERSION) return `terge ${lineage.terge} wrote it, and this is terge ${VERSION}`
   if (output.digest === null) return 'its lineage has no digests'
   if (evaluated && evaluate && !lineage.evaluations) return 'it was not evaluated'
   if (whole && output.files.slice(0, files.length).some((file) => file.sha256 === undefined))
@@ -123,7 +123,7 @@ async function otherPlan(
   })
   const expected = [...weights, ...beside]
   const differs = expected.find((file, place) => !isSame(file, output.files[place]))
-  if (differs) return `${differs.name} would be another`
+  if (differs) return `${differs.name} would differ`
   const digests = output.files.map(({ digest }) => digest)
   const complete = expected.length === output.files.length && wholeDigest(digests, hash) === output.digest
   return complete ? undefined : 'its lineage contradicts itself'
@@ -172,8 +172,8 @@ function otherInputs(lineage: Lineage, inputs: readonly Input[]): string | undef
     })
     return !same || noted?.files.length !== files.length
   })
-  if (other) return `model '${other.name}' has changed since`
-  return Object.keys(lineage.models).length === inputs.length ? undefined : 'it was made of other models'
+  if (other) return `model '${other.name}' has changed since then`
+  return Object.keys(lineage.models).length === inputs.length ? undefined : 'it was merged from other models'
 }
 
 /** Are the files those of the lineage, byte for byte? */
@@ -193,7 +193,7 @@ export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number
     if ('reason' in finding)
       throw fault(
         'output-exists',
-        `${outputs[index]!}: exists already, and is not what this recipe makes now: ${finding.reason}`,
-        '--force replaces it',
+        `${outputs[index]!} already exists and differs from what this recipe produces: ${finding.reason}`,
+        'give --force to replace it',
       )
 }

@@ -102,7 +102,7 @@ function isRead(name: string): boolean {
   return last === 'config.json' || isWeights(last) || isSidecar(last)
 }
 
-const HINT = 'bring back what was locked, or write the lock anew with terge lock, after a look at what has changed'
+const HINT = 'restore the locked files, or check what changed and run terge lock again'
 
 /** How a model differs from its lock, as far as can be told before its weights are read. */
 export async function lockDifferences(
@@ -119,7 +119,7 @@ export async function lockDifferences(
     const written = (part: keyof ModelSource & keyof LockedModel, what: string): void => {
       if (source[part] !== locked[part])
         messages.push(
-          `${name}: the recipe's ${what} is ${source[part] ?? 'absent'}, and the lock's ${locked[part] ?? 'absent'}`,
+          `${name}: the ${what} is ${source[part] ?? 'absent'} in the recipe and ${locked[part] ?? 'absent'} in the lock`,
         )
     }
     written('reference', 'reference')
@@ -140,16 +140,16 @@ export async function lockDifferences(
       )
       // Older locks hold other small files too, which are not copied any more, and no licences.
       if (size === undefined && !isRead(file.name)) continue
-      if (size === undefined) messages.push(`${of} of the lock is not in the model`)
-      else if (size !== file.size) messages.push(`${of} has ${size} bytes, and the lock says ${file.size}`)
+      if (size === undefined) messages.push(`${of} is in the lock but not in the model`)
+      else if (size !== file.size) messages.push(`${of} has ${size} bytes, but ${file.size} in the lock`)
       else if (place !== undefined && (await sha256(place)) !== file.sha256)
         messages.push(`${of} differs from the lock`)
       else if (coming?.file.sha256 !== undefined && `sha256:${coming.file.sha256}` !== file.sha256)
-        messages.push(`${of} is published with another digest than the lock has`)
+        messages.push(`${of} has another digest on the hub than in the lock`)
       sizes.delete(file.name)
     }
     for (const file of [...sizes.keys()].filter((name) => !isLicence(path.posix.basename(name))))
-      messages.push(`${name}: ${file} is not in the lock`)
+      messages.push(`${name}: ${file} is in the model but not in the lock`)
   }
   const faults = messages.map(
     (message): Diagnostic => ({ severity: 'error', code: 'lock-differs', message, hint: HINT }),
@@ -165,7 +165,7 @@ export function checkLocked(lock: Lock, recipe: Recipe, models: Lineage['models'
     const messages = files
       .filter((file) => file.digest === null || locked.get(file.name) !== file.digest)
       .map((file): Diagnostic => {
-        const message = `${name}: ${file.name} has other bytes than the lock says; nothing was written`
+        const message = `${name}: ${file.name} differs from the lock; nothing was written`
         return { severity: 'error', code: 'lock-differs', message, hint: HINT }
       })
     const at = recipe.models.get(name)?.at

@@ -60,8 +60,8 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   if (index === undefined)
     throw fault(
       'not-reproducible',
-      'the recipe of the lineage no longer plans this output',
-      'an input has other tensors',
+      'the lineage’s recipe no longer produces this output',
+      'the tensors of an input have changed',
     )
   // Beside the output, so that there is room for it; a folder's own inside stays as it is.
   const layout = prepared.plan.outputs[index]!.layout
@@ -116,13 +116,13 @@ async function compare(
   const report = (message: string, hint: string): void => {
     problems.push({ severity: 'error', code: 'not-reproduced', message, hint })
   }
-  const hint = 'an input or the output was changed, or another version of terge computes otherwise'
+  const hint = 'an input or the output has changed, or the versions of terge differ'
   for (const { name } of lineage.output.dropped ? [] : lineage.output.files) {
     const [one, other] = [inside(folder, name), inside(again, name)]
     if (one === undefined || other === undefined) continue
     try {
       const at = await firstDifference(one, other, options.signal)
-      if (at !== undefined) report(`${name} differs from what the recipe gives, from byte ${at}`, hint)
+      if (at !== undefined) report(`${name} differs from the second run, first at byte ${at}`, hint)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === undefined || options.signal?.aborted) throw error
       report(`${name} cannot be compared: ${(error as Error).message}`, hint)
@@ -131,13 +131,16 @@ async function compare(
   const differing = Object.entries(result.lineage.tensors)
     .filter(([name, { digest }]) => ownValue(lineage.tensors, name)?.digest !== digest)
     .map(([name]) => name)
-  if (differing.length > 0) report(`tensors that come out otherwise: ${listOf(differing)}`, hint)
+  if (differing.length > 0) report(`tensors that differ in the second run: ${listOf(differing)}`, hint)
   const written = options.allowCommands
     ? (await readLineage(result.lineagePath)).digest
     : lineageDigest({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
   // Another version writes another version's number, and may write more.
   const same = result.lineage.terge === lineage.terge && result.lineage.lineage === lineage.lineage
   if (same && differing.length === 0 && written !== digest)
-    report('the lineage itself comes out otherwise', 'it was edited after the merge, or a command evaluates otherwise')
+    report(
+      'the lineage itself differs from the second run',
+      'the lineage was edited after the merge, or an evaluate command printed other numbers',
+    )
   return problems.length === before
 }

@@ -32,7 +32,7 @@ export function extractedLine(name: string, { modules, energy, left, models }: E
   const same = own.filter((module) => module.energy === null).length
   return [
     `${name}: ${from} − ${base} in ${counted(own.length, 'layer')}, rank ${most}`,
-    `${percent(energy.total)} of the difference explained (mean of the layers ${percent(energy.mean)}, worst ${percent(energy.least)})`,
+    `explains ${percent(energy.total)} of the difference (mean layer ${percent(energy.mean)}, worst ${percent(energy.least)})`,
     ...(same > 0 ? [`${formatCount(same)} without a difference`] : []),
     ...(left ? [`${counted(Object.keys(left).length, 'tensor')} skipped`] : []),
   ].join(', ')
@@ -44,5 +44,5 @@ export function adapterSentence(
   plain: (name: string) => string,
 ): string {
   const [from = '', base = ''] = models.map(plain)
-  return `It makes ${from} of ${base}, with ${percent(energy.total)} of the squared difference in the adapted layers.`
+  return `Applied to ${base}, it approximates ${from}. It explains ${percent(energy.total)} of the squared difference in the adapted layers.`
 }

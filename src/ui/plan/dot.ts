@@ -1,7 +1,7 @@
 import type { Plan } from '../../index.js'
 import { planGraph } from './graph.js'
 
-/** In a quoted string of the dot language only the quote ends it and the backslash starts an escape. */
+/** In a quoted string of the dot language, only quotes and backslashes are special. */
 const escaped = (text: string): string => text.replace(/["\\]/g, '\\$&')
 const quote = (lines: readonly string[]): string => `"${lines.map(escaped).join('\\n')}"`
 

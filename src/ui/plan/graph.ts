@@ -16,11 +16,11 @@ export interface PlanGraph {
 interface Edge {
   readonly from: string
   readonly to: string
-  /** By what flows: the tensors. */
+  /** The tensors that flow along it, by how they are used. */
   readonly what: Map<string, Set<PlanTensor>>
 }
 
-/** Node and edge texts are printable but not escaped for any language. */
+/** The graph of a plan. Its texts are printable, but not escaped for any graph language. */
 export function planGraph(plan: Plan): PlanGraph {
   const ids = new Map<string, string>()
   const nodes: PlanGraph['nodes'][number][] = []
@@ -79,7 +79,7 @@ function addFlows(
   /** The model or step that `expr` comes from. */
   const origin = (expr: Expr): string | undefined =>
     expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base) : expr.step
-  /** Steps may share parts: each part is walked once per model or step that has it. */
+  /** Steps can share expressions: each one is visited once per model or step that has it. */
   const walked = new Map<Expr, Set<string>>()
 
   function walk(expr: Expr, holder: string): void {

@@ -1,5 +1,5 @@
 import type { PlanView } from '../../index.js'
 import { toJson } from '../text.js'
 
-/** The plan whole, with the machine's side beside it. */
+/** The whole plan, with threads and memory of this machine. */
 export const planJson = ({ data, threads, memory }: PlanView): string => toJson({ ...data(), threads, memory })

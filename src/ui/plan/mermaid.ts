@@ -2,8 +2,8 @@ import type { Plan } from '../../index.js'
 import { planGraph } from './graph.js'
 
 /**
- * Mermaid reads labels as HTML and, between backticks, as Markdown: everything that either could take for markup is
- * written as `#code;`, which mermaid turns into the character.
+ * Mermaid reads labels as HTML and, between backticks, as Markdown. Every character that could be markup in either is written as
+ * `#code;`, which Mermaid turns back into the character.
  */
 const escaped = (text: string): string =>
   text.replace(/[^\p{L}\p{N} .,:_/()+=@-]/gu, (mark) => `#${mark.codePointAt(0)};`)
@@ -11,7 +11,7 @@ const quote = (lines: readonly string[]): string => `"${lines.map(escaped).join(
 
 const BRACKETS = { model: ['[', ']'], step: ['(', ')'], output: ['[[', ']]'] } as const
 
-/** The plan's graph for Mermaid, as Markdown on code hosts shows it. */
+/** The plan's graph for Mermaid, which code hosts show in Markdown. */
 export function planMermaid(plan: Plan): string {
   const { nodes, edges } = planGraph(plan)
   return [

@@ -1,15 +1,15 @@
 import { COPY_REASONS } from '../../core/reasons.js'
 import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../index.js'
 
-/** What a plan does to the tensors of one output, counted. */
+/** Counts of what a plan does to the tensors of one output. */
 export interface OutputSummary {
-  /** Method (`slerp`, `slerp(linear)` where steps fused) → tensors. */
+  /** Tensors by method: `slerp`, or `slerp(linear)` for fused steps. */
   readonly methods: ReadonlyMap<string, number>
-  /** Why copied → tensors. */
+  /** Copied tensors by reason. */
   readonly copies: ReadonlyMap<CopyReason | 'as the recipe says', number>
-  /** Model and why it was left out → tensors. */
+  /** How many tensors skip a model, by model and reason. */
   readonly absent: readonly { readonly model: string; readonly reason: AbsentReason; readonly tensors: number }[]
-  /** Tensors of which only the rows are merged that all models have. */
+  /** Tensors of which only the rows that all models have are merged. */
   readonly cropped: readonly {
     readonly tensor: string
     readonly rows: number
@@ -17,16 +17,16 @@ export interface OutputSummary {
     readonly models: readonly string[]
   }[]
   readonly dtypes: ReadonlyMap<string, number>
-  /** Of all files, headers too. */
+  /** Size of all files, including headers. */
   readonly bytes: number
 }
 
 const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1)
 
-/** Longer names of fused methods are cut: chains of many steps fuse too. */
+/** Longer names of fused methods are shortened: chains of many steps fuse too. */
 const LONGEST_METHOD = 120
 
-/** The methods of fused steps, outer one first. `known`: of parts that several steps share. */
+/** The methods of fused steps, the outer one first. `known` caches expressions that several steps share. */
 function methodOf(expr: Expr, known = new Map<Expr, string | undefined>()): string | undefined {
   if (expr.kind === 'read') return undefined
   if (expr.kind === 'crop') return methodOf(expr.merge, known)
@@ -65,7 +65,7 @@ export function summarize(output: PlanOutput): OutputSummary {
   return { methods, copies, absent: [...absent.values()], cropped, dtypes, bytes }
 }
 
-/** Bytes and files of a model as the plan reads it. */
+/** Number and total size of the files of a model that the plan reads. */
 export function modelFiles(plan: Plan, model: number): { files: number; bytes: number } {
   const files = plan.files.filter((file) => file.model === model)
   return { files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) }

@@ -14,9 +14,9 @@ const byCount = (counts: ReadonlyMap<string, number>): Branch[] =>
 
 const patternText = ({ where, rule, pattern, matches, applies }: PatternCount): string =>
   `${where === 'rule' && rule !== undefined ? `rule ${rule + 1}` : where} ${printable(pattern)}: ` +
-  `matches ${formatCount(matches)}, decides ${formatCount(applies)}`
+  `matches ${counted(matches, 'tensor')}, applies to ${formatCount(applies)}`
 
-/** The checkpoints of an interpolation: one in the middle stands for all. */
+/** The checkpoints of an interpolation; only the middle one is shown in detail. */
 function pathBranch(points: readonly PlanOutput[]): Branch {
   const middle = points[points.length >> 1]!
   const { point, path, keep, evaluate } = middle
@@ -44,7 +44,8 @@ function outputBranch(output: PlanOutput): Branch {
   const factors = methods.get('extract') ?? 0
   const merged = new Map([...methods].filter(([method]) => method !== 'extract'))
   if (merged.size > 0) branches.push({ text: `merged: ${counted(sum(merged), 'tensor')}`, branches: byCount(merged) })
-  if (factors > 0) branches.push({ text: `factors: ${counted(factors, 'tensor')} of ${counted(factors / 2, 'layer')}` })
+  if (factors > 0)
+    branches.push({ text: `factors: ${counted(factors, 'tensor')} for ${counted(factors / 2, 'layer')}` })
   if (copies.size > 0) branches.push({ text: `copied: ${counted(sum(copies), 'tensor')}`, branches: byCount(copies) })
   for (const { model, reason, tensors } of absent) {
     const why = ABSENT_REASONS[reason]
@@ -60,23 +61,23 @@ function outputBranch(output: PlanOutput): Branch {
   const size = `${counted(output.files.length, 'file')}, ${formatSize(bytes)}, ${counted(output.tensors.length, 'tensor')}`
   branches.push({ text: `${size} (${shares.join(', ')})` })
   if (output.sidecars.length > 0)
-    branches.push({ text: `beside it: ${output.sidecars.map(({ name }) => printable(name)).join(', ')}` })
+    branches.push({ text: `other files: ${output.sidecars.map(({ name }) => printable(name)).join(', ')}` })
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }
 }
 
-/** What a kind of step says, with names made safe. */
+/** Lines from a kind of step, made safe to print. */
 const safe = ({ text, branches = [] }: Branch): Branch => ({ text: printable(text), branches: branches.map(safe) })
 
-/** What is held whole, and roughly how long the work on it takes. */
+/** The largest matrices that are kept in memory, and roughly how long the work on all of them takes. */
 function heldBranches({ cost }: Plan, seconds: number | undefined): Branch[] {
   if (!cost.held || seconds === undefined) return []
   const { tensor, method, bytes } = cost.held
   const time = seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`
   const most = `${formatSize(bytes)} for ${printable(tensor)}`
-  return [{ text: `matrices held whole (${method}): at most ${most}; about ${time} of work on all of them` }]
+  return [{ text: `whole matrices in memory (${method}): at most ${most}; about ${time} of work in total` }]
 }
 
-/** What an adapter does, as far as one line holds it. */
+/** What an adapter does, in one line. */
 function updateText(update: AdapterUpdates | undefined): string {
   if (!update) return ''
   const [ranks, scales] = [update.ranks, update.scales].map((all) => [...all].sort((a, b) => a - b))
@@ -87,7 +88,7 @@ function updateText(update: AdapterUpdates | undefined): string {
   return `: rank ${range(ranks!)}, scale ${range(scales!)}, ${counted(update.tensors.size, 'tensor')} updated`
 }
 
-/** The plan as a tree for people. */
+/** The plan as a tree of text. */
 export function planTree(
   plan: Plan,
   { threads, memory, heldSeconds, steps: stepLines, analyses, updates }: PlanView,
@@ -108,7 +109,7 @@ export function planTree(
     branches: [
       { text: 'models', branches: models },
       { text: 'steps', branches: steps },
-      ...(plan.analyses.length > 0 ? [{ text: 'found out first', branches: analyses.map(safe) }] : []),
+      ...(plan.analyses.length > 0 ? [{ text: 'analyses (before merging)', branches: analyses.map(safe) }] : []),
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },

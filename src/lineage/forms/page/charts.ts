@@ -1,4 +1,4 @@
-/** Weights over the layers: one chart for all name patterns that have the same course. */
+/** Charts of weights by layer: one chart for all name patterns with the same values. */
 import { plural } from '../../../core/words.js'
 import { stacksOf } from '../../../networks/layerNames.js'
 import { sortedKeys } from '../../serialize.js'
@@ -7,8 +7,8 @@ import { escapeHtml, short } from './html.js'
 
 interface Series {
   readonly label: string
-  /** A participant, which has a colour of its own; otherwise a parameter. */
-  readonly participant: boolean
+  /** A model or step, which has its own colour; otherwise a parameter. */
+  readonly source: boolean
   readonly values: ReadonlyMap<number, number>
 }
 
@@ -19,16 +19,16 @@ interface Group {
   readonly series: readonly Series[]
 }
 
-/** Charts on a page; those of most tensors first. */
+/** Charts on a page. Those of the most tensors come first. */
 const MOST_CHARTS = 24
-/** Layers that a chart has room for. */
+/** Layers of a chart. */
 const MOST_LAYERS = 1000
 /** Rows of a chart. */
 const MOST_SERIES = 16
 const SHOWN_PATTERNS = 8
 
-/** What is drawn of one tensor: the weights, or where the method has none its numeric parameters. */
-function valuesOf(tensor: LineageTensor): (readonly [label: string, value: number, participant: boolean])[] {
+/** The values of one tensor to draw: its weights, or its numeric parameters if the method has no weights. */
+function valuesOf(tensor: LineageTensor): (readonly [label: string, value: number, source: boolean])[] {
   const weights = tensor.sources.flatMap(({ model, weight }) =>
     weight === null ? [] : [[model, weight, true] as const],
   )
@@ -58,9 +58,9 @@ function groups(lineage: Lineage): Group[] {
     patterns.set(pattern, entry)
     entry.methods.add(tensor.method)
     entry.tensors++
-    for (const [label, value, participant] of values) {
-      const key = `${participant} ${label}`
-      const line = entry.series.get(key) ?? [participant, new Map<number, number>()]
+    for (const [label, value, source] of values) {
+      const key = `${source} ${label}`
+      const line = entry.series.get(key) ?? [source, new Map<number, number>()]
       entry.series.set(key, line)
       line[1].set(layer, value)
     }
@@ -69,7 +69,7 @@ function groups(lineage: Lineage): Group[] {
   for (const [pattern, { methods, tensors, series }] of patterns) {
     const lines = [...series]
       .slice(0, MOST_SERIES)
-      .map(([key, [participant, values]]) => ({ label: key.slice(key.indexOf(' ') + 1), participant, values }))
+      .map(([key, [source, values]]) => ({ label: key.slice(key.indexOf(' ') + 1), source, values }))
     const key = JSON.stringify([
       [...methods],
       lines.map(({ label, values }) => [label, [...values].sort(([a], [b]) => a - b)]),
@@ -94,13 +94,13 @@ function drawing({ series }: Group, colourOf: (name: string) => number): string 
   const span = high - low || 1
   const pitch = (WIDTH - LEFT - 10) / layers
   const inner = ROW - 14
-  const rows = series.map(({ label, participant, values }, row) => {
+  const rows = series.map(({ label, source, values }, row) => {
     const top = row * ROW + 8
     const y = (value: number): number => top + ((high - value) / span) * inner
     const bars = [...values].map(([layer, value]) => {
       const [upper, lower] = [y(Math.max(0, value)), y(Math.min(0, value))]
       const box = `x="${short(LEFT + layer * pitch)}" y="${short(upper)}" width="${short(Math.max(0.5, pitch * 0.82))}" height="${short(Math.max(1, lower - upper))}"`
-      return `<rect class="${participant ? `f${colourOf(label)}` : 'fp'}" ${box}><title>${escapeHtml(label)}, layer ${layer}: ${short(value)}</title></rect>`
+      return `<rect class="${source ? `f${colourOf(label)}` : 'fp'}" ${box}><title>${escapeHtml(label)}, layer ${layer}: ${short(value)}</title></rect>`
     })
     const shown = label.length > 18 ? `${label.slice(0, 17)}…` : label
     return `<text x="0" y="${short(top + inner / 2 + 4)}">${escapeHtml(shown)}</text><text class="tick" x="${LEFT - 6}" y="${top + 5}">${short(high)}</text><text class="tick" x="${LEFT - 6}" y="${short(top + inner + 3)}">${short(low)}</text><line x1="${LEFT}" x2="${WIDTH}" y1="${short(y(0))}" y2="${short(y(0))}"/>${bars.join('')}`
@@ -112,10 +112,10 @@ function drawing({ series }: Group, colourOf: (name: string) => number): string 
       (layer) =>
         `<text class="layer" x="${short(LEFT + (layer + 0.41) * pitch)}" y="${series.length * ROW + 12}">${layer}</text>`,
     )
-  return `<svg viewBox="0 0 ${WIDTH} ${series.length * ROW + 18}" role="img" aria-label="values over the layers">${rows.join('')}${ticks.join('')}</svg>`
+  return `<svg viewBox="0 0 ${WIDTH} ${series.length * ROW + 18}" role="img" aria-label="values by layer">${rows.join('')}${ticks.join('')}</svg>`
 }
 
-/** The section's inside, as HTML; empty where no tensor lies in a layer. `colourOf` numbers a participant's colour. */
+/** The section's content as HTML; empty if no tensor is in a layer. `colourOf`: the colour number of a model or step. */
 export function charts(lineage: Lineage, colourOf: (name: string) => number): string {
   const all = groups(lineage)
   const shown = all.slice(0, MOST_CHARTS).map((group) => {
@@ -129,7 +129,7 @@ export function charts(lineage: Lineage, colourOf: (name: string) => number): st
   })
   const rest =
     all.length > MOST_CHARTS
-      ? `<p>${all.length - MOST_CHARTS} further groups of patterns are in the table below.</p>`
+      ? `<p>The table below also has ${plural(all.length - MOST_CHARTS, 'more group')} of tensors.</p>`
       : ''
   return shown.join('') + rest
 }

@@ -5,7 +5,7 @@ import type { Digest, Lineage, LineageMerge, LineageSource, LineageTensor } from
 
 interface PageSource {
   readonly model: string
-  /** Null where it is called as the output's tensor is. */
+  /** Null if it has the same name as the output's tensor. */
   readonly tensor: string | null
   readonly weight: number | null
   readonly of?: PageMerge
@@ -17,7 +17,7 @@ interface PageMerge {
   readonly sources: readonly PageSource[]
   readonly base?: PageSource
   readonly cropped?: LineageMerge['cropped']
-  /** What steps made on the way, where it is listed. */
+  /** Tensors that steps made on the way, if the lineage lists them. */
   readonly parts?: readonly (PageMerge & { readonly model: string; readonly tensor: string | null })[]
 }
 
@@ -31,11 +31,11 @@ type Row = readonly [
   absent: LineageTensor['absent'] | 0,
 ]
 
-/** What the page's program reads: `hows`, `dtypes` and `reasons` once each, and rows that point into them. */
+/** The data of the page's script. Rows refer to `hows`, `dtypes` and `reasons` by index. */
 export interface PageData {
-  /** Participant → number of its colour. */
+  /** Colour number by model or step. */
   readonly colours: Readonly<Record<string, number>>
-  /** Method → number of its colour; that of `copy` is the one after the last. */
+  /** Colour number by method. `copy` has the number after the last colour. */
   readonly methods: Readonly<Record<string, number>>
   readonly hows: readonly PageMerge[]
   readonly dtypes: readonly string[]
@@ -43,7 +43,7 @@ export interface PageData {
   readonly rows: readonly Row[]
 }
 
-/** Values in the order of their first coming, each once. */
+/** Collects values without duplicates, in order of first use. */
 function pool<T>(): { readonly list: T[]; readonly index: (value: T) => number } {
   const list: T[] = []
   const places = new Map<string, number>()
@@ -70,10 +70,10 @@ const pageMerge = ({ method, parameters, sources, base, cropped }: LineageMerge,
   ...(cropped ? { cropped } : {}),
 })
 
-/** Colours go round after `count`: models in the order of the recipe, then steps by name; methods by name. */
+/** The data of the page. Colours repeat after `count`: models in the recipe's order, then steps by name; methods by name. */
 export function pageData(lineage: Lineage, count: number): PageData {
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
-  const participants = [...models.map(([name]) => name), ...sortedKeys(lineage.steps)]
+  const sources = [...models.map(([name]) => name), ...sortedKeys(lineage.steps)]
   const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))].sort()
   const numbered = (names: readonly string[]): Record<string, number> =>
     Object.assign(Object.create(null), Object.fromEntries(names.map((name, index) => [name, index % count])))
@@ -100,8 +100,8 @@ export function pageData(lineage: Lineage, count: number): PageData {
     ]
   })
   return {
-    colours: numbered(participants),
-    // Grey, past the last of the colours: nothing was merged.
+    colours: numbered(sources),
+    // Copied tensors are grey, the colour after the last.
     methods: Object.assign(numbered(methods), methods.includes('copy') ? { copy: count } : {}),
     hows: hows.list,
     dtypes: dtypes.list,

@@ -1,8 +1,8 @@
-/** Text for people: escaping, numbers and sizes, the same in every locale. */
+/** Texts of the page: escaping and numbers, the same in every locale. */
 
 import { safeJson } from '../../../core/printable.js'
 
-/** Invisible letters and those that turn the direction of writing: a name must not look like another. */
+/** Invisible characters, and those that change the direction of text: they could make a name look like another. */
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
 
 const visible = (text: string): string =>
@@ -16,13 +16,13 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** For text and for attributes in quotes. */
+/** Escapes text for HTML content and quoted attributes. */
 export const escapeHtml = (text: string): string => visible(text).replace(/[&<>"']/g, (letter) => ENTITIES[letter]!)
 
-/** JSON that is safe inside a `script` element, and in a terminal that a page is printed to. */
+/** JSON that is safe inside a `script` element, and on a terminal. */
 export const scriptJson = (value: unknown): string => safeJson(JSON.stringify(value)).replaceAll('<', '\\u003c')
 
-/** To four digits. */
+/** A number with four digits. */
 export const short = (value: number): string => String(Number(value.toPrecision(4)))
 
 const COUNTS = [
@@ -38,5 +38,5 @@ export function countText(count: number): string {
   return unit ? `${short(count / unit[1])} ${unit[0]}` : String(count)
 }
 
-/** Whole numbers in groups of three. */
+/** An integer with thin spaces between groups of three digits. */
 export const grouped = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, '\u2009')

@@ -26,7 +26,7 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
 
 const bytesOf = (files: readonly LineageFile[]): number => files.reduce((sum, { size }) => sum + size, 0)
 
-/** How many by key, the most first. */
+/** Counts by key, the largest first. */
 function tally<T>(
   items: readonly T[],
   key: (item: T) => string,
@@ -65,7 +65,7 @@ function summary(lineage: Lineage, colours: Readonly<Record<string, number>>): s
     card(grouped(Object.keys(lineage.models).length), agree(Object.keys(lineage.models).length, 'model', 'models')),
   ].join(
     '',
-  )}</div><svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="share of methods">${parts.join('')}</svg><p>${legend.join(' ')}</p>`
+  )}</div><svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="share of parameters by method">${parts.join('')}</svg><p>${legend.join(' ')}</p>`
 }
 
 function models(lineage: Lineage, colourOf: (name: string) => number): string {
@@ -87,7 +87,7 @@ const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
 
 const isScalar = (value: Json): boolean => typeof value !== 'object' || value === null
 
-/** Six digits are enough to compare figures; the lineage has all. */
+/** Six digits are enough to compare numbers; the lineage has all of them. */
 const scalarText = (value: Json): string =>
   code(
     typeof value === 'string'
@@ -99,7 +99,7 @@ const scalarText = (value: Json): string =>
 const isChange = (value: Readonly<Record<string, Json>>): boolean =>
   Object.keys(value).length === 2 && 'before' in value && 'after' in value
 
-/** A list and a record of plain values are written in words, what is nested deeper as JSON. */
+/** Lists and records of scalars as text, deeper values as JSON. */
 function valueText(value: Json): string {
   if (isScalar(value)) return scalarText(value)
   if (!Object.values(value as object).every(isScalar)) return code(JSON.stringify(value))
@@ -109,10 +109,10 @@ function valueText(value: Json): string {
   return fields.join(' · ')
 }
 
-/** A record of so many values is easier to read in lines. */
+/** Records of more values are shown one per line. */
 const LONG = 4
 
-/** `key: value`, and where the value is a list or a record of such, or a long record, a line each. */
+/** `key: value`; for long records, and for lists and records of records, one line per entry. */
 function fieldText(key: string, value: Json): string {
   const items = Array.isArray(value) ? value.entries() : isRecord(value) ? Object.entries(value) : []
   const named = [...items].map(([name, item]) => ({ name, item: item as Json }))
@@ -138,7 +138,9 @@ function steps(lineage: Lineage): string {
       .map(([key, value]) => `<div>${fieldText(key, value)}</div>`)
       .join(''),
   ])
-  return rows.length === 0 ? '<p>None: the output is a model.</p>' : table(['Step', 'Kind', 'What it was given'], rows)
+  return rows.length === 0
+    ? '<p>None. The output is a model of the recipe.</p>'
+    : table(['Step', 'Kind', 'Settings and results'], rows)
 }
 
 function copies(lineage: Lineage): string {
@@ -159,15 +161,15 @@ function copies(lineage: Lineage): string {
           pairs.map(([name, n]) => [escapeHtml(name), grouped(n)]),
         )
   return (
-    count(reasons, 'Copied, because') + count(absent, 'Left out of the merge') ||
-    '<p>Every tensor was merged, with every participant.</p>'
+    count(reasons, 'Reason for copying') + count(absent, 'Skipped model') ||
+    '<p>Every tensor was merged from all models.</p>'
   )
 }
 
 interface Section {
   readonly id: string
   readonly title: string
-  /** Empty: the section is left out. */
+  /** Empty: the page does not have the section. */
   readonly inside: string
 }
 
@@ -185,17 +187,17 @@ function tensorTable(methods: readonly string[], reasons: readonly string[]): st
     ['shape', 'Shape'],
     ['elements', 'Elements'],
   ].map(([key, title]) => `<th data-sort="${key}"><button type="button">${title}</button></th>`)
-  return `<noscript><p>This table needs JavaScript; the lineage itself is plain JSON.</p></noscript>
+  return `<noscript><p>This table needs JavaScript. The lineage file itself is plain JSON.</p></noscript>
 <div class="tools"><input id="search" type="search" placeholder="part of a name, or /expression/" aria-label="search names">
-<select id="method" aria-label="method">${option('', 'every method')}${methods.map((method) => option(method)).join('')}</select>
-<select id="which" aria-label="which tensors">${option('', 'merged and copied')}${option('merged')}${option('absent', 'with a model left out')}${reasons.map((reason) => option(reason, `copied: ${reason}`)).join('')}</select>
+<select id="method" aria-label="method">${option('', 'all methods')}${methods.map((method) => option(method)).join('')}</select>
+<select id="which" aria-label="which tensors">${option('', 'all tensors')}${option('merged')}${option('absent', 'with a skipped model')}${reasons.map((reason) => option(reason, `copied: ${reason}`)).join('')}</select>
 <span id="count" class="soft"></span><button id="before" type="button">‹</button><span id="page" class="soft"></span><button id="after" type="button">›</button></div>
 <div class="scroll"><table><thead><tr>${heads.join('')}</tr></thead><tbody id="rows"></tbody></table></div>`
 }
 
 /**
- * The lineage as one page that needs nothing else: no network, no other file. Everything in it is escaped, and its
- * policy lets only its own program and style run.
+ * The lineage as one self-contained HTML page, without network or other files. Every text is escaped, and the page's content
+ * security policy allows only its own script and style.
  */
 export function reportHtml(lineage: Lineage): string {
   const data = pageData(lineage, COLOUR_COUNT)
@@ -217,9 +219,9 @@ export function reportHtml(lineage: Lineage): string {
       `<div class="recipe">${lines.map((line) => `<code>${escapeHtml(line)}</code>`).join('')}</div>${recipe.set.length > 0 ? `<p>Set on the command line: ${recipe.set.map(code).join(' ')}</p>` : ''}`,
     ),
     section('steps', 'Steps', steps(lineage)),
-    section('layers', 'Over the layers', charts(lineage, colourOf)),
-    section('copies', 'Copied and left out', copies(lineage)),
-    section('evaluations', 'Evaluations', evaluations.length === 0 ? '' : table(['What', 'Value'], evaluations)),
+    section('layers', 'Weights by layer', charts(lineage, colourOf)),
+    section('copies', 'Copied tensors and skipped models', copies(lineage)),
+    section('evaluations', 'Evaluations', evaluations.length === 0 ? '' : table(['Figure', 'Value'], evaluations)),
     section('tensors', 'Tensors', tensorTable(methods, data.reasons)),
     section(
       'files',
@@ -246,7 +248,7 @@ export function reportHtml(lineage: Lineage): string {
 </head>
 <body>
 <header><div><h1>${title}</h1>
-<p class="soft">from ${code(output.from)} · terge ${escapeHtml(lineage.terge)} · seed ${lineage.seed}<br>whole ${digestText(output.digest)}<br>plan ${code(lineage.plan.digest)}<br>recipe ${code(recipe.digest)}</p>
+<p class="soft">from ${code(output.from)} · terge ${escapeHtml(lineage.terge)} · seed ${lineage.seed}<br>output ${digestText(output.digest)}<br>plan ${code(lineage.plan.digest)}<br>recipe ${code(recipe.digest)}</p>
 ${summary(lineage, data.methods)}<nav>${links.join('')}</nav></div></header>
 <main>
 ${sections.map(({ id, title, inside }) => `<section id="${id}"><h2>${title}</h2>${inside}</section>`).join('\n')}

@@ -1,13 +1,11 @@
 /**
- * The page's program: the table of tensors, searched, sorted and shown a page at a time, so that twenty thousand rows
- * cost no more than a hundred. Everything from the lineage goes in as text, never as HTML.
- *
- * Its data (`#data`): `names` of participants with their colours, `hows` (each way in which some tensor came about,
- * once), `dtypes`, `reasons`, and `rows` of [name, how, dtype, shape, digest, reason, absent].
+ * The page's script. It searches, sorts and pages the table of tensors, so that 20,000 rows cost no more than 100. It inserts
+ * everything from the lineage as text, never as HTML. Its data (`#data`) is `PageData` of `data.ts`.
  */
 export const SCRIPT = `'use strict'
 const data = JSON.parse(document.getElementById('data').textContent)
 const PAGE = 100
+const ABSENT = { missing: 'has no such tensor', shape: 'has another shape', dtype: 'has no floating-point dtype' }
 const $ = (id) => document.getElementById(id)
 const make = (tag, className, ...children) => {
   const node = document.createElement(tag)
@@ -65,12 +63,12 @@ function tree(how, name) {
   for (const source of how.sources) list.append(entry(source, ''))
   for (const part of how.parts || []) {
     const item = make('li', '', make('b', 't' + colour(part.model), visible(part.model)))
-    item.append(' · ' + visible(part.tensor === null ? name : part.tensor) + ' is made of', tree(part, name))
+    item.append(' · ' + visible(part.tensor === null ? name : part.tensor) + ' was made from', tree(part, name))
     list.append(item)
   }
   if (how.cropped) {
     const { rows, models } = how.cropped
-    list.append(make('li', '', 'cropped to ' + grouped(rows) + ' rows, for ' + visible(models.join(', ')) + '; the others are the base’s'))
+    list.append(make('li', '', 'only the first ' + grouped(rows) + ' rows are merged, because of other sizes in ' + visible(models.join(', ')) + '; the others are copied from the base'))
   }
   return list
 }
@@ -80,7 +78,7 @@ function detail(row) {
   cell.colSpan = 6
   cell.append(tree(row.how, row.name))
   if (row.reason) cell.append(make('p', '', 'copied: ' + visible(row.reason)))
-  for (const { model, reason } of row.absent || []) cell.append(make('p', '', 'left out: ' + visible(model) + ', ' + reason))
+  for (const { model, reason } of row.absent || []) cell.append(make('p', '', 'skipped: ' + visible(model) + ' (' + ABSENT[reason] + ')'))
   cell.append(make('p', 'mono', row.digest === null ? 'no digest' : row.digest))
   return make('tr', 'detail', cell)
 }

@@ -1,4 +1,4 @@
-/** Colours of models and methods; further ones begin again. Okabe and Ito's, which colour-blind readers tell apart. */
+/** Colours of models and methods, used in turn: Okabe and Ito's palette for colour-blind readers, and two more. */
 const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#b8a800', '#8c6bb1']
 
 export const COLOUR_COUNT = COLOURS.length

@@ -5,29 +5,29 @@ import type { Lineage, LineageMerge, LineageSource } from '../../types.js'
 
 type Pair = readonly [model: number, weight: number | null]
 
-/** By tensor: the method's name, and pairs of a model's index and its weight. */
+/** By tensor: the method's name, and pairs of model index and weight. */
 export type TergeReport = Readonly<Record<string, readonly [method: string, sources: readonly Pair[]]>>
 
-/** The library's only method, and what terge calls it. */
+/** The Python library's name of a method. */
 const nameOf = (method: string): string => (method === 'linear' ? 'arithmetic' : method)
 
-/** Steps that make a model of one: what they give to a tensor is the first source's share, and no adapter is a model. */
+/** Methods and steps with one input model, the first source: the result has that model's share. Adapters are not models. */
 const OF_ONE: ReadonlySet<string> = new Set([
   'copy',
   'lora',
   ...KINDS.filter(({ keepsShares }) => keepsShares).map(({ kind }) => kind),
 ])
 
-/** A making and, by step and tensor, the makings that its sources only name. */
+/** The merges that sources refer to by step and tensor. */
 type Parts = ReadonlyMap<string, LineageMerge>
 
 const partKey = (model: string, tensor: string): string => `${model}\0${tensor}`
 
-/** What a source is made of: nested in it, or a part that is listed; nothing where it is read from a file. */
+/** How a source was made: nested in it, or listed under `parts`. Undefined if it was read from a file. */
 const makingOf = ({ model, tensor, of }: LineageSource, parts: Parts): LineageMerge | undefined =>
   of ?? parts.get(partKey(model, tensor))
 
-/** All makings below one, itself last, each once. */
+/** All merges that `whole` depends on, each once, `whole` last. */
 function makings(whole: LineageMerge, parts: Parts): LineageMerge[] {
   const found = new Set<LineageMerge>()
   const visit = (merge: LineageMerge): void => {
@@ -46,8 +46,8 @@ const sourcesOf = ({ method, sources }: LineageMerge): readonly LineageSource[] 
   OF_ONE.has(method) ? sources.slice(0, 1) : sources
 
 /**
- * Adds up what each model gave to a tensor. Through fused steps weights multiply, so that an average of averages shows
- * each model's own share; a method without weights on the way leaves null.
+ * The share of each model in a tensor. Weights of fused steps multiply, so an average of averages shows each model's share.
+ * A share is null if a method on the way has no weights.
  */
 function sharesOf(whole: LineageMerge, parts: Parts, isModel: (name: string) => boolean): Map<string, number | null> {
   const shares = new Map<string, number | null>()
@@ -56,7 +56,7 @@ function sharesOf(whole: LineageMerge, parts: Parts, isModel: (name: string) => 
     const before = to.has(key) ? to.get(key)! : 0
     to.set(key, before === null || share === null ? null : before + share)
   }
-  // Whoever uses a making comes before it, so that its factor is known when its turn comes.
+  // Each merge comes after everything that uses it, so its factor is known.
   for (const merge of makings(whole, parts).reverse()) {
     const factor = factors.get(merge)
     if (factor === undefined) continue
@@ -65,7 +65,7 @@ function sharesOf(whole: LineageMerge, parts: Parts, isModel: (name: string) => 
       const own = one ? 1 : source.weight
       const share = factor === null || own === null ? null : factor * own
       const of = makingOf(source, parts)
-      // A model is itself, whatever an adapter made of it.
+      // A model with an adapter applied still counts as the model.
       if (isModel(source.model)) add(shares, source.model, share)
       else if (of) add(factors, of, share)
     }
@@ -73,10 +73,10 @@ function sharesOf(whole: LineageMerge, parts: Parts, isModel: (name: string) => 
   return shares
 }
 
-/** The library merges parameters, and a module's buffers are none. */
+/** Buffers of BatchNorm. The library merges only parameters. */
 const BUFFER = /(^|\.)(running_mean|running_var|num_batches_tracked)$/
 
-/** Names under which a tied parameter is stored once more: the library knows it by its first name. */
+/** Second names of tied parameters. The library uses the first name. */
 function tiedTwins(tensors: Lineage['tensors']): Set<string> {
   const names = sortedKeys(tensors)
   const embeddings = names.filter((name) => EMBEDDING.test(name))
@@ -90,9 +90,9 @@ function tiedTwins(tensors: Lineage['tensors']): Set<string> {
 }
 
 /**
- * The lineage in the form of the Python library terge: `{"weight": ["arithmetic", [[0, 0.25], [1, 0.75]]], …}`, the merged models
- * numbered in the order of the recipe, which a base that only lends its tensors is none of. As there, tensors that were copied,
- * BatchNorm's statistics and second names of a tied parameter have no entry.
+ * The lineage in the format of the Python library terge: `{"weight": ["arithmetic", [[0, 0.25], [1, 0.75]]], …}`. Merged models have
+ * numbers in the recipe's order; a base that only provides copied tensors is not one of them. As in the library, copied tensors,
+ * BatchNorm statistics and second names of tied parameters have no entry.
  */
 export function tergeReport(lineage: Lineage): TergeReport {
   const isModel = (name: string): boolean => Object.hasOwn(lineage.models, name)
@@ -118,7 +118,7 @@ export function tergeReport(lineage: Lineage): TergeReport {
   return report
 }
 
-/** The report as JSON, a tensor a line, with the spaces that Python's own writer puts. */
+/** The report as JSON with one line per tensor, and the same spaces as Python's `json` module. */
 export function tergeReportText(lineage: Lineage): string {
   const lines = Object.entries(tergeReport(lineage)).map(([name, [method, pairs]]) => {
     const list = pairs.map(([model, weight]) => `[${model}, ${weight}]`).join(', ')
