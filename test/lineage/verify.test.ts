@@ -86,7 +86,7 @@ test('a changed byte names its tensor', async ({ folder }) => {
   assert.not(ok)
   assert.not(reproduced)
   assert.match(messages(problems)[0]!, /^output-digest: merged\.safetensors: 1 of \d+ tensors? differs?: \S+$/)
-  assert.match(messages(problems)[1]!, /^not-reproduced: merged\.safetensors differs .* from byte \d+$/)
+  assert.match(messages(problems)[1]!, /^not-reproduced: merged\.safetensors differs .* at byte \d+$/)
   assert.is(problems.length, 2)
 })
 
