@@ -229,7 +229,7 @@ test('credentials are not passed on to a command unless the recipe names them', 
     }
     writeCommand(folder, '{command: [node, -e, "process.exit(4)"], env: [OPENAI_API_KEY]}')
     const refused = await terge(['run', 'r.yml', '--force'], folder)
-    assert.match(refused.err, /the recipe runs a command: node -e .*, which is to see OPENAI_API_KEY/)
+    assert.match(refused.err, /the recipe runs a command: node -e .* \(with access to OPENAI_API_KEY\)/)
     const failed = await terge(['run', 'r.yml', '--allow-commands', '--force'], folder, { HF_TOKEN: 'hf_x' })
     assert.is(failed.code, 1)
     assert.match(

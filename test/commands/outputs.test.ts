@@ -79,7 +79,7 @@ test('no output in another, points of interpolations among them', () =>
         "'out/one.safetensors' is inside the output 'out'",
       ],
       ['{from: m, path: out}, {from: m, path: out/deeper/one}', "'out/deeper/one' is inside the output 'out'"],
-      ['{from: i, path: out}, {from: m, path: out/t-0.000.safetensors}', "same place as 'out/t-0.000.safetensors'"],
+      ['{from: i, path: out}, {from: m, path: out/t-0.000.safetensors}', "same path as 'out/t-0.000.safetensors'"],
       [
         '{from: i, path: out/points}, {from: m, path: out}',
         "'out/points/t-0.000.safetensors' is inside the output 'out'",

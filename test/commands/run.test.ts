@@ -181,7 +181,7 @@ test('methods: all of the registry, and one whole', async () => {
       name,
     )
   assert.match(one.out, /^linear, arithmetic: [^\n]+\n\n {2}computes {2}[^\n]+\n {2}models {4}2 or more\n/)
-  assert.match(one.out, /\n {2}normalize {2}boolean {2}true {5}\S/)
+  assert.match(one.out, /\n {2}normalize {2}true or false {2}true {5}\S/)
   assert.equal(
     JSON.parse(json.out).map(({ name }: { name: string }) => name),
     METHODS.map(({ name }) => name),

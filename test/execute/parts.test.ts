@@ -64,7 +64,7 @@ test('results that are not finite: the worst tensors first, and an error where t
   const told = remarkDiagnostics(output, figures)
   assert.is(told.length, 1)
   assert.equal([told[0]!.severity, told[0]!.code], ['warning', 'not-finite'])
-  assert.match(told[0]!.message, '2,001 results in 2 tensors of out')
+  assert.match(told[0]!.message, '2,001 elements in 2 tensors of out')
   assert.match(told[0]!.message, '(b: 2,000, a: 1)')
   assert.match(told[0]!.hint!, 'the largest float16 number is 65504')
   try {

@@ -193,7 +193,7 @@ export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number
     if ('reason' in finding)
       throw fault(
         'output-exists',
-        `${outputs[index]!} already exists and differs from what this recipe produces: ${finding.reason}`,
+        `${outputs[index]!}: already exists and differs from what this recipe produces: ${finding.reason}`,
         'give --force to replace it',
       )
 }
