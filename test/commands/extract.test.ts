@@ -449,17 +449,17 @@ test('faults', () =>
     const large = await told(recipe('rank: 25'))
     assert.match(
       large,
-      'error rank-too-large: rank 25 is more than any matrix of the difference can have: the largest has 24',
+      'error rank-too-large: rank 25 is larger than the rank of any matrix: the largest possible rank is 24',
     )
     assert.match(large, 'hint: write rank: 24 or less')
     assert.match(
       await told(recipe('rank: 4').replace('from: tuned', 'from: base')),
-      "error contradiction: the difference of 'base' from itself is nothing",
+      "error contradiction: 'from' and 'base' are both 'base', so there is no difference to extract",
     )
     assert.match(await told(recipe('rank: 4').replace('from: tuned', 'from: tined')), "hint: did you mean 'tuned'?")
     assert.match(
       await told(recipe('rank: 4, lora_bias: true')),
-      "error contradiction: an adapter with lora_bias can't have the embedding wte.weight",
+      "error contradiction: an adapter with lora_bias can't adapt the embedding wte.weight",
     )
     assert.match(await told(recipe('rank: 4, exclude: nothing.weight')), "error no-match: the pattern 'nothing.weight'")
     assert.match(await told(recipe('rank: 4, include: steps')), 'error nothing-to-extract')
@@ -473,11 +473,11 @@ test('faults', () =>
     writeModel(path.join(folder, 'tuned.safetensors'), { ...LAYERS, 'wte.weight': random([51, 24], 1) })
     const shape = await told(recipe('rank: 4'))
     assert.match(shape, 'error tensor-mismatch: wte.weight is [51, 24] in tuned but [50, 24] in base')
-    assert.match(shape, "hint: leave it out: exclude: ['wte.weight']")
+    assert.match(shape, "hint: skip it: exclude: ['wte.weight']")
 
     writeModel(path.join(folder, 'tuned.safetensors'), LAYERS)
     const same = await told(recipe('rank: 4'), 'run')
-    assert.match(same, /^1 [\s\S]*error nothing-to-extract: adapter: the two models are the same in every layer/)
+    assert.match(same, /^1 [\s\S]*error nothing-to-extract: adapter: the two models are equal in every layer/)
     assert.not(existsSync(path.join(folder, 'adapter')))
     const broken = f32Of(LAYERS['small.weight']!).slice()
     broken[7] = Number.NaN
