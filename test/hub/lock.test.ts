@@ -94,7 +94,10 @@ test('what differs from the lock is named, and nothing is written', () =>
     writeFileSync(shard, wrong)
     const bytes = await run(['run', 'recipe.yml', '--locked'])
     assert.is(bytes.code, 1)
-    assert.match(bytes.err, /recipe\.yml:4:6: error lock-differs: b: model-00002-of-00002\.safetensors differs from the lock/)
+    assert.match(
+      bytes.err,
+      /recipe\.yml:4:6: error lock-differs: b: model-00002-of-00002\.safetensors differs from the lock/,
+    )
     assert.not.ok(existsSync(path.join(folder, 'out')))
     assert.is((await run(['run', 'recipe.yml', '-o', 'free'])).code, 0)
     writeFileSync(shard, right)
