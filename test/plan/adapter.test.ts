@@ -1,4 +1,4 @@
-/** Adapters that can't be applied, and those that only look strange: told at `lora`, in words, before anything is read. */
+/** Adapters that can't be applied, and unusual ones that can: errors appear at `lora`, before tensor data is read. */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -21,8 +21,8 @@ const BASE = {
   'model.ids': i64([2], [1n, 2n]),
 }
 
-/** Errors and warnings about an adapter, `code: message` with the place left out. */
-async function told(
+/** Errors and warnings about an adapter, as `code: message`, without the place. */
+async function reported(
   tensors: Readonly<Record<string, RawTensor>>,
   config: unknown,
   { lora = 'adapter', more = '' } = {},
@@ -46,13 +46,13 @@ async function told(
   })
 }
 
-test('an adapter as PEFT saves it is no fault, also under names with a part more or less', async () => {
-  assert.equal(await told(FACTORS, CONFIG), [])
+test('an adapter saved by PEFT has no errors, also if its names have a prefix more or less', async () => {
+  assert.equal(await reported(FACTORS, CONFIG), [])
   const longer = {
     [A.replace('layers', 'outer.model.layers')]: FACTORS[A]!,
     [B.replace('layers', 'outer.model.layers')]: FACTORS[B]!,
   }
-  assert.equal(await told(longer, CONFIG), [])
+  assert.equal(await reported(longer, CONFIG), [])
   const harmless = {
     lora_dropout: 0.1,
     init_lora_weights: 'eva',
@@ -60,10 +60,10 @@ test('an adapter as PEFT saves it is no fault, also under names with a part more
     megatron_config: null,
     layer_replication: null,
   }
-  assert.equal(await told(FACTORS, { ...CONFIG, ...harmless, rank_pattern: { '.*\\.k': 7, 'q|v': 4 } }), [])
+  assert.equal(await reported(FACTORS, { ...CONFIG, ...harmless, rank_pattern: { '.*\\.k': 7, 'q|v': 4 } }), [])
 })
 
-test('configurations that lie, or ask for what is not there', async () => {
+test('wrong and unsupported adapter configurations are errors', async () => {
   const cases: readonly (readonly [config: unknown, expected: string])[] = [
     ['[1]', 'bad-config: adapter/adapter_config.json: not a JSON object'],
     ['{"r": ', 'bad-config: adapter/adapter_config.json: not valid JSON'],
@@ -86,15 +86,15 @@ test('configurations that lie, or ask for what is not there', async () => {
     [{ ...CONFIG, init_lora_weights: 'new' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: new'],
     [{ ...CONFIG, use_dora: true, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA, which rescales each row of the updated weight: terge does not support this (and 1 more)'],
     [{ ...CONFIG, lora_magic: 3 }, 'unknown-adapter-key: m.lora: adapter_config.json: terge ignores the unknown key \'lora_magic\''],
-  ] // biome-ignore format: a case a line
+  ] // biome-ignore format: one case per line
   for (const [config, expected] of cases) {
-    const found = await told(FACTORS, config)
+    const found = await reported(FACTORS, config)
     assert.is(found.length, 1, `${JSON.stringify(config)}: ${found.join('\n')}`)
     assert.ok(found[0]!.startsWith(expected), `${JSON.stringify(config)}: ${found[0]}`)
   }
 })
 
-test('tensors that do not fit the model, or each other', async () => {
+test('adapter tensors that do not fit the model or each other are errors', async () => {
   const cases: readonly (readonly [tensors: Readonly<Record<string, RawTensor>>, expected: string])[] = [
     [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has factor A but not factor B'],
     [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor but no LoRA factors'],
@@ -110,15 +110,15 @@ test('tensors that do not fit the model, or each other', async () => {
     [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],
     [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 DoRA magnitude vector'],
     [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: model.layers.0.k.weight has shape [9, 6] in the adapter'],
-  ] // biome-ignore format: a case a line
+  ] // biome-ignore format: one case per line
   for (const [tensors, expected] of cases) {
-    const found = await told(tensors, CONFIG)
+    const found = await reported(tensors, CONFIG)
     assert.is(found.length, 1, `${Object.keys(tensors)}: ${found.join('\n')}`)
     assert.ok(found[0]!.startsWith(expected), found[0])
   }
 })
 
-test('nothing is added to packed weights', () =>
+test('an adapter for packed weights is an error', () =>
   inFolder(async (folder) => {
     const model = {
       'layers.0.q.qweight': i64([8, 2], Array(16).fill(1n)),
@@ -138,14 +138,14 @@ test('nothing is added to packed weights', () =>
     assert.ok((await validate(file)).diagnostics.some(({ code }) => code === 'packed-weights'))
   }))
 
-test('a rank above the limit is refused before terge relies on it', async () => {
+test('a rank above the limit is an error with a hint', async () => {
   const huge = { [A]: tensor(70000, 6), [B]: tensor(8, 70000) }
-  assert.equal(await told(huge, { r: 70000, lora_alpha: 1 }), [
+  assert.equal(await reported(huge, { r: 70000, lora_alpha: 1 }), [
     'adapter-rank: m.lora: layers.0.q has rank 70000; terge supports ranks up to 65536 (merge the adapter with PEFT)',
   ])
 })
 
-test('many adapters of a huge rank are refused before a worker runs out of space', () =>
+test('too many adapters with a huge rank are an error before a worker runs out of memory', () =>
   inFolder(async (folder) => {
     const rank = 65536
     writeModel(path.join(folder, 'base.safetensors'), { 'q.weight': tensor(8, 6) })
@@ -163,7 +163,7 @@ test('many adapters of a huge rank are refused before a worker runs out of space
     ])
   }))
 
-test('factors are read for the update, and once more for their digests', () =>
+test('the plan counts factors once for the update and once for their digests', () =>
   inFolder(async (folder) => {
     writeModel(path.join(folder, 'base.safetensors'), { 'q.weight': tensor(8, 6) })
     const factors = { [`${P}q.lora_A.weight`]: tensor(4, 6), [`${P}q.lora_B.weight`]: tensor(8, 4) }
@@ -176,18 +176,21 @@ test('factors are read for the update, and once more for their digests', () =>
     assert.is((await plan(file)).plan.cost.read, 4 * (8 * 6 + 2 * (4 * 6 + 8 * 4)))
   }))
 
-test('an adapter that is missing, or has no configuration; a scale that is no number', async () => {
-  assert.match((await told(FACTORS, CONFIG, { lora: 'adaptor' }))[0]!, 'missing-model: adaptor: there is no such file')
+test('a missing adapter, a missing configuration and an invalid scale are errors', async () => {
   assert.match(
-    (await told(FACTORS, CONFIG, { lora: 'base.safetensors' })).join('\n'),
+    (await reported(FACTORS, CONFIG, { lora: 'adaptor' }))[0]!,
+    'missing-model: adaptor: there is no such file',
+  )
+  assert.match(
+    (await reported(FACTORS, CONFIG, { lora: 'base.safetensors' })).join('\n'),
     'no-adapter: m.lora: it has no adapter_config.json',
   )
-  assert.match((await told(FACTORS, CONFIG, { more: ', lora_scale: .inf' }))[0]!, 'bad-type')
-  assert.equal(await told(FACTORS, CONFIG, { more: ', lora_scale: 0' }), [])
-  assert.match((await told(FACTORS, CONFIG, { lora: 'hf:nothing' }))[0]!, 'bad-value')
+  assert.match((await reported(FACTORS, CONFIG, { more: ', lora_scale: .inf' }))[0]!, 'bad-type')
+  assert.equal(await reported(FACTORS, CONFIG, { more: ', lora_scale: 0' }), [])
+  assert.match((await reported(FACTORS, CONFIG, { lora: 'hf:nothing' }))[0]!, 'bad-value')
 })
 
-test('a folder may hold the model as well; a configuration may be no pipe, folder or link to nowhere', () =>
+test('a folder may also hold the model; a configuration must be a file and not a pipe, folder or broken link', () =>
   inFolder(async (folder) => {
     writeModel(path.join(folder, 'base.safetensors'), BASE)
     const adapter = path.join(folder, 'adapter')

@@ -36,7 +36,7 @@ async function result(base: Folder, tensors: Readonly<Record<string, RawTensor>>
 }
 const valuesOf = (values: { values: Float32Array } | undefined) => values?.values
 
-test('an embedding that was trained alone leaves the head as it was: it is written out and untied', async () => {
+test('if only the embedding was trained, the head keeps its weights and is stored untied', async () => {
   for (const config of [tied.config!, { model_type: 'gemma' }, { model_type: 'llama', tie_word_embeddings: true }]) {
     const { tensors, config: made, diagnostics } = await result({ ...tied, config }, lora.tensors)
     assert.equal(valuesOf(tensors.get('lm_head.weight')), E.values)
@@ -53,7 +53,7 @@ test('an embedding that was trained alone leaves the head as it was: it is writt
   assert.is(saved.config.tie_word_embeddings, false)
 })
 
-test('names of heads by architecture; parts of configurations; biases under two names', async () => {
+test('heads are named by architecture, in parts of configurations, with biases under two names', async () => {
   const cases: readonly (readonly [
     embedding: string,
     head: string,
@@ -113,7 +113,7 @@ test('names of heads by architecture; parts of configurations; biases under two 
   assert.equal(valuesOf(tensors.get('cls.predictions.decoder.bias')), bias.values)
 })
 
-test('a network that was saved alone gets the prefix that it has beside a head; a bias is found under its other name', async () => {
+test('a bare network gets its prefix when a head is added; a bias is found under its other name', async () => {
   const bare = {
     tensors: { 'wte.weight': stored(E), 'h.0.attn.c_proj.weight': stored(matrix([H, H], 2)) },
     config: { model_type: 'gpt2', architectures: ['GPT2Model'] },
@@ -141,7 +141,7 @@ test('a network that was saved alone gets the prefix that it has beside a head; 
   assert.is(grown.config.vocab_size, MORE)
 })
 
-test('a network without a head, or whose head is its own already, gets none', async () => {
+test('a network without a head, or with a separate head, gets no head', async () => {
   const bare = { ...tied, config: { model_type: 'llama', architectures: ['LlamaModel'], tie_word_embeddings: true } }
   assert.is((await result(bare, lora.tensors)).tensors.has('lm_head.weight'), false)
   assert.is((await result(tied, lora.tensors, { task_type: 'SEQ_CLS' })).tensors.has('lm_head.weight'), false)
@@ -155,7 +155,7 @@ test('a network without a head, or whose head is its own already, gets none', as
   assert.is(diagnostics.length, 0)
 })
 
-test('ensure_weight_tying: the head follows, whatever of it was saved', async () => {
+test('with ensure_weight_tying the head follows the embedding, whichever was saved', async () => {
   const ensured = { ensure_weight_tying: true }
   const update = updatedBy(E, lora, true)
   for (const more of [
@@ -189,7 +189,7 @@ test('ensure_weight_tying: the head follows, whatever of it was saved', async ()
   assert.ok('refused' in later && later.refused.length === 1 && later.refused[0]!.startsWith('adapter-tied'))
 })
 
-test('a head that was trained itself is written out; one that is the embedding once more stays tied', async () => {
+test('a trained head is stored; a head equal to the embedding stays tied', async () => {
   const saved = await result(tied, { ...q.tensors, ...whole('lm_head', 21) }, { modules_to_save: ['lm_head'] })
   assert.equal(valuesOf(saved.tensors.get('lm_head.weight')), matrix([V, H], 21).values)
   assert.equal(valuesOf(saved.tensors.get(`${EMBED}.weight`)), E.values)
@@ -208,7 +208,7 @@ test('a head that was trained itself is written out; one that is the embedding o
   }
 })
 
-test('encoder and decoder with one embedding: a change of only one of its uses is refused', async () => {
+test('if encoder and decoder share one embedding, changing only one use is an error', async () => {
   const base = {
     tensors: {
       'shared.weight': stored(E),
@@ -227,7 +227,7 @@ test('encoder and decoder with one embedding: a change of only one of its uses i
   assert.equal(await refused({ ...layer, ...whole('lm_head', 7) }, { modules_to_save: ['lm_head'] }), ['adapter-tied'])
 })
 
-test('a vocabulary that grew: vocab_size follows wherever it stands, and the tokenizer is the one beside the adapter', async () => {
+test('a resized vocabulary updates vocab_size everywhere and uses the tokenizer beside the adapter', async () => {
   const grown = (module: string) => whole(module, 21, MORE)
   const tokenizer = { 'tokenizer.json': '{"of": "base"}' }
   for (const [own, path] of [
@@ -279,7 +279,7 @@ test('a vocabulary that grew: vocab_size follows wherever it stands, and the tok
   assert.equal('refused' in half && half.refused.map((text) => text.split(':')[0]), ['adapter-rows'])
 })
 
-test('a classifier that was saved whole is part of the result, and the configuration says what it is', async () => {
+test('a classifier that was saved whole is part of the result, and the configuration describes it', async () => {
   const head = { [`${PEFT}score.weight`]: stored(matrix([3, H], 5)) }
   const cls = { task_type: 'SEQ_CLS', modules_to_save: ['classifier', 'score'] }
   const { tensors, config, diagnostics } = await result(tied, { ...q.tensors, ...head }, cls)
@@ -312,7 +312,7 @@ test('a classifier that was saved whole is part of the result, and the configura
   assert.ok('refused' in inner && inner.refused[0]!.startsWith('adapter-target'))
 })
 
-test('merged with models that tie their heads, a head that an adapter left behind is merged as one', async () => {
+test('a head that an adapter untied is merged with the tied heads of other models', async () => {
   const other = {
     ...tied,
     tensors: { [`${EMBED}.weight`]: stored(matrix([V, H], 61)), [`${Q}.weight`]: stored(matrix([H, H], 62)) },

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { nameAt, siteOf, stacksOf } from '../../src/networks/layerNames.js'
 import { gradientAt } from '../../src/networks/layers.js'
 
-test('each stack of layers is counted for itself, by what stands before the first number', () => {
+test('each stack of layers is counted separately, by the prefix before the first number', () => {
   const { list, of } = stacksOf([
     'model.layers.1.mlp.experts.3.w',
     'vision_tower.encoder.layers.5.norm.weight',
@@ -21,7 +21,7 @@ test('each stack of layers is counted for itself, by what stands before the firs
   assert.is(of('lm_head.weight'), undefined)
 })
 
-test('lists of single parameters are stacks where a model has no others', () => {
+test('lists of single parameters count as stacks if a model has no others', () => {
   assert.equal(stacksOf(['0.weight', '2.weight', '4.weight']).list, [{ prefix: '', depth: 5 }])
   assert.equal(stacksOf(['features.0.weight', 'features.3.weight', 'classifier.1.weight']).list, [
     { prefix: 'classifier', depth: 2 },
@@ -29,7 +29,7 @@ test('lists of single parameters are stacks where a model has no others', () => 
   ])
 })
 
-test('names by a prefix, also inside layers of another stack', () => {
+test('stacks are found by a prefix, also inside layers of another stack', () => {
   assert.equal(siteOf('down_blocks.1.resnets.0.conv.weight', 'down_blocks.1.resnets'), {
     prefix: 'down_blocks.1.resnets',
     layer: 0,
@@ -51,7 +51,7 @@ test('a gradient is spread evenly and interpolated linearly; ends are exact', ()
   )
 })
 
-test('outside of layers, and in a model of one layer, the first value holds', () => {
+test('outside of layers, and in a model with one layer, the first value applies', () => {
   assert.is(gradientAt([3, 1], undefined, 8), 3)
   assert.is(gradientAt([3, 1], 0, 1), 3)
   assert.is(gradientAt([3], 5, 8), 3)

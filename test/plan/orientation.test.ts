@@ -53,7 +53,7 @@ const gpt2 = {
   [`${A}c_proj`]: { shape: [H, H], bias: H, turned: true },
 } as const
 
-test('GPT-2: the flag is that of the last layer, which says nothing of the others', async () => {
+test('GPT-2: the flag describes only the last layer', async () => {
   const untied = { model_type: 'gpt2', tie_word_embeddings: false }
   for (const flag of [true, false]) {
     const head = { lm_head: { shape: [V, H], turned: false } } as const
@@ -70,7 +70,7 @@ test('GPT-2: the flag is that of the last layer, which says nothing of the other
   }
 })
 
-test('two towers: each is stored as its own layers are', async () => {
+test('two towers can have different orientations', async () => {
   const layers = {
     'encoder.layer.0.attention.query': { shape: [H, H], bias: H, turned: false },
     'decoder.h.0.attn.c_attn': { shape: [H, 3 * H], bias: 3 * H, turned: true },
@@ -95,7 +95,7 @@ test('two towers: each is stored as its own layers are', async () => {
     assert.equal(await check(square, { model_type: 'vision-encoder-decoder', ...parts }, flag), [])
 })
 
-test('layers of the same names that are linear: GPT-BigCode', async () => {
+test('GPT-BigCode has linear layers with the same names', async () => {
   const layers = {
     [`${A}c_attn`]: { shape: [3 * H, H], bias: 3 * H, turned: false },
     [`${A}c_proj`]: { shape: [H, H], bias: H, turned: false },
@@ -111,7 +111,7 @@ test('layers of the same names that are linear: GPT-BigCode', async () => {
   }
 })
 
-test('a flag that the architecture denies: its layers are linear, whatever they are called', async () => {
+test('the architecture overrides the flag: its layers are linear, whatever their names', async () => {
   const q = 'model.layers.0.self_attn.q_proj'
   for (const [type, module] of [
     ...['llama', 'mistral', 'qwen2', 'qwen3_moe', 'gemma3_text', 'phi3', 'deepseek_v3'].map((type) => [type, q]),
@@ -125,7 +125,7 @@ test('a flag that the architecture denies: its layers are linear, whatever they 
       assert.equal(await check({ [module!]: { shape: [H, H], turned: false } }, { model_type: type }, flag), [], type)
 })
 
-test('what is not certain is refused: contradictions, and a flag that nothing explains', async () => {
+test('contradictions, and a flag without evidence, are errors', async () => {
   const other = ['adapter-orientation']
   const converted = { ...gpt2, [`${A}c_attn`]: { shape: [3 * H, H], bias: 3 * H, turned: false } } as const
   assert.equal(await check(converted, { model_type: 'gpt2' }, true), other)

@@ -30,7 +30,7 @@ async function planOf(models: Readonly<Record<string, Tensors>>, recipe: string)
 
 const merged = (method: string, more = '') => `merge: {method: ${method}${more}}\noutput: out.safetensors`
 
-test('the plan is a frozen value that names every tensor, its place and its making', async () => {
+test('the plan is a frozen value with every tensor, its place and its expression', async () => {
   const { plan } = await planOf({ a: layers(1), b: layers(2) }, merged('linear', ', weights: [1, 3]'))
   assert.ok(Object.isFrozen(plan) && Object.isFrozen(plan!.outputs[0]!.tensors[0]))
   const [first, second] = plan!.outputs[0]!.tensors
@@ -55,7 +55,7 @@ test('the plan is a frozen value that names every tensor, its place and its maki
   assert.equal(plan!.cost, { read: 2 * 108, write: 108 })
 })
 
-test('the digest follows what decides the bytes, and nothing else', async () => {
+test('the digest depends only on what decides the bytes', async () => {
   const models = { a: layers(1), b: layers(2) }
   const digest = async (recipe: string) => (await planOf(models, recipe)).plan!.digest
   const one = await digest(merged('linear'))
@@ -69,7 +69,7 @@ test('the digest follows what decides the bytes, and nothing else', async () => 
     assert.is.not(await digest(other), one, other)
 })
 
-test('gradients run over the layers of the base, filtered or not', async () => {
+test('gradients span the layers of the base, with and without filters', async () => {
   const recipe = `filters: {include: "layers.*.w", exclude: layers.0.w}\n${merged('slerp', ', parameters: {t: [0, 1]}')}`
   const { plan } = await planOf({ a: layers(1), b: layers(2) }, recipe)
   const found = plan!.outputs[0]!.tensors.map(({ name, expr, reason }) => [
@@ -85,7 +85,7 @@ test('gradients run over the layers of the base, filtered or not', async () => {
   ])
 })
 
-test('the first matching rule applies; models that lack a tensor or shape it otherwise leave it to the rest', async () => {
+test('the first matching rule applies; models that lack a tensor or have another shape are skipped for it', async () => {
   const other: Tensors = {
     'layers.0.w': f32([3, 2], numbers(6, 5)),
     'layers.1.w': i64([2, 3], [1n, 2n, 3n, 4n, 5n, 6n]),
@@ -111,7 +111,7 @@ output: out.safetensors`
   ])
 })
 
-test('what too few models have is copied from the base; integers always are', async () => {
+test('tensors that too few models have, and integers, are copied from the base', async () => {
   const a: Tensors = { n: i64([1], [7n]), only: f32([1], [1]), both: f32([1], [2]) }
   const { plan } = await planOf({ a, b: { both: f32([1], [3]), n: i64([1], [9n]) } }, merged('linear'))
   const found = plan!.outputs[0]!.tensors.map(({ name, reason }) => [name, reason])
@@ -122,7 +122,7 @@ test('what too few models have is copied from the base; integers always are', as
   ])
 })
 
-test('patterns: one that matches nothing is an error with the nearest names, one that never applies a warning', async () => {
+test('a pattern that matches nothing is an error with the nearest names; one that never applies is a warning', async () => {
   const recipe = `filters: {exclude: head.weight}
 merge:
   method: linear
@@ -144,7 +144,7 @@ output: out.safetensors`
   ])
 })
 
-test('weights that add up to 0 where a sum divides are told once, with the tensor and the models', async () => {
+test('a divisor of 0 from weights is reported once, with the tensor and the models', async () => {
   const { faults } = await planOf({ a: layers(1), b: layers(2) }, merged('linear', ', weights: {a: 0.3, b: -0.3}'))
   assert.equal(faults, [
     `r.yaml:5:25: error zero-weights: the weights of head.weight add up to 0 (a: 0.3, b: -0.3), but linear divides by their sum
@@ -154,7 +154,7 @@ test('weights that add up to 0 where a sum divides are told once, with the tenso
   ])
 })
 
-test('on_missing and on_mismatch make faults of what would be copied', async () => {
+test('on_missing and on_mismatch turn copies into errors', async () => {
   const other: Tensors = { ...layers(2, 3), 'layers.0.w': f32([3, 2], numbers(6, 5)) }
   const { faults } = await planOf(
     { a: layers(1), b: other, c: other },
@@ -174,14 +174,14 @@ test('on_missing and on_mismatch make faults of what would be copied', async () 
   }
 })
 
-test('nothing left to merge is an error that says what became of the tensors', async () => {
+test('if nothing is left to merge, the error says why', async () => {
   const { faults } = await planOf({ a: layers(1), b: { x: f32([1], [1]) } }, merged('linear'))
   assert.is(faults.length, 1)
   assert.match(faults[0]!, 'error nothing-to-merge: no tensor of a can be merged')
   assert.match(faults[0]!, 'copied from base: 5 too few models have it')
 })
 
-test('FP8 is read, and written only as something else', async () => {
+test('FP8 can be read, but a result needs another dtype', async () => {
   const models = { a: { w: raw('F8_E4M3', [2], [0x38, 0x40]) }, b: { w: raw('F8_E4M3', [2], [0x30, 0x48]) } }
   const { faults } = await planOf(models, merged('linear'))
   assert.match(faults[0]!, 'error unwritable-dtype: w is F8_E4M3 in the base, which terge reads but does not write')
@@ -189,7 +189,7 @@ test('FP8 is read, and written only as something else', async () => {
   assert.is(plan!.outputs[0]!.tensors[0]!.dtype, 'BF16')
 })
 
-test('a list as long as the models are many is most likely not meant as a gradient', async () => {
+test('a list with one value per model gets a warning that it is a gradient', async () => {
   const recipe = merged('task_arithmetic', ', base: a, models: [b, c], parameters: {lambda: [0.5, 1]}')
   const { faults } = await planOf({ a: layers(1), b: layers(2), c: layers(3) }, recipe)
   assert.is(faults.length, 1)
@@ -201,7 +201,7 @@ test('a list as long as the models are many is most likely not meant as a gradie
   )
 })
 
-test('steps fuse: an inner merge is an expression of the outer one', async () => {
+test('steps are fused: an inner merge is an expression of the outer one', async () => {
   const recipe = `steps:
   soup: {merge: {method: linear, models: [a, b]}}
   final: {merge: {method: slerp, models: [soup, c], parameters: {t: 0.3}}}
@@ -215,7 +215,7 @@ output: {from: final, path: out.safetensors}`
   assert.is(plan!.cost.read, 2 * 3 * 108)
 })
 
-test('a missing model is a fault at its place, with the nearest name', async () => {
+test('a missing model is an error at its place, with the nearest name', async () => {
   await inFolder(async (folder) => {
     writeModel(path.join(folder, 'math.safetensors'), layers(1))
     const text =

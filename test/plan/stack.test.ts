@@ -28,7 +28,7 @@ const codes = async (recipe: string): Promise<string[]> => {
   )
 }
 
-test('layers one on the other, renumbered; overlapping; the ends from the first and the last', () =>
+test('stacked layers are renumbered and may overlap; tensors outside come from the first and last slice', () =>
   merged(
     'steps: {tall: {stack: [{model: a, layers: [0, 3]}, {model: b, layers: [1, 4]}, {model: a, layers: [2, 3]}, {model: b, layers: [3, 4]}]}}\n',
     (out) => {
@@ -62,7 +62,7 @@ test('layers one on the other, renumbered; overlapping; the ends from the first 
     },
   ))
 
-test('stacks are models like any other: merged, stacked again, with gradients over their own layers', () =>
+test('a stack can be merged and stacked again, with gradients over its own layers', () =>
   merged(
     `steps:
   low: {stack: [{model: a, layers: [0, 2]}]}
@@ -82,7 +82,7 @@ test('stacks are models like any other: merged, stacked again, with gradients ov
     },
   ))
 
-test('ranges beyond a model, and ranges of nothing', async () => {
+test('ranges beyond a model and empty ranges are errors', async () => {
   assert.equal(await codes('steps: {s: {stack: [{model: a, layers: [0, 2]}, {model: b, layers: [2, 5]}]}}\n'), [
     'error bad-layers 3:68 ranges are half-open: [0, 4] selects all layers',
   ])
@@ -90,7 +90,7 @@ test('ranges beyond a model, and ranges of nothing', async () => {
   assert.match(fault ?? '', 'error bad-value 3:40')
 })
 
-test('which end a tensor belongs to', () => {
+test('tensors outside the layers belong to the first or the last slice', () => {
   for (const name of [
     'model.embed_tokens.weight',
     'transformer.wte.weight',

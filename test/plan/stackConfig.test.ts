@@ -42,7 +42,7 @@ const refused = (config: Config, order: Order, words: RegExp, given: Case = {}):
   assert.match((found as string[]).join('; '), words)
 }
 
-test('lists and texts with one entry for each layer follow', () => {
+test('lists and texts with one entry per layer are updated', () => {
   const config = {
     num_hidden_layers: 4,
     layer_types: ['full', 'sliding', 'linear', 'full'],
@@ -72,7 +72,7 @@ test('lists and texts with one entry for each layer follow', () => {
   assert.equal(follow(config, [0, 1, 2, 3]), {})
 })
 
-test('a text of small letters follows where it repeats a few of them, and is refused where only its key speaks of layers', () => {
+test('a lower-case text is updated if it repeats a few letters, and is an error if only its key refers to layers', () => {
   const order = [0, 1, 4, 5]
   assert.equal(follow({ num_hidden_layers: 6, mixers: 'mmammm', model_type: 'gemmaa', hidden_act: 'tanhsh' }, order), {
     num_hidden_layers: 4,
@@ -86,7 +86,7 @@ test('a text of small letters follows where it repeats a few of them, and is ref
   })
 })
 
-test('lists of layers follow, as lists or as texts', () => {
+test('lists of layer numbers are updated, as lists or as texts', () => {
   const config = {
     num_hidden_layers: 6,
     mlp_only_layers: [0, 4],
@@ -104,7 +104,7 @@ test('lists of layers follow, as lists or as texts', () => {
   })
 })
 
-test('thresholds follow where the layers below them are still the first ones', () => {
+test('thresholds are updated if the layers below them stay first', () => {
   const config = { num_hidden_layers: 6, first_k_dense_replace: 2, max_window_layers: 6 }
   assert.equal(follow(config, [0, 1, 1, 4, 5, 2, 3]), {
     num_hidden_layers: 7,
@@ -124,7 +124,7 @@ test('thresholds follow where the layers below them are still the first ones', (
   })
 })
 
-test('one in so many layers: only an order that keeps to it, or a list that says the same', () => {
+test('a setting for one in N layers needs an order that keeps the pattern, or an equivalent list', () => {
   const config = { num_hidden_layers: 8, full_attention_interval: 4 }
   assert.equal(follow(config, [0, 1, 2, 3]), { num_hidden_layers: 4 })
   assert.equal(follow(config, [4, 5, 6, 7, 0, 1, 2, 3]), {})
@@ -138,13 +138,13 @@ test('one in so many layers: only an order that keeps to it, or a list that says
   assert.equal(follow({ num_hidden_layers: 8, window_pattern: 'SSL' }, [0, 1, 2, 6, 7]), { num_hidden_layers: 5 })
 })
 
-test('a period with an offset is shifted where the range begins elsewhere in it', () => {
+test('the offset of a period is shifted if the range starts elsewhere in it', () => {
   const config = { num_hidden_layers: 8, attn_layer_period: 4, attn_layer_offset: 1 }
   assert.equal(follow(config, [2, 3, 4, 5, 6, 7]), { num_hidden_layers: 6, attn_layer_offset: 3 })
   refused(config, [0, 1, 1, 2], /attn_layer_period/)
 })
 
-test('kinds with their repetitions, and lists that are repeated up to the last layer, are written out', () => {
+test('repeated kinds, and lists that repeat up to the last layer, are written in full', () => {
   assert.equal(follow({ num_layers: 4, attention_types: [[['global', 'local'], 2]] }, [1, 2, 2]), {
     num_layers: 3,
     attention_types: [[['local', 'global', 'global'], 1]],
@@ -155,7 +155,7 @@ test('kinds with their repetitions, and lists that are repeated up to the last l
   })
 })
 
-test('encoder and decoder are counted each for itself', () => {
+test('encoder and decoder are counted separately', () => {
   const bart = { encoder_layers: 4, decoder_layers: 2, num_hidden_layers: 4 }
   const others = { 'model.decoder.layers': 2, 'model.encoder.layers': 4 }
   const { 'model.encoder.layers': _, ...decoder } = others
@@ -198,21 +198,21 @@ test('parts of a configuration belong to their own stacks', () => {
   })
 })
 
-test('layers behind the last one that the configuration counts stay behind', () => {
+test('extra layers after the last counted layer stay at the end', () => {
   const config = { num_hidden_layers: 3, num_nextn_predict_layers: 1, layer_types: ['a', 'b', 'c', 'm'] }
   assert.is(countOf(config, { prefix: 'model.layers', depth: 4 }, []), 3)
   assert.is(countOf({ num_hidden_layers: 3 }, { prefix: 'model.layers', depth: 4 }, []), 4)
   assert.equal(follow(config, [0, 2], { depth: 3, behind: 1 }), { num_hidden_layers: 2, layer_types: ['a', 'c', 'm'] })
 })
 
-test('settings of single layers come from the configuration of the model that a layer is of', () => {
+test('settings of a layer come from the configuration of its model', () => {
   const a = { num_hidden_layers: 3, layer_types: ['f', 'f', 'f'], first_k_dense_replace: 1 }
   const b = { num_hidden_layers: 3, layer_types: ['s', 's', 's'], first_k_dense_replace: 0 }
   assert.equal(follow(a, [0, 1, ['b', 2]], { configs: { b } }), { layer_types: ['f', 'f', 's'] })
   refused(a, [0, 1, ['b', 2]], /layer_types/, { configs: { b: { num_hidden_layers: 3 } } })
 })
 
-test('what the configuration does not say of layers that differ is held against their places', () => {
+test('if the configuration does not describe differing layers, their positions must fit', () => {
   const config = { num_layers: 3 }
   const holds = ['w[2] bias[4]', 'w[2]', 'w[2]']
   assert.equal(follow(config, [0, 1, 2, 1, 2], { holds }), { num_layers: 5 })
@@ -223,7 +223,7 @@ test('what the configuration does not say of layers that differ is held against 
   refused({}, [1], /no key counts the layers/, { depth: 3 })
 })
 
-test('a model whose layers are spread over several lists, and settings of unknown meaning', () => {
+test('layers in several lists, and settings with unknown meaning, are errors', () => {
   refused({ n_layers: 3 }, [1], /one key counts the layers/, {
     prefix: 'transformer.attentions',
     others: { 'transformer.ffns': 3 },
@@ -232,7 +232,7 @@ test('a model whose layers are spread over several lists, and settings of unknow
   refused({ num_hidden_layers: 3, hidden_size_per_layer_input: 8 }, [0, 1], /hidden_size_per_layer_input/)
 })
 
-test('names of modules in the settings of a quantization go with their layers', () => {
+test('module names in quantization settings move with their layers', () => {
   const ignored = ['lm_head', 'model.layers.0.mlp', 'model.layers.2.mlp']
   const config = { num_hidden_layers: 3, quantization_config: { modules_to_not_convert: ignored } }
   assert.equal(follow(config, [2, 1, 2]), {})

@@ -33,7 +33,7 @@ async function average(
   return got
 }
 
-test('heads by name: the model that ties its head takes part with its embedding', async () => {
+test('a model with a tied head merges its embedding as the head', async () => {
   for (const [own, head] of [
     ['model.embed_tokens', 'lm_head'],
     ['transformer.wte', 'lm_head'],
@@ -70,14 +70,14 @@ test('heads by name: the model that ties its head takes part with its embedding'
   }
 })
 
-test('one that is not tied, by its configuration, just lacks the tensor', async () => {
+test('a model whose configuration unties the head lacks the tensor', async () => {
   const base = { 'model.embed_tokens.weight': embedding(1), 'proj_out.weight': embedding(9), ...layer(2) }
   const other = { 'model.embed_tokens.weight': embedding(11), ...layer(12) }
   const { tensors } = await average([base, other], [{ tie_word_embeddings: false }, { tie_word_embeddings: false }])
   assert.equal(tensors.get('proj_out.weight')?.values, matrix([V, H], 9).values)
 })
 
-test('a head under a name that nobody knows is found by its content; another matrix of its shape is not', async () => {
+test('a head with an unknown name is found by its content; another matrix with its shape is not', async () => {
   const base = {
     'model.embed_tokens.weight': embedding(1),
     'net.unheard_of.weight': embedding(1),
@@ -99,7 +99,7 @@ test('a head under a name that nobody knows is found by its content; another mat
   assert.equal(tensors.get('net.unheard_of.weight')?.values, matrix([V, H], 1).values)
 })
 
-test('one bias of a head under two names', async () => {
+test('a bias of a head can have two names', async () => {
   const word = 'bert.embeddings.word_embeddings.weight'
   const bias = (seed: number) => stored(matrix([V], seed))
   for (const [ours, theirs] of [
@@ -115,7 +115,7 @@ test('one bias of a head under two names', async () => {
   }
 })
 
-test('encoder and decoder: one embedding under the names that libraries give it', async () => {
+test('encoder and decoder can share one embedding under several names', async () => {
   for (const [one, names] of [
     [
       'model.shared.weight',
@@ -133,7 +133,7 @@ test('encoder and decoder: one embedding under the names that libraries give it'
   }
 })
 
-test('a model that stores only its head takes part with it where the base has an embedding', async () => {
+test('a model that stores only its head merges it as the embedding of the base', async () => {
   for (const [own, head] of [
     ['model.embed_tokens', 'lm_head'],
     ['gpt_neox.embed_in', 'embed_out'],
@@ -163,7 +163,7 @@ test('a model that stores only its head takes part with it where the base has an
   }
 })
 
-test('the head of a model that does not tie it stands for no embedding', async () => {
+test('an untied head is not used as an embedding', async () => {
   const base = { 'model.embed_tokens.weight': embedding(1), ...layer(2) }
   const other = { 'lm_head.weight': embedding(11), ...layer(12) }
   const { tensors } = await average([base, other], [{}, { tie_word_embeddings: false }])

@@ -134,7 +134,7 @@ function expected(stored: readonly Read[], name: string, token: string, column: 
 const close = (actual: number, wanted: number, what: string): void =>
   assert.ok(Math.abs(actual - wanted) <= Math.abs(wanted) * 2 ** -8 + 1e-30, `${what}: ${actual}, not ${wanted}`)
 
-test('union: each token has the row it should have, at any number of threads', () =>
+test('union: each token has the expected row, for every number of threads', () =>
   withModels(async ({ folder, stored, run, json }) => {
     const result = await run('tokenizer: union', 'out', ['--threads', '1'])
     const vocab = vocabOf(json('tokenizer.json'))
@@ -177,7 +177,7 @@ test('union: each token has the row it should have, at any number of threads', (
     assert.is(verified.code, 0, verified.err + verified.out)
   }))
 
-test('rows of other dtypes are decoded, averages computed, in float32 and float64', () =>
+test('rows of other dtypes are decoded and averages are computed in float32 and float64', () =>
   withModels(async ({ folder, run, json }) => {
     const stored = [
       read(path.join(folder, 'a/model.safetensors')),
@@ -197,7 +197,7 @@ test('rows of other dtypes are decoded, averages computed, in float32 and float6
     assert.match(err + out, /error bad-tokenizer: a: tokenizer_config\.json: not valid JSON/)
   }))
 
-test('another model’s tokenizer: rows, sizes and token ids are its own', () =>
+test('with another model’s tokenizer, rows, sizes and token ids are that model’s', () =>
   withModels(async ({ stored, run, json }) => {
     const result = await run('tokenizer: b')
     const name = EMBEDDINGS[0]!
@@ -212,7 +212,7 @@ test('another model’s tokenizer: rows, sizes and token ids are its own', () =>
     assert.is(vocabOf(json('tokenizer.json')).é, second.indexOf('é'))
   }))
 
-test('sources of single tokens, and padding', () =>
+test('single tokens can have sources, and rows can be padded', () =>
   withModels(async ({ stored, run, json }) => {
     const tokens =
       '{"a": {source: b, force: true}, "ß": {source: c}, "é": {source: {kind: model_token, model: b, token: "e"}, force: true}, "ø": {source: {kind: zero}, force: true}}'
@@ -240,7 +240,7 @@ test('sources of single tokens, and padding', () =>
     }
   }))
 
-test('a copy through a row map keeps the bytes; task vectors meet one base', () =>
+test('a copy through a row map keeps the bytes; task vectors use one base', () =>
   withModels(async ({ stored, run, json }) => {
     const name = EMBEDDINGS[0]!
     const copied = await run(`tokenizer: union\nfilters: {exclude: ["${name}"]}`)
@@ -254,7 +254,7 @@ test('a copy through a row map keeps the bytes; task vectors meet one base', () 
     close(vectors[name]!.values[z * WIDTH]!, stored[1]![name]!.values[second.indexOf('z') * WIDTH]!, 'z')
   }))
 
-test('models are aligned by the rows that they have in common, as in two runs', () =>
+test('models are aligned by their common rows, as in two runs', () =>
   withModels(async ({ folder }) => {
     const run = async (text: string) => {
       writeFileSync(path.join(folder, 'recipe.yml'), text)
@@ -271,7 +271,7 @@ test('models are aligned by the rows that they have in common, as in two runs', 
     assert.ok(bytes('once').equals(bytes('twice')))
   }))
 
-test('mergekit: union and its defaults, sources and templates', () =>
+test('mergekit unions have mergekit’s defaults, sources and templates', () =>
   withModels(async ({ folder, json }) => {
     const config = `merge_method: linear
 models: [{model: ./a, parameters: {weight: 1}}, {model: ./b, parameters: {weight: 1}}]
@@ -290,7 +290,7 @@ dtype: bfloat16
     assert.not.ok(existsSync(path.join(folder, 'mk/chat_template.jinja')))
   }))
 
-test('chat templates: of a model, by name, as text; where the base has its own file, into that', () =>
+test('chat templates come from a model, a name or a text, and go into the base’s template file if it has one', () =>
   withModels(async ({ folder, run, json }) => {
     writeFileSync(path.join(folder, 'b/chat_template.jinja'), '{{ b }}')
     await run('chat_template: b')

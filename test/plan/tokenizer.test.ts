@@ -9,7 +9,7 @@ import { fixture } from '../support/terge.js'
 
 const models = ['base', 'prose', 'python'].map((name) => `${name}: ${fixture(`lm/${name}`)}`).join(', ')
 
-test('the tokenizer of a model that a recipe names, and nothing else of it', () =>
+test('tokenizer: NAME uses only the tokenizer files of that model', () =>
   inFolder(async (folder) => {
     cpSync(fixture('lm/python'), path.join(folder, 'other'), { recursive: true })
     for (const name of ['tokenizer_config.json', 'generation_config.json'])
@@ -28,7 +28,7 @@ test('the tokenizer of a model that a recipe names, and nothing else of it', () 
     assert.ok(existsSync(path.join(output, 'tokenizer.json')))
   }))
 
-test('tokenizers that can not be used', async () => {
+test('tokenizers that cannot be used are errors', async () => {
   const codes = async (more: string, tokenizer: string): Promise<string[]> => {
     const text = `terge: 1\nmodels: {${models}${more}}\nmerge: {method: linear, models: [base, prose, python]}\ntokenizer: ${tokenizer}\n`
     const { diagnostics } = await validate('recipe.yml', { text, output: 'out' })
@@ -55,7 +55,7 @@ const united = (embeddings: readonly Parameters<typeof writeModel>[1][], tokeniz
     return diagnostics.map(({ code, message, hint }) => `${code}: ${message}; hint: ${hint}`)
   })
 
-test('an error about rows has a hint', async () => {
+test('errors about rows have a hint', async () => {
   const name = 'model.embed_tokens.weight'
   const floats = { [name]: f32([3, 1], [1, 2, 3]) }
   const [unknown] = await united(
@@ -73,7 +73,7 @@ test('an error about rows has a hint', async () => {
   )
 })
 
-test('a token that no model has a row for: a warning with a hint', async () => {
+test('a token without a row in any model is a warning with a hint', async () => {
   const name = 'model.embed_tokens.weight'
   const found = await united([{ [name]: f32([2, 1], [1, 2]) }, { 'model.norm.weight': f32([1], [1]) }], 'b')
   assert.ok(

@@ -50,7 +50,7 @@ const recipe = (
   output = 'out.safetensors',
 ) => `terge: 1\nmodels: ${models}\nmerge: {base: a, ${merge}}\noutput: ${output}\n`
 
-test('names, paths, files, shards and outputs have no part in a key', () =>
+test('a key does not depend on names, paths, files, shards and outputs', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const task = 'method: task_arithmetic, models: [b, c], weights: [0.5, 1]'
@@ -80,7 +80,7 @@ test('names, paths, files, shards and outputs have no part in a key', () =>
     }
   }))
 
-test('whatever changes the values changes the key', () =>
+test('everything that changes values changes the key', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const task = 'method: task_arithmetic, models: [b, c], weights: [0.5, 1]'
@@ -107,7 +107,7 @@ test('whatever changes the values changes the key', () =>
     assert.equal(await seeded(5), await seeded(6), 'a method that draws nothing knows no seed')
   }))
 
-test('plans over the same opened models are compared without opening them again', () =>
+test('plans of the same open models are compared without opening them again', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const opened = await openRecipe(path.join(folder, 'r.yml'), { text: recipe('method: linear, models: [a, b, c]') })
@@ -120,7 +120,7 @@ test('plans over the same opened models are compared without opening them again'
     ])
   }))
 
-test('what a tensor needs is part of its key: scopes, alignments, factorings', () =>
+test('scopes, alignments and factorings that a tensor needs are part of its key', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const scoped = await keysOf(folder, recipe('method: metagpt, models: [b, c]'))
@@ -174,7 +174,7 @@ test('a permutation spec may use any word for a tensor or a group: all of them a
     assert.is((await keysOf(folder, text)).size, names.length)
   }))
 
-test('every method that looks at the seed says that it is random', () => {
+test('every method that uses the seed declares that it is random', () => {
   for (const { name, passes, random, parameters, base } of METHODS) {
     let seen = false
     const settings: TensorSettings = {

@@ -58,7 +58,7 @@ async function merged(models: Record<string, Tensors>, merge = '{method: linear}
   })
 }
 
-test('experts one by one against fused ones: refused, with counts both ways and examples', async () => {
+test('separate experts against fused ones are an error with counts and examples', async () => {
   const { code, err } = await merged({ a: perExpert(), b: fused() })
   assert.is(code, 2)
   assert.match(
@@ -73,7 +73,7 @@ test('experts one by one against fused ones: refused, with counts both ways and 
   assert.match(err, 'on_missing: keep')
 })
 
-test('on_missing: keep accepts it, and the warning stays', async () => {
+test('on_missing: keep accepts unmerged tensors with a warning', async () => {
   const { code, warnings } = await merged({ a: perExpert(), b: fused() }, '{method: linear, on_missing: keep}')
   assert.is(code, 0)
   assert.equal(
@@ -82,14 +82,14 @@ test('on_missing: keep accepts it, and the warning stays', async () => {
   )
 })
 
-test('a third model of the base’s layout hides nothing', async () => {
+test('a third model with the base’s layout does not hide unmerged tensors', async () => {
   const { code, err } = await merged({ a: perExpert(), b: perExpert(), c: fused() })
   assert.is(code, 2)
   assert.match(err, 'merges every tensor, but some of them without all models: ')
   assert.match(err, "'c' lacks 12 tensors of the base")
 })
 
-test('validate warns of other shapes, of two models and of three', () =>
+test('validate warns of other shapes, with two models and with three', () =>
   inFolder(async (folder) => {
     for (const [name, rows] of Object.entries({ a: 8, b: 10, c: 8 }))
       writeModel(path.join(folder, `${name}.safetensors`), shared(rows))
@@ -112,7 +112,7 @@ test('validate warns of other shapes, of two models and of three', () =>
     }
   }))
 
-test('LayerNorm gamma and beta against weight and bias: one warning', async () => {
+test('LayerNorm gamma and beta against weight and bias give one warning', async () => {
   const norm = (one: string, other: string): Tensors => ({
     'bert.embeddings.word_embeddings.weight': tensor(8, 4),
     [`bert.LayerNorm.${one}`]: tensor(4),
@@ -126,7 +126,7 @@ test('LayerNorm gamma and beta against weight and bias: one warning', async () =
   assert.match(warnings[0]!.message, 'has 2 tensors that the base lacks (bert.LayerNorm.beta, bert.LayerNorm.gamma)')
 })
 
-test('other row counts: a warning or an error that names on_mismatch: crop, which merges', async () => {
+test('other row counts are a warning or an error that suggests on_mismatch: crop', async () => {
   const a = { ...shared(), 'model.layers.0.w': tensor(40, 4) }
   const b = { ...shared(9), 'model.layers.0.w': tensor(40, 4) }
   const { warnings } = await merged({ a, b })
@@ -135,7 +135,7 @@ test('other row counts: a warning or an error that names on_mismatch: crop, whic
   assert.equal((await merged({ a, b }, '{method: linear, on_mismatch: crop}')).warnings, [])
 })
 
-test('what filters leave out, what is copied on purpose, and buffers are not unmerged', async () => {
+test('filtered tensors, intended copies and buffers do not count as unmerged', async () => {
   const a = perExpert()
   const filtered = await merged({ a, b: { ...shared() } }, '{method: linear}', 'filters: {exclude: "/experts/"}\n')
   assert.equal([filtered.code, filtered.warnings], [0, []])

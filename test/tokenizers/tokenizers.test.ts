@@ -176,7 +176,7 @@ test('SentencePiece models are read and copied unchanged, and new tokens become 
   assert.is(refused(model(['a']), { tokenizer_class: 'XLMRobertaTokenizer' }), 'bad-tokenizer')
   for (const extra_ids of [1e15, 1001, 100.5, -1, '100', null])
     assert.is(refused(model(['a']), { tokenizer_class: 'T5Tokenizer', extra_ids }), 'bad-tokenizer', `${extra_ids}`)
-  // Mutants end in a fault or in a read.
+  // Each mutant is either an error or can be read.
   const honest = Buffer.from(model(['<unk>', '▁the', 'é']), 'latin1')
   let state = 1
   for (let round = 0; round < 20_000; round++) {

@@ -1,5 +1,5 @@
 /**
- * * Geometric median: the point with the smallest weighted sum of distances to the models, over whole tensors.
+ * Geometric median: the point with the smallest weighted sum of distances to the models, over whole tensors.
  *
  *   y that minimises Σ w_i ‖x_i − y‖, by Weiszfeld's iteration;  y = x_1 + Σ a_i (x_i − x_1)
  *

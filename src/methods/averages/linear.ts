@@ -1,5 +1,5 @@
 /**
- * * Linear: the weighted average, or sum, of the models.
+ * Linear: the weighted average, or sum, of the models.
  *
  *   Σ w_i x_i / Σ w_i   (normalize)        Σ w_i x_i   (otherwise)
  *

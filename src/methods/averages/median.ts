@@ -1,5 +1,5 @@
 /**
- * * Median: the middle of each element's values in the models; for an even number of models, the mean of the middle
+ * Median: the middle of each element's values in the models; for an even number of models, the mean of the middle
  * two.
  *
  * NaN in any model gives NaN. Zeros of both signs are equal and keep the recipe's order.

@@ -1,5 +1,5 @@
 /**
- * * Model stock: interpolates between the base and the models' average by the angle between the task vectors.
+ * Model stock: interpolates between the base and the models' average by the angle between the task vectors.
  *
  *   c = mean over pairs of cos(δ_i, δ_j);  t = n c/(1 + (n−1) c);  t·mean(x_i) + (1−t)·b, computed as b + Σ (t/n) δ_i
  *

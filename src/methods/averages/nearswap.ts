@@ -1,10 +1,11 @@
 /**
- * * Nearswap: interpolates towards the other model where it is near the base.
+ * Nearswap: interpolates towards the other model where it is near the base.
  *
  *   s = clamp(t / max(|b − x|, 1e-6), 0, 1);  s·x + (1−s)·b
  *
- * b: the base's tensor, one of the two participants; x: the other's; t: how near is near. In the compute type.
- * Source: the field's tools (mergekit).
+ * b: the base's tensor (the base is one of the two models); x: the other model's; t: the distance that counts as near.
+ * Computed in the compute dtype.
+ * Source: mergekit.
  */
 import type { Method } from '../types.js'
 

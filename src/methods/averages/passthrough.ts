@@ -1,5 +1,5 @@
 /**
- * * Passthrough: one model's tensors, unchanged or scaled.
+ * Passthrough: one model's tensors, unchanged or scaled.
  *
  *   scale · x
  *

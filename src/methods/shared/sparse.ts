@@ -1,5 +1,5 @@
 /**
- * * Shared by methods that drop elements of task vectors: parameters, coefficients of the kernels in
+ * Shared by methods that drop elements of task vectors: parameters, coefficients of the kernels in
  * kernels/assembly/sparse/sparse.ts and ranked.ts, and `rescale`.
  *
  * rescale: `inverse` divides each kept element by its keep probability (ties, breadcrumbs: the density). `l1`

@@ -1,5 +1,5 @@
 /**
- * * iso_c: isotropic merging; every singular value of the summed task vectors becomes their mean.
+ * iso_c: isotropic merging; every singular value of the summed task vectors becomes their mean.
  *
  *   Δ = Σ w_i δ_i = U S Vᵀ;  b + λ · mean(S) U Vᵀ,  the mean over min(rows, columns)
  *

@@ -1,5 +1,5 @@
 /**
- * * iso_cts: isotropic merging in a common subspace and one subspace per task.
+ * iso_cts: isotropic merging in a common subspace and one subspace per task.
  *
  *   D_i = w_i δ_i;  s = min(⌊r/n⌋, round((r − int(common·r))/n));  c = r − n·s
  *   the c first singular triplets of Σ D_i, the s first of each D_i − U_c U_cᵀ D_i;  b + λ · mean(S) Û V̂ᵀ

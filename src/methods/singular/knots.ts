@@ -1,5 +1,5 @@
 /**
- * * knots: task vectors are expressed in one basis from a joint decomposition, and merged there.
+ * knots: task vectors are expressed in one basis from a joint decomposition, and merged there.
  *
  *   [δ_1 … δ_n] = U S [V_1 … V_n]ᵀ;  b + λ · U · inner(S V_1ᵀ, …, S V_nᵀ)
  *   inner: `ties` (trim each factor to density, elect signs by w_i, average what agrees) or `task_arithmetic` (Σ w_i)

@@ -1,5 +1,5 @@
 /**
- * * star: spectral truncation and rescaling; the weak directions of each task vector are cut off, and the rest is
+ * star: spectral truncation and rescaling; the weak directions of each task vector are cut off, and the rest is
  * scaled up.
  *
  *   of each δ_i the fewest first singular triplets whose values sum to eta of all, times (sum of all)/(sum of the kept)

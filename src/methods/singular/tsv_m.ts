@@ -1,5 +1,5 @@
 /**
- * * tsv_m: task singular vectors; the strongest directions of each task, made orthogonal to those of the other tasks.
+ * tsv_m: task singular vectors; the strongest directions of each task, made orthogonal to those of the other tasks.
  *
  *   the k = max(1, int(rank_share·r)) first singular triplets of each w_i δ_i;  U, V: all left, all right vectors side by side
  *   b + λ · Û S V̂ᵀ,  Û = U(UᵀU)^(−1/2), V̂ alike: the nearest orthonormal vectors

@@ -1,5 +1,5 @@
 /**
- * * Model breadcrumbs: task vectors without their largest and their smallest elements, added to the base.
+ * Model breadcrumbs: task vectors without their largest and their smallest elements, added to the base.
  *
  *   of each δ_i keep k = int(density·N) elements: cut the int(gamma·N) largest, and of the smallest as many as it takes
  *   b + λ Σ w_i s_i δ_i over what is kept, divided by Σ w_i if normalize

@@ -1,5 +1,5 @@
 /**
- * * DARE: elements of task vectors are dropped at random, and the rest is rescaled.
+ * DARE: elements of task vectors are dropped at random, and the rest is rescaled.
  *
  *   keep each element of δ_i with probability density;  D_i = w_i s_i δ_i
  *   dare_linear: b + λ Σ D_i, divided by Σ w_i if normalize;  dare_ties: the D_i under ties' elected sign

@@ -1,5 +1,5 @@
 /**
- * * DELLA: elements of task vectors are dropped at random, larger ones less often, and the rest is rescaled.
+ * DELLA: elements of task vectors are dropped at random, larger ones less often, and the rest is rescaled.
  *
  *   keep an element of δ_i with p = density − ε + 2ε·r, r = rank/(n − 1) its rank by magnitude in its row, 0 the smallest
  *   D_i = w_i δ_i/p (rescale: inverse)

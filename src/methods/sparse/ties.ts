@@ -1,5 +1,5 @@
 /**
- * * TIES: trims each task vector, elects a sign per element, and merges the values with that sign.
+ * TIES: trims each task vector, elects a sign per element, and merges the values with that sign.
  *
  *   trim each δ_i to its k = max(1, int(density·N)) largest magnitudes;  D_i = w_i s_i δ_i
  *   sign + where Σ D_i ≥ 0, else −;  τ = Σ of the D_i with that sign, divided by Σ of their w_i if normalize;  b + λ·τ

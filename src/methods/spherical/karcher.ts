@@ -1,5 +1,5 @@
 /**
- * * Karcher: the Riemannian mean of the models' directions on the sphere, scaled by the mean of their norms.
+ * Karcher: the Riemannian mean of the models' directions on the sphere, scaled by the mean of their norms.
  *
  *   u_i = x_i/‖x_i‖;  m starts as their normalised mean
  *   T = mean of (θ_i/sin θ_i)(u_i − cos θ_i·m), θ_i = acos(u_i·m);  m moves along the great circle of T by ‖T‖

@@ -1,5 +1,5 @@
 /**
- * * Multislerp: a weighted mean of directions on the sphere, scaled by the weighted mean of the norms.
+ * Multislerp: a weighted mean of directions on the sphere, scaled by the weighted mean of the norms.
  *
  *   U_i = x_i/(‖x_i‖ + ε);  m = Σ w_i U_i, normalised;  τ = Σ w_i (U_i − (U_i·m) m)
  *   (m cos‖τ‖ + τ sin‖τ‖/‖τ‖) · Σ w_i ‖x_i‖

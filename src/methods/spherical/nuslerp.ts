@@ -1,5 +1,5 @@
 /**
- * * Nuslerp: slerp with weights, per tensor, row or column; on task vectors if there is a base.
+ * Nuslerp: slerp with weights, per tensor, row or column; on task vectors if there is a base.
  *
  *   t = w_2/(w_1 + w_2), 0.5 where |w_1 + w_2| < 1e-6
  *   θ = acos(a·c / (‖a‖ ‖c‖));  (sin((1−t)θ)·a + sin(tθ)·c) / sin θ;  (1−t)·a + t·c where |sin θ| < 1e-6

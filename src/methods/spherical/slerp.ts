@@ -1,5 +1,5 @@
 /**
- * * Slerp: interpolates along the arc between two models, by the angle between their whole tensors.
+ * Slerp: interpolates along the arc between two models, by the angle between their whole tensors.
  *
  *   d = a·c / (‖a‖ ‖c‖);  θ = acos d;  (sin((1−t)θ)·a + sin(tθ)·c) / sin θ,  on the unnormalised tensors
  *   (1−t)·a + t·c  where |d| > 0.9995: there sin θ has too few digits left

@@ -1,5 +1,5 @@
 /**
- * * Fisher: an average that weights each element by the model's Fisher information.
+ * Fisher: an average that weights each element by the model's Fisher information.
  *
  *   Σ w_i F_i x_i / Σ w_i F_i
  *

@@ -1,5 +1,5 @@
 /**
- * * RegMean: the matrix that best reproduces each model's outputs on its own inputs, by least squares.
+ * RegMean: the matrix that best reproduces each model's outputs on its own inputs, by least squares.
  *
  *   W = (Σ W_i G_i)(Σ G_i)⁻¹,  the stored form of (Σ G_i)⁻¹ Σ G_i W_i
  *

@@ -1,5 +1,5 @@
 /**
- * * Arcee fusion: a model's elements where its changes matter most, the base's elsewhere.
+ * Arcee fusion: a model's elements where its changes matter most, the base's elsewhere.
  *
  *   p = softmax(x, rows) + 1e-8;  q = softmax(b, rows) + 1e-8;  KL = Σ_row p ln(p/q);  importance = |δ|·KL of its row
  *   x where importance ≥ Q(½) + 1.5·(Q(¾) − Q(¼)), b elsewhere;  Q(f) = sorted[int(f·(N − 1))]

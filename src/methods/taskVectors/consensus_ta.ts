@@ -1,5 +1,5 @@
 /**
- * * Consensus task arithmetic: the summed task vectors, at elements that enough tasks need.
+ * Consensus task arithmetic: the summed task vectors, at elements that enough tasks need.
  *
  *   μ = Σ w_i δ_i;  mask_i = |δ_i| > τ·|μ − δ_i|;  b + λ·μ where at least k masks select, b elsewhere
  *

@@ -1,5 +1,5 @@
 /**
- * * MagMax: per element, the change with the largest magnitude.
+ * MagMax: per element, the change with the largest magnitude.
  *
  *   b + λ·δ_i, i the model whose |δ_i| is largest
  *

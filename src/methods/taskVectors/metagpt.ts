@@ -1,5 +1,5 @@
 /**
- * * MetaGPT: task arithmetic with weights proportional to the squared norms of the task vectors.
+ * MetaGPT: task arithmetic with weights proportional to the squared norms of the task vectors.
  *
  *   b + λ Σ (‖δ_i‖² / Σ_k ‖δ_k‖²) δ_i
  *

@@ -1,5 +1,5 @@
 /**
- * * PCB (parameter competition balancing): models compete for each element, and only the top share of each model is
+ * PCB (parameter competition balancing): models compete for each element, and only the top share of each model is
  * kept.
  *
  * Over all D elements of the scope (`model`: all tensors that the step merges by this method; `tensor`: one tensor),

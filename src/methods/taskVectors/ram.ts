@@ -1,5 +1,5 @@
 /**
- * * RAM: the mean change over the models that changed the element.
+ * RAM: the mean change over the models that changed the element.
  *
  *   b + Σ δ_i / c over the models with |δ_i| > ε, c of them; b where there is none
  *

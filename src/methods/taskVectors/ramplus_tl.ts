@@ -1,5 +1,5 @@
 /**
- * * RAM+ (tensor level): RAM that scales up changes of a single model, more so if that model shares most of its
+ * RAM+ (tensor level): RAM that scales up changes of a single model, more so if that model shares most of its
  * changes.
  *
  *   as ram; where one model alone changed the element its δ_i is multiplied by 1 + r·clamp(ρ_i, 0, α)

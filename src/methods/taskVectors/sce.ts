@@ -1,5 +1,5 @@
 /**
- * * SCE: selects the elements in which the models differ most, calculates weights from them, and erases the minority
+ * SCE: selects the elements in which the models differ most, calculates weights from them, and erases the minority
  * sign.
  *
  *   select_topk < 1: keep in every δ_i the k = int(topk·V) positions of largest variance over the models, V those of variance > 0

@@ -1,5 +1,5 @@
 /**
- * * Task arithmetic: the weighted sum of the task vectors, added to the base.
+ * Task arithmetic: the weighted sum of the task vectors, added to the base.
  *
  *   b + λ Σ w_i δ_i,   divided by Σ w_i if normalize
  *
