@@ -250,8 +250,8 @@ const LONGEST = 80
 /** Longer for now, by name. Each is to be split by what it does; none may be added. */
 const LONG: ReadonlySet<string> = new Set(
   (
-    'prepare layLora parseSource describer group followTokens ' +
-    'applied createAxes matchNames openWire readSpec buildMerge describe unmergedBook planGraph'
+    'prepare layLora parseSource describer followTokens ' +
+    'applied createAxes openWire buildMerge describe unmergedBook planGraph'
   ).split(' '),
 )
 

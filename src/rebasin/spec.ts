@@ -129,13 +129,36 @@ export const specSchema = {
  * `placeOf`: where a part of the text stands, for the faults.
  */
 export function readSpec(text: SpecText, shapes: Shapes, placeOf?: SpecPlaces): Spec {
-  const faults: Diagnostic[] = []
-  const complain = (at: readonly (string | number)[], message: string, hint?: string) => {
+  const errors: Diagnostic[] = []
+  const complain: Complain = (at, message, hint) => {
     const place = placeOf?.(at)
     const more = { ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) }
-    faults.push({ severity: 'error', code: 'spec-misfit', message, ...more })
+    errors.push({ severity: 'error', code: 'spec-misfit', message, ...more })
   }
-  const groups: Record<string, Group> = Object.create(null)
+  const groups = declaredGroups(text, complain)
+  addSizes(text, shapes, groups)
+  const parts = Object.entries(text.tensors).flatMap(([tensor, axes]) =>
+    partsOf(tensor, axes, { shapes, groups, complain }),
+  )
+  if (errors.length > 0) throw new Fault(errors)
+  const used = new Set(parts.flatMap(({ units }) => units))
+  for (const [name, { inside }] of Object.entries(groups)) if (used.has(name) && inside !== undefined) used.add(inside)
+  const kept = Object.entries(groups).filter(([name]) => used.has(name))
+  return { groups: Object.fromEntries(kept), parts, kept: { ...text.kept } }
+}
+
+type Complain = (at: readonly (string | number)[], message: string, hint?: string) => void
+type Groups = Record<string, Group>
+
+/** `conv*49` as its units. */
+const unitsOf = (run: string): (string | number)[] =>
+  run.split('*').map((unit) => (/^\d+$/.test(unit.trim()) ? Number(unit) : unit.trim()))
+
+const runsOf = (axis: AxisText): readonly string[] => (axis === null ? [] : typeof axis === 'string' ? [axis] : axis)
+
+/** Groups with their sizes as written, without those that have an error in their name or size. */
+function declaredGroups(text: SpecText, complain: Complain): Groups {
+  const groups: Groups = emptyTable<Group>()
   for (const [name, value] of Object.entries(text.groups ?? {})) {
     const group = typeof value === 'number' ? { size: value } : value
     if (name.includes('*') || /^\d+$/.test(name) || name === '')
@@ -155,78 +178,85 @@ export function readSpec(text: SpecText, shapes: Shapes, placeOf?: SpecPlaces): 
         'one level is allowed',
       )
   }
-  const split = (run: string) => run.split('*').map((unit) => (/^\d+$/.test(unit.trim()) ? Number(unit) : unit.trim()))
-  const runsOf = (axis: AxisText) => (axis === null ? [] : typeof axis === 'string' ? [axis] : axis)
+  return groups
+}
 
-  // A group that was given no size takes that of an axis, or of an axis' remainder, that is its own.
-  for (const [tensor, axes] of Object.entries(text.tensors)) {
-    const shape = shapes.get(tensor)?.shape
-    axes.forEach((axis, index) => {
+/** A group that was given no size takes that of an axis, or of an axis' remainder, that is its own. */
+function addSizes(text: SpecText, shapes: Shapes, groups: Groups): void {
+  // Where groups are declared, another name is a misspelt one: a group of its own would change what the network computes.
+  if (text.groups !== undefined && Object.keys(text.groups).length > 0) return
+  for (const [tensor, axes] of Object.entries(text.tensors))
+    for (const [index, axis] of axes.entries()) {
       const runs = runsOf(axis)
-      const units = runs.length === 1 ? split(runs[0]!) : []
+      const units = runs.length === 1 ? unitsOf(runs[0]!) : []
       const names = units.filter((unit) => typeof unit === 'string')
-      const length = shape?.[index]
-      if (names.length !== 1 || length === undefined || Object.hasOwn(groups, names[0]!)) return
-      // Where groups are declared, another name is a misspelt one: a group of its own would change what the network computes.
-      if (text.groups !== undefined && Object.keys(text.groups).length > 0) return
-      if (Object.hasOwn(text.groups ?? {}, names[0]!)) return
+      const length = shapes.get(tensor)?.shape[index]
+      if (names.length !== 1 || length === undefined || Object.hasOwn(groups, names[0]!)) continue
       const size = length / units.reduce<number>((product, unit) => product * (typeof unit === 'number' ? unit : 1), 1)
       if (Number.isSafeInteger(size) && size > 0) groups[names[0]!] = { size }
-    })
-  }
-
-  const parts: AxisPart[] = []
-  for (const [tensor, axes] of Object.entries(text.tensors)) {
-    const shape = shapes.get(tensor)?.shape
-    if (!shape) {
-      complain(
-        ['tensors', tensor],
-        `spec names tensor ${tensor}, which the model does not have`,
-        nameHint(tensor, shapes),
-      )
-      continue
     }
-    if (axes.length > shape.length)
-      complain(
-        ['tensors', tensor, shape.length],
-        `tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`,
-      )
-    axes.forEach((axis, index) => {
-      const length = shape[index]
-      const runs = runsOf(axis)
-      if (length === undefined || runs.length === 0) return
-      const where = `tensor ${tensor}, axis ${index}`
-      const found: AxisPart[] = []
-      let offset = 0
-      for (const run of runs) {
-        const units = split(run)
-        const problem = misfit(units, groups)
-        if (problem !== undefined) {
-          const unknown = units.find((unit) => typeof unit === 'string' && !Object.hasOwn(groups, unit))
-          const hint = unknown === undefined ? undefined : didYouMean(String(unknown), Object.keys(groups), 'groups')
-          complain(['tensors', tensor, index], `${where}: ${problem}`, hint)
-          return
-        }
-        const places = units.reduce<number>(
-          (product, unit) => product * (typeof unit === 'number' ? unit : groups[unit]!.size),
-          1,
-        )
-        found.push({ tensor, axis: index, offset, units, length: places })
-        offset += places
-      }
-      if (offset !== length)
-        complain(
-          ['tensors', tensor, index],
-          `${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`,
-        )
-      else parts.push(...found.filter(({ units }) => units.some((unit) => typeof unit === 'string')))
-    })
+}
+
+/** What the parts of a spec are checked against. */
+interface Surroundings {
+  readonly shapes: Shapes
+  readonly groups: Groups
+  readonly complain: Complain
+}
+
+function partsOf(tensor: string, axes: readonly AxisText[], surroundings: Surroundings): AxisPart[] {
+  const { shapes, complain } = surroundings
+  const shape = shapes.get(tensor)?.shape
+  if (!shape) {
+    complain(
+      ['tensors', tensor],
+      `spec names tensor ${tensor}, which the model does not have`,
+      nameHint(tensor, shapes),
+    )
+    return []
   }
-  if (faults.length > 0) throw new Fault(faults)
-  const used = new Set(parts.flatMap(({ units }) => units))
-  for (const [name, { inside }] of Object.entries(groups)) if (used.has(name) && inside !== undefined) used.add(inside)
-  const kept = Object.entries(groups).filter(([name]) => used.has(name))
-  return { groups: Object.fromEntries(kept), parts, kept: { ...text.kept } }
+  if (axes.length > shape.length)
+    complain(
+      ['tensors', tensor, shape.length],
+      `tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`,
+    )
+  return axes.flatMap((axis, index) => {
+    const length = shape[index]
+    return length === undefined ? [] : partsOfAxis(tensor, index, runsOf(axis), length, surroundings)
+  })
+}
+
+/** The runs of one axis with groups in them; nothing where the axis stays as it is, or has an error. */
+function partsOfAxis(
+  tensor: string,
+  axis: number,
+  runs: readonly string[],
+  length: number,
+  { groups, complain }: Surroundings,
+): AxisPart[] {
+  if (runs.length === 0) return []
+  const where = `tensor ${tensor}, axis ${axis}`
+  const found: AxisPart[] = []
+  let offset = 0
+  for (const run of runs) {
+    const units = unitsOf(run)
+    const problem = misfit(units, groups)
+    if (problem !== undefined) {
+      const unknown = units.find((unit) => typeof unit === 'string' && !Object.hasOwn(groups, unit))
+      const hint = unknown === undefined ? undefined : didYouMean(String(unknown), Object.keys(groups), 'groups')
+      complain(['tensors', tensor, axis], `${where}: ${problem}`, hint)
+      return []
+    }
+    const places = units.reduce<number>(
+      (product, unit) => product * (typeof unit === 'number' ? unit : groups[unit]!.size),
+      1,
+    )
+    found.push({ tensor, axis, offset, units, length: places })
+    offset += places
+  }
+  if (offset === length) return found.filter(({ units }) => units.some((unit) => typeof unit === 'string'))
+  complain(['tensors', tensor, axis], `${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`)
+  return []
 }
 
 const nameHint = (tensor: string, shapes: Shapes): string => {
