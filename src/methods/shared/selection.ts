@@ -75,24 +75,33 @@ function descend(
   throw new Error('internal: fewer elements than the position asks for')
 }
 
-/** Passes that look up positions of at most MODELS_A_PASS models. `at` is the index of the first pass. */
-function group(
-  settings: TensorSettings,
-  positions: readonly Position[],
-  at: number,
-  options: SelectionOptions,
-): { passes: readonly ReducePass[]; thresholds: (input: PassInput) => readonly Threshold[] } {
-  const { source = '', indexes = true, positionOf } = options
-  const elements = elementsOf(settings)
-  const table = options.table ? { table: options.table } : {}
+/** Passes that look up positions of at most MODELS_A_PASS models. */
+interface Group {
+  readonly positions: readonly Position[]
+  /** Index of the first pass in the method. */
+  readonly at: number
+  readonly elements: number
+  readonly options: SelectionOptions
+}
+
+const kernelOf = <Name extends 'coarse' | 'fine' | 'equals' | 'nth'>(
+  { options: { source = '' } }: Group,
+  name: Name,
+): `${KeySource}${Name}` => `${source}${name}`
+
+const tableOf = ({ options: { table } }: Group): Pick<ReducePass, 'table'> => (table ? { table } : {})
+
+/** Counts keys by the upper half of their bits. By position: the position, its bin, and the number of elements in higher bins. */
+function coarsePass(group: Group): ReducePass {
+  const { positions, elements, options } = group
+  const { positionOf } = options
   const models = [...new Set(positions.map(({ model }) => model))]
-  const coarse: ReducePass = {
-    kernel: `${source}coarse`,
+  return {
+    kernel: kernelOf(group, 'coarse'),
     slots: models.length * 2 * COARSE + (positionOf ? 1 : 0),
     combine: 'counts',
     coefficients: () => [models.length, ...models],
-    ...table,
-    // By position: the position, its bin, and the number of elements in higher bins.
+    ...tableOf(group),
     conclude: (counts) =>
       Float64Array.from(
         positions.flatMap(({ model, position }) => {
@@ -103,8 +112,13 @@ function group(
         }),
       ),
   }
-  const fine: ReducePass = {
-    kernel: `${source}fine`,
+}
+
+/** Counts keys of one bin by the lower half of their bits. By position: key, larger, equal, wanted. */
+function finePass(group: Group): ReducePass {
+  const { positions, at } = group
+  return {
+    kernel: kernelOf(group, 'fine'),
     slots: positions.length * FINE,
     combine: 'counts',
     skip: ({ results }) => results[at]![0]! < 0,
@@ -112,8 +126,7 @@ function group(
       positions.length,
       ...positions.flatMap(({ model }, index) => [model, results[at]![3 * index + 1]!, index]),
     ],
-    ...table,
-    // By position: key, larger, equal, wanted.
+    ...tableOf(group),
     conclude: (counts, { results }) =>
       Float64Array.from(
         positions.flatMap((_, index) => {
@@ -124,58 +137,82 @@ function group(
         }),
       ),
   }
-  const found = ({ results }: PassInput, index: number) => {
-    if (results[at + 1]!.length === 0) return NONE
-    const [key, larger, equal, wanted] = results[at + 1]!.subarray(4 * index)
-    return { key: key!, larger: larger!, equal: equal!, wanted: wanted! }
-  }
-  const noted = (input: PassInput, threshold: ReturnType<typeof found>) => {
-    if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
-      input.note?.('elements were ranked by index: magnitudes beyond float32 count as equal')
-    return threshold
-  }
-  const settled = (input: PassInput, index: number) => {
-    const { equal, wanted } = found(input, index)
-    return equal === wanted
-  }
-  const equals: ReducePass = {
-    kernel: `${source}equals`,
+}
+
+/** What the first two passes found for a position. */
+function found({ at }: Group, { results }: PassInput, index: number): Omit<Threshold, 'cut'> {
+  if (results[at + 1]!.length === 0) return NONE
+  const [key, larger, equal, wanted] = results[at + 1]!.subarray(4 * index)
+  return { key: key!, larger: larger!, equal: equal!, wanted: wanted! }
+}
+
+/** All elements with the position's key are wanted, so it does not matter where they lie. */
+function settled(group: Group, input: PassInput, index: number): boolean {
+  const { equal, wanted } = found(group, input, index)
+  return equal === wanted
+}
+
+/**
+ * Counts the elements with a position's key in each tile. By position: the tile with
+ * the last wanted one, and how many of that tile's are wanted.
+ */
+function equalsPass(group: Group): ReducePass {
+  const { positions } = group
+  return {
+    kernel: kernelOf(group, 'equals'),
     slots: positions.length,
     combine: 'tiles',
-    skip: (input) => positions.every((_, index) => settled(input, index)),
+    skip: (input) => positions.every((_, index) => settled(group, input, index)),
     coefficients: (input) => [
       positions.length,
-      ...positions.flatMap(({ model }, index) => [model, settled(input, index) ? -1 : found(input, index).key]),
+      ...positions.flatMap(({ model }, index) => [
+        model,
+        settled(group, input, index) ? -1 : found(group, input, index).key,
+      ]),
     ],
-    // By position: the tile of the last wanted element, and how many wanted elements that tile has.
     conclude: (tiles, input) =>
       Float64Array.from(
         positions.flatMap((_, index) => {
-          if (settled(input, index)) return [-1, 0]
-          let left = found(input, index).wanted
+          if (settled(group, input, index)) return [-1, 0]
+          let left = found(group, input, index).wanted
           let tile = 0
           while (left > tiles[tile * positions.length + index]!) left -= tiles[tile++ * positions.length + index]!
           return [tile, left]
         }),
       ),
   }
-  const nth = positions.map(
-    ({ model }, index): ReducePass => ({
-      kernel: `${source}nth`,
-      slots: 2,
-      combine: 'sums',
-      skip: (input) => settled(input, index),
-      tile: ({ results }) => results[at + 2]![2 * index]!,
-      coefficients: (input) => [model, found(input, index).key, input.results[at + 2]![2 * index + 1]!],
-    }),
-  )
+}
+
+/** Finds a position's last wanted element in its tile. */
+function nthPass(group: Group, { model }: Position, index: number): ReducePass {
+  const { at } = group
   return {
-    passes: indexes ? [coarse, fine, equals, ...nth] : [coarse, fine],
+    kernel: kernelOf(group, 'nth'),
+    slots: 2,
+    combine: 'sums',
+    skip: (input) => settled(group, input, index),
+    tile: ({ results }) => results[at + 2]![2 * index]!,
+    coefficients: (input) => [model, found(group, input, index).key, input.results[at + 2]![2 * index + 1]!],
+  }
+}
+
+function selectionOf(group: Group): Selection {
+  const { positions, at, elements, options } = group
+  const { indexes = true } = options
+  const keys = [coarsePass(group), finePass(group)]
+  const cutOf = (input: PassInput, index: number): number =>
+    !indexes || settled(group, input, index) ? elements : input.results[at + 3 + index]![0]!
+  return {
+    passes: indexes
+      ? [...keys, equalsPass(group), ...positions.map((position, index) => nthPass(group, position, index))]
+      : keys,
     thresholds: (input) =>
-      positions.map((_, index) => ({
-        ...noted(input, found(input, index)),
-        cut: !indexes || settled(input, index) ? elements : input.results[at + 3 + index]![0]!,
-      })),
+      positions.map((_, index) => {
+        const threshold = found(group, input, index)
+        if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
+          input.note?.('elements were ranked by index: magnitudes beyond float32 count as equal')
+        return { ...threshold, cut: cutOf(input, index) }
+      }),
   }
 }
 
@@ -185,17 +222,13 @@ export function select(
   positions: readonly Position[],
   options: SelectionOptions = {},
 ): Selection {
-  const groups: ReturnType<typeof group>[] = []
+  const groups: Selection[] = []
   let at = options.after ?? 0
   const models = [...new Set(positions.map(({ model }) => model))]
   for (let from = 0; from < models.length; from += MODELS_A_PASS) {
     const some = new Set(models.slice(from, from + MODELS_A_PASS))
-    const next = group(
-      settings,
-      positions.filter(({ model }) => some.has(model)),
-      at,
-      options,
-    )
+    const own = positions.filter(({ model }) => some.has(model))
+    const next = selectionOf({ positions: own, at, elements: elementsOf(settings), options })
     groups.push(next)
     at += next.passes.length
   }
