@@ -22,7 +22,7 @@
  */
 import './core/abortSignal.js'
 
-export type { Checkpoint, StoredTensor } from './checkpoints/types.js'
+export type { Checkpoint, LogicalTensor, StoredTensor } from './checkpoints/types.js'
 export type { ErrorCode } from './core/codes.js'
 export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/diagnostics.js'
 export type { Dtype } from './core/dtypes.js'
@@ -63,6 +63,7 @@ export {
   type ValidateOptions,
   validate,
 } from './session/plan.js'
+export { type PlanGraph, planGraph } from './session/planning/graph.js'
 export { type PlannedTensor, plannedTensors } from './session/planning/tensors.js'
 export { type AdapterUpdates, type PlanView, viewPlan } from './session/planning/view.js'
 export { load, type RecipeSource } from './session/recipe.js'
@@ -73,5 +74,4 @@ export type { AnalysisCost } from './steps/analysis.js'
 export type { Analysis } from './steps/index.js'
 export type { RebasinAnalysis } from './steps/rebasin/types.js'
 export type { RepairAnalysis } from './steps/repair/types.js'
-export { lastFinding, mainStored } from './views/stored.js'
 export type { View } from './views/types.js'

@@ -17,6 +17,7 @@ export const COPY_REASONS = {
   'saved-whole': 'saved whole beside the adapter',
 } as const
 
+/** Why a tensor of an output is copied and not merged. `COPY_REASONS` has the text for people. */
 export type CopyReason = keyof typeof COPY_REASONS
 
 export const ABSENT_REASONS = {
@@ -25,4 +26,5 @@ export const ABSENT_REASONS = {
   dtype: 'has no floating-point values there',
 } as const
 
+/** Why a model's tensor is not part of a merged tensor. `ABSENT_REASONS` has the text for people. */
 export type AbsentReason = keyof typeof ABSENT_REASONS

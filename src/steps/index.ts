@@ -21,7 +21,9 @@ type InLineage<P> = P extends { step: { kind: infer Kind }; found: infer F; said
   ? { readonly kind: Kind; readonly patterns: readonly PatternCount[] } & RecordOf<F, Said>
   : never
 
+/** A step of a recipe: one of all kinds. */
 export type Step = Parameters<Kind>['step']
+/** Work on whole models that a step needs before any tensor is written: one of all kinds. */
 export type Analysis = Parameters<Kind>['analysis']
 /** The findings of analyses, and of the computation of tensors. */
 export type FoundRecord = Parameters<Kind>['found']

@@ -1,6 +1,7 @@
 /** Views: elements of stored tensors in another order or shape than they are stored. A view is plain data. */
 import type { Dtype } from '../core/dtypes.js'
 
+/** Which stored elements a tensor is read from, and in which order. */
 export type View = StoredView | SliceView | PermuteView | ReshapeView | ConcatView | GatherView
 
 /** A tensor as it is stored in a file. In a plan it is always a whole tensor, since digests cover whole tensors. */

@@ -29,6 +29,7 @@ import {
   type Lock,
   type Locked,
   type LockOptions,
+  type LogicalTensor,
   listMethods,
   load,
   lock,
@@ -48,8 +49,10 @@ import {
   type PlanTensor,
   type PlanView,
   type Prepared,
+  type PlanGraph,
   permutationSpec,
   plan,
+  planGraph,
   plannedTensors,
   planOpened,
   type ReadExpr,
@@ -71,10 +74,12 @@ import {
   type SpecText,
   type StoredTensor,
   startAhead,
+  stepLine,
   type TensorDifference,
   type ValidateOptions,
   type Verified,
   type VerifyOptions,
+  type View,
   validate,
   verify,
   viewPlan,
@@ -165,6 +170,7 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     const made: Lineage = lineage
     const digest: string | null = made.output.digest
     const tensor = lineage.tensors['w']
+    show(Object.entries(made.steps).map(([name, step]) => stepLine(name, step)))
     show(path, lineagePath, bytes, digest, tensor?.sources.map(({ model, weight }) => `${model} ${weight}`))
   }
   show(result.warnings.map(formatDiagnostic), result.seconds)
@@ -203,7 +209,10 @@ export async function compared(): Promise<readonly TensorDifference[]> {
 
 export async function inspected(): Promise<CheckpointFacts> {
   const checkpoint: Checkpoint = await inspect('a')
-  const tensors: readonly StoredTensor[] = [...checkpoint.tensors.values()]
+  const tensors: readonly LogicalTensor[] = [...checkpoint.tensors.values()]
+  const stored: readonly StoredTensor[] = [...checkpoint.stored.values()]
+  const views: readonly View[] = tensors.map(({ view }) => view)
+  show(stored.length, views.length)
   const dtypes: readonly Dtype[] = tensors.map(({ dtype }) => dtype)
   const shapes: Shapes = checkpoint.tensors
   const { family, text, spec }: PermutationSpec = await permutationSpec(checkpoint)
@@ -279,5 +288,7 @@ export function told(error: unknown): number {
 
 export const viewed = async (): Promise<readonly string[]> => {
   const { plan: made } = await planned()
+  const graph: PlanGraph = planGraph(made)
+  show(graph.nodes.length, graph.edges.length)
   return drawn(made, viewPlan(made, { threads: 2 }))
 }

@@ -38,7 +38,7 @@ const LONGEST_STRING = 16 * 2 ** 20
 export function jsonReader(source: Uint8Array, start: number, budget: Budget, fail: JsonFail): JsonReader {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength)
   const scanner = new JsonScanner(bytes, start, fail)
-  const text = (): string => decodeString(scanner, budget)
+  const text = (): string => decodeString(scanner, bytes, budget)
   /** The next value has the wrong type; if it is not valid JSON, that is a syntax error. */
   const wrongType = (message: string): never => {
     const begin = scanner.at
@@ -65,7 +65,7 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
     },
     natural(what) {
       if (!isDigit(scanner.peek())) wrongType(`${what} must be whole numbers from 0`)
-      return naturalOf(scanner, what)
+      return naturalOf(scanner, bytes, what)
     },
     raw() {
       scanner.peek()
@@ -84,9 +84,9 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
   }
 }
 
-function decodeString(scanner: JsonScanner, budget: Budget): string {
+function decodeString(scanner: JsonScanner, bytes: Buffer, budget: Budget): string {
   scanner.string()
-  const { bytes, from, at, ascii, escaped, fail } = scanner
+  const { from, at, ascii, escaped, fail } = scanner
   const to = at - 1
   budget.left -= (to - from) * (ascii ? 1 : 2)
   if (budget.left < 0 || (to - from > LONGEST_STRING && Number.isFinite(budget.left)))
@@ -98,8 +98,8 @@ function decodeString(scanner: JsonScanner, budget: Budget): string {
   return text
 }
 
-function naturalOf(scanner: JsonScanner, what: string): number {
-  const { bytes, at: begin, fail } = scanner
+function naturalOf(scanner: JsonScanner, bytes: Buffer, what: string): number {
+  const { at: begin, fail } = scanner
   scanner.number()
   const text = bytes.toString('latin1', begin, Math.min(scanner.at, begin + 40))
   if (!/^\d+$/.test(text)) fail('type', `${what} must be whole numbers from 0, not ${text}`)

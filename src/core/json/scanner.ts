@@ -39,7 +39,8 @@ export class JsonScanner {
   private depth = 0
 
   constructor(
-    readonly bytes: Buffer,
+    // Not a Buffer: declarations that the public types reach must not need the types of Node.
+    readonly bytes: Uint8Array,
     start: number,
     readonly fail: JsonFail,
   ) {
@@ -150,9 +151,7 @@ export class JsonScanner {
 
   private literal(): void {
     const { bytes, at } = this
-    const word = LITERALS.find(
-      (literal) => bytes.compare(literal, 0, literal.length, at, Math.min(at + literal.length, bytes.length)) === 0,
-    )
+    const word = LITERALS.find((literal) => literal.every((byte, index) => bytes[at + index] === byte))
     if (!word) this.unexpected('a value')
     this.at += word!.length
   }

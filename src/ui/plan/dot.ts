@@ -1,5 +1,4 @@
-import type { Plan } from '../../index.js'
-import { planGraph } from './graph.js'
+import { type Plan, planGraph } from '../../index.js'
 
 /** In a quoted string of the dot language, only quotes and backslashes are special. */
 const escaped = (text: string): string => text.replace(/["\\]/g, '\\$&')

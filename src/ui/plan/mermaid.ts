@@ -1,5 +1,4 @@
-import type { Plan } from '../../index.js'
-import { planGraph } from './graph.js'
+import { type Plan, planGraph } from '../../index.js'
 
 /**
  * Mermaid reads labels as HTML and, between backticks, as Markdown. Every character that could be markup in either is written as

@@ -1,6 +1,8 @@
+import { printable } from '../../core/printable.js'
 import { counted } from '../../core/words.js'
-import { type Expr, lastFinding, mainStored, type Plan, type PlanTensor, type ReadExpr } from '../../index.js'
-import { printable } from '../text.js'
+import type { Expr, ReadExpr } from '../../expr/types.js'
+import type { Plan, PlanTensor } from '../../plan/types.js'
+import { lastFinding, mainStored } from '../../views/stored.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
 export interface PlanGraph {
