@@ -10,15 +10,30 @@ export const COPY_REASONS = {
   packed: 'packed weights, copied unchanged',
   'too-few': 'too few models have it',
   'same-model': 'the output is this model',
-  stacked: 'taken from its layer',
+  stacked: 'copied from its layer',
   aligned: 'aligned by a rebasin',
   untouched: 'not changed by the alignment',
   repaired: 'repaired',
-  'saved-whole': 'saved whole beside the adapter',
+  'saved-whole': 'saved whole in the adapter',
 } as const
 
 /** Why a tensor of an output is copied and not merged. `COPY_REASONS` has the text for people. */
 export type CopyReason = keyof typeof COPY_REASONS
+
+/** Lineages of version 1 have these texts instead of codes. They must not change. */
+export const REASONS_OF_VERSION_1: Readonly<Record<CopyReason, string>> = {
+  'not-included': 'not included by filters',
+  excluded: 'excluded by filters',
+  'not-float': 'not a floating-point dtype',
+  packed: 'packed weights, kept as they are',
+  'too-few': 'too few models have it',
+  'same-model': 'the output is this model',
+  stacked: 'taken from its layer',
+  aligned: 'aligned by a rebasin',
+  untouched: 'not touched by the alignment',
+  repaired: 'repaired',
+  'saved-whole': 'saved whole beside the adapter',
+}
 
 export const ABSENT_REASONS = {
   missing: 'lacks them',

@@ -22,7 +22,7 @@ import {
   within,
 } from '../core/json/shape.js'
 import { isObject } from '../core/json/text.js'
-import { ABSENT_REASONS, COPY_REASONS, type CopyReason } from '../core/reasons.js'
+import { ABSENT_REASONS, COPY_REASONS, type CopyReason, REASONS_OF_VERSION_1 } from '../core/reasons.js'
 import { isDtype } from '../encodings/index.js'
 import type { PatternCount } from '../expr/types.js'
 import type { TokenizerRecord } from '../plan/types.js'
@@ -84,7 +84,7 @@ const part = object<LineagePart>({ model: text, tensor: text, ...mergeFields }, 
 
 /** Version 1 has the words. */
 const OLD_REASONS: ReadonlyMap<unknown, CopyReason> = new Map(
-  Object.entries(COPY_REASONS).map(([code, words]) => [words, code as CopyReason]),
+  Object.entries(REASONS_OF_VERSION_1).map(([code, words]) => [words, code as CopyReason]),
 )
 const reason: Read<CopyReason> = (value, at, depth) => OLD_REASONS.get(value) ?? oneOf(COPY_REASONS)(value, at, depth)
 

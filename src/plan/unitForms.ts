@@ -142,8 +142,9 @@ export function exprForm(
 }
 
 /**
- * All of an analysis that decides what it finds, and what its record says. Names of steps and models are left out: `named` writes a record
- * under other names. Tensors and models are known by identity, since a permutation spec may use any word as a key.
+ * Every field of an analysis that affects its findings or its record. Names of steps and models are skipped: `named`
+ * writes a record under other names. Tensors and models are recognized by identity, since a permutation spec may use
+ * any word as a key.
  */
 export function analysisForm(analysis: Analysis, context: FormContext, mentioned: Mentions): unknown {
   const tensors = new Set<unknown>(tensorsOf(analysis))

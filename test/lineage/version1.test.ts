@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { COPY_REASONS } from '../../src/core/reasons.js'
+import { REASONS_OF_VERSION_1 } from '../../src/core/reasons.js'
 import { REPORT_FORMS, report, stepLine, verify } from '../../src/index.js'
 import { parseLineage } from '../../src/lineage/parse.js'
 import { lineageText } from '../../src/lineage/serialize.js'
@@ -20,7 +20,7 @@ test('each is read whole, with codes in the place of the words of version 1', ()
     assert.equal(parseLineage(lineageText(lineage), file), lineage)
     const { tensors, steps } = JSON.parse(text)
     for (const [name, tensor] of Object.entries(lineage.tensors)) {
-      const words = tensor.reason && COPY_REASONS[tensor.reason]
+      const words = tensor.reason && REASONS_OF_VERSION_1[tensor.reason]
       assert.is(words, tensors[name].reason, `${file}: ${name}`)
     }
     // Without the records' own prototype.

@@ -238,17 +238,17 @@ function namedLayers(
   const visit = (value: unknown, path: ConfigPath): void => {
     if (isMapping(value)) {
       const keys = Object.keys(value)
-      if (keys.some((key) => speaksOf(key, prefix))) problems.push(`${path.join('.')}: it names individual layers`)
+      if (keys.some((key) => namesLayerOf(key, prefix))) problems.push(`${path.join('.')}: it names individual layers`)
       else for (const key of keys) visit(value[key], [...path, key])
       return
     }
     if (!Array.isArray(value) || !value.every((one) => typeof one === 'string')) return
-    if (!value.some((one) => speaksOf(one, prefix))) return
-    if (value.some((one) => speaksOf(one, prefix) && /^re:|[*^$\\[\](){}|+?]/.test(one)))
+    if (!value.some((one) => namesLayerOf(one, prefix))) return
+    if (value.some((one) => namesLayerOf(one, prefix) && /^re:|[*^$\\[\](){}|+?]/.test(one)))
       return void problems.push(`${path.join('.')}: its patterns name individual layers`)
     const moved = value.flatMap((one) => {
       const site = siteOf(one)
-      if (!site || !speaksOf(one, prefix)) return [one]
+      if (!site || !namesLayerOf(one, prefix)) return [one]
       const places =
         site.layer >= own.length && site.layer < own.length + behind
           ? [site.layer - own.length + order.length]
@@ -266,7 +266,7 @@ function namedLayers(
 }
 
 /** Whether a module name is in the stack, also if one of the two has more leading parts. */
-function speaksOf(name: string, prefix: string): boolean {
+function namesLayerOf(name: string, prefix: string): boolean {
   const site = siteOf(name.replace(/^re:/, '').replaceAll('\\.', '.'))
   const own = site?.prefix.replace(/[^\w.]/g, '').replace(/^\.+|\.+$/g, '')
   return own !== undefined && own !== '' && (`.${prefix}`.endsWith(`.${own}`) || `.${own}`.endsWith(`.${prefix}`))
