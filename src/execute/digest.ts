@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoints/types.js'
+import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
 import { compileDigest } from './compile/tensor.js'
 import { refuseInterrupted } from './interrupted.js'
@@ -12,18 +12,23 @@ export interface DigestOptions {
   readonly progress?: (read: number) => void
 }
 
-/** Digests of all tensors of a checkpoint, by name. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
+/** Where a stored tensor lies: `file` is an index into the files that are read. */
+export type StoredPlace = Pick<StoredTensor, 'file' | 'offset' | 'bytes'>
+
+/** The digest of each stored tensor, in the order given. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
 export async function digestTensors(
-  checkpoint: Pick<Checkpoint, 'files' | 'stored'>,
+  files: Checkpoint['files'],
+  places: readonly StoredPlace[],
   options: DigestOptions,
-): Promise<Map<string, string>> {
+): Promise<string[]> {
   const kernels = await smallKernels()
-  const tensors = [...checkpoint.stored.values()].sort((a, b) => a.file - b.file || a.offset - b.offset)
-  const digests = new Map<string, string>()
+  const inOrder = (a: number, b: number) => places[a]!.file - places[b]!.file || places[a]!.offset - places[b]!.offset
+  const order = Uint32Array.from(places.keys()).sort(inOrder)
+  const digests = new Array<string>(places.length)
   const pool = await openPool({
     threads: options.threads,
     mode: windowMode(),
-    inputs: checkpoint.files,
+    inputs: files,
     outputs: [],
     leaves: 1,
     reach: 0,
@@ -31,7 +36,10 @@ export async function digestTensors(
   try {
     await schedule(
       (function* () {
-        for (const { file, offset, bytes } of tensors) yield compileDigest(file, offset, bytes)
+        for (const place of order) {
+          const { file, offset, bytes } = places[place]!
+          yield compileDigest(file, offset, bytes)
+        }
       })(),
       pool,
       {
@@ -39,8 +47,8 @@ export async function digestTensors(
         ...(options.signal ? { signal: options.signal } : {}),
         progress: (read) => options.progress?.(read),
         finished(index, { leaves }) {
-          const { name, bytes } = tensors[index]!
-          digests.set(name, treeDigest(kernels, leaves.get(0)!, bytes))
+          const place = order[index]!
+          digests[place] = treeDigest(kernels, leaves.get(0)!, places[place]!.bytes)
         },
       },
     )

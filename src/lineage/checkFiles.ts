@@ -8,7 +8,7 @@ import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { agree, plural } from '../core/words.js'
 import type { Listener } from '../execute/events.js'
 import { compareInput, compareOutput, listOf, type Report } from './compare.js'
-import { type CheckpointDigests, digestCheckpoints } from './digestCheckpoint.js'
+import { type CheckpointDigests, digestCheckpoints, type StoredCheckpoint } from './digestCheckpoint.js'
 import { fileSize, inside, sha256, xxh3OfFile } from './disk.js'
 import type { Digest, Lineage, LineageFile, LineageModel } from './types.js'
 
@@ -26,7 +26,7 @@ export interface Checked {
 
 /** A checkpoint whose header was read, and what is to be done with its digests. */
 interface Pending {
-  readonly checkpoint: Checkpoint
+  readonly checkpoint: StoredCheckpoint
   readonly compare: (found: CheckpointDigests) => void
 }
 
@@ -161,7 +161,9 @@ async function checkOutput(check: Check, expected: LineageFile, seen: Set<string
   const checkpoint = inModule(await opened('output', name, file, report), name)
   if (!checkpoint) return false
   for (const tensor of checkpoint.stored.keys()) seen.add(tensor)
-  check.pending.push({ checkpoint, compare: (found) => compareOutput(check.lineage, expected, found, report) })
+  const { files, stored } = checkpoint
+  const compare = (found: CheckpointDigests) => compareOutput(check.lineage, expected, found, report)
+  check.pending.push({ checkpoint: { files, stored }, compare })
   return true
 }
 
@@ -183,7 +185,9 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
   const checkpoint = await opened('input', shown, place, report, adapter)
   if (!checkpoint) return
   const weights = model.files.filter((file) => !isBeside(file))
-  check.pending.push({ checkpoint, compare: (found) => compareInput(shown, weights, checkpoint, found, report) })
+  const { files, stored, layout } = checkpoint
+  const compare = (found: CheckpointDigests) => compareInput(shown, weights, { files, layout }, found, report)
+  check.pending.push({ checkpoint: { files, stored }, compare })
 }
 
 /** Whether all files of a model have their sizes; of those beside its weights the bytes are compared too. */

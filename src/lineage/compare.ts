@@ -43,7 +43,7 @@ export function compareOutput(lineage: Lineage, expected: LineageFile, found: Ch
 export function compareInput(
   shown: string,
   files: readonly LineageFile[],
-  checkpoint: Checkpoint,
+  checkpoint: Pick<Checkpoint, 'files' | 'layout'>,
   found: CheckpointDigests,
   report: Report,
 ): void {

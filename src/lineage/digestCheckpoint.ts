@@ -1,10 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { byPlace } from '../checkpoints/order.js'
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
-import { digestTensors } from '../execute/digest.js'
+import { digestTensors, type StoredPlace } from '../execute/digest.js'
 import { bytesDigest, smallKernels } from '../kernels/index.js'
 import { fileDigest } from './fileDigest.js'
 import type { Digest } from './types.js'
+
+/** What digests are made of: of a model of very many tensors, the rest need not be kept. */
+export type StoredCheckpoint = Pick<Checkpoint, 'files' | 'stored'>
 
 export interface CheckpointDigests {
   /** By `Checkpoint.files`. */
@@ -25,28 +28,28 @@ interface DigestOptions {
  * start once. Faults: those of reading, `interrupted`.
  */
 export async function digestCheckpoints(
-  checkpoints: readonly Checkpoint[],
+  checkpoints: readonly StoredCheckpoint[],
   options: DigestOptions = {},
 ): Promise<CheckpointDigests[]> {
   if (checkpoints.length === 0) return []
-  const files = checkpoints.flatMap((checkpoint) => checkpoint.files)
-  const stored = new Map<string, StoredTensor>()
-  let first = 0
-  for (const [index, checkpoint] of checkpoints.entries()) {
-    for (const tensor of checkpoint.stored.values()) {
-      const name = `${index}:${tensor.name}`
-      stored.set(name, { ...tensor, name, file: first + tensor.file })
-    }
-    first += checkpoint.files.length
+  const places: StoredPlace[] = []
+  let firstFile = 0
+  for (const { files, stored } of checkpoints) {
+    for (const { file, offset, bytes } of stored.values()) places.push({ file: firstFile + file, offset, bytes })
+    firstFile += files.length
   }
-  const all = await digestTensors({ files, stored }, { ...options, threads: options.threads ?? availableParallelism() })
+  const threads = options.threads ?? availableParallelism()
+  const files = checkpoints.flatMap((checkpoint) => checkpoint.files)
+  const all = await digestTensors(files, places, { ...options, threads })
   const kernels = await smallKernels()
-  return checkpoints.map((checkpoint, index) => {
-    const found = new Map([...checkpoint.stored.keys()].map((name) => [name, all.get(`${index}:${name}`)!]))
-    const inFile: StoredTensor[][] = checkpoint.files.map(() => [])
-    for (const tensor of checkpoint.stored.values()) inFile[tensor.file]!.push(tensor)
+  let next = 0
+  return checkpoints.map(({ files, stored }) => {
+    const found = new Map<string, Digest>()
+    for (const name of stored.keys()) found.set(name, all[next++]!)
+    const inFile: StoredTensor[][] = files.map(() => [])
+    for (const tensor of stored.values()) inFile[tensor.file]!.push(tensor)
     return {
-      files: checkpoint.files.map(({ headerDigest }, file) => {
+      files: files.map(({ headerDigest }, file) => {
         const digests = inFile[file]!.sort(byPlace).map(({ name }) => found.get(name)!)
         return fileDigest(headerDigest, digests, (bytes) => bytesDigest(kernels, bytes))!
       }),
