@@ -22,7 +22,7 @@ export async function fileSize(file: string): Promise<Size> {
     return entry.isFile() ? { size: entry.size } : { problem: 'is not a file' }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return { problem: code === 'ENOENT' || code === 'ENOTDIR' ? 'is not there' : `cannot be read: ${code}` }
+    return { problem: code === 'ENOENT' || code === 'ENOTDIR' ? 'does not exist' : `cannot be read: ${code}` }
   }
 }
 

@@ -1,3 +1,3 @@
-/** Whether a name leads down into its folder on every platform. Where a link leads is the file system's affair. */
+/** Whether a relative path stays inside its folder on every platform. Does not look at links. */
 export const leadsDown = (name: string): boolean =>
   !/[\\:\0]/.test(name) && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..')

@@ -1,4 +1,4 @@
-/** Git LFS leaves a small text in place of a large file until `git lfs pull` downloads it. */
+/** Git LFS replaces a large file with a small text file until `git lfs pull` downloads it. */
 
 const POINTER = 'version https://git-lfs'
 

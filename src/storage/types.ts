@@ -1,11 +1,11 @@
-/** Where files come from: a folder of this machine, or a repository of the hub. Nothing here knows of tensors. */
+/** Sources of files: a local folder, or a repository on the hub. Knows nothing about tensors. */
 
-/** A file's bytes by ranges. */
+/** A file that is read by ranges of bytes. */
 export interface ByteSource {
   /** For messages. */
   readonly name: string
   readonly size: number
-  /** Exactly `length` bytes from `offset` on. Callers have checked both against `size`. */
+  /** Reads exactly `length` bytes from `offset`. The caller checks both against `size`. */
   read(offset: number, length: number): Promise<Uint8Array>
 }
 
@@ -15,22 +15,22 @@ export interface OpenFile extends ByteSource {
 
 export interface Listed {
   readonly name: string
-  /** It lies on this machine. */
+  /** Whether the file is on this machine. */
   readonly held: boolean
-  /** Where the store knows it without a look at the file. */
+  /** In bytes, if the store knows it without opening the file. */
   readonly size?: number
 }
 
-/** A folder of files that one model consists of. Names are relative to it, `/` between parts. */
+/** A folder with the files of one model. Names are relative to it, with `/`. */
 export interface Store {
-  /** Where its files lie on this machine, under their names, as soon as they are held. Workers read them there. */
+  /** The local folder of its files. Workers read them there once they are held. */
   readonly folder: string
-  /** Files and folders directly in a folder of it; '' is itself. Fails as the file system does where that can't be read. */
+  /** Lists the entries of a subfolder; '' is the folder itself. Throws the error of the file system if it can't be read. */
   list(within: string): Promise<readonly Listed[]>
-  /** Says which files will be opened, so that the beginnings of far ones can come together. */
+  /** Announces the files that will be opened, so that a remote store can download their headers in parallel. */
   expect(names: readonly string[]): void
-  /** Throws `FileProblem` for what is no regular file in the folder. `shown` names the file in messages. */
+  /** Opens a file. Throws `FileProblem` if it is not a regular file in the folder. `shown` names the file in messages. */
   open(name: string, shown: string): Promise<OpenFile>
-  /** Brings files onto this machine, whole and checked. */
+  /** Makes whole, checked files available on this machine. */
   hold(names: readonly string[]): Promise<void>
 }

@@ -33,7 +33,7 @@ const fresh = { force: false, resume: false }
 const openStaging = (output: string, options: Omit<StagingOptions, 'irreplaceable'>): Promise<Staging> =>
   openAny(output, { irreplaceable, ...options })
 
-/** Stages a whole output that says `mark` in each file. */
+/** Stages a whole output with `mark` in each file. */
 async function stage(staging: Staging, mark: string): Promise<void> {
   const layout = layOut([{ name: 'a', dtype: 'F32', shape: [4] }], {
     kind: staging.kind,
@@ -45,7 +45,7 @@ async function stage(staging: Staging, mark: string): Promise<void> {
   if (staging.kind === 'folder') await stageFile(staging, 'config.json', mark)
 }
 
-/** Whose output stands there: the mark that all its files carry; `bare` for a single file that has no lineage yet. */
+/** The mark in all files of the published output; `bare` for a single file without a lineage. */
 function markAt(where: string, kind: Kind): string | undefined {
   const output = path.join(where, nameOf(kind))
   if (!existsSync(output)) return undefined
@@ -83,7 +83,7 @@ for (const kind of ['file', 'folder'] as const) {
     const where = place()
     await write(where, kind, 'one')
     const { code, exit, hint } = await asyncFaultOf(() => write(where, kind, 'two'))
-    assert.equal([code, exit, hint], ['output-exists', 2, '--force replaces it'])
+    assert.equal([code, exit, hint], ['output-exists', 2, 'use --force to replace it'])
     assert.equal([markAt(where, kind), leftovers(where)], ['one', []])
     await write(where, kind, 'two', true)
     assert.equal([markAt(where, kind), leftovers(where)], ['two', []])
@@ -93,7 +93,7 @@ for (const kind of ['file', 'folder'] as const) {
     test(`${kind}: cut off at every step, ${before ? 'replacing' : 'new'}; and recovery cut off too`, async () => {
       let killed = 0
       let recoveryKilled = 0
-      // Each step of publishing, and for each of these each step of the recovery after it, until none is left to cut.
+      // Interrupts each step of publishing, and after each of these each step of the recovery.
       for (let at = 1, more = true; more; at++) {
         for (let recoveryAt = 1, moreRecovery = true; moreRecovery; recoveryAt++) {
           const where = place()
@@ -111,7 +111,7 @@ for (const kind of ['file', 'folder'] as const) {
               return false
             } catch (error) {
               assert.is((error as Error).message, 'cut')
-              // As if the process were gone.
+              // As if the process had died.
               for (const hidden of leftovers(where))
                 for (const name of readdirSync(path.join(where, hidden)))
                   if (name.startsWith('lock.')) writeFileSync(path.join(where, hidden, name), '999999999 -')
@@ -122,7 +122,7 @@ for (const kind of ['file', 'folder'] as const) {
           await stage(staging, 'two')
           more = await cutOff(() => publish({ ...staging, step: cut(at) }, { sync: false }))
           if (more) killed++
-          // A lineage never stands beside another model; for a moment, until the next command, a model may have none.
+          // A lineage is never beside another model. Until the next command, a model may have no lineage.
           const moment = kind === 'file' && before ? 'bare' : undefined
           const seen = markAt(where, kind)
           assert.ok([before, 'two', moment].includes(seen), `${seen} after step ${at}`)
@@ -180,7 +180,7 @@ for (const kind of ['file', 'folder'] as const) {
   })
 }
 
-test('preallocated files have their full size and header', async () => {
+test('preallocates files with their full size and header', async () => {
   const where = place()
   const staging = await openStaging(path.join(where, 'out'), { kind: 'folder', ...fresh })
   const { files } = layOut([{ name: 'a', dtype: 'F32', shape: [2 ** 18] }], { kind: 'folder', metadata: {} })
@@ -194,7 +194,7 @@ test('preallocated files have their full size and header', async () => {
   await discard(staging)
 })
 
-test('folders that were made for the output go with it', async () => {
+test('removes folders that were made for the output together with it', async () => {
   const where = place()
   const staging = await openStaging(path.join(where, 'a/b/out'), { kind: 'folder', ...fresh })
   await discard(staging)
@@ -206,7 +206,7 @@ test('folders that were made for the output go with it', async () => {
   assert.equal(readdirSync(path.join(where, 'c')), ['out'])
 })
 
-test('force replaces models, not any folder, and not a folder by a file', async () => {
+test('--force replaces only models, and no folder by a file', async () => {
   const where = place()
   mkdirSync(path.join(where, 'out'))
   writeFileSync(path.join(where, 'out', 'diary.txt'), '')
@@ -214,18 +214,18 @@ test('force replaces models, not any folder, and not a folder by a file', async 
   assert.match(folder.message, 'a folder that holds no model')
   mkdirSync(path.join(where, 'out.safetensors'))
   const file = await asyncFaultOf(() => write(where, 'file', 'one', true))
-  assert.match(file.message, 'is a folder, the output a file')
+  assert.match(file.message, 'is a folder, but the output is a file')
   assert.equal(readdirSync(where), ['out', 'out.safetensors'])
 })
 
-test('an output that cannot be written', async () => {
+test('reports an output that cannot be written', async () => {
   const where = place()
   writeFileSync(path.join(where, 'file'), '')
   const { code, exit } = await asyncFaultOf(() => write(path.join(where, 'file'), 'folder', 'one'))
   assert.equal([code, exit], ['cannot-write', 2])
 })
 
-test('a live run holds the output, a killed one does not', async () => {
+test('a running process holds the output, a killed one does not', async () => {
   const where = place()
   const output = path.join(where, 'out')
   const module = new URL('../../src/storage/local/staging.js', import.meta.url).href
@@ -242,13 +242,13 @@ test('a live run holds the output, a killed one does not', async () => {
   const staging = await openStaging(output, { kind: 'folder', ...fresh })
   assert.is((await asyncFaultOf(() => openStaging(output, { kind: 'folder', ...fresh }))).code, 'output-in-use')
   await discard(staging)
-  // The same number, but of a process that started at another time.
+  // The same process number, but with a different start time.
   const again = await openStaging(output, { kind: 'folder', ...fresh })
   writeFileSync(path.join(again.folder, 'lock.1'), `${process.pid} other/1`)
   if (process.platform === 'linux') await discard(await openStaging(output, { kind: 'folder', ...fresh }))
 })
 
-test('of many that want one output, one gets it', async () => {
+test('only one of many processes gets an output', async () => {
   const where = place()
   const output = path.join(where, 'out')
   mkdirSync(path.join(where, '.terge-out'))

@@ -37,7 +37,7 @@ const a = file('a', 1_000_003)
 const b = file('b', 300_001)
 const modes: WindowMode[] = mapper() ? ['map', 'read'] : ['read']
 
-test('mapping is really used here where it is asked for, and reading is the default', () => {
+test('mapping is used on this machine if it is requested, and reading is the default', () => {
   assert.is(openWindows(memoryOf(1)).mode, 'read')
   if (process.platform === 'linux') assert.equal(modes, ['map', 'read'])
   assert.is(openWindows(memoryOf(1), modes[0]).mode, modes[0])
@@ -62,7 +62,7 @@ for (const mode of modes)
     windows.close()
   })
 
-test('both sides of a slot stay as they were, and closing gives back writable zeros', () => {
+test('a slot does not change memory around it, and closing leaves writable zeros', () => {
   for (const mode of modes) {
     const memory = memoryOf(8)
     const bytes = new Uint8Array(memory.buffer).fill(9)
@@ -77,7 +77,7 @@ test('both sides of a slot stay as they were, and closing gives back writable ze
   }
 })
 
-test('a descriptor that is used again for another file is not taken for the first', () => {
+test('a descriptor that is reused for another file is not confused with the first', () => {
   for (const mode of modes) {
     const memory = memoryOf(4)
     const windows = openWindows(memory, mode)
@@ -93,7 +93,7 @@ test('a descriptor that is used again for another file is not taken for the firs
   }
 })
 
-test('an input that shrank is a fault while executing, not a crash', () => {
+test('an input that shrinks during a run gives an error, not a crash', () => {
   for (const mode of modes) {
     const c = file(`c-${mode}`, 200_000)
     const windows = openWindows(memoryOf(8), mode)
@@ -108,7 +108,7 @@ test('an input that shrank is a fault while executing, not a crash', () => {
   }
 })
 
-test('places beyond 4 GiB', () => {
+test('reads beyond 4 GiB', () => {
   const size = 6 * 2 ** 30
   const where = path.join(folder, 'sparse')
   const fd = openSync(where, 'w+')
@@ -126,7 +126,7 @@ test('places beyond 4 GiB', () => {
   rmSync(where)
 })
 
-test('requests that do not fit are our own faults', () => {
+test('requests that do not fit are internal errors', () => {
   const windows = openWindows(memoryOf(4))
   assert.throws(() => windows.slot(1, 2 * PAGE), /^internal: /)
   assert.throws(() => windows.slot(3 * PAGE, 2 * PAGE), /^internal: /)

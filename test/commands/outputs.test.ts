@@ -28,7 +28,7 @@ test('--force replaces one checkpoint, and no folder of several', () =>
     assert.equal([(await merge()).code, (await merge()).code], [0, 0])
     const out = (name: string) => path.join(folder, 'out', name)
     writeFileSync(out('notes.lineage.json'), '')
-    refused(await merge(), 'output-exists', /other results: 'notes.lineage.json', so it is not replaced/)
+    refused(await merge(), 'output-exists', /other results: 'notes.lineage.json', so terge does not replace it/)
     mkdirSync(out('deeper'))
     refused(await merge(), 'output-exists', /holds another, 'deeper', which does not belong to a model/)
     assert.ok(existsSync(out('deeper')))

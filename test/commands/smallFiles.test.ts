@@ -73,7 +73,7 @@ test('links inside the folder are followed; one to nothing is refused', () =>
       symlinkSync('nowhere', path.join(own, 'a', name))
       const ran = await merge(own)
       assert.is(ran.code, 2, ran.err)
-      assert.match(ran.err, /error outside-link: a\/\S+ is a link to a file that is not there/)
+      assert.match(ran.err, /error outside-link: a\/\S+ is a link to a file that does not exist/)
     }
   }))
 

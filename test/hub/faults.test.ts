@@ -1,4 +1,4 @@
-/** What the hub refuses, told with its place and the way out; and that a token goes nowhere but to the hub. */
+/** Refusals of the hub give errors with a place and a hint, and only the hub gets the token. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -11,7 +11,7 @@ import { everything, FIRST, mean, repository, single, two, withHub } from './set
 
 const TOKEN = 'hf_SecretSecretSecretSecretSecret'
 
-test('each refusal of the hub has its own word, its place and a way out', () =>
+test('each refusal of the hub gives its own error with a place and a hint', () =>
   withHub(
     {
       repositories: {
@@ -59,7 +59,7 @@ test('each refusal of the hub has its own word, its place and a way out', () =>
     },
   ))
 
-test('a token is sent to the hub alone, and stands nowhere', () =>
+test('the token is sent only to the hub, and never shown', () =>
   withHub(
     {
       repositories: {
@@ -85,7 +85,7 @@ test('a token is sent to the hub alone, and stands nowhere', () =>
         [],
       )
       assert.ok(hub.seen.some(({ authorization }) => authorization === `Bearer ${TOKEN}`))
-      // What goes wrong with it tells nothing either; this hub tells back what it was sent.
+      // Errors do not show it either, even from a hub that echoes it.
       outputs.push(await run(['plan', 'recipe.yml'], { HF_TOKEN: `${TOKEN}X`, HF_HOME: path.join(folder, 'other') }))
       outputs.push(await run(['plan', 'recipe.yml'], { HF_TOKEN: `${TOKEN} X`, HF_HOME: path.join(folder, 'other') }))
       assert.equal(
@@ -100,7 +100,7 @@ test('a token is sent to the hub alone, and stands nowhere', () =>
     },
   ))
 
-test('pages of a list that lead elsewhere get no token, and a token that logging in has left is used', () =>
+test('list pages on other hosts get no token, and a stored token is used', () =>
   withHub(
     {
       repositories: { 'org/a': { ...repository(single(1)), access: 'private' } },
@@ -125,7 +125,7 @@ test('pages of a list that lead elsewhere get no token, and a token that logging
     },
   ))
 
-test('a list of files is believed nothing', async () => {
+test('checks everything in a list of files', async () => {
   const oid = '0'.repeat(40)
   const hub = await startHub({ repositories: two() })
   const settings = { ...hubSettings({}), endpoint: hub.url }
@@ -150,7 +150,7 @@ test('a list of files is believed nothing', async () => {
   }
 })
 
-test('a hub that lists what lies outside of its folder writes nothing', () =>
+test('nothing is written for a hub that lists files outside of the folder', () =>
   withHub(
     { repositories: two(), extra: [{ type: 'file', path: '../../../../../evil.json', size: 4, oid: '0'.repeat(40) }] },
     async ({ folder, run }) => {
@@ -161,7 +161,7 @@ test('a hub that lists what lies outside of its folder writes nothing', () =>
     },
   ))
 
-test('the environment says where the hub and its cache are', () => {
+test('environment variables set the hub and its cache', () => {
   const none = { HF_TOKEN_PATH: '/nonexistent/token' }
   const of = (env: Record<string, string>) => hubSettings({ ...none, ...env })
   assert.is(of({}).endpoint, 'https://huggingface.co')
@@ -182,29 +182,29 @@ test('the environment says where the hub and its cache are', () => {
 })
 
 for (const endless of ['same', 'new'] as const)
-  test(`a list whose pages never end is given up (${endless})`, () =>
+  test(`a list whose pages never end is an error (${endless})`, () =>
     withHub({ repositories: two(), endless }, async ({ hub, write, run }) => {
       write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
       const { code, err } = await run(['validate', 'recipe.yml'])
       assert.is(code, 2)
-      const told = endless === 'same' ? /pages lead back to one before/ : /a list of files without an end/
+      const expected = endless === 'same' ? /the pages of a list repeat/ : /the list of files does not end/
       assert.match(err, /recipe\.yml:3:\d+: error hub-unreachable: /)
-      assert.match(err, told)
+      assert.match(err, expected)
       assert.ok(hub.seen.length < 2200)
     }))
 
-test('what trickles in is given up: a header, a small file, a list', () =>
+test('data that arrive too slowly are an error: a header, a small file, a list', () =>
   withHub({ repositories: two() }, async ({ hub, write, run }) => {
     write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
     for (const slow of ['config.json', 'model.safetensors']) {
       hub.options = { ...hub.options, disturb: ({ path }) => (path === slow ? { trickle: 100 } : undefined) }
       const { code, err } = await run(['plan', 'recipe.yml'])
       assert.is(code, 2)
-      assert.match(err, /error hub-unreachable: .*less than 1024 bytes a second came for \d+ s/)
+      assert.match(err, /error hub-unreachable: .*less than 1024 bytes per second for \d+ s/)
     }
   }))
 
-test('small files are fetched where they are of use, and no more than a model has', () =>
+test('downloads only useful small files, and limits their number', () =>
   withHub({ repositories: two() }, async ({ hub, cache, write, run }) => {
     const files = (name: (i: number) => string, count: number, more: Record<string, Uint8Array> = {}) => ({
       ...single(1),
@@ -217,7 +217,7 @@ test('small files are fetched where they are of use, and no more than a model ha
         .names.map((name) => path.basename(name))
         .filter((name) => /^(junk|code)/.test(name))
     write('recipe.yml', models)
-    // Junk, and code that no configuration names, stay where they are.
+    // Unknown files, and code that no configuration names, are not downloaded.
     hub.options = {
       ...hub.options,
       repositories: {
@@ -238,8 +238,8 @@ test('small files are fetched where they are of use, and no more than a model ha
     write('recipe.yml', models.replace('org/a', 'org/c'))
     const many = await run(['plan', 'recipe.yml'])
     assert.is(many.code, 2)
-    assert.match(many.err, /error too-large: hf:org\/c: 25\d files of configuration.* are more than a model has/)
-    // Code of a model whose configuration names it comes along.
+    assert.match(many.err, /error too-large: hf:org\/c: 25\d files of configuration.* no real model has that many/)
+    // Code that the model's configuration names is downloaded.
     const own = { 'config.json': Buffer.from('{"model_type": "test", "auto_map": {"AutoModel": "code0.Model"}}') }
     hub.options = {
       ...hub.options,

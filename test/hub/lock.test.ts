@@ -1,4 +1,4 @@
-/** Locks: what they hold, that a run uses just that, and that it names what differs. */
+/** Locks: their contents, runs that use exactly these, and errors that name differences. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,10 +13,10 @@ import { FIRST, mean, repository, SECOND, sharded, single, two, withHub } from '
 const schema = JSON.parse(
   readFileSync(fileURLToPath(new URL('../../../schemas/lock.v1.schema.json', import.meta.url)), 'utf8'),
 )
-// Not a guard of types: what does not fit is looked at all the same.
+// Not a type guard: values that do not fit are checked too.
 const fits: ((value: unknown) => boolean) & { errors?: unknown } = new Ajv({ strict: true }).compile(schema)
 
-/** A hub model, and one on the disk. */
+/** A model on the hub, and a local one. */
 const RECIPE = mean('hf:org/a', './b')
 
 const local = (folder: string): string => {
@@ -27,7 +27,7 @@ const local = (folder: string): string => {
 
 const moved = { ...two(), 'org/a': { commits: { [FIRST]: single(1), [SECOND]: single(9) }, refs: { main: SECOND } } }
 
-test('a lock holds commits, files, sizes and digests, and a run with it uses just these', () =>
+test('a lock has commits, files, sizes and digests, and a run with it uses exactly these', () =>
   withHub({ repositories: two() }, async ({ hub, folder, cache, write, run }) => {
     local(folder)
     write('recipe.yml', RECIPE)
@@ -57,7 +57,7 @@ test('a lock holds commits, files, sizes and digests, and a run with it uses jus
       ['model.safetensors', 'config.json', 'tokenizer.json'],
     )
 
-    // The branch moves, the cache is lost: the locked commit is fetched.
+    // The branch moves and the cache is lost: the locked commit is downloaded.
     hub.options = { repositories: moved }
     rmSync(cache, { recursive: true })
     const ran = await run(['run', 'recipe.yml', '--locked'])
@@ -69,7 +69,7 @@ test('a lock holds commits, files, sizes and digests, and a run with it uses jus
       [lock.models.a.files[0].digest],
     )
 
-    // Where the cache is gone for good, the lock still says what was merged.
+    // Without the cache, the lock still says what was merged.
     rmSync(cache, { recursive: true })
     const verified = await run(['verify', 'out/lineage.json'])
     assert.is(verified.code, 0, verified.err)
@@ -81,7 +81,7 @@ test('a lock holds commits, files, sizes and digests, and a run with it uses jus
     assert.match(differs.err, 'error lock-differs: a: model.safetensors')
   }))
 
-test('what differs from the lock is named, and nothing is written', () =>
+test('reports differences from the lock and writes nothing', () =>
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {
     const b = local(folder)
     write('recipe.yml', RECIPE)
@@ -118,7 +118,7 @@ test('what differs from the lock is named, and nothing is written', () =>
     ])
       assert.match(files.err, said)
 
-    // The hub publishes something else under the locked commit.
+    // The hub publishes different files under the locked commit.
     hub.options = {
       repositories: {
         ...two(),
@@ -143,7 +143,7 @@ test('what differs from the lock is named, and nothing is written', () =>
     assert.is(both.code, 2)
   }))
 
-test('a lock that is none is told, wherever it is wrong', () => {
+test('reports every error of an invalid lock', () => {
   const good = {
     lock: 1,
     terge: '1',

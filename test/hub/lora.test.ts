@@ -1,4 +1,4 @@
-/** Adapters of the hub: fetched, pinned and verified as models are. */
+/** Adapters on the hub are downloaded, locked and verified like models. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -20,7 +20,7 @@ const adapter = (alpha: number) => ({
   }),
 })
 
-test('hf:org/name@revision as lora: the bytes of the same files on the disk; lock, no network, verify', () =>
+test('lora: hf:org/name@revision gives the same bytes as local files; with lock, offline, verify', () =>
   withHub(
     { repositories: { 'org/base': repository(base), 'org/lora': repository(adapter(8)) } },
     async ({ hub, folder, write, run }) => {
@@ -58,7 +58,7 @@ test('hf:org/name@revision as lora: the bytes of the same files on the disk; loc
     },
   ))
 
-test('an adapter that the hub lacks is told at its place', () =>
+test('reports an adapter that the hub does not have, with its place', () =>
   withHub({ repositories: { 'org/base': repository(base) } }, async ({ write, run }) => {
     write(
       'recipe.yml',

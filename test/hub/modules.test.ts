@@ -1,4 +1,4 @@
-/** Pipelines on the hub: all modules from headers first, their small files with them; kept, locked and used without a hub. */
+/** Pipelines on the hub: planned from headers and small files, then locked and used offline. */
 import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -30,7 +30,7 @@ const pipeline = (seed: number): Record<string, Uint8Array> => ({
   'scheduler/scheduler_config.json': json({ steps: 5 }),
 })
 
-test('a pipeline of the hub is merged, locked, and merged again without a hub', () =>
+test('merges a pipeline from the hub, locks it, and merges it again offline', () =>
   withHub({ repositories: { 'org/a': repository(pipeline(1)), 'org/b': repository(pipeline(11)) } }, async (bench) => {
     const { run, write, folder, cache } = bench
     write('r.yml', mean('hf:org/a', 'hf:org/b'))
@@ -54,7 +54,7 @@ test('a pipeline of the hub is merged, locked, and merged again without a hub', 
     assert.equal(read('unet/diffusion_pytorch_model.safetensors'), unet)
     const verified = await run(['verify', 'out/lineage.json'], { HF_HUB_OFFLINE: '1' })
     assert.is(verified.code, 0, verified.err)
-    // A module that the cache lacks is fetched again, and missed where there is no hub.
+    // A module that is not in the cache is downloaded again, and missing offline.
     const snapshot = path.join(cache, 'models--org--b/snapshots')
     const [commit] = Object.keys(bench.hub.options.repositories['org/b']!.commits)
     rmSync(path.join(snapshot, commit!, 'text_encoder'), { recursive: true })

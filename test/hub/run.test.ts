@@ -1,4 +1,4 @@
-/** Models of the hub through the real command: what is fetched, where it lies, and what is used as it is. */
+/** Models on the hub with the real command: which files are downloaded, where to, and what is used from the cache. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -8,7 +8,7 @@ import { FIRST, mean, repository, SECOND, sharded, single, two, withHub } from '
 
 const HUB = mean('hf:org/a@main', '{hub: org/b, revision: main}')
 
-test('two models of the hub merge as the same files do from the disk', () =>
+test('models from the hub give the same bytes as local files', () =>
   withHub({ repositories: two(), page: 2 }, async ({ hub, folder, cache, write, run }) => {
     write('recipe.yml', HUB)
     const ran = await run(['run', 'recipe.yml', '--json'])
@@ -41,7 +41,7 @@ test('two models of the hub merge as the same files do from the disk', () =>
       [],
     )
 
-    // Again: nothing is fetched, and without a hub neither.
+    // The second time nothing is downloaded, online or offline.
     const before = hub.sent()
     assert.is((await run(['run', 'recipe.yml', '-o', 'again'])).code, 0)
     assert.is(hub.sent(), before)
@@ -59,7 +59,7 @@ test('two models of the hub merge as the same files do from the disk', () =>
     assert.not.match(verified.err, 'input-unchecked')
   }))
 
-test('planning and its faults need headers alone', () =>
+test('planning needs only headers, also for its errors', () =>
   withHub(
     {
       repositories: {
@@ -83,7 +83,7 @@ test('planning and its faults need headers alone', () =>
     },
   ))
 
-test('a revision is a branch, a tag with a slash or a commit; a subfolder holds a model of its own', () =>
+test('a revision is a branch, a tag with a slash or a commit; a subfolder can hold a model', () =>
   withHub(
     {
       repositories: {
@@ -112,7 +112,7 @@ test('a revision is a branch, a tag with a slash or a commit; a subfolder holds 
     },
   ))
 
-test('a model that another library put into the cache is used as it is, with or without a hub', () =>
+test('uses a model that another library put into the cache, online and offline', () =>
   withHub({ repositories: {} }, async ({ hub, cache, write, run }) => {
     for (const [name, files] of [
       ['a', single(1)],
@@ -130,14 +130,14 @@ test('a model that another library put into the cache is used as it is, with or 
     assert.is(ran.code, 0, ran.err)
     assert.match(ran.err, 'warning hub-not-asked')
     assert.match(ran.err, FIRST)
-    // A commit is what it is: nobody is asked.
+    // A commit never changes, so the hub is not asked.
     const asked = hub.seen.length
     write('pinned.yml', mean(`hf:org/a@${FIRST}`, `hf:org/b@${FIRST}`))
     const pinned = await run(['run', 'pinned.yml', '-o', 'pinned'], { HF_ENDPOINT: 'http://127.0.0.1:1' })
     assert.is(pinned.code, 0, pinned.err)
     assert.is(pinned.err.includes('warning'), false, pinned.err)
     assert.is(hub.seen.length, asked)
-    // A shard alone is no model.
+    // A single shard is not a model.
     rmSync(path.join(cache, 'models--org--b/snapshots', FIRST, 'model.safetensors.index.json'))
     rmSync(path.join(cache, 'models--org--b/snapshots', FIRST, 'model-00002-of-00002.safetensors'))
     const half = await run(['plan', 'recipe.yml'], { HF_HUB_OFFLINE: '1' })
@@ -145,7 +145,7 @@ test('a model that another library put into the cache is used as it is, with or 
     assert.match(half.err, 'hub-offline')
   }))
 
-test('a branch that has moved is followed', () =>
+test('follows a branch that has moved', () =>
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {
     write('recipe.yml', HUB)
     assert.is((await run(['run', 'recipe.yml'])).code, 0)
@@ -161,7 +161,7 @@ test('a branch that has moved is followed', () =>
     assert.is(lineage.models.b.revision, FIRST)
   }))
 
-test('PyTorch files of the hub are planned from ranges as well', () => {
+test('PyTorch files on the hub are also planned from ranges', () => {
   const torch = readFileSync(new URL('../../../test/fixtures/torch/mlp256-0.pt', import.meta.url))
   return withHub({ repositories: { 'org/a': repository({ 'pytorch_model.bin': torch }) } }, async ({ write, run }) => {
     write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
@@ -170,7 +170,7 @@ test('PyTorch files of the hub are planned from ranges as well', () => {
   })
 })
 
-test('the SHA-256 of a recipe is held against the hub before a download, and against a file before a merge', () =>
+test('checks the SHA-256 in a recipe against the hub before a download, and against a file before a merge', () =>
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {
     const right = sha256(single(1)['model.safetensors']!)
     const wrong = right.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
@@ -193,7 +193,7 @@ test('the SHA-256 of a recipe is held against the hub before a download, and aga
     assert.match((await run(['plan', 'many.yml'])).err, 'sha256 applies to one file, but the model has 2')
   }))
 
-test('two processes that want the same at once fetch it once, and both have it', () =>
+test('two processes that need the same file download it once', () =>
   withHub({ repositories: two() }, async ({ hub, folder, run, write }) => {
     for (const name of ['one', 'two'])
       write(`${name}.yml`, mean('hf:org/a', 'hf:org/b').replace('output: out', `output: ${name}`))
@@ -210,7 +210,7 @@ test('two processes that want the same at once fetch it once, and both have it',
     )
     const read = (name: string) => readFileSync(path.join(folder, name, 'model.safetensors'))
     assert.equal(read('one'), read('two'))
-    // Each plans from headers of its own; whole files come once.
+    // Each reads the headers for its plan; whole files are downloaded once.
     const whole = hub.seen.filter(({ server, range }) => server === 'storage' && /^bytes=0-$/.test(range ?? 'bytes=0-'))
     assert.ok(whole.length > 0)
     assert.ok(whole.reduce((sum, { sent }) => sum + sent, 0) <= bytes, JSON.stringify(hub.seen))

@@ -1,4 +1,4 @@
-/** A hub and its storage on two ports of this machine, with all that can go wrong between them and us. */
+/** A local hub and its storage on two ports, which can simulate all kinds of failures. */
 import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -38,9 +38,9 @@ export interface Options {
   }) => Disturbance | undefined
   /** Entries added to every list. */
   readonly extra?: readonly unknown[]
-  /** Where pages go on: `storage` sends there whoever follows. */
+  /** Where the next page is: `storage` redirects there. */
   readonly pagesAt?: 'hub' | 'storage'
-  /** Pages without an end: the next one is the same again, or a new one every time. */
+  /** Endless pages: the same page again, or always a new one. */
   readonly endless?: 'same' | 'new'
   readonly ranges?: boolean
 }
@@ -49,10 +49,10 @@ export interface Disturbance {
   readonly body?: Buffer
   /** The connection is cut after so many bytes. */
   readonly cut?: number
-  /** Nothing more comes after so many bytes. */
+  /** The connection stalls after so many bytes. */
   readonly stall?: number
   readonly status?: number
-  /** A byte every so many milliseconds. */
+  /** Sends one byte per so many milliseconds. */
   readonly trickle?: number
 }
 
@@ -95,7 +95,7 @@ export async function startHub(start: Options): Promise<Hub> {
     return entry
   }
   const refuse = (response: http.ServerResponse, status: number, code: string, request: http.IncomingMessage) => {
-    // A careless server that tells back what it was told.
+    // A careless server that echoes the token.
     const text = JSON.stringify({ error: `refused ${request.headers.authorization ?? ''}` })
     response.writeHead(status, { 'content-type': 'application/json', 'x-error-code': code, 'x-error-message': text })
     response.end(text)

@@ -1,4 +1,4 @@
-/** What the tests of the hub share: models to publish, and the real command in a folder and cache of its own. */
+/** Helpers of the hub tests: models to publish, and the real command with its own folder and cache. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { f32, inFolder, numbers, type RawTensor, safetensors } from '../support/files.js'
@@ -10,7 +10,7 @@ export const SECOND = 'b'.repeat(40)
 
 const tensor = (seed: number, rows = 64): RawTensor => f32([rows, 64], numbers(rows * 64, seed))
 
-/** One file and what belongs to it. */
+/** A model in one file, with its small files. */
 export const single = (seed: number, rows?: number): Record<string, Uint8Array> => ({
   'config.json': Buffer.from(`{"model_type": "test", "seed": ${seed}}`),
   'tokenizer.json': Buffer.from('{"version": "1.0"}'),
@@ -88,7 +88,7 @@ async function withHubIn(folder: string, options: Options, work: (bench: Bench) 
 export const mean = (a: string, b: string): string =>
   `terge: 1\nmodels:\n  a: ${a}\n  b: ${b}\nmerge: {method: linear}\noutput: out\n`
 
-/** All that lies below a folder: names, and the text of what is no weights file. */
+/** All files in a folder: names, and the text of files without weights. */
 export function everything(folder: string): { names: string[]; text: string } {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   const files = names.filter((name) => statSync(path.join(folder, name), { throwIfNoEntry: false })?.isFile())

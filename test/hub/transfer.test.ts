@@ -1,4 +1,4 @@
-/** Transfers that are cut, stall, lie, or are killed: what is under its name in the cache is right, or nothing is. */
+/** Downloads that are cut, stall, have wrong bytes or are killed: a file in the cache is right, or absent. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -21,7 +21,7 @@ const DIGEST = sha256(CONTENT)
 
 interface Room {
   readonly hub: Hub
-  /** Fetches the one file of `org/a`. */
+  /** Downloads the file of `org/a`. */
   readonly fetch: (signal?: AbortSignal) => Promise<void>
   readonly blobs: string
   readonly settings: HubSettings
@@ -58,11 +58,11 @@ async function inRoom(
 const inCache = ({ blobs }: Room): Buffer => readFileSync(path.join(blobs, DIGEST))
 
 for (const seed of [1, 2, 3])
-  test(`a transfer that is cut 20 times ends with the right bytes (${seed})`, () => {
+  test(`a download that is cut 20 times gives the right bytes (${seed})`, () => {
     const numbers = random(seed)
     let cuts = 0
     return inRoom(
-      // Mostly somewhere in what is left of it, so that 20 find room; now and then at its first byte.
+      // Usually within the rest, so that 20 cuts fit; sometimes at the first byte.
       ({ body }) =>
         cuts < 20 && ++cuts
           ? { cut: cuts % 7 === 0 ? 0 : 1 + (numbers.next().value % Math.ceil(body.length / 5)) }
@@ -72,7 +72,7 @@ for (const seed of [1, 2, 3])
         assert.is(cuts, 20)
         assert.equal(inCache(room), CONTENT)
         assert.equal(readdirSync(room.blobs), [DIGEST])
-        // It went on, and did not begin again.
+        // It resumed and did not start over.
         const starts = room.hub.seen
           .filter(({ server }) => server === 'storage')
           .map(({ range }) => Number(/\d+/.exec(range ?? '0')![0]))
@@ -85,13 +85,13 @@ for (const seed of [1, 2, 3])
     )
   })
 
-test('a wrong byte on the way is found, and the file fetched again', () =>
+test('detects a byte that changed in transit, and downloads the file again', () =>
   inRoom(flipped(1), async (room) => {
     await room.fetch()
     assert.equal(inCache(room), CONTENT)
   }))
 
-test('bytes that are always wrong are never accepted, and nothing of them stays', () =>
+test('never accepts or keeps bytes that are always wrong', () =>
   inRoom(flipped(100), async (room) => {
     const { code, message } = await asyncFaultOf(room.fetch)
     assert.is(code, 'hub-digest')
@@ -99,7 +99,7 @@ test('bytes that are always wrong are never accepted, and nothing of them stays'
     assert.equal(readdirSync(room.blobs), [])
   }))
 
-/** The first answers have a wrong byte, each at another place. */
+/** The first answers have a wrong byte, each at a different place. */
 function flipped(times: number): Options['disturb'] {
   return ({ body, count }): Disturbance | undefined => {
     if (count > times || body.length === 0) return undefined
@@ -110,7 +110,7 @@ function flipped(times: number): Options['disturb'] {
   }
 }
 
-test('what an earlier run left is gone on with, if it is right', () =>
+test('resumes the part of an earlier run if it is right', () =>
   inRoom(undefined, async (room) => {
     mkdirSync(room.blobs, { recursive: true })
     const part = path.join(room.blobs, `${DIGEST}.incomplete`)
@@ -128,7 +128,7 @@ test('what an earlier run left is gone on with, if it is right', () =>
     }
   }))
 
-test('a storage that stalls, is busy, or sends too much or too little', () =>
+test('handles a storage that stalls, is busy, or sends too much or too little', () =>
   inRoom(
     ({ body, count }) =>
       [
@@ -144,7 +144,7 @@ test('a storage that stalls, is busy, or sends too much or too little', () =>
     },
   ))
 
-test('a storage that knows no ranges sends all of it again', () =>
+test('a storage without ranges sends the whole file again', () =>
   inRoom(
     ({ count }) => (count <= 2 ? { cut: 400_000 } : undefined),
     async (room) => {
@@ -154,7 +154,7 @@ test('a storage that knows no ranges sends all of it again', () =>
     { ranges: false },
   ))
 
-test('a storage that always sends too much comes to an end', () =>
+test('gives up on a storage that always sends too much', () =>
   inRoom(
     ({ body }) => ({ body: Buffer.concat([body, Buffer.alloc(70_000)]) }),
     async (room) => {
@@ -163,7 +163,7 @@ test('a storage that always sends too much comes to an end', () =>
     },
   ))
 
-test('a transfer can be stopped, and two that want the same share it', () =>
+test('a download can be stopped, and two models share one download', () =>
   inRoom(
     ({ count }) => (count === 1 ? { stall: 500_000 } : undefined),
     async (room) => {
@@ -183,7 +183,7 @@ test('a transfer can be stopped, and two that want the same share it', () =>
   ))
 
 for (const signal of ['SIGINT', 'SIGKILL'] as const)
-  test(`a run that is ended by ${signal} while it fetches goes on from there`, () =>
+  test(`a run that ${signal} ends during a download is resumed`, () =>
     withHub({ repositories: two() }, async ({ hub, folder, cache, env, write, run }) => {
       write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
       hub.options = {
@@ -215,10 +215,10 @@ for (const signal of ['SIGINT', 'SIGKILL'] as const)
       assert.is(part(), undefined)
     }))
 
-test('a header that was otherwise when it came alone is found before anything is written', () =>
+test('detects a header that differs from the planned one before anything is written', () =>
   withHub({ repositories: two() }, async ({ hub, folder, write, run }) => {
     write('recipe.yml', mean('hf:org/a', 'hf:org/a@main'))
-    // Names of tensors changed in the range alone: a valid header, of another file.
+    // Only the range has other tensor names: a valid header of another file.
     const disturb: Options['disturb'] = ({ body, header }) =>
       header ? { body: Buffer.from(body.toString('latin1').replaceAll('layers.', 'lagers.'), 'latin1') } : undefined
     hub.options = { ...hub.options, disturb }
@@ -228,7 +228,7 @@ test('a header that was otherwise when it came alone is found before anything is
     assert.not.ok(existsSync(path.join(folder, 'out')))
   }))
 
-test('wrong bytes end a run with its place, and leave no output', () =>
+test('wrong bytes give an error with a place, and no output', () =>
   withHub({ repositories: two() }, async ({ hub, folder, cache, write, run }) => {
     write('recipe.yml', mean('hf:org/a', 'hf:org/b'))
     hub.options = {

@@ -112,7 +112,7 @@ test('missing, shortened and broken outputs', async ({ folder }) => {
     `output-size: merged.safetensors has 100 bytes, but ${bytes.length} in the lineage`,
   ])
   rmSync(file)
-  assert.equal(messages((await check(lineage)).problems), ['output-missing: merged.safetensors is not there'])
+  assert.equal(messages((await check(lineage)).problems), ['output-missing: merged.safetensors does not exist'])
 })
 
 test('changed and missing inputs', async ({ folder }) => {
@@ -122,7 +122,7 @@ test('changed and missing inputs', async ({ folder }) => {
   const { problems } = await check(lineage)
   assert.equal(messages(problems), [
     'input-digest: a (models/mlp256-0.safetensors) differs from the merged file',
-    'input-missing: b (models/mlp256-1.safetensors): mlp256-1.safetensors is not there',
+    'input-missing: b (models/mlp256-1.safetensors): mlp256-1.safetensors does not exist',
   ])
 })
 

@@ -376,7 +376,7 @@ test("a lineage file that is the user's own is replaced by --force alone", () =>
     }
     const ran = await terge(['run', 'r.yml', '--threads', '1'], folder)
     assert.equal([ran.code, ran.out], [2, ''])
-    assert.match(ran.err, "out.lineage.json: exists already, and the output's lineage has this name")
+    assert.match(ran.err, "out.lineage.json: exists already, but the output's lineage needs this name")
     assert.is(await go(folder, { force: true }), 'done')
     assert.equal(filesOf(folder, 'out.lineage.json'), await expected(folder, 'out.lineage.json'))
     for (const name of ['out.safetensors', 'out.lineage.json']) rmSync(path.join(folder, name))

@@ -194,6 +194,6 @@ export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number
       throw fault(
         'output-exists',
         `${outputs[index]!}: already exists and differs from what this recipe produces: ${finding.reason}`,
-        'give --force to replace it',
+        'use --force to replace it',
       )
 }

@@ -1,8 +1,8 @@
 /**
- * The hub's cache as all of its libraries lay it out, so that each finds what another fetched:
+ * The hub's cache, in the layout that all hub libraries share, so that each can use the downloads of the others:
  *
  *     models--ORG--NAME/blobs/DIGEST               contents
- *     models--ORG--NAME/refs/REVISION              the commit that a branch or tag stood for when it was last asked
+ *     models--ORG--NAME/refs/REVISION              the last known commit of a branch or tag
  *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
  */
 import { copyFile, link, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
@@ -16,21 +16,21 @@ import { hubSettings } from './settings.js'
 const repositoryFolder = (cache: string, repository: string): string =>
   path.join(cache, `models--${repository.replaceAll('/', '--')}`)
 
-/** The folder of a repository at a commit, or one inside it. */
+/** The folder of a repository at a commit, or a subfolder of it. */
 export const snapshotFolder = (cache: string, repository: string, commit: string, subfolder = ''): string =>
   path.join(repositoryFolder(cache, repository), 'snapshots', commit, ...subfolder.split('/'))
 
-/** Where files of the hub lie in the cache at a commit, whether they are there or not. */
+/** The cache folder for files at a commit, whether they exist or not. */
 export const cachedPlace = (repository: string, commit: string, subfolder = ''): string =>
   snapshotFolder(hubSettings().cache, repository, commit, subfolder)
 
 export const blobFile = (cache: string, repository: string, blob: string): string =>
   path.join(repositoryFolder(cache, repository), 'blobs', blob)
 
-/** A commit has 40. */
+/** In bytes. A commit has 40. */
 const MAX_REF_BYTES = 1000
 
-/** The commit that the cache has for a branch or tag. */
+/** The commit of a branch or tag, according to the cache. */
 export async function cachedCommit(cache: string, repository: string, revision: string): Promise<string | undefined> {
   if (!leadsDown(revision)) return undefined
   const file = path.join(repositoryFolder(cache, repository), 'refs', ...revision.split('/'))
@@ -38,11 +38,11 @@ export async function cachedCommit(cache: string, repository: string, revision: 
   return isCommit(text) ? text : undefined
 }
 
-/** Tells apart what one process makes at the same time. */
+/** Makes the temporary names of one process unique. */
 let made = 0
 const freshName = (name: string): string => `.${name}.${process.pid}-${made++}`
 
-/** Notes what a branch or tag stands for. A cache that can only be read is none the worse for it. */
+/** Records the commit of a branch or tag in the cache. Does nothing if the cache is read-only. */
 export async function noteCommit(cache: string, repository: string, revision: string, commit: string): Promise<void> {
   if (revision === commit || !leadsDown(revision) || (await cachedCommit(cache, repository, revision)) === commit)
     return
@@ -55,14 +55,14 @@ export async function noteCommit(cache: string, repository: string, revision: st
   } catch {}
 }
 
-/** Names in a snapshot's folder; none where it is not there. */
+/** Names in a snapshot's folder; empty if it does not exist. */
 export const cachedNames = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])
 
-/** Whether a file of the cache has its size. Its content was checked when it came in. */
+/** Whether a cached file has the right size. Its content was checked when it was downloaded. */
 export const isCached = async (file: string, size: number): Promise<boolean> =>
   (await stat(file).catch(() => undefined))?.size === size
 
-/** Makes a content appear under its path in a snapshot. */
+/** Links a downloaded file to its path in a snapshot. */
 export async function placeInSnapshot(cache: string, repository: string, commit: string, file: HubFile): Promise<void> {
   const content = blobFile(cache, repository, file.blob)
   const place = snapshotFolder(cache, repository, commit, file.path)
@@ -70,7 +70,7 @@ export async function placeInSnapshot(cache: string, repository: string, commit:
   const folder = path.dirname(place)
   await mkdir(folder, { recursive: true })
   const fresh = path.join(folder, freshName(path.basename(place)))
-  // Links where there are any, as the other libraries do; relative, so that a cache can be moved.
+  // Symbolic links where they are supported, as in the other libraries; relative, so that the cache can be moved.
   await symlink(path.relative(folder, content), fresh)
     .catch(() => link(content, fresh))
     .catch(() => copyFile(content, fresh))

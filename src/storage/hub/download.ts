@@ -1,4 +1,4 @@
-/** Brings the weights that a run needs into the cache: in parallel, going on where an earlier run stopped. */
+/** Downloads the weights that a run needs into the cache, in parallel. Resumes interrupted downloads. */
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { eachOf } from '../../core/collections/eachOf.js'
@@ -11,21 +11,21 @@ import { fetchContent } from './transfer.js'
 import type { Fetch } from './types.js'
 
 export interface DownloadOptions {
-  /** Bytes of all files that are there, of so many; at most some times a second. */
+  /** Called a few times per second with the bytes that are downloaded, and the total. */
   readonly progress?: (done: number, total: number) => void
   readonly signal?: AbortSignal | undefined
-  /** Adds to an error whose it is. */
+  /** Adds the model to an error. */
   readonly blame?: (fetch: Fetch, error: unknown) => unknown
 }
 
-/** Files at once: a connection each. */
+/** Parallel downloads, each with its own connection. */
 const PARALLEL = 8
 /** Milliseconds between reports. */
 const EVERY = 200
 
 /**
- * Fetches files that `openHub` left to be fetched. Each is whole and has its published digest when it appears under its
- * name. Errors, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
+ * Downloads the files that `openHub` did not. A file appears under its name only when it is whole and has its published
+ * digest. Errors, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
  */
 export async function download(
   fetches: readonly Fetch[],
@@ -35,7 +35,7 @@ export async function download(
   const total = fetches.reduce((sum, { file }) => sum + file.size, 0)
   const there = fetches.map(() => 0)
   let last = 0
-  const tell = (): void => {
+  const report = (): void => {
     const now = performance.now()
     const done = there.reduce((sum, bytes) => sum + bytes, 0)
     if (done < total && now - last < EVERY) return
@@ -43,7 +43,7 @@ export async function download(
     progress?.(done, total)
   }
   await checkRoom(fetches)
-  // One fails: the others need not go on. What has come stays, for the next run.
+  // If one download fails, stop the others. The next run resumes them.
   const failed = new AbortController()
   const stop = (): void => failed.abort(signal?.reason)
   signal?.addEventListener('abort', stop, { once: true })
@@ -53,7 +53,7 @@ export async function download(
     const { settings, subject, file } = fetches[index]!
     const bytes = (count: number): void => {
       there[index] = count
-      tell()
+      report()
     }
     try {
       const own = { ...subject, exit: 1 as const }
@@ -73,7 +73,7 @@ export async function download(
   if (first) throw signal?.aborted ? signal.reason : first.error
 }
 
-/** Errors before the first byte where the disk has no room for the last. */
+/** Checks the free disk space for the rest of the downloads. Error: `disk-full`. */
 async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
   const { settings, subject } = fetches[0]!
   const wanted = new Map<string, number>()
@@ -88,7 +88,7 @@ async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
   await refuseNoRoom(settings, path.dirname(fetches[0]!.place), bytes, 1)
 }
 
-/** The plan was made of a header that came alone: what came now must begin with it. */
+/** Checks that a file starts with the header that the plan was made from. Error: `hub-changed`. */
 async function checkHeader({ place, headerBytes, headerDigest, subject, file }: Fetch): Promise<void> {
   const { handle } = await openRegular(place)
   try {
@@ -102,8 +102,8 @@ async function checkHeader({ place, headerBytes, headerDigest, subject, file }: 
   }
   throw fault(
     'hub-changed',
-    `${subject.reference}: ${file.path} begins otherwise than the header that was planned with`,
-    'run again; where that does not help, something on the way changes what the hub sends',
+    `${subject.reference}: ${file.path} does not start with the header that the plan was made from`,
+    'run again; if that does not help, something between the hub and this machine changes the data',
     1,
   )
 }

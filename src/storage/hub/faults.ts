@@ -1,35 +1,35 @@
-/** What the hub refuses, in words for the user, with the way out. */
+/** Turns refusals of the hub into errors with hints. */
 import type { ErrorCode } from '../../core/codes.js'
 import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { HubError } from './request.js'
 import type { HubSettings } from './settings.js'
 
-/** What was asked for. */
+/** What a request is about, for messages. */
 export interface Subject {
   /** As the recipe writes it. */
   readonly reference: string
   /** `org/name` */
   readonly repository: string
   readonly revision?: string | undefined
-  /** Of the repository's branches and tags. */
+  /** The branch or tag that the user probably meant. */
   readonly meant?: string | undefined
   /** A file or folder in it. */
   readonly entry?: string | undefined
   readonly exit?: ExitCode
 }
 
-/** A `HubError` as the user's fault; anything else as it is. */
+/** Turns a `HubError` into an error for the user; returns other errors unchanged. */
 export function hubFault(error: unknown, settings: HubSettings, subject: Subject): unknown {
   if (!(error instanceof HubError)) return error
   const { reference, repository, revision, entry, exit = 2 } = subject
   const { host } = new URL(settings.endpoint)
-  const told = (code: ErrorCode, message: string, hint: string): Fault =>
+  const fail = (code: ErrorCode, message: string, hint: string): Fault =>
     fault(code, `${reference}: ${message}`, hint, exit)
   const { status, code } = error
   const known = settings.token !== undefined
   if (code === 'GatedRepo')
-    return told(
+    return fail(
       'hub-gated',
       `${repository} is gated: request access`,
       known
@@ -37,44 +37,46 @@ export function hubFault(error: unknown, settings: HubSettings, subject: Subject
         : `ask for access at ${settings.endpoint}/${repository}, then set HF_TOKEN to a token of your account`,
     )
   if (code === 'RevisionNotFound')
-    return told(
+    return fail(
       'hub-revision',
       `${repository} has no revision ${quote(revision ?? 'main')}`,
       subject.meant === undefined ? 'name a branch, a tag or a commit' : `did you mean ${quote(subject.meant)}?`,
     )
   if (code === 'EntryNotFound' || (status === 404 && entry !== undefined && code === undefined))
-    return told(
+    return fail(
       'hub-entry',
       `${repository} has no ${entry === undefined ? 'such file' : quote(entry)}`,
-      'look at its files on the hub, and check the spelling',
+      'check the spelling against its files on the hub',
     )
-  // The hub answers so for what does not exist too, so that nobody can find out what is private.
+  // The hub gives the same answer for missing and private repositories, so that nobody can find out which are private.
   if (code === 'RepoNotFound' || status === 404 || (status === 401 && !known))
-    return told(
+    return fail(
       'hub-not-found',
-      `there is no repository ${quote(repository)} on ${host}${known ? ' that this token may see' : ', or it is private'}`,
-      known ? 'check the spelling, and whose token HF_TOKEN is' : 'check the spelling; for a private one set HF_TOKEN',
+      `${host} has no repository ${quote(repository)}${known ? ' that this token can read' : ', or it is private'}`,
+      known
+        ? 'check the spelling, and which account HF_TOKEN belongs to'
+        : 'check the spelling; for a private repository set HF_TOKEN',
     )
   if (status === 401)
-    return told('hub-login', `${host} does not accept the token`, 'set HF_TOKEN to a token that is valid, or unset it')
+    return fail('hub-login', `${host} does not accept the token`, 'set HF_TOKEN to a valid token, or unset it')
   if (status === 403)
-    return told(
+    return fail(
       'hub-forbidden',
       `${host} refuses access to ${repository}`,
       known
-        ? 'the token may lack the right to read this repository'
-        : 'set HF_TOKEN to a token with the right to read it',
+        ? 'check that the token has permission to read this repository'
+        : 'set HF_TOKEN to a token that has permission to read it',
     )
-  return told(
+  return fail(
     'hub-unreachable',
-    `fetching from ${host} failed: ${error.message}`,
-    'check the network and HF_ENDPOINT; what has come in already is kept, and the next run goes on from there',
+    `a request to ${host} failed: ${error.message}`,
+    'check the network and HF_ENDPOINT; the next run resumes the download',
   )
 }
 
 export const notCached = ({ reference, repository, revision }: Subject, cache: string): Fault =>
   fault(
     'hub-offline',
-    `${reference}: ${repository}${revision === undefined ? '' : ` at ${quote(revision)}`} is not in the cache, and HF_HUB_OFFLINE forbids fetching it`,
-    `unset HF_HUB_OFFLINE, or fetch it into ${cache} first`,
+    `${reference}: ${repository}${revision === undefined ? '' : ` at ${quote(revision)}`} is not in the cache, and HF_HUB_OFFLINE forbids downloading it`,
+    `unset HF_HUB_OFFLINE, or download it into ${cache} first`,
   )

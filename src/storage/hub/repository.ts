@@ -1,4 +1,4 @@
-/** A repository's commits and files, asked of the hub through its own library. */
+/** Asks the hub for the commits and files of a repository, through the hub's own library. */
 import { fault } from '../../core/diagnostics.js'
 import { nearest, quote } from '../../core/suggest.js'
 import { leadsDown } from '../leadsDown.js'
@@ -8,30 +8,30 @@ import type { HubSettings } from './settings.js'
 
 /** A file of a repository, as the hub publishes it. */
 export interface HubFile {
-  /** From the repository's root. */
+  /** Relative to the root of the repository. */
   readonly path: string
   readonly size: number
-  /** Of its content, 64 hexadecimal digits: of files in the hub's large storage. */
+  /** Digest of the content, 64 hexadecimal digits. Only for files in the hub's large-file storage. */
   readonly sha256?: string
-  /** What the cache calls its content: the SHA-256, or the name that git has for it, a SHA-1. */
+  /** Name of the content in the cache: the SHA-256, or git's SHA-1. */
   readonly blob: string
 }
 
 export interface AskOptions {
-  /** Attempts, where what is in the cache would do. */
+  /** Maximum number of attempts. Fewer are enough if the cache can be used instead. */
   readonly most?: number
   readonly signal?: AbortSignal | undefined
 }
 
 export const isCommit = (text: string | undefined): text is string => text !== undefined && /^[0-9a-f]{40}$/.test(text)
 
-/** Entries of one folder: far above any model's, so that pages without an end do end. */
+/** Maximum entries of one folder. Far above any model's; stops endless lists. */
 const MOST_ENTRIES = 100_000
 
-/** Only when something has to be asked: loading it costs more than a small merge. */
+/** Loaded only when needed, because loading takes longer than a small merge. */
 const library = () => import('@huggingface/hub')
 
-/** The commit that a branch, tag or commit stands for now. Errors: those of `hubFault`. */
+/** The current commit of a branch, tag or commit. Errors: those of `hubFault`. */
 export async function commitOf(settings: HubSettings, subject: Subject, options: AskOptions = {}): Promise<string> {
   const { modelInfo } = await library()
   try {
@@ -44,7 +44,7 @@ export async function commitOf(settings: HubSettings, subject: Subject, options:
         fetch: apiFetch(settings, options),
       }),
     )
-    if (!isCommit(sha)) throw new HubError('an answer without a commit')
+    if (!isCommit(sha)) throw new HubError('the answer has no commit')
     return sha
   } catch (error) {
     const meant =
@@ -55,7 +55,7 @@ export async function commitOf(settings: HubSettings, subject: Subject, options:
   }
 }
 
-/** A branch or tag that was meant; asked for the hint alone. */
+/** The branch or tag that the user probably meant, for the hint. */
 async function meantRevision(
   settings: HubSettings,
   { repository, revision }: Subject,
@@ -79,7 +79,7 @@ async function meantRevision(
   }
 }
 
-/** What a folder of a repository holds at a commit, without what lies deeper. Errors: those of `hubFault`, `path-escape`. */
+/** Lists the files directly in a folder of a repository at a commit. Errors: those of `hubFault`, `path-escape`. */
 export async function listFolder(
   settings: HubSettings,
   subject: Subject & { readonly commit: string },
@@ -100,7 +100,7 @@ export async function listFolder(
       })
       for await (const entry of entries) {
         if (entry.type === 'file') found.push(checked(entry, folder, subject.reference))
-        if (++entriesSeen > MOST_ENTRIES) throw new HubError('a list of files without an end')
+        if (++entriesSeen > MOST_ENTRIES) throw new HubError('the list of files does not end')
       }
     })
   } catch (error) {
@@ -109,18 +109,18 @@ export async function listFolder(
   return found
 }
 
-/** The library trusts the form of answers, so that what it stumbles over is an answer of another form. */
+/** The library does not check answers, so type, syntax and range errors mean that an answer is invalid. */
 async function answered<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)
-      throw new HubError('its answer is not one of the hub')
+      throw new HubError('the answer is not valid')
     throw error
   }
 }
 
-/** An entry of the hub's list, of which nothing is believed. */
+/** Checks an entry of the hub's list. */
 function checked(
   entry: { path?: unknown; size?: unknown; oid?: unknown; lfs?: unknown; xetHash?: unknown },
   folder: string,
@@ -128,21 +128,21 @@ function checked(
 ): HubFile {
   const { path, size, oid } = entry
   const lfs = entry.lfs as { oid?: unknown; size?: unknown } | undefined
-  if (typeof path !== 'string') throw new HubError('a list of files without names')
+  if (typeof path !== 'string') throw new HubError('the list of files has no names')
   const inside = folder === '' ? path : path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : ''
   if (!leadsDown(inside))
     throw fault(
       'path-escape',
       `${reference}: the hub lists a file ${quote(path)}, which is not a valid file name`,
-      'such a repository is made to do harm',
+      'the repository is malicious: do not use it',
     )
-  // Git's name for it would be that of a pointer.
+  // Without it, `oid` would be the digest of a pointer.
   if ('xetHash' in entry && entry.xetHash && !lfs)
-    throw new HubError(`a list of files without the SHA-256 of ${quote(path)}`)
+    throw new HubError(`the list of files has no SHA-256 for ${quote(path)}`)
   const sha256 = lfs?.oid
   const blob = sha256 ?? oid
   const form = sha256 === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/
   if (!Number.isSafeInteger(size) || (size as number) < 0 || typeof blob !== 'string' || !form.test(blob))
-    throw new HubError(`a list of files without the size or digest of ${quote(path)}`)
+    throw new HubError(`the list of files has no size or digest for ${quote(path)}`)
   return { path, size: size as number, blob, ...(typeof sha256 === 'string' ? { sha256 } : {}) }
 }

@@ -1,38 +1,38 @@
 /**
- * Requests to the hub and to the storage that it sends us to. Redirects are followed by hand, so that the token goes to
- * the hub alone; each attempt has its time; and what fails is told without addresses, which may be signed.
+ * Requests to the hub and to the storage that it redirects to. terge follows redirects itself, so that only the hub gets the
+ * token. Each attempt has a timeout. Error messages contain no URLs, because these may be signed.
  */
 import type { HubSettings } from './settings.js'
 
-/** Redirects a request may take: to a renamed repository, to storage, and some to spare. */
+/** Maximum redirects of a request: to a renamed repository, to storage, and a few more. */
 const MAX_REDIRECTS = 8
-/** Attempts that bring nothing, one after the other, before it is given up; about ten seconds of waiting. */
+/** Maximum number of successive attempts without any data; about ten seconds of waiting. */
 const MOST_FAILURES = 7
-/** The same of short questions: who waits for a plan wants to know soon. */
+/** The same for API requests, because the user waits for the plan. */
 const MOST_QUESTIONS = 5
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 4000
-/** Milliseconds. A hub that is overrun may ask for more than we would wait. */
+/** In milliseconds. An overloaded hub may ask for a longer wait than is useful. */
 const LONGEST_WISH = 30_000
-/** Attempts in a row, each of which brings less than `LITTLE` bytes: more than a bad connection needs. */
+/** Maximum successive attempts with less than `LITTLE` bytes each; enough for a bad connection. */
 const MOST_POOR = 50
 const LITTLE = 2 ** 16
-/** Bytes of an answer of the hub's API, and of all pages of one list. */
+/** Maximum bytes of an API answer, and of all pages of one list. */
 const MAX_ANSWER = 64 * 2 ** 20
-/** Pages of one list. The hub's have up to a thousand entries. */
+/** Maximum pages of one list. A page has up to a thousand entries. */
 const MOST_PAGES = 1000
-/** Bytes a second that a body must bring while it is waited for, averaged over the time that it may pause. */
+/** Minimum bytes per second of a body, averaged over the timeout. */
 const LEAST_RATE = 1024
 
-/** Why a request came to nothing. Its message is safe to show. */
+/** Why a request failed. Its message is safe to show. */
 export class HubError extends Error {
   constructor(
     message: string,
-    /** Of HTTP, where there was an answer. */
+    /** HTTP status, if there was an answer. */
     readonly status?: number,
-    /** The hub's own word: `RepoNotFound`, `GatedRepo`, … */
+    /** The hub's error code: `RepoNotFound`, `GatedRepo`, … */
     readonly code?: string,
-    /** Another attempt may bring more. */
+    /** Whether another attempt can succeed. */
     readonly passing = false,
     /** Milliseconds that the server asks us to wait. */
     readonly wait = 0,
@@ -42,7 +42,7 @@ export class HubError extends Error {
 }
 
 export interface Ask {
-  /** First byte, and how many at most; without a number, to the end. */
+  /** First byte and maximum length; without a length, to the end. */
   readonly range?: { readonly start: number; readonly length?: number }
   readonly signal?: AbortSignal | undefined
 }
@@ -50,13 +50,13 @@ export interface Ask {
 export interface Answer {
   readonly status: number
   readonly headers: Headers
-  /** The body as it comes in. Ends with a `HubError` where it is cut or stalls. */
+  /** The body in pieces. Throws a `HubError` if the connection is cut or stalls. */
   chunks(): AsyncGenerator<Uint8Array, void>
-  /** Stops what is still to come. */
+  /** Cancels the rest of the body. */
   close(): void
 }
 
-/** One attempt to get an address. Gives answers of 200 and 206; anything else is a `HubError`. */
+/** One attempt to get a URL. Returns answers with status 200 and 206; throws a `HubError` otherwise. */
 export async function get(settings: HubSettings, address: string, { range, signal }: Ask = {}): Promise<Answer> {
   signal?.throwIfAborted()
   const controller = new AbortController()
@@ -67,7 +67,7 @@ export async function get(settings: HubSettings, address: string, { range, signa
     clearTimeout(timer)
     signal?.removeEventListener('abort', stop)
   }
-  /** The user's wish to stop goes first; what the system says is behind a fetch's error. */
+  /** An abort by the user has priority over other errors. */
   const failed = (error: unknown, stalled: string): Error => {
     done()
     if (signal?.aborted) return signal.reason
@@ -112,7 +112,7 @@ export async function get(settings: HubSettings, address: string, { range, signa
           yield piece.value
         }
       } catch (error) {
-        throw failed(error, `nothing came for ${settings.byteTimeout / 1000} s`)
+        throw failed(error, `no data for ${settings.byteTimeout / 1000} s`)
       } finally {
         close()
       }
@@ -120,7 +120,7 @@ export async function get(settings: HubSettings, address: string, { range, signa
   }
 }
 
-/** Of a body, the time that it was waited for and what it brought: `came` throws a `HubError` where it trickles. */
+/** Measures the data rate of a body while waiting for it. `came` throws a `HubError` if it is too slow. */
 function paceOf(window: number): {
   wait<T>(piece: Promise<T> | undefined): Promise<T | undefined>
   came(bytes: number): void
@@ -137,7 +137,7 @@ function paceOf(window: number): {
       brought += bytes
       if (waited < window) return
       if (brought < (LEAST_RATE * waited) / 1000)
-        throw new HubError(`less than ${LEAST_RATE} bytes a second came for ${Math.round(waited / 1000)} s`)
+        throw new HubError(`less than ${LEAST_RATE} bytes per second for ${Math.round(waited / 1000)} s`)
       waited = 0
       brought = 0
     },
@@ -147,7 +147,7 @@ function paceOf(window: number): {
 const isHub = (settings: HubSettings, url: string): boolean =>
   URL.canParse(url) && new URL(url).origin === new URL(settings.endpoint).origin
 
-/** Follows redirects; each hop gets just what it may have. */
+/** Follows redirects. Sends the token only to the hub. */
 async function follow(
   settings: HubSettings,
   address: string,
@@ -164,11 +164,11 @@ async function follow(
     if (![301, 302, 303, 307, 308].includes(response.status)) return response
     const location = response.headers.get('location') ?? ''
     await response.body?.cancel()
-    if (!URL.canParse(location, url.href)) throw new HubError('a redirect that leads nowhere')
+    if (!URL.canParse(location, url.href)) throw new HubError('a redirect without a valid URL')
     const next = new URL(location, url.href)
     if (next.protocol !== 'https:' && (next.protocol !== 'http:' || url.protocol !== 'http:'))
-      throw new HubError('a redirect to an address that is not safe')
-    // With them fetch would refuse, and show the address.
+      throw new HubError('a redirect to an unsafe URL')
+    // `fetch` refuses URLs with credentials, and its error shows the URL.
     next.username = ''
     next.password = ''
     url = next
@@ -176,23 +176,23 @@ async function follow(
   throw new HubError(`more than ${MAX_REDIRECTS} redirects`)
 }
 
-/** Storage refuses an address that has expired, and asking the hub again mends that; the hub's own no is a no. */
+/** Makes a `HubError` from an answer. Status 403 from storage means an expired URL, so asking the hub again can help; 403 from the hub is final. */
 function refusal({ status, headers }: Response, ofHub: boolean): HubError {
   const passing = status === 408 || status === 425 || status === 429 || status >= 500 || (!ofHub && status === 403)
   const wish = Number(headers.get('retry-after') ?? 0) * 1000
   const wait = wish > 0 ? Math.min(wish, LONGEST_WISH) : 0
   const code = ofHub ? (headers.get('x-error-code') ?? undefined) : undefined
-  return new HubError(`status ${status}${ofHub ? '' : ' of the storage'}`, status, code, passing, wait)
+  return new HubError(`status ${status}${ofHub ? '' : ' from the storage'}`, status, code, passing, wait)
 }
 
-/** The system's code alone: messages may hold addresses. */
+/** Only the system's error code, because messages may contain URLs. */
 function describe(error: unknown): string {
   const { cause } = error as { cause?: { code?: unknown } }
   const code = typeof cause?.code === 'string' ? cause.code : (error as { code?: unknown }).code
-  return typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? code : 'the connection broke'
+  return typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? code : 'the connection failed'
 }
 
-/** Waits; ends early, with its reason, when the signal is aborted. */
+/** Waits. Rejects with the reason of `signal` when it is aborted. */
 function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {
@@ -209,8 +209,8 @@ function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * Tries until it works or fails for good. `attempt` says with `progress` how many bytes it brought: attempts that
- * bring nothing count, and those that bring little, of which more are allowed.
+ * Repeats an attempt until it succeeds or fails for good. `attempt` reports the bytes it receives with `progress`. The number of
+ * attempts without data is limited, and so is the (larger) number of attempts with little data.
  */
 export async function patiently<T>(
   attempt: (progress: (bytes: number) => void) => Promise<T>,
@@ -232,8 +232,8 @@ export async function patiently<T>(
 }
 
 /**
- * `fetch` as `@huggingface/hub` is to use it: GET alone, the whole answer at once, and our own token, so that pages that
- * lead elsewhere don't get it. What is no success is thrown as a `HubError`, and so are pages that lead back, or never end.
+ * A `fetch` for `@huggingface/hub`: only GET, the whole answer at once, and with terge's own handling of the token, so that
+ * pages on other hosts do not get it. Throws a `HubError` for failures and for lists whose pages repeat or never end.
  */
 export function apiFetch(
   settings: HubSettings,
@@ -242,9 +242,9 @@ export function apiFetch(
   const asked = new Set<string>()
   let total = 0
   return (input) => {
-    if (asked.has(String(input))) throw new HubError('a list whose pages lead back to one before')
+    if (asked.has(String(input))) throw new HubError('the pages of a list repeat')
     asked.add(String(input))
-    if (asked.size > MOST_PAGES) throw new HubError('a list of files without an end')
+    if (asked.size > MOST_PAGES) throw new HubError('the list of files does not end')
     return patiently(
       async () => {
         const answer = await get(settings, String(input), { signal: options.signal })
@@ -252,7 +252,7 @@ export function apiFetch(
         let size = 0
         for await (const piece of answer.chunks()) {
           size += piece.length
-          if (total + size > MAX_ANSWER) throw new HubError('an answer that is too long')
+          if (total + size > MAX_ANSWER) throw new HubError('the answer is too long')
           pieces.push(piece)
         }
         total += size

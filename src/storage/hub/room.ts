@@ -3,7 +3,7 @@ import { type ExitCode, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import type { HubSettings } from './settings.js'
 
-/** Errors before the first byte where the disk of the cache has no room for the last: `disk-full`. */
+/** Checks the free space on the disk of the cache before a download. Error: `disk-full`. */
 export async function refuseNoRoom(
   settings: HubSettings,
   folder: string,
@@ -14,7 +14,7 @@ export async function refuseNoRoom(
   if (!disk || disk.blocks === 0 || disk.bavail * disk.bsize >= bytes) return
   throw fault(
     'disk-full',
-    `${formatSize(bytes)} are to be fetched, and the disk of the cache ${settings.cache} has room for ${formatSize(disk.bavail * disk.bsize)}`,
+    `the download needs ${formatSize(bytes)}, but the disk of the cache ${settings.cache} has ${formatSize(disk.bavail * disk.bsize)} left`,
     'free space there, or set HF_HOME to another disk',
     exit,
   )

@@ -1,19 +1,19 @@
-/** Where the hub and its cache are, and who asks: the environment variables that the hub's own libraries obey. */
+/** Settings of the hub, its cache and the token, from the environment variables that the hub's own libraries use. */
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 
 export interface HubSettings {
-  /** `https://huggingface.co`, or what `HF_ENDPOINT` says; without a slash at its end. */
+  /** `https://huggingface.co` or `HF_ENDPOINT`, without a slash at the end. */
   readonly endpoint: string
-  /** Goes to the endpoint's origin and nowhere else; never into a message. */
+  /** Sent only to the origin of the endpoint, and never shown in messages. */
   readonly token?: string
   /** The folder that holds `models--ORG--NAME`. */
   readonly cache: string
-  /** Nothing is asked of the network. */
+  /** Whether to use only the cache. */
   readonly offline: boolean
-  /** Milliseconds without an answer, or without a byte, after which a connection is given up. */
+  /** Timeouts in milliseconds for the first answer, and for the next bytes. */
   readonly answerTimeout: number
   readonly byteTimeout: number
 }
@@ -21,12 +21,12 @@ export interface HubSettings {
 const ENDPOINT = 'https://huggingface.co'
 const ANSWER_SECONDS = 10
 const BYTE_SECONDS = 30
-/** Bytes. A token has some 40. */
+/** In bytes. A token has about 40. */
 const MAX_TOKEN = 1000
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Reads the settings. Errors: `bad-environment` for an endpoint that is no address and a token that is none. */
+/** Reads the settings. Error: `bad-environment` if the endpoint or the token is invalid. */
 export function hubSettings(env: Environment = process.env): HubSettings {
   const home =
     expand(env.HF_HOME) ?? path.join(expand(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache'), 'huggingface')
@@ -43,7 +43,7 @@ export function hubSettings(env: Environment = process.env): HubSettings {
 
 const isOn = (text: string | undefined): boolean => /^(1|on|yes|true)$/i.test(text?.trim() ?? '')
 
-/** An empty variable is as good as none. */
+/** Expands `~`. An empty variable counts as unset. */
 function expand(text: string | undefined): string | undefined {
   if (text === undefined || text === '') return undefined
   return /^~(?=$|[/\\])/.test(text) ? path.join(os.homedir(), text.slice(1)) : text
@@ -60,18 +60,18 @@ function readEndpoint(text: string | undefined): string {
     fault(
       'bad-environment',
       `HF_ENDPOINT ${what}`,
-      `unset it for ${ENDPOINT}, or set it to an address such as http://localhost:8080`,
+      `unset it for ${ENDPOINT}, or set it to a URL such as http://localhost:8080`,
     )
-  if (!URL.canParse(text)) throw wrong('is not an address')
+  if (!URL.canParse(text)) throw wrong('is not a URL')
   const url = new URL(text)
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw wrong('is not an http or https address')
-  // An address with a password in it would be shown in messages.
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw wrong('is not an http or https URL')
+  // Messages would show the password in the URL.
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
-    throw wrong('may hold a host and a path, and no user, password or query')
+    throw wrong('may have only a host and a path, not a user, password or query')
   return url.href.replace(/\/+$/, '')
 }
 
-/** From the environment, else from where logging in with the hub's own tools leaves it. */
+/** The token from the environment, or the one that the hub's own tools stored at login. */
 function readToken(env: Environment, home: string): string | undefined {
   const given = (env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN ?? '').trim()
   if (given !== '') return checkToken(given, 'HF_TOKEN')
@@ -85,12 +85,12 @@ function readToken(env: Environment, home: string): string | undefined {
   }
 }
 
-/** What can't stand in a header would end up in the error of whoever tries to put it there. */
+/** Refuses characters that HTTP headers do not allow. Otherwise a later error would show the token. */
 function checkToken(token: string, what: string): string {
   if (/^[\x21-\x7e]+$/.test(token) && token.length <= MAX_TOKEN) return token
   throw fault(
     'bad-environment',
     `${what} is not a hub access token`,
-    'a token starts with hf_ and has letters and digits alone',
+    'a token starts with hf_ and has only letters and digits',
   )
 }

@@ -1,4 +1,4 @@
-/** A file on the hub as bytes that are fetched when they are asked for: headers are read so, and no tensor data. */
+/** A file on the hub, downloaded by ranges on demand. Used for headers, not for tensor data. */
 import { Buffer } from 'node:buffer'
 import type { ByteSource } from '../types.js'
 import { hubFault, type Subject } from './faults.js'
@@ -6,19 +6,19 @@ import type { HubFile } from './repository.js'
 import { get, HubError, patiently } from './request.js'
 import type { HubSettings } from './settings.js'
 
-/** Bytes that are fetched together and kept. A storage's place in a PyTorch file takes one; */
+/** Bytes that are downloaded together and kept. Finding one storage in a PyTorch file takes one block. */
 const BLOCK = 2 ** 16
-/** a safetensors header of most shards these, at the beginning. */
+/** Blocks of the first request: enough for most safetensors headers. */
 const FIRST_BLOCKS = 4
-/** Bytes that are passed over where a server knows no ranges. */
+/** Maximum bytes that are skipped if a server does not support ranges. */
 const MAX_SKIP = 16 * 2 ** 20
 
 export interface RemoteSource extends ByteSource {
-  /** Fetches the beginning. */
+  /** Downloads the first blocks. */
   begin(): Promise<void>
 }
 
-/** Where the hub hands out a file of a commit. */
+/** The URL of a file at a commit. */
 export const addressOf = (settings: HubSettings, repository: string, commit: string, file: HubFile): string =>
   `${settings.endpoint}/${repository}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`
 
@@ -40,7 +40,7 @@ export function remoteSource(
     }
   }
 
-  /** Runs of blocks that are not there yet become one request each. */
+  /** Requests each run of missing blocks at once. */
   function want(first: number, last: number): void {
     for (let block = first; block <= last; ) {
       if (blocks.has(block)) {
@@ -54,7 +54,7 @@ export function remoteSource(
       for (; block <= end; block++) {
         const from = (block - start) * BLOCK
         const part = bytes.then((all) => all.subarray(from, from + BLOCK))
-        // Whoever reads the block gets the error; nobody may be left to.
+        // Readers of the block get the error. If there are none, it must not count as unhandled.
         part.catch(() => {})
         blocks.set(block, part)
       }
@@ -81,7 +81,7 @@ export function remoteSource(
   }
 }
 
-/** The range that an answer has: its first byte and the file's size. */
+/** The range of an answer: its first byte, and the file size. */
 export function rangeOf(headers: Headers): { readonly start: number; readonly size: number } | undefined {
   const [, start, , size] = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/.exec(headers.get('content-range') ?? '') ?? []
   return start === undefined ? undefined : { start: Number(start), size: Number(size) }
@@ -103,7 +103,7 @@ async function readRange(
     (answer.status === 200 && start > MAX_SKIP)
   ) {
     answer.close()
-    throw new HubError('an answer with another range than was asked for')
+    throw new HubError('the answer has a different range than requested')
   }
   const bytes = new Uint8Array(length)
   let at = range.start

@@ -1,4 +1,4 @@
-/** A folder of a repository at a commit: what the cache has is read there, small files are brought into it, of large ones only ranges come. */
+/** A folder of a repository at a commit. Reads cached files from the cache, downloads small files into it, and reads large files by ranges. */
 import path from 'node:path'
 import { eachOf, mapEach } from '../../core/collections/eachOf.js'
 import { Fault, fault } from '../../core/diagnostics.js'
@@ -14,14 +14,14 @@ import type { HubSettings } from './settings.js'
 import { type RemoteSource, remoteSource } from './source.js'
 import { fetchContent } from './transfer.js'
 
-/** Files that are fetched at once, or begun. */
+/** Parallel downloads. */
 const PARALLEL = 8
-/** Files that are held together, and their bytes: above what any model has beside its weights. */
+/** Maximum number and total bytes of small files: more than any model has beside its weights. */
 const MOST_FILES = 200
 const MOST_BYTES = 256 * 2 ** 20
 
 export interface HubStore extends Store {
-  /** Files that were opened and are not in the cache, by name. */
+  /** Files that were opened but are not in the cache, by name. */
   readonly lacking: ReadonlyMap<string, HubFile>
 }
 
@@ -30,7 +30,7 @@ export interface HubFolder {
   readonly subject: Subject & { readonly commit: string }
   /** In the repository. */
   readonly subfolder: string
-  /** Attempts to list a folder, where what is in the cache would do. */
+  /** Maximum attempts to list a folder. Fewer are enough if the cache can be used instead. */
   readonly most?: number
   readonly signal?: AbortSignal | undefined
 }
@@ -45,7 +45,7 @@ export function hubStore({ settings, subject, subfolder, most, signal }: HubFold
   const sources = new Map<string, RemoteSource>()
   const placeOf = (name: string): string => path.join(folder, ...name.split('/'))
 
-  /** The names that the hub has in a folder. */
+  /** Lists the names of a folder on the hub. */
   function published(within: string): Promise<readonly string[]> {
     const asked = listFolder(settings, subject, [subfolder, within].filter((part) => part !== '').join('/'), {
       signal,
@@ -63,7 +63,7 @@ export function hubStore({ settings, subject, subfolder, most, signal }: HubFold
     return names
   }
 
-  /** A file that the cache lacks. */
+  /** The source of a file that is not in the cache. */
   async function sourceOf(name: string): Promise<RemoteSource | undefined> {
     if (!known.has(name)) await namesIn(path.posix.dirname(name).replace(/^\.$/, ''))
     const file = known.get(name)
@@ -86,7 +86,7 @@ export function hubStore({ settings, subject, subfolder, most, signal }: HubFold
       })
     },
     expect(names) {
-      // What fails here fails again where the file is opened.
+      // Errors are ignored here: opening the file reports them.
       eachOf(names, PARALLEL, async (name) => (await sourceOf(name))?.begin()).catch(() => {})
     },
     async open(name, shown) {
@@ -109,18 +109,18 @@ export function hubStore({ settings, subject, subfolder, most, signal }: HubFold
   }
 }
 
-/** Error `too-large` where a folder has more files to hold than any model has beside its weights. */
+/** Error `too-large` if a folder has more small files than any model has. */
 function refuseMany(reference: string, files: readonly HubFile[]): void {
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   if (files.length <= MOST_FILES && bytes <= MOST_BYTES) return
   throw fault(
     'too-large',
-    `${reference}: ${plural(files.length, 'file')} of configuration, tokenizer and code, ${formatSize(bytes)} together, are more than a model has`,
-    `at most ${MOST_FILES} files and ${formatSize(MOST_BYTES)} are fetched; name the folder of the model with subfolder, or download it yourself`,
+    `${reference}: ${plural(files.length, 'file')} of configuration, tokenizer and code, ${formatSize(bytes)} in total: no real model has that many`,
+    `terge downloads at most ${MOST_FILES} files and ${formatSize(MOST_BYTES)}; set subfolder to the folder of the model, or download it yourself`,
   )
 }
 
-/** A module that needs no files has no folder. */
+/** A module without files has no folder. */
 function noFolder(error: unknown): HubFile[] {
   if (error instanceof Fault && error.diagnostics.every(({ code }) => code === 'hub-entry')) return []
   throw error

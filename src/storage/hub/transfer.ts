@@ -1,4 +1,4 @@
-/** Brings one file of the hub into the cache: goes on where it stopped, and takes nothing whose digest is another. */
+/** Downloads one file into the cache. Resumes an interrupted download, and keeps the file only if its digest is right. */
 import { createHash, type Hash } from 'node:crypto'
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
@@ -15,22 +15,22 @@ export interface Transfer {
   readonly settings: HubSettings
   readonly subject: Subject & { readonly commit: string }
   readonly file: HubFile
-  /** How many bytes of the file are there now. May fall, where they turn out wrong. */
+  /** Called with the bytes that are downloaded. The number can fall when a download starts over. */
   readonly progress?: (bytes: number) => void
   readonly signal?: AbortSignal | undefined
 }
 
-/** Bytes that are read at once where a part from an earlier run is hashed. */
+/** Bytes per read when the part from an earlier run is hashed. */
 const BUFFER = 2 ** 20
-/** Milliseconds between looks at whether another process has finished. */
+/** Milliseconds between checks whether another process has finished. */
 const WAIT = 250
 
-/** By content: two models of one run may share it. */
+/** Current downloads by content, because two models of one run may share a file. */
 const running = new Map<string, Promise<void>>()
 
 /**
- * Fetches the content of a file, if the cache does not have it. Errors: `hub-digest`, `write-failed`, those of `hubFault`,
- * with the subject's exit code.
+ * Downloads the content of a file if it is not in the cache. Errors, with the subject's exit code: `hub-digest`,
+ * `write-failed`, those of `hubFault`.
  */
 export async function fetchContent(transfer: Transfer): Promise<void> {
   const { settings, subject, file, progress } = transfer
@@ -57,7 +57,7 @@ async function fetchAlone(transfer: Transfer, target: string): Promise<void> {
   try {
     await mkdir(path.dirname(target), { recursive: true })
     await mkdir(lock, { recursive: true })
-    // Another run may be fetching the same: then it is ours too.
+    // Another run may be downloading the same file: wait for it.
     while ((await takeLock(lock)) !== undefined) {
       signal?.throwIfAborted()
       await new Promise((resolve) => setTimeout(resolve, WAIT))
@@ -75,8 +75,8 @@ async function fetchAlone(transfer: Transfer, target: string): Promise<void> {
       throw hubFault(error, settings, { ...subject, entry: file.path })
     const hint =
       code === 'ENOSPC'
-        ? 'free space on the disk of the cache, or set HF_HOME to another'
-        : 'set HF_HOME to a folder that can be written'
+        ? 'free space on the disk of the cache, or set HF_HOME to another disk'
+        : 'set HF_HOME to a writable folder'
     throw fault(
       'write-failed',
       `${subject.reference}: ${file.path} cannot be written into the cache ${settings.cache}: ${code}`,
@@ -86,7 +86,7 @@ async function fetchAlone(transfer: Transfer, target: string): Promise<void> {
   }
 }
 
-/** What is there of a file, and its digest so far. */
+/** The downloaded part of a file, and its digest so far. */
 interface Part {
   readonly handle: FileHandle
   hash: Hash
@@ -94,16 +94,16 @@ interface Part {
   restarts: number
 }
 
-/** Beginnings from nothing that a file may take, whatever came in between. */
+/** Maximum number of times that a download may start over. */
 const MOST_RESTARTS = 5
 
-/** Git's own digest covers a heading that says the length. */
+/** Git's digest covers a prefix with the length. */
 const digestOf = ({ sha256, size }: HubFile): Hash =>
   sha256 === undefined ? createHash('sha1').update(`blob ${size}\0`) : createHash('sha256')
 
 async function complete(transfer: Transfer, incomplete: string): Promise<void> {
   const { subject, file, progress, signal } = transfer
-  // Made without emptying what an earlier run left.
+  // Creates the file, but keeps the part of an earlier run.
   await (await open(incomplete, 'a')).close()
   const handle = await open(incomplete, 'r+')
   const part: Part = { handle, hash: digestOf(file), at: 0, restarts: 0 }
@@ -114,12 +114,12 @@ async function complete(transfer: Transfer, incomplete: string): Promise<void> {
       await patiently(async (brought) => fetchRest(transfer, part, brought), { signal })
       if (part.hash.digest('hex') === file.blob) break
       await startOver(part, file)
-      // An earlier run's part may have been something else; and one wrong byte on the way is no reason to give up.
+      // The part from an earlier run may be wrong, or a byte was changed in transit: try once more.
       if (again)
         throw fault(
           'hub-digest',
-          `${subject.reference}: ${file.path} has come in twice with another digest than the hub publishes`,
-          'something on the way changes it, or the repository is damaged: nothing of it was kept',
+          `${subject.reference}: ${file.path} was downloaded twice, both times with a different digest than the hub publishes`,
+          'something between the hub and this machine changes the data, or the repository is damaged; the file was not kept',
           subject.exit ?? 2,
         )
     }
@@ -127,7 +127,7 @@ async function complete(transfer: Transfer, incomplete: string): Promise<void> {
   } finally {
     const { size } = await handle.stat()
     await handle.close()
-    // Nothing to go on with.
+    // There is nothing to resume.
     if (size === 0 && file.size > 0) await rm(incomplete, { force: true })
   }
 }
@@ -136,7 +136,7 @@ async function startOver(part: Part, file: HubFile): Promise<void> {
   await part.handle.truncate(0)
   part.hash = digestOf(file)
   part.at = 0
-  if (part.restarts++ === MOST_RESTARTS) throw new HubError('every attempt had to begin anew')
+  if (part.restarts++ === MOST_RESTARTS) throw new HubError('every attempt had to start over')
 }
 
 async function hashEarlier(part: Part, file: HubFile, signal: AbortSignal | undefined): Promise<void> {
@@ -152,7 +152,7 @@ async function hashEarlier(part: Part, file: HubFile, signal: AbortSignal | unde
   }
 }
 
-/** One attempt at the rest of a file. `brought` says that something has come. */
+/** One attempt to download the rest of a file. Calls `brought` with the bytes that arrive. */
 async function fetchRest(
   { settings, subject, file, progress, signal }: Transfer,
   part: Part,
@@ -164,22 +164,22 @@ async function fetchRest(
   const answer = await get(settings, address, { ...(from > 0 ? { range: { start: from } } : {}), signal }).catch(
     async (error) => {
       if (!(error instanceof HubError) || error.status !== 416) throw error
-      // It has become another file, or the server counts otherwise: what is there is of no use.
+      // The file changed, or the server counts differently: the part is useless.
       await startOver(part, file)
-      throw new HubError('the server refuses to go on', 416, undefined, true)
+      throw new HubError('the server refuses to resume', 416, undefined, true)
     },
   )
   if (answer.status === 206) {
     const range = rangeOf(answer.headers)
     if (range?.start !== from || range.size !== file.size) {
       answer.close()
-      throw new HubError('an answer with another range than was asked for', undefined, undefined, true)
+      throw new HubError('the answer has a different range than requested', undefined, undefined, true)
     }
   } else if (from > 0) await startOver(part, file)
   for await (const piece of answer.chunks()) {
     if (part.at + piece.length > file.size) {
       await startOver(part, file)
-      throw new HubError('more bytes than the file has', undefined, undefined, true)
+      throw new HubError('the answer has more bytes than the file', undefined, undefined, true)
     }
     for (let done = 0; done < piece.length; ) {
       const { bytesWritten } = await part.handle.write(piece, done, piece.length - done, part.at + done)
@@ -187,7 +187,7 @@ async function fetchRest(
     }
     part.hash.update(piece)
     part.at += piece.length
-    // A server that knows no ranges brings the beginning again and again: that is no progress.
+    // A server without ranges sends the first bytes again each time: that is not progress.
     if (part.at > from) brought(piece.length)
     progress?.(part.at)
   }

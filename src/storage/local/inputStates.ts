@@ -1,6 +1,6 @@
 /**
- * Whether inputs stay as they are while they are read. A file's state is its inode, size, and times of change in
- * nanoseconds: taken when its header is read, compared before a result gets its name.
+ * Detects inputs that change during a run. The state of a file is its inode, size and change times in nanoseconds. It is
+ * taken when the header is read, and compared before the result is published.
  */
 import { stat } from 'node:fs/promises'
 import { fault } from '../../core/diagnostics.js'
@@ -8,29 +8,29 @@ import { fault } from '../../core/diagnostics.js'
 export interface InputState {
   /** Absolute. */
   readonly path: string
-  /** Absent for a file that is not there yet: one that is still to be fetched. */
+  /** Absent if the file does not exist yet because it still has to be downloaded. */
   readonly state?: string
 }
 
-/** What tells a file from every other and from itself after a change; undefined where there is none. Links are followed. */
+/** The state of a file, which differs for other files and after a change; undefined if there is no file. Follows links. */
 async function stateOf(path: string): Promise<{ state: string; changed: bigint } | undefined> {
   const entry = await stat(path, { bigint: true }).catch(() => undefined)
   if (!entry) return undefined
-  // Not the device: its number may be another after a restart.
+  // Not the device, because its number can change at a restart.
   const { ino, size, mtimeNs, ctimeNs } = entry
   return { state: [ino, size, mtimeNs, ctimeNs].join(' '), changed: ctimeNs > mtimeNs ? ctimeNs : mtimeNs }
 }
 
 const MS = 1_000_000n
-/** The clock that file systems take times from ticks this often at the least. */
+/** Longest tick, in nanoseconds, of the clock that file systems use. */
 const TICK = 20n * MS
-/** Of file systems that keep whole seconds, or two. */
+/** The tick of file systems that store times in units of one or two seconds. */
 const COARSE = 2000n * MS
 const SECOND = 1000n * MS
 
 /**
- * The states of files that are about to be read, or were read since `opened`, in milliseconds. `wait`: milliseconds after which a
- * file that changed in the last moment can be told from a change in the same moment; 0 where all can be.
+ * The states of files that are about to be read, or were read after `opened` (in milliseconds). A file that changed very
+ * recently could change again without a new time: `wait` says how many milliseconds to wait until that is impossible.
  */
 export async function inputStates(
   paths: readonly string[],
@@ -44,14 +44,14 @@ export async function inputStates(
     inputs.push(found ? { path, state: found.state } : { path })
     if (!found) continue
     const grain = found.changed % SECOND === 0n ? COARSE : TICK
-    // A server's clock that is ahead is no reason to wait for it.
+    // Do not wait for a server whose clock is ahead.
     const fresh = found.changed + grain - from
     if (fresh > wait && fresh <= 2n * COARSE) wait = fresh
   }
   return { inputs, wait: Number((wait + MS - 1n) / MS) }
 }
 
-/** The same, with states for what has been fetched since. */
+/** Adds the states of files that have been downloaded since. */
 export const completeStates = (inputs: readonly InputState[]): Promise<InputState[]> =>
   Promise.all(
     inputs.map(async ({ path, state }) => {
@@ -60,14 +60,14 @@ export const completeStates = (inputs: readonly InputState[]): Promise<InputStat
     }),
   )
 
-/** Error with exit 1: `input-changed`, if an input is another one now, or was written to. */
+/** Checks that no input was replaced or changed. Error with exit 1: `input-changed`. */
 export async function refuseChanged(inputs: readonly InputState[]): Promise<void> {
   for (const { path, state } of inputs) {
     const now = await stateOf(path)
     if (now?.state === state) continue
     throw fault(
       'input-changed',
-      `${path}: ${now ? 'was changed or replaced' : 'was removed'} while the run was under way, so the result would be a mixture`,
+      `${path}: ${now ? 'was changed or replaced' : 'was removed'} during the run, so the result would mix old and new data`,
       'run again when nothing writes to it',
       1,
     )

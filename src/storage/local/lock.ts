@@ -1,17 +1,17 @@
-/** A lock file that names its process, so that a lock whose process was killed is known to be stale. */
+/** Lock files that name their process, so that the lock of a killed process is recognized as stale. */
 import { readFileSync } from 'node:fs'
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { FileProblem, fileFault, readRegular } from './regular.js'
 
-/** Which process holds a lock: `pid start`. The start tells it from a later process with the same number. */
+/** The holder of a lock: `pid start`. The start time distinguishes it from a later process with the same number. */
 const SELF = `${process.pid} ${startOf(process.pid) ?? '-'}`
 
-/** When a process started, in a form to compare; nothing where the system doesn't say. Linux: boot and clock ticks since. */
+/** When a process started, for comparison; undefined if the system does not say. On Linux: the boot, and the clock ticks since. */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The second field is the program's name in parentheses and may hold anything; the start is the 22nd.
+    // The second field is the program name in parentheses and can contain anything; the start is field 22.
     const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}/${ticks}`
   } catch {
@@ -22,7 +22,7 @@ function startOf(pid: number): string | undefined {
 /** Bytes. */
 const MAX_HOLDER_BYTES = 1000
 
-/** Tells apart the attempts of one process. */
+/** Makes the file names of one process unique. */
 let attempts = 0
 
 function isAlive(holder: string): boolean {
@@ -39,11 +39,11 @@ function isAlive(holder: string): boolean {
 }
 
 /**
- * Takes the lock of a folder, also from a process that is no more. Returns the process number of the one that holds it,
- * where that is alive. Fails as the file system does where the folder is gone.
+ * Takes the lock of a folder, unless a running process holds it: then returns its process number. Throws the error of the
+ * file system if the folder does not exist.
  *
- * Locks are numbered and none is ever taken away from another: the next number can be made by one process alone, and who
- * has made one looks whether anyone alive stands beside it.
+ * Locks are numbered, and no process removes the lock of another. Only one process can create the next number. After
+ * creating it, the process checks whether a running process has another lock.
  */
 export async function takeLock(folder: string): Promise<number | undefined> {
   const own = path.join(folder, `.lock-${process.pid}-${attempts++}`)
@@ -61,22 +61,22 @@ export async function takeLock(folder: string): Promise<number | undefined> {
       return other.pid
     }
   } finally {
-    // Locks hold; who looks next removes what a failing disk keeps.
+    // The lock is valid without this cleanup; a later run repeats it if the disk fails.
     await rm(own, { force: true }).catch(() => {})
   }
 }
 
-/** Gives the lock back, and what is left of earlier ones; the highest number goes last. */
+/** Releases the lock and removes stale ones. The highest number is removed last. */
 export async function releaseLock(folder: string): Promise<void> {
   for (const { name } of await locks(folder).catch(() => [])) await rm(path.join(folder, name), { force: true })
 }
 
-/** Whether a file of this name is a lock, or one that is being made. */
+/** Whether a file with this name is a lock, or one that is being created. */
 export const isLockFile = (name: string): boolean => isLock(name) || /^\.lock-\d+-\d+$/.test(name)
 
 export const isLock = (name: string): boolean => /^lock\.\d{1,9}$/.test(name)
 
-/** In the order of their numbers. */
+/** All locks of a folder, sorted by number. */
 async function locks(folder: string): Promise<{ name: string; number: number; pid: number; alive: boolean }[]> {
   const found = []
   for (const name of (await readdir(folder)).filter(isLock)) {
@@ -90,7 +90,7 @@ async function locks(folder: string): Promise<{ name: string; number: number; pi
   return found.sort((a, b) => a.number - b.number)
 }
 
-/** Puts the text of `from` under the lock's name, whole and at once; false if there is a lock already. */
+/** Creates the lock with the text of `from`, atomically. False if the lock exists. */
 async function place(from: string, file: string): Promise<boolean> {
   try {
     await link(from, file)
@@ -99,7 +99,7 @@ async function place(from: string, file: string): Promise<boolean> {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EEXIST') return false
     if (code === 'ENOENT') throw error
-    // File systems without hard links.
+    // For file systems without hard links.
     return writeFile(file, await readFile(from), { flag: 'wx' }).then(
       () => true,
       (other: NodeJS.ErrnoException) => {

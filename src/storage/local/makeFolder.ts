@@ -2,8 +2,8 @@ import { mkdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 
 /**
- * Makes a folder and those above it, and returns the uppermost that it made. Node's own recursive `mkdir` never ends where the file
- * system answers that something is missing though the folder above is there, as /proc does.
+ * Makes a folder and its missing parents, and returns the topmost folder that it made. Node's own recursive `mkdir` never ends
+ * on file systems such as /proc, which report ENOENT although the parent exists.
  */
 export async function makeFolder(folder: string): Promise<string | undefined> {
   const make = async (): Promise<boolean> => {

@@ -1,6 +1,6 @@
 /**
- * The C library's `mmap`, laid over ranges of a WebAssembly memory: Node has none of its own. The pages are mapped
- * shared and read-only, so they cost no anonymous memory, and a kernel that wrote to them would trap.
+ * Maps files over ranges of a WebAssembly memory with the C library's `mmap`, because Node has no `mmap`. The pages are shared
+ * and read-only, so they use no anonymous memory, and a kernel that writes to them traps.
  */
 
 import { createRequire } from 'node:module'
@@ -8,9 +8,9 @@ import type { WebAssembly } from '../../core/webassembly.js'
 
 export interface Mapper {
   readonly pageSize: number
-  /** Lays `length` bytes of the file, from `offset` on, over the memory at `address`; both multiples of a page. False where the file can't be mapped. */
+  /** Maps `length` bytes of the file, from `offset`, over the memory at `address`. Both are multiples of the page size. False if the file can't be mapped. */
   map(memory: WebAssembly.Memory, address: number, length: number, fd: number, offset: number): boolean
-  /** Lays fresh zero pages there, writable as before. */
+  /** Replaces the mapping with writable zero pages. */
   unmap(memory: WebAssembly.Memory, address: number, length: number): void
 }
 
@@ -18,11 +18,11 @@ const PROT_READ = 1
 const PROT_WRITE = 2
 const MAP_SHARED = 1
 const MAP_PRIVATE = 2
-// The same on Linux and macOS, unlike the next.
+// The same on Linux and macOS, unlike MAP_ANONYMOUS.
 const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
 const MAP_FAILED = -1
-/** Where `off_t` has 64 bits and the constants above hold. */
+/** Platforms with 64-bit `off_t` and the constants above. */
 const SUPPORTED = ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64']
 
 interface Koffi {
@@ -32,7 +32,7 @@ interface Koffi {
 
 let known: Mapper | null | undefined
 
-/** Mapping, or nothing where this platform or installation has none. Loads koffi at the first call. */
+/** The mapper, or undefined if this platform or installation does not support mapping. Loads koffi at the first call. */
 export function mapper(): Mapper | undefined {
   if (known === undefined) {
     try {
@@ -47,7 +47,7 @@ export function mapper(): Mapper | undefined {
 function load(): Mapper {
   const koffi = createRequire(import.meta.url)('koffi') as Koffi
   const process = koffi.load(null)
-  // The address as a number: koffi's pointers would be boxed. `intptr_t` back, so that MAP_FAILED is -1.
+  // The address is a number, because koffi's pointers would be boxed. The result is `intptr_t`, so MAP_FAILED is -1.
   const mmap = process.func('intptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)')
   const pageSize = Number(process.func('int getpagesize()')())
   const place = (memory: WebAssembly.Memory, address: number): bigint =>

@@ -1,25 +1,25 @@
-/** The places of an output's unfinished work, and how work that was cut off is undone or brought to an end. */
+/** The paths of an output's unfinished work. Recovery undoes or finishes an interrupted publication. */
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { identityOf, isOwnerOrLock, readOwn, statusOf, writeNew } from './workFolder.js'
 
-/** Called before each change of the file system, with a name for it. */
+/** Called before each change of the file system, with the name of the change. */
 export type Step = (name: string) => void
 
 /** All paths absolute. */
 export interface Place {
   readonly output: string
   readonly kind: 'file' | 'folder'
-  /** The hidden folder. */
+  /** The hidden work folder. */
   readonly folder: string
-  /** Where the output's files are staged. */
+  /** The folder of the staged files. */
   readonly files: string
   readonly old: string
   readonly commit: string
-  /** What the executor notes of finished work. */
+  /** The executor's record of finished work. */
   readonly journal: string
-  /** Of a single file, its lineage: in its place, staged, and the one that it replaces. */
+  /** Paths of the lineage of a single file: published, staged, and the old one that is replaced. */
   readonly lineage: { readonly published: string; readonly staged: string; readonly old: string }
 }
 
@@ -45,21 +45,21 @@ export function placeOf(output: string, kind: Place['kind']): Place {
   }
 }
 
-/** The lineage beside a single file: `NAME.lineage.json`, where the file is `NAME` with one extension. */
+/** Name of the lineage beside a single file: `NAME.lineage.json` for `NAME.safetensors`. */
 export const lineageName = (fileName: string): string => `${path.parse(fileName).name}.lineage.json`
 
-/** What is published, by identity on this disk: recovery moves nothing else. */
+/** The files that are published, by their identity on this disk. Recovery moves nothing else. */
 interface Commit {
   readonly commit: 1
   /** The model file, or the folder of the output. */
   readonly made: string
-  /** Of a single file, its lineage. */
+  /** The lineage of a single file. */
   readonly lineage?: string
-  /** What the output replaces: a folder, or a single file's lineage. */
+  /** What the output replaces: a folder, or the lineage of a single file. */
   readonly replaced?: string
 }
 
-/** Bytes; a commit record has about 200. */
+/** In bytes. A commit record has about 200. */
 const MOST_COMMIT = 10_000
 
 const isText = (value: unknown): boolean => typeof value === 'string'
@@ -79,7 +79,7 @@ const identity = async (file: string): Promise<string | undefined> => {
   return entry && (entry.isDirectory() ? String(entry.ino) : identityOf(entry))
 }
 
-/** Notes what is about to be published. From then on `recover` knows what each name stands for. */
+/** Records what is about to be published, so that `recover` can identify each file. */
 export async function writeCommit(place: Place, sync: boolean): Promise<void> {
   const { output, kind, files, commit, lineage } = place
   const made = await identity(kind === 'folder' ? files : path.join(files, path.basename(output)))
@@ -97,9 +97,9 @@ export async function writeCommit(place: Place, sync: boolean): Promise<void> {
 }
 
 /**
- * Gives the names in a fixed order, so that no lineage ever stands beside a model that it isn't of. What is replaced goes,
- * of a single file its lineage; then the output comes by one rename. The lineage of a new file is there before it, that of a file which
- * replaces another comes after it.
+ * Moves the output to its place, in an order in which a lineage is never beside the wrong model. First moves the old output
+ * away (for a single file, its lineage), then moves the new output with one rename. The lineage of a new file is moved before
+ * the file; if the file replaces another, its lineage is moved afterwards.
  */
 export async function moveIn(place: Place, step: Step, sync: boolean): Promise<void> {
   const { output, kind, files, old, lineage } = place
@@ -124,9 +124,9 @@ export async function moveIn(place: Place, step: Step, sync: boolean): Promise<v
 }
 
 /**
- * Ends publishing that had begun. Before the one decisive rename all is undone: everything is staged again, and what was
- * there before is back. After it the rest is done, and the result is true: the output is whole and only tidying is left.
- * May itself be cut off anywhere and called again. Errors: `foreign-work-folder`, `output-exists`.
+ * Completes or undoes an interrupted publication. If the output was not renamed yet, everything is undone: the new files are
+ * staged again and the old ones are back. Otherwise the rest is completed and the result is true: only `tidy` remains. Can itself
+ * be interrupted at any point and called again. Errors: `foreign-work-folder`, `output-exists`.
  */
 export async function recover(place: Place, step: Step): Promise<boolean> {
   const { output, kind, folder, files, old, commit, lineage } = place
@@ -136,11 +136,11 @@ export async function recover(place: Place, step: Step): Promise<boolean> {
     throw fault(
       'foreign-work-folder',
       `${commit}: not a commit record that terge writes`,
-      `look at what ${folder} holds, remove or rename it, and run again`,
+      `check what ${folder} contains, remove or rename it, then run again`,
     )
   const published = !(await exists(kind === 'folder' ? files : path.join(files, path.basename(output))))
   if (published) {
-    // Whoever moved or replaced the model since has parted it from its lineage.
+    // If the user moved or replaced the model meanwhile, the staged lineage does not belong to it.
     const whole = (await exists(lineage.staged)) && (await identity(output)) === record.made
     if (whole) await moveNoted(folder, lineage.staged, lineage.published, record.lineage, () => step('finish lineage'))
     return true
@@ -160,7 +160,7 @@ export async function recover(place: Place, step: Step): Promise<boolean> {
   return false
 }
 
-/** Moves what a commit record names to a place that must be free; nothing where it has been moved already. */
+/** Moves a file of the commit record to a path that must be free. Does nothing if it was moved before. */
 async function moveNoted(
   folder: string,
   from: string,
@@ -172,13 +172,13 @@ async function moveNoted(
   if ((await identity(from)) !== noted)
     throw fault(
       'foreign-work-folder',
-      `${from}: not what a killed run noted`,
-      `look at what ${folder} holds, remove or rename it, and run again`,
+      `${from}: differs from what an interrupted run recorded`,
+      `check what ${folder} contains, remove or rename it, then run again`,
     )
   if (await exists(to))
     throw fault(
       'output-exists',
-      `${to}: was written after a run was killed that has ${from} for this name`,
+      `${to}: was written after an interrupted run, which has ${from} for this path`,
       'keep one of the two and remove or rename the other, then run again',
     )
   before()
@@ -186,7 +186,7 @@ async function moveNoted(
   await flush(path.dirname(to))
 }
 
-/** Empties the hidden folder but for lock and owner. The commit goes last, since what the rest means depends on it. */
+/** Empties the work folder, except for lock and owner. Removes the commit last, because recovery of the rest depends on it. */
 export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>, step: Step): Promise<void> {
   const names = await readdir(folder)
   for (const name of names.filter((name) => name !== path.basename(commit) && !isOwnerOrLock(name)).sort()) {
@@ -197,10 +197,10 @@ export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>,
   await rm(commit, { force: true })
 }
 
-/** Whether the name is taken, by whatever. What the system can't say is an error: a guess could remove the wrong thing. */
+/** Whether anything has this path. Throws if the system can't say, because a wrong guess could remove the wrong file. */
 export const exists = async (file: string): Promise<boolean> => (await statusOf(file)) !== undefined
 
-/** Has the system write a file, or the names in a folder, to the disk. Windows knows no such thing for folders. */
+/** Calls fsync for a file or folder. Windows does not support this for folders. */
 export async function flush(where: string): Promise<void> {
   const handle = await open(where, 'r').catch((error: NodeJS.ErrnoException) => {
     if (process.platform === 'win32') return undefined

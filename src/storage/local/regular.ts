@@ -1,6 +1,6 @@
 /**
- * How terge reads whole small files: regular files only, without waiting for a pipe, of bounded size, and to the end. Model folders
- * are a stranger's: their links are followed inside the folder, and from a snapshot of the hub's cache to the blobs beside it.
+ * Reads whole small files: only regular files of limited size, without waiting for pipes, and to the end. Model folders are not
+ * trusted: links are followed only inside the folder, and from a snapshot in the hub's cache to its blobs.
  */
 import { Buffer } from 'node:buffer'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
@@ -8,33 +8,33 @@ import { type FileHandle, lstat, open, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 
-/** `link`: leads out of its folder, or nowhere. `kind`: a folder, a pipe, a device. `short`: less than its size says. */
+/** `link`: leads out of the folder, or nowhere. `kind`: a folder, pipe or device. `short`: has fewer bytes than its size says. */
 type ProblemKind = 'missing' | 'link' | 'kind' | 'size' | 'short' | 'system'
 
-/** Why a file is not read; the message goes on after the file's name. */
+/** Why a file is not read. The message continues after the file's name. */
 export class FileProblem extends Error {
   constructor(
     readonly kind: ProblemKind,
     message: string,
-    /** The system's word. */
+    /** The system's error code. */
     readonly code?: string,
   ) {
     super(message)
   }
 }
 
-/** Where the links of a model's folder may lead. */
+/** Where links in a model's folder may lead. */
 export interface Bounds {
-  /** The folder, links resolved. */
+  /** The folder, with links resolved. */
   readonly root: string
-  /** Of a snapshot in the hub's cache, the folder that its links lead to. */
+  /** For a snapshot in the hub's cache: the folder that its links lead to. */
   readonly blobs?: string
 }
 
 export interface ReadOptions {
-  /** Bytes. */
+  /** Maximum size in bytes. */
   readonly most: number
-  /** Of a file in a model's folder. A file that the user named may be a link to anywhere. */
+  /** For a file in a model's folder. A file that the user named can be a link to anywhere. */
   readonly within?: Bounds | undefined
 }
 
@@ -47,11 +47,11 @@ export async function boundsOf(folder: string): Promise<Bounds> {
   return repository === undefined ? { root } : { root, blobs: path.join(repository, 'blobs') }
 }
 
-/** Where a file really lies. Throws `FileProblem` where a link leads out of its folder, or nowhere. */
+/** Resolves links. Throws `FileProblem` if a link leads out of its folder, or nowhere. */
 async function resolveWithin({ root, blobs }: Bounds, file: string): Promise<string> {
   const real = await realpath(file).catch(async (error: NodeJS.ErrnoException) => {
     const link = await lstat(file).catch(() => undefined)
-    if (link?.isSymbolicLink()) throw new FileProblem('link', 'is a link to a file that is not there', error.code)
+    if (link?.isSymbolicLink()) throw new FileProblem('link', 'is a link to a file that does not exist', error.code)
     throw systemProblem(error)
   })
   const inside = (folder: string): boolean => real.startsWith(`${folder.replace(/[\\/]$/, '')}${path.sep}`)
@@ -59,7 +59,7 @@ async function resolveWithin({ root, blobs }: Bounds, file: string): Promise<str
   throw new FileProblem('link', "is a link that leads out of the model's folder")
 }
 
-// Opening a pipe waits for its writer, unless told not to.
+// Without O_NONBLOCK, opening a pipe waits for its writer.
 export const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0)
 
 /** Opens a regular file. Throws `FileProblem`. */
@@ -82,7 +82,7 @@ export async function openRegular(
   }
 }
 
-/** All of a regular file of at most `most` bytes. Throws `FileProblem`. */
+/** Reads a whole regular file of at most `most` bytes. Throws `FileProblem`. */
 export async function readRegular(file: string, { most, within }: ReadOptions): Promise<Buffer> {
   const { handle, size } = await openRegular(file, within)
   try {
@@ -93,7 +93,7 @@ export async function readRegular(file: string, { most, within }: ReadOptions): 
   }
 }
 
-/** Exactly so many bytes from the start of a file: the system may give fewer at a time. Throws `FileProblem`. */
+/** Reads exactly `size` bytes from the start of a file. The system may return fewer at a time. Throws `FileProblem`. */
 async function readFully(handle: FileHandle, size: number): Promise<Buffer> {
   const bytes = Buffer.alloc(size)
   for (let done = 0; done < size; ) {
@@ -106,7 +106,7 @@ async function readFully(handle: FileHandle, size: number): Promise<Buffer> {
   return bytes
 }
 
-/** The same at once. Pipes that the shell hands over (`<(command)`, `/dev/stdin`) are read to their end where `pipes` says so. */
+/** Like `readRegular`, but synchronous. With `pipes`, also reads pipes from the shell (`<(command)`, `/dev/stdin`) to their end. */
 export function readRegularSync(file: string, most: number, { pipes = false } = {}): Buffer {
   const handed = pipes && /^\/(dev\/(fd\/\d+|stdin)|proc\/self\/fd\/\d+)$/.test(file)
   let handle: number
@@ -139,7 +139,7 @@ export function readRegularSync(file: string, most: number, { pipes = false } = 
   }
 }
 
-/** Fills a buffer from a place in a file, or from where a pipe stands; fewer bytes mean that it ends there. */
+/** Fills a buffer from a position in a file, or from the current position of a pipe. Returns fewer bytes only at the end. */
 export function fillSync(handle: number, bytes: Uint8Array, position: number | null): number {
   let done = 0
   try {
@@ -155,15 +155,18 @@ export function fillSync(handle: number, bytes: Uint8Array, position: number | n
 }
 
 const tooLarge = (size: number, most: number) =>
-  new FileProblem('size', `has ${size} bytes, more than the ${most} that are read`)
+  new FileProblem('size', `has ${size} bytes, but terge reads at most ${most}`)
 
 const tooShort = (size: number, done: number) =>
-  new FileProblem('short', `ends after ${done} of ${size} bytes: something else writes to it, or its file system fails`)
+  new FileProblem(
+    'short',
+    `ends after ${done} of ${size} bytes: another process writes to it, or its file system fails`,
+  )
 
 function systemProblem(error: NodeJS.ErrnoException): FileProblem {
   const { code, message } = error
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new FileProblem('missing', 'is not there', code)
-  // A socket can not be opened at all.
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new FileProblem('missing', 'does not exist', code)
+  // A socket cannot be opened.
   if (code === 'ENXIO') return new FileProblem('kind', 'is not a regular file', code)
   return new FileProblem('system', `cannot be read: ${code ?? message}`, code)
 }
@@ -177,11 +180,11 @@ function kindOf(entry: Stats): string {
 export const CHECK_HINT = 'check the path, its permissions and the disk'
 
 const LINK_HINT =
-  'put the file itself into the folder: links of a model lead nowhere else but into its own folder, or the blobs of the hub’s cache'
+  'put the file itself into the folder: terge follows links only inside the model folder and into the blobs of the hub cache'
 
 /**
- * A problem with a file of a model as a fault: of links `outside-link`, else `cannot-read`; other errors come back as they are.
- * `shown` names the file.
+ * Turns a `FileProblem` into an error for the user: `outside-link` for links, else `cannot-read`. Returns other errors
+ * unchanged. `shown` names the file.
  */
 export function fileFault(error: unknown, shown: string, exit: ExitCode = 2): Fault | Error {
   if (!(error instanceof FileProblem)) return error as Error

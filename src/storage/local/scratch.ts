@@ -1,14 +1,14 @@
-/** Hidden folders for work whose result is only compared: gone when it ends, and if it was killed, when the next one begins. */
+/** Hidden folders for results that are only compared. They are removed at the end, or by the next run if a run is killed. */
 import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { takeLock } from './lock.js'
 import { isOwned, writeOwner } from './workFolder.js'
 
 const PREFIX = '.terge-verify-'
-/** Sets it apart from the work folder of an output, whatever the output is called. */
+/** Distinguishes it from the work folder of an output, whatever the name of the output. */
 const RECORD = 'scratch'
 
-/** Makes one, and removes those of killed processes. */
+/** Makes a scratch folder, and removes those of killed processes. */
 export async function makeScratch(parent: string): Promise<string> {
   for (const name of await readdir(parent))
     if (name.startsWith(PREFIX)) await removeStale(path.join(parent, name)).catch(() => {})
@@ -23,7 +23,7 @@ export async function makeScratch(parent: string): Promise<string> {
   }
 }
 
-/** Only what terge made here, and nobody works in. */
+/** Removes a folder if terge made it here and no process uses it. */
 async function removeStale(folder: string): Promise<void> {
   if (!(await lstat(folder)).isDirectory() || !(await isOwned(folder, RECORD))) return
   if ((await takeLock(folder)) === undefined) await rm(folder, { recursive: true, force: true })

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { type Fault, fault } from '../../core/diagnostics.js'
 import type { ByteSource } from '../types.js'
 
-/** An open file of `size` bytes. Error: `file-incomplete` where it has fewer by now. */
+/** An open file of `size` bytes. Error while reading: `file-incomplete` if it has become shorter. */
 export function fileSource(handle: FileHandle, size: number, name: string): ByteSource {
   return {
     name,
@@ -23,5 +23,5 @@ const shortened = (name: string): Fault =>
   fault(
     'file-incomplete',
     `${name}: the file became shorter while it was read`,
-    'something else writes to it: wait for that to end',
+    'another process writes to it: run again when that has finished',
   )

@@ -1,13 +1,13 @@
-/** Whether staged files stay as they are while somebody else's program looks at them. */
+/** Detects changes of staged files while an external program reads them. */
 import type { BigIntStats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { identityOf, statusOf } from './workFolder.js'
 
-/** By name, relative to the folder; absent where there is no such file any more. */
+/** By name, relative to the folder. */
 export type StagedStates = ReadonlyMap<string, BigIntStats>
 
-/** What lies below a folder of staged files. */
+/** The states of all files in a folder of staged files. */
 export async function stagedStates(folder: string): Promise<StagedStates> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => [])
   const states = new Map<string, BigIntStats>()
@@ -18,7 +18,7 @@ export async function stagedStates(folder: string): Promise<StagedStates> {
   return states
 }
 
-/** What was done to staged files, to follow a subject: undefined where they are as they were. New files beside them are no change. */
+/** What changed in staged files, as text that follows a subject; undefined if nothing did. New plain files do not count. */
 export function changeOf(before: StagedStates, after: StagedStates): string | undefined {
   for (const [name, entry] of before) {
     const now = after.get(name)

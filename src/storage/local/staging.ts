@@ -1,15 +1,15 @@
 /**
- * The hidden folder beside an output, `.terge-NAME`, in which all unfinished work lives:
+ * The hidden work folder beside an output, `.terge-NAME`, which holds all unfinished work:
  *
- *     owner    that terge made the folder, in this place
+ *     owner    record that terge made the folder in this place
  *     lock.N   the process that works here
  *     new/     the output's files
- *     old/     what `--force` replaces, until it has
- *     commit   written when new/ is complete; publishing has begun
+ *     old/     what `--force` replaces, until publication is complete
+ *     commit   written when new/ is complete and publication starts
  *
- * and whatever the executor notes there for a resume. An output comes into being by one rename, of the folder `new` or
- * of the model file in it. Until that rename has happened everything can be undone, afterwards the rest is done.
- * A single file's lineage goes before it and comes after it, so that none ever stands beside another model.
+ * and the executor's records for a resume. One rename publishes an output: of the folder `new`, or of the model file in it.
+ * Before that rename everything can be undone; after it the rest can be completed. The lineage of a single file is removed
+ * before the file and moved in after it, so that it is never beside another model.
  */
 import { constants } from 'node:fs'
 import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises'
@@ -34,39 +34,39 @@ import {
   writeOwner,
 } from './workFolder.js'
 
-/** An output's file before its data. */
+/** A file of an output before its data are written. */
 export interface StagedFile {
-  /** Relative to the output's folder, `/` between parts. */
+  /** Relative to the output's folder, with `/`. */
   readonly name: string
   readonly size: number
-  /** What it begins with. */
+  /** The first bytes of the file. */
   readonly header: Uint8Array
 }
 
 export interface StagingOptions {
   readonly kind: 'file' | 'folder'
-  /** An output that exists may be replaced. */
+  /** Whether an existing output may be replaced. */
   readonly force: boolean
-  /** Unfinished work is kept and gone on with. */
+  /** Whether to resume unfinished work. */
   readonly resume: boolean
-  /** Why a folder that stands in the output's place can't be replaced, to follow its name; undefined where it may be. */
+  /** Why a folder at the output's path can't be replaced, as text that follows its name; undefined if it can. */
   readonly irreplaceable: (folder: string) => Promise<string | undefined>
-  /** Default true: the folder's owner record is on the disk before anything else is. */
+  /** Whether to fsync the owner record before anything else is written. Default: true. */
   readonly sync?: boolean
   /** For tests: called before each change of the file system. */
   readonly step?: Step
 }
 
 export interface Staging extends Place {
-  /** What exists may be replaced. */
+  /** Whether an existing output may be replaced. */
   readonly replace: boolean
   readonly irreplaceable: StagingOptions['irreplaceable']
-  /** There is an output under the name now; only with `force`. */
+  /** Whether an output exists at this path. Only with `force`. */
   readonly existing: boolean
   readonly step: Step
-  /** Unfinished work of an earlier run was kept. */
+  /** Whether unfinished work of an earlier run was kept. */
   readonly resumed: boolean
-  /** The uppermost folder that was made for the output to stand in. */
+  /** The topmost folder that was made for the output. */
   readonly madeParent?: string
 }
 
@@ -74,7 +74,7 @@ export interface Staging extends Place {
 type Claimed = Place & Pick<Staging, 'step' | 'madeParent'>
 
 /**
- * Locks the place of an output, at an absolute path, and brings to an end what a killed run left there.
+ * Locks the place of an output (an absolute path), and completes or undoes what a killed run left there.
  * Errors: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function openStaging(output: string, options: StagingOptions): Promise<Staging> {
@@ -86,22 +86,22 @@ export async function openStaging(output: string, options: StagingOptions): Prom
     return await attempt(output, 2, async () => {
       if (await recover(place, step)) await tidy(place, step)
       const existing = await refuseExisting(staging, 2)
-      // Only now: a run that is refused leaves unfinished work to whoever resumes it.
+      // Not earlier: a run that is refused must not remove unfinished work that can be resumed.
       if (!resume) await tidy(place, step)
       const resumed = await exists(place.files)
       await mkdir(place.files, { recursive: true })
       return { ...staging, existing, resumed }
     })
   } catch (error) {
-    // A user's fault leaves nothing behind; after anything else the next command will look again.
+    // After an error for the user, clean up. After an unexpected error, the next run checks the folder.
     if (error instanceof Fault) await release(staging).catch(() => {})
     throw error
   }
 }
 
 /**
- * Brings to an end what a killed run left in publishing this output: afterwards it is whole, as it was or as it was to
- * be. Unfinished work stays unless it is to be dropped. Errors: `output-in-use`, `foreign-work-folder`, `cannot-write`.
+ * Completes or undoes the interrupted publication of this output: afterwards the output is whole, old or new. Keeps unfinished
+ * work, unless `drop` is true. Errors: `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function settleStaging(
   output: string,
@@ -120,10 +120,10 @@ export async function settleStaging(
   })
 }
 
-/** No folder is removed so often by others. */
+/** Maximum attempts to lock a folder that other processes remove. */
 const MOST_ATTEMPTS = 1000
 
-/** Makes the hidden folder where there is none, takes its lock, and makes sure that it is terge's. A failure leaves nothing. */
+/** Makes the work folder if needed, takes its lock, and checks that terge made it. Cleans up after a failure. */
 async function claim(place: Place & Pick<Staging, 'step'>, sync: boolean): Promise<Claimed> {
   const { folder, output } = place
   const madeParent = await makeFolder(path.dirname(output))
@@ -134,7 +134,7 @@ async function claim(place: Place & Pick<Staging, 'step'>, sync: boolean): Promi
     return claimed
   } catch (error) {
     const held = (error as Partial<Fault>).diagnostics?.[0]?.code
-    // What another process holds, or made, is not ours to take apart.
+    // Another process uses or made the folder, so do not remove it.
     if (held === 'output-in-use' || held === 'foreign-work-folder') await removeEmpty(path.dirname(output), madeParent)
     else await release(claimed).catch(() => {})
     throw error
@@ -153,13 +153,13 @@ async function lock(folder: string, output: string): Promise<void> {
         'wait for it, or choose another output',
       )
     } catch (error) {
-      // Whoever held it removed the folder in this moment.
+      // The process that held the lock has just removed the folder.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempts === MOST_ATTEMPTS) throw error
     }
   }
 }
 
-/** Refuses to replace what is there, unless forced, and what is no model at all. True if there is something. */
+/** Refuses to replace an output without `force`, or anything that is not a model. Returns whether an output exists. */
 async function refuseExisting(
   {
     output,
@@ -175,7 +175,7 @@ async function refuseExisting(
   if (beside?.isDirectory())
     throw fault(
       'output-exists',
-      `${lineage.published}: is a folder, and the output's lineage has this name`,
+      `${lineage.published}: is a folder, but the output's lineage needs this name`,
       'choose another path',
       exit,
     )
@@ -185,26 +185,27 @@ async function refuseExisting(
       'output-exists',
       entry
         ? `${output}: exists already`
-        : `${lineage.published}: exists already, and the output's lineage has this name`,
-      '--force replaces it',
+        : `${lineage.published}: exists already, but the output's lineage needs this name`,
+      'use --force to replace it',
       exit,
     )
   if (!entry) return false
   if (entry.isDirectory() !== (kind === 'folder'))
     throw fault(
       'output-exists',
-      `${output}: is a ${entry.isDirectory() ? 'folder' : 'file'}, the output a ${kind}`,
+      `${output}: is a ${entry.isDirectory() ? 'folder' : 'file'}, but the output is a ${kind}`,
       'choose another path',
       exit,
     )
   if (kind === 'file') return true
   const reason = await irreplaceable(output)
-  if (reason) throw fault('output-exists', `${output}: ${reason}, so it is not replaced`, 'choose another path', exit)
+  if (reason)
+    throw fault('output-exists', `${output}: ${reason}, so terge does not replace it`, 'choose another path', exit)
   return true
 }
 
 /**
- * Makes the output's files at full size, headers written; those of a resumed run stay if size and header are the same.
+ * Makes the output's files at full size, with their headers. Keeps files of an interrupted run if size and header match.
  * Errors: `disk-full` before anything is written, `cannot-write`.
  */
 export async function preallocate(staging: Staging, files: readonly StagedFile[]): Promise<void> {
@@ -219,7 +220,7 @@ export async function preallocate(staging: Staging, files: readonly StagedFile[]
     if (disk && disk.blocks > 0 && disk.bavail * disk.bsize < wanted)
       throw fault(
         'disk-full',
-        `${staging.output}: needs ${formatSize(wanted)}, the disk has ${formatSize(disk.bavail * disk.bsize)} left`,
+        `${staging.output}: needs ${formatSize(wanted)}, but the disk has ${formatSize(disk.bavail * disk.bsize)} left`,
         'free some space, or choose another disk',
       )
     for (const { name, size, header } of files) {
@@ -237,7 +238,7 @@ export async function preallocate(staging: Staging, files: readonly StagedFile[]
   })
 }
 
-/** Removes all that an earlier run staged but these files: an input may lack today what it had then. */
+/** Removes all staged files except these: inputs may have changed since an earlier run. */
 async function dropOthers(folder: string, inside: string, names: ReadonlySet<string>): Promise<void> {
   for (const entry of await readdir(path.join(folder, inside), { withFileTypes: true })) {
     const name = path.posix.join(inside, entry.name)
@@ -261,7 +262,7 @@ async function isBegun(file: string, size: number, header: Uint8Array): Promise<
   }
 }
 
-/** Puts a whole file beside the weights: index, configuration, tokenizer, lineage. Error: `cannot-write`. */
+/** Stages a whole file beside the weights: index, configuration, tokenizer or lineage. Error: `cannot-write`. */
 export const stageFile = (staging: Staging, name: string, content: FileContent): Promise<void> =>
   attempt(staging.output, 1, async () => {
     const file = path.join(staging.files, checkName(name))
@@ -269,20 +270,20 @@ export const stageFile = (staging: Staging, name: string, content: FileContent):
     await writeNew(file, content)
   })
 
-/** Removes all that was staged for the output's name: what was only made to be looked at. Error: `cannot-write`. */
+/** Removes all staged files, if the output was only made for an evaluation. Error: `cannot-write`. */
 export const dropWeights = (staging: Staging): Promise<void> =>
   attempt(staging.output, 1, async () => {
     await rm(staging.files, { recursive: true, force: true })
     await mkdir(staging.files)
   })
 
-/** Files that are flushed at once: each is open meanwhile. */
+/** Parallel fsync calls. Each keeps a file open. */
 const FLUSHES = 4
 
 /**
- * Gives the finished output its name, at once, and removes the hidden folder. A `folder` output is all that was staged;
- * a `file` output is the model file and, where it was staged, `NAME.lineage.json`. With `sync` the data is on the disk
- * before the name is. Errors: `output-exists`, if one appeared meanwhile; `cannot-write`.
+ * Publishes the finished output atomically and removes the work folder. A `folder` output has all staged files; a `file`
+ * output has the model file and `NAME.lineage.json`, if that was staged. With `sync`, calls fsync for all files before the
+ * rename. Errors: `output-exists` if an output appeared meanwhile, `cannot-write`.
  */
 export async function publish(staging: Staging, { sync }: { readonly sync: boolean }): Promise<void> {
   const { output, folder, files, old, step } = staging
@@ -305,14 +306,14 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
   })
 }
 
-/** Removes all unfinished work, and the folders that were made for it. What was being published is first undone, or finished. */
+/** Removes all unfinished work and the folders that were made for it. First undoes or completes an interrupted publication. */
 export async function discard(staging: Staging): Promise<void> {
   await recover(staging, staging.step)
   await tidy(staging, staging.step)
   await release(staging)
 }
 
-/** Leaves unfinished work for a resume, but for no process. */
+/** Keeps unfinished work for a resume, and releases the lock. */
 export async function leave(staging: Staging): Promise<void> {
   try {
     const begun = (await exists(staging.journal)) && !(await recover(staging, staging.step))
@@ -322,7 +323,7 @@ export async function leave(staging: Staging): Promise<void> {
   }
 }
 
-/** Gives the lock back. A folder that holds nothing else goes, and so do those that were made for it. */
+/** Releases the lock. Removes the work folder if it is empty, and then the folders that were made for it. */
 async function release({ folder, output, madeParent, step }: Claimed): Promise<void> {
   const empty = (await readdir(folder)).every(isOwnerOrLock)
   if (empty) {
@@ -331,11 +332,11 @@ async function release({ folder, output, madeParent, step }: Claimed): Promise<v
   }
   step('unlock')
   await releaseLock(folder)
-  // What another process put there since stays.
+  // Files that another process added meanwhile stay.
   if (empty && (await removed(folder))) await removeEmpty(path.dirname(output), madeParent)
 }
 
-/** From a folder upwards those that were made, as long as they are empty. */
+/** Removes a folder and its parents up to `madeParent`, as long as they are empty. */
 async function removeEmpty(folder: string, madeParent: string | undefined): Promise<void> {
   if (madeParent === undefined) return
   for (let parent = folder; parent.startsWith(madeParent); parent = path.dirname(parent))
@@ -354,7 +355,7 @@ function checkName(name: string): string {
   return name
 }
 
-/** What the file system refuses is the user's to know. */
+/** Reports errors of the file system as `cannot-write`. */
 async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
   try {
     return await work()

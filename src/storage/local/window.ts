@@ -1,12 +1,12 @@
 /**
- * Puts tensor bytes where the kernels can see them: they are read into a WebAssembly memory, or, where the user asks for it, the
- * file's pages are mapped over a range of it. The bytes are the same either way.
+ * Makes tensor bytes available to the kernels: reads them into a WebAssembly memory or, if the user requests it, maps the pages
+ * of the file over a range of the memory. The bytes are the same in both cases.
  *
- * Reading is the default because its errors are values. The system ends a process (SIGBUS) that touches a mapped page which
- * it cannot bring: of a file that another process shortens, of a failing disk, of a network file system whose server is gone.
- * No check of the size before the access closes that race.
+ * Reading is the default, because its errors can be handled. With mapping, the system kills the process (SIGBUS) if it can't load
+ * a page: when another process shortens the file, the disk fails, or the server of a network file system is gone. Checking
+ * the size before the access does not prevent this.
  *
- * Works in any thread; a memory belongs to one `Windows`. The memory must not grow while slots are in use.
+ * Works in any thread. A memory belongs to one `Windows`, and must not grow while slots are in use.
  */
 
 import { fstatSync, readSync } from 'node:fs'
@@ -16,38 +16,38 @@ import { type Mapper, mapper } from './mmap.js'
 
 export type WindowMode = 'map' | 'read'
 
-/** An input that is open for reading. */
+/** An open input. */
 export interface WindowFile {
   readonly fd: number
   /** For messages. */
   readonly path: string
-  /** In bytes, as it was when the run was planned. */
+  /** In bytes, when the run was planned. */
   readonly size: number
 }
 
 export interface Slot {
   /**
-   * `file` should be the same object in each call for a file: another one is mapped anew. Makes `bytes` bytes of the file, from `offset` on, readable in the memory and returns where they lie. They stay
-   * there until the next call on this slot. `bytes` may be up to the slot's capacity less a page.
-   * Error with exit 1: `input-changed`, if the file no longer has its size.
+   * Makes `bytes` bytes of the file, from `offset`, readable in the memory, and returns their address. They are valid until the
+   * next call on this slot. `bytes` can be at most the slot's capacity minus one page. Pass the same `file` object in each call
+   * for a file: a new object is mapped again. Errors with exit 1: `input-changed` if the size of the file changed, `read-failed`.
    */
   at(file: WindowFile, offset: number, bytes: number): number
 }
 
 export interface Windows {
-  /** What is really done: `read` where `map` was asked for but can't be had. */
+  /** The mode that is used: `read` if `map` was requested but is unsupported. */
   readonly mode: WindowMode
-  /** In bytes. A slot's address and capacity are multiples of it. */
+  /** In bytes. The address and capacity of slots are multiples of it. */
   readonly pageSize: number
   slot(address: number, capacity: number): Slot
-  /** Gives all slots' pages back to the memory, as zeros, so that no file stays in use. */
+  /** Unmaps all slots, so that no file stays in use. Their pages become zeros. */
   close(): void
 }
 
-/** WebAssembly's own page, a multiple of every system's: fits where none is mapped. */
+/** WebAssembly's page size, which is a multiple of every system's. Used without mapping. */
 const WASM_PAGE = 65536
 
-/** `TERGE_IO=map` in the environment asks for mapping. */
+/** The environment variable `TERGE_IO=map` requests mapping. */
 export const defaultMode = (): WindowMode => (process.env.TERGE_IO === 'map' ? 'map' : 'read')
 
 export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defaultMode()): Windows {
@@ -99,9 +99,9 @@ function mappedSlot(
   capacity: number,
 ): Slot & { release(): void } {
   const { pageSize } = maps
-  // What the slot's pages show now: bytes from `start` to `end` of this file, by identity, as descriptors are used again.
+  // The current mapping: bytes `start` to `end` of this file. Files are compared as objects, because descriptors are reused.
   let mapped: { readonly file: WindowFile; readonly start: number; readonly end: number } | undefined
-  // For files that their system can't map (some network and user-space ones).
+  // For files on file systems without mapping (some network and user-space file systems).
   let reading: Slot | undefined
   const release = (): void => {
     if (mapped) maps.unmap(memory, address, capacity)
@@ -128,7 +128,7 @@ function mappedSlot(
   }
 }
 
-/** Before each use: a page beyond the end of a mapped file that shrank would end the process, and a file that grew is another. */
+/** Checks the size before each use: a page after the end of a file that shrank would kill the process, and a file that grew is different. */
 function check(file: WindowFile, offset: number, bytes: number, room: number): void {
   if (offset < 0 || bytes < 0 || bytes > room || offset + bytes > file.size)
     throw new Error(`internal: ${bytes} bytes at ${offset} of ${file.size} do not fit a slot with room for ${room}`)

@@ -1,8 +1,8 @@
 /**
- * Whose a work folder is, and how files in it are written. A work folder can be planted: a link, or a folder that came
- * with a git clone. So nothing in it is followed, replaced or removed before it is certain that terge made it here:
- * it is a real folder of this user, every name in it is one of terge's, no entry is a link, and its `owner` record names
- * the folder's own inode and time of birth, which no copy has.
+ * The owner of a work folder, and how files in it are written. An attacker can plant a work folder: as a link, or as a folder
+ * in a git clone. So terge does not follow, replace or remove anything in it before it is certain that terge made the folder here:
+ * it is a real folder of this user, terge knows every name in it, no entry is a link, and its `owner` record has the folder's
+ * own inode and birth time, which no copy has.
  */
 import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
@@ -11,17 +11,17 @@ import { type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { isLock, isLockFile } from './lock.js'
 
-/** Windows knows no such flag, and links there need rights. */
+/** Windows does not have this flag, and links require privileges there. */
 export const NOFOLLOW: number = constants.O_NOFOLLOW ?? 0
 
 const OWNER = 'owner'
-/** Files that hold what a run found out or decided. */
+/** Files with the records of a run. */
 const RECORD = /^(journal|commit)(\.new)?$/
 const FOLDER = /^(new|old)$/
-/** Bytes: a lock and an owner record are one line. */
+/** In bytes. A lock and an owner record are one line. */
 const MOST_LINE = 1000
 
-/** Status of a path itself, never of what a link leads to; undefined where there is nothing. */
+/** The status of a path, without following links; undefined if it does not exist. */
 export async function statusOf(file: string): Promise<BigIntStats | undefined> {
   try {
     return await lstat(file, { bigint: true })
@@ -32,7 +32,7 @@ export async function statusOf(file: string): Promise<BigIntStats | undefined> {
   }
 }
 
-/** Makes the folder. False if something of this name is there already. */
+/** Makes the folder. False if the path exists. */
 export async function makeWorkFolder(folder: string): Promise<boolean> {
   try {
     await mkdir(folder)
@@ -46,13 +46,13 @@ export async function makeWorkFolder(folder: string): Promise<boolean> {
 const foreign = (folder: string, what: string): Fault =>
   fault(
     'foreign-work-folder',
-    `${folder}: ${what}, so this folder for unfinished work is neither used nor removed`,
-    'look at what it is, remove or rename it, and run again',
+    `${folder}: ${what}, so terge neither uses nor removes this work folder`,
+    'check what it is, remove or rename it, then run again',
   )
 
 /**
- * Refuses a work folder that terge did not make here, or that holds what terge did not put there. A folder without an
- * owner record may hold locks: a run that was killed at its very beginning left no more. Error: `foreign-work-folder`.
+ * Refuses a work folder that terge did not make here, or that has files from something else. A folder without an owner record
+ * may have locks, because a run can be killed right at its start. Error: `foreign-work-folder`.
  */
 export async function checkWorkFolder(folder: string): Promise<void> {
   const entry = await statusOf(folder)
@@ -65,7 +65,7 @@ export async function checkWorkFolder(folder: string): Promise<void> {
     const known = isLockFile(name) || name === OWNER || RECORD.test(name) || FOLDER.test(name)
     if (!known) throw foreign(folder, `it holds ${quote(name)}, which terge does not write`)
     const inside = await statusOf(path.join(folder, name))
-    // A lock that was given back in this moment.
+    // A lock that was just released.
     if (!inside) continue
     checkEntry(folder, name, entry, inside)
     if (!isLockFile(name) && name !== OWNER) proof ??= name
@@ -75,7 +75,7 @@ export async function checkWorkFolder(folder: string): Promise<void> {
   await checkTree(folder, 'new', entry)
 }
 
-/** Folders, and files that have no other name; a lock has two while it is made. */
+/** Checks an entry: folders, and files without other hard links. A lock has two links while it is created. */
 function checkEntry(folder: string, name: string, own: BigIntStats, entry: BigIntStats): void {
   const wanted = FOLDER.test(name) ? entry.isDirectory() : entry.isFile()
   if (!wanted) throw foreign(folder, `${quote(name)} in it is ${kindOf(entry)}`)
@@ -97,15 +97,21 @@ async function checkTree(folder: string, inside: string, own: BigIntStats): Prom
 }
 
 const kindOf = (entry: BigIntStats): string =>
-  entry.isSymbolicLink() ? 'a symbolic link' : entry.isDirectory() ? 'a folder' : entry.isFile() ? 'a file' : 'no file'
+  entry.isSymbolicLink()
+    ? 'a symbolic link'
+    : entry.isDirectory()
+      ? 'a folder'
+      : entry.isFile()
+        ? 'a file'
+        : 'a special file'
 
-/** Of a file that stays as it is, wherever it is moved to on its disk. */
+/** Identity of an unchanged file. It stays the same when the file is moved on its disk. */
 export const identityOf = (entry: BigIntStats): string => `${entry.ino} ${entry.size} ${entry.mtimeNs}`
 
-/** Of a folder, whatever is put into it. */
+/** Identity of a folder, independent of its contents. */
 const folderIdentity = (entry: BigIntStats): string => `${entry.ino} ${entry.birthtimeNs}`
 
-/** Notes that the folder was made by terge, here. It holds nothing but locks yet. */
+/** Records that terge made the folder here. It must be empty except for locks. */
 export async function writeOwner(folder: string, sync: boolean, name = OWNER): Promise<void> {
   const entry = await lstat(folder, { bigint: true })
   await writeNew(path.join(folder, name), `${JSON.stringify({ terge: 1, folder: folderIdentity(entry) })}\n`, sync)
@@ -113,7 +119,7 @@ export async function writeOwner(folder: string, sync: boolean, name = OWNER): P
 
 export const removeOwner = (folder: string): Promise<void> => rm(path.join(folder, OWNER), { force: true })
 
-/** What tidying leaves to the end; locks that were being made are not among it. */
+/** Whether `tidy` keeps a file: the owner record and locks, but not locks that were being created. */
 export const isOwnerOrLock = (name: string): boolean => name === OWNER || isLock(name)
 
 export async function isOwned(folder: string, name = OWNER): Promise<boolean> {
@@ -123,7 +129,7 @@ export async function isOwned(folder: string, name = OWNER): Promise<boolean> {
   try {
     const { terge, folder: noted } = JSON.parse(text) as { terge: unknown; folder: unknown }
     if (terge !== 1 || typeof noted !== 'string') return false
-    // Where a file system keeps no time of birth, Node gives none, or the time of the last change.
+    // If a file system has no birth times, Node returns 0 or the time of the last change.
     const { ino, birthtimeNs, ctimeNs } = entry
     const bornUnknown = birthtimeNs === 0n || birthtimeNs === ctimeNs
     return noted === folderIdentity(entry) || (bornUnknown && noted.split(' ')[0] === String(ino))
@@ -132,7 +138,7 @@ export async function isOwned(folder: string, name = OWNER): Promise<boolean> {
   }
 }
 
-/** The text of a file of the work folder, no link followed; undefined where there is none, or it is longer than `most` bytes. */
+/** The text of a file in the work folder, without following links; undefined if it does not exist or has more than `most` bytes. */
 export async function readOwn(file: string, most: number): Promise<string | undefined> {
   const handle = await openOwn(file, constants.O_RDONLY)
   try {
@@ -143,11 +149,11 @@ export async function readOwn(file: string, most: number): Promise<string | unde
   }
 }
 
-/** A regular file without another name, opened as it is; undefined where there is none. */
+/** Opens a regular file without other hard links; undefined if there is none. */
 export async function openOwn(file: string, flags: number): Promise<FileHandle | undefined> {
   let handle: FileHandle
   try {
-    // Without waiting, should it be a pipe.
+    // O_NONBLOCK: do not wait if it is a pipe.
     handle = await open(file, flags | NOFOLLOW | (constants.O_NONBLOCK ?? 0))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -160,20 +166,20 @@ export async function openOwn(file: string, flags: number): Promise<FileHandle |
   return undefined
 }
 
-/** Opens a new file under the name: what was there is unlinked, never written to. */
+/** Opens a new file. An existing file is unlinked, never written to. */
 export async function openNew(file: string): Promise<FileHandle> {
   await rm(file, { force: true })
   return open(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NOFOLLOW)
 }
 
-/** A file's content: a text, bytes, or a text in pieces. */
+/** Content of a file: text, bytes, or text in pieces. */
 export type FileContent = string | Uint8Array | Iterable<string>
 
 export async function writeNew(file: string, content: FileContent, sync = false): Promise<void> {
   const handle = await openNew(file)
   try {
     if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content)
-    // Each piece goes behind the one before.
+    // Each call appends.
     else for (const piece of content) await handle.writeFile(piece)
     if (sync) await handle.sync()
   } finally {
