@@ -146,7 +146,7 @@ test('files of other formats are named', () =>
     for (const model of ['g', 'g/model.gguf']) {
       const { code, err } = await terge(['inspect', model], folder)
       assert.is(code, 2)
-      assert.match(err, 'packed for inference')
+      assert.match(err, 'converted for inference')
     }
   }))
 

@@ -119,7 +119,7 @@ test('one model twice in a joint alignment, and a model of which nothing can be 
     writeFileSync(path.join(folder, 'n.yml'), text)
     const nothing = await terge(['validate', 'n.yml'], folder)
     assert.is(nothing.code, 0)
-    assert.match(nothing.err, /^n\.yml:3:\d+: warning nothing-to-permute: nothing of a can be permuted/m)
+    assert.match(nothing.err, /^n\.yml:3:\d+: warning nothing-to-permute: no axis of a can be permuted/m)
   }))
 
 test('a joint alignment, and a repair, tell what they did', () =>
