@@ -58,7 +58,7 @@ export function philox(
 
 /** The stream of a model's tensor. `seed` is a whole number, `model` the name in the recipe. */
 export function randomStream(seed: number, model: string, tensor: string): RandomStream {
-  if (!Number.isSafeInteger(seed)) throw new Error(`internal: the seed ${seed} is not a whole number`)
+  if (!Number.isSafeInteger(seed)) throw new Error(`internal: the seed ${seed} is not an integer`)
   // JSON separates the three for any characters in the names.
   const digest = createHash('sha256')
     .update(JSON.stringify(['terge-random-1', seed, model, tensor]), 'utf8')

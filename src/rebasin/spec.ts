@@ -164,7 +164,7 @@ function declaredGroups(text: SpecText, complain: Complain): Groups {
     if (name.includes('*') || /^\d+$/.test(name) || name === '')
       complain(['groups', name], `group name ${JSON.stringify(name)} is not allowed`)
     else if (!Number.isSafeInteger(group.size) || group.size < 1)
-      complain(['groups', name], `group ${name}: size ${group.size} is not a whole number from 1`)
+      complain(['groups', name], `group ${name}: size ${group.size} is not a positive integer`)
     else groups[name] = group
   }
   for (const [name, group] of Object.entries(groups)) {

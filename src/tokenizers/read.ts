@@ -159,7 +159,7 @@ function fromSentencePiece(name: string, text: string, files: TokenizerFiles, sh
 /** T5's sentinel tokens, with ids from `first`. Their untrusted count is checked. */
 function sentinels(count: unknown, first: number, shown: string): AddedToken[] {
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0 || count > MOST_SENTINELS)
-    throw bad(shown, `extra_ids is not a whole number up to ${MOST_SENTINELS}`)
+    throw bad(shown, `extra_ids is not an integer up to ${MOST_SENTINELS}`)
   return Array.from({ length: count }, (_, index) => ({
     content: `<extra_id_${index}>`,
     id: first + count - 1 - index,

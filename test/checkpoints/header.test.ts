@@ -127,7 +127,7 @@ test('an entry must have a dtype, a shape and offsets of the right types', () =>
   ])
     assert.is(codeOf(`{"a":${text}}`, 4), 'bad-tensor-entry', text)
   const { message } = faultOf(() => read('{"a.b":{"dtype":"F32","shape":[2,-1]}}', 0))
-  assert.is(message, "m.safetensors: tensor 'a.b': `shape` must be whole numbers from 0, not -1")
+  assert.is(message, "m.safetensors: tensor 'a.b': `shape` must be non-negative integers, not -1")
 })
 
 test('the hint about an unknown dtype suggests the nearest known one', () => {

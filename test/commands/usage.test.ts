@@ -56,8 +56,8 @@ const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
   [['merge', 'a', 'b'], 'error missing-flag: terge merge requires --output\n  hint: run terge merge --help'],
   [['run', 'a', '-x'], "error unknown-flag: terge run has no flag '-x'\n  hint: run terge run --help"],
   [['run', 'a', '--output'], 'error bad-usage: Flag --output expects a value\n  hint: run terge run --help'],
-  [['run', 'a', '--threads', '0'], "error bad-flag: --threads must be a whole number from 1 to 512, not '0'"],
-  [['run', 'a', '--threads', '2.5'], "error bad-flag: --threads must be a whole number from 1 to 512, not '2.5'"],
+  [['run', 'a', '--threads', '0'], "error bad-flag: --threads must be an integer from 1 to 512, not '0'"],
+  [['run', 'a', '--threads', '2.5'], "error bad-flag: --threads must be an integer from 1 to 512, not '2.5'"],
   [
     ['run', 'a', '--memory', '2 apples'],
     "error bad-flag: --memory must be a size, not '2 apples'\n  hint: write 500MB, 2GB or 1.5GiB",

@@ -17,7 +17,7 @@ const threads = Flags.custom<number>({
   parse: async (input) => {
     const count = /^\d{1,4}$/.test(input) ? Number(input) : 0
     if (count >= 1 && count <= MOST_THREADS) return count
-    throw fault('bad-flag', `--threads must be a whole number from 1 to ${MOST_THREADS}, not ${quote(input)}`)
+    throw fault('bad-flag', `--threads must be an integer from 1 to ${MOST_THREADS}, not ${quote(input)}`)
   },
 })
 
@@ -57,7 +57,7 @@ export function setOf(flags: {
 }): string[] {
   const { 'random-seed': seed, 'out-shard-size': size, set = [] } = flags
   if (seed !== undefined && !/^\d{1,16}$/.test(seed))
-    throw fault('bad-flag', `--random-seed must be a whole number, not ${quote(seed)}`)
+    throw fault('bad-flag', `--random-seed must be an integer, not ${quote(seed)}`)
   // mergekit writes 5B for 5 GB.
   const bytes = size?.replace(
     /^([\d.]+)([kmb])$/i,

@@ -64,7 +64,7 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
       return text()
     },
     natural(what) {
-      if (!isDigit(scanner.peek())) wrongType(`${what} must be whole numbers from 0`)
+      if (!isDigit(scanner.peek())) wrongType(`${what} must be non-negative integers`)
       return naturalOf(scanner, bytes, what)
     },
     raw() {
@@ -102,7 +102,7 @@ function naturalOf(scanner: JsonScanner, bytes: Buffer, what: string): number {
   const { at: begin, fail } = scanner
   scanner.number()
   const text = bytes.toString('latin1', begin, Math.min(scanner.at, begin + 40))
-  if (!/^\d+$/.test(text)) fail('type', `${what} must be whole numbers from 0, not ${text}`)
+  if (!/^\d+$/.test(text)) fail('type', `${what} must be non-negative integers, not ${text}`)
   const value = Number(text)
   if (!Number.isSafeInteger(value)) fail('type', `${what} must be below 2⁵³, not ${text}`)
   return value

@@ -38,7 +38,7 @@ export const within = (at: string, key: string): string =>
 export const text: Read<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a string'))
 
 export const natural: Read<number> = (value, at) =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : bad(at, 'a whole number from 0')
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : bad(at, 'a non-negative integer')
 
 export const number: Read<number> = (value, at) =>
   typeof value === 'number' && Number.isFinite(value) ? value : bad(at, 'a number')

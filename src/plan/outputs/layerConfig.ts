@@ -228,7 +228,7 @@ function followText(text: string, setting: Setting, work: Work): undefined {
     return lost(work, key, 'it may hold one letter per layer')
   if (!/pattern|layout|schedule/.test(key)) return
   if (text.length > 0 && work.order.every(({ layer }, i) => text[layer % text.length] === text[i % text.length])) return
-  lost(work, key, `a text of ${plural(text.length, 'letter')} for ${plural(depth, 'layer')}`)
+  lost(work, key, `a string of ${plural(text.length, 'letter')} for ${plural(depth, 'layer')}`)
 }
 
 /** Lower-case letters that form a code and not a word: a few kinds, each repeated. */
