@@ -44,8 +44,7 @@ import type {
 
 /** In bytes: a million tensors with four sources each stay below it. */
 export const MAX_LINEAGE = 1_500_000_000
-const integer: Read<number> = (value, at) =>
-  Number.isSafeInteger(value) ? (value as number) : bad(at, 'an integer')
+const integer: Read<number> = (value, at) => (Number.isSafeInteger(value) ? (value as number) : bad(at, 'an integer'))
 const dtype: Read<Dtype> = (value, at) =>
   typeof value === 'string' && isDtype(value) ? value : bad(at, 'a safetensors dtype')
 
