@@ -39,40 +39,8 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   const stop = (): Source => ({ origin, faults, several: false })
   const at = (start: number, end = start + 1): Span => ({ origin, start: from + start, end: from + end })
 
-  if (text.length > LONGEST_TEXT) {
-    const message = `a recipe can have at most ${LONGEST_TEXT} characters; this one has ${text.length}`
-    complain('too-long', message, at(0), 'make sure that the file is a recipe, or split it into several recipes')
-    return stop()
-  }
-  const control = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/.exec(text)
-  if (control) {
-    const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')
-    const message = `YAML does not allow the control character U+${code}`
-    complain('syntax', message, at(control.index), 'remove it, and make sure that the file is a text file')
-    return stop()
-  }
-
-  const long = origin.lines.findIndex((start, i) => (origin.lines[i + 1] ?? origin.text.length) - start > LONGEST_LINE)
-  if (long >= 0) {
-    const message = `a line can have at most ${LONGEST_LINE} characters; line ${long + 1} is longer`
-    faults.push({ severity: 'error', code: 'too-long', message, hint: 'break the line' })
-    return stop()
-  }
-
-  let documents: Composed
-  // The library makes an Error with a stack per error, and a broken text has thousands. The stacks are most of the work.
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = 0
-  try {
-    documents = compose(text)
-  } catch (error) {
-    // The composer is recursive. Anything that the depth check misses ends here and not in a crash.
-    if (!(error instanceof RangeError)) throw error
-    documents = { several: false, deepAt: 0 }
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit
-  }
-  const { first, several, deepAt, tooMany } = documents
+  if (refusesText(text, origin, faults, complain, at)) return stop()
+  const { first, several, deepAt, tooMany } = composeSafely(text)
   if (tooMany) {
     complain(
       'too-large',
@@ -112,12 +80,58 @@ export function parseSource(origin: Origin, from = 0, python = false): Source {
   return { origin, faults, several, ...(root ? { root } : {}) }
 }
 
+/** Reports a text that must not be parsed: too long, or with control characters. */
+function refusesText(
+  text: string,
+  origin: Origin,
+  faults: Diagnostic[],
+  complain: Complain,
+  at: (start: number) => Span,
+): boolean {
+  if (text.length > LONGEST_TEXT) {
+    const message = `a recipe can have at most ${LONGEST_TEXT} characters; this one has ${text.length}`
+    complain('too-long', message, at(0), 'make sure that the file is a recipe, or split it into several recipes')
+    return true
+  }
+  const control = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/.exec(text)
+  if (control) {
+    const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')
+    const message = `YAML does not allow the control character U+${code}`
+    complain('syntax', message, at(control.index), 'remove it, and make sure that the file is a text file')
+    return true
+  }
+
+  const long = origin.lines.findIndex((start, i) => (origin.lines[i + 1] ?? origin.text.length) - start > LONGEST_LINE)
+  if (long >= 0) {
+    const message = `a line can have at most ${LONGEST_LINE} characters; line ${long + 1} is longer`
+    faults.push({ severity: 'error', code: 'too-long', message, hint: 'break the line' })
+    return true
+  }
+  return false
+}
+
 interface Composed {
   readonly first?: Document
   readonly several: boolean
   /** Offset of the first value that is nested too deeply. */
   readonly deepAt?: number
   readonly tooMany?: true
+}
+
+/** The first document, or why there is none. */
+function composeSafely(text: string): Composed {
+  // The library makes an Error with a stack per error, and a broken text has thousands. The stacks are most of the work.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return compose(text)
+  } catch (error) {
+    // The composer is recursive. Anything that the depth check misses ends here and not in a crash.
+    if (!(error instanceof RangeError)) throw error
+    return { several: false, deepAt: 0 }
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
 }
 
 /** Composes the first document, and stops at the start of a second one. */

@@ -175,17 +175,22 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 }
 
-function describe({ keyword, instancePath, params }: SchemaError, root: Node, report: Report): void {
-  const path = pathOf(root, instancePath)
-  const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
-  if (node?.kind === 'scalar' && node.broken) return
+/** The schema that an error belongs to, with the title of the whole where it has none. */
+function ownerOf(path: Path, node: Node | undefined, keyword: string): Schema {
   const whole = schemaAt(path)
   // If the value's type fits a branch, the error is inside that branch. Otherwise it belongs to the union.
   const inside = keyword !== 'type' && keyword !== 'anyOf'
   const part = inside
     ? branch(whole, (type) => type === JSON_TYPES[node?.kind ?? 'scalar'] || isType(node, type))
     : whole
-  const owner: Schema = { ...part, title: part.title ?? whole.title }
+  return { ...part, title: part.title ?? whole.title }
+}
+
+function describe({ keyword, instancePath, params }: SchemaError, root: Node, report: Report): void {
+  const path = pathOf(root, instancePath)
+  const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
+  if (node?.kind === 'scalar' && node.broken) return
+  const owner = ownerOf(path, node, keyword)
   const name = quote(nameOf(path))
   const value = node?.kind === 'scalar' ? node.source : ''
   switch (keyword) {

@@ -141,21 +141,10 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       own === undefined ? undefined : updated(tensors.get(own)!, update, settings, loraScale, oriented, reporter)
     if (expr && expr.scale !== 0) change(own!, { ...tensors.get(own!)!, expr })
   }
-  for (const { module, tensor } of biases) {
-    const own = target(`${module}.bias`)
-    if (own === undefined) continue
-    const { shape, expr } = tensors.get(own)!
-    const scale = loraScale * settings.scale(module)
-    if (!sameShape(shape, tensor.shape) || !isFloat(tensor.dtype) || expr.kind !== 'read')
-      reporter.error(
-        'adapter-shape',
-        `its bias of ${module} does not fit the shape [${shape.join(', ')}] in the model`,
-        'use the base model that the adapter was trained on',
-      )
-    else if (scale !== 0) {
-      const right = { read: tensor.expr as ReadExpr, byRank: true }
-      change(own, { ...tensors.get(own)!, expr: { kind: 'lora', base: expr, shape, rank: 1, scale, right } })
-    }
+  for (const bias of biases) {
+    const own = target(`${bias.module}.bias`)
+    const tensor = own === undefined ? undefined : withBias(application, tensors.get(own)!, bias)
+    if (tensor) change(own!, tensor)
   }
   const split = settleHead(application, tensors, tiedHeads, find)
   warnOfShapes(application, tensors)
@@ -175,6 +164,27 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       ...(labels === undefined ? {} : { labels }),
     },
   }
+}
+
+/** A bias with the adapter's difference added; nothing where it stays, or has an error. */
+function withBias(
+  { settings, loraScale, reporter }: Application,
+  own: ValueTensor,
+  { module, tensor }: AdapterTensors['biases'][number],
+): ValueTensor | undefined {
+  const { shape, expr } = own
+  const scale = loraScale * settings.scale(module)
+  if (!sameShape(shape, tensor.shape) || !isFloat(tensor.dtype) || expr.kind !== 'read')
+    reporter.error(
+      'adapter-shape',
+      `its bias of ${module} does not fit the shape [${shape.join(', ')}] in the model`,
+      'use the base model that the adapter was trained on',
+    )
+  else if (scale !== 0) {
+    const right = { read: tensor.expr as ReadExpr, byRank: true }
+    return { ...own, expr: { kind: 'lora', base: expr, shape, rank: 1, scale, right } }
+  }
+  return undefined
 }
 
 function refuseTarget({ base, config, reporter }: Application, name: string): void {

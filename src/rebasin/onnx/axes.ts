@@ -24,71 +24,71 @@ export interface Axes {
   readonly frozen: (node: number) => string | undefined
 }
 
+/** A union-find. All lists are by node. */
+interface Forest {
+  readonly parents: { node: number; times: number | undefined }[]
+  readonly sizes: (number | undefined)[]
+  /** Of roots: why their axes keep their order. */
+  readonly reasons: (string | undefined)[]
+}
+
+/** The root above a node; `times` is unknown as long as a size between them is. */
+function find({ parents }: Forest, start: number): { root: number; times: number | undefined } {
+  const way: number[] = []
+  let [node, times]: [number, number | undefined] = [start, 1]
+  while (parents[node]!.node !== node) {
+    const { node: above, times: factor } = parents[node]!
+    if (factor === undefined) way.length = 0
+    else way.push(node)
+    times = times === undefined || factor === undefined ? undefined : times * factor
+    node = above
+  }
+  // The way is shortened from the last unknown size on.
+  let left = way.reduce((product, each) => product * parents[each]!.times!, 1)
+  for (const each of way) {
+    const factor = parents[each]!.times!
+    parents[each] = { node, times: left }
+    left /= factor
+  }
+  return { root: node, times }
+}
+
+function freeze(forest: Forest, node: number, reason: string): void {
+  forest.reasons[find(forest, node).root] ??= reason
+}
+
+/** Gives a node that waits for its size that size. False where it cannot have it. */
+function settle({ parents, sizes }: Forest, node: number, size: number): boolean {
+  const { node: above } = parents[node]!
+  const unit = sizes[above]
+  if (unit === undefined || size % unit !== 0) return false
+  parents[node] = { node: above, times: size / unit }
+  sizes[node] = size
+  return true
+}
+
+/** Joins the trees of two nodes. Returns why that is not possible. */
+function join(forest: Forest, x: number, y: number): string | undefined {
+  const { parents, sizes, reasons } = forest
+  const [sizeX, sizeY] = [sizes[x], sizes[y]]
+  if (sizeX === undefined && sizeY !== undefined && !settle(forest, x, sizeY)) return 'the sizes do not come out'
+  if (sizeY === undefined && sizeX !== undefined && !settle(forest, y, sizeX)) return 'the sizes do not come out'
+  const [a, b] = [find(forest, x), find(forest, y)]
+  if (a.times === undefined || b.times === undefined) return 'two axes of unknown sizes meet'
+  if (sizes[x] !== sizes[y]) return `axes of ${sizes[x]} and ${sizes[y]} places meet`
+  if (a.root === b.root) return a.times === b.times ? undefined : 'an axis meets itself in another order'
+  const [coarse, fine] = a.times < b.times ? [b, a] : [a, b]
+  const ratio = coarse.times! / fine.times!
+  if (!Number.isInteger(ratio)) return 'units of the two axes overlap'
+  const reason = reasons[coarse.root] ?? reasons[fine.root]
+  parents[fine.root] = { node: coarse.root, times: ratio }
+  if (reason !== undefined) reasons[coarse.root] = reason
+  return undefined
+}
+
 export function createAxes(): Axes {
-  const parents: { node: number; times: number | undefined }[] = []
-  const sizes: (number | undefined)[] = []
-  const reasons: (string | undefined)[] = []
-  /** The root above a node; `times` is unknown as long as a size between them is. */
-  const find = (start: number): { root: number; times: number | undefined } => {
-    const way: number[] = []
-    let [node, times]: [number, number | undefined] = [start, 1]
-    while (parents[node]!.node !== node) {
-      const { node: above, times: factor } = parents[node]!
-      if (factor === undefined) way.length = 0
-      else way.push(node)
-      times = times === undefined || factor === undefined ? undefined : times * factor
-      node = above
-    }
-    // The way is made shorter from the last size on that is not known.
-    let left = way.reduce((product, each) => product * parents[each]!.times!, 1)
-    for (const each of way) {
-      const factor = parents[each]!.times!
-      parents[each] = { node, times: left }
-      left /= factor
-    }
-    return { root: node, times }
-  }
-  const freeze = (node: number, reason: string) => {
-    reasons[find(node).root] ??= reason
-  }
-  /** Gives a node that waits for its size that size. False where it cannot have it. */
-  const settle = (node: number, size: number): boolean => {
-    const { node: above } = parents[node]!
-    const unit = sizes[above]
-    if (unit === undefined || size % unit !== 0) return false
-    parents[node] = { node: above, times: size / unit }
-    sizes[node] = size
-    return true
-  }
-  const tie = (x: number, y: number, where: string) => {
-    const stay = (what: string) => {
-      freeze(x, `${where}: ${what}`)
-      freeze(y, `${where}: ${what}`)
-    }
-    if (x === y) return
-    const [sizeX, sizeY] = [sizes[x], sizes[y]]
-    if (sizeX === undefined && sizeY !== undefined && !settle(x, sizeY)) return stay('the sizes do not come out')
-    if (sizeY === undefined && sizeX !== undefined && !settle(y, sizeX)) return stay('the sizes do not come out')
-    const [a, b] = [find(x), find(y)]
-    if (a.times === undefined || b.times === undefined) return stay('two axes of unknown sizes meet')
-    if (sizes[x] !== sizes[y]) return stay(`axes of ${sizes[x]} and ${sizes[y]} places meet`)
-    if (a.root === b.root) return a.times === b.times ? undefined : stay('an axis meets itself in another order')
-    const swap = a.times < b.times
-    const [coarse, fine] = swap
-      ? [
-          { ...b, times: b.times },
-          { ...a, times: a.times },
-        ]
-      : [
-          { ...a, times: a.times },
-          { ...b, times: b.times },
-        ]
-    const ratio = coarse.times / fine.times
-    if (!Number.isInteger(ratio)) return stay('units of the two axes overlap')
-    const reason = reasons[coarse.root] ?? reasons[fine.root]
-    parents[fine.root] = { node: coarse.root, times: ratio }
-    if (reason !== undefined) reasons[coarse.root] = reason
-  }
+  const forest: Forest = { parents: [], sizes: [], reasons: [] }
+  const { parents, sizes, reasons } = forest
   return {
     node: (size, of) => {
       const node = parents.length
@@ -100,12 +100,17 @@ export function createAxes(): Axes {
       return node
     },
     units: (node) => {
-      const { root, times } = find(node)
+      const { root, times } = find(forest, node)
       return times === undefined ? undefined : { root, times }
     },
     size: (node) => sizes[node],
-    tie,
-    freeze,
-    frozen: (node) => reasons[find(node).root],
+    tie: (x, y, where) => {
+      const problem = x === y ? undefined : join(forest, x, y)
+      if (problem === undefined) return
+      freeze(forest, x, `${where}: ${problem}`)
+      freeze(forest, y, `${where}: ${problem}`)
+    },
+    freeze: (node, reason) => freeze(forest, node, reason),
+    frozen: (node) => reasons[find(forest, node).root],
   }
 }

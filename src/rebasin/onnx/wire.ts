@@ -40,56 +40,26 @@ export const broken = (what: string): Fault =>
   fault('bad-onnx', `no ONNX file that can be read: ${what}`, 'export the model anew, or write the spec as YAML')
 
 export function openWire(source: Bytes): Wire {
-  let from = 0
-  let window: Uint8Array = new Uint8Array(0)
+  const numbers = numberReader(source)
   let count = 0
-  const byte = (at: number): number => {
-    if (at < from || at >= from + window.length) {
-      from = at
-      window = source.read(at, Math.min(WINDOW, source.size - at))
-      if (window.length === 0) throw broken('it ends within a field')
-    }
-    return window[at - from]!
-  }
-  let next = 0
-  const varint = (at: number, end: number): bigint => {
-    let value = 0n
-    for (let k = 0; k < 10; k++) {
-      if (at + k >= end) throw broken('a number goes beyond its message')
-      const part = byte(at + k)
-      value |= BigInt(part & 127) << BigInt(7 * k)
-      if (part < 128) {
-        next = at + k + 1
-        return BigInt.asUintN(64, value)
-      }
-    }
-    throw broken('a number has more than ten bytes')
-  }
-  const bytes = ({ start, end, wire }: Field, most: number): Uint8Array => {
-    if (wire !== 2) throw broken('a field is not of its type')
-    if (end - start > most) throw broken(`a name or list is longer than ${most} bytes`)
-    const found = source.read(start, end - start)
-    if (found.length !== end - start) throw broken('it ends within a field')
-    return found
-  }
   return {
     *fields(start, end) {
       let at = start
       while (at < end) {
         if (++count > MOST_FIELDS) throw broken(`it has more than ${MOST_FIELDS} fields`)
-        const key = varint(at, end)
-        at = next
+        const key = numbers.varint(at, end)
+        at = numbers.next
         const [number, wire] = [Number(key >> 3n), Number(key & 7n)]
         let value = 0n
         let first = at
         if (wire === 0) {
-          value = varint(at, end)
-          at = next
+          value = numbers.varint(at, end)
+          at = numbers.next
         } else if (wire === 1) at += 8
         else if (wire === 5) at += 4
         else if (wire === 2) {
-          const length = varint(at, end)
-          first = next
+          const length = numbers.varint(at, end)
+          first = numbers.next
           if (length > BigInt(end - first)) throw broken('a field goes beyond its message')
           at = first + Number(length)
         } else throw broken(`wire type ${wire} is not known`)
@@ -99,27 +69,72 @@ export function openWire(source: Bytes): Wire {
     },
     text(field) {
       try {
-        return UTF8.decode(bytes(field, LONGEST_NAME))
+        return UTF8.decode(bytesOf(source, field, LONGEST_NAME))
       } catch (error) {
         if (error instanceof TypeError) throw broken('a name is not UTF-8')
         throw error
       }
     },
     integers(field) {
-      const number = (value: bigint): number => {
-        const signed = Number(BigInt.asIntN(64, value))
-        // The largest integers stand for "to the end" in slices: their exact value is of no use.
-        return Number.isSafeInteger(signed) ? signed : signed < 0 ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER
-      }
-      if (field.wire === 0) return [number(field.value)]
+      if (field.wire === 0) return [integerOf(field.value)]
       if (field.wire !== 2) throw broken('a field is not of its type')
       const found: number[] = []
-      for (let at = field.start; at < field.end; at = next) {
+      for (let at = field.start; at < field.end; at = numbers.next) {
         if (found.length >= MOST_INTEGERS) throw broken(`a list has more than ${MOST_INTEGERS} numbers`)
-        found.push(number(varint(at, field.end)))
+        found.push(integerOf(numbers.varint(at, field.end)))
       }
       return found
     },
-    bytes,
+    bytes: (field, most) => bytesOf(source, field, most),
   }
+}
+
+interface NumberReader {
+  /** Reads the number at a place; it must end before `end`. */
+  readonly varint: (at: number, end: number) => bigint
+  /** The place after the last number that was read. A million numbers are read, so it is not returned in an object. */
+  next: number
+}
+
+function numberReader(source: Bytes): NumberReader {
+  let from = 0
+  let window: Uint8Array = new Uint8Array(0)
+  const byte = (at: number): number => {
+    if (at < from || at >= from + window.length) {
+      from = at
+      window = source.read(at, Math.min(WINDOW, source.size - at))
+      if (window.length === 0) throw broken('it ends within a field')
+    }
+    return window[at - from]!
+  }
+  const varint = (at: number, end: number): bigint => {
+    let value = 0n
+    for (let k = 0; k < 10; k++) {
+      if (at + k >= end) throw broken('a number goes beyond its message')
+      const part = byte(at + k)
+      value |= BigInt(part & 127) << BigInt(7 * k)
+      if (part < 128) {
+        numbers.next = at + k + 1
+        return BigInt.asUintN(64, value)
+      }
+    }
+    throw broken('a number has more than ten bytes')
+  }
+  const numbers: NumberReader = { varint, next: 0 }
+  return numbers
+}
+
+function bytesOf(source: Bytes, { start, end, wire }: Field, most: number): Uint8Array {
+  if (wire !== 2) throw broken('a field is not of its type')
+  if (end - start > most) throw broken(`a name or list is longer than ${most} bytes`)
+  const found = source.read(start, end - start)
+  if (found.length !== end - start) throw broken('it ends within a field')
+  return found
+}
+
+/** A varint as a signed number. */
+function integerOf(value: bigint): number {
+  const signed = Number(BigInt.asIntN(64, value))
+  // The largest integers stand for "to the end" in slices: their exact value is of no use.
+  return Number.isSafeInteger(signed) ? signed : signed < 0 ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER
 }

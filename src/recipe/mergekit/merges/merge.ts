@@ -60,23 +60,11 @@ interface Group {
 export function buildMerge(input: MergeInput): MapNode {
   const { method, methodAt, participants, base, names, comments, complain, known } = input
   const filters = filtersIn(input)
-  const groups = new Map<string, Group>()
-  const stacks = stacksOf(names ?? [])
-  const groupFor = (name: string): Group => {
-    const group = groupOf(input, name, stacks)
-    const key = JSON.stringify([
-      group.weights?.map(jsonOf),
-      ...[...group.parameters].map(([p, all]) => [p, all.map(jsonOf)]),
-    ])
-    const before = groups.get(key)
-    if (!before) groups.set(key, group)
-    return before ?? group
-  }
+  const groupFor = sharedGroups(input)
   for (const name of names ?? []) for (const filter of filters) if (seen(input, name, filter)) input.met.add(filter)
   // Without names, each filter is represented by a tensor that only it matches.
   const { otherwise, rules } = groupByRules(filters, names ?? ['', ...filters], groupFor, names !== undefined)
   const full = render(otherwise, input)
-  const below = render(otherwise, input, true)
   const merge = mapping(
     [
       ['method', text(method, methodAt)],
@@ -96,7 +84,7 @@ export function buildMerge(input: MergeInput): MapNode {
         rules.length === 0
           ? undefined
           : list(
-              rules.map((rule) => ruleNode(rule.match, rule.group)),
+              rules.map(({ match, group }) => ruleNode(input, match, group, otherwise)),
               methodAt,
             ),
       ],
@@ -113,31 +101,50 @@ export function buildMerge(input: MergeInput): MapNode {
       'run import again where the models are available',
     )
   return merge
+}
 
-  function ruleNode(match: readonly string[], group: Group): Node {
-    const own = render(group, input, true)
-    const differing = [...own.parameters].filter(([name, node]) => plain(node) !== plain(below.parameters.get(name)))
-    // A mapping of weights in a rule overrides the weights of the merge name by name.
-    const changed = participants.filter((_, i) => jsonOf(group.weights?.[i]) !== jsonOf(otherwise.weights?.[i]))
-    const weights = changed.length === 0 ? undefined : weightsNode(changed, group, input)
-    const at = weights?.span ?? differing[0]?.[1].span ?? methodAt
-    return mapping(
-      [
-        [
-          'match',
-          match.length === 1
-            ? text(match[0]!, at)
-            : list(
-                match.map((pattern) => text(pattern, at)),
-                at,
-              ),
-        ],
-        ['weights', weights],
-        ['parameters', parametersNode(new Map(differing), at)],
-      ],
-      at,
-    )
+/** Settings by tensor name. Names with the same settings get the same object, so that rules can be compared. */
+function sharedGroups(input: MergeInput): (name: string) => Group {
+  const groups = new Map<string, Group>()
+  const stacks = stacksOf(input.names ?? [])
+  return (name) => {
+    const group = groupOf(input, name, stacks)
+    const key = JSON.stringify([
+      group.weights?.map(jsonOf),
+      ...[...group.parameters].map(([p, all]) => [p, all.map(jsonOf)]),
+    ])
+    const before = groups.get(key)
+    if (!before) groups.set(key, group)
+    return before ?? group
   }
+}
+
+/** A rule: only what differs from the settings of the other tensors. */
+function ruleNode(input: MergeInput, match: readonly string[], group: Group, otherwise: Group): Node {
+  const { participants, methodAt } = input
+  const below = render(otherwise, input, true)
+  const own = render(group, input, true)
+  const differing = [...own.parameters].filter(([name, node]) => plain(node) !== plain(below.parameters.get(name)))
+  // A mapping of weights in a rule overrides the weights of the merge name by name.
+  const changed = participants.filter((_, i) => jsonOf(group.weights?.[i]) !== jsonOf(otherwise.weights?.[i]))
+  const weights = changed.length === 0 ? undefined : weightsNode(changed, group, input)
+  const at = weights?.span ?? differing[0]?.[1].span ?? methodAt
+  return mapping(
+    [
+      [
+        'match',
+        match.length === 1
+          ? text(match[0]!, at)
+          : list(
+              match.map((pattern) => text(pattern, at)),
+              at,
+            ),
+      ],
+      ['weights', weights],
+      ['parameters', parametersNode(new Map(differing), at)],
+    ],
+    at,
+  )
 }
 
 const plain = (node: Node | undefined): string | undefined => node && JSON.stringify(toPlain(node))
