@@ -13,21 +13,31 @@ export interface Journals {
   readonly found: readonly UnitRecord[]
   /** To the journal of an output; what several outputs share goes to that of the output which is published last. */
   add(output: number | undefined, record: UnitRecord): void
+  /** Writes what has been added, before another process works on the outputs or they get their names. */
+  flush(): void
 }
 
 /** The first line: the form of the others. */
-const HEAD = '{"journal":3}'
+const HEAD = '{"journal":4}'
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
 
 /** Findings of more bytes are found again: they would be lines that take longer to read than many an analysis. */
 const LARGEST_FINDINGS = 64 * 2 ** 20
 
+/** Records wait so many milliseconds for each other, and so many times as long as the look at the inputs takes. */
+const [PAUSE, PATIENCE] = [100, 20]
+
+/**
+ * `unchanged`: whether all inputs are still as they were when the run began. A record's digests may be of other content than the unit was
+ * computed from where a file changed in between, so that a record is written only if nothing has changed up to then.
+ */
 export function openJournals(
   claimed: readonly {
     readonly output: number
     readonly staging: { readonly journal: string; readonly resumed: boolean }
   }[],
+  unchanged: () => boolean,
 ): Journals {
   const earlier = new Map(
     claimed.map(({ output, staging }) => [output, staging.resumed ? readRecords(staging.journal) : []]),
@@ -35,17 +45,36 @@ export function openJournals(
   const paths = new Map(claimed.map(({ output, staging }) => [output, staging.journal]))
   const last = claimed.at(-1)?.output
   const begun = new Set<number>()
+  const waiting = new Map<number, string[]>()
+  let [isTrue, next] = [true, 0]
+
+  function flush(): void {
+    if (!isTrue || waiting.size === 0) return
+    const started = performance.now()
+    isTrue = unchanged()
+    if (isTrue) for (const [output, lines] of waiting) append(output, lines)
+    waiting.clear()
+    const ended = performance.now()
+    next = ended + Math.max(PAUSE, PATIENCE * (ended - started))
+  }
+  function append(output: number, lines: readonly string[]): void {
+    const path = paths.get(output)!
+    attempt(path, () => {
+      if (!begun.has(output)) begin(path, earlier.get(output)!)
+      begun.add(output)
+      write(path, `${lines.join('\n')}\n`, O_WRONLY | O_APPEND)
+    })
+  }
   return {
     found: [...earlier.values()].flat(),
     add(output = last!, record) {
-      const path = paths.get(output)!
-      if (bytesOf(record) > LARGEST_FINDINGS) return
-      attempt(path, () => {
-        if (!begun.has(output)) begin(path, earlier.get(output)!)
-        begun.add(output)
-        write(path, `${recordLine(record)}\n`, O_WRONLY | O_APPEND)
-      })
+      if (!isTrue || bytesOf(record) > LARGEST_FINDINGS) return
+      const lines = waiting.get(output) ?? []
+      waiting.set(output, lines)
+      lines.push(recordLine(record))
+      if (performance.now() >= next) flush()
     },
+    flush,
   }
 }
 

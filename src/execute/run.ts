@@ -1,14 +1,15 @@
 import { irreplaceable } from '../checkpoints/replaceable.js'
+import { Fault } from '../core/diagnostics.js'
 import { compileKernels, smallKernels } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
 import { planUnits } from '../plan/units.js'
-import { completeStates, type InputState } from '../storage/local/inputStates.js'
+import { areUnchanged, completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { discard, leave, openStaging, type Staging } from '../storage/local/staging.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted } from './interrupted.js'
-import { openJournals } from './journal.js'
+import { type Journals, openJournals } from './journal.js'
 import {
   batchesOf,
   type ClaimedOutput,
@@ -80,6 +81,8 @@ export async function executePart(
     const run = await openRun(plan, bindings, claimed, options, part)
     try {
       for (const batch of run.batches) await doBatch(run, batch, bindings, options)
+      // Digests may be of other content than what units were computed from.
+      await refuseChanged(run.inputs)
       records.push(...run.works.records.all())
     } finally {
       await run.analyses.close()
@@ -94,7 +97,7 @@ export async function executePart(
  * outputs, so that no thread holds files that are dropped or renamed.
  */
 async function doBatch(
-  { works, analyses, threads, mode, batches }: Run,
+  { works, journals, analyses, inputs, threads, mode, batches }: Run,
   batch: readonly ClaimedOutput[],
   bindings: Bindings,
   options: ExecuteOptions,
@@ -119,8 +122,16 @@ async function doBatch(
       options.listen({ kind: 'phase', phase: 'merging' })
     }
     await doTensors(engine, outputFiles(plan, batch))
+  } catch (error) {
+    // What read a mixture of two contents may have failed for that.
+    if (!(error instanceof Fault)) await refuseChanged(inputs)
+    throw error
   } finally {
-    await pool.close()
+    try {
+      journals.flush()
+    } finally {
+      await pool.close()
+    }
   }
 }
 
@@ -166,6 +177,7 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
 /** What all batches of a run share. */
 interface Run {
   readonly works: Omit<Engine, 'pool'>
+  readonly journals: Journals
   readonly analyses: AnalysisRoom
   readonly threads: number
   readonly mode: WindowMode
@@ -187,7 +199,7 @@ async function openRun(
   const inputs = await completeStates(bindings.inputs)
   const units = planUnits(plan)
   const digests = inputDigests(units.stored, wanted)
-  const journals = openJournals(claimed)
+  const journals = openJournals(claimed, () => areUnchanged(inputs))
   const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
   const shelf = factorShelf(plan)
   const findings: Findings = {
@@ -214,7 +226,7 @@ async function openRun(
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))
   const batches = batchesOf(plan, [...byOutput.keys()]).map((batch) => batch.map((output) => byOutput.get(output)!))
-  return { works, analyses, threads, mode, inputs, batches }
+  return { works, journals, analyses, threads, mode, inputs, batches }
 }
 
 function outputFiles({ files }: Plan, batch: readonly ClaimedOutput[]): OutputFiles {

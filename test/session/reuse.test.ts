@@ -154,7 +154,7 @@ test('a resume takes over what an analysis found, under the names of the recipe 
     // A tensor that the alignment looks at, though not the one whose tensors it moves.
     writeModel(path.join(folder, 'a.safetensors'), { ...network(1), 'in.weight': network(50)['in.weight']! })
     const again = await go(folder, ALIGNED, { resume: true })
-    assert.not.ok(steps(again).some((text) => text.includes('taken over')))
+    assert.not.ok(steps(again).some((text) => text.includes('reused')))
     assert.is(takenOver(again), 0)
     assert.is(bytesOf(folder, 'out.safetensors'), await expected(folder, ALIGNED, 'out.safetensors'))
   }))
@@ -171,8 +171,33 @@ test('what an analysis found is not believed where its line is damaged', () =>
     assert.ok(at > 20, sha256(text))
     writeFileSync(journal, `${text.slice(0, at)}B${text.slice(at + 1)}`)
     const events = await go(folder, ALIGNED, { resume: true })
-    assert.not.ok(events.some((event) => event.kind === 'step' && event.text.includes('taken over')))
+    assert.not.ok(events.some((event) => event.kind === 'step' && event.text.includes('reused')))
     assert.is(bytesOf(folder, 'out.safetensors'), wanted)
   }))
+
+const CHANGED = {
+  'an alignment': 'rebasin: {model: b, onto: a, spec: {tensors: {w: [h]}}}\nmerge: {method: linear}',
+  'passes over one tensor': 'merge: {method: ties, base: a, models: [b], parameters: {density: 0.3}}',
+  'passes over all tensors': 'merge: {method: metagpt, base: a, models: [b]}',
+} as const
+
+for (const [what, steps] of Object.entries(CHANGED))
+  test(`what a run found before an input changed is not reused: ${what}`, () =>
+    inFolder(async (folder) => {
+      prepare(folder)
+      const text = `terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\n${steps}\noutput: out.safetensors\n`
+      let changed = false
+      const listen = ({ kind }: RunEvent) => {
+        if (changed || (kind !== 'step' && kind !== 'progress')) return
+        changed = true
+        writeModel(path.join(folder, 'b.safetensors'), model(77))
+      }
+      await go(folder, text, { resume: true, listen }).then(
+        () => assert.unreachable(),
+        (error) => assert.is(error.diagnostics?.[0].code, 'input-changed', error.stack),
+      )
+      await go(folder, text, { resume: true })
+      assert.is(bytesOf(folder, 'out.safetensors'), await expected(folder, text, 'out.safetensors'))
+    }))
 
 test.run()

@@ -2,6 +2,7 @@
  * Detects inputs that change during a run. The state of a file is its inode, size and change times in nanoseconds. It is
  * taken when the header is read, and compared before the result is published.
  */
+import { type BigIntStats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { fault } from '../../core/diagnostics.js'
 
@@ -16,10 +17,12 @@ export interface InputState {
 async function stateOf(path: string): Promise<{ state: string; changed: bigint } | undefined> {
   const entry = await stat(path, { bigint: true }).catch(() => undefined)
   if (!entry) return undefined
-  // Not the device, because its number can change at a restart.
-  const { ino, size, mtimeNs, ctimeNs } = entry
-  return { state: [ino, size, mtimeNs, ctimeNs].join(' '), changed: ctimeNs > mtimeNs ? ctimeNs : mtimeNs }
+  const { mtimeNs, ctimeNs } = entry
+  return { state: textOf(entry), changed: ctimeNs > mtimeNs ? ctimeNs : mtimeNs }
 }
+
+/** Not the device, because its number can change at a restart. */
+const textOf = ({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string => [ino, size, mtimeNs, ctimeNs].join(' ')
 
 const MS = 1_000_000n
 /** Longest tick, in nanoseconds, of the clock that file systems use. */
@@ -59,6 +62,15 @@ export const completeStates = (inputs: readonly InputState[]): Promise<InputStat
       return now === undefined ? { path } : { path, state: now }
     }),
   )
+
+/** Whether all inputs still have these states. */
+export function areUnchanged(inputs: readonly InputState[]): boolean {
+  try {
+    return inputs.every(({ path, state }) => textOf(statSync(path, { bigint: true })) === state)
+  } catch {
+    return false
+  }
+}
 
 /** Checks that no input was replaced or changed. Error with exit 1: `input-changed`. */
 export async function refuseChanged(inputs: readonly InputState[]): Promise<void> {
