@@ -13,13 +13,13 @@ import type { LineageFrame, TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
 import type { Digest, Lineage, LineageFile, LineageTensor } from './types.js'
 
-/** Digests of what a run read: null where it was told to leave digests out. */
+/** Digests of what a run read; null if the run skips digests. */
 export interface ReadDigests {
   /** By `Plan.files`. */
   readonly files: readonly (Digest | null)[]
-  /** Of whole files, by `Plan.files`, where asked for. */
+  /** SHA-256 of whole files, by `Plan.files`, if requested. */
   readonly sha256?: readonly (Digest | undefined)[]
-  /** By model, a file beside its weights that decides what they are: an adapter's configuration. */
+  /** By model, another file that determines its weights: an adapter's configuration. */
   readonly beside?: ReadonlyMap<string, LineageFile>
 }
 
@@ -29,11 +29,11 @@ export interface MadeOutput {
   readonly files: readonly (Digest | null)[]
   /** By `PlanOutput.tensors`. */
   readonly records: readonly Pick<UnitRecord, 'outputs' | 'figures'>[]
-  /** By `PlanOutput.files`, where asked for. */
+  /** SHA-256 by `PlanOutput.files`, if requested. */
   readonly sha256?: readonly (Digest | undefined)[]
-  /** Files beside the checkpoint's (index, config, tokenizer), to be listed after them. */
+  /** Files without tensors (index, config, tokenizer), which the lineage lists after those with tensors. */
   readonly others?: readonly LineageFile[]
-  /** Where a command evaluated it. */
+  /** The figures of its `evaluate` command. */
   readonly evaluations?: Readonly<Record<string, number>>
 }
 
@@ -44,23 +44,23 @@ export interface LineageInput {
   readonly output: number
   readonly made: MadeOutput
   readonly read: ReadDigests
-  /** By step, what its analysis found. */
+  /** The findings of analyses, by step. */
   readonly steps?: ReadonlyMap<string, FoundRecord>
-  /** By scope of the plan, what its passes found. */
+  /** The results of passes, by scope of the plan. */
   readonly scopes?: readonly (readonly Float64Array[])[]
-  /** Of the program. */
+  /** The version of terge. */
   readonly version: string
   readonly bytesDigest: BytesDigest
 }
 
-/** The lineage of one output: a pure function of what was planned and of the run's records. */
+/** The lineage of one output: a pure function of the plan and the run's records. */
 export function buildLineage(input: LineageInput): Lineage {
   const { frame, tensors } = describeOutput(input)
   let known: Lineage['tensors'] | undefined
   const { output, evaluations, ...head } = frame
   return {
     ...head,
-    // Made when they are asked for: a model may have a million.
+    // Made on first use: a model can have a million tensors.
     get tensors() {
       known ??= recordOf(tensors())
       return known
@@ -73,7 +73,7 @@ export function buildLineage(input: LineageInput): Lineage {
 /** A lineage in parts, so that it can be written without all of its tensors in memory at once. */
 export interface DescribedOutput {
   readonly frame: LineageFrame
-  /** By name, in code-unit order; made anew with each call. */
+  /** By name, in code-unit order. Each call makes them again. */
   readonly tensors: () => TensorEntries
 }
 
@@ -92,7 +92,7 @@ export function describeOutput({
   if (!output) throw new Error(`internal: no output ${index}`)
   const files = [
     ...output.files.map(({ name, size }, i) =>
-      // The plan leaves the name of a single file open, since the digest of the plan does not depend on it.
+      // The plan does not name a single file, because the plan's digest does not depend on the name.
       lineageFile(
         { name: output.layout === 'file' ? path.basename(output.path) : name, size },
         made.files[i] ?? null,
@@ -130,7 +130,7 @@ export function describeOutput({
   return { frame, tensors }
 }
 
-/** What became of the vocabulary, as if it were a step; under another name where a step has that one. */
+/** The record of the merged vocabulary, as a step named `tokenizer`, or `vocabulary` if a step has that name. */
 function tokenizerStep({ tokenizer }: Plan, { steps }: LineageInput['recipe']): Lineage['steps'] {
   if (!tokenizer) return {}
   const name = steps.some((step) => step.name === 'tokenizer') ? 'vocabulary' : 'tokenizer'
@@ -166,7 +166,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
   )
 }
 
-/** Reasons of tensors that a step made without a merge. */
+/** Reasons for tensors that a step made without a merge. */
 const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired'])
 
 function lineageTensor(

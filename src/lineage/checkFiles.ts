@@ -24,7 +24,7 @@ export interface Checked {
   readonly bytes: number
 }
 
-/** A checkpoint whose header was read, and what is to be done with its digests. */
+/** A checkpoint whose header was read, and the function that compares its digests. */
 interface Pending {
   readonly checkpoint: StoredCheckpoint
   readonly compare: (found: CheckpointDigests) => void
@@ -35,25 +35,25 @@ const CHANGED_INPUT = 'the input was changed or moved: download it again, or giv
 
 const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 
-/** One check of one lineage against the disk. */
+/** The state of one check of a lineage. */
 interface Check {
   readonly lineage: Lineage
-  /** Of the output. */
+  /** The folder of the output. */
   readonly folder: string
-  /** A model's absolute path; undefined where it is none on this machine. */
+  /** A model's absolute path; undefined if the model is not on this machine. */
   readonly placeOf: (model: LineageModel) => string | undefined
   readonly signal: AbortSignal | undefined
-  /** A list for each thing that is checked: they are shown in its order, whenever they are found. */
+  /** One list per checked file or model, so that differences are shown in this order. */
   readonly problems: Diagnostic[][]
   readonly pending: Pending[]
-  /** Files that are there, and their bytes. */
+  /** Number of files that exist, and their total size. */
   files: number
   bytes: number
 }
 
 /**
- * Holds a lineage's output, in `folder`, and its inputs against the disk. `placeOf` gives a model's absolute path, or
- * undefined where it is none on this machine. Sizes and headers first, then all tensors in one reading.
+ * Compares a lineage with its output, in `folder`, and its inputs. `placeOf` returns a model's absolute path, or
+ * undefined if the model is not on this machine. Checks sizes and headers first, then reads all tensors once.
  */
 export async function checkFiles(
   lineage: Lineage,
@@ -80,7 +80,7 @@ function reporter({ problems }: Check, hint: string): Report {
 
 type Kind = 'output' | 'input'
 
-/** Is there a file of this size? */
+/** Whether a file exists and has this size. Reports an error if not. */
 async function sized(
   check: Check,
   kind: Kind,
@@ -101,7 +101,7 @@ async function sized(
   return false
 }
 
-/** Reads the headers; a problem where they are bad. */
+/** Reads the headers; reports an error and returns undefined if they are invalid. */
 async function opened(
   kind: Kind,
   shown: string,
@@ -121,10 +121,10 @@ async function opened(
 const onlySize = (shown: string, report: Report): void =>
   report('no-digest', `${shown}: only its size was checked`, 'warning', 'the run used --no-digests')
 
-/** The output's files, and that they hold all tensors of the lineage. */
+/** Checks the output's files, and that they have all tensors of the lineage. */
 async function checkOutputs(check: Check): Promise<void> {
   const { output, tensors } = check.lineage
-  // What was only evaluated is in no file.
+  // The checkpoint was only evaluated; its files were removed.
   if (output.dropped) return
   const seen = new Set<string>()
   let complete = true
@@ -140,7 +140,7 @@ async function checkOutputs(check: Check): Promise<void> {
   }
 }
 
-/** False where the file's tensors will not be known. */
+/** Checks one file of the output. Returns false if its tensors cannot be known. */
 async function checkOutput(check: Check, expected: LineageFile, seen: Set<string>): Promise<boolean> {
   const report = reporter(check, CHANGED_OUTPUT)
   const { name, digest } = expected
@@ -180,7 +180,7 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
   }
   if (!(await sameInputFiles(check, model, place, shown, report)) || model.files.length === 0) return
   if (model.files.every((file) => file.digest === null)) return onlySize(shown, report)
-  // A folder may hold a model and an adapter.
+  // A folder can contain a model and an adapter.
   const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
   const checkpoint = await opened('input', shown, place, report, adapter)
   if (!checkpoint) return
@@ -190,7 +190,7 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
   check.pending.push({ checkpoint: { files, stored }, compare })
 }
 
-/** Whether all files of a model have their sizes; of those beside its weights the bytes are compared too. */
+/** Whether all files of a model have the right size. Also compares the bytes of files without tensors. */
 async function sameInputFiles(
   check: Check,
   model: LineageModel,
@@ -229,7 +229,7 @@ async function compareTensors(pending: readonly Pending[], { threads, signal, li
   for (const [index, { compare }] of pending.entries()) compare(found[index]!)
 }
 
-/** A module's file has its tensors' names without the module. */
+/** Adds the module's prefix to the tensor names of a module's file. */
 function inModule(checkpoint: Checkpoint | undefined, file: string): Checkpoint | undefined {
   const module = path.posix.dirname(file)
   if (!checkpoint || module === '.') return checkpoint
@@ -240,6 +240,6 @@ function inModule(checkpoint: Checkpoint | undefined, file: string): Checkpoint 
   return { ...checkpoint, stored: new Map(tensors) }
 }
 
-/** By the algorithm that the expected digest names. */
+/** The digest of a file, with the algorithm of the expected digest. */
 const digestOfFile = (file: string, expected: Digest, signal?: AbortSignal): Promise<Digest> =>
   expected.startsWith('sha256:') ? sha256(file, signal) : xxh3OfFile(file, signal)

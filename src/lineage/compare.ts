@@ -7,13 +7,13 @@ import type { Lineage, LineageFile } from './types.js'
 
 export type Report = (code: ErrorCode, message: string, severity?: Diagnostic['severity'], hint?: string) => void
 
-/** How many names a message lists. */
+/** A message lists at most so many names. */
 const SHOWN = 10
 
 export const listOf = (names: readonly string[]): string =>
   names.length <= SHOWN ? names.join(', ') : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more`
 
-/** Names the tensors of an output's file that differ. `found` is of that one file. */
+/** Reports the tensors of an output's file that differ. `found`: the digests of that file. */
 export function compareOutput(lineage: Lineage, expected: LineageFile, found: CheckpointDigests, report: Report): void {
   if (found.files[0] === expected.digest) return
   const { tensors } = lineage
@@ -39,7 +39,7 @@ export function compareOutput(lineage: Lineage, expected: LineageFile, found: Ch
   report('output-digest', `${expected.name}: ${parts.join('; ')}`)
 }
 
-/** Of inputs a lineage has the digests of files alone: `files` are those that hold tensors. */
+/** Reports files of an input that differ. `files`: those with tensors; a lineage has no digests of their tensors. */
 export function compareInput(
   shown: string,
   files: readonly LineageFile[],

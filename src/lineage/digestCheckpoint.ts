@@ -24,8 +24,8 @@ interface DigestOptions {
 }
 
 /**
- * Digests of checkpoints on disk: of each one's files and tensors. Reads all of them once, in one go, so that threads
- * start once. Faults: those of reading, `interrupted`.
+ * Digests of the files and tensors of checkpoints on disk. Reads all of them once, in one go, so that threads
+ * start once. Errors: those of reading, `interrupted`.
  */
 export async function digestCheckpoints(
   checkpoints: readonly StoredCheckpoint[],

@@ -1,4 +1,4 @@
-/** What verify asks of the file system: sizes, small texts, whole-file digests and comparisons, all in bounded memory. */
+/** File access for verify: sizes, small texts, digests and comparisons of whole files, in bounded memory. */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import type { Digest, Lineage } from './types.js'
 
 const BUFFER = 1 << 20
 
-/** `missing`, or what is wrong, as the system says it. */
+/** The size of a file, or why there is none, as the end of a sentence. */
 export type Size = { readonly size: number } | { readonly problem: string }
 
 /** The size of the file at `file`, in bytes. */
@@ -28,30 +28,30 @@ export async function fileSize(file: string): Promise<Size> {
 
 export const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined
 
-/** Where a file of this absolute path lies or will lie, a link under its own name. */
+/** The real path of a file that exists or not; a link at its end is not followed. */
 export async function settle(file: string): Promise<string> {
   const folder = path.dirname(file)
   if (folder === file) return file
   return path.join(await realpath(folder).catch(() => settle(folder)), path.basename(file))
 }
 
-/** The same, of a link what it leads to. */
+/** The same, with a link at its end followed. */
 export const follow = (file: string): Promise<string> => realpath(file).catch(() => settle(file))
 
-/** Names of the folders in a folder; none where it can't be read. */
+/** Names of the folders in a folder; empty if it cannot be read. */
 export async function foldersIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
   return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
 }
 
-/** `name` inside `folder`, absolute; undefined where it would lead out of it on this platform. */
+/** The absolute path of `name` inside `folder`; undefined if it would be outside on this platform. */
 export function inside(folder: string, name: string): string | undefined {
   const file = path.resolve(folder, name)
   const relative = path.relative(folder, file)
   return relative === '' || relative.startsWith('..') || path.isAbsolute(relative) ? undefined : file
 }
 
-/** The text of a small file, at most `most` bytes of it; undefined where there is none. Faults: `too-long`, `cannot-read`. */
+/** The text of a small file, of at most `most` bytes; undefined if it does not exist. Errors: `too-long`, `cannot-read`. */
 export async function readText(file: string, most: number): Promise<string | undefined> {
   try {
     return (await readRegular(file, { most })).toString('utf8')
@@ -71,10 +71,10 @@ export const locksIn = async (folder: string): Promise<string[]> =>
     .sort()
     .map((name) => path.join(folder, name))
 
-/** Lineages of more bytes are read in pieces. */
+/** Longer lineages are parsed in pieces. */
 const LARGE = 64 * 2 ** 20
 
-/** Reads and checks the lineage at `file`; `digest` is `sha256:…` of its bytes. Faults: `missing-lineage`, those of `parseLineage`. */
+/** Reads and checks the lineage at `file`; `digest` is `sha256:…` of its bytes. Errors: `missing-lineage`, those of `parseLineage`. */
 export async function readLineage(file: string): Promise<{ lineage: Lineage; digest: Digest }> {
   const hint = 'give the lineage.json of an output folder, or NAME.lineage.json next to NAME.safetensors'
   let bytes: Buffer
@@ -98,7 +98,7 @@ const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise
   return length
 }
 
-/** Calls `take` on the file's bytes in order, in pieces of LEAF bytes, the last one shorter; the piece is used again. */
+/** Calls `take` with the file's bytes in order, in pieces of LEAF bytes. Reuses the buffer. */
 async function eachLeaf(file: string, take: (leaf: Uint8Array) => void, signal?: AbortSignal): Promise<number> {
   const { handle } = await openRegular(file)
   const buffer = new Uint8Array(LEAF)
@@ -121,7 +121,7 @@ export async function sha256(file: string, signal?: AbortSignal): Promise<Digest
   return `sha256:${hash.digest('hex')}`
 }
 
-/** `xxh3t:…` of the whole file, as files beside a checkpoint have it. */
+/** `xxh3t:…` of the whole file, as lineages have it for files without tensors. */
 export async function xxh3OfFile(file: string, signal?: AbortSignal): Promise<Digest> {
   const kernels = await smallKernels()
   const leaves: Uint8Array[] = []
@@ -129,7 +129,7 @@ export async function xxh3OfFile(file: string, signal?: AbortSignal): Promise<Di
   return treeDigest(kernels, Buffer.concat(leaves), bytes)
 }
 
-/** The first byte at which two files differ, or undefined where they are equal; the end of the shorter counts. */
+/** The first byte at which two files differ, or undefined if they are equal. If one is a prefix, its length. */
 export async function firstDifference(one: string, other: string, signal?: AbortSignal): Promise<number | undefined> {
   const handles = [(await openRegular(one)).handle, (await openRegular(other)).handle] as const
   const buffers = [Buffer.alloc(BUFFER), Buffer.alloc(BUFFER)] as const

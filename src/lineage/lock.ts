@@ -1,6 +1,6 @@
 /**
- * `RECIPE.lock`: which commit, files and bytes a recipe's models are (schemas/lock.v1.schema.json). A run with it uses
- * just these.
+ * `RECIPE.lock`: the commit, files and digests of a recipe's models (schemas/lock.v1.schema.json). `terge run --locked` uses
+ * exactly these.
  */
 
 import { recordOf } from '../core/collections/ownValue.js'
@@ -15,9 +15,9 @@ export interface LockedFile {
   /** Relative to the model's folder, or the file's own name. */
   readonly name: string
   readonly size: number
-  /** Of the whole file: what the hub publishes. */
+  /** SHA-256 of the whole file, as the hub publishes it. */
   readonly sha256: Digest
-  /** As the lineage has it: of a checkpoint over header and tensors, of another file over its bytes. */
+  /** terge's digest, as in a lineage: of header and tensors, or of the bytes of a file without tensors. */
   readonly digest: Digest
 }
 
@@ -27,16 +27,16 @@ export interface LockedModel {
   /** As written. */
   readonly revision?: string
   readonly subfolder?: string
-  /** Of a model on the hub. */
+  /** The commit of a model on the hub. */
   readonly commit?: string
-  /** Weights, then config and the files beside it. */
+  /** Weights, then config and other small files. */
   readonly files: readonly LockedFile[]
 }
 
 /** The models of a recipe as they were when it was locked: commits, files and digests. */
 export interface Lock {
   readonly lock: 1
-  /** Version of the program that wrote it. */
+  /** Version of terge that wrote it. */
   readonly terge: string
   readonly models: Readonly<Record<string, LockedModel>>
 }
@@ -44,7 +44,7 @@ export interface Lock {
 /** In characters. */
 const MAX_LOCK = 1 << 26
 
-/** The lock of the recipe at `file`. */
+/** The path of the lock of the recipe at `file`. */
 export const lockPath = (file: string): string => `${file}.lock`
 
 const commit: Read<string> = (value, at) =>
@@ -62,7 +62,7 @@ const lockForm = object<Lock>({
   models: record(lockedModel),
 })
 
-/** A lock from its text; `file` names it in messages. Fault: `bad-lock`. */
+/** Parses a lock; `file` names it in messages. Error: `bad-lock`. */
 export function parseLock(source: string, file: string): Lock {
   const hint = 'run terge lock again'
   try {
@@ -74,14 +74,14 @@ export function parseLock(source: string, file: string): Lock {
   }
 }
 
-/** Reads a lock. Faults: `missing-lock`, `bad-lock`. */
+/** Reads a lock. Errors: `missing-lock`, `bad-lock`. */
 export async function readLock(file: string): Promise<Lock> {
   const found = await readText(file, MAX_LOCK)
   if (found === undefined) throw fault('missing-lock', `the lock ${file} does not exist`, 'create it with terge lock')
   return parseLock(found, file)
 }
 
-/** Models by name, keys in a fixed order: the same text for the same models. */
+/** The canonical text of a lock: the same models give the same text. */
 export function lockText({ lock, terge, models }: Lock): string {
   const sorted = sortedKeys(models).map((name) => [name, models[name]!] as const)
   return `${JSON.stringify({ lock, terge, models: recordOf(sorted) }, null, 2)}\n`

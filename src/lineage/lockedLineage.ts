@@ -1,4 +1,4 @@
-/** What a lock beside a recipe says about a lineage's models on the hub, which may be on this machine no more. */
+/** Compares a lineage's hub models, which may no longer be on this machine, with the lock next to its recipe. */
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { Fault } from '../core/diagnostics.js'
@@ -6,12 +6,12 @@ import { locksIn } from './disk.js'
 import { type Lock, readLock } from './lock.js'
 import type { Lineage } from './types.js'
 
-/** A folder with more is no recipe's. */
+/** Reads at most so many locks of a folder. */
 const MOST_LOCKS = 100
 
 /**
- * Compares a lineage's hub models with the lock of its recipe, looked for in these folders. Another commit is a warning:
- * the lock may have been written anew since; other bytes of the same commit are an error.
+ * Compares a lineage's hub models with the lock of its recipe, which is searched for in `folders`. Another commit is a warning,
+ * because the lock can be newer. Other bytes of the same commit are an error.
  */
 export async function compareLock(lineage: Lineage, folders: readonly (string | undefined)[]): Promise<Diagnostic[]> {
   const hub = Object.entries(lineage.models).filter(([, { reference }]) => reference.startsWith('hf:'))
@@ -48,7 +48,7 @@ export async function compareLock(lineage: Lineage, folders: readonly (string | 
   return problems
 }
 
-/** The first lock that has all of a lineage's models under their names. */
+/** The first lock with all models of a lineage under their names. */
 async function findLock(
   lineage: Lineage,
   folders: readonly (string | undefined)[],
@@ -63,7 +63,7 @@ async function findLock(
         )
         if (fits) return { file, lock }
       } catch (error) {
-        // Other programs' locks lie about too.
+        // Locks of other programs can have such names too.
         if (!(error instanceof Fault)) throw error
       }
     }

@@ -1,4 +1,4 @@
-/** How tensors came about, in the lineage's words: from expressions, whose names are those of what they make, in fused steps too. */
+/** Describes in a lineage how tensors were made, from their expressions, also for fused steps. */
 import type { Json } from '../core/json/shape.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
@@ -9,16 +9,16 @@ import { kindOf } from '../steps/index.js'
 import { lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
 import type { LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
 
-/** What the words are taken from. */
+/** The plan, the recipe and findings that descriptions are made from. */
 export interface Making {
   readonly plan: Plan
-  /** By scope of the plan, what its passes found. */
+  /** The results of passes, by scope of the plan. */
   readonly scopes: readonly (readonly Float64Array[])[]
   /** By step. */
   readonly kinds: ReadonlyMap<string, string>
-  /** By step, the model or step whose form its result has. */
+  /** By step, the model or step that defines names and shapes of its result. */
   readonly bases: ReadonlyMap<string, string | undefined>
-  /** What steps made on the way to the tensor under way, by step and name, where it is listed and not nested. */
+  /** Tensors that steps made on the way to the current tensor, by step and name, if they are listed and not nested. */
   readonly parts?: Map<string, LineagePart>
 }
 
@@ -28,11 +28,11 @@ export const makingOf = (plan: Plan, { steps }: Pick<Recipe, 'steps'>, scopes: M
   bases: new Map(steps.map((step) => [step.name, kindOf(step).like(step)])),
 })
 
-/** A weight that is no number, since a norm was none, is not told. */
+/** The lineage has no weight that is NaN or infinite, which happens if a norm is. */
 const finite = (weight: number | null | undefined): number | null =>
   weight !== null && weight !== undefined && Number.isFinite(weight) ? weight : null
 
-/** Steps within steps that are nested at the most: readers of lineages go twice as deep. */
+/** Maximal depth of nested steps. Readers of lineages accept twice as much. */
 const DEEPEST = 24
 
 function depthOf({ sources, base }: LineageMerge): number {
@@ -40,7 +40,7 @@ function depthOf({ sources, base }: LineageMerge): number {
   return below.reduce((most, depth) => Math.max(most, depth + 1), 0)
 }
 
-/** Who an expression belongs to: the step that makes it, or the model whose file it reads. */
+/** The owner of an expression: the step that makes it, or the model whose file it reads. */
 function owner(making: Making, expr: Expr): string {
   const { plan } = making
   if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
@@ -50,7 +50,7 @@ function owner(making: Making, expr: Expr): string {
   return expr.kind === 'computed' ? expr.step : plan.models[plan.files[mainStored(expr.view).file]!.model]!.name
 }
 
-/** An expression without the alignment that was applied last; undefined where there is none. */
+/** An expression without its last alignment; undefined if it has none. */
 function before(expr: Expr): Expr | undefined {
   if (expr.kind === 'lora') {
     const base = before(expr.base)
@@ -63,7 +63,7 @@ function before(expr: Expr): Expr | undefined {
   return expr.kind === 'computed' && expr.aligned?.length ? { ...expr, aligned: expr.aligned.slice(0, -1) } : undefined
 }
 
-/** How a tensor came about. `merged`: not as a copy of a model's or a step's. */
+/** How a tensor was made. `merged`: it is not a copy from a model or step. */
 export function howMade(
   making: Making,
   expr: Expr,
@@ -88,12 +88,12 @@ function source(at: Making, name: string, expr: Expr, tensor: string, weight: nu
     parts.set(key, { model: name, tensor, ...of })
     return { model: name, tensor, weight }
   }
-  // A step's tensors have the names of the step's base; a file's may be called otherwise.
+  // A step's tensors have the names of the step's base; the names in files can differ.
   const stored = own && expr.kind === 'read' ? mainStored(expr.view).tensor : tensor
   return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
 }
 
-/** How the owner of an expression came by it; undefined for a tensor that is read as it is. */
+/** How the owner of an expression made it; undefined for a tensor that is read unchanged. */
 function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined {
   const { plan, kinds } = at
   const aligned = before(expr)

@@ -40,15 +40,15 @@ import type {
   LineageTensor,
 } from './types.js'
 
-/** Reads a lineage that may be damaged or hostile. The words of `schemas/lineage.v2.schema.json`; a test holds them to it. */
+/** Parses a lineage that can be damaged or hostile, by the rules of `schemas/lineage.v2.schema.json`. A test compares the two. */
 
-/** In bytes: a million tensors with four sources each stay below it. */
+/** In bytes. A million tensors with four sources each need less. */
 export const MAX_LINEAGE = 1_500_000_000
 const integer: Read<number> = (value, at) => (Number.isSafeInteger(value) ? (value as number) : bad(at, 'an integer'))
 const dtype: Read<Dtype> = (value, at) =>
   typeof value === 'string' && isDtype(value) ? value : bad(at, 'a safetensors dtype')
 
-/** A file's name leads down. `\\` and `:` are letters on some platforms: whoever opens the file sees to the others. */
+/** A file name inside a folder. On some platforms `\\` and `:` are ordinary characters: code that opens the file checks them. */
 export const fileName: Read<string> = (value, at) =>
   typeof value === 'string' &&
   !value.includes('\0') &&
@@ -81,7 +81,7 @@ const mergeFields: Fields<LineageMerge> = {
 
 const part = object<LineagePart>({ model: text, tensor: text, ...mergeFields }, 'base', 'cropped')
 
-/** Version 1 has the words. */
+/** Version 1 has texts instead of codes. */
 const OLD_REASONS: ReadonlyMap<unknown, CopyReason> = new Map(
   Object.entries(REASONS_OF_VERSION_1).map(([code, words]) => [words, code as CopyReason]),
 )
@@ -172,8 +172,8 @@ const lineage = object<Lineage>(
 )
 
 /**
- * A lineage from its text, or from its bytes, which are read in pieces; `file` names it in messages. Faults: `bad-lineage` for anything that is no lineage,
- * `lineage-version` for one of a later version of the format. Names of tensors may be any, `__proto__` included.
+ * Parses a lineage from its text, or in pieces from its bytes. `file` names it in messages. Errors: `bad-lineage`, and
+ * `lineage-version` for a newer version of the format. Tensor names can be anything, including `__proto__`.
  */
 export function parseLineage(source: string | Uint8Array, file: string): Lineage {
   const hint = 'give the lineage.json or NAME.lineage.json that `terge run` writes next to its output'
@@ -199,7 +199,7 @@ export function parseLineage(source: string | Uint8Array, file: string): Lineage
   }
 }
 
-/** What the form alone does not say. */
+/** Checks what the types alone do not cover. */
 function consistent(lineage: Lineage): Lineage {
   const count = sortedKeys(lineage.tensors).length
   if (count !== lineage.output.tensors) bad('output.tensors', `the number of tensors, ${count}`)

@@ -1,19 +1,19 @@
 /**
- * Large lineages, read tensor by tensor: as one value, the text of a million tensors and what is parsed of it would take several times the
- * memory that their lineage does.
+ * Parses large lineages tensor by tensor. As one value, the text of a million tensors and its parsed form would need several times
+ * the memory of the lineage.
  */
 import { Buffer, isUtf8 } from 'node:buffer'
 import { sharer } from '../core/collections/share.js'
 import { type JsonReader, jsonReader } from '../core/json/reader.js'
 import type { LineageSource, LineageTensor } from './types.js'
 
-/** An object of JSON text whose members are read one after another. */
+/** A JSON object whose members are parsed one after another. */
 export class Members {
   constructor(private readonly bytes: Uint8Array) {}
 
-  /** In the order of the text. `read` makes a member of its value. */
+  /** The members in the order of the text. `read` converts each parsed value. */
   *each<T>(read: (value: unknown, key: string) => T): Generator<readonly [string, T]> {
-    // A reader calls back for each member: so many are gathered before they are handed on.
+    // The reader calls back for each member: so many are collected before they are yielded.
     const found: (readonly [string, T])[] = []
     const json = readerOf(this.bytes)
     json.object('tensors', (key) => found.push([key, read(parsed(json.raw()), key)]))
@@ -33,7 +33,7 @@ const parsed = (bytes: Uint8Array): unknown =>
   JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
 
 /**
- * A lineage's text as a value like that of `JSON.parse`, with `Members` in the place of its tensors. Throws `SyntaxError` where it is not
+ * The same value as `JSON.parse`, but with `Members` in place of the tensors. Throws `SyntaxError` for text that is not
  * JSON.
  */
 export function lineageValue(bytes: Uint8Array): unknown {
@@ -50,7 +50,7 @@ export function lineageValue(bytes: Uint8Array): unknown {
   return Object.fromEntries(members)
 }
 
-/** Makes tensors share what they have in common: parameters, shapes, and their own names. */
+/** Makes tensors share equal values in memory: parameters, shapes and names. */
 export function sharing(): (name: string, tensor: LineageTensor) => LineageTensor {
   const share = sharer()
   return (name, tensor) => {

@@ -13,12 +13,12 @@ type Entries = readonly (readonly [key: string, text: string])[]
 
 const codeUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** Keys in code-unit order: the order of an object's own keys puts names such as `10` first. */
+/** Keys in code-unit order. JavaScript's own order puts names such as `10` first. */
 export const sortedKeys = (record: object): string[] => Object.keys(record).sort(codeUnits)
 
 const join = (open: string, parts: readonly string[], close: string): string => `${open}${parts.join(', ')}${close}`
 
-/** On one line, keys of objects sorted. */
+/** JSON on one line with sorted keys. */
 function inline(value: unknown): string {
   if (Array.isArray(value)) return join('[', value.map(inline), ']')
   if (typeof value === 'object' && value !== null) {
@@ -29,7 +29,7 @@ function inline(value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** On one line, in the order given; entries whose text is empty are absent. */
+/** An object on one line, in the given order, without entries whose text is empty. */
 const fixed = (entries: Entries): string =>
   join(
     '{',
@@ -37,7 +37,7 @@ const fixed = (entries: Entries): string =>
     '}',
   )
 
-/** An optional value: absent where it is undefined. */
+/** An optional value: empty if it is undefined. */
 const maybe = (value: unknown): string => (value === undefined ? '' : inline(value))
 
 const fileText = (file: LineageFile): string =>
@@ -102,7 +102,7 @@ const tensorText = (tensor: LineageTensor): string =>
     ['notes', maybe(tensor.notes)],
   ])
 
-/** Over several lines, indented by two spaces below `indent`. */
+/** An object over several lines, indented by two spaces below `indent`. */
 function block(indent: string, entries: Entries): string {
   const shown = entries.filter(([, text]) => text !== '')
   if (shown.length === 0) return '{}'
@@ -132,13 +132,13 @@ export type LineageFrame = Omit<Lineage, 'tensors'>
 /** Tensors by name, in the code-unit order of names. */
 export type TensorEntries = Iterable<readonly [name: string, tensor: LineageTensor]>
 
-/** Characters that are handed on together. */
+/** Characters per yielded piece. */
 const PIECE = 1 << 18
 
 /**
- * The canonical text of a lineage: the same lineage gives the same bytes. Fixed keys stand in the order of the type, names in
- * code-unit order, and each tensor and file on a line of its own, so that reports of ten thousand tensors can be compared
- * line by line. Throws for numbers that JSON lacks: an internal fault.
+ * The canonical text of a lineage: the same lineage gives the same bytes. Fixed keys are in the order of the type, names in
+ * code-unit order, and each tensor and file on its own line, so that lineages of 10,000 tensors can be compared
+ * line by line. Throws an internal error for NaN and infinities.
  */
 export const lineageText = (lineage: Lineage): string => [...lineagePieces(lineage, entriesOf(lineage))].join('')
 
@@ -153,7 +153,7 @@ function* entriesOf({ tensors }: Pick<Lineage, 'tensors'>): Generator<readonly [
   for (const name of sortedKeys(tensors)) yield [name, tensors[name]!]
 }
 
-/** The same text in pieces: that of a million tensors is longer than one string should be. */
+/** The same text in pieces: for a million tensors it is too long for one string. */
 export function* lineagePieces(lineage: LineageFrame, tensors: TensorEntries): Generator<string> {
   const members = (entries: Entries): string =>
     entries
@@ -172,7 +172,7 @@ export function* lineagePieces(lineage: LineageFrame, tensors: TensorEntries): G
   yield `${held}${first ? '}' : '\n  }'},\n${members(after(lineage))}\n}\n`
 }
 
-/** What stands before the tensors. */
+/** The members before the tensors. */
 function before(lineage: LineageFrame): Entries {
   const { recipe } = lineage
   return [
@@ -193,7 +193,7 @@ function before(lineage: LineageFrame): Entries {
   ]
 }
 
-/** What stands behind them. */
+/** The members after the tensors. */
 function after({ output, evaluations }: LineageFrame): Entries {
   return [
     [

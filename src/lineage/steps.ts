@@ -6,8 +6,8 @@ import { type FoundRecord, kindOf, type StepRecord } from '../steps/index.js'
 import type { LineageStep } from './types.js'
 
 /**
- * What the lineage says of the steps that lead to `from`, by name. What a step did to one tensor stands with that
- * tensor, since rules and gradients make it differ from tensor to tensor.
+ * The records of the steps that lead to `from`, by name. What a step did to one tensor is recorded with that
+ * tensor, because rules and gradients differ from tensor to tensor.
  */
 export function describeSteps(
   plan: Plan,
@@ -23,12 +23,12 @@ export function describeSteps(
       .map((step) => {
         const said = kindOf(step).says?.(step) ?? { models: [...new Set(usesOf(step))] }
         const own = { kind: step.kind, patterns: patterns.get(step.name) ?? [], ...said, ...found.get(step.name) }
-        // What a kind says and finds is of the form that it declares.
+        // The kind of step declares the type of this record.
         return [step.name, own as unknown as StepRecord]
       }),
   )
 }
 
-/** What a step did, in one line; undefined where there is nothing to say besides the recipe. */
+/** What a step did, in one line; undefined if there is nothing to report beyond the recipe. */
 export const stepLine = (name: string, step: LineageStep): string | undefined =>
   step.kind === 'tokenizer' ? undefined : kindOf(step).line?.(name, step)

@@ -4,7 +4,7 @@ import type { CopyReason } from '../core/reasons.js'
 import type { PlanTensor, TokenizerRecord } from '../plan/types.js'
 import type { StepRecord } from '../steps/index.js'
 
-/** `algorithm:hex`; null where a run was told to leave digests out. */
+/** `algorithm:hex`; null if the run skipped digests. */
 export type Digest = string
 
 export interface LineageFile {
@@ -13,28 +13,28 @@ export interface LineageFile {
   /** In bytes. */
   readonly size: number
   readonly digest: Digest | null
-  /** Of the whole file, where the run was asked for it: what the hub publishes. */
+  /** SHA-256 of the whole file, as the hub publishes it, if requested. */
   readonly sha256?: Digest
 }
 
 export interface LineageModel {
-  /** Position among the recipe's models, from 0: JSON objects keep no order that a reader may rely on. */
+  /** Position in the recipe, from 0: readers cannot rely on the order of JSON objects. */
   readonly index: number
   /** As written. */
   readonly reference: string
   readonly revision?: string
-  /** Those that the run read: weights, and of an adapter its configuration. */
+  /** The files that the run read: weights, and an adapter's configuration. */
   readonly files: readonly LineageFile[]
 }
 
-/** How a tensor came about: `copy`, or a method and what it was given. */
+/** How a tensor was made: `copy`, or a method with its inputs. */
 export interface LineageMerge {
   readonly method: string
   readonly parameters: Readonly<Record<string, Json>>
   readonly sources: readonly LineageSource[]
-  /** The origin of the task vectors; it has no weight of its own. */
+  /** The base model of the task vectors. It has no weight. */
   readonly base?: LineageSource
-  /** Only so many rows were merged, since these models have more or fewer than the base; the others are the base's. */
+  /** Only the first `rows` rows were merged, because these models have other numbers of rows. The others are from the base. */
   readonly cropped?: { readonly rows: number; readonly models: readonly string[] }
 }
 
@@ -42,15 +42,15 @@ export interface LineageSource {
   /** A model's or step's name in the recipe. */
   readonly model: string
   readonly tensor: string
-  /** As it really was, after normalising; null where the method has none. */
+  /** The effective weight, after normalization; null if the method has no weights. */
   readonly weight: number | null
-  /** Of a step: how the tensor came about in it. Without it the tensor was read from a file of `model`. */
+  /** If the source is a step: how the step made the tensor. Without it, the tensor was read from a file of `model`. */
   readonly of?: LineageMerge
-  /** What the method was given to know of this source. */
+  /** The statistics of this source. */
   readonly statistics?: LineageSource
 }
 
-/** A tensor that a step made, where the parts of an output's tensor are listed one after the other. */
+/** A tensor that a step made, in the list of an output's tensor. */
 export interface LineagePart extends LineageMerge {
   /** The step. */
   readonly model: string
@@ -62,31 +62,31 @@ export interface LineageTensor extends LineageMerge {
   readonly shape: readonly number[]
   readonly digest: Digest | null
   /**
-   * Where many steps are fused, or one is used by several: what steps made on the way, each once and after what it is made of.
-   * Sources that are steps' have no `of` then.
+   * Present if many steps are fused, or several use one step: the tensors that steps made on the way, each once and after its sources.
+   * Sources that are steps then have no `of`.
    */
   readonly parts?: readonly LineagePart[]
-  /** Of a copied tensor. */
+  /** Why a tensor was copied. */
   readonly reason?: CopyReason
-  /** Participants that were left out of this tensor. */
+  /** Models that were skipped for this tensor. */
   readonly absent?: PlanTensor['absent']
-  /** How many of its elements are NaN or infinite though the inputs' there are finite. */
+  /** How many elements are NaN or infinite although their inputs are finite. */
   readonly non_finite?: number
-  /** What was done where a method's rule says nothing of this tensor. */
+  /** What was done where the method's formula is not defined for this tensor. */
   readonly notes?: readonly string[]
 }
 
-/** What became of the vocabulary, where the recipe says something of it: as if it were a step. */
+/** The merged vocabulary, recorded like a step, if the recipe has a tokenizer. */
 export interface TokenizerStep extends TokenizerRecord {
   readonly kind: 'tokenizer'
 }
 
 export type LineageStep = StepRecord | TokenizerStep
 
-/** The report of one output. Same recipe and inputs: same bytes. */
+/** The lineage of one output. The same recipe and inputs give the same bytes. */
 export interface Lineage {
   readonly terge: string
-  /** Version of the format. 1 where it was read from a file of that version: all else is as in version 2 then. */
+  /** Version of the format. 1 if it was read from such a file; everything else is then as in version 2. */
   readonly lineage: 1 | 2
   readonly recipe: { readonly text: string; readonly digest: Digest; readonly set: readonly string[] }
   readonly plan: { readonly digest: Digest }
@@ -96,14 +96,14 @@ export interface Lineage {
   readonly tensors: Readonly<Record<string, LineageTensor>>
   readonly output: {
     readonly from: string
-    /** Of an interpolation. */
+    /** The position on the path of an interpolation. */
     readonly point?: { readonly name: string; readonly t: number }
-    /** It was evaluated and not kept: `files` are what it consisted of. */
+    /** True if the checkpoint was evaluated and not kept. `files` then lists the files that it had. */
     readonly dropped?: true
     readonly files: readonly LineageFile[]
     readonly tensors: number
     readonly digest: Digest | null
   }
-  /** What the recipe's `evaluate` commands printed; outside `output.digest`. */
+  /** The figures that the recipe's `evaluate` commands printed. Not part of `output.digest`. */
   readonly evaluations?: Readonly<Record<string, number>>
 }

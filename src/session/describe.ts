@@ -1,4 +1,4 @@
-/** From the records of a run to the lineages of its outputs. */
+/** Makes the lineages of outputs from the records of a run. */
 import { createHash } from 'node:crypto'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
@@ -17,10 +17,10 @@ import { partsIn } from '../plan/placements.js'
 import { adapterFile } from './opened/adapterFile.js'
 import type { Prepared } from './plan.js'
 
-/** Files that are hashed whole at the same time. */
+/** How many whole files are hashed at the same time. */
 const FILES_AT_ONCE = 4
 
-/** The lineage and the model card of an output as they are written: the card tells the lineage's digest, so it comes after it. */
+/** The texts of an output's lineage and model card. The card contains the lineage's digest, so it comes second. */
 export function describedAs(input: LineageInput, name: string): Description {
   const { frame, tensors } = describeOutput(input)
   const methods = new Set<string>()
@@ -40,7 +40,7 @@ export function describedAs(input: LineageInput, name: string): Description {
   return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
 }
 
-/** What the lineages of some of the outputs are made from. */
+/** The inputs of `buildLineage` for some of the outputs. */
 export async function describeOutputs(
   { plan, recipe, bindings, models }: Prepared,
   executed: Executed,

@@ -1,7 +1,7 @@
 import { type DiffOptions, diffCheckpoints, type TensorDifference } from '../execute/diff.js'
 import { obtain } from './inspect.js'
 
-/** Compares two models tensor by tensor, in the order of names. Downloads what is on the hub, reads both once. */
+/** Compares two models tensor by tensor, in order of names. Downloads models from the hub, and reads both models once. */
 export async function diff(a: string, b: string, options: DiffOptions = {}): Promise<readonly TensorDifference[]> {
   const [one, other] = [await obtain(a, options), await obtain(b, options)]
   return diffCheckpoints(one, other, options)

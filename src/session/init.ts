@@ -7,17 +7,17 @@ import { inspect } from './inspect.js'
 import { nameModels, type OneLine, oneLineRecipe } from './oneLine.js'
 import { starterRecipe } from './starter.js'
 
-/** The folders that the paths of a new recipe are seen from. */
+/** The folders that paths are relative to. */
 export interface NewRecipeOptions {
-  /** Where given paths start. Default: the working folder. */
+  /** The folder of the given paths. Default: the working folder. */
   readonly folder?: string
-  /** Where the recipe will lie; its paths are relative to it. Default: `folder`. */
+  /** The folder that the recipe will be written to; its paths are relative to it. Default: `folder`. */
   readonly recipeFolder?: string
 }
 
 const isThere = (file: string): boolean => existsSync(file)
 
-/** A commented starter recipe for models, `MODEL` or `MODEL+ADAPTER`: valid as it stands, their mean. Faults: those of `inspect`. */
+/** A commented starter recipe for models, `MODEL` or `MODEL+ADAPTER`. It is valid as written and averages the models. Errors: those of `inspect`. */
 export async function init(given: readonly string[], options: NewRecipeOptions = {}): Promise<string> {
   const { folder = process.cwd(), recipeFolder = folder } = options
   const named = nameModels(given, folder, recipeFolder, isThere)
@@ -36,11 +36,11 @@ export async function init(given: readonly string[], options: NewRecipeOptions =
   })
 }
 
-/** The recipe of a merge that is described in one line, as text. Fault: `bad-flag`. */
+/** The text of a recipe for a merge from command-line flags. Errors: `bad-flag`, `missing-base`. */
 export function recipeOf(line: OneLine, options: NewRecipeOptions = {}): string {
   const { folder = process.cwd(), recipeFolder = path.resolve(folder) } = options
   return oneLineRecipe(line, folder, recipeFolder, isThere)
 }
 
-/** A recipe's text as plain data, without its comments. */
+/** A recipe's text as plain data, without comments. */
 export const recipeAsData = (text: string): unknown => plainRecipe(text)

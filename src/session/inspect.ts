@@ -1,4 +1,4 @@
-/** Models by themselves: opened, described, and how they may be permuted. Only headers are read. */
+/** Opens and describes single models, and infers their permutation specs. Reads only headers. */
 import type { Checkpoint } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
 import { stacksOf } from '../networks/layerNames.js'
@@ -9,24 +9,24 @@ import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.j
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
- * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Throws a `Fault` where it is
- * missing or bad.
+ * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Throws a `Fault` if it is
+ * missing or invalid.
  */
 export const inspect = async (reference: string): Promise<Checkpoint> => (await openNamed(reference)).checkpoint
 
-/** Opens a model's headers and downloads what is on the hub, so that its tensors can be read. */
+/** Opens a model's headers, and downloads a model from the hub, so that its tensors can be read. */
 export async function obtain(reference: string, options: FetchOptions = {}): Promise<Checkpoint> {
   const model = await openNamed(reference)
   await fetchModels([[reference, model]], options)
   return model.checkpoint
 }
 
-/** A model's permutation spec: the family it was recognised as, the spec as a recipe takes it, and the same resolved. */
+/** A model's permutation spec: its family, the spec in the form that recipes use, and the resolved spec. */
 export interface PermutationSpec {
   readonly family: string
   readonly text: SpecText
   readonly spec: Spec
-  /** The same in words: all of it, the sizes of its groups, and what stays as it is. */
+  /** Texts for people: a summary, the sizes of the groups, and what is not permuted. */
   readonly words: {
     readonly groups: string
     readonly sizes: ReadonlyMap<string, string>
@@ -34,7 +34,7 @@ export interface PermutationSpec {
   }
 }
 
-/** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` where none fits the model. */
+/** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` if no spec fits the model. */
 export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
   const { family, spec: inferred } = inferSpec({ tensors, ...(config ? { config } : {}) })
   const text = writeSpec(inferred, tensors)
@@ -43,10 +43,10 @@ export async function permutationSpec({ tensors, config }: Checkpoint): Promise<
   return { family, text, spec, words: { groups: groupsLine(spec), sizes, kept: keptLines(spec.kept) } }
 }
 
-/** A model at a glance: its files, dtypes, layers and metadata. */
+/** A summary of a model: its files, dtypes, layers and metadata. */
 export type CheckpointFacts = ReturnType<typeof checkpointFacts>
 
-/** What a model's headers say, the tensors apart. */
+/** The summary of a model from its headers. */
 export function checkpointFacts(checkpoint: Checkpoint) {
   const { reference, layout, files, stored, tensors, metadata, config, modules } = checkpoint
   const adapter = adapterFacts(checkpoint)
@@ -82,7 +82,7 @@ export function checkpointFacts(checkpoint: Checkpoint) {
   }
 }
 
-/** What a PEFT adapter says of itself; ranks are those of its tensors. */
+/** The settings of a PEFT adapter. The ranks are those of its tensors. */
 function adapterFacts({ adapter, tensors }: Checkpoint) {
   if (!adapter) return undefined
   const left = [...tensors.values()].filter(({ name }) => /\.lora_(A\b|embedding_A$)/.test(name))

@@ -11,18 +11,18 @@ export interface LockOptions extends LoadOptions, FetchOptions {
   readonly threads?: number
 }
 
-/** A lock that was made, and not yet written. */
+/** A lock that has been made, but not written. */
 export interface Locked {
-  /** Where the lock belongs: beside the recipe. */
+  /** The path of the lock, next to the recipe. */
   readonly path: string
   readonly lock: Lock
-  /** The lock as it is written. */
+  /** The text of the lock file. */
   readonly text: string
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Pins the models that a recipe uses. Downloads what is on the hub, reads every file, writes nothing. */
+/** Pins the models of a recipe. Downloads models from the hub and reads every file. Writes nothing. */
 export async function lock(file: string, options: LockOptions = {}): Promise<Locked> {
   const { recipe, models, diagnostics } = await plan(file, options)
   const lock = await makeLock(recipe, models, options)

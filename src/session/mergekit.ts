@@ -1,4 +1,4 @@
-/** mergekit configurations: converted once the names of their models' tensors are known, since their filters ask for them. */
+/** Converts mergekit configurations. Their filters need the tensor names of the models. */
 import path from 'node:path'
 import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
 import { hasRows } from '../networks/tied.js'
@@ -7,7 +7,7 @@ import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import { printRecipe, relocate } from '../recipe/mergekit/print.js'
 import type { OpenModel } from './opened/models.js'
 
-/** A recipe as `loadRecipe` gives it. `needed` false: what can't be opened is a warning, and its names stay unknown. */
+/** Loads a recipe or a mergekit configuration. `needed` false: a model that cannot be opened is a warning. */
 export async function loadKnowing(file: string, options: LoadOptions, open: OpenModel, needed = true): Promise<Loaded> {
   const first = loadRecipe(file, { ...options, strict: false })
   const { recipe } = first
@@ -36,13 +36,13 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
 /** How a mergekit configuration is converted. */
 export interface ImportOptions {
   readonly strict?: boolean
-  /** Where the recipe will lie, which its paths are relative to. Default: the configuration's folder. */
+  /** The folder that the recipe's paths are relative to. Default: the configuration's folder. */
   readonly folder?: string
 }
 
 /**
- * The recipe that a mergekit configuration stands for, as text; what this version can't run stands in it too. Throws a
- * Fault where the file is none, or has errors.
+ * Converts a mergekit configuration to the text of a recipe. The text also has features that this version cannot run. Throws a
+ * `Fault` if the file is not a mergekit configuration or has errors.
  */
 export async function importRecipe(
   file: string,
@@ -50,7 +50,7 @@ export async function importRecipe(
   open: OpenModel,
 ): Promise<{ text: string; diagnostics: readonly Diagnostic[] }> {
   const { conversion, diagnostics } = await loadKnowing(file, { strict }, open, false)
-  // Without the models' names the recipe would not say what becomes of each module.
+  // Without the models' tensor names the recipe could not list the modules.
   const told = diagnostics
     .filter(({ code }) => code !== 'not-in-this-version')
     .map((one) => (one.code === 'unknown-module' ? { ...one, severity: 'error' as const } : one))

@@ -6,7 +6,7 @@ import type { Method } from '../methods/types.js'
 /** Every merge method, in the order of the documentation. */
 export const listMethods = (): readonly Method[] => METHODS
 
-/** The merge method of a name or an alias. Fault: `unknown-method`. */
+/** Finds a merge method by name or alias. Error: `unknown-method`. */
 export function findMethod(name: string): Method {
   const method = lookupMethod(name)
   if (method) return method

@@ -5,20 +5,20 @@ import { safeJson } from '../core/printable.js'
 import { quote } from '../core/suggest.js'
 import { lookupMethod } from '../methods/registry.js'
 
-/** Models with the names that a recipe made for them calls them by. */
+/** A model of the command line with its name in the recipe. */
 export interface NamedModel {
   readonly name: string
-  /** The model as it was given, without an adapter. */
+  /** The model as given, without an adapter. */
   readonly model: string
   readonly adapter?: string
-  /** What the recipe says of it, as YAML: paths relative to the recipe's folder where that is shorter to read. */
+  /** The model's entry in the recipe, as YAML. Paths are relative to the recipe's folder if that is shorter. */
   readonly entry: string
 }
 
-/** Whether there is a file or folder: tells a plus sign in a path from one before an adapter. */
+/** Whether a file or folder exists, to distinguish a plus sign in a path from one before an adapter. */
 export type IsThere = (file: string) => boolean
 
-/** Names that say nothing about a model: the folder's says more. */
+/** Generic file names. The folder's name is used instead. */
 const GENERIC = /^(model|pytorch_model|diffusion_pytorch_model|adapter_model|weights|checkpoint)(-\d+-of-\d+)?$/i
 
 function baseName(reference: string): string {
@@ -33,7 +33,7 @@ function baseName(reference: string): string {
   return name === '' ? 'model' : name
 }
 
-/** `MODEL+ADAPTER`, where nothing is called so as a whole; of several plus signs the first that a model stands before. */
+/** Splits `MODEL+ADAPTER` at the first plus sign after an existing model, unless the whole text is a model. */
 function splitAdapter(
   given: string,
   there: (name: string) => boolean,
@@ -47,7 +47,7 @@ function splitAdapter(
   return ways.find(({ model }) => model.startsWith('hf:') || there(model)) ?? ways[0]!
 }
 
-/** A path for a recipe in `recipeFolder`, as it was given in `folder`; absolute paths and the hub's names stay. */
+/** Converts a path relative to `folder` to one relative to `recipeFolder`. Keeps absolute paths and hub references. */
 function referenceFrom(given: string, folder: string, recipeFolder: string): string {
   if (given.startsWith('hf:') || path.isAbsolute(given) || folder === recipeFolder) return given
   const relative = path.relative(recipeFolder, path.resolve(folder, given)).split(path.sep).join('/')
@@ -55,7 +55,7 @@ function referenceFrom(given: string, folder: string, recipeFolder: string): str
 }
 
 /**
- * Names `MODEL` and `MODEL+ADAPTER` after their files, each name once: `resnet`, `resnet-2`. Given paths are relative to `folder`.
+ * Names `MODEL` and `MODEL+ADAPTER` after their files, with unique names: `resnet`, `resnet-2`. Paths are relative to `folder`.
  */
 export function nameModels(
   given: readonly string[],
@@ -66,7 +66,7 @@ export function nameModels(
   const taken = new Set<string>()
   return given.map((written) => {
     const { model, adapter } = splitAdapter(written, (name) => isThere(path.resolve(folder, name)))
-    // With an adapter it is the adapter that tells models apart.
+    // A model with an adapter is named after the adapter.
     const base = baseName(adapter ?? model)
     let name = base
     for (let n = 2; taken.has(name); n++) name = `${base}-${n}`
@@ -78,7 +78,7 @@ export function nameModels(
   })
 }
 
-/** A merge as it is described on one command line; texts are those of the flags. */
+/** A merge from the command line. Texts are the values of flags. */
 export interface OneLine {
   readonly models: readonly string[]
   readonly output: string
@@ -91,7 +91,7 @@ export interface OneLine {
   readonly param?: readonly string[]
 }
 
-/** Strings of JSON are strings of YAML, whatever is in them; what is unsafe to print becomes an escape. */
+/** A JSON string, which is also valid YAML. Characters that are unsafe to print are escaped. */
 export const yamlText = (text: string): string =>
   /^(\.{0,2}\/)?[A-Za-z_][\w./-]*$/.test(text) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(text)
     ? text
@@ -99,7 +99,7 @@ export const yamlText = (text: string): string =>
 
 const list = (items: readonly string[]): string => `[${items.map(yamlText).join(', ')}]`
 
-/** A number, true, false, a list or a mapping as JSON writes them; anything else is a word. */
+/** A JSON number, boolean, list or mapping; anything else is a string. */
 function parameter(written: string): string {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(written) ?? []
   if (name === undefined || value === undefined)
@@ -111,7 +111,7 @@ function parameter(written: string): string {
   return `${yamlText(name)}: ${text}`
 }
 
-/** Weights as given: numbers between commas. */
+/** Weights as numbers separated by commas. Error: `bad-flag`. */
 function weightList(written: string): string {
   const numbers = written.split(',').map((part) => part.trim())
   const bad = numbers.find((number) => !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(number))
@@ -125,9 +125,9 @@ function weightList(written: string): string {
 }
 
 /**
- * The recipe of a merge in one line. `folder` is where the given paths start, `recipeFolder` where the recipe will lie.
- * A base that is not among the models takes no part in the merge itself. Errors: `bad-flag`, and `missing-base` where the method
- * needs a base: the first model is not one because it stands first.
+ * The recipe of a merge from the command line. Given paths are relative to `folder`, those of the recipe to `recipeFolder`.
+ * A base that is not one of the models is not merged itself. Errors: `bad-flag`, and `missing-base` if the method
+ * requires a base: the first model is not used for it.
  */
 export function oneLineRecipe(
   line: OneLine,

@@ -1,4 +1,4 @@
-/** From a recipe to its plan: models are opened once, and planning reads nothing more. */
+/** Plans recipes. Models are opened once, and planning itself reads nothing more. */
 
 import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
@@ -28,32 +28,32 @@ import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js
 import { lockDifferences, pinOf } from './proof/locking.js'
 import { namedRecipe, type RecipeSource } from './recipe.js'
 
-/** How a recipe is read, and which versions of its models are taken. */
+/** How to read a recipe, and which versions of its models to use. */
 export interface PlanOptions extends LoadOptions {
-  /** Use only what the recipe's lock has. */
+  /** Use only the models in the recipe's lock. */
   readonly locked?: boolean
-  /** By model: the commits to take, whatever their revisions stand for now. */
+  /** By model: the commit to use, whatever its revision refers to now. */
   readonly commits?: ReadonlyMap<string, string>
 }
 
-/** How much of a recipe is checked. */
+/** How much of a recipe to check. */
 export interface ValidateOptions extends LoadOptions {
-  /** False: check the text alone. */
+  /** False: check only the text. */
   readonly models?: boolean
 }
 
-/** A recipe without errors in its text, and its models, opened: planning it reads nothing more. */
+/** A recipe without errors in its text, with its opened models. Planning it reads nothing more. */
 export interface OpenedRecipe {
   readonly recipe: Recipe
   /** By name. */
   readonly models: ReadonlyMap<string, OpenedModel>
-  /** Stored tensors that are known to hold the same as an embedding. */
+  /** Stored tensors that are equal to an embedding. */
   readonly twins: Twins
-  /** By model: texts of its tokenizer's files, where the recipe needs them. */
+  /** Texts of tokenizer files by model, if the recipe needs them. */
   readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
-  /** What a run must find in its inputs. */
+  /** The lock that inputs of a run must match. */
   readonly lock?: Lock
-  /** The models' files as they were when they were opened, by path: a run refuses those that changed since. */
+  /** States of the models' files when they were opened, by path. A run fails if they have changed. */
   readonly states: ReadonlyMap<string, InputState>
   /** Errors of models that could not be opened or differ from the lock, and warnings. */
   readonly diagnostics: readonly Diagnostic[]
@@ -64,15 +64,15 @@ export interface Prepared {
   readonly plan: Plan
   readonly recipe: Recipe
   readonly bindings: Bindings
-  /** By name; the run downloads what of them is still on the hub. */
+  /** By name. The run downloads missing files from the hub. */
   readonly models: ReadonlyMap<string, OpenedModel>
-  /** What the run must find in its inputs. */
+  /** The lock that inputs of the run must match. */
   readonly lock?: Lock
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Every error and warning of a recipe, in the order of its lines: of the text, and of the models' headers as far as the text is right. */
+/** All errors and warnings of a recipe, in the order of its lines. Checks models' headers as far as the text is valid. */
 export async function validate(
   source: RecipeSource,
   options: ValidateOptions = {},
@@ -87,14 +87,14 @@ export async function validate(
   return { diagnostics: inOrder([...loaded.diagnostics, ...diagnostics]), ...(plan ? { plan } : {}) }
 }
 
-/** Plans a recipe from its models' headers. Throws a `Fault` with all errors where there are any. */
+/** Plans a recipe from its models' headers. Throws a `Fault` with all errors. */
 export async function plan(source: RecipeSource, options: PlanOptions = {}): Promise<Prepared> {
   return planOpened(await openRecipe(source, options))
 }
 
 /**
- * Loads a recipe and opens its models' headers, as `planOpened` takes them: who plans variants of a recipe opens its models once.
- * Throws a `Fault` with all errors of the text where there are any; those of models are in the result.
+ * Loads a recipe and opens its models' headers for `planOpened`, so that variants of a recipe open their models only once.
+ * Throws a `Fault` with all errors of the text. Errors of models are in the result.
  */
 export async function openRecipe(source: RecipeSource, options: PlanOptions = {}): Promise<OpenedRecipe> {
   const named = namedRecipe(source, options)
@@ -109,12 +109,12 @@ export async function openRecipe(source: RecipeSource, options: PlanOptions = {}
   }
   const { opened, wait } = await once()
   if (wait === 0) return opened
-  // A model changed in the very moment in which it was read: its state would not tell before from after.
+  // A file that changed at the moment it was read could have the same state before and after.
   await new Promise((resolve) => setTimeout(resolve, wait))
   return (await once()).opened
 }
 
-/** Plans a recipe whose models are open. Throws a `Fault` with all errors where there are any. */
+/** Plans a recipe whose models are open. Throws a `Fault` with all errors. */
 export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
   const { recipe, models, lock } = opened
   const { plan, bindings, diagnostics } = await planWhole(opened)
@@ -122,7 +122,7 @@ export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
   return { plan, recipe, bindings, models, diagnostics: inOrder(diagnostics), ...(lock ? { lock } : {}) }
 }
 
-/** The recipe that a mergekit configuration stands for, as text. */
+/** Converts a mergekit configuration to the text of a recipe. */
 export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, makeOpener())
 
 async function openModels(
@@ -145,7 +145,7 @@ async function openModels(
 const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Checkpoint> =>
   new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
 
-/** The plan and where its files lie; absent where there are errors. */
+/** The plan and the paths of its files; absent if there are errors. */
 async function planWhole({
   recipe,
   models,
@@ -179,8 +179,8 @@ async function planWhole({
 }
 
 /**
- * Tensors that hold the same as an embedding: heads under names that terge does not know, and heads that an adapter saved although they are tied.
- * The only tensor data that is read before a run, at most 4 MiB of each; models that are still on the hub are left out.
+ * Tensors that are equal to an embedding: heads with names that terge does not know, and tied heads that an adapter saved anyway.
+ * This is the only tensor data that is read before a run, at most 4 MiB per tensor. Skips models that are not downloaded yet.
  */
 async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): Promise<Twins> {
   const stored = ({ model, tensor }: Twin) => {
@@ -193,7 +193,7 @@ async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Chec
   return twinsOf(same)
 }
 
-/** Texts of the models' tokenizers that planning needs; those that are the same are held once. */
+/** Texts of the tokenizers that planning needs. Equal texts are kept once. */
 async function tokenizersOf(
   recipe: Recipe,
   checkpoints: ReadonlyMap<string, Checkpoint>,
@@ -212,7 +212,7 @@ async function tokenizersOf(
   return read
 }
 
-/** What models on this machine say about a recipe whose text has errors: all errors are reported in one go. */
+/** Checks local models although the recipe's text has errors, so that all errors are reported together. */
 async function probe({ draft, isWrong }: Loaded, open: OpenModel): Promise<readonly Diagnostic[]> {
   if (!draft || !isWrong) return []
   const names = modelsOf(draft).filter((name) => {

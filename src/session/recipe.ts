@@ -1,17 +1,17 @@
-/** Where a recipe comes from: a file, or an object that a program made. */
+/** Loads recipes from files or objects. */
 import path from 'node:path'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 
-/** The path of a recipe file, or the recipe itself as plain data, as its YAML would say it. */
+/** The path of a recipe file, or the recipe as plain data. */
 export type RecipeSource = string | Readonly<Record<string, unknown>>
 
-/** The file that gives a recipe its name and its folder, and the options that it is loaded with. */
+/** The file that defines a recipe's name and folder, and the options to load it with. */
 export interface NamedRecipe<T extends LoadOptions> {
   readonly file: string
   readonly options: T
 }
 
-/** A recipe that is an object becomes text, so that its errors have places; its paths are relative to the working folder. */
+/** Converts a recipe object to text, so that its errors have places. Its paths are relative to the working folder. */
 export function namedRecipe<T extends LoadOptions>(source: RecipeSource, options: T): NamedRecipe<T> {
   if (typeof source === 'string') return { file: source, options }
   const name = options.name ?? '(recipe)'

@@ -1,4 +1,4 @@
-/** Running a plan: outputs and their lineage. */
+/** Runs plans: writes outputs and their lineages. */
 
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -23,44 +23,44 @@ import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
 
-/** How a plan is run. */
+/** How to run a plan. */
 export interface RunOptions {
-  /** Default: one a core. */
+  /** Default: one per CPU core. */
   readonly threads?: number
-  /** Bound of anonymous memory in bytes, all threads together. Default: 1 GB beside the plan itself. */
+  /** Limit of anonymous memory in bytes, for all threads together. Default: 1 GB plus the plan itself. */
   readonly memory?: number
   readonly resume?: boolean
   readonly force?: boolean
-  /** Default true: the output is on the disk before it has its name. */
+  /** Default true: calls fsync before the output gets its name. */
   readonly sync?: boolean
   /** Default true. */
   readonly digests?: boolean
-  /** Results that are not finite though their inputs are end the run with an error. */
+  /** Fail on results that are NaN or infinite although their inputs are finite. */
   readonly strict?: boolean
-  /** Besides, SHA-256 of whole files: what the hub publishes. */
+  /** Also compute the SHA-256 of whole files, as the hub publishes it. */
   readonly sha256?: boolean
-  /** What becomes of `evaluate` commands: a fault (default), run, or left out with their figures. */
+  /** `evaluate` commands: fail (default), run them, or skip them. */
   readonly commands?: 'refuse' | 'run' | 'skip'
   readonly listen?: Listener
   readonly signal?: AbortSignal
 }
 
-/** What a run made. */
+/** The result of a run. */
 export interface RunResult {
   readonly outputs: readonly {
-    /** Absolute. */
+    /** Absolute path. */
     readonly path: string
     readonly lineagePath: string
     readonly lineage: Lineage
-    /** Of the checkpoint's files; 0 where they were only evaluated. */
+    /** Size of the files with tensors; 0 for a checkpoint that was only evaluated. */
     readonly bytes: number
   }[]
-  /** What may be wrong with the results. */
+  /** Warnings about the results. */
   readonly warnings: readonly Diagnostic[]
   readonly seconds: number
 }
 
-/** What an earlier run had to say of an output that it finished. */
+/** The warnings of an earlier run about an output that it finished. */
 const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagnostic[] =>
   remarkDiagnostics(
     output,
@@ -71,19 +71,19 @@ const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagn
   )
 
 /**
- * Starts worker threads and compiles the kernels before it is known what they will work on: for a program that is about to `run`
- * and has something else to do first. Threads that no run takes keep no process alive.
+ * Starts worker threads and compiles the kernels before the plan is known, for a program that will call `run` soon
+ * and has other work to do first. Unused threads do not keep the process alive.
  */
 export const startAhead = (threads: number): void => startWorkers(threads)
 
-/** Executes a plan and writes outputs and lineage. Faults: 1 while executing, 130 when aborted; `needs-commands`. */
+/** Executes a plan and writes outputs and lineages. Errors: exit code 1 while executing, 130 when aborted; `needs-commands`. */
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
-/** How a plan is run in parts, or in another way than on threads. */
+/** How to run a plan in parts, or without threads. */
 export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records'> & {
-  /** Only this part of the units is done, and no output is finished: that is for a run with the records of all parts. */
+  /** Do only this part of the units. A later run with the records of all parts finishes the outputs. */
   readonly part?: Part
-  /** Told of all records of the run, or of the part. */
+  /** Called with all records of the run or the part. */
   readonly recorded?: (records: Iterable<UnitRecord>) => void
 }
 
@@ -169,7 +169,7 @@ function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions)
   }
 }
 
-/** Whoever runs a recipe that somebody else wrote has to agree to its commands. */
+/** The user must agree to commands, because the recipe can be from someone else. Error: `needs-commands`. */
 function refuseCommands(recipe: Recipe): void {
   const written = [
     ...recipe.outputs.map(({ evaluate }) => evaluate),

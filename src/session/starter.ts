@@ -1,14 +1,14 @@
 import { printable } from '../core/printable.js'
 import { type NamedModel, yamlText } from './oneLine.js'
 
-/** What of the first model's names the starter's examples may show. */
+/** Facts about the first model for the examples in a starter recipe. */
 export interface StarterFacts {
-  /** A tensor inside a layer, if there is one; else any. */
+  /** The name of a tensor in a layer; if there is none, of any tensor. */
   readonly tensor: string
   readonly layers: number
 }
 
-/** A recipe with a comment for each thing that one would change first. Valid as it stands. */
+/** A valid recipe with comments about common changes. */
 export function starterRecipe(models: readonly NamedModel[], output: string, { tensor, layers }: StarterFacts): string {
   const names = models.map(({ name }) => yamlText(name))
   const one = models.length === 1

@@ -8,31 +8,31 @@ import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 
-/** How an output is checked against its lineage. */
+/** How to check an output against its lineage. */
 export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
-  /** The folder that the recipe's paths are relative to; looked for where absent. */
+  /** The folder that the recipe's paths are relative to. Default: found automatically. */
   readonly recipeFolder?: string
 }
 
-/** What `verify` found. */
+/** The result of `verify`. */
 export interface Verified {
-  /** No problem is an error. */
+  /** True if `problems` has no errors. */
   readonly ok: boolean
-  /** Each difference; warnings for what could not be checked. */
+  /** Errors for differences, and warnings for what could not be checked. */
   readonly problems: readonly Diagnostic[]
   readonly checked: { readonly files: number; readonly bytes: number }
-  /** The folder that relative references were resolved in; absent where there are none. */
+  /** The folder that relative references were resolved in; absent if there are none. */
   readonly recipeFolder?: string
-  /** With `reproduce`: the same bytes again. */
+  /** With `reproduce`: whether the second run gave the same bytes. */
   readonly reproduced?: boolean
 }
 
 const isHub = (reference: string): boolean => reference.startsWith('hf:')
 
 /**
- * Are the outputs and inputs on disk still those of the lineage? Differences are values in the result. Faults:
+ * Checks that outputs and inputs on disk still match a lineage. Differences are values in the result. Errors:
  * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
  */
 export async function verify(lineagePath: string, options: VerifyOptions = {}): Promise<Verified> {
@@ -55,8 +55,8 @@ export async function verify(lineagePath: string, options: VerifyOptions = {}): 
 }
 
 /**
- * A lineage holds references as the recipe wrote them and not where the recipe lay. Of the lineage's folder, the one
- * above it and the working folder, the first in which most of them exist.
+ * A lineage has references as in the recipe, but not the recipe's folder. Of the lineage's folder, its parent
+ * and the working folder, chooses the first in which most references exist.
  */
 async function findRecipeFolder(lineage: Lineage, folder: string, given?: string): Promise<string | undefined> {
   if (given !== undefined) return path.resolve(given)
@@ -66,7 +66,7 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
   if (references.length === 0) return undefined
   let best: { candidate: string; count: number } | undefined
   const above = path.dirname(folder)
-  // A point of an interpolation lies one deeper.
+  // The checkpoints of an interpolation are one folder deeper.
   const further = lineage.output.point ? [path.dirname(above)] : []
   for (const candidate of [folder, above, ...further, process.cwd()]) {
     const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
@@ -76,9 +76,9 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
   return best?.candidate
 }
 
-/** Where a lineage's models lie on this machine; what is on the hub and not in its cache, nowhere. */
+/** The paths of a lineage's models on this machine. Hub models that are not in the cache have none. */
 async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
-  // A lineage leaves out where in a model its files lay; its recipe says it.
+  // Only the recipe has the subfolder of a model.
   const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
   const places = new Map<LineageModel, string>()
   for (const [name, model] of Object.entries(lineage.models)) {

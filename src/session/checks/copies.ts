@@ -1,4 +1,4 @@
-/** Small files that a plan copies: what they are is looked at before anything is executed. */
+/** Checks the small files that a plan copies before anything is executed. */
 import { checkSidecar } from '../../checkpoints/sidecars.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
@@ -6,7 +6,7 @@ import type { Plan } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { placed } from '../opened/models.js'
 
-/** Errors for files that are not what their names say, or are links that lead out of their folder. Each file is read once. */
+/** Errors for files whose content does not match their name, or that are links out of their folder. Reads each file once. */
 export async function unsoundCopies(
   { models, outputs }: Plan,
   recipe: Recipe,

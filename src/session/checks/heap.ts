@@ -1,4 +1,4 @@
-/** Whether a plan has room in the heap of this process: V8 ends a process whose heap is full, without cleaning up. */
+/** Whether a plan fits into V8's heap. If the heap is full, V8 ends the process without cleaning up. */
 import { getHeapStatistics } from 'node:v8'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
@@ -8,15 +8,15 @@ import { originOf } from '../../plan/origins.js'
 import type { Recipe } from '../../recipe/types.js'
 import { kindOf } from '../../steps/index.js'
 
-/** Of the program itself. Measured on Node 20. */
+/** Heap bytes of the program itself. Measured on Node 20. */
 const PROGRAM_BYTES = 30e6
-/** Of a model's tensor: its place, its name, and the digest of what is read. Measured on Node 20. */
+/** Heap bytes per tensor of a model: position, name and digest. Measured on Node 20. */
 const STORED_BYTES = 250
-/** Of a tensor that a step or an output makes: expression, place and header. Measured on Node 20. */
+/** Heap bytes per tensor that a step or an output makes: expression, position and header. Measured on Node 20. */
 const MADE_BYTES = 600
 
 /**
- * Error `plan-too-large` where planning and running a recipe over these models takes more of V8's heap than there may be. `limit`: in
+ * Error `plan-too-large` if planning and running a recipe over these models needs more of V8's heap than allowed. `limit`: in
  * bytes.
  */
 export function heapProblems(
@@ -25,7 +25,7 @@ export function heapProblems(
   limit = getHeapStatistics().heap_size_limit,
 ): readonly Diagnostic[] {
   const sizeOf = (name: string): number => checkpoints.get(originOf(recipe, name))?.tensors.size ?? 0
-  // Planning itself refuses such a recipe, whatever the heap.
+  // Planning refuses such a recipe, whatever the heap limit.
   if (largePlan(recipe, sizeOf)) return []
   const pointsOf = (name: string): number => {
     const step = recipe.steps.find((step) => step.name === name)

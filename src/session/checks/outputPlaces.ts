@@ -1,4 +1,4 @@
-/** Where outputs may go: not over what is read, and not into one another. */
+/** Checks output paths: outputs must not replace inputs, or be inside one another. */
 import path from 'node:path'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
@@ -8,9 +8,9 @@ import type { Plan, PlanOutput } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /**
- * Errors for outputs, at these absolute places by `Plan.outputs`, that would replace a model's files or lie among them
- * (`output-is-input`), and for those that lie in another or go to the same place (`contradiction`). What is compared is where
- * files really lie, so that links don't matter.
+ * Errors for outputs, at these absolute paths by `Plan.outputs`, that would replace a model's files or be written next to them
+ * (`output-is-input`), and for outputs inside another output or with the same path (`contradiction`). Compares real paths, so that
+ * links do not matter.
  */
 export async function misplacedOutputs(
   { outputs }: Plan,
@@ -24,7 +24,7 @@ export async function misplacedOutputs(
   const refuse = ({ path: shown, spec }: PlanOutput, what: string, fault: Pick<Diagnostic, 'code' | 'hint'>): void => {
     const place = recipe.placeOf([...recipe.outputs[spec]!.at, 'path'])
     const message = `the output ${quote(shown)} ${what}`
-    // One of an interpolation's points speaks for all.
+    // One error for all points of an interpolation.
     const key = `${spec} ${fault.code}`
     if (!faults.has(key)) faults.set(key, { severity: 'error', message, place, ...fault })
   }
@@ -54,7 +54,7 @@ export async function misplacedOutputs(
   return [...faults.values()]
 }
 
-/** As its user knows it: an adapter has no name but its path. */
+/** The name that the user knows. An adapter has only its path. */
 function named(recipe: Recipe, name: string): string {
   const source = recipe.models.get(name)
   return quote(source?.companion ? source.reference : name)
@@ -62,9 +62,9 @@ function named(recipe: Recipe, name: string): string {
 
 interface Input {
   readonly name: string
-  /** All that is read of it, under every name that it has. */
+  /** All files that are read, under each of their names. */
   readonly files: readonly string[]
-  /** Where another file of weights would be taken for a part of it. */
+  /** Folders in which another file with weights would be taken for a part of the model. */
   readonly folders: ReadonlySet<string>
 }
 
@@ -80,7 +80,7 @@ async function inputOf(name: string, { path: model, layout, files, sidecars }: C
 
 const isIn = (file: string, place: string): boolean => file === place || file.startsWith(`${place}${path.sep}`)
 
-/** The folders that a place lies in. */
+/** The folders above a path. */
 function above(place: string): string[] {
   const folder = path.dirname(place)
   return folder === place ? [] : [folder, ...above(folder)]

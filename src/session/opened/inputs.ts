@@ -4,7 +4,7 @@ import { TOKENIZER_FILES } from '../../plan/tokens/tokenizer.js'
 import type { Plan } from '../../plan/types.js'
 import { type InputState, inputStates } from '../../storage/local/inputStates.js'
 
-/** The states of all files that models opened since `opened` consist of, by path. `wait`: see `inputStates`. */
+/** The states of all files of models, which were opened after `opened`, by path. `wait`: see `inputStates`. */
 export async function openedStates(
   checkpoints: readonly Checkpoint[],
   opened: number,
@@ -14,12 +14,12 @@ export async function openedStates(
   )
   const weights = checkpoints.flatMap((checkpoint) => checkpoint.files.map((file) => file.path))
   const { inputs, wait } = await inputStates([...new Set([...weights, ...small.flat()])], opened)
-  // What comes from the hub is named by its content, and may just have been fetched.
+  // Files in the hub cache are named by their content, and can be new.
   const local = checkpoints.some(({ revision }) => revision === undefined)
   return { states: new Map(inputs.map((input) => [input.path, input])), wait: local ? wait : 0 }
 }
 
-/** Of these, what a plan was made from and what it reads: weights by `Plan.files`, then small files. */
+/** The states of the files that a plan reads: weights by `Plan.files`, then small files. */
 export async function inputsOf(
   plan: Plan,
   used: readonly Checkpoint[],

@@ -1,4 +1,4 @@
-/** A recipe's models on this machine: opened from disk or hub, fetched, and held against the digests that they should have. */
+/** Opens a recipe's models from disk or hub, downloads them, and checks their digests. */
 
 import path from 'node:path'
 import type { HubModel } from '../../checkpoints/hub.js'
@@ -14,25 +14,25 @@ import type { Recipe } from '../../recipe/types.js'
 import type { Fetch } from '../../storage/hub/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 
-/** `fetches` is empty for what is on the disk. */
+/** An opened model. `fetches`: the files that are still to be downloaded. */
 export type OpenedModel = HubModel
 
-/** What is known of a model beforehand: from a lock, or a lineage. */
+/** What a lock or a lineage already says about a model. */
 export interface Pin {
   readonly commit?: string | undefined
-  /** Files beside weights that it must have. */
+  /** Small files that it must have. */
   readonly expected?: readonly string[]
 }
 
 type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion'>
 
-/** Opens a model's headers. Paths are relative to `folder`. Faults: those of `openCheckpoint` and `openHub`. */
+/** Opens a model's headers. Paths are relative to `folder`. Errors: those of `openCheckpoint` and `openHub`. */
 async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
   const adapter = source.companion === 'lora'
   if (origin === 'hub') {
     const { repository, revision = source.revision } = hubParts(reference) ?? { repository: reference }
-    // Loaded only for those who name it.
+    // Loaded only for recipes with hub models.
     const { openHub } = await import('../../checkpoints/hub.js')
     return openHub({ reference, repository, revision, subfolder, adapter, ...pin })
   }
@@ -55,7 +55,7 @@ export function openNamed(reference: string): Promise<OpenedModel> {
   return openModel({ reference, origin: 'hub' }, process.cwd())
 }
 
-/** Puts the place in the recipe to faults that have none. */
+/** Adds the place in the recipe to errors without a place. */
 export function placed(recipe: Recipe, at: Path, { diagnostics, exit }: Fault): Fault {
   const place = recipe.placeOf(at, 'value')
   return new Fault(
@@ -64,7 +64,7 @@ export function placed(recipe: Recipe, at: Path, { diagnostics, exit }: Fault): 
   )
 }
 
-/** A recipe's model, opened; what is wrong with it is a value with the model's place. */
+/** Opens a model of a recipe. Returns errors as values, with the model's place. */
 export interface OpenedSource {
   readonly name: string
   readonly model?: OpenedModel
@@ -73,7 +73,7 @@ export interface OpenedSource {
 
 export type OpenModel = (recipe: Recipe, name: string) => Promise<OpenedSource>
 
-/** Opens models of recipes, each one once, however often it is asked for. `pinOf`: what is known of a model beforehand. */
+/** Opens models of recipes, each one once. `pinOf`: what a lock or a lineage says about a model. */
 export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenModel {
   const opened = new Map<string, Promise<OpenedModel>>()
   return async (recipe, name) => {
@@ -95,7 +95,7 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
   }
 }
 
-/** A model that is there and lacks the folder inside it is not missing itself. */
+/** Reports a subfolder that does not exist in a model that does. Error: `missing-model`. */
 async function checkSubfolder(recipe: Recipe, { origin, reference, subfolder, at }: ModelSource): Promise<void> {
   if (origin !== 'path' || subfolder === undefined || !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, ''))) return
   const model = path.resolve(recipe.folder, reference)
@@ -120,7 +120,7 @@ const sumDiffers = (reference: string, written: string, found: string, exit: 1 |
     exit,
   )
 
-/** What can be said of a model's `sha256` before the file is there or read. */
+/** Checks a model's `sha256` as far as possible before its file is downloaded or read. */
 function checkPublished(
   recipe: Recipe,
   { sha256, at, reference }: ModelSource,
@@ -149,7 +149,7 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Brings all weights that are missing into the cache. Faults: those of `download`, with the model's place. */
+/** Downloads all missing weights into the cache. Errors: those of `download`, with the model's place. */
 export async function fetchModels(
   models: Iterable<readonly [string, OpenedModel]>,
   { listen, signal }: FetchOptions = {},
@@ -175,7 +175,7 @@ export async function fetchModels(
   })
 }
 
-/** Reads the files whose SHA-256 a recipe writes, but for those that were checked as they came in. Fault: `sha256-differs`. */
+/** Checks the `sha256` values of a recipe, except for files that were checked during their download. Error: `sha256-differs`. */
 export async function checkSums(
   recipe: Recipe,
   models: ReadonlyMap<string, OpenedModel>,

@@ -1,24 +1,24 @@
 import type { Plan } from '../../plan/types.js'
 import { planUnits } from '../../plan/units.js'
 
-/** A tensor of a plan, as it is compared with those of other plans. */
+/** A tensor of a plan, with a key to compare it with tensors of other plans. */
 export interface PlannedTensor {
   /** Index into `Plan.outputs`. */
   readonly output: number
   readonly name: string
   /**
    * `sha256:…` over how the tensor is made: method, weights, parameters, dtype, and which stored names go where. Two planned tensors with
-   * the same key have the same values where the stored tensors that they read hold the same. Models' names and paths, files, shards and
-   * outputs have no part in it. Only where a method draws random numbers for them, names of models count, and so does the seed.
+   * the same key have the same values if the stored tensors that they read are equal. Models' names and paths, files, shards and
+   * outputs do not affect the key. Names of models and the seed affect it only for methods with random numbers.
    */
   readonly key: string
-  /** The stored tensors that it is made of, in the order in which its making mentions them; what is found before it included. */
+  /** The stored tensors that it depends on, in the order of its expression, including inputs of analyses. */
   readonly reads: readonly { readonly model: string; readonly file: string; readonly tensor: string }[]
 }
 
 /**
- * The tensors of a plan with their keys, one after another. With `planOpened`, plans over the same opened models can be compared tensor by
- * tensor: what has the same key and the same reads need not be made twice.
+ * The tensors of a plan with their keys. With `planOpened`, plans over the same opened models can be compared tensor by
+ * tensor: tensors with the same key and the same reads need to be made only once.
  */
 export function* plannedTensors(plan: Plan): Generator<PlannedTensor> {
   const units = planUnits(plan)

@@ -1,4 +1,4 @@
-/** What people want to see of a plan that it does not say itself. */
+/** Information about a plan for people that the plan itself does not have. */
 
 import { estimateMemory } from '../../execute/budget.js'
 import { heldSeconds } from '../../expr/cost.js'
@@ -9,24 +9,24 @@ import type { Lines } from '../../steps/analysis.js'
 import { analysisKindOf, kindOf } from '../../steps/index.js'
 import { mainStored } from '../../views/stored.js'
 
-/** What a plan takes on one machine, and how it reads to people and programs. */
+/** A plan's needs on one machine, and texts for people and programs. */
 export interface PlanView {
   readonly threads: number
   /** Peak anonymous memory, in bytes. */
   readonly memory: number
-  /** Where matrices are held whole: roughly how long the work on them takes. */
+  /** If whole matrices are kept in memory: roughly how long the work on them takes. */
   readonly heldSeconds?: number
-  /** By `Plan.steps`: what is said of each besides its patterns. */
+  /** By `Plan.steps`: lines about each step besides its patterns. */
   readonly steps: readonly (readonly Lines[])[]
-  /** By `Plan.analyses`: what each will do. */
+  /** By `Plan.analyses`: lines about what each one will do. */
   readonly analyses: readonly Lines[]
   /** By the index of the adapter's model. */
   readonly updates: ReadonlyMap<number, AdapterUpdates>
-  /** The plan for JSON: an expression that steps share is written once. */
+  /** The plan for JSON. Expressions that steps share are written once. */
   readonly data: () => object
 }
 
-/** A plan seen from a machine that runs it with so many threads. */
+/** Describes a plan for this machine with so many threads. */
 export function viewPlan(plan: Plan, { threads }: { readonly threads: number }): PlanView {
   const { held } = plan.cost
   return {
@@ -50,7 +50,7 @@ const planAsData = (plan: Plan): object => ({
   })),
 })
 
-/** The ranks and scales of an adapter's updates, and the tensors of its file that they are of. */
+/** The ranks and scales of an adapter's updates, and the tensors that it updates. */
 export interface AdapterUpdates {
   readonly ranks: Set<number>
   readonly scales: Set<number>

@@ -1,7 +1,7 @@
 /**
- * Which outputs an earlier run finished, so that a resume leaves them as they are: decided by content alone. The output is
- * believed where its lineage tells of this plan, and the digests of all files that were read and written, made again,
- * are those of the lineage.
+ * Finds the outputs that an earlier run finished, so that a resumed run keeps them. Only content counts: an output is
+ * finished if its lineage belongs to this plan, and the digests of all inputs and outputs, computed again,
+ * match the lineage.
  */
 
 import path from 'node:path'
@@ -30,15 +30,15 @@ export interface Checking {
   readonly bindings: Bindings
   readonly models: ReadonlyMap<string, OpenedModel>
   readonly threads: number
-  /** Figures of `evaluate` commands are wanted. */
+  /** Whether the lineage must have figures of `evaluate` commands. */
   readonly evaluated: boolean
-  /** SHA-256 of whole files is wanted. */
+  /** Whether the lineage must have the SHA-256 of whole files. */
   readonly sha256: boolean
   readonly listen: Listener
   readonly signal?: AbortSignal | undefined
 }
 
-/** A finished output's lineage, or why the output is not believed. */
+/** The lineage of a finished output, or the reason why the output does not count as finished. */
 export type Finding = { readonly lineage: Lineage } | { readonly reason: string }
 
 export function lineagePathOf(plan: Plan, { outputs }: Pick<Bindings, 'outputs'>, index: number): string {
@@ -47,13 +47,13 @@ export function lineagePathOf(plan: Plan, { outputs }: Pick<Bindings, 'outputs'>
   return path.join(layout === 'folder' ? output : path.dirname(output), lineageName(layout, output))
 }
 
-/** What a killed run had begun to publish is undone or finished, for all outputs, before any of them is refused or written. */
+/** Undoes or finishes what a killed run had begun to publish, for all outputs, before any of them is refused or written. */
 export async function settleOutputs(plan: Plan, { outputs }: Bindings): Promise<void> {
   for (const [index, { layout }] of plan.outputs.entries())
     await settleStaging(outputs[index]!, { kind: layout, drop: false })
 }
 
-/** By output that exists. Of finished ones no unfinished work stays. Faults: `interrupted`, those of `settleStaging`. */
+/** Checks each output that exists. Removes unfinished work of finished outputs. Errors: `interrupted`, those of `settleStaging`. */
 export async function findFinished(checking: Checking): Promise<Map<number, Finding>> {
   const { plan, bindings, listen } = checking
   const findings = new Map<number, Finding>()
@@ -93,7 +93,7 @@ async function check(
   return reason === undefined ? { lineage } : { reason }
 }
 
-/** From the lineage's text alone: is it of this plan, and whole? */
+/** Why a lineage does not belong to this plan or is incomplete, from its text alone. */
 async function otherPlan(
   { plan, bindings, evaluated, sha256: whole }: Checking,
   index: number,
@@ -137,7 +137,7 @@ async function hasher(): Promise<BytesDigest> {
   return (bytes) => bytesDigest(kernels, bytes)
 }
 
-/** A model's files as they are now; without digests where they are still on the hub. */
+/** A model's files now. Files that are not downloaded have no digest. */
 interface Input {
   readonly name: string
   readonly revision?: string | undefined
@@ -161,7 +161,7 @@ async function digestInputs({ plan, models, threads, signal }: Checking): Promis
   })
 }
 
-/** Were these the models? A commit on the hub stands for what is not here to be read. */
+/** Why the models are not those of the lineage. The commit decides for hub files that are not downloaded. */
 function otherInputs(lineage: Lineage, inputs: readonly Input[]): string | undefined {
   const other = inputs.find(({ name, revision, files }) => {
     const noted = Object.hasOwn(lineage.models, name) ? lineage.models[name] : undefined
@@ -176,7 +176,7 @@ function otherInputs(lineage: Lineage, inputs: readonly Input[]): string | undef
   return Object.keys(lineage.models).length === inputs.length ? undefined : 'it was merged from other models'
 }
 
-/** Are the files those of the lineage, byte for byte? */
+/** Why the output's files differ from the lineage. */
 async function otherFiles(
   { threads, signal }: Checking,
   lineage: Lineage,
@@ -187,7 +187,7 @@ async function otherFiles(
   return problems[0]?.message
 }
 
-/** A resume goes on with unfinished work; an output that is not the result asked for is not its to replace. */
+/** A resumed run continues unfinished work, but does not replace other outputs. Error: `output-exists`. */
 export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number, Finding>): void {
   for (const [index, finding] of findings)
     if ('reason' in finding)

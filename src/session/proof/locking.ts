@@ -1,4 +1,4 @@
-/** Making a lock of a recipe's models, and holding models against one. */
+/** Makes locks of models, and compares models with a lock. */
 
 import path from 'node:path'
 import { isLicence, isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
@@ -15,7 +15,7 @@ import type { Lineage } from '../../lineage/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { type FetchOptions, fetchModels, type OpenedModel, type Pin, placed } from '../opened/models.js'
 
-/** Fetches what is missing and reads all of it. Faults: those of `fetchModels` and of reading. */
+/** Downloads missing files and reads all of them. Errors: those of `fetchModels` and of reading. */
 export async function makeLock(
   recipe: Recipe,
   models: ReadonlyMap<string, OpenedModel>,
@@ -43,7 +43,7 @@ export async function makeLock(
   for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {
     const files: LockedFile[] = []
     for (const [file, { name: fileName, path: place, size }] of checkpoint.files.entries()) {
-      // What came in just now was checked.
+      // The download has checked these files.
       const published = fetches.find((fetch) => fetch.place === place)?.file.sha256
       listen?.({ kind: 'step', step: 'lock', text: `${name}: ${fileName}` })
       const sum = published === undefined ? await sha256(place, signal) : `sha256:${published}`
@@ -66,12 +66,12 @@ export async function makeLock(
   return { lock: 1, terge: VERSION, models: recordOf(locked) }
 }
 
-/** The small files of a model that decide something: config, and what is copied beside an output. */
+/** The small files of a model that terge uses: config, and files that it copies to outputs. */
 async function besideFiles(
   checkpoint: OpenedModel['checkpoint'],
 ): Promise<Map<string, { size: number; place: string }>> {
   const found = new Map<string, { size: number; place: string }>()
-  // A recipe may lie in the model's own folder, and its lock beside it.
+  // A recipe and its lock can be in the model's folder.
   const names = [...(checkpoint.config ? ['config.json'] : []), ...checkpoint.sidecars].filter(
     (name) => !name.endsWith('.lock'),
   )
@@ -87,7 +87,7 @@ async function besideFiles(
   return found
 }
 
-/** What a lock says about how to open a model. */
+/** How to open a model that is in a lock. */
 export const pinOf = (lock: Lock, name: string): Pin => {
   const locked = ownValue(lock.models, name)
   return {
@@ -104,7 +104,7 @@ function isRead(name: string): boolean {
 
 const HINT = 'restore the locked files, or check what changed and run terge lock again'
 
-/** How a model differs from its lock, as far as can be told before its weights are read. */
+/** How a model differs from its lock, as far as known before its weights are read. */
 export async function lockDifferences(
   lock: Lock,
   recipe: Recipe,
@@ -123,7 +123,7 @@ export async function lockDifferences(
         )
     }
     written('reference', 'reference')
-    // A reference that holds its revision has said so.
+    // If the reference contains the revision, it is already compared.
     if (hubParts(source.reference)?.revision === undefined) written('revision', 'revision')
     written('subfolder', 'subfolder')
     const beside = await besideFiles(checkpoint)
@@ -138,7 +138,7 @@ export async function lockDifferences(
       const coming = fetches.find(
         ({ place }) => place === checkpoint.files.find(({ name }) => name === file.name)?.path,
       )
-      // Older locks hold other small files too, which are not copied any more, and no licences.
+      // Older locks have other small files, which terge no longer copies, and no licences.
       if (size === undefined && !isRead(file.name)) continue
       if (size === undefined) messages.push(`${of} is in the lock but not in the model`)
       else if (size !== file.size) messages.push(`${of} has ${size} bytes, but ${file.size} in the lock`)
@@ -157,7 +157,7 @@ export async function lockDifferences(
   return placed(recipe, source.at, new Fault(faults)).diagnostics
 }
 
-/** Holds what a run read against the lock. Fault with exit 1: `lock-differs`. */
+/** Compares what a run read with the lock. Error: `lock-differs`, with exit code 1. */
 export function checkLocked(lock: Lock, recipe: Recipe, models: Lineage['models']): void {
   const differing: Diagnostic[] = []
   for (const [name, { files }] of Object.entries(models)) {

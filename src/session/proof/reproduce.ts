@@ -12,9 +12,9 @@ import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
 import { run } from '../run.js'
 
-/** How the recipe is run again. */
+/** How to run the recipe again. */
 export interface ReproduceOptions {
-  /** The recipe's `evaluate` commands run again too. */
+  /** Also run the recipe's `evaluate` commands again. */
   readonly allowCommands?: boolean
   readonly listen?: Listener
   readonly threads?: number
@@ -25,19 +25,19 @@ export interface ReproduceOptions {
 
 interface Reproduction {
   readonly lineage: Lineage
-  /** Of the lineage's text as it lies on disk. */
+  /** The digest of the lineage file. */
   readonly digest: string
-  /** The output's. */
+  /** The output's folder. */
   readonly folder: string
   readonly recipeFolder: string
-  /** Differences are added to it. */
+  /** `reproduce` appends differences. */
   readonly problems: Diagnostic[]
   readonly options: ReproduceOptions
 }
 
 /**
- * Runs the lineage's recipe again into a hidden folder beside the output, compares every byte, and removes the folder.
- * Commands in the recipe run only where they may; else the evaluations are taken as they stand. Faults: those of planning and running it.
+ * Runs the lineage's recipe again in a hidden folder next to the output, compares every byte, and removes the folder.
+ * Runs commands of the recipe only if allowed; otherwise keeps the figures of the lineage. Errors: those of planning and running.
  */
 export async function reproduce(given: Reproduction): Promise<boolean> {
   const { lineage, folder, recipeFolder, options } = given
@@ -54,7 +54,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
       )
     )
   })
-  // Outputs of one step may have one size; then the name tells, unless the run was told to write elsewhere.
+  // Outputs of one step can have the same size. Then the name decides, unless the run wrote to another path.
   const named = fitting.find((place) => path.basename(prepared.bindings.outputs[place]!) === wanted[0])
   const index = named ?? fitting[0]
   if (index === undefined)
@@ -63,12 +63,12 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
       'the lineage’s recipe no longer produces this output',
       'the tensors of an input have changed',
     )
-  // Beside the output, so that there is room for it; a folder's own inside stays as it is.
+  // Next to the output, where there is enough space, and not inside its folder.
   const layout = prepared.plan.outputs[index]!.layout
   const hidden = await makeScratch(layout === 'folder' ? path.dirname(folder) : folder)
   try {
     const output = path.join(hidden, layout === 'folder' ? (lineage.output.point?.name ?? 'model') : wanted[0]!)
-    // This output alone, and elsewhere: a plan's digest says nothing of places.
+    // Only this output, at another path: paths are not part of a plan's digest.
     const made = { ...prepared.plan.outputs[index]!, path: output }
     const write = made.tensors.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
     const result = await run(
@@ -95,7 +95,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   }
 }
 
-/** What the models' branches were then. */
+/** The commits of the lineage's models. */
 const commitsOf = ({ models }: Lineage): Map<string, string> =>
   new Map(
     Object.entries(models).flatMap(([name, { revision }]) =>
@@ -103,7 +103,7 @@ const commitsOf = ({ models }: Lineage): Map<string, string> =>
     ),
   )
 
-/** The one file of an output is called as the output is, which a lineage written under another name may change. */
+/** A single file has the output's name, which the user can change with -o. */
 const sameName = (layout: 'file' | 'folder', planned: string, name: string | undefined): boolean =>
   layout === 'file' ? name !== undefined : planned === name
 
@@ -135,7 +135,7 @@ async function compare(
   const written = options.allowCommands
     ? (await readLineage(result.lineagePath)).digest
     : lineageDigest({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
-  // Another version writes another version's number, and may write more.
+  // Another version of terge writes its own number, and possibly more.
   const same = result.lineage.terge === lineage.terge && result.lineage.lineage === lineage.lineage
   if (same && differing.length === 0 && written !== digest)
     report(
