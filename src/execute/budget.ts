@@ -15,26 +15,26 @@ import { dtypeOf } from '../views/shape.js'
 const BASE_BYTES = 42e6
 /** A worker's JavaScript heap, its module and its stacks. Measured on Node 20, rounded up. */
 const WORKER_BYTES = 9e6
-/** The same of a matching worker, with a tile of a product. */
+/** The same for a matching worker, with a tile of a product. */
 const MATCHER_BYTES = 20e6
-/** Plan, headers and records: bytes a tensor. */
+/** Bytes per tensor of plan, headers and records. */
 const TENSOR_BYTES = 4096
 
-/** So many are started in a moment, whatever there is to do. */
+/** Starting so many threads takes no noticeable time, even for little work. */
 const FEW_THREADS = 8
-/** About those of one task. */
+/** About the bytes of one task. */
 const BYTES_A_THREAD = 16e6
 
-/** Where no bound is given: beside what the plan itself takes, which no bound could lower. */
+/** The default limit, in addition to the memory of the plan itself. */
 const DEFAULT_BYTES = 1e9
 
 const planBytes = ({ outputs }: Plan): number =>
   TENSOR_BYTES * outputs.reduce((sum, { tensors }) => sum + tensors.length, 0)
 
-/** The bound of a run that is given none. */
+/** The default memory limit of a run. */
 export const defaultMemory = (plan: Plan): number => DEFAULT_BYTES + planBytes(plan)
 
-/** Peak anonymous memory of a run in bytes; mapped files are not part of it. */
+/** Peak anonymous memory of a run in bytes, without mapped files. */
 export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = defaultMode()): number {
   const { held } = plan.cost
   const matrices = held ? teamBytes(held.bytes, threads) : 0
@@ -44,11 +44,11 @@ export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = d
   )
 }
 
-/** Memory that is held for analyses, at the least: they come one after another, and use again what the one before had. */
+/** Minimal memory of analyses in bytes. They run one after another and reuse memory. */
 const analysesBytes = ({ cost }: Plan): number =>
   (cost.analyses ?? []).reduce((most, { bytes }) => Math.max(most, bytes), 0)
 
-/** Bytes of anonymous memory that a plan's analyses may take when a run has so many in all. */
+/** Bytes that a plan's analyses can use if the run has `memory` bytes in total. */
 export const analysesBudget = (plan: Plan, threads: number, memory: number, mode: WindowMode): number =>
   analysesBytes(plan) + Math.max(0, memory - estimateMemory(plan, threads, mode))
 
@@ -69,11 +69,11 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
   return most
 }
 
-/** As many of the threads asked for as the plan has work for: no more than the machine has, or a few, unless there are many bytes. */
+/** How many of `asked` threads are useful: not more than CPU cores, or a few, unless there are many bytes. */
 export const usefulThreads = ({ cost }: Plan, asked: number): number =>
   Math.min(asked, Math.max(FEW_THREADS, availableParallelism(), Math.ceil((cost.read + cost.write) / BYTES_A_THREAD)))
 
-/** As many of the threads asked for as the bound has room for. Fault `memory-too-small` where there is none for one. */
+/** How many of `asked` threads fit into `memory`. Error: `memory-too-small` if not even one fits. */
 export function threadsWithin(plan: Plan, asked: number, memory: number, mode: WindowMode): number {
   for (let threads = asked; threads >= 1; threads--) {
     if (estimateMemory(plan, threads, mode) <= memory) return threads

@@ -9,26 +9,26 @@ import type { Leaf } from './program.js'
 import { schedule } from './schedule/schedule.js'
 import { windowMode } from './windowMode.js'
 
-/** How one tensor differs between two models. Figures are absent where there is nothing to compare. */
+/** How one tensor differs between two models. Figures are absent if the tensors cannot be compared. */
 export interface TensorDifference {
   readonly tensor: string
   readonly state: 'equal' | 'differs' | 'only-a' | 'only-b' | 'shape' | 'dtype'
-  /** Of the tensors as vectors; absent where one of them is 0 throughout. */
+  /** Cosine similarity of the tensors as vectors; absent if one of them is all 0. */
   readonly cosine?: number
-  /** ‖a − b‖ / ‖b‖, or ‖a‖ in the place of a ‖b‖ of 0. */
+  /** ‖a − b‖ / ‖b‖; if ‖b‖ is 0, it divides by ‖a‖. */
   readonly relativeL2?: number
   /** Largest |a − b|. */
   readonly largest?: number
 }
 
-/** How two models are compared. */
+/** How to compare two models. */
 export interface DiffOptions {
-  /** Default: one a core, two at the most: comparing is soon bound by the disk. */
+  /** Default: 2. More threads rarely help, because the disk is the bottleneck. */
   readonly threads?: number
   readonly signal?: AbortSignal
 }
 
-/** Compares two models tensor by tensor, in the order of names; arithmetic in float64. Reads both once. */
+/** Compares two models tensor by tensor, in order of names, in float64. Reads both models once. Error: `interrupted`. */
 export async function diffCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
@@ -82,11 +82,11 @@ export async function diffCheckpoints(
 const sameShape = (one: StoredTensor, other: StoredTensor) =>
   one.shape.length === other.shape.length && one.shape.every((size, axis) => size === other.shape[axis])
 
-/** Bytes of one dtype can be told apart whatever they mean; numbers of two dtypes only where both are floating. */
+/** Tensors of one dtype are compared by bytes. Tensors of two dtypes must both be floating-point. */
 const comparable = (one: StoredTensor, other: StoredTensor) =>
   one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
 
-/** The one merge of a comparing program: only its reduce pass is run. */
+/** The only merge of a program that compares. Only its reduce pass runs. */
 const COMPARE: JobMerge = {
   settings: { tensor: '', shape: [], models: [], weights: [], parameters: {}, seed: 0, onBase: false },
   rule: { kind: 'plain', reduces: [{ kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }] },
@@ -129,7 +129,7 @@ function figures([aa, bb, ab, squares, largest]: Float64Array): Partial<TensorDi
   const norm = Math.sqrt(bb! > 0 ? bb! : aa!)
   const product = Math.sqrt(aa!) * Math.sqrt(bb!)
   return {
-    // Rounding may carry the quotient a little beyond 1.
+    // Rounding can make the quotient slightly larger than 1.
     ...(product > 0 ? { cosine: Math.max(-1, Math.min(1, ab! / product)) } : {}),
     relativeL2: norm > 0 ? Math.sqrt(squares!) / norm : 0,
     largest: largest!,

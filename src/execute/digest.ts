@@ -12,10 +12,10 @@ export interface DigestOptions {
   readonly progress?: (read: number) => void
 }
 
-/** Where a stored tensor lies: `file` is an index into the files that are read. */
+/** The location of a stored tensor. `file`: index into the files that are read. */
 export type StoredPlace = Pick<StoredTensor, 'file' | 'offset' | 'bytes'>
 
-/** The digest of each stored tensor, in the order given. Reads every tensor once. Faults: `input-changed`, `interrupted`. */
+/** The digest of each stored tensor, in the order given. Reads every tensor once. Errors: `input-changed`, `interrupted`. */
 export async function digestTensors(
   files: Checkpoint['files'],
   places: readonly StoredPlace[],

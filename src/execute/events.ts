@@ -1,10 +1,10 @@
-/** What a run tells whoever listens. Renderers (terminal, plain, JSON) only listen; nothing flows back. */
+/** Events of a run. Renderers (terminal, plain, JSON) only listen and cannot change the run. */
 
 import type { Diagnostic } from '../core/diagnostics.js'
 
-/** Something that happened in a run. */
+/** An event of a run. */
 export type RunEvent =
-  /** Tensor bytes to read and write in this run; what a resumed run finds finished is in `done` from the start. */
+  /** Tensor bytes to read and write in this run. `done`: bytes that an earlier run has finished. */
   | {
       readonly kind: 'start'
       readonly read: number
@@ -13,18 +13,18 @@ export type RunEvent =
       readonly threads: number
       readonly done: number
     }
-  /** A heavy step's own progress: `rebasin` groups and iterations, for example. */
+  /** Progress of a long step, such as groups and iterations of `rebasin`. */
   | { readonly kind: 'step'; readonly step: string; readonly text: string; readonly fraction?: number }
-  /** At most some times a second; bytes so far of both sorts, and tensors finished. */
+  /** A few times per second: bytes read and written so far, and finished tensors. */
   | { readonly kind: 'progress'; readonly read: number; readonly written: number; readonly tensors: number }
-  /** Something the user should know that is no fault: fewer threads than asked for, reading instead of mapping. */
+  /** Something that the user should know and that is not an error, such as fewer threads than requested. */
   | { readonly kind: 'notice'; readonly message: string }
-  /** What may be wrong with a result: a diagnostic of severity `warning`. */
+  /** A warning about a result. */
   | { readonly kind: 'warning'; readonly diagnostic: Diagnostic }
   | { readonly kind: 'phase'; readonly phase: 'merging' | 'flushing' | 'publishing' }
-  /** An output is whole and stands under its name. */
+  /** An output is complete and has its name. */
   | { readonly kind: 'output'; readonly path: string; readonly bytes: number; readonly tensors: number }
   | { readonly kind: 'end'; readonly seconds: number }
 
-/** Hears of everything that happens in a run. */
+/** Receives all events of a run. */
 export type Listener = (event: RunEvent) => void

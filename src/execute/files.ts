@@ -3,7 +3,7 @@ import { Fault, fault } from '../core/diagnostics.js'
 import { resourceFault } from '../core/resources.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
 
-/** Opens files when they are first asked for, and closes the one unused for longest when there are more than `most`. */
+/** Opens files on first use, and closes the least recently used one if more than `most` are open. */
 export function fileCache<T extends { readonly fd: number }>(
   open: (index: number) => T,
   most: number,
@@ -11,14 +11,14 @@ export function fileCache<T extends { readonly fd: number }>(
   get: (index: number) => T
   close: () => void
 } {
-  // A Map keeps the order of insertion: the first key is the one unused for longest.
+  // A Map keeps the order of insertion: the first key is the least recently used one.
   const opened = new Map<number, T>()
   const closeOldest = (): void => {
     const [oldest, stale] = opened.entries().next().value!
     opened.delete(oldest)
     closeSync(stale.fd)
   }
-  /** Other threads have their files of the same limit. */
+  /** The limit of open files is shared with other threads: close files until one can be opened. */
   const openOne = (index: number): T => {
     for (;;) {
       try {
@@ -46,7 +46,7 @@ export function fileCache<T extends { readonly fd: number }>(
   }
 }
 
-/** A file to be read; gone since it was planned is a fault of the run, not of terge. */
+/** Opens an input. Error: `input-changed` if the file has disappeared since planning. */
 export function openInput(path: string): number {
   try {
     return openSync(path, 'r')
@@ -61,7 +61,7 @@ export function openInput(path: string): number {
   }
 }
 
-/** A staged output, which was made before; no link in its place is followed. */
+/** Opens a staged output, which exists already. Does not follow links. Error: `write-failed`. */
 function openOutput(path: string): number {
   try {
     return openSync(path, constants.O_RDWR | NOFOLLOW)
@@ -76,7 +76,7 @@ function openOutput(path: string): number {
   }
 }
 
-/** Writes all of it, however short the system's writes are. */
+/** Writes all bytes, with as many system calls as needed. Error: `write-failed`. */
 function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, offset: number, path: string): void {
   let done = 0
   try {
@@ -88,7 +88,7 @@ function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, o
   }
 }
 
-/** Writes bytes of a memory to output files, a few of which stay open. */
+/** Writes bytes of a memory to output files. Keeps a few of them open. */
 export function fileWriter(
   bytes: Uint8Array,
   paths: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * The journal of unfinished work: a record a line, so that `--resume` can go on after a kill. What it says is a claim; `units/claims.ts`
- * tells what of it is believed.
+ * The journal of unfinished work, one record per line, so that `--resume` works after a kill. Records are claims: `units/claims.ts`
+ * checks them.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { fault } from '../core/diagnostics.js'
@@ -9,28 +9,28 @@ import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
 
 /** The journals of a run's outputs. */
 export interface Journals {
-  /** What earlier runs left. */
+  /** Records of earlier runs. */
   readonly found: readonly UnitRecord[]
-  /** To the journal of an output; what several outputs share goes to that of the output which is published last. */
+  /** Appends a record to an output's journal. Records that outputs share go to the output that is published last. */
   add(output: number | undefined, record: UnitRecord): void
   /** Writes what has been added, before another process works on the outputs or they get their names. */
   flush(): void
 }
 
-/** The first line: the form of the others. */
+/** The first line: the format of the others. */
 const HEAD = '{"journal":4}'
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
 
-/** Findings of more bytes are found again: they would be lines that take longer to read than many an analysis. */
+/** Larger findings are not recorded: reading them could take longer than the analysis. */
 const LARGEST_FINDINGS = 64 * 2 ** 20
 
-/** Records wait so many milliseconds for each other, and so many times as long as the look at the inputs takes. */
+/** Records are collected for PAUSE milliseconds, or PATIENCE times as long as the check of the inputs takes. */
 const [PAUSE, PATIENCE] = [100, 20]
 
 /**
- * `unchanged`: whether all inputs are still as they were when the run began. A record's digests may be of other content than the unit was
- * computed from where a file changed in between, so that a record is written only if nothing has changed up to then.
+ * Opens the journals of claimed outputs. `unchanged`: whether all inputs are still the same as at the start of the run. If an input
+ * changed, digests could be of other content than the unit was computed from, so records are written only if nothing has changed.
  */
 export function openJournals(
   claimed: readonly {
@@ -81,7 +81,7 @@ export function openJournals(
 const bytesOf = ({ findings }: UnitRecord): number =>
   Object.values(findings).reduce((sum, { byteLength }) => sum + byteLength, 0)
 
-/** Written anew, so that a torn last line can't glue itself to the next one; and whole before it has its name. */
+/** Rewrites the journal, so that a torn last line is not joined to the next one. It is complete before it gets its name. */
 function begin(path: string, records: readonly UnitRecord[]): void {
   rmSync(`${path}.new`, { force: true })
   write(`${path}.new`, [HEAD, ...records.map(recordLine), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
@@ -107,7 +107,7 @@ function attempt(path: string, work: () => void): void {
   }
 }
 
-/** Of a regular file, no link followed; nothing where it can't be had. */
+/** Reads a regular file without following links; empty if that is not possible. */
 function readLines(path: string): string[] {
   let fd: number
   try {
@@ -127,6 +127,6 @@ function readLines(path: string): string[] {
 function readRecords(path: string): UnitRecord[] {
   const [first, ...lines] = readLines(path)
   if (first !== HEAD) return []
-  // The last line may have been under way when the run was killed.
+  // The last line can be incomplete if the run was killed.
   return lines.flatMap((line) => parseRecord(line) ?? [])
 }

@@ -1,4 +1,4 @@
-/** The outputs of a run on their way from a claimed place to a published result. */
+/** The outputs of a run, from the claimed path to the published result. */
 import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
@@ -13,23 +13,23 @@ import { type Figures as Evaluations, runCommand } from './commands/command.js'
 import { refuseInterrupted } from './interrupted.js'
 import type { Bindings, Description, ExecuteOptions } from './types.js'
 
-/** A small file that stands beside the weights. */
+/** A small file next to the weights. */
 export interface Beside {
   readonly name: string
   readonly size: number
   readonly digest: string | null
 }
 
-/** An output whose place is claimed. */
+/** An output whose path is claimed. */
 export interface ClaimedOutput {
   /** Index into `Plan.outputs`. */
   readonly output: number
   readonly staging: Staging
-  /** Its files, absolute, while they are staged; by `PlanOutput.files`. */
+  /** Absolute paths of its staged files, by `PlanOutput.files`. */
   readonly files: readonly string[]
 }
 
-/** Indexes of outputs that are made together: all ordinary ones, and each point of an interpolation by itself. */
+/** Indexes of outputs that are made together: all ordinary ones, and each checkpoint of an interpolation separately. */
 export function batchesOf({ outputs }: Plan, open: readonly number[]): number[][] {
   const together = open.filter((index) => !outputs[index]!.point)
   const alone = open.filter((index) => outputs[index]!.point).map((index) => [index])
@@ -55,7 +55,7 @@ export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]):
     )
 }
 
-/** Writes the small files of an output. `kernels`: absent where the run leaves digests out. */
+/** Writes the small files of an output. `kernels`: absent if the run skips digests. */
 export async function stageBeside(
   output: PlanOutput,
   staging: Staging,
@@ -92,7 +92,7 @@ export async function evaluate(
   )
 }
 
-/** Gives a batch's outputs their names. */
+/** Publishes a batch: writes lineages and model cards, and gives the outputs their names. Errors: `interrupted`, `input-changed`. */
 export async function publishOutputs(
   plan: Plan,
   batch: readonly ClaimedOutput[],
@@ -119,11 +119,11 @@ export async function publishOutputs(
   }
 }
 
-/** The name of an output's lineage, in its folder or beside its file. */
+/** The name of an output's lineage, in its folder or next to its file. */
 export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
   layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
 
-/** What stands beside an output's weights: indexes, configuration, tokenizer. Fault: `input-changed`. */
+/** The small files of an output: indexes, configuration, tokenizer. Error: `input-changed`. */
 export async function smallFiles(
   output: PlanOutput,
   bindings: Pick<Bindings, 'models'>,

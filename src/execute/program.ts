@@ -4,32 +4,32 @@ import type { MapKernel, ReduceKernel } from '../kernels/types.js'
 import type { Source } from '../views/readers.js'
 
 /**
- * What a worker gets to know of one output tensor: nodes in the order they are evaluated, and passes over all tiles.
- * Plain data; coefficients come with each task, since later passes' depend on the sums of earlier ones.
+ * What a worker needs to know about one output tensor: nodes in the order of evaluation, and passes over all tiles.
+ * Plain data. Coefficients come with each task, because those of later passes depend on sums of earlier ones.
  */
 export interface Program {
-  /** Of the output, and of leaves and nodes that say nothing else; where bytes are only copied or digested (`raw`), an element is a byte. */
+  /** Elements of the output, and of leaves and nodes without their own number. If bytes are only copied or digested (`raw`), an element is a byte. */
   readonly elements: number
   readonly compute: 'f32' | 'f64'
-  /** Elements a row where a pass or a node works on whole rows, else 0. */
+  /** Elements per row if a pass or a node works on whole rows, else 0. */
   readonly rowLength: number
   readonly leaves: readonly Leaf[]
   readonly nodes: readonly Node[]
   readonly passes: readonly Pass[]
-  /** Work on whole matrices, and how many bytes of the team's memory all of it takes. */
+  /** Work on whole matrices, and the bytes of the team's memory that it needs. */
   readonly held?: { readonly works: readonly Held[]; readonly bytes: number }
-  /** Absent: nothing is written. */
+  /** Absent if nothing is written. */
   readonly output?: {
-    /** Where its elements go, in parts that lie apart. */
+    /** Where its elements are written, in separate parts. */
     readonly places: readonly OutputPlace[]
     readonly dtype: OutputDtype | 'raw'
-    /** 1 where raw. */
+    /** 1 if raw. */
     readonly elementBytes: number
     readonly digest: boolean
   }
 }
 
-/** `count` elements from element `from` on, one after the other from `offset` on. */
+/** `count` elements from element `from`, contiguous from `offset`. */
 export interface OutputPlace {
   /** Index into the run's output files. */
   readonly file: number
@@ -38,11 +38,11 @@ export interface OutputPlace {
   readonly count: number
 }
 
-/** Elements that a program reads. */
+/** Input elements of a program. */
 export interface Leaf extends Source {
-  /** How many there are, where the program has another number of them. */
+  /** The number of elements, if it differs from the program's. */
   readonly elements?: number
-  /** The pass in which its bytes are digested, -1 where another program has that duty. Only of what lies in a file as it is. */
+  /** The pass that digests its bytes; -1 if another program does. Only for stored tensors that are read unchanged. */
   readonly digestIn: number
 }
 
@@ -52,38 +52,38 @@ export type Node =
   | {
       readonly kind: 'merge'
       readonly kernel: MapKernel
-      /** Indexes of nodes, all before this one. */
+      /** Indexes of earlier nodes. */
       readonly inputs: readonly number[]
       /** Index of a node, -1 for none. */
       readonly base: number
-      /** Which of a task's coefficient lists is this node's. */
+      /** Index of this node's list of coefficients in a task. */
       readonly merge: number
-      /** The kernel is given whole rows. */
+      /** Whether the kernel gets whole rows. */
       readonly rows: boolean
       /** Bytes of the kernel's scratch space. */
       readonly scratch: number
-      /** How many it makes, where the program has another number of them. */
+      /** Its number of elements, if it differs from the program's. */
       readonly elements?: number
     }
-  /** A node's values, rounded to a dtype and back. */
+  /** A node's values, rounded to a dtype and converted back. */
   | { readonly kind: 'round'; readonly of: number; readonly dtype: OutputDtype }
-  /** The first so many elements of one node, and those behind them of another. */
+  /** The first elements of one node, followed by the others of another node. */
   | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
 
 /** A factor of an adapter's update. */
 export interface Factor {
   readonly source: Source
-  /** The leaf whose slot shows it. */
+  /** The leaf whose slot it uses. */
   readonly leaf: number
-  /** As in `LoraFactor`. */
+  /** See `LoraFactor`. */
   readonly byRank: boolean
-  /** Rows of the left one, columns of the right one. */
+  /** Rows of the left factor, columns of the right factor. */
   readonly count: number
-  /** Where they are read through a permutation: place i is place map[i] of the stored one. */
+  /** If they are permuted: element i is element map[i] of the stored factor. */
   readonly map?: Int32Array
 }
 
-/** As `LoraExpr` in plan/types.ts. */
+/** See `LoraExpr`. */
 export interface LoraNode {
   readonly kind: 'lora'
   /** Index of a leaf: W. */
@@ -96,36 +96,36 @@ export interface LoraNode {
 }
 
 export type Pass =
-  /** Boils the inputs of a node down to numbers; `ReducePass` in methods/types.ts says what they are. */
+  /** Reduces the inputs of a node to numbers: see `ReducePass` in methods/types.ts. */
   | {
       readonly kind: 'reduce'
       readonly node: number
       readonly kernel: ReduceKernel
       readonly slots: number
       readonly combine: 'sums' | 'tiles' | 'counts' | 'rows'
-      /** The kernel is given whole rows. */
+      /** Whether the kernel gets whole rows. */
       readonly rows: boolean
     }
-  /** Fills a matrix in the team's memory, at address `at`: as `Fill` in kernels/held/types.ts, inputs being nodes. */
+  /** Fills a matrix in the team's memory, at address `at`: see `Fill` in kernels/held/types.ts. Inputs are nodes. */
   | {
       readonly kind: 'fill'
       readonly terms: readonly { readonly node: number; readonly factor: number }[]
       /** -1 for none. */
       readonly base: number
       readonly elements: number
-      /** Of the tensor, where it is not its first. */
+      /** The first element in the tensor, if it is not 0. */
       readonly first?: number
       readonly at: number
       readonly narrow: boolean
     }
-  /** A stage of held work: one task, done by all threads together. */
+  /** A stage of work on whole matrices: one task for all threads together. */
   | { readonly kind: 'solve'; readonly work: number; readonly stage: number }
   /** Evaluates the last node and writes it. */
   | { readonly kind: 'write' }
   /** Only digests leaves. */
   | { readonly kind: 'digest' }
 
-/** How many elements a pass goes over. */
+/** The number of elements that a pass reads. */
 export function passElements(pass: Pass, nodes: readonly Node[], all: number): number {
   if (pass.kind === 'fill') return pass.elements
   const node = pass.kind === 'reduce' ? nodes[pass.node] : undefined
@@ -134,7 +134,7 @@ export function passElements(pass: Pass, nodes: readonly Node[], all: number): n
 
 export interface Held {
   readonly work: HeldWork
-  /** Addresses of its matrices, and of the team's own rooms. */
+  /** Addresses of its matrices, and of the team's scratch space. */
   readonly origin: number
   readonly own: number
 }
@@ -145,23 +145,23 @@ export interface Work {
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
-  /** By merge; empty where the results it needs are not known yet. */
+  /** By merge; empty if the results that it needs are not known yet. */
   readonly coefficients: readonly (readonly number[])[]
-  /** By merge, where its kernel has one: of the task's rows, or of the whole tensor. */
+  /** Table by merge, if its kernel has one: for the task's rows, or for the whole tensor. */
   readonly tables?: readonly (TaskTable | undefined)[]
 }
 
-/** The same as a worker gets it. */
+/** A task as a worker receives it. */
 export interface Task extends Omit<Work, 'program'> {
   /** The number of its program. */
   readonly job: number
-  /** Sent with the first task of a program that a worker gets. */
+  /** Sent with the first task of a program. */
   readonly program?: Program
 }
 
-/** More numbers than coefficients can be. */
+/** Numbers that are too many for coefficients. */
 export interface TaskTable {
-  /** The first row that `values` are of, in a table by rows; -1 for one of the whole tensor. */
+  /** The first row of `values` in a table by rows; -1 for a table of the whole tensor. */
   readonly firstRow: number
   readonly slots: number
   readonly values: Float64Array
@@ -172,15 +172,15 @@ export interface TaskResult {
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
-  /** `slots` numbers a tile, tile after tile; of a pass by rows, `slots` a row that begins in the task's tiles. */
+  /** `slots` numbers per tile, in order; for a pass by rows, `slots` numbers per row that begins in the task's tiles. */
   readonly sums?: Float64Array
-  /** Of all the task's tiles together. */
+  /** Counts over all tiles of the task. */
   readonly counts?: Uint32Array
-  /** Leaf digests, 16 bytes each: of the leaves with `digestIn` this pass in order, then of the output. */
+  /** Leaf digests of 16 bytes: for the leaves with `digestIn` equal to this pass, in order, then for the output. */
   readonly digests: Uint8Array
-  /** Results that are not finite where all inputs are. */
+  /** Number of results that are not finite although all inputs are. */
   readonly nonFinite?: number
-  /** What a stage of held work did where its rule says nothing. */
+  /** What a stage did where the method's formula is not defined. */
   readonly note?: string
   readonly read: number
   readonly written: number

@@ -1,24 +1,24 @@
-/** What a run has to say of tensors besides their values: results that are not finite, rules that said nothing. */
+/** Warnings of a run about tensors: results that are not finite, and inputs for which a method's formula is not defined. */
 
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { agree } from '../core/words.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 
-/** Of one tensor. */
+/** The remarks about one tensor. */
 export interface Remarks {
-  /** Results that are not finite where all inputs are; more than 0. */
+  /** Number of results that are not finite although all inputs are; more than 0. */
   readonly nonFinite?: number
-  /** What was done where methods' rules say nothing; sorted, not empty. */
+  /** What was done where methods' formulas are not defined; sorted, not empty. */
   readonly notes?: readonly string[]
 }
 
-/** Undefined where there is nothing to say. */
+/** Undefined if there are no remarks. */
 export const remarksOf = ({ nonFinite = 0, notes = [] }: Remarks): Remarks | undefined =>
   nonFinite > 0 || notes.length > 0
     ? { ...(nonFinite > 0 ? { nonFinite } : {}), ...(notes.length > 0 ? { notes } : {}) }
     : undefined
 
-/** Names in a message; of more it is said how many. */
+/** A message lists at most so many names, and counts the others. */
 const MOST_NAMES = 3
 
 const grouped = new Intl.NumberFormat('en-US')
@@ -81,7 +81,7 @@ function nonFiniteDiagnostics(
   ]
 }
 
-/** The same as errors; nothing where no result is worse than its inputs. */
+/** Throws the warnings about results that are not finite as errors. Does nothing if there are none. */
 export function refuseNonFinite(diagnostics: readonly Diagnostic[]): void {
   const errors = diagnostics.filter(({ code }) => code === 'not-finite')
   if (errors.length > 0)

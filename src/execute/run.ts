@@ -38,10 +38,10 @@ import type { Engine, Part } from './units/types.js'
 import { windowMode } from './windowMode.js'
 
 /**
- * Executes a plan: claims the places of all outputs and does what several tensors need, then makes the outputs in batches: all ordinary
- * ones together, and each point of an interpolation by itself, so that no more of the path is staged than one checkpoint.
+ * Executes a plan: claims the paths of all outputs and does the work that tensors share, then makes the outputs in batches: all ordinary
+ * ones together, and each checkpoint of an interpolation separately, so that only one of them is staged at a time.
  * A batch is computed, evaluated, described by `describe`, which makes each output's lineage, and published.
- * Faults: those of staging, reading and commands; `interrupted` with exit 130. Nothing stays behind but what a resume needs.
+ * Errors: those of staging, reading and commands; `interrupted` with exit code 130. Leaves only what a resumed run needs.
  */
 export async function executePlan(
   plan: Plan,
@@ -67,8 +67,8 @@ export async function executePlan(
 }
 
 /**
- * Does one part of a plan's units: what its tensors need, its share of the tensors, and of the stored tensors that are only digested. The
- * outputs stay unfinished, and `executePlan` finishes them with the records of all parts.
+ * Does one part of a plan's units: its share of the tensors, what they need, and its share of the tensors that are only digested. The
+ * outputs stay unfinished. `executePlan` finishes them with the records of all parts.
  */
 export async function executePart(
   plan: Plan,
@@ -103,14 +103,14 @@ async function doBatch(
   options: ExecuteOptions,
 ): Promise<void> {
   const { plan, signal } = works
-  // What has no room on the disk is told before the analyses, which may take long.
+  // Report a full disk before the analyses, which can take long.
   await stageWeights(plan, batch)
   const written = batch.flatMap(({ output, files }) =>
     files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
   )
   const pool = await (options.openPool ?? openPool)({
     ...{ threads, mode, signal, ...roomOf(plan) },
-    // What an earlier run finished is read back before it is believed.
+    // The work of an earlier run is read back and checked.
     inputs: [...bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })), ...written],
     outputs: written.map(({ path }) => path),
   })
@@ -135,7 +135,7 @@ async function doBatch(
   }
 }
 
-/** Claims the places of the outputs, and after a failure leaves of them what a resume needs, or nothing. */
+/** Claims the paths of the outputs. After a failure, keeps what a resumed run needs, or nothing. */
 async function withOutputs(
   plan: Plan,
   bindings: Bindings,
@@ -160,7 +160,7 @@ async function withOutputs(
   }
 }
 
-/** How many threads there will be, and how inputs are read. Tells where that is not what was asked for. */
+/** The number of threads, and how inputs are read. Emits a notice if this differs from what the user requested. */
 function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOptions, mode: WindowMode): number {
   const useful = usefulThreads(plan, asked)
   const threads = threadsWithin(plan, useful, memory, mode)
@@ -174,7 +174,7 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
   return threads
 }
 
-/** What all batches of a run share. */
+/** The state that all batches of a run share. */
 interface Run {
   readonly works: Omit<Engine, 'pool'>
   readonly journals: Journals
@@ -185,7 +185,7 @@ interface Run {
   readonly batches: readonly (readonly ClaimedOutput[])[]
 }
 
-/** Makes ready all that units are done with: kernels, journals, records. */
+/** Prepares kernels, journals and records. */
 async function openRun(
   plan: Plan,
   bindings: Bindings,

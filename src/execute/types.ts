@@ -5,7 +5,7 @@ import type { Listener } from './events.js'
 import type { OpenPool } from './pools/types.js'
 import type { UnitRecord } from './units/records.js'
 
-/** Where a plan's files lie on this machine: absolute paths. Never part of a plan. */
+/** The absolute paths of a plan's files on this machine. Never part of a plan. */
 export interface Bindings {
   /** By `Plan.files`. */
   readonly files: readonly string[]
@@ -13,45 +13,45 @@ export interface Bindings {
   readonly models: readonly string[]
   /** By `Plan.outputs`. */
   readonly outputs: readonly string[]
-  /** Everything that is read, as it was when the plan was made: weights by `Plan.files`, and small files. */
+  /** The states of all inputs when the plan was made: weights by `Plan.files`, and small files. */
   readonly inputs: readonly InputState[]
 }
 
 export interface ExecuteOptions {
   readonly threads: number
-  /** Bound of anonymous memory in bytes, all threads together. */
+  /** Limit of anonymous memory in bytes, for all threads together. */
   readonly memory: number
   readonly resume: boolean
   readonly force: boolean
   readonly sync: boolean
   readonly digests: boolean
-  /** Results that are not finite where their inputs are end the run. */
+  /** Fail on results that are not finite although their inputs are. */
   readonly strict: boolean
-  /** By `Plan.outputs`: an earlier run published it, and nothing is done for it. */
+  /** By `Plan.outputs`: whether an earlier run published it, so that nothing is left to do. */
   readonly finished?: (output: number) => boolean
-  /** Where given, `evaluate` commands run, in this folder; else they are left out. */
+  /** The folder in which `evaluate` commands run. Absent: they are skipped. */
   readonly commands?: string
-  /** What is to be done once the outputs' places are claimed, before inputs are read: it may take long, or refuse. */
+  /** Called when the outputs' paths are claimed, before inputs are read. It can take long, or throw. */
   readonly before?: () => Promise<void>
   readonly listen: Listener
   readonly signal?: AbortSignal
-  /** Where tasks are done, if not on threads. */
+  /** The pool to use instead of threads. */
   readonly openPool?: OpenPool
-  /** Records that were made elsewhere. Like those of the journal, they are believed only where inputs and outputs are as they say. */
+  /** Records from other runs. Like those of the journal, they count only if the digests of inputs and outputs match. */
   readonly records?: Iterable<UnitRecord>
 }
 
-/** What a run found out, and some of its outputs that are whole but for their lineages; the caller makes those. */
+/** The findings of a run, and some outputs that are complete except for their lineages, which the caller makes. */
 export interface Executed {
   /** Indexes into `Plan.outputs`. */
   readonly outputs: readonly ExecutedOutput[]
-  /** Digests of stored tensors, by `Plan.files` and their tensors; null where the run leaves digests out. */
+  /** Digests of stored tensors, by `Plan.files` and their tensors; null if the run skips digests. */
   readonly inputs: (file: number) => readonly (string | null)[]
-  /** What steps leave in the lineage. */
+  /** The lineage records of steps. */
   readonly steps: ReadonlyMap<string, FoundRecord>
-  /** By scope of the plan, what its passes found. */
+  /** The results of passes, by scope of the plan. */
   readonly scopes: readonly (readonly Float64Array[])[]
-  /** Of all units so far. */
+  /** The records of all units so far. */
   readonly records: () => Iterable<UnitRecord>
   readonly kernels: Kernels
 }
@@ -63,16 +63,16 @@ export interface ExecutedOutput {
   readonly records: readonly UnitRecord[]
   /** Index, config and tokenizer files. */
   readonly beside: readonly { readonly name: string; readonly size: number; readonly digest: string | null }[]
-  /** Of the checkpoint's files, absolute, while they are staged. */
+  /** Absolute paths of the staged files with tensors. */
   readonly files: readonly string[]
-  /** What a command found out, by name. */
+  /** The figures of a command, by name. */
   readonly evaluations?: Readonly<Record<string, number>>
 }
 
-/** What is written of an output for people and programs: its lineage, and the model card of a folder. */
+/** The texts of an output: its lineage, and the model card of a folder. */
 export interface Description {
-  /** In pieces, to be gone through once. */
+  /** In pieces, for one iteration. */
   readonly lineage: Iterable<string>
-  /** Asked for when the lineage has been written. */
+  /** Called after the lineage has been written. */
   readonly card: () => string
 }

@@ -3,37 +3,37 @@ import { interrupted, refuseInterrupted } from '../interrupted.js'
 import { commandEnv } from './environment.js'
 import { runGroup } from './group.js'
 
-/** What an evaluation printed, by name. */
+/** The numbers that an evaluation printed, by name. */
 export type Figures = Readonly<Record<string, number>>
 
-/** A command as a recipe has it. */
+/** A command of a recipe. */
 export interface Command {
   readonly command: readonly string[]
-  /** Names of credentials in the environment that it may see. */
+  /** Names of credentials in the environment that the command gets. */
   readonly env?: readonly string[]
   /** Seconds. */
   readonly timeout?: number
 }
 
-/** Bytes: more than any object of numbers takes. */
+/** Limit of standard output in bytes: more than any object of numbers needs. */
 const MOST_OUTPUT = 1 << 20
-/** Characters of standard error that an error shows: its end. */
+/** Errors show the last characters of standard error. */
 const TAIL = 2000
-/** Names of variables that a message lists. */
+/** A message lists at most so many variables. */
 const LISTED = 5
 
 export interface CommandOptions {
-  /** The recipe's, absolute. */
+  /** The recipe's folder, absolute. */
   readonly folder: string
-  /** The checkpoint's path, for `{model}`. */
+  /** The checkpoint's path, which replaces `{model}`. */
   readonly model: string
   readonly signal?: AbortSignal
 }
 
 /**
  * Runs an `evaluate` command, without a shell and without the user's credentials, and reads the JSON object of finite numbers on
- * its standard output. Everything that it starts ends with it.
- * Faults, with exit 1: `evaluate-failed` where it can't be started, fails or prints anything else, with the end of its standard
+ * its standard output. Ends everything that the command started.
+ * Errors, with exit code 1: `evaluate-failed` if it cannot be started, fails or prints anything else, with the end of its standard
  * error; `evaluate-timeout`.
  */
 export async function runCommand(
@@ -73,7 +73,7 @@ function withheldHint(withheld: readonly string[]): string | undefined {
   return `terge does not pass credentials to commands (${withheld.slice(0, LISTED).join(', ')}${more}): list the ones that it needs in evaluate.env`
 }
 
-/** The figures, or what keeps the text from being some. */
+/** The figures, or why the text has none. */
 function parseFigures(text: string): Figures | string {
   let value: unknown
   try {
@@ -82,7 +82,7 @@ function parseFigures(text: string): Figures | string {
     return text.trim() === '' ? 'it printed nothing' : `it printed ${JSON.stringify(text.slice(0, 60))}`
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'it printed another JSON value'
-  // Names come from outside: `__proto__` is one like any other.
+  // Names are untrusted: `__proto__` must be an ordinary key.
   const figures: Record<string, number> = Object.create(null)
   for (const [name, figure] of Object.entries(value)) {
     if (typeof figure !== 'number' || !Number.isFinite(figure)) return `${JSON.stringify(name)} is not a finite number`

@@ -1,15 +1,15 @@
-/** What of the environment a command of a recipe gets to see: all but credentials. */
+/** The environment of a recipe's commands: everything except credentials. */
 
-/** Words of names that say that the value is a credential; `TOKENIZERS_PARALLELISM` and `KEYBOARD` have none of them. */
+/** Words in names of credentials. `TOKENIZERS_PARALLELISM` and `KEYBOARD` have none of them. */
 const NAMES =
   /SECRET|CREDENTIAL|PASSWORD|PASSWD|PASSPHRASE|^PGPASS|(TOKEN|KEY|PASS|PWD|PAT|AUTH|JWT|COOKIE|BEARER)S?\d*(_|$)|(^|_)(DSN|WEBHOOK|CONNECTION_?STRING)S?(_|$)|^NETRC$/
-/** Families of variables that are about accounts, */
+/** Prefixes of variables about accounts. */
 const FAMILIES = /^(AWS|HF|HUGGING_?FACE|HUGGINGFACE_HUB|AZURE|GCP|GOOGLE|WANDB|OPENAI|ANTHROPIC)_/
-/** but for those that say where something is, or how to do it. */
+/** Exceptions: variables about locations or settings. */
 const SETTINGS =
   /^(AWS_((DEFAULT_)?REGION|CA_BUNDLE)|(HF|HUGGINGFACE)_(HOME|ENDPOINT|HUB_(CACHE|OFFLINE|VERBOSITY|(ETAG|DOWNLOAD)_TIMEOUT|DISABLE_\w+|ENABLE_\w+)|(DATASETS|EVALUATE|METRICS|MODULES|ASSETS|XET)_\w*(CACHE|OFFLINE))|WANDB_(MODE|DISABLED|SILENT|DIR|PROJECT))$/
 /**
- * Whatever its name is: an address with a password or a key in it, a token of a service that marks its own, the header of a request,
+ * Credentials by value, whatever their name: an address with a password or key, a token with a known prefix, a request header,
  * a JSON Web Token, a private key.
  */
 const VALUES =
@@ -17,12 +17,12 @@ const VALUES =
 
 function isCredential(name: string, value: string): boolean {
   const upper = name.toUpperCase()
-  // A shell's working folder is called like a password.
+  // PWD and OLDPWD, the shell's working folders, look like passwords.
   if (upper === 'PWD' || upper === 'OLDPWD' || SETTINGS.test(upper)) return VALUES.test(value)
   return NAMES.test(upper) || FAMILIES.test(upper) || VALUES.test(value)
 }
 
-/** The environment without credentials, but with those that `asked` names; `withheld` are the names of the others. */
+/** The environment without credentials except those in `asked`. `withheld`: the names of the removed variables. */
 export function commandEnv(
   env: Readonly<Record<string, string | undefined>>,
   asked: readonly string[] = [],

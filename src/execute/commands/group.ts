@@ -1,23 +1,23 @@
-/** Runs a program as the leader of its process group, so that everything that it starts ends with it. */
+/** Runs a program as the leader of its process group, so that everything that it starts can be ended with it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 
 export interface GroupOptions {
   readonly cwd: string
   readonly env: NodeJS.ProcessEnv
-  /** Seconds after which the group is ended. */
+  /** Seconds until the group is ended. */
   readonly timeout?: number | undefined
-  /** Bytes of standard output; more end the group. */
+  /** Limit of standard output in bytes. More ends the group. */
   readonly mostOutput: number
-  /** Characters of standard error that are kept: its end. */
+  /** How many of the last characters of standard error are kept. */
   readonly tail: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** Why a group was ended before it ended by itself. */
+/** Why a group was ended early. */
 export type Ended = 'interrupted' | 'output' | 'timeout'
 
 export interface GroupResult {
-  /** Null where a signal ended the program. */
+  /** Null if a signal ended the program. */
   readonly code: number | null
   readonly by: NodeJS.Signals | null
   readonly ended: Ended | undefined
@@ -28,13 +28,13 @@ export interface GroupResult {
   readonly error?: Error
 }
 
-/** Milliseconds that processes have to end after SIGTERM; and that those left behind by the program have to close its output. */
+/** Milliseconds until SIGKILL after SIGTERM, and until the output of processes that outlive the program is closed. */
 const GRACE = 2000
 
-/** Where a process can be the leader of a group. */
+/** Whether the platform has process groups. */
 const GROUPS = process.platform !== 'win32'
 
-/** Never rejects: what went wrong is in the result. */
+/** Runs a program. Never rejects: errors are in the result. */
 export async function runGroup(program: string, words: readonly string[], options: GroupOptions): Promise<GroupResult> {
   const { cwd, env } = options
   const child = spawn(program, words, {
@@ -53,7 +53,7 @@ export async function runGroup(program: string, words: readonly string[], option
     signalGroup(child, 'SIGTERM')
     later(GRACE, () => {
       signalGroup(child, 'SIGKILL')
-      // A process that left the group may hold the pipes open for ever.
+      // A process that left the group can keep the pipes open forever.
       later(GRACE, () => settle({ code, by: null }))
     })
   }
@@ -69,7 +69,7 @@ export async function runGroup(program: string, words: readonly string[], option
   options.signal?.addEventListener('abort', onAbort)
   if (options.timeout !== undefined) later(options.timeout * 1000, () => stop('timeout'))
   child.on('error', (error) => settle({ code: null, by: null, error }))
-  // What the program printed is in the pipe when it ends; processes that it left running get a moment to close it.
+  // The program's output is in the pipe when it ends. Processes that it left running get a moment to close it.
   child.on('exit', (code) => {
     if (!ended) later(GRACE, () => endAll(code))
   })
@@ -86,7 +86,7 @@ export async function runGroup(program: string, words: readonly string[], option
   return { ...end, ended, ...output() }
 }
 
-/** Keeps all of standard output up to a bound, and the end of standard error. */
+/** Collects standard output up to a limit, and the end of standard error. */
 function collect(
   stdout: NodeJS.ReadableStream,
   stderr: NodeJS.ReadableStream,
@@ -113,6 +113,6 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
     if (GROUPS) process.kill(-child.pid, signal)
     else child.kill(signal)
   } catch {
-    // No process of it is left.
+    // The group has no processes.
   }
 }

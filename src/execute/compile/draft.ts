@@ -5,21 +5,21 @@ import type { Findings } from '../findings.js'
 import { type Held, type Leaf, type LoraNode, type Node, type Pass, type Program, passElements } from '../program.js'
 import type { ComputedLeaf, DigestDuty, JobMerge } from './job.js'
 
-/** What a program is compiled for. */
+/** The settings of a program to compile. */
 export interface Subject {
   readonly plan: Pick<Plan, 'compute' | 'seed' | 'factorings'>
-  /** The tensor's name: methods derive their random numbers from it. */
+  /** The tensor's name, from which methods derive random numbers. */
   readonly tensor: string
   readonly findings: Findings
   readonly duty: DigestDuty
   readonly compute: Compute
-  /** Bytes are copied or digested as they are, so that an element is a byte. */
+  /** Bytes are copied or digested unchanged: an element is a byte. */
   readonly raw: boolean
   /** Elements of the result. */
   readonly total: number
 }
 
-/** A program that is being put together. */
+/** A program during compilation. */
 export interface Draft extends Subject {
   readonly leaves: Leaf[]
   readonly nodes: Node[]
@@ -27,11 +27,11 @@ export interface Draft extends Subject {
   readonly merges: (JobMerge & { own: number[] })[]
   readonly held: Held[]
   heldBytes: number
-  /** Of the merges that work by rows: the same for them all. */
+  /** The row length of merges that work by rows; all have the same. */
   rowLength: number
-  /** Leaves whose values are computed before the program begins. */
+  /** Leaves whose values are computed before the program runs. */
   readonly computed: ComputedLeaf[]
-  /** What several steps use is read and made once: leaves by expression, nodes also by the reach in which they are asked for. */
+  /** Expressions that several steps share are read and computed once: leaves by expression, nodes also by their number of elements. */
   readonly leafOf: Map<Expr, number>
   readonly factorsOf: Map<Expr, Pick<LoraNode, 'columns' | 'left' | 'right'>>
   readonly mergeOf: Map<Expr, number>
@@ -62,7 +62,7 @@ export const newDraft = (subject: Subject): Draft => ({
 
 export const leavesBelow = (inputs: readonly Added[]): number[] => [...new Set(inputs.flatMap(({ below }) => below))]
 
-/** The number of elements, for what has another one than the program. */
+/** The number of elements, if it differs from the program's. */
 export const counted = ({ total }: Draft, count: number): { elements?: number } =>
   count === total ? {} : { elements: count }
 
@@ -70,14 +70,14 @@ export function addRead({ nodes }: Draft, leaf: number, below: readonly number[]
   return { node: nodes.push({ kind: 'read', leaf }) - 1, below }
 }
 
-/** The leaf of an expression; `make` is called for the first of its users. */
+/** The leaf of an expression. Calls `make` for its first use. */
 export function addLeaf({ leaves, leafOf }: Draft, of: Expr, make: () => Leaf): number {
   const known = leafOf.get(of) ?? leaves.push(make()) - 1
   leafOf.set(of, known)
   return known
 }
 
-/** Makes a pass digest those of the leaves that it reads whole, and that no other program digests. */
+/** Lets a pass digest the leaves that it reads completely and that no other program digests. */
 export function assignDuty(draft: Draft, below: readonly number[], pass: number): void {
   const { duty, passes, nodes, total, leaves } = draft
   if (!duty.enabled) return
@@ -85,13 +85,13 @@ export function assignDuty(draft: Draft, below: readonly number[], pass: number)
   for (const index of below) {
     const leaf = leaves[index]!
     if (leaf.reader.kind !== 'contiguous') continue
-    // Of a tensor that has more elements than are merged, the pass sees only a part.
+    // If a tensor has more elements than are merged, the pass sees only a part of it.
     if ((leaf.elements ?? total) !== read || !duty.takePlace(leaf.reader)) continue
     leaves[index] = { ...leaf, digestIn: pass }
   }
 }
 
-/** The finished program. `output`: where its result is written, if it is. */
+/** The finished program. `output`: where its result is written, if anywhere. */
 export function programOf(draft: Draft, output?: NonNullable<Program['output']>): Program {
   const { total, compute, rowLength, leaves, nodes, passes, held, heldBytes } = draft
   return {

@@ -2,7 +2,7 @@ import { TEAM_BYTES } from '../../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../../kernels/held/index.js'
 import { type Added, assignDuty, type Draft } from './draft.js'
 
-/** Adds the passes of work on whole matrices, and tells at which address its result will be. */
+/** Adds the passes of work on whole matrices. Returns the address of the result. */
 export function addWork(draft: Draft, work: HeldWork, models: readonly Added[], base: Added | undefined): number {
   const { passes, held } = draft
   const layout = heldLayout(work)

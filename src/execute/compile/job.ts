@@ -3,22 +3,22 @@ import type { ReducePass, TensorSettings } from '../../methods/types.js'
 import type { StoredPlace } from '../../plan/stored.js'
 import type { Program } from '../program.js'
 
-/** A program with what the scheduler needs besides: workers never see methods. Plain data. */
+/** A program with everything else that the scheduler needs: workers know no methods. Plain data. */
 export interface Job {
   readonly program: Program
-  /** By merge index of the program's nodes. */
+  /** Merges, by the merge index of nodes. */
   readonly merges: readonly JobMerge[]
-  /** Leaves whose values are computed when the job's turn has come. */
+  /** Leaves whose values are computed just before the job. */
   readonly computed?: readonly ComputedLeaf[]
-  /** What it makes; absent for jobs that only digest or compare. */
+  /** The result; absent for jobs that only digest or compare. */
   readonly target?: { readonly output: number; readonly tensor: number }
-  /** The factoring that it finds, and where that is in the team's memory when it is done. */
+  /** The factoring that it computes, and the address of the result in the team's memory. */
   readonly finds?: { readonly factoring: number; readonly at: number }
-  /** The factoring that has to be found before it begins. */
+  /** The factoring that it needs. */
   readonly needs?: number
 }
 
-/** What a merge's method gets to know, and which of the program's passes are its own. */
+/** The input of a merge's method, and which passes of the program belong to the merge. */
 export interface JobMerge {
   readonly rule: PassRule
   readonly settings: TensorSettings
@@ -27,12 +27,12 @@ export interface JobMerge {
   readonly scope: readonly Float64Array[]
 }
 
-/** Where a merge's passes are declared. */
+/** The declaration of a merge's passes. */
 export type PassRule =
   | { readonly kind: 'method'; readonly method: string }
-  /** One of the passes over a scope, by the settings of the scope's first tensor. */
+  /** One pass over a scope, with the settings of the scope's first tensor. */
   | { readonly kind: 'scope'; readonly method: string; readonly pass: number; readonly settings: TensorSettings }
-  /** Passes without coefficients; nothing is made. */
+  /** Passes without coefficients and without a result. */
   | { readonly kind: 'plain'; readonly reduces: readonly Pick<ReducePass, 'kernel' | 'slots' | 'combine' | 'maxima'>[] }
 
 export interface ComputedLeaf {
@@ -40,12 +40,12 @@ export interface ComputedLeaf {
   readonly from: ComputedExpr | FactorExpr
 }
 
-/** Hands out the duty to digest a stored tensor: the first program that reads it has it. */
+/** Assigns the digest of a stored tensor to the first program that reads it. */
 export interface DigestDuty {
   readonly enabled: boolean
-  /** True for the first who asks. */
+  /** True for the first caller. */
   takePlace(place: StoredPlace): boolean
 }
 
-/** Of programs whose inputs are digested elsewhere, or not at all. */
+/** For programs whose inputs are digested elsewhere, or not at all. */
 export const NO_DUTY: DigestDuty = { enabled: false, takePlace: () => false }

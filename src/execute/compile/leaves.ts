@@ -1,4 +1,4 @@
-/** Leaves of a program: stored tensors, what is computed before the program begins, and updates by adapters. */
+/** Leaves of a program: stored tensors, values that are computed before the program runs, and updates by adapters. */
 import { elements } from '../../core/dtypes.js'
 import { bytesOf } from '../../encodings/index.js'
 import type { ComputedExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
@@ -22,7 +22,7 @@ export function addStored(draft: Draft, of: ReadExpr): Added {
   const { view } = of
   const count = draft.raw ? {} : counted(draft, elements(shapeOf(view)))
   const index = addLeaf(draft, of, () => ({ ...lower(view, loweringOf(draft, draft.raw)), ...count, digestIn: -1 }))
-  // Digests are of whole tensors, as they lie in the file.
+  // Digests are of whole stored tensors.
   return addRead(draft, index, isPlain(view) ? [index] : [])
 }
 
@@ -48,7 +48,7 @@ export function addFactor(draft: Draft, of: FactorExpr): Added {
   return addRead(draft, index, [])
 }
 
-/** A leaf of values that are in no file: in the compute type, if no dtype is given. */
+/** A leaf of values from memory, in the compute type unless `dtype` is given. */
 export function madeLeaf(
   draft: Draft,
   shape: readonly number[],
@@ -57,7 +57,7 @@ export function madeLeaf(
   return { ...counted(draft, elements(shape)), dtype, elementBytes: bytesOf(dtype), digestIn: -1 }
 }
 
-/** By axis, how places are read through permutations that apply one after the other; undefined where none changes anything. */
+/** By axis, the composed map of permutations; undefined if no axis is permuted. */
 function mapsOf(
   { findings }: Draft,
   by: readonly Finding[],
@@ -76,14 +76,14 @@ export function addLora(draft: Draft, of: LoraExpr): Added {
   return { node: draft.nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
 }
 
-/** The factors of an update. Where the tensor is permuted, they follow it. */
+/** The factors of an update, permuted like the tensor. */
 function loraFactors(
   draft: Draft,
   { base, shape, left, right }: LoraExpr,
 ): Pick<LoraNode, 'columns' | 'left' | 'right'> {
   const factor = ({ read, byRank }: LoraFactor, count: number, map: Int32Array | null | undefined): Factor => {
     const source = lower(read.view, loweringOf(draft, false))
-    // Only the leaf's slot is used: what it shows is no tensor of this shape.
+    // Only the leaf's slot is used: its content does not have this shape.
     const { file, offset, bytes } = mainStored(read.view)
     const reader = { kind: 'contiguous', file, offset, bytes } as const
     const leaf = draft.leaves.push({ reader, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1

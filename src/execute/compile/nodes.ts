@@ -11,8 +11,7 @@ import { addWork } from './heldWork.js'
 import { addComputed, addFactor, addLora, addStored, madeLeaf } from './leaves.js'
 
 /**
- * Adds an expression, which is a part of a tensor of the shape `whole`. What is asked for in the same reach twice is made
- * once.
+ * Adds an expression, which is a part of a tensor of the shape `whole`. Equal requests for the same elements give one node.
  */
 export function addExpr(draft: Draft, of: Expr, whole: readonly number[], reach: Reach): Added {
   const known = draft.nodeOf.get(of) ?? new Map<string, Added>()
@@ -47,7 +46,7 @@ function addMerge(draft: Draft, of: MergeExpr, shape: readonly number[], reach: 
   const { compute, nodes } = draft
   const { map, reduces, origin, held: work } = passesOf(of, settingsOf(of, draft.tensor, shape, draft.plan.seed))
   if (work) return addHeld(draft, of, { ...work, compute }, map.kernel, shape, reach)
-  // Its passes go over all of it, whatever of it is asked for here.
+  // Its passes go over all elements, even if fewer are needed here.
   if (reduces.length > 0 && reachKey(reach) !== reachKey(WHOLE)) addExpr(draft, of, shape, WHOLE)
   const inner = map.rows ? { ...reach, rows: reach.rows + 1 } : reach
   const all = [...of.inputs, ...(of.statistics ?? [])].map((input) => addExpr(draft, input, shape, inner))
@@ -74,7 +73,7 @@ function addMerge(draft: Draft, of: MergeExpr, shape: readonly number[], reach: 
   return { node, below }
 }
 
-/** What a merge's method says, once for all nodes that make it. */
+/** The method's declaration of a merge, shared by all nodes of the merge. */
 function mergeIndex({ merges, mergeOf, plan, tensor, findings }: Draft, of: MergeExpr, shape: readonly number[]) {
   const known = mergeOf.get(of)
   if (known !== undefined) return known
@@ -96,7 +95,7 @@ function addReduces(
   for (const { kernel, slots, combine, skip, tile, rows = false } of reduces) {
     const pass = draft.passes.push({ kind: 'reduce', node, kernel, slots, combine, rows }) - 1
     draft.merges[merge]!.own.push(pass)
-    // A pass that may be skipped, or reads one tile only, can't be trusted with digests.
+    // A pass that can be skipped, or that reads only one tile, cannot digest.
     if (!skip && !tile) assignDuty(draft, below, pass)
   }
 }
@@ -105,7 +104,7 @@ function addRounded({ nodes }: Draft, { rounded }: MergeExpr, made: Added): Adde
   return rounded ? { ...made, node: nodes.push({ kind: 'round', of: made.node, dtype: rounded }) - 1 } : made
 }
 
-/** Held work, its result as a leaf, and the map over that. Its matrices are filled by passes of their own, and once. */
+/** Work on whole matrices, its result as a leaf, and the map over the leaf. Separate passes fill the matrices once. */
 function addHeld(
   draft: Draft,
   of: MergeExpr,

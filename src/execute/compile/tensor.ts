@@ -1,4 +1,4 @@
-/** Programs of a plan's tensors: one that is written, one that is read into memory, one of which only numbers are wanted. */
+/** Programs for a plan's tensors: to write a tensor, to read it into memory, or to compute numbers from it. */
 import { type Dtype, elements, type OutputDtype } from '../../core/dtypes.js'
 import { bytesOf, isWritable } from '../../encodings/index.js'
 import { computeOf, plainOf } from '../../expr/cost.js'
@@ -14,7 +14,7 @@ import { addWork } from './heldWork.js'
 import { type DigestDuty, type Job, NO_DUTY, type PassRule } from './job.js'
 import { addExpr, isByRows } from './nodes.js'
 
-/** A tensor with its name, by which methods derive their random numbers. */
+/** A tensor with its name, from which methods derive random numbers. */
 export interface NamedTensor {
   readonly name: string
   readonly shape: readonly number[]
@@ -55,7 +55,7 @@ function writtenJob(
   findings: Findings,
 ): Job {
   const expr = plainOf(of)
-  // Bytes that stay what they are need no decoding, whatever they mean.
+  // Copied bytes need no decoding.
   const raw = expr.kind === 'read' && dtypeOf(expr.view) === dtype
   const encoded = raw ? ({ dtype: 'raw', elementBytes: 1 } as const) : writable(name, dtype)
   const scale = raw ? bytesOf(dtype) : 1
@@ -64,7 +64,7 @@ function writtenJob(
   const { below } = addExpr(draft, expr, shape, WHOLE)
   assignDuty(draft, below, draft.passes.push({ kind: 'write' }) - 1)
   const scaled = raw ? places.map((one) => ({ ...one, from: one.from * scale, count: one.count * scale })) : places
-  // Digests are of stored tensors: parts are digested when they are written.
+  // Digests are of stored tensors. Parts are digested after they are written.
   const digest = duty.enabled && places.length === 1
   return jobOf(draft, programOf(draft, { places: scaled, ...encoded, digest }), expr)
 }
@@ -74,7 +74,7 @@ function writable(name: string, dtype: Dtype): { readonly dtype: OutputDtype; re
   return { dtype, elementBytes: bytesOf(dtype) }
 }
 
-/** The job of one of a scope's passes over the merge that makes one of its tensors; nothing is written. */
+/** The job for one pass of a scope over one of its tensors. Writes nothing. */
 export function compileReduce(
   plan: Plan,
   { name, shape, expr }: NamedTensor,
@@ -94,10 +94,10 @@ export function compileReduce(
   return jobOf(draft, programOf(draft), expr)
 }
 
-/** The job that finds both factors of a difference; nothing is written. */
+/** The job that computes both factors of a difference. Writes nothing. */
 export function compileFactoring(plan: Plan, index: number, duty: DigestDuty, findings: Findings): Job {
   const { tensor, shape, from, base, work } = plan.factorings[index]!
-  // Its work says what it is done in: the base counts as well as the tensor.
+  // The work defines its compute type, which depends on the base and the tensor.
   const { compute } = work
   const draft = newDraft({ plan, tensor, findings, duty, raw: false, total: elements(shape), compute })
   const [one, other] = [from, base].map((expr) => addExpr(draft, expr, shape, WHOLE))
@@ -105,7 +105,7 @@ export function compileFactoring(plan: Plan, index: number, duty: DigestDuty, fi
   return { ...jobOf(draft, programOf(draft), from), finds }
 }
 
-/** A job that only digests bytes as they lie in a file. */
+/** A job that only digests bytes of a file. */
 export function compileDigest(file: number, offset: number, bytes: number): Job {
   return {
     program: {

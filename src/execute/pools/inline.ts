@@ -5,10 +5,10 @@ import type { Prepared } from '../worker/evaluate.js'
 import { type Runner, teamMember } from '../worker/runner.js'
 import type { Pool } from './types.js'
 
-/** More than jobs can be under way. */
+/** More than the number of concurrent jobs. */
 const KEPT_PROGRAMS = 64
 
-/** A pool on the calling thread. It does every task at once, where it is called: no two are under way, so that they can share the scratch space. */
+/** A pool on the calling thread. It runs each task synchronously, so tasks can share the scratch space. */
 export function inlinePool(
   runner: Runner,
   write: WorkerContext['write'],

@@ -2,33 +2,33 @@ import { Worker } from 'node:worker_threads'
 import { shareFiles, threadsWithinAddresses } from '../../core/resources.js'
 import { compileKernels } from '../../kernels/index.js'
 
-/** Workers that have been started and have nothing to do yet. */
+/** Started workers without work. */
 const spare: Worker[] = []
 
 const startWorker = (): Worker => new Worker(new URL('../worker/worker.js', import.meta.url), { stdin: false })
 
 /**
- * Starts workers before it is known what they will work on, and compiles the kernels: both take as long as planning does, and
- * can be done meanwhile. Workers that nobody takes keep no process alive.
+ * Starts workers and compiles the kernels before the plan is known: both take as long as planning, and
+ * can run at the same time. Unused workers do not keep the process alive.
  */
 export function startAhead(threads: number): void {
-  // Whoever needs the kernels will hear of it.
+  // Code that needs the kernels will get the error.
   compileKernels().catch(() => {})
-  // Those that an earlier run did not take still wait.
+  // Workers that an earlier run did not use still wait.
   for (let more = threadsWithinAddresses(shareFiles(threads).threads) - spare.length; more > 0; more--) {
     const worker = startWorker()
     worker.unref()
-    // One that fails before it is taken is not taken.
+    // A worker that fails early is not used.
     worker.once('error', () => spare.splice(spare.indexOf(worker), spare.includes(worker) ? 1 : 0))
     spare.push(worker)
   }
 }
 
-/** Of so many workers, how many there can be: those that have been started, and those that have room. */
+/** How many of `count` workers are possible: those that run already, and those that fit into memory. */
 export const workersWithin = (wanted: number): number =>
   spare.length >= wanted ? wanted : spare.length + threadsWithinAddresses(wanted - spare.length)
 
-/** A worker that waits for its setup. */
+/** Takes a started worker, or starts one. It waits for its setup. */
 export function takeWorker(): Worker {
   const worker = spare.pop()
   worker?.ref()

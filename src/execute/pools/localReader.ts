@@ -15,14 +15,14 @@ import { openRunner, taskBytes } from '../worker/runner.js'
 import { inlinePool } from './inline.js'
 import type { Pool } from './types.js'
 
-/** Reads tensors on the calling thread: for analyses, and for what they compute of models while tensors are written. */
+/** Reads tensors on the calling thread, for analyses, and for tensors that their steps compute while others are written. */
 export interface LocalReader extends TensorReader {
-  /** The same in the midst of a read, for what that has to have computed: who waited for the turn would wait for itself. */
+  /** The same from inside a read, without waiting for the turn: otherwise it would wait for itself. */
   readonly inner: TensorReader
   close(): void
 }
 
-/** A reader of a plan's tensors; `tensors` are those that it may be asked for. */
+/** A reader for a plan's tensors. `tensors`: those that it must be able to read. */
 export function openLocal(
   plan: Plan,
   inputs: readonly string[],
@@ -39,7 +39,7 @@ export function openLocal(
     openFiles: shareFiles(1).files,
   })
   const { math } = runner.kernels
-  /** One tensor at a time, and what it hangs on: each may take as much memory as the plan allows for. */
+  /** One tensor at a time, with what it depends on: each can use as much memory as the plan allows. */
   let last: Promise<unknown> = Promise.resolve()
   async function readOne(tensor: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
     const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
@@ -84,7 +84,7 @@ export function openLocal(
   }
 }
 
-/** Some rows of a stored tensor, as a tensor; undefined where there is no such thing. */
+/** Some rows of a stored tensor, as a tensor; undefined if it has no rows. */
 function rowsOf({ name, shape, expr }: AnalysisTensor, rows: Int32Array): Omit<AnalysisTensor, 'dtype'> | undefined {
   if (expr.kind !== 'read' || shape.length === 0 || hasOtherRows(expr.view)) return undefined
   const view = pickedRows(expr.view, rows)

@@ -9,9 +9,9 @@ import { type RunnerSetup, taskBytes } from '../worker/runner.js'
 import { takeWorker, workersWithin } from './keptWorkers.js'
 import type { Pool, PoolSetup } from './types.js'
 
-/** Programs that a worker keeps; more than jobs can be under way. */
+/** Programs that a worker keeps: more than the number of concurrent jobs. */
 export const KEPT_PROGRAMS = 64
-/** Tasks that a worker has at hand: the next one lies ready when one is done. */
+/** Tasks that are sent to a worker at once, so that it never waits for the next one. */
 const DEPTH = 2
 
 /** The first message to a worker; tasks follow. */
@@ -23,21 +23,21 @@ export interface WorkerSetup extends RunnerSetup {
 export type WorkerFailure =
   | { readonly diagnostics: readonly Diagnostic[]; readonly exit: ExitCode }
   | { readonly message: string }
-  /** It waited for others that did not come. */
+  /** It waited for workers that had stopped. */
   | { readonly stopped: true }
 
 type WorkerMessage = 'ready' | { result: TaskResult } | { failure: WorkerFailure }
 
 interface Hand {
   readonly worker: Worker
-  /** It has started, or never will: why. */
+  /** Resolves when it has started; rejects if it cannot start. */
   readonly up: Promise<Error | undefined>
   /** The jobs whose programs it has. */
   readonly sent: number[]
   readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
 }
 
-/** A pool of as many threads as the system lets start. Fault `too-few-resources` where it lets none. */
+/** A pool with as many threads as the system allows. Error: `too-few-resources` if it allows none. */
 export async function openPool(setup: PoolSetup): Promise<Pool> {
   const module = await compileKernels()
   const share = shareFiles(setup.threads)
@@ -82,7 +82,7 @@ function startPool(
     async together(work) {
       if (!team) throw new Error('internal: held work without a memory to hold it')
       resetTeam(team)
-      // Where one fails, the others would wait for it.
+      // If one fails, the others would wait for it.
       const stopped = (error: unknown): never => {
         stopTeam(team)
         throw error
@@ -95,14 +95,14 @@ function startPool(
     },
     async close() {
       signal?.removeEventListener('abort', stop)
-      // Ended while it loads a native library, a worker would take the process with it.
+      // Ending a worker while it loads a native library would crash the process.
       await Promise.all(hands.map(({ worker, up }) => up.then(() => worker.terminate())))
     },
   }
   return { pool, up: hands.map(({ up }) => up) }
 }
 
-/** Numbers programs as they come: workers keep programs by number. */
+/** Assigns numbers to programs. Workers keep programs by number. */
 function jobNumbers(): (program: Program) => number {
   const known = new WeakMap<Program, number>()
   let next = 0
@@ -113,7 +113,7 @@ function jobNumbers(): (program: Program) => number {
   }
 }
 
-/** A worker keeps its last programs, so a program goes along only where it is not among them. */
+/** Sends a program with a task only if the worker does not have it. */
 function taskFor({ sent }: Hand, job: number, { program, ...rest }: Work): Task {
   if (sent.includes(job)) return { ...rest, job }
   sent.push(job)

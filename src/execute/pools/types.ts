@@ -1,20 +1,20 @@
-/** A pool is where the tiles of programs are computed. A run is given one; which one it is can never show in the bytes. */
+/** A pool computes the tiles of programs. The choice of the pool never changes the bytes. */
 import type { WindowMode } from '../../storage/local/window.js'
 import type { TaskResult, Work } from '../program.js'
 
 export interface Pool {
-  /** How many tasks may be under way: more of them only wait. */
+  /** How many tasks can run or be queued; further ones only wait. */
   readonly capacity: number
-  /** Bytes of a task's widest tensor at the most. */
+  /** Maximal bytes of a task's widest tensor. */
   readonly taskBytes: number
   run(work: Work): Promise<TaskResult>
-  /** Runs a task on all threads at once, as a team. Hands on one of the results, which are all the same. */
+  /** Runs a task on all threads together, as a team. Resolves to one of the results, which are all equal. */
   together(work: Work): Promise<TeamResult>
   close(): Promise<void>
 }
 
 export interface TeamResult extends TaskResult {
-  /** What the team left; it is there until other work on matrices begins. */
+  /** The team's memory with its results, valid until other work on matrices begins. */
   readonly memory: ArrayBufferLike
 }
 
@@ -23,13 +23,13 @@ export interface PoolSetup {
   readonly mode: WindowMode
   readonly inputs: readonly { readonly path: string; readonly size: number }[]
   readonly outputs: readonly string[]
-  /** The most leaves that one program reads. */
+  /** Maximal number of leaves of a program. */
   readonly leaves: number
-  /** The longest row that a program needs whole around a tile, in elements. */
+  /** The longest row that a program needs completely around a tile, in elements. */
   readonly reach: number
-  /** The most bytes of matrices that a program holds; none unless told. */
+  /** Maximal bytes of matrices that a program keeps in memory. Default: 0. */
   readonly held?: number
-  /** Ends what a team has under way. */
+  /** Stops the current work of a team. */
   readonly signal?: AbortSignal | undefined
 }
 

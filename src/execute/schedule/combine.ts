@@ -1,14 +1,14 @@
 import { TILE } from '../../kernels/types.js'
 import { type Pass, type Program, passElements, type TaskResult } from '../program.js'
 
-/** Takes the results of a reduce pass as they come and combines them in an order that is always the same. */
+/** Combines the results of a reduce pass in a fixed order, whatever the order in which they arrive. */
 export interface Gathering {
   add(result: TaskResult): void
-  /** When all tiles are in. */
+  /** The result, when all tiles have arrived. */
   result(): Float64Array
 }
 
-/** `firstTile` to `end`: the tiles that the pass reads. `maxima`: the last so many slots are largest values, not sums. */
+/** `firstTile` to `end`: the tiles that the pass reads. `maxima`: so many of the last slots are maxima, not sums. */
 export function gather(
   pass: Pass & { kind: 'reduce' },
   maxima: number,
@@ -32,7 +32,7 @@ export function gather(
   }
 }
 
-/** Adds tile after tile in index order; what comes too early waits. */
+/** Adds tiles in order of their index. Tiles that arrive too early wait. */
 function gatherSums(slots: number, maxima: number, firstTile: number): Gathering {
   const total = new Float64Array(slots)
   const early = new Map<number, Float64Array>()
@@ -54,7 +54,7 @@ function gatherSums(slots: number, maxima: number, firstTile: number): Gathering
   }
 }
 
-/** Whole numbers: exact in float64 in any order. */
+/** Integers: exact in float64 in any order. */
 function gatherCounts(slots: number): Gathering {
   const total = new Float64Array(slots)
   return {

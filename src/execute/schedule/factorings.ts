@@ -10,14 +10,14 @@ type Floats = Float32Array | Float64Array
 interface Found {
   readonly a: Floats
   readonly b: Floats
-  /** Jobs that have not had theirs. */
+  /** How many jobs have not taken their factor yet. */
   left: number
 }
 
-/** Factors on their way from the job that finds both to those that write them: they leave when all have them. */
+/** Keeps factors from the job that computes them until all jobs that write them have taken them. */
 export interface FactorShelf {
   readonly take: Findings['factor']
-  /** Copies what a factoring left in a team's memory. `uses`: how many jobs will take of it. Fault: `not-finite`. */
+  /** Copies the result of a factoring from the team's memory. `uses`: how many jobs will take it. Error: `not-finite`. */
   put(factoring: number, memory: ArrayBufferLike, at: number, uses: number): FactorFigures
 }
 
@@ -58,7 +58,7 @@ export function factorShelf(plan: Plan): FactorShelf {
   }
 }
 
-/** What the lineage keeps of a plan's extractions, by step. Figures by factoring, of all that the plan's outputs need. */
+/** The lineage records of a plan's extractions, by step. `figures` by factoring, for all that the plan's outputs need. */
 export function extractionRecords(
   plan: Plan,
   figures: (factoring: number) => FactorFigures | undefined,

@@ -2,13 +2,13 @@ import { lookupMethod } from '../../methods/registry.js'
 import type { Passes, TensorSettings } from '../../methods/types.js'
 import type { JobMerge } from '../compile/job.js'
 
-/** The passes that a merge of a job has, with the functions that make their coefficients. */
+/** The passes of a merge, with the functions that compute their coefficients. */
 export function passesFor({ rule, settings }: JobMerge): Passes {
   switch (rule.kind) {
     case 'method':
       return methodPasses(rule.method, settings)
     case 'scope': {
-      // What a scope's numbers come to is decided by all of its tensors together.
+      // The results of a scope depend on all of its tensors together.
       const passes = methodPasses(rule.method, rule.settings)
       const { conclude: _, skip: __, ...pass } = passes.scope!.reduces[rule.pass]!
       return { ...passes, reduces: [pass] }

@@ -7,33 +7,33 @@ import { type Pass, type Program, passElements, type TaskResult, type TaskTable,
 import { type Gathering, gather } from './combine.js'
 import { passesFor } from './rules.js'
 
-/** What a finished job leaves behind. */
+/** The results of a finished job. */
 export interface JobResult {
-  /** By leaf with digest duty: its leaf digests, 16 bytes each. */
+  /** By leaf that the job digests: its leaf digests, 16 bytes each. */
   readonly leaves: ReadonlyMap<number, Uint8Array>
   readonly output?: Uint8Array
-  /** By pass; empty where a pass has none or was skipped. */
+  /** By pass; empty if a pass has none or was skipped. */
   readonly results: readonly Float64Array[]
-  /** Results that are not finite where all inputs are. */
+  /** Number of results that are not finite although all inputs are. */
   readonly nonFinite: number
-  /** What was done where methods' rules say nothing. */
+  /** What was done where methods' formulas are not defined. */
   readonly notes: readonly string[]
-  /** Of a job with held work: the memory in which the team left its result, until other held work begins. */
+  /** For a job with work on whole matrices: the team's memory with its result, valid until other such work begins. */
   readonly memory?: ArrayBufferLike
 }
 
 export interface ScheduleOptions {
   readonly math: ScalarMath
-  /** Computes the values of a leaf that are in no file; absent where no job has such leaves. */
+  /** Computes the values of a leaf that is not in a file; absent if no job has such leaves. */
   readonly values?: (from: ComputedLeaf['from']) => Promise<Float32Array | Float64Array>
-  /** Called when a job is finished, in the order of finishing; `index` is its place among all jobs. */
+  /** Called when a job is finished; jobs finish in any order. `index`: its position among all jobs. */
   readonly finished: (index: number, result: JobResult, job: Job) => void
-  /** Called for each task done. */
+  /** Called for each finished task. */
   readonly progress: (read: number, written: number) => void
   readonly signal?: AbortSignal
 }
 
-/** Jobs under way at once: enough to keep threads busy while a reduce pass closes, few enough to keep pages warm. */
+/** Number of concurrent jobs: enough to keep threads busy at the end of a reduce pass, few enough to keep pages in the cache. */
 const WINDOW = 16
 
 interface Active {
@@ -44,7 +44,7 @@ interface Active {
   readonly tiles: number
   readonly tilesPerTask: number
   pass: number
-  /** Tiles of this pass: the next to hand out, the one after the last, and how many are still to come back. */
+  /** Tiles of this pass: the next one to send, the one after the last, and how many are unfinished. */
   next: number
   end: number
   left: number
@@ -60,8 +60,9 @@ interface Active {
 }
 
 /**
- * Runs all jobs on the pool. A job is asked for when its turn comes, and dropped when it is finished: a model may have a million. Tiles of a pass go out in any order to any thread; what comes back goes to fixed places or
- * is added up in the order of tiles: so the order can't show in the results.
+ * Runs all jobs on the pool. Requests each job when it can start, and drops it when it is finished: a model can have a million tensors.
+ * Tiles of a pass run in any order on any thread. Results go to fixed positions or are added in the order of tiles, so the order of
+ * execution does not change them.
  */
 export async function schedule(jobs: Iterable<Job>, pool: Pool, options: ScheduleOptions): Promise<void> {
   const active: Active[] = []

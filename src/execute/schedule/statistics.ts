@@ -1,7 +1,7 @@
 /**
- * Files of statistics are looked through before anything is merged with them: Fisher information is a mean of squares and has no
- * negative element; a Gram matrix XᵀX is symmetric with a diagonal of squares. What is otherwise is another model's weights, or
- * something else that would give a merge without meaning.
+ * Checks statistics files before anything is merged with them. Fisher information is a mean of squares and has no
+ * negative element. A Gram matrix XᵀX is symmetric with a diagonal of squares. Anything else is another model's weights, or
+ * other data that would give a meaningless merge.
  */
 
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
@@ -25,14 +25,14 @@ interface Claim {
   readonly tensor: string
   readonly kind: 'fisher' | 'gram'
   readonly view: StoredView
-  /** As they are stored. */
+  /** The stored shape. */
   readonly shape: readonly number[]
 }
 
-/** Rounding of stored products; anything that is no Gram matrix is off by its own size. */
+/** Relative tolerance for rounding. Other matrices differ from their transpose by about their own size. */
 const ASYMMETRY = 1e-2
 
-/** Counts of elements that are negative, that are not finite, and that are not 0. */
+/** Counts elements that are negative, not finite, and not 0. */
 const NEGATIVES: ReducePass = { kernel: 'negatives', slots: 3, combine: 'counts' }
 const COMPARE: ReducePass = { kernel: 'compare', slots: 5, combine: 'sums', maxima: 1 }
 
@@ -41,13 +41,13 @@ export interface StatisticsOptions {
   readonly signal?: AbortSignal
 }
 
-/** Fault `bad-statistics`, exit code 2: nothing is written yet. Hands on warnings. */
+/** Throws `bad-statistics` with exit code 2, because nothing is written yet. Returns warnings. */
 export async function checkStatistics(plan: Plan, pool: Pool, options: StatisticsOptions): Promise<Diagnostic[]> {
   const claims = claimsOf(plan)
   const checks = claims.flatMap((claim) => checksOf(claim).map((check) => ({ ...check, claim })))
   const found = new Map<string, { readonly claim: Claim; readonly what: string; more: number }>()
   const wrong = new Map<number, string>()
-  // Of each model some element has to be more than 0, or it was gathered in vain.
+  // If a model's statistics are all 0, they have no effect.
   const some = new Set<string>()
   await schedule(
     checks.map(({ job }) => job),
@@ -89,7 +89,7 @@ const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more:
       : 'set statistics to a file with XᵀX of each layer’s inputs, with the names of the model’s matrices',
 })
 
-/** Every stored tensor that a method is given as statistics, once. */
+/** Every stored tensor that a method uses as statistics, once. */
 function claimsOf(plan: Plan): Claim[] {
   const claims = new Map<string, Claim>()
   for (const { name, shape, expr } of plan.outputs.flatMap(({ tensors }) => tensors))
@@ -110,7 +110,7 @@ function claimsOf(plan: Plan): Claim[] {
 
 interface Check {
   readonly job: Job
-  /** What is wrong, by the pass's numbers; undefined where nothing is. */
+  /** The error, from the pass's numbers; undefined if there is none. */
   readonly judge: (numbers: Float64Array) => string | undefined
   readonly hasSome: (numbers: Float64Array) => boolean
 }
@@ -129,7 +129,7 @@ function checksOf({ kind, view, shape }: Claim): Check[] {
   ]
 }
 
-/** The elements of a stored square matrix whose row is their column. */
+/** The diagonal of a stored square matrix. */
 function diagonalOf(view: StoredView, side: number): StoredView {
   const [down = side, along = 1] = view.strides ?? [side, 1]
   return { ...view, shape: [side], strides: [down + along] }
@@ -151,10 +151,10 @@ function asymmetric([squares = 0, , , differences = 0]: Float64Array): string | 
   return differences <= ASYMMETRY ** 2 * squares ? undefined : 'is not symmetric'
 }
 
-/** Statistics are read as they are stored, without any finding. */
+/** Statistics are read as stored, without findings. */
 const STORED: Lowering = { raw: false, mixed: 'F64', maps: () => [] }
 
-/** A program with one pass over stored tensors; it writes nothing. */
+/** A program with one pass over stored tensors that writes nothing. */
 function jobOf(views: readonly View[], count: number, pass: ReducePass): Job {
   const leaves = views.map((view): Leaf => ({ ...lower(view, STORED), digestIn: -1 }))
   const { kernel, slots, combine } = pass

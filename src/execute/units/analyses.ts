@@ -1,4 +1,4 @@
-/** Does analyses, and computes what steps make of their findings. */
+/** Runs analyses, and computes tensors from their findings. */
 import type { WebAssembly } from '../../core/webassembly.js'
 import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
@@ -17,16 +17,16 @@ export interface AnalysisSetup {
   readonly files: readonly string[]
   readonly module: WebAssembly.Module
   readonly threads: number
-  /** Bytes of anonymous memory for the analyses; what they need at the least is there. */
+  /** Bytes of anonymous memory for the analyses, at least their minimum. */
   readonly memory: number
   readonly listen: Listener
   readonly signal: AbortSignal | undefined
   readonly findings: Findings
-  /** Of an analysis that was done. */
+  /** The results of an analysis. */
   readonly recordOf: (analysis: number) => UnitRecord | undefined
 }
 
-/** A reader of the plan's tensors and threads for products of matrices, opened when they are first needed. */
+/** A reader for the plan's tensors and threads for matrix products, opened on first use. */
 export interface AnalysisRoom extends Pick<Findings, 'maps' | 'computed'> {
   run(analysis: Analysis, index: number): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
   close(): Promise<void>
@@ -42,7 +42,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
     }
     return opened
   }
-  // Whoever waits for a long product or assignment is sent away at once.
+  // Code that waits for a long product or assignment stops at once.
   const stop = () => void opened?.team.close()
   signal?.addEventListener('abort', stop)
   const places = new Map(
@@ -68,7 +68,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
     async computed(step, tensor) {
       const { analysis, found, spare } = foundFor(step)
       const { reader, team } = open()
-      // Whoever asks for it may be reading: the inner reader does not wait for its turn.
+      // The caller can be inside a read: the inner reader does not wait for its turn.
       const workshop = { reader: reader.inner, team, spare }
       return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
     },

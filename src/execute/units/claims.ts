@@ -1,12 +1,12 @@
 import type { UnitRecord } from './records.js'
 
 /**
- * Records that an earlier run or another part left. None is believed for itself: a unit takes one over only where the digests of the
- * unit's inputs and of what it would write, read again, are those of the record. No path, inode or time counts.
+ * Records of an earlier run or another part. They are only claims: a unit reuses a record only if the digests of the
+ * unit's inputs and outputs, computed again, match the record. Paths, inodes and times do not count.
  */
 export interface Claims {
   readonly isEmpty: boolean
-  /** Whether it is worth reading again what a unit of this key reads and writes. */
+  /** Whether there is a record with this key, so that reading the unit's inputs and outputs again is worthwhile. */
   has(key: string): boolean
   find(made: Pick<UnitRecord, 'key' | 'inputs' | 'outputs'>): UnitRecord | undefined
 }

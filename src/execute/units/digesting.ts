@@ -5,7 +5,7 @@ import { refuseInterrupted } from '../interrupted.js'
 import { type JobResult, schedule } from '../schedule/schedule.js'
 import type { Engine } from './types.js'
 
-/** Notes the digests of stored tensors that a finished job read whole. */
+/** Stores the digests of stored tensors that a finished job read completely. */
 export function noteDigests({ digests, units, kernels }: Engine, { program }: Job, result: JobResult): void {
   for (const [index, leaves] of result.leaves) {
     const { reader } = program.leaves[index]!
@@ -14,7 +14,7 @@ export function noteDigests({ digests, units, kernels }: Engine, { program }: Jo
   }
 }
 
-/** Digests of those of these stored tensors that have none yet. `progress`: for bytes that count in the run. */
+/** Digests these stored tensors, except those that have a digest. `progress`: for bytes that count as work of the run. */
 export async function digestInputs(
   engine: Engine,
   stored: Iterable<number>,

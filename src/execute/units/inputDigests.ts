@@ -1,14 +1,14 @@
 import type { StoredPlace, StoredTensors } from '../../plan/stored.js'
 
-/** Digests of the plan's stored tensors, and who makes them: each is digested once, by the first program that reads all of it. */
+/** Digests of the plan's stored tensors. Each one is digested once, by the first program that reads all of it. */
 export interface InputDigests {
   readonly enabled: boolean
-  /** True for the first who asks: it has the duty then. */
+  /** True for the first caller, which then must digest the tensor. */
   take(stored: number): boolean
   takePlace(place: StoredPlace): boolean
   get(stored: number): string | undefined
   set(stored: number, digest: string): void
-  /** Calls back as soon as all of these are known. */
+  /** Calls back when all of these are known. */
   whenKnown(stored: readonly number[], done: () => void): void
 }
 

@@ -6,9 +6,9 @@ import type { Listener } from '../events.js'
 /** Events at most this often, in milliseconds. */
 const EVERY = 100
 
-/** Tells how far a run is, over all of its batches. */
+/** Emits the progress of a run, over all of its batches. */
 export interface RunProgress {
-  /** A batch begins: bytes written and tensors finished that an earlier run left. */
+  /** A batch begins. Bytes and tensors that an earlier run has finished. */
   readonly begin: (done: number, tensors: number) => void
   readonly bytes: (read: number, written: number) => void
   readonly tensor: (made: boolean) => void
@@ -17,7 +17,7 @@ export interface RunProgress {
   readonly end: () => void
 }
 
-/** Progress of all of a plan's outputs; `finished` says which of them an earlier run published. */
+/** Progress of all of a plan's outputs. `finished`: whether an earlier run published an output. */
 export function runProgress(
   plan: Plan,
   threads: number,
@@ -31,7 +31,7 @@ export function runProgress(
   let begun = false
   let last = 0
   const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
-  const tell = () => listen({ kind: 'progress', read, written, tensors })
+  const emit = () => listen({ kind: 'progress', read, written, tensors })
   return {
     begin(done, more) {
       written += done
@@ -46,7 +46,7 @@ export function runProgress(
       const now = performance.now()
       if (!begun || now - last < EVERY) return
       last = now
-      tell()
+      emit()
     },
     tensor(made) {
       if (made) tensors++
@@ -58,6 +58,6 @@ export function runProgress(
       const fraction = (factoring + 1) / plan.factorings.length
       listen({ kind: 'step', step, text: `${tensor}: rank ${work.options.rank}, ${energy}`, fraction })
     },
-    end: tell,
+    end: emit,
   }
 }

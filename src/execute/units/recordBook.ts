@@ -5,19 +5,19 @@ import { recordDigest, type UnitRecord } from './records.js'
 
 /** The records of a run, by unit. */
 export interface RecordBook {
-  /** Of an analysis, a scope or a factoring. */
+  /** The record of an analysis, a scope or a factoring. */
   shared(need: Need): UnitRecord | undefined
   tensor(output: number, tensor: number): UnitRecord | undefined
-  /** The record's inputs as far as they are known. */
+  /** The record's inputs, as far as they are known. */
   inputsOf(unit: Unit): (string | null)[]
-  /** Keeps a record that is complete. */
+  /** Keeps a complete record. */
   keep(unit: Unit, record: UnitRecord): void
-  /** Makes a record as soon as the digests of the unit's inputs are known, which those of a whole run are in the end. */
+  /** Makes a record when the digests of the unit's inputs are known. At the end of a run, all are. */
   make(unit: Unit, made: Pick<UnitRecord, 'outputs' | 'findings' | 'figures'>): void
   all(): Generator<UnitRecord>
 }
 
-/** `noted` is told of each record that is made here: not of those that are kept from elsewhere. */
+/** Calls `noted` with each record that is made here, but not with kept ones. */
 export function recordBook(
   units: PlanUnits,
   digests: InputDigests,
@@ -27,7 +27,7 @@ export function recordBook(
   const tensors: (UnitRecord | undefined)[][] = []
   const needDigests = new Map<string, string>()
 
-  /** By key and inputs alone: a unit may be recorded before what it needs is. */
+  /** By key and inputs only: a unit can be recorded before the units that it needs. */
   function needDigest(need: Need): string {
     const unit = units.unit(need)
     const known = needDigests.get(unit.id)
@@ -52,7 +52,7 @@ export function recordBook(
     own[made.tensor] = record
   }
 
-  /** What must have a digest before the unit's record can be made. What analyses and scopes read has one before tensors begin. */
+  /** The tensors that need a digest before the unit's record can be made. Inputs of analyses and scopes have one before tensors begin. */
   const awaited = ({ reads, needs }: Unit): readonly number[] => {
     const factorings = needs.filter(({ kind }) => kind === 'factoring')
     return factorings.length > 0 ? [...reads, ...factorings.flatMap((need) => units.unit(need).reads)] : reads
@@ -64,7 +64,7 @@ export function recordBook(
     inputsOf,
     keep,
     make(unit, made) {
-      // Others may need what it found before its inputs are digested.
+      // Other units can need the findings before the inputs are digested.
       keep(unit, { key: unit.key, inputs: [], ...made })
       digests.whenKnown(awaited(unit), () => {
         const record = { key: unit.key, inputs: inputsOf(unit), ...made }

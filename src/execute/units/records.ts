@@ -1,5 +1,5 @@
 /**
- * Records: what doing a unit gave, as plain data. The journal, the result of a part of a run, and what a lineage is made from are lists of
+ * Records: the results of units, as plain data. The journal, the result of a part of a run, and the input of a lineage are lists of
  * records.
  */
 import { sha256 } from '../../core/digest.js'
@@ -8,33 +8,33 @@ import type { FactorFigures } from '../../steps/extract/record.js'
 import type { FoundRecord } from '../../steps/index.js'
 
 export interface UnitRecord {
-  /** The unit's. */
+  /** The unit's key. */
   readonly key: string
-  /** Digests of the stored tensors that the unit reads, in its order, then of the records that it needs; null where the run leaves digests out. */
+  /** Digests of the stored tensors that the unit reads, in its order, then of the records that it needs; null if the run skips digests. */
   readonly inputs: readonly (string | null)[]
   /** Digests of the tensors that it wrote. */
   readonly outputs: readonly (string | null)[]
   /** Small arrays by name: permutations, rotations, sums. */
   readonly findings: FoundArrays
-  /** What people are told. */
+  /** Figures for people. */
   readonly figures: Figures
 }
 
 export interface Figures {
-  /** Results that are not finite where all inputs are; more than 0. */
+  /** Number of results that are not finite although all inputs are; more than 0. */
   readonly nonFinite?: number
-  /** What was done where methods' rules say nothing; sorted, not empty. */
+  /** What was done where methods' formulas are not defined; sorted, not empty. */
   readonly notes?: readonly string[]
-  /** Of a factoring. */
+  /** The figures of a factoring. */
   readonly factors?: FactorFigures
-  /** Of an analysis, by its steps. */
+  /** The figures of an analysis, by its steps. */
   readonly steps?: readonly FoundRecord[]
 }
 
 export const NOTHING_FOUND: FoundArrays = Object.freeze({})
 export const NO_FIGURES: Figures = Object.freeze({})
 
-/** Stands for a record among the inputs of units that need it. What it found follows from its key and its inputs. */
+/** The digest of a record, for units that need it. Its findings follow from its key and its inputs. */
 export const recordDigest = ({ key, inputs }: Pick<UnitRecord, 'key' | 'inputs'>): string =>
   sha256(JSON.stringify([key, inputs]))
 
@@ -42,7 +42,7 @@ const ARRAYS = { i32: Int32Array, f32: Float32Array, f64: Float64Array } as cons
 type ArrayType = keyof typeof ARRAYS
 const TYPES = Object.keys(ARRAYS) as ArrayType[]
 
-/** A record as one line of text, with a checksum by which a damaged line is known. */
+/** A record as one line of text, with a checksum to detect damaged lines. */
 export function recordLine({ key, inputs, outputs, findings: found, figures }: UnitRecord): string {
   const findings = Object.entries(found).map(([name, array]) => {
     const type = TYPES.find((type) => array instanceof ARRAYS[type])!
@@ -52,7 +52,7 @@ export function recordLine({ key, inputs, outputs, findings: found, figures }: U
   return `[${text},"${sha256(text)}"]`
 }
 
-/** Undefined where the line is damaged, or no record. */
+/** Parses a record; undefined if the line is damaged or not a record. */
 export function parseRecord(line: string): UnitRecord | undefined {
   try {
     const [record, sum] = JSON.parse(line) as [

@@ -1,11 +1,11 @@
-/** What records say of a plan's steps and scopes, for the lineage. */
+/** The results of a plan's steps and scopes in records, for the lineage. */
 import type { Plan } from '../../plan/types.js'
 import { analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import { extractionRecords } from '../schedule/factorings.js'
 import type { RecordBook } from './recordBook.js'
 import { scopeResults } from './shared.js'
 
-/** By step. Fault: `nothing-to-extract`. */
+/** By step. Error: `nothing-to-extract`. */
 export function stepRecords(plan: Plan, records: RecordBook): ReadonlyMap<string, FoundRecord> {
   const found = plan.analyses.flatMap((analysis, index) => {
     const steps = records.shared({ kind: 'analysis', index })?.figures.steps ?? []

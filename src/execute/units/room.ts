@@ -3,9 +3,9 @@ import { heldLayout } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
 import type { PoolSetup } from '../pools/types.js'
 
-/** What a pool must have room for, so that any program of the plan fits. */
+/** The sizes of a pool that fits every program of the plan. */
 export function roomOf(plan: Plan): Required<Pick<PoolSetup, 'leaves' | 'reach' | 'held'>> {
-  // Statistics are looked at beside themselves.
+  // Statistics are compared with their own transpose.
   const room = { leaves: 2, reach: 0, held: 0 }
   const add = (leaves: number, reach: number, held: number): void => {
     room.leaves = Math.max(room.leaves, leaves)

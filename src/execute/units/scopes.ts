@@ -13,7 +13,7 @@ import type { Engine } from './types.js'
 
 /**
  * The passes over all tensors of a step at once: pass after pass, the tensors of a pass in any order. Their numbers are combined in the
- * order of tensors, so the order of finishing can't show. Results by pass.
+ * order of tensors, so the order of execution does not change them. Results by pass.
  */
 export async function findScope(engine: Engine, index: number): Promise<readonly Float64Array[]> {
   const { plan, kernels, signal } = engine
@@ -35,7 +35,7 @@ export async function findScope(engine: Engine, index: number): Promise<readonly
   return own
 }
 
-/** What a scope's method asks for, by the settings of its first tensor. */
+/** The passes of a scope's method, for the settings of its first tensor. */
 function declared(plan: Plan, { tensors }: PlanScope) {
   const { expr, name, shape } = tensors[0]!
   const settings = settingsOf(expr, name, shape, plan.seed)

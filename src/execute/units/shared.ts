@@ -1,4 +1,4 @@
-/** Analyses and scopes: what several tensors need. */
+/** Analyses and scopes: units that several tensors need. */
 import { digestedOf } from '../../expr/cost.js'
 import type { Unit } from '../../plan/units.js'
 import { refuseInterrupted } from '../interrupted.js'
@@ -19,7 +19,7 @@ export async function doShared(engine: Engine, analyses: AnalysisRoom): Promise<
   }
 }
 
-/** Whether a record of an earlier run is believed. */
+/** Whether a record of an earlier run is valid and was reused. */
 async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {
   const { plan, claims, records, listen } = engine
   if (!claims.has(unit.key)) return false
@@ -41,7 +41,7 @@ async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom): P
   const { findings, figures } = await analyses.run(plan.analyses[index]!, index)
   records.make(unit, { outputs: [], findings, figures })
   if (!digests.enabled) return
-  // A long analysis is in the journal before anything else begins. What tensors would digest in passing counts when they are read.
+  // Write a long analysis to the journal before anything else begins. Inputs that tensors read anyway count as progress then.
   const inPassing = new Set(
     plan.outputs.flatMap(({ tensors }) =>
       tensors.flatMap(({ expr }) => digestedOf(expr).map((read) => engine.units.stored.numberOf(read))),

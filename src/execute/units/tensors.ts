@@ -11,15 +11,15 @@ import { digestInputs, digestJob, noteDigests } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
 import { type Engine, isOwn } from './types.js'
 
-/** Where the outputs' files are among those of the pool. */
+/** The positions of the outputs' files among the files of the pool. */
 export interface OutputFiles {
-  /** Among the files that can be read: the first file that is an output's. */
+  /** Among the readable files: the first file of an output. */
   readonly readable: number
-  /** By output that is made now: its first file among all files that are written. */
+  /** By output of this batch: its first file among all written files. */
   readonly first: ReadonlyMap<number, number>
 }
 
-/** Takes over from earlier runs what is true of their records, and makes the rest. */
+/** Reuses valid records of earlier runs, and makes the other tensors. */
 export async function doTensors(engine: Engine, files: OutputFiles): Promise<void> {
   const outputs = [...files.first.keys()]
   const { plan, pool, kernels, digests, progress, signal } = engine
@@ -58,7 +58,7 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
   await recordParts(engine, inParts, files)
 }
 
-/** What was found out while a tensor was made, before its record is. */
+/** The results of a tensor, before its record is made. */
 interface Made extends NonNullable<Job['target']> {
   readonly figures: Remarks
 }
@@ -67,7 +67,7 @@ function record(engine: Engine, { output, tensor, figures }: Made, outputs: read
   engine.records.make(engine.units.tensor(output, tensor), { outputs, findings: NOTHING_FOUND, figures })
 }
 
-/** Records tensors that were stored in parts: each part's digest is of its bytes as they lie in the file. */
+/** Records tensors that are stored in parts: the digest of each part is of its bytes in the file. */
 async function recordParts(engine: Engine, made: readonly Made[], files: OutputFiles): Promise<void> {
   const places = made.map((one) => placesOf(engine, one, files))
   const found = engine.digests.enabled ? await digestWritten(engine, places.flat()) : undefined
@@ -80,7 +80,7 @@ async function recordParts(engine: Engine, made: readonly Made[], files: OutputF
     )
 }
 
-/** Where the stored parts of a tensor lie among the files that can be read. */
+/** The stored parts of a tensor among the readable files. */
 const placesOf = (
   { plan }: Engine,
   { output, tensor }: NonNullable<Job['target']>,
@@ -90,7 +90,7 @@ const placesOf = (
     ({ file, offset, bytes }) => [files.readable + files.first.get(output)! + file, offset, bytes] as const,
   )
 
-/** The tensors of outputs that are done here. */
+/** The tensors of outputs that this run makes. */
 function* ownTensors(engine: Engine, outputs: readonly number[]): Generator<readonly [output: number, tensor: number]> {
   let count = 0
   for (const output of outputs)
@@ -105,7 +105,7 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
     const isDone = records.tensor(output, index) !== undefined
     const { expr } = tensor
     const factoring = expr.kind === 'factor' && !factored.has(expr.factoring) ? expr.factoring : undefined
-    // Of factors that are there already, only the figures may be missing.
+    // Factors that exist already can still need their figures.
     if (factoring !== undefined && !(isDone && records.shared({ kind: 'factoring', index: factoring }))) {
       factored.add(factoring)
       yield compileFactoring(plan, factoring, digests, findings)
@@ -113,13 +113,13 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
     }
     if (isDone) continue
     yield compileTensor(plan, tensor, files.first.get(output)!, digests, findings, { output, tensor: index })
-    // A record needs all of its inputs' digests: what no program reads in the order of its bytes is read for that alone.
+    // A record needs the digests of all inputs: tensors that no program reads in the order of their bytes are read only for that.
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
   }
   yield* restOf(engine)
 }
 
-/** Digests of files are over all of their tensors, whether an output uses them or not. */
+/** Digests of files cover all of their tensors, also those that no output uses. */
 function* restOf(engine: Engine): Generator<Job> {
   const { units, digests, records, part } = engine
   if (!digests.enabled) return
@@ -130,7 +130,7 @@ function* restOf(engine: Engine): Generator<Job> {
     records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: NO_FIGURES })
     yield digestJob(engine, stored!)
   }
-  // The first of several outputs has a lineage before the others are made.
+  // The first of several outputs gets its lineage before the others are made.
   if (!part) yield* digestsOf(engine, units.stored.numbers())
 }
 
@@ -138,7 +138,7 @@ function* digestsOf(engine: Engine, stored: Iterable<number>): Generator<Job> {
   for (const number of stored) if (engine.digests.take(number)) yield digestJob(engine, number)
 }
 
-/** How many tensors that are still to be made take of each factoring. */
+/** How many unfinished tensors use each factoring. */
 function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<number, number> {
   const uses = new Map<number, number>()
   for (const [output, tensor] of ownTensors(engine, outputs)) {
@@ -150,8 +150,8 @@ function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<numbe
 }
 
 /**
- * Of what earlier runs say is finished, that whose bytes have the digests which were recorded, and whose inputs have them too: what is
- * only recorded never gets into a lineage.
+ * Finds the tensors of earlier runs whose outputs and inputs match the recorded digests. A record alone
+ * never gets into a lineage.
  */
 async function takeOver(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<readonly Unit[]> {
   const { units, claims, records } = engine
@@ -179,7 +179,7 @@ async function takeOver(engine: Engine, outputs: readonly number[], files: Outpu
   })
 }
 
-/** Digests of what lies at these places of the outputs. */
+/** Digests of these parts of the outputs. */
 async function digestWritten(
   { pool, kernels, signal }: Engine,
   places: readonly (readonly [file: number, offset: number, bytes: number])[],

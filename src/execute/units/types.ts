@@ -1,4 +1,4 @@
-/** Doing units: what all kinds of them share. */
+/** What units of all kinds share while they are done. */
 import type { Kernels } from '../../kernels/index.js'
 import type { Plan } from '../../plan/types.js'
 import type { PlanUnits } from '../../plan/units.js'
@@ -19,13 +19,13 @@ export interface Engine {
   readonly digests: InputDigests
   readonly claims: Claims
   readonly records: RecordBook
-  /** What analyses and scopes found, as programs use it. */
+  /** The findings of analyses and scopes, for programs. */
   readonly findings: Findings
   readonly shelf: FactorShelf
   readonly progress: RunProgress
   readonly listen: Listener
   readonly signal: AbortSignal | undefined
-  /** The share of the units that is done here; all of them where it is absent. */
+  /** The share of the units to do. Absent: all of them. */
   readonly part?: Part | undefined
 }
 
@@ -35,6 +35,6 @@ export interface Part {
   readonly of: number
 }
 
-/** The units of a counted kind fall to the parts in turn. */
+/** Whether a unit with this number belongs to a part: parts take turns. */
 export const isOwn = ({ part }: Pick<Engine, 'part'>, count: number): boolean =>
   part === undefined || count % part.of === part.index

@@ -1,10 +1,10 @@
-/** Scratch space in a worker's memory, handed out once to a program: 16-byte aligned, never given back. */
+/** Scratch space in a worker's memory for one program: aligned to 16 bytes, never freed. */
 import type { WebAssembly } from '../../core/webassembly.js'
 export interface Arena {
   readonly allocate: (bytes: number) => number
 }
 
-/** Throws where a program needs more than there is: the plan's budget should have refused it. */
+/** Throws if a program needs more space: the plan's budget should have refused it. */
 export function createArena(
   memory: WebAssembly.Memory,
   { start, bytes }: { readonly start: number; readonly bytes: number },

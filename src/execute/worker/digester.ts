@@ -3,7 +3,7 @@ import { DIGEST_BYTES, type Kernels, LEAF, TILE } from '../../kernels/types.js'
 import type { Program, Task } from '../program.js'
 import type { Arena } from './arena.js'
 
-/** Leaf digests of a task: for each leaf with duty in its pass, then for the output, one run of digests. */
+/** Leaf digests of a task: for each leaf that its pass digests, then for the output. */
 export interface TaskDigests {
   readonly bytes: Uint8Array
   /** Digests bytes that follow those of the last call with this key: a leaf's index, -1 for the output. */

@@ -1,4 +1,4 @@
-/** Does tasks of a program: reads its leaves tile by tile, evaluates, writes, and sums up. */
+/** Runs the tasks of a program: reads its leaves tile by tile, evaluates, writes, and reduces. */
 import { TILE } from '../../kernels/types.js'
 import { isStored } from '../../views/readers.js'
 import { type Pass, type Program, passElements, type Task, type TaskResult } from '../program.js'
@@ -14,7 +14,7 @@ import { activeLeaves } from './shortcuts.js'
 import { rowsTouched } from './touchedRows.js'
 import { beginTask, evaluate } from './values.js'
 
-/** A program that is laid out in a worker's memory. */
+/** A program with a layout in a worker's memory. */
 export interface Prepared {
   run(task: Task): TaskResult
 }
@@ -101,7 +101,7 @@ function fetchLeaf({ program, worker, gathered }: Layout, index: number, from: n
   const rows = rowLength === 0 ? undefined : rowsTouched(from, n, rowLength, elements)
   const start = rows ? rows.first * rowLength : from
   const end = rows ? Math.max(rows.end * rowLength, from + n) : from + n
-  // It may have fewer than the tensor: nobody asks for what lies behind them.
+  // The leaf can have fewer elements than the tensor; the others are never requested.
   const length = Math.min(end, elements) - start
   if (length <= 0) return 0
   const address = locate(leaf, worker.slots[index]!, worker, start, length, gathered[index]!)
@@ -137,7 +137,7 @@ function writeTile({ program, worker, tile }: Layout, digests: TaskDigests, addr
   }
 }
 
-/** Bytes of n elements of a leaf from one on, as far as it has them and they come from a file. */
+/** Bytes of n elements of a leaf, as far as the leaf has them and they are read from a file. */
 function storedBytes(program: Program, leaf: number, first: number, n: number): number {
   const { reader, elementBytes, elements = program.elements } = program.leaves[leaf]!
   return isStored(reader) ? Math.max(0, Math.min(n, elements - first)) * elementBytes : 0

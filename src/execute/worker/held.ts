@@ -1,4 +1,4 @@
-/** What a worker does for held work: fills matrices from tiles, takes part in the team's stages, and hands results on. */
+/** A worker's part of work on whole matrices: fills them from tiles, runs stages with the team, and returns results. */
 import { joinTeam } from '../../kernels/dense/team.js'
 import { heldLayout, solveHeld } from '../../kernels/held/index.js'
 import { CHUNK } from '../../kernels/types.js'
@@ -10,12 +10,12 @@ const teamOf = ({ team }: WorkerContext): NonNullable<WorkerContext['team']> => 
   return team
 }
 
-/** Operations of work that one thread does sooner than a team could: some hundredths of a second, and a team meets often. */
+/** Work with fewer operations is faster on one thread: it takes some hundredths of a second, and a team synchronizes often. */
 export const ALONE = 1e8
 
 /**
- * One stage, together with all other workers; of small work by the first alone. Who does it does not show in the result.
- * Where its rule says nothing of these matrices it hands on what it did instead.
+ * Runs one stage together with all other workers, or small work on the first worker alone. The result is the same.
+ * If the method's formula is not defined for these matrices, returns what it did instead.
  */
 export function solve(
   program: Program,

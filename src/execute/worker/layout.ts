@@ -11,7 +11,7 @@ import { scratchOf } from './read/index.js'
 export interface Layout {
   readonly program: Program
   readonly worker: WorkerContext
-  /** Of an element in the compute type. */
+  /** Bytes of an element in the compute type. */
   readonly computeBytes: number
   /** Elements that are made at once at the most: at least one whole row for kernels by rows, which ask as much of the nodes below. */
   readonly span: number
@@ -27,11 +27,11 @@ export interface Layout {
   /** By leaf: where elements go that do not lie one after the other in a file. */
   readonly gathered: readonly number[]
   readonly digests: ReturnType<typeof digester>
-  /** Where a tile of the output goes, unless its bytes are copied as they are. */
+  /** The address of a tile of the output, unless its bytes are copied unchanged. */
   readonly outputTile: number
-  /** The tile under way. */
+  /** The current tile. */
   readonly tile: TileState
-  /** By node: the values that were made last. */
+  /** By node: the values that were computed last. */
   readonly lately: readonly LastValues[]
 }
 
@@ -39,9 +39,9 @@ export interface TileState {
   /** Index of its first element, and of the one after its last. */
   start: number
   end: number
-  /** How many tiles were begun: values that a node made for an earlier one are stale. */
+  /** Number of started tiles: a node's values of an earlier tile are stale. */
   count: number
-  /** By leaf, where its elements lie. */
+  /** By leaf: the addresses of its elements. */
   readonly at: Float64Array
 }
 
@@ -52,7 +52,7 @@ interface LastValues {
   at: number
 }
 
-/** Throws where the worker's scratch space is too small: the plan's limits should have refused the program. */
+/** Throws if the worker's scratch space is too small: the plan's limits should have refused the program. */
 export function layOut(program: Program, worker: WorkerContext): Layout {
   const { kernels, memory } = worker
   const { rowLength, output, compute, nodes, leaves } = program

@@ -1,4 +1,4 @@
-/** Counts results that are not finite where the inputs are: overflows, and NaN that arithmetic made. */
+/** Counts results that are not finite although the inputs are: overflows, and NaN from arithmetic. */
 
 import type { FloatDtype, OutputDtype } from '../../core/dtypes.js'
 import type { WebAssembly } from '../../core/webassembly.js'
@@ -7,7 +7,7 @@ import type { Kernels } from '../../kernels/types.js'
 import { isStored } from '../../views/readers.js'
 import type { Program } from '../program.js'
 
-/** The upper bits of a dtype's elements that are all set in what is not finite; E4M3 has no infinities. */
+/** The upper bits of a dtype that are all set in NaN and infinities. E4M3 has no infinities. */
 const EXPONENTS: Readonly<Record<FloatDtype, number>> = {
   F64: 0x7ff0,
   F32: 0x7f80,
@@ -17,7 +17,7 @@ const EXPONENTS: Readonly<Record<FloatDtype, number>> = {
   F8_E4M3: 0x7f,
 }
 
-/** Tells for elements of a stored dtype, the first at an address, whether they are finite. */
+/** Makes a function that checks whether elements of a stored dtype are finite. */
 function finiteIn(view: DataView, dtype: FloatDtype): (address: number, index: number) => boolean {
   const bytes = bytesOf(dtype)
   const exponent = EXPONENTS[dtype]

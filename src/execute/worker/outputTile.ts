@@ -3,10 +3,10 @@ import type { Layout } from './layout.js'
 import { fusedMap, keptTail, mixedMap } from './shortcuts.js'
 import { bindMixed, bindStored, evaluate } from './values.js'
 
-/** Makes n elements of the tile under way as they are written, and tells where they lie. */
+/** Makes n elements of the current tile in the output's dtype. Returns their address. */
 export type MakeTile = (n: number) => number
 
-/** The shortest way to make tiles of a program's output. */
+/** Chooses the fastest way to make tiles of a program's output. */
 export function tileMaker(layout: Layout): MakeTile | undefined {
   const { program, worker, outputTile, tile } = layout
   const { output, nodes } = program

@@ -1,4 +1,4 @@
-/** What can be told of a program before it runs: which leaves a pass needs, and what need not be decoded. */
+/** What is known about a program before it runs: which leaves a pass needs, and which values need no decoding. */
 import type { FloatDtype } from '../../core/dtypes.js'
 import { type ChunkKernel, type Kernels, MIXED_INPUTS } from '../../kernels/types.js'
 import type { Program } from '../program.js'
@@ -62,7 +62,7 @@ export function mixedMap(
   return fits && node.inputs.length <= MIXED_INPUTS ? kernels.mixed(node.kernel, output.dtype, compute) : undefined
 }
 
-/** Where the program ends in a join, whose rest is stored in the output's dtype: its bytes stay what they are. */
+/** If the program ends in a join whose rest is stored in the output's dtype: the bytes of the rest are copied. */
 export function keptTail({
   nodes,
   leaves,

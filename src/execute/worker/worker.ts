@@ -1,4 +1,4 @@
-/** A worker thread: its own WebAssembly memory, windows on the inputs, and tasks one after the other. */
+/** A worker thread: it has its own WebAssembly memory and windows on the inputs, and runs tasks one after another. */
 
 import { parentPort } from 'node:worker_threads'
 import { Fault } from '../../core/diagnostics.js'
@@ -13,12 +13,12 @@ import { openRunner, teamMember } from './runner.js'
 const port = parentPort
 if (!port) throw new Error('internal: the worker was not started as a worker')
 
-/** Makes ready for a run, and gives the function that does its tasks. */
+/** Prepares for a run. Returns the function that runs its tasks. */
 function prepareRun(setup: WorkerSetup): (task: Task) => TaskResult {
   const runner = openRunner(setup)
   const team = setup.team && teamMember(setup.team.memory, setup.team.thread)
   const { write } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
-  /** Programs by job, the recent ones: the main thread sends a program again when it may have gone from here. */
+  /** Recent programs by job. The main thread sends a program again if it could have been dropped. */
   const programs = new Map<number, Prepared>()
 
   function programOf({ job, program }: Task): Prepared {
@@ -52,7 +52,7 @@ function answer(run: (task: Task) => TaskResult, task: Task): void {
   }
 }
 
-// The first message says what the run is about; a worker that was started ahead waits for it.
+// The first message is the setup of the run. A worker that was started early waits for it.
 port.once('message', (setup: WorkerSetup) => {
   const run = prepareRun(setup)
   port.on('message', (task: Task) => answer(run, task))
