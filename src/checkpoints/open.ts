@@ -2,6 +2,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { mapEach } from '../core/collections/eachOf.js'
+import { MappedMap } from '../core/collections/mapped.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
@@ -288,16 +289,14 @@ function storedIn(file: number, name: string, tensor: ContainerTensor): StoredTe
   return strides ? { name, dtype, shape, file, offset, bytes, strides } : { name, dtype, shape, file, offset, bytes }
 }
 
-/** The logical tensors. Each is one stored tensor, because no container stores tensors in another form. */
-function logical(stored: Checkpoint['stored']): Checkpoint['tensors'] {
-  const tensors = new Map<string, LogicalTensor>()
-  for (const [name, { dtype, shape, file, offset, bytes, strides }] of stored) {
-    const view: View = strides
-      ? { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes, strides }
-      : { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes }
-    tensors.set(name, { name, dtype, shape, view })
-  }
-  return tensors
+/** Logical tensors are the stored ones as they are: no container stores one in another form. They are made when asked for, since planning needs each once. */
+const logical = (stored: Checkpoint['stored']): Checkpoint['tensors'] => new MappedMap(stored, wholeTensor)
+
+function wholeTensor({ name, dtype, shape, file, offset, bytes, strides }: StoredTensor): LogicalTensor {
+  const view: View = strides
+    ? { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes, strides }
+    : { kind: 'stored', file, tensor: name, dtype, shape, offset, bytes }
+  return { name, dtype, shape, view }
 }
 
 /** By name, sorted by code units. */
