@@ -207,7 +207,7 @@ test('ranks that differ, modules that the base lacks, adapters beside models, a 
     )
   }))
 
-test('inspect tells rank, alpha and targets', () =>
+test('inspect shows rank, alpha and targets', () =>
   inFolder(async (folder) => {
     adapter(path.join(folder, 'one'), 1, {
       lora_alpha: 8,

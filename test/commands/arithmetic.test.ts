@@ -152,7 +152,7 @@ test('an infinity that is the same in all models comes out as it is, and spoils 
     }
   }))
 
-test('results that are not finite where their inputs are: a warning, the lineage, an error under --strict', () =>
+test('results that are not finite although their inputs are: a warning, the lineage, an error with --strict', () =>
   inFolder(async (folder) => {
     save(path.join(folder, 'a.safetensors'), { w: singles(1e30, 1, Number.POSITIVE_INFINITY, 70000), v: singles(1) })
     save(path.join(folder, 'b.safetensors'), { w: singles(1e30, 1, Number.POSITIVE_INFINITY, 1), v: singles(1) })

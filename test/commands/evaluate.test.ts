@@ -19,7 +19,7 @@ function write(folder: string, script: string): void {
   )
 }
 
-test('commands run only where they are allowed, without a shell, from the recipe’s folder', () =>
+test('commands run only if allowed, without a shell, in the recipe’s folder', () =>
   inFolder((folder) =>
     inFolder(async (elsewhere) => {
       write(
@@ -40,7 +40,7 @@ test('commands run only where they are allowed, without a shell, from the recipe
     }),
   ))
 
-test('what a command prints is one object of finite numbers, or a fault with what it said', () =>
+test('a command must print one object of finite numbers; the error shows its output', () =>
   inFolder(async (folder) => {
     const cases: [script: string, told: RegExp][] = [
       [
@@ -180,7 +180,7 @@ for (const [what, script, told] of [
       assert.equal(readdirSync(folder).sort(), ['evaluate.mjs', 'r.yml'], 'nothing stays behind')
     }))
 
-test('credentials are not passed on to a command unless the recipe names them', () =>
+test('terge does not pass credentials to a command unless the recipe lists them', () =>
   inFolder(async (folder) => {
     const secret = {
       HF_TOKEN: 'hf_x',

@@ -406,7 +406,7 @@ test('names of targets: a number says what it numbers, and no name is that of wh
     assert.equal(target_modules, ['inner', 'to_out.0', 'to_q', 'to_v', 'x.mix'])
   }))
 
-test('a run that was stopped goes on, to the same bytes and figures', () =>
+test('a resumed run gives the same bytes and figures', () =>
   inFolder(async (folder) => {
     writePair(folder, LAYERS, 4, MATRICES)
     const text = recipe('rank: 4')

@@ -86,7 +86,7 @@ outputs: [{path: m, from: m}, {path: n, from: n}, {path: o, from: o}, {path: e, 
     assert.is(err.split('tied-head').length, 3, err)
   }))
 
-test('a head that the base ties away is told; a head that is no longer tied is said to be its own', () =>
+test('a head that the base ties is reported; a head that is no longer tied is a tensor of its own', () =>
   inFolder(async (folder) => {
     write(folder, 'a', body(1), { tie_word_embeddings: true })
     write(folder, 'b', { ...body(11), ...head(11) }, { tie_word_embeddings: false })

@@ -20,7 +20,7 @@ const told = (recipe: string): Promise<string[]> =>
     return err.split('\n').flatMap((line) => /^r\.yml:(\d+):\d+: error ([\w-]+)/.exec(line)?.slice(1).join(' ') ?? [])
   })
 
-test('faults of the text and of the headers, also where no output can be told', async () => {
+test('errors of the text and of the headers, also without a known output', async () => {
   const faults = await told(`
 terge: 1
 models:
@@ -52,7 +52,7 @@ output: {path: out.safetensors, dtype: bfloat61}
   ])
 })
 
-test('a step that can not be planned hides only what is built on it', async () => {
+test('a step that cannot be planned hides only errors of steps that use it', async () => {
   const faults = await told(`
 terge: 1
 models:
@@ -196,7 +196,7 @@ for (const [what, more, expected] of [
     assert.equal(await told(short + more), expected)
   })
 
-test('one fault of a model is told once, where it is', async () => {
+test('one error of a model is reported once, at its place', async () => {
   assert.equal(errorsOf(await said(`models: {a: a, u: {lora: ad}}\n${mean}`)), [
     "r.yml:2:16: error missing-key: the model 'u' has neither a path nor a hub repository",
   ])
@@ -213,7 +213,7 @@ test('one fault of a model is told once, where it is', async () => {
   assert.match(nothing[0]!, 'bad-adapter: b.lora: adapter_config.json: lora_alpha is null, not a number')
 })
 
-test('hints say what is meant: a pattern, a step that is no model, a model without a part', async () => {
+test('hints for a pattern, a step that is not a model, a model without a part', async () => {
   const steps = (merge: string) => `models: {a: a, b: b}
 steps:
   e2: {extract: {lora: {from: a, base: b, rank: 2}}}

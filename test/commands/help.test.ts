@@ -49,7 +49,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   init: ['output'],
 }
 
-test('every command of the contract is there, and no other', () => {
+test('exactly the documented commands exist', () => {
   assert.equal(Object.keys(COMMANDS).sort(), Object.keys(FLAGS).sort())
   assert.equal(Object.keys(all).sort(), Object.keys(FLAGS).sort())
   for (const [id, flags] of Object.entries(FLAGS)) {
@@ -80,7 +80,7 @@ test('every help shows description and examples', async () => {
   }
 })
 
-test('the program’s help lists the commands, however one asks for it', async () => {
+test('every form of help lists the commands', async () => {
   const [{ code, out }, long, other] = await Promise.all([
     terge([]),
     terge(['--help'], os.homedir()),
@@ -92,7 +92,7 @@ test('the program’s help lists the commands, however one asks for it', async (
   assert.match(other.out, '$ terge run RECIPE')
 })
 
-test('--version says the package’s', async () => {
+test('--version prints the package’s version', async () => {
   const manifest = JSON.parse(readFileSync(path.join(path.dirname(BIN), '../package.json'), 'utf8'))
   assert.equal(await terge(['--version']), { code: 0, out: `terge ${manifest.version}\n`, err: '' })
 })

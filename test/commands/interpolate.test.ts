@@ -103,7 +103,7 @@ test('keep: false leaves the lineages alone', () =>
     assert.match((await terge(['validate', 'n.yml'], folder)).err, 'nothing-kept')
   }))
 
-test('a point that is written twice is a fault; the nearest two numbers are two points', () =>
+test('a duplicate point is an error; the nearest two numbers are two points', () =>
   inFolder(async (folder) => {
     writeFileSync(path.join(folder, 'r.yml'), recipe('at: [0.5, 0, 0.5]'))
     const twice = await terge(['validate', 'r.yml'], folder)

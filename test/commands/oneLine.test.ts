@@ -11,14 +11,14 @@ import { starterRecipe } from '../../src/session/starter.js'
 
 const names = (...given: string[]) => nameModels(given, '/w', '/w', () => false).map(({ name }) => name)
 
-test('models are called after their files, each once', () => {
+test('models are named after their files, with unique names', () => {
   assert.equal(names('a.safetensors', 'models/b', 'x/b.safetensors', './b/'), ['a', 'b', 'b-2', 'b-3'])
   assert.equal(names('math/model.safetensors', 'model.safetensors'), ['math', 'model'])
   assert.equal(names('hf:org/code-7b@5d2f1c0', '..', '/'), ['code-7b', 'model', 'model-2'])
   assert.equal(names('a b\n\u001b[31m.safetensors', '模型.bin'), ['a-b-31m', '模型'])
 })
 
-test('references are as a recipe in its own folder needs them', () => {
+test('references are relative to the recipe’s folder', () => {
   const references = (folder: string, recipeFolder: string, ...given: string[]) =>
     nameModels(given, path.resolve(folder), path.resolve(recipeFolder), () => false).map(({ entry }) => parse(entry))
   assert.equal(references('/w', '/w', './a', '../b', '/c', 'hf:o/n'), ['./a', '../b', '/c', 'hf:o/n'])
@@ -74,7 +74,7 @@ test('methods that compare models with a base need --base', () => {
   assert.ok(recipe({ method: 'multislerp' }))
 })
 
-test('a base among the models keeps the default participants; another one lends only', () => {
+test('a base that is one of the models is merged; another base only provides tensors', () => {
   assert.equal(recipe({ base: './b' }), {
     terge: 1,
     models: { a: 'a', b: 'b' },

@@ -17,7 +17,7 @@ const refused = (ran: { code: number; err: string }, code: string, what: RegExp 
 }
 
 if (existsSync('/proc/self'))
-  test('a place where no folder can be made is told', async () => {
+  test('a path where no folder can be created is an error', async () => {
     for (const place of ['/proc/out.safetensors', '/proc/deeper/out'])
       refused(await terge(['merge', A, B, '-o', place]), 'cannot-write', `${place}: cannot be written`)
   })
@@ -39,7 +39,7 @@ test('--force replaces one checkpoint, and no folder of several', () =>
     assert.equal(readdirSync(path.join(folder, 'several')), ['one.safetensors', 'two.safetensors'])
   }))
 
-test('no output over what it is made of, by whatever name', () =>
+test('an output cannot replace its inputs, by any name', () =>
   inFolder(async (folder) => {
     mkdirSync(path.join(folder, 'model'))
     copyFileSync(A, path.join(folder, 'model/model.safetensors'))
@@ -71,7 +71,7 @@ test('no output over what it is made of, by whatever name', () =>
     assert.is((await terge(['merge', 'b.safetensors', A, '-o', 'beside.safetensors', '--no-sync'], folder)).code, 0)
   }))
 
-test('no output in another, points of interpolations among them', () =>
+test('an output cannot be inside another one, including points of interpolations', () =>
   inFolder(async (folder) => {
     const cases = [
       [
@@ -101,7 +101,7 @@ test('no output in another, points of interpolations among them', () =>
     assert.is(beside.code, 0, beside.err)
   }))
 
-test('what is wrong with an output, a folder inside a model, a lineage is told in one line, with what helps', () =>
+test('errors of outputs, subfolders and lineages are one line with a hint', () =>
   inFolder(async (folder) => {
     mkdirSync(path.join(folder, 'model/unet'), { recursive: true })
     const recipe = (model: string, output: string) =>
@@ -120,7 +120,7 @@ test('what is wrong with an output, a folder inside a model, a lineage is told i
     refused(await terge(['verify', 'l.json'], folder), 'bad-lineage', /l\.json: not JSON\n/)
   }))
 
-test('no more threads than there is work for', () =>
+test('a run starts no more threads than are useful', () =>
   inFolder(async (folder) => {
     const many = await terge(
       ['merge', A, B, '-o', 'many.safetensors', '--threads', '500', '--json', '--no-sync'],

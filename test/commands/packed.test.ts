@@ -133,7 +133,7 @@ test('plain integers are copied, FP8 without scales is merged, and its old confi
     assert.equal(jsonOf(path.join(folder, 'o'), 'config.json'), { torch_dtype: 'bfloat16' })
   }))
 
-test('inspect says what a model is packed by', () =>
+test('inspect shows how a model is packed', () =>
   inFolder(async (folder) => {
     write(folder, 'p', PACKED.gptq!)
     assert.match((await terge(['inspect', 'p'], folder)).out, /^packed {6}gptq$/m)

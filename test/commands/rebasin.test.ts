@@ -74,7 +74,7 @@ test('inspect --spec: groups, axes, and what stays with its reason', async () =>
   assert.match(both.err, 'bad-flag')
 })
 
-test('specs that are no specs, or do not fit, are faults where they stand', () =>
+test('invalid specs and specs that do not fit are errors at their place', () =>
   inFolder(async (folder) => {
     const validate = async (spec: string) => {
       writeFileSync(path.join(folder, 'r.yml'), recipe(`{model: b, onto: a, spec: ${spec}}`, 'out.safetensors'))
@@ -110,7 +110,7 @@ test('specs that are no specs, or do not fit, are faults where they stand', () =
     assert.match(await validate('resnext'), /^r\.yml:3:36: error spec-family: .*resnext/m)
   }))
 
-test('one model twice in a joint alignment, and a model of which nothing can be permuted, are told', () =>
+test('one model twice in a joint alignment, and a model without permutable tensors, are reported', () =>
   inFolder(async (folder) => {
     writeFileSync(path.join(folder, 'r.yml'), recipe('{models: [a, b, a], method: c2m3}', 'out.safetensors'))
     const twice = await terge(['validate', 'r.yml'], folder)
@@ -122,7 +122,7 @@ test('one model twice in a joint alignment, and a model of which nothing can be 
     assert.match(nothing.err, /^n\.yml:3:\d+: warning nothing-to-permute: no axis of a can be permuted/m)
   }))
 
-test('a joint alignment, and a repair, tell what they did', () =>
+test('a joint alignment and a repair report what they did', () =>
   inFolder(async (folder) => {
     const joint = recipe('{models: [a, b, c], method: merge-many}', 'joint.safetensors').replace(', models: [a, b]', '')
     writeFileSync(path.join(folder, 'joint.yml'), joint)
@@ -297,7 +297,7 @@ test('Ctrl-C in the middle of a matching ends with 130 and leaves nothing behind
     }
   }))
 
-test('a group that --memory has no room for is told before anything is read, and more than 32 bits at plan time', () =>
+test('a group that does not fit into --memory is reported before anything is read, and one beyond 32 bits when planning', () =>
   inFolder(async (folder) => {
     const model = (name: string, width: number) =>
       writeModel(path.join(folder, `${name}.safetensors`), {

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { inFolder } from '../support/files.js'
 import { fixture, terge } from '../support/terge.js'
 
-test('a starter recipe as JSON is a recipe as well', () =>
+test('a starter recipe as JSON is a valid recipe', () =>
   inFolder(async (folder) => {
     const models = [0, 1].map((seed) => fixture(`digits/mlp256-${seed}.safetensors`))
     const { code, out } = await terge(['init', ...models, '--json'], folder)

@@ -11,7 +11,7 @@ import { BIN, fixture, plainEnv, terge } from '../support/terge.js'
 const A = fixture('digits/mlp256-0.safetensors')
 const B = fixture('digits/mlp256-1.safetensors')
 
-test('merge, verify, report, inspect: one line each', () =>
+test('merge, verify, report and inspect in one command each', () =>
   inFolder(async (folder) => {
     const merged = await terge(
       ['merge', A, B, '-o', 'out.safetensors', '--weights', '2,1', '--save-recipe', 'r/merge.yml'],
@@ -73,7 +73,7 @@ test('merge, verify, report, inspect: one line each', () =>
     assert.match(differs.err, /^error /)
   }))
 
-test('faults before executing: 2, nothing written', () =>
+test('errors before executing exit with 2 and write nothing', () =>
   inFolder(async (folder) => {
     writeFileSync(
       path.join(folder, 'bad.yml'),
@@ -168,7 +168,7 @@ test('a second Ctrl-C ends at once', async () => {
   assert.is(err, 'stopping; press Ctrl-C again to force quit\n')
 })
 
-test('methods: all of the registry, and one whole', async () => {
+test('methods: all of the registry, and one in full', async () => {
   const [all, one, json] = await Promise.all([
     terge(['methods']),
     terge(['methods', 'arithmetic']),
@@ -188,7 +188,7 @@ test('methods: all of the registry, and one whole', async () => {
   )
 })
 
-test('diff: equal and not, and what that exits with', async () => {
+test('diff: equal and different models, and exit codes', async () => {
   const same = await terge(['diff', A, A, '--exit-code'])
   assert.equal([same.code, same.err], [0, ''])
   assert.match(same.out, /^fc1\.bias +equal +1\.00000 +0\.00000 +0\.00000$/m)
@@ -198,7 +198,7 @@ test('diff: equal and not, and what that exits with', async () => {
   assert.is((await terge(['diff', A, fixture('digits/resnet-0.safetensors')])).code, 0)
 })
 
-test('a reader that goes away is no fault', () =>
+test('a closed pipe is not an error', () =>
   inFolder(async (folder) => {
     const child = spawn(process.execPath, [BIN, 'inspect', fixture('lm/base')], {
       cwd: folder,

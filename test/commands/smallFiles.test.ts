@@ -145,7 +145,7 @@ test('pipes in place of recipes, specs, lineages and locks are refused at once',
     assert.match((await terge(['inspect', 'model.safetensors'], folder)).err, /error cannot-read: .* is a pipe/)
   }))
 
-test('a recipe comes through a pipe that the shell made', () =>
+test('a recipe can be read from a pipe of the shell', () =>
   inFolder(async (folder) => {
     two(folder)
     const text = RECIPE.replace('a: a, b: b', `a: ${folder}/a, b: ${folder}/b`)

@@ -18,7 +18,7 @@ async function faultOf(...argv: string[]): Promise<string> {
   throw new Error('no fault')
 }
 
-test('a run that waits for what never comes is a fault, and not silence', async () => {
+test('a run that waits forever ends with an error', async () => {
   const never =
     'import fs from "node:fs"; import { syncBuiltinESMExports } from "node:module"; fs.promises.open = () => new Promise(() => {}); syncBuiltinESMExports()'
   const options = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(never)}` }
@@ -88,7 +88,7 @@ for (const [argv, text] of CASES) {
   })
 }
 
-test('errors are in colour if colours are wanted', async () => {
+test('FORCE_COLOR colours errors', async () => {
   const { err } = await terge(['methods', 'slrp'], undefined, { NO_COLOR: '', FORCE_COLOR: '1' })
   assert.match(
     err,

@@ -16,7 +16,7 @@ const diffOf = (a: Record<string, RawTensor>, b: Record<string, RawTensor>) =>
     return diffCheckpoints(one, other)
   })
 
-test('figures of a tensor over several tiles are those of the plain sums', async () => {
+test('figures of a tensor over several tiles equal plain sums', async () => {
   const count = 700_001
   const [x, y] = [numbers(count, 1), numbers(count, 2)]
   const [row] = await diffOf({ w: f32([count], x) }, { w: f32([count], y) })
@@ -35,7 +35,7 @@ test('figures of a tensor over several tiles are those of the plain sums', async
   assert.ok(Math.abs(row!.relativeL2! - Math.sqrt(dd / yy)) < 1e-12)
 })
 
-test('states: equal, other dtype, other shape, only in one', async () => {
+test('states: equal, dtype differs, shape differs, only in one model', async () => {
   const same = numbers(8, 3)
   const rows = await diffOf(
     {

@@ -76,7 +76,7 @@ test('results that are not finite: the worst tensors first, and an error where t
   refuseNonFinite([])
 })
 
-test('each note of a rule is told once, with the names of its tensors', () => {
+test('each note of a method is reported once, with the names of its tensors', () => {
   const figures = ['x', 'y', 'x'].map((note) => ({ figures: { notes: [note] } }))
   assert.equal(
     remarkDiagnostics(output, figures).map(({ message }) => message),
@@ -86,7 +86,7 @@ test('each note of a rule is told once, with the names of its tensors', () => {
   assert.equal(remarksOf({ nonFinite: 2 }), { nonFinite: 2 })
 })
 
-test('a command sees no credentials but those that were asked for, by name or by what they look like', () => {
+test('a command gets only the credentials that the recipe lists', () => {
   const env = {
     PATH: '/bin',
     PWD: '/home',

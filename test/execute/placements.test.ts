@@ -77,7 +77,7 @@ async function bytesIn(folder: string): Promise<Map<string, Buffer>> {
   )
 }
 
-test('one tensor lands in three stored parts of two files, and its lineage is true', () =>
+test('one tensor is stored in three parts of two files, and its lineage is correct', () =>
   inFolder(async (folder) => {
     const file = prepareFolder(folder)
     const prepared = await plan(file)

@@ -99,7 +99,7 @@ test('what is copied keeps its bytes: integers, packed dtypes, empty and scalar 
   })
 })
 
-test('a weight of 0 leaves a model out: neither its inf nor its NaN comes in', async () => {
+test('a weight of 0 skips a model: its inf and NaN do not reach the result', async () => {
   await inFolder(async (folder) => {
     writeModel(path.join(folder, 'a.safetensors'), { w: f32([4], [1, 2, 3, 4]) })
     writeModel(path.join(folder, 'b.safetensors'), { w: f32([4], [Infinity, NaN, -Infinity, 1]) })
@@ -130,7 +130,7 @@ test('a run with little memory uses fewer threads and says so, or fails', async 
   })
 })
 
-test('resume: what is finished is checked, what is not is made, and the bytes are the same', async () => {
+test('resume checks finished tensors, makes the others, and gives the same bytes', async () => {
   const expected = await inFolder(async (folder) => {
     await runIn(folder)
     return contents(path.join(folder, 'out'))
@@ -173,7 +173,7 @@ test('resume: what is finished is checked, what is not is made, and the bytes ar
   })
 })
 
-test('resume starts over where an input changed since', async () => {
+test('resume starts over if an input has changed', async () => {
   await inFolder(async (folder) => {
     const file = prepareFolder(folder)
     const stop = new AbortController()
@@ -239,7 +239,7 @@ for (const [signal, code] of [
     })
   })
 
-test('an input that shrinks while it is read is a fault with exit 1, and nothing is left', async () => {
+test('an input that shrinks while it is read fails with exit code 1 and leaves nothing behind', async () => {
   await inFolder(async (folder) => {
     const file = prepareFolder(folder)
     const prepared = await plan(file)
@@ -251,7 +251,7 @@ test('an input that shrinks while it is read is a fault with exit 1, and nothing
   })
 })
 
-test('several outputs of one recipe: the intermediate result is written where it is asked for', async () => {
+test('one recipe with several outputs writes an intermediate result', async () => {
   await inFolder(async (folder) => {
     const recipe = RECIPE.replace(
       /output: .*/,

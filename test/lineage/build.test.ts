@@ -5,7 +5,7 @@ import { fileDigest, wholeDigest } from '../../src/lineage/fileDigest.js'
 import type { LineageSource } from '../../src/lineage/types.js'
 import { bytesDigest, digestOf, input, plan, sample } from './sample.js'
 
-test('weights are those that the models really had', () => {
+test('weights are the effective weights of the models', () => {
   const { method, parameters, sources } = sample.tensors['layers.0.weight']!
   assert.is(method, 'linear')
   assert.equal(parameters, { normalize: true })
@@ -18,7 +18,7 @@ test('weights are those that the models really had', () => {
   )
 })
 
-test('a fused step says how its tensor came about, down to a file', () => {
+test('a fused step describes how its tensor was made, down to a file', () => {
   const [soup, c] = sample.tensors['layers.0.weight']!.sources
   assert.equal(soup!.of, {
     method: 'linear',
@@ -31,7 +31,7 @@ test('a fused step says how its tensor came about, down to a file', () => {
   assert.is(c!.of, undefined)
 })
 
-test('a step that only took a tensor over says from whom', () => {
+test('a step that only copies a tensor names its source', () => {
   const [soup, c] = sample.tensors['layers.1.weight']!.sources
   assert.equal(soup, {
     model: 'soup',
@@ -43,7 +43,7 @@ test('a step that only took a tensor over says from whom', () => {
   assert.equal(sample.tensors['layers.1.weight']!.absent, [{ model: 'b', reason: 'shape' }])
 })
 
-test('task vectors name their origin, a step too', () => {
+test('task vectors name their base, also if it is a step', () => {
   const { base, sources } = sample.tensors.task!
   assert.is(base!.model, 'soup')
   assert.is(base!.weight, null)
@@ -57,7 +57,7 @@ test('task vectors name their origin, a step too', () => {
   assert.equal(sources, [{ model: 'c', tensor: 'task', weight: 0.5 }])
 })
 
-test('copies say why and from whom, and names are names whatever they are', () => {
+test('copies have a reason and a source, with any names', () => {
   const copied = new Map(Object.entries(sample.tensors)).get('__proto__')!
   assert.is(copied.method, 'copy')
   assert.is(copied.reason, 'excluded')
@@ -78,7 +78,7 @@ test('every source leads to a model of the report', () => {
   for (const { sources, base } of Object.values(sample.tensors)) [...sources, ...(base ? [base] : [])].forEach(follow)
 })
 
-test('models are numbered as in the recipe, and only steps that lead to the output are told', () => {
+test('models are numbered as in the recipe, and only steps that lead to the output are listed', () => {
   assert.equal(
     Object.entries(sample.models).map(([name, { index }]) => [name, index]),
     [
@@ -97,7 +97,7 @@ test('models are numbered as in the recipe, and only steps that lead to the outp
   })
 })
 
-test('a single output file is called as the output is', () => {
+test('a single output file has the name of the output', () => {
   assert.equal(
     sample.output.files.map(({ name }) => name),
     ['merged.safetensors'],
@@ -106,7 +106,7 @@ test('a single output file is called as the output is', () => {
   assert.is(buildLineage({ ...input, plan: folder }).output.files[0]!.name, 'model.safetensors')
 })
 
-test('files beside the checkpoint are listed and part of the whole', () => {
+test('other files of the output are listed and part of its digest', () => {
   const others = [{ name: 'config.json', size: 3, digest: digestOf('config') }]
   const { output } = buildLineage({ ...input, made: { ...input.made, others } })
   assert.equal(output.files.at(-1), others[0])

@@ -50,7 +50,7 @@ test('the library’s form: indexes in the recipe’s order, averages multiplied
   assert.equal(report.task, ['task_arithmetic', [[0, 0.5]]])
 })
 
-test('a method without weights leaves null, a model that comes twice adds up', () => {
+test('a method without weights gives null, and the weights of a model that occurs twice are added', () => {
   const entry = linear(0, [0.25, 0.75])
   const twice: LineageTensor = {
     ...entry,
@@ -75,7 +75,7 @@ test('a method without weights leaves null, a model that comes twice adds up', (
   ])
 })
 
-test('the library knows no buffers, and a tied parameter by its first name', () => {
+test('the library has no buffers, and only the first name of a tied parameter', () => {
   const digest = (text: string) => `xxh3-128:${text.repeat(32)}` as const
   const entry = { ...linear(0, [0.5, 0.5]), digest: digest('1') as LineageTensor['digest'] }
   const other = { ...entry, digest: digest('2') as LineageTensor['digest'] }
@@ -114,14 +114,14 @@ test('parts that are listed once are followed as nested ones are, however often 
   assert.equal(JSON.parse(JSON.stringify(read?.parts)), parts)
 })
 
-test('its text is JSON, a tensor a line', () => {
+test('its text is JSON with one line per tensor', () => {
   const text = tergeReportText(sample)
   assert.equal(JSON.parse(text), JSON.parse(JSON.stringify(tergeReport(sample))))
   assert.match(text, '\n  "layers.1.weight": ["arithmetic", [[0, 0.75], [1, 0.25]]],\n')
   assert.is(tergeReportText(withTensors({})), '{}\n')
 })
 
-test('the page lets only its own program and style run, and loads nothing', () => {
+test('the page allows only its own script and style, and loads nothing', () => {
   const page = reportHtml(sample)
   const policy = part(page, 'Content-Security-Policy" content="', '"')
   const hash = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
@@ -162,7 +162,7 @@ test('nothing from a lineage becomes markup', () => {
   assert.is(dataOf(page).rows[0][0], evil)
 })
 
-test('figures of a step are words, not JSON', () => {
+test('figures of a step are text, not JSON', () => {
   const score = { before: 5.034470945596695, after: 212.77099609375 }
   const page = reportHtml({
     ...sample,
@@ -187,7 +187,7 @@ test('the page has the recipe by lines, models, copies and every tensor', () => 
   assert.is(hows[rows[4][1]].base.of.sources[0].tensor, null)
 })
 
-test('one chart for all patterns of the same course, gaps where a layer was copied', () => {
+test('one chart for all patterns with the same values, with gaps for copied layers', () => {
   const tensors: Record<string, LineageTensor> = {}
   for (let layer = 0; layer < 6; layer++) {
     tensors[`m.layers.${layer}.w`] = linear(layer, [layer / 5, 1 - layer / 5])
@@ -203,7 +203,7 @@ test('one chart for all patterns of the same course, gaps where a layer was copi
   assert.is((page.match(/layer 2: 0.5/g) ?? []).length, 0)
 })
 
-test('twenty thousand tensors make a page of a few megabytes, each way of merging told once', () => {
+test('20,000 tensors give a page of a few megabytes, with each way of merging stored once', () => {
   const tensors: Record<string, LineageTensor> = {}
   for (let index = 0; index < 20_000; index++) {
     const name = `model.layers.${index % 60}.experts.${Math.floor(index / 60)}.down_proj.weight`

@@ -60,7 +60,7 @@ test('a lineage that is read in pieces is the same, and so are its errors', () =
   assert.match(messageOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), /not JSON/)
 })
 
-test('tensors stand one a line, in code-unit order, names such as 10 and __proto__ too', () => {
+test('tensors are one per line in code-unit order, also names such as 10 and __proto__', () => {
   const lines = text.split('\n').filter((line) => /^ {4}"[^"]+": \{"method"/.test(line))
   assert.equal(
     lines.map((line) => /"([^"]+)"/.exec(line)![1]),
@@ -68,7 +68,7 @@ test('tensors stand one a line, in code-unit order, names such as 10 and __proto
   )
 })
 
-test('the order in which names came makes no difference', () => {
+test('the order of names in the input does not matter', () => {
   const turned = <T>(record: Readonly<Record<string, T>>): Record<string, T> => {
     const result: Record<string, T> = Object.create(null)
     for (const [key, value] of Object.entries(record).reverse()) result[key] = value
@@ -89,7 +89,7 @@ test('the order in which names came makes no difference', () => {
   assert.match(lineageText(lineage), '"loss": 1e+21')
 })
 
-test('numbers that JSON lacks are a fault of ours', () => {
+test('NaN and infinities are internal errors', () => {
   assert.throws(() => lineageText({ ...sample, seed: Number.NaN }), /internal:/)
 })
 
@@ -119,7 +119,7 @@ test('built lineages follow the schema, which is strict', () => {
   assert.not(matches({ ...JSON.parse(text), time: 1 }))
 })
 
-test('what is no lineage is refused with its place', () => {
+test('invalid lineages are refused with the place of the error', () => {
   assert.is(faultOf('{')!.code, 'bad-lineage')
   assert.match(faultOf('[]')!.message, 'the lineage must be an object')
   assert.is(faultOf('{"lineage": 3}')!.code, 'lineage-version')

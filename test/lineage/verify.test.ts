@@ -54,7 +54,7 @@ function flip(file: string, at: number): void {
 const messages = (problems: readonly { code: string; message: string }[]) =>
   problems.map(({ code, message }) => `${code}: ${message}`)
 
-test('what was not touched is as the lineage says, and comes out again', async ({ folder }) => {
+test('unchanged files match the lineage and can be reproduced', async ({ folder }) => {
   for (const output of ['out/merged.safetensors', 'merged', '{path: sharded, shard_size: 300kB}']) {
     const lineage = await merged(folder, output)
     const before = readdirSync(folder, { recursive: true }).sort()
@@ -68,7 +68,7 @@ test('what was not touched is as the lineage says, and comes out again', async (
   }
 })
 
-test('an output written elsewhere by -o comes out again', async ({ folder }) => {
+test('an output written to another path with -o can be reproduced', async ({ folder }) => {
   const file = path.join(folder, 'recipe.yml')
   writeFileSync(file, `${RECIPE}output: merged.safetensors\n`)
   const prepared = await plan(file, { output: path.join(folder, 'other', 'name.safetensors') })
@@ -90,7 +90,7 @@ test('a changed byte names its tensor', async ({ folder }) => {
   assert.is(problems.length, 2)
 })
 
-test('a change of the header alone is told as such', async ({ folder }) => {
+test('a change of only the header is reported as such', async ({ folder }) => {
   const lineage = await merged(folder, 'merged.safetensors')
   const file = path.join(folder, 'merged.safetensors')
   writeFileSync(
@@ -126,7 +126,7 @@ test('changed and missing inputs', async ({ folder }) => {
   ])
 })
 
-test('inputs are looked for where they are, or where one says', async ({ folder }) => {
+test('inputs are found automatically or in the given folder', async ({ folder }) => {
   const lineage = await merged(folder, 'deep/down/merged.safetensors')
   const lost = await check(lineage)
   assert.is(lost.problems.filter(({ code }) => code === 'input-missing').length, 2)
@@ -155,14 +155,14 @@ test('a lineage cannot lead out of its folder', async ({ folder }) => {
     )
 })
 
-test('an edited lineage does not come out again', async ({ folder }) => {
+test('an edited lineage cannot be reproduced', async ({ folder }) => {
   const lineage = await merged(folder, 'merged.safetensors')
   writeFileSync(lineage, readFileSync(lineage, 'utf8').replaceAll('"weight": 0.75', '"weight": 0.5'))
   const { problems } = await check(lineage, { reproduce: true })
   assert.equal(messages(problems), ['not-reproduced: the lineage itself differs from the second run'])
 })
 
-test('no lineage there, and none in the file', async ({ folder }) => {
+test('missing and invalid lineages', async ({ folder }) => {
   const code = async (file: string): Promise<string> => {
     try {
       await verify(file)

@@ -11,7 +11,7 @@ import { lineageText } from '../../src/lineage/serialize.js'
 const folder = 'test/fixtures/lineage-v1'
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
-test('each is read whole, with codes in the place of the words of version 1', () => {
+test('each file of version 1 is read completely, with codes instead of texts', () => {
   assert.ok(files.length >= 10)
   for (const file of files) {
     const text = readFileSync(path.join(folder, file), 'utf8')
@@ -36,7 +36,7 @@ test('each gives every form of report', async () => {
       assert.ok((await report(path.join(folder, file), form)).length > 2, `${file}: ${form}`)
 })
 
-test('verify reads each, and says that the outputs are not there', async () => {
+test('verify reads each, and reports that the outputs are missing', async () => {
   for (const file of files) {
     const { problems } = await verify(path.join(folder, file))
     const codes = problems.map(({ code }) => code)

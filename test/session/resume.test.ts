@@ -125,7 +125,7 @@ const CHANGES: readonly (readonly [string, (folder: string) => void])[] = [
 ]
 
 for (const [what, change] of CHANGES)
-  test(`resume of a finished output after a change of ${what}: refused, and made anew with --force`, () =>
+  test(`resume of a finished output after a change of ${what}: refused, and replaced with --force`, () =>
     inFolder(async (folder) => {
       prepare(folder, FOLDER)
       assert.is(await go(folder), 'done')
@@ -159,7 +159,7 @@ test('points of an interpolation that was interrupted are never of old and new i
     assert.equal(hidden(path.join(folder, 'out')), [])
   }))
 
-test('outputs that change places in the recipe are not taken for one another', () =>
+test('outputs that swap their order in the recipe are not confused', () =>
   inFolder(async (folder) => {
     const both = (one: string, two: string) =>
       recipe(
@@ -341,7 +341,7 @@ test('a copy of a work folder, as a git clone has it, is not believed', () =>
     }
   }))
 
-test('a work folder that is empty, or holds the lock of a dead process alone, is no hindrance', () =>
+test('a work folder that is empty or has only the lock of a dead process does not block a run', () =>
   inFolder(async (folder) => {
     prepare(folder, FILE)
     for (const locked of [false, true]) {
@@ -389,7 +389,7 @@ test("a lineage file that is the user's own is replaced by --force alone", () =>
     assert.match(await go(folder, { force: true }), /2 output-exists: .*out\.lineage\.json: is a folder/)
   }))
 
-test('what a killed verify --reproduce left goes with the next one; folders of others stay', () =>
+test('the next verify --reproduce removes what a killed one left; other folders stay', () =>
   inFolder(async (folder) => {
     prepare(folder, FILE)
     assert.is(await go(folder), 'done')

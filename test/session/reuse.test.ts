@@ -100,7 +100,7 @@ const CHANGES: readonly (readonly [what: string, text: string, taken: number, ch
 ]
 
 for (const [what, text, taken, change] of CHANGES)
-  test(`a resume after a change of ${what} takes over the tensors that are still the same`, () =>
+  test(`a resume after a change of ${what} reuses the tensors that are still the same`, () =>
     inFolder(async (folder) => {
       prepare(folder)
       await stopEarly(folder, recipe())
@@ -110,7 +110,7 @@ for (const [what, text, taken, change] of CHANGES)
       assert.is(bytesOf(folder, 'out.safetensors'), await expected(folder, text, 'out.safetensors'))
     }))
 
-test('a resume takes over the tensors of an output though the recipe has another output now', () =>
+test('a resume reuses the tensors of an output although the recipe now has another output', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const [one, other] = ['{from: m, path: out.safetensors}', '{from: m, path: other.safetensors, dtype: float64}']
@@ -135,7 +135,7 @@ const network = (seed: number): Record<string, RawTensor> => ({
   'out.weight': f32([9, 12], numbers(108, seed + 1)),
 })
 
-test('a resume takes over what an analysis found, under the names of the recipe as it is now; another input, and it is done again', () =>
+test('a resume reuses an analysis under new names in the recipe, and repeats it if an input changed', () =>
   inFolder(async (folder) => {
     writeModel(path.join(folder, 'a.safetensors'), network(1))
     writeModel(path.join(folder, 'b.safetensors'), network(10))
@@ -159,7 +159,7 @@ test('a resume takes over what an analysis found, under the names of the recipe 
     assert.is(bytesOf(folder, 'out.safetensors'), await expected(folder, ALIGNED, 'out.safetensors'))
   }))
 
-test('what an analysis found is not believed where its line is damaged', () =>
+test('the findings of an analysis are not reused if their line is damaged', () =>
   inFolder(async (folder) => {
     writeModel(path.join(folder, 'a.safetensors'), network(1))
     writeModel(path.join(folder, 'b.safetensors'), network(10))

@@ -152,7 +152,7 @@ test('mermaid: only the forms of its own syntax', () => {
   assert.is(lines.length, 12)
 })
 
-test('JSON: the plan whole', () => {
+test('JSON: the whole plan', () => {
   const value = JSON.parse(format('json'))
   assert.equal(value.outputs[0].files, [{ name: 'model.safetensors', size: 2048, header: '{}' }])
   assert.equal([value.digest, value.threads, value.memory], ['sha256:11', 2, 3e8])

@@ -56,7 +56,7 @@ test('colours are the only difference, also with names that are not safe to prin
   }
 })
 
-test('an interruption is one plain word', () => {
+test('an interruption is one plain line', () => {
   const interrupted: Diagnostic = { severity: 'error', code: 'interrupted', message: 'interrupted' }
   assert.equal([diagnosticText(interrupted, true), diagnosticText(interrupted, false)], ['interrupted', 'interrupted'])
 })
@@ -100,7 +100,7 @@ test('differences as a table', () => {
   assert.match(diffText([{ tensor: 'b', state: 'equal' }]), /\n\nall equal$/)
 })
 
-test('paths as one would write them', () => {
+test('paths as the user would write them', () => {
   assert.is(shownPath('/w/a/b', '/w'), 'a/b')
   assert.is(shownPath('/w/..a', '/w'), '..a')
   assert.is(shownPath('/x/a', '/w'), '/x/a')

@@ -50,7 +50,7 @@ async function render(
   return text
 }
 
-test('JSON: each event a line, as it is', async () => {
+test('JSON: one line per event, unchanged', async () => {
   const events = [...slowRun()]
   const lines = (await render('json', events)).trimEnd().split('\n')
   assert.equal(
@@ -95,7 +95,7 @@ test('terminal: phases end ticked, notices after them', async () => {
   )
 })
 
-test('terminal: a failure stops where it stood and leaves the cursor visible', async () => {
+test('terminal: a failure stops the current phase and leaves the cursor visible', async () => {
   const events = [...slowRun()].slice(0, 30)
   const raw = await render('terminal', events, 'failed')
   assert.match(stripVTControlCharacters(raw), 'merging: stopped')
@@ -106,7 +106,7 @@ test('terminal: work without phases draws nothing', async () => {
   assert.is(await render('terminal', [], 'done'), '')
 })
 
-test('the kind suits the stream', () => {
+test('the stream determines the kind of renderer', () => {
   const terminal = { isTTY: true, columns: 80 }
   assert.is(rendererKind(true, terminal, {}), 'json')
   assert.is(rendererKind(false, terminal, {}), 'terminal')

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { formatCount } from '../../src/core/words.js'
 import { drawTree, formatSeconds, printable, printableText, table, toJson } from '../../src/ui/text.js'
 
-test('nothing in a name can steer a terminal', () => {
+test('names cannot control a terminal', () => {
   const hostile = 'a\u001b[2J\r\n\t\u009b31mb\u202ec\u2066d\u200be\u2028f\ud800g\u007f'
   const safe = printable(hostile)
   assert.is(safe, 'a\ufffd[2J\ufffd\ufffd\ufffd\ufffd31mb\ufffdc\ufffdd\ufffde\ufffdf\ufffdg\ufffd')
@@ -26,7 +26,7 @@ test('figures', () => {
   ])
 })
 
-test('a table lines up and ends no line in spaces', () => {
+test('a table has aligned columns and no trailing spaces', () => {
   const text = table(
     [{ title: 'name' }, { title: 'size', align: 'right' }, { title: 'x' }],
     [
@@ -37,7 +37,7 @@ test('a table lines up and ends no line in spaces', () => {
   assert.is(text, 'name    size  x\na       10 B\nlonger   1 B  y')
 })
 
-test('one long cell widens no other row', () => {
+test('one long cell does not widen other rows', () => {
   const lines = table(
     [{ title: 'n' }, { title: 'x' }],
     [
@@ -61,7 +61,7 @@ test('a tree', () => {
   assert.is(text, 'r\n├─ a\n│  ├─ b\n│  └─ c\n└─ d\n   └─ e')
 })
 
-test('JSON of what JSON has no word for', () => {
+test('JSON of maps, typed arrays, NaN and infinities', () => {
   const value = { a: new Map([['x', 1]]), b: Float64Array.of(1, 2), c: Number.NaN, d: -Infinity, e: null }
   assert.is(toJson('\u001b\u009b\u202e\n'), '"\\u001b\\u009b\\u202e\\n"')
   assert.is(toJson(value, 0), '{"a":{"x":1},"b":[1,2],"c":"NaN","d":"-Infinity","e":null}')
