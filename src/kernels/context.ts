@@ -1,36 +1,36 @@
 import type { WebAssembly } from '../core/webassembly.js'
 import { CONTEXT_BYTES } from './types.js'
 
-/** What a call works on: addresses of first elements. */
+/** The operands of a call: addresses of first elements. */
 export interface Operands {
   readonly inputs: readonly number[]
   readonly base?: number
   readonly output?: number
-  /** Index of the first element in its tensor; 0 unless told. */
+  /** Index of the first element in its tensor. Default: 0. */
   readonly first?: number
-  /** Elements a row; 0 unless told. */
+  /** Elements per row. Default: 0. */
   readonly rowLength?: number
-  /** Address of the table; 0 unless told. */
+  /** Address of the table. Default: 0. */
   readonly table?: number
-  /** Address of the kernel's scratch space; 0 unless told. */
+  /** Address of the kernel's scratch space. Default: 0. */
   readonly scratch?: number
-  /** Of a mixed kernel: which operands are in the compute type; see types.ts. */
+  /** For a mixed kernel: which operands are in the compute type; see types.ts. */
   readonly wide?: number
-  /** The part of a row that counts; see types.ts. */
+  /** The part of a row to use; see types.ts. */
   readonly part?: { readonly start: number; readonly end: number; readonly place: number; readonly last: boolean }
 }
 
 /** A context in memory with room for its pointers, coefficients and sums. The memory must not grow while it is in use. */
 export interface Context {
-  /** What kernels are called with. */
+  /** The argument of kernels. */
   readonly address: number
   readonly bind: (operands: Operands) => void
   readonly setCoefficients: (values: readonly number[]) => void
-  /** The first so many sums; all unless told. */
+  /** Clears the first sums. Default: all of them. */
   readonly clearSums: (count?: number) => void
-  /** A copy of the first so many sums; of all unless told. */
+  /** A copy of the first sums. Default: all of them. */
   readonly readSums: (count?: number) => Float64Array
-  /** A copy of the first so many counts, which lie where the sums do. */
+  /** A copy of the first counts, which use the memory of the sums. */
   readonly readCounts: (count: number) => Uint32Array
 }
 
@@ -45,8 +45,8 @@ export const contextBytes = ({ inputs, coefficients, sums }: ContextSize): numbe
   CONTEXT_BYTES + Math.ceil(inputs / 2) * 8 + (coefficients + sums) * 8
 
 /**
- * Lays a context out at `address`, a multiple of 8; `contextBytes(size)` bytes from there on are its own. `sumsElsewhere`: where
- * its sums are, in the place of there: contexts of which one at a time is summed up can share them.
+ * Lays out a context at `address`, a multiple of 8. It uses `contextBytes(size)` bytes. `sumsElsewhere`: another address for its
+ * sums, so that contexts that are used one at a time can share them.
  */
 export function createContext(
   memory: WebAssembly.Memory,
@@ -66,7 +66,7 @@ export function createContext(
     address,
     bind({ inputs, base = 0, output = 0, first = 0, rowLength = 0, table = 0, scratch = 0, wide, part }) {
       if (inputs.length > size.inputs) throw new Error(`internal: ${inputs.length} inputs for ${size.inputs} places`)
-      // All of it each time: programs that take turns in a worker share their scratch space.
+      // Writes all fields each time, because programs in a worker share their scratch space.
       fields.setUint32(0, inputs.length, true)
       fields.setUint32(4, pointersAt, true)
       fields.setUint32(16, coefficientsAt, true)

@@ -44,13 +44,13 @@ const FUSED: Readonly<Record<string, readonly FloatDtype[]>> = {
 const WASM = new URL('./terge.wasm', import.meta.url)
 let compiled: Promise<WebAssembly.Module> | undefined
 
-/** The compiled module, once a thread; may be posted to workers, which then need not compile it again. */
+/** The compiled module, once per thread. It can be posted to workers, which then do not compile it again. */
 export function compileKernels(): Promise<WebAssembly.Module> {
   compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes))
   return compiled
 }
 
-/** Kernels for hashing digests and for sines: scratch space of their own, no windows. */
+/** Kernels for hashing digests and for scalar functions: own scratch space, no windows. */
 export const smallKernels = async (): Promise<Kernels> =>
   instantiateKernels(await compileKernels(), new WebAssembly.Memory({ initial: 32 }))
 
@@ -101,7 +101,7 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
   }
 }
 
-/** A hash function with a small memory of its own, so that no caller has to lend it scratch space. */
+/** A hash function with a small memory of its own, so that callers do not have to provide scratch space. */
 function privateHash(module: WebAssembly.Module): Kernels['hash'] {
   const memory = new WebAssembly.Memory({ initial: 1 + LEAF / 65536 + 1 })
   const { exports } = new WebAssembly.Instance(module, { env: { memory } })

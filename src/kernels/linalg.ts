@@ -2,8 +2,8 @@ import { WebAssembly } from '../core/webassembly.js'
 import { denseModule } from './dense/team.js'
 
 /**
- * Dense linear algebra: products of float32 matrices tile by tile, linear assignment, small polar factors. One instance holds
- * one WebAssembly memory of its own and serves one thread; results are the same bits on every machine and thread.
+ * Dense linear algebra: tiled products of float32 matrices, linear assignment, small polar factors. An instance has its own
+ * WebAssembly memory and serves one thread. Results have the same bits on every machine and thread.
  */
 export interface Linalg {
   /** Adds rows [i0, i1) × columns [j0, j1) of X · Yᵀ to C. */
@@ -16,8 +16,8 @@ export interface Linalg {
 }
 
 /**
- * A matrix read out of an array: element (u, p) is data[units[u] + rests[p]], less data[units[u] + minus[p]] where there is
- * `minus`. Any axes of any tensor, in any order, are two such lists of places.
+ * A matrix in an array: element (u, p) is data[units[u] + rests[p]], minus data[units[u] + minus[p]] if there is `minus`. Two
+ * lists of offsets can describe any axes of a tensor, in any order.
  */
 export interface Operand {
   readonly data: Float32Array
@@ -38,21 +38,21 @@ export interface Product {
 export interface Assignment {
   /** Column of each row: a permutation. */
   readonly columns: Int32Array
-  /** Dual prices of the columns: where a next, similar assignment starts from. */
+  /** Dual prices of the columns. A similar assignment can start from them. */
   readonly prices: Float64Array
 }
 
-/** Inner blocking: part of the result, for every element is a chain of sums of so many products. */
+/** Inner block size. It is part of the result, because every element is a chain of sums of so many products. */
 const INNER = 256
 /** Inner places that are copied to a thread's own memory at once: a multiple of the blocks. */
 const STAGED = 1024
-/** Tiles of a product: the larger, the less packing; where there are few, smaller ones, so that all threads have some. */
+/** Tile sizes of a product. Larger tiles need less packing; smaller ones give work to all threads if there are few. */
 export function tileOf({ x, y }: Product): { readonly rows: number; readonly columns: number } {
   return x.units.length * y.units.length >= LARGE ? { rows: 512, columns: 1024 } : { rows: 256, columns: 512 }
 }
 const LARGE = 2048 * 2048
 
-/** Places on memory that threads share: they go to workers without a copy. */
+/** Offsets in shared memory, which workers get without a copy. */
 export const sharedInts = (length: number): Int32Array => new Int32Array(new SharedArrayBuffer(4 * length))
 
 const run = (count: number, step = 1): Int32Array => {
@@ -99,13 +99,13 @@ const assignRooms = (size: number): number[] => [size * 4, size * 4, size * 8, s
 export const assignBytes = (size: number): number => placesFrom(0, assignRooms(size)).end
 const WASM_PAGE = 65536
 
-/** The largest square of scores that one memory of 32-bit addresses has room for. */
+/** The largest square matrix of scores that fits into 32-bit memory. */
 export const LARGEST_SQUARE = 32_700
 
 const kernelsOn = (memory: WebAssembly.Memory): Exports =>
   new WebAssembly.Instance(denseModule(), { env: { memory } }).exports as unknown as Exports
 
-/** An assignment where the scores lie: addresses of n² scores and of `assignBytes` beside them. */
+/** An assignment in place: addresses of n² scores and of `assignBytes` of room. */
 export interface AssignmentInPlace {
   readonly size: number
   readonly scores: number
@@ -113,7 +113,7 @@ export interface AssignmentInPlace {
   readonly warm: boolean
 }
 
-/** Solves it; `assignmentAt` has what it starts from and what it finds. */
+/** Solves an assignment in place. `assignmentAt` gives its start and its result. */
 export function assignInPlace(memory: WebAssembly.Memory): (assignment: AssignmentInPlace) => void {
   const kernels = kernelsOn(memory)
   return ({ size, scores, beside, warm }) => {
@@ -139,11 +139,11 @@ export function createLinalg(): Linalg {
   }
 }
 
-/** A memory with the kernels on it. Each call of a kernel lays the memory out anew. */
+/** A memory with the kernels. Each call lays out the memory again. */
 interface Space {
   readonly memory: WebAssembly.Memory
   readonly kernels: Exports
-  /** Addresses of so many bytes each. Memory grows where there is too little, so take views after this. */
+  /** Reserves rooms of these sizes in bytes and returns their addresses. The memory may grow, so make views afterwards. */
   readonly places: (...sizes: number[]) => number[]
   readonly f32: (at: number, length: number) => Float32Array
   readonly f64: (at: number, length: number) => Float64Array
@@ -244,7 +244,7 @@ function multiply(
   return f64(out, m * n).slice()
 }
 
-/** The inverse of a square matrix, or nothing where it is singular. */
+/** The inverse of a square matrix; undefined if it is singular. */
 function invert({ kernels, places, f64 }: Space, a: Float64Array, size: number): Float64Array | undefined {
   const [at, swaps] = places(size * size * 8, size * 4) as [number, number]
   f64(at, size * size).set(a)

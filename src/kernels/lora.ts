@@ -1,9 +1,9 @@
-/** What an adapter's update needs of a worker's scratch space while a tensor is read: arithmetic on sizes alone. */
+/** Sizes of the scratch space that an adapter's update needs in a worker. */
 import { CHUNK, type Compute, GROUP_ROWS, PANEL_BYTES, TILE } from './types.js'
 
-/** Elements of a window, where nobody asks for more at once: they fit the second-level cache. */
+/** Default number of elements in a window. They fit into the second-level cache. */
 const WINDOW = 1 << 15
-/** Bytes of all right factors of a program that are held packed at once. */
+/** Bytes of packed right factors that a program keeps at once. */
 const RIGHT_BYTES = 24 * 2 ** 20
 /** Bytes of the rows of a left factor that are packed at once. */
 const LEFT_BYTES = 2 ** 18

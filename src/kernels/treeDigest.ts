@@ -1,20 +1,20 @@
 /**
  * The digest of a tensor, `xxh3t:` and 32 hexadecimal digits. To recompute it with any XXH3 library:
  *
- *   1. Cut the tensor's bytes into leaves of 262,144 bytes (2¹⁸), the last one as long as what is left; no bytes, no leaf.
+ *   1. Cut the tensor's bytes into leaves of 262,144 bytes (2¹⁸). The last one can be shorter; an empty tensor has no leaves.
  *   2. XXH3-128 with seed 0 of each leaf, in canonical form: 16 bytes, big-endian.
  *   3. Join these in order, then the tensor's length in bytes as an unsigned 64-bit little-endian number.
  *   4. XXH3-128 with seed 0 of that, in canonical form, in lower-case hexadecimal.
  *
- * It tells apart what chance or a bug tells apart; it is no defence against someone who makes collisions.
+ * It detects accidental changes. It does not protect against deliberate collisions.
  */
 import { formatXxh3 } from '../core/digest.js'
 import { DIGEST_BYTES, type Kernels, LEAF } from './types.js'
 
-/** How many leaves so many bytes have. */
+/** The number of leaves of a tensor. */
 export const leafCount = (bytes: number): number => Math.ceil(bytes / LEAF)
 
-/** From the leaves' digests, joined in order, and the tensor's length in bytes. */
+/** The digest of a tensor from the digests of its leaves, joined in order, and its length in bytes. */
 export function treeDigest(
   kernels: Pick<Kernels, 'hash'>,
   leafDigests: Uint8Array,
@@ -28,7 +28,7 @@ export function treeDigest(
   return formatXxh3(kernels.hash(joined))
 }
 
-/** The same of bytes at hand. */
+/** The digest of bytes in memory. */
 export function bytesDigest(kernels: Pick<Kernels, 'hash'>, bytes: Uint8Array): `xxh3t:${string}` {
   const digests = new Uint8Array(leafCount(bytes.length) * DIGEST_BYTES)
   for (let leaf = 0; leaf * LEAF < bytes.length; leaf++)

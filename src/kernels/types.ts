@@ -1,18 +1,18 @@
 /**
- * The binary interface between the executor and the kernels, all of it in one WebAssembly memory.
+ * The binary interface between the executor and the kernels. All of it is in one WebAssembly memory.
  *
  * A kernel is called `kernel(context, n)` on a chunk of n ≤ CHUNK consecutive elements. `context` points to:
  *
  *   +0  u32  number of inputs
  *   +4  u32  pointer to that many u32 pointers, one to each input's first element of this chunk
- *   +8  u32  pointer to the base's first element, 0 where there is none
+ *   +8  u32  pointer to the base's first element; 0 without a base
  *   +12 u32  pointer to the first element of the output (map kernels)
  *   +16 u32  pointer to the coefficients (f64)
  *   +20 u32  pointer to the sums (f64) or counts (u32) that reduce kernels add to
  *   +24 u64  index of the chunk's first element in its tensor
- *   +32 u32  elements a row (along the last axis); 0 where nothing in the program asks for rows
+ *   +32 u32  elements per row (along the last axis); 0 if the program does not use rows
  *   +36 u32  pointer to the table (f64): of the chunk's first row on where it is one by row, else of the whole tensor
- *   +40 u32  pointer to scratch space, as many bytes as the method's pass asks for
+ *   +40 u32  pointer to scratch space of the size that the method's pass requires
  *   +44 u32  reduce kernels that are called row by row for the sums of a tile: first and last + 1 of the row's elements that
  *            lie in the tile (+48), the place of the first in the tile (+52), and 1 in the tile's last row (+56)
  *            Mixed kernels: a bit for each input that is in the compute type, bit 31 for the base
@@ -30,24 +30,24 @@
 import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
 import type { WebAssembly } from '../core/webassembly.js'
 
-/** Elements a call: small enough that the decoded inputs stay in the first-level cache. Part of the format: sums depend on it. */
+/** Elements per call: few enough that the decoded inputs stay in the first-level cache. Part of the format, because sums depend on it. */
 export const CHUNK = 4096
-/** Elements that kernels of sparsifying methods take at once: what their scratch space is measured in. */
+/** Elements that kernels of sparsifying methods process at once. It determines their scratch space. */
 export const BLOCK = 256
 /** Scratch space of della's kernels for one model, rows of n elements: probabilities, keys, two lists of u64, counts. */
 export const rankBytes = (n: number): number => 24 * (n + 3) + 3 * 2048 * 4 + 16
-/** Elements a tile: the unit of work, of digests and of sums. Part of the format. */
+/** Elements per tile: the unit of work, of digests and of sums. Part of the format. */
 export const TILE = 1 << 18
-/** Bytes a leaf of a tensor's digest; a tile of any dtype of 8 bits or more is a whole number of leaves. Part of the format. */
+/** Bytes per leaf of a tensor's digest. A tile of a dtype with 8 or more bits is a whole number of leaves. Part of the format. */
 export const LEAF = 1 << 18
 /** Bytes of a digest in memory. */
 export const DIGEST_BYTES = 16
 /** Bytes of a context. */
 export const CONTEXT_BYTES = 64
-/** First address that is the caller's: below it lies the module's own data. A page of every system we know starts here. */
+/** First address for the caller. Below it are the module's own data. A page of every supported system starts here. */
 export const ARENA_START = 1 << 16
 
-/** The type arithmetic is done in: a recipe's `float32` or `float64`. */
+/** The type of the arithmetic: `float32` or `float64` in a recipe. */
 export type Compute = 'f32' | 'f64'
 
 /**
@@ -111,13 +111,13 @@ export type ReduceKernel =
   | 'sce_squares'
   | 'divergence'
 
-/** Map kernels with a coefficient an input, which may leave out inputs whose coefficient is 0. */
+/** Map kernels with one coefficient per input, which may skip inputs whose coefficient is 0. */
 export const SKIPS_ZERO: ReadonlySet<MapKernel> = new Set<MapKernel>(['linear', 'task'])
 
 /** Inputs of a mixed kernel. */
 export const MIXED_INPUTS = 3
 
-/** Functions of float64 that are compiled into the WebAssembly module, so that every engine gives the same bits. */
+/** Functions of float64 in the WebAssembly module, so that every engine gives the same bits. */
 export interface ScalarMath {
   readonly sin: (x: number) => number
   readonly cos: (x: number) => number
@@ -155,10 +155,10 @@ export type AddProduct = (
   scale: number,
 ) => void
 
-/** An instance on one memory. Looking a function up is cheap, but belongs outside of loops all the same. */
+/** An instance on one memory. Looking up a function is cheap, but should be outside of loops. */
 export interface Kernels {
   readonly memory: WebAssembly.Memory
-  /** Exact, but for F64 to f32, which rounds to nearest even. */
+  /** Exact, except for F64 to f32, which rounds to nearest even. */
   readonly decode: (dtype: FloatDtype, compute: Compute) => Convert
   /** Rounds once, to nearest even; overflows to infinity. */
   readonly encode: (compute: Compute, dtype: OutputDtype) => Convert
@@ -166,22 +166,22 @@ export interface Kernels {
   readonly allFinite: (dtype: OutputDtype) => (address: number, n: number) => boolean
   readonly map: (name: MapKernel, compute: Compute) => ChunkKernel
   readonly reduce: (name: ReduceKernel, compute: Compute) => ChunkKernel
-  /** Map kernel straight from and to a stored dtype; undefined where there is none. `compute` is f32 unless told. */
+  /** Map kernel directly from and to a stored dtype; undefined if there is none. Default of `compute`: f32. */
   readonly fused: (name: MapKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
   /**
    * Map kernel of at most `MIXED_INPUTS` inputs to a stored dtype, from operands that are in that dtype or in float32.
-   * Undefined where there is none.
+   * Undefined if there is none.
    */
   readonly mixed: (name: MapKernel, dtype: FloatDtype, compute: Compute) => ChunkKernel | undefined
-  /** Reduce kernel straight from a stored dtype. */
+  /** Reduce kernel directly from a stored dtype. */
   readonly fusedReduce: (name: ReduceKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
-  /** Undefined where there is none straight from a stored dtype; from the compute type there is. */
+  /** Undefined if there is none directly from a stored dtype. From the compute type there always is one. */
   readonly addProduct: (dtype: FloatDtype, compute: Compute) => AddProduct | undefined
   /** Writes the XXH3-128 (seed 0, canonical byte order) of `bytes` bytes to the 16 at `out`. */
   readonly xxh3: (source: number, bytes: number, out: number) => void
   /** The same for each leaf of `leafBytes` (LEAF, in all digests), the last one perhaps shorter: 16 bytes a leaf. */
   readonly leaves: (source: number, bytes: number, leafBytes: number, out: number) => void
   readonly math: ScalarMath
-  /** XXH3-128 of bytes that lie outside of the memory, by a private instance: costs a copy. */
+  /** XXH3-128 of bytes outside of the memory, by a private instance. Copies the bytes. */
   readonly hash: (bytes: Uint8Array) => Uint8Array
 }

@@ -3,8 +3,8 @@ import type { AxisMap } from '../views/types.js'
 import { type AxisPart, rootOf, type Spec } from './spec.js'
 
 /**
- * By group: place i of the aligned model takes unit p[i] of the model. A group inside another has one run a unit of the
- * outer one, in the order of the aligned model's outer units; its numbers count inside the unit that moved there.
+ * Permutations by group: place i of the aligned model takes unit p[i] of the model. A group inside another has one run per outer
+ * unit, in the order of the aligned model's outer units; its numbers count inside the unit that moved there.
  */
 export type Permutations = Readonly<Record<string, Int32Array>>
 
@@ -17,7 +17,7 @@ export function identity(spec: Spec): Record<string, Int32Array> {
   return perms
 }
 
-/** Writes a part's places into an axis' map. */
+/** Writes the places of a part into the map of an axis. */
 export function mapPart(spec: Spec, part: AxisPart, perms: Permutations, map: Int32Array): void {
   const sizes = part.units.map((unit) => (typeof unit === 'number' ? unit : spec.groups[unit]!.size))
   const strides = sizes.map((_, k) => sizes.slice(k + 1).reduce((product, size) => product * size, 1))
@@ -39,7 +39,7 @@ export function mapPart(spec: Spec, part: AxisPart, perms: Permutations, map: In
   walk(0, part.offset, part.offset, 0)
 }
 
-/** The maps of a tensor's axes that any group touches; none where all are the identity. */
+/** The maps of the axes of a tensor, without those that are the identity. */
 export function axisMaps(spec: Spec, perms: Permutations, tensor: string, shape: readonly number[]): AxisMap[] {
   const maps: AxisMap[] = []
   for (const [axis, length] of shape.entries()) {
@@ -52,7 +52,7 @@ export function axisMaps(spec: Spec, perms: Permutations, tensor: string, shape:
   return maps
 }
 
-/** A whole tensor read through maps: the reference for readers that gather tile by tile. */
+/** Reads a whole tensor through maps. The reference for readers that gather tile by tile. */
 export function gather<T extends Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array>(
   data: T,
   shape: readonly number[],
@@ -74,7 +74,7 @@ export function gather<T extends Float32Array | Float64Array | Int32Array | Uint
   return out
 }
 
-/** first, then second: place i takes what `second` would take of the model that `first` made. */
+/** Applies `first`, then `second`: place i takes what `second` takes from the result of `first`. */
 export function compose(spec: Spec, first: Permutations, second: Permutations): Record<string, Int32Array> {
   const result = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
@@ -101,7 +101,7 @@ export function invert(spec: Spec, perms: Permutations): Record<string, Int32Arr
   return result
 }
 
-/** Units that do not stay in their place: of all groups, or of one. */
+/** Number of units that move, in all groups or in one. */
 export function unitsMoved(spec: Spec, perms: Permutations, group?: string): number {
   const names = group === undefined ? Object.keys(spec.groups) : [group]
   let moved = 0
@@ -112,7 +112,7 @@ export function unitsMoved(spec: Spec, perms: Permutations, group?: string): num
   return moved
 }
 
-/** The groups without an outer one, in the order of the spec. */
+/** The groups without an outer group, in the order of the spec. */
 export const rootGroups = (spec: Spec): string[] =>
   Object.keys(spec.groups).filter(
     (name) => spec.groups[name]!.inside === undefined && spec.parts.some((part) => rootOf(part) === name),

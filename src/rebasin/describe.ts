@@ -1,8 +1,8 @@
-/** Permutation specs in words. */
+/** Text about permutation specs. */
 import { counted, formatCount } from '../core/words.js'
 import type { Spec } from './spec.js'
 
-/** Units of a group; of one inside another, all of them. */
+/** All units of a group, over all outer units. */
 const unitsOf = ({ groups }: Spec, name: string): number => {
   const { size, inside } = groups[name]!
   return inside === undefined ? size : size * groups[inside]!.size
@@ -15,7 +15,7 @@ export const sizeText = ({ groups }: Spec, name: string): string => {
 
 const MOST_SHOWN = 6
 
-/** `3 groups, 768 units: fc1 256, fc2 256, fc3 256`; of many groups, how many there are of a size. */
+/** `3 groups, 768 units: fc1 256, fc2 256, fc3 256`. For many groups, the number of groups per size. */
 export function groupsLine(spec: Spec): string {
   const names = Object.keys(spec.groups)
   const units = names.reduce((sum, name) => sum + unitsOf(spec, name), 0)
@@ -27,7 +27,7 @@ export function groupsLine(spec: Spec): string {
   return `${head}: ${[...sizes].map(([size, count]) => `${formatCount(count)} of ${formatCount(size)}`).join(', ')}`
 }
 
-/** What stays as it is, by reason. */
+/** One line per reason with the tensors and groups that keep their order. */
 export function keptLines(kept: Readonly<Record<string, string>>): string[] {
   const reasons = new Map<string, string[]>()
   for (const [name, why] of Object.entries(kept)) reasons.set(why, [...(reasons.get(why) ?? []), name])

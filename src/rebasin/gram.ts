@@ -5,9 +5,9 @@ import { sharedFloats, type ThreadTeam } from './team/team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
 
 /**
- * The similarities of one outer group's units: for every run of groups that occurs (`conv`, `heads*value`, …) a matrix G,
- * G[i, j] = Σ over tensors of ⟨A at unit i, B at unit j⟩, B's other axes permuted as they stand. Each part of an axis
- * counts once; biases come in as outer products. Kept up to date by what moved alone.
+ * The similarities of the units of an outer group. Every run of groups that occurs (`conv`, `heads*value`, …) has a matrix
+ * G[i, j] = Σ over tensors of ⟨A at unit i, B at unit j⟩, with B's other axes in their current order. Each part of an axis counts
+ * once; biases add outer products. Updates recompute only what moved.
  */
 export interface Gram {
   /** Groups from the slowest to the fastest: the outer group first. */
@@ -118,7 +118,7 @@ function unitSteps(spec: Spec, part: AxisPart, stride: number, groups: boolean):
   return lists
 }
 
-/** What lies at one unit, B's other axes read through the permutations. */
+/** The elements at one unit, with B's other axes read through the permutations. */
 function restOf(spec: Spec, { part, shape }: Term, perms: Permutations | undefined): Rest {
   const onAxis = (axis: number): Int32Array[] => {
     const stride = axis === 0 ? 1 : strideOf(shape, axis)
@@ -187,7 +187,7 @@ interface Work {
   readonly before?: Rest
 }
 
-/** Sums go in blocks of so many, so parts end where blocks do: what is read at once cannot show in them. */
+/** Sums are over blocks of this size, and parts end at blocks, so the size of reads does not affect the sums. */
 const BLOCK = 256
 
 /** Units lie in rows of the tensor, whole: blocks of A's by blocks of B's. */
@@ -294,7 +294,7 @@ function inTurn(): { next: (work: () => Promise<void>) => Promise<void>; end: ()
     async next(work) {
       await running
       running = work()
-      // Whoever waits for it next hears of it.
+      // The next call that waits for it gets the error.
       running.catch(() => {})
     },
     end: () => running,

@@ -1,11 +1,11 @@
 /**
- * Joint alignment of several models, onto the first: every model gets permutations into a common order, so that those from any
- * model to any other agree along every way round (cycle-consistent).
+ * Joint alignment of several models onto the first. Every model gets permutations into a common order, so that the permutations
+ * between models are cycle-consistent.
  *
  * merge-many: Git Re-Basin (arXiv 2209.04836), algorithm 3: each model in turn is matched to the sum of the others, until no
  * model gains. c2m3: Frank-Wolfe on all models' permutations at once (arXiv 2405.17897): the gradient's assignments are
  * averaged in by a line search, the end is rounded to permutations, and merge-many goes on from there.
- * Both climb Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own and merge-many's end.
+ * Both maximise Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own result and that of merge-many.
  */
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
 import { improved, type MatchOptions, weightMatching } from './match.js'
@@ -17,7 +17,7 @@ import { sharedFloats, type ThreadTeam } from './team/team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {
-  /** By model, onto the first: the first's are the identity. */
+  /** By model, onto the first model. Those of the first are the identity. */
   readonly permutations: readonly Permutations[]
   /** Σ over pairs of models of ⟨A, B⟩ over the spec's tensors. */
   readonly scoreBefore: number
@@ -50,7 +50,7 @@ function combined(
   return { tensors: models[0]!.tensors, read }
 }
 
-/** Gives Σ over pairs for permutations, from the square of the sum of all models: no pair is read twice. */
+/** Computes Σ over pairs for permutations from the square of the sum of all models, so that no pair is read twice. */
 async function jointScorer(
   spec: Spec,
   models: readonly TensorSource[],
@@ -78,7 +78,7 @@ export async function mergeMany(
   options: JointOptions = {},
 ): Promise<JointResult> {
   const start = models.map(() => identity(spec))
-  // A chain of pairwise matchings, each to the sum of those before it, is where the loop starts from.
+  // The loop starts from a chain of matchings, each to the sum of the models before it.
   const perms: Permutations[] = [start[0]!]
   for (let k = 1; k < models.length; k++) {
     const before = combined(

@@ -10,14 +10,14 @@ import type { ThreadTeam } from './team/team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
 export interface MatchOptions {
-  /** Whole number that decides the orders of groups and the restarts. */
+  /** Integer seed for the orders of groups and the restarts. */
   readonly seed?: number
-  /** Sweeps over all groups at most. */
+  /** Maximum number of sweeps over all groups. */
   readonly maxIterations?: number
-  /** Starts from the identity in other orders; the best is kept. Default: as many as are cheap, 1 to 8. */
+  /** Number of starts from the identity, in different orders. The best is kept. Default: as many as are cheap, 1 to 8. */
   readonly restarts?: number
   readonly onProgress?: (progress: MatchProgress) => void
-  /** Where the first start begins, instead of the identity. */
+  /** Start from these permutations instead of the identity. */
   readonly start?: Permutations
   /** Memory for each of the two models. */
   readonly budget?: WeightsBudget
@@ -49,14 +49,14 @@ export interface MatchResult {
   readonly unitsMoved: number
 }
 
-/** Bytes of similarity matrices that are kept between visits of their groups. Part of the result: sums follow it. */
+/** Bytes of similarity matrices that are kept between visits of their groups. Affects the bits of sums, so it is part of the result. */
 const KEPT = 2 ** 29
 /** A relative gain below this is float32 noise. */
 const GAIN = 1e-7
 
 /**
- * Weight matching (Git Re-Basin, arXiv 2209.04836, algorithm 1): coordinate descent over groups, a linear assignment each,
- * until no group gains. `a` stays; the permutations bring `b` onto it. Both must have the spec's tensors in the same shapes.
+ * Weight matching (Git Re-Basin, arXiv 2209.04836, algorithm 1): coordinate descent with one linear assignment per group, until
+ * no group improves. The permutations align `b` to `a`. Both must have the spec's tensors in the same shapes.
  */
 export async function weightMatching(
   spec: Spec,
@@ -176,7 +176,7 @@ async function descend(
       if (spec.groups[group]!.size >= 256) warm.set(group, found.assignment)
       const next = { ...perms, ...found.perms }
       const tensors = twice.get(group)
-      // On both axes of a tensor the assignment sees a linear picture of a square: only the square decides.
+      // If a group is on two axes of a tensor, the assignment only optimises a linear approximation: check the real gain.
       const over = (perms: Permutations) => similarity(spec, a, b, perms, touched(spec, group), team)
       const gain = tensors ? (await over(next)) - (await over(perms)) : found.after - found.before
       const accepted = gain > GAIN * Math.abs(found.before)

@@ -4,7 +4,7 @@ import { counts, type Spec } from './spec.js'
 import type { ThreadTeam } from './team/team.js'
 import { createWeights, rowLength, type TensorSource, type Weights, type WeightsBudget } from './weights.js'
 
-/** The tensors that matching goes by, each once. */
+/** The tensors that count in matching, each once. */
 export const scored = (spec: Spec): string[] => [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
 
 export interface ScoreOptions {

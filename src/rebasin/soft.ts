@@ -1,4 +1,4 @@
-/** Tensors through doubly stochastic matrices in the place of permutations, by products of matrices. */
+/** Applies doubly stochastic matrices, instead of permutations, to tensors. */
 import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
 import { axisMaps, gather, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
@@ -20,7 +20,7 @@ export interface SoftTensor {
   }[]
 }
 
-/** The tensors of a spec that matching goes by, and how these groups act on them. */
+/** The tensors that count in matching, and how these groups act on them. */
 export function softTensors(spec: Spec, groups: readonly string[], shapes: TensorSource['tensors']): SoftTensor[] {
   const names = [...new Set(spec.parts.filter(counts).map(({ tensor }) => tensor))]
   return names.map((name) => {

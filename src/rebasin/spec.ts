@@ -1,21 +1,21 @@
 /**
- * Permutation specs: which axes of which tensors go by one permutation. The form that users write, in a recipe or a file,
- * is the form that is printed and recorded:
+ * Permutation specs: which axes of which tensors share a permutation. terge prints and records specs in the form that users
+ * write in a recipe or a file:
  *
- *     groups:                                   # optional where some axis is the group alone
+ *     groups:                                   # optional if an axis consists of the group alone
  *       conv: 64
  *       heads: 4                                # key/value heads
- *       value: {size: 16, inside: heads}        # each head has a permutation of its own of its 16 places
- *     tensors:                                  # one entry an axis; null or a missing entry: the axis stays as it is
+ *       value: {size: 16, inside: heads}        # each head has its own permutation of its 16 places
+ *     tensors:                                  # one entry per axis; null or a missing entry: the axis keeps its order
  *       features.0.weight: [conv]
  *       features.0.bias: [conv]
- *       classifier.weight: [null, conv*49]      # 49 places a unit, one unit after the other: a flattened convolution
+ *       classifier.weight: [null, conv*49]      # 49 places per unit: a flattened convolution
  *       attn.weight: [[heads*16, heads*16, heads*value]]   # fused parts, one after another, that fill the axis
- *       glu.weight: [[hidden, hidden]]          # two halves by one permutation
+ *       glu.weight: [[hidden, hidden]]          # two halves that share a permutation
  *     kept: {lm_head.weight: "why nothing of it is permuted"}      # optional, for the reader
  *
- * An axis may hold `group*8` as well as `2*group`: units are listed from the slowest to the fastest, as in a row-major
- * index. Groups of one axis part belong together: one outer group and groups inside it.
+ * An axis can be `group*8` as well as `2*group`: units are listed from the slowest to the fastest, as in a row-major index.
+ * A run has one outer group, and optionally groups inside it.
  */
 
 import { emptyTable } from '../core/collections/ownValue.js'
@@ -24,9 +24,9 @@ import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { OnnxGraph } from './onnx/model.js'
 
 export interface Group {
-  /** Units; of a group inside another, units in each of the other's. */
+  /** Number of units; for a group inside another, units per outer unit. */
   readonly size: number
-  /** The outer group: this one has a permutation of its own for each unit of it. */
+  /** The outer group: each of its units has its own permutation of this group. */
   readonly inside?: string
 }
 
@@ -42,11 +42,11 @@ export interface AxisPart {
   readonly length: number
 }
 
-/** Which axes of which tensors may be permuted, and which of them only together. */
+/** Which axes of which tensors can be permuted, and which of them only together. */
 export interface Spec {
   readonly groups: Readonly<Record<string, Group>>
   readonly parts: readonly AxisPart[]
-  /** What could be permuted in principle and stays as it is, with the reason: by tensor or by group. */
+  /** Tensors and groups that keep their order although they could be permuted in principle, with the reason. */
   readonly kept: Readonly<Record<string, string>>
 }
 
@@ -55,15 +55,15 @@ export interface SpecText {
   readonly groups?: Readonly<Record<string, number | { readonly size: number; readonly inside?: string }>>
   readonly tensors: Readonly<Record<string, readonly AxisText[]>>
   readonly kept?: Readonly<Record<string, string>>
-  /** The graph of an ONNX export that stands in the place of a text: `onnxSpec` holds it against a model. */
+  /** The graph of an ONNX export, used instead of a written spec. `onnxSpec` compares it with a model. */
   readonly onnx?: OnnxGraph
 }
 export type AxisText = string | null | readonly string[]
 
-/** Tensors by name, as far as a permutation spec asks for them. */
+/** The shapes of tensors by name. */
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>
 
-/** Where a part of a written spec stands. */
+/** Finds the place of a part of a written spec. */
 export type SpecPlaces = (at: readonly (string | number)[]) => Place
 
 /** JSON schema of `SpecText`. */
@@ -100,12 +100,12 @@ export const specSchema = {
     },
     tensors: {
       type: 'object',
-      description: 'For each tensor a list with one entry an axis.',
+      description: 'For each tensor, a list with one entry per axis.',
       additionalProperties: {
         type: 'array',
         items: {
           anyOf: [
-            { type: 'null', description: 'The axis stays as it is.' },
+            { type: 'null', description: 'The axis keeps its order.' },
             {
               type: 'string',
               description: 'A group, or units from the slowest to the fastest: `conv*49`, `heads*value`.',
@@ -117,16 +117,15 @@ export const specSchema = {
     },
     kept: {
       type: 'object',
-      description: 'What stays as it is, and why.',
+      description: 'Tensors and groups that keep their order, with the reason.',
       additionalProperties: { type: 'string' },
     },
   },
 } as const
 
 /**
- * Holds a written spec against a model's shapes. Throws a `Fault` with every misfit, each named by tensor and axis:
- * unknown tensors and groups, axes out of range, sizes that do not come out, groups that do not belong together.
- * `placeOf`: where a part of the text stands, for the faults.
+ * Checks a written spec against a model's shapes. Error: `spec-misfit`, one per mismatch, with tensor and axis: unknown tensors
+ * and groups, axes out of range, wrong sizes, groups that cannot share a run. `placeOf` finds the places of errors in the text.
  */
 export function readSpec(text: SpecText, shapes: Shapes, placeOf?: SpecPlaces): Spec {
   const errors: Diagnostic[] = []
@@ -174,16 +173,16 @@ function declaredGroups(text: SpecText, complain: Complain): Groups {
     else if (outer.inside !== undefined)
       complain(
         ['groups', name],
-        `group ${name} is inside ${group.inside}, which is inside another itself`,
-        'one level is allowed',
+        `group ${name} is inside ${group.inside}, which is itself inside a group`,
+        'groups can be nested only one level deep',
       )
   }
   return groups
 }
 
-/** A group that was given no size takes that of an axis, or of an axis' remainder, that is its own. */
+/** A group without a size gets the size of an axis that it fills, alone or with numbers. */
 function addSizes(text: SpecText, shapes: Shapes, groups: Groups): void {
-  // Where groups are declared, another name is a misspelt one: a group of its own would change what the network computes.
+  // If groups are declared, an unknown name is a typo: a new group would change what the network computes.
   if (text.groups !== undefined && Object.keys(text.groups).length > 0) return
   for (const [tensor, axes] of Object.entries(text.tensors))
     for (const [index, axis] of axes.entries()) {
@@ -210,7 +209,7 @@ function partsOf(tensor: string, axes: readonly AxisText[], surroundings: Surrou
   if (!shape) {
     complain(
       ['tensors', tensor],
-      `spec names tensor ${tensor}, which the model does not have`,
+      `the spec has tensor ${tensor}, which the model does not have`,
       nameHint(tensor, shapes),
     )
     return []
@@ -218,7 +217,7 @@ function partsOf(tensor: string, axes: readonly AxisText[], surroundings: Surrou
   if (axes.length > shape.length)
     complain(
       ['tensors', tensor, shape.length],
-      `tensor ${tensor} has ${shape.length} axes; the spec names axis ${axes.length - 1}`,
+      `tensor ${tensor} has ${shape.length} axes, but the spec has axis ${axes.length - 1}`,
     )
   return axes.flatMap((axis, index) => {
     const length = shape[index]
@@ -255,13 +254,13 @@ function partsOfAxis(
     offset += places
   }
   if (offset === length) return found.filter(({ units }) => units.some((unit) => typeof unit === 'string'))
-  complain(['tensors', tensor, axis], `${where}: ${runs.join(' + ')} is ${offset} places, the axis has ${length}`)
+  complain(['tensors', tensor, axis], `${where}: ${runs.join(' + ')} is ${offset} places, but the axis has ${length}`)
   return []
 }
 
 const nameHint = (tensor: string, shapes: Shapes): string => {
   const [near] = nearest(tensor, shapes.keys(), 1)
-  return near === undefined ? 'terge inspect lists the names' : `did you mean ${quote(near)}?`
+  return near === undefined ? 'run terge inspect to list the names' : `did you mean ${quote(near)}?`
 }
 
 function misfit(units: readonly (string | number)[], groups: Readonly<Record<string, Group>>): string | undefined {
@@ -285,7 +284,7 @@ function misfit(units: readonly (string | number)[], groups: Readonly<Record<str
   return undefined
 }
 
-/** The form that users write, of a spec: `readSpec` gives the spec back. */
+/** Writes a spec in the form that users write. `readSpec` reads it back. */
 export function writeSpec(spec: Spec, shapes: Shapes): SpecText {
   const tensors = emptyTable<AxisText[]>()
   for (const { tensor, axis, offset, units, length } of spec.parts) {
@@ -318,7 +317,7 @@ export function writeSpec(spec: Spec, shapes: Shapes): SpecText {
   }
 }
 
-/** A group's name after what it is named for: numbers alone, and stars, would be read as units. */
+/** Makes a valid group name from a tensor or module name: plain numbers and `*` have another meaning in specs. */
 export const groupName = (name: string): string => {
   const plain = name.replaceAll('*', '_')
   return /^\d*$/.test(plain) ? `_${plain}` : plain
@@ -327,5 +326,5 @@ export const groupName = (name: string): string => {
 /** The outermost group of a part. */
 export const rootOf = (part: AxisPart): string => part.units.find((unit) => typeof unit === 'string') as string
 
-/** Whether a tensor takes part in matching. Running statistics only follow their channels: they are measured, not trained. */
+/** Whether a tensor counts in matching. Running statistics do not: they are measured, not trained, and only follow their channels. */
 export const counts = ({ tensor }: { readonly tensor: string }): boolean => !/(^|\.)running_(mean|var)$/.test(tensor)

@@ -1,14 +1,14 @@
 import { sharedCopy, sharedFloats } from './team/team.js'
 
-/** What matching needs of a model: shapes, and values as float32. */
+/** A model for matching: shapes, and values as float32. */
 export interface TensorSource {
   readonly tensors: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>
-  /** `config.json`, where there is one. */
+  /** `config.json`, if there is one. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly read: (name: string) => Promise<Float32Array> | Float32Array
   /**
-   * Where a tensor can be had in parts: puts rows (places along its first axis, in any order, repeated or not) one after the
-   * other to `into`. False where it can only be read whole.
+   * Reads rows (indices along the first axis, in any order, possibly repeated) into `into`. False if the tensor can only be
+   * read whole.
    */
   readonly readRows?: (name: string, rows: Int32Array, into: Float32Array) => Promise<boolean>
 }
@@ -31,8 +31,8 @@ export interface Weights {
 }
 
 /**
- * Bytes for one model's tensors. What fits is kept, the last used longest; of a tensor that does not, rows are read as they are
- * needed. Nothing of the result depends on it.
+ * Memory for the tensors of one model, in bytes. Tensors that fit are kept, least recently used first out; rows of larger tensors
+ * are read when needed. The budget does not affect the result.
  */
 export interface WeightsBudget {
   readonly kept: number

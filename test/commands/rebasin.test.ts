@@ -93,11 +93,11 @@ test('invalid specs and specs that do not fit are errors at their place', () =>
       /^r\.yml:3:\d+: error spec-misfit: .*fc9\.weight[\s\S]*\n *hint: did you mean 'fc1\.weight'\?/m,
     )
     assert.match(several, /^r\.yml:3:\d+: error spec-misfit: .*fc2\.weight, axis 0: group "y" has no size/m)
-    assert.match(several, /^r\.yml:3:\d+: error spec-misfit: .*fc2\.weight has 2 axes; the spec names axis 2/m)
+    assert.match(several, /^r\.yml:3:\d+: error spec-misfit: .*fc2\.weight has 2 axes, but the spec has axis 2/m)
     writeFileSync(path.join(folder, 'misfit.yml'), 'groups: {x: 256}\ntensors:\n  fc1.weight: [null, x]\n')
     assert.match(
       await validate('misfit.yml'),
-      /^misfit\.yml:3:22: error spec-misfit: .*fc1\.weight, axis 1: x is 256 places, the axis has 64/m,
+      /^misfit\.yml:3:22: error spec-misfit: .*fc1\.weight, axis 1: x is 256 places, but the axis has 64/m,
     )
     assert.match(await validate('resnt'), /error spec-family: .*\n.*\n.*\n *hint: did you mean 'resnet'\?/)
     assert.match(

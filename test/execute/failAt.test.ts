@@ -184,7 +184,7 @@ const tryAll = async (given: Case, calls: number, how: How, name: string, share:
 
 if (shim) {
   for (const scenario of SCENARIOS)
-    test(`${scenario.name}: ended or failing at a system call`, async () => {
+    test(`${scenario.name}: killed or failing at a system call`, async () => {
       const given = await prepared(scenario)
       await tryAll(given, given.calls.length, 'kill', scenario.name, wanted('kill', 3))
       for (const [how, share] of [
@@ -195,7 +195,7 @@ if (shim) {
         await tryAll(given, given.calls.length, how, scenario.name, wanted(how, share))
     })
 
-  test('ended while names change, and again while that is brought to an end', async () => {
+  test('killed during publication, and again during recovery', async () => {
     const share = wanted('again', 2)
     for (const scenario of share > 0 ? SCENARIOS.filter(({ over }) => over) : []) {
       const given = await prepared(scenario)

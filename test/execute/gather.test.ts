@@ -31,7 +31,7 @@ function windowOn(stored: Uint8Array, memory: WebAssembly.Memory, room: number):
   return { slot, looks: () => looks }
 }
 
-test('a permuted tensor is gathered alike through windows of any size', () => {
+test('a permuted tensor is the same through windows of any size', () => {
   const memory = new WebAssembly.Memory({ initial: 2 })
   for (let seed = 0; seed < 60; seed++) {
     const random = generator(seed)
@@ -79,7 +79,7 @@ test('a permuted tensor is gathered alike through windows of any size', () => {
   }
 })
 
-test('boxes cover a run of row-major indexes in order, few an axis', () => {
+test('boxes cover a run of row-major indices in order, with few boxes per axis', () => {
   for (let seed = 0; seed < 200; seed++) {
     const random = generator(seed)
     const below = (n: number) => Math.floor(random() * n)
@@ -108,7 +108,7 @@ test('boxes cover a run of row-major indexes in order, few an axis', () => {
   }
 })
 
-test('transposed and spread tensors, permuted or not, are gathered alike through windows of any size, in few reads', () => {
+test('transposed and spread tensors are the same through windows of any size, in few reads', () => {
   const memory = new WebAssembly.Memory({ initial: 2 })
   for (let seed = 0; seed < 120; seed++) {
     const random = generator(seed)

@@ -144,7 +144,7 @@ function assertSame(found: Result, expected: Result, how: string): void {
 }
 
 for (const seed of SEEDS)
-  test(`a random plan (${seed}) gives the same records and bytes, however its units are done`, () =>
+  test(`a random plan (${seed}) gives the same records and bytes in any execution order`, () =>
     inFolder(async (template) => {
       const random = generator(seed)
       prepare(template, random)

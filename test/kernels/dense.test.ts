@@ -97,7 +97,7 @@ for (const [name, make] of Object.entries(MATRICES))
     }
   })
 
-test('only the vectors that are wanted: the same as among all', () => {
+test('the requested eigenvectors are the same as among all', () => {
   const n = 120
   const solve = (count: number) => {
     const team = teamOf(eigenBytes(n) + 8 * n * n + 4096)
@@ -108,7 +108,7 @@ test('only the vectors that are wanted: the same as among all', () => {
   assert.ok(some.every((x, i) => Math.abs(x - all[i]!) < 1e-12))
 })
 
-test('positive definite systems from the right; what is not positive definite is told', () => {
+test('solves positive definite systems from the right, and reports matrices that are not positive definite', () => {
   for (const n of [1, 5, 64, 65, 150]) {
     const team = teamOf(3e6)
     const value = (i: number, j: number) => (i === j ? n + 3 : MATRICES.random!(n)(i, j) / 4)
@@ -131,7 +131,7 @@ test('positive definite systems from the right; what is not positive definite is
   }
 })
 
-test('who waits for a stopped team is sent away', () => {
+test('waiting for a stopped team throws', () => {
   const memory = createTeamMemory(1e5, 2)
   resetTeam(memory)
   const instance = new WebAssembly.Instance(memory.module, { env: { memory: memory.memory } })

@@ -27,7 +27,7 @@ for (const backend of [referenceBackend, kernelBackend(), kernelBackend(3)])
     }
   })
 
-test('leaves: one digest each, the last of what is left, none of nothing', async () => {
+test('leaves have one digest each, also a shorter last one; empty tensors have none', async () => {
   for (const length of [0, 1, LEAF - 1, LEAF, LEAF + 1, 3 * LEAF + 100]) {
     const data = randomBytes(length, length)
     const [source, out] = put(0, data, new Uint8Array((leafCount(length) + 1) * DIGEST_BYTES)) as [number, number]
@@ -38,7 +38,7 @@ test('leaves: one digest each, the last of what is left, none of nothing', async
   }
 })
 
-test('tensor digest: as its description says, with another implementation of XXH3', async () => {
+test('the tensor digest agrees with its description and another implementation of XXH3', async () => {
   for (const length of [0, 5, LEAF, 2 * LEAF + 17]) {
     const data = randomBytes(length + 1, length)
     let joined = ''

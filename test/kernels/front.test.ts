@@ -20,11 +20,11 @@ test('one compiled module serves many instances, each on its own memory', async 
   assert.equal([...new Float32Array(memory.buffer, ARENA_START + 64, 2)], [1, -2])
 })
 
-test('an unknown kernel is our own fault', () => {
+test('an unknown kernel is an internal error', () => {
   assert.throws(() => kernels.map('nonesuch' as 'linear', 'f32'), /internal: no kernel nonesuch_f32/)
 })
 
-test('a context lies in memory as the binary interface says', () => {
+test('a context has the memory layout of the binary interface', () => {
   const memory = new WebAssembly.Memory({ initial: 2 })
   const size = { inputs: 3, coefficients: 2, sums: 1 }
   const context = createContext(memory, ARENA_START, size)
@@ -52,7 +52,7 @@ test('a context lies in memory as the binary interface says', () => {
   assert.throws(() => context.bind({ inputs: [1, 2, 3, 4] }), /internal: 4 inputs for 3 places/)
 })
 
-test('scalar maths: right to the last place or next to it, and the same bits for ever', () => {
+test('scalar functions are accurate to one unit in the last place, with fixed bits', () => {
   const { sin, cos, acos, exp, log, pow } = kernels.math
   const near = (a: number, b: number): void => assert.ok(Math.abs(a - b) <= Math.abs(b) * 2 ** -51, `${a} for ${b}`)
   for (let x = -3; x <= 3; x += 0.37) {

@@ -124,7 +124,7 @@ for (const dtype of ['BF16', 'F16'] as const)
           }
     })
 
-test('what has no kernel of its own is told', () => {
+test('lookups return undefined if there is no kernel', () => {
   assert.is(kernels.addProduct('F8_E4M3' satisfies FloatDtype, 'f32'), undefined)
   assert.is(kernels.addProduct('BF16', 'f64'), undefined)
   assert.is(kernels.mixed('linear', 'BF16', 'f64'), undefined)

@@ -107,7 +107,7 @@ for (const name of NAMES)
       }
     })
 
-test('fused: finite inputs too, where no NaN interferes, over many chunks', () => {
+test('fused: finite inputs without NaN, over many chunks', () => {
   const n = 16 * CHUNK
   for (const dtype of ['BF16', 'F16'] as const) {
     const stored = [1, 2, 3].map((seed) => referenceBackend.encode('f32', dtype, randomValues(seed, n, dtype)))
@@ -117,7 +117,7 @@ test('fused: finite inputs too, where no NaN interferes, over many chunks', () =
   }
 })
 
-test('fused: undefined where no such kernel is', () => {
+test('fused: undefined if there is no such kernel', () => {
   assert.is(kernels.fused('linear', 'F8_E4M3'), undefined)
   assert.is(kernels.fused('linear', 'BF16', 'f64'), undefined)
   assert.is(kernels.fused('linear', 'F64'), undefined)

@@ -53,7 +53,7 @@ test('a sequence without a name, norms in it', () => {
   })
 })
 
-test('norms named for their layers, and norms that go on counting behind the convolutions', () => {
+test('norms named after their layers, and norms numbered on after the convolutions', () => {
   const named = {
     ...{ ...dense('input_layer', 8, 6), ...norm('input_norm', 8), ...dense('hidden', 8, 8) },
     ...{ ...norm('hidden_norm', 8), ...dense('output_layer', 6, 8) },
@@ -74,7 +74,7 @@ test('norms named for their layers, and norms that go on counting behind the con
   })
 })
 
-test('norms that stand before the layers they are counted with', () => {
+test('norms before the layers that share their number', () => {
   const shapes = {
     ...{ ...norm('ln1', 6), ...dense('fc1', 8, 6), ...norm('ln2', 8), ...dense('fc2', 8, 8) },
     ...{ ...norm('ln3', 8), ...dense('fc3', 5, 8) },
@@ -140,7 +140,7 @@ test('squeeze and excitation', () => {
 })
 
 /** Sequences as blocks: nothing but the shortcut, which is not in the file, tells them from a chain. */
-test('blocks named anyhow keep their output with their input', () => {
+test('blocks with any names keep the same order for output and input', () => {
   const shapes: ShapeList = {
     ...{ ...conv('conv1.0', 5, 3), ...bn('conv1.1', 5), ...conv('res1.0.0', 5, 5), ...bn('res1.0.1', 5) },
     ...{ ...conv('res1.1.0', 5, 5), ...bn('res1.1.1', 5), ...dense('classifier.3', 4, 5) },
@@ -246,7 +246,7 @@ test('blocks between single layers: only the numbers of each kind, and the sizes
   })
 })
 
-test('what goes beside a known path stays, and what it touches', () => {
+test('branches beside a known path keep their order, and so do their neighbours', () => {
   // Channels that are joined: no layer takes what the one before gives.
   const joined = { ...conv('stem', 4, 3), ...conv('grow1.conv1', 6, 4, 1), ...conv('grow1.conv2', 4, 6) }
   const dense2 = { ...conv('grow2.conv1', 9, 8, 1), ...conv('grow2.conv2', 4, 9), ...dense('head', 5, 12) }

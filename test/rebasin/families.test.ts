@@ -180,7 +180,7 @@ test('depthwise separable convolutions with BatchNorm', () => {
   })
 })
 
-test('transposed convolutions, told by their names and by their shapes', () => {
+test('recognizes transposed convolutions by their names and shapes', () => {
   for (const middle of [5, 6]) {
     const net = randomModel(8, {
       'down.weight': [6, 2, 3, 3],
@@ -199,7 +199,7 @@ test('transposed convolutions, told by their names and by their shapes', () => {
   }
 })
 
-test('a grouped convolution stays on both its sides; what comes after it moves', () => {
+test('a grouped convolution freezes both sides; later layers move', () => {
   const net = randomModel(9, {
     'features.0.weight': [8, 3, 3, 3],
     'features.2.weight': [12, 4, 3, 3],

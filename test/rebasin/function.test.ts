@@ -66,7 +66,7 @@ test('llama with grouped-query attention: any permutation of every group keeps t
   })
 })
 
-test('matching finds a hidden permutation of a llama again, heads and their insides included', async () => {
+test('matching recovers a hidden permutation of a llama, including heads and their insides', async () => {
   const one = lm(3)
   const { spec } = inferSpec(sourceOf(one, CONFIG))
   const hidden = aligned(spec, one, anyPermutation(spec, 4))
@@ -75,7 +75,7 @@ test('matching finds a hidden permutation of a llama again, heads and their insi
   for (const [name, tensor] of aligned(spec, hidden, permutations)) assert.equal(tensor.values, one.get(name)!.values)
 })
 
-test('orthogonal maps keep the function and take over the norms', async () => {
+test('orthogonal maps keep the function and take the norms of the first model', async () => {
   const [one, other] = [lm(5), lm(6)]
   const { maps, similarityAfter, similarityBefore } = await orthogonalMatching(
     sourceOf(one, CONFIG),
@@ -119,7 +119,7 @@ test('convolution, depthwise convolution, flattening and linear layers keep the 
   near(run(net), run(aligned(spec, net, anyPermutation(spec, 9))), 1e-9)
 })
 
-test('a grouped convolution and a norm that may be a GroupNorm stay, with the reason', () => {
+test('a grouped convolution and a possible GroupNorm keep their order, with the reason', () => {
   const net = model(1, {
     'c1.weight': [8, 3, 3, 3],
     'c2.weight': [8, 4, 3, 3],
@@ -166,7 +166,7 @@ test('gpt2: fused queries, keys and values', () => {
   near(scores(net), scores(moved), 1e-9)
 })
 
-test('a tensor that no rule knows keeps the stream and its own module', () => {
+test('an unknown tensor freezes the residual stream and its own module', () => {
   const net = lm(1)
   net.set('model.layers.1.self_attn.surprise', { dtype: 'F32', shape: [16], values: new Float32Array(16) })
   const { spec } = inferSpec(sourceOf(net, CONFIG))
@@ -176,13 +176,13 @@ test('a tensor that no rule knows keeps the stream and its own module', () => {
   assert.match(spec.kept.hidden!, 'surprise')
 })
 
-test('a transformer whose config is missing keeps its heads; the rest moves', () => {
+test('without a config, a transformer keeps its heads and the rest moves', () => {
   const { spec } = inferSpec(sourceOf(lm(1)))
   assert.equal(Object.keys(spec.groups), ['hidden', 'layers.0.ffn', 'layers.1.ffn'])
   assert.match(spec.kept['layers.0.kv']!, 'config.json')
 })
 
-test('positions that turn queries and keys, or go by heads, are told by the model type and by tensors that are not known', () => {
+test('the model type and unknown tensors show whether positions rotate queries and keys', () => {
   const shapes: Record<string, readonly number[]> = { 'r.embeddings.word_embeddings.weight': [9, 8] }
   const at = 'r.encoder.layer.0'
   for (const part of ['query', 'key', 'value']) shapes[`${at}.attention.self.${part}.weight`] = [8, 8]
@@ -206,7 +206,7 @@ test('positions that turn queries and keys, or go by heads, are told by the mode
   )
 })
 
-test('joint alignment agrees along every way round, and c2m3 is no worse than merge-many', async () => {
+test('joint alignment is cycle-consistent, and c2m3 is no worse than merge-many', async () => {
   const shapes = { 'fc1.weight': [12, 5], 'fc1.bias': [12], 'fc2.weight': [12, 12], 'fc3.weight': [4, 12] }
   const base = model(1, shapes)
   const { spec } = inferSpec(sourceOf(base))
@@ -237,7 +237,7 @@ test('permutations compose and invert, inside groups included', () => {
     assert.equal(gather(values, shape, axisMaps(spec, compose(spec, p, q), name, shape)), twice.get(name)!.values)
 })
 
-test('a spec that does not fit is a fault that names tensor and axis', () => {
+test('errors about a spec that does not fit name the tensor and axis', () => {
   const shapes = new Map([['w', { shape: [6, 4] }]])
   const messages = (text: SpecText) => {
     try {
@@ -248,7 +248,10 @@ test('a spec that does not fit is a fault that names tensor and axis', () => {
     }
     return ''
   }
-  assert.match(messages({ groups: { g: 4 }, tensors: { w: ['g'] } }), 'tensor w, axis 0: g is 4 places, the axis has 6')
+  assert.match(
+    messages({ groups: { g: 4 }, tensors: { w: ['g'] } }),
+    'tensor w, axis 0: g is 4 places, but the axis has 6',
+  )
   assert.match(messages({ tensors: { v: ['g'] } }), 'tensor v')
   assert.match(messages({ tensors: { w: [null, null, 'g'] } }), 'tensor w has 2 axes')
   assert.match(messages({ groups: { g: { size: 2, inside: 'h' } }, tensors: { w: [] } }), 'inside h')

@@ -19,7 +19,7 @@ function brute(scores: Float32Array, n: number, used = 0, row = 0): number {
 const total = (scores: Float32Array, columns: Int32Array) =>
   columns.reduce((sum, j, i) => sum + scores[i * columns.length + j]!, 0)
 
-test('assignment finds the best of all permutations, ties and negative scores included', () => {
+test('assignment finds the best permutation, with ties and negative scores', () => {
   for (let seed = 0; seed < 200; seed++) {
     const random = generator(seed)
     const n = 1 + (seed % 7)
@@ -31,7 +31,7 @@ test('assignment finds the best of all permutations, ties and negative scores in
   }
 })
 
-test('assignment: prices prove the optimum, and a warm start of changed scores finds it again', () => {
+test('assignment: prices prove the optimum, and a warm start finds it after scores change', () => {
   const n = 150
   const random = generator(7)
   const scores = Float32Array.from({ length: n * n }, () => random())
@@ -63,7 +63,7 @@ const scattered = (count: number, among: number, seed: number): Int32Array =>
     ).slice(0, count),
   )
 
-test('products of any shape, by rows, columns, or any places, added to what is there', () => {
+test('products of any shape, by rows, columns or any places, are added to the output', () => {
   const random = generator(3)
   const floats = (length: number) => Float32Array.from({ length }, () => random() - 0.5)
   for (const [m, n, k] of [
@@ -121,7 +121,7 @@ test('products, assignments and polar factors are the same bits on one thread an
   assert.equal(results[0], results[1])
 })
 
-test('a pool that is closed ends what is under way', async () => {
+test('closing a pool stops its current work', async () => {
   const pool = createThreadTeam(2)
   const n = 3000
   const scores = sharedFloats(n * n)
@@ -149,7 +149,7 @@ function isPolar(r: Float64Array, a: ArrayLike<number>, n: number): void {
     for (let j = 0; j < n; j++) assert.ok(Math.abs(h[i * n + j]! - h[j * n + i]!) < 1e-6 * scale)
 }
 
-test('large polar factors: well and badly conditioned, singular, and nothing at all', async () => {
+test('large polar factors: well and badly conditioned, singular, and zero', async () => {
   const pool = createThreadTeam(2)
   const random = generator(13)
   const n = 150
@@ -165,7 +165,7 @@ test('large polar factors: well and badly conditioned, singular, and nothing at 
   await pool.close()
 })
 
-test('who waits for a worker when the pool is closed, or when one ends, is not left waiting', async () => {
+test('work that waits for a worker ends when the pool is closed or the worker ends', async () => {
   const [m, k] = [1024, 64]
   const operand = byRows(sharedFloats(m * k), m, k)
   const broken = { ...operand, rests: { length: k } as unknown as Int32Array }

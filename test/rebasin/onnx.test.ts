@@ -63,7 +63,7 @@ test('a multilayer perceptron: the groups that names give, and the function stay
   near(mlp(net, layers, x), mlp(aligned(spec, net, anyPermutation(spec, 2)), layers, x), 1e-9)
 })
 
-test('weights that an export transposed and renamed are found by their module, square ones too', () => {
+test('finds weights that an export transposed and renamed by their module, also square ones', () => {
   const net = randomModel(2, {
     'net.fc1.weight': [4, 4],
     'net.fc1.bias': [4],
@@ -204,7 +204,7 @@ test('a residual network with BatchNorm', () => {
   near(resnet(net, x), resnet(aligned(spec, net, anyPermutation(spec, 6)), x), 1e-9)
 })
 
-test('what an operator that is not known touches stays, with the reason; the rest moves', () => {
+test('axes that an unknown operator uses keep their order, with the reason; the rest moves', () => {
   const net = randomModel(1, MLP)
   const nodes = mlpNodes.map((each) => (each.op === 'Relu' && each.output === 'b' ? { ...each, op: 'Shuffle' } : each))
   const spec = specOf(writeOnnx({ nodes, initializers: initializersOf(net), input: [1, 4], output: 'e' }), net)
@@ -212,7 +212,7 @@ test('what an operator that is not known touches stays, with the reason; the res
   assert.match(spec.kept['fc1.weight']!, 'Shuffle is not known')
 })
 
-test('a tensor that the graph does not read keeps the groups that it may go by', () => {
+test('a tensor that the graph does not read freezes the groups that it may use', () => {
   const net = randomModel(1, { ...MLP, 'bn.weight': [6] })
   const { 'bn.weight': _, ...initializers } = initializersOf(net)
   const spec = specOf(writeOnnx({ nodes: mlpNodes, initializers, input: [1, 4], output: 'e' }), net)
@@ -220,14 +220,14 @@ test('a tensor that the graph does not read keeps the groups that it may go by',
   assert.match(spec.kept['fc1.bias']!, 'bn.weight')
 })
 
-test('an export of another shape is a fault that names tensor and axis', () => {
+test('the error about an export of another shape names tensor and axis', () => {
   const net = randomModel(1, MLP)
   const initializers = { ...initializersOf(net), 'fc2.weight': { dims: [7, 6] } }
   const data = writeOnnx({ nodes: mlpNodes, initializers, input: [1, 4], output: 'e' })
   assert.throws(() => specOf(data, net), /fc2\.weight is \[5, 6\], but \[7, 6\] in the ONNX export: axis 0/)
 })
 
-test('a file is read by its structure, and is a fault where it is none', () =>
+test('reads the structure of a file, and refuses files that are not ONNX', () =>
   inFolder((folder) => {
     const file = path.join(folder, 'model.onnx')
     const { data, net } = residual()
@@ -242,7 +242,7 @@ test('a file is read by its structure, and is a fault where it is none', () =>
     }
   }))
 
-test('mutated files give a spec or a fault, never anything else', () => {
+test('mutated files give a spec or an error, never anything else', () => {
   const small = randomModel(1, MLP)
   const initializers = { ...initializersOf(small), shape: { dims: [2], integers: [-1, 4] } }
   const nodes = [

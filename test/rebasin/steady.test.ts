@@ -62,7 +62,7 @@ for (const [name, joint] of [
   ['merge-many', mergeMany],
   ['c2m3', cycleConsistent],
 ] as const)
-  test(`${name} is the same on any number of threads, and where nothing may be kept`, async () => {
+  test(`${name} is the same on any number of threads, and without a cache`, async () => {
     const one = mlp(3, 60, 330)
     const models = [one, copyOf(one, 4, 0.4), copyOf(one, 5, 0.4)].map((model) => sourceOf(model))
     const { spec } = inferSpec(models[0]!)
@@ -123,7 +123,7 @@ function inParts(model: Model, config?: Record<string, unknown>): { source: Tens
 
 const SCARCE: WeightsBudget = { kept: 0, part: 2 ** 17 }
 
-test('models read in small parts are matched alike: convolutions, heads, fused parts', async () => {
+test('matching gives the same result if models are read in small parts: convolutions, heads, fused parts', async () => {
   const pool = createThreadTeam(2)
   const [base, indep] = [fixture('lm/prose/model'), fixture('lm/indep/model')]
   const heads = { num_attention_heads: 4, num_key_value_heads: 2, hidden_size: 96 }
@@ -147,7 +147,7 @@ test('models read in small parts are matched alike: convolutions, heads, fused p
   await pool.close()
 })
 
-test('orthogonal maps are found and applied alike in small parts', async () => {
+test('orthogonal maps are the same if models are read in small parts', async () => {
   const pool = createThreadTeam(2)
   const config = { num_attention_heads: 4, num_key_value_heads: 2, hidden_size: 96 }
   const [one, other] = [fixture('lm/prose/model'), fixture('lm/indep/model')]

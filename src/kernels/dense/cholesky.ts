@@ -3,7 +3,7 @@ import { type Matrix, part, product, transposed } from './matrix.js'
 import type { Team } from './team.js'
 
 const BLOCK = 64
-/** Rows a share of a triangular solution. */
+/** Rows per share of a triangular solution. */
 const ROWS = 32
 
 /**
@@ -20,7 +20,7 @@ export function cholesky(team: Team, a: Matrix): boolean {
         for (let j = p; j <= i; j++) {
           let rest = all[i * n + j]!
           for (let k = p; k < j; k++) rest -= all[i * n + k]! * all[j * n + k]!
-          // A pivot that is none becomes NaN, which everybody sees.
+          // An invalid pivot becomes NaN, which all threads see.
           all[i * n + j] = i === j ? (rest > 0 ? Math.sqrt(rest) : Number.NaN) : rest / all[j * n + j]!
         }
     })

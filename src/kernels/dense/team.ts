@@ -1,6 +1,6 @@
 /**
- * Threads that do the same work on one shared memory in step: each runs the same code, and shares of it are handed out
- * by `each`. Which thread does a share must not show in it.
+ * Threads that work in step on one shared memory. All run the same code, and `each` distributes shares of the work. The result
+ * of a share must not depend on the thread that does it.
  */
 
 import { readFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const THREAD_BYTES = 5 << 18
 
 const WORDS = { arrived: 8192, round: 8196, stopped: 8200, counters: 8256 } as const
 const COUNTERS = 64
-/** Rounds of looking at a word before a thread goes to sleep over it: some tens of microseconds. */
+/** Rounds of polling a word before a thread sleeps: some tens of microseconds. */
 const PATIENCE = 20000
 
 interface Exports {
@@ -81,15 +81,15 @@ export interface Team {
   readonly f32: (at: number, length: number) => Float32Array
   readonly u8: (at: number, length: number) => Uint8Array
   readonly i32: (at: number, length: number) => Int32Array
-  /** Waits until all are here. Throws where the work was stopped. */
+  /** Waits for all threads. Throws `Stopped` if the work was stopped. */
   readonly barrier: () => void
   /** Shares 0 … count − 1, each done by one thread; ends when all are done. */
   readonly each: (count: number, work: (share: number) => void) => void
   /** Done by one thread while the others wait. */
   readonly once: (work: () => void) => void
-  /** Room of so many bytes that nobody has yet, at a multiple of 64: the same on every thread. */
+  /** Reserves bytes at a multiple of 64. The address is the same on every thread. */
   readonly allocate: (bytes: number) => number
-  /** Where the next room would be; `release` gives back all from there on. */
+  /** The address of the next room. `release` frees all rooms from there. */
   readonly mark: () => number
   readonly release: (mark: number) => void
 }
@@ -99,7 +99,7 @@ export class Stopped extends Error {}
 const WASM = new URL('../dense.wasm', import.meta.url)
 let compiled: WebAssembly.Module | undefined
 
-/** The dense module, compiled once a thread; it works on shared memories. */
+/** The dense module, compiled once per thread. It works on shared memories. */
 export function denseModule(): WebAssembly.Module {
   compiled ??= new WebAssembly.Module(readFileSync(WASM))
   return compiled
@@ -125,12 +125,12 @@ export const teamBytes = (bytes: number, threads: number): number =>
 /** The most bytes of matrices that a memory of 32-bit addresses has room for, with threads to work on them. */
 export const MOST_BYTES = 65000 * 65536
 
-/** Before a team starts on something: nobody has arrived, nothing is stopped. */
+/** Resets the state of a team before new work. */
 export function resetTeam({ memory }: TeamMemory): void {
   new Int32Array(memory.buffer, WORDS.arrived, 256).fill(0)
 }
 
-/** Lets every thread that waits, or will wait, throw `Stopped`. */
+/** Makes all threads that wait, now or later, throw `Stopped`. */
 export function stopTeam({ memory }: TeamMemory): void {
   const words = new Int32Array(memory.buffer)
   Atomics.store(words, WORDS.stopped / 4, 1)

@@ -10,7 +10,7 @@ import type { Team } from '../dense/team.js'
 import { elementBytes, narrowOf } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
 
-/** With alpha below 1 a sum of Gram matrices is regular: what is not is none. */
+/** With alpha below 1, a sum of Gram matrices is regular; otherwise the inputs are not Gram matrices. */
 const SINGULAR = 'regmean took the mean: with alpha 1 the sum of the Gram matrices is singular'
 
 function places(work: HeldWork) {
@@ -67,7 +67,7 @@ export const regmean: HeldRule = {
           },
           { kind: 'solve' as const, stage: input },
         ]),
-        // For inputs that nothing was ever fed.
+        // For inputs that were always 0.
         { ...matrix, terms: weights.map((_, input) => ({ input, factor: 1 })) },
         { kind: 'solve', stage: models },
       ],
@@ -121,7 +121,7 @@ export const regmean: HeldRule = {
       throw fault(
         'bad-statistics',
         `the statistics of ${String(options.tensor)} are not positive definite`,
-        'a Gram matrix XᵀX is what regmean needs',
+        'regmean needs Gram matrices XᵀX of the inputs of each layer',
         1,
       )
     }

@@ -1,4 +1,4 @@
-/** What the methods on singular vectors share. */
+/** Helpers of the methods on singular vectors. */
 import { eigen } from '../dense/eigen.js'
 import { allocateMatrix, eachPiece, type Matrix, matrixAt, product, scaleRows, transposed } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
@@ -96,7 +96,7 @@ export function otherSide(team: Team, a: Matrix, { values, vectors }: Triplets, 
   )
 }
 
-/** Makes the tensor at an address the same number throughout. */
+/** Fills the tensor at an address with one number. */
 export function fillWith(team: Team, work: HeldWork, at: number, value: number): void {
   const n = work.rows * work.columns
   const all = narrowOf(work) ? team.f32(at, n) : team.f64(at, n)

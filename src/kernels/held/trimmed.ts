@@ -1,4 +1,4 @@
-/** The rule of ties on tensors that lie in memory: trim each by magnitude, elect signs, average what agrees. */
+/** The rule of ties on tensors in memory: trim each by magnitude, elect signs, average the values that agree. */
 import { eachPiece } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
 
@@ -80,5 +80,5 @@ function descend(bins: Uint32Array, above: number, kept: number): [bin: number, 
     if (larger + bins[bin]! >= kept) return [bin, larger]
     larger += bins[bin]!
   }
-  throw new Error('internal: fewer elements than are to be kept')
+  throw new Error('internal: fewer elements than should be kept')
 }

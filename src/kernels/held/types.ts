@@ -1,19 +1,19 @@
 /**
- * Held work: what needs the matrices of one tensor whole. They lie in a team's memory, filled tile by tile; the team's
- * stages come between fillings, and leave a tensor in the compute type.
+ * Held work: work that needs whole matrices of a tensor. They are in the memory of a team and are filled tile by tile. The team's
+ * stages run between fillings, and leave a tensor in the compute type.
  */
 import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
 export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star' | 'regmean' | 'factors'
 
-/** Plain data: goes to workers as it is. */
+/** Plain data, which can be posted to workers. */
 export interface HeldWork {
   readonly kernel: HeldKernel
   readonly rows: number
   readonly columns: number
   readonly compute: Compute
-  /** One a model, in float64. */
+  /** One per model, in float64. */
   readonly weights: readonly number[]
   /** λ′: factor of the result. */
   readonly scale: number
@@ -53,11 +53,11 @@ export interface HeldRule {
    * Done by every thread of a team alike, whose own rooms begin where the layout says. Hands on what was done where the rule says
    * nothing of these matrices.
    */
-  // biome-ignore lint/suspicious/noConfusingVoidType: most rules have nothing to hand on.
+  // biome-ignore lint/suspicious/noConfusingVoidType: most rules return nothing.
   readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => string | undefined | void
 }
 
-/** Places one after the other, at multiples of 64 bytes from the origin. */
+/** Lays out rooms one after another, at multiples of 64 bytes from the origin. */
 export function rooms(): { take: (bytes: number) => number; total: () => number } {
   let next = 0
   return {

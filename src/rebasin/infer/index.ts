@@ -13,10 +13,10 @@ export interface Inferred {
   readonly spec: Spec
 }
 
-/** The names that `spec` may have beside `auto`. */
+/** Family names that `spec` accepts besides `auto`. */
 const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
 
-/** Other names for a family, as configs give them in `model_type`. */
+/** Other names of a family, as in `model_type` of configs. */
 const ALIASES: Readonly<Record<string, string>> = {
   starcoder2: 'llama',
   stablelm: 'llama',
@@ -47,8 +47,8 @@ const ALIASES: Readonly<Record<string, string>> = {
 }
 
 /**
- * The permutation spec of a model, from its tensors' names and shapes and its config. What cannot be permuted safely stands in
- * `kept` with the reason. Throws a `Fault` where nothing fits: a spec must then be written, or come from an ONNX export.
+ * Infers the permutation spec of a model from the names and shapes of its tensors and its config. `kept` lists what cannot be
+ * permuted safely, with the reason. Errors: `spec-family`, and `spec-unknown` if no family fits.
  */
 export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, family = 'auto'): Inferred {
   const { tensors, config } = source
@@ -68,7 +68,11 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     return { family: blocks ? 'resnet' : 'chain', spec: finished(builder, blocks ? 'resnet' : 'chain') }
   }
   if (FAMILY_NAMES.includes(wanted))
-    throw fault('spec-family', `the model has no tensors of the ${family} family`, 'spec: auto finds the family itself')
+    throw fault(
+      'spec-family',
+      `the model has no tensors of the ${family} family`,
+      'use spec: auto to detect the family',
+    )
   throw fault(
     'spec-family',
     `there is no family ${JSON.stringify(family)}`,
@@ -76,7 +80,7 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   )
 }
 
-/** A network of a family's names and other shapes is one that is not known. */
+/** Error `spec-unknown` if a network has the names of a family but other shapes. */
 function finished(builder: Builder, family: string): Spec {
   try {
     return builder.finish()
@@ -84,8 +88,8 @@ function finished(builder: Builder, family: string): Spec {
     if (!(error instanceof Fault)) throw error
     throw fault(
       'spec-unknown',
-      `no permutation spec can be inferred: the names are those of the ${family} family, but ${error.diagnostics[0]!.message}`,
-      'write the spec in the recipe or in a file, or let it be read from an ONNX export: spec: model.onnx',
+      `no permutation spec can be inferred: the tensor names match the ${family} family, but ${error.diagnostics[0]!.message}`,
+      'write the spec in the recipe or in a file, or use an ONNX export: spec: model.onnx',
     )
   }
 }

@@ -22,7 +22,7 @@ export const hasBlocks = (builder: Builder): boolean =>
 export function describeNetwork(builder: Builder, chain: boolean): void {
   const { modules, rest } = modulesOf(builder.shapes)
   const layers = modules.filter(({ kind }) => kind === 'layer')
-  const hint = 'write the spec in the recipe or in a file, or let it be read from an ONNX export: spec: model.onnx'
+  const hint = 'write the spec in the recipe or in a file, or use an ONNX export: spec: model.onnx'
   if (layers.length < 2)
     throw fault('spec-unknown', 'no permutation spec can be inferred: the model has fewer than two layers', hint)
   const found = partition(modules)

@@ -14,7 +14,7 @@ export type { Bytes } from './wire.js'
 
 /**
  * The spec of a checkpoint of these shapes, from the graph of an export of its model. What is not permuted stands in `kept`.
- * Faults: `bad-onnx` for a graph out of order, `spec-misfit` where a tensor has another shape than in the export.
+ * Errors: `bad-onnx` for a graph out of order, `spec-misfit` where a tensor has another shape than in the export.
  */
 export function onnxSpec(graph: OnnxGraph, shapes: Shapes): Spec {
   const { axes, tensors } = walkGraph(graph)

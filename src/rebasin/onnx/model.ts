@@ -44,7 +44,7 @@ const FEW = 64
 const FLOATS = [1, 10, 11, 16]
 const STANDARD = ['', 'ai.onnx']
 
-/** Reads a model's structure. Fault: `bad-onnx`. */
+/** Reads a model's structure. Error: `bad-onnx`. */
 export function readOnnx(source: Bytes): OnnxGraph {
   const wire = openWire(source)
   const graphs = [...wire.fields(0, source.size)].filter(({ number, wire }) => number === 7 && wire === 2)
@@ -108,7 +108,7 @@ function readNode(wire: Wire, { start, end }: Field): OnnxNode {
 }
 
 function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
-  if (kind !== 2) throw broken('a field is not of its type')
+  if (kind !== 2) throw broken('a field has the wrong type')
   const dims: number[] = []
   let name = ''
   let type = 0
@@ -122,7 +122,7 @@ function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
     if (dims.length > MOST_AXES) throw broken(`tensor ${name} has more than ${MOST_AXES} axes`)
   }
   const size = dims.reduce((product, n) => product * n, 1)
-  if (dims.some((n) => n < 0) || !Number.isSafeInteger(size)) throw broken(`tensor ${name} has no shape that can be`)
+  if (dims.some((n) => n < 0) || !Number.isSafeInteger(size)) throw broken(`tensor ${name} has an invalid shape`)
   let integers: number[] | undefined
   if (type === 7 && dims.length < 2 && size <= FEW) {
     if (raw && raw.end - raw.start === size * 8) {

@@ -1,11 +1,10 @@
 /**
- * The wire format of Protocol Buffers, as far as the structure of an ONNX file needs it: fields are walked by their lengths,
- * and what is not asked for, weights above all, is passed over unread. Nothing is believed before it is held against the
- * message it stands in.
+ * The part of the Protocol Buffers wire format that the structure of an ONNX file needs. Fields that are not needed, such as
+ * weights, are skipped without reading them. Every length is checked against the message that contains it.
  */
 import { type Fault, fault } from '../../core/diagnostics.js'
 
-/** Bytes at a place, of a file or a buffer; as many as asked for, or fewer at its end. */
+/** A file or buffer. `read` returns fewer bytes only at its end. */
 export interface Bytes {
   readonly size: number
   readonly read: (offset: number, length: number) => Uint8Array
@@ -33,11 +32,11 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const WINDOW = 1 << 16
 const LONGEST_NAME = 4096
 const MOST_INTEGERS = 4096
-/** Fields in all: a graph of a large language model has about a million. */
+/** Maximum number of fields. The graph of a large language model has about a million. */
 const MOST_FIELDS = 5_000_000
 
 export const broken = (what: string): Fault =>
-  fault('bad-onnx', `no ONNX file that can be read: ${what}`, 'export the model anew, or write the spec as YAML')
+  fault('bad-onnx', `not a valid ONNX file: ${what}`, 'export the model again, or write the spec as YAML')
 
 export function openWire(source: Bytes): Wire {
   const numbers = numberReader(source)
@@ -60,10 +59,10 @@ export function openWire(source: Bytes): Wire {
         else if (wire === 2) {
           const length = numbers.varint(at, end)
           first = numbers.next
-          if (length > BigInt(end - first)) throw broken('a field goes beyond its message')
+          if (length > BigInt(end - first)) throw broken('a field extends past its message')
           at = first + Number(length)
-        } else throw broken(`wire type ${wire} is not known`)
-        if (number < 1 || at > end) throw broken('a field goes beyond its message')
+        } else throw broken(`unknown wire type ${wire}`)
+        if (number < 1 || at > end) throw broken('a field extends past its message')
         yield { number, wire, value, start: first, end: at }
       }
     },
@@ -77,7 +76,7 @@ export function openWire(source: Bytes): Wire {
     },
     integers(field) {
       if (field.wire === 0) return [integerOf(field.value)]
-      if (field.wire !== 2) throw broken('a field is not of its type')
+      if (field.wire !== 2) throw broken('a field has the wrong type')
       const found: number[] = []
       for (let at = field.start; at < field.end; at = numbers.next) {
         if (found.length >= MOST_INTEGERS) throw broken(`a list has more than ${MOST_INTEGERS} numbers`)
@@ -103,14 +102,14 @@ function numberReader(source: Bytes): NumberReader {
     if (at < from || at >= from + window.length) {
       from = at
       window = source.read(at, Math.min(WINDOW, source.size - at))
-      if (window.length === 0) throw broken('it ends within a field')
+      if (window.length === 0) throw broken('it ends inside a field')
     }
     return window[at - from]!
   }
   const varint = (at: number, end: number): bigint => {
     let value = 0n
     for (let k = 0; k < 10; k++) {
-      if (at + k >= end) throw broken('a number goes beyond its message')
+      if (at + k >= end) throw broken('a number extends past its message')
       const part = byte(at + k)
       value |= BigInt(part & 127) << BigInt(7 * k)
       if (part < 128) {
@@ -125,10 +124,10 @@ function numberReader(source: Bytes): NumberReader {
 }
 
 function bytesOf(source: Bytes, { start, end, wire }: Field, most: number): Uint8Array {
-  if (wire !== 2) throw broken('a field is not of its type')
+  if (wire !== 2) throw broken('a field has the wrong type')
   if (end - start > most) throw broken(`a name or list is longer than ${most} bytes`)
   const found = source.read(start, end - start)
-  if (found.length !== end - start) throw broken('it ends within a field')
+  if (found.length !== end - start) throw broken('it ends inside a field')
   return found
 }
 

@@ -15,7 +15,7 @@ export interface Folded {
   readonly weight: number
 }
 
-/** Both models' norm weights. Fault `no-orthogonal` where the result cannot be expressed by those of `onto`. */
+/** Both models' norm weights. Error `no-orthogonal` where the result cannot be expressed by those of `onto`. */
 export async function normsOf({ tensors }: TensorSource, left: Weights, right: Weights): Promise<Norms> {
   const norms: Record<string, { model: Float32Array; onto: Float32Array }> = {}
   for (const name of tensors.keys()) {
