@@ -80,7 +80,8 @@ export const makeBroken = (span: Span): ScalarNode => ({ ...makeScalar(span, nul
 export const makeScalar = (span: Span, value: ScalarNode['value'], source: string): ScalarNode => ({
   kind: 'scalar',
   span,
-  value,
+  // Never -0: keys and digests are of JSON, which writes it as 0, but some methods give zeros of the other sign for it.
+  value: value === 0 ? 0 : value,
   source,
   size: 1,
   depth: 1,

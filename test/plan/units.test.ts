@@ -209,4 +209,19 @@ test('every method that uses the seed declares that it is random', () => {
   }
 })
 
+test('a zero of a recipe has no sign, since keys and digests do not show it', () =>
+  inFolder(async (folder) => {
+    prepare(folder)
+    const ties = (lambda: string) =>
+      recipe(`method: ties, models: [b], weights: [-0.0], parameters: {lambda: ${lambda}}`)
+    const merges = await Promise.all(
+      ['0', '-0.0'].map(async (lambda) => {
+        const { plan: made } = await plan(path.join(folder, 'r.yml'), { text: ties(lambda) })
+        const { expr } = made.outputs[0]!.tensors[0]!
+        return expr.kind === 'merge' ? [expr.parameters.lambda, ...expr.weights] : []
+      }),
+    )
+    assert.ok(merges.every((numbers) => numbers.length === 2 && numbers.every((number) => Object.is(number, 0))))
+  }))
+
 test.run()
