@@ -276,7 +276,7 @@ test('a language model: folder, configuration, card, plan, terminal, verify', ()
     const out = await extract(folder, text)
     assert.match(
       out,
-      /^adapter: tuned − base in 18 layers, rank 8, explains \d\d\.\d % of the difference \(mean layer /,
+      /^adapter: tuned − base in 18 layers, rank 8, explains \d\d\.\d % of the difference \(median layer /,
     )
     const config: Config = json(path.join(folder, 'adapter/adapter_config.json'))
     assert.is(config.task_type, 'CAUSAL_LM')

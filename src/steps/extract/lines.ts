@@ -29,10 +29,18 @@ export function extractedLine(name: string, { modules, energy, left, models }: E
   const own = Object.values(modules)
   const [from, base] = models
   const most = own.reduce((rank, module) => Math.max(rank, module.rank), 0)
-  const same = own.filter((module) => module.energy === null).length
+  const known = own.flatMap((module) => (module.energy === null ? [] : [module.energy])).sort((a, b) => a - b)
+  const same = own.length - known.length
+  const middle = known.length >> 1
+  const median =
+    known.length === 0
+      ? energy.mean
+      : known.length % 2 === 1
+        ? known[middle]!
+        : (known[middle - 1]! + known[middle]!) / 2
   return [
     `${name}: ${from} − ${base} in ${counted(own.length, 'layer')}, rank ${most}`,
-    `explains ${percent(energy.total)} of the difference (mean layer ${percent(energy.mean)}, worst ${percent(energy.least)})`,
+    `explains ${percent(energy.total)} of the difference (median layer ${percent(median)}, worst ${percent(energy.least)})`,
     ...(same > 0 ? [`${formatCount(same)} without a difference`] : []),
     ...(left ? [`${counted(Object.keys(left).length, 'tensor')} skipped`] : []),
   ].join(', ')
