@@ -66,7 +66,10 @@ export const completeStates = (inputs: readonly InputState[]): Promise<InputStat
 /** Whether all inputs still have these states. */
 export function areUnchanged(inputs: readonly InputState[]): boolean {
   try {
-    return inputs.every(({ path, state }) => textOf(statSync(path, { bigint: true })) === state)
+    return inputs.every(({ path, state }) => {
+      const entry = statSync(path, { bigint: true, throwIfNoEntry: false })
+      return (entry && textOf(entry)) === state
+    })
   } catch {
     return false
   }
