@@ -123,7 +123,7 @@ function blockPart(members: readonly Module[], name: string, top: string): Part 
     if (pair(layers)) main = main.filter((layer) => !layers.includes(layer))
     else problem ??= 'it has branches'
   }
-  if (gated.length > 0 && !pair(gated)) problem ??= `what ${gated[0]!.name} does is not known`
+  if (gated.length > 0 && !pair(gated)) problem ??= `the role of ${gated[0]!.name} is unknown`
   const found = orderOf(
     main.map((layer) => ({
       name: layer.name.slice(name.length + 1),
@@ -142,7 +142,7 @@ function blockPart(members: readonly Module[], name: string, top: string): Part 
     shortcut.shape.length > 1 &&
     shortcut.shape[0] === shortcut.shape[1]
   )
-    problem ??= `${shortcut.name} may stand in the block or around it`
+    problem ??= `it is unclear whether ${shortcut.name} is inside the block or around it`
   const [first, last] = [path[0] ?? members[0]!, path.at(-1) ?? members.at(-1)!]
   const block: Block = { name, gates, ...(shortcut ? { shortcut } : {}), ...(problem ? { problem } : {}) }
   return { name: name.slice(top.length), path, first, last, size: last.shape[0]!, block }

@@ -45,7 +45,7 @@ export function createBuilder(shapes: Shapes): Builder {
     group: (name, size, inside) => {
       const known = groups.get(name)
       if (known && known.size !== size) {
-        const reason = `it would have ${plural(known.size, 'place')} here and ${size} there`
+        const reason = `it would have ${plural(known.size, 'unit')} here and ${size} there`
         if (!kept.has(name)) kept.set(name, reason)
         return
       }

@@ -121,7 +121,7 @@ export function orderOf<T extends Item>(items: readonly T[]): { readonly order: 
   }
   extend([], order)
   if (found.length === 1 && steps <= SEARCH) return { order: found[0]! }
-  return found.length === 0 ? { problem: 'the layers form no chain and no known family' } : unclear
+  return found.length === 0 ? { problem: 'the layers are neither a chain nor a known family' } : unclear
 }
 
 const MOST_ORDERS = 720

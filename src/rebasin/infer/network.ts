@@ -36,7 +36,7 @@ export function describeNetwork(builder: Builder, chain: boolean): void {
   describeNorms(builder, modules, network, blockOf)
   for (const name of rest)
     if (builder.shapes.get(name)!.shape.some((n) => n > 1)) {
-      builder.keep(name, 'it has no place in a network that is known')
+      builder.keep(name, 'terge does not know where it belongs in the network')
       network.keepAll(`tensor ${name} has no place in a network that is known`)
     }
 }
@@ -246,7 +246,7 @@ function blockOutput(
     const tied = !block.shortcut && size === into.size
     return {
       group: undefined,
-      ...(tied ? { reason: `block ${block.name} is the last: its outputs keep their places` } : {}),
+      ...(tied ? { reason: `block ${block.name} is the last: its outputs keep their order` } : {}),
     }
   }
   if (block.shortcut) return { group: `${block.name}.out` }
@@ -254,6 +254,6 @@ function blockOutput(
   // Inverted residuals have shortcuts between equal sizes alone, and linear layers are not padded; nor is a picture.
   const depthwise = path.some(({ shape }) => shape.length > 2 && shape[1] === 1 && shape[0]! > 1)
   if (depthwise || into.group === undefined || end.shape.length === 2) return { group: `${block.name}.out` }
-  const reason = `block ${block.name} goes from ${into.size} to ${plural(size, 'channel')} without a projection: a shortcut would tie places (spec: chain says that there is none)`
+  const reason = `block ${block.name} goes from ${into.size} to ${plural(size, 'channel')} without a projection: a shortcut would tie their units (write spec: chain if there is none)`
   return { group: `${block.name}.out`, reason }
 }

@@ -154,7 +154,7 @@ function describeNorm(
   if (found?.stream.group === undefined) {
     if (!found)
       for (const { into, out } of places.values())
-        for (const { group } of [into, out]) if (group) builder.keep(group, `${norm.name} fits no layer`)
+        for (const { group } of [into, out]) if (group) builder.keep(group, `${norm.name} does not match a layer`)
     return
   }
   const axis = found.times === 1 ? found.stream.group : `${found.stream.group}*${found.times}`

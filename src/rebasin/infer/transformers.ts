@@ -263,7 +263,7 @@ export function describe(family: Family, builder: Builder, config: Config): void
     const own = (at < 0 || at === prefix.length) && (at < 0 || name.startsWith(prefix))
     const layer = at < 0 ? '' : family.layer.exec(name)![0]
     if (!row || !own) {
-      const reason = `tensor ${name} is not known to the ${family.name} family`
+      const reason = `the ${family.name} family has no tensor ${name}`
       builder.keep('hidden', reason)
       // Outside of layers it may tie the heads of all: a table of position biases does.
       if (layer === '') unknown ??= reason

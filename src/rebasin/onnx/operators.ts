@@ -51,15 +51,14 @@ function perChannel(walk: Walk, node: OnnxNode, names: readonly (string | undefi
 const channelNorm: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   if (!x || x.length < 2 || node.outputs.filter((name) => name !== '').length > 1)
-    return unknown(walk, node, 'has a form that is not known')
+    return unknown(walk, node, 'has an unsupported form')
   perChannel(walk, node, node.inputs.slice(1), x[1]!)
   walk.give(node.outputs[0], x)
 }
 
 const layerNorm: Operator = (walk, node) => {
   const [x, ...parameters] = node.inputs.map((name) => walk.value(name))
-  if (!x || node.outputs.filter((name) => name !== '').length > 1)
-    return unknown(walk, node, 'has a form that is not known')
+  if (!x || node.outputs.filter((name) => name !== '').length > 1) return unknown(walk, node, 'has an unsupported form')
   broadcast(walk, [x, ...parameters], label(node))
   walk.give(node.outputs[0], x)
 }
@@ -68,7 +67,7 @@ const layerNorm: Operator = (walk, node) => {
 const convolution: Operator = (walk, node) => {
   const w = walk.value(node.inputs[1])
   const x: Value = walk.value(node.inputs[0]) ?? w?.map(() => ({}))
-  if (!x || !w || x.length !== w.length || x.length < 3) return unknown(walk, node, 'has a form that is not known')
+  if (!x || !w || x.length !== w.length || x.length < 3) return unknown(walk, node, 'has an unsupported form')
   walk.stay([...x.slice(2), ...w.slice(2)], `${label(node)}: places of pictures and kernels keep their order`)
   const transposed = node.op === 'ConvTranspose'
   const groups = integer(node, 'group', 1)
@@ -118,7 +117,7 @@ function spatial(node: OnnxNode, axes: readonly Axis[], kernel: readonly (number
 
 const pool: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
-  if (!x || x.length < 3 || node.outputs.length !== 1) return unknown(walk, node, 'has a form that is not known')
+  if (!x || x.length < 3 || node.outputs.length !== 1) return unknown(walk, node, 'has an unsupported form')
   walk.stay(x.slice(2), `${label(node)}: places of pictures keep their order`)
   const global = node.op.startsWith('Global')
   const after = x.slice(2).map(() => ({ length: 1 }))
@@ -132,7 +131,7 @@ const gemm: Operator = (walk, node) => {
   const [first, b, c] = [0, 1, 2].map((i) => walk.value(node.inputs[i]))
   // It takes matrices only: one of unknown shape is one whose axes keep their order.
   const a = first ?? [{}, {}]
-  if (a.length !== 2 || b?.length !== 2) return unknown(walk, node, 'has a form that is not known')
+  if (a.length !== 2 || b?.length !== 2) return unknown(walk, node, 'has an unsupported form')
   const [rows, left] = integer(node, 'transA', 0) ? [a[1]!, a[0]!] : [a[0]!, a[1]!]
   const [right, columns] = integer(node, 'transB', 0) ? [b[1]!, b[0]!] : [b[0]!, b[1]!]
   walk.join(left, right, label(node))
@@ -143,7 +142,7 @@ const gemm: Operator = (walk, node) => {
 
 const matmul: Operator = (walk, node) => {
   const [a, b] = [walk.value(node.inputs[0]), walk.value(node.inputs[1])]
-  if (!a || !b || a.length < 2 || b.length < 2) return unknown(walk, node, 'has a form that is not known')
+  if (!a || !b || a.length < 2 || b.length < 2) return unknown(walk, node, 'has an unsupported form')
   walk.join(a.at(-1)!, b.at(-2)!, label(node))
   const batch = broadcast(walk, [a.slice(0, -2), b.slice(0, -2)], label(node))!
   walk.give(node.outputs[0], [...batch, a.at(-2)!, b.at(-1)!])
@@ -154,7 +153,7 @@ const reduce: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const given = node.integers.get('axes') ?? (node.inputs[1] ? walk.numbers(node.inputs[1]) : [])
   if (!x || !given || (given.length === 0 && integer(node, 'noop_with_empty_axes', 0) !== 0))
-    return unknown(walk, node, 'has axes that are not known')
+    return unknown(walk, node, 'has unknown axes')
   const gone = given.length === 0 ? x.map((_, i) => i) : given.map((axis) => fromFront(axis, x.length))
   const keep = integer(node, 'keepdims', 1) !== 0
   walk.give(
@@ -168,7 +167,7 @@ const concat: Operator = (walk, node) => {
   const values = node.inputs.map((name) => walk.value(name))
   const rank = values[0]?.length
   if (rank === undefined || values.some((value) => value?.length !== rank))
-    return unknown(walk, node, 'joins values of shapes that are not known')
+    return unknown(walk, node, 'joins values of unknown shapes')
   const at = fromFront(integer(node, 'axis', 0), rank)
   const lengths = values.map((value) => value![at]?.length)
   const whole = lengths.every((length) => length !== undefined) ? lengths.reduce((sum, n) => sum! + n!, 0) : undefined
@@ -195,7 +194,7 @@ const concat: Operator = (walk, node) => {
 /** Rows of a table, an embedding above all. The rows keep their order: indices name them. */
 const gather: Operator = (walk, node) => {
   const [x, index] = [walk.value(node.inputs[0]), walk.value(node.inputs[1])]
-  if (!x || !index) return unknown(walk, node, 'has a form that is not known')
+  if (!x || !index) return unknown(walk, node, 'has an unsupported form')
   const at = fromFront(integer(node, 'axis', 0), x.length)
   walk.stay(x.slice(at, at + 1), `${label(node)}: indices name its places`)
   walk.stay(index, `${label(node)} takes it as indices`)
@@ -218,7 +217,7 @@ const transpose: Operator = (walk, node) => {
       order.map(() => ({})),
     )
   if (!x || order?.length !== x.length || new Set(order).size !== x.length || order.some((i) => !x[i]))
-    return unknown(walk, node, 'has a form that is not known')
+    return unknown(walk, node, 'has an unsupported form')
   walk.give(
     node.outputs[0],
     order.map((i) => x[i]!),

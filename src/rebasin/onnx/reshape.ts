@@ -22,7 +22,7 @@ function merge(walk: Walk, axes: readonly Axis[], where: string): Axis {
 
 export const flatten: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
-  if (!x) return unknown(walk, node, 'has a form that is not known')
+  if (!x) return unknown(walk, node, 'has an unsupported form')
   const at = fromFront(integer(node, 'axis', 1), x.length)
   walk.give(node.outputs[0], [merge(walk, x.slice(0, at), label(node)), merge(walk, x.slice(at), label(node))])
 }
@@ -37,7 +37,7 @@ const isAxis = (size: Size, axis: Axis | undefined): boolean =>
 export const reshape: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const target = walk.sizes(node.inputs[1])
-  if (!target) return unknown(walk, node, 'goes to a shape that is not known')
+  if (!target) return unknown(walk, node, 'reshapes to an unknown shape')
   // Axes of a value of unknown shape all keep their order: so do those that it is cut into.
   if (!x)
     return walk.give(
@@ -118,7 +118,7 @@ const range: Operator = (walk, node) => walk.give(node.outputs[0], [{}])
 
 const triangle: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
-  if (!x) return unknown(walk, node, 'has a form that is not known')
+  if (!x) return unknown(walk, node, 'has an unsupported form')
   walk.stay(x.slice(-2), `${label(node)} takes its places by their order`)
   walk.give(node.outputs[0], x)
 }
@@ -128,7 +128,7 @@ const axesOf = (walk: Walk, node: OnnxNode): readonly number[] | undefined =>
 
 const unsqueeze: Operator = (walk, node) => {
   const [x, axes] = [walk.value(node.inputs[0]), axesOf(walk, node)]
-  if (!x || !axes || axes.length > LONGEST_SHAPE) return unknown(walk, node, 'has axes that are not known')
+  if (!x || !axes || axes.length > LONGEST_SHAPE) return unknown(walk, node, 'has unknown axes')
   const rank = x.length + axes.length
   const ones = axes.map((axis) => fromFront(axis, rank))
   let next = 0
@@ -138,7 +138,7 @@ const unsqueeze: Operator = (walk, node) => {
 
 const squeeze: Operator = (walk, node) => {
   const [x, axes] = [walk.value(node.inputs[0]), axesOf(walk, node)]
-  if (!x || !axes) return unknown(walk, node, 'has axes that are not known')
+  if (!x || !axes) return unknown(walk, node, 'has unknown axes')
   const gone = axes.map((axis) => fromFront(axis, x.length))
   walk.stay(
     x.filter((_, i) => gone.includes(i)),
@@ -156,7 +156,7 @@ const slice: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const starts = node.integers.get('starts') ?? walk.numbers(node.inputs[1])
   const given = node.integers.get('axes') ?? (node.inputs[3] ? walk.numbers(node.inputs[3]) : starts?.map((_, i) => i))
-  if (!x || !given) return unknown(walk, node, 'has axes that are not known')
+  if (!x || !given) return unknown(walk, node, 'has unknown axes')
   const cut = given.map((axis) => fromFront(axis, x.length))
   walk.stay(
     x.filter((_, i) => cut.includes(i)),
@@ -170,7 +170,7 @@ const slice: Operator = (walk, node) => {
 
 const split: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
-  if (!x) return unknown(walk, node, 'has a form that is not known')
+  if (!x) return unknown(walk, node, 'has an unsupported form')
   const at = fromFront(integer(node, 'axis', 0), x.length)
   walk.stay(x.slice(at, at + 1), `${label(node)} cuts it into parts`)
   for (const name of node.outputs)
@@ -183,7 +183,7 @@ const split: Operator = (walk, node) => {
 /** Repeats axes of length one; the others stay what they are. */
 const expand: Operator = (walk, node) => {
   const [x, target] = [walk.value(node.inputs[0]), walk.sizes(node.inputs[1])]
-  if (!x || !target) return unknown(walk, node, 'goes to a shape that is not known')
+  if (!x || !target) return unknown(walk, node, 'reshapes to an unknown shape')
   const rank = Math.max(x.length, target.length)
   const out = Array.from({ length: rank }, (_, i) => {
     const axis = x[x.length - rank + i]
@@ -196,7 +196,7 @@ const expand: Operator = (walk, node) => {
 const pad: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const pads = node.integers.get('pads') ?? walk.numbers(node.inputs[1])
-  if (!x || pads?.length !== 2 * x.length || node.inputs[3]) return unknown(walk, node, 'has a form that is not known')
+  if (!x || pads?.length !== 2 * x.length || node.inputs[3]) return unknown(walk, node, 'has an unsupported form')
   const cut = x.map((_, i) => pads[i] !== 0 || pads[i + x.length] !== 0)
   walk.stay(
     x.filter((_, i) => cut[i]),

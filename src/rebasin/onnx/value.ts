@@ -22,7 +22,7 @@ export interface Walk extends Axes {
 export type Operator = (walk: Walk, node: OnnxNode) => void
 
 /** An operator that is not known: its inputs keep their order, and with them its outputs. */
-export function unknown(walk: Walk, node: OnnxNode, why = 'is not known'): void {
+export function unknown(walk: Walk, node: OnnxNode, why = 'is not supported'): void {
   for (const name of node.inputs) walk.stay(walk.value(name), `${label(node)} ${why}`)
   for (const name of node.outputs) walk.give(name, walk.told(name))
 }
