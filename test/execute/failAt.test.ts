@@ -10,8 +10,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
 import { plan } from '../../src/session/plan.js'
-import { run } from '../../src/session/run.js'
+import { runWith } from '../../src/session/run.js'
 import { f32, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { openInline } from '../support/pools.js'
 import { buildShim, type How } from './failAt.js'
 
 const swept = process.env.TERGE_SWEEP?.split(',')
@@ -83,7 +84,7 @@ function prepare(folder: string, { outputs }: Scenario): void {
 const go = async (folder: string, flags: readonly string[]): Promise<string | undefined> => {
   try {
     const options = { force: flags.includes('--force'), resume: flags.includes('--resume'), threads: 1, sync: false }
-    await run(await plan(path.join(folder, 'r.yml')), options)
+    await runWith(await plan(path.join(folder, 'r.yml')), options, { openPool: openInline })
     return undefined
   } catch (error) {
     if (!(error instanceof Fault)) throw error

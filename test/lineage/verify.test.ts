@@ -15,8 +15,9 @@ import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
 import { parseLineage } from '../../src/lineage/parse.js'
 import { plan } from '../../src/session/plan.js'
-import { run } from '../../src/session/run.js'
+import { run, runWith } from '../../src/session/run.js'
 import { type VerifyOptions, verify } from '../../src/session/verify.js'
+import { openInline } from '../support/pools.js'
 
 const test = suite<{ folder: string }>('verify')
 const FIXTURES = path.resolve('test/fixtures/digits')
@@ -38,7 +39,8 @@ test.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true })
 async function merged(folder: string, output: string, options: { digests?: boolean } = {}): Promise<string> {
   const file = path.join(folder, 'recipe.yml')
   writeFileSync(file, `${RECIPE}output: ${output}\n`)
-  const { outputs } = await run(await plan(file), { threads: 1, sync: false, ...options })
+  const prepared = await plan(file)
+  const { outputs } = await runWith(prepared, { threads: 1, sync: false, ...options }, { openPool: openInline })
   return outputs[0]!.lineagePath
 }
 

@@ -13,11 +13,12 @@ import { ARENA_START, compileKernels, instantiateKernels, type Kernels } from '.
 import { lookupMethod } from '../../src/methods/registry.js'
 import { stacksOf } from '../../src/networks/layerNames.js'
 import { plan } from '../../src/session/plan.js'
-import { type RunResult, run } from '../../src/session/run.js'
+import { type RunResult, runWith } from '../../src/session/run.js'
 import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import type { Given, Tensor } from '../reference/numeric.js'
 import { inFolder } from '../support/files.js'
+import { openInline } from '../support/pools.js'
 
 const memory = new WebAssembly.Memory({ initial: 512 })
 export const kernels: Kernels = instantiateKernels(await compileKernels(), memory)
@@ -227,12 +228,14 @@ export async function runOutputs(
   if (options.map) process.env.TERGE_IO = 'map'
   try {
     const prepared = await plan(path.join(folder, 'recipe.yml'), { text })
-    const { outputs } = await run(prepared, {
-      threads: options.threads ?? 1,
-      force: true,
-      sync: false,
-      ...(options.memory === undefined ? {} : { memory: options.memory }),
-    })
+    const { threads, memory } = options
+    // A thread costs more than most merges of tests. Tests of threads say how many.
+    const internals = threads === undefined && memory === undefined ? { openPool: openInline } : {}
+    const { outputs } = await runWith(
+      prepared,
+      { threads: threads ?? 1, force: true, sync: false, ...(memory === undefined ? {} : { memory }) },
+      internals,
+    )
     return outputs.map((output) => {
       const bytes = readFileSync(output.path)
       return { tensors: readModel(bytes, compute), bytes, lineage: output.lineage }

@@ -23,10 +23,11 @@ import { Fault } from '../../src/core/diagnostics.js'
 import { sha256 } from '../../src/core/digest.js'
 import type { RunEvent } from '../../src/execute/events.js'
 import { plan } from '../../src/session/plan.js'
-import { type RunOptions, run } from '../../src/session/run.js'
+import { type RunOptions, run, runWith } from '../../src/session/run.js'
 import { verify } from '../../src/session/verify.js'
 import { writeOwner } from '../../src/storage/local/workFolder.js'
 import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { openInline } from '../support/pools.js'
 import { terge } from '../support/terge.js'
 
 const model = (seed: number): Record<string, RawTensor> => ({
@@ -53,7 +54,8 @@ function prepare(folder: string, text: string): void {
 /** Runs the recipe; the error's code and message where it is refused. */
 async function go(folder: string, options: RunOptions = {}): Promise<string> {
   try {
-    await run(await plan(path.join(folder, 'r.yml')), { threads: 1, sync: false, ...options })
+    const internals = options.threads === undefined ? { openPool: openInline } : {}
+    await runWith(await plan(path.join(folder, 'r.yml')), { threads: 1, sync: false, ...options }, internals)
     return 'done'
   } catch (error) {
     if (!(error instanceof Fault)) throw error

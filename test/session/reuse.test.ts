@@ -6,8 +6,9 @@ import * as assert from 'uvu/assert'
 import { sha256 } from '../../src/core/digest.js'
 import type { RunEvent } from '../../src/execute/events.js'
 import { plan } from '../../src/session/plan.js'
-import { type RunOptions, run } from '../../src/session/run.js'
+import { type RunOptions, runWith } from '../../src/session/run.js'
 import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { openInline } from '../support/pools.js'
 
 const V = 5
 const W = 601 * 503
@@ -35,7 +36,8 @@ async function go(folder: string, text: string, options: RunOptions = {}): Promi
     options.listen?.(event)
   }
   writeFileSync(path.join(folder, 'r.yml'), text)
-  await run(await plan(path.join(folder, 'r.yml')), { threads: 1, sync: false, ...options, listen })
+  const internals = options.threads === undefined ? { openPool: openInline } : {}
+  await runWith(await plan(path.join(folder, 'r.yml')), { threads: 1, sync: false, ...options, listen }, internals)
   return events
 }
 
