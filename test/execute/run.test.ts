@@ -99,6 +99,26 @@ test('what is copied keeps its bytes: integers, packed dtypes, empty and scalar 
   })
 })
 
+test('a merge that looks at all of its tensors together may round its result', () =>
+  inFolder(async (folder) => {
+    const text = (method: string, dtype: string, output: string) =>
+      `terge: 1\nmodels: {a: a.safetensors, b: b.safetensors, c: c.safetensors}\nmerge: {base: a, method: ${method}, models: [b, c]${dtype}}\noutput: {path: ${output}, dtype: float16}\n`
+    for (const [index, name] of ['a', 'b', 'c'].entries())
+      writeModel(path.join(folder, `${name}.safetensors`), {
+        v: f32([4], numbers(4, index + 9)),
+        w: f32([5, 6], numbers(30, index + 1)),
+      })
+    for (const method of ['metagpt', 'pcb']) {
+      const bytes: string[] = []
+      for (const [index, dtype] of ['', ', dtype: float16'].entries()) {
+        const output = `${method}${index}.safetensors`
+        await run(await plan(path.join(folder, 'r.yml'), { text: text(method, dtype, output) }), { sync: false })
+        bytes.push(readFileSync(path.join(folder, output)).toString('base64'))
+      }
+      assert.is(bytes[1], bytes[0], method)
+    }
+  }))
+
 test('a weight of 0 skips a model: its inf and NaN do not reach the result', async () => {
   await inFolder(async (folder) => {
     writeModel(path.join(folder, 'a.safetensors'), { w: f32([4], [1, 2, 3, 4]) })

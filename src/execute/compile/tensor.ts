@@ -2,7 +2,7 @@
 import { type Dtype, elements, type OutputDtype } from '../../core/dtypes.js'
 import { bytesOf, isWritable } from '../../encodings/index.js'
 import { computeOf, plainOf } from '../../expr/cost.js'
-import type { Expr } from '../../expr/types.js'
+import type { Expr, MergeExpr } from '../../expr/types.js'
 import { WHOLE } from '../../expr/walk.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
@@ -77,7 +77,7 @@ function writable(name: string, dtype: Dtype): { readonly dtype: OutputDtype; re
 /** The job for one pass of a scope over one of its tensors. Writes nothing. */
 export function compileReduce(
   plan: Plan,
-  { name, shape, expr }: NamedTensor,
+  { name, shape, expr }: NamedTensor & { readonly expr: MergeExpr },
   rule: PassRule & { readonly kind: 'scope' },
   reduce: ReducePass,
   duty: DigestDuty,
@@ -85,7 +85,9 @@ export function compileReduce(
 ): Job {
   const [total, compute] = [elements(shape), computeOf(plan.compute, expr)]
   const draft = newDraft({ plan, tensor: name, findings, duty, raw: false, total, compute })
-  const root = addExpr(draft, expr, shape, WHOLE)
+  // The pass looks at the merge itself, not at what is rounded of it.
+  const { rounded: _, ...merge } = expr
+  const root = addExpr(draft, merge, shape, WHOLE)
   const { kernel, slots, combine, rows = false, tile } = reduce
   const pass = draft.passes.push({ kind: 'reduce', node: root.node, kernel, slots, combine, rows }) - 1
   if (isByRows(reduce)) draft.rowLength = shape.at(-1) ?? 1
