@@ -20,8 +20,11 @@ export const lock = defineCommand({
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
     const terge = await import('../index.js')
-    const made = await withProgress(json, (listen, signal) =>
-      terge.lock(args.recipe, { threads: threadsOf(flags), ...given({ set: flags.set }), listen, signal }),
+    const made = await withProgress(
+      json,
+      (listen, signal) =>
+        terge.lock(args.recipe, { threads: threadsOf(flags), ...given({ set: flags.set }), listen, signal }),
+      ['locking'],
     )
     await replaceText(made.path, made.text)
     complain(made.diagnostics)

@@ -31,15 +31,18 @@ export const verify = defineCommand({
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
     const terge = await import('../index.js')
-    const result = await withProgress(json, (listen, signal) =>
-      terge.verify(args.lineage, {
-        reproduce: flags.reproduce,
-        allowCommands: flags['allow-commands'],
-        threads: threadsOf(flags),
-        ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
-        listen,
-        signal,
-      }),
+    const result = await withProgress(
+      json,
+      (listen, signal) =>
+        terge.verify(args.lineage, {
+          reproduce: flags.reproduce,
+          allowCommands: flags['allow-commands'],
+          threads: threadsOf(flags),
+          ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
+          listen,
+          signal,
+        }),
+      flags.reproduce ? ['checking', 'merging again', 'comparing'] : ['checking'],
     )
     const { ok, problems, checked } = result
     if (json) print(toJson(result))

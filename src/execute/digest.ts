@@ -9,6 +9,7 @@ import { windowMode } from './windowMode.js'
 export interface DigestOptions {
   readonly threads: number
   readonly signal?: AbortSignal
+  /** Called with the bytes of each finished task. */
   readonly progress?: (read: number) => void
 }
 

@@ -6,9 +6,10 @@ import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { agree, plural } from '../core/words.js'
+import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
 import { compareInput, compareOutput, listOf, type Report } from './compare.js'
-import { type CheckpointDigests, digestCheckpoints, type StoredCheckpoint } from './digestCheckpoint.js'
+import { bytesToDigest, type CheckpointDigests, digestCheckpoints, type StoredCheckpoint } from './digestCheckpoint.js'
 import { fileSize, inside, sha256, xxh3OfFile } from './disk.js'
 import type { Digest, Lineage, LineageFile, LineageModel } from './types.js'
 
@@ -216,16 +217,15 @@ async function sameInputFiles(
 
 /** Reads all tensors of all files once, and compares their digests. */
 async function compareTensors(pending: readonly Pending[], { threads, signal, listen }: CheckOptions): Promise<void> {
-  const total = pending.flatMap(({ checkpoint }) => checkpoint.files).reduce((sum, { size }) => sum + size, 0)
-  const found = await digestCheckpoints(
-    pending.map(({ checkpoint }) => checkpoint),
-    {
-      ...(threads === undefined ? {} : { threads }),
-      ...(signal === undefined ? {} : { signal }),
-      progress: (read) =>
-        listen?.({ kind: 'step', step: 'verify', text: 'reading tensors', fraction: Math.min(1, read / total) }),
-    },
-  )
+  const checkpoints = pending.map(({ checkpoint }) => checkpoint)
+  const text = 'reading tensors'
+  const progress = byteProgress(listen, 'verify', bytesToDigest(checkpoints))
+  const found = await digestCheckpoints(checkpoints, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(signal === undefined ? {} : { signal }),
+    progress: (read) => progress.add(read, text),
+  })
+  progress.end(text)
   for (const [index, { compare }] of pending.entries()) compare(found[index]!)
 }
 

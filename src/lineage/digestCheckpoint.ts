@@ -9,6 +9,10 @@ import type { Digest } from './types.js'
 /** What digests are made of: of a model of very many tensors, the rest need not be kept. */
 export type StoredCheckpoint = Pick<Checkpoint, 'files' | 'stored'>
 
+/** The bytes that `digestCheckpoints` reads. */
+export const bytesToDigest = (checkpoints: readonly StoredCheckpoint[]): number =>
+  checkpoints.reduce((sum, { stored }) => [...stored.values()].reduce((all, { bytes }) => all + bytes, sum), 0)
+
 export interface CheckpointDigests {
   /** By `Checkpoint.files`. */
   readonly files: readonly Digest[]
@@ -19,7 +23,7 @@ export interface CheckpointDigests {
 interface DigestOptions {
   readonly threads?: number
   readonly signal?: AbortSignal
-  /** Bytes of tensors read so far. */
+  /** Called with the bytes of each finished task. */
   readonly progress?: (read: number) => void
 }
 

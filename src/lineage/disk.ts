@@ -114,10 +114,18 @@ async function eachLeaf(file: string, take: (leaf: Uint8Array) => void, signal?:
   }
 }
 
-/** `sha256:…` of the whole file. */
-export async function sha256(file: string, signal?: AbortSignal): Promise<Digest> {
+/** `sha256:…` of the whole file. `progress`: called with the bytes of each piece. */
+export async function sha256(
+  file: string,
+  signal?: AbortSignal,
+  progress: (read: number) => void = () => {},
+): Promise<Digest> {
   const hash = createHash('sha256')
-  await eachLeaf(file, (leaf) => hash.update(leaf), signal)
+  const take = (leaf: Uint8Array): void => {
+    hash.update(leaf)
+    progress(leaf.length)
+  }
+  await eachLeaf(file, take, signal)
   return `sha256:${hash.digest('hex')}`
 }
 

@@ -11,42 +11,43 @@ import { startLine, stepLine } from './plain.js'
 import { diagnosticText, showsColours } from './problems.js'
 import { formatProgress, meter } from './progress.js'
 import { formatSeconds, printable } from './text.js'
-import type { Renderer } from './types.js'
+import type { Phases, Renderer } from './types.js'
 
-const PHASES = ['preparing', 'merging', 'publishing'] as const
-type Phase = (typeof PHASES)[number]
 type Task = ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof DefaultRenderer>
 
-/** A phase's name with its text, shown while the phase runs and after it. */
-const titled = (phase: Phase, text = ''): string => (text === '' ? phase : `${phase}: ${text}`)
+/** Positions of phases. A command without a run has only the first. */
+const [FIRST, MERGING, PUBLISHING] = [0, 1, 2] as const
 
-/** Shows a run on a terminal: one line per phase, redrawn in place, the current one with rate and time left. `now` in seconds. */
-export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number): Renderer {
+/** A phase's name with its text, shown while the phase runs and after it. */
+const titled = (name: string, text = ''): string => (text === '' ? name : `${name}: ${text}`)
+
+/** Shows work on a terminal: one line per phase, redrawn in place, the current one with rate and time left. `now` in seconds. */
+export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, phases: Phases): Renderer {
   const { start, progress } = meter(now)
-  const text: Partial<Record<Phase, string>> = {}
-  const running: Partial<Record<Phase, Task>> = {}
-  const gates = PHASES.map(gate)
-  let current: Phase = 'preparing'
+  const text: string[] = []
+  const running: Task[] = []
+  const gates = phases.map(gate)
+  let current: number = FIRST
   let shown: Promise<unknown> | undefined
 
-  const say = (phase: Phase, line: string): void => {
+  const say = (phase: number, line: string): void => {
     text[phase] = line
     const task = running[phase]
-    if (task) task.title = titled(phase, line)
+    if (task) task.title = titled(phases[phase]!, line)
   }
-  const reach = (phase: Phase): void => {
+  const reach = (phase: number): void => {
     current = phase
-    for (const earlier of gates.slice(0, PHASES.indexOf(phase))) earlier.open()
+    for (const earlier of gates.slice(0, phase)) earlier.open()
   }
   /** Begins to draw at the first event about work: commands that only check something show no phases. */
   const draw = (): void => {
     if (shown) return
     process.once('exit', showCursor)
     // The command itself reports a failure.
-    shown = picture(stream, (phase, task) => {
+    shown = picture(stream, phases, (phase, task) => {
       running[phase] = task
       say(phase, text[phase] ?? '')
-      return gates[PHASES.indexOf(phase)]!.passed
+      return gates[phase]!.passed
     }).catch(() => {})
   }
 
@@ -60,10 +61,10 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
       case 'start':
         draw()
         start(event)
-        say('merging', startLine(event).replace(/^merging /, ''))
+        say(MERGING, startLine(event).replace(/^merging /, ''))
         break
       case 'progress':
-        say('merging', formatProgress(progress(event)))
+        say(MERGING, formatProgress(progress(event)))
         break
       case 'step':
         draw()
@@ -71,8 +72,8 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
         break
       case 'phase':
         draw()
-        reach(event.phase === 'flushing' ? 'publishing' : event.phase)
-        if (event.phase === 'flushing') say('publishing', 'fsync')
+        reach(event.phase === 'merging' ? MERGING : PUBLISHING)
+        if (event.phase === 'flushing') say(PUBLISHING, 'fsync')
         break
       case 'notice':
         notices.push(`note: ${printable(event.message)}`)
@@ -81,7 +82,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
         notices.push(diagnosticText(event.diagnostic, showsColours(stream, process.env)))
         break
       case 'end':
-        say('publishing', `done in ${formatSeconds(event.seconds)}`)
+        say(PUBLISHING, `done in ${formatSeconds(event.seconds)}`)
         break
       // The command prints outputs as its result, on standard output.
       case 'output':
@@ -92,8 +93,8 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
     listen,
     async finish(outcome) {
       for (const [i, each] of gates.entries()) {
-        if (outcome === 'done' || i < PHASES.indexOf(current)) each.open()
-        else each.shut(new Error(titled(current, 'stopped')))
+        if (outcome === 'done' || i < current) each.open()
+        else each.shut(new Error(titled(phases[current]!, 'stopped')))
       }
       await shown
       process.off('exit', showCursor)
@@ -103,14 +104,18 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number):
 }
 
 /** Draws the phases until all have finished or one has failed. */
-function picture(stream: NodeJS.WriteStream, begin: (phase: Phase, task: Task) => Promise<void>): Promise<unknown> {
+function picture(
+  stream: NodeJS.WriteStream,
+  phases: Phases,
+  begin: (phase: number, task: Task) => Promise<void>,
+): Promise<unknown> {
   // Standard output is for results, so listr2's "standard output" is the stream of progress here. Its other stream must be a
   // different one, because listr2 captures both while it draws.
   const processOutput = new ProcessOutput(stream, stream === process.stderr ? process.stdout : process.stderr)
   const logger = new ListrLogger<ListrDefaultRendererLogLevels>({ processOutput, useIcons: true, toStderr: [] })
   const rendererOptions = { logger, formatOutput: 'truncate' } as const
   return new Listr<unknown, 'default', 'default'>(
-    PHASES.map((phase) => ({ title: phase, task: (_context, task) => begin(phase, task) })),
+    phases.map((name, phase) => ({ title: name, task: (_context, task) => begin(phase, task) })),
     {
       renderer: 'default',
       fallbackRenderer: 'default',

@@ -6,3 +6,6 @@ export interface Renderer {
   /** Call it after the last event, also of a failed run. Resolves when everything is written. */
   readonly finish: (outcome: 'done' | 'failed') => Promise<void>
 }
+
+/** The names of a command's phases: one, or those before, during and after a merge. */
+export type Phases = readonly [string] | readonly [string, string, string]

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import type { RunEvent } from '../../src/execute/events.js'
 import { formatProgress, meter } from '../../src/ui/progress.js'
 import { type RendererKind, renderer, rendererKind } from '../../src/ui/renderer.js'
+import type { Phases } from '../../src/ui/types.js'
 
 const start = (more: Partial<Extract<RunEvent, { kind: 'start' }>> = {}): Extract<RunEvent, { kind: 'start' }> => ({
   kind: 'start',
@@ -32,6 +33,7 @@ async function render(
   kind: RendererKind,
   events: Iterable<[number, RunEvent]>,
   outcome: 'done' | 'failed' = 'done',
+  phases: Phases = ['preparing', 'merging', 'publishing'],
 ): Promise<string> {
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
   let text = ''
@@ -39,7 +41,8 @@ async function render(
     text += chunk
   })
   let time = 0
-  const { listen, finish } = await renderer(kind, { stream: stream as unknown as NodeJS.WriteStream, now: () => time })
+  const options = { stream: stream as unknown as NodeJS.WriteStream, now: () => time, phases }
+  const { listen, finish } = await renderer(kind, options)
   for (const [seconds, event] of events) {
     time = seconds
     listen(event)
@@ -100,6 +103,17 @@ test('terminal: a failure stops the current phase and leaves the cursor visible'
   const raw = await render('terminal', events, 'failed')
   assert.match(stripVTControlCharacters(raw), 'merging: stopped')
   assert.ok(raw.lastIndexOf('\u001b[?25h') > raw.lastIndexOf('\u001b[?25l'))
+})
+
+test('terminal: a command without a run has one phase of its own', async () => {
+  const step = (fraction: number): RunEvent => ({ kind: 'step', step: 'lock', text: 'reading tensors', fraction })
+  const events: [number, RunEvent][] = [
+    [0, step(0.5)],
+    [1, step(1)],
+  ]
+  const drawn = stripVTControlCharacters(await render('terminal', events, 'done', ['locking']))
+  assert.match(drawn, /\S locking: lock: reading tensors\n$/)
+  assert.not.match(drawn, /preparing|merging|publishing/)
 })
 
 test('terminal: work without phases draws nothing', async () => {

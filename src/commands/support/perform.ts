@@ -4,6 +4,7 @@ import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
 import { renderer, rendererKind } from '../../ui/renderer.js'
 import { runText } from '../../ui/result.js'
 import { toJson } from '../../ui/text.js'
+import type { Phases } from '../../ui/types.js'
 import { chosenFormat } from './flags.js'
 import { given } from './options.js'
 import { complain, print } from './print.js'
@@ -69,13 +70,14 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   print(json ? toJson(runJson(prepared, result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
 }
 
-/** Does work that signals can interrupt, with progress on standard error. */
+/** Does work that signals can interrupt, with progress on standard error. `phases`: of commands other than a run. */
 export async function withProgress<T>(
   json: boolean,
   work: (listen: Listener, signal: AbortSignal) => Promise<T>,
+  phases?: Phases,
 ): Promise<T> {
   const kind = rendererKind(json, process.stderr, process.env)
-  const { listen, finish } = await renderer(kind, { stream: process.stderr })
+  const { listen, finish } = await renderer(kind, { stream: process.stderr, ...given({ phases }) })
   return interruptible(async (signal) => {
     let outcome: 'done' | 'failed' = 'failed'
     try {

@@ -6,9 +6,10 @@ import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
+import { byteProgress } from '../../execute/byteProgress.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource } from '../../language/types.js'
-import { digestCheckpoints } from '../../lineage/digestCheckpoint.js'
+import { bytesToDigest, digestCheckpoints } from '../../lineage/digestCheckpoint.js'
 import { fileSize, sha256, xxh3OfFile } from '../../lineage/disk.js'
 import type { Lock, LockedFile, LockedModel } from '../../lineage/lock.js'
 import type { Lineage } from '../../lineage/types.js'
@@ -24,29 +25,24 @@ export async function makeLock(
   await fetchModels(models, options, recipe)
   const { threads, signal, listen } = options
   const opened = [...models]
-  const total = opened.flatMap(([, { checkpoint }]) => checkpoint.files).reduce((sum, { size }) => sum + size, 0)
-  const digests = await digestCheckpoints(
-    opened.map(([, { checkpoint }]) => checkpoint),
-    {
-      ...(threads === undefined ? {} : { threads }),
-      ...(signal === undefined ? {} : { signal }),
-      progress: (read) =>
-        listen?.({
-          kind: 'step',
-          step: 'lock',
-          text: 'reading tensors',
-          fraction: Math.min(1, read / Math.max(1, total)),
-        }),
-    },
+  const checkpoints = opened.map(([, { checkpoint }]) => checkpoint)
+  const whole = opened.flatMap(([, { checkpoint, fetches }]) =>
+    checkpoint.files.filter(({ path: place }) => publishedSum(fetches, place) === undefined),
   )
+  const total = bytesToDigest(checkpoints) + whole.reduce((sum, { size }) => sum + size, 0)
+  const progress = byteProgress(listen, 'lock', total)
+  const digests = await digestCheckpoints(checkpoints, {
+    ...(threads === undefined ? {} : { threads }),
+    ...(signal === undefined ? {} : { signal }),
+    progress: (read) => progress.add(read, 'reading tensors'),
+  })
   const locked: [string, LockedModel][] = []
   for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {
     const files: LockedFile[] = []
     for (const [file, { name: fileName, path: place, size }] of checkpoint.files.entries()) {
-      // The download has checked these files.
-      const published = fetches.find((fetch) => fetch.place === place)?.file.sha256
-      listen?.({ kind: 'step', step: 'lock', text: `${name}: ${fileName}` })
-      const sum = published === undefined ? await sha256(place, signal) : `sha256:${published}`
+      const published = publishedSum(fetches, place)
+      const read = (bytes: number) => progress.add(bytes, `SHA-256 of ${name}: ${fileName}`)
+      const sum = published === undefined ? await sha256(place, signal, read) : `sha256:${published}`
       files.push({ name: fileName, size, sha256: sum, digest: digests[index]!.files[file]! })
     }
     for (const [fileName, { size, place }] of await besideFiles(checkpoint))
@@ -63,8 +59,13 @@ export async function makeLock(
       },
     ])
   }
+  progress.end('all files read')
   return { lock: 1, terge: VERSION, models: recordOf(locked) }
 }
+
+/** The SHA-256 of a file that was downloaded just now: the download has checked it. */
+const publishedSum = (fetches: OpenedModel['fetches'], place: string): string | undefined =>
+  fetches.find((fetch) => fetch.place === place)?.file.sha256
 
 /** The small files of a model that terge uses: config, and files that it copies to outputs. */
 async function besideFiles(
