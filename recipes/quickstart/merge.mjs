@@ -4,7 +4,7 @@ import { Fault, formatDiagnostic, plan, run, verify } from 'terge'
 
 const recipe = fileURLToPath(new URL('average.yml', import.meta.url))
 try {
-  // From headers alone: a plain value, with a digest over all that decides the bytes.
+  // From headers alone: a plain value, with a digest over everything that decides the bytes.
   const prepared = await plan(recipe, { output: process.argv[2], set: ['merge.weights.first=3'] })
   console.log(prepared.plan.cost)
   const { outputs } = await run(prepared, {
@@ -16,7 +16,7 @@ try {
     console.log((await verify(lineagePath, { recipeFolder: fileURLToPath(new URL('.', import.meta.url)) })).ok)
   }
 } catch (error) {
-  // What the user can mend comes as diagnostics with place and hint.
+  // Errors that the user can fix have diagnostics with a place and a hint.
   if (!(error instanceof Fault)) throw error
   for (const diagnostic of error.diagnostics) console.error(formatDiagnostic(diagnostic))
   process.exitCode = error.exit

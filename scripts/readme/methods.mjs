@@ -5,7 +5,7 @@ import { table, ticks } from './markdown.mjs'
 
 const names = ({ name, aliases }) => [name, ...aliases].map(ticks).join(', ')
 const paper = (number) => (number === undefined ? '' : `[${number}](https://arxiv.org/abs/${number})`)
-const BASES = { none: '', required: 'yes', optional: 'where written', listed: 'one of the models' }
+const BASES = { none: '', required: 'required', optional: 'optional', listed: 'one of the models' }
 const parameters = (method) =>
   method.parameters.map(({ name, default: value }) => `${ticks(name)} ${value ?? '(required)'}`).join(', ')
 

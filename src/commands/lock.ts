@@ -34,7 +34,7 @@ export const lock = defineCommand({
     if (json) print(toJson({ path: made.path, ...made.lock }))
     else {
       const what = `${counted(Object.keys(models).length, 'model')}, ${counted(files.length, 'file')}, ${formatSize(bytes)}`
-      print(`locked in ${printable(made.path)}: ${what}`)
+      print(`wrote ${printable(made.path)}: ${what}`)
     }
     return 0
   },

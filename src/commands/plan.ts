@@ -32,7 +32,7 @@ export const plan = defineCommand({
     set,
     ...mergekitFlags,
     strict,
-    threads: machineFlags.threads,
+    threads: { ...machineFlags.threads, description: 'threads to compute peak memory for (default: one per CPU core)' },
     format: formatFlag(PLAN_FORMATS, 'output format'),
     json,
   },

@@ -7,8 +7,8 @@ export const run = defineCommand({
   id: 'run',
   summary: 'Run a recipe.',
   description:
-    'Checks the recipe, plans from file headers, runs the plan, and writes each output with its lineage next to it. ' +
-    'Refuses to replace an existing output without --force. With --resume, keeps an existing output if it is the same result. Ctrl-C leaves no files behind.',
+    'Checks the recipe, plans from file headers, runs the plan, and writes each output and its lineage. ' +
+    'Refuses to replace an existing output without --force. With --resume, keeps an existing output if it is the same result. Ctrl-C leaves no files behind, except with --resume.',
   examples: [
     'Run a recipe\n<%= config.bin %> run recipe.yml',
     'Try another weight and write to another folder\n<%= config.bin %> run recipe.yml --set merge.weights.math=0.7 -o ./math-07',

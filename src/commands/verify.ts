@@ -22,7 +22,8 @@ export const verify = defineCommand({
     reproduce: onOff('run the recipe again and compare every byte'),
     'allow-commands': onOff('with --reproduce: also run the recipe’s evaluate commands'),
     'recipe-folder': Flags.string({
-      description: 'folder that the recipe’s paths are relative to (default: found automatically)',
+      description:
+        'folder that the recipe’s paths are relative to (default: searched near the lineage and in the working folder)',
       helpValue: 'FOLDER',
     }),
     ...machineFlags,
@@ -50,7 +51,7 @@ export const verify = defineCommand({
       complain(problems)
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
-      print(ok ? `unchanged: ${what}${again}` : `${counted(problems.length, 'difference')} in ${what}`)
+      print(ok ? `unchanged: ${what}${again}` : `${counted(problems.length, 'difference')}; checked ${what}`)
     }
     return ok ? 0 : 1
   },

@@ -10,11 +10,11 @@ export const COPY_REASONS = {
   packed: 'packed weights, copied unchanged',
   'too-few': 'too few models have it',
   'same-model': 'the output is this model',
-  stacked: 'copied from its layer',
+  stacked: 'copied by a stack step',
   aligned: 'aligned by a rebasin',
   untouched: 'not changed by the alignment',
   repaired: 'repaired',
-  'saved-whole': 'saved whole in the adapter',
+  'saved-whole': 'saved in full in the adapter',
 } as const
 
 /** Why a tensor of an output is copied and not merged. `COPY_REASONS` has the text for people. */

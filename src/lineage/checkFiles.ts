@@ -32,7 +32,7 @@ interface Pending {
 }
 
 const CHANGED_OUTPUT = 'the output was changed after the merge: run the recipe again'
-const CHANGED_INPUT = 'the input was changed or moved: download it again, or give --recipe-folder'
+const CHANGED_INPUT = "the input was changed or moved: restore it, or give the recipe's folder with --recipe-folder"
 
 const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 

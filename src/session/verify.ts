@@ -12,7 +12,7 @@ import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 export interface VerifyOptions extends ReproduceOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
-  /** The folder that the recipe's paths are relative to. Default: found automatically. */
+  /** The folder that the recipe's paths are relative to. Default: searched near the lineage and in the working folder. */
   readonly recipeFolder?: string
 }
 

@@ -9,6 +9,9 @@ const BASES = {
   listed: 'required: one of the merged models',
 } as const
 
+/** The same words as in the table of docs/methods.md. */
+const COLUMN = { none: '-', required: 'required', optional: 'optional', listed: 'one of the models' } as const
+
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
 /** All methods, one line each. */
@@ -17,7 +20,7 @@ export const methodsText = (methods: readonly Method[]): string =>
     [{ title: 'method' }, { title: 'base' }, { title: 'parameters' }, { title: 'merges by' }],
     methods.map((method) => [
       namesOf(method),
-      method.base === 'none' ? '-' : method.base,
+      COLUMN[method.base],
       method.parameters.map(({ name }) => name).join(', ') || '-',
       method.summary,
     ]),
@@ -33,7 +36,9 @@ function values({ type, choices, minimum, maximum, perModel }: ParameterSchema):
   const kinds = type === 'choice' || type === 'boolean' ? words : [type, ...words]
   const bounds = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`]
   const range = bounds.filter((bound) => bound !== '').join(' ')
-  return [eitherOf(kinds), range, perModel ? 'or one value per model' : ''].filter((part) => part !== '').join(', ')
+  return [eitherOf(kinds), range, perModel ? 'or a mapping from model to number' : '']
+    .filter((part) => part !== '')
+    .join(', ')
 }
 
 /** One method in full: formula, base, weights, parameters, paper. */

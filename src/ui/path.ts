@@ -106,7 +106,7 @@ export function pathText(lineages: readonly Lineage[], width: number): string {
       return [`barrier of ${printable(one.figure)}: ${number(found.height)}${where}`]
     })
     const more = series.length - MOST_FIGURES
-    if (more > 0) barriers.push(`${counted(more, 'more figure')} in the lineage files`)
+    if (more > 0) barriers.push(`${counted(more, 'more metric')} in the lineage files`)
     if (barriers.length > 0) parts.push(barriers.join('\n'))
   }
   // Several paths, often before and after an alignment: one line to compare them.

@@ -271,7 +271,7 @@ test('a language model: folder, configuration, card, plan, terminal, verify', ()
     const shown = await terge(['plan', 'r.yml'], folder)
     assert.match(shown.out, 'rank 8, exact: 18')
     assert.match(shown.out, 'factors: 36 tensors for 18 layers')
-    assert.match(shown.out, 'saved whole in the adapter: 9')
+    assert.match(shown.out, 'saved in full in the adapter: 9')
     assert.match(shown.out, 'excluded: 12')
     const out = await extract(folder, text)
     assert.match(

@@ -69,7 +69,7 @@ test('merge, verify, report and inspect in one command each', () =>
     writeFileSync(path.join(folder, 'out.safetensors'), bytes)
     const differs = await terge(['verify', 'out.lineage.json'], folder)
     assert.is(differs.code, 1)
-    assert.match(differs.out, /^1 difference in /)
+    assert.match(differs.out, /^1 difference; checked /)
     assert.match(differs.err, /^error /)
   }))
 

@@ -37,7 +37,7 @@ test('a lock has commits, files, sizes and digests, and a run with it uses exact
 
     const made = await run(['lock', 'recipe.yml'])
     assert.is(made.code, 0, made.err)
-    assert.match(made.out, 'locked in recipe.yml.lock: 2 models, 7 files')
+    assert.match(made.out, 'wrote recipe.yml.lock: 2 models, 7 files')
     const text = readFileSync(path.join(folder, 'recipe.yml.lock'), 'utf8')
     const lock = JSON.parse(text)
     assert.ok(fits(lock), JSON.stringify(fits.errors))

@@ -41,7 +41,7 @@ test('a path’s text: loss before accuracy before others, names safe for termin
   )
   assert.match(text, /^eval_loss\ufffd along path\ufffd\[2J\n/)
   assert.match(text, /\nloss along path/)
-  assert.match(text, /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\n2 more figures in the lineage files$/)
+  assert.match(text, /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\n2 more metrics in the lineage files$/)
   assert.not.match(text, '\u001b')
   assert.is(pathText([point(0, {})], 60), '')
 })

@@ -99,7 +99,7 @@ function passes(settings: TensorSettings): Passes {
 export const nuslerp: Method = {
   name: 'nuslerp',
   aliases: [],
-  summary: 'slerp with weights: per tensor, row or column; on task vectors where a base is written',
+  summary: 'slerp with weights: per tensor, row or column; on task vectors if the recipe names a base',
   formula: '(sin((1−t)θ)·a + sin(tθ)·c)/sin θ, t = w_2/(w_1 + w_2); (1−t)a + t·c where |sin θ| < 1e-6',
   base: 'optional',
   weights: true,

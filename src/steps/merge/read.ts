@@ -51,7 +51,7 @@ export interface Base {
   readonly written: boolean
 }
 
-/** Whether the method compares models with a base, so that the recipe must have one. */
+/** Whether the method requires the recipe to name a base. */
 const comparesWithBase = (method: Method | undefined): boolean =>
   method?.base === 'required' || method?.base === 'listed'
 
@@ -269,7 +269,7 @@ function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWri
   const example = likely === undefined ? '' : ` (such as base: ${likely})`
   scope.report.error(
     'missing-base',
-    `${method.name} compares models with a base, but the recipe has no base`,
+    `${method.name} requires a base model, but the recipe does not name one`,
     chosen.path,
     {
       hint: `write base: NAME, the model that the others were fine-tuned from${example}`,

@@ -42,12 +42,18 @@ function nearNames(pattern: string, names: readonly string[]): readonly string[]
   const near = nearest(pattern.replace(/^\/|\/$/g, ''), names, 3)
   if (near.length > 0) return near
   const words = pattern.split(/[^A-Za-z0-9_]+/).filter((word) => word !== '')
+  // A misspelled word means the part with the closest spelling.
+  const known = [...new Set(names.flatMap((name) => name.split('.')))]
+  const meant = words.flatMap((word) =>
+    known.some((part) => part.includes(word) || word.includes(part)) ? [word] : nearest(word, known, 1),
+  )
   const shared = (name: string) => {
     const parts = name.split('.')
-    return words.filter((word) => parts.some((part) => part.includes(word) || word.includes(part))).length
+    return meant.filter((word) => parts.some((part) => part.includes(word) || word.includes(part))).length
   }
   return names
     .map((name, order) => ({ name, order, score: shared(name) }))
+    .filter(({ score }) => score > 0)
     .sort((a, b) => b.score - a.score || a.order - b.order)
     .slice(0, 3)
     .map(({ name }) => name)
@@ -83,7 +89,12 @@ export function patternBook(step: StepPatterns): PatternBook {
       const place = recipe.placeOf(located.at, 'value')
       if (matches === 0) {
         const near = nearNames(text, names)
-        const hint = near.length > 0 ? `nearest names: ${near.join(', ')}` : `the base ${step.base} has no tensors`
+        const hint =
+          near.length > 0
+            ? `nearest names: ${near.join(', ')}`
+            : names.length > 0
+              ? `similar names do not exist; the first names are: ${names.slice(0, 3).join(', ')}`
+              : `the base ${step.base} has no tensors`
         faults.error(
           'no-match',
           `the pattern ${quote(text)} matches no tensor of the base ${quote(step.base)}`,

@@ -221,7 +221,7 @@ export function reportHtml(lineage: Lineage): string {
     section('steps', 'Steps', steps(lineage)),
     section('layers', 'Weights by layer', charts(lineage, colourOf)),
     section('copies', 'Copied tensors and skipped models', copies(lineage)),
-    section('evaluations', 'Evaluations', evaluations.length === 0 ? '' : table(['Figure', 'Value'], evaluations)),
+    section('evaluations', 'Evaluations', evaluations.length === 0 ? '' : table(['Metric', 'Value'], evaluations)),
     section('tensors', 'Tensors', tensorTable(methods, data.reasons)),
     section(
       'files',
