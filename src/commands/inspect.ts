@@ -42,7 +42,7 @@ export const inspect = defineCommand({
   args: { model: Args.string({ description: 'model file or folder', required: true, ignoreStdin: true }) },
   flags: {
     spec: onOff(
-      'show the permutation spec that rebasin infers: groups, sizes and axes; with --json, in the form that recipes use',
+      'show the permutation spec that rebasin infers: groups, sizes and axes; with --json, in the format that recipes use',
     ),
     filter: Flags.string({
       description: 'list only tensors that match; same syntax as in recipes',

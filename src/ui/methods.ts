@@ -12,6 +12,8 @@ const BASES = {
 /** The same words as in the table of docs/methods.md. */
 const COLUMN = { none: '-', required: 'required', optional: 'optional', listed: 'one of the models' } as const
 
+const LINES = 'Scale the merged task vector by layer, linearly from alpha at the first to alpha + beta at the last.'
+
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
 /** All methods, one line each. */
@@ -53,18 +55,22 @@ export function methodText(method: Method): string {
   const lines = facts.map(([name, text]) => `  ${name!.padEnd(10)}${text}`)
   const parameters = table(
     [{ title: '  parameter' }, { title: 'value' }, { title: 'default' }, { title: 'meaning' }],
-    method.parameters.map((parameter) => [
-      `  ${parameter.name}`,
-      values(parameter),
-      parameter.default === undefined ? 'required' : String(parameter.default),
-      parameter.describe,
-    ]),
+    [
+      ...method.parameters.map((parameter) => [
+        `  ${parameter.name}`,
+        values(parameter),
+        parameter.default === undefined ? 'required' : String(parameter.default),
+        parameter.describe,
+      ]),
+      // Recipes accept it for all methods that require a base of task vectors.
+      ...(method.base === 'required' ? [['  lines', '{alpha: number, beta: number}', 'none', LINES]] : []),
+    ],
   )
   return [
     `${namesOf(method)}: ${method.summary}`,
     '',
     ...lines,
-    ...(method.parameters.length > 0 ? ['', parameters] : []),
+    ...(method.parameters.length > 0 || method.base === 'required' ? ['', parameters] : []),
   ].join('\n')
 }
 
