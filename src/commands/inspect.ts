@@ -1,16 +1,12 @@
 import { fault } from '../core/diagnostics.js'
+import { nearNamesHint } from '../core/names/nearNames.js'
 import { compilePattern } from '../core/patterns.js'
-import { nearest, quote } from '../core/suggest.js'
+import { quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'
 import { print } from './support/print.js'
-
-const near = (text: string, names: readonly string[]): string | undefined => {
-  const [best] = nearest(text, names, 1)
-  return best === undefined ? names[0] && `tensor names look like ${quote(names[0])}` : `did you mean ${quote(best)}?`
-}
 
 /** The names that a pattern matches. Errors: `bad-pattern`, `unmatched-pattern`. */
 function matching(names: Iterable<string>, text: string): Set<string> {
@@ -24,7 +20,7 @@ function matching(names: Iterable<string>, text: string): Set<string> {
   const all = [...names]
   const found = new Set(all.filter(pattern.matches))
   if (found.size === 0)
-    throw fault('unmatched-pattern', `${quote(text)} matches no tensor in the model`, near(text, all))
+    throw fault('unmatched-pattern', `${quote(text)} matches no tensor in the model`, nearNamesHint(text, all))
   return found
 }
 

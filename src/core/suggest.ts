@@ -21,13 +21,16 @@ export function nearest(name: string, candidates: Iterable<string>, most = 3): s
     order++
     if (candidate.length > LONGEST || candidate === name || Math.abs(candidate.length - name.length) > allowed) continue
     const other = candidate.toLowerCase()
-    const cost = swapped(lower, other) ? 1 : distance(lower, other)
+    const cost = edits(lower, other)
     // A name that shares no character with the candidate is not a misspelling of it.
     if (cost <= allowed && cost < Math.max(candidate.length, name.length)) found.push({ candidate, cost, order })
   }
   found.sort((a, b) => a.cost - b.cost || a.order - b.order)
   return found.slice(0, most).map(({ candidate }) => candidate)
 }
+
+/** How many edits make one text from the other. Two swapped neighbours are one edit. */
+export const edits = (a: string, b: string): number => (swapped(a, b) ? 1 : distance(a, b))
 
 /**
  * Whether two neighbouring characters are swapped. This is a common mistake, but counts as two edits in Levenshtein

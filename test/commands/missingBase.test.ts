@@ -60,7 +60,7 @@ test('a method set by --set needs a base too', async () => {
   )
   const { code, err } = await terge(['run', 'set.yml', '--set', 'merge.method=ties'], folder)
   assert.is(code, 2, err)
-  assert.match(err, 'error missing-base: ties compares models with a base')
+  assert.match(err, 'error missing-base: ties requires a base model')
 })
 
 test.run()

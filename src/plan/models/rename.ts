@@ -1,6 +1,7 @@
 import type { Checkpoint, LogicalTensor } from '../../checkpoints/types.js'
+import { nearNamesHint } from '../../core/names/nearNames.js'
 import { compileRename, type Rename } from '../../core/rename.js'
-import { nearest, quote } from '../../core/suggest.js'
+import { quote } from '../../core/suggest.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
@@ -23,7 +24,7 @@ export function renamedTensors(
   const names = stored.map(({ name }) => name)
   if (stripPrefix !== '' && !names.some((name) => name.startsWith(stripPrefix))) {
     const message = `no tensor of ${quote(source.name)} starts with ${quote(stripPrefix)}`
-    faults.error('no-match', message, recipe.placeOf([...at, 'strip_prefix']), hintOf(stripPrefix, names))
+    faults.error('no-match', message, recipe.placeOf([...at, 'strip_prefix']), nearNamesHint(`${stripPrefix}**`, names))
   }
   const bare = names.map((name) => (name.startsWith(stripPrefix) ? name.slice(stripPrefix.length) : name))
   const rules = rename.flatMap(
@@ -47,7 +48,7 @@ export function renamedTensors(
     if (hits > 0) continue
     const { from } = rename[index]!
     const message = `the pattern ${quote(from)} matches no tensor of ${quote(source.name)}, or only those that earlier rules rename`
-    faults.error('no-match', message, recipe.placeOf([...at, 'rename', index, 'from']), hintOf(from, bare))
+    faults.error('no-match', message, recipe.placeOf([...at, 'rename', index, 'from']), nearNamesHint(from, bare))
   }
   const taken = new Map<string, string>()
   for (const [index, name] of renamed.entries()) {
@@ -67,9 +68,4 @@ export function renamedTensors(
     taken.set(name, names[index]!)
   }
   return renamed.map((name, index) => [name, stored[index]!] as const).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-}
-
-function hintOf(pattern: string, names: readonly string[]): string {
-  const near = nearest(pattern, names, 3)
-  return `examples of its names: ${(near.length > 0 ? near : names.slice(0, 3)).join(', ')}`
 }

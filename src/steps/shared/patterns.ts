@@ -1,4 +1,5 @@
-import { nearest, quote } from '../../core/suggest.js'
+import { nearNamesHint } from '../../core/names/nearNames.js'
+import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { PatternCount } from '../../expr/types.js'
 import type { Faults } from '../../language/faults.js'
@@ -34,31 +35,6 @@ export interface PatternBook {
   readonly close: (recipe: RecipeHead, names: readonly string[], faults: Faults) => readonly PatternCount[]
 }
 
-/**
- * The names with the closest spelling. For patterns with stars or slashes: the names that share the most parts with
- * the pattern.
- */
-function nearNames(pattern: string, names: readonly string[]): readonly string[] {
-  const near = nearest(pattern.replace(/^\/|\/$/g, ''), names, 3)
-  if (near.length > 0) return near
-  const words = pattern.split(/[^A-Za-z0-9_]+/).filter((word) => word !== '')
-  // A misspelled word means the part with the closest spelling.
-  const known = [...new Set(names.flatMap((name) => name.split('.')))]
-  const meant = words.flatMap((word) =>
-    known.some((part) => part.includes(word) || word.includes(part)) ? [word] : nearest(word, known, 1),
-  )
-  const shared = (name: string) => {
-    const parts = name.split('.')
-    return meant.filter((word) => parts.some((part) => part.includes(word) || word.includes(part))).length
-  }
-  return names
-    .map((name, order) => ({ name, order, score: shared(name) }))
-    .filter(({ score }) => score > 0)
-    .sort((a, b) => b.score - a.score || a.order - b.order)
-    .slice(0, 3)
-    .map(({ name }) => name)
-}
-
 export function patternBook(step: StepPatterns): PatternBook {
   const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
     patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
@@ -88,13 +64,7 @@ export function patternBook(step: StepPatterns): PatternBook {
       const { text } = located.pattern
       const place = recipe.placeOf(located.at, 'value')
       if (matches === 0) {
-        const near = nearNames(text, names)
-        const hint =
-          near.length > 0
-            ? `nearest names: ${near.join(', ')}`
-            : names.length > 0
-              ? `similar names do not exist; the first names are: ${names.slice(0, 3).join(', ')}`
-              : `the base ${step.base} has no tensors`
+        const hint = nearNamesHint(text, names) ?? `the base ${step.base} has no tensors`
         faults.error(
           'no-match',
           `the pattern ${quote(text)} matches no tensor of the base ${quote(step.base)}`,
