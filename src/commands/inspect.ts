@@ -1,5 +1,6 @@
 import { fault } from '../core/diagnostics.js'
 import { nearNamesHint } from '../core/names/nearNames.js'
+import { naturalOrder } from '../core/naturalOrder.js'
 import { compilePattern } from '../core/patterns.js'
 import { quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
@@ -64,7 +65,9 @@ export const inspect = defineCommand({
       return 0
     }
     const names = flags.filter === undefined ? undefined : matching(tensors.keys(), flags.filter)
-    const shown = [...checkpoint.stored.values()].filter(({ name }) => names === undefined || names.has(name))
+    const shown = [...checkpoint.stored.values()]
+      .filter(({ name }) => names === undefined || names.has(name))
+      .sort((a, b) => naturalOrder(a.name, b.name))
     const facts = checkpointFacts(checkpoint)
     print(format === 'json' ? toJson({ ...facts, list: shown.map(tensorJson) }) : inspectText(facts, shown))
     return 0

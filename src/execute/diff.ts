@@ -1,5 +1,6 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
 import { elements } from '../core/dtypes.js'
+import { naturalOrder } from '../core/naturalOrder.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
 import type { Job, JobMerge } from './compile/job.js'
@@ -28,13 +29,13 @@ export interface DiffOptions {
   readonly signal?: AbortSignal
 }
 
-/** Compares two models tensor by tensor, in order of names, in float64. Reads both models once. Error: `interrupted`. */
+/** Compares two models tensor by tensor, in natural order of names, in float64. Reads both models once. Error: `interrupted`. */
 export async function diffCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
   { threads = 2, signal }: DiffOptions = {},
 ): Promise<TensorDifference[]> {
-  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].sort()
+  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].sort(naturalOrder)
   const pairs = names.flatMap((name) => {
     const [one, other] = [a.stored.get(name), b.stored.get(name)]
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []

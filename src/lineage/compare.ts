@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { naturalOrder } from '../core/naturalOrder.js'
 import { agree, plural } from '../core/words.js'
 import type { CheckpointDigests } from './digestCheckpoint.js'
 import type { Lineage, LineageFile } from './types.js'
@@ -10,8 +11,10 @@ export type Report = (code: ErrorCode, message: string, severity?: Diagnostic['s
 /** A message lists at most so many names. */
 const SHOWN = 10
 
-export const listOf = (names: readonly string[]): string =>
-  names.length <= SHOWN ? names.join(', ') : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more`
+export function listOf(names: readonly string[]): string {
+  const shown = [...names].sort(naturalOrder).slice(0, SHOWN).join(', ')
+  return names.length <= SHOWN ? shown : `${shown} and ${names.length - SHOWN} more`
+}
 
 /** Reports the tensors of an output's file that differ. `found`: the digests of that file. */
 export function compareOutput(lineage: Lineage, expected: LineageFile, found: CheckpointDigests, report: Report): void {

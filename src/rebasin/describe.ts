@@ -1,4 +1,5 @@
 /** Text about permutation specs. */
+import { naturalOrder } from '../core/naturalOrder.js'
 import { counted, formatCount } from '../core/words.js'
 import type { Spec } from './spec.js'
 
@@ -32,7 +33,7 @@ export function keptLines(kept: Readonly<Record<string, string>>): string[] {
   const reasons = new Map<string, string[]>()
   for (const [name, why] of Object.entries(kept)) reasons.set(why, [...(reasons.get(why) ?? []), name])
   return [...reasons].map(([why, names]) => {
-    const shown = names.slice(0, 3).join(', ')
+    const shown = names.sort(naturalOrder).slice(0, 3).join(', ')
     const more = names.length > 3 ? ` and ${formatCount(names.length - 3)} more` : ''
     return `${shown}${more}: ${why}`
   })

@@ -1,3 +1,4 @@
+import { naturalOrder } from '../../core/naturalOrder.js'
 import { COPY_REASONS } from '../../core/reasons.js'
 import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../index.js'
 
@@ -62,6 +63,7 @@ export function summarize(output: PlanOutput): OutputSummary {
   const cropped = output.tensors.flatMap(({ name, expr, shape }) =>
     expr.kind === 'crop' ? [{ tensor: name, rows: expr.merge.shape![0]!, of: shape[0]!, models: expr.cropped }] : [],
   )
+  cropped.sort((a, b) => naturalOrder(a.tensor, b.tensor))
   return { methods, copies, absent: [...absent.values()], cropped, dtypes, bytes }
 }
 

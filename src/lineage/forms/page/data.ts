@@ -1,4 +1,5 @@
 import type { Json } from '../../../core/json/shape.js'
+import { naturalOrder } from '../../../core/naturalOrder.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Digest, Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
@@ -80,25 +81,27 @@ export function pageData(lineage: Lineage, count: number): PageData {
   const hows = pool<PageMerge>()
   const dtypes = pool<string>()
   const reasons = pool<string>()
-  const rows = sortedKeys(lineage.tensors).map((name): Row => {
-    const tensor = lineage.tensors[name]!
-    const { dtype, shape, digest, reason, absent } = tensor
-    const parts = tensor.parts?.map((part) => ({
-      model: part.model,
-      tensor: part.tensor === name ? null : part.tensor,
-      ...pageMerge(part, name),
-    }))
-    const how = hows.index({ ...pageMerge(tensor, name), ...(parts ? { parts } : {}) })
-    return [
-      name,
-      how,
-      dtypes.index(dtype),
-      shape,
-      digest,
-      reason === undefined ? -1 : reasons.index(COPY_REASONS[reason]),
-      absent ?? 0,
-    ]
-  })
+  const rows = Object.keys(lineage.tensors)
+    .sort(naturalOrder)
+    .map((name): Row => {
+      const tensor = lineage.tensors[name]!
+      const { dtype, shape, digest, reason, absent } = tensor
+      const parts = tensor.parts?.map((part) => ({
+        model: part.model,
+        tensor: part.tensor === name ? null : part.tensor,
+        ...pageMerge(part, name),
+      }))
+      const how = hows.index({ ...pageMerge(tensor, name), ...(parts ? { parts } : {}) })
+      return [
+        name,
+        how,
+        dtypes.index(dtype),
+        shape,
+        digest,
+        reason === undefined ? -1 : reasons.index(COPY_REASONS[reason]),
+        absent ?? 0,
+      ]
+    })
   return {
     colours: numbered(sources),
     // Copied tensors are grey, the colour after the last.

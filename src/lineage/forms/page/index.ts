@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { elements } from '../../../core/dtypes.js'
 import type { Json } from '../../../core/json/shape.js'
+import { naturalOrder } from '../../../core/naturalOrder.js'
 import { ABSENT_REASONS, COPY_REASONS } from '../../../core/reasons.js'
 import { formatSize } from '../../../core/sizes.js'
 import { agree, plural } from '../../../core/words.js'
@@ -112,9 +113,12 @@ function valueText(value: Json): string {
 /** Records of more values are shown one per line. */
 const LONG = 4
 
+const ordered = (value: Readonly<Record<string, Json>>): [string, Json][] =>
+  Object.entries(value).sort(([a], [b]) => naturalOrder(a, b))
+
 /** `key: value`; for long records, and for lists and records of records, one line per entry. */
 function fieldText(key: string, value: Json): string {
-  const items = Array.isArray(value) ? value.entries() : isRecord(value) ? Object.entries(value) : []
+  const items = Array.isArray(value) ? value.entries() : isRecord(value) ? ordered(value) : []
   const named = [...items].map(([name, item]) => ({ name, item: item as Json }))
   const long = isRecord(value) && named.length > LONG
   if (named.length === 0 || !(long || named.every(({ item }) => isRecord(item))))

@@ -1,3 +1,4 @@
+import { naturalOrder } from '../../../core/naturalOrder.js'
 import { EMBEDDING, HEAD } from '../../../networks/tied.js'
 import { KINDS } from '../../../steps/index.js'
 import { sortedKeys } from '../../serialize.js'
@@ -99,7 +100,7 @@ export function tergeReport(lineage: Lineage): TergeReport {
   const twins = tiedTwins(lineage.tensors)
   const merged = new Set<string>()
   const shares = new Map<string, Map<string, number | null>>()
-  for (const name of sortedKeys(lineage.tensors)) {
+  for (const name of Object.keys(lineage.tensors).sort(naturalOrder)) {
     const tensor = lineage.tensors[name]!
     for (const { model } of tensor.absent ?? []) if (isModel(model)) merged.add(model)
     if (tensor.method === 'copy') continue
