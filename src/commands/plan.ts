@@ -13,7 +13,7 @@ import {
   strict,
 } from './support/flags.js'
 import { given } from './support/options.js'
-import { showPlan, threadsOf } from './support/perform.js'
+import { showPlan } from './support/perform.js'
 
 export const plan = defineCommand({
   id: 'plan',
@@ -32,6 +32,7 @@ export const plan = defineCommand({
     set,
     ...mergekitFlags,
     strict,
+    ...machineFlags,
     threads: { ...machineFlags.threads, description: 'threads to compute peak memory for (default: one per CPU core)' },
     format: formatFlag(PLAN_FORMATS, 'output format'),
     json,
@@ -44,7 +45,7 @@ export const plan = defineCommand({
       set: setOf(flags),
       ...given({ output: flags.output }),
     })
-    await showPlan(prepared, format, threadsOf(flags))
+    await showPlan(prepared, format, flags)
     return 0
   },
 })

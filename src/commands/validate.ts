@@ -2,7 +2,8 @@ import { hasErrors } from '../core/diagnostics.js'
 import { githubAnnotation, verdict } from '../ui/problems.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, formatFlag, json, onOff, strict } from './support/flags.js'
+import { Args, chosenFormat, formatFlag, json, onOff, set, strict } from './support/flags.js'
+import { given } from './support/options.js'
 import { complain, print } from './support/print.js'
 
 const FORMATS = ['text', 'json', 'github'] as const
@@ -20,6 +21,7 @@ export const validate = defineCommand({
   ],
   args: { recipe: Args.string({ description: 'recipe files', required: true, multiple: true, ignoreStdin: true }) },
   flags: {
+    set,
     'no-models': onOff('check only the text'),
     strict,
     format: formatFlag(FORMATS, 'output format'),
@@ -30,7 +32,11 @@ export const validate = defineCommand({
     const terge = await import('../index.js')
     const results = []
     for (const file of args.recipe) {
-      const { diagnostics } = await terge.validate(file, { models: !flags['no-models'], strict: flags.strict })
+      const { diagnostics } = await terge.validate(file, {
+        models: !flags['no-models'],
+        strict: flags.strict,
+        ...given({ set: flags.set }),
+      })
       results.push({ file, valid: !hasErrors(diagnostics), diagnostics })
     }
     if (format === 'json') print(toJson(results))

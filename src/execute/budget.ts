@@ -73,11 +73,17 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
 export const usefulThreads = ({ cost }: Plan, asked: number): number =>
   Math.min(asked, Math.max(FEW_THREADS, availableParallelism(), Math.ceil((cost.read + cost.write) / BYTES_A_THREAD)))
 
-/** How many of `asked` threads fit into `memory`. Error: `memory-too-small` if not even one fits. */
+/** How many of `asked` threads fit into `memory`; 0 if not even one fits. */
+export function threadsThatFit(plan: Plan, asked: number, memory: number, mode: WindowMode): number {
+  let threads = asked
+  while (threads >= 1 && estimateMemory(plan, threads, mode) > memory) threads--
+  return threads
+}
+
+/** The same. Error: `memory-too-small` if not even one fits. */
 export function threadsWithin(plan: Plan, asked: number, memory: number, mode: WindowMode): number {
-  for (let threads = asked; threads >= 1; threads--) {
-    if (estimateMemory(plan, threads, mode) <= memory) return threads
-  }
+  const fitting = threadsThatFit(plan, asked, memory, mode)
+  if (fitting >= 1) return fitting
   const least = Math.ceil(estimateMemory(plan, 1, mode) / 1e6) * 1e6
   const { held, analyses = [] } = plan.cost
   const heaviest = analyses.find(({ bytes }) => bytes === analysesBytes(plan))

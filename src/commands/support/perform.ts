@@ -39,22 +39,26 @@ export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): 
 }
 
 /** Prints a plan: what `terge plan` and `--dry-run` do. */
-export async function showPlan(prepared: Prepared, format: PlanFormat, threads: number): Promise<void> {
+export async function showPlan(
+  prepared: Prepared,
+  format: PlanFormat,
+  flags: Pick<RunFlags, 'threads' | 'memory'>,
+): Promise<void> {
   const { viewPlan } = await import('../../index.js')
   complain(prepared.diagnostics)
-  print(formatPlan(prepared.plan, format, viewPlan(prepared.plan, { threads })))
+  const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory }) })
+  print(formatPlan(prepared.plan, format, view))
 }
 
 /** Executes a plan with progress, or shows it with `--dry-run`. Prints the result. */
 export async function perform(prepared: Prepared, flags: RunFlags): Promise<void> {
   const json = chosenFormat(flags, 'text') === 'json'
-  const threads = threadsOf(flags)
-  if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', threads)
+  if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', flags)
   const { run } = await import('../../index.js')
   complain(prepared.diagnostics)
   const result = await withProgress(json, (listen, signal) =>
     run(prepared, {
-      threads,
+      threads: threadsOf(flags),
       ...given({ memory: flags.memory }),
       resume: flags.resume,
       force: flags.force,

@@ -1,6 +1,7 @@
 /** Information about a plan for people that the plan itself does not have. */
 
-import { estimateMemory } from '../../execute/budget.js'
+import { defaultMemory, estimateMemory, threadsThatFit, threadsWithin, usefulThreads } from '../../execute/budget.js'
+import { windowMode } from '../../execute/windowMode.js'
 import { heldSeconds } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
 import { inputsOf, jsonForm, withShared } from '../../expr/walk.js'
@@ -11,6 +12,7 @@ import { mainStored } from '../../views/stored.js'
 
 /** A plan's needs on one machine, and texts for people and programs. */
 export interface PlanView {
+  /** How many threads a run uses. */
   readonly threads: number
   /** Peak anonymous memory, in bytes. */
   readonly memory: number
@@ -26,12 +28,25 @@ export interface PlanView {
   readonly data: () => object
 }
 
-/** Describes a plan for this machine with so many threads. */
-export function viewPlan(plan: Plan, { threads }: { readonly threads: number }): PlanView {
+/** How a run of the plan would use the machine. */
+export interface ViewOptions {
+  readonly threads: number
+  /** The memory limit in bytes. Default: the limit of a run, and one thread if even that needs more. */
+  readonly memory?: number
+}
+
+/** Describes a plan for this machine. Error: `memory-too-small` if a given limit is not enough for one thread. */
+export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   const { held } = plan.cost
+  const mode = windowMode()
+  const useful = usefulThreads(plan, options.threads)
+  const threads =
+    options.memory === undefined
+      ? Math.max(1, threadsThatFit(plan, useful, defaultMemory(plan), mode))
+      : threadsWithin(plan, useful, options.memory, mode)
   return {
     threads,
-    memory: estimateMemory(plan, threads),
+    memory: estimateMemory(plan, threads, mode),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
     steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),
     analyses: plan.analyses.map((analysis, index) =>

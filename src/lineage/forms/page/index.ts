@@ -113,6 +113,10 @@ function valueText(value: Json): string {
 /** Records of more values are shown one per line. */
 const LONG = 4
 
+/** People count rules from 1, as `terge plan` does. */
+const numbered = (field: string, value: Json): Json =>
+  field === 'rule' && typeof value === 'number' ? value + 1 : value
+
 const ordered = (value: Readonly<Record<string, Json>>): [string, Json][] =>
   Object.entries(value).sort(([a], [b]) => naturalOrder(a, b))
 
@@ -126,11 +130,13 @@ function fieldText(key: string, value: Json): string {
   const lines = named.map(({ name, item }) => {
     const fields = isRecord(item) ? Object.entries(item) : []
     const text = isRecord(item)
-      ? fields.map(([field, of]) => `${escapeHtml(field)} ${valueText(of)}`).join(' · ')
+      ? fields.map(([field, of]) => `${escapeHtml(field)} ${valueText(numbered(field, of))}`).join(' · ')
       : valueText(item)
     return `<li>${typeof name === 'string' ? `${escapeHtml(name)}: ` : ''}${text}</li>`
   })
-  return `${escapeHtml(key)}:<ul>${lines.join('')}</ul>`
+  // Patterns name their rule by its number.
+  const list = key === 'rules' ? 'ol' : 'ul'
+  return `${escapeHtml(key)}:<${list}>${lines.join('')}</${list}>`
 }
 
 function steps(lineage: Lineage): string {

@@ -48,7 +48,7 @@ svg .layer{fill:var(--soft);text-anchor:middle;font-size:9px}svg line{stroke:var
 .recipe{background:var(--panel);border:1px solid var(--line);border-radius:8px;overflow:auto;padding:10px 0;counter-reset:line}
 .recipe code{display:block;white-space:pre;overflow-wrap:normal;padding:0 16px 0 0}
 .recipe code::before{counter-increment:line;content:counter(line);display:inline-block;width:44px;margin-right:14px;text-align:right;color:var(--soft)}
-.scroll{overflow-x:auto;margin-bottom:14px}td ul{margin:0;padding-left:20px}
+.scroll{overflow-x:auto;margin-bottom:14px}td ul,td ol{margin:0;padding-left:20px}
 ${classes}
 @media print{.tools,nav{display:none}}
 `
