@@ -1,6 +1,7 @@
 import { fault } from '../core/diagnostics.js'
+
 import { nearNamesHint } from '../core/names/nearNames.js'
-import { naturalOrder } from '../core/naturalOrder.js'
+
 import { compilePattern } from '../core/patterns.js'
 import { quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'

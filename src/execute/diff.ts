@@ -1,6 +1,6 @@
 import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
+import { naturalOrder } from '../core/collections/naturalOrder.js'
 import { elements } from '../core/dtypes.js'
-import { naturalOrder } from '../core/naturalOrder.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { smallKernels, treeDigest } from '../kernels/index.js'
 import type { Job, JobMerge } from './compile/job.js'

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import type { ErrorCode } from '../core/codes.js'
+import { naturalOrder } from '../core/collections/naturalOrder.js'
 import type { Diagnostic } from '../core/diagnostics.js'
-import { naturalOrder } from '../core/naturalOrder.js'
 import { agree, plural } from '../core/words.js'
 import type { CheckpointDigests } from './digestCheckpoint.js'
 import type { Lineage, LineageFile } from './types.js'

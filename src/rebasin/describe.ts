@@ -1,5 +1,5 @@
 /** Text about permutation specs. */
-import { naturalOrder } from '../core/naturalOrder.js'
+import { naturalOrder } from '../core/collections/naturalOrder.js'
 import { counted, formatCount } from '../core/words.js'
 import type { Spec } from './spec.js'
 

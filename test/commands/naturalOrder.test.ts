@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { naturalOrder } from '../../src/core/naturalOrder.js'
+import { naturalOrder } from '../../src/core/collections/naturalOrder.js'
 import { f32, inFolder, numbers, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
 

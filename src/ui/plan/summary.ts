@@ -1,4 +1,4 @@
-import { naturalOrder } from '../../core/naturalOrder.js'
+import { naturalOrder } from '../../core/collections/naturalOrder.js'
 import { COPY_REASONS } from '../../core/reasons.js'
 import type { AbsentReason, CopyReason, Expr, Plan, PlanOutput } from '../../index.js'
 

@@ -1,5 +1,5 @@
+import { naturalOrder } from '../../../core/collections/naturalOrder.js'
 import type { Json } from '../../../core/json/shape.js'
-import { naturalOrder } from '../../../core/naturalOrder.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
 import { sortedKeys } from '../../serialize.js'
 import type { Digest, Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'

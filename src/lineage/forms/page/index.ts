@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
+import { naturalOrder } from '../../../core/collections/naturalOrder.js'
 import { elements } from '../../../core/dtypes.js'
 import type { Json } from '../../../core/json/shape.js'
-import { naturalOrder } from '../../../core/naturalOrder.js'
 import { ABSENT_REASONS, COPY_REASONS } from '../../../core/reasons.js'
 import { formatSize } from '../../../core/sizes.js'
 import { agree, plural } from '../../../core/words.js'

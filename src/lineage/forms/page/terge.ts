@@ -1,4 +1,4 @@
-import { naturalOrder } from '../../../core/naturalOrder.js'
+import { naturalOrder } from '../../../core/collections/naturalOrder.js'
 import { EMBEDDING, HEAD } from '../../../networks/tied.js'
 import { KINDS } from '../../../steps/index.js'
 import { sortedKeys } from '../../serialize.js'
