@@ -1,7 +1,6 @@
+import { naturalOrder } from '../core/collections/naturalOrder.js'
 import { fault } from '../core/diagnostics.js'
-
 import { nearNamesHint } from '../core/names/nearNames.js'
-
 import { compilePattern } from '../core/patterns.js'
 import { quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
