@@ -51,7 +51,6 @@ test('colours are the only difference, also with names that are not safe to prin
   for (const one of [problem, { ...problem, place }, { ...problem, place, message: '\u001b[31m' }]) {
     const plain = diagnosticText(one, false)
     assert.not.match(plain, '\u001b')
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
     assert.is(diagnosticText(one, true).replace(/\u001b\[[\d;]*m/g, ''), plain)
   }
 })

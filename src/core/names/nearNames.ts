@@ -104,7 +104,7 @@ function nameCost(
   name: readonly string[],
 ): number {
   if (name.length > MOST_PARTS) return Infinity
-  let before = name.reduce<number[]>((row, _) => [...row, row.at(-1)! + EXTRA], [0])
+  let before = Array.from({ length: name.length + 1 }, (_, count) => count * EXTRA)
   for (const [index, part] of parts.entries()) {
     const any = part === '**'
     const row = [any ? before[0]! : before[0]! + MISSING]
