@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, outputFile, resultFlags, strict } from './support/flags.js'
+import { Args, chosenFormat, force, outputFile, resultFlags, strict } from './support/flags.js'
 import { given } from './support/options.js'
 import { complain } from './support/print.js'
 import { writeRecipe } from './support/recipeText.js'
@@ -21,6 +21,7 @@ export const importConfig = defineCommand({
   args: { config: Args.string({ description: 'configuration file', required: true, ignoreStdin: true }) },
   flags: {
     output: outputFile,
+    force,
     strict,
     ...resultFlags,
   },
@@ -30,7 +31,7 @@ export const importConfig = defineCommand({
     const folder = flags.output === undefined ? undefined : path.dirname(path.resolve(flags.output))
     const { text, diagnostics } = await importMergekit(args.config, { strict: flags.strict, ...given({ folder }) })
     complain(diagnostics)
-    await writeRecipe(text, format, flags.output)
+    await writeRecipe(text, format, flags)
     return 0
   },
 })

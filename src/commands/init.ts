@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, outputFile, resultFlags } from './support/flags.js'
+import { Args, chosenFormat, force, outputFile, resultFlags } from './support/flags.js'
 import { writeRecipe } from './support/recipeText.js'
 
 export const init = defineCommand({
@@ -20,14 +20,14 @@ export const init = defineCommand({
       ignoreStdin: true,
     }),
   },
-  flags: { output: outputFile, ...resultFlags },
+  flags: { output: outputFile, force, ...resultFlags },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
     const terge = await import('../index.js')
     const folder = process.cwd()
     const recipeFolder = flags.output === undefined ? folder : path.dirname(path.resolve(flags.output))
     const recipe = await terge.init(args.model, { folder, recipeFolder })
-    await writeRecipe(recipe, format, flags.output)
+    await writeRecipe(recipe, format, flags)
     return 0
   },
 })

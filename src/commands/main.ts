@@ -5,6 +5,7 @@ import { saveAddressSpace } from './support/addressSpace.js'
 import { complain, print, quietPipes } from './support/print.js'
 
 const HELP = ['--help', '-h']
+const VERSION_FLAGS = ['--version', '-v']
 
 /** The program. `argv` without Node and script; `url` of `bin/run.js`. Sets the exit code and never throws. */
 export async function main(argv: readonly string[], url: string): Promise<void> {
@@ -25,7 +26,7 @@ const nothingLeft = (): Promise<never> =>
 /** Chooses and loads one command, so that starting does not pay for the others. */
 async function dispatch(argv: readonly string[], url: string): Promise<number> {
   const [name, ...rest] = argv
-  if (name === '--version') {
+  if (name === 'version' || VERSION_FLAGS.includes(name ?? '')) {
     const { VERSION } = await import('../core/version.js')
     print(`terge ${VERSION}`)
     return 0

@@ -1,20 +1,20 @@
 import { ownValue } from '../core/collections/ownValue.js'
 import type { Command } from './support/command.js'
 
-/** Loaders of all commands by name, in the order of the help. */
+/** Loaders of all commands by name, in the order of the help: the order of work, then the rest. */
 export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  run: async () => (await import('./run.js')).run,
-  merge: async () => (await import('./merge.js')).merge,
+  init: async () => (await import('./init.js')).init,
   validate: async () => (await import('./validate.js')).validate,
   plan: async () => (await import('./plan.js')).plan,
+  run: async () => (await import('./run.js')).run,
+  verify: async () => (await import('./verify.js')).verify,
+  report: async () => (await import('./report.js')).report,
+  merge: async () => (await import('./merge.js')).merge,
   inspect: async () => (await import('./inspect.js')).inspect,
   diff: async () => (await import('./diff.js')).diff,
   lock: async () => (await import('./lock.js')).lock,
-  verify: async () => (await import('./verify.js')).verify,
-  report: async () => (await import('./report.js')).report,
   import: async () => (await import('./import.js')).importConfig,
   methods: async () => (await import('./methods.js')).methods,
-  init: async () => (await import('./init.js')).init,
 }
 
 /** Loads a command by name. Errors: `unknown-command`, and `unknown-flag` for a name that starts with a dash. */

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { defineCommand } from './support/command.js'
-import { writeNewText } from './support/files.js'
+import { writeText } from './support/files.js'
 import { Args, Flags, runFlags } from './support/flags.js'
 import { given } from './support/options.js'
 import { perform, startEarly } from './support/perform.js'
@@ -63,7 +63,7 @@ export const merge = defineCommand({
     const text = recipeOf(line, { folder, recipeFolder })
     // Without a file, paths are relative to the working folder, and errors show this name.
     const prepared = await plan(saved ?? '(one line)', { text })
-    if (saved !== undefined) await writeNewText(saved, text)
+    if (saved !== undefined) await writeText(saved, text, flags)
     await perform(prepared, flags)
     return 0
   },

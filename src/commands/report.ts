@@ -1,8 +1,8 @@
 import type { ReportForm } from '../index.js'
 import { safeJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
-import { writeNewText } from './support/files.js'
-import { Args, chosenFormat, formatFlag, json, outputFile } from './support/flags.js'
+import { writeText } from './support/files.js'
+import { Args, chosenFormat, force, formatFlag, json, outputFile } from './support/flags.js'
 import { print } from './support/print.js'
 
 const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm[]
@@ -12,14 +12,21 @@ export const report = defineCommand({
   summary: 'Turn a lineage into a report.',
   description:
     'html is one self-contained page. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
-    'weight], …]]}. json is the lineage itself, after a check. Existing files are not replaced.',
+    'weight], …]]}. json is the lineage itself, after a check. Existing files are replaced only with --force.',
   examples: [
-    'Write an HTML page\n<%= config.bin %> report merged/lineage.json -o report.html',
-    'Print the format of the Python library terge\n<%= config.bin %> report merged/lineage.json --format terge',
+    'Write an HTML page\n<%= config.bin %> report merged -o report.html',
+    'Print the format of the Python library terge\n<%= config.bin %> report merged.safetensors --format terge',
   ],
-  args: { lineage: Args.string({ description: 'lineage file', required: true, ignoreStdin: true }) },
+  args: {
+    lineage: Args.string({
+      description: 'lineage file, output folder or checkpoint file',
+      required: true,
+      ignoreStdin: true,
+    }),
+  },
   flags: {
     output: outputFile,
+    force,
     format: formatFlag(FORMATS, 'output format'),
     json,
   },
@@ -28,7 +35,7 @@ export const report = defineCommand({
     const terge = await import('../index.js')
     const text = await terge.report(args.lineage, format)
     if (flags.output === undefined) print(format === 'html' ? text : safeJson(text))
-    else await writeNewText(flags.output, text.endsWith('\n') ? text : `${text}\n`)
+    else await writeText(flags.output, text.endsWith('\n') ? text : `${text}\n`, flags)
     return 0
   },
 })

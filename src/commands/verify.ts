@@ -14,10 +14,16 @@ export const verify = defineCommand({
     'Reads the outputs and inputs that the lineage lists and compares their digests. --reproduce also runs the recipe again ' +
     'and compares every byte. Exits with 1 if anything differs.',
   examples: [
-    '<%= config.bin %> verify merged/lineage.json',
-    'Run the recipe again and compare\n<%= config.bin %> verify merged.lineage.json --reproduce',
+    '<%= config.bin %> verify merged',
+    'Run the recipe again and compare\n<%= config.bin %> verify merged.safetensors --reproduce',
   ],
-  args: { lineage: Args.string({ description: 'lineage file', required: true, ignoreStdin: true }) },
+  args: {
+    lineage: Args.string({
+      description: 'lineage file, output folder or checkpoint file',
+      required: true,
+      ignoreStdin: true,
+    }),
+  },
   flags: {
     reproduce: onOff('run the recipe again and compare every byte'),
     'allow-commands': onOff('with --reproduce: also run the recipe’s evaluate commands'),

@@ -88,6 +88,55 @@ export async function readLineage(file: string): Promise<{ lineage: Lineage; dig
   return { lineage, digest: sha256OfBytes(bytes) }
 }
 
+/**
+ * The lineage file of what the user gives: a lineage, an output folder or a checkpoint file. Other paths are returned
+ * unchanged, so that `readLineage` reports them. Errors: `missing-lineage`, and those of `readLineage`.
+ */
+export async function findLineage(given: string): Promise<string> {
+  const { base, name, dir } = path.parse(given)
+  const entry = await stat(given).catch(() => undefined)
+  if (entry?.isDirectory()) return lineageIn(given)
+  // A lineage, under any name, or what is not there.
+  const isLineage = base.endsWith('.json') && !base.endsWith('.index.json')
+  if (isLineage) return given
+  const beside = path.join(dir, `${name}.lineage.json`)
+  if (await exists(beside)) return beside
+  if (!entry) return given
+  const inFolder = path.join(dir, 'lineage.json')
+  if (!(await exists(inFolder)) || !(await describes(inFolder, base))) {
+    const hint = 'only terge writes lineages: give an output of terge, or its lineage file'
+    throw fault('missing-lineage', `${given} has no lineage next to it`, hint)
+  }
+  return inFolder
+}
+
+/** Whether a lineage is the one of a model with this file. */
+const describes = async (lineage: string, file: string): Promise<boolean> =>
+  file.endsWith('.index.json') || (await readLineage(lineage)).lineage.output.files.some(({ name }) => name === file)
+
+/** The lineage of an output folder, or the only one in a folder. */
+async function lineageIn(folder: string): Promise<string> {
+  const own = path.join(folder, 'lineage.json')
+  if (await exists(own)) return own
+  const beside = (await readdir(folder)).filter((name) => name.endsWith('.lineage.json')).sort()
+  if (beside.length === 1) return path.join(folder, beside[0]!)
+  const deeper: string[] = []
+  for (const name of await foldersIn(folder))
+    if (await exists(path.join(folder, name, 'lineage.json'))) deeper.push(name)
+  const found = [...beside, ...deeper.sort()]
+  const several = `${folder} has ${found.length} lineages`
+  throw fault(
+    'missing-lineage',
+    found.length > 0 ? several : `${folder} has no lineage.json`,
+    found.length > 0
+      ? `give one of them: ${found
+          .slice(0, 3)
+          .map((name) => path.join(folder, name))
+          .join(', ')}`
+      : 'only terge writes lineages: give an output folder of terge, or a lineage file',
+  )
+}
+
 const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise<number> => {
   let length = 0
   while (length < buffer.length) {

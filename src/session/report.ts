@@ -1,4 +1,4 @@
-import { readLineage } from '../lineage/disk.js'
+import { findLineage, readLineage } from '../lineage/disk.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 
@@ -13,8 +13,8 @@ const FORMS: Record<ReportForm, (lineage: Lineage) => Promise<string>> = {
   json: async (lineage) => lineageText({ ...lineage, lineage: 2 }),
 }
 
-/** Converts a lineage file to a report. Throws a `Fault` if the file is missing or not a lineage. */
-export async function report(lineagePath: string, form: ReportForm = 'html'): Promise<string> {
-  const { lineage } = await readLineage(lineagePath)
+/** Converts a lineage to a report. `given`: its file, an output folder or a checkpoint file. Throws a `Fault` if the file is missing or not a lineage. */
+export async function report(given: string, form: ReportForm = 'html'): Promise<string> {
+  const { lineage } = await readLineage(await findLineage(given))
   return FORMS[form](lineage)
 }

@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
-import { exists, readLineage } from '../lineage/disk.js'
+import { exists, findLineage, readLineage } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
@@ -32,10 +32,11 @@ export interface Verified {
 const isHub = (reference: string): boolean => reference.startsWith('hf:')
 
 /**
- * Checks that outputs and inputs on disk still match a lineage. Differences are values in the result. Errors:
+ * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file. Differences are values in the result. Errors:
  * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
  */
-export async function verify(lineagePath: string, options: VerifyOptions = {}): Promise<Verified> {
+export async function verify(given: string, options: VerifyOptions = {}): Promise<Verified> {
+  const lineagePath = await findLineage(given)
   const { lineage, digest } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)

@@ -43,10 +43,10 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   diff: ['exit-code', 'json'],
   lock: ['set', 'threads', 'json', 'format'],
   verify: ['reproduce', 'json'],
-  report: ['output', 'format', 'json'],
-  import: ['output', 'strict'],
+  report: ['output', 'force', 'format', 'json'],
+  import: ['output', 'force', 'strict'],
   methods: ['json'],
-  init: ['output'],
+  init: ['output', 'force'],
 }
 
 test('exactly the documented commands exist', () => {
@@ -88,13 +88,19 @@ test('every form of help lists the commands', async () => {
   ])
   assert.is(code, 0)
   for (const id of Object.keys(FLAGS)) assert.match(out, new RegExp(`^  ${id} +\\S`, 'm'))
+  const order = ['init', 'validate', 'plan', 'run', 'verify', 'report']
+  const listed = [...out.split('\nCOMMANDS\n')[1]!.matchAll(/^ {2}([a-z]+) /gm)].map(([, id]) => id)
+  assert.equal(listed.slice(0, order.length), order)
+  assert.equal([...listed].sort(), Object.keys(FLAGS).sort())
+  assert.match(out, 'Documentation: https://github.com/terge/terge/tree/main/docs\n')
   assert.is(long.out, out)
   assert.match(other.out, '$ terge run RECIPE')
 })
 
-test('--version prints the package’s version', async () => {
+test('--version, -v and version print the package’s version', async () => {
   const manifest = JSON.parse(readFileSync(path.join(path.dirname(BIN), '../package.json'), 'utf8'))
-  assert.equal(await terge(['--version']), { code: 0, out: `terge ${manifest.version}\n`, err: '' })
+  for (const word of ['--version', '-v', 'version'])
+    assert.equal(await terge([word]), { code: 0, out: `terge ${manifest.version}\n`, err: '' })
 })
 
 test.run()

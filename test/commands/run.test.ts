@@ -97,7 +97,7 @@ test('errors before executing exit with 2 and write nothing', () =>
     const refused = await terge(['merge', A, B, '-o', 'out.safetensors', '--save-recipe', 'bad.yml'], folder)
     assert.equal(
       [refused.code, refused.err],
-      [2, 'error file-exists: bad.yml already exists\n  hint: choose another name or remove the file\n'],
+      [2, 'error file-exists: bad.yml already exists\n  hint: add --force to replace it, or choose another name\n'],
     )
     assert.equal(readdirSync(folder), ['bad.yml'])
   }))

@@ -1,13 +1,22 @@
 /** Text files that a command writes where the user says: recipes, reports, locks. */
-import { open, rename, rm, writeFile } from 'node:fs/promises'
+import { open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 
+/** Writes a text where the user says. With `force`, an existing file is replaced. Errors: `file-exists`, `missing-folder`. */
+export async function writeText(file: string, text: string, { force }: { readonly force: boolean }): Promise<void> {
+  const entry = force ? await stat(file).catch(() => undefined) : undefined
+  if (!entry) return writeNewText(file, text)
+  // Devices and folders are not replaced by a file.
+  if (!entry.isFile()) throw fault('file-exists', `${file} is not a regular file`, 'choose another name')
+  return replaceText(file, text)
+}
+
 /** Writes a file that must not exist yet. Errors: `file-exists`, `missing-folder`. */
-export async function writeNewText(file: string, text: string): Promise<void> {
+async function writeNewText(file: string, text: string): Promise<void> {
   const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST')
-      throw fault('file-exists', `${file} already exists`, 'choose another name or remove the file')
+      throw fault('file-exists', `${file} already exists`, 'add --force to replace it, or choose another name')
     if (error.code === 'ENOENT')
       throw fault(
         'missing-folder',

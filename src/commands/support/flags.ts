@@ -100,6 +100,9 @@ export const outputFile = Flags.string({
   description: 'write to this file instead of standard output',
 })
 
+/** For commands with `outputFile`. */
+export const force = onOff('with -o: replace an existing file')
+
 /** For every command that prints a result for people or programs. */
 export const resultFlags = { format: formatFlag(['text', 'json'], 'output format'), json }
 
