@@ -60,7 +60,10 @@ function summary(lineage: Lineage, colours: Readonly<Record<string, number>>): s
   return `<div class="cards">${[
     card(grouped(tensors.length), agree(tensors.length, 'tensor', 'tensors')),
     card(countText(parameters), 'parameters'),
-    card(formatSize(bytesOf(lineage.output.files)), `in ${plural(lineage.output.files.length, 'file')}`),
+    card(
+      formatSize(bytesOf(lineage.output.files)),
+      lineage.output.dropped ? 'evaluated, not kept' : `in ${plural(lineage.output.files.length, 'file')}`,
+    ),
     card(grouped(tensors.length - copied), 'merged'),
     card(grouped(copied), 'copied'),
     card(grouped(Object.keys(lineage.models).length), agree(Object.keys(lineage.models).length, 'model', 'models')),
@@ -205,17 +208,32 @@ function tensorTable(methods: readonly string[], reasons: readonly string[]): st
 <div class="scroll"><table><thead><tr>${heads.join('')}</tr></thead><tbody id="rows"></tbody></table></div>`
 }
 
+/** The output's name. The checkpoints of an interpolation have their own names. */
+const nameOf = ({ files, point, from }: Lineage['output'], folder: string | undefined): string =>
+  point?.name ?? folder ?? (files.length === 1 ? files[0]!.name : from)
+
+function outputFiles({ files, dropped }: Lineage['output']): string {
+  if (dropped) return '<p>None. The checkpoint was evaluated and not kept.</p>'
+  return table(
+    ['File', 'Size', 'Digest'],
+    files.map((file) => [
+      code(file.name),
+      formatSize(file.size),
+      digestText(file.digest) + (file.sha256 === undefined ? '' : `<br>${code(file.sha256)}`),
+    ]),
+  )
+}
+
 /**
  * The lineage as one self-contained HTML page, without network or other files. Every text is escaped, and the page's content
- * security policy allows only its own script and style.
+ * security policy allows only its own script and style. `folder`: the name of an output that is a folder.
  */
-export function reportHtml(lineage: Lineage): string {
+export function reportHtml(lineage: Lineage, folder?: string): string {
   const data = pageData(lineage, COLOUR_COUNT)
   const methods = sortedKeys(data.methods)
   const colourOf = (name: string): number => data.colours[name] ?? 0
   const { output, recipe } = lineage
-  const single = output.files.length === 1 ? output.files[0]!.name : output.from
-  const title = `Lineage of ${escapeHtml(single)}`
+  const title = `Lineage of ${escapeHtml(nameOf(output, folder))}`
   const lines = recipe.text.replace(/\r?\n$/, '').split(/\r?\n/)
   const evaluations = Object.entries(lineage.evaluations ?? {}).map(([name, value]) => [
     escapeHtml(name),
@@ -233,18 +251,7 @@ export function reportHtml(lineage: Lineage): string {
     section('copies', 'Copied tensors and skipped models', copies(lineage)),
     section('evaluations', 'Evaluations', evaluations.length === 0 ? '' : table(['Metric', 'Value'], evaluations)),
     section('tensors', 'Tensors', tensorTable(methods, data.reasons)),
-    section(
-      'files',
-      'Output files',
-      table(
-        ['File', 'Size', 'Digest'],
-        output.files.map((file) => [
-          code(file.name),
-          formatSize(file.size),
-          digestText(file.digest) + (file.sha256 === undefined ? '' : `<br>${code(file.sha256)}`),
-        ]),
-      ),
-    ),
+    section('files', 'Output files', outputFiles(output)),
   ].filter(({ inside }) => inside !== '')
   const links = sections.map(({ id, title }) => `<a href="#${id}">${title}</a>`)
   return `<!doctype html>
@@ -258,7 +265,7 @@ export function reportHtml(lineage: Lineage): string {
 </head>
 <body>
 <header><div><h1>${title}</h1>
-<p class="soft">from ${code(output.from)} · terge ${escapeHtml(lineage.terge)} · seed ${lineage.seed}<br>output ${digestText(output.digest)}<br>plan ${code(lineage.plan.digest)}<br>recipe ${code(recipe.digest)}</p>
+<p class="soft">from ${code(output.from)}${output.point ? ` at t = ${code(String(output.point.t))}` : ''} · terge ${escapeHtml(lineage.terge)} · seed ${lineage.seed}<br>output ${digestText(output.digest)}<br>plan ${code(lineage.plan.digest)}<br>recipe ${code(recipe.digest)}</p>
 ${summary(lineage, data.methods)}<nav>${links.join('')}</nav></div></header>
 <main>
 ${sections.map(({ id, title, inside }) => `<section id="${id}"><h2>${title}</h2>${inside}</section>`).join('\n')}
