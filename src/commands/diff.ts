@@ -1,7 +1,9 @@
 import { diffText } from '../ui/diff.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, onOff, resultFlags } from './support/flags.js'
+import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'
+import { matching } from './support/matching.js'
+import { given } from './support/options.js'
 import { print } from './support/print.js'
 import { interruptible } from './support/signals.js'
 
@@ -9,9 +11,10 @@ export const diff = defineCommand({
   id: 'diff',
   summary: 'Compare two models tensor by tensor.',
   description:
-    'Prints cosine similarity, relative L2 distance and the largest difference per tensor. Exits with 0 unless --exit-code is given.',
+    'Prints overall figures, then the tensors that differ, the most different first: cosine similarity, relative L2 distance and the largest difference. Exits with 0 unless --exit-code is given.',
   examples: [
     '<%= config.bin %> diff a.safetensors b.safetensors',
+    'Compare only attention tensors, equal ones too\n<%= config.bin %> diff a b --filter "**.self_attn.**" --all',
     'Fail in a script when two models differ\n<%= config.bin %> diff expected merged --exit-code',
   ],
   args: {
@@ -19,14 +22,26 @@ export const diff = defineCommand({
     b: Args.string({ description: 'model file or folder to compare with', required: true, ignoreStdin: true }),
   },
   flags: {
+    filter: Flags.string({
+      description: 'compare only tensors that match; same syntax as in recipes',
+      helpValue: 'PATTERN',
+    }),
+    all: onOff('also list tensors that are equal'),
     'exit-code': onOff('exit with 1 if the models differ'),
     ...resultFlags,
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
     const terge = await import('../index.js')
-    const rows = await interruptible((signal) => terge.diff(args.a, args.b, { signal }))
-    print(format === 'json' ? toJson(rows) : diffText(rows))
+    let names: ReadonlySet<string> | undefined
+    if (flags.filter !== undefined) {
+      const [a, b] = [await terge.inspect(args.a), await terge.inspect(args.b)]
+      names = matching(new Set([...a.stored.keys(), ...b.stored.keys()]), flags.filter, 'models')
+    }
+    const only = names
+    const filter = only && ((name: string): boolean => only.has(name))
+    const rows = await interruptible((signal) => terge.diff(args.a, args.b, { signal, ...given({ filter }) }))
+    print(format === 'json' ? toJson(rows) : diffText(rows, { all: flags.all }))
     return flags['exit-code'] && rows.some(({ state }) => state !== 'equal') ? 1 : 0
   },
 })

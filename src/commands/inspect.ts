@@ -1,29 +1,11 @@
 import { naturalOrder } from '../core/collections/naturalOrder.js'
 import { fault } from '../core/diagnostics.js'
-import { nearNamesHint } from '../core/names/nearNames.js'
-import { compilePattern } from '../core/patterns.js'
-import { quote } from '../core/suggest.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'
+import { matching } from './support/matching.js'
 import { print } from './support/print.js'
-
-/** The names that a pattern matches. Errors: `bad-pattern`, `unmatched-pattern`. */
-function matching(names: Iterable<string>, text: string): Set<string> {
-  const pattern = compilePattern(text)
-  if (pattern.kind === 'fault')
-    throw fault(
-      'bad-pattern',
-      `${quote(text)}: ${pattern.message}`,
-      'write a name, a pattern with * and **, or /REGEX/',
-    )
-  const all = [...names]
-  const found = new Set(all.filter(pattern.matches))
-  if (found.size === 0)
-    throw fault('unmatched-pattern', `${quote(text)} matches no tensor in the model`, nearNamesHint(text, all))
-  return found
-}
 
 export const inspect = defineCommand({
   id: 'inspect',

@@ -27,15 +27,17 @@ export interface DiffOptions {
   /** Default: 2. More threads rarely help, because the disk is the bottleneck. */
   readonly threads?: number
   readonly signal?: AbortSignal
+  /** Compares only tensors with these names. Default: all. */
+  readonly filter?: (name: string) => boolean
 }
 
 /** Compares two models tensor by tensor, in natural order of names, in float64. Reads both models once. Error: `interrupted`. */
 export async function diffCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
-  { threads = 2, signal }: DiffOptions = {},
+  { threads = 2, signal, filter = () => true }: DiffOptions = {},
 ): Promise<TensorDifference[]> {
-  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].sort(naturalOrder)
+  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].filter(filter).sort(naturalOrder)
   const pairs = names.flatMap((name) => {
     const [one, other] = [a.stored.get(name), b.stored.get(name)]
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []

@@ -40,7 +40,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   validate: ['no-models', 'format', 'json', 'strict'],
   plan: ['format', 'json', 'strict'],
   inspect: ['filter', 'json'],
-  diff: ['exit-code', 'json'],
+  diff: ['filter', 'all', 'exit-code', 'json'],
   lock: ['set', 'threads', 'json', 'format'],
   verify: ['reproduce', 'json'],
   report: ['output', 'force', 'format', 'json'],

@@ -191,8 +191,33 @@ test('methods: all of the registry, and one in full', async () => {
 test('diff: equal and different models, and exit codes', async () => {
   const same = await terge(['diff', A, A, '--exit-code'])
   assert.equal([same.code, same.err], [0, ''])
-  assert.match(same.out, /^fc1\.bias +equal +1\.00000 +0\.00000 +0\.00000$/m)
-  assert.match(same.out, /\n\nall equal\n$/)
+  assert.is(same.out, 'all equal: 8 tensors\n')
+  const all = await terge(['diff', A, A, '--all'])
+  assert.match(all.out, /^all equal: 8 tensors\n\n/)
+  assert.match(all.out, /^fc1\.bias +equal +1\.00000 +0\.00000 +0\.00000$/m)
+  const text = (await terge(['diff', A, B])).out
+  assert.match(
+    text,
+    /^8 of 8 tensors differ\nlargest relative L2: [\d.]+ \(\S+\)\nlargest \|a − b\|: [\d.]+ \(\S+\)\n\ntensor /,
+  )
+  const sizes = [...text.matchAll(/ differs +\S+ +(\S+) /g)].map(([, size]) => Number(size))
+  assert.is(sizes.length, 8)
+  assert.equal(
+    sizes,
+    [...sizes].sort((a, b) => b - a),
+  )
+  const some = await terge(['diff', A, B, '--filter', 'fc1.*', '--json'])
+  assert.equal(
+    JSON.parse(some.out).map(({ tensor }: { tensor: string }) => tensor),
+    ['fc1.bias', 'fc1.weight'],
+  )
+  assert.match((await terge(['diff', A, B, '--filter', 'fc1.*'])).out, /^2 of 2 tensors differ\n/)
+  const none = await terge(['diff', A, B, '--filter', 'fc1.wieght'])
+  assert.equal([none.code, none.out], [2, ''])
+  assert.match(
+    none.err,
+    /^error unmatched-pattern: 'fc1\.wieght' matches no tensor in the models\n {2}hint: nearest names: fc1\.weight/,
+  )
   const other = await terge(['diff', A, B, '--exit-code', '--json'])
   assert.equal([other.code, JSON.parse(other.out).length], [1, 8])
   assert.is((await terge(['diff', A, fixture('digits/resnet-0.safetensors')])).code, 0)

@@ -82,21 +82,35 @@ test('verdicts', () => {
   assert.is(verdict('r.yml', [problem, warning, problem]), 'r.yml: 2 errors, 1 warning')
 })
 
-test('differences as a table', () => {
-  const text = diffText([
+test('differences: overall figures, then tensors, the most different first', () => {
+  const rows = [
     { tensor: 'a\u001b', state: 'differs', cosine: 0.5, relativeL2: 1 / 3, largest: 1e-7 },
     { tensor: 'b', state: 'equal' },
     { tensor: 'c', state: 'only-a' },
-  ])
-  assert.equal(text.split('\n'), [
-    'tensor  state        cosine  relative L2     largest',
-    'a\ufffd      differs    0.500000     0.333333  1.00000e-7',
-    'b       equal             -            -           -',
-    'c       only in A         -            -           -',
+    { tensor: 'd', state: 'differs', cosine: 0.25, relativeL2: 0.5, largest: 1e-8 },
+    { tensor: 'e', state: 'differs', cosine: 0.25, relativeL2: Number.NaN, largest: Number.NaN },
+  ] as const
+  const figures = [
+    '4 of 5 tensors differ',
+    'only in A: 1',
+    'largest relative L2: 0.500000 (d)',
+    'largest |a − b|: 1.00000e-7 (a\ufffd)',
     '',
-    '2 of 3 tensors differ',
+  ]
+  const differing = [
+    'tensor  state        cosine  relative L2     largest',
+    'c       only in A         -            -           -',
+    'e       differs    0.250000          NaN         NaN',
+    'd       differs    0.250000     0.500000  1.00000e-8',
+    'a\ufffd      differs    0.500000     0.333333  1.00000e-7',
+  ]
+  assert.equal(diffText(rows, { all: false }).split('\n'), [...figures, ...differing])
+  assert.equal(diffText(rows, { all: true }).split('\n'), [
+    ...figures,
+    ...differing,
+    'b       equal             -            -           -',
   ])
-  assert.match(diffText([{ tensor: 'b', state: 'equal' }]), /\n\nall equal$/)
+  assert.is(diffText([rows[1]], { all: false }), 'all equal: 1 tensor')
 })
 
 test('paths as the user would write them', () => {
