@@ -32,11 +32,14 @@ interface Koffi {
 
 let known: Mapper | null | undefined
 
-/** The mapper, or undefined if this platform or installation does not support mapping. Loads koffi at the first call. */
+/** Other runtimes place a WebAssembly memory elsewhere: mapping over it there ends the process. They also name a Node version. */
+const isNode = (): boolean => process.versions.bun === undefined && process.versions.deno === undefined
+
+/** The mapper, or undefined if this runtime, platform or installation does not support mapping. Loads koffi at the first call. */
 export function mapper(): Mapper | undefined {
   if (known === undefined) {
     try {
-      known = SUPPORTED.includes(`${process.platform}-${process.arch}`) ? load() : null
+      known = isNode() && SUPPORTED.includes(`${process.platform}-${process.arch}`) ? load() : null
     } catch {
       known = null
     }
