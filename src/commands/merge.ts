@@ -1,9 +1,24 @@
 import path from 'node:path'
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { defineCommand } from './support/command.js'
 import { writeText } from './support/files.js'
 import { Args, Flags, runFlags } from './support/flags.js'
 import { given } from './support/options.js'
 import { perform, startEarly } from './support/perform.js'
+
+const { 'allow-commands': _, ...mergeFlags } = runFlags
+
+/** The flag that each line of the recipe comes from. Other lines are models. */
+const FLAGS = ['output', 'method', 'weights', 'base', 'include', 'exclude'] as const
+
+/** An error names the flag: the recipe that it is in is in no file. */
+function onFlag(diagnostic: Diagnostic): Diagnostic {
+  const { place, ...rest } = diagnostic
+  if (!place) return diagnostic
+  const key = /^\s*(\w+):/.exec(place.text)?.[1]
+  const flag = key === 'parameters' ? 'param' : FLAGS.find((flag) => flag === key)
+  return flag === undefined ? rest : { ...rest, message: `--${flag}: ${rest.message}` }
+}
 
 const patterns = (description: string) =>
   Flags.string({ description, helpValue: 'PATTERN', multiple: true, multipleNonGreedy: true })
@@ -50,7 +65,7 @@ export const merge = defineCommand({
       multipleNonGreedy: true,
     }),
     'save-recipe': Flags.string({ description: 'also write the recipe to this file', helpValue: 'FILE' }),
-    ...runFlags,
+    ...mergeFlags,
   },
   async execute({ args, flags }) {
     const { method, output, weights, base, include, exclude, param } = flags
@@ -61,10 +76,13 @@ export const merge = defineCommand({
     await startEarly(flags)
     const { plan, recipeOf } = await import('../index.js')
     const text = recipeOf(line, { folder, recipeFolder })
-    // Without a file, paths are relative to the working folder, and errors show this name.
-    const prepared = await plan(saved ?? '(one line)', { text })
+    // Without a file, paths are relative to the working folder.
+    const found = await plan(saved ?? '(one line)', { text }).catch((error: unknown) => {
+      throw error instanceof Fault ? new Fault(error.diagnostics.map(onFlag), error.exit) : error
+    })
+    const prepared = { ...found, diagnostics: found.diagnostics.map(onFlag) }
     if (saved !== undefined) await writeText(saved, text, flags)
-    await perform(prepared, flags)
+    await perform(prepared, { ...flags, 'allow-commands': false })
     return 0
   },
 })

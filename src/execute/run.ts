@@ -1,5 +1,5 @@
 import { irreplaceable } from '../checkpoints/replaceable.js'
-import { Fault } from '../core/diagnostics.js'
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { compileKernels, smallKernels } from '../kernels/index.js'
 import type { Plan } from '../plan/types.js'
 import { planUnits } from '../plan/units.js'
@@ -144,9 +144,18 @@ async function withOutputs(
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
   try {
-    for (const [index, { layout: kind }] of plan.outputs.entries())
-      if (!finished(index))
+    const existing: Diagnostic[] = []
+    for (const [index, { layout: kind }] of plan.outputs.entries()) {
+      if (finished(index)) continue
+      try {
         claimed.set(index, await openStaging(bindings.outputs[index]!, { kind, force, resume, irreplaceable, sync }))
+      } catch (error) {
+        // Name all of them at once.
+        if (!(error instanceof Fault) || error.diagnostics.some(({ code }) => code !== 'output-exists')) throw error
+        existing.push(...error.diagnostics)
+      }
+    }
+    if (existing.length > 0) throw new Fault(existing)
     await before?.()
     const outputs = [...claimed].map(([output, staging]) => claimedOutput(plan, output, staging))
     // From then on an output is its own: nothing of it is left to be removed.

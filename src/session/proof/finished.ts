@@ -189,11 +189,14 @@ async function otherFiles(
 
 /** A resumed run continues unfinished work, but does not replace other outputs. Error: `output-exists`. */
 export function refuseOthers({ outputs }: Bindings, findings: ReadonlyMap<number, Finding>): void {
-  for (const [index, finding] of findings)
-    if ('reason' in finding)
-      throw fault(
-        'output-exists',
-        `${outputs[index]!}: already exists and differs from what this recipe produces: ${finding.reason}`,
-        'use --force to replace it',
-      )
+  const others = [...findings].flatMap(([index, finding]) =>
+    'reason' in finding
+      ? fault(
+          'output-exists',
+          `${outputs[index]!}: already exists and differs from what this recipe produces: ${finding.reason}`,
+          'use --force to replace it',
+        ).diagnostics
+      : [],
+  )
+  if (others.length > 0) throw new Fault(others)
 }
