@@ -17,7 +17,7 @@ export const methods = defineCommand({
     const { findMethod, listMethods } = await import('../index.js')
     if (args.name === undefined) {
       const all = listMethods()
-      print(json ? toJson(all.map(methodJson)) : methodsText(all))
+      print(json ? toJson(all.map(methodJson)) : methodsText(all, process.stdout.columns ?? 80))
       return 0
     }
     const method = findMethod(args.name)

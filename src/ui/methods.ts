@@ -16,17 +16,59 @@ const LINES = 'Scale the merged task vector by layer, linearly from alpha at the
 
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
-/** All methods, one line each. */
-export const methodsText = (methods: readonly Method[]): string =>
-  table(
-    [{ title: 'method' }, { title: 'base' }, { title: 'parameters' }, { title: 'merges by' }],
-    methods.map((method) => [
-      namesOf(method),
-      COLUMN[method.base],
-      method.parameters.map(({ name }) => name).join(', ') || '-',
-      method.summary,
-    ]),
-  )
+/** The groups of the list, in its order. Methods that are in none follow as others. */
+const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = [
+  ['averages', ['linear', 'median', 'geometric_median', 'nearswap', 'passthrough', 'model_stock']],
+  ['spherical', ['slerp', 'nuslerp', 'multislerp', 'karcher']],
+  [
+    'task vectors',
+    ['task_arithmetic', 'sce', 'arcee_fusion', 'ram', 'ramplus_tl', 'magmax', 'consensus_ta', 'metagpt', 'pcb'],
+  ],
+  [
+    'sparse task vectors',
+    ['ties', 'dare_linear', 'dare_ties', 'della_linear', 'della', 'breadcrumbs', 'breadcrumbs_ties'],
+  ],
+  ['singular vectors', ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star']],
+  ['statistics', ['fisher', 'regmean']],
+]
+
+/** Words in lines of at most `width` columns. Lines after the first are indented. */
+function wrapped(text: string, width: number, indent: string): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = indent + word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line].join('\n')
+}
+
+function methodLines(method: Method, width: number): string {
+  const facts = [
+    ...(method.base === 'none' ? [] : [`base: ${COLUMN[method.base]}`]),
+    ...(method.parameters.length === 0 ? [] : [`parameters: ${method.parameters.map(({ name }) => name).join(', ')}`]),
+  ]
+  const lines = [`  ${namesOf(method)}: ${method.summary}`, ...facts.map((fact) => `      ${fact}`)]
+  // Leading spaces are kept: they are no words.
+  return lines
+    .map((line) => {
+      const lead = /^ */.exec(line)![0]
+      return lead + wrapped(line.slice(lead.length), width - lead.length, '    ').replaceAll('\n', `\n${lead}`)
+    })
+    .join('\n')
+}
+
+/** All methods by group, in lines of at most `width` columns. */
+export function methodsText(methods: readonly Method[], width: number): string {
+  const others = methods.flatMap(({ name }) => (GROUPS.some(([, names]) => names.includes(name)) ? [] : [name]))
+  const groups = [...GROUPS, ['others', others] as const].flatMap(([title, names]) => {
+    const own = methods.filter(({ name }) => names.includes(name))
+    return own.length === 0 ? [] : [[title, ...own.map((method) => methodLines(method, width))].join('\n')]
+  })
+  return groups.join('\n\n')
+}
 
 function modelCount({ models: { least, most } }: Method): string {
   if (most === undefined) return `${least} or more`

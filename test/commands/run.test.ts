@@ -5,6 +5,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
+import { methodsText } from '../../src/ui/methods.js'
 import { inFolder } from '../support/files.js'
 import { BIN, fixture, plainEnv, terge } from '../support/terge.js'
 
@@ -174,12 +175,20 @@ test('methods: all of the registry, and one in full', async () => {
     terge(['methods', 'arithmetic']),
     terge(['methods', '--json']),
   ])
-  const lines = all.out.split('\n')
-  for (const { name, summary } of METHODS)
-    assert.ok(
-      lines.some((line) => new RegExp(`^${name}\\b`).test(line) && line.endsWith(` ${summary}`)),
-      name,
-    )
+  const lines = all.out.trimEnd().split('\n')
+  assert.ok(lines.every((line) => line.length <= 80))
+  assert.equal(
+    lines.filter((line) => /^\S/.test(line)),
+    ['averages', 'spherical', 'task vectors', 'sparse task vectors', 'singular vectors', 'statistics'],
+  )
+  const words = all.out.replace(/\s+/g, ' ')
+  for (const { name, aliases, summary } of METHODS)
+    assert.ok(words.includes(` ${[name, ...aliases].join(', ')}: ${summary}`), name)
+  assert.ok(
+    methodsText(METHODS, 40)
+      .split('\n')
+      .every((line) => line.length <= 40),
+  )
   assert.match(one.out, /^linear, arithmetic: [^\n]+\n\n {2}computes {2}[^\n]+\n {2}models {4}2 or more\n/)
   assert.match(one.out, /\n {2}normalize {2}true or false {2}true {5}\S/)
   assert.equal(
