@@ -175,7 +175,9 @@ test('missing and invalid lineages', async ({ folder }) => {
   }
   assert.is(await code(path.join(folder, 'lineage.json')), 'missing-lineage')
   assert.is(await code(folder), 'missing-lineage')
-  assert.is(await code(path.join(folder, 'models', 'mlp256-0.safetensors')), 'bad-lineage')
+  assert.is(await code(path.join(folder, 'models', 'mlp256-0.safetensors')), 'missing-lineage')
+  writeFileSync(path.join(folder, 'other.json'), '[]')
+  assert.is(await code(path.join(folder, 'other.json')), 'bad-lineage')
 })
 
 test.run()
