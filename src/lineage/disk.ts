@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { isIndex, withoutExtension } from '../checkpoints/containers/index.js'
 import { fault } from '../core/diagnostics.js'
 import { sha256 as sha256OfBytes } from '../core/digest.js'
 import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
@@ -96,12 +97,11 @@ export async function findLineage(given: string): Promise<string> {
   const { base, name, dir } = path.parse(given)
   const entry = await stat(given).catch(() => undefined)
   if (entry?.isDirectory()) return lineageIn(given)
-  // A lineage, under any name, or what is not there.
-  const isLineage = base.endsWith('.json') && !base.endsWith('.index.json')
-  if (isLineage) return given
+  // A lineage can have any name; weights and their index have the names of containers.
+  if (withoutExtension(base) === base && !isIndex(base)) return given
   const beside = path.join(dir, `${name}.lineage.json`)
   if (await exists(beside)) return beside
-  if (!entry) return given
+  if (!entry?.isFile()) return given
   const inFolder = path.join(dir, 'lineage.json')
   if (!(await exists(inFolder)) || !(await describes(inFolder, base))) {
     const hint = 'only terge writes lineages: give an output of terge, or its lineage file'

@@ -201,7 +201,11 @@ export async function verified(lineagePath: string): Promise<boolean> {
 
 export async function compared(): Promise<readonly TensorDifference[]> {
   const fetching: FetchOptions = { listen, signal }
-  const options: Required<DiffOptions> = { threads: 1, signal: fetching.signal ?? signal }
+  const options: Required<DiffOptions> = {
+    threads: 1,
+    signal: fetching.signal ?? signal,
+    filter: (name) => name.startsWith('model.'),
+  }
   const found = await diff('a', 'hf:org/b@main', options)
   for (const { tensor, state, cosine, relativeL2, largest } of found) show(tensor, state, cosine, relativeL2, largest)
   return found
