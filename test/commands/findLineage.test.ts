@@ -13,7 +13,7 @@ for (const name of ['a', 'b']) writeModel(file(`${name}.safetensors`), { w: f32(
 mkdirSync(file('model'))
 copyFileSync(file('a.safetensors'), file('model', 'model.safetensors'))
 
-test.before(async () => {
+test('outputs to find', async () => {
   for (const output of ['one/out.safetensors', 'two/out.safetensors', 'two/more.safetensors']) {
     mkdirSync(path.dirname(file(output)), { recursive: true })
     const { code, err } = await terge(['merge', 'a.safetensors', 'b.safetensors', '-o', output], folder)
