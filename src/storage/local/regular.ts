@@ -69,9 +69,7 @@ export async function openRegular(
 ): Promise<{ readonly handle: FileHandle; readonly size: number }> {
   const real = within ? await resolveWithin(within, file) : file
   const flags = within ? READ | (constants.O_NOFOLLOW ?? 0) : READ
-  const handle = await open(real, flags).catch((error: NodeJS.ErrnoException) => {
-    throw systemProblem(error)
-  })
+  const handle = await openPatiently(real, flags)
   try {
     const entry = await handle.stat()
     if (!entry.isFile()) throw new FileProblem('kind', `is ${kindOf(entry)}, not a regular file`)
@@ -80,6 +78,25 @@ export async function openRegular(
     await handle.close()
     throw error
   }
+}
+
+/** Milliseconds between attempts to open a file while the process has no free descriptor; about a second in all. */
+const WAITS = [5, 10, 20, 40, 80, 160, 320, 400]
+
+/** Starting threads and loading modules take descriptors for a moment, which matters under a low `ulimit -n`. Throws `FileProblem`. */
+async function openPatiently(file: string, flags: number): Promise<FileHandle> {
+  for (const wait of WAITS) {
+    try {
+      return await open(file, flags)
+    } catch (thrown) {
+      const error = thrown as NodeJS.ErrnoException
+      if (!/^E[MN]FILE$/.test(error.code ?? '')) throw systemProblem(error)
+      await new Promise((resolve) => setTimeout(resolve, wait))
+    }
+  }
+  return open(file, flags).catch((error: NodeJS.ErrnoException) => {
+    throw systemProblem(error)
+  })
 }
 
 /** Reads a whole regular file of at most `most` bytes. Throws `FileProblem`. */
