@@ -3,6 +3,7 @@
  * tensors appear as indexes into the unit's `reads`, earlier results as indexes into its `needs`.
  */
 
+import { distinct } from '../core/collections/distinct.js'
 import type { AnalysisTensor, Expr, LoraFactor, MergeExpr } from '../expr/types.js'
 import { inputsOf, partsOf } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
@@ -21,32 +22,20 @@ export interface Need {
 /** Collects what a unit reads and needs: each once, in the order of first mention. */
 export interface Mentions {
   /** Numbers of stored tensors. */
-  readonly reads: number[]
-  readonly needs: Need[]
+  readonly reads: readonly number[]
+  readonly needs: readonly Need[]
   read(place: { readonly file: number; readonly offset: number; readonly bytes: number }): number
   need(need: Need): number
 }
 
 export function mentions(stored: StoredTensors): Mentions {
-  const reads: number[] = []
-  const needs: Need[] = []
-  const readAt = new Map<number, number>()
-  const needAt = new Map<string, number>()
+  const reads = distinct<number>((number) => number)
+  const needs = distinct<Need>(({ kind, index }) => `${kind}:${index}`)
   return {
-    reads,
-    needs,
-    read(place) {
-      const number = stored.numberOf(place)
-      const index = readAt.get(number) ?? reads.push(number) - 1
-      readAt.set(number, index)
-      return index
-    },
-    need(need) {
-      const name = `${need.kind}:${need.index}`
-      const index = needAt.get(name) ?? needs.push(need) - 1
-      needAt.set(name, index)
-      return index
-    },
+    reads: reads.list,
+    needs: needs.list,
+    read: (place) => reads.index(stored.numberOf(place)),
+    need: needs.index,
   }
 }
 

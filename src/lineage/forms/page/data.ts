@@ -1,3 +1,4 @@
+import { distinct } from '../../../core/collections/distinct.js'
 import { naturalOrder } from '../../../core/collections/naturalOrder.js'
 import type { Json } from '../../../core/json/shape.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
@@ -44,21 +45,6 @@ export interface PageData {
   readonly rows: readonly Row[]
 }
 
-/** Collects values without duplicates, in order of first use. */
-function pool<T>(): { readonly list: T[]; readonly index: (value: T) => number } {
-  const list: T[] = []
-  const places = new Map<string, number>()
-  return {
-    list,
-    index(value) {
-      const key = JSON.stringify(value)
-      const place = places.get(key) ?? list.push(value) - 1
-      places.set(key, place)
-      return place
-    },
-  }
-}
-
 function pageSource({ model, tensor, weight, of }: LineageSource, name: string): PageSource {
   return { model, tensor: tensor === name ? null : tensor, weight, ...(of ? { of: pageMerge(of, name) } : {}) }
 }
@@ -78,9 +64,9 @@ export function pageData(lineage: Lineage, count: number): PageData {
   const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))].sort()
   const numbered = (names: readonly string[]): Record<string, number> =>
     Object.assign(Object.create(null), Object.fromEntries(names.map((name, index) => [name, index % count])))
-  const hows = pool<PageMerge>()
-  const dtypes = pool<string>()
-  const reasons = pool<string>()
+  const hows = distinct<PageMerge>(JSON.stringify)
+  const dtypes = distinct<string>((dtype) => dtype)
+  const reasons = distinct<string>((reason) => reason)
   const rows = Object.keys(lineage.tensors)
     .sort(naturalOrder)
     .map((name): Row => {
