@@ -1,0 +1,1 @@
+"""Networks by what they have in common, one module each. families.py imports all of them."""
