@@ -18,7 +18,7 @@ export interface Journals {
 }
 
 /** The first line: the format of the others. */
-const HEAD = '{"journal":4}'
+const HEAD = '{"journal":5}'
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants
 

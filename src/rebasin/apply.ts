@@ -101,6 +101,16 @@ export function invert(spec: Spec, perms: Permutations): Record<string, Int32Arr
   return result
 }
 
+/**
+ * The units of a group in their new order: place i of the aligned model takes unit order[i] of the model. For a group inside
+ * another one, units are counted over all outer units.
+ */
+export function orderOf(spec: Spec, perms: Permutations, group: string): Int32Array {
+  const { size, inside } = spec.groups[group]!
+  const outer = inside === undefined ? undefined : perms[inside]!
+  return perms[group]!.map((from, i) => (outer ? outer[Math.floor(i / size)]! * size : 0) + from)
+}
+
 /** Number of units that move, in all groups or in one. */
 export function unitsMoved(spec: Spec, perms: Permutations, group?: string): number {
   const names = group === undefined ? Object.keys(spec.groups) : [group]

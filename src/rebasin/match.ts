@@ -3,7 +3,7 @@ import { identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
 import { createGrams, type Gram, gramLength, gramSide, updateGrams } from './gram.js'
 import { createShelf } from './keptTensors.js'
 import { shuffled } from './order.js'
-import { norms, scored, similarity } from './score.js'
+import { type Products, products, scored, similarity, squares } from './score.js'
 import { solveGroup } from './solve.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
 import type { ThreadTeam } from './team/team.js'
@@ -43,10 +43,20 @@ export interface MatchResult {
   /** The same as cosines: divided by both models' norms over these tensors. */
   readonly similarityBefore: number
   readonly similarityAfter: number
+  /** What these are made of, by tensor. */
+  readonly compared: Compared
   /** Sweeps of the start that was kept. */
   readonly iterations: number
   readonly restart: number
   readonly unitsMoved: number
+}
+
+/** The products of two models, before and after, and of each with itself. */
+export interface Compared {
+  readonly before: Products
+  readonly after: Products
+  readonly squaresOfA: Products
+  readonly squaresOfB: Products
 }
 
 /** Bytes of similarity matrices that are kept between visits of their groups. Affects the bits of sums, so it is part of the result. */
@@ -67,23 +77,24 @@ export async function weightMatching(
 ): Promise<MatchResult> {
   const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
   const names = scored(spec)
-  const scoreOf = (perms: Permutations) => similarity(spec, left, right, perms, names, team)
-  const [normA, normB] = [await norms(left, names, team), await norms(right, names, team)]
-  const scale = normA * normB || 1
+  const productsOf = (perms: Permutations) => products(spec, left, right, perms, names, team)
+  const [squaresOfA, squaresOfB] = [await squares(left, names, team), await squares(right, names, team)]
+  const scale = Math.sqrt(squaresOfA.sum) * Math.sqrt(squaresOfB.sum) || 1
   const start = options.start ?? identity(spec)
-  const scoreBefore = await scoreOf(identity(spec))
+  const before = await productsOf(identity(spec))
   const restarts = options.restarts ?? cheapRestarts(spec, a)
   let best: MatchResult | undefined
   for (let restart = 0; restart < restarts; restart++) {
     const { permutations, iterations } = await descend(spec, left, right, team, start, options, restart)
-    const scoreAfter = await scoreOf(permutations)
-    if (best && scoreAfter <= best.scoreAfter) continue
+    const after = await productsOf(permutations)
+    if (best && after.sum <= best.scoreAfter) continue
     best = {
       permutations,
-      scoreBefore,
-      scoreAfter,
-      similarityBefore: scoreBefore / scale,
-      similarityAfter: scoreAfter / scale,
+      scoreBefore: before.sum,
+      scoreAfter: after.sum,
+      similarityBefore: before.sum / scale,
+      similarityAfter: after.sum / scale,
+      compared: { before, after, squaresOfA, squaresOfB },
       iterations,
       restart,
       unitsMoved: unitsMoved(spec, permutations),

@@ -13,33 +13,46 @@ export interface ScoreOptions {
   readonly budget?: WeightsBudget
 }
 
+/** ⟨a, b permuted⟩ over some tensors, and of each tensor by itself. */
+export interface Products {
+  readonly sum: number
+  readonly byTensor: ReadonlyMap<string, number>
+}
+
 /** Σ over the spec's tensors of ⟨a, b permuted⟩, each tensor once, in float64. A model's with itself is read once. */
-export function matchingScore(
+export function matchingProducts(
   spec: Spec,
   a: TensorSource,
   b: TensorSource,
   perms: Permutations,
   { team, budget }: ScoreOptions = {},
-): Promise<number> {
+): Promise<Products> {
   const left = createWeights(a, budget)
-  return similarity(spec, left, a === b ? left : createWeights(b, budget), perms, scored(spec), team)
+  return products(spec, left, a === b ? left : createWeights(b, budget), perms, scored(spec), team)
 }
 
-/** The norm of a model over some tensors. */
-export const norms = async (weights: Weights, names: readonly string[], team?: ThreadTeam): Promise<number> =>
-  Math.sqrt(await similarity({ groups: {}, parts: [], kept: {} }, weights, weights, {}, names, team))
+export const matchingScore = async (...of: Parameters<typeof matchingProducts>): Promise<number> =>
+  (await matchingProducts(...of)).sum
 
-/** ⟨a, b permuted⟩ over some tensors, in float64, added up in row-major order whatever is read at once. */
-export async function similarity(
+/** The squares of a model over some tensors. */
+export const squares = (weights: Weights, names: readonly string[], team?: ThreadTeam): Promise<Products> =>
+  products({ groups: {}, parts: [], kept: {} }, weights, weights, {}, names, team)
+
+export const similarity = async (...of: Parameters<typeof products>): Promise<number> => (await products(...of)).sum
+
+/** In float64, added up in row-major order whatever is read at once. */
+export async function products(
   spec: Spec,
   a: Weights,
   b: Weights,
   perms: Permutations,
   names: readonly string[],
   team?: ThreadTeam,
-): Promise<number> {
+): Promise<Products> {
   let sum = 0
+  const byTensor = new Map<string, number>()
   for (const name of names) {
+    let own = 0
     const { shape } = a.source.tensors.get(name)!
     const maps = axisMaps(spec, perms, name, shape)
     const width = rowLength(shape)
@@ -52,13 +65,17 @@ export async function similarity(
       const right = await b.rows(name, rowMap ? rows.map((row) => rowMap[row]!) : rows)
       for (let i = 0; i < rows.length; i++) {
         const [x, y] = [left.starts[i]!, right.starts[i]!]
-        if (inside) for (let p = 0; p < width; p++) sum += left.data[x + p]! * right.data[y + inside[p]!]!
-        else for (let p = 0; p < width; p++) sum += left.data[x + p]! * right.data[y + p]!
+        for (let p = 0; p < width; p++) {
+          const product = left.data[x + p]! * right.data[y + (inside ? inside[p]! : p)]!
+          sum += product
+          own += product
+        }
       }
       left.release()
       right.release()
       await team?.pause()
     }
+    byTensor.set(name, own)
   }
-  return sum
+  return { sum, byTensor }
 }

@@ -6,7 +6,7 @@ import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
 import { weightMatching } from '../../rebasin/match.js'
 import { arraysOf } from '../../rebasin/orthogonal/arrays.js'
 import { orthogonalMatching } from '../../rebasin/orthogonal/matching.js'
-import { matchingScore } from '../../rebasin/score.js'
+import { matchingProducts } from '../../rebasin/score.js'
 import type { TensorSource } from '../../rebasin/weights.js'
 import type { AnalysisProgress, Found, TensorReader, Workshop } from '../analysis.js'
 import { budgetOf } from './cost.js'
@@ -56,7 +56,7 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
         iterations: result.iterations,
         similarity: { before: result.similarityBefore, after: result.similarityAfter },
         score: { before: result.scoreBefore, after: result.scoreAfter },
-        ...permutationRecord(spec, result.permutations),
+        ...permutationRecord(spec, result.permutations, result.compared),
       },
       arrays: result.permutations,
     })
@@ -84,24 +84,27 @@ async function matchJointly(
   })
   const stay = identity(spec)
   const [first] = sources
-  const score = (a: TensorSource, b: TensorSource, perms: Permutations) =>
-    matchingScore(spec, a, b, perms, { team, budget })
-  const squared = await score(first!, first!, stay)
+  const productsOf = (a: TensorSource, b: TensorSource, perms: Permutations) =>
+    matchingProducts(spec, a, b, perms, { team, budget })
+  const squaresOfA = await productsOf(first!, first!, stay)
   const found: FoundBySteps = new Map()
   for (const [index, model] of models.entries()) {
     const [source, perms] = [sources[index + 1]!, permutations[index + 1]!]
-    const norm = Math.sqrt(squared * (await score(source, source, stay)))
+    const compared = {
+      squaresOfA,
+      squaresOfB: await productsOf(source, source, stay),
+      before: await productsOf(first!, source, stay),
+      after: await productsOf(first!, source, perms),
+    }
+    const norm = Math.sqrt(squaresOfA.sum * compared.squaresOfB.sum)
     found.set(steps[index]!, {
       record: {
         ...recordHead(analysis, model),
         iterations: rounds,
-        similarity: {
-          before: (await score(first!, source, stay)) / norm,
-          after: (await score(first!, source, perms)) / norm,
-        },
+        similarity: { before: compared.before.sum / norm, after: compared.after.sum / norm },
         // Summed over all pairs of models: the objective of the joint matching.
         score: { before: scoreBefore, after: scoreAfter },
-        ...permutationRecord(spec, perms),
+        ...permutationRecord(spec, perms, compared),
       },
       arrays: perms,
     })

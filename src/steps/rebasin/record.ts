@@ -2,10 +2,12 @@
 import { sha256 } from '../../core/digest.js'
 import { digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
 import type { AnalysisModel } from '../../expr/types.js'
-import { type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
-import type { Spec } from '../../rebasin/spec.js'
+import { orderOf, type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
+import type { Compared } from '../../rebasin/match.js'
+import type { Products } from '../../rebasin/score.js'
+import { counts, type Spec } from '../../rebasin/spec.js'
 import type { UsesRecord } from '../types.js'
-import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
+import type { BeforeAndAfter, GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
 
 export const recordHead = (
   { onto, method, symmetry, family, seed }: RebasinAnalysis,
@@ -19,19 +21,29 @@ export const recordHead = (
   seed,
 })
 
+/** The lineage lists the order of groups with up to so many units, over all outer units. */
+const MOST_LISTED = 512
+
 export function permutationRecord(
   spec: Spec,
   permutations: Permutations,
+  compared: Compared,
 ): Pick<RebasinRecord, 'moved' | 'groups' | 'kept'> {
   const inner = Object.keys(spec.groups).filter((name) => spec.groups[name]!.inside !== undefined)
-  const groups = [...rootGroups(spec), ...inner].map((group) => [
-    group,
-    {
-      ...spec.groups[group]!,
-      moved: unitsMoved(spec, permutations, group),
-      permutation: digestOf(permutations[group]!),
-    },
-  ])
+  const groups = [...rootGroups(spec), ...inner].map((group) => {
+    const similarity = groupSimilarity(spec, group, compared)
+    const units = permutations[group]!.length
+    return [
+      group,
+      {
+        ...spec.groups[group]!,
+        moved: unitsMoved(spec, permutations, group),
+        permutation: digestOf(permutations[group]!),
+        ...(similarity ? { similarity } : {}),
+        ...(units <= MOST_LISTED ? { order: [...orderOf(spec, permutations, group)] } : {}),
+      },
+    ]
+  })
   return {
     moved: unitsMoved(spec, permutations),
     groups: Object.fromEntries(groups),
@@ -39,8 +51,34 @@ export function permutationRecord(
   }
 }
 
+/** The cosines over the tensors that have units of a group. */
+function groupSimilarity(
+  { parts }: Spec,
+  group: string,
+  { before, after, squaresOfA, squaresOfB }: Compared,
+): BeforeAndAfter | undefined {
+  const own = parts.filter((part) => counts(part) && part.units.includes(group))
+  const tensors = [...new Set(own.map(({ tensor }) => tensor))]
+  const sum = ({ byTensor }: Products) => tensors.reduce((total, tensor) => total + byTensor.get(tensor)!, 0)
+  const scale = Math.sqrt(sum(squaresOfA)) * Math.sqrt(sum(squaresOfB))
+  const cosines = { before: sum(before) / scale, after: sum(after) / scale }
+  return Number.isFinite(cosines.before) && Number.isFinite(cosines.after) ? cosines : undefined
+}
+
 const beforeAndAfter = object<RebasinRecord['similarity']>({ before: number, after: number })
-const group = object<GroupRecord>({ size: natural, inside: text, moved: natural, permutation: digest }, 'inside')
+const group = object<GroupRecord>(
+  {
+    size: natural,
+    inside: text,
+    moved: natural,
+    permutation: digest,
+    similarity: beforeAndAfter,
+    order: list(natural),
+  },
+  'inside',
+  'similarity',
+  'order',
+)
 
 export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
   {

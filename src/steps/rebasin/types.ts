@@ -46,9 +46,19 @@ export interface GroupRecord {
   readonly moved: number
   /** SHA-256 of the permutation as 32-bit little-endian integers. */
   readonly permutation: string
+  /**
+   * Cosine similarities of the two models over the tensors with units of this group. Absent if a model has only zeros there, or a
+   * number that is not finite. Lineages of earlier versions lack it, as they lack `order`.
+   */
+  readonly similarity?: BeforeAndAfter
+  /**
+   * For groups with up to 512 units: unit i of the result is unit order[i] of the model. In a group inside another one, units are
+   * counted over all outer units.
+   */
+  readonly order?: readonly number[]
 }
 
-interface BeforeAndAfter {
+export interface BeforeAndAfter {
   readonly before: number
   readonly after: number
 }
