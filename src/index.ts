@@ -49,7 +49,7 @@ export {
 } from './session/inspect.js'
 export { type Locked, type LockOptions, lock } from './session/lock.js'
 export type { ImportOptions } from './session/mergekit.js'
-export { findMethod, listMethods } from './session/methods.js'
+export { familyOf, findMethod, listMethods, type MethodFamily } from './session/methods.js'
 export type { OneLine } from './session/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
 export {

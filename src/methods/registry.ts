@@ -32,41 +32,69 @@ import { sce } from './taskVectors/sce.js'
 import { taskArithmetic } from './taskVectors/task_arithmetic.js'
 import type { Method, ParameterSchema } from './types.js'
 
-export const METHODS: readonly Method[] = [
-  linear,
-  slerp,
-  nuslerp,
-  multislerp,
-  karcher,
-  taskArithmetic,
-  ties,
-  dareLinear,
-  dareTies,
-  dellaLinear,
-  della,
-  breadcrumbs,
-  breadcrumbsTies,
-  modelStock,
-  sce,
-  arceeFusion,
-  nearswap,
-  ram,
-  ramplusTl,
-  passthrough,
-  median,
-  geometricMedian,
-  magmax,
-  consensusTa,
-  metagpt,
-  pcb,
-  fisher,
-  regmean,
-  isoC,
-  isoCts,
-  tsvM,
-  knots,
-  star,
-]
+/** All methods by family, which is the name of their folder. The order is the one of the documentation. */
+// biome-ignore format: one method per line
+const FAMILIES = {
+  averages: [
+    linear,
+    median,
+    geometricMedian,
+    nearswap,
+    passthrough,
+    modelStock,
+  ],
+  spherical: [
+    slerp,
+    nuslerp,
+    multislerp,
+    karcher,
+  ],
+  taskVectors: [
+    taskArithmetic,
+    sce,
+    arceeFusion,
+    ram,
+    ramplusTl,
+    magmax,
+    consensusTa,
+    metagpt,
+    pcb,
+  ],
+  sparse: [
+    ties,
+    dareLinear,
+    dareTies,
+    dellaLinear,
+    della,
+    breadcrumbs,
+    breadcrumbsTies,
+  ],
+  singular: [
+    isoC,
+    isoCts,
+    tsvM,
+    knots,
+    star,
+  ],
+  statistics: [
+    fisher,
+    regmean,
+  ],
+} as const satisfies Readonly<Record<string, readonly Method[]>>
+
+/** A group of methods that work alike. */
+export type MethodFamily = keyof typeof FAMILIES
+
+const families = new Map(
+  (Object.entries(FAMILIES) as [MethodFamily, readonly Method[]][]).flatMap(([family, methods]) =>
+    methods.map((method) => [method, family] as const),
+  ),
+)
+
+export const METHODS: readonly Method[] = [...families.keys()]
+
+/** The family of a method of the registry. */
+export const familyOf = (method: Method): MethodFamily => families.get(method)!
 
 const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))
 

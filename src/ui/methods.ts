@@ -1,5 +1,5 @@
 import { counted, eitherOf } from '../core/words.js'
-import type { Method, ParameterSchema } from '../index.js'
+import { familyOf, type Method, type MethodFamily, type ParameterSchema } from '../index.js'
 import { table } from './text.js'
 
 const BASES = {
@@ -16,21 +16,15 @@ const LINES = 'Scale the merged task vector by layer, linearly from alpha at the
 
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
-/** The groups of the list, in its order. Methods that are in none follow as others. */
-const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = [
-  ['averages', ['linear', 'median', 'geometric_median', 'nearswap', 'passthrough', 'model_stock']],
-  ['spherical', ['slerp', 'nuslerp', 'multislerp', 'karcher']],
-  [
-    'task vectors',
-    ['task_arithmetic', 'sce', 'arcee_fusion', 'ram', 'ramplus_tl', 'magmax', 'consensus_ta', 'metagpt', 'pcb'],
-  ],
-  [
-    'sparse task vectors',
-    ['ties', 'dare_linear', 'dare_ties', 'della_linear', 'della', 'breadcrumbs', 'breadcrumbs_ties'],
-  ],
-  ['singular vectors', ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star']],
-  ['statistics', ['fisher', 'regmean']],
-]
+/** The titles of families in the list. */
+const TITLES: Readonly<Record<MethodFamily, string>> = {
+  averages: 'averages',
+  spherical: 'spherical',
+  taskVectors: 'task vectors',
+  sparse: 'sparse task vectors',
+  singular: 'singular vectors',
+  statistics: 'statistics',
+}
 
 /** Words in lines of at most `width` columns. Lines after the first are indented. */
 function wrapped(text: string, width: number, indent: string): string {
@@ -60,14 +54,13 @@ function methodLines(method: Method, width: number): string {
     .join('\n')
 }
 
-/** All methods by group, in lines of at most `width` columns. */
+/** All methods by family, in lines of at most `width` columns. */
 export function methodsText(methods: readonly Method[], width: number): string {
-  const others = methods.flatMap(({ name }) => (GROUPS.some(([, names]) => names.includes(name)) ? [] : [name]))
-  const groups = [...GROUPS, ['others', others] as const].flatMap(([title, names]) => {
-    const own = methods.filter(({ name }) => names.includes(name))
-    return own.length === 0 ? [] : [[title, ...own.map((method) => methodLines(method, width))].join('\n')]
+  const families = [...new Set(methods.map(familyOf))].map((family) => {
+    const own = methods.filter((method) => familyOf(method) === family)
+    return [TITLES[family], ...own.map((method) => methodLines(method, width))].join('\n')
   })
-  return groups.join('\n\n')
+  return families.join('\n\n')
 }
 
 function modelCount({ models: { least, most } }: Method): string {
@@ -117,14 +110,11 @@ export function methodText(method: Method): string {
 }
 
 /** A method as plain data for JSON. */
-export const methodJson = ({ name, aliases, summary, formula, paper, base, weights, models, parameters }: Method) => ({
-  name,
-  aliases,
-  summary,
-  formula,
-  ...(paper === undefined ? {} : { paper }),
-  base,
-  weights,
-  models,
-  parameters,
-})
+export const methodJson = (method: Method) => {
+  const { name, aliases, summary, formula, paper, base, weights, models, parameters } = method
+  return {
+    ...{ name, aliases, family: familyOf(method), summary, formula },
+    ...(paper === undefined ? {} : { paper }),
+    ...{ base, weights, models, parameters },
+  }
+}

@@ -1,8 +1,9 @@
 /** The coefficients of the methods against their formulas. */
+import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ScalarMath } from '../../src/kernels/types.js'
-import { lookupMethod, METHOD_NAMES, METHODS } from '../../src/methods/registry.js'
+import { familyOf, lookupMethod, METHOD_NAMES, METHODS } from '../../src/methods/registry.js'
 import type { Method, PassInput, Resolved } from '../../src/methods/types.js'
 
 /** The engine's own: near enough for a comparison to 1e-12. */
@@ -91,6 +92,19 @@ test('the registry', () => {
   )
   assert.is(lookupMethod('arithmetic'), lookupMethod('linear'))
   assert.is(lookupMethod('constructor'), undefined)
+})
+
+test('the family of a method is its folder', () => {
+  const source = readFileSync(new URL('../../../src/methods/registry.ts', import.meta.url), 'utf8')
+  const folders = new Map<string, string>()
+  for (const [, names, folder] of source.matchAll(/^import \{ ([^}]+) \} from '\.\/(\w+)\//gm))
+    for (const name of names!.split(', ')) folders.set(name, folder!)
+  const [, lists] = /^const FAMILIES = \{\n(.*?)^\}/ms.exec(source)!
+  const listed = [...lists!.matchAll(/^ {2}(\w+): \[\n(.*?)^ {2}\]/gms)].flatMap(([, family, names]) =>
+    [...names!.matchAll(/\w+/g)].map(([name]) => [name, family] as const),
+  )
+  assert.equal(new Map([...listed].sort()), new Map([...folders].sort()))
+  assert.equal(new Set(METHODS.map(familyOf)), new Set(folders.values()))
 })
 
 test.run()
