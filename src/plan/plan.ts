@@ -80,7 +80,7 @@ export function planRecipe(
     ...work,
     steps,
     cost,
-    ...(followed ? { tokenizer: followed.record } : {}),
+    ...(followed ? { tokenizer: followed.record, tokenSources: followed.sources } : {}),
     warnings: [...recipe.warnings, ...faults.list],
   }
   return { plan: deepFreeze({ ...draft, digest: planDigest(draft) }), diagnostics: faults.list }

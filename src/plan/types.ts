@@ -101,6 +101,17 @@ export interface TokenizerRecord {
   readonly models: Readonly<Record<string, { readonly found: number; readonly rows: string }>>
 }
 
+/** What a model gives to a merged vocabulary, and what its embedding is made of. */
+export interface TokenSources {
+  /** Tokens that no other model has. */
+  readonly only: number
+  /** Rows of tokens in its embedding by the model that they are copied from, itself included. */
+  readonly from: Readonly<Record<string, number>>
+  /** Rows that are the mean of several models' rows. */
+  readonly means: number
+  readonly zeros: number
+}
+
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
   readonly plan: 2
@@ -143,6 +154,8 @@ export interface Plan {
   }
   /** The resulting vocabulary, for the lineage. Absent if the recipe does not set `tokenizer`. */
   readonly tokenizer?: TokenizerRecord
+  /** By model with embeddings, if there is a resulting vocabulary. For people; not part of the digest. */
+  readonly tokenSources?: Readonly<Record<string, TokenSources>>
   readonly warnings: readonly Diagnostic[]
   /** `sha256:…` over everything that decides the output's bytes; not over paths, threads or memory. */
   readonly digest: string

@@ -1,6 +1,7 @@
 /** The outputs of a recipe. */
 
 import path from 'node:path'
+import { ALL_EXTENSIONS, isOutputFile, OUTPUT } from '../checkpoints/containers/index.js'
 import { ownValue } from '../core/collections/ownValue.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
@@ -49,6 +50,7 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
   if (entries.length === 0) {
     if (context.override === undefined) return []
     const name = from(undefined, root)
+    refuseOtherFormat(context.override, [], context)
     return [{ at: [], path: context.override, resolved: path.resolve(context.override), from: name, metadata: {} }]
   }
   const outputs = entries.map((at) => readOutput(at, root, from, context))
@@ -65,13 +67,15 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
 
 type From = (at: Cursor | undefined, place: Cursor) => string
 
-function readOutput(at: Cursor, root: Cursor, from: From, { folder, override, scope }: OutputContext): OutputSpec {
+function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext): OutputSpec {
+  const { folder, override, scope } = context
   const written = textOf(isMapping(at) ? get(at, 'path') : at) ?? ''
   const dtype = ownValue(DTYPE_NAMES, textOf(get(at, 'dtype')) ?? '')
   const shardSize = readShardSize(get(at, 'shard_size'), scope)
   const evaluate = readEvaluate(get(root, 'evaluate'))
   const metadata = Object.create(null) as Record<string, string>
   for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
+  refuseOtherFormat(override ?? written, get(at, 'path')?.path ?? at.path, context)
   return {
     at: at.path,
     path: override ?? written,
@@ -82,6 +86,16 @@ function readOutput(at: Cursor, root: Cursor, from: From, { folder, override, sc
     ...(shardSize === undefined ? {} : { shardSize }),
     ...(evaluate === undefined ? {} : { evaluate }),
   }
+}
+
+const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
+
+/** A path with the extension of other weight files would silently become a folder. */
+function refuseOtherFormat(written: string, at: Cursor['path'], { scope, override }: OutputContext): void {
+  if (isOutputFile(written) || !WEIGHTS.test(written)) return
+  const flag = override === undefined ? '' : '-o '
+  const hint = `write ${written.replace(WEIGHTS, OUTPUT.extension)}, or ${written}/ for a folder of that name`
+  scope.report.error('bad-value', `${flag}${quote(written)}: terge writes ${OUTPUT.name} files`, at, { hint })
 }
 
 /** In bytes. A shard holds a header and at least some data. */

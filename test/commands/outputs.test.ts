@@ -22,6 +22,34 @@ if (existsSync('/proc/self'))
       refused(await terge(['merge', A, B, '-o', place]), 'cannot-write', `${place}: cannot be written`)
   })
 
+test('an output path with the extension of another format is an error, and a folder of that name is not', () =>
+  inFolder(async (folder) => {
+    const recipe = (output: string) =>
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        `terge: 1\nmodels: {a: ${A}, b: ${B}}\nmerge: {method: linear}\noutput: ${output}\n`,
+      )
+    for (const name of ['out.pt', 'out.bin', 'out.pth', 'out.ckpt', 'out.gguf', 'out.SAFETENSORS']) {
+      recipe(name)
+      const hint = `write out.safetensors, or ${name}/ for a folder of that name`
+      for (const args of [
+        ['validate', 'r.yml'],
+        ['run', 'r.yml'],
+      ]) {
+        const ran = await terge(args, folder)
+        refused(ran, 'bad-value', `r.yml:4:9: error bad-value: '${name}': terge writes safetensors files`)
+        assert.match(ran.err, hint)
+      }
+      recipe('fine')
+      refused(await terge(['run', 'r.yml', '-o', name], folder), 'bad-value', `-o '${name}': terge writes safetensors`)
+      const merged = await terge(['merge', A, B, '-o', name], folder)
+      refused(merged, 'bad-value', `--output: '${name}': terge writes safetensors files`)
+    }
+    assert.equal(readdirSync(folder), ['r.yml'])
+    const made = await terge(['run', 'r.yml', '-o', 'out.bin/', '--no-sync'], folder)
+    assert.equal([made.code, existsSync(path.join(folder, 'out.bin/model.safetensors'))], [0, true])
+  }))
+
 test('--force replaces one checkpoint, and no folder of several', () =>
   inFolder(async (folder) => {
     const merge = () => terge(['merge', A, B, '-o', 'out', '--force', '--no-sync'], folder)

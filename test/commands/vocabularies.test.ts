@@ -53,6 +53,38 @@ test('vocab.txt of BERT', () =>
     other.follows(2, ['a', 1], ['b', 2])
   }))
 
+test('plan shows the vocabulary: its size, the tokens of each model, and where rows come from', () =>
+  inFolder(async (folder) => {
+    write(folder, 'a', 4, 1, { 'vocab.txt': '[PAD]\nx\n##y\n' })
+    write(folder, 'b', 4, 11, { 'vocab.txt': '[PAD]\nz\nx\n##w\n' })
+    const text = [
+      'terge: 1',
+      'models: {a: ./a, b: ./b}',
+      'merge: {method: linear}',
+      'tokenizer: {source: union, tokens: {"##w": {source: {kind: zero}}, x: {source: b, force: true}}}',
+      'output: out',
+    ]
+    writeFileSync(path.join(folder, 'r.yaml'), text.join('\n'))
+    const tree = await terge(['plan', 'r.yaml'], folder)
+    assert.is(tree.code, 0, tree.err)
+    assert.match(
+      tree.out,
+      `├─ vocabulary (union): 5 tokens, 2 of them added to those of a; 5 rows of embeddings
+│  ├─ a: has 3 tokens, 1 of them alone
+│  │  └─ embedding rows of tokens: 2 own, 2 from b, 1 zero
+│  └─ b: has 4 tokens, 2 of them alone
+│     └─ embedding rows of tokens: 4 own, 1 from a
+`,
+    )
+    const { tokenizer, tokenSources } = JSON.parse((await terge(['plan', 'r.yaml', '--json'], folder)).out)
+    assert.equal([tokenizer.source, tokenizer.tokens, tokenizer.rows, tokenizer.added], ['union', 5, 5, 2])
+    assert.equal(tokenSources, {
+      a: { only: 1, from: { a: 2, b: 2 }, means: 0, zeros: 1 },
+      b: { only: 2, from: { a: 1, b: 4 }, means: 0, zeros: 0 },
+    })
+    assert.not.match((await terge(['plan', 'r.yaml', '--set', 'tokenizer=base'], folder)).out, '2 of them added')
+  }))
+
 test('files that say the same vocabulary differently stay together', () =>
   inFolder(async (folder) => {
     const tokenizer = (vocab: Record<string, number>, added: object[]) => ({

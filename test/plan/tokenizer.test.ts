@@ -64,7 +64,7 @@ test('errors about rows have a hint', async () => {
   )
   assert.is(
     unknown,
-    "unknown-token: 'b' has no embedding for 'q'; hint: correct the token or the model; {kind: zero} makes a row of zeros",
+    "unknown-token: 'b' has no embedding for 'q'; hint: correct the token or the model; source: {kind: zero} makes a row of zeros",
   )
   const mixed = await united([{ [name]: i64([3, 1], [1n, 2n, 3n]) }, floats], 'union')
   assert.is(

@@ -75,15 +75,22 @@ const plan: Plan = {
 }
 
 const SAFE = EVIL.replace(/[\u001b\n\u009b]/g, '\ufffd')
-const format = (form: (typeof PLAN_FORMATS)[number]): string =>
-  formatPlan(plan, form, {
+const format = (form: (typeof PLAN_FORMATS)[number], made: Plan = plan, memory = 3e8): string =>
+  formatPlan(made, form, {
     threads: 2,
-    memory: 3e8,
+    memory,
+    limit: 1e9,
     steps: [[], []],
     analyses: [],
     updates: new Map(),
-    data: () => plan,
+    data: () => made,
   })
+
+test('tree: a run that needs more memory than the limit is refused', () =>
+  assert.match(
+    format('tree', plan, 1.504e9),
+    'memory: at most 1.50 GB with 2 threads, more than the limit of 1.00 GB: a run requires --memory 1.51GB',
+  ))
 
 test('no form lets a control character through', () => {
   for (const form of PLAN_FORMATS) assert.not.match(format(form), /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)

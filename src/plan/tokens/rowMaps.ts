@@ -154,7 +154,7 @@ function chosenRows(
   const chosen = new Map<string, { rows: Rows; force: boolean }>()
   const [base = first] = models.keys()
   for (const [token, { from, force, at }] of choice.tokens) {
-    const hint = 'correct the token or the model; {kind: zero} makes a row of zeros'
+    const hint = 'correct the token or the model; source: {kind: zero} makes a row of zeros'
     const bad = (message: string) => faults.error('unknown-token', message, recipe.placeOf(at, 'key'), hint)
     if (from.kind === 'zero') {
       chosen.set(token, { rows: [], force })

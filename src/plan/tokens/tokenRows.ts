@@ -8,9 +8,17 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { dtypeOf } from '../../views/shape.js'
-import type { TokenizerRecord } from '../types.js'
+import type { TokenizerRecord, TokenSources } from '../types.js'
 import { type RowMaps, rowMaps } from './rowMaps.js'
+import { tokenSources } from './tokenSources.js'
 import type { Embedded, Vocabulary } from './vocabulary.js'
+
+/** Models that follow a merged vocabulary, and what is known of it. */
+export interface Followed {
+  readonly values: ReadonlyMap<string, Value>
+  readonly record: TokenizerRecord
+  readonly sources: Readonly<Record<string, TokenSources>>
+}
 
 /**
  * Makes embeddings and heads follow the merged vocabulary, token by token.
@@ -23,11 +31,7 @@ import type { Embedded, Vocabulary } from './vocabulary.js'
  *
  * Errors: `unknown-token`, `tensor-mismatch`, `not-in-this-version` for tensors that an adapter changes. Warning: `no-embedding`.
  */
-export function followTokens(
-  recipe: Recipe,
-  vocabulary: Vocabulary,
-  faults: Faults,
-): { values: ReadonlyMap<string, Value>; record: TokenizerRecord } {
+export function followTokens(recipe: Recipe, vocabulary: Vocabulary, faults: Faults): Followed {
   const { models, tokenizer, rows: count, choice, first } = vocabulary
   const maps = rowMaps(recipe, vocabulary, faults)
   const { named, rowOf } = maps
@@ -52,7 +56,7 @@ export function followTokens(
     ...{ source: choice.source, first, tokens: tokenizer.ids.size, rows: count },
     ...{ added: vocabulary.gained.length, models: found },
   }
-  return { values, record }
+  return { values, record, sources: tokenSources(vocabulary, maps) }
 }
 
 /** A model whose embeddings and heads follow the merged vocabulary. */

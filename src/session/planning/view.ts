@@ -16,6 +16,8 @@ export interface PlanView {
   readonly threads: number
   /** Peak anonymous memory, in bytes. */
   readonly memory: number
+  /** The memory limit of a run, in bytes. If `memory` is more, the run is refused. */
+  readonly limit: number
   /** If whole matrices are kept in memory: roughly how long the work on them takes. */
   readonly heldSeconds?: number
   /** By `Plan.steps`: lines about each step besides its patterns. */
@@ -40,12 +42,14 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   const { held } = plan.cost
   const mode = windowMode()
   const useful = usefulThreads(plan, options.threads)
+  const limit = options.memory ?? defaultMemory(plan)
   const threads =
     options.memory === undefined
-      ? Math.max(1, threadsThatFit(plan, useful, defaultMemory(plan), mode))
-      : threadsWithin(plan, useful, options.memory, mode)
+      ? Math.max(1, threadsThatFit(plan, useful, limit, mode))
+      : threadsWithin(plan, useful, limit, mode)
   return {
     threads,
+    limit,
     memory: estimateMemory(plan, threads, mode),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
     steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),

@@ -88,11 +88,41 @@ function updateText(update: AdapterUpdates | undefined): string {
   return `: rank ${range(ranks!)}, scale ${range(scales!)}, ${counted(update.tensors.size, 'tensor')} updated`
 }
 
+/** The merged vocabulary: its size, and by model the tokens that it gives and the rows that it lacks. */
+function vocabularyBranches({ tokenizer, tokenSources = {} }: Plan): Branch[] {
+  if (!tokenizer) return []
+  const { source, first, tokens, rows, added, models } = tokenizer
+  const more = added === 0 ? '' : `, ${formatCount(added)} of them added to those of ${printable(first)}`
+  const branches = Object.entries(models).map(([name, { found }]): Branch => {
+    const { only = 0, from: copied = {}, means = 0, zeros = 0 } = tokenSources[name] ?? {}
+    const has = `${printable(name)}: has ${counted(found, 'token')}${only > 0 ? `, ${formatCount(only)} of them alone` : ''}`
+    const others = Object.entries(copied).filter(([other]) => other !== name)
+    const lacked = [
+      ...others.map(([other, count]) => `${formatCount(count)} from ${printable(other)}`),
+      ...(means > 0 ? [`${formatCount(means)} averaged`] : []),
+      ...(zeros > 0 ? [`${formatCount(zeros)} zero`] : []),
+    ]
+    const own = formatCount(copied[name] ?? 0)
+    return { text: has, branches: [{ text: `embedding rows of tokens: ${[`${own} own`, ...lacked].join(', ')}` }] }
+  })
+  const size = `${counted(tokens, 'token')}${more}; ${counted(rows, 'row')} of embeddings`
+  return [{ text: `vocabulary (${printable(source)}): ${size}`, branches }]
+}
+
+/** What a run would use, or why it is refused. */
+function memoryText({ threads, memory, limit }: PlanView): string {
+  const most = `memory: at most ${formatSize(memory)} with ${counted(threads, 'thread')}`
+  if (memory <= limit) return most
+  return `${most}, more than the limit of ${formatSize(limit)}: a run requires --memory ${sizeFlag(memory)}`
+}
+
+/** A size that `--memory` accepts, rounded up. */
+const sizeFlag = (bytes: number): string =>
+  bytes < 1e9 ? `${Math.ceil(bytes / 1e6)}MB` : `${Math.ceil(bytes / 1e7) / 100}GB`
+
 /** The plan as a tree of text. */
-export function planTree(
-  plan: Plan,
-  { threads, memory, heldSeconds, steps: stepLines, analyses, updates }: PlanView,
-): string {
+export function planTree(plan: Plan, view: PlanView): string {
+  const { heldSeconds, steps: stepLines, analyses, updates } = view
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
     const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
@@ -110,11 +140,12 @@ export function planTree(
       { text: 'models', branches: models },
       { text: 'steps', branches: steps },
       ...(plan.analyses.length > 0 ? [{ text: 'analyses (before merging)', branches: analyses.map(safe) }] : []),
+      ...vocabularyBranches(plan),
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },
       ...heldBranches(plan, heldSeconds),
-      { text: `memory: at most ${formatSize(memory)} with ${counted(threads, 'thread')}` },
+      { text: memoryText(view) },
     ],
   })
 }
