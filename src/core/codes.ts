@@ -44,6 +44,7 @@ export const ERROR_CODES = [
   'bad-spec',
   'bad-statistics',
   'bad-storage',
+  'bad-summary',
   'bad-tensor',
   'bad-tensor-entry',
   'bad-tokenizer',

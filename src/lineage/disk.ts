@@ -118,12 +118,9 @@ const describes = async (lineage: string, file: string): Promise<boolean> =>
 async function lineageIn(folder: string): Promise<string> {
   const own = path.join(folder, 'lineage.json')
   if (await exists(own)) return own
-  const beside = (await readdir(folder)).filter((name) => name.endsWith('.lineage.json')).sort()
+  const found = await lineagesIn(folder)
+  const beside = found.filter((name) => !name.endsWith('/lineage.json'))
   if (beside.length === 1) return path.join(folder, beside[0]!)
-  const deeper: string[] = []
-  for (const name of await foldersIn(folder))
-    if (await exists(path.join(folder, name, 'lineage.json'))) deeper.push(name)
-  const found = [...beside, ...deeper.sort()]
   const several = `${folder} has ${found.length} lineages`
   throw fault(
     'missing-lineage',
@@ -135,6 +132,15 @@ async function lineageIn(folder: string): Promise<string> {
           .join(', ')}`
       : 'only terge writes lineages: give an output folder of terge, or a lineage file',
   )
+}
+
+/** The lineages next to files in a folder, then those of its folders, as `name/lineage.json`. */
+export async function lineagesIn(folder: string): Promise<string[]> {
+  const beside = (await readdir(folder)).filter((name) => name.endsWith('.lineage.json')).sort()
+  const deeper: string[] = []
+  for (const name of await foldersIn(folder))
+    if (await exists(path.join(folder, name, 'lineage.json'))) deeper.push(`${name}/lineage.json`)
+  return [...beside, ...deeper.sort()]
 }
 
 const fill = async (handle: FileHandle, buffer: Uint8Array, at: number): Promise<number> => {

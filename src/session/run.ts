@@ -22,6 +22,7 @@ import { checkSums, fetchModels } from './opened/models.js'
 import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
+import { dropSummaries, plannedPaths, refuseSummaries, writeSummaries } from './summaries.js'
 
 /** How to run a plan. */
 export interface RunOptions {
@@ -55,6 +56,8 @@ export interface RunResult {
     /** Size of the files with tensors; 0 for a checkpoint that was only evaluated. */
     readonly bytes: number
   }[]
+  /** The files that summarize paths, next to their points. */
+  readonly summaries: readonly string[]
   /** Warnings about the results. */
   readonly warnings: readonly Diagnostic[]
   readonly seconds: number
@@ -106,6 +109,9 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
   const lineages = new Map<number, Lineage>()
   const threads = options.threads ?? availableParallelism()
   await settleOutputs(plan, bindings)
+  const paths = plannedPaths(plan, bindings.outputs)
+  const { force = false, resume = false } = options
+  if (!internals.part) await refuseSummaries(paths, plan, { force, resume })
   if (options.resume) {
     const { sha256 = false, signal } = options
     const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
@@ -121,7 +127,7 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
   const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
   if (internals.part) {
     internals.recorded?.(await executePart(plan, bindings, execution, internals.part))
-    return { outputs: [], warnings, seconds: (performance.now() - started) / 1000 }
+    return { outputs: [], summaries: [], warnings, seconds: (performance.now() - started) / 1000 }
   }
   if (lineages.size < plan.outputs.length) {
     const finished = new Set(lineages.keys())
@@ -130,12 +136,17 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
       const { digests = true, sha256 = false } = options
       const made = await describeOutputs(prepared, executed, { digests, sha256 })
       if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
+      await dropSummaries(
+        paths,
+        made.map(({ output }) => output),
+      )
       return made.map((input) => {
         lineages.set(input.output, buildLineage(input))
         return describedAs(input, path.basename(plan.outputs[input.output]!.path))
       })
     })
   }
+  const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
   const outputs = plan.outputs.map(({ files, keep }, index) => {
@@ -146,7 +157,7 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
       bytes: keep ? files.reduce((sum, file) => sum + file.size, 0) : 0,
     }
   })
-  return { outputs, warnings, seconds }
+  return { outputs, summaries, warnings, seconds }
 }
 
 function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions): ExecuteOptions {

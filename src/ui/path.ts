@@ -1,62 +1,10 @@
 /** The figures of `evaluate` commands along an interpolation, as small plots for people. */
 
 import { counted } from '../core/words.js'
-import type { Lineage } from '../index.js'
+import { barrier, drop, type Lineage, measuredPaths, type Series } from '../index.js'
 import { printable } from './text.js'
 
-/** The values of one figure along a path, in order of t. */
-export interface Series {
-  readonly figure: string
-  readonly points: readonly { readonly t: number; readonly value: number }[]
-}
-
-/** Figures with these names are shown first. */
-const FIRST = [/loss/i, /acc/i]
 const MOST_FIGURES = 2
-const isLoss = (figure: string): boolean => /loss|perplexity|error/i.test(figure)
-
-/** The series of each interpolation, by its step, the most important ones first. */
-function seriesOf(lineages: readonly Lineage[]): Map<string, Series[]> {
-  const paths = new Map<string, Lineage[]>()
-  for (const lineage of lineages)
-    if (lineage.output.point && lineage.evaluations)
-      paths.set(lineage.output.from, [...(paths.get(lineage.output.from) ?? []), lineage])
-  const rank = (figure: string): number => {
-    const place = FIRST.findIndex((pattern) => pattern.test(figure))
-    return place < 0 ? FIRST.length : place
-  }
-  return new Map(
-    [...paths].map(([step, points]) => {
-      const sorted = [...points].sort((a, b) => a.output.point!.t - b.output.point!.t)
-      const figures = [...new Set(sorted.flatMap(({ evaluations }) => Object.keys(evaluations!).sort()))]
-      const series = figures
-        .sort((a, b) => rank(a) - rank(b))
-        .map((figure) => ({
-          figure,
-          points: sorted.flatMap(({ output, evaluations }) => {
-            const value = evaluations![figure]
-            return value === undefined ? [] : [{ t: output.point!.t, value }]
-          }),
-        }))
-      return [step, series]
-    }),
-  )
-}
-
-/**
- * The barrier of a loss as in Git Re-Basin (arXiv 2209.04836): its largest height above the straight line between the losses of
- * the ends, t = 0 and t = 1. Undefined without both ends.
- */
-export function barrier({ points }: Series): { readonly height: number; readonly t: number } | undefined {
-  const [from, to] = [0, 1].map((end) => points.find(({ t }) => t === end)?.value)
-  if (from === undefined || to === undefined) return undefined
-  let highest = { height: 0, t: 0 }
-  for (const { t, value } of points) {
-    const height = value - ((1 - t) * from + t * to)
-    if (t >= 0 && t <= 1 && height > highest.height) highest = { height, t }
-  }
-  return highest
-}
 
 const HEIGHT = 8
 const NARROWEST_PLOT = 8
@@ -92,18 +40,19 @@ export function plot({ points }: Series, width: number): string[] {
 export function pathText(lineages: readonly Lineage[], width: number): string {
   const parts: string[] = []
   const heights = new Map<string, string[]>()
-  for (const [step, series] of seriesOf(lineages)) {
+  for (const [step, series] of measuredPaths(lineages)) {
     for (const one of series.slice(0, MOST_FIGURES)) {
       if (one.points.length < 2) continue
       parts.push([`${printable(one.figure)} along ${printable(step)}`, ...plot(one, width)].join('\n'))
     }
     const barriers = series.flatMap((one) => {
-      const found = isLoss(one.figure) ? barrier(one) : undefined
+      const above = barrier(one)
+      const [kind, found] = above ? ['barrier', above] : ['drop', drop(one)]
       if (!found) return []
       const where = found.height > 0 ? ` at t = ${number(found.t)}` : ''
-      const along = `${number(found.height)} along ${printable(step)}`
-      heights.set(one.figure, [...(heights.get(one.figure) ?? []), along])
-      return [`barrier of ${printable(one.figure)}: ${number(found.height)}${where}`]
+      const key = `${kind}s of ${printable(one.figure)}`
+      heights.set(key, [...(heights.get(key) ?? []), `${number(found.height)} along ${printable(step)}`])
+      return [`${kind} of ${printable(one.figure)}: ${number(found.height)}${where}`]
     })
     const more = series.length - MOST_FIGURES
     if (more > 0) barriers.push(`${counted(more, 'more metric')} in the lineage files`)
@@ -111,7 +60,7 @@ export function pathText(lineages: readonly Lineage[], width: number): string {
   }
   // Several paths, often before and after an alignment: one line to compare them.
   const several = [...heights].filter(([, along]) => along.length > 1)
-  const lines = several.map(([figure, along]) => `barriers of ${printable(figure)}: ${along.join(', ')}`)
+  const lines = several.map(([figure, along]) => `${figure}: ${along.join(', ')}`)
   if (lines.length > 0) parts.push(lines.join('\n'))
   return parts.join('\n\n')
 }

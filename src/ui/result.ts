@@ -37,9 +37,19 @@ function outputLine({ path: file, lineagePath, lineage, bytes }: Written, folder
 }
 
 /** What a run did: one line per alignment, repair or extraction, one per output, and plots of paths. `width` in columns. */
-export function runText(outputs: readonly Written[], folder: string, width: number): string {
+export function runText(
+  { outputs, summaries }: { readonly outputs: readonly Written[]; readonly summaries: readonly string[] },
+  folder: string,
+  width: number,
+): string {
   const lineages = outputs.map(({ lineage }) => lineage)
   const lines = [stepsText(lineages), ...outputs.map((output) => outputLine(output, folder))]
   const measured = pathText(lineages, width)
-  return [lines.filter((line) => line !== '').join('\n'), measured].filter((part) => part !== '').join('\n\n')
+  const written = summaries.map((file) => shownPath(file, folder)).join(', ')
+  const parts = [
+    lines.filter((line) => line !== '').join('\n'),
+    measured,
+    written === '' ? '' : `summary in ${written}`,
+  ]
+  return parts.filter((part) => part !== '').join('\n\n')
 }

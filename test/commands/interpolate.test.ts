@@ -37,12 +37,12 @@ test('points, their figures, a plot, the barrier; resume makes what is missing, 
       /^out\/t-0\.000\.safetensors: 8 tensors, 604 kB, loss 2, size 603800; lineage in out\/t-0\.000\.lineage/,
     )
     assert.match(ran.out, /\n\nloss along path\n(.*\n){8} *\+-+\n *t = 0 +1\n/)
-    assert.match(ran.out, /\nbarrier of loss: 1 at t = 0\.5\n$/)
+    assert.match(ran.out, /\nbarrier of loss: 1 at t = 0\.5\n\nsummary in out\/summary\.json, out\/summary\.csv\n$/)
     assert.ok(ran.out.split('\n').every((line) => line.length <= 80 || line.startsWith('out/')))
     assert.is(read(folder, 'calls'), 'file\nfile\nfile\n')
 
     const names = ['t-0.000', 't-0.500', 't-1.000'].flatMap((name) => [`${name}.lineage.json`, `${name}.safetensors`])
-    assert.equal(readdirSync(path.join(folder, 'out')).sort(), names)
+    assert.equal(readdirSync(path.join(folder, 'out')).sort(), ['summary.csv', 'summary.json', ...names])
     const [from, to] = [A, B].map((file) => readFileSync(file!))
     const tensors = (file: Buffer) => file.subarray(8 + Number(file.readBigUInt64LE()))
     const written = (name: string) => readFileSync(path.join(folder, 'out', name))

@@ -1,7 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { barrier, drop } from '../../src/lineage/path/figures.js'
 import type { Lineage } from '../../src/lineage/types.js'
-import { barrier, pathText, plot } from '../../src/ui/path.js'
+import { pathText, plot } from '../../src/ui/path.js'
 
 const series = (...points: [t: number, value: number][]) => ({
   figure: 'loss',
@@ -14,6 +15,9 @@ test('barrier: the largest height above the straight line between the ends', () 
   assert.equal(barrier(series([0, 1], [0.25, 2], [0.5, 3.5], [1, 2])), { height: 2, t: 0.5 })
   assert.equal(barrier(series([0, 1], [0.5, 1.5], [1, 2])), { height: 0, t: 0 })
   assert.is(barrier(series([0, 1], [0.5, 1.5])), undefined)
+  const accuracy = { ...series([0, 1], [0.25, 0.5], [0.5, 0.25], [1, 0.5]), figure: 'accuracy' }
+  assert.equal([drop(accuracy), barrier(accuracy)], [{ height: 0.5, t: 0.5 }, undefined])
+  assert.is(drop(series([0, 1], [1, 2])), undefined)
 })
 
 test('plot: as wide as it may be, and no figure breaks it', () => {
@@ -41,7 +45,10 @@ test('a path’s text: loss before accuracy before others, names safe for termin
   )
   assert.match(text, /^eval_loss\ufffd along path\ufffd\[2J\n/)
   assert.match(text, /\nloss along path/)
-  assert.match(text, /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\n2 more metrics in the lineage files$/)
+  assert.match(
+    text,
+    /\nbarrier of eval_loss\ufffd: 0\nbarrier of loss: 0\ndrop of accuracy: 0\n2 more metrics in the lineage files$/,
+  )
   assert.not.match(text, '\u001b')
   assert.is(pathText([point(0, {})], 60), '')
 })

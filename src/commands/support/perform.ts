@@ -71,7 +71,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       signal,
     }),
   )
-  print(json ? toJson(runJson(prepared, result)) : runText(result.outputs, process.cwd(), process.stdout.columns || 80))
+  print(json ? toJson(runJson(prepared, result)) : runText(result, process.cwd(), process.stdout.columns || 80))
 }
 
 /** Does work that signals can interrupt, with progress on standard error. `phases`: of commands other than a run. */
@@ -94,7 +94,7 @@ export async function withProgress<T>(
   })
 }
 
-const runJson = ({ diagnostics }: Prepared, { outputs, warnings, seconds }: RunResult) => ({
+const runJson = ({ diagnostics }: Prepared, { outputs, summaries, warnings, seconds }: RunResult) => ({
   outputs: outputs.map(({ path, lineagePath, bytes, lineage }) => ({
     path,
     lineage: lineagePath,
@@ -103,6 +103,7 @@ const runJson = ({ diagnostics }: Prepared, { outputs, warnings, seconds }: RunR
     digest: lineage.output.digest,
     ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}),
   })),
+  ...(summaries.length > 0 ? { summaries } : {}),
   warnings: [...diagnostics.filter(({ severity }) => severity === 'warning'), ...warnings],
   seconds,
 })

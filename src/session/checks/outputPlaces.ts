@@ -4,6 +4,7 @@ import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { follow, settle } from '../../lineage/disk.js'
+import { SUMMARY } from '../../lineage/path/summary.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
@@ -45,6 +46,21 @@ export async function misplacedOutputs(
     const fault = { code: 'contradiction' as const, hint: 'give each output its own path' }
     if (other) refuse(output, `has the same path as ${quote(other.path)}`, fault)
     else taken.set(settled[index]!, output)
+  }
+  // Paths write a summary next to their points, so each needs a folder of its own.
+  const ofPaths = new Map<string, PlanOutput>()
+  for (const [index, output] of outputs.entries()) {
+    if (!output.point) continue
+    const folder = path.dirname(settled[index]!)
+    const other = ofPaths.get(folder) ?? output
+    ofPaths.set(folder, other)
+    const fault = { code: 'contradiction' as const, hint: 'give each path a folder of its own' }
+    if (other.spec !== output.spec)
+      refuse(output, `is in the folder of ${quote(other.path)}, which is a point of another path`, fault)
+    for (const name of Object.values(SUMMARY)) {
+      const inTheWay = taken.get(path.join(folder, name))
+      if (inTheWay) refuse(inTheWay, 'has the name of the summary of a path', fault)
+    }
   }
   for (const [index, output] of outputs.entries()) {
     const outer = above(settled[index]!).find((folder) => taken.has(folder))

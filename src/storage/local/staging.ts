@@ -356,7 +356,7 @@ function checkName(name: string): string {
 }
 
 /** Reports errors of the file system as `cannot-write`. */
-async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
+export async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
