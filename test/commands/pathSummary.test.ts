@@ -1,5 +1,5 @@
 /** The summary of a path: what it has, when it is written, and when it is not. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -136,14 +136,16 @@ test(
     assert.match((await terge(['run', 'r.yml', ALLOW, '--force'], folder)).err, /summary\.json: is not a file/)
     const both = recipe(`at: [0], ${EVALUATE}`).replace(
       '\noutput: out',
-      '\n  more: {interpolate: {from: a, to: b, at: [1]}}\noutputs: [{from: path, path: o}, {from: more, path: x/../o}]',
+      '\n  more: {interpolate: {from: a, to: b, at: [1]}}\noutputs: [{from: path, path: o}, {from: more, path: l}]',
     )
+    mkdirSync(at('o'))
+    symlinkSync('o', at('l'))
     writeFileSync(at('two.yml'), both)
     assert.match(
       (await terge(['validate', 'two.yml'], folder)).err,
       /error contradiction: .*is in the folder of .*another path/,
     )
-    writeFileSync(at('two.yml'), both.replace('{from: more, path: x/../o}', '{from: a, path: o/summary.json}'))
+    writeFileSync(at('two.yml'), both.replace('{from: more, path: l}', '{from: a, path: o/summary.json}'))
     assert.match(
       (await terge(['validate', 'two.yml'], folder)).err,
       /error contradiction: .*has the name of the summary/,
