@@ -9,8 +9,8 @@ export const REPORT_FORMS = ['html', 'terge', 'json'] as const
 export type ReportForm = (typeof REPORT_FORMS)[number]
 
 const FORMS: Record<ReportForm, (lineage: Lineage, folder?: string) => Promise<string>> = {
-  html: async (lineage, folder) => (await import('../lineage/forms/page/index.js')).reportHtml(lineage, folder),
-  terge: async (lineage) => (await import('../lineage/forms/page/terge.js')).tergeReportText(lineage),
+  html: async (lineage, folder) => (await import('../lineage/forms/page/index.js')).reportHtml(lineage, { folder }),
+  terge: async (lineage) => (await import('../lineage/forms/terge.js')).tergeReportText(lineage),
   json: async (lineage) => lineageText({ ...lineage, lineage: 2 }),
 }
 

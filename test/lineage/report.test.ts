@@ -2,17 +2,12 @@ import { createHash } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { reportHtml } from '../../src/lineage/forms/page/index.js'
-import { tergeReport, tergeReportText } from '../../src/lineage/forms/page/terge.js'
+import { tergeReport, tergeReportText } from '../../src/lineage/forms/terge.js'
 import { parseLineage } from '../../src/lineage/parse.js'
 import { lineageText } from '../../src/lineage/serialize.js'
 import type { Lineage, LineageTensor } from '../../src/lineage/types.js'
+import { dataOf, namesOf, part } from '../support/page.js'
 import { sample } from './sample.js'
-
-const part = (page: string, open: string, close: string): string => {
-  const from = page.indexOf(open) + open.length
-  return page.slice(from, page.indexOf(close, from))
-}
-const dataOf = (page: string) => JSON.parse(part(page, '<script type="application/json" id="data">', '</script>'))
 
 const linear = (layer: number, weights: readonly number[]): LineageTensor => ({
   method: 'linear',
@@ -129,9 +124,10 @@ test('the page allows only its own script and style, and loads nothing', () => {
   assert.match(policy, `script-src ${hash(part(page, '<script>', '</script>'))};`)
   assert.match(policy, `style-src ${hash(part(page, '<style>', '</style>'))};`)
   assert.ok(page.indexOf('Content-Security-Policy') < page.indexOf('<style>'))
-  assert.not.match(page, /\b(src|href)="(?!#)/)
+  assert.not.match(page, /\bsrc=/)
+  // Links to papers are followed, not loaded.
+  assert.not.match(page, /\bhref="(?!#|https:\/\/(arxiv\.org\/abs|huggingface\.co)\/)/)
   assert.not.match(page, /<[^>]+\s(style|on\w+)=/)
-  assert.not.match(page, /https?:/)
 })
 
 test('nothing from a lineage becomes markup', () => {
@@ -159,16 +155,24 @@ test('nothing from a lineage becomes markup', () => {
   assert.not.match(page, '<img')
   assert.is(page.split('</script>').length, 3)
   assert.not.match(page, '\u202e')
-  assert.is(dataOf(page).rows[0][0], evil)
+  assert.equal(namesOf(page), [evil, `layers.1.${evil}`])
 })
 
 test('figures of a step are text, not JSON', () => {
   const score = { before: 5.034470945596695, after: 212.77099609375 }
   const page = reportHtml({
     ...sample,
-    steps: { moved: { kind: 'rebasin', models: ['a', 'b'], score } },
-  } as unknown as typeof sample)
-  assert.match(page, 'score: <code>5.03447</code> → <code>212.771</code>')
+    steps: {
+      moved: {
+        ...{ kind: 'rebasin', patterns: [], models: ['a', 'b'], model: 'a', onto: 'b', iterations: 3, seed: 0, score },
+        ...{ method: 'weight-matching', symmetry: 'permutation', family: 'chain', similarity: { before: 0, after: 1 } },
+      },
+    },
+  })
+  assert.match(
+    page,
+    '<dt>score</dt><dd><b><span title="5.034470945596695">5.034</span></b> → <b><span title="212.77099609375">212.8</span></b></dd>',
+  )
 })
 
 test('the page has the recipe by lines, models, copies and every tensor', () => {
@@ -177,17 +181,18 @@ test('the page has the recipe by lines, models, copies and every tensor', () => 
   assert.match(page, 'Lineage of merged.safetensors')
   assert.match(page, 'excluded by filters')
   assert.match(page, 'b: has them in another shape')
-  const { rows, hows, reasons } = dataOf(page)
+  const { rows, merges, methods, reasons } = dataOf(page)
+  assert.equal(namesOf(page), ['10', '__proto__', 'layers.0.weight', 'layers.1.weight', 'task'])
   assert.equal(
-    rows.map(([name]: [string]) => name),
-    ['10', '__proto__', 'layers.0.weight', 'layers.1.weight', 'task'],
+    reasons.map(({ code }) => code),
+    ['not-included', 'excluded'],
   )
-  assert.equal(reasons, ['not included by filters', 'excluded by filters'])
-  assert.is(hows[rows[4][1]].method, 'task_arithmetic')
-  assert.is(hows[rows[4][1]].base.of.sources[0].tensor, null)
+  const task = merges[rows.merges[4]!]!
+  assert.is(methods[task.m], 'task_arithmetic')
+  assert.is(merges[task.base![3]]!.s[0]![1], 0)
 })
 
-test('one chart for all patterns with the same values, with gaps for copied layers', () => {
+test('heat maps and lines: one line for all modules with the same values, and gaps for copied layers', () => {
   const tensors: Record<string, LineageTensor> = {}
   for (let layer = 0; layer < 6; layer++) {
     tensors[`m.layers.${layer}.w`] = linear(layer, [layer / 5, 1 - layer / 5])
@@ -196,25 +201,59 @@ test('one chart for all patterns with the same values, with gaps for copied laye
   }
   tensors['m.layers.2.u'] = { ...linear(2, []), method: 'copy', reason: 'excluded' }
   const page = reportHtml(withTensors(tensors))
-  assert.is(page.split('<figure>').length, 3)
-  assert.match(page, '<code>m.layers.*.v</code> <code>m.layers.*.w</code>')
-  assert.match(page, '12 tensors')
-  assert.match(page, 'a, layer 3: 0.6')
-  assert.is((page.match(/layer 2: 0.5/g) ?? []).length, 0)
+  const layers = part(page, '<section id="layers">', '</section>')
+  // How each tensor was made, and the weights of both models; each for wide and for narrow screens.
+  assert.is(layers.split('<figure>').length, 4)
+  assert.is(layers.split('<svg').length, 7)
+  assert.match(layers, 'href="#tensors?search=%2F%5Em%5C.layers%5C.%5Cd%2B%5C.v%24%2F"')
+  assert.match(layers, '<title>layer 2: copied: excluded by filters</title>')
+  assert.match(layers, '<title>layer 3: 0.6</title>')
+  const lines = part(page, '<section id="parameters">', '</section>')
+  assert.match(lines, '<span class="key c0">v, w</span>')
+  assert.match(lines, '<title>v, w, layer 3: 0.6</title>')
+  assert.is((lines.match(/<title>u, layer 2: 0.5/g) ?? []).length, 0)
+  assert.is((lines.match(/<title>u, layer 3: 0.5/g) ?? []).length, 4)
 })
 
-test('20,000 tensors give a page of a few megabytes, with each way of merging stored once', () => {
+test('50,000 tensors with weights of their own give a page of a few megabytes', () => {
   const tensors: Record<string, LineageTensor> = {}
-  for (let index = 0; index < 20_000; index++) {
-    const name = `model.layers.${index % 60}.experts.${Math.floor(index / 60)}.down_proj.weight`
-    tensors[name] = { ...linear(index % 60, [1 / 3, 1 / 3, 1 / 3]), digest: `xxh3t:${String(index).padStart(32, '0')}` }
+  for (let index = 0; index < 50_000; index++) {
+    const name = `model.layers.${index % 60}.mlp.experts.${Math.floor(index / 60)}.down_proj.weight`
+    const weight = (index + 1) / 50_001
+    tensors[name] = {
+      ...linear(index % 60, [weight, 1 - weight]),
+      digest: `xxh3t:${createHash('md5').update(name).digest('hex')}`,
+    }
     for (const source of tensors[name].sources) Object.assign(source, { tensor: name })
   }
   const page = reportHtml(withTensors(tensors))
-  const { rows, hows } = dataOf(page)
-  assert.is(rows.length, 20_000)
-  assert.is(hows.length, 1)
-  assert.ok(page.length < 4e6, `${page.length}`)
+  const { rows } = dataOf(page)
+  assert.is(rows.names.length, 50_000)
+  assert.equal(namesOf(page).slice(0, 2), [
+    'model.layers.0.mlp.experts.0.down_proj.weight',
+    'model.layers.0.mlp.experts.1.down_proj.weight',
+  ])
+  assert.ok(page.length < 12e6, `${page.length}`)
+})
+
+test('papers are links, and models on the hub; other references are text', () => {
+  const model = (index: number, reference: string) => ({ index, reference, files: [] })
+  const page = reportHtml({
+    ...sample,
+    models: {
+      a: model(0, 'hf:mistralai/Mistral-7B-v0.1@main'),
+      b: model(1, 'hf:../evil"onload'),
+      c: model(2, 'models/hf:x/y'),
+      d: model(3, 'javascript:alert(1)'),
+      e: model(4, 'hf:gpt2'),
+    },
+  })
+  const links = [...page.matchAll(/href="(https[^"]*)"/g)].map(([, address]) => address)
+  assert.equal(
+    links.filter((address) => address!.includes('hugging')),
+    ['https://huggingface.co/mistralai/Mistral-7B-v0.1', 'https://huggingface.co/gpt2'],
+  )
+  assert.ok(links.includes('https://arxiv.org/abs/2203.05482'))
 })
 
 test.run()

@@ -1,100 +1,141 @@
-import { distinct } from '../../../core/collections/distinct.js'
+import { type Distinct, distinct } from '../../../core/collections/distinct.js'
 import { naturalOrder } from '../../../core/collections/naturalOrder.js'
 import type { Json } from '../../../core/json/shape.js'
-import { COPY_REASONS } from '../../../core/reasons.js'
+import { ABSENT_REASONS, COPY_REASONS } from '../../../core/reasons.js'
 import { sortedKeys } from '../../serialize.js'
-import type { Digest, Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
+import type { Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
+import { rounded } from './numbers.js'
+import { COLOUR_COUNT, type MergeData, type PageData, type RowData, type SourceData } from './pageData.js'
+import type { Rules } from './rules.js'
 
-interface PageSource {
-  readonly model: string
-  /** Null if it has the same name as the output's tensor. */
-  readonly tensor: string | null
-  readonly weight: number | null
-  readonly of?: PageMerge
+/** Colours of names: models in the recipe's order, then steps, then methods by name. */
+export interface Colours {
+  readonly ofName: (name: string) => number
+  readonly ofMethod: (method: string) => number
 }
 
-interface PageMerge {
-  readonly method: string
-  readonly parameters: Readonly<Record<string, Json>>
-  readonly sources: readonly PageSource[]
-  readonly base?: PageSource
-  readonly cropped?: LineageMerge['cropped']
-  /** Tensors that steps made on the way, if the lineage lists them. */
-  readonly parts?: readonly (PageMerge & { readonly model: string; readonly tensor: string | null })[]
-}
-
-type Row = readonly [
-  name: string,
-  how: number,
-  dtype: number,
-  shape: readonly number[],
-  digest: Digest | null,
-  reason: number,
-  absent: LineageTensor['absent'] | 0,
-]
-
-/** The data of the page's script. Rows refer to `hows`, `dtypes` and `reasons` by index. */
-export interface PageData {
-  /** Colour number by model or step. */
-  readonly colours: Readonly<Record<string, number>>
-  /** Colour number by method. `copy` has the number after the last colour. */
-  readonly methods: Readonly<Record<string, number>>
-  readonly hows: readonly PageMerge[]
-  readonly dtypes: readonly string[]
-  readonly reasons: readonly string[]
-  readonly rows: readonly Row[]
-}
-
-function pageSource({ model, tensor, weight, of }: LineageSource, name: string): PageSource {
-  return { model, tensor: tensor === name ? null : tensor, weight, ...(of ? { of: pageMerge(of, name) } : {}) }
-}
-
-const pageMerge = ({ method, parameters, sources, base, cropped }: LineageMerge, name: string): PageMerge => ({
-  method,
-  parameters,
-  sources: sources.map((source) => pageSource(source, name)),
-  ...(base ? { base: pageSource(base, name) } : {}),
-  ...(cropped ? { cropped } : {}),
-})
-
-/** The data of the page. Colours repeat after `count`: models in the recipe's order, then steps by name; methods by name. */
-export function pageData(lineage: Lineage, count: number): PageData {
+export function coloursOf(lineage: Lineage): Colours & { readonly names: readonly string[] } {
   const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
-  const sources = [...models.map(([name]) => name), ...sortedKeys(lineage.steps)]
+  const names = [...models.map(([name]) => name), ...sortedKeys(lineage.steps)]
   const methods = [...new Set(Object.values(lineage.tensors).map(({ method }) => method))].sort()
-  const numbered = (names: readonly string[]): Record<string, number> =>
-    Object.assign(Object.create(null), Object.fromEntries(names.map((name, index) => [name, index % count])))
-  const hows = distinct<PageMerge>(JSON.stringify)
-  const dtypes = distinct<string>((dtype) => dtype)
-  const reasons = distinct<string>((reason) => reason)
-  const rows = Object.keys(lineage.tensors)
-    .sort(naturalOrder)
-    .map((name): Row => {
-      const tensor = lineage.tensors[name]!
-      const { dtype, shape, digest, reason, absent } = tensor
-      const parts = tensor.parts?.map((part) => ({
-        model: part.model,
-        tensor: part.tensor === name ? null : part.tensor,
-        ...pageMerge(part, name),
-      }))
-      const how = hows.index({ ...pageMerge(tensor, name), ...(parts ? { parts } : {}) })
-      return [
-        name,
-        how,
-        dtypes.index(dtype),
-        shape,
-        digest,
-        reason === undefined ? -1 : reasons.index(COPY_REASONS[reason]),
-        absent ?? 0,
-      ]
-    })
+  const places = new Map(names.map((name, index) => [name, index % COLOUR_COUNT]))
+  const byMethod = new Map(methods.filter((one) => one !== 'copy').map((one, index) => [one, index % COLOUR_COUNT]))
   return {
-    colours: numbered(sources),
-    // Copied tensors are grey, the colour after the last.
-    methods: Object.assign(numbered(methods), methods.includes('copy') ? { copy: count } : {}),
-    hows: hows.list,
+    names,
+    ofName: (name) => places.get(name) ?? 0,
+    // Copied tensors are grey.
+    ofMethod: (method) => (method === 'copy' ? COLOUR_COUNT : (byMethod.get(method) ?? 0)),
+  }
+}
+
+/** Characters of the page's data. Beyond, it leaves out how steps on the way made a tensor. */
+const LARGEST = 14e6
+
+/** Values of the lineage, each stored once. */
+class Pools {
+  readonly names: Distinct<string>
+  readonly methods = distinct<string>((method) => method)
+  readonly parameters = distinct<Readonly<Record<string, Json>>>(JSON.stringify)
+  readonly merges = distinct<MergeData>(JSON.stringify)
+
+  constructor(
+    names: readonly string[],
+    private readonly nested: boolean,
+  ) {
+    this.names = distinct<string>((name) => name)
+    for (const name of names) this.names.index(name)
+  }
+
+  private source({ model, tensor, weight, of }: LineageSource, name: string): SourceData {
+    const making = of && this.nested ? this.merge(of, name) : -1
+    const rest = weight === null ? null : rounded(weight)
+    return [this.names.index(model), tensor === name ? 0 : tensor, rest, making]
+  }
+
+  merge(
+    { method, parameters, sources, base, cropped, parts }: LineageMerge & Partial<LineageTensor>,
+    name: string,
+  ): number {
+    return this.merges.index({
+      m: this.methods.index(method),
+      p: this.parameters.index(parameters),
+      s: sources.map((source) => this.source(source, name)),
+      ...(base ? { base: this.source(base, name) } : {}),
+      ...(cropped ? { cropped } : {}),
+      ...(parts && this.nested
+        ? {
+            parts: parts.map(
+              (part) =>
+                [this.names.index(part.model), part.tensor === name ? 0 : part.tensor, this.merge(part, name)] as const,
+            ),
+          }
+        : {}),
+    })
+  }
+}
+
+const ALGORITHM = /^[\w-]+:/
+
+/** How many characters two names have in common at their start. */
+function sharedLength(a: string, b: string): number {
+  let at = 0
+  while (at < a.length && a[at] === b[at]) at++
+  // Not between the two halves of a character.
+  return at > 0 && /[\ud800-\udbff]/.test(a[at - 1]!) ? at - 1 : at
+}
+
+/** The data as JSON text would be; with less detail if it is too large. */
+export function pageData(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules): PageData {
+  const whole = dataOf(lineage, colours, rules, true)
+  return JSON.stringify(whole.merges).length > LARGEST ? dataOf(lineage, colours, rules, false) : whole
+}
+
+function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules, nested: boolean): PageData {
+  const pools = new Pools(colours.names, nested)
+  const dtypes = distinct<string>((dtype) => dtype)
+  const shapes = distinct<readonly number[]>(String)
+  const reasons = distinct<keyof typeof COPY_REASONS>((reason) => reason)
+  const absents = distinct<NonNullable<LineageTensor['absent']>>(JSON.stringify)
+  const notes = distinct<readonly string[]>(JSON.stringify)
+  const ruleSets = distinct<readonly number[]>(String)
+  const names = Object.keys(lineage.tensors).sort(naturalOrder)
+  const tensors = names.map((name) => lineage.tensors[name]!)
+  const algorithm = ALGORITHM.exec(tensors.find(({ digest }) => digest !== null)?.digest ?? '')?.[0] ?? ''
+  const shared = names.map((name, index) => (index === 0 ? 0 : sharedLength(names[index - 1]!, name)))
+  const each = <T>(of: (tensor: LineageTensor, name: string) => T): T[] => tensors.map((one, i) => of(one, names[i]!))
+  const rows: RowData = {
+    shared,
+    names: names.map((name, index) => name.slice(shared[index])),
+    merges: each((tensor, name) => pools.merge(tensor, name)),
+    dtypes: each(({ dtype }) => dtypes.index(dtype)),
+    shapes: each(({ shape }) => shapes.index(shape)),
+    reasons: each(({ reason }) => (reason === undefined ? -1 : reasons.index(reason))),
+    absents: each(({ absent }) => (absent ? absents.index(absent) : -1)),
+    notes: each((tensor) => (tensor.notes ? notes.index(tensor.notes) : -1)),
+    nonFinite: each(({ non_finite: count }) => count ?? 0),
+    rules: each((tensor, name) => ruleSets.index(rules.of(name, tensor))),
+    digests: each(({ digest }) =>
+      digest === null ? 0 : digest.startsWith(algorithm) ? digest.slice(algorithm.length) : digest,
+    ),
+  }
+  return {
+    names: pools.names.list,
+    methods: pools.methods.list,
+    nameColours: pools.names.list.map(colours.ofName),
+    methodColours: pools.methods.list.map(colours.ofMethod),
+    parameters: pools.parameters.list,
+    merges: pools.merges.list,
     dtypes: dtypes.list,
-    reasons: reasons.list,
+    shapes: shapes.list,
+    reasons: reasons.list.map((code) => ({ code, text: COPY_REASONS[code] })),
+    absents: absents.list.map((absent) =>
+      absent.map(({ model, reason }) => ({ model, reason: ABSENT_REASONS[reason] })),
+    ),
+    notes: notes.list,
+    rules: rules.list,
+    ruleSets: ruleSets.list,
+    algorithm,
+    shortened: !nested,
     rows,
   }
 }

@@ -1,12 +1,6 @@
-/** Texts of the page: escaping and numbers, the same in every locale. */
-
+/** Texts and small pieces of the page. Everything from a lineage passes through `escapeHtml`. */
 import { safeJson } from '../../../core/printable.js'
-
-/** Invisible characters, and those that change the direction of text: they could make a name look like another. */
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
-
-const visible = (text: string): string =>
-  text.replace(HIDDEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`)
+import { grouped, short, visible } from './numbers.js'
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -22,21 +16,53 @@ export const escapeHtml = (text: string): string => visible(text).replace(/[&<>"
 /** JSON that is safe inside a `script` element, and on a terminal. */
 export const scriptJson = (value: unknown): string => safeJson(JSON.stringify(value)).replaceAll('<', '\\u003c')
 
-/** A number with four digits. */
-export const short = (value: number): string => String(Number(value.toPrecision(4)))
+export const code = (text: string): string => `<code>${escapeHtml(text)}</code>`
 
-const COUNTS = [
-  ['T', 1e12],
-  ['G', 1e9],
-  ['M', 1e6],
-  ['k', 1e3],
-] as const
+export const digestText = (digest: string | null): string =>
+  digest === null ? '<span class="soft">none</span>' : code(digest)
 
-/** 7_241_732_096 → "7.242 G". */
-export function countText(count: number): string {
-  const unit = COUNTS.find(([, size]) => count >= size)
-  return unit ? `${short(count / unit[1])} ${unit[0]}` : String(count)
+/** A number with four digits; the exact one as a tooltip where they differ. */
+export function numberText(value: number): string {
+  const text = Number.isInteger(value) ? grouped(value) : short(value)
+  return String(value) === text || Number.isInteger(value) ? text : `<span title="${value}">${text}</span>`
 }
 
-/** An integer with thin spaces between groups of three digits. */
-export const grouped = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, '\u2009')
+/** Text, or trusted markup. Numbers stand on the right. */
+export type Cell = string | { readonly number: string }
+
+/** A table that turns into cards on narrow screens: each cell knows its heading. Cells are markup. */
+export function table(heads: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const cell = (content: Cell, column: number): string => {
+    const label = heads[column] === '' ? '' : ` data-label="${heads[column]}"`
+    return typeof content === 'string'
+      ? `<td${label}><div>${content}</div></td>`
+      : `<td${label} class="number"><div>${content.number}</div></td>`
+  }
+  const numbers = heads.map((_, column) => rows.length > 0 && typeof rows[0]![column] === 'object')
+  const head = heads.map((text, column) => `<th scope="col"${numbers[column] ? ' class="number"' : ''}>${text}</th>`)
+  const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`)
+  return `<table class="cards-when-narrow"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table>`
+}
+
+/** A link to the table of tensors, with a filter. The script reads it from the address. */
+export function filterLink(filter: Readonly<Record<string, string>>, text: string): string {
+  return `<a href="${filterAddress(filter)}">${text}</a>`
+}
+
+export const filterAddress = (filter: Readonly<Record<string, string>>): string =>
+  escapeHtml(`#tensors?${new URLSearchParams(filter)}`)
+
+/** A link to another site. Nothing is loaded before somebody follows it. */
+export const siteLink = (address: string, text: string): string =>
+  `<a href="${escapeHtml(address)}" rel="noopener noreferrer">${text}</a>`
+
+/** Counts by key, the largest first. */
+export function tally<T>(
+  items: readonly T[],
+  key: (item: T) => string,
+  count: (item: T) => number = () => 1,
+): [string, number][] {
+  const counts = new Map<string, number>()
+  for (const item of items) counts.set(key(item), (counts.get(key(item)) ?? 0) + count(item))
+  return [...counts].sort(([, a], [, b]) => b - a)
+}

@@ -1,8 +1,8 @@
-import { naturalOrder } from '../../../core/collections/naturalOrder.js'
-import { EMBEDDING, HEAD } from '../../../networks/tied.js'
-import { KINDS } from '../../../steps/index.js'
-import { sortedKeys } from '../../serialize.js'
-import type { Lineage, LineageMerge, LineageSource } from '../../types.js'
+import { naturalOrder } from '../../core/collections/naturalOrder.js'
+import { EMBEDDING, HEAD } from '../../networks/tied.js'
+import { KINDS } from '../../steps/index.js'
+import { sortedKeys } from '../serialize.js'
+import type { Lineage, LineageMerge, LineageSource } from '../types.js'
 
 type Pair = readonly [model: number, weight: number | null]
 

@@ -1,0 +1,53 @@
+/** The head of the page: sizes, metrics, and the share of each method. */
+import { elements } from '../../../../core/dtypes.js'
+import { formatSize } from '../../../../core/sizes.js'
+import { agree, plural } from '../../../../core/words.js'
+import type { Lineage, LineageFile } from '../../../types.js'
+import type { Colours } from '../data.js'
+import { escapeHtml, filterAddress, tally } from '../html.js'
+import { countText, grouped, short } from '../numbers.js'
+
+export const bytesOf = (files: readonly LineageFile[]): number => files.reduce((sum, { size }) => sum + size, 0)
+
+const card = (value: string, label: string, address?: string, exact?: string): string => {
+  const inside = `<b${exact === undefined || exact === value ? '' : ` title="${escapeHtml(exact)}"`}>${value}</b><span>${label}</span>`
+  return address === undefined ? `<div class="card">${inside}</div>` : `<a class="card" href="${address}">${inside}</a>`
+}
+
+/** Metrics among the cards. The section of evaluations has all of them. */
+const MOST_METRICS = 6
+
+export function summary(lineage: Lineage, colours: Colours): string {
+  const tensors = Object.values(lineage.tensors)
+  const copied = tensors.filter(({ reason }) => reason !== undefined).length
+  const parameters = tensors.reduce((sum, { shape }) => sum + elements(shape), 0)
+  const shares = tally(
+    tensors,
+    ({ method }) => method,
+    ({ shape }) => elements(shape),
+  )
+  const { files, dropped } = lineage.output
+  const models = Object.keys(lineage.models).length
+  const metrics = Object.entries(lineage.evaluations ?? {}).slice(0, MOST_METRICS)
+  const cards = [
+    ...metrics.map(([name, value]) => card(short(value), escapeHtml(name), '#evaluations', String(value))),
+    card(grouped(tensors.length), agree(tensors.length, 'tensor', 'tensors'), '#tensors'),
+    card(countText(parameters), 'parameters'),
+    card(formatSize(bytesOf(files)), dropped ? 'evaluated, not kept' : `in ${plural(files.length, 'file')}`, '#files'),
+    card(grouped(tensors.length - copied), 'made', filterAddress({ which: 'merged' })),
+    card(grouped(copied), 'copied', '#copies'),
+    card(grouped(models), agree(models, 'model', 'models'), '#models'),
+  ]
+  let at = 0
+  const percent = (count: number): number => (100 * count) / Math.max(1, parameters)
+  const parts = shares.map(([method, count]) => {
+    const width = percent(count)
+    at += width
+    return `<rect class="fill c${colours.ofMethod(method)}" x="${(at - width).toFixed(3)}" width="${width.toFixed(3)}" height="4"><title>${escapeHtml(method)}: ${width.toFixed(1)} % of the parameters</title></rect>`
+  })
+  const legend = shares.map(
+    ([method, count]) =>
+      `<a class="key c${colours.ofMethod(method)}" href="${filterAddress({ method })}">${escapeHtml(method)} ${percent(count).toFixed(1)} %</a>`,
+  )
+  return `<div class="cards">${cards.join('')}</div><svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="share of parameters by method">${parts.join('')}</svg><p class="legend">${legend.join(' ')}</p>`
+}
