@@ -1,13 +1,17 @@
 // Compiles the recipe's schema (dist/src/recipe/schema.js) to a validator without dependencies, part of every build.
 // `node scripts/schema.mjs --write` also writes schemas/recipe.v1.schema.json, the file that editors read.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Ajv } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const { checkedSchema, recipeSchema } = await import(pathToFileURL(path.join(root, 'dist/src/recipe/schema.js')).href)
+const load = (name) => import(pathToFileURL(path.join(root, `dist/src/${name}.js`)).href)
+const { checkedSchema, recipeSchema } = await load('recipe/schema')
+const { forEditors } = await load('language/schemaParts')
+
+const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
 
 const ajv = new Ajv({
   strict: true,
@@ -27,5 +31,7 @@ writeFileSync(path.join(root, 'dist/src/recipe/schema-validator.js'), code)
 
 if (process.argv.includes('--write')) {
   mkdirSync(path.join(root, 'schemas'), { recursive: true })
-  writeFileSync(path.join(root, 'schemas/recipe.v1.schema.json'), `${JSON.stringify(recipeSchema(), null, 2)}\n`)
+  const name = 'schemas/recipe.v1.schema.json'
+  const schema = forEditors(recipeSchema(), `https://unpkg.com/terge@${version}/${name}`)
+  writeFileSync(path.join(root, name), `${JSON.stringify(schema, null, 2)}\n`)
 }

@@ -34,6 +34,7 @@ const DEVELOPMENT = {
   safetensors: 'an independent reader in tests',
   typescript: 'compiles',
   uvu: 'runs the tests',
+  'yaml-language-server': 'what editors show of the recipe schema, in tests',
 }
 
 test('the dependencies are those that have a reason', () => {

@@ -4,9 +4,9 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parse } from 'yaml'
 import { COMMANDS } from '../src/commands/map.js'
 import { listMethods, load } from '../src/index.js'
+import { codeBlocks, completed } from './support/documents.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8')
@@ -61,22 +61,10 @@ test('docs/README.md lists every page', () => {
   )
 })
 
-/** A whole recipe, or a part of one with what it lacks around it. */
-function completed(text: string): string {
-  const given = parse(text) as Record<string, unknown>
-  if (given.terge !== undefined) return text
-  const around = ['terge: 1']
-  if (!given.models)
-    around.push('models: {base: ./base, math: ./math, code: ./code, chat: ./chat, a: ./a, b: ./b, c: ./c}')
-  if (!given.merge && !given.steps) around.push('merge: {method: linear}')
-  if (!given.output && !given.outputs) around.push('output: ./merged')
-  return `${around.join('\n')}\n${text}`
-}
-
 for (const file of markdown.filter((name) => name !== 'docs/style.md' && !name.startsWith('docs/adding-')))
   test(`${file}: its recipes have no errors`, () => {
-    for (const [, text] of read(file).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)) {
-      const { diagnostics } = load('recipe.yml', { text: completed(text!) })
+    for (const text of codeBlocks(read(file), 'yaml')) {
+      const { diagnostics } = load('recipe.yml', { text: completed(text) })
       assert.equal(
         diagnostics.filter(({ severity }) => severity === 'error'),
         [],

@@ -18,6 +18,10 @@ const UNITS: Readonly<Record<string, number>> = {
   tib: 2 ** 40,
 }
 
+const anyCase = (unit: string): string => unit.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`)
+/** A regular expression for sizes as `parseSize` reads them, for schemas, which have no flag to ignore case. */
+export const SIZE_PATTERN = `^\\s*\\d{1,16}(?:\\.\\d{1,9})? ?(?:${Object.keys(UNITS).map(anyCase).join('|')})\\s*$`
+
 /**
  * Parses "5GB", "512 MiB", "1.5g" or "4096" to bytes, ignoring case. Undefined if it is not a size or not a safe
  * integer.

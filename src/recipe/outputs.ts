@@ -99,7 +99,7 @@ function refuseOtherFormat(written: string, at: Cursor['path'], { scope, overrid
 }
 
 /** In bytes. A shard holds a header and at least some data. */
-const SMALLEST_SHARD = 1000
+export const SMALLEST_SHARD = 1000
 
 function readShardSize(at: Cursor | undefined, { report }: Scope): number | undefined {
   const text = textOf(at)

@@ -4,49 +4,79 @@
  * branch. A `title` is the expected form in words, for messages: "must be TITLE".
  */
 
+import { SIZE_PATTERN } from '../core/sizes.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
-import { listOf, object, ref, type Schema, several, text } from '../language/schemaParts.js'
+import { HUB } from '../language/names.js'
+import {
+  about,
+  inEditors,
+  listOf,
+  needsAny,
+  needsOne,
+  object,
+  ref,
+  type Schema,
+  several,
+  text,
+  textOrWord,
+  when,
+  without,
+} from '../language/schemaParts.js'
 import { KINDS, SHORT_KINDS } from '../steps/index.js'
+import { withoutBase } from '../steps/merge/editorRules.js'
 import { base } from '../steps/merge/schema.js'
+import { templateNames } from '../tokenizers/templates.js'
+import { SMALLEST_SHARD } from './outputs.js'
+import { tokenizer, tokenizerDefinitions } from './tokenizerSchema.js'
 
 export type { Schema } from '../language/schemaParts.js'
 
 const PATTERN_HELP =
   'A plain string is an exact name. * matches within one dotted part, ** across parts. /…/ is a regular expression (RE2 syntax) that matches anywhere in the name.'
 
-const modelMapping = object(
-  {
-    path: text('A .safetensors file, a PyTorch state dict, or a model folder in the Hugging Face layout.'),
-    hub: text('A Hugging Face repository: org/name.'),
-    revision: {
-      title: 'a revision',
-      type: ['string', 'number'],
-      description: 'A commit, branch or tag of the repository.',
+const rename = object(
+  { from: text(PATTERN_HELP), to: text('The new name.') },
+  ['from', 'to'],
+  'Renames the tensors that match a pattern.',
+)
+
+/** A path, or a hub reference, whose form editors check. */
+const hubText = (description: string): Schema =>
+  inEditors(text(description), {
+    pattern: `^(?!hf:)[\\s\\S]*\\S|${HUB.source.replace('^', '^hf:')}`,
+    errorMessage: 'This is not a hub reference: write hf:org/name or hf:org/name@revision.',
+  })
+
+const modelMapping = inEditors(
+  object(
+    {
+      path: text('A .safetensors file, a PyTorch state dict, or a model folder in the Hugging Face layout.'),
+      hub: text('A Hugging Face repository: org/name.'),
+      revision: {
+        title: 'a revision',
+        type: ['string', 'number'],
+        description: 'A commit, branch or tag of the repository.',
+      },
+      sha256: {
+        type: ['string', 'number'],
+        pattern: '^[0-9a-fA-F]{64}$',
+        title: '64 hexadecimal digits',
+        description: 'The expected SHA-256 of the file.',
+      },
+      subfolder: text('A folder inside the repository or the model folder.'),
+      lora: hubText('A PEFT adapter to apply while the model is read: a folder, a file, or hf:org/name@revision.'),
+      lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
+      strip_prefix: text('A prefix to remove from every tensor name.'),
+      rename: {
+        ...listOf(ref('rename')),
+        description: 'Renames tensors. The entries apply in order.',
+      },
+      statistics: text('A safetensors file with statistics for fisher or regmean.'),
     },
-    sha256: {
-      type: ['string', 'number'],
-      pattern: '^[0-9a-fA-F]{64}$',
-      title: '64 hexadecimal digits',
-      description: 'The expected SHA-256 of the file.',
-    },
-    subfolder: text('A folder inside the repository or the model folder.'),
-    lora: text('A PEFT adapter to apply while the model is read: a folder, a file, or hf:org/name@revision.'),
-    lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
-    strip_prefix: text('A prefix to remove from every tensor name.'),
-    rename: {
-      ...listOf(
-        object(
-          { from: text(PATTERN_HELP), to: text('The new name.') },
-          ['from', 'to'],
-          'Renames the tensors that match a pattern.',
-        ),
-      ),
-      description: 'Renames tensors. The entries apply in order.',
-    },
-    statistics: text('A safetensors file with statistics for fisher or regmean.'),
-  },
-  [],
-  'A model with options.',
+    [],
+    'A model with options.',
+  ),
+  { ...needsOne('Write either path or hub.', 'path', 'hub'), dependencies: { lora_scale: ['lora'] } },
 )
 
 const dtype: Schema = {
@@ -59,10 +89,16 @@ const outputMapping = object(
     path: text('Relative to the recipe. A path that ends in .safetensors is one file, any other path is a folder.'),
     from: text('The model or step to write. Default: the only step that no other step uses.'),
     dtype,
-    shard_size: several('a size such as 5GB', 'Maximum size of one file, such as 5GB or 512MiB.', text('A size.'), {
-      type: 'integer',
-      minimum: 1,
-    }),
+    shard_size: several(
+      'a size such as 5GB',
+      'Maximum size of one file, such as 5GB or 512MiB.',
+      inEditors(text('A size such as 5GB or 512MiB.'), {
+        pattern: SIZE_PATTERN,
+        errorMessage: `Write a size of at least ${SMALLEST_SHARD} bytes, such as 5GB or 512MiB.`,
+        examples: ['5GB'],
+      }),
+      inEditors({ type: 'integer', minimum: 1 }, { minimum: SMALLEST_SHARD, description: 'Bytes.' }),
+    ),
     metadata: {
       type: 'object',
       additionalProperties: { title: 'a string', type: 'string' },
@@ -117,115 +153,93 @@ const stepDefinitions = (checked: boolean): Schema => {
   return Object.fromEntries(definitions.map(([name, schema]) => [name, own.has(name) ? { type: 'object' } : schema]))
 }
 
-const step: Schema = {
-  ...object(
-    Object.fromEntries(STEP_KINDS.map((kind) => [kind, ref(kind)])),
-    [],
-    'One step. Its only key is the kind of step.',
-  ),
-  minProperties: 1,
-  maxProperties: 1,
-}
+const step: Schema = inEditors(
+  {
+    ...object(
+      Object.fromEntries(STEP_KINDS.map((kind) => [kind, ref(kind)])),
+      [],
+      'One step. Its only key is the kind of step.',
+    ),
+    minProperties: 1,
+    maxProperties: 1,
+  },
+  { minProperties: undefined, maxProperties: undefined, ...needsOne('A step has exactly one kind.', ...STEP_KINDS) },
+)
 const named = (schema: Schema): Schema => ({ type: 'object', additionalProperties: schema })
-
-const tokenSource = several(
-  'the name of a model or a mapping',
-  'Where the embedding comes from.',
-  text('A model that has the token.'),
-  object(
-    {
-      kind: {
-        enum: ['model_token', 'zero'],
-        description: 'model_token: the embedding of a token of a model. zero: zeros.',
-      },
-      model: text('The name of a model.'),
-      token: { type: 'string', description: 'The text of the token.' },
-      token_id: { type: 'integer', minimum: 0, description: 'The id of the token.' },
-    },
-    ['kind'],
-    'The embedding of any token of a model, or zeros.',
-  ),
-)
-const tokenChoice = several(
-  'the name of a model or a mapping',
-  'Where the embedding of one token comes from.',
-  text('A model that has the token.'),
-  object(
-    {
-      source: tokenSource,
-      force: {
-        type: 'boolean',
-        description: 'Also replace the embedding in models that have the token. Default: false.',
-      },
-    },
-    ['source'],
-    'The source, with options.',
-  ),
-)
-const tokenizer = several(
-  'base, union, the name of a model, or a mapping',
-  'The tokenizer of the result. Default: base.',
-  text('base, union, or the name of a model.'),
-  object(
-    {
-      source: text('base, union, or the name of a model.'),
-      tokens: {
-        ...named(tokenChoice),
-        description:
-          'For each token: the source of its embedding in models that lack it. Default: the base, or else the average of the models that have it.',
-      },
-      pad_to_multiple_of: {
-        type: 'integer',
-        minimum: 1,
-        description: 'Pads the vocabulary to a multiple of this number.',
-      },
-    },
-    ['source'],
-    'A tokenizer with options.',
-  ),
-)
 
 /** The schema for the structure check. Readers of steps check the rest, with better messages. */
 export const checkedSchema = (): Schema => recipeSchema(true)
+
+const SHORT = SHORT_KINDS.map(({ kind }) => kind)
+const REPAIRS_WHAT: Schema = { required: ['model'], errorMessage: 'Write model: NAME, the merge step to repair.' }
+
+/** What readers check for the whole recipe. */
+const wholeRecipe: Schema = {
+  required: undefined,
+  allOf: [
+    { required: ['terge', 'models'] },
+    needsOne('Write either output or outputs.', 'outputs', 'output'),
+    needsAny('The recipe has no step: write merge or steps.', 'merge', 'steps', ...SHORT),
+    when(
+      { not: { required: ['base'] } },
+      about({ merge: withoutBase, steps: { additionalProperties: about({ merge: withoutBase }) } }),
+    ),
+    when(
+      { required: ['steps'] },
+      { ...without(...SHORT), errorMessage: 'This is the short form of a step: move it into steps.' },
+    ),
+    ...['base', 'filters'].map((key) =>
+      when(
+        { required: [key] },
+        about({ merge: { ...without(key), errorMessage: `${key} is set both in the recipe and in merge.` } }),
+      ),
+    ),
+    when({ required: ['repair'], not: { required: ['merge'] } }, about({ repair: REPAIRS_WHAT })),
+  ],
+}
 
 /** `checked`: for the structure check. */
 export const recipeSchema = (checked = false): Schema => ({
   $schema: 'http://json-schema.org/draft-07/schema#',
   title: 'terge recipe, version 1',
-  ...object(
-    {
-      terge: { const: 1, description: 'The version of the recipe language: 1.' },
-      models: {
-        ...named(ref('model')),
-        minProperties: 1,
-        description: 'The models by name. The rest of the recipe uses these names.',
+  ...inEditors(
+    object(
+      {
+        terge: { const: 1, description: 'The version of the recipe language: 1.' },
+        models: {
+          ...named(ref('model')),
+          minProperties: 1,
+          description: 'The models by name. The rest of the recipe uses these names.',
+        },
+        base,
+        filters: ref('filters'),
+        ...shortForms(),
+        steps: {
+          ...named(ref('step')),
+          minProperties: 1,
+          description: 'The long form: named steps that can use each other.',
+        },
+        compute: { enum: ['float32', 'float64'], description: 'The precision of the arithmetic. Default: float32.' },
+        seed: ref('seed'),
+        tokenizer,
+        chat_template: textOrWord(
+          'The name of a model, the name of a known template, or a Jinja template. Default: the template of the base.',
+          Object.fromEntries(templateNames().map((name) => [name, `The chat template ${name}.`])),
+        ),
+        output: several('a path or a mapping', 'Where to write the result.', text('A path.'), ref('output')),
+        outputs: { ...listOf(ref('output')), description: 'Where to write several results.' },
+        evaluate: ref('evaluate'),
       },
-      base,
-      filters: ref('filters'),
-      ...shortForms(),
-      steps: {
-        ...named(ref('step')),
-        minProperties: 1,
-        description: 'The long form: named steps that can use each other.',
-      },
-      compute: { enum: ['float32', 'float64'], description: 'The precision of the arithmetic. Default: float32.' },
-      seed: ref('seed'),
-      tokenizer,
-      chat_template: text(
-        'The name of a model, the name of a known template, or a Jinja template. Default: the template of the base.',
-      ),
-      output: several('a path or a mapping', 'Where to write the result.', text('A path.'), ref('output')),
-      outputs: { ...listOf(ref('output')), description: 'Where to write several results.' },
-      evaluate: ref('evaluate'),
-    },
-    ['terge', 'models'],
-    'A merge of neural-network checkpoints.',
+      ['terge', 'models'],
+      'A merge of neural-network checkpoints.',
+    ),
+    wholeRecipe,
   ),
   $defs: {
     model: several(
       'a path, a hub reference, or a mapping',
       'A path, hf:org/name@revision, or a mapping with path or hub.',
-      text('A path relative to the recipe, or hf:org/name@revision.'),
+      hubText('A path relative to the recipe, or hf:org/name@revision.'),
       modelMapping,
     ),
     patterns: several('a pattern or a list of patterns', PATTERN_HELP, text(PATTERN_HELP), listOf(text(PATTERN_HELP))),
@@ -249,6 +263,8 @@ export const recipeSchema = (checked = false): Schema => ({
     },
     ...stepDefinitions(checked),
     step,
+    ...tokenizerDefinitions,
+    rename,
     evaluate,
     output: outputMapping,
   },

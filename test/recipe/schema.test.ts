@@ -1,17 +1,23 @@
 /** Editors get the schema that is checked (except for permutation specs), and it follows the conventions for error messages. */
 import { readFileSync } from 'node:fs'
+import { Ajv } from 'ajv'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { forEditors } from '../../src/language/schemaParts.js'
 import { METHODS } from '../../src/methods/registry.js'
 import { specSchema } from '../../src/rebasin/spec.js'
 import { recipeSchema, type Schema } from '../../src/recipe/schema.js'
 import validate from '../../src/recipe/schema-validator.js'
 
 const file = new URL('../../../schemas/recipe.v1.schema.json', import.meta.url)
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
 
 test('the committed file is the generated one (node scripts/schema.mjs --write)', () => {
   // assert.equal would print thousands of lines.
-  const same = readFileSync(file, 'utf8') === `${JSON.stringify(recipeSchema(), null, 2)}\n`
+  const made = forEditors(recipeSchema(), `https://unpkg.com/terge@${version}/schemas/recipe.v1.schema.json`)
+  const same = readFileSync(file, 'utf8') === `${JSON.stringify(made, null, 2)}\n`
   assert.ok(same, 'schemas/recipe.v1.schema.json is out of date')
 })
 
@@ -63,9 +69,32 @@ test("the methods' parameters come from the registry", () => {
       method.parameters.map(({ name }) => name),
     )
   }
-  const recipe = (parameters: unknown) => ({ terge: 1, models: { a: 'a' }, merge: { method: 'slerp', parameters } })
-  assert.is(validate(recipe({ t: [0, 1] })), true)
-  assert.is(validate(recipe({ tt: 1 })), false)
+})
+
+/** As an editor reads it. The two keywords are of yaml-language-server; other validators ignore them. */
+const editorValidate = () => {
+  const ajv = new Ajv({ strict: true, strictTypes: false, strictRequired: false, unicodeRegExp: true })
+  for (const keyword of ['errorMessage', 'doNotSuggest']) ajv.addKeyword(keyword)
+  return ajv.compile(JSON.parse(readFileSync(file, 'utf8')) as Schema)
+}
+
+test('the published file is a strict schema without titles, at an address with the version of the package', () => {
+  const valid = editorValidate()
+  const recipe = (parameters: unknown) => ({
+    terge: 1,
+    models: { a: 'a', b: 'b' },
+    merge: { method: 'slerp', parameters },
+    output: 'out',
+  })
+  assert.is(valid(recipe({ t: [0, 1] })), true)
+  assert.is(valid(recipe({ tt: 1 })), false)
+  assert.is(valid(recipe({})), false)
+  const published = JSON.parse(readFileSync(file, 'utf8')) as Schema
+  assert.is(published.$id, `https://unpkg.com/terge@${version}/schemas/recipe.v1.schema.json`)
+  assert.equal(
+    [...all(published)].flatMap(([pointer, { title }]) => (typeof title === 'string' ? [pointer] : [])),
+    [],
+  )
 })
 
 test.run()

@@ -14,7 +14,7 @@ export interface Inferred {
 }
 
 /** Family names that `spec` accepts besides `auto`. */
-const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
+export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
 
 /** Other names of a family, as in `model_type` of configs. */
 const ALIASES: Readonly<Record<string, string>> = {

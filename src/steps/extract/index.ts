@@ -4,12 +4,13 @@ import { adapterSentence, extractedLine, extractionLines } from './lines.js'
 import { planExtract } from './plan.js'
 import { readExtract } from './read.js'
 import { readExtractRecord } from './record.js'
-import { extract as schema } from './schema.js'
+import { definitions, extract as schema } from './schema.js'
 import type { ExtractRecord, ExtractStep } from './types.js'
 
 export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   kind: 'extract',
   schema,
+  definitions,
   read: readExtract,
   uses: ({ from, base }) => [from, base],
   like: ({ base }) => base,

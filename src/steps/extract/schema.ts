@@ -1,58 +1,64 @@
-import { object, ref, text } from '../../language/schemaParts.js'
+import { object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+
+/** Definitions that `extract` refers to. */
+export const definitions: Readonly<Record<string, Schema>> = {
+  lora: object(
+    {
+      from: text('The fine-tuned model: a model or a step.'),
+      base: text('The base model of the adapter: a model or a step.'),
+      rank: {
+        type: 'integer',
+        minimum: 1,
+        title: 'a positive integer',
+        description: 'The rank of the adapter. A matrix with a shorter side gets that side as its rank.',
+      },
+      alpha: {
+        type: 'number',
+        minimum: 0.000001,
+        title: 'a number above 0',
+        description: 'lora_alpha: PEFT scales the adapter by alpha/rank. Default: the rank, so that the scale is 1.',
+      },
+      include: ref('patterns'),
+      exclude: ref('patterns'),
+      modules_to_save: {
+        type: 'boolean',
+        description: 'Whether to save norms and layers of unsupported kinds in full. Default: false, which skips them.',
+      },
+      lora_bias: {
+        type: 'boolean',
+        description:
+          'Whether to save the differences of the biases of adapted layers (lora_bias, PEFT 0.14 and later). Not possible with embeddings. Default: false.',
+      },
+      method: word(
+        {
+          auto: 'exact for matrices with a side of at most 512, randomised for larger ones.',
+          exact: 'The decomposition of the whole matrix.',
+          randomised: 'A decomposition by random projections. Its error is within 1 % of the smallest possible one.',
+        },
+        { description: 'How to compute singular vectors. Default: auto, which is exact for small matrices.' },
+      ),
+      oversampling: {
+        type: 'integer',
+        minimum: 0,
+        title: 'a non-negative integer',
+        description: 'For the randomised method: columns beyond the rank. Default: 16.',
+      },
+      iterations: {
+        type: 'integer',
+        minimum: 1,
+        maximum: 100,
+        title: 'an integer from 1 to 100',
+        description: 'For the randomised method: power iterations. Default: 4.',
+      },
+    },
+    ['from', 'base', 'rank'],
+    'Settings of the low-rank adapter in the PEFT format.',
+  ),
+}
 
 /** `extract`: a step of `steps`. */
 export const extract = object(
-  {
-    lora: object(
-      {
-        from: text('The fine-tuned model: a model or a step.'),
-        base: text('The base model of the adapter: a model or a step.'),
-        rank: {
-          type: 'integer',
-          minimum: 1,
-          title: 'a positive integer',
-          description: 'The rank of the adapter. A matrix with a shorter side gets that side as its rank.',
-        },
-        alpha: {
-          type: 'number',
-          minimum: 0.000001,
-          title: 'a number above 0',
-          description: 'lora_alpha: PEFT scales the adapter by alpha/rank. Default: the rank, so that the scale is 1.',
-        },
-        include: ref('patterns'),
-        exclude: ref('patterns'),
-        modules_to_save: {
-          type: 'boolean',
-          description:
-            'Whether to save norms and layers of unsupported kinds in full. Default: false, which skips them.',
-        },
-        lora_bias: {
-          type: 'boolean',
-          description:
-            'Whether to save the differences of the biases of adapted layers (lora_bias, PEFT 0.14 and later). Not possible with embeddings. Default: false.',
-        },
-        method: {
-          enum: ['auto', 'exact', 'randomised'],
-          description: 'How to compute singular vectors. Default: auto, which is exact for small matrices.',
-        },
-        oversampling: {
-          type: 'integer',
-          minimum: 0,
-          title: 'a non-negative integer',
-          description: 'For the randomised method: columns beyond the rank. Default: 16.',
-        },
-        iterations: {
-          type: 'integer',
-          minimum: 1,
-          maximum: 100,
-          title: 'an integer from 1 to 100',
-          description: 'For the randomised method: power iterations. Default: 4.',
-        },
-      },
-      ['from', 'base', 'rank'],
-      'Settings of the low-rank adapter in the PEFT format.',
-    ),
-  },
+  { lora: ref('lora') },
   ['lora'],
   'Extracts a LoRA adapter from the difference of two models.',
 )

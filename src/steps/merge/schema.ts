@@ -1,8 +1,9 @@
 /** The `merge` key of a recipe. */
 import { DTYPE_NAMES } from '../../encodings/index.js'
-import { listOf, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
-import { METHOD_NAMES, METHODS } from '../../methods/registry.js'
+import { inEditors, listOf, object, ref, type Schema, several, text, word } from '../../language/schemaParts.js'
+import { METHODS } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
+import { METHOD_CONSTANTS, mergeRules, ruleRules } from './editorRules.js'
 import { takesLines } from './parameters.js'
 
 /** The values that a recipe can have for one parameter. */
@@ -28,7 +29,7 @@ function parameterSchema(parameter: ParameterSchema): Schema {
 }
 
 function methodParameters(method: Method): Schema {
-  const properties: Record<string, unknown> = {}
+  const properties: Record<string, Schema> = {}
   for (const parameter of method.parameters) properties[parameter.name] = parameterSchema(parameter)
   if (takesLines(method)) properties.lines = ref('lines')
   return {
@@ -39,26 +40,24 @@ function methodParameters(method: Method): Schema {
   }
 }
 
-/** For editors: with the method, they can complete its parameters. `parameters.ts` does the checking. */
-const byMethod: Schema[] = METHODS.map((method) => ({
-  if: { properties: { method: { enum: [method.name, ...method.aliases] } }, required: ['method'] },
-  // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
-  then: { properties: { parameters: ref(`parameters-${method.name}`) } },
-}))
-
-const method: Schema = {
-  title: 'the name of a merge method',
-  type: 'string',
-  description:
-    'The merge method. `terge methods` lists all methods. A rule with another method starts from the defaults of that method.',
-  examples: METHOD_NAMES,
-}
-const models: Schema = {
-  ...listOf(text('The name of a model or step.')),
-  title: 'a list of names of models or steps',
-  description:
-    'The models to merge, in order. Default: every model; for task-vector methods, every model except the base.',
-}
+const method: Schema = inEditors(
+  {
+    title: 'the name of a merge method',
+    type: 'string',
+    description:
+      'The merge method. `terge methods` lists all methods. A rule with another method starts from the defaults of that method.',
+  },
+  { type: undefined, anyOf: METHOD_CONSTANTS },
+)
+const models: Schema = inEditors(
+  {
+    ...listOf(text('The name of a model or step.')),
+    title: 'a list of names of models or steps',
+    description:
+      'The models to merge, in order. Default: every model; for task-vector methods, every model except the base.',
+  },
+  { uniqueItems: true },
+)
 const weights = several(
   'a list of numbers, or a mapping model → number or gradient',
   'A list in the order of the merged models, or a mapping by name. Default: 1 for each model.',
@@ -76,8 +75,8 @@ export const base = text(
   'The model that gives the result its tensor names, its shapes and its unmerged tensors. Default: the first model. Task-vector methods require it.',
 )
 
-export const merge: Schema = {
-  ...object(
+export const merge: Schema = inEditors(
+  object(
     {
       method,
       models,
@@ -89,16 +88,28 @@ export const merge: Schema = {
       },
       base,
       filters: ref('filters'),
-      on_missing: {
-        enum: ['copy', 'keep', 'error'],
-        description:
-          'What to do if a model lacks a tensor of the base. copy: merge the other models, or copy the tensor from the base; fail if over half of the parameters would stay unmerged. keep: the same without this limit. error: fail. Default: copy.',
-      },
-      on_mismatch: {
-        enum: ['copy', 'error', 'crop'],
-        description:
-          'What to do if a model has the tensor in another shape. copy: merge the other models, or copy the tensor from the base. crop: if only the number of rows differs, merge the rows that all models have and copy the others from the base. error: fail. Default: copy.',
-      },
+      on_missing: word(
+        {
+          copy: 'Merge the other models, or copy the tensor from the base. Fail if over half of the parameters would stay unmerged.',
+          keep: 'Merge the other models, or copy the tensor from the base.',
+          error: 'Fail.',
+        },
+        {
+          description:
+            'What to do if a model lacks a tensor of the base. copy: merge the other models, or copy the tensor from the base; fail if over half of the parameters would stay unmerged. keep: the same without this limit. error: fail. Default: copy.',
+        },
+      ),
+      on_mismatch: word(
+        {
+          copy: 'Merge the other models, or copy the tensor from the base.',
+          error: 'Fail.',
+          crop: 'Merge the rows that all models have, and copy the others from the base. All else must be equal.',
+        },
+        {
+          description:
+            'What to do if a model has the tensor in another shape. copy: merge the other models, or copy the tensor from the base. crop: if only the number of rows differs, merge the rows that all models have and copy the others from the base. error: fail. Default: copy.',
+        },
+      ),
       dtype: {
         enum: Object.keys(DTYPE_NAMES),
         description: 'Rounds merged tensors to this dtype before other steps use them. Default: no rounding.',
@@ -107,16 +118,16 @@ export const merge: Schema = {
     ['method'],
     'Merges the tensors of several models.',
   ),
-  allOf: byMethod,
-}
-const rule: Schema = {
-  ...object(
+  { allOf: mergeRules },
+)
+const rule: Schema = inEditors(
+  object(
     { match: ref('patterns'), method, models, weights, parameters },
     ['match'],
     'Settings for the tensors that match. A rule with the same method overrides the settings of merge key by key.',
   ),
-  allOf: byMethod,
-}
+  { allOf: ruleRules },
+)
 
 const lines = object(
   {

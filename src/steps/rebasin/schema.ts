@@ -1,30 +1,84 @@
-import { listOf, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
+import {
+  about,
+  inEditors,
+  listOf,
+  object,
+  ref,
+  type Schema,
+  several,
+  text,
+  textOrWord,
+  when,
+  without,
+  word,
+} from '../../language/schemaParts.js'
+import { FAMILY_NAMES } from '../../rebasin/infer/index.js'
+
+const SPECS = {
+  auto: 'Detects the family of the network by names and shapes.',
+  ...Object.fromEntries(FAMILY_NAMES.map((name) => [name, `The permutation spec of the ${name} family.`])),
+}
+
+const ONE_BY_ONE = 'This method aligns one model: write method: merge-many or c2m3 for several.'
+
+/** The `models` form has other keys and methods than the form with `model` and `onto`. */
+const forms: Schema = when(
+  { required: ['models'] },
+  {
+    required: ['method'],
+    allOf: [
+      without('model', 'onto'),
+      about({ method: { pattern: '^(?!weight-matching$)', errorMessage: ONE_BY_ONE } }),
+    ],
+    errorMessage: 'The models are aligned jointly, onto the first one: write method: merge-many or c2m3.',
+  },
+  {
+    ...about({
+      method: {
+        pattern: '^(?!(?:merge-many|c2m3)$)',
+        errorMessage: 'This method aligns several models jointly: write models: [a, b, c].',
+      },
+    }),
+    required: ['model', 'onto'],
+  },
+)
 
 /** The `rebasin` key of a recipe. */
-export const rebasin: Schema = {
-  ...object(
+export const rebasin: Schema = inEditors(
+  object(
     {
       model: text('The model to permute.'),
       onto: text('The model to align it to.'),
-      models: {
-        ...listOf(text('The name of a model.'), 2),
-        description: 'The models to align jointly, onto the first one.',
-      },
-      method: {
-        enum: ['weight-matching', 'merge-many', 'c2m3'],
-        description: 'The alignment method. Default: weight-matching.',
-      },
+      models: inEditors(
+        { ...listOf(text('The name of a model.'), 2), description: 'The models to align jointly, onto the first one.' },
+        { uniqueItems: true },
+      ),
+      method: word(
+        {
+          'weight-matching': 'Git Re-Basin: permutes one model so that its weights are most like those of the other.',
+          'merge-many': 'MergeMany: aligns each of several models with the mean of the others, in turns.',
+          c2m3: 'C²M³: aligns several models at once, so that the permutations around any cycle cancel.',
+        },
+        { description: 'The alignment method. Default: weight-matching.' },
+      ),
       spec: several(
         "auto, a family's name, a file, or the spec itself",
         'Which axes of which tensors share a permutation. Default: auto.',
-        text('auto, the name of a family, or a file.'),
+        textOrWord('auto, the name of a family, or a file.', SPECS),
         ref('spec'),
       ),
-      symmetry: { enum: ['permutation', 'orthogonal'], description: 'The allowed transforms. Default: permutation.' },
+      symmetry: word(
+        {
+          permutation: 'Reorders units. The network computes the same function.',
+          orthogonal: 'Also allows rotations, for transformers that can be rotated.',
+        },
+        { description: 'The allowed transforms. Default: permutation.' },
+      ),
       seed: ref('seed'),
       max_iterations: { type: 'integer', minimum: 1, description: 'The maximum number of iterations. Default: 100.' },
     },
     [],
     'Aligns a model to another one, so that they can be averaged.',
   ),
-}
+  forms,
+)

@@ -1,35 +1,35 @@
-import { listOf, object, type Schema, several, text } from '../../language/schemaParts.js'
+import { listOf, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
 
 const OF =
   'The stack of layers, by the prefix of its tensor names, such as model.layers. Default: the layers of the language model.'
-const slices = (description?: string): Schema => ({
-  ...listOf(
-    object(
-      {
-        model: text('A model or step.'),
-        layers: {
-          type: 'array',
-          items: { type: 'integer', minimum: 0 },
-          minItems: 2,
-          maxItems: 2,
-          title: 'a half-open range of layers [from, to]',
-          description: 'A half-open range of layers: [0, 24] selects layers 0 to 23.',
-        },
-        of: text(OF),
+const slices: Schema = listOf(ref('slice'))
+
+/** Definitions that `stack` refers to. */
+export const definitions: Readonly<Record<string, Schema>> = {
+  slice: object(
+    {
+      model: text('A model or step.'),
+      layers: {
+        type: 'array',
+        items: { type: 'integer', minimum: 0 },
+        minItems: 2,
+        maxItems: 2,
+        title: 'a half-open range of layers [from, to]',
+        description: 'A half-open range of layers: [0, 24] selects layers 0 to 23.',
       },
-      ['model', 'layers'],
-      'Layers of one model.',
-    ),
+      of: text(OF),
+    },
+    ['model', 'layers'],
+    'Layers of one model.',
   ),
-  ...(description ? { description } : {}),
-})
+}
 /** A `stack` step. */
 export const stack = several(
   'a list of slices, or a mapping with of and slices',
   'Stacks ranges of layers and renumbers them.',
-  slices(),
+  slices,
   object(
-    { of: text(OF), slices: slices('The slices, from the first layer up.') },
+    { of: text(OF), slices: { ...slices, description: 'The slices, from the first layer up.' } },
     ['slices'],
     'Slices, and their stack of layers.',
   ),
