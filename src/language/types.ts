@@ -34,8 +34,17 @@ export interface ModelSource {
   readonly rename: readonly { readonly from: string; readonly to: string }[]
   /** The path of a file. In a complete recipe: the name of the model for that file. */
   readonly statistics?: string
-  /** The model is the statistics file or the adapter of another model. */
-  readonly companion?: 'statistics' | 'lora'
+  /** The model is the statistics file or the adapter of another model, or a file that a step names. */
+  readonly companion?: 'statistics' | 'lora' | 'measured'
+}
+
+/** A file of measurements that a step names. */
+export interface MeasuredFile {
+  /** Whose measurements it has: a model or step. */
+  readonly of: string
+  /** The path as written. In a complete recipe: the name of the model for that file. */
+  readonly file: string
+  readonly at: Path
 }
 
 export interface Filters {

@@ -17,7 +17,7 @@ import { FileProblem, readRegularSync } from '../storage/local/regular.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
-import { readModels, withCompanions } from './models.js'
+import { readModels, withCompanions, withMeasuredFiles } from './models.js'
 import { refuseNotModels } from './notModels.js'
 import { refuseOtherFile } from './notRecipe.js'
 import { readOutputs } from './outputs.js'
@@ -171,14 +171,14 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   const chatTemplate = textOf(get(root, 'chat_template'))
   for (const name of tokenizerModels(tokenizer, chatTemplate, models)) used.add(name)
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
+  // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
+  // patterns.
+  const steps = ordered
+    .filter(({ name }) => used.has(name) || !sound)
+    .map((step) => kindOf(step).readFiles?.(step, folder, readNamed, report) ?? step)
   return {
     folder,
-    models: withCompanions(models),
-    // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
-    // patterns.
-    steps: ordered
-      .filter(({ name }) => used.has(name) || !sound)
-      .map((step) => kindOf(step).readFiles?.(step, folder, readNamed, report) ?? step),
+    ...withMeasuredFiles(withCompanions(models), steps),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
     seed: numberOf(get(root, 'seed')) ?? 0,

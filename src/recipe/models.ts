@@ -5,6 +5,7 @@ import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf,
 import { HUB, hubParts } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { ModelSource } from '../language/types.js'
+import { kindOf, type Step } from '../steps/index.js'
 
 export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
   const models = new Map<string, ModelSource>()
@@ -101,4 +102,28 @@ export function withCompanions(models: ReadonlyMap<string, ModelSource>): Map<st
       all.set(name, revision === undefined || origin === 'path' ? companion : { ...companion, revision })
     }
   return all
+}
+
+/**
+ * The same for the files of measurements that steps name: the models with these files, and the steps with the names of
+ * these models.
+ */
+export function withMeasuredFiles(
+  models: ReadonlyMap<string, ModelSource>,
+  steps: readonly Step[],
+): { readonly models: Map<string, ModelSource>; readonly steps: readonly Step[] } {
+  const all = new Map(models)
+  const named = steps.map((step) => {
+    const { measured } = kindOf(step)
+    if (!measured) return step
+    const files = measured.of(step).map((one) => {
+      let name = `${step.name}.measured.${one.of}`
+      while (all.has(name)) name += "'"
+      const { file: reference, at } = one
+      all.set(name, { name, at, reference, origin: 'path', rename: [], companion: 'measured' })
+      return { ...one, file: name }
+    })
+    return files.length > 0 ? measured.named(step, files) : step
+  })
+  return { models: all, steps: named }
 }

@@ -12,7 +12,16 @@ import type { Faults } from '../language/faults.js'
 import type { Scope } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { Schema } from '../language/schemaParts.js'
-import type { Evaluate, Filters, LocatedPattern, ModelSource, Path, RecipeHead, StepCommon } from '../language/types.js'
+import type {
+  Evaluate,
+  Filters,
+  LocatedPattern,
+  MeasuredFile,
+  ModelSource,
+  Path,
+  RecipeHead,
+  StepCommon,
+} from '../language/types.js'
 import type { Config } from '../networks/layerCounts.js'
 import type { AnalysisCommon, AnalysisKind, Lines } from './analysis.js'
 
@@ -61,6 +70,12 @@ export interface StepKind<
   readonly notModel?: { readonly what: string; readonly hint: string }
   /** The number of checkpoints that it makes, if not one. */
   readonly count?: (step: S) => number
+  /** The files of measurements that the step names itself. */
+  readonly measured?: {
+    readonly of: (step: S) => readonly MeasuredFile[]
+    /** The step with the same files under other names. */
+    readonly named: (step: S, files: readonly MeasuredFile[]) => S
+  }
   /** Names of the recipe's models that are files which it needs in addition to the models that it uses. */
   readonly files?: (step: S, models: ReadonlyMap<string, ModelSource>) => readonly string[]
   /** Its patterns, and the base whose tensor names they match. */

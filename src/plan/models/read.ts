@@ -39,8 +39,8 @@ export function readModels(
     const checkpoint = checkpoints.get(name)!
     const source = recipe.models.get(name)!
     const revision = checkpoint.revision ?? source.revision
-    // Adapters use other names than models.
-    const own = anchors.has(name) || source.companion === 'lora'
+    // Adapters and measurements use other names than models.
+    const own = anchors.has(name) || source.companion === 'lora' || source.companion === 'measured'
     const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
     const complete =
       own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, twins, faults)

@@ -9,9 +9,9 @@ import { sharedCopy } from '../../rebasin/team/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
 import type { AxisMap } from '../../views/types.js'
 import type { FoundArrays, Workshop } from '../analysis.js'
-import { sourceOf } from './analyse.js'
 import { budgetOf } from './cost.js'
 import { matchedSpec } from './matchedSpec.js'
+import { sourceOf } from './measured/source.js'
 import type { RebasinAnalysis } from './types.js'
 
 export const alignedMaps = (

@@ -1,16 +1,17 @@
 /** Computes the permutations or the rotation of an alignment. */
 import { plural } from '../../core/words.js'
-import type { AnalysisModel } from '../../expr/types.js'
 import { identity, type Permutations } from '../../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
-import { weightMatching } from '../../rebasin/match.js'
+import { type MatchOptions, weightMatching } from '../../rebasin/match.js'
 import { arraysOf } from '../../rebasin/orthogonal/arrays.js'
 import { orthogonalMatching } from '../../rebasin/orthogonal/matching.js'
 import { matchingProducts } from '../../rebasin/score.js'
 import type { TensorSource } from '../../rebasin/weights.js'
-import type { AnalysisProgress, Found, TensorReader, Workshop } from '../analysis.js'
+import type { AnalysisProgress, Found, Workshop } from '../analysis.js'
 import { budgetOf } from './cost.js'
 import { matchedSpec } from './matchedSpec.js'
+import { matchWithActivations } from './measured/analyse.js'
+import { sourceOf } from './measured/source.js'
 import { digestOf, permutationRecord, recordHead } from './record.js'
 import type { RebasinAnalysis, RebasinRecord } from './types.js'
 
@@ -18,22 +19,11 @@ type Tell = (progress: AnalysisProgress) => void
 type FoundBySteps = Map<string, Found<RebasinRecord>>
 
 export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell): Promise<FoundBySteps> =>
-  analysis.method !== 'weight-matching'
+  analysis.method === 'merge-many' || analysis.method === 'c2m3'
     ? matchJointly(analysis, workshop, tell)
     : analysis.symmetry === 'orthogonal'
       ? rotate(analysis, workshop, tell)
       : match(analysis, workshop, tell)
-
-/** The tensors of a model, as matching reads them. */
-export function sourceOf({ tensors, config }: AnalysisModel, reader: TensorReader): TensorSource {
-  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
-  return {
-    tensors: byName,
-    read: (name) => reader.read(byName.get(name)!),
-    readRows: (name, rows, into) => reader.readRows(byName.get(name)!, rows, into),
-    ...(config ? { config } : {}),
-  }
-}
 
 async function match(analysis: RebasinAnalysis, { reader, team, spare }: Workshop, tell: Tell): Promise<FoundBySteps> {
   const { onto, models, steps, seed, maxIterations } = analysis
@@ -41,7 +31,8 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
   const found: FoundBySteps = new Map()
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
-    const result = await weightMatching(spec, sourceOf(onto, reader), sourceOf(model, reader), team, {
+    const [a, b] = [sourceOf(onto, reader), sourceOf(model, reader)]
+    const options: MatchOptions = {
       seed,
       maxIterations,
       budget: budgetOf(analysis, spare),
@@ -49,12 +40,16 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
         const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
         tell({ step, text: `${sweep}, group ${at} of ${of} (${group}): ${plural(moved, 'unit')} moved` })
       },
-    })
+    }
+    const { correlation, ...result } = analysis.activations
+      ? await matchWithActivations(analysis, { reader, team, spare }, { a, b }, options)
+      : { ...(await weightMatching(spec, a, b, team, options)), correlation: undefined }
     found.set(step, {
       record: {
         ...recordHead(analysis, model),
         iterations: result.iterations,
         similarity: { before: result.similarityBefore, after: result.similarityAfter },
+        ...(correlation ? { correlation } : {}),
         score: { before: result.scoreBefore, after: result.scoreAfter },
         ...permutationRecord(spec, result.permutations, result.compared),
       },

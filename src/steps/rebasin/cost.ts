@@ -12,6 +12,7 @@ import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
 import { hasOtherRows } from '../../views/stored.js'
 import type { AnalysisCost } from '../analysis.js'
 import { matchedSpec, shapesOf } from './matchedSpec.js'
+import { activationsSpec } from './measured/spec.js'
 import type { RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => elements(shape)
@@ -29,17 +30,28 @@ const PARTS = 2
 /** A tensor that a step makes is in memory as a whole while it is used. */
 const isWhole = ({ expr }: AnalysisTensor): boolean => expr.kind !== 'read' || hasOtherRows(expr.view)
 
+interface ModelBytes {
+  readonly whole: number
+  readonly part: number
+}
+
 /** Bytes of a model's tensors in memory at once: parts of stored tensors, and whole tensors that steps make. */
-function modelBytes({ tensors }: AnalysisModel): { whole: number; part: number } {
+function modelBytes({ tensors }: AnalysisModel): ModelBytes {
   return {
     whole: 4 * most(tensors.filter(isWhole).map(elementsOf)),
     part: Math.max(LEAST_PART, 8 * ROWS * most(tensors.map(({ shape }) => rowLength(shape)))),
   }
 }
 
+/** Weights and activations are read one after the other. */
+const largerOf = (one: ModelBytes, other: ModelBytes | undefined): ModelBytes => ({
+  whole: Math.max(one.whole, other?.whole ?? 0),
+  part: Math.max(one.part, other?.part ?? 0),
+})
+
 /** Half of the extra memory for each of the two models that are compared. */
-export function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudget {
-  const least = modelBytes(onto)
+export function budgetOf({ onto, activations }: RebasinAnalysis, spare: number): WeightsBudget {
+  const least = largerOf(modelBytes(onto), activations && modelBytes(activations.onto))
   const more = spare / 2
   // Larger parts are not faster, and data in memory need not be read again.
   const part = Math.min(LARGEST_PART, least.part + more / (4 * PARTS))
@@ -47,19 +59,28 @@ export function budgetOf({ onto }: RebasinAnalysis, spare: number): WeightsBudge
 }
 
 export function rebasinCost(analysis: RebasinAnalysis): AnalysisCost {
-  const { steps, onto, models, symmetry } = analysis
+  const { steps, onto, models, symmetry, activations } = analysis
+  const measured = activations && modelBytes(activations.onto)
   const parts = sum(
-    [onto, largestModel(models)].map((model) => modelBytes(model).whole + PARTS * modelBytes(model).part),
+    [onto, largestModel(models)].map((model) => {
+      const { whole, part } = largerOf(modelBytes(model), measured)
+      return whole + PARTS * part
+    }),
   )
   if (symmetry === 'orthogonal') {
     const { bytes, multiplications } = orthogonalCost(onto)
     return { steps, bytes: parts + bytes, multiplications: models.length * multiplications }
   }
   const spec = matchedSpec(analysis)
+  const specs = activations ? [spec, activationsSpec(analysis)] : [spec]
   return {
     steps,
-    bytes: parts + 4 * matricesLength(spec) + assignBytes(largestSquare(spec)) + jointBytes(analysis, spec),
-    multiplications: models.length * sweepWork(spec, onto),
+    bytes:
+      parts +
+      most(specs.map((one) => 4 * matricesLength(one) + assignBytes(largestSquare(one)))) +
+      jointBytes(analysis, spec),
+    multiplications:
+      models.length * (sweepWork(spec, onto) + (activations ? sweepWork(specs[1]!, activations.onto) : 0)),
   }
 }
 
@@ -72,7 +93,7 @@ const largestModel = (models: readonly AnalysisModel[]): AnalysisModel =>
 
 /** The sum of models is in float64. c2m3 keeps all models in memory, because it mixes them. */
 function jointBytes({ method, onto, models }: RebasinAnalysis, spec: Spec): number {
-  if (method === 'weight-matching') return 0
+  if (method !== 'merge-many' && method !== 'c2m3') return 0
   const all = sum(onto.tensors.map(elementsOf))
   const largest = most(onto.tensors.map(elementsOf))
   const states = sum(Object.keys(spec.groups).map((group) => gramLength(spec, group)))

@@ -17,7 +17,8 @@ import { rebasin as schema } from './schema.js'
 import type { RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
 
 const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
-  tensors: ({ onto, models }) => [onto, ...models].flatMap(({ tensors }) => tensors),
+  tensors: ({ onto, models, activations }) =>
+    [onto, ...models, ...(activations ? [activations.onto, activations.model] : [])].flatMap(({ tensors }) => tensors),
   cost: rebasinCost,
   refuse(analysis) {
     // The similarities of all pairs of units in a group are in one buffer.
@@ -57,6 +58,11 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Uses
   readFiles: readSpecFile,
   uses: ({ joint, model, onto }) => [...(joint?.models ?? [model]), onto],
   like: ({ model }) => model,
+  measured: {
+    of: ({ statistics }) => statistics ?? [],
+    named: (step, statistics) => (step.kind === 'rebasin' ? { ...step, statistics } : step),
+  },
+  files: ({ statistics }) => (statistics ?? []).map(({ file }) => file),
   keepsShares: true,
   plan: (step, { recipe, values, configOf, analyses, faults }) => ({
     value: planRebasin(recipe, step, values, configOf, analyses, faults),

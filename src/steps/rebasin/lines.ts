@@ -2,10 +2,14 @@
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import { groupsLine } from '../../rebasin/describe.js'
+import type { Spec } from '../../rebasin/spec.js'
 import type { AnalysisCost, Lines } from '../analysis.js'
 import { staysLines } from '../shared/stays.js'
 import { matchedSpec } from './matchedSpec.js'
+import { activationsSpec } from './measured/spec.js'
 import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
+
+type Activations = NonNullable<RebasinAnalysis['activations']>
 
 const SCALES = [
   [1e12, 'trillion'],
@@ -21,7 +25,7 @@ function roughly(count: number): string {
 }
 
 export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplications }: AnalysisCost): Lines {
-  const { onto, models, method, symmetry, family, maxIterations } = analysis
+  const { onto, models, method, symmetry, family, maxIterations, activations } = analysis
   const spec = matchedSpec(analysis)
   const turns = symmetry === 'orthogonal'
   const moved = models.map(({ name }) => name).join(', ')
@@ -29,6 +33,7 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
     text: `${moved} onto ${onto.name}: ${method}${turns ? ', orthogonal' : ''}, family ${family}`,
     branches: [
       { text: groupsLine(spec) },
+      ...(activations ? [{ text: activationLine(activations, spec, activationsSpec(analysis)) }] : []),
       ...staysLines(spec.kept),
       {
         text: `roughly ${roughly(multiplications)} multiplications per ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; needs at least ${formatSize(bytes)} of memory`,
@@ -37,18 +42,32 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
   }
 }
 
+/** How many samples there are, and which groups have none. */
+function activationLine({ onto }: Activations, spec: Spec, measured: Spec): string {
+  const samples = [...new Set(onto.tensors.map(({ shape }) => shape[0]!))].sort((a, b) => a - b)
+  const range =
+    samples.length > 1 ? `${formatCount(samples[0]!)} to ${formatCount(samples.at(-1)!)}` : formatCount(samples[0]!)
+  const without = Object.keys(spec.groups).filter((group) => !Object.hasOwn(measured.groups, group))
+  const rest =
+    without.length > 0
+      ? `; by weights only: ${without.slice(0, 3).join(', ')}${without.length > 3 ? ` and ${formatCount(without.length - 3)} more` : ''}`
+      : ''
+  return `activations: ${counted(onto.tensors.length, 'tensor')} with ${range} samples${rest}`
+}
+
 /** Units of a group. For a group inside another one, over all units of the outer group. */
 function unitsOf(groups: Readonly<Record<string, GroupRecord>>, { size, inside }: GroupRecord): number {
   return inside === undefined ? size : size * (groups[inside]?.size ?? 1)
 }
 
 export function alignedLine(record: RebasinRecord): string {
-  const { model, onto, moved, groups = {}, rotation, similarity, iterations } = record
+  const { model, onto, moved, groups = {}, rotation, similarity, correlation, iterations } = record
   const all = Object.values(groups).reduce((sum, group) => sum + unitsOf(groups, group), 0)
   const parts = [
     ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
     ...(rotation ? [`residual stream of ${formatCount(rotation.size)} rotated`] : []),
     `similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`,
+    ...(correlation ? [`correlation ${correlation.before.toFixed(4)} → ${correlation.after.toFixed(4)}`] : []),
     counted(iterations, 'iteration'),
   ]
   return `${model} aligned to ${onto}: ${parts.join(', ')}`

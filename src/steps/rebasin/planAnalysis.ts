@@ -12,6 +12,7 @@ import { orthogonalObstacle } from '../../rebasin/orthogonal/form.js'
 import { readSpec, type Spec, writeSpec } from '../../rebasin/spec.js'
 import { lastFinding } from '../../views/stored.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
+import { planActivations } from './measured/plan.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
 
 /** What planning needs from the configurations of the models. */
@@ -59,6 +60,8 @@ export function planAnalysis(
       }
     }
     const { method, symmetry, seed, maxIterations } = step
+    const activations = planActivations(recipe, step, spec, values, faults)
+    if (activations === 'refused') return undefined
     return {
       kind: 'rebasin',
       steps,
@@ -70,6 +73,7 @@ export function planAnalysis(
       spec: writeSpec(spec, onto.tensors),
       onto: model(onto),
       models: moving.map(model),
+      ...(activations ? { activations } : {}),
     }
   } catch (error) {
     if (!(error instanceof Fault)) throw error

@@ -3,6 +3,7 @@ import { type Cursor, get, has, isMapping, itemsOf, numberOf, textOf } from '../
 import type { Report } from '../../language/report.js'
 import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
+import { readActivations } from './measured/read.js'
 import { inlineSpec } from './readSpec.js'
 import type { RebasinStep } from './types.js'
 
@@ -34,14 +35,15 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
         part: 'key',
         hint: `write ${key}: NAME`,
       })
-  if (isMapping(at) && joint && method === 'weight-matching') {
+  if (isMapping(at) && joint && method !== 'merge-many' && method !== 'c2m3') {
     const where = get(at, 'method')?.path ?? joint.path
     const hint = 'use method: merge-many or c2m3'
-    report.error('contradiction', 'weight-matching can’t align several models jointly', where, { hint })
+    report.error('contradiction', `${method} can’t align several models jointly`, where, { hint })
   } else if (!joint && (method === 'merge-many' || method === 'c2m3')) {
     const hint = 'write models: [a, b, c]'
     report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })
   }
+  const statistics = readActivations(at, method, scope)
   const models = joint ? itemsOf(joint).map(use) : [use(get(at, 'model'))]
   const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
   if (!joint && onto !== '' && models[0] === onto)
@@ -75,6 +77,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
     seed: numberOf(get(at, 'seed')) ?? 0,
     maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
+    ...(statistics ? { statistics } : {}),
   }
 }
 

@@ -56,11 +56,20 @@ export const rebasin: Schema = inEditors(
       method: word(
         {
           'weight-matching': 'Git Re-Basin: permutes one model so that its weights are most like those of the other.',
+          'activation-matching':
+            'Permutes one model so that its units are most correlated with those of the other on the same inputs.',
+          mixed: 'Activation matching, continued by weight matching.',
           'merge-many': 'MergeMany: aligns each of several models with the mean of the others, in turns.',
           c2m3: 'C²M³: aligns several models at once, so that the permutations around any cycle cancel.',
         },
         { description: 'The alignment method. Default: weight-matching.' },
       ),
+      statistics: {
+        type: 'object',
+        minProperties: 2,
+        additionalProperties: text('A safetensors file with activations.'),
+        description: 'For activation-matching and mixed: the activations of both models on the same inputs, by model.',
+      },
       spec: several(
         "auto, a family's name, a file, or the spec itself",
         'Which axes of which tensors share a permutation. Default: auto.',

@@ -1,11 +1,14 @@
 import type { AnalysisModel } from '../../expr/types.js'
-import type { StepCommon } from '../../language/types.js'
+import type { MeasuredFile, StepCommon } from '../../language/types.js'
 import type { SpecPlaces, SpecText } from '../../rebasin/spec.js'
 import type { AnalysisCommon } from '../analysis.js'
 
+/** `activation-matching` and `mixed` use activations of both models, `merge-many` and `c2m3` align several models jointly. */
+export type AlignmentMethod = 'weight-matching' | 'activation-matching' | 'mixed' | 'merge-many' | 'c2m3'
+
 export interface RebasinStep extends StepCommon {
   readonly kind: 'rebasin'
-  readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
+  readonly method: AlignmentMethod
   /** The model that this step aligns. */
   readonly model: string
   /** For a joint alignment: all of its models. The first one does not change, each other model has its own step. */
@@ -19,6 +22,8 @@ export interface RebasinStep extends StepCommon {
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number
+  /** Activations of `onto` and `model`. */
+  readonly statistics?: readonly MeasuredFile[]
 }
 
 /** Finds the permutations that bring one model closest to another. */
@@ -26,7 +31,7 @@ export interface RebasinAnalysis extends AnalysisCommon {
   readonly kind: 'rebasin'
   /** By model that moves: the name of its step. */
   readonly steps: readonly string[]
-  readonly method: 'weight-matching' | 'merge-many' | 'c2m3'
+  readonly method: AlignmentMethod
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number
@@ -35,6 +40,8 @@ export interface RebasinAnalysis extends AnalysisCommon {
   readonly spec: SpecText
   readonly onto: AnalysisModel
   readonly models: readonly AnalysisModel[]
+  /** Activations on the same inputs, for methods that use them. */
+  readonly activations?: { readonly onto: AnalysisModel; readonly model: AnalysisModel }
 }
 
 /** The result for one group of units. */
@@ -70,6 +77,8 @@ export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetr
   readonly iterations: number
   /** Cosine similarities of the two models over the matched tensors. */
   readonly similarity: BeforeAndAfter
+  /** With activations: mean correlations of matched units. */
+  readonly correlation?: BeforeAndAfter
   /** For permutations: the sum that matching maximises. */
   readonly score?: BeforeAndAfter
   /** For permutations: units of all groups with a new position. */

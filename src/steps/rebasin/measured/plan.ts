@@ -1,0 +1,81 @@
+/** Plans the use of activations: which tensors of the files belong to which groups. */
+import { plural } from '../../../core/words.js'
+import { isFloat } from '../../../encodings/index.js'
+import type { AnalysisModel } from '../../../expr/types.js'
+import type { Value } from '../../../expr/values.js'
+import type { Faults } from '../../../language/faults.js'
+import type { MeasuredFile, RecipeHead } from '../../../language/types.js'
+import { measuredSpec } from '../../../rebasin/activations/names.js'
+import type { Spec } from '../../../rebasin/spec.js'
+import { analysisTensor } from '../../shared/analysisTensor.js'
+import type { RebasinAnalysis, RebasinStep } from '../types.js'
+
+/** A correlation needs two samples. */
+const LEAST_SAMPLES = 2
+
+/**
+ * The activations of both models. Errors: `missing-statistics` for a group without activations, `bad-statistics` for tensors of
+ * the wrong shape, and for other numbers of samples in the two files. Warning: `foreign-statistics` for tensors of no group.
+ */
+export function planActivations(
+  recipe: RecipeHead,
+  step: RebasinStep,
+  spec: Spec,
+  values: ReadonlyMap<string, Value>,
+  faults: Faults,
+): RebasinAnalysis['activations'] | 'refused' {
+  if (!step.statistics) return undefined
+  const [model, onto] = step.statistics as [MeasuredFile, MeasuredFile]
+  const [own, other] = [values.get(model.file)!, values.get(onto.file)!]
+  const refuse = (code: 'bad-statistics' | 'missing-statistics', at: MeasuredFile, message: string, hint: string) => {
+    faults.error(code, message, recipe.placeOf(at.at, 'value'), hint)
+    return 'refused' as const
+  }
+  const { foreign, wrong, missing } = measuredSpec(spec, own.tensors)
+  if (wrong.length > 0)
+    return refuse(
+      'bad-statistics',
+      model,
+      `the activations of ${model.of} do not fit the network: ${wrong[0]!.name} ${wrong[0]!.message}`,
+      'store one row per sample; terge inspect MODEL --spec shows the sizes of the groups',
+    )
+  if (missing.length > 0 && !(step.method === 'mixed' && missing.length < Object.keys(spec.groups).length))
+    return refuse(
+      'missing-statistics',
+      model,
+      `the activations of ${model.of} have no tensor for the group ${missing[0]}${missing.length > 1 ? ` and ${plural(missing.length - 1, 'other group')}` : ''}`,
+      'record the output of a layer of each group that terge inspect MODEL --spec lists, or use method: mixed',
+    )
+  const ignored = new Set(foreign)
+  if (foreign.length > 0)
+    faults.warn(
+      'foreign-statistics',
+      `the activations of ${model.of} have ${plural(foreign.length, 'tensor')} that belong to no group, such as ${foreign[0]}`,
+      recipe.placeOf(model.at, 'value'),
+      'terge ignores them; name a tensor after its group, such as fc1, or fc1@relu',
+    )
+  const names = [...own.tensors.keys()].filter((name) => !ignored.has(name))
+  for (const name of names) {
+    const [x, y] = [own.tensors.get(name)!, other.tensors.get(name)]
+    const lacking = !y && `the activations of ${onto.of} have no tensor ${name}, which those of ${model.of} have`
+    const integer = [x, y].find((tensor) => tensor && !isFloat(tensor.dtype))
+    const samples = y && (x.shape[0] !== y.shape[0] || y.shape.length !== 2 || x.shape[1] !== y.shape[1])
+    const few = x.shape[0]! < LEAST_SAMPLES
+    const what = lacking
+      ? lacking
+      : integer
+        ? `the activations in ${name} are ${integer.dtype}, not floating-point numbers`
+        : samples
+          ? `${name} is [${x.shape.join(', ')}] for ${model.of} but [${y!.shape.join(', ')}] for ${onto.of}`
+          : few
+            ? `${name} has ${plural(x.shape[0]!, 'sample')}; a correlation needs at least ${LEAST_SAMPLES}`
+            : undefined
+    if (what !== undefined)
+      return refuse('bad-statistics', lacking ? onto : model, what, 'record both models on the same inputs')
+  }
+  const activations = (value: Value, of: string): AnalysisModel => ({
+    name: of,
+    tensors: names.map((name) => analysisTensor(name, value.tensors.get(name)!)),
+  })
+  return { model: activations(own, model.of), onto: activations(other, onto.of) }
+}
