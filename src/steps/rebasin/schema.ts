@@ -27,8 +27,8 @@ const forms: Schema = when(
   {
     required: ['method'],
     allOf: [
-      without('model', 'onto'),
-      about({ method: { pattern: '^(?!weight-matching$)', errorMessage: ONE_BY_ONE } }),
+      without('model', 'onto', 'statistics'),
+      about({ method: { pattern: '^(?!(?:weight-matching|activation-matching|mixed)$)', errorMessage: ONE_BY_ONE } }),
     ],
     errorMessage: 'The models are aligned jointly, onto the first one: write method: merge-many or c2m3.',
   },
