@@ -1,11 +1,12 @@
 // The pictures in docs/images: the terminal as SVG, and the report page as PNG. A test checks that they are current.
-//   node scripts/pictures.mjs --write      needs Chromium for the page: CHROMIUM=/path/to/chromium, default `chromium`
+//   node scripts/pictures.mjs --write      needs Chromium for the page: in PATH, or CHROMIUM=/path/to/chromium
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findChromium } from './chromium.mjs'
 import { inCopy } from './readme/quickstart.mjs'
 import { svg } from './readme/svg.mjs'
 
@@ -58,9 +59,9 @@ function photograph(page, file) {
   try {
     const html = path.join(folder, 'page.html')
     writeFileSync(html, page)
-    const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--window-size=1100,1250']
+    const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--window-size=1180,1400']
     const { status, error } = spawnSync(
-      process.env.CHROMIUM ?? 'chromium',
+      findChromium() ?? 'chromium',
       [...flags, `--user-data-dir=${folder}/profile`, `--screenshot=${file}`, pathToFileURL(html).href],
       { stdio: 'ignore', timeout: 60_000 },
     )

@@ -92,6 +92,8 @@ function report(file, output, milliseconds, cpu) {
     `${failed ? 'FAIL' : 'ok  '}  ${file.replace(/\.js$/, '.ts')}  ${passed} of ${total}  ${(milliseconds / 1000).toFixed(1)} s, CPU ${cpu.toFixed(1)} s`,
   )
   if (failed) console.log(output)
+  // What a machine has no program for is said, not hidden.
+  else for (const [line] of output.matchAll(/^skipped: .*$/gm)) console.log(`      ${line}`)
 }
 
 const { total, passed, broken } = counts

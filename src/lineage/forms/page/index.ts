@@ -1,5 +1,6 @@
 /** The lineage as one self-contained HTML page. */
 import { createHash } from 'node:crypto'
+import type { PathSummary } from '../../path/summary.js'
 import type { Lineage } from '../../types.js'
 import { SCRIPT, STYLE } from './assets.js'
 import { coloursOf, pageData } from './data.js'
@@ -11,7 +12,7 @@ import { short } from './numbers.js'
 import { rulesOf } from './rules.js'
 import { alignments } from './sections/alignments.js'
 import { copies } from './sections/copies.js'
-import { type Curve, curves } from './sections/curves.js'
+import { curves } from './sections/curves.js'
 import { models, outputFiles, recipeText } from './sections/inputs.js'
 import { layers } from './sections/layers.js'
 import { parameters } from './sections/parameters.js'
@@ -23,7 +24,7 @@ export interface PageOptions {
   /** The name of an output that is a folder. */
   readonly folder?: string | undefined
   /** The path of which the output is a point. */
-  readonly curve?: Curve | undefined
+  readonly curve?: PathSummary | undefined
   /** The page is about the whole path; the lineage is that of one of its points. */
   readonly wholePath?: boolean
 }
@@ -69,7 +70,11 @@ export function reportHtml(lineage: Lineage, options: PageOptions = {}): string 
   const title = `${whole ? 'Path' : 'Lineage of'} ${escapeHtml(name)}`
   const at = whole && output.point ? ` at t = ${short(output.point.t)}` : ''
   const sections = [
-    section('graph', 'How it was made', graphDrawing(graphOf(lineage, name, colours))),
+    section(
+      'graph',
+      'How it was made',
+      graphDrawing(graphOf(lineage, name, colours, whole ? options.curve : undefined)),
+    ),
     section('layers', 'By layer and module', layers(lineage, colours, quantities)),
     section('evaluations', 'Metrics', curves(lineage, options.curve, whole)),
     section('alignments', 'Alignments', alignments(lineage)),
@@ -96,7 +101,7 @@ export function reportHtml(lineage: Lineage, options: PageOptions = {}): string 
 <body>
 <header><div><h1>${title}</h1>
 ${headText(lineage, options)}
-${summary(lineage, colours)}<nav aria-label="sections">${links.join('')}</nav></div></header>
+${summary(lineage, colours, whole ? options.curve : undefined)}<nav aria-label="sections">${links.join('')}</nav></div></header>
 <main>
 ${sections.map((one) => `<section id="${one.id}"><h2>${one.title}</h2>${one.inside}</section>`).join('\n')}
 </main>

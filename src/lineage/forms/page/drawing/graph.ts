@@ -1,5 +1,6 @@
 /** The recipe's graph, from the lineage: models, steps and the output, and the tensors that flow between them. */
 import { counted } from '../../../../core/words.js'
+import type { PathSummary } from '../../../path/summary.js'
 import { stepLine } from '../../../steps.js'
 import type { Lineage, LineageMerge, LineageSource, LineageStep } from '../../../types.js'
 import type { Colours } from '../data.js'
@@ -72,8 +73,27 @@ function resultOf(name: string, step: LineageStep, made: ReadonlyMap<string, num
 const usedBy = (step: LineageStep): readonly string[] =>
   Array.isArray(step.models) ? step.models : Object.keys(step.models)
 
-export function graphOf(lineage: Lineage, title: string, colours: Colours): Graph {
-  const { output, evaluations } = lineage
+/** Lines of the output's node. */
+const MOST_LINES = 6
+
+function outputLines({ output, evaluations }: Lineage): string[] {
+  const figures = Object.entries(evaluations ?? {}).map(([name, value]) => `${name} ${short(value)}`)
+  const at = output.point ? [`t = ${short(output.point.t)}`] : []
+  return [counted(output.tensors, 'tensor'), ...at, ...figures].slice(0, MOST_LINES)
+}
+
+function pathLines({ points, barriers, drops }: PathSummary): string[] {
+  const found = [barriers, drops].flatMap((table, index) =>
+    Object.entries(table).map(
+      ([name, { height }]) => `${index === 0 ? 'barrier' : 'drop'} of ${name} ${short(height)}`,
+    ),
+  )
+  return [counted(points.length, 'point'), ...found].slice(0, MOST_LINES)
+}
+
+/** `curve`: the output is a whole path. */
+export function graphOf(lineage: Lineage, title: string, colours: Colours, curve?: PathSummary): Graph {
+  const { output } = lineage
   const flows = new Flows()
   for (const tensor of Object.values(lineage.tensors)) {
     flows.walk(output.from, tensor)
@@ -101,15 +121,8 @@ export function graphOf(lineage: Lineage, title: string, colours: Colours): Grap
       nodes.push({ kind: 'step', title: name, lines, href: `#${stepId(index)}`, colour: colours.ofName(name) }) - 1,
     )
   }
-  const figures = Object.entries(evaluations ?? {}).map(([name, value]) => `${name} ${short(value)}`)
-  const at = output.point ? [`t = ${short(output.point.t)}`] : []
-  const end =
-    nodes.push({
-      kind: 'output',
-      title,
-      lines: [counted(output.tensors, 'tensor'), ...at, ...figures].slice(0, 6),
-      href: '#tensors',
-    }) - 1
+  const lines = curve ? pathLines(curve) : outputLines(lineage)
+  const end = nodes.push({ kind: 'output', title, lines, href: curve ? '#evaluations' : '#tensors' }) - 1
   return { nodes, edges: edgesOf(lineage, flows, places, end) }
 }
 

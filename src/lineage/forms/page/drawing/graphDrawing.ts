@@ -1,11 +1,11 @@
 /** Draws a graph: from left to right where there is room, else as one column with arcs beside it. */
 import { escapeHtml } from '../html.js'
-import type { Graph, GraphEdge, GraphNode } from './graph.js'
+import type { Graph, GraphNode } from './graph.js'
 import { ranksOf } from './graph.js'
 import { at, clipped, drawing, NARROW, text, wrapped } from './svg.js'
 
-const NODE = 188
-const GAP = 106
+const NODE = 180
+const GAP = 114
 const LINE = 15
 /** Most nodes that are drawn: beyond, lines would only cover each other. */
 const MOST = 80
@@ -22,25 +22,46 @@ function box(node: GraphNode, x: number, y: number, width: number, height: numbe
 const heightOf = (lines: readonly string[], least = 0): number =>
   Math.max(least, lines.length === 0 ? 32 : 32 + lines.length * LINE + 2)
 
-/** Nodes by rank; those of a rank near the nodes that they come from. */
-function columns(graph: Graph): number[][] {
+/** A graph in columns. Edges over several columns pass through places of their own, so that no box is in their way. */
+interface Columns {
+  /** Nodes and passages. Passages have the numbers after the nodes. */
+  readonly columns: readonly (readonly number[])[]
+  /** By edge: its passages, in order. */
+  readonly passages: readonly (readonly number[])[]
+}
+
+function columnsOf(graph: Graph): Columns {
   const ranks = ranksOf(graph)
-  const found: number[][] = []
-  for (const [node, rank] of ranks.entries()) {
-    found[rank] ??= []
-    found[rank].push(node)
+  const columns: number[][] = []
+  const into = new Map<number, number[]>()
+  const add = (rank: number, node: number): void => {
+    columns[rank] ??= []
+    columns[rank].push(node)
   }
+  for (const [node, rank] of ranks.entries()) add(rank, node)
+  let next = graph.nodes.length
+  const passages = graph.edges.map(({ from, to }) => {
+    const own: number[] = []
+    for (let rank = ranks[from]! + 1; rank < ranks[to]!; rank++) {
+      own.push(next)
+      add(rank, next++)
+    }
+    for (const [index, node] of [...own, to].entries())
+      into.set(node, [...(into.get(node) ?? []), index === 0 ? from : own[index - 1]!])
+    return own
+  })
+  // What a column has in common with the one before decides its order.
   const place = new Map<number, number>()
-  for (const column of found) {
+  for (const column of columns) {
     const centre = (node: number): number => {
-      const from = graph.edges.filter(({ to }) => to === node).flatMap(({ from }) => place.get(from) ?? [])
+      const from = (into.get(node) ?? []).flatMap((one) => place.get(one) ?? [])
       return from.length === 0 ? Number.POSITIVE_INFINITY : from.reduce((sum, one) => sum + one, 0) / from.length
     }
     const centres = new Map(column.map((node) => [node, centre(node)]))
     column.sort((a, b) => (centres.get(a) === centres.get(b) ? a - b : centres.get(a)! - centres.get(b)!))
     for (const [index, node] of column.entries()) place.set(node, index - (column.length - 1) / 2)
   }
-  return found
+  return { columns, passages }
 }
 
 interface Placed {
@@ -52,49 +73,73 @@ interface Placed {
 
 const arrow = (x: number, y: number): string => `<path class="arrow" d="M${at(x)} ${at(y)}l-7 -4v8z"/>`
 
-function leftToRight(graph: Graph, all: readonly number[][]): { width: number; draw: () => string } {
-  const width = all.length * NODE + (all.length - 1) * GAP
-  const draw = (): string => {
-    const { nodes, edges } = graph
-    const into = (node: number): GraphEdge[] => edges.filter(({ to }) => to === node)
-    const sizes = nodes.map((node, index) => {
-      const lines = nodeLines(node, 29)
-      return { lines, height: heightOf(lines, into(index).length * 17 + 8) }
-    })
-    const heights = all.map((column) => column.reduce((sum, node) => sum + sizes[node]!.height + 18, -18))
-    const tallest = Math.max(...heights)
-    const placed = new Map<number, Placed>()
-    for (const [rank, column] of all.entries()) {
-      let y = (tallest - heights[rank]!) / 2 + 6
-      for (const node of column) {
-        placed.set(node, { x: rank * (NODE + GAP) + 1, y, ...sizes[node]! })
-        y += sizes[node]!.height + 18
-      }
+const PASSAGE: Omit<Placed, 'x' | 'y'> = { height: 4, lines: [] }
+const BETWEEN = 18
+
+/** The places of nodes and passages, and the height of all. */
+function placesOf({ nodes, edges }: Graph, { columns }: Columns): { placed: Map<number, Placed>; height: number } {
+  const sizes = nodes.map((node, index) => {
+    const lines = nodeLines(node, 27)
+    const inputs = edges.filter(({ to }) => to === index).length
+    return { lines, height: heightOf(lines, inputs * 17 + 8) }
+  })
+  const sizeOf = (node: number): Omit<Placed, 'x' | 'y'> => sizes[node] ?? PASSAGE
+  const heights = columns.map((column) => column.reduce((sum, node) => sum + sizeOf(node).height + BETWEEN, -BETWEEN))
+  const tallest = Math.max(...heights)
+  const placed = new Map<number, Placed>()
+  for (const [rank, column] of columns.entries()) {
+    let y = (tallest - heights[rank]!) / 2 + 6
+    for (const node of column) {
+      placed.set(node, { x: rank * (NODE + GAP) + 1, y, ...sizeOf(node) })
+      y += sizeOf(node).height + BETWEEN
     }
+  }
+  return { placed, height: tallest + 12 }
+}
+
+function leftToRight(graph: Graph, all: Columns): { width: number; draw: () => string } {
+  const { nodes, edges } = graph
+  const width = all.columns.length * NODE + (all.columns.length - 1) * GAP + 2
+  const curve = (x1: number, y1: number, x2: number, y2: number): string => {
+    const bend = Math.max(30, (x2 - x1) / 2)
+    return `C${at(x1 + bend)} ${at(y1)} ${at(x2 - bend)} ${at(y2)} ${at(x2)} ${at(y2)}`
+  }
+  const draw = (): string => {
+    const { placed, height } = placesOf(graph, all)
+    const middle = ({ y, height }: Placed): number => y + height / 2
     const lines = nodes.flatMap((_, node) => {
       const target = placed.get(node)!
-      const order = into(node).sort((a, b) => placed.get(a.from)!.y - placed.get(b.from)!.y)
-      return order.map((edge, index) => {
-        const source = placed.get(edge.from)!
-        const [x1, y1] = [source.x + NODE, source.y + source.height / 2]
+      // An edge ends above another one if it comes from above it.
+      const order = edges
+        .map((edge, index) => ({ edge, ways: all.passages[index]!.map((way) => placed.get(way)!) }))
+        .filter(({ edge }) => edge.to === node)
+        .map(({ edge, ways }) => ({ edge, ways, source: placed.get(edge.from)! }))
+        .sort((a, b) => middle(a.ways.at(-1) ?? a.source) - middle(b.ways.at(-1) ?? b.source))
+      return order.map(({ edge, ways, source }, index) => {
+        let [x, y] = [source.x + NODE, middle(source)]
+        let path = `M${at(x)} ${at(y)}`
+        for (const way of ways) {
+          path += `${curve(x, y, way.x, middle(way))}h${NODE}`
+          ;[x, y] = [way.x + NODE, middle(way)]
+        }
         const [x2, y2] = [target.x - 1, target.y + ((index + 1) * target.height) / (order.length + 1)]
-        const bend = Math.max(30, (x2 - x1) / 2)
-        const path = `<path class="flow${edge.looks ? ' looks' : ''}" d="M${at(x1)} ${at(y1)}C${at(x1 + bend)} ${at(y1)} ${at(x2 - bend)} ${at(y2)} ${at(x2 - 6)} ${at(y2)}"/>`
-        return `${path}${arrow(x2, y2)}${edge.label === '' ? '' : text(x2 - 10, y2 - 4, clipped(edge.label, 18), 'end halo')}`
+        const flow = `<path class="flow${edge.looks ? ' looks' : ''}" d="${path}${curve(x, y, x2 - 6, y2)}"/>`
+        const label = edge.label === '' ? '' : text(x2 - 10, y2 - 4, clipped(edge.label, 19), 'end halo')
+        return `${flow}${arrow(x2, y2)}${label}`
       })
     })
     const boxes = nodes.map((node, index) => {
       const { x, y, height, lines } = placed.get(index)!
       return box(node, x, y, NODE, height, lines)
     })
-    return drawing(width + 2, tallest + 12, 'the recipe as a graph', lines.join('') + boxes.join(''), true)
+    return drawing(width, height, 'the recipe as a graph', lines.join('') + boxes.join(''), true)
   }
   return { width, draw }
 }
 
 /** Arcs on the left connect nodes in one column; each node names what it comes from. */
-function oneColumn({ nodes, edges }: Graph, all: readonly number[][]): string {
-  const order = all.flat()
+function oneColumn({ nodes, edges }: Graph, { columns }: Columns): string {
+  const order = columns.flat().filter((node) => node < nodes.length)
   const left = 46
   const width = NARROW - left - 2
   const placed = new Map<number, Placed>()
@@ -119,19 +164,20 @@ function oneColumn({ nodes, edges }: Graph, all: readonly number[][]): string {
   return drawing(NARROW, y, 'the recipe as a graph', arcs.join('') + boxes.join(''), true)
 }
 
-/** Widths of the window from which CSS shows the drawing from left to right. */
+/** Widths of drawings, and the classes of those and of the column that replaces them in a narrower window. */
 const CLASSES = [
   [712, 'wide', 'narrow'],
-  [1092, 'larger', 'smaller'],
+  [852, 'wider', 'medium'],
+  [1092, 'widest', 'smaller'],
 ] as const
 
 /** The graph as markup. */
 export function graphDrawing(graph: Graph): string {
   if (graph.nodes.length > MOST) return ''
-  const all = columns(graph)
+  const all = columnsOf(graph)
   const wide = leftToRight(graph, all)
   const column = oneColumn(graph, all)
-  const fit = CLASSES.find(([most]) => wide.width + 2 <= most)
+  const fit = CLASSES.find(([most]) => wide.width <= most)
   if (!fit) return `<div class="graph">${column}</div>`
   return `<div class="graph"><div class="${fit[1]}">${wide.draw()}</div><div class="${fit[2]}">${column}</div></div>`
 }

@@ -72,5 +72,17 @@ export function gridsOf(names: readonly string[]): Grid[] {
       },
     ]
   }
-  return [...grid(OUTSIDE, 1), ...list.flatMap(({ prefix, depth }) => grid(prefix, Math.min(depth, MOST_LAYERS)))]
+  return shortened([
+    ...grid(OUTSIDE, 1),
+    ...list.flatMap(({ prefix, depth }) => grid(prefix, Math.min(depth, MOST_LAYERS))),
+  ])
+}
+
+const WEIGHT = '.weight'
+
+/** Where every label ends in `.weight`, none says it. */
+function shortened(grids: readonly Grid[]): Grid[] {
+  const all = grids.every(({ modules }) => modules.every(({ label }) => label.endsWith(WEIGHT)))
+  const short = ({ label, ...rest }: Module): Module => ({ label: label.slice(0, -WEIGHT.length), ...rest })
+  return grids.map((grid) => (all ? { ...grid, modules: grid.modules.map(short) } : grid))
 }

@@ -3,7 +3,7 @@ import { plural } from '../../../../core/words.js'
 import { escapeHtml, filterAddress } from '../html.js'
 import { short } from '../numbers.js'
 import type { Grid, Module } from './grid.js'
-import { at, both, clipped, drawing, text } from './svg.js'
+import { at, clipped, drawing, type Size, sized, text } from './svg.js'
 
 export interface Cell {
   /** The class of its colour. */
@@ -23,19 +23,30 @@ export type CellOf = (tensors: readonly string[]) => Cell | undefined
 const MOST_MODULES = 48
 const ROW = 19
 
-export function heatMap(grid: Grid, label: string, cellOf: CellOf): string {
+/** `longest`: characters of the longest label of all maps, so that their columns are in line. */
+export function heatMap(grid: Grid, label: string, cellOf: CellOf, longest: number, size: Size): string {
   const modules = grid.modules.filter(({ cells }) => [...cells.values()].some((tensors) => cellOf(tensors)))
   if (modules.length === 0) return ''
   const more = modules.length - MOST_MODULES
   const rest = more > 0 ? `<p class="soft">The table of tensors has ${plural(more, 'more module')}.</p>` : ''
   const shown = modules.slice(0, MOST_MODULES)
-  return both((width) => draw(grid, shown, label, cellOf, width)) + rest
+  return sized(size, (width) => draw(grid, shown, label, cellOf, { width, longest })) + rest
 }
 
-function draw(grid: Grid, modules: readonly Module[], label: string, cellOf: CellOf, width: number): string {
+interface Space {
+  readonly width: number
+  readonly longest: number
+}
+
+function draw(
+  grid: Grid,
+  modules: readonly Module[],
+  label: string,
+  cellOf: CellOf,
+  { width, longest }: Space,
+): string {
   const wide = width > 400
-  const longest = modules.reduce((most, module) => Math.max(most, module.label.length), 0)
-  const left = Math.min(wide ? 250 : 148, longest * 6.3 + 14)
+  const left = Math.min(wide ? 250 : 168, longest * 6.3 + 14)
   const single = grid.prefix === undefined
   const pitch = single ? (wide ? 72 : 56) : Math.min(wide ? 72 : 56, (width - left) / grid.depth)
   const head = single ? 2 : 20

@@ -1,7 +1,7 @@
 /** A chart of lines over one axis: metrics along a path, parameters by layer. */
 import { escapeHtml } from '../html.js'
 import { short } from '../numbers.js'
-import { at, both, drawing, text, ticks } from './svg.js'
+import { at, drawing, type Size, sized, text, ticks } from './svg.js'
 
 export interface Line {
   readonly label: string
@@ -37,7 +37,7 @@ function rangeOf(values: readonly number[]): [number, number] {
   return [low - room, high + room]
 }
 
-export const lineChart = (chart: Chart): string => both((width) => drawChart(chart, width))
+export const lineChart = (chart: Chart, size: Size): string => sized(size, (width) => drawChart(chart, width))
 
 function drawChart({ label, axis, lines, integers, rise, here }: Chart, width: number): string {
   const [left, right, top, bottom] = [52, 12, 12, 34]

@@ -44,9 +44,17 @@ export function drawing(width: number, height: number, label: string, content: s
   return `<svg viewBox="0 0 ${at(width)} ${at(height)}" width="${at(width)}" role="${role}" aria-label="${escapeHtml(label)}">${content}</svg>`
 }
 
-/** Both forms of a drawing; CSS shows the one that fits. */
-export const both = (draw: (width: number) => string): string =>
-  `<div class="wide">${draw(WIDE)}</div><div class="narrow">${draw(NARROW)}</div>`
+/** A small drawing can stand next to others, and is the same on every screen. A large one has two forms; CSS shows the one that fits. */
+export type Size = 'small' | 'large'
+
+export const sized = (size: Size, draw: (width: number) => string): string =>
+  size === 'small'
+    ? `<div class="small-drawing">${draw(NARROW)}</div>`
+    : `<div class="wide">${draw(WIDE)}</div><div class="narrow">${draw(NARROW)}</div>`
+
+/** Figures next to each other where there is room. */
+export const beside = (figures: readonly string[]): string =>
+  figures.length === 0 ? '' : `<div class="beside">${figures.join('')}</div>`
 
 /** Round steps between two numbers, at most about `count`, for the ticks of an axis. */
 export function ticks(low: number, high: number, count: number): number[] {

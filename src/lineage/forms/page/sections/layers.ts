@@ -6,6 +6,7 @@ import type { Colours } from '../data.js'
 import { type Grid, gridsOf } from '../drawing/grid.js'
 import { type Cell, type CellOf, heatMap } from '../drawing/heat.js'
 import { constantOf, type Quantities, type Quantity } from '../drawing/quantities.js'
+import { beside, type Size } from '../drawing/svg.js'
 import { escapeHtml, filterAddress, tally } from '../html.js'
 import { grouped, short } from '../numbers.js'
 import { COLOUR_COUNT } from '../pageData.js'
@@ -21,8 +22,15 @@ const titled = (grid: Grid, map: string): string =>
     ? ''
     : `<div class="map"><p class="soft">${grid.prefix === undefined ? 'outside of layers' : `layers of <code>${escapeHtml(grid.prefix === '' ? 'the model' : grid.prefix)}</code>`}</p>${map}</div>`
 
-const maps = (grids: readonly Grid[], label: string, cellOf: CellOf): string =>
-  grids.map((grid) => titled(grid, heatMap(grid, label, cellOf))).join('')
+/** Stacks with more layers are drawn large. */
+const SMALL_DEPTH = 24
+
+function maps(grids: readonly Grid[], label: string, cellOf: CellOf, size: Size): string {
+  const longest = grids
+    .flatMap(({ modules }) => modules)
+    .reduce((most, module) => Math.max(most, module.label.length), 0)
+  return grids.map((grid) => titled(grid, heatMap(grid, label, cellOf, longest, size))).join('')
+}
 
 /** The method of most tensors of a cell, and what was copied. */
 function howCell(lineage: Lineage, colours: Colours): CellOf {
@@ -38,7 +46,7 @@ function howCell(lineage: Lineage, colours: Colours): CellOf {
     const counts = methods.map(([what, count]) => (names.length > 1 ? `${what}, ${plural(count, 'tensor')}` : what))
     return {
       colour: `c${first.reason === undefined ? colours.ofMethod(first.method) : COLOUR_COUNT}${skipped.length > 0 ? ' skipped' : ''}`,
-      strength: first.reason === undefined ? 1 : 0.35,
+      strength: first.reason === undefined ? 0.85 : 0.35,
       value: '',
       title: `${counts.join('; ')}${skipped.length > 0 ? `; without ${skipped.join(', ')}` : ''}`,
     }
@@ -115,6 +123,7 @@ function constants(quantities: readonly Quantity[]): string {
 /** The section's content as HTML. */
 export function layers(lineage: Lineage, colours: Colours, { numbers }: Quantities): string {
   const grids = gridsOf(Object.keys(lineage.tensors))
+  const size = grids.some(({ depth }) => depth > SMALL_DEPTH) ? 'large' : 'small'
   const varied = numbers.filter((quantity) => constantOf(quantity) === undefined)
   const steps = new Set(varied.map(({ step }) => step))
   const largest = (step: string, kind: Quantity['kind'], name: string): number =>
@@ -133,13 +142,15 @@ export function layers(lineage: Lineage, colours: Colours, { numbers }: Quantiti
         grids,
         `${title} by layer and module`,
         valueCell(quantity, largest(quantity.step, quantity.kind, quantity.name)),
+        size,
       ),
     )
   })
   const more = varied.length - drawn.length
   const how = figure(
     `<b>How each tensor was made</b>${legendOf(lineage, colours)}`,
-    maps(grids, 'how each tensor was made, by layer and module', howCell(lineage, colours)),
+    maps(grids, 'how each tensor was made, by layer and module', howCell(lineage, colours), size),
   )
-  return `${how}${drawn.join('')}${more > 0 ? `<p>The table of tensors has ${plural(more, 'more weight or parameter', 'more weights and parameters')}.</p>` : ''}${constants(numbers)}`
+  const figures = [how, ...drawn]
+  return `${size === 'small' ? beside(figures) : figures.join('')}${more > 0 ? `<p>The table of tensors has ${plural(more, 'more weight or parameter', 'more weights and parameters')}.</p>` : ''}${constants(numbers)}`
 }

@@ -5,6 +5,7 @@ import { stacksOf, withLayer } from '../../../../networks/layerNames.js'
 import type { Lineage } from '../../../types.js'
 import { type Line, legend, lineChart } from '../drawing/lineChart.js'
 import { constantOf, type Quantities, type Quantity } from '../drawing/quantities.js'
+import { beside } from '../drawing/svg.js'
 import { escapeHtml } from '../html.js'
 import { COLOUR_COUNT } from '../pageData.js'
 import { nameOf } from './layers.js'
@@ -65,7 +66,7 @@ export function parameters(lineage: Lineage, { numbers, settings }: Quantities):
     const more = curves.length - lines.length
     const rest = more > 0 ? `<p class="soft">The table of tensors has ${plural(more, 'more line')}.</p>` : ''
     return [
-      `<figure><figcaption><b>${escapeHtml(title)}</b>${legend(lines)}</figcaption>${lineChart({ label: `${title} by layer`, axis: 'layer', lines, integers: true })}${rest}</figure>`,
+      `<figure><figcaption><b>${escapeHtml(title)}</b>${legend(lines)}</figcaption>${lineChart({ label: `${title} by layer`, axis: 'layer', lines, integers: true }, 'small')}${rest}</figure>`,
     ]
   })
   const more = charts.length - MOST_CHARTS
@@ -78,5 +79,5 @@ export function parameters(lineage: Lineage, { numbers, settings }: Quantities):
     return `<li><span class="soft">${escapeHtml(steps.size > 1 ? `${step}, ${method}` : method)}:</span> ${escapeHtml(name)} ${shown.join(' or ')}</li>`
   })
   const list = words.length === 0 ? '' : `<ul class="chips">${words.join('')}</ul>`
-  return charts.length === 0 && list === '' ? '' : `${charts.slice(0, MOST_CHARTS).join('')}${rest}${list}`
+  return charts.length === 0 && list === '' ? '' : `${beside(charts.slice(0, MOST_CHARTS))}${rest}${list}`
 }

@@ -2,10 +2,13 @@
 import { elements } from '../../../../core/dtypes.js'
 import { formatSize } from '../../../../core/sizes.js'
 import { agree, plural } from '../../../../core/words.js'
+import { seriesOf } from '../../../path/figures.js'
+import type { PathSummary } from '../../../path/summary.js'
 import type { Lineage, LineageFile } from '../../../types.js'
 import type { Colours } from '../data.js'
 import { escapeHtml, filterAddress, tally } from '../html.js'
 import { countText, grouped, short } from '../numbers.js'
+import { deviationOf } from './curves.js'
 
 export const bytesOf = (files: readonly LineageFile[]): number => files.reduce((sum, { size }) => sum + size, 0)
 
@@ -17,7 +20,23 @@ const card = (value: string, label: string, address?: string, exact?: string): s
 /** Metrics among the cards. The section of evaluations has all of them. */
 const MOST_METRICS = 6
 
-export function summary(lineage: Lineage, colours: Colours): string {
+/** Barriers and drops along a path, by their names. */
+const deviationsOf = (curve: PathSummary): [string, number][] =>
+  seriesOf(curve.points).flatMap(({ figure }) => {
+    const found = deviationOf(figure, curve)
+    return found ? [[`${found.word} of ${figure}`, found.height] as [string, number]] : []
+  })
+
+function sizeCard({ output: { files, dropped } }: Lineage): string {
+  return card(
+    formatSize(bytesOf(files)),
+    dropped ? 'evaluated, not kept' : `in ${plural(files.length, 'file')}`,
+    '#files',
+  )
+}
+
+/** `curve`: for the page of a whole path. */
+export function summary(lineage: Lineage, colours: Colours, curve?: PathSummary): string {
   const tensors = Object.values(lineage.tensors)
   const copied = tensors.filter(({ reason }) => reason !== undefined).length
   const parameters = tensors.reduce((sum, { shape }) => sum + elements(shape), 0)
@@ -26,14 +45,15 @@ export function summary(lineage: Lineage, colours: Colours): string {
     ({ method }) => method,
     ({ shape }) => elements(shape),
   )
-  const { files, dropped } = lineage.output
   const models = Object.keys(lineage.models).length
-  const metrics = Object.entries(lineage.evaluations ?? {}).slice(0, MOST_METRICS)
+  const metrics = curve ? deviationsOf(curve) : Object.entries(lineage.evaluations ?? {})
   const cards = [
-    ...metrics.map(([name, value]) => card(short(value), escapeHtml(name), '#evaluations', String(value))),
+    ...metrics
+      .slice(0, MOST_METRICS)
+      .map(([name, value]) => card(short(value), escapeHtml(name), '#evaluations', String(value))),
     card(grouped(tensors.length), agree(tensors.length, 'tensor', 'tensors'), '#tensors'),
     card(countText(parameters), 'parameters'),
-    card(formatSize(bytesOf(files)), dropped ? 'evaluated, not kept' : `in ${plural(files.length, 'file')}`, '#files'),
+    ...(curve ? [card(grouped(curve.points.length), 'points', '#evaluations')] : [sizeCard(lineage)]),
     card(grouped(tensors.length - copied), 'made', filterAddress({ which: 'merged' })),
     card(grouped(copied), 'copied', '#copies'),
     card(grouped(models), agree(models, 'model', 'models'), '#models'),
