@@ -1,17 +1,20 @@
+import { showsUnicode } from '../ui/bar.js'
 import { diffText } from '../ui/diff.js'
+import { widthOf } from '../ui/fit.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'
 import { matching } from './support/matching.js'
 import { given } from './support/options.js'
+import { withProgress } from './support/perform.js'
 import { print } from './support/print.js'
-import { interruptible } from './support/signals.js'
 
 export const diff = defineCommand({
   id: 'diff',
   summary: 'Compare two models tensor by tensor.',
   description:
-    'Prints overall figures, then the tensors that differ, the most different first: cosine similarity, relative L2 distance and the largest difference. Exits with 0 unless --exit-code is given.',
+    'Prints overall figures, then the tensors that differ, the most different first: cosine similarity, relative L2 distance ' +
+    'and the largest difference. Then a bar per layer. Exits with 0 unless --exit-code is given.',
   examples: [
     '<%= config.bin %> diff a.safetensors b.safetensors',
     'Compare only attention tensors, equal ones too\n<%= config.bin %> diff a b --filter "**.self_attn.**" --all',
@@ -40,8 +43,15 @@ export const diff = defineCommand({
     }
     const only = names
     const filter = only && ((name: string): boolean => only.has(name))
-    const rows = await interruptible((signal) => terge.diff(args.a, args.b, { signal, ...given({ filter }) }))
-    print(format === 'json' ? toJson(rows) : diffText(rows, { all: flags.all }))
-    return flags['exit-code'] && rows.some(({ state }) => state !== 'equal') ? 1 : 0
+    const json = format === 'json'
+    const found = await withProgress(
+      json,
+      (listen, signal) => terge.diff(args.a, args.b, { listen, signal, ...given({ filter }) }),
+      ['comparing'],
+    )
+    const terminal = process.stdout.isTTY
+    const look = { all: flags.all, width: widthOf(process.stdout), unicode: terminal && showsUnicode(process.env) }
+    print(json ? toJson(found) : diffText(found, look))
+    return flags['exit-code'] && found.overall.states.equal < found.overall.tensors ? 1 : 0
   },
 })

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { defineCommand } from './support/command.js'
-import { writeText } from './support/files.js'
+import { holds, writeText } from './support/files.js'
 import { Args, Flags, runFlags } from './support/flags.js'
 import { given } from './support/options.js'
 import { perform, startEarly } from './support/perform.js'
@@ -81,7 +81,7 @@ export const merge = defineCommand({
       throw error instanceof Fault ? new Fault(error.diagnostics.map(onFlag), error.exit) : error
     })
     const prepared = { ...found, diagnostics: found.diagnostics.map(onFlag) }
-    if (saved !== undefined) await writeText(saved, text, flags)
+    if (saved !== undefined && !(await holds(saved, text))) await writeText(saved, text, flags)
     await perform(prepared, { ...flags, 'allow-commands': false })
     return 0
   },

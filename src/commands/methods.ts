@@ -1,3 +1,4 @@
+import { widthOf } from '../ui/fit.js'
 import { methodJson, methodsText, methodText } from '../ui/methods.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
@@ -21,7 +22,7 @@ export const methods = defineCommand({
       return 0
     }
     const method = findMethod(args.name)
-    print(json ? toJson(methodJson(method)) : methodText(method))
+    print(json ? toJson(methodJson(method)) : methodText(method, widthOf(process.stdout)))
     return 0
   },
 })

@@ -1,8 +1,5 @@
 import type { Listener } from './events.js'
 
-/** Milliseconds between events. */
-const EVERY = 50
-
 /** Reports how much of a step's bytes is done. */
 export interface ByteProgress {
   /** These bytes are done as well. */
@@ -11,19 +8,14 @@ export interface ByteProgress {
   readonly end: (text: string) => void
 }
 
-/** Emits the share of `total` bytes that is done: at most 20 events per second, and always the last one. */
+/** Emits how many of `total` bytes are done. Only `end` says that it is all of them. */
 export function byteProgress(listen: Listener | undefined, step: string, total: number): ByteProgress {
   let done = 0
-  let last = Number.NEGATIVE_INFINITY
   return {
     add(bytes, text) {
       done += bytes
-      const now = performance.now()
-      // The last event comes from `end`.
-      if (done >= total || now - last < EVERY) return
-      last = now
-      listen?.({ kind: 'step', step, text, fraction: done / total })
+      if (done < total) listen?.({ kind: 'step', step, text, fraction: done / total, bytes: { done, total } })
     },
-    end: (text) => listen?.({ kind: 'step', step, text, fraction: 1 }),
+    end: (text) => listen?.({ kind: 'step', step, text, fraction: 1, bytes: { done: total, total } }),
   }
 }

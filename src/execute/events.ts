@@ -1,4 +1,4 @@
-/** Events of a run. Renderers (terminal, plain, JSON) only listen and cannot change the run. */
+/** Events of a run. Renderers (terminal, plain, JSON) only listen and cannot change the run. `step` and `progress` come at most 20 times per second. */
 
 import type { Diagnostic } from '../core/diagnostics.js'
 
@@ -13,10 +13,15 @@ export type RunEvent =
       readonly threads: number
       readonly done: number
     }
-  /** Progress of a long step, such as groups and iterations of `rebasin`. */
-  | { readonly kind: 'step'; readonly step: string; readonly text: string; readonly fraction?: number }
-  /** A few times per second: bytes read and written so far, and finished tensors. */
-  | { readonly kind: 'progress'; readonly read: number; readonly written: number; readonly tensors: number }
+  | StepEvent
+  /** Bytes read and written so far, finished tensors, and the tensor under way. */
+  | {
+      readonly kind: 'progress'
+      readonly read: number
+      readonly written: number
+      readonly tensors: number
+      readonly tensor?: string
+    }
   /** Something that the user should know and that is not an error, such as fewer threads than requested. */
   | { readonly kind: 'notice'; readonly message: string }
   /** A warning about a result. */
@@ -25,6 +30,21 @@ export type RunEvent =
   /** An output is complete and has its name. */
   | { readonly kind: 'output'; readonly path: string; readonly bytes: number; readonly tensors: number }
   | { readonly kind: 'end'; readonly seconds: number }
+
+/** Progress of a long step, such as groups and sweeps of `rebasin`. */
+export interface StepEvent {
+  readonly kind: 'step'
+  readonly step: string
+  readonly text: string
+  /** The share of this step that is done. It never falls, and the last one is 1. */
+  readonly fraction?: number
+  /** Of analyses: the estimated share of all of the run's analyses that is done. */
+  readonly overall?: number
+  /** Of steps that read or download files. */
+  readonly bytes?: { readonly done: number; readonly total: number }
+  /** Of alignments: the cosine similarity of the models so far. */
+  readonly similarity?: number
+}
 
 /** Receives all events of a run. */
 export type Listener = (event: RunEvent) => void

@@ -1,9 +1,36 @@
-import { Fault } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
+import { counted, formatCount } from '../core/words.js'
 
-export const interrupted = (): Fault =>
-  new Fault([{ severity: 'error', code: 'interrupted', message: 'interrupted' }], 130)
+export const interrupted = (): Fault => fault('interrupted', 'interrupted', undefined, 130)
 
 /** Throws `interrupted`, with exit code 130, if the signal is aborted. */
 export function refuseInterrupted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw interrupted()
+}
+
+/** What an interrupted run leaves. */
+export interface Left {
+  readonly complete: number
+  readonly outputs: number
+  /** Whether unfinished work is kept for a resume. */
+  readonly resume: boolean
+}
+
+/** An error of a run that was interrupted says what is left; any other error is unchanged. */
+export function withLeft(
+  error: unknown,
+  signal: AbortSignal | undefined,
+  { complete, outputs, resume }: Left,
+): unknown {
+  const { name } = error as Error
+  const ended =
+    error instanceof Fault ? error.diagnostics.every(({ code }) => code === 'interrupted') : name === 'AbortError'
+  if (!signal?.aborted || !ended) return error
+  const published = complete > 0 ? `${formatCount(complete)} of ${counted(outputs, 'output')} complete` : ''
+  if (resume) {
+    const kept = 'finished work is kept'
+    const message = `interrupted: ${published === '' ? kept : `${published}, and ${kept}`}`
+    return fault('interrupted', message, 'run again with --resume', 130)
+  }
+  return fault('interrupted', `interrupted: ${published === '' ? 'no output was written' : published}`, undefined, 130)
 }

@@ -8,7 +8,7 @@ import { discard, leave, openStaging, type Staging } from '../storage/local/stag
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import type { Findings } from './findings.js'
-import { refuseInterrupted } from './interrupted.js'
+import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
 import {
   batchesOf,
@@ -139,10 +139,11 @@ async function doBatch(
 async function withOutputs(
   plan: Plan,
   bindings: Bindings,
-  { finished = () => false, force, resume, sync, before }: ExecuteOptions,
+  { finished = () => false, force, resume, sync, signal, before }: ExecuteOptions,
   work: (claimed: readonly ClaimedOutput[], published: (output: number) => void) => Promise<void>,
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
+  const published = new Set<number>()
   try {
     const existing: Diagnostic[] = []
     for (const [index, { layout: kind }] of plan.outputs.entries()) {
@@ -159,13 +160,18 @@ async function withOutputs(
     await before?.()
     const outputs = [...claimed].map(([output, staging]) => claimedOutput(plan, output, staging))
     // From then on an output is its own: nothing of it is left to be removed.
-    await work(outputs, (output) => claimed.delete(output))
+    await work(outputs, (output) => {
+      claimed.delete(output)
+      published.add(output)
+    })
   } catch (error) {
     // A resume needs what is there; else nothing is left. An output that was published stays: it is whole.
     // Backwards: the first one made the folders that they stand in.
     for (const staging of [...claimed.values()].reverse())
       await (resume ? leave(staging) : discard(staging)).catch(() => {})
-    throw error
+    const outputs = plan.outputs.length
+    const complete = plan.outputs.filter((_, index) => finished(index) || published.has(index)).length
+    throw withLeft(error, signal, { complete, outputs, resume })
   }
 }
 

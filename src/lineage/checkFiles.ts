@@ -218,14 +218,13 @@ async function sameInputFiles(
 /** Reads all tensors of all files once, and compares their digests. */
 async function compareTensors(pending: readonly Pending[], { threads, signal, listen }: CheckOptions): Promise<void> {
   const checkpoints = pending.map(({ checkpoint }) => checkpoint)
-  const text = 'reading tensors'
   const progress = byteProgress(listen, 'verify', bytesToDigest(checkpoints))
   const found = await digestCheckpoints(checkpoints, {
     ...(threads === undefined ? {} : { threads }),
     ...(signal === undefined ? {} : { signal }),
-    progress: (read) => progress.add(read, text),
+    progress: (read, tensor) => progress.add(read, `reading ${tensor}`),
   })
-  progress.end(text)
+  progress.end('read all tensors')
   for (const [index, { compare }] of pending.entries()) compare(found[index]!)
 }
 

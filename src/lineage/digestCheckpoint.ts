@@ -23,8 +23,8 @@ export interface CheckpointDigests {
 interface DigestOptions {
   readonly threads?: number
   readonly signal?: AbortSignal
-  /** Called with the bytes of each finished task. */
-  readonly progress?: (read: number) => void
+  /** Called with the bytes of each finished task, and the name of the tensor that they are of. */
+  readonly progress?: (read: number, tensor: string) => void
 }
 
 /**
@@ -33,7 +33,7 @@ interface DigestOptions {
  */
 export async function digestCheckpoints(
   checkpoints: readonly StoredCheckpoint[],
-  options: DigestOptions = {},
+  { progress, ...options }: DigestOptions = {},
 ): Promise<CheckpointDigests[]> {
   if (checkpoints.length === 0) return []
   const places: StoredPlace[] = []
@@ -44,7 +44,11 @@ export async function digestCheckpoints(
   }
   const threads = options.threads ?? availableParallelism()
   const files = checkpoints.flatMap((checkpoint) => checkpoint.files)
-  const all = await digestTensors(files, places, { ...options, threads })
+  const names = checkpoints.flatMap(({ stored }) => [...stored.keys()])
+  const all = await digestTensors(files, places, {
+    ...{ ...options, threads },
+    ...(progress ? { progress: (read, place) => progress(read, names[place]!) } : {}),
+  })
   const kernels = await smallKernels()
   let next = 0
   return checkpoints.map(({ files, stored }) => {

@@ -8,7 +8,8 @@
  * Both maximise Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own result and that of merge-many.
  */
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
-import { improved, type MatchOptions, weightMatching } from './match.js'
+import { estimate } from './estimate.js'
+import { improved, type MatchOptions, sweepsOf, weightMatching } from './match.js'
 import { shuffled } from './order.js'
 import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
@@ -25,9 +26,33 @@ export interface JointResult {
   readonly rounds: number
 }
 
-export interface JointOptions extends MatchOptions {
-  readonly onRound?: (progress: { readonly round: number; readonly model: number; readonly score: number }) => void
+export interface JointOptions extends Omit<MatchOptions, 'onProgress'> {
+  readonly onProgress?: (progress: JointProgress) => void
 }
+
+export interface JointProgress {
+  readonly text: string
+  /** The share of the whole matching that is done. Estimated: the number of rounds is not known. It never falls. */
+  readonly fraction: number
+  /** Cosine over all pairs of models. Absent before the first round. */
+  readonly similarity?: number
+}
+
+type Tell = (progress: JointProgress) => void
+
+/** A stage of the work tells its own fractions. `from` and `to`: its place in the whole. */
+const stage = (tell: Tell | undefined, from: number, to: number): Tell | undefined =>
+  tell && ((progress) => tell({ ...progress, fraction: from + (to - from) * progress.fraction }))
+
+/** Where the stages of the joint matchings end, as shares of their usual work. */
+const CHAIN_ENDS = 0.35
+const [MANY_ENDS, SOFT_ENDS] = [0.4, 0.8]
+/** So many rounds of merge-many are usual, and so many steps of Frank-Wolfe. */
+const [USUAL_ROUNDS, USUAL_STEPS] = [3, 12]
+
+/** Options without those that are undefined. */
+const given = <T extends { readonly onProgress?: unknown }>({ onProgress, ...rest }: T) =>
+  (onProgress === undefined ? rest : { ...rest, onProgress }) as { [K in keyof T]: Exclude<T[K], undefined> }
 
 /** Σ wᵢ · (model i, permuted), as a model. */
 function combined(
@@ -50,15 +75,19 @@ function combined(
   return { tensors: models[0]!.tensors, read }
 }
 
+interface Scorer {
+  /** Σ over pairs. */
+  readonly scoreOf: (perms: readonly Permutations[]) => Promise<number>
+  /** The largest possible score: Σ over pairs of the products of norms. */
+  readonly most: number
+}
+
 /** Computes Σ over pairs for permutations from the square of the sum of all models, so that no pair is read twice. */
-async function jointScorer(
-  spec: Spec,
-  models: readonly TensorSource[],
-  how: ScoreOptions,
-): Promise<(perms: readonly Permutations[]) => Promise<number>> {
-  let own = 0
-  for (const model of models) own += await matchingScore(spec, model, model, identity(spec), how)
-  return async (perms) => {
+async function jointScorer(spec: Spec, models: readonly TensorSource[], how: ScoreOptions): Promise<Scorer> {
+  const squares: number[] = []
+  for (const model of models) squares.push(await matchingScore(spec, model, model, identity(spec), how))
+  const own = squares.reduce((sum, square) => sum + square, 0)
+  const scoreOf = async (perms: readonly Permutations[]) => {
     const sum = combined(
       spec,
       models,
@@ -67,7 +96,17 @@ async function jointScorer(
     )
     return ((await matchingScore(spec, sum, sum, identity(spec), how)) - own) / 2
   }
+  return { scoreOf, most: productsOfNorms(squares) }
 }
+
+/** Σ over pairs of the products of norms, from their squares. */
+function productsOfNorms(squares: readonly number[]): number {
+  const norms = squares.map(Math.sqrt)
+  return norms.reduce((sum, norm, p) => sum + norm * norms.slice(0, p).reduce((rest, other) => rest + other, 0), 0)
+}
+
+/** For people. */
+const cosine = (score: number, most: number) => (most > 0 ? { similarity: score / most } : {})
 
 const scoring = (team: ThreadTeam, { budget }: JointOptions): ScoreOptions => ({ team, ...(budget ? { budget } : {}) })
 
@@ -77,6 +116,7 @@ export async function mergeMany(
   team: ThreadTeam,
   options: JointOptions = {},
 ): Promise<JointResult> {
+  const { onProgress: tell, ...matching } = options
   const start = models.map(() => identity(spec))
   // The loop starts from a chain of matchings, each to the sum of the models before it.
   const perms: Permutations[] = [start[0]!]
@@ -87,12 +127,22 @@ export async function mergeMany(
       perms,
       perms.map(() => 1),
     )
-    perms.push((await weightMatching(spec, before, models[k]!, team, options)).permutations)
+    const [from, to] = [k - 1, k].map((place) => (CHAIN_ENDS * place) / (models.length - 1)) as [number, number]
+    const own = stage(tell, from, to)
+    const onProgress = own && chainProgress(own, `model ${k + 1} of ${models.length}`)
+    const found = await weightMatching(spec, before, models[k]!, team, given({ ...matching, onProgress }))
+    perms.push(found.permutations)
   }
-  const scoreOf = await jointScorer(spec, models, scoring(team, options))
-  const scoreBefore = await scoreOf(start)
-  return { ...(await climb(spec, models, perms, team, options, scoreOf)), scoreBefore }
+  const scorer = await jointScorer(spec, models, scoring(team, options))
+  const scoreBefore = await scorer.scoreOf(start)
+  const own = stage(tell, CHAIN_ENDS, 1)
+  return { ...(await climb(spec, models, perms, team, given({ ...matching, onProgress: own }), scorer)), scoreBefore }
 }
+
+const chainProgress =
+  (tell: Tell, text: string): NonNullable<MatchOptions['onProgress']> =>
+  ({ iteration, fraction }) =>
+    tell({ text: `first order, ${text}, sweep ${iteration}`, fraction })
 
 /** A relative gain below this is float32 noise. */
 const GAIN = 1e-7
@@ -107,13 +157,14 @@ async function climb(
   models: readonly TensorSource[],
   start: readonly Permutations[],
   team: ThreadTeam,
-  options: JointOptions,
-  scoreOf: (perms: readonly Permutations[]) => Promise<number>,
+  { onProgress: tell, ...options }: JointOptions,
+  { scoreOf, most }: Scorer,
 ): Promise<Omit<JointResult, 'scoreBefore'>> {
   const perms = [...start]
   const own = models.map((model) => createWeights(model, shareOf(options.budget, models.length)))
   let score = await scoreOf(perms)
   let rounds = 0
+  const progress = estimate(USUAL_ROUNDS)
   for (let gained = true; gained && rounds < (options.maxIterations ?? 100); rounds++) {
     gained = false
     const order = shuffled(
@@ -122,7 +173,11 @@ async function climb(
       1 << 20,
       rounds,
     )
-    for (const k of order) {
+    for (const [turn, k] of order.entries()) {
+      const told = (done: number, more = '') => {
+        const text = `round ${rounds + 1}, model ${k + 1} of ${models.length}${more}`
+        tell?.({ text, fraction: progress.at(rounds + (turn + done) / models.length), ...cosine(score, most) })
+      }
       const rest = combined(
         spec,
         models,
@@ -130,13 +185,16 @@ async function climb(
         models.map((_, other) => (other === k ? 0 : 1)),
       )
       const left = createWeights(rest, options.budget)
-      const { permutations, gain } = await improved(spec, left, own[k]!, team, perms[k]!, options)
+      const sweeps = estimate(USUAL_ROUNDS)
+      const { permutations, gain } = await improved(spec, left, own[k]!, team, perms[k]!, options, (descent) =>
+        told(sweeps.at(sweepsOf(descent)), `, sweep ${descent.iteration}`),
+      )
       if (gain > GAIN * Math.abs(score)) {
         gained = true
         perms[k] = permutations
         score += gain
       }
-      options.onRound?.({ round: rounds + 1, model: k, score })
+      told(1)
     }
   }
   const home = invert(spec, perms[0]!)
@@ -159,7 +217,8 @@ export async function cycleConsistent(
   team: ThreadTeam,
   options: JointOptions = {},
 ): Promise<JointResult> {
-  const many = await mergeMany(spec, models, team, options)
+  const { onProgress: tell, ...matching } = options
+  const many = await mergeMany(spec, models, team, given({ ...matching, onProgress: stage(tell, 0, MANY_ENDS) }))
   const groups = rootGroups(spec).filter((name) => !Object.values(spec.groups).some(({ inside }) => inside === name))
   const tensors = softTensors(spec, groups, models[0]!.tensors)
   const shapes = models[0]!.tensors
@@ -187,6 +246,9 @@ export async function cycleConsistent(
   )
   let now: State = own
   let score = pairs(now, now)
+  const soften = stage(tell, MANY_ENDS, SOFT_ENDS)
+  const progress = estimate(USUAL_STEPS)
+  const most = productsOfNorms(own.map((tensors) => [...tensors.values()].reduce((sum, x) => sum + dot(x, x), 0)))
   for (let step = 0; step < STEPS; step++) {
     const corners: Permutations[] = []
     for (const k of models.keys()) {
@@ -211,6 +273,7 @@ export async function cycleConsistent(
     states = moved
     now = next
     score = reached
+    soften?.({ text: `step ${step + 1}`, fraction: progress.at(step + 1), ...cosine(score, most) })
     await team.pause()
     if (gained <= STEP_GAIN * Math.abs(score)) break
   }
@@ -225,7 +288,7 @@ export async function cycleConsistent(
     models,
     perms,
     team,
-    options,
+    given({ ...matching, onProgress: stage(tell, SOFT_ENDS, 1) }),
     await jointScorer(spec, models, scoring(team, options)),
   )
   return climbed.scoreAfter > many.scoreAfter ? { ...climbed, scoreBefore: many.scoreBefore } : many

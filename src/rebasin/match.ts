@@ -1,5 +1,6 @@
 import type { Assignment } from '../kernels/linalg.js'
 import { identity, type Permutations, rootGroups, unitsMoved } from './apply.js'
+import { estimate } from './estimate.js'
 import { createGrams, type Gram, gramLength, gramSide, updateGrams } from './gram.js'
 import { createShelf } from './keptTensors.js'
 import { shuffled } from './order.js'
@@ -23,7 +24,14 @@ export interface MatchOptions {
   readonly budget?: WeightsBudget
 }
 
-export interface MatchProgress {
+export interface MatchProgress extends Descent {
+  readonly restarts: number
+  /** The share of the whole matching that is done. Estimated: the number of sweeps is not known. It never falls. */
+  readonly fraction: number
+}
+
+/** How far a coordinate descent is. */
+export interface Descent {
   readonly restart: number
   /** Sweep, from 1. */
   readonly iteration: number
@@ -33,7 +41,13 @@ export interface MatchProgress {
   readonly steps: number
   /** Units that moved in this step. */
   readonly moved: number
+  /** Σ ⟨A, B⟩ of the permutations so far. Absent in the first sweep, which matches groups by a part of their tensors. */
+  readonly score?: number
+  /** The same as a cosine, if the norms are known. */
+  readonly similarity?: number
 }
+
+type Tell = (descent: Descent) => void
 
 export interface MatchResult {
   readonly permutations: Permutations
@@ -84,8 +98,18 @@ export async function weightMatching(
   const before = await productsOf(identity(spec))
   const restarts = options.restarts ?? cheapRestarts(spec, a)
   let best: MatchResult | undefined
+  const progress = estimate()
   for (let restart = 0; restart < restarts; restart++) {
-    const { permutations, iterations } = await descend(spec, left, right, team, start, options, restart)
+    const { onProgress } = options
+    const tell: Tell | undefined =
+      onProgress &&
+      ((descent) => {
+        const cosine = descent.score === undefined ? {} : { similarity: descent.score / scale }
+        const fraction = progress.at(sweepsOf(descent), (share) => (restart + share) / restarts)
+        onProgress({ ...descent, ...cosine, restarts, fraction })
+      })
+    const { permutations, iterations } = await descend(spec, left, right, team, start, options, restart, tell)
+    progress.ended(iterations)
     const after = await productsOf(permutations)
     if (best && after.sum <= best.scoreAfter) continue
     best = {
@@ -111,12 +135,16 @@ export async function improved(
   team: ThreadTeam,
   start: Permutations,
   options: MatchOptions,
+  tell?: Tell,
 ): Promise<{ permutations: Permutations; gain: number }> {
   const names = scored(spec)
   const before = await similarity(spec, a, b, start, names, team)
-  const { permutations } = await descend(spec, a, b, team, start, { ...options, start }, 0)
+  const { permutations } = await descend(spec, a, b, team, start, { ...options, start }, 0, tell)
   return { permutations, gain: (await similarity(spec, a, b, permutations, names, team)) - before }
 }
+
+/** Sweeps that are done. */
+export const sweepsOf = ({ iteration, step, steps }: Descent): number => iteration - 1 + step / steps
 
 /** Multiplications of one sweep decide, so that the number of restarts is a function of the spec alone. */
 function cheapRestarts(spec: Spec, { tensors }: TensorSource): number {
@@ -154,6 +182,7 @@ async function descend(
   start: Permutations,
   options: MatchOptions,
   restart: number,
+  tell?: Tell,
 ): Promise<{ permutations: Permutations; iterations: number }> {
   const groups = rootGroups(spec)
   const { near, twice } = neighbours(spec)
@@ -171,9 +200,12 @@ async function descend(
         rootOf(part) === group && counts(part) && ready(part) && a.source.tensors.get(part.tensor)!.shape.length > 1,
     )
   let iteration = 0
+  let score: number | undefined
   while (dirty.size > 0 && iteration < (options.maxIterations ?? 100)) {
     const order = shuffled(groups, options.seed ?? 0, restart, iteration)
     iteration++
+    // Gains of the first sweep are of parts of tensors.
+    if (tell && iteration === 2) score = await similarity(spec, a, b, perms, scored(spec), team)
     for (let index = 0; index < groups.length; index++) {
       // At first a group is matched by what is settled already, outwards from the network's inputs and outputs.
       const at = iteration === 1 ? Math.max(0, order.findIndex(anchored)) : 0
@@ -196,10 +228,12 @@ async function descend(
         : 0
       if (moved > 0) {
         perms = next
+        if (score !== undefined) score += gain
         for (const other of near.get(group)!) dirty.add(other)
       }
       if (first) dirty.add(group)
-      options.onProgress?.({ restart, iteration, group, step: index + 1, steps: groups.length, moved })
+      const known = score === undefined ? {} : { score }
+      tell?.({ restart, iteration, group, step: index + 1, steps: groups.length, moved, ...known })
     }
   }
   return { permutations: perms, iterations: iteration }

@@ -1,8 +1,14 @@
-import { type DiffOptions, diffCheckpoints, type TensorDifference } from '../execute/diff.js'
+import { type DiffOptions, diffCheckpoints } from '../execute/diff/compare.js'
+import type { ModelDifference } from '../execute/diff/figures.js'
+import { paced } from '../execute/paced.js'
 import { obtain } from './inspect.js'
 
-/** Compares two models tensor by tensor, in natural order of names: layer 2 before layer 10. Downloads models from the hub, and reads both models once. */
-export async function diff(a: string, b: string, options: DiffOptions = {}): Promise<readonly TensorDifference[]> {
+/**
+ * Compares two models: as a whole, by layer, and tensor by tensor in natural order of names: layer 2 before layer 10. Downloads models from the
+ * hub, and reads both models once.
+ */
+export async function diff(a: string, b: string, { listen, ...rest }: DiffOptions = {}): Promise<ModelDifference> {
+  const options: DiffOptions = listen ? { ...rest, listen: paced(listen) } : rest
   const [one, other] = [await obtain(a, options), await obtain(b, options)]
   return diffCheckpoints(one, other, options)
 }

@@ -1,4 +1,5 @@
 import type { Diagnostic } from '../core/diagnostics.js'
+import { paced } from '../execute/paced.js'
 import { type Lock, lockPath, lockText } from '../lineage/lock.js'
 import type { LoadOptions } from '../recipe/load.js'
 import type { FetchOptions } from './opened/models.js'
@@ -25,6 +26,6 @@ export interface Locked {
 /** Pins the models of a recipe. Downloads models from the hub and reads every file. Writes nothing. */
 export async function lock(file: string, options: LockOptions = {}): Promise<Locked> {
   const { recipe, models, diagnostics } = await plan(file, options)
-  const lock = await makeLock(recipe, models, options)
+  const lock = await makeLock(recipe, models, { ...options, listen: options.listen && paced(options.listen) })
   return { path: lockPath(file), lock, text: lockText(lock), diagnostics }
 }

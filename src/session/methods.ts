@@ -3,8 +3,6 @@ import { didYouMean, quote } from '../core/suggest.js'
 import { lookupMethod, METHOD_NAMES, METHODS } from '../methods/registry.js'
 import type { Method } from '../methods/types.js'
 
-export { familyOf, type MethodFamily } from '../methods/registry.js'
-
 /** Every merge method, in the order of the documentation. */
 export const listMethods = (): readonly Method[] => METHODS
 

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
+import { paced } from '../execute/paced.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { executePart, executePlan } from '../execute/run.js'
@@ -95,10 +96,10 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
   const warnings: Diagnostic[] = []
-  const listen: Listener = (event) => {
+  const listen = paced((event) => {
     if (event.kind === 'warning') warnings.push(event.diagnostic)
     options.listen?.(event)
-  }
+  })
   if (lock && options.digests === false)
     throw fault(
       'contradiction',

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { paced } from '../execute/paced.js'
 import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { exists, findLineage, readLineage } from '../lineage/disk.js'
@@ -35,7 +36,8 @@ const isHub = (reference: string): boolean => reference.startsWith('hf:')
  * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file. Differences are values in the result. Errors:
  * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
  */
-export async function verify(given: string, options: VerifyOptions = {}): Promise<Verified> {
+export async function verify(given: string, { listen, ...rest }: VerifyOptions = {}): Promise<Verified> {
+  const options: VerifyOptions = listen ? { ...rest, listen: paced(listen) } : rest
   const lineagePath = await findLineage(given)
   const { lineage, digest } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))

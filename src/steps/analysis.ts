@@ -60,8 +60,12 @@ export interface Workshop {
 export interface AnalysisProgress {
   readonly step: string
   readonly text: string
-  /** Share of the whole work, if known. */
+  /** Share of the step's work, if known. It never falls, and the last one is 1. */
   readonly fraction?: number
+  /** Share of the work of the whole analysis, if that is another. */
+  readonly whole?: number
+  /** Cosine similarity of the models so far. */
+  readonly similarity?: number
 }
 
 /** A line of text with the lines below it. Names are not escaped: whoever prints them escapes them. */

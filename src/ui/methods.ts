@@ -1,6 +1,6 @@
 import { counted, eitherOf } from '../core/words.js'
 import { familyOf, type Method, type MethodFamily, type ParameterSchema } from '../index.js'
-import { table } from './text.js'
+import { fitted, wrapped, wrappedLines } from './fit.js'
 
 const BASES = {
   none: 'not used',
@@ -26,32 +26,13 @@ const TITLES: Readonly<Record<MethodFamily, string>> = {
   statistics: 'statistics',
 }
 
-/** Words in lines of at most `width` columns. Lines after the first are indented. */
-function wrapped(text: string, width: number, indent: string): string {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = indent + word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  return [...lines, line].join('\n')
-}
-
 function methodLines(method: Method, width: number): string {
   const facts = [
     ...(method.base === 'none' ? [] : [`base: ${COLUMN[method.base]}`]),
     ...(method.parameters.length === 0 ? [] : [`parameters: ${method.parameters.map(({ name }) => name).join(', ')}`]),
   ]
   const lines = [`  ${namesOf(method)}: ${method.summary}`, ...facts.map((fact) => `      ${fact}`)]
-  // Leading spaces are kept: they are no words.
-  return lines
-    .map((line) => {
-      const lead = /^ */.exec(line)![0]
-      return lead + wrapped(line.slice(lead.length), width - lead.length, '    ').replaceAll('\n', `\n${lead}`)
-    })
-    .join('\n')
+  return wrappedLines(lines.join('\n'), width)
 }
 
 /** All methods by family, in lines of at most `width` columns. */
@@ -78,8 +59,8 @@ function values({ type, choices, minimum, maximum, perModel }: ParameterSchema):
     .join(', ')
 }
 
-/** One method in full: formula, base, weights, parameters, paper. */
-export function methodText(method: Method): string {
+/** One method in full: formula, base, weights, parameters, paper. In lines of at most `width` columns, where it can be. */
+export function methodText(method: Method, width = Number.POSITIVE_INFINITY): string {
   const facts = [
     ['computes', method.formula],
     ['models', modelCount(method)],
@@ -88,7 +69,7 @@ export function methodText(method: Method): string {
     ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
   ] as const
   const lines = facts.map(([name, text]) => `  ${name!.padEnd(10)}${text}`)
-  const parameters = table(
+  const parameters = fitted(
     [{ title: '  parameter' }, { title: 'value' }, { title: 'default' }, { title: 'meaning' }],
     [
       ...method.parameters.map((parameter) => [
@@ -100,11 +81,12 @@ export function methodText(method: Method): string {
       // Recipes accept it for all methods that require a base of task vectors.
       ...(method.base === 'required' ? [['  lines', '{alpha: number, beta: number}', 'none', LINES]] : []),
     ],
+    width,
   )
   return [
-    `${namesOf(method)}: ${method.summary}`,
+    wrapped(`${namesOf(method)}: ${method.summary}`, width, '  '),
     '',
-    ...lines,
+    ...lines.map((line) => wrappedLines(line, width, '  ')),
     ...(method.parameters.length > 0 || method.base === 'required' ? ['', parameters] : []),
   ].join('\n')
 }

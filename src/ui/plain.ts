@@ -2,9 +2,9 @@ import { formatSize } from '../core/sizes.js'
 import { counted } from '../core/words.js'
 import type { RunEvent } from '../index.js'
 import { diagnosticText } from './problems.js'
-import { formatProgress, meter } from './progress.js'
+import { formatProgress, meter, type Progress, stepMeter } from './progress.js'
 import { formatSeconds, printable } from './text.js'
-import type { Renderer } from './types.js'
+import { type Renderer, STOP_HINT } from './types.js'
 
 /** A log gets a line of progress after this many seconds without one. */
 const SILENCE = 10
@@ -16,13 +16,22 @@ export const startLine = (event: Extract<RunEvent, { kind: 'start' }>): string =
   `merging ${counted(event.tensors, 'tensor')}: ${formatSize(event.read)} to read, ${formatSize(event.write)} to write, ` +
   `${counted(event.threads, 'thread')}${event.done > 0 ? `; ${formatSize(event.done)} already done` : ''}`
 
-/** The progress that a step reports: `rebasin: layer 3 (40 %)`. */
-export const stepLine = (event: Extract<RunEvent, { kind: 'step' }>): string =>
-  `${printable(event.step)}: ${printable(event.text)}${event.fraction === undefined || event.fraction >= 1 ? '' : ` (${Math.floor(event.fraction * 100)} %)`}`
+/** The progress that a step reports: `rebasin: layer 3 (similarity 0.4231, 40 %, 12 s left)`. */
+function stepLine({ step, text, fraction, similarity }: StepEvent, progress: Progress | undefined): string {
+  const whole = fraction === undefined || fraction >= 1
+  const facts = [
+    ...(similarity === undefined || whole ? [] : [`similarity ${similarity.toFixed(4)}`]),
+    ...(progress === undefined || whole ? [] : [formatProgress(progress)]),
+  ]
+  return `${printable(step)}: ${printable(text)}${facts.length > 0 ? ` (${facts.join(', ')})` : ''}`
+}
+
+type StepEvent = Extract<RunEvent, { kind: 'step' }>
 
 /** Shows a run as plain lines, for logs and pipes. `now` in seconds; `inColour` colours warnings. */
 export function plainRenderer(stream: { write(text: string): unknown }, now: () => number, inColour = false): Renderer {
   const { start, progress } = meter(now)
+  const progressOfStep = stepMeter(now)
   const say = (line: string): void => void stream.write(`${line}\n`)
   let shownAt = now()
   let shown = 0
@@ -60,14 +69,16 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           say(formatProgress(state))
           break
         }
-        case 'step':
+        case 'step': {
+          const far = progressOfStep(event)
           // A step can report many times a second: a line now and then, and the last one, are enough. A step that reports a
           // fraction prints nothing until it has taken some time.
           step ??= { name: event.step, since: now(), saidAt: Number.NEGATIVE_INFINITY }
           if (event.fraction !== undefined && now() - step.since < LEAST) break
-          step.held = stepLine(event)
+          step.held = stepLine(event, far)
           if (now() - step.saidAt >= SILENCE) sayHeld()
           break
+        }
         case 'notice':
           say(`note: ${printable(event.message)}`)
           break
@@ -83,6 +94,7 @@ export function plainRenderer(stream: { write(text: string): unknown }, now: () 
           break
       }
     },
+    stopping: () => say(`stopping; ${STOP_HINT}`),
     finish: async () => sayHeld(),
   }
 }

@@ -20,10 +20,10 @@ export function showsColours(stream: { readonly isTTY?: boolean }, env: NodeJS.P
 }
 
 /** A diagnostic as text for people, safe to print: severity and code, the caret and the word `hint` in colour if asked for. */
-export function diagnosticText(diagnostic: Diagnostic, inColour: boolean): string {
-  const { severity, code, message, place, hint } = diagnostic
+export function diagnosticText(diagnostic: Diagnostic, inColour: boolean, width = Number.POSITIVE_INFINITY): string {
+  const { severity, code, place, hint } = diagnostic
   // Whoever pressed Ctrl-C knows why the command ended.
-  if (code === 'interrupted') return printableText(message)
+  if (code === 'interrupted') return interruptedText(diagnostic, width)
   const text = printableText(formatDiagnostic(diagnostic))
   if (!inColour) return text
   const paint = (line: string, start: number, length: number, colour: keyof typeof COLOURS): string =>
@@ -39,6 +39,12 @@ export function diagnosticText(diagnostic: Diagnostic, inColour: boolean): strin
   }
   if (hint !== undefined) lines[lines.length - hintLines] = paint(lines[lines.length - hintLines]!, 2, 4, 'hint')
   return lines.join('\n')
+}
+
+/** One line, or a line for what happened and one for the way to continue: the terminal must not break a command. */
+function interruptedText({ message, hint }: Diagnostic, width: number): string {
+  const line = printableText(hint === undefined ? message : `${message}; ${hint}`)
+  return line.length <= width || hint === undefined ? line : printableText(`${message}\n${hint}`)
 }
 
 /** A diagnostic as GitHub shows it next to the line: `::error file=…,line=…,col=…,title=…::message`. */

@@ -7,46 +7,85 @@ import {
   ProcessOutput,
 } from 'listr2'
 import type { RunEvent } from '../index.js'
-import { startLine, stepLine } from './plain.js'
+import { barLines, ending, type Look, shortened, showsUnicode } from './bar.js'
+import { startLine } from './plain.js'
 import { diagnosticText, showsColours } from './problems.js'
-import { formatProgress, meter } from './progress.js'
+import { formatProgress, meter, type Progress, stepMeter } from './progress.js'
 import { formatSeconds, printable } from './text.js'
-import type { Phases, Renderer } from './types.js'
+import { type Phases, type Renderer, STOP_HINT } from './types.js'
 
 type Task = ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof DefaultRenderer>
 
 /** Positions of phases. A command without a run has only the first. */
 const [FIRST, MERGING, PUBLISHING] = [0, 1, 2] as const
 
-/** A phase's name with its text, shown while the phase runs and after it. */
+/** What a phase shows below its name. */
+interface Shown {
+  progress?: Progress
+  /** The tensor under way, or what a step says. */
+  readonly below: Map<'tensor' | 'step' | 'similarity', string>
+  /** Instead of a bar, and after the phase. */
+  text?: string
+}
+
+/** Icon, space, and the columns that the drawing keeps free. */
+const MARGIN = 4
+
+/** A phase's name with its text. */
 const titled = (name: string, text = ''): string => (text === '' ? name : `${name}: ${text}`)
 
-/** Shows work on a terminal: one line per phase, redrawn in place, the current one with rate and time left. `now` in seconds. */
+/** The lines of a phase while it runs: a bar, and below it what is under way. */
+function lines(name: string, { progress, below, text }: Shown, look: Look): string {
+  const head = progress ? barLines(name, progress, look) : [shortened(titled(name, text), look.width)]
+  const rest = [...below].map(([kind, line]) => (kind === 'tensor' ? ending : shortened)(line, look.width))
+  return [...head, ...rest].join('\n')
+}
+
+/** One line about a phase that has ended. */
+function lastLine(name: string, { progress, below, text }: Shown, look: Look): string {
+  const what = text ?? (progress?.bytes ? formatProgress(progress) : (below.get('step') ?? ''))
+  return shortened(titled(name, what), look.width)
+}
+
+/**
+ * Shows work on a terminal: each phase with a bar, rate and time left, and below it what is under way, redrawn in place. `now` in
+ * seconds.
+ */
 export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, phases: Phases): Renderer {
   const { start, progress } = meter(now)
-  const text: string[] = []
+  const progressOfStep = stepMeter(now)
+  const shown: Shown[] = phases.map(() => ({ below: new Map() }))
   const running: Task[] = []
   const gates = phases.map(gate)
   let current: number = FIRST
-  let shown: Promise<unknown> | undefined
+  let picture: Promise<unknown> | undefined
 
-  const say = (phase: number, line: string): void => {
-    text[phase] = line
+  const inColour = showsColours(stream, process.env)
+  const unicode = showsUnicode(process.env)
+  const look = (): Look => {
+    // listr2 cuts lines at the width of standard output, which need not be a terminal.
+    const columns = Math.min(stream.columns || 80, process.stdout.columns || 80)
+    return { width: Math.max(1, columns - MARGIN), inColour, unicode }
+  }
+  let over = false
+  const redraw = (phase: number): void => {
     const task = running[phase]
-    if (task) task.title = titled(phases[phase]!, line)
+    const text = over || phase < current ? lastLine : lines
+    if (task) task.title = text(phases[phase]!, shown[phase]!, look())
   }
   const reach = (phase: number): void => {
     current = phase
+    for (let earlier = 0; earlier < phase; earlier++) redraw(earlier)
     for (const earlier of gates.slice(0, phase)) earlier.open()
   }
   /** Begins to draw at the first event about work: commands that only check something show no phases. */
   const draw = (): void => {
-    if (shown) return
+    if (picture) return
     process.once('exit', showCursor)
     // The command itself reports a failure.
-    shown = picture(stream, phases, (phase, task) => {
+    picture = drawn(stream, phases, (phase, task) => {
       running[phase] = task
-      say(phase, text[phase] ?? '')
+      redraw(phase)
       return gates[phase]!.passed
     }).catch(() => {})
   }
@@ -56,7 +95,24 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
   const showCursor = (): void => void write('\u001b[?25h')
 
   const notices: string[] = []
+  const say = (phase: number, text: string): void => {
+    shown[phase]!.text = text
+    redraw(phase)
+  }
+  const step = (event: Extract<RunEvent, { kind: 'step' }>): void => {
+    const { below } = shown[current]!
+    const far = progressOfStep(event)
+    // The bar of a merge is that of all its bytes.
+    if (far && current !== MERGING) shown[current]!.progress = far
+    below.set('step', `${printable(event.step)}: ${printable(event.text)}`)
+    if (event.similarity === undefined) below.delete('similarity')
+    else below.set('similarity', `similarity ${event.similarity.toFixed(4)}`)
+    redraw(current)
+  }
+  let stopping = false
   const listen = (event: RunEvent): void => {
+    // What is under way still ends.
+    if (stopping && (event.kind === 'step' || event.kind === 'progress')) return
     switch (event.kind) {
       case 'start':
         draw()
@@ -64,11 +120,14 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
         say(MERGING, startLine(event).replace(/^merging /, ''))
         break
       case 'progress':
-        say(MERGING, formatProgress(progress(event)))
+        delete shown[MERGING]!.text
+        shown[MERGING]!.progress = progress(event)
+        if (event.tensor !== undefined) shown[MERGING]!.below.set('tensor', printable(event.tensor))
+        redraw(MERGING)
         break
       case 'step':
         draw()
-        say(current, stepLine(event))
+        step(event)
         break
       case 'phase':
         draw()
@@ -79,7 +138,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
         notices.push(`note: ${printable(event.message)}`)
         break
       case 'warning':
-        notices.push(diagnosticText(event.diagnostic, showsColours(stream, process.env)))
+        notices.push(diagnosticText(event.diagnostic, inColour))
         break
       case 'end':
         say(PUBLISHING, `done in ${formatSeconds(event.seconds)}`)
@@ -91,12 +150,25 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
   }
   return {
     listen,
+    stopping() {
+      stopping = true
+      for (const phase of phases.keys()) {
+        delete shown[phase]!.progress
+        shown[phase]!.below.clear()
+      }
+      if (picture) {
+        shown[current]!.below.set('step', STOP_HINT)
+        say(current, 'stopping')
+      } else stream.write(`stopping; ${STOP_HINT}\n`)
+    },
     async finish(outcome) {
+      over = true
+      redraw(current)
       for (const [i, each] of gates.entries()) {
         if (outcome === 'done' || i < current) each.open()
         else each.shut(new Error(titled(phases[current]!, 'stopped')))
       }
-      await shown
+      await picture
       process.off('exit', showCursor)
       for (const line of notices) stream.write(`${line}\n`)
     },
@@ -104,7 +176,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
 }
 
 /** Draws the phases until all have finished or one has failed. */
-function picture(
+function drawn(
   stream: NodeJS.WriteStream,
   phases: Phases,
   begin: (phase: number, task: Task) => Promise<void>,

@@ -16,6 +16,7 @@ import {
   type Expr,
   Fault,
   type FetchOptions,
+  familyOf,
   findMethod,
   formatDiagnostic,
   type ImportOptions,
@@ -27,13 +28,17 @@ import {
   type Loaded,
   type LoadOptions,
   type Lock,
+  type LayerDifference,
   type Locked,
+  type ModelDifference,
+  type OverallDifference,
   type LockOptions,
   type LogicalTensor,
   listMethods,
   load,
   lock,
   type Method,
+  type MethodFamily,
   type NewRecipeOptions,
   type OneLine,
   type OpenedRecipe,
@@ -203,12 +208,16 @@ export async function compared(): Promise<readonly TensorDifference[]> {
   const fetching: FetchOptions = { listen, signal }
   const options: Required<DiffOptions> = {
     threads: 1,
+    listen,
     signal: fetching.signal ?? signal,
     filter: (name) => name.startsWith('model.'),
   }
-  const found = await diff('a', 'hf:org/b@main', options)
-  for (const { tensor, state, cosine, relativeL2, largest } of found) show(tensor, state, cosine, relativeL2, largest)
-  return found
+  const { overall, layers, tensors }: ModelDifference = await diff('a', 'hf:org/b@main', options)
+  const whole: OverallDifference = overall
+  show(whole.tensors, whole.states.equal, whole.cosine, whole.l2)
+  for (const { stack, layer, relativeL2 } of layers satisfies readonly LayerDifference[]) show(stack, layer, relativeL2)
+  for (const { tensor, state, cosine, relativeL2, largest } of tensors) show(tensor, state, cosine, relativeL2, largest)
+  return tensors
 }
 
 export async function inspected(): Promise<CheckpointFacts> {
@@ -252,6 +261,8 @@ export async function reported(lineagePath: string): Promise<readonly string[]> 
 
 export function described(): readonly string[] {
   const methods: readonly Method[] = [...listMethods(), findMethod('ties')]
+  const families: readonly MethodFamily[] = methods.map(familyOf)
+  show(families.length)
   return methods.flatMap(({ name, summary, parameters }) => [
     `${name}: ${summary}`,
     ...parameters.map(({ name: parameter, default: value, describe }: ParameterSchema) => `${parameter} ${value} ${describe}`),

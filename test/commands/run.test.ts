@@ -147,14 +147,15 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
     })
     const code = await new Promise((resolve) => child.on('close', resolve))
     assert.is(code, 130, err)
-    assert.match(err, /^interrupted$/m)
+    assert.match(err, /\{"kind":"notice","message":"stopping; press Ctrl-C again to force quit"\}\n/)
+    assert.match(err, /^interrupted: no output was written\n$/m)
     assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
   }))
 
 test('a second Ctrl-C ends at once', async () => {
   const signals = new URL('../../src/commands/support/signals.js', import.meta.url).href
   const script = `import { interruptible } from '${signals}'
-    await interruptible(() => new Promise(() => { setInterval(() => {}, 1000); console.log('on') }))`
+    await interruptible(() => new Promise(() => { setInterval(() => {}, 1000); console.log('on') }), () => console.error('stopping'))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     env: plainEnv,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -166,7 +167,7 @@ test('a second Ctrl-C ends at once', async () => {
     child.kill('SIGINT')
   })
   assert.is(await new Promise((resolve) => child.on('close', resolve)), 130)
-  assert.is(err, 'stopping; press Ctrl-C again to force quit\n')
+  assert.is(err, 'stopping\n')
 })
 
 test('methods: all of the registry, and one in full', async () => {
@@ -207,7 +208,7 @@ test('diff: equal and different models, and exit codes', async () => {
   const text = (await terge(['diff', A, B])).out
   assert.match(
     text,
-    /^8 of 8 tensors differ\nlargest relative L2: [\d.]+ \(\S+\)\nlargest \|a − b\|: [\d.]+ \(\S+\)\n\ntensor /,
+    /^8 of 8 tensors differ\nall tensors of both: cosine [\d.]+, L2 [\d.]+, relative L2 [\d.]+\nlargest relative L2: [\d.]+ \(\S+\)\nlargest \|a − b\|: [\d.]+ \(\S+\)\n\ntensor /,
   )
   const sizes = [...text.matchAll(/ differs +\S+ +(\S+) /g)].map(([, size]) => Number(size))
   assert.is(sizes.length, 8)
@@ -217,7 +218,7 @@ test('diff: equal and different models, and exit codes', async () => {
   )
   const some = await terge(['diff', A, B, '--filter', 'fc1.*', '--json'])
   assert.equal(
-    JSON.parse(some.out).map(({ tensor }: { tensor: string }) => tensor),
+    JSON.parse(some.out).tensors.map(({ tensor }: { tensor: string }) => tensor),
     ['fc1.bias', 'fc1.weight'],
   )
   assert.match((await terge(['diff', A, B, '--filter', 'fc1.*'])).out, /^2 of 2 tensors differ\n/)
@@ -228,7 +229,8 @@ test('diff: equal and different models, and exit codes', async () => {
     /^error unmatched-pattern: 'fc1\.wieght' matches no tensor in the models\n {2}hint: nearest names: fc1\.weight/,
   )
   const other = await terge(['diff', A, B, '--exit-code', '--json'])
-  assert.equal([other.code, JSON.parse(other.out).length], [1, 8])
+  const { overall, tensors } = JSON.parse(other.out)
+  assert.equal([other.code, overall.tensors, overall.states.differs, tensors.length], [1, 8, 8, 8])
   assert.is((await terge(['diff', A, fixture('digits/resnet-0.safetensors')])).code, 0)
 })
 

@@ -90,9 +90,16 @@ test('differences: overall figures, then tensors, the most different first', () 
     { tensor: 'd', state: 'differs', cosine: 0.25, relativeL2: 0.5, largest: 1e-8 },
     { tensor: 'e', state: 'differs', cosine: 0.25, relativeL2: Number.NaN, largest: Number.NaN },
   ] as const
+  const states = { equal: 1, differs: 3, 'only-a': 1, 'only-b': 0, shape: 0, dtype: 0 }
+  const overall = { tensors: 5, states, cosine: 0.5, l2: 2, relativeL2: 0.25, largest: 1 }
+  const look = { all: false, width: Number.POSITIVE_INFINITY, unicode: false }
+  const shown = (more: object = {}) =>
+    diffText({ overall, layers: [], tensors: rows }, { ...look, ...more }).split('\n')
   const figures = [
     '4 of 5 tensors differ',
+    'equal: 1',
     'only in A: 1',
+    'all tensors of both: cosine 0.500000, L2 2.00000, relative L2 0.250000',
     'largest relative L2: 0.500000 (d)',
     'largest |a − b|: 1.00000e-7 (a\ufffd)',
     '',
@@ -104,13 +111,10 @@ test('differences: overall figures, then tensors, the most different first', () 
     'd       differs    0.250000     0.500000  1.00000e-8',
     'a\ufffd      differs    0.500000     0.333333  1.00000e-7',
   ]
-  assert.equal(diffText(rows, { all: false }).split('\n'), [...figures, ...differing])
-  assert.equal(diffText(rows, { all: true }).split('\n'), [
-    ...figures,
-    ...differing,
-    'b       equal             -            -           -',
-  ])
-  assert.is(diffText([rows[1]], { all: false }), 'all equal: 1 tensor')
+  assert.equal(shown(), [...figures, ...differing])
+  assert.equal(shown({ all: true }), [...figures, ...differing, 'b       equal             -            -           -'])
+  const equal = { tensors: 1, states: { ...states, differs: 0, 'only-a': 0 } }
+  assert.is(diffText({ overall: equal, layers: [], tensors: [rows[1]] }, look), 'all equal: 1 tensor')
 })
 
 test('paths as the user would write them', () => {

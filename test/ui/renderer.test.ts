@@ -34,8 +34,9 @@ async function render(
   events: Iterable<[number, RunEvent]>,
   outcome: 'done' | 'failed' = 'done',
   phases: Phases = ['preparing', 'merging', 'publishing'],
+  columns = 80,
 ): Promise<string> {
-  const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
+  const stream = Object.assign(new PassThrough(), { isTTY: true, columns, rows: 24 })
   let text = ''
   stream.on('data', (chunk) => {
     text += chunk
@@ -66,7 +67,7 @@ test('plain: sparse lines, with rate and time left', async () => {
   const lines = (await render('plain', slowRun())).trimEnd().split('\n')
   assert.is(lines[0], 'note: fewer threads')
   assert.is(lines[1], 'merging 10 tensors: 2.00 GB to read, 1.00 GB to write, 2 threads')
-  assert.is(lines[2], '10 %, 30.0 MB/s, 90 s left')
+  assert.is(lines[2], '10 %, 300 MB of 3.00 GB, 30.0 MB/s, 90 s left')
   assert.is(lines.at(-1), 'done in 1 min 41 s')
   assert.ok(lines.length >= 10 && lines.length <= 14, String(lines.length))
   const short = await render('plain', [
@@ -87,14 +88,60 @@ test('plain: a step’s words, seldom, free of control characters', async () => 
     Array.from({ length: 101 }, (_, i): [number, RunEvent] => [i / 10, step(i / 100)]),
   )
   const lines = text.trimEnd().split('\n')
-  assert.equal(lines, ['align\ufffd[2J: group 1 (20 %)', 'align\ufffd[2J: group 1'])
+  assert.equal(lines, ['align\ufffd[2J: group 1 (20 %, 8.0 s left)', 'align\ufffd[2J: group 1'])
 })
 
 test('terminal: phases end ticked, notices after them', async () => {
   const drawn = stripVTControlCharacters(await render('terminal', slowRun()))
   assert.match(
     drawn,
-    /\S preparing\n\S merging: 100 %, 30\.0 MB\/s\n\S publishing: done in 1 min 41 s\nnote: fewer threads\n$/,
+    /\S preparing\n\S merging: 100 %, 3\.00 of 3\.00 GB, 30\.0 MB\/s\n\S publishing: done in 1 min 41 s\nnote: fewer threads\n$/,
+  )
+})
+
+test('terminal: a bar, the bytes, the rate, the time left and the tensor under way, in every line within the width', async () => {
+  const tensor = 'model.layers.10.block_sparse_moe.experts.7.gate_projection.weight'
+  for (const columns of [20, 40, 80, 200]) {
+    const events: [number, RunEvent][] = [
+      [0, { kind: 'phase', phase: 'merging' }],
+      [0, start()],
+      [10, { ...progress(2e8, 1e8), tensor }],
+      [10, { kind: 'notice', message: 'seen' }],
+    ]
+    const drawn = stripVTControlCharacters(await render('terminal', events, 'failed', undefined, columns))
+    const lines = drawn.split('\n')
+    assert.ok(
+      lines.every((line) => line.length <= columns),
+      `${columns}: ${lines.join('\n')}`,
+    )
+    const tail = `  …${tensor.slice(4 + 1 - columns)}`
+    assert.ok(lines.includes(columns > 70 ? `  ${tensor}` : tail), `${columns}: ${lines.join('\n')}`)
+    if (columns === 40) {
+      assert.match(drawn, /merging ━+─+ 10 %, 90 s left\n/)
+      assert.match(drawn, '\n  300 MB of 3.00 GB, 30.0 MB/s\n')
+    }
+    if (columns >= 80) assert.match(drawn, /merging ━+─+ 10 %, 300 MB of 3\.00 GB, 30\.0 MB\/s, 90 s left\n/)
+  }
+})
+
+test('terminal: an alignment shows its overall progress, the similarity and the time left', async () => {
+  const step = (overall: number): RunEvent => ({
+    ...{ kind: 'step', step: 'aligned', text: 'sweep 2, group 1 of 5 (fc1): 7 units moved' },
+    ...{ fraction: overall, overall, similarity: 0.25 },
+  })
+  const drawn = stripVTControlCharacters(
+    await render(
+      'terminal',
+      [
+        [0, step(0.25)],
+        [10, step(0.5)],
+      ],
+      'failed',
+    ),
+  )
+  assert.match(
+    drawn,
+    /preparing ━+─+ 50 %, 20 s left\n {2}aligned: sweep 2, group 1 of 5 \(fc1\): 7 units moved\n {2}similarity 0\.2500\n/,
   )
 })
 

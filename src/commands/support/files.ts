@@ -1,5 +1,5 @@
 /** Text files that a command writes where the user says: recipes, reports, locks. */
-import { open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 
@@ -11,6 +11,10 @@ export async function writeText(file: string, text: string, { force }: { readonl
   if (!entry.isFile()) throw fault('file-exists', `${file} is not a regular file`, 'choose another name')
   return replaceText(file, text)
 }
+
+/** Whether a file has this text already: a command that is run again does not replace it. */
+export const holds = async (file: string, text: string): Promise<boolean> =>
+  (await stat(file).catch(() => undefined))?.isFile() === true && (await readFile(file, 'utf8')) === text
 
 /** Writes a file that must not exist yet. Errors: `file-exists`, `missing-folder`. */
 async function writeNewText(file: string, text: string): Promise<void> {

@@ -1,10 +1,12 @@
 import { availableParallelism } from 'node:os'
+import { Fault } from '../../core/diagnostics.js'
 import type { Listener, Prepared, RunResult } from '../../index.js'
 import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
 import { renderer, rendererKind } from '../../ui/renderer.js'
 import { runText } from '../../ui/result.js'
 import { toJson } from '../../ui/text.js'
 import type { Phases } from '../../ui/types.js'
+import { commandLine } from './commandLine.js'
 import { chosenFormat } from './flags.js'
 import { given } from './options.js'
 import { complain, print } from './print.js'
@@ -56,7 +58,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', flags)
   const { run } = await import('../../index.js')
   complain(prepared.diagnostics)
-  const result = await withProgress(json, (listen, signal) =>
+  const work = withProgress(json, (listen, signal) =>
     run(prepared, {
       threads: threadsOf(flags),
       ...given({ memory: flags.memory }),
@@ -71,7 +73,20 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       signal,
     }),
   )
+  const result = await work.catch((error: unknown) => {
+    throw flags.resume ? withResume(error) : error
+  })
   print(json ? toJson(runJson(prepared, result)) : runText(result, process.cwd(), process.stdout.columns || 80))
+}
+
+/** An interruption says the exact command that resumes the run. */
+function withResume(error: unknown): unknown {
+  if (!(error instanceof Fault) || error.exit !== 130) return error
+  const hint = `resume with: ${commandLine(process.argv, process.cwd())}`
+  return new Fault(
+    error.diagnostics.map((diagnostic) => (diagnostic.hint === undefined ? diagnostic : { ...diagnostic, hint })),
+    error.exit,
+  )
 }
 
 /** Does work that signals can interrupt, with progress on standard error. `phases`: of commands other than a run. */
@@ -81,7 +96,7 @@ export async function withProgress<T>(
   phases?: Phases,
 ): Promise<T> {
   const kind = rendererKind(json, process.stderr, process.env)
-  const { listen, finish } = await renderer(kind, { stream: process.stderr, ...given({ phases }) })
+  const { listen, stopping, finish } = await renderer(kind, { stream: process.stderr, ...given({ phases }) })
   return interruptible(async (signal) => {
     let outcome: 'done' | 'failed' = 'failed'
     try {
@@ -91,7 +106,7 @@ export async function withProgress<T>(
     } finally {
       await finish(outcome)
     }
-  })
+  }, stopping)
 }
 
 const runJson = ({ diagnostics }: Prepared, { outputs, summaries, warnings, seconds }: RunResult) => ({

@@ -1,4 +1,5 @@
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
+import { widthOf } from '../../ui/fit.js'
 import { diagnosticText, showsColours } from '../../ui/problems.js'
 
 /** Prints a result to standard output, with a line feed at its end. */
@@ -8,7 +9,8 @@ export const print = (text: string): void =>
 /** Prints diagnostics to standard error: in colour on a terminal, and without control characters from names in models. */
 export const complain = (diagnostics: readonly Diagnostic[]): void => {
   const inColour = showsColours(process.stderr, process.env)
-  for (const diagnostic of diagnostics) process.stderr.write(`${diagnosticText(diagnostic, inColour)}\n`)
+  const width = widthOf(process.stderr)
+  for (const diagnostic of diagnostics) process.stderr.write(`${diagnosticText(diagnostic, inColour, width)}\n`)
 }
 
 /**

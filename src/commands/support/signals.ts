@@ -8,13 +8,13 @@ const SIGNALS: readonly NodeJS.Signals[] = [
 
 /**
  * Runs work that signals can interrupt. The first signal aborts the work, which then cleans up. The second one ends the process at
- * once with exit code 130.
+ * once with exit code 130. `stopping`: says that the work stops.
  */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>, stopping: () => void): Promise<T> {
   const controller = new AbortController()
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130)
-    process.stderr.write('stopping; press Ctrl-C again to force quit\n')
+    stopping()
     controller.abort()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)

@@ -29,7 +29,7 @@ export interface ScheduleOptions {
   /** Called when a job is finished; jobs finish in any order. `index`: its position among all jobs. */
   readonly finished: (index: number, result: JobResult, job: Job) => void
   /** Called for each finished task. */
-  readonly progress: (read: number, written: number) => void
+  readonly progress: (read: number, written: number, job: Job) => void
   readonly signal?: AbortSignal
 }
 
@@ -111,7 +111,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
 
   function receive(state: Active, result: TaskResult | TeamResult): void {
     collect(state, result)
-    options.progress(result.read, result.written)
+    options.progress(result.read, result.written, state.job)
     if (state.left > 0) return
     closePass(state, options.math)
     if (openPass(state, options.math)) return

@@ -75,9 +75,12 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
     async run(analysis, index) {
       const workshop = { ...open(), spare: spareFor(index) }
       try {
-        const found = await analysisKindOf(analysis).run(analysis, workshop, (progress) =>
-          listen({ kind: 'step', ...progress }),
-        )
+        const overall = overallShare(plan, index)
+        listen({ kind: 'step', step: analysis.steps[0]!, text: 'reading the models', fraction: 0, overall: overall(0) })
+        const found = await analysisKindOf(analysis).run(analysis, workshop, ({ whole, ...progress }) => {
+          const share = whole ?? progress.fraction
+          listen({ kind: 'step', ...progress, ...(share === undefined ? {} : { overall: overall(share) }) })
+        })
         const steps: FoundRecord[] = analysis.steps.map((step) => found.get(step)!.record)
         const arrays = analysis.steps.flatMap((step, place) =>
           Object.entries(found.get(step)!.arrays).map(([name, array]) => [`${place}/${name}`, array] as const),
@@ -94,6 +97,14 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       await opened?.team.close()
     },
   }
+}
+
+/** The share of the work of all analyses, from the share of one. Sweeps are assumed to be as many for each. */
+function overallShare({ cost: { analyses = [] } }: Plan, index: number): (share: number) => number {
+  const works = analyses.map(({ multiplications }) => Math.max(1, multiplications))
+  const sum = (all: readonly number[]) => all.reduce((total, work) => total + work, 0)
+  const [before, whole] = [sum(works.slice(0, index)), sum(works)]
+  return (share) => Math.min(1, (before + share * works[index]!) / whole)
 }
 
 /** What an analysis found for one of its steps. */

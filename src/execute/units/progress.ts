@@ -3,14 +3,12 @@ import type { Plan } from '../../plan/types.js'
 import type { FactorFigures } from '../../steps/extract/record.js'
 import type { Listener } from '../events.js'
 
-/** Events at most this often, in milliseconds. */
-const EVERY = 100
-
 /** Emits the progress of a run, over all of its batches. */
 export interface RunProgress {
   /** A batch begins. Bytes and tensors that an earlier run has finished. */
   readonly begin: (done: number, tensors: number) => void
-  readonly bytes: (read: number, written: number) => void
+  /** These bytes as well. `tensor`: the one that they are for, if it is one of the outputs'. */
+  readonly bytes: (read: number, written: number, tensor?: string) => void
   readonly tensor: (made: boolean) => void
   /** A factoring is done. */
   readonly found: (plan: Plan, factoring: number, figures: FactorFigures) => void
@@ -29,9 +27,10 @@ export function runProgress(
   let written = before.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
   let tensors = before.length
   let begun = false
-  let last = 0
+  let underWay: string | undefined
   const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
-  const emit = () => listen({ kind: 'progress', read, written, tensors })
+  const emit = () =>
+    listen({ kind: 'progress', read, written, tensors, ...(underWay === undefined ? {} : { tensor: underWay }) })
   return {
     begin(done, more) {
       written += done
@@ -40,13 +39,11 @@ export function runProgress(
         listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done: written })
       begun = true
     },
-    bytes(more, out) {
+    bytes(more, out, tensor = underWay) {
       read += more
       written += out
-      const now = performance.now()
-      if (!begun || now - last < EVERY) return
-      last = now
-      emit()
+      underWay = tensor
+      if (begun) emit()
     },
     tensor(made) {
       if (made) tensors++

@@ -62,7 +62,7 @@ async function overScope(
   await schedule(jobs(), pool, {
     math: kernels.math,
     ...(signal ? { signal } : {}),
-    progress: progress.bytes,
+    progress: (read, written) => progress.bytes(read, written),
     values: leafValues(findings),
     finished(index, result, job) {
       noteDigests(engine, job, result)

@@ -1,5 +1,6 @@
 /** Tensors and factorings of some of a plan's outputs. */
 import { treeDigest } from '../../kernels/index.js'
+import type { Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
 import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
@@ -33,7 +34,7 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
   await schedule(jobsOf(engine, outputs, files), pool, {
     math: kernels.math,
     ...(signal ? { signal } : {}),
-    progress: progress.bytes,
+    progress: (read, written, job) => progress.bytes(read, written, nameOf(plan, job)),
     values: leafValues(engine.findings),
     finished(_, result, job) {
       noteDigests(engine, job, result)
@@ -57,6 +58,10 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
   refuseInterrupted(signal)
   await recordParts(engine, inParts, files)
 }
+
+/** The tensor that a job makes, or takes apart. */
+const nameOf = ({ outputs, factorings }: Plan, { target, finds }: Job): string | undefined =>
+  target ? outputs[target.output]!.tensors[target.tensor]!.name : finds && factorings[finds.factoring]!.tensor
 
 /** The results of a tensor, before its record is made. */
 interface Made extends NonNullable<Job['target']> {

@@ -8,6 +8,7 @@
  */
 import { fault } from '../../core/diagnostics.js'
 import { byColumns, byRows, productInto } from '../../kernels/linalg.js'
+import { convergence } from '../estimate.js'
 import { sharedFloats, type ThreadTeam } from '../team/team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from '../weights.js'
 import { transposed } from './changes.js'
@@ -37,7 +38,19 @@ export interface OrthogonalOptions {
   readonly maxIterations?: number
   /** Memory for each of the two models. */
   readonly budget?: WeightsBudget
-  readonly onProgress?: (progress: { readonly round: number; readonly similarity: number }) => void
+  readonly onProgress?: (progress: OrthogonalProgress) => void
+}
+
+export interface OrthogonalProgress {
+  /** From 1. */
+  readonly round: number
+  /** Layers of this round that are done, and layers of the model. */
+  readonly layer: number
+  readonly layers: number
+  /** After the last finished round, as a cosine. */
+  readonly similarity?: number
+  /** The share of the whole matching that is done. Estimated from the gains of rounds. It never falls. */
+  readonly fraction: number
 }
 
 /** A round that gains less than this, relatively, is the last. */
@@ -115,6 +128,9 @@ async function alternate(
   let layers: LayerMaps[] = []
   let similarity = 0
   let rounds = 0
+  let known = {}
+  let fraction = 0
+  const converged = convergence(GAIN)
   for (; rounds < maxIterations; rounds++) {
     turn.set(rotation)
     sum.set(ends)
@@ -123,6 +139,7 @@ async function alternate(
       const maps = await matchLayer(matching, layer, layers[layer], rounds === 0)
       next.push(maps)
       await addResidual(matching, layer, maps)
+      onProgress?.({ round: rounds + 1, layer: layer + 1, layers: depth, ...known, fraction })
     }
     layers = next
     rotation = await team.polar(sum, hidden)
@@ -130,7 +147,10 @@ async function alternate(
     for (let i = 0; i < sum.length; i++) reached += sum[i]! * rotation[i]!
     const gained = reached - similarity
     similarity = reached
-    onProgress?.({ round: rounds + 1, similarity: reached / reader.scale() })
+    known = { similarity: reached / reader.scale() }
+    // The first round gains everything that there is before it.
+    if (rounds > 0) fraction = converged(gained / Math.abs(reached))
+    onProgress?.({ round: rounds + 1, layer: depth, layers: depth, ...known, fraction })
     if (gained <= GAIN * Math.abs(reached)) {
       rounds++
       break

@@ -6,6 +6,7 @@ import { openCheckpoint } from '../../checkpoints/open.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
+import { byteProgress } from '../../execute/byteProgress.js'
 import type { Listener } from '../../execute/events.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
@@ -167,6 +168,7 @@ export async function fetchModels(
         step: 'fetch',
         text: `downloaded ${formatSize(done)} of ${formatSize(total)}`,
         fraction: total > 0 ? Math.min(1, done / total) : 1,
+        bytes: { done: Math.min(done, total), total },
       }),
     blame(fetch, error) {
       const source = recipe?.models.get(owner.get(fetch)!)
@@ -185,8 +187,11 @@ export async function checkSums(
     const { sha256, at, reference } = recipe.models.get(name)!
     const [file] = checkpoint.files
     if (sha256 === undefined || !file || fetches[0]?.file.sha256 !== undefined) continue
-    listen?.({ kind: 'step', step: 'sha256', text: `reading ${reference}` })
-    const found = (await sha256OfFile(file.path, signal)).replace(/^sha256:/, '')
+    const progress = byteProgress(listen, 'sha256', file.size)
+    const text = `reading ${reference}`
+    const read = (bytes: number) => progress.add(bytes, text)
+    const found = (await sha256OfFile(file.path, signal, read)).replace(/^sha256:/, '')
+    progress.end(text)
     if (found !== sha256) throw placed(recipe, [...at, 'sha256'], sumDiffers(reference, sha256, found, 2))
   }
 }

@@ -34,7 +34,7 @@ export async function makeLock(
   const digests = await digestCheckpoints(checkpoints, {
     ...(threads === undefined ? {} : { threads }),
     ...(signal === undefined ? {} : { signal }),
-    progress: (read) => progress.add(read, 'reading tensors'),
+    progress: (read, tensor) => progress.add(read, `reading ${tensor}`),
   })
   const locked: [string, LockedModel][] = []
   for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {

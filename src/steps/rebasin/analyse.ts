@@ -25,6 +25,12 @@ export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tel
       ? rotate(analysis, workshop, tell)
       : match(analysis, workshop, tell)
 
+/** The last progress of a step. */
+const aligned = (step: string, before: number, after: number, whole: number): AnalysisProgress => ({
+  ...{ step, text: `similarity ${before.toFixed(4)} before, ${after.toFixed(4)} after` },
+  ...{ fraction: 1, whole, similarity: after },
+})
+
 async function match(analysis: RebasinAnalysis, { reader, team, spare }: Workshop, tell: Tell): Promise<FoundBySteps> {
   const { onto, models, steps, seed, maxIterations } = analysis
   const spec = matchedSpec(analysis)
@@ -36,14 +42,17 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
       seed,
       maxIterations,
       budget: budgetOf(analysis, spare),
-      onProgress: ({ restart, iteration, group, step: at, steps: of, moved }) => {
-        const sweep = `${restart > 0 ? `start ${restart + 1}, ` : ''}sweep ${iteration}`
-        tell({ step, text: `${sweep}, group ${at} of ${of} (${group}): ${plural(moved, 'unit')} moved` })
+      onProgress: ({ restart, restarts, iteration, group, step: at, steps: of, moved, similarity, fraction }) => {
+        const sweep = `${restarts > 1 ? `start ${restart + 1} of ${restarts}, ` : ''}sweep ${iteration}`
+        const text = `${sweep}, group ${at} of ${of} (${group}): ${plural(moved, 'unit')} moved`
+        const whole = (index + fraction) / models.length
+        tell({ step, text, fraction, whole, ...(similarity === undefined ? {} : { similarity }) })
       },
     }
     const { correlation, ...result } = analysis.activations
       ? await matchWithActivations(analysis, { reader, team, spare }, { a, b }, options)
       : { ...(await weightMatching(spec, a, b, team, options)), correlation: undefined }
+    tell(aligned(step, result.similarityBefore, result.similarityAfter, (index + 1) / models.length))
     found.set(step, {
       record: {
         ...recordHead(analysis, model),
@@ -74,8 +83,7 @@ async function matchJointly(
     seed,
     maxIterations,
     budget,
-    onRound: ({ round, model }) =>
-      tell({ step: steps[0]!, text: `round ${round}, model ${model + 1} of ${sources.length}` }),
+    onProgress: (progress) => tell({ step: steps[0]!, ...progress }),
   })
   const stay = identity(spec)
   const [first] = sources
@@ -92,11 +100,13 @@ async function matchJointly(
       after: await productsOf(first!, source, perms),
     }
     const norm = Math.sqrt(squaresOfA.sum * compared.squaresOfB.sum)
+    const similarity = { before: compared.before.sum / norm, after: compared.after.sum / norm }
+    tell(aligned(steps[index]!, similarity.before, similarity.after, 1))
     found.set(steps[index]!, {
       record: {
         ...recordHead(analysis, model),
         iterations: rounds,
-        similarity: { before: compared.before.sum / norm, after: compared.after.sum / norm },
+        similarity,
         // Summed over all pairs of models: the objective of the joint matching.
         score: { before: scoreBefore, after: scoreAfter },
         ...permutationRecord(spec, perms, compared),
@@ -115,13 +125,14 @@ async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Worksh
     const result = await orthogonalMatching(sourceOf(onto, reader), sourceOf(model, reader), team, {
       maxIterations,
       budget: budgetOf(analysis, spare),
-      onProgress: ({ round, similarity }) =>
+      onProgress: ({ round, layer, layers, similarity, fraction }) =>
         tell({
-          step,
-          text: `round ${round}: similarity ${similarity.toFixed(4)}`,
-          fraction: round / maxIterations,
+          ...{ step, text: `round ${round}, layer ${layer} of ${layers}`, fraction },
+          whole: (index + fraction) / models.length,
+          ...(similarity === undefined ? {} : { similarity }),
         }),
     })
+    tell(aligned(step, result.similarityBefore, result.similarityAfter, (index + 1) / models.length))
     const { hidden, rotation } = result.maps
     found.set(step, {
       record: {

@@ -1,49 +1,44 @@
-import type { Checkpoint, StoredTensor } from '../checkpoints/types.js'
-import { naturalOrder } from '../core/collections/naturalOrder.js'
-import { elements } from '../core/dtypes.js'
-import { bytesOf, isFloat } from '../encodings/index.js'
-import { smallKernels, treeDigest } from '../kernels/index.js'
-import type { Job, JobMerge } from './compile/job.js'
-import { refuseInterrupted } from './interrupted.js'
-import { openPool } from './pools/threads.js'
-import type { Leaf } from './program.js'
-import { schedule } from './schedule/schedule.js'
-import { windowMode } from './windowMode.js'
-
-/** How one tensor differs between two models. Figures are absent if the tensors cannot be compared. */
-export interface TensorDifference {
-  readonly tensor: string
-  readonly state: 'equal' | 'differs' | 'only-a' | 'only-b' | 'shape' | 'dtype'
-  /** Cosine similarity of the tensors as vectors; absent if one of them is all 0. */
-  readonly cosine?: number
-  /** ‖a − b‖ / ‖b‖; if ‖b‖ is 0, it divides by ‖a‖. */
-  readonly relativeL2?: number
-  /** Largest |a − b|. */
-  readonly largest?: number
-}
+import type { Checkpoint, StoredTensor } from '../../checkpoints/types.js'
+import { naturalOrder } from '../../core/collections/naturalOrder.js'
+import { elements } from '../../core/dtypes.js'
+import { bytesOf, isFloat } from '../../encodings/index.js'
+import { smallKernels, treeDigest } from '../../kernels/index.js'
+import { byteProgress } from '../byteProgress.js'
+import type { Job, JobMerge } from '../compile/job.js'
+import type { Listener } from '../events.js'
+import { refuseInterrupted } from '../interrupted.js'
+import { openPool } from '../pools/threads.js'
+import type { Leaf } from '../program.js'
+import { schedule } from '../schedule/schedule.js'
+import { windowMode } from '../windowMode.js'
+import { type Compared, differenceOf, type ModelDifference, sumsOf } from './figures.js'
 
 /** How to compare two models. */
 export interface DiffOptions {
   /** Default: 2. More threads rarely help, because the disk is the bottleneck. */
   readonly threads?: number
+  readonly listen?: Listener
   readonly signal?: AbortSignal
   /** Compares only tensors with these names. Default: all. */
   readonly filter?: (name: string) => boolean
 }
 
-/** Compares two models tensor by tensor, in natural order of names, in float64. Reads both models once. Error: `interrupted`. */
+/** Compares two models, tensors in natural order of names, in float64. Reads both models once. Error: `interrupted`. */
 export async function diffCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
-  { threads = 2, signal, filter = () => true }: DiffOptions = {},
-): Promise<TensorDifference[]> {
+  { threads = 2, listen, signal, filter = () => true }: DiffOptions = {},
+): Promise<ModelDifference> {
   const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].filter(filter).sort(naturalOrder)
   const pairs = names.flatMap((name) => {
     const [one, other] = [a.stored.get(name), b.stored.get(name)]
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []
   })
   const kernels = await smallKernels()
-  const found = new Map<string, TensorDifference>()
+  const found = new Map<string, Compared>()
+  const total = pairs.reduce((sum, { one, other }) => sum + one.bytes + other.bytes, 0)
+  const done = byteProgress(listen, 'diff', total)
+  const underWay = new WeakMap<Job, string>()
   const pool = await openPool({
     threads,
     mode: windowMode(),
@@ -54,19 +49,23 @@ export async function diffCheckpoints(
   })
   try {
     await schedule(
-      pairs.map(({ one, other }) => compareJob(one, { ...other, file: a.files.length + other.file })),
+      pairs.map(({ name, one, other }) => {
+        const job = compareJob(one, { ...other, file: a.files.length + other.file })
+        underWay.set(job, name)
+        return job
+      }),
       pool,
       {
         math: kernels.math,
         ...(signal ? { signal } : {}),
-        progress: () => {},
+        progress: (read, _, job) => done.add(read, `comparing ${underWay.get(job)}`),
         finished(index, { leaves, results }) {
           const { name, one, other } = pairs[index]!
           const equal =
             one.dtype === other.dtype &&
             treeDigest(kernels, leaves.get(0)!, one.bytes) === treeDigest(kernels, leaves.get(1)!, other.bytes)
           const state = equal ? 'equal' : one.dtype === other.dtype ? 'differs' : 'dtype'
-          found.set(name, { tensor: name, state, ...(results[0]?.length ? figures(results[0]) : {}) })
+          found.set(name, { tensor: name, state, ...(results[0]?.length ? { sums: sumsOf(results[0]) } : {}) })
         },
       },
     )
@@ -74,12 +73,14 @@ export async function diffCheckpoints(
     await pool.close()
   }
   refuseInterrupted(signal)
-  return names.map((tensor) => {
+  done.end('compared all tensors')
+  const compared = names.map((tensor): Compared => {
     const known = found.get(tensor)
     if (known) return known
     const [one, other] = [a.stored.get(tensor), b.stored.get(tensor)]
     return { tensor, state: !other ? 'only-a' : !one ? 'only-b' : sameShape(one, other) ? 'dtype' : 'shape' }
   })
+  return differenceOf(compared)
 }
 
 const sameShape = (one: StoredTensor, other: StoredTensor) =>
@@ -125,16 +126,5 @@ function compareJob(one: StoredTensor, other: StoredTensor): Job {
       ],
     },
     merges: [COMPARE],
-  }
-}
-
-function figures([aa, bb, ab, squares, largest]: Float64Array): Partial<TensorDifference> {
-  const norm = Math.sqrt(bb! > 0 ? bb! : aa!)
-  const product = Math.sqrt(aa!) * Math.sqrt(bb!)
-  return {
-    // Rounding can make the quotient slightly larger than 1.
-    ...(product > 0 ? { cosine: Math.max(-1, Math.min(1, ab! / product)) } : {}),
-    relativeL2: norm > 0 ? Math.sqrt(squares!) / norm : 0,
-    largest: largest!,
   }
 }
