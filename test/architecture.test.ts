@@ -99,7 +99,7 @@ const ANYONE = ['src/']
 const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/language/source.ts', 'src/language/convert.ts'],
   '@oclif/core': ['src/commands/'],
-  listr2: ['src/ui/terminal.ts'],
+  listr2: ['src/ui/progress/picture.ts'],
   koffi: ['src/storage/local/mmap.ts', 'src/commands/support/addressSpace.ts'],
   '@huggingface/hub': ['src/storage/hub/'],
   re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],

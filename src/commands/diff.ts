@@ -1,6 +1,6 @@
-import { showsUnicode } from '../ui/bar.js'
 import { diffText } from '../ui/diff.js'
 import { widthOf } from '../ui/fit.js'
+import { showsUnicode } from '../ui/progress/bar.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
 import { Args, chosenFormat, Flags, onOff, resultFlags } from './support/flags.js'

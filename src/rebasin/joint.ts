@@ -283,14 +283,9 @@ export async function cycleConsistent(
     for (const name of groups) rounded[name] = (await team.assign(state[name]!, spec.groups[name]!.size)).columns
     perms.push(rounded)
   }
-  const climbed = await climb(
-    spec,
-    models,
-    perms,
-    team,
-    given({ ...matching, onProgress: stage(tell, SOFT_ENDS, 1) }),
-    await jointScorer(spec, models, scoring(team, options)),
-  )
+  const scorer = await jointScorer(spec, models, scoring(team, options))
+  const end = given({ ...matching, onProgress: stage(tell, SOFT_ENDS, 1) })
+  const climbed = await climb(spec, models, perms, team, end, scorer)
   return climbed.scoreAfter > many.scoreAfter ? { ...climbed, scoreBefore: many.scoreBefore } : many
 }
 

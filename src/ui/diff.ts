@@ -1,7 +1,7 @@
 import { counted, formatCount } from '../core/words.js'
 import type { LayerDifference, ModelDifference, TensorDifference } from '../index.js'
-import { bar, shortened } from './bar.js'
 import { fitted } from './fit.js'
+import { bar, shortened } from './progress/bar.js'
 import { printable } from './text.js'
 
 const number = (value: number | undefined): string => (value === undefined ? '-' : value.toPrecision(6))

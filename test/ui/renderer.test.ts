@@ -3,9 +3,9 @@ import { stripVTControlCharacters } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RunEvent } from '../../src/execute/events.js'
-import { formatProgress, meter } from '../../src/ui/progress.js'
-import { type RendererKind, renderer, rendererKind } from '../../src/ui/renderer.js'
-import type { Phases } from '../../src/ui/types.js'
+import { formatProgress, meter } from '../../src/ui/progress/meter.js'
+import { type RendererKind, renderer, rendererKind } from '../../src/ui/progress/renderer.js'
+import type { Phases } from '../../src/ui/progress/types.js'
 
 const start = (more: Partial<Extract<RunEvent, { kind: 'start' }>> = {}): Extract<RunEvent, { kind: 'start' }> => ({
   kind: 'start',

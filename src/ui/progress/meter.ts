@@ -1,6 +1,6 @@
-import { formatSize } from '../core/sizes.js'
-import type { RunEvent } from '../index.js'
-import { formatSeconds } from './text.js'
+import { formatSize } from '../../core/sizes.js'
+import type { RunEvent } from '../../index.js'
+import { formatSeconds } from '../text.js'
 
 /** How far work is. */
 export interface Progress {

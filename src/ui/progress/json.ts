@@ -1,4 +1,4 @@
-import { toJson } from './text.js'
+import { toJson } from '../text.js'
 import { type Renderer, STOP_HINT } from './types.js'
 
 /** Shows a run as one line of JSON per event. */

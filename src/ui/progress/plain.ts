@@ -1,9 +1,9 @@
-import { formatSize } from '../core/sizes.js'
-import { counted } from '../core/words.js'
-import type { RunEvent } from '../index.js'
-import { diagnosticText } from './problems.js'
-import { formatProgress, meter, type Progress, stepMeter } from './progress.js'
-import { formatSeconds, printable } from './text.js'
+import { formatSize } from '../../core/sizes.js'
+import { counted } from '../../core/words.js'
+import type { RunEvent } from '../../index.js'
+import { diagnosticText } from '../problems.js'
+import { formatSeconds, printable } from '../text.js'
+import { formatProgress, meter, type Progress, stepMeter } from './meter.js'
 import { type Renderer, STOP_HINT } from './types.js'
 
 /** A log gets a line of progress after this many seconds without one. */

@@ -1,4 +1,4 @@
-import type { Listener } from '../index.js'
+import type { Listener } from '../../index.js'
 
 /** Shows a run to people. It only listens and cannot change the run. */
 export interface Renderer {

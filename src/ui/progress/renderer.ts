@@ -1,6 +1,6 @@
+import { showsColours } from '../problems.js'
 import { jsonRenderer } from './json.js'
 import { plainRenderer } from './plain.js'
-import { showsColours } from './problems.js'
 import type { Phases, Renderer } from './types.js'
 
 export type RendererKind = 'terminal' | 'plain' | 'json'

@@ -1,5 +1,5 @@
 /** Lines of progress that fit a terminal. */
-import { type Progress, progressParts } from './progress.js'
+import { type Progress, progressParts } from './meter.js'
 
 export interface Look {
   /** Columns that a line may have. */
