@@ -155,7 +155,7 @@ const tests: Record<string, () => Promise<void>> = {
     await page.evaluate('document.querySelectorAll("#rows .name").forEach((name) => name.click())')
     assert.equal(await page.evaluate('[document.images.length, document.scripts.length, typeof pwned]'), [
       0,
-      2,
+      4,
       'undefined',
     ])
     assert.equal([seen.errors, seen.dialogs, seen.requests.length], [[], [], 1])

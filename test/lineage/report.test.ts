@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { reportHtml } from '../../src/lineage/forms/page/index.js'
+import type { SourceData } from '../../src/lineage/forms/page/pageData.js'
 import { tergeReport, tergeReportText } from '../../src/lineage/forms/terge.js'
 import { parseLineage } from '../../src/lineage/parse.js'
 import { lineageText } from '../../src/lineage/serialize.js'
 import type { Lineage, LineageTensor } from '../../src/lineage/types.js'
-import { dataOf, namesOf, part } from '../support/page.js'
+import { dataOf, mergesOf, namesOf, part } from '../support/page.js'
 import { sample } from './sample.js'
 
 const linear = (layer: number, weights: readonly number[]): LineageTensor => ({
@@ -153,7 +154,7 @@ test('nothing from a lineage becomes markup', () => {
     evaluations: { [evil]: 1 },
   })
   assert.not.match(page, '<img')
-  assert.is(page.split('</script>').length, 3)
+  assert.is(page.split('</script>').length, 5)
   assert.not.match(page, '\u202e')
   assert.equal(namesOf(page), [evil, `layers.1.${evil}`])
 })
@@ -181,15 +182,18 @@ test('the page has the recipe by lines, models, copies and every tensor', () => 
   assert.match(page, 'Lineage of merged.safetensors')
   assert.match(page, 'excluded by filters')
   assert.match(page, 'b: has them in another shape')
-  const { rows, merges, methods, reasons } = dataOf(page)
+  const { rows, methods, reasons } = dataOf(page)
+  const merges = mergesOf(page)
   assert.equal(namesOf(page), ['10', '__proto__', 'layers.0.weight', 'layers.1.weight', 'task'])
   assert.equal(
     reasons.map(({ code }) => code),
     ['not-included', 'excluded'],
   )
   const task = merges[rows.merges[4]!]!
-  assert.is(methods[task.m], 'task_arithmetic')
-  assert.is(merges[task.base![3]]!.s[0]![1], 0)
+  assert.is(methods[task[0]], 'task_arithmetic')
+  const [, , , base] = task
+  const [[model, tensor]] = merges[(base as SourceData)[3]!]![2] as [SourceData]
+  assert.equal([dataOf(page).names[model], tensor], ['b', 0])
 })
 
 test('heat maps and lines: one line for all modules with the same values, and gaps for copied layers', () => {

@@ -1,5 +1,5 @@
 /** Reads the data of a report page. */
-import type { PageData } from '../../src/lineage/forms/page/pageData.js'
+import type { MergeData, PageData } from '../../src/lineage/forms/page/pageData.js'
 
 /** The text between two texts. */
 export const part = (page: string, open: string, close: string): string => {
@@ -17,3 +17,9 @@ export function namesOf(page: string): string[] {
   for (const [index, rest] of names.entries()) found.push((found.at(-1) ?? '').slice(0, shared[index]) + rest)
   return found
 }
+
+/** The ways to make tensors, by number. */
+export const mergesOf = (page: string): MergeData[] =>
+  part(page, '<script type="text/plain" id="merges">', '</script>')
+    .split('\n')
+    .map((line) => JSON.parse(line))

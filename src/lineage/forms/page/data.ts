@@ -1,11 +1,18 @@
-import { type Distinct, distinct } from '../../../core/collections/distinct.js'
+import { distinct } from '../../../core/collections/distinct.js'
 import { naturalOrder } from '../../../core/collections/naturalOrder.js'
-import type { Json } from '../../../core/json/shape.js'
 import { ABSENT_REASONS, COPY_REASONS } from '../../../core/reasons.js'
 import { sortedKeys } from '../../serialize.js'
-import type { Lineage, LineageMerge, LineageSource, LineageTensor } from '../../types.js'
-import { rounded } from './numbers.js'
-import { COLOUR_COUNT, type MergeData, type PageData, type RowData, type SourceData } from './pageData.js'
+import type { Lineage, LineageMerge, LineagePart, LineageSource, LineageTensor } from '../../types.js'
+import { rounded, roundedJson } from './numbers.js'
+import {
+  COLOUR_COUNT,
+  type Lines,
+  type PageData,
+  type ParametersData,
+  type PartData,
+  type RowData,
+  type SourceData,
+} from './pageData.js'
 import type { Rules } from './rules.js'
 
 /** Colours of names: models in the recipe's order, then steps, then methods by name. */
@@ -28,49 +35,63 @@ export function coloursOf(lineage: Lineage): Colours & { readonly names: readonl
   }
 }
 
-/** Characters of the page's data. Beyond, it leaves out how steps on the way made a tensor. */
-const LARGEST = 14e6
+/** Characters of the ways to make tensors. Beyond, the page leaves out those of steps on the way. */
+const LARGEST = 11e6
 
 /** Values of the lineage, each stored once. */
 class Pools {
-  readonly names: Distinct<string>
+  readonly names = distinct<string>((name) => name)
   readonly methods = distinct<string>((method) => method)
-  readonly parameters = distinct<Readonly<Record<string, Json>>>(JSON.stringify)
-  readonly merges = distinct<MergeData>(JSON.stringify)
+  readonly parameterNames = distinct<readonly string[]>(JSON.stringify)
+  readonly parameters = distinct<string>((line) => line)
+  readonly merges = distinct<string>((line) => line)
 
   constructor(
     names: readonly string[],
     private readonly nested: boolean,
   ) {
-    this.names = distinct<string>((name) => name)
     for (const name of names) this.names.index(name)
   }
 
   private source({ model, tensor, weight, of }: LineageSource, name: string): SourceData {
-    const making = of && this.nested ? this.merge(of, name) : -1
-    const rest = weight === null ? null : rounded(weight)
-    return [this.names.index(model), tensor === name ? 0 : tensor, rest, making]
+    const own = this.names.index(model)
+    const other = tensor === name ? 0 : tensor
+    const share = weight === null ? null : rounded(weight)
+    if (of && this.nested) return [own, other, share, this.merge(of, name)]
+    return share === null ? (other === 0 ? [own] : [own, other]) : [own, other, share]
   }
 
+  private parametersOf(parameters: LineageMerge['parameters']): number {
+    const entries = Object.entries(parameters)
+    const line: ParametersData = [
+      this.parameterNames.index(entries.map(([key]) => key)),
+      ...entries.map(([, value]) => value),
+    ]
+    return this.parameters.index(roundedJson(line))
+  }
+
+  /** The number of a way to make a tensor. */
   merge(
     { method, parameters, sources, base, cropped, parts }: LineageMerge & Partial<LineageTensor>,
     name: string,
   ): number {
-    return this.merges.index({
-      m: this.methods.index(method),
-      p: this.parameters.index(parameters),
-      s: sources.map((source) => this.source(source, name)),
-      ...(base ? { base: this.source(base, name) } : {}),
-      ...(cropped ? { cropped } : {}),
-      ...(parts && this.nested
-        ? {
-            parts: parts.map(
-              (part) =>
-                [this.names.index(part.model), part.tensor === name ? 0 : part.tensor, this.merge(part, name)] as const,
-            ),
-          }
-        : {}),
-    })
+    const last = [
+      base ? this.source(base, name) : 0,
+      cropped ?? 0,
+      parts && this.nested ? parts.map((part) => this.part(part, name)) : 0,
+    ] as const
+    const used = last.findLastIndex((one) => one !== 0) + 1
+    const line = [
+      this.methods.index(method),
+      this.parametersOf(parameters),
+      sources.map((source) => this.source(source, name)),
+      ...last.slice(0, used),
+    ]
+    return this.merges.index(JSON.stringify(line))
+  }
+
+  private part(part: LineagePart, name: string): PartData {
+    return [this.names.index(part.model), part.tensor === name ? 0 : part.tensor, this.merge(part, name)]
   }
 }
 
@@ -84,13 +105,19 @@ function sharedLength(a: string, b: string): number {
   return at > 0 && /[\ud800-\udbff]/.test(a[at - 1]!) ? at - 1 : at
 }
 
-/** The data as JSON text would be; with less detail if it is too large. */
-export function pageData(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules): PageData {
-  const whole = dataOf(lineage, colours, rules, true)
-  return JSON.stringify(whole.merges).length > LARGEST ? dataOf(lineage, colours, rules, false) : whole
+interface Data {
+  readonly data: PageData
+  readonly lines: Lines
 }
 
-function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules, nested: boolean): PageData {
+/** What the script needs; with less detail if it is too large. */
+export function pageData(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules): Data {
+  const whole = dataOf(lineage, colours, rules, true)
+  const size = [...whole.lines.merges, ...whole.lines.parameters].reduce((sum, line) => sum + line.length, 0)
+  return size > LARGEST ? dataOf(lineage, colours, rules, false) : whole
+}
+
+function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: Rules, nested: boolean): Data {
   const pools = new Pools(colours.names, nested)
   const dtypes = distinct<string>((dtype) => dtype)
   const shapes = distinct<readonly number[]>(String)
@@ -106,6 +133,7 @@ function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: 
   const rows: RowData = {
     shared,
     names: names.map((name, index) => name.slice(shared[index])),
+    methods: each(({ method }) => pools.methods.index(method)),
     merges: each((tensor, name) => pools.merge(tensor, name)),
     dtypes: each(({ dtype }) => dtypes.index(dtype)),
     shapes: each(({ shape }) => shapes.index(shape)),
@@ -118,13 +146,12 @@ function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: 
       digest === null ? 0 : digest.startsWith(algorithm) ? digest.slice(algorithm.length) : digest,
     ),
   }
-  return {
+  const data: PageData = {
     names: pools.names.list,
     methods: pools.methods.list,
     nameColours: pools.names.list.map(colours.ofName),
     methodColours: pools.methods.list.map(colours.ofMethod),
-    parameters: pools.parameters.list,
-    merges: pools.merges.list,
+    parameterNames: pools.parameterNames.list,
     dtypes: dtypes.list,
     shapes: shapes.list,
     reasons: reasons.list.map((code) => ({ code, text: COPY_REASONS[code] })),
@@ -138,4 +165,5 @@ function dataOf(lineage: Lineage, colours: ReturnType<typeof coloursOf>, rules: 
     shortened: !nested,
     rows,
   }
+  return { data, lines: { merges: pools.merges.list, parameters: pools.parameters.list } }
 }

@@ -16,6 +16,9 @@ export const escapeHtml = (text: string): string => visible(text).replace(/[&<>"
 /** JSON that is safe inside a `script` element, and on a terminal. */
 export const scriptJson = (value: unknown): string => safeJson(JSON.stringify(value)).replaceAll('<', '\\u003c')
 
+/** Lines of JSON, each safe in the same way. */
+export const scriptLines = (lines: readonly string[]): string => safeJson(lines.join('\n')).replaceAll('<', '\\u003c')
+
 export const code = (text: string): string => `<code>${escapeHtml(text)}</code>`
 
 export const digestText = (digest: string | null): string =>

@@ -7,7 +7,7 @@ import { coloursOf, pageData } from './data.js'
 import { graphOf } from './drawing/graph.js'
 import { graphDrawing } from './drawing/graphDrawing.js'
 import { quantitiesOf } from './drawing/quantities.js'
-import { code, digestText, escapeHtml, scriptJson } from './html.js'
+import { code, digestText, escapeHtml, scriptJson, scriptLines } from './html.js'
 import { short } from './numbers.js'
 import { rulesOf } from './rules.js'
 import { alignments } from './sections/alignments.js'
@@ -62,7 +62,7 @@ const digests = ({ output, plan, recipe }: Lineage, wholePath: boolean): string 
  */
 export function reportHtml(lineage: Lineage, options: PageOptions = {}): string {
   const colours = coloursOf(lineage)
-  const data = pageData(lineage, colours, rulesOf(lineage))
+  const { data, lines } = pageData(lineage, colours, rulesOf(lineage))
   const quantities = quantitiesOf(lineage)
   const { output } = lineage
   const whole = options.wholePath === true
@@ -106,6 +106,8 @@ ${summary(lineage, colours, whole ? options.curve : undefined)}<nav aria-label="
 ${sections.map((one) => `<section id="${one.id}"><h2>${one.title}</h2>${one.inside}</section>`).join('\n')}
 </main>
 <script type="application/json" id="data">${scriptJson(data)}</script>
+<script type="text/plain" id="merges">${scriptLines(lines.merges)}</script>
+<script type="text/plain" id="parameters-of-merges">${scriptLines(lines.parameters)}</script>
 <script>${SCRIPT}</script>
 </body>
 </html>

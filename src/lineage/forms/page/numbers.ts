@@ -3,6 +3,10 @@
 /** Six digits: enough to compare. The lineage has all of them. */
 export const rounded = (value: number): number => (Number.isInteger(value) ? value : Number(value.toPrecision(6)))
 
+/** JSON with such numbers. */
+export const roundedJson = (value: unknown): string =>
+  JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'number' ? rounded(inner) : inner))
+
 /** A number with four digits. */
 export const short = (value: number): string => String(Number.isInteger(value) ? value : Number(value.toPrecision(4)))
 

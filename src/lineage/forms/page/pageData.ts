@@ -4,20 +4,40 @@ import type { Json } from '../../../core/json/shape.js'
 /** Colours of models, steps and methods repeat after so many. Copies have the next one, which is grey. */
 export const COLOUR_COUNT = 8
 
-/** Index into `names`, the tensor's name (0: that of the row), the weight, and index into `merges` (-1: read from a file). */
-export type SourceData = readonly [name: number, tensor: string | 0, weight: number | null, making: number]
+/**
+ * Index into `names`, the tensor's name (0: that of the row), the weight, and the number of a way to make it (-1: read from a file).
+ * What is not there at the end is 0, null and -1.
+ */
+export type SourceData = readonly [name: number, tensor?: string | 0, weight?: number | null, making?: number]
 
-/** A way to make a tensor. Equal ones are stored once. */
-export interface MergeData {
-  /** Index into `methods`. */
-  readonly m: number
-  /** Index into `parameters`. */
-  readonly p: number
-  readonly s: readonly SourceData[]
-  readonly base?: SourceData
-  readonly cropped?: { readonly rows: number; readonly models: readonly string[] }
-  /** Tensors that steps made on the way, each once: the step, the tensor (0: the row's name), and how. */
-  readonly parts?: readonly (readonly [name: number, tensor: string | 0, making: number])[]
+/** A tensor that a step made on the way: the step, the tensor (0: the row's name), and the number of its way to make it. */
+export type PartData = readonly [name: number, tensor: string | 0, making: number]
+
+export interface CroppedData {
+  readonly rows: number
+  readonly models: readonly string[]
+}
+
+/** A way to make a tensor: index into `methods`, number of its parameters, its sources. What is not there at the end is 0. */
+export type MergeData = readonly [
+  method: number,
+  parameters: number,
+  sources: readonly SourceData[],
+  base?: SourceData | 0,
+  cropped?: CroppedData | 0,
+  parts?: readonly PartData[] | 0,
+]
+
+/** Index into `parameterNames`, and the values. */
+export type ParametersData = readonly [names: number, ...values: Json[]]
+
+/**
+ * Ways to make tensors, and their parameters: one JSON text per line, each different one once. The script parses a line when somebody
+ * looks at it, because there can be as many as tensors.
+ */
+export interface Lines {
+  readonly merges: readonly string[]
+  readonly parameters: readonly string[]
 }
 
 export interface RuleData {
@@ -35,8 +55,7 @@ export interface PageData {
   /** Colours by index into `names` and `methods`. */
   readonly nameColours: readonly number[]
   readonly methodColours: readonly number[]
-  readonly parameters: readonly Readonly<Record<string, Json>>[]
-  readonly merges: readonly MergeData[]
+  readonly parameterNames: readonly (readonly string[])[]
   readonly dtypes: readonly string[]
   readonly shapes: readonly (readonly number[])[]
   readonly reasons: readonly { readonly code: string; readonly text: string }[]
@@ -57,6 +76,8 @@ export interface RowData {
   readonly shared: readonly number[]
   /** The rest of the name. */
   readonly names: readonly string[]
+  readonly methods: readonly number[]
+  /** Numbers of lines. */
   readonly merges: readonly number[]
   readonly dtypes: readonly number[]
   readonly shapes: readonly number[]

@@ -1,9 +1,9 @@
 /** How one tensor was made: its sources, their weights, and the steps on the way. */
-import { grouped, short, visible } from '../numbers.js'
+import { grouped, roundedJson, short, visible } from '../numbers.js'
 import { COLOUR_COUNT, type MergeData, type PageData, type SourceData } from '../pageData.js'
 import { link, make } from './dom.js'
 import { addressOf, DEFAULT } from './filter.js'
-import type { Row } from './rows.js'
+import type { Row, Store } from './rows.js'
 
 /** Sources that a row names; its details have all of them. */
 const MOST_SOURCES = 6
@@ -14,15 +14,15 @@ export const badge = (data: PageData, method: number): HTMLElement =>
 const colourOf = (data: PageData, name: number): string => `c${data.nameColours[name] ?? 0}`
 
 /** A bar of the weights, and the sources' names. */
-export function sourcesOf(data: PageData, { s: sources }: MergeData): HTMLElement {
+export function sourcesOf(data: PageData, [, , sources]: MergeData): HTMLElement {
   const cell = make('span', 'sources')
-  const weights = sources.filter(([, , weight]) => weight !== null)
-  const total = weights.reduce((sum, [, , weight]) => sum + Math.abs(weight!), 0)
+  const weights = sources.flatMap(([name, , weight]) => (typeof weight === 'number' ? [{ name, weight }] : []))
+  const total = weights.reduce((sum, { weight }) => sum + Math.abs(weight), 0)
   if (total > 0 && weights.length > 1) {
     const track = make('span', 'track')
-    for (const [name, , weight] of weights) {
-      const part = make('span', `back ${colourOf(data, name)}${weight! < 0 ? ' negative' : ''}`)
-      part.style.width = `${(100 * Math.abs(weight!)) / total}%`
+    for (const { name, weight } of weights) {
+      const part = make('span', `back ${colourOf(data, name)}${weight < 0 ? ' negative' : ''}`)
+      part.style.width = `${(100 * Math.abs(weight)) / total}%`
       part.title = visible(`${data.names[name]}: ${weight}`)
       track.append(part)
     }
@@ -30,35 +30,38 @@ export function sourcesOf(data: PageData, { s: sources }: MergeData): HTMLElemen
   }
   for (const [name, , weight] of sources.slice(0, MOST_SOURCES)) {
     cell.append(make('span', `under ${colourOf(data, name)}`, data.names[name]!))
-    cell.append(weight === null ? ' ' : ` ${short(weight)} `)
+    cell.append(typeof weight === 'number' ? ` ${short(weight)} ` : ' ')
   }
   if (sources.length > MOST_SOURCES) cell.append(`and ${sources.length - MOST_SOURCES} more`)
   return cell
 }
 
-const parameterText = (value: unknown): string =>
-  JSON.stringify(value, (_, inner) => (typeof inner === 'number' ? Number(inner.toPrecision(6)) : inner))
-
-function tree(data: PageData, merge: MergeData, row: Row): HTMLElement {
+function tree(store: Store, merge: MergeData, row: Row): HTMLElement {
+  const { data } = store
+  const [method, , sources, base, cropped, parts] = merge
   const list = make('ul', 'tree')
-  const parameters = Object.entries(data.parameters[merge.p]!).map(([key, value]) => `${key} = ${parameterText(value)}`)
-  list.append(make('li', '', badge(data, merge.m), ` ${parameters.join(', ')}`))
-  const entry = ([name, tensor, weight, making]: SourceData, role: string): HTMLElement => {
+  const parameters = store.parametersOf(merge).map(([key, value]) => `${key} = ${roundedJson(value)}`)
+  list.append(make('li', '', badge(data, method), ` ${parameters.join(', ')}`))
+  const named = (name: number, tensor: string | 0, role: string): HTMLElement => {
     const item = make('li', '', make('b', `under ${colourOf(data, name)}`, data.names[name]!))
     item.append(`${role} · ${visible(tensor === 0 ? row.name : tensor)}`)
-    if (weight !== null) item.append(` · weight ${short(weight)}`)
-    if (making >= 0) item.append(tree(data, data.merges[making]!, row))
     return item
   }
-  if (merge.base) list.append(entry(merge.base, ' (base)'))
-  for (const source of merge.s) list.append(entry(source, ''))
-  for (const [name, tensor, making] of merge.parts ?? []) {
-    const item = make('li', '', make('b', `under ${colourOf(data, name)}`, data.names[name]!))
-    item.append(` · ${visible(tensor === 0 ? row.name : tensor)} was made from`, tree(data, data.merges[making]!, row))
+  const entry = ([name, tensor = 0, weight = null, making = -1]: SourceData, role: string): HTMLElement => {
+    const item = named(name, tensor, role)
+    if (weight !== null) item.append(` · weight ${short(weight)}`)
+    if (making >= 0) item.append(tree(store, store.merge(making), row))
+    return item
+  }
+  if (base) list.append(entry(base, ' (base)'))
+  for (const source of sources) list.append(entry(source, ''))
+  for (const [name, tensor, making] of parts || []) {
+    const item = named(name, tensor, '')
+    item.append(' was made from', tree(store, store.merge(making), row))
     list.append(item)
   }
-  if (merge.cropped) {
-    const { rows, models } = merge.cropped
+  if (cropped) {
+    const { rows, models } = cropped
     const why = `only the first ${grouped(rows)} rows are merged, because of other sizes in ${models.join(', ')}; the others are copied from the base`
     list.append(make('li', '', why))
   }
@@ -66,16 +69,16 @@ function tree(data: PageData, merge: MergeData, row: Row): HTMLElement {
 }
 
 /** Everything about a row, for the cell below it. */
-export function detail(data: PageData, row: Row): HTMLElement {
+export function detail(store: Store, row: Row): HTMLElement {
   const cell = make('td')
   cell.colSpan = 6
-  cell.append(tree(data, row.merge, row))
+  cell.append(tree(store, store.merge(row.merge), row))
   if (row.reason) {
     const all = addressOf({ ...DEFAULT, which: row.reason.code })
     cell.append(make('p', '', 'copied: ', link(all, row.reason.text), ' · ', link('#copies', 'why')))
   }
   for (const rule of row.rules) {
-    const { step, number, id } = data.rules[rule]!
+    const { step, number, id } = store.data.rules[rule]!
     cell.append(make('p', '', 'by ', link(`#${id}`, `rule ${number} of ${step}`)))
   }
   for (const { model, reason } of row.absent) cell.append(make('p', '', `skipped ${model}, which ${reason}`))

@@ -1,6 +1,6 @@
 /** The filter of the table. It is kept in the address, so that a link shows the same tensors. */
 import type { PageData } from '../pageData.js'
-import type { Row } from './rows.js'
+import type { Row, Store } from './rows.js'
 
 export interface Filter {
   search: string
@@ -74,10 +74,11 @@ export function searcher(text: string): ((row: Row) => boolean) | string {
 }
 
 /** Rows that pass everything but the search. */
-export function passes({ rules }: PageData, { method, which, rule }: Filter): (row: Row) => boolean {
+export function passes({ rules, methods }: PageData, { method, which, rule }: Filter): (row: Row) => boolean {
+  const chosenMethod = methods.indexOf(method)
   const chosen = rules.findIndex(({ step, number }) => `${step}/${number}` === rule)
   return (row) =>
-    (method === '' || row.method === method) &&
+    (method === '' || row.method === chosenMethod) &&
     (rule === '' || row.rules.includes(chosen)) &&
     (which === '' ||
       (which === 'merged'
@@ -89,14 +90,20 @@ export function passes({ rules }: PageData, { method, which, rule }: Filter): (r
 
 const collate = new Intl.Collator('en', { numeric: true }).compare
 
-const firstWeight = ({ merge }: Row): number => merge.s[0]?.[2] ?? Number.NEGATIVE_INFINITY
+type Order = (a: Row, b: Row) => number
 
 /** By column. Rows are in the order of names already. */
-export const ORDERS: Readonly<Record<string, (a: Row, b: Row) => number>> = {
-  name: (a, b) => a.index - b.index,
-  method: (a, b) => collate(a.method, b.method),
-  weight: (a, b) => (firstWeight(a) === firstWeight(b) ? 0 : firstWeight(a) - firstWeight(b)),
-  dtype: (a, b) => collate(a.dtype, b.dtype),
-  shape: (a, b) => a.shape.length - b.shape.length || (a.shape[0] ?? 0) - (b.shape[0] ?? 0),
-  elements: (a, b) => a.elements - b.elements,
+export function orderOf(store: Store, sort: string): Order | undefined {
+  const { methods } = store.data
+  const orders: Readonly<Record<string, Order>> = {
+    method: (a, b) => collate(methods[a.method]!, methods[b.method]!),
+    weight: (a, b) => {
+      const [one, other] = [store.firstWeight(a), store.firstWeight(b)]
+      return one === other ? 0 : one - other
+    },
+    dtype: (a, b) => collate(a.dtype, b.dtype),
+    shape: (a, b) => a.shape.length - b.shape.length || (a.shape[0] ?? 0) - (b.shape[0] ?? 0),
+    elements: (a, b) => a.elements - b.elements,
+  }
+  return Object.hasOwn(orders, sort) ? orders[sort] : undefined
 }

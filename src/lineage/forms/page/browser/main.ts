@@ -2,11 +2,11 @@
 import type { PageData } from '../pageData.js'
 import { byId } from './dom.js'
 import { addressOf, DEFAULT, type Filter, readAddress } from './filter.js'
-import { rowsOf } from './rows.js'
+import { Store } from './rows.js'
 import { Table } from './table.js'
 
 const data = JSON.parse(byId('data').textContent!) as PageData
-const table = new Table(data, rowsOf(data))
+const table = new Table(new Store(data))
 let filter: Filter = readAddress(location.hash) ?? { ...DEFAULT }
 
 const FIELDS = ['search', 'method', 'which', 'rule'] as const

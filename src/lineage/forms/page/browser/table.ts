@@ -1,18 +1,18 @@
 /** The table of tensors. Only one page of rows is in the document at a time, so that 50,000 rows cost no more than 100. */
 import { grouped } from '../numbers.js'
-import type { PageData } from '../pageData.js'
 import { badge, detail, sourcesOf } from './detail.js'
 import { byId, make } from './dom.js'
-import { DEFAULT, type Filter, ORDERS, passes, searcher } from './filter.js'
-import type { Row } from './rows.js'
+import { DEFAULT, type Filter, orderOf, passes, searcher } from './filter.js'
+import type { Row, Store } from './rows.js'
 
 const PAGE = 100
 
-function line(data: PageData, row: Row): HTMLElement {
+function line(store: Store, row: Row): HTMLElement {
+  const { data } = store
   const name = make('button', 'name mono', row.name)
   name.type = 'button'
   name.setAttribute('aria-expanded', 'false')
-  const how = make('td', 'how', sourcesOf(data, row.merge))
+  const how = make('td', 'how', sourcesOf(data, store.merge(row.merge)))
   if (row.reason) how.append(make('span', 'reason', row.reason.text))
   if (row.absent.length > 0)
     how.append(make('span', 'reason', `without ${row.absent.map(({ model }) => model).join(', ')}`))
@@ -20,7 +20,7 @@ function line(data: PageData, row: Row): HTMLElement {
     'tr',
     '',
     make('td', 'first', name),
-    make('td', '', badge(data, row.merge.m)),
+    make('td', '', badge(data, row.method)),
     how,
     make('td', '', row.dtype),
     make('td', 'number mono', row.shape.join(' × ') || 'scalar'),
@@ -30,7 +30,7 @@ function line(data: PageData, row: Row): HTMLElement {
     const open = name.getAttribute('aria-expanded') === 'true'
     name.setAttribute('aria-expanded', String(!open))
     if (open) element.nextElementSibling?.remove()
-    else element.after(detail(data, row))
+    else element.after(detail(store, row))
   })
   return element
 }
@@ -39,10 +39,7 @@ function line(data: PageData, row: Row): HTMLElement {
 export class Table {
   private shown: readonly Row[] = []
 
-  constructor(
-    private readonly data: PageData,
-    private readonly rows: readonly Row[],
-  ) {}
+  constructor(private readonly store: Store) {}
 
   show(filter: Filter): void {
     const wanted = searcher(filter.search)
@@ -51,11 +48,11 @@ export class Table {
     search.classList.toggle('wrong', wrong)
     search.setAttribute('aria-invalid', String(wrong))
     byId('wrong').textContent = wrong ? `This is not a regular expression. ${wanted}` : ''
-    const passed = passes(this.data, filter)
-    const found = wrong ? [] : this.rows.filter((row) => passed(row) && wanted(row))
-    const order = Object.hasOwn(ORDERS, filter.sort) ? ORDERS[filter.sort]! : ORDERS.name!
-    if (order !== ORDERS.name || filter.down)
-      found.sort((a, b) => (filter.down ? order(b, a) : order(a, b)) || a.index - b.index)
+    const passed = passes(this.store.data, filter)
+    const found = wrong ? [] : this.store.rows.filter((row) => passed(row) && wanted(row))
+    const order = orderOf(this.store, filter.sort)
+    if (order) found.sort((a, b) => (filter.down ? order(b, a) : order(a, b)) || a.index - b.index)
+    else if (filter.down) found.reverse()
     this.shown = found
     for (const head of document.querySelectorAll<HTMLElement>('th[data-sort]')) {
       const own = head.dataset.sort === filter.sort
@@ -72,8 +69,8 @@ export class Table {
   private draw(filter: Filter): void {
     const page = Math.min(filter.page, this.pages - 1)
     const from = page * PAGE
-    byId('rows').replaceChildren(...this.shown.slice(from, from + PAGE).map((row) => line(this.data, row)))
-    const all = grouped(this.rows.length)
+    byId('rows').replaceChildren(...this.shown.slice(from, from + PAGE).map((row) => line(this.store, row)))
+    const all = grouped(this.store.rows.length)
     const isFiltered = (['search', 'method', 'which', 'rule'] as const).some((key) => filter[key] !== DEFAULT[key])
     byId('count').textContent = isFiltered ? `${grouped(this.shown.length)} of ${all} tensors` : `${all} tensors`
     byId('page').textContent = `page ${grouped(page + 1)} of ${grouped(this.pages)}`

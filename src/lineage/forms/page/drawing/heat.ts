@@ -67,14 +67,23 @@ interface Row {
   readonly pitch: number
 }
 
+/** Below this width, nobody can point at a cell: it has no tooltip, and one of few strengths. */
+const POINTABLE = 6
+const STRENGTHS = 24
+
 /** The cells of a row. Neighbours that are the same become one, unless there is room for their values. */
 function cellsOf({ cells }: Module, depth: number, cellOf: CellOf, { left, y, pitch }: Row): string {
   const roomy = pitch >= 34
+  const fine = pitch < POINTABLE
+  const strengthOf = ({ strength }: Cell): number => (fine ? Math.round(strength * STRENGTHS) / STRENGTHS : strength)
+  const looksAlike = (a: Cell, b: Cell): boolean =>
+    a.colour === b.colour && (fine ? strengthOf(a) === strengthOf(b) : a.title === b.title)
   const parts: string[] = []
   let open: { cell: Cell; from: number } | undefined
   const close = (to: number): void => {
     if (!open) return
     const { cell, from } = open
+    const strength = strengthOf(cell)
     const x = left + from * pitch
     const width = (to - from) * pitch - (pitch > 4 ? 1 : 0)
     const where = to - from > 1 ? `layers ${from} to ${to - 1}: ` : depth > 1 ? `layer ${from}: ` : ''
@@ -87,17 +96,17 @@ function cellsOf({ cells }: Module, depth: number, cellOf: CellOf, { left, y, pi
             cell.strength > 0.55 ? 'middle value on' : 'middle value',
           )
         : ''
-    const opacity =
-      cell.strength < 1 ? ` fill-opacity="${short(Number((0.08 + 0.92 * cell.strength).toFixed(3)))}"` : ''
+    const opacity = strength < 1 ? ` fill-opacity="${short(Number((0.08 + 0.92 * strength).toFixed(3)))}"` : ''
+    const title = fine ? '' : `<title>${escapeHtml(`${where}${cell.title}`)}</title>`
     parts.push(
-      `<g><title>${escapeHtml(`${where}${cell.title}`)}</title><rect class="fill ${cell.colour}" x="${at(x)}" y="${y}" width="${at(width)}" height="${ROW - 2}"${opacity}/>${written}</g>`,
+      `<rect class="fill ${cell.colour}" x="${at(x)}" y="${y}" width="${at(width)}" height="${ROW - 2}"${opacity}>${title}</rect>${written}`,
     )
     open = undefined
   }
   for (let layer = 0; layer < depth; layer++) {
     const tensors = cells.get(layer)
     const cell = tensors && cellOf(tensors)
-    const same = open && cell && !roomy && open.cell.title === cell.title && open.cell.colour === cell.colour
+    const same = open && cell && !roomy && looksAlike(open.cell, cell)
     if (same) continue
     close(layer)
     if (cell) open = { cell, from: layer }

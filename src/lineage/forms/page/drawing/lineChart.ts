@@ -24,7 +24,7 @@ export interface Chart {
 }
 
 /** Marks of points that are drawn per line; more would cover each other. */
-const MOST_MARKS = 80
+const MOST_MARKS = 48
 
 /** A range with some room; a constant has room on both sides. */
 function rangeOf(values: readonly number[]): [number, number] {

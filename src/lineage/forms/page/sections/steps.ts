@@ -8,6 +8,7 @@ import type { Lineage, LineageStep } from '../../../types.js'
 import type { Colours } from '../data.js'
 import { code, escapeHtml, filterLink, numberText } from '../html.js'
 import { paperLink } from '../links.js'
+import { roundedJson } from '../numbers.js'
 import { stepId } from '../rules.js'
 
 const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
@@ -25,10 +26,6 @@ const scalarText = (value: Json): string =>
 /** A change of a figure: `{before, after}` and nothing else. */
 const isChange = (value: Readonly<Record<string, Json>>): boolean =>
   Object.keys(value).length === 2 && 'before' in value && 'after' in value
-
-/** Numbers inside deeper values, with six digits. */
-const roundedJson = (value: Json): string =>
-  JSON.stringify(value, (_, inner) => (typeof inner === 'number' ? Number(inner.toPrecision(6)) : inner))
 
 /** Lists and records of scalars as text, deeper values as JSON. */
 function valueText(value: Json): string {
