@@ -104,7 +104,8 @@ def measure(entry: harness.Network, folder: Path, aligner: Aligner) -> dict:
     result = "BROKEN" if broken else "SHORT" if short else "moved" if told["moved"] > 0 else "unmoved"
     why = [f"{warning['code']}: {warning['message']} ({warning.get('hint', '')})" for warning in told["warnings"]]
     why += [f"kept {name}: {reason}" for name, reason in told["kept"].items()]
-    why += [f"not touched: {name}" for name in elements if name not in touched]
+    untouched = [name for name in elements if name not in touched]
+    why += [f"not touched: {', '.join(untouched[:8])}{' …' if len(untouched) > 8 else ''}"] if untouched else []
     return {
         **row,
         "result": result,

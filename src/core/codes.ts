@@ -22,6 +22,7 @@ export const ERROR_CODES = [
   'ambiguous-layers',
   'ambiguous-output',
   'ambiguous-state-dict',
+  'assumed-chain',
   'assumed-tokenizer',
   'bad-adapter',
   'bad-alias',

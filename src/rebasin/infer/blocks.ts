@@ -2,7 +2,8 @@
  * What belongs together in a network of convolutions and linear layers: single layers in sequences, and blocks of several,
  * which may have a shortcut around them (He et al., arXiv 1512.03385). A container of layers is a sequence where its name says
  * so (`features`, `classifier`) or where it holds blocks itself (`layer1` of `layer1.0.conv1`); any other is a block, for a
- * checkpoint does not tell whether its input is added to its output.
+ * checkpoint does not tell whether its input is added to its output. So is a container of one layer that keeps the number of
+ * channels, as in EfficientNetV2.
  */
 
 import { isNumber } from './builder.js'
@@ -57,11 +58,11 @@ export function partition(modules: readonly Module[]): Partition {
       children.set(child, [...(children.get(child) ?? []), layer])
     }
     // What holds all layers is the network itself.
-    const whole = members.length === layers.length && children.size === 1
+    const whole = members.length === layers.length && children.size === 1 && layers.length > 1
     for (const [child, own] of children) {
       const path = `${prefix}${child}`
       const inside = own.every(({ name }) => name !== path)
-      if (own.length === 1) single(own[0]!, top)
+      if (own.length === 1 && (inside ? !keepsSize(own[0]!) : true)) single(own[0]!, top)
       else if (!inside) for (const layer of own) single(layer, top)
       else if (whole) visit(own, `${path}.`, `${path}.`, false)
       else if (isSequence(own, path, child, numbered || isNumber(child)))
@@ -80,6 +81,9 @@ export function partition(modules: readonly Module[]): Partition {
   }
   return { items, blockOf }
 }
+
+/** Whether a layer gives as many channels as it takes, so that its input can be added to its output. */
+const keepsSize = ({ shape: [rows, columns] }: Module): boolean => rows === columns || columns === 1
 
 /** Whether a container of several layers puts them one after another, with nothing around them. */
 function isSequence(members: readonly Module[], path: string, child: string, numbered: boolean): boolean {

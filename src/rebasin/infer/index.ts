@@ -4,14 +4,28 @@ import { didYouMean } from '../../core/suggest.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
 import { type Builder, createBuilder } from './builder.js'
+import { type NamedNetwork, namedNetwork } from './named/index.js'
 import { describeNetwork, hasBlocks } from './network.js'
 import { describe, FAMILIES } from './transformers.js'
 
 export interface Inferred {
-  /** `llama`, `gpt2`, `bert`, `vit`, `timm-vit`, `t5`, `resnet` or `chain`. */
+  /** `llama`, `gpt2`, `bert`, `vit`, `timm-vit`, `t5`, `resnet`, `chain`, or a known network such as `resnet18`. */
   readonly family: string
+  /** If it is an assumption as a whole: as far as names and shapes tell. */
   readonly spec: Spec
+  readonly assumed?: Assumption
 }
+
+/** What only names and shapes say: a network that computes something else can have the same ones. */
+export interface Assumption {
+  /** The layers, or the tensors beside a known network. */
+  readonly layers: readonly string[]
+  /** What the user can write to confirm it. Absent if the spec has certain parts only, and the layers are not in it. */
+  readonly as?: 'chain' | 'resnet'
+}
+
+/** Why an assumed group stays, for the plan and the lineage. */
+export const ASSUMED = 'names and shapes alone do not say how these layers are connected'
 
 /** Family names that `spec` accepts besides `auto`. */
 export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
@@ -62,10 +76,13 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     describe(transformer, builder, config)
     return { family: transformer.name, spec: finished(builder, transformer.name) }
   }
+  const named = wanted === 'auto' ? namedNetwork(tensors) : undefined
+  if (named) return describeNamed(named)
   const blocks = wanted !== 'chain' && hasBlocks(builder)
   if (wanted === 'auto' || wanted === 'chain' || (wanted === 'resnet' && blocks)) {
-    describeNetwork(builder, wanted === 'chain')
-    return { family: blocks ? 'resnet' : 'chain', spec: finished(builder, blocks ? 'resnet' : 'chain') }
+    const { layers } = describeNetwork(builder, wanted === 'chain')
+    const as = blocks ? 'resnet' : 'chain'
+    return { family: as, spec: finished(builder, as), ...(wanted === 'auto' ? { assumed: { layers, as } } : {}) }
   }
   if (FAMILY_NAMES.includes(wanted))
     throw fault(
@@ -78,6 +95,24 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     `there is no family ${JSON.stringify(family)}`,
     didYouMean(family, ['auto', ...FAMILY_NAMES, ...Object.keys(ALIASES)], 'families'),
   )
+}
+
+/** Other layers beside a known network may read what goes between its blocks. */
+function describeNamed({ name, shapes, rest }: NamedNetwork): Inferred {
+  const builder = createBuilder(shapes)
+  const { streams } = describeNetwork(builder, false)
+  if (rest.length === 0) return { family: name, spec: finished(builder, name) }
+  for (const stream of streams)
+    builder.keep(stream, `other layers may read it, and terge does not know how they are connected with the ${name}`)
+  for (const tensor of rest) builder.keep(tensor, ASSUMED)
+  return { family: name, spec: finished(builder, name), assumed: { layers: rest } }
+}
+
+/** The part of an inferred spec that is certain. */
+export function certainPart({ spec, assumed }: Inferred): Spec {
+  if (assumed?.as === undefined) return spec
+  const assumptions = Object.keys(spec.groups).map((group) => [group, ASSUMED])
+  return { groups: {}, parts: [], kept: { ...spec.kept, ...Object.fromEntries(assumptions) } }
 }
 
 /** Error `spec-unknown` if a network has the names of a family but other shapes. */

@@ -18,8 +18,16 @@ import type { Network, Place, Stream } from './streams.js'
 export const hasBlocks = (builder: Builder): boolean =>
   partition(modulesOf(builder.shapes).modules).items.some(({ block }) => block !== undefined)
 
+/** What a description of a network rests on. */
+export interface Described {
+  /** Names of the layers. */
+  readonly layers: readonly string[]
+  /** Groups between layers and blocks, which other parts of a model may read. */
+  readonly streams: ReadonlySet<string>
+}
+
 /** `chain`: whoever asks for the spec says that nothing goes around any layer. */
-export function describeNetwork(builder: Builder, chain: boolean): void {
+export function describeNetwork(builder: Builder, chain: boolean): Described {
   const { modules, rest } = modulesOf(builder.shapes)
   const layers = modules.filter(({ kind }) => kind === 'layer')
   const hint = 'write the spec in the recipe or in a file, or use an ONNX export: spec: model.onnx'
@@ -39,6 +47,7 @@ export function describeNetwork(builder: Builder, chain: boolean): void {
       builder.keep(name, 'terge does not know where it belongs in the network')
       network.keepAll(`tensor ${name} has no place in a network that is known`)
     }
+  return { layers: layers.map(({ name }) => name), streams: network.streams }
 }
 
 const single = (layer: Module): Part => ({
@@ -90,7 +99,7 @@ function describeOrder(builder: Builder, order: readonly Part[], problem: string
       : describeSingle(description, part, position)
   }
   if (links.length < order.length - 1 && problem !== undefined) keepGroups(builder, streams, problem)
-  return { places, order, keepAll: (reason) => keepGroups(builder, groups, reason) }
+  return { places, order, streams, keepAll: (reason) => keepGroups(builder, groups, reason) }
 }
 
 function keepGroups(builder: Builder, groups: Iterable<string | undefined>, reason: string): void {

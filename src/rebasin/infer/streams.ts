@@ -22,5 +22,7 @@ export interface Network {
   /** By the name of a layer or block. */
   readonly places: ReadonlyMap<string, Place>
   readonly order: readonly Part[]
+  /** Groups between layers and blocks. */
+  readonly streams: ReadonlySet<string>
   readonly keepAll: (reason: string) => void
 }

@@ -10,8 +10,8 @@ import { createWeights, type TensorSource } from '../../rebasin/weights.js'
 import type { AxisMap } from '../../views/types.js'
 import type { FoundArrays, Workshop } from '../analysis.js'
 import { budgetOf } from './cost.js'
-import { matchedSpec } from './matchedSpec.js'
 import { sourceOf } from './measured/source.js'
+import { matchedSpec } from './spec/matched.js'
 import type { RebasinAnalysis } from './types.js'
 
 export const alignedMaps = (

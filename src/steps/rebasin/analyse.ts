@@ -9,10 +9,10 @@ import { matchingProducts } from '../../rebasin/score.js'
 import type { TensorSource } from '../../rebasin/weights.js'
 import type { AnalysisProgress, Found, Workshop } from '../analysis.js'
 import { budgetOf } from './cost.js'
-import { matchedSpec } from './matchedSpec.js'
 import { matchWithActivations } from './measured/analyse.js'
 import { sourceOf } from './measured/source.js'
 import { digestOf, permutationRecord, recordHead } from './record.js'
+import { matchedSpec } from './spec/matched.js'
 import type { RebasinAnalysis, RebasinRecord } from './types.js'
 
 type Tell = (progress: AnalysisProgress) => void

@@ -11,8 +11,8 @@ import type { Spec } from '../../rebasin/spec.js'
 import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
 import { hasOtherRows } from '../../views/stored.js'
 import type { AnalysisCost } from '../analysis.js'
-import { matchedSpec, shapesOf } from './matchedSpec.js'
 import { activationsSpec } from './measured/spec.js'
+import { matchedSpec, shapesOf } from './spec/matched.js'
 import type { RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => elements(shape)

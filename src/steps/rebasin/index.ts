@@ -11,9 +11,9 @@ import { largestGroup, rebasinCost } from './cost.js'
 import { alignedLine, alignmentLines } from './lines.js'
 import { planRebasin } from './plan.js'
 import { partsOfAlignment, readRebasin } from './read.js'
-import { readSpecFile } from './readSpec.js'
 import { readRebasinRecord } from './record.js'
 import { rebasin as schema } from './schema.js'
+import { readSpecFile } from './spec/read.js'
 import type { RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
 
 const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {

@@ -5,8 +5,8 @@ import { groupsLine } from '../../rebasin/describe.js'
 import type { Spec } from '../../rebasin/spec.js'
 import type { AnalysisCost, Lines } from '../analysis.js'
 import { staysLines } from '../shared/stays.js'
-import { matchedSpec } from './matchedSpec.js'
 import { activationsSpec } from './measured/spec.js'
+import { matchedSpec } from './spec/matched.js'
 import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
 
 type Activations = NonNullable<RebasinAnalysis['activations']>

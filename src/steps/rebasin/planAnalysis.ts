@@ -6,13 +6,12 @@ import { sameShape, type Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
-import { inferSpec } from '../../rebasin/infer/index.js'
-import { onnxSpec } from '../../rebasin/onnx/index.js'
 import { orthogonalObstacle } from '../../rebasin/orthogonal/form.js'
-import { readSpec, type Spec, writeSpec } from '../../rebasin/spec.js'
+import { writeSpec } from '../../rebasin/spec.js'
 import { lastFinding } from '../../views/stored.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { planActivations } from './measured/plan.js'
+import { refuseNothing, specOf, warnOfAssumption } from './spec/of.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
 
 /** What planning needs from the configurations of the models. */
@@ -32,17 +31,12 @@ export function planAnalysis(
   if (refuseAnyPacked(recipe, [onto, ...moving], step.at, faults)) return undefined
   const config = configs(onto.origin)
   try {
-    const { family, spec } = specOf(recipe, step, onto, config)
-    if (spec.parts.length === 0) {
-      const why = Object.entries(spec.kept)[0]
-      const hint = why ? `${why[0]}: ${why[1]}` : 'write a spec, or use an ONNX export as spec'
-      faults.warn(
-        'nothing-to-permute',
-        `no axis of ${step.onto} can be permuted, so this rebasin has no effect`,
-        place,
-        hint,
-      )
+    const { family, spec, assumed } = specOf(recipe, step, onto, config)
+    if (spec.parts.length === 0 && step.symmetry === 'permutation') {
+      refuseNothing(step.onto, spec, assumed, place, faults)
+      return undefined
     }
+    if (assumed) warnOfAssumption(step.onto, assumed, place, faults)
     if (step.symmetry === 'orthogonal' && !allowsRotation(recipe, step, onto, moving, config, faults)) return undefined
     const names =
       step.symmetry === 'orthogonal' ? [...onto.tensors.keys()] : [...new Set(spec.parts.map(({ tensor }) => tensor))]
@@ -120,25 +114,6 @@ function nameIn(recipe: RecipeHead, step: RebasinStep, model: string): string {
       (other as RebasinStep).model === model,
   )
   return own ? own.name.slice(step.joint!.name.length + 1) : model
-}
-
-function specOf(
-  recipe: RecipeHead,
-  step: RebasinStep,
-  onto: Value,
-  config: Readonly<Record<string, unknown>> | undefined,
-): { family: string; spec: Spec } {
-  if (typeof step.spec === 'object' && 'inline' in step.spec) {
-    const { onnx } = step.spec.inline
-    if (onnx) return { family: 'onnx', spec: onnxSpec(onnx, onto.tensors) }
-    const placeOf = step.spec.placeOf ?? ((at) => recipe.placeOf([...step.at, 'spec', ...at], 'value'))
-    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors, placeOf) }
-  }
-  if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
-  return inferSpec(
-    { tensors: onto.tensors, ...(config ? { config } : {}) },
-    step.spec === 'auto' ? 'auto' : step.spec.family,
-  )
 }
 
 function checkShapes(

@@ -4,7 +4,7 @@ import type { Report } from '../../language/report.js'
 import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
 import { readActivations } from './measured/read.js'
-import { inlineSpec } from './readSpec.js'
+import { inlineSpec } from './spec/read.js'
 import type { RebasinStep } from './types.js'
 
 /**

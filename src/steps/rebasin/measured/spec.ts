@@ -1,7 +1,7 @@
 /** The axes of an alignment's activations. */
 import { measuredSpec } from '../../../rebasin/activations/names.js'
 import type { Spec } from '../../../rebasin/spec.js'
-import { matchedSpec } from '../matchedSpec.js'
+import { matchedSpec } from '../spec/matched.js'
 import type { RebasinAnalysis } from '../types.js'
 
 const known = new WeakMap<RebasinAnalysis, Spec>()

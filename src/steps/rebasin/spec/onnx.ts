@@ -1,10 +1,10 @@
 /** Opens ONNX exports as permutation specs. Reads only the bytes that say how tensors connect. */
 import { closeSync, fstatSync, openSync } from 'node:fs'
-import { type Diagnostic, Fault } from '../../core/diagnostics.js'
-import { quote } from '../../core/suggest.js'
-import { type OnnxGraph, readOnnx } from '../../rebasin/onnx/index.js'
-import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../storage/lfs.js'
-import { FileProblem, fillSync, READ } from '../../storage/local/regular.js'
+import { type Diagnostic, Fault } from '../../../core/diagnostics.js'
+import { quote } from '../../../core/suggest.js'
+import { type OnnxGraph, readOnnx } from '../../../rebasin/onnx/index.js'
+import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../../storage/lfs.js'
+import { FileProblem, fillSync, READ } from '../../../storage/local/regular.js'
 
 /** Bytes from the start of a file that are enough to recognize a Git LFS pointer. */
 const POINTER_BYTES = 32

@@ -1,15 +1,15 @@
 /** Reads permutation specs: in the recipe, in a YAML file, or from an ONNX export of the model. */
 import path from 'node:path'
-import { hasErrors } from '../../core/diagnostics.js'
-import { didYouMean, quote } from '../../core/suggest.js'
-import type { Report } from '../../language/report.js'
-import { readText } from '../../language/source.js'
-import { type Node, type ScalarNode, spanOf, spanPlace } from '../../language/tree.js'
-import type { Path } from '../../language/types.js'
-import type { AxisText, SpecText } from '../../rebasin/spec.js'
-import type { ReadFile } from '../types.js'
-import { readOnnxFile } from './readOnnx.js'
-import type { RebasinStep } from './types.js'
+import { hasErrors } from '../../../core/diagnostics.js'
+import { didYouMean, quote } from '../../../core/suggest.js'
+import type { Report } from '../../../language/report.js'
+import { readText } from '../../../language/source.js'
+import { type Node, type ScalarNode, spanOf, spanPlace } from '../../../language/tree.js'
+import type { Path } from '../../../language/types.js'
+import type { AxisText, SpecText } from '../../../rebasin/spec.js'
+import type { ReadFile } from '../../types.js'
+import type { RebasinStep } from '../types.js'
+import { readOnnxFile } from './onnx.js'
 
 type Complain = (at: Path, message: string, hint?: string) => void
 

@@ -1,6 +1,6 @@
 /** The permutation spec of an alignment, resolved against the model that does not change. */
-import { readSpec, type Spec } from '../../rebasin/spec.js'
-import type { RebasinAnalysis } from './types.js'
+import { readSpec, type Spec } from '../../../rebasin/spec.js'
+import type { RebasinAnalysis } from '../types.js'
 
 const known = new WeakMap<RebasinAnalysis, Spec>()
 
