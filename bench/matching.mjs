@@ -70,7 +70,7 @@ async function matching(work, peers) {
   const recipe = path.join(work, 'matching.yml')
   writeFileSync(
     recipe,
-    `terge: 1\nmodels: {a: ${JSON.stringify(files[0])}, b: ${JSON.stringify(files[1])}}\nsteps: {aligned: {rebasin: {model: b, onto: a}}}\noutput: ${JSON.stringify(out)}\n`,
+    `terge: 1\nmodels: {a: ${JSON.stringify(files[0])}, b: ${JSON.stringify(files[1])}}\nsteps: {aligned: {rebasin: {model: b, onto: a, spec: chain}}}\noutput: ${JSON.stringify(out)}\n`,
   )
   const terge = (count) => () => {
     const start = performance.now()

@@ -4,7 +4,7 @@ import { elements } from '../core/dtypes.js'
 import { stacksOf } from '../networks/layerNames.js'
 import { packedOf, quantizationOf } from '../networks/packed.js'
 import { groupsLine, keptLines, sizeText } from '../rebasin/describe.js'
-import { inferSpec } from '../rebasin/infer/index.js'
+import { type Assumption, inferSpec } from '../rebasin/infer/index.js'
 import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
@@ -26,6 +26,8 @@ export interface PermutationSpec {
   readonly family: string
   readonly text: SpecText
   readonly spec: Spec
+  /** What only names and shapes say. `spec: auto` does not permute it. */
+  readonly assumed?: Assumption
   /** Texts for people: a summary, the sizes of the groups, and what is not permuted. */
   readonly words: {
     readonly groups: string
@@ -34,13 +36,19 @@ export interface PermutationSpec {
   }
 }
 
-/** The spec that `rebasin` infers with `spec: auto`. Throws a `Fault` if no spec fits the model. */
+/** The spec that `rebasin` infers, including what is not certain. Throws a `Fault` if no spec fits the model. */
 export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
-  const { family, spec: inferred } = inferSpec({ tensors, ...(config ? { config } : {}) })
+  const { family, spec: inferred, assumed } = inferSpec({ tensors, ...(config ? { config } : {}) })
   const text = writeSpec(inferred, tensors)
   const spec = readSpec(text, tensors)
   const sizes = new Map(Object.keys(spec.groups).map((name) => [name, sizeText(spec, name)]))
-  return { family, text, spec, words: { groups: groupsLine(spec), sizes, kept: keptLines(spec.kept) } }
+  return {
+    family,
+    text,
+    spec,
+    ...(assumed ? { assumed } : {}),
+    words: { groups: groupsLine(spec), sizes, kept: keptLines(spec.kept) },
+  }
 }
 
 /** A summary of a model: its files, dtypes, layers and metadata. */

@@ -8,7 +8,7 @@ const axisText = (axis: SpecText['tensors'][string][number]): string =>
   axis === null ? '-' : typeof axis === 'string' ? printable(axis) : axis.map(printable).join(' | ')
 
 /** The whole spec of a model: its family, groups, the axes of its tensors, and what is not permuted, with reasons. */
-export function specText({ family, text, spec, words }: PermutationSpec, shapes: Shapes): string {
+export function specText({ family, text, spec, assumed, words }: PermutationSpec, shapes: Shapes): string {
   const users = new Map<string, Set<string>>()
   for (const { tensor, units } of spec.parts)
     for (const unit of units)
@@ -30,8 +30,10 @@ export function specText({ family, text, spec, words }: PermutationSpec, shapes:
     }),
   )
   const kept = words.kept.map((line) => `  ${printable(line)}`)
+  // The whole spec, or what stands beside a known network and is among the kept tensors.
+  const doubt = assumed?.as ? `, assumed from names and shapes: write spec: ${assumed.as} to confirm it` : ''
   return [
-    `family      ${printable(family)}`,
+    `family      ${printable(family)}${doubt}`,
     `permutes    ${printable(words.groups)}`,
     '',
     groups,

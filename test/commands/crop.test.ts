@@ -212,7 +212,7 @@ test('a cropped tensor is not aligned afterwards', () =>
 models: {a: a.safetensors, b: b.safetensors, c: c.safetensors}
 steps:
   soup: {merge: {method: linear, models: [b, c], base: b, on_mismatch: crop}}
-  moved: {rebasin: {model: soup, onto: a}}
+  moved: {rebasin: {model: soup, onto: a, spec: chain}}
 output: o.safetensors
 `,
     )

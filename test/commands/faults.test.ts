@@ -60,7 +60,7 @@ models:
   b: ${mlp(1)}
   r: ${JSON.stringify(fixture('digits/resnet-0.safetensors'))}
 steps:
-  turned: {rebasin: {model: r, onto: a}}
+  turned: {rebasin: {model: r, onto: a, spec: chain}}
   mean: {merge: {method: linear, models: [a, turned], weights: {a: 1, turned: -1}}}
   fixed: {repair: {model: sum, batch_norm: correlation}}
   sum: {merge: {method: linear, models: [a, b], filters: {include: ["nothing.*"]}}}
@@ -139,7 +139,7 @@ models:
 steps:
   tower: ${tower}
   taken: {extract: {lora: {from: b, base: a, rank: 4, include: ["nothing"]}}}
-  turned: {rebasin: {model: r, onto: a}}
+  turned: {rebasin: {model: r, onto: a, spec: chain}}
   odd: {rebasin: {model: b, onto: a, spec: lama}}
   none: {merge: {method: linear, models: [a, b], weights: {a: 1, b: -1}}}
   far: ${far}

@@ -241,8 +241,8 @@ const LAWS: Readonly<Record<string, string>> = {
   'whole matrices': 'base: o\nmerge: {method: tsv_m, models: [x, y]}',
   'over the model': 'base: o\nmerge: {method: metagpt, models: [x, y]}',
   'as base': 'base: x\nmerge: {method: task_arithmetic, models: [o, y]}',
-  aligned: 'rebasin: [{model: x, onto: o}]\nmerge: {method: linear, models: [o, x]}',
-  'aligned onto it': 'rebasin: [{model: o, onto: x}]\nmerge: {method: linear, models: [x, o]}',
+  aligned: 'rebasin: [{model: x, onto: o, spec: chain}]\nmerge: {method: linear, models: [o, x]}',
+  'aligned onto it': 'rebasin: [{model: o, onto: x, spec: chain}]\nmerge: {method: linear, models: [x, o]}',
   'fused steps': `steps:
   s: {merge: {method: linear, models: [x, y]}}
   t: {merge: {method: slerp, models: [s, o], parameters: {t: 0.5}}}`,

@@ -24,7 +24,10 @@ const lineageOf = (folder: string, name: string) =>
 test('an aligned average reads digits; the spec that inspect prints gives the same', () =>
   inFolder(async (folder) => {
     const evaluate = `evaluate: {command: [node, ${EVALUATE}, "{model}"]}\n`
-    writeFileSync(path.join(folder, 'auto.yml'), recipe('{model: b, onto: a}', 'auto.safetensors') + evaluate)
+    writeFileSync(
+      path.join(folder, 'auto.yml'),
+      recipe('{model: b, onto: a, spec: chain}', 'auto.safetensors') + evaluate,
+    )
     const told = await terge(['plan', 'auto.yml'], folder)
     assert.match(
       told.out,
@@ -65,7 +68,10 @@ test('an aligned average reads digits; the spec that inspect prints gives the sa
 
 test('inspect --spec: groups, axes, and what stays with its reason', async () => {
   const resnet = await terge(['inspect', fixture('digits/resnet-0.safetensors'), '--spec'])
-  assert.match(resnet.out, /^family {6}resnet\npermutes {4}6 groups, 448 units: conv1 32, /)
+  assert.match(
+    resnet.out,
+    /^family {6}resnet, assumed[^\n]*spec: resnet[^\n]*\npermutes {4}6 groups, 448 units: conv1 32, /,
+  )
   assert.match(resnet.out, /\nlayer1\.0\.conv2\.weight +\[32, 32, 3, 3\] +conv1, layer1\.0\.conv1, -, -\n/)
   const llama = await terge(['inspect', fixture('lm/base'), '--spec'])
   assert.match(llama.out, /\nlayers\.0\.v +24 in each of layers\.0\.kv +2\n/)
@@ -112,19 +118,55 @@ test('invalid specs and specs that do not fit are errors at their place', () =>
 
 test('one model twice in a joint alignment, and a model without permutable tensors, are reported', () =>
   inFolder(async (folder) => {
-    writeFileSync(path.join(folder, 'r.yml'), recipe('{models: [a, b, a], method: c2m3}', 'out.safetensors'))
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      recipe('{models: [a, b, a], method: c2m3, spec: chain}', 'out.safetensors'),
+    )
     const twice = await terge(['validate', 'r.yml'], folder)
     assert.match(twice.err, /^r\.yml:3:\d+: error contradiction: rebasin aligns 'a' with itself/m)
     const text = recipe('{model: b, onto: a, spec: {tensors: {fc1.weight: []}}}', 'out.safetensors')
     writeFileSync(path.join(folder, 'n.yml'), text)
     const nothing = await terge(['validate', 'n.yml'], folder)
-    assert.is(nothing.code, 0)
-    assert.match(nothing.err, /^n\.yml:3:\d+: warning nothing-to-permute: no axis of a can be permuted/m)
+    assert.is(nothing.code, 2)
+    assert.match(
+      nothing.err,
+      /^n\.yml:3:\d+: error nothing-to-permute: no axis of a can be permuted: the spec has no group/m,
+    )
+  }))
+
+test('a network that only names and shapes tell is not permuted, and the hint says how to confirm it', () =>
+  inFolder(async (folder) => {
+    const refused = async (model: string, more = '') => {
+      const models = `models: {a: ${fixture(`digits/${model}-0.safetensors`)}, b: ${fixture(`digits/${model}-1.safetensors`)}}`
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        `terge: 1\n${models}\nrebasin: {model: b, onto: a${more}}\nmerge: {method: linear}\noutput: o.safetensors\n`,
+      )
+      const { code, err } = await terge(['validate', 'r.yml'], folder)
+      return { code, err: err.replace(/\s+/g, ' ') }
+    }
+    const chain = await refused('mlp256')
+    assert.is(chain.code, 2)
+    assert.match(
+      chain.err,
+      'a looks like a sequence of layers (fc1, fc2, fc3, fc4), but names and shapes do not prove it',
+    )
+    assert.match(chain.err, 'if each layer reads only the output of the layer before it, write spec: chain')
+    assert.match(chain.err, 'spec: model.onnx')
+    assert.match(chain.err, 'inspect MODEL --spec --json')
+    const blocks = await refused('resnet')
+    assert.match(blocks.err, 'a looks like a network of blocks with shortcuts')
+    assert.match(blocks.err, 'write spec: resnet')
+    assert.equal((await refused('mlp256', ', spec: chain')).code, 0)
+    assert.equal(await refused('resnet', ', spec: resnet'), { code: 0, err: '' })
   }))
 
 test('a joint alignment and a repair report what they did', () =>
   inFolder(async (folder) => {
-    const joint = recipe('{models: [a, b, c], method: merge-many}', 'joint.safetensors').replace(', models: [a, b]', '')
+    const joint = recipe('{models: [a, b, c], method: merge-many, spec: chain}', 'joint.safetensors').replace(
+      ', models: [a, b]',
+      '',
+    )
     writeFileSync(path.join(folder, 'joint.yml'), joint)
     const ran = await terge(['run', 'joint.yml'], folder)
     assert.match(ran.out, /^b aligned to a: .*\nc aligned to a: \d+ of 768 units moved, /)
@@ -133,7 +175,7 @@ test('a joint alignment and a repair report what they did', () =>
     assert.ok(steps['rebasin.c'].score.after > steps['rebasin.c'].score.before)
 
     // In the long form the step is its models' mean, and each aligned model by itself; who uses one uses the step.
-    const long = `terge: 1\nmodels: {a: ${A}, b: ${B}, c: ${C}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: c2m3}}\n  m: {merge: {method: linear, models: [a, j.b]}}\noutput: o.safetensors\n`
+    const long = `terge: 1\nmodels: {a: ${A}, b: ${B}, c: ${C}}\nsteps:\n  j: {rebasin: {models: [a, b, c], method: c2m3, spec: chain}}\n  m: {merge: {method: linear, models: [a, j.b]}}\noutput: o.safetensors\n`
     writeFileSync(path.join(folder, 'long.yml'), long)
     const valid = await terge(['validate', 'long.yml'], folder)
     assert.equal([valid.code, valid.err], [0, ''])
@@ -161,13 +203,21 @@ test('results of methods that look at the whole model, or draw masks, can be ali
     for (const method of ['metagpt', 'pcb', 'dare_ties']) {
       const parameters = method === 'dare_ties' ? ', parameters: {density: 0.6}' : ''
       const soup = `  soup: {merge: {method: ${method}, models: [b, c], base: a${parameters}}}\n`
-      const lineage = await run(method, `${soup}  on: {rebasin: {model: soup, onto: a, max_iterations: 2}}\n`, 'on')
+      const lineage = await run(
+        method,
+        `${soup}  on: {rebasin: {model: soup, onto: a, max_iterations: 2, spec: chain}}\n`,
+        'on',
+      )
       assert.ok(lineage.steps.on.similarity.after > lineage.steps.on.similarity.before)
       // An aligned model is the model with its units in another order: it has the same biases, sorted.
       const sorted = (name: string) =>
         [...loadModel(path.join(folder, `${name}.safetensors`)).get('fc1.bias')!.values].sort((x, y) => x - y)
       assert.equal(sorted(method), sorted(`${method}-soup`))
-      await run(`onto-${method}`, `${soup}  on: {rebasin: {model: a, onto: soup, max_iterations: 2}}\n`, 'on')
+      await run(
+        `onto-${method}`,
+        `${soup}  on: {rebasin: {model: a, onto: soup, max_iterations: 2, spec: chain}}\n`,
+        'on',
+      )
     }
   }))
 
@@ -221,9 +271,9 @@ test('results of methods that hold whole matrices can be aligned, in merges of t
 models: {a: a.safetensors, ${model('b')}, ${model('c')}, d: d.safetensors}
 steps:
   soup: {merge: {method: ${method}, models: [b, c], base: a}}
-  on: {rebasin: {model: soup, onto: a}}
+  on: {rebasin: {model: soup, onto: a, spec: chain}}
   mean: {merge: {method: linear, models: [soup, d]}}
-  mean_on: {rebasin: {model: mean, onto: a}}
+  mean_on: {rebasin: {model: mean, onto: a, spec: chain}}
 outputs: [${['soup', 'on', 'mean', 'mean_on'].map((name) => `{from: ${name}, path: ${name}.safetensors}`).join(', ')}]
 `
       writeFileSync(path.join(folder, 'r.yml'), text)
@@ -276,7 +326,7 @@ test('Ctrl-C in the middle of a matching ends with 130 and leaves nothing behind
         'fc3.weight': bf16([10, width], numbers(width * 10, 4 + seed)),
       })
     const text =
-      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps: {on: {rebasin: {model: b, onto: a}}}\noutput: out.safetensors\n'
+      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps: {on: {rebasin: {model: b, onto: a, spec: chain}}}\noutput: out.safetensors\n'
     writeFileSync(path.join(folder, 'r.yml'), text)
     for (const threads of ['1', '2']) {
       const child = spawn(process.execPath, [BIN, 'run', 'r.yml', '--threads', threads, '--json'], {
@@ -307,7 +357,7 @@ test('a group that does not fit into --memory is reported before anything is rea
     const recipe = (width: number) => {
       for (const name of ['a', 'b']) model(name, width)
       const text =
-        'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps:\n  on: {rebasin: {model: b, onto: a}}\noutput: out.safetensors\n'
+        'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nsteps:\n  on: {rebasin: {model: b, onto: a, spec: chain}}\noutput: out.safetensors\n'
       writeFileSync(path.join(folder, 'r.yml'), text)
     }
     recipe(9000)

@@ -14,7 +14,7 @@ const [A, B] = [0, 1].map((n) => fixture(`vgg/vgg-${n}.safetensors`))
 const RECIPE = `terge: 1
 models: {a: ${A}, b: ${B}}
 steps:
-  moved: {rebasin: {model: b, onto: a}}
+  moved: {rebasin: {model: b, onto: a, spec: chain}}
   naive: {merge: {method: linear, models: [a, b]}}
   mean: {merge: {method: linear, models: [a, moved]}}
   repaired: {repair: {model: mean, batch_norm: correlation}}

@@ -87,14 +87,18 @@ const keepsSize = ({ shape: [rows, columns] }: Module): boolean => rows === colu
 
 /** Whether a container of several layers puts them one after another, with nothing around them. */
 function isSequence(members: readonly Module[], path: string, child: string, numbered: boolean): boolean {
-  const counts = new Map<string, number>()
-  for (const { name } of members) {
-    const part = name.slice(path.length + 1).split('.')[0]!
-    counts.set(part, (counts.get(part) ?? 0) + 1)
+  const parts = new Map<string, Module[]>()
+  for (const layer of members) {
+    const part = layer.name.slice(path.length + 1).split('.')[0]!
+    parts.set(part, [...(parts.get(part) ?? []), layer])
   }
   const named = SEQUENCE.test(child) && !numbered
-  const holdsBlocks = [...counts.values()].every((count) => count > 1)
-  if ([...counts.keys()].every(isNumber)) return named || holdsBlocks
+  // A part of one layer that keeps the number of channels may have a shortcut, or all parts together: no group tells them apart.
+  const list = isNumber(child) || SEQUENCE.test(child.replace(/\d+$/, 's'))
+  const holdsBlocks = [...parts].every(([part, [one, ...more]]) =>
+    more.length > 0 ? true : list && one!.name !== `${path}.${part}` && one!.shape[0] === one!.shape[1],
+  )
+  if ([...parts.keys()].every(isNumber)) return named || holdsBlocks
   return named
 }
 
