@@ -109,7 +109,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/checkpoints/',
     // The recipe's text, and the ONNX exports it names; the journal and outputs of a run; lineages and what verify reads; files that a command was told to write.
     'src/recipe/load.ts',
-    'src/steps/rebasin/readOnnx.ts',
+    'src/steps/rebasin/spec/onnx.ts',
     'src/execute/files.ts',
     'src/execute/journal.ts',
     'src/execute/run.ts',

@@ -25,7 +25,7 @@ export interface Assumption {
 }
 
 /** Why an assumed group stays, for the plan and the lineage. */
-export const ASSUMED = 'names and shapes alone do not say how these layers are connected'
+const ASSUMED = 'names and shapes alone do not say how these layers are connected'
 
 /** Family names that `spec` accepts besides `auto`. */
 export const FAMILY_NAMES: readonly string[] = [...FAMILIES.map(({ name }) => name), 'resnet', 'chain']
