@@ -28,8 +28,8 @@ const addresses = {
 }
 
 await rm(target, { recursive: true, force: true })
-/** Native; or wanted by few runs, and loaded when they want it. */
-const external = ['koffi', '@huggingface/hub', 'listr2', 're2js']
+/** Wanted by few runs, and loaded when they want it. */
+const external = ['@huggingface/hub', 'listr2', 're2js']
 
 const { metafile } = await build({
   // The pool of workers finds theirs beside itself, which is here.

@@ -52,7 +52,7 @@ const theirs = all.filter(({ to }) => !to.startsWith('.'))
 test('the parser of this test finds imports', () => {
   assert.ok(rooms.length >= 12, `rooms: ${rooms}`)
   assert.ok(ours.length > typescript.length, `${ours.length} imports in ${typescript.length} files`)
-  assert.ok(theirs.some(({ to, from }) => to === 'koffi' && from === 'src/storage/local/mmap.ts'))
+  assert.ok(theirs.some(({ to, from }) => to === '@koromix/koffi-linux-x64' && from === 'src/core/system/cLibrary.ts'))
   assert.ok(ours.some(({ to, eager }) => to === 'src/commands/run.ts' && !eager))
 })
 
@@ -100,7 +100,12 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/language/source.ts', 'src/language/convert.ts'],
   '@oclif/core': ['src/commands/'],
   listr2: ['src/ui/progress/picture.ts'],
-  koffi: ['src/storage/local/mmap.ts', 'src/commands/support/addressSpace.ts'],
+  ...Object.fromEntries(
+    ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map((platform) => [
+      `@koromix/koffi-${platform}`,
+      ['src/core/system/cLibrary.ts'],
+    ]),
+  ),
   '@huggingface/hub': ['src/storage/hub/'],
   re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
@@ -116,6 +121,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/lineage/disk.ts',
     'src/session/',
     'src/commands/support/files.ts',
+    // Changes that Windows makes differently.
+    'src/core/system/disk.ts',
     // What the system says of this process's limits.
     'src/core/resources.ts',
     // The program's own files: its kernels and its version.

@@ -1,12 +1,12 @@
 /** What is published, what it depends on, and that no test is left out by mistake. */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { packedNames, root } from './support/packed.js'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
 const json = (name: string) => JSON.parse(readFileSync(path.join(root, name), 'utf8'))
 const manifest = json('package.json')
 
@@ -14,16 +14,19 @@ const manifest = json('package.json')
 const DEPENDENCIES = {
   '@huggingface/hub': 'files of repositories on the hub',
   '@oclif/core': 'commands: flags, help',
+  'cross-spawn': 'starts .cmd programs on Windows without a shell that reads their words',
   'fastest-levenshtein': 'did-you-mean',
-  koffi: 'calls mmap, which Node has not',
   listr2: 'progress in a terminal',
   re2js: 'regular expressions in linear time, whoever wrote them',
   yaml: 'YAML with the place of every node, for faults with line and column',
 }
+/** The native modules of koffi: they call mmap, which Node has not. One per platform that terge calls it on. */
+const OPTIONAL = ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map((name) => `@koromix/koffi-${name}`)
 const DEVELOPMENT = {
   '@biomejs/biome': 'format and lint',
   '@huggingface/jinja': 'an independent renderer of chat templates in tests',
   '@huggingface/tokenizers': 'an independent reader of tokenizers in tests',
+  '@types/cross-spawn': 'types of cross-spawn',
   '@types/node': 'types of Node',
   ajv: 'compiles the recipe schema to a validator while building',
   assemblyscript: 'compiles the kernels',
@@ -40,6 +43,34 @@ const DEVELOPMENT = {
 test('the dependencies are those that have a reason', () => {
   assert.equal(Object.keys(manifest.dependencies).sort(), Object.keys(DEPENDENCIES).sort())
   assert.equal(Object.keys(manifest.devDependencies).sort(), Object.keys(DEVELOPMENT).sort())
+  assert.equal(Object.keys(manifest.optionalDependencies).sort(), OPTIONAL)
+})
+
+test('the native modules have one exact version, and the installed one is that', () => {
+  const versions = new Set<string>(Object.values(manifest.optionalDependencies))
+  assert.is(versions.size, 1)
+  const [version] = [...versions]
+  assert.match(version!, /^\d+\.\d+\.\d+$/)
+  for (const name of OPTIONAL) {
+    const folder = path.join(root, 'node_modules', name)
+    if (!existsSync(folder)) continue
+    assert.is(json(`node_modules/${name}/package.json`).version, version)
+    assert.is(createRequire(path.join(root, 'dist/src/index.js'))(name).version, version)
+  }
+})
+
+test('installing the package runs no script, in it or in what it depends on', () => {
+  const { packages } = json('package-lock.json') as {
+    packages: Record<string, { dev?: boolean; hasInstallScript?: boolean }>
+  }
+  const running = Object.entries(packages).filter(([, { dev, hasInstallScript }]) => hasInstallScript && !dev)
+  assert.equal(
+    running.map(([name]) => name),
+    [],
+  )
+  // npm runs these for a package that is installed, and warns about them where it does not.
+  for (const script of ['preinstall', 'install', 'postinstall', 'prepare'])
+    assert.not.ok(script in manifest.scripts, script)
 })
 
 test('the lock file installs anywhere: it knows every optional package and no host', () => {
@@ -57,16 +88,9 @@ test('the lock file installs anywhere: it knows every optional package and no ho
 })
 
 test('the package holds what a user needs and nothing else', () => {
-  const npm = process.env.npm_execpath
-  const [program, first]: [string, string[]] = npm === undefined ? ['npm', []] : [process.execPath, [npm]]
-  const words = [...first, 'pack', '--dry-run', '--json', '--ignore-scripts']
-  const told = JSON.parse(
-    execFileSync(program, words, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
-  )
-  const [{ files }] = Array.isArray(told) ? told : Object.values(told)
-  const names: string[] = files.map((file: { path: string }) => file.path)
+  const names = packedNames()
   const expected =
-    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/[\w-]+\.md|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/[\w-]+\.md|docs\/images\/\w+\.(png|svg)|scripts\/prepare\.mjs|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
   assert.equal(
     names.filter((name) => !expected.test(name)),
     [],

@@ -2,8 +2,9 @@
  * The journal of unfinished work, one record per line, so that `--resume` works after a kill. Records are claims: `units/claims.ts`
  * checks them.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fault } from '../core/diagnostics.js'
+import { moveSync } from '../core/system/disk.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
 import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
 
@@ -85,7 +86,7 @@ const bytesOf = ({ findings }: UnitRecord): number =>
 function begin(path: string, records: readonly UnitRecord[]): void {
   rmSync(`${path}.new`, { force: true })
   write(`${path}.new`, [HEAD, ...records.map(recordLine), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
-  renameSync(`${path}.new`, path)
+  moveSync(`${path}.new`, path)
 }
 
 function write(path: string, text: string, flags: number): void {

@@ -13,7 +13,7 @@ const preload = (versions: object): string =>
   Object.defineProperty(process, 'versions', { value: { ...process.versions, ...${JSON.stringify(versions)} } })
   const load = Module._load
   Module._load = function (request, ...rest) {
-    if (request === 'koffi') process.stderr.write('maps files\\n')
+    if (request.startsWith('@koromix/')) process.stderr.write('maps files\\n')
     return load.call(this, request, ...rest)
   }`
 

@@ -4,9 +4,9 @@
  * checks each access instead, which is slower, and a memory reserves only what it uses. The process keeps its id, signals,
  * environment and streams.
  */
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { limits } from '../../core/resources.js'
+import { cLibrary } from '../../core/system/cLibrary.js'
 
 const FLAG = '--disable-wasm-trap-handler'
 /** Bytes of address space that Node reserves for one memory. */
@@ -15,10 +15,6 @@ const RESERVED = 10.5e9
 const OTHERS = 8
 const [F_SETFD, KEEP] = [2, 0]
 
-interface Koffi {
-  load(path: null): { func(definition: string): (...args: unknown[]) => number }
-}
-
 /** Does not return if it restarts the program. Does nothing if there is enough address space, or no way to restart. */
 export function saveAddressSpace(): void {
   if (process.platform !== 'linux') return
@@ -26,8 +22,9 @@ export function saveAddressSpace(): void {
   if (addressSpace === undefined || addressSpace >= RESERVED * (2 * availableParallelism() + OTHERS)) return
   const given = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
   if (given.includes(FLAG) || !process.allowedNodeEnvironmentFlags.has(FLAG)) return
+  const libc = cLibrary()
+  if (!libc) return
   try {
-    const libc = (createRequire(import.meta.url)('koffi') as Koffi).load(null)
     const fcntl = libc.func('int fcntl(int fd, int cmd, ...)')
     const execv = libc.func('int execv(const char *path, const char **argv)')
     // Node marks its streams as close-on-exec.

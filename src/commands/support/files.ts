@@ -1,7 +1,8 @@
 /** Text files that a command writes where the user says: recipes, reports, locks. */
-import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import { move } from '../../core/system/disk.js'
 
 /** Writes a text where the user says. With `force`, an existing file is replaced. Errors: `file-exists`, `missing-folder`. */
 export async function writeText(file: string, text: string, { force }: { readonly force: boolean }): Promise<void> {
@@ -46,7 +47,7 @@ export async function replaceText(file: string, text: string): Promise<void> {
     // Removed and created, so that a link under this name is not followed.
     await rm(fresh, { force: true })
     await writeFile(fresh, text, { flag: 'wx' })
-    await rename(fresh, file)
+    await move(fresh, file)
   } catch (error) {
     await rm(fresh, { force: true })
     throw error

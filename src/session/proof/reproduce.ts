@@ -1,7 +1,7 @@
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { ownValue } from '../../core/collections/ownValue.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
+import { removeTree } from '../../core/system/disk.js'
 import type { Listener } from '../../execute/events.js'
 import { listOf } from '../../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../../lineage/disk.js'
@@ -91,7 +91,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
     const again = result.outputs[0]!
     return await compare(given, layout === 'folder' ? again.path : path.dirname(again.path), again)
   } finally {
-    await rm(hidden, { recursive: true, force: true })
+    await removeTree(hidden)
   }
 }
 

@@ -5,8 +5,9 @@
  *     models--ORG--NAME/refs/REVISION              the last known commit of a branch or tag
  *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
  */
-import { copyFile, link, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { move } from '../../core/system/disk.js'
 import { leadsDown } from '../leadsDown.js'
 import { readRegular } from '../local/regular.js'
 import type { HubFile } from './repository.js'
@@ -51,7 +52,7 @@ export async function noteCommit(cache: string, repository: string, revision: st
     await mkdir(path.dirname(file), { recursive: true })
     const fresh = path.join(path.dirname(file), freshName(path.basename(file)))
     await writeFile(fresh, commit)
-    await rename(fresh, file)
+    await move(fresh, file)
   } catch {}
 }
 
@@ -74,5 +75,5 @@ export async function placeInSnapshot(cache: string, repository: string, commit:
   await symlink(path.relative(folder, content), fresh)
     .catch(() => link(content, fresh))
     .catch(() => copyFile(content, fresh))
-  await rename(fresh, place)
+  await move(fresh, place)
 }

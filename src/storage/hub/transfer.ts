@@ -1,8 +1,9 @@
 /** Downloads one file into the cache. Resumes an interrupted download, and keeps the file only if its digest is right. */
 import { createHash, type Hash } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import { flushHandle, move } from '../../core/system/disk.js'
 import { releaseLock, takeLock } from '../local/lock.js'
 import { blobFile, isCached } from './cache.js'
 import { hubFault, type Subject } from './faults.js'
@@ -65,7 +66,7 @@ async function fetchAlone(transfer: Transfer, target: string): Promise<void> {
     try {
       if (await isCached(target, file.size)) return progress?.(file.size)
       await complete(transfer, `${target}.incomplete`)
-      await rename(`${target}.incomplete`, target)
+      await move(`${target}.incomplete`, target)
     } finally {
       await releaseLock(lock)
     }
@@ -123,7 +124,7 @@ async function complete(transfer: Transfer, incomplete: string): Promise<void> {
           subject.exit ?? 2,
         )
     }
-    await handle.sync()
+    await flushHandle(handle)
   } finally {
     const { size } = await handle.stat()
     await handle.close()

@@ -3,7 +3,7 @@
  * and read-only, so they use no anonymous memory, and a kernel that writes to them traps.
  */
 
-import { createRequire } from 'node:module'
+import { type CLibrary, cLibrary } from '../../core/system/cLibrary.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 
 export interface Mapper {
@@ -22,24 +22,18 @@ const MAP_PRIVATE = 2
 const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
 const MAP_FAILED = -1
-/** Platforms with 64-bit `off_t` and the constants above. */
-const SUPPORTED = ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64']
-
-interface Koffi {
-  load(path: null): { func(definition: string): (...args: unknown[]) => number | bigint }
-  address(value: Uint8Array): bigint
-}
 
 let known: Mapper | null | undefined
 
-/** Other runtimes place a WebAssembly memory elsewhere: mapping over it there ends the process. They also name a Node version. */
-const isNode = (): boolean => process.versions.bun === undefined && process.versions.deno === undefined
-
-/** The mapper, or undefined if this runtime, platform or installation does not support mapping. Loads koffi at the first call. */
+/**
+ * The mapper, or undefined if this runtime, platform or installation does not support mapping. Other runtimes place a WebAssembly
+ * memory elsewhere: mapping over it there ends the process.
+ */
 export function mapper(): Mapper | undefined {
   if (known === undefined) {
+    const library = cLibrary()
     try {
-      known = isNode() && SUPPORTED.includes(`${process.platform}-${process.arch}`) ? load() : null
+      known = library ? mapperOf(library) : null
     } catch {
       known = null
     }
@@ -47,14 +41,13 @@ export function mapper(): Mapper | undefined {
   return known ?? undefined
 }
 
-function load(): Mapper {
-  const koffi = createRequire(import.meta.url)('koffi') as Koffi
-  const process = koffi.load(null)
-  // The address is a number, because koffi's pointers would be boxed. The result is `intptr_t`, so MAP_FAILED is -1.
-  const mmap = process.func('intptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)')
-  const pageSize = Number(process.func('int getpagesize()')())
+/** `off_t` has 64 bits on all platforms of `CLibrary`. */
+function mapperOf(library: CLibrary): Mapper {
+  // The address is a number, because pointers would be boxed. The result is `intptr_t`, so MAP_FAILED is -1.
+  const mmap = library.func('intptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)')
+  const pageSize = Number(library.func('int getpagesize()')())
   const place = (memory: WebAssembly.Memory, address: number): bigint =>
-    koffi.address(new Uint8Array(memory.buffer)) + BigInt(address)
+    library.address(new Uint8Array(memory.buffer)) + BigInt(address)
   return {
     pageSize,
     map(memory, address, length, fd, offset) {

@@ -1,7 +1,8 @@
 /** The paths of an output's unfinished work. Recovery undoes or finishes an interrupted publication. */
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import { flush, move, removeTree } from '../../core/system/disk.js'
 import { identityOf, isOwnerOrLock, readOwn, statusOf, writeNew } from './workFolder.js'
 
 /** Called before each change of the file system, with the name of the change. */
@@ -93,7 +94,7 @@ export async function writeCommit(place: Place, sync: boolean): Promise<void> {
     ...(replaced === undefined ? {} : { replaced }),
   }
   await writeNew(`${commit}.new`, `${JSON.stringify(record)}\n`, sync)
-  await rename(`${commit}.new`, commit)
+  await move(`${commit}.new`, commit)
 }
 
 /**
@@ -106,18 +107,18 @@ export async function moveIn(place: Place, step: Step, sync: boolean): Promise<v
   const over = await exists(output)
   const addLineage = async () => {
     step('lineage')
-    if (await exists(lineage.staged)) await rename(lineage.staged, lineage.published)
+    if (await exists(lineage.staged)) await move(lineage.staged, lineage.published)
   }
   step('old')
   if (kind === 'folder') {
-    if (over) await rename(output, path.join(old, 'output'))
+    if (over) await move(output, path.join(old, 'output'))
     step('new')
-    await rename(files, output)
+    await move(files, output)
   } else {
-    if (await exists(lineage.published)) await rename(lineage.published, lineage.old)
+    if (await exists(lineage.published)) await move(lineage.published, lineage.old)
     if (!over) await addLineage()
     step('model')
-    await rename(path.join(files, path.basename(output)), output)
+    await move(path.join(files, path.basename(output)), output)
     if (over) await addLineage()
   }
   if (sync) await flush(path.dirname(output))
@@ -151,7 +152,7 @@ export async function recover(place: Place, step: Step): Promise<boolean> {
     const own = record.lineage !== undefined && (await identity(lineage.published)) === record.lineage
     if (own) {
       step('undo lineage')
-      await rename(lineage.published, lineage.staged)
+      await move(lineage.published, lineage.staged)
     }
     await moveNoted(folder, lineage.old, lineage.published, record.replaced, () => step('undo old'))
   }
@@ -182,7 +183,7 @@ async function moveNoted(
       'keep one of the two and remove or rename the other, then run again',
     )
   before()
-  await rename(from, to)
+  await move(from, to)
   await flush(path.dirname(to))
 }
 
@@ -191,7 +192,7 @@ export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>,
   const names = await readdir(folder)
   for (const name of names.filter((name) => name !== path.basename(commit) && !isOwnerOrLock(name)).sort()) {
     step(`remove ${name}`)
-    await rm(path.join(folder, name), { recursive: true, force: true })
+    await removeTree(path.join(folder, name))
   }
   step('remove commit')
   await rm(commit, { force: true })
@@ -199,18 +200,3 @@ export async function tidy({ folder, commit }: Pick<Place, 'folder' | 'commit'>,
 
 /** Whether anything has this path. Throws if the system can't say, because a wrong guess could remove the wrong file. */
 export const exists = async (file: string): Promise<boolean> => (await statusOf(file)) !== undefined
-
-/** Calls fsync for a file or folder. Windows does not support this for folders. */
-export async function flush(where: string): Promise<void> {
-  const handle = await open(where, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (process.platform === 'win32') return undefined
-    throw error
-  })
-  try {
-    await handle?.sync().catch((error: NodeJS.ErrnoException) => {
-      if (process.platform !== 'win32') throw error
-    })
-  } finally {
-    await handle?.close()
-  }
-}

@@ -1,6 +1,7 @@
 /** Hidden folders for results that are only compared. They are removed at the end, or by the next run if a run is killed. */
-import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdtemp, readdir } from 'node:fs/promises'
 import path from 'node:path'
+import { removeTree } from '../../core/system/disk.js'
 import { takeLock } from './lock.js'
 import { isOwned, writeOwner } from './workFolder.js'
 
@@ -18,7 +19,7 @@ export async function makeScratch(parent: string): Promise<string> {
     await writeOwner(folder, false, RECORD)
     return folder
   } catch (error) {
-    await rm(folder, { recursive: true, force: true })
+    await removeTree(folder)
     throw error
   }
 }
@@ -26,5 +27,5 @@ export async function makeScratch(parent: string): Promise<string> {
 /** Removes a folder if terge made it here and no process uses it. */
 async function removeStale(folder: string): Promise<void> {
   if (!(await lstat(folder)).isDirectory() || !(await isOwned(folder, RECORD))) return
-  if ((await takeLock(folder)) === undefined) await rm(folder, { recursive: true, force: true })
+  if ((await takeLock(folder)) === undefined) await removeTree(folder)
 }

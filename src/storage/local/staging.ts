@@ -12,14 +12,15 @@
  * before the file and moved in after it, so that it is never beside another model.
  */
 import { constants } from 'node:fs'
-import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises'
+import { mkdir, readdir, rmdir, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { eachOf } from '../../core/collections/eachOf.js'
 import { type ExitCode, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
+import { flush, removeTree } from '../../core/system/disk.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
-import { exists, flush, moveIn, type Place, placeOf, recover, type Step, tidy, writeCommit } from './recover.js'
+import { exists, moveIn, type Place, placeOf, recover, type Step, tidy, writeCommit } from './recover.js'
 import {
   checkWorkFolder,
   type FileContent,
@@ -244,8 +245,7 @@ async function dropOthers(folder: string, inside: string, names: ReadonlySet<str
     const name = path.posix.join(inside, entry.name)
     const leads = entry.isDirectory() && [...names].some((wanted) => wanted.startsWith(`${name}/`))
     if (leads) await dropOthers(folder, name, names)
-    else if (entry.isDirectory() || !names.has(name))
-      await rm(path.join(folder, name), { recursive: true, force: true })
+    else if (entry.isDirectory() || !names.has(name)) await removeTree(path.join(folder, name))
   }
 }
 
@@ -273,7 +273,7 @@ export const stageFile = (staging: Staging, name: string, content: FileContent):
 /** Removes all staged files, if the output was only made for an evaluation. Error: `cannot-write`. */
 export const dropWeights = (staging: Staging): Promise<void> =>
   attempt(staging.output, 1, async () => {
-    await rm(staging.files, { recursive: true, force: true })
+    await removeTree(staging.files)
     await mkdir(staging.files)
   })
 
@@ -295,7 +295,7 @@ export async function publish(staging: Staging, { sync }: { readonly sync: boole
       await flush(files)
     }
     step('keep')
-    await rm(old, { recursive: true, force: true })
+    await removeTree(old)
     await mkdir(old)
     step('commit')
     await writeCommit(staging, sync)

@@ -9,6 +9,7 @@ import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promis
 import path from 'node:path'
 import { type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
+import { flushHandle } from '../../core/system/disk.js'
 import { isLock, isLockFile } from './lock.js'
 
 /** Windows does not have this flag, and links require privileges there. */
@@ -181,7 +182,7 @@ export async function writeNew(file: string, content: FileContent, sync = false)
     if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content)
     // Each call appends.
     else for (const piece of content) await handle.writeFile(piece)
-    if (sync) await handle.sync()
+    if (sync) await flushHandle(handle)
   } finally {
     await handle.close()
   }
