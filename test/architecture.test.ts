@@ -163,6 +163,17 @@ test('each package and each part of Node has its keepers', () => {
   )
 })
 
+test('what Windows does differently is done in one place: names change and files are fsynced only through core/system/disk.ts', () => {
+  const direct = typescript.filter(
+    (file) =>
+      file !== 'src/core/system/disk.ts' &&
+      /^import \{[^}]*\b(rename|renameSync|fsync|fsyncSync)\b[^}]*\} from 'node:fs|\.(sync|datasync)\(\)/m.test(
+        read(file),
+      ),
+  )
+  assert.equal(direct, [])
+})
+
 /** What is run, or imported by others. */
 const ENTRIES = ['src/index.ts', 'src/commands/main.ts']
 

@@ -1,7 +1,7 @@
 /** Small files that a run writes next to its outputs. */
-import { open, rename, rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { flush } from './recover.js'
+import { flush, flushHandle, move } from '../../core/system/disk.js'
 import { attempt } from './staging.js'
 
 /** Writes or replaces a file atomically: no reader sees a part of it. Error: `cannot-write`. */
@@ -14,11 +14,11 @@ export const replaceFile = (file: string, content: string | Uint8Array, sync: bo
       const handle = await open(fresh, 'wx')
       try {
         await handle.writeFile(content)
-        if (sync) await handle.sync()
+        if (sync) await flushHandle(handle)
       } finally {
         await handle.close()
       }
-      await rename(fresh, file)
+      await move(fresh, file)
     } catch (error) {
       await rm(fresh, { force: true })
       throw error
