@@ -123,6 +123,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/commands/support/files.ts',
     // Changes that Windows makes differently.
     'src/core/system/disk.ts',
+    // When a process started.
+    'src/core/system/processStart.ts',
     // What the system says of this process's limits.
     'src/core/resources.ts',
     // The program's own files: its kernels and its version.
@@ -131,8 +133,10 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/kernels/dense/team.ts',
     'src/core/version.ts',
   ],
+  // Ending the processes of a recipe's commands, and when a process started: programs of the system.
+  'node:child_process': ['src/execute/commands/endTree.ts', 'src/core/system/processStart.ts'],
   // A recipe's evaluate commands, which the user has allowed.
-  'node:child_process': ['src/execute/commands/group.ts'],
+  'cross-spawn': ['src/execute/commands/group.ts'],
   'node:worker_threads': ['src/execute/', 'src/rebasin/'],
   'node:buffer': ANYONE,
   'node:crypto': ANYONE,

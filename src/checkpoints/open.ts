@@ -4,6 +4,7 @@ import path from 'node:path'
 import { mapEach } from '../core/collections/eachOf.js'
 import { MappedMap } from '../core/collections/mapped.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { meantPath, slashHint } from '../core/names/fileNames.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
 import { localStore, openNamed } from '../storage/local/store.js'
@@ -266,11 +267,14 @@ async function unreadable(
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
   const siblings = await readdir(path.dirname(file)).catch(() => [])
-  const [meant] = nearest(path.basename(file), siblings, 1)
+  const [near] = nearest(path.basename(file), siblings, 1)
+  const slashed = meantPath(reference)
+  const hint =
+    near === undefined ? `looked for ${file}` : `did you mean ${quote(path.join(path.dirname(reference), near))}?`
   throw fault(
     'missing-model',
     `${reference}: there is no such file or folder`,
-    meant === undefined ? `looked for ${file}` : `did you mean ${quote(path.join(path.dirname(reference), meant))}?`,
+    slashed === undefined ? hint : slashHint(slashed),
   )
 }
 

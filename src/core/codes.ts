@@ -24,6 +24,7 @@ export const ERROR_CODES = [
   'ambiguous-state-dict',
   'assumed-chain',
   'assumed-tokenizer',
+  'backslash-path',
   'bad-adapter',
   'bad-alias',
   'bad-config',

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
 import { fault } from '../core/diagnostics.js'
+import { withSlashes } from '../core/names/fileNames.js'
 import { bytesDigest, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { type InputState, refuseChanged } from '../storage/local/inputStates.js'
@@ -49,7 +50,7 @@ export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]):
       staging,
       plan.outputs[output]!.files.map((file, index) => ({
         ...file,
-        name: path.relative(staging.files, files[index]!),
+        name: withSlashes(path.relative(staging.files, files[index]!)),
         header: OUTPUT.write.encode(file.header),
       })),
     )

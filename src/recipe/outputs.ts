@@ -3,6 +3,7 @@
 import path from 'node:path'
 import { ALL_EXTENSIONS, isOutputFile, OUTPUT } from '../checkpoints/containers/index.js'
 import { ownValue } from '../core/collections/ownValue.js'
+import { meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
@@ -51,6 +52,7 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
     if (context.override === undefined) return []
     const name = from(undefined, root)
     refuseOtherFormat(context.override, [], context)
+    checkName(context.override, [], context)
     return [{ at: [], path: context.override, resolved: path.resolve(context.override), from: name, metadata: {} }]
   }
   const outputs = entries.map((at) => readOutput(at, root, from, context))
@@ -76,6 +78,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
   const metadata = Object.create(null) as Record<string, string>
   for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
   refuseOtherFormat(override ?? written, get(at, 'path')?.path ?? at.path, context)
+  checkName(override ?? written, get(at, 'path')?.path ?? at.path, context)
   return {
     at: at.path,
     path: override ?? written,
@@ -89,6 +92,21 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
 }
 
 const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
+
+/** Names that this system can't have or reads in another way. */
+function checkName(written: string, at: Cursor['path'], { scope, override }: OutputContext): void {
+  const flag = override === undefined ? '' : '-o '
+  const refused = refusedName(written)
+  if (refused !== undefined) {
+    const message = `${flag}${quote(written)}: ${refused}, which Windows does not allow in names`
+    scope.report.error('bad-value', message, at, { hint: 'choose another name' })
+  }
+  const meant = meantPath(written)
+  if (meant !== undefined) {
+    const message = `${flag}${quote(written)}: \\ is a part of the name on this system`
+    scope.report.warn('backslash-path', message, at, { hint: slashHint(meant) })
+  }
+}
 
 /** A path with the extension of other weight files would silently become a folder. */
 function refuseOtherFormat(written: string, at: Cursor['path'], { scope, override }: OutputContext): void {

@@ -6,6 +6,7 @@
 import { rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { withSlashes } from '../core/names/fileNames.js'
 import type { Bindings } from '../execute/types.js'
 import { readText } from '../lineage/disk.js'
 import {
@@ -101,7 +102,7 @@ export async function writeSummaries(
   for (const one of paths) {
     const points = one.outputs.map((index) => ({
       lineage: lineages.get(index)!,
-      file: path.relative(one.folder, lineagePathOf(plan, bindings, index)).replaceAll(path.sep, '/'),
+      file: withSlashes(path.relative(one.folder, lineagePathOf(plan, bindings, index))),
     }))
     const summary = points.some(({ lineage }) => lineage.evaluations) ? summaryOf(points) : undefined
     if (!summary) continue

@@ -1,9 +1,7 @@
 /** Signals that ask a program to end: Ctrl-C, kill, a closed terminal or connection, and Ctrl-Break on Windows. */
-const SIGNALS: readonly NodeJS.Signals[] = [
-  'SIGINT',
-  'SIGTERM',
-  'SIGHUP',
-  ...(process.platform === 'win32' ? (['SIGBREAK'] as const) : []),
+export const signalsOf = (platform = process.platform): readonly NodeJS.Signals[] => [
+  ...(['SIGINT', 'SIGTERM', 'SIGHUP'] as const),
+  ...(platform === 'win32' ? (['SIGBREAK'] as const) : []),
 ]
 
 /**
@@ -17,10 +15,11 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     stopping()
     controller.abort()
   }
-  for (const signal of SIGNALS) process.on(signal, onSignal)
+  const signals = signalsOf()
+  for (const signal of signals) process.on(signal, onSignal)
   try {
     return await work(controller.signal)
   } finally {
-    for (const signal of SIGNALS) process.off(signal, onSignal)
+    for (const signal of signals) process.off(signal, onSignal)
   }
 }

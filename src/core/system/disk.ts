@@ -7,10 +7,10 @@ import { promisify } from 'node:util'
 export const flushHandle = (handle: FileHandle): Promise<void> => promisify(fsync)(handle.fd)
 
 /** Calls fsync for a file or folder. Windows has none for folders, and requires write access for files. */
-export async function flush(where: string, platform = process.platform): Promise<void> {
+export async function flush(where: string, platform = process.platform, openFile = open): Promise<void> {
   const isFolder = (await lstat(where)).isDirectory()
   if (isFolder && platform === 'win32') return
-  const handle = await open(where, isFolder ? 'r' : 'r+')
+  const handle = await openFile(where, isFolder ? 'r' : 'r+')
   try {
     await flushHandle(handle)
   } finally {

@@ -1,5 +1,6 @@
 /** Runs a program as the leader of its process group, so that everything that it starts can be ended with it. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import spawn from 'cross-spawn'
+import { endTree, hasGroups } from './endTree.js'
 
 export interface GroupOptions {
   readonly cwd: string
@@ -31,14 +32,14 @@ export interface GroupResult {
 /** Milliseconds until SIGKILL after SIGTERM, and until the output of processes that outlive the program is closed. */
 const GRACE = 2000
 
-/** Whether the platform has process groups. */
-const GROUPS = process.platform !== 'win32'
-
-/** Runs a program. Never rejects: errors are in the result. */
+/**
+ * Runs a program, without a shell: on Windows, cross-spawn gives `.cmd` and `.bat` files to cmd.exe with every word quoted. Never
+ * rejects: errors are in the result.
+ */
 export async function runGroup(program: string, words: readonly string[], options: GroupOptions): Promise<GroupResult> {
   const { cwd, env } = options
   const child = spawn(program, words, {
-    ...{ cwd, env, detached: GROUPS, windowsHide: true },
+    ...{ cwd, env, detached: hasGroups(process.platform), windowsHide: true },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const output = collect(child.stdout!, child.stderr!, options, () => stop('output'))
@@ -50,9 +51,9 @@ export async function runGroup(program: string, words: readonly string[], option
     settle = resolve
   })
   const endAll = (code: number | null): void => {
-    signalGroup(child, 'SIGTERM')
+    endTree(child, 'SIGTERM')
     later(GRACE, () => {
-      signalGroup(child, 'SIGKILL')
+      endTree(child, 'SIGKILL')
       // A process that left the group can keep the pipes open forever.
       later(GRACE, () => settle({ code, by: null }))
     })
@@ -64,7 +65,7 @@ export async function runGroup(program: string, words: readonly string[], option
   }
   const onAbort = (): void => stop('interrupted')
   // A second Ctrl-C ends this process at once.
-  const atExit = (): void => signalGroup(child, 'SIGKILL')
+  const atExit = (): void => endTree(child, 'SIGKILL')
   process.on('exit', atExit)
   options.signal?.addEventListener('abort', onAbort)
   if (options.timeout !== undefined) later(options.timeout * 1000, () => stop('timeout'))
@@ -74,7 +75,7 @@ export async function runGroup(program: string, words: readonly string[], option
     if (!ended) later(GRACE, () => endAll(code))
   })
   child.on('close', (code, by) => {
-    signalGroup(child, 'SIGKILL')
+    endTree(child, 'SIGKILL')
     settle({ code, by })
   })
   const end = await settled
@@ -105,14 +106,4 @@ function collect(
     end = (end + text).slice(-tail)
   })
   return () => ({ stdout: Buffer.concat(parts).toString('utf8'), stderr: end })
-}
-
-function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined) return
-  try {
-    if (GROUPS) process.kill(-child.pid, signal)
-    else child.kill(signal)
-  } catch {
-    // The group has no processes.
-  }
 }

@@ -2,6 +2,7 @@
 
 import path from 'node:path'
 import { withoutExtension } from '../../checkpoints/containers/index.js'
+import { meantPath, slashHint } from '../../core/names/fileNames.js'
 import { quote } from '../../core/suggest.js'
 import type { Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
@@ -48,10 +49,13 @@ export function modelBook(documents: readonly string[], places: Places, complain
     const { path: written, revision, lora, at } = reference
     const where = findModel(written, revision, places)
     if (!where) {
+      const slashed = meantPath(written)
       const hint =
-        revision === undefined
-          ? 'check the path, or write a hub repository as org/name'
-          : 'only a hub repository can have a revision: org/name@revision'
+        slashed !== undefined
+          ? slashHint(slashed)
+          : revision === undefined
+            ? 'check the path, or write a hub repository as org/name'
+            : 'only a hub repository can have a revision: org/name@revision'
       complain.error('missing-model', `there is no ${quote(written)} ${looked}`, at, hint)
     }
     // Models with the same base and different adapters are named after their adapters.

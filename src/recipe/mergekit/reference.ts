@@ -1,5 +1,6 @@
 /** References to models in mergekit's form, and where the models are. */
 import path from 'node:path'
+import { withSlashes } from '../../core/names/fileNames.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
@@ -102,7 +103,7 @@ export function findModel(
     for (const place of [folder, working]) {
       const absolute = path.resolve(place, name)
       if (!exists(absolute)) continue
-      const reference = place === folder || path.isAbsolute(name) ? name : path.relative(folder, absolute)
+      const reference = place === folder || path.isAbsolute(name) ? name : withSlashes(path.relative(folder, absolute))
       return { kind: 'path', reference: reference.startsWith('hf:') ? `./${reference}` : reference }
     }
   if (!HUB.test(name) || /^\.\.?\//.test(name)) return undefined

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
+import { samePath } from '../../core/names/fileNames.js'
 import { quote } from '../../core/suggest.js'
 import { follow, settle } from '../../lineage/disk.js'
 import { SUMMARY } from '../../lineage/path/summary.js'
@@ -18,8 +19,9 @@ export async function misplacedOutputs(
   places: readonly string[],
   recipe: Recipe,
   models: ReadonlyMap<string, Checkpoint>,
+  platform = process.platform,
 ): Promise<Diagnostic[]> {
-  const settled = await Promise.all(places.map(settle))
+  const settled = (await Promise.all(places.map(settle))).map((place) => samePath(place, platform))
   const taken = new Map<string, PlanOutput>()
   const faults = new Map<string, Diagnostic>()
   const refuse = ({ path: shown, spec }: PlanOutput, what: string, fault: Pick<Diagnostic, 'code' | 'hint'>): void => {
@@ -29,7 +31,9 @@ export async function misplacedOutputs(
     const key = `${spec} ${fault.code}`
     if (!faults.has(key)) faults.set(key, { severity: 'error', message, place, ...fault })
   }
-  const inputs = await Promise.all([...models].map(async ([name, model]) => inputOf(named(recipe, name), model)))
+  const inputs = await Promise.all(
+    [...models].map(async ([name, model]) => inputOf(named(recipe, name), model, platform)),
+  )
   for (const [index, output] of outputs.entries()) {
     const place = settled[index]!
     const fault = {
@@ -84,13 +88,19 @@ interface Input {
   readonly folders: ReadonlySet<string>
 }
 
-async function inputOf(name: string, { path: model, layout, files, sidecars }: Checkpoint): Promise<Input> {
+async function inputOf(
+  name: string,
+  { path: model, layout, files, sidecars }: Checkpoint,
+  platform: NodeJS.Platform,
+): Promise<Input> {
+  const keys = async (paths: readonly string[], real: (file: string) => Promise<string>): Promise<string[]> =>
+    (await Promise.all(paths.map(real))).map((place) => samePath(place, platform))
   const read = [model, ...files.map((file) => file.path), ...sidecars.map((sidecar) => path.join(model, sidecar))]
   const folders = layout === 'folder' ? files.map((file) => path.dirname(file.path)) : []
   return {
     name,
-    files: [...(await Promise.all(read.map(settle))), ...(await Promise.all(read.map(follow)))],
-    folders: new Set(await Promise.all([...(layout === 'folder' ? [model] : []), ...folders].map(follow))),
+    files: [...(await keys(read, settle)), ...(await keys(read, follow))],
+    folders: new Set(await keys([...(layout === 'folder' ? [model] : []), ...folders], follow)),
   }
 }
 

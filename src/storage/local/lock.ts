@@ -1,23 +1,11 @@
 /** Lock files that name their process, so that the lock of a killed process is recognized as stale. */
-import { readFileSync } from 'node:fs'
 import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { hasMark, ownMark } from '../../core/system/processStart.js'
 import { FileProblem, fileFault, readRegular } from './regular.js'
 
-/** The holder of a lock: `pid start`. The start time distinguishes it from a later process with the same number. */
-const SELF = `${process.pid} ${startOf(process.pid) ?? '-'}`
-
-/** When a process started, for comparison; undefined if the system does not say. On Linux: the boot, and the clock ticks since. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The second field is the program name in parentheses and can contain anything; the start is field 22.
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}/${ticks}`
-  } catch {
-    return undefined
-  }
-}
+/** The holder of a lock: `pid mark`. The mark distinguishes it from a later process with the same number. */
+const SELF = `${process.pid} ${ownMark(process.pid)}`
 
 /** Bytes. */
 const MAX_HOLDER_BYTES = 1000
@@ -26,16 +14,15 @@ const MAX_HOLDER_BYTES = 1000
 let attempts = 0
 
 function isAlive(holder: string): boolean {
-  const [, digits, start] = /^(\d{1,10}) (\S+)$/.exec(holder) ?? []
-  if (digits === undefined) return false
+  const [, digits, mark] = /^(\d{1,10}) (\S+)$/.exec(holder) ?? []
+  if (digits === undefined || mark === undefined) return false
   const pid = Number(digits)
   try {
     process.kill(pid, 0)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
-  const now = startOf(pid)
-  return start === '-' || now === undefined || now === start
+  return hasMark(pid, mark)
 }
 
 /**
