@@ -80,7 +80,7 @@ test('a group inside another one counts its units over all outer units, and larg
     const { order, size } = groups[name]!
     assert.is(order!.length, size * groups['layers.0.kv']!.size)
     // The values of a key/value head are in the rows of v_proj, head by head; the residual stream keeps its columns.
-    const stream = groups['hidden'] ?? Object.values(groups).find(({ size }) => size === 96)
+    const stream = groups.hidden ?? Object.values(groups).find(({ size }) => size === 96)
     const columns = stream?.order ?? Array.from({ length: 96 }, (_, i) => i)
     const v = from.get('model.layers.0.self_attn.v_proj.weight')!
     const width = v.shape[1]!

@@ -6,7 +6,6 @@ const DEVICES = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\
 
 /** Why Windows can't have a file or folder of this name, as text that follows the name; undefined if it can. */
 export function refusedByWindows(name: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: Windows refuses them.
   const [character] = /[<>:"|?*\u0000-\u001f]/.exec(name) ?? []
   if (character !== undefined) return `has the character ${JSON.stringify(character)}`
   if (DEVICES.test(name)) return 'is the name of a device'
