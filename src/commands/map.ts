@@ -15,7 +15,10 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   lock: async () => (await import('./lock.js')).lock,
   import: async () => (await import('./import.js')).importConfig,
   methods: async () => (await import('./methods.js')).methods,
+  completions: async () => (await import('./completions.js')).completionsFor(loadAll),
 }
+
+const loadAll = (): Promise<Command[]> => Promise.all(Object.values(COMMANDS).map((load) => load()))
 
 /** Loads a command by name. Errors: `unknown-command`, and `unknown-flag` for a name that starts with a dash. */
 export async function loadCommand(name: string): Promise<Command> {

@@ -47,6 +47,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   import: ['output', 'force', 'strict'],
   methods: ['json'],
   init: ['output', 'force'],
+  completions: [],
 }
 
 test('exactly the documented commands exist', () => {

@@ -6,6 +6,7 @@ import { agree } from '../../core/words.js'
 /** What error messages need to know about a command. */
 interface Used {
   readonly id: string
+  readonly args: Readonly<Record<string, { readonly options?: readonly string[] }>>
   readonly flags: Readonly<Record<string, { readonly char?: string }>>
 }
 
@@ -30,6 +31,12 @@ export function usageFault(error: unknown, command: Used): unknown {
   const text = stripVTControlCharacters(error.message)
   const [, flag] = /Missing required flag (\S+)/.exec(text) ?? []
   if (flag !== undefined) return fault('missing-flag', `terge ${command.id} requires --${flag}`, helpOf(command.id))
+  const [, word] = /^Expected (?!--)(.*) to be one of: /s.exec(text) ?? []
+  const [name, { options = [] } = {}] = Object.entries(command.args).find(([, { options }]) => options) ?? []
+  if (word !== undefined && name !== undefined) {
+    const message = `${name.toUpperCase()} must be one of ${options.join(', ')}, not ${quote(word)}`
+    return fault('bad-usage', message, helpOf(command.id))
+  }
   const [, option, value, choices] = /^Expected --([\w-]+)=(.*) to be one of: ([^\n]*)/s.exec(text) ?? []
   if (value !== undefined && choices !== undefined) {
     const [meant] = nearest(value, choices.split(', '), 1)
