@@ -15,7 +15,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   lock: async () => (await import('./lock.js')).lock,
   import: async () => (await import('./import.js')).importConfig,
   methods: async () => (await import('./methods.js')).methods,
-  completions: async () => (await import('./completions.js')).completionsFor(loadAll),
+  completions: async () => (await import('./completions/index.js')).completionsFor(loadAll),
 }
 
 const loadAll = (): Promise<Command[]> => Promise.all(Object.values(COMMANDS).map((load) => load()))

@@ -1,5 +1,5 @@
 /** What a shell can complete, from the declarations of the commands. */
-import type { Command } from '../command.js'
+import type { Command } from '../support/command.js'
 
 /** What follows: files, one of these words, or something that nobody can guess. */
 export type Value = 'files' | 'unknown' | readonly string[]

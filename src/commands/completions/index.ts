@@ -1,6 +1,6 @@
-import { type Command, defineCommand } from './support/command.js'
-import { Args } from './support/flags.js'
-import { print } from './support/print.js'
+import { type Command, defineCommand } from '../support/command.js'
+import { Args } from '../support/flags.js'
+import { print } from '../support/print.js'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 
@@ -26,8 +26,8 @@ export const completionsFor = (load: () => Promise<readonly Command[]>): Command
     },
     flags: {},
     async execute({ args: { shell } }) {
-      const { wordsOf } = await import('./support/completions/words.js')
-      const { listMethods } = await import('../index.js')
+      const { wordsOf } = await import('./words.js')
+      const { listMethods } = await import('../../index.js')
       const methods = listMethods().flatMap(({ name, aliases }) => [name, ...aliases])
       const words = wordsOf(await load(), { METHOD: methods, NAME: methods })
       print((await writerOf(shell))(words, TOP))
@@ -36,7 +36,7 @@ export const completionsFor = (load: () => Promise<readonly Command[]>): Command
   })
 
 async function writerOf(shell: string) {
-  if (shell === 'zsh') return (await import('./support/completions/zsh.js')).zsh
-  if (shell === 'fish') return (await import('./support/completions/fish.js')).fish
-  return (await import('./support/completions/bash.js')).bash
+  if (shell === 'zsh') return (await import('./zsh.js')).zsh
+  if (shell === 'fish') return (await import('./fish.js')).fish
+  return (await import('./bash.js')).bash
 }
