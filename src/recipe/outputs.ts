@@ -102,10 +102,13 @@ function checkName(written: string, at: Cursor['path'], { scope, override }: Out
     scope.report.error('bad-value', message, at, { hint: 'choose another name' })
   }
   const meant = meantPath(written)
-  if (meant !== undefined) {
-    const message = `${flag}${quote(written)}: \\ is a part of the name on this system`
-    scope.report.warn('backslash-path', message, at, { hint: slashHint(meant) })
-  }
+  if (meant === undefined) return
+  const message = `${flag}${quote(written)}: \\ is a part of the name on this system`
+  const hint = slashHint(meant)
+  // A folder can have such a name, but names of files must be valid on every system.
+  if (isOutputFile(written) && path.posix.basename(written).includes('\\'))
+    scope.report.error('bad-value', message, at, { hint })
+  else scope.report.warn('backslash-path', message, at, { hint })
 }
 
 /** A path with the extension of other weight files would silently become a folder. */

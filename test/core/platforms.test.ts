@@ -6,11 +6,15 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Checkpoint } from '../../src/checkpoints/types.js'
 import { signalsOf } from '../../src/commands/support/signals.js'
 import { meantPath, refusedByWindows, refusedName, samePath, withSlashes } from '../../src/core/names/fileNames.js'
 import { flush, move, moveSync, removeTree } from '../../src/core/system/disk.js'
 import { hasMark, ownMark, type System } from '../../src/core/system/processStart.js'
 import { type Ending, endTree } from '../../src/execute/commands/endTree.js'
+import type { Plan } from '../../src/plan/types.js'
+import type { Recipe } from '../../src/recipe/types.js'
+import { misplacedOutputs } from '../../src/session/checks/outputPlaces.js'
 import { leadsDown } from '../../src/storage/leadsDown.js'
 import { inFolder } from '../support/files.js'
 
@@ -239,6 +243,35 @@ test('a name from a stranger leads down only if the system can have it', () => {
     assert.equal([leadsDown(name, 'win32'), leadsDown(name, 'linux')], [false, false], name)
   assert.equal([leadsDown('unet/model.safetensors', 'win32'), leadsDown('.hidden', 'win32')], [true, true])
 })
+
+test('outputs that differ in case are one file on Windows and macOS, and so is an output that differs in case from an input', () =>
+  inFolder(async (folder) => {
+    const outputs = ['out/A', 'out/a', 'Models/M.safetensors'].map((name, spec) => ({
+      path: name,
+      spec,
+      layout: 'file',
+    }))
+    const places = outputs.map((output) => path.join(folder, output.path))
+    const model = { path: path.join(folder, 'models/m.safetensors'), layout: 'file', sidecars: [] }
+    const models = new Map([['m', { ...model, files: [{ path: model.path }] }]])
+    const recipe = { outputs: outputs.map(() => ({ at: [] })), models: new Map(), placeOf: () => undefined }
+    const found = async (platform: NodeJS.Platform) =>
+      (
+        await misplacedOutputs(
+          { outputs } as unknown as Plan,
+          places,
+          recipe as unknown as Recipe,
+          models as unknown as ReadonlyMap<string, Checkpoint>,
+          platform,
+        )
+      ).map(({ code, message }) => `${code}: ${message}`)
+    for (const platform of ['win32', 'darwin'] as const)
+      assert.equal(await found(platform), [
+        "output-is-input: the output 'Models/M.safetensors' would replace its input model 'm'",
+        "contradiction: the output 'out/a' has the same path as 'out/A'",
+      ])
+    assert.equal(await found('linux'), [])
+  }))
 
 test('text of the repository has the same bytes on every system', () => {
   const attributes = new URL('../../../.gitattributes', import.meta.url)
