@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { libraryIndex, writePages } from './api/pages.mjs'
 import { commandReference, commandTable } from './readme/commands.mjs'
 import { errorIndex, errorReference } from './readme/errors.mjs'
 import { fault } from './readme/fault.mjs'
@@ -48,6 +49,7 @@ const PARTS = {
   'ties lineage': tiesLineage,
   'rebasin recipe': () => code('yaml', source('recipes/quickstart/rebasin.yml')),
   'rebasin result': rebasinResult,
+  'library index': libraryIndex,
   'library example': () => code('js', source('recipes/quickstart/merge.mjs')),
 }
 
@@ -66,6 +68,7 @@ export async function made(file) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const write = process.argv.includes('--write')
+  if (write) writePages()
   for (const file of FILES) {
     const text = await made(file)
     if (text === readFileSync(path.join(root, file), 'utf8')) continue

@@ -70,7 +70,7 @@ export {
 } from './session/plan.js'
 export { type PlanGraph, planGraph } from './session/planning/graph.js'
 export { type PlannedTensor, plannedTensors } from './session/planning/tensors.js'
-export { type AdapterUpdates, type PlanView, viewPlan } from './session/planning/view.js'
+export { type AdapterUpdates, type PlanView, type ViewOptions, viewPlan } from './session/planning/view.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'

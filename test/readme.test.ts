@@ -42,7 +42,18 @@ const anchorsOf = (file: string) => [
 
 const markdown = [...pages(), 'CHANGELOG.md']
 
-for (const file of markdown)
+const { apiPages, committedPages } = (await import(script('api/pages'))) as {
+  apiPages: () => Map<string, string>
+  committedPages: () => string[]
+}
+
+test('docs/api is up to date', () => {
+  const pages = apiPages()
+  assert.equal(committedPages().sort(), [...pages.keys()].sort())
+  for (const [file, text] of pages) assert.is(read(file), text, `${file}: npm run readme writes it again`)
+})
+
+for (const file of [...markdown, ...committedPages()])
   test(`${file}: links lead to files and headings that exist`, () => {
     const links = [
       ...read(file).matchAll(

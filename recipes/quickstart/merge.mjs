@@ -3,16 +3,17 @@ import { fileURLToPath } from 'node:url'
 import { Fault, formatDiagnostic, plan, run, verify } from 'terge'
 
 const recipe = fileURLToPath(new URL('average.yml', import.meta.url))
+const [output = 'average.safetensors'] = process.argv.slice(2)
 try {
   // From headers alone: a plain value, with a digest over everything that decides the bytes.
-  const prepared = await plan(recipe, { output: process.argv[2], set: ['merge.weights.first=3'] })
+  const prepared = await plan(recipe, { output, set: ['merge.weights.first=3'] })
   console.log(prepared.plan.cost)
   const { outputs } = await run(prepared, {
     threads: 2,
     listen: ({ kind }) => kind === 'start' && console.log('started'),
   })
   for (const { lineage, lineagePath } of outputs) {
-    console.log(lineage.tensors['fc1.weight'].sources.map(({ model, weight }) => `${model} ${weight}`).join(', '))
+    console.log(lineage.tensors['fc1.weight']?.sources.map(({ model, weight }) => `${model} ${weight}`).join(', '))
     console.log((await verify(lineagePath, { recipeFolder: fileURLToPath(new URL('.', import.meta.url)) })).ok)
   }
 } catch (error) {

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const FOLDER = 'recipes/quickstart'
+export const FOLDER = 'recipes/quickstart'
 const TIES = `${FOLDER}/ties.yml`
 const REBASIN = `${FOLDER}/rebasin.yml`
 

@@ -46,11 +46,13 @@ export interface CheckpointModule {
 export interface Checkpoint {
   /** As the user wrote it. */
   readonly reference: string
+  /** Whether it is a single file, or a folder with files next to the weights. */
   readonly layout: 'file' | 'folder'
   /** The commit, for a model on the hub. */
   readonly revision?: string
   /** Absolute path of the file or folder. */
   readonly path: string
+  /** The files with tensors, with their sizes in bytes. */
   readonly files: readonly CheckpointFile[]
   /** The stored tensors by name, sorted by name (code units). */
   readonly stored: ReadonlyMap<string, StoredTensor>

@@ -20,9 +20,11 @@ export interface Place {
 
 /** An error or warning: what is wrong, where, and what to do. */
 export interface Diagnostic {
+  /** An error ends the work. A warning does not. */
   readonly severity: 'error' | 'warning'
   /** One of `ERROR_CODES`. */
   readonly code: ErrorCode
+  /** What is wrong, in one line. */
   readonly message: string
   /** The place in a recipe. Absent for errors of the command line or of files. */
   readonly place?: Place
@@ -48,7 +50,7 @@ export class Fault extends Error {
 export const fault = (code: ErrorCode, message: string, hint?: string, exit: ExitCode = 2): Fault =>
   new Fault([{ severity: 'error', code, message, ...(hint === undefined ? {} : { hint }) }], exit)
 
-/** `FILE:LINE:COLUMN: error CODE: message`, the source line, a caret, and the hint. */
+/** `FILE:LINE:COLUMN: error CODE: message`, the source line, a caret, and the hint. As the command line prints it, without colors. Never throws. */
 export function formatDiagnostic(diagnostic: Diagnostic): string {
   const { severity, code, message, place, hint } = diagnostic
   const lines: string[] = []

@@ -29,6 +29,6 @@ export function describeSteps(
   )
 }
 
-/** What a step did, in one line; undefined if there is nothing to report beyond the recipe. */
+/** What a step did, in one line; undefined if there is nothing to report beyond the recipe. Never throws. */
 export const stepLine = (name: string, step: LineageStep): string | undefined =>
   step.kind === 'tokenizer' ? undefined : kindOf(step).line?.(name, step)

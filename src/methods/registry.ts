@@ -93,7 +93,7 @@ const families = new Map(
 
 export const METHODS: readonly Method[] = [...families.keys()]
 
-/** The family of a method of the registry. */
+/** The family of a method: a group of methods that work alike. Never throws for methods of terge. */
 export const familyOf = (method: Method): MethodFamily => families.get(method)!
 
 const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.aliases].map((name) => [name, method])))

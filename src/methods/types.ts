@@ -120,7 +120,9 @@ export interface Passes {
 
 /** A merge method: its names, its parameters, and how it computes a tensor. */
 export interface Method {
+  /** As in recipes. */
   readonly name: string
+  /** Other names that recipes can use. */
   readonly aliases: readonly string[]
   /** One line, for `terge methods`. */
   readonly summary: string
@@ -135,6 +137,7 @@ export interface Method {
    * `listed`: the base must be one of the merged models.
    */
   readonly base: 'none' | 'required' | 'optional' | 'listed'
+  /** Whether recipes can give weights. */
   readonly weights: boolean
   /** Whether the method divides by the sum of weights with these parameters, so that a sum of 0 is an error. */
   readonly divides: (parameters: Readonly<Record<string, Resolved>>) => boolean
@@ -142,6 +145,7 @@ export interface Method {
    * How many merged models a recipe may name, and how many a tensor needs, without the base of a task-vector method.
    */
   readonly models: { readonly least: number; readonly most?: number; readonly needed: number | 'all' }
+  /** In the order of the documentation. */
   readonly parameters: readonly ParameterSchema[]
   /** The effective weights, after normalization, for the lineage. Null if the method has none. */
   readonly effective: (
@@ -164,6 +168,7 @@ export interface Method {
    * Checks that involve several parameters. Undefined if there is no error. `written`: the parameters in the recipe.
    */
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
+  /** How the method computes a tensor. For the program itself: the types of passes are not part of the public API. */
   readonly passes: (settings: TensorSettings) => Passes
 }
 

@@ -114,11 +114,17 @@ export interface TokenSources {
 
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
+  /** Version of the format. */
   readonly plan: 2
+  /** The precision of the arithmetic. */
   readonly compute: 'float32' | 'float64'
+  /** The seed of random choices. */
   readonly seed: number
+  /** The models that the plan reads, with their references and files. */
   readonly models: readonly PlanModel[]
+  /** The files that the plan reads. */
   readonly files: readonly PlanFile[]
+  /** What is written: files, and an expression for each tensor. */
   readonly outputs: readonly PlanOutput[]
   /** In execution order. */
   readonly analyses: readonly Analysis[]
@@ -134,6 +140,7 @@ export interface Plan {
     /** For an extraction: tensors that the adapter skips, and why. */
     readonly left?: Readonly<Record<string, string>>
   }[]
+  /** What a run reads, writes and holds in memory. */
   readonly cost: {
     /** Bytes of tensor data. A tensor that is read in several passes counts each time. */
     readonly read: number
@@ -156,6 +163,7 @@ export interface Plan {
   readonly tokenizer?: TokenizerRecord
   /** By model with embeddings, if there is a resulting vocabulary. For people; not part of the digest. */
   readonly tokenSources?: Readonly<Record<string, TokenSources>>
+  /** Warnings of planning. */
   readonly warnings: readonly Diagnostic[]
   /** `sha256:…` over everything that decides the output's bytes; not over paths, threads or memory. */
   readonly digest: string

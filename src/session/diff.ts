@@ -4,8 +4,13 @@ import { paced } from '../execute/paced.js'
 import { obtain } from './inspect.js'
 
 /**
- * Compares two models: as a whole, by layer, and tensor by tensor in natural order of names: layer 2 before layer 10. Downloads models from the
- * hub, and reads both models once.
+ * Compares two models: as a whole, by layer, and tensor by tensor in natural order of names: layer 2 before layer 10. Models are
+ * paths, relative to the working folder, or `hf:org/name@revision`. Downloads models from the hub, and reads both models once.
+ * Figures are computed in float64.
+ *
+ * @throws the errors of `inspect` for each of the models
+ * @throws `read-failed` if a file cannot be read
+ * @throws `interrupted` after an abort by `signal`
  */
 export async function diff(a: string, b: string, { listen, ...rest }: DiffOptions = {}): Promise<ModelDifference> {
   const options: DiffOptions = listen ? { ...rest, listen: paced(listen) } : rest

@@ -17,7 +17,12 @@ export interface NewRecipeOptions {
 
 const isThere = (file: string): boolean => existsSync(file)
 
-/** A commented starter recipe for models, `MODEL` or `MODEL+ADAPTER`. It is valid as written and averages the models. Errors: those of `inspect`. */
+/**
+ * A commented starter recipe for models, `MODEL` or `MODEL+ADAPTER`. It is valid as written and averages the models. Writes
+ * nothing.
+ *
+ * @throws the errors of `inspect` for each of the models
+ */
 export async function init(given: readonly string[], options: NewRecipeOptions = {}): Promise<string> {
   const { folder = process.cwd(), recipeFolder = folder } = options
   const named = nameModels(given, folder, recipeFolder, isThere)
@@ -36,11 +41,16 @@ export async function init(given: readonly string[], options: NewRecipeOptions =
   })
 }
 
-/** The text of a recipe for a merge from command-line flags. Errors: `bad-flag`, `missing-base`. */
+/**
+ * The text of a recipe for a merge from command-line flags, as `terge merge` makes it. Opens no model.
+ *
+ * @throws `bad-flag` if a value is not what its flag takes
+ * @throws `missing-base` if the method requires a base and none is given
+ */
 export function recipeOf(line: OneLine, options: NewRecipeOptions = {}): string {
   const { folder = process.cwd(), recipeFolder = path.resolve(folder) } = options
   return oneLineRecipe(line, folder, recipeFolder, isThere)
 }
 
-/** A recipe's text as plain data, without comments. */
+/** The text of a recipe that terge made, such as that of `recipeOf`, as plain data without comments. Never throws for such a text. */
 export const recipeAsData = (text: string): unknown => plainRecipe(text)

@@ -9,8 +9,12 @@ import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.j
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
- * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Throws a `Fault` if it is
- * missing or invalid.
+ * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Shapes are in elements, sizes in
+ * bytes. Reads no tensor data.
+ *
+ * @throws `missing-model` if there is no such file or folder
+ * @throws `no-weights` if a folder holds no weights, and other codes of the section "Models and files" for damaged files
+ * @throws codes of the section "Hub", such as `hub-not-found`, for models on the hub
  */
 export const inspect = async (reference: string): Promise<Checkpoint> => (await openNamed(reference)).checkpoint
 
@@ -23,8 +27,11 @@ export async function obtain(reference: string, options: FetchOptions = {}): Pro
 
 /** A model's permutation spec: its family, the spec in the form that recipes use, and the resolved spec. */
 export interface PermutationSpec {
+  /** `llama`, `gpt2`, `bert`, `vit`, `timm-vit`, `t5`, `resnet` or `chain`. */
   readonly family: string
+  /** As a recipe or a file can have it. */
   readonly text: SpecText
+  /** With the place of each group on each axis. */
   readonly spec: Spec
   /** What only names and shapes say. `spec: auto` does not permute it. */
   readonly assumed?: Assumption
@@ -36,7 +43,13 @@ export interface PermutationSpec {
   }
 }
 
-/** The spec that `rebasin` infers, including what is not certain. Throws a `Fault` if no spec fits the model. */
+/**
+ * The spec that `rebasin` infers, including what is not certain: which axes of which tensors share a permutation. Sizes of groups
+ * are numbers of units.
+ *
+ * @throws `spec-unknown` if no spec fits the model
+ * @throws `spec-family` if the model has no tensors of a family that it should have
+ */
 export async function permutationSpec({ tensors, config }: Checkpoint): Promise<PermutationSpec> {
   const { family, spec: inferred, assumed } = inferSpec({ tensors, ...(config ? { config } : {}) })
   const text = writeSpec(inferred, tensors)
@@ -54,7 +67,7 @@ export async function permutationSpec({ tensors, config }: Checkpoint): Promise<
 /** A summary of a model: its files, dtypes, layers and metadata. */
 export type CheckpointFacts = ReturnType<typeof checkpointFacts>
 
-/** The summary of a model from its headers. */
+/** The summary of a model from its headers. Sizes are in bytes, `parameters` and `elements` are numbers of elements. Never throws. */
 export function checkpointFacts(checkpoint: Checkpoint) {
   const { reference, layout, files, stored, tensors, metadata, config, modules } = checkpoint
   const adapter = adapterFacts(checkpoint)

@@ -16,6 +16,7 @@ export interface LockOptions extends LoadOptions, FetchOptions {
 export interface Locked {
   /** The path of the lock, next to the recipe. */
   readonly path: string
+  /** The commit, files and digests of each model. */
   readonly lock: Lock
   /** The text of the lock file. */
   readonly text: string
@@ -23,7 +24,14 @@ export interface Locked {
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Pins the models of a recipe. Downloads models from the hub and reads every file. Writes nothing. */
+/**
+ * Pins the models of a recipe: their commits, files and digests. Downloads models from the hub and reads every file. Writes
+ * nothing.
+ *
+ * @throws the errors of `plan`
+ * @throws `read-failed` if a file cannot be read
+ * @throws `interrupted` after an abort by `signal`
+ */
 export async function lock(file: string, options: LockOptions = {}): Promise<Locked> {
   const { recipe, models, diagnostics } = await plan(file, options)
   const lock = await makeLock(recipe, models, { ...options, listen: options.listen && paced(options.listen) })

@@ -35,6 +35,7 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
 
 /** How a mergekit configuration is converted. */
 export interface ImportOptions {
+  /** Whether settings that mergekit ignores are errors. Default: they are warnings. */
   readonly strict?: boolean
   /** The folder that the recipe's paths are relative to. Default: the configuration's folder. */
   readonly folder?: string

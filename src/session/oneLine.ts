@@ -81,14 +81,21 @@ export function nameModels(
 
 /** A merge from the command line. Texts are the values of flags. */
 export interface OneLine {
+  /** Paths or `hf:org/name@revision`, each optionally with `+ADAPTER`. */
   readonly models: readonly string[]
+  /** A path that ends in `.safetensors`, or a folder. */
   readonly output: string
+  /** The name of a merge method. */
   readonly method: string
+  /** One number per model, separated by commas. */
   readonly weights?: string
+  /** One of the models, by its name or as it is given. */
   readonly base?: string
+  /** Patterns of tensors to merge. */
   readonly include?: readonly string[]
+  /** Patterns of tensors not to merge. */
   readonly exclude?: readonly string[]
-  /** `name=value`. */
+  /** Parameters of the method, as `name=value`. */
   readonly param?: readonly string[]
 }
 

@@ -44,6 +44,7 @@ export interface ValidateOptions extends LoadOptions {
 
 /** A recipe without errors in its text, with its opened models. Planning it reads nothing more. */
 export interface OpenedRecipe {
+  /** The recipe as terge understood it. */
   readonly recipe: Recipe
   /** By name. */
   readonly models: ReadonlyMap<string, OpenedModel>
@@ -61,8 +62,11 @@ export interface OpenedRecipe {
 
 /** A plan with what running it needs. */
 export interface Prepared {
+  /** Plain data without paths of this machine. */
   readonly plan: Plan
+  /** The recipe as terge understood it. */
   readonly recipe: Recipe
+  /** The absolute paths of inputs and outputs. */
   readonly bindings: Bindings
   /** By name. The run downloads missing files from the hub. */
   readonly models: ReadonlyMap<string, OpenedModel>
@@ -72,7 +76,10 @@ export interface Prepared {
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** All errors and warnings of a recipe, in the order of its lines. Checks models' headers as far as the text is valid. */
+/**
+ * All errors and warnings of a recipe, in the order of its lines. Checks models' headers as far as the text is valid. The
+ * result has a plan if there are no errors. Errors are values in the result: nothing is thrown for mistakes in a recipe.
+ */
 export async function validate(
   source: RecipeSource,
   options: ValidateOptions = {},
@@ -87,14 +94,24 @@ export async function validate(
   return { diagnostics: inOrder([...loaded.diagnostics, ...diagnostics]), ...(plan ? { plan } : {}) }
 }
 
-/** Plans a recipe from its models' headers. Throws a `Fault` with all errors. */
+/**
+ * Plans a recipe from its models' headers. The plan is plain, frozen data. Its `digest` covers everything that decides the
+ * bytes of the outputs. Reads no tensor data, except for at most 4 MiB per tensor that may be equal to an embedding.
+ *
+ * @throws a `Fault` with all errors of the recipe and its models, in the order of lines: any code of the sections
+ * "Recipe", "Models and files", "Hub" and "Merging" of the errors
+ * @throws `missing-lock` or `lock-differs` with `locked`
+ */
 export async function plan(source: RecipeSource, options: PlanOptions = {}): Promise<Prepared> {
   return planOpened(await openRecipe(source, options))
 }
 
 /**
  * Loads a recipe and opens its models' headers for `planOpened`, so that variants of a recipe open their models only once.
- * Throws a `Fault` with all errors of the text. Errors of models are in the result.
+ * Errors of models are in the result.
+ *
+ * @throws a `Fault` with all errors of the recipe's text, such as `unknown-method`
+ * @throws `missing-lock` or `bad-lock` with `locked`
  */
 export async function openRecipe(source: RecipeSource, options: PlanOptions = {}): Promise<OpenedRecipe> {
   const named = namedRecipe(source, options)
@@ -114,7 +131,11 @@ export async function openRecipe(source: RecipeSource, options: PlanOptions = {}
   return (await once()).opened
 }
 
-/** Plans a recipe whose models are open. Throws a `Fault` with all errors. */
+/**
+ * Plans a recipe whose models are open. Reads no files, except for the states of the inputs.
+ *
+ * @throws a `Fault` with all errors of the models, and of the recipe together with its models, such as `missing-tensor`
+ */
 export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
   const { recipe, models, lock } = opened
   const { plan, bindings, diagnostics } = await planWhole(opened)
@@ -122,7 +143,13 @@ export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
   return { plan, recipe, bindings, models, diagnostics: inOrder(diagnostics), ...(lock ? { lock } : {}) }
 }
 
-/** Converts a mergekit configuration to the text of a recipe. */
+/**
+ * Converts a mergekit configuration to the text of a recipe, which has the same result. The diagnostics are warnings.
+ *
+ * @throws `not-mergekit` if the file is not a mergekit configuration
+ * @throws `missing-recipe` or `unreadable-recipe` if the file cannot be read
+ * @throws a `Fault` with all errors of the configuration and its models
+ */
 export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, makeOpener())
 
 async function openModels(

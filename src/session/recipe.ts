@@ -21,7 +21,10 @@ export function namedRecipe<T extends LoadOptions>(source: RecipeSource, options
   }
 }
 
-/** Checks a recipe's text; models are not opened. Errors are values in the result. */
+/**
+ * Checks a recipe's text; models are not opened. Errors are values in the result: nothing is thrown for mistakes in a recipe,
+ * or for a file that is missing.
+ */
 export function load(source: RecipeSource, options: LoadOptions = {}): Loaded {
   const named = namedRecipe(source, options)
   return loadRecipe(named.file, named.options)

@@ -12,7 +12,14 @@ export const REPORT_FORMS = ['html', 'terge', 'json'] as const
 /** The name of a report format. */
 export type ReportForm = (typeof REPORT_FORMS)[number]
 
-/** Converts a lineage to a report. `given`: its file, an output folder or a checkpoint file; for a page also the folder of an interpolation. Throws a `Fault` if the file is missing or not a lineage. */
+/**
+ * Converts a lineage to the text of a report. `given`: its file, an output folder or a checkpoint file; for a page also the
+ * folder of an interpolation. Writes nothing.
+ *
+ * @throws `missing-lineage` if there is no lineage
+ * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
+ * @throws `bad-summary` if the summary of an interpolation does not fit its points
+ */
 export async function report(given: string, form: ReportForm = 'html'): Promise<string> {
   if (form === 'html') return page(given)
   const { lineage } = await readLineage(await findLineage(given))

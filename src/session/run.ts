@@ -31,11 +31,13 @@ export interface RunOptions {
   readonly threads?: number
   /** Limit of anonymous memory in bytes, for all threads together. Default: 1 GB plus the plan itself. */
   readonly memory?: number
+  /** Reuse the work of an interrupted run, after reading it again. Default: false. */
   readonly resume?: boolean
+  /** Replace existing outputs. Default: false. */
   readonly force?: boolean
   /** Default true: calls fsync before the output gets its name. */
   readonly sync?: boolean
-  /** Default true. */
+  /** Compute the digests of inputs and outputs for the lineage. Default: true. */
   readonly digests?: boolean
   /** Fail on results that are NaN or infinite although their inputs are finite. */
   readonly strict?: boolean
@@ -43,24 +45,30 @@ export interface RunOptions {
   readonly sha256?: boolean
   /** `evaluate` commands: fail (default), run them, or skip them. */
   readonly commands?: 'refuse' | 'run' | 'skip'
+  /** Called with events: the start, progress, warnings, finished outputs, the end. */
   readonly listen?: Listener
+  /** Ends the work early. The promise then rejects with the error `interrupted`. */
   readonly signal?: AbortSignal
 }
 
 /** The result of a run. */
 export interface RunResult {
+  /** By `Plan.outputs`. */
   readonly outputs: readonly {
     /** Absolute path. */
     readonly path: string
+    /** Absolute path of the lineage's file. */
     readonly lineagePath: string
+    /** Where every tensor came from, with digests. */
     readonly lineage: Lineage
-    /** Size of the files with tensors; 0 for a checkpoint that was only evaluated. */
+    /** In bytes. Size of the files with tensors; 0 for a checkpoint that was only evaluated. */
     readonly bytes: number
   }[]
   /** The files that summarize paths, next to their points. */
   readonly summaries: readonly string[]
   /** Warnings about the results. */
   readonly warnings: readonly Diagnostic[]
+  /** How long the run took. */
   readonly seconds: number
 }
 
@@ -76,11 +84,24 @@ const remarksIn = (output: Plan['outputs'][number], { tensors }: Lineage): Diagn
 
 /**
  * Starts worker threads and compiles the kernels before the plan is known, for a program that will call `run` soon
- * and has other work to do first. Unused threads do not keep the process alive.
+ * and has other work to do first. Unused threads do not keep the process alive. Never throws.
  */
 export const startAhead = (threads: number): void => startWorkers(threads)
 
-/** Executes a plan and writes outputs and lineages. Errors: exit code 1 while executing, 130 when aborted; `needs-commands`. */
+/**
+ * Executes a plan and writes outputs and lineages. An output gets its name only when it is complete. A failed run leaves no
+ * partial output. The exit code of the `Fault` is 2 before the execution, 1 during it, and 130 after an abort.
+ *
+ * @throws `needs-commands` if the recipe has `evaluate` commands and `commands` is not set
+ * @throws `output-exists` if an output exists, without `force` or `resume`
+ * @throws `output-in-use` if another run writes the same output
+ * @throws `memory-too-small` if `memory` is not enough for one thread
+ * @throws `input-changed` if a file of an input changes during the run
+ * @throws `write-failed` or `disk-full` if an output cannot be written
+ * @throws `evaluate-failed` or `evaluate-timeout` if a command fails or takes too long
+ * @throws `not-finite` with `strict`, if a result is NaN or infinite although its inputs are finite
+ * @throws `interrupted` after an abort by `signal`
+ */
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
 /** How to run a plan in parts, or without threads. */

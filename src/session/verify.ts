@@ -23,6 +23,7 @@ export interface Verified {
   readonly ok: boolean
   /** Errors for differences, and warnings for what could not be checked. */
   readonly problems: readonly Diagnostic[]
+  /** What was read again. */
   readonly checked: { readonly files: number; readonly bytes: number }
   /** The folder that relative references were resolved in; absent if there are none. */
   readonly recipeFolder?: string
@@ -33,8 +34,12 @@ export interface Verified {
 const isHub = (reference: string): boolean => reference.startsWith('hf:')
 
 /**
- * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file. Differences are values in the result. Errors:
- * `missing-lineage`, `bad-lineage`, `lineage-version`, and those of a run with `reproduce`.
+ * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file.
+ * Differences are values in the result.
+ *
+ * @throws `missing-lineage` if there is no lineage
+ * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
+ * @throws with `reproduce`, the errors of `plan` and `run`
  */
 export async function verify(given: string, { listen, ...rest }: VerifyOptions = {}): Promise<Verified> {
   const options: VerifyOptions = listen ? { ...rest, listen: paced(listen) } : rest

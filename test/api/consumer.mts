@@ -4,12 +4,15 @@ import {
   type AdapterUpdates,
   type Analysis,
   type AnalysisCost,
+  barrier,
   type Checkpoint,
   type CheckpointFacts,
   type CopyReason,
   checkpointFacts,
   type Diagnostic,
+  type Deviation,
   type DiffOptions,
+  drop,
   type Dtype,
   diff,
   type ErrorCode,
@@ -37,6 +40,7 @@ import {
   listMethods,
   load,
   lock,
+  measuredPaths,
   type Method,
   type MethodFamily,
   type NewRecipeOptions,
@@ -44,6 +48,8 @@ import {
   type OpenedRecipe,
   openRecipe,
   type ParameterSchema,
+  type PathPoint,
+  type PathSummary,
   type PatternCount,
   type PermutationSpec,
   type Place,
@@ -61,6 +67,8 @@ import {
   plannedTensors,
   planOpened,
   type ReadExpr,
+  readPath,
+  readPathOf,
   type RebasinAnalysis,
   type Recipe,
   type RecipeSource,
@@ -74,6 +82,7 @@ import {
   recipeOf,
   report,
   run,
+  type Series,
   type Shapes,
   type Spec,
   type SpecText,
@@ -87,6 +96,7 @@ import {
   type View,
   validate,
   verify,
+  type ViewOptions,
   viewPlan,
 } from 'terge'
 
@@ -259,6 +269,17 @@ export async function reported(lineagePath: string): Promise<readonly string[]> 
   return [await report(lineagePath), ...(await Promise.all(forms.map((form) => report(lineagePath, form))))]
 }
 
+export async function measured(lineages: readonly Lineage[], folder: string): Promise<readonly PathPoint[]> {
+  for (const [step, series] of measuredPaths(lineages)) {
+    const figures: readonly Series[] = series
+    const deviations: readonly (Deviation | undefined)[] = figures.flatMap((one) => [barrier(one), drop(one)])
+    show(step, deviations.map((one) => one?.height))
+  }
+  const [first] = lineages
+  const found: PathSummary | undefined = first ? await readPathOf(first, folder) : await readPath(folder)
+  return found?.points ?? []
+}
+
 export function described(): readonly string[] {
   const methods: readonly Method[] = [...listMethods(), findMethod('ties')]
   const families: readonly MethodFamily[] = methods.map(familyOf)
@@ -305,5 +326,6 @@ export const viewed = async (): Promise<readonly string[]> => {
   const { plan: made } = await planned()
   const graph: PlanGraph = planGraph(made)
   show(graph.nodes.length, graph.edges.length)
-  return drawn(made, viewPlan(made, { threads: 2 }))
+  const viewing: Required<ViewOptions> = { threads: 2, memory: 1e9 }
+  return drawn(made, viewPlan(made, viewing))
 }

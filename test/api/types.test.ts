@@ -1,15 +1,16 @@
 /** The public types, as somebody who installed terge sees them: no file of the repository beside what is published. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { codeBlocks } from '../support/documents.js'
 import { inFolder } from '../support/files.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const CONSUMER = path.join(root, 'test/api/consumer.mts')
-const EXAMPLE = path.join(root, 'recipes/quickstart/merge.mjs')
+const EXAMPLES = path.join(root, 'scripts/api/examples')
 
 const STRICT = {
   strict: true,
@@ -38,26 +39,35 @@ function install(folder: string): void {
   symlinkSync(path.join(root, 'node_modules/@types/node'), path.join(folder, 'node_modules/@types/node'))
 }
 
-function compile(folder: string, name: string, file: string, options: object): string {
+function compile(folder: string, name: string, files: string | readonly string[], options: object): string {
   writeFileSync(
     path.join(folder, `${name}.json`),
-    JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files: [file] }),
+    JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files: [files].flat() }),
   )
   return tsc(folder, ['-p', `${name}.json`]).stdout
 }
 
-test('a program that uses every export and the example of README compile: without other types, with those of Node, with those of a browser', () =>
+test('a program that uses every export and all examples compile: without other types, with those of Node, with those of a browser', () =>
   inFolder((folder) => {
     install(folder)
     cpSync(CONSUMER, path.join(folder, 'consumer.mts'))
     assert.is(compile(folder, 'bare', 'consumer.mts', { lib: ['ES2023'], types: [] }), '')
     assert.is(compile(folder, 'node', 'consumer.mts', { lib: ['ES2023'], types: ['node'] }), '')
     assert.is(compile(folder, 'browser', 'consumer.mts', { lib: ['ES2023', 'DOM'], types: [] }), '')
-    // The example of README is plain JavaScript, which may read what may be absent.
-    cpSync(EXAMPLE, path.join(folder, 'example.mjs'))
-    const loose = { noUncheckedIndexedAccess: false, exactOptionalPropertyTypes: false }
-    const options = { lib: ['ES2023'], types: ['node'], allowJs: true, checkJs: true, ...loose }
-    assert.is(compile(folder, 'example', 'example.mjs', options), '')
+    // Literally as on the pages, as JavaScript and as TypeScript.
+    const shown = ['README.md', 'docs/library.md'].flatMap((page) =>
+      codeBlocks(readFileSync(path.join(root, page), 'utf8'), 'js'),
+    )
+    assert.is(shown.length, 2)
+    const examples = readdirSync(EXAMPLES).map((name) => readFileSync(path.join(EXAMPLES, name), 'utf8'))
+    const files = [...shown, ...examples].flatMap((text, index) =>
+      ['mjs', 'mts'].map((extension) => {
+        writeFileSync(path.join(folder, `example${index}.${extension}`), text)
+        return `example${index}.${extension}`
+      }),
+    )
+    const options = { lib: ['ES2023'], types: ['node'], allowJs: true, checkJs: true }
+    assert.is(compile(folder, 'examples', files, options), '')
   }))
 
 /** Names that src/index.ts exports. */

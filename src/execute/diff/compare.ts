@@ -17,7 +17,9 @@ import { type Compared, differenceOf, type ModelDifference, sumsOf } from './fig
 export interface DiffOptions {
   /** Default: 2. More threads rarely help, because the disk is the bottleneck. */
   readonly threads?: number
+  /** Called with the progress, as events. */
   readonly listen?: Listener
+  /** Ends the work early. The promise then rejects with the error `interrupted`. */
   readonly signal?: AbortSignal
   /** Compares only tensors with these names. Default: all. */
   readonly filter?: (name: string) => boolean

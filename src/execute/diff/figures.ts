@@ -15,7 +15,9 @@ export interface Distance {
 
 /** How one tensor differs between two models. */
 export interface TensorDifference extends Distance {
+  /** The stored name. */
   readonly tensor: string
+  /** Whether both have it, with the same shape, dtype and values. */
   readonly state: 'equal' | 'differs' | 'only-a' | 'only-b' | 'shape' | 'dtype'
 }
 
@@ -34,6 +36,7 @@ export interface LayerDifference extends OverallDifference {
 
 /** How two models differ. */
 export interface ModelDifference {
+  /** Of all tensors that both models have, as one vector. */
   readonly overall: OverallDifference
   /** By stack and layer, then the tensors outside of stacks. Empty for models without layers. */
   readonly layers: readonly LayerDifference[]

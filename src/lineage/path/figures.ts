@@ -3,13 +3,17 @@ import type { Lineage } from '../types.js'
 
 /** The values of one metric along a path, in order of t. */
 export interface Series {
+  /** The name of the metric. */
   readonly figure: string
+  /** `t` is from 0 at the first model to 1 at the second. */
   readonly points: readonly { readonly t: number; readonly value: number }[]
 }
 
 /** How far a metric is on the bad side of the straight line between its ends, and where it is farthest; 0 at t = 0 if it never is. */
 export interface Deviation {
+  /** In units of the metric. */
   readonly height: number
+  /** From 0 at the first model to 1 at the second. */
   readonly t: number
 }
 
@@ -44,12 +48,15 @@ export function seriesOf(
 
 /**
  * The barrier of a loss as in Git Re-Basin (arXiv 2209.04836): its largest height above the straight line between the losses of
- * the ends, t = 0 and t = 1. Undefined for other metrics, and without both ends.
+ * the ends, t = 0 and t = 1. Undefined for other metrics, and without both ends. Never throws.
  */
 export const barrier = (series: Series): Deviation | undefined =>
   isLoss(series.figure) ? farthest(series, 1) : undefined
 
-/** The drop of an accuracy: its largest depth below the straight line between the accuracies of the ends. */
+/**
+ * The drop of an accuracy: its largest depth below the straight line between the accuracies of the ends. Undefined for other
+ * metrics, and without both ends. Never throws.
+ */
 export const drop = (series: Series): Deviation | undefined =>
   isAccuracy(series.figure) ? farthest(series, -1) : undefined
 
@@ -64,7 +71,7 @@ function farthest({ points }: Series, sign: 1 | -1): Deviation | undefined {
   return most
 }
 
-/** The figures of the lineages of a run, by interpolation. */
+/** The metrics of the lineages of a run, by the name of the interpolation. Never throws. */
 export function measuredPaths(lineages: readonly Lineage[]): Map<string, Series[]> {
   const paths = new Map<string, { t: number; metrics: Readonly<Record<string, number>> }[]>()
   for (const { output, evaluations: metrics } of lineages) {

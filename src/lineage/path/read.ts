@@ -7,7 +7,10 @@ import { MAX_SUMMARY, type PathSummary, parseSummary, SUMMARY, summaryOf } from 
 
 /**
  * The path in a folder: from its summary, or, where a run was interrupted or did not write one, from the lineages of its points.
- * Undefined if the folder has no points, or points of several paths. Errors: `bad-summary`, `too-long`, `cannot-read`.
+ * Undefined if the folder has no points, or points of several paths.
+ *
+ * @throws `bad-summary` if `summary.json` is not a summary of a path
+ * @throws `too-long` or `cannot-read` if it cannot be read
  */
 export async function readPath(folder: string): Promise<PathSummary | undefined> {
   const file = path.join(folder, SUMMARY.json)
@@ -22,7 +25,11 @@ export async function readPath(folder: string): Promise<PathSummary | undefined>
   return keys.size === 1 ? summaryOf(points) : undefined
 }
 
-/** The path that a lineage is a point of. `file`: where the lineage is. Undefined if the point is alone in its folder. */
+/**
+ * The path that a lineage is a point of. `file`: where the lineage is. Undefined if the point is alone in its folder.
+ *
+ * @throws the errors of `readPath` for the folder of the path
+ */
 export async function readPathOf({ output, plan }: Lineage, file: string): Promise<PathSummary | undefined> {
   const { point, from } = output
   if (!point) return undefined

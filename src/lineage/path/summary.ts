@@ -24,12 +24,15 @@ export interface PathPoint {
   readonly metrics: Readonly<Record<string, number>>
 }
 
+/** The points of an interpolation with their metrics, as in `summary.json`. */
 export interface PathSummary {
+  /** The version of terge that wrote it. */
   readonly terge: string
   /** Version of the format. */
   readonly summary: 1
   /** The interpolate step. */
   readonly step: string
+  /** Of the run that made the points. */
   readonly plan: { readonly digest: Digest }
   /** By t. */
   readonly points: readonly PathPoint[]

@@ -146,7 +146,9 @@ function checkPublished(
 
 /** How models that are on the hub are downloaded. */
 export interface FetchOptions {
+  /** Called with the progress of downloads, as events. */
   readonly listen?: Listener | undefined
+  /** Ends the work early. The promise then rejects with the error `interrupted`. */
   readonly signal?: AbortSignal | undefined
 }
 

@@ -6,12 +6,14 @@ import { lastFinding, mainStored } from '../../views/stored.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
 export interface PlanGraph {
+  /** Models first, then steps in execution order, then outputs. */
   readonly nodes: readonly {
     /** Safe in every graph language: `n0`, `n1`, … */
     readonly id: string
     readonly kind: 'model' | 'step' | 'output'
     readonly lines: readonly string[]
   }[]
+  /** From what is read to what reads it, by ids. */
   readonly edges: readonly { readonly from: string; readonly to: string; readonly label: string }[]
 }
 
@@ -22,7 +24,7 @@ interface Edge {
   readonly what: Map<string, Set<PlanTensor>>
 }
 
-/** The graph of a plan. Its texts are printable, but not escaped for any graph language. */
+/** The graph of a plan. Its texts are printable, but not escaped for any graph language. Never throws. */
 export function planGraph(plan: Plan): PlanGraph {
   const ids = new Map<string, string>()
   const nodes: PlanGraph['nodes'][number][] = []

@@ -5,6 +5,7 @@ import { planUnits } from '../../plan/units.js'
 export interface PlannedTensor {
   /** Index into `Plan.outputs`. */
   readonly output: number
+  /** The name in the output. */
   readonly name: string
   /**
    * `sha256:…` over how the tensor is made: method, weights, parameters, dtype, and which stored names go where. Two planned tensors with
@@ -18,7 +19,7 @@ export interface PlannedTensor {
 
 /**
  * The tensors of a plan with their keys. With `planOpened`, plans over the same opened models can be compared tensor by
- * tensor: tensors with the same key and the same reads need to be made only once.
+ * tensor: tensors with the same key and the same reads need to be made only once. Never throws.
  */
 export function* plannedTensors(plan: Plan): Generator<PlannedTensor> {
   const units = planUnits(plan)

@@ -32,12 +32,17 @@ export interface PlanView {
 
 /** How a run of the plan would use the machine. */
 export interface ViewOptions {
+  /** How many threads the run may use. */
   readonly threads: number
   /** The memory limit in bytes. Default: the limit of a run, and one thread if even that needs more. */
   readonly memory?: number
 }
 
-/** Describes a plan for this machine. Error: `memory-too-small` if a given limit is not enough for one thread. */
+/**
+ * Describes a plan for this machine: threads, memory in bytes, and texts for people.
+ *
+ * @throws `memory-too-small` if a given limit is not enough for one thread
+ */
 export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   const { held } = plan.cost
   const mode = windowMode()

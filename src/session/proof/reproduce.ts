@@ -16,10 +16,13 @@ import { run } from '../run.js'
 export interface ReproduceOptions {
   /** Also run the recipe's `evaluate` commands again. */
   readonly allowCommands?: boolean
+  /** Called with the progress, as events. */
   readonly listen?: Listener
+  /** Default: one per CPU core. */
   readonly threads?: number
-  /** In bytes. */
+  /** The memory limit of the second run, in bytes. */
   readonly memory?: number
+  /** Ends the work early. The promise then rejects with the error `interrupted`. */
   readonly signal?: AbortSignal
 }
 

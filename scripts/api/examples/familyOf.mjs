@@ -1,0 +1,3 @@
+import { familyOf, findMethod } from 'terge'
+
+console.log(familyOf(findMethod('slerp')), familyOf(findMethod('ties')))

@@ -1,0 +1,150 @@
+/** The errors that the pages of the functions name are the ones that the functions throw. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  diff,
+  Fault,
+  findMethod,
+  importMergekit,
+  init,
+  inspect,
+  lock,
+  openRecipe,
+  permutationSpec,
+  plan,
+  planOpened,
+  readPath,
+  recipeOf,
+  report,
+  run,
+  verify,
+  viewPlan,
+} from '../../src/index.js'
+import { f32, inFolder, writeModel } from '../support/files.js'
+
+const recipe = (folder: string, more: object = {}) => ({
+  terge: 1,
+  models: { a: path.join(folder, 'a.safetensors'), b: path.join(folder, 'b.safetensors') },
+  merge: { method: 'linear' },
+  output: path.join(folder, 'out.safetensors'),
+  ...more,
+})
+
+const ABORTED = AbortSignal.abort()
+const evaluate = { command: ['node', '--eval', 'process.exit(3)'] }
+
+/** By the call, the code of its first error and the exit code. */
+const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, code: string, exit?: number]>> = {
+  'plan: a wrong recipe': [(at) => plan(recipe(at, { merge: { method: 'lineer' } })), 'unknown-method'],
+  'plan: no lock': [
+    (at) => {
+      writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at)))
+      return plan(path.join(at, 'recipe.yml'), { locked: true })
+    },
+    'missing-lock',
+  ],
+  'openRecipe: a wrong text': [(at) => openRecipe(recipe(at, { merge: { method: 'lineer' } })), 'unknown-method'],
+  'planOpened: a model that is not there': [
+    async (at) =>
+      planOpened(await openRecipe(recipe(at, { models: { a: path.join(at, 'c'), b: path.join(at, 'd') } }))),
+    'missing-model',
+  ],
+  'run: an output that exists': [
+    async (at) => {
+      writeModel(path.join(at, 'out.safetensors'), { w: f32([1], [0]) })
+      await run(await plan(recipe(at)), { threads: 1 })
+    },
+    'output-exists',
+  ],
+  'run: a command': [async (at) => run(await plan(recipe(at, { evaluate })), { threads: 1 }), 'needs-commands'],
+  'run: a command that fails': [
+    async (at) => run(await plan(recipe(at, { evaluate })), { threads: 1, commands: 'run' }),
+    'evaluate-failed',
+    1,
+  ],
+  'run: too little memory': [
+    async (at) => run(await plan(recipe(at)), { threads: 1, memory: 1000 }),
+    'memory-too-small',
+  ],
+  'run: aborted': [async (at) => run(await plan(recipe(at)), { threads: 1, signal: ABORTED }), 'interrupted', 130],
+  'viewPlan: too little memory': [
+    async (at) => viewPlan((await plan(recipe(at))).plan, { threads: 1, memory: 1000 }),
+    'memory-too-small',
+  ],
+  'lock: a model that is not there': [
+    (at) => {
+      writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at, { models: { a: 'c', b: 'd' } })))
+      return lock(path.join(at, 'recipe.yml'))
+    },
+    'missing-model',
+  ],
+  'verify: no lineage': [(at) => verify(path.join(at, 'none.json')), 'missing-lineage'],
+  'verify: another file': [
+    (at) => {
+      writeFileSync(path.join(at, 'x.lineage.json'), '{}')
+      return verify(path.join(at, 'x.lineage.json'))
+    },
+    'bad-lineage',
+  ],
+  'report: no lineage': [(at) => report(path.join(at, 'none.json')), 'missing-lineage'],
+  'inspect: nothing': [(at) => inspect(path.join(at, 'none')), 'missing-model'],
+  'inspect: an empty folder': [
+    (at) => {
+      mkdirSync(path.join(at, 'empty'))
+      return inspect(path.join(at, 'empty'))
+    },
+    'no-weights',
+  ],
+  'permutationSpec: no known network': [
+    async (at) => permutationSpec(await inspect(path.join(at, 'a.safetensors'))),
+    'spec-unknown',
+  ],
+  'diff: nothing': [(at) => diff(path.join(at, 'a.safetensors'), path.join(at, 'none')), 'missing-model'],
+  'diff: aborted': [
+    (at) => diff(path.join(at, 'a.safetensors'), path.join(at, 'b.safetensors'), { signal: ABORTED }),
+    'interrupted',
+    130,
+  ],
+  'init: nothing': [(at) => init([path.join(at, 'none')]), 'missing-model'],
+  'recipeOf: a parameter without a value': [
+    () => recipeOf({ models: ['a', 'b'], method: 'slerp', output: 'o', param: ['t'] }),
+    'bad-flag',
+  ],
+  'recipeOf: no base': [() => recipeOf({ models: ['a', 'b'], method: 'ties', output: 'o' }), 'missing-base'],
+  'importMergekit: a recipe': [
+    (at) => {
+      writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at)))
+      return importMergekit(path.join(at, 'recipe.yml'))
+    },
+    'not-mergekit',
+  ],
+  'importMergekit: nothing': [(at) => importMergekit(path.join(at, 'none.yml')), 'missing-recipe'],
+  'findMethod: no method': [() => findMethod('tise'), 'unknown-method'],
+  'readPath: no summary': [
+    (at) => {
+      writeFileSync(path.join(at, 'summary.json'), '[]')
+      return readPath(at)
+    },
+    'bad-summary',
+  ],
+}
+
+for (const [name, [call, code, exit = 2]] of Object.entries(THROWN))
+  test(name, () =>
+    inFolder(async (folder) => {
+      writeModel(path.join(folder, 'a.safetensors'), { w: f32([2], [1, 2]) })
+      writeModel(path.join(folder, 'b.safetensors'), { w: f32([2], [5, 10]) })
+      const error = await Promise.resolve(folder)
+        .then(call)
+        .then(
+          () => assert.unreachable('nothing was thrown'),
+          (thrown: unknown) => thrown,
+        )
+      assert.instance(error, Fault)
+      assert.equal([(error as Fault).diagnostics[0]?.code, (error as Fault).exit], [code, exit])
+    }),
+  )
+
+test.run()
