@@ -11,15 +11,16 @@ export const report = defineCommand({
   id: 'report',
   summary: 'Turn a lineage into a report.',
   description:
-    'html is one self-contained page. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
+    'html is one self-contained page; for the folder of an interpolation, it covers all points. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
     'weight], …]]}. json is the lineage itself, after a check. Existing files are replaced only with --force.',
   examples: [
     'Write an HTML page\n<%= config.bin %> report merged -o report.html',
+    'Write one page for all points of an interpolation\n<%= config.bin %> report path -o path.html',
     'Print the format of the Python library terge\n<%= config.bin %> report merged.safetensors --format terge',
   ],
   args: {
     lineage: Args.string({
-      description: 'lineage file, output folder or checkpoint file',
+      description: 'lineage file, output folder, checkpoint file or, for html, folder of an interpolation',
       required: true,
       ignoreStdin: true,
     }),

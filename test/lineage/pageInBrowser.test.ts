@@ -27,7 +27,7 @@ output: out
 const PATH = `terge: 1
 models: {first: ${fixture('digits/mlp256-0.safetensors')}, second: ${fixture('digits/mlp256-1.safetensors')}}
 steps:
-  moved: {rebasin: {model: second, onto: first, max_iterations: 2}}
+  moved: {rebasin: {model: second, onto: first, spec: chain, max_iterations: 2}}
   path: {interpolate: {from: first, to: moved, points: 3, keep: false, evaluate: {command: [node, e.mjs, "{model}"]}}}
 output: out
 `

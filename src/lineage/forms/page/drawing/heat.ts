@@ -3,7 +3,7 @@ import { plural } from '../../../../core/words.js'
 import { escapeHtml, filterAddress } from '../html.js'
 import { short } from '../numbers.js'
 import type { Grid, Module } from './grid.js'
-import { at, clipped, drawing, type Size, sized, text } from './svg.js'
+import { at, clipped, clippedStart, drawing, type Size, sized, text } from './svg.js'
 
 export interface Cell {
   /** The class of its colour. */
@@ -52,7 +52,7 @@ function draw(
   const head = single ? 2 : 20
   const rows = modules.map((module, row) => {
     const y = head + row * ROW
-    const name = `<a href="${filterAddress({ search: module.search })}">${text(0, y + 13, clipped(module.label, Math.floor((left - 8) / 6.3)), 'mono')}</a>`
+    const name = `<a href="${filterAddress({ search: module.search })}">${text(0, y + 13, clippedStart(module.label, Math.floor((left - 8) / 6.3)), 'mono')}</a>`
     return name + cellsOf(module, grid.depth, cellOf, { left, y, pitch })
   })
   const every = [1, 2, 4, 5, 10, 20, 50, 100, 200, 500].find((step) => step * pitch >= 22) ?? 1000

@@ -15,6 +15,12 @@ export function clipped(text: string, most: number): string {
   return shown.length > most ? `${shown.slice(0, Math.max(1, most - 1)).replace(/[\ud800-\udbff]$/, '')}…` : shown
 }
 
+/** The same for names whose ends differ: the start is left out. */
+export function clippedStart(text: string, most: number): string {
+  const shown = visible(text)
+  return shown.length > most ? `…${shown.slice(1 - most).replace(/^[\udc00-\udfff]/, '')}` : shown
+}
+
 /** Text in lines of at most `most` characters, broken at spaces; the last one ends in `…` if there is more. */
 export function wrapped(text: string, most: number, lines: number): string[] {
   const found: string[] = []

@@ -106,7 +106,7 @@ export const nameOf = ({ kind, name }: Pick<Quantity, 'kind' | 'name'>): string 
   kind === 'weight' ? `weight of ${name}` : name
 
 /** Quantities with one value everywhere, as text. */
-function constants(quantities: readonly Quantity[]): string {
+export function constants(quantities: readonly Quantity[]): string {
   const same = quantities.flatMap((quantity) => {
     const value = constantOf(quantity)
     return value === undefined ? [] : [{ ...quantity, value }]
@@ -123,8 +123,9 @@ function constants(quantities: readonly Quantity[]): string {
 /** The section's content as HTML. */
 export function layers(lineage: Lineage, colours: Colours, { numbers }: Quantities): string {
   const grids = gridsOf(Object.keys(lineage.tensors))
-  const size = grids.some(({ depth }) => depth > SMALL_DEPTH) ? 'large' : 'small'
   const varied = numbers.filter((quantity) => constantOf(quantity) === undefined)
+  // A single map has the whole width.
+  const size = varied.length === 0 || grids.some(({ depth }) => depth > SMALL_DEPTH) ? 'large' : 'small'
   const steps = new Set(varied.map(({ step }) => step))
   const largest = (step: string, kind: Quantity['kind'], name: string): number =>
     varied
@@ -152,5 +153,5 @@ export function layers(lineage: Lineage, colours: Colours, { numbers }: Quantiti
     maps(grids, 'how each tensor was made, by layer and module', howCell(lineage, colours), size),
   )
   const figures = [how, ...drawn]
-  return `${size === 'small' ? beside(figures) : figures.join('')}${more > 0 ? `<p>The table of tensors has ${plural(more, 'more weight or parameter', 'more weights and parameters')}.</p>` : ''}${constants(numbers)}`
+  return `${size === 'small' ? beside(figures) : figures.join('')}${more > 0 ? `<p>The table of tensors has ${plural(more, 'more weight or parameter', 'more weights and parameters')}.</p>` : ''}${constants(numbers.filter(({ kind }) => kind === 'weight'))}`
 }

@@ -8,7 +8,7 @@ import { constantOf, type Quantities, type Quantity } from '../drawing/quantitie
 import { beside } from '../drawing/svg.js'
 import { escapeHtml } from '../html.js'
 import { COLOUR_COUNT } from '../pageData.js'
-import { nameOf } from './layers.js'
+import { constants, nameOf } from './layers.js'
 
 /** Charts on a page, lines of a chart, and names in a legend. */
 const MOST_CHARTS = 24
@@ -79,5 +79,6 @@ export function parameters(lineage: Lineage, { numbers, settings }: Quantities):
     return `<li><span class="soft">${escapeHtml(steps.size > 1 ? `${step}, ${method}` : method)}:</span> ${escapeHtml(name)} ${shown.join(' or ')}</li>`
   })
   const list = words.length === 0 ? '' : `<ul class="chips">${words.join('')}</ul>`
-  return charts.length === 0 && list === '' ? '' : `${beside(charts.slice(0, MOST_CHARTS))}${rest}${list}`
+  const same = constants(numbers.filter(({ kind }) => kind === 'parameter'))
+  return `${beside(charts.slice(0, MOST_CHARTS))}${rest}${same}${list}`
 }
