@@ -8,6 +8,7 @@ import { bytesDigest, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
 import { type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { lineageName as nameBeside } from '../storage/local/recover.js'
+import { replaceFile } from '../storage/local/replaceFile.js'
 import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
 import { dropWeights, preallocate, publish, type Staging, stageFile } from '../storage/local/staging.js'
 import { type Figures as Evaluations, runCommand } from './commands/command.js'
@@ -111,7 +112,10 @@ export async function publishOutputs(
   }
   refuseInterrupted(signal)
   await refuseChanged(inputs)
-  for (const { output, staging } of batch) {
+  for (const [index, { output, staging }] of batch.entries()) {
+    const { permutations } = texts[index]!
+    if (permutations)
+      await replaceFile(permutationsPath(plan.outputs[output]!.layout, staging.output), permutations, sync)
     await publish(staging, { sync })
     published(output)
     const { files, tensors, keep } = plan.outputs[output]!
@@ -123,6 +127,18 @@ export async function publishOutputs(
 /** The name of an output's lineage, in its folder or next to its file. */
 export const lineageName = (layout: PlanOutput['layout'], output: string): string =>
   layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
+
+const PERMUTATIONS = `.permutations${OUTPUT.extension}`
+
+/** The file of an output's permutations, next to it. */
+export function permutationsPath(layout: PlanOutput['layout'], output: string): string {
+  const stem = layout === 'folder' ? output : output.slice(0, -OUTPUT.extension.length)
+  return `${stem}${PERMUTATIONS}`
+}
+
+/** The folder that a file of permutations has its name from. */
+export const permutedName = (name: string): string =>
+  name.endsWith(PERMUTATIONS) ? name.slice(0, -PERMUTATIONS.length) : name
 
 /** The small files of an output: indexes, configuration, tokenizer. Error: `input-changed`. */
 export async function smallFiles(

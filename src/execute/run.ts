@@ -30,7 +30,7 @@ import { inputDigests } from './units/inputDigests.js'
 import { runProgress } from './units/progress.js'
 import { recordBook } from './units/recordBook.js'
 import type { UnitRecord } from './units/records.js'
-import { scopesFound, stepRecords } from './units/results.js'
+import { arraysFound, scopesFound, stepRecords } from './units/results.js'
 import { roomOf } from './units/room.js'
 import { doShared, scopeResults } from './units/shared.js'
 import { doTensors, type OutputFiles } from './units/tensors.js'
@@ -292,6 +292,7 @@ async function finish(
   return {
     ...{ outputs: executed, steps, kernels },
     scopes: scopesFound(plan, records),
+    found: (step) => arraysFound(plan, records, step),
     inputs: (file) =>
       plan.files[file]!.tensors.map((place) => digests.get(units.stored.numberOf({ file, ...place })) ?? null),
     records: () => records.all(),

@@ -1,4 +1,5 @@
 import type { Kernels } from '../kernels/index.js'
+import type { FoundArrays } from '../steps/analysis.js'
 import type { FoundRecord } from '../steps/index.js'
 import type { InputState } from '../storage/local/inputStates.js'
 import type { Listener } from './events.js'
@@ -53,6 +54,8 @@ export interface Executed {
   readonly scopes: readonly (readonly Float64Array[])[]
   /** The records of all units so far. */
   readonly records: () => Iterable<UnitRecord>
+  /** The arrays that an analysis found for a step. */
+  readonly found: (step: string) => FoundArrays
   readonly kernels: Kernels
 }
 
@@ -75,4 +78,6 @@ export interface Description {
   readonly lineage: Iterable<string>
   /** Called after the lineage has been written. */
   readonly card: () => string
+  /** The file of permutations next to the output. */
+  readonly permutations?: Uint8Array
 }

@@ -33,6 +33,8 @@ export interface MadeOutput {
   readonly sha256?: readonly (Digest | undefined)[]
   /** Files without tensors (index, config, tokenizer), which the lineage lists after those with tensors. */
   readonly others?: readonly LineageFile[]
+  /** The file with the permutations of its models. */
+  readonly permutations?: { readonly file: Lineage['output']['permutations']; readonly content: Uint8Array } | undefined
   /** The figures of its `evaluate` command. */
   readonly evaluations?: Readonly<Record<string, number>>
 }
@@ -119,6 +121,7 @@ export function describeOutput({
         files.map((file) => file.digest),
         bytesDigest,
       ),
+      ...(made.permutations?.file ? { permutations: made.permutations.file } : {}),
     },
     ...(made.evaluations ? { evaluations: made.evaluations } : {}),
   }

@@ -10,7 +10,7 @@ import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
 import { compareInput, compareOutput, listOf, type Report } from './compare.js'
 import { bytesToDigest, type CheckpointDigests, digestCheckpoints, type StoredCheckpoint } from './digestCheckpoint.js'
-import { fileSize, inside, sha256, xxh3OfFile } from './disk.js'
+import { exists, fileSize, inside, sha256, xxh3OfFile } from './disk.js'
 import type { Digest, Lineage, LineageFile, LineageModel } from './types.js'
 
 export interface CheckOptions {
@@ -130,6 +130,7 @@ async function checkOutputs(check: Check): Promise<void> {
   const seen = new Set<string>()
   let complete = true
   for (const file of output.files) complete = (await checkOutput(check, file, seen)) && complete
+  if (output.permutations) await checkPermutations(check, output.permutations)
   const lost = complete ? Object.keys(tensors).filter((name) => !seen.has(name)) : []
   if (lost.length > 0) {
     const report = reporter(check, CHANGED_OUTPUT)
@@ -139,6 +140,23 @@ async function checkOutputs(check: Check): Promise<void> {
       `${plural(lost.length, 'tensor')} of the lineage ${are} missing from the files: ${listOf(lost)}`,
     )
   }
+}
+
+/** Checks the file of permutations: in the folder of a single file, next to the folder of others. */
+async function checkPermutations(
+  check: Check,
+  { name, size, sha256: wanted }: NonNullable<Lineage['output']['permutations']>,
+): Promise<void> {
+  const report = reporter(check, CHANGED_OUTPUT)
+  const folders = [check.folder, path.dirname(check.folder)]
+  const places = folders.map((folder) => inside(folder, name)).filter((file) => file !== undefined)
+  const [first] = places
+  const found = await Promise.all(places.map(exists))
+  const file = places[found.indexOf(true)] ?? first
+  if (file === undefined) report('output-missing', `${name} is not next to the output`)
+  else if (await sized(check, 'output', name, file, size, report))
+    if ((await digestOfFile(file, wanted, check.signal)) !== wanted)
+      report('output-digest', `${name} differs from the lineage`)
 }
 
 /** Checks one file of the output. Returns false if its tensors cannot be known. */

@@ -213,6 +213,7 @@ function after({ output, evaluations }: LineageFrame): Entries {
         ['files', list('    ', output.files.map(fileText))],
         ['tensors', inline(output.tensors)],
         ['digest', inline(output.digest)],
+        ['permutations', maybe(output.permutations)],
       ]),
     ],
     ['evaluations', evaluations ? named(evaluations, inline) : ''],

@@ -103,6 +103,8 @@ export interface Lineage {
     readonly files: readonly LineageFile[]
     readonly tensors: number
     readonly digest: Digest | null
+    /** The file with the permutations of its models: next to it, so next to the folder of a checkpoint that is a folder. */
+    readonly permutations?: { readonly name: string; readonly size: number; readonly sha256: Digest }
   }
   /** The figures that the recipe's `evaluate` commands printed. Not part of `output.digest`. */
   readonly evaluations?: Readonly<Record<string, number>>

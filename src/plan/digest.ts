@@ -31,7 +31,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     models: plan.models,
     // The header's digest already covers the tensors' offsets.
     files: plan.files.map(({ tensors: _, ...file }) => file),
-    outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars }) => ({
+    outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars, permutations }) => ({
       layout,
       from,
       point,
@@ -39,6 +39,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
       indexes,
       tensors: rowsOf(tensors),
       sidecars,
+      ...(permutations ? { permutations } : {}),
     })),
   })
   const hash = createHash('sha256')

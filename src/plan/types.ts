@@ -81,6 +81,8 @@ export interface PlanOutput {
   /** Small files, copied from a model (an index into `Plan.models`) or written with new text. */
   readonly sidecars: readonly Sidecar[]
   readonly metadata: Readonly<Record<string, string>>
+  /** The steps whose permutations are written to a file next to the output, with the tensors that keep their order. */
+  readonly permutations?: readonly { readonly step: string; readonly untouched: readonly string[] }[]
 }
 
 export type Sidecar =

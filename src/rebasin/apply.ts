@@ -75,7 +75,11 @@ export function gather<T extends Float32Array | Float64Array | Int32Array | Uint
 }
 
 /** Applies `first`, then `second`: place i takes what `second` takes from the result of `first`. */
-export function compose(spec: Spec, first: Permutations, second: Permutations): Record<string, Int32Array> {
+export function compose(
+  spec: Pick<Spec, 'groups'>,
+  first: Permutations,
+  second: Permutations,
+): Record<string, Int32Array> {
   const result = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
     const a = first[name]!
@@ -86,7 +90,7 @@ export function compose(spec: Spec, first: Permutations, second: Permutations): 
   return result
 }
 
-export function invert(spec: Spec, perms: Permutations): Record<string, Int32Array> {
+export function invert(spec: Pick<Spec, 'groups'>, perms: Permutations): Record<string, Int32Array> {
   const result = emptyTable<Int32Array>()
   for (const [name, { size, inside }] of Object.entries(spec.groups)) {
     const perm = perms[name]!
@@ -105,7 +109,7 @@ export function invert(spec: Spec, perms: Permutations): Record<string, Int32Arr
  * The units of a group in their new order: place i of the aligned model takes unit order[i] of the model. For a group inside
  * another one, units are counted over all outer units.
  */
-export function orderOf(spec: Spec, perms: Permutations, group: string): Int32Array {
+export function orderOf(spec: Pick<Spec, 'groups'>, perms: Permutations, group: string): Int32Array {
   const { size, inside } = spec.groups[group]!
   const outer = inside === undefined ? undefined : perms[inside]!
   return perms[group]!.map((from, i) => (outer ? outer[Math.floor(i / size)]! * size : 0) + from)

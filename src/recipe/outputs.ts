@@ -7,7 +7,17 @@ import { meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
-import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf } from '../language/cursor.js'
+import {
+  booleanOf,
+  type Cursor,
+  entriesOf,
+  get,
+  has,
+  isMapping,
+  itemsOf,
+  numberOf,
+  textOf,
+} from '../language/cursor.js'
 import { readEvaluate } from '../language/evaluate.js'
 import { resolveName, type Scope } from '../language/names.js'
 import { unusedSteps } from './graph.js'
@@ -87,6 +97,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     metadata,
     ...(dtype === undefined ? {} : { dtype }),
     ...(shardSize === undefined ? {} : { shardSize }),
+    ...(booleanOf(get(at, 'permutations')) ? { permutations: true as const } : {}),
     ...(evaluate === undefined ? {} : { evaluate }),
   }
 }

@@ -104,6 +104,11 @@ const outputMapping = object(
       additionalProperties: { title: 'a string', type: 'string' },
       description: 'Strings for the metadata of the safetensors header.',
     },
+    permutations: {
+      type: 'boolean',
+      description:
+        'Whether to write the permutations of rebasin steps to PATH.permutations.safetensors. Default: false.',
+    },
   },
   ['path'],
   'Where to write the result, and how.',

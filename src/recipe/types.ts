@@ -15,6 +15,8 @@ export interface OutputSpec {
   /** In bytes. */
   readonly shardSize?: number
   readonly metadata: Readonly<Record<string, string>>
+  /** Whether to write the permutations of its models to a file next to it. */
+  readonly permutations?: true
   readonly evaluate?: Evaluate
 }
 

@@ -15,6 +15,7 @@ import { lineagePieces } from '../lineage/serialize.js'
 import type { LineageTensor } from '../lineage/types.js'
 import { partsIn } from '../plan/placements.js'
 import { adapterFile } from './opened/adapterFile.js'
+import { madePermutations } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
 
 /** How many whole files are hashed at the same time. */
@@ -37,7 +38,12 @@ export function describedAs(input: LineageInput, name: string): Description {
       yield piece
     }
   }
-  return { lineage: lineage(), card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name) }
+  const { permutations } = input.made
+  return {
+    ...(permutations ? { permutations: permutations.content } : {}),
+    lineage: lineage(),
+    card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name),
+  }
 }
 
 /** The inputs of `buildLineage` for some of the outputs. */
@@ -65,6 +71,7 @@ export async function describeOutputs(
   return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
     const { files: planned, tensors } = plan.outputs[output]!
     const written = await sums(files)
+    const permutations = madePermutations(plan, output, bindings.outputs[output]!, executed.found)
     const made: MadeOutput = {
       records,
       files: planned.map(({ header }, file) => {
@@ -72,6 +79,7 @@ export async function describeOutputs(
         return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
       }),
       others: beside,
+      ...(permutations ? { permutations } : {}),
       ...(written ? { sha256: written } : {}),
       ...(evaluations ? { evaluations } : {}),
     }

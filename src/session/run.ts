@@ -20,6 +20,7 @@ import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import { describedAs, describeOutputs } from './describe.js'
 import { checkSums, fetchModels } from './opened/models.js'
+import { refusePermutationFiles } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
@@ -146,6 +147,8 @@ export async function runWith(prepared: Prepared, options: RunOptions, internals
     for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
     if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
   }
+  if (!internals.part)
+    await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
   const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
   if (internals.part) {
     internals.recorded?.(await executePart(plan, bindings, execution, internals.part))

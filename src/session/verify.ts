@@ -3,10 +3,11 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import { paced } from '../execute/paced.js'
 import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
-import { exists, findLineage, readLineage } from '../lineage/disk.js'
+import { exists, findLineage, readLineage, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
+import { kindOf } from '../steps/index.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 
 /** How to check an output against its lineage. */
@@ -49,6 +50,7 @@ export async function verify(given: string, { listen, ...rest }: VerifyOptions =
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
+  problems.push(...(await stepFiles(lineage, recipeFolder ?? folder, options.signal)))
   problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
     ? await reproduce({ lineage, digest, folder, recipeFolder: recipeFolder ?? folder, problems, options })
@@ -82,6 +84,26 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
     if (!best || count > best.count) best = { candidate, count }
   }
   return best?.candidate
+}
+
+/** Differences of the files that steps read, such as permutations. */
+async function stepFiles({ steps }: Lineage, folder: string, signal?: AbortSignal): Promise<Diagnostic[]> {
+  const problems: Diagnostic[] = []
+  const hint = 'compare it with the file that the run read, or run the recipe again'
+  for (const record of Object.values(steps)) {
+    const files = record.kind === 'tokenizer' ? [] : (kindOf(record).recordedFiles?.(record) ?? [])
+    for (const { file, sha256: wanted } of files) {
+      const place = path.resolve(folder, file)
+      const found = await sha256(place, signal).catch(() => undefined)
+      if (found === wanted) continue
+      const [code, what] =
+        found === undefined
+          ? (['input-missing', 'cannot be read'] as const)
+          : (['input-digest', 'differs from the file that the run read'] as const)
+      problems.push({ severity: 'error', code, message: `${file} ${what}`, hint })
+    }
+  }
+  return problems
 }
 
 /** The paths of a lineage's models on this machine. Hub models that are not in the cache have none. */

@@ -1,6 +1,7 @@
 /** Analyses: work on whole models that some kinds of steps do before tensors are written. */
 import type { ErrorCode } from '../core/codes.js'
 import type { AnalysisTensor } from '../expr/types.js'
+import type { StoredPermutations } from '../rebasin/stored.js'
 import type { ThreadTeam as Team } from '../rebasin/team/team.js'
 import type { AxisMap } from '../views/types.js'
 
@@ -93,6 +94,14 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
   ) => Promise<ReadonlyMap<string, Found<R>>>
   /** The record with the names of this analysis. It may have been found for another recipe or in another plan. */
   readonly named?: (analysis: A, step: string, record: R) => R
+  /** For kinds that permute models: their permutations, as a file of its own has them. */
+  readonly permutations?: {
+    /** Why this analysis has none, after the name of a step. Undefined if it has. */
+    readonly refuse: (analysis: A) => string | undefined
+    /** The tensors that they order. */
+    readonly tensors: (analysis: A) => ReadonlySet<string>
+    readonly of: (analysis: A, step: string, found: FoundArrays) => Omit<StoredPermutations, 'untouched'>
+  }
   /** How indices along the axes of a step's tensor are mapped. Axes without a change have no map. */
   readonly maps?: (analysis: A, found: FoundArrays, tensor: string, shape: readonly number[]) => readonly AxisMap[]
   /** A tensor that a step computes as a whole: float32 in shared memory. May use the workshop's reader. */

@@ -58,6 +58,8 @@ export interface StepKind<
   readonly read: (draft: StepDraft, reading: Reading) => Made | undefined
   /** The step with the content of the files that it refers to. */
   readonly readFiles?: (step: S, folder: string, read: ReadFile, report: Report) => S
+  /** Files that it read in addition to models, relative to the recipe. */
+  readonly readsFiles?: (step: S) => readonly string[]
   /** The names of the models and steps that it uses. */
   readonly uses: (step: S) => readonly string[]
   /** The model or step that gives the result its names, configuration and tokenizer. */
@@ -88,6 +90,8 @@ export interface StepKind<
   readonly says?: (step: S) => Said
   /** Reads the record of such a step from a lineage, without kind and patterns. Default: the models that it uses. */
   readonly readRecord?: Read<RecordOf<F, Said>>
+  /** The files in its record that `verify` checks, relative to the recipe. */
+  readonly recordedFiles?: (record: RecordOf<F, Said>) => readonly { readonly file: string; readonly sha256: string }[]
   /** What the text of a plan shows for the step in addition to its patterns. */
   readonly planLines?: (
     step: { readonly name: string },

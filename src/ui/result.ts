@@ -28,12 +28,15 @@ const figures = ({ evaluations }: Lineage): string =>
     .join(', ')
 
 function outputLine({ path: file, lineagePath, lineage, bytes }: Written, folder: string): string {
-  const { tensors, dropped } = lineage.output
+  const { tensors, dropped, permutations } = lineage.output
   const cropped = Object.values(lineage.tensors).filter((tensor) => tensor.cropped).length
   const part = cropped > 0 ? ` (${formatCount(cropped)} cropped to common rows)` : ''
   const what = dropped ? 'evaluated, not kept' : `${counted(tensors, 'tensor')}${part}, ${formatSize(bytes)}`
   const measured = figures(lineage)
-  return `${shownPath(file, folder)}: ${what}${measured === '' ? '' : `, ${measured}`}; lineage in ${shownPath(lineagePath, folder)}`
+  const beside = permutations
+    ? `, permutations in ${shownPath(path.join(path.dirname(file), permutations.name), folder)}`
+    : ''
+  return `${shownPath(file, folder)}: ${what}${measured === '' ? '' : `, ${measured}`}; lineage in ${shownPath(lineagePath, folder)}${beside}`
 }
 
 /** What a run did: one line per alignment, repair or extraction, one per output, and plots of paths. `width` in columns. */

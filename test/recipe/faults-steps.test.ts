@@ -257,7 +257,7 @@ output: ./out
 r.yml:4:5: error missing-key: rebasin needs the key 'onto'
     - {model: a}
       ^^^^^^^^^^
-  hint: write onto: NAME
+  hint: write onto: NAME, or permutations: FILE
 r.yml:5:22: error contradiction: rebasin aligns 'b' onto itself
     - {model: b, onto: b}
                        ^

@@ -108,7 +108,7 @@ function overallShare({ cost: { analyses = [] } }: Plan, index: number): (share:
 }
 
 /** What an analysis found for one of its steps. */
-function arraysFor({ findings }: UnitRecord, place: number): FoundArrays {
+export function arraysFor({ findings }: UnitRecord, place: number): FoundArrays {
   const own = Object.entries(findings).flatMap(([name, array]) =>
     name.startsWith(`${place}/`) ? [[name.slice(`${place}/`.length), array] as const] : [],
   )

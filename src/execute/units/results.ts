@@ -1,7 +1,9 @@
 /** The results of a plan's steps and scopes in records, for the lineage. */
 import type { Plan } from '../../plan/types.js'
+import type { FoundArrays } from '../../steps/analysis.js'
 import { analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import { extractionRecords } from '../schedule/factorings.js'
+import { arraysFor } from './analyses.js'
 import type { RecordBook } from './recordBook.js'
 import { scopeResults } from './shared.js'
 
@@ -24,3 +26,11 @@ export const scopesFound = ({ scopes }: Plan, records: RecordBook): readonly (re
     const record = records.shared({ kind: 'scope', index })
     return record ? scopeResults(record) : []
   })
+
+/** The arrays that an analysis found for a step. */
+export function arraysFound({ analyses }: Plan, records: RecordBook, step: string): FoundArrays {
+  const index = analyses.findIndex(({ steps }) => steps.some((name) => name === step))
+  const record = records.shared({ kind: 'analysis', index })
+  if (!record) throw new Error(`internal: step ${step} was not run`)
+  return arraysFor(record, analyses[index]!.steps.indexOf(step))
+}

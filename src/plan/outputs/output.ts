@@ -27,6 +27,7 @@ import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
+import { exportedPermutations } from './permutations.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
 
 export interface OutputContext {
@@ -46,12 +47,15 @@ export interface OutputContext {
 export const planOutputs = (
   context: OutputContext,
   values: ReadonlyMap<string, Value>,
-  { ways, lost }: Pick<PlannedSteps, 'ways' | 'lost'>,
+  { ways, lost, analyses }: Pick<PlannedSteps, 'ways' | 'lost' | 'analyses'>,
 ): PlanOutput[] =>
   context.recipe.outputs.flatMap((spec, index) => {
     if (lost.has(spec.from)) return []
     const way = ways.get(spec.from)
-    return way ? planWay(context, spec, index, way) : [planOutput(context, spec, index, values.get(spec.from)!)]
+    if (way) return planWay(context, spec, index, way)
+    const output = planOutput(context, spec, index, values.get(spec.from)!)
+    if (!spec.permutations) return [output]
+    return [{ ...output, permutations: exportedPermutations(context.recipe, spec, values, analyses, context.faults) }]
   })
 
 /**
@@ -70,6 +74,13 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
     )
     return []
   }
+  if (spec.permutations)
+    faults.error(
+      'no-permutations',
+      `an interpolation writes checkpoints of ${points.length} points, and no permutations`,
+      recipe.placeOf([...spec.at, 'permutations'], 'key'),
+      'add an output for the rebasin step, with permutations: true',
+    )
   const evaluate = way.evaluate ?? spec.evaluate
   if (!keep && !evaluate) {
     const hint = 'write evaluate: {command: […]} in the step, or keep: true'

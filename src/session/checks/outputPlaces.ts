@@ -4,10 +4,12 @@ import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { samePath } from '../../core/names/fileNames.js'
 import { quote } from '../../core/suggest.js'
+import { permutationsPath } from '../../execute/outputs.js'
 import { follow, settle } from '../../lineage/disk.js'
 import { SUMMARY } from '../../lineage/path/summary.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
+import { kindOf } from '../../steps/index.js'
 
 /**
  * Errors for outputs, at these absolute paths by `Plan.outputs`, that would replace a model's files or be written next to them
@@ -66,6 +68,22 @@ export async function misplacedOutputs(
       if (inTheWay) refuse(inTheWay, 'has the name of the summary of a path', fault)
     }
   }
+  const read = await Promise.all(filesOf(recipe).map(follow))
+  for (const [index, output] of outputs.entries()) {
+    const hint = 'write to another path'
+    if (read.includes(settled[index]!))
+      refuse(output, 'would replace a file that the recipe reads', { code: 'output-is-input', hint })
+    if (!output.permutations) continue
+    const beside = permutationsPath(output.layout, settled[index]!)
+    const other = taken.get(beside)
+    if (other)
+      refuse(other, `has the name of the permutations of ${quote(output.path)}`, { code: 'contradiction', hint })
+    if (read.includes(beside) || inputs.some(({ files }) => files.includes(beside)))
+      refuse(output, 'would replace a file that the recipe reads, with its permutations', {
+        code: 'output-is-input',
+        hint,
+      })
+  }
   for (const [index, output] of outputs.entries()) {
     const outer = above(settled[index]!).find((folder) => taken.has(folder))
     const fault = { code: 'contradiction' as const, hint: 'write them to separate folders' }
@@ -73,6 +91,10 @@ export async function misplacedOutputs(
   }
   return [...faults.values()]
 }
+
+/** The files that steps read, absolute. */
+const filesOf = ({ steps, folder }: Recipe): string[] =>
+  steps.flatMap((step) => kindOf(step).readsFiles?.(step) ?? []).map((file) => path.resolve(folder, file))
 
 /** The name that the user knows. An adapter has only its path. */
 function named(recipe: Recipe, name: string): string {

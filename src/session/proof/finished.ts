@@ -99,13 +99,14 @@ async function otherPlan(
   index: number,
   lineage: Lineage,
 ): Promise<string | undefined> {
-  const { from, point, keep, evaluate, layout, files, tensors } = plan.outputs[index]!
+  const { from, point, keep, evaluate, layout, files, tensors, permutations } = plan.outputs[index]!
   const { output } = lineage
   const same =
     lineage.plan.digest === plan.digest &&
     output.from === from &&
     output.point?.name === point?.name &&
-    (output.dropped === true) === !keep
+    (output.dropped === true) === !keep &&
+    (output.permutations !== undefined) === (permutations !== undefined)
   if (!same) return 'its lineage belongs to another recipe, or the models’ tensors have changed'
   if (lineage.terge !== VERSION) return `terge ${lineage.terge} wrote it, and this is terge ${VERSION}`
   if (output.digest === null) return 'its lineage has no digests'

@@ -3,6 +3,7 @@ import { ownValue } from '../../core/collections/ownValue.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
 import { removeTree } from '../../core/system/disk.js'
 import type { Listener } from '../../execute/events.js'
+import { permutedName } from '../../execute/outputs.js'
 import { listOf } from '../../lineage/compare.js'
 import { firstDifference, inside, readLineage } from '../../lineage/disk.js'
 import { lineageDigest } from '../../lineage/serialize.js'
@@ -70,7 +71,10 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   const layout = prepared.plan.outputs[index]!.layout
   const hidden = await makeScratch(layout === 'folder' ? path.dirname(folder) : folder)
   try {
-    const output = path.join(hidden, layout === 'folder' ? (lineage.output.point?.name ?? 'model') : wanted[0]!)
+    // The name of the permutations follows from that of the output.
+    const beside = lineage.output.permutations?.name
+    const folderName = lineage.output.point?.name ?? (beside === undefined ? 'model' : permutedName(beside))
+    const output = path.join(hidden, layout === 'folder' ? folderName : wanted[0]!)
     // Only this output, at another path: paths are not part of a plan's digest.
     const made = { ...prepared.plan.outputs[index]!, path: output }
     const write = made.tensors.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)

@@ -5,6 +5,7 @@ import { mapsOf } from '../../rebasin/orthogonal/arrays.js'
 import { orthogonalChanges } from '../../rebasin/orthogonal/changes.js'
 import type { OrthogonalMaps } from '../../rebasin/orthogonal/form.js'
 import { changedTensor } from '../../rebasin/orthogonal/products.js'
+import type { StoredPermutations } from '../../rebasin/stored.js'
 import { sharedCopy } from '../../rebasin/team/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
 import type { AxisMap } from '../../views/types.js'
@@ -44,4 +45,17 @@ function rotationOf(found: FoundArrays, model: TensorSource): OrthogonalMaps {
   const maps = rotations.get(found) ?? mapsOf(found, model)
   rotations.set(found, maps)
   return maps
+}
+
+export const orderedTensors = (analysis: RebasinAnalysis): ReadonlySet<string> =>
+  new Set(matchedSpec(analysis).parts.map(({ tensor }) => tensor))
+
+/** The permutations of a step, as a file has them. */
+export function storedOf(
+  { spec: { groups = {}, tensors }, steps, models, onto, family, given }: RebasinAnalysis,
+  step: string,
+  found: FoundArrays,
+): Omit<StoredPermutations, 'untouched'> {
+  const ends = given?.ends ?? { model: models[steps.indexOf(step)]!.name, onto: onto.name }
+  return { ...ends, family, spec: { groups, tensors }, permutations: found as Permutations }
 }

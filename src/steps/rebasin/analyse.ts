@@ -1,4 +1,6 @@
 /** Computes the permutations or the rotation of an alignment. */
+import { Buffer } from 'node:buffer'
+import { recordOf } from '../../core/collections/ownValue.js'
 import { plural } from '../../core/words.js'
 import { identity, type Permutations } from '../../rebasin/apply.js'
 import { cycleConsistent, mergeMany } from '../../rebasin/joint.js'
@@ -19,11 +21,27 @@ type Tell = (progress: AnalysisProgress) => void
 type FoundBySteps = Map<string, Found<RebasinRecord>>
 
 export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell): Promise<FoundBySteps> =>
-  analysis.method === 'merge-many' || analysis.method === 'c2m3'
-    ? matchJointly(analysis, workshop, tell)
-    : analysis.symmetry === 'orthogonal'
-      ? rotate(analysis, workshop, tell)
-      : match(analysis, workshop, tell)
+  analysis.given
+    ? Promise.resolve(takeGiven(analysis, analysis.given))
+    : analysis.method === 'merge-many' || analysis.method === 'c2m3'
+      ? matchJointly(analysis, workshop, tell)
+      : analysis.symmetry === 'orthogonal'
+        ? rotate(analysis, workshop, tell)
+        : match(analysis, workshop, tell)
+
+/** The permutations that the plan has. */
+function takeGiven(analysis: RebasinAnalysis, { permutations }: NonNullable<RebasinAnalysis['given']>): FoundBySteps {
+  const arrays = recordOf(Object.entries(permutations).map(([group, text]) => [group, unpacked(text)]))
+  const { onto: _, ...head } = recordHead(analysis, analysis.models[0]!)
+  return new Map([
+    [analysis.steps[0]!, { record: { ...head, ...permutationRecord(matchedSpec(analysis), arrays) }, arrays }],
+  ])
+}
+
+function unpacked(text: string): Int32Array {
+  const bytes = Buffer.from(text, 'base64')
+  return Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i))
+}
 
 /** The last progress of a step. */
 const aligned = (step: string, before: number, after: number, whole: number): AnalysisProgress => ({

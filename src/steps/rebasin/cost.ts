@@ -12,7 +12,7 @@ import { rowLength, type WeightsBudget } from '../../rebasin/weights.js'
 import { hasOtherRows } from '../../views/stored.js'
 import type { AnalysisCost } from '../analysis.js'
 import { activationsSpec } from './measured/spec.js'
-import { matchedSpec, shapesOf } from './spec/matched.js'
+import { matchedSpec } from './spec/matched.js'
 import type { RebasinAnalysis } from './types.js'
 
 const elementsOf = ({ shape }: { readonly shape: readonly number[] }): number => elements(shape)
@@ -59,7 +59,9 @@ export function budgetOf({ onto, activations }: RebasinAnalysis, spare: number):
 }
 
 export function rebasinCost(analysis: RebasinAnalysis): AnalysisCost {
-  const { steps, onto, models, symmetry, activations } = analysis
+  const { steps, onto, models, symmetry, activations, given } = analysis
+  if (given)
+    return { steps, bytes: 4 * sum(Object.values(given.permutations).map((text) => text.length)), multiplications: 0 }
   const measured = activations && modelBytes(activations.onto)
   const parts = sum(
     [onto, largestModel(models)].map((model) => {
@@ -129,6 +131,9 @@ function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 
 export function largestGroup(analysis: RebasinAnalysis): number {
   const { onto, symmetry } = analysis
   return symmetry === 'orthogonal'
-    ? orthogonalSizes({ tensors: shapesOf(analysis), ...(onto.config ? { config: onto.config } : {}) }).units
+    ? orthogonalSizes({
+        tensors: new Map(onto.tensors.map((tensor) => [tensor.name, tensor])),
+        ...(onto.config ? { config: onto.config } : {}),
+      }).units
     : largestSquare(matchedSpec(analysis))
 }

@@ -4,23 +4,27 @@ import { get, textOf } from '../../language/cursor.js'
 import { specSchema } from '../../rebasin/spec.js'
 import type { AnalysisKind } from '../analysis.js'
 import type { MergeStep } from '../merge/types.js'
-import type { StepKind, UsesRecord } from '../types.js'
-import { alignedMaps, alignedTensor } from './aligned.js'
+import type { StepKind } from '../types.js'
+import { alignedMaps, alignedTensor, orderedTensors, storedOf } from './aligned.js'
 import { findAlignment } from './analyse.js'
 import { largestGroup, rebasinCost } from './cost.js'
+import { readGivenFiles } from './given/read.js'
 import { alignedLine, alignmentLines } from './lines.js'
 import { planRebasin } from './plan.js'
 import { partsOfAlignment, readRebasin } from './read.js'
-import { readRebasinRecord } from './record.js'
+import { givenRecord, readRebasinRecord } from './record.js'
 import { rebasin as schema } from './schema.js'
 import { readSpecFile } from './spec/read.js'
-import type { RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
+import type { GivenRecord, RebasinAnalysis, RebasinRecord, RebasinStep } from './types.js'
 
 const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
-  tensors: ({ onto, models, activations }) =>
-    [onto, ...models, ...(activations ? [activations.onto, activations.model] : [])].flatMap(({ tensors }) => tensors),
+  tensors: ({ onto, models, activations, given }) =>
+    (given ? models : [onto, ...models, ...(activations ? [activations.onto, activations.model] : [])]).flatMap(
+      ({ tensors }) => tensors,
+    ),
   cost: rebasinCost,
   refuse(analysis) {
+    if (analysis.given) return undefined
     // The similarities of all pairs of units in a group are in one buffer.
     const units = largestGroup(analysis)
     if (units <= LARGEST_SQUARE) return undefined
@@ -32,16 +36,21 @@ const analysis: AnalysisKind<RebasinAnalysis, RebasinRecord> = {
   },
   lines: alignmentLines,
   run: findAlignment,
-  named: ({ onto, models, steps }, step, record) => ({
+  named: ({ onto, models, steps, given }, step, record) => ({
     ...record,
     model: models[steps.indexOf(step)]!.name,
-    onto: onto.name,
+    ...(given ? {} : { onto: onto.name }),
   }),
+  permutations: {
+    refuse: ({ symmetry }) => (symmetry === 'orthogonal' ? 'rotates a model' : undefined),
+    tensors: orderedTensors,
+    of: storedOf,
+  },
   maps: alignedMaps,
   computed: alignedTensor,
 }
 
-export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, UsesRecord, RebasinStep | MergeStep> = {
+export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, GivenRecord, RebasinStep | MergeStep> = {
   kind: 'rebasin',
   schema,
   definitions: { spec: specSchema },
@@ -55,8 +64,8 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Uses
   },
   parts: { noun: 'alignment', of: partsOfAlignment },
   read: readRebasin,
-  readFiles: readSpecFile,
-  uses: ({ joint, model, onto }) => [...(joint?.models ?? [model]), onto],
+  readFiles: (step, folder, read, report) => readSpecFile(readGivenFiles(step, folder, report), folder, read, report),
+  uses: ({ joint, model, onto, given }) => (given ? [model] : [...(joint?.models ?? [model]), onto]),
   like: ({ model }) => model,
   measured: {
     of: ({ statistics }) => statistics ?? [],
@@ -68,6 +77,9 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Uses
     value: planRebasin(recipe, step, values, configOf, analyses, faults),
   }),
   analysis,
+  readsFiles: ({ given }) => given?.files.map(({ file }) => file) ?? [],
+  recordedFiles: ({ permutations }) => permutations?.files ?? [],
+  says: givenRecord,
   readRecord: readRebasinRecord,
   line: (_, record) => alignedLine(record),
 }

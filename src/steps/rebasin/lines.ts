@@ -25,8 +25,12 @@ function roughly(count: number): string {
 }
 
 export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplications }: AnalysisCost): Lines {
-  const { onto, models, method, symmetry, family, maxIterations, activations } = analysis
+  const { onto, models, method, symmetry, family, maxIterations, activations, given } = analysis
   const spec = matchedSpec(analysis)
+  if (given) {
+    const text = `${models[0]!.name}: given permutations, family ${family}`
+    return { text, branches: [{ text: groupsLine(spec) }] }
+  }
   const turns = symmetry === 'orthogonal'
   const moved = models.map(({ name }) => name).join(', ')
   return {
@@ -66,9 +70,9 @@ export function alignedLine(record: RebasinRecord): string {
   const parts = [
     ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
     ...(rotation ? [`residual stream of ${formatCount(rotation.size)} rotated`] : []),
-    `similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`,
+    ...(similarity ? [`similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`] : []),
     ...(correlation ? [`correlation ${correlation.before.toFixed(4)} → ${correlation.after.toFixed(4)}`] : []),
-    counted(iterations, 'iteration'),
+    ...(iterations === undefined ? [] : [counted(iterations, 'iteration')]),
   ]
-  return `${model} aligned to ${onto}: ${parts.join(', ')}`
+  return `${model} ${onto === undefined ? 'permuted' : `aligned to ${onto}`}: ${parts.join(', ')}`
 }

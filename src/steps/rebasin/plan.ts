@@ -6,6 +6,7 @@ import type { AnalysisCommon } from '../analysis.js'
 import { hasCrop } from '../merge/crop.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import { refuseCrowd } from './crowds.js'
+import { planGiven } from './given/plan.js'
 import { type Configs, planAnalysis } from './planAnalysis.js'
 import { isMadeWhole, through } from './through.js'
 import type { RebasinAnalysis, RebasinStep } from './types.js'
@@ -28,10 +29,12 @@ export function planRebasin(
   const known = analyses.find((analysis): analysis is RebasinAnalysis => {
     return analysis.kind === 'rebasin' && analysis.steps.some((name) => name === step.name)
   })
-  const analysis = known ?? planAnalysis(recipe, step, group, values, configs, faults)
+  const analysis =
+    known ??
+    (step.given ? planGiven(recipe, step, values, faults) : planAnalysis(recipe, step, group, values, configs, faults))
   if (!analysis) return undefined
   if (!known) analyses.push(analysis)
-  const touched = new Set(analysis.onto.tensors.map(({ name }) => name))
+  const touched = new Set((analysis.given?.shapes ?? analysis.onto.tensors).map(({ name }) => name))
   const cropped = [...moving.tensors].find(([name, { expr }]) => touched.has(name) && hasCrop(expr))
   if (cropped) {
     faults.error(

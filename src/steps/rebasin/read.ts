@@ -3,9 +3,10 @@ import { type Cursor, get, has, isMapping, itemsOf, numberOf, textOf } from '../
 import type { Report } from '../../language/report.js'
 import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
+import { readGiven } from './given/read.js'
 import { readActivations } from './measured/read.js'
 import { inlineSpec } from './spec/read.js'
-import type { RebasinStep } from './types.js'
+import type { GivenPermutations, RebasinStep } from './types.js'
 
 /**
  * A joint alignment has a step NAME.MODEL for each model that moves. The first model does not change. NAME itself is
@@ -21,6 +22,8 @@ export function partsOfAlignment(name: string, at: Cursor): readonly Part[] | un
 
 export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }: Reading): RebasinStep | MergeStep {
   const { report } = scope
+  const given = readGiven(at, report)
+  if (given) return givenStep(name, at, use(get(at, 'model')), given)
   const joint = get(at, 'models')
   const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
   for (const key of ['model', 'onto'])
@@ -33,7 +36,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     } else if (!joint && !has(at, key) && isMapping(at))
       report.error('missing-key', `rebasin needs the key ${quote(key)}`, at.path, {
         part: 'key',
-        hint: `write ${key}: NAME`,
+        hint: key === 'onto' ? 'write onto: NAME, or permutations: FILE' : `write ${key}: NAME`,
       })
   if (isMapping(at) && joint && method !== 'merge-many' && method !== 'c2m3') {
     const where = get(at, 'method')?.path ?? joint.path
@@ -80,6 +83,12 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     ...(statistics ? { statistics } : {}),
   }
 }
+
+/** A step that applies permutations. Nothing is matched. */
+const givenStep = (name: string, at: Cursor, model: string, given: GivenPermutations): RebasinStep => ({
+  ...{ kind: 'rebasin', name, at: at.path, method: 'weight-matching', symmetry: 'permutation', spec: 'auto' },
+  ...{ model, onto: model, seed: 0, maxIterations: 0, given },
+})
 
 /** The result of a joint alignment as one model: the plain average of the aligned models. */
 const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep => ({

@@ -1,13 +1,20 @@
 /** The record of an alignment in the lineage. */
 import { sha256 } from '../../core/digest.js'
-import { digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
+import { bad, digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { orderOf, type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
 import type { Compared } from '../../rebasin/match.js'
 import type { Products } from '../../rebasin/score.js'
 import { counts, type Spec } from '../../rebasin/spec.js'
-import type { UsesRecord } from '../types.js'
-import type { BeforeAndAfter, GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
+import type {
+  BeforeAndAfter,
+  GivenRead,
+  GivenRecord,
+  GroupRecord,
+  RebasinAnalysis,
+  RebasinRecord,
+  RebasinStep,
+} from './types.js'
 
 export const recordHead = (
   { onto, method, symmetry, family, seed }: RebasinAnalysis,
@@ -27,11 +34,11 @@ const MOST_LISTED = 512
 export function permutationRecord(
   spec: Spec,
   permutations: Permutations,
-  compared: Compared,
+  compared?: Compared,
 ): Pick<RebasinRecord, 'moved' | 'groups' | 'kept'> {
   const inner = Object.keys(spec.groups).filter((name) => spec.groups[name]!.inside !== undefined)
   const groups = [...rootGroups(spec), ...inner].map((group) => {
-    const similarity = groupSimilarity(spec, group, compared)
+    const similarity = compared && groupSimilarity(spec, group, compared)
     const units = permutations[group]!.length
     return [
       group,
@@ -65,7 +72,7 @@ function groupSimilarity(
   return Number.isFinite(cosines.before) && Number.isFinite(cosines.after) ? cosines : undefined
 }
 
-const beforeAndAfter = object<RebasinRecord['similarity']>({ before: number, after: number })
+const beforeAndAfter = object<BeforeAndAfter>({ before: number, after: number })
 const group = object<GroupRecord>(
   {
     size: natural,
@@ -80,7 +87,24 @@ const group = object<GroupRecord>(
   'order',
 )
 
-export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
+const givenFile = object<GivenRead>(
+  {
+    file: text,
+    inverse: (value, at) => (typeof value === 'boolean' ? value : bad(at, 'true or false')),
+    step: text,
+    sha256: digest,
+  },
+  'step',
+)
+
+/** What the lineage says of a step in addition to its findings. */
+export function givenRecord({ model, joint, onto, given }: RebasinStep): GivenRecord {
+  if (!given?.content) return { models: [...new Set([...(joint?.models ?? [model]), onto])] }
+  const { names, content } = given
+  return { models: [model], permutations: { files: content.files, names, model: content.model, onto: content.onto } }
+}
+
+export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
   {
     models: list(text),
     model: text,
@@ -91,6 +115,7 @@ export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
       mixed: true,
       'merge-many': true,
       c2m3: true,
+      given: true,
     }),
     symmetry: oneOf<RebasinRecord['symmetry']>({ permutation: true, orthogonal: true }),
     family: text,
@@ -103,8 +128,13 @@ export const readRebasinRecord = object<RebasinRecord & UsesRecord>(
     groups: record(group),
     kept: record(text),
     rotation: object({ size: natural, digest }),
+    permutations: object({ files: list(givenFile), names: list(text), model: text, onto: text }),
   },
   'correlation',
+  'onto',
+  'iterations',
+  'similarity',
+  'permutations',
   'score',
   'moved',
   'groups',

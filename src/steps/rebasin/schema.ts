@@ -22,7 +22,7 @@ const SPECS = {
 const ONE_BY_ONE = 'This method aligns one model: write method: merge-many or c2m3 for several.'
 
 /** The `models` form has other keys and methods than the form with `model` and `onto`. */
-const forms: Schema = when(
+const matched: Schema = when(
   { required: ['models'] },
   {
     required: ['method'],
@@ -42,6 +42,28 @@ const forms: Schema = when(
     required: ['model', 'onto'],
   },
 )
+
+/** Given permutations need nothing that says how to find them. */
+const forms: Schema = when(
+  { required: ['permutations'] },
+  {
+    required: ['model'],
+    allOf: [without('onto', 'models', 'method', 'statistics', 'spec', 'symmetry', 'seed', 'max_iterations')],
+    errorMessage: 'Permutations are applied as they are: write model and permutations.',
+  },
+  { allOf: [without('names'), matched] },
+)
+
+const part = object(
+  {
+    file: text('The file.'),
+    inverse: text('The file, whose permutations are inverted.'),
+    step: text('The step, if the file has permutations of several.'),
+  },
+  [],
+  'A file whose permutations are inverted, or those of one step in a file.',
+)
+const file = text('A file of permutations, relative to the recipe.')
 
 /** The `rebasin` key of a recipe. */
 export const rebasin: Schema = inEditors(
@@ -84,6 +106,17 @@ export const rebasin: Schema = inEditors(
         { description: 'The allowed transforms. Default: permutation.' },
       ),
       seed: ref('seed'),
+      permutations: several(
+        'a file, {inverse: FILE}, or a list of these',
+        'Permutations to apply instead of matching, from output: {permutations: true}. A list applies them in order.',
+        file,
+        part,
+        listOf(several('a file or {inverse: FILE}', 'Permutations to apply.', file, part)),
+      ),
+      names: {
+        ...listOf(text('{tensor}, or a name around it such as exp_avg.{tensor}.')),
+        description: 'How the model names the tensors of the permutations. Default: [{tensor}].',
+      },
       max_iterations: { type: 'integer', minimum: 1, description: 'The maximum number of iterations. Default: 100.' },
     },
     [],

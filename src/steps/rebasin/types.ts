@@ -1,7 +1,9 @@
 import type { AnalysisModel } from '../../expr/types.js'
 import type { MeasuredFile, StepCommon } from '../../language/types.js'
 import type { SpecPlaces, SpecText } from '../../rebasin/spec.js'
+import type { StoredPermutations } from '../../rebasin/stored.js'
 import type { AnalysisCommon } from '../analysis.js'
+import type { UsesRecord } from '../types.js'
 
 /** `activation-matching` and `mixed` use activations of both models, `merge-many` and `c2m3` align several models jointly. */
 export type AlignmentMethod = 'weight-matching' | 'activation-matching' | 'mixed' | 'merge-many' | 'c2m3'
@@ -24,6 +26,36 @@ export interface RebasinStep extends StepCommon {
   readonly maxIterations: number
   /** Activations of `onto` and `model`. */
   readonly statistics?: readonly MeasuredFile[]
+  /** Permutations to apply. `onto` is then the model itself, and nothing is matched. */
+  readonly given?: GivenPermutations
+}
+
+/** A file of permutations in a recipe. */
+export interface GivenFile {
+  /** Relative to the recipe. */
+  readonly file: string
+  readonly inverse: boolean
+  /** The step whose permutations to take, if the file has several. */
+  readonly step?: string
+}
+
+/** The same, after it was read. */
+export interface GivenRead extends GivenFile {
+  /** `sha256:…` of the file. */
+  readonly sha256: string
+}
+
+export interface GivenPermutations {
+  /** Applied in this order. */
+  readonly files: readonly GivenFile[]
+  /** Templates of tensor names, with `{tensor}` where a name of the permutations stands. */
+  readonly names: readonly string[]
+  /** All files as one, once they were read. */
+  readonly content?: GivenContent
+}
+
+export interface GivenContent extends StoredPermutations {
+  readonly files: readonly GivenRead[]
 }
 
 /** Finds the permutations that bring one model closest to another. */
@@ -31,7 +63,8 @@ export interface RebasinAnalysis extends AnalysisCommon {
   readonly kind: 'rebasin'
   /** By model that moves: the name of its step. */
   readonly steps: readonly string[]
-  readonly method: AlignmentMethod
+  /** `given`: the permutations are known, and nothing is matched. */
+  readonly method: AlignmentMethod | 'given'
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number
@@ -42,6 +75,15 @@ export interface RebasinAnalysis extends AnalysisCommon {
   readonly models: readonly AnalysisModel[]
   /** Activations on the same inputs, for methods that use them. */
   readonly activations?: { readonly onto: AnalysisModel; readonly model: AnalysisModel }
+  /** For given permutations. */
+  readonly given?: {
+    /** The tensors that the spec permutes. */
+    readonly shapes: readonly { readonly name: string; readonly shape: readonly number[] }[]
+    /** By group: 32-bit little-endian integers in base64. */
+    readonly permutations: Readonly<Record<string, string>>
+    /** The names that the files have for the models: what they permute, and what it was aligned to. */
+    readonly ends: { readonly model: string; readonly onto: string }
+  }
 }
 
 /** The result for one group of units. */
@@ -73,10 +115,11 @@ export interface BeforeAndAfter {
 /** The record of the alignment of one model in the lineage. */
 export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetry' | 'family' | 'seed'> {
   readonly model: string
-  readonly onto: string
-  readonly iterations: number
+  /** Absent for given permutations, as are iterations and similarity. */
+  readonly onto?: string
+  readonly iterations?: number
   /** Cosine similarities of the two models over the matched tensors. */
-  readonly similarity: BeforeAndAfter
+  readonly similarity?: BeforeAndAfter
   /** With activations: mean correlations of matched units. */
   readonly correlation?: BeforeAndAfter
   /** For permutations: the sum that matching maximises. */
@@ -88,4 +131,15 @@ export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetr
   readonly kept?: Readonly<Record<string, string>>
   /** For an orthogonal alignment: the rotation of the residual stream. */
   readonly rotation?: { readonly size: number; readonly digest: string }
+}
+
+/** What the recipe says of a step with given permutations. */
+export interface GivenRecord extends UsesRecord {
+  readonly permutations?: {
+    readonly files: readonly GivenRead[]
+    readonly names: readonly string[]
+    /** The names that the files have for the models: what was permuted, and what it was aligned to. */
+    readonly model: string
+    readonly onto: string
+  }
 }

@@ -1,5 +1,5 @@
 /** The permutation spec of an alignment, resolved against the model that does not change. */
-import { readSpec, type Spec } from '../../../rebasin/spec.js'
+import { readSpec, type Shapes, type Spec } from '../../../rebasin/spec.js'
 import type { RebasinAnalysis } from '../types.js'
 
 const known = new WeakMap<RebasinAnalysis, Spec>()
@@ -10,4 +10,5 @@ export function matchedSpec(analysis: RebasinAnalysis): Spec {
   return spec
 }
 
-export const shapesOf = ({ onto }: RebasinAnalysis) => new Map(onto.tensors.map((tensor) => [tensor.name, tensor]))
+const shapesOf = ({ onto, given }: RebasinAnalysis): Shapes =>
+  new Map((given?.shapes ?? onto.tensors).map((tensor) => [tensor.name, tensor]))

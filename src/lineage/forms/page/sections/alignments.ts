@@ -76,7 +76,11 @@ export function alignments(lineage: Lineage): string {
       order && order.length > 1 && isPermutation(order) ? [picture(group, order)] : [],
     )
     const facts = [
-      `<div class="card"><b>${three(similarity.before)} → ${three(similarity.after)}</b><span>cosine similarity to ${escapeHtml(onto)}</span></div>`,
+      ...(similarity && onto !== undefined
+        ? [
+            `<div class="card"><b>${three(similarity.before)} → ${three(similarity.after)}</b><span>cosine similarity to ${escapeHtml(onto)}</span></div>`,
+          ]
+        : []),
       ...(moved === undefined
         ? []
         : [`<div class="card"><b>${grouped(moved)}</b><span>of ${grouped(all)} units moved</span></div>`]),
@@ -92,7 +96,7 @@ export function alignments(lineage: Lineage): string {
         ? ''
         : `<p class="soft">Each picture has one dot per unit: from left to right its place before, from top to bottom its place after. Units on the line did not move.${more > 0 ? ` ${plural(more, 'more picture')} would be too many.` : ''}</p><div class="gallery">${pictures.slice(0, MOST_PICTURES).join('')}</div>`
     return [
-      `<h3><a href="#${stepId(index)}">${escapeHtml(name)}</a>: ${escapeHtml(model)} aligned to ${escapeHtml(onto)}</h3><div class="cards">${facts.join('')}</div>${Object.keys(groups).length === 0 ? '' : groupTable(groups)}${gallery}`,
+      `<h3><a href="#${stepId(index)}">${escapeHtml(name)}</a>: ${escapeHtml(model)} ${onto === undefined ? 'permuted by files' : `aligned to ${escapeHtml(onto)}`}</h3><div class="cards">${facts.join('')}</div>${Object.keys(groups).length === 0 ? '' : groupTable(groups)}${gallery}`,
     ]
   })
   return parts.join('')
