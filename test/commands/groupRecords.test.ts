@@ -14,7 +14,8 @@ const matches = new Ajv({ strict: true, allErrors: true }).compile(schema)
 
 /** Aligns b to a, writes the aligned model, and returns its lineage. */
 async function align(folder: string, a: string, b: string, output: string, ...flags: string[]): Promise<string> {
-  const recipe = `terge: 1\nmodels: {a: ${a}, b: ${b}}\nsteps: {al: {rebasin: {model: b, onto: a}}}\noutput: {from: al, path: ${output}}\n`
+  const spec = output === 'out' ? 'auto' : 'chain'
+  const recipe = `terge: 1\nmodels: {a: ${a}, b: ${b}}\nsteps: {al: {rebasin: {model: b, onto: a, spec: ${spec}}}}\noutput: {from: al, path: ${output}}\n`
   writeFileSync(path.join(folder, 'r.yml'), recipe)
   const ran = await terge(['run', 'r.yml', ...flags], folder)
   assert.is(ran.code, 0, ran.err)

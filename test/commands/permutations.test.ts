@@ -60,7 +60,7 @@ function dataOf(file: string): Buffer {
 
 const EXPORT = (model: string, onto: string) =>
   [
-    `al: {rebasin: {model: ${model}, onto: ${onto}}}`,
+    `al: {rebasin: {model: ${model}, onto: ${onto}, spec: chain}}`,
     `{path: ${model}_${onto}.safetensors, permutations: true}`,
     `${model}_${onto}.safetensors`,
   ] as const
@@ -192,7 +192,7 @@ test(
     assert.not(aligned.equals(dataOf(at('back/model.safetensors'))))
     writeFileSync(
       at('joint.yml'),
-      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors, c: c.safetensors}\nsteps: {j: {rebasin: {models: [a, b, c], method: merge-many}}}\noutput: {path: j.safetensors, from: j, permutations: true}\n',
+      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors, c: c.safetensors}\nsteps: {j: {rebasin: {models: [a, b, c], method: merge-many, spec: chain}}}\noutput: {path: j.safetensors, from: j, permutations: true}\n',
     )
     assert.is((await terge(['run', 'joint.yml'], folder)).code, 0)
     assert.equal([...decodePermutations(readFileSync(at('j.permutations.safetensors')), 'x').keys()], ['j.b', 'j.c'])
@@ -321,7 +321,7 @@ test(
       /contradiction: .*both permutations and onto/,
     )
     assert.match(
-      await err('p: {rebasin: {model: b, onto: a, names: ["{tensor}"]}}', 'o.safetensors'),
+      await err('p: {rebasin: {model: b, onto: a, spec: chain, names: ["{tensor}"]}}', 'o.safetensors'),
       /contradiction: 'names' applies to given/,
     )
     assert.match(
