@@ -1,5 +1,6 @@
 import { naturalOrder } from '../core/collections/naturalOrder.js'
 import { fault } from '../core/diagnostics.js'
+import { widthOf } from '../ui/fit.js'
 import { inspectText, tensorJson } from '../ui/inspect.js'
 import { toJson } from '../ui/text.js'
 import { defineCommand } from './support/command.js'
@@ -51,7 +52,11 @@ export const inspect = defineCommand({
       .filter(({ name }) => names === undefined || names.has(name))
       .sort((a, b) => naturalOrder(a.name, b.name))
     const facts = checkpointFacts(checkpoint)
-    print(format === 'json' ? toJson({ ...facts, list: shown.map(tensorJson) }) : inspectText(facts, shown))
+    print(
+      format === 'json'
+        ? toJson({ ...facts, list: shown.map(tensorJson) })
+        : inspectText(facts, shown, widthOf(process.stdout)),
+    )
     return 0
   },
 })

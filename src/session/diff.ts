@@ -1,6 +1,6 @@
 import { type DiffOptions, diffCheckpoints } from '../execute/diff/compare.js'
 import type { ModelDifference } from '../execute/diff/figures.js'
-import { paced } from '../execute/paced.js'
+import { withPace } from '../execute/paced.js'
 import { obtain } from './inspect.js'
 
 /**
@@ -12,8 +12,9 @@ import { obtain } from './inspect.js'
  * @throws `read-failed` if a file cannot be read
  * @throws `interrupted` after an abort by `signal`
  */
-export async function diff(a: string, b: string, { listen, ...rest }: DiffOptions = {}): Promise<ModelDifference> {
-  const options: DiffOptions = listen ? { ...rest, listen: paced(listen) } : rest
-  const [one, other] = [await obtain(a, options), await obtain(b, options)]
-  return diffCheckpoints(one, other, options)
-}
+export const diff = (a: string, b: string, { listen, ...rest }: DiffOptions = {}): Promise<ModelDifference> =>
+  withPace(listen, async (listen) => {
+    const options: DiffOptions = listen ? { ...rest, listen } : rest
+    const [one, other] = [await obtain(a, options), await obtain(b, options)]
+    return diffCheckpoints(one, other, options)
+  })

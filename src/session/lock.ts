@@ -1,5 +1,5 @@
 import type { Diagnostic } from '../core/diagnostics.js'
-import { paced } from '../execute/paced.js'
+import { withPace } from '../execute/paced.js'
 import { type Lock, lockPath, lockText } from '../lineage/lock.js'
 import type { LoadOptions } from '../recipe/load.js'
 import type { FetchOptions } from './opened/models.js'
@@ -34,6 +34,6 @@ export interface Locked {
  */
 export async function lock(file: string, options: LockOptions = {}): Promise<Locked> {
   const { recipe, models, diagnostics } = await plan(file, options)
-  const lock = await makeLock(recipe, models, { ...options, listen: options.listen && paced(options.listen) })
+  const lock = await withPace(options.listen, (listen) => makeLock(recipe, models, { ...options, listen }))
   return { path: lockPath(file), lock, text: lockText(lock), diagnostics }
 }

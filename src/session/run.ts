@@ -5,7 +5,7 @@ import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
-import { paced } from '../execute/paced.js'
+import { withPace } from '../execute/paced.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { executePart, executePlan } from '../execute/run.js'
@@ -113,15 +113,18 @@ export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records'> & {
   readonly recorded?: (records: Iterable<UnitRecord>) => void
 }
 
-export async function runWith(prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
+export const runWith = (prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> =>
+  withPace(options.listen, (listen) => runPaced(prepared, { ...options, ...(listen ? { listen } : {}) }, internals))
+
+async function runPaced(prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
   const warnings: Diagnostic[] = []
-  const listen = paced((event) => {
+  const listen: Listener = (event) => {
     if (event.kind === 'warning') warnings.push(event.diagnostic)
     options.listen?.(event)
-  })
+  }
   if (lock && options.digests === false)
     throw fault(
       'contradiction',

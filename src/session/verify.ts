@@ -1,6 +1,6 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
-import { paced } from '../execute/paced.js'
+import { withPace } from '../execute/paced.js'
 import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { exists, findLineage, readLineage, sha256 } from '../lineage/disk.js'
@@ -42,8 +42,10 @@ const isHub = (reference: string): boolean => reference.startsWith('hf:')
  * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
  * @throws with `reproduce`, the errors of `plan` and `run`
  */
-export async function verify(given: string, { listen, ...rest }: VerifyOptions = {}): Promise<Verified> {
-  const options: VerifyOptions = listen ? { ...rest, listen: paced(listen) } : rest
+export const verify = (given: string, { listen, ...rest }: VerifyOptions = {}): Promise<Verified> =>
+  withPace(listen, (listen) => verifyPaced(given, listen ? { ...rest, listen } : rest))
+
+async function verifyPaced(given: string, options: VerifyOptions): Promise<Verified> {
   const lineagePath = await findLineage(given)
   const { lineage, digest } = await readLineage(lineagePath)
   const folder = path.dirname(path.resolve(lineagePath))

@@ -1,6 +1,6 @@
 import { counted, formatCount } from '../core/words.js'
 import type { LayerDifference, ModelDifference, TensorDifference } from '../index.js'
-import { fitted } from './fit.js'
+import { fitted, wrapped } from './fit.js'
 import { bar, shortened } from './progress/bar.js'
 import { printable } from './text.js'
 
@@ -103,7 +103,7 @@ export function diffText(difference: ModelDifference, look: DiffLook): string {
     { title: 'largest', align: right },
   ]
   return [
-    overallText(difference),
+    overallText(difference).map((line) => wrapped(line, look.width, '  ')),
     body.length > 0 ? [fitted(columns, body, look.width)] : [],
     layersText(difference.layers, look),
   ]

@@ -10,7 +10,7 @@ export function wrapped(text: string, width: number, indent: string): string {
   let line = ''
   for (const word of text.split(' ')) {
     if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
+      lines.push(line.trimEnd())
       line = indent + word
     } else line = line === '' ? word : `${line} ${word}`
   }

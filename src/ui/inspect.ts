@@ -1,7 +1,8 @@
 import { formatSize } from '../core/sizes.js'
 import { counted, formatCount } from '../core/words.js'
 import type { CheckpointFacts, StoredTensor } from '../index.js'
-import { formatShape, printable, table } from './text.js'
+import { fitted, wrapped } from './fit.js'
+import { formatShape, printable } from './text.js'
 
 function adapterText({ type, ranks, alpha, modules, base }: NonNullable<CheckpointFacts['adapter']>): string {
   const kind = type === 'LORA' ? 'LoRA' : printable(type)
@@ -18,7 +19,11 @@ const stacksText = (stacks: Readonly<Record<string, number>>): string =>
 export const tensorJson = ({ name, dtype, shape, bytes }: StoredTensor) => ({ name, dtype, shape, bytes })
 
 /** A model for people: facts, then `shownTensors`. */
-export function inspectText(model: CheckpointFacts, shownTensors: readonly StoredTensor[]): string {
+export function inspectText(
+  model: CheckpointFacts,
+  shownTensors: readonly StoredTensor[],
+  width = Number.POSITIVE_INFINITY,
+): string {
   const { layout, type, adapter, modules, packed, files, tensors, parameters, layers, dtypes, metadata, stacks } = model
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   const facts: string[][] = [
@@ -50,5 +55,6 @@ export function inspectText(model: CheckpointFacts, shownTensors: readonly Store
     { title: 'shape' },
     { title: 'size', align: 'right' as const },
   ]
-  return [...facts.map(([name, text]) => `${name!.padEnd(12)}${text}`), '', table(columns, rows)].join('\n')
+  const lines = facts.map(([name, text]) => wrapped(`${name!.padEnd(12)}${text}`, width, '  '))
+  return [...lines, '', fitted(columns, rows, width)].join('\n')
 }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -150,6 +150,40 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
     assert.match(err, /\{"kind":"notice","message":"stopping; press Ctrl-C again to force quit"\}\n/)
     assert.match(err, /^interrupted: no output was written\n$/m)
     assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
+  }))
+
+test('Ctrl-C with --resume says what is left and the command that continues, which does', () =>
+  inFolder(async (folder) => {
+    // The second checkpoint waits to be interrupted.
+    const script = `const fs = require('fs')
+      if (fs.existsSync('one') && !fs.existsSync('on')) setTimeout(() => {}, 60_000)
+      else { fs.writeFileSync('one', ''); console.log('{"loss": 1}') }`
+    writeFileSync(path.join(folder, 'evaluate.cjs'), script)
+    const steps = 'path: {interpolate: {from: a, to: b, points: 2, evaluate: {command: [node, evaluate.cjs]}}}'
+    writeFileSync(
+      path.join(folder, 'the recipe.yml'),
+      `terge: 1\nmodels: {a: ${A}, b: ${B}}\nsteps:\n  ${steps}\noutput: out\n`,
+    )
+    const args = ['run', 'the recipe.yml', '--allow-commands', '--resume', '--no-sync', '--json']
+    const child = spawn(process.execPath, [BIN, ...args], {
+      cwd: folder,
+      env: plainEnv,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let err = ''
+    child.stderr.on('data', (chunk) => {
+      err += chunk
+      // A second signal would end the process at once.
+      if (!child.killed && err.split('"evaluating').length === 3) child.kill('SIGTERM')
+    })
+    assert.is(await new Promise((resolve) => child.on('close', resolve)), 130, err)
+    const [, command] =
+      /^interrupted: 1 of 2 outputs complete, and finished work is kept; resume with: (.*)$/m.exec(err) ?? []
+    assert.match(command ?? err, /^node \S+run\.js run 'the recipe\.yml' --allow-commands --resume --no-sync --json$/)
+    writeFileSync(path.join(folder, 'on'), '')
+    const again = spawnSync('sh', ['-c', command!], { cwd: folder, env: plainEnv, encoding: 'utf8' })
+    assert.is(again.status, 0, again.stderr)
+    assert.is(JSON.parse(again.stdout).outputs.length, 2)
   }))
 
 test('a second Ctrl-C ends at once', async () => {

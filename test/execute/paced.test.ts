@@ -8,7 +8,7 @@ const step = (name: string, fraction: number): RunEvent => ({ kind: 'step', step
 
 test('of very many events few are passed on, and the last one of each step and before other events', () => {
   const seen: RunEvent[] = []
-  const listen = paced((event) => seen.push(event))
+  const { listen } = paced((event) => seen.push(event))
   const began = performance.now()
   for (let i = 0; i <= 10_000; i++) listen(step('a', i / 10_000))
   for (let i = 0; i < 10_000; i++) listen(step('b', i / 10_000))
@@ -22,6 +22,19 @@ test('of very many events few are passed on, and the last one of each step and b
     { kind: 'progress', read: 9999, written: 9999, tensors: 0 },
     { kind: 'phase', phase: 'publishing' },
   ])
+})
+
+test('what is held is passed on when nothing follows, and at the end', async () => {
+  const seen: RunEvent[] = []
+  const { listen, end } = paced((event) => seen.push(event))
+  listen(step('a', 0.1))
+  listen(step('a', 0.2))
+  for (let i = 0; i < 100 && seen.length < 2; i++) await new Promise((resolve) => setTimeout(resolve, 20))
+  assert.equal(seen, [step('a', 0.1), step('a', 0.2)])
+  listen(step('a', 0.3))
+  listen(step('a', 0.4))
+  end()
+  assert.equal(seen.at(-1), step('a', 0.4))
 })
 
 test.run()
