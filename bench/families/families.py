@@ -18,8 +18,6 @@ sys.path.insert(0, str(HERE))
 import harness  # noqa: E402
 import networks  # noqa: E402
 
-# Weights are float64 and a permutation keeps every bit, so what remains is another order of summation.
-ALLOWED = 1e-9
 
 
 def main() -> int:
@@ -96,10 +94,10 @@ def measure(entry: harness.Network, folder: Path, aligner: Aligner) -> dict:
         return {**row, "result": "refused", "codes": codes, "share": 0.0, "difference": None, "why": why}
     harness.load(other, out)
     difference = harness.largest_difference(before, harness.forward(other, inputs))
-    elements = harness.movable(entry, other)
+    elements = harness.movable(entry, folder / "b")
     touched = set(told["tensors"])
     share = sum(count for name, count in elements.items() if name in touched) / max(1, sum(elements.values()))
-    broken = difference > ALLOWED
+    broken = difference > entry.allowed
     short = entry.least is not None and share < entry.least
     result = "BROKEN" if broken else "SHORT" if short else "moved" if told["moved"] > 0 else "unmoved"
     why = [f"{warning['code']}: {warning['message']} ({warning.get('hint', '')})" for warning in told["warnings"]]

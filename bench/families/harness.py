@@ -28,6 +28,8 @@ class Network:
     stays: Sequence[str] = ()
     # The least share of elements that must move, where that is known.
     least: Optional[float] = None
+    # The largest difference that the order of summation explains. More than for float64 where a module computes in float32.
+    allowed: float = 1e-9
 
 
 NETWORKS: dict[str, Network] = {}
@@ -100,7 +102,8 @@ def tensors_in(made):
         if made.is_floating_point():
             yield made
     elif isinstance(made, dict):
-        for value in made.values():
+        # Of a model with a head: what it is for. Its other outputs are steps on the way.
+        for value in [made["logits"]] if "logits" in made else made.values():
             yield from tensors_in(value)
     elif isinstance(made, (tuple, list)):
         for value in made:
@@ -138,15 +141,12 @@ def load(module: nn.Module, folder: Path) -> None:
                 value.copy_(tensors[name])
 
 
-def movable(entry: Network, module: nn.Module) -> dict[str, int]:
-    """Elements of each tensor that an alignment could move, as far as the entry tells."""
-    seen: set[int] = set()
-    found: dict[str, int] = {}
-    for name, value in module.state_dict().items():
-        if not value.is_floating_point() or value.numel() < 2 or any(re.search(pattern, name) for pattern in entry.stays):
-            continue
-        if value.data_ptr() in seen:
-            continue
-        seen.add(value.data_ptr())
-        found[name] = value.numel()
-    return found
+def movable(entry: Network, folder: Path) -> dict[str, int]:
+    """Elements of each stored tensor that an alignment could move, as far as the entry tells."""
+    stays = lambda name: any(re.search(pattern, name) for pattern in entry.stays)
+    tensors = load_file(str(folder / "model.safetensors")).items()
+    return {
+        name: value.numel()
+        for name, value in tensors
+        if value.is_floating_point() and value.numel() > 1 and not stays(name)
+    }

@@ -53,8 +53,10 @@ test('gpt2', () => {
     })
   }
   // The stream; of each layer heads, queries with keys, values, and the feed-forward units.
-  keeps(randomModel(1, shapes), { family: 'gpt2', groups: 9, config: { n_head: 2 } }, (model) =>
-    gpt2(model, 2, 2, [3, 1, 4, 1, 5]),
+  keeps(
+    randomModel(1, shapes),
+    { family: 'gpt2', groups: 9, config: { n_head: 2, architectures: ['GPT2LMHeadModel'] } },
+    (model) => gpt2(model, 2, 2, [3, 1, 4, 1, 5]),
   )
 })
 

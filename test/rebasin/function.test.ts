@@ -145,7 +145,7 @@ test('gpt2: fused queries, keys and values', () => {
     'h.0.mlp.c_fc.weight': [8, 32],
     'h.0.mlp.c_proj.weight': [32, 8],
   })
-  const { spec } = inferSpec(sourceOf(net, { n_head: 2 }))
+  const { spec } = inferSpec(sourceOf(net, { n_head: 2, architectures: ['GPT2LMHeadModel'] }))
   const text = writeSpec(spec, net)
   assert.equal(text.tensors['h.0.attn.c_attn.weight'], ['hidden', ['h.0.kv*h.0.qk', 'h.0.kv*h.0.qk', 'h.0.kv*h.0.v']])
   assert.equal(readSpec(text, net), spec)
@@ -182,8 +182,50 @@ test('without a config, a transformer keeps its heads and the rest moves', () =>
   assert.match(spec.kept['layers.0.kv']!, 'config.json')
 })
 
+test('without a head, the residual stream is what a model gives, and keeps its order', () => {
+  const net = (names: string) => {
+    const shapes: Record<string, readonly number[]> = { [`${names}wte.weight`]: [9, 8], [`${names}wpe.weight`]: [4, 8] }
+    for (const [part, shape] of Object.entries({ 'attn.c_attn': [8, 24], 'attn.c_proj': [8, 8], 'mlp.c_fc': [8, 32] }))
+      shapes[`${names}h.0.${part}.weight`] = shape
+    return model(1, shapes)
+  }
+  const moves = (names: string, config: Record<string, unknown>) =>
+    'hidden' in inferSpec(sourceOf(net(names), config)).spec.groups
+  assert.equal(moves('', {}), false)
+  assert.equal(moves('', { architectures: ['GPT2Model'] }), false)
+  assert.equal(moves('transformer.', { architectures: ['GPT2Model'] }), false)
+  assert.equal(moves('', { architectures: ['GPT2LMHeadModel'] }), true)
+  assert.equal(moves('transformer.', {}), true)
+})
+
+test('names of GPT-2 with layers of nn.Linear: the sizes tell how they are stored, or nothing moves', () => {
+  const net = (wide: number, rows: readonly number[] = [24, 8]) =>
+    model(1, {
+      'transformer.wte.weight': [9, 8],
+      'transformer.h.0.attn.c_attn.weight': rows,
+      'transformer.h.0.attn.c_proj.weight': [8, 8],
+      'transformer.h.0.mlp.c_fc.weight': [wide, 8],
+      'transformer.h.0.mlp.c_proj.weight': [8, wide],
+    })
+  const { spec } = inferSpec(sourceOf(net(32), { n_head: 2 }))
+  const { tensors } = writeSpec(spec, net(32))
+  assert.equal(tensors['transformer.h.0.mlp.c_fc.weight'], ['h.0.ffn', 'hidden'])
+  assert.equal(tensors['transformer.h.0.attn.c_proj.weight'], ['hidden', 'h.0.kv*h.0.v'])
+  // Without a table of positions, queries and keys may be rotated.
+  assert.not.ok(spec.groups['h.0.qk'])
+  assert.equal(writeSpec(inferSpec(sourceOf(net(8))).spec, net(8)).tensors['transformer.h.0.mlp.c_fc.weight'], [
+    'h.0.ffn',
+    'hidden',
+  ])
+  // Layers that contradict each other.
+  assert.equal(inferSpec(sourceOf(net(32, [8, 24]))).spec.parts, [])
+})
+
 test('the model type and unknown tensors show whether positions rotate queries and keys', () => {
-  const shapes: Record<string, readonly number[]> = { 'r.embeddings.word_embeddings.weight': [9, 8] }
+  const shapes: Record<string, readonly number[]> = {
+    'r.embeddings.word_embeddings.weight': [9, 8],
+    'classifier.weight': [3, 8],
+  }
   const at = 'r.encoder.layer.0'
   for (const part of ['query', 'key', 'value']) shapes[`${at}.attention.self.${part}.weight`] = [8, 8]
   Object.assign(shapes, {

@@ -12,27 +12,32 @@ TOKENS = lambda: torch.randint(0, 50, (2, 7))
 
 
 
-def small(kind, config, model, least=0.95, **more):
-    settings = {**config.to_dict(), **more}
+def small(kind, config, model, least=0.95, allowed=1e-9):
+    settings = {**config.to_dict(), "architectures": [model.__name__]}
 
-    @network("transformer", kind, config=settings, least=least)
+    @network("transformer", kind, config=settings, least=least, allowed=allowed)
     def make():
         return model(config), {"input_ids": TOKENS()}
 
-    @network("transformer", f"{kind}-without-config")
+    @network("transformer", f"{kind}-without-config", allowed=allowed)
     def bare():
         return model(config), {"input_ids": TOKENS()}
 
 
 COMMON = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
-small("llama", transformers.LlamaConfig(**COMMON, num_key_value_heads=2), transformers.LlamaForCausalLM)
-small("qwen2", transformers.Qwen2Config(**COMMON, num_key_value_heads=2), transformers.Qwen2ForCausalLM)
-small("bert", transformers.BertConfig(**COMMON, max_position_embeddings=16), transformers.BertModel, least=0.9)
+# RMSNorm computes in float32.
+ROOT = 1e-5
+small("llama-base", transformers.LlamaConfig(**COMMON, num_key_value_heads=2), transformers.LlamaModel, least=0.5, allowed=ROOT)
+small("llama", transformers.LlamaConfig(**COMMON, num_key_value_heads=2), transformers.LlamaForCausalLM, allowed=ROOT)
+small("qwen2", transformers.Qwen2Config(**COMMON, num_key_value_heads=2), transformers.Qwen2ForCausalLM, allowed=ROOT)
+small("bert", transformers.BertConfig(**COMMON, max_position_embeddings=16), transformers.BertModel, least=0.5)
+small("bert-masked", transformers.BertConfig(**COMMON, max_position_embeddings=16), transformers.BertForMaskedLM, least=0.9)
+small("gpt2-base", transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, n_positions=16), transformers.GPT2Model, least=0.5)
 small("opt", transformers.OPTConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, ffn_dim=32, word_embed_proj_dim=16), transformers.OPTForCausalLM)
 small("gpt2", transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, n_positions=16), transformers.GPT2LMHeadModel)
 
 
-@network("transformer", config={"model_type": "t5", "num_heads": 4, "d_kv": 4, "d_model": 16}, least=0.9)
+@network("transformer", config={"model_type": "t5", "num_heads": 4, "d_kv": 4, "d_model": 16}, least=0.9, allowed=ROOT)
 def t5():
     config = transformers.T5Config(vocab_size=50, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
     return transformers.T5ForConditionalGeneration(config), {"input_ids": TOKENS(), "decoder_input_ids": TOKENS()}

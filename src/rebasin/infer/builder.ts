@@ -11,6 +11,7 @@ export interface Builder {
   /** Keeps a group, with those inside it, or names a tensor that stays. The first reason is kept. */
   readonly keep: (name: string, reason: string) => void
   readonly known: (name: string) => boolean
+  readonly groups: () => readonly string[]
   readonly finish: () => Spec
 }
 
@@ -55,6 +56,7 @@ export function createBuilder(shapes: Shapes): Builder {
       if (!kept.has(name)) kept.set(name, reason)
     },
     known: (name) => tensors.has(name),
+    groups: () => [...groups.keys()],
     finish,
   }
 }

@@ -25,6 +25,10 @@ export interface Family {
   /** A tensor with one head projection of queries, and one of keys: of weights, outputs on axis 0 unless `conv1d`. */
   readonly query: RegExp
   readonly conv1d?: boolean
+  /** A table of positions. Without a model type, places in heads are free only if there is one. */
+  readonly positions?: RegExp
+  /** Without a head of its own the model has none: no embedding serves as one. */
+  readonly encoder?: boolean
   /** Layers of one stack share the order of their heads, by a table of position biases that belongs to one of them. */
   readonly sharedHeads?: (layer: string) => string
 }
@@ -79,6 +83,7 @@ const gpt2: Family = {
   layer: /h\.\d+/,
   heads: ['n_head', 'num_attention_heads'],
   plain: ['gpt2', 'openai-gpt', 'imagegpt'],
+  positions: /(^|\.)wpe\.weight$/,
   query: /attn\.c_attn\.weight$/,
   conv1d: true,
   rows: [
@@ -100,6 +105,7 @@ const gpt2: Family = {
 
 const bert: Family = {
   name: 'bert',
+  encoder: true,
   sign: /encoder\.layer\.\d+\.attention\.self\.query\.weight$/,
   layer: /encoder\.layer\.\d+/,
   heads: ['num_attention_heads'],
@@ -139,6 +145,7 @@ const bert: Family = {
 
 const vit: Family = {
   name: 'vit',
+  encoder: true,
   sign: /encoder\.layer\.\d+\.attention\.attention\.query\.weight$/,
   layer: /encoder\.layer\.\d+/,
   heads: ['num_attention_heads'],
@@ -168,6 +175,7 @@ const vit: Family = {
 
 const timm: Family = {
   name: 'timm-vit',
+  encoder: true,
   sign: /blocks\.\d+\.attn\.qkv\.weight$/,
   layer: /blocks\.\d+/,
   heads: ['num_heads', 'num_attention_heads'],
@@ -223,11 +231,16 @@ export interface Heads {
   readonly width: number
 }
 
-export function headsOf(family: Family, shapes: Builder['shapes'], config: Config): Heads | string {
+export function headsOf(
+  family: Family,
+  shapes: Builder['shapes'],
+  config: Config,
+  turned = family.conv1d === true,
+): Heads | string {
   const names = [...shapes.keys()]
   const name = names.find((tensor) => family.query.test(tensor)) ?? names.find((tensor) => family.sign.test(tensor))!
   const shape = shapes.get(name)!.shape
-  const rows = shape[family.conv1d ? 1 : 0] ?? 0
+  const rows = shape[turned ? 1 : 0] ?? 0
   const heads = setting(config, ...family.heads)
   if (heads === undefined) return 'the number of attention heads is not known without config.json'
   const kv = family.grouped ? (setting(config, 'num_key_value_heads') ?? heads) : heads
@@ -242,16 +255,46 @@ export function headsOf(family: Family, shapes: Builder['shapes'], config: Confi
 const HEADS: ReadonlySet<string> = new Set(['q', 'v', 'D'])
 
 /** Whether places inside of query and key heads have no order: of models that are known to have no rotary positions. */
-function placesFree({ plain }: Family, config: Config): boolean {
-  const { model_type: type, position_embedding_type: positions } = config ?? {}
-  const known = plain !== undefined && (type === undefined || plain.includes(String(type)))
-  return known && (positions === undefined || positions === 'absolute')
+function placesFree({ plain, positions }: Family, shapes: Builder['shapes'], config: Config): boolean {
+  const { model_type: type, position_embedding_type: kind } = config ?? {}
+  const told = type !== undefined || positions === undefined || [...shapes.keys()].some((name) => positions.test(name))
+  const known = plain !== undefined && told && (type === undefined || plain.includes(String(type)))
+  return known && (kind === undefined || kind === 'absolute')
+}
+
+const CONV1D = /(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$/
+const UNTOLD = 'whether its layers are stored as [in, out] or as [out, in] is not clear'
+const HEADLESS = 'the model has no head: the units of its residual stream are its outputs'
+
+/** Whether layers are stored as [in, out], like Conv1D of GPT-2, and not as nn.Linear is. Undefined if that is not clear. */
+function orientationOf(shapes: Builder['shapes'], config: Config): boolean | undefined {
+  const width = [...shapes].find(([name]) => /(^|\.)(wte|lm_head)\.weight$/.test(name))?.[1].shape[1]
+  const found = new Set<boolean>()
+  for (const [name, { shape }] of shapes)
+    if (/(attn\.c_attn|mlp\.c_fc)\.weight$/.test(name) && shape.length === 2 && shape[0] !== shape[1])
+      for (const [axis, size] of shape.entries()) if (size === width) found.add(axis === 0)
+  const [first, second] = found
+  if (second !== undefined) return undefined
+  return first ?? (config?.model_type === 'gpt2' ? true : undefined)
+}
+
+const HEAD = /^(?:.*\.)?(lm_head|score|cls|classifier|cls_classifier|qa_outputs|head)\./
+
+/** Whether what the model gives is its residual stream, as an encoder without a head does. */
+function isHeadless({ encoder, layer }: Family, prefix: string, shapes: Builder['shapes'], config: Config): boolean {
+  if ([...shapes.keys()].some((tensor) => !layer.test(tensor) && HEAD.test(tensor))) return false
+  const { architectures } = config ?? {}
+  const [first] = Array.isArray(architectures) ? architectures : []
+  if (typeof first === 'string') return /Model$/.test(first) && !/Head/.test(first)
+  // The parts of a model with a tied head have a prefix.
+  return encoder === true || prefix === ''
 }
 
 /** Fills the builder with a family's groups. */
 export function describe(family: Family, builder: Builder, config: Config): void {
-  const heads = headsOf(family, builder.shapes, config)
-  const free = placesFree(family, config)
+  const turned = family.conv1d ? orientationOf(builder.shapes, config) : false
+  const heads = headsOf(family, builder.shapes, config, turned === true)
+  const free = placesFree(family, builder.shapes, config)
   const outers = new Set<string>()
   let unknown: string | undefined
   const sign = [...builder.shapes.keys()].find((name) => family.sign.test(name))!
@@ -301,6 +344,8 @@ export function describe(family: Family, builder: Builder, config: Config): void
         })
         .join('*')
     let axes = row[1]
+    // The same layers as nn.Linear.
+    if (turned === false && family.conv1d && CONV1D.test(name)) axes = [axes[1]!, axes[0]!]
     // One weight a place of a head, of all heads' places, or of each head's (cohere).
     if (axes[0] === 'QKNORM') {
       const each = /q_norm/.test(name) ? '*.kv*q' : '*.kv'
@@ -321,5 +366,7 @@ export function describe(family: Family, builder: Builder, config: Config): void
     if (axes.some(attention)) outers.add(outer)
     if (typeof heads === 'string' && axes.some(attention)) builder.keep(outer, heads)
   }
+  if (turned === undefined) for (const group of builder.groups()) builder.keep(group, UNTOLD)
+  if (isHeadless(family, prefix, builder.shapes, config)) builder.keep('hidden', HEADLESS)
   if (unknown !== undefined) for (const outer of outers) builder.keep(outer, unknown)
 }
