@@ -17,6 +17,8 @@ interface Step {
   readonly step: string
   readonly text: string
   readonly fraction?: number
+  readonly overall?: number
+  readonly similarity?: number
 }
 
 /** The events of a command under `--json`, and how long it took in seconds. */
@@ -27,6 +29,8 @@ async function events(args: readonly string[], folder: string): Promise<{ steps:
   const steps = err
     .trimEnd()
     .split('\n')
+    // Warnings about the recipe are text.
+    .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Step)
   return { steps, seconds: (performance.now() - began) / 1000 }
 }
@@ -56,6 +60,33 @@ test('verify and lock report totals, at most 20 per second, and the last one is 
       )
       assert.is(fractions.at(-1), 1)
       assert.ok(steps.length <= 2 + 20 * seconds, `${command}: ${steps.length} events in ${seconds} s`)
+    }
+  }))
+
+test('alignments report their overall progress, which never falls, and the similarity, at most 20 times per second', () =>
+  inFolder(async (folder) => {
+    const models = ['a', 'b', 'c'].map((name, i) => `${name}: ${fixture(`digits/mlp256-${i}.safetensors`)}`).join(', ')
+    for (const [kind, merged] of [
+      ['{model: b, onto: a, spec: chain}', 'on'],
+      ['{models: [a, b, c], method: merge-many, spec: chain}', 'on.b'],
+      ['{models: [a, b, c], method: c2m3, spec: chain}', 'on.b'],
+    ] as const) {
+      const steps = `  on: {rebasin: ${kind}}\n  mean: {merge: {method: linear, models: [a, ${merged}]}}\n`
+      const text = `terge: 1\nmodels: {${models}}\nsteps:\n${steps}output: out.safetensors\n`
+      writeFileSync(path.join(folder, 'recipe.yml'), text)
+      const { steps: all, seconds } = await events(['run', 'recipe.yml', '--force', '--no-sync'], folder)
+      const found = all.filter((event) => event.kind === 'step')
+      const overall = found.map((event) => event.overall!)
+      assert.equal(
+        overall,
+        [...overall].sort((a, b) => a - b),
+        kind,
+      )
+      assert.equal([found.at(-1)!.fraction, overall.at(-1)], [1, 1])
+      assert.match(found.at(-1)!.text, /^similarity -?0\.\d{4} before, 0\.\d{4} after$/)
+      const known = found.flatMap(({ similarity }) => (similarity === undefined ? [] : [similarity]))
+      assert.ok(known.length > 0 && known.every((similarity) => similarity > 0 && similarity < 1), String(known))
+      assert.ok(found.length <= 4 + 20 * seconds, `${found.length} events in ${seconds} s`)
     }
   }))
 
