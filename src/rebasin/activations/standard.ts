@@ -80,26 +80,29 @@ function momentsOf({ shift, sum, squares }: Sums, samples: number): Moments {
   return { mean, scale }
 }
 
-function scaled(source: TensorSource, moments: ReadonlyMap<string, Moments>): TensorSource {
-  const apply = (name: string, values: Float32Array): void => {
+const scaled = (source: TensorSource, moments: ReadonlyMap<string, Moments>): TensorSource =>
+  transformed(source, (name, values) => {
     const { mean, scale } = moments.get(name)!
     const width = mean.length
     for (let start = 0; start < values.length; start += width)
       for (let j = 0; j < width; j++) values[start + j] = (values[start + j]! - mean[j]!) * scale[j]!
-  }
+  })
+
+/** The same tensors with their rows changed in place as they are read. */
+export function transformed(source: TensorSource, change: (name: string, rows: Float32Array) => void): TensorSource {
   const { readRows } = source
   return {
-    tensors: source.tensors,
+    ...source,
     async read(name) {
       const values = sharedCopy((await source.read(name)).slice())
-      apply(name, values)
+      change(name, values)
       return values
     },
     ...(readRows
       ? {
           async readRows(name, rows, into) {
             const read = await readRows(name, rows, into)
-            if (read) apply(name, into.subarray(0, rows.length * rowLength(source.tensors.get(name)!.shape)))
+            if (read) change(name, into.subarray(0, rows.length * rowLength(source.tensors.get(name)!.shape)))
             return read
           },
         }

@@ -22,11 +22,12 @@ export function arraysOf({ rotation, layers, norms }: OrthogonalMaps): Arrays {
   ])
 }
 
-function layerArrays({ feedForward, heads }: LayerMaps, index: number): [string, Int32Array | Float64Array][] {
+function layerArrays({ feedForward, signs, heads }: LayerMaps, index: number): [string, Int32Array | Float64Array][] {
   const all = (part: 'value' | 'cos' | 'sin'): Float64Array =>
     Float64Array.from(heads.flatMap((head) => [...head[part]]))
   return [
     [`layer ${index} feed-forward`, feedForward],
+    ...(signs ? [[`layer ${index} signs`, signs] as [string, Int32Array]] : []),
     [`layer ${index} heads`, Int32Array.from(heads, ({ from }) => from)],
     [`layer ${index} queries`, Int32Array.from(heads.flatMap(({ queries }) => [...queries]))],
     [`layer ${index} value`, all('value')],
@@ -66,5 +67,6 @@ function layerOf(arrays: Arrays, index: number, { kv, q, width }: Heads): LayerM
       sin: slice('sin', head, width / 2),
     }),
   )
-  return { feedForward: part('feed-forward') as Int32Array, heads }
+  const signs = arrays[`layer ${index} signs`] as Int32Array | undefined
+  return { feedForward: part('feed-forward') as Int32Array, ...(signs ? { signs } : {}), heads }
 }

@@ -37,10 +37,10 @@ export function orthogonalChanges(maps: OrthogonalMaps, name: string, shape: rea
   const layer = Number(found[1])
   const key = found[2] as Key
   const own = layerChanges(layers[layer]!, maps.shape)[key]
-  if (shape.length === 1) return [writes(key) ? stream(0) : own]
-  if (writes(key)) return [own, stream(0)]
+  if (shape.length === 1) return writes(key) ? [stream(0)] : [...own]
+  if (writes(key)) return [...own, stream(0)]
   const before = key === 'gate' || key === 'up' ? 'post_attention_layernorm' : 'input_layernorm'
-  return [own, stream(1, norms[`${prefix}layers.${layer}.${before}.weight`])]
+  return [...own, stream(1, norms[`${prefix}layers.${layer}.${before}.weight`])]
 }
 
 export function transposed(matrix: Float64Array, n: number): Float64Array {

@@ -41,6 +41,8 @@ export interface FoldedReader {
   readonly whole: (name: string, norm: string | undefined) => Promise<Folded & { readonly release: () => void }>
   /** A matrix, some rows at a time. Each part is valid until the next one is asked for. */
   readonly parts: (name: string, norm: string | undefined) => AsyncGenerator<Folded>
+  /** Reads a matrix for its norms, so that `scale` counts it. */
+  readonly measure: (name: string, norm: string | undefined) => Promise<void>
   /** What a similarity is divided by: both models' norms over all that was read, each matrix divided by the root of its own. */
   readonly scale: () => number
 }
@@ -116,6 +118,9 @@ export function foldedReader(left: Weights, right: Weights, norms: Norms): Folde
         yield part
         part.release()
       }
+    },
+    async measure(name, norm) {
+      await sizesOf(name, norm)
     },
     scale() {
       let [x, y] = [0, 0]

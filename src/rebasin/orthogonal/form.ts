@@ -3,10 +3,13 @@ import { FAMILIES, type Heads, headsOf } from '../infer/transformers.js'
 import type { TensorSource } from '../weights.js'
 import type { Norms } from './folded.js'
 import type { HeadMap } from './heads.js'
+import type { RoleForm } from './roles.js'
 
 export interface LayerMaps {
   /** Unit i of the feed-forward takes the model's unit feedForward[i]. */
   readonly feedForward: Int32Array
+  /** 1 or -1 for units whose up and down weights change sign. Only with activations. */
+  readonly signs?: Int32Array
   /** By key/value head of the aligned model. */
   readonly heads: readonly HeadMap[]
 }
@@ -103,4 +106,17 @@ export function orthogonalSizes({ tensors, config }: Pick<TensorSource, 'tensors
   )
   const heads = [kv * q * width, kv * width]
   return { hidden, units: of('mlp.gate_proj')[0]![0]!, matrices, squares: [...heads, ...heads] }
+}
+
+/** The same with what activations need to know. */
+export function roleForm(model: Pick<TensorSource, 'tensors' | 'config'>): RoleForm {
+  const form = orthogonalForm(model)
+  return { ...form, units: orthogonalSizes(model).units, depth: depthOf(model, form.prefix) }
+}
+
+/** Layers of a network. */
+export function depthOf({ tensors }: Pick<TensorSource, 'tensors'>, prefix: string): number {
+  let depth = 0
+  while (tensors.has(`${prefix}layers.${depth}.input_layernorm.weight`)) depth++
+  return depth
 }

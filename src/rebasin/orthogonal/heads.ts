@@ -135,9 +135,13 @@ function bestOrder(grams: HeadGrams, { kv, q, width }: Heads, i: number, map: He
 
 /** Changes of the axes that do not belong to the stream: rows of q, k, v, gate and up, columns of o and down. */
 export function layerChanges(
-  { feedForward, heads }: { readonly feedForward: Int32Array; readonly heads: readonly HeadMap[] },
+  {
+    feedForward,
+    signs,
+    heads,
+  }: { readonly feedForward: Int32Array; readonly signs?: Int32Array; readonly heads: readonly HeadMap[] },
   { q, width }: Heads,
-): Readonly<Record<'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down', AxisChange>> {
+): Readonly<Record<'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down', readonly AxisChange[]>> {
   const rotations = heads.map(rotationMatrix)
   const queryBlocks = (matrices: readonly Float64Array[]): Block[] =>
     heads.flatMap(({ from, queries }, i) =>
@@ -146,14 +150,16 @@ export function layerChanges(
   const blocks = (matrices: readonly Float64Array[]): Block[] =>
     heads.map(({ from }, i) => ({ from: from * width, size: width, matrix: matrices[i]! }))
   const values = heads.map(({ value }) => value)
+  const signed = (axis: number): AxisChange[] =>
+    signs ? [{ axis, blocks: [{ from: 0, size: signs.length }], after: Float64Array.from(signs) }] : []
   return {
-    q: { axis: 0, blocks: queryBlocks(rotations) },
-    k: { axis: 0, blocks: blocks(rotations) },
-    v: { axis: 0, blocks: blocks(values) },
-    o: { axis: 1, blocks: queryBlocks(values) },
-    gate: { axis: 0, map: feedForward },
-    up: { axis: 0, map: feedForward },
-    down: { axis: 1, map: feedForward },
+    q: [{ axis: 0, blocks: queryBlocks(rotations) }],
+    k: [{ axis: 0, blocks: blocks(rotations) }],
+    v: [{ axis: 0, blocks: blocks(values) }],
+    o: [{ axis: 1, blocks: queryBlocks(values) }],
+    gate: [{ axis: 0, map: feedForward }],
+    up: [{ axis: 0, map: feedForward }, ...signed(0)],
+    down: [{ axis: 1, map: feedForward }, ...signed(1)],
   }
 }
 

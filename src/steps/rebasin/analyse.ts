@@ -11,7 +11,7 @@ import { matchingProducts } from '../../rebasin/score.js'
 import type { TensorSource } from '../../rebasin/weights.js'
 import type { AnalysisProgress, Found, Workshop } from '../analysis.js'
 import { budgetOf } from './cost.js'
-import { matchWithActivations } from './measured/analyse.js'
+import { matchWithActivations, orthogonalActivations } from './measured/analyse.js'
 import { sourceOf } from './measured/source.js'
 import { digestOf, permutationRecord, recordHead } from './record.js'
 import { matchedSpec } from './spec/matched.js'
@@ -140,7 +140,10 @@ async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Worksh
   const found: FoundBySteps = new Map()
   for (const [index, model] of models.entries()) {
     const step = steps[index]!
-    const result = await orthogonalMatching(sourceOf(onto, reader), sourceOf(model, reader), team, {
+    const [a, b] = [sourceOf(onto, reader), sourceOf(model, reader)]
+    const activations = orthogonalActivations(analysis, b, reader)
+    const result = await orthogonalMatching(a, b, team, {
+      ...(activations ? { activations } : {}),
       maxIterations,
       budget: budgetOf(analysis, spare),
       onProgress: ({ round, layer, layers, similarity, fraction }) =>
@@ -157,6 +160,7 @@ async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Worksh
         ...recordHead(analysis, model),
         iterations: result.rounds,
         similarity: { before: result.similarityBefore, after: result.similarityAfter },
+        ...(result.correlation ? { correlation: result.correlation } : {}),
         rotation: { size: hidden, digest: digestOf(rotation) },
       },
       arrays: arraysOf(result.maps),

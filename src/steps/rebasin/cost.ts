@@ -71,7 +71,12 @@ export function rebasinCost(analysis: RebasinAnalysis): AnalysisCost {
   )
   if (symmetry === 'orthogonal') {
     const { bytes, multiplications } = orthogonalCost(onto)
-    return { steps, bytes: parts + bytes, multiplications: models.length * multiplications }
+    const more = activations ? activationCost(onto, activations.onto) : { bytes: 0, multiplications: 0 }
+    return {
+      steps,
+      bytes: parts + bytes + more.bytes,
+      multiplications: models.length * (multiplications + more.multiplications),
+    }
   }
   const spec = matchedSpec(analysis)
   const specs = activations ? [spec, activationsSpec(analysis)] : [spec]
@@ -124,6 +129,16 @@ function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 
       polarBytes(hidden),
     // Rotating, comparing and adding, and about six iterations of a polar decomposition.
     multiplications: sum(matrices.map(({ side }) => side * square * 2 + side * side * hidden)) + 20 * square * hidden,
+  }
+}
+
+/** Signed similarities of the feed-forward, the residual stream's sum, and one product per tensor. */
+function activationCost({ tensors, config }: AnalysisModel, measured: AnalysisModel): Omit<AnalysisCost, 'steps'> {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  const { hidden, units } = orthogonalSizes({ tensors: byName, ...(config ? { config } : {}) })
+  return {
+    bytes: 4 * (units * units + 2 * hidden * hidden),
+    multiplications: sum(measured.tensors.map(({ shape }) => shape[0]! * shape[1]! ** 2)),
   }
 }
 

@@ -37,7 +37,7 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
     text: `${moved} onto ${onto.name}: ${method}${turns ? ', orthogonal' : ''}, family ${family}`,
     branches: [
       { text: groupsLine(spec) },
-      ...(activations ? [{ text: activationLine(activations, spec, activationsSpec(analysis)) }] : []),
+      ...(activations ? [{ text: activationLine(activations, spec, turns ? spec : activationsSpec(analysis)) }] : []),
       ...staysLines(spec.kept),
       {
         text: `roughly ${roughly(multiplications)} multiplications per ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; needs at least ${formatSize(bytes)} of memory`,

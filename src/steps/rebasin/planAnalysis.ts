@@ -54,7 +54,7 @@ export function planAnalysis(
       }
     }
     const { method, symmetry, seed, maxIterations } = step
-    const activations = planActivations(recipe, step, spec, values, faults)
+    const activations = planActivations(recipe, step, spec, values, config, faults)
     if (activations === 'refused') return undefined
     return {
       kind: 'rebasin',

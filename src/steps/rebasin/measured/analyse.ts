@@ -1,8 +1,11 @@
 /** Alignment with activations: by them alone, or as the start of weight matching. */
 import { activationMatching } from '../../../rebasin/activations/matching.js'
 import { type MatchOptions, type MatchResult, weightMatching } from '../../../rebasin/match.js'
+import { roleForm } from '../../../rebasin/orthogonal/form.js'
+import type { OrthogonalOptions } from '../../../rebasin/orthogonal/matching.js'
+import { rolesOf } from '../../../rebasin/orthogonal/roles.js'
 import type { TensorSource } from '../../../rebasin/weights.js'
-import type { Workshop } from '../../analysis.js'
+import type { TensorReader, Workshop } from '../../analysis.js'
 import { matchedSpec } from '../spec/matched.js'
 import type { BeforeAndAfter, RebasinAnalysis } from '../types.js'
 import { sourceOf } from './source.js'
@@ -33,4 +36,16 @@ export async function matchWithActivations(
     iterations: found.iterations + result.iterations,
     correlation: { before: found.correlationBefore, after: await found.correlationOf(result.permutations) },
   }
+}
+
+/** What an orthogonal alignment uses of activations. */
+export function orthogonalActivations(
+  { method, activations }: RebasinAnalysis,
+  model: TensorSource,
+  reader: TensorReader,
+): OrthogonalOptions['activations'] {
+  if (!activations) return undefined
+  const [a, b] = [activations.onto, activations.model].map((of) => ({ of: of.name, source: sourceOf(of, reader) }))
+  const { roles } = rolesOf(roleForm(model), b!.source.tensors)
+  return { a: a!, b: b!, roles, alone: method === 'activation-matching' }
 }

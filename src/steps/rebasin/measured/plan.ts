@@ -6,6 +6,8 @@ import type { Value } from '../../../expr/values.js'
 import type { Faults } from '../../../language/faults.js'
 import type { MeasuredFile, RecipeHead } from '../../../language/types.js'
 import { measuredSpec } from '../../../rebasin/activations/names.js'
+import { roleForm } from '../../../rebasin/orthogonal/form.js'
+import { rolesOf } from '../../../rebasin/orthogonal/roles.js'
 import type { Spec } from '../../../rebasin/spec.js'
 import { analysisTensor } from '../../shared/analysisTensor.js'
 import type { RebasinAnalysis, RebasinStep } from '../types.js'
@@ -22,16 +24,23 @@ export function planActivations(
   step: RebasinStep,
   spec: Spec,
   values: ReadonlyMap<string, Value>,
+  config: Readonly<Record<string, unknown>> | undefined,
   faults: Faults,
 ): RebasinAnalysis['activations'] | 'refused' {
   if (!step.statistics) return undefined
-  const [model, onto] = step.statistics as [MeasuredFile, MeasuredFile]
-  const [own, other] = [values.get(model.file)!, values.get(onto.file)!]
+  const [model, fixed] = step.statistics as [MeasuredFile, MeasuredFile]
+  const [own, other] = [values.get(model.file)!, values.get(fixed.file)!]
+  const onto = values.get(step.onto)!
   const refuse = (code: 'bad-statistics' | 'missing-statistics', at: MeasuredFile, message: string, hint: string) => {
     faults.error(code, message, recipe.placeOf(at.at, 'value'), hint)
     return 'refused' as const
   }
-  const { foreign, wrong, missing } = measuredSpec(spec, own.tensors)
+  const measured = measuredSpec(spec, own.tensors)
+  const form =
+    step.symmetry === 'orthogonal' ? roleForm({ tensors: onto.tensors, ...(config ? { config } : {}) }) : undefined
+  const roles = form && rolesOf(form, own.tensors)
+  const foreign = measured.foreign.filter((name) => !roles?.roles.has(name))
+  const { wrong, missing } = roles ?? measured
   if (wrong.length > 0)
     return refuse(
       'bad-statistics',
@@ -39,13 +48,18 @@ export function planActivations(
       `the activations of ${model.of} do not fit the network: ${wrong[0]!.name} ${wrong[0]!.message}`,
       'store one row per sample; terge inspect MODEL --spec shows the sizes of the groups',
     )
-  if (missing.length > 0 && !(step.method === 'mixed' && missing.length < Object.keys(spec.groups).length))
+  const used = roles ? roles.roles.size : measured.spec.parts.length
+  if (missing.length > 0 && !(step.method === 'mixed' && used > 0)) {
+    const more = missing.length > 1 ? ` and ${plural(missing.length - 1, `other ${roles ? 'place' : 'group'}`)}` : ''
     return refuse(
       'missing-statistics',
       model,
-      `the activations of ${model.of} have no tensor for the group ${missing[0]}${missing.length > 1 ? ` and ${plural(missing.length - 1, 'other group')}` : ''}`,
-      'record the output of a layer of each group that terge inspect MODEL --spec lists, or use method: mixed',
+      `the activations of ${model.of} have no tensor for ${roles ? '' : 'the group '}${missing[0]}${more}`,
+      roles
+        ? `name a tensor GROUP@${missing[0]}, measure it there, or use method: mixed`
+        : 'record the output of a layer of each group that terge inspect MODEL --spec lists, or use method: mixed',
     )
+  }
   const ignored = new Set(foreign)
   if (foreign.length > 0)
     faults.warn(
@@ -54,10 +68,10 @@ export function planActivations(
       recipe.placeOf(model.at, 'value'),
       'terge ignores them; name a tensor after its group, such as fc1, or fc1@relu',
     )
-  const names = [...own.tensors.keys()].filter((name) => !ignored.has(name))
+  const names = [...own.tensors.keys()].filter((name) => (roles ? roles.roles.has(name) : !ignored.has(name)))
   for (const name of names) {
     const [x, y] = [own.tensors.get(name)!, other.tensors.get(name)]
-    const lacking = !y && `the activations of ${onto.of} have no tensor ${name}, which those of ${model.of} have`
+    const lacking = !y && `the activations of ${fixed.of} have no tensor ${name}, which those of ${model.of} have`
     const integer = [x, y].find((tensor) => tensor && !isFloat(tensor.dtype))
     const samples = y && (x.shape[0] !== y.shape[0] || y.shape.length !== 2 || x.shape[1] !== y.shape[1])
     const few = x.shape[0]! < LEAST_SAMPLES
@@ -66,16 +80,16 @@ export function planActivations(
       : integer
         ? `the activations in ${name} are ${integer.dtype}, not floating-point numbers`
         : samples
-          ? `${name} is [${x.shape.join(', ')}] for ${model.of} but [${y!.shape.join(', ')}] for ${onto.of}`
+          ? `${name} is [${x.shape.join(', ')}] for ${model.of} but [${y!.shape.join(', ')}] for ${fixed.of}`
           : few
             ? `${name} has ${plural(x.shape[0]!, 'sample')}; a correlation needs at least ${LEAST_SAMPLES}`
             : undefined
     if (what !== undefined)
-      return refuse('bad-statistics', lacking ? onto : model, what, 'record both models on the same inputs')
+      return refuse('bad-statistics', lacking ? fixed : model, what, 'record both models on the same inputs')
   }
   const activations = (value: Value, of: string): AnalysisModel => ({
     name: of,
     tensors: names.map((name) => analysisTensor(name, value.tensors.get(name)!)),
   })
-  return { model: activations(own, model.of), onto: activations(other, onto.of) }
+  return { model: activations(own, model.of), onto: activations(other, fixed.of) }
 }
