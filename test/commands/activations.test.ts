@@ -152,6 +152,34 @@ test('keys that do not go together', () =>
     await refuse('mixed', 'statistics: {a: a-act.safetensors, b: a-act.safetensors}', 'have the same activations file')
   }))
 
+test('symmetry: orthogonal uses labels, and names the ones that it lacks', () =>
+  inFolder(async (folder) => {
+    const text = (method: string) =>
+      `terge: 1\nmodels: {a: ${fixture('lm/base')}, b: ${fixture('lm/indep')}}\nrebasin: {model: b, onto: a, symmetry: orthogonal, max_iterations: 2, method: ${method}, ${STATISTICS}}\nmerge: {method: linear}\noutput: out\n`
+    const measured = (seed: number) => ({
+      'hidden@model.norm.in': f32([64, 96], numbers(64 * 96, seed)),
+      'layers.0.ffn@model.layers.0.mlp.up_proj': f32([64, 256], numbers(64 * 256, seed + 1)),
+      // After a norm's weights: of no use here.
+      'hidden@model.norm': f32([64, 96], numbers(64 * 96, seed + 2)),
+    })
+    writeModel(path.join(folder, 'a-act.safetensors'), measured(1))
+    writeModel(path.join(folder, 'b-act.safetensors'), measured(7))
+    writeFileSync(path.join(folder, 'r.yml'), text('activation-matching'))
+    const refused = await terge(['validate', 'r.yml'], folder)
+    assert.is(refused.code, 2)
+    assert.match(
+      refused.err,
+      'missing-statistics: the activations of b have no tensor for model.layers.0.self_attn.q_proj and 14 other places',
+    )
+    writeFileSync(path.join(folder, 'r.yml'), text('mixed'))
+    const planned = await terge(['plan', 'r.yml'], folder)
+    assert.match(planned.out, 'b onto a: mixed, orthogonal, family llama')
+    assert.match(planned.out, 'activations: 2 tensors with 64 samples')
+    const ran = await terge(['run', 'r.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    assert.match(ran.out, /residual stream of 96 rotated, similarity 0\.\d+ → 0\.\d+, correlation -?0\.\d+ → 0\.\d+/)
+  }))
+
 /** A Python with torch and safetensors, if this machine has one. */
 const python = [process.env.TERGE_TEST_PYTHON, 'python3'].find(
   (name) => name && spawnSync(name, ['-c', 'import torch, safetensors.torch']).status === 0,

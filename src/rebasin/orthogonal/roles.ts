@@ -35,7 +35,7 @@ export function roleOf(name: string, prefix: string): Role | undefined {
   return kind ? { kind, layer: Number(layer) } : { kind: 'units', layer: Number(layer), signed: gate === undefined }
 }
 
-export const placesOfRole = ({ shape: { kv, q, width }, hidden, units }: RoleForm, { kind }: Role): number =>
+const placesOfRole = ({ shape: { kv, q, width }, hidden, units }: RoleForm, { kind }: Role): number =>
   kind === 'stream' ? hidden : kind === 'units' ? units : kind === 'q' || kind === 'o' ? kv * q * width : kv * width
 
 export interface Roles {
