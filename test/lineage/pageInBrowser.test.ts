@@ -70,6 +70,12 @@ const tests: Record<string, () => Promise<void>> = {
     await page.click('#clear')
     assert.is(await count.textContent(), '39 tensors')
     assert.equal(seen.errors, [])
+    // A link leads to the table itself.
+    for (const width of [1280, 400]) {
+      const { page: linked } = await open(await rulesPage(), { width, hash: '#tensors?search=layers.1' })
+      const top = await linked.evaluate<number>('document.getElementById("tensors").getBoundingClientRect().top')
+      assert.ok(top >= 0 && top < 100, `${top}`)
+    }
   },
 
   'a wrong search expression selects nothing and says so': async () => {
@@ -230,7 +236,7 @@ function large(count: number): Lineage {
 if (BROWSER) for (const [name, run] of Object.entries(tests)) test(name, run)
 else
   test('no browser is installed', () => {
-    console.log('skipped: the report page in a browser. Install Chromium, or write its path to CHROMIUM')
+    console.log('\nskipped: the report page in a browser. Install Chromium, or write its path to CHROMIUM')
   })
 
 test.run()

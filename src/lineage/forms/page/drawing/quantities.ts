@@ -75,7 +75,11 @@ export function quantitiesOf(lineage: Lineage): Quantities {
     collector.walk(lineage.output.from, name, tensor)
     for (const part of tensor.parts ?? []) collector.walk(part.model, name, part)
   }
-  return { numbers: [...collector.numbers.values()], settings: [...collector.settings.values()] }
+  // Weights come first.
+  const numbers = [...collector.numbers.values()].sort(
+    (a, b) => Number(b.kind === 'weight') - Number(a.kind === 'weight'),
+  )
+  return { numbers, settings: [...collector.settings.values()] }
 }
 
 /** The one value of a quantity; undefined if it differs. */

@@ -1,7 +1,7 @@
 /** Heat maps by layer and module: how each tensor was made, and every weight and parameter that differs. */
 import { COPY_REASONS } from '../../../../core/reasons.js'
 import { plural } from '../../../../core/words.js'
-import type { Lineage } from '../../../types.js'
+import type { Lineage, LineageTensor } from '../../../types.js'
 import type { Colours } from '../data.js'
 import { type Grid, gridsOf } from '../drawing/grid.js'
 import { type Cell, type CellOf, heatMap } from '../drawing/heat.js'
@@ -51,6 +51,38 @@ function howCell(lineage: Lineage, colours: Colours): CellOf {
       title: `${counts.join('; ')}${skipped.length > 0 ? `; without ${skipped.join(', ')}` : ''}`,
     }
   }
+}
+
+/** The model or step that a copied tensor comes from. */
+const copiedFrom = ({ method, sources }: LineageTensor): string | undefined =>
+  method === 'copy' ? sources[0]?.model : undefined
+
+/** Where copies come from, if not all are from one model: what a stack looks like. */
+function copiesMap(lineage: Lineage, colours: Colours, draw: (label: string, cellOf: CellOf) => string): string[] {
+  const all = tally(Object.values(lineage.tensors), (tensor) => copiedFrom(tensor) ?? '').filter(
+    ([name]) => name !== '',
+  )
+  if (all.length < 2) return []
+  const keys = all.map(
+    ([name, count]) => `<span class="key c${colours.ofName(name)}">${escapeHtml(name)} ${grouped(count)}</span>`,
+  )
+  const cellOf: CellOf = (names) => {
+    const found = names.flatMap((name) => {
+      const tensor = lineage.tensors[name]!
+      const model = copiedFrom(tensor)
+      return model === undefined ? [] : [{ model, tensor: tensor.sources[0]!.tensor }]
+    })
+    const [first] = tally(found, ({ model }) => model)
+    if (!first) return undefined
+    const one = found.length === 1 ? `, ${found[0]!.tensor}` : `, ${plural(first[1], 'tensor')}`
+    return { colour: `c${colours.ofName(first[0])}`, strength: 0.85, value: '', title: `from ${first[0]}${one}` }
+  }
+  return [
+    figure(
+      `<b>Where copies come from</b><p class="legend">${keys.join(' ')}</p>`,
+      draw('where copies come from, by layer and module', cellOf),
+    ),
+  ]
 }
 
 /** The mean of a cell's values, by their size against the largest one. */
@@ -152,6 +184,7 @@ export function layers(lineage: Lineage, colours: Colours, { numbers }: Quantiti
     `<b>How each tensor was made</b>${legendOf(lineage, colours)}`,
     maps(grids, 'how each tensor was made, by layer and module', howCell(lineage, colours), size),
   )
-  const figures = [how, ...drawn]
+  const copied = copiesMap(lineage, colours, (label, cellOf) => maps(grids, label, cellOf, size))
+  const figures = [how, ...copied, ...drawn]
   return `${size === 'small' ? beside(figures) : figures.join('')}${more > 0 ? `<p>The table of tensors has ${plural(more, 'more weight or parameter', 'more weights and parameters')}.</p>` : ''}${constants(numbers.filter(({ kind }) => kind === 'weight'))}`
 }
