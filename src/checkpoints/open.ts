@@ -17,6 +17,7 @@ import { type FolderWeights, folderWeights } from './folder.js'
 import { holdSmallFiles } from './heldFiles.js'
 import { checkIndex, staleCopies, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
+import { withQuantized } from './quantized.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, LogicalTensor, StoredTensor } from './types.js'
@@ -129,7 +130,7 @@ async function openFolder(
     )
   const own = modules.find(({ name }) => name === '')
   const stored = sorted([...tensors.values()])
-  return {
+  const checkpoint: Checkpoint = {
     reference,
     layout: 'folder',
     path: folder,
@@ -144,6 +145,7 @@ async function openFolder(
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(top.leftOut.length > 0 ? { leftOut: top.leftOut } : {}),
   }
+  return withQuantized(checkpoint, (file) => store.open(files[file]!.name, `${shown}/${files[file]!.name}`))
 }
 
 /** Modules whose files are listed and downloaded in parallel. */

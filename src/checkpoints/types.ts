@@ -1,6 +1,8 @@
 /** A model without its data (`Checkpoint`), and an output before its data are written (`OutputLayout`). */
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
+import type { Quantized } from '../quantization/index.js'
+import type { Refusal } from '../quantization/types.js'
 import type { View } from '../views/types.js'
 import type { ContainerTensor } from './containers/types.js'
 
@@ -17,6 +19,8 @@ export interface LogicalTensor {
   readonly shape: readonly number[]
   /** Its files are indices into `Checkpoint.files`. */
   readonly view: View
+  /** How it is quantized, if it is: `FP8, 128 × 128 blocks`. */
+  readonly format?: string
 }
 
 export interface CheckpointFile {
@@ -29,6 +33,14 @@ export interface CheckpointFile {
   readonly headerBytes: number
   /** `sha256:…` of those bytes. */
   readonly headerDigest: string
+}
+
+/** Why weights can't be computed with, and the tensor that it is about. */
+export interface QuantizationRefusal {
+  readonly code: Refusal['code']
+  readonly message: string
+  readonly hint: string
+  readonly tensor?: string
 }
 
 /** A part of a model in a folder of its own. */
@@ -72,6 +84,10 @@ export interface Checkpoint {
   readonly adapterFile?: Uint8Array
   /** Other small files of a hub-style folder (tokenizer, generation config, …), relative to it. Includes each module's `config.json`, but not the folder's own. */
   readonly sidecars: readonly string[]
+  /** Weights that are quantized. They are among `tensors` as in an unquantized model. */
+  readonly quantized?: Quantized
+  /** Why terge can't compute with weights that are quantized. `tensors` has the stored ones. */
+  readonly refusal?: QuantizationRefusal
   /** Warnings about how it was read. */
   readonly warnings?: readonly Diagnostic[]
   /** Other files of the folder, which terge does not copy but could matter to the user. */

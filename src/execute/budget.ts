@@ -8,8 +8,11 @@ import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
 import type { Plan } from '../plan/types.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
+import { decodeScratch } from '../views/decodeScratch.js'
 import { storedBytes } from '../views/ranges.js'
 import { dtypeOf } from '../views/shape.js'
+import { isDecoded } from '../views/stored.js'
+import type { View } from '../views/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
 const BASE_BYTES = 42e6
@@ -64,10 +67,14 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
       mode === 'read'
         ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)
         : 0
-    most = Math.max(most, buffers + tile + reading + updateBytes(expr, shape, compute, CHUNK))
+    const decoding = leaves.reduce((sum, { view }) => sum + decodingBytes(view), 0)
+    most = Math.max(most, buffers + tile + reading + decoding + updateBytes(expr, shape, compute, CHUNK))
   }
   return most
 }
+
+/** Memory for the decoded numbers of a tile, and for what they are made from. */
+const decodingBytes = (view: View): number => (isDecoded(view) ? decodeScratch(view) + bytesOf('F32', TILE) : 0)
 
 /** How many of `asked` threads are useful: not more than CPU cores, or a few, unless there are many bytes. */
 export const usefulThreads = ({ cost }: Plan, asked: number): number =>

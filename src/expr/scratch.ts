@@ -2,6 +2,7 @@ import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { loraBytes } from '../kernels/lora.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
+import { decodeScratch } from '../views/decodeScratch.js'
 import { dtypeOf } from '../views/shape.js'
 import { isPlain } from '../views/stored.js'
 import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
@@ -59,7 +60,7 @@ export function scratchFault(
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
-    gathered.reduce((sum, { view }) => sum + bytesOf(dtypeOf(view) ?? 'F64', tile), 0) +
+    gathered.reduce((sum, { view }) => sum + bytesOf(dtypeOf(view) ?? 'F64', tile) + decodeScratch(view), 0) +
     (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined

@@ -1,3 +1,4 @@
+import type { QuantizationRefusal } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Path } from '../language/types.js'
@@ -46,6 +47,8 @@ export interface Value {
   readonly adapter?: Readonly<Record<string, unknown>>
   /** The quantization method in the model's configuration, if any. */
   readonly quantization?: string
+  /** Why its quantized weights can't be computed with. */
+  readonly refusal?: QuantizationRefusal
 }
 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>

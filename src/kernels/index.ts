@@ -83,6 +83,16 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
       compute === 'f32' ? (exports[`${name}_mixed_${dtype}`] as ChunkKernel | undefined) : undefined,
     fusedReduce: fused,
     addProduct: (dtype, compute) => exports[`addProduct_${dtype}_${compute}`] as AddProduct | undefined,
+    unpack: {
+      numbers: (dtype) => get(`unpack_${dtype}`),
+      nibbles: get('unpack_nibbles'),
+      fields: get('unpack_fields'),
+      across: get('unpack_across'),
+      scaleRuns: get('scale_runs'),
+      scaleEach: get('scale_each'),
+      scaleMapped: get('scale_mapped'),
+      transpose: get('transpose'),
+    },
     xxh3: get('xxh3_128'),
     leaves: get('xxh3_leaves'),
     math: {

@@ -155,6 +155,55 @@ export type AddProduct = (
   scale: number,
 ) => void
 
+/** Numbers from codes: see assembly/memory/unpack.ts. */
+export interface UnpackKernels {
+  readonly numbers: (
+    dtype: 'F8_E4M3' | 'F8_E5M2' | 'I8' | 'U8',
+  ) => (source: number, stride: number, to: number, rows: number, columns: number) => void
+  readonly nibbles: (
+    source: number,
+    stride: number,
+    to: number,
+    rows: number,
+    columns: number,
+    skip: number,
+    high: number,
+    table: number,
+  ) => void
+  readonly fields: (
+    source: number,
+    stride: number,
+    to: number,
+    rows: number,
+    columns: number,
+    first: number,
+    bits: number,
+    perWord: number,
+  ) => void
+  readonly across: (source: number, to: number, columns: number, shift: number, bits: number) => void
+  readonly scaleRuns: (
+    x: number,
+    rows: number,
+    columns: number,
+    scales: number,
+    zeros: number,
+    stride: number,
+    first: number,
+    run: number,
+  ) => void
+  readonly scaleEach: (x: number, rows: number, columns: number, scales: number, zeros: number, stride: number) => void
+  readonly scaleMapped: (
+    x: number,
+    rows: number,
+    columns: number,
+    scales: number,
+    zeros: number,
+    stride: number,
+    groups: number,
+  ) => void
+  readonly transpose: (source: number, rows: number, columns: number, to: number, stride: number) => void
+}
+
 /** An instance on one memory. Looking up a function is cheap, but should be outside of loops. */
 export interface Kernels {
   readonly memory: WebAssembly.Memory
@@ -177,6 +226,7 @@ export interface Kernels {
   readonly fusedReduce: (name: ReduceKernel, dtype: FloatDtype, compute?: Compute) => ChunkKernel | undefined
   /** Undefined if there is none directly from a stored dtype. From the compute type there always is one. */
   readonly addProduct: (dtype: FloatDtype, compute: Compute) => AddProduct | undefined
+  readonly unpack: UnpackKernels
   /** Writes the XXH3-128 (seed 0, canonical byte order) of `bytes` bytes to the 16 at `out`. */
   readonly xxh3: (source: number, bytes: number, out: number) => void
   /** The same for each leaf of `leafBytes` (LEAF, in all digests), the last one perhaps shorter: 16 bytes a leaf. */

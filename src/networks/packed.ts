@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoints/types.js'
+import type { Checkpoint, QuantizationRefusal } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import { plural } from '../core/words.js'
 import { isFloat } from '../encodings/index.js'
@@ -63,6 +63,7 @@ const SCHEMES: readonly Scheme[] = [
 interface Described {
   readonly tensors: ReadonlyMap<string, { readonly dtype: Dtype; readonly shape: readonly number[] }>
   readonly quantization?: string
+  readonly refusal?: QuantizationRefusal
 }
 
 /** The quantization method in a model's configuration. */
@@ -79,9 +80,11 @@ const PLAIN: ReadonlySet<Dtype> = new Set(['F64', 'F32', 'F16', 'BF16', 'I64', '
  * weights have in an unpacked model. Names and dtypes decide. The configuration only gives the scheme's name. Plain
  * integers, and FP8 without scales, do not count as packed.
  */
-export function packedOf({ tensors, quantization }: Described): ReadonlyMap<string, string> {
+export function packedOf({ tensors, quantization, refusal }: Described): ReadonlyMap<string, string> {
   const packed = new Map<string, string>()
-  if ([...tensors.values()].every(({ dtype }) => PLAIN.has(dtype))) return packed
+  if (refusal?.tensor !== undefined && tensors.has(refusal.tensor))
+    packed.set(refusal.tensor, quantization ?? 'quantized')
+  if (!refusal && [...tensors.values()].every(({ dtype }) => PLAIN.has(dtype))) return packed
   for (const [name, { dtype, shape }] of tensors) {
     for (const { name: scheme, beside, payload, dtypes, weight = payload } of SCHEMES) {
       const end = beside.exec(name)?.[0]
@@ -116,12 +119,19 @@ export function refusePacked(
 ): void {
   const by = packed.get(name)!
   const count = [...packed.keys()].filter((one) => value.tensors.has(one)).length
-  const model = recipe.models.get(value.name)
+  const place = recipe.placeOf(recipe.models.get(value.name)?.at ?? at, 'key')
+  const { refusal } = value
+  if (refusal?.code === 'damaged-weights') {
+    faults.error(refusal.code, `${value.name}: ${refusal.message}`, place, refusal.hint)
+    return
+  }
+  const all = `${by}; ${plural(count, 'tensor')}, such as ${name}`
   faults.error(
     'packed-weights',
-    `the weights of ${value.name} are packed (${by}; ${plural(count, 'tensor')}, such as ${name}): packed weights can't be merged`,
-    recipe.placeOf(model?.at ?? at, 'key'),
-    'unpack the model to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or exclude these tensors with filters',
+    `the weights of ${value.name} are packed (${all}): ${refusal?.message ?? "packed weights can't be merged"}`,
+    place,
+    refusal?.hint ??
+      'unpack the model to float16 or bfloat16 first (transformers: model.dequantize(), then save_pretrained), or exclude these tensors with filters',
   )
 }
 

@@ -88,6 +88,8 @@ export function exprForm(
         return { ...view, of: viewForm(view.of) }
       case 'concat':
         return { ...view, parts: view.parts.map(viewForm) }
+      case 'decode':
+        return { ...view, of: view.of.map(viewForm) }
       case 'gather':
         return { ...view, of: view.of.map(viewForm), map: isFound(view) ? alignment(view.map) : view.map }
     }

@@ -3,6 +3,7 @@ import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { extentOf, isRun, type Places, permuted, placesOf, reshaped, rowMajor, sliced } from './places.js'
 import { shapeOf } from './shape.js'
+import { isDecoded } from './stored.js'
 import { isFound, MEAN_BEFORE, type RowMap, type StoredView, type View } from './types.js'
 
 const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -20,7 +21,8 @@ function sliceOf(of: View, axis: number, start: number, count: number): View {
     case 'slice':
       return of.axis === axis ? sliceOf(of.of, axis, of.start + start, count) : plainSlice()
     case 'permute':
-      return permuteOf(sliceOf(of.of, of.axes[axis]!, start, count), of.axes)
+      // Numbers that are computed from codes are transposed as a whole.
+      return isDecoded(of) ? plainSlice() : permuteOf(sliceOf(of.of, of.axes[axis]!, start, count), of.axes)
     case 'concat':
       if (of.axis !== axis)
         return concatOf(
@@ -29,6 +31,7 @@ function sliceOf(of: View, axis: number, start: number, count: number): View {
         )
       return concatOf(axis, sliceOfParts(of.parts, axis, start, count))
     case 'reshape':
+    case 'decode':
       return plainSlice()
     case 'gather': {
       if (isFound(of)) return plainSlice()
@@ -172,5 +175,7 @@ export function simplify(view: View): View {
       return concatOf(view.axis, view.parts.map(simplify))
     case 'gather':
       return isFound(view) ? { ...view, of: [simplify(view.of[0])] } : rowsOf(view.of.map(simplify), view.map)
+    case 'decode':
+      return { ...view, of: view.of.map(simplify) }
   }
 }

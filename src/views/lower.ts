@@ -3,11 +3,13 @@ import { elements, type FloatDtype } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { simplify } from './compose.js'
 import { extentOf, isRun, mapped, type Places, permuted, placesOf, reshaped, rowMajor, sliced } from './places.js'
-import type { Reader, RowsReader, Source } from './readers.js'
+import type { DecodedReader, Reader, RowsReader, Source, TurnedReader } from './readers.js'
 import { dtypeOf, shapeOf } from './shape.js'
+import { mainStored } from './stored.js'
 import {
   type AxisMap,
   type ConcatView,
+  type DecodeView,
   type Finding,
   isFound,
   type RowGather,
@@ -16,6 +18,8 @@ import {
 } from './types.js'
 
 export interface Lowering {
+  /** Whether elements are read as they are stored, whatever their dtype. */
+  readonly words?: boolean
   /** Whether elements are read as single bytes. */
   readonly raw: boolean
   /** The dtype for elements of mixed dtypes and for averages. */
@@ -42,8 +46,9 @@ function lowered(view: View, how: Lowering): Source {
 }
 
 /** The dtype and size of a reader's elements. */
-function elementOf(view: View, { raw, mixed }: Lowering): Pick<Source, 'dtype' | 'elementBytes'> {
+function elementOf(view: View, { raw, mixed, words }: Lowering): Pick<Source, 'dtype' | 'elementBytes'> {
   if (raw) return { dtype: 'raw', elementBytes: 1 }
+  if (words) return { dtype: 'raw', elementBytes: bytesOf(dtypeOf(view)!) }
   const dtype: FloatDtype | undefined = floatOf(dtypeOf(view) ?? mixed)
   if (!dtype) throw new Error(`internal: ${dtypeOf(view)} in arithmetic`)
   return { dtype, elementBytes: bytesOf(dtype) }
@@ -75,8 +80,12 @@ function accessOf(view: View, how: Lowering): Access {
       return changed(accessOf(view.of, how), (places) => sliced(places, view.axis, view.start, view.count))
     case 'permute': {
       const last = how.raw ? [view.axes.length] : []
-      return changed(accessOf(view.of, how), (places) => permuted(places, [...view.axes, ...last]))
+      const access = changed(accessOf(view.of, how), (places) => permuted(places, [...view.axes, ...last]))
+      const turned = turnedReader(access)
+      return turned ? whole(turned, access.places.shape) : access
     }
+    case 'decode':
+      return whole(decodedReader(view, how), view.shape)
     case 'reshape': {
       const access = accessOf(view.of, how)
       const shape = [...view.shape, ...byteAxis(view, how)]
@@ -89,6 +98,36 @@ function accessOf(view: View, how: Lowering): Access {
       if (!isFound(view)) return rowsAccess(view, how)
       return changed(accessOf(view.of[0], how), (places) => mapped(places, how.maps(view.map, shapeOf(view.of[0]))))
   }
+}
+
+/** The reader of numbers that are computed from codes. */
+function decodedReader({ shape, form, of }: DecodeView, how: Lowering): DecodedReader {
+  if (how.raw) throw new Error('internal: stored bytes of numbers that are computed')
+  const { scale } = form
+  // Nibbles have no elements of their own: their bytes can have any dtype.
+  const bytes = form.codes.kind === 'nibbles' ? 0 : -1
+  const parts = of.map((part, index): Source => {
+    const isNumber = isFloat(dtypeOf(part)!) && index !== 0 && !(index === scale.part && scale.form.kind !== 'number')
+    return lowered(part, { ...how, raw: index === bytes, words: !isNumber })
+  })
+  const names = of.map(mainStored).map(({ file, tensor }) => ({ file, tensor }))
+  return { kind: 'decoded', shape, form, parts, names }
+}
+
+/** The reader of decoded matrices that are transposed as a whole; undefined if these places are something else. */
+function turnedReader({ base, places }: Access): TurnedReader | undefined {
+  if (base.kind === 'file' || base.reader.kind !== 'decoded') return undefined
+  const { shape } = base.reader
+  const axes = [...shape.keys()]
+  const swapped = permuted(placesOf(shape), [...axes.slice(0, -2), ...axes.slice(-2).reverse()])
+  const { start, strides, maps } = places
+  const isSwapped =
+    axes.length >= 2 &&
+    start === 0 &&
+    !maps.some((map) => map) &&
+    swapped.shape.every((size, axis) => size === places.shape[axis]) &&
+    swapped.strides.every((stride, axis) => stride === strides[axis])
+  return isSwapped ? { kind: 'turned', of: base.reader } : undefined
 }
 
 function storedAccess(view: StoredView, how: Lowering): Access {

@@ -2,10 +2,11 @@
 import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { boxesOf } from './boxes.js'
+import { matrixOf } from './decodeForm.js'
 import { lower } from './lower.js'
-import type { AxisPlaces, Reader, RowsReader, Source } from './readers.js'
+import type { AxisPlaces, DecodedReader, Reader, RowsReader, Source } from './readers.js'
 import { dtypeOf, shapeOf } from './shape.js'
-import { isPlain } from './stored.js'
+import { isDecoded, isPlain } from './stored.js'
 import { type AxisMap, type Finding, MEAN_BEFORE, MEANS, type View, ZEROS } from './types.js'
 
 export interface StoredRange {
@@ -35,8 +36,9 @@ export function rangesOf(
 ): StoredRange[] {
   const dtype = dtypeOf(view)
   // Elements of one dtype are read as bytes, so that the dtype need not be floating-point.
-  const { reader, elementBytes } = lower(view, { raw: dtype !== undefined, mixed: 'F32', maps })
-  const bytes = dtype === undefined ? 1 : bytesOf(dtype)
+  const raw = dtype !== undefined && !isDecoded(view)
+  const { reader, elementBytes } = lower(view, { raw, mixed: 'F32', maps })
+  const bytes = raw ? bytesOf(dtype) : 1
   return bounded(rangesIn(reader, elementBytes, from * bytes, count * bytes))
 }
 
@@ -72,11 +74,44 @@ function rangesIn(reader: Reader, elementBytes: number, first: number, count: nu
         return sourceRanges(source, from, to - from)
       })
     }
+    case 'decoded':
+      return decodedRanges(reader, first, count)
+    case 'turned': {
+      const { rows, columns, height } = matrixOf(reader.of.shape)
+      const size = height * columns
+      const [from, to] = [Math.floor(first / size), Math.ceil((first + count) / size)]
+      return decodedRanges(reader.of, from * size, Math.min(to * size, rows * columns) - from * size)
+    }
     case 'memory':
     case 'held':
       return []
   }
 }
+
+/** The codes of whole rows, and all other parts. */
+function decodedRanges({ shape, form, parts }: DecodedReader, first: number, count: number): StoredRange[] {
+  const { rows, columns } = matrixOf(shape)
+  const from = Math.floor(first / columns)
+  const to = Math.min(rows, Math.ceil((first + count) / columns))
+  return parts.flatMap((source, index) => {
+    const all = elementsOf(source.reader, source.elementBytes)
+    if (index > 0 || rows === 0) return sourceRanges(source, 0, all)
+    const { codes } = form
+    if (rows === 1 && (codes.kind === 'nibbles' || codes.kind === 'numbers')) {
+      const perByte = codes.kind === 'nibbles' ? 2 : 1
+      const start = Math.floor(first / perByte)
+      return sourceRanges(source, start, Math.ceil((first + count) / perByte) - start)
+    }
+    const high = codes.kind === 'across' ? codes.order.length : 1
+    const width = all / Math.ceil(rows / high)
+    const start = Math.floor(from / high) * width
+    return sourceRanges(source, start, Math.ceil(to / high) * width - start)
+  })
+}
+
+/** Elements of a stored part. */
+const elementsOf = (reader: Reader, elementBytes: number): number =>
+  reader.kind === 'contiguous' ? reader.bytes / elementBytes : 'shape' in reader ? elements(reader.shape) : 0
 
 const sourceRanges = ({ reader, elementBytes }: Source, first: number, count: number): StoredRange[] =>
   rangesIn(reader, elementBytes, first, count)

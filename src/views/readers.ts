@@ -3,6 +3,7 @@
  * row-major index.
  */
 import type { FloatDtype } from '../core/dtypes.js'
+import type { DecodeForm } from './decodeForm.js'
 
 export type Reader =
   | ContiguousReader
@@ -11,6 +12,8 @@ export type Reader =
   | RowsReader
   | ConcatReader
   | PickedReader
+  | DecodedReader
+  | TurnedReader
   | MemoryReader
   | HeldReader
 
@@ -55,11 +58,28 @@ export interface PickedReader extends AxisPlaces {
   readonly start: number
 }
 
+/** Float32 numbers that are computed from codes. */
+export interface DecodedReader {
+  readonly kind: 'decoded'
+  readonly shape: readonly number[]
+  readonly form: DecodeForm
+  /** The parts that the form refers to; what is not floating-point has its stored elements. */
+  readonly parts: readonly Source[]
+  /** By part, for errors: the stored tensor. */
+  readonly names: readonly { readonly file: number; readonly tensor: string }[]
+}
+
+/** The matrices of another reader, each transposed. */
+export interface TurnedReader {
+  readonly kind: 'turned'
+  readonly of: DecodedReader
+}
+
 /** A reader with its dtype. */
 export interface Source {
   readonly reader: Reader
   readonly dtype: FloatDtype | 'raw'
-  /** 1 if raw: each element is a byte. */
+  /** If raw, 1: each element is a byte. Parts of decoded numbers have their stored elements. */
   readonly elementBytes: number
 }
 
@@ -99,23 +119,6 @@ export function isStored(reader: Reader): boolean {
   if (reader.kind === 'picked') return isStored(reader.of)
   return reader.kind !== 'memory' && reader.kind !== 'held'
 }
-
-/** The nesting depth of readers that read other readers. Each needs its own scratch space. */
-export function depthOf(reader: Reader): number {
-  switch (reader.kind) {
-    case 'rows':
-      return 1 + deepest(reader.sources)
-    case 'concat':
-      return 1 + deepest(reader.parts.map(({ source }) => source))
-    case 'picked':
-      return 1 + depthOf(reader.of)
-    default:
-      return 0
-  }
-}
-
-const deepest = (sources: readonly Source[]): number =>
-  sources.reduce((most, { reader }) => Math.max(most, depthOf(reader)), 0)
 
 /** The reader with values for those that did not exist yet. */
 export function withValues(reader: Reader, values: Float32Array | Float64Array): Reader {

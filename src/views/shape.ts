@@ -1,6 +1,7 @@
 /** The shape and dtype of a view, and whether its parts fit. */
 import { type Dtype, elements } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
+import { decodeProblem } from './decodeForm.js'
 import { isFound, MEAN_BEFORE, MEANS, type RowGather, type View, ZEROS } from './types.js'
 
 /** The shape of a view. */
@@ -8,6 +9,7 @@ export function shapeOf(view: View): readonly number[] {
   switch (view.kind) {
     case 'stored':
     case 'reshape':
+    case 'decode':
       return view.shape
     case 'slice':
       return shapeOf(view.of).map((size, axis) => (axis === view.axis ? view.count : size))
@@ -36,6 +38,8 @@ export function dtypeOf(view: View): Dtype | undefined {
       return dtypeOf(view.of)
     case 'concat':
       return commonDtype(view.parts)
+    case 'decode':
+      return 'F32'
     case 'gather':
       return !isFound(view) && hasMeans(view) ? undefined : commonDtype(view.of)
   }
@@ -77,10 +81,18 @@ function problemOf(view: View): string | undefined {
         : `[${shapeOf(view.of)}] as [${view.shape}]`
     case 'concat':
       return partsProblem(view.parts, view.axis)
+    case 'decode':
+      return decodeProblem(view.shape, view.form, view.of.map(partOf))
     case 'gather':
       if (isFound(view)) return check(view.of[0]) && undefined
       return partsProblem(view.of, 0) ?? rowsProblem(view)
   }
+}
+
+/** What a form needs to know about a part. */
+function partOf(view: View): { dtype: Dtype | undefined; shape: readonly number[]; bytes: number } {
+  const [dtype, shape] = [dtypeOf(check(view)), shapeOf(view)]
+  return { dtype, shape, bytes: dtype === undefined ? 0 : bytesOf(dtype, elements(shape)) }
 }
 
 const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 0

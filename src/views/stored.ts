@@ -13,6 +13,7 @@ function partsOfView(view: View): readonly View[] {
     case 'concat':
       return view.parts
     case 'gather':
+    case 'decode':
       return view.of
   }
 }
@@ -28,6 +29,8 @@ function withParts(view: View, change: (part: View) => View): View {
       return { ...view, of: change(view.of) }
     case 'concat':
       return { ...view, parts: view.parts.map(change) }
+    case 'decode':
+      return { ...view, of: view.of.map(change) }
     case 'gather':
       return isFound(view) ? { ...view, of: [change(view.of[0])] } : { ...view, of: view.of.map(change) }
   }
@@ -60,6 +63,9 @@ export function mainStored(view: View): StoredView {
 /** Whether a view is a contiguous stored tensor, whose bytes can be digested while they are read. */
 export const isPlain = (view: View): view is StoredView => view.kind === 'stored' && !view.strides
 
+/** Whether elements of a view are computed from codes, so that its bytes are not stored as they are. */
+export const isDecoded = (view: View): boolean => view.kind === 'decode' || partsOfView(view).some(isDecoded)
+
 /** Whether a view contains rows of several tensors, or rows of zeros. */
 export const hasOtherRows = (view: View): boolean =>
   (view.kind === 'gather' && !isFound(view)) || partsOfView(view).some(hasOtherRows)
@@ -84,14 +90,14 @@ export const withFinding = (view: View, { step, tensor }: Finding): FoundGather 
 
 /** The last finding that applies to a view, below slices and reshapes. Views with several parts have none. */
 export function lastFinding(view: View): Finding | undefined {
-  if (view.kind === 'stored' || view.kind === 'concat') return undefined
+  if (view.kind === 'stored' || view.kind === 'concat' || view.kind === 'decode') return undefined
   if (view.kind === 'gather') return isFound(view) ? view.map : undefined
   return lastFinding(view.of)
 }
 
 /** The view without its last finding; undefined if it has none. */
 export function withoutLastFinding(view: View): View | undefined {
-  if (view.kind === 'stored' || view.kind === 'concat') return undefined
+  if (view.kind === 'stored' || view.kind === 'concat' || view.kind === 'decode') return undefined
   if (view.kind === 'gather') return isFound(view) ? view.of[0] : undefined
   const of = withoutLastFinding(view.of)
   return of && { ...view, of }

@@ -1,8 +1,9 @@
 /** Views: elements of stored tensors in another order or shape than they are stored. A view is plain data. */
 import type { Dtype } from '../core/dtypes.js'
+import type { DecodeForm } from './decodeForm.js'
 
 /** Which stored elements a tensor is read from, and in which order. */
-export type View = StoredView | SliceView | PermuteView | ReshapeView | ConcatView | GatherView
+export type View = StoredView | SliceView | PermuteView | ReshapeView | ConcatView | GatherView | DecodeView
 
 /** A tensor as it is stored in a file. In a plan it is always a whole tensor, since digests cover whole tensors. */
 export interface StoredView {
@@ -49,6 +50,15 @@ export interface ConcatView {
   readonly kind: 'concat'
   readonly axis: number
   readonly parts: readonly View[]
+}
+
+/** Float32 numbers that are computed from stored codes, scales and zero points. */
+export interface DecodeView {
+  readonly kind: 'decode'
+  readonly shape: readonly number[]
+  /** The codes, then what `form` refers to by index: whole stored tensors, perhaps with another order of axes. */
+  readonly of: readonly View[]
+  readonly form: DecodeForm
 }
 
 /** Elements selected by a map of places. */

@@ -14,7 +14,7 @@ const plain = { 'model.norm.weight': matrix(1, 8), 'model.layers.0.up.weight': m
 const norm = { 'model.norm.weight': matrix(3, 8) }
 const up = 'model.layers.0.up'
 
-/** By scheme: what takes the place of a matrix, and the configuration's word for it. */
+/** By scheme: what takes the place of a matrix, and the configuration's word for it, with a format that terge does not read. */
 const PACKED: Readonly<Record<string, { tensors: Record<string, RawTensor>; method?: string }>> = {
   'F8_E4M3 with scales': {
     tensors: { [`${up}.weight`]: zeros('F8_E4M3', [8, 8], 8), [`${up}.weight_scale_inv`]: matrix(1, 1, 1) },
@@ -48,7 +48,10 @@ const PACKED: Readonly<Record<string, { tensors: Record<string, RawTensor>; meth
 const write = (folder: string, name: string, { tensors, method }: (typeof PACKED)[string]) =>
   writeFolder(path.join(folder, name), {
     'model.safetensors': weights({ ...norm, ...tensors }),
-    'config.json': { model_type: 'x', quantization_config: method ? { quant_method: method } : {} },
+    'config.json': {
+      model_type: 'x',
+      quantization_config: method ? { quant_method: method, checkpoint_format: 'marlin' } : {},
+    },
   })
 
 const merge = (folder: string, text: string) => {
@@ -90,7 +93,10 @@ test('a packed model is copied as it is, and its configuration with it', () =>
       const out = readFileSync(path.join(folder, 'out/model.safetensors'))
       const data = (file: Buffer) => file.subarray(8 + Number(file.readBigUInt64LE())).length
       assert.is(data(out), data(bytes))
-      assert.equal(jsonOf(path.join(folder, 'out'), 'config.json').quantization_config, { quant_method: 'gptq' })
+      assert.equal(jsonOf(path.join(folder, 'out'), 'config.json').quantization_config, {
+        quant_method: 'gptq',
+        checkpoint_format: 'marlin',
+      })
       const cast = await merge(folder, `${text}\noutput: {path: other, dtype: bfloat16}`)
       assert.is(cast.code, 2)
       assert.match(cast.err, 'error packed-weights')

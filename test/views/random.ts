@@ -3,7 +3,8 @@ import { type Dtype, elements } from '../../src/core/dtypes.js'
 import { bytesOf } from '../../src/encodings/index.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
 import { rowMajor } from '../../src/views/places.js'
-import { shapeOf } from '../../src/views/shape.js'
+import { dtypeOf, shapeOf } from '../../src/views/shape.js'
+import { mainStored } from '../../src/views/stored.js'
 import {
   type AxisMap,
   type Finding,
@@ -14,6 +15,7 @@ import {
   type View,
   ZEROS,
 } from '../../src/views/types.js'
+import { decodedElement, type PartAccess } from './decodedElement.js'
 
 /** Files of numbers, views of them, and findings: all from one seed. */
 export interface Case {
@@ -158,11 +160,22 @@ function putNumber(data: DataView, dtype: Dtype, at: number, value: number): voi
 export function numberAt(data: DataView, dtype: Dtype, at: number): number {
   if (dtype === 'F64') return data.getFloat64(at, true)
   if (dtype === 'F32') return data.getFloat32(at, true)
+  if (dtype === 'I32') return data.getInt32(at, true)
+  if (dtype === 'I8') return data.getInt8(at)
+  if (dtype === 'U8') return data.getUint8(at)
+  if (dtype === 'F8_E4M3') return e4m3(data.getUint8(at))
   const bits = data.getUint16(at, true)
   if (dtype === 'BF16') return bitsFloat(bits << 16)
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023]
   const size = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
   return bits & 0x8000 ? -size : size
+}
+
+function e4m3(byte: number): number {
+  const [exponent, fraction] = [(byte >> 3) & 15, byte & 7]
+  if (exponent === 15 && fraction === 7) return Number.NaN
+  const size = exponent === 0 ? fraction * 2 ** -9 : (8 + fraction) * 2 ** (exponent - 10)
+  return byte & 128 ? -size : size
 }
 
 const scratch = new DataView(new ArrayBuffer(4))
@@ -232,6 +245,8 @@ export function elementOf(
       }
       throw new Error('behind the last part')
     }
+    case 'decode':
+      return decodedElement(view, indexOf(view.shape, at), partAccess({ files, maps }, touch))
     case 'gather': {
       if (isFound(view)) {
         const found = maps(view.map, shapeOf(view.of[0]))
@@ -240,6 +255,37 @@ export function elementOf(
       }
       return gatheredElement(view, at, inner)
     }
+  }
+}
+
+/** Elements of the parts of a decode view. */
+function partAccess(
+  { files, maps }: Omit<Case, 'view'>,
+  touch: (file: number, offset: number, bytes: number) => void,
+): PartAccess {
+  /** The place of an element of a part, which may be transposed. */
+  const bytesAt = (part: View, index: number): { data: DataView; place: number } => {
+    let place = { file: 0, offset: 0, size: 0 }
+    elementOf({ files, maps }, part, coordinatesOf(shapeOf(part), index), (file, offset, size) => {
+      place = { file, offset, size }
+    })
+    touch(place.file, place.offset, place.size)
+    return { data: new DataView(files[place.file]!.buffer), place: place.offset }
+  }
+  return {
+    number(part, index) {
+      const { data, place } = bytesAt(part, index)
+      return numberAt(data, dtypeOf(part)!, place)
+    },
+    word(part, index) {
+      const { data, place } = bytesAt(part, index)
+      return data.getUint32(place, true)
+    },
+    byte(part, index) {
+      const stored = mainStored(part)
+      touch(stored.file, stored.offset + index, 1)
+      return files[stored.file]![stored.offset + index]!
+    },
   }
 }
 

@@ -2,13 +2,10 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { elements } from '../../src/core/dtypes.js'
-import { WebAssembly } from '../../src/core/webassembly.js'
 import { bytesOf } from '../../src/encodings/index.js'
 import type { WorkerContext } from '../../src/execute/worker/context.js'
 import { locate, scratchOf } from '../../src/execute/worker/read/index.js'
-import { compileKernels, instantiateKernels } from '../../src/kernels/index.js'
 import { generator } from '../../src/rebasin/order.js'
-import type { Slot, WindowFile } from '../../src/storage/local/window.js'
 import { simplify } from '../../src/views/compose.js'
 import { lower } from '../../src/views/lower.js'
 import { MOST_RANGES, rangesOf, storedBytes } from '../../src/views/ranges.js'
@@ -17,45 +14,7 @@ import { dtypeOf, shapeOf } from '../../src/views/shape.js'
 import { findingsOf, lastFinding, mainStored, mapStored, storedOf, withoutLastFinding } from '../../src/views/stored.js'
 import type { StoredView, View } from '../../src/views/types.js'
 import { coordinatesOf, elementOf, numberAt, randomCase } from './random.js'
-
-const SLOT = 2 ** 17
-const ROOM = 2 ** 18
-
-interface Look {
-  readonly file: number
-  readonly offset: number
-  readonly bytes: number
-}
-
-/** A worker whose files are arrays: what was looked at before is gone with each look. */
-async function workerOn(files: () => readonly Uint8Array[]) {
-  const memory = new WebAssembly.Memory({ initial: 32 })
-  const kernels = instantiateKernels(await compileKernels(), memory)
-  const looks: Look[] = []
-  const inputs = new Map<number, WindowFile>()
-  const slot: Slot = {
-    at(input, offset, bytes) {
-      const file = input.fd
-      assert.ok(
-        offset >= 0 && bytes >= 0 && offset + bytes <= files()[file]!.length,
-        `${bytes} at ${offset} of ${files()[file]!.length}`,
-      )
-      looks.push({ file, offset, bytes })
-      const target = new Uint8Array(memory.buffer, SLOT, 2 ** 16)
-      target.fill(0xee)
-      target.set(files()[file]!.subarray(offset, offset + bytes))
-      return SLOT
-    },
-  }
-  const input = (file: number): WindowFile => {
-    const known = inputs.get(file) ?? { fd: file, path: `${file}`, size: files()[file]!.length }
-    inputs.set(file, known)
-    return known
-  }
-  const context = (mode: 'map' | 'read', slotRoom: number) =>
-    ({ kernels, memory, windows: { mode }, slotRoom, input }) as unknown as WorkerContext
-  return { memory, slot, looks, context, forget: () => inputs.clear() }
-}
+import { type Look, ROOM, SLOT, workerOn } from './worker.js'
 
 const isWithin = (ranges: readonly Look[], { file, offset, bytes }: Look): boolean =>
   bytes === 0 ||

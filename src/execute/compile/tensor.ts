@@ -7,6 +7,7 @@ import { WHOLE } from '../../expr/walk.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { dtypeOf } from '../../views/shape.js'
+import { isDecoded } from '../../views/stored.js'
 import type { Findings } from '../findings.js'
 import type { OutputPlace, Program } from '../program.js'
 import { assignDuty, type Draft, newDraft, programOf } from './draft.js'
@@ -56,7 +57,7 @@ function writtenJob(
 ): Job {
   const expr = plainOf(of)
   // Copied bytes need no decoding.
-  const raw = expr.kind === 'read' && dtypeOf(expr.view) === dtype
+  const raw = expr.kind === 'read' && dtypeOf(expr.view) === dtype && !isDecoded(expr.view)
   const encoded = raw ? ({ dtype: 'raw', elementBytes: 1 } as const) : writable(name, dtype)
   const scale = raw ? bytesOf(dtype) : 1
   const total = elements(shape) * scale

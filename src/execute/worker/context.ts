@@ -16,6 +16,8 @@ export interface WorkerContext {
   readonly scratch: { readonly start: number; readonly bytes: number }
   /** The team's memory for matrices, and the number of this thread in the team. */
   readonly team?: { readonly memory: TeamMemory; readonly thread: number; readonly instance: WebAssembly.Instance }
+  /** What uses scratch space at an address since the task began. */
+  readonly scratchOwners: Map<number, object>
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void

@@ -55,6 +55,7 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     slots: Array.from({ length: leaves }, (_, index) => windows.slot(ARENA_END + index * size, size)),
     slotRoom: size - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
+    scratchOwners: new Map(),
     input: files.get,
   }
   return {

@@ -7,7 +7,9 @@ import type { MergeState } from './mergeState.js'
 import { rowsTouched } from './touchedRows.js'
 
 /** A task begins: merges get its coefficients and tables. */
-export function beginTask({ program, merges, loras }: Layout, task: Task): void {
+export function beginTask({ program, merges, loras, worker }: Layout, task: Task): void {
+  // Another program may have used the scratch space.
+  worker.scratchOwners.clear()
   for (const lora of loras) lora?.begin()
   for (const [index, state] of merges.entries()) {
     const node = program.nodes[index]!

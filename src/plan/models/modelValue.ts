@@ -9,14 +9,15 @@ export function modelValue(
   name: string,
   named: readonly (readonly [name: string, tensor: LogicalTensor])[],
   fileBase: number,
-  config?: Checkpoint['config'],
+  { config, quantized, refusal }: Pick<Checkpoint, 'config' | 'quantized' | 'refusal'> = {},
 ): Value {
   const tensors = new Map<string, ValueTensor>()
   for (const [given, { dtype, shape, view }] of named) {
     const inPlan = mapStored(view, (stored) => inFile(stored, fileBase + stored.file))
     tensors.set(given, { dtype, shape, expr: { kind: 'read', view: inPlan }, reason: 'same-model' })
   }
-  return { name, tensors, origin: name, ...quantizationOf(config) }
+  if (quantized) return { name, tensors, origin: name }
+  return { name, tensors, origin: name, ...quantizationOf(config), ...(refusal ? { refusal } : {}) }
 }
 
 /**

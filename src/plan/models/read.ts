@@ -44,7 +44,7 @@ export function readModels(
     const like = own ? given : underBasePrefix(recipe, source, given, reference, faults)
     const complete =
       own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, twins, faults)
-    values.set(name, modelValue(name, complete, files.length, checkpoint.config))
+    values.set(name, modelValue(name, complete, files.length, checkpoint))
     const model = models.length
     models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
     files.push(...planFiles(checkpoint, model))

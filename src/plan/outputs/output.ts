@@ -18,6 +18,7 @@ import type { Evaluate } from '../../language/types.js'
 import { isShared } from '../../networks/heads.js'
 import { mayBePacked, packedOf } from '../../networks/packed.js'
 import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from '../../networks/tied.js'
+import { QUANTIZATION_FILES, withoutQuantization } from '../../quantization/settings.js'
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
 import type { Way } from '../../steps/types.js'
@@ -27,6 +28,7 @@ import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
+import { asStored, droppedText } from './asStored.js'
 import { exportedPermutations } from './permutations.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
 
@@ -128,6 +130,9 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     )
   const { config } = context.checkpoints.get(value.origin)!
   if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
+  const kept = spec.dtype ? undefined : asStored(value, context)
+  const { tensors: held } = kept ?? value
+  if (!kept) warnOfDropped(context, spec, value)
   const packed = packedOf(value)
   if (spec.dtype && packed.size > 0) {
     const [name, by] = [...packed][0]!
@@ -139,7 +144,7 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     )
   }
   const specs: TensorSpec[] = []
-  for (const [name, tensor] of value.tensors)
+  for (const [name, tensor] of held)
     specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
   const layout = layoutCheckpoint(specs, {
     kind: single || adapter ? 'file' : 'folder',
@@ -148,7 +153,7 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     modules: context.checkpoints.get(value.origin)!.modules ?? [],
     ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
   })
-  const tensors = layout.tensors.map((placed) => planTensor(placed, value.tensors.get(placed.name)!))
+  const tensors = layout.tensors.map((placed) => planTensor(placed, held.get(placed.name)!))
   return {
     path: spec.path,
     spec: index,
@@ -159,7 +164,7 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     files: layout.files,
     indexes: layout.indexes,
     tensors,
-    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter),
+    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter, kept !== undefined),
     metadata: spec.metadata,
   }
 }
@@ -199,9 +204,10 @@ function adapterSidecars(
   spec: OutputSpec,
   value: Value,
   adapter: AdapterConfig | undefined,
+  kept: boolean,
 ): Sidecar[] {
   if (value.adapter) return [adapterSidecar(value.adapter)]
-  const beside = planSidecars(context, spec, value)
+  const beside = planSidecars(context, spec, value, kept)
   const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
   return lacks ? [...beside, adapterSidecar(adapter)] : beside
 }
@@ -212,10 +218,11 @@ const adapterSidecar = (config: AdapterConfig): Sidecar => ({
   text: `${JSON.stringify(config, null, 2)}\n`,
 })
 
-function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): Sidecar[] {
+/** `kept`: its weights stay quantized. */
+function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, kept: boolean): Sidecar[] {
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
-  const config = configText(spec, value, origin, context)
+  const config = configText(spec, value, origin, context, kept)
   warnOfLeftOut(value.origin, origin, context)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
     'text' in file
@@ -232,7 +239,10 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
   try {
     return [
       ...configs,
-      ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer).map(sidecar).map(ofModule),
+      ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer)
+        .filter(({ name }) => kept || !origin.quantized || !QUANTIZATION_FILES.some((file) => file === name))
+        .map(sidecar)
+        .map(ofModule),
     ]
   } catch (error) {
     if (!(error instanceof Fault)) throw error
@@ -240,6 +250,22 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value): S
     for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
     return configs
   }
+}
+
+/** Warning `dropped-scales`: what a result in floating point does not need. */
+function warnOfDropped(
+  { recipe, checkpoints, faults }: OutputContext,
+  spec: OutputSpec,
+  { origin, adapter }: Value,
+): void {
+  const dropped = adapter ? undefined : droppedText(checkpoints.get(origin)!)
+  if (dropped === undefined) return
+  faults.warn(
+    'dropped-scales',
+    `the weights of ${spec.path} are not quantized: terge drops ${dropped}`,
+    recipe.placeOf(spec.at, 'key'),
+    'quantize the result again to run it in that format',
+  )
 }
 
 /** One warning for all files of the origin that terge does not copy and does not know to be unneeded. */
@@ -262,8 +288,9 @@ function warnOfLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, fau
 function configText(
   { dtype }: OutputSpec,
   value: Value,
-  { config, configText: written }: Checkpoint,
+  { config, configText: written, quantized }: Checkpoint,
   context: OutputContext,
+  kept: boolean,
 ): string | undefined {
   const { tensors, origin } = value
   if (!config || tensors.size === 0) return undefined
@@ -280,9 +307,8 @@ function configText(
   const own = ownHead(tensors, context)
   if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
   // Libraries would dequantize plain numbers again.
-  if ('quantization_config' in changed && ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor)))
-    delete changed.quantization_config
-  return changeJson(written!, config, changed)
+  const plain = quantized ? !kept : ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor))
+  return changeJson(written!, config, plain ? withoutQuantization(changed) : changed)
 }
 
 type Config = Readonly<Record<string, unknown>>

@@ -1,10 +1,12 @@
 /** The factors of an adapter's update, read and packed for the kernel: as much of them as there is room for. */
+
 import { CHUNK, GROUP_ROWS, PANEL_BYTES } from '../../../kernels/types.js'
+import { SCRATCH } from '../../../views/decodeScratch.js'
 import type { Factor, LoraNode } from '../../program.js'
 import type { Arena } from '../arena.js'
 import type { WorkerContext } from '../context.js'
 import { readingWith, scratchOf } from '../read/index.js'
-import { copySource, SCRATCH } from '../read/reading.js'
+import { copySource } from '../read/reading.js'
 
 type Floats = Float32Array | Float64Array
 

@@ -1,17 +1,59 @@
 /** Reads the elements of a program's leaves: one file for each kind of reader. */
 import type { Slot } from '../../../storage/local/window.js'
-import { depthOf, type Source } from '../../../views/readers.js'
+import { decodedBytes, SCRATCH, TURNED_BYTES } from '../../../views/decodeScratch.js'
+import type { Reader, Source } from '../../../views/readers.js'
 import type { WorkerContext } from '../context.js'
 import { readParts } from './concat.js'
+import { readDecoded } from './decoded/index.js'
+import { readTurned } from './decoded/turned.js'
 import { readMapped } from './mapped.js'
 import { readHeld, readMemory } from './memory.js'
 import { readPicked } from './picked.js'
-import { copySource, type Reading, SCRATCH } from './reading.js'
+import { copySource, type Reading } from './reading.js'
 import { readRows } from './rows.js'
 import { readStrided } from './strided.js'
 
 /** Bytes that a reader needs before the elements that it makes. */
-export const scratchOf = ({ reader }: Source): number => depthOf(reader) * SCRATCH
+export const scratchOf = ({ reader }: Source): number => neededBy(reader)
+
+function neededBy(reader: Reader): number {
+  const inner = innerOf(reader)
+  return inner.length === 0 && reader.kind !== 'decoded'
+    ? 0
+    : ownScratch(reader) + inner.reduce((most, one) => Math.max(most, neededBy(one)), 0)
+}
+
+/** Readers that a reader reads with scratch space after its own. */
+function innerOf(reader: Reader): readonly Reader[] {
+  switch (reader.kind) {
+    case 'rows':
+      return reader.sources.map((source) => source.reader)
+    case 'concat':
+      return reader.parts.map(({ source }) => source.reader)
+    case 'picked':
+      return [reader.of]
+    case 'decoded':
+      return reader.parts.map((source) => source.reader)
+    case 'turned':
+      return reader.of.parts.map((source) => source.reader)
+    default:
+      return []
+  }
+}
+
+/** What other readers kept in the scratch space that this one is going to use is lost. */
+function forget({ worker, scratch }: Reading, reader: Reader): void {
+  const { scratchOwners } = worker
+  if (scratchOwners.size === 0) return
+  const end = scratch + neededBy(reader)
+  for (const address of scratchOwners.keys()) if (address >= scratch && address < end) scratchOwners.delete(address)
+}
+
+function ownScratch(reader: Reader): number {
+  if (reader.kind === 'decoded')
+    return decodedBytes(reader.parts[0]!.reader.kind === 'contiguous' && reader.form.codes.kind !== 'across')
+  return reader.kind === 'turned' ? TURNED_BYTES : SCRATCH
+}
 
 /**
  * Where elements of a source lie, from row-major index `first` on: in the slot's window where they lie one after the other in a file.
@@ -28,22 +70,24 @@ export function locate(
   const { reader, elementBytes } = source
   if (reader.kind === 'contiguous')
     return slot.at(worker.input(reader.file), reader.offset + first * elementBytes, count * elementBytes)
-  readElements(source, readingWith(worker, slot, address - scratchOf(source)), first, count, address)
+  readElements(source, readingWith(worker, slot, address - scratchOf(source), reader), first, count, address)
   return address
 }
 
-/** What readers work with who have scratch space from that address on. */
-export function readingWith(worker: WorkerContext, slot: Slot, scratch: number): Reading {
+/** What a reader works with that has scratch space from that address on. */
+export function readingWith(worker: WorkerContext, slot: Slot, scratch: number, reader?: Reader): Reading {
+  const next = scratch + (reader ? ownScratch(reader) : SCRATCH)
   return {
     ...{ worker, slot, scratch },
     within: (source, first, count, address) =>
-      readElements(source, readingWith(worker, slot, scratch + SCRATCH), first, count, address),
+      readElements(source, readingWith(worker, slot, next, source.reader), first, count, address),
   }
 }
 
 function readElements(source: Source, reading: Reading, first: number, count: number, address: number): void {
   if (count === 0) return
   const { reader, elementBytes } = source
+  if (innerOf(reader).length > 0 && reader.kind !== 'decoded' && reader.kind !== 'turned') forget(reading, reader)
   switch (reader.kind) {
     case 'contiguous':
       copySource(reading, source, source, first, count, address)
@@ -62,6 +106,12 @@ function readElements(source: Source, reading: Reading, first: number, count: nu
       break
     case 'picked':
       readPicked(reader, source, reading, first, count, address)
+      break
+    case 'decoded':
+      readDecoded(reader, reading, first, count, address)
+      break
+    case 'turned':
+      readTurned(reader, reading, first, count, address)
       break
     case 'memory':
       readMemory(reader, elementBytes, reading, first, count, address)

@@ -13,8 +13,6 @@ export interface Reading {
   readonly within: (source: Source, first: number, count: number, address: number) => void
 }
 
-/** Bytes for each reader that decodes: a chunk of stored elements, and one of decoded ones. */
-export const SCRATCH = CHUNK * 16
 /** Where the second chunk begins. */
 export const SECOND_CHUNK = CHUNK * 8
 

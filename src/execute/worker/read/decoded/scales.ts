@@ -1,0 +1,138 @@
+/** Scales and zero points of decoded numbers, as float32. */
+import { SCALES } from '../../../../views/decodeScratch.js'
+import { bytesOfPart, countOf, numbersOf, refusePart } from './fixed.js'
+import type { DecodedState } from './state.js'
+
+/** The row of scales of a row of numbers. */
+export const scaleRowOf = ({ reader, height, scaleHeight }: DecodedState, row: number): number =>
+  Math.floor(row / height) * scaleHeight + Math.floor((row % height) / reader.form.block[0])
+
+/**
+ * Makes scales `from` to before `to` available, by row-major index, and the zero points of the same indexes. Returns
+ * where they are in the caches, in floats. Scales in the order of the file are read in large pieces.
+ */
+export function scalesAt(state: DecodedState, from: number, to: number): number {
+  const { scales, reader } = state
+  if (from < scales.from || to > scales.to) {
+    const total = countOf(reader.parts[reader.form.scale.part]!)
+    const sequential = total <= SCALES || (scales.to > 0 && from >= scales.from && from <= scales.to)
+    const start = total <= SCALES ? 0 : from
+    const end = Math.min(total, sequential ? start + SCALES : to)
+    scales.to = 0
+    load(state, start, end - start)
+    scales.from = start
+    scales.to = end
+  }
+  return from - scales.from
+}
+
+function load(state: DecodedState, first: number, count: number): void {
+  const { form } = state.reader
+  const scales = new Float32Array(state.reading.worker.memory.buffer, state.scales.address, count)
+  const { part, by } = form.scale
+  if (form.scale.form.kind === 'number') numbersOf(state, part, first, count, state.scales.address)
+  else if (form.scale.form.kind === 'exponent') exponents(state, first, scales)
+  else nested(state, form.scale.form, first, scales)
+  for (let i = 0; i < count; i++) {
+    const scale = scales[i]!
+    if (scale - scale !== 0) refuseScale(state, first + i, scale)
+  }
+  if (by) {
+    const { factor } = state
+    const over = by.kind !== 'times'
+    for (let i = 0; i < count; i++) scales[i] = over ? scales[i]! / factor : scales[i]! * factor
+    const wrong = scales.findIndex((scale) => !Number.isFinite(scale))
+    if (wrong >= 0) refuseScale(state, first + wrong, scales[wrong]!)
+  }
+  if (form.zero?.kind === 'integers') integerZeros(state, form.zero.part, first, count)
+  if (form.zero?.kind === 'fields') fieldZeros(state, form.zero, first, count)
+}
+
+function refuseScale(state: DecodedState, index: number, scale: number): never {
+  const { groups, scale: form } = state.reader.form
+  const [row, group] = [Math.floor(index / groups), index % groups]
+  return refusePart(
+    state,
+    form.part,
+    `has the scale ${scale} in row ${row}, group ${group}: it must be a finite number`,
+  )
+}
+
+function exponents(state: DecodedState, first: number, scales: Float32Array): void {
+  const bytes = bytesOfPart(state, state.reader.form.scale.part, first, scales.length, state.raw)
+  const bits = new Uint32Array(scales.buffer, scales.byteOffset, scales.length)
+  for (let i = 0; i < bits.length; i++) {
+    const byte = bytes.getUint8(i)
+    // 2^-127 is a subnormal number, and 255 is NaN.
+    bits[i] = byte === 0 ? 0x00400000 : byte === 255 ? 0x7fc00000 : byte << 23
+  }
+}
+
+/** Scales that are stored as bytes, with scales of their own. */
+function nested(
+  state: DecodedState,
+  { outer, block, offset }: Extract<DecodedState['reader']['form']['scale']['form'], { kind: 'nested' }>,
+  first: number,
+  scales: Float32Array,
+): void {
+  const { buffer } = state.reading.worker.memory
+  const start = Math.floor(first / block)
+  const bytes = bytesOfPart(state, state.reader.form.scale.part, first, scales.length, state.raw)
+  const outers = state.raw + Math.ceil(scales.length / 4) * 4
+  const end = Math.ceil((first + scales.length) / block)
+  const factors = numbersOf(state, outer, start, end - start, outers)
+  const map = new Float32Array(buffer, state.nested, 256)
+  for (let i = 0; i < scales.length; i++) {
+    const factor = factors[Math.floor((first + i) / block) - start]!
+    scales[i] = map[bytes.getUint8(i)]! * factor + offset
+  }
+}
+
+function integerZeros(state: DecodedState, part: number, first: number, count: number): void {
+  const bytes = bytesOfPart(state, part, first, count, state.raw)
+  const zeros = new Float32Array(state.reading.worker.memory.buffer, state.zeros, count)
+  for (let i = 0; i < count; i++) zeros[i] = bytes.getInt8(i)
+}
+
+type Fields = Extract<NonNullable<DecodedState['reader']['form']['zero']>, { kind: 'fields' }>
+
+/** Zero points in words across the rows: a row of words has those of several rows of scales. */
+function fieldZeros(state: DecodedState, zero: Fields, first: number, count: number): void {
+  const { groups } = state.reader.form
+  const { part, bits, perWord, order, plus } = zero
+  const bitOf = (row: number): number => {
+    if (perWord === 0) return row * bits
+    const inside = order ? order[row % perWord]! : row % perWord
+    return Math.floor(row / perWord) * 32 + inside * bits
+  }
+  const [top, bottom] = [Math.floor(first / groups), Math.floor((first + count - 1) / groups)]
+  const wordRow = (bit: number): number => Math.floor(bit / 32)
+  const firstWord = perWord === 0 ? wordRow(bitOf(top)) : Math.floor(top / perWord)
+  const lastWord = perWord === 0 ? wordRow(bitOf(bottom) + bits - 1) : Math.floor(bottom / perWord)
+  // Of a part of one row, only the words of its groups.
+  const single = top === bottom && firstWord === lastWord
+  const start = firstWord * groups + (single ? first % groups : 0)
+  const length = single ? count : (lastWord - firstWord + 1) * groups
+  bytesOfPart(state, part, start, length, state.raw)
+  const { buffer } = state.reading.worker.memory
+  const words = new Uint32Array(buffer, state.raw, length)
+  const zeros = new Float32Array(buffer, state.zeros, count)
+  const most = 2 ** bits - 1
+  for (let row = top, at = 0; row <= bottom; row++) {
+    const bit = bitOf(row)
+    const [place, inside] = [wordRow(bit) * groups - start, bit % 32]
+    const crosses = inside + bits > 32
+    for (let group = (first + at) % groups; group < groups && at < count; group++, at++) {
+      let field = words[place + group]! >>> inside
+      if (crosses) field |= words[place + groups + group]! << (32 - inside)
+      field &= most
+      if (plus > 0 && field === most)
+        refusePart(
+          state,
+          part,
+          `has a zero point of ${most} in row ${row}, group ${group}: libraries read it as ${most + plus} or as 0`,
+        )
+      zeros[at] = field + plus
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/** Transposed matrices of decoded numbers, which are made in strips of columns. */
+import { BOX, SCRATCH, STRIP } from '../../../../views/decodeScratch.js'
+import type { TurnedReader } from '../../../../views/readers.js'
+import type { Reading } from '../reading.js'
+import { keepColumns } from './codes.js'
+import { decodeBox } from './index.js'
+import { stateOf } from './ready.js'
+import type { DecodedState } from './state.js'
+
+/** Rows of a matrix that a strip crosses. */
+const MOST_ROWS = 1 << 14
+/** Columns of a strip are a multiple of this number, which is that of columns with one scale. */
+const COLUMNS = 32
+
+/** A strip that is in the scratch space: some columns of some rows of one matrix. */
+interface Strip {
+  readonly row: number
+  readonly column: number
+}
+
+const strips = new WeakMap<DecodedState, Strip>()
+
+/** Puts numbers from row-major index `first` on to an address, as float32. */
+export function readTurned(
+  reader: TurnedReader,
+  reading: Reading,
+  first: number,
+  count: number,
+  address: number,
+): void {
+  const { worker, scratch } = reading
+  const state = stateOf(reader.of, { ...reading, scratch: scratch + SCRATCH + 4 * (STRIP + BOX) })
+  const memory = new Uint8Array(worker.memory.buffer)
+  const { height, columns } = state
+  const rows = Math.min(height, MOST_ROWS)
+  const width = Math.min(columns, Math.max(COLUMNS, Math.floor(STRIP / rows / COLUMNS) * COLUMNS))
+  for (let done = 0; done < count; ) {
+    const index = first + done
+    // The place in the transposed matrix: row `column` of the result has the numbers of that column.
+    const row = index % height
+    const column = ((index - row) / height) % columns
+    const matrix = Math.floor(index / (height * columns))
+    const [top, left] = [row - (row % rows), column - (column % width)]
+    const n = Math.min(rows, height - top)
+    const strip = stripAt(state, scratch + SCRATCH, matrix * height + top, n, left, Math.min(width, columns - left))
+    const from = (column - left) * n + (row - top)
+    // Whole columns follow each other if the strip has all rows.
+    const most = n === height ? Math.min(width, columns - left) * n - from : n - (row - top)
+    const length = Math.min(count - done, most)
+    memory.copyWithin(address + done * 4, strip + from * 4, strip + (from + length) * 4)
+    done += length
+  }
+}
+
+/** The address of a strip, column by column. */
+function stripAt(
+  state: DecodedState,
+  address: number,
+  row: number,
+  rows: number,
+  column: number,
+  columns: number,
+): number {
+  const known = strips.get(state)
+  if (known?.row === row && known.column === column) return address
+  const { unpack } = state.reading.worker.kernels
+  const box = address + 4 * STRIP
+  const most = Math.max(1, Math.floor(BOX / columns))
+  keepColumns(state, row, rows, column, columns)
+  for (let done = 0; done < rows; done += most) {
+    const n = Math.min(most, rows - done)
+    decodeBox(state, row + done, n, column, columns, box)
+    unpack.transpose(box, n, columns, address + done * 4, rows * 4)
+  }
+  strips.set(state, { row, column })
+  return address
+}

@@ -1,0 +1,310 @@
+/**
+ * Numbers from codes, for boxes of rows and columns: unpack_… write float32 codes, rows one after the other, and
+ * scale_… subtract zero points and multiply by scales in place. `stride`: bytes from one row of codes to the next, or
+ * from one row of scales to the next. Every product is rounded once.
+ */
+import { F8_E4M3, F8_E5M2, at } from './storage'
+
+function unpack8<S>(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  for (let row: usize = 0; row < rows; row++) {
+    const blocks = dst + ((columns & ~3) << 2), end = dst + (columns << 2)
+    let from = src
+    while (dst < blocks) {
+      v128.store(dst, at<S>().load(from))
+      from += 4
+      dst += 16
+    }
+    while (dst < end) {
+      v128.store32_lane(dst, at<S>().load1(from), 0)
+      from++
+      dst += 4
+    }
+    src += stride
+  }
+}
+
+export function unpack_F8_E4M3(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  unpack8<F8_E4M3>(src, stride, dst, rows, columns)
+}
+
+export function unpack_F8_E5M2(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  unpack8<F8_E5M2>(src, stride, dst, rows, columns)
+}
+
+/** Bytes: signed, or unsigned. */
+function unpackBytes(src: usize, stride: usize, dst: usize, rows: usize, columns: usize, signed: bool): void {
+  for (let row: usize = 0; row < rows; row++) {
+    const blocks = dst + ((columns & ~7) << 2), end = dst + (columns << 2)
+    let from = src
+    while (dst < blocks) {
+      const wide = signed ? v128.load8x8_s(from) : v128.load8x8_u(from)
+      const low = signed ? i32x4.extend_low_i16x8_s(wide) : i32x4.extend_low_i16x8_u(wide)
+      const high = signed ? i32x4.extend_high_i16x8_s(wide) : i32x4.extend_high_i16x8_u(wide)
+      v128.store(dst, f32x4.convert_i32x4_s(low))
+      v128.store(dst, f32x4.convert_i32x4_s(high), 16)
+      from += 8
+      dst += 32
+    }
+    while (dst < end) {
+      store<f32>(dst, signed ? <f32>load<i8>(from) : <f32>load<u8>(from))
+      from++
+      dst += 4
+    }
+    src += stride
+  }
+}
+
+export function unpack_I8(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  unpackBytes(src, stride, dst, rows, columns, true)
+}
+
+export function unpack_U8(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  unpackBytes(src, stride, dst, rows, columns, false)
+}
+
+/** One byte of each of the table's 16 numbers. */
+// @ts-ignore: decorator
+@inline
+function plane(table: usize, byte: usize): v128 {
+  let bytes = i8x16.splat(0)
+  const part = memory.data(16)
+  for (let i: usize = 0; i < 16; i++) store<u8>(part + i, load<u8>(table + (i << 2) + byte))
+  bytes = v128.load(part)
+  return bytes
+}
+
+/** Stores the numbers of 16 indexes. */
+// @ts-ignore: decorator
+@inline
+function store16(dst: usize, index: v128, p0: v128, p1: v128, p2: v128, p3: v128): void {
+  const b0 = i8x16.swizzle(p0, index), b1 = i8x16.swizzle(p1, index)
+  const b2 = i8x16.swizzle(p2, index), b3 = i8x16.swizzle(p3, index)
+  const low01 = i8x16.shuffle(b0, b1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+  const high01 = i8x16.shuffle(b0, b1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+  const low23 = i8x16.shuffle(b2, b3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+  const high23 = i8x16.shuffle(b2, b3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+  v128.store(dst, i16x8.shuffle(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11))
+  v128.store(dst, i16x8.shuffle(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), 16)
+  v128.store(dst, i16x8.shuffle(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), 32)
+  v128.store(dst, i16x8.shuffle(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), 48)
+}
+
+/**
+ * Halves of bytes through a table of 16 float32 numbers. `skip`: 1 if the first number is the second half of its byte.
+ * `high`: 1 if the upper half comes first.
+ */
+export function unpack_nibbles(
+  src: usize,
+  stride: usize,
+  dst: usize,
+  rows: usize,
+  columns: usize,
+  skip: usize,
+  high: usize,
+  table: usize,
+): void {
+  const p0 = plane(table, 0), p1 = plane(table, 1), p2 = plane(table, 2), p3 = plane(table, 3)
+  const mask = i8x16.splat(15)
+  for (let row: usize = 0; row < rows; row++) {
+    const end = dst + (columns << 2)
+    let place = skip
+    if (place === 1 && dst < end) {
+      store<f32>(dst, load<f32>(table + (half(src, 1, high) << 2)))
+      place = 2
+      dst += 4
+    }
+    let from = src + (place >> 1)
+    while (dst + 128 <= end) {
+      const bytes = v128.load(from)
+      const lower = v128.and(bytes, mask), upper = i8x16.shr_u(bytes, 4)
+      const a = high !== 0 ? upper : lower, b = high !== 0 ? lower : upper
+      store16(dst, i8x16.shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), p0, p1, p2, p3)
+      store16(dst + 64, i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), p0, p1, p2, p3)
+      from += 16
+      dst += 128
+    }
+    for (let rest: usize = 0; dst < end; rest++) {
+      store<f32>(dst, load<f32>(table + (half(from, rest, high) << 2)))
+      dst += 4
+    }
+    src += stride
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function half(bytes: usize, index: usize, high: usize): usize {
+  const byte = <usize>load<u8>(bytes + (index >> 1))
+  return ((index & 1) ^ high) === 1 ? byte >> 4 : byte & 15
+}
+
+/** Fields of words, the lowest bits first: those from field `first` of each row. `perWord`: 0 if fields cross words. */
+export function unpack_fields(
+  src: usize,
+  stride: usize,
+  dst: usize,
+  rows: usize,
+  columns: usize,
+  first: usize,
+  bits: usize,
+  perWord: usize,
+): void {
+  const mask: u64 = (<u64>1 << bits) - 1
+  for (let row: usize = 0; row < rows; row++) {
+    for (let i = first; i < first + columns; i++) {
+      const bit = perWord === 0 ? i * bits : (i / perWord) * 32 + (i % perWord) * bits
+      const word = src + ((bit >> 5) << 2)
+      const inside = bit & 31
+      // The second word is read only where the field reaches into it: it may lie behind the last one.
+      const upper = inside + bits > 32 ? <u64>load<u32>(word + 4) << 32 : 0
+      store<f32>(dst, <f32>((((<u64>load<u32>(word)) | upper) >> inside) & mask))
+      dst += 4
+    }
+    src += stride
+  }
+}
+
+/** The same field of each word of a row. */
+export function unpack_across(src: usize, dst: usize, columns: usize, shift: u32, bits: u32): void {
+  const mask = (<u32>1 << bits) - 1
+  const blocks = dst + ((columns & ~3) << 2), end = dst + (columns << 2)
+  const masks = i32x4.splat(mask)
+  while (dst < blocks) {
+    v128.store(dst, f32x4.convert_i32x4_s(v128.and(i32x4.shr_u(v128.load(src), shift), masks)))
+    src += 16
+    dst += 16
+  }
+  while (dst < end) {
+    store<f32>(dst, <f32>((load<u32>(src) >> shift) & mask))
+    src += 4
+    dst += 4
+  }
+}
+
+/**
+ * x = (x − zero) · scale. Columns from `first` of a row share a scale in runs of `run`. `zeros`: 0 for none; rows of
+ * zero points are as far apart as rows of scales.
+ */
+export function scale_runs(
+  x: usize,
+  rows: usize,
+  columns: usize,
+  scales: usize,
+  zeros: usize,
+  stride: usize,
+  first: usize,
+  run: usize,
+): void {
+  for (let row: usize = 0; row < rows; row++) {
+    const end = x + (columns << 2)
+    let scale = scales, zero = zeros
+    let next = x + ((run - first) << 2)
+    while (x < end) {
+      const stop = next < end ? next : end
+      const s = load<f32>(scale)
+      if (zeros !== 0) {
+        const z = load<f32>(zero)
+        x = runOf(x, stop, f32x4.splat(s), f32x4.splat(z), s, z, true)
+        zero += 4
+      } else x = runOf(x, stop, f32x4.splat(s), f32x4.splat(0), s, 0, false)
+      scale += 4
+      next = stop + (run << 2)
+    }
+    scales += stride
+    if (zeros !== 0) zeros += stride
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function runOf(x: usize, stop: usize, scales: v128, zeros: v128, s: f32, z: f32, shifted: bool): usize {
+  while (x + 16 <= stop) {
+    const value = v128.load(x)
+    v128.store(x, f32x4.mul(shifted ? f32x4.sub(value, zeros) : value, scales))
+    x += 16
+  }
+  while (x < stop) {
+    const value = load<f32>(x)
+    store<f32>(x, (shifted ? value - z : value) * s)
+    x += 4
+  }
+  return x
+}
+
+/** The same with a scale for each column. */
+export function scale_each(
+  x: usize,
+  rows: usize,
+  columns: usize,
+  scales: usize,
+  zeros: usize,
+  stride: usize,
+): void {
+  for (let row: usize = 0; row < rows; row++) {
+    for (let column: usize = 0; column < columns; column++) {
+      const at = column << 2
+      const value = load<f32>(x)
+      store<f32>(x, (zeros !== 0 ? value - load<f32>(zeros + at) : value) * load<f32>(scales + at))
+      x += 4
+    }
+    scales += stride
+    if (zeros !== 0) zeros += stride
+  }
+}
+
+/** The same where `groups` (i32) has the scale of each column. */
+export function scale_mapped(
+  x: usize,
+  rows: usize,
+  columns: usize,
+  scales: usize,
+  zeros: usize,
+  stride: usize,
+  groups: usize,
+): void {
+  for (let row: usize = 0; row < rows; row++) {
+    for (let column: usize = 0; column < columns; column++) {
+      const at = <usize>load<u32>(groups + (column << 2)) << 2
+      const value = load<f32>(x)
+      store<f32>(x, (zeros !== 0 ? value - load<f32>(zeros + at) : value) * load<f32>(scales + at))
+      x += 4
+    }
+    scales += stride
+    if (zeros !== 0) zeros += stride
+  }
+}
+
+/** Rows of 4-byte elements become columns. `stride`: bytes from one row of the result to the next. */
+export function transpose(src: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
+  const line = columns << 2
+  let row: usize = 0
+  for (; row + 4 <= rows; row += 4) {
+    const a = src + row * line, b = a + line, c = b + line, d = c + line
+    let to = dst + (row << 2)
+    let at: usize = 0
+    for (; at + 16 <= line; at += 16) {
+      const x0 = v128.load(a + at), x1 = v128.load(b + at), x2 = v128.load(c + at), x3 = v128.load(d + at)
+      const y0 = i32x4.shuffle(x0, x1, 0, 4, 1, 5), y1 = i32x4.shuffle(x0, x1, 2, 6, 3, 7)
+      const y2 = i32x4.shuffle(x2, x3, 0, 4, 1, 5), y3 = i32x4.shuffle(x2, x3, 2, 6, 3, 7)
+      v128.store(to, i64x2.shuffle(y0, y2, 0, 2))
+      v128.store(to + stride, i64x2.shuffle(y0, y2, 1, 3))
+      v128.store(to + 2 * stride, i64x2.shuffle(y1, y3, 0, 2))
+      v128.store(to + 3 * stride, i64x2.shuffle(y1, y3, 1, 3))
+      to += 4 * stride
+    }
+    for (; at < line; at += 4) {
+      store<u32>(to, load<u32>(a + at))
+      store<u32>(to + 4, load<u32>(b + at))
+      store<u32>(to + 8, load<u32>(c + at))
+      store<u32>(to + 12, load<u32>(d + at))
+      to += stride
+    }
+  }
+  for (; row < rows; row++) {
+    let to = dst + (row << 2)
+    for (let at: usize = 0; at < line; at += 4) {
+      store<u32>(to, load<u32>(src + row * line + at))
+      to += stride
+    }
+  }
+}
