@@ -5,7 +5,6 @@ import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/typ
 import { Fault } from '../../core/diagnostics.js'
 import { type Dtype, elements } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
-import { isObject } from '../../core/json/text.js'
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
 import { encodingOf, isFloat, isWritable } from '../../encodings/index.js'
@@ -17,7 +16,7 @@ import type { Faults } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
 import { isShared } from '../../networks/heads.js'
 import { mayBePacked, packedOf } from '../../networks/packed.js'
-import { EMBEDDING, headOf, nearestTo, tiesHead, tyingPart } from '../../networks/tied.js'
+import { EMBEDDING, headOf, nearestTo, tiesHead } from '../../networks/tied.js'
 import { QUANTIZATION_FILES, withoutQuantization } from '../../quantization/settings.js'
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
@@ -29,6 +28,7 @@ import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js
 import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
 import { asStored, droppedText } from './asStored.js'
+import { DTYPE_KEYS, untie, withDtype } from './configEdits.js'
 import { exportedPermutations } from './permutations.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
 
@@ -311,8 +311,6 @@ function configText(
   return changeJson(written!, config, plain ? withoutQuantization(changed) : changed)
 }
 
-type Config = Readonly<Record<string, unknown>>
-
 /** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */
 function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): string | undefined {
   const name = headOf([...tensors])
@@ -369,34 +367,6 @@ function underPrefix({ amendments }: OutputContext, value: Value): Value {
     ([name, tensor]) => [added!.has(name) ? name : `${prefix}${name}`, tensor] as const,
   )
   return { ...value, tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))) }
-}
-
-/**
- * Sets `tie_word_embeddings: false` in the part of the configuration that decides about the head and in its text part.
- * Libraries read either and treat an absent key as true.
- */
-function untie(config: Record<string, unknown>, head: string): void {
-  const part = { ...tyingPart(config, head), tie_word_embeddings: false }
-  const text = (part as Config).text_config as Config | null | undefined
-  const whole =
-    text?.tie_word_embeddings === true ? { ...part, text_config: { ...text, tie_word_embeddings: false } } : part
-  if (tyingPart(config, head) === config) Object.assign(config, whole)
-  else config.decoder = whole
-}
-
-/** transformers 5 writes `dtype`, earlier versions `torch_dtype`. A config and its parts may have either. */
-const DTYPE_KEYS = ['torch_dtype', 'dtype'] as const
-
-/** Sets the dtype wherever the configuration, or a model configuration in it, states one. */
-function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
-  if (!dtype) return config
-  return Object.fromEntries(
-    Object.entries(config).map(([key, value]) => {
-      if (DTYPE_KEYS.some((one) => one === key)) return [key, encodingOf(dtype).torch[0]]
-      const part = isObject(value) && (key.endsWith('_config') || 'model_type' in value)
-      return [key, part && key !== 'quantization_config' ? withDtype(value, dtype) : value]
-    }),
-  )
 }
 
 /** An `evaluate` command without its place in the recipe. */
