@@ -86,7 +86,12 @@ def measure(entry: harness.Network, folder: Path, aligner: Aligner) -> dict:
     harness.save(entry, other, folder / "b")
     before = harness.forward(other, inputs)
     out = folder / "out"
-    told = aligner({"a": str(folder / "a"), "b": str(folder / "b"), "out": str(out), "spec": entry.spec})
+    spec = entry.spec
+    if entry.exporter is not None:
+        spec = str(folder / "network.onnx")
+        _, example = harness.build(entry, 1)
+        harness.export(entry, one, example, Path(spec))
+    told = aligner({"a": str(folder / "a"), "b": str(folder / "b"), "out": str(out), "spec": spec})
     row = {"network": entry.name, "kind": entry.kind, "spec": entry.spec if isinstance(entry.spec, str) else "written"}
     if "errors" in told:
         codes = sorted({error["code"] for error in told["errors"]})

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Sequence
@@ -30,6 +31,8 @@ class Network:
     least: Optional[float] = None
     # The largest difference that the order of summation explains. More than for float64 where a module computes in float32.
     allowed: float = 1e-9
+    # The spec is an ONNX file that this exporter of PyTorch writes: "torchscript" or "dynamo".
+    exporter: Optional[str] = None
 
 
 NETWORKS: dict[str, Network] = {}
@@ -150,3 +153,29 @@ def movable(entry: Network, folder: Path) -> dict[str, int]:
         for name, value in tensors
         if value.is_floating_point() and value.numel() > 1 and not stays(name)
     }
+
+
+def export(entry: Network, module: nn.Module, inputs, file: Path) -> None:
+    """Writes the module as ONNX. Models of transformers give only their first output."""
+    arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else inputs
+    plain = First(module) if isinstance(arguments, dict) else module
+    if isinstance(arguments, dict):
+        plain.names, arguments = list(arguments), tuple(arguments.values())
+    elif not isinstance(arguments, tuple):
+        arguments = (arguments,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if entry.exporter == "torchscript":
+            torch.onnx.export(plain, arguments, str(file), dynamo=False)
+        else:
+            torch.onnx.export(plain, arguments, str(file), dynamo=True, external_data=False, verbose=False)
+
+
+class First(nn.Module):
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.names: list[str] = []
+
+    def forward(self, *values):
+        return self.model(**dict(zip(self.names, values)), return_dict=False)[0]

@@ -9,6 +9,8 @@ export interface OnnxTensor {
   readonly dims: readonly number[]
   /** Of small integer tensors. */
   readonly integers?: readonly number[]
+  /** Whether all elements have the same bits. Only looked up for small tensors. */
+  readonly uniform?: true
   readonly float: boolean
 }
 
@@ -18,6 +20,12 @@ export interface OnnxNode {
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly integers: ReadonlyMap<string, readonly number[]>
+  /** The values of attributes that are texts. */
+  readonly texts: ReadonlyMap<string, string>
+  /** Whether an attribute is a single floating-point number. */
+  readonly isNumber: boolean
+  /** The module that it belongs to, as exporters write it: `layer1.0.conv1`. */
+  readonly scope?: string
   readonly tensor?: OnnxTensor
   /** It has graphs of its own, which may read any value. */
   readonly nested: boolean
@@ -72,39 +80,78 @@ function* messages(wire: Wire, { start, end }: Field): Generator<Field> {
 
 function readNode(wire: Wire, { start, end }: Field): OnnxNode {
   let [name, op, domain] = ['', '', '']
+  let scope: string | undefined
   const inputs: string[] = []
   const outputs: string[] = []
-  const integers = new Map<string, readonly number[]>()
-  let tensor: OnnxTensor | undefined
-  let nested = false
+  const attributes: Attributes = { integers: new Map(), texts: new Map(), isNumber: false, nested: false }
   for (const field of wire.fields(start, end)) {
     if (field.number === 1) inputs.push(wire.text(field))
     else if (field.number === 2) outputs.push(wire.text(field))
     else if (field.number === 3) name = wire.text(field)
     else if (field.number === 4) op = wire.text(field)
     else if (field.number === 7) domain = wire.text(field)
-    else if (field.number === 5) {
-      let attribute = ''
-      const numbers: number[] = []
-      for (const part of wire.fields(field.start, field.end)) {
-        if (part.number === 1) attribute = wire.text(part)
-        else if (part.number === 3 || part.number === 8) numbers.push(...wire.integers(part))
-        else if (part.number === 5) tensor = readTensor(wire, part)
-        else if (part.number === 6 || part.number === 11) nested = true
-      }
-      if (numbers.length > 0) integers.set(attribute, numbers)
-    }
+    else if (field.number === 5) readAttribute(wire, field, attributes)
+    else if (field.number === 9) scope = scopeIn(wire, field) ?? scope
   }
-  const known = STANDARD.includes(domain)
+  const own = scope ?? scopeOf(name)
   return {
     name,
-    op: known ? op : `${domain}.${op}`,
+    op: STANDARD.includes(domain) ? op : `${domain}.${op}`,
     inputs,
     outputs,
-    integers,
-    ...(tensor ? { tensor } : {}),
-    nested,
+    ...attributes,
+    ...(own === undefined ? {} : { scope: own }),
   }
+}
+
+interface Attributes {
+  readonly integers: Map<string, readonly number[]>
+  readonly texts: Map<string, string>
+  isNumber: boolean
+  tensor?: OnnxTensor
+  nested: boolean
+}
+
+function readAttribute(wire: Wire, { start, end }: Field, attributes: Attributes): void {
+  let name = ''
+  const numbers: number[] = []
+  for (const part of wire.fields(start, end)) {
+    if (part.number === 1) name = wire.text(part)
+    else if (part.number === 3 || part.number === 8) numbers.push(...wire.integers(part))
+    else if (part.number === 4 && part.wire === 2) attributes.texts.set(name, wire.text(part))
+    else if (part.number === 5) attributes.tensor = readTensor(wire, part)
+    else if (part.number === 6 || part.number === 11) attributes.nested = true
+  }
+  if (name === 'value_float') attributes.isNumber = true
+  if (numbers.length > 0) attributes.integers.set(name, numbers)
+}
+
+/** The entry of a node's metadata in which PyTorch's newer exporter lists the modules around a node, outermost first. */
+const SCOPES = 'pkg.torch.onnx.name_scopes'
+
+function scopeIn(wire: Wire, { start, end, wire: kind }: Field): string | undefined {
+  if (kind !== 2) return undefined
+  let [key, value] = ['', '']
+  for (const part of wire.fields(start, end)) {
+    if (part.number === 1) key = wire.text(part)
+    else if (part.number === 2 && key === SCOPES) value = wire.text(part)
+  }
+  // A list in Python's notation: ['', 'layer1', 'layer1.0', 'conv2d_1']. The last entry is the operator.
+  const names = [...value.matchAll(/'([^']*)'/g)].map(([, name]) => name!)
+  return names.length > 1 ? names.at(-2) : undefined
+}
+
+/** From a node's name by the older exporter: `/layer1/layer1.0/conv1/Conv` belongs to `layer1.0.conv1`. */
+function scopeOf(name: string): string | undefined {
+  const parts = name.split('/').filter((part) => part !== '')
+  if (!name.startsWith('/') || parts.length < 2) return undefined
+  const path: string[] = []
+  for (const part of parts.slice(0, -1)) {
+    // A container's children repeat its name.
+    if (part.startsWith(`${path.at(-1)}.`)) path.pop()
+    path.push(part)
+  }
+  return path.join('.')
 }
 
 function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
@@ -134,7 +181,23 @@ function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
       if (found.length === size) integers = found
     }
   }
-  return { name, dims, ...(integers ? { integers } : {}), float: FLOATS.includes(type) }
+  const float = FLOATS.includes(type)
+  return {
+    ...{ name, dims, float },
+    ...(integers ? { integers } : {}),
+    ...(float && raw && isUniform(wire, raw, size) ? { uniform: true } : {}),
+  }
+}
+
+/** Bytes of a tensor up to which its elements are compared. */
+const SMALL = 1 << 16
+
+function isUniform(wire: Wire, raw: Field, size: number): boolean {
+  const length = raw.end - raw.start
+  if (size < 1 || length > SMALL || length % size !== 0) return false
+  const bytes = wire.bytes(raw, SMALL)
+  const each = length / size
+  return bytes.every((byte, i) => byte === bytes[i % each])
 }
 
 function readValue(wire: Wire, field: Field): OnnxValue {

@@ -1,29 +1,49 @@
-/** What operators are told by, and what they act on. */
-import type { Axes, Axis } from './axes.js'
+/** What operators work with. */
+import { type Axis, idsOf } from './axis.js'
 import type { OnnxNode } from './model.js'
+import type { Ties } from './ties.js'
 
-/** A value: its axes, or nothing where even their number is unknown (all of them keep their order then). */
+/** The axes of a value, or undefined if even their number is unknown: then all of them keep their order. */
 export type Value = readonly Axis[] | undefined
-/** A place of a shape that the graph computes: a number, or the axis whose length it is. */
+/** A place of a shape that the graph computes: a number, or the axis that has this length. */
 export type Size = number | Axis | undefined
 
-export interface Walk extends Axes {
+/** The axes of one direction's tensors. Rows are gates times units. */
+export interface Recurrent {
+  /** [gates × units, inputs] */
+  readonly input: readonly Axis[]
+  /** [gates × units, units] */
+  readonly hidden: readonly Axis[]
+  /** [gates × units] each. */
+  readonly biases: readonly Axis[]
+}
+
+export interface Walk {
+  readonly ties: Ties
   readonly value: (name: string | undefined) => Value
+  /** The numbers of a small integer value, as far as they are known. */
   readonly sizes: (name: string | undefined) => readonly Size[] | undefined
+  /** The same, if all of them are numbers. */
   readonly numbers: (name: string | undefined) => readonly number[] | undefined
   readonly give: (name: string | undefined, value: Value, sizes?: readonly Size[]) => void
-  /** Ties two axes; an axis without node freezes the other. Gives the axis of both. */
-  readonly join: (x: Axis, y: Axis, where: string) => Axis
-  /** A value of which only the file tells the axes, all of them in their order. */
+  /** The axes of tensors that an export folded into the output channels of a node, such as those of a BatchNorm. */
+  readonly folded: (node: OnnxNode) => readonly Axis[]
+  /** The tensors of a recurrent layer by direction, if an export has them in another form. */
+  readonly recurrent: (node: OnnxNode) => readonly Recurrent[] | undefined
+  /** A value of which only the file tells the axes. All of them keep their order. */
   readonly told: (name: string) => Value
-  readonly stay: (value: Value, reason: string) => void
 }
 
 export type Operator = (walk: Walk, node: OnnxNode) => void
 
-/** An operator that is not known: its inputs keep their order, and with them its outputs. */
+/** Axes that keep their order, for a reason. */
+export function stay({ ties }: Walk, axes: Value, reason: string): void {
+  for (const axis of axes ?? []) for (const ids of idsOf(axis)) ties.fix(ids, reason)
+}
+
+/** An operator that is not known: its inputs keep their order, and so do its outputs. */
 export function unknown(walk: Walk, node: OnnxNode, why = 'is not supported'): void {
-  for (const name of node.inputs) walk.stay(walk.value(name), `${label(node)} ${why}`)
+  for (const name of node.inputs) stay(walk, walk.value(name), `${label(node)} ${why}`)
   for (const name of node.outputs) walk.give(name, walk.told(name))
 }
 

@@ -1,84 +1,99 @@
 /**
- * The walk over an ONNX graph. Every value has axes, every axis that may be permuted a node of the union-find; operators tie
- * the axes that must go by one permutation to compute the same. What an operator does to an axis that is not known freezes
- * the axis: it keeps its order, and so do all that are tied to it. Graph inputs and outputs are frozen.
+ * The walk over an ONNX graph. Every value has axes. Operators tie the axes that must move together, so that the network
+ * computes the same. If an operator is not known, its inputs keep their order. Graph inputs and outputs keep theirs too.
  */
-import { ownValue } from '../../core/collections/ownValue.js'
-import { type Axes, type Axis, createAxes } from './axes.js'
-import type { OnnxGraph } from './model.js'
+import type { Axis } from './axis.js'
+import { constantAxes, ofIds, plain } from './axis.js'
+import type { OnnxGraph, OnnxNode } from './model.js'
 import { OPERATORS } from './operators.js'
-import { label, type Size, unknown, type Value, type Walk } from './value.js'
+import { createTies, type Units } from './ties.js'
+import { label, type Recurrent, type Size, stay, unknown, type Value, type Walk } from './value.js'
+import type { Uses } from './uses.js'
 import { broken } from './wire.js'
+import type { Shapes } from '../spec.js'
 
-/** Axes of a value: a hostile graph could double them with each node. */
+/** Limit for the axes of a value: a hostile graph could double them with each node. */
 const MOST_AXES = 64
 
 export interface Walked {
-  readonly axes: Axes
-  /** For each initializer its axes. */
-  readonly tensors: ReadonlyMap<string, readonly Axis[]>
+  readonly units: Units
+  /** By tensor of the checkpoint that the graph reads: the ids of each axis. Axes of one place have none. */
+  readonly tensors: ReadonlyMap<string, readonly (Int32Array | undefined)[]>
 }
 
-export function walkGraph(graph: OnnxGraph): Walked {
-  const axes = createAxes()
+export function walkGraph(graph: OnnxGraph, uses: Uses, shapes: Shapes): Walked {
+  const ties = createTies()
   const values = new Map<string, Value>()
-  const shapes = new Map<string, readonly Size[]>()
-  const tensors = new Map<string, readonly Axis[]>()
+  const sizes = new Map<string, readonly Size[]>()
+  const tensors = new Map<string, (Int32Array | undefined)[]>()
   const told = new Map(graph.values.map(({ name, dims }) => [name, dims]))
-  const stay = (value: Value, reason: string) => {
-    for (const { node } of value ?? []) if (node !== undefined) axes.freeze(node, reason)
+  const axesOf = (tensor: string): readonly Axis[] => {
+    const { shape } = shapes.get(tensor)!
+    const known = tensors.get(tensor) ?? shape.map((length) => (length > 1 ? ties.newIds(length) : undefined))
+    tensors.set(tensor, known)
+    return known.map((ids, i) => (ids ? ofIds(ids) : plain(shape[i])))
   }
   const walk: Walk = {
-    ...axes,
+    ties,
     value: (name) => {
       if (name === undefined || name === '') return []
       if (!values.has(name)) throw broken(`value ${name} is used before it is computed`)
       return values.get(name)
     },
-    sizes: (name) => (name === undefined ? undefined : shapes.get(name)),
+    sizes: (name) => (name === undefined ? undefined : sizes.get(name)),
     numbers: (name) => {
-      const found = name === undefined ? undefined : shapes.get(name)
+      const found = name === undefined ? undefined : sizes.get(name)
       return found?.every((size) => typeof size === 'number') ? (found as number[]) : undefined
     },
-    give: (name, value, sizes) => {
+    give: (name, value, own) => {
       if (name === undefined || name === '') return
       if (values.has(name)) throw broken(`value ${name} is computed twice`)
       if (value && value.length > MOST_AXES) throw broken(`value ${name} has more than ${MOST_AXES} axes`)
       values.set(name, value)
-      if (sizes) shapes.set(name, sizes)
+      if (own) sizes.set(name, own)
     },
-    join: (x, y, where) => {
-      if (x.node !== undefined && y.node !== undefined) axes.tie(x.node, y.node, where)
-      else {
-        const node = x.node ?? y.node
-        if (node !== undefined) axes.freeze(node, `${where}: the other side keeps its order`)
-      }
-      return x.length !== undefined ? x : y
-    },
-    told: (name) => told.get(name)?.map((length) => (length === undefined ? {} : { length })),
-    stay,
+    folded: (node) => (uses.folded.get(node) ?? []).map((tensor) => axesOf(tensor)[0]!),
+    recurrent: (node) => uses.recurrent.get(node)?.map((direction) => recurrentAxes(direction, axesOf)),
+    told: (name) => told.get(name)?.map((length) => plain(length)),
   }
-  for (const { name, dims, integers } of graph.initializers) {
-    const own = dims.map((length) => (length === 1 ? { length } : { length, node: axes.node(length) }))
-    tensors.set(name, own)
-    walk.give(name, own, integers)
+  for (const tensor of graph.initializers) {
+    const { name, dims, integers } = tensor
+    const use = uses.tensors.get(name)
+    walk.give(name, use ? placed(axesOf(use.tensor), dims, use.reversed) : constantAxes(tensor), integers)
   }
   for (const { name, dims } of graph.inputs) {
     // Older files list initializers among the inputs.
-    if (tensors.has(name)) continue
-    walk.give(
-      name,
-      dims?.map((length) => (length === undefined ? {} : { length })),
-    )
+    if (!values.has(name))
+      walk.give(
+        name,
+        dims?.map((length) => plain(length)),
+      )
   }
-  for (const node of graph.nodes) {
-    const operate = node.nested ? undefined : ownValue(OPERATORS, node.op)
-    if (operate) operate(walk, node)
-    else unknown(walk, node)
-  }
-  // Graphs inside of nodes read any value by its name.
+  for (const node of graph.nodes) visit(walk, node)
+  // Graphs inside nodes read any value by its name.
   const nested = graph.nodes.find((node) => node.nested)
-  if (nested) for (const own of values.values()) stay(own, `${label(nested)} has a graph of its own`)
-  for (const { name } of graph.outputs) stay(walk.value(name), `${name} is an output of the graph`)
-  return { axes, tensors }
+  if (nested) for (const own of values.values()) stay(walk, own, `${label(nested)} has a graph of its own`)
+  for (const { name } of graph.outputs) stay(walk, walk.value(name), `${name} is an output of the graph`)
+  return { units: ties.units(), tensors }
+}
+
+/** The axes of a tensor at the axes of an initializer, which may have more axes of one place. */
+function placed(axes: readonly Axis[], dims: readonly number[], reversed: boolean): Axis[] {
+  const long = axes.filter(({ length }) => length !== 1)
+  if (reversed) long.reverse()
+  let next = 0
+  return dims.map((length) => (length === 1 ? plain(1) : long[next++]!))
+}
+
+function visit(walk: Walk, node: OnnxNode): void {
+  const operate = node.nested ? undefined : OPERATORS.get(node.op)
+  if (operate) operate(walk, node)
+  else unknown(walk, node)
+}
+
+function recurrentAxes(
+  { input, hidden, biases }: { readonly input: string; readonly hidden: string; readonly biases: readonly string[] },
+  axesOf: (tensor: string) => readonly Axis[],
+): Recurrent {
+  return { input: axesOf(input), hidden: axesOf(hidden), biases: biases.map((name) => axesOf(name)[0]!) }
 }

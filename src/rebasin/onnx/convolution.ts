@@ -1,0 +1,109 @@
+/** Convolutions and pooling. */
+import { type Axis, ofRuns, plain, sliceAxis, spreadRuns } from './axis.js'
+import { markBlocks, perChannel } from './elementwise.js'
+import { contract, join } from './join.js'
+import type { OnnxNode } from './model.js'
+import { integer, label, type Operator, stay, unknown, type Value, type Walk } from './value.js'
+
+/** Channels of a convolution are axis 1. The places of its kernel and of the picture keep their order. */
+const convolution: Operator = (walk, node) => {
+  const w = walk.value(node.inputs[1])
+  const x: Value = walk.value(node.inputs[0]) ?? w?.map(() => ({}))
+  if (!x || !w || x.length !== w.length || x.length < 3) return unknown(walk, node, 'has an unsupported form')
+  stay(walk, [...x.slice(2), ...w.slice(2)], `${label(node)}: places of pictures and kernels keep their order`)
+  const groups = integer(node, 'group', 1)
+  const out = groups === 1 ? fullChannels(walk, node, x[1]!, w) : groupedChannels(walk, node, x[1]!, w, groups)
+  perChannel(walk, node, node.inputs.slice(2), out)
+  for (const axis of walk.folded(node)) join(walk, axis, out, label(node))
+  const kernel = w.slice(2).map(({ length }) => length)
+  walk.give(node.outputs[0], [x[0]!, out, ...spatial(node, x.slice(2), kernel)])
+}
+
+const isTransposed = ({ op }: OnnxNode) => op === 'ConvTranspose'
+
+/** Ties the input channels. Returns the output channels. */
+function fullChannels(walk: Walk, node: OnnxNode, channels: Axis, w: readonly Axis[]): Axis {
+  const [rows, columns] = isTransposed(node) ? [w[1]!, w[0]!] : [w[0]!, w[1]!]
+  contract(walk, channels, columns, label(node))
+  return rows
+}
+
+/**
+ * A convolution in groups. Each group reads its own input channels through the same columns of the weight. So input
+ * channels move in the same way in all groups, and output channels move within their group.
+ */
+function groupedChannels(walk: Walk, node: OnnxNode, channels: Axis, w: readonly Axis[], groups: number): Axis {
+  const where = label(node)
+  const [first, second] = [w[0]!, w[1]!]
+  if (isTransposed(node)) {
+    if (second.length === 1 && first.length === groups) return join(walk, first, channels, where)
+    stay(walk, [channels, first, second], `${where} is a grouped convolution`)
+    return plain(second.length === undefined ? undefined : second.length * groups)
+  }
+  const each = second.length
+  const outputs = first.length === undefined ? undefined : first.length / groups
+  if (each === undefined || outputs === undefined || !Number.isInteger(outputs) || channels.length !== each * groups) {
+    stay(walk, [channels, first, second], `${where} is a convolution in groups of unknown sizes`)
+    return plain(first.length)
+  }
+  // Depthwise: each channel has its own outputs.
+  if (each === 1) {
+    const runs = channels.runs && spreadRuns(channels.runs, outputs)
+    join(walk, first, runs ? ofRuns(runs) : plain(first.length), where)
+    if (!runs) stay(walk, [channels], `${where} has a group per channel`)
+    return first
+  }
+  for (let group = 0; group < groups; group++) contract(walk, sliceAxis(channels, group * each, each), second, where)
+  markBlocks(walk, first, outputs)
+  return first
+}
+
+/** Sizes of a picture after a convolution or pooling, if they follow from numbers. */
+function spatial(node: OnnxNode, axes: readonly Axis[], kernel: readonly (number | undefined)[]): Axis[] {
+  const list = (name: string) => node.integers.get(name)
+  return axes.map(({ length }, i) => {
+    const k = kernel[i]
+    const isSimple = !isTransposed(node) && integer(node, 'ceil_mode', 0) === 0 && (node.texts.get('auto_pad') ?? 'NOTSET') === 'NOTSET'
+    if (length === undefined || k === undefined || !isSimple) return {}
+    const pads = list('pads') ?? []
+    const around = (pads[i] ?? 0) + (pads[i + axes.length] ?? 0)
+    const size =
+      Math.floor((length + around - (list('dilations')?.[i] ?? 1) * (k - 1) - 1) / (list('strides')?.[i] ?? 1)) + 1
+    return Number.isSafeInteger(size) && size > 0 ? plain(size) : {}
+  })
+}
+
+const pool: Operator = (walk, node) => {
+  const x = walk.value(node.inputs[0])
+  if (!x || x.length < 3 || node.outputs.length !== 1) return unknown(walk, node, 'has an unsupported form')
+  stay(walk, x.slice(2), `${label(node)}: places of pictures keep their order`)
+  const after = node.op.startsWith('Global')
+    ? x.slice(2).map(() => plain(1))
+    : spatial(node, x.slice(2), node.integers.get('kernel_shape') ?? [])
+  walk.give(node.outputs[0], [...x.slice(0, 2), ...after])
+}
+
+/** Pictures of another size, each channel alone. */
+const resize: Operator = (walk, node) => {
+  const x = walk.value(node.inputs[0])
+  if (!x || x.length < 3) return unknown(walk, node, 'has an unsupported form')
+  stay(walk, x.slice(2), `${label(node)}: places of pictures keep their order`)
+  const told = walk.told(node.outputs[0] ?? '')
+  const sizes = walk.sizes(node.inputs[3])
+  const picture = x.slice(2).map((_, i) => {
+    const size = sizes?.[i + 2]
+    return plain(typeof size === 'number' ? size : told?.[i + 2]?.length)
+  })
+  walk.give(node.outputs[0], [...x.slice(0, 2), ...picture])
+}
+
+export const CONVOLUTIONS: readonly [string, Operator][] = [
+  ['Conv', convolution],
+  ['ConvTranspose', convolution],
+  ...['MaxPool', 'AveragePool', 'LpPool', 'GlobalAveragePool', 'GlobalMaxPool'].map((op): [string, Operator] => [
+    op,
+    pool,
+  ]),
+  ['Resize', resize],
+  ['Upsample', resize],
+]

@@ -1,0 +1,213 @@
+/**
+ * Which tensor of the checkpoint each use of an initializer reads. Exports rename some weights (`onnx::Conv_123`), store
+ * linear weights transposed, keep one copy of equal tensors, and fold BatchNorms into convolutions. So names are looked up
+ * first, then the module that a node belongs to, then shapes that only one tensor has.
+ */
+import { fault } from '../../core/diagnostics.js'
+import type { Shapes } from '../spec.js'
+import { foldedTensors } from './folded.js'
+import type { OnnxGraph, OnnxNode, OnnxTensor } from './model.js'
+import { nameEnds, renaming, tensorAt } from './names.js'
+import { type RecurrentNames, recurrentTensors } from './recurrentNames.js'
+import { rolesOf } from './roles.js'
+
+export interface Use {
+  readonly tensor: string
+  /** The initializer has the axes in the opposite order: a linear layer's weight. */
+  readonly reversed: boolean
+}
+
+export interface Uses {
+  /** By initializer of `graph`. */
+  readonly tensors: ReadonlyMap<string, Use>
+  readonly folded: ReadonlyMap<OnnxNode, readonly string[]>
+  readonly recurrent: ReadonlyMap<OnnxNode, readonly RecurrentNames[]>
+  /** Initializers that are not certainly a tensor, with the reason. */
+  readonly lost: ReadonlyMap<string, string>
+  /** The graph, with an initializer of its own for every use. */
+  readonly graph: OnnxGraph
+}
+
+/** One use of a floating-point initializer. */
+export interface Reading {
+  /** The name of this use. */
+  readonly key: string
+  readonly initializer: OnnxTensor
+  readonly node: OnnxNode
+  readonly index: number
+  /** Whether the initializer is used more than once: then it may stand for several equal tensors. */
+  readonly shared: boolean
+}
+
+/** Error: `spec-misfit` if a tensor has another shape than in the export. */
+export function usesOf(original: OnnxGraph, shapes: Shapes): Uses {
+  const { graph, readings } = separated(original)
+  const rename = renaming(original.initializers.filter(isWeight), shapes)
+  const ends = nameEnds([...shapes.keys()])
+  const tensors = new Map<string, Use>()
+  const lost = new Map<string, string>()
+  const recurrent = recurrentTensors(graph.nodes, shapes, ends)
+  const left: Reading[] = []
+  const squares: [Reading, string][] = []
+  for (const reading of readings) {
+    if (recurrent.has(reading.node)) continue
+    const scoped = scopedTensor(reading, shapes, ends)
+    const named = rename(reading.initializer.name)
+    if (named === undefined || (reading.shared && scoped)) {
+      if (scoped) tensors.set(reading.key, scoped)
+      else left.push(reading)
+      continue
+    }
+    const how = orderOf(reading.initializer.dims, shapes.get(named)!.shape)
+    if (how === undefined) throw misfit(named, shapes.get(named)!.shape, reading.initializer.dims)
+    if (how === 'square') squares.push([reading, named])
+    else tensors.set(reading.key, { tensor: named, reversed: how === 'reversed' })
+  }
+  takeSquares(squares, tensors, lost)
+  byShape(left, shapes, { tensors, recurrent }, lost)
+  const folded = foldedTensors(graph, tensors, shapes, recurrent)
+  return { tensors, recurrent, lost, folded, graph: withoutFolded(graph, { folded, tensors, lost }) }
+}
+
+export const isWeight = ({ float, dims }: OnnxTensor): boolean => float && dims.some((n) => n > 1)
+
+/** Gives every use of an initializer its own name. An Identity of an initializer is a use under the name of its output. */
+function separated(graph: OnnxGraph): { graph: OnnxGraph; readings: Reading[] } {
+  const known = new Map(graph.initializers.filter(isWeight).map((tensor) => [tensor.name, tensor]))
+  const aliases = new Map<string, OnnxTensor>()
+  const nodes = graph.nodes.filter(({ op, inputs, outputs }) => {
+    const [from, to] = [inputs[0], outputs[0]]
+    const source = from === undefined ? undefined : (known.get(from) ?? aliases.get(from))
+    if (op !== 'Identity' || !source || to === undefined) return true
+    aliases.set(to, { ...source, name: to })
+    return false
+  })
+  const count = new Map<string, number>()
+  const find = (input: string) => aliases.get(input) ?? known.get(input)
+  for (const { inputs } of nodes)
+    for (const input of inputs) if (find(input)) count.set(input, (count.get(input) ?? 0) + 1)
+  const readings: Reading[] = []
+  const made: OnnxTensor[] = []
+  const renamed = nodes.map((node): OnnxNode => {
+    if (!node.inputs.some(find)) return node
+    const own: { -readonly [K in keyof OnnxNode]: OnnxNode[K] } = { ...node }
+    own.inputs = node.inputs.map((input, index) => {
+      const initializer = find(input)
+      if (!initializer) return input
+      const key = `${input}\n${readings.length}`
+      made.push({ ...initializer, name: key })
+      readings.push({ key, initializer, node: own, index, shared: (count.get(input) ?? 0) > 1 })
+      return key
+    })
+    return own
+  })
+  const others = graph.initializers.filter((tensor) => !isWeight(tensor))
+  // An output can be an initializer.
+  const ends = graph.outputs.filter(({ name }) => find(name)).map(({ name }) => ({ ...find(name)!, name }))
+  return { graph: { ...graph, nodes: renamed, initializers: [...others, ...made, ...ends] }, readings }
+}
+
+/** How an initializer has the axes of a tensor. Axes of one place do not count. */
+function orderOf(dims: readonly number[], shape: readonly number[]): 'same' | 'reversed' | 'square' | undefined {
+  const [x, y] = [dims, shape].map((all) => all.filter((n) => n !== 1))
+  if (x!.length !== y!.length) return undefined
+  const same = x!.every((n, i) => n === y![i])
+  const reversed = x!.length === 2 && x![0] === y![1] && x![1] === y![0]
+  if (same && reversed && dims.length === 2) return 'square'
+  return same ? 'same' : reversed ? 'reversed' : undefined
+}
+
+/** The tensor of the node's module for this input, if it fits. */
+function scopedTensor({ node, index, initializer }: Reading, shapes: Shapes, ends: ReadonlyMap<string, readonly string[]>): Use | undefined {
+  const { scope } = node
+  if (scope === undefined) return undefined
+  const found = rolesOf(node, index).flatMap(({ part, reversed }): Use[] => {
+    const tensor = tensorAt(scope === '' ? part : `${scope}.${part}`, shapes, ends)
+    if (tensor === undefined) return []
+    const how = orderOf(initializer.dims, shapes.get(tensor)!.shape)
+    if (how === undefined) return []
+    return how === 'square' || how === (reversed ? 'reversed' : 'same') ? [{ tensor, reversed }] : []
+  })
+  return found.length === 1 ? found[0] : undefined
+}
+
+/** A square weight does not say whether the export transposed it. It is uncertain if other named weights are transposed. */
+function takeSquares(squares: readonly [Reading, string][], tensors: Map<string, Use>, lost: Map<string, string>): void {
+  const isTransposed = [...tensors.values()].some(({ reversed }) => reversed)
+  for (const [{ key, node, index, initializer }, tensor] of squares) {
+    const [role] = rolesOf(node, index)
+    if (isTransposed && role?.reversed !== false)
+      lost.set(initializer.name, `${initializer.name} is square: it is not clear whether the export transposed it`)
+    else tensors.set(key, { tensor, reversed: false })
+  }
+}
+
+/** By a shape that only one tensor and one use have. */
+function byShape(
+  left: readonly Reading[],
+  shapes: Shapes,
+  { tensors, recurrent }: { readonly tensors: Map<string, Use>; readonly recurrent: Uses['recurrent'] },
+  lost: Map<string, string>,
+): void {
+  const names = [...recurrent.values()].flat().flatMap(({ input, hidden, biases }) => [input, hidden, ...biases])
+  const taken = new Set([...names, ...[...tensors.values()].map(({ tensor }) => tensor)])
+  const free = new Map<string, string[]>()
+  for (const [name, { shape }] of shapes) if (!taken.has(name)) list(free, shape.join(), name)
+  const isProduct = ({ node, index }: Reading) => node.op === 'MatMul' && index === 1
+  const keyOf = (reading: Reading) => {
+    const { dims } = reading.initializer
+    return (isProduct(reading) ? [...dims].reverse() : dims).join()
+  }
+  const claims = new Map<string, number>()
+  for (const reading of left) claims.set(keyOf(reading), (claims.get(keyOf(reading)) ?? 0) + 1)
+  for (const reading of left) {
+    const found = free.get(keyOf(reading)) ?? []
+    const { name, dims } = reading.initializer
+    if (found.length === 1 && claims.get(keyOf(reading)) === 1)
+      tensors.set(reading.key, { tensor: found[0]!, reversed: isProduct(reading) })
+    else
+      lost.set(
+        name,
+        `initializer ${name} of shape [${dims.join(', ')}] is ${found.length === 0 ? 'no tensor' : 'not clearly one tensor'} of the checkpoint`,
+      )
+  }
+}
+
+interface Found {
+  readonly folded: Uses['folded']
+  readonly tensors: ReadonlyMap<string, Use>
+  readonly lost: Map<string, string>
+}
+
+/** A bias that holds a folded norm is not a constant: the norm's tensors stand for it. */
+function withoutFolded(graph: OnnxGraph, { folded, tensors, lost }: Found): OnnxGraph {
+  const known = new Map(graph.initializers.map(({ name }) => [name, name.replace(/\n\d+$/, '')]))
+  const nodes = graph.nodes.map((node) => {
+    const bias = node.inputs[2]
+    if (!folded.get(node)?.length || bias === undefined || tensors.has(bias) || !known.has(bias)) return node
+    lost.delete(known.get(bias)!)
+    const inputs = node.inputs as string[]
+    inputs[2] = ''
+    return node
+  })
+  return { ...graph, nodes }
+}
+
+const misfit = (name: string, shape: readonly number[], dims: readonly number[]) => {
+  const [here, there] = [shape, dims].map((all) => `[${all.join(', ')}]`)
+  const axis = Math.max(
+    0,
+    shape.findIndex((n, i) => n !== dims[i]),
+  )
+  return fault(
+    'spec-misfit',
+    `tensor ${name} is ${here}, but ${there} in the ONNX export: axis ${axis} differs`,
+    'the export must be of the same architecture',
+  )
+}
+
+function list(lists: Map<string, string[]>, key: string, value: string): void {
+  const found = lists.get(key) ?? []
+  lists.set(key, found)
+  found.push(value)
+}
