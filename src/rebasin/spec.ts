@@ -21,7 +21,7 @@
 import { emptyTable } from '../core/collections/ownValue.js'
 import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
 import { didYouMean, nearest, quote } from '../core/suggest.js'
-import type { OnnxGraph } from './onnx/model.js'
+import type { OnnxGraph } from './onnx/graph/model.js'
 
 export interface Group {
   /** Number of units; for a group inside another, units per outer unit. */

@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { onnxSpec } from '../../src/rebasin/onnx/index.js'
 import { type SpecText, writeSpec } from '../../src/rebasin/spec.js'
-import { readOnnxFile } from '../../src/steps/rebasin/readOnnx.js'
+import { readOnnxFile } from '../../src/steps/rebasin/spec/onnx.js'
 import { fixture } from '../support/terge.js'
 
 const read = <T>(name: string): T => JSON.parse(readFileSync(fixture(`onnx/${name}.json`), 'utf8')) as T
@@ -18,7 +18,7 @@ const specOf = (name: string): SpecText => {
   const shapes = new Map(Object.entries(networks[name]!).map(([tensor, shape]) => [tensor, { shape }]))
   const found = readOnnxFile(fixture(`onnx/${name}.onnx`), name)
   if (!('onnx' in found)) throw new Error(found.fault.message)
-  return writeSpec(onnxSpec(found.onnx, shapes), shapes)
+  return JSON.parse(JSON.stringify(writeSpec(onnxSpec(found.onnx, shapes), shapes))) as SpecText
 }
 
 for (const name of Object.keys(networks))
@@ -41,11 +41,17 @@ test('both exporters give the same spec', () => {
           return names.get(unit)!
         })
         .join('*')
-    return sorted.map(([tensor, axes]) => [tensor, axes.map((axis) => (axis === null ? axis : [axis].flat().map(text)))])
+    return sorted.map(([tensor, axes]) => [
+      tensor,
+      axes.map((axis) => (axis === null ? axis : [axis].flat().map(text))),
+    ])
   }
-  const both = Object.keys(networks).filter((name) => Object.hasOwn(networks, name.replace(/dynamo$/, 'torchscript')) && name.endsWith('dynamo'))
+  const both = Object.keys(networks).filter(
+    (name) => Object.hasOwn(networks, name.replace(/dynamo$/, 'torchscript')) && name.endsWith('dynamo'),
+  )
   assert.is(both.length, 10)
-  for (const name of both) assert.equal(shared(specs[name]!), shared(specs[name.replace(/dynamo$/, 'torchscript')]!), name)
+  for (const name of both)
+    assert.equal(shared(specs[name]!), shared(specs[name.replace(/dynamo$/, 'torchscript')]!), name)
 })
 
 test('layers that read all channels before them, and channels in turns', () => {

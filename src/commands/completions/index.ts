@@ -17,6 +17,7 @@ export const completionsFor = (load: () => Promise<readonly Command[]>): Command
       'and again after an update of terge.',
     examples: [
       'Install for bash\n<%= config.bin %> completions bash > ~/.local/share/bash-completion/completions/terge',
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's.
       'Install for zsh, in a folder of $fpath\n<%= config.bin %> completions zsh > "${fpath[1]}/_terge"',
       'Install for fish\n<%= config.bin %> completions fish > ~/.config/fish/completions/terge.fish',
       'Use in this shell only (bash or zsh)\neval "$(<%= config.bin %> completions bash)"',

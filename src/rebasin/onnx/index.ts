@@ -1,12 +1,13 @@
 /** Permutation specs from ONNX exports: the graph says how tensors connect, and the checkpoint which tensors there are. */
+
+import { groupsOf } from '../axes/groups.js'
 import { type AxisText, groupName, readSpec, type Shapes, type Spec } from '../spec.js'
-import { groupsOf } from './groups.js'
-import type { OnnxGraph } from './model.js'
-import { isWeight, type Uses, usesOf } from './uses.js'
+import type { OnnxGraph } from './graph/model.js'
+import { isWeight, type Uses, usesOf } from './uses/index.js'
 import { walkGraph } from './walk.js'
 
-export { type OnnxGraph, readOnnx } from './model.js'
-export type { Bytes } from './wire.js'
+export { type OnnxGraph, readOnnx } from './graph/model.js'
+export type { Bytes } from './graph/wire.js'
 
 /**
  * The spec of a checkpoint with these shapes, from the graph of an export of its model. `kept` has what is not permuted.
@@ -22,7 +23,7 @@ export function onnxSpec(original: OnnxGraph, shapes: Shapes): Spec {
     for (const axis of axes)
       for (const { group } of axis ?? []) {
         const own = group === undefined ? undefined : named[group]!
-        if (!own || own.name !== '') continue
+        if (own?.name !== '') continue
         const plain = groupName(tensor.replace(/\.(weight|bias)$/, ''))
         let name = plain
         for (let n = 2; taken.has(name); n++) name = `${plain}#${n}`

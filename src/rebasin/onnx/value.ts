@@ -1,10 +1,9 @@
 /** What operators work with. */
-import { type Axis, idsOf } from './axis.js'
-import type { OnnxNode } from './model.js'
-import type { Ties } from './ties.js'
 
-/** The axes of a value, or undefined if even their number is unknown: then all of them keep their order. */
-export type Value = readonly Axis[] | undefined
+import type { Axis, Value } from '../axes/axis.js'
+import { stay, type Tied } from '../axes/ties.js'
+import type { OnnxNode } from './graph/model.js'
+
 /** A place of a shape that the graph computes: a number, or the axis that has this length. */
 export type Size = number | Axis | undefined
 
@@ -18,8 +17,7 @@ export interface Recurrent {
   readonly biases: readonly Axis[]
 }
 
-export interface Walk {
-  readonly ties: Ties
+export interface Walk extends Tied {
   readonly value: (name: string | undefined) => Value
   /** The numbers of a small integer value, as far as they are known. */
   readonly sizes: (name: string | undefined) => readonly Size[] | undefined
@@ -34,12 +32,9 @@ export interface Walk {
   readonly told: (name: string) => Value
 }
 
+export type { Value }
+export { stay }
 export type Operator = (walk: Walk, node: OnnxNode) => void
-
-/** Axes that keep their order, for a reason. */
-export function stay({ ties }: Walk, axes: Value, reason: string): void {
-  for (const axis of axes ?? []) for (const ids of idsOf(axis)) ties.fix(ids, reason)
-}
 
 /** An operator that is not known: its inputs keep their order, and so do its outputs. */
 export function unknown(walk: Walk, node: OnnxNode, why = 'is not supported'): void {

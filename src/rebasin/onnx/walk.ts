@@ -2,24 +2,20 @@
  * The walk over an ONNX graph. Every value has axes. Operators tie the axes that must move together, so that the network
  * computes the same. If an operator is not known, its inputs keep their order. Graph inputs and outputs keep theirs too.
  */
-import type { Axis } from './axis.js'
-import { constantAxes, ofIds, plain } from './axis.js'
-import type { OnnxGraph, OnnxNode } from './model.js'
-import { OPERATORS } from './operators.js'
-import { createTies, type Units } from './ties.js'
-import { label, type Recurrent, type Size, stay, unknown, type Value, type Walk } from './value.js'
-import type { Uses } from './uses.js'
-import { broken } from './wire.js'
+
+import type { Axis } from '../axes/axis.js'
+import { constantAxes, ofIds, plain } from '../axes/axis.js'
+import type { Walked } from '../axes/groups.js'
+import { createTies } from '../axes/ties.js'
 import type { Shapes } from '../spec.js'
+import type { OnnxGraph, OnnxNode } from './graph/model.js'
+import { broken } from './graph/wire.js'
+import { OPERATORS } from './operators/index.js'
+import type { Uses } from './uses/index.js'
+import { label, type Recurrent, type Size, stay, unknown, type Value, type Walk } from './value.js'
 
 /** Limit for the axes of a value: a hostile graph could double them with each node. */
 const MOST_AXES = 64
-
-export interface Walked {
-  readonly units: Units
-  /** By tensor of the checkpoint that the graph reads: the ids of each axis. Axes of one place have none. */
-  readonly tensors: ReadonlyMap<string, readonly (Int32Array | undefined)[]>
-}
 
 export function walkGraph(graph: OnnxGraph, uses: Uses, shapes: Shapes): Walked {
   const ties = createTies()

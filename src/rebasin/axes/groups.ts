@@ -1,5 +1,12 @@
 /** Groups of units that can change places, and where each tensor's axes have them. */
-import type { Walked } from './walk.js'
+import type { Units } from './ties.js'
+
+/** A network that has been followed. */
+export interface Walked {
+  readonly units: Units
+  /** By tensor that the network reads: the ids of each axis. Axes of one place have none. */
+  readonly tensors: ReadonlyMap<string, readonly (Int32Array | undefined)[]>
+}
 
 /** Consecutive places of an axis: all units of a group in order, `times` places each, or places that keep their order. */
 export interface Part {
@@ -32,7 +39,13 @@ export function groupsOf({ tensors, units }: Walked, unread: ReadonlyMap<number,
     const before = broken.size
     for (const [group, size] of members.sizes.entries()) {
       const found = [...unread].find(([length]) => length % size === 0)
-      if (found) breakGroup(members, group, `the graph does not read tensor ${found[1]}, which may follow the same units`, broken)
+      if (found)
+        breakGroup(
+          members,
+          group,
+          `the graph does not read tensor ${found[1]}, which may follow the same units`,
+          broken,
+        )
     }
     for (const [tensor, axes] of tensors) {
       const parts = axes.map((ids) => ids && partsOf(ids, units.unit, members, tensor, broken))

@@ -1,9 +1,9 @@
 /** Convolutions and pooling. */
-import { type Axis, ofRuns, plain, sliceAxis, spreadRuns } from './axis.js'
+import { type Axis, ofRuns, plain, sliceAxis, spreadRuns } from '../../axes/axis.js'
+import { contract, join } from '../../axes/join.js'
+import type { OnnxNode } from '../graph/model.js'
+import { integer, label, type Operator, stay, unknown, type Value, type Walk } from '../value.js'
 import { markBlocks, perChannel } from './elementwise.js'
-import { contract, join } from './join.js'
-import type { OnnxNode } from './model.js'
-import { integer, label, type Operator, stay, unknown, type Value, type Walk } from './value.js'
 
 /** Channels of a convolution are axis 1. The places of its kernel and of the picture keep their order. */
 const convolution: Operator = (walk, node) => {
@@ -63,7 +63,10 @@ function spatial(node: OnnxNode, axes: readonly Axis[], kernel: readonly (number
   const list = (name: string) => node.integers.get(name)
   return axes.map(({ length }, i) => {
     const k = kernel[i]
-    const isSimple = !isTransposed(node) && integer(node, 'ceil_mode', 0) === 0 && (node.texts.get('auto_pad') ?? 'NOTSET') === 'NOTSET'
+    const isSimple =
+      !isTransposed(node) &&
+      integer(node, 'ceil_mode', 0) === 0 &&
+      (node.texts.get('auto_pad') ?? 'NOTSET') === 'NOTSET'
     if (length === undefined || k === undefined || !isSimple) return {}
     const pads = list('pads') ?? []
     const around = (pads[i] ?? 0) + (pads[i + axes.length] ?? 0)

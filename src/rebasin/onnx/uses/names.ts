@@ -1,6 +1,6 @@
 /** Names of tensors in an export and in a checkpoint. */
-import type { Shapes } from '../spec.js'
-import type { OnnxTensor } from './model.js'
+import type { Shapes } from '../../spec.js'
+import type { OnnxTensor } from '../graph/model.js'
 
 /** Names by each of their ends of up to twelve parts. */
 export function nameEnds(names: readonly string[]): ReadonlyMap<string, readonly string[]> {
@@ -18,7 +18,11 @@ export function nameEnds(names: readonly string[]): ReadonlyMap<string, readonly
 }
 
 /** The tensor of this name, or the only one whose name ends in it. */
-export function tensorAt(name: string, shapes: Shapes, ends: ReadonlyMap<string, readonly string[]>): string | undefined {
+export function tensorAt(
+  name: string,
+  shapes: Shapes,
+  ends: ReadonlyMap<string, readonly string[]>,
+): string | undefined {
   if (shapes.has(name)) return name
   const found = ends.get(name) ?? []
   return found.length === 1 ? found[0] : undefined

@@ -4,16 +4,21 @@
  * at the same positions of the same axes, and they took part in the same ties in the same way (`alike`).
  */
 
-import { broken } from './wire.js'
+import { fault } from '../../core/diagnostics.js'
+import { idsOf, type Run, type Value } from './axis.js'
 
-/** A run of an axis: `each` consecutive places for every id, in order. Without ids: places that keep their order. */
-export interface Run {
-  readonly ids?: Int32Array
-  readonly each: number
-  /** Of a run of a single id with only some of its places: the first of them. */
-  readonly first?: number
-  readonly length: number
+/** A network whose places are tied. */
+export interface Tied {
+  readonly ties: Ties
 }
+
+/** Axes that keep their order, for a reason. */
+export function stay({ ties }: Tied, axes: Value, reason: string): void {
+  for (const axis of axes ?? []) for (const ids of idsOf(axis)) ties.fix(ids, reason)
+}
+
+const tooLarge = (what: string) =>
+  fault('bad-onnx', `the network can't be followed: ${what}`, 'write the spec by hand, or leave this model as it is')
 
 export interface Ties {
   /** New ids for an axis of a tensor. The numbers of axes count up from 0. */
@@ -37,8 +42,8 @@ export interface Units {
   readonly alike: (unit: number) => number
 }
 
-/** Limit for all ids of a graph. */
-export const MOST_IDS = 1 << 25
+/** Limit for all ids of a network. */
+const MOST_IDS = 1 << 25
 
 interface Tie {
   readonly x: readonly Run[]
@@ -55,14 +60,14 @@ class Column {
   values = new Int32Array(1024)
   length = 0
 
-  add(count: number, valueOf: (id: number) => number): void {
+  add(count: number, of: (id: number) => number): void {
     const end = this.length + count
     if (end > this.values.length) {
       const larger = new Int32Array(Math.max(end, this.values.length * 2))
       larger.set(this.values)
       this.values = larger
     }
-    for (let id = this.length; id < end; id++) this.values[id] = valueOf(id)
+    for (let id = this.length; id < end; id++) this.values[id] = of(id)
     this.length = end
   }
 }
@@ -101,7 +106,7 @@ export function createTies(): Ties {
   return {
     newIds: (length) => {
       const start = forest.length
-      if (start + length > MOST_IDS) throw broken(`its axes have more than ${MOST_IDS} places`)
+      if (start + length > MOST_IDS) throw tooLarge(`its axes have more than ${MOST_IDS} places`)
       starts.push(start)
       forest.add(length, (id) => id)
       fixed.add(length, () => -1)
@@ -178,7 +183,7 @@ class Numbering {
     const found = this.known.get(key)
     if (found !== undefined) return found
     const next = this.known.size + 1
-    if (next > MOST_NUMBERS) throw broken('its units are tied in too many different ways')
+    if (next > MOST_NUMBERS) throw tooLarge('its units are tied in too many different ways')
     this.known.set(key, next)
     return next
   }

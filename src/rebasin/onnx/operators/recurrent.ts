@@ -1,8 +1,8 @@
 /** LSTM, GRU and RNN layers: all gates of a layer share its units. */
-import { type Axis, type Outer, idsInOrder, plain, sliceAxis } from './axis.js'
-import { contract, join } from './join.js'
-import type { OnnxNode } from './model.js'
-import { label, type Operator, type Recurrent, stay, unknown, type Walk } from './value.js'
+import { type Axis, idsInOrder, type Outer, plain, sliceAxis } from '../../axes/axis.js'
+import { contract, join } from '../../axes/join.js'
+import type { OnnxNode } from '../graph/model.js'
+import { label, type Operator, type Recurrent, stay, unknown, type Walk } from '../value.js'
 
 const GATES: Readonly<Record<string, number>> = { LSTM: 4, GRU: 3, RNN: 1 }
 
@@ -10,7 +10,7 @@ const recurrent: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
   const directions = walk.recurrent(node) ?? valuesOf(walk, node)
   const units = directions?.map((direction) => unitsOf(walk, node, direction))
-  if (!x || x.length !== 3 || !directions || !units || units.some((each) => !each) || node.integers.get('layout')?.[0])
+  if (x?.length !== 3 || !directions || !units || units.some((each) => !each) || node.integers.get('layout')?.[0])
     return unknown(walk, node, 'has an unsupported form')
   for (const { input } of directions) contract(walk, x[2]!, input[1]!, label(node))
   for (const name of [node.inputs[5], node.inputs[6]]) {

@@ -1,6 +1,6 @@
 /** Tensors of recurrent layers. Exports store them in another order of gates, several tensors in one initializer. */
-import type { Shapes } from '../spec.js'
-import type { OnnxNode } from './model.js'
+import type { Shapes } from '../../spec.js'
+import type { OnnxNode } from '../graph/model.js'
 import { tensorAt } from './names.js'
 
 /** The tensors of one direction of a layer. */

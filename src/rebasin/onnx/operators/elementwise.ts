@@ -1,8 +1,8 @@
 /** Operators on single elements, and norms. */
-import { type Axis, isOne, plain } from './axis.js'
-import { broadcast, join, markInner } from './join.js'
-import type { OnnxNode } from './model.js'
-import { fromFront, integer, label, type Operator, type Size, stay, unknown, type Walk } from './value.js'
+import { type Axis, isOne, plain } from '../../axes/axis.js'
+import { broadcast, join, markInner } from '../../axes/join.js'
+import type { OnnxNode } from '../graph/model.js'
+import { fromFront, integer, label, type Operator, type Size, stay, unknown, type Walk } from '../value.js'
 
 /** Each element by itself, or all places of an axis in the same way: the output has the axes of the first input. */
 const same: Operator = (walk, node) => {
@@ -99,7 +99,9 @@ export function markBlocks({ ties }: Walk, { runs }: Axis, places: number): void
     if (!ids) continue
     const block = (k: number) => Math.floor((start + k * each) / places)
     // A unit of several places may lie in two blocks.
-    const isSplit = first !== undefined || Array.from(ids).some((_, k) => block(k) !== Math.floor((start + (k + 1) * each - 1) / places))
+    const isSplit =
+      first !== undefined ||
+      Array.from(ids).some((_, k) => block(k) !== Math.floor((start + (k + 1) * each - 1) / places))
     if (isSplit) ties.fix(ids, 'its places are in different groups')
     else ties.mark(ids, block)
   }

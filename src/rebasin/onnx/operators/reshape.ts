@@ -1,8 +1,8 @@
 /** Reshape and Flatten: axes are put together and cut. */
-import { type Axis, isOne, plain } from './axis.js'
-import { cutAxis } from './cut.js'
-import { mergeAxes } from './merge.js'
-import { fromFront, integer, label, type Operator, type Size, stay, unknown, type Walk } from './value.js'
+import { type Axis, isOne, plain } from '../../axes/axis.js'
+import { cutAxis } from '../../axes/cut.js'
+import { mergeAxes } from '../../axes/merge.js'
+import { fromFront, integer, label, type Operator, type Size, stay, unknown, type Walk } from '../value.js'
 
 export const flatten: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
@@ -78,7 +78,8 @@ function regroup(walk: Walk, axes: readonly Axis[], wanted: readonly Size[], whe
 /** Which axes become which, by their lengths; undefined if that is not known. */
 function groupsOf(axes: readonly Axis[], wanted: readonly Size[]): Group[] | undefined {
   if (wanted.length === 0) return axes.length === 0 || axes.every(isOne) ? [{ from: axes, to: [] }] : undefined
-  if (axes.length === 0) return wanted.every((size) => size === 1) ? wanted.map(() => ({ from: [], to: [1] })) : undefined
+  if (axes.length === 0)
+    return wanted.every((size) => size === 1) ? wanted.map(() => ({ from: [], to: [1] })) : undefined
   if (wanted.length === 1) return [{ from: axes, to: [numberOf(wanted[0]) ?? -1] }]
   const lengths = axes.map(({ length }) => length)
   const sizes = inferred(lengths, wanted.map(numberOf))

@@ -1,13 +1,12 @@
 /** Axes that must move together. */
-import { type Axis, type Inner, idsOf, isOne, isPlain, ofRuns } from './axis.js'
-import type { Run } from './ties.js'
-import { stay, type Value, type Walk } from './value.js'
+import { type Axis, type Inner, idsOf, isOne, isPlain, ofRuns, type Run, type Value } from './axis.js'
+import { stay, type Tied } from './ties.js'
 
 /**
  * Ties two axes that an operator combines place by place, and returns the axis of both. If one of them keeps its order,
  * so does the other.
  */
-export function join(walk: Walk, x: Axis, y: Axis, where: string): Axis {
+export function join(network: Tied, x: Axis, y: Axis, where: string): Axis {
   if (x === y) return x
   if (y.uniform) return x
   if (x.uniform) return y
@@ -16,13 +15,13 @@ export function join(walk: Walk, x: Axis, y: Axis, where: string): Axis {
   if (isPlain(x) && isPlain(y)) {
     return x.outer ? x : y.outer ? y : x.length === undefined ? y : x
   }
-  if (x.inner || y.inner) return joinInner(walk, x, y, where)
+  if (x.inner || y.inner) return joinInner(network, x, y, where)
   const [left, right] = [sized(x, y), sized(y, x)]
   if (left.length === undefined || right.length === undefined || left.length !== right.length) {
-    stay(walk, [x, y], `${where}: ${left.length} and ${right.length} places meet`)
+    stay(network, [x, y], `${where}: ${left.length} and ${right.length} places meet`)
     return { ...(x.length === undefined ? {} : { length: x.length }) }
   }
-  walk.ties.tie(left.runs ?? order(left.length), right.runs ?? order(right.length), where)
+  network.ties.tie(left.runs ?? order(left.length), right.runs ?? order(right.length), where)
   return left.runs ? left : right
 }
 
@@ -37,7 +36,7 @@ function sized(axis: Axis, other: Axis): Axis {
 }
 
 /** One axis was cut into outer axes and this one: each block of it meets the other axis, or the other's block. */
-function joinInner({ ties }: Walk, x: Axis, y: Axis, where: string): Axis {
+function joinInner({ ties }: Tied, x: Axis, y: Axis, where: string): Axis {
   const [a, b] = [x.inner, y.inner]
   const run = (ids: Int32Array, { each }: Inner): Run[] => [{ ids, each, length: ids.length * each }]
   if (a && b && a.blocks.length === b.blocks.length && x.length === y.length) {
@@ -54,9 +53,9 @@ function joinInner({ ties }: Walk, x: Axis, y: Axis, where: string): Axis {
 }
 
 /** Ties two axes whose places are added up together. Units of a cut axis stay in their block. */
-export function contract(walk: Walk, x: Axis, y: Axis, where: string): Axis {
+export function contract(network: Tied, x: Axis, y: Axis, where: string): Axis {
   markInner([x, y])
-  return join(walk, x, y, where)
+  return join(network, x, y, where)
 }
 
 /** For operators that mix the places of an axis: the blocks of an inner axis are told apart. */
@@ -77,9 +76,9 @@ export function isAligned([x, y]: readonly [Axis, Axis], left: readonly Axis[], 
 }
 
 /** The axes of values that are broadcast: from the last axis on, those that meet are tied. */
-export function broadcast(walk: Walk, values: readonly Value[], where: string): Value {
+export function broadcast(network: Tied, values: readonly Value[], where: string): Value {
   if (values.some((value) => value === undefined)) {
-    for (const value of values) stay(walk, value, `${where}: a shape is not known`)
+    for (const value of values) stay(network, value, `${where}: a shape is not known`)
     return undefined
   }
   const known = values as readonly (readonly Axis[])[]
@@ -89,13 +88,13 @@ export function broadcast(walk: Walk, values: readonly Value[], where: string): 
   })
   for (const other of cut.slice(1))
     if (!isAligned([cut[0]!.axis, other.axis], cut[0]!.all, other.all))
-      stay(walk, [cut[0]!.axis, other.axis], `${where}: its parts are in different orders`)
+      stay(network, [cut[0]!.axis, other.axis], `${where}: its parts are in different orders`)
   const rank = known.reduce((most, value) => Math.max(most, value.length), 0)
   return Array.from({ length: rank }, (_, i) => {
     const meeting = known
       .map((value) => value[value.length - rank + i])
       .filter((axis): axis is Axis => axis !== undefined)
     const long = meeting.filter((axis) => !isOne(axis))
-    return long.length === 0 ? meeting[0]! : long.reduce((x, y) => join(walk, x, y, where))
+    return long.length === 0 ? meeting[0]! : long.reduce((x, y) => join(network, x, y, where))
   })
 }

@@ -3,19 +3,13 @@
  * linear weights transposed, keep one copy of equal tensors, and fold BatchNorms into convolutions. So names are looked up
  * first, then the module that a node belongs to, then shapes that only one tensor has.
  */
-import { fault } from '../../core/diagnostics.js'
-import type { Shapes } from '../spec.js'
+import { fault } from '../../../core/diagnostics.js'
+import type { Shapes } from '../../spec.js'
+import type { OnnxGraph, OnnxNode, OnnxTensor } from '../graph/model.js'
 import { foldedTensors } from './folded.js'
-import type { OnnxGraph, OnnxNode, OnnxTensor } from './model.js'
 import { nameEnds, renaming, tensorAt } from './names.js'
 import { type RecurrentNames, recurrentTensors } from './recurrentNames.js'
-import { rolesOf } from './roles.js'
-
-export interface Use {
-  readonly tensor: string
-  /** The initializer has the axes in the opposite order: a linear layer's weight. */
-  readonly reversed: boolean
-}
+import { rolesOf, type Use } from './roles.js'
 
 export interface Uses {
   /** By initializer of `graph`. */
@@ -118,7 +112,11 @@ function orderOf(dims: readonly number[], shape: readonly number[]): 'same' | 'r
 }
 
 /** The tensor of the node's module for this input, if it fits. */
-function scopedTensor({ node, index, initializer }: Reading, shapes: Shapes, ends: ReadonlyMap<string, readonly string[]>): Use | undefined {
+function scopedTensor(
+  { node, index, initializer }: Reading,
+  shapes: Shapes,
+  ends: ReadonlyMap<string, readonly string[]>,
+): Use | undefined {
   const { scope } = node
   if (scope === undefined) return undefined
   const found = rolesOf(node, index).flatMap(({ part, reversed }): Use[] => {
@@ -132,7 +130,11 @@ function scopedTensor({ node, index, initializer }: Reading, shapes: Shapes, end
 }
 
 /** A square weight does not say whether the export transposed it. It is uncertain if other named weights are transposed. */
-function takeSquares(squares: readonly [Reading, string][], tensors: Map<string, Use>, lost: Map<string, string>): void {
+function takeSquares(
+  squares: readonly [Reading, string][],
+  tensors: Map<string, Use>,
+  lost: Map<string, string>,
+): void {
   const isTransposed = [...tensors.values()].some(({ reversed }) => reversed)
   for (const [{ key, node, index, initializer }, tensor] of squares) {
     const [role] = rolesOf(node, index)

@@ -1,10 +1,10 @@
 /** Operators that select, join and repeat places, and move axes. */
-import { type Axis, concatAxes, type Inner, isOne, ofIds, type Outer, plain, sliceAxis } from './axis.js'
-import { join } from './join.js'
-import type { OnnxNode } from './model.js'
+import { type Axis, concatAxes, type Inner, isOne, type Outer, ofIds, plain, sliceAxis } from '../../axes/axis.js'
+import { join } from '../../axes/join.js'
+import type { OnnxNode } from '../graph/model.js'
+import { fromFront, integer, label, type Operator, stay, unknown, type Value, type Walk } from '../value.js'
 import { lengthOf } from './reshape.js'
 import { LONGEST_SHAPE } from './shapes.js'
-import { fromFront, integer, label, type Operator, stay, unknown, type Value, type Walk } from './value.js'
 
 const concat: Operator = (walk, node) => {
   const values = node.inputs.map((name) => walk.value(name))
@@ -28,7 +28,12 @@ const concat: Operator = (walk, node) => {
 function joined(walk: Walk, node: OnnxNode, values: readonly (readonly Axis[])[], axes: readonly Axis[]): Axis {
   const cut = axes.filter(({ inner, flattened }) => inner || flattened)
   for (const [k, { outer }] of axes.entries())
-    if (outer) stay(walk, values[k]!.filter(({ inner }) => inner), `${label(node)} joins along its parts`)
+    if (outer)
+      stay(
+        walk,
+        values[k]!.filter(({ inner }) => inner),
+        `${label(node)} joins along its parts`,
+      )
   const whole = cut.length === 0 ? concatAxes(axes) : undefined
   if (whole) return whole
   stay(walk, axes, `${label(node)} joins along it`)
@@ -50,7 +55,14 @@ function joinedSizes(walk: Walk, { inputs }: OnnxNode, values: readonly (readonl
  * Some places of one axis, as a list or as a range. `places` has one number per place of the result. If an outer axis
  * is selected from, inner axes keep the blocks that belong to these places.
  */
-function selected(walk: Walk, node: OnnxNode, x: readonly Axis[], at: number, places: readonly number[], axis: Axis | undefined) {
+function selected(
+  walk: Walk,
+  node: OnnxNode,
+  x: readonly Axis[],
+  at: number,
+  places: readonly number[],
+  axis: Axis | undefined,
+) {
   const { outer } = x[at]!
   const made: Outer | undefined = outer && axis ? { mark: () => outer.mark() } : undefined
   return x.flatMap((each, i) => {
@@ -166,7 +178,8 @@ const squeeze: Operator = (walk, node) => {
 /** A range of places along some axes. */
 const slice: Operator = (walk, node) => {
   const x = walk.value(node.inputs[0])
-  const list = (name: string, index: number) => node.integers.get(name) ?? (node.inputs[index] ? walk.numbers(node.inputs[index]) : undefined)
+  const list = (name: string, index: number) =>
+    node.integers.get(name) ?? (node.inputs[index] ? walk.numbers(node.inputs[index]) : undefined)
   const [starts, ends, steps] = [list('starts', 1), list('ends', 2), list('steps', 4)]
   const given = list('axes', 3) ?? (node.inputs[3] ? undefined : starts?.map((_, i) => i))
   if (!x || !given) return unknown(walk, node, 'has unknown axes')
@@ -186,7 +199,11 @@ const slice: Operator = (walk, node) => {
   }
   const sizes = walk.sizes(node.inputs[0])
   const range = rangeOf(sizes?.length, starts?.[0], ends?.[0], 1)
-  walk.give(node.outputs[0], value, x.length === 1 && range ? sizes?.slice(range.start, range.start + range.count) : undefined)
+  walk.give(
+    node.outputs[0],
+    value,
+    x.length === 1 && range ? sizes?.slice(range.start, range.start + range.count) : undefined,
+  )
 }
 
 interface Range {
@@ -194,7 +211,13 @@ interface Range {
   readonly count: number
 }
 
-const ranged = (walk: Walk, node: OnnxNode, x: readonly Axis[], at: number, { start, count }: Range): readonly Axis[] => {
+const ranged = (
+  walk: Walk,
+  node: OnnxNode,
+  x: readonly Axis[],
+  at: number,
+  { start, count }: Range,
+): readonly Axis[] => {
   const places = x[at]!.outer ? Array.from({ length: count }, (_, k) => start + k) : []
   return selected(walk, node, x, at, places, sliceAxis(x[at]!, start, count))
 }
@@ -213,7 +236,11 @@ const split: Operator = (walk, node) => {
   if (!axis) return unknown(walk, node, 'has an unsupported form')
   const given = node.integers.get('split') ?? (node.inputs[1] ? walk.numbers(node.inputs[1]) : undefined)
   const even = Math.ceil((axis.length ?? Number.NaN) / node.outputs.length)
-  const sizes = given ?? (node.inputs[1] || Number.isNaN(even) ? undefined : node.outputs.map((_, k) => Math.max(0, Math.min(even, axis.length! - k * even))))
+  const sizes =
+    given ??
+    (node.inputs[1] || Number.isNaN(even)
+      ? undefined
+      : node.outputs.map((_, k) => Math.max(0, Math.min(even, axis.length! - k * even))))
   const isKnown = sizes?.length === node.outputs.length && sizes.reduce((sum, n) => sum + n, 0) === axis.length
   if (!isKnown || axis.inner || axis.flattened) {
     stay(walk, [axis], `${label(node)} cuts it into parts`)

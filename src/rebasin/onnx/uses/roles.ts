@@ -1,5 +1,12 @@
 /** Which tensor of its module a node reads at each input. */
-import type { OnnxNode } from './model.js'
+import type { OnnxNode } from '../graph/model.js'
+
+/** The tensor that an initializer is. */
+export interface Use {
+  readonly tensor: string
+  /** The initializer has the axes in the opposite order: a linear layer's weight. */
+  readonly reversed: boolean
+}
 
 export interface Role {
   /** The end of the tensor's name. */

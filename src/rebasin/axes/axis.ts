@@ -1,5 +1,13 @@
 /** Axes of a graph's values: which units their places belong to. */
-import type { Run } from './ties.js'
+
+/** A run of an axis: `each` consecutive places for every id, in order. Without ids: places that keep their order. */
+export interface Run {
+  readonly ids?: Int32Array
+  readonly each: number
+  /** Of a run of a single id with only some of its places: the first of them. */
+  readonly first?: number
+  readonly length: number
+}
 
 export interface Axis {
   /** Places, if known. */
@@ -33,8 +41,13 @@ export interface Inner {
 }
 
 /** Of a tensor that is not a parameter. */
-export const constantAxes = ({ dims, uniform }: { readonly dims: readonly number[]; readonly uniform?: true }): Axis[] =>
-  dims.map((length) => ({ length, ...(uniform ? { uniform } : {}) }))
+export const constantAxes = ({
+  dims,
+  uniform,
+}: {
+  readonly dims: readonly number[]
+  readonly uniform?: true
+}): Axis[] => dims.map((length) => ({ length, ...(uniform ? { uniform } : {}) }))
 
 export const plain = (length?: number): Axis => (length === undefined ? {} : { length })
 
@@ -115,3 +128,6 @@ export function idsInOrder({ runs }: Axis, each = 1): Int32Array | undefined {
   }
   return all
 }
+
+/** The axes of a value, or undefined if even their number is unknown: then all of them keep their order. */
+export type Value = readonly Axis[] | undefined

@@ -2,7 +2,7 @@
  * The part of the Protocol Buffers wire format that the structure of an ONNX file needs. Fields that are not needed, such as
  * weights, are skipped without reading them. Every length is checked against the message that contains it.
  */
-import { type Fault, fault } from '../../core/diagnostics.js'
+import { type Fault, fault } from '../../../core/diagnostics.js'
 
 /** A file or buffer. `read` returns fewer bytes only at its end. */
 export interface Bytes {

@@ -1,7 +1,6 @@
 /** One axis cut into several. */
-import { type Axis, isOne, isPlain, ofIds, ofRuns, type Outer, idsInOrder, plain } from './axis.js'
-import type { Ties } from './ties.js'
-import { stay, type Walk } from './value.js'
+import { type Axis, idsInOrder, isOne, isPlain, type Outer, ofIds, ofRuns, plain } from './axis.js'
+import { stay, type Tied, type Ties } from './ties.js'
 
 export interface Cut {
   readonly axes: readonly Axis[]
@@ -12,21 +11,22 @@ export interface Cut {
 const same = (axis: Axis): Axis => axis
 
 /** Cuts an axis into axes of these lengths. A single length can be -1: the axis stays as it is. */
-export function cutAxis(walk: Walk, axis: Axis, lengths: readonly number[], where: string): Cut {
+export function cutAxis(network: Tied, axis: Axis, lengths: readonly number[], where: string): Cut {
   const long = lengths.filter((length) => length !== 1)
   const among = (axes: readonly Axis[]): Axis[] => {
     let next = 0
     return lengths.map((length) => (length === 1 ? plain(1) : axes[next++]!))
   }
   if (long.length === 0) {
-    if (!isOne(axis)) stay(walk, [axis], `${where} cuts it into parts`)
+    if (!isOne(axis)) stay(network, [axis], `${where} cuts it into parts`)
     return { axes: among([]), change: same }
   }
   if (long.length === 1) return { axes: among([axis]), change: same }
-  if (isPlain(axis)) return axis.outer ? cutOuter(axis.outer, long, among) : { axes: among(long.map(plain)), change: same }
-  const parts = unitsInFront(axis, long) ?? blocksOf(walk.ties, axis, long)
+  if (isPlain(axis))
+    return axis.outer ? cutOuter(axis.outer, long, among) : { axes: among(long.map(plain)), change: same }
+  const parts = unitsInFront(axis, long) ?? blocksOf(network.ties, axis, long)
   if (parts) return { axes: among(parts), change: same }
-  stay(walk, [axis], `${where} cuts it into parts`)
+  stay(network, [axis], `${where} cuts it into parts`)
   return { axes: among(long.map((length) => plain(length))), change: same }
 }
 

@@ -2,10 +2,10 @@
  * Tensors that an export folds into a layer: biases of zeros that it leaves out, and BatchNorms after convolutions. They
  * follow the output channels of the layer.
  */
-import type { Shapes } from '../spec.js'
-import type { OnnxGraph, OnnxNode } from './model.js'
+import type { Shapes } from '../../spec.js'
+import type { OnnxGraph, OnnxNode } from '../graph/model.js'
 import type { RecurrentNames } from './recurrentNames.js'
-import type { Use } from './uses.js'
+import type { Use } from './roles.js'
 
 /** A layer with weights. */
 interface Layer {
@@ -99,7 +99,9 @@ function pairs(layers: readonly Layer[], norms: ReadonlyMap<string, number>): [L
   }
   const byParent = grouped(waiting)
   for (const [key, rivals] of byParent) {
-    const siblings = [...left].filter(([norm, channels]) => `${parentOf(norm)}\n${channels}` === key).map(([norm]) => norm)
+    const siblings = [...left]
+      .filter(([norm, channels]) => `${parentOf(norm)}\n${channels}` === key)
+      .map(([norm]) => norm)
     for (const layer of rivals) {
       const norm = siblingOf(layer, rivals, siblings)
       if (norm !== undefined) found.push([layer, norm])

@@ -1,6 +1,6 @@
 /** Several axes put together to one. */
-import { type Axis, concatAxes, isOne, isPlain, ofIds, type Outer, plain, spreadRuns } from './axis.js'
-import { stay, type Walk } from './value.js'
+import { type Axis, concatAxes, isOne, isPlain, type Outer, ofIds, plain, spreadRuns } from './axis.js'
+import { stay, type Tied } from './ties.js'
 
 export interface Merged {
   readonly axis: Axis
@@ -13,7 +13,7 @@ const MOST_COPIES = 4096
 
 const same = (axis: Axis): Axis => axis
 
-export function mergeAxes(walk: Walk, axes: readonly Axis[], where: string): Merged {
+export function mergeAxes(network: Tied, axes: readonly Axis[], where: string): Merged {
   const long = axes.filter((axis) => !isOne(axis))
   if (long.length < 2) return { axis: long[0] ?? plain(1), change: same }
   const length = long.reduce<number | undefined>(
@@ -26,7 +26,7 @@ export function mergeAxes(walk: Walk, axes: readonly Axis[], where: string): Mer
   if (long.every(isPlain)) return mergedOuters(long, sized)
   const units = flattenedUnits(long, sized) ?? copies(long)
   if (units) return { axis: units, change: same }
-  stay(walk, long, `${where} flattens it with another axis`)
+  stay(network, long, `${where} flattens it with another axis`)
   return { axis: sized, change: same }
 }
 
@@ -62,7 +62,8 @@ function partlyRestored(axes: readonly Axis[]): Axis | undefined {
   const count = axes.length - 1
   if (!inner || inner.outers.length <= count) return undefined
   const left = inner.outers.length - count
-  if (axes.slice(0, -1).some(({ outer }, i) => outer === undefined || outer !== inner.outers[left + i])) return undefined
+  if (axes.slice(0, -1).some(({ outer }, i) => outer === undefined || outer !== inner.outers[left + i]))
+    return undefined
   const size = inner.dims.slice(left).reduce((product, n) => product * n, 1)
   const blocks = Array.from({ length: inner.blocks.length / size }, (_, k) =>
     Int32Array.from(inner.blocks.slice(k * size, (k + 1) * size).flatMap((ids) => [...ids])),
@@ -93,7 +94,8 @@ function mergedOuters(axes: readonly Axis[], sized: Axis): Merged {
     const blocks: Int32Array[] = []
     for (let before = 0; before < front; before++)
       for (const place of placesIn(axes, taken))
-        for (let after = 0; after < behind; after++) blocks.push(inner.blocks[(before * taken + place) * behind + after]!)
+        for (let after = 0; after < behind; after++)
+          blocks.push(inner.blocks[(before * taken + place) * behind + after]!)
     const dims = [...inner.dims.slice(0, first), sized.length!, ...inner.dims.slice(first + count)]
     const all = [...inner.outers.slice(0, first), outer, ...inner.outers.slice(first + count)]
     return { ...axis, inner: { ...inner, dims, outers: all, blocks } }

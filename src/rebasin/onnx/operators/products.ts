@@ -1,8 +1,8 @@
 /** Matrix products. */
-import type { Axis } from './axis.js'
-import { isOne, plain } from './axis.js'
-import { broadcast, contract, isAligned, join } from './join.js'
-import { integer, label, type Operator, stay, unknown } from './value.js'
+import type { Axis } from '../../axes/axis.js'
+import { isOne, plain } from '../../axes/axis.js'
+import { broadcast, contract, isAligned, join } from '../../axes/join.js'
+import { integer, label, type Operator, stay, unknown } from '../value.js'
 
 const gemm: Operator = (walk, node) => {
   const [first, b, c] = [0, 1, 2].map((i) => walk.value(node.inputs[i]))

@@ -1,6 +1,6 @@
 /** Shapes that a graph computes, and constants. */
-import { type Axis, constantAxes, plain } from './axis.js'
-import { fromFront, label, type Operator, type Size, stay, unknown } from './value.js'
+import { type Axis, constantAxes, plain } from '../../axes/axis.js'
+import { fromFront, label, type Operator, type Size, stay, unknown } from '../value.js'
 
 /** Shapes have few places: a longer list of integers is not a shape. */
 export const LONGEST_SHAPE = 64
@@ -20,11 +20,7 @@ const shape: Operator = (walk, node) => {
 const constant: Operator = (walk, node) => {
   const value = node.integers.get('value_ints') ?? node.integers.get('value_int')
   if (node.tensor) {
-    walk.give(
-      node.outputs[0],
-      constantAxes(node.tensor),
-      node.tensor.integers,
-    )
+    walk.give(node.outputs[0], constantAxes(node.tensor), node.tensor.integers)
   } else if (value) walk.give(node.outputs[0], node.integers.has('value_ints') ? [plain(value.length)] : [], value)
   else if (node.isNumber) walk.give(node.outputs[0], [])
   else walk.give(node.outputs[0], undefined)
