@@ -1,8 +1,10 @@
 /** Describes in a lineage how tensors were made, from their expressions, also for fused steps. */
+
 import type { Json } from '../core/json/shape.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
+import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
@@ -24,7 +26,8 @@ export interface Making {
 
 export const makingOf = (plan: Plan, { steps }: Pick<Recipe, 'steps'>, scopes: Making['scopes']): Making => ({
   ...{ plan, scopes },
-  kinds: new Map(steps.map(({ name, kind }) => [name, kind])),
+  // A point of a path can be repaired without a step of its own.
+  kinds: new Map([...kindsOfAnalyses(plan), ...steps.map(({ name, kind }) => [name, kind] as const)]),
   bases: new Map(steps.map((step) => [step.name, kindOf(step).like(step)])),
 })
 

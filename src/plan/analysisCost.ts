@@ -8,6 +8,10 @@ import type { Plan } from './types.js'
 
 const most = (numbers: readonly number[]): number => numbers.reduce((top, n) => Math.max(top, n), 0)
 
+/** The kind of analysis by step. A step of an analysis is not always a step of the recipe. */
+export const kindsOfAnalyses = ({ analyses }: Pick<Plan, 'analyses'>): (readonly [step: string, kind: string])[] =>
+  analyses.flatMap(({ steps, kind }) => steps.map((step) => [step, kind] as const))
+
 /** Every tensor that an analysis reads. */
 export const tensorsOf = (analysis: Analysis): readonly AnalysisTensor[] => analysisKindOf(analysis).tensors(analysis)
 

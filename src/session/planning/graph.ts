@@ -1,6 +1,7 @@
 import { printable } from '../../core/printable.js'
 import { counted } from '../../core/words.js'
 import type { Expr, ReadExpr } from '../../expr/types.js'
+import { kindsOfAnalyses } from '../../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { lastFinding, mainStored } from '../../views/stored.js'
 
@@ -74,7 +75,10 @@ function addFlows(
   tensor: PlanTensor,
   holder: string,
 ): void {
-  const kinds = new Map(plan.steps.map(({ name, kind }) => [name, kind]))
+  const kinds = new Map<string, string>([
+    ...kindsOfAnalyses(plan),
+    ...plan.steps.map(({ name, kind }) => [name, kind] as const),
+  ])
   const flow = (from: string, to: string, what: string): void =>
     addFlow(edges, ids.get(from), ids.get(to), what, tensor)
   const modelOf = ({ view }: ReadExpr): string | undefined =>

@@ -18,9 +18,15 @@ export const interpolate: StepKind<InterpolateStep> = {
   },
   count: ({ points }) => points.length,
   evaluate: ({ evaluate }) => evaluate,
-  plan(step, { recipe, values, configOf, faults }) {
+  measured: {
+    of: ({ repair }) => (repair === undefined || repair === 'correlation' ? [] : repair.statistics),
+    named: (step, statistics) => ({ ...step, repair: { statistics } }),
+  },
+  files: ({ repair }) =>
+    repair === undefined || repair === 'correlation' ? [] : repair.statistics.map(({ file }) => file),
+  plan(step, context) {
     const { name, at, keep, evaluate } = step
-    const points = planPoints(recipe, step, values, configOf(values.get(step.from)!.origin), faults)
+    const points = planPoints(step, context.configOf(context.values.get(step.from)!.origin), context)
     return { way: { step: name, at, points, keep, ...(evaluate ? { evaluate } : {}) } }
   },
 }

@@ -2,12 +2,13 @@ import type { AbsentReason } from '../../core/reasons.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Expr } from '../../expr/types.js'
 import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
-import type { Faults } from '../../language/faults.js'
-import type { RecipeHead } from '../../language/types.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
+import { type RepairContext, repaired } from '../repair/plan.js'
+import type { BatchNormRepair } from '../repair/types.js'
 import { unmergedBook } from '../shared/unmerged.js'
 import type { Point } from '../types.js'
+import { innerPoints, pointNames } from './names.js'
 import type { InterpolateStep } from './types.js'
 
 /**
@@ -17,12 +18,11 @@ import type { InterpolateStep } from './types.js'
  * share no tensor.
  */
 export function planPoints(
-  recipe: RecipeHead,
   step: InterpolateStep,
-  values: ReadonlyMap<string, Value>,
   config: Config | undefined,
-  faults: Faults,
+  context: RepairContext,
 ): readonly Point[] {
+  const { recipe, values, faults } = context
   const [from, to] = [values.get(step.from)!, values.get(step.to)!]
   const packed = refuseAnyPacked(recipe, [from, to], step.at, faults)
   const shared = [...from.tensors].filter(([name, tensor]) => partnerOf(tensor, to.tensors.get(name)))
@@ -57,7 +57,30 @@ export function planPoints(
     book.close()
   }
   const names = pointNames(step.points)
-  return step.points.map((t, index) => ({ name: names[index]!, t, value: valueAt(step, from, to, t, names[index]!) }))
+  const points = step.points.map((t, index) => {
+    return { name: names[index]!, t, value: valueAt(step, from, to, t, names[index]!) }
+  })
+  return step.repair && shared.length > 0 ? repairedPoints(step, step.repair, points, context) : points
+}
+
+/** The points with repaired norms. The ends are models as they are. */
+function repairedPoints(
+  step: InterpolateStep,
+  how: BatchNormRepair,
+  points: readonly Point[],
+  context: RepairContext,
+): readonly Point[] {
+  const inner = innerPoints(step.points)
+  if (inner.length === 0) return points
+  const models = inner.map((index) => {
+    const { name, t, value } = points[index]!
+    return { step: `${step.name}/${name}`, value, weights: [1 - t, t] }
+  })
+  const values = repaired(step, how, models, context) ?? models.map(({ value }) => value)
+  return points.map((point, index) => {
+    const at = inner.indexOf(index)
+    return at < 0 ? point : { ...point, value: values[at]! }
+  })
 }
 
 const partnerOf = (tensor: ValueTensor, other: ValueTensor | undefined): ValueTensor | undefined =>
@@ -94,13 +117,3 @@ const between = ({ name, method, from, to }: InterpolateStep, a: Expr, b: Expr, 
   parameters: method === 'slerp' ? { t } : { normalize: false },
   inputs: [a, b],
 })
-
-/** Names such as `t-0.100`: three decimals, or more if the points need them. */
-function pointNames(points: readonly number[]): string[] {
-  for (let digits = 3; ; digits++) {
-    const names = points.map((t) => `t-${t.toFixed(digits)}`)
-    if (new Set(names).size === points.length) return names
-    // The shortest decimal forms of different numbers differ.
-    if (digits === 17) return points.map((t) => `t-${t}`)
-  }
-}

@@ -1,6 +1,9 @@
-import { booleanOf, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
+import { booleanOf, type Cursor, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
 import { readEvaluate } from '../../language/evaluate.js'
+import type { Report } from '../../language/report.js'
+import { readBatchNorm } from '../repair/read.js'
 import type { Reading, StepDraft } from '../types.js'
+import { innerPoints, pointNames } from './names.js'
 import type { InterpolateStep } from './types.js'
 
 export function readInterpolate({ name, at }: StepDraft, { scope, use }: Reading): InterpolateStep {
@@ -23,16 +26,45 @@ export function readInterpolate({ name, at }: StepDraft, { scope, use }: Reading
       hint: 'list it once',
     })
   const evaluate = readEvaluate(get(at, 'evaluate'))
+  // Quotients of integers: 0.1 is then the nearest double, and both ends are exact.
+  const places = list ? written : Array.from({ length: Math.min(count, 10001) }, (_, i) => i / Math.max(1, count - 1))
+  const method = textOf(get(at, 'method')) === 'slerp' ? 'slerp' : 'linear'
+  const repair = readPointRepair(at, places, method, scope.report)
   return {
     kind: 'interpolate',
     name,
     at: at.path,
     from: use(get(at, 'from')),
     to: use(get(at, 'to')),
-    // Quotients of integers: 0.1 is then the nearest double, and both ends are exact.
-    points: list ? written : Array.from({ length: Math.min(count, 10001) }, (_, i) => i / Math.max(1, count - 1)),
-    method: textOf(get(at, 'method')) === 'slerp' ? 'slerp' : 'linear',
+    points: places,
+    method,
     keep: booleanOf(get(at, 'keep')) ?? true,
     ...(evaluate ? { evaluate } : {}),
+    ...(repair ? { repair } : {}),
   }
+}
+
+function readPointRepair(
+  at: Cursor,
+  points: readonly number[],
+  method: InterpolateStep['method'],
+  report: Report,
+): InterpolateStep['repair'] {
+  const repair = get(at, 'repair')
+  if (!repair || !isMapping(repair)) return undefined
+  const inner = innerPoints(points)
+  const names = pointNames(points)
+  const found = readBatchNorm(
+    repair,
+    inner.map((index) => names[index]!),
+  )
+  if (found === 'correlation' && method === 'slerp')
+    report.error('contradiction', 'repair by correlation needs averages, but slerp is not one', repair.path, {
+      hint: 'write method: linear, or measured statistics',
+    })
+  if (found !== 'correlation' && new Set(found.statistics.map(({ file }) => file)).size < inner.length)
+    report.error('contradiction', 'all points have the same statistics file', repair.path, {
+      hint: 'measure each point, and write {point} for its name in the path: statistics/{point}.safetensors',
+    })
+  return found
 }

@@ -1,4 +1,5 @@
 import { inEditors, listOf, needsOne, object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+import { batchNorm } from '../repair/schema.js'
 
 /** The `interpolate` key of a recipe. */
 export const interpolate: Schema = inEditors(
@@ -16,6 +17,15 @@ export const interpolate: Schema = inEditors(
         type: 'boolean',
         description: 'Whether to write the checkpoints. false keeps only the evaluations. Default: true.',
       },
+      repair: object(
+        {
+          batch_norm: batchNorm(
+            'A safetensors file per point: {point} becomes the name of the point, such as t-0.500.',
+          ),
+        },
+        ['batch_norm'],
+        'Corrects the running statistics of BatchNorms in every point but the ends.',
+      ),
       evaluate: ref('evaluate'),
     },
     ['from', 'to'],

@@ -1,4 +1,5 @@
 import type { Evaluate, StepCommon } from '../../language/types.js'
+import type { BatchNormRepair } from '../repair/types.js'
 
 export interface InterpolateStep extends StepCommon {
   readonly kind: 'interpolate'
@@ -9,4 +10,6 @@ export interface InterpolateStep extends StepCommon {
   readonly method: 'linear' | 'slerp'
   readonly keep: boolean
   readonly evaluate?: Evaluate
+  /** Repairs every point but the ends. */
+  readonly repair?: BatchNormRepair
 }

@@ -11,11 +11,18 @@ import { readRepair } from './read.js'
 import { repair as schema } from './schema.js'
 import type { RepairAnalysis, RepairRecord, RepairStep } from './types.js'
 
+const namesOf = (steps: readonly string[]): string => (steps.length > 1 ? `${steps[0]} … ${steps.at(-1)}` : steps[0]!)
+
 const analysis: AnalysisKind<RepairAnalysis, RepairRecord> = {
-  tensors: ({ norms }) => norms.flatMap(({ variances, filters }) => [...variances, ...filters]),
+  tensors: ({ norms, measured = [] }) => [
+    ...norms.flatMap(({ variances, filters }) => [...variances, ...filters]),
+    ...measured.flatMap(({ statistics }) => statistics),
+  ],
   cost: repairCost,
-  lines: ({ steps, norms, left }) => ({
-    text: `${steps[0]}: ${counted(norms.length, 'BatchNorm')}, running variances by correlation`,
+  lines: ({ steps, norms, measured, left }) => ({
+    text: measured
+      ? `${namesOf(steps)}: ${counted(measured.length, 'running statistic')}, measured`
+      : `${namesOf(steps)}: ${counted(norms.length, 'BatchNorm')}, running variances by correlation`,
     branches: staysLines(left),
   }),
   run: findVariances,
@@ -29,22 +36,28 @@ export const repair: StepKind<RepairStep, RepairAnalysis, RepairRecord> = {
   read: readRepair,
   uses: ({ model }) => [model],
   like: ({ model }) => model,
-  plan: (step, { recipe, values, analyses, faults }) => ({
-    value: planRepair(recipe, step, values, analyses, faults),
-  }),
+  measured: {
+    of: ({ batchNorm }) => (batchNorm === 'correlation' ? [] : batchNorm.statistics),
+    named: (step, statistics) => ({ ...step, batchNorm: { statistics } }),
+  },
+  files: ({ batchNorm }) => (batchNorm === 'correlation' ? [] : batchNorm.statistics.map(({ file }) => file)),
+  plan: (step, context) => ({ value: planRepair(step, context) }),
   analysis,
   readRecord: object<RepairRecord & UsesRecord>(
     {
       models: list(text),
-      batch_norm: oneOf({ correlation: true }),
+      batch_norm: oneOf<RepairRecord['batch_norm']>({ correlation: true, statistics: true }),
       repaired: record(object({ channels: natural })),
       kept: record(text),
     },
     'kept',
   ),
-  line(name, { repaired, kept = {} }) {
+  line(name, { batch_norm, repaired, kept = {} }) {
     const left = Object.keys(kept).length
     const more = left > 0 ? `, ${formatCount(left)} unchanged` : ''
-    return `${name}: ${counted(Object.keys(repaired).length, 'norm')} repaired${more}`
+    const count = Object.keys(repaired).length
+    return batch_norm === 'statistics'
+      ? `${name}: ${counted(count, 'running statistic')} measured`
+      : `${name}: ${counted(count, 'norm')} repaired${more}`
   },
 }

@@ -1,53 +1,138 @@
+import { isFloat } from '../../encodings/index.js'
 import type { AnalysisTensor, Expr } from '../../expr/types.js'
-import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
-import type { RecipeHead } from '../../language/types.js'
+import type { MeasuredFile, RecipeHead, StepCommon } from '../../language/types.js'
 import { lookupMethod } from '../../methods/registry.js'
 import { normFeeds } from '../../rebasin/repair.js'
 import type { AnalysisCommon } from '../analysis.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { warnOfFloat32 } from '../shared/float32.js'
-import type { RepairAnalysis, RepairStep } from './types.js'
+import type { BatchNormRepair, RepairAnalysis, RepairStep } from './types.js'
+
+/** What planning a repair needs. */
+export interface RepairContext {
+  readonly recipe: RecipeHead
+  readonly values: ReadonlyMap<string, Value>
+  readonly analyses: AnalysisCommon[]
+  readonly faults: Faults
+}
 
 /**
- * Plans a repair: recomputes the running variances of an average from those of the averaged models. Error:
- * `no-repair` if the model is not an average, or has no BatchNorm that can be repaired.
+ * Plans a repair: recomputes the running variances of an average from those of the averaged models, or takes measured
+ * statistics. Error: `no-repair` if the model is not an average, or has no BatchNorm that can be repaired.
  */
-export function planRepair(
-  recipe: RecipeHead,
-  step: RepairStep,
-  values: ReadonlyMap<string, Value>,
-  analyses: AnalysisCommon[],
-  faults: Faults,
-): Value | undefined {
-  const model = values.get(step.model)!
-  const { norms, left } = repairable(model)
+export function planRepair(step: RepairStep, context: RepairContext): Value | undefined {
+  return repaired(step, step.batchNorm, [{ step: step.name, value: context.values.get(step.model)! }], context)?.[0]
+}
+
+/** A model to repair, and the name of the step that repairs it. */
+export interface Repairable {
+  readonly step: string
+  readonly value: Value
+  /** The weights of the averaged models, if they are not those of all. */
+  readonly weights?: readonly number[]
+}
+
+/** The models with repaired norms: models of one structure, averages of the same models. */
+export function repaired(
+  at: StepCommon,
+  batchNorm: BatchNormRepair,
+  models: readonly Repairable[],
+  context: RepairContext,
+): Value[] | undefined {
+  const { recipe, analyses, faults } = context
+  const [first] = models
+  const steps = models.map(({ step }) => step)
+  const found =
+    batchNorm === 'correlation'
+      ? byCorrelation(at, first!, models, context)
+      : bySamples(at, batchNorm.statistics, models, context)
+  if (!found) return undefined
+  analyses.push({ kind: 'repair', steps, ...found } as RepairAnalysis)
+  return models.map(({ step, value }, index) => {
+    const tensors = new Map(value.tensors)
+    const set = (tensor: string, inputs: readonly AnalysisTensor[]) => {
+      const { dtype, shape } = value.tensors.get(tensor)!
+      const expr = { kind: 'computed' as const, step, tensor, shape, inputs: inputs.map(({ expr }) => expr) }
+      tensors.set(tensor, { dtype, shape, expr, reason: 'repaired' })
+    }
+    for (const { tensor, variances, filters } of found.norms) set(tensor, [...variances, ...filters])
+    for (const { tensor, statistics } of found.measured ?? []) set(tensor, [statistics[index]!])
+    warnOfFloat32(recipe, { ...at, name: step }, tensors, faults)
+    return { name: step, tensors, origin: value.origin, ...stackedLike(value) }
+  })
+}
+
+type Planned = Pick<RepairAnalysis, 'norms' | 'left' | 'points' | 'measured'>
+
+function byCorrelation(
+  at: StepCommon,
+  { value }: Repairable,
+  models: readonly Repairable[],
+  { recipe, faults }: RepairContext,
+): Planned | undefined {
+  const { norms, left } = repairable(value)
   if (norms.length === 0) {
     const why = Object.entries(left)[0]
     const hint = why ? `${why[0]}: ${why[1]}` : 'the model has no BatchNorm with running statistics'
     faults.error(
       'no-repair',
-      `${step.model} has no BatchNorm that can be repaired`,
-      recipe.placeOf(step.at, 'value'),
+      `${value.name} has no BatchNorm that can be repaired`,
+      recipe.placeOf(at.at, 'value'),
       hint,
     )
     return undefined
   }
-  const analysis: RepairAnalysis = { kind: 'repair', steps: [step.name], norms, left }
-  analyses.push(analysis)
-  const tensors = new Map(model.tensors)
-  for (const { tensor, variances, filters } of norms) {
-    const { dtype, shape } = model.tensors.get(tensor)!
-    const inputs = [...variances, ...filters].map(({ expr }) => expr)
-    tensors.set(tensor, {
-      dtype,
-      shape,
-      expr: { kind: 'computed', step: step.name, tensor, shape, inputs },
-      reason: 'repaired',
-    })
+  const points = models.flatMap(({ weights }) => (weights ? [weights] : []))
+  return { norms, left, ...(points.length > 0 ? { points } : {}) }
+}
+
+const STATISTIC = /(^|\.)running_(mean|var)$/
+
+/** Errors: `no-repair` without BatchNorms, `missing-statistics` and `bad-statistics` for files that do not fit. */
+function bySamples(
+  at: StepCommon,
+  files: readonly MeasuredFile[],
+  models: readonly Repairable[],
+  { recipe, values, faults }: RepairContext,
+): Planned | undefined {
+  const { value } = models[0]!
+  const own = [...value.tensors].filter(([name, { dtype }]) => STATISTIC.test(name) && isFloat(dtype))
+  if (own.length === 0) {
+    const hint = 'the model has no BatchNorm with running statistics'
+    faults.error(
+      'no-repair',
+      `${value.name} has no BatchNorm that can be repaired`,
+      recipe.placeOf(at.at, 'value'),
+      hint,
+    )
+    return undefined
   }
-  warnOfFloat32(recipe, step, tensors, faults)
-  return { name: step.name, tensors, origin: model.origin, ...stackedLike(model) }
+  for (const { of, file, at: place } of files) {
+    const { tensors } = values.get(file)!
+    const wrong = own.find(
+      ([name, { shape }]) => !sameShape(tensors.get(name)?.shape ?? [], shape) || !isFloat(tensors.get(name)!.dtype),
+    )
+    if (!wrong) continue
+    const [name, { shape }] = wrong
+    const found = tensors.get(name)
+    const has = found ? `${name} is ${found.dtype}[${found.shape.join(', ')}]` : `no tensor ${name}`
+    faults.error(
+      found ? 'bad-statistics' : 'missing-statistics',
+      found
+        ? `in the statistics of ${of}, ${has}, but [${shape.join(', ')}] in the model`
+        : `the statistics of ${of} have ${has}`,
+      recipe.placeOf(place, 'value'),
+      'store the running_mean and running_var of every BatchNorm under their names in the model',
+    )
+    return undefined
+  }
+  const measured = own.map(([tensor]) => ({
+    tensor,
+    statistics: files.map(({ file }) => analysisTensor(tensor, values.get(file)!.tensors.get(tensor)!)),
+  }))
+  return { norms: [], left: {}, measured }
 }
 
 /** The norms whose variances can be computed, and for the others the reasons. */

@@ -1,6 +1,6 @@
-import { get, has, isMapping } from '../../language/cursor.js'
+import { type Cursor, get, has, isMapping, textOf } from '../../language/cursor.js'
 import type { Reading, StepDraft } from '../types.js'
-import type { RepairStep } from './types.js'
+import type { BatchNormRepair, RepairStep } from './types.js'
 
 export function readRepair({ name, at }: StepDraft, { scope, use, uses, before }: Reading): RepairStep {
   // In the short form it repairs the merge before it.
@@ -13,5 +13,16 @@ export function readRepair({ name, at }: StepDraft, { scope, use, uses, before }
     scope.report.error('missing-key', "repair needs the key 'model'", at.path, { part: 'key', hint })
   }
   if (!model && merge !== undefined) uses(merge, at)
-  return { kind: 'repair', name, at: at.path, model: model ? use(model) : (merge ?? ''), batchNorm: 'correlation' }
+  const own = model ? use(model) : (merge ?? '')
+  return { kind: 'repair', name, at: at.path, model: own, batchNorm: readBatchNorm(at, [own]) }
+}
+
+/** `points`: names of the models to repair. Each one's name replaces `{point}` in the path. */
+export function readBatchNorm(at: Cursor, points: readonly string[]): BatchNormRepair {
+  const file = get(get(at, 'batch_norm'), 'statistics')
+  const path = textOf(file)
+  if (!file || path === undefined) return 'correlation'
+  return {
+    statistics: points.map((point) => ({ of: point, file: path.replaceAll('{point}', point), at: file.path })),
+  }
 }
