@@ -7,6 +7,7 @@ import { areUnchanged, completeStates, type InputState, refuseChanged } from '..
 import { discard, leave, openStaging, type Staging } from '../storage/local/staging.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
+import { type Candidates, candidateJudge } from './candidates.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
@@ -97,7 +98,7 @@ export async function executePart(
  * outputs, so that no thread holds files that are dropped or renamed.
  */
 async function doBatch(
-  { works, journals, analyses, inputs, threads, mode, batches }: Run,
+  { works, journals, analyses, room, inputs, threads, mode, batches }: Run,
   batch: readonly ClaimedOutput[],
   bindings: Bindings,
   options: ExecuteOptions,
@@ -118,7 +119,8 @@ async function doBatch(
   try {
     if (batch === batches[0]) {
       await warnOfStatistics(engine, batches, options)
-      await doShared(engine, analyses)
+      const judge = candidateJudge({ engine, batch, bindings, options, room, files: outputFiles(plan, batch) })
+      await doShared(engine, analyses, judge)
       options.listen({ kind: 'phase', phase: 'merging' })
     }
     await doTensors(engine, outputFiles(plan, batch))
@@ -194,6 +196,7 @@ interface Run {
   readonly works: Omit<Engine, 'pool'>
   readonly journals: Journals
   readonly analyses: AnalysisRoom
+  readonly room: Candidates['room']
   readonly threads: number
   readonly mode: WindowMode
   readonly inputs: readonly InputState[]
@@ -217,22 +220,27 @@ async function openRun(
   const journals = openJournals(claimed, () => areUnchanged(inputs))
   const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
   const shelf = factorShelf(plan)
-  const findings: Findings = {
-    maps: (...given) => analyses.maps(...given),
-    computed: (...given) => analyses.computed(...given),
-    factor: shelf.take,
-    scope(index) {
-      const record = records.shared({ kind: 'scope', index })
-      return record ? scopeResults(record) : []
-    },
+  const module = await compileKernels()
+  const room: Run['room'] = (records, shelf) => {
+    const findings: Findings = {
+      maps: (...given) => analyses.maps(...given),
+      computed: (...given) => analyses.computed(...given),
+      factor: shelf.take,
+      scope(index) {
+        const record = records.shared({ kind: 'scope', index })
+        return record ? scopeResults(record) : []
+      },
+    }
+    const analyses = analysisRoom({
+      ...{ plan, threads, listen, signal, findings, module },
+      files: bindings.files,
+      memory: analysesBudget(plan, threads, options.memory, mode),
+      recordOf: (index) => records.shared({ kind: 'analysis', index }),
+      earlier: options.earlier,
+    })
+    return { findings, analyses }
   }
-  const analyses = analysisRoom({
-    ...{ plan, threads, listen, signal, findings },
-    files: bindings.files,
-    module: await compileKernels(),
-    memory: analysesBudget(plan, threads, options.memory, mode),
-    recordOf: (index) => records.shared({ kind: 'analysis', index }),
-  })
+  const { findings, analyses } = room(records, shelf)
   const works: Run['works'] = {
     ...{ plan, units, digests, records, findings, shelf, listen, signal, part },
     kernels: await smallKernels(),
@@ -241,7 +249,7 @@ async function openRun(
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))
   const batches = batchesOf(plan, [...byOutput.keys()]).map((batch) => batch.map((output) => byOutput.get(output)!))
-  return { works, journals, analyses, threads, mode, inputs, batches }
+  return { works, journals, analyses, room, threads, mode, inputs, batches }
 }
 
 function outputFiles({ files }: Plan, batch: readonly ClaimedOutput[]): OutputFiles {

@@ -32,6 +32,8 @@ export interface ExecuteOptions {
   readonly finished?: (output: number) => boolean
   /** The folder in which `evaluate` commands run. Absent: they are skipped. */
   readonly commands?: string
+  /** What an earlier run recorded of a step, if this run reproduces it. */
+  readonly earlier?: ((step: string) => object | undefined) | undefined
   /** Called when the outputs' paths are claimed, before inputs are read. It can take long, or throw. */
   readonly before?: () => Promise<void>
   readonly listen: Listener

@@ -78,7 +78,7 @@ export interface RecipeHead {
   /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or indirectly. */
   readonly steps: readonly (StepCommon & { readonly kind: string })[]
   /** `path`: as written. `from`: the name of a model or step. */
-  readonly outputs: readonly { readonly path: string; readonly from: string }[]
+  readonly outputs: readonly { readonly path: string; readonly from: string; readonly evaluate?: Evaluate }[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
   /** The place of a node, or of its key, for errors that planning finds. */

@@ -13,6 +13,7 @@ import { readModels } from './models/read.js'
 import type { Twins } from './models/tied.js'
 import { mergedModels, originOf } from './origins.js'
 import { type OutputContext, planOutputs } from './outputs/output.js'
+import { refuseSelections } from './selections.js'
 import { planSteps } from './steps.js'
 import { warnOfOtherTokens } from './tokens/otherTokens.js'
 import { chatTemplate } from './tokens/template.js'
@@ -68,6 +69,7 @@ export function planRecipe(
   if (!vocabulary) warnOfOtherTokens(recipe, outputs, modelOf, (from) => originOf(recipe, from), files, faults)
   const { steps, analyses, scopes, factorings } = planned
   refuseAnalyses(recipe, analyses, faults)
+  refuseSelections(recipe, analyses, outputs, faults)
   if (hasErrors(faults.list)) return failed()
   const work = { compute: recipe.compute, files: read, outputs, analyses, scopes, factorings }
   const cost = costOf(work)

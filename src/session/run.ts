@@ -106,7 +106,7 @@ export const startAhead = (threads: number): void => startWorkers(threads)
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
 /** How to run a plan in parts, or without threads. */
-export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records'> & {
+export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records' | 'earlier'> & {
   /** Do only this part of the units. A later run with the records of all parts finishes the outputs. */
   readonly part?: Part
   /** Called with all records of the run or the part. */

@@ -13,6 +13,15 @@ export interface AnalysisCommon {
   readonly kind: string
   /** The names of the steps that it belongs to. */
   readonly steps: readonly string[]
+  /** It chooses between results by a metric of the model that is made with each. */
+  readonly select?: Selection
+}
+
+export interface Selection {
+  readonly metric: string
+  readonly maximize: boolean
+  /** The command that measures it. */
+  readonly command: readonly string[]
 }
 
 /** The cost of an analysis. */
@@ -55,6 +64,13 @@ export interface Workshop {
   readonly team: Team
   /** Bytes of memory beyond the minimum. */
   readonly spare: number
+  /**
+   * For analyses with `select`: makes the output that the recipe evaluates with these findings, and evaluates it. Absent if no
+   * command may run.
+   */
+  readonly judge?: (found: ReadonlyMap<string, Found<object>>) => Promise<Readonly<Record<string, number>>>
+  /** What an earlier run recorded of a step, if this run reproduces it. */
+  readonly earlier?: (step: string) => object | undefined
 }
 
 /** Progress of an analysis, for people. */

@@ -3,8 +3,9 @@ import type { WebAssembly } from '../../core/webassembly.js'
 import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
 import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team/team.js'
-import type { FoundArrays } from '../../steps/analysis.js'
+import type { Found, FoundArrays, Workshop } from '../../steps/analysis.js'
 import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
+import type { Figures } from '../commands/command.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
@@ -22,13 +23,19 @@ export interface AnalysisSetup {
   readonly listen: Listener
   readonly signal: AbortSignal | undefined
   readonly findings: Findings
+  /** What an earlier run recorded of a step, if this run reproduces it. */
+  readonly earlier?: ((step: string) => object | undefined) | undefined
   /** The results of an analysis. */
   readonly recordOf: (analysis: number) => UnitRecord | undefined
 }
 
 /** A reader for the plan's tensors and threads for matrix products, opened on first use. */
+/** Evaluates the output that is made with the findings of an analysis. */
+export type Judge = (analysis: number, found: Pick<UnitRecord, 'findings' | 'figures'>) => Promise<Figures>
+
 export interface AnalysisRoom extends Pick<Findings, 'maps' | 'computed'> {
-  run(analysis: Analysis, index: number): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
+  /** `judge`: for analyses that choose by a metric. */
+  run(analysis: Analysis, index: number, judge?: Judge): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
   close(): Promise<void>
 }
 
@@ -72,8 +79,20 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       const workshop = { reader: reader.inner, team, spare }
       return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
     },
-    async run(analysis, index) {
-      const workshop = { ...open(), spare: spareFor(index) }
+    async run(analysis, index, judge) {
+      const recorded = (found: ReadonlyMap<string, Found<object>>) => {
+        const steps = analysis.steps.map((step) => found.get(step)!.record as FoundRecord)
+        const arrays = analysis.steps.flatMap((step, place) =>
+          Object.entries(found.get(step)!.arrays).map(([name, array]) => [`${place}/${name}`, array] as const),
+        )
+        return { findings: Object.fromEntries(arrays), figures: { steps } }
+      }
+      const workshop: Workshop = {
+        ...open(),
+        spare: spareFor(index),
+        ...(judge ? { judge: (found) => judge(index, recorded(found)) } : {}),
+        ...(setup.earlier ? { earlier: setup.earlier } : {}),
+      }
       try {
         const overall = overallShare(plan, index)
         listen({ kind: 'step', step: analysis.steps[0]!, text: 'reading the models', fraction: 0, overall: overall(0) })
@@ -81,11 +100,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
           const share = whole ?? progress.fraction
           listen({ kind: 'step', ...progress, ...(share === undefined ? {} : { overall: overall(share) }) })
         })
-        const steps: FoundRecord[] = analysis.steps.map((step) => found.get(step)!.record)
-        const arrays = analysis.steps.flatMap((step, place) =>
-          Object.entries(found.get(step)!.arrays).map(([name, array]) => [`${place}/${name}`, array] as const),
-        )
-        return { findings: Object.fromEntries(arrays), figures: { steps } }
+        return recorded(found)
       } catch (error) {
         refuseInterrupted(signal)
         throw error

@@ -1,19 +1,22 @@
 /** Analyses and scopes: units that several tensors need. */
 import { digestedOf } from '../../expr/cost.js'
+import type { Need } from '../../plan/unitForms.js'
 import type { Unit } from '../../plan/units.js'
 import { refuseInterrupted } from '../interrupted.js'
-import type { AnalysisRoom } from './analyses.js'
+import type { AnalysisRoom, Judge } from './analyses.js'
 import { digestInputs } from './digesting.js'
 import { NO_FIGURES, type UnitRecord } from './records.js'
 import { findScope } from './scopes.js'
 import type { Engine } from './types.js'
 
-export async function doShared(engine: Engine, analyses: AnalysisRoom): Promise<void> {
-  const { units, signal } = engine
+/** Units that have a record already are not done again. `judge`: for analyses that choose by a metric. */
+export async function doShared(engine: Engine, analyses: AnalysisRoom, judge?: Judge): Promise<void> {
+  const { units, signal, records } = engine
   for (const unit of units.shared()) {
     refuseInterrupted(signal)
+    if (records.shared({ kind: unit.kind as Need['kind'], index: indexOf(unit) })) continue
     if (await takenOver(engine, unit)) continue
-    if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses)
+    if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses, judge)
     else await doScope(engine, unit)
     refuseInterrupted(signal)
   }
@@ -35,10 +38,10 @@ async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {
 
 const indexOf = ({ id }: Unit): number => Number(id.split(' ')[1])
 
-async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom): Promise<void> {
+async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom, judge?: Judge): Promise<void> {
   const { plan, records, digests, progress } = engine
   const index = indexOf(unit)
-  const { findings, figures } = await analyses.run(plan.analyses[index]!, index)
+  const { findings, figures } = await analyses.run(plan.analyses[index]!, index, judge)
   records.make(unit, { outputs: [], findings, figures })
   if (!digests.enabled) return
   // Write a long analysis to the journal before anything else begins. Inputs that tensors read anyway count as progress then.

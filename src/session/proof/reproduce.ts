@@ -11,7 +11,7 @@ import type { Lineage } from '../../lineage/types.js'
 import { writtenBytes } from '../../plan/placements.js'
 import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
-import { run } from '../run.js'
+import { runWith } from '../run.js'
 
 /** How to run the recipe again. */
 export interface ReproduceOptions {
@@ -78,7 +78,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
     // Only this output, at another path: paths are not part of a plan's digest.
     const made = { ...prepared.plan.outputs[index]!, path: output }
     const write = made.tensors.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
-    const result = await run(
+    const result = await runWith(
       {
         ...prepared,
         plan: { ...prepared.plan, outputs: [made], cost: { ...prepared.plan.cost, write } },
@@ -94,6 +94,8 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
         ...(options.listen === undefined ? {} : { listen: options.listen }),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       },
+      // A choice by a metric is not made again: the metric is not terge's.
+      { earlier: (step) => ownValue(lineage.steps, step) },
     )
     const again = result.outputs[0]!
     return await compare(given, layout === 'folder' ? again.path : path.dirname(again.path), again)

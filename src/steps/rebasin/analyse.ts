@@ -14,13 +14,17 @@ import { budgetOf } from './cost.js'
 import { matchWithActivations, orthogonalActivations } from './measured/analyse.js'
 import { sourceOf } from './measured/source.js'
 import { digestOf, permutationRecord, recordHead } from './record.js'
+import { bestOfSeeds } from './restarts/search.js'
 import { matchedSpec } from './spec/matched.js'
 import type { RebasinAnalysis, RebasinRecord } from './types.js'
 
 type Tell = (progress: AnalysisProgress) => void
 type FoundBySteps = Map<string, Found<RebasinRecord>>
 
-export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell): Promise<FoundBySteps> =>
+export const findAlignment = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell) =>
+  bestOfSeeds(analysis, workshop, tell, (of, tell) => findOne(of, workshop, tell))
+
+const findOne = (analysis: RebasinAnalysis, workshop: Workshop, tell: Tell): Promise<FoundBySteps> =>
   analysis.given
     ? Promise.resolve(takeGiven(analysis, analysis.given))
     : analysis.method === 'merge-many' || analysis.method === 'c2m3'
@@ -59,6 +63,8 @@ async function match(analysis: RebasinAnalysis, { reader, team, spare }: Worksho
     const options: MatchOptions = {
       seed,
       maxIterations,
+      // One start per seed, so that the seed alone gives the same result again.
+      ...(analysis.restarts === undefined ? {} : { restarts: 1 }),
       budget: budgetOf(analysis, spare),
       onProgress: ({ restart, restarts, iteration, group, step: at, steps: of, moved, similarity, fraction }) => {
         const sweep = `${restarts > 1 ? `start ${restart + 1} of ${restarts}, ` : ''}sweep ${iteration}`

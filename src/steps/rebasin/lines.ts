@@ -38,12 +38,20 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
     branches: [
       { text: groupsLine(spec) },
       ...(activations ? [{ text: activationLine(activations, spec, turns ? spec : activationsSpec(analysis)) }] : []),
+      ...(analysis.restarts === undefined ? [] : [{ text: restartsLine(analysis, analysis.restarts) }]),
       ...staysLines(spec.kept),
       {
         text: `roughly ${roughly(multiplications)} multiplications per ${turns ? 'round' : 'sweep'}, at most ${counted(maxIterations, turns ? 'round' : 'sweep')}; needs at least ${formatSize(bytes)} of memory`,
       },
     ],
   }
+}
+
+function restartsLine({ seed, select }: RebasinAnalysis, restarts: number): string {
+  const by = select
+    ? `the ${select.maximize ? 'largest' : 'smallest'} ${select.metric} of the evaluated output`
+    : 'the best score'
+  return `${counted(restarts, 'seed')} from ${seed}, keeps the one with ${by}`
 }
 
 /** How many samples there are, and which groups have none. */
@@ -65,7 +73,7 @@ function unitsOf(groups: Readonly<Record<string, GroupRecord>>, { size, inside }
 }
 
 export function alignedLine(record: RebasinRecord): string {
-  const { model, onto, moved, groups = {}, rotation, similarity, correlation, iterations } = record
+  const { model, onto, moved, groups = {}, rotation, similarity, correlation, iterations, restarts } = record
   const all = Object.values(groups).reduce((sum, group) => sum + unitsOf(groups, group), 0)
   const parts = [
     ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
@@ -73,6 +81,7 @@ export function alignedLine(record: RebasinRecord): string {
     ...(similarity ? [`similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`] : []),
     ...(correlation ? [`correlation ${correlation.before.toFixed(4)} → ${correlation.after.toFixed(4)}`] : []),
     ...(iterations === undefined ? [] : [counted(iterations, 'iteration')]),
+    ...(restarts ? [`seed ${restarts.seed} of ${restarts.candidates.length} by ${restarts.by}`] : []),
   ]
   return `${model} ${onto === undefined ? 'permuted' : `aligned to ${onto}`}: ${parts.join(', ')}`
 }

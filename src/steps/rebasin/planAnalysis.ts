@@ -54,6 +54,7 @@ export function planAnalysis(
       }
     }
     const { method, symmetry, seed, maxIterations } = step
+    const command = recipe.outputs.find(({ evaluate }) => evaluate)?.evaluate?.command ?? []
     const activations = planActivations(recipe, step, spec, values, config, faults)
     if (activations === 'refused') return undefined
     return {
@@ -68,6 +69,8 @@ export function planAnalysis(
       onto: model(onto),
       models: moving.map(model),
       ...(activations ? { activations } : {}),
+      ...(step.restarts === undefined ? {} : { restarts: step.restarts }),
+      ...(step.select ? { select: { ...step.select, command } } : {}),
     }
   } catch (error) {
     if (!(error instanceof Fault)) throw error

@@ -5,6 +5,7 @@ import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
 import { readGiven } from './given/read.js'
 import { readActivations } from './measured/read.js'
+import { readRestarts } from './restarts/read.js'
 import { inlineSpec } from './spec/read.js'
 import type { GivenPermutations, RebasinStep } from './types.js'
 
@@ -47,6 +48,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     report.error('contradiction', `${method} aligns several models jointly`, [...at.path, 'method'], { hint })
   }
   const statistics = readActivations(at, method, scope)
+  const symmetry = textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation'
   const models = joint ? itemsOf(joint).map(use) : [use(get(at, 'model'))]
   const onto = joint ? (models[0] ?? '') : use(get(at, 'onto'))
   if (!joint && onto !== '' && models[0] === onto)
@@ -77,10 +79,11 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     ...(joint && part ? { joint: { name: part.of, models } } : {}),
     onto,
     spec: readSpec(get(at, 'spec'), report),
-    symmetry: textOf(get(at, 'symmetry')) === 'orthogonal' ? 'orthogonal' : 'permutation',
+    symmetry,
     seed: numberOf(get(at, 'seed')) ?? 0,
     maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
     ...(statistics ? { statistics } : {}),
+    ...readRestarts(at, { method, symmetry }, report),
   }
 }
 

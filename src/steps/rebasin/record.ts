@@ -14,6 +14,7 @@ import type {
   RebasinAnalysis,
   RebasinRecord,
   RebasinStep,
+  RestartsRecord,
 } from './types.js'
 
 export const recordHead = (
@@ -122,6 +123,11 @@ export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
     seed: natural,
     iterations: natural,
     similarity: beforeAndAfter,
+    restarts: object<RestartsRecord>({
+      seed: natural,
+      by: text,
+      candidates: list(object({ seed: natural, score: number, value: number }, 'value')),
+    }),
     correlation: beforeAndAfter,
     score: beforeAndAfter,
     moved: natural,
@@ -130,6 +136,7 @@ export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
     rotation: object({ size: natural, digest }),
     permutations: object({ files: list(givenFile), names: list(text), model: text, onto: text }),
   },
+  'restarts',
   'correlation',
   'onto',
   'iterations',

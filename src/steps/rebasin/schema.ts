@@ -48,7 +48,20 @@ const forms: Schema = when(
   { required: ['permutations'] },
   {
     required: ['model'],
-    allOf: [without('onto', 'models', 'method', 'statistics', 'spec', 'symmetry', 'seed', 'max_iterations')],
+    allOf: [
+      without(
+        'onto',
+        'models',
+        'method',
+        'statistics',
+        'spec',
+        'symmetry',
+        'seed',
+        'restarts',
+        'select',
+        'max_iterations',
+      ),
+    ],
     errorMessage: 'Permutations are applied as they are: write model and permutations.',
   },
   { allOf: [without('names'), matched] },
@@ -106,6 +119,20 @@ export const rebasin: Schema = inEditors(
         { description: 'The allowed transforms. Default: permutation.' },
       ),
       seed: ref('seed'),
+      restarts: {
+        type: 'integer',
+        minimum: 1,
+        maximum: 1000,
+        description: 'How many seeds to try, from `seed`. The best result is kept. Default: 1.',
+      },
+      select: object(
+        {
+          maximize: text('The metric of evaluate that should be largest.'),
+          minimize: text('The metric of evaluate that should be smallest.'),
+        },
+        [],
+        'Chooses between seeds by a metric of the output that evaluate measures. Default: by the score.',
+      ),
       permutations: several(
         'a file, {inverse: FILE}, or a list of these',
         'Permutations to apply instead of matching, from output: {permutations: true}. A list applies them in order.',

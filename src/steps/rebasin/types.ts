@@ -24,6 +24,10 @@ export interface RebasinStep extends StepCommon {
   readonly symmetry: 'permutation' | 'orthogonal'
   readonly seed: number
   readonly maxIterations: number
+  /** How many seeds to try. Absent: one. */
+  readonly restarts?: number
+  /** The metric that decides between seeds. Absent: the score. */
+  readonly select?: { readonly metric: string; readonly maximize: boolean }
   /** Activations of `onto` and `model`. */
   readonly statistics?: readonly MeasuredFile[]
   /** Permutations to apply. `onto` is then the model itself, and nothing is matched. */
@@ -73,6 +77,7 @@ export interface RebasinAnalysis extends AnalysisCommon {
   readonly spec: SpecText
   readonly onto: AnalysisModel
   readonly models: readonly AnalysisModel[]
+  readonly restarts?: number
   /** Activations on the same inputs, for methods that use them. */
   readonly activations?: { readonly onto: AnalysisModel; readonly model: AnalysisModel }
   /** For given permutations. */
@@ -107,6 +112,15 @@ export interface GroupRecord {
   readonly order?: readonly number[]
 }
 
+export interface RestartsRecord {
+  /** The seed that was chosen. */
+  readonly seed: number
+  /** The metric that decided, or `score`. */
+  readonly by: string
+  /** `value`: the metric of the model that was made with this seed. */
+  readonly candidates: readonly { readonly seed: number; readonly score: number; readonly value?: number }[]
+}
+
 export interface BeforeAndAfter {
   readonly before: number
   readonly after: number
@@ -120,6 +134,8 @@ export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetr
   readonly iterations?: number
   /** Cosine similarities of the two models over the matched tensors. */
   readonly similarity?: BeforeAndAfter
+  /** If several seeds were tried. */
+  readonly restarts?: RestartsRecord
   /** With activations: mean correlations of matched units. */
   readonly correlation?: BeforeAndAfter
   /** For permutations: the sum that matching maximises. */

@@ -270,6 +270,10 @@ export const stageFile = (staging: Staging, name: string, content: FileContent):
     await writeNew(file, content)
   })
 
+/** Removes a file that `stageFile` wrote, so that it can be written again. Error: `cannot-write`. */
+export const unstageFile = (staging: Staging, name: string): Promise<void> =>
+  attempt(staging.output, 1, () => removeTree(path.join(staging.files, checkName(name))))
+
 /** Removes all staged files, if the output was only made for an evaluation. Error: `cannot-write`. */
 export const dropWeights = (staging: Staging): Promise<void> =>
   attempt(staging.output, 1, async () => {
