@@ -158,7 +158,7 @@ export type AddProduct = (
 /** Numbers from codes: see assembly/memory/unpack.ts. */
 export interface UnpackKernels {
   readonly numbers: (
-    dtype: 'F8_E4M3' | 'F8_E5M2' | 'I8' | 'U8',
+    dtype: 'F8_E4M3' | 'I8' | 'U8',
   ) => (source: number, stride: number, to: number, rows: number, columns: number) => void
   readonly nibbles: (
     source: number,

@@ -25,7 +25,7 @@ export interface DecodeForm {
 /** How the first part holds codes. */
 export type CodeForm =
   /** One element per number. */
-  | { readonly kind: 'numbers'; readonly dtype: 'F8_E4M3' | 'F8_E5M2' | 'I8' }
+  | { readonly kind: 'numbers'; readonly dtype: 'F8_E4M3' | 'I8' }
   /** Half a byte per number. `table`: its 16 numbers, those of E2M1 or a part. */
   | { readonly kind: 'nibbles'; readonly first: 'low' | 'high'; readonly table: 'E2M1' | number }
   /** Fields of 32-bit words along the rows, lowest bits first. `perWord`: fields in a word; 0 if fields can cross words. */

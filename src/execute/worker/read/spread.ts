@@ -94,9 +94,44 @@ function copyBox(
       return
     }
     const { places, stride, step } = axes[level]!
-    for (let i = 0; i < places.length; i++) fetch(level + 1, from + places[i]! * stride, to + i * step)
+    const most = together(axes, level, spans[level + 1]!, elementBytes, worker.slotRoom)
+    for (let i = 0; i < places.length; i += most) {
+      const n = Math.min(most, places.length - i)
+      if (n === 1) {
+        fetch(level + 1, from + places[i]! * stride, to + i * step)
+        continue
+      }
+      const part = { ...axes[level]!, places: places.subarray(i, i + n), low: places[i]! }
+      const inner = axes.slice(level + 1)
+      const low = [part, ...inner].reduce((sum, axis) => sum + axis.low * axis.stride, from)
+      const bytes = ((n - 1) * stride + spans[level + 1]!) * elementBytes
+      const at = slot.at(input, offset + low * elementBytes, bytes)
+      copyPart(new Words(worker.memory.buffer, at, bytes / unit), part, level, to + i * step)
+    }
+  }
+
+  /** The places of an axis that were read together, and all axes after it. */
+  function copyPart(
+    source: InstanceType<typeof Words>,
+    { places, low, stride, step }: Axis,
+    level: number,
+    to: number,
+  ) {
+    for (let i = 0; i < places.length; i++) copy(source, level + 1, (places[i]! - low) * stride, to + i * step)
   }
   fetch(0, 0, 0)
+}
+
+/**
+ * How many places of an axis to read at once, with what lies between them: as many as there is room for, if the axis is in
+ * the order of the file and that takes less time than to read them one by one.
+ */
+function together(axes: readonly Axis[], level: number, inner: number, elementBytes: number, room: number): number {
+  const { places, stride } = axes[level]!
+  if (places.some((place, i) => i > 0 && place !== places[i - 1]! + 1)) return 1
+  const most = Math.min(places.length, Math.floor((room / elementBytes - inner) / Math.max(1, stride)) + 1)
+  const once = 1 + (((most - 1) * stride + inner) * elementBytes) / CALL
+  return most > 1 && once <= most ? most : 1
 }
 
 /** By level, the elements that the axes from it on span in the file, and whether to read them at once: where that takes less time. */

@@ -3,32 +3,49 @@
  * scale_… subtract zero points and multiply by scales in place. `stride`: bytes from one row of codes to the next, or
  * from one row of scales to the next. Every product is rounded once.
  */
-import { F8_E4M3, F8_E5M2, at } from './storage'
+import { F8_E4M3, at } from './storage'
 
-function unpack8<S>(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+/**
+ * The upper halves of float32 hold all bits of E4M3. Subnormal numbers m · 2^-9 come from a table: their upper bytes, and
+ * their lower ones.
+ */
+const SUBNORMAL_HIGH = memory.data<u8>([0, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0])
+const SUBNORMAL_LOW = memory.data<u8>([0, 0, 0x80, 0xc0, 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, 0])
+
+export function unpack_F8_E4M3(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  const high = v128.load(SUBNORMAL_HIGH), low = v128.load(SUBNORMAL_LOW)
+  const zero = i8x16.splat(0)
   for (let row: usize = 0; row < rows; row++) {
-    const blocks = dst + ((columns & ~3) << 2), end = dst + (columns << 2)
+    const blocks = dst + ((columns & ~15) << 2), end = dst + (columns << 2)
     let from = src
     while (dst < blocks) {
-      v128.store(dst, at<S>().load(from))
-      from += 4
-      dst += 16
+      const bytes = v128.load(from)
+      const magnitude = v128.and(bytes, i8x16.splat(0x7f))
+      const subnormal = i8x16.lt_u(magnitude, i8x16.splat(8))
+      const nan = i8x16.eq(magnitude, i8x16.splat(0x7f))
+      // The exponent and the first bit of the fraction, and the other two bits.
+      let upper = i8x16.add(i8x16.shr_u(magnitude, 4), i8x16.splat(0x3c))
+      let lower = i8x16.shl(magnitude, 4)
+      upper = v128.bitselect(i8x16.swizzle(high, magnitude), upper, subnormal)
+      lower = v128.bitselect(i8x16.swizzle(low, magnitude), lower, subnormal)
+      upper = v128.or(v128.bitselect(i8x16.splat(0x7f), upper, nan), v128.and(bytes, i8x16.splat(-128)))
+      lower = v128.bitselect(i8x16.splat(-64), lower, nan)
+      const first = i8x16.shuffle(lower, upper, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+      const second = i8x16.shuffle(lower, upper, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+      v128.store(dst, i16x8.shuffle(zero, first, 0, 8, 1, 9, 2, 10, 3, 11))
+      v128.store(dst, i16x8.shuffle(zero, first, 4, 12, 5, 13, 6, 14, 7, 15), 16)
+      v128.store(dst, i16x8.shuffle(zero, second, 0, 8, 1, 9, 2, 10, 3, 11), 32)
+      v128.store(dst, i16x8.shuffle(zero, second, 4, 12, 5, 13, 6, 14, 7, 15), 48)
+      from += 16
+      dst += 64
     }
     while (dst < end) {
-      v128.store32_lane(dst, at<S>().load1(from), 0)
+      v128.store32_lane(dst, at<F8_E4M3>().load1(from), 0)
       from++
       dst += 4
     }
     src += stride
   }
-}
-
-export function unpack_F8_E4M3(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
-  unpack8<F8_E4M3>(src, stride, dst, rows, columns)
-}
-
-export function unpack_F8_E5M2(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
-  unpack8<F8_E5M2>(src, stride, dst, rows, columns)
 }
 
 /** Bytes: signed, or unsigned. */
@@ -274,37 +291,44 @@ export function scale_mapped(
   }
 }
 
-/** Rows of 4-byte elements become columns. `stride`: bytes from one row of the result to the next. */
+/**
+ * Rows of 4-byte elements become columns. `stride`: bytes from one row of the result to the next. Eight rows of the result
+ * are written side by side: often they are as far apart as lines that share a place in the cache.
+ */
 export function transpose(src: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
   const line = columns << 2
-  let row: usize = 0
-  for (; row + 4 <= rows; row += 4) {
-    const a = src + row * line, b = a + line, c = b + line, d = c + line
-    let to = dst + (row << 2)
-    let at: usize = 0
-    for (; at + 16 <= line; at += 16) {
-      const x0 = v128.load(a + at), x1 = v128.load(b + at), x2 = v128.load(c + at), x3 = v128.load(d + at)
-      const y0 = i32x4.shuffle(x0, x1, 0, 4, 1, 5), y1 = i32x4.shuffle(x0, x1, 2, 6, 3, 7)
-      const y2 = i32x4.shuffle(x2, x3, 0, 4, 1, 5), y3 = i32x4.shuffle(x2, x3, 2, 6, 3, 7)
-      v128.store(to, i64x2.shuffle(y0, y2, 0, 2))
-      v128.store(to + stride, i64x2.shuffle(y0, y2, 1, 3))
-      v128.store(to + 2 * stride, i64x2.shuffle(y1, y3, 0, 2))
-      v128.store(to + 3 * stride, i64x2.shuffle(y1, y3, 1, 3))
-      to += 4 * stride
+  const whole = rows & ~3, wide = columns & ~7
+  for (let column: usize = 0; column < wide; column += 8) {
+    let from = src + (column << 2)
+    let to = dst + column * stride
+    for (let row: usize = 0; row < whole; row += 4) {
+      square(from, line, to, stride)
+      square(from + 16, line, to + 4 * stride, stride)
+      from += 4 * line
+      to += 16
     }
-    for (; at < line; at += 4) {
-      store<u32>(to, load<u32>(a + at))
-      store<u32>(to + 4, load<u32>(b + at))
-      store<u32>(to + 8, load<u32>(c + at))
-      store<u32>(to + 12, load<u32>(d + at))
+  }
+  for (let row: usize = 0; row < rows; row++) {
+    const first = row < whole ? wide : 0
+    let from = src + row * line + (first << 2)
+    let to = dst + (row << 2) + first * stride
+    for (let column = first; column < columns; column++) {
+      store<u32>(to, load<u32>(from))
+      from += 4
       to += stride
     }
   }
-  for (; row < rows; row++) {
-    let to = dst + (row << 2)
-    for (let at: usize = 0; at < line; at += 4) {
-      store<u32>(to, load<u32>(src + row * line + at))
-      to += stride
-    }
-  }
+}
+
+// @ts-ignore: decorator
+@inline
+function square(from: usize, line: usize, to: usize, stride: usize): void {
+  const x0 = v128.load(from), x1 = v128.load(from + line)
+  const x2 = v128.load(from + 2 * line), x3 = v128.load(from + 3 * line)
+  const y0 = i32x4.shuffle(x0, x1, 0, 4, 1, 5), y1 = i32x4.shuffle(x0, x1, 2, 6, 3, 7)
+  const y2 = i32x4.shuffle(x2, x3, 0, 4, 1, 5), y3 = i32x4.shuffle(x2, x3, 2, 6, 3, 7)
+  v128.store(to, i64x2.shuffle(y0, y2, 0, 2))
+  v128.store(to + stride, i64x2.shuffle(y0, y2, 1, 3))
+  v128.store(to + 2 * stride, i64x2.shuffle(y1, y3, 0, 2))
+  v128.store(to + 3 * stride, i64x2.shuffle(y1, y3, 1, 3))
 }

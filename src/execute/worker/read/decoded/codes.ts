@@ -5,56 +5,51 @@ import type { ContiguousReader } from '../../../../views/readers.js'
 import { bytesOfPart, countOf } from './fixed.js'
 import type { DecodedState } from './state.js'
 
-/** Puts the codes of rows and columns to an address, as float32 and row by row. The caller limits them to `codeRows`. */
-export function unpackCodes(
-  state: DecodedState,
-  row: number,
-  rows: number,
-  column: number,
-  columns: number,
-  to: number,
-): void {
+/** Puts the codes of `n` rows, from row `first` of those that were found on, to an address as float32. */
+export type Unpack = (first: number, n: number, to: number) => void
+
+/** Finds the codes of rows and columns. The caller limits the rows to `codeRows`. */
+export function findCodes(state: DecodedState, row: number, rows: number, column: number, columns: number): Unpack {
   const { codes } = state.reader.form
   const { unpack } = state.reading.worker.kernels
   switch (codes.kind) {
     case 'numbers': {
-      const at = rowsAt(state, row, rows, column, columns)
-      unpack.numbers(dtypeOf(state))(at.address, at.stride, to, rows, columns)
-      return
+      const { address, stride } = rowsAt(state, row, rows, column, columns)
+      const numbers = unpack.numbers(codes.dtype)
+      return (first, n, to) => numbers(address + first * stride, stride, to, n, columns)
     }
     case 'nibbles': {
       const from = Math.floor(column / 2)
-      const at = rowsAt(state, row, rows, from, Math.ceil((column + columns) / 2) - from)
-      const high = codes.first === 'high' ? 1 : 0
-      unpack.nibbles(at.address, at.stride, to, rows, columns, column % 2, high, state.table)
-      return
+      const { address, stride } = rowsAt(state, row, rows, from, Math.ceil((column + columns) / 2) - from)
+      const [skip, high] = [column % 2, codes.first === 'high' ? 1 : 0]
+      return (first, n, to) => unpack.nibbles(address + first * stride, stride, to, n, columns, skip, high, state.table)
     }
     case 'fields': {
       const { bits, perWord } = codes
       // Fields begin at a word again and again.
       const skip = column % (perWord || 32)
       const from = 4 * wordsOf(column - skip, bits, perWord)
-      const at = rowsAt(state, row, rows, from, 4 * wordsOf(column + columns, bits, perWord) - from)
-      if (bits === 4) unpack.nibbles(at.address + (skip >> 1), at.stride, to, rows, columns, skip % 2, 0, state.table)
-      else if (bits === 8) unpack.numbers('U8')(at.address + skip, at.stride, to, rows, columns)
-      else unpack.fields(at.address, at.stride, to, rows, columns, skip, bits, perWord)
-      return
+      const { address, stride } = rowsAt(state, row, rows, from, 4 * wordsOf(column + columns, bits, perWord) - from)
+      const bytes = unpack.numbers('U8')
+      return (first, n, to) => {
+        const at = address + first * stride
+        if (bits === 4) unpack.nibbles(at + (skip >> 1), stride, to, n, columns, skip % 2, 0, state.table)
+        else if (bits === 8) bytes(at + skip, stride, to, n, columns)
+        else unpack.fields(at, stride, to, n, columns, skip, bits, perWord)
+      }
     }
     case 'across': {
       const { order, bits } = codes
-      for (let i = 0; i < rows; i++) {
-        const words = Math.floor((row + i) / order.length) * state.columns + column
-        const address = wordsAt(state, words, words + columns)
-        unpack.across(address, to + i * columns * 4, columns, order[(row + i) % order.length]! * bits, bits)
+      return (first, n, to) => {
+        for (let i = 0; i < n; i++) {
+          const at = row + first + i
+          const words = Math.floor(at / order.length) * state.columns + column
+          const address = wordsAt(state, words, words + columns)
+          unpack.across(address, to + i * columns * 4, columns, order[at % order.length]! * bits, bits)
+        }
       }
     }
   }
-}
-
-function dtypeOf({ reader }: DecodedState): 'F8_E4M3' | 'F8_E5M2' | 'I8' {
-  const { codes } = reader.form
-  if (codes.kind !== 'numbers') throw new Error('internal: codes without a dtype')
-  return codes.dtype
 }
 
 /** How many rows can be read at once, at least one. */

@@ -88,11 +88,12 @@ function groupsOf(
   { part, canBeUnset }: NonNullable<DecodedState['reader']['form']['groupOf']>,
   columns: number,
 ): number | undefined {
-  const { groups } = state.reader.form
+  const { groups, block } = state.reader.form
   bytesOfPart(state, part, 0, columns, state.groups!)
   const map = new Int32Array(state.reading.worker.memory.buffer, state.groups, columns)
   if (canBeUnset && map.every((group) => group === -1)) return undefined
   const wrong = map.findIndex((group) => group < 0 || group >= groups)
   if (wrong >= 0) refusePart(state, part, `has group ${map[wrong]} for column ${wrong}, but there are ${groups} groups`)
-  return state.groups
+  // Most maps are runs of columns, which need no map.
+  return map.every((group, column) => group === Math.floor(column / block[1])) ? undefined : state.groups
 }

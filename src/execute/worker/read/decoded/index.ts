@@ -3,9 +3,9 @@ import { MOST_GROUPS } from '../../../../views/decodeForm.js'
 import { SCALES } from '../../../../views/decodeScratch.js'
 import type { DecodedReader } from '../../../../views/readers.js'
 import type { Reading } from '../reading.js'
-import { codeRows, unpackCodes } from './codes.js'
+import { codeRows, findCodes } from './codes.js'
 import { stateOf } from './ready.js'
-import { scaleRowOf, scalesAt } from './scales.js'
+import { boxRows, isBox, scaleBox, scaleRowOf, scalesAt } from './scales.js'
 import type { DecodedState } from './state.js'
 
 /** Numbers of one row that are made at once. */
@@ -52,49 +52,71 @@ export function decodeBox(
       decodeBox(state, row, 1, column + at, Math.min(most, columns - at), to + at * 4)
     return
   }
+  const used = Math.ceil(columns / block[1]) + 1
   for (let done = 0; done < rows; ) {
-    const n = Math.min(rows - done, codeRows(state), rowsOfScales(state, row + done))
+    const n = Math.min(rows - done, codeRows(state), rowsOfScales(state, row + done, used))
     decodeRows(state, row + done, n, column, columns, to + done * columns * 4)
     done += n
   }
 }
 
-/** How many rows from `row` on have scales that fit into the cache together. */
-function rowsOfScales(state: DecodedState, row: number): number {
+/** How many rows from `row` on have scales that fit into the cache together. `used`: scales of each row that are used. */
+function rowsOfScales(state: DecodedState, row: number, used: number): number {
   const { height, reader } = state
   const { groups, block } = reader.form
-  if (groups > MOST_GROUPS) return 1
+  if (groups > MOST_GROUPS && !isBox(state)) return 1
   // Zero points are read in words that several rows share, so half of the cache is for rows at its borders.
-  const scaleRows = Math.max(1, Math.floor(SCALES / 2 / Math.max(1, groups)))
+  const scaleRows = isBox(state) ? boxRows(state, used) : Math.max(1, Math.floor(SCALES / 2 / Math.max(1, groups)))
   const inside = (row % height) % block[0]
   return Math.min(height - (row % height), scaleRows * block[0] - inside)
 }
 
+/** Bytes of numbers that are scaled while they are in a near cache. */
+const NEAR = 1 << 16
+
 function decodeRows(state: DecodedState, row: number, rows: number, column: number, columns: number, to: number): void {
-  const { scales, zeros, reader, reading } = state
-  const { groups, block } = reader.form
+  const { zeros, reader, reading } = state
+  const { block } = reader.form
   const { unpack } = reading.worker.kernels
   const mapped = state.groups
-  // Only the scales of these columns if a row has very many.
-  const part = groups > MOST_GROUPS && mapped === undefined
-  const firstGroup = mapped === undefined ? Math.floor(column / block[1]) : 0
-  const endGroup = mapped === undefined ? Math.ceil((column + columns) / block[1]) : groups
-  const top = scaleRowOf(state, row) * groups
-  const bottom = scaleRowOf(state, row + rows - 1) * groups
   // Scales come first: they and the codes share a window on the files.
-  const start = part ? scalesAt(state, top + firstGroup, top + endGroup) : scalesAt(state, top, bottom + groups)
-  unpackCodes(state, row, rows, column, columns, to)
+  const found = scalesFor(state, row, rows, column, columns)
+  const codes = findCodes(state, row, rows, column, columns)
+  const near = Math.max(1, Math.floor(NEAR / (columns * 4)))
+  const first = scaleRowOf(state, row)
   for (let done = 0; done < rows; ) {
-    const scaleRow = scaleRowOf(state, row + done) * groups
     const inside = ((row + done) % state.height) % block[0]
-    const n = block[0] === 1 ? rows - done : Math.min(rows - done, block[0] - inside)
-    const at = 4 * (start + (part ? 0 : scaleRow - top + firstGroup))
-    const [scale, zero] = [scales.address + at, zeros === undefined ? 0 : zeros + at]
+    const n = Math.min(near, block[0] === 1 ? rows - done : Math.min(rows - done, block[0] - inside))
+    const at = 4 * (found.start + (scaleRowOf(state, row + done) - first) * found.width)
+    const [scale, zero] = [state.scales.address + at, zeros === undefined ? 0 : zeros + at]
     const x = to + done * columns * 4
-    const stride = block[0] === 1 ? groups * 4 : 0
+    const stride = block[0] === 1 ? found.width * 4 : 0
+    codes(done, n, x)
     if (mapped !== undefined) unpack.scaleMapped(x, n, columns, scale, zero, stride, mapped + column * 4)
     else if (block[1] === 1) unpack.scaleEach(x, n, columns, scale, zero, stride)
     else unpack.scaleRuns(x, n, columns, scale, zero, stride, column % block[1], block[1])
     done += n
   }
+}
+
+/** Where the scale of the first row and column is in the cache, in floats, and how far it is to the next row of scales. */
+function scalesFor(
+  state: DecodedState,
+  row: number,
+  rows: number,
+  column: number,
+  columns: number,
+): { readonly start: number; readonly width: number } {
+  const { groups, block } = state.reader.form
+  const [top, bottom] = [scaleRowOf(state, row), scaleRowOf(state, row + rows - 1)]
+  if (state.groups !== undefined) return { start: scalesAt(state, top * groups, (bottom + 1) * groups), width: groups }
+  const first = Math.floor(column / block[1])
+  const end = Math.ceil((column + columns) / block[1])
+  if (isBox(state)) {
+    scaleBox(state, top, bottom + 1 - top, first, end - first)
+    return { start: 0, width: end - first }
+  }
+  // Only the scales of these columns if a row has very many.
+  if (groups > MOST_GROUPS) return { start: scalesAt(state, top * groups + first, top * groups + end), width: groups }
+  return { start: scalesAt(state, top * groups, (bottom + 1) * groups) + first, width: groups }
 }

@@ -26,26 +26,69 @@ export function scalesAt(state: DecodedState, from: number, to: number): number 
   return from - scales.from
 }
 
-function load(state: DecodedState, first: number, count: number): void {
+/** Whether scales are read for boxes of some columns of many rows: those of whole rows would be read again and again. */
+export const isBox = ({ box, zeros, groups }: DecodedState): boolean =>
+  box !== undefined && zeros === undefined && groups === undefined
+
+/** How many rows of scales can be read for a box in which each row uses so many. */
+export const boxRows = ({ reader }: DecodedState, used: number): number =>
+  Math.max(1, Math.min(Math.floor(SCALES / used), Math.floor(SCALES / reader.form.groups)))
+
+/** Puts some scales of each row one after the other into the cache. */
+export function scaleBox(state: DecodedState, row: number, rows: number, group: number, groups: number): void {
   const { form } = state.reader
-  const scales = new Float32Array(state.reading.worker.memory.buffer, state.scales.address, count)
-  const { part, by } = form.scale
-  if (form.scale.form.kind === 'number') numbersOf(state, part, first, count, state.scales.address)
+  const { scales } = state
+  scales.to = 0
+  if (rows === 1 || form.groups === groups) {
+    for (let i = 0; i < rows; i++) load(state, (row + i) * form.groups + group, groups, i * groups)
+    return
+  }
+  const { buffer } = state.reading.worker.memory
+  const made = new Float32Array(buffer, scales.address, rows * groups)
+  if (form.scale.form.kind === 'exponent') {
+    const bytes = bytesOfPart(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
+    const bits = new Uint32Array(buffer, scales.address, rows * groups)
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < groups; j++) bits[i * groups + j] = exponentBits(bytes.getUint8(i * form.groups + group + j))
+  } else {
+    const all = numbersOf(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < groups; j++) made[i * groups + j] = all[i * form.groups + group + j]!
+  }
+  finish(state, made, (index) => (row + Math.floor(index / groups)) * form.groups + group + (index % groups))
+}
+
+/** `at`: the place in the cache, in floats. */
+function load(state: DecodedState, first: number, count: number, at = 0): void {
+  const { form } = state.reader
+  const address = state.scales.address + 4 * at
+  const scales = new Float32Array(state.reading.worker.memory.buffer, address, count)
+  if (form.scale.form.kind === 'number') numbersOf(state, form.scale.part, first, count, address)
   else if (form.scale.form.kind === 'exponent') exponents(state, first, scales)
   else nested(state, form.scale.form, first, scales)
-  for (let i = 0; i < count; i++) {
-    const scale = scales[i]!
-    if (scale - scale !== 0) refuseScale(state, first + i, scale)
-  }
-  if (by) {
-    const { factor } = state
-    const over = by.kind !== 'times'
-    for (let i = 0; i < count; i++) scales[i] = over ? scales[i]! / factor : scales[i]! * factor
-    const wrong = scales.findIndex((scale) => !Number.isFinite(scale))
-    if (wrong >= 0) refuseScale(state, first + wrong, scales[wrong]!)
-  }
+  finish(state, scales, (index) => first + index)
   if (form.zero?.kind === 'integers') integerZeros(state, form.zero.part, first, count)
   if (form.zero?.kind === 'fields') fieldZeros(state, form.zero, first, count)
+}
+
+/** Checks scales, and applies the factor of all of them. `indexOf`: the index of a scale in its part. */
+function finish(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
+  const { by } = state.reader.form.scale
+  refuseWrong(state, scales, indexOf)
+  if (!by) return
+  const { factor } = state
+  if (by.kind === 'times') for (let i = 0; i < scales.length; i++) scales[i]! *= factor
+  else for (let i = 0; i < scales.length; i++) scales[i]! /= factor
+  refuseWrong(state, scales, indexOf)
+}
+
+function refuseWrong(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
+  // A finite number times 0 is 0, so that one look at the sum is enough for all of them.
+  let sum = 0
+  for (let i = 0; i < scales.length; i++) sum += scales[i]! * 0
+  if (sum === 0) return
+  const wrong = scales.findIndex((scale) => !Number.isFinite(scale))
+  refuseScale(state, indexOf(wrong), scales[wrong]!)
 }
 
 function refuseScale(state: DecodedState, index: number, scale: number): never {
@@ -61,12 +104,11 @@ function refuseScale(state: DecodedState, index: number, scale: number): never {
 function exponents(state: DecodedState, first: number, scales: Float32Array): void {
   const bytes = bytesOfPart(state, state.reader.form.scale.part, first, scales.length, state.raw)
   const bits = new Uint32Array(scales.buffer, scales.byteOffset, scales.length)
-  for (let i = 0; i < bits.length; i++) {
-    const byte = bytes.getUint8(i)
-    // 2^-127 is a subnormal number, and 255 is NaN.
-    bits[i] = byte === 0 ? 0x00400000 : byte === 255 ? 0x7fc00000 : byte << 23
-  }
+  for (let i = 0; i < bits.length; i++) bits[i] = exponentBits(bytes.getUint8(i))
 }
+
+/** The bits of 2^(byte − 127) in float32. 2^-127 is a subnormal number, and 255 is NaN. */
+const exponentBits = (byte: number): number => (byte === 0 ? 0x00400000 : byte === 255 ? 0x7fc00000 : byte << 23)
 
 /** Scales that are stored as bytes, with scales of their own. */
 function nested(
