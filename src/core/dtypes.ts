@@ -2,6 +2,8 @@
 
 /** Dtypes that kernels write. */
 export type OutputDtype = 'F64' | 'F32' | 'F16' | 'BF16'
+/** The same, and the one that only quantized results have. */
+export type WrittenDtype = OutputDtype | 'F8_E4M3'
 /** Dtypes that kernels read. */
 export type FloatDtype = OutputDtype | 'F8_E4M3' | 'F8_E5M2'
 /** The dtype of stored elements, with its name in safetensors. */

@@ -1,4 +1,4 @@
-import type { OutputDtype } from '../core/dtypes.js'
+import type { OutputDtype, WrittenDtype } from '../core/dtypes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel } from '../kernels/types.js'
 import type { Source } from '../views/readers.js'
@@ -22,7 +22,7 @@ export interface Program {
   readonly output?: {
     /** Where its elements are written, in separate parts. */
     readonly places: readonly OutputPlace[]
-    readonly dtype: OutputDtype | 'raw'
+    readonly dtype: WrittenDtype | 'raw'
     /** 1 if raw. */
     readonly elementBytes: number
     readonly digest: boolean

@@ -259,7 +259,7 @@ function outputFiles({ files }: Plan, batch: readonly ClaimedOutput[]): OutputFi
     first.set(output, next)
     next += files.length
   }
-  return { readable: files.length, first }
+  return { readable: files.length, first, paths: batch.flatMap((one) => one.files) }
 }
 
 async function warnOfStatistics(

@@ -1,7 +1,7 @@
 import { elements } from '../core/dtypes.js'
 import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js'
 import type { Compute } from '../kernels/types.js'
-import { lookupMethod } from '../methods/registry.js'
+import { passesBy } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
 import { storedBytes } from '../views/ranges.js'
 import { isPlain, storedOf } from '../views/stored.js'
@@ -99,9 +99,7 @@ export const settingsOf = (
 
 /** The passes of a merge's method over one tensor. */
 export function passesOf(expr: MergeExpr, settings: TensorSettings): Passes {
-  const method = lookupMethod(expr.method)
-  if (!method) throw new Error(`internal: method ${expr.method} is not in the registry`)
-  return method.passes(settings)
+  return passesBy(expr.method)(settings)
 }
 
 /**

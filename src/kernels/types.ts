@@ -27,7 +27,7 @@
  * a decode and an encode a NaN is a NaN, its sign and payload unspecified.
  */
 
-import type { FloatDtype, OutputDtype } from '../core/dtypes.js'
+import type { FloatDtype, WrittenDtype } from '../core/dtypes.js'
 import type { WebAssembly } from '../core/webassembly.js'
 
 /** Elements per call: few enough that the decoded inputs stay in the first-level cache. Part of the format, because sums depend on it. */
@@ -56,6 +56,7 @@ export type Compute = 'f32' | 'f64'
  * byRow, byColumn: the same, task where there is a base, with coefficients from a table: an input each for every row; the
  *   number of columns, then an input each for every column.
  * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/combine/elementwise.ts; pcb: assembly/sparse/pcb.ts.
+ * quotients: elements divided by numbers of a table, see assembly/sums/quantize.ts.
  * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse/sparse.ts, ranked.ts, sce.ts, fusion.ts.
  * Coefficients are rounded to the compute type, once.
  */
@@ -79,6 +80,7 @@ export type MapKernel =
   | 'ranked_elect'
   | 'sce'
   | 'choose'
+  | 'quotients'
 /**
  * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
@@ -90,6 +92,7 @@ export type MapKernel =
  * changes: counts of elements that differ from the base by more than the coefficient in one input alone, an input each,
  *   then in that input and others.
  * negatives: counts of the first input's elements that are negative, that are not finite, and that are not 0.
+ * largest: by row, the largest finite magnitudes of runs of columns; the coefficient is the length of a run.
  * coarse, fine, equals, nth: the steps of selection, see assembly/sparse/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
 export type ReduceKernel =
@@ -109,6 +112,7 @@ export type ReduceKernel =
   | 'dropped_l1'
   | 'ranked_l1'
   | 'sce_squares'
+  | 'largest'
   | 'divergence'
 
 /** Map kernels with one coefficient per input, which may skip inputs whose coefficient is 0. */
@@ -210,9 +214,9 @@ export interface Kernels {
   /** Exact, except for F64 to f32, which rounds to nearest even. */
   readonly decode: (dtype: FloatDtype, compute: Compute) => Convert
   /** Rounds once, to nearest even; overflows to infinity. */
-  readonly encode: (compute: Compute, dtype: OutputDtype) => Convert
+  readonly encode: (compute: Compute, dtype: WrittenDtype) => Convert
   /** Whether n stored elements are all finite. */
-  readonly allFinite: (dtype: OutputDtype) => (address: number, n: number) => boolean
+  readonly allFinite: (dtype: WrittenDtype) => (address: number, n: number) => boolean
   readonly map: (name: MapKernel, compute: Compute) => ChunkKernel
   readonly reduce: (name: ReduceKernel, compute: Compute) => ChunkKernel
   /** Map kernel directly from and to a stored dtype; undefined if there is none. Default of `compute`: f32. */

@@ -3,6 +3,7 @@
 import type { Json } from '../core/json/shape.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
+import { quantizerPasses } from '../methods/quantize.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
@@ -98,6 +99,8 @@ function source(at: Making, name: string, expr: Expr, tensor: string, weight: nu
 
 /** How the owner of an expression made it; undefined for a tensor that is read unchanged. */
 function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined {
+  // How a result is quantized is told of its tensor.
+  if (expr.kind === 'merge' && quantizerPasses(expr.method)) return made(at, expr.inputs[0]!, tensor)
   const { plan, kinds } = at
   const aligned = before(expr)
   if (aligned) return step(at, kinds.get(owner(at, expr)) ?? 'computed', [aligned], tensor)

@@ -6,6 +6,7 @@ import { median } from './averages/median.js'
 import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
 import { passthrough } from './averages/passthrough.js'
+import { quantizerPasses } from './quantize.js'
 import { isoC } from './singular/iso_c.js'
 import { isoCts } from './singular/iso_cts.js'
 import { knots } from './singular/knots.js'
@@ -30,7 +31,7 @@ import { ram } from './taskVectors/ram.js'
 import { ramplusTl } from './taskVectors/ramplus_tl.js'
 import { sce } from './taskVectors/sce.js'
 import { taskArithmetic } from './taskVectors/task_arithmetic.js'
-import type { Method, ParameterSchema } from './types.js'
+import type { Method, ParameterSchema, Passes, TensorSettings } from './types.js'
 
 /** All methods by family, which is the name of their folder. The order is the one of the documentation. */
 // biome-ignore format: one method per line
@@ -100,6 +101,13 @@ const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.alias
 
 /** The method with this name or alias. */
 export const lookupMethod = (name: string): Method | undefined => byName.get(name)
+
+/** The passes over a tensor: those of a method, or of what quantizes a result. */
+export function passesBy(name: string): (settings: TensorSettings) => Passes {
+  const passes = quantizerPasses(name) ?? byName.get(name)?.passes
+  if (!passes) throw new Error(`internal: method ${name} is not in the registry`)
+  return passes
+}
 
 /** Every name that a recipe may use. Aliases follow their method's name. */
 export const METHOD_NAMES: readonly string[] = [...byName.keys()]

@@ -3,6 +3,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
+import type { Quantizer } from '../methods/quantize.js'
 import type { AnalysisCost } from '../steps/analysis.js'
 import type { Analysis } from '../steps/index.js'
 
@@ -40,6 +41,8 @@ export interface PlanTensor {
   /** The stored parts that hold its elements; usually one. */
   readonly placements: readonly Placement[]
   readonly expr: Expr
+  /** How it is quantized. Its scales are its second placement: float32, with their own name and shape. */
+  readonly quantized?: Quantizer
   /** Index of the recipe's rule that chose the method, or -1 for the merge's own settings. Absent for copies. */
   readonly rule?: number
   /** Why the tensor is copied. Absent if it is computed. */

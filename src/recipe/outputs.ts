@@ -20,6 +20,7 @@ import {
 } from '../language/cursor.js'
 import { readEvaluate } from '../language/evaluate.js'
 import { resolveName, type Scope } from '../language/names.js'
+import { QUANTIZERS } from '../methods/quantize.js'
 import { unusedSteps } from './graph.js'
 import type { LinkedStep } from './steps.js'
 import type { OutputSpec } from './types.js'
@@ -84,6 +85,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
   const written = textOf(isMapping(at) ? get(at, 'path') : at) ?? ''
   const dtype = ownValue(DTYPE_NAMES, textOf(get(at, 'dtype')) ?? '')
   const shardSize = readShardSize(get(at, 'shard_size'), scope)
+  const quantize = QUANTIZERS.find((one) => one === textOf(get(at, 'quantize')))
   const evaluate = readEvaluate(get(root, 'evaluate'))
   const metadata = Object.create(null) as Record<string, string>
   for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
@@ -96,6 +98,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     from: from(get(at, 'from'), at),
     metadata,
     ...(dtype === undefined ? {} : { dtype }),
+    ...(quantize === undefined ? {} : { quantize }),
     ...(shardSize === undefined ? {} : { shardSize }),
     ...(booleanOf(get(at, 'permutations')) ? { permutations: true as const } : {}),
     ...(evaluate === undefined ? {} : { evaluate }),

@@ -22,6 +22,7 @@ import {
   when,
   without,
 } from '../language/schemaParts.js'
+import { QUANTIZERS } from '../methods/quantize.js'
 import { KINDS, SHORT_KINDS } from '../steps/index.js'
 import { withoutBase } from '../steps/merge/editorRules.js'
 import { base } from '../steps/merge/schema.js'
@@ -89,6 +90,12 @@ const outputMapping = object(
     path: text('Relative to the recipe. A path that ends in .safetensors is one file, any other path is a folder.'),
     from: text('The model or step to write. Default: the only step that no other step uses.'),
     dtype,
+    quantize: {
+      enum: [...QUANTIZERS],
+      title: 'a kind of quantization',
+      description:
+        'How the matrices of linear layers are quantized: to FP8 with a scale per 128 × 128 block (fp8-block) or per row (fp8-channel). Default: they are not.',
+    },
     shard_size: several(
       'a size such as 5GB',
       'Maximum size of one file, such as 5GB or 512MiB.',

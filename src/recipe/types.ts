@@ -1,6 +1,7 @@
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import type { OutputDtype } from '../core/dtypes.js'
 import type { Evaluate, ModelSource, Path, RecipeHead } from '../language/types.js'
+import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
 
 export interface OutputSpec {
@@ -12,6 +13,8 @@ export interface OutputSpec {
   /** The name of a model or step. */
   readonly from: string
   readonly dtype?: OutputDtype
+  /** How its weights are quantized. */
+  readonly quantize?: Quantizer
   /** In bytes. */
   readonly shardSize?: number
   readonly metadata: Readonly<Record<string, string>>

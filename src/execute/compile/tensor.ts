@@ -1,5 +1,5 @@
 /** Programs for a plan's tensors: to write a tensor, to read it into memory, or to compute numbers from it. */
-import { type Dtype, elements, type OutputDtype } from '../../core/dtypes.js'
+import { type Dtype, elements, type WrittenDtype } from '../../core/dtypes.js'
 import { bytesOf, isWritable } from '../../encodings/index.js'
 import { computeOf, plainOf } from '../../expr/cost.js'
 import type { Expr, MergeExpr } from '../../expr/types.js'
@@ -31,7 +31,9 @@ export function compileTensor(
   findings: Findings,
   target: NonNullable<Job['target']>,
 ): Job {
-  const { dtype, placements } = tensor
+  const { dtype, quantized } = tensor
+  // Scales are not elements of the tensor: the run writes them when the job is done.
+  const placements = quantized ? tensor.placements.slice(0, 1) : tensor.placements
   const other = placements.find((placement) => placement.dtype !== dtype)
   if (other) throw new Error(`internal: ${tensor.name} is made as ${dtype}, and ${other.name} stored as ${other.dtype}`)
   const places = placements.map(({ file, offset, from, count }) => ({ file: firstFile + file, offset, from, count }))
@@ -70,8 +72,8 @@ function writtenJob(
   return jobOf(draft, programOf(draft, { places: scaled, ...encoded, digest }), expr)
 }
 
-function writable(name: string, dtype: Dtype): { readonly dtype: OutputDtype; readonly elementBytes: number } {
-  if (!isWritable(dtype)) throw new Error(`internal: ${name} is to be written as ${dtype}`)
+function writable(name: string, dtype: Dtype): { readonly dtype: WrittenDtype; readonly elementBytes: number } {
+  if (!isWritable(dtype) && dtype !== 'F8_E4M3') throw new Error(`internal: ${name} is to be written as ${dtype}`)
   return { dtype, elementBytes: bytesOf(dtype) }
 }
 

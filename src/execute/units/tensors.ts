@@ -1,13 +1,15 @@
 /** Tensors and factorings of some of a plan's outputs. */
 import { treeDigest } from '../../kernels/index.js'
-import type { Plan } from '../../plan/types.js'
+import { quantizerPasses } from '../../methods/quantize.js'
+import type { Placement, Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
 import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
+import { fileWriter } from '../files.js'
 import { leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { type Remarks, remarksOf } from '../remarks.js'
-import { schedule } from '../schedule/schedule.js'
+import { type JobResult, schedule } from '../schedule/schedule.js'
 import { digestInputs, digestJob, noteDigests } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
 import { type Engine, isOwn } from './types.js'
@@ -18,6 +20,8 @@ export interface OutputFiles {
   readonly readable: number
   /** By output of this batch: its first file among all written files. */
   readonly first: ReadonlyMap<number, number>
+  /** The paths of all written files. */
+  readonly paths: readonly string[]
 }
 
 /** Reuses valid records of earlier runs, and makes the other tensors. */
@@ -49,7 +53,8 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
       }
       if (!target) return
       const made = { ...target, figures: remarksOf(result) ?? NO_FIGURES }
-      const { placements } = plan.outputs[target.output]!.tensors[target.tensor]!
+      const { placements, quantized } = plan.outputs[target.output]!.tensors[target.tensor]!
+      if (quantized) writeScales(placements[1]!, scalesOf(job, result), files, target.output)
       if (placements.length !== 1) inParts.push(made)
       else record(engine, made, [digests.enabled ? treeDigest(kernels, result.output!, placements[0]!.bytes) : null])
     },
@@ -62,6 +67,24 @@ export async function doTensors(engine: Engine, files: OutputFiles): Promise<voi
 /** The tensor that a job makes, or takes apart. */
 const nameOf = ({ outputs, factorings }: Plan, { target, finds }: Job): string | undefined =>
   target ? outputs[target.output]!.tensors[target.tensor]!.name : finds && factorings[finds.factoring]!.tensor
+
+/** The scales of a quantized tensor: the result of the pass of its outermost merge. */
+function scalesOf({ merges }: Job, { results }: JobResult): Float64Array {
+  const merge = merges.find(({ rule }) => rule.kind === 'method' && quantizerPasses(rule.method))
+  const scales = merge && results[merge.own[0]!]
+  if (!scales) throw new Error('internal: a quantized tensor without scales')
+  return scales
+}
+
+function writeScales({ file, offset }: Placement, scales: Float64Array, { first, paths }: OutputFiles, output: number) {
+  const bytes = new Uint8Array(Float32Array.from(scales).buffer)
+  const writer = fileWriter(bytes, paths, 1)
+  try {
+    writer.write(first.get(output)! + file, 0, bytes.length, offset)
+  } finally {
+    writer.close()
+  }
+}
 
 /** The results of a tensor, before its record is made. */
 interface Made extends NonNullable<Job['target']> {

@@ -1,6 +1,6 @@
 /** Counts results that are not finite although the inputs are: overflows, and NaN from arithmetic. */
 
-import type { FloatDtype, OutputDtype } from '../../core/dtypes.js'
+import type { FloatDtype, WrittenDtype } from '../../core/dtypes.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { bytesOf, isFloat } from '../../encodings/index.js'
 import type { Kernels } from '../../kernels/types.js'
@@ -50,7 +50,7 @@ export type NonFiniteCounter = (
 
 export function nonFiniteCounter(
   program: Program,
-  dtype: OutputDtype,
+  dtype: WrittenDtype,
   kernels: Kernels,
   memory: WebAssembly.Memory,
 ): NonFiniteCounter {

@@ -117,7 +117,7 @@ function renamer(from: string, to: string): (part: string) => string | undefined
 }
 
 /** What a result in floating point does not have of a quantized model: a text for people, or undefined. */
-export function droppedText({ quantized, sidecars }: Checkpoint): string | undefined {
+export function droppedText({ quantized, sidecars }: Checkpoint, output: string): string | undefined {
   if (!quantized) return undefined
   const { dropped } = quantized
   const files = QUANTIZATION_FILES.filter((name) => sidecars.includes(name))
@@ -127,5 +127,7 @@ export function droppedText({ quantized, sidecars }: Checkpoint): string | undef
       : []),
     ...(files.length > 0 ? [files.join(' and ')] : []),
   ]
-  return what.length > 0 ? what.join(', and ') : undefined
+  return what.length > 0
+    ? `the weights of ${output} are not quantized as in the base: terge drops ${what.join(', and ')}`
+    : undefined
 }

@@ -1,9 +1,9 @@
 import { isOutputFile, OUTPUT } from '../../checkpoints/containers/index.js'
 import { layoutCheckpoint } from '../../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
-import type { Checkpoint, PlacedTensor, TensorSpec } from '../../checkpoints/types.js'
+import type { Checkpoint, TensorSpec } from '../../checkpoints/types.js'
 import { Fault } from '../../core/diagnostics.js'
-import { type Dtype, elements } from '../../core/dtypes.js'
+import type { Dtype } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
@@ -14,6 +14,7 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import { inputsOf, sameMaking } from '../../expr/walk.js'
 import type { Faults } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
+import type { Quantizer } from '../../methods/quantize.js'
 import { isShared } from '../../networks/heads.js'
 import { mayBePacked, packedOf } from '../../networks/packed.js'
 import { EMBEDDING, headOf, nearestTo, tiesHead } from '../../networks/tied.js'
@@ -25,11 +26,20 @@ import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
-import type { PlanOutput, PlanTensor, Sidecar } from '../types.js'
+import type { PlanOutput, Sidecar } from '../types.js'
 import { type Amendments, amended } from './amend.js'
 import { asStored, droppedText } from './asStored.js'
 import { DTYPE_KEYS, untie, withDtype } from './configEdits.js'
 import { exportedPermutations } from './permutations.js'
+import { planTensor } from './planTensor.js'
+import {
+  chooseQuantized,
+  planQuantized,
+  type QuantizedOutput,
+  quantizedSpecs,
+  quantizeProblem,
+  withQuantizer,
+} from './quantize.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
 
 export interface OutputContext {
@@ -130,9 +140,17 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     )
   const { config } = context.checkpoints.get(value.origin)!
   if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
-  const kept = spec.dtype ? undefined : asStored(value, context)
+  const kept = spec.dtype || spec.quantize ? undefined : asStored(value, context)
+  const quantized = spec.quantize && plannedQuantization(context, spec, spec.quantize, value, single)
   const { tensors: held } = kept ?? value
-  if (!kept) warnOfDropped(context, spec, value)
+  const dropped = kept || value.adapter ? undefined : droppedText(context.checkpoints.get(value.origin)!, spec.path)
+  if (dropped !== undefined)
+    faults.warn(
+      'dropped-scales',
+      dropped,
+      recipe.placeOf(spec.at, 'key'),
+      'quantize the result again to run it in that format',
+    )
   const packed = packedOf(value)
   if (spec.dtype && packed.size > 0) {
     const [name, by] = [...packed][0]!
@@ -145,7 +163,8 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
   }
   const specs: TensorSpec[] = []
   for (const [name, tensor] of held)
-    specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
+    if (quantized?.names.has(name)) specs.push(...quantizedSpecs(quantized.quantizer, name, tensor.shape))
+    else specs.push({ name, dtype: outputDtype(recipe, spec, name, tensor, faults), shape: tensor.shape })
   const layout = layoutCheckpoint(specs, {
     kind: single || adapter ? 'file' : 'folder',
     ...(adapter ? { fileName: OUTPUT.adapterName } : {}),
@@ -153,7 +172,9 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     modules: context.checkpoints.get(value.origin)!.modules ?? [],
     ...(spec.shardSize === undefined ? {} : { shardSize: spec.shardSize }),
   })
-  const tensors = layout.tensors.map((placed) => planTensor(placed, held.get(placed.name)!))
+  const tensors = quantized
+    ? planQuantized(spec.from, layout.tensors, held, quantized)
+    : layout.tensors.map((placed) => planTensor(placed, held.get(placed.name)!))
   return {
     path: spec.path,
     spec: index,
@@ -164,23 +185,34 @@ function planOutput(context: OutputContext, spec: OutputSpec, index: number, mad
     files: layout.files,
     indexes: layout.indexes,
     tensors,
-    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter, kept !== undefined),
+    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter, kept ? 'kept' : quantized),
     metadata: spec.metadata,
   }
 }
 
-/** Written without spreading, which would use more memory: a model may have a million tensors. */
-function planTensor(placed: PlacedTensor, { expr, reason, rule, absent }: ValueTensor): PlanTensor {
-  const { name, dtype, shape, bytes, file, offset } = placed
-  const placements = [{ name, dtype, shape, file, offset, bytes, from: 0, count: elements(shape) }]
-  const note = absent === undefined ? {} : { absent }
-  if (reason === undefined)
-    return rule === undefined
-      ? { name, dtype, shape, placements, expr, ...note }
-      : { name, dtype, shape, placements, expr, rule, ...note }
-  return rule === undefined
-    ? { name, dtype, shape, placements, expr, reason, ...note }
-    : { name, dtype, shape, placements, expr, reason, rule, ...note }
+/** The weights to quantize. Error `bad-value` if there are none, or if the output has no configuration that says so. */
+function plannedQuantization(
+  { recipe, checkpoints, faults }: OutputContext,
+  spec: OutputSpec,
+  quantizer: Quantizer,
+  value: Value,
+  single: boolean,
+): QuantizedOutput {
+  const base = checkpoints.get(value.origin)!
+  const chosen = chooseQuantized(quantizer, value, base)
+  const noConfig = single ? 'a single file has no config.json' : `${value.origin} has no config.json`
+  const problem =
+    single || !base.config || value.adapter
+      ? `${noConfig}, which says how to read quantized weights`
+      : quantizeProblem(chosen, value)
+  if (problem !== undefined)
+    faults.error(
+      'bad-value',
+      problem,
+      recipe.placeOf([...spec.at, 'quantize']),
+      'remove quantize, or write a folder with a model that has a configuration',
+    )
+  return chosen
 }
 
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
@@ -204,10 +236,10 @@ function adapterSidecars(
   spec: OutputSpec,
   value: Value,
   adapter: AdapterConfig | undefined,
-  kept: boolean,
+  form: WeightForm,
 ): Sidecar[] {
   if (value.adapter) return [adapterSidecar(value.adapter)]
-  const beside = planSidecars(context, spec, value, kept)
+  const beside = planSidecars(context, spec, value, form)
   const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
   return lacks ? [...beside, adapterSidecar(adapter)] : beside
 }
@@ -218,11 +250,13 @@ const adapterSidecar = (config: AdapterConfig): Sidecar => ({
   text: `${JSON.stringify(config, null, 2)}\n`,
 })
 
-/** `kept`: its weights stay quantized. */
-function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, kept: boolean): Sidecar[] {
+/** `kept`: the weights stay quantized as in the base. Undefined: they are not quantized. */
+type WeightForm = 'kept' | QuantizedOutput | undefined
+
+function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, form: WeightForm): Sidecar[] {
   const { recipe, faults, checkpoints, modelIndex, lexicon } = context
   const origin = checkpoints.get(value.origin)!
-  const config = configText(spec, value, origin, context, kept)
+  const config = configText(spec, value, origin, context, form)
   warnOfLeftOut(value.origin, origin, context)
   const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
     'text' in file
@@ -240,7 +274,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, ke
     return [
       ...configs,
       ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer)
-        .filter(({ name }) => kept || !origin.quantized || !QUANTIZATION_FILES.some((file) => file === name))
+        .filter(({ name }) => form === 'kept' || !origin.quantized || !QUANTIZATION_FILES.some((file) => file === name))
         .map(sidecar)
         .map(ofModule),
     ]
@@ -250,22 +284,6 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, ke
     for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
     return configs
   }
-}
-
-/** Warning `dropped-scales`: what a result in floating point does not need. */
-function warnOfDropped(
-  { recipe, checkpoints, faults }: OutputContext,
-  spec: OutputSpec,
-  { origin, adapter }: Value,
-): void {
-  const dropped = adapter ? undefined : droppedText(checkpoints.get(origin)!)
-  if (dropped === undefined) return
-  faults.warn(
-    'dropped-scales',
-    `the weights of ${spec.path} are not quantized: terge drops ${dropped}`,
-    recipe.placeOf(spec.at, 'key'),
-    'quantize the result again to run it in that format',
-  )
 }
 
 /** One warning for all files of the origin that terge does not copy and does not know to be unneeded. */
@@ -290,7 +308,7 @@ function configText(
   value: Value,
   { config, configText: written, quantized }: Checkpoint,
   context: OutputContext,
-  kept: boolean,
+  form: WeightForm,
 ): string | undefined {
   const { tensors, origin } = value
   if (!config || tensors.size === 0) return undefined
@@ -307,8 +325,9 @@ function configText(
   const own = ownHead(tensors, context)
   if (own !== undefined && tiesHead(changed, own)) untie(changed, own)
   // Libraries would dequantize plain numbers again.
-  const plain = quantized ? !kept : ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor))
-  return changeJson(written!, config, plain ? withoutQuantization(changed) : changed)
+  const plain = quantized ? form !== 'kept' : ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor))
+  const unquantized = plain ? withoutQuantization(changed) : changed
+  return changeJson(written!, config, typeof form === 'object' ? withQuantizer(unquantized, form) : unquantized)
 }
 
 /** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */

@@ -55,7 +55,7 @@ function make(module: Module): Made {
   const written = wholeNumber(model.settings.group_size ?? model.settings.q_group_size) ?? 128
   const size = written === -1 ? columns : written
   if (size < 1 || columns % size !== 0)
-    throw damaged(model, codes, `is ${shown(codes.shape)}: ${columns} columns are no whole groups of ${size}`)
+    throw damaged(model, codes, `is ${shown(codes.shape)}: ${columns} columns do not fill groups of ${size}`)
   const { block, groups, words } = groupGrid(columns, size)
   expectShape(module, scales, [groups, rows])
   expectShape(module, zeros, [groups, width])

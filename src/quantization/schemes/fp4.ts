@@ -23,7 +23,7 @@ const CODES = { kind: 'nibbles', first: 'low', table: 'E2M1' } as const
 function columnsOf({ model, codes }: Module, size: number): number {
   const columns = 2 * codes.shape.at(-1)!
   if (columns % size !== 0 || columns === 0)
-    throw damaged(model, codes, `is ${shown(codes.shape)}: ${columns} columns are no whole groups of ${size}`)
+    throw damaged(model, codes, `is ${shown(codes.shape)}: ${columns} columns do not fill groups of ${size}`)
   return columns
 }
 

@@ -104,3 +104,29 @@ export function encode_f64_F64(src: usize, dst: usize, n: usize): void {
     dst += 8
   }
 }
+
+/** The bits of the nearest E4M3 number, ties to even. Beyond the largest one, and for NaN, the positive NaN. */
+// @ts-ignore: decorator
+@inline
+function roundE4M3(x: f32): u8 {
+  const bits = reinterpret<u32>(x)
+  const magnitude = bits & 0x7fffffff
+  const sign = (bits >> 24) & 0x80
+  // Half way between the largest number and the next one, which would be 480: that half way is a tie to even.
+  if (magnitude > 0x43e80000) return 0x7f
+  // Below 2^-6, numbers are multiples of 2^-9.
+  if (magnitude < 0x3c800000) return <u8>(sign | <u32>nearest<f32>(reinterpret<f32>(magnitude) * 512))
+  const rounded = magnitude + 0x7ffff + ((magnitude >> 20) & 1)
+  return <u8>(sign | ((rounded >> 20) - ((127 - 7) << 3)))
+}
+
+export function encode_f32_F8_E4M3(src: usize, dst: usize, n: usize): void {
+  for (let i: usize = 0; i < n; i++) store<u8>(dst + i, roundE4M3(load<f32>(src + (i << 2))))
+}
+
+export function encode_f64_F8_E4M3(src: usize, dst: usize, n: usize): void {
+  for (let i: usize = 0; i < n; i++) {
+    const x = v128.load64_splat(src + (i << 3))
+    store<u8>(dst + i, roundE4M3(f32x4.extract_lane(narrowToOdd(x, x), 0)))
+  }
+}

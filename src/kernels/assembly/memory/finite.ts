@@ -45,3 +45,7 @@ export function finite_BF16(p: usize, n: usize): bool { return most16(p, n) < 0x
 export function finite_F16(p: usize, n: usize): bool { return most16(p, n) < 0x7c00 }
 export function finite_F32(p: usize, n: usize): bool { return most32(p, n << 2, false) < 0x7f800000 }
 export function finite_F64(p: usize, n: usize): bool { return most32(p, n << 3, true) < 0x7ff00000 }
+export function finite_F8_E4M3(p: usize, n: usize): bool {
+  for (const end = p + n; p < end; p++) if ((load<u8>(p) & 0x7f) == 0x7f) return false
+  return true
+}
