@@ -78,7 +78,7 @@ export function candidateJudge(candidates: Candidates): Judge | undefined {
 }
 
 /** The files of one output of the batch. */
-const onlyOf = ({ readable, first }: OutputFiles, output: number): OutputFiles => ({
-  readable,
+const onlyOf = ({ readable, first, paths }: OutputFiles, output: number): OutputFiles => ({
+  ...{ readable, paths },
   first: new Map([[output, first.get(output)!]]),
 })
