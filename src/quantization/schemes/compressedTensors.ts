@@ -182,8 +182,7 @@ function gridOf(module: Module, scale: StoredPart, { strategy, size, block }: Gr
   }
   if (strategy === 'group' || (strategy === undefined && size !== undefined)) {
     if (size === undefined || size < 1) throw unsupported('a group of its quantization_config has no group_size')
-    if (columns % size !== 0)
-      throw damaged(model, codes, `has ${columns} columns, which do not fill groups of ${size}`)
+    if (columns % size !== 0) throw damaged(model, codes, `has ${columns} columns, which do not fill groups of ${size}`)
     const grid = groupGrid(columns, size)
     expectShape(module, scale, [...codes.shape.slice(0, -1), grid.groups])
     return grid
