@@ -48,7 +48,8 @@ export interface OnnxGraph {
 
 const MOST_NODES = 500_000
 const MOST_AXES = 16
-const FEW = 64
+/** Elements of an integer tensor up to which its numbers are read: shapes, and lists of channels. */
+const FEW = 16_384
 const FLOATS = [1, 10, 11, 16]
 const STANDARD = ['', 'ai.onnx']
 
@@ -171,7 +172,7 @@ function readTensor(wire: Wire, { start, end, wire: kind }: Field): OnnxTensor {
   const size = dims.reduce((product, n) => product * n, 1)
   if (dims.some((n) => n < 0) || !Number.isSafeInteger(size)) throw broken(`tensor ${name} has an invalid shape`)
   let integers: number[] | undefined
-  if (type === 7 && dims.length < 2 && size <= FEW) {
+  if (type === 7 && size <= FEW) {
     if (raw && raw.end - raw.start === size * 8) {
       const bytes = wire.bytes(raw, FEW * 8)
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)

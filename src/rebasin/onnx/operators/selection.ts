@@ -110,12 +110,17 @@ const gather: Operator = (walk, node) => {
   const shape = sizes && numbers && at === 0 ? numbers.map((place) => sizes.at(place)) : undefined
   const { length } = x[at] ?? {}
   const places = length === undefined ? undefined : numbers?.map((place) => fromFront(place, length))
-  if (places && index.length < 2 && places.every((place) => place >= 0 && place < length!)) {
+  const isList = index.filter((axis) => axis.length !== 1).length < 2
+  if (places && isList && places.every((place) => place >= 0 && place < length!)) {
     const one = index.length === 0
     const parts = places.map((place) => sliceAxis(x[at]!, place, 1))
     if (one || x[at]!.inner) stay(walk, x[at]!.inner ? [x[at]!] : parts, `${label(node)} selects a place`)
     const axis = one ? undefined : x[at]!.inner ? plain(places.length) : concatAxes(parts)
-    return walk.give(node.outputs[0], selected(walk, node, x, at, places, axis), shape)
+    const out = selected(walk, node, x, at, places, axis)
+    // The list may have more axes of one place.
+    const long = index.findIndex((each) => each.length !== 1)
+    const around = index.length < 2 ? undefined : index.map((_, i) => (i === Math.max(long, 0) ? out[at]! : plain(1)))
+    return walk.give(node.outputs[0], around ? [...out.slice(0, at), ...around, ...out.slice(at + 1)] : out, shape)
   }
   stay(walk, x.slice(at, at + 1), `${label(node)}: indices name its places`)
   outersStay(walk, node, x, [at])
@@ -262,12 +267,13 @@ const split: Operator = (walk, node) => {
 /** Repeats axes with one place. The others stay as they are. */
 const expand: Operator = (walk, node) => {
   const [x, target] = [walk.value(node.inputs[0]), walk.sizes(node.inputs[1])]
-  if (!x || !target) return unknown(walk, node, 'reshapes to an unknown shape')
-  const rank = Math.max(x.length, target.length)
+  const wanted = target?.length ?? walk.value(node.inputs[1])?.[0]?.length
+  if (!x || wanted === undefined || wanted > LONGEST_SHAPE) return unknown(walk, node, 'reshapes to an unknown shape')
+  const rank = Math.max(x.length, wanted)
   const out = Array.from({ length: rank }, (_, i): Axis => {
     const axis = x[x.length - rank + i]
     if (axis !== undefined && !isOne(axis)) return axis
-    return { ...(lengthOf(target[target.length - rank + i]) ?? {}), uniform: true }
+    return { ...(lengthOf(target?.[wanted - rank + i]) ?? {}), uniform: true }
   })
   walk.give(node.outputs[0], out)
 }

@@ -58,7 +58,7 @@ export function usesOf(original: OnnxGraph, shapes: Shapes): Uses {
     else tensors.set(reading.key, { tensor: named, reversed: how === 'reversed' })
   }
   takeSquares(squares, tensors, lost)
-  byShape(left, shapes, { tensors, recurrent }, lost)
+  byShape(belowScope(left, shapes, tensors), shapes, { tensors, recurrent }, lost)
   const folded = foldedTensors(graph, tensors, shapes, recurrent)
   return { tensors, recurrent, lost, folded, graph: withoutFolded(graph, { folded, tensors, lost }) }
 }
@@ -142,6 +142,34 @@ function takeSquares(
       lost.set(initializer.name, `${initializer.name} is square: it is not clear whether the export transposed it`)
     else tensors.set(key, { tensor, reversed: false })
   }
+}
+
+/**
+ * A module may use the weights of its children itself, such as the projections of an attention. Finds those of a shape
+ * that only one unread tensor and one use in the module have. Returns the other uses.
+ */
+function belowScope(left: readonly Reading[], shapes: Shapes, tensors: Map<string, Use>): Reading[] {
+  const taken = new Set([...tensors.values()].map(({ tensor }) => tensor))
+  const free = [...shapes].filter(([name]) => !taken.has(name))
+  const found = left.map((reading): Use | undefined => {
+    const { node, index, initializer } = reading
+    const [role] = rolesOf(node, index)
+    const { scope } = node
+    if (!role || scope === undefined || scope === '' || initializer.dims.length < 2) return undefined
+    const fitting = free.filter(([name, { shape }]) => {
+      const how = orderOf(initializer.dims, shape)
+      return name.startsWith(`${scope}.`) && (how === 'square' || how === (role.reversed ? 'reversed' : 'same'))
+    })
+    return fitting.length === 1 ? { tensor: fitting[0]![0], reversed: role.reversed } : undefined
+  })
+  const count = new Map<string, number>()
+  for (const use of found) if (use) count.set(use.tensor, (count.get(use.tensor) ?? 0) + 1)
+  return left.filter((reading, i) => {
+    const use = found[i]
+    if (!use || count.get(use.tensor) !== 1) return true
+    tensors.set(reading.key, use)
+    return false
+  })
 }
 
 /** By a shape that only one tensor and one use have. */
