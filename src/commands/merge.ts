@@ -1,24 +1,14 @@
 import path from 'node:path'
-import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { Fault } from '../core/diagnostics.js'
 import { defineCommand } from './support/command.js'
 import { holds, writeText } from './support/files.js'
-import { Args, Flags, runFlags } from './support/flags.js'
+import { Args, Flags, onOff, runFlags } from './support/flags.js'
+import { onFlag } from './support/mergeErrors.js'
 import { given } from './support/options.js'
 import { perform, startEarly } from './support/perform.js'
 
-const { 'allow-commands': _, ...mergeFlags } = runFlags
-
-/** The flag that each line of the recipe comes from. Other lines are models. */
-const FLAGS = ['output', 'method', 'weights', 'base', 'include', 'exclude'] as const
-
-/** An error names the flag: the recipe that it is in is in no file. */
-function onFlag(diagnostic: Diagnostic): Diagnostic {
-  const { place, ...rest } = diagnostic
-  if (!place) return diagnostic
-  const key = /^\s*(\w+):/.exec(place.text)?.[1]
-  const flag = key === 'parameters' ? 'param' : FLAGS.find((flag) => flag === key)
-  return flag === undefined ? rest : { ...rest, message: `--${flag}: ${rest.message}` }
-}
+const { 'allow-commands': _, ...commonFlags } = runFlags
+const mergeFlags = { ...commonFlags, strict: onOff('fail on NaN or infinite results from finite inputs') }
 
 const patterns = (description: string) =>
   Flags.string({ description, helpValue: 'PATTERN', multiple: true, multipleNonGreedy: true })

@@ -75,8 +75,15 @@ export const locksIn = async (folder: string): Promise<string[]> =>
 /** Longer lineages are parsed in pieces. */
 const LARGE = 64 * 2 ** 20
 
-/** Reads and checks the lineage at `file`; `digest` is `sha256:…` of its bytes. Errors: `missing-lineage`, those of `parseLineage`. */
-export async function readLineage(file: string): Promise<{ lineage: Lineage; digest: Digest }> {
+/** A lineage, the file that it was read from, and `sha256:…` of the file's bytes. */
+export interface ReadLineage {
+  readonly file: string
+  readonly lineage: Lineage
+  readonly digest: Digest
+}
+
+/** Reads and checks the lineage at `file`. Errors: `missing-lineage`, those of `parseLineage`. */
+export async function readLineage(file: string): Promise<ReadLineage> {
   const hint = 'give the lineage.json of an output folder, or NAME.lineage.json next to NAME.safetensors'
   let bytes: Buffer
   try {
@@ -86,41 +93,36 @@ export async function readLineage(file: string): Promise<{ lineage: Lineage; dig
     throw fault(error.kind === 'size' ? 'bad-lineage' : 'missing-lineage', `${file} ${error.message}`, hint)
   }
   const lineage = parseLineage(bytes.length > LARGE ? bytes : bytes.toString('utf8'), file)
-  return { lineage, digest: sha256OfBytes(bytes) }
+  return { file, lineage, digest: sha256OfBytes(bytes) }
 }
 
 /**
- * The lineage file of what the user gives: a lineage, an output folder or a checkpoint file. Other paths are returned
- * unchanged, so that `readLineage` reports them. Errors: `missing-lineage`, and those of `readLineage`.
+ * Finds and reads the lineage of what the user gives: a lineage, an output folder or a checkpoint file. Errors:
+ * `missing-lineage`, and those of `readLineage`.
  */
-export async function findLineage(given: string): Promise<string> {
+export async function findLineage(given: string): Promise<ReadLineage> {
   const { base, name, dir } = path.parse(given)
   const entry = await stat(given).catch(() => undefined)
-  if (entry?.isDirectory()) return lineageIn(given)
+  if (entry?.isDirectory()) return readLineage(await lineageIn(given))
   // A lineage can have any name; weights and their index have the names of containers.
-  if (withoutExtension(base) === base && !isIndex(base)) return given
+  if (withoutExtension(base) === base && !isIndex(base)) return readLineage(given)
   const beside = path.join(dir, `${name}.lineage.json`)
-  if (await exists(beside)) return beside
-  if (!entry?.isFile()) return given
+  if (await exists(beside)) return readLineage(beside)
+  if (!entry?.isFile()) return readLineage(given)
   const inFolder = path.join(dir, 'lineage.json')
-  if (!(await exists(inFolder)) || !(await describes(inFolder, base))) {
-    const hint = 'only terge writes lineages: give an output of terge, or its lineage file'
-    throw fault('missing-lineage', `${given} has no lineage next to it`, hint)
-  }
-  return inFolder
+  const read = (await exists(inFolder)) ? await readLineage(inFolder) : undefined
+  // The lineage in a folder describes only the files of its model.
+  if (read && (isIndex(base) || read.lineage.output.files.some((file) => file.name === base))) return read
+  const hint = 'only terge writes lineages: give an output of terge, or its lineage file'
+  throw fault('missing-lineage', `${given} has no lineage next to it`, hint)
 }
-
-/** Whether a lineage is the one of a model with this file. */
-const describes = async (lineage: string, file: string): Promise<boolean> =>
-  file.endsWith('.index.json') || (await readLineage(lineage)).lineage.output.files.some(({ name }) => name === file)
 
 /** The lineage of an output folder, or the only one in a folder. */
 async function lineageIn(folder: string): Promise<string> {
   const own = path.join(folder, 'lineage.json')
   if (await exists(own)) return own
   const found = await lineagesIn(folder)
-  const beside = found.filter((name) => !name.endsWith('/lineage.json'))
-  if (beside.length === 1) return path.join(folder, beside[0]!)
+  if (found.length === 1) return path.join(folder, found[0]!)
   const several = `${folder} has ${found.length} lineages`
   throw fault(
     'missing-lineage',

@@ -114,3 +114,7 @@ export const METHOD_NAMES: readonly string[] = [...byName.keys()]
 
 export const parameterOf = (method: Method, name: string): ParameterSchema | undefined =>
   method.parameters.find((parameter) => parameter.name === name)
+
+/** Which model the base of a method is: most merge task vectors, some start from one of the models. */
+export const whichBase = ({ base }: Method): string =>
+  base === 'listed' ? 'the merged model to start from' : 'the model that the others were fine-tuned from'

@@ -4,7 +4,7 @@ import { fault } from '../core/diagnostics.js'
 import { withSlashes } from '../core/names/fileNames.js'
 import { safeJson } from '../core/printable.js'
 import { quote } from '../core/suggest.js'
-import { lookupMethod } from '../methods/registry.js'
+import { lookupMethod, whichBase } from '../methods/registry.js'
 
 /** A model of the command line with its name in the recipe. */
 export interface NamedModel {
@@ -83,7 +83,7 @@ export function nameModels(
 export interface OneLine {
   /** Paths or `hf:org/name@revision`, each optionally with `+ADAPTER`. */
   readonly models: readonly string[]
-  /** A path that ends in `.safetensors`, or a folder. */
+  /** Where to write: a safetensors file, or a folder. */
   readonly output: string
   /** The name of a merge method. */
   readonly method: string
@@ -145,11 +145,7 @@ export function oneLineRecipe(
 ): string {
   const method = lookupMethod(line.method)
   if (line.base === undefined && (method?.base === 'required' || method?.base === 'listed'))
-    throw fault(
-      'missing-base',
-      `${method.name} requires a base model`,
-      'add --base MODEL: the model that the others were fine-tuned from',
-    )
+    throw fault('missing-base', `${method.name} requires a base model`, `add --base MODEL: ${whichBase(method)}`)
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)
   const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))

@@ -22,7 +22,7 @@ export type ReportForm = (typeof REPORT_FORMS)[number]
  */
 export async function report(given: string, form: ReportForm = 'html'): Promise<string> {
   if (form === 'html') return page(given)
-  const { lineage } = await readLineage(await findLineage(given))
+  const { lineage } = await findLineage(given)
   if (form === 'json') return lineageText({ ...lineage, lineage: 2 })
   return (await import('../lineage/forms/terge.js')).tergeReportText(lineage)
 }
@@ -36,12 +36,11 @@ async function page(given: string): Promise<string> {
       curve: whole.curve,
       wholePath: true,
     })
-  const found = await findLineage(given)
-  const { lineage } = await readLineage(found)
-  const isFolder = path.basename(found) === 'lineage.json'
+  const { file, lineage } = await findLineage(given)
+  const isFolder = path.basename(file) === 'lineage.json'
   return reportHtml(lineage, {
-    folder: isFolder ? path.basename(path.dirname(path.resolve(found))) : undefined,
-    curve: await readPathOf(lineage, found),
+    folder: isFolder ? path.basename(path.dirname(path.resolve(file))) : undefined,
+    curve: await readPathOf(lineage, file),
   })
 }
 

@@ -3,7 +3,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import { withPace } from '../execute/paced.js'
 import { hubParts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
-import { exists, findLineage, readLineage, sha256 } from '../lineage/disk.js'
+import { exists, findLineage, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
@@ -46,9 +46,8 @@ export const verify = (given: string, { listen, ...rest }: VerifyOptions = {}): 
   withPace(listen, (listen) => verifyPaced(given, listen ? { ...rest, listen } : rest))
 
 async function verifyPaced(given: string, options: VerifyOptions): Promise<Verified> {
-  const lineagePath = await findLineage(given)
-  const { lineage, digest } = await readLineage(lineagePath)
-  const folder = path.dirname(path.resolve(lineagePath))
+  const { file, lineage, digest } = await findLineage(given)
+  const folder = path.dirname(path.resolve(file))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)

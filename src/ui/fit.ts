@@ -60,3 +60,25 @@ export function fitted(columns: readonly Column[], rows: readonly (readonly stri
     })
     .join('\n')
 }
+
+export interface Branch {
+  readonly text: string
+  readonly branches?: readonly Branch[]
+}
+
+/** Draws a tree with lines, the root flush left. Texts that are too long continue beside the lines. */
+export function drawTree(root: Branch, width: number): string {
+  const lines = [root.text]
+  const draw = (branches: readonly Branch[], lead: string): void => {
+    for (const [i, { text, branches: own = [] }] of branches.entries()) {
+      const last = i === branches.length - 1
+      const below = `${lead}${last ? '  ' : '│ '} `
+      const more = own.length > 0 ? '│ ' : '  '
+      const [first, ...others] = wrapped(text, width - below.length, more).split('\n')
+      lines.push(`${lead}${last ? '└─' : '├─'} ${first}`, ...others.map((line) => below + line))
+      draw(own, below)
+    }
+  }
+  draw(root.branches ?? [], '')
+  return lines.join('\n')
+}

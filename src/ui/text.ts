@@ -41,25 +41,6 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   return [titles, ...rows].map(line).join('\n')
 }
 
-export interface Branch {
-  readonly text: string
-  readonly branches?: readonly Branch[]
-}
-
-/** Draws a tree with lines, the root flush left. */
-export function drawTree(root: Branch): string {
-  const lines = [root.text]
-  const draw = (branches: readonly Branch[], lead: string): void => {
-    for (const [i, branch] of branches.entries()) {
-      const last = i === branches.length - 1
-      lines.push(`${lead}${last ? '└─' : '├─'} ${branch.text}`)
-      draw(branch.branches ?? [], `${lead}${last ? '  ' : '│ '} `)
-    }
-  }
-  draw(root.branches ?? [], '')
-  return lines.join('\n')
-}
-
 /**
  * JSON for people and programs: maps as objects, typed arrays as lists, NaN and infinities as strings.
  */

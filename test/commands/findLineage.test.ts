@@ -19,8 +19,10 @@ test('outputs to find', async () => {
     const { code, err } = await terge(['merge', 'a.safetensors', 'b.safetensors', '-o', output], folder)
     assert.is(code, 0, err)
   }
-  const { code, err } = await terge(['merge', 'model', 'b.safetensors', '-o', 'merged'], folder)
-  assert.is(code, 0, err)
+  for (const output of ['merged', 'above/out', 'two/folder']) {
+    const { code, err } = await terge(['merge', 'model', 'b.safetensors', '-o', output], folder)
+    assert.is(code, 0, err)
+  }
 })
 
 const FOUND = [
@@ -30,6 +32,7 @@ const FOUND = [
   ['one/out.safetensors', 'one/out.lineage.json'],
   ['one', 'one/out.lineage.json'],
   ['two/more.safetensors', 'two/more.lineage.json'],
+  ['above', 'above/out/lineage.json'],
 ] as const
 
 test('verify and report find the lineage of an output folder or a checkpoint file', async () => {
@@ -73,7 +76,7 @@ test('without a lineage, or with several, the hint says what to give', async () 
   assert.match(await errorOf('model'), /^error missing-lineage: model has no lineage\.json\n/)
   assert.match(
     await errorOf('two'),
-    'error missing-lineage: two has 2 lineages\n  hint: give one of them: two/more.lineage.json, two/out.lineage.json\n',
+    'error missing-lineage: two has 3 lineages\n  hint: give one of them: two/more.lineage.json, two/out.lineage.json, two/folder/lineage.json\n',
   )
   assert.match(await errorOf('nothing'), /^error missing-lineage: nothing does not exist/)
   // The lineage in a folder describes only the files of its model.

@@ -96,6 +96,8 @@ test('every form of help lists the commands', async () => {
   assert.match(out, 'Documentation: https://github.com/terge/terge/tree/main/docs\n')
   assert.is(long.out, out)
   assert.match(other.out, '$ terge run RECIPE')
+  // Commands without the program's name at their start too.
+  assert.match((await terge(['completions', '--help'])).out, '\n\n    $ eval "$(terge completions bash)"\n')
 })
 
 test('--version, -v and version print the package’s version', async () => {

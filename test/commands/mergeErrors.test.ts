@@ -24,6 +24,24 @@ test('errors of terge merge name the flag', () =>
     assert.not.match((await terge(['merge', '--help'], folder)).out, 'allow-commands')
   }))
 
+test('hints of terge merge are flags', () =>
+  inFolder(async (folder) => {
+    for (const [flags, hint] of [
+      [['--method', 'slerp'], 'give --param t=…'],
+      [['--method', 'passthrough'], 'change the number of models before the flags; --base is not one of them'],
+      [['--weights', '1,-1'], 'change the weights, or give --param normalize=false'],
+      [['--weights', '1,2,3'], 'give one weight per model'],
+      [['--method', 'nearswap', '--param', 't=1'], 'add --base MODEL: the merged model to start from'],
+      [['--method', 'ties'], 'add --base MODEL: the model that the others were fine-tuned from'],
+    ] as const) {
+      const { code, err } = await terge(['merge', A!, B!, '-o', 'out.safetensors', ...flags], folder)
+      assert.is(code, 2, err)
+      assert.match(err, `\n  hint: ${hint}\n`)
+    }
+    const { err } = await terge(['merge', A!, B!, '-o', 'out.safetensors', '--method', 'fisher'], folder)
+    assert.match(err, /hint: write mlp256-0: \{path: .*statistics: .*\}, in a recipe: terge init writes one\n/)
+  }))
+
 test('all outputs that exist are named', () =>
   inFolder(async (folder) => {
     const text = `terge: 1

@@ -46,7 +46,10 @@ test('a recipe without a base, in each form, is an error at the method', async (
       const { code, err } = await terge(['run', file], folder)
       assert.is(code, 2, `${method} ${file}: ${err}`)
       assert.match(err, /^\w+\.yml:\d+:\d+: error missing-base: /, `${method} ${file}`)
-      assert.match(err, 'hint: write base: NAME, the model that the others were fine-tuned from (such as base: a)')
+      assert.match(
+        err,
+        /hint: write base: NAME, the (model that the others were fine-tuned from|merged model to start from) \(such as base: a\)/,
+      )
       assert.is(err.match(/error /g)?.length, 1, `${method} ${file}: ${err}`)
       assert.not.ok(existsSync(path.join(folder, 'out.safetensors')), method)
     }

@@ -142,7 +142,7 @@ r.yml:4:11: error missing-base: ties requires a base model, but the recipe does 
 r.yml:7:26: error missing-base: nearswap requires a base model, but the recipe does not name one
       - {match: x, method: nearswap, models: [a, b], parameters: {t: 0.1}}
                            ^^^^^^^^
-  hint: write base: NAME, the model that the others were fine-tuned from (such as base: a)
+  hint: write base: NAME, the merged model to start from (such as base: a)
 r.yml:10:26: error missing-base: model_stock requires a base model, but the recipe does not name one
       - {match: u, method: model_stock, models: [a, c]}
                            ^^^^^^^^^^^

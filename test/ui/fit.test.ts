@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { listMethods } from '../../src/session/methods.js'
 import { diffText } from '../../src/ui/diff.js'
-import { fitted, wrappedLines } from '../../src/ui/fit.js'
+import { drawTree, fitted, wrappedLines } from '../../src/ui/fit.js'
 import { methodsText, methodText } from '../../src/ui/methods.js'
 
 const within = (text: string, width: number): void => {
@@ -20,6 +20,20 @@ test('a table that does not fit becomes blocks: names broken after dots, and fig
   assert.is(fitted(columns, rows, 20), 'model.layers.10.mlp.\n  gate.weight\n  state differs,\n  cosine 0.5')
   within(fitted(columns, [['x'.repeat(99), 'differs', '1']], 20), 20)
   assert.is(wrappedLines('  one two three', 11, '  '), '  one two\n    three')
+})
+
+test('a tree, whose texts continue beside its lines', () => {
+  const leaf = (text: string) => ({ text })
+  const root = {
+    text: 'r',
+    branches: [
+      { text: 'one two', branches: [leaf('three four'), leaf('c')] },
+      { text: 'd', branches: [leaf('e')] },
+    ],
+  }
+  assert.is(drawTree(root, 80), 'r\n├─ one two\n│  ├─ three four\n│  └─ c\n└─ d\n   └─ e')
+  assert.is(drawTree(root, 11), 'r\n├─ one two\n│  ├─ three\n│  │    four\n│  └─ c\n└─ d\n   └─ e')
+  assert.is(drawTree(root, 8), 'r\n├─ one\n│  │ two\n│  ├─ three\n│  │    four\n│  └─ c\n└─ d\n   └─ e')
 })
 
 test('diff and methods on 40 and 80 columns', () => {

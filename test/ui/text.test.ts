@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { formatCount } from '../../src/core/words.js'
-import { drawTree, formatSeconds, printable, printableText, table, toJson } from '../../src/ui/text.js'
+import { formatSeconds, printable, printableText, table, toJson } from '../../src/ui/text.js'
 
 test('names cannot control a terminal', () => {
   const hostile = 'a\u001b[2J\r\n\t\u009b31mb\u202ec\u2066d\u200be\u2028f\ud800g\u007f'
@@ -47,18 +47,6 @@ test('one long cell does not widen other rows', () => {
   ).split('\n')
   assert.is(lines[1]!.length, 1e6 + 3)
   assert.is(lines[2], `b${' '.repeat(101)}2`)
-})
-
-test('a tree', () => {
-  const leaf = (text: string) => ({ text })
-  const text = drawTree({
-    text: 'r',
-    branches: [
-      { text: 'a', branches: [leaf('b'), leaf('c')] },
-      { text: 'd', branches: [leaf('e')] },
-    ],
-  })
-  assert.is(text, 'r\n├─ a\n│  ├─ b\n│  └─ c\n└─ d\n   └─ e')
 })
 
 test('JSON of maps, typed arrays, NaN and infinities', () => {

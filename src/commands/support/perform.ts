@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Fault } from '../../core/diagnostics.js'
 import type { Listener, Prepared, RunResult } from '../../index.js'
+import { widthOf } from '../../ui/fit.js'
 import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
 import { renderer, rendererKind } from '../../ui/progress/renderer.js'
 import type { Phases } from '../../ui/progress/types.js'
@@ -49,7 +50,7 @@ export async function showPlan(
   const { viewPlan } = await import('../../index.js')
   complain(prepared.diagnostics)
   const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory }) })
-  print(formatPlan(prepared.plan, format, view))
+  print(formatPlan(prepared.plan, format, view, widthOf(process.stdout)))
 }
 
 /** Executes a plan with progress, or shows it with `--dry-run`. Prints the result. */

@@ -1,7 +1,7 @@
 import { sharer } from '../../core/collections/share.js'
 import { type AbsentReason, COPY_REASONS, type CopyReason } from '../../core/reasons.js'
 import { quote } from '../../core/suggest.js'
-import { plural } from '../../core/words.js'
+import { counted, plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ScopeBook } from '../../expr/scopes.js'
 import type { MergeExpr, PatternCount } from '../../expr/types.js'
@@ -112,7 +112,9 @@ export function planMerge(
   }
   const unmatched = patterns.some((pattern) => pattern.matches === 0)
   if (merged === 0 && !unmatched && refused.size === 0 && !reasons.has(KEPT)) {
-    const why = [...reasons].map(([reason, count]) => `${count} ${COPY_REASONS[reason]}`).join(', ')
+    const why = [...reasons]
+      .map(([reason, count]) => `${counted(count, 'tensor')} (${COPY_REASONS[reason]})`)
+      .join(', ')
     const place = recipe.placeOf(step.at, 'key')
     faults.error('nothing-to-merge', `no tensor of ${step.base} can be merged`, place, `copied from base: ${why}`)
   }

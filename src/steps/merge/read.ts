@@ -18,7 +18,7 @@ import {
 import { type Participant, resolveName, type Scope } from '../../language/names.js'
 import type { Report } from '../../language/report.js'
 import type { Filters, Gradient, LocatedPattern, Path } from '../../language/types.js'
-import { lookupMethod, METHOD_NAMES } from '../../methods/registry.js'
+import { lookupMethod, METHOD_NAMES, whichBase } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import type { MergeSettings, MergeStep } from './types.js'
@@ -271,9 +271,7 @@ function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWri
     'missing-base',
     `${method.name} requires a base model, but the recipe does not name one`,
     chosen.path,
-    {
-      hint: `write base: NAME, the model that the others were fine-tuned from${example}`,
-    },
+    { hint: `write base: NAME, ${whichBase(method)}${example}` },
   )
 }
 

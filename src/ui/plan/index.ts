@@ -7,10 +7,11 @@ import { planTree } from './tree.js'
 export const PLAN_FORMATS = ['tree', 'json', 'mermaid', 'dot'] as const
 export type PlanFormat = (typeof PLAN_FORMATS)[number]
 
-export function formatPlan(plan: Plan, format: PlanFormat, view: PlanView): string {
+/** `width`: the columns that the tree may have. */
+export function formatPlan(plan: Plan, format: PlanFormat, view: PlanView, width = Number.POSITIVE_INFINITY): string {
   switch (format) {
     case 'tree':
-      return planTree(plan, view)
+      return planTree(plan, view, width)
     case 'json':
       return planJson(view)
     case 'mermaid':

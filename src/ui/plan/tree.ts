@@ -2,7 +2,8 @@ import { ABSENT_REASONS } from '../../core/reasons.js'
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import type { AdapterUpdates, PatternCount, Plan, PlanOutput, PlanView } from '../../index.js'
-import { type Branch, drawTree, printable } from '../text.js'
+import { type Branch, drawTree } from '../fit.js'
+import { printable } from '../text.js'
 import { modelFiles, summarize } from './summary.js'
 
 const sum = (counts: ReadonlyMap<unknown, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
@@ -121,7 +122,7 @@ const sizeFlag = (bytes: number): string =>
   bytes < 1e9 ? `${Math.ceil(bytes / 1e6)}MB` : `${Math.ceil(bytes / 1e7) / 100}GB`
 
 /** The plan as a tree of text. */
-export function planTree(plan: Plan, view: PlanView): string {
+export function planTree(plan: Plan, view: PlanView, width: number): string {
   const { heldSeconds, steps: stepLines, analyses, updates } = view
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
@@ -134,7 +135,7 @@ export function planTree(plan: Plan, view: PlanView): string {
       branches: [...patterns.map((pattern) => ({ text: patternText(pattern) })), ...stepLines[index]!.map(safe)],
     }),
   )
-  return drawTree({
+  const root: Branch = {
     text: `plan ${plan.digest}`,
     branches: [
       { text: 'models', branches: models },
@@ -147,5 +148,6 @@ export function planTree(plan: Plan, view: PlanView): string {
       ...heldBranches(plan, heldSeconds),
       { text: memoryText(view) },
     ],
-  })
+  }
+  return drawTree(root, width)
 }
