@@ -15,7 +15,7 @@ const GROUPS = {
   Recipes: ['load', 'validate', 'init', 'recipeOf', 'recipeAsData', 'importMergekit'],
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan'],
   Runs: ['run', 'startAhead', 'lock'],
-  Results: ['verify', 'report', 'stepLine', 'measuredPaths', 'barrier', 'drop', 'readPath', 'readPathOf'],
+  Results: ['verify', 'report', 'stepLine', 'stepNotes', 'measuredPaths', 'barrier', 'drop', 'readPath', 'readPathOf'],
   Models: ['inspect', 'checkpointFacts', 'permutationSpec', 'diff'],
   Methods: ['listMethods', 'findMethod', 'familyOf'],
   Errors: ['formatDiagnostic'],

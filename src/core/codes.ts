@@ -18,6 +18,7 @@ export const ERROR_CODES = [
   'adapter-shape',
   'adapter-target',
   'adapter-tied',
+  'alignment-check-failed',
   'ambiguous-checkpoint',
   'ambiguous-layers',
   'ambiguous-output',

@@ -31,11 +31,15 @@ export interface ClaimedOutput {
   readonly files: readonly string[]
 }
 
-/** Indexes of outputs that are made together: all ordinary ones, and each checkpoint of an interpolation separately. */
+/**
+ * Indexes of outputs that are made together. First the checkpoints of checks, each separately, then all ordinary outputs together,
+ * and each checkpoint of an interpolation separately.
+ */
 export function batchesOf({ outputs }: Plan, open: readonly number[]): number[][] {
-  const together = open.filter((index) => !outputs[index]!.point)
+  const checks = open.filter((index) => outputs[index]!.check).map((index) => [index])
+  const together = open.filter((index) => !outputs[index]!.point && !outputs[index]!.check)
   const alone = open.filter((index) => outputs[index]!.point).map((index) => [index])
-  return together.length > 0 ? [together, ...alone] : alone
+  return [...checks, ...(together.length > 0 ? [together] : []), ...alone]
 }
 
 export function claimedOutput(plan: Plan, output: number, staging: Staging): ClaimedOutput {
@@ -79,7 +83,11 @@ export async function evaluate(
   fraction: number,
 ): Promise<Evaluations | undefined> {
   if (!output.evaluate || commands === undefined) return undefined
-  const text = output.point ? `evaluating ${output.point.name}` : 'evaluating'
+  const text = output.check
+    ? `evaluating the model ${output.check} the alignment`
+    : output.point
+      ? `evaluating ${output.point.name}`
+      : 'evaluating'
   listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
   const model = output.layout === 'file' || output.single ? single! : files
   const before = await stagedStates(files)

@@ -8,6 +8,7 @@ import { discard, leave, openStaging, type Staging } from '../storage/local/stag
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import { type Candidates, candidateJudge } from './candidates.js'
+import { type CheckBook, checkBook, withChecks } from './commands/checks.js'
 import type { Findings } from './findings.js'
 import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
@@ -42,24 +43,34 @@ import { windowMode } from './windowMode.js'
  * Executes a plan: claims the paths of all outputs and does the work that tensors share, then makes the outputs in batches: all ordinary
  * ones together, and each checkpoint of an interpolation separately, so that only one of them is staged at a time.
  * A batch is computed, evaluated, described by `describe`, which makes each output's lineage, and published.
- * Errors: those of staging, reading and commands; `interrupted` with exit code 130. Leaves only what a resumed run needs.
+ * Checks come before all outputs. Errors: `alignment-check-failed`, those of staging, reading and commands; `interrupted` with exit
+ * code 130. Leaves only what a resumed run needs.
  */
 export async function executePlan(
-  plan: Plan,
-  bindings: Bindings,
+  asked: Plan,
+  askedBindings: Bindings,
   options: ExecuteOptions,
   describe: (executed: Executed) => Promise<readonly Description[]> | readonly Description[],
 ): Promise<void> {
-  await withOutputs(plan, bindings, options, async (claimed, published) => {
+  const { plan, bindings } =
+    options.commands === undefined ? { plan: asked, bindings: askedBindings } : withChecks(asked, askedBindings)
+  await withOutputs(plan, bindings, options, async (claimed, settled) => {
     const run = await openRun(plan, bindings, claimed, options)
     try {
+      const checks = checkBook(plan)
       for (const [place, batch] of run.batches.entries()) {
         await doBatch(run, batch, bindings, options)
-        const texts = await describe(await finish(run, batch, bindings, options, place / run.batches.length))
+        if (plan.outputs[batch[0]!.output]!.check) {
+          await evaluateCheck(run, batch[0]!, bindings, options, checks)
+          settled(batch[0]!.output)
+          continue
+        }
+        const executed = await finish(run, batch, bindings, options, place / run.batches.length)
+        const texts = await describe({ ...executed, checks: checks.passed })
         // A picture of phases goes one way: the last batch ends it.
         if (place === run.batches.length - 1)
           options.listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-        await publishOutputs(plan, batch, texts, run.inputs, options, published)
+        await publishOutputs(plan, batch, texts, run.inputs, options, settled)
       }
     } finally {
       await run.analyses.close()
@@ -104,9 +115,13 @@ async function doBatch(
   options: ExecuteOptions,
 ): Promise<void> {
   const { plan, signal } = works
+  // Candidates of analyses are made in the files of the outputs, even if a check comes first.
+  const isFirst = batch === batches[0]
+  const outputs = isFirst ? batches.find(([one]) => !isCheck(plan, one!))! : batch
+  const staged = outputs === batch ? batch : [...batch, ...outputs]
   // Report a full disk before the analyses, which can take long.
-  await stageWeights(plan, batch)
-  const written = batch.flatMap(({ output, files }) =>
+  await stageWeights(plan, staged)
+  const written = staged.flatMap(({ output, files }) =>
     files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
   )
   const pool = await (options.openPool ?? openPool)({
@@ -117,13 +132,14 @@ async function doBatch(
   })
   const engine: Engine = { ...works, pool }
   try {
-    if (batch === batches[0]) {
+    if (isFirst) {
       await warnOfStatistics(engine, batches, options)
-      const judge = candidateJudge({ engine, batch, bindings, options, room, files: outputFiles(plan, batch) })
+      const files = outputFiles(plan, staged, outputs)
+      const judge = candidateJudge({ engine, batch: outputs, bindings, options, room, files })
       await doShared(engine, analyses, judge)
       options.listen({ kind: 'phase', phase: 'merging' })
     }
-    await doTensors(engine, outputFiles(plan, batch))
+    await doTensors(engine, outputFiles(plan, staged, batch))
   } catch (error) {
     // What read a mixture of two contents may have failed for that.
     if (!(error instanceof Fault)) await refuseChanged(inputs)
@@ -142,7 +158,7 @@ async function withOutputs(
   plan: Plan,
   bindings: Bindings,
   { finished = () => false, force, resume, sync, signal, before }: ExecuteOptions,
-  work: (claimed: readonly ClaimedOutput[], published: (output: number) => void) => Promise<void>,
+  work: (claimed: readonly ClaimedOutput[], settled: (output: number) => void) => Promise<void>,
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
   const published = new Set<number>()
@@ -171,8 +187,9 @@ async function withOutputs(
     // Backwards: the first one made the folders that they stand in.
     for (const staging of [...claimed.values()].reverse())
       await (resume ? leave(staging) : discard(staging)).catch(() => {})
-    const outputs = plan.outputs.length
-    const complete = plan.outputs.filter((_, index) => finished(index) || published.has(index)).length
+    const own = [...plan.outputs.entries()].filter(([, { check }]) => !check)
+    const outputs = own.length
+    const complete = own.filter(([index]) => finished(index) || published.has(index)).length
     throw withLeft(error, signal, { complete, outputs, resume })
   }
 }
@@ -190,6 +207,8 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
     })
   return threads
 }
+
+const isCheck = ({ outputs }: Plan, { output }: ClaimedOutput): boolean => outputs[output]!.check !== undefined
 
 /** The state that all batches of a run share. */
 interface Run {
@@ -217,7 +236,9 @@ async function openRun(
   const inputs = await completeStates(bindings.inputs)
   const units = planUnits(plan)
   const digests = inputDigests(units.stored, wanted)
-  const journals = openJournals(claimed, () => areUnchanged(inputs))
+  // The last one has what all outputs share: not a check, which is removed first.
+  const ordered = [...claimed].sort((a, b) => Number(isCheck(plan, b)) - Number(isCheck(plan, a)))
+  const journals = openJournals(ordered, () => areUnchanged(inputs))
   const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
   const shelf = factorShelf(plan)
   const module = await compileKernels()
@@ -252,14 +273,15 @@ async function openRun(
   return { works, journals, analyses, room, threads, mode, inputs, batches }
 }
 
-function outputFiles({ files }: Plan, batch: readonly ClaimedOutput[]): OutputFiles {
+/** The files of `own`, among those of all staged outputs. */
+function outputFiles({ files }: Plan, staged: readonly ClaimedOutput[], own: readonly ClaimedOutput[]): OutputFiles {
   const first = new Map<number, number>()
   let next = 0
-  for (const { output, files } of batch) {
-    first.set(output, next)
-    next += files.length
+  for (const one of staged) {
+    if (own.includes(one)) first.set(one.output, next)
+    next += one.files.length
   }
-  return { readable: files.length, first, paths: batch.flatMap((one) => one.files) }
+  return { readable: files.length, first, paths: staged.flatMap((one) => one.files) }
 }
 
 async function warnOfStatistics(
@@ -272,6 +294,21 @@ async function warnOfStatistics(
   const doubts = await checkStatistics(plan, pool, { math: kernels.math, ...(signal ? { signal } : {}) })
   refuseInterrupted(signal)
   for (const diagnostic of doubts) listen({ kind: 'warning', diagnostic })
+}
+
+/** Evaluates a checkpoint of a check, and removes it. Error: `alignment-check-failed`. */
+async function evaluateCheck(
+  { works: { plan } }: Run,
+  one: ClaimedOutput,
+  bindings: Bindings,
+  options: ExecuteOptions,
+  checks: CheckBook,
+): Promise<void> {
+  const output = plan.outputs[one.output]!
+  await stageBeside(output, one.staging, bindings, undefined)
+  const figures = await evaluate(output, one, options, 0)
+  await discard(one.staging)
+  checks.add(output, figures ?? {})
 }
 
 /** Writes the small files beside a batch's weights, evaluates the outputs, and gathers what was found out. */

@@ -1,6 +1,7 @@
 import type { Kernels } from '../kernels/index.js'
 import type { FoundArrays } from '../steps/analysis.js'
 import type { FoundRecord } from '../steps/index.js'
+import type { CheckRecord } from '../steps/types.js'
 import type { InputState } from '../storage/local/inputStates.js'
 import type { Listener } from './events.js'
 import type { OpenPool } from './pools/types.js'
@@ -52,6 +53,8 @@ export interface Executed {
   readonly inputs: (file: number) => readonly (string | null)[]
   /** The lineage records of steps. */
   readonly steps: ReadonlyMap<string, FoundRecord>
+  /** What the checks of steps compared. */
+  readonly checks?: ReadonlyMap<string, CheckRecord>
   /** The results of passes, by scope of the plan. */
   readonly scopes: readonly (readonly Float64Array[])[]
   /** The records of all units so far. */

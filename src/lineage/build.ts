@@ -7,6 +7,7 @@ import { partsByName } from '../plan/placements.js'
 import type { Placement, Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import type { FoundRecord } from '../steps/index.js'
+import type { CheckRecord } from '../steps/types.js'
 import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { howMade, type Making, makingOf } from './making.js'
 import type { LineageFrame, TensorEntries } from './serialize.js'
@@ -48,6 +49,8 @@ export interface LineageInput {
   readonly read: ReadDigests
   /** The findings of analyses, by step. */
   readonly steps?: ReadonlyMap<string, FoundRecord>
+  /** What the checks of steps compared. */
+  readonly checks?: ReadonlyMap<string, CheckRecord> | undefined
   /** The results of passes, by scope of the plan. */
   readonly scopes?: readonly (readonly Float64Array[])[]
   /** The version of terge. */
@@ -86,6 +89,7 @@ export function describeOutput({
   made,
   read,
   steps,
+  checks,
   scopes = [],
   version,
   bytesDigest,
@@ -110,7 +114,7 @@ export function describeOutput({
     plan: { digest: plan.digest },
     seed: plan.seed,
     models: lineageModels(plan, recipe, read),
-    steps: { ...describeSteps(plan, recipe, output.from, steps ?? new Map()), ...tokenizerStep(plan, recipe) },
+    steps: { ...describeSteps(plan, recipe, output.from, { found: steps, checks }), ...tokenizerStep(plan, recipe) },
     output: {
       from: output.from,
       ...(output.point ? { point: { name: output.point.name, t: output.point.t } } : {}),

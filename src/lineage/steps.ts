@@ -3,6 +3,7 @@ import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { reachedFrom, usesOf } from '../recipe/uses.js'
 import { type FoundRecord, kindOf, type StepRecord } from '../steps/index.js'
+import type { CheckRecord } from '../steps/types.js'
 import type { LineageStep } from './types.js'
 
 /**
@@ -13,7 +14,13 @@ export function describeSteps(
   plan: Plan,
   recipe: Pick<Recipe, 'steps'>,
   from: string,
-  found: ReadonlyMap<string, FoundRecord>,
+  {
+    found,
+    checks,
+  }: {
+    readonly found?: ReadonlyMap<string, FoundRecord> | undefined
+    readonly checks?: ReadonlyMap<string, CheckRecord> | undefined
+  },
 ): Record<string, StepRecord> {
   const needed = reachedFrom(from, recipe.steps)
   const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
@@ -22,12 +29,20 @@ export function describeSteps(
       .filter((step) => needed.has(step.name))
       .map((step) => {
         const said = kindOf(step).says?.(step) ?? { models: [...new Set(usesOf(step))] }
-        const own = { kind: step.kind, patterns: patterns.get(step.name) ?? [], ...said, ...found.get(step.name) }
+        const check = checks?.get(step.name)
+        const own = {
+          ...{ kind: step.kind, patterns: patterns.get(step.name) ?? [] },
+          ...{ ...said, ...found?.get(step.name), ...(check ? { check } : {}) },
+        }
         // The kind of step declares the type of this record.
         return [step.name, own as unknown as StepRecord]
       }),
   )
 }
+
+/** What a step left as it was, with reasons. Never throws. */
+export const stepNotes = (step: LineageStep): readonly string[] =>
+  step.kind === 'tokenizer' ? [] : (kindOf(step).notes?.(step) ?? [])
 
 /** What a step did, in one line; undefined if there is nothing to report beyond the recipe. Never throws. */
 export const stepLine = (name: string, step: LineageStep): string | undefined =>

@@ -21,7 +21,7 @@ import { type Analysis, analysisKindOf, kindOf } from '../steps/index.js'
 import { analysisCost, tensorsOf } from './analysisCost.js'
 import { writtenBytes } from './placements.js'
 import { storedTensors } from './stored.js'
-import type { Plan } from './types.js'
+import type { Plan, PlanTensor } from './types.js'
 
 /** The parts of a plan that cost time and memory. */
 type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' | 'factorings'>
@@ -40,16 +40,28 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
   const held = heldByPlan([...tensors, ...analyses.flatMap(tensorsOf)], factorings, compute)
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
   const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
+  const made = makingCost(tensors, compute)
   return {
     read:
-      sum(tensors.map(({ expr, name, shape }) => bytesRead(expr, name, shape, computeOf(compute, expr)))) +
-      sum(scopes.map(scopeBytes)) +
-      sum(factorings.map((factoring) => factoringBytes(factoring))) +
-      others,
-    write: sum(tensors.map(writtenBytes)),
+      made.read + sum(scopes.map(scopeBytes)) + sum(factorings.map((factoring) => factoringBytes(factoring))) + others,
+    write: made.write,
     ...(held ? { held } : {}),
     ...(analyses.length > 0 ? { analyses: analyses.map((analysis) => analysisCost(analysis, compute)) } : {}),
   }
+}
+
+/** Bytes of tensor data that making tensors reads and writes. Every pass over them counts. */
+export function makingCost(
+  tensors: readonly PlanTensor[],
+  compute: Plan['compute'],
+): { readonly read: number; readonly write: number } {
+  let [read, write] = [0, 0]
+  for (const tensor of tensors) {
+    const { expr, name, shape } = tensor
+    read += bytesRead(expr, name, shape, computeOf(compute, expr))
+    write += writtenBytes(tensor)
+  }
+  return { read, write }
 }
 
 /** The maximum number of expressions in a plan: each takes some hundred bytes of memory. */

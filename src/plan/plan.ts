@@ -12,6 +12,7 @@ import { costOf, refuseAnalyses, refuseLargePlans, refuseTooLarge } from './limi
 import { readModels } from './models/read.js'
 import type { Twins } from './models/tied.js'
 import { mergedModels, originOf } from './origins.js'
+import { planChecks } from './outputs/checks.js'
 import { type OutputContext, planOutputs } from './outputs/output.js'
 import { refuseSelections } from './selections.js'
 import { planSteps } from './steps.js'
@@ -65,6 +66,7 @@ export function planRecipe(
     faults,
   }
   const outputs = planOutputs(context, values, planned)
+  const checks = planChecks(context, values, planned.lost)
   if (hasErrors(faults.list)) return failed()
   if (!vocabulary) warnOfOtherTokens(recipe, outputs, modelOf, (from) => originOf(recipe, from), files, faults)
   const { steps, analyses, scopes, factorings } = planned
@@ -80,6 +82,7 @@ export function planRecipe(
     seed: recipe.seed,
     models,
     ...work,
+    ...(checks.length > 0 ? { checks } : {}),
     steps,
     cost,
     ...(followed ? { tokenizer: followed.record, tokenSources: followed.sources } : {}),

@@ -71,6 +71,8 @@ export interface PlanOutput {
   }
   /** Only if `keep` is false: the checkpoint is a single file, and `{model}` is the path of that file. */
   readonly single?: true
+  /** Of a check: evaluated before any other output is made, and not kept. */
+  readonly check?: 'before' | 'after'
   readonly layout: 'file' | 'folder'
   /** A model or step. */
   readonly from: string
@@ -117,6 +119,17 @@ export interface TokenSources {
   readonly zeros: number
 }
 
+/** A command that must print the same metrics for a model before and after a step. */
+export interface PlanCheck {
+  readonly step: string
+  /** The largest difference of a metric, as a share of its value. */
+  readonly tolerance: number
+  /** The model before the step and its result, which the command evaluates one after the other. */
+  readonly outputs: readonly [before: PlanOutput, after: PlanOutput]
+  /** What making both reads and writes, in bytes. */
+  readonly cost: { readonly read: number; readonly write: number }
+}
+
 /** The compiled recipe: a frozen, plain value. `execute` runs this and nothing else. */
 export interface Plan {
   /** Version of the format. */
@@ -131,6 +144,8 @@ export interface Plan {
   readonly files: readonly PlanFile[]
   /** What is written: files, and an expression for each tensor. */
   readonly outputs: readonly PlanOutput[]
+  /** What is checked before any output is published. Not part of the digest. Absent if nothing is. */
+  readonly checks?: readonly PlanCheck[]
   /** In execution order. */
   readonly analyses: readonly Analysis[]
   /** In execution order: scopes of inner steps first. */

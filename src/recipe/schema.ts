@@ -6,6 +6,7 @@
 
 import { SIZE_PATTERN } from '../core/sizes.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
+import { evaluateSchema } from '../language/evaluate.js'
 import { HUB } from '../language/names.js'
 import {
   about,
@@ -121,26 +122,6 @@ const outputMapping = object(
   'Where to write the result, and how.',
 )
 
-const evaluate = object(
-  {
-    command: {
-      ...listOf(text('The program, or one argument.')),
-      description: 'The program and its arguments. {model} is replaced by the path of the checkpoint.',
-    },
-    env: {
-      ...listOf({ type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$', title: 'the name of an environment variable' }),
-      description: 'Names of environment variables with credentials to pass to the command. Default: none.',
-    },
-    timeout: {
-      type: 'number',
-      minimum: 0.001,
-      maximum: 1_000_000,
-      description: 'Time limit in seconds. The run fails after it. Default: no limit.',
-    },
-  },
-  ['command'],
-  'A command to run on each checkpoint. Requires --allow-commands.',
-)
 /** The kinds of steps. Each is a key of a step's mapping. */
 export const STEP_KINDS: readonly string[] = KINDS.map(({ kind }) => kind)
 
@@ -277,7 +258,7 @@ export const recipeSchema = (checked = false): Schema => ({
     step,
     ...tokenizerDefinitions,
     rename,
-    evaluate,
+    evaluate: evaluateSchema,
     output: outputMapping,
   },
 })

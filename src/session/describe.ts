@@ -52,7 +52,7 @@ export async function describeOutputs(
   executed: Executed,
   { digests: wanted, sha256: whole }: { readonly digests: boolean; readonly sha256: boolean },
 ): Promise<LineageInput[]> {
-  const { steps, scopes } = executed
+  const { steps, scopes, checks } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
   const sums = async (files: readonly string[]) =>
     whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
@@ -83,6 +83,6 @@ export async function describeOutputs(
       ...(written ? { sha256: written } : {}),
       ...(evaluations ? { evaluations } : {}),
     }
-    return { plan, recipe, output, made, read, steps, scopes, version: VERSION, bytesDigest: hash }
+    return { plan, recipe, output, made, read, steps, scopes, checks, version: VERSION, bytesDigest: hash }
   })
 }

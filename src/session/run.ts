@@ -100,6 +100,7 @@ export const startAhead = (threads: number): void => startWorkers(threads)
  * @throws `input-changed` if a file of an input changes during the run
  * @throws `write-failed` or `disk-full` if an output cannot be written
  * @throws `evaluate-failed` or `evaluate-timeout` if a command fails or takes too long
+ * @throws `alignment-check-failed` if the `check` of an alignment finds that the model computes something else
  * @throws `not-finite` with `strict`, if a result is NaN or infinite although its inputs are finite
  * @throws `interrupted` after an abort by `signal`
  */
@@ -132,6 +133,9 @@ async function runPaced(prepared: Prepared, options: RunOptions, internals: RunI
       'remove --no-digests',
     )
   if (commands === 'refuse') refuseCommands(recipe)
+  if (commands === 'skip')
+    for (const { step } of plan.checks ?? [])
+      listen({ kind: 'notice', message: `${step} is not checked: this run skips commands` })
   const lineages = new Map<number, Lineage>()
   const threads = options.threads ?? availableParallelism()
   await settleOutputs(plan, bindings)
@@ -212,7 +216,7 @@ function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions)
 function refuseCommands(recipe: Recipe): void {
   const written = [
     ...recipe.outputs.map(({ evaluate }) => evaluate),
-    ...recipe.steps.map((step) => kindOf(step).evaluate?.(step)),
+    ...recipe.steps.flatMap((step) => [kindOf(step).evaluate?.(step), kindOf(step).check?.(step)?.evaluate]),
   ]
   const places = new Map(
     written.flatMap((evaluate) => (evaluate ? [[JSON.stringify(evaluate.at), evaluate] as const] : [])),

@@ -84,6 +84,8 @@ export interface StepKind<
   readonly patterns?: (step: S) => StepPatterns
   /** Its own command, which runs on the results. */
   readonly evaluate?: (step: S) => Evaluate | undefined
+  /** How to check its result with a command. */
+  readonly check?: (step: S) => Check | undefined
   readonly plan: (step: S, context: PlanContext) => PlannedStep
   readonly analysis?: AnalysisKind<A, F>
   /** The record of the step in the lineage. Default: the models that it uses. */
@@ -100,6 +102,8 @@ export interface StepKind<
   ) => readonly Lines[]
   /** The result of the step in one line, after a run. */
   readonly line?: (name: string, record: RecordOf<F, Said>) => string
+  /** What the step left as it was, with reasons, after a run. */
+  readonly notes?: (record: RecordOf<F, Said>) => readonly string[]
   /** For adapters, a sentence for the model card: the base model, and how the adapter was made. */
   readonly adapter?: {
     readonly base: (record: RecordOf<F, Said>) => string
@@ -174,6 +178,22 @@ export interface StepPatterns {
   readonly base: string
   readonly filters: Filters
   readonly rules: readonly { readonly match: readonly LocatedPattern[] }[]
+}
+
+/** A command that must print the same metrics for the result of a step as for the model that it changed. */
+export interface Check {
+  readonly evaluate: Evaluate
+  /** The model or step before the change. */
+  readonly model: string
+  /** The largest difference of a metric, as a share of its value. */
+  readonly tolerance: number
+}
+
+/** The metrics that a check compared. */
+export interface CheckRecord {
+  readonly tolerance: number
+  readonly before: Readonly<Record<string, number>>
+  readonly after: Readonly<Record<string, number>>
 }
 
 /** What planning a step needs. */

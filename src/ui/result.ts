@@ -46,7 +46,7 @@ export function runText(
   width: number,
 ): string {
   const lineages = outputs.map(({ lineage }) => lineage)
-  const lines = [stepsText(lineages), ...outputs.map((output) => outputLine(output, folder))]
+  const lines = [stepsText(lineages, width), ...outputs.map((output) => outputLine(output, folder))]
   const measured = pathText(lineages, width)
   const written = summaries.map((file) => shownPath(file, folder)).join(', ')
   const parts = [

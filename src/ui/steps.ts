@@ -1,13 +1,17 @@
 /** What alignments, repairs and extractions did, from the lineage. */
-import { type Lineage, stepLine } from '../index.js'
+import { type Lineage, stepLine, stepNotes } from '../index.js'
+import { wrapped } from './fit.js'
 import { printable } from './text.js'
 
 /** One line per step of a run's outputs, without duplicates; empty if no step has anything to report. */
-export function stepsText(lineages: readonly Lineage[]): string {
+export function stepsText(lineages: readonly Lineage[], width = Number.POSITIVE_INFINITY): string {
   const steps = new Map(lineages.flatMap(({ steps }) => Object.entries(steps)))
   return [...steps]
-    .map(([name, step]) => stepLine(name, step))
-    .filter((line) => line !== undefined)
-    .map(printable)
+    .flatMap(([name, step]) => {
+      const line = stepLine(name, step)
+      if (line === undefined) return []
+      const notes = stepNotes(step).map((note) => `  ${wrapped(printable(note), width - 2, '    ')}`)
+      return [printable(line), ...notes]
+    })
     .join('\n')
 }

@@ -112,7 +112,7 @@ export const runFlags = {
   'dry-run': onOff('show the plan and stop; same as terge plan'),
   resume: onOff('resume an interrupted run; Ctrl-C then keeps finished work'),
   force: onOff('replace existing outputs'),
-  'allow-commands': onOff('run the recipe’s evaluate commands, which can be any program'),
+  'allow-commands': onOff('run the recipe’s evaluate and check commands, which can be any program'),
   'no-sync': onOff('skip fsync'),
   'no-digests': onOff('skip digests in the lineage'),
   strict: onOff(

@@ -117,7 +117,7 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
 }
 
 /** An output's files, headers and tensor offsets: the whole checkpoint except its data. */
-function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
+export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
   const value = underPrefix(context, withUntiedParts(context, spec, made))
   const single = isOutputFile(spec.path)
@@ -389,4 +389,4 @@ function underPrefix({ amendments }: OutputContext, value: Value): Value {
 }
 
 /** An `evaluate` command without its place in the recipe. */
-const commandOf = ({ at: _, ...command }: Evaluate): NonNullable<PlanOutput['evaluate']> => command
+export const commandOf = ({ at: _, ...command }: Evaluate): NonNullable<PlanOutput['evaluate']> => command

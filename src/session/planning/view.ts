@@ -66,8 +66,12 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   }
 }
 
-const planAsData = (plan: Plan): object => ({
+/** The checkpoints of checks are those of a model and a step. */
+const planAsData = ({ checks, ...plan }: Plan): object => ({
   ...withShared(plan),
+  ...(checks
+    ? { checks: checks.map(({ step, tolerance, outputs }) => ({ step, tolerance, ...outputs[1].evaluate! })) }
+    : {}),
   outputs: plan.outputs.map((output) => ({
     ...output,
     tensors: output.tensors.map((tensor) => ({ ...tensor, expr: jsonForm(tensor.expr) })),

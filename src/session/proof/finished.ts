@@ -10,6 +10,7 @@ import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { VERSION } from '../../core/version.js'
+import { differenceIn } from '../../execute/commands/checks.js'
 import type { Listener } from '../../execute/events.js'
 import { lineageName, smallFiles } from '../../execute/outputs.js'
 import type { Bindings } from '../../execute/types.js'
@@ -111,6 +112,8 @@ async function otherPlan(
   if (lineage.terge !== VERSION) return `terge ${lineage.terge} wrote it, and this is terge ${VERSION}`
   if (output.digest === null) return 'its lineage has no digests'
   if (evaluated && evaluate && !lineage.evaluations) return 'it was not evaluated'
+  if (evaluated && plan.checks?.some(({ step, tolerance }) => isUnchecked(lineage, step, tolerance)))
+    return 'its alignments were not checked'
   if (whole && output.files.slice(0, files.length).some((file) => file.sha256 === undefined))
     return 'its lineage has no SHA-256'
   const hash = await hasher()
@@ -128,6 +131,13 @@ async function otherPlan(
   const digests = output.files.map(({ digest }) => digest)
   const complete = expected.length === output.files.length && wholeDigest(digests, hash) === output.digest
   return complete ? undefined : 'its lineage contradicts itself'
+}
+
+/** Whether a step of the lineage lacks the check that the recipe has now. */
+function isUnchecked({ steps }: Lineage, step: string, tolerance: number): boolean {
+  const record = Object.hasOwn(steps, step) ? steps[step] : undefined
+  const check = record && 'check' in record ? record.check : undefined
+  return record !== undefined && (!check || differenceIn({ ...check, tolerance }) !== undefined)
 }
 
 const isSame = (file: LineageFile, other: LineageFile | undefined): boolean =>

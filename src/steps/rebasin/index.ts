@@ -4,6 +4,7 @@ import { get, textOf } from '../../language/cursor.js'
 import { specSchema } from '../../rebasin/spec.js'
 import type { AnalysisKind } from '../analysis.js'
 import type { MergeStep } from '../merge/types.js'
+import { staysNotes } from '../shared/stays.js'
 import type { StepKind } from '../types.js'
 import { alignedMaps, alignedTensor, orderedTensors, storedOf } from './aligned.js'
 import { findAlignment } from './analyse.js'
@@ -73,6 +74,7 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Give
   },
   files: ({ statistics }) => (statistics ?? []).map(({ file }) => file),
   keepsShares: true,
+  check: ({ check, model }) => check && { ...check, model },
   plan: (step, { recipe, values, configOf, analyses, faults }) => ({
     value: planRebasin(recipe, step, values, configOf, analyses, faults),
   }),
@@ -82,4 +84,5 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Give
   says: givenRecord,
   readRecord: readRebasinRecord,
   line: (_, record) => alignedLine(record),
+  notes: ({ kept }) => staysNotes(kept),
 }

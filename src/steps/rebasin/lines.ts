@@ -5,9 +5,10 @@ import { groupsLine } from '../../rebasin/describe.js'
 import type { Spec } from '../../rebasin/spec.js'
 import type { AnalysisCost, Lines } from '../analysis.js'
 import { staysLines } from '../shared/stays.js'
+import type { CheckRecord } from '../types.js'
 import { activationsSpec } from './measured/spec.js'
 import { matchedSpec } from './spec/matched.js'
-import type { GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
+import type { GivenRecord, GroupRecord, RebasinAnalysis, RebasinRecord } from './types.js'
 
 type Activations = NonNullable<RebasinAnalysis['activations']>
 
@@ -72,8 +73,19 @@ function unitsOf(groups: Readonly<Record<string, GroupRecord>>, { size, inside }
   return inside === undefined ? size : size * (groups[inside]?.size ?? 1)
 }
 
-export function alignedLine(record: RebasinRecord): string {
-  const { model, onto, moved, groups = {}, rotation, similarity, correlation, iterations, restarts } = record
+/** Metrics of a check in one line. */
+const MOST_METRICS = 3
+
+function checkedText({ before, after }: CheckRecord): string {
+  const names = Object.keys(after).sort()
+  const number = (value: number): number => Number(value.toPrecision(4))
+  const shown = names.slice(0, MOST_METRICS).map((name) => `${name} ${number(before[name]!)} → ${number(after[name]!)}`)
+  const more = names.length > MOST_METRICS ? [`and ${formatCount(names.length - MOST_METRICS)} more`] : []
+  return `check passed: ${[...shown, ...more].join(', ')}`
+}
+
+export function alignedLine(record: RebasinRecord & Pick<GivenRecord, 'check'>): string {
+  const { model, onto, moved, groups = {}, rotation, similarity, correlation, iterations, restarts, check } = record
   const all = Object.values(groups).reduce((sum, group) => sum + unitsOf(groups, group), 0)
   const parts = [
     ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
@@ -83,5 +95,6 @@ export function alignedLine(record: RebasinRecord): string {
     ...(iterations === undefined ? [] : [counted(iterations, 'iteration')]),
     ...(restarts ? [`seed ${restarts.seed} of ${restarts.candidates.length} by ${restarts.by}`] : []),
   ]
-  return `${model} ${onto === undefined ? 'permuted' : `aligned to ${onto}`}: ${parts.join(', ')}`
+  const checked = check ? `; ${checkedText(check)}` : ''
+  return `${model} ${onto === undefined ? 'permuted' : `aligned to ${onto}`}: ${parts.join(', ')}${checked}`
 }

@@ -3,6 +3,7 @@ import { type Cursor, get, has, isMapping, itemsOf, numberOf, textOf } from '../
 import type { Report } from '../../language/report.js'
 import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
+import { readCheck } from './check.js'
 import { readGiven } from './given/read.js'
 import { readActivations } from './measured/read.js'
 import { readRestarts } from './restarts/read.js'
@@ -21,10 +22,14 @@ export function partsOfAlignment(name: string, at: Cursor): readonly Part[] | un
   })
 }
 
-export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }: Reading): RebasinStep | MergeStep {
+export function readRebasin(
+  { name, at, part }: StepDraft,
+  { root, scope, use, uses }: Reading,
+): RebasinStep | MergeStep {
   const { report } = scope
   const given = readGiven(at, report)
-  if (given) return givenStep(name, at, use(get(at, 'model')), given)
+  const check = readCheck(get(at, 'check'), root, report)
+  if (given) return { ...givenStep(name, at, use(get(at, 'model')), given), ...(check ? { check } : {}) }
   const joint = get(at, 'models')
   const method = (textOf(get(at, 'method')) ?? 'weight-matching') as RebasinStep['method']
   for (const key of ['model', 'onto'])
@@ -84,6 +89,7 @@ export function readRebasin({ name, at, part }: StepDraft, { scope, use, uses }:
     maxIterations: numberOf(get(at, 'max_iterations')) ?? 100,
     ...(statistics ? { statistics } : {}),
     ...readRestarts(at, { method, symmetry }, report),
+    ...(check ? { check } : {}),
   }
 }
 

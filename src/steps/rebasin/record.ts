@@ -135,6 +135,7 @@ export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
     kept: record(text),
     rotation: object({ size: natural, digest }),
     permutations: object({ files: list(givenFile), names: list(text), model: text, onto: text }),
+    check: object({ tolerance: number, before: record(number), after: record(number) }),
   },
   'restarts',
   'correlation',
@@ -147,6 +148,7 @@ export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
   'groups',
   'kept',
   'rotation',
+  'check',
 )
 
 /** SHA-256 of the numbers in little-endian order, so that it is the same on every machine. */

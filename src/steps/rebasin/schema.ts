@@ -13,6 +13,7 @@ import {
   word,
 } from '../../language/schemaParts.js'
 import { FAMILY_NAMES } from '../../rebasin/infer/index.js'
+import { checkSchema } from './check.js'
 
 const SPECS = {
   auto: 'Detects the family of the network by names and shapes.',
@@ -118,6 +119,7 @@ export const rebasin: Schema = inEditors(
         },
         { description: 'The allowed transforms. Default: permutation.' },
       ),
+      check: checkSchema,
       seed: ref('seed'),
       restarts: {
         type: 'integer',

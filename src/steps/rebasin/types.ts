@@ -1,9 +1,9 @@
 import type { AnalysisModel } from '../../expr/types.js'
-import type { MeasuredFile, StepCommon } from '../../language/types.js'
+import type { Evaluate, MeasuredFile, StepCommon } from '../../language/types.js'
 import type { SpecPlaces, SpecText } from '../../rebasin/spec.js'
 import type { StoredPermutations } from '../../rebasin/stored.js'
 import type { AnalysisCommon } from '../analysis.js'
-import type { UsesRecord } from '../types.js'
+import type { CheckRecord, UsesRecord } from '../types.js'
 
 /** `activation-matching` and `mixed` use activations of both models, `merge-many` and `c2m3` align several models jointly. */
 export type AlignmentMethod = 'weight-matching' | 'activation-matching' | 'mixed' | 'merge-many' | 'c2m3'
@@ -30,6 +30,7 @@ export interface RebasinStep extends StepCommon {
   readonly select?: { readonly metric: string; readonly maximize: boolean }
   /** Activations of `onto` and `model`. */
   readonly statistics?: readonly MeasuredFile[]
+  readonly check?: { readonly evaluate: Evaluate; readonly tolerance: number }
   /** Permutations to apply. `onto` is then the model itself, and nothing is matched. */
   readonly given?: GivenPermutations
 }
@@ -151,6 +152,8 @@ export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetr
 
 /** What the recipe says of a step with given permutations. */
 export interface GivenRecord extends UsesRecord {
+  /** What the step's `check` compared. */
+  readonly check?: CheckRecord
   readonly permutations?: {
     readonly files: readonly GivenRead[]
     readonly names: readonly string[]

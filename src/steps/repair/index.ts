@@ -3,7 +3,7 @@ import { list, natural, object, oneOf, record, text } from '../../core/json/shap
 import { counted, formatCount } from '../../core/words.js'
 import { sharedCopy } from '../../rebasin/team/team.js'
 import type { AnalysisKind } from '../analysis.js'
-import { staysLines } from '../shared/stays.js'
+import { staysLines, staysNotes } from '../shared/stays.js'
 import type { StepKind, UsesRecord } from '../types.js'
 import { findVariances, repairCost } from './analyse.js'
 import { planRepair } from './plan.js'
@@ -52,6 +52,7 @@ export const repair: StepKind<RepairStep, RepairAnalysis, RepairRecord> = {
     },
     'kept',
   ),
+  notes: ({ kept }) => staysNotes(kept),
   line(name, { batch_norm, repaired, kept = {} }) {
     const left = Object.keys(kept).length
     const more = left > 0 ? `, ${formatCount(left)} unchanged` : ''

@@ -1,7 +1,7 @@
 import { ABSENT_REASONS } from '../../core/reasons.js'
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
-import type { AdapterUpdates, PatternCount, Plan, PlanOutput, PlanView } from '../../index.js'
+import type { AdapterUpdates, PatternCount, Plan, PlanCheck, PlanOutput, PlanView } from '../../index.js'
 import { type Branch, drawTree } from '../fit.js'
 import { printable } from '../text.js'
 import { modelFiles, summarize } from './summary.js'
@@ -121,8 +121,13 @@ function memoryText({ threads, memory, limit }: PlanView): string {
 const sizeFlag = (bytes: number): string =>
   bytes < 1e9 ? `${Math.ceil(bytes / 1e6)}MB` : `${Math.ceil(bytes / 1e7) / 100}GB`
 
+/** A check runs before outputs are written. */
+const checkText = ({ outputs: [before], tolerance }: PlanCheck): string =>
+  `check before and after: ${printable(before.evaluate!.command.join(' '))}; metrics may differ by ${Number((100 * tolerance).toPrecision(6))} %`
+
 /** The plan as a tree of text. */
 export function planTree(plan: Plan, view: PlanView, width: number): string {
+  const { checks = [] } = plan
   const { heldSeconds, steps: stepLines, analyses, updates } = view
   const models = plan.models.map(({ name, reference }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
@@ -132,7 +137,11 @@ export function planTree(plan: Plan, view: PlanView, width: number): string {
   const steps = plan.steps.map(
     ({ name, kind, patterns }, index): Branch => ({
       text: name === kind ? kind : `${printable(name)}: ${printable(kind)}`,
-      branches: [...patterns.map((pattern) => ({ text: patternText(pattern) })), ...stepLines[index]!.map(safe)],
+      branches: [
+        ...patterns.map((pattern) => ({ text: patternText(pattern) })),
+        ...stepLines[index]!.map(safe),
+        ...checks.filter(({ step }) => step === name).map((check) => ({ text: checkText(check) })),
+      ],
     }),
   )
   const root: Branch = {
