@@ -49,6 +49,8 @@ export {
   type CheckpointFacts,
   checkpointFacts,
   inspect,
+  type ListedTensor,
+  listedTensors,
   type PermutationSpec,
   permutationSpec,
 } from './session/inspect.js'

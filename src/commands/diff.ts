@@ -39,7 +39,7 @@ export const diff = defineCommand({
     let names: ReadonlySet<string> | undefined
     if (flags.filter !== undefined) {
       const [a, b] = [await terge.inspect(args.a), await terge.inspect(args.b)]
-      names = matching(new Set([...a.stored.keys(), ...b.stored.keys()]), flags.filter, 'models')
+      names = matching(new Set([...a.tensors.keys(), ...b.tensors.keys()]), flags.filter, 'models')
     }
     const only = names
     const filter = only && ((name: string): boolean => only.has(name))

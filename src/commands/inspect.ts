@@ -32,7 +32,7 @@ export const inspect = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const { checkpointFacts, inspect, permutationSpec } = await import('../index.js')
+    const { checkpointFacts, inspect, listedTensors, permutationSpec } = await import('../index.js')
     const checkpoint = await inspect(args.model)
     const { tensors } = checkpoint
     if (flags.spec) {
@@ -48,7 +48,7 @@ export const inspect = defineCommand({
       return 0
     }
     const names = flags.filter === undefined ? undefined : matching(tensors.keys(), flags.filter)
-    const shown = [...checkpoint.stored.values()]
+    const shown = listedTensors(checkpoint)
       .filter(({ name }) => names === undefined || names.has(name))
       .sort((a, b) => naturalOrder(a.name, b.name))
     const facts = checkpointFacts(checkpoint)

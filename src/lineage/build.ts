@@ -166,6 +166,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
           index: order.indexOf(model.name),
           reference: model.reference,
           ...(model.revision === undefined ? {} : { revision: model.revision }),
+          ...(model.quantized ? { quantized: model.quantized } : {}),
           files: beside ? [...files, beside] : files,
         },
       ]
@@ -183,12 +184,14 @@ function lineageTensor(
   { outputs, figures: { nonFinite, notes } }: MadeOutput['records'][number],
   making: Making,
 ): LineageTensor {
-  const { expr, name, reason, absent } = tensor
+  const { expr, name, reason, absent, quantized } = tensor
+  const before = quantized && expr.kind === 'merge' ? expr.inputs[0]! : expr
   return {
-    ...howMade(making, expr, name, reason === undefined || STEP_MADE.has(reason)),
+    ...howMade(making, before, name, reason === undefined || STEP_MADE.has(reason)),
     dtype,
     shape,
     digest: outputs[part] ?? null,
+    ...(quantized && part === 0 ? { quantized } : {}),
     ...(reason === undefined ? {} : { reason }),
     ...(absent && absent.length > 0 ? { absent } : {}),
     ...(nonFinite === undefined ? {} : { non_finite: nonFinite }),

@@ -3,13 +3,12 @@
 import type { Json } from '../core/json/shape.js'
 import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
-import { quantizerPasses } from '../methods/quantize.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
-import { lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
+import { formatOf, lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
 import type { LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
 
 /** The plan, the recipe and findings that descriptions are made from. */
@@ -94,13 +93,12 @@ function source(at: Making, name: string, expr: Expr, tensor: string, weight: nu
   }
   // A step's tensors have the names of the step's base; the names in files can differ.
   const stored = own && expr.kind === 'read' ? mainStored(expr.view).tensor : tensor
-  return { model: name, tensor: stored, weight, ...(of ? { of } : {}) }
+  const format = own && expr.kind === 'read' ? formatOf(expr.view) : undefined
+  return { model: name, tensor: stored, weight, ...(format === undefined ? {} : { format }), ...(of ? { of } : {}) }
 }
 
 /** How the owner of an expression made it; undefined for a tensor that is read unchanged. */
 function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined {
-  // How a result is quantized is told of its tensor.
-  if (expr.kind === 'merge' && quantizerPasses(expr.method)) return made(at, expr.inputs[0]!, tensor)
   const { plan, kinds } = at
   const aligned = before(expr)
   if (aligned) return step(at, kinds.get(owner(at, expr)) ?? 'computed', [aligned], tensor)

@@ -25,6 +25,7 @@ import { isObject } from '../core/json/text.js'
 import { ABSENT_REASONS, COPY_REASONS, type CopyReason, REASONS_OF_VERSION_1 } from '../core/reasons.js'
 import { isDtype } from '../encodings/index.js'
 import type { PatternCount } from '../expr/types.js'
+import type { Quantizer } from '../methods/quantize.js'
 import type { TokenizerRecord } from '../plan/types.js'
 import { KINDS } from '../steps/index.js'
 import { lineageValue, Members, sharing } from './pieces.js'
@@ -57,7 +58,11 @@ export const fileName: Read<string> = (value, at) =>
     : bad(at, 'the name of a file inside its folder')
 
 const file = object<LineageFile>({ name: fileName, size: natural, digest: nullable(digest), sha256: digest }, 'sha256')
-const model = object<LineageModel>({ index: natural, reference: text, revision: text, files: list(file) }, 'revision')
+const model = object<LineageModel>(
+  { index: natural, reference: text, revision: text, quantized: list(text), files: list(file) },
+  'revision',
+  'quantized',
+)
 
 const merge: Read<LineageMerge> = (value, at, depth) =>
   depth > MAX_DEPTH
@@ -67,7 +72,8 @@ const source: Read<LineageSource> = (value, at, depth) =>
   depth > MAX_DEPTH
     ? bad(at, `nested less than ${MAX_DEPTH} deep`)
     : object<LineageSource>(
-        { model: text, tensor: text, weight: nullable(number), of: merge, statistics: source },
+        { model: text, tensor: text, weight: nullable(number), format: text, of: merge, statistics: source },
+        'format',
         'of',
         'statistics',
       )(value, at, depth + 1)
@@ -94,6 +100,7 @@ const tensor = object<LineageTensor>(
     dtype,
     shape: list(natural),
     digest: nullable(digest),
+    quantized: oneOf<Quantizer>({ 'fp8-block': true, 'fp8-channel': true }),
     reason,
     absent: list(object({ model: text, reason: oneOf(ABSENT_REASONS) })),
     non_finite: natural,
@@ -102,6 +109,7 @@ const tensor = object<LineageTensor>(
   'base',
   'cropped',
   'parts',
+  'quantized',
   'reason',
   'absent',
   'non_finite',

@@ -53,6 +53,7 @@ const sourceText = (source: LineageSource): string =>
     ['model', inline(source.model)],
     ['tensor', inline(source.tensor)],
     ['weight', inline(source.weight)],
+    ['format', maybe(source.format)],
     ['of', source.of ? fixed(mergeEntries(source.of)) : ''],
   ])
 
@@ -82,6 +83,7 @@ const tensorText = (tensor: LineageTensor): string =>
     ['dtype', inline(tensor.dtype)],
     ['shape', inline(tensor.shape)],
     ['digest', inline(tensor.digest)],
+    ['quantized', maybe(tensor.quantized)],
     ['reason', maybe(tensor.reason)],
     [
       'absent',
@@ -117,6 +119,7 @@ const modelText = (model: LineageModel): string =>
     ['index', inline(model.index)],
     ['reference', inline(model.reference)],
     ['revision', maybe(model.revision)],
+    ['quantized', maybe(model.quantized)],
     ['files', list('      ', model.files.map(fileText))],
   ])
 

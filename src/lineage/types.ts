@@ -1,6 +1,7 @@
 import type { Dtype } from '../core/dtypes.js'
 import type { Json } from '../core/json/shape.js'
 import type { CopyReason } from '../core/reasons.js'
+import type { Quantizer } from '../methods/quantize.js'
 import type { PlanTensor, TokenizerRecord } from '../plan/types.js'
 import type { StepRecord } from '../steps/index.js'
 
@@ -23,6 +24,8 @@ export interface LineageModel {
   /** As written. */
   readonly reference: string
   readonly revision?: string
+  /** The formats of its quantized weights: each once, sorted. */
+  readonly quantized?: readonly string[]
   /** The files that the run read: weights, and an adapter's configuration. */
   readonly files: readonly LineageFile[]
 }
@@ -44,6 +47,8 @@ export interface LineageSource {
   readonly tensor: string
   /** The effective weight, after normalization; null if the method has no weights. */
   readonly weight: number | null
+  /** How it is quantized, if it was read from a file and is: `FP8, 128 × 128 blocks`. */
+  readonly format?: string
   /** If the source is a step: how the step made the tensor. Without it, the tensor was read from a file of `model`. */
   readonly of?: LineageMerge
   /** The statistics of this source. */
@@ -61,6 +66,8 @@ export interface LineageTensor extends LineageMerge {
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly digest: Digest | null
+  /** How it was quantized. Its scales are a tensor of their own. */
+  readonly quantized?: Quantizer
   /**
    * Present if many steps are fused, or several use one step: the tensors that steps made on the way, each once and after its sources.
    * Sources that are steps then have no `of`.

@@ -23,6 +23,8 @@ export interface PlanModel {
   readonly name: string
   readonly reference: string
   readonly revision?: string
+  /** The formats of its quantized weights: each once, sorted. */
+  readonly quantized?: readonly string[]
 }
 
 /**

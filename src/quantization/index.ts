@@ -73,7 +73,8 @@ export async function quantizedWeights(model: QuantizedModel): Promise<Quantized
       throw damaged(model, codes, `gives the weight ${name}, which another tensor gives as well`)
     for (const part of parts) claimed.add(part)
     const dtype = model.dtype ?? made.dtype ?? 'BF16'
-    weights.set(name, { name, dtype, shape: made.shape, view: made.view, format: made.format, parts })
+    const { shape, format } = made
+    weights.set(name, { name, dtype, shape, view: withFormat(made.view, format), format, parts })
   }
   const dropped = [...model.stored.keys()].filter((name) => ACTIVATIONS.test(name) && !claimed.has(name))
   for (const name of dropped) claimed.add(name)
@@ -82,6 +83,12 @@ export async function quantizedWeights(model: QuantizedModel): Promise<Quantized
   const ownerOf = owners(weights)
   for (const name of dropped) ownerOf(name).parts.push(name)
   return { scheme: scheme.name, weights, claimed, dropped }
+}
+
+/** The view with the format in its decoded numbers. */
+function withFormat(view: View, format: string): View {
+  if (view.kind === 'decode') return { ...view, format }
+  return view.kind === 'permute' || view.kind === 'reshape' ? { ...view, of: withFormat(view.of, format) } : view
 }
 
 const ends = ({ required, optional = [] }: Layout): readonly string[] => [...required, ...optional]

@@ -66,7 +66,7 @@ export function decoded(
   })
   const problem = decodeProblem(shape, form, parts)
   if (problem !== undefined) throw damaged(model, codes, `does not fit the other tensors of its weight: ${problem}`)
-  return { kind: 'decode', shape, of, form }
+  return { kind: 'decode', shape, of, form, format: '' }
 }
 
 /** A whole number that a setting has; undefined if it is absent or something else. */

@@ -1,6 +1,6 @@
 /** Opens and describes single models, and infers their permutation specs. Reads only headers. */
 import type { Checkpoint } from '../checkpoints/types.js'
-import { elements } from '../core/dtypes.js'
+import { type Dtype, elements } from '../core/dtypes.js'
 import { stacksOf } from '../networks/layerNames.js'
 import { packedOf, quantizationOf } from '../networks/packed.js'
 import { groupsLine, keptLines, sizeText } from '../rebasin/describe.js'
@@ -64,6 +64,36 @@ export async function permutationSpec({ tensors, config }: Checkpoint): Promise<
   }
 }
 
+/** A tensor of a model, with the stored tensors that it is read from if it is quantized. */
+export interface ListedTensor {
+  readonly name: string
+  /** Of a quantized weight: the dtype that it has in an unquantized model. */
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Stored bytes. */
+  readonly bytes: number
+  /** How it is quantized: `FP8, 128 × 128 blocks`. */
+  readonly format?: string
+  readonly stored?: readonly { readonly name: string; readonly dtype: Dtype; readonly shape: readonly number[] }[]
+}
+
+/** A model's tensors. Quantized weights are listed as weights, with their stored tensors. Never throws. */
+export function listedTensors({ tensors, stored, quantized }: Checkpoint): ListedTensor[] {
+  return [...tensors.values()].map(({ name, dtype, shape, format }): ListedTensor => {
+    const parts = quantized?.weights.get(name)?.parts.map((part) => stored.get(part)!)
+    if (!parts || format === undefined) return { name, dtype, shape, bytes: stored.get(name)!.bytes }
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+    return {
+      name,
+      dtype,
+      shape,
+      bytes,
+      format,
+      stored: parts.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+    }
+  })
+}
+
 /** A summary of a model: its files, dtypes, layers and metadata. */
 export type CheckpointFacts = ReturnType<typeof checkpointFacts>
 
@@ -72,7 +102,7 @@ export function checkpointFacts(checkpoint: Checkpoint) {
   const { reference, layout, files, stored, tensors, metadata, config, modules } = checkpoint
   const adapter = adapterFacts(checkpoint)
   const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
-  let parameters = 0
+  const parameters = [...tensors.values()].reduce((sum, { shape }) => sum + elements(shape), 0)
   for (const { dtype, shape, bytes } of stored.values()) {
     const count = elements(shape)
     dtypes[dtype] ??= { tensors: 0, elements: 0, bytes: 0 }
@@ -80,11 +110,12 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     entry.tensors += 1
     entry.elements += count
     entry.bytes += bytes
-    parameters += count
   }
   const { model_type: type, architectures } = config ?? {}
   const stacks = stacksOf(tensors.keys()).list
+  const { refusal } = checkpoint
   const packed = [...new Set(packedOf({ tensors, ...quantizationOf(config) }).values())]
+  const formats = formatFacts(checkpoint)
   return {
     model: reference,
     layout,
@@ -92,7 +123,9 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     ...(Array.isArray(architectures) ? { architectures: architectures.map(String) } : {}),
     ...(adapter ? { adapter } : {}),
     ...(modules ? { modules: modules.map(({ name }) => name) } : {}),
-    ...(packed.length > 0 ? { packed } : {}),
+    ...(formats ? { quantized: formats } : {}),
+    ...(packed.length > 0 && !formats ? { packed } : {}),
+    ...(refusal ? { unreadable: refusal.message } : {}),
     files: files.map(({ name, size }) => ({ name, size })),
     tensors: tensors.size,
     parameters,
@@ -101,6 +134,18 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     dtypes,
     metadata,
   }
+}
+
+/** By format of quantized weights, how many have it, and the dtype that they have without quantization. */
+function formatFacts({ quantized }: Checkpoint) {
+  if (!quantized) return undefined
+  const formats: Record<string, { tensors: number; elements: number; dtype: Dtype }> = {}
+  for (const { format, shape, dtype } of quantized.weights.values()) {
+    formats[format] ??= { tensors: 0, elements: 0, dtype }
+    formats[format].tensors += 1
+    formats[format].elements += elements(shape)
+  }
+  return formats
 }
 
 /** The settings of a PEFT adapter. The ranks are those of its tensors. */

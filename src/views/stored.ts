@@ -66,6 +66,16 @@ export const isPlain = (view: View): view is StoredView => view.kind === 'stored
 /** Whether elements of a view are computed from codes, so that its bytes are not stored as they are. */
 export const isDecoded = (view: View): boolean => view.kind === 'decode' || partsOfView(view).some(isDecoded)
 
+/** The format of the first decoded numbers in a view; undefined if it has none. */
+export function formatOf(view: View): string | undefined {
+  if (view.kind === 'decode') return view.format
+  for (const part of partsOfView(view)) {
+    const found = formatOf(part)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 /** Whether a view contains rows of several tensors, or rows of zeros. */
 export const hasOtherRows = (view: View): boolean =>
   (view.kind === 'gather' && !isFound(view)) || partsOfView(view).some(hasOtherRows)

@@ -59,6 +59,8 @@ export interface DecodeView {
   /** The codes, then what `form` refers to by index: whole stored tensors, perhaps with another order of axes. */
   readonly of: readonly View[]
   readonly form: DecodeForm
+  /** For people: `FP8, 128 × 128 blocks`. */
+  readonly format: string
 }
 
 /** Elements selected by a map of places. */

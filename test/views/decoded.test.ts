@@ -133,7 +133,7 @@ function randomDecoded(seed: number): Made {
     groupOf = { part, canBeUnset: all }
   }
   const form: DecodeForm = { codes, scale, block, groups, ...(zero ? { zero } : {}), ...(groupOf ? { groupOf } : {}) }
-  return { files, view: { kind: 'decode', shape, of, form } }
+  return { files, view: { kind: 'decode', shape, of, form, format: '' } }
 }
 
 /** A random view over one that is computed. */

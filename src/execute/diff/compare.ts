@@ -1,8 +1,11 @@
-import type { Checkpoint, StoredTensor } from '../../checkpoints/types.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
 import { naturalOrder } from '../../core/collections/naturalOrder.js'
-import { elements } from '../../core/dtypes.js'
+import { type Dtype, elements } from '../../core/dtypes.js'
 import { bytesOf, isFloat } from '../../encodings/index.js'
 import { smallKernels, treeDigest } from '../../kernels/index.js'
+import { lower } from '../../views/lower.js'
+import { storedBytes } from '../../views/ranges.js'
+import { isDecoded, mapStored } from '../../views/stored.js'
 import { byteProgress } from '../byteProgress.js'
 import type { Job, JobMerge } from '../compile/job.js'
 import type { Listener } from '../events.js'
@@ -25,15 +28,19 @@ export interface DiffOptions {
   readonly filter?: (name: string) => boolean
 }
 
-/** Compares two models, tensors in natural order of names, in float64. Reads both models once. Error: `interrupted`. */
+/**
+ * Compares two models, tensors in natural order of names, in float64. Quantized weights are compared as numbers. Reads both
+ * models once. Errors: `interrupted`, `damaged-weights`.
+ */
 export async function diffCheckpoints(
   a: Checkpoint,
   b: Checkpoint,
   { threads = 2, listen, signal, filter = () => true }: DiffOptions = {},
 ): Promise<ModelDifference> {
-  const names = [...new Set([...a.stored.keys(), ...b.stored.keys()])].filter(filter).sort(naturalOrder)
+  const names = [...new Set([...a.tensors.keys(), ...b.tensors.keys()])].filter(filter).sort(naturalOrder)
+  const sides = (name: string) => [sideOf(a, name, 0), sideOf(b, name, a.files.length)] as const
   const pairs = names.flatMap((name) => {
-    const [one, other] = [a.stored.get(name), b.stored.get(name)]
+    const [one, other] = sides(name)
     return one && other && sameShape(one, other) && comparable(one, other) ? [{ name, one, other }] : []
   })
   const kernels = await smallKernels()
@@ -52,7 +59,7 @@ export async function diffCheckpoints(
   try {
     await schedule(
       pairs.map(({ name, one, other }) => {
-        const job = compareJob(one, { ...other, file: a.files.length + other.file })
+        const job = compareJob(one, other)
         underWay.set(job, name)
         return job
       }),
@@ -63,9 +70,10 @@ export async function diffCheckpoints(
         progress: (read, _, job) => done.add(read, `comparing ${underWay.get(job)}`),
         finished(index, { leaves, results }) {
           const { name, one, other } = pairs[index]!
+          const digest = (leaf: 0 | 1, { bytes }: Side): string => treeDigest(kernels, leaves.get(leaf)!, bytes)
           const equal =
             one.dtype === other.dtype &&
-            treeDigest(kernels, leaves.get(0)!, one.bytes) === treeDigest(kernels, leaves.get(1)!, other.bytes)
+            (one.computed || other.computed ? isZero(results[0]!) : digest(0, one) === digest(1, other))
           const state = equal ? 'equal' : one.dtype === other.dtype ? 'differs' : 'dtype'
           found.set(name, { tensor: name, state, ...(results[0]?.length ? { sums: sumsOf(results[0]) } : {}) })
         },
@@ -79,18 +87,49 @@ export async function diffCheckpoints(
   const compared = names.map((tensor): Compared => {
     const known = found.get(tensor)
     if (known) return known
-    const [one, other] = [a.stored.get(tensor), b.stored.get(tensor)]
+    const [one, other] = sides(tensor)
     return { tensor, state: !other ? 'only-a' : !one ? 'only-b' : sameShape(one, other) ? 'dtype' : 'shape' }
   })
   return differenceOf(compared)
 }
 
-const sameShape = (one: StoredTensor, other: StoredTensor) =>
+/** A tensor of one of the models. */
+interface Side {
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  /** Bytes that are read. */
+  readonly bytes: number
+  readonly leaf: Omit<Leaf, 'digestIn'>
+  /** Its numbers are computed from codes, so that its bytes say nothing. */
+  readonly computed: boolean
+}
+
+const RAW = { dtype: 'raw', elementBytes: 1 } as const
+
+/** `firstFile`: the index of the model's first file among those of both. */
+function sideOf({ tensors, stored }: Checkpoint, name: string, firstFile: number): Side | undefined {
+  const tensor = tensors.get(name)
+  if (!tensor) return undefined
+  const { dtype, shape } = tensor
+  if (isDecoded(tensor.view)) {
+    const view = mapStored(tensor.view, (part) => ({ ...part, file: firstFile + part.file }))
+    const leaf = lower(view, { raw: false, mixed: 'F32', maps: () => [] })
+    return { dtype, shape, bytes: storedBytes(view), leaf, computed: true }
+  }
+  const { file, offset, bytes } = stored.get(name)!
+  const element = isFloat(dtype) ? { dtype, elementBytes: bytesOf(dtype) } : RAW
+  const leaf = { reader: { kind: 'contiguous', file: firstFile + file, offset, bytes }, ...element } as const
+  return { dtype, shape, bytes, leaf, computed: false }
+}
+
+/** Whether all differences are 0, from the sums of their squares and the largest. */
+const isZero = (sums: Float64Array): boolean => sums[3] === 0 && sums[4] === 0
+
+const sameShape = (one: Side, other: Side) =>
   one.shape.length === other.shape.length && one.shape.every((size, axis) => size === other.shape[axis])
 
 /** Tensors of one dtype are compared by bytes. Tensors of two dtypes must both be floating-point. */
-const comparable = (one: StoredTensor, other: StoredTensor) =>
-  one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
+const comparable = (one: Side, other: Side) => one.dtype === other.dtype || (isFloat(one.dtype) && isFloat(other.dtype))
 
 /** The only merge of a program that compares. Only its reduce pass runs. */
 const COMPARE: JobMerge = {
@@ -100,13 +139,8 @@ const COMPARE: JobMerge = {
   scope: [],
 }
 
-const RAW = { dtype: 'raw', elementBytes: 1 } as const
-
-function compareJob(one: StoredTensor, other: StoredTensor): Job {
-  const leaf = ({ file, offset, bytes, dtype }: StoredTensor): Leaf => {
-    const element = isFloat(dtype) ? { dtype, elementBytes: bytesOf(dtype) } : RAW
-    return { reader: { kind: 'contiguous', file, offset, bytes }, ...element, digestIn: 0 }
-  }
+function compareJob(one: Side, other: Side): Job {
+  const leaf = ({ leaf, computed }: Side): Leaf => ({ ...leaf, digestIn: computed ? -1 : 0 })
   const float = isFloat(one.dtype) && isFloat(other.dtype)
   return {
     program: {

@@ -26,9 +26,11 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     // The hub accepts only repositories here. The table below also has local models.
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
   ]
-  const rows = models.map(([model, { reference, revision, files }]) => {
+  const isQuantized = models.some(([, { quantized }]) => quantized)
+  const rows = models.map(([model, { reference, revision, files, quantized }]) => {
     const size = files.reduce((sum, file) => sum + file.size, 0)
-    return `| ${plain(model)} | ${plain(reference)} | ${plain(revision ?? '')} | ${files.length} | ${size} |`
+    const weights = isQuantized ? ` ${plain(quantized?.join('; ') ?? '')} |` : ''
+    return `| ${plain(model)} | ${plain(reference)} | ${plain(revision ?? '')} | ${files.length} | ${size} |${weights}`
   })
   const recipe = lineage.recipe.text.replace(/\n*$/, '\n')
   const fence = '`'.repeat(Math.max(3, ...[...recipe.matchAll(/`+/g)].map(([run]) => run.length + 1)))
@@ -44,8 +46,8 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
       ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${extracted.sentence(step as StepRecord, plain)}`
       : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
-    '| model | reference | revision | files | bytes |',
-    '|---|---|---|---|---|',
+    `| model | reference | revision | files | bytes |${isQuantized ? ' quantized weights |' : ''}`,
+    `|---|---|---|---|---|${isQuantized ? '---|' : ''}`,
     ...rows,
     '',
     `Recipe${set.length > 0 ? `, run with ${set.join(', ')}` : ''}:`,

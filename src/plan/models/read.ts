@@ -46,7 +46,12 @@ export function readModels(
       own || source.companion ? like : withTied(recipe, source, like, checkpoint.config, reference, twins, faults)
     values.set(name, modelValue(name, complete, files.length, checkpoint))
     const model = models.length
-    models.push({ name, reference: checkpoint.reference, ...(revision === undefined ? {} : { revision }) })
+    const formats = [...new Set([...(checkpoint.quantized?.weights.values() ?? [])].map(({ format }) => format))].sort()
+    models.push({
+      ...{ name, reference: checkpoint.reference },
+      ...(revision === undefined ? {} : { revision }),
+      ...(formats.length > 0 ? { quantized: formats } : {}),
+    })
     files.push(...planFiles(checkpoint, model))
   }
   return { base, values, models, files }
