@@ -16,7 +16,7 @@ const GROUPS = {
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan'],
   Runs: ['run', 'startAhead', 'lock'],
   Results: ['verify', 'report', 'stepLine', 'stepNotes', 'measuredPaths', 'barrier', 'drop', 'readPath', 'readPathOf'],
-  Models: ['inspect', 'checkpointFacts', 'permutationSpec', 'diff'],
+  Models: ['inspect', 'checkpointFacts', 'listedTensors', 'permutationSpec', 'diff'],
   Methods: ['listMethods', 'findMethod', 'familyOf'],
   Errors: ['formatDiagnostic'],
 }

@@ -66,14 +66,17 @@ export async function permutationSpec({ tensors, config }: Checkpoint): Promise<
 
 /** A tensor of a model, with the stored tensors that it is read from if it is quantized. */
 export interface ListedTensor {
+  /** Of a quantized weight: the name that it has in an unquantized model. */
   readonly name: string
   /** Of a quantized weight: the dtype that it has in an unquantized model. */
   readonly dtype: Dtype
+  /** The same for its shape. */
   readonly shape: readonly number[]
   /** Stored bytes. */
   readonly bytes: number
   /** How it is quantized: `FP8, 128 × 128 blocks`. */
   readonly format?: string
+  /** The stored tensors of a quantized weight, its numbers first. */
   readonly stored?: readonly { readonly name: string; readonly dtype: Dtype; readonly shape: readonly number[] }[]
 }
 

@@ -9,6 +9,7 @@ import {
   type CheckpointFacts,
   type CopyReason,
   checkpointFacts,
+  listedTensors,
   type Diagnostic,
   type Deviation,
   type DiffOptions,
@@ -242,7 +243,9 @@ export async function inspected(): Promise<CheckpointFacts> {
   const specs: readonly [SpecText, Spec] = [text, spec]
   show(dtypes, shapes.size, family, Object.keys(specs[1].groups))
   const facts = checkpointFacts(checkpoint)
-  show(facts.model, facts.layers, facts.parameters, facts.dtypes['F32']?.bytes, facts.adapter?.ranks)
+  const [listed] = listedTensors(checkpoint)
+  const format: string | undefined = listed?.format
+  show(format, facts.model, facts.layers, facts.parameters, facts.dtypes['F32']?.bytes, facts.adapter?.ranks)
   return facts
 }
 
