@@ -10,6 +10,7 @@ import {
   type CopyReason,
   checkpointFacts,
   listedTensors,
+  type ListedTensor,
   type Diagnostic,
   type Deviation,
   type DiffOptions,
@@ -243,7 +244,7 @@ export async function inspected(): Promise<CheckpointFacts> {
   const specs: readonly [SpecText, Spec] = [text, spec]
   show(dtypes, shapes.size, family, Object.keys(specs[1].groups))
   const facts = checkpointFacts(checkpoint)
-  const [listed] = listedTensors(checkpoint)
+  const listed: ListedTensor | undefined = listedTensors(checkpoint)[0]
   const format: string | undefined = listed?.format
   show(format, facts.model, facts.layers, facts.parameters, facts.dtypes['F32']?.bytes, facts.adapter?.ranks)
   return facts
