@@ -106,7 +106,8 @@ def tensors_in(made):
             yield made
     elif isinstance(made, dict):
         # Of a model with a head: what it is for. Its other outputs are steps on the way.
-        for value in [made["logits"]] if "logits" in made else made.values():
+        heads = [made[name] for name in ("logits", "prediction_logits", "text_embeds", "image_embeds") if name in made]
+        for value in heads or made.values():
             yield from tensors_in(value)
     elif isinstance(made, (tuple, list)):
         for value in made:

@@ -6,10 +6,10 @@ import type { TensorSource } from '../weights.js'
 import { type Builder, createBuilder } from './builder.js'
 import { type NamedNetwork, namedNetwork } from './named/index.js'
 import { describeNetwork, hasBlocks } from './network.js'
-import { describe, FAMILIES } from './transformers.js'
+import { describe, FAMILIES } from './transformers/index.js'
 
 export interface Inferred {
-  /** `llama`, `gpt2`, `bert`, `vit`, `timm-vit`, `t5`, `resnet`, `chain`, or a known network such as `resnet18`. */
+  /** One of `FAMILY_NAMES`, or a known network such as `resnet18`. */
   readonly family: string
   /** If it is an assumption as a whole: as far as names and shapes tell. */
   readonly spec: Spec
@@ -58,6 +58,13 @@ const ALIASES: Readonly<Record<string, string>> = {
   vgg: 'chain',
   mlp: 'chain',
   deit: 'vit',
+  dinov2: 'vit',
+  gpt_bigcode: 'gpt2',
+  mbart: 'bart',
+  siglip: 'clip',
+  falcon_mamba: 'mamba',
+  deepseek_v2: 'deepseek',
+  deepseek_v3: 'deepseek',
 }
 
 /**
@@ -70,7 +77,10 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   const wanted = ownValue(ALIASES, family) ?? family
   const builder = createBuilder(tensors)
   const transformer = FAMILIES.find(
-    ({ name, sign }) => (wanted === 'auto' || wanted === name) && names.some((tensor) => sign.test(tensor)),
+    ({ name, sign, fits }) =>
+      (wanted === 'auto' || wanted === name) &&
+      names.some((tensor) => sign.test(tensor)) &&
+      fits?.(tensors, config) !== false,
   )
   if (transformer) {
     describe(transformer, builder, config)

@@ -1,6 +1,6 @@
 /** Orthogonal maps as plain arrays by name, and back. */
 
-import type { Heads } from '../infer/transformers.js'
+import type { Heads } from '../infer/transformers/index.js'
 import type { TensorSource } from '../weights.js'
 import { transposed } from './changes.js'
 import { type LayerMaps, type OrthogonalMaps, orthogonalForm } from './form.js'

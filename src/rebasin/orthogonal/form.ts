@@ -1,5 +1,5 @@
 /** Which networks allow orthogonal maps, and what names and shapes say of these: matrices by layer, heads, sizes. */
-import { FAMILIES, type Heads, headsOf } from '../infer/transformers.js'
+import { type Heads, headsOf, llama } from '../infer/transformers/index.js'
 import type { TensorSource } from '../weights.js'
 import type { Norms } from './folded.js'
 import type { HeadMap } from './heads.js'
@@ -26,8 +26,6 @@ export interface OrthogonalMaps {
   readonly shape: Heads
   readonly prefix: string
 }
-
-const llama = FAMILIES[0]!
 
 /** Why a network does not allow orthogonal maps; undefined where it does. */
 export function orthogonalObstacle({ tensors, config }: Pick<TensorSource, 'tensors' | 'config'>): string | undefined {

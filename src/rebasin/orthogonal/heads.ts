@@ -1,5 +1,5 @@
 import type { Linalg } from '../../kernels/linalg.js'
-import type { Heads } from '../infer/transformers.js'
+import type { Heads } from '../infer/transformers/index.js'
 import type { ThreadTeam } from '../team/team.js'
 import type { AxisChange, Block } from './products.js'
 

@@ -2,7 +2,7 @@
  * Which activations orthogonal matching uses. Labels after `@` say where a tensor was measured: the name of the module, with
  * `.in` for what goes into it. `hidden@model.layers.0.input_layernorm.in` is the residual stream before layer 0.
  */
-import type { Heads } from '../infer/transformers.js'
+import type { Heads } from '../infer/transformers/index.js'
 
 export type Role =
   /** The residual stream. */
