@@ -6,6 +6,7 @@ import { standardized, transformed } from '../activations/standard.js'
 import { sharedFloats, type ThreadTeam } from '../team/team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from '../weights.js'
 import type { HeadGrams } from './heads.js'
+import type { Layout } from './layout.js'
 import type { Role } from './roles.js'
 
 /** Of each tensor, the sum over matched places is at most `weight`. */
@@ -24,7 +25,7 @@ export interface ActivationSums {
 export async function activationSums(
   { a, b, roles }: OrthogonalActivations,
   weight: number,
-  hidden: number,
+  { hidden, kind, shape }: Layout,
   team: ThreadTeam,
   budget?: WeightsBudget,
 ): Promise<ActivationSums> {
@@ -41,7 +42,7 @@ export async function activationSums(
         budget,
       ),
       stream: createWeights(
-        timesRoot(normalizedRows(source, of), (shape) => weight / shape[0]!),
+        timesRoot(normalizedRows(source, of, kind === 'layer'), (shape) => weight / shape[0]!),
         budget,
       ),
       heads: createWeights(
@@ -67,8 +68,18 @@ export async function activationSums(
     async addHeads(layer, grams) {
       for (const name of heads) {
         const role = roles.get(name)!
-        if (role.kind !== 'stream' && role.kind !== 'units' && role.layer === layer)
-          await addColumns(grams[role.kind], left.heads, right.heads, name, team)
+        if (role.kind === 'stream' || role.kind === 'units' || role.layer !== layer) continue
+        const kinds = role.kind === 'qkv' ? (['q', 'k', 'v'] as const) : [role.kind]
+        const places = shape!.kv * shape!.q * shape!.width
+        for (const [part, own] of kinds.entries())
+          await addColumns(
+            grams[own],
+            left.heads,
+            right.heads,
+            name,
+            team,
+            kinds.length > 1 ? { from: part * places, places } : undefined,
+          )
       }
     },
   }
@@ -89,14 +100,23 @@ const timesRoot = (source: TensorSource, factor: (shape: readonly number[]) => n
   })
 
 /** C += Xᵀ·Y over the samples, in whole blocks of samples, so that what is read at once does not affect the sums. */
-async function addColumns(c: Float32Array, x: Weights, y: Weights, name: string, team: ThreadTeam): Promise<void> {
+async function addColumns(
+  c: Float32Array,
+  x: Weights,
+  y: Weights,
+  name: string,
+  team: ThreadTeam,
+  some?: { readonly from: number; readonly places: number },
+): Promise<void> {
   const [samples, width] = x.source.tensors.get(name)!.shape as [number, number]
   const most = Math.max(BLOCK, Math.floor(Math.min(x.part, y.part) / width / BLOCK) * BLOCK)
   for (let first = 0; first < samples; first += most) {
     const rows = Int32Array.from({ length: Math.min(most, samples - first) }, (_, i) => first + i)
     const [left, right] = [await x.rows(name, rows), await y.rows(name, rows)]
-    const operand = ({ data, starts }: typeof left) =>
-      byColumns(data.subarray(starts[0]!, starts[0]! + rows.length * width), rows.length, width)
+    const operand = ({ data, starts }: typeof left) => {
+      const all = byColumns(data.subarray(starts[0]!, starts[0]! + rows.length * width), rows.length, width)
+      return some ? { ...all, units: all.units.subarray(some.from, some.from + some.places) } : all
+    }
     await team.addProduct(productInto(c, operand(left), operand(right)))
     left.release()
     right.release()
@@ -114,12 +134,14 @@ const notFinite = (of: string, name: string) =>
     'measure them again, in float32, on inputs for which the network computes finite values',
   )
 
-/** Each sample has norm 1: RMS norms read only its direction. */
-const normalizedRows = (source: TensorSource, of: string): TensorSource =>
+/** Each sample has norm 1: norms read only its direction, and LayerNorm what differs from its mean. */
+const normalizedRows = (source: TensorSource, of: string, centred: boolean): TensorSource =>
   transformed(source, (name, rows) => {
     const width = source.tensors.get(name)!.shape[1]!
     for (let start = 0; start < rows.length; start += width) {
-      let square = 0
+      let [mean, square] = [0, 0]
+      for (let j = 0; centred && j < width; j++) mean += rows[start + j]! / width
+      for (let j = 0; centred && j < width; j++) rows[start + j] = rows[start + j]! - mean
       for (let j = 0; j < width; j++) square += rows[start + j]! ** 2
       if (!Number.isFinite(square)) throw notFinite(of, name)
       const scale = square > 0 ? 1 / Math.sqrt(square) : 0

@@ -1,7 +1,9 @@
 /** What orthogonal matching looks at: both models' matrices with the norm before them folded in, each divided by the root of its norm. */
 import { fault } from '../../core/diagnostics.js'
 import { sharedFloats } from '../team/team.js'
-import type { TensorSource, Weights } from '../weights.js'
+import type { Weights } from '../weights.js'
+import { canonicalShape, foldedBy, isPlain, placeIn, readCanonical } from './canonical.js'
+import type { Layout, Matrix } from './layout.js'
 
 /** Norm weights of both models by tensor. */
 export type Norms = Readonly<Record<string, { readonly model: Float32Array; readonly onto: Float32Array }>>
@@ -15,22 +17,35 @@ export interface Folded {
   readonly weight: number
 }
 
-/** Both models' norm weights. Error `no-orthogonal` where the result cannot be expressed by those of `onto`. */
-export async function normsOf({ tensors }: TensorSource, left: Weights, right: Weights): Promise<Norms> {
-  const norms: Record<string, { model: Float32Array; onto: Float32Array }> = {}
-  for (const name of tensors.keys()) {
-    if (!name.endsWith('norm.weight')) continue
-    const onto = (await left.get(name)).slice()
-    norms[name] = { model: (await right.get(name)).slice(), onto }
-    const scale = onto.reduce((top, value) => Math.max(top, Math.abs(value)), 0)
-    if (onto.some((value) => !(Math.abs(value) > scale * 1e-6)))
+/** The smallest weight of a norm that others can be divided by, as a part of its largest: small ones cost precision. */
+const LEAST = { rms: 1e-6, layer: 1e-4, either: 1e-4 }
+
+/**
+ * Both models' norms and factors of the stream. Error `no-orthogonal` where the result cannot be expressed by those of `onto`.
+ */
+export async function normsOf({ basis, kind, norms, parts }: Layout, left: Weights, right: Weights): Promise<Norms> {
+  const found: Record<string, { model: Float32Array; onto: Float32Array }> = {}
+  if (basis !== 'rotated') return found
+  const check = (name: string, values: Float32Array, of: string) => {
+    const scale = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0)
+    if (values.some((value) => !(Math.abs(value) > scale * LEAST[kind])))
       throw fault(
         'no-orthogonal',
-        `symmetry: orthogonal is not possible: ${name} of the model to align onto has a weight of zero`,
+        `symmetry: orthogonal is not possible: ${name} of the model ${of} has a weight of zero`,
         'use symmetry: permutation',
       )
   }
-  return norms
+  for (const [name, part] of parts) {
+    if (part.kind !== 'norm' && part.kind !== 'factor') continue
+    const onto = (await left.get(name)).slice()
+    found[name] = { model: (await right.get(name)).slice(), onto }
+    if (part.kind === 'norm' && part.part === 'bias') continue
+    check(name, onto, 'to align onto')
+    const norm = part.kind === 'norm' ? norms.get(part.module)! : undefined
+    // Its bias must be divided by its own weight.
+    if (norm?.bias !== undefined && !norm.folds) check(name, found[name].model, 'to align')
+  }
+  return found
 }
 
 /** Reads folded matrices. */
@@ -38,19 +53,15 @@ export interface FoldedReader {
   /** Memory for so many numbers. Give it back with `give` as soon as it is not needed. */
   readonly take: (length: number) => Float32Array
   readonly give: (memory: Float32Array) => void
-  readonly whole: (name: string, norm: string | undefined) => Promise<Folded & { readonly release: () => void }>
+  readonly whole: (matrix: Matrix) => Promise<Folded & { readonly release: () => void }>
   /** A matrix, some rows at a time. Each part is valid until the next one is asked for. */
-  readonly parts: (name: string, norm: string | undefined) => AsyncGenerator<Folded>
+  readonly parts: (matrix: Matrix) => AsyncGenerator<Folded>
   /** Reads a matrix for its norms, so that `scale` counts it. */
-  readonly measure: (name: string, norm: string | undefined) => Promise<void>
+  readonly measure: (matrix: Matrix) => Promise<void>
+  /** What a reader's units add on their own, the norm's bias included. Undefined if nothing. */
+  readonly biases: (matrix: Matrix) => Promise<{ readonly a: Float32Array; readonly b: Float32Array } | undefined>
   /** What a similarity is divided by: both models' norms over all that was read, each matrix divided by the root of its own. */
   readonly scale: () => number
-}
-
-/** A model with the rows of norm weights that are folded into its matrices. */
-interface Side {
-  readonly weights: Weights
-  readonly norms: 'onto' | 'model'
 }
 
 /** Frobenius norms of a folded matrix. */
@@ -59,27 +70,39 @@ interface Sizes {
   readonly b: number
 }
 
-export function foldedReader(left: Weights, right: Weights, norms: Norms): FoldedReader {
+export function foldedReader(layout: Layout, left: Weights, right: Weights, norms: Norms): FoldedReader {
   const { tensors } = right.source
-  const sides = { a: { weights: left, norms: 'onto' }, b: { weights: right, norms: 'model' } } as const
+  const sides = { a: { weights: left, of: 'onto' }, b: { weights: right, of: 'model' } } as const
   const sizes = new Map<string, Sizes>()
   const memory = createMemory()
-  const ranges = (name: string, most: number) => rangesOf(tensors.get(name)!.shape[0]!, most)
-  const rowsAtOnce = (name: string) =>
-    Math.max(256, Math.floor(Math.min(left.part, right.part) / tensors.get(name)!.shape[1]! / 256) * 256)
+  const shapeOf = (matrix: Matrix) => canonicalShape(matrix, layout)
+  const plain = (matrix: Matrix) => isPlain(matrix, layout, tensors.get(matrix.tensor)!.shape)
+  const rowsAtOnce = (matrix: Matrix) =>
+    plain(matrix)
+      ? Math.max(256, Math.floor(Math.min(left.part, right.part) / shapeOf(matrix)[1] / 256) * 256)
+      : Number.POSITIVE_INFINITY
+  const ranges = (matrix: Matrix, most: number) => rangesOf(shapeOf(matrix)[0], most)
 
-  const fold = ({ weights, norms: of }: Side, name: string, norm: string | undefined, rows: Int32Array) => {
-    const out = memory.take(rows.length * tensors.get(name)!.shape[1]!)
-    return foldInto(out, weights, name, rows, norm === undefined ? undefined : norms[norm]![of])
+  const fold = async (side: 'a' | 'b', matrix: Matrix, rows: Int32Array) => {
+    const { weights, of } = sides[side]
+    const by = foldedBy(matrix, layout)
+    const scale = by === undefined ? undefined : norms[by]![of]
+    const out = memory.take(rows.length * shapeOf(matrix)[1])
+    if (plain(matrix)) await foldInto(out, weights, matrix.tensor, rows, scale)
+    else await readCanonical(out, weights, matrix, layout, scale)
+    return centredRows(matrix) ? withoutMeans(out, layout.hidden) : out
   }
+  // Others were centred when they were read.
+  const centredRows = (matrix: Matrix) => plain(matrix) && layout.basis === 'rotated' && layout.kind === 'layer'
 
-  async function sizesOf(name: string, norm: string | undefined): Promise<Sizes> {
+  async function sizesOf(matrix: Matrix): Promise<Sizes> {
+    const name = `${matrix.tensor} ${matrix.from}`
     const known = sizes.get(name)
     if (known) return known
     const squares = { a: 0, b: 0 }
-    for (const rows of ranges(name, rowsAtOnce(name)))
+    for (const rows of ranges(matrix, rowsAtOnce(matrix)))
       for (const side of ['a', 'b'] as const) {
-        const values = await fold(sides[side], name, norm, rows)
+        const values = await fold(side, matrix, rows)
         for (const value of values) squares[side] += value * value
         memory.give(values)
       }
@@ -88,10 +111,10 @@ export function foldedReader(left: Weights, right: Weights, norms: Norms): Folde
     return found
   }
 
-  async function some(name: string, norm: string | undefined, rows: Int32Array) {
-    const size = await sizesOf(name, norm)
+  async function some(matrix: Matrix, rows: Int32Array) {
+    const size = await sizesOf(matrix)
     const read = async (side: 'a' | 'b') => {
-      const values = await fold(sides[side], name, norm, rows)
+      const values = await fold(side, matrix, rows)
       const weight = 1 / Math.sqrt(size[side] || 1)
       for (let i = 0; i < values.length; i++) values[i] = values[i]! * weight
       return { values, weight }
@@ -101,7 +124,7 @@ export function foldedReader(left: Weights, right: Weights, norms: Norms): Folde
       a: x.values,
       b: y.values,
       rows: rows.length,
-      columns: tensors.get(name)!.shape[1]!,
+      columns: shapeOf(matrix)[1],
       weight: x.weight * y.weight,
       release: () => {
         memory.give(x.values)
@@ -109,18 +132,33 @@ export function foldedReader(left: Weights, right: Weights, norms: Norms): Folde
       },
     }
   }
+  async function biasOf(side: 'a' | 'b', matrix: Matrix): Promise<Float32Array | undefined> {
+    const { weights, of } = sides[side]
+    const own = matrix.bias === undefined ? undefined : await weights.get(matrix.bias)
+    const norm =
+      layout.basis === 'rotated' && matrix.norm !== undefined ? layout.norms.get(matrix.norm)?.bias : undefined
+    const part = own?.subarray(matrix.from, matrix.from + matrix.units)
+    if (norm === undefined) return part
+    const through = await productWith(matrix, layout, weights, norms[norm]![of])
+    return through.map((value, i) => value + (part?.[i] ?? 0))
+  }
+
   return {
     ...memory,
-    whole: (name, norm) => some(name, norm, [...ranges(name, Number.POSITIVE_INFINITY)][0]!),
-    async *parts(name, norm) {
-      for (const rows of ranges(name, rowsAtOnce(name))) {
-        const part = await some(name, norm, rows)
+    whole: (matrix) => some(matrix, [...ranges(matrix, Number.POSITIVE_INFINITY)][0]!),
+    async *parts(matrix) {
+      for (const rows of ranges(matrix, rowsAtOnce(matrix))) {
+        const part = await some(matrix, rows)
         yield part
         part.release()
       }
     },
-    async measure(name, norm) {
-      await sizesOf(name, norm)
+    async measure(matrix) {
+      await sizesOf(matrix)
+    },
+    async biases(matrix) {
+      const [a, b] = [await biasOf('a', matrix), await biasOf('b', matrix)]
+      return a && b ? { a, b } : undefined
     },
     scale() {
       let [x, y] = [0, 0]
@@ -164,4 +202,32 @@ async function foldInto(
     for (let j = 0, from = starts[i]!; j < columns; j++, at++) out[at] = data[from + j]! * (scale ? scale[j]! : 1)
   release()
   return out
+}
+
+/** Subtracts from each row its mean. */
+function withoutMeans(rows: Float32Array, width: number): Float32Array {
+  for (let start = 0; start < rows.length; start += width) {
+    let mean = 0
+    for (let i = 0; i < width; i++) mean += rows[start + i]!
+    mean /= width
+    for (let i = 0; i < width; i++) rows[start + i] = rows[start + i]! - mean
+  }
+  return rows
+}
+
+/** What a reader makes of a vector of the stream, without its bias. */
+export async function productWith(
+  matrix: Matrix,
+  layout: Layout,
+  weights: Weights,
+  vector: ArrayLike<number>,
+): Promise<Float32Array> {
+  const data = await weights.get(matrix.tensor)
+  const place = placeIn(matrix, layout, weights.source.tensors.get(matrix.tensor)!.shape)
+  return Float32Array.from({ length: matrix.units }, (_, unit) => {
+    const { start, step } = place(unit)
+    let sum = 0
+    for (let s = 0; s < layout.hidden; s++) sum += data[start + s * step]! * vector[s]!
+    return sum
+  })
 }

@@ -11,9 +11,16 @@ export interface HeadMap {
   readonly queries: Int32Array
   /** width × width, row-major: values of the aligned head are value · (the model's values). */
   readonly value: Float64Array
-  /** One rotation per rotary pair (d, d + width/2), of queries and keys alike. */
+  /** One rotation per rotary pair (d, d + half of what rotates), of queries and keys alike. */
   readonly cos: Float64Array
   readonly sin: Float64Array
+  /** width × width, row-major: the map of queries and keys alike, unless rotary positions turn all places. */
+  readonly turn?: Float64Array
+}
+
+/** Heads, and how many of a head's first places rotary positions turn. Undefined: queries and keys keep their bases. */
+export interface HeadForm extends Heads {
+  readonly rotary?: number
 }
 
 /** Similarities of the rows of q, k, v and of the columns of o: ⟨A's, B's in A's basis of the stream⟩, square matrices. */
@@ -30,7 +37,7 @@ const ROUNDS = 10
 
 export async function matchHeads(
   grams: HeadGrams,
-  shape: Heads,
+  shape: HeadForm,
   last: readonly HeadMap[] | undefined,
   { linalg, pause }: Pick<ThreadTeam, 'linalg' | 'pause'>,
 ): Promise<HeadMap[]> {
@@ -73,13 +80,14 @@ function orders(n: number): Int32Array[] {
 /** The best bases for head i of A and head j of B with their query heads in a given order. */
 function fitHead(
   grams: HeadGrams,
-  { kv, q, width }: Heads,
+  { kv, q, width, rotary }: HeadForm,
   i: number,
   j: number,
   queries: Int32Array,
   linalg: Linalg,
 ): { score: number; map: HeadMap } {
-  const [narrow, wide, half] = [kv * width, kv * q * width, width / 2]
+  const [narrow, wide, half] = [kv * width, kv * q * width, (rotary ?? 0) / 2]
+  const free = rotary === width ? undefined : new Float64Array(width * width)
   const values = new Float64Array(width * width)
   const [cos, sin] = [new Float64Array(half), new Float64Array(half)]
   const pairs = (gram: Float32Array, side: number, a: number, b: number) => {
@@ -88,16 +96,17 @@ function fitHead(
       cos[d] = cos[d]! + at(d, d) + at(d + half, d + half)
       sin[d] = sin[d]! + at(d + half, d) - at(d, d + half)
     }
+    if (free) add(free, gram, side, a, b)
   }
-  const add = (gram: Float32Array, side: number, a: number, b: number) => {
+  const add = (sum: Float64Array, gram: Float32Array, side: number, a: number, b: number) => {
     for (let x = 0; x < width; x++)
       for (let y = 0; y < width; y++)
-        values[x * width + y] = values[x * width + y]! + gram[(a * width + x) * side + b * width + y]!
+        sum[x * width + y] = sum[x * width + y]! + gram[(a * width + x) * side + b * width + y]!
   }
-  add(grams.v, narrow, i, j)
+  add(values, grams.v, narrow, i, j)
   pairs(grams.k, narrow, i, j)
   for (let r = 0; r < q; r++) {
-    add(grams.o, wide, i * q + r, j * q + queries[r]!)
+    add(values, grams.o, wide, i * q + r, j * q + queries[r]!)
     pairs(grams.q, wide, i * q + r, j * q + queries[r]!)
   }
   const value = linalg.polar(values, width)
@@ -108,7 +117,22 @@ function fitHead(
     cos[d] = length > 0 ? cos[d]! / length : 1
     sin[d] = length > 0 ? sin[d]! / length : 0
   }
-  return { score, map: { from: j, queries, value, cos, sin } }
+  if (!free) return { score, map: { from: j, queries, value, cos, sin } }
+  const turn = rotationMatrix({ cos, sin, width })
+  const rest = rotary === undefined ? 0 : width - rotary
+  if (rest > 0) {
+    const inner = (x: number, y: number) => (width - rest + x) * width + width - rest + y
+    const own = linalg.polar(
+      Float64Array.from({ length: rest * rest }, (_, at) => free[inner(Math.floor(at / rest), at % rest)]!),
+      rest,
+    )
+    own.forEach((value, at) => {
+      turn[inner(Math.floor(at / rest), at % rest)] = value
+      score += value * free[inner(Math.floor(at / rest), at % rest)]!
+    })
+  }
+  if (rotary === undefined) for (let x = 0; x < width; x++) score += free[x * (width + 1)]!
+  return { score, map: { from: j, queries, value, cos, sin, turn } }
 }
 
 /** The best order of query heads for given bases. */
@@ -123,7 +147,9 @@ function bestOrder(grams: HeadGrams, { kv, q, width }: Heads, i: number, map: He
       let sum = 0
       for (let x = 0; x < width; x++)
         for (let y = 0; y < width; y++) sum += map.value[x * width + y]! * at(grams.o, x, y)
-      for (let d = 0; d < half; d++) {
+      for (let x = 0; map.turn && x < width; x++)
+        for (let y = 0; y < width; y++) sum += map.turn[x * width + y]! * at(grams.q, x, y)
+      for (let d = 0; !map.turn && d < half; d++) {
         sum += map.cos[d]! * (at(grams.q, d, d) + at(grams.q, d + half, d + half))
         sum += map.sin[d]! * (at(grams.q, d + half, d) - at(grams.q, d, d + half))
       }
@@ -140,9 +166,9 @@ export function layerChanges(
     signs,
     heads,
   }: { readonly feedForward: Int32Array; readonly signs?: Int32Array; readonly heads: readonly HeadMap[] },
-  { q, width }: Heads,
+  { q, width }: Heads = { kv: 0, q: 1, width: 1 },
 ): Readonly<Record<'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down', readonly AxisChange[]>> {
-  const rotations = heads.map(rotationMatrix)
+  const rotations = heads.map((head) => head.turn ?? rotationMatrix({ ...head, width }))
   const queryBlocks = (matrices: readonly Float64Array[]): Block[] =>
     heads.flatMap(({ from, queries }, i) =>
       Array.from(queries, (r) => ({ from: (from * q + r) * width, size: width, matrix: matrices[i]! })),
@@ -152,21 +178,23 @@ export function layerChanges(
   const values = heads.map(({ value }) => value)
   const signed = (axis: number): AxisChange[] =>
     signs ? [{ axis, blocks: [{ from: 0, size: signs.length }], after: Float64Array.from(signs) }] : []
+  const headed = (axis: number, blocks: Block[]): AxisChange[] => (heads.length === 0 ? [] : [{ axis, blocks }])
   return {
-    q: [{ axis: 0, blocks: queryBlocks(rotations) }],
-    k: [{ axis: 0, blocks: blocks(rotations) }],
-    v: [{ axis: 0, blocks: blocks(values) }],
-    o: [{ axis: 1, blocks: queryBlocks(values) }],
+    q: headed(0, queryBlocks(rotations)),
+    k: headed(0, blocks(rotations)),
+    v: headed(0, blocks(values)),
+    o: headed(1, queryBlocks(values)),
     gate: [{ axis: 0, map: feedForward }],
     up: [{ axis: 0, map: feedForward }, ...signed(0)],
     down: [{ axis: 1, map: feedForward }, ...signed(1)],
   }
 }
 
-function rotationMatrix({ cos, sin }: HeadMap): Float64Array {
+/** The places that do not rotate stay as they are. */
+function rotationMatrix({ cos, sin, width }: Pick<HeadMap, 'cos' | 'sin'> & { readonly width: number }): Float64Array {
   const half = cos.length
-  const width = half * 2
   const matrix = new Float64Array(width * width)
+  for (let d = 2 * half; d < width; d++) matrix[d * width + d] = 1
   for (let d = 0; d < half; d++) {
     matrix[d * width + d] = cos[d]!
     matrix[d * width + d + half] = -sin[d]!

@@ -1,32 +1,24 @@
 /**
- * Alignment by orthogonal maps, for transformers that normalise by the root mean square before each sublayer. With the norms'
- * weights folded into the matrices that follow them, such a network computes the same in any orthonormal basis of its
- * residual stream; a value head in any basis of its own; a query/key head up to one rotation per rotary pair; the hidden
- * units of a feed-forward in any order. Alternating maximisation of Σ ⟨A, B'⟩ over folded matrices, each matrix once and divided by
- * the root of both models' norms of it, so that the large ones do not decide alone (without that the midpoint is worse).
- * The result is expressed with A's norm weights (fold, rotate, divide): the aligned B has A's norms, and computes what B did.
+ * Alignment by orthogonal maps, for transformers that normalise before each sublayer. With the norms' weights folded into the
+ * matrices that follow them, such a network computes the same in any orthonormal basis of its residual stream; with LayerNorm, in
+ * any that keeps the vector of ones, along which it subtracts. A value head has any basis of its own; a query/key head too, or with
+ * rotary positions one rotation per pair; the hidden units of a feed-forward have any order. Where norms are part of the stream, or
+ * the embedding is the head, the stream has only other orders. Alternating maximisation of Σ ⟨A, B'⟩ over folded matrices, each
+ * matrix once and divided by the root of both models' norms of it, so that the large ones do not decide alone (without that the
+ * midpoint is worse). The result is expressed with A's norm weights and biases (fold, rotate, divide): the aligned B has A's norms,
+ * and computes what B did.
  */
 import { fault } from '../../core/diagnostics.js'
 import { byColumns, byRows, productInto } from '../../kernels/linalg.js'
 import { convergence } from '../estimate.js'
 import { sharedFloats, type ThreadTeam } from '../team/team.js'
-import { createWeights, type TensorSource, type Weights, type WeightsBudget } from '../weights.js'
+import { createWeights, type TensorSource, type WeightsBudget } from '../weights.js'
 import { type ActivationSums, activationSums, type OrthogonalActivations } from './activations.js'
-import { transposed } from './changes.js'
 import { type FoldedReader, foldedReader, normsOf } from './folded.js'
-import {
-  depthOf,
-  KEYS,
-  type Key,
-  type LayerMaps,
-  MATRICES,
-  type OrthogonalMaps,
-  orthogonalForm,
-  orthogonalObstacle,
-  writes,
-} from './form.js'
+import { type LayerMaps, type OrthogonalMaps, orthogonalForm, orthogonalObstacle } from './form.js'
 import { layerChanges, matchHeads } from './heads.js'
-import { type AxisChange, applyChanges } from './products.js'
+import { KEYS, type Key, type Layout, type Matrix, writes } from './layout.js'
+import { applyChanges } from './products.js'
 
 export interface OrthogonalResult {
   readonly maps: OrthogonalMaps
@@ -73,30 +65,26 @@ export async function orthogonalMatching(
   const obstacle = orthogonalObstacle(b)
   if (obstacle !== undefined)
     throw fault('no-orthogonal', `symmetry: orthogonal is not possible: ${obstacle}`, 'use symmetry: permutation')
-  const form = orthogonalForm(b)
-  const { hidden, prefix } = form
+  const layout = orthogonalForm(b)
+  const { hidden, units } = layout
   const [left, right] = [createWeights(a, options.budget), createWeights(b, options.budget)]
-  const norms = await normsOf(b, left, right)
-  const units = b.tensors.get(`${prefix}layers.0.mlp.gate_proj.weight`)!.shape[0]!
-  const reader = foldedReader(left, right, norms)
-  const depth = depthOf(b, prefix)
+  const norms = await normsOf(layout, left, right)
+  const reader = foldedReader(layout, left, right, norms)
+  const depth = layout.layers.length
   const { activations } = options
-  if (activations && !activations.alone)
-    for (const [name, norm] of matrices(form, depth)) await reader.measure(name, norm)
+  if (activations && !activations.alone) for (const matrix of matrices(layout)) await reader.measure(matrix)
   const weight = activations && (activations.alone ? 1 : reader.scale() / activations.roles.size)
   const matching: Matching = {
     ...(activations
       ? {
-          activations: await activationSums(activations, weight!, hidden, team, options.budget),
-          signed: sharedFloats(units * units),
+          activations: await activationSums(activations, weight!, layout, team, options.budget),
+          ...(layout.layers[0]!.gate ? { signed: sharedFloats(units * units) } : {}),
         }
       : {}),
     alone: activations?.alone ?? false,
     depth,
     team,
-    left,
-    right,
-    form,
+    layout,
     units,
     scores: team.room(units * units, units),
     reader,
@@ -107,7 +95,7 @@ export async function orthogonalMatching(
   const { rotation, layers, rounds, similarity } = await alternate(matching, options)
   const scale = matching.reader.scale()
   return {
-    maps: { ...form, rotation, turned: transposed(rotation, hidden), layers, norms },
+    maps: { layout, rotation, layers, norms },
     rounds,
     similarityBefore: matching.similarityBefore / scale,
     similarityAfter: similarity / scale,
@@ -115,28 +103,14 @@ export async function orthogonalMatching(
   }
 }
 
-/** The matrices at the ends, which share the vocabulary, and the norms before them. */
-const ends = (prefix: string) =>
-  [
-    [`${prefix}embed_tokens.weight`, undefined],
-    ['lm_head.weight', `${prefix}norm.weight`],
-  ] as const
-
-/** All matrices with the norms before them. */
-function* matrices(
-  { prefix }: { readonly prefix: string },
-  depth: number,
-): Generator<readonly [string, string | undefined]> {
-  yield* ends(prefix)
-  for (let layer = 0; layer < depth; layer++)
-    for (const key of KEYS) {
-      const { name, norm } = MATRICES[key]
-      yield [`${prefix}layers.${layer}.${name}.weight`, norm && `${prefix}layers.${layer}.${norm}`]
-    }
+/** All matrices, those at the ends first. */
+function* matrices({ ends, layers }: Layout): Generator<Matrix> {
+  yield* ends
+  for (const layer of layers) for (const key of KEYS) if (layer[key]) yield layer[key]
 }
 
 function correlationOf(
-  { activations, form: { hidden } }: Matching,
+  { activations, layout: { hidden } }: Matching,
   rotation: Float64Array,
 ): Pick<OrthogonalResult, 'correlation'> {
   if (!activations || activations.streams === 0) return {}
@@ -150,9 +124,7 @@ function correlationOf(
 /** The state of a matching. */
 interface Matching {
   readonly team: ThreadTeam
-  readonly left: Weights
-  readonly right: Weights
-  readonly form: ReturnType<typeof orthogonalForm>
+  readonly layout: Layout
   /** Hidden units of a feed-forward. */
   readonly units: number
   /** Similarities of feed-forward units. */
@@ -160,7 +132,7 @@ interface Matching {
   readonly reader: FoldedReader
   readonly depth: number
   readonly activations?: ActivationSums
-  /** With activations: similarities of units that can change sign. */
+  /** With activations, if there are gates: similarities of units that can change sign. */
   readonly signed?: Float32Array
   /** Whether the activations alone decide. */
   readonly alone: boolean
@@ -177,13 +149,13 @@ async function alternate(
   matching: Matching,
   { maxIterations = ROUNDS, onProgress }: OrthogonalOptions,
 ): Promise<{ rotation: Float64Array; layers: readonly LayerMaps[]; rounds: number; similarity: number }> {
-  const { team, reader, depth, form, turn, sum, activations, alone } = matching
-  const { hidden } = form
+  const { reader, depth, layout, turn, sum, activations, alone } = matching
+  const { hidden } = layout
   const ends = await vocabularySimilarities(matching)
   for (let i = 0; i < hidden; i++) matching.similarityBefore += ends[i * (hidden + 1)]!
   const total = (weights: Float32Array): Float32Array =>
     !activations ? weights : alone ? activations.stream : weights.map((value, i) => value + activations.stream[i]!)
-  let rotation = await team.polar(total(ends), hidden)
+  let rotation = await bestBasis(matching, total(ends))
   let layers: LayerMaps[] = []
   let [last, similarity] = [0, 0]
   let rounds = 0
@@ -197,12 +169,12 @@ async function alternate(
     for (let layer = 0; layer < depth; layer++) {
       const maps = await matchLayer(matching, layer, layers[layer], rounds === 0)
       next.push(maps)
-      await addResidual(matching, layer, maps)
+      await addResidual(matching, layer, maps, rounds === 0)
       onProgress?.({ round: rounds + 1, layer: layer + 1, layers: depth, ...known, fraction })
     }
     layers = next
     const all = total(sum)
-    rotation = await team.polar(all, hidden)
+    rotation = await bestBasis(matching, all)
     let reached = 0
     similarity = 0
     for (let i = 0; i < sum.length; i++) {
@@ -221,20 +193,51 @@ async function alternate(
   return { rotation, layers, rounds, similarity }
 }
 
-/** Bᵀ·A of the embeddings and the head. Both models share the vocabulary, so these alone give a first basis. */
-async function vocabularySimilarities({ team, reader, form: { prefix, hidden } }: Matching): Promise<Float32Array> {
-  const similarities = sharedFloats(hidden * hidden)
-  for (const [name, norm] of ends(prefix))
-    for await (const { a: x, b: y, rows } of reader.parts(name, norm))
-      await team.addProduct(productInto(similarities, byColumns(y, rows, hidden), byColumns(x, rows, hidden)))
-  return similarities
+/** The basis of the stream that gains most: the maximum of Σ sum · rotation over what the network allows. */
+async function bestBasis({ team, layout }: Matching, sum: Float32Array): Promise<Float64Array> {
+  const { hidden: n, basis, kind } = layout
+  if (basis === 'rotated' && kind === 'rms') return team.polar(sum, n)
+  const found = new Float64Array(n * n)
+  if (basis === 'rotated') return team.polar(keepingOnes(sum, n), n)
+  const { columns } =
+    basis === 'kept' ? { columns: Int32Array.from({ length: n }, (_, i) => i) } : await team.assign(flipped(sum, n), n)
+  for (let i = 0; i < n; i++) found[columns[i]! * n + i] = 1
+  return found
 }
 
-const nameIn = ({ form: { prefix } }: Matching, layer: number, name: string) => `${prefix}layers.${layer}.${name}`
+/** The matrix without what it says of the vector of ones on either side, and with that vector mapped to itself. */
+function keepingOnes(sum: Float32Array, n: number): Float64Array {
+  const out = Float64Array.from(sum)
+  const [rows, columns] = [new Float64Array(n), new Float64Array(n)]
+  let [mean, square] = [0, 0]
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) {
+      const value = out[i * n + j]!
+      rows[i] = rows[i]! + value / n
+      columns[j] = columns[j]! + value / n
+      mean += value / n / n
+      square += value * value
+    }
+  const ones = Math.sqrt(square / n) || 1
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) out[i * n + j] = out[i * n + j]! - rows[i]! - columns[j]! + mean + ones / n
+  return out
+}
 
-const load = (matching: Matching, layer: number, key: Key) => {
-  const { name, norm } = MATRICES[key]
-  return matching.reader.whole(nameIn(matching, layer, `${name}.weight`), norm && nameIn(matching, layer, norm))
+function flipped(matrix: Float32Array, n: number): Float32Array {
+  const out = sharedFloats(n * n)
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = matrix[i * n + j]!
+  return out
+}
+
+/** Bᵀ·A of what both models share the order of, such as the vocabulary: these alone give a first basis. */
+async function vocabularySimilarities({ team, reader, layout }: Matching): Promise<Float32Array> {
+  const { hidden, ends } = layout
+  const similarities = sharedFloats(hidden * hidden)
+  for (const matrix of ends)
+    for await (const { a: x, b: y, rows } of reader.parts(matrix))
+      await team.addProduct(productInto(similarities, byColumns(y, rows, hidden), byColumns(x, rows, hidden)))
+  return similarities
 }
 
 /**
@@ -248,9 +251,11 @@ async function addSimilarities(
   key: Key,
   first: boolean,
 ): Promise<void> {
-  const { team, left, right, reader, turn, form } = matching
-  const { hidden } = form
-  const { a: x, b: y, rows, columns, weight, release } = await load(matching, layer, key)
+  const { team, reader, turn, layout } = matching
+  const { hidden } = layout
+  const matrix = layout.layers[layer]![key]
+  if (!matrix) return
+  const { a: x, b: y, rows, columns, weight, release } = await reader.whole(matrix)
   if (first) addProducts(matching, x, y)
   const out = reader.take(y.length)
   out.fill(0)
@@ -262,9 +267,9 @@ async function addSimilarities(
   } else {
     await team.addProduct(productInto(out, byRows(y, rows, hidden), through))
     await team.addProduct(productInto(c, byRows(x, rows, hidden), byRows(out, rows, hidden)))
-    const bias = nameIn(matching, layer, `${MATRICES[key].name}.bias`)
-    if (right.source.tensors.has(bias)) {
-      const [p, q] = [await left.get(bias), await right.get(bias)]
+    const biases = await reader.biases(matrix)
+    if (biases) {
+      const { a: p, b: q } = biases
       for (let i = 0; i < rows; i++)
         for (let j = 0; j < rows; j++) c[i * rows + j] = c[i * rows + j]! + weight * p[i]! * q[j]!
     }
@@ -281,14 +286,16 @@ async function matchLayer(
   last: LayerMaps | undefined,
   first: boolean,
 ): Promise<LayerMaps> {
-  const { team, form, activations, alone } = matching
-  const { kv, q, width } = form.shape
+  const { team, layout, activations, alone } = matching
+  const units = await matchUnits(matching, layer, first)
+  if (!layout.shape) return { ...units, heads: [] }
+  const { kv, q, width } = layout.shape
+  const { rotary } = layout
   const gram = async (key: Key, heads: number) => {
     const c = sharedFloats((heads * width) ** 2)
     if (!alone) await addSimilarities(matching, c, layer, key, first)
     return c
   }
-  const units = await matchUnits(matching, layer, first)
   const grams = {
     q: await gram('q', kv * q),
     k: await gram('k', kv),
@@ -296,7 +303,8 @@ async function matchLayer(
     o: await gram('o', kv * q),
   }
   await activations?.addHeads(layer, grams)
-  return { ...units, heads: await matchHeads(grams, form.shape, last?.heads, team) }
+  const form = { ...layout.shape, ...(rotary === undefined ? {} : { rotary }) }
+  return { ...units, heads: await matchHeads(grams, form, last?.heads, team) }
 }
 
 /** The best order of a layer's feed-forward units; with activations also their signs, because up and down can change theirs. */
@@ -306,28 +314,31 @@ async function matchUnits(matching: Matching, layer: number, first: boolean): Pr
   signed?.fill(0)
   for (const key of alone ? [] : (['gate', 'up', 'down'] as const))
     await addSimilarities(matching, key === 'gate' ? scores : (signed ?? scores), layer, key, first)
-  if (!activations || !signed) return { feedForward: (await team.assign(scores, units)).columns }
-  await activations.addUnits(layer, scores, signed)
+  await activations?.addUnits(layer, scores, signed ?? scores)
+  if (!signed) return { feedForward: (await team.assign(scores, units)).columns }
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! + Math.abs(signed[i]!)
   const feedForward = (await team.assign(scores, units)).columns
   return { feedForward, signs: feedForward.map((from, i) => (signed[i * units + from]! < 0 ? -1 : 1)) }
 }
 
 /** Adds Bᵀ·A over the stream's axis to the sum, of matrices that are aligned on their other axis. */
-async function addResidual(matching: Matching, layer: number, maps: LayerMaps): Promise<void> {
-  const { team, sum, form, alone } = matching
-  const changes = layerChanges(maps, form.shape)
+async function addResidual(matching: Matching, layer: number, maps: LayerMaps, first: boolean): Promise<void> {
+  const { team, sum, layout, reader, alone } = matching
+  const changes = layerChanges(maps, layout.shape)
   for (const key of KEYS) {
-    const { a: x, b: y, rows, columns, release } = await load(matching, layer, key)
-    // By activations alone, the weights are only compared.
-    if (alone) addProducts(matching, x, y)
-    const [change] = changes[key] as readonly [AxisChange]
+    const matrix = layout.layers[layer]![key]
+    if (!matrix) continue
+    const { a: x, b: y, rows, columns, release } = await reader.whole(matrix)
+    // Those of heads that stay as they are, or of all by activations alone, are only compared.
+    if (alone || (first && changes[key].length === 0)) addProducts(matching, x, y)
+    const [change] = changes[key]
     if (maps.signs && key === 'up') changeSigns(y, columns, 1, maps.feedForward, maps.signs)
     if (maps.signs && key === 'down') changeSigns(y, 1, columns, maps.feedForward, maps.signs)
     // A permutation is only another order of reading.
-    const mapped = 'map' in change ? y : await applyChanges(y, [rows, columns], [change], team)
+    const map = change && 'map' in change ? change.map : undefined
+    const mapped = !change || map ? y : await applyChanges(y, [rows, columns], [change], team)
     const all = writes(key) ? byRows(mapped, rows, columns) : byColumns(mapped, rows, columns)
-    const ordered = 'map' in change ? { ...all, rests: change.map.map((place) => all.rests[place]!) } : all
+    const ordered = map ? { ...all, rests: map.map((place) => all.rests[place]!) } : all
     const other = writes(key) ? byRows(x, rows, columns) : byColumns(x, rows, columns)
     await team.addProduct(productInto(sum, ordered, other))
     release()

@@ -70,7 +70,10 @@ export async function changedTensor(
   const product = changes.at(-1)
   const before = changes.slice(0, -1)
   const byRow =
-    shape.length === 2 && product?.axis === 1 && before.every((change) => change.axis === 0 && 'map' in change)
+    shape.length === 2 &&
+    product?.axis === 1 &&
+    !('map' in product) &&
+    before.every((change) => change.axis === 0 && 'map' in change)
   if (!byRow || before.length > 1) return applyChanges(await weights.get(name), shape, changes, team)
   const [count, width] = shape as [number, number]
   const [first] = before

@@ -1,10 +1,9 @@
 /** The tensors of an aligned model, from the findings of its alignment. */
 
 import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
+import { turnedTensor } from '../../rebasin/orthogonal/aligned.js'
 import { mapsOf } from '../../rebasin/orthogonal/arrays.js'
-import { orthogonalChanges } from '../../rebasin/orthogonal/changes.js'
 import type { OrthogonalMaps } from '../../rebasin/orthogonal/form.js'
-import { changedTensor } from '../../rebasin/orthogonal/products.js'
 import type { StoredPermutations } from '../../rebasin/stored.js'
 import { sharedCopy } from '../../rebasin/team/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
@@ -34,9 +33,8 @@ export async function alignedTensor(
     const values = await model.read(tensor)
     return sharedCopy(gather(values, shape, alignedMaps(analysis, found, tensor, shape)))
   }
-  const changes = orthogonalChanges(rotationOf(found, model), tensor, shape)
   const weights = createWeights(model, { ...budgetOf(analysis, spare), kept: 0 })
-  return changes.length === 0 ? weights.get(tensor) : changedTensor(weights, tensor, changes, team)
+  return turnedTensor(rotationOf(found, model), weights, tensor, team)
 }
 
 const rotations = new WeakMap<FoundArrays, OrthogonalMaps>()

@@ -160,14 +160,14 @@ async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Worksh
         }),
     })
     tell(aligned(step, result.similarityBefore, result.similarityAfter, (index + 1) / models.length))
-    const { hidden, rotation } = result.maps
+    const { rotation, layout } = result.maps
     found.set(step, {
       record: {
         ...recordHead(analysis, model),
         iterations: result.rounds,
         similarity: { before: result.similarityBefore, after: result.similarityAfter },
         ...(result.correlation ? { correlation: result.correlation } : {}),
-        rotation: { size: hidden, digest: digestOf(rotation) },
+        rotation: { size: layout.hidden, digest: digestOf(rotation) },
       },
       arrays: arraysOf(result.maps),
     })

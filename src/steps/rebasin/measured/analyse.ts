@@ -1,7 +1,7 @@
 /** Alignment with activations: by them alone, or as the start of weight matching. */
 import { activationMatching } from '../../../rebasin/activations/matching.js'
 import { type MatchOptions, type MatchResult, weightMatching } from '../../../rebasin/match.js'
-import { roleForm } from '../../../rebasin/orthogonal/form.js'
+import { orthogonalForm } from '../../../rebasin/orthogonal/form.js'
 import type { OrthogonalOptions } from '../../../rebasin/orthogonal/matching.js'
 import { rolesOf } from '../../../rebasin/orthogonal/roles.js'
 import type { TensorSource } from '../../../rebasin/weights.js'
@@ -46,6 +46,6 @@ export function orthogonalActivations(
 ): OrthogonalOptions['activations'] {
   if (!activations) return undefined
   const [a, b] = [activations.onto, activations.model].map((of) => ({ of: of.name, source: sourceOf(of, reader) }))
-  const { roles } = rolesOf(roleForm(model), b!.source.tensors)
+  const { roles } = rolesOf(orthogonalForm(model), b!.source.tensors)
   return { a: a!, b: b!, roles, alone: method === 'activation-matching' }
 }

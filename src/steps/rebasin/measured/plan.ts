@@ -6,7 +6,7 @@ import type { Value } from '../../../expr/values.js'
 import type { Faults } from '../../../language/faults.js'
 import type { MeasuredFile, RecipeHead } from '../../../language/types.js'
 import { measuredSpec } from '../../../rebasin/activations/names.js'
-import { roleForm } from '../../../rebasin/orthogonal/form.js'
+import { orthogonalForm } from '../../../rebasin/orthogonal/form.js'
 import { rolesOf } from '../../../rebasin/orthogonal/roles.js'
 import type { Spec } from '../../../rebasin/spec.js'
 import { analysisTensor } from '../../shared/analysisTensor.js'
@@ -37,7 +37,9 @@ export function planActivations(
   }
   const measured = measuredSpec(spec, own.tensors)
   const form =
-    step.symmetry === 'orthogonal' ? roleForm({ tensors: onto.tensors, ...(config ? { config } : {}) }) : undefined
+    step.symmetry === 'orthogonal'
+      ? orthogonalForm({ tensors: onto.tensors, ...(config ? { config } : {}) })
+      : undefined
   const roles = form && rolesOf(form, own.tensors)
   const foreign = measured.foreign.filter((name) => !roles?.roles.has(name))
   const { wrong, missing } = roles ?? measured
