@@ -91,8 +91,9 @@ def measure(entry: harness.Network, folder: Path, aligner: Aligner) -> dict:
         spec = str(folder / "network.onnx")
         _, example = harness.build(entry, 1)
         harness.export(entry, one, example, Path(spec))
-    told = aligner({"a": str(folder / "a"), "b": str(folder / "b"), "out": str(out), "spec": spec})
-    row = {"network": entry.name, "kind": entry.kind, "spec": entry.spec if isinstance(entry.spec, str) else "written"}
+    told = aligner({"a": str(folder / "a"), "b": str(folder / "b"), "out": str(out), "spec": spec, "symmetry": entry.symmetry})
+    how = entry.spec if isinstance(entry.spec, str) else "written"
+    row = {"network": entry.name, "kind": entry.kind, "spec": how if entry.symmetry == "permutation" else entry.symmetry}
     if "errors" in told:
         codes = sorted({error["code"] for error in told["errors"]})
         why = [f"{error['code']}: {error['message']} ({error.get('hint', '')})" for error in told["errors"]]
@@ -117,6 +118,7 @@ def measure(entry: harness.Network, folder: Path, aligner: Aligner) -> dict:
         "share": share,
         "moved": told["moved"],
         "units": told["units"],
+        "basis": told.get("basis"),
         "kept": len(told["kept"]),
         "difference": difference,
         "why": why,
@@ -127,7 +129,7 @@ HEAD = "| network | kind | spec | result | family | share | units moved | kept |
 
 
 def line_of(row: dict) -> str:
-    units = f"{row['moved']} of {row['units']}" if "units" in row else "–"
+    units = f"{row['moved']} of {row['units']}" if row.get("units") else row.get("basis") or "–"
     difference = "–" if row["difference"] is None else f"{row['difference']:.0e}"
     cells = [
         row["network"],

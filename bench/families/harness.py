@@ -33,6 +33,8 @@ class Network:
     allowed: float = 1e-9
     # The spec is an ONNX file that this exporter of PyTorch writes: "torchscript" or "dynamo".
     exporter: Optional[str] = None
+    # `symmetry` of the recipe. Rotations are computed in float32.
+    symmetry: str = "permutation"
 
 
 NETWORKS: dict[str, Network] = {}

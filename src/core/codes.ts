@@ -163,6 +163,7 @@ export const ERROR_CODES = [
   'not-pytorch',
   'not-reproduced',
   'not-reproducible',
+  'not-rotated',
   'nothing-kept',
   'nothing-to-extract',
   'nothing-to-merge',

@@ -2,12 +2,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { generator } from '../../src/rebasin/order.js'
-import { orthogonalChanges, transposed } from '../../src/rebasin/orthogonal/changes.js'
-import { type OrthogonalMaps, orthogonalForm, roleForm } from '../../src/rebasin/orthogonal/form.js'
+import { orthogonalChanges, turnedOf } from '../../src/rebasin/orthogonal/changes.js'
+import { type OrthogonalMaps, orthogonalForm } from '../../src/rebasin/orthogonal/form.js'
 import { layerChanges } from '../../src/rebasin/orthogonal/heads.js'
 import { orthogonalMatching } from '../../src/rebasin/orthogonal/matching.js'
 import { type AxisChange, applyChanges } from '../../src/rebasin/orthogonal/products.js'
-import { roleOf, rolesOf } from '../../src/rebasin/orthogonal/roles.js'
+import { labelsOf, roleOf, rolesOf } from '../../src/rebasin/orthogonal/roles.js'
 import { createThreadTeam } from '../../src/rebasin/team/team.js'
 import { type Model, sourceOf } from './load.js'
 import { near, randomModel } from './random.js'
@@ -58,8 +58,7 @@ function randomMaps(): OrthogonalMaps {
   const feedForward = Int32Array.from([3, 1, 2, 0, 5, 4, 9, 8, 7, 6])
   const signs = Int32Array.from({ length: UNITS }, (_, i) => (i % 3 === 0 ? -1 : 1))
   return {
-    ...orthogonalForm(sourceOf(a, config)),
-    ...{ rotation, turned: transposed(rotation, HIDDEN), norms },
+    ...{ layout: orthogonalForm(sourceOf(a, config)), rotation, norms },
     layers: [{ feedForward, signs, heads: [head(1), head(0)] }],
   }
 }
@@ -75,8 +74,8 @@ async function changed(model: Model, maps: OrthogonalMaps): Promise<Model> {
 
 /** Random samples by label, and the same in the changed network. */
 async function measured(maps: OrthogonalMaps): Promise<readonly [Model, Model]> {
-  const of = layerChanges(maps.layers[0]!, maps.shape)
-  const stream: AxisChange[] = [{ axis: 1, blocks: [{ from: 0, size: HIDDEN, matrix: maps.turned }] }]
+  const of = layerChanges(maps.layers[0]!, maps.layout.shape)
+  const stream: AxisChange[] = [{ axis: 1, blocks: [{ from: 0, size: HIDDEN, matrix: turnedOf(maps).turned }] }]
   const across = (changes: readonly AxisChange[]) => changes.map((change) => ({ ...change, axis: 1 }))
   const places: [string, number, AxisChange[]][] = [
     [`s@${LAYER}.input_layernorm.in`, HIDDEN, stream],
@@ -103,7 +102,7 @@ test('bases, heads, order and signs of units come back, by activations alone and
   const maps = randomMaps()
   const b = await changed(a, maps)
   const [own, other] = await measured(maps)
-  const { roles, missing, wrong } = rolesOf(roleForm(sourceOf(a, config)), own)
+  const { roles, missing, wrong } = rolesOf(orthogonalForm(sourceOf(a, config)), own)
   assert.equal([roles.size, missing, wrong], [8, [], []])
   for (const alone of [true, false]) {
     const activations = {
@@ -126,13 +125,14 @@ test('bases, heads, order and signs of units come back, by activations alone and
 })
 
 test('labels: where a tensor was measured', () => {
-  const kinds = ['norm.in', 'norm', 'layers.3.mlp.gate_proj', 'layers.3.mlp.gate_proj.in', 'layers.3.self_attn.o_proj']
+  const labels = labelsOf(orthogonalForm(sourceOf(a, config)))
+  const kinds = ['norm.in', 'norm', 'layers.0.mlp.gate_proj', 'layers.0.mlp.gate_proj.in', 'layers.0.self_attn.o_proj']
   assert.equal(
-    kinds.map((label) => roleOf(`g@model.${label}`, 'model.')),
-    [{ kind: 'stream' }, undefined, { kind: 'units', layer: 3, signed: false }, undefined, undefined],
+    kinds.map((label) => roleOf(`g@model.${label}`, labels)),
+    [{ kind: 'stream' }, undefined, { kind: 'units', layer: 0, signed: false }, undefined, undefined],
   )
-  assert.is(roleOf('model.norm.in', 'model.'), undefined)
-  const { missing } = rolesOf(roleForm(sourceOf(a, config)), new Map([['s@model.norm.in', { shape: [5, HIDDEN] }]]))
+  assert.is(roleOf('model.norm.in', labels), undefined)
+  const { missing } = rolesOf(orthogonalForm(sourceOf(a, config)), new Map([['s@model.norm.in', { shape: [5, HIDDEN] }]]))
   const places = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'mlp.down_proj.in']
   assert.equal(
     missing,

@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { arraysOf, mapsOf } from '../../src/rebasin/orthogonal/arrays.js'
-import type { OrthogonalMaps } from '../../src/rebasin/orthogonal/form.js'
+import { type OrthogonalMaps, orthogonalForm } from '../../src/rebasin/orthogonal/form.js'
 
 const tensors = new Map(
   Object.entries({
@@ -12,6 +12,10 @@ const tensors = new Map(
     'model.layers.0.self_attn.v_proj.weight': [4, 8],
     'model.layers.0.self_attn.o_proj.weight': [8, 8],
     'model.layers.0.mlp.gate_proj.weight': [6, 8],
+    'model.layers.0.mlp.up_proj.weight': [6, 8],
+    'model.layers.0.mlp.down_proj.weight': [8, 6],
+    'model.layers.0.input_layernorm.weight': [8],
+    'model.layers.0.post_attention_layernorm.weight': [8],
     'model.norm.weight': [8],
     'lm_head.weight': [10, 8],
   }).map(([name, shape]) => [name, { dtype: 'F32', shape }] as const),
@@ -21,8 +25,6 @@ const config = { model_type: 'llama', num_attention_heads: 4, num_key_value_head
 test('maps become arrays, and the same maps again', () => {
   const from = (length: number, first: number) => Float64Array.from({ length }, (_, i) => first + i)
   const rotation = from(64, 0)
-  const turned = new Float64Array(64)
-  for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) turned[j * 8 + i] = rotation[i * 8 + j]!
   const head = (place: number) => ({
     from: 1 - place,
     queries: Int32Array.from([place, 1 - place]),
@@ -31,15 +33,12 @@ test('maps become arrays, and the same maps again', () => {
     sin: from(1, 30 + place),
   })
   const maps: OrthogonalMaps = {
-    hidden: 8,
+    layout: orthogonalForm({ tensors, config }),
     rotation,
-    turned,
     layers: [{ feedForward: Int32Array.from([3, 1, 2, 0, 5, 4]), heads: [head(0), head(1)] }],
     norms: { 'model.norm.weight': { model: new Float32Array(8).fill(2), onto: new Float32Array(8).fill(3) } },
-    shape: mapsOf({ rotation }, { tensors, config }).shape,
-    prefix: 'model.',
   }
-  assert.equal(maps.shape, { kv: 2, q: 2, width: 2 })
+  assert.equal(maps.layout.shape, { kv: 2, q: 2, width: 2 })
   assert.equal(mapsOf(structuredClone(arraysOf(maps)), { tensors, config }), maps)
 })
 

@@ -35,6 +35,8 @@ export const within = (at: string, key: string): string =>
     ? `${at}.${key}`
     : `${at}[${JSON.stringify(key.length > 80 ? `${key.slice(0, 80)}…` : key)}]`
 
+export const boolean: Read<boolean> = (value, at) => (typeof value === 'boolean' ? value : bad(at, 'true or false'))
+
 export const text: Read<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a string'))
 
 export const natural: Read<number> = (value, at) =>

@@ -30,7 +30,6 @@ export type TensorRole =
   | 'square'
   /** Does not touch the stream. */
   | 'none'
-  | 'unknown'
 
 export type Row = readonly [pattern: RegExp, role: TensorRole]
 

@@ -1,7 +1,8 @@
 /** Orthogonal maps, and what names and shapes of a network say of their sizes. */
 import type { Norms } from './folded.js'
 import type { HeadMap } from './heads.js'
-import { type Described, KEYS, type Layout, layoutOf } from './layout.js'
+import { type Described, KEYS, type Layout } from './layout.js'
+import { layoutOf } from './readLayout.js'
 
 export interface LayerMaps {
   /** Unit i of the feed-forward takes the model's unit feedForward[i]. */

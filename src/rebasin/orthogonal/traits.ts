@@ -1,13 +1,7 @@
 /** What names and configurations say of a transformer as a whole: its norms, which bases its stream can have, its positions. */
 import { isHeadless } from '../infer/transformers.js'
 import type { OrthogonalFamily } from './families.js'
-import type { Described } from './layout.js'
-
-/** `layer`: LayerNorm, which subtracts the mean. `either`: maps that are right for both kinds must do. */
-export type NormKind = 'rms' | 'layer' | 'either'
-
-/** How the stream of the aligned model comes from the model's. */
-export type Basis = 'rotated' | 'permuted' | 'kept'
+import type { Basis, Described, NormKind } from './layout.js'
 
 const typeOf = ({ config }: Described): string => String(config?.model_type ?? '')
 
@@ -15,6 +9,7 @@ const typeOf = ({ config }: Described): string => String(config?.model_type ?? '
 export function refusedType(model: Described): string | undefined {
   const type = typeOf(model)
   if (/gemma/.test(type)) return 'gemma scales its embeddings and norms in its own way'
+  if (typeof model.config?.clip_qkv === 'number') return 'it clips queries, keys and values (clip_qkv)'
   if (type === 'nemotron') return 'nemotron adds 1 to the weights of its norms'
   return undefined
 }
@@ -34,7 +29,9 @@ const TIED_BY_DEFAULT: readonly string[] = ['opt', 'starcoder2', 'cohere', 'cohe
 function isTied({ name }: OrthogonalFamily, { config, tensors }: Described): boolean {
   const names = [...tensors.keys()]
   if (names.some((tensor) => /^score\.weight$/.test(tensor))) return false
-  if (!names.some((tensor) => /(^|\.)lm_head\.weight$/.test(tensor))) return true
+  // One tensor under one of its two names.
+  const stored = [/(^|\.)lm_head\.weight$/, /(^|\.)(wte|embed_tokens)\.weight$/]
+  if (!stored.every((pattern) => names.some((tensor) => pattern.test(tensor)))) return true
   const { tie_word_embeddings: tie } = config ?? {}
   if (typeof tie === 'boolean') return tie
   return name === 'gpt2' || TIED_BY_DEFAULT.includes(String(config?.model_type))

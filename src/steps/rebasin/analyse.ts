@@ -167,7 +167,15 @@ async function rotate(analysis: RebasinAnalysis, { reader, team, spare }: Worksh
         iterations: result.rounds,
         similarity: { before: result.similarityBefore, after: result.similarityAfter },
         ...(result.correlation ? { correlation: result.correlation } : {}),
-        rotation: { size: layout.hidden, digest: digestOf(rotation) },
+        ...(layout.basis === 'kept'
+          ? {}
+          : {
+              rotation: {
+                ...{ size: layout.hidden, digest: digestOf(rotation) },
+                ...(layout.basis === 'permuted' ? { permuted: true } : {}),
+              },
+            }),
+        ...(Object.keys(layout.kept).length > 0 ? { kept: layout.kept } : {}),
       },
       arrays: arraysOf(result.maps),
     })

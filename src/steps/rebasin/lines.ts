@@ -2,6 +2,7 @@
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import { groupsLine } from '../../rebasin/describe.js'
+import { orthogonalForm } from '../../rebasin/orthogonal/form.js'
 import type { Spec } from '../../rebasin/spec.js'
 import type { AnalysisCost, Lines } from '../analysis.js'
 import { staysLines } from '../shared/stays.js'
@@ -37,7 +38,7 @@ export function alignmentLines(analysis: RebasinAnalysis, { bytes, multiplicatio
   return {
     text: `${moved} onto ${onto.name}: ${method}${turns ? ', orthogonal' : ''}, family ${family}`,
     branches: [
-      { text: groupsLine(spec) },
+      { text: turns ? turnsLine(analysis) : groupsLine(spec) },
       ...(activations ? [{ text: activationLine(activations, spec, turns ? spec : activationsSpec(analysis)) }] : []),
       ...(analysis.restarts === undefined ? [] : [{ text: restartsLine(analysis, analysis.restarts) }]),
       ...staysLines(spec.kept),
@@ -53,6 +54,16 @@ function restartsLine({ seed, select }: RebasinAnalysis, restarts: number): stri
     ? `the ${select.maximize ? 'largest' : 'smallest'} ${select.metric} of the evaluated output`
     : 'the best score'
   return `${counted(restarts, 'seed')} from ${seed}, keeps the one with ${by}`
+}
+
+/** `residual stream of 48: rotated; 3 layers with 4 heads and 96 feed-forward units` */
+function turnsLine({ onto: { tensors, config } }: RebasinAnalysis): string {
+  const { hidden, basis, layers, shape, units } = orthogonalForm({
+    tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
+    ...(config ? { config } : {}),
+  })
+  const heads = shape ? `${counted(shape.kv * shape.q, 'head')} and ` : ''
+  return `residual stream of ${formatCount(hidden)}: ${basis}; ${counted(layers.length, 'layer')} with ${heads}${counted(units, 'feed-forward unit')}`
 }
 
 /** How many samples there are, and which groups have none. */
@@ -89,7 +100,9 @@ export function alignedLine(record: RebasinRecord & Pick<GivenRecord, 'check'>):
   const all = Object.values(groups).reduce((sum, group) => sum + unitsOf(groups, group), 0)
   const parts = [
     ...(moved === undefined ? [] : [`${formatCount(moved)} of ${counted(all, 'unit')} moved`]),
-    ...(rotation ? [`residual stream of ${formatCount(rotation.size)} rotated`] : []),
+    ...(rotation
+      ? [`residual stream of ${formatCount(rotation.size)} ${rotation.permuted ? 'permuted' : 'rotated'}`]
+      : []),
     ...(similarity ? [`similarity ${similarity.before.toFixed(4)} → ${similarity.after.toFixed(4)}`] : []),
     ...(correlation ? [`correlation ${correlation.before.toFixed(4)} → ${correlation.after.toFixed(4)}`] : []),
     ...(iterations === undefined ? [] : [counted(iterations, 'iteration')]),

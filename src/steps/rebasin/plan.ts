@@ -7,9 +7,9 @@ import { hasCrop } from '../merge/crop.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import { refuseCrowd } from './crowds.js'
 import { planGiven } from './given/plan.js'
-import { type Configs, planAnalysis } from './planAnalysis.js'
+import { planAnalysis } from './planAnalysis.js'
 import { isMadeWhole, through } from './through.js'
-import type { RebasinAnalysis, RebasinStep } from './types.js'
+import type { Configs, RebasinAnalysis, RebasinStep } from './types.js'
 
 /**
  * The tensors of the aligned model, read through permutations that the run finds. A joint alignment is one analysis

@@ -6,16 +6,12 @@ import { sameShape, type Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
-import { orthogonalObstacle } from '../../rebasin/orthogonal/form.js'
 import { writeSpec } from '../../rebasin/spec.js'
-import { lastFinding } from '../../views/stored.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { planActivations } from './measured/plan.js'
+import { planRotation } from './planRotation.js'
 import { refuseNothing, specOf, warnOfAssumption } from './spec/of.js'
-import type { RebasinAnalysis, RebasinStep } from './types.js'
-
-/** What planning needs from the configurations of the models. */
-export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
+import type { Configs, RebasinAnalysis, RebasinStep } from './types.js'
 
 export function planAnalysis(
   recipe: RecipeHead,
@@ -31,15 +27,18 @@ export function planAnalysis(
   if (refuseAnyPacked(recipe, [onto, ...moving], step.at, faults)) return undefined
   const config = configs(onto.origin)
   try {
-    const { family, spec, assumed } = specOf(recipe, step, onto, config)
-    if (spec.parts.length === 0 && step.symmetry === 'permutation') {
+    const turned =
+      step.symmetry === 'orthogonal' ? planRotation(recipe, step, onto, moving, configs, faults) : undefined
+    if (turned === 'refused') return undefined
+    const found = specOf(recipe, step, onto, config)
+    const assumed = turned ? undefined : found.assumed
+    const { family, spec } = turned ? { family: turned.family, spec: { ...found.spec, kept: turned.kept } } : found
+    if (spec.parts.length === 0 && !turned) {
       refuseNothing(step.onto, spec, assumed, place, faults)
       return undefined
     }
     if (assumed) warnOfAssumption(step.onto, assumed, place, faults)
-    if (step.symmetry === 'orthogonal' && !allowsRotation(recipe, step, onto, moving, config, faults)) return undefined
-    const names =
-      step.symmetry === 'orthogonal' ? [...onto.tensors.keys()] : [...new Set(spec.parts.map(({ tensor }) => tensor))]
+    const names = turned ? [...onto.tensors.keys()] : [...new Set(spec.parts.map(({ tensor }) => tensor))]
     const fits = moving.map((value) => checkShapes(recipe, step, names, onto, value, faults))
     if (fits.includes(false)) return undefined
     const steps = step.joint
@@ -78,31 +77,6 @@ export function planAnalysis(
       faults.error(code, `${step.onto}: ${message}`, own ?? place, hint)
     return undefined
   }
-}
-
-/** Whether an orthogonal alignment is possible. Error: `no-orthogonal`. */
-function allowsRotation(
-  recipe: RecipeHead,
-  step: RebasinStep,
-  onto: Value,
-  moving: readonly Value[],
-  config: Readonly<Record<string, unknown>> | undefined,
-  faults: Faults,
-): boolean {
-  const obstacle = orthogonalObstacle({ tensors: onto.tensors, ...(config ? { config } : {}) })
-  const built = moving.find(({ tensors }) =>
-    [...tensors.values()].some(({ expr }) => expr.kind !== 'read' || lastFinding(expr.view) !== undefined),
-  )
-  const what =
-    obstacle ?? (built && `${built.name} is the result of a step: orthogonal symmetry requires stored models`)
-  if (what === undefined) return true
-  faults.error(
-    'no-orthogonal',
-    `symmetry: orthogonal is not possible here: ${what}`,
-    recipe.placeOf([...step.at, 'symmetry']),
-    'write symmetry: permutation',
-  )
-  return false
 }
 
 /**

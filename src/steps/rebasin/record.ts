@@ -1,6 +1,6 @@
 /** The record of an alignment in the lineage. */
 import { sha256 } from '../../core/digest.js'
-import { bad, digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
+import { boolean, digest, list, natural, number, object, oneOf, record, text } from '../../core/json/shape.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import { orderOf, type Permutations, rootGroups, unitsMoved } from '../../rebasin/apply.js'
 import type { Compared } from '../../rebasin/match.js'
@@ -91,7 +91,7 @@ const group = object<GroupRecord>(
 const givenFile = object<GivenRead>(
   {
     file: text,
-    inverse: (value, at) => (typeof value === 'boolean' ? value : bad(at, 'true or false')),
+    inverse: boolean,
     step: text,
     sha256: digest,
   },
@@ -133,7 +133,7 @@ export const readRebasinRecord = object<RebasinRecord & GivenRecord>(
     moved: natural,
     groups: record(group),
     kept: record(text),
-    rotation: object({ size: natural, digest }),
+    rotation: object<NonNullable<RebasinRecord['rotation']>>({ size: natural, digest, permuted: boolean }, 'permuted'),
     permutations: object({ files: list(givenFile), names: list(text), model: text, onto: text }),
     check: object({ tolerance: number, before: record(number), after: record(number) }),
   },

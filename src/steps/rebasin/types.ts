@@ -5,6 +5,9 @@ import type { StoredPermutations } from '../../rebasin/stored.js'
 import type { AnalysisCommon } from '../analysis.js'
 import type { CheckRecord, UsesRecord } from '../types.js'
 
+/** What planning needs from the configurations of the models. */
+export type Configs = (model: string) => Readonly<Record<string, unknown>> | undefined
+
 /** `activation-matching` and `mixed` use activations of both models, `merge-many` and `c2m3` align several models jointly. */
 export type AlignmentMethod = 'weight-matching' | 'activation-matching' | 'mixed' | 'merge-many' | 'c2m3'
 
@@ -146,8 +149,11 @@ export interface RebasinRecord extends Pick<RebasinAnalysis, 'method' | 'symmetr
   readonly groups?: Readonly<Record<string, GroupRecord>>
   /** Groups that stay unchanged, with reasons. */
   readonly kept?: Readonly<Record<string, string>>
-  /** For an orthogonal alignment: the rotation of the residual stream. */
-  readonly rotation?: { readonly size: number; readonly digest: string }
+  /**
+   * For an orthogonal alignment: the rotation of the residual stream. `permuted`: it is only another order. Absent if the stream
+   * stays as it is.
+   */
+  readonly rotation?: { readonly size: number; readonly digest: string; readonly permuted?: boolean }
 }
 
 /** What the recipe says of a step with given permutations. */
