@@ -132,7 +132,10 @@ test('labels: where a tensor was measured', () => {
     [{ kind: 'stream' }, undefined, { kind: 'units', layer: 0, signed: false }, undefined, undefined],
   )
   assert.is(roleOf('model.norm.in', labels), undefined)
-  const { missing } = rolesOf(orthogonalForm(sourceOf(a, config)), new Map([['s@model.norm.in', { shape: [5, HIDDEN] }]]))
+  const { missing } = rolesOf(
+    orthogonalForm(sourceOf(a, config)),
+    new Map([['s@model.norm.in', { shape: [5, HIDDEN] }]]),
+  )
   const places = ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'mlp.down_proj.in']
   assert.equal(
     missing,

@@ -63,7 +63,14 @@ function conv1d(model: Model, name: string, x: Vector): Vector {
   })
 }
 
-export function gpt2(model: Model, layers: number, heads: number, tokens: readonly number[]): Rows {
+/** `head`: of a model whose head is not its embedding. */
+export function gpt2(
+  model: Model,
+  layers: number,
+  heads: number,
+  tokens: readonly number[],
+  head = model.get('wte.weight')!,
+): Rows {
   let x = tokens.map((token, i) => add(row(model, 'wte.weight', token), row(model, 'wpe.weight', i)))
   for (let k = 0; k < layers; k++) {
     const fused = x.map((each) => conv1d(model, `h.${k}.attn.c_attn`, layerNorm(model, `h.${k}.ln_1`, each)))
@@ -76,9 +83,7 @@ export function gpt2(model: Model, layers: number, heads: number, tokens: readon
       return add(each, conv1d(model, `h.${k}.mlp.c_proj`, inner))
     })
   }
-  return x.map((each) =>
-    linear(new Map([['out.weight', model.get('wte.weight')!]]), 'out', layerNorm(model, 'ln_f', each)),
-  )
+  return x.map((each) => linear(new Map([['out.weight', head]]), 'out', layerNorm(model, 'ln_f', each)))
 }
 
 export function bert(model: Model, layers: number, heads: number, tokens: readonly number[]): Rows {

@@ -11,10 +11,13 @@ export const isUpright = ({ place }: Matrix): boolean => writes(place?.key)
 export const canonicalShape = (matrix: Matrix, { hidden }: Layout): readonly [number, number] =>
   isUpright(matrix) ? [hidden, matrix.units] : [matrix.units, hidden]
 
+/** Whether the mean of each vector of the stream is of no account: every reader subtracts it. */
+export const isCentred = ({ basis, kind }: Layout): boolean => basis === 'rotated' && kind === 'layer'
+
 /** Whether the tensor as stored is the matrix, row by row. */
 export function isPlain(matrix: Matrix, layout: Layout, shape: readonly number[]): boolean {
   const [rows, columns] = canonicalShape(matrix, layout)
-  const centred = layout.basis === 'rotated' && layout.kind === 'layer' && isUpright(matrix)
+  const centred = isCentred(layout) && isUpright(matrix)
   const folded = matrix.factor !== undefined && layout.basis === 'rotated'
   return (
     shape.length === 2 &&
@@ -44,7 +47,7 @@ export async function readCanonical(
   const data = await weights.get(matrix.tensor)
   const place = placeIn(matrix, layout, weights.source.tensors.get(matrix.tensor)!.shape)
   const upright = isUpright(matrix)
-  const centred = layout.basis === 'rotated' && layout.kind === 'layer'
+  const centred = isCentred(layout)
   for (let unit = 0; unit < matrix.units; unit++) {
     const { start, step } = place(unit)
     let mean = 0

@@ -2,7 +2,7 @@
 import { fault } from '../../core/diagnostics.js'
 import { sharedFloats } from '../team/team.js'
 import type { Weights } from '../weights.js'
-import { canonicalShape, foldedBy, isPlain, placeIn, readCanonical } from './canonical.js'
+import { canonicalShape, foldedBy, isCentred, isPlain, placeIn, readCanonical } from './canonical.js'
 import type { Layout, Matrix } from './layout.js'
 
 /** Norm weights of both models by tensor. */
@@ -72,7 +72,10 @@ interface Sizes {
 
 export function foldedReader(layout: Layout, left: Weights, right: Weights, norms: Norms): FoldedReader {
   const { tensors } = right.source
-  const sides = { a: { weights: left, of: 'onto' }, b: { weights: right, of: 'model' } } as const
+  const sides: Record<'a' | 'b', Side> = {
+    a: { weights: left, scales: (name) => norms[name]!.onto },
+    b: { weights: right, scales: (name) => norms[name]!.model },
+  }
   const sizes = new Map<string, Sizes>()
   const memory = createMemory()
   const shapeOf = (matrix: Matrix) => canonicalShape(matrix, layout)
@@ -83,17 +86,8 @@ export function foldedReader(layout: Layout, left: Weights, right: Weights, norm
       : Number.POSITIVE_INFINITY
   const ranges = (matrix: Matrix, most: number) => rangesOf(shapeOf(matrix)[0], most)
 
-  const fold = async (side: 'a' | 'b', matrix: Matrix, rows: Int32Array) => {
-    const { weights, of } = sides[side]
-    const by = foldedBy(matrix, layout)
-    const scale = by === undefined ? undefined : norms[by]![of]
-    const out = memory.take(rows.length * shapeOf(matrix)[1])
-    if (plain(matrix)) await foldInto(out, weights, matrix.tensor, rows, scale)
-    else await readCanonical(out, weights, matrix, layout, scale)
-    return centredRows(matrix) ? withoutMeans(out, layout.hidden) : out
-  }
-  // Others were centred when they were read.
-  const centredRows = (matrix: Matrix) => plain(matrix) && layout.basis === 'rotated' && layout.kind === 'layer'
+  const fold = (side: 'a' | 'b', matrix: Matrix, rows: Int32Array) =>
+    foldRows(memory.take(rows.length * shapeOf(matrix)[1]), sides[side], layout, matrix, rows)
 
   async function sizesOf(matrix: Matrix): Promise<Sizes> {
     const name = `${matrix.tensor} ${matrix.from}`
@@ -132,17 +126,6 @@ export function foldedReader(layout: Layout, left: Weights, right: Weights, norm
       },
     }
   }
-  async function biasOf(side: 'a' | 'b', matrix: Matrix): Promise<Float32Array | undefined> {
-    const { weights, of } = sides[side]
-    const own = matrix.bias === undefined ? undefined : await weights.get(matrix.bias)
-    const norm =
-      layout.basis === 'rotated' && matrix.norm !== undefined ? layout.norms.get(matrix.norm)?.bias : undefined
-    const part = own?.subarray(matrix.from, matrix.from + matrix.units)
-    if (norm === undefined) return part
-    const through = await productWith(matrix, layout, weights, norms[norm]![of])
-    return through.map((value, i) => value + (part?.[i] ?? 0))
-  }
-
   return {
     ...memory,
     whole: (matrix) => some(matrix, [...ranges(matrix, Number.POSITIVE_INFINITY)][0]!),
@@ -157,7 +140,7 @@ export function foldedReader(layout: Layout, left: Weights, right: Weights, norm
       await sizesOf(matrix)
     },
     async biases(matrix) {
-      const [a, b] = [await biasOf('a', matrix), await biasOf('b', matrix)]
+      const [a, b] = [await biasOf(sides.a, layout, matrix), await biasOf(sides.b, layout, matrix)]
       return a && b ? { a, b } : undefined
     },
     scale() {
@@ -166,6 +149,39 @@ export function foldedReader(layout: Layout, left: Weights, right: Weights, norm
       return Math.sqrt(x * y) || 1
     },
   }
+}
+
+/** A model with its own norms and factors by name. */
+interface Side {
+  readonly weights: Weights
+  readonly scales: (name: string) => Float32Array
+}
+
+async function foldRows(
+  out: Float32Array,
+  { weights, scales }: Side,
+  layout: Layout,
+  matrix: Matrix,
+  rows: Int32Array,
+): Promise<Float32Array> {
+  const by = foldedBy(matrix, layout)
+  const scale = by === undefined ? undefined : scales(by)
+  if (!isPlain(matrix, layout, weights.source.tensors.get(matrix.tensor)!.shape)) {
+    await readCanonical(out, weights, matrix, layout, scale)
+    return out
+  }
+  await foldInto(out, weights, matrix.tensor, rows, scale)
+  return isCentred(layout) ? withoutMeans(out, layout.hidden) : out
+}
+
+/** What a reader's units add on their own: its bias, and what it makes of the bias of the norm before it. */
+async function biasOf({ weights, scales }: Side, layout: Layout, matrix: Matrix): Promise<Float32Array | undefined> {
+  const own = matrix.bias === undefined ? undefined : await weights.get(matrix.bias)
+  const part = own?.subarray(matrix.from, matrix.from + matrix.units)
+  const norm = matrix.norm === undefined ? undefined : layout.norms.get(matrix.norm)?.bias
+  if (norm === undefined || layout.basis !== 'rotated') return part
+  const through = await productWith(matrix, layout, weights, scales(norm))
+  return through.map((value, i) => value + (part?.[i] ?? 0))
 }
 
 /** Memory that is used again once it is given back. */

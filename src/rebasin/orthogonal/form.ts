@@ -42,9 +42,11 @@ export function orthogonalSizes(model: Described): {
   readonly matrices: readonly { readonly side: number }[]
   /** Sides of the similarities of heads, of one layer. */
   readonly squares: readonly number[]
+  /** Whether tensors are read in parts where that is possible. */
+  readonly inParts: boolean
 } {
-  const { hidden, units, layers, shape } = orthogonalForm(model)
+  const { hidden, units, layers, shape, kind, basis } = orthogonalForm(model)
   const matrices = layers.flatMap((layer) => KEYS.flatMap((key) => (layer[key] ? [{ side: layer[key].units }] : [])))
   const heads = shape ? [shape.kv * shape.q * shape.width, shape.kv * shape.width] : []
-  return { hidden, units, matrices, squares: [...heads, ...heads] }
+  return { hidden, units, matrices, squares: [...heads, ...heads], inParts: kind === 'rms' && basis === 'rotated' }
 }

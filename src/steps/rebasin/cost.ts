@@ -116,10 +116,15 @@ const sweepWork = (spec: Spec, { tensors }: AnalysisModel): number => {
 
 function orthogonalCost({ tensors, config }: AnalysisModel): Omit<AnalysisCost, 'steps'> {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
-  const { hidden, units, matrices, squares } = orthogonalSizes({ tensors: byName, ...(config ? { config } : {}) })
+  const { hidden, units, matrices, squares, inParts } = orthogonalSizes({
+    tensors: byName,
+    ...(config ? { config } : {}),
+  })
   const square = hidden * hidden
   return {
     bytes:
+      // A tensor of each model that is read whole.
+      (inParts ? 0 : 2 * 4 * most(tensors.map(elementsOf))) +
       4 * units * units +
       assignBytes(units) +
       4 * sum(squares.map((side) => side * side)) +
