@@ -6,7 +6,7 @@
 import type { Weights } from '../weights.js'
 import { type Layout, type Matrix, writes } from './layout.js'
 
-export const isUpright = ({ place }: Matrix): boolean => writes(place?.key)
+const isUpright = ({ place }: Matrix): boolean => writes(place?.key)
 
 export const canonicalShape = (matrix: Matrix, { hidden }: Layout): readonly [number, number] =>
   isUpright(matrix) ? [hidden, matrix.units] : [matrix.units, hidden]

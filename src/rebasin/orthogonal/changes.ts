@@ -104,7 +104,7 @@ export function turnedOf({ rotation, layout: { hidden, kind, basis } }: Orthogon
 const orderOf = (turned: Float64Array, n: number): Int32Array =>
   Int32Array.from({ length: n }, (_, i) => turned.subarray(i * n, (i + 1) * n).indexOf(1))
 
-export function transposed(matrix: Float64Array, n: number): Float64Array {
+function transposed(matrix: Float64Array, n: number): Float64Array {
   const out = new Float64Array(n * n)
   for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = matrix[i * n + j]!
   return out
