@@ -1,5 +1,5 @@
 /** How a transformer's tensors touch its residual stream: what orthogonal matching and the aligned tensors follow. */
-import type { Heads } from '../infer/transformers.js'
+import type { Heads } from '../infer/transformers/index.js'
 import type { TensorSource } from '../weights.js'
 
 /** `layer`: LayerNorm, which subtracts the mean. `either`: only maps that are right for both kinds. */

@@ -1,6 +1,6 @@
 /** Reads the layout of a transformer of a known family from names and shapes. */
 import { setting } from '../infer/builder.js'
-import type { Heads } from '../infer/transformers.js'
+import type { Heads } from '../infer/transformers/index.js'
 import { ORTHOGONAL, type OrthogonalFamily, type TensorRole } from './families.js'
 import { type Described, KEYS, type Key, type Layout, type Matrix, type Norm, type Part, writes } from './layout.js'
 import { basisOf, kindOf, refusedType, rotaryPlaces } from './traits.js'

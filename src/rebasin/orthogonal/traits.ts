@@ -1,5 +1,5 @@
 /** What names and configurations say of a transformer as a whole: its norms, which bases its stream can have, its positions. */
-import { isHeadless } from '../infer/transformers.js'
+import { isHeadless } from '../infer/transformers/index.js'
 import type { OrthogonalFamily } from './families.js'
 import type { Basis, Described, NormKind } from './layout.js'
 

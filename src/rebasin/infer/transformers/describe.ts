@@ -32,12 +32,12 @@ function orientationOf(shapes: Builder['shapes'], config: Config): boolean | und
 const HEAD = /^(?:.*\.)?(lm_head|score|cls|classifier|cls_classifier|qa_outputs|head)\./
 
 /** Whether what the model gives is its residual stream, as an encoder without a head does. */
-function isHeadless(
-  { encoder, layer, head, onlyHead }: Family,
+export function isHeadless(
+  { encoder, layer, head, onlyHead }: Pick<Family, 'encoder' | 'layer' | 'head' | 'onlyHead'>,
   prefix: string,
   shapes: Builder['shapes'],
   config: Config,
-) {
+): boolean {
   const isHead = (tensor: string) =>
     !layer.test(tensor) && (onlyHead ? onlyHead.test(tensor) : HEAD.test(tensor) || head?.test(tensor))
   if ([...shapes.keys()].some(isHead)) return false

@@ -8,10 +8,9 @@ import { bart, clip, t5, whisper } from './seq2seq.js'
 import { mamba, mamba2 } from './state.js'
 import { openClip, timm, vit } from './vision.js'
 
-export { describe } from './describe.js'
+export { describe, isHeadless } from './describe.js'
 export type { Config, Family } from './family.js'
-export { type Heads, headsOf } from './heads.js'
-export { llama } from './llama.js'
+export type { Heads } from './heads.js'
 
 /** The first one that has a tensor of the model decides: those with further tensors stand before those without. */
 export const FAMILIES: readonly Family[] = [
