@@ -1,6 +1,7 @@
 import { ownValue } from '../../core/collections/ownValue.js'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { didYouMean } from '../../core/suggest.js'
+import { forwardNetwork } from '../forward/index.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
 import { type Builder, createBuilder } from './builder.js'
@@ -86,6 +87,9 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     describe(transformer, builder, config)
     return { family: transformer.name, spec: finished(builder, transformer.name) }
   }
+  // A known network may have another one as a part.
+  const whole = wanted === 'auto' ? forwardNetwork(tensors, config) : undefined
+  if (whole) return { family: whole.name, spec: whole.spec }
   const named = wanted === 'auto' ? namedNetwork(tensors) : undefined
   if (named) return describeNamed(named)
   const blocks = wanted !== 'chain' && hasBlocks(builder)

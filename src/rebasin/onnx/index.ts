@@ -1,7 +1,7 @@
 /** Permutation specs from ONNX exports: the graph says how tensors connect, and the checkpoint which tensors there are. */
 
-import { groupsOf } from '../axes/groups.js'
-import { type AxisText, groupName, readSpec, type Shapes, type Spec } from '../spec.js'
+import { specOfWalk } from '../axes/specText.js'
+import type { Shapes, Spec } from '../spec.js'
 import type { OnnxGraph } from './graph/model.js'
 import { isWeight, type Uses, usesOf } from './uses/index.js'
 import { walkGraph } from './walk.js'
@@ -16,50 +16,8 @@ export type { Bytes } from './graph/wire.js'
 export function onnxSpec(original: OnnxGraph, shapes: Shapes): Spec {
   const uses = usesOf(original, shapes)
   const walked = walkGraph(uses.graph, uses, shapes)
-  const { groups, rows, reasons } = groupsOf(walked, unreadLengths(shapes, walked.tensors))
-  const named = groups.map((size, k) => ({ size, name: '', k }))
-  const taken = new Set<string>()
-  for (const [tensor, axes] of rows)
-    for (const axis of axes)
-      for (const { group } of axis ?? []) {
-        const own = group === undefined ? undefined : named[group]!
-        if (own?.name !== '') continue
-        const plain = groupName(tensor.replace(/\.(weight|bias)$/, ''))
-        let name = plain
-        for (let n = 2; taken.has(name); n++) name = `${plain}#${n}`
-        taken.add(name)
-        own.name = name
-      }
-  const nameOf = (group: number) => named[group]!.name
-  const tensors: Record<string, AxisText[]> = Object.create(null)
-  for (const [tensor, axes] of rows) tensors[tensor] = axes.map((axis) => textOf(axis, nameOf))
-  return readSpec(
-    {
-      groups: Object.fromEntries(named.map(({ name, size }) => [name, size])),
-      tensors,
-      kept: Object.fromEntries([...keptOf(original, uses, shapes), ...reasons]),
-    },
-    shapes,
-  )
-}
-
-interface Part {
-  readonly group?: number
-  readonly places: number
-  readonly times: number
-}
-
-/** An axis as specs write it. */
-function textOf(axis: readonly Part[] | undefined, nameOf: (group: number) => string): AxisText {
-  if (!axis?.some(({ group }) => group !== undefined)) return null
-  const texts: string[] = []
-  for (const { group, places, times } of axis) {
-    const text = group === undefined ? String(places) : nameOf(group)
-    texts.push(times === 1 || group === undefined ? text : `${text}*${times}`)
-  }
-  const [first] = texts
-  if (texts.length === 1) return first!
-  return texts.every((text) => text === first) && axis[0]!.group !== undefined ? `${texts.length}*${first}` : texts
+  const kept = keptOf(original, uses, shapes)
+  return specOfWalk(walked, shapes, { unread: unreadLengths(shapes, walked.tensors), kept })
 }
 
 /** Initializers that are no tensor of the checkpoint, with the reason. */

@@ -1,9 +1,10 @@
 /** Convolutions and pooling. */
-import { type Axis, ofRuns, plain, sliceAxis, spreadRuns } from '../../axes/axis.js'
+import { type Axis, plain } from '../../axes/axis.js'
+import { groupedOutputs } from '../../axes/blocks.js'
 import { contract, join } from '../../axes/join.js'
 import type { OnnxNode } from '../graph/model.js'
 import { integer, label, type Operator, stay, unknown, type Value, type Walk } from '../value.js'
-import { markBlocks, perChannel } from './elementwise.js'
+import { perChannel } from './elementwise.js'
 
 /** Channels of a convolution are axis 1. The places of its kernel and of the picture keep their order. */
 const convolution: Operator = (walk, node) => {
@@ -28,10 +29,6 @@ function fullChannels(walk: Walk, node: OnnxNode, channels: Axis, w: readonly Ax
   return rows
 }
 
-/**
- * A convolution in groups. Each group reads its own input channels through the same columns of the weight. So input
- * channels move in the same way in all groups, and output channels move within their group.
- */
 function groupedChannels(walk: Walk, node: OnnxNode, channels: Axis, w: readonly Axis[], groups: number): Axis {
   const where = label(node)
   const [first, second] = [w[0]!, w[1]!]
@@ -40,22 +37,7 @@ function groupedChannels(walk: Walk, node: OnnxNode, channels: Axis, w: readonly
     stay(walk, [channels, first, second], `${where} is a grouped convolution`)
     return plain(second.length === undefined ? undefined : second.length * groups)
   }
-  const each = second.length
-  const outputs = first.length === undefined ? undefined : first.length / groups
-  if (each === undefined || outputs === undefined || !Number.isInteger(outputs) || channels.length !== each * groups) {
-    stay(walk, [channels, first, second], `${where} is a convolution in groups of unknown sizes`)
-    return plain(first.length)
-  }
-  // Depthwise: each channel has its own outputs.
-  if (each === 1) {
-    const runs = channels.runs && spreadRuns(channels.runs, outputs)
-    join(walk, first, runs ? ofRuns(runs) : plain(first.length), where)
-    if (!runs) stay(walk, [channels], `${where} has a group per channel`)
-    return first
-  }
-  for (let group = 0; group < groups; group++) contract(walk, sliceAxis(channels, group * each, each), second, where)
-  markBlocks(walk, first, outputs)
-  return first
+  return groupedOutputs(walk, channels, [first, second], groups, where)
 }
 
 /** Sizes of a picture after a convolution or pooling, if they follow from numbers. */

@@ -1,5 +1,6 @@
 /** Operators on single elements, and norms. */
 import { type Axis, isOne, plain } from '../../axes/axis.js'
+import { markBlocks } from '../../axes/blocks.js'
 import { broadcast, join, markInner } from '../../axes/join.js'
 import type { OnnxNode } from '../graph/model.js'
 import { fromFront, integer, label, type Operator, type Size, stay, unknown, type Walk } from '../value.js'
@@ -88,23 +89,6 @@ const groupNorm: Operator = (walk, node) => {
   perChannel(walk, node, node.inputs.slice(1), channel)
   markBlocks(walk, channel, channel.length / groups)
   walk.give(node.outputs[0], x)
-}
-
-/** The units of an axis can change places only within blocks of so many places. */
-export function markBlocks({ ties }: Walk, { runs }: Axis, places: number): void {
-  let at = 0
-  for (const { ids, each, length, first } of runs ?? []) {
-    const start = at
-    at += length
-    if (!ids) continue
-    const block = (k: number) => Math.floor((start + k * each) / places)
-    // A unit of several places may lie in two blocks.
-    const isSplit =
-      first !== undefined ||
-      Array.from(ids).some((_, k) => block(k) !== Math.floor((start + (k + 1) * each - 1) / places))
-    if (isSplit) ties.fix(ids, 'its places are in different groups')
-    else ties.mark(ids, block)
-  }
 }
 
 const layerNorm: Operator = (walk, node) => {
