@@ -1,16 +1,9 @@
 /** Groups of units that can change places, and where each tensor's axes have them. */
 import { type Members, membersOf, type UnitGroup } from './members.js'
 import { type Part, partsOf } from './parts.js'
-import type { Units } from './ties.js'
+import type { Walked } from './ties.js'
 
 export type { Part }
-
-/** A network that has been followed. */
-export interface Walked {
-  readonly units: Units
-  /** By tensor that the network reads: the ids of each axis. Axes of one place have none. */
-  readonly tensors: ReadonlyMap<string, readonly (Int32Array | undefined)[]>
-}
 
 export interface Groups {
   readonly groups: readonly UnitGroup[]

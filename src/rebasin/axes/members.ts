@@ -1,5 +1,5 @@
 /** Which units can change places with each other. */
-import type { Walked } from './groups.js'
+import type { Walked } from './ties.js'
 
 export interface UnitGroup {
   /** Units; in a group inside another, per outer unit. */

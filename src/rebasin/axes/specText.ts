@@ -1,7 +1,8 @@
 /** The spec of a network whose places were tied. */
 import { type AxisText, groupName, readSpec, type Shapes, type Spec } from '../spec.js'
-import { type Groups, groupsOf, type Part, type Walked } from './groups.js'
+import { type Groups, groupsOf, type Part } from './groups.js'
 import type { UnitGroup } from './members.js'
+import type { Walked } from './ties.js'
 
 /** What a network does not move, with the reasons. */
 export interface Left {

@@ -54,6 +54,13 @@ export interface Units {
 /** Limit for all ids of a network. */
 const MOST_IDS = 1 << 25
 
+/** A network that has been followed. */
+export interface Walked {
+  readonly units: Units
+  /** By tensor that the network reads: the ids of each axis. Axes of one place have none. */
+  readonly tensors: ReadonlyMap<string, readonly (Int32Array | undefined)[]>
+}
+
 export function createTies(): Ties {
   const forest = new Forest()
   const starts: number[] = []

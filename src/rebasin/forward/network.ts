@@ -4,8 +4,7 @@
  * this architecture.
  */
 import { type Axis, idsOf, ofIds, plain } from '../axes/axis.js'
-import type { Walked } from '../axes/groups.js'
-import { createTies, type Tied } from '../axes/ties.js'
+import { createTies, type Tied, type Walked } from '../axes/ties.js'
 import type { Shapes } from '../spec.js'
 
 export type Config = Readonly<Record<string, unknown>> | undefined

@@ -5,8 +5,7 @@
 
 import type { Axis } from '../axes/axis.js'
 import { constantAxes, ofIds, plain } from '../axes/axis.js'
-import type { Walked } from '../axes/groups.js'
-import { createTies } from '../axes/ties.js'
+import { createTies, type Walked } from '../axes/ties.js'
 import type { Shapes } from '../spec.js'
 import type { OnnxGraph, OnnxNode } from './graph/model.js'
 import { broken } from './graph/wire.js'

@@ -29,41 +29,48 @@ const LARGE = [16, 16, 24, 24, 40, 40, 40, 80, 80, 80, 80, 112, 112]
 
 /** The features of MobileNetV3-Large, and those of its second stage. */
 function mobilenetLarge(net: Net, at: string): { readonly before: Channels; readonly last: Channels } {
-  const unit = (x: Channels | undefined, name: string) => norm(net, conv(net, x, `${name}.0`), `${name}.1`)
-  let x = unit(undefined, `${at}.0`)
+  let x = unit(net, undefined, `${at}.0`)
   let before = x
   for (let k = 1; k <= 15; k++) {
     const block = `${at}.${k}.block`
     let inside = x
     for (let part = 0; net.unread(`${block}.${part}.`).length > 0; part++) {
       const own = `${block}.${part}`
-      inside = net.has(`${own}.fc1.weight`) ? squeezeExcite(net, inside, own) : unit(inside, own)
+      inside = net.has(`${own}.fc1.weight`) ? squeezeExcite(net, inside, own) : unit(net, inside, own)
     }
     x = inside.length === x.length ? add(net, x, inside, block) : inside
     demand(x.length === (LARGE[k] ?? x.length), `${block} has another width`)
     if (k === 4) before = x
   }
-  return { before, last: unit(x, `${at}.16`) }
+  return { before, last: unit(net, x, `${at}.16`) }
 }
+
+/** A convolution and its norm in an `nn.Sequential`. */
+const unit = (net: Net, x: Channels | undefined, at: string, first = 0): Channels =>
+  norm(net, conv(net, x, `${at}.${first}`), `${at}.${first + 1}`)
 
 /** DeepLab, FCN and LRASPP over a backbone. */
 function segmentation(net: Net): void {
   const isMobile = net.has('backbone.0.0.weight')
   const { before, last } = isMobile ? mobilenetLarge(net, 'backbone') : resnetStages(net, 'backbone')
-  const unit = (x: Channels, at: string, first = 0) => norm(net, conv(net, x, `${at}.${first}`), `${at}.${first + 1}`)
-  const fcn = (x: Channels, at: string) => output(net, conv(net, unit(x, at), `${at}.4`))
+  const fcn = (x: Channels, at: string) => output(net, conv(net, unit(net, x, at), `${at}.4`))
   if (net.has('aux_classifier.0.weight')) fcn(before, 'aux_classifier')
   if (net.has('classifier.cbr.0.weight')) {
-    const x = add(net, unit(last, 'classifier.cbr'), conv(net, last, 'classifier.scale.1'), 'classifier.scale')
+    const x = add(net, unit(net, last, 'classifier.cbr'), conv(net, last, 'classifier.scale.1'), 'classifier.scale')
     output(net, conv(net, x, 'classifier.high_classifier'))
     output(net, conv(net, before, 'classifier.low_classifier'))
     return
   }
-  if (!net.has('classifier.0.convs.0.0.weight')) return fcn(last, 'classifier')
+  if (!net.has('classifier.0.convs.0.0.weight')) fcn(last, 'classifier')
+  else pyramid(net, last)
+}
+
+/** Convolutions of several rates, whose channels are put together. */
+function pyramid(net: Net, last: Channels): void {
   const rates = count(net, (k) => `classifier.0.convs.${k}.0.weight`)
-  const parts = Array.from({ length: rates }, (_, k) => unit(last, `classifier.0.convs.${k}`))
-  parts.push(unit(last, `classifier.0.convs.${rates}`, 1))
-  const x = unit(unit(concat(...parts), 'classifier.0.project'), 'classifier', 1)
+  const parts = Array.from({ length: rates }, (_, k) => unit(net, last, `classifier.0.convs.${k}`))
+  parts.push(unit(net, last, `classifier.0.convs.${rates}`, 1))
+  const x = unit(net, unit(net, concat(...parts), 'classifier.0.project'), 'classifier', 1)
   output(net, conv(net, x, 'classifier.4'))
 }
 
