@@ -76,6 +76,9 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   const { tensors, config } = source
   const names = [...tensors.keys()]
   const wanted = ownValue(ALIASES, family) ?? family
+  // It has read every tensor, so nothing is more certain. A known network may have another one as a part.
+  const whole = wanted === 'auto' ? forwardNetwork(tensors, config) : undefined
+  if (whole) return { family: whole.name, spec: whole.spec }
   const builder = createBuilder(tensors)
   const transformer = FAMILIES.find(
     ({ name, sign, fits }) =>
@@ -87,9 +90,6 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     describe(transformer, builder, config)
     return { family: transformer.name, spec: finished(builder, transformer.name) }
   }
-  // A known network may have another one as a part.
-  const whole = wanted === 'auto' ? forwardNetwork(tensors, config) : undefined
-  if (whole) return { family: whole.name, spec: whole.spec }
   const named = wanted === 'auto' ? namedNetwork(tensors) : undefined
   if (named) return describeNamed(named)
   const blocks = wanted !== 'chain' && hasBlocks(builder)
