@@ -2,7 +2,7 @@ import { Fault, fault } from '../core/diagnostics.js'
 import { systemFault } from '../core/resources.js'
 import { loadCommand } from './map.js'
 import { saveAddressSpace } from './support/addressSpace.js'
-import { complain, print, quietPipes } from './support/print.js'
+import { chooseMessages, complain, print, quietPipes } from './support/print.js'
 
 const HELP = ['--help', '-h']
 const VERSION_FLAGS = ['--version', '-v']
@@ -33,6 +33,7 @@ async function dispatch(argv: readonly string[], url: string): Promise<number> {
   }
   const wantsHelp = name === undefined || name === 'help' || HELP.includes(name)
   const options = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest
+  chooseMessages(options)
   if (wantsHelp || options.some((option) => HELP.includes(option))) {
     const subject = wantsHelp ? rest.find((word) => !word.startsWith('-')) : name
     const { help } = await import('./help.js')

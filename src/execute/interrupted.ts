@@ -3,6 +3,11 @@ import { counted, formatCount } from '../core/words.js'
 
 export const interrupted = (): Fault => fault('interrupted', 'interrupted', undefined, 130)
 
+const DOWNLOADED = 'downloaded parts are kept'
+
+/** An interruption during a download. What was downloaded is used next time. */
+export const interruptedDownload = (): Fault => fault('interrupted', `interrupted: ${DOWNLOADED}`, undefined, 130)
+
 /** Throws `interrupted`, with exit code 130, if the signal is aborted. */
 export function refuseInterrupted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw interrupted()
@@ -26,11 +31,13 @@ export function withLeft(
   const ended =
     error instanceof Fault ? error.diagnostics.every(({ code }) => code === 'interrupted') : name === 'AbortError'
   if (!signal?.aborted || !ended) return error
+  const downloads = error instanceof Fault && error.message.endsWith(DOWNLOADED) ? `, ${DOWNLOADED}` : ''
   const published = complete > 0 ? `${formatCount(complete)} of ${counted(outputs, 'output')} complete` : ''
   if (resume) {
     const kept = 'finished work is kept'
-    const message = `interrupted: ${published === '' ? kept : `${published}, and ${kept}`}`
+    const message = `interrupted: ${published === '' ? kept : `${published}, and ${kept}`}${downloads}`
     return fault('interrupted', message, 'run again with --resume', 130)
   }
-  return fault('interrupted', `interrupted: ${published === '' ? 'no output was written' : published}`, undefined, 130)
+  const left = published === '' ? 'no output was written' : published
+  return fault('interrupted', `interrupted: ${left}${downloads}`, undefined, 130)
 }

@@ -342,7 +342,7 @@ test('Ctrl-C in the middle of a matching ends with 130 and leaves nothing behind
       })
       const code = await new Promise((resolve) => child.on('close', resolve))
       assert.is(code, 130, err)
-      assert.match(err, /^interrupted: no output was written$/m)
+      assert.match(err, '"interrupted: no output was written"')
       assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors', 'r.yml'])
     }
   }))

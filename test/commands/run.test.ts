@@ -148,7 +148,11 @@ test('Ctrl-C ends with 130 and leaves nothing behind', () =>
     const code = await new Promise((resolve) => child.on('close', resolve))
     assert.is(code, 130, err)
     assert.match(err, /\{"kind":"notice","message":"stopping; press Ctrl-C again to force quit"\}\n/)
-    assert.match(err, /^interrupted: no output was written\n$/m)
+    // All lines are JSON, the last one too.
+    const last = JSON.parse(err.trimEnd().split('\n').at(-1)!)
+    assert.is(last.kind, 'error')
+    assert.is(last.diagnostic.code, 'interrupted')
+    assert.is(last.diagnostic.message, 'interrupted: no output was written')
     assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors'])
   }))
 
@@ -177,9 +181,10 @@ test('Ctrl-C with --resume says what is left and the command that continues, whi
       if (!child.killed && err.split('"evaluating').length === 3) child.kill('SIGTERM')
     })
     assert.is(await new Promise((resolve) => child.on('close', resolve)), 130, err)
-    const [, command] =
-      /^interrupted: 1 of 2 outputs complete, and finished work is kept; resume with: (.*)$/m.exec(err) ?? []
-    assert.match(command ?? err, /^node \S+run\.js run 'the recipe\.yml' --allow-commands --resume --no-sync --json$/)
+    const { message, hint } = JSON.parse(err.trimEnd().split('\n').at(-1)!).diagnostic
+    assert.is(message, 'interrupted: 1 of 2 outputs complete, and finished work is kept')
+    const [, command] = /^resume with: (.*)$/.exec(hint) ?? []
+    assert.match(command ?? hint, /^node \S+run\.js run 'the recipe\.yml' --allow-commands --resume --no-sync --json$/)
     writeFileSync(path.join(folder, 'on'), '')
     const again = spawnSync('sh', ['-c', command!], { cwd: folder, env: plainEnv, encoding: 'utf8' })
     assert.is(again.status, 0, again.stderr)

@@ -27,6 +27,22 @@ test('a run that waits forever ends with an error', async () => {
   assert.match(err, /^error internal: the run is waiting for an event that never comes/)
 })
 
+test('with --json errors are lines of JSON, of usage too', async () => {
+  for (const argv of [
+    ['validate', 'nothing.yml', '--no-models', '--jso', '--json'],
+    ['plan', 'nothing.yml', '--json'],
+    ['plan', 'nothing.yml', '--format=json'],
+    ['plan', 'nothing.yml', '--format', 'json'],
+  ]) {
+    const { code, out, err } = await terge(argv)
+    assert.equal([code, out], [2, ''], argv.join(' '))
+    const { kind, diagnostic } = JSON.parse(err)
+    assert.is(kind, 'error')
+    assert.match(diagnostic.code, argv.includes('--jso') ? 'unknown-flag' : 'missing-recipe')
+  }
+  assert.match((await terge(['plan', 'nothing.yml'])).err, /^error missing-recipe: /)
+})
+
 test('unknown commands and flags, through the real command', async () => {
   assert.equal(await terge(['rum', 'recipe.yml']), {
     code: 2,

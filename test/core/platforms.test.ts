@@ -254,7 +254,8 @@ test('outputs that differ in case are one file on Windows and macOS, and so is a
     const places = outputs.map((output) => path.join(folder, output.path))
     const model = { path: path.join(folder, 'models/m.safetensors'), layout: 'file', sidecars: [] }
     const models = new Map([['m', { ...model, files: [{ path: model.path }] }]])
-    const recipe = { outputs: outputs.map(() => ({ at: [] })), models: new Map(), placeOf: () => undefined }
+    const read = { outputs: outputs.map(() => ({ at: [] })), models: new Map(), steps: [], folder }
+    const recipe = { ...read, placeOf: () => undefined }
     const found = async (platform: NodeJS.Platform) =>
       (
         await misplacedOutputs(

@@ -202,8 +202,13 @@ for (const signal of ['SIGINT', 'SIGKILL'] as const)
         await new Promise((resolve) => setTimeout(resolve, 20))
       assert.ok(part(), 'a part of the file is there')
       child.kill(signal)
+      let err = ''
+      child.stderr.on('data', (chunk) => {
+        err += chunk
+      })
       const code = await new Promise((resolve) => child.on('close', resolve))
       assert.is(code, signal === 'SIGINT' ? 130 : null)
+      if (signal === 'SIGINT') assert.match(err, /^interrupted: no output was written, downloaded parts are kept$/m)
       assert.equal(
         signal === 'SIGINT' ? readdirSync(folder).sort() : [],
         signal === 'SIGINT' ? ['home', 'recipe.yml'] : [],

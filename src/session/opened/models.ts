@@ -8,6 +8,7 @@ import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { byteProgress } from '../../execute/byteProgress.js'
 import type { Listener } from '../../execute/events.js'
+import { interruptedDownload } from '../../execute/interrupted.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
@@ -176,6 +177,8 @@ export async function fetchModels(
       const source = recipe?.models.get(owner.get(fetch)!)
       return recipe && source && error instanceof Fault ? placed(recipe, source.at, error) : error
     },
+  }).catch((error: unknown) => {
+    throw signal?.aborted ? interruptedDownload() : error
   })
 }
 
