@@ -44,6 +44,8 @@ export interface Leaf extends Source {
   readonly elements?: number
   /** The pass that digests its bytes; -1 if another program does. Only for stored tensors that are read unchanged. */
   readonly digestIn: number
+  /** Bytes in files per element, if they are not those of an element. */
+  readonly storedBytes?: number
 }
 
 export type Node =

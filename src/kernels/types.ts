@@ -205,7 +205,7 @@ export interface UnpackKernels {
     stride: number,
     groups: number,
   ) => void
-  readonly transpose: (source: number, rows: number, columns: number, to: number, stride: number) => void
+  readonly transpose: (source: number, line: number, rows: number, columns: number, to: number, stride: number) => void
 }
 
 /** An instance on one memory. Looking up a function is cheap, but should be outside of loops. */

@@ -39,7 +39,7 @@ export interface Quantized {
 
 /** Scales of activations and of the KV cache. They do not change weights. */
 const ACTIVATIONS =
-  /[._](input_scale|output_scale|activation_scale|act_scale|input_global_scale|output_global_scale|input_zero_point|output_zero_point|[qkv]_scale|kv_scale|[kv]_zero_point|prob_output_scale)$/
+  /[._](input_scale|input_scale_ub|output_scale|activation_scale|activation_scale_ub|act_scale|input_global_scale|output_global_scale|input_zero_point|output_zero_point|[qkv]_scale|kv_scale|[kv]_zero_point|prob_output_scale)$/
 /** Names that only tensors of quantized weights have. */
 const PARTS =
   /([._]weight_(scale(_inv|_2)?|global_scale|packed|shape|zero_point|g_idx|format)|_scale_inv|\.(qweight|qzeros|g_idx|SCB|SCBt|CB|absmax|nested_absmax|quant_map|nested_quant_map)|\.quant_state\.\w+|_(blocks|scales)|pre_quant_scale|svdquant_lora_[ab])$/

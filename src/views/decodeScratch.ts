@@ -9,7 +9,7 @@ export const SCRATCH = CHUNK * 16
 /** Scales that are kept at once. */
 export const SCALES = 1 << 16
 /** Codes that are not contiguous in the file. */
-export const BAND = 1 << 21
+export const BAND = 1 << 22
 /** Numbers of a strip of a transposed matrix, and of the box that is transposed at once. */
 export const STRIP = 1 << 19
 export const BOX = 1 << 16

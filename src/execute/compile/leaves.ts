@@ -5,9 +5,10 @@ import type { ComputedExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '.
 import { placesOf as rowPlaces } from '../../rebasin/places.js'
 import { type Lowering, lower } from '../../views/lower.js'
 import { mapped, placesOf } from '../../views/places.js'
+import { storedBytes } from '../../views/ranges.js'
 import type { MemoryReader } from '../../views/readers.js'
 import { shapeOf } from '../../views/shape.js'
-import { findingsOf, isPlain, mainStored } from '../../views/stored.js'
+import { findingsOf, isDecoded, isPlain, mainStored } from '../../views/stored.js'
 import type { Finding } from '../../views/types.js'
 import type { Factor, Leaf, LoraNode, Node } from '../program.js'
 import { type Added, addLeaf, addRead, counted, type Draft } from './draft.js'
@@ -21,7 +22,14 @@ const loweringOf = ({ compute, findings }: Draft, raw: boolean): Lowering => ({
 export function addStored(draft: Draft, of: ReadExpr): Added {
   const { view } = of
   const count = draft.raw ? {} : counted(draft, elements(shapeOf(view)))
-  const index = addLeaf(draft, of, () => ({ ...lower(view, loweringOf(draft, draft.raw)), ...count, digestIn: -1 }))
+  const total = elements(shapeOf(view))
+  const stored = isDecoded(view) && total > 0 ? { storedBytes: storedBytes(view) / total } : {}
+  const index = addLeaf(draft, of, () => ({
+    ...lower(view, loweringOf(draft, draft.raw)),
+    ...count,
+    ...stored,
+    digestIn: -1,
+  }))
   // Digests are of whole stored tensors.
   return addRead(draft, index, isPlain(view) ? [index] : [])
 }

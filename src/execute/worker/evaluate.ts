@@ -139,8 +139,8 @@ function writeTile({ program, worker, tile }: Layout, digests: TaskDigests, addr
 
 /** Bytes of n elements of a leaf, as far as the leaf has them and they are read from a file. */
 function storedBytes(program: Program, leaf: number, first: number, n: number): number {
-  const { reader, elementBytes, elements = program.elements } = program.leaves[leaf]!
-  return isStored(reader) ? Math.max(0, Math.min(n, elements - first)) * elementBytes : 0
+  const { reader, elementBytes, elements = program.elements, storedBytes = elementBytes } = program.leaves[leaf]!
+  return isStored(reader) ? Math.round(Math.max(0, Math.min(n, elements - first)) * storedBytes) : 0
 }
 
 function joinedSums(parts: readonly Float64Array[]): Float64Array {

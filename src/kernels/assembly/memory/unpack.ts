@@ -292,11 +292,10 @@ export function scale_mapped(
 }
 
 /**
- * Rows of 4-byte elements become columns. `stride`: bytes from one row of the result to the next. Eight rows of the result
+ * Rows of 4-byte elements become columns. `line` and `stride`: bytes from one row to the next, and from one row of the result. Eight rows of the result
  * are written side by side: often they are as far apart as lines that share a place in the cache.
  */
-export function transpose(src: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
-  const line = columns << 2
+export function transpose(src: usize, line: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
   const whole = rows & ~3, wide = columns & ~7
   for (let column: usize = 0; column < wide; column += 8) {
     let from = src + (column << 2)

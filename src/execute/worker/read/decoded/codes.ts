@@ -1,7 +1,7 @@
 /** Codes of decoded numbers: where they are in memory, and as float32. */
 import { isInWords, wordsOf } from '../../../../views/decodeForm.js'
 import { BAND } from '../../../../views/decodeScratch.js'
-import type { ContiguousReader } from '../../../../views/readers.js'
+import type { ContiguousReader, StridedReader } from '../../../../views/readers.js'
 import { bytesOfPart, countOf } from './fixed.js'
 import type { DecodedState } from './state.js'
 
@@ -56,7 +56,7 @@ export function findCodes(state: DecodedState, row: number, rows: number, column
 export function codeRows(state: DecodedState): number {
   const { reader, rowBytes, reading } = state
   if (state.box || reader.form.codes.kind === 'across') return Number.POSITIVE_INFINITY
-  const room = reader.parts[0]!.reader.kind === 'contiguous' ? reading.worker.slotRoom : BAND
+  const room = reader.parts[0]!.reader.kind === 'contiguous' ? reading.worker.slotRoom : BAND / 2
   return Math.max(1, Math.floor(room / Math.max(1, rowBytes)))
 }
 
@@ -93,12 +93,50 @@ function wordsAt(state: DecodedState, from: number, to: number): number {
     const start = total <= most ? 0 : from
     const end = Math.min(total, sequential ? start + most : Math.max(to, Math.min(start + most, to)))
     band.to = 0
+    const codes = reader.parts[0]!.reader
+    if (codes.kind === 'strided' && isTransposed(codes)) return transposedAt(state, codes, from, to, sequential)
     bytesOfPart(state, 0, start, end - start, band.address)
     band.from = start
     band.to = end
   }
   return band.address + (from - band.from) * 4
 }
+
+/** Whether the words of a column are contiguous in the file, and one row of them fits into the band. */
+const isTransposed = ({ shape, strides }: StridedReader): boolean =>
+  shape.length === 2 && strides[0] === 1 && shape[1]! * 4 <= BAND / 8
+
+/** Words of whole rows, which are columns in the file. Rows of the file are read in large pieces, or one by one. */
+function transposedAt(
+  { band, reading }: DecodedState,
+  { file, offset, shape, strides }: StridedReader,
+  from: number,
+  to: number,
+  sequential: boolean,
+): number {
+  const { worker, slot } = reading
+  const [rows, columns] = [shape[0]!, shape[1]!]
+  const line = strides[1]! * 4
+  const first = Math.floor(from / columns)
+  const needed = Math.ceil(to / columns) - first
+  const most = Math.floor(BAND / 4 / columns)
+  const count = Math.min(rows - first, sequential || needed > most ? most : needed)
+  const width = count * 4
+  // One call for several rows reads what lies between them as well.
+  const together = line > CALL + width ? 1 : Math.max(1, Math.floor((worker.slotRoom - width) / line) + 1)
+  for (let column = 0; column < columns; column += together) {
+    const n = Math.min(together, columns - column)
+    const at = slot.at(worker.input(file), offset + column * line + first * 4, (n - 1) * line + width)
+    worker.kernels.unpack.transpose(at, line, n, count, band.address + column * 4, columns * 4)
+  }
+  band.from = first * columns
+  band.to = (first + count) * columns
+  if (to > band.to) throw new Error('internal: codes that do not fit the band')
+  return band.address + (from - band.from) * 4
+}
+
+/** Bytes that are copied in the time that one call to the system takes. */
+const CALL = 12_288
 
 /** Keeps the codes of some columns of these rows in the band, and of as many columns after them as there is room for. */
 export function keepColumns(state: DecodedState, row: number, rows: number, column: number, columns: number): void {

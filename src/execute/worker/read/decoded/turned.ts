@@ -70,7 +70,7 @@ function stripAt(
   for (let done = 0; done < rows; done += most) {
     const n = Math.min(most, rows - done)
     decodeBox(state, row + done, n, column, columns, box)
-    unpack.transpose(box, n, columns, address + done * 4, rows * 4)
+    unpack.transpose(box, columns * 4, n, columns, address + done * 4, rows * 4)
   }
   strips.set(state, { row, column })
   return address
