@@ -45,6 +45,25 @@ const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, cod
     },
     'missing-lock',
   ],
+  'plan: a lock that is not one': [
+    (at) => {
+      writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at)))
+      writeFileSync(path.join(at, 'recipe.yml.lock'), '{}')
+      return plan(path.join(at, 'recipe.yml'), { locked: true })
+    },
+    'bad-lock',
+  ],
+  'plan: a model that differs from the lock': [
+    async (at) => {
+      writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at)))
+      const locked = await lock(path.join(at, 'recipe.yml'))
+      writeFileSync(locked.path, locked.text)
+      writeModel(path.join(at, 'b.safetensors'), { w: f32([3], [1, 2, 3]) })
+      return plan(path.join(at, 'recipe.yml'), { locked: true })
+    },
+    'lock-differs',
+  ],
+  'plan: a folder': [(at) => plan(at), 'unreadable-recipe'],
   'openRecipe: a wrong text': [(at) => openRecipe(recipe(at, { merge: { method: 'lineer' } })), 'unknown-method'],
   'planOpened: a model that is not there': [
     async (at) =>
@@ -69,6 +88,23 @@ const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, cod
     'memory-too-small',
   ],
   'run: aborted': [async (at) => run(await plan(recipe(at)), { threads: 1, signal: ABORTED }), 'interrupted', 130],
+  'run: a command that takes too long': [
+    async (at) => {
+      const slow = { command: ['node', '--eval', 'setTimeout(() => {}, 60_000)'], timeout: 1 }
+      await run(await plan(recipe(at, { evaluate: slow })), { threads: 1, commands: 'run' })
+    },
+    'evaluate-timeout',
+    1,
+  ],
+  'run: a result that is not finite': [
+    async (at) => {
+      for (const name of ['a', 'b']) writeModel(path.join(at, `${name}.safetensors`), { w: f32([1], [3e38]) })
+      const weights = { method: 'linear', weights: [4, 4], parameters: { normalize: false } }
+      await run(await plan(recipe(at, { merge: weights })), { threads: 1, strict: true })
+    },
+    'not-finite',
+    1,
+  ],
   'viewPlan: too little memory': [
     async (at) => viewPlan((await plan(recipe(at))).plan, { threads: 1, memory: 1000 }),
     'memory-too-small',
@@ -87,6 +123,13 @@ const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, cod
       return verify(path.join(at, 'x.lineage.json'))
     },
     'bad-lineage',
+  ],
+  'verify: a lineage of a later version': [
+    (at) => {
+      writeFileSync(path.join(at, 'x.lineage.json'), '{"lineage": 99}')
+      return verify(path.join(at, 'x.lineage.json'))
+    },
+    'lineage-version',
   ],
   'report: no lineage': [(at) => report(path.join(at, 'none.json')), 'missing-lineage'],
   'inspect: nothing': [(at) => inspect(path.join(at, 'none')), 'missing-model'],

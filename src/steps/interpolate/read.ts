@@ -64,7 +64,7 @@ function readPointRepair(
     })
   if (found !== 'correlation' && new Set(found.statistics.map(({ file }) => file)).size < inner.length)
     report.error('contradiction', 'all points have the same statistics file', repair.path, {
-      hint: 'measure each point, and write {point} for its name in the path: statistics/{point}.safetensors',
+      hint: 'measure each point, and write {point} for its name in the path: {point}-statistics.safetensors',
     })
   return found
 }

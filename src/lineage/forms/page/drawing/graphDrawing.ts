@@ -5,7 +5,7 @@ import { ranksOf } from './graph.js'
 import { at, clipped, drawing, NARROW, text, wrapped } from './svg.js'
 
 const NODE = 180
-const GAP = 114
+const GAP = 122
 const LINE = 15
 /** Most nodes that are drawn: beyond, lines would only cover each other. */
 const MOST = 80
