@@ -168,6 +168,7 @@ export const ERROR_CODES = [
   'nothing-to-extract',
   'nothing-to-merge',
   'nothing-to-permute',
+  'nothing-to-zip',
   'offsets-hole',
   'offsets-overlap',
   'offsets-reversed',
@@ -249,8 +250,11 @@ export const ERROR_CODES = [
   'write-failed',
   'zero-weights',
   'zip-compressed',
+  'zip-config',
   'zip-directory',
   'zip-entry',
+  'zip-kept',
+  'zip-width',
 ] as const
 
 /** The code of an error or warning. Unlike the message, it is stable across versions. */

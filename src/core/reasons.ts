@@ -14,6 +14,7 @@ export const COPY_REASONS = {
   aligned: 'aligned by a rebasin',
   untouched: 'not changed by the alignment',
   repaired: 'repaired',
+  zipped: 'zipped',
   'saved-whole': 'saved in full in the adapter',
 } as const
 
@@ -32,6 +33,7 @@ export const REASONS_OF_VERSION_1: Readonly<Record<CopyReason, string>> = {
   aligned: 'aligned by a rebasin',
   untouched: 'not touched by the alignment',
   repaired: 'repaired',
+  zipped: 'zipped',
   'saved-whole': 'saved whole beside the adapter',
 }
 

@@ -45,6 +45,8 @@ export interface Value {
   readonly layers?: ReadonlyMap<string, Restacked>
   /** For an adapter, which is not a model: its configuration. */
   readonly adapter?: Readonly<Record<string, unknown>>
+  /** For a zip and its results: what config.json says of sizes that changed. */
+  readonly sizes?: Readonly<Record<string, number>>
   /** The quantization method in the model's configuration, if any. */
   readonly quantization?: string
   /** Why its quantized weights can't be computed with. */
@@ -54,5 +56,8 @@ export interface Value {
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, axis) => size === b[axis])
 
-/** For results of a model or a stack with the same layers. */
-export const stackedLike = ({ layers }: Value): Pick<Value, 'layers'> => (layers ? { layers } : {})
+/** For results of a model, a stack or a zip with the same layers. */
+export const stackedLike = ({ layers, sizes }: Value): Pick<Value, 'layers' | 'sizes'> => ({
+  ...(layers ? { layers } : {}),
+  ...(sizes ? { sizes } : {}),
+})

@@ -175,7 +175,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
 }
 
 /** Reasons for tensors that a step made without a merge. */
-const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired'])
+const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped'])
 
 function lineageTensor(
   tensor: PlanTensor,

@@ -8,9 +8,10 @@ import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
 import type { RecordOf, ShortForm, StepKind } from './types.js'
+import { zip } from './zip/index.js'
 
 /** In the order of the documentation. To add a kind, add a line. */
-const ALL = [merge, rebasin, repair, interpolate, stack, extract] as const
+const ALL = [merge, rebasin, repair, interpolate, stack, extract, zip] as const
 
 type Kind = (typeof ALL)[number]
 type Parameters<K> =

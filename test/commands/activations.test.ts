@@ -148,7 +148,7 @@ test('keys that do not go together', () =>
     }
     await refuse('mixed', '', 'mixed needs the activations of both models')
     await refuse('weight-matching', STATISTICS, 'weight-matching does not use statistics')
-    await refuse('mixed', 'statistics: {a: x.safetensors, c: y.safetensors}', "'c' is not one of the two models")
+    await refuse('mixed', 'statistics: {a: x.safetensors, c: y.safetensors}', "'c' is not one of the models")
     await refuse('mixed', 'statistics: {a: a-act.safetensors, b: a-act.safetensors}', 'have the same activations file')
   }))
 

@@ -13,8 +13,8 @@ export interface Completion {
   readonly absent?: readonly string[]
 }
 
-const TOP_LEVEL = ['terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'repair', 'steps', 'compute', 'seed']
-const KINDS = ['merge', 'rebasin', 'repair', 'interpolate', 'stack', 'extract']
+const TOP_LEVEL = ['terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'repair', 'zip', 'steps', 'compute', 'seed']
+const KINDS = ['merge', 'rebasin', 'repair', 'interpolate', 'stack', 'extract', 'zip']
 const MERGE = ['method', 'models', 'weights', 'parameters', 'rules', 'base', 'filters', 'on_missing', 'on_mismatch']
 
 /** By the text before and at the cursor. */

@@ -18,6 +18,11 @@ const REFUSED: Readonly<Record<string, readonly (readonly [step: string, code: E
   repair: [['{repair: {batch_norm: correlation}}', 'missing-key', 'repair']],
   interpolate: [['{interpolate: {from: a, to: b, at: [0, 1, 0]}}', 'bad-value', '0]']],
   stack: [['{stack: [{model: a, layers: [3, 2]}]}', 'bad-value', '[3']],
+  zip: [
+    ['{zip: {models: [a, b], width: wide}}', 'bad-value', 'wide'],
+    ['{zip: {models: [a, b], unmerge: least-squares}}', 'missing-key', 'least'],
+    ['{zip: {models: [a, a]}}', 'contradiction', 'a]'],
+  ],
   extract: [['{extract: {lora: {from: a, base: a, rank: 2}}}', 'contradiction', 'a, base']],
 }
 

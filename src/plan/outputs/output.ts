@@ -319,7 +319,7 @@ function configText(
     (model) => context.checkpoints.get(model)?.config,
     context.faults,
   )
-  const grown = amended(stacked, context.amendments.get(origin))
+  const grown = amended({ ...stacked, ...value.sizes }, context.amendments.get(origin))
   const changed: Record<string, unknown> = { ...withDtype(withVocabulary(grown, context.lexicon, origin), dtype) }
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = encodingOf(dtype).torch[0]
   const own = ownHead(tensors, context)

@@ -59,7 +59,7 @@ const comparesWithBase = (method: Method | undefined): boolean =>
 const baseFor = (method: Method | undefined, base: Base): Base =>
   base.written || !comparesWithBase(method) ? base : { ...base, name: '' }
 
-function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
+export function readPatterns(at: Cursor | undefined, report: Report): LocatedPattern[] {
   return oneOrMore(at).flatMap((item) => {
     const text = textOf(item)
     // The structure check has already reported an empty list.

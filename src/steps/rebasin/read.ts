@@ -1,13 +1,12 @@
 import { quote } from '../../core/suggest.js'
 import { type Cursor, get, has, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
-import type { Report } from '../../language/report.js'
 import type { MergeStep } from '../merge/types.js'
 import type { Part, Reading, StepDraft } from '../types.js'
 import { readCheck } from './check.js'
 import { readGiven } from './given/read.js'
 import { readActivations } from './measured/read.js'
 import { readRestarts } from './restarts/read.js'
-import { inlineSpec } from './spec/read.js'
+import { readSpec } from './spec/read.js'
 import type { GivenPermutations, RebasinStep } from './types.js'
 
 /**
@@ -119,10 +118,3 @@ const meanOf = (name: string, at: Cursor, models: readonly string[]): MergeStep 
   onMissing: 'copy',
   onMismatch: 'copy',
 })
-
-function readSpec(at: Cursor | undefined, report: Report): RebasinStep['spec'] {
-  const text = textOf(at)
-  if (at && isMapping(at)) return inlineSpec(at.node, at.path, report)
-  if (text === undefined || text === 'auto') return 'auto'
-  return /[./\\]/.test(text) ? { file: text } : { family: text }
-}

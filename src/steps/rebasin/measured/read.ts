@@ -2,6 +2,7 @@
 import { didYouMean, quote } from '../../../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, textOf } from '../../../language/cursor.js'
 import type { Scope } from '../../../language/names.js'
+import type { Report } from '../../../language/report.js'
 import type { MeasuredFile } from '../../../language/types.js'
 import type { RebasinStep } from '../types.js'
 
@@ -30,10 +31,20 @@ export function readActivations(
     return undefined
   }
   const names = ['model', 'onto'].flatMap((key) => textOf(get(at, key)) ?? [])
+  return filesByModel(statistics, names, 'rebasin', report)
+}
+
+/** The files of these models, in their order. */
+export function filesByModel(
+  statistics: Cursor,
+  names: readonly string[],
+  kind: string,
+  report: Report,
+): readonly MeasuredFile[] {
   const files: MeasuredFile[] = []
   for (const [name, file] of entriesOf(statistics)) {
     if (!names.includes(name))
-      report.error('unknown-model', `${quote(name)} is not one of the two models of this rebasin`, file.path, {
+      report.error('unknown-model', `${quote(name)} is not one of the models of this ${kind}`, file.path, {
         part: 'key',
         hint: didYouMean(name, names, 'models'),
       })
@@ -45,16 +56,17 @@ export function readActivations(
         part: 'key',
         hint: `write ${name}: FILE.safetensors`,
       })
-  const [first, second] = files
-  if (first && second && first.file === second.file)
-    report.error(
-      'bad-statistics',
-      `${quote(first.of)} and ${quote(second.of)} have the same activations file`,
-      second.at,
-      {
-        hint: 'record the activations of each model in its own file',
-      },
-    )
-  // In the order of the step: the model that moves, then the other.
+  for (const [index, second] of files.entries()) {
+    const first = files.slice(0, index).find(({ file }) => file === second.file)
+    if (first)
+      report.error(
+        'bad-statistics',
+        `${quote(first.of)} and ${quote(second.of)} have the same activations file`,
+        second.at,
+        {
+          hint: 'record the activations of each model in its own file',
+        },
+      )
+  }
   return names.flatMap((name) => files.find(({ of }) => of === name) ?? [])
 }

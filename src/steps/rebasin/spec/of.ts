@@ -12,7 +12,7 @@ import type { RebasinStep } from '../types.js'
 
 export function specOf(
   recipe: RecipeHead,
-  step: RebasinStep,
+  step: Pick<RebasinStep, 'at' | 'spec'>,
   onto: Value,
   config: Readonly<Record<string, unknown>> | undefined,
 ): { family: string; spec: Spec; assumed?: Assumption } {

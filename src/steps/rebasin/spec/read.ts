@@ -2,10 +2,11 @@
 import path from 'node:path'
 import { hasErrors } from '../../../core/diagnostics.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
+import { type Cursor, isMapping, textOf } from '../../../language/cursor.js'
 import type { Report } from '../../../language/report.js'
 import { readText } from '../../../language/source.js'
 import { type Node, type ScalarNode, spanOf, spanPlace } from '../../../language/tree.js'
-import type { Path } from '../../../language/types.js'
+import type { Path, StepCommon } from '../../../language/types.js'
 import type { AxisText, SpecText } from '../../../rebasin/spec.js'
 import type { ReadFile } from '../../types.js'
 import type { RebasinStep } from '../types.js'
@@ -74,14 +75,17 @@ function axisText(node: Node, at: Path, complain: Complain): AxisText {
 }
 
 /** A spec in the recipe, at `at`. */
-export const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['spec'] => ({
+const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['spec'] => ({
   inline: specText(node, (path, message, hint) =>
     report.error('bad-spec', message, [...at, ...path], hint === undefined ? {} : { hint }),
   ),
 })
 
+/** A step with a spec. */
+type WithSpec = StepCommon & Pick<RebasinStep, 'spec'>
+
 /** The step with the content of its spec file. Errors in the file are added to `report`, with places in that file. */
-export function readSpecFile(step: RebasinStep, folder: string, read: ReadFile, report: Report): RebasinStep {
+export function readSpecFile<S extends WithSpec>(step: S, folder: string, read: ReadFile, report: Report): S {
   if (typeof step.spec !== 'object' || !('file' in step.spec)) return step
   const { file } = step.spec
   const complete = path.resolve(folder, file)
@@ -112,4 +116,12 @@ export function readSpecFile(step: RebasinStep, folder: string, read: ReadFile, 
     })
   })
   return { ...step, spec: { inline, placeOf } }
+}
+
+/** The `spec` key of a step. */
+export function readSpec(at: Cursor | undefined, report: Report): RebasinStep['spec'] {
+  const text = textOf(at)
+  if (at && isMapping(at)) return inlineSpec(at.node, at.path, report)
+  if (text === undefined || text === 'auto') return 'auto'
+  return /[./\\]/.test(text) ? { file: text } : { family: text }
 }
