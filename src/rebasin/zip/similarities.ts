@@ -3,15 +3,7 @@ import { counts, type Spec } from '../spec.js'
 import { sharedFloats, type ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 import { addMapped } from './combine.js'
-import {
-  type Assigned,
-  firstUnit,
-  type PlaceMap,
-  placeMap,
-  runOf,
-  unitsOf,
-  type ZipNetwork,
-} from './network.js'
+import { type Assigned, firstUnit, type PlaceMap, placeMap, runOf, unitsOf, type ZipNetwork } from './network.js'
 
 /** Samples are added in blocks of so many, so that memory decides nothing. */
 export const BLOCK = 256
