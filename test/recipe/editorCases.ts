@@ -13,7 +13,19 @@ export interface Completion {
   readonly absent?: readonly string[]
 }
 
-const TOP_LEVEL = ['terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'repair', 'zip', 'steps', 'compute', 'seed']
+const TOP_LEVEL = [
+  'terge',
+  'models',
+  'base',
+  'filters',
+  'rebasin',
+  'merge',
+  'repair',
+  'zip',
+  'steps',
+  'compute',
+  'seed',
+]
 const KINDS = ['merge', 'rebasin', 'repair', 'interpolate', 'stack', 'extract', 'zip']
 const MERGE = ['method', 'models', 'weights', 'parameters', 'rules', 'base', 'filters', 'on_missing', 'on_mismatch']
 
