@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ def main() -> int:
     words.add_argument("pattern", nargs="?", default="", help="only networks whose name or kind matches")
     words.add_argument("--json", help="write all rows to this file")
     words.add_argument("--why", action="store_true", help="print errors, warnings and reasons")
+    words.add_argument("--spec", help="use this spec where a network has none of its own, such as chain")
     words.add_argument("--list", action="store_true", help="only list the networks")
     asked = words.parse_args()
     torch.set_num_threads(1)
@@ -34,7 +36,7 @@ def main() -> int:
         except harness.Skip as missing:
             print(f"{module.name}: left out, {missing}", file=sys.stderr)
     wanted = [
-        entry
+        entry if asked.spec is None or entry.spec != "auto" else replace(entry, spec=asked.spec)
         for entry in harness.NETWORKS.values()
         if re.search(asked.pattern, entry.name) or re.search(asked.pattern, entry.kind)
     ]

@@ -55,6 +55,12 @@ export interface SpecText {
   readonly groups?: Readonly<Record<string, number | { readonly size: number; readonly inside?: string }>>
   readonly tensors: Readonly<Record<string, readonly AxisText[]>>
   readonly kept?: Readonly<Record<string, string>>
+  /** Extends an inferred spec: that of this family, or true for `auto`. */
+  readonly auto?: true | string
+  /** Groups, or axes such as `fc1.weight[0]`, that share a permutation. */
+  readonly tie?: readonly (readonly string[])[]
+  /** Patterns of groups and tensors that keep their order. */
+  readonly keep?: readonly string[]
   /** The graph of an ONNX export, used instead of a written spec. `onnxSpec` compares it with a model. */
   readonly onnx?: OnnxGraph
 }
@@ -71,8 +77,23 @@ export const specSchema = {
   type: 'object',
   description: 'Which axes of which tensors share a permutation.',
   additionalProperties: false,
-  required: ['tensors'],
+  if: { required: ['auto'] },
+  else: { required: ['tensors'] },
   properties: {
+    auto: {
+      type: ['boolean', 'string'],
+      description: 'Start from the inferred spec: true for auto, or a family such as chain. The other keys change it.',
+    },
+    tie: {
+      type: 'array',
+      items: { type: 'array', minItems: 2, items: { type: 'string' } },
+      description: 'With auto: lists of groups, or axes such as fc1.weight[0], that share a permutation.',
+    },
+    keep: {
+      type: 'array',
+      items: { type: 'string' },
+      description: 'With auto: patterns of groups and tensors that keep their order.',
+    },
     groups: {
       type: 'object',
       description: 'Sizes of the groups of units that are permuted together.',

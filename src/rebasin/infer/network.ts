@@ -12,6 +12,7 @@ import type { Builder } from './builder.js'
 import { isTransposed, type Link, linkOf, linksOf, orderOf, outputOf } from './chain.js'
 import { type Module, modulesOf } from './modules.js'
 import { describeNorms } from './norms.js'
+import { besideOthers, doubtOf, isEmbedding, mayBeTable } from './plain.js'
 import type { Network, Place, Stream } from './streams.js'
 
 /** Whether a network has blocks, which may have shortcuts. */
@@ -33,6 +34,8 @@ export function describeNetwork(builder: Builder, chain: boolean): Described {
   const hint = 'write the spec in the recipe or in a file, or use an ONNX export: spec: model.onnx'
   if (layers.length < 2)
     throw fault('spec-unknown', 'no permutation spec can be inferred: the model has fewer than two layers', hint)
+  const other = chain ? besideOthers(layers) : undefined
+  if (other) throw fault('spec-unknown', `the model is not a plain sequence of layers: ${other.why}`, hint)
   const found = partition(modules)
   const items = chain ? layers.map(single) : found.items
   const blockOf = chain ? () => undefined : found.blockOf
@@ -41,6 +44,16 @@ export function describeNetwork(builder: Builder, chain: boolean): Described {
     throw fault('spec-unknown', `no permutation spec can be inferred: ${ordered.problem}`, hint)
   const order = 'order' in ordered ? ordered.order : items
   const network = describeOrder(builder, order, 'problem' in ordered ? ordered.problem : undefined)
+  const [{ first }, ...later] = order as [Part, ...Part[]]
+  const table = chain ? later.find((part) => isEmbedding(part.first)) : undefined
+  if (table)
+    throw fault(
+      'spec-unknown',
+      `the model is not a plain sequence of layers: ${table.name} is named like an embedding, and is not the first layer`,
+      hint,
+    )
+  if (chain && mayBeTable(first, layers))
+    builder.keep(groupName(first.name), `${first.name} is square and has no bias: it may be an embedding`)
   describeNorms(builder, modules, network, blockOf)
   for (const name of rest)
     if (builder.shapes.get(name)!.shape.some((n) => n > 1)) {
@@ -50,12 +63,13 @@ export function describeNetwork(builder: Builder, chain: boolean): Described {
   return { layers: layers.map(({ name }) => name), streams: network.streams }
 }
 
+/** The units of an embedding are its columns, as those of a transposed layer. */
 const single = (layer: Module): Part => ({
   name: layer.name,
   path: [layer],
   first: layer,
   last: layer,
-  size: layer.shape[0]!,
+  ...(isEmbedding(layer) ? { size: layer.shape[1]!, transposed: true } : { size: layer.shape[0]! }),
 })
 
 /** A network while its parts are described, in order. */
@@ -75,13 +89,18 @@ interface Position {
   readonly stream: Stream
   readonly isFirst: boolean
   readonly isLast: boolean
+  /** The layer before it. */
+  readonly before: Module | undefined
+  /** Channels of the network's input. */
+  readonly input: number
 }
 
 /** `problem`: why the order is not sure. */
 function describeOrder(builder: Builder, order: readonly Part[], problem: string | undefined): Network {
   const links = linksOf(order)
   const transposable = order.some(
-    ({ path, transposed }, k) => transposed || path.some(isTransposed) || links[k - 1]?.kind === 'transposed',
+    ({ path, transposed }, k) =>
+      (transposed && path[0]!.shape.length > 2) || path.some(isTransposed) || links[k - 1]?.kind === 'transposed',
   )
   const description = {
     builder,
@@ -93,7 +112,13 @@ function describeOrder(builder: Builder, order: readonly Part[], problem: string
   const { places, groups, streams } = description
   let stream: Stream = { group: undefined, size: order[0]!.first.shape[1]!, flat: false }
   for (const [k, part] of order.entries()) {
-    const position = { stream, isFirst: k === 0, isLast: k === order.length - 1 }
+    const position = {
+      stream,
+      isFirst: k === 0,
+      isLast: k === order.length - 1,
+      before: order[k - 1]?.last,
+      input: order[0]!.first.shape[1]!,
+    }
     stream = part.block
       ? describeBlock(description, part, part.block, position)
       : describeSingle(description, part, position)
@@ -116,13 +141,15 @@ function addGroup({ builder, groups }: Description, name: string, size: number):
 function describeSingle(
   description: Description,
   { first: module, transposed }: Part,
-  { stream, isFirst, isLast }: Position,
+  { stream, isFirst, isLast, before, input }: Position,
 ): Stream {
   const { builder, streams, transposable } = description
   const declared: Link | undefined = transposed ? { kind: 'transposed' } : undefined
   const how = isFirst ? declared : linkOf(module, stream.size, stream.flat)
   const size = outputOf(module, how)
   const depthwise = how?.kind === 'depthwise'
+  const doubt = doubtOf(module, how, before, input)
+  if (doubt !== undefined) keepGroups(builder, [stream.group], doubt)
   if (isLast && depthwise)
     keepGroups(builder, [stream.group], `${module.name} is the last layer: its outputs keep their places`)
   const out = depthwise ? stream.group : isLast ? undefined : addGroup(description, groupName(module.name), size)

@@ -2,7 +2,7 @@
 import { type Cursor, get, has, numberOf, textOf } from '../../language/cursor.js'
 import { commandKeys, readEvaluate } from '../../language/evaluate.js'
 import type { Report } from '../../language/report.js'
-import { inEditors, object, type Schema, several, word } from '../../language/schemaParts.js'
+import { object, type Schema, several, word } from '../../language/schemaParts.js'
 import type { RebasinStep } from './types.js'
 
 /** Sums in another order differ by much less, also in models of 16-bit numbers. */
@@ -30,14 +30,17 @@ export function readCheck(at: Cursor | undefined, root: Cursor, report: Report):
 export const checkSchema: Schema = several(
   'evaluate, or a mapping such as {command: [python, check.py, "{model}"]}',
   'A command that must print the same metrics for the model before and after the alignment.',
-  word({ evaluate: 'The evaluate command of the recipe.' }, { description: 'The evaluate command of the recipe.' }),
+  word(
+    { evaluate: 'The evaluate command of the recipe.' },
+    { type: 'string', description: 'The evaluate command of the recipe.' },
+  ),
   object(
     {
       ...commandKeys,
-      tolerance: inEditors(
-        { type: 'number', minimum: 0, maximum: 1 },
-        { description: 'The largest difference of a metric, as a share of its value. Default: 0.001.' },
-      ),
+      tolerance: {
+        ...{ type: 'number', minimum: 0, maximum: 1 },
+        description: 'The largest difference of a metric, as a share of its value. Default: 0.001.',
+      },
     },
     [],
     'The command, by default evaluate of the recipe, and the largest difference. Requires --allow-commands.',

@@ -5,9 +5,10 @@ import type { Value } from '../../../expr/values.js'
 import type { Faults } from '../../../language/faults.js'
 import type { RecipeHead } from '../../../language/types.js'
 import { keptLines } from '../../../rebasin/describe.js'
-import { type Assumption, certainPart, inferSpec } from '../../../rebasin/infer/index.js'
+import { extendSpec } from '../../../rebasin/infer/extend.js'
+import { type Assumption, certainPart, type Inferred, inferSpec } from '../../../rebasin/infer/index.js'
 import { onnxSpec } from '../../../rebasin/onnx/index.js'
-import { readSpec, type Spec } from '../../../rebasin/spec.js'
+import { readSpec, type Spec, type SpecText, writeSpec } from '../../../rebasin/spec.js'
 import type { RebasinStep } from '../types.js'
 
 export function specOf(
@@ -16,18 +17,29 @@ export function specOf(
   onto: Value,
   config: Readonly<Record<string, unknown>> | undefined,
 ): { family: string; spec: Spec; assumed?: Assumption } {
+  const source = { tensors: onto.tensors, ...(config ? { config } : {}) }
   if (typeof step.spec === 'object' && 'inline' in step.spec) {
     const { onnx } = step.spec.inline
     if (onnx) return { family: 'onnx', spec: onnxSpec(onnx, onto.tensors) }
+    const { inline } = step.spec
     const placeOf = step.spec.placeOf ?? ((at) => recipe.placeOf([...step.at, 'spec', ...at], 'value'))
-    return { family: 'written', spec: readSpec(step.spec.inline, onto.tensors, placeOf) }
+    if (inline.auto === undefined) return { family: 'written', spec: readSpec(inline, onto.tensors, placeOf) }
+    const inferred = inferSpec(source, inline.auto === true ? 'auto' : inline.auto)
+    const extended = extendSpec(writeSpec(certainPart(inferred), onto.tensors), inline, onto.tensors, placeOf)
+    return { ...withoutWritten(inferred, inline), spec: readSpec(extended, onto.tensors, placeOf) }
   }
   if (typeof step.spec === 'object' && 'file' in step.spec) throw new Error('internal: a spec file that was not read')
-  const inferred = inferSpec(
-    { tensors: onto.tensors, ...(config ? { config } : {}) },
-    step.spec === 'auto' ? 'auto' : step.spec.family,
-  )
+  const inferred = inferSpec(source, step.spec === 'auto' ? 'auto' : step.spec.family)
   return { ...inferred, spec: certainPart(inferred) }
+}
+
+/** Layers are no assumption if the recipe says how they are connected. */
+function withoutWritten({ assumed, ...inferred }: Inferred, { tensors }: SpecText): Inferred {
+  const written = Object.keys(tensors)
+  const layers = (assumed?.layers ?? []).filter(
+    (layer) => !written.some((tensor) => tensor === layer || tensor.startsWith(`${layer}.`)),
+  )
+  return { ...inferred, ...(assumed && layers.length > 0 ? { assumed: { ...assumed, layers } } : {}) }
 }
 
 const CONFIRM =

@@ -14,7 +14,7 @@ import { readOnnxFile } from './onnx.js'
 
 type Complain = (at: Path, message: string, hint?: string) => void
 
-const KEYS = ['groups', 'tensors', 'kept']
+const KEYS = ['groups', 'tensors', 'kept', 'auto', 'tie', 'keep']
 const isWhole = (node: Node | undefined): node is ScalarNode & { readonly value: number } =>
   node?.kind === 'scalar' && typeof node.value === 'number' && Number.isSafeInteger(node.value) && node.value >= 1
 
@@ -32,7 +32,7 @@ function specText(root: Node, complain: Complain): SpecText {
   else {
     for (const key of root.entries.keys())
       if (!KEYS.includes(key)) complain([key], `a permutation spec has no key ${quote(key)}`, didYouMean(key, KEYS))
-    if (!root.entries.has('tensors'))
+    if (!root.entries.has('tensors') && !root.entries.has('auto'))
       complain([], "a permutation spec needs the key 'tensors'", 'write tensors: {NAME: [group, group]}')
   }
   for (const [name, node] of entries('groups')) {
@@ -58,7 +58,38 @@ function specText(root: Node, complain: Complain): SpecText {
   for (const [name, node] of entries('kept'))
     if (node.kind === 'scalar') kept[name] = node.source
     else complain(['kept', name], `the reason for ${quote(name)} must be a string`)
-  return { groups, tensors, ...(Object.keys(kept).length > 0 ? { kept } : {}) }
+  return { groups, tensors, ...(Object.keys(kept).length > 0 ? { kept } : {}), ...changesOf(root, complain) }
+}
+
+/** The keys that change an inferred spec. */
+function changesOf(root: Node, complain: Complain): Pick<SpecText, 'auto' | 'tie' | 'keep'> {
+  const at = (key: string): Node | undefined => (root.kind === 'map' ? root.entries.get(key)?.value : undefined)
+  const [auto, tie, keep] = ['auto', 'tie', 'keep'].map(at)
+  const texts = (node: Node, path: Path, what: string): readonly string[] => {
+    const items = node.kind === 'list' ? node.items : []
+    if (node.kind !== 'list' || items.some((item) => item.kind !== 'scalar')) complain(path, what)
+    return items.flatMap((item) => (item.kind === 'scalar' ? [item.source] : []))
+  }
+  const family = auto?.kind === 'scalar' && (auto.value === true || typeof auto.value === 'string')
+  if (auto && !family) complain(['auto'], 'auto must be true or the name of a family, such as chain')
+  if (!auto)
+    for (const [key, node] of [['tie', tie] as const, ['keep', keep] as const])
+      if (node) complain([key], `${quote(key)} changes an inferred spec`, 'write auto: true, or auto: chain')
+  const ties = tie?.kind === 'list' ? tie.items : []
+  if (tie && tie.kind !== 'list') complain(['tie'], 'tie must be a list of lists, such as [[fc1, fc3]]')
+  return {
+    ...(auto?.kind === 'scalar' && family ? { auto: auto.value === true ? true : auto.source } : {}),
+    ...(tie
+      ? {
+          tie: ties.map((node, i) => {
+            const members = texts(node, ['tie', i], 'a tie must be a list of at least two groups or axes')
+            if (members.length === 1) complain(['tie', i], 'a tie must be a list of at least two groups or axes')
+            return members
+          }),
+        }
+      : {}),
+    ...(keep ? { keep: texts(keep, ['keep'], 'keep must be a list of patterns') } : {}),
+  }
 }
 
 function axisText(node: Node, at: Path, complain: Complain): AxisText {
