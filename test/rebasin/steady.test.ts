@@ -92,6 +92,8 @@ test('orthogonal maps and the tensors that they make are the same on any number 
   const [one, other] = [randomModel(6, shapes()), randomModel(7, shapes())]
   await onAnyThreads(async (pool) => {
     const found = await orthogonalMatching(sourceOf(one, config), sourceOf(other, config), pool, { maxIterations: 3 })
+    // Nobody listens to the progress.
+    assert.is(found.rounds, 3)
     const tensors: Float32Array[] = []
     for (const [name, { values, shape }] of other)
       tensors.push(await applyChanges(values, shape, orthogonalChanges(found.maps, name, shape), pool))

@@ -186,7 +186,8 @@ async function alternate(
     known = { similarity: similarity / reader.scale() }
     // The first round gains everything that there is before it.
     if (rounds > 0) fraction = converged(gained / Math.abs(reached))
-    onProgress?.({ round: ++rounds, layer: depth, layers: depth, ...known, fraction })
+    rounds++
+    onProgress?.({ round: rounds, layer: depth, layers: depth, ...known, fraction })
     // Activations do not depend on the basis: one round finds what they say.
     if (alone || gained <= GAIN * Math.abs(reached)) break
   }
