@@ -174,4 +174,40 @@ test('a network with another tensor, or with other sizes, is not a known one', (
   assert.ok(families.every((family) => family !== 'densenet'))
 })
 
+/** An encoder layer of torch.nn with width 12 and 20 feed-forward units, and an attention beside it. */
+const modules: Shapes = {
+  'body.self_attn.in_proj_weight': [36, 12],
+  'body.self_attn.in_proj_bias': [36],
+  ...layer('body.self_attn.out_proj', 12, 12),
+  ...layer('body.linear1', 20, 12),
+  ...layer('body.linear2', 12, 20),
+  ...layer('body.norm1', 12),
+  ...layer('body.norm2', 12),
+  'pool.in_proj_weight': [36, 12],
+  'pool.in_proj_bias': [36],
+  ...layer('pool.out_proj', 12, 12),
+  ...layer('head', 3, 12),
+}
+
+test('modules of torch.nn move inside, and heads only where no other code can read their weights', () => {
+  const { family, spec, assumed } = inferSpec(sourceOf(randomModel(3, modules), { nhead: 3 }))
+  assert.is(family, 'torch-modules')
+  assert.equal(assumed, { layers: ['head.weight', 'head.bias'] })
+  const sizes = Object.values(spec.groups).map(({ size, inside }) => (inside === undefined ? size : -size))
+  // Of the layer: heads, places in them, and feed-forward units. Of the attention: places in each of three heads, twice.
+  assert.equal(
+    sizes.sort((x, y) => x - y),
+    [-4, -4, 3, 4, 4, 4, 4, 4, 4, 20],
+  )
+})
+
+test('an attention or a layer with a tensor of its own is not one of torch.nn', () => {
+  const other = { ...modules, 'body.gate.weight': [20, 12], 'pool.scale': [3] }
+  const { spec } = inferSpec(sourceOf(randomModel(3, other), { nhead: 3 }))
+  assert.equal(
+    Object.keys(spec.groups).filter((name) => /linear|pool/.test(name)),
+    [],
+  )
+})
+
 test.run()

@@ -36,35 +36,14 @@ export function attend(
   return v
 }
 
-/** `nn.MultiheadAttention`: the query can differ from the keys and values. */
-export function multihead(net: Net, x: Channels, module: string, heads: Heads | undefined, from = x): Channels {
-  const size = x.length
-  const [q, k, v] = net.has(`${module}.in_proj_weight`)
-    ? projections(net, x, from, module)
-    : ['q', 'k', 'v'].map((part) => {
-        const [rows, columns] = net.read(`${module}.${part}_proj_weight`, 2, [0, 1])
-        add(net, part === 'q' ? x : from, columns!, module)
-        return rows!
-      })
-  if (net.has(`${module}.in_proj_bias`)) {
-    const [bias] = net.read(`${module}.in_proj_bias`, 1, [0])
-    for (const [i, part] of chunk(bias!, 3).entries()) add(net, [q!, k!, v!][i]!, part, module)
-  }
-  for (const [name, axis] of [
-    ['bias_k', k],
-    ['bias_v', v],
-  ] as const)
-    if (net.has(`${module}.${name}`)) perChannel(net, axis!, `${module}.${name}`, 3, 2)
-  demand(q!.length === size, `${module} has another width`)
-  return linear(net, attend(net, [q!, k!, v!], heads, module), `${module}.out_proj`)
-}
-
-/** Rows of one weight; its columns meet the query and what keys and values are computed from. */
-function projections(net: Net, x: Channels, from: Channels, module: string): Channels[] {
-  const [rows, columns] = net.read(`${module}.in_proj_weight`, 2, [0, 1])
+/** `nn.MultiheadAttention` of one value. */
+export function multihead(net: Net, x: Channels, module: string, heads: Heads | undefined): Channels {
+  const at = module === '' ? '' : `${module}.`
+  const [rows, columns] = net.read(`${at}in_proj_weight`, 2, [0, 1])
   add(net, x, columns!, module)
-  add(net, from, columns!, module)
-  return chunk(rows!, 3)
+  if (net.has(`${at}in_proj_bias`)) perChannel(net, rows!, `${at}in_proj_bias`)
+  const [q, k, v] = chunk(rows!, 3)
+  return linear(net, attend(net, [q!, k!, v!], heads, module), `${at}out_proj`)
 }
 
 /** One linear layer for queries, keys and values, and one for the result. */

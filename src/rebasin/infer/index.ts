@@ -2,6 +2,7 @@ import { ownValue } from '../../core/collections/ownValue.js'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { didYouMean } from '../../core/suggest.js'
 import { forwardNetwork } from '../forward/index.js'
+import { type KnownModules, knownModules } from '../forward/modules.js'
 import type { Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
 import { type Builder, createBuilder } from './builder.js'
@@ -92,6 +93,8 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   }
   const named = wanted === 'auto' ? namedNetwork(tensors) : undefined
   if (named) return describeNamed(named)
+  const modules = wanted === 'auto' ? knownModules(tensors, config) : undefined
+  if (modules) return describeModules(modules)
   const blocks = wanted !== 'chain' && hasBlocks(builder)
   if (wanted === 'auto' || wanted === 'chain' || (wanted === 'resnet' && blocks)) {
     const { layers } = describeNetwork(builder, wanted === 'chain')
@@ -109,6 +112,12 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
     `there is no family ${JSON.stringify(family)}`,
     didYouMean(family, ['auto', ...FAMILY_NAMES, ...Object.keys(ALIASES)], 'families'),
   )
+}
+
+/** Inside of modules of torch.nn, all is certain; the other layers stay. */
+function describeModules({ spec, rest }: KnownModules): Inferred {
+  const kept = { ...spec.kept, ...Object.fromEntries(rest.map((name) => [name, ASSUMED])) }
+  return { family: 'torch-modules', spec: { ...spec, kept }, ...(rest.length > 0 ? { assumed: { layers: rest } } : {}) }
 }
 
 /** Other layers beside a known network may read what goes between its blocks. */
