@@ -49,8 +49,12 @@ export interface OrthogonalFamily {
   readonly outside: readonly Row[]
   /** Norms stand behind the sublayers, in the stream. */
   readonly post?: boolean
-  /** Without a head, the embedding is the head: unless the configuration says otherwise. */
+  /** Without a head, the embedding is the head. */
   readonly language?: boolean
+  /** With a head too, unless the configuration says otherwise. */
+  readonly tied?: boolean
+  /** Further tensors that are a head. */
+  readonly head?: RegExp
 }
 
 export const ORTHOGONAL: readonly OrthogonalFamily[] = [
@@ -86,6 +90,7 @@ export const ORTHOGONAL: readonly OrthogonalFamily[] = [
     plain: ['gpt2', 'openai-gpt', 'imagegpt'],
     sign: /^(.*?)(h\.)\d+\.attn\.c_attn\.weight$/,
     language: true,
+    tied: true,
     inside: [
       [/^attn\.c_attn\.(weight|bias)$/, 'qkv'],
       [/^attn\.c_proj\.(weight|bias)$/, 'o'],
@@ -99,6 +104,52 @@ export const ORTHOGONAL: readonly OrthogonalFamily[] = [
       [/^(wte|wpe)\.weight$/, 'rows'],
       [/^ln_f\.(weight|bias)$/, 'final'],
       [/^(lm_head|score)\.weight$/, 'head'],
+    ],
+  },
+  {
+    name: 'gpt_neo',
+    heads: ['num_heads'],
+    plain: ['gpt_neo'],
+    sign: /^(.*?)(h\.)\d+\.attn\.attention\.q_proj\.weight$/,
+    language: true,
+    tied: true,
+    inside: [
+      [/^attn\.attention\.q_proj\.(weight|bias)$/, 'q'],
+      [/^attn\.attention\.k_proj\.(weight|bias)$/, 'k'],
+      [/^attn\.attention\.v_proj\.(weight|bias)$/, 'v'],
+      [/^attn\.attention\.out_proj\.(weight|bias)$/, 'o'],
+      [/^mlp\.c_fc\.(weight|bias)$/, 'up'],
+      [/^mlp\.c_proj\.(weight|bias)$/, 'down'],
+      [/^ln_1\.(weight|bias)$/, 'norm1'],
+      [/^ln_2\.(weight|bias)$/, 'norm2'],
+      [/^attn\.attention\.(bias|masked_bias)$/, 'none'],
+    ],
+    outside: [
+      [/^(wte|wpe)\.weight$/, 'rows'],
+      [/^ln_f\.(weight|bias)$/, 'final'],
+      [/^(lm_head|score)\.weight$/, 'head'],
+    ],
+  },
+  {
+    name: 'gptj',
+    heads: ['n_head', 'num_attention_heads'],
+    plain: [],
+    sign: /^(.*?)(h\.)\d+\.attn\.q_proj\.weight$/,
+    language: true,
+    inside: [
+      [/^attn\.q_proj\.weight$/, 'q'],
+      [/^attn\.k_proj\.weight$/, 'k'],
+      [/^attn\.v_proj\.weight$/, 'v'],
+      [/^attn\.out_proj\.weight$/, 'o'],
+      [/^mlp\.fc_in\.(weight|bias)$/, 'up'],
+      [/^mlp\.fc_out\.(weight|bias)$/, 'down'],
+      [/^ln_1\.(weight|bias)$/, 'norm1'],
+      [/^attn\.(bias|masked_bias|embed_positions)$/, 'none'],
+    ],
+    outside: [
+      [/^wte\.weight$/, 'rows'],
+      [/^ln_f\.(weight|bias)$/, 'final'],
+      [/^(lm_head\.(weight|bias)|score\.weight)$/, 'head'],
     ],
   },
   {
@@ -127,6 +178,34 @@ export const ORTHOGONAL: readonly OrthogonalFamily[] = [
       [/^((cls\.predictions|lm_head)\.(decoder\.)?bias|cls\.seq_relationship\.(weight|bias))$/, 'none'],
       [/^classifier\.dense\.(weight|bias)$/, 'head'],
       [/^classifier\.out_proj\.(weight|bias)$/, 'none'],
+      [/^classifier\.(weight|bias)$/, 'classifier'],
+    ],
+  },
+  {
+    name: 'distilbert',
+    heads: ['n_heads', 'num_attention_heads'],
+    plain: ['distilbert'],
+    sign: /^(.*?)(transformer\.layer\.)\d+\.attention\.q_lin\.weight$/,
+    post: true,
+    head: /^(vocab_projector|vocab_transform|pre_classifier)\./,
+    inside: [
+      [/^attention\.q_lin\.(weight|bias)$/, 'q'],
+      [/^attention\.k_lin\.(weight|bias)$/, 'k'],
+      [/^attention\.v_lin\.(weight|bias)$/, 'v'],
+      [/^attention\.out_lin\.(weight|bias)$/, 'o'],
+      [/^ffn\.lin1\.(weight|bias)$/, 'up'],
+      [/^ffn\.lin2\.(weight|bias)$/, 'down'],
+      [/^(sa_layer_norm|output_layer_norm)\.(weight|bias)$/, 'inner'],
+    ],
+    outside: [
+      [/^embeddings\.(word|position)_embeddings\.weight$/, 'rows'],
+      [/^embeddings\.LayerNorm\.(weight|bias)$/, 'inner'],
+      [/^embeddings\.position_ids$/, 'none'],
+      [/^vocab_transform\.(weight|bias)$/, 'square'],
+      [/^vocab_layer_norm\.(weight|bias)$/, 'inner'],
+      [/^vocab_projector\.weight$/, 'head'],
+      [/^(pre_classifier|qa_outputs)\.(weight|bias)$/, 'head'],
+      [/^vocab_projector\.bias$/, 'none'],
       [/^classifier\.(weight|bias)$/, 'classifier'],
     ],
   },

@@ -128,7 +128,7 @@ function endsOf({ named, all, shapeOf, matrix }: Tensors): Matrix[] {
   // Of several last norms, the heads read the last.
   const [final] = all('final').slice(-1)
   const norm = final === undefined ? {} : { norm: moduleOf(final) }
-  const pooled = named.some(({ name }) => /pooler\.dense\.weight$/.test(name))
+  const pooled = named.some(({ name }) => /(pooler\.dense|^pre_classifier)\.weight$/.test(name))
   const heads = [...all('head'), ...(pooled ? [] : all('classifier'))]
   return [
     ...all('rows').map((name) => matrix(name, shapeOf(name).length - 1, { writes: true })),

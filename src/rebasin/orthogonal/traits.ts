@@ -26,7 +26,7 @@ export function kindOf({ name }: OrthogonalFamily, model: Described, biased: boo
 /** Types of language models whose head is the embedding unless their configuration says otherwise. */
 const TIED_BY_DEFAULT: readonly string[] = ['opt', 'starcoder2', 'cohere', 'cohere2']
 
-function isTied({ name }: OrthogonalFamily, { config, tensors }: Described): boolean {
+function isTied({ tied }: OrthogonalFamily, { config, tensors }: Described): boolean {
   const names = [...tensors.keys()]
   if (names.some((tensor) => /^score\.weight$/.test(tensor))) return false
   // One tensor under one of its two names.
@@ -34,7 +34,7 @@ function isTied({ name }: OrthogonalFamily, { config, tensors }: Described): boo
   if (!stored.every((pattern) => names.some((tensor) => pattern.test(tensor)))) return true
   const { tie_word_embeddings: tie } = config ?? {}
   if (typeof tie === 'boolean') return tie
-  return name === 'gpt2' || TIED_BY_DEFAULT.includes(String(config?.model_type))
+  return tied === true || TIED_BY_DEFAULT.includes(String(config?.model_type))
 }
 
 /** `inner`: the output of a norm is in the stream. */
@@ -45,7 +45,12 @@ export function basisOf(
   inner: boolean,
 ): { basis: Basis; reason?: string } {
   const { tensors, config } = model
-  const headless = isHeadless({ encoder: !family.language, layer: /\d/ }, prefix, tensors, config)
+  const headless = isHeadless(
+    { encoder: !family.language, layer: /\d/, ...(family.head ? { head: family.head } : {}) },
+    prefix,
+    tensors,
+    config,
+  )
   if (headless)
     return { basis: 'kept', reason: 'the model has no head: the places of its residual stream are its outputs' }
   if (inner || family.post || config?.do_layer_norm_before === false)
@@ -71,7 +76,7 @@ export function rotaryPlaces(family: OrthogonalFamily, model: Described, width: 
   const [type, { config, tensors }] = [typeOf(model), model]
   const positions = [...tensors.keys()].some((name) => /(^|\.)(wpe|embed_positions)\.weight$/.test(name))
   const { position_embedding_type: way = 'absolute', rope_parameters: rope } = config ?? {}
-  const plain = type === '' ? family.name !== 'gpt2' || positions : family.plain.includes(type)
+  const plain = type === '' ? !family.language || positions : family.plain.includes(type)
   if (family.name !== 'llama') return plain && way === 'absolute' ? 0 : undefined
   if (family.plain.includes(type) || (type === '' && positions)) return 0
   if (INTERLEAVED.includes(type)) return undefined
