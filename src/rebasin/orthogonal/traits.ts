@@ -71,14 +71,19 @@ const INTERLEAVED: readonly string[] = ['cohere', 'cohere2', 'glm', 'glm4', 'ern
 /** Shares of a head's places that rotate where the configuration does not say it. */
 const SHARES: Readonly<Record<string, number>> = { phi: 0.5, stablelm: 0.25 }
 
+/** Tables of positions, outside of layers. */
+const POSITIONS = /^(?!.*\.\d+\.)(.*[._])?(wpe|embed_positions|position_embeddings|pos_embed|pos_embedding)(\.weight)?$/
+/** Architectures of timm that rotate queries and keys, some of them beside a table of positions. */
+const TURNING = /rope|eva/i
+
 /** How many of a head's first places rotary positions turn, as two halves. Undefined if that is not known. */
 export function rotaryPlaces(family: OrthogonalFamily, model: Described, width: number): number | undefined {
   const [type, { config, tensors }] = [typeOf(model), model]
-  const positions = [...tensors.keys()].some((name) => /(^|\.)(wpe|embed_positions)\.weight$/.test(name))
+  const table = [...tensors.keys()].some((name) => POSITIONS.test(name)) && !TURNING.test(String(config?.architecture))
   const { position_embedding_type: way = 'absolute', rope_parameters: rope } = config ?? {}
-  const plain = type === '' ? !family.language || positions : family.plain.includes(type)
+  const plain = type === '' ? table : family.plain.includes(type)
   if (family.name !== 'llama') return plain && way === 'absolute' ? 0 : undefined
-  if (family.plain.includes(type) || (type === '' && positions)) return 0
+  if (plain) return 0
   if (INTERLEAVED.includes(type)) return undefined
   const told =
     config?.partial_rotary_factor ?? (rope as { partial_rotary_factor?: unknown } | null)?.partial_rotary_factor
