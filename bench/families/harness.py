@@ -1,5 +1,6 @@
 """Networks for the table of families: how one is described, made, saved, and compared before and after an alignment."""
 
+import copy
 import json
 import math
 import re
@@ -96,6 +97,10 @@ def as_double(inputs):
     return inputs.double() if torch.is_tensor(inputs) and inputs.is_floating_point() else inputs
 
 
+def as_float(inputs: dict) -> dict:
+    return {name: value.float() if value.is_floating_point() else value for name, value in inputs.items()}
+
+
 def forward(module: nn.Module, inputs) -> list[torch.Tensor]:
     with torch.no_grad():
         made = module(**inputs) if isinstance(inputs, dict) else module(*(inputs if isinstance(inputs, tuple) else (inputs,)))
@@ -163,6 +168,8 @@ def export(entry: Network, module: nn.Module, inputs, file: Path) -> None:
     arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else inputs
     plain = First(module) if isinstance(arguments, dict) else module
     if isinstance(arguments, dict):
+        # The older exporter has no attention in float64. The graph is the same.
+        plain, arguments = First(copy.deepcopy(module).float()), as_float(arguments)
         plain.names, arguments = list(arguments), tuple(arguments.values())
     elif not isinstance(arguments, tuple):
         arguments = (arguments,)

@@ -72,6 +72,8 @@ export function describe(family: Family, builder: Builder, config: Config): void
   const prefix = sign.slice(0, Math.max(0, sign.search(family.layer)))
   const rows = [...(family.choose?.(shapes, config) ?? []), ...family.rows]
   const streams = new Set(['hidden'])
+  /** Layers with tensors that no row knows. */
+  const odd = new Map<string, string>()
   const keeps = Object.entries(family.keeps?.(shapes, config) ?? {})
   let [unknown, frozen]: (string | undefined)[] = []
   for (const name of shapes.keys()) {
@@ -88,8 +90,11 @@ export function describe(family: Family, builder: Builder, config: Config): void
     frozen ??= reason
     // Outside of layers it may tie the heads of all: a table of position biases does.
     if (layer === '' && name.startsWith(prefix)) unknown ??= reason
-    for (const group of layer === '' ? [] : ['kv', 'ffn']) builder.keep(`${layer}.${group}`, reason)
+    if (layer !== '') odd.set(layer, odd.get(layer) ?? reason)
   }
+  for (const [layer, reason] of odd)
+    for (const group of [`${layer}.kv`, `${layer}.ffn`, ...builder.groups()])
+      if (group.startsWith(`${layer}.`) && !STREAM.test(group)) builder.keep(group, reason)
   for (const group of builder.groups()) if (STREAM.test(group)) streams.add(group)
   if (turned === undefined) for (const group of builder.groups()) builder.keep(group, UNTOLD)
   frozen ??= isHeadless(family, prefix, shapes, config) ? HEADLESS : family.fixedStream?.(shapes, config)

@@ -41,8 +41,9 @@ export function expertRows(shapes: Shapes, config: Config): readonly Row[] {
   const last = shapeOf(/mlp\.experts\.down_proj$/)
   if (first?.length !== 3 || last?.length !== 3) return []
   const [experts, outputs, inputs] = first as [number, number, number]
+  const groups = [setting(config, 'n_group'), setting(config, 'topk_group')]
   const scored =
-    config !== undefined && [setting(config, 'n_group') ?? 1, setting(config, 'topk_group') ?? 1].every((n) => n === 1)
+    config !== undefined && groups.every((n) => (n ?? 1) === 1) && has(shapes, /mlp\.(gate|router)\.weight$/)
   const expert = scored ? '*.experts' : null
   const router: readonly Row[] = [
     [/mlp\.(gate|router)\.weight$/, [expert, 'hidden']],

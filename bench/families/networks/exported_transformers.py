@@ -1,0 +1,25 @@
+"""Transformers whose spec is an ONNX export."""
+
+import torch
+import transformers as t
+
+from harness import network
+from networks.language_models import TOKENS
+
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 16, "intermediate_size": 32}
+WORDS = {**SIZES, "vocab_size": 50}
+PICTURES = {**SIZES, "image_size": 16, "patch_size": 8}
+ids = lambda: {"input_ids": TOKENS()}
+ENDS = [r"classifier\.bias$|predictions\.(decoder\.)?bias$"]
+for name, config, kind, inputs in (
+    ("llama", t.LlamaConfig(**WORDS, num_key_value_heads=2), t.LlamaForCausalLM, ids),
+    ("gpt2", t.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, n_positions=16), t.GPT2LMHeadModel, ids),
+    ("bert", t.BertConfig(**WORDS, max_position_embeddings=16), t.BertForMaskedLM, ids),
+    ("vit", t.ViTConfig(**PICTURES), t.ViTForImageClassification, lambda: {"pixel_values": torch.randn(2, 3, 16, 16)}),
+    ("t5", t.T5Config(vocab_size=50, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4, use_cache=False), t.T5ForConditionalGeneration, lambda: {"input_ids": TOKENS(), "decoder_input_ids": TOKENS()}),
+):
+    config.use_cache = False
+    for exporter in ("torchscript", "dynamo"):
+        network("exported transformers", f"{name}-onnx-{exporter}", exporter=exporter, least=0.95, stays=ENDS, allowed=2e-5)(
+            lambda config=config, kind=kind, inputs=inputs: (kind(config), inputs())
+        )
