@@ -86,7 +86,7 @@ export function alignments(lineage: Lineage): string {
         : [`<div class="card"><b>${grouped(moved)}</b><span>of ${grouped(all)} units moved</span></div>`]),
       ...(rotation
         ? [
-            `<div class="card"><b>${grouped(rotation.size)}</b><span>dimensions of the residual stream rotated</span></div>`,
+            `<div class="card"><b>${grouped(rotation.size)}</b><span>dimensions of the residual stream ${rotation.permuted ? 'permuted' : 'rotated'}</span></div>`,
           ]
         : []),
     ]
