@@ -66,10 +66,9 @@ const bertModel = (seed: number): Model => {
     'bert.embeddings.token_type_embeddings.weight': [2, HIDDEN],
     ...norms('bert.embeddings.LayerNorm'),
     ...layers((i) => ({
-      ...['query', 'key', 'value'].reduce(
-        (all, key) => ({ ...all, ...bothOf(`${at}.${i}.attention.self.${key}`, [HIDDEN, HIDDEN], HIDDEN) }),
-        {},
-      ),
+      ...bothOf(`${at}.${i}.attention.self.query`, [HIDDEN, HIDDEN], HIDDEN),
+      ...bothOf(`${at}.${i}.attention.self.key`, [HIDDEN, HIDDEN], HIDDEN),
+      ...bothOf(`${at}.${i}.attention.self.value`, [HIDDEN, HIDDEN], HIDDEN),
       ...bothOf(`${at}.${i}.attention.output.dense`, [HIDDEN, HIDDEN], HIDDEN),
       ...bothOf(`${at}.${i}.intermediate.dense`, [FFN, HIDDEN], FFN),
       ...bothOf(`${at}.${i}.output.dense`, [HIDDEN, FFN], HIDDEN),
