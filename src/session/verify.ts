@@ -32,6 +32,9 @@ export interface Verified {
   readonly reproduced?: boolean
 }
 
+/** Most folders between a lineage and the folder of its recipe. */
+const HIGHEST = 4
+
 const isHub = (reference: string): boolean => reference.startsWith('hf:')
 
 /**
@@ -66,7 +69,7 @@ async function verifyPaced(given: string, options: VerifyOptions): Promise<Verif
 }
 
 /**
- * A lineage has references as in the recipe, but not the recipe's folder. Of the lineage's folder, its parent
+ * A lineage has references as in the recipe, but not the recipe's folder. Of the lineage's folder, the folders above it
  * and the working folder, chooses the first in which most references exist.
  */
 async function findRecipeFolder(lineage: Lineage, folder: string, given?: string): Promise<string | undefined> {
@@ -76,10 +79,10 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
     .filter((reference) => !isHub(reference) && !path.isAbsolute(reference))
   if (references.length === 0) return undefined
   let best: { candidate: string; count: number } | undefined
-  const above = path.dirname(folder)
-  // The checkpoints of an interpolation are one folder deeper.
-  const further = lineage.output.point ? [path.dirname(above)] : []
-  for (const candidate of [folder, above, ...further, process.cwd()]) {
+  // An output such as out/name/t-0.500 lies below the folder of its recipe.
+  const candidates = [folder]
+  for (let depth = 0; depth < HIGHEST; depth++) candidates.push(path.dirname(candidates.at(-1)!))
+  for (const candidate of [...candidates, process.cwd()]) {
     const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
     const count = there.filter(Boolean).length
     if (!best || count > best.count) best = { candidate, count }

@@ -44,6 +44,8 @@ test('verify and report find the lineage of an output folder or a checkpoint fil
     assert.is(json.out, readFileSync(file(lineage), 'utf8'), given)
   }
   assert.is((await terge(['verify', '.'], file('merged'))).code, 0)
+  // Two folders below the inputs, from elsewhere.
+  assert.is((await terge(['verify', file('above', 'out')])).code, 0)
   assert.is((await terge(['verify', 'more.safetensors'], file('two'))).code, 0)
 })
 

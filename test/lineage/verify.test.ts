@@ -129,7 +129,7 @@ test('changed and missing inputs', async ({ folder }) => {
 })
 
 test('inputs are found automatically or in the given folder', async ({ folder }) => {
-  const lineage = await merged(folder, 'deep/down/merged.safetensors')
+  const lineage = await merged(folder, 'very/deep/down/in/folders/merged.safetensors')
   const lost = await check(lineage)
   assert.is(lost.problems.filter(({ code }) => code === 'input-missing').length, 2)
   const told = await check(lineage, { recipeFolder: folder, reproduce: true })
