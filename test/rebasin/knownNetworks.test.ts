@@ -210,4 +210,47 @@ test('an attention or a layer with a tensor of its own is not one of torch.nn', 
   )
 })
 
+/** One direction of one layer, with gates of 4 units and 2 projected ones. */
+const lstm = (end: string, inputs: number): Shapes => ({
+  [`rnn.weight_ih_${end}`]: [16, inputs],
+  [`rnn.weight_hh_${end}`]: [16, 2],
+  [`rnn.bias_ih_${end}`]: [16],
+  [`rnn.bias_hh_${end}`]: [16],
+  [`rnn.weight_hr_${end}`]: [2, 4],
+})
+
+test('in a chain, the gates of a recurrent layer share its units; without that word, nothing moves', () => {
+  const shapes: Shapes = {
+    'embedding.weight': [9, 5],
+    ...lstm('l0', 5),
+    ...lstm('l0_reverse', 5),
+    ...lstm('l1', 4),
+    ...lstm('l1_reverse', 4),
+    ...layer('fc', 3, 4),
+  }
+  const source = sourceOf(randomModel(4, shapes))
+  const { spec } = inferSpec(source, 'chain')
+  assert.equal(
+    Object.values(spec.groups)
+      .map(({ size }) => size)
+      .sort(),
+    [2, 2, 2, 2, 4, 4, 4, 4, 5],
+  )
+  const rows = spec.parts.filter(({ tensor }) => tensor === 'rnn.weight_ih_l1')
+  // Four gates with the same units; then both directions of the layer before.
+  assert.equal(
+    rows.map(({ axis, offset, units }) => `${axis} ${offset} ${units.length}`),
+    ['0 0 2', '1 0 1', '1 2 1'],
+  )
+  assert.is(inferSpec(source).assumed?.as, 'chain')
+})
+
+test('a norm beside recurrent layers has no certain place', () => {
+  const shapes = { ...lstm('l0', 5), ...layer('norm', 2), ...layer('fc', 3, 2) }
+  assert.throws(
+    () => inferSpec(sourceOf(randomModel(4, shapes)), 'chain'),
+    ({ message }: Error) => message.includes('norm'),
+  )
+})
+
 test.run()

@@ -52,3 +52,9 @@ export function groupedOutputs(
   markBlocks(network, first, outputs)
   return first
 }
+
+/** Rows of a recurrent layer are gates times units: those of each gate are the layer's units. */
+export function tieGates(network: Tied, rows: Axis, units: Axis, gates: number, where: string): void {
+  for (let gate = 0; gate < gates; gate++)
+    join(network, sliceAxis(rows, gate * units.length!, units.length!), units, where)
+}

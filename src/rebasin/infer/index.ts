@@ -3,7 +3,8 @@ import { Fault, fault } from '../../core/diagnostics.js'
 import { didYouMean } from '../../core/suggest.js'
 import { forwardNetwork } from '../forward/index.js'
 import { type KnownModules, knownModules } from '../forward/modules.js'
-import type { Spec } from '../spec.js'
+import { hasRecurrent, recurrentChain } from '../forward/recurrent.js'
+import type { Shapes, Spec } from '../spec.js'
 import type { TensorSource } from '../weights.js'
 import { type Builder, createBuilder } from './builder.js'
 import { type NamedNetwork, namedNetwork } from './named/index.js'
@@ -95,6 +96,7 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
   if (named) return describeNamed(named)
   const modules = wanted === 'auto' ? knownModules(tensors, config) : undefined
   if (modules) return describeModules(modules)
+  if ((wanted === 'auto' || wanted === 'chain') && hasRecurrent(tensors)) return describeRecurrent(tensors, wanted)
   const blocks = wanted !== 'chain' && hasBlocks(builder)
   if (wanted === 'auto' || wanted === 'chain' || (wanted === 'resnet' && blocks)) {
     const { layers } = describeNetwork(builder, wanted === 'chain')
@@ -118,6 +120,18 @@ export function inferSpec(source: Pick<TensorSource, 'tensors' | 'config'>, fami
 function describeModules({ spec, rest }: KnownModules): Inferred {
   const kept = { ...spec.kept, ...Object.fromEntries(rest.map((name) => [name, ASSUMED])) }
   return { family: 'torch-modules', spec: { ...spec, kept }, ...(rest.length > 0 ? { assumed: { layers: rest } } : {}) }
+}
+
+function describeRecurrent(shapes: Shapes, wanted: string): Inferred {
+  const found = recurrentChain(shapes)
+  if ('problem' in found)
+    throw fault(
+      'spec-unknown',
+      `no permutation spec can be inferred: ${found.problem}`,
+      'write the spec in the recipe or in a file, or use an ONNX export: spec: model.onnx',
+    )
+  const layers = [...shapes.keys()].filter((name) => !/bias/.test(name))
+  return { family: 'chain', spec: found.spec, ...(wanted === 'auto' ? { assumed: { layers, as: 'chain' } } : {}) }
 }
 
 /** Other layers beside a known network may read what goes between its blocks. */

@@ -1,5 +1,6 @@
 /** LSTM, GRU and RNN layers: all gates of a layer share its units. */
 import { type Axis, idsInOrder, type Outer, plain, sliceAxis } from '../../axes/axis.js'
+import { tieGates } from '../../axes/blocks.js'
 import { contract, join } from '../../axes/join.js'
 import type { OnnxNode } from '../graph/model.js'
 import { label, type Operator, type Recurrent, stay, unknown, type Walk } from '../value.js'
@@ -34,9 +35,7 @@ function unitsOf(walk: Walk, node: OnnxNode, { input, hidden, biases }: Recurren
   const rows = [input[0]!, hidden[0]!, ...biases]
   const gates = Object.hasOwn(GATES, node.op) ? GATES[node.op]! : 0
   if (units.length === undefined || rows.some(({ length }) => length !== gates * units.length!)) return undefined
-  for (const axis of rows)
-    for (let gate = 0; gate < gates; gate++)
-      join(walk, sliceAxis(axis, gate * units.length, units.length), units, label(node))
+  for (const axis of rows) tieGates(walk, axis, units, gates, label(node))
   return units
 }
 
