@@ -175,7 +175,16 @@ def export(entry: Network, module: nn.Module, inputs, file: Path) -> None:
         arguments = (arguments,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if entry.exporter == "torchscript":
+        if isinstance(inputs, dict):
+            # As users of language models export them: the numbers of examples and of tokens are free.
+            free = {0: "batch", 1: "length"}
+            sizes = [free if value.dim() == 2 else {0: "batch"} for value in arguments]
+            if entry.exporter == "torchscript":
+                axes = {"input_names": list(inputs), "dynamic_axes": dict(zip(inputs, sizes))}
+                torch.onnx.export(plain, arguments, str(file), dynamo=False, **axes)
+            else:
+                torch.onnx.export(plain, arguments, str(file), dynamo=True, external_data=False, verbose=False, dynamic_shapes=(tuple(sizes),))
+        elif entry.exporter == "torchscript":
             torch.onnx.export(plain, arguments, str(file), dynamo=False)
         else:
             torch.onnx.export(plain, arguments, str(file), dynamo=True, external_data=False, verbose=False)

@@ -43,9 +43,10 @@ export function usesOf(original: OnnxGraph, shapes: Shapes): Uses {
   const recurrent = recurrentTensors(graph.nodes, shapes, ends)
   const left: Reading[] = []
   const squares: [Reading, string][] = []
+  let isTransposed = false
   for (const reading of readings) {
     if (recurrent.has(reading.node)) continue
-    const scoped = scopedTensor(reading, shapes, ends)
+    const scoped = scopedTensor(reading, shapes, ends, rename)
     const named = rename(reading.initializer.name)
     if (named === undefined || (reading.shared && scoped)) {
       if (scoped) tensors.set(reading.key, scoped)
@@ -56,9 +57,11 @@ export function usesOf(original: OnnxGraph, shapes: Shapes): Uses {
     if (how === undefined) throw misfit(named, shapes.get(named)!.shape, reading.initializer.dims)
     if (how === 'square') squares.push([reading, named])
     else tensors.set(reading.key, { tensor: named, reversed: how === 'reversed' })
+    isTransposed ||= how === 'reversed'
   }
-  takeSquares(squares, tensors, lost)
-  byShape(belowScope(left, shapes, tensors), shapes, { tensors, recurrent }, lost)
+  takeSquares(squares, isTransposed, tensors, lost)
+  const alone = withoutTied(belowScope(left, shapes, tensors), readings, tensors, shapes)
+  byShape(alone, shapes, { tensors, recurrent }, lost)
   const folded = foldedTensors(graph, tensors, shapes, recurrent)
   return { tensors, recurrent, lost, folded, graph: withoutFolded(graph, { folded, tensors, lost }) }
 }
@@ -116,11 +119,13 @@ function scopedTensor(
   { node, index, initializer }: Reading,
   shapes: Shapes,
   ends: ReadonlyMap<string, readonly string[]>,
+  rename: (name: string) => string | undefined,
 ): Use | undefined {
   const { scope } = node
   if (scope === undefined) return undefined
   const found = rolesOf(node, index).flatMap(({ part, reversed }): Use[] => {
-    const tensor = tensorAt(scope === '' ? part : `${scope}.${part}`, shapes, ends)
+    const name = scope === '' ? part : `${scope}.${part}`
+    const tensor = tensorAt(name, shapes, ends) ?? rename(name)
     if (tensor === undefined) return []
     const how = orderOf(initializer.dims, shapes.get(tensor)!.shape)
     if (how === undefined) return []
@@ -129,13 +134,41 @@ function scopedTensor(
   return found.length === 1 ? found[0] : undefined
 }
 
+/**
+ * One matrix in two modules is tied: the checkpoint has it under the name of one of them. Takes the other use from `left`.
+ * Equal vectors can be different tensors that have the same initial values.
+ */
+function withoutTied(
+  left: readonly Reading[],
+  readings: readonly Reading[],
+  tensors: Map<string, Use>,
+  shapes: Shapes,
+): Reading[] {
+  return left.filter(({ key, initializer, node }) => {
+    const { name, dims } = initializer
+    const others = readings.filter((other) => other.initializer.name === name && other.key !== key)
+    const found = new Set(others.flatMap((other) => tensors.get(other.key)?.tensor ?? []))
+    // Under a name that the checkpoint does not have: only one tensor has its shape, and it is read elsewhere.
+    const read = new Set([...tensors.values()].map((use) => use.tensor))
+    const order = node.op === 'MatMul' ? 'reversed' : node.op === 'Gather' ? 'same' : undefined
+    if (found.size === 0 && order !== undefined && node.scope !== undefined)
+      for (const [own, { shape }] of shapes) if (orderOf(dims, shape) === order) found.add(own)
+    const [tensor] = found
+    if (dims.length !== 2 || tensor === undefined || found.size > 1 || !read.has(tensor)) return true
+    const how = orderOf(dims, shapes.get(tensor)!.shape)
+    if (how !== 'same' && how !== 'reversed') return true
+    tensors.set(key, { tensor, reversed: how === 'reversed' })
+    return false
+  })
+}
+
 /** A square weight does not say whether the export transposed it. It is uncertain if other named weights are transposed. */
 function takeSquares(
   squares: readonly [Reading, string][],
+  isTransposed: boolean,
   tensors: Map<string, Use>,
   lost: Map<string, string>,
 ): void {
-  const isTransposed = [...tensors.values()].some(({ reversed }) => reversed)
   for (const [{ key, node, index, initializer }, tensor] of squares) {
     const [role] = rolesOf(node, index)
     if (isTransposed && role?.reversed !== false)
