@@ -37,6 +37,20 @@ test('a tensor that the architecture does not have keeps the stream', () => {
   assert.not(Object.hasOwn(spec.groups, 'hidden'))
 })
 
+test('experts stay if their layer has a tensor that the architecture does not have, or a router with another name', () => {
+  const { config, tensors } = models['qwen2-moe']!
+  const settings = config ? { config } : {}
+  const biased = inferred({ ...settings, tensors: { ...tensors, 'model.layers.0.mlp.expert_bias': [4] } })
+  assert.not(Object.hasOwn(biased.groups, 'layers.0.experts'))
+  assert.ok(Object.hasOwn(biased.groups, 'layers.1.experts'))
+  const renamed = Object.entries(tensors).map(([name, shape]) => [
+    name.replace('mlp.gate.weight', 'mlp.gate.wg.weight'),
+    shape,
+  ])
+  const routed = inferred({ ...settings, tensors: Object.fromEntries(renamed) })
+  assert.not(Object.keys(routed.groups).some((group) => group.endsWith('.experts')))
+})
+
 test('heads stay if the configuration does not fit the shapes', () => {
   const { config, tensors } = models.bart!
   const spec = inferred({ tensors, config: { ...config, encoder_attention_heads: 5 } })
