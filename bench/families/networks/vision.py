@@ -21,7 +21,6 @@ NAMED = {
     "swin_t": 64,
     "swin_v2_t": 64,
     "maxvit_t": 224,
-    "vit_b_16": 224,
 }
 for name, size in NAMED.items():
     # Of interleaved channels, a spec can not permute each half alone.
