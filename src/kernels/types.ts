@@ -162,7 +162,7 @@ export type AddProduct = (
 /** Numbers from codes: see assembly/memory/unpack.ts. */
 export interface UnpackKernels {
   readonly numbers: (
-    dtype: 'F8_E4M3' | 'I8' | 'U8',
+    dtype: 'F8_E4M3' | 'F8_E8M0' | 'I8' | 'U8',
   ) => (source: number, stride: number, to: number, rows: number, columns: number) => void
   readonly nibbles: (
     source: number,
@@ -204,6 +204,19 @@ export interface UnpackKernels {
     zeros: number,
     stride: number,
     groups: number,
+  ) => void
+  readonly scaleAll: (x: number, n: number, factor: number, over: number) => void
+  readonly addAll: (x: number, n: number, plus: number, refused: number) => number
+  readonly turnNibbles: (
+    source: number,
+    line: number,
+    scales: number,
+    scaleLine: number,
+    rows: number,
+    columns: number,
+    to: number,
+    stride: number,
+    table: number,
   ) => void
   readonly transpose: (source: number, line: number, rows: number, columns: number, to: number, stride: number) => void
 }

@@ -153,10 +153,17 @@ type Interval = readonly [from: number, to: number]
 function intervalsOf({ shape, strides, maps }: AxisPlaces, first: number, count: number): Interval[] {
   return boxesOf(shape, first, count).flatMap(({ starts, sizes }) => {
     const axes = sizes
-      .map((size, axis) => ({ stride: strides[axis]!, places: placesAlong(maps[axis], starts[axis]!, size) }))
+      .map((size, axis) => ({ ...{ size, start: starts[axis]!, map: maps[axis] }, stride: strides[axis]! }))
       .sort((a, b) => a.stride - b.stride)
     let intervals: Interval[] = [[0, 1]]
-    for (const { stride, places } of axes) {
+    for (const { stride, size, start, map } of axes) {
+      const [first, ...others] = intervals as [Interval, ...Interval[]]
+      // Places that follow each other without a gap.
+      if (!map && size > 0 && others.length === 0 && stride <= first[1] - first[0]) {
+        intervals = [[first[0] + start * stride, first[1] + (start + size - 1) * stride]]
+        continue
+      }
+      const places = placesAlong(map, start, size)
       const whole = intervals.length * places.length > MOST_RANGES ? spanOf(intervals) : undefined
       if (whole && places.length > MOST_RANGES) {
         const [low, high] = [places[0]!, places.at(-1)!]

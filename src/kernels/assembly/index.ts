@@ -18,6 +18,7 @@ export * from './sparse/select'
 export * from './sparse/sparse'
 export * from './sparse/sparseSums'
 export * from './combine/table'
+export * from './memory/turn'
 
 /** First byte after the module's own data: the memory from here on is the caller's. */
 export function dataEnd(): usize { return __heap_base }

@@ -16,7 +16,17 @@ import { readStrided } from './strided.js'
 /** Bytes that a reader needs before the elements that it makes. */
 export const scratchOf = ({ reader }: Source): number => neededBy(reader)
 
+const needs = new WeakMap<Reader, number>()
+
 function neededBy(reader: Reader): number {
+  const known = needs.get(reader)
+  if (known !== undefined) return known
+  const bytes = countNeeded(reader)
+  needs.set(reader, bytes)
+  return bytes
+}
+
+function countNeeded(reader: Reader): number {
   const inner = innerOf(reader)
   return inner.length === 0 && reader.kind !== 'decoded'
     ? 0

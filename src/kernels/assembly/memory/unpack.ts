@@ -3,6 +3,7 @@
  * scale_… subtract zero points and multiply by scales in place. `stride`: bytes from one row of codes to the next, or
  * from one row of scales to the next. Every product is rounded once.
  */
+import { plane, store16 } from './nibbles'
 import { F8_E4M3, at } from './storage'
 
 /**
@@ -79,31 +80,33 @@ export function unpack_U8(src: usize, stride: usize, dst: usize, rows: usize, co
   unpackBytes(src, stride, dst, rows, columns, false)
 }
 
-/** One byte of each of the table's 16 numbers. */
-// @ts-ignore: decorator
-@inline
-function plane(table: usize, byte: usize): v128 {
-  let bytes = i8x16.splat(0)
-  const part = memory.data(16)
-  for (let i: usize = 0; i < 16; i++) store<u8>(part + i, load<u8>(table + (i << 2) + byte))
-  bytes = v128.load(part)
-  return bytes
+/** Powers of 2: byte b is 2^(b − 127). 2^-127 is a subnormal number, and 255 is NaN. */
+export function unpack_F8_E8M0(src: usize, stride: usize, dst: usize, rows: usize, columns: usize): void {
+  for (let row: usize = 0; row < rows; row++) {
+    const blocks = dst + ((columns & ~7) << 2), end = dst + (columns << 2)
+    let from = src
+    while (dst < blocks) {
+      const wide = v128.load8x8_u(from)
+      v128.store(dst, powers(i32x4.extend_low_i16x8_u(wide)))
+      v128.store(dst, powers(i32x4.extend_high_i16x8_u(wide)), 16)
+      from += 8
+      dst += 32
+    }
+    while (dst < end) {
+      v128.store32_lane(dst, powers(i32x4.splat(load<u8>(from))), 0)
+      from++
+      dst += 4
+    }
+    src += stride
+  }
 }
 
-/** Stores the numbers of 16 indexes. */
 // @ts-ignore: decorator
 @inline
-function store16(dst: usize, index: v128, p0: v128, p1: v128, p2: v128, p3: v128): void {
-  const b0 = i8x16.swizzle(p0, index), b1 = i8x16.swizzle(p1, index)
-  const b2 = i8x16.swizzle(p2, index), b3 = i8x16.swizzle(p3, index)
-  const low01 = i8x16.shuffle(b0, b1, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-  const high01 = i8x16.shuffle(b0, b1, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-  const low23 = i8x16.shuffle(b2, b3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-  const high23 = i8x16.shuffle(b2, b3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-  v128.store(dst, i16x8.shuffle(low01, low23, 0, 8, 1, 9, 2, 10, 3, 11))
-  v128.store(dst, i16x8.shuffle(low01, low23, 4, 12, 5, 13, 6, 14, 7, 15), 16)
-  v128.store(dst, i16x8.shuffle(high01, high23, 0, 8, 1, 9, 2, 10, 3, 11), 32)
-  v128.store(dst, i16x8.shuffle(high01, high23, 4, 12, 5, 13, 6, 14, 7, 15), 48)
+function powers(bytes: v128): v128 {
+  const normal = i32x4.shl(bytes, 23)
+  const positive = v128.bitselect(i32x4.splat(0x00400000), normal, i32x4.eq(bytes, i32x4.splat(0)))
+  return v128.bitselect(i32x4.splat(0x7fc00000), positive, i32x4.eq(bytes, i32x4.splat(255)))
 }
 
 /**
@@ -135,8 +138,8 @@ export function unpack_nibbles(
       const bytes = v128.load(from)
       const lower = v128.and(bytes, mask), upper = i8x16.shr_u(bytes, 4)
       const a = high !== 0 ? upper : lower, b = high !== 0 ? lower : upper
-      store16(dst, i8x16.shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), p0, p1, p2, p3)
-      store16(dst + 64, i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), p0, p1, p2, p3)
+      store16(dst, i8x16.shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), p0, p1, p2, p3, false)
+      store16(dst + 64, i8x16.shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), p0, p1, p2, p3, false)
       from += 16
       dst += 128
     }
@@ -248,6 +251,32 @@ function runOf(x: usize, stop: usize, scales: v128, zeros: v128, s: f32, z: f32,
   return x
 }
 
+/** x · factor, or x / factor if `over` is 1. */
+export function scale_all(x: usize, n: usize, factor: f32, over: u32): void {
+  const blocks = x + ((n & ~3) << 2), end = x + (n << 2)
+  const factors = f32x4.splat(factor)
+  while (x < blocks) {
+    const value = v128.load(x)
+    v128.store(x, over !== 0 ? f32x4.div(value, factors) : f32x4.mul(value, factors))
+    x += 16
+  }
+  while (x < end) {
+    const value = load<f32>(x)
+    store<f32>(x, over !== 0 ? value / factor : value * factor)
+    x += 4
+  }
+}
+
+/** x + plus. Returns the index of the first number that is `refused`, or n. */
+export function add_all(x: usize, n: usize, plus: f32, refused: f32): usize {
+  for (let i: usize = 0; i < n; i++) {
+    const value = load<f32>(x + (i << 2))
+    if (value === refused) return i
+    store<f32>(x + (i << 2), value + plus)
+  }
+  return n
+}
+
 /** The same with a scale for each column. */
 export function scale_each(
   x: usize,
@@ -289,45 +318,4 @@ export function scale_mapped(
     scales += stride
     if (zeros !== 0) zeros += stride
   }
-}
-
-/**
- * Rows of 4-byte elements become columns. `line` and `stride`: bytes from one row to the next, and from one row of the result. Eight rows of the result
- * are written side by side: often they are as far apart as lines that share a place in the cache.
- */
-export function transpose(src: usize, line: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
-  const whole = rows & ~3, wide = columns & ~7
-  for (let column: usize = 0; column < wide; column += 8) {
-    let from = src + (column << 2)
-    let to = dst + column * stride
-    for (let row: usize = 0; row < whole; row += 4) {
-      square(from, line, to, stride)
-      square(from + 16, line, to + 4 * stride, stride)
-      from += 4 * line
-      to += 16
-    }
-  }
-  for (let row: usize = 0; row < rows; row++) {
-    const first = row < whole ? wide : 0
-    let from = src + row * line + (first << 2)
-    let to = dst + (row << 2) + first * stride
-    for (let column = first; column < columns; column++) {
-      store<u32>(to, load<u32>(from))
-      from += 4
-      to += stride
-    }
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function square(from: usize, line: usize, to: usize, stride: usize): void {
-  const x0 = v128.load(from), x1 = v128.load(from + line)
-  const x2 = v128.load(from + 2 * line), x3 = v128.load(from + 3 * line)
-  const y0 = i32x4.shuffle(x0, x1, 0, 4, 1, 5), y1 = i32x4.shuffle(x0, x1, 2, 6, 3, 7)
-  const y2 = i32x4.shuffle(x2, x3, 0, 4, 1, 5), y3 = i32x4.shuffle(x2, x3, 2, 6, 3, 7)
-  v128.store(to, i64x2.shuffle(y0, y2, 0, 2))
-  v128.store(to + stride, i64x2.shuffle(y0, y2, 1, 3))
-  v128.store(to + 2 * stride, i64x2.shuffle(y1, y3, 0, 2))
-  v128.store(to + 3 * stride, i64x2.shuffle(y1, y3, 1, 3))
 }

@@ -61,7 +61,7 @@ export function codeRows(state: DecodedState): number {
 }
 
 /** Bytes `from` on of rows of codes: the address of the first row, and the distance to the next. */
-function rowsAt(
+export function rowsAt(
   state: DecodedState,
   row: number,
   rows: number,

@@ -46,10 +46,9 @@ export function scaleBox(state: DecodedState, row: number, rows: number, group: 
   const { buffer } = state.reading.worker.memory
   const made = new Float32Array(buffer, scales.address, rows * groups)
   if (form.scale.form.kind === 'exponent') {
-    const bytes = bytesOfPart(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
-    const bits = new Uint32Array(buffer, scales.address, rows * groups)
-    for (let i = 0; i < rows; i++)
-      for (let j = 0; j < groups; j++) bits[i * groups + j] = exponentBits(bytes.getUint8(i * form.groups + group + j))
+    bytesOfPart(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
+    const numbers = state.reading.worker.kernels.unpack.numbers('F8_E8M0')
+    numbers(state.raw + group, form.groups, scales.address, rows, groups)
   } else {
     const all = numbersOf(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
     for (let i = 0; i < rows; i++)
@@ -76,17 +75,13 @@ function finish(state: DecodedState, scales: Float32Array, indexOf: (index: numb
   const { by } = state.reader.form.scale
   refuseWrong(state, scales, indexOf)
   if (!by) return
-  const { factor } = state
-  if (by.kind === 'times') for (let i = 0; i < scales.length; i++) scales[i]! *= factor
-  else for (let i = 0; i < scales.length; i++) scales[i]! /= factor
+  const { scaleAll } = state.reading.worker.kernels.unpack
+  scaleAll(scales.byteOffset, scales.length, state.factor, by.kind === 'times' ? 0 : 1)
   refuseWrong(state, scales, indexOf)
 }
 
 function refuseWrong(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
-  // A finite number times 0 is 0, so that one look at the sum is enough for all of them.
-  let sum = 0
-  for (let i = 0; i < scales.length; i++) sum += scales[i]! * 0
-  if (sum === 0) return
+  if (state.reading.worker.kernels.allFinite('F32')(scales.byteOffset, scales.length)) return
   const wrong = scales.findIndex((scale) => !Number.isFinite(scale))
   refuseScale(state, indexOf(wrong), scales[wrong]!)
 }
@@ -102,13 +97,10 @@ function refuseScale(state: DecodedState, index: number, scale: number): never {
 }
 
 function exponents(state: DecodedState, first: number, scales: Float32Array): void {
-  const bytes = bytesOfPart(state, state.reader.form.scale.part, first, scales.length, state.raw)
-  const bits = new Uint32Array(scales.buffer, scales.byteOffset, scales.length)
-  for (let i = 0; i < bits.length; i++) bits[i] = exponentBits(bytes.getUint8(i))
+  const count = scales.length
+  bytesOfPart(state, state.reader.form.scale.part, first, count, state.raw)
+  state.reading.worker.kernels.unpack.numbers('F8_E8M0')(state.raw, count, scales.byteOffset, 1, count)
 }
-
-/** The bits of 2^(byte − 127) in float32. 2^-127 is a subnormal number, and 255 is NaN. */
-const exponentBits = (byte: number): number => (byte === 0 ? 0x00400000 : byte === 255 ? 0x7fc00000 : byte << 23)
 
 /** Scales that are stored as bytes, with scales of their own. */
 function nested(
@@ -156,25 +148,27 @@ function fieldZeros(state: DecodedState, zero: Fields, first: number, count: num
   const start = firstWord * groups + (single ? first % groups : 0)
   const length = single ? count : (lastWord - firstWord + 1) * groups
   bytesOfPart(state, part, start, length, state.raw)
-  const { buffer } = state.reading.worker.memory
-  const words = new Uint32Array(buffer, state.raw, length)
-  const zeros = new Float32Array(buffer, state.zeros, count)
+  const { memory, kernels } = state.reading.worker
+  const words = new Uint32Array(memory.buffer, state.raw, length)
+  const zeros = new Float32Array(memory.buffer, state.zeros, count)
+  const to = zeros.byteOffset
   const most = 2 ** bits - 1
   for (let row = top, at = 0; row <= bottom; row++) {
     const bit = bitOf(row)
-    const [place, inside] = [wordRow(bit) * groups - start, bit % 32]
-    const crosses = inside + bits > 32
-    for (let group = (first + at) % groups; group < groups && at < count; group++, at++) {
-      let field = words[place + group]! >>> inside
-      if (crosses) field |= words[place + groups + group]! << (32 - inside)
-      field &= most
-      if (plus > 0 && field === most)
-        refusePart(
-          state,
-          part,
-          `has a zero point of ${most} in row ${row}, group ${group}: libraries read it as ${most + plus} or as 0`,
-        )
-      zeros[at] = field + plus
-    }
+    const group = (first + at) % groups
+    const [place, inside, n] = [wordRow(bit) * groups - start + group, bit % 32, Math.min(groups - group, count - at)]
+    if (inside + bits <= 32) kernels.unpack.across(state.raw + place * 4, to + at * 4, n, inside, bits)
+    else
+      for (let i = 0; i < n; i++) {
+        const field = (words[place + i]! >>> inside) | (words[place + groups + i]! << (32 - inside))
+        zeros[at + i] = field & most
+      }
+    at += n
   }
+  if (plus === 0) return
+  const wrong = kernels.unpack.addAll(to, count, plus, most)
+  if (wrong === count) return
+  const [row, group] = [Math.floor((first + wrong) / groups), (first + wrong) % groups]
+  const what = `has a zero point of ${most} in row ${row}, group ${group}: libraries read it as ${most + plus} or as 0`
+  refusePart(state, part, what)
 }

@@ -3,7 +3,7 @@ import { BOX, SCRATCH, STRIP } from '../../../../views/decodeScratch.js'
 import type { TurnedReader } from '../../../../views/readers.js'
 import type { Reading } from '../reading.js'
 import { keepColumns } from './codes.js'
-import { decodeBox } from './index.js'
+import { decodeBox, turnCodes } from './index.js'
 import { stateOf } from './ready.js'
 import type { DecodedState } from './state.js'
 
@@ -42,6 +42,16 @@ export function readTurned(
     const matrix = Math.floor(index / (height * columns))
     const [top, left] = [row - (row % rows), column - (column % width)]
     const n = Math.min(rows, height - top)
+    const wanted = Math.floor((count - done) / height)
+    // Whole columns that a strip would have to itself are put where they belong.
+    if (row === 0 && n === height && wanted > 0 && column % COLUMNS === 0 && !hasStrip(state, matrix * height, left)) {
+      const whole = Math.min(wanted - (wanted % COLUMNS), columns - column, width)
+      if (whole > 0) {
+        turn(state, scratch + SCRATCH + 4 * STRIP, matrix * height, height, column, whole, address + done * 4)
+        done += whole * height
+        continue
+      }
+    }
     const strip = stripAt(state, scratch + SCRATCH, matrix * height + top, n, left, Math.min(width, columns - left))
     const from = (column - left) * n + (row - top)
     // Whole columns follow each other if the strip has all rows.
@@ -50,6 +60,11 @@ export function readTurned(
     memory.copyWithin(address + done * 4, strip + from * 4, strip + (from + length) * 4)
     done += length
   }
+}
+
+const hasStrip = (state: DecodedState, row: number, column: number): boolean => {
+  const known = strips.get(state)
+  return known?.row === row && known.column === column
 }
 
 /** The address of a strip, column by column. */
@@ -61,17 +76,28 @@ function stripAt(
   column: number,
   columns: number,
 ): number {
-  const known = strips.get(state)
-  if (known?.row === row && known.column === column) return address
-  const { unpack } = state.reading.worker.kernels
-  const box = address + 4 * STRIP
-  const most = Math.max(1, Math.floor(BOX / columns))
-  keepColumns(state, row, rows, column, columns)
-  for (let done = 0; done < rows; done += most) {
-    const n = Math.min(most, rows - done)
-    decodeBox(state, row + done, n, column, columns, box)
-    unpack.transpose(box, columns * 4, n, columns, address + done * 4, rows * 4)
-  }
+  if (hasStrip(state, row, column)) return address
+  turn(state, address + 4 * STRIP, row, rows, column, columns, address)
   strips.set(state, { row, column })
   return address
+}
+
+/** Puts some columns of some rows to an address, column by column. `box`: the address of numbers that are turned at once. */
+function turn(
+  state: DecodedState,
+  box: number,
+  row: number,
+  rows: number,
+  column: number,
+  columns: number,
+  to: number,
+): void {
+  const { unpack } = state.reading.worker.kernels
+  const most = Math.max(1, Math.floor(BOX / columns))
+  keepColumns(state, row, rows, column, columns)
+  for (let done = turnCodes(state, row, rows, column, columns, to, rows * 4); done < rows; done += most) {
+    const n = Math.min(most, rows - done)
+    decodeBox(state, row + done, n, column, columns, box)
+    unpack.transpose(box, columns * 4, n, columns, to + done * 4, rows * 4)
+  }
 }
