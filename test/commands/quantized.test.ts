@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { type PackedConfig, packedNumbers } from '../reference/packed.js'
 import { inFolder, writeModel } from '../support/files.js'
 import { floatsOf, kindsOf, PACKED, packedModels, tensorsOf, unquantized, wantedOf } from '../support/quantized.js'
 import { terge } from '../support/terge.js'
@@ -20,6 +21,12 @@ function ulps(a: number, b: number): number {
   return Math.abs(a - b) / 2 ** (exponent - 23)
 }
 
+/** How a model is quantized: most configurations say it, others are in a file of their own. */
+const settingsOf = (model: string): PackedConfig => {
+  const { quantization_config } = jsonOf(path.join(PACKED, model), 'config.json')
+  return quantization_config ?? {}
+}
+
 for (const model of packedModels())
   test(`${model}: numbers are what the library says that they are`, () =>
     inFolder(async (folder) => {
@@ -28,12 +35,17 @@ for (const model of packedModels())
       assert.is(code, 0, err)
       const made = tensorsOf(path.join(folder, 'out'))
       const kinds = kindsOf(model)
+      const stored = tensorsOf(path.join(PACKED, model))
+      const settings = settingsOf(model)
       for (const [name, wanted] of Object.entries(wantedOf(model))) {
         assert.equal([made[name]?.dtype, made[name]?.shape], ['F32', wanted.shape], name)
         const [got, want] = [floatsOf(made[name]!), floatsOf(wanted)]
         const most = kinds[name]![0] === 'exact' ? 0 : 2
         const wrong = got.findIndex((value, index) => ulps(value, want[index]!) > most)
         assert.is(wrong, -1, `${name}[${wrong}] is ${got[wrong]}, not ${want[wrong]}`)
+        const reference = packedNumbers(stored, settings, name, wanted.shape)
+        const other = got.findIndex((value, index) => !Object.is(value, reference[index]))
+        assert.is(other, -1, `${name}[${other}] is ${got[other]}, and the reference ${reference[other]}`)
       }
       // Nothing of the quantized model is left.
       assert.equal(Object.keys(made).sort(), Object.keys(unquantized(model)).sort())
