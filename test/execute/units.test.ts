@@ -13,6 +13,7 @@ import { plan } from '../../src/session/plan.js'
 import { type RunInternals, type RunOptions, runWith } from '../../src/session/run.js'
 import { bf16, f32, i64, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
 import { openCounting, openInline, openShuffling } from '../support/pools.js'
+import { PACKED } from '../support/quantized.js'
 
 /** Seeds of the plans. Their methods, weights, dtypes and shards are drawn. */
 const SEEDS = [1, 2, 3]
@@ -143,54 +144,76 @@ function assertSame(found: Result, expected: Result, how: string): void {
   for (const [name, bytes] of Object.entries(expected.files)) assert.ok(found.files[name] === bytes, `${name} ${how}`)
 }
 
+/** Runs a plan in every way that must give the same. */
+async function assertAnyOrder(template: string, random: () => number): Promise<void> {
+  const expected = await runCopy(template, (go) => go({}, {}))
+  const one = await runCopy(template, (go) => go({ threads: 1 }, { openPool: openInline }))
+  assertSame(one, expected, 'on one thread')
+  const shuffled = await runCopy(template, (go) => go({}, { openPool: openShuffling(random) }))
+  assertSame(shuffled, expected, 'shuffled and delayed')
+  let tasks = 0
+  const parts = await runCopy(template, async (go) => {
+    const records: UnitRecord[] = []
+    const openPool = openCounting(Number.POSITIVE_INFINITY, () => {})
+    for (const index of [2, 0, 1]) records.push(...(await go({}, { openPool, part: { index, of: 3 } })))
+    return [...records, ...(await go({ resume: true }, { openPool: openInline, records }))]
+  })
+  assertSame(parts, expected, 'in three parts')
+  await runCopy(template, (go) =>
+    go(
+      {},
+      {
+        openPool: async (setup) => {
+          const pool = await openInline(setup)
+          return {
+            ...pool,
+            run: (work) => {
+              tasks++
+              return pool.run(work)
+            },
+          }
+        },
+      },
+    ),
+  )
+  for (let kill = 0; kill < 3; kill++) {
+    const stop = new AbortController()
+    const at = 1 + Math.floor(random() * (tasks - 1))
+    const reused: string[] = []
+    const listen = (event: RunEvent) => event.kind === 'step' && reused.push(event.text)
+    const resumed = await runCopy(template, async (go) => {
+      const openPool = openCounting(at, () => stop.abort())
+      const killed = await go({ resume: true, signal: stop.signal }, { openPool }).catch((error: unknown) => error)
+      assert.ok(killed instanceof Fault && killed.exit === 130, `killed at task ${at} of ${tasks}: ${killed}`)
+      return go({ resume: true, listen }, { openPool: openInline })
+    })
+    assertSame(resumed, expected, `after a kill at task ${at} of ${tasks}`)
+  }
+}
+
 for (const seed of SEEDS)
   test(`a random plan (${seed}) gives the same records and bytes in any execution order`, () =>
     inFolder(async (template) => {
       const random = generator(seed)
       prepare(template, random)
-      const expected = await runCopy(template, (go) => go({}, {}))
-      const one = await runCopy(template, (go) => go({ threads: 1 }, { openPool: openInline }))
-      assertSame(one, expected, 'on one thread')
-      const shuffled = await runCopy(template, (go) => go({}, { openPool: openShuffling(random) }))
-      assertSame(shuffled, expected, 'shuffled and delayed')
-      let tasks = 0
-      const parts = await runCopy(template, async (go) => {
-        const records: UnitRecord[] = []
-        const openPool = openCounting(Number.POSITIVE_INFINITY, () => {})
-        for (const index of [2, 0, 1]) records.push(...(await go({}, { openPool, part: { index, of: 3 } })))
-        return [...records, ...(await go({ resume: true }, { openPool: openInline, records }))]
-      })
-      assertSame(parts, expected, 'in three parts')
-      await runCopy(template, (go) =>
-        go(
-          {},
-          {
-            openPool: async (setup) => {
-              const pool = await openInline(setup)
-              return {
-                ...pool,
-                run: (work) => {
-                  tasks++
-                  return pool.run(work)
-                },
-              }
-            },
-          },
-        ),
-      )
-      for (let kill = 0; kill < 3; kill++) {
-        const stop = new AbortController()
-        const at = 1 + Math.floor(random() * (tasks - 1))
-        const reused: string[] = []
-        const listen = (event: RunEvent) => event.kind === 'step' && reused.push(event.text)
-        const resumed = await runCopy(template, async (go) => {
-          const openPool = openCounting(at, () => stop.abort())
-          const killed = await go({ resume: true, signal: stop.signal }, { openPool }).catch((error: unknown) => error)
-          assert.ok(killed instanceof Fault && killed.exit === 130, `killed at task ${at} of ${tasks}: ${killed}`)
-          return go({ resume: true, listen }, { openPool: openInline })
-        })
-        assertSame(resumed, expected, `after a kill at task ${at} of ${tasks}`)
-      }
+      await assertAnyOrder(template, random)
+    }))
+
+/** Quantized models with parts of each kind: grids, words with maps of groups, nested scales, and stacks that are transposed. */
+for (const [seed, name] of [
+  'fp8-block-bf16',
+  'int4-ct-asymmetric',
+  'gptq4-v1-desc_act',
+  'nf4-nested',
+  'mxfp4-gpt-oss',
+].entries())
+  test(`quantized weights (${name}) give the same records and bytes in any execution order, in parts and after a kill`, () =>
+    inFolder(async (template) => {
+      for (const model of ['a', 'b']) cpSync(path.join(PACKED, name), path.join(template, model), { recursive: true })
+      const merge = 'merge: {method: linear, models: [a, b], weights: {a: 0.3, b: 0.7}}'
+      const quantize = name.startsWith('fp8') ? '{path: out, quantize: fp8-block}' : 'out'
+      writeFileSync(path.join(template, 'r.yml'), `terge: 1\nmodels: {a: a, b: b}\n${merge}\noutput: ${quantize}\n`)
+      await assertAnyOrder(template, generator(seed + 1))
     }))
 
 test.run()
