@@ -57,6 +57,7 @@ import {
   type Place,
   type Plan,
   type PlannedTensor,
+  type PlanCheck,
   type PlanOptions,
   type PlanOutput,
   type PlanTensor,
@@ -91,6 +92,7 @@ import {
   type StoredTensor,
   startAhead,
   stepLine,
+  stepNotes,
   type TensorDifference,
   type ValidateOptions,
   type Verified,
@@ -100,6 +102,7 @@ import {
   verify,
   type ViewOptions,
   viewPlan,
+  type ZipAnalysis,
 } from 'terge'
 
 declare const signal: AbortSignal
@@ -187,7 +190,7 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     const made: Lineage = lineage
     const digest: string | null = made.output.digest
     const tensor = lineage.tensors['w']
-    show(Object.entries(made.steps).map(([name, step]) => stepLine(name, step)))
+    show(Object.entries(made.steps).map(([name, step]) => [stepLine(name, step), ...stepNotes(step)]))
     show(path, lineagePath, bytes, digest, tensor?.sources.map(({ model, weight }) => `${model} ${weight}`))
   }
   show(result.warnings.map(formatDiagnostic), result.seconds)
@@ -295,7 +298,8 @@ export function described(): readonly string[] {
 }
 
 /** What a plan says, for those who draw it. */
-export function drawn({ outputs, steps, analyses, cost, digest }: Plan, view: PlanView): readonly string[] {
+export function drawn({ outputs, steps, analyses, checks = [], cost, digest }: Plan, view: PlanView): readonly string[] {
+  show(checks.map(({ step, tolerance }: PlanCheck) => `${step} ${tolerance}`))
   const updates: readonly AdapterUpdates[] = [...view.updates.values()]
   const costs: readonly AnalysisCost[] = cost.analyses ?? []
   const counts: readonly PatternCount[] = steps.flatMap(({ patterns }) => patterns)
@@ -316,7 +320,7 @@ function wordOf(expr: Expr): string {
 }
 
 function titleOf(analysis: Analysis): string {
-  const known: RebasinAnalysis | RepairAnalysis = analysis
+  const known: RebasinAnalysis | RepairAnalysis | ZipAnalysis = analysis
   return known.kind
 }
 

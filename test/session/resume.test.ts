@@ -296,7 +296,7 @@ const INSIDE: readonly (readonly [string, (work: string, mine: string) => void])
   ],
   [
     'the staged lineage',
-    (work, mine) => symlinkSync(path.join(mine, 'notes.txt'), path.join(work, 'new/out.lineage.json')),
+    (work, mine) => replaceByLink(path.join(work, 'new/out.lineage.json'), path.join(mine, 'notes.txt')),
   ],
   ['staged files', (work, mine) => replaceByLink(path.join(work, 'new'), mine)],
   ['what is replaced', (work, mine) => symlinkSync(mine, path.join(work, 'old'))],
@@ -310,7 +310,8 @@ const INSIDE: readonly (readonly [string, (work: string, mine: string) => void])
 ]
 
 function replaceByLink(file: string, to: string): void {
-  rmSync(file, { recursive: true })
+  // The run may not have come as far as this file.
+  rmSync(file, { recursive: true, force: true })
   symlinkSync(to, file)
 }
 
