@@ -136,7 +136,7 @@ function transposedAt(
 }
 
 /** Bytes that are copied in the time that one call to the system takes. */
-const CALL = 12_288
+const CALL = 49_152
 
 /** Keeps the codes of some columns of these rows in the band, and of as many columns after them as there is room for. */
 export function keepColumns(state: DecodedState, row: number, rows: number, column: number, columns: number): void {
