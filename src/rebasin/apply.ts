@@ -1,4 +1,5 @@
 import { emptyTable } from '../core/collections/ownValue.js'
+import { rowMajor } from '../views/places.js'
 import type { AxisMap } from '../views/types.js'
 import { type AxisPart, rootOf, type Spec } from './spec.js'
 
@@ -20,7 +21,7 @@ export function identity(spec: Spec): Record<string, Int32Array> {
 /** Writes the places of a part into the map of an axis. */
 export function mapPart(spec: Spec, part: AxisPart, perms: Permutations, map: Int32Array): void {
   const sizes = part.units.map((unit) => (typeof unit === 'number' ? unit : spec.groups[unit]!.size))
-  const strides = sizes.map((_, k) => sizes.slice(k + 1).reduce((product, size) => product * size, 1))
+  const strides = rowMajor(sizes)
   const walk = (k: number, to: number, from: number, outer: number) => {
     if (k === sizes.length) {
       map[to] = from
@@ -61,7 +62,7 @@ export function gather<T extends Float32Array | Float64Array | Int32Array | Uint
   if (maps.length === 0) return data
   const out = data.slice() as T
   const byAxis = shape.map((_, axis) => maps.find((map) => map.axis === axis)?.map)
-  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1))
+  const strides = rowMajor(shape)
   const walk = (axis: number, to: number, from: number) => {
     const map = byAxis[axis]
     const size = shape[axis]!

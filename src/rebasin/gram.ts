@@ -1,5 +1,7 @@
 import type { Operand } from '../kernels/linalg.js'
+import { rowMajor } from '../views/places.js'
 import { mapPart, type Permutations } from './apply.js'
+import { outerSum } from './places.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
 import { sharedFloats, type ThreadTeam } from './team/team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
@@ -92,20 +94,6 @@ export function createGrams(
   }))
 }
 
-const strideOf = (shape: readonly number[], axis: number) =>
-  shape.slice(axis + 1).reduce((product, n) => product * n, 1)
-
-/** Sum of one offset from each list, the last list fastest. */
-function outerSum(lists: readonly ArrayLike<number>[]): Int32Array {
-  let sums = new Int32Array(1)
-  for (const list of lists) {
-    const next = new Int32Array(sums.length * list.length)
-    for (let i = 0, at = 0; i < sums.length; i++) for (let j = 0; j < list.length; j++) next[at++] = sums[i]! + list[j]!
-    sums = next
-  }
-  return sums
-}
-
 /** Steps of the units of a part along its axis: of the groups or of the numbers among them. */
 function unitSteps(spec: Spec, part: AxisPart, stride: number, groups: boolean): Int32Array[] {
   const sizes = part.units.map((unit) => (typeof unit === 'number' ? unit : spec.groups[unit]!.size))
@@ -121,7 +109,7 @@ function unitSteps(spec: Spec, part: AxisPart, stride: number, groups: boolean):
 /** The elements at one unit, with B's other axes read through the permutations. */
 function restOf(spec: Spec, { part, shape }: Term, perms: Permutations | undefined): Rest {
   const onAxis = (axis: number): Int32Array[] => {
-    const stride = axis === 0 ? 1 : strideOf(shape, axis)
+    const stride = axis === 0 ? 1 : rowMajor(shape)[axis]!
     if (axis === part.axis) return unitSteps(spec, part, stride, false)
     const map = Int32Array.from({ length: shape[axis]! }, (_, i) => i)
     if (perms)
@@ -238,7 +226,7 @@ async function acrossRows({ gram, term, a, b, team, fixed, now, before }: Work):
   const { units, part, shape } = term
   const n = gram.size
   const width = rowLength(shape)
-  const offsets = units.map((place) => place * strideOf(shape, part.axis))
+  const offsets = units.map((place) => place * rowMajor(shape)[part.axis]!)
   const most = Math.floor(Math.min(a.part, b.part) / (before ? 2 : 1) / width)
   const cut = ({ rows, inside }: Rest, first: number, end: number): Rest => ({
     rows: rows.subarray(first, end),

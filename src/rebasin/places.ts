@@ -12,3 +12,14 @@ export function placesOf(shape: readonly number[], maps: readonly AxisMap[], fir
   }
   return places
 }
+
+/** Sum of one offset from each list, the last list fastest. */
+export function outerSum(lists: readonly ArrayLike<number>[]): Int32Array {
+  let sums = new Int32Array(1)
+  for (const list of lists) {
+    const next = new Int32Array(sums.length * list.length)
+    for (let i = 0, at = 0; i < sums.length; i++) for (let j = 0; j < list.length; j++) next[at++] = sums[i]! + list[j]!
+    sums = next
+  }
+  return sums
+}

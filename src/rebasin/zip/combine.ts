@@ -1,4 +1,5 @@
 /** Adds tensors through maps of their axes. */
+import { rowMajor } from '../../views/places.js'
 import type { PlaceMap } from './network.js'
 
 /** out[map of each axis] += values · scales. Undefined maps: the axis stays as it is. */
@@ -9,9 +10,7 @@ export function addMapped(
   shape: readonly number[],
   maps: readonly (PlaceMap | undefined)[],
 ): void {
-  const stridesOf = (of: readonly number[]) =>
-    of.map((_, axis) => of.slice(axis + 1).reduce((product, size) => product * size, 1))
-  const [steps, newSteps] = [stridesOf(shape), stridesOf(outShape)]
+  const [steps, newSteps] = [rowMajor(shape), rowMajor(outShape)]
   const last = shape.length - 1
   if (last < 0) {
     out[0] = out[0]! + values[0]!

@@ -1,4 +1,6 @@
 /** Similarities of all units of a group: cosines of their weights, or correlations of their activations. */
+import { rowMajor } from '../../views/places.js'
+import { outerSum } from '../places.js'
 import { counts, type Spec } from '../spec.js'
 import { sharedFloats, type ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
@@ -7,20 +9,6 @@ import { type Assigned, firstUnit, type PlaceMap, placeMap, runOf, unitsOf, type
 
 /** Samples are added in blocks of so many, so that memory decides nothing. */
 export const BLOCK = 256
-
-const stridesOf = (shape: readonly number[]): number[] =>
-  shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1))
-
-/** All sums of one offset of each list, the last list fastest. */
-function sums(lists: readonly ArrayLike<number>[]): Int32Array {
-  let all = new Int32Array(1)
-  for (const list of lists) {
-    const next = new Int32Array(all.length * list.length)
-    for (let i = 0, at = 0; i < all.length; i++) for (let j = 0; j < list.length; j++) next[at++] = all[i]! + list[j]!
-    all = next
-  }
-  return all
-}
 
 const range = (count: number, step: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i * step)
 
@@ -32,7 +20,7 @@ export function unitPlaces(
 ): { readonly units: Int32Array; readonly others: Int32Array } {
   return {
     units: range(size, after * stride),
-    others: sums([range(before, size * after * stride), range(after, stride)]),
+    others: outerSum([range(before, size * after * stride), range(after, stride)]),
   }
 }
 
@@ -113,11 +101,11 @@ function sideOf(
   const newShape = shape.map((size, other) => maps[other]?.length ?? size)
   const data = sharedFloats(newShape.reduce((product, size) => product * size, 1))
   addMapped(data, newShape, values, shape, maps)
-  const strides = stridesOf(newShape)
+  const strides = rowMajor(newShape)
   const { units, others } = unitPlaces(run, run.size, strides[axis]!)
   const beside = newShape.flatMap((size, other) => (other === axis ? [] : [range(size, strides[other]!)]))
   const start = run.offset * strides[axis]!
-  return { data, units: units.map((unit) => unit + start), rests: sums([...beside, others]) }
+  return { data, units: units.map((unit) => unit + start), rests: outerSum([...beside, others]) }
 }
 
 /** An activations tensor [samples, places] of a group, and its run. */
@@ -155,7 +143,7 @@ export async function activationSimilarities(
       const read = await Promise.all(standard.map((weights) => weights.rows(run.tensor, rows)))
       const sides = read.map(({ data, starts: at }, model): Side => {
         const { units, others } = unitPlaces(run, own.sizes[model]!, 1)
-        return { data, units, rests: sums([at, others]) }
+        return { data, units, rests: outerSum([at, others]) }
       })
       await addProducts(found, n, starts, sides, team)
       for (const { release } of read) release()
