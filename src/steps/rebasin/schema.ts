@@ -7,18 +7,12 @@ import {
   type Schema,
   several,
   text,
-  textOrWord,
   when,
   without,
   word,
 } from '../../language/schemaParts.js'
-import { FAMILY_NAMES } from '../../rebasin/infer/index.js'
+import { specChoice } from '../shared/specChoice.js'
 import { checkSchema } from './check.js'
-
-const SPECS = {
-  auto: 'Detects the family of the network by names and shapes.',
-  ...Object.fromEntries(FAMILY_NAMES.map((name) => [name, `The permutation spec of the ${name} family.`])),
-}
 
 const ONE_BY_ONE = 'This method aligns one model: write method: merge-many or c2m3 for several.'
 
@@ -106,12 +100,7 @@ export const rebasin: Schema = inEditors(
         additionalProperties: text('A safetensors file with activations.'),
         description: 'For activation-matching and mixed: the activations of both models on the same inputs, by model.',
       },
-      spec: several(
-        "auto, a family's name, a file, or the spec itself",
-        'Which axes of which tensors share a permutation. Default: auto.',
-        textOrWord('auto, the name of a family, or a file.', SPECS),
-        ref('spec'),
-      ),
+      spec: specChoice('Which axes of which tensors share a permutation. Default: auto.'),
       symmetry: word(
         {
           permutation: 'Reorders units. The network computes the same function.',

@@ -9,12 +9,7 @@ import {
   textOrWord,
   word,
 } from '../../language/schemaParts.js'
-import { FAMILY_NAMES } from '../../rebasin/infer/index.js'
-
-const SPECS = {
-  auto: 'Detects the family of the network by names and shapes.',
-  ...Object.fromEntries(FAMILY_NAMES.map((name) => [name, `The permutation spec of the ${name} family.`])),
-}
+import { specChoice } from '../shared/specChoice.js'
 
 const WIDTHS = {
   larger: 'The size of the largest model.',
@@ -89,12 +84,7 @@ export const zip: Schema = object(
       maximum: 1,
       description: 'β of ZipIt: the share of a model’s merges that may be within the model. Default: 1.',
     },
-    spec: several(
-      "auto, a family's name, a file, or the spec itself",
-      'Which axes of which tensors have the same units. Default: auto.',
-      textOrWord('auto, the name of a family, or a file.', SPECS),
-      ref('spec'),
-    ),
+    spec: specChoice('Which axes of which tensors have the same units. Default: auto.'),
   },
   ['models'],
   'Merges models of the same structure, whose layers may have other widths, into one network of a given width.',
