@@ -11,13 +11,21 @@ import type { Spec } from '../../rebasin/spec.js'
 import { partsAt, runOf, type ZipNetwork } from '../../rebasin/zip/network.js'
 import { measurementsOf } from '../../rebasin/zip/similarities.js'
 import { fittedAxis } from '../../rebasin/zip/zip.js'
+import {
+  LEAST_SAMPLES,
+  lackingTensor,
+  notNumbers,
+  RECORD_ROWS,
+  refuser,
+  tooFew,
+  unfitting,
+  warnForeign,
+} from '../shared/activationFaults.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { ZipAnalysis, ZipStep } from './types.js'
 
 type Network = Omit<ZipNetwork, 'models'>
 type Result = Pick<ZipAnalysis, 'fits'> & { readonly activations?: readonly AnalysisModel[] }
-
-const LEAST_SAMPLES = 2
 
 /**
  * Errors: `missing-statistics` for a group or, with least squares, a layer without activations; `bad-statistics` for tensors of
@@ -34,19 +42,10 @@ export function planZipActivations(
   if (!files) return { fits: {} }
   const own = files.map(({ file }) => values.get(file)!)
   const measured = own.map(({ tensors }, model) => measuredSpec(network.specs[model]!, tensors))
-  const refuse = (code: 'bad-statistics' | 'missing-statistics', of: MeasuredFile, message: string, hint: string) => {
-    faults.error(code, message, recipe.placeOf(of.at, 'value'), hint)
-    return undefined
-  }
+  const refuse = refuser(recipe, faults, undefined)
   for (const [model, { wrong, missing, foreign }] of measured.entries()) {
     const file = files[model]!
-    if (wrong[0])
-      return refuse(
-        'bad-statistics',
-        file,
-        `the activations of ${file.of} do not fit the network: ${wrong[0].name} ${wrong[0].message}`,
-        'store one row per sample; terge inspect MODEL --spec shows the sizes of the groups',
-      )
+    if (wrong[0]) return refuse('bad-statistics', file, unfitting(file, wrong[0]), RECORD_ROWS)
     const lacks = missing.find((group) => network.groups[group] && network.groups[group]!.treatment !== 'keep')
     if (lacks !== undefined)
       return refuse(
@@ -55,13 +54,7 @@ export function planZipActivations(
         `the activations of ${file.of} have no tensor for the group ${lacks}`,
         'record the output of a layer of each group that terge inspect MODEL --spec lists, or give the group the width keep',
       )
-    if (foreign.length > 0)
-      faults.warn(
-        'foreign-statistics',
-        `the activations of ${file.of} have ${plural(foreign.length, 'tensor')} that belong to no group, such as ${foreign[0]}`,
-        recipe.placeOf(file.at, 'value'),
-        'terge ignores them; name a tensor after its group, such as fc1, or fc1@relu',
-      )
+    warnForeign(recipe, file, foreign, faults)
   }
   const names = measurementsOf(network, measured[0]!.spec).map(({ tensor }) => tensor)
   for (const [model, { tensors }] of own.entries()) {
@@ -95,15 +88,14 @@ function misfit(
   tensors: Value['tensors'],
   model: number,
 ): string | undefined {
-  const { of } = files[model]!
+  const [file, other] = [files[model]!, files[0]!]
   for (const name of names) {
     const [expected, found] = [first.tensors.get(name)!, tensors.get(name)]
-    if (!found) return `the activations of ${of} have no tensor ${name}, which those of ${files[0]!.of} have`
-    if (!isFloat(found.dtype)) return `the activations in ${name} are ${found.dtype}, not floating-point numbers`
+    if (!found) return lackingTensor(name, file, other)
+    if (!isFloat(found.dtype)) return notNumbers(name, found.dtype)
     if (found.shape[0] !== expected.shape[0])
-      return `${name} has ${plural(expected.shape[0]!, 'sample')} for ${files[0]!.of} but ${found.shape[0]} for ${of}`
-    if (found.shape[0]! < LEAST_SAMPLES)
-      return `${name} has ${plural(found.shape[0]!, 'sample')}; a correlation needs at least ${LEAST_SAMPLES}`
+      return `${name} has ${plural(expected.shape[0]!, 'sample')} for ${other.of} but ${found.shape[0]} for ${file.of}`
+    if (found.shape[0]! < LEAST_SAMPLES) return tooFew(name, found.shape[0]!)
   }
   return undefined
 }

@@ -9,11 +9,18 @@ import { measuredSpec } from '../../../rebasin/activations/names.js'
 import { orthogonalForm } from '../../../rebasin/orthogonal/form.js'
 import { rolesOf } from '../../../rebasin/orthogonal/roles.js'
 import type { Spec } from '../../../rebasin/spec.js'
+import {
+  LEAST_SAMPLES,
+  lackingTensor,
+  notNumbers,
+  RECORD_ROWS,
+  refuser,
+  tooFew,
+  unfitting,
+  warnForeign,
+} from '../../shared/activationFaults.js'
 import { analysisTensor } from '../../shared/analysisTensor.js'
 import type { RebasinAnalysis, RebasinStep } from '../types.js'
-
-/** A correlation needs two samples. */
-const LEAST_SAMPLES = 2
 
 /**
  * The activations of both models. Errors: `missing-statistics` for a group without activations, `bad-statistics` for tensors of
@@ -31,10 +38,7 @@ export function planActivations(
   const [model, fixed] = step.statistics as [MeasuredFile, MeasuredFile]
   const [own, other] = [values.get(model.file)!, values.get(fixed.file)!]
   const onto = values.get(step.onto)!
-  const refuse = (code: 'bad-statistics' | 'missing-statistics', at: MeasuredFile, message: string, hint: string) => {
-    faults.error(code, message, recipe.placeOf(at.at, 'value'), hint)
-    return 'refused' as const
-  }
+  const refuse = refuser(recipe, faults, 'refused' as const)
   const measured = measuredSpec(spec, own.tensors)
   const form =
     step.symmetry === 'orthogonal'
@@ -43,13 +47,7 @@ export function planActivations(
   const roles = form && rolesOf(form, own.tensors)
   const foreign = measured.foreign.filter((name) => !roles?.roles.has(name))
   const { wrong, missing } = roles ?? measured
-  if (wrong.length > 0)
-    return refuse(
-      'bad-statistics',
-      model,
-      `the activations of ${model.of} do not fit the network: ${wrong[0]!.name} ${wrong[0]!.message}`,
-      'store one row per sample; terge inspect MODEL --spec shows the sizes of the groups',
-    )
+  if (wrong.length > 0) return refuse('bad-statistics', model, unfitting(model, wrong[0]!), RECORD_ROWS)
   const used = roles ? roles.roles.size : measured.spec.parts.length
   if (missing.length > 0 && !(step.method === 'mixed' && used > 0)) {
     const more = missing.length > 1 ? ` and ${plural(missing.length - 1, `other ${roles ? 'place' : 'group'}`)}` : ''
@@ -63,28 +61,22 @@ export function planActivations(
     )
   }
   const ignored = new Set(foreign)
-  if (foreign.length > 0)
-    faults.warn(
-      'foreign-statistics',
-      `the activations of ${model.of} have ${plural(foreign.length, 'tensor')} that belong to no group, such as ${foreign[0]}`,
-      recipe.placeOf(model.at, 'value'),
-      'terge ignores them; name a tensor after its group, such as fc1, or fc1@relu',
-    )
+  warnForeign(recipe, model, foreign, faults)
   const names = [...own.tensors.keys()].filter((name) => (roles ? roles.roles.has(name) : !ignored.has(name)))
   for (const name of names) {
     const [x, y] = [own.tensors.get(name)!, other.tensors.get(name)]
-    const lacking = !y && `the activations of ${fixed.of} have no tensor ${name}, which those of ${model.of} have`
+    const lacking = !y && lackingTensor(name, fixed, model)
     const integer = [x, y].find((tensor) => tensor && !isFloat(tensor.dtype))
     const samples = y && (x.shape[0] !== y.shape[0] || y.shape.length !== 2 || x.shape[1] !== y.shape[1])
     const few = x.shape[0]! < LEAST_SAMPLES
     const what = lacking
       ? lacking
       : integer
-        ? `the activations in ${name} are ${integer.dtype}, not floating-point numbers`
+        ? notNumbers(name, integer.dtype)
         : samples
           ? `${name} is [${x.shape.join(', ')}] for ${model.of} but [${y!.shape.join(', ')}] for ${fixed.of}`
           : few
-            ? `${name} has ${plural(x.shape[0]!, 'sample')}; a correlation needs at least ${LEAST_SAMPLES}`
+            ? tooFew(name, x.shape[0]!)
             : undefined
     if (what !== undefined)
       return refuse('bad-statistics', lacking ? fixed : model, what, 'record both models on the same inputs')
