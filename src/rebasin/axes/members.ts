@@ -1,4 +1,5 @@
 /** Which units can change places with each other. */
+import { addTo } from '../../core/collections/lists.js'
 import type { Walked } from './ties.js'
 
 export interface UnitGroup {
@@ -91,12 +92,7 @@ function unitsIn({ tensors, units }: Walked): number[] {
 /** Units with the same key, in the order of the units. Single ones are no class. */
 function classes(units: readonly number[], keyOf: (unit: number) => string): number[][] {
   const found = new Map<string, number[]>()
-  for (const unit of units) {
-    const key = keyOf(unit)
-    const own = found.get(key) ?? []
-    found.set(key, own)
-    own.push(unit)
-  }
+  for (const unit of units) addTo(found, keyOf(unit), unit)
   // A unit is named by its smallest id.
   return [...found.values()].filter((own) => own.length > 1).map((own) => own.sort((x, y) => x - y))
 }

@@ -1,4 +1,5 @@
 /** Which units a network treats alike. */
+import { addTo } from '../../core/collections/lists.js'
 import { fault } from '../../core/diagnostics.js'
 import type { Run } from './axis.js'
 import type { Forest } from './forest.js'
@@ -28,18 +29,13 @@ export interface Nests {
 export function nestsOf(forest: Forest, events: readonly Event[]): Nests {
   const outers = new Map<number, number[]>()
   const members = new Map<number, number[]>()
-  const put = (lists: Map<number, number[]>, key: number, value: number) => {
-    const list = lists.get(key) ?? []
-    lists.set(key, list)
-    list.push(value)
-  }
   for (const event of events) {
     if (!('ids' in event) || !event.outers) continue
     for (const [k, id] of event.ids.entries()) {
       const [unit, outer] = [forest.find(id), forest.find(event.outers[event.blockOf(k)]!)]
       if (outers.get(unit)?.includes(outer)) continue
-      put(outers, unit, outer)
-      put(members, outer, unit)
+      addTo(outers, unit, outer)
+      addTo(members, outer, unit)
     }
   }
   return { outers, members }

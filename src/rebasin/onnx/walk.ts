@@ -54,7 +54,9 @@ export function walkGraph(graph: OnnxGraph, uses: Uses, shapes: Shapes): Walked 
   for (const tensor of graph.initializers) {
     const { name, dims, integers } = tensor
     const use = uses.tensors.get(name)
-    walk.give(name, use ? placed(axesOf(use.tensor), dims, use.reversed) : constantAxes(tensor), integers)
+    const own = use ? placed(axesOf(use.tensor), dims, use.reversed) : constantAxes(tensor)
+    // What is folded has axes of its own: `walk.folded`.
+    walk.give(name, uses.foldedBiases.has(name) ? [] : own, integers)
   }
   for (const { name, dims } of graph.inputs) {
     // Older files list initializers among the inputs.

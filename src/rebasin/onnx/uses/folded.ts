@@ -2,9 +2,10 @@
  * Tensors that an export folds into a layer: biases of zeros that it leaves out, and BatchNorms after convolutions. They
  * follow the output channels of the layer.
  */
+import { addTo } from '../../../core/collections/lists.js'
 import type { Shapes } from '../../spec.js'
 import type { OnnxGraph, OnnxNode } from '../graph/model.js'
-import type { RecurrentNames } from './recurrentNames.js'
+import { type RecurrentNames, tensorsRead } from './recurrentNames.js'
 import type { Use } from './roles.js'
 
 /** A layer with weights. */
@@ -26,13 +27,12 @@ export function foldedTensors(
   shapes: Shapes,
   recurrent: ReadonlyMap<OnnxNode, readonly RecurrentNames[]>,
 ): ReadonlyMap<OnnxNode, readonly string[]> {
-  const names = [...recurrent.values()].flat().flatMap(({ input, hidden, biases }) => [input, hidden, ...biases])
-  const read = new Set([...names, ...[...tensors.values()].map(({ tensor }) => tensor)])
+  const read = tensorsRead(tensors, recurrent)
   const layers = layersOf(graph, tensors, shapes)
   const norms = unreadNorms(shapes, read)
   const found = new Map<OnnxNode, string[]>()
   const add = ({ node }: Layer, tensor: string) => {
-    found.set(node, [...(found.get(node) ?? []), tensor])
+    addTo(found, node, tensor)
     read.add(tensor)
   }
   for (const [layer, norm] of pairs(layers, norms))
@@ -90,14 +90,14 @@ function pairs(layers: readonly Layer[], norms: ReadonlyMap<string, number>): [L
   for (const layer of layers.filter(({ mayHold }) => mayHold)) {
     // The newer exporter names the norm as the module of the folded node.
     const { scope } = layer.node
-    const norm = [...left.keys()].find((name) => name === scope)
-    if (norm === undefined) waiting.push(layer)
-    else if (left.get(norm) === layer.channels) {
-      found.push([layer, norm])
-      left.delete(norm)
+    if (scope === undefined || !left.has(scope)) waiting.push(layer)
+    else if (left.get(scope) === layer.channels) {
+      found.push([layer, scope])
+      left.delete(scope)
     }
   }
-  const byParent = grouped(waiting)
+  const byParent = new Map<string, Layer[]>()
+  for (const layer of waiting) addTo(byParent, `${parentOf(layer.module)}\n${layer.channels}`, layer)
   for (const [key, rivals] of byParent) {
     const siblings = [...left]
       .filter(([norm, channels]) => `${parentOf(norm)}\n${channels}` === key)
@@ -108,15 +108,6 @@ function pairs(layers: readonly Layer[], norms: ReadonlyMap<string, number>): [L
     }
   }
   return found
-}
-
-function grouped(layers: readonly Layer[]): Map<string, Layer[]> {
-  const groups = new Map<string, Layer[]>()
-  for (const layer of layers) {
-    const key = `${parentOf(layer.module)}\n${layer.channels}`
-    groups.set(key, [...(groups.get(key) ?? []), layer])
-  }
-  return groups
 }
 
 /** The only norm next to the only layer, or the one that is named like the layer, and like no other. */

@@ -3,18 +3,21 @@
  * linear weights transposed, keep one copy of equal tensors, and fold BatchNorms into convolutions. So names are looked up
  * first, then the module that a node belongs to, then shapes that only one tensor has.
  */
+import { addTo } from '../../../core/collections/lists.js'
 import { fault } from '../../../core/diagnostics.js'
 import type { Shapes } from '../../spec.js'
 import type { OnnxGraph, OnnxNode, OnnxTensor } from '../graph/model.js'
 import { foldedTensors } from './folded.js'
 import { nameEnds, renaming, tensorAt } from './names.js'
-import { type RecurrentNames, recurrentTensors } from './recurrentNames.js'
+import { type RecurrentNames, recurrentTensors, tensorsRead } from './recurrentNames.js'
 import { rolesOf, type Use } from './roles.js'
 
 export interface Uses {
   /** By initializer of `graph`. */
   readonly tensors: ReadonlyMap<string, Use>
   readonly folded: ReadonlyMap<OnnxNode, readonly string[]>
+  /** Initializers that only hold what is folded. */
+  readonly foldedBiases: ReadonlySet<string>
   readonly recurrent: ReadonlyMap<OnnxNode, readonly RecurrentNames[]>
   /** Initializers that are not certainly a tensor, with the reason. */
   readonly lost: ReadonlyMap<string, string>
@@ -63,7 +66,7 @@ export function usesOf(original: OnnxGraph, shapes: Shapes): Uses {
   const alone = withoutTied(belowScope(left, shapes, tensors), readings, tensors, shapes)
   byShape(alone, shapes, { tensors, recurrent }, lost)
   const folded = foldedTensors(graph, tensors, shapes, recurrent)
-  return { tensors, recurrent, lost, folded, graph: withoutFolded(graph, { folded, tensors, lost }) }
+  return { tensors, recurrent, lost, folded, foldedBiases: foldedBiases(graph, { folded, tensors, lost }), graph }
 }
 
 export const isWeight = ({ float, dims }: OnnxTensor): boolean => float && dims.some((n) => n > 1)
@@ -212,10 +215,9 @@ function byShape(
   { tensors, recurrent }: { readonly tensors: Map<string, Use>; readonly recurrent: Uses['recurrent'] },
   lost: Map<string, string>,
 ): void {
-  const names = [...recurrent.values()].flat().flatMap(({ input, hidden, biases }) => [input, hidden, ...biases])
-  const taken = new Set([...names, ...[...tensors.values()].map(({ tensor }) => tensor)])
+  const taken = tensorsRead(tensors, recurrent)
   const free = new Map<string, string[]>()
-  for (const [name, { shape }] of shapes) if (!taken.has(name)) list(free, shape.join(), name)
+  for (const [name, { shape }] of shapes) if (!taken.has(name)) addTo(free, shape.join(), name)
   const isProduct = ({ node, index }: Reading) => node.op === 'MatMul' && index === 1
   const keyOf = (reading: Reading) => {
     const { dims } = reading.initializer
@@ -242,18 +244,18 @@ interface Found {
   readonly lost: Map<string, string>
 }
 
-/** A bias that holds a folded norm is not a constant: the norm's tensors stand for it. */
-function withoutFolded(graph: OnnxGraph, { folded, tensors, lost }: Found): OnnxGraph {
-  const known = new Map(graph.initializers.map(({ name }) => [name, name.replace(/\n\d+$/, '')]))
-  const nodes = graph.nodes.map((node) => {
+/** Biases that hold a folded norm are no constants: the norm's tensors stand for them. They are not lost either. */
+function foldedBiases({ nodes, initializers }: OnnxGraph, { folded, tensors, lost }: Found): Set<string> {
+  const sources = new Map(initializers.map(({ name }) => [name, name.replace(/\n\d+$/, '')]))
+  const found = new Set<string>()
+  for (const node of nodes) {
     const bias = node.inputs[2]
-    if (!folded.get(node)?.length || bias === undefined || tensors.has(bias) || !known.has(bias)) return node
-    lost.delete(known.get(bias)!)
-    const inputs = node.inputs as string[]
-    inputs[2] = ''
-    return node
-  })
-  return { ...graph, nodes }
+    const source = bias === undefined || tensors.has(bias) ? undefined : sources.get(bias)
+    if (source === undefined || !folded.get(node)?.length) continue
+    found.add(bias!)
+    lost.delete(source)
+  }
+  return found
 }
 
 const misfit = (name: string, shape: readonly number[], dims: readonly number[]) => {
@@ -267,10 +269,4 @@ const misfit = (name: string, shape: readonly number[], dims: readonly number[])
     `tensor ${name} is ${here}, but ${there} in the ONNX export: axis ${axis} differs`,
     'the export must be of the same architecture',
   )
-}
-
-function list(lists: Map<string, string[]>, key: string, value: string): void {
-  const found = lists.get(key) ?? []
-  lists.set(key, found)
-  found.push(value)
 }

@@ -1,4 +1,5 @@
 /** Names of tensors in an export and in a checkpoint. */
+import { addTo } from '../../../core/collections/lists.js'
 import type { Shapes } from '../../spec.js'
 import type { OnnxTensor } from '../graph/model.js'
 
@@ -7,12 +8,7 @@ export function nameEnds(names: readonly string[]): ReadonlyMap<string, readonly
   const ends = new Map<string, string[]>()
   for (const name of names) {
     const parts = name.split('.')
-    for (let k = Math.max(0, parts.length - 12); k < parts.length; k++) {
-      const end = parts.slice(k).join('.')
-      const found = ends.get(end) ?? []
-      ends.set(end, found)
-      found.push(name)
-    }
+    for (let k = Math.max(0, parts.length - 12); k < parts.length; k++) addTo(ends, parts.slice(k).join('.'), name)
   }
   return ends
 }

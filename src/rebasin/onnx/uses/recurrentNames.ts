@@ -2,6 +2,7 @@
 import type { Shapes } from '../../spec.js'
 import type { OnnxNode } from '../graph/model.js'
 import { tensorAt } from './names.js'
+import type { Use } from './roles.js'
 
 /** The tensors of one direction of a layer. */
 export interface RecurrentNames {
@@ -38,3 +39,13 @@ export function recurrentTensors(
   }
   return found
 }
+
+/** The tensors that uses and recurrent layers read. */
+export const tensorsRead = (
+  uses: ReadonlyMap<string, Use>,
+  recurrent: ReadonlyMap<OnnxNode, readonly RecurrentNames[]>,
+): Set<string> =>
+  new Set([
+    ...[...recurrent.values()].flat().flatMap(({ input, hidden, biases }) => [input, hidden, ...biases]),
+    ...[...uses.values()].map(({ tensor }) => tensor),
+  ])
