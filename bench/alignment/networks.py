@@ -97,3 +97,16 @@ def digits(folder):
 def logits(net, x):
     out = net(x)
     return out.logits if hasattr(out, 'logits') else out
+
+
+def train(net, x, y, epochs, rate, batch=64):
+    """Trains a network on images and labels, and leaves it in training mode."""
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * (len(x) // batch))
+    net.train()
+    for _ in range(epochs):
+        for at in torch.randperm(len(x))[: len(x) // batch * batch].view(-1, batch):
+            optimizer.zero_grad()
+            F.cross_entropy(logits(net, x[at]), y[at]).backward()
+            optimizer.step()
+            schedule.step()

@@ -3,9 +3,8 @@ import os
 import sys
 
 import torch
-from networks import NETWORKS, digits, logits
+from networks import NETWORKS, digits, logits, train
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
 torch.set_num_threads(1)
 data, out, *names = sys.argv[1:]
@@ -15,17 +14,7 @@ for name in names or NETWORKS:
     for seed in range(3):
         torch.manual_seed(seed)
         net = NETWORKS[name]()
-        epochs = 60 if name == 'vit48' else 40
-        batch = 64
-        optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3 if name == 'vit48' else 3e-3, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * (len(x) // batch))
-        net.train()
-        for _ in range(epochs):
-            for at in torch.randperm(len(x))[: len(x) // batch * batch].view(-1, batch):
-                optimizer.zero_grad()
-                F.cross_entropy(logits(net, x[at]), y[at]).backward()
-                optimizer.step()
-                schedule.step()
+        train(net, x, y, epochs=60 if name == 'vit48' else 40, rate=2e-3 if name == 'vit48' else 3e-3)
         net.eval()
         with torch.no_grad():
             right = (logits(net, tx).argmax(1) == ty).float().mean().item()

@@ -11,9 +11,8 @@ import subprocess
 import sys
 
 import torch
-from networks import MLP, digits, logits, vgg
+from networks import MLP, digits, logits, train, vgg
 from safetensors.torch import load_file, save_file
-from torch.nn import functional as F
 
 torch.set_num_threads(1)
 here = os.path.dirname(os.path.abspath(__file__))
@@ -66,16 +65,7 @@ def trained(name, make, seed):
     torch.manual_seed(seed)
     net = make()
     if not os.path.exists(f'{work}/{file}'):
-        epochs, batch = 25, 64
-        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * (len(x) // batch))
-        net.train()
-        for _ in range(epochs):
-            for at in torch.randperm(len(x))[: len(x) // batch * batch].view(-1, batch):
-                optimizer.zero_grad()
-                F.cross_entropy(logits(net, x[at]), y[at]).backward()
-                optimizer.step()
-                schedule.step()
+        train(net, x, y, epochs=25, rate=3e-3)
         save_file({key: value.contiguous() for key, value in net.state_dict().items()}, f'{work}/{file}')
     net.load_state_dict(load_file(f'{work}/{file}'))
     net.eval()

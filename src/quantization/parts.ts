@@ -5,7 +5,7 @@ import { bytesOf } from '../encodings/index.js'
 import { type DecodeForm, decodeProblem, MOST_GROUPS, MOST_MAPPED } from '../views/decodeForm.js'
 import { dtypeOf, shapeOf } from '../views/shape.js'
 import type { StoredView, View } from '../views/types.js'
-import { type Module, type QuantizedModel, Refusal, type StoredPart } from './types.js'
+import { type Layout, type Module, type QuantizedModel, Refusal, type StoredPart } from './types.js'
 
 const DAMAGED = 'the checkpoint is incomplete, damaged, or was written in another way than its configuration says'
 export const UNSUPPORTED =
@@ -124,3 +124,11 @@ export const groupGrid = (columns: number, size: number): Grid => ({
 
 /** Whether a dtype holds exponents of 2. */
 export const isExponent = (dtype: Dtype): boolean => dtype === 'U8' || dtype === 'F8_E8M0'
+
+/** The tensors of a module of GPTQ and AWQ: words of codes, zero points and scales. */
+export const QWEIGHT: Pick<Layout, 'codes' | 'weight' | 'fits' | 'required'> = {
+  codes: '.qweight',
+  weight: '.weight',
+  fits: ({ dtype, shape }) => dtype === 'I32' && shape.length === 2,
+  required: ['.qzeros', '.scales'],
+}

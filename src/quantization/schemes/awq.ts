@@ -6,6 +6,7 @@ import {
   expectShape,
   FLOATS,
   groupGrid,
+  QWEIGHT,
   shown,
   storedView,
   turned,
@@ -37,13 +38,7 @@ function refuseSettings({ settings }: QuantizedModel): void {
   if (zero === false) throw unsupported('its AWQ weights have no zero points')
 }
 
-const layout: Layout = {
-  codes: '.qweight',
-  weight: '.weight',
-  fits: ({ dtype, shape }) => dtype === 'I32' && shape.length === 2,
-  required: ['.qzeros', '.scales'],
-  make,
-}
+const layout: Layout = { ...QWEIGHT, make }
 
 function make(module: Module): Made {
   const { codes, model } = module

@@ -8,6 +8,7 @@ import {
   expectShape,
   FLOATS,
   groupGrid,
+  QWEIGHT,
   shown,
   storedView,
   turned,
@@ -35,10 +36,7 @@ function plusOf(settings: Settings): number {
 }
 
 const layout = (plus: number): Layout => ({
-  codes: '.qweight',
-  weight: '.weight',
-  fits: ({ dtype, shape }) => dtype === 'I32' && shape.length === 2,
-  required: ['.qzeros', '.scales'],
+  ...QWEIGHT,
   optional: ['.g_idx'],
   make: (module) => make(module, plus),
 })

@@ -135,7 +135,7 @@ function transposedAt(
   return band.address + (from - band.from) * 4
 }
 
-/** Bytes that are copied in the time that one call to the system takes. */
+/** Bytes that lie between two words and are read with them, because that takes less time than another call. */
 const CALL = 49_152
 
 /** Keeps the codes of some columns of these rows in the band, and of as many columns after them as there is room for. */
