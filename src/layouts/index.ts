@@ -1,0 +1,16 @@
+/** All families of layouts. A family has its own file in `families/`, and a line here. */
+import { mixtral } from './families/mixtral.js'
+import { phi3 } from './families/phi3.js'
+import type { Family, FamilyForm } from './types.js'
+
+export const FAMILIES: readonly Family[] = [mixtral, phi3]
+
+export interface Layout {
+  readonly family: Family
+  readonly form: FamilyForm
+}
+
+/** `mixtral/released`. */
+export const layoutName = ({ family, form }: Layout): string => `${family.name}/${form.name}`
+
+export const LAYOUTS: readonly Layout[] = FAMILIES.flatMap((family) => family.forms.map((form) => ({ family, form })))
