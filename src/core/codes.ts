@@ -112,6 +112,7 @@ export const ERROR_CODES = [
   'input-unchecked',
   'internal',
   'interrupted',
+  'layout-misfit',
   'legacy-header',
   'lineage-version',
   'list-is-gradient',

@@ -2,7 +2,7 @@
 import type { Facts, Settings } from './types.js'
 
 /** The configuration of the language model: its own, or that of the part `text_config`. */
-export function textConfig({ config }: Facts): Settings | undefined {
+function textConfig({ config }: Facts): Settings | undefined {
   const part = config?.text_config ?? config?.llm_config
   return typeof part === 'object' && part !== null ? (part as Settings) : config
 }

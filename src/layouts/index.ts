@@ -12,5 +12,3 @@ export interface Layout {
 
 /** `mixtral/released`. */
 export const layoutName = ({ family, form }: Layout): string => `${family.name}/${form.name}`
-
-export const LAYOUTS: readonly Layout[] = FAMILIES.flatMap((family) => family.forms.map((form) => ({ family, form })))

@@ -44,7 +44,7 @@ function checkPatterns(
   const base = checkpoints.get(step.base)
   if (!base) return
   const book = patternBook(step)
-  const named = renamedTensors(draft, draft.models.get(step.base)!, base, faults)
+  const named = renamedTensors(draft, draft.models.get(step.base)!, base.tensors, faults)
   for (const [name, { dtype }] of named) book.decide(name, isFloat(dtype))
   book.close(
     draft,

@@ -6,6 +6,7 @@ import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { anchorsOf, modelsOf, originOf } from '../origins.js'
 import type { PlanFile, PlanModel } from '../types.js'
+import { inLayoutOf } from './layout.js'
 import { modelValue } from './modelValue.js'
 import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
@@ -32,7 +33,14 @@ export function readModels(
   const files: PlanFile[] = []
   const base = originOf(whole, whole.outputs[0]!.from)
   const anchors = anchorsOf(whole)
-  const named = (name: string) => renamedTensors(recipe, recipe.models.get(name)!, checkpoints.get(name)!, faults)
+  const named = (name: string) => {
+    const [source, checkpoint] = [recipe.models.get(name)!, checkpoints.get(name)!]
+    const isModel = !anchors.has(name) && source.companion === undefined && name !== base
+    const { tensors } = isModel
+      ? { tensors: inLayoutOf({ name: base, ...checkpoints.get(base)! }, recipe, source, checkpoint, faults) }
+      : checkpoint
+    return renamedTensors(recipe, source, tensors, faults)
+  }
   const written = new Map(modelsOf(recipe).map((name) => [name, named(name)]))
   const reference = { name: base, named: written.get(base) ?? named(base), config: checkpoints.get(base)!.config }
   for (const [name, given] of written) {

@@ -15,11 +15,11 @@ import type { Recipe } from '../../recipe/types.js'
 export function renamedTensors(
   recipe: Recipe,
   source: ModelSource,
-  checkpoint: Checkpoint,
+  tensors: Checkpoint['tensors'],
   faults: Faults,
 ): readonly (readonly [name: string, tensor: LogicalTensor])[] {
   const { stripPrefix = '', rename, at } = source
-  const stored = [...checkpoint.tensors.values()]
+  const stored = [...tensors.values()]
   if (stripPrefix === '' && rename.length === 0) return stored.map((tensor) => [tensor.name, tensor])
   const names = stored.map(({ name }) => name)
   if (stripPrefix !== '' && !names.some((name) => name.startsWith(stripPrefix))) {
