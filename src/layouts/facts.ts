@@ -8,7 +8,7 @@ function textConfig({ config }: Facts): Settings | undefined {
 }
 
 /** A positive number of the language model's configuration, by the first key that it has. Otherwise what is missing. */
-export function numberIn(facts: Facts, ...keys: readonly string[]): number | string {
+function numberIn(facts: Facts, ...keys: readonly string[]): number | string {
   const config = textConfig(facts)
   for (const key of keys) {
     const value = config?.[key]
