@@ -4,7 +4,7 @@ import path from 'node:path'
 import { mapEach } from '../core/collections/eachOf.js'
 import { MappedMap } from '../core/collections/mapped.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
-import { meantPath, slashHint } from '../core/names/fileNames.js'
+import { addressIn, meantPath, slashHint } from '../core/names/fileNames.js'
 import { nearest, quote } from '../core/suggest.js'
 import { type Bounds, boundsOf, CHECK_HINT, FileProblem, fileFault } from '../storage/local/regular.js'
 import { localStore, openNamed } from '../storage/local/store.js'
@@ -269,6 +269,13 @@ async function unreadable(
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
   const siblings = await readdir(path.dirname(file)).catch(() => [])
+  const address = addressIn(reference)
+  if (address !== undefined)
+    throw fault(
+      'missing-model',
+      `${reference}: terge can't read from ${address}`,
+      'download the model and write its path, or write hf:org/name for a model on the hub',
+    )
   const [near] = nearest(path.basename(file), siblings, 1)
   const slashed = meantPath(reference)
   const hint =

@@ -3,7 +3,7 @@
 import path from 'node:path'
 import { ALL_EXTENSIONS, isOutputFile, OUTPUT } from '../checkpoints/containers/index.js'
 import { ownValue } from '../core/collections/ownValue.js'
-import { meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
+import { addressIn, meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
@@ -110,6 +110,14 @@ const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
 /** Names that this system can't have or reads in another way. */
 function checkName(written: string, at: Cursor['path'], { scope, override }: OutputContext): void {
   const flag = override === undefined ? '' : '-o '
+  const address = addressIn(written)
+  if (address !== undefined) {
+    const message = `${flag}${quote(written)}: terge writes local files and folders, not to ${address}`
+    scope.report.error('bad-value', message, at, {
+      hint: 'write a path, and upload the result with the tool of that service',
+    })
+    return
+  }
   const refused = refusedName(written)
   if (refused !== undefined) {
     const message = `${flag}${quote(written)}: ${refused}, which Windows does not allow in names`

@@ -26,6 +26,9 @@ export function refusedName(written: string, platform = process.platform): strin
 export const meantPath = (written: string, platform = process.platform): string | undefined =>
   platform !== 'win32' && written.includes('\\') ? written.replaceAll('\\', '/') : undefined
 
+/** The beginning of a text that is an address (`s3://`, `https://`, `hf:`) and not a path; undefined for paths. */
+export const addressIn = (written: string): string | undefined => /^(?:hf:|[a-z][a-z0-9+.-]+:\/\/)/i.exec(written)?.[0]
+
 /** The hint for a path that has the separators of Windows. */
 export const slashHint = (meant: string): string => `write ${quote(meant)}: only Windows separates folders with \\`
 

@@ -1,0 +1,33 @@
+/** Addresses where a local path belongs. */
+import { readdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { inFolder } from '../support/files.js'
+import { fixture, terge } from '../support/terge.js'
+
+const A = fixture('digits/mlp256-0.safetensors')
+
+for (const output of ['s3://bucket/model', 'hf:org/name', 'https://example.com/model.safetensors', 'gs://b/m'])
+  test(`an output ${output} is refused, in the recipe and with -o, and nothing is written`, () =>
+    inFolder(async (folder) => {
+      const file = path.join(folder, 'r.yml')
+      writeFileSync(file, `terge: 1\nmodels: {a: '${A}'}\nmerge: {method: passthrough}\noutput: '${output}'\n`)
+      const { code, err } = await terge(['run', file])
+      assert.is(code, 2)
+      assert.match(err, /r\.yml:4:9: error bad-value: '\S+': terge writes local files and folders, not to /)
+      assert.match(err, /hint: write a path/)
+      const flag = await terge(['run', file, '-o', output])
+      assert.is(flag.code, 2)
+      assert.match(flag.err, /-o '\S+': terge writes local files/)
+      assert.equal(readdirSync(folder), ['r.yml'])
+    }))
+
+test('a model at an address that terge can not read is missing, with a hint', async () => {
+  const { code, err } = await terge(['inspect', 's3://bucket/model'])
+  assert.is(code, 2)
+  assert.match(err, /missing-model: s3:\/\/bucket\/model: terge can't read from s3:\/\//)
+  assert.match(err, /hint: download the model/)
+})
+
+test.run()
