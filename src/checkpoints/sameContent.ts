@@ -1,18 +1,37 @@
 import type { FileHandle } from 'node:fs/promises'
 import { openRegular } from '../storage/local/regular.js'
-import type { Checkpoint, StoredTensor } from './types.js'
+import { storedOf } from '../views/stored.js'
+import type { StoredView } from '../views/types.js'
+import type { Checkpoint, LogicalTensor } from './types.js'
 
 /** Bytes of each tensor that are compared. Smaller tensors are compared whole, larger ones in evenly spread pieces. */
 const COMPARED = 2 ** 22
 const PIECE = 2 ** 16
 
 /**
- * Whether two tensors of equal dtype and shape have equal elements, judged by a sample; undefined if one of them is not local.
- * A sample is enough: different tensors of trained weights differ everywhere.
+ * Whether two tensors of equal dtype and shape have equal elements, judged by a sample; undefined if one of them is not local, or
+ * if they are stored in different parts. A sample is enough: different tensors of trained weights differ everywhere.
  */
 export async function sameContent(
-  a: readonly [Checkpoint, StoredTensor],
-  b: readonly [Checkpoint, StoredTensor],
+  a: readonly [Checkpoint, LogicalTensor],
+  b: readonly [Checkpoint, LogicalTensor],
+): Promise<boolean | undefined> {
+  const [own, other] = [storedOf(a[1].view), storedOf(b[1].view)]
+  const alike = own.every(({ shape }, part) => sameShape(shape, other[part]?.shape))
+  if (a[1].view.kind !== b[1].view.kind || own.length !== other.length || !alike) return undefined
+  for (const [index, part] of own.entries()) {
+    const same = await samePart([a[0], part], [b[0], other[index]!])
+    if (!same) return same
+  }
+  return true
+}
+
+const sameShape = (one: readonly number[], other: readonly number[] | undefined): boolean =>
+  one.length === other?.length && one.every((size, axis) => size === other[axis])
+
+async function samePart(
+  a: readonly [Checkpoint, StoredView],
+  b: readonly [Checkpoint, StoredView],
 ): Promise<boolean | undefined> {
   if (a[1].bytes !== b[1].bytes) return false
   const handles: FileHandle[] = []

@@ -42,7 +42,7 @@ export interface OutputPlace {
 export interface Leaf extends Source {
   /** The number of elements, if it differs from the program's. */
   readonly elements?: number
-  /** The pass that digests its bytes; -1 if another program does. Only for stored tensors that are read unchanged. */
+  /** The pass that digests its bytes; -1 if no pass does. Digests of stored tensors need a contiguous reader. */
   readonly digestIn: number
   /** Bytes in files per element, if they are not those of an element. */
   readonly storedBytes?: number

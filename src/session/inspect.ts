@@ -6,6 +6,7 @@ import { packedOf, quantizationOf } from '../networks/packed.js'
 import { groupsLine, keptLines, sizeText } from '../rebasin/describe.js'
 import { type Assumption, inferSpec } from '../rebasin/infer/index.js'
 import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
+import { storedBytes } from '../views/ranges.js'
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
@@ -82,9 +83,10 @@ export interface ListedTensor {
 
 /** A model's tensors. Quantized weights are listed as weights, with their stored tensors. Never throws. */
 export function listedTensors({ tensors, stored, quantized }: Checkpoint): ListedTensor[] {
-  return [...tensors.values()].map(({ name, dtype, shape, format }): ListedTensor => {
+  return [...tensors.values()].map(({ name, dtype, shape, format, view }): ListedTensor => {
     const parts = quantized?.weights.get(name)?.parts.map((part) => stored.get(part)!)
-    if (!parts || format === undefined) return { name, dtype, shape, bytes: stored.get(name)!.bytes }
+    if (!parts || format === undefined)
+      return { name, dtype, shape, bytes: view.kind === 'stored' ? view.bytes : storedBytes(view) }
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
     return {
       name,

@@ -210,13 +210,13 @@ async function planWhole({
  * This is the only tensor data that is read before a run, at most 4 MiB per tensor. Skips models that are not downloaded yet.
  */
 async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): Promise<Twins> {
-  const stored = ({ model, tensor }: Twin) => {
+  const found = ({ model, tensor }: Twin) => {
     const checkpoint = checkpoints.get(model)!
-    return [checkpoint, checkpoint.stored.get(tensor)!] as const
+    return [checkpoint, checkpoint.tensors.get(tensor)!] as const
   }
   const same: TwinCandidate[] = []
   for (const candidate of twinCandidates(recipe, checkpoints))
-    if (await sameContent(stored(candidate.of), stored(candidate.embedding))) same.push(candidate)
+    if (await sameContent(found(candidate.of), found(candidate.embedding))) same.push(candidate)
   return twinsOf(same)
 }
 

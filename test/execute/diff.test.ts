@@ -111,4 +111,17 @@ test('a zero tensor has no cosine; a NaN shows in every figure', async () => {
   assert.equal(rows[1], { tensor: 'zero', state: 'differs', l2: 3, relativeL2: 1, largest: 3 })
 })
 
+test('tensors that PyTorch stores with strides equal the same tensors without', async () => {
+  const [one, other] = [
+    await inspect('test/fixtures/torch/views.pt'),
+    await inspect('test/fixtures/torch/views.safetensors'),
+  ]
+  assert.ok(
+    [...one.stored.values()].some(({ strides }) => strides),
+    'some have strides',
+  )
+  const { overall, tensors } = await diffCheckpoints(one, other)
+  assert.equal([overall.states.equal, overall.l2], [tensors.length, 0])
+})
+
 test.run()

@@ -5,7 +5,7 @@ import { bytesOf, isFloat } from '../../encodings/index.js'
 import { smallKernels, treeDigest } from '../../kernels/index.js'
 import { lower } from '../../views/lower.js'
 import { storedBytes } from '../../views/ranges.js'
-import { isDecoded, mapStored } from '../../views/stored.js'
+import { isDecoded, isPlain, mapStored } from '../../views/stored.js'
 import { byteProgress } from '../byteProgress.js'
 import type { Job, JobMerge } from '../compile/job.js'
 import type { Listener } from '../events.js'
@@ -107,19 +107,21 @@ interface Side {
 const RAW = { dtype: 'raw', elementBytes: 1 } as const
 
 /** `firstFile`: the index of the model's first file among those of both. */
-function sideOf({ tensors, stored }: Checkpoint, name: string, firstFile: number): Side | undefined {
+function sideOf({ tensors }: Checkpoint, name: string, firstFile: number): Side | undefined {
   const tensor = tensors.get(name)
   if (!tensor) return undefined
   const { dtype, shape } = tensor
-  if (isDecoded(tensor.view)) {
-    const view = mapStored(tensor.view, (part) => ({ ...part, file: firstFile + part.file }))
-    const leaf = lower(view, { raw: false, mixed: 'F32', maps: () => [] })
-    return { dtype, shape, bytes: storedBytes(view), leaf, computed: true }
+  const view = mapStored(tensor.view, (part) => ({ ...part, file: firstFile + part.file }))
+  if (isPlain(view)) {
+    const { file, offset, bytes } = view
+    const element = isFloat(dtype) ? { dtype, elementBytes: bytesOf(dtype) } : RAW
+    const leaf = { reader: { kind: 'contiguous', file, offset, bytes }, ...element } as const
+    return { dtype, shape, bytes, leaf, computed: false }
   }
-  const { file, offset, bytes } = stored.get(name)!
-  const element = isFloat(dtype) ? { dtype, elementBytes: bytesOf(dtype) } : RAW
-  const leaf = { reader: { kind: 'contiguous', file: firstFile + file, offset, bytes }, ...element } as const
-  return { dtype, shape, bytes, leaf, computed: false }
+  const computed = isDecoded(view)
+  const bytes = computed ? storedBytes(view) : bytesOf(dtype, elements(shape))
+  const leaf = lower(view, { raw: !isFloat(dtype), mixed: 'F32', maps: () => [] })
+  return { dtype, shape, bytes, leaf, computed }
 }
 
 /** Whether all differences are 0, from the sums of their squares and the largest. */

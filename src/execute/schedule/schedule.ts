@@ -162,7 +162,9 @@ function open(index: number, job: Job, pool: Pool): Active {
   const digestBytes = (bytes: number) => new Uint8Array(Math.ceil(bytes / LEAF) * DIGEST_BYTES)
   const digests = new Map<number, Uint8Array>()
   for (const [index, leaf] of program.leaves.entries()) {
-    if (leaf.digestIn >= 0 && leaf.reader.kind === 'contiguous') digests.set(index, digestBytes(leaf.reader.bytes))
+    const { digestIn, reader, elementBytes } = leaf
+    const bytes = reader.kind === 'contiguous' ? reader.bytes : program.elements * elementBytes
+    if (digestIn >= 0) digests.set(index, digestBytes(bytes))
   }
   return {
     index,
