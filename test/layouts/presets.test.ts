@@ -1,0 +1,70 @@
+/**
+ * Each preset on a small model that the real library stored in both forms: read in the other form, it has the other side's
+ * tensors with their bytes, and read back its own.
+ */
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { convertTensors } from '../../src/layouts/convert.js'
+import { FAMILIES, layoutName } from '../../src/layouts/index.js'
+import { formIn, isDeclared } from '../../src/layouts/recognise.js'
+import type { Tensors } from '../../src/layouts/types.js'
+import { layoutOf, opened, readTensors, sameTensors } from '../support/layouts.js'
+import { fixture } from '../support/terge.js'
+
+interface Row {
+  /** Folder in test/fixtures/layouts. */
+  readonly fixture: string
+  /** By folder or file in it: the layouts that the model in it has, in the order of the families. */
+  readonly sides: Readonly<Record<string, readonly string[]>>
+  /** Tensors that only one side has, and that the other has no place for. By side. */
+  readonly only?: Readonly<Record<string, readonly string[]>>
+}
+
+/** Sorted by fixture, one per line. */
+const ROWS: readonly Row[] = [
+  { fixture: 'mixtral', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
+  { fixture: 'phi3', sides: { fused: ['phi3/fused'], parts: ['phi3/parts'] } },
+]
+
+for (const { fixture: name, sides, only = {} } of ROWS)
+  for (const [side, layouts] of Object.entries(sides))
+    for (const [other, wanted] of Object.entries(sides)) {
+      if (side === other) continue
+      test(`${name}: ${layouts} as ${wanted}, and back`, async () => {
+        const folder = path.join(fixture('layouts'), name)
+        const [model, base] = await Promise.all([opened(path.join(folder, side)), opened(path.join(folder, other))])
+        const { config = base.config } = model
+
+        // Recognised by itself, with the configuration of either side.
+        const found: string[] = []
+        for (const family of FAMILIES) {
+          if (!family.byNames && !isDeclared(family, model.config) && !isDeclared(family, base.config)) continue
+          const form = formIn(family, { config, shapes: model.tensors })
+          if (typeof form !== 'string') found.push(layoutName({ family, form }))
+        }
+        for (const layout of layouts) assert.ok(found.includes(layout), `${side} is ${found}`)
+
+        const convert = (tensors: Tensors, from: readonly string[], to: readonly string[]): Tensors => {
+          let read = tensors
+          for (const [index, layout] of from.entries()) {
+            const [own, target] = [layoutOf(layout).form, layoutOf(to[index]!).form]
+            const made = convertTensors(read, own, target, { config, shapes: read })
+            assert.equal(made.problems, [])
+            assert.equal([...made.left].sort(), [...(only[side] ?? [])].sort())
+            read = made.tensors
+          }
+          return read
+        }
+        const there = convert(model.tensors, layouts, wanted)
+        const missing = new Set(only[other] ?? [])
+        const rest = new Map([...base.tensors].filter(([name]) => !missing.has(name)))
+        sameTensors(await readTensors(model, there), await readTensors(base, rest), `${side} as ${other}`)
+        const left = new Set(only[side] ?? [])
+        const kept = new Map([...model.tensors].filter(([name]) => !left.has(name)))
+        const back = convert(there, wanted, layouts)
+        sameTensors(await readTensors(model, back), await readTensors(model, kept), `${side} and back`)
+      })
+    }
+
+test.run()
