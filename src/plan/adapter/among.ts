@@ -1,3 +1,7 @@
+import { formatOf, isUpdate } from '../../adapters/index.js'
+import { rankMisfit, report } from '../../adapters/misfit.js'
+import { plainName } from '../../adapters/peft/tensors.js'
+import type { AdapterContent, Reporter, Update } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
@@ -6,10 +10,7 @@ import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { reachedFrom, usesOf } from '../../recipe/uses.js'
-import { type AdapterSettings, type Reporter, readAdapterConfig } from './config.js'
 import { counting } from './counting.js'
-import { type AdapterTensors, adapterTensors, isFactor, plainName } from './tensors.js'
-import { refuseRank } from './update.js'
 
 type Config = Readonly<Record<string, unknown>>
 
@@ -19,13 +20,12 @@ export function ownAdapter(
   checkpoints: ReadonlyMap<string, Checkpoint>,
 ): Config | undefined {
   const config = checkpoints.get(origin)?.adapter
-  return config && [...tensors.keys()].some(isFactor) ? config : undefined
+  return config && [...tensors.keys()].some(isUpdate) ? config : undefined
 }
 
 interface Member {
   readonly value: Value
-  readonly settings: AdapterSettings
-  readonly found: AdapterTensors
+  readonly adapter: AdapterContent
 }
 
 /**
@@ -34,7 +34,7 @@ interface Member {
  * that the configuration is right for the result. `origins`: for each output's source, the adapter whose configuration
  * it has.
  * Returns the names of steps that have an error.
- * Errors: those of `readAdapterConfig` and `adapterTensors`; `adapter-alone` if a step uses adapters and models,
+ * Errors: those of the adapter's format; `adapter-alone` if a step uses adapters and models,
  * `adapter-rank`, `adapter-scale`, `adapter-origins` if one adapter is in results with different origins. Warnings:
  * `adapter-factors`, `adapter-modules`, `adapter-ranks`.
  */
@@ -51,9 +51,9 @@ export function joinAdapters(
     const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
     if (!config) continue
     const reporter = counting(faults, name, recipe.placeOf(source.at))
-    const settings = readAdapterConfig(config, reporter)
-    const found = adapterTensors(value.tensors, reporter)
-    const member = settings && found && { value, settings, found }
+    const files = { tensors: value.tensors, config }
+    const adapter = formatOf(files)?.read(files, undefined, reporter)
+    const member = adapter && { value, adapter }
     if (member) checkRanks(member, reporter)
     members.set(name, member)
     reporter.close()
@@ -86,9 +86,10 @@ export function joinAdapters(
 const textOf = (tensors: Value['tensors']): string =>
   JSON.stringify([...tensors].map(([name, { expr }]) => [name, expr]))
 
-function checkRanks({ settings, found }: Member, reporter: Reporter): void {
-  for (const { module, a } of found.updates)
-    if (a.shape[0] !== settings.rank(module)) refuseRank(module, a.shape[0]!, settings.rank(module), reporter)
+function checkRanks({ adapter }: Member, reporter: Reporter): void {
+  for (const { module, parts, rank } of adapter.updates)
+    if (rank !== undefined && parts.a && parts.a.shape[0] !== rank)
+      report(rankMisfit(parts.a.shape[0]!, rank), module, reporter)
 }
 
 /**
@@ -124,37 +125,34 @@ function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, fault
 
 /** An adapter's tensors with the names of `onto`, rescaled so that the configuration of `onto` applies to them. */
 function scaledAs(member: Member, onto: Member, reporter: Reporter): Value['tensors'] {
-  const { value, settings, found } = member
+  const { value, adapter } = member
   if (member === onto) return value.tensors
   const names = new Map([...onto.value.tensors.keys()].map((name) => [plainName(name), name]))
-  const modules = new Map(onto.found.updates.map((update) => [update.module, update]))
+  const nameOf = ({ kind, module }: Update): string => `${kind} ${module}`
+  const modules = new Map(onto.adapter.updates.map((update) => [nameOf(update), update]))
   const ratios = new Map<ValueTensor, number>()
   const others: string[] = []
-  const rescale = (module: string, tensor: ValueTensor): void => {
-    const ratio = settings.scale(module) / onto.settings.scale(module)
-    if (Number.isFinite(ratio)) ratios.set(tensor, ratio)
+  for (const update of adapter.updates) {
+    const { kind, module, parts, scale } = update
+    const own = modules.get(nameOf(update))
+    if (!own) {
+      if (kind === 'lora') others.push(module)
+      continue
+    }
+    if (kind === 'lora' && !['a', 'b'].every((role) => sameShape(own.parts[role]!.shape, parts[role]!.shape)))
+      reporter.warn(
+        'adapter-ranks',
+        `${module} has rank ${parts.a!.shape[0]}, but rank ${own.parts.a!.shape[0]} in the base adapter: terge skips it`,
+        'apply each adapter to the base instead ({path: BASE, lora: ADAPTER}): the ranks may then differ',
+      )
+    if (Number.isFinite(scale / own.scale)) ratios.set(parts.b!, scale / own.scale)
     else
       reporter.error(
         'adapter-scale',
-        `${module} has scale ${settings.scale(module)}, but scale 0 in the base adapter`,
+        `${module} has scale ${scale}, but scale 0 in the base adapter`,
         'use another adapter as the base',
       )
   }
-  for (const { module, a, b } of found.updates) {
-    const own = modules.get(module)
-    if (!own) {
-      others.push(module)
-      continue
-    }
-    if (!sameShape(own.a.shape, a.shape) || !sameShape(own.b.shape, b.shape))
-      reporter.warn(
-        'adapter-ranks',
-        `${module} has rank ${a.shape[0]}, but rank ${own.a.shape[0]} in the base adapter: terge skips it`,
-        'apply each adapter to the base instead ({path: BASE, lora: ADAPTER}): the ranks may then differ',
-      )
-    rescale(module, b)
-  }
-  for (const { module, tensor } of found.biases) rescale(module, tensor)
   if (others.length > 0)
     reporter.warn(
       'adapter-modules',

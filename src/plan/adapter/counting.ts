@@ -1,7 +1,7 @@
+import type { Reporter } from '../../adapters/types.js'
 import type { ErrorCode } from '../../core/codes.js'
 import type { Place } from '../../core/diagnostics.js'
 import type { Faults } from '../../language/faults.js'
-import type { Reporter } from './config.js'
 
 export interface CountingReporter extends Reporter {
   /** Whether an error with this code was reported already, so that another is only counted. */

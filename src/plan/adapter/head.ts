@@ -36,7 +36,7 @@ export function settleHead(
   heads: ReadonlyMap<string, string>,
   find: Find,
 ): true | undefined {
-  const { base, config, settings, sameContent, reporter } = application
+  const { base, config, adapter, sameContent, reporter } = application
   const refuse = (why: string): undefined => {
     reporter.error(
       'adapter-tied',
@@ -50,7 +50,7 @@ export function settleHead(
   const together = 'encoder, decoder and head share one tensor, and the adapter changes only some of them'
   let split: true | undefined
   for (const [head, embedding] of heads) {
-    const follows = settings.tiesHead(moduleName(embedding)) && isChanged(embedding)
+    const follows = adapter.tiesHead(moduleName(embedding)) && isChanged(embedding)
     if (follows || sameContent(tensors.get(head)!, tensors.get(embedding)!)) tensors.delete(head)
     else if (shared) return refuse(together)
     else split = true
@@ -61,7 +61,7 @@ export function settleHead(
     const rest = [...base.tensors.keys()].some((other) => SHARED.test(other) && !isChanged(other))
     if (shared && SHARED.test(name) && (!whole || rest)) return refuse(together)
     if (settled.has(name)) continue
-    const follows = settings.tiesHead(moduleName(name))
+    const follows = adapter.tiesHead(moduleName(name))
     if (follows === undefined)
       return refuse(`whether ensure_weight_tying applied to ${name} depends on the version of PEFT`)
     const own = settleEmbedding(application, tensors, name, whole || follows, find)
@@ -72,15 +72,20 @@ export function settleHead(
 }
 
 /** Whether the adapter saved the embedding itself, which the head shares, and not a trained copy of it. */
-function followsWhole({ found, settings }: Application, tensors: Tensors, embedding: string, find: Find): boolean {
-  const saved = [...found.replaced.keys()].find((name) => find(name) === embedding)
+function followsWhole(
+  { adapter: { replaced, isSaved } }: Application,
+  tensors: Tensors,
+  embedding: string,
+  find: Find,
+): boolean {
+  const saved = [...replaced.keys()].find((name) => find(name) === embedding)
   if (saved === undefined || tensors.get(embedding)!.expr.kind === 'lora') return false
-  return !settings.isSaved(moduleName(saved))
+  return !isSaved(moduleName(saved))
 }
 
 /** Whether the head is now separate from the changed embedding; a reason if terge cannot decide. */
 function settleEmbedding(
-  { base, config, found, settings, reporter }: Application,
+  { base, config, adapter, reporter }: Application,
   tensors: Tensors,
   embedding: string,
   follows: boolean,
@@ -101,19 +106,19 @@ function settleEmbedding(
     return false
   const headChanged = head !== undefined && tensors.get(head) !== base.tensors.get(head)
   if (follows) {
-    const own = headChanged && !settings.tiesHead(moduleName(embedding))
+    const own = headChanged && !adapter.tiesHead(moduleName(embedding))
     if (head !== undefined && !own) tensors.set(head, tensors.get(embedding)!)
     return own
   }
   if (headChanged) return true
-  const beneath = [...found.beneath].find((name) => find(name) === embedding)
-  const kept = beneath === undefined ? base.tensors.get(embedding)! : found.replaced.get(beneath)!
+  const beneath = [...adapter.beneath].find((name) => find(name) === embedding)
+  const kept = beneath === undefined ? base.tensors.get(embedding)! : adapter.replaced.get(beneath)!
   if (head !== undefined) {
     if (!sameShape(kept.shape, base.tensors.get(head)!.shape)) tensors.set(head, kept)
     return true
   }
-  if (WITHOUT_HEAD.has(settings.task)) return false
-  const tied = tiedHeadOf(embedding, base.tensors, config, settings.task === 'CAUSAL_LM')
+  if (WITHOUT_HEAD.has(adapter.task)) return false
+  const tied = tiedHeadOf(embedding, base.tensors, config, adapter.task === 'CAUSAL_LM')
   if (tied.kind === 'none') return false
   if (tied.kind === 'unknown') return tied.why
   if (!isFloat(kept.dtype)) return `${embedding} is ${kept.dtype}`

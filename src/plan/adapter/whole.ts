@@ -21,21 +21,20 @@ export const taskClass = (task: string | undefined): string | undefined => CLASS
  * modules that the model lacks: it was made for another base. Warning: `adapter-adds`.
  */
 export function additions(
-  { found: { replaced, beneath, updates, biases }, settings, reporter }: Application,
+  { adapter: { replaced, beneath, updates, isSaved }, reporter }: Application,
   has: (name: string) => boolean,
 ): ReadonlyMap<string, ValueTensor> {
   const added = new Map<string, ValueTensor>()
-  const fits =
-    updates.every(({ module }) => has(`${module}.weight`) || isHeadModule(module)) &&
-    biases.every(({ module }) => has(`${module}.bias`))
+  const fits = updates.every(
+    ({ module, target: { name } }) => has(name) || (isHeadModule(module) && name === `${module}.weight`),
+  )
   if (!fits) return added
   for (const [name, tensor] of replaced) {
     const module = moduleName(name)
     // Tensors inside layers and embeddings belong to the network itself.
     const outside = !/(^|\.)\d+\./.test(name) && !isHeadModule(module) && !/embed/.test(module)
     if (has(name) || beneath.has(name) || !outside) continue
-    if (settings.isSaved(module) || settings.isSaved(module.split('.')[0]!) || TASK_HEADS.test(name))
-      added.set(name, tensor)
+    if (isSaved(module) || isSaved(module.split('.')[0]!) || TASK_HEADS.test(name)) added.set(name, tensor)
   }
   const [first] = added.keys()
   if (first !== undefined)
@@ -52,11 +51,11 @@ const isHeadModule = (module: string): boolean =>
 
 /** The number of labels if the adapter saved a classifier whole. */
 export function labelsOf(
-  { found: { replaced }, settings, base }: Application,
+  { adapter: { replaced, task }, base }: Application,
   find: (name: string) => string | undefined,
   added: ReadonlyMap<string, ValueTensor>,
 ): number | undefined {
-  if (settings.task !== 'SEQ_CLS' && settings.task !== 'TOKEN_CLS') return undefined
+  if (task !== 'SEQ_CLS' && task !== 'TOKEN_CLS') return undefined
   for (const [name, { shape }] of replaced) {
     if (!LABELS.test(name) || shape.length !== 2) continue
     const own = find(name)
@@ -71,12 +70,12 @@ export function labelsOf(
  * submodule.
  */
 export function prefixOf(
-  { found: { updates } }: Application,
+  { adapter: { updates } }: Application,
   find: (name: string) => string | undefined,
 ): string | undefined {
-  const prefixes = updates.map(({ module }) => {
-    const own = find(`${module}.weight`)
-    return own !== undefined && `${module}.weight`.endsWith(`.${own}`) ? `${module}.weight`.slice(0, -own.length) : ''
+  const prefixes = updates.map(({ target: { name } }) => {
+    const own = find(name)
+    return own !== undefined && name.endsWith(`.${own}`) ? name.slice(0, -own.length) : ''
   })
   const [first, ...others] = new Set(prefixes)
   return others.length > 0 || first === '' ? undefined : first

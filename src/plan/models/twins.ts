@@ -1,10 +1,10 @@
+import { savedName } from '../../adapters/index.js'
 import type { Checkpoint, LogicalTensor } from '../../checkpoints/types.js'
 import { isFloat } from '../../encodings/index.js'
 import { sameShape } from '../../expr/values.js'
 import { EMBEDDING, HEAD, SHARED } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
 import { isPlain } from '../../views/stored.js'
-import { adapterTensorName } from '../adapter/tensors.js'
 import type { Twin, Twins } from './tied.js'
 
 /** Two tensors that may have equal content. Headers do not show it, and a plan may depend on it. */
@@ -41,9 +41,9 @@ export function twinCandidates(recipe: Recipe, checkpoints: ReadonlyMap<string, 
   for (const [name, { lora }] of recipe.models) {
     const [base, adapter] = [checkpoints.get(name), lora === undefined ? undefined : checkpoints.get(lora)]
     if (lora === undefined || !base || !adapter) continue
-    const [own, saved] = [embeddingsOf(base.tensors, (name) => name), embeddingsOf(adapter.tensors, adapterTensorName)]
+    const [own, saved] = [embeddingsOf(base.tensors, (name) => name), embeddingsOf(adapter.tensors, savedName)]
     for (const tensor of adapter.tensors.values()) {
-      if (!HEAD.test(adapterTensorName(tensor.name)) || !isComparable(tensor)) continue
+      if (!HEAD.test(savedName(tensor.name)) || !isComparable(tensor)) continue
       pair(lora, tensor, name, own)
       pair(lora, tensor, lora, saved)
     }

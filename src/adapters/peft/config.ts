@@ -1,30 +1,13 @@
-import type { ErrorCode } from '../../core/codes.js'
 import { compilePattern } from '../../core/patterns.js'
 import { nearest, quote } from '../../core/suggest.js'
+import type { Reporter, Traits } from '../types.js'
 
 /** The part of an adapter's configuration that affects the arithmetic. Each key has PEFT's meaning. */
-export interface AdapterSettings {
-  /**
-   * Weights are stored as [inputs, outputs]. PEFT decides this per layer class, but writes only the value of the last
-   * layer.
-   */
-  readonly fanInFanOut: boolean
-  /** Whether the head was tied to this embedding module in training (`ensure_weight_tying`); undefined if unknown. */
-  readonly tiesHead: (embedding: string) => boolean | undefined
-  /** Whether a module was trained whole, as a copy (`modules_to_save`). */
-  readonly isSaved: (module: string) => boolean
-  /** PEFT's task type, such as `CAUSAL_LM`. */
-  readonly task: string | undefined
+export interface AdapterSettings extends Traits {
   /** By the module's name in the network. */
   readonly rank: (module: string) => number
   /** alpha / rank, or alpha / √rank. */
   readonly scale: (module: string) => number
-}
-
-/** Receives the errors and warnings about one adapter. */
-export interface Reporter {
-  error(code: ErrorCode, message: string, hint?: string): void
-  warn(code: ErrorCode, message: string, hint?: string): void
 }
 
 type Config = Readonly<Record<string, unknown>>

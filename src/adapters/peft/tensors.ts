@@ -1,7 +1,7 @@
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { ValueTensor } from '../../expr/values.js'
-import type { Reporter } from './config.js'
+import type { Reporter } from '../types.js'
 
 /** An adapter's tensors by their purpose. Module names are those of the network. */
 export interface AdapterTensors {

@@ -1,0 +1,49 @@
+/** LoRA (arXiv 2106.09685): ΔW = B·A, in linear, convolution and embedding layers. */
+import { isFloat } from '../../encodings/index.js'
+import type { LoraFactor, ReadExpr } from '../../expr/types.js'
+import { sameShape, type ValueTensor } from '../../expr/values.js'
+import { misfit, RIGHT_BASE, rankMisfit } from '../misfit.js'
+import type { Change, Kind, Misfit, Update, Weight } from '../types.js'
+
+/** The kernel packs at least one panel of a factor, and a worker's scratch space is limited. */
+const MOST_RANK = 1 << 16
+
+export const factorOf = ({ expr }: ValueTensor, byRank: boolean): LoraFactor => ({ read: expr as ReadExpr, byRank })
+
+function change(
+  { embedding, rank: written, parts }: Update,
+  { shape, dtype, orientation }: Weight,
+): Change | Misfit | undefined {
+  const { a, b } = parts as { a: ValueTensor; b: ValueTensor }
+  const shapes = `A [${a.shape.join(', ')}], B [${b.shape.join(', ')}] and the weight [${shape.join(', ')}]`
+  const unfit = (why: string): Misfit => misfit('adapter-shape', `: ${why}: ${shapes}`, RIGHT_BASE)
+  if (a.shape.length < 2 || b.shape.length < 2) return unfit('the factors are not matrices')
+  const rank = written ?? a.shape[0]!
+  if (a.shape[0] !== rank || b.shape[1] !== rank) {
+    if (a.shape[0] === b.shape[1]) return rankMisfit(a.shape[0]!, rank)
+    return a.shape[0] === rank
+      ? unfit('this is a grouped convolution, or its factors have different ranks')
+      : unfit('the ranks differ')
+  }
+  if (rank > MOST_RANK)
+    return misfit(
+      'adapter-rank',
+      ` has rank ${rank}; terge supports ranks up to ${MOST_RANK}`,
+      'merge the adapter with PEFT',
+    )
+  if (![a, b].every(({ dtype }) => isFloat(dtype)) || !isFloat(dtype))
+    return unfit(`terge can't add factors in ${a.dtype} and ${b.dtype} to a weight in ${dtype}`)
+  const [inputs, outputs] = [a.shape.slice(1), b.shape[0]!]
+  const straight = { left: factorOf(b, false), right: factorOf(a, true) }
+  const turned = { left: factorOf(a, true), right: factorOf(b, false) }
+  const fits = b.shape.slice(2).every((size) => size === 1)
+  const isStraight = fits && !embedding && sameShape(shape, [outputs, ...inputs])
+  const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
+  if (!isStraight && !isTurned) return unfit('the shapes do not fit')
+  // A square weight fits in both orientations.
+  const decided = isStraight && isTurned ? orientation() : isStraight ? 'straight' : 'turned'
+  if (decided === undefined) return undefined
+  return { kind: 'add', delta: { kind: 'product', rank, ...(decided === 'straight' ? straight : turned) } }
+}
+
+export const lora: Kind = { name: 'lora', title: 'LoRA', parts: ['a', 'b'], change }
