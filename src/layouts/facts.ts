@@ -1,15 +1,19 @@
 /** Numbers of a configuration that layouts depend on. */
-import type { Facts, Settings } from './types.js'
+import type { Counts, Facts, Settings } from './types.js'
 
 /** The configuration of the language model: its own, or that of the part `text_config`. */
-function textConfig({ config }: Facts): Settings | undefined {
-  const part = config?.text_config ?? config?.llm_config
-  return typeof part === 'object' && part !== null ? (part as Settings) : config
+export function settingsOf({ config }: Facts): Settings | undefined {
+  return partOf(config, 'text_config') ?? partOf(config, 'llm_config') ?? config
 }
 
-/** A positive number of the language model's configuration, by the first key that it has. Otherwise what is missing. */
-function numberIn(facts: Facts, ...keys: readonly string[]): number | string {
-  const config = textConfig(facts)
+/** An object in a configuration. */
+export function partOf(config: Settings | undefined, key: string): Settings | undefined {
+  const part = config?.[key]
+  return typeof part === 'object' && part !== null ? (part as Settings) : undefined
+}
+
+/** A positive number of a configuration, by the first key that it has. Otherwise what is missing. */
+export function numberIn(config: Settings | undefined, ...keys: readonly string[]): number | string {
   for (const key of keys) {
     const value = config?.[key]
     if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
@@ -17,18 +21,39 @@ function numberIn(facts: Facts, ...keys: readonly string[]): number | string {
   return `${keys[0]} in config.json`
 }
 
-/**
- * The rows of query, key and value of grouped attention: heads · size of a head, and twice key/value heads · size of a
- * head. `one`: key/value heads where the configuration has none.
- */
-export function attentionRows(facts: Facts): readonly number[] | string {
-  const heads = numberIn(facts, 'num_attention_heads', 'n_head', 'n_heads')
+/** The number of attention heads. */
+export const headsIn = (facts: Facts): number | string =>
+  numberIn(settingsOf(facts), 'num_attention_heads', 'n_head', 'n_heads')
+
+/** The rows of one attention head. */
+function headSizeIn(facts: Facts): number | string {
+  const own = numberIn(settingsOf(facts), 'head_dim', 'kv_channels')
+  if (typeof own === 'number') return own
+  const hidden = numberIn(settingsOf(facts), 'hidden_size', 'd_model', 'n_embd', 'n_embed')
+  const heads = headsIn(facts)
   if (typeof heads === 'string') return heads
-  const groups = numberIn(facts, 'num_key_value_heads', 'multi_query_group_num', 'num_kv_heads')
-  const own = numberIn(facts, 'head_dim', 'kv_channels')
-  const hidden = numberIn(facts, 'hidden_size', 'd_model', 'n_embd')
-  if (typeof own === 'string' && typeof hidden === 'string') return hidden
-  const size = typeof own === 'number' ? own : (hidden as number) / heads
-  const pairs = typeof groups === 'number' ? groups : heads
-  return [heads * size, pairs * size, pairs * size]
+  return typeof hidden === 'string' ? hidden : hidden / heads
+}
+
+/** The rows of query, key and value in each of so many groups of heads. `pairs`: the heads of key and value, all in all. */
+export function groupedRows(facts: Facts, groups: number, pairs: number): readonly number[] | string {
+  const heads = headsIn(facts)
+  if (typeof heads === 'string') return heads
+  const size = headSizeIn(facts)
+  if (typeof size === 'string') return size
+  return [heads, pairs, pairs].map((count) => (count / groups) * size)
+}
+
+/** The rows of query, key and value of grouped attention, one after another. As many pairs as heads where none are named. */
+export function attentionRows(facts: Facts): readonly number[] | string {
+  const pairs = numberIn(settingsOf(facts), 'num_key_value_heads', 'num_kv_heads')
+  const heads = headsIn(facts)
+  if (typeof heads === 'string') return heads
+  return groupedRows(facts, 1, typeof pairs === 'number' ? pairs : heads)
+}
+
+/** The rows of query, key and value of one head. */
+export const headRows: Counts = (facts) => {
+  const heads = headsIn(facts)
+  return typeof heads === 'string' ? heads : groupedRows(facts, heads, heads)
 }

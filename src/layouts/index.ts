@@ -1,9 +1,10 @@
 /** All families of layouts. A family has its own file in `families/`, and a line here. */
+
+import { FUSED } from './families/fused/index.js'
 import { mixtral } from './families/mixtral.js'
-import { phi3 } from './families/phi3.js'
 import type { Family, FamilyForm } from './types.js'
 
-export const FAMILIES: readonly Family[] = [mixtral, phi3]
+export const FAMILIES: readonly Family[] = [mixtral, ...FUSED]
 
 export interface Layout {
   readonly family: Family

@@ -23,6 +23,10 @@ interface Row {
 
 /** Sorted by fixture, one per line. */
 const ROWS: readonly Row[] = [
+  { fixture: 'chatglm', sides: { fused: ['chatglm/fused'], parts: ['chatglm/parts'] } },
+  { fixture: 'falcon_40b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
+  { fixture: 'falcon_7b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
+  { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
   { fixture: 'mixtral', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
   { fixture: 'phi3', sides: { fused: ['phi3/fused'], parts: ['phi3/parts'] } },
 ]
