@@ -27,6 +27,8 @@ export function nameOf(pattern: string): Name {
     pattern,
     captures,
     match(name) {
+      // Families have hundreds of patterns, and most names fail at the first letters.
+      if (!name.startsWith(pieces[0]!)) return undefined
       const found = test.exec(name)
       return found ? Object.fromEntries(captures.map((capture, index) => [capture, found[index + 1]!])) : undefined
     },

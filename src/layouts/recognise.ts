@@ -8,6 +8,7 @@ export type FoundForm = FamilyForm | 'mixed' | 'unknown'
 
 /** A model's form in a family, by names and, where forms share names, by shapes. */
 export function formIn(family: Family, facts: Facts): FoundForm {
+  if (family.isOne?.(facts) === false) return 'unknown'
   const forms = family.forms.map((form) => ({ form, names: storedIn(family, form), fits: true }))
   let told = false
   for (const name of facts.shapes.keys()) {

@@ -74,6 +74,8 @@ export interface Family {
   readonly types: readonly string[]
   /** Names and shapes alone are enough to know the family. */
   readonly byNames?: true
+  /** Whether these tensors are of this family, where names of other families are the same. */
+  readonly isOne?: (facts: Facts) => boolean
   readonly forms: readonly FamilyForm[]
 }
 

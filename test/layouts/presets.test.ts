@@ -27,6 +27,7 @@ const ROWS: readonly Row[] = [
   { fixture: 'falcon_40b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'falcon_7b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
+  { fixture: 'flux', sides: { 'original.safetensors': ['flux/original'], diffusers: ['flux/diffusers'] } },
   { fixture: 'mixtral', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
   { fixture: 'phi3', sides: { fused: ['phi3/fused'], parts: ['phi3/parts'] } },
 ]
