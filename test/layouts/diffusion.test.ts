@@ -113,6 +113,56 @@ for (const kind of ['sd15', 'sdxl'] as const satisfies readonly DiffusionKind[])
   })
 }
 
+/** Tensors whose names match, with those names changed. */
+const chosen = (tensors: RawTensors, names: RegExp, from: RegExp, to: string): RawTensors =>
+  renamed(Object.fromEntries(Object.entries(tensors).filter(([name]) => names.test(name))), from, to)
+
+/** The tables have no Stable Diffusion 2 and no refiner, but all of their parts. */
+test('sd2: the UNet of sd15 with matrices, and the text encoder of OpenCLIP', async () => {
+  const [old, xl] = [diffusionModel('sd15'), diffusionModel('sdxl')]
+  const asMatrices = (tensors: RawTensors): RawTensors =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, tensor]) =>
+        /\.proj_(in|out)\.weight$/.test(name) && !/attn_1/.test(name)
+          ? [name, { ...tensor, shape: tensor.shape.slice(0, 2) }]
+          : [name, tensor],
+      ),
+    )
+  const diffusers = {
+    ...chosen(asMatrices(old.diffusers), /^(unet|vae)\./, /^$/, ''),
+    ...chosen(xl.diffusers, /^text_encoder_2\.text_model\./, /^text_encoder_2/, 'text_encoder'),
+  }
+  const original = {
+    ...chosen(asMatrices(old.original), /^(model|first_stage_model)\./, /^$/, ''),
+    ...chosen(xl.original, /^conditioner\.embedders\.1\.model\.(?!text_p)/, /^.*?\.1\./, 'cond_stage_model.'),
+  }
+  await bothWays(original, 'sd2/original', diffusers, 'sd2/diffusers')
+
+  const last = 'cond_stage_model.model.transformer.resblocks.23.ln_1.weight'
+  const projection = 'cond_stage_model.model.text_projection'
+  const whole = { ...original, [last]: f32([1], [1]), [projection]: f32([1, 1], [1]) }
+  await asFile(whole, async (model) => {
+    assert.equal(found(model), ['sd2/original'])
+    const { left, problems } = converted(model.tensors, 'sd2/original', 'sd2/diffusers')
+    assert.equal([problems, [...left].sort()], [[], [projection, last]])
+  })
+})
+
+test('sdxl-refiner: four levels, attention in the middle ones', async () => {
+  const [old, xl] = [diffusionModel('sd15'), diffusionModel('sdxl')]
+  const diffusers = {
+    ...chosen(old.diffusers, /^unet\.(?!(down_blocks\.0|up_blocks\.3)\.attentions)|^vae\./, /^$/, ''),
+    ...chosen(xl.diffusers, /^unet\.add_embedding|^text_encoder_2\./, /^$/, ''),
+  }
+  const attention = /^model\.diffusion_model\.(input_blocks\.[12]|output_blocks\.(9|10|11))\.1\./
+  const original = {
+    ...chosen(old.original, new RegExp(`^(?!${attention.source.slice(1)})(model|first_stage_model)\\.`), /^$/, ''),
+    ...chosen(xl.original, /label_emb/, /^$/, ''),
+    ...chosen(xl.original, /^conditioner\.embedders\.1\./, /embedders\.1/, 'embedders.0'),
+  }
+  await bothWays(original, 'sdxl-refiner/original', diffusers, 'sdxl-refiner/diffusers')
+})
+
 test('a VAE with another number of levels is not recognized', async () => {
   const { diffusers, original } = diffusionModel('sd15')
   const without = (tensors: RawTensors, level: RegExp): RawTensors =>

@@ -65,7 +65,7 @@ export const isOldVae = ({ shapes }: Facts, prefix: string): boolean =>
   shapes.has(`${prefix}decoder.mid_block.attentions.0.query.weight`)
 
 /** The levels of the decoder of a VAE: undefined if there is none, or none that the rules describe. */
-export function vaeLevels({ shapes }: Facts, prefix: string): number | undefined {
+function vaeLevels({ shapes }: Facts, prefix: string): number | undefined {
   for (const name of ['decoder.up.{level}.block.0.norm1.weight', 'decoder.up_blocks.{level}.resnets.0.norm1.weight']) {
     let level = 0
     while (shapes.has(`${prefix}${name.replace('{level}', String(level))}`)) level++
