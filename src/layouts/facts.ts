@@ -25,11 +25,15 @@ export function numberIn(config: Settings | undefined, ...keys: readonly string[
 export const headsIn = (facts: Facts): number | string =>
   numberIn(settingsOf(facts), 'num_attention_heads', 'n_head', 'n_heads')
 
+/** The size of the language model's hidden states. */
+export const hiddenSize = (facts: Facts): number | string =>
+  numberIn(settingsOf(facts), 'hidden_size', 'd_model', 'n_embd', 'n_embed')
+
 /** The rows of one attention head. */
 function headSizeIn(facts: Facts): number | string {
   const own = numberIn(settingsOf(facts), 'head_dim', 'kv_channels')
   if (typeof own === 'number') return own
-  const hidden = numberIn(settingsOf(facts), 'hidden_size', 'd_model', 'n_embd', 'n_embed')
+  const hidden = hiddenSize(facts)
   const heads = headsIn(facts)
   if (typeof heads === 'string') return heads
   return typeof hidden === 'string' ? hidden : hidden / heads

@@ -3,7 +3,7 @@ import { shapeOf } from '../views/shape.js'
 import type { View } from '../views/types.js'
 import { type Captures, nameOf } from './names.js'
 import { axisIn, ofParts, partOf, placeOf, stacked, transposed } from './parts.js'
-import type { Count, Facts, Form } from './types.js'
+import type { Facts, Form } from './types.js'
 
 /** Thrown while a rule is applied: why it does not fit. Never leaves this folder. */
 export class Misfit extends Error {}
@@ -44,7 +44,7 @@ export function takeApart(form: Form, of: View, captures: Captures, facts: Facts
   if (typeof form === 'string') return [{ name: nameOf(form).fill(captures), view: of }]
   if ('concat' in form) {
     const axis = axisOf(shape, form.axis)
-    const groups = groupsOf(form.groups, facts, shape[axis]!)
+    const groups = groupsOf(form, facts, shape[axis]!)
     const sizes = sizesOf(form, facts, groups, shape[axis]!)
     return form.concat.flatMap((part, index) =>
       takeApart(part, partOf(of, axis, groups, sizes, index), captures, facts),
@@ -121,14 +121,14 @@ export function putTogether(
   return halvesSwapped(inner, form.axis)
 }
 
-function joined(form: Extract<Form, { concat: readonly Form[] }>, parts: readonly View[], facts: Facts): View {
+function joined(form: Concat, parts: readonly View[], facts: Facts): View {
   const shapes = parts.map(shapeOf)
   const [first] = shapes as [readonly number[]]
   const axis = axisOf(first, form.axis)
   const other = shapes.find((shape) => !sameShape(shape.with(axis, 0), first.with(axis, 0)))
   if (other) return misfit(`would be made of [${first}] and [${other}], which differ in another axis than ${axis}`)
   const whole = shapes.reduce((sum, shape) => sum + shape[axis]!, 0)
-  const groups = groupsOf(form.groups, facts, whole)
+  const groups = groupsOf(form, facts, whole)
   const odd = shapes.find((shape) => shape[axis]! % groups !== 0)
   if (odd) return misfit(`would have ${groups} groups, but a part has the size ${odd[axis]}`)
   const known = typeof form.sizes === 'function' ? form.sizes(facts) : form.sizes
@@ -152,7 +152,11 @@ function axisOf(shape: readonly number[], axis: number): number {
   return shape[found] === undefined ? misfit(`has the shape [${shape}], which has no axis ${axis}`) : found
 }
 
-function groupsOf(groups: Count | undefined, facts: Facts, size: number): number {
+type Concat = Extract<Form, { concat: readonly Form[] }>
+
+function groupsOf({ groups, concat }: Concat, facts: Facts, size: number): number {
+  // A size that the parts do not divide is reported as their sizes.
+  if (groups === 'in turn') return size % concat.length === 0 ? Math.max(1, size / concat.length) : 1
   const count = typeof groups === 'function' ? groups(facts) : (groups ?? 1)
   if (typeof count === 'string') return misfit(`can't be split without ${count}`)
   if (!Number.isSafeInteger(count) || count < 1 || size % count !== 0)
@@ -160,12 +164,7 @@ function groupsOf(groups: Count | undefined, facts: Facts, size: number): number
   return count
 }
 
-function sizesOf(
-  { concat, sizes }: Extract<Form, { concat: readonly Form[] }>,
-  facts: Facts,
-  groups: number,
-  size: number,
-): readonly number[] {
+function sizesOf({ concat, sizes }: Concat, facts: Facts, groups: number, size: number): readonly number[] {
   const known = typeof sizes === 'function' ? sizes(facts) : sizes
   if (typeof known === 'string') return misfit(`can't be split without ${known}`)
   const each = size / groups

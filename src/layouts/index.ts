@@ -1,10 +1,11 @@
 /** All families of layouts. A family has its own file in `families/`, and a line here. */
 import { DIFFUSION } from './families/diffusion/index.js'
+import { EXPERTS } from './families/experts/index.js'
 import { FUSED } from './families/fused/index.js'
-import { mixtral } from './families/mixtral.js'
+import { NAMES } from './families/names/index.js'
 import type { Family, FamilyForm } from './types.js'
 
-export const FAMILIES: readonly Family[] = [mixtral, ...DIFFUSION, ...FUSED]
+export const FAMILIES: readonly Family[] = [...DIFFUSION, ...EXPERTS, ...FUSED, ...NAMES]
 
 export interface Layout {
   readonly family: Family

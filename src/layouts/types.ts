@@ -32,9 +32,15 @@ export type Form =
   | NamePattern
   /**
    * Along an axis (negative: counted from the last) there are `groups` groups (default 1), and in each the parts' slices
-   * follow one another. `sizes`: the length of each part's slice in one group; default: equal.
+   * follow one another. `sizes`: the length of each part's slice in one group; default: equal. `in turn`: as many groups
+   * as each part has places, so that the parts' places take turns.
    */
-  | { readonly concat: readonly Form[]; readonly axis: number; readonly groups?: Count; readonly sizes?: Counts }
+  | {
+      readonly concat: readonly Form[]
+      readonly axis: number
+      readonly groups?: Count | 'in turn'
+      readonly sizes?: Counts
+    }
   /** A new first axis, with one place per number of the capture `over`. */
   | { readonly stack: Form; readonly over: string }
   /** The last two axes are swapped. */

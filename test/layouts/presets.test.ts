@@ -24,12 +24,28 @@ interface Row {
 /** Sorted by fixture, one per line. */
 const ROWS: readonly Row[] = [
   { fixture: 'chatglm', sides: { fused: ['chatglm/fused'], parts: ['chatglm/parts'] } },
+  { fixture: 'deepseek_v3', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
   { fixture: 'falcon_40b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'falcon_7b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
-  { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
+  {
+    fixture: 'gemma3_hub',
+    sides: {
+      released: ['llava/released', 'vision-tower/released'],
+      v5: ['llava/transformers-5', 'vision-tower/transformers-5'],
+    },
+  },
   { fixture: 'flux', sides: { 'original.safetensors': ['flux/original'], diffusers: ['flux/diffusers'] } },
+  { fixture: 'gpt_neox', sides: { released: ['gpt-neox-head/released'], v5: ['gpt-neox-head/transformers-5'] } },
+  { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
+  { fixture: 'gpt_oss_experts', sides: { fused: ['gpt-oss/fused'], parts: ['gpt-oss/parts'] } },
+  { fixture: 'granitemoe', sides: { released: ['granitemoe/released'], v5: ['granitemoe/transformers-5'] } },
+  { fixture: 'jamba', sides: { released: ['jamba/released'], v5: ['jamba/transformers-5'] } },
+  { fixture: 'llama4_experts', sides: { fused: ['llama4/fused'], parts: ['llama4/parts'] } },
   { fixture: 'mixtral', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
   { fixture: 'phi3', sides: { fused: ['phi3/fused'], parts: ['phi3/parts'] } },
+  { fixture: 'qwen2_5_vl', sides: { released: ['qwen2-vl/released'], v5: ['qwen2-vl/transformers-5'] } },
+  { fixture: 'qwen3_moe', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
+  { fixture: 'qwen3_vl_moe', sides: { released: ['qwen3-vl-moe/released'], v5: ['qwen3-vl-moe/transformers-5'] } },
 ]
 
 for (const { fixture: name, sides, only = {} } of ROWS)

@@ -1,0 +1,26 @@
+/** Networks with experts, which are stored one by one or all in one tensor. */
+import type { Family } from '../../types.js'
+import { gptOss, llama4, qwenVlMoe } from './fused.js'
+import { axk1, axk2, ernieMoe, exaoneMoe, hunyuan3, jamba, laguna, lfmMoe, mimoFlash, qwenMoe } from './llamaLike.js'
+import { mixtral, phimoe } from './mixtral.js'
+import { ariaText, graniteMoe } from './renamed.js'
+
+export const EXPERTS: readonly Family[] = [
+  ariaText,
+  axk1,
+  axk2,
+  ernieMoe,
+  exaoneMoe,
+  gptOss,
+  graniteMoe,
+  hunyuan3,
+  jamba,
+  laguna,
+  lfmMoe,
+  llama4,
+  mimoFlash,
+  mixtral,
+  phimoe,
+  qwenMoe,
+  qwenVlMoe,
+]
