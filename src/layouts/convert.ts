@@ -68,9 +68,12 @@ export function convertTensors(tensors: Tensors, from: FamilyForm, to: FamilyFor
     if (used.has(name)) continue
     if (only.some((pattern) => pattern.match(name))) left.push(name)
     else
-      add(name === source.name ? source : { ...source, name, shape: shapeOf(view), view: simplify(view) }, [
-        source.name,
-      ])
+      add(
+        name === source.name && view === source.view
+          ? source
+          : { ...source, name, shape: shapeOf(view), view: simplify(view) },
+        [source.name],
+      )
   }
   const sorted = [...made.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   return { tensors: new Map(sorted.map((tensor) => [tensor.name, tensor])), left, from: sources, problems }

@@ -19,8 +19,9 @@ export function formIn(family: Family, facts: Facts): FoundForm {
   }
   const named = forms.filter(({ fits }) => fits).map(({ form }) => form)
   if (named.length === 0) return 'mixed'
-  if (told && named.length === 1) return named[0]!
   const shaped = named.filter((form) => form.fits?.(facts) !== false)
+  if (told && named.length === 1) return shaped[0] ?? 'unknown'
+  if (shaped.length === 0) return 'mixed'
   const sure = shaped.filter((form) => form.fits?.(facts) === true)
   return sure.length === 1 ? sure[0]! : told && shaped.length === 1 ? shaped[0]! : 'unknown'
 }

@@ -23,10 +23,16 @@ interface Row {
 
 /** Sorted by fixture, one per line. */
 const ROWS: readonly Row[] = [
+  {
+    fixture: 'bert_gamma',
+    sides: { released: ['layer-norm/gamma-beta', 'bert/prefixed'], v5: ['layer-norm/weight-bias', 'bert/plain'] },
+  },
   { fixture: 'chatglm', sides: { fused: ['chatglm/fused'], parts: ['chatglm/parts'] } },
+  { fixture: 'clip_text', sides: { released: ['clip-text/prefixed'], v5: ['clip-text/plain'] } },
   { fixture: 'deepseek_v3', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
   { fixture: 'falcon_40b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'falcon_7b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
+  { fixture: 'flux', sides: { 'original.safetensors': ['flux/original'], diffusers: ['flux/diffusers'] } },
   {
     fixture: 'gemma3_hub',
     sides: {
@@ -34,7 +40,7 @@ const ROWS: readonly Row[] = [
       v5: ['llava/transformers-5', 'vision-tower/transformers-5'],
     },
   },
-  { fixture: 'flux', sides: { 'original.safetensors': ['flux/original'], diffusers: ['flux/diffusers'] } },
+  { fixture: 'gpt2_conv1d', sides: { fused: ['gpt2/conv1d'], parts: ['gpt2/linear'] } },
   { fixture: 'gpt_neox', sides: { released: ['gpt-neox-head/released'], v5: ['gpt-neox-head/transformers-5'] } },
   { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
   { fixture: 'gpt_oss_experts', sides: { fused: ['gpt-oss/fused'], parts: ['gpt-oss/parts'] } },
@@ -46,6 +52,7 @@ const ROWS: readonly Row[] = [
   { fixture: 'qwen2_5_vl', sides: { released: ['qwen2-vl/released'], v5: ['qwen2-vl/transformers-5'] } },
   { fixture: 'qwen3_moe', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
   { fixture: 'qwen3_vl_moe', sides: { released: ['qwen3-vl-moe/released'], v5: ['qwen3-vl-moe/transformers-5'] } },
+  { fixture: 'vit', sides: { released: ['vit/released'], v5: ['vit/transformers-5'] } },
 ]
 
 for (const { fixture: name, sides, only = {} } of ROWS)

@@ -1,6 +1,23 @@
-/** Networks whose tensors have other names in transformers 5 than in published checkpoints, and the same elements. */
+/** Networks whose tensors have other names or orientations in one library than in another, and the same elements. */
 import type { Family } from '../../types.js'
+import { gpt2 } from './gpt2.js'
 import { gptNeoxHead } from './heads.js'
 import { llava, qwenVl, visionTower } from './multimodal.js'
+import { layerNorm, multiheadAttention } from './others.js'
+import { bert, clipText, clipVision } from './prefixes.js'
+import { dinov2, vit } from './vision.js'
 
-export const NAMES: readonly Family[] = [gptNeoxHead, llava, qwenVl, visionTower]
+export const NAMES: readonly Family[] = [
+  layerNorm,
+  bert,
+  clipText,
+  clipVision,
+  dinov2,
+  gpt2,
+  gptNeoxHead,
+  llava,
+  multiheadAttention,
+  qwenVl,
+  visionTower,
+  vit,
+]

@@ -1,0 +1,40 @@
+import type { Family } from '../../types.js'
+
+/** transformers reads the names of TensorFlow in every model. */
+export const layerNorm: Family = {
+  name: 'layer-norm',
+  title: 'BERT and others: layer norms',
+  types: ['bert'],
+  byNames: true,
+  forms: [
+    {
+      name: 'gamma-beta',
+      says: 'LayerNorm.gamma and LayerNorm.beta',
+      rules: [
+        { tensor: '{prefix}LayerNorm.gamma', is: '{prefix}LayerNorm.weight' },
+        { tensor: '{prefix}LayerNorm.beta', is: '{prefix}LayerNorm.bias' },
+      ],
+    },
+    { name: 'weight-bias', says: 'LayerNorm.weight and LayerNorm.bias', rules: [] },
+  ],
+}
+
+/** Attention of PyTorch itself. Names alone do not tell that a model computes the same with other modules. */
+export const multiheadAttention: Family = {
+  name: 'multihead-attention',
+  title: 'nn.MultiheadAttention',
+  types: [],
+  forms: [
+    {
+      name: 'fused',
+      says: 'in_proj_weight and in_proj_bias',
+      rules: [
+        {
+          tensor: '{prefix}in_proj_{wb}',
+          is: { concat: ['q', 'k', 'v'].map((part) => `{prefix}${part}_proj.{wb}`), axis: 0 },
+        },
+      ],
+    },
+    { name: 'parts', says: 'q_proj, k_proj and v_proj', rules: [] },
+  ],
+}
