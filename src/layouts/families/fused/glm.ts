@@ -83,7 +83,6 @@ const asChatglm = rewritten({
   },
   dropped: ['hidden_act', 'partial_rotary_factor', 'rope_parameters', 'rope_theta', 'rope_scaling'],
   added: (config) => ({
-    vocab_size: config.vocab_size,
     multi_query_attention: true,
     add_bias_linear: false,
     apply_residual_connection_post_layernorm: false,

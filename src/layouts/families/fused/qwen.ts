@@ -61,6 +61,7 @@ const asQwen = rewritten({
     max_position_embeddings: config.max_position_embeddings,
     rotary_emb_base: rotaryOf(config).theta,
     rotary_pct: 1,
+    kv_channels: Number(config.hidden_size) / Number(config.num_attention_heads),
     no_bias: true,
     auto_map: { AutoConfig: 'configuration_qwen.QWenConfig', AutoModelForCausalLM: 'modeling_qwen.QWenLMHeadModel' },
   }),
