@@ -62,7 +62,7 @@ export function rotaryOf(config: Settings): {
   return {
     type: String(part?.rope_type ?? part?.type ?? 'default'),
     theta: part?.rope_theta ?? config.rope_theta ?? 10000,
-    share: part?.partial_rotary_factor ?? config.partial_rotary_factor ?? 1,
+    share: part?.partial_rotary_factor ?? config.partial_rotary_factor,
   }
 }
 

@@ -97,7 +97,7 @@ const asChatglm = rewritten({
     },
   }),
   refused: (config) => {
-    const { type, share, theta } = rotaryOf(config)
+    const { type, share = 0.5, theta } = rotaryOf(config)
     return firstOf(
       [type !== 'default', `chatglm has no rotary embedding of the type "${type}"`],
       [share !== 0.5, 'chatglm rotates half of each head, but partial_rotary_factor is not 0.5'],

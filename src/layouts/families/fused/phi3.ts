@@ -57,7 +57,7 @@ const asLlama = rewritten({
   refused: (config) =>
     firstOf(
       [rotaryOf(config).type !== 'default', `llama has no rotary embedding of the type "${rotaryOf(config).type}"`],
-      [rotaryOf(config).share !== 1, 'llama rotates whole heads, but partial_rotary_factor is not 1'],
+      [(rotaryOf(config).share ?? 1) !== 1, 'llama rotates whole heads, but partial_rotary_factor is not 1'],
       [
         isSliding(config.sliding_window, config.max_position_embeddings ?? 4096),
         `llama has no sliding window, but sliding_window is ${config.sliding_window}`,
