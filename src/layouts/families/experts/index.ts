@@ -1,9 +1,12 @@
 /** Networks with experts, which are stored one by one or all in one tensor. */
 import type { Family } from '../../types.js'
 import { gptOss, llama4, qwenVlMoe } from './fused.js'
+import { inkling } from './inkling.js'
 import { axk1, axk2, ernieMoe, exaoneMoe, hunyuan3, jamba, laguna, lfmMoe, mimoFlash, qwenMoe } from './llamaLike.js'
 import { mixtral, phimoe } from './mixtral.js'
+import { nemotronH } from './nemotron.js'
 import { ariaText, graniteMoe } from './renamed.js'
+import { step } from './step.js'
 
 export const EXPERTS: readonly Family[] = [
   ariaText,
@@ -14,13 +17,16 @@ export const EXPERTS: readonly Family[] = [
   gptOss,
   graniteMoe,
   hunyuan3,
+  inkling,
   jamba,
   laguna,
   lfmMoe,
   llama4,
   mimoFlash,
   mixtral,
+  nemotronH,
   phimoe,
   qwenMoe,
   qwenVlMoe,
+  step,
 ]

@@ -38,7 +38,7 @@ export const qwenMoe = perExpert({
   name: 'qwen2-moe',
   title:
     'Qwen2, Qwen3, Qwen3-Next, Qwen3.5 and Qwen3-Omni MoE, DeepSeek V2 and V3, GLM-4 MoE, OLMoE, dots.llm1, Hunyuan, ' +
-    'Command A, AFMoE, Solar Open, Mellum',
+    'Kimi K2, Command A, AFMoE, Solar Open, Mellum',
   types: [
     'afmoe',
     'cohere2_moe',
@@ -53,6 +53,8 @@ export const qwenMoe = perExpert({
     'glm4v_moe_text',
     'glm_moe_dsa',
     'hunyuan_v1_moe',
+    'kimi_k2',
+    'kimi_k25',
     'mellum',
     'olmoe',
     'qwen2_moe',

@@ -1,5 +1,5 @@
 import type { Family } from '../../types.js'
-import { renames } from './renames.js'
+import { renames } from '../renames.js'
 
 export const gptNeoxHead: Family = {
   name: 'gpt-neox-head',

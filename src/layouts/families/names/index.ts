@@ -1,7 +1,9 @@
 /** Networks whose tensors have other names or orientations in one library than in another, and the same elements. */
 import type { Family } from '../../types.js'
 import { gpt2 } from './gpt2.js'
+import { gte } from './gte.js'
 import { gptNeoxHead } from './heads.js'
+import { kimi } from './kimi.js'
 import { llava, qwenVl, visionTower } from './multimodal.js'
 import { layerNorm, multiheadAttention } from './others.js'
 import { bert, clipText, clipVision } from './prefixes.js'
@@ -15,6 +17,8 @@ export const NAMES: readonly Family[] = [
   dinov2,
   gpt2,
   gptNeoxHead,
+  gte,
+  kimi,
   llava,
   multiheadAttention,
   qwenVl,

@@ -1,5 +1,5 @@
 import type { Family } from '../../types.js'
-import { renames } from './renames.js'
+import { renames } from '../renames.js'
 
 /** Modules next to the language model, which transformers 5 has under `model.`. */
 const BESIDE = [

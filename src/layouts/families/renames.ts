@@ -1,4 +1,4 @@
-import type { LayoutRule } from '../../types.js'
+import type { LayoutRule } from '../types.js'
 
 /** By the name in a published checkpoint: that in transformers 5. */
 export const renames = (names: Readonly<Record<string, string>>): LayoutRule[] =>
