@@ -37,7 +37,7 @@ export function convertTensors(tensors: Tensors, from: FamilyForm, to: FamilyFor
       sources.set(tensor.name, of)
   }
   for (const rule of to.rules)
-    for (const { name, captures, counts, some } of occurrences(rule, atoms)) {
+    for (const { name, captures, counts, some } of occurrences(rule, atoms, used)) {
       const found: FoundAtom[] = []
       const lookup = (atom: string): View | undefined => {
         const one = atoms.get(atom)
@@ -125,14 +125,21 @@ interface Occurrence {
   readonly some: readonly string[]
 }
 
-/** The tensors that a rule makes: one per value of its captures for which there is at least one atom. */
-function occurrences(rule: LayoutRule, atoms: ReadonlyMap<string, FoundAtom>): Iterable<Occurrence> {
+/**
+ * The tensors that a rule makes: one per value of its captures for which there is at least one atom. Atoms that earlier
+ * rules used are theirs, so that a rule for the rest of a module can follow.
+ */
+function occurrences(
+  rule: LayoutRule,
+  atoms: ReadonlyMap<string, FoundAtom>,
+  used: ReadonlySet<string>,
+): Iterable<Occurrence> {
   const name = nameOf(rule.tensor)
   const over = new Set(stackedOver(rule.is))
   const found = new Map<string, { captures: Captures; counts: Record<string, number>; some: string[] }>()
   for (const leaf of leavesOf(rule.is).map(nameOf))
     for (const atom of atoms.keys()) {
-      const captures = leaf.match(atom)
+      const captures = used.has(atom) ? undefined : leaf.match(atom)
       if (!captures) continue
       const own = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
       const key = name.fill(own)

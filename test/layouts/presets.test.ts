@@ -23,6 +23,15 @@ interface Row {
 
 /** Sorted by fixture, one per line. */
 const ROWS: readonly Row[] = [
+  {
+    fixture: 'aria',
+    sides: {
+      released: ['aria-text/released', 'llava/released'],
+      v5: ['aria-text/transformers-5', 'llava/transformers-5'],
+    },
+  },
+  { fixture: 'axk1', sides: { released: ['axk1/released'], v5: ['axk1/transformers-5'] } },
+  { fixture: 'axk2', sides: { released: ['axk2/released'], v5: ['axk2/transformers-5'] } },
   { fixture: 'baichuan', sides: { fused: ['baichuan/fused'], parts: ['baichuan/parts'] } },
   {
     fixture: 'bert_gamma',
@@ -36,6 +45,8 @@ const ROWS: readonly Row[] = [
   { fixture: 'dbrx', sides: { fused: ['dbrx/fused'], parts: ['dbrx/parts'] } },
   { fixture: 'deepseek_v3', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
   { fixture: 'dinov2', sides: { released: ['dinov2/released'], v5: ['dinov2/transformers-5'] } },
+  { fixture: 'ernie4_5_moe', sides: { released: ['ernie4.5-moe/released'], v5: ['ernie4.5-moe/transformers-5'] } },
+  { fixture: 'exaone_moe', sides: { released: ['exaone-moe/released'], v5: ['exaone-moe/transformers-5'] } },
   { fixture: 'falcon_40b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'falcon_7b', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
   { fixture: 'falcon_rw', sides: { fused: ['falcon/fused'], parts: ['falcon/parts'] } },
@@ -54,17 +65,35 @@ const ROWS: readonly Row[] = [
   { fixture: 'gpt_neox_qkv', sides: { fused: ['gpt-neox-qkv/fused'], parts: ['gpt-neox-qkv/parts'] } },
   { fixture: 'gpt_oss_experts', sides: { fused: ['gpt-oss/fused'], parts: ['gpt-oss/parts'] } },
   { fixture: 'granitemoe', sides: { released: ['granitemoe/released'], v5: ['granitemoe/transformers-5'] } },
+  { fixture: 'gte', sides: { released: ['gte/released'], v5: ['gte/transformers-5'] } },
+  { fixture: 'gte_head', sides: { released: ['gte/released'], v5: ['gte/transformers-5'] } },
+  { fixture: 'hy_v3', sides: { released: ['hy-v3/released'], v5: ['hy-v3/transformers-5'] } },
+  { fixture: 'inkling', sides: { released: ['inkling/released'], v5: ['inkling/transformers-5'] } },
   { fixture: 'internlm2', sides: { fused: ['internlm2/fused'], parts: ['internlm2/parts'] } },
   { fixture: 'jamba', sides: { released: ['jamba/released'], v5: ['jamba/transformers-5'] } },
+  {
+    fixture: 'kimi_k25',
+    sides: {
+      released: ['qwen2-moe/released', 'kimi-k25/released'],
+      v5: ['qwen2-moe/transformers-5', 'kimi-k25/transformers-5'],
+    },
+  },
+  { fixture: 'laguna', sides: { released: ['laguna/released'], v5: ['laguna/transformers-5'] } },
+  { fixture: 'lfm2_moe', sides: { released: ['lfm2-moe/released'], v5: ['lfm2-moe/transformers-5'] } },
   { fixture: 'llama4_experts', sides: { fused: ['llama4/fused'], parts: ['llama4/parts'] } },
+  { fixture: 'mimo_v2_flash', sides: { released: ['mimo-v2-flash/released'], v5: ['mimo-v2-flash/transformers-5'] } },
+  { fixture: 'minimax_m2', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
   { fixture: 'mixtral', sides: { released: ['mixtral/released'], v5: ['mixtral/transformers-5'] } },
   { fixture: 'mpt', sides: { fused: ['mpt/fused'], parts: ['mpt/parts'] } },
+  { fixture: 'nemotron_h', sides: { released: ['nemotron-h/released'], v5: ['nemotron-h/transformers-5'] } },
   { fixture: 'persimmon', sides: { fused: ['persimmon/fused'], parts: ['persimmon/parts'] } },
   { fixture: 'phi3', sides: { fused: ['phi3/fused'], parts: ['phi3/parts'] } },
+  { fixture: 'phimoe', sides: { released: ['phimoe/released'], v5: ['phimoe/transformers-5'] } },
   { fixture: 'qwen', sides: { fused: ['qwen/fused'], parts: ['qwen/parts'] } },
   { fixture: 'qwen2_5_vl', sides: { released: ['qwen2-vl/released'], v5: ['qwen2-vl/transformers-5'] } },
   { fixture: 'qwen3_moe', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
   { fixture: 'qwen3_vl_moe', sides: { released: ['qwen3-vl-moe/released'], v5: ['qwen3-vl-moe/transformers-5'] } },
+  { fixture: 'step3p7', sides: { released: ['step3p7/released'], v5: ['step3p7/transformers-5'] } },
   { fixture: 'vit', sides: { released: ['vit/released'], v5: ['vit/transformers-5'] } },
 ]
 
