@@ -95,6 +95,7 @@ const ROWS: readonly Row[] = [
   { fixture: 'qwen3_vl_moe', sides: { released: ['qwen3-vl-moe/released'], v5: ['qwen3-vl-moe/transformers-5'] } },
   { fixture: 'step3p7', sides: { released: ['step3p7/released'], v5: ['step3p7/transformers-5'] } },
   { fixture: 'vit', sides: { released: ['vit/released'], v5: ['vit/transformers-5'] } },
+  { fixture: 'weight_norm', sides: { old: ['weight-norm/weight-g-v'], new: ['weight-norm/parametrizations'] } },
 ]
 
 for (const { fixture: name, sides, only = {} } of ROWS)

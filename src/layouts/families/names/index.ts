@@ -5,7 +5,7 @@ import { gte } from './gte.js'
 import { gptNeoxHead } from './heads.js'
 import { kimi } from './kimi.js'
 import { llava, qwenVl, visionTower } from './multimodal.js'
-import { layerNorm, multiheadAttention } from './others.js'
+import { layerNorm, multiheadAttention, weightNorm } from './others.js'
 import { bert, clipText, clipVision } from './prefixes.js'
 import { dinov2, vit } from './vision.js'
 
@@ -24,4 +24,5 @@ export const NAMES: readonly Family[] = [
   qwenVl,
   visionTower,
   vit,
+  weightNorm,
 ]

@@ -38,3 +38,22 @@ export const multiheadAttention: Family = {
     { name: 'parts', says: 'q_proj, k_proj and v_proj', rules: [] },
   ],
 }
+
+/** transformers reads the old names of PyTorch in every model. */
+export const weightNorm: Family = {
+  name: 'weight-norm',
+  title: 'Weight normalization of PyTorch',
+  types: [],
+  byNames: true,
+  forms: [
+    {
+      name: 'weight-g-v',
+      says: 'weight_g and weight_v, as until PyTorch 2.0',
+      rules: [
+        { tensor: '{prefix}weight_g', is: '{prefix}parametrizations.weight.original0' },
+        { tensor: '{prefix}weight_v', is: '{prefix}parametrizations.weight.original1' },
+      ],
+    },
+    { name: 'parametrizations', says: 'parametrizations.weight.original0 and original1', rules: [] },
+  ],
+}

@@ -71,32 +71,36 @@ export const bert = withoutPrefix({
   },
 })
 
-const TEXT_TYPES = { CLIP: 'clip', Siglip: 'siglip', Siglip2: 'siglip2', MetaClip2: 'metaclip_2', XCLIP: 'xclip' }
+/** Model types, by the beginning of the names of their classes. */
+const ENCODERS = {
+  ...{ CLIP: 'clip', CLIPSeg: 'clipseg', MetaClip2: 'metaclip_2' },
+  ...{ Siglip: 'siglip', Siglip2: 'siglip2', XCLIP: 'xclip' },
+}
 
 export const clipText = withoutPrefix({
   name: 'clip-text',
   title: 'Text encoders of CLIP and SigLIP (Stable Diffusion)',
-  types: Object.values(TEXT_TYPES).map((type) => `${type}_text_model`),
+  types: Object.values(ENCODERS).map((type) => `${type}_text_model`),
   prefix: 'text_model.',
   inside: ['embeddings.{rest}', 'encoder.{rest}', 'final_layer_norm.{wb}', 'head.{wb}'],
   sign: 'embeddings.token_embedding.weight',
   only: ['text_projection.weight'],
   classes: Object.fromEntries(
-    Object.keys(TEXT_TYPES).map((name) => [`${name}TextModelWithProjection`, `${name}TextModel`]),
+    Object.keys(ENCODERS).map((name) => [`${name}TextModelWithProjection`, `${name}TextModel`]),
   ),
 })
 
 export const clipVision = withoutPrefix({
   name: 'clip-vision',
   title: 'Vision encoders of CLIP and SigLIP',
-  types: [...Object.values(TEXT_TYPES).map((type) => `${type}_vision_model`), 'mlcd_vision_model'],
+  types: [...Object.values(ENCODERS).map((type) => `${type}_vision_model`), 'mlcd_vision_model'],
   prefix: 'vision_model.',
   inside: ['embeddings.{rest}', 'encoder.{rest}', 'pre_layrnorm.{wb}', 'post_layernorm.{wb}', 'head.{rest}'],
   sign: 'embeddings.patch_embedding.weight',
   only: ['visual_projection.weight'],
   classes: {
     ...Object.fromEntries(
-      Object.keys(TEXT_TYPES).map((name) => [`${name}VisionModelWithProjection`, `${name}VisionModel`]),
+      Object.keys(ENCODERS).map((name) => [`${name}VisionModelWithProjection`, `${name}VisionModel`]),
     ),
     MLCDVisionModel: 'MLCDVisionModel',
   },
