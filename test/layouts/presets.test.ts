@@ -92,7 +92,22 @@ const ROWS: readonly Row[] = [
   { fixture: 'qwen', sides: { fused: ['qwen/fused'], parts: ['qwen/parts'] } },
   { fixture: 'qwen2_5_vl', sides: { released: ['qwen2-vl/released'], v5: ['qwen2-vl/transformers-5'] } },
   { fixture: 'qwen3_moe', sides: { released: ['qwen2-moe/released'], v5: ['qwen2-moe/transformers-5'] } },
-  { fixture: 'qwen3_vl_moe', sides: { released: ['qwen3-vl-moe/released'], v5: ['qwen3-vl-moe/transformers-5'] } },
+  {
+    fixture: 'qwen3_vl_moe',
+    sides: {
+      released: ['qwen3-vl-moe/released'],
+      v5: ['qwen3-vl-moe/transformers-5'],
+      parts: ['qwen3-vl-moe/parts'],
+    },
+  },
+  {
+    fixture: 'qwen3_vl_moe_square',
+    sides: {
+      released: ['qwen3-vl-moe/released'],
+      v5: ['qwen3-vl-moe/transformers-5'],
+      parts: ['qwen3-vl-moe/parts'],
+    },
+  },
   { fixture: 'step3p7', sides: { released: ['step3p7/released'], v5: ['step3p7/transformers-5'] } },
   { fixture: 'vit', sides: { released: ['vit/released'], v5: ['vit/transformers-5'] } },
   { fixture: 'weight_norm', sides: { old: ['weight-norm/weight-g-v'], new: ['weight-norm/parametrizations'] } },
