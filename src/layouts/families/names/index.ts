@@ -1,5 +1,6 @@
 /** Networks whose tensors have other names or orientations in one library than in another, and the same elements. */
 import type { Family } from '../../types.js'
+import { jina, nomicBert } from './embedders.js'
 import { gpt2 } from './gpt2.js'
 import { gte } from './gte.js'
 import { gptNeoxHead } from './heads.js'
@@ -17,10 +18,12 @@ export const NAMES: readonly Family[] = [
   dinov2,
   gpt2,
   gptNeoxHead,
+  jina,
   gte,
   kimi,
   llava,
   multiheadAttention,
+  nomicBert,
   qwenVl,
   visionTower,
   vit,
