@@ -59,6 +59,7 @@ export const ERROR_CODES = [
   'base-listed',
   'base-not-listed',
   'base-weight',
+  'block-weights',
   'byte-order',
   'cannot-read',
   'cannot-write',

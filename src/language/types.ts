@@ -4,8 +4,14 @@ import type { Pattern } from '../core/patterns.js'
 /** Keys and indexes from the root of the recipe to a node. */
 export type Path = readonly (string | number)[]
 
-/** A number, or a list spread over the layers of the base. A single number is a gradient of length 1. */
-export type Gradient = readonly number[]
+/** A number, a list spread over the layers of the base, or numbers per block. A single number is a gradient of length 1. */
+export type Gradient = readonly number[] | BlockValues
+
+/** Numbers per block of a UNet, and one for all tensors outside blocks. */
+export interface BlockValues {
+  readonly blocks: readonly number[]
+  readonly rest: number
+}
 
 /** The value of a method's parameter in a recipe. Scalars other than numbers (true, "l1") keep their value. */
 export type ParameterValue =

@@ -9,6 +9,8 @@ export interface LayerPlace {
   readonly layer: number | undefined
   /** The number of layers of that stack. */
   readonly count: number
+  /** Its block in a UNet, for values per block. Undefined outside blocks. */
+  readonly block?: number | undefined
 }
 
 const OUTSIDE: LayerPlace = { layer: undefined, count: 0 }
@@ -32,9 +34,10 @@ export function layerPlaces({ tensors, layers }: Value, config: Config | undefin
 
 /**
  * The value of a gradient at a layer: the list is spread evenly over layers 0…count-1 and interpolated linearly.
- * Tensors outside layers, and models with a single layer, get the first value.
+ * Tensors outside layers, and models with a single layer, get the first value. Numbers per block have their own places.
  */
-export function gradientAt(gradient: Gradient, layer: number | undefined, count: number): number {
+export function gradientAt(gradient: Gradient, { layer, count, block }: LayerPlace): number {
+  if ('blocks' in gradient) return block === undefined ? gradient.rest : gradient.blocks[block]!
   const first = gradient[0]!
   if (gradient.length === 1 || layer === undefined || count <= 1) return first
   const position = (layer * (gradient.length - 1)) / (count - 1)

@@ -243,9 +243,10 @@ export const recipeSchema = (checked = false): Schema => ({
     ),
     gradient: several(
       'a number or a list of numbers',
-      'A number, or a list that is spread evenly over the layers of the base.',
+      'A number, a list that is spread evenly over the layers of the base, or mbw: numbers per block of a UNet.',
       { type: 'number' },
       listOf({ type: 'number' }),
+      ref('blocks'),
     ),
     seed: {
       type: 'integer',

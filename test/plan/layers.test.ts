@@ -40,21 +40,21 @@ test('stacks are found by a prefix, also inside layers of another stack', () => 
 })
 
 test('a gradient is spread evenly and interpolated linearly; ends are exact', () => {
-  const at = (layer: number, layers: number) => gradientAt([0, 0.5, 1], layer, layers)
+  const at = (layer: number, layers: number) => gradientAt([0, 0.5, 1], { layer, count: layers })
   assert.equal(
     [0, 1, 2, 3, 4].map((layer) => at(layer, 5)),
     [0, 0.25, 0.5, 0.75, 1],
   )
   assert.equal(
-    [0, 1, 2, 3].map((layer) => gradientAt([0, 0.5, 0.3, 0.7, 1], layer, 4).toFixed(6)),
+    [0, 1, 2, 3].map((layer) => gradientAt([0, 0.5, 0.3, 0.7, 1], { layer, count: 4 }).toFixed(6)),
     ['0.000000', '0.433333', '0.566667', '1.000000'],
   )
 })
 
 test('outside of layers, and in a model with one layer, the first value applies', () => {
-  assert.is(gradientAt([3, 1], undefined, 8), 3)
-  assert.is(gradientAt([3, 1], 0, 1), 3)
-  assert.is(gradientAt([3], 5, 8), 3)
+  assert.is(gradientAt([3, 1], { layer: undefined, count: 8 }), 3)
+  assert.is(gradientAt([3, 1], { layer: 0, count: 1 }), 3)
+  assert.is(gradientAt([3], { layer: 5, count: 8 }), 3)
 })
 
 test.run()

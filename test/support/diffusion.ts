@@ -13,6 +13,15 @@ export type DiffusionKind = 'sd15' | 'sdxl'
 
 const fixtureOf = (kind: DiffusionKind, name: string): string => path.join(fixture('layouts'), kind, name)
 
+type Line = [name: string, shape: string, original: string, note?: string]
+
+const linesOf = (kind: DiffusionKind): Line[] =>
+  gunzipSync(readFileSync(fixtureOf(kind, 'names.tsv.gz')))
+    .toString()
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split('\t') as Line)
+
 /** One model in both forms, with the same elements. */
 export function diffusionModel(kind: DiffusionKind, seed = 1): { diffusers: RawTensors; original: RawTensors } {
   const diffusers: RawTensors = {}
@@ -70,3 +79,7 @@ export const moduleOf = (tensors: RawTensors, prefix: string): RawTensors =>
       name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : [],
     ),
   )
+
+/** By name in diffusers: the original name. */
+export const originalNames = (kind: DiffusionKind): ReadonlyMap<string, string> =>
+  new Map(linesOf(kind).map(([name, , target]) => [name, target]))

@@ -2,12 +2,13 @@
 
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { eitherOf } from '../../core/words.js'
-import { type Cursor, entriesOf, get, gradientOf, isMapping, itemsOf, numberOf } from '../../language/cursor.js'
+import { type Cursor, entriesOf, get, isMapping, itemsOf, numberOf } from '../../language/cursor.js'
 import type { Participant } from '../../language/names.js'
 import type { Report } from '../../language/report.js'
-import type { ParameterValue, Path } from '../../language/types.js'
+import type { Gradient, ParameterValue, Path } from '../../language/types.js'
 import { parameterOf } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
+import { isBlocks, numbersIn, readGradient } from './blocks.js'
 
 export type Parameters = ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 
@@ -81,11 +82,12 @@ function readParameter(
   if ((typeof content === 'string' || typeof content === 'boolean') && choices?.includes(content))
     return { kind: 'scalar', value: content }
   if (type === 'boolean' && typeof content === 'boolean') return { kind: 'scalar', value: content }
-  if (type === 'number' && isMapping(at) && schema.perModel)
+  if (type === 'number' && isMapping(at) && schema.perModel && !isBlocks(at))
     return readPerModel(at, schema, method, participants, report)
   const gradient =
-    type === 'number' || (type === 'integer' && Number.isSafeInteger(content)) ? gradientOf(at) : undefined
+    type === 'number' || (type === 'integer' && Number.isSafeInteger(content)) ? readGradient(at, report) : undefined
   if (gradient) return inBounds(at, schema, report) ? { kind: 'gradient', value: gradient } : undefined
+  if (type === 'number' && isBlocks(at)) return undefined
 
   const known = (choices ?? []).filter((choice) => typeof choice === 'string')
   const hint = typeof content === 'string' && known.length > 0 ? didYouMean(content, known, 'words') : undefined
@@ -96,7 +98,7 @@ function readParameter(
 }
 
 function inBounds(at: Cursor, { name, minimum, maximum }: ParameterSchema, report: Report): boolean {
-  const all = at.node.kind === 'list' ? itemsOf(at) : [at]
+  const all = at.node.kind === 'list' ? itemsOf(at) : isBlocks(at) ? numbersIn(at) : [at]
   const outside = all.find((item) => {
     const value = numberOf(item) ?? 0
     return value < (minimum ?? -Infinity) || value > (maximum ?? Infinity)
@@ -115,12 +117,12 @@ function readPerModel(
   participants: readonly Participant[] | undefined,
   report: Report,
 ): ParameterValue | undefined {
-  const values = new Map<string, readonly number[]>()
+  const values = new Map<string, Gradient>()
   let sound = true
   for (const [key, item] of entriesOf(at)) {
     const participant = participants && findParticipant(key, item, participants, report)
-    const gradient = gradientOf(item)
-    if (!gradient) {
+    const gradient = readGradient(item, report)
+    if (!gradient && !isBlocks(item)) {
       const message = `${quote(schema.name)} of ${quote(key)} must be a number or a gradient (a list of numbers)`
       report.error('bad-parameter', message, item.path)
     }

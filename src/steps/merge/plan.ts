@@ -16,6 +16,7 @@ import { type LayerPlace, layerPlaces } from '../../networks/layers.js'
 import { packedOf, refusePacked } from '../../networks/packed.js'
 import { patternBook } from '../shared/patterns.js'
 import { type Unmerged, unmergedBook } from '../shared/unmerged.js'
+import { blocksFor } from './blocks.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
 import { resolveParameters, resolveWeights } from './resolve.js'
 import { refuseForeignGrams, statisticsFor } from './statistics.js'
@@ -63,12 +64,14 @@ export function planMerge(
     return found
   }
   const refused = new Set<string>()
+  const blocks = blocksFor(recipe, step, base, faults)
+  const inLayers = layerPlaces(base, config)
   const context: Context = {
     recipe,
     step,
     base,
     values,
-    placeOf: layerPlaces(base, config),
+    placeOf: blocks ? (name) => ({ ...inLayers(name), block: blocks.of(name) }) : inLayers,
     faults,
     scopes,
     packed,
@@ -179,9 +182,9 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     return { ...tensor, reason: 'too-few', ...note }
   }
   const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
-  const { layer, count: layers } = context.placeOf(name)
-  const weights = method.weights ? resolveWeights(settings, present, layer, layers) : present.map(() => 1)
-  const parameters = resolveParameters(method, settings, present, layer, layers)
+  const place = context.placeOf(name)
+  const weights = method.weights ? resolveWeights(settings, present, place) : present.map(() => 1)
+  const parameters = resolveParameters(method, settings, present, place)
   checkWeightSum(context, settings, method, name, present, weights, parameters)
   checkParameters(context, settings, method, parameters)
   const onBase =
@@ -310,13 +313,13 @@ function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
   const layers = Math.max(0, ...[...new Set([...base.tensors.keys()].map((name) => placeOf(name).count))])
   for (const settings of [step.settings, ...step.rules.map((rule) => rule.settings)]) {
     for (const [name, { value, at }] of settings.parameters) {
-      if (value.kind !== 'gradient' || value.value.length < 2) continue
-      if (value.value.length !== settings.models.length || value.value.length === layers) continue
-      const mapping = settings.models.map((model, index) => `${model}: ${value.value[index]}`).join(', ')
+      const list = value.kind === 'gradient' && !('blocks' in value.value) ? value.value : []
+      if (list.length < 2 || list.length !== settings.models.length || list.length === layers) continue
+      const mapping = settings.models.map((model, index) => `${model}: ${list[index]}`).join(', ')
       faults.warn(
         'list-is-gradient',
         layers === 0
-          ? `${name} is a gradient over layers, and the models have none: its first value, ${value.value[0]}, applies to every tensor`
+          ? `${name} is a gradient over layers, and the models have none: its first value, ${list[0]}, applies to every tensor`
           : `${name} is a gradient over ${plural(layers, 'layer')}, but it has one value for each of ${plural(settings.models.length, 'model')}`,
         recipe.placeOf(at, 'value'),
         perModel(settings.method, name)

@@ -4,22 +4,13 @@ import { compilePattern } from '../../core/patterns.js'
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
 import { DTYPE_NAMES } from '../../encodings/index.js'
-import {
-  type Cursor,
-  entriesOf,
-  get,
-  gradientOf,
-  isMapping,
-  itemsOf,
-  numberOf,
-  oneOrMore,
-  textOf,
-} from '../../language/cursor.js'
+import { type Cursor, entriesOf, get, isMapping, itemsOf, numberOf, oneOrMore, textOf } from '../../language/cursor.js'
 import { type Participant, resolveName, type Scope } from '../../language/names.js'
 import type { Report } from '../../language/report.js'
 import type { Filters, Gradient, LocatedPattern, Path } from '../../language/types.js'
 import { lookupMethod, METHOD_NAMES, whichBase } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
+import { readGradient } from './blocks.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import type { MergeSettings, MergeStep } from './types.js'
 
@@ -175,7 +166,7 @@ function readWeights(
     const values = new Map<string, Gradient>()
     for (const [key, item] of entriesOf(at)) {
       const participant = listed && findParticipant(key, item, listed, report)
-      const gradient = gradientOf(item)
+      const gradient = readGradient(item, report)
       if (participant && gradient) values.set(participant.written, gradient)
       if (participant && own && !own.includes(participant)) warnBase(method, participant, item, report)
     }

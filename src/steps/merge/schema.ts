@@ -3,6 +3,7 @@ import { DTYPE_NAMES } from '../../encodings/index.js'
 import { inEditors, listOf, object, ref, type Schema, several, text, word } from '../../language/schemaParts.js'
 import { METHODS } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
+import { blocksSchema } from './blocks.js'
 import { METHOD_CONSTANTS, mergeRules, ruleRules } from './editorRules.js'
 import { takesLines } from './parameters.js'
 
@@ -23,7 +24,9 @@ function parameterSchema(parameter: ParameterSchema): Schema {
     if (choices?.some((choice) => typeof choice === 'boolean')) branches.push({ type: 'boolean' })
     const list = listOf(one)
     branches.push(list)
-    if (perModel) branches.push({ type: 'object', minProperties: 1, additionalProperties: { anyOf: [one, list] } })
+    // A mapping of models. It also fits numbers per block, whose keys have the same types.
+    const each = { anyOf: [one, list, ref('blocks')] }
+    branches.push(perModel ? { type: 'object', minProperties: 1, additionalProperties: each } : ref('blocks'))
   }
   return several(`a value of ${name}`, description, ...branches)
 }
@@ -142,5 +145,6 @@ const lines = object(
 export const definitions: Readonly<Record<string, Schema>> = {
   rule,
   lines,
+  blocks: blocksSchema,
   ...Object.fromEntries(METHODS.map((entry) => [`parameters-${entry.name}`, methodParameters(entry)])),
 }

@@ -1,5 +1,6 @@
 /** Rules of modules of diffusion models: names in an original file, and what they are made of in diffusers. */
 import { leavesOf } from '../../forms.js'
+import { nameOf } from '../../names.js'
 import type { Form, LayoutRule, NamePattern } from '../../types.js'
 
 /** A tensor of an original module, and the diffusers tensors that it is made of. Both without the module's prefix. */
@@ -43,3 +44,19 @@ export function diffusersRules(
 
 /** Everything that no rule names has a place in no other form. */
 export const ONLY: readonly NamePattern[] = ['{rest}']
+
+/** A tensor's name in the other form, by rules that change no values. Undefined if a rule joins it with others, or none matches. */
+export function renamedBy(
+  rules: readonly ModuleRule[],
+  name: string,
+  to: 'original' | 'diffusers',
+): string | undefined {
+  for (const [original, is] of rules) {
+    const atom = typeof is === 'object' && 'expand' in is ? is.expand : is
+    if (typeof atom !== 'string') continue
+    const [from, target] = to === 'original' ? [atom, original] : [original, atom]
+    const captures = nameOf(from).match(name)
+    if (captures) return nameOf(target).fill(captures)
+  }
+  return undefined
+}
