@@ -76,6 +76,8 @@ export interface Checkpoint {
   readonly config?: Readonly<Record<string, unknown>>
   /** The text of that file. It is edited in place (`changeJson`), so that unchanged parts keep their bytes. */
   readonly configText?: string
+  /** `config` was changed while planning, or comes from another file: outputs get `configText`, not a copy of the file. */
+  readonly newConfig?: true
   /** Modules of a pipeline, each in a folder of its own. */
   readonly modules?: readonly CheckpointModule[]
   /** `adapter_config.json` of a PEFT adapter, if there is one and it is an object. */

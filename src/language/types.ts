@@ -1,5 +1,6 @@
 import type { Place } from '../core/diagnostics.js'
 import type { Pattern } from '../core/patterns.js'
+import type { LayoutRule } from '../layouts/types.js'
 
 /** Keys and indexes from the root of the recipe to a node. */
 export type Path = readonly (string | number)[]
@@ -21,6 +22,11 @@ export type ParameterValue =
   /** A mapping with a schema of its own, such as `lines: {alpha, beta}`. */
   | { readonly kind: 'mapping'; readonly value: Readonly<Record<string, unknown>> }
 
+/** A layout of a model: a name such as `mixtral/released` or `released`, or a rule. */
+export type LayoutChoice =
+  | { readonly kind: 'name'; readonly name: string; readonly at: Path }
+  | { readonly kind: 'rule'; readonly rule: LayoutRule; readonly at: Path }
+
 export interface ModelSource {
   readonly name: string
   readonly at: Path
@@ -37,6 +43,10 @@ export interface ModelSource {
   readonly lora?: string
   readonly loraScale?: number
   readonly stripPrefix?: string
+  /** The layouts that its tensors have, and rules for them. They apply before names change. */
+  readonly layout?: readonly LayoutChoice[]
+  /** The path of a configuration, for a model that has none. */
+  readonly config?: string
   readonly rename: readonly { readonly from: string; readonly to: string }[]
   /** The path of a file. In a complete recipe: the name of the model for that file. */
   readonly statistics?: string

@@ -1,79 +1,70 @@
 /** Reads the tensors of a model in another form of its family. */
 import type { LogicalTensor } from '../checkpoints/types.js'
-import { simplify } from '../views/compose.js'
 import { dtypeOf, shapeOf } from '../views/shape.js'
 import type { View } from '../views/types.js'
-import { leavesOf, Misfit, Missing, putTogether, stackedOver, takeApart } from './forms.js'
-import { type Captures, nameOf } from './names.js'
+import { expertsIn } from './facts.js'
+import { type Atom, leavesOf, Misfit, Missing, putTogether, stackedOver, takeApart } from './forms.js'
+import { type Captures, indexOf, nameOf } from './names.js'
 import type { Converted, Facts, FamilyForm, LayoutProblem, LayoutRule, Tensors } from './types.js'
 
 /** An atom, and the stored tensor that it is a part of. */
 interface FoundAtom {
   readonly view: View
   readonly from: LogicalTensor
+  /** It is the stored tensor: no rule matches its name. */
+  readonly whole: boolean
+}
+
+/** What tensors are read as: a form, or rules of several forms where `wanted` says which tensors are made. */
+export interface Target extends Pick<FamilyForm, 'rules'> {
+  /** Whether a tensor of this name is made, and kept where it is there. Default: those of all rules are made. */
+  readonly wanted?: (name: string) => boolean
 }
 
 /**
  * The tensors as the form `to` stores them. A tensor that can be made only in part, two tensors of one name, and shapes
  * that a rule does not fit are problems; then the result is not complete.
  */
-export function convertTensors(tensors: Tensors, from: FamilyForm, to: FamilyForm, facts: Facts): Converted {
+export function convertTensors(
+  tensors: Tensors,
+  from: Pick<FamilyForm, 'rules' | 'only'>,
+  to: Target,
+  facts: Facts,
+): Converted {
   const problems: LayoutProblem[] = []
-  const atoms = atomsOf(tensors, from, facts, problems)
+  const { atoms, kept } = atomsOf(tensors, from, to, facts, problems)
   const made = new Map<string, LogicalTensor>()
   const sources = new Map<string, readonly string[]>()
-  const left: string[] = []
   const used = new Set<string>()
-  const add = (tensor: LogicalTensor, of: readonly string[]): void => {
+  const add = (tensor: LogicalTensor, of?: readonly string[]): void => {
     if (made.has(tensor.name)) {
-      problems.push({
-        tensor: of[0]!,
-        message: `would be ${tensor.name}, which ${sourceText(sources.get(tensor.name) ?? [tensor.name])} is`,
-      })
+      const other = sourceText(sources.get(tensor.name) ?? [tensor.name])
+      problems.push({ tensor: of?.[0] ?? tensor.name, message: `would be ${tensor.name}, which ${other} is` })
       return
     }
     made.set(tensor.name, tensor)
-    if (of.length !== 1 || of[0] !== tensor.name || tensor.view !== tensors.get(tensor.name)?.view)
-      sources.set(tensor.name, of)
+    if (of) sources.set(tensor.name, of)
   }
-  for (const rule of to.rules)
-    for (const { name, captures, counts, some } of occurrences(rule, atoms, used)) {
-      const found: FoundAtom[] = []
-      const lookup = (atom: string): View | undefined => {
-        const one = atoms.get(atom)
-        if (one) {
-          found.push(one)
-          used.add(atom)
-        }
-        return one?.view
-      }
-      const of = () => [...new Set(found.map((one) => one.from.name))]
-      try {
-        const view = simplify(putTogether(rule.is, lookup, captures, counts, facts))
-        const dtypes = new Set(found.map((one) => one.from.dtype))
-        if (dtypes.size > 1) throw new Misfit(`would be made of tensors of the dtypes ${[...dtypes].join(' and ')}`)
-        if (dtypeOf(view) === undefined) throw new Misfit('would be made of quantized and unquantized tensors')
-        const { dtype, format } = found[0]!.from
-        add({ name, dtype, shape: shapeOf(view), view, ...(format === undefined ? {} : { format }) }, of())
-      } catch (error) {
-        for (const atom of some) used.add(atom)
-        if (error instanceof Missing)
-          problems.push({ tensor: name, message: `can be made only in part: there is no ${error.atom}` })
-        else if (error instanceof Misfit) problems.push({ tensor: name, message: error.message })
-        else throw error
-      }
-    }
-  const only = (from.only ?? []).map(nameOf)
-  for (const [name, { view, from: source }] of atoms) {
+  for (const tensor of kept) add(tensor)
+  for (const one of occurrences(to, atoms, facts)) {
+    const found = makeTensor(one, atoms, facts)
+    for (const atom of found.used) used.add(atom)
+    if ('tensor' in found) add(found.tensor, found.of)
+    else problems.push({ tensor: one.name, message: found.problem })
+  }
+  const left: string[] = []
+  const only = new Set(
+    (from.only ?? []).flatMap((pattern) =>
+      indexOf(atoms)
+        .find(pattern)
+        .map(({ name }) => name),
+    ),
+  )
+  for (const [name, { view, from: source, whole }] of atoms) {
     if (used.has(name)) continue
-    if (only.some((pattern) => pattern.match(name))) left.push(name)
-    else
-      add(
-        name === source.name && view === source.view
-          ? source
-          : { ...source, name, shape: shapeOf(view), view: simplify(view) },
-        [source.name],
-      )
+    if (only.has(name)) left.push(name)
+    else if (whole) add(source)
+    else add({ ...source, name, shape: shapeOf(view), view }, [source.name])
   }
   const sorted = [...made.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   return { tensors: new Map(sorted.map((tensor) => [tensor.name, tensor])), left, from: sources, problems }
@@ -81,44 +72,86 @@ export function convertTensors(tensors: Tensors, from: FamilyForm, to: FamilyFor
 
 const sourceText = (names: readonly string[]): string => (names.length > 1 ? `${names[0]} and others` : names[0]!)
 
-/** The atoms of all tensors by name. */
-function atomsOf(tensors: Tensors, form: FamilyForm, facts: Facts, problems: LayoutProblem[]): Map<string, FoundAtom> {
-  const atoms = new Map<string, FoundAtom>()
-  const rules = form.rules.map((rule) => ({ rule, name: nameOf(rule.tensor) }))
-  for (const tensor of tensors.values()) {
-    const apart = apartBy(rules, tensor, facts, problems)
-    for (const { name, view } of apart ?? [tensor]) {
-      const other = atoms.get(name)
-      if (other) problems.push({ tensor: tensor.name, message: `holds ${name}, which ${other.from.name} holds too` })
-      else atoms.set(name, { view, from: tensor })
-    }
+type Atoms = ReadonlyMap<string, FoundAtom>
+type Made =
+  | { readonly used: readonly string[]; readonly tensor: LogicalTensor; readonly of: readonly string[] }
+  | { readonly used: readonly string[]; readonly problem: string }
+
+function makeTensor({ name, rule, captures, counts, some }: Occurrence, atoms: Atoms, facts: Facts): Made {
+  const found: FoundAtom[] = []
+  const used: string[] = []
+  const lookup = (atom: string): View | undefined => {
+    const one = atoms.get(atom)
+    if (!one) return undefined
+    found.push(one)
+    used.push(atom)
+    return one.view
   }
-  return atoms
+  try {
+    // Not simplified: in a plan, stored tensors inside a view are whole.
+    const view = putTogether(rule.is, lookup, captures, counts, facts)
+    const dtypes = new Set(found.map((one) => one.from.dtype))
+    if (dtypes.size > 1) throw new Misfit(`would be made of tensors of the dtypes ${[...dtypes].join(' and ')}`)
+    if (dtypeOf(view) === undefined) throw new Misfit('would be made of quantized and unquantized tensors')
+    const { dtype, format } = found[0]!.from
+    const tensor = { name, dtype, shape: shapeOf(view), view, ...(format === undefined ? {} : { format }) }
+    return { used, tensor, of: [...new Set(found.map((one) => one.from.name))] }
+  } catch (error) {
+    if (error instanceof Missing)
+      return { used: some, problem: `can be made only in part: there is no ${error.atom}, but ${some[0]}` }
+    if (error instanceof Misfit) return { used: some, problem: error.message }
+    throw error
+  }
 }
 
-/** A tensor's atoms by the first rule that its name matches; undefined if there is none. */
-function apartBy(
-  rules: readonly { readonly rule: LayoutRule; readonly name: ReturnType<typeof nameOf> }[],
-  tensor: LogicalTensor,
+/** The atoms of all tensors by name, and the tensors that are wanted as they are. */
+function atomsOf(
+  tensors: Tensors,
+  { rules }: Pick<FamilyForm, 'rules'>,
+  { wanted }: Target,
   facts: Facts,
   problems: LayoutProblem[],
-) {
-  for (const { rule, name } of rules) {
-    const captures = name.match(tensor.name)
-    if (!captures) continue
-    try {
-      return takeApart(rule.is, tensor.view, captures, facts)
-    } catch (error) {
-      if (!(error instanceof Misfit)) throw error
-      problems.push({ tensor: tensor.name, message: error.message })
-      return []
+): { readonly atoms: Map<string, FoundAtom>; readonly kept: readonly LogicalTensor[] } {
+  const atoms = new Map<string, FoundAtom>()
+  const kept: LogicalTensor[] = []
+  const index = indexOf(tensors)
+  const apart = new Map<string, { readonly rule: LayoutRule; readonly captures: Captures }>()
+  for (const rule of rules)
+    for (const { name, captures } of index.find(rule.tensor)) if (!apart.has(name)) apart.set(name, { rule, captures })
+  for (const tensor of tensors.values()) {
+    const found = apart.get(tensor.name)
+    if (found && wanted?.(tensor.name)) {
+      kept.push(tensor)
+      continue
+    }
+    for (const { name, view } of found ? atomsIn(found.rule, tensor, found.captures, facts, problems) : [tensor]) {
+      const other = atoms.get(name)
+      if (other) problems.push({ tensor: tensor.name, message: `holds ${name}, which ${other.from.name} holds too` })
+      else atoms.set(name, { view, from: tensor, whole: !found })
     }
   }
-  return undefined
+  return { atoms, kept }
+}
+
+function atomsIn(
+  rule: LayoutRule,
+  tensor: LogicalTensor,
+  captures: Captures,
+  facts: Facts,
+  problems: LayoutProblem[],
+): readonly Atom[] {
+  try {
+    return takeApart(rule.is, tensor.view, captures, facts)
+  } catch (error) {
+    if (!(error instanceof Misfit)) throw error
+    problems.push({ tensor: tensor.name, message: error.message })
+    return []
+  }
 }
 
 interface Occurrence {
   readonly name: string
+  readonly rule: LayoutRule
   readonly captures: Captures
   readonly counts: Readonly<Record<string, number>>
   /** Atoms of it that are there. */
@@ -126,29 +159,42 @@ interface Occurrence {
 }
 
 /**
- * The tensors that a rule makes: one per value of its captures for which there is at least one atom. Atoms that earlier
- * rules used are theirs, so that a rule for the rest of a module can follow.
+ * The tensors that rules make: one per value of a rule's captures for which there is at least one atom. All stacks of one
+ * part of a network have the same number of places: that of the configuration, or the largest one. Atoms that earlier rules
+ * use are theirs, so that a rule for the rest of a module can follow.
  */
-function occurrences(
-  rule: LayoutRule,
-  atoms: ReadonlyMap<string, FoundAtom>,
-  used: ReadonlySet<string>,
-): Iterable<Occurrence> {
-  const name = nameOf(rule.tensor)
-  const over = new Set(stackedOver(rule.is))
-  const found = new Map<string, { captures: Captures; counts: Record<string, number>; some: string[] }>()
-  for (const leaf of leavesOf(rule.is).map(nameOf))
-    for (const atom of atoms.keys()) {
-      const captures = used.has(atom) ? undefined : leaf.match(atom)
-      if (!captures) continue
-      const own = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
-      const key = name.fill(own)
-      const entry = found.get(key) ?? { captures: own, counts: {}, some: [] }
-      found.set(key, entry)
-      entry.some.push(atom)
-      for (const capture of leaf.captures)
-        if (over.has(capture))
-          entry.counts[capture] = Math.max(entry.counts[capture] ?? 0, Number(captures[capture]) + 1)
-    }
-  return [...found].map(([key, entry]) => ({ name: key, ...entry }))
+function occurrences({ rules, wanted }: Target, atoms: Atoms, facts: Facts): readonly Occurrence[] {
+  const found = new Map<string, Occurrence & { readonly some: string[]; readonly counts: Record<string, number> }>()
+  const most = new Map<string, number>()
+  const places = (capture: string, { prefix = '' }: Captures): string => `${capture} ${prefix}`
+  const index = indexOf(atoms)
+  const taken = new Set<string>()
+  for (const [place, rule] of rules.entries()) {
+    const own = new Set<string>()
+    const name = nameOf(rule.tensor)
+    const over = new Set(stackedOver(rule.is))
+    for (const leaf of leavesOf(rule.is))
+      for (const { name: atom, captures } of index.find(leaf)) {
+        if (taken.has(atom)) continue
+        const values = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
+        const tensor = name.fill(values)
+        if (wanted && !wanted(tensor)) continue
+        own.add(atom)
+        const key = `${place} ${tensor}`
+        const entry = found.get(key) ?? { name: tensor, rule, captures: values, counts: {}, some: [] }
+        found.set(key, entry)
+        entry.some.push(atom)
+        for (const capture of over) {
+          const at = captures[capture]
+          if (at === undefined) continue
+          entry.counts[capture] ??= 0
+          const key = places(capture, values)
+          most.set(key, Math.max(most.get(key) ?? expertsIn(capture, facts), Number(at) + 1))
+        }
+      }
+    for (const atom of own) taken.add(atom)
+  }
+  for (const { counts, captures } of found.values())
+    for (const capture of Object.keys(counts)) counts[capture] = most.get(places(capture, captures))!
+  return [...found.values()]
 }

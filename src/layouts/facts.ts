@@ -61,3 +61,17 @@ export const headRows: Counts = (facts) => {
   const heads = headsIn(facts)
   return typeof heads === 'string' ? heads : groupedRows(facts, heads, heads)
 }
+
+/** The number of experts, for a stack over the capture `expert`; 0 where the configuration does not say it. */
+export function expertsIn(capture: string, facts: Facts): number {
+  if (capture !== 'expert') return 0
+  const keys = [
+    'num_local_experts',
+    'num_experts',
+    'n_routed_experts',
+    'moe_num_experts',
+    'num_routed_experts',
+  ] as const
+  const count = numberIn(settingsOf(facts), ...keys)
+  return typeof count === 'number' ? count : 0
+}

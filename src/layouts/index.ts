@@ -12,5 +12,9 @@ export interface Layout {
   readonly form: FamilyForm
 }
 
+/** The names of all layouts. */
+export const layoutNames = (): string[] =>
+  FAMILIES.flatMap((family) => family.forms.map((form) => layoutName({ family, form })))
+
 /** `mixtral/released`. */
 export const layoutName = ({ family, form }: Layout): string => `${family.name}/${form.name}`

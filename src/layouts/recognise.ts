@@ -1,43 +1,73 @@
 /** Which family and form a model's tensors have. */
 import { leavesOf } from './forms.js'
-import { type Name, nameOf } from './names.js'
+import { indexOf, nameOf } from './names.js'
 import type { Facts, Family, FamilyForm, Settings } from './types.js'
 
-/** `mixed`: some tensors have one form and some another. `unknown`: nothing that differs between the forms is there. */
+/** `mixed`: some tensors have one form and some another. `unknown`: no tensor tells one form from the others. */
 export type FoundForm = FamilyForm | 'mixed' | 'unknown'
+
+/** What a model's names and shapes say of its form in a family. */
+export interface Evidence {
+  /** The forms that it may have: none if it has no tensor of the family, or if it is mixed. */
+  readonly possible: readonly FamilyForm[]
+  /** Whether it has the only possible form. */
+  readonly sure: boolean
+  /** Some tensors have one form and some another: by their names, or by their shapes alone. */
+  readonly mixed?: 'names' | 'shapes'
+}
 
 /** A model's form in a family, by names and, where forms share names, by shapes. */
 export function formIn(family: Family, facts: Facts): FoundForm {
-  if (family.isOne?.(facts) === false) return 'unknown'
-  const forms = family.forms.map((form) => ({ form, names: storedIn(family, form), fits: true }))
-  let told = false
-  for (const name of facts.shapes.keys()) {
-    const matching = forms.map(({ names }) => names.some((pattern) => pattern.match(name)))
-    if (matching.every((one) => !one) || matching.every((one) => one)) continue
-    told = true
-    for (const [index, one] of matching.entries()) if (!one) forms[index]!.fits = false
-  }
-  const named = forms.filter(({ fits }) => fits).map(({ form }) => form)
-  if (named.length === 0) return 'mixed'
-  const shaped = named.filter((form) => form.fits?.(facts) !== false)
-  if (told && named.length === 1) return shaped[0] ?? 'unknown'
-  if (shaped.length === 0) return 'mixed'
-  const sure = shaped.filter((form) => form.fits?.(facts) === true)
-  return sure.length === 1 ? sure[0]! : told && shaped.length === 1 ? shaped[0]! : 'unknown'
+  const { possible, sure, mixed } = evidenceOf(family, facts)
+  if (mixed) return 'mixed'
+  return sure ? possible[0]! : 'unknown'
 }
 
-const cached = new WeakMap<FamilyForm, readonly Name[]>()
+const NOTHING: Evidence = { possible: [], sure: false }
 
-/** The names that a form's tensors have: those of its rules, and the atoms of other forms that it stores as they are. */
-function storedIn(family: Family, form: FamilyForm): readonly Name[] {
-  const known = cached.get(form)
+export function evidenceOf(family: Family, facts: Facts): Evidence {
+  if (family.isOne?.(facts) === false) return NOTHING
+  const stored = storedIn(family)
+  const index = indexOf(facts.shapes)
+  // A skeleton stands for all of its names, unless a pattern chooses among them by a number.
+  const bySkeleton = stored.every((patterns) => patterns.every((pattern) => nameOf(pattern).plain))
+  const keys = stored.map(
+    (patterns) =>
+      new Set(
+        patterns.flatMap((pattern) =>
+          bySkeleton ? index.skeletons(pattern) : index.find(pattern).map(({ name }) => name),
+        ),
+      ),
+  )
+  const all = new Set(keys.flatMap((set) => [...set]))
+  if (all.size === 0) return NOTHING
+  const telling = [...all].filter((key) => keys.some((set) => !set.has(key)))
+  const named = family.forms.filter((_, at) => telling.every((key) => keys[at]!.has(key)))
+  if (named.length === 0) return { ...NOTHING, mixed: 'names' }
+  const shaped = named.filter((form) => form.fits?.(facts) !== false)
+  const one = telling.length > 0 && named.length === 1
+  if (shaped.length === 0) return one ? NOTHING : { ...NOTHING, mixed: 'shapes' }
+  const certain = shaped.filter((form) => form.fits?.(facts) === true)
+  if (certain.length === 1) return { possible: certain, sure: true }
+  return { possible: shaped, sure: telling.length > 0 && shaped.length === 1 }
+}
+
+const cached = new WeakMap<Family, readonly (readonly string[])[]>()
+
+/**
+ * By form: the names that its tensors have, which are those of its rules, and the atoms of other forms that it stores as
+ * they are.
+ */
+function storedIn(family: Family): readonly (readonly string[])[] {
+  const known = cached.get(family)
   if (known) return known
-  const own = new Set(form.rules.flatMap(({ is }) => leavesOf(is)))
-  const others = family.forms.flatMap(({ rules }) => rules.flatMap(({ is }) => leavesOf(is)))
-  const plain = others.filter((atom) => !own.has(atom))
-  const names = [...new Set([...form.rules.map(({ tensor }) => tensor), ...plain])].map(nameOf)
-  cached.set(form, names)
-  return names
+  const leaves = family.forms.flatMap(({ rules }) => rules.flatMap(({ is }) => leavesOf(is)))
+  const all = family.forms.map(({ rules }) => {
+    const own = new Set(rules.flatMap(({ is }) => leavesOf(is)))
+    return [...new Set([...rules.map(({ tensor }) => tensor), ...leaves.filter((atom) => !own.has(atom))])]
+  })
+  cached.set(family, all)
+  return all
 }
 
 /** The `model_type`s in a configuration: its own, and those of its parts (`text_config`, `vision_config`). */

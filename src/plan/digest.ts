@@ -28,7 +28,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     analyses: plan.analyses,
     scopes: plan.scopes,
     ...(plan.factorings.length > 0 ? { factorings: plan.factorings } : {}),
-    models: plan.models,
+    models: plan.models.map(({ layouts: _, readAs: __, ...model }) => model),
     // The header's digest already covers the tensors' offsets.
     files: plan.files.map(({ tensors: _, ...file }) => file),
     outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars, permutations }) => ({

@@ -8,6 +8,7 @@ import { usesOf } from '../recipe/uses.js'
 import { kindOf, type Step } from '../steps/index.js'
 import { patternBook } from '../steps/shared/patterns.js'
 import type { StepPatterns } from '../steps/types.js'
+import { readLayouts } from './layouts/read.js'
 import { renamedTensors } from './models/rename.js'
 import { originOf } from './origins.js'
 import { planRecipe } from './plan.js'
@@ -24,9 +25,10 @@ export function checkDraft(
   isWrong: (at: Path) => boolean,
 ): readonly Diagnostic[] {
   const faults = newFaults()
+  const laid = draft.outputs.length > 0 ? readLayouts(draft, draft, checkpoints, newFaults()).checkpoints : checkpoints
   for (const step of draft.steps) {
     const patterns = kindOf(step).patterns?.(step)
-    if (patterns) checkPatterns(draft, patterns, checkpoints, faults)
+    if (patterns) checkPatterns(draft, patterns, laid, faults)
   }
   const { right, whole } = rightPart(draft, checkpoints, isWrong) ?? {}
   const planned = right ? planRecipe(right, checkpoints, new Map(), whole).diagnostics : []

@@ -8,6 +8,7 @@ import type { TokenizerFiles } from '../tokenizers/types.js'
 import { joinAdapters } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planDigest } from './digest.js'
+import { readLayouts } from './layouts/read.js'
 import { costOf, refuseAnalyses, refuseLargePlans, refuseTooLarge } from './limits.js'
 import { readModels } from './models/read.js'
 import type { Twins } from './models/tied.js'
@@ -28,20 +29,23 @@ const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
  *
- * `checkpoints` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
+ * `stored` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
  * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
  * The plan is absent if there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
+  stored: ReadonlyMap<string, Checkpoint>,
   files: ReadonlyMap<string, TokenizerFiles> = new Map(),
   whole: Recipe = recipe,
   twins: Twins = new Map(),
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
-  const { base, values, models, files: read } = readModels(recipe, whole, checkpoints, twins, faults)
+  const laid = readLayouts(recipe, whole, stored, faults)
+  if (hasErrors(faults.list)) return failed()
+  const { checkpoints } = laid
+  const { base, values, models, files: read } = readModels(recipe, whole, laid, twins, faults)
   checkStatisticsFiles(recipe, checkpoints, values, faults)
   const modelOf = (file: number): string => models[read[file]!.model]!.name
   const amendments = applyAdapters(recipe, values, checkpoints, modelOf, twins, faults)

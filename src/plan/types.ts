@@ -25,6 +25,10 @@ export interface PlanModel {
   readonly revision?: string
   /** The formats of its quantized weights: each once, sorted. */
   readonly quantized?: readonly string[]
+  /** The layouts that its tensors certainly have: `mixtral/released`. Not part of the digest. */
+  readonly layouts?: readonly string[]
+  /** The layouts that they are read as, if these differ. Not part of the digest. */
+  readonly readAs?: readonly string[]
 }
 
 /**

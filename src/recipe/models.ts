@@ -6,6 +6,7 @@ import { HUB, hubParts } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { ModelSource } from '../language/types.js'
 import { kindOf, type Step } from '../steps/index.js'
+import { readLayouts } from './layouts/read.js'
 
 export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
   const models = new Map<string, ModelSource>()
@@ -73,6 +74,8 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     loraScale: numberOf(get(at, 'lora_scale')),
     stripPrefix: textOf(get(at, 'strip_prefix')),
     statistics: textOf(get(at, 'statistics')),
+    config: textOf(get(at, 'config')),
+    layout: has(at, 'layout') ? readLayouts(get(at, 'layout'), report) : undefined,
   }
   const rename = itemsOf(get(at, 'rename')).map((item) => ({
     from: textOf(get(item, 'from')) ?? '',

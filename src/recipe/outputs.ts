@@ -22,6 +22,7 @@ import { readEvaluate } from '../language/evaluate.js'
 import { resolveName, type Scope } from '../language/names.js'
 import { QUANTIZERS } from '../methods/quantize.js'
 import { unusedSteps } from './graph.js'
+import { readLayoutNames } from './layouts/read.js'
 import type { LinkedStep } from './steps.js'
 import type { OutputSpec } from './types.js'
 
@@ -86,6 +87,13 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
   const dtype = ownValue(DTYPE_NAMES, textOf(get(at, 'dtype')) ?? '')
   const shardSize = readShardSize(get(at, 'shard_size'), scope)
   const quantize = QUANTIZERS.find((one) => one === textOf(get(at, 'quantize')))
+  const layout = readLayoutNames(get(at, 'layout'), scope.report)
+  const drop = get(at, 'drop')
+  if (drop && layout.length === 0)
+    scope.report.error('missing-key', 'drop has no effect without layout', drop.path, {
+      part: 'key',
+      hint: 'add layout: NAME, or remove drop',
+    })
   const evaluate = readEvaluate(get(root, 'evaluate'))
   const metadata = Object.create(null) as Record<string, string>
   for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
@@ -99,6 +107,8 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     metadata,
     ...(dtype === undefined ? {} : { dtype }),
     ...(quantize === undefined ? {} : { quantize }),
+    ...(layout.length > 0 ? { layout } : {}),
+    ...(booleanOf(drop) ? { drop: true as const } : {}),
     ...(shardSize === undefined ? {} : { shardSize }),
     ...(booleanOf(get(at, 'permutations')) ? { permutations: true as const } : {}),
     ...(evaluate === undefined ? {} : { evaluate }),

@@ -28,6 +28,7 @@ import { KINDS, SHORT_KINDS } from '../steps/index.js'
 import { withoutBase } from '../steps/merge/editorRules.js'
 import { base } from '../steps/merge/schema.js'
 import { templateNames } from '../tokenizers/templates.js'
+import { layoutDefinitions, modelLayout, outputLayout } from './layouts/schema.js'
 import { SMALLEST_SHARD } from './outputs.js'
 import { tokenizer, tokenizerDefinitions } from './tokenizerSchema.js'
 
@@ -74,6 +75,8 @@ const modelMapping = inEditors(
         description: 'Renames tensors. The entries apply in order.',
       },
       statistics: text('A safetensors file with statistics for fisher or regmean.'),
+      layout: modelLayout,
+      config: text('A configuration in JSON, for a model that has none: such as a single file.'),
     },
     [],
     'A model with options.',
@@ -96,6 +99,11 @@ const outputMapping = object(
       title: 'a kind of quantization',
       description:
         'How the matrices of linear layers are quantized: to FP8 with a scale per 128 × 128 block (fp8-block) or per row (fp8-channel). Default: they are not.',
+    },
+    layout: outputLayout,
+    drop: {
+      type: 'boolean',
+      description: 'Whether to drop tensors that the layout has no place for. Default: false, which is an error.',
     },
     shard_size: several(
       'a size such as 5GB',
@@ -259,6 +267,7 @@ export const recipeSchema = (checked = false): Schema => ({
     step,
     ...tokenizerDefinitions,
     rename,
+    ...layoutDefinitions,
     evaluate: evaluateSchema,
     output: outputMapping,
   },

@@ -1,6 +1,6 @@
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import type { OutputDtype } from '../core/dtypes.js'
-import type { Evaluate, ModelSource, Path, RecipeHead } from '../language/types.js'
+import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead } from '../language/types.js'
 import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
 
@@ -13,6 +13,10 @@ export interface OutputSpec {
   /** The name of a model or step. */
   readonly from: string
   readonly dtype?: OutputDtype
+  /** The layouts in which it is written, by name. */
+  readonly layout?: readonly (LayoutChoice & { readonly kind: 'name' })[]
+  /** Tensors that these layouts have no place for are dropped. */
+  readonly drop?: true
   /** How its weights are quantized. */
   readonly quantize?: Quantizer
   /** In bytes. */

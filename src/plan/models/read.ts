@@ -4,9 +4,9 @@ import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
+import type { LaidModels, ModelLayouts } from '../layouts/read.js'
 import { anchorsOf, modelsOf, originOf } from '../origins.js'
 import type { PlanFile, PlanModel } from '../types.js'
-import { inLayoutOf } from './layout.js'
 import { modelValue } from './modelValue.js'
 import { underBasePrefix } from './prefix.js'
 import { renamedTensors } from './rename.js'
@@ -24,7 +24,7 @@ export interface ReadModels {
 export function readModels(
   recipe: Recipe,
   whole: Recipe,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
+  { checkpoints, layouts }: LaidModels,
   twins: Twins,
   faults: Faults,
 ): ReadModels {
@@ -35,11 +35,7 @@ export function readModels(
   const anchors = anchorsOf(whole)
   const named = (name: string) => {
     const [source, checkpoint] = [recipe.models.get(name)!, checkpoints.get(name)!]
-    const isModel = !anchors.has(name) && source.companion === undefined && name !== base
-    const { tensors } = isModel
-      ? { tensors: inLayoutOf({ name: base, ...checkpoints.get(base)! }, recipe, source, checkpoint, faults) }
-      : checkpoint
-    return renamedTensors(recipe, source, tensors, faults)
+    return renamedTensors(recipe, source, checkpoint.tensors, faults)
   }
   const written = new Map(modelsOf(recipe).map((name) => [name, named(name)]))
   const reference = { name: base, named: written.get(base) ?? named(base), config: checkpoints.get(base)!.config }
@@ -59,11 +55,15 @@ export function readModels(
       ...{ name, reference: checkpoint.reference },
       ...(revision === undefined ? {} : { revision }),
       ...(formats.length > 0 ? { quantized: formats } : {}),
+      ...layoutFields(layouts.get(name)),
     })
     files.push(...planFiles(checkpoint, model))
   }
   return { base, values, models, files }
 }
+
+const layoutFields = (layouts: ModelLayouts | undefined): Pick<PlanModel, 'layouts' | 'readAs'> =>
+  layouts ? { layouts: layouts.stored, ...(layouts.read ? { readAs: layouts.read } : {}) } : {}
 
 function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
   const tensors = checkpoint.files.map((): { name: string; offset: number; bytes: number }[] => [])

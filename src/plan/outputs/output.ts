@@ -306,7 +306,7 @@ function warnOfLeftOut(name: string, { leftOut = [] }: Checkpoint, { recipe, fau
 function configText(
   { dtype }: OutputSpec,
   value: Value,
-  { config, configText: written, quantized }: Checkpoint,
+  { config, configText: written, quantized, newConfig }: Checkpoint,
   context: OutputContext,
   form: WeightForm,
 ): string | undefined {
@@ -327,7 +327,8 @@ function configText(
   // Libraries would dequantize plain numbers again.
   const plain = quantized ? form !== 'kept' : ![...tensors.values()].some((tensor) => mayBePacked(dtype, tensor))
   const unquantized = plain ? withoutQuantization(changed) : changed
-  return changeJson(written!, config, typeof form === 'object' ? withQuantizer(unquantized, form) : unquantized)
+  const text = changeJson(written!, config, typeof form === 'object' ? withQuantizer(unquantized, form) : unquantized)
+  return text ?? (newConfig ? written : undefined)
 }
 
 /** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */

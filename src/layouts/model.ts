@@ -1,0 +1,64 @@
+/** Layouts of whole models: what each family finds in one, and the model read in other forms. */
+import { convertTensors, type Target } from './convert.js'
+import { FAMILIES } from './index.js'
+import { formIn, isDeclared } from './recognise.js'
+import type { Converted, Facts, Family, FamilyForm, Settings, Tensors } from './types.js'
+
+/** The parts of a model that layouts depend on. */
+export interface Laid {
+  readonly tensors: Tensors
+  readonly config?: Settings | undefined
+}
+
+/** Of a model whose layers have several forms. */
+export type OwnForm = FamilyForm | 'mixed'
+
+/** Why a family is certain: the recipe names it, a configuration has its `model_type`, or names and shapes are enough. */
+export type Certainty = 'named' | 'config' | 'names'
+
+export interface FoundLayout {
+  readonly family: Family
+  readonly form: OwnForm
+  readonly certain: Certainty
+}
+
+export const factsOf = ({ tensors, config }: Laid): Facts => ({ config, shapes: tensors })
+
+/** Why a family applies to a model with one of these configurations; undefined if it may be another one. */
+export function certaintyOf(family: Family, ...configs: readonly (Settings | undefined)[]): Certainty | undefined {
+  if (configs.some((config) => isDeclared(family, config))) return 'config'
+  return family.byNames ? 'names' : undefined
+}
+
+/** The form of a model in a family; undefined if it has none of its tensors, or if nothing tells forms apart. */
+export function ownForm(family: Family, model: Laid): OwnForm | undefined {
+  const form = formIn(family, factsOf(model))
+  return form === 'unknown' ? undefined : form
+}
+
+/** The layouts that a model certainly has, one per family. `others`: configurations of models that it is used with. */
+export function layoutsOf(model: Laid, ...others: readonly (Settings | undefined)[]): FoundLayout[] {
+  return FAMILIES.flatMap((family): FoundLayout[] => {
+    const certain = certaintyOf(family, model.config, ...others)
+    const form = certain && ownForm(family, model)
+    return form ? [{ family, form, certain }] : []
+  })
+}
+
+/** A model's tensors in another form. `like`: the tensors of the model whose form `to` is, if it is mixed. */
+export function readAs(family: Family, from: OwnForm, to: OwnForm, model: Laid, like?: Tensors): Converted {
+  return convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), factsOf(model))
+}
+
+const everyRule = ({ forms }: Family) => forms.flatMap(({ rules }) => rules)
+
+const sourceOf = (family: Family, form: OwnForm): Pick<FamilyForm, 'rules' | 'only'> =>
+  form === 'mixed' ? { rules: everyRule(family), only: family.forms.flatMap(({ only = [] }) => only) } : form
+
+function targetOf(family: Family, form: OwnForm, like: Tensors = new Map()): Target {
+  return form === 'mixed' ? { rules: everyRule(family), wanted: (name) => like.has(name) } : form
+}
+
+/** `mixtral/released`, or `mixtral/mixed`. */
+export const formName = (family: Family, form: OwnForm): string =>
+  `${family.name}/${form === 'mixed' ? 'mixed' : form.name}`

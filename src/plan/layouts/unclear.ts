@@ -1,0 +1,52 @@
+/** Models whose tensors differ as two layouts do, although nothing says that they have these layouts. */
+import { FAMILIES } from '../../layouts/index.js'
+import { formName, type Laid, ownForm, readAs } from '../../layouts/model.js'
+import type { Converted, Family, Tensors } from '../../layouts/types.js'
+import type { Reading } from './convert.js'
+
+/**
+ * Error `layout-unclear`, with both layouts. Without it, the tensors would be copied from the base. `isKnown`: families
+ * whose form is certain.
+ */
+export function refuseUnclear(
+  { recipe, name, at, faults }: Reading,
+  model: Laid,
+  base: Laid & { readonly name: string },
+  isKnown: (family: Family) => boolean,
+): void {
+  const candidates = FAMILIES.flatMap((family) => {
+    if (isKnown(family)) return []
+    const [own, target] = [ownForm(family, model), ownForm(family, base)]
+    if (!own || !target || own === target) return []
+    const made = readAs(family, own, target, { ...model, config: model.config ?? base.config }, base.tensors)
+    const matching = gained(made, model.tensors, base.tensors)
+    // Where layers of one model differ from each other, only names that meet the base's show a difference of layouts.
+    if ((own === 'mixed' || target === 'mixed') && matching === 0) return []
+    return [{ from: formName(family, own), to: formName(family, target), problems: made.problems.length, matching }]
+  })
+  const fitting = candidates.filter(({ problems, matching }) => problems === 0 && matching > 0)
+  const [first, ...others] = fitting.length > 0 ? fitting : candidates
+  if (!first) return
+  const also = others.length > 0 ? `, or as ${others.map(({ from, to }) => `${from} and ${to}`).join(', or as ')}` : ''
+  faults.error(
+    'layout-unclear',
+    `the tensors of ${name} and ${base.name} differ as the layouts ${first.from} and ${first.to} do${also}, but no configuration says that they have these layouts`,
+    recipe.placeOf(at, 'key'),
+    first.from.endsWith('/mixed')
+      ? `write the layout of ${base.name}: {path: …, layout: ${first.to}}`
+      : `write the layout: ${name}: {path: …, layout: ${first.from}}`,
+  )
+}
+
+/** The number of tensors that only the other form gives a name and shape of the base. */
+const gained = ({ tensors, from }: Converted, own: Tensors, base: Tensors): number =>
+  [...from].filter(([name, of]) => {
+    const wanted = base.get(name)
+    const made = tensors.get(name)
+    return (
+      wanted !== undefined &&
+      made !== undefined &&
+      !of.some((one) => own.has(one) && base.has(one)) &&
+      String(made.shape) === String(wanted.shape)
+    )
+  }).length
