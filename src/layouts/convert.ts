@@ -97,8 +97,7 @@ function makeTensor({ name, rule, captures, counts, some }: Occurrence, atoms: A
     const tensor = { name, dtype, shape: shapeOf(view), view, ...(format === undefined ? {} : { format }) }
     return { used, tensor, of: [...new Set(found.map((one) => one.from.name))] }
   } catch (error) {
-    if (error instanceof Missing)
-      return { used: some, problem: `can be made only in part: there is no ${error.atom}, but ${some[0]}` }
+    if (error instanceof Missing) return { used: some, problem: `can be made only in part: there is no ${error.atom}` }
     if (error instanceof Misfit) return { used: some, problem: error.message }
     throw error
   }
