@@ -5,6 +5,7 @@ import type { Faults } from '../../language/faults.js'
 import type { Path } from '../../language/types.js'
 import { convertTensors } from '../../layouts/convert.js'
 import { factsOf, formName, type Laid, type OwnForm, readAs } from '../../layouts/model.js'
+import { evidenceOf } from '../../layouts/recognise.js'
 import type { Converted, Family, LayoutRule, Tensors } from '../../layouts/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
@@ -33,7 +34,15 @@ export function changed(
   like?: { readonly name: string; readonly tensors: Tensors },
 ): { readonly tensors: Tensors; readonly left: readonly string[] } | undefined {
   const converted = readAs(family, from, to, model, like?.tensors)
-  const problems = [...converted.problems, ...(like ? unlike(converted, like) : [])]
+  const sides = [
+    { name, form: from, shapes: model.tensors },
+    ...(like ? [{ name: like.name, form: to, shapes: like.tensors }] : []),
+  ]
+  const problems = [
+    ...sides.flatMap((side) => (from === to ? [] : undecided(family, side, model.config))),
+    ...converted.problems,
+    ...(like ? unlike(converted, like) : []),
+  ]
   const [first] = problems
   if (!first) return converted
   const more = problems.length > 1 ? ` (and ${plural(problems.length - 1, 'more problem')})` : ''
@@ -50,6 +59,16 @@ export function changed(
   )
   return undefined
 }
+
+/** Of a model whose layers have different forms with the same names: shapes do not tell the form of square matrices. */
+const undecided = (
+  family: Family,
+  { name, form, shapes }: { readonly name: string; readonly form: OwnForm; readonly shapes: Tensors },
+  config: Laid['config'],
+) =>
+  form === 'mixed' && evidenceOf(family, { config, shapes }).mixed === 'shapes'
+    ? [{ tensor: name, message: 'has layers of several layouts, and their names do not tell which' }]
+    : []
 
 /** Tensors that were put together, but have another shape than in the model whose form they have: experts are missing. */
 const unlike = ({ tensors, from }: Converted, like: { readonly name: string; readonly tensors: Tensors }) =>
