@@ -24,6 +24,14 @@ export const twoModels = (index: string, single: string, shown: string): Diagnos
   hint: 'other programs may read the files in the index: remove the outdated files',
 })
 
+/** Warning about safetensors files beside a model in another form. `described`: that form. */
+export const twoForms = (described: string, shown: string): Diagnostic => ({
+  severity: 'warning',
+  code: 'duplicate-tensor',
+  message: `${shown}: the folder holds the model twice: terge reads the safetensors files and skips ${described}`,
+  hint: 'if they differ, move the files that you do not want to another folder',
+})
+
 /** Checks that the index and the headers of the shards agree. Errors: `missing-tensor`, `unlisted-tensor`. */
 export function checkIndex(
   { index }: FolderWeights,

@@ -11,12 +11,13 @@ import { localStore, openNamed } from '../storage/local/store.js'
 import type { OpenFile, Store } from '../storage/types.js'
 import type { View } from '../views/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
-import { openContainer } from './containers/index.js'
+import { folderContainer, hasWholeWeights, openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { holdSmallFiles } from './heldFiles.js'
-import { checkIndex, staleCopies, twoModels } from './indexed.js'
+import { checkIndex, staleCopies, twoForms, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
+import { openParted } from './parted/open.js'
 import { withQuantized } from './quantized.js'
 import { isWeights } from './sidecarNames.js'
 import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
@@ -99,6 +100,9 @@ async function openFolder(
   const gathered: Gathered = { files: [], tensors: new Map(), metadata: {}, warnings: [] }
   const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
   const found = await modulesOf(folder, names, shown, within)
+  const parted = found || adapter ? undefined : folderContainer(names)
+  if (parted && hasWholeWeights(names)) gathered.warnings.push(twoForms(parted.described, shown))
+  else if (parted) return openParted(parted, { reference, folder, names, shown, store, allowance, within })
   const inner = await namesOfModules(store, found, shown)
   const modules: CheckpointModule[] = []
   const top = await findSidecars(folder, names, within, found !== undefined)

@@ -8,7 +8,7 @@ import { Refusal, type Settings, type StoredPart } from '../quantization/types.j
 import { boundsOf } from '../storage/local/regular.js'
 import type { OpenFile } from '../storage/types.js'
 import { readConfigFile } from './sidecars.js'
-import type { Checkpoint, LogicalTensor } from './types.js'
+import { type Checkpoint, type LogicalTensor, smallFolderOf } from './types.js'
 
 /** Bytes of the small tensors that planning needs. The largest describe one weight in JSON. */
 const MOST_BYTES = 1 << 16
@@ -38,6 +38,14 @@ export async function withQuantized(checkpoint: Checkpoint, open: OpenPart): Pro
   try {
     const settings = settingsOf(config, await settingsBeside(checkpoint))
     if (!settings) return checkpoint
+    const parted = [...checkpoint.tensors.values()].find(({ view }) => view.kind !== 'stored')
+    if (parted)
+      throw new Refusal(
+        'packed-weights',
+        `${checkpoint.reference}: quantized weights that are stored in parts`,
+        'load the model in PyTorch and save it with save_pretrained',
+        parted.name,
+      )
     const fileName = (file: number): string => files[file]!.name
     const found = await quantizedWeights({ stored, settings, dtype: dtypeIn(config), fileName, read })
     return found ? { ...checkpoint, tensors: logicalOf(checkpoint, found), quantized: found } : checkpoint
@@ -53,7 +61,9 @@ export async function withQuantized(checkpoint: Checkpoint, open: OpenPart): Pro
 }
 
 /** What files beside the weights say about quantization. */
-async function settingsBeside({ path: folder, reference, sidecars }: Checkpoint) {
+async function settingsBeside(checkpoint: Checkpoint) {
+  const { reference, sidecars } = checkpoint
+  const folder = smallFolderOf(checkpoint)
   const read = async (name: string): Promise<Settings | undefined> =>
     sidecars.includes(name)
       ? (await readConfigFile(path.join(folder, name), `${reference}/${name}`, await boundsOf(folder))).config

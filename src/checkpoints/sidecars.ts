@@ -6,7 +6,7 @@ import { type Fault, fault } from '../core/diagnostics.js'
 import { parseJson } from '../core/json/text.js'
 import { type Bounds, boundsOf, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
 import { isCode, isSidecar, mayMatter } from './sidecarNames.js'
-import type { Checkpoint } from './types.js'
+import { type Checkpoint, smallFolderOf } from './types.js'
 
 /** In bytes. The largest tokenizers have about 35 MB. */
 export const MAX_SIDECAR_BYTES = 64 * 2 ** 20
@@ -61,9 +61,11 @@ export async function hasOwnClasses(folder: string, names: readonly string[], wi
  * per byte. Errors: those of `fileFault`.
  */
 export async function readSidecars(
-  { path: folder, reference, sidecars }: Checkpoint,
+  checkpoint: Checkpoint,
   names: readonly string[],
 ): Promise<Readonly<Record<string, string>>> {
+  const { reference, sidecars } = checkpoint
+  const folder = smallFolderOf(checkpoint)
   const texts: Record<string, string> = {}
   for (const name of sidecars.filter((name) => names.includes(name)))
     texts[name] = (await readSidecar(folder, name, `${reference}/${name}`)).toString(

@@ -54,6 +54,10 @@ export interface CheckpointModule {
   readonly configText?: string
 }
 
+/** The absolute path of the folder with a model's configuration and small files. */
+export const smallFolderOf = ({ path, smallFolder }: Pick<Checkpoint, 'path' | 'smallFolder'>): string =>
+  smallFolder ?? path
+
 /** A model's headers: everything that planning needs, without tensor data. */
 export interface Checkpoint {
   /** As the user wrote it. */
@@ -92,6 +96,10 @@ export interface Checkpoint {
   readonly refusal?: QuantizationRefusal
   /** Warnings about how it was read. */
   readonly warnings?: readonly Diagnostic[]
+  /** Absolute path of the folder with configuration and small files, if it is not the folder itself. */
+  readonly smallFolder?: string
+  /** Entries that are not tensors of the model, as texts for people: `'optim' (36 entries)`. */
+  readonly skipped?: readonly string[]
   /** Other files of the folder, which terge does not copy but could matter to the user. */
   readonly leftOut?: readonly string[]
 }

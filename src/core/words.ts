@@ -14,5 +14,5 @@ export const eitherOf = (words: readonly string[]): string =>
 export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
 
 /** Like `plural`, with thousands separators: `1 tensor`, `1,234 tensors`. */
-export const counted = (count: number, noun: string): string =>
-  `${formatCount(count)} ${agree(count, noun, `${noun}s`)}`
+export const counted = (count: number, noun: string, many = `${noun}s`): string =>
+  `${formatCount(count)} ${agree(count, noun, many)}`

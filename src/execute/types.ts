@@ -11,7 +11,7 @@ import type { UnitRecord } from './units/records.js'
 export interface Bindings {
   /** By `Plan.files`. */
   readonly files: readonly string[]
-  /** By `Plan.models`: file or folder. */
+  /** By `Plan.models`: the file, or the folder of its small files. */
   readonly models: readonly string[]
   /** By `Plan.outputs`. */
   readonly outputs: readonly string[]

@@ -7,6 +7,7 @@ import { groupsLine, keptLines, sizeText } from '../rebasin/describe.js'
 import { type Assumption, inferSpec } from '../rebasin/infer/index.js'
 import { readSpec, type Spec, type SpecText, writeSpec } from '../rebasin/spec.js'
 import { storedBytes } from '../views/ranges.js'
+import type { View } from '../views/types.js'
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
@@ -81,12 +82,13 @@ export interface ListedTensor {
   readonly stored?: readonly { readonly name: string; readonly dtype: Dtype; readonly shape: readonly number[] }[]
 }
 
+const bytesIn = (view: View): number => (view.kind === 'stored' ? view.bytes : storedBytes(view))
+
 /** A model's tensors. Quantized weights are listed as weights, with their stored tensors. Never throws. */
 export function listedTensors({ tensors, stored, quantized }: Checkpoint): ListedTensor[] {
   return [...tensors.values()].map(({ name, dtype, shape, format, view }): ListedTensor => {
     const parts = quantized?.weights.get(name)?.parts.map((part) => stored.get(part)!)
-    if (!parts || format === undefined)
-      return { name, dtype, shape, bytes: view.kind === 'stored' ? view.bytes : storedBytes(view) }
+    if (!parts || format === undefined) return { name, dtype, shape, bytes: bytesIn(view) }
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
     return {
       name,
@@ -108,7 +110,10 @@ export function checkpointFacts(checkpoint: Checkpoint) {
   const adapter = adapterFacts(checkpoint)
   const dtypes: Record<string, { tensors: number; elements: number; bytes: number }> = {}
   const parameters = [...tensors.values()].reduce((sum, { shape }) => sum + elements(shape), 0)
-  for (const { dtype, shape, bytes } of stored.values()) {
+  const all = checkpoint.quantized
+    ? [...stored.values()]
+    : [...tensors.values()].map(({ view, ...tensor }) => ({ ...tensor, bytes: bytesIn(view) }))
+  for (const { dtype, shape, bytes } of all) {
     const count = elements(shape)
     dtypes[dtype] ??= { tensors: 0, elements: 0, bytes: 0 }
     const entry = dtypes[dtype]
@@ -134,6 +139,7 @@ export function checkpointFacts(checkpoint: Checkpoint) {
     files: files.map(({ name, size }) => ({ name, size })),
     tensors: tensors.size,
     parameters,
+    ...(checkpoint.skipped ? { skipped: checkpoint.skipped } : {}),
     layers: Math.max(0, ...stacks.map(({ depth }) => depth)),
     ...(stacks.length > 1 ? { stacks: Object.fromEntries(stacks.map(({ prefix, depth }) => [prefix, depth])) } : {}),
     dtypes,

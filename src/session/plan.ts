@@ -4,7 +4,7 @@ import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { sameContent } from '../checkpoints/sameContent.js'
 import { readSidecars } from '../checkpoints/sidecars.js'
-import type { Checkpoint } from '../checkpoints/types.js'
+import { type Checkpoint, smallFolderOf } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
 import type { Bindings } from '../execute/types.js'
 import { type Lock, lockPath, readLock } from '../lineage/lock.js'
@@ -191,7 +191,7 @@ async function planWhole({
   const bindings: Bindings = {
     inputs: await inputsOf(plan, used, states),
     files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
-    models: used.map((checkpoint) => checkpoint.path),
+    models: used.map(smallFolderOf),
     outputs: plan.outputs.map(({ spec, point, layout }) => {
       const { resolved } = recipe.outputs[spec]!
       return point ? path.join(resolved, `${point.name}${layout === 'file' ? OUTPUT.extension : ''}`) : resolved

@@ -28,7 +28,7 @@ export function inspectText(
   width = Number.POSITIVE_INFINITY,
 ): string {
   const { layout, type, adapter, modules, packed, files, tensors, parameters, layers, dtypes, metadata, stacks } = model
-  const { quantized = {}, unreadable } = model
+  const { quantized = {}, unreadable, skipped } = model
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   const facts: string[][] = [
     ['model', `${printable(model.model)} (${layout}, ${counted(files.length, 'file')}, ${formatSize(bytes)})`],
@@ -43,6 +43,7 @@ export function inspectText(
       'quantized',
       `${counted(entry.tensors, 'weight')}, ${formatCount(entry.elements)} parameters: ${printable(format)}, read as ${entry.dtype}`,
     ]),
+    ...(skipped ? [['skipped', printable(skipped.join(', '))]] : []),
     ['tensors', formatCount(tensors)],
     ['parameters', formatCount(parameters)],
     ['layers', stacks ? stacksText(stacks) : formatCount(layers)],

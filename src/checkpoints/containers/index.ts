@@ -4,12 +4,17 @@ import { fault } from '../../core/diagnostics.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../../storage/lfs.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
+import { DISTCP, distributed } from './distributed/index.js'
 import { pytorch } from './pytorch/index.js'
+import { isRankFile, ranks } from './ranks/index.js'
 import { safetensors } from './safetensors/index.js'
-import { type Container, type ContainerHeader, HEAD_BYTES } from './types.js'
+import { type Container, type ContainerHeader, type FolderContainer, HEAD_BYTES } from './types.js'
 
 /** In order of preference: if a folder has weights in several formats, they are copies of each other. */
 export const CONTAINERS: readonly Container[] = [safetensors, pytorch]
+
+/** Formats of folders, which are read only if there is no safetensors file. */
+const FOLDERS: readonly FolderContainer[] = [distributed, ranks]
 
 const SAVE = 'save the weights as safetensors'
 const UNPACK = 'its weights are converted for inference: merge the original model, then convert the result'
@@ -19,6 +24,7 @@ const FOREIGN: readonly Foreign[] = [
   { extensions: ['.gguf', '.ggml'], known: { name: 'a GGUF', begins: 'GGUF', hint: UNPACK } },
   { extensions: ['.h5'], known: { name: 'an HDF5', begins: '\x89HDF', hint: SAVE } },
   { extensions: ['.npy'], known: { name: 'a NumPy', begins: '\x93NUMPY', hint: SAVE } },
+  { extensions: [DISTCP] },
   { extensions: ['.npz', '.onnx', '.onnx_data', '.msgpack', '.pkl', '.pickle', '.ot', '.tflite', '.mar'] },
 ]
 
@@ -41,6 +47,14 @@ const EXTENSION = new RegExp(`\\.(${EXTENSIONS})$`, 'i')
 
 /** A file name without its container extension. */
 export const withoutExtension = (name: string): string => name.replace(EXTENSION, '')
+
+/** The format of a folder whose files store tensors together; undefined if it has no such files. */
+export const folderContainer = (names: readonly string[]): FolderContainer | undefined =>
+  FOLDERS.find(({ recognises }) => recognises(names))
+
+/** Whether a folder with these entries has weights that come before those of `folderContainer`. */
+export const hasWholeWeights = (names: readonly string[]): boolean =>
+  names.some((name) => isWeightsOf(name, safetensors) || isIndexOf(name, safetensors))
 
 const hasExtension = (name: string, { extensions }: Container): boolean =>
   extensions.some((extension) => name.endsWith(extension))
@@ -71,6 +85,12 @@ export async function openContainer(
   allowance: Allowance,
   fileName: string,
 ): Promise<ContainerHeader> {
+  if (fileName.endsWith(DISTCP) || isRankFile(fileName))
+    throw fault(
+      'unsupported-format',
+      `${source.name}: a file of ${folderContainer([fileName])!.described}, which has parts of tensors`,
+      'name its folder instead of the file',
+    )
   const head = await source.read(0, Math.min(source.size, HEAD_BYTES))
   const container = CONTAINERS.find((container) => container.recognises(head))
   if (!container) refuseForeign(head, source.name)

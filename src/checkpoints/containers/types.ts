@@ -1,6 +1,6 @@
 /** A container describes which tensors a file holds and where their bytes are. Each has its own folder; `index.ts` lists them. */
 import type { Dtype } from '../../core/dtypes.js'
-import type { ByteSource } from '../../storage/types.js'
+import type { ByteSource, OpenFile } from '../../storage/types.js'
 import type { Allowance } from './allowance.js'
 
 /** One tensor as a container describes it. Its shape and offset are checked against the file size. */
@@ -81,3 +81,53 @@ export interface Container {
 
 /** Bytes from the start of a file that are passed to `Container.recognises`. */
 export const HEAD_BYTES = 32
+
+/** A box of a tensor's elements: one of the parts in which the files of a folder store it. */
+export interface StoredBox extends Omit<ContainerTensor, 'name'> {
+  /** Index into `FolderHeader.files`. */
+  readonly file: number
+  /** By axis, the index of its first element in the tensor. Its shape is the size of the box. */
+  readonly starts: readonly number[]
+}
+
+/** A tensor that is stored in boxes. Nobody has checked yet that they cover it. */
+export interface BoxedTensor {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+  readonly boxes: readonly StoredBox[]
+}
+
+/** What the files of a folder say about the tensors that they store together. */
+export interface FolderHeader {
+  readonly files: readonly {
+    readonly name: string
+    readonly size: number
+    /** `sha256:…` of what terge reads of the file apart from tensor data. */
+    readonly headerDigest: string
+  }[]
+  readonly tensors: readonly BoxedTensor[]
+  /** What is not part of the model, as text for people: `'optim' (36 entries)`. */
+  readonly skipped: readonly { readonly name: string; readonly entries: number }[]
+}
+
+/** A folder whose files store tensors together. */
+export interface FolderSource {
+  /** Its name in messages. */
+  readonly name: string
+  readonly names: readonly string[]
+  /** Opens one of its files. Errors: `missing-shard`, those of `fileFault`. */
+  open(name: string): Promise<OpenFile>
+}
+
+/** A format of folders in which a tensor's elements are spread over files. */
+export interface FolderContainer {
+  /** The format in messages, with its article. */
+  readonly described: string
+  /** Name of the subfolder with configuration and tokenizer, if they can be in one. */
+  readonly small?: string
+  /** Whether a folder with these entries has this format. */
+  recognises(names: readonly string[]): boolean
+  /** Reads and checks the headers of all files, but no tensor data. What is kept in memory is subtracted from `allowance`. */
+  open(source: FolderSource, allowance: Allowance): Promise<FolderHeader>
+}

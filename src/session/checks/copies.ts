@@ -1,6 +1,6 @@
 /** Checks the small files that a plan copies before anything is executed. */
 import { checkSidecar } from '../../checkpoints/sidecars.js'
-import type { Checkpoint } from '../../checkpoints/types.js'
+import { type Checkpoint, smallFolderOf } from '../../checkpoints/types.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import type { Plan } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
@@ -17,12 +17,14 @@ export async function unsoundCopies(
   for (const sidecar of outputs.flatMap(({ sidecars }) => sidecars)) {
     if (sidecar.kind !== 'copy') continue
     const { name } = models[sidecar.model]!
-    const { path, reference } = checkpoints.get(name)!
-    const key = `${path}\0${sidecar.name}`
+    const checkpoint = checkpoints.get(name)!
+    const { reference } = checkpoint
+    const folder = smallFolderOf(checkpoint)
+    const key = `${folder}\0${sidecar.name}`
     if (seen.has(key)) continue
     seen.add(key)
     try {
-      await checkSidecar(path, sidecar.name, `${reference}/${sidecar.name}`)
+      await checkSidecar(folder, sidecar.name, `${reference}/${sidecar.name}`)
     } catch (error) {
       if (!(error instanceof Fault)) throw error
       const at = recipe.models.get(name)?.at

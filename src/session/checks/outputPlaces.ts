@@ -1,6 +1,6 @@
 /** Checks output paths: outputs must not replace inputs, or be inside one another. */
 import path from 'node:path'
-import type { Checkpoint } from '../../checkpoints/types.js'
+import { type Checkpoint, smallFolderOf } from '../../checkpoints/types.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { samePath } from '../../core/names/fileNames.js'
 import { quote } from '../../core/suggest.js'
@@ -110,14 +110,15 @@ interface Input {
   readonly folders: ReadonlySet<string>
 }
 
-async function inputOf(
-  name: string,
-  { path: model, layout, files, sidecars }: Checkpoint,
-  platform: NodeJS.Platform,
-): Promise<Input> {
+async function inputOf(name: string, checkpoint: Checkpoint, platform: NodeJS.Platform): Promise<Input> {
+  const { path: model, layout, files, sidecars } = checkpoint
   const keys = async (paths: readonly string[], real: (file: string) => Promise<string>): Promise<string[]> =>
     (await Promise.all(paths.map(real))).map((place) => samePath(place, platform))
-  const read = [model, ...files.map((file) => file.path), ...sidecars.map((sidecar) => path.join(model, sidecar))]
+  const read = [
+    model,
+    ...files.map((file) => file.path),
+    ...sidecars.map((sidecar) => path.join(smallFolderOf(checkpoint), sidecar)),
+  ]
   const folders = layout === 'folder' ? files.map((file) => path.dirname(file.path)) : []
   return {
     name,

@@ -3,6 +3,7 @@
 import path from 'node:path'
 import { isLicence, isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
+import { smallFolderOf } from '../../checkpoints/types.js'
 import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
@@ -77,7 +78,7 @@ async function besideFiles(
     (name) => !name.endsWith('.lock'),
   )
   for (const name of names) {
-    const place = path.join(checkpoint.path, name)
+    const place = path.join(smallFolderOf(checkpoint), name)
     const file = await fileSize(place)
     if ('size' in file) found.set(name, { size: file.size, place })
   }

@@ -49,7 +49,7 @@ const PLAIN_TENSORS = new Set([
 /** Memory per dictionary item, in bytes. */
 export const ITEM_COST = 40
 
-const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
+export const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
   kind: 'tensor',
   storage: null,
   offset: null,
@@ -62,7 +62,8 @@ const tensorRef = (parts: Partial<Omit<TensorRef, 'kind'>>): TensorRef => ({
 /** A tensor that can't be read, as the result of a call that should return a tensor. */
 const unreadable = (problem: string): TensorRef => tensorRef({ problem })
 
-function dtypeOf(value: Value | undefined): Dtype | undefined {
+/** The dtype that a global such as `torch.bfloat16` names; undefined if it is none that safetensors supports. */
+export function dtypeOf(value: Value | undefined): Dtype | undefined {
   const [, name] = value !== undefined && isGlobal(value) ? (/^torch\.(\w+)$/.exec(value.name) ?? []) : []
   return name === undefined ? undefined : ownValue(TORCH_DTYPES, name)
 }
@@ -103,9 +104,9 @@ function rewrapped(data: Value | undefined): Value {
 }
 
 /** `_rebuild_from_type_v2(function, type, arguments, state)`: extra attributes of a plain tensor don't change its elements. */
-function fromType([callee, type, args]: Value[], charge: Charge): Value {
+function fromType([callee, type, args, state]: Value[], charge: Charge): Value {
   const name = type !== undefined && isGlobal(type) ? type.name : 'an unknown class'
-  if (!PLAIN_TENSORS.has(name)) return { kind: 'opaque', name, parts: [args ?? null] }
+  if (!PLAIN_TENSORS.has(name)) return { kind: 'opaque', name, parts: [args ?? null, state ?? null] }
   if (callee === undefined || !isGlobal(callee) || !Array.isArray(args)) return unreadable('its description is damaged')
   return rewrapped(reduce(callee, args, charge))
 }

@@ -9,6 +9,7 @@ import type { ByteSource } from '../../../storage/types.js'
 import { type Allowance, takeHeader } from '../allowance.js'
 import type { Container, ContainerHeader, ContainerTensor } from '../types.js'
 import { readArchive } from './archive.js'
+import type { Contents } from './contents.js'
 import { HARMFUL } from './hints.js'
 import { readLegacy } from './legacy.js'
 import { modelTensors } from './stateDict.js'
@@ -28,10 +29,15 @@ function isLegacy(head: Uint8Array): boolean {
   return LEGACY_MAGIC.every((byte, index) => head[start + index] === byte)
 }
 
-/** Errors: those of `readArchive`, `readLegacy`, `modelTensors` and `placeTensor`, `header-memory`. */
-async function open(source: ByteSource, allowance: Allowance): Promise<ContainerHeader> {
+/** What a file of either format describes. Errors: those of `readArchive` and `readLegacy`. */
+export async function readContents(source: ByteSource): Promise<Contents> {
   const head = await source.read(0, Math.min(4, source.size))
-  const { value, headerBytes, locate } = await (isZip(head) ? readArchive(source) : readLegacy(source))
+  return isZip(head) ? readArchive(source) : readLegacy(source)
+}
+
+/** Errors: those of `readContents`, `modelTensors` and `placeTensor`, `header-memory`. */
+async function open(source: ByteSource, allowance: Allowance): Promise<ContainerHeader> {
+  const { value, headerBytes, locate } = await readContents(source)
   const output = outputAllowance(source.size)
   const tensors: ContainerTensor[] = []
   for (const [name, tensor] of modelTensors(value, source.name)) {

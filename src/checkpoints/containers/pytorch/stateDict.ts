@@ -18,7 +18,7 @@ import {
 /** Keys under which trainers save the model. If one of them holds tensors, the other keys are not the model. */
 const WRAPPERS = ['state_dict', 'model_state_dict', 'model', 'module']
 /** Keys for the state of a training run. Tensors in there are not weights. */
-const NOT_WEIGHTS =
+export const NOT_WEIGHTS =
   /^(optim|opt_|lr_sched|sched|scaler|grad_scaler|amp$|amp_|rng_|callbacks|loops|hyper_parameters|args$|config$|_metadata$)/
 /** Wrappers are rarely nested; anything deeper is other data. */
 const MAX_DEPTH = 6
@@ -26,7 +26,7 @@ const MAX_SHOWN = 8
 
 type Dict = Map<Value, Value>
 
-interface Candidate {
+export interface Candidate {
   /** Keys from the file's root. */
   readonly path: readonly string[]
   readonly dict: Dict
@@ -58,7 +58,7 @@ export function modelTensors(root: Value, fileName: string): ReadonlyMap<string,
 }
 
 /** Refuses entries with hidden tensors. Entries can share objects, so each object is searched only once. */
-function hiddenRefuser(dict: Dict): (value: Value, whose: string) => void {
+export function hiddenRefuser(dict: Dict): (value: Value, whose: string) => void {
   const seen = { rebuilt: new Set<Value>([dict]), data: new Set<Value>([dict]) }
   return (value, whose) => {
     const rebuilt = findWithin(value, (part) => isOpaque(part) && rebuildsTensor(part.name), seen.rebuilt)?.value
@@ -75,21 +75,30 @@ function hiddenRefuser(dict: Dict): (value: Value, whose: string) => void {
 
 const holdsData = (value: Value): boolean => isTensor(value) || isStorage(value)
 
-function chooseDict(root: Value, fileName: string): Candidate {
-  const candidates = isDict(root) ? findCandidates({ path: [], dict: root }) : []
+/** Whether a value is a tensor of a state dict. */
+type IsWeight = (value: Value) => boolean
+
+/** The dictionary with the model's tensors. Errors: `no-state-dict`, `ambiguous-state-dict`. */
+export function chooseDict(root: Value, fileName: string, isWeight: IsWeight = isTensor): Candidate {
+  const found = isDict(root) ? findCandidates({ path: [], dict: root }, isWeight) : []
+  // Dictionaries of counters only are not the model.
+  const candidates =
+    found.length > 1
+      ? found.filter(({ dict }) => [...dict.values()].some((value) => isWeight(value) && hasAxes(value)))
+      : found
   if (candidates.length === 1) return candidates[0]!
   if (candidates.length > 1)
     throw fault(
       'ambiguous-state-dict',
-      `${fileName}: ${candidates.length} dictionaries hold tensors, and it is unclear which one is the model: ${list(candidates.map(({ path, dict }) => `${shown(path)} (${countTensors(dict)})`))}`,
+      `${fileName}: ${candidates.length} dictionaries hold tensors, and it is unclear which one is the model: ${list(candidates.map(({ path, dict }) => `${shown(path)} (${countTensors(dict, isWeight)})`))}`,
       'load the file in PyTorch and save the model by itself',
     )
   throw noStateDict(root, fileName)
 }
 
 /** All dictionaries that hold tensors directly. If a wrapper's key identifies the model, only that dictionary. */
-function findCandidates(root: Candidate): Candidate[] {
-  const holding = holdingDicts(root.dict)
+function findCandidates(root: Candidate, isWeight: IsWeight): Candidate[] {
+  const holding = holdingDicts(root.dict, isWeight)
   const found: Candidate[] = []
   const seen = new Set<Dict>()
   const open: Candidate[] = [root]
@@ -98,7 +107,7 @@ function findCandidates(root: Candidate): Candidate[] {
     if (seen.has(dict)) continue
     seen.add(dict)
     const wrapped = WRAPPERS.filter((name) => dict.get(name) !== dict && holding.has(dict.get(name) as Dict))
-    if (wrapped.length === 0 && countTensors(dict) > 0) found.push({ path, dict })
+    if (wrapped.length === 0 && countTensors(dict, isWeight) > 0) found.push({ path, dict })
     if (path.length >= MAX_DEPTH) continue
     // The siblings of a wrapped model are ignored, and so is the dictionary around it.
     for (const [key, inner] of wrapped.length > 0
@@ -116,7 +125,7 @@ function* inners(dict: Dict): Generator<readonly [string, Dict]> {
 }
 
 /** The dictionaries that contain named tensors at any depth. */
-function holdingDicts(root: Dict): ReadonlySet<Dict> {
+function holdingDicts(root: Dict, isWeight: IsWeight): ReadonlySet<Dict> {
   const parents = new Map<Dict, Dict[]>([[root, []]])
   // Iterating over a map also visits entries that are added meanwhile.
   for (const dict of parents.keys())
@@ -125,14 +134,17 @@ function holdingDicts(root: Dict): ReadonlySet<Dict> {
       if (known) known.push(dict)
       else parents.set(inner, [dict])
     }
-  const holding = new Set([...parents.keys()].filter((dict) => countTensors(dict) > 0))
+  const holding = new Set([...parents.keys()].filter((dict) => countTensors(dict, isWeight) > 0))
   for (const dict of holding) for (const parent of parents.get(dict)!) holding.add(parent)
   return holding
 }
 
-function countTensors(dict: Dict): number {
+/** Counters have no axes. */
+const hasAxes = (value: Value): boolean => !(isTensor(value) && Array.isArray(value.shape) && value.shape.length === 0)
+
+function countTensors(dict: Dict, isWeight: IsWeight): number {
   let count = 0
-  for (const [key, value] of dict) if (typeof key === 'string' && isTensor(value)) count++
+  for (const [key, value] of dict) if (typeof key === 'string' && isWeight(value)) count++
   return count
 }
 
@@ -143,7 +155,13 @@ function noStateDict(root: Value, fileName: string): Fault {
   // A whole Python object was saved: only its own code can read its tensors.
   const object = findWithin(root, holdsData)?.inside
   if (object)
-    return fault('no-state-dict', `${fileName}: the tensors are inside ${describe(object)}, not in a state dict`, hint)
+    return fault(
+      'no-state-dict',
+      `${fileName}: the tensors are inside ${describe(object)}, not in a state dict`,
+      /\.(DTensor|ShardedTensor)$/.test(object.name)
+        ? 'the file holds the part of one rank: save whole tensors, or use torch.distributed.checkpoint.save'
+        : hint,
+    )
   if (isTensor(root))
     return fault('no-state-dict', `${fileName}: a single tensor without a name, not a state dict`, hint)
   const names = isDict(root) ? [...root.keys()].filter((key) => typeof key === 'string') : []

@@ -32,6 +32,8 @@ export interface StoredEntry {
 
 /** A comment of 65,535 bytes may follow the end record. */
 const MAX_TAIL = 22 + 0xffff
+/** PyTorch writes no comment, so that a short tail has the end records. */
+const USUAL_TAIL = 1024
 const END_BYTES = 22
 const LOCATOR_BYTES = 20
 const END64_BYTES = 56
@@ -82,7 +84,14 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
 }
 
 async function findDirectory(source: ByteSource): Promise<Directory> {
-  const tailSize = Math.min(source.size, MAX_TAIL + LOCATOR_BYTES + END64_BYTES)
+  const found = (await directoryIn(source, USUAL_TAIL)) ?? (await directoryIn(source, MAX_TAIL))
+  if (!found) throw bad(source, 'its end is missing: the file is incomplete')
+  return found
+}
+
+/** The directory, if its end records are in the last `most` bytes or a little before. */
+async function directoryIn(source: ByteSource, most: number): Promise<Directory | undefined> {
+  const tailSize = Math.min(source.size, most + LOCATOR_BYTES + END64_BYTES)
   const tailStart = source.size - tailSize
   const data = view(await source.read(tailStart, tailSize))
   let end = tailSize - END_BYTES
@@ -92,7 +101,7 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
     !(data.getUint32(end, true) === 0x06054b50 && end + END_BYTES + data.getUint16(end + 20, true) === tailSize)
   )
     end--
-  if (end < 0) throw bad(source, 'its end is missing: the file is incomplete')
+  if (end < 0 || (tailStart > 0 && end < LOCATOR_BYTES + END64_BYTES)) return undefined
   const short: Directory & { disks: boolean } = {
     entries: data.getUint16(end + 10, true),
     size: data.getUint32(end + 12, true),
