@@ -41,6 +41,7 @@ export const ABSENT_REASONS = {
   missing: 'lacks them',
   shape: 'has them in another shape',
   dtype: 'has no floating-point values there',
+  unchanged: 'has no update for them: it counts as 0',
 } as const
 
 /** Why a model's tensor is not part of a merged tensor. `ABSENT_REASONS` has the text for people. */

@@ -1,4 +1,6 @@
+import { elements } from '../core/dtypes.js'
 import type { ComputedExpr, FactorExpr } from '../expr/types.js'
+import { factoringsOf } from '../expr/walk.js'
 import type { AxisMap, Finding } from '../views/types.js'
 
 /** Findings of analyses and scopes for programs: small arrays, and functions that compute large ones on demand. */
@@ -17,4 +19,20 @@ export interface Findings {
 export const leafValues =
   (findings: Findings) =>
   async (from: ComputedExpr | FactorExpr): Promise<Float32Array | Float64Array> =>
-    from.kind === 'factor' ? findings.factor(from.factoring, from.factor) : findings.computed(from.step, from.tensor)
+    from.kind === 'factor' ? factorOf(findings, from) : findings.computed(from.step, from.tensor)
+
+/** The values of a factor. Factors of several experts: rows of A by expert, and columns of B by rank and then by expert. */
+function factorOf(findings: Findings, of: FactorExpr): Float32Array | Float64Array {
+  const { factor, shape } = of
+  const all = factoringsOf(of).map((index) => findings.factor(index, factor))
+  const [first] = all as [Float32Array | Float64Array]
+  if (all.length === 1) return first
+  const memory = new SharedArrayBuffer(elements(shape) * first.BYTES_PER_ELEMENT)
+  const joined = first instanceof Float32Array ? new Float32Array(memory) : new Float64Array(memory)
+  const experts = all.length
+  for (const [expert, own] of all.entries()) {
+    if (factor === 'a') joined.set(own, expert * own.length)
+    else for (let i = 0; i < own.length; i++) joined[i * experts + expert] = own[i]!
+  }
+  return joined
+}

@@ -1,13 +1,13 @@
 import { elements } from '../core/dtypes.js'
-import { type Fill, type HeldLayout, heldLayout } from '../kernels/held/index.js'
+import { type Fill, type HeldLayout, type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { Compute } from '../kernels/types.js'
 import { passesBy } from '../methods/registry.js'
 import type { Passes, TensorSettings } from '../methods/types.js'
 import { storedBytes } from '../views/ranges.js'
 import { isPlain, storedOf } from '../views/stored.js'
 import type { StoredView } from '../views/types.js'
-import type { Expr, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
-import { inputsOf, partsOf } from './walk.js'
+import type { Expr, LowRank, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
+import { changeInputs, inputsOf, partsOf } from './walk.js'
 
 /**
  * The compute type of one tensor. It is that of the recipe, but float64 if any input is stored as F64, because
@@ -22,7 +22,8 @@ const doubles = new WeakMap<Expr, boolean>()
 function readsDoubles(expr: Expr): boolean {
   const known = doubles.get(expr)
   if (known !== undefined) return known
-  const found = expr.kind === 'read' ? isDouble(expr) : inputsOf(expr).some(readsDoubles)
+  // Cores are computed in float64.
+  const found = expr.kind === 'core' || (expr.kind === 'read' ? isDouble(expr) : inputsOf(expr).some(readsDoubles))
   doubles.set(expr, found)
   return found
 }
@@ -112,7 +113,7 @@ export function leafCount(expr: Expr, tensor: string, shape: readonly number[]):
   )
   // Tensors that are computed before are read as a whole. Adapter factors have their own leaves, even if other parts
   // read them too.
-  const own = partsOf([expr], (part) => (part.kind === 'computed' || part.kind === 'factor' ? [] : inputsOf(part)))
+  const own = partsOf([expr], inputsAbove)
   const counts = own.map((part) => {
     if (part.kind === 'lora') return part.left ? 2 : 1
     return part.kind === 'merge' || part.kind === 'crop' ? 0 : 1
@@ -142,7 +143,7 @@ export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], 
    * factor.
    */
   const below = (of: Expr): readonly Expr[] => {
-    if (of.kind === 'factor') return []
+    if (of.kind === 'factor' || of.kind === 'core') return []
     if (of.kind !== 'merge' || !passes.get(of)?.held) return inputsOf(of)
     return of.base ? [of.base] : []
   }
@@ -164,8 +165,30 @@ export function bytesRead(expr: Expr, tensor: string, whole: readonly number[], 
     ]
     return fillsOf(heldLayout({ ...held, compute })).reduce((total, fill) => total + sum(read(fill)), 0)
   }
-  return merges.reduce((total, merge) => total + before(merge), sum([expr]))
+  // Factors are read once, when the cores are made.
+  const factors = sum(changesIn(expr).flatMap((changes) => changeInputs(changes).map(({ part }) => part)))
+  return merges.reduce((total, merge) => total + before(merge), sum([expr]) + factors)
 }
+
+/** The low-rank changes whose cores an expression uses, without duplicates. */
+const changesIn = (expr: Expr): LowRank[] => [
+  ...new Set(partsOf([expr], inputsAbove).flatMap((part) => (part.kind === 'core' ? [part.of] : []))),
+]
+
+/** The inputs of a part, without those that are computed before its tensor. */
+const inputsAbove = (part: Expr): readonly Expr[] =>
+  part.kind === 'computed' || part.kind === 'factor' ? [] : inputsOf(part)
+
+/** The work that makes the cores of low-rank changes. */
+export const coreWork = ({ rows, columns, parts }: LowRank): HeldWork => ({
+  kernel: 'core',
+  rows,
+  columns,
+  compute: 'f64',
+  weights: parts.map(({ scale }) => scale),
+  scale: 1,
+  options: { ranks: parts.map(({ rank }) => rank) },
+})
 
 /** Bytes that the passes of a scope read. */
 export const scopeBytes = ({ tensors }: PlanScope): number =>
@@ -176,25 +199,44 @@ export const scopeBytes = ({ tensors }: PlanScope): number =>
 
 const fillsOf = ({ steps }: HeldLayout): Fill[] => steps.flatMap((step) => (step.kind === 'fill' ? [step] : []))
 
-/** Bytes that a factoring reads: panels of the tensors, each as often as it is filled. */
-export function factoringBytes({ work, from, base, tensor, shape }: PlanFactoring): number {
-  const times = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
-  return Math.round(times * [from, base].reduce((sum, of) => sum + bytesRead(of, tensor, shape, work.compute), 0))
+/** What the work of a factoring is filled with, in the order of its inputs. */
+export function factoringInputs({
+  from,
+  base,
+  changes,
+  shape,
+}: PlanFactoring): { part: Expr; shape: readonly number[] }[] {
+  const made = [from, base].flatMap((part) => (part ? [{ part, shape }] : []))
+  return made.length > 0 || !changes ? made : changeInputs(changes)
 }
 
-/** The name of extractions in the costs of a plan. */
+/** Bytes that a factoring reads: panels of the tensors, each as often as it is filled. */
+export function factoringBytes(factoring: PlanFactoring): number {
+  const { work, tensor, shape, changes } = factoring
+  const inputs = factoringInputs(factoring)
+  const fills = fillsOf(heldLayout(work)).reduce((sum, fill) => sum + fill.elements / elements(shape), 0)
+  const times = changes ? 1 : fills
+  return Math.round(times * inputs.reduce((sum, of) => sum + bytesRead(of.part, tensor, of.shape, work.compute), 0))
+}
+
+/** The names of extractions and of merged adapters in the costs of a plan. */
 export const EXTRACT = 'extract'
+const ADAPTERS = 'the merge of adapters'
 
 /** Memory and work of a factoring: its own matrices, and those of merges of its inputs that hold matrices. */
 export function factoringCost(factoring: PlanFactoring): HeldCost {
-  const { work, from, base, tensor, shape } = factoring
+  const { work, tensor, changes } = factoring
   const { compute } = work
   const { bytes, operations } = heldLayout(work)
   // The factors are copied before others take their place.
   const copies = Number(work.options.rank) * (work.rows + work.columns) * (compute === 'f64' ? 8 : 4)
-  const own: HeldCost = { bytes: Math.ceil(bytes / 64) * 64 + copies, operations, methods: [EXTRACT] }
-  return [from, base].reduce((sum, of) => {
-    const cost = heldCost(of, tensor, shape, compute)
+  const own: HeldCost = {
+    bytes: Math.ceil(bytes / 64) * 64 + copies,
+    operations,
+    methods: [changes ? ADAPTERS : EXTRACT],
+  }
+  return factoringInputs(factoring).reduce((sum, { part, shape }) => {
+    const cost = heldCost(part, tensor, shape, compute)
     return cost
       ? {
           bytes: sum.bytes + cost.bytes,
@@ -231,5 +273,11 @@ export function heldCost(expr: Expr, tensor: string, whole: readonly number[], c
     operations += layout.operations
     methods.push(merge.method)
   }
-  return methods.length > 0 ? { bytes, operations, methods } : undefined
+  const cores = changesIn(expr)
+  for (const changes of cores) {
+    const layout = heldLayout(coreWork(changes))
+    bytes += Math.ceil(layout.bytes / 64) * 64
+    operations += layout.operations
+  }
+  return methods.length > 0 || cores.length > 0 ? { bytes, operations, methods } : undefined
 }

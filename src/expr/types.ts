@@ -90,33 +90,74 @@ export interface PlanScope {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly expr: MergeExpr }[]
 }
 
-/** One of the two factors of a difference. Both are computed at once. */
+/** scale · B·A with A as [rank, columns] and B as [rows, rank], in the order of their elements. */
+export interface LowRankPart {
+  readonly a: Expr
+  readonly b: Expr
+  readonly rank: number
+  readonly scale: number
+}
+
+/** Low-rank changes of one weight [rows, columns] by several adapters. */
+export interface LowRank {
+  readonly rows: number
+  readonly columns: number
+  readonly parts: readonly LowRankPart[]
+}
+
+/** One of several low-rank changes as a small matrix, in the basis of the singular vectors of all of them. */
+export interface CoreExpr {
+  readonly kind: 'core'
+  readonly step: string
+  readonly of: LowRank
+  /** Index into the changes. -1: no change, a matrix of zeros. */
+  readonly part: number
+  readonly shape: readonly number[]
+}
+
+/** One of the two factors of a difference, or of merged low-rank changes. Both are computed at once. */
 export interface FactorExpr {
   readonly kind: 'factor'
   readonly step: string
   /** Index into `Plan.factorings`. */
   readonly factoring: number
+  /** The factorings of the other experts, if the factors of several experts are stored as one tensor. */
+  readonly more?: readonly number[]
   /** The adapter's A, [rank, in], or B, [out, rank]. */
   readonly factor: 'a' | 'b'
   readonly shape: readonly number[]
-  /** The tensors of the fine-tuned model and of the base. */
-  readonly inputs: readonly [from: Expr, base: Expr]
+  /** The tensors of the fine-tuned model and of the base, or the factors that are merged. */
+  readonly inputs: readonly Expr[]
+  /** For merged adapters: how their changes are merged. */
+  readonly merged?: Merged
 }
 
-/** A difference of tensors that is decomposed into low-rank factors when the first of them is written. */
+/** How low-rank changes are merged, for reports. */
+export interface Merged {
+  readonly method: string
+  /** The adapters that change the weight. */
+  readonly models: readonly string[]
+  readonly weights: readonly number[]
+  readonly parameters: Readonly<Record<string, Resolved>>
+}
+
+/** Low-rank factors that are computed when the first of them is written. */
 export interface PlanFactoring {
   readonly step: string
-  /** The tensor name in the base. */
+  /** The tensor name in the base. For adapters: the name of the weight that they change. */
   readonly tensor: string
-  /** The shape as stored. */
+  /** The shape of `from`, as stored. */
   readonly shape: readonly number[]
-  readonly from: Expr
-  readonly base: Expr
+  /** A difference from `base`, which is decomposed; or a merge of cores. Absent if factors of `changes` are only joined. */
+  readonly from?: Expr
+  readonly base?: Expr
+  /** For a merge of adapters. */
+  readonly changes?: LowRank
   readonly work: HeldWork
 }
 
 /** How a tensor is made, as a tree over stored tensors. */
-export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr
+export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr | CoreExpr
 
 /** A tensor that an analysis reads. */
 export interface AnalysisTensor {

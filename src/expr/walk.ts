@@ -5,7 +5,7 @@
  */
 import { elements } from '../core/dtypes.js'
 import type { Passes } from '../methods/types.js'
-import type { Expr, MergeExpr } from './types.js'
+import type { Expr, FactorExpr, LowRank, MergeExpr } from './types.js'
 
 /** The direct inputs of an expression. */
 export function inputsOf(expr: Expr): readonly Expr[] {
@@ -21,8 +21,20 @@ export function inputsOf(expr: Expr): readonly Expr[] {
     case 'computed':
     case 'factor':
       return expr.inputs
+    case 'core':
+      return expr.of.parts.flatMap(({ a, b }) => [a, b])
   }
 }
+
+/** The factorings that a factor is made of. */
+export const factoringsOf = ({ factoring, more = [] }: FactorExpr): readonly number[] => [factoring, ...more]
+
+/** The factors of low-rank changes, with their shapes as matrices. */
+export const changeInputs = ({ rows, columns, parts }: LowRank): { part: Expr; shape: readonly number[] }[] =>
+  parts.flatMap(({ a, b, rank }) => [
+    { part: a, shape: [rank, columns] },
+    { part: b, shape: [rows, rank] },
+  ])
 
 /** All parts of expressions without duplicates, each after its inputs. `below`: the inputs of a part to visit. */
 export function partsOf(
@@ -153,6 +165,10 @@ export function placesOf(
     reaches.add(reachKey(reach))
     // Tensors that are computed whole exist before the tensor is made.
     if (of.kind === 'computed' || of.kind === 'factor') return
+    if (of.kind === 'core') {
+      for (const { part, shape } of changeInputs(of.of)) visit(part, shape, WHOLE)
+      return
+    }
     const shape = of.kind === 'read' ? whole : (of.shape ?? whole)
     if (of.kind === 'crop') {
       const [first, rest] = cropReach(reach, elements(of.merge.shape ?? shape))

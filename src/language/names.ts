@@ -12,6 +12,8 @@ export interface Scope {
   /** By model name, the step that replaces the model: in the short form after a rebasin. */
   readonly replaced: ReadonlyMap<string, string>
   readonly report: Report
+  /** Models that are known to be adapters. */
+  readonly adapters?: ReadonlySet<string>
 }
 
 export interface Participant {

@@ -1,7 +1,7 @@
 /** Describes in a lineage how tensors were made, from their expressions, also for fused steps. */
 
 import type { Json } from '../core/json/shape.js'
-import type { Expr, MergeExpr, ReadExpr } from '../expr/types.js'
+import type { Expr, FactorExpr, Merged, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
@@ -46,7 +46,7 @@ function depthOf({ sources, base }: LineageMerge): number {
 /** The owner of an expression: the step that makes it, or the model whose file it reads. */
 function owner(making: Making, expr: Expr): string {
   const { plan } = making
-  if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor') return expr.step
+  if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor' || expr.kind === 'core') return expr.step
   if (expr.kind === 'lora') return owner(making, expr.base)
   const last = expr.kind === 'read' ? lastFinding(expr.view) : expr.aligned?.at(-1)
   if (last) return last.step
@@ -111,8 +111,10 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
     const { merge: inner, cropped } = expr
     return { ...merge(at, inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }
   }
+  if (expr.kind === 'core') return step(at, 'core', inputsOf(expr), tensor)
   if (expr.kind === 'factor') {
     const { tensor, work } = plan.factorings[expr.factoring]!
+    if (expr.merged) return mergedChanges(at, expr, expr.merged)
     const { rank, method } = work.options as Readonly<Record<string, Json>>
     const sources = expr.inputs.map((input) => source(at, owner(at, input), input, tensor, null))
     return {
@@ -123,6 +125,21 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
     }
   }
   return expr.kind === 'computed' ? step(at, kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
+}
+
+/** A factor of merged low-rank changes: the factors of each adapter are its sources. */
+function mergedChanges(at: Making, expr: FactorExpr, { method, models, weights, parameters }: Merged): LineageMerge {
+  const effective = lookupMethod(method)?.effective({ weights, parameters }) ?? []
+  const weightOf = new Map(models.map((model, i) => [model, finite(effective[i])]))
+  return {
+    method,
+    parameters: { ...(parameters as Readonly<Record<string, Json>>), factor: expr.factor },
+    sources: expr.inputs.flatMap((input) => {
+      if (input.kind !== 'read') return []
+      const model = owner(at, input)
+      return [{ model, tensor: mainStored(input.view).tensor, weight: weightOf.get(model) ?? null }]
+    }),
+  }
 }
 
 const step = (at: Making, method: string, inputs: readonly Expr[], tensor: string): LineageMerge => ({

@@ -118,6 +118,17 @@ export interface Passes {
   readonly map: MapPass
 }
 
+/** How a method merges the changes ΔW_i of a weight by several adapters. */
+export type OnAdapters =
+  /** Σ c_i ΔW_i, with coefficients that are known before any tensor is read. */
+  | {
+      readonly kind: 'sum'
+      readonly coefficients: (settings: Pick<TensorSettings, 'weights' | 'parameters'>) => readonly number[]
+    }
+  /** Merges the cores as it merges tensors. `elements`: by single elements or rows, so that the basis matters. */
+  | { readonly kind: 'core'; readonly elements: boolean }
+  | { readonly kind: 'refused'; readonly why: string }
+
 /** A merge method: its names, its parameters, and how it computes a tensor. */
 export interface Method {
   /** As in recipes. */
@@ -164,6 +175,8 @@ export interface Method {
    * The result of an element depends on its index: by random masks, or because the first of equal magnitudes counts.
    */
   readonly byPlace?: true
+  /** How it merges low-rank changes of adapters. Default: by the elements of their cores. */
+  readonly adapters?: OnAdapters
   /**
    * Checks that involve several parameters. Undefined if there is no error. `written`: the parameters in the recipe.
    */

@@ -5,7 +5,7 @@ import { faults as newFaults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
-import { joinAdapters } from './adapter/among.js'
+import { adaptersAmong } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planDigest } from './digest.js'
 import { readLayouts } from './layouts/read.js'
@@ -50,8 +50,7 @@ export function planRecipe(
   const modelOf = (file: number): string => models[read[file]!.model]!.name
   const amendments = applyAdapters(recipe, values, checkpoints, modelOf, twins, faults)
   const split = new Set([...amendments].flatMap(([name, amendment]) => (amendment.split ? [name] : [])))
-  const origins = new Map(recipe.outputs.map(({ from }) => [from, originOf(recipe, from)]))
-  const unfit = joinAdapters(recipe, origins, values, checkpoints, faults)
+  const { adapters, wrong } = adaptersAmong(recipe, values, checkpoints, faults)
   const merged = mergedModels(recipe)
   const vocabulary = planVocabulary(recipe, base, merged, values, checkpoints, files, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
@@ -59,7 +58,7 @@ export function planRecipe(
   const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
-  const planned = planSteps(recipe, values, unfit, configOf, { twins, split }, faults)
+  const planned = planSteps(recipe, values, { adapters, wrong }, configOf, { twins, split }, faults)
   const context: OutputContext = {
     recipe,
     checkpoints,

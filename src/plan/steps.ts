@@ -8,6 +8,7 @@ import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import { type Analysis, kindOf } from '../steps/index.js'
 import type { Way } from '../steps/types.js'
+import type { adaptersAmong } from './adapter/among.js'
 import { tiedValues } from './models/tied.js'
 import type { Plan } from './types.js'
 
@@ -22,18 +23,18 @@ export interface PlannedSteps {
   readonly factorings: readonly PlanFactoring[]
 }
 
-/** Adds the results of steps to `values`. `unfit`: steps whose models have an error. */
+/** Adds the results of steps to `values`. `wrong`: steps whose adapters have an error. */
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,
-  unfit: Iterable<string>,
+  { adapters, wrong }: ReturnType<typeof adaptersAmong>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,
 ): PlannedSteps {
   const steps: Plan['steps'][number][] = []
   const ways = new Map<string, Way>()
-  const lost = new Set(unfit)
+  const lost = new Set(wrong)
   const scopes = scopeBook()
   const analyses: Analysis[] = []
   const factorings: PlanFactoring[] = []
@@ -50,7 +51,7 @@ export function planSteps(
       patterns = [],
       left,
     } = kindOf(step).plan(step, {
-      ...{ recipe, values: read, configOf, scopes, factorings, analyses, faults },
+      ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, faults },
     })
     if (value) values.set(name, value)
     else if (way) ways.set(name, way)

@@ -5,7 +5,7 @@
 
 import { distinct } from '../core/collections/distinct.js'
 import type { AnalysisTensor, Expr, LoraFactor, MergeExpr } from '../expr/types.js'
-import { inputsOf, partsOf } from '../expr/walk.js'
+import { factoringsOf, inputsOf, partsOf } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Analysis } from '../steps/index.js'
 import { type Finding, isFound, type View } from '../views/types.js'
@@ -125,8 +125,15 @@ export function exprForm(
         const computed = alignment({ step, tensor })
         return { computed, shape, inputs: all(inputs), aligned: aligned.map(alignment) }
       }
-      case 'factor':
-        return { factor: of.factor, of: need({ kind: 'factoring', index: of.factoring }), shape: of.shape }
+      case 'factor': {
+        const [first, ...more] = factoringsOf(of).map((index) => need({ kind: 'factoring', index }))
+        return { factor: of.factor, of: first, shape: of.shape, ...(more.length > 0 ? { more } : {}) }
+      }
+      case 'core': {
+        const { of: changes, part, shape } = of
+        const parts = changes.parts.map(({ a, b, rank, scale }) => [placeOf(a), placeOf(b), rank, scale])
+        return { core: parts, part, shape }
+      }
     }
   }
   return parts.map(form)

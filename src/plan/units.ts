@@ -4,7 +4,7 @@
  * with the same key and inputs with the same digests has the same result.
  */
 import { sha256 } from '../core/digest.js'
-import { computeOf, leavesOf } from '../expr/cost.js'
+import { computeOf, factoringInputs, leavesOf } from '../expr/cost.js'
 import type { Expr } from '../expr/types.js'
 import { storedOf } from '../views/stored.js'
 import { tensorsOf } from './analysisCost.js'
@@ -140,8 +140,12 @@ const FORMS: Readonly<Record<Need['kind'], (index: number, context: FormContext,
     }))
   },
   factoring(index, context, mentioned) {
-    const { tensor, shape, work, from, base } = context.plan.factorings[index]!
-    const [tuned, origin] = [from, base].map((expr) => exprForm(expr, tensor, context, mentioned))
+    const factoring = context.plan.factorings[index]!
+    const { tensor, shape, work, changes } = factoring
+    const form = (expr: Expr) => exprForm(expr, tensor, context, mentioned)
+    const inputs = factoringInputs(factoring).map(({ part }) => form(part))
+    if (changes) return { shape, work, changes: inputs }
+    const [tuned, origin] = inputs
     return { shape, work, from: tuned, base: origin }
   },
 }

@@ -40,6 +40,8 @@ export interface LoadOptions {
   readonly known?: ReadonlyMap<string, readonly string[]>
   /** Rows of the embeddings, by the same references. */
   readonly rows?: ReadonlyMap<string, number>
+  /** Names of models that are adapters. Methods on task vectors need no base for them. */
+  readonly adapters?: ReadonlySet<string>
   /** Whether settings that mergekit ignores are errors. */
   readonly strict?: boolean
 }
@@ -157,7 +159,11 @@ type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warning
 
 function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
   const models = readModels(get(root, 'models'), report)
-  const { linked, scope } = readSteps(root, { models, report })
+  const { linked, scope } = readSteps(root, {
+    models,
+    report,
+    ...(options.adapters ? { adapters: options.adapters } : {}),
+  })
   refuseNotModels(linked, report)
   const { ordered, cyclic } = orderSteps(linked, report)
   const sound = !cyclic && !report.diagnostics.some(({ code }) => BREAKS_GRAPH.includes(code))

@@ -21,7 +21,10 @@ export interface LinkedSteps {
   readonly scope: Scope
 }
 
-export function readSteps(root: Cursor, { models, report }: Pick<Scope, 'models' | 'report'>): LinkedSteps {
+export function readSteps(
+  root: Cursor,
+  { models, report, adapters }: Pick<Scope, 'models' | 'report' | 'adapters'>,
+): LinkedSteps {
   const first = SHORT_KINDS.find(({ kind }) => has(root, kind))?.kind
   const steps = get(root, 'steps')
   if (steps && first !== undefined) {
@@ -35,7 +38,13 @@ export function readSteps(root: Cursor, { models, report }: Pick<Scope, 'models'
     : shortForm(root, models)
   // The recipe can't refer to names that the short form generates.
   const names = steps ? drafts.map(({ name }) => name) : []
-  const scope: Scope = { models, steps: names, replaced: drafts.at(-1)?.replaced ?? nothing, report }
+  const scope: Scope = {
+    models,
+    steps: names,
+    replaced: drafts.at(-1)?.replaced ?? nothing,
+    report,
+    ...(adapters ? { adapters } : {}),
+  }
   const linked = drafts.flatMap(({ replaced, ...draft }, index) => {
     const step = linkStep(draft, drafts[index - 1], root, { ...scope, replaced })
     return step ? [step] : []

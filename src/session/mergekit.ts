@@ -11,6 +11,8 @@ import type { OpenModel } from './opened/models.js'
 export async function loadKnowing(file: string, options: LoadOptions, open: OpenModel, needed = true): Promise<Loaded> {
   const first = loadRecipe(file, { ...options, strict: false })
   const { recipe } = first
+  const adapters = first.conversion ? undefined : await adaptersIn(first, open)
+  if (adapters) return loadRecipe(file, { ...options, adapters })
   if (!first.conversion || !recipe) return options.strict ? loadRecipe(file, options) : first
   const opened = await Promise.all(modelsOf(recipe).map((name) => open(recipe, name)))
   const diagnostics = opened.flatMap((model) => model.diagnostics)
@@ -31,6 +33,15 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
       if (embedding) rows.set(reference, embedding[1].shape[0] ?? 0)
     }
   return loadRecipe(file, { ...options, known, rows })
+}
+
+/** For a recipe that lacks a base: the models that are adapters, which need none. Undefined if none are. */
+async function adaptersIn({ draft, diagnostics }: Loaded, open: OpenModel): Promise<ReadonlySet<string> | undefined> {
+  if (!draft || !diagnostics.some(({ code }) => code === 'missing-base')) return undefined
+  const names = [...draft.models.values()].filter(({ lora, companion }) => lora === undefined && !companion)
+  const opened = await Promise.all(names.map(({ name }) => open(draft, name)))
+  const adapters = opened.flatMap(({ name, model }) => (model?.checkpoint.adapter ? [name] : []))
+  return adapters.length > 0 ? new Set(adapters) : undefined
 }
 
 /** How a mergekit configuration is converted. */

@@ -7,7 +7,7 @@ import { merge } from './merge/index.js'
 import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
-import type { RecordOf, ShortForm, StepKind } from './types.js'
+import type { Factored, RecordOf, ShortForm, StepKind } from './types.js'
 import { zip } from './zip/index.js'
 
 /** In the order of the documentation. To add a kind, add a line. */
@@ -32,7 +32,12 @@ export type FoundRecord = Parameters<Kind>['found']
 export type StepRecord = InLineage<Parameters<Kind>>
 
 /** A kind without its own types: it must only get its own steps and analyses. */
-interface AnyKind extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'says'> {
+interface AnyKind extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'says' | 'factored'> {
+  readonly factored?: (
+    step: string,
+    factored: readonly Factored[],
+    left: Readonly<Record<string, string>>,
+  ) => FoundRecord
   readonly analysis?: AnalysisKind<Analysis, FoundRecord>
   readonly says?: (step: Step) => object
 }

@@ -2,6 +2,7 @@
  * The interface of a kind of step: `StepKind`, one object per folder here. The rest of the program uses these objects
  * through `kindOf` in the registry, and does not know which kinds exist.
  */
+import type { AdapterContent } from '../adapters/types.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import type { Read } from '../core/json/shape.js'
 import type { ScopeBook } from '../expr/scopes.js'
@@ -24,6 +25,9 @@ import type {
 } from '../language/types.js'
 import type { Config } from '../networks/layerCounts.js'
 import type { AnalysisCommon, AnalysisKind, Lines } from './analysis.js'
+import type { Factored } from './shared/factored.js'
+
+export type { Factored }
 
 /** A step of any kind. */
 export interface AnyStep extends StepCommon {
@@ -86,8 +90,12 @@ export interface StepKind<
   readonly evaluate?: (step: S) => Evaluate | undefined
   /** How to check its result with a command. */
   readonly check?: (step: S) => Check | undefined
+  /** It can work on adapters alone. */
+  readonly takesAdapters?: true
   readonly plan: (step: S, context: PlanContext) => PlannedStep
   readonly analysis?: AnalysisKind<A, F>
+  /** The findings of its factorings. `left`: tensors that are not in the result, with reasons. */
+  readonly factored?: (step: string, factored: readonly Factored[], left: Readonly<Record<string, string>>) => F
   /** The record of the step in the lineage. Default: the models that it uses. */
   readonly says?: (step: S) => Said
   /** Reads the record of such a step from a lineage, without kind and patterns. Default: the models that it uses. */
@@ -101,7 +109,7 @@ export interface StepKind<
     left: PlannedStep['left'],
   ) => readonly Lines[]
   /** The result of the step in one line, after a run. */
-  readonly line?: (name: string, record: RecordOf<F, Said>) => string
+  readonly line?: (name: string, record: RecordOf<F, Said>) => string | undefined
   /** What the step left as it was, with reasons, after a run. */
   readonly notes?: (record: RecordOf<F, Said>) => readonly string[]
   /** For adapters, a sentence for the model card: the base model, and how the adapter was made. */
@@ -196,6 +204,15 @@ export interface CheckRecord {
   readonly after: Readonly<Record<string, number>>
 }
 
+/** An adapter that is one of the recipe's models, without a model that it is applied to. */
+export interface ReadAdapter {
+  readonly content: AdapterContent
+  /** The name of its format. */
+  readonly format: string
+  /** Its `adapter_config.json`. */
+  readonly config: Config | undefined
+}
+
 /** What planning a step needs. */
 export interface PlanContext {
   readonly recipe: RecipeHead
@@ -206,6 +223,8 @@ export interface PlanContext {
   /** Parts of the plan so far. A step adds what it needs. */
   readonly scopes: ScopeBook
   readonly factorings: PlanFactoring[]
+  /** The recipe's models that are adapters and that a step uses. */
+  readonly adapters: ReadonlyMap<string, ReadAdapter>
   readonly analyses: AnalysisCommon[]
   readonly faults: Faults
 }

@@ -34,17 +34,6 @@ const PREFIX = 'base_model.model.'
 /** Whether a tensor of this name is a factor of an adapter. */
 export const isFactor = (name: string): boolean => FACTOR.test(name) || EMBEDDING.test(name)
 
-/**
- * A tensor's name without the parts that libraries add. Tensors of two adapters with the same plain name correspond.
- */
-export function plainName(stored: string): string {
-  const name = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored
-  const [, module, part, , what] = FACTOR.exec(name) ?? []
-  if (module !== undefined) return `${module}.lora_${part}.${what}`
-  const [, embedding, side] = EMBEDDING.exec(name) ?? []
-  return embedding === undefined ? name.replace(SAVED, '') : `${embedding}.lora_embedding_${side}`
-}
-
 /** The network's name for a tensor that was saved whole. */
 export const adapterTensorName = (stored: string): string =>
   (stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored).replace(SAVED, '')

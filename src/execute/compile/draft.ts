@@ -1,4 +1,4 @@
-import type { Expr } from '../../expr/types.js'
+import type { Expr, LowRank } from '../../expr/types.js'
 import type { Compute } from '../../kernels/types.js'
 import type { Plan } from '../../plan/types.js'
 import type { Findings } from '../findings.js'
@@ -27,6 +27,8 @@ export interface Draft extends Subject {
   readonly merges: (JobMerge & { own: number[] })[]
   readonly held: Held[]
   heldBytes: number
+  /** By low-rank changes whose cores are made: the address of that work. */
+  readonly cores: Map<LowRank, number>
   /** The row length of merges that work by rows; all have the same. */
   rowLength: number
   /** Leaves whose values are computed before the program runs. */
@@ -52,6 +54,7 @@ export const newDraft = (subject: Subject): Draft => ({
   merges: [],
   held: [],
   heldBytes: 0,
+  cores: new Map(),
   rowLength: 0,
   computed: [],
   leafOf: new Map(),

@@ -14,8 +14,8 @@ export interface Job {
   readonly target?: { readonly output: number; readonly tensor: number }
   /** The factoring that it computes, and the address of the result in the team's memory. */
   readonly finds?: { readonly factoring: number; readonly at: number }
-  /** The factoring that it needs. */
-  readonly needs?: number
+  /** The factorings that it needs. */
+  readonly needs?: readonly number[]
 }
 
 /** The input of a merge's method, and which passes of the program belong to the merge. */

@@ -1,9 +1,9 @@
 /** Nodes and passes of a program: an expression, from its leaves up. */
 import { elements } from '../../core/dtypes.js'
-import { passesOf, settingsOf, shapeOf } from '../../expr/cost.js'
-import type { CropExpr, Expr, MergeExpr } from '../../expr/types.js'
-import { cropReach, type Reach, reachKey, WHOLE } from '../../expr/walk.js'
-import type { HeldWork } from '../../kernels/held/index.js'
+import { coreWork, passesOf, settingsOf, shapeOf } from '../../expr/cost.js'
+import type { CoreExpr, CropExpr, Expr, MergeExpr } from '../../expr/types.js'
+import { changeInputs, cropReach, type Reach, reachKey, WHOLE } from '../../expr/walk.js'
+import { corePlaces, type HeldWork } from '../../kernels/held/index.js'
 import type { MapKernel } from '../../kernels/types.js'
 import type { ReducePass } from '../../methods/types.js'
 import { type Added, addLeaf, assignDuty, counted, type Draft, leavesBelow } from './draft.js'
@@ -36,6 +36,8 @@ function make(draft: Draft, of: Expr, whole: readonly number[], reach: Reach): A
       return addComputed(draft, of)
     case 'factor':
       return addFactor(draft, of)
+    case 'core':
+      return addCore(draft, of)
   }
 }
 
@@ -127,6 +129,18 @@ function addHeld(
   const operands = near ? [near.node, read] : [read]
   const node = draft.nodes.push({ kind: 'merge', kernel, inputs: operands, base: -1, merge, ...made }) - 1
   return { node, below: leavesBelow([...models, ...(base ? [base] : [])]) }
+}
+
+/** A low-rank change in the basis that it shares with others. One piece of work makes all of them. */
+function addCore(draft: Draft, { of, part, shape }: CoreExpr): Added {
+  const work = coreWork(of)
+  const factors = changeInputs(of).map((one) => addExpr(draft, one.part, one.shape, WHOLE))
+  const origin = draft.cores.get(of) ?? addWork(draft, work, factors, undefined)
+  draft.cores.set(of, origin)
+  const { cores, zero } = corePlaces(work)
+  const address = origin + (part < 0 ? zero : cores[part]!)
+  const leaf = draft.leaves.push({ ...madeLeaf(draft, shape, 'F64'), reader: { kind: 'held', address } }) - 1
+  return { node: draft.nodes.push({ kind: 'read', leaf }) - 1, below: leavesBelow(factors) }
 }
 
 function addCrop(draft: Draft, { merge, base, shape }: CropExpr, reach: Reach): Added {

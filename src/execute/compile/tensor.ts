@@ -1,9 +1,10 @@
 /** Programs for a plan's tensors: to write a tensor, to read it into memory, or to compute numbers from it. */
 import { type Dtype, elements, type WrittenDtype } from '../../core/dtypes.js'
 import { bytesOf, isWritable } from '../../encodings/index.js'
-import { computeOf, plainOf } from '../../expr/cost.js'
-import type { Expr, MergeExpr } from '../../expr/types.js'
-import { WHOLE } from '../../expr/walk.js'
+import { computeOf, coreWork, factoringInputs, plainOf } from '../../expr/cost.js'
+import type { Expr, LowRank, MergeExpr } from '../../expr/types.js'
+import { factoringsOf, WHOLE } from '../../expr/walk.js'
+import { corePlaces, type HeldWork } from '../../kernels/held/index.js'
 import type { ReducePass } from '../../methods/types.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { dtypeOf } from '../../views/shape.js'
@@ -99,15 +100,26 @@ export function compileReduce(
   return jobOf(draft, programOf(draft), expr)
 }
 
-/** The job that computes both factors of a difference. Writes nothing. */
+/** The job that computes both factors of a difference, or of merged low-rank changes. Writes nothing. */
 export function compileFactoring(plan: Plan, index: number, duty: DigestDuty, findings: Findings): Job {
-  const { tensor, shape, from, base, work } = plan.factorings[index]!
+  const factoring = plan.factorings[index]!
+  const { tensor, shape, from, base, changes, work } = factoring
   // The work defines its compute type, which depends on the base and the tensor.
   const { compute } = work
   const draft = newDraft({ plan, tensor, findings, duty, raw: false, total: elements(shape), compute })
-  const [one, other] = [from, base].map((expr) => addExpr(draft, expr, shape, WHOLE))
-  const finds = { factoring: index, at: addWork(draft, work, [one!], other) }
-  return { ...jobOf(draft, programOf(draft), from), finds }
+  const inputs = factoringInputs(factoring).map(({ part, shape }) => addExpr(draft, part, shape, WHOLE))
+  const [models, other] = from ? [inputs.slice(0, 1), base && inputs[1]] : [inputs, undefined]
+  const made = changes && from ? withBases(draft, work, changes) : work
+  const finds = { factoring: index, at: addWork(draft, made, models, other) }
+  return { ...jobOf(draft, programOf(draft)), finds }
+}
+
+/** The work that expands a merged core, with the addresses of the bases that the work of the cores makes. */
+function withBases({ cores }: Draft, work: HeldWork, changes: LowRank): HeldWork {
+  const origin = cores.get(changes)
+  if (origin === undefined) throw new Error('internal: a merge of cores that uses no core')
+  const { down, across } = corePlaces(coreWork(changes))
+  return { ...work, options: { ...work.options, down: origin + down, across: origin + across } }
 }
 
 /** A job that only digests bytes of a file. */
@@ -125,10 +137,10 @@ export function compileDigest(file: number, offset: number, bytes: number): Job 
   }
 }
 
-function jobOf({ merges, computed }: Draft, program: Program, expr: Expr): Job {
+function jobOf({ merges, computed }: Draft, program: Program, expr?: Expr): Job {
   return {
     ...{ program, merges },
-    ...(expr.kind === 'factor' ? { needs: expr.factoring } : {}),
+    ...(expr?.kind === 'factor' ? { needs: factoringsOf(expr) } : {}),
     ...(computed.length > 0 ? { computed } : {}),
   }
 }

@@ -1,8 +1,8 @@
 import { fault } from '../../core/diagnostics.js'
 import { factorPlaces } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
-import { extractRecord, type Factored, type FactorFigures } from '../../steps/extract/record.js'
-import type { ExtractRecord } from '../../steps/extract/types.js'
+import { type FoundRecord, kindOf } from '../../steps/index.js'
+import type { Factored, FactorFigures } from '../../steps/shared/factored.js'
 import type { Findings } from '../findings.js'
 
 type Floats = Float32Array | Float64Array
@@ -58,11 +58,11 @@ export function factorShelf(plan: Plan): FactorShelf {
   }
 }
 
-/** The lineage records of a plan's extractions, by step. `figures` by factoring, for all that the plan's outputs need. */
+/** What the lineage records of a plan's factorings, by step. `figures` by factoring, for all that the plan's outputs need. */
 export function extractionRecords(
   plan: Plan,
   figures: (factoring: number) => FactorFigures | undefined,
-): ReadonlyMap<string, ExtractRecord> {
+): ReadonlyMap<string, FoundRecord> {
   const factored = new Map<string, Factored[]>()
   for (const [index, { step, tensor, work }] of plan.factorings.entries()) {
     const found = figures(index)
@@ -72,5 +72,12 @@ export function extractionRecords(
     factored.set(step, own)
   }
   const left = new Map(plan.steps.map((step) => [step.name, step.left]))
-  return new Map([...factored].map(([step, own]) => [step, extractRecord(step, own, left.get(step) ?? {})]))
+  const kinds = new Map(plan.steps.map((step) => [step.name, kindOf(step)]))
+  return new Map(
+    [...factored].map(([step, own]) => {
+      const { factored: record } = kinds.get(step)!
+      if (!record) throw new Error(`internal: ${step} has factorings and no record of them`)
+      return [step, record(step, own, left.get(step) ?? {})]
+    }),
+  )
 }

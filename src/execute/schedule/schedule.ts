@@ -81,7 +81,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
       const job = coming.value
       // There is room for the matrices of one.
       if (job.program.held && active.some((other) => other.job.program.held)) return undefined
-      if (job.needs !== undefined && active.some((other) => other.job.finds?.factoring === job.needs)) return undefined
+      if (active.some(({ job: { finds } }) => finds && job.needs?.includes(finds.factoring))) return undefined
       coming = source.next()
       if (job.computed) prepareJob(next++, job, job.computed)
       else begin(open(next++, job, pool))

@@ -1,6 +1,6 @@
 import { writtenBytes } from '../../plan/placements.js'
 import type { Plan } from '../../plan/types.js'
-import type { FactorFigures } from '../../steps/extract/record.js'
+import type { FactorFigures } from '../../steps/shared/factored.js'
 import type { Listener } from '../events.js'
 
 /** Emits the progress of a run, over all of its batches. */

@@ -4,8 +4,8 @@
  */
 import { sha256 } from '../../core/digest.js'
 import type { FoundArrays } from '../../steps/analysis.js'
-import type { FactorFigures } from '../../steps/extract/record.js'
 import type { FoundRecord } from '../../steps/index.js'
+import type { FactorFigures } from '../../steps/shared/factored.js'
 
 export interface UnitRecord {
   /** The unit's key. */

@@ -1,4 +1,4 @@
-import { computeOf, heldCost, leafCount, rowReach } from '../../expr/cost.js'
+import { computeOf, factoringInputs, heldCost, leafCount, rowReach } from '../../expr/cost.js'
 import { heldLayout } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
 import type { PoolSetup } from '../pools/types.js'
@@ -18,13 +18,13 @@ export function roomOf(plan: Plan): Required<Pick<PoolSetup, 'leaves' | 'reach' 
       add(leafCount(expr, name, shape), rowReach(expr, name, shape), held)
     }
   for (const factoring of plan.factorings) {
-    const { from, base, tensor, shape, work } = factoring
+    const { tensor, work } = factoring
     const own = Math.ceil(heldLayout(work).bytes / 64) * 64
-    const merged = [from, base].map((expr) => heldCost(expr, tensor, shape, work.compute)?.bytes ?? 0)
+    const inputs = factoringInputs(factoring)
     add(
-      leafCount(from, tensor, shape) + leafCount(base, tensor, shape),
-      Math.max(rowReach(from, tensor, shape), rowReach(base, tensor, shape)),
-      merged.reduce((sum, bytes) => sum + bytes, own),
+      inputs.reduce((sum, { part, shape }) => sum + leafCount(part, tensor, shape), 0),
+      inputs.reduce((most, { part, shape }) => Math.max(most, rowReach(part, tensor, shape)), 0),
+      inputs.reduce((sum, { part, shape }) => sum + (heldCost(part, tensor, shape, work.compute)?.bytes ?? 0), own),
     )
   }
   return room

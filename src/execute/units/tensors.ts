@@ -1,4 +1,6 @@
 /** Tensors and factorings of some of a plan's outputs. */
+
+import { factoringsOf } from '../../expr/walk.js'
 import { treeDigest } from '../../kernels/index.js'
 import { quantizerPasses } from '../../methods/quantize.js'
 import type { Placement, Plan } from '../../plan/types.js'
@@ -132,9 +134,9 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
     const tensor = plan.outputs[output]!.tensors[index]!
     const isDone = records.tensor(output, index) !== undefined
     const { expr } = tensor
-    const factoring = expr.kind === 'factor' && !factored.has(expr.factoring) ? expr.factoring : undefined
-    // Factors that exist already can still need their figures.
-    if (factoring !== undefined && !(isDone && records.shared({ kind: 'factoring', index: factoring }))) {
+    for (const factoring of expr.kind === 'factor' ? factoringsOf(expr) : []) {
+      // Factors that exist already can still need their figures.
+      if (factored.has(factoring) || (isDone && records.shared({ kind: 'factoring', index: factoring }))) continue
       factored.add(factoring)
       yield compileFactoring(plan, factoring, digests, findings)
       yield* digestsOf(engine, units.unit({ kind: 'factoring', index: factoring }).reads)
@@ -171,8 +173,8 @@ function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<numbe
   const uses = new Map<number, number>()
   for (const [output, tensor] of ownTensors(engine, outputs)) {
     const { expr } = engine.plan.outputs[output]!.tensors[tensor]!
-    if (expr.kind === 'factor' && !engine.records.tensor(output, tensor))
-      uses.set(expr.factoring, (uses.get(expr.factoring) ?? 0) + 1)
+    if (expr.kind !== 'factor' || engine.records.tensor(output, tensor)) continue
+    for (const factoring of factoringsOf(expr)) uses.set(factoring, (uses.get(factoring) ?? 0) + 1)
   }
   return uses
 }

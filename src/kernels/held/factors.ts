@@ -12,16 +12,16 @@
  */
 import { philox, type RandomStream } from '../../core/random.js'
 import { eigenBytes } from '../dense/eigen.js'
-import { allocateMatrix, eachPiece, type Matrix, matrixAt, product, scaleRows, transposed } from '../dense/matrix.js'
+import { allocateMatrix, eachPiece, type Matrix, matrixAt, product, transposed } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
 import { TILE } from '../types.js'
 import { orthonormalize, orthonormalizeBytes } from './orthonormal.js'
+import { FIGURES, writePair } from './pair.js'
 import { elementBytes, firstTriplets, narrowOf, otherSide, sidesOf, tall, tripletsOf } from './spectrum.js'
-import { type HeldRule, type HeldWork, rooms } from './types.js'
+import { type FactorPlaces, type HeldRule, type HeldWork, rooms } from './types.js'
 
 /** Elements that one partial sum of squares is over. */
 const PIECE = 1 << 15
-const FIGURES = 4
 
 interface Options {
   readonly rank: number
@@ -92,8 +92,7 @@ function places(work: HeldWork) {
   return { figures, b, a, panel, pieces, z, y, own, total: room.total() }
 }
 
-/** Where the results stand, in bytes from the work's origin, and what an element takes. */
-export function factorPlaces(work: HeldWork): { figures: number; b: number; a: number; elementBytes: number } {
+export function factorsPlaces(work: HeldWork): FactorPlaces {
   const { figures, b, a } = places(work)
   return { figures, b, a, elementBytes: elementBytes(work) }
 }
@@ -234,44 +233,9 @@ function scatter(team: Team, to: Float64Array, [key0, key1, counter2, counter3]:
   })
 }
 
-/** Triplets as B and A: vectors of the tensor's rows and columns, a row each, of length 1. */
 function write(team: Team, work: HeldWork, origin: number, values: Float64Array, down: Matrix, across: Matrix): void {
   const { rank, turned } = optionsOf(work)
   const { figures, b, a } = places(work)
-  const count = down.rows
-  const [left, right] = turned ? [across, down] : [down, across]
-  const rowOf = (matrix: Matrix, row: number) => team.f64(matrix.at + 8 * row * matrix.columns, matrix.columns)
-  const factorsOf = (sign: boolean) =>
-    Float64Array.from({ length: count }, (_, k) => {
-      const root = Math.sqrt(values[k]! / work.scale)
-      return sign && leading(rowOf(left, k)) < 0 ? -root : root
-    })
-  const signed = factorsOf(true)
-  team.barrier()
-  scaleRows(team, left, signed)
-  scaleRows(team, right, signed)
-  const narrow = narrowOf(work)
-  const all = (at: number, n: number) => (narrow ? team.f32(at, n) : team.f64(at, n))
-  const [toB, toA] = [all(origin + b, left.columns * rank), all(origin + a, rank * right.columns)]
-  eachPiece(team, left.columns, (from, end) => {
-    for (let i = from; i < end; i++)
-      for (let k = 0; k < rank; k++) toB[i * rank + k] = k < count ? rowOf(left, k)[i]! : 0
-  })
-  team.each(rank, (k) => {
-    const row = toA.subarray(k * right.columns, (k + 1) * right.columns)
-    if (k < count) row.set(rowOf(right, k))
-    else row.fill(0)
-  })
-  team.once(() => {
-    const found = team.f64(origin + figures, FIGURES)
-    found[1] = count
-    found[2] = values.subarray(0, count).reduce((sum, value) => sum + value * value, 0)
-  })
-}
-
-/** The element that is largest in magnitude, the first of equal ones. */
-function leading(values: Float64Array): number {
-  let most = 0
-  for (const value of values) if (Math.abs(value) > Math.abs(most)) most = value
-  return most
+  const at = { figures: origin + figures, b: origin + b, a: origin + a }
+  writePair(team, { rank, turned, scale: work.scale, narrow: narrowOf(work), ...at }, values, down, across)
 }

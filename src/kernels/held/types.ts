@@ -5,7 +5,17 @@
 import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
-export type HeldKernel = 'iso_c' | 'iso_cts' | 'tsv_m' | 'knots' | 'star' | 'regmean' | 'factors'
+export type HeldKernel =
+  | 'iso_c'
+  | 'iso_cts'
+  | 'tsv_m'
+  | 'knots'
+  | 'star'
+  | 'regmean'
+  | 'factors'
+  | 'core'
+  | 'joined'
+  | 'expanded'
 
 /** Plain data, which can be posted to workers. */
 export interface HeldWork {
@@ -55,6 +65,14 @@ export interface HeldRule {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: most rules return nothing.
   readonly solve: (team: Team, work: HeldWork, stage: number, origin: number) => string | undefined | void
+}
+
+/** Where the factors of a factoring stand, in bytes from the work's origin, and what an element takes. */
+export interface FactorPlaces {
+  readonly figures: number
+  readonly b: number
+  readonly a: number
+  readonly elementBytes: number
 }
 
 /** Lays out rooms one after another, at multiples of 64 bytes from the origin. */

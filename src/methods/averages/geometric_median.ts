@@ -10,6 +10,7 @@
  * result is exactly the first.
  * Source: Weiszfeld 1937; for models arXiv 1912.13445.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { add, type Gram, gramFrom, gramPasses, length } from '../shared/gram.js'
 import { ranged, shares } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
@@ -75,6 +76,7 @@ export const geometricMedian: Method = {
       describe: 'Relative step size at which the iteration stops.',
     },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => shares(weights),
   passes: (settings) => ({
     origin: 'first',

@@ -23,6 +23,7 @@ export const linear: Method = {
   divides: ({ normalize }) => normalize !== false,
   models: { least: 2, needed: 2 },
   parameters: [{ name: 'normalize', type: 'boolean', default: true, describe: 'Divide by the sum of the weights.' }],
+  adapters: { kind: 'sum', coefficients: normalized },
   effective: normalized,
   passes: () => ({ reduces: [], map: { kernel: 'linear', coefficients: normalized } }),
 }

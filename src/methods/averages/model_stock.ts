@@ -8,6 +8,7 @@
  * below 1e-6, the ratio is undefined: then t = 1, the average of the models, and a note reports it.
  * Source: arXiv 2403.19522; its form for two models is n = 2.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { clampUnit, type Gram, gramFrom, gramPasses, rowsOf } from '../shared/gram.js'
 import { scaleOf } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
@@ -50,6 +51,7 @@ export const modelStock: Method = {
   divides: () => false,
   models: { least: 2, needed: 2 },
   parameters: [{ name: 'filter_wise', type: 'boolean', default: false, describe: 'Use one ratio per row.' }],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => weights.map(() => null),
   passes(settings) {
     const { models, parameters, shape } = settings

@@ -5,7 +5,10 @@
  *
  * With scale 1, terge copies the stored bytes, unless the output has another dtype.
  */
-import type { Method } from '../types.js'
+import type { Method, TensorSettings } from '../types.js'
+
+const factors = ({ parameters: { scale } }: Pick<TensorSettings, 'parameters'>): readonly number[] =>
+  Array.isArray(scale) ? (scale as number[]) : [Number(scale)]
 
 export const passthrough: Method = {
   name: 'passthrough',
@@ -17,12 +20,10 @@ export const passthrough: Method = {
   divides: () => false,
   models: { least: 1, most: 1, needed: 1 },
   parameters: [{ name: 'scale', type: 'number', default: 1, perModel: true, describe: 'Factor on every element.' }],
+  adapters: { kind: 'sum', coefficients: factors },
   effective: ({ weights }) => weights.map(() => null),
   passes: () => ({
     reduces: [],
-    map: {
-      kernel: 'linear',
-      coefficients: ({ parameters: { scale } }) => (Array.isArray(scale) ? (scale as number[]) : [Number(scale)]),
-    },
+    map: { kernel: 'linear', coefficients: factors },
   }),
 }

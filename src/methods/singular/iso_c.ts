@@ -9,6 +9,7 @@
  * are 0.
  * Source: arXiv 2502.04959.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { matrixPasses } from '../shared/held.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import type { Method } from '../types.js'
@@ -20,6 +21,7 @@ export const isoC: Method = {
   formula: 'Σ w_i δ_i = U S Vᵀ; b + λ · mean(S) U Vᵀ',
   paper: '2502.04959',
   parameters: [LAMBDA],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => weights,
   passes: (settings) => matrixPasses(settings, 'iso_c', {}),
 }

@@ -11,6 +11,7 @@
  * Deviations: the floor ⌊r/n⌋ (in the authors' program, the common part can become negative).
  * Source: arXiv 2502.04959.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { matrixPasses } from '../shared/held.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import type { Method } from '../types.js'
@@ -32,6 +33,7 @@ export const isoCts: Method = {
       describe: 'Fraction of the dimensions shared by all tasks.',
     },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => weights,
   passes: (settings) => matrixPasses(settings, 'iso_cts', { common: Number(settings.parameters.common) }),
 }

@@ -10,6 +10,7 @@
  * are averaged.
  * Source: arXiv 2502.10339.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { matrixPasses } from '../shared/held.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { normalized } from '../shared/weights.js'
@@ -32,6 +33,7 @@ export const star: Method = {
       describe: 'Fraction of the sum of singular values to keep.',
     },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => normalized({ weights, parameters: { normalize: true } }),
   passes: (settings) => matrixPasses(settings, 'star', { eta: Number(settings.parameters.eta) }, { averaged: true }),
 }

@@ -9,6 +9,7 @@
  * Deviations: singular values ≤ 1e-6 of the largest count as 0.
  * Source: arXiv 2412.00081.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { matrixPasses } from '../shared/held.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import type { Method } from '../types.js'
@@ -31,6 +32,7 @@ export const tsvM: Method = {
       describe: 'Fraction of the singular vectors to keep per model; equal: 1 divided by the number of models.',
     },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => weights,
   passes: (settings) => {
     const { parameters, models } = settings

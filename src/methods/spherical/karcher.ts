@@ -10,6 +10,7 @@
  * and the iteration works on coefficients in float64.
  * Source: arXiv 2603.04972.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { add, clampUnit, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'
 import type { Method, PassInput } from '../types.js'
 
@@ -63,6 +64,7 @@ export const karcher: Method = {
     { name: 'max_iter', type: 'integer', default: 10, minimum: 0, describe: 'Maximum number of steps.' },
     { name: 'tol', type: 'number', default: 1e-5, minimum: 0, describe: 'Step size below which the iteration stops.' },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => weights.map(() => null),
   passes: (settings) => ({
     reduces: gramPasses(settings, settings.models.length),

@@ -10,6 +10,7 @@
  * Gram matrix.
  * Source: mergekit.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { add, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'
 import { shares } from '../shared/weights.js'
 import type { Method, PassInput, TensorSettings } from '../types.js'
@@ -57,6 +58,7 @@ export const multislerp: Method = {
     { name: 'normalize_weights', type: 'boolean', default: true, describe: 'Divide the weights by their sum.' },
     { name: 'eps', type: 'number', default: 1e-8, minimum: 0, describe: 'Added to each norm before dividing by it.' },
   ],
+  adapters: ANY_BASIS,
   effective: weightsOf,
   passes: (settings) => ({
     reduces: gramPasses(settings, settings.models.length),

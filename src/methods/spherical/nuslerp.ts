@@ -11,7 +11,9 @@
  * Deviation: mergekit's `nuslerp_row_wise: true` means columns; terge reads mergekit configurations that way.
  * Source: Shoemake 1985; weights and variants follow mergekit.
  */
+
 import { fault } from '../../core/diagnostics.js'
+import { ANY_BASIS } from '../shared/adapters.js'
 import { clampUnit, type Gram, gramFrom, gramOf, gramPasses, resultOf, rowsOf } from '../shared/gram.js'
 import { shares } from '../shared/weights.js'
 import type { Method, Passes, PassInput, TensorSettings } from '../types.js'
@@ -114,6 +116,7 @@ export const nuslerp: Method = {
       describe: 'If flatten is false: true works per row (last axis), false per column (axis 0).',
     },
   ],
+  adapters: ANY_BASIS,
   effective: ({ weights }) => [1 - place(weights), place(weights)],
   refuse: ({ parameters }, written) =>
     parameters.flatten === true && written.has('row_wise')

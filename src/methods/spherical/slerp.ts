@@ -9,6 +9,7 @@
  * summed in float64. acos and sin are terge's own, with the same bits on every machine.
  * Source: Shoemake 1985; thresholds follow mergekit.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import type { Method, PassInput, ReducePass } from '../types.js'
 
 const SMALLEST_NORM = 1e-8
@@ -52,6 +53,7 @@ export const slerp: Method = {
   divides: () => false,
   models: { least: 2, most: 2, needed: 'all' },
   parameters: [{ name: 't', type: 'number', describe: 'Place on the arc: 0 is the first model, 1 the second.' }],
+  adapters: ANY_BASIS,
   effective: () => [null, null],
   passes: ({ wide }) => ({
     reduces: wide ? [DOTS, SMALL_DOTS] : [DOTS],

@@ -32,6 +32,10 @@ export const fisher: Method = {
       describe: 'Lower bound of the Fisher information of each element.',
     },
   ],
+  adapters: {
+    kind: 'refused',
+    why: 'it weighs each element of a weight by its own statistics, so that the result is not low-rank',
+  },
   effective: ({ weights }) => shares(weights),
   passes: () => ({
     reduces: [],

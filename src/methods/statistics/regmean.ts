@@ -32,6 +32,10 @@ export const regmean: Method = {
       describe: 'Factor on the off-diagonal elements of the Gram matrices.',
     },
   ],
+  adapters: {
+    kind: 'refused',
+    why: 'it divides by the sum of the Gram matrices, so that the result is not low-rank',
+  },
   effective: ({ weights }) => weights.map(() => null),
   passes({ tensor, shape, models, parameters, statistics = false }) {
     const [rows, columns] = shape

@@ -8,6 +8,7 @@
  * before the first tensor is made; tensors are summed in the plan's order. If all norms are 0, the result is the base.
  * Source: arXiv 2406.11385.
  */
+import { ANY_BASIS } from '../shared/adapters.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { scaleOf, squaredShares } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
@@ -29,6 +30,7 @@ export const metagpt: Method = {
   paper: '2406.11385',
   weights: false,
   parameters: [LAMBDA],
+  adapters: ANY_BASIS,
   effective({ weights, scope }) {
     if (!scope) return weights.map(() => null)
     const { squares, total } = squaresOf(scope)

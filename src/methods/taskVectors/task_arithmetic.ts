@@ -9,7 +9,12 @@
  */
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { normalized, scaleOf } from '../shared/weights.js'
-import type { Method } from '../types.js'
+import type { Method, TensorSettings } from '../types.js'
+
+function coefficients({ weights, parameters }: Pick<TensorSettings, 'weights' | 'parameters'>): readonly number[] {
+  const divisor = parameters.normalize === true ? weights.reduce((sum, weight) => sum + weight, 0) : 1
+  return weights.map((weight) => (scaleOf({ parameters }) * weight) / (divisor === 0 ? 1 : divisor))
+}
 
 export const taskArithmetic: Method = {
   ...ON_TASK_VECTORS,
@@ -21,15 +26,7 @@ export const taskArithmetic: Method = {
     { name: 'normalize', type: 'boolean', default: false, describe: 'Divide by the sum of the weights.' },
     LAMBDA,
   ],
+  adapters: { kind: 'sum', coefficients },
   effective: normalized,
-  passes: () => ({
-    reduces: [],
-    map: {
-      kernel: 'task',
-      coefficients: (input) => {
-        const divisor = input.parameters.normalize === true ? input.weights.reduce((sum, weight) => sum + weight, 0) : 1
-        return input.weights.map((weight) => (scaleOf(input) * weight) / (divisor === 0 ? 1 : divisor))
-      },
-    },
-  }),
+  passes: () => ({ reduces: [], map: { kernel: 'task', coefficients } }),
 }

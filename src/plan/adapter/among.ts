@@ -1,15 +1,14 @@
 import { formatOf, isUpdate } from '../../adapters/index.js'
 import { rankMisfit, report } from '../../adapters/misfit.js'
-import { plainName } from '../../adapters/peft/tensors.js'
-import type { AdapterContent, Reporter, Update } from '../../adapters/types.js'
+import type { Reporter } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
-import { agree, plural } from '../../core/words.js'
-import type { MergeExpr } from '../../expr/types.js'
-import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
-import { reachedFrom, usesOf } from '../../recipe/uses.js'
+import { usesOf } from '../../recipe/uses.js'
+import { kindOf } from '../../steps/index.js'
+import type { ReadAdapter } from '../../steps/types.js'
 import { counting } from './counting.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -23,156 +22,81 @@ export function ownAdapter(
   return config && [...tensors.keys()].some(isUpdate) ? config : undefined
 }
 
-interface Member {
-  readonly value: Value
-  readonly adapter: AdapterContent
-}
-
 /**
- * Merges of adapters with each other, tensor by tensor. The result has the tensor names and the configuration of one of
- * them, its origin. If another adapter has a different scale (alpha / rank), terge multiplies its B by the ratio, so
- * that the configuration is right for the result. `origins`: for each output's source, the adapter whose configuration
- * it has.
- * Returns the names of steps that have an error.
- * Errors: those of the adapter's format; `adapter-alone` if a step uses adapters and models,
- * `adapter-rank`, `adapter-scale`, `adapter-origins` if one adapter is in results with different origins. Warnings:
- * `adapter-factors`, `adapter-modules`, `adapter-ranks`.
+ * Reads the adapters that steps use without a model. `wrong`: steps that have an error.
+ * Errors: those of the adapter's format; `adapter-alone` if a step uses adapters and models, `adapter-step` if a step can't
+ * work on adapters, `adapter-rank`.
  */
-export function joinAdapters(
+export function adaptersAmong(
   recipe: Recipe,
-  origins: ReadonlyMap<string, string>,
-  values: Map<string, Value>,
+  values: ReadonlyMap<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
   faults: Faults,
-): ReadonlySet<string> {
-  const members = new Map<string, Member | undefined>()
+): { readonly adapters: ReadonlyMap<string, ReadAdapter>; readonly wrong: ReadonlySet<string> } {
+  const used = new Set(recipe.steps.flatMap(usesOf))
+  const known = new Map<string, ReadAdapter | undefined>()
   for (const [name, value] of values) {
     const source = recipe.models.get(name)!
     const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
-    if (!config) continue
+    if (!config || !used.has(name)) continue
     const reporter = counting(faults, name, recipe.placeOf(source.at))
     const files = { tensors: value.tensors, config }
-    const adapter = formatOf(files)?.read(files, undefined, reporter)
-    const member = adapter && { value, adapter }
-    if (member) checkRanks(member, reporter)
-    members.set(name, member)
+    const format = formatOf(files)
+    const content = format?.read(files, undefined, reporter)
+    if (content) checkRanks(content, reporter)
+    known.set(name, content && format && { content, config, format: format.name })
     reporter.close()
   }
-  const wrong = checkSteps(recipe, members, faults)
-  const results = [...origins].map(([from, origin]) => ({ origin, reached: reachedFrom(from, recipe.steps) }))
-  for (const [name, member] of members) {
-    if (!member) continue
-    const reporter = counting(faults, name, recipe.placeOf(recipe.models.get(name)!.at))
-    const own = new Set(results.filter(({ reached }) => reached.has(name)).map(({ origin }) => origin))
-    const read = [...own].flatMap((origin) => {
-      const onto = members.get(origin)
-      return onto ? [{ origin, tensors: scaledAs(member, onto, reporter) }] : []
-    })
-    const [first, ...others] = read
-    const differing = others.find(({ tensors }) => textOf(tensors) !== textOf(first!.tensors))
-    if (differing)
-      reporter.error(
-        'adapter-origins',
-        `it is used in results with the configurations of ${first!.origin} and of ${differing.origin}, which scale or name it differently`,
-        'make each result in a separate recipe',
-      )
-    if (first) values.set(name, { ...member.value, tensors: first.tensors })
-    reporter.close()
-  }
-  return wrong
+  const adapters = new Map([...known].flatMap(([name, adapter]) => (adapter ? [[name, adapter] as const] : [])))
+  return { adapters, wrong: wrongSteps(recipe, known, faults) }
 }
 
-/** Equal for tensors that are read in the same way. */
-const textOf = (tensors: Value['tensors']): string =>
-  JSON.stringify([...tensors].map(([name, { expr }]) => [name, expr]))
-
-function checkRanks({ adapter }: Member, reporter: Reporter): void {
-  for (const { module, parts, rank } of adapter.updates)
+function checkRanks({ updates }: ReadAdapter['content'], reporter: Reporter): void {
+  for (const { module, parts, rank } of updates)
     if (rank !== undefined && parts.a && parts.a.shape[0] !== rank)
       report(rankMisfit(parts.a.shape[0]!, rank), module, reporter)
 }
 
-/**
- * Checks the steps that use adapters. A step must not mix adapters and models. Merging several adapters is a warning,
- * since the average of factors is not the average of their products.
- */
-function checkSteps(recipe: Recipe, members: ReadonlyMap<string, unknown>, faults: Faults): Set<string> {
+/** Steps that use adapters and can't: with an error, or with an adapter that has one. */
+function wrongSteps(recipe: Recipe, known: ReadonlyMap<string, ReadAdapter | undefined>, faults: Faults): Set<string> {
   const wrong = new Set<string>()
+  /** Steps whose results are adapters. */
+  const results = new Set<string>()
   for (const step of recipe.steps) {
-    const used = [...new Set(usesOf(step))].filter((name) => recipe.models.has(name))
-    const adapters = used.filter((name) => members.has(name))
-    const [model] = used.filter((name) => !members.has(name))
+    const used = [...new Set(usesOf(step))]
+    const adapters = used.filter((name) => known.has(name))
+    const [made] = used.filter((name) => results.has(name))
+    if (adapters.length === 0 && made === undefined) continue
+    results.add(step.name)
+    const [first] = adapters
+    const [model] = used.filter((name) => !known.has(name) && !results.has(name))
     const place = recipe.placeOf(step.at, 'key')
-    if (adapters.length === 0) continue
-    if (model !== undefined) {
+    const refuse = (code: 'adapter-alone' | 'adapter-step', message: string, hint: string): void => {
       wrong.add(step.name)
-      faults.error(
+      faults.error(code, message, place, hint)
+    }
+    const { takesAdapters, kind } = kindOf(step)
+    if (model !== undefined)
+      refuse(
         'adapter-alone',
-        `${quote(adapters[0]!)} is an adapter and ${quote(model)} is a model: they have no tensors in common`,
-        place,
-        `apply it to its base: ${adapters[0]}: {path: BASE, lora: ${recipe.models.get(adapters[0]!)!.reference}}`,
+        `${quote(first ?? made!)} is an adapter and ${quote(model)} is a model: they have no tensors in common`,
+        first === undefined
+          ? 'write the adapter to an output, and apply it in another recipe: {path: BASE, lora: ADAPTER}'
+          : `apply it to its base: ${first}: {path: BASE, lora: ${recipe.models.get(first)!.reference}}; adapters alone need no base`,
       )
-    } else if (adapters.length > 1)
-      faults.warn(
-        'adapter-factors',
-        'terge merges adapters factor by factor: the average of the factors is not the average of the updates',
-        place,
-        'for the average of the updates, apply each adapter to the base ({path: BASE, lora: ADAPTER}), merge the models, and extract an adapter',
+    else if (!takesAdapters)
+      refuse(
+        'adapter-step',
+        `${quote(first ?? made!)} is an adapter, and a step of the kind ${kind} works on models`,
+        'apply the adapter to its base, {path: BASE, lora: ADAPTER}, or merge adapters with merge and weights',
       )
+    else if (made !== undefined)
+      refuse(
+        'adapter-step',
+        `${quote(made)} is a merge of adapters, whose factors are known only when it is written`,
+        'merge all adapters in one step, or write the first result to an output and use it in another recipe',
+      )
+    else if (adapters.some((name) => !known.get(name))) wrong.add(step.name)
   }
   return wrong
-}
-
-/** An adapter's tensors with the names of `onto`, rescaled so that the configuration of `onto` applies to them. */
-function scaledAs(member: Member, onto: Member, reporter: Reporter): Value['tensors'] {
-  const { value, adapter } = member
-  if (member === onto) return value.tensors
-  const names = new Map([...onto.value.tensors.keys()].map((name) => [plainName(name), name]))
-  const nameOf = ({ kind, module }: Update): string => `${kind} ${module}`
-  const modules = new Map(onto.adapter.updates.map((update) => [nameOf(update), update]))
-  const ratios = new Map<ValueTensor, number>()
-  const others: string[] = []
-  for (const update of adapter.updates) {
-    const { kind, module, parts, scale } = update
-    const own = modules.get(nameOf(update))
-    if (!own) {
-      if (kind === 'lora') others.push(module)
-      continue
-    }
-    if (kind === 'lora' && !['a', 'b'].every((role) => sameShape(own.parts[role]!.shape, parts[role]!.shape)))
-      reporter.warn(
-        'adapter-ranks',
-        `${module} has rank ${parts.a!.shape[0]}, but rank ${own.parts.a!.shape[0]} in the base adapter: terge skips it`,
-        'apply each adapter to the base instead ({path: BASE, lora: ADAPTER}): the ranks may then differ',
-      )
-    if (Number.isFinite(scale / own.scale)) ratios.set(parts.b!, scale / own.scale)
-    else
-      reporter.error(
-        'adapter-scale',
-        `${module} has scale ${scale}, but scale 0 in the base adapter`,
-        'use another adapter as the base',
-      )
-  }
-  if (others.length > 0)
-    reporter.warn(
-      'adapter-modules',
-      `it changes ${plural(others.length, 'module')} that the base adapter does not change, such as ${others[0]}: terge skips ${agree(others.length, 'it', 'them')}`,
-      'use the adapter with more modules as the base',
-    )
-  return new Map(
-    [...value.tensors].map(([name, tensor]) => [
-      names.get(plainName(name)) ?? name,
-      scaled(value.name, tensor, ratios.get(tensor) ?? 1),
-    ]),
-  )
-}
-
-function scaled(model: string, tensor: ValueTensor, ratio: number): ValueTensor {
-  if (ratio === 1) return tensor
-  const { reason: _, ...rest } = tensor
-  const expr: MergeExpr = {
-    ...{ kind: 'merge', step: model, method: 'passthrough', models: [model], weights: [1] },
-    ...{ parameters: { scale: [ratio] }, inputs: [tensor.expr] },
-  }
-  return { ...rest, expr }
 }

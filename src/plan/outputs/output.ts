@@ -238,8 +238,10 @@ function adapterSidecars(
   adapter: AdapterConfig | undefined,
   form: WeightForm,
 ): Sidecar[] {
-  if (value.adapter) return [adapterSidecar(value.adapter)]
+  const extracted = value.adapter && !context.checkpoints.get(value.origin)!.adapter
+  if (extracted) return [adapterSidecar(value.adapter)]
   const beside = planSidecars(context, spec, value, form)
+  if (value.adapter) return [...beside.filter(({ name }) => name !== ADAPTER_CONFIG), adapterSidecar(value.adapter)]
   const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
   return lacks ? [...beside, adapterSidecar(adapter)] : beside
 }

@@ -1,6 +1,7 @@
 import { printable } from '../../core/printable.js'
 import { counted } from '../../core/words.js'
-import type { Expr, ReadExpr } from '../../expr/types.js'
+import type { ComputedExpr, CoreExpr, Expr, FactorExpr, ReadExpr } from '../../expr/types.js'
+import { inputsOf } from '../../expr/walk.js'
 import { kindsOfAnalyses } from '../../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { lastFinding, mainStored } from '../../views/stored.js'
@@ -67,6 +68,11 @@ function addFlow(
   edge.what.set(what, (edge.what.get(what) ?? new Set()).add(tensor))
 }
 
+/** What a step did to make a tensor as a whole. */
+function howMade(expr: ComputedExpr | CoreExpr | FactorExpr, kinds: ReadonlyMap<string, string>): string {
+  return expr.kind === 'factor' ? (expr.merged?.method ?? kinds.get(expr.step) ?? 'computed') : expr.kind
+}
+
 /** Adds the edges of one tensor: from every model and step that it is made of, up to `holder`. */
 function addFlows(
   plan: Plan,
@@ -110,10 +116,9 @@ function addFlows(
         return
       }
       case 'computed':
-        walkInputs(expr.inputs, expr.step, holder, 'computed')
-        return
+      case 'core':
       case 'factor':
-        walkInputs(expr.inputs, expr.step, holder, kinds.get(expr.step) ?? 'computed')
+        walkInputs(inputsOf(expr), expr.step, holder, howMade(expr, kinds))
         return
       case 'merge':
         for (const [i, input] of expr.inputs.entries()) {

@@ -3,7 +3,7 @@ import type { StepKind } from '../types.js'
 import { adapterSentence, extractedLine, extractionLines } from './lines.js'
 import { planExtract } from './plan.js'
 import { readExtract } from './read.js'
-import { readExtractRecord } from './record.js'
+import { extractRecord, readExtractRecord } from './record.js'
 import { definitions, extract as schema } from './schema.js'
 import type { ExtractRecord, ExtractStep } from './types.js'
 
@@ -20,6 +20,7 @@ export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   plan(step, { recipe, values, configOf, factorings, faults }) {
     return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), factorings, faults) ?? {}
   },
+  factored: extractRecord,
   readRecord: readExtractRecord,
   planLines: ({ name }, { factorings }, left = {}) =>
     extractionLines(

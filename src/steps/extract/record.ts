@@ -1,17 +1,9 @@
 /** The record of an extraction in the lineage. */
 import { fault } from '../../core/diagnostics.js'
 import { list, natural, nullable, number, object, record, text } from '../../core/json/shape.js'
-import type { PlanFactoring } from '../../expr/types.js'
+import type { Factored, FactorFigures } from '../shared/factored.js'
 import type { UsesRecord } from '../types.js'
 import type { ExtractRecord } from './types.js'
-
-/** ‖δ‖², the number of triplets found, and Σ σ² over them. */
-export type FactorFigures = readonly [squares: number, found: number, kept: number]
-
-/** A decomposed difference. */
-export interface Factored extends Pick<PlanFactoring, 'tensor' | 'work'> {
-  readonly figures: FactorFigures
-}
 
 /**
  * `left`: tensors that are not in the adapter, with reasons. Error: `nothing-to-extract` if both models are equal in

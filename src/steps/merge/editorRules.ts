@@ -45,7 +45,8 @@ const inherited = (method: Method): Schema =>
 const otherMethod = (method: Method): Schema =>
   when({ not: isMethod(method) }, about({ rules: { items: when(isMethod(method), needsParameters(method)) } }))
 
-const based = METHODS.filter(({ base }) => base === 'required' || base === 'listed')
+/** Methods on task vectors need a base too, but not for adapters, which only their files show. */
+const based = METHODS.filter(({ base }) => base === 'listed')
 const NO_BASE = about({
   method: {
     pattern: `^(?!(?:${based.flatMap(namesOf).join('|')})$)`,

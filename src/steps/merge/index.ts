@@ -1,14 +1,22 @@
 /** `merge`: merges several models tensor by tensor with a merge method. */
 import type { StepKind } from '../types.js'
+import { planAdapterMerge } from './adapters/plan.js'
 import { checkDepths } from './depths.js'
 import { planMerge } from './plan.js'
 import { mergeUses, readMergeStep } from './readStep.js'
-import { type MergeRecord, mergeRecord, readMergeRecord } from './record.js'
+import {
+  type MergeFound,
+  type MergeRecord,
+  mergedAdapters,
+  mergedLine,
+  mergeRecord,
+  readMergeRecord,
+} from './record.js'
 import { definitions, merge as schema } from './schema.js'
 import { statisticsFiles } from './statistics.js'
 import type { MergeStep } from './types.js'
 
-export const merge: StepKind<MergeStep, never, never, MergeRecord> = {
+export const merge: StepKind<MergeStep, never, MergeFound, MergeRecord> = {
   kind: 'merge',
   schema,
   definitions,
@@ -19,10 +27,15 @@ export const merge: StepKind<MergeStep, never, never, MergeRecord> = {
   sharesNames: true,
   files: statisticsFiles,
   patterns: (step) => step,
-  plan(step, { recipe, values, configOf, scopes, faults }) {
+  takesAdapters: true,
+  plan(step, context) {
+    const { recipe, values, configOf, scopes, faults, adapters } = context
+    if (adapters.has(mergeUses(step)[0]!)) return planAdapterMerge(step, context)
     checkDepths(recipe, step, values, configOf, faults)
     return planMerge(recipe, step, values, configOf(values.get(step.base)!.origin), faults, scopes)
   },
+  factored: mergedAdapters,
   says: mergeRecord,
   readRecord: readMergeRecord,
+  line: mergedLine,
 }

@@ -9,7 +9,6 @@ import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { lookupMethod } from '../../methods/registry.js'
-import { ranged } from '../../methods/shared/weights.js'
 import type { Method } from '../../methods/types.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { type LayerPlace, layerPlaces } from '../../networks/layers.js'
@@ -17,6 +16,7 @@ import { packedOf, refusePacked } from '../../networks/packed.js'
 import { patternBook } from '../shared/patterns.js'
 import { type Unmerged, unmergedBook } from '../shared/unmerged.js'
 import { blocksFor } from './blocks.js'
+import { checkParameters, checkWeightSum } from './checks.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
 import { resolveParameters, resolveWeights } from './resolve.js'
 import { refuseForeignGrams, statisticsFor } from './statistics.js'
@@ -246,45 +246,6 @@ function reportAbsent(
     const hint = `write on_mismatch: copy to merge the rest${rows ? ', or crop to merge the rows that all models have' : ''}`
     faults.error('tensor-mismatch', message, place('on_mismatch'), hint, model)
   }
-}
-
-function checkWeightSum(
-  { recipe, faults }: Context,
-  settings: MergeSettings,
-  method: Method,
-  name: string,
-  models: readonly string[],
-  weights: readonly number[],
-  parameters: MergeExpr['parameters'],
-) {
-  if (!method.weights || !method.divides(parameters)) return
-  // Only the ratios of the weights matter, and the sum of large weights can overflow.
-  const ratios = ranged(weights)
-  const sum = ratios.reduce((total, weight) => total + weight, 0)
-  // Weights such as 0.1, 0.2 and -0.3 cancel up to rounding errors. Dividing by that sum is not an average either.
-  if (Math.abs(sum) > 1e-12 * ratios.reduce((total, weight) => total + Math.abs(weight), 0)) return
-  const list = models.map((model, index) => `${model}: ${weights[index]}`).join(', ')
-  faults.error(
-    'zero-weights',
-    `the weights of ${name} add up to 0 (${list}), but ${method.name} divides by their sum`,
-    recipe.placeOf(settings.weightsAt, 'key'),
-    method.parameters.some(({ name }) => name === 'normalize')
-      ? 'change the weights, or write parameters: {normalize: false}'
-      : 'change the weights',
-  )
-}
-
-/** Reports parameter values that exclude each other, at the layer of this tensor. */
-function checkParameters(
-  { recipe, faults }: Context,
-  settings: MergeSettings,
-  method: Method,
-  parameters: MergeExpr['parameters'],
-) {
-  const refusal = method.refuse?.({ parameters }, new Set(settings.parameters.keys()))
-  if (!refusal) return
-  const at = settings.parameters.get(refusal.parameter)?.at
-  faults.error('bad-parameter', refusal.message, recipe.placeOf(at ?? settings.at, 'key'), refusal.hint)
 }
 
 const perModel = (method: string, name: string): boolean =>

@@ -72,16 +72,26 @@ export function readMerge(
   at: Cursor,
   given: Base,
   scope: Scope,
-): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype'> {
+): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype' | 'rank'> {
   const merge = draft(at, undefined, given, scope)
   const rules = itemsOf(get(at, 'rules')).map((rule) => ({
     match: readPatterns(get(rule, 'match'), scope.report),
     settings: settle(draft(rule, merge, given, scope), rule, given, scope),
   }))
   const dtype = DTYPE_NAMES[textOf(get(at, 'dtype')) ?? '']
-  const base = baseFor(merge.method, given).name
-  return { settings: settle(merge, at, given, scope), rules, base, ...(dtype ? { dtype } : {}) }
+  const base = baseFor(merge.method, given).name || (areAdapters(merge, scope) ? merge.participants![0]!.name : '')
+  const limit = get(at, 'rank')
+  const rank = textOf(limit) === 'full' ? ('full' as const) : numberOf(limit)
+  return {
+    ...{ settings: settle(merge, at, given, scope), rules, base },
+    ...(dtype ? { dtype } : {}),
+    ...(rank === undefined ? {} : { rank }),
+  }
 }
+
+/** Whether all merged models are known to be adapters: their task vectors are what they change. */
+const areAdapters = ({ participants = [] }: Draft, { adapters }: Scope): boolean =>
+  participants.length > 0 && participants.every(({ name }) => adapters?.has(name) === true)
 
 /** Reports an unknown method (`unknown-method`), and returns the method that was probably meant. */
 function readMethod(at: Cursor | undefined, report: Report): Method | undefined {
@@ -216,8 +226,8 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   // The requirements of a misspelt method are only a guess. Only the misspelling is reported.
   const chosen = textOf(get(at, 'method'))
   const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
-  if (method && !guessed && !given.written && comparesWithBase(method) && !draft.repeats)
-    refuseWithoutBase(method, at, draft, scope)
+  const needsBase = comparesWithBase(method) && !(method?.base === 'required' && areAdapters(draft, scope))
+  if (method && !guessed && !given.written && needsBase && !draft.repeats) refuseWithoutBase(method, at, draft, scope)
   if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {

@@ -117,6 +117,12 @@ export const merge: Schema = inEditors(
         enum: Object.keys(DTYPE_NAMES),
         description: 'Rounds merged tensors to this dtype before other steps use them. Default: no rounding.',
       },
+      rank: several(
+        "a positive integer or 'full'",
+        'For adapters: the rank of the merged adapter, which is the best approximation of the merge. full: the exact result, whose rank is the sum of the ranks. Default: full.',
+        { type: 'integer', minimum: 1 },
+        { type: 'string', enum: ['full'] },
+      ),
     },
     ['method'],
     'Merges the tensors of several models.',

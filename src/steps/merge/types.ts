@@ -33,4 +33,6 @@ export interface MergeStep extends StepCommon {
   readonly onMismatch: 'copy' | 'error' | 'crop'
   /** Round the results to this dtype before other steps use them. */
   readonly dtype?: OutputDtype
+  /** For adapters: the rank of the result. `full`: the exact result. */
+  readonly rank?: number | 'full'
 }

@@ -51,6 +51,7 @@ function moved(expr: Expr, by: Finding, through: (input: Expr) => Expr): Expr {
     case 'crop':
       throw new Error('internal: rows of two kinds cannot be permuted')
     case 'factor':
+    case 'core':
       throw new Error('internal: an adapter cannot be permuted')
     case 'computed':
       return { ...expr, aligned: [...(expr.aligned ?? []), by] }

@@ -31,7 +31,8 @@ const LONGEST_METHOD = 120
 function methodOf(expr: Expr, known = new Map<Expr, string | undefined>()): string | undefined {
   if (expr.kind === 'read') return undefined
   if (expr.kind === 'crop') return methodOf(expr.merge, known)
-  if (expr.kind === 'factor') return 'extract'
+  if (expr.kind === 'factor') return expr.merged?.method ?? 'extract'
+  if (expr.kind === 'core') return undefined
   if (expr.kind === 'computed' || expr.kind === 'lora') return expr.kind
   if (known.has(expr)) return known.get(expr)
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])]

@@ -1,0 +1,90 @@
+/** `adapter_config.json` of merged adapters, in PEFT's form. */
+type Config = Readonly<Record<string, unknown>>
+
+/** A module of the result. */
+export interface MergedModule {
+  readonly module: string
+  readonly rank: number
+  readonly scale: number
+}
+
+/** Keys that say where factors are. Names of modules in the result replace them. */
+const PLACES = ['layers_to_transform', 'layers_pattern', 'exclude_modules']
+
+const listOf = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined
+
+/**
+ * The first adapter's configuration, with ranks and scales of the result: rank and alpha of most modules, and patterns for
+ * the others.
+ */
+export function mergedConfig(
+  configs: readonly Config[],
+  modules: readonly MergedModule[],
+  saved: readonly string[],
+  hasBiases: boolean,
+): Config {
+  const [first = {}] = configs
+  const rank = mostFrequent(modules.map((module) => module.rank)) ?? 1
+  const alphaOf = ({ scale, rank }: MergedModule): number => scale * rank
+  const alpha = mostFrequent(modules.filter((module) => module.rank === rank).map(alphaOf)) ?? rank
+  const byModule = (number: (module: MergedModule) => number, usual: number) =>
+    Object.fromEntries(
+      withLonger(modules, (module) => number(module) !== usual).map((module) => [module.module, number(module)]),
+    )
+  return {
+    ...Object.fromEntries(Object.entries(first).filter(([key]) => !PLACES.includes(key))),
+    alpha_pattern: byModule(alphaOf, alpha),
+    bias: 'none',
+    inference_mode: true,
+    init_lora_weights: true,
+    lora_alpha: alpha,
+    ...(hasBiases ? { lora_bias: true } : {}),
+    modules_to_save: saved.length > 0 ? saved : null,
+    peft_type: 'LORA',
+    r: rank,
+    rank_pattern: byModule((module) => module.rank, rank),
+    target_modules: targetsOf(
+      configs,
+      modules.map(({ module }) => module),
+    ),
+    use_dora: false,
+    use_rslora: false,
+  }
+}
+
+/**
+ * The modules that need a pattern. PEFT uses the first pattern that a name ends with, so modules whose names end with one of
+ * these names need their own pattern, before it.
+ */
+function withLonger(modules: readonly MergedModule[], needed: (module: MergedModule) => boolean): MergedModule[] {
+  const names = modules.filter(needed).map(({ module }) => module)
+  const ends = new Set(names)
+  return modules
+    .filter(({ module }) => {
+      for (let dot = 0; dot >= 0; dot = module.indexOf('.', dot) + 1 || -1) if (ends.has(module.slice(dot))) return true
+      return false
+    })
+    .sort((a, b) => b.module.length - a.module.length || (a.module < b.module ? -1 : 1))
+}
+
+/**
+ * The adapters' own lists of targets, if they have some: names at the end of which modules end. Otherwise the modules'
+ * full names.
+ */
+function targetsOf(configs: readonly Config[], modules: readonly string[]): string[] {
+  const lists = configs.map((config) => listOf(config.target_modules))
+  const plain = configs.every((config) => PLACES.every((key) => config[key] === undefined || config[key] === null))
+  const names = lists.flatMap((list) => list ?? [])
+  const ends = (module: string, name: string): boolean => module === name || module.endsWith(`.${name}`)
+  const covers = modules.every((module) => names.some((name) => ends(module, name)))
+  if (!plain || lists.includes(undefined) || !covers) return [...modules].sort()
+  return [...new Set(names.filter((name) => modules.some((module) => ends(module, name))))].sort()
+}
+
+/** Of equally frequent values, the first. */
+function mostFrequent(values: readonly number[]): number | undefined {
+  const counts = new Map<number, number>()
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
+  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0]
+}
