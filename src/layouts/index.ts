@@ -18,3 +18,15 @@ export const layoutNames = (): string[] =>
 
 /** `mixtral/released`. */
 export const layoutName = ({ family, form }: Layout): string => `${family.name}/${form.name}`
+
+/**
+ * The layouts of a name: `mixtral/released`; those of a model type, `gemma3/released`; those of all families with a form,
+ * `released`.
+ */
+export function layoutsNamed(name: string): readonly Layout[] {
+  const all = FAMILIES.flatMap((family) => family.forms.map((form): Layout => ({ family, form })))
+  const own = all.filter((layout) => layoutName(layout) === name)
+  if (own.length > 0) return own
+  const [form, type] = name.split('/').reverse()
+  return all.filter((layout) => layout.form.name === form && (type === undefined || layout.family.types.includes(type)))
+}

@@ -3,7 +3,7 @@ import { quote } from '../../core/suggest.js'
 import type { Faults } from '../../language/faults.js'
 import type { LayoutChoice, Path } from '../../language/types.js'
 import { leavesOf } from '../../layouts/forms.js'
-import { FAMILIES, type Layout, layoutName } from '../../layouts/index.js'
+import { type Layout, layoutName, layoutsNamed } from '../../layouts/index.js'
 import { certaintyOf, factsOf, formName, type Laid, layoutsOf } from '../../layouts/model.js'
 import { indexOf } from '../../layouts/names.js'
 import { evidenceOf } from '../../layouts/recognise.js'
@@ -32,52 +32,49 @@ export function namedForms(
 ): NamedForms {
   const found = new Map<Family, FamilyForm>()
   for (const choice of choices) {
-    const layout = layoutNamed(recipe, choice, name, model, other, faults)
-    if (!layout) continue
-    const { family, form } = layout
-    if (found.has(family))
-      faults.error(
-        'contradiction',
-        `${choice.name} is a second layout of the same tensors, after ${formName(family, found.get(family)!)}`,
-        recipe.placeOf(choice.at),
-        'remove one of them',
-      )
-    found.set(family, form)
+    for (const { family, form } of layoutsFor(recipe, choice, name, model, other, faults)) {
+      if (found.has(family) && found.get(family) !== form)
+        faults.error(
+          'contradiction',
+          `${choice.name} is a second layout of the same tensors, after ${formName(family, found.get(family)!)}`,
+          recipe.placeOf(choice.at),
+          'remove one of them',
+        )
+      found.set(family, form)
+    }
   }
   return found
 }
 
-function layoutNamed(
+/** The layouts of a model that a name is about. A form alone, or a model type, can be that of several families. */
+function layoutsFor(
   recipe: Recipe,
   choice: NameChoice,
   name: string,
   model: Laid,
   other: Laid | undefined,
   faults: Faults,
-): Layout | undefined {
-  const all = FAMILIES.flatMap((family) => family.forms.map((form): Layout => ({ family, form })))
-  const whole = all.find((layout) => layoutName(layout) === choice.name)
-  if (whole) {
-    refuseDeclared(recipe, choice, whole, name, model, faults)
-    return whole
-  }
-  const fitting = all.filter(({ family, form }) => {
-    if (form.name !== choice.name) return false
+): readonly Layout[] {
+  const all = layoutsNamed(choice.name)
+  const fitting = all.filter(({ family }) => {
     const { possible, mixed } = evidenceOf(family, factsOf(model))
     return mixed || possible.length > 0
   })
+  if (choice.name.includes('/')) {
+    const found = fitting.length > 0 ? fitting : all
+    for (const layout of found) refuseDeclared(recipe, choice, layout, name, model, faults)
+    return found
+  }
   const certain = fitting.filter(({ family }) => certaintyOf(family, model.config, other?.config) !== undefined)
-  if (certain.length === 1) return certain[0]
-  const offered = (
-    certain.length > 0 ? certain : fitting.length > 0 ? fitting : all.filter(({ form }) => form.name === choice.name)
-  ).map(layoutName)
+  if (certain.length > 0) return certain
+  const offered = (fitting.length > 0 ? fitting : all).map(layoutName)
   faults.error(
     'unknown-layout',
-    `${quote(choice.name)} is a layout of several networks, and ${certain.length > 1 ? `${quote(name)} fits ${certain.length} of them` : `nothing says which one ${quote(name)} is`}`,
+    `${quote(choice.name)} is a layout of several networks, and nothing says which one ${quote(name)} is`,
     recipe.placeOf(choice.at),
     `write its whole name: ${offered.slice(0, 4).join(', ')}${offered.length > 4 ? ', …' : ''}`,
   )
-  return undefined
+  return []
 }
 
 /** A configuration can say that the same tensors are of another family: halves for gate and up, or every other column. */

@@ -3,7 +3,7 @@ import { nearest, quote } from '../../core/suggest.js'
 import { type Cursor, entriesOf, get, isMapping, itemsOf, numberOf, oneOrMore, textOf } from '../../language/cursor.js'
 import type { Report } from '../../language/report.js'
 import type { LayoutChoice } from '../../language/types.js'
-import { FAMILIES, layoutNames } from '../../layouts/index.js'
+import { FAMILIES, layoutNames, layoutsNamed } from '../../layouts/index.js'
 import { capturesOf } from '../../layouts/names.js'
 import type { Form } from '../../layouts/types.js'
 
@@ -15,15 +15,14 @@ export const readLayouts = (at: Cursor | undefined, report: Report): LayoutChoic
     return rule ? [{ kind: 'rule', rule, at: item.path }] : []
   })
 
-/** Names of layouts: `mixtral/released`, or `released`. */
+/** Names of layouts: `mixtral/released`, `minimax/released`, or `released`. */
 export const readLayoutNames = (at: Cursor | undefined, report: Report): (LayoutChoice & { readonly kind: 'name' })[] =>
   oneOrMore(at).flatMap((item) => {
     const name = textOf(item)
     if (name === undefined) return []
-    const known = layoutNames()
+    if (layoutsNamed(name).length > 0) return [{ kind: 'name', name, at: item.path } as const]
     const forms = new Set(FAMILIES.flatMap((family) => family.forms.map((form) => form.name)))
-    if (known.includes(name) || forms.has(name)) return [{ kind: 'name', name, at: item.path } as const]
-    const near = nearest(name, [...known, ...forms], 2)
+    const near = nearest(name, [...layoutNames(), ...forms], 2)
     report.error('unknown-layout', `there is no layout ${quote(name)}`, item.path, {
       hint:
         near.length > 0
