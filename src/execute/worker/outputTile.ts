@@ -1,4 +1,4 @@
-import { CHUNK, type ChunkKernel } from '../../kernels/types.js'
+import { CHUNK, type ChunkKernel, TILE } from '../../kernels/types.js'
 import type { Layout } from './layout.js'
 import { fusedMap, keptTail, mixedMap } from './shortcuts.js'
 import { bindMixed, bindStored, evaluate } from './values.js'
@@ -52,9 +52,12 @@ function mixedTile(layout: Layout, kernel: ChunkKernel, root: number): MakeTile 
   const { program, outputTile } = layout
   const { elementBytes } = program.output!
   const state = layout.merges[root]!
+  const operands = state.base < 0 ? state.inputs : [...state.inputs, state.base]
+  // Elements that are read lie in the tile already. All others are made in chunks.
+  const most = operands.every((index) => program.nodes[index]!.kind === 'read') ? TILE : CHUNK
   return (n) => {
-    for (let from = 0; from < n; from += CHUNK) {
-      const count = Math.min(CHUNK, n - from)
+    for (let from = 0; from < n; from += most) {
+      const count = Math.min(most, n - from)
       bindMixed(layout, state, from, count, outputTile + from * elementBytes)
       kernel(state.context.address, count)
     }

@@ -46,7 +46,10 @@ export function fusedMap(program: Program, root: number, kernels: Kernels): Chun
   return kernels.fused(node.kernel, dtype, program.compute)
 }
 
-/** The kernel that takes operands in the output's dtype as they are stored, where all that are read are in that dtype. */
+/**
+ * The kernel that takes operands in the output's dtype or in float32 as they are, where all that are read are in one of
+ * them.
+ */
 export function mixedMap(
   { nodes, leaves, output, compute }: Program,
   root: number,
@@ -57,7 +60,7 @@ export function mixedMap(
   const operands = node.base < 0 ? node.inputs : [...node.inputs, node.base]
   const fits = operands.every((index) => {
     const below = nodes[index]!
-    return below.kind !== 'read' || leaves[below.leaf]!.dtype === output.dtype
+    return below.kind !== 'read' || [output.dtype, 'F32'].includes(leaves[below.leaf]!.dtype)
   })
   return fits && node.inputs.length <= MIXED_INPUTS ? kernels.mixed(node.kernel, output.dtype, compute) : undefined
 }

@@ -166,12 +166,16 @@ export function bindStored(layout: Layout, state: MergeState, nodes: readonly nu
   state.context.bind({ inputs: nodes.map(stored), base, output, ...placeOf(layout, state, 0), scratch: state.scratch })
 }
 
+/** Whether a node is read, in the dtype of the output. */
+const isInOutputDtype = ({ program }: Layout, node: Node): node is Node & { kind: 'read' } =>
+  node.kind === 'read' && program.leaves[node.leaf]!.dtype === program.output?.dtype
+
 /** The same for a mixed kernel: what is stored in the output's dtype as it lies, all else evaluated. */
 export function bindMixed(layout: Layout, state: MergeState, from: number, n: number, output: number): void {
   let wide = 0
   const operand = (index: number, bit: number): number => {
     const node = layout.program.nodes[index]!
-    if (node.kind === 'read') return storedAt(layout, node.leaf, from)
+    if (isInOutputDtype(layout, node)) return storedAt(layout, node.leaf, from)
     wide += 2 ** bit
     return evaluate(layout, index, from, n)
   }
