@@ -43,7 +43,12 @@ function bitsandbytes(shape, nested) {
     ...(nested
       ? [
           scales('.weight.nested_absmax', 'F32', [up(blocks, size)]),
-          fixed('.weight.nested_quant_map', 'F32', [256], Float32Array.from({ length: 256 }, (_, n) => n / 255)),
+          fixed(
+            '.weight.nested_quant_map',
+            'F32',
+            [256],
+            Float32Array.from({ length: 256 }, (_, n) => n / 255),
+          ),
         ]
       : []),
   ]
@@ -68,7 +73,14 @@ export const FORMATS = {
   BF16: { tensors: (shape) => [tensor('.weight', 'BF16', shape, 'scales')] },
   'FP8 block': {
     config: { quant_method: 'fp8', weight_block_size: [128, 128] },
-    tensors: (shape) => [codes('.weight', E4M3, shape), scales('.weight_scale_inv', 'F32', shape.map((n) => up(n, 128)))],
+    tensors: (shape) => [
+      codes('.weight', E4M3, shape),
+      scales(
+        '.weight_scale_inv',
+        'F32',
+        shape.map((n) => up(n, 128)),
+      ),
+    ],
   },
   'FP8 channel': {
     config: compressed('float-quantized', { num_bits: 8, type: 'float', strategy: 'channel' }),
@@ -123,7 +135,12 @@ export const FORMATS = {
     },
   },
   NVFP4: {
-    config: compressed('nvfp4-pack-quantized', { num_bits: 4, type: 'float', strategy: 'tensor_group', group_size: 16 }),
+    config: compressed('nvfp4-pack-quantized', {
+      num_bits: 4,
+      type: 'float',
+      strategy: 'tensor_group',
+      group_size: 16,
+    }),
     tensors: ([rows, columns]) => [
       codes('.weight_packed', 'U8', [rows, columns / 2]),
       tensor('.weight_scale', E4M3, [rows, columns / 16], 'scales'),

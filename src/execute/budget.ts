@@ -67,14 +67,14 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
       mode === 'read'
         ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)
         : 0
-    const decoding = leaves.reduce((sum, { view }) => sum + decodingBytes(view), 0)
+    const decoding = decodingBytes(leaves.map(({ view }) => view).filter(isDecoded))
     most = Math.max(most, buffers + tile + reading + decoding + updateBytes(expr, shape, compute, CHUNK))
   }
   return most
 }
 
 /** Memory for the decoded numbers of a tile, and for what they are made from. */
-const decodingBytes = (view: View): number => (isDecoded(view) ? decodeScratch(view) + bytesOf('F32', TILE) : 0)
+const decodingBytes = (views: readonly View[]): number => decodeScratch(views) + views.length * bytesOf('F32', TILE)
 
 /** How many of `asked` threads are useful: not more than CPU cores, or a few, unless there are many bytes. */
 export const usefulThreads = ({ cost }: Plan, asked: number): number =>

@@ -60,7 +60,8 @@ export function scratchFault(
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +
-    gathered.reduce((sum, { view }) => sum + bytesOf(dtypeOf(view) ?? 'F64', tile) + decodeScratch(view), 0) +
+    gathered.reduce((sum, { view }) => sum + bytesOf(dtypeOf(view) ?? 'F64', tile), 0) +
+    decodeScratch(gathered.map(({ view }) => view)) +
     (held + computed) * tile * computeBytes +
     updates
   if (bytes <= ROOM && leaves.length * (tile * 8 + PAGES) <= WINDOWS) return undefined

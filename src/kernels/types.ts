@@ -159,19 +159,50 @@ export type AddProduct = (
   scale: number,
 ) => void
 
-/** Numbers from codes: see assembly/memory/unpack.ts. */
+/**
+ * Decodes codes of `rows` rows of `columns` numbers: see assembly/memory/decode.ts. `stride`: bytes from one row of codes
+ * to the next.
+ */
+export type DecodeRows<More extends readonly number[] = []> = (
+  source: number,
+  stride: number,
+  to: number,
+  rows: number,
+  columns: number,
+  scales: number,
+  zeros: number,
+  line: number,
+  step: number,
+  first: number,
+  run: number,
+  ...more: More
+) => void
+
+/** The same for numbers that are decoded already, in place: see assembly/memory/unpack.ts. */
+type ScaleRows<More extends readonly number[] = []> = (
+  x: number,
+  rows: number,
+  columns: number,
+  scales: number,
+  zeros: number,
+  line: number,
+  step: number,
+  ...more: More
+) => void
+
+/** Numbers from codes: see assembly/memory/decode.ts, unpack.ts and turn.ts. */
 export interface UnpackKernels {
-  readonly numbers: (
-    dtype: 'F8_E4M3' | 'F8_E8M0' | 'I8' | 'U8',
-  ) => (source: number, stride: number, to: number, rows: number, columns: number) => void
-  readonly nibbles: (
+  readonly numbers: (dtype: 'F8_E4M3' | 'I8' | 'U8') => DecodeRows
+  readonly nibbles: DecodeRows<[skip: number, high: number, table: number]>
+  readonly across: DecodeRows<[at: number, order: number, n: number, bits: number]>
+  readonly paired: (
     source: number,
     stride: number,
     to: number,
     rows: number,
     columns: number,
-    skip: number,
-    high: number,
+    scales: number,
+    odd: number,
     table: number,
   ) => void
   readonly fields: (
@@ -184,41 +215,26 @@ export interface UnpackKernels {
     bits: number,
     perWord: number,
   ) => void
-  readonly across: (source: number, to: number, columns: number, shift: number, bits: number) => void
-  readonly scaleRuns: (
-    x: number,
-    rows: number,
-    columns: number,
-    scales: number,
-    zeros: number,
-    stride: number,
-    first: number,
-    run: number,
-  ) => void
-  readonly scaleEach: (x: number, rows: number, columns: number, scales: number, zeros: number, stride: number) => void
-  readonly scaleMapped: (
-    x: number,
-    rows: number,
-    columns: number,
-    scales: number,
-    zeros: number,
-    stride: number,
-    groups: number,
-  ) => void
-  readonly scaleAll: (x: number, n: number, factor: number, over: number) => void
-  readonly addAll: (x: number, n: number, plus: number, refused: number) => number
-  readonly turnNibbles: (
+  readonly line: (
     source: number,
-    line: number,
-    scales: number,
-    scaleLine: number,
-    rows: number,
-    columns: number,
     to: number,
-    stride: number,
-    table: number,
-  ) => void
+    n: number,
+    first: number,
+    bits: number,
+    perWord: number,
+    order: number,
+    plus: number,
+    refused: number,
+  ) => number
+  readonly same: (source: number, to: number, n: number, shift: number, bits: number) => void
+  readonly addAll: (x: number, n: number, plus: number, refused: number) => number
+  readonly exponents: (source: number, stride: number, to: number, rows: number, columns: number) => void
+  readonly scaleRuns: ScaleRows<[first: number, run: number]>
+  readonly scaleEach: ScaleRows
+  readonly scaleMapped: ScaleRows<[groups: number]>
+  readonly scaleAll: (x: number, n: number, factor: number, over: number) => void
   readonly transpose: (source: number, line: number, rows: number, columns: number, to: number, stride: number) => void
+  readonly transposeBytes: UnpackKernels['transpose']
 }
 
 /** An instance on one memory. Looking up a function is cheap, but should be outside of loops. */

@@ -14,7 +14,7 @@ import { dtypeOf, shapeOf } from '../../src/views/shape.js'
 import { findingsOf, lastFinding, mainStored, mapStored, storedOf, withoutLastFinding } from '../../src/views/stored.js'
 import type { StoredView, View } from '../../src/views/types.js'
 import { coordinatesOf, elementOf, numberAt, randomCase } from './random.js'
-import { type Look, ROOM, SLOT, workerOn } from './worker.js'
+import { BAND, type Look, ROOM, SLOT, workerOn } from './worker.js'
 
 const isWithin = (ranges: readonly Look[], { file, offset, bytes }: Look): boolean =>
   bytes === 0 ||
@@ -37,7 +37,7 @@ test('what workers read of random views, piece by piece, is what views are said 
       const source = lower(view, { raw, mixed: 'F64', maps })
       kinds.add(source.reader.kind)
       const size = raw ? bytesOf(dtype!) : 1
-      const address = ROOM + scratchOf(source)
+      const address = ROOM + scratchOf(source, BAND)
       for (const [mode, room] of [
         ['read', 256],
         ['read', 4096],
@@ -96,7 +96,7 @@ test('values that were computed are read as they are, or through maps', async ()
   const team = { memory: { memory } } as unknown as NonNullable<WorkerContext['team']>
   const read = (reader: Reader, first: number, count: number): number[] => {
     const source = { reader, dtype: 'F32', elementBytes: 4 } as const
-    const at = locate(source, slot, { ...context('read', 4096), team }, first, count, ROOM + scratchOf(source))
+    const at = locate(source, slot, { ...context('read', 4096), team }, first, count, ROOM + scratchOf(source, BAND))
     return [...new Float32Array(memory.buffer, at, count)]
   }
   const known = withValues({ kind: 'memory' }, values)

@@ -7,6 +7,8 @@ import type { Slot, WindowFile } from '../../src/storage/local/window.js'
 
 export const SLOT = 2 ** 17
 export const ROOM = 2 ** 18
+/** Small, so that bands hold parts of matrices. */
+export const BAND = 4096
 
 export interface Look {
   readonly file: number
@@ -40,6 +42,9 @@ export async function workerOn(files: () => readonly Uint8Array[], pages = 32) {
     return known
   }
   const context = (mode: 'map' | 'read', slotRoom: number) =>
-    ({ kernels, memory, windows: { mode }, slotRoom, input, scratchOwners: new Map() }) as unknown as WorkerContext
+    ({
+      ...{ kernels, memory, windows: { mode }, slotRoom, input, scratchOwners: new Map() },
+      ...{ last: {}, bandBytes: BAND },
+    }) as unknown as WorkerContext
   return { memory, slot, looks, context, forget: () => inputs.clear() }
 }

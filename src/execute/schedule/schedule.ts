@@ -1,5 +1,6 @@
 import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
 import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
+import { bandTiles } from '../../views/bands.js'
 import { withValues } from '../../views/readers.js'
 import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
@@ -171,7 +172,7 @@ function open(index: number, job: Job, pool: Pool): Active {
     job,
     passes: job.merges.map(passesFor),
     tiles: Math.ceil(program.elements / TILE),
-    tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest))),
+    tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest)), bandTiles(program.leaves) ?? 0),
     pass: -1,
     next: 0,
     end: 0,

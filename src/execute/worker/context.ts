@@ -16,8 +16,12 @@ export interface WorkerContext {
   readonly scratch: { readonly start: number; readonly bytes: number }
   /** The team's memory for matrices, and the number of this thread in the team. */
   readonly team?: { readonly memory: TeamMemory; readonly thread: number; readonly instance: WebAssembly.Instance }
-  /** What uses scratch space at an address since the task began. */
+  /** What uses scratch space at an address since a task of another program ran. */
   readonly scratchOwners: Map<number, object>
+  /** The program of the last task. */
+  readonly last: { program?: object }
+  /** Bytes of each band of codes in the current program. */
+  readonly bandBytes: number
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void

@@ -75,7 +75,7 @@ export function layOut(program: Program, worker: WorkerContext): Layout {
     loras: nodes.map((node) => (node.kind === 'lora' ? layLora(program, node, worker, arena, reach) : undefined)),
     joined: nodes.map(({ kind }) => (kind === 'join' ? buffer() : 0)),
     rounded: nodes.map(({ kind }) => (kind === 'round' ? { stored: buffer(), buffer: buffer() } : undefined)),
-    gathered: leaves.map((leaf) => layLeaf(leaf, rowLength, arena)),
+    gathered: leaves.map((leaf) => layLeaf(leaf, rowLength, arena, worker.bandBytes)),
     digests: digester(kernels, memory, arena),
     outputTile: output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0,
     tile: { start: 0, end: 0, count: 0, at: new Float64Array(leaves.length) },
@@ -84,8 +84,8 @@ export function layOut(program: Program, worker: WorkerContext): Layout {
 }
 
 /** Room for a tile's elements, and for whole rows around it. */
-function layLeaf(leaf: Program['leaves'][number], rowLength: number, arena: Arena): number {
+function layLeaf(leaf: Program['leaves'][number], rowLength: number, arena: Arena, band: number): number {
   if (leaf.reader.kind === 'contiguous') return 0
-  const scratch = scratchOf(leaf)
+  const scratch = scratchOf(leaf, band)
   return arena.allocate(scratch + (TILE + 2 * rowLength) * leaf.elementBytes) + scratch
 }

@@ -3,6 +3,7 @@ import type { TeamMemory } from '../../kernels/dense/team.js'
 import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import { TILE } from '../../kernels/types.js'
 import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'
+import { bandBytes, bandCount } from '../../views/bands.js'
 import { fileCache, openInput } from '../files.js'
 import type { Program } from '../program.js'
 import type { WorkerContext } from './context.js'
@@ -48,7 +49,7 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     const { path, size } = inputs[index]!
     return { fd: openInput(path), path, size }
   }, openFiles)
-  const context: Omit<WorkerContext, 'write' | 'team'> = {
+  const context: Omit<WorkerContext, 'write' | 'team' | 'bandBytes'> = {
     kernels,
     memory,
     windows,
@@ -56,12 +57,14 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     slotRoom: size - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     scratchOwners: new Map(),
+    last: {},
     input: files.get,
   }
   return {
     bytes: new Uint8Array(memory.buffer),
     kernels,
-    prepare: (program, rest) => prepare(program, { ...context, ...rest }),
+    prepare: (program, rest) =>
+      prepare(program, { ...context, ...rest, bandBytes: bandBytes(bandCount(program.leaves)) }),
     close() {
       windows.close()
       files.close()

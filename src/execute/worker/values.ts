@@ -8,8 +8,9 @@ import { rowsTouched } from './touchedRows.js'
 
 /** A task begins: merges get its coefficients and tables. */
 export function beginTask({ program, merges, loras, worker }: Layout, task: Task): void {
-  // Another program may have used the scratch space.
-  worker.scratchOwners.clear()
+  // Another program uses the same scratch space.
+  if (worker.last.program !== program) worker.scratchOwners.clear()
+  worker.last.program = program
   for (const lora of loras) lora?.begin()
   for (const [index, state] of merges.entries()) {
     const node = program.nodes[index]!

@@ -1,4 +1,5 @@
 export * from './memory/convert'
+export * from './memory/decode'
 export * from './memory/digest'
 export * from './combine/elementwise'
 export * from './memory/finite'

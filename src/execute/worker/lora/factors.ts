@@ -25,7 +25,10 @@ export interface Lines {
 
 export function layLines({ left, right }: LoraNode, size: number, worker: WorkerContext, arena: Arena): Lines {
   const line = arena.allocate(CHUNK * 8)
-  const nested = Math.max(scratchOf(right.source), left ? scratchOf(left.source) : 0)
+  const nested = Math.max(
+    scratchOf(right.source, worker.bandBytes),
+    left ? scratchOf(left.source, worker.bandBytes) : 0,
+  )
   const scratch = arena.allocate(nested === 0 ? CHUNK * 8 : SCRATCH + nested)
   const wanted = { dtype: size === 4 ? ('F32' as const) : ('F64' as const), elementBytes: size }
   return {

@@ -1,6 +1,7 @@
 /** Reads the elements of a program's leaves: one file for each kind of reader. */
 import type { Slot } from '../../../storage/local/window.js'
-import { decodedBytes, SCRATCH, TURNED_BYTES } from '../../../views/decodeScratch.js'
+import { bandReader } from '../../../views/bands.js'
+import { decodedBytes, SCRATCH, turnedBytes } from '../../../views/decodeScratch.js'
 import type { Reader, Source } from '../../../views/readers.js'
 import type { WorkerContext } from '../context.js'
 import { readParts } from './concat.js'
@@ -13,24 +14,24 @@ import { copySource, type Reading } from './reading.js'
 import { readRows } from './rows.js'
 import { readStrided } from './strided.js'
 
-/** Bytes that a reader needs before the elements that it makes. */
-export const scratchOf = ({ reader }: Source): number => neededBy(reader)
+/** Bytes that a reader needs before the elements that it makes. `band`: bytes of each band of codes. */
+export const scratchOf = ({ reader }: Source, band: number): number => neededBy(reader, band)
 
-const needs = new WeakMap<Reader, number>()
+const needs = new WeakMap<Reader, { readonly band: number; readonly bytes: number }>()
 
-function neededBy(reader: Reader): number {
+function neededBy(reader: Reader, band: number): number {
   const known = needs.get(reader)
-  if (known !== undefined) return known
-  const bytes = countNeeded(reader)
-  needs.set(reader, bytes)
+  if (known?.band === band) return known.bytes
+  const bytes = countNeeded(reader, band)
+  needs.set(reader, { band, bytes })
   return bytes
 }
 
-function countNeeded(reader: Reader): number {
+function countNeeded(reader: Reader, band: number): number {
   const inner = innerOf(reader)
   return inner.length === 0 && reader.kind !== 'decoded'
     ? 0
-    : ownScratch(reader) + inner.reduce((most, one) => Math.max(most, neededBy(one)), 0)
+    : ownScratch(reader, band) + inner.reduce((most, one) => Math.max(most, neededBy(one, band)), 0)
 }
 
 /** Readers that a reader reads with scratch space after its own. */
@@ -55,19 +56,19 @@ function innerOf(reader: Reader): readonly Reader[] {
 function forget({ worker, scratch }: Reading, reader: Reader): void {
   const { scratchOwners } = worker
   if (scratchOwners.size === 0) return
-  const end = scratch + neededBy(reader)
+  const end = scratch + neededBy(reader, worker.bandBytes)
   for (const address of scratchOwners.keys()) if (address >= scratch && address < end) scratchOwners.delete(address)
 }
 
-function ownScratch(reader: Reader): number {
-  if (reader.kind === 'decoded')
-    return decodedBytes(reader.parts[0]!.reader.kind === 'contiguous' && reader.form.codes.kind !== 'across')
-  return reader.kind === 'turned' ? TURNED_BYTES : SCRATCH
+function ownScratch(reader: Reader, band: number): number {
+  if (reader.kind === 'decoded') return decodedBytes(bandReader(reader) ? band : 0)
+  return reader.kind === 'turned' ? turnedBytes(band) : SCRATCH
 }
 
 /**
  * Where elements of a source lie, from row-major index `first` on: in the slot's window where they lie one after the other in a file.
- * All others are put one after the other to `address`, which `scratchOf(source)` bytes of scratch space precede.
+ * All others are put one after the other to `address`, which `scratchOf(source)` bytes
+ * of scratch space precede.
  */
 export function locate(
   source: Source,
@@ -80,13 +81,19 @@ export function locate(
   const { reader, elementBytes } = source
   if (reader.kind === 'contiguous')
     return slot.at(worker.input(reader.file), reader.offset + first * elementBytes, count * elementBytes)
-  readElements(source, readingWith(worker, slot, address - scratchOf(source), reader), first, count, address)
+  readElements(
+    source,
+    readingWith(worker, slot, address - scratchOf(source, worker.bandBytes), reader),
+    first,
+    count,
+    address,
+  )
   return address
 }
 
 /** What a reader works with that has scratch space from that address on. */
 export function readingWith(worker: WorkerContext, slot: Slot, scratch: number, reader?: Reader): Reading {
-  const next = scratch + (reader ? ownScratch(reader) : SCRATCH)
+  const next = scratch + (reader ? ownScratch(reader, worker.bandBytes) : SCRATCH)
   return {
     ...{ worker, slot, scratch },
     within: (source, first, count, address) =>

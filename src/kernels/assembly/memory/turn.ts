@@ -1,5 +1,4 @@
-/** Matrices whose rows become columns: of 4-byte elements, and of numbers that are computed from halves of bytes. */
-import { plane, store16 } from './nibbles'
+/** Matrices whose rows become columns: of 4-byte elements, and of bytes. */
 
 /**
  * Rows of 4-byte elements become columns. `line` and `stride`: bytes from one row to the next, and from one row of the result. Eight rows of the result
@@ -42,50 +41,25 @@ function square(from: usize, line: usize, to: usize, stride: usize): void {
   v128.store(to + 3 * stride, i64x2.shuffle(y1, y3, 1, 3))
 }
 
-/**
- * Halves of bytes through a table of 16 numbers, lower halves first, times a scale for 32 columns of a row: columns of
- * the numbers become rows of the result. `rows`: a multiple of 16, `columns`: of 32. `line`, `scaleLine` and `stride`:
- * bytes from one row of codes, of scales and of the result to the next.
- */
-export function turn_nibbles(
-  src: usize,
-  line: usize,
-  scales: usize,
-  scaleLine: usize,
-  rows: usize,
-  columns: usize,
-  dst: usize,
-  stride: usize,
-  table: usize,
-): void {
-  const p0 = plane(table, 0), p1 = plane(table, 1), p2 = plane(table, 2), p3 = plane(table, 3)
-  const bytes = memory.data(256)
-  for (let row: usize = 0; row < rows; row += 16) {
-    for (let group: usize = 0; group < columns >> 5; group++) {
-      turnBytes(src + row * line + (group << 4), line, bytes)
-      const scale = scales + row * scaleLine + (group << 2)
-      const s0 = apart(scale, scaleLine), s1 = apart(scale + 4 * scaleLine, scaleLine)
-      const s2 = apart(scale + 8 * scaleLine, scaleLine), s3 = apart(scale + 12 * scaleLine, scaleLine)
-      let to = dst + (group << 5) * stride + (row << 2)
+/** Rows of bytes become columns. `line` and `stride`: bytes from one row to the next, and from one row of the result. */
+export function transpose_bytes(src: usize, line: usize, rows: usize, columns: usize, dst: usize, stride: usize): void {
+  const whole = rows & ~15, wide = columns & ~15
+  for (let row: usize = 0; row < whole; row += 16) {
+    for (let column: usize = 0; column < wide; column += 16) {
+      turnBytes(src + row * line + column, line, SQUARE)
+      let to = dst + column * stride + row
       for (let byte: usize = 0; byte < 256; byte += 16) {
-        const both = v128.load(bytes + byte)
-        store16(to, v128.and(both, i8x16.splat(15)), p0, p1, p2, p3, true, s0, s1, s2, s3)
-        store16(to + stride, i8x16.shr_u(both, 4), p0, p1, p2, p3, true, s0, s1, s2, s3)
-        to += stride << 1
+        v128.store(to, v128.load(SQUARE + byte))
+        to += stride
       }
     }
   }
+  for (let row: usize = 0; row < rows; row++)
+    for (let column = row < whole ? wide : 0; column < columns; column++)
+      store<u8>(dst + column * stride + row, load<u8>(src + row * line + column))
 }
 
-/** Four numbers that are `line` bytes apart. */
-// @ts-ignore: decorator
-@inline
-function apart(from: usize, line: usize): v128 {
-  let four = v128.load32_zero(from)
-  four = v128.load32_lane(from + line, four, 1)
-  four = v128.load32_lane(from + 2 * line, four, 2)
-  return v128.load32_lane(from + 3 * line, four, 3)
-}
+const SQUARE = memory.data(256, 16)
 
 /** A square of 16 × 16 bytes, transposed: pairs of rows 8 apart are mixed four times. */
 // @ts-ignore: decorator

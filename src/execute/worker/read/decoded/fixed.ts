@@ -3,7 +3,7 @@ import { fault } from '../../../../core/diagnostics.js'
 import { elements } from '../../../../core/dtypes.js'
 import type { Source } from '../../../../views/readers.js'
 import { copySource } from '../reading.js'
-import type { DecodedState } from './state.js'
+import { type DecodedState, hasZeroInTable } from './state.js'
 
 const FLOAT = { dtype: 'F32', elementBytes: 4 } as const
 const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6]
@@ -59,12 +59,17 @@ export function fixedParts(state: DecodedState): void {
     if (codes.table === 'E2M1') new Float32Array(memory.buffer, state.table, 16).set(E2M1)
     else checkNumbers(state, codes.table, numbersOf(state, codes.table, 0, 16, state.table))
   }
+  const less = zero?.kind === 'constant' && hasZeroInTable(form) ? zero.value : 0
   if (codes.kind === 'fields' && codes.bits === 4)
-    new Float32Array(memory.buffer, state.table, 16).set(Array.from({ length: 16 }, (_, code) => code))
+    new Float32Array(memory.buffer, state.table, 16).set(Array.from({ length: 16 }, (_, code) => code - less))
+  new Float32Array(memory.buffer, state.one, 1).set([1])
+  if (codes.kind === 'across') new Uint8Array(memory.buffer, state.codeOrder, codes.order.length).set(codes.order)
+  if (zero?.kind === 'fields' && zero.order)
+    new Uint8Array(memory.buffer, state.zeroOrder, zero.order.length).set(zero.order)
   if (scale.form.kind === 'nested')
     checkNumbers(state, scale.form.map, numbersOf(state, scale.form.map, 0, 256, state.nested))
-  if (zero?.kind === 'constant')
-    new Float32Array(memory.buffer, state.zeros, (state.raw - state.zeros!) >> 2).fill(zero.value)
+  if (zero?.kind === 'constant' && state.zeros !== undefined)
+    new Float32Array(memory.buffer, state.zeros, (state.raw - state.zeros) >> 2).fill(zero.value)
   if (scale.by) state.factor = factorOf(state, scale.by)
   if (groupOf) state.groups = groupsOf(state, groupOf, shape.at(-1)!)
 }

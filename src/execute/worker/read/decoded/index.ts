@@ -3,8 +3,10 @@ import { MOST_GROUPS } from '../../../../views/decodeForm.js'
 import { SCALES } from '../../../../views/decodeScratch.js'
 import type { DecodedReader } from '../../../../views/readers.js'
 import type { Reading } from '../reading.js'
-import { codeRows, findCodes, rowsAt } from './codes.js'
+import { codeRows } from './band.js'
+import { findCodes, type Grid } from './codes.js'
 import { stateOf } from './ready.js'
+import { linesAt } from './scaleLines.js'
 import { boxRows, isBox, scaleBox, scaleRowOf, scalesAt } from './scales.js'
 import type { DecodedState } from './state.js'
 
@@ -62,8 +64,9 @@ export function decodeBox(
 
 /** How many rows from `row` on have scales that fit into the cache together. `used`: scales of each row that are used. */
 function rowsOfScales(state: DecodedState, row: number, used: number): number {
-  const { height, reader } = state
+  const { height, reader, lined } = state
   const { groups, block } = reader.form
+  if (lined) return Math.max(1, Math.floor(SCALES / groups))
   if (groups > MOST_GROUPS && !isBox(state)) return 1
   // Zero points are read in words that several rows share, so half of the cache is for rows at its borders.
   const scaleRows = isBox(state) ? boxRows(state, used) : Math.max(1, Math.floor(SCALES / 2 / Math.max(1, groups)))
@@ -72,84 +75,79 @@ function rowsOfScales(state: DecodedState, row: number, used: number): number {
 }
 
 /** Bytes of numbers that are scaled while they are in a near cache. */
-const NEAR = 1 << 16
-
-/** Rows that are turned at once by their codes. */
-const SQUARE = 16
-
-/**
- * Puts columns of some rows to an address as rows, `stride` bytes apart, and returns how many rows it has done: those
- * whose codes can be turned themselves, which is much less work than to turn numbers.
- */
-export function turnCodes(
-  state: DecodedState,
-  row: number,
-  rows: number,
-  column: number,
-  columns: number,
-  to: number,
-  stride: number,
-): number {
-  const { codes, block, zero, scale } = state.reader.form
-  const { unpack } = state.reading.worker.kernels
-  const fits =
-    codes.kind === 'nibbles' && codes.first === 'low' && !zero && state.groups === undefined && scale.part !== 0
-  if (!fits || block[0] !== 1 || block[1] !== 32 || column % 32 !== 0 || columns % 32 !== 0 || !isBox(state)) return 0
-  for (let done = 0; ; ) {
-    const n = Math.min(rows - done, rowsOfScales(state, row + done, columns / 32 + 1))
-    const whole = n - (n % SQUARE)
-    if (whole === 0) return done
-    const { start, width } = scalesFor(state, row + done, whole, column, columns)
-    const { address, stride: line } = rowsAt(state, row + done, whole, column / 2, columns / 2)
-    const scales = state.scales.address + 4 * start
-    unpack.turnNibbles(address, line, scales, 4 * width, whole, columns, to + done * 4, stride, state.table)
-    done += whole
-  }
-}
+const NEAR = 1 << 14
 
 function decodeRows(state: DecodedState, row: number, rows: number, column: number, columns: number, to: number): void {
-  const { zeros, reader, reading } = state
-  const { block } = reader.form
-  const { unpack } = reading.worker.kernels
+  const { block } = state.reader.form
   const mapped = state.groups
   // Scales come first: they and the codes share a window on the files.
   const found = scalesFor(state, row, rows, column, columns)
-  const codes = findCodes(state, row, rows, column, columns)
-  const near = Math.max(1, Math.floor(NEAR / (columns * 4)))
+  const decode = findCodes(state, row, rows, column, columns)
   const first = scaleRowOf(state, row)
+  const apart = mapped !== undefined || block[1] === 1
+  const near = apart ? Math.max(1, Math.floor(NEAR / columns)) : rows
   for (let done = 0; done < rows; ) {
     const inside = ((row + done) % state.height) % block[0]
     const n = Math.min(near, block[0] === 1 ? rows - done : Math.min(rows - done, block[0] - inside))
-    const at = 4 * (found.start + (scaleRowOf(state, row + done) - first) * found.width)
-    const [scale, zero] = [state.scales.address + at, zeros === undefined ? 0 : zeros + at]
+    const at = (scaleRowOf(state, row + done) - first) * found.line
+    const grid = {
+      ...found,
+      scales: found.scales + at,
+      zeros: found.zeros && found.zeros + at,
+      line: block[0] === 1 ? found.line : 0,
+    }
     const x = to + done * columns * 4
-    const stride = block[0] === 1 ? found.width * 4 : 0
-    codes(done, n, x)
-    if (mapped !== undefined) unpack.scaleMapped(x, n, columns, scale, zero, stride, mapped + column * 4)
-    else if (block[1] === 1) unpack.scaleEach(x, n, columns, scale, zero, stride)
-    else unpack.scaleRuns(x, n, columns, scale, zero, stride, column % block[1], block[1])
+    if (apart) decodeApart(state, () => decode(done, n, x, ones(state)), x, n, columns, grid, column)
+    else decode(done, n, x, grid)
     done += n
   }
 }
 
-/** Where the scale of the first row and column is in the cache, in floats, and how far it is to the next row of scales. */
-function scalesFor(
-  state: DecodedState,
-  row: number,
-  rows: number,
-  column: number,
+/** A scale of 1 for all. */
+const ones = ({ one }: DecodedState): Grid => ({ scales: one, zeros: 0, line: 0, step: 0, first: 0, run: COLUMNS })
+
+/** Numbers whose scales are not those of runs of columns. */
+function decodeApart(
+  { reading, groups }: DecodedState,
+  decode: () => void,
+  x: number,
+  n: number,
   columns: number,
-): { readonly start: number; readonly width: number } {
+  { scales, zeros, line, step }: Grid,
+  column: number,
+): void {
+  const { unpack } = reading.worker.kernels
+  decode()
+  if (groups === undefined) unpack.scaleEach(x, n, columns, scales, zeros, line, step)
+  else unpack.scaleMapped(x, n, columns, scales, zeros, line, step, groups + column * 4)
+}
+
+/** Where the scales of some rows and columns are. */
+function scalesFor(state: DecodedState, row: number, rows: number, column: number, columns: number): Grid {
   const { groups, block } = state.reader.form
+  const { groups: mapped, lined } = state
+  const first = mapped === undefined ? Math.floor(column / block[1]) : 0
+  if (lined) {
+    const { start, step } = linesAt(state, row, rows)
+    return gridAt(state, start + first * step, 4, step, column)
+  }
   const [top, bottom] = [scaleRowOf(state, row), scaleRowOf(state, row + rows - 1)]
-  if (state.groups !== undefined) return { start: scalesAt(state, top * groups, (bottom + 1) * groups), width: groups }
-  const first = Math.floor(column / block[1])
   const end = Math.ceil((column + columns) / block[1])
-  if (isBox(state)) {
+  if (mapped === undefined && isBox(state)) {
     scaleBox(state, top, bottom + 1 - top, first, end - first)
-    return { start: 0, width: end - first }
+    return gridAt(state, 0, 4 * (end - first), 4, column)
   }
   // Only the scales of these columns if a row has very many.
-  if (groups > MOST_GROUPS) return { start: scalesAt(state, top * groups + first, top * groups + end), width: groups }
-  return { start: scalesAt(state, top * groups, (bottom + 1) * groups) + first, width: groups }
+  const part = groups > MOST_GROUPS && mapped === undefined
+  const start = part
+    ? scalesAt(state, top * groups + first, top * groups + end)
+    : scalesAt(state, top * groups, (bottom + 1) * groups) + first
+  return gridAt(state, 4 * start, 4 * groups, 4, column)
 }
+
+/** `at`: bytes from the start of the caches. */
+const gridAt = ({ scales, zeros, reader }: DecodedState, at: number, line: number, step: number, column: number) => ({
+  ...{ scales: scales.address + at, zeros: zeros === undefined ? 0 : zeros + at, line, step },
+  first: column % reader.form.block[1],
+  run: reader.form.block[1],
+})

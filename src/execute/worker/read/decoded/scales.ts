@@ -47,8 +47,7 @@ export function scaleBox(state: DecodedState, row: number, rows: number, group: 
   const made = new Float32Array(buffer, scales.address, rows * groups)
   if (form.scale.form.kind === 'exponent') {
     bytesOfPart(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
-    const numbers = state.reading.worker.kernels.unpack.numbers('F8_E8M0')
-    numbers(state.raw + group, form.groups, scales.address, rows, groups)
+    state.reading.worker.kernels.unpack.exponents(state.raw + group, form.groups, scales.address, rows, groups)
   } else {
     const all = numbersOf(state, form.scale.part, row * form.groups, rows * form.groups, state.raw)
     for (let i = 0; i < rows; i++)
@@ -71,7 +70,7 @@ function load(state: DecodedState, first: number, count: number, at = 0): void {
 }
 
 /** Checks scales, and applies the factor of all of them. `indexOf`: the index of a scale in its part. */
-function finish(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
+export function finish(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
   const { by } = state.reader.form.scale
   refuseWrong(state, scales, indexOf)
   if (!by) return
@@ -99,7 +98,7 @@ function refuseScale(state: DecodedState, index: number, scale: number): never {
 function exponents(state: DecodedState, first: number, scales: Float32Array): void {
   const count = scales.length
   bytesOfPart(state, state.reader.form.scale.part, first, count, state.raw)
-  state.reading.worker.kernels.unpack.numbers('F8_E8M0')(state.raw, count, scales.byteOffset, 1, count)
+  state.reading.worker.kernels.unpack.exponents(state.raw, count, scales.byteOffset, 1, count)
 }
 
 /** Scales that are stored as bytes, with scales of their own. */
@@ -157,7 +156,7 @@ function fieldZeros(state: DecodedState, zero: Fields, first: number, count: num
     const bit = bitOf(row)
     const group = (first + at) % groups
     const [place, inside, n] = [wordRow(bit) * groups - start + group, bit % 32, Math.min(groups - group, count - at)]
-    if (inside + bits <= 32) kernels.unpack.across(state.raw + place * 4, to + at * 4, n, inside, bits)
+    if (inside + bits <= 32) kernels.unpack.same(state.raw + place * 4, to + at * 4, n, inside, bits)
     else
       for (let i = 0; i < n; i++) {
         const field = (words[place + i]! >>> inside) | (words[place + groups + i]! << (32 - inside))

@@ -2,8 +2,8 @@
 import { BOX, SCRATCH, STRIP } from '../../../../views/decodeScratch.js'
 import type { TurnedReader } from '../../../../views/readers.js'
 import type { Reading } from '../reading.js'
-import { keepColumns } from './codes.js'
-import { decodeBox, turnCodes } from './index.js'
+import { keepColumns } from './band.js'
+import { decodeBox } from './index.js'
 import { stateOf } from './ready.js'
 import type { DecodedState } from './state.js'
 
@@ -95,7 +95,7 @@ function turn(
   const { unpack } = state.reading.worker.kernels
   const most = Math.max(1, Math.floor(BOX / columns))
   keepColumns(state, row, rows, column, columns)
-  for (let done = turnCodes(state, row, rows, column, columns, to, rows * 4); done < rows; done += most) {
+  for (let done = 0; done < rows; done += most) {
     const n = Math.min(most, rows - done)
     decodeBox(state, row + done, n, column, columns, box)
     unpack.transpose(box, columns * 4, n, columns, to + done * 4, rows * 4)
