@@ -168,21 +168,18 @@ function around(view: View, seed: number, maps: Map<string, { axis: number; map:
   return made
 }
 
-test('numbers of random forms, read through random views and piece by piece, are what forms are said to be', async () => {
+type Maps = Map<string, { axis: number; map: Int32Array }[]>
+
+/** Compares pieces of a view with the numbers that its form describes. Returns the kind of its reader. */
+async function comparer() {
   let files: readonly Uint8Array[] = []
-  const { memory, slot, looks, context, forget } = await workerOn(() => files, 256)
-  const [forms, readers] = [new Set<string>(), new Set<string>()]
-  for (let seed = 0; seed < 250; seed++) {
-    const given = randomDecoded(seed)
+  const { memory, slot, context, forget } = await workerOn(() => files, 256)
+  return (given: Made, view: View, found: Maps, seed: number): string => {
     check(given.view)
-    const found = new Map<string, { axis: number; map: Int32Array }[]>()
-    const view = around(given.view, seed, found)
     const maps = ({ step }: { readonly step: string }) => found.get(step)!
     files = given.files
     forget()
-    forms.add(given.view.form.codes.kind)
     const source = lower(view, { raw: false, mixed: 'F32', maps })
-    readers.add(source.reader.kind)
     assert.is(dtypeOf(view), 'F32')
     const shape = shapeOf(view)
     const count = elements(shape)
@@ -201,7 +198,6 @@ test('numbers of random forms, read through random views and piece by piece, are
         [Math.floor(random() * count), 1],
       ] as const) {
         if (n === 0 || first >= count) continue
-        looks.length = 0
         const at = locate(source, slot, worker, first, n, address)
         const bytes = new DataView(memory.buffer, at, 4 * n)
         const touched: { file: number; offset: number; bytes: number }[] = []
@@ -219,9 +215,62 @@ test('numbers of random forms, read through random views and piece by piece, are
           )
       }
     }
+    return source.reader.kind
+  }
+}
+
+/** Matrices of random halves of bytes with powers of 2 for 32 columns. */
+function turnedMxfp4(seed: number, shape: readonly [number, number, number]): Made {
+  const random = generator(seed, 6)
+  const [experts, height, columns] = shape
+  const files: Uint8Array<ArrayBuffer>[] = []
+  const stored = (shape: readonly number[], value: () => number): StoredView => {
+    const bytes = Uint8Array.from({ length: elements(shape) }, value)
+    const file = files.push(bytes) - 1
+    return { kind: 'stored', file, tensor: 't', dtype: 'U8', shape, offset: 0, bytes: bytes.length }
+  }
+  const of = [
+    stored([experts, height, columns / 2], () => Math.floor(random() * 256)),
+    stored([experts, height, columns / 32], () => Math.floor(random() * 200)),
+  ]
+  const form: DecodeForm = {
+    codes: { kind: 'nibbles', first: 'low', table: 'E2M1' },
+    scale: { part: 1, form: { kind: 'exponent' } },
+    block: [1, 32],
+    groups: columns / 32,
+  }
+  return { files, view: { kind: 'decode', shape, of, form, format: '' } }
+}
+
+test('numbers of random forms, read through random views and piece by piece, are what forms are said to be', async () => {
+  const [forms, readers] = [new Set<string>(), new Set<string>()]
+  const compare = await comparer()
+  for (let seed = 0; seed < 250; seed++) {
+    const given = randomDecoded(seed)
+    const maps: Maps = new Map()
+    forms.add(given.view.form.codes.kind)
+    readers.add(compare(given, around(given.view, seed, maps), maps, seed))
   }
   assert.equal([...forms].sort(), ['across', 'fields', 'nibbles', 'numbers'])
   assert.ok(readers.has('turned') && readers.has('decoded') && readers.has('picked'), [...readers].join())
+})
+
+test('transposed matrices of MXFP4 are turned by their bytes, in several bands and with rows of any number', async () => {
+  const compare = await comparer()
+  for (const [seed, [experts, height, columns]] of [
+    [2, 37, 96],
+    [1, 128, 160],
+    [3, 1, 32],
+    [2, 16, 64],
+    [1, 50, 320],
+  ].entries() as ArrayIterator<[number, [number, number, number]]>) {
+    const given = turnedMxfp4(seed, [experts, height, columns])
+    for (let piece = 0; piece < 20; piece++)
+      assert.is(
+        compare(given, { kind: 'permute', of: given.view, axes: [0, 2, 1] }, new Map(), 100 * seed + piece),
+        'turned',
+      )
+  }
 })
 
 test.run()

@@ -79,7 +79,10 @@ function runTask(
 /** Reads leaves for a tile: mapped pages cost nothing until they are touched, so of those the task's whole range comes at once. */
 function tileReader(layout: Layout, active: readonly number[], first: number, total: number) {
   const { program, worker, gathered, tile } = layout
-  const isMapped = (leaf: number): boolean => worker.windows.mode === 'map' && gathered[leaf] === 0
+  const isMapped = (leaf: number): boolean => {
+    const bytes = (total + 2 * program.rowLength) * program.leaves[leaf]!.elementBytes
+    return worker.windows.mode === 'map' && gathered[leaf] === 0 && bytes <= worker.slotRoom
+  }
   const mapped = active.map((leaf) => (isMapped(leaf) ? fetchLeaf(layout, leaf, first, total) : undefined))
   return (done: number, n: number): void => {
     tile.start = first + done

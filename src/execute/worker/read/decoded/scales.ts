@@ -79,7 +79,8 @@ export function finish(state: DecodedState, scales: Float32Array, indexOf: (inde
   refuseWrong(state, scales, indexOf)
 }
 
-function refuseWrong(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
+/** Error `damaged-weights` if a scale is not a finite number. */
+export function refuseWrong(state: DecodedState, scales: Float32Array, indexOf: (index: number) => number): void {
   if (state.reading.worker.kernels.allFinite('F32')(scales.byteOffset, scales.length)) return
   const wrong = scales.findIndex((scale) => !Number.isFinite(scale))
   refuseScale(state, indexOf(wrong), scales[wrong]!)

@@ -4,6 +4,7 @@ import type { TurnedReader } from '../../../../views/readers.js'
 import type { Reading } from '../reading.js'
 import { keepColumns } from './band.js'
 import { decodeBox } from './index.js'
+import { isPaired, readPaired } from './paired.js'
 import { stateOf } from './ready.js'
 import type { DecodedState } from './state.js'
 
@@ -30,6 +31,10 @@ export function readTurned(
 ): void {
   const { worker, scratch } = reading
   const state = stateOf(reader.of, { ...reading, scratch: scratch + SCRATCH + 4 * (STRIP + BOX) })
+  if (isPaired(state)) {
+    readPaired(state, first, count, address)
+    return
+  }
   const memory = new Uint8Array(worker.memory.buffer)
   const { height, columns } = state
   const rows = Math.min(height, MOST_ROWS)
