@@ -11,7 +11,7 @@ import { FAMILIES, type Layout, layoutName } from '../../src/layouts/index.js'
 import type { Tensors } from '../../src/layouts/types.js'
 import { lower } from '../../src/views/lower.js'
 import type { View } from '../../src/views/types.js'
-import { ROOM, workerOn } from '../views/worker.js'
+import { BAND, ROOM, workerOn } from '../views/worker.js'
 import type { RawTensor } from './files.js'
 
 /** Opens a folder or file; `shown` in messages. */
@@ -36,7 +36,7 @@ export async function readTensors(model: Checkpoint, tensors: Tensors): Promise<
     const most = ROOM_OF_SLOT / size
     for (let first = 0; first < count; first += most) {
       const n = Math.min(most, count - first)
-      const at = locate(source, slot, context('map', ROOM_OF_SLOT), first, n, ROOM + scratchOf(source))
+      const at = locate(source, slot, context('map', ROOM_OF_SLOT), first, n, ROOM + scratchOf(source, BAND))
       bytes.set(new Uint8Array(memory.buffer, at, n * size), first * size)
     }
     return bytes
