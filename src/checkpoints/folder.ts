@@ -1,5 +1,6 @@
 /** Finds the weight files of a hub-style folder and reads its index. */
 
+import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
 import { type Budget, jsonReader } from '../core/json/reader.js'
@@ -7,7 +8,15 @@ import { quote } from '../core/suggest.js'
 import { leadsDown } from '../storage/leadsDown.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
-import { CONTAINERS, EXTENSIONS, indexName, isIndexOf, isWeightsOf, packedForInference } from './containers/index.js'
+import {
+  CONTAINERS,
+  EXTENSIONS,
+  folderContainer,
+  indexName,
+  isIndexOf,
+  isWeightsOf,
+  packedForInference,
+} from './containers/index.js'
 import type { Container } from './containers/types.js'
 
 export interface FolderWeights {
@@ -30,6 +39,8 @@ const SET_ASIDE = new RegExp(
 const ADAPTERS = CONTAINERS.flatMap(({ adapterName }) => adapterName ?? [])
 /** Memory per index entry in bytes, without its strings. */
 const ENTRY_COST = 100
+/** Subfolders that are searched for a hint. */
+const MOST_SUBFOLDERS = 20
 /** In bytes. A million tensors take about 130 MB. */
 const MAX_INDEX_BYTES = 256 * 2 ** 20
 const REPAIR = 'the checkpoint is incomplete or damaged: download it again'
@@ -66,6 +77,13 @@ export async function folderWeights(
     if (part || (files.length > 1 && !container.joined)) throw ambiguous(shown, files, container)
     if (files.length > 0) return { files }
   }
+  const inner = await partedSubfolder(folder, visible)
+  if (inner !== undefined)
+    throw fault(
+      'no-weights',
+      `${shown}: a folder without weights of its own`,
+      `did you mean ${quote(`${shown}/${inner.name}`)}? It holds ${inner.described}`,
+    )
   const gguf = packedForInference(visible)
   throw fault(
     'no-weights',
@@ -74,6 +92,16 @@ export async function folderWeights(
       ? `a model is ${CONTAINERS.map(({ described }) => described).join(', ')}, or a folder with one`
       : `${gguf} is converted for inference: merge the original model, then convert the result`,
   )
+}
+
+/** A subfolder in which a trainer saved the model in parts, beside the state of its optimizer. */
+async function partedSubfolder(folder: string, names: readonly string[]) {
+  for (const name of names.filter((one) => !one.includes('.') && !/^optim/.test(one)).slice(0, MOST_SUBFOLDERS)) {
+    const inside = await readdir(path.join(folder, name)).catch((): string[] => [])
+    const found = folderContainer(inside)
+    if (found) return { name, described: found.described }
+  }
+  return undefined
 }
 
 /** The index beside a single file, if it lists other files of the folder. An unreadable index is ignored. */

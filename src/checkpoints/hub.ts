@@ -11,6 +11,8 @@ import { type HubSettings, hubSettings } from '../storage/hub/settings.js'
 import { hubStore } from '../storage/hub/store.js'
 import type { Fetch } from '../storage/hub/types.js'
 import { leadsDown } from '../storage/leadsDown.js'
+import { folderContainer, hasWholeWeights } from './containers/index.js'
+import type { FolderContainer } from './containers/types.js'
 import { PART } from './folder.js'
 import { listsModules } from './modules.js'
 import { openCheckpoint } from './open.js'
@@ -76,12 +78,16 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   }
 
   const store = hubStore({ settings, subject: at, subfolder, signal, ...(cached ? { most: 1 } : {}) })
+  let names: readonly string[]
   try {
-    await store.list('')
+    names = (await store.list('')).map(({ name }) => name)
   } catch (error) {
     if (!cached || !(error instanceof Fault)) throw error
     return done(cached)
   }
+  const parted = hasWholeWeights(names) ? undefined : folderContainer(names)
+  if (parted && !(cached && enough)) throw inParts(parted, subject)
+  if (parted && cached) return done(cached)
   await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
     throw fault(
       'write-failed',
@@ -97,6 +103,14 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   })
   return done(checkpoint, fetches)
 }
+
+/** Each part of each tensor has a header of its own: too many ranges to ask a hub for. */
+const inParts = ({ described }: FolderContainer, { reference, repository }: Subject): Fault =>
+  fault(
+    'unsupported-format',
+    `${reference}: ${described}, which terge reads only if it is completely on this machine`,
+    `download it (hf download ${repository} --local-dir DIR) and write the path of that folder`,
+  )
 
 function checkReference(asked: HubReference): HubReference {
   const { reference, repository, revision, subfolder } = asked

@@ -307,4 +307,12 @@ test('safetensors files come first, and the folder says that it holds two models
   )
 })
 
+test('a folder of a trainer leads to the folder with the model', async () => {
+  const where = folder({ 'trainer_state.json': '{}' })
+  cpSync(path.join(fixtures, 'two'), path.join(where, 'pytorch_model_fsdp_0'), { recursive: true })
+  cpSync(path.join(fixtures, 'two'), path.join(where, 'optimizer_0'), { recursive: true })
+  const { code, hint } = await faultOf(where)
+  assert.equal([code, hint], ['no-weights', "did you mean 'm/pytorch_model_fsdp_0'? It holds a distributed checkpoint"])
+})
+
 test.run()

@@ -14,12 +14,18 @@ export const isOf = (value: Value | undefined, classes: ReadonlySet<string>): bo
 export const stateOf = (value: Value | undefined): Value | undefined =>
   value !== undefined && isOpaque(value) ? value.parts[1] : undefined
 
-/** The attributes of an object of one of these classes; undefined for anything else. Objects with slots have theirs in a pair. */
+/**
+ * The attributes of an object of one of these classes; undefined for anything else. The state of objects with slots is a pair: the usual
+ * attributes, if any, and those in slots.
+ */
 export function attributesOf(value: Value | undefined, classes: ReadonlySet<string>): Attributes | undefined {
   if (!isOf(value, classes)) return undefined
   const state = stateOf(value) ?? null
-  const own = Array.isArray(state) && state.length === 2 && state[0] === null ? state[1]! : state
-  return isDict(own) ? own : undefined
+  if (isDict(state)) return state
+  if (!Array.isArray(state) || state.length !== 2) return undefined
+  const [usual, slots] = state as [Value, Value]
+  if (usual === null || (isDict(usual) && usual.size === 0)) return isDict(slots) ? slots : undefined
+  return isDict(usual) && isDict(slots) ? new Map([...usual, ...slots]) : undefined
 }
 
 /** Sizes or offsets of a tensor; undefined if they are anything else. */
