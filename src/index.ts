@@ -11,6 +11,7 @@
  *     inspect       model → its tensors and metadata; reads only file headers
  *     diff          two models → how each tensor differs
  *     importMergekit  mergekit configuration → recipe
+ *     importBlockWeights  a weight per block of a UNet → recipe
  *     init          models → a starter recipe
  *     listMethods   the merge methods
  *
@@ -44,6 +45,8 @@ export type { Shapes, Spec, SpecText } from './rebasin/spec.js'
 export type { Loaded, LoadOptions } from './recipe/load.js'
 export type { Recipe } from './recipe/types.js'
 export { diff } from './session/diff.js'
+export { type BlockWeightOptions, importBlockWeights } from './session/importing/blockWeights.js'
+export type { ImportOptions } from './session/importing/mergekit.js'
 export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/init.js'
 export {
   type CheckpointFacts,
@@ -55,7 +58,6 @@ export {
   permutationSpec,
 } from './session/inspect.js'
 export { type Locked, type LockOptions, lock } from './session/lock.js'
-export type { ImportOptions } from './session/mergekit.js'
 export { findMethod, listMethods } from './session/methods.js'
 export type { OneLine } from './session/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'

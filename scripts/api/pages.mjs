@@ -12,7 +12,7 @@ const { ERROR_CODES } = await import(pathToFileURL(path.join(root, 'dist/src/cor
 
 /** In the order of the index. */
 const GROUPS = {
-  Recipes: ['load', 'validate', 'init', 'recipeOf', 'recipeAsData', 'importMergekit'],
+  Recipes: ['load', 'validate', 'init', 'recipeOf', 'recipeAsData', 'importMergekit', 'importBlockWeights'],
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan'],
   Runs: ['run', 'startAhead', 'lock'],
   Results: ['verify', 'report', 'stepLine', 'stepNotes', 'measuredPaths', 'barrier', 'drop', 'readPath', 'readPathOf'],

@@ -20,6 +20,13 @@ export function blockName(place: number, count: number): string {
   return place < inputs ? `IN${digits(place)}` : place === inputs ? 'M00' : `OUT${digits(place - inputs - 1)}`
 }
 
+/** A list with BASE first, for a UNet with fewer blocks: without the lowest ones, as other tools shorten it. */
+export function shortened(list: readonly number[], count: number): readonly number[] {
+  const kept = (count - 1) / 2
+  const middle = list.length / 2
+  return [...list.slice(0, kept + 1), ...list.slice(middle, middle + kept + 1)]
+}
+
 /** The blocks of the UNet among a model's tensors, in an original file or in diffusers. Undefined if there is none. */
 export function unetBlocks(shapes: Facts['shapes']): UnetBlocks | undefined {
   const traits = unetTraits({ config: undefined, shapes })

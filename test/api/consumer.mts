@@ -4,6 +4,7 @@ import {
   type AdapterUpdates,
   type Analysis,
   type AnalysisCost,
+  type BlockWeightOptions,
   barrier,
   type Checkpoint,
   type CheckpointFacts,
@@ -25,6 +26,7 @@ import {
   findMethod,
   formatDiagnostic,
   type ImportOptions,
+  importBlockWeights,
   importMergekit,
   init,
   inspect,
@@ -267,7 +269,9 @@ export async function texts(): Promise<unknown> {
   }
   const importing: ImportOptions = { strict: true, folder: '.' }
   const { text, diagnostics } = await importMergekit('mergekit.yml', importing)
+  const blocks: BlockWeightOptions = { ...where, base: 0.5 }
   show(await init(['a', 'b+adapter'], where), text, diagnostics.map(formatDiagnostic))
+  show(await importBlockWeights('0,1', ['a', 'b'], blocks))
   return recipeAsData(recipeOf(line, where))
 }
 

@@ -7,6 +7,7 @@ import {
   diff,
   Fault,
   findMethod,
+  importBlockWeights,
   importMergekit,
   init,
   inspect,
@@ -164,6 +165,11 @@ const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, cod
     'not-mergekit',
   ],
   'importMergekit: nothing': [(at) => importMergekit(path.join(at, 'none.yml')), 'missing-recipe'],
+  'importBlockWeights: 24 numbers': [
+    () => importBlockWeights(Array.from({ length: 24 }, () => 1).join(','), ['a', 'b']),
+    'bad-flag',
+  ],
+  'importBlockWeights: one model': [() => importBlockWeights('0,1', ['a']), 'bad-flag'],
   'findMethod: no method': [() => findMethod('tise'), 'unknown-method'],
   'readPath: no summary': [
     (at) => {

@@ -6,7 +6,7 @@ import type { Faults } from '../../language/faults.js'
 import type { Report } from '../../language/report.js'
 import { listOf, object, type Schema } from '../../language/schemaParts.js'
 import type { BlockValues, Gradient, ParameterValue, RecipeHead } from '../../language/types.js'
-import { blockName, type UnetBlocks, unetBlocks } from '../../networks/unetBlocks.js'
+import { blockName, shortened, type UnetBlocks, unetBlocks } from '../../networks/unetBlocks.js'
 import type { MergeSettings, MergeStep } from './types.js'
 
 /** Numbers of blocks: Stable Diffusion 1 and 2, and SDXL. */
@@ -107,10 +107,6 @@ const placed = ({ weights, weightsAt, parameters }: MergeSettings) => [
   ...[...parameters.values()].flatMap(({ value, at }) => blocksOf(value).map((values) => ({ values, at }))),
 ]
 
-/** Weights of Stable Diffusion 1 for SDXL, as other tools shorten them: without IN09 to IN11 and OUT09 to OUT11. */
-function fewerBlocks({ blocks, rest }: BlockValues, count: number): string {
-  const inputs = (count - 1) / 2
-  const middle = (blocks.length - 1) / 2
-  const kept = [rest, ...blocks.slice(0, inputs), ...blocks.slice(middle, middle + 1 + inputs)]
-  return `other tools drop blocks from such a list: mbw: [${kept.join(', ')}]`
-}
+/** Weights of Stable Diffusion 1 for SDXL. */
+const fewerBlocks = ({ blocks, rest }: BlockValues, count: number): string =>
+  `other tools drop blocks from such a list: mbw: [${shortened([rest, ...blocks], count).join(', ')}]`

@@ -1,11 +1,11 @@
 /** Converts mergekit configurations. Their filters need the tensor names of the models. */
 import path from 'node:path'
-import { type Diagnostic, Fault, fault, hasErrors } from '../core/diagnostics.js'
-import { hasRows } from '../networks/tied.js'
-import { modelsOf } from '../plan/origins.js'
-import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
-import { printRecipe, relocate } from '../recipe/mergekit/print.js'
-import type { OpenModel } from './opened/models.js'
+import { type Diagnostic, Fault, fault, hasErrors } from '../../core/diagnostics.js'
+import { hasRows } from '../../networks/tied.js'
+import { modelsOf } from '../../plan/origins.js'
+import { type Loaded, type LoadOptions, loadRecipe } from '../../recipe/load.js'
+import { printRecipe, relocate } from '../../recipe/mergekit/print.js'
+import type { OpenModel } from '../opened/models.js'
 
 /** Loads a recipe or a mergekit configuration. `needed` false: a model that cannot be opened is a warning. */
 export async function loadKnowing(file: string, options: LoadOptions, open: OpenModel, needed = true): Promise<Loaded> {
