@@ -17,5 +17,5 @@ export const rankMisfit = (stored: number, written: number): Misfit =>
     'the files do not belong together: download the adapter again',
   )
 
-export const report = ({ code, message, hint, whole }: Misfit, module: string, reporter: Reporter): void =>
-  reporter.error(code, whole ? message : `${module}${message}`, hint)
+export const report = ({ code, message, hint, whole }: Misfit, module: string, reporter: Reporter): undefined =>
+  reporter.error(code, whole ? message : `${module}${message}`, hint) as undefined

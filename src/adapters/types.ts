@@ -3,7 +3,7 @@
  * list, a kind says how one update changes a weight, and the plan applies it as expressions.
  */
 import type { ErrorCode } from '../core/codes.js'
-import type { LoraExpr } from '../expr/types.js'
+import type { LoraExpr, ReadExpr } from '../expr/types.js'
 import type { ValueTensor } from '../expr/values.js'
 import type { Orientation } from '../networks/orientation.js'
 
@@ -29,6 +29,10 @@ export interface Update {
   readonly embedding?: boolean
   /** The rank in the configuration, if it has one. Another rank in the tensors is an error. */
   readonly rank?: number
+  /** DoRA: the result is scaled to these norms. */
+  readonly magnitude?: Magnitude
+  /** What else the kind needs: numbers and words of the configuration. */
+  readonly settings?: Readonly<Record<string, number | string | boolean | readonly number[]>>
 }
 
 export type Parts = Readonly<Record<string, ValueTensor>>
@@ -41,7 +45,18 @@ export interface Target {
   readonly rows?: { readonly start: number; readonly count: number }
 }
 
-export type KindName = 'lora' | 'bias'
+/** Norms that the rows or columns of an updated weight have. */
+export interface Magnitude {
+  readonly tensor: ValueTensor
+  /** One per row or per column of the stored weight. Undefined: one per output, wherever outputs are stored. */
+  readonly per?: 'rows' | 'columns'
+  /** Added to the norm. */
+  readonly epsilon: number
+  /** What `lora_scale` multiplies: the update before it is normalised (PEFT), or the whole change (LyCORIS). */
+  readonly scales: 'update' | 'change'
+}
+
+export type KindName = 'lora' | 'loha' | 'lokr' | 'experts' | 'ia3' | 'tokens' | 'bias'
 
 /** The weight that an update changes. */
 export interface Weight extends Pick<ValueTensor, 'dtype' | 'shape' | 'expr'> {
@@ -49,16 +64,24 @@ export interface Weight extends Pick<ValueTensor, 'dtype' | 'shape' | 'expr'> {
   readonly orientation: () => Orientation | undefined
 }
 
-/** How an update changes a weight W: W + scale · `delta`. */
-export interface Change {
-  readonly kind: 'add'
-  readonly delta: Delta
+/** How an update changes a weight W. */
+export type Change =
+  /** W + scale · `delta`. */
+  | { readonly kind: 'add'; readonly delta: Delta; readonly turned?: boolean }
+  /** W times `factor`, element by element. */
+  | { readonly kind: 'times'; readonly factor: ReadExpr }
+  /** Other elements in place of W. `lora_scale` does not apply. */
+  | { readonly kind: 'replace'; readonly expr: ReadExpr }
+
+/** ΔW: a product of two factors, two matrices of the shape of W times each other element by element, or a tensor. */
+export type Delta = Product | Hadamard | ReadExpr
+
+export type Product = { readonly kind: 'product' } & Pick<LoraExpr, 'rank' | 'left' | 'right' | 'matrices'>
+
+export interface Hadamard {
+  readonly kind: 'hadamard'
+  readonly of: readonly [Product | ReadExpr, Product | ReadExpr]
 }
-
-/** ΔW. */
-export type Delta = Product
-
-export type Product = { readonly kind: 'product' } & Pick<LoraExpr, 'rank' | 'left' | 'right'>
 
 /** An error about an update: a message that begins after the module's name. */
 export interface Misfit {
@@ -77,7 +100,7 @@ export interface Kind {
   readonly title: string
   /** The roles of its parts that must be there together. A role with `?` can be absent. */
   readonly parts: readonly string[]
-  /** The change of a weight; undefined if an error was reported. */
+  /** The change of a weight; undefined if an error was reported. `turned`: the weight is stored as [inputs, outputs]. */
   readonly change: (update: Update, weight: Weight) => Change | Misfit | undefined
 }
 

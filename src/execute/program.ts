@@ -72,24 +72,36 @@ export type Node =
   /** The first elements of one node, followed by the others of another node. */
   | { readonly kind: 'join'; readonly first: number; readonly rest: number; readonly elements: number }
 
-/** A factor of an adapter's update. */
-export interface Factor {
+/** Elements that a factor is read from. */
+interface Lines {
   readonly source: Source
   /** The leaf whose slot it uses. */
   readonly leaf: number
+}
+
+/** A factor of an adapter's update. */
+export interface Factor extends Lines {
+  readonly times?: Lines
+  readonly core?: Lines & { readonly inner: number; readonly kernel: number; readonly rank: number }
   /** See `LoraFactor`. */
   readonly byRank: boolean
   /** Rows of the left factor, columns of the right factor. */
   readonly count: number
   /** If they are permuted: element i is element map[i] of the stored factor. */
   readonly map?: Int32Array
+  /** If matrices are permuted: matrix i has the factor of matrix matrixMap[i]. */
+  readonly matrixMap?: Int32Array
 }
 
 /** See `LoraExpr`. */
 export interface LoraNode {
   readonly kind: 'lora'
-  /** Index of a leaf: W. */
+  /** Index of a leaf: W. -1 for the update alone. */
   readonly base: number
+  /** Its number of elements, if it differs from the program's. */
+  readonly elements?: number
+  /** Rows per right factor, if there are several. */
+  readonly height?: number
   readonly columns: number
   readonly rank: number
   readonly scale: number

@@ -6,8 +6,8 @@ import type { Passes, TensorSettings } from '../methods/types.js'
 import { storedBytes } from '../views/ranges.js'
 import { isPlain, storedOf } from '../views/stored.js'
 import type { StoredView } from '../views/types.js'
-import type { Expr, LowRank, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
-import { changeInputs, inputsOf, partsOf } from './walk.js'
+import type { Expr, LoraExpr, LowRank, MergeExpr, PlanFactoring, PlanScope, ReadExpr } from './types.js'
+import { changeInputs, factorReads, inputsOf, partsOf } from './walk.js'
 
 /**
  * The compute type of one tensor. It is that of the recipe, but float64 if any input is stored as F64, because
@@ -39,7 +39,7 @@ export const leavesOf = (expr: Expr): ReadExpr[] =>
  * factors.
  */
 export const digestedOf = (expr: Expr): StoredView[] =>
-  partsOf([expr], (part) => (part.kind === 'lora' ? [part.base] : inputsOf(part)))
+  partsOf([expr], (part) => (part.kind === 'lora' ? (part.base ? [part.base] : []) : inputsOf(part)))
     .filter((part): part is ReadExpr => part.kind === 'read')
     .map(({ view }) => view)
     .filter(isPlain)
@@ -54,6 +54,10 @@ export function plainOf(expr: Expr): Expr {
 /** The shape of an expression's result, as a part of a tensor of shape `whole`. */
 export const shapeOf = (expr: Expr, whole: readonly number[]): readonly number[] =>
   expr.kind === 'read' ? whole : (expr.shape ?? whole)
+
+/** The columns of an update: elements that share a row of the left factor. */
+export const columnsOf = ({ shape, left, matrices }: LoraExpr): number =>
+  elements(shape.slice(matrices === undefined ? (left ? 1 : 0) : 2))
 
 /** A merge inside an expression, and the shape of its result. */
 export interface PlacedMerge {
@@ -115,7 +119,7 @@ export function leafCount(expr: Expr, tensor: string, shape: readonly number[]):
   // read them too.
   const own = partsOf([expr], inputsAbove)
   const counts = own.map((part) => {
-    if (part.kind === 'lora') return part.left ? 2 : 1
+    if (part.kind === 'lora') return (part.left ? factorReads(part.left).length : 0) + factorReads(part.right).length
     return part.kind === 'merge' || part.kind === 'crop' ? 0 : 1
   })
   return counts.reduce((sum, count) => sum + count, held.length)

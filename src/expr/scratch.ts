@@ -1,11 +1,10 @@
-import { elements } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { loraBytes } from '../kernels/lora.js'
 import { CHUNK, type Compute, TILE } from '../kernels/types.js'
 import { decodeScratch } from '../views/decodeScratch.js'
 import { dtypeOf } from '../views/shape.js'
 import { isPlain } from '../views/stored.js'
-import { leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
+import { columnsOf, leavesOf, mergesOf, passesOf, settingsOf } from './cost.js'
 import type { Expr } from './types.js'
 import { partsOf, placesOf } from './walk.js'
 
@@ -95,8 +94,8 @@ export function updateBytes(expr: Expr, whole: readonly number[], compute: Compu
   const places = placesIn(expr, whole)
   const count = updates.reduce((sum, part) => sum + (places.get(part) ?? 1), 0)
   return updates.reduce((sum, part) => {
-    const { rank, shape, left } = part
-    const columns = elements(left ? shape.slice(1) : shape)
+    const { rank } = part
+    const columns = columnsOf(part)
     return sum + (places.get(part) ?? 1) * loraBytes({ rank, columns }, compute, reach, count)
   }, 0)
 }

@@ -27,22 +27,36 @@ export interface ComputedExpr {
  */
 export interface LoraExpr {
   readonly kind: 'lora'
-  /** W. If W is aligned, the factors are aligned too. */
-  readonly base: ReadExpr
-  /** The shape of W. */
+  /** W. If W is aligned, the factors are aligned too. Absent: the update alone. */
+  readonly base?: ReadExpr
+  /** Without W: permutations of the update. The first one applies first. */
+  readonly aligned?: readonly Finding[]
+  /**
+   * The number of matrices in W, one for each place along its first axis: experts. Their rows are one after the other, and
+   * each matrix has an own right factor. By default there is one matrix.
+   */
+  readonly matrices?: number
+  /** The shape of W, which is that of the update. */
   readonly shape: readonly number[]
   readonly rank: number
   /** `lora_scale` times the scale of the adapter's configuration: alpha / rank, or alpha / √rank. */
   readonly scale: number
-  /** Rows × rank. Absent: a single 1. */
+  /** Rows × rank, the rows of all matrices. Absent: a single 1. */
   readonly left?: LoraFactor
-  /** Rank × columns. */
+  /** Rank × columns, for each matrix. */
   readonly right: LoraFactor
 }
 
 export interface LoraFactor {
   readonly read: ReadExpr
-  /** Whether the rank is the first axis of the stored tensor. Otherwise it is the second. */
+  /** Elements of the same number and order, with which they are multiplied. */
+  readonly times?: ReadExpr
+  /**
+   * For a right factor by rank: a tensor [rank, inner, kernel], and `read` is a matrix [inner, inputs]. Row r of the factor
+   * has the elements Σ core[r, s, k] · read[s, i] for each input i and, fastest, each place k of the kernel.
+   */
+  readonly core?: { readonly read: ReadExpr; readonly inner: number }
+  /** Whether the rank is the first axis of the tensor, or of each matrix. Otherwise it is the second. */
   readonly byRank: boolean
 }
 

@@ -5,7 +5,14 @@
  */
 import { elements } from '../core/dtypes.js'
 import type { Passes } from '../methods/types.js'
-import type { Expr, FactorExpr, LowRank, MergeExpr } from './types.js'
+import type { Expr, FactorExpr, LoraFactor, LowRank, MergeExpr, ReadExpr } from './types.js'
+
+/** What a factor reads. */
+export const factorReads = ({ read, times, core }: LoraFactor): readonly ReadExpr[] => [
+  read,
+  ...(times ? [times] : []),
+  ...(core ? [core.read] : []),
+]
 
 /** The direct inputs of an expression. */
 export function inputsOf(expr: Expr): readonly Expr[] {
@@ -13,7 +20,11 @@ export function inputsOf(expr: Expr): readonly Expr[] {
     case 'read':
       return []
     case 'lora':
-      return [expr.base, ...(expr.left ? [expr.left.read] : []), expr.right.read]
+      return [
+        ...(expr.base ? [expr.base] : []),
+        ...(expr.left ? factorReads(expr.left) : []),
+        ...factorReads(expr.right),
+      ]
     case 'merge':
       return [...expr.inputs, ...(expr.statistics ?? []), ...(expr.base ? [expr.base] : [])]
     case 'crop':

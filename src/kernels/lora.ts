@@ -35,5 +35,5 @@ export function loraRooms({ rank, columns }: Sizes, compute: Compute, reach: num
 /** Bytes of scratch space that an update takes. */
 export function loraBytes(sizes: Sizes, compute: Compute, reach: number, count: number): number {
   const { size, capacity, panels, panelBytes, rows, rowBytes } = loraRooms(sizes, compute, reach, count)
-  return capacity * size + panels * panelBytes + rows * rowBytes + 2 * CHUNK * 8
+  return capacity * size + panels * panelBytes + rows * rowBytes + 3 * CHUNK * 8
 }

@@ -3,6 +3,7 @@
 import type { Json } from '../core/json/shape.js'
 import type { Expr, FactorExpr, Merged, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
+import { isAdapted } from '../methods/adapted.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
@@ -47,15 +48,16 @@ function depthOf({ sources, base }: LineageMerge): number {
 function owner(making: Making, expr: Expr): string {
   const { plan } = making
   if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor' || expr.kind === 'core') return expr.step
-  if (expr.kind === 'lora') return owner(making, expr.base)
+  if (expr.kind === 'lora' && expr.base) return owner(making, expr.base)
   const last = expr.kind === 'read' ? lastFinding(expr.view) : expr.aligned?.at(-1)
   if (last) return last.step
+  if (expr.kind === 'lora') return owner(making, expr.right.read)
   return expr.kind === 'computed' ? expr.step : plan.models[plan.files[mainStored(expr.view).file]!.model]!.name
 }
 
 /** An expression without its last alignment; undefined if it has none. */
 function before(expr: Expr): Expr | undefined {
-  if (expr.kind === 'lora') {
+  if (expr.kind === 'lora' && expr.base) {
     const base = before(expr.base)
     return base && { ...expr, base: base as ReadExpr }
   }
@@ -63,7 +65,8 @@ function before(expr: Expr): Expr | undefined {
     const view = withoutLastFinding(expr.view)
     return view && { kind: 'read', view }
   }
-  return expr.kind === 'computed' && expr.aligned?.length ? { ...expr, aligned: expr.aligned.slice(0, -1) } : undefined
+  const isAligned = expr.kind === 'computed' || expr.kind === 'lora'
+  return isAligned && expr.aligned?.length ? { ...expr, aligned: expr.aligned.slice(0, -1) } : undefined
 }
 
 /** How a tensor was made. `merged`: it is not a copy from a model or step. */
@@ -102,7 +105,7 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
   const { plan, kinds } = at
   const aligned = before(expr)
   if (aligned) return step(at, kinds.get(owner(at, expr)) ?? 'computed', [aligned], tensor)
-  if (expr.kind === 'merge') return merge(at, expr, tensor)
+  if (expr.kind === 'merge') return isAdapted(expr.method) ? adapted(at, expr, tensor) : merge(at, expr, tensor)
   if (expr.kind === 'lora') {
     const { rank, scale } = expr
     return { ...step(at, 'lora', inputsOf(expr), tensor), parameters: { rank, scale } }
@@ -154,6 +157,13 @@ const copy = (at: Making, expr: Expr, tensor: string): LineageMerge => ({
   method: 'copy',
   parameters: {},
   sources: [source(at, owner(at, expr), expr, tensor, null)],
+})
+
+/** A weight as an adapter changes it. */
+const adapted = (at: Making, expr: MergeExpr, tensor: string): LineageMerge => ({
+  ...step(at, expr.method, expr.inputs, tensor),
+  parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
+  ...(expr.base ? { base: source(at, owner(at, expr.base), expr.base, tensor, null) } : {}),
 })
 
 function merge(at: Making, expr: MergeExpr, tensor: string): LineageMerge {

@@ -1,5 +1,6 @@
 /** All merge methods. The recipe schema, `terge methods` and the README's table are generated from this list. */
 
+import { adaptedPasses } from './adapted.js'
 import { geometricMedian } from './averages/geometric_median.js'
 import { linear } from './averages/linear.js'
 import { median } from './averages/median.js'
@@ -102,9 +103,9 @@ const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.alias
 /** The method with this name or alias. */
 export const lookupMethod = (name: string): Method | undefined => byName.get(name)
 
-/** The passes over a tensor: those of a method, or of what quantizes a result. */
+/** The passes over a tensor: those of a method, of what quantizes a result, or of an adapter's change. */
 export function passesBy(name: string): (settings: TensorSettings) => Passes {
-  const passes = quantizerPasses(name) ?? byName.get(name)?.passes
+  const passes = quantizerPasses(name) ?? adaptedPasses(name) ?? byName.get(name)?.passes
   if (!passes) throw new Error(`internal: method ${name} is not in the registry`)
   return passes
 }

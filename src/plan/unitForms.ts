@@ -85,6 +85,7 @@ export function exprForm(
       case 'slice':
       case 'permute':
       case 'reshape':
+      case 'repeat':
         return { ...view, of: viewForm(view.of) }
       case 'concat':
         return { ...view, parts: view.parts.map(viewForm) }
@@ -107,7 +108,11 @@ export function exprForm(
     }
   }
   const factorOf = (factor: LoraFactor | undefined): unknown =>
-    factor && { read: placeOf(factor.read), byRank: factor.byRank }
+    factor && {
+      ...{ read: placeOf(factor.read), byRank: factor.byRank },
+      ...(factor.times ? { times: placeOf(factor.times) } : {}),
+      ...(factor.core ? { core: placeOf(factor.core.read), inner: factor.core.inner } : {}),
+    }
   const form = (of: Expr): unknown => {
     switch (of.kind) {
       case 'read':
@@ -115,8 +120,12 @@ export function exprForm(
       case 'merge':
         return mergeForm(of)
       case 'lora': {
-        const { base, shape, rank, scale, left, right } = of
-        return { lora: placeOf(base), shape, rank, scale, left: factorOf(left), right: factorOf(right) }
+        const { base, shape, rank, scale, left, right, aligned, matrices } = of
+        return {
+          ...{ lora: placeOf(base), shape, rank, scale, left: factorOf(left), right: factorOf(right) },
+          ...(aligned ? { aligned: aligned.map(alignment) } : {}),
+          ...(matrices === undefined ? {} : { matrices }),
+        }
       }
       case 'crop':
         return { crop: placeOf(of.merge), base: placeOf(of.base), shape: of.shape }

@@ -23,6 +23,10 @@ function sliceOf(of: View, axis: number, start: number, count: number): View {
     case 'permute':
       // Numbers that are computed from codes are transposed as a whole.
       return isDecoded(of) ? plainSlice() : permuteOf(sliceOf(of.of, of.axes[axis]!, start, count), of.axes)
+    case 'repeat':
+      return of.axis === axis
+        ? repeatOf(of.of, axis, count)
+        : repeatOf(sliceOf(of.of, axis, start, count), of.axis, of.count)
     case 'concat':
       if (of.axis !== axis)
         return concatOf(
@@ -90,6 +94,9 @@ function reshapeOf(of: View, shape: readonly number[]): View {
   }
   return { kind: 'reshape', of, shape }
 }
+
+const repeatOf = (of: View, axis: number, count: number): View =>
+  count === 1 ? of : { kind: 'repeat', of, axis, count }
 
 function concatOf(axis: number, parts: readonly View[]): View {
   const all = parts.flatMap((part) => (part.kind === 'concat' && part.axis === axis ? part.parts : [part]))
@@ -171,6 +178,8 @@ export function simplify(view: View): View {
       return permuteOf(simplify(view.of), view.axes)
     case 'reshape':
       return reshapeOf(simplify(view.of), view.shape)
+    case 'repeat':
+      return repeatOf(simplify(view.of), view.axis, view.count)
     case 'concat':
       return concatOf(view.axis, view.parts.map(simplify))
     case 'gather':

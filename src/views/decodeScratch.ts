@@ -58,6 +58,7 @@ function scratchOf(view: View, band: number): number {
       return view.of.kind === 'decode' ? turnedBytes(band) : deepest([view.of], band)
     case 'slice':
     case 'reshape':
+    case 'repeat':
       return deepest([view.of], band)
     case 'concat':
       return deepest(view.parts, band)

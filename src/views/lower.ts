@@ -2,7 +2,18 @@
 import { elements, type FloatDtype } from '../core/dtypes.js'
 import { bytesOf, isFloat } from '../encodings/index.js'
 import { simplify } from './compose.js'
-import { extentOf, isRun, mapped, type Places, permuted, placesOf, reshaped, rowMajor, sliced } from './places.js'
+import {
+  extentOf,
+  isRun,
+  mapped,
+  type Places,
+  permuted,
+  placesOf,
+  repeated,
+  reshaped,
+  rowMajor,
+  sliced,
+} from './places.js'
 import type { DecodedReader, Reader, RowsReader, Source, TurnedReader } from './readers.js'
 import { dtypeOf, shapeOf } from './shape.js'
 import { mainStored } from './stored.js'
@@ -86,6 +97,8 @@ function accessOf(view: View, how: Lowering): Access {
     }
     case 'decode':
       return whole(decodedReader(view, how), view.shape)
+    case 'repeat':
+      return changed(accessOf(view.of, how), (places) => repeated(places, view.axis, view.count))
     case 'reshape': {
       const access = accessOf(view.of, how)
       const shape = [...view.shape, ...byteAxis(view, how)]

@@ -61,6 +61,17 @@ export const permuted = ({ start, shape, strides, maps }: Places, axes: readonly
   maps: axes.map((axis) => maps[axis]!),
 })
 
+/** The only place along an axis, `count` times. */
+export function repeated({ start, shape, strides, maps }: Places, axis: number, count: number): Places {
+  const first = (maps[axis]?.[0] ?? 0) * strides[axis]!
+  return {
+    start: start + first,
+    shape: shape.with(axis, count),
+    strides: strides.with(axis, 0),
+    maps: maps.with(axis, null),
+  }
+}
+
 /** Applies more maps: place i becomes the former place `map[i]`. A map may have another length than the axis. */
 export function mapped({ start, shape, strides, maps }: Places, more: readonly AxisMap[]): Places {
   const [size, all] = [[...shape], [...maps]]

@@ -13,6 +13,8 @@ export function shapeOf(view: View): readonly number[] {
       return view.shape
     case 'slice':
       return shapeOf(view.of).map((size, axis) => (axis === view.axis ? view.count : size))
+    case 'repeat':
+      return shapeOf(view.of).with(view.axis, view.count)
     case 'permute': {
       const shape = shapeOf(view.of)
       return view.axes.map((axis) => shape[axis]!)
@@ -35,6 +37,7 @@ export function dtypeOf(view: View): Dtype | undefined {
     case 'slice':
     case 'permute':
     case 'reshape':
+    case 'repeat':
       return dtypeOf(view.of)
     case 'concat':
       return commonDtype(view.parts)
@@ -79,6 +82,12 @@ function problemOf(view: View): string | undefined {
       return elements(shapeOf(check(view.of))) === elements(view.shape) && view.shape.every(isCount)
         ? undefined
         : `[${shapeOf(view.of)}] as [${view.shape}]`
+    case 'repeat': {
+      const size = shapeOf(check(view.of))[view.axis]
+      return size === 1 && isCount(view.count)
+        ? undefined
+        : `${view.count} times ${size} places along axis ${view.axis}`
+    }
     case 'concat':
       return partsProblem(view.parts, view.axis)
     case 'decode':

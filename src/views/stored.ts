@@ -9,6 +9,7 @@ function partsOfView(view: View): readonly View[] {
     case 'slice':
     case 'permute':
     case 'reshape':
+    case 'repeat':
       return [view.of]
     case 'concat':
       return view.parts
@@ -26,6 +27,7 @@ function withParts(view: View, change: (part: View) => View): View {
     case 'slice':
     case 'permute':
     case 'reshape':
+    case 'repeat':
       return { ...view, of: change(view.of) }
     case 'concat':
       return { ...view, parts: view.parts.map(change) }

@@ -3,7 +3,15 @@ import type { Dtype } from '../core/dtypes.js'
 import type { DecodeForm } from './decodeForm.js'
 
 /** Which stored elements a tensor is read from, and in which order. */
-export type View = StoredView | SliceView | PermuteView | ReshapeView | ConcatView | GatherView | DecodeView
+export type View =
+  | StoredView
+  | SliceView
+  | PermuteView
+  | ReshapeView
+  | RepeatView
+  | ConcatView
+  | GatherView
+  | DecodeView
 
 /** A tensor as it is stored in a file. In a plan it is always a whole tensor, since digests cover whole tensors. */
 export interface StoredView {
@@ -43,6 +51,14 @@ export interface ReshapeView {
   readonly kind: 'reshape'
   readonly of: View
   readonly shape: readonly number[]
+}
+
+/** The only place along an axis, `count` times. */
+export interface RepeatView {
+  readonly kind: 'repeat'
+  readonly of: View
+  readonly axis: number
+  readonly count: number
 }
 
 /** Concatenates views along an axis. Their other sizes are equal. */

@@ -77,14 +77,13 @@ test('wrong and unsupported adapter configurations are errors', async () => {
     [{ ...CONFIG, alpha_pattern: [1] }, 'bad-adapter: m.lora: adapter_config.json: alpha_pattern is [1], not a mapping'],
     [{ ...CONFIG, rank_pattern: { '(': 2 } }, 'bad-adapter: m.lora: adapter_config.json: rank_pattern[\'(\']'],
     [{ ...CONFIG, rank_pattern: { q: 3 } }, 'adapter-rank: m.lora: layers.0.q has rank 4 in the tensors and 3 in adapter_config.json'],
-    [{ ...CONFIG, peft_type: 'LOHA' }, 'adapter-arithmetic: m.lora: the adapter uses the method \'LOHA\''],
-    [{ ...CONFIG, use_dora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA'],
+    [{ ...CONFIG, peft_type: 'BOFT' }, 'adapter-arithmetic: m.lora: the adapter uses the method \'BOFT\''],
+    [{ ...CONFIG, use_dora: true }, 'adapter-factor: m.lora: layers.0.q has no lora_magnitude_vector, but use_dora is true'],
     [{ ...CONFIG, layer_replication: [[0, 2]] }, 'adapter-arithmetic: m.lora: the adapter uses layer_replication'],
-    [{ ...CONFIG, trainable_token_indices: [1] }, 'adapter-arithmetic: m.lora: the adapter uses rows for single tokens'],
     [{ ...CONFIG, alora_invocation_tokens: [1] }, 'adapter-arithmetic: m.lora: the adapter uses an activated LoRA'],
     [{ ...CONFIG, init_lora_weights: 'pissa_niter_16' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: pissa_niter_16'],
     [{ ...CONFIG, init_lora_weights: 'new' }, 'adapter-arithmetic: m.lora: the adapter uses init_lora_weights: new'],
-    [{ ...CONFIG, use_dora: true, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses DoRA, which rescales each row of the updated weight: terge does not support this (and 1 more)'],
+    [{ ...CONFIG, kasa_config: { r: 1 }, use_qalora: true }, 'adapter-arithmetic: m.lora: the adapter uses QALoRA, which pools the inputs: terge does not support this (and 1 more)'],
     [{ ...CONFIG, lora_magic: 3 }, 'unknown-adapter-key: m.lora: adapter_config.json: terge ignores the unknown key \'lora_magic\''],
   ] // biome-ignore format: one case per line
   for (const [config, expected] of cases) {
@@ -97,7 +96,7 @@ test('wrong and unsupported adapter configurations are errors', async () => {
 test('adapter tensors that do not fit the model or each other are errors', async () => {
   const cases: readonly (readonly [tensors: Readonly<Record<string, RawTensor>>, expected: string])[] = [
     [{ [A]: FACTORS[A]! }, 'adapter-factor: m.lora: layers.0.q has factor A but not factor B'],
-    [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor but no LoRA factors'],
+    [{ x: tensor(2) }, 'bad-adapter: m.lora: it has 1 tensor but no updates, such as …q_proj.lora_A.weight'],
     [{ ...FACTORS, [A.replace('A.w', 'A.one.w')]: tensor(4, 6) }, 'bad-adapter: m.lora: \'base_model.model.layers.0.q.lora_A'],
     [{ [A.replace('A.w', 'A.one.w')]: FACTORS[A]!, [B.replace('B.w', 'B.two.w')]: FACTORS[B]! }, 'bad-adapter: m.lora: it has the tensors of several adapters: \'one\', \'two\''],
     [{ [A.replace('.q.', '.query.')]: FACTORS[A]!, [B.replace('.q.', '.query.')]: FACTORS[B]! }, 'adapter-target: m.lora: it changes \'layers.0.query.weight\', which the model does not have'],
@@ -108,7 +107,7 @@ test('adapter tensors that do not fit the model or each other are errors', async
     [{ [A]: i64([4, 1], [1n, 2n, 3n, 4n]), [B]: FACTORS[B]! }, 'adapter-shape: m.lora: layers.0.q: terge can\'t add factors in I64 and F32 to a weight in F32'],
     [{ ...FACTORS, [`${P}layers.0.q.lora_B.bias`]: tensor(7) }, 'adapter-shape: m.lora: its bias of layers.0.q does not fit'],
     [{ ...FACTORS, [`${P}layers.0.k.lora_B.bias`]: tensor(8) }, 'adapter-target: m.lora: it changes \'layers.0.k.bias\''],
-    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-arithmetic: m.lora: the adapter has 1 DoRA magnitude vector'],
+    [{ ...FACTORS, [`${P}layers.0.q.lora_magnitude_vector`]: tensor(8) }, 'adapter-factor: m.lora: layers.0.q has a lora_magnitude_vector, but use_dora is not true'],
     [{ ...FACTORS, [`${P}layers.0.k.weight`]: tensor(9, 6) }, 'adapter-resizes: m.lora: model.layers.0.k.weight has shape [9, 6] in the adapter'],
   ] // biome-ignore format: one case per line
   for (const [tensors, expected] of cases) {

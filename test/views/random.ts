@@ -70,7 +70,7 @@ export function randomCase(seed: number, same: boolean): Case {
   /** A view that makes this shape. */
   function view(shape: readonly number[], depth: number): View {
     const rank = shape.length
-    const kind = depth === 0 ? 0 : below(7)
+    const kind = depth === 0 ? 0 : below(8)
     const axis = below(rank)
     if (kind === 0 || rank === 0) return stored(shape)
     if (kind === 1) {
@@ -105,6 +105,7 @@ export function randomCase(seed: number, same: boolean): Case {
       maps.set(map.step, found)
       return { kind: 'gather', of: [view(shape, depth - 1)], map }
     }
+    if (kind === 6) return { kind: 'repeat', of: view(shape.with(axis, 1), depth - 1), axis, count: shape[axis]! }
     return rows(shape, depth)
   }
 
@@ -236,6 +237,8 @@ export function elementOf(
     }
     case 'reshape':
       return inner(view.of, coordinatesOf(shapeOf(view.of), indexOf(view.shape, at)))
+    case 'repeat':
+      return inner(view.of, at.with(view.axis, 0))
     case 'concat': {
       let place = at[view.axis]!
       for (const part of view.parts) {

@@ -1,8 +1,13 @@
 /** All kinds of updates. */
 import type { Kind, KindName } from '../types.js'
 import { bias } from './bias.js'
+import { experts } from './experts.js'
+import { ia3 } from './ia3.js'
+import { loha } from './loha.js'
+import { lokr } from './lokr.js'
 import { lora } from './lora.js'
+import { tokens } from './tokens.js'
 
-const KINDS: Readonly<Record<KindName, Kind>> = { lora, bias }
+const KINDS: Readonly<Record<KindName, Kind>> = { lora, loha, lokr, experts, ia3, tokens, bias }
 
 export const kindOf = (name: KindName): Kind => KINDS[name]

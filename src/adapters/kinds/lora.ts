@@ -1,9 +1,11 @@
 /** LoRA (arXiv 2106.09685): ΔW = B·A, in linear, convolution and embedding layers. */
+import { elements } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { LoraFactor, ReadExpr } from '../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../expr/values.js'
 import { misfit, RIGHT_BASE, rankMisfit } from '../misfit.js'
-import type { Change, Kind, Misfit, Update, Weight } from '../types.js'
+import type { Change, Kind, Misfit, Parts, Update, Weight } from '../types.js'
+import { along, read, viewOf } from '../views.js'
 
 /** The kernel packs at least one panel of a factor, and a worker's scratch space is limited. */
 const MOST_RANK = 1 << 16
@@ -14,7 +16,7 @@ function change(
   { embedding, rank: written, parts }: Update,
   { shape, dtype, orientation }: Weight,
 ): Change | Misfit | undefined {
-  const { a, b } = parts as { a: ValueTensor; b: ValueTensor }
+  const { a, b, aScale, bScale } = parts as Parts & { a: ValueTensor; b: ValueTensor }
   const shapes = `A [${a.shape.join(', ')}], B [${b.shape.join(', ')}] and the weight [${shape.join(', ')}]`
   const unfit = (why: string): Misfit => misfit('adapter-shape', `: ${why}: ${shapes}`, RIGHT_BASE)
   if (a.shape.length < 2 || b.shape.length < 2) return unfit('the factors are not matrices')
@@ -34,8 +36,11 @@ function change(
   if (![a, b].every(({ dtype }) => isFloat(dtype)) || !isFloat(dtype))
     return unfit(`terge can't add factors in ${a.dtype} and ${b.dtype} to a weight in ${dtype}`)
   const [inputs, outputs] = [a.shape.slice(1), b.shape[0]!]
-  const straight = { left: factorOf(b, false), right: factorOf(a, true) }
-  const turned = { left: factorOf(a, true), right: factorOf(b, false) }
+  if ((aScale && elements(aScale.shape) !== rank) || (bScale && elements(bScale.shape) !== outputs))
+    return unfit('the numbers per rank or per output do not fit')
+  const [down, up] = [scaled(a, true, aScale), scaled(b, false, bScale)]
+  const straight = { left: up, right: down }
+  const turned = { left: down, right: up }
   const fits = b.shape.slice(2).every((size) => size === 1)
   const isStraight = fits && !embedding && sameShape(shape, [outputs, ...inputs])
   const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
@@ -43,7 +48,16 @@ function change(
   // A square weight fits in both orientations.
   const decided = isStraight && isTurned ? orientation() : isStraight ? 'straight' : 'turned'
   if (decided === undefined) return undefined
-  return { kind: 'add', delta: { kind: 'product', rank, ...(decided === 'straight' ? straight : turned) } }
+  if (decided === 'turned') return { kind: 'add', turned: true, delta: { kind: 'product', rank, ...turned } }
+  return { kind: 'add', delta: { kind: 'product', rank, ...straight } }
 }
 
-export const lora: Kind = { name: 'lora', title: 'LoRA', parts: ['a', 'b'], change }
+/** A factor, each row of which is multiplied by a number. */
+function scaled(tensor: ValueTensor, byRank: boolean, scale: ValueTensor | undefined): LoraFactor {
+  const own = factorOf(tensor, byRank)
+  if (!scale) return own
+  const { shape } = tensor
+  return { ...own, times: read(along(viewOf(scale), 'rows', shape)) }
+}
+
+export const lora: Kind = { name: 'lora', title: 'LoRA', parts: ['a', 'b', 'aScale?', 'bScale?'], change }

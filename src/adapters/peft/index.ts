@@ -1,39 +1,90 @@
 /** Adapters of PEFT: `adapter_config.json` with `adapter_model.safetensors` or `.bin`. */
-import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter, Update } from '../types.js'
-import { readAdapterConfig } from './config.js'
-import { adapterTensorName, adapterTensors, isFactor } from './tensors.js'
+import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
+import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter } from '../types.js'
+import { ia3 } from './methods/ia3.js'
+import { lora } from './methods/lora.js'
+import { loha, lokr } from './methods/lycoris.js'
+import { adalora, vera } from './methods/scaled.js'
+import { trainableTokens } from './methods/tokens.js'
+import type { PeftMethod } from './methods/types.js'
+import { isFactor, type Sorted, savedName, sortTensors } from './names.js'
+import { settings } from './settings.js'
 
+/** By `peft_type`. */
+const METHODS: Readonly<Record<string, PeftMethod>> = {
+  LORA: lora,
+  LOHA: loha,
+  LOKR: lokr,
+  IA3: ia3,
+  VERA: vera,
+  ADALORA: adalora,
+  TRAINABLE_TOKENS: trainableTokens,
+}
+
+/**
+ * Errors: `bad-adapter`, `adapter-arithmetic` for what terge cannot apply exactly, `adapter-factor`, `adapter-experts`,
+ * `adapter-unused`. Warning: `unknown-adapter-key`.
+ */
 function read(
   { tensors, config = {} }: AdapterFiles,
-  _network: Network | undefined,
+  network: Network | undefined,
   reporter: Reporter,
 ): AdapterContent | undefined {
-  const settings = readAdapterConfig(config, reporter)
-  const found = adapterTensors(tensors, reporter)
-  if (!settings || !found) return undefined
-  const { rank, scale, ...traits } = settings
-  const { replaced, beneath } = found
-  const weights = found.updates.map(
-    ({ module, kind, a, b }): Update => ({
-      kind: 'lora',
-      module,
-      target: { name: `${module}.weight` },
-      parts: { a, b },
-      scale: scale(module),
-      rank: rank(module),
-      ...(kind === 'embedding' ? { embedding: true } : {}),
-    }),
+  const own = settings(config, reporter)
+  const { peft_type: type = 'LORA' } = config
+  const method = Object.hasOwn(METHODS, String(type)) ? METHODS[String(type)] : undefined
+  if (!method) {
+    own.refuse(`the method ${quote(String(type))}`)
+    return undefined
+  }
+  const sorted = sortTensors(tensors)
+  const updatesOf = method.read(own, { network, reporter, modules: sorted.modules })
+  own.close(method.keys)
+  const traits = own.traits()
+  const found = checkTensors(sorted, tensors.size, method, reporter)
+  if (!own.sound() || !found) return undefined
+  const { replaced, beneath, modules } = sorted
+  return { ...traits, updates: modules.flatMap(updatesOf), replaced, beneath }
+}
+
+/** False if there is nothing to read. */
+function checkTensors(
+  { modules, adapters, twice }: Sorted,
+  count: number,
+  { roles, example }: PeftMethod,
+  reporter: Reporter,
+): boolean {
+  for (const stored of twice)
+    reporter.error(
+      'bad-adapter',
+      `${quote(stored)} is stored twice, under two names`,
+      'save the adapter again with PEFT',
+    )
+  if (adapters.length > 1)
+    reporter.error(
+      'bad-adapter',
+      `it has the tensors of several adapters: ${adapters.map(quote).join(', ')}`,
+      'save each adapter in a separate folder',
+    )
+  const known = new Set<string>(roles)
+  const unused = modules.flatMap(({ module, roles: own }) =>
+    [...own.keys()].filter((role) => !known.has(role)).map((role) => `${module}.${role}`),
   )
-  const biases = found.biases.map(
-    ({ module, tensor }): Update => ({
-      kind: 'bias',
-      module,
-      target: { name: `${module}.bias` },
-      parts: { b: tensor },
-      scale: scale(module),
-    }),
-  )
-  return { ...traits, updates: [...weights, ...biases], replaced, beneath }
+  const some = modules.some(({ roles: own }) => [...own.keys()].some((role) => known.has(role)))
+  if (some && unused.length > 0)
+    reporter.error(
+      'adapter-unused',
+      `its method does not use ${plural(unused.length, 'tensor')} of it: ${unused.slice(0, 3).join(', ')}${unused.length > 3 ? ', …' : ''}`,
+      'check peft_type in adapter_config.json',
+    )
+  if (!some)
+    reporter.error(
+      'bad-adapter',
+      `it has ${plural(count, 'tensor')} but no updates, such as ${example}`,
+      'use an adapter saved by PEFT',
+    )
+  return some
 }
 
 export const peft: AdapterFormat = {
@@ -41,5 +92,5 @@ export const peft: AdapterFormat = {
   detect: ({ config }) => config !== undefined,
   read,
   isUpdate: isFactor,
-  nameOf: adapterTensorName,
+  nameOf: savedName,
 }

@@ -35,7 +35,7 @@ export interface Draft extends Subject {
   readonly computed: ComputedLeaf[]
   /** Expressions that several steps share are read and computed once: leaves by expression, nodes also by their number of elements. */
   readonly leafOf: Map<Expr, number>
-  readonly factorsOf: Map<Expr, Pick<LoraNode, 'columns' | 'left' | 'right'>>
+  readonly factorsOf: Map<Expr, Pick<LoraNode, 'columns' | 'height' | 'left' | 'right'>>
   readonly mergeOf: Map<Expr, number>
   readonly nodeOf: Map<Expr, Map<string, Added>>
 }

@@ -1,6 +1,7 @@
 /** Leaves of a program: stored tensors, values that are computed before the program runs, and updates by adapters. */
 import { elements } from '../../core/dtypes.js'
 import { bytesOf } from '../../encodings/index.js'
+import { columnsOf } from '../../expr/cost.js'
 import type { ComputedExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
 import { placesOf as rowPlaces } from '../../rebasin/places.js'
 import { type Lowering, lower } from '../../views/lower.js'
@@ -75,35 +76,52 @@ function mapsOf(
   return maps.some((map) => map) ? maps : undefined
 }
 
-/** A stored tensor with an adapter's update. */
+/** A stored tensor with an adapter's update, or the update alone. */
 export function addLora(draft: Draft, of: LoraExpr): Added {
-  const { node, below } = addStored(draft, of.base)
+  const stored = of.base && addStored(draft, of.base)
   const factors = draft.factorsOf.get(of) ?? loraFactors(draft, of)
   draft.factorsOf.set(of, factors)
-  const base = (draft.nodes[node] as Node & { kind: 'read' }).leaf
-  return { node: draft.nodes.push({ kind: 'lora', base, rank: of.rank, scale: of.scale, ...factors }) - 1, below }
+  const base = stored ? (draft.nodes[stored.node] as Node & { kind: 'read' }).leaf : -1
+  const { rank, scale, shape } = of
+  const node = draft.nodes.push({ kind: 'lora', base, rank, scale, ...counted(draft, elements(shape)), ...factors }) - 1
+  return { node, below: stored?.below ?? [] }
 }
 
 /** The factors of an update, permuted like the tensor. */
-function loraFactors(
-  draft: Draft,
-  { base, shape, left, right }: LoraExpr,
-): Pick<LoraNode, 'columns' | 'left' | 'right'> {
-  const factor = ({ read, byRank }: LoraFactor, count: number, map: Int32Array | null | undefined): Factor => {
-    const source = lower(read.view, loweringOf(draft, false))
+function loraFactors(draft: Draft, of: LoraExpr): Pick<LoraNode, 'columns' | 'height' | 'left' | 'right'> {
+  const { base, aligned = [], shape, left, right, matrices } = of
+  const lines = ({ view }: ReadExpr): Pick<Factor, 'source' | 'leaf'> => {
     // Only the leaf's slot is used: its content does not have this shape.
-    const { file, offset, bytes } = mainStored(read.view)
+    const { file, offset, bytes } = mainStored(view)
     const reader = { kind: 'contiguous', file, offset, bytes } as const
     const leaf = draft.leaves.push({ reader, dtype: 'raw', elementBytes: 1, digestIn: -1 }) - 1
-    return { source, leaf, byRank, count, ...(map ? { map } : {}) }
+    return { source: lower(view, loweringOf(draft, false)), leaf }
   }
-  const maps = mapsOf(draft, findingsOf(base.view).findings, shape)
-  const [rows, rest] = left ? [shape[0]!, 1] : [1, 0]
-  const columns = elements(shape.slice(rest))
-  const moved = maps?.flatMap((map, axis) => (map && axis >= rest ? [{ axis, map }] : [])) ?? []
+  const factor = ({ read, byRank, times, core }: LoraFactor, count: number, map: Int32Array | undefined): Factor => ({
+    ...{ ...lines(read), byRank, count },
+    ...(map ? { map } : {}),
+    ...(times ? { times: lines(times) } : {}),
+    ...(core ? { core: { ...lines(core.read), ...coreSizes(of, core) } } : {}),
+  })
+  const maps = mapsOf(draft, base ? findingsOf(base.view).findings : aligned, shape)
+  // The axes of rows, then those of columns.
+  const rest = matrices === undefined ? (left ? 1 : 0) : 2
+  const rows = elements(shape.slice(0, rest))
+  const columns = columnsOf(of)
+  const moved = maps?.flatMap((map, axis) => (map ? [{ axis, map }] : [])) ?? []
+  const along = (from: number, to: number): Int32Array | undefined =>
+    moved.some(({ axis }) => axis >= from && axis < to) ? rowPlaces(shape.slice(from, to), moved, from) : undefined
+  const matrixMap = matrices === undefined ? undefined : along(0, 1)
   return {
     columns,
-    ...(left ? { left: factor(left, rows, maps?.[0]) } : {}),
-    right: factor(right, columns, moved.length > 0 ? rowPlaces(shape.slice(rest), moved, rest) : undefined),
+    ...(matrices === undefined ? {} : { height: rows / matrices }),
+    ...(left ? { left: factor(left, rows, along(0, rest)) } : {}),
+    right: { ...factor(right, columns, along(rest, shape.length)), ...(matrixMap ? { matrixMap } : {}) },
   }
+}
+
+/** The sizes of a core, [rank, inner, kernel]. */
+function coreSizes({ rank }: LoraExpr, { read, inner }: NonNullable<LoraFactor['core']>) {
+  const kernel = elements(shapeOf(read.view)) / (rank * inner)
+  return { rank, inner, kernel }
 }

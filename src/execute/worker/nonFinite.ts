@@ -29,7 +29,7 @@ function finiteIn(view: DataView, dtype: FloatDtype): (address: number, index: n
 /** Leaves whose elements stand in the places of the result's: of products (adapters' factors, Gram matrices) none do. */
 function inputsOf({ nodes, leaves, held, elements }: Program): { leaf: number; dtype: FloatDtype; elements: number }[] {
   return nodes.flatMap((node) => {
-    if (node.kind !== 'read' && node.kind !== 'lora') return []
+    if ((node.kind !== 'read' && node.kind !== 'lora') || (node.kind === 'lora' && node.base < 0)) return []
     const leaf = node.kind === 'read' ? node.leaf : node.base
     const { dtype, elements: own = elements, reader } = leaves[leaf]!
     if (!isStored(reader) || dtype === 'raw' || !isFloat(dtype) || (held && own !== elements)) return []

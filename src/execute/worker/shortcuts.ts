@@ -13,7 +13,7 @@ export function activeLeaves(program: Program, passIndex: number): number[] {
     seen.add(index)
     const node = program.nodes[index]!
     if (node.kind === 'read') active.add(node.leaf)
-    else if (node.kind === 'lora') active.add(node.base)
+    else if (node.kind === 'lora') node.base >= 0 && active.add(node.base)
     else if (node.kind === 'round') visit(node.of)
     else if (node.kind === 'join') for (const part of [node.first, node.rest]) visit(part)
     else for (const input of node.base < 0 ? node.inputs : [...node.inputs, node.base]) visit(input)

@@ -1,7 +1,7 @@
 /** The values of a program's nodes for some elements of the tile under way. */
 import type { Operands } from '../../kernels/context.js'
 import { SKIPS_ZERO } from '../../kernels/types.js'
-import type { Node, Task } from '../program.js'
+import type { LoraNode, Node, Task } from '../program.js'
 import type { Layout } from './layout.js'
 import type { MergeState } from './mergeState.js'
 import { rowsTouched } from './touchedRows.js'
@@ -47,7 +47,7 @@ function evaluateNode(layout: Layout, index: number, from: number, n: number): n
     case 'read':
       return evaluateRead(layout, index, node.leaf, from, n)
     case 'lora':
-      return evaluateLora(layout, index, node.base, from, n)
+      return evaluateLora(layout, index, node, from, n)
     case 'join':
       return evaluateJoin(layout, index, node, from, n)
     case 'round':
@@ -77,9 +77,15 @@ function evaluateRead(layout: Layout, index: number, leaf: number, from: number,
   return buffer
 }
 
-function evaluateLora({ program, loras, tile }: Layout, index: number, base: number, from: number, n: number): number {
-  const { elements = program.elements } = program.leaves[base]!
-  return loras[index]!.values(tile.at[base]!, tile.start, tile.start + from, n, Math.min(tile.end, elements))
+function evaluateLora(
+  { program, loras, tile }: Layout,
+  index: number,
+  node: LoraNode,
+  from: number,
+  n: number,
+): number {
+  const { elements = program.elements } = node
+  return loras[index]!.values(tile.at[node.base] ?? 0, tile.start, tile.start + from, n, Math.min(tile.end, elements))
 }
 
 function evaluateRound(

@@ -1,3 +1,4 @@
+export * from './combine/adapted'
 export * from './memory/convert'
 export * from './memory/decode'
 export * from './memory/digest'

@@ -11,6 +11,8 @@ export interface Application {
   readonly adapter: AdapterContent
   readonly network: Network
   readonly loraScale: number
+  /** The adapter's name in the plan. */
+  readonly adapterName: string
   /** Whether two stored tensors are known to have equal content. */
   readonly sameContent: (a: ValueTensor, b: ValueTensor) => boolean
   readonly reporter: CountingReporter

@@ -1,5 +1,6 @@
 import { formatOf } from '../../adapters/index.js'
-import type { AdapterContent, AdapterFiles, Network } from '../../adapters/types.js'
+import { misfit, RIGHT_BASE, report } from '../../adapters/misfit.js'
+import type { AdapterContent, AdapterFiles, Network, Update } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { nearest, quote } from '../../core/suggest.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
@@ -64,6 +65,7 @@ export function applyAdapters(
         adapter,
         network,
         loraScale,
+        adapterName: lora,
         sameContent,
         reporter,
       })
@@ -143,10 +145,16 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       `lora_scale does not apply to the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: terge copies ${replaced.size === 1 ? 'it' : 'them'} as saved`,
     )
   const oriented = orientation(application, find)
-  for (const update of updates) {
+  const before = new Map<string, Update[]>()
+  for (const update of inOrder(updates)) {
     const own = target(update.target.name)
-    const tensor = own === undefined ? undefined : changed(application, tensors.get(own)!, update, oriented)
-    if (tensor) tensors.set(own!, tensor)
+    if (own === undefined) continue
+    const others = before.get(own) ?? []
+    before.set(own, [...others, update])
+    const tensor = others.some((other) => overlap(other, update))
+      ? report(misfit('adapter-shape', ': the adapter changes it twice', RIGHT_BASE), update.module, reporter)
+      : changed(application, tensors.get(own)!, update, oriented)
+    if (tensor) tensors.set(own, tensor)
   }
   const split = settleHead(application, tensors, tiedHeads, find)
   warnOfShapes(application, tensors)
@@ -166,6 +174,18 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       ...(labels === undefined ? {} : { labels }),
     },
   }
+}
+
+/** Rows of tokens replace those of the embedding, and updates go on top. */
+const inOrder = (updates: readonly Update[]): readonly Update[] => [
+  ...updates.filter(({ kind }) => kind === 'tokens'),
+  ...updates.filter(({ kind }) => kind !== 'tokens'),
+]
+
+/** Whether two updates of a tensor change the same elements, so that one of them has another target. */
+function overlap({ kind, target: { rows: a } }: Update, { kind: other, target: { rows: b } }: Update): boolean {
+  if ((kind === 'tokens') !== (other === 'tokens')) return false
+  return !a || !b || (a.start < b.start + b.count && b.start < a.start + a.count)
 }
 
 function refuseTarget({ base, config, reporter }: Application, name: string): void {

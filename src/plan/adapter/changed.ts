@@ -1,39 +1,74 @@
 import { kindOf } from '../../adapters/kinds/index.js'
 import { misfit, RIGHT_BASE, report } from '../../adapters/misfit.js'
-import type { Update, Weight } from '../../adapters/types.js'
+import type { Change, Misfit, Update, Weight } from '../../adapters/types.js'
+import { elements } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import type { LoraExpr } from '../../expr/types.js'
+import type { Expr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
 import type { Application } from './application.js'
+import { between, type Names, normed, plus, times } from './compose.js'
 
 /**
- * A tensor with an update; undefined if it stays as it is or after an error: those of the update's kind, and
- * `adapter-shape`.
+ * A tensor with an update; undefined if it stays as it is or after an error: those of the update's kind, `adapter-shape`
+ * and `lora-scale`.
  */
 export function changed(
-  { loraScale, reporter }: Application,
+  application: Application,
   tensor: ValueTensor,
   update: Update,
   oriented: (module: string) => Orientation | undefined,
 ): ValueTensor | undefined {
-  const { module, scale } = update
-  const weight: Weight = { ...tensor, orientation: () => oriented(module) }
-  const found = kindOf(update.kind).change(update, weight)
-  if (!found) return undefined
-  if (found.kind === 'misfit') {
-    report(found, module, reporter)
+  const { module, parts, target } = update
+  const { rows } = target
+  const shape = rows ? [rows.count, ...tensor.shape.slice(1)] : tensor.shape
+  const weight: Weight = { ...tensor, shape, orientation: () => oriented(module) }
+  const change = kindOf(update.kind).change(update, weight)
+  if (!change) return undefined
+  const whole = Object.values(parts).find(({ dtype }) => !isFloat(dtype)) ?? tensor
+  const made =
+    change.kind === 'misfit'
+      ? change
+      : isFloat(whole.dtype)
+        ? exprOf(application, tensor, update, change)
+        : misfit('adapter-shape', `: terge can't compute with ${whole.dtype}`, RIGHT_BASE)
+  if (made?.kind === 'misfit') {
+    report(made, module, application.reporter)
     return undefined
   }
-  if (!isFloat(tensor.dtype) || tensor.expr.kind !== 'read') {
-    const why = isFloat(tensor.dtype) ? 'the adapter changes it twice' : `the model has it in ${tensor.dtype}`
-    report(misfit('adapter-shape', `: ${why}`, RIGHT_BASE), module, reporter)
-    return undefined
+  const { reason: _, ...rest } = tensor
+  return made && { ...rest, expr: made }
+}
+
+function exprOf(
+  { base, adapterName, loraScale }: Application,
+  { expr, shape }: ValueTensor,
+  update: Update,
+  change: Change,
+): Expr | Misfit | undefined {
+  const names: Names = { model: base.name, adapter: adapterName }
+  const { scale, magnitude, target } = update
+  if (change.kind === 'replace') return change.expr
+  if (change.kind === 'times') {
+    if (loraScale !== 1)
+      return misfit(
+        'adapter-arithmetic',
+        `: lora_scale has no meaning for ${kindOf(update.kind).title}, which multiplies weights`,
+        'remove lora_scale',
+      )
+    return times(names, expr, change.factor)
   }
-  const factor = loraScale * scale
-  if (factor === 0) return undefined
-  const { kind: _, rank, left, right } = found.delta
-  const { reason: __, expr: base, shape, ...rest } = tensor
-  const expr: LoraExpr = { kind: 'lora', base, shape, rank, scale: factor, ...(left ? { left } : {}), right }
-  return { ...rest, shape, expr }
+  const own = magnitude?.scales === 'change' ? scale : loraScale * scale
+  const updated = own === 0 ? expr : plus(names, expr, shape, change.delta, own, target.rows)
+  if (!magnitude) return own === 0 ? undefined : updated
+  const per = magnitude.per ?? (change.turned ? 'columns' : 'rows')
+  const wanted = per === 'rows' ? shape[0]! : elements(shape.slice(1))
+  if (elements(magnitude.tensor.shape) !== wanted || target.rows)
+    return misfit(
+      'adapter-shape',
+      `: it has ${elements(magnitude.tensor.shape)} magnitudes, but the weight [${shape.join(', ')}] has ${wanted} ${per}`,
+      RIGHT_BASE,
+    )
+  const whole = normed(names, updated, shape, magnitude, per)
+  return magnitude.scales === 'change' && loraScale !== 1 ? between(names, expr, whole, loraScale) : whole
 }

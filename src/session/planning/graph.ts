@@ -2,6 +2,7 @@ import { printable } from '../../core/printable.js'
 import { counted } from '../../core/words.js'
 import type { ComputedExpr, CoreExpr, Expr, FactorExpr, ReadExpr } from '../../expr/types.js'
 import { inputsOf } from '../../expr/walk.js'
+import { isAdapted } from '../../methods/adapted.js'
 import { kindsOfAnalyses } from '../../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
 import { lastFinding, mainStored } from '../../views/stored.js'
@@ -92,7 +93,7 @@ function addFlows(
   const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
   /** The model or step that `expr` comes from. */
   const origin = (expr: Expr): string | undefined =>
-    expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base) : expr.step
+    expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base ?? expr.right.read) : expr.step
   /** Steps can share expressions: each one is visited once per model or step that has it. */
   const walked = new Map<Expr, Set<string>>()
 
@@ -110,6 +111,7 @@ function addFlows(
         walkBase(expr.base, holder)
         return
       case 'lora': {
+        if (!expr.base) return
         walk(expr.base, holder)
         const [adapter, model] = [readBy(expr.right.read), readBy(expr.base)]
         if (adapter !== undefined && model !== undefined) flow(adapter, model, 'lora')
@@ -124,10 +126,11 @@ function addFlows(
         for (const [i, input] of expr.inputs.entries()) {
           const name = expr.models[i]
           if (name === undefined) continue
-          flow(name, holder, expr.method)
+          flow(name, holder, isAdapted(expr.method) ? 'lora' : expr.method)
           walk(input, name)
         }
-        if (expr.base) walkBase(expr.base, holder)
+        if (expr.base && isAdapted(expr.method)) walk(expr.base, holder)
+        else if (expr.base) walkBase(expr.base, holder)
     }
   }
   function walkRead(expr: ReadExpr, holder: string): void {

@@ -24,7 +24,7 @@ export function through(expr: Expr, by: Finding): Expr {
   const below = (part: Expr): readonly Expr[] =>
     part.kind === 'merge'
       ? [...part.inputs, ...(part.base ? [part.base] : [])]
-      : part.kind === 'lora'
+      : part.kind === 'lora' && part.base
         ? [part.base]
         : []
   for (const part of partsOf([expr], below))
@@ -41,7 +41,9 @@ function moved(expr: Expr, by: Finding, through: (input: Expr) => Expr): Expr {
     case 'read':
       return { kind: 'read', view: withFinding(expr.view, by) }
     case 'lora':
-      return { ...expr, base: through(expr.base) as ReadExpr }
+      return expr.base
+        ? { ...expr, base: through(expr.base) as ReadExpr }
+        : { ...expr, aligned: [...(expr.aligned ?? []), by] }
     case 'merge':
       return {
         ...expr,

@@ -24,23 +24,78 @@ export interface Lines {
 }
 
 export function layLines({ left, right }: LoraNode, size: number, worker: WorkerContext, arena: Arena): Lines {
-  const line = arena.allocate(CHUNK * 8)
-  const nested = Math.max(
-    scratchOf(right.source, worker.bandBytes),
-    left ? scratchOf(left.source, worker.bandBytes) : 0,
-  )
+  const factors = [right, ...(left ? [left] : [])]
+  const sources = factors.flatMap(({ source, times, core }) => [
+    source,
+    ...[times, core].flatMap((one) => one?.source ?? []),
+  ])
+  const [line, other] = [
+    arena.allocate(CHUNK * 8),
+    factors.some(({ times, core }) => times ?? core) ? arena.allocate(CHUNK * 8) : 0,
+  ]
+  const nested = sources.reduce((most, source) => Math.max(most, scratchOf(source, worker.bandBytes)), 0)
   const scratch = arena.allocate(nested === 0 ? CHUNK * 8 : SCRATCH + nested)
   const wanted = { dtype: size === 4 ? ('F32' as const) : ('F64' as const), elementBytes: size }
+  const values = numbersAt(worker, size, line, CHUNK)
+  const more = numbersAt(worker, size, other, other === 0 ? 0 : CHUNK)
+  const copy = ({ source, leaf }: Pick<Factor, 'source' | 'leaf'>, first: number, n: number, to: number): void =>
+    copySource(readingWith(worker, worker.slots[leaf]!, scratch), wanted, source, first, n, to)
+  /** All elements of a source. */
+  const whole = (from: Pick<Factor, 'source' | 'leaf'>, n: number): Floats => {
+    const all = size === 4 ? new Float32Array(n) : new Float64Array(n)
+    for (let done = 0; done < n; done += CHUNK) {
+      const length = Math.min(CHUNK, n - done)
+      copy(from, done, length, other)
+      all.set(more.subarray(0, length), done)
+    }
+    return all
+  }
+  const cores = new Map<Factor, { readonly core: Floats; readonly matrix: Floats }>()
+  const coreOf = (factor: Factor, { inner, kernel, rank }: Core) => {
+    const known = cores.get(factor) ?? {
+      core: whole(factor.core!, rank * inner * kernel),
+      matrix: whole(factor, (inner * factor.count) / kernel),
+    }
+    cores.set(factor, known)
+    return known
+  }
   return {
-    values: numbersAt(worker, size, line, CHUNK),
+    values,
     read(factor, first, n, take) {
-      const reading = readingWith(worker, worker.slots[factor.leaf]!, scratch)
       for (let done = 0; done < n; done += CHUNK) {
         const length = Math.min(CHUNK, n - done)
-        copySource(reading, wanted, factor.source, first + done, length, line)
+        if (factor.core) fillCored(values, coreOf(factor, factor.core), factor.core, factor.count, first + done, length)
+        else copy(factor, first + done, length, line)
+        if (factor.times) {
+          copy(factor.times, first + done, length, other)
+          for (let i = 0; i < length; i++) values[i]! *= more[i]!
+        }
         take(first + done, length)
       }
     },
+  }
+}
+
+type Core = NonNullable<Factor['core']>
+
+/** Elements of a factor with a core, from `first` on: sums in float64. */
+function fillCored(
+  to: Floats,
+  { core, matrix }: { readonly core: Floats; readonly matrix: Floats },
+  { inner, kernel }: Core,
+  columns: number,
+  first: number,
+  n: number,
+): void {
+  const inputs = columns / kernel
+  for (let i = 0; i < n; i++) {
+    const row = Math.floor((first + i) / columns)
+    const rest = first + i - row * columns
+    const input = Math.floor(rest / kernel)
+    let sum = 0
+    for (let s = 0, c = row * inner * kernel + rest - input * kernel; s < inner; s++, c += kernel)
+      sum += core[c]! * matrix[s * inputs + input]!
+    to[i] = sum
   }
 }
 
@@ -94,22 +149,25 @@ export function rightPacker(
   panels: number,
   values: Floats,
   lines: Lines,
-): Packed & { pack(panel: number): void } {
+): Packed & { matrix: number; pack(panel: number, matrix: number): void } {
   const width = PANEL_BYTES / size
   const inverse = right.map && inverted(right.map)
   return {
     first: 0,
     end: 0,
-    pack(panel) {
+    matrix: 0,
+    pack(panel, matrix) {
       this.first = panel
       this.end = panel + panels
+      this.matrix = matrix
+      const start = (right.matrixMap?.[matrix] ?? matrix) * rank * columns
       const [from, to] = [panel * width, Math.min(columns, this.end * width)]
       // Without a permutation only the columns that are wanted are read.
       const [low, high] = inverse ? [0, columns] : [from, to]
       const packing = { packed: values, lanes: width, rank, from, to }
-      const take = (first: number, n: number) => pack(lines.values, packing, right, inverse, 0, first, n)
-      if (right.byRank) for (let k = 0; k < rank; k++) lines.read(right, k * columns + low, high - low, take)
-      else lines.read(right, low * rank, (high - low) * rank, take)
+      const take = (first: number, n: number) => pack(lines.values, packing, right, inverse, 0, first - start, n)
+      if (right.byRank) for (let k = 0; k < rank; k++) lines.read(right, start + k * columns + low, high - low, take)
+      else lines.read(right, start + low * rank, (high - low) * rank, take)
     },
   }
 }

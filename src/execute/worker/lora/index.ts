@@ -3,12 +3,22 @@
  * columns), the left one row by row as they come; values are made a window ahead, some rows at a time, so that the product
  * runs on registers and what it works on stays in the caches.
  */
+
+import type { FloatDtype } from '../../../core/dtypes.js'
 import { loraRooms } from '../../../kernels/lora.js'
-import { GROUP_ROWS, PANEL_BYTES } from '../../../kernels/types.js'
+import { type Compute, type Convert, GROUP_ROWS, PANEL_BYTES } from '../../../kernels/types.js'
 import type { LoraNode, Program } from '../../program.js'
 import type { Arena } from '../arena.js'
 import type { WorkerContext } from '../context.js'
 import { layLines, leftPacker, numbersAt, rightPacker } from './factors.js'
+
+const NO_BASE = { dtype: 'F32', elementBytes: 0 } as const
+
+function decoderOf(worker: WorkerContext, { base }: LoraNode, dtype: FloatDtype, compute: Compute): Convert {
+  if (base >= 0) return worker.kernels.decode(dtype, compute)
+  const size = compute === 'f32' ? 4 : 8
+  return (_, address, n) => void new Uint8Array(worker.memory.buffer, address, n * size).fill(0)
+}
 
 export interface LoraState {
   /** A task begins: what lay in the scratch space may be another program's. */
@@ -32,11 +42,11 @@ export function layLora(
   const count = program.nodes.filter(({ kind }) => kind === 'lora').length
   const { size, capacity, panels, panelBytes, rows } = loraRooms(node, program.compute, reach, count)
   const window = arena.allocate(capacity * size)
-  const { dtype, elementBytes } = program.leaves[node.base]!
+  const { dtype, elementBytes } = program.leaves[node.base] ?? NO_BASE
   if (dtype === 'raw') throw new Error('internal: raw bytes in a merge')
-  // What has no kernel of its own is decoded to where it will stay.
-  const isDirect = worker.kernels.addProduct(dtype, program.compute) !== undefined
-  const decode = isDirect ? undefined : worker.kernels.decode(dtype, program.compute)
+  // What has no kernel of its own is decoded to where it will stay. An update alone is added to zeros.
+  const isDirect = node.base >= 0 && worker.kernels.addProduct(dtype, program.compute) !== undefined
+  const decode = isDirect ? undefined : decoderOf(worker, node, dtype, program.compute)
   const product = layProduct(program, node, worker, arena, { size, panels, panelBytes, rows })
   /** Elements of the window that are there. */
   let [start, stop] = [0, 0]
@@ -92,7 +102,7 @@ function layProduct(
   arena: Arena,
   rooms: Pick<ReturnType<typeof loraRooms>, 'size' | 'panels' | 'panelBytes' | 'rows'>,
 ): Product {
-  const { columns, rank, scale, base } = node
+  const { columns, rank, scale, base, height } = node
   const { size, panels, panelBytes, rows } = rooms
   const rightAt = arena.allocate(panels * panelBytes)
   const leftAt = arena.allocate(rows * rank * size)
@@ -100,25 +110,40 @@ function layProduct(
   const right = rightPacker(node, size, panels, numbersAt(worker, size, rightAt, (panels * panelBytes) / size), lines)
   const left = leftPacker(node, rows, numbersAt(worker, size, leftAt, rows * rank), lines)
   const width = PANEL_BYTES / size
-  const { dtype, elementBytes } = leaves[base]!
-  const straight = dtype === 'raw' ? undefined : worker.kernels.addProduct(dtype, compute)
+  const { dtype, elementBytes } = leaves[base] ?? NO_BASE
+  const straight = dtype === 'raw' || base < 0 ? undefined : worker.kernels.addProduct(dtype, compute)
   const addProduct = straight ?? worker.kernels.addProduct(size === 4 ? 'F32' : 'F64', compute)!
   const xBytes = straight ? elementBytes : size
+  /** Rows that have the same right factor. */
+  function updateRows(x: number, address: number, row: number, n: number, from: number, to: number, lastRow: number) {
+    const isGrouped = (row - left.first) % GROUP_ROWS === 0
+    if (row < left.first || row + n > left.end || !isGrouped) left.pack(row, lastRow)
+    const leftRows = leftAt + (row - left.first) * rank * size
+    for (let column = from; column < to; ) {
+      const panel = Math.floor(column / width)
+      const matrix = height === undefined ? 0 : Math.floor(row / height)
+      if (matrix !== right.matrix || panel < right.first || panel >= right.end)
+        right.pack(panel - (panel % panels), matrix)
+      const end = Math.min(to, right.end * width)
+      const [stored, at] = [x + (column - from) * xBytes, address + (column - from) * size]
+      addProduct(stored, at, columns, n, column, end, leftRows, rightAt - right.first * panelBytes, rank, scale)
+      column = end
+    }
+  }
   return {
     begin() {
       right.first = right.end = left.first = left.end = 0
     },
     update(x, address, row, n, from, to, lastRow) {
-      const isGrouped = (row - left.first) % GROUP_ROWS === 0
-      if (row < left.first || row + n > left.end || !isGrouped) left.pack(row, lastRow)
-      const leftRows = leftAt + (row - left.first) * rank * size
-      for (let column = from; column < to; ) {
-        const panel = Math.floor(column / width)
-        if (panel < right.first || panel >= right.end) right.pack(panel - (panel % panels))
-        const end = Math.min(to, right.end * width)
-        const [stored, at] = [x + (column - from) * xBytes, address + (column - from) * size]
-        addProduct(stored, at, columns, n, column, end, leftRows, rightAt - right.first * panelBytes, rank, scale)
-        column = end
+      if (height === undefined) {
+        updateRows(x, address, row, n, from, to, lastRow)
+        return
+      }
+      for (let done = 0; done < n; ) {
+        const count = Math.min(n - done, height - ((row + done) % height))
+        const skipped = done * columns
+        updateRows(x + skipped * xBytes, address + skipped * size, row + done, count, from, to, lastRow)
+        done += count
       }
     },
   }

@@ -1,0 +1,97 @@
+/** LoRA on parameters (`target_parameters`): stacks of experts, whose factors are those of all experts in one. */
+import { quote } from '../../../core/suggest.js'
+import type { Update } from '../../types.js'
+import type { ModuleParts } from '../names.js'
+import type { Settings } from '../settings.js'
+import type { Context } from './types.js'
+
+/** A parameter that the configuration names: its own name, and how its module's name ends. */
+interface TargetParameter {
+  readonly module: string
+  readonly parameter: string
+}
+
+export interface Experts {
+  readonly targets: readonly TargetParameter[]
+  readonly rank: (module: string) => number
+  readonly scale: (module: string) => number
+  /** `peft_version`. */
+  readonly version: string
+  readonly context: Context
+}
+
+/**
+ * Parameters in the order in which networks have them. With several updates of one module, PEFT nests that of the first one
+ * innermost.
+ */
+const ORDER = ['gate_up_proj', 'gate_up_proj_bias', 'up_proj', 'down_proj', 'down_proj_bias']
+
+/** The parameters that the configuration names. Error: `bad-adapter`. */
+export function targetParameters({ config, bad }: Settings): readonly TargetParameter[] {
+  const { target_parameters: written } = config
+  if (written === undefined || written === null) return []
+  if (!Array.isArray(written) || !written.every((name) => typeof name === 'string')) {
+    bad('target_parameters is not a list of names')
+    return []
+  }
+  return written.map((name: string) => {
+    const dot = name.lastIndexOf('.')
+    return { module: name.slice(0, Math.max(0, dot)), parameter: name.slice(dot + 1) }
+  })
+}
+
+const isBelow = (module: string, { module: end }: TargetParameter): boolean =>
+  end === '' || module === end || module.endsWith(`.${end}`)
+
+/**
+ * The update of a parameter, if the module has parameters that the configuration names; undefined otherwise. Errors:
+ * `adapter-experts`, `adapter-factor`.
+ */
+export function expertUpdates(own: ModuleParts, experts: Experts): readonly Update[] | undefined {
+  const { module, depth, roles } = own
+  const { targets, rank, scale, version, context } = experts
+  const { network, modules, reporter } = context
+  const named = [...new Set(targets.filter((target) => isBelow(module, target)).map(({ parameter }) => parameter))]
+  const parameters = named.filter((parameter) => !network || network.find(`${module}.${parameter}`) !== undefined)
+  const levels = modules.filter((other) => other.module === module && other.roles.has('lora_A')).length
+  const [a, b] = [roles.get('lora_A'), roles.get('lora_B')]
+  if ((!a && !b) || named.length === 0) return undefined
+  // A target without a module's name can mean a parameter of any module.
+  const isLayer = network ? network.find(`${module}.weight`) !== undefined : !/experts$/.test(module)
+  if (levels === 1 && isLayer && (parameters.length === 0 || !network)) return undefined
+  const refuse = (message: string, hint = 'merge the adapter into its base with PEFT, and use the result'): [] => {
+    reporter.error('adapter-experts', message, hint)
+    return []
+  }
+  if (!a || !b) {
+    const [has, lacks] = a ? ['A', 'B'] : ['B', 'A']
+    const hint = 'the adapter is incomplete: download it again'
+    reporter.error('adapter-factor', `${module} has factor ${has} but not factor ${lacks}`, hint)
+    return []
+  }
+  if (parameters.length !== levels)
+    return refuse(
+      `${module} has updates of ${levels} parameters, but target_parameters names ${parameters.length} that the model has`,
+      'use the base model that the adapter was trained on',
+    )
+  if (parameters.length > 1 && parameters.some((name) => !ORDER.includes(name)))
+    return refuse(
+      `${module} has updates of several parameters, and nothing shows which belongs to ${parameters.map(quote).join(' and which to ')}`,
+    )
+  const parameter = parameters.toSorted((one, other) => ORDER.indexOf(one) - ORDER.indexOf(other))[levels - 1 - depth]!
+  return [
+    {
+      ...{ kind: 'experts', module: `${module}.${parameter}`, target: { name: `${module}.${parameter}` } },
+      ...{ parts: { a, b }, scale: scale(module), rank: rank(module) },
+      settings: { version, modelType: modelTypeOf(context) },
+    },
+  ]
+}
+
+/** The `model_type` of the network, or of its text part. */
+function modelTypeOf({ network }: Context): string {
+  const config = network?.config
+  const text = config?.text_config
+  const own = typeof text === 'object' && text !== null ? (text as Record<string, unknown>).model_type : undefined
+  return String(own ?? config?.model_type ?? '')
+}
