@@ -4,7 +4,7 @@
  */
 
 import { distinct } from '../core/collections/distinct.js'
-import type { AnalysisTensor, Expr, LoraFactor, MergeExpr } from '../expr/types.js'
+import type { AnalysisTensor, Expr, LoraExpr, LoraFactor, MergeExpr } from '../expr/types.js'
 import { factoringsOf, inputsOf, partsOf } from '../expr/walk.js'
 import { lookupMethod } from '../methods/registry.js'
 import type { Analysis } from '../steps/index.js'
@@ -107,26 +107,14 @@ export function exprForm(
       ...(lookupMethod(method)?.random ? { random: [plan.seed, models, tensor] } : {}),
     }
   }
-  const factorOf = (factor: LoraFactor | undefined): unknown =>
-    factor && {
-      ...{ read: placeOf(factor.read), byRank: factor.byRank },
-      ...(factor.times ? { times: placeOf(factor.times) } : {}),
-      ...(factor.core ? { core: placeOf(factor.core.read), inner: factor.core.inner } : {}),
-    }
   const form = (of: Expr): unknown => {
     switch (of.kind) {
       case 'read':
         return viewForm(of.view)
       case 'merge':
         return mergeForm(of)
-      case 'lora': {
-        const { base, shape, rank, scale, left, right, aligned, matrices } = of
-        return {
-          ...{ lora: placeOf(base), shape, rank, scale, left: factorOf(left), right: factorOf(right) },
-          ...(aligned ? { aligned: aligned.map(alignment) } : {}),
-          ...(matrices === undefined ? {} : { matrices }),
-        }
-      }
+      case 'lora':
+        return loraForm(of, placeOf, alignment)
       case 'crop':
         return { crop: placeOf(of.merge), base: placeOf(of.base), shape: of.shape }
       case 'computed': {
@@ -146,6 +134,25 @@ export function exprForm(
     }
   }
   return parts.map(form)
+}
+
+/** An update by an adapter. */
+function loraForm(
+  { base, shape, rank, scale, left, right, aligned, matrices }: LoraExpr,
+  placeOf: (part: Expr | undefined) => number | null,
+  alignment: (finding: Finding) => unknown,
+): unknown {
+  const factorOf = (factor: LoraFactor | undefined): unknown =>
+    factor && {
+      ...{ read: placeOf(factor.read), byRank: factor.byRank },
+      ...(factor.times ? { times: placeOf(factor.times) } : {}),
+      ...(factor.core ? { core: placeOf(factor.core.read), inner: factor.core.inner } : {}),
+    }
+  return {
+    ...{ lora: placeOf(base), shape, rank, scale, left: factorOf(left), right: factorOf(right) },
+    ...(aligned ? { aligned: aligned.map(alignment) } : {}),
+    ...(matrices === undefined ? {} : { matrices }),
+  }
 }
 
 /**

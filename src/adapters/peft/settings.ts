@@ -67,12 +67,12 @@ export function settings(config: Config, reporter: Reporter): Settings {
   const numberOf = (value: unknown, key: string): number =>
     typeof value === 'number' && Number.isFinite(value) ? value : (bad(`${key} is ${shown(value)}, not a number`) ?? 1)
   // PEFT's defaults are for absent keys; null is not a number.
-  const valueOf = (key: string, byDefault: number): unknown => (config[key] === undefined ? byDefault : config[key])
+  const written = (key: string, byDefault: number): unknown => (config[key] === undefined ? byDefault : config[key])
   return {
     ...{ config, bad, refuse, flag },
     sound: () => sound,
-    positive: (key, byDefault) => rankOf(valueOf(key, byDefault), key),
-    number: (key, byDefault) => numberOf(valueOf(key, byDefault), key),
+    positive: (key, byDefault) => rankOf(written(key, byDefault), key),
+    number: (key, byDefault) => numberOf(written(key, byDefault), key),
     ranks: (key) => patterns(config, key, rankOf, bad),
     numbers: (key) => patterns(config, key, numberOf, bad),
     close(own) {

@@ -79,7 +79,7 @@ function followsWhole(
   find: Find,
 ): boolean {
   const saved = [...replaced.keys()].find((name) => find(name) === embedding)
-  if (saved === undefined || tensors.get(embedding)!.expr.kind === 'lora') return false
+  if (saved === undefined || tensors.get(embedding)!.expr.kind !== 'read') return false
   return !isSaved(moduleName(saved))
 }
 

@@ -74,6 +74,17 @@ function howMade(expr: ComputedExpr | CoreExpr | FactorExpr, kinds: ReadonlyMap<
   return expr.kind === 'factor' ? (expr.merged?.method ?? kinds.get(expr.step) ?? 'computed') : expr.kind
 }
 
+/** Where expressions come from. */
+function originsOf(plan: Plan) {
+  const modelOf = ({ view }: ReadExpr): string | undefined =>
+    plan.models[plan.files[mainStored(view).file]?.model ?? -1]?.name
+  const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
+  /** The model or step that `expr` comes from. */
+  const origin = (expr: Expr): string | undefined =>
+    expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base ?? expr.right.read) : expr.step
+  return { modelOf, readBy, origin }
+}
+
 /** Adds the edges of one tensor: from every model and step that it is made of, up to `holder`. */
 function addFlows(
   plan: Plan,
@@ -88,12 +99,7 @@ function addFlows(
   ])
   const flow = (from: string, to: string, what: string): void =>
     addFlow(edges, ids.get(from), ids.get(to), what, tensor)
-  const modelOf = ({ view }: ReadExpr): string | undefined =>
-    plan.models[plan.files[mainStored(view).file]?.model ?? -1]?.name
-  const readBy = (expr: ReadExpr): string | undefined => lastFinding(expr.view)?.step ?? modelOf(expr)
-  /** The model or step that `expr` comes from. */
-  const origin = (expr: Expr): string | undefined =>
-    expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base ?? expr.right.read) : expr.step
+  const { modelOf, readBy, origin } = originsOf(plan)
   /** Steps can share expressions: each one is visited once per model or step that has it. */
   const walked = new Map<Expr, Set<string>>()
 

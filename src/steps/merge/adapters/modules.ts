@@ -73,7 +73,7 @@ export function changedBy(
         own.changes.set(name, { tensor: parts.b!, scale })
         continue
       }
-      const made = update.kind === 'lora' && !target.rows ? factorsOf(update) : undefined
+      const made = update.kind === 'lora' && !target.rows && !update.magnitude ? factorsOf(update) : undefined
       if (!made) {
         refuse(
           'adapter-arithmetic',
