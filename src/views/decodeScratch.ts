@@ -39,6 +39,7 @@ function needsBand(view: View): boolean {
       return view.of.kind === 'decode' || needsBand(view.of)
     case 'slice':
     case 'reshape':
+    case 'repeat':
       return needsBand(view.of)
     case 'concat':
       return view.parts.some(needsBand)
