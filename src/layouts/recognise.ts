@@ -43,13 +43,22 @@ export function evidenceOf(family: Family, facts: Facts): Evidence {
   if (all.size === 0) return NOTHING
   const telling = [...all].filter((key) => keys.some((set) => !set.has(key)))
   const named = family.forms.filter((_, at) => telling.every((key) => keys[at]!.has(key)))
-  if (named.length === 0) return { ...NOTHING, mixed: 'names' }
+  if (named.length === 0)
+    return { ...NOTHING, mixed: ambiguous(family).some((name) => index.find(name).length > 0) ? 'shapes' : 'names' }
   const shaped = named.filter((form) => form.fits?.(facts) !== false)
   const one = telling.length > 0 && named.length === 1
   if (shaped.length === 0) return one ? NOTHING : { ...NOTHING, mixed: 'shapes' }
   const certain = shaped.filter((form) => form.fits?.(facts) === true)
   if (certain.length === 1) return { possible: certain, sure: true }
   return { possible: shaped, sure: telling.length > 0 && shaped.length === 1 }
+}
+
+/** The tensors that forms describe in different ways: where layers have several forms, names do not tell which. */
+function ambiguous({ forms }: Family): string[] {
+  const rules = forms.flatMap((form) => form.rules)
+  return rules
+    .filter((one) => rules.some(({ tensor, is }) => tensor === one.tensor && is !== one.is))
+    .map((one) => one.tensor)
 }
 
 const cached = new WeakMap<Family, readonly (readonly string[])[]>()

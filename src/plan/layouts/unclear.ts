@@ -22,10 +22,15 @@ export function refuseUnclear(
     const matching = gained(made, model.tensors, base.tensors)
     // Where layers of one model differ from each other, only names that meet the base's show a difference of layouts.
     if ((own === 'mixed' || target === 'mixed') && matching === 0) return []
-    return [{ from: formName(family, own), to: formName(family, target), problems: made.problems.length, matching }]
+    const [from, to] = [formName(family, own), formName(family, target)]
+    return [{ from, to, problems: made.problems.length, matching, result: resultOf(made) }]
   })
-  const fitting = candidates.filter(({ problems, matching }) => problems === 0 && matching > 0)
-  const [first, ...others] = fitting.length > 0 ? fitting : candidates
+  const fitting = candidates
+    .filter(({ problems, matching }) => problems === 0 && matching > 0)
+    .sort((a, b) => b.matching - a.matching)
+  const all = fitting.length > 0 ? fitting : candidates
+  // Families can have the same rules for the tensors that are there.
+  const [first, ...others] = all.filter(({ result }, at) => all.findIndex((one) => one.result === result) === at)
   if (!first) return
   const also = others.length > 0 ? `, or as ${others.map(({ from, to }) => `${from} and ${to}`).join(', or as ')}` : ''
   faults.error(
@@ -37,6 +42,12 @@ export function refuseUnclear(
       : `write the layout: ${name}: {path: …, layout: ${first.from}}`,
   )
 }
+
+/** As many changed tensors as show that two readings differ. */
+const SHOWN = 64
+
+const resultOf = ({ tensors, from }: Converted): string =>
+  JSON.stringify([...from.keys()].slice(0, SHOWN).map((name) => [name, tensors.get(name)?.view]))
 
 /** The number of tensors that only the other form gives a name and shape of the base. */
 const gained = ({ tensors, from }: Converted, own: Tensors, base: Tensors): number =>

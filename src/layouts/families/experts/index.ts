@@ -1,4 +1,7 @@
-/** Networks with experts, which are stored one by one or all in one tensor. */
+/**
+ * Networks with experts, which are stored one by one or all in one tensor. Common ones come first: messages name the first
+ * family that fits.
+ */
 import type { Family } from '../../types.js'
 import { gptOss, llama4, qwenVlMoe } from './fused.js'
 import { inkling } from './inkling.js'
@@ -9,24 +12,24 @@ import { ariaText, graniteMoe } from './renamed.js'
 import { step } from './step.js'
 
 export const EXPERTS: readonly Family[] = [
+  qwenMoe,
+  mixtral,
+  llama4,
+  gptOss,
+  qwenVlMoe,
   ariaText,
   axk1,
   axk2,
   ernieMoe,
   exaoneMoe,
-  gptOss,
   graniteMoe,
   hunyuan3,
   inkling,
   jamba,
   laguna,
   lfmMoe,
-  llama4,
   mimoFlash,
-  mixtral,
   nemotronH,
   phimoe,
-  qwenMoe,
-  qwenVlMoe,
   step,
 ]
