@@ -53,7 +53,9 @@ const hubText = (description: string): Schema =>
 const modelMapping = inEditors(
   object(
     {
-      path: text('A .safetensors file, a PyTorch state dict, or a model folder in the Hugging Face layout.'),
+      path: text(
+        'A .safetensors file, a PyTorch state dict, a model folder in the Hugging Face layout, or a folder of a distributed checkpoint.',
+      ),
       hub: text('A Hugging Face repository: org/name.'),
       revision: {
         title: 'a revision',
