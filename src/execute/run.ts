@@ -223,7 +223,7 @@ interface Run {
 }
 
 /** Prepares kernels, journals and records. */
-async function openRun(
+export async function openRun(
   plan: Plan,
   bindings: Bindings,
   claimed: readonly ClaimedOutput[],

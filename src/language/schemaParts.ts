@@ -28,6 +28,14 @@ export const several = (title: string, description: string, ...anyOf: Schema[]):
   description,
   anyOf,
 })
+/** A share of a squared norm, which decides a rank. */
+export const energy = (description: string): Schema => ({
+  type: 'number',
+  exclusiveMinimum: 0,
+  maximum: 1,
+  title: 'a number above 0, at most 1',
+  description,
+})
 export const listOf = (items: Schema, least = 1): Schema => ({ type: 'array', items, minItems: least })
 
 /**

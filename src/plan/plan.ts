@@ -4,6 +4,7 @@ import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
 import { faults as newFaults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'
+import type { PlanContext } from '../steps/types.js'
 import type { TokenizerFiles } from '../tokenizers/types.js'
 import { adaptersAmong } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
@@ -31,6 +32,7 @@ const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
  *
  * `stored` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
  * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
+ * `rankOf`: ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds.
  * The plan is absent if there are errors.
  */
 export function planRecipe(
@@ -39,6 +41,7 @@ export function planRecipe(
   files: ReadonlyMap<string, TokenizerFiles> = new Map(),
   whole: Recipe = recipe,
   twins: Twins = new Map(),
+  rankOf: PlanContext['rankOf'] = () => undefined,
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
@@ -58,7 +61,7 @@ export function planRecipe(
   const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
-  const planned = planSteps(recipe, values, { adapters, wrong }, configOf, { twins, split }, faults)
+  const planned = planSteps(recipe, values, { adapters, wrong, rankOf }, configOf, { twins, split }, faults)
   const context: OutputContext = {
     recipe,
     checkpoints,

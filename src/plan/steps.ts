@@ -7,7 +7,7 @@ import type { Config } from '../networks/layerCounts.js'
 import type { Recipe } from '../recipe/types.js'
 import { usesOf } from '../recipe/uses.js'
 import { type Analysis, kindOf } from '../steps/index.js'
-import type { Way } from '../steps/types.js'
+import type { PlanContext, Way } from '../steps/types.js'
 import type { adaptersAmong } from './adapter/among.js'
 import { tiedValues } from './models/tied.js'
 import type { Plan } from './types.js'
@@ -27,7 +27,7 @@ export interface PlannedSteps {
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,
-  { adapters, wrong }: ReturnType<typeof adaptersAmong>,
+  { adapters, wrong, rankOf }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf'>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,
@@ -51,7 +51,7 @@ export function planSteps(
       patterns = [],
       left,
     } = kindOf(step).plan(step, {
-      ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, faults },
+      ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, rankOf, faults },
     })
     if (value) values.set(name, value)
     else if (way) ways.set(name, way)

@@ -7,6 +7,7 @@ import { readSidecars } from '../checkpoints/sidecars.js'
 import { type Checkpoint, smallFolderOf } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
 import type { Bindings } from '../execute/types.js'
+import { hasOpenRanks } from '../execute/units/survey.js'
 import { type Lock, lockPath, readLock } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
 import type { Twin, Twins } from '../plan/models/tied.js'
@@ -18,6 +19,7 @@ import { TOKENIZER_FILES } from '../plan/tokens/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
+import type { PlanContext } from '../steps/types.js'
 import type { InputState } from '../storage/local/inputStates.js'
 import { unsoundCopies } from './checks/copies.js'
 import { heapProblems } from './checks/heap.js'
@@ -27,6 +29,8 @@ import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
 import { lockDifferences, pinOf } from './proof/locking.js'
 import { namedRecipe, type RecipeSource } from './recipe.js'
+
+type RankOf = PlanContext['rankOf']
 
 /** How to read a recipe, and which versions of its models to use. */
 export interface PlanOptions extends LoadOptions {
@@ -74,6 +78,8 @@ export interface Prepared {
   readonly lock?: Lock
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[]
+  /** If ranks depend on the tensors: plans again with the ranks that were found. The plan here has upper bounds. */
+  readonly withRanks?: (rankOf: RankOf) => Promise<Prepared>
 }
 
 /**
@@ -137,10 +143,18 @@ export async function openRecipe(source: RecipeSource, options: PlanOptions = {}
  * @throws a `Fault` with all errors of the models, and of the recipe together with its models, such as `missing-tensor`
  */
 export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
+  return planRanked(opened)
+}
+
+async function planRanked(opened: OpenedRecipe, rankOf?: RankOf): Promise<Prepared> {
   const { recipe, models, lock } = opened
-  const { plan, bindings, diagnostics } = await planWhole(opened)
+  const { plan, bindings, diagnostics } = await planWhole(opened, rankOf)
   if (!plan || !bindings) throw new Fault(inOrder(diagnostics))
-  return { plan, recipe, bindings, models, diagnostics: inOrder(diagnostics), ...(lock ? { lock } : {}) }
+  return {
+    ...{ plan, recipe, bindings, models, diagnostics: inOrder(diagnostics) },
+    ...(lock ? { lock } : {}),
+    ...(hasOpenRanks(plan) ? { withRanks: (found) => planRanked(opened, found) } : {}),
+  }
 }
 
 /**
@@ -173,19 +187,15 @@ const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Ch
   new Map([...models].map(([name, { checkpoint }]) => [name, checkpoint]))
 
 /** The plan and the paths of its files; absent if there are errors. */
-async function planWhole({
-  recipe,
-  models,
-  tokenizers,
-  twins,
-  states,
-  diagnostics,
-}: OpenedRecipe): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
+async function planWhole(
+  { recipe, models, tokenizers, twins, states, diagnostics }: OpenedRecipe,
+  rankOf?: RankOf,
+): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
   if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
   const large = heapProblems(recipe, checkpoints)
   if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins)
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const bindings: Bindings = {

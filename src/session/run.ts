@@ -11,6 +11,7 @@ import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remark
 import { executePart, executePlan } from '../execute/run.js'
 import type { ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
+import { surveyRanks } from '../execute/units/survey.js'
 import type { Part } from '../execute/units/types.js'
 import { buildLineage } from '../lineage/build.js'
 import type { Lineage } from '../lineage/types.js'
@@ -117,8 +118,16 @@ export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records' | 'earlie
 export const runWith = (prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> =>
   withPace(options.listen, (listen) => runPaced(prepared, { ...options, ...(listen ? { listen } : {}) }, internals))
 
-async function runPaced(prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
+/** The plan with ranks by energy, which the tensors decide. Reads the tensors once. Any other plan is the same. */
+export const settled = async (prepared: Prepared, options: RunOptions): Promise<Prepared> =>
+  prepared.withRanks
+    ? prepared.withRanks(await surveyRanks(prepared.plan, prepared.bindings, executeOptions(prepared, options)))
+    : prepared
+
+async function runPaced(given: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
+  if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
+  const prepared = await settled(given, options)
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
   const warnings: Diagnostic[] = []
@@ -132,7 +141,6 @@ async function runPaced(prepared: Prepared, options: RunOptions, internals: RunI
       '--locked compares digests and cannot be used with --no-digests',
       'remove --no-digests',
     )
-  if (commands === 'refuse') refuseCommands(recipe)
   if (commands === 'skip')
     for (const { step } of plan.checks ?? [])
       listen({ kind: 'notice', message: `${step} is not checked: this run skips commands` })

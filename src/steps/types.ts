@@ -223,6 +223,8 @@ export interface PlanContext {
   /** Parts of the plan so far. A step adds what it needs. */
   readonly scopes: ScopeBook
   readonly factorings: PlanFactoring[]
+  /** The rank of a factoring that an earlier look at the tensors found; undefined if there was none. */
+  readonly rankOf: (step: string, tensor: string) => number | undefined
   /** The recipe's models that are adapters and that a step uses. */
   readonly adapters: ReadonlyMap<string, ReadAdapter>
   readonly analyses: AnalysisCommon[]

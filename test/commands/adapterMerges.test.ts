@@ -131,6 +131,37 @@ test('the bits are the same on any number of threads', () =>
     assert.is((await terge(['verify', 'out/lineage.json', '--reproduce'], folder)).code, 0)
   }))
 
+test('energy: the smallest rank of each module that keeps the share, found before the output is laid out', () =>
+  inFolder(async (folder) => {
+    const from = fixture('merged-adapters/merge-linear-rank')
+    const models = Object.fromEntries([0, 1, 2].map((i) => [`a${i}`, path.join(from, `a${i}`)]))
+    const run = async (merge: object) => {
+      const parameters = { normalize: false }
+      const whole = { method: 'linear', weights: [0.7, -0.4, 1.1], parameters, ...merge }
+      writeFileSync(path.join(folder, 'r.yml'), JSON.stringify({ terge: 1, models, merge: whole, output: 'out' }))
+      const ran = await terge(['run', 'r.yml', '--force'], folder)
+      assert.is(ran.code, 0, ran.err)
+      const { steps } = JSON.parse(readFileSync(path.join(folder, 'out/lineage.json'), 'utf8'))
+      return steps.merge.adapters.modules as Record<string, { rank: number; energy: number }>
+    }
+    const chosen = await run({ energy: 0.8 })
+    const ranks = (of: typeof chosen) =>
+      ['self_attn.q_proj', 'self_attn.v_proj', 'mlp.down_proj'].map((name) => of[`model.layers.0.${name}.weight`]!.rank)
+    assert.equal(ranks(chosen), [5, 4, 4])
+    for (const [name, { rank, energy }] of Object.entries(chosen)) {
+      assert.ok(energy >= 0.8, name)
+      assert.ok((await run({ rank: rank - 1 }))[name]!.energy < 0.8, name)
+    }
+    await run({ energy: 0.8 })
+    assert.is((await terge(['verify', 'out/lineage.json', '--reproduce'], folder)).code, 0)
+    assert.match((await terge(['plan', 'r.yml'], folder)).out, 'rank up to 10 for energy 0.8: 3 modules')
+    assert.equal(ranks(await run({ energy: 0.8, rank: 4 })), [4, 4, 4])
+    const wanted = await tensorsOf(fixture('merged-adapters/merge-linear/changes.safetensors'))
+    await run({ energy: 1 })
+    for (const [module, { values }] of await changesOf(path.join(folder, 'out')))
+      assert.ok(distance(values, wanted.get(module)!.values) < 1e-7, module)
+  }))
+
 test('one adapter at weight 1 is itself, bit for bit; another weight only changes alpha', () =>
   inFolder(async (folder) => {
     const from = fixture('merged-adapters/merge-linear')

@@ -517,4 +517,56 @@ test('the warning of a tied head names the embedding of tokens, not that of posi
     assert.equal(await warned(', exclude: [wte.weight]'), [])
   }))
 
+test('energy chooses the smallest rank of each layer; with rank, at most that', () =>
+  inFolder(async (folder) => {
+    const shapes: Readonly<Record<string, readonly [number, number]>> = {
+      'a.q.weight': [20, 12],
+      'a.k.weight': [9, 14],
+    }
+    const valuesOf = (seed: number) =>
+      new Map(Object.entries(shapes).map(([name, [rows, columns]], i) => [name, numbers(rows * columns, seed + i)]))
+    const [base, tuned] = [valuesOf(0), valuesOf(7)]
+    for (const [file, values] of [
+      ['base', base],
+      ['tuned', tuned],
+    ] as const)
+      writeModel(
+        path.join(folder, `${file}.safetensors`),
+        Object.fromEntries([...values].map(([name, own]) => [name, f32(shapes[name]!, own)])),
+      )
+    const made = async (rest: string) => {
+      writeFileSync(path.join(folder, 'r.yml'), recipe(rest))
+      const ran = await terge(['run', 'r.yml', '--force'], folder)
+      assert.is(ran.code, 0, ran.err)
+      return (json(path.join(folder, 'adapter/lineage.json')).steps.adapter as ExtractRecord).modules
+    }
+    const chosen = await made('energy: 0.9')
+    for (const [name, [rows, columns]] of Object.entries(shapes)) {
+      const difference = tuned.get(name)!.map((x, i) => x - base.get(name)![i]!)
+      const squares = [...svd(matrix(rows, columns, difference)).values].map((value) => value * value)
+      const total = squares.reduce((sum, square) => sum + square, 0)
+      let [rank, sum] = [0, 0]
+      while (sum < 0.9 * total) sum += squares[rank++]!
+      assert.is(chosen[name]!.rank, rank, name)
+      assert.ok(Math.abs(chosen[name]!.energy! - sum / total) < 1e-6)
+    }
+    assert.is((await terge(['verify', 'adapter/lineage.json', '--reproduce'], folder)).code, 0)
+    // The scale is 1 for every rank.
+    const { rank_pattern, alpha_pattern, r, lora_alpha } = json(
+      path.join(folder, 'adapter/adapter_config.json'),
+    ) as Config
+    assert.equal(alpha_pattern, rank_pattern)
+    assert.is(lora_alpha, r)
+    const bounded = await made('energy: 0.9, rank: 3, method: randomised')
+    assert.equal(
+      Object.values(bounded).map(({ rank }) => rank),
+      [3, 3],
+    )
+    writeFileSync(path.join(folder, 'r.yml'), recipe('alpha: 2'))
+    assert.match(
+      (await terge(['validate', 'r.yml'], folder)).err,
+      'error missing-key: an extraction needs a rank or an energy',
+    )
+  }))
+
 test.run()

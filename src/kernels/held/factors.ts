@@ -237,5 +237,6 @@ function write(team: Team, work: HeldWork, origin: number, values: Float64Array,
   const { rank, turned } = optionsOf(work)
   const { figures, b, a } = places(work)
   const at = { figures: origin + figures, b: origin + b, a: origin + a }
-  writePair(team, { rank, turned, scale: work.scale, narrow: narrowOf(work), ...at }, values, down, across)
+  const energy = work.options.energy as number | undefined
+  writePair(team, { rank, turned, scale: work.scale, narrow: narrowOf(work), energy, ...at }, values, down, across)
 }

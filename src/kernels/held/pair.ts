@@ -2,7 +2,7 @@
 import { eachPiece, type Matrix, scaleRows } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
 
-/** ‖δ‖², triplets found, Σ σ² of them. */
+/** ‖δ‖², triplets found, Σ σ² of them, and the number of triplets that reaches the share `energy`. */
 export const FIGURES = 4
 
 /** Where the factors go, and how. Addresses are absolute. */
@@ -13,6 +13,8 @@ export interface Pair {
   /** The matrix is stored as [in, out]. */
   readonly turned: boolean
   readonly narrow: boolean
+  /** Share of ‖δ‖² that the first triplets should reach. */
+  readonly energy?: number | undefined
   readonly figures: number
   readonly b: number
   readonly a: number
@@ -21,7 +23,7 @@ export interface Pair {
 /** Triplets as B and A: vectors of the tensor's rows and columns, a row each, of length 1. */
 export function writePair(
   team: Team,
-  { rank, scale, turned, narrow, figures, b, a }: Pair,
+  { rank, scale, turned, narrow, energy, figures, b, a }: Pair,
   values: Float64Array,
   down: Matrix,
   across: Matrix,
@@ -53,7 +55,15 @@ export function writePair(
     const found = team.f64(figures, FIGURES)
     found[1] = count
     found[2] = values.subarray(0, count).reduce((sum, value) => sum + value * value, 0)
+    if (energy !== undefined) found[3] = enough(values.subarray(0, count), energy * found[0]!)
   })
+}
+
+/** How many of the falling values have squares that add up to `wanted`. All of them if they do not. */
+function enough(values: Float64Array, wanted: number): number {
+  let [count, sum] = [0, 0]
+  while (count < values.length && sum < wanted) sum += values[count++]! ** 2
+  return count
 }
 
 /** The element that is largest in magnitude, the first of equal ones. */

@@ -11,7 +11,7 @@ import type { Lineage } from '../../lineage/types.js'
 import { writtenBytes } from '../../plan/placements.js'
 import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
-import { runWith } from '../run.js'
+import { runWith, settled } from '../run.js'
 
 /** How to run the recipe again. */
 export interface ReproduceOptions {
@@ -46,7 +46,8 @@ interface Reproduction {
 export async function reproduce(given: Reproduction): Promise<boolean> {
   const { lineage, folder, recipeFolder, options } = given
   const { text, set } = lineage.recipe
-  const prepared = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set, commits: commitsOf(lineage) })
+  const planned = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set, commits: commitsOf(lineage) })
+  const prepared = await settled(planned, options)
   const wanted = lineage.output.files.map(({ name }) => name)
   const fitting = [...prepared.plan.outputs.keys()].filter((place) => {
     const output = prepared.plan.outputs[place]!

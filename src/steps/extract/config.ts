@@ -44,7 +44,8 @@ function baseOf(recipe: RecipeHead, name: string): { path: string | null; revisi
 /** `saved`: tensors that are saved in full. `config`: the configuration of the base. */
 export function adapterConfig(
   recipe: RecipeHead,
-  { base: name, rank, alpha, loraBias }: ExtractStep,
+  { base: name, loraBias }: ExtractStep,
+  { rank, alpha }: { readonly rank: number; readonly alpha: number },
   layers: readonly Layer[],
   saved: readonly string[],
   base: Value,

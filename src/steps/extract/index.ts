@@ -17,8 +17,9 @@ export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   sharesNames: true,
   notModel: { what: 'an adapter', hint: 'write it to an output; apply it to a model with lora: PATH' },
   patterns: ({ base, filters }) => ({ base, filters, rules: [] }),
-  plan(step, { recipe, values, configOf, factorings, faults }) {
-    return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), factorings, faults) ?? {}
+  plan(step, context) {
+    const { recipe, values, configOf } = context
+    return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), context) ?? {}
   },
   factored: extractRecord,
   readRecord: readExtractRecord,

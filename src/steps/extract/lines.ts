@@ -16,7 +16,12 @@ function byCount(texts: readonly string[]): Lines[] {
 export function extractionLines(factorings: readonly PlanFactoring[], left: Readonly<Record<string, string>>): Lines[] {
   const reasons = Object.values(left)
   return [
-    ...byCount(factorings.map(({ work: { options } }) => `rank ${options.rank}, ${options.method}`)),
+    ...byCount(
+      factorings.map(({ work: { options } }) => {
+        const { rank, method, energy } = options
+        return energy === undefined ? `rank ${rank}, ${method}` : `rank up to ${rank} for energy ${energy}, ${method}`
+      }),
+    ),
     ...(reasons.length > 0
       ? [{ text: `skipped: ${counted(reasons.length, 'tensor')}`, branches: byCount(reasons) }]
       : []),

@@ -24,6 +24,7 @@ import { isConv1dName, type Orientations, orientations } from '../../networks/or
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
 import { patternBook } from '../shared/patterns.js'
+import type { PlanContext } from '../types.js'
 import { adapterConfig } from './config.js'
 import type { ExtractStep } from './types.js'
 
@@ -47,6 +48,19 @@ interface Adapted {
   readonly rank: number
 }
 
+/** A layer with its rank. */
+interface Ranked extends Adapted {
+  /** The rank without `energy`. */
+  readonly bound: number
+}
+
+/** What all layers share. `open`: ranks are bounds, and the run finds the ranks that reach the energy. */
+interface Form {
+  readonly rank: number
+  readonly alpha: number
+  readonly open: boolean
+}
+
 /**
  * Plans an extraction: the tensors of the adapter in PEFT's form, and its configuration. Adds its factorings to those
  * of the plan. Errors: `tensor-mismatch`, `rank-too-large`, `nothing-to-extract`, `contradiction`, and those of
@@ -57,8 +71,7 @@ export function planExtract(
   step: ExtractStep,
   values: ReadonlyMap<string, Value>,
   config: Readonly<Record<string, unknown>> | undefined,
-  factorings: PlanFactoring[],
-  faults: Faults,
+  { factorings, rankOf, faults }: Pick<PlanContext, 'factorings' | 'rankOf' | 'faults'>,
 ): Extraction | undefined {
   const [from, base] = [values.get(step.from)!, values.get(step.base)!]
   const place = recipe.placeOf([...step.at, 'lora'], 'value')
@@ -105,18 +118,18 @@ export function planExtract(
     return undefined
   }
   const most = adapted.reduce((largest, { rank }) => Math.max(largest, rank), 0)
-  if (step.rank > most) {
+  if (step.rank !== undefined && step.rank > most) {
     const message = `rank ${step.rank} is larger than the rank of any matrix: the largest possible rank is ${most}`
     faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
     return undefined
   }
-  const ranked = adapted.map((one) => ({ ...one, rank: Math.min(step.rank, one.rank) }))
-  const factors = ranked.flatMap((one) => factorTensors(recipe, step, one, from, base, factorings))
+  const { ranked, form } = rankedLayers(step, adapted, rankOf)
+  const factors = ranked.flatMap((one) => factorTensors(recipe, step, form, one, from, base, factorings))
   const others = [
     ...saved.map((name) => savedTensor(name, from, base)),
-    ...biases.map((name) => biasTensor(step, name, from, base)),
+    ...biases.map((name) => biasTensor(step, form, name, from, base)),
   ]
-  const adapter = adapterConfig(recipe, step, ranked, saved, base, config)
+  const adapter = adapterConfig(recipe, step, form, ranked, saved, base, config)
   warnTied(ranked, base, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
   const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
@@ -126,20 +139,38 @@ export function planExtract(
   }
 }
 
+/** The ranks of all layers. `rankOf`: those that reach the energy, if the run has found them. */
+function rankedLayers(
+  { name, rank: most, energy, alpha }: ExtractStep,
+  adapted: readonly Adapted[],
+  rankOf: PlanContext['rankOf'],
+): { readonly ranked: readonly Ranked[]; readonly form: Form } {
+  const ranked = adapted.map((one): Ranked => {
+    const bound = Math.min(most ?? one.rank, one.rank)
+    return { ...one, bound, rank: rankOf(name, one.tensor) ?? bound }
+  })
+  // The scale is the same for all layers: that of the largest rank.
+  const rank = ranked.reduce((largest, own) => Math.max(largest, own.rank), 0)
+  const open = energy !== undefined && adapted.every(({ tensor }) => rankOf(name, tensor) === undefined)
+  return { ranked, form: { rank, alpha: alpha ?? rank, open } }
+}
+
 type Named = readonly [name: string, tensor: ValueTensor]
 
 /** A and B of a layer, [rank, in] and [out, rank], and the factoring that computes them. */
 function factorTensors(
   recipe: RecipeHead,
   step: ExtractStep,
-  { tensor, module, layer, rank }: Adapted,
+  form: Form,
+  one: Ranked,
   from: Value,
   base: Value,
   factorings: PlanFactoring[],
 ): Named[] {
+  const { tensor, module, layer, rank } = one
   const { dtype, shape, expr } = base.tensors.get(tensor)!
   const inputs = [from.tensors.get(tensor)!.expr, expr] as const
-  const work = workOf(recipe, step, tensor, shape, rank, layer, computeOf(recipe.compute, ...inputs))
+  const work = workOf(recipe, step, form, one, shape, computeOf(recipe.compute, ...inputs))
   const factoring = factorings.push({ step: step.name, tensor, shape, from: inputs[0], base: inputs[1], work }) - 1
   const [names, shapes] = [factorNames(layer, module), factorShapes(layer, shape, rank)]
   return (['a', 'b'] as const).map((factor) => {
@@ -157,9 +188,9 @@ function savedTensor(name: string, from: Value, base: Value): Named {
 const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
 
 /** The difference of two biases. PEFT scales it like the factors. */
-function biasTensor(step: ExtractStep, name: string, from: Value, base: Value): Named {
+function biasTensor(step: ExtractStep, { rank, alpha }: Form, name: string, from: Value, base: Value): Named {
   const { dtype, shape, expr } = base.tensors.get(name)!
-  const factor = step.rank / step.alpha
+  const factor = rank / alpha
   const difference: MergeExpr = {
     kind: 'merge',
     step: step.name,
@@ -222,18 +253,18 @@ function settleRest(
 function workOf(
   recipe: RecipeHead,
   step: ExtractStep,
-  tensor: string,
+  form: Form,
+  { tensor, layer, rank, bound }: Ranked,
   [rows = 1, ...rest]: readonly number[],
-  rank: number,
-  { turned }: AdaptedLayer,
   compute: Compute,
 ): HeldWork {
   const columns = rest.reduce((product, size) => product * size, 1)
   const short = Math.min(rows, columns)
-  const near = 4 * (rank + step.oversampling) >= short
+  const near = 4 * (bound + step.oversampling) >= short
   const method = step.method !== 'auto' ? step.method : short <= EXACT_SIDE || near ? 'exact' : 'randomised'
   const random = {
-    oversampling: step.oversampling,
+    // As many columns as when the rank was chosen, so that the same triplets are found.
+    oversampling: step.oversampling + bound - rank,
     iterations: step.iterations,
     panel: PANEL,
     stream: [...randomStream(recipe.seed, step.from, tensor)],
@@ -244,8 +275,12 @@ function workOf(
     columns,
     compute,
     weights: [1],
-    scale: step.alpha / step.rank,
-    options: { rank, method, turned: turned ? 1 : 0, ...(method === 'randomised' ? random : {}) },
+    scale: form.alpha / form.rank,
+    options: {
+      ...{ rank, method, turned: layer.turned ? 1 : 0 },
+      ...(method === 'randomised' ? random : {}),
+      ...(form.open ? { energy: step.energy! } : {}),
+    },
   }
 }
 

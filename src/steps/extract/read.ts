@@ -1,5 +1,5 @@
 import { quote } from '../../core/suggest.js'
-import { booleanOf, get, numberOf, textOf } from '../../language/cursor.js'
+import { booleanOf, get, has, numberOf, textOf } from '../../language/cursor.js'
 import { readFilters } from '../merge/read.js'
 import type { Reading, StepDraft } from '../types.js'
 import type { ExtractStep } from './types.js'
@@ -12,15 +12,21 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
     const message = `'from' and 'base' are both ${quote(from)}, so there is no difference to extract`
     scope.report.error('contradiction', message, [...at.path, 'lora', 'from'], { hint })
   }
-  const rank = numberOf(get(lora, 'rank')) ?? 1
+  const [rank, energy, alpha] = ['rank', 'energy', 'alpha'].map((key) => numberOf(get(lora, key)))
+  if (lora && !has(lora, 'rank') && !has(lora, 'energy'))
+    scope.report.error('missing-key', 'an extraction needs a rank or an energy', lora.path, {
+      part: 'key',
+      hint: 'write rank: 16, or energy: 0.95 for the smallest ranks that explain 95 % of each layer',
+    })
   return {
     kind: 'extract',
     name,
     at: at.path,
     from,
     base,
-    rank,
-    alpha: numberOf(get(lora, 'alpha')) ?? rank,
+    ...(rank === undefined ? {} : { rank }),
+    ...(energy === undefined ? {} : { energy }),
+    ...(alpha === undefined ? {} : { alpha }),
     filters: readFilters(lora, scope.report),
     modulesToSave: booleanOf(get(lora, 'modules_to_save')) ?? false,
     loraBias: booleanOf(get(lora, 'lora_bias')) ?? false,

@@ -1,4 +1,4 @@
-import { object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+import { energy, object, ref, type Schema, text, word } from '../../language/schemaParts.js'
 
 /** Definitions that `extract` refers to. */
 export const definitions: Readonly<Record<string, Schema>> = {
@@ -10,8 +10,12 @@ export const definitions: Readonly<Record<string, Schema>> = {
         type: 'integer',
         minimum: 1,
         title: 'a positive integer',
-        description: 'The rank of the adapter. A matrix with a shorter side gets that side as its rank.',
+        description:
+          'The rank of the adapter. A matrix with a shorter side gets that side as its rank. Required without energy.',
       },
+      energy: energy(
+        'The rank of each layer is the smallest one that explains this share of its squared difference, such as 0.95. With rank, it is at most that.',
+      ),
       alpha: {
         type: 'number',
         minimum: 0.000001,
@@ -51,7 +55,7 @@ export const definitions: Readonly<Record<string, Schema>> = {
         description: 'For the randomised method: power iterations. Default: 4.',
       },
     },
-    ['from', 'base', 'rank'],
+    ['from', 'base'],
     'Settings of the low-rank adapter in the PEFT format.',
   ),
 }

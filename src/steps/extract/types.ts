@@ -4,9 +4,12 @@ export interface ExtractStep extends StepCommon {
   readonly kind: 'extract'
   readonly from: string
   readonly base: string
-  readonly rank: number
+  /** At least one of both is there. */
+  readonly rank?: number
+  /** The smallest rank of each layer that explains this share of its squared difference. */
+  readonly energy?: number
   /** Default: the rank, for a scale of 1. */
-  readonly alpha: number
+  readonly alpha?: number
   readonly filters: Filters
   /** Whether to save in full the tensors that have no low-rank form. */
   readonly modulesToSave: boolean

@@ -9,6 +9,7 @@ import {
   type MergeRecord,
   mergedAdapters,
   mergedLine,
+  mergedPlanLines,
   mergeRecord,
   readMergeRecord,
 } from './record.js'
@@ -36,6 +37,11 @@ export const merge: StepKind<MergeStep, never, MergeFound, MergeRecord> = {
   },
   factored: mergedAdapters,
   says: mergeRecord,
+  planLines: ({ name }, { factorings }, left = {}) =>
+    mergedPlanLines(
+      factorings.filter(({ step }) => step === name),
+      left,
+    ),
   readRecord: readMergeRecord,
   line: mergedLine,
 }

@@ -72,7 +72,7 @@ export function readMerge(
   at: Cursor,
   given: Base,
   scope: Scope,
-): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype' | 'rank'> {
+): Pick<MergeStep, 'settings' | 'rules' | 'base' | 'dtype' | 'rank' | 'energy'> {
   const merge = draft(at, undefined, given, scope)
   const rules = itemsOf(get(at, 'rules')).map((rule) => ({
     match: readPatterns(get(rule, 'match'), scope.report),
@@ -82,10 +82,12 @@ export function readMerge(
   const base = baseFor(merge.method, given).name || (areAdapters(merge, scope) ? merge.participants![0]!.name : '')
   const limit = get(at, 'rank')
   const rank = textOf(limit) === 'full' ? ('full' as const) : numberOf(limit)
+  const energy = numberOf(get(at, 'energy'))
   return {
     ...{ settings: settle(merge, at, given, scope), rules, base },
     ...(dtype ? { dtype } : {}),
     ...(rank === undefined ? {} : { rank }),
+    ...(energy === undefined ? {} : { energy }),
   }
 }
 

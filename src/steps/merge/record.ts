@@ -1,6 +1,8 @@
 /** The record of a merge step in the lineage. Details per tensor are in the records of the tensors. */
 import { list, natural, number, object, record, text } from '../../core/json/shape.js'
 import { counted } from '../../core/words.js'
+import type { PlanFactoring } from '../../expr/types.js'
+import type { Lines } from '../analysis.js'
 import type { Factored } from '../shared/factored.js'
 import type { MergeSettings, MergeStep } from './types.js'
 
@@ -58,6 +60,20 @@ export function mergedAdapters(
       ...(Object.keys(left).length > 0 ? { left } : {}),
     },
   }
+}
+
+/** The ranks of merged adapters in a plan. */
+export function mergedPlanLines(factorings: readonly PlanFactoring[], left: Readonly<Record<string, string>>): Lines[] {
+  const ranks = factorings.map(({ work: { options } }) =>
+    options.energy === undefined ? `rank ${options.rank}` : `rank up to ${options.rank} for energy ${options.energy}`,
+  )
+  const skipped = Object.keys(left).length
+  return [
+    ...[...new Set(ranks)].map((text) => ({
+      text: `${text}: ${counted(ranks.filter((rank) => rank === text).length, 'module')}`,
+    })),
+    ...(skipped > 0 ? [{ text: `skipped: ${counted(skipped, 'tensor')}` }] : []),
+  ]
 }
 
 /** A merge of adapters in one line. Undefined for other merges. */

@@ -1,6 +1,6 @@
 /** The `merge` key of a recipe. */
 import { DTYPE_NAMES } from '../../encodings/index.js'
-import { inEditors, listOf, object, ref, type Schema, several, text, word } from '../../language/schemaParts.js'
+import { energy, inEditors, listOf, object, ref, type Schema, several, text, word } from '../../language/schemaParts.js'
 import { METHODS } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
 import { blocksSchema } from './blocks.js'
@@ -122,6 +122,9 @@ export const merge: Schema = inEditors(
         'For adapters: the rank of the merged adapter, which is the best approximation of the merge. full: the exact result, whose rank is the sum of the ranks. Default: full.',
         { type: 'integer', minimum: 1 },
         { type: 'string', enum: ['full'] },
+      ),
+      energy: energy(
+        'For adapters: the share of the squared change that the result keeps of each module, such as 0.99. With rank: N, the rank is at most N.',
       ),
     },
     ['method'],

@@ -35,4 +35,6 @@ export interface MergeStep extends StepCommon {
   readonly dtype?: OutputDtype
   /** For adapters: the rank of the result. `full`: the exact result. */
   readonly rank?: number | 'full'
+  /** For adapters: the smallest rank that keeps this share of the squared change of each module. */
+  readonly energy?: number
 }

@@ -79,7 +79,9 @@ export const expanded: HeldRule = {
       product(team, pair[0], inU, u)
       product(team, pair[1], inV, v)
       const at = { figures: origin + figures, b: origin + b, a: origin + a }
-      return writePair(team, { rank: count, scale: work.scale, turned: false, narrow: false, ...at }, values, ...pair)
+      const form = { rank: count, scale: work.scale, turned: false, narrow: false }
+      const energy = work.options.energy as number | undefined
+      return writePair(team, { ...form, energy, ...at }, values, ...pair)
     }
     const identity = (basis: typeof u, to: typeof toB) => {
       // `to` may be a transposed matrix.

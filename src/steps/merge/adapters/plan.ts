@@ -181,12 +181,16 @@ const OUTSIDE: LayerPlace = { layer: undefined, count: 0 }
  * is more to do.
  */
 function sameAdapter(
-  { settings, rules, filters, dtype, rank, baseWritten, base }: MergeStep,
+  { settings, rules, filters, dtype, rank, energy, baseWritten, base }: MergeStep,
   values: PlanContext['values'],
 ) {
   const method = lookupMethod(settings.method)!
   const how = onAdapters(method)
-  const others = rules.length + filters.include.length + filters.exclude.length > 0 || dtype || rank !== undefined
+  const others =
+    rules.length + filters.include.length + filters.exclude.length > 0 ||
+    dtype ||
+    typeof rank === 'number' ||
+    energy !== undefined
   if (how.kind !== 'sum' || others || (method.base === 'required' && baseWritten && !settings.models.includes(base)))
     return undefined
   const gradients = settings.weights.some((weight) => 'blocks' in weight || weight.length !== 1)
@@ -229,8 +233,8 @@ function adapterValue(
 const PREFIX = 'base_model.model.'
 
 /** Recipes of older versions averaged factors, which is another result. A recipe that names a rank is newer. */
-function warnOfFactors({ settings, rank, at, name }: MergeStep, { recipe, faults }: PlanContext): void {
-  if (rank !== undefined || lookupMethod(settings.method)?.base === 'required') return
+function warnOfFactors({ settings, rank, energy, at, name }: MergeStep, { recipe, faults }: PlanContext): void {
+  if (rank !== undefined || energy !== undefined || lookupMethod(settings.method)?.base === 'required') return
   faults.warn(
     'adapter-factors',
     `${quote(name)} merges what the adapters do, exactly: earlier versions of terge averaged the factors A and B instead`,

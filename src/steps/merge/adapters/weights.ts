@@ -79,7 +79,8 @@ function sumOf(
   const total = parts.reduce((sum, [, { rank }]) => sum + rank, 0)
   const [first] = parts
   if (!first) return undefined
-  if (typeof step.rank === 'number' && step.rank < total) {
+  const limit = rankLimit(context, step, target, total)
+  if (limit < total || isOpen(context, step, target)) {
     const changes = changesOf(weight, parts)
     const names = parts.map(([name]) => name)
     const from: MergeExpr = {
@@ -142,6 +143,16 @@ function coreOf(
   return expanded(context, step, mixture, target, weight, changes, from)
 }
 
+/** The rank of a result that has at most the rank `full`. */
+function rankLimit({ rankOf }: PlanContext, { name, rank, energy }: MergeStep, target: string, full: number): number {
+  const found = energy === undefined ? undefined : rankOf(name, target)
+  return Math.min(found ?? full, typeof rank === 'number' ? rank : full, full)
+}
+
+/** Whether the run must still find the rank that reaches the energy. */
+const isOpen = ({ rankOf }: PlanContext, { name, energy }: MergeStep, target: string): boolean =>
+  energy !== undefined && rankOf(name, target) === undefined
+
 function expanded(
   context: PlanContext,
   step: MergeStep,
@@ -153,7 +164,8 @@ function expanded(
 ): MergedWeight {
   const shape = coreShape(changes)
   const full = Math.min(...shape)
-  const rank = typeof step.rank === 'number' ? Math.min(step.rank, full) : full
+  const rank = rankLimit(context, step, target, full)
+  const open = isOpen(context, step, target)
   const work: HeldWork = {
     kernel: 'expanded',
     rows: weight.rows,
@@ -161,7 +173,10 @@ function expanded(
     compute: 'f64',
     weights: [],
     scale: 1,
-    options: { ranks: changes.parts.map((part) => part.rank), rank, cut: rank < full ? 1 : 0 },
+    options: {
+      ...{ ranks: changes.parts.map((part) => part.rank), rank, cut: rank < full || open ? 1 : 0 },
+      ...(open ? { energy: step.energy! } : {}),
+    },
   }
   const factoring = context.factorings.push({ step: step.name, tensor: target, shape, from, changes, work }) - 1
   const inputs = changeInputs(changes).map(({ part }) => part)

@@ -1,0 +1,75 @@
+/** Finds the ranks that reach an energy, before the outputs are planned. */
+import { fault } from '../../core/diagnostics.js'
+import { factorPlaces } from '../../kernels/held/index.js'
+import type { Plan } from '../../plan/types.js'
+import { compileFactoring } from '../compile/tensor.js'
+import { leafValues } from '../findings.js'
+import { refuseInterrupted } from '../interrupted.js'
+import { openPool } from '../pools/threads.js'
+import { openRun } from '../run.js'
+import { schedule } from '../schedule/schedule.js'
+import type { Bindings, ExecuteOptions } from '../types.js'
+import { roomOf } from './room.js'
+import { doShared } from './shared.js'
+import type { Engine } from './types.js'
+
+/** Whether ranks of the plan are only bounds. */
+export const hasOpenRanks = ({ factorings }: Plan): boolean => factorings.some(isOpen)
+
+const isOpen = ({ work }: Plan['factorings'][number]): boolean => work.options.energy !== undefined
+
+/** A function from the step and the tensor of a factoring to the rank that reaches its energy. Writes no files. */
+export async function surveyRanks(
+  plan: Plan,
+  bindings: Bindings,
+  options: ExecuteOptions,
+): Promise<(step: string, tensor: string) => number | undefined> {
+  await options.before?.()
+  const { works, analyses, threads, mode } = await openRun(plan, bindings, [], { ...options, digests: false })
+  const { signal, findings, kernels, digests } = works
+  const open = [...plan.factorings.entries()].filter(([, factoring]) => isOpen(factoring))
+  const ranks = new Map<string, number>()
+  const pool = await (options.openPool ?? openPool)({
+    ...{ threads, mode, signal, ...roomOf(plan) },
+    inputs: bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })),
+    outputs: [],
+  })
+  const engine: Engine = { ...works, pool }
+  try {
+    await doShared(engine, analyses)
+    await schedule(
+      open.map(([index]) => compileFactoring(plan, index, digests, findings)),
+      pool,
+      {
+        math: kernels.math,
+        ...(signal ? { signal } : {}),
+        progress: () => {},
+        values: leafValues(findings),
+        finished(_, { memory }, { finds }) {
+          if (!finds || !memory) return
+          const { step, tensor, work } = plan.factorings[finds.factoring]!
+          const figures = new Float64Array(memory, finds.at + factorPlaces(work).figures, 4)
+          // The run that follows reports elements that are not finite.
+          if (!Number.isFinite(figures[0]!))
+            throw fault(
+              'not-finite',
+              `${tensor}: the difference contains NaN or infinite elements`,
+              `write exclude: ["${tensor}"] to skip it`,
+              1,
+            )
+          const rank = Math.max(1, figures[3]!)
+          ranks.set(keyOf(step, tensor), rank)
+          const text = `${tensor}: rank ${rank} of ${work.options.rank} reaches the energy`
+          options.listen({ kind: 'step', step, text, fraction: ranks.size / open.length })
+        },
+      },
+    )
+    refuseInterrupted(signal)
+  } finally {
+    await pool.close()
+    await analyses.close()
+  }
+  return (step, tensor) => ranks.get(keyOf(step, tensor))
+}
+
+const keyOf = (step: string, tensor: string): string => JSON.stringify([step, tensor])
