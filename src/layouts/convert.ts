@@ -1,5 +1,6 @@
 /** Reads the tensors of a model in another form of its family. */
 import type { LogicalTensor } from '../checkpoints/types.js'
+import { plural } from '../core/words.js'
 import { dtypeOf, shapeOf } from '../views/shape.js'
 import type { View } from '../views/types.js'
 import { expertsIn } from './facts.js'
@@ -115,6 +116,7 @@ function atomsOf(
   const kept: LogicalTensor[] = []
   const index = indexOf(tensors)
   const apart = new Map<string, { readonly rule: LayoutRule; readonly captures: Captures }>()
+  const stacks = new Map<string, Stack>()
   for (const rule of rules)
     for (const { name, captures } of index.find(rule.tensor)) if (!apart.has(name)) apart.set(name, { rule, captures })
   for (const tensor of tensors.values()) {
@@ -123,6 +125,8 @@ function atomsOf(
       kept.push(tensor)
       continue
     }
+    const uneven = found && unevenStack(found.rule, tensor, found.captures, facts, stacks)
+    if (uneven !== undefined) problems.push({ tensor: tensor.name, message: uneven })
     for (const { name, view } of found ? atomsIn(found.rule, tensor, found.captures, facts, problems) : [tensor]) {
       const other = atoms.get(name)
       if (other) problems.push({ tensor: tensor.name, message: `holds ${name}, which ${other.from.name} holds too` })
@@ -130,6 +134,34 @@ function atomsOf(
     }
   }
   return { atoms, kept }
+}
+
+/** A stack of one part of a network: how many places it has, and what says so. */
+interface Stack {
+  readonly places: number
+  readonly says: string
+}
+
+/** All stacks of one part of a network. */
+const stacksOf = (capture: string, { prefix = '' }: Captures): string => `${capture} ${prefix}`
+
+/** Why a stored stack does not have the places of the configuration, or of the other stacks. */
+function unevenStack(
+  { is }: LayoutRule,
+  { name, shape }: LogicalTensor,
+  captures: Captures,
+  facts: Facts,
+  stacks: Map<string, Stack>,
+): string | undefined {
+  const [places] = shape
+  if (typeof is === 'string' || !('stack' in is) || places === undefined) return undefined
+  const key = stacksOf(is.over, captures)
+  const named = expertsIn(is.over, facts)
+  const known = stacks.get(key) ?? (named > 0 ? { places: named, says: 'the configuration' } : { places, says: name })
+  stacks.set(key, known)
+  return known.places === places
+    ? undefined
+    : `is a stack of ${plural(places, 'tensor')}, but ${known.says} has ${known.places}`
 }
 
 function atomsIn(
@@ -165,7 +197,6 @@ interface Occurrence {
 function occurrences({ rules, wanted }: Target, atoms: Atoms, facts: Facts): readonly Occurrence[] {
   const found = new Map<string, Occurrence & { readonly some: string[]; readonly counts: Record<string, number> }>()
   const most = new Map<string, number>()
-  const places = (capture: string, { prefix = '' }: Captures): string => `${capture} ${prefix}`
   const index = indexOf(atoms)
   const taken = new Set<string>()
   for (const [place, rule] of rules.entries()) {
@@ -187,13 +218,13 @@ function occurrences({ rules, wanted }: Target, atoms: Atoms, facts: Facts): rea
           const at = captures[capture]
           if (at === undefined) continue
           entry.counts[capture] ??= 0
-          const key = places(capture, values)
+          const key = stacksOf(capture, values)
           most.set(key, Math.max(most.get(key) ?? expertsIn(capture, facts), Number(at) + 1))
         }
       }
     for (const atom of own) taken.add(atom)
   }
   for (const { counts, captures } of found.values())
-    for (const capture of Object.keys(counts)) counts[capture] = most.get(places(capture, captures))!
+    for (const capture of Object.keys(counts)) counts[capture] = most.get(stacksOf(capture, captures))!
   return [...found.values()]
 }

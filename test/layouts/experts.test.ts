@@ -88,6 +88,21 @@ const REFUSED: Readonly<Record<string, readonly [says: RegExp, of: Case]>> = {
       edit: without(/layers\.0\.mlp\.experts\.1\.up_proj\.bias/),
     },
   ],
+  'a fused tensor has fewer experts': [
+    /layout-misfit: .*layers\.1\.mlp\.experts\.down_proj is a stack of 2 tensors, but .* has 3/,
+    {
+      own: 'qwen3_moe/v5',
+      base: 'qwen3_moe/released',
+      edit: (own) => {
+        const name = 'model.layers.1.mlp.experts.down_proj'
+        const { dtype, shape, bytes } = own[name]!
+        return {
+          ...own,
+          [name]: { dtype, shape: [2, ...shape.slice(1)], bytes: bytes.slice(0, (bytes.length / 3) * 2) },
+        }
+      },
+    },
+  ],
   'layers of two orientations': [
     /layout-misfit: .*layers of several layouts, and their names do not tell which/,
     { own: 'qwen3_vl_moe/released', base: 'qwen3_vl_moe/v5', edit: mixed },
