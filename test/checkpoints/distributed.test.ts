@@ -219,6 +219,8 @@ test('chunks that are not where or what the metadata say', async () => {
   assert.is(await refused({ length: 2 ** 40 }), 'bad-chunks')
   assert.is(await refused({ offset: 2 ** 52 }), 'bad-chunks')
   assert.is(await refused({ length: 40 }), 'zip-directory')
+  // As SerializationFormat.SAFETENSORS leaves it.
+  assert.is(await refused({ saved: new Uint8Array(200) }), 'unsupported-format')
   assert.is(await refused({ saved: savedTensor([3, 2], [1, 2, 3, 4, 5, 6]) }), 'bad-chunks')
   assert.is(await refused({}, { dtype: 'bfloat16' }), 'bad-chunks')
   assert.is(await refused({}, { dtype: 'complex128' }), 'unknown-dtype')

@@ -3,7 +3,7 @@ import { type Fault, fault } from '../../../core/diagnostics.js'
 import type { Dtype } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
 import type { ByteSource } from '../../../storage/types.js'
-import { readArchive } from '../pytorch/archive.js'
+import { isZip, readArchive } from '../pytorch/archive.js'
 import { placeTensor } from '../pytorch/tensors.js'
 import { describe, isTensor } from '../pytorch/values.js'
 import type { StoredBox } from '../types.js'
@@ -32,6 +32,12 @@ export async function locateChunk(
   if (!(offset + length <= source.size))
     throw bad(`its chunk of ${length} bytes at byte ${offset} extends past the file, which has ${source.size} bytes`)
   const archive = await partOf(source, offset, length, `${whose}, chunk at byte ${offset}`)
+  if (!isZip(await archive.read(0, Math.min(4, length))))
+    throw fault(
+      'unsupported-format',
+      `${whose}: its chunk at byte ${offset} does not have the format of torch.save`,
+      'save the checkpoint again with SerializationFormat.TORCH_SAVE, which is the default',
+    )
   const { value, headerBytes, locate } = await readArchive(archive)
   if (!isTensor(value)) throw bad(`its chunk at byte ${offset} holds ${describe(value)}, not a plain tensor`)
   const found = await placeTensor(tensor, value, source.name, locate, expansion)

@@ -16,6 +16,10 @@ import { locateEntry, readZipDirectory, type StoredEntry, type ZipEntry } from '
 /** In bytes. A pickle takes about 200 bytes per tensor. */
 export const MAX_PICKLE_BYTES = 64 * 2 ** 20
 
+/** Whether a file is a zip archive, by its first bytes. */
+export const isZip = (head: Uint8Array): boolean =>
+  head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4
+
 /** Errors: those of `readZipDirectory`, `locateEntry` and `unpickle`, `not-pytorch`, `pickle-too-large`, `byte-order`. */
 export async function readArchive(source: ByteSource): Promise<Contents> {
   const entries = await readZipDirectory(source)

@@ -8,7 +8,7 @@ import { sha256 } from '../../../core/digest.js'
 import type { ByteSource } from '../../../storage/types.js'
 import { type Allowance, takeHeader } from '../allowance.js'
 import type { Container, ContainerHeader, ContainerTensor } from '../types.js'
-import { readArchive } from './archive.js'
+import { isZip, readArchive } from './archive.js'
 import type { Contents } from './contents.js'
 import { HARMFUL } from './hints.js'
 import { readLegacy } from './legacy.js'
@@ -19,8 +19,6 @@ import { outputAllowance, placeTensor } from './tensors.js'
 const TENSOR_COST = 200
 /** The legacy format starts with this magic number, as a pickled integer. */
 const LEGACY_MAGIC = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e]
-
-const isZip = (head: Uint8Array): boolean => head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4
 
 /** From protocol 4 on, the length of a frame comes before the magic number. */
 function isLegacy(head: Uint8Array): boolean {
