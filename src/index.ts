@@ -9,6 +9,7 @@
  *     verify        lineage → whether outputs and inputs still match it
  *     report        lineage → an HTML page, or another format
  *     inspect       model → its tensors and metadata; reads only file headers
+ *     conversionRecipe  model → recipe that writes it in another layout
  *     diff          two models → how each tensor differs
  *     importMergekit  mergekit configuration → recipe
  *     importBlockWeights  a weight per block of a UNet → recipe
@@ -47,7 +48,6 @@ export type { Recipe } from './recipe/types.js'
 export { diff } from './session/diff.js'
 export { type BlockWeightOptions, importBlockWeights } from './session/importing/blockWeights.js'
 export type { ImportOptions } from './session/importing/mergekit.js'
-export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/init.js'
 export {
   type CheckpointFacts,
   checkpointFacts,
@@ -57,9 +57,12 @@ export {
   type PermutationSpec,
   permutationSpec,
 } from './session/inspect.js'
+export { type KnownLayout, listLayouts, type ModelFacts, type ModelLayout, modelLayouts } from './session/layouts.js'
 export { type Locked, type LockOptions, lock } from './session/lock.js'
 export { findMethod, listMethods } from './session/methods.js'
-export type { OneLine } from './session/oneLine.js'
+export { type Conversion, conversionRecipe } from './session/newRecipes/conversion.js'
+export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/newRecipes/init.js'
+export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
 export {
   importMergekit,

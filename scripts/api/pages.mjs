@@ -12,17 +12,26 @@ const { ERROR_CODES } = await import(pathToFileURL(path.join(root, 'dist/src/cor
 
 /** In the order of the index. */
 const GROUPS = {
-  Recipes: ['load', 'validate', 'init', 'recipeOf', 'recipeAsData', 'importMergekit', 'importBlockWeights'],
+  Recipes: [
+    'load',
+    'validate',
+    'init',
+    'recipeOf',
+    'conversionRecipe',
+    'recipeAsData',
+    'importMergekit',
+    'importBlockWeights',
+  ],
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan'],
   Runs: ['run', 'startAhead', 'lock'],
   Results: ['verify', 'report', 'stepLine', 'stepNotes', 'measuredPaths', 'barrier', 'drop', 'readPath', 'readPathOf'],
-  Models: ['inspect', 'checkpointFacts', 'listedTensors', 'permutationSpec', 'diff'],
+  Models: ['inspect', 'checkpointFacts', 'listedTensors', 'permutationSpec', 'modelLayouts', 'listLayouts', 'diff'],
   Methods: ['listMethods', 'findMethod', 'familyOf'],
   Errors: ['formatDiagnostic'],
 }
 const grouped = Object.values(GROUPS).flat()
 
-const isOptions = (name) => name.endsWith('Options') || name === 'OneLine'
+const isOptions = (name) => name.endsWith('Options') || name === 'OneLine' || name === 'Conversion'
 const code = (language, text) => `\`\`\`${language}\n${text}\n\`\`\``
 const oneLine = (text) => text.replace(/\s*\/\*\*[\s\S]*?\*\/\s*/g, ' ').replace(/\s+/g, ' ')
 

@@ -19,11 +19,13 @@ export const inspect = defineCommand({
     'Print JSON\n<%= config.bin %> inspect model.safetensors --json',
     'Print the permutation spec, to edit and use in a recipe\n<%= config.bin %> inspect model.safetensors --spec --json',
   ],
-  args: { model: Args.string({ description: 'model file or folder', required: true, ignoreStdin: true }) },
+  args: { model: Args.string({ description: 'model file or folder', required: false, ignoreStdin: true }) },
   flags: {
     spec: onOff(
       'show the permutation spec that rebasin infers: groups, sizes and axes; with --json, in the format that recipes use',
     ),
+    layout: onOff('show which layouts the model has, how certain that is, and which others it can be read as'),
+    layouts: onOff('list all layouts that terge knows; without a model'),
     filter: Flags.string({
       description: 'list only tensors that match; same syntax as in recipes',
       helpValue: 'PATTERN',
@@ -32,9 +34,32 @@ export const inspect = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'text')
-    const { checkpointFacts, inspect, listedTensors, permutationSpec } = await import('../index.js')
+    const { checkpointFacts, inspect, listedTensors, listLayouts, modelLayouts, permutationSpec } = await import(
+      '../index.js'
+    )
+    if (flags.layouts) {
+      if (args.model !== undefined || flags.layout || flags.spec || flags.filter !== undefined)
+        throw fault('bad-flag', '--layouts lists what terge knows, and takes nothing else', 'for a model: --layout')
+      const { layoutsText } = await import('../ui/layouts.js')
+      print(format === 'json' ? toJson(listLayouts()) : layoutsText(listLayouts(), widthOf(process.stdout)))
+      return 0
+    }
+    if (args.model === undefined)
+      throw fault('missing-argument', 'terge inspect requires MODEL', 'run terge inspect --help')
     const checkpoint = await inspect(args.model)
     const { tensors } = checkpoint
+    if (flags.layout) {
+      if (flags.spec || flags.filter !== undefined)
+        throw fault(
+          'bad-flag',
+          `--layout and --${flags.spec ? 'spec' : 'filter'} cannot be used together`,
+          'run them apart',
+        )
+      const { modelLayoutsText } = await import('../ui/layouts.js')
+      const found = modelLayouts(checkpoint)
+      print(format === 'json' ? toJson(found) : modelLayoutsText(args.model, found, widthOf(process.stdout)))
+      return 0
+    }
     if (flags.spec) {
       if (flags.filter !== undefined)
         throw fault(

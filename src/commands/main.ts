@@ -36,7 +36,7 @@ async function dispatch(argv: readonly string[], url: string): Promise<number> {
   chooseMessages(options)
   if (wantsHelp || options.some((option) => HELP.includes(option))) {
     const subject = wantsHelp ? rest.find((word) => !word.startsWith('-')) : name
-    const { help } = await import('./help.js')
+    const { help } = await import('./support/help.js')
     return help(subject, url)
   }
   saveAddressSpace()

@@ -10,6 +10,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import('./verify.js')).verify,
   report: async () => (await import('./report.js')).report,
   merge: async () => (await import('./merge.js')).merge,
+  convert: async () => (await import('./convert.js')).convert,
   inspect: async () => (await import('./inspect.js')).inspect,
   diff: async () => (await import('./diff.js')).diff,
   lock: async () => (await import('./lock.js')).lock,

@@ -1,7 +1,7 @@
 /** Layouts of whole models: what each family finds in one, and the model read in other forms. */
 import { convertTensors, type Target } from './convert.js'
 import { FAMILIES } from './index.js'
-import { formIn, isDeclared } from './recognise.js'
+import { evidenceOf, formIn, isDeclared, typesIn } from './recognise.js'
 import type { Converted, Facts, Family, FamilyForm, Settings, Tensors } from './types.js'
 
 /** The parts of a model that layouts depend on. */
@@ -23,6 +23,9 @@ export interface FoundLayout {
 }
 
 export const factsOf = ({ tensors, config }: Laid): Facts => ({ config, shapes: tensors })
+
+/** The values of `model_type` in a configuration and its parts. */
+export const modelTypesIn = (config: Settings | undefined): readonly string[] => [...typesIn(config)]
 
 /** Why a family applies to a model with one of these configurations; undefined if it may be another one. */
 export function certaintyOf(family: Family, ...configs: readonly (Settings | undefined)[]): Certainty | undefined {
@@ -47,7 +50,12 @@ export function layoutsOf(model: Laid, ...others: readonly (Settings | undefined
 
 /** A model's tensors in another form. `like`: the tensors of the model whose form `to` is, if it is mixed. */
 export function readAs(family: Family, from: OwnForm, to: OwnForm, model: Laid, like?: Tensors): Converted {
-  return convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), factsOf(model))
+  const facts = factsOf(model)
+  const converted = convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), facts)
+  if (from !== 'mixed' || evidenceOf(family, facts).mixed !== 'shapes') return converted
+  const message = `is the first of its tensors, whose shapes fit ${family.forms.map((form) => formName(family, form)).join(' and ')}`
+  const [tensor = family.name] = model.tensors.keys()
+  return { ...converted, problems: [{ tensor, message }, ...converted.problems] }
 }
 
 const everyRule = ({ forms }: Family) => forms.flatMap(({ rules }) => rules)

@@ -80,7 +80,7 @@ function storedIn(family: Family): readonly (readonly string[])[] {
 }
 
 /** The `model_type`s in a configuration: its own, and those of its parts (`text_config`, `vision_config`). */
-function typesIn(config: Settings | undefined): ReadonlySet<string> {
+export function typesIn(config: Settings | undefined): ReadonlySet<string> {
   const found = new Set<string>()
   for (const part of [config, ...Object.values(config ?? {})]) {
     const type = typeof part === 'object' && part !== null ? (part as Settings).model_type : undefined

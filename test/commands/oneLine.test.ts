@@ -5,9 +5,9 @@ import { parse } from 'yaml'
 import { Fault } from '../../src/core/diagnostics.js'
 import { METHODS } from '../../src/methods/registry.js'
 import { loadRecipe } from '../../src/recipe/load.js'
-import { nameModels, oneLineRecipe, yamlText } from '../../src/session/oneLine.js'
+import { nameModels, oneLineRecipe, yamlText } from '../../src/session/newRecipes/oneLine.js'
+import { starterRecipe } from '../../src/session/newRecipes/starter.js'
 import { load } from '../../src/session/recipe.js'
-import { starterRecipe } from '../../src/session/starter.js'
 
 const names = (...given: string[]) => nameModels(given, '/w', '/w', () => false).map(({ name }) => name)
 

@@ -28,9 +28,13 @@ export const completionsFor = (load: () => Promise<readonly Command[]>): Command
     flags: {},
     async execute({ args: { shell } }) {
       const { wordsOf } = await import('./words.js')
-      const { listMethods } = await import('../../index.js')
+      const { listLayouts, listMethods } = await import('../../index.js')
       const methods = listMethods().flatMap(({ name, aliases }) => [name, ...aliases])
-      const words = wordsOf(await load(), { METHOD: methods, NAME: methods })
+      const words = wordsOf(await load(), {
+        METHOD: methods,
+        NAME: methods,
+        LAYOUT: listLayouts().map(({ name }) => name),
+      })
       print((await writerOf(shell))(words, TOP))
       return 0
     },

@@ -3,6 +3,7 @@
 import path from 'node:path'
 import type { HubModel } from '../../checkpoints/hub.js'
 import { openCheckpoint } from '../../checkpoints/open.js'
+import { readConfigFile } from '../../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
@@ -15,6 +16,7 @@ import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js
 import type { Recipe } from '../../recipe/types.js'
 import type { Fetch } from '../../storage/hub/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
+import { boundsOf } from '../../storage/local/regular.js'
 
 /** An opened model. `fetches`: the files that are still to be downloaded. */
 export type OpenedModel = HubModel
@@ -87,13 +89,43 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
       await checkSubfolder(recipe, source)
       const found = opened.get(key) ?? openModel(source, recipe.folder, pin)
       opened.set(key, found)
-      const model = await found
+      const model = await configured(recipe, source, await found)
       checkPublished(recipe, source, model)
       return { name, model, diagnostics: placed(recipe, source.at, new Fault(model.warnings)).diagnostics }
     } catch (error) {
       if (!(error instanceof Fault)) throw error
       return { name, diagnostics: placed(recipe, source.at, error).diagnostics }
     }
+  }
+}
+
+/** The model with the configuration that its recipe gives it. Errors: `contradiction` if it has one, those of `readConfigFile`. */
+async function configured(
+  recipe: Recipe,
+  { config: file, at, name }: ModelSource,
+  model: OpenedModel,
+): Promise<OpenedModel> {
+  if (file === undefined) return model
+  const where = [...at, 'config']
+  const { checkpoint } = model
+  if (checkpoint.config || checkpoint.modules)
+    throw placed(
+      recipe,
+      where,
+      fault('contradiction', `the model ${quote(name)} has its own config.json`, 'remove config, or change that file'),
+    )
+  const place = path.resolve(recipe.folder, file)
+  try {
+    const { config, text } = await readConfigFile(place, file, await boundsOf(path.dirname(place)))
+    return { ...model, checkpoint: { ...checkpoint, config, configText: text, newConfig: true } }
+  } catch (error) {
+    if (error instanceof Fault) throw placed(recipe, where, error)
+    const missing = fault(
+      'missing-model',
+      `${file}: there is no such file`,
+      'write the path of a config.json, relative to the recipe',
+    )
+    throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? placed(recipe, where, missing) : error
   }
 }
 

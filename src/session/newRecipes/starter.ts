@@ -1,4 +1,4 @@
-import { printable } from '../core/printable.js'
+import { printable } from '../../core/printable.js'
 import { type NamedModel, yamlText } from './oneLine.js'
 
 /** Facts about the first model for the examples in a starter recipe. */

@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
-import { widthOf, wrapped, wrappedLines } from '../ui/fit.js'
-import { COMMANDS, loadCommand } from './map.js'
+import { widthOf, wrapped, wrappedLines } from '../../ui/fit.js'
+import { COMMANDS, loadCommand } from '../map.js'
 
 /** Where commands are indented in examples, and the columns that ` \` at the end of a line takes. */
 const INDENT = 4

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { OUTPUT } from '../checkpoints/containers/index.js'
-import { plainRecipe } from '../language/plain.js'
-import { stacksOf } from '../networks/layerNames.js'
-import { inspect } from './inspect.js'
+import { OUTPUT } from '../../checkpoints/containers/index.js'
+import { plainRecipe } from '../../language/plain.js'
+import { stacksOf } from '../../networks/layerNames.js'
+import { inspect } from '../inspect.js'
 import { nameModels, type OneLine, oneLineRecipe } from './oneLine.js'
 import { starterRecipe } from './starter.js'
 

@@ -1,10 +1,10 @@
 import path from 'node:path'
-import { withoutExtension } from '../checkpoints/containers/index.js'
-import { fault } from '../core/diagnostics.js'
-import { withSlashes } from '../core/names/fileNames.js'
-import { safeJson } from '../core/printable.js'
-import { quote } from '../core/suggest.js'
-import { lookupMethod, whichBase } from '../methods/registry.js'
+import { withoutExtension } from '../../checkpoints/containers/index.js'
+import { fault } from '../../core/diagnostics.js'
+import { withSlashes } from '../../core/names/fileNames.js'
+import { safeJson } from '../../core/printable.js'
+import { quote } from '../../core/suggest.js'
+import { lookupMethod, whichBase } from '../../methods/registry.js'
 
 /** A model of the command line with its name in the recipe. */
 export interface NamedModel {
@@ -49,7 +49,7 @@ function splitAdapter(
 }
 
 /** Converts a path relative to `folder` to one relative to `recipeFolder`. Keeps absolute paths and hub references. */
-function referenceFrom(given: string, folder: string, recipeFolder: string): string {
+export function referenceFrom(given: string, folder: string, recipeFolder: string): string {
   if (given.startsWith('hf:') || path.isAbsolute(given) || folder === recipeFolder) return given
   const relative = withSlashes(path.relative(recipeFolder, path.resolve(folder, given)))
   return relative === '' ? '.' : relative
