@@ -1,7 +1,7 @@
 /** Layouts of whole models: what each family finds in one, and the model read in other forms. */
 import { convertTensors, type Target } from './convert.js'
 import { FAMILIES } from './index.js'
-import { evidenceOf, formIn, isDeclared, typesIn } from './recognise.js'
+import { formIn, isDeclared, typesIn } from './recognise.js'
 import type { Converted, Facts, Family, FamilyForm, Settings, Tensors } from './types.js'
 
 /** The parts of a model that layouts depend on. */
@@ -50,12 +50,8 @@ export function layoutsOf(model: Laid, ...others: readonly (Settings | undefined
 
 /** A model's tensors in another form. `like`: the tensors of the model whose form `to` is, if it is mixed. */
 export function readAs(family: Family, from: OwnForm, to: OwnForm, model: Laid, like?: Tensors): Converted {
-  const facts = factsOf(model)
-  const converted = convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), facts)
-  if (from !== 'mixed' || evidenceOf(family, facts).mixed !== 'shapes') return converted
-  const message = `is the first of its tensors, whose shapes fit ${family.forms.map((form) => formName(family, form)).join(' and ')}`
-  const [tensor = family.name] = model.tensors.keys()
-  return { ...converted, problems: [{ tensor, message }, ...converted.problems] }
+  return convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), factsOf(model))
+}
 }
 
 const everyRule = ({ forms }: Family) => forms.flatMap(({ rules }) => rules)

@@ -53,7 +53,7 @@ export function evidenceOf(family: Family, facts: Facts): Evidence {
   return { possible: shaped, sure: telling.length > 0 && shaped.length === 1 }
 }
 
-/** The tensors that forms describe in different ways: where layers have several forms, names do not tell which. */
+/** The tensors that forms describe in different ways: where layers have several forms, names do not show which. */
 function ambiguous({ forms }: Family): string[] {
   const rules = forms.flatMap((form) => form.rules)
   return rules

@@ -104,11 +104,11 @@ const REFUSED: Readonly<Record<string, readonly [says: RegExp, of: Case]>> = {
     },
   ],
   'layers of two orientations': [
-    /layout-misfit: .*layers of several layouts, and their names do not tell which/,
+    /layout-misfit: .*layers of several layouts, and their names do not show which/,
     { own: 'qwen3_vl_moe/released', base: 'qwen3_vl_moe/v5', edit: mixed },
   ],
   'layers of one orientation, and experts one by one': [
-    /layout-misfit: .*layers of several layouts, and their names do not tell which/,
+    /layout-misfit: .*layers of several layouts, and their names do not show which/,
     { own: 'qwen3_vl_moe/parts', base: 'qwen3_vl_moe/v5', edit: mixed },
   ],
   'gpt-oss without a configuration: halves or in turn': [

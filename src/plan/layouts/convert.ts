@@ -67,7 +67,7 @@ const undecided = (
   config: Laid['config'],
 ) =>
   form === 'mixed' && evidenceOf(family, { config, shapes }).mixed === 'shapes'
-    ? [{ tensor: name, message: 'has layers of several layouts, and their names do not tell which' }]
+    ? [{ tensor: name, message: 'has layers of several layouts, and their names do not show which' }]
     : []
 
 /** Tensors that were put together, but have another shape than in the model whose form they have: experts are missing. */

@@ -6,9 +6,9 @@ import { fault } from '../../core/diagnostics.js'
 import { nearest, quote } from '../../core/suggest.js'
 import { shortened, unetBlocks } from '../../networks/unetBlocks.js'
 import { FileProblem, readRegularSync } from '../../storage/local/regular.js'
-import type { NewRecipeOptions } from '../init.js'
 import { inspect } from '../inspect.js'
-import { nameModels, yamlText } from '../oneLine.js'
+import type { NewRecipeOptions } from '../newRecipes/init.js'
+import { nameModels, yamlText } from '../newRecipes/oneLine.js'
 import { notedMerge, numberList, presetsIn } from './blockLists.js'
 
 /** How a list of block weights becomes a recipe. */
