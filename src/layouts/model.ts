@@ -52,7 +52,6 @@ export function layoutsOf(model: Laid, ...others: readonly (Settings | undefined
 export function readAs(family: Family, from: OwnForm, to: OwnForm, model: Laid, like?: Tensors): Converted {
   return convertTensors(model.tensors, sourceOf(family, from), targetOf(family, to, like), factsOf(model))
 }
-}
 
 const everyRule = ({ forms }: Family) => forms.flatMap(({ rules }) => rules)
 
