@@ -7,11 +7,10 @@ import { fileURLToPath } from 'node:url'
 const here = path.dirname(fileURLToPath(import.meta.url))
 
 /** Compiles one of our C programs into `folder` and gives its path. */
-export function compile(name, folder) {
-  const program = path.join(folder, name)
-  const { status, stderr, error } = spawnSync('cc', ['-O2', '-pthread', '-o', program, path.join(here, `${name}.c`)], {
-    encoding: 'utf8',
-  })
+export function compile(name, folder, flags = []) {
+  const program = path.join(folder, path.basename(name))
+  const words = ['-O2', '-pthread', ...flags, '-o', program, path.join(here, `${name}.c`)]
+  const { status, stderr, error } = spawnSync('cc', words, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${name}.c does not compile: ${error?.message ?? stderr}`)
   return program
 }
@@ -31,13 +30,15 @@ const EVERY = { RssAnon: 20, rollup: 100 }
 
 /**
  * Runs `[program, ...arguments]`. Peak anonymous memory is sampled: with `memory`, from `RssAnon` of /proc/PID/status and
- * `Anonymous` of /proc/PID/smaps_rollup; otherwise not at all, so that the clock measures nothing but the command.
+ * `Anonymous` of /proc/PID/smaps_rollup; otherwise not at all, so that the clock measures nothing but the command. With
+ * `seconds`, a command that takes longer is ended then.
  */
-export function measure(timed, command, { cwd, memory = false } = {}) {
+export function measure(timed, command, { cwd, memory = false, seconds } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(timed, command, { cwd, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] })
     let told = ''
     let complaint = ''
+    let ended = false
     const peak = { RssAnon: 0, rollup: 0 }
     const timers = []
     const look = (pid, kind, file, key) => {
@@ -49,8 +50,13 @@ export function measure(timed, command, { cwd, memory = false } = {}) {
     child.stdio[3].on('data', (chunk) => {
       const first = told === ''
       told += chunk
-      if (!first || !memory) return
       const pid = Number.parseInt(told, 10)
+      const end = () => {
+        ended = true
+        process.kill(pid, 'SIGKILL')
+      }
+      if (first && seconds !== undefined) timers.push(setTimeout(end, 1000 * seconds))
+      if (!first || !memory) return
       look(pid, 'RssAnon', 'status', 'RssAnon')
       look(pid, 'rollup', 'smaps_rollup', 'Anonymous')
     })
@@ -60,9 +66,9 @@ export function measure(timed, command, { cwd, memory = false } = {}) {
     child.on('error', reject)
     child.on('close', (code) => {
       for (const timer of timers) clearInterval(timer)
-      if (code !== 0) return reject(new Error(`${command.join(' ')}\nended with ${code}:\n${complaint}`))
+      if (code !== 0 && !ended) return reject(new Error(`${command.join(' ')}\nended with ${code}:\n${complaint}`))
       const [wall, user, system] = told.split('\n')[1].split(' ').map(Number)
-      resolve({ wall, cpu: user + system, anonymous: peak.RssAnon, rollup: peak.rollup })
+      resolve({ wall, cpu: user + system, anonymous: peak.RssAnon, rollup: peak.rollup, ended })
     })
   })
 }

@@ -125,6 +125,7 @@ export const FORMATS = {
     config: { quant_method: 'mxfp4' },
     model: { model_type: 'gpt_oss', architectures: ['GptOssForCausalLM'] },
     name: (layer) => `model.layers.${layer}.mlp.experts.down_proj`,
+    large: [128, 2880, 5760],
     // As many numbers: one expert if nothing else is wanted.
     tensors: (shape) => {
       const [experts, columns, rows] = shape.length === 3 ? shape : [1, ...shape]

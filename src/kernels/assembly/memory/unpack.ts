@@ -45,8 +45,22 @@ export function unpack_fields(
   perWord: usize,
 ): void {
   const mask: u64 = (<u64>1 << bits) - 1
+  // Four fields at once, if they lie in 32 bits from some byte on, one after the other.
+  const four = perWord === 0 ? bits <= 6 : (perWord & 3) === 0 && (first & 3) === 0
+  const whole = four ? columns & ~3 : 0
+  const width = <i32>bits, top = 32 - width
+  let powers = i32x4.splat(1 << top)
+  powers = i32x4.replace_lane(powers, 1, 1 << (top - width))
+  powers = i32x4.replace_lane(powers, 2, 1 << (top - 2 * width))
+  powers = i32x4.replace_lane(powers, 3, 1 << (top - 3 * width))
   for (let row: usize = 0; row < rows; row++) {
-    for (let i = first; i < first + columns; i++) {
+    for (let i = first; i < first + whole; i += 4) {
+      const bit = perWord === 0 ? i * bits : (i / perWord) * 32 + (i % perWord) * bits
+      const window = load<u32>(src + (bit >> 3)) >> <u32>(bit & 7)
+      v128.store(dst, f32x4.convert_i32x4_s(i32x4.shr_u(i32x4.mul(i32x4.splat(window), powers), top)))
+      dst += 16
+    }
+    for (let i = first + whole; i < first + columns; i++) {
       const bit = perWord === 0 ? i * bits : (i / perWord) * 32 + (i % perWord) * bits
       const word = src + ((bit >> 5) << 2)
       const inside = bit & 31
@@ -198,14 +212,75 @@ export function scale_mapped(
   step: usize,
   groups: usize,
 ): void {
-  for (let row: usize = 0; row < rows; row++) {
-    for (let column: usize = 0; column < columns; column++) {
-      const at = <usize>load<u32>(groups + (column << 2)) * step
-      const value = load<f32>(x)
-      store<f32>(x, (zeros !== 0 ? value - load<f32>(zeros + at) : value) * load<f32>(scales + at))
-      x += 4
-    }
+  // Scales of four rows are neighbours: four rows and four columns at once.
+  const quads = stride === 4 ? rows & ~3 : 0
+  for (let row: usize = 0; row < quads; row += 4) {
+    if (zeros !== 0) mappedQuad(x, columns, scales, zeros, step, groups, true)
+    else mappedQuad(x, columns, scales, 0, step, groups, false)
+    x += columns << 4
+    scales += 16
+    if (zeros !== 0) zeros += 16
+  }
+  for (let row = quads; row < rows; row++) {
+    mappedColumns(x, 0, columns, scales, zeros, step, groups)
+    x += columns << 2
     scales += stride
     if (zeros !== 0) zeros += stride
   }
+}
+
+/** Columns of one row. */
+function mappedColumns(
+  x: usize,
+  from: usize,
+  columns: usize,
+  scales: usize,
+  zeros: usize,
+  step: usize,
+  groups: usize,
+): void {
+  for (let column = from; column < columns; column++) {
+    const at = <usize>load<u32>(groups + (column << 2)) * step, to = x + (column << 2)
+    const value = load<f32>(to)
+    store<f32>(to, (zeros !== 0 ? value - load<f32>(zeros + at) : value) * load<f32>(scales + at))
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function mappedQuad(
+  x: usize,
+  columns: usize,
+  scales: usize,
+  zeros: usize,
+  step: usize,
+  groups: usize,
+  shifted: bool,
+): void {
+  const line = columns << 2, wide = columns & ~3
+  for (let column: usize = 0; column < wide; column += 4) {
+    const to = x + (column << 2), map = groups + (column << 2)
+    const x0 = v128.load(to), x1 = v128.load(to + line), x2 = v128.load(to + 2 * line), x3 = v128.load(to + 3 * line)
+    const y0 = i32x4.shuffle(x0, x1, 0, 4, 1, 5), y1 = i32x4.shuffle(x0, x1, 2, 6, 3, 7)
+    const y2 = i32x4.shuffle(x2, x3, 0, 4, 1, 5), y3 = i32x4.shuffle(x2, x3, 2, 6, 3, 7)
+    const a = mapped(i64x2.shuffle(y0, y2, 0, 2), <usize>load<u32>(map) * step, scales, zeros, shifted)
+    const b = mapped(i64x2.shuffle(y0, y2, 1, 3), <usize>load<u32>(map, 4) * step, scales, zeros, shifted)
+    const c = mapped(i64x2.shuffle(y1, y3, 0, 2), <usize>load<u32>(map, 8) * step, scales, zeros, shifted)
+    const d = mapped(i64x2.shuffle(y1, y3, 1, 3), <usize>load<u32>(map, 12) * step, scales, zeros, shifted)
+    const z0 = i32x4.shuffle(a, b, 0, 4, 1, 5), z1 = i32x4.shuffle(a, b, 2, 6, 3, 7)
+    const z2 = i32x4.shuffle(c, d, 0, 4, 1, 5), z3 = i32x4.shuffle(c, d, 2, 6, 3, 7)
+    v128.store(to, i64x2.shuffle(z0, z2, 0, 2))
+    v128.store(to + line, i64x2.shuffle(z0, z2, 1, 3))
+    v128.store(to + 2 * line, i64x2.shuffle(z1, z3, 0, 2))
+    v128.store(to + 3 * line, i64x2.shuffle(z1, z3, 1, 3))
+  }
+  for (let row: usize = 0; row < 4; row++)
+    mappedColumns(x + row * line, wide, columns, scales + (row << 2), shifted ? zeros + (row << 2) : 0, step, groups)
+}
+
+/** One column of four rows. */
+// @ts-ignore: decorator
+@inline
+function mapped(x: v128, at: usize, scales: usize, zeros: usize, shifted: bool): v128 {
+  return f32x4.mul(shifted ? f32x4.sub(x, v128.load(zeros + at)) : x, v128.load(scales + at))
 }

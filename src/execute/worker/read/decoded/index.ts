@@ -6,7 +6,7 @@ import type { Reading } from '../reading.js'
 import { codeRows } from './band.js'
 import { findCodes, type Grid } from './codes.js'
 import { stateOf } from './ready.js'
-import { linesAt } from './scaleLines.js'
+import { linesAt, linesIn } from './scaleLines.js'
 import { boxRows, isBox, scaleBox, scaleRowOf, scalesAt } from './scales.js'
 import type { DecodedState } from './state.js'
 
@@ -66,7 +66,7 @@ export function decodeBox(
 function rowsOfScales(state: DecodedState, row: number, used: number): number {
   const { height, reader, lined } = state
   const { groups, block } = reader.form
-  if (lined) return Math.max(1, Math.floor(SCALES / groups))
+  if (lined) return linesIn(groups)
   if (groups > MOST_GROUPS && !isBox(state)) return 1
   // Zero points are read in words that several rows share, so half of the cache is for rows at its borders.
   const scaleRows = isBox(state) ? boxRows(state, used) : Math.max(1, Math.floor(SCALES / 2 / Math.max(1, groups)))
@@ -74,8 +74,8 @@ function rowsOfScales(state: DecodedState, row: number, used: number): number {
   return Math.min(height - (row % height), scaleRows * block[0] - inside)
 }
 
-/** Bytes of numbers that are scaled while they are in a near cache. */
-const NEAR = 1 << 14
+/** Numbers that are scaled while they are in a near cache. */
+const NEAR = 1 << 16
 
 function decodeRows(state: DecodedState, row: number, rows: number, column: number, columns: number, to: number): void {
   const { block } = state.reader.form

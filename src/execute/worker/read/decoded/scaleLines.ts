@@ -5,11 +5,24 @@ import { refusePart } from './fixed.js'
 import { finish } from './scales.js'
 import type { DecodedState } from './state.js'
 
+/** Floats of a line of the processor's cache. */
+const LINE = 16
+
+/** Floats from one group to the next: an odd number of lines, since groups a power of 2 apart would share a place in the cache. */
+const stepOf = (rows: number): number => (rows < 4 * LINE ? rows : LINE * (Math.ceil(rows / LINE) | 1))
+
+/** Rows whose scales fit into the cache. */
+export function linesIn(groups: number): number {
+  const most = Math.max(1, Math.floor(SCALES / groups))
+  const lines = Math.floor(most / LINE)
+  return most < 4 * LINE ? most : LINE * (lines - 1 + (lines % 2))
+}
+
 /** Makes the scales of some rows available: bytes from the start of the caches, and from one group to the next. */
 export function linesAt(state: DecodedState, row: number, rows: number): { start: number; step: number } {
   const { scales, reader, rows: total } = state
   if (row < scales.from || row + rows > scales.to) {
-    const most = Math.floor(SCALES / reader.form.groups)
+    const most = linesIn(reader.form.groups)
     const sequential = total <= most || scales.to === 0 || (row >= scales.from && row <= scales.to)
     const start = total <= most ? 0 : row
     const end = Math.min(total, sequential ? start + most : row + rows)
@@ -18,7 +31,7 @@ export function linesAt(state: DecodedState, row: number, rows: number): { start
     scales.from = start
     scales.to = end
   }
-  return { start: 4 * (row - scales.from), step: 4 * (scales.to - scales.from) }
+  return { start: 4 * (row - scales.from), step: 4 * stepOf(scales.to - scales.from) }
 }
 
 function load(state: DecodedState, first: number, n: number): void {
@@ -28,9 +41,11 @@ function load(state: DecodedState, first: number, n: number): void {
   const { dtype } = reader.parts[scale.part]!
   if (dtype === 'raw') throw new Error('internal: scales that are not numbers')
   const decode = kernels.decode(dtype, 'f32')
-  eachLine(state, scale.part, first, n, (from, group) => decode(from, scales.address + 4 * group * n, n))
-  const all = new Float32Array(memory.buffer, scales.address, groups * n)
-  finish(state, all, (index) => (first + (index % n)) * groups + Math.floor(index / n))
+  const step = stepOf(n)
+  const all = new Float32Array(memory.buffer, scales.address, groups * step)
+  all.fill(0)
+  eachLine(state, scale.part, first, n, (from, group) => decode(from, scales.address + 4 * group * step, n))
+  finish(state, all, (index) => (first + (index % step)) * groups + Math.floor(index / step))
   if (zero?.kind === 'fields' && zeros !== undefined) loadZeros(state, zero, first, n, zeros)
 }
 
@@ -52,7 +67,7 @@ function loadZeros(
   const end = wordOf(first + n - 1, bits - 1) + 1
   eachLine(state, part, from, end - from, (at, group) => {
     const places = order ? state.zeroOrder : 0
-    const to = zeros + 4 * group * n
+    const to = zeros + 4 * group * stepOf(n)
     const wrong = unpack.line(at, to, n, first - skipped, bits, perWord, places, plus, plus === 0 ? -1 : most)
     if (wrong === n) return
     const what = `has a zero point of ${most} in row ${first + wrong}, group ${group}: libraries read it as ${most + plus} or as 0`
