@@ -132,6 +132,8 @@ export interface AdapterContent extends Traits {
 export interface Network {
   /** The model's name of a tensor with this name in the network. A prefix more or less is allowed. */
   readonly find: (name: string) => string | undefined
+  /** Whether the network has a tensor of this name, perhaps in another layout than the model's. */
+  readonly has: (name: string) => boolean
   readonly tensors: ReadonlyMap<string, ValueTensor>
   readonly config: Readonly<Record<string, unknown>> | undefined
 }

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault, inspect, plan, run } from '../../src/index.js'
-import { inFolder } from '../support/files.js'
+import { writeAdapter } from '../support/adapters.js'
+import { f32, inFolder, type RawTensor, writeModel } from '../support/files.js'
 import { close } from '../support/peft.js'
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/adapters', import.meta.url))
@@ -97,6 +98,100 @@ test('DoRA: lora_scale applies to the update before it is normalised', () =>
       for (let j = 0; j < columns; j++) row[j] = (row[j]! * m[i]!) / norm
     }
     assert.ok(close(made, wanted))
+  }))
+
+const EXPERTS = 4
+const [HIDDEN, INNER, RANK] = [8, 6, 2]
+const MLP = 'model.layers.0.mlp'
+
+interface Numbers {
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}
+
+/** Experts one by one, as transformers 4 stores them. */
+function apart(fused: ReadonlyMap<string, Float32Array>): Map<string, Numbers> {
+  const tensors = new Map<string, Numbers>()
+  const [up, down] = [fused.get(`${MLP}.experts.gate_up_proj`)!, fused.get(`${MLP}.experts.down_proj`)!]
+  const size = HIDDEN * INNER
+  for (let e = 0; e < EXPERTS; e++) {
+    const put = (name: string, shape: readonly number[], values: Float32Array, from: number) =>
+      tensors.set(`${MLP}.experts.${e}.${name}.weight`, { shape, values: values.slice(from, from + size) })
+    put('gate_proj', [INNER, HIDDEN], up, 2 * e * size)
+    put('up_proj', [INNER, HIDDEN], up, (2 * e + 1) * size)
+    put('down_proj', [HIDDEN, INNER], down, e * size)
+  }
+  return tensors
+}
+
+const written = (tensors: ReadonlyMap<string, Numbers>): Record<string, RawTensor> =>
+  Object.fromEntries([...tensors].map(([name, { shape, values }]) => [name, f32(shape, values)]))
+
+test('experts in one tensor meet experts one by one, in both directions', () =>
+  inFolder(async (folder) => {
+    const from = path.join(FIXTURES, 'moe-qwen3-fused')
+    const fused = await valuesOf(path.join(from, 'base.safetensors'))
+    const wanted = await valuesOf(path.join(from, 'merged.safetensors'))
+    const adapter = await valuesOf(path.join(from, 'adapter_model.safetensors'))
+    const settings = JSON.parse(readFileSync(path.join(from, 'adapter_config.json'), 'utf8'))
+    const config = readFileSync(path.join(from, 'base-config.json'), 'utf8')
+    for (const name of ['base', 'single', 'one', 'all']) mkdirSync(path.join(folder, name))
+    for (const name of ['base', 'single']) writeFileSync(path.join(folder, name, 'config.json'), config)
+    copyFileSync(path.join(from, 'base.safetensors'), path.join(folder, 'base/model.safetensors'))
+    writeModel(path.join(folder, 'single/model.safetensors'), written(apart(fused)))
+    // Only the experts: the other weights are not in the model with experts one by one.
+    const factors = [...adapter.keys()].filter((name) => name.includes('.experts.'))
+    const sides = (name: string) => ({
+      a: adapter.get(`${name}.lora_A.weight`)!,
+      b: adapter.get(`${name}.lora_B.weight`)!,
+    })
+    const P = 'base_model.model.'
+    const [up, down] = [sides(`${P}${MLP}.experts.base_layer`), sides(`${P}${MLP}.experts`)]
+    const [all, one] = [new Map<string, Numbers>(), new Map<string, Numbers>()]
+    for (const name of factors) {
+      const values = adapter.get(name)!
+      const shape = name.endsWith('A.weight')
+        ? [RANK * EXPERTS, values.length / RANK / EXPERTS]
+        : [values.length / RANK / EXPERTS, RANK * EXPERTS]
+      all.set(name, { shape, values })
+    }
+    for (let e = 0; e < EXPERTS; e++) {
+      const put = (part: string, { a, b }: { a: Float32Array; b: Float32Array }, first: number, rows: number) => {
+        const columns = a.length / RANK / EXPERTS
+        const own = Float32Array.from({ length: rows * RANK }, (_, i) => {
+          const [row, k] = [Math.floor(i / RANK), i % RANK]
+          return b[(first + row) * RANK * EXPERTS + k * EXPERTS + e]!
+        })
+        const name = `${P}${MLP}.experts.${e}.${part}`
+        one.set(`${name}.lora_A.weight`, {
+          shape: [RANK, columns],
+          values: a.slice(e * RANK * columns, (e + 1) * RANK * columns),
+        })
+        one.set(`${name}.lora_B.weight`, { shape: [rows, RANK], values: own })
+      }
+      put('gate_proj', up, 0, INNER)
+      put('up_proj', up, INNER, INNER)
+      put('down_proj', down, 0, HIDDEN)
+    }
+    const { target_parameters: _, ...plain } = settings
+    writeAdapter(path.join(folder, 'all'), written(all), settings)
+    writeAdapter(path.join(folder, 'one'), written(one), plain)
+    const made = async (base: string, lora: string): Promise<Map<string, Float32Array>> => {
+      const recipe = path.join(folder, 'r.yml')
+      const models = `models: {m: {path: ${base}, lora: ${lora}}}`
+      writeFileSync(recipe, `terge: 1\n${models}\nmerge: {method: passthrough}\noutput: out\n`)
+      await run(await plan(recipe), { threads: 1, sync: false, force: true })
+      return valuesOf(path.join(folder, 'out/model.safetensors'))
+    }
+    for (const lora of ['all', 'one']) {
+      const single = await made('single', lora)
+      for (const [name, { values }] of apart(wanted)) assert.ok(close(single.get(name), values), `${lora}: ${name}`)
+      const whole = await made('base', lora)
+      for (const part of ['gate_up_proj', 'down_proj']) {
+        const name = `${MLP}.experts.${part}`
+        assert.ok(close(whole.get(name), wanted.get(name)!), `${lora}: ${name}`)
+      }
+    }
   }))
 
 test.run()

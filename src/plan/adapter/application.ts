@@ -2,6 +2,7 @@ import type { AdapterContent, Network } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { CountingReporter } from './counting.js'
+import type { OtherForm } from './forms/other.js'
 
 /** A model and the adapter that is applied to it. */
 export interface Application {
@@ -10,6 +11,8 @@ export interface Application {
   readonly config: Checkpoint['config']
   readonly adapter: AdapterContent
   readonly network: Network
+  /** The model in other layouts. */
+  readonly others: () => readonly OtherForm[]
   readonly loraScale: number
   /** The adapter's name in the plan. */
   readonly adapterName: string

@@ -1,6 +1,5 @@
 import { formatOf } from '../../adapters/index.js'
-import { misfit, RIGHT_BASE, report } from '../../adapters/misfit.js'
-import type { AdapterContent, AdapterFiles, Network, Update } from '../../adapters/types.js'
+import type { AdapterContent, AdapterFiles } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { nearest, quote } from '../../core/suggest.js'
 import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
@@ -12,12 +11,13 @@ import { mainStored } from '../../views/stored.js'
 import type { Twins } from '../models/tied.js'
 import { type Amendment, hasTokenizer } from '../outputs/amend.js'
 import type { Application } from './application.js'
-import { changed } from './changed.js'
 import { type CountingReporter, counting } from './counting.js'
 import { finder } from './finder.js'
+import { type OtherForm, otherForms } from './forms/other.js'
 import { embeddingOfHead, settleHead } from './head.js'
 import { orientation } from './orientation.js'
 import { refuseMixedRows, rowsChanged } from './rows.js'
+import { applyUpdates } from './updates.js'
 import { additions, labelsOf, prefixOf, taskClass } from './whole.js'
 
 /**
@@ -56,14 +56,14 @@ export function applyAdapters(
         'it has no adapter_config.json, which terge needs to scale the update',
         'name the folder of a PEFT adapter, or a file with adapter_config.json beside it',
       )
-    const network: Network = { find: finder(value.tensors), tensors: value.tensors, config }
-    const adapter = format?.read(files, network, reporter)
+    const network = networkOf(value, config)
+    const adapter = format?.read(files, network.network, reporter)
     if (adapter && !isPacked(recipe, value, adapter, faults)) {
       const { tensors, amendment } = applied({
         base: value,
         config,
         adapter,
-        network,
+        ...network,
         loraScale,
         adapterName: lora,
         sameContent,
@@ -78,6 +78,19 @@ export function applyAdapters(
     reporter.close()
   }
   return amendments
+}
+
+/** What is known of a model's tensors, in its own layout and in others. */
+function networkOf(value: Value, config: Checkpoint['config']): Pick<Application, 'network' | 'others'> {
+  const find = finder(value.tensors)
+  let known: readonly OtherForm[] | undefined
+  const others = (): readonly OtherForm[] => {
+    known ??= otherForms(value, config)
+    return known
+  }
+  const has = (name: string): boolean =>
+    find(name) !== undefined || others().some((other) => other.find(name) !== undefined)
+  return { network: { find, has, tensors: value.tensors, config }, others }
 }
 
 /** Whether an adapter updates packed weights, which is an error. */
@@ -107,10 +120,10 @@ function warnOfRows(
 
 function applied(application: Application): { tensors: Value['tensors']; amendment: Amendment } {
   const { base, adapter, network, loraScale, reporter } = application
-  const { updates, replaced } = adapter
+  const { replaced } = adapter
   const { find } = network
   const tensors = new Map(base.tensors)
-  const added = additions(application, (name) => find(name) !== undefined)
+  const added = additions(application, network.has)
   /** By the name of a tied head: the embedding that is used for it. */
   const tiedHeads = new Map<string, string>()
   const target = (name: string): string | undefined => {
@@ -145,17 +158,7 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       `lora_scale does not apply to the ${replaced.size === 1 ? 'tensor' : `${replaced.size} tensors`} that the adapter saved whole: terge copies ${replaced.size === 1 ? 'it' : 'them'} as saved`,
     )
   const oriented = orientation(application, find)
-  const before = new Map<string, Update[]>()
-  for (const update of inOrder(updates)) {
-    const own = target(update.target.name)
-    if (own === undefined) continue
-    const others = before.get(own) ?? []
-    before.set(own, [...others, update])
-    const tensor = others.some((other) => overlap(other, update))
-      ? report(misfit('adapter-shape', ': the adapter changes it twice', RIGHT_BASE), update.module, reporter)
-      : changed(application, tensors.get(own)!, update, oriented)
-    if (tensor) tensors.set(own, tensor)
-  }
+  applyUpdates(application, tensors, target, oriented)
   const split = settleHead(application, tensors, tiedHeads, find)
   warnOfShapes(application, tensors)
   refuseMixedRows(application, tensors)
@@ -174,18 +177,6 @@ function applied(application: Application): { tensors: Value['tensors']; amendme
       ...(labels === undefined ? {} : { labels }),
     },
   }
-}
-
-/** Rows of tokens replace those of the embedding, and updates go on top. */
-const inOrder = (updates: readonly Update[]): readonly Update[] => [
-  ...updates.filter(({ kind }) => kind === 'tokens'),
-  ...updates.filter(({ kind }) => kind !== 'tokens'),
-]
-
-/** Whether two updates of a tensor change the same elements, so that one of them has another target. */
-function overlap({ kind, target: { rows: a } }: Update, { kind: other, target: { rows: b } }: Update): boolean {
-  if ((kind === 'tokens') !== (other === 'tokens')) return false
-  return !a || !b || (a.start < b.start + b.count && b.start < a.start + a.count)
 }
 
 function refuseTarget({ base, config, reporter }: Application, name: string): void {

@@ -1,6 +1,6 @@
 import { kindOf } from '../../adapters/kinds/index.js'
 import { misfit, RIGHT_BASE, report } from '../../adapters/misfit.js'
-import type { Change, Misfit, Update, Weight } from '../../adapters/types.js'
+import type { Change, Misfit, Product, Update, Weight } from '../../adapters/types.js'
 import { elements } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Expr } from '../../expr/types.js'
@@ -38,6 +38,19 @@ export function changed(
   }
   const { reason: _, ...rest } = tensor
   return made && { ...rest, expr: made }
+}
+
+/** A tensor with a product of two factors added to it. */
+export function withProduct(
+  { base, adapterName, loraScale }: Application,
+  tensor: ValueTensor,
+  product: Product,
+  scale: number,
+): ValueTensor {
+  const names: Names = { model: base.name, adapter: adapterName }
+  const { reason: _, ...rest } = tensor
+  if (loraScale * scale === 0) return tensor
+  return { ...rest, expr: plus(names, tensor.expr, tensor.shape, product, loraScale * scale, undefined) }
 }
 
 function exprOf(

@@ -61,7 +61,10 @@ export function settleHead(
     const rest = [...base.tensors.keys()].some((other) => SHARED.test(other) && !isChanged(other))
     if (shared && SHARED.test(name) && (!whole || rest)) return refuse(together)
     if (settled.has(name)) continue
-    const follows = adapter.tiesHead(moduleName(name))
+    const kinds = new Set(adapter.updates.filter(({ target }) => find(target.name) === name).map(({ kind }) => kind))
+    if (kinds.has('tokens') && kinds.size > 1) return refuse('it changes single rows and all rows of the embedding')
+    // PEFT ties rows of tokens like the network does.
+    const follows = kinds.has('tokens') || adapter.tiesHead(moduleName(name))
     if (follows === undefined)
       return refuse(`whether ensure_weight_tying applied to ${name} depends on the version of PEFT`)
     const own = settleEmbedding(application, tensors, name, whole || follows, find)
