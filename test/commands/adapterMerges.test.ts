@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
+import { matrix as linalg, svd } from '../reference/linalg.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { bf16, f32, inFolder } from '../support/files.js'
 import { changesOf, distance, tensorsOf } from '../support/lowRank.js'
@@ -24,6 +25,7 @@ const CASES: readonly (readonly [folder: string, changes: string])[] = [
   ['merge-linear', 'changes'],
   ['merge-linear-conv', 'changes'],
   ['merge-linear-embedding', 'changes'],
+  ['merge-linear-experts', 'changes'],
   ['merge-linear-patterns', 'changes'],
   ['merge-linear-rank', 'changes'],
   ['merge-core-iso', 'changes'],
@@ -160,6 +162,34 @@ test('energy: the smallest rank of each module that keeps the share, found befor
     await run({ energy: 1 })
     for (const [module, { values }] of await changesOf(path.join(folder, 'out')))
       assert.ok(distance(values, wanted.get(module)!.values) < 1e-7, module)
+  }))
+
+test('experts: every method merges each expert by itself, and parameters of one stack get one rank', () =>
+  inFolder(async (folder) => {
+    const from = fixture('merged-adapters/merge-linear-experts')
+    const [rows, columns, experts] = [20, 12, 3]
+    const run = async (merge: object) => {
+      const models = { a: path.join(from, 'a0'), b: path.join(from, 'a1') }
+      writeFileSync(path.join(folder, 'r.yml'), JSON.stringify({ terge: 1, models, merge, output: 'out' }))
+      const ran = await terge(['run', 'r.yml', '--force'], folder)
+      assert.is(ran.code, 0, ran.err)
+      return changesOf(path.join(folder, 'out'))
+    }
+    const name = 'model.layers.0.mlp.experts.gate_up_proj'
+    const exact = (await run({ method: 'task_arithmetic' })).get(name)!.values
+    const cut = (await run({ method: 'task_arithmetic', rank: 2 })).get(name)!.values
+    const part = (values: Float64Array, expert: number) =>
+      values.subarray(expert * rows * columns, (expert + 1) * rows * columns)
+    for (let expert = 0; expert < experts; expert++) {
+      const { values } = svd(linalg(rows, columns, part(exact, expert)))
+      const lost = values.slice(2).reduce((sum, value) => sum + value * value, 0)
+      const all = values.reduce((sum, value) => sum + value * value, 0)
+      assert.ok(Math.abs(distance(part(cut, expert), part(exact, expert)) - Math.sqrt(lost / all)) < 1e-6)
+    }
+    await run({ method: 'ties', energy: 0.9, filters: { exclude: ['**.down_proj'] } })
+    const { target_parameters } = JSON.parse(readFileSync(path.join(folder, 'out/adapter_config.json'), 'utf8'))
+    assert.equal(target_parameters, ['mlp.experts.gate_up_proj'])
+    assert.ok((await tensorsOf(path.join(folder, 'out'))).has(`${P}model.layers.0.mlp.experts.lora_A.weight`))
   }))
 
 test('one adapter at weight 1 is itself, bit for bit; another weight only changes alpha', () =>

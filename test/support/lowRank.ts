@@ -43,6 +43,23 @@ const product = (b: Float64Array, a: Float64Array, rank: number, scale: number):
   return { rows, columns, values }
 }
 
+interface Stored {
+  readonly shape: readonly number[]
+  readonly values: Float64Array
+}
+
+/** One change per expert, under each other: rows of A by expert, columns of B by rank and then by expert. */
+function ofExperts(a: Stored, b: Stored, rank: number, scale: number): Dense {
+  const [experts, columns, rows] = [a.shape[0]! / rank, a.shape[1]!, b.shape[0]!]
+  const each = Array.from({ length: experts }, (_, expert) => {
+    const ownB = Float64Array.from({ length: rows * rank }, (_, i) => {
+      return b.values[Math.floor(i / rank) * rank * experts + (i % rank) * experts + expert]!
+    })
+    return product(ownB, a.values.subarray(expert * rank * columns, (expert + 1) * rank * columns), rank, scale).values
+  })
+  return { rows: experts * rows, columns, values: Float64Array.from(each.flatMap((values) => [...values])) }
+}
+
 /** By module. Convolutions are matrices [out, in · kernel]; embeddings [rows, dim]. */
 export async function changesOf(folder: string): Promise<Map<string, Dense>> {
   const config = JSON.parse(readFileSync(path.join(folder, 'adapter_config.json'), 'utf8')) as Config
@@ -57,7 +74,13 @@ export async function changesOf(folder: string): Promise<Map<string, Dense>> {
     const b = tensors.get(embedding ? `${stored}.lora_embedding_B` : `${stored}.lora_B.weight`)!
     const rank = valueFor(config.rank_pattern, module) ?? config.r
     const alpha = valueFor(config.alpha_pattern, module) ?? config.lora_alpha
-    const own = product(b.values, a.values, rank, alpha / (config.use_rslora ? Math.sqrt(rank) : rank))
+    const scale = alpha / (config.use_rslora ? Math.sqrt(rank) : rank)
+    if (/\.experts(\.base_layer)?$/.test(module)) {
+      const parameter = module.endsWith('.base_layer') ? 'gate_up_proj' : 'down_proj'
+      changes.set(`${module.replace('.base_layer', '')}.${parameter}`, ofExperts(a, b, rank, scale))
+      continue
+    }
+    const own = product(b.values, a.values, rank, scale)
     changes.set(module, embedding ? transposed(own) : own)
   }
   return changes

@@ -52,9 +52,13 @@ export function adaptersAmong(
 }
 
 function checkRanks({ updates }: ReadAdapter['content'], reporter: Reporter): void {
-  for (const { module, parts, rank } of updates)
-    if (rank !== undefined && parts.a && parts.a.shape[0] !== rank)
-      report(rankMisfit(parts.a.shape[0]!, rank), module, reporter)
+  for (const { module, kind, parts, rank } of updates) {
+    const stored = parts.a?.shape[0]
+    // The factors of a stack of experts have the rank once per expert.
+    const fits =
+      rank === undefined || stored === undefined || (kind === 'experts' ? stored % rank : stored - rank) === 0
+    if (!fits) report(rankMisfit(stored, rank), module, reporter)
+  }
 }
 
 /** Steps that use adapters and can't: with an error, or with an adapter that has one. */

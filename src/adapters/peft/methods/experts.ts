@@ -26,6 +26,20 @@ export interface Experts {
  */
 const ORDER = ['gate_up_proj', 'gate_up_proj_bias', 'up_proj', 'down_proj', 'down_proj_bias']
 
+/**
+ * The module under whose name the factors of a parameter are stored. With several updates of one module, PEFT wraps the module
+ * several times.
+ */
+export function nestedModule(parameter: string, all: readonly string[]): string {
+  const [module, own] = [moduleOf(parameter), partOf(parameter)]
+  const beside = all.filter((one) => moduleOf(one) === module).map(partOf)
+  const outer = beside.filter((one) => ORDER.indexOf(one) > ORDER.indexOf(own)).length
+  return `${module}${'.base_layer'.repeat(outer)}`
+}
+
+const moduleOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
+const partOf = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
+
 /** The parameters that the configuration names. Error: `bad-adapter`. */
 export function targetParameters({ config, bad }: Settings): readonly TargetParameter[] {
   const { target_parameters: written } = config
@@ -34,10 +48,7 @@ export function targetParameters({ config, bad }: Settings): readonly TargetPara
     bad('target_parameters is not a list of names')
     return []
   }
-  return written.map((name: string) => {
-    const dot = name.lastIndexOf('.')
-    return { module: name.slice(0, Math.max(0, dot)), parameter: name.slice(dot + 1) }
-  })
+  return written.map((name: string) => ({ module: moduleOf(name), parameter: partOf(name) }))
 }
 
 const isBelow = (module: string, { module: end }: TargetParameter): boolean =>

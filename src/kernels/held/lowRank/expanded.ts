@@ -6,7 +6,7 @@
  * B = Uᵀ M and A = V where that rank is smaller.
  */
 import { eigenBytes } from '../../dense/eigen.js'
-import { allocateMatrix, matrixAt, product, transposed } from '../../dense/matrix.js'
+import { allocateMatrix, matrixAt, part, product, transposed } from '../../dense/matrix.js'
 import { FIGURES, writePair } from '../pair.js'
 import { firstTriplets, otherSide } from '../spectrum.js'
 import { type FactorPlaces, type HeldRule, type HeldWork, rooms } from '../types.js'
@@ -54,7 +54,8 @@ export const expanded: HeldRule = {
   solve(team, work, _, origin) {
     const { rows, columns, left, right } = sizesOf(work)
     const { figures, b, a, merged } = places(work)
-    const { rank, cut, down, across } = work.options
+    const { rank, most = rank, cut, down, across } = work.options
+    // The factors are stored with this rank; what is more than the result needs is 0.
     const count = Number(rank)
     const [u, v] = [matrixAt(Number(down), left, rows), matrixAt(Number(across), right, columns)]
     const m = matrixAt(origin + merged, left, right)
@@ -70,7 +71,7 @@ export const expanded: HeldRule = {
     }
     if (cut === 1) {
       const wide = left < right
-      const triplets = firstTriplets(team, wide ? transposed(m) : m, (values) => Math.min(count, values.length))!
+      const triplets = firstTriplets(team, wide ? transposed(m) : m, (values) => Math.min(Number(most), values.length))!
       const { vectors, values } = triplets
       const other = allocateMatrix(team, vectors.rows, Math.max(left, right))
       otherSide(team, wide ? transposed(m) : m, triplets, other)
@@ -91,13 +92,15 @@ export const expanded: HeldRule = {
         for (let i = 0; i < basis.columns; i++) out[i * to.down + row * to.across] = values[row * basis.columns + i]!
       })
     }
+    clear(toB.at, rows * count)
+    clear(toA.at, count * columns)
     if (left <= right) {
       identity(u, toB)
-      product(team, toA, m, v)
+      product(team, part(toA, 0, 0, left, columns), m, v)
     } else {
       identity(v, transposed(toA))
-      product(team, toB, transposed(u), m)
+      product(team, part(toB, 0, 0, rows, right), transposed(u), m)
     }
-    team.once(() => found.set([squares, count, squares, 0]))
+    team.once(() => found.set([squares, Math.min(left, right), squares, 0]))
   },
 }

@@ -8,7 +8,9 @@ import { type FactorPlaces, type Fill, type HeldRule, type HeldWork, rooms } fro
 import { sizesOf } from './bases.js'
 
 function places(work: HeldWork) {
-  const { rows, columns, rank } = sizesOf(work)
+  const { rows, columns } = sizesOf(work)
+  // At least the rank of all changes together; what is more is 0.
+  const rank = Number(work.options.rank)
   const size = elementBytes(work)
   const room = rooms()
   const figures = room.take(8 * FIGURES)
@@ -56,10 +58,15 @@ export const joined: HeldRule = {
     }
   },
   solve(team, work, _, origin) {
-    const { rows, columns, ranks, rank } = sizesOf(work)
+    const { rows, columns, ranks, rank: found } = sizesOf(work)
+    const rank = Number(work.options.rank)
     const { figures, b, a, blocks } = places(work)
     const all = (at: number, n: number) => (narrowOf(work) ? team.f32(origin + at, n) : team.f64(origin + at, n))
     const [to, from] = [all(b, rank * rows), all(blocks, rank * rows)]
+    team.once(() => {
+      to.fill(0)
+      all(a, rank * columns).fill(0, found * columns)
+    })
     let before = 0
     for (const one of ranks) {
       const first = before
@@ -71,6 +78,6 @@ export const joined: HeldRule = {
     }
     // Only tells whether all elements are finite: what is joined keeps all of its energy.
     const finite = to.every(Number.isFinite) && all(a, rank * columns).every(Number.isFinite)
-    team.once(() => team.f64(origin + figures, FIGURES).set([finite ? 0 : Number.NaN, rank, 0, 0]))
+    team.once(() => team.f64(origin + figures, FIGURES).set([finite ? 0 : Number.NaN, found, 0, 0]))
   },
 }

@@ -5,8 +5,8 @@ import type { Expr, MergeExpr } from '../../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
 import type { MergeStep } from '../types.js'
+import { coefficientsOf, type Mixture } from './mixture.js'
 import type { ChangedBias } from './modules.js'
-import { coefficientsOf, type Mixture } from './weights.js'
 
 /** How far the sum of coefficients may be from 1, by rounding. */
 const ROUNDING = 1e-12

@@ -1,8 +1,10 @@
 /** `adapter_config.json` of merged adapters, in PEFT's form. */
 type Config = Readonly<Record<string, unknown>>
 
-/** A module of the result. */
+/** A module of the result, or a parameter of a stack of experts. */
 export interface MergedModule {
+  /** For a parameter: the number of experts. */
+  readonly experts?: number
   readonly module: string
   readonly rank: number
   readonly scale: number
@@ -20,11 +22,14 @@ const listOf = (value: unknown): readonly string[] | undefined =>
  */
 export function mergedConfig(
   configs: readonly Config[],
-  modules: readonly MergedModule[],
+  changed: readonly MergedModule[],
   saved: readonly string[],
   hasBiases: boolean,
 ): Config {
   const [first = {}] = configs
+  const parameters = changed.filter(({ experts }) => experts !== undefined).map(({ module }) => module)
+  // Patterns are for modules. Parameters of one module have one rank.
+  const modules = [...new Map(changed.map((own) => [holderOf(own), { ...own, module: holderOf(own) }])).values()]
   const rank = mostFrequent(modules.map((module) => module.rank)) ?? 1
   const alphaOf = ({ scale, rank }: MergedModule): number => scale * rank
   const alpha = mostFrequent(modules.filter((module) => module.rank === rank).map(alphaOf)) ?? rank
@@ -45,13 +50,25 @@ export function mergedConfig(
     r: rank,
     rank_pattern: byModule((module) => module.rank, rank),
     target_modules: targetsOf(
-      configs,
-      modules.map(({ module }) => module),
+      configs.map((config) => ({ ...config, targets: config.target_modules })),
+      changed.filter(({ experts }) => experts === undefined).map(({ module }) => module),
     ),
+    ...(parameters.length > 0
+      ? {
+          target_parameters: targetsOf(
+            configs.map((config) => ({ ...config, targets: config.target_parameters ?? [] })),
+            parameters,
+          ),
+        }
+      : {}),
     use_dora: false,
     use_rslora: false,
   }
 }
+
+/** The module that has the factors. */
+const holderOf = ({ module, experts }: MergedModule): string =>
+  experts === undefined ? module : module.slice(0, module.lastIndexOf('.'))
 
 /**
  * The modules that need a pattern. PEFT uses the first pattern that a name ends with, so modules whose names end with one of
@@ -73,7 +90,7 @@ function withLonger(modules: readonly MergedModule[], needed: (module: MergedMod
  * full names.
  */
 function targetsOf(configs: readonly Config[], modules: readonly string[]): string[] {
-  const lists = configs.map((config) => listOf(config.target_modules))
+  const lists = configs.map((config) => listOf(config.targets))
   const plain = configs.every((config) => PLACES.every((key) => config[key] === undefined || config[key] === null))
   const names = lists.flatMap((list) => list ?? [])
   const ends = (module: string, name: string): boolean => module === name || module.endsWith(`.${name}`)

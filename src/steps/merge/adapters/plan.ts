@@ -2,6 +2,7 @@
  * Plans a merge of adapters with each other. It computes on what adapters change, ΔW = s·B·A, and needs no base model. A
  * module that an adapter lacks counts as ΔW = 0.
  */
+import { nestedModule } from '../../../adapters/peft/methods/experts.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
 import { quote } from '../../../core/suggest.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
@@ -9,7 +10,7 @@ import { lookupMethod } from '../../../methods/registry.js'
 import { onAdapters } from '../../../methods/shared/adapters.js'
 import type { Method } from '../../../methods/types.js'
 import { type LayerPlace, layerPlaces } from '../../../networks/layers.js'
-import { factorNames } from '../../../networks/modules.js'
+import { factorNames, moduleOf } from '../../../networks/modules.js'
 import { patternBook } from '../../shared/patterns.js'
 import type { PlanContext, PlannedStep, ReadAdapter } from '../../types.js'
 import { blocksFor } from '../blocks.js'
@@ -18,8 +19,9 @@ import { resolveParameters, resolveWeights } from '../resolve.js'
 import type { MergeStep } from '../types.js'
 import { mergeBias, mergeWhole } from './beside.js'
 import { mergedConfig } from './config.js'
+import type { Mixture } from './mixture.js'
 import { type Changed, changedBy } from './modules.js'
-import { type MergedWeight, type Mixture, mergeWeight } from './weights.js'
+import { type MergedWeight, mergeWeight, resultRank, type Weighing } from './weights.js'
 
 /** Errors: those of `changedBy`, `mixtureOf`, `mergeWhole` and patterns; `nothing-to-merge`. Warning: `adapter-factors`. */
 export function planAdapterMerge(step: MergeStep, context: PlanContext): PlannedStep {
@@ -93,7 +95,7 @@ function mergeAll(
   left: Map<string, string>,
 ): Merged | undefined {
   const { step, context } = merger
-  const weights: MergedWeight[] = []
+  const ranked: Ranked[] = []
   const biases = new Map<string, ValueTensor>()
   const whole = new Map<string, ValueTensor>()
   let sound = true
@@ -105,10 +107,12 @@ function mergeAll(
   for (const [target, weight] of changed.weights) {
     const mixture = rules.has(target) ? mix(target) : undefined
     if (!mixture) continue
-    const made = mergeWeight(context, step, mixture, target, weight)
-    if (made) weights.push(made)
-    else left.set(target, NO_CHANGE)
+    const weighing = { context, step, mixture, target, weight }
+    const rank = resultRank(weighing)
+    if (rank === undefined) left.set(target, NO_CHANGE)
+    else ranked.push({ ...weighing, rank })
   }
+  const weights = ranked.map((one) => mergeWeight(one, storedRank(one, ranked)))
   const scaleOf = new Map(weights.map(({ module, scale }) => [module, scale]))
   for (const [target, bias] of changed.biases) {
     const mixture = rules.has(target) ? mix(target) : undefined
@@ -133,6 +137,18 @@ function mergeAll(
     sound = false
   }
   return sound ? { weights, biases, whole } : undefined
+}
+
+interface Ranked extends Weighing {
+  readonly rank: number
+}
+
+/** The rank in the configuration: parameters of one stack of experts have the same one, the largest. */
+function storedRank({ rank, weight }: Ranked, all: readonly Ranked[]): number {
+  if (weight.experts === undefined) return rank
+  const stack = moduleOf(weight.module).module
+  const beside = all.filter((one) => one.weight.experts !== undefined && moduleOf(one.weight.module).module === stack)
+  return Math.max(...beside.map((one) => one.rank))
 }
 
 const NO_CHANGE = 'no merged adapter changes it'
@@ -209,8 +225,11 @@ function adapterValue(
   { weights, biases, whole }: Merged,
 ): Value {
   const named: (readonly [string, ValueTensor])[] = []
-  for (const { module, embedding, a, b } of weights) {
-    const names = factorNames({ kind: embedding ? 'embedding' : 'linear', turned: embedding }, module)
+  for (const { module, embedding, experts, a, b } of weights) {
+    const names = factorNames(
+      { kind: embedding ? 'embedding' : 'linear', turned: embedding },
+      experts === undefined ? module : nestedModule(module, parametersOf(weights)),
+    )
     named.push([names.a, a], [names.b, b])
   }
   for (const [module, tensor] of biases) named.push([`${PREFIX}${module}.lora_B.bias`, tensor])
@@ -229,6 +248,10 @@ function adapterValue(
     ),
   }
 }
+
+/** The parameters of stacks of experts in the result. */
+const parametersOf = (weights: readonly MergedWeight[]): string[] =>
+  weights.flatMap(({ module, experts }) => (experts === undefined ? [] : [module]))
 
 const PREFIX = 'base_model.model.'
 

@@ -1,33 +1,25 @@
-/** One weight of merged adapters: the two factors of the result, and the factoring that computes them. */
-import type { OutputDtype } from '../../../core/dtypes.js'
+/** One weight of merged adapters: the two factors of the result, and the factorings that compute them. */
 import { computeOf } from '../../../expr/cost.js'
-import type { CoreExpr, Expr, FactorExpr, LowRank, LowRankPart, Merged, MergeExpr } from '../../../expr/types.js'
+import type { CoreExpr, Expr, FactorExpr, LowRank, MergeExpr } from '../../../expr/types.js'
 import type { ValueTensor } from '../../../expr/values.js'
 import { changeInputs } from '../../../expr/walk.js'
 import type { HeldWork } from '../../../kernels/held/types.js'
-import type { Method, OnAdapters, Resolved } from '../../../methods/types.js'
 import type { PlanContext } from '../../types.js'
 import type { MergeStep } from '../types.js'
-import type { ChangedWeight, Factors } from './modules.js'
+import { adaptersOf, coefficientsOf, type Mixture } from './mixture.js'
+import { type ChangedWeight, type Factors, partOf, targetOf } from './modules.js'
 
-/** How a tensor is merged: the settings of the merge or of a rule, at the tensor's layer. */
-export interface Mixture {
-  readonly method: Method
-  readonly how: Exclude<OnAdapters, { readonly kind: 'refused' }>
-  /** What changes are compared with. `zero`: no change. `none`: the method uses no base. */
-  readonly base:
-    | { readonly kind: 'none' | 'zero' }
-    | { readonly kind: 'adapter'; readonly name: string; readonly apart: boolean }
-  readonly models: readonly string[]
-  readonly weights: readonly number[]
-  readonly parameters: Readonly<Record<string, Resolved>>
-  readonly rule: number
+/** A weight and how it is merged. */
+export interface Weighing {
+  readonly context: PlanContext
+  readonly step: MergeStep
+  readonly mixture: Mixture
+  readonly target: string
+  readonly weight: ChangedWeight
 }
 
 /** The result for one weight. */
-export interface MergedWeight {
-  readonly module: string
-  readonly embedding: boolean
+export interface MergedWeight extends Pick<ChangedWeight, 'module' | 'embedding' | 'experts'> {
   readonly rank: number
   /** What the reader of the adapter multiplies with. */
   readonly scale: number
@@ -35,69 +27,82 @@ export interface MergedWeight {
   readonly b: ValueTensor
 }
 
-/** Coefficients of adapters in a sum. A base has what is left of 1. */
-export function coefficientsOf({ how, base, models, weights, parameters }: Mixture): ReadonlyMap<string, number> {
-  if (how.kind !== 'sum') throw new Error('internal: coefficients of a method that does not add up changes')
-  const own = how.coefficients({ weights, parameters })
-  const factors = new Map(models.map((model, i) => [model, own[i]!]))
-  if (base.kind === 'adapter') factors.set(base.name, 1 - own.reduce((sum, factor) => sum + factor, 0))
-  return factors
-}
-
-/** Undefined if no adapter changes the weight. */
-export function mergeWeight(
-  context: PlanContext,
-  step: MergeStep,
-  mixture: Mixture,
-  target: string,
-  weight: ChangedWeight,
-): MergedWeight | undefined {
-  return mixture.how.kind === 'sum'
-    ? sumOf(context, step, mixture, target, weight)
-    : coreOf(context, step, mixture, target, weight)
-}
-
-const present = (names: readonly string[], { changes }: ChangedWeight): (readonly [string, Factors])[] =>
-  names.flatMap((name) => {
-    const factors = changes.get(name)
-    return factors ? [[name, factors] as const] : []
-  })
-
-const partOf = ({ a, b, rank, scale }: Factors): LowRankPart => ({ a: a.expr, b: b.expr, rank, scale })
-
-/** Σ c_i ΔW_i: the factors side by side, or the best approximation of a smaller rank. */
-function sumOf(
-  context: PlanContext,
-  step: MergeStep,
-  mixture: Mixture,
-  target: string,
-  weight: ChangedWeight,
-): MergedWeight | undefined {
-  const factors = coefficientsOf(mixture)
-  const parts = present([...factors.keys()], weight).filter(([name, { scale }]) => factors.get(name)! * scale !== 0)
-  const scales = parts.map(([name, { scale }]) => factors.get(name)! * scale)
+/** The rank of the result. Undefined if no adapter changes the weight. */
+export function resultRank(of: Weighing): number | undefined {
+  const parts = partsIn(of)
+  if (parts.length === 0) return undefined
+  const { context, step, weight, mixture } = of
   const total = parts.reduce((sum, [, { rank }]) => sum + rank, 0)
-  const [first] = parts
-  if (!first) return undefined
-  const limit = rankLimit(context, step, target, total)
-  if (limit < total || isOpen(context, step, target)) {
-    const changes = changesOf(weight, parts)
-    const names = parts.map(([name]) => name)
-    const from: MergeExpr = {
-      ...{ kind: 'merge', step: step.name, method: 'linear', models: names },
-      ...{ weights: names.map((name) => factors.get(name)!), parameters: { normalize: false } },
-      inputs: parts.map((_, part) => coreExpr(step, changes, part)),
-    }
-    return expanded(context, step, mixture, target, weight, changes, from)
-  }
-  // With equal scales, the factors can be stored as they are: the configuration has the scale.
-  const shared = scales.every((scale) => scale === scales[0]) ? scales[0]! : 1
-  if (parts.length === 1) {
-    const { a, b, rank } = first[1]
+  const sides = Math.min(total, weight.rows, weight.columns)
+  const limit = rankLimit(of, mixture.how.kind === 'sum' ? total : sides)
+  return limit < total || isOpen(context, step, targetOf(of.target, weight, 0)) ? Math.min(limit, sides) : limit
+}
+
+/** The factors of the result. `width`: the rank that they are stored with, which is not smaller than their own. */
+export function mergeWeight(of: Weighing, width: number): MergedWeight {
+  const { step, mixture, weight } = of
+  const { module, embedding, experts } = weight
+  const form = { module, embedding, ...(experts === undefined ? {} : { experts }), rank: width }
+  const parts = partsIn(of)
+  const scales = mixture.how.kind === 'sum' ? scalesOf(mixture, parts) : []
+  const shared = experts === undefined ? sharedScale(of, parts, scales) : 1
+  const [only, ...others] = parts
+  if (isExact(of, parts) && others.length === 0 && experts === undefined) {
     const tensorOf = ({ shape, expr }: ValueTensor) => ({ ...tensorForm(step, mixture, weight), shape, expr })
-    return { ...formOf(weight), rank, scale: shared, a: tensorOf(a), b: tensorOf(b) }
+    return { ...form, scale: shared, a: tensorOf(only![1].a), b: tensorOf(only![1].b) }
   }
-  const changes = changesOf(weight, parts)
+  const made = Array.from({ length: experts ?? 1 }, (_, expert) =>
+    isExact(of, parts) ? joined(of, parts, scales, shared, expert, width) : expanded(of, parts, expert, width),
+  )
+  return { ...form, scale: shared, ...pair(of, made, width) }
+}
+
+/** The changes that the result depends on: in a sum, those that do not get a factor of 0. */
+function partsIn({ mixture, weight: { changes } }: Weighing): (readonly [string, Factors])[] {
+  const factors = mixture.how.kind === 'sum' ? coefficientsOf(mixture) : undefined
+  return [...(factors?.keys() ?? adaptersOf(mixture))].flatMap((name) => {
+    const own = changes.get(name)
+    return own && (!factors || factors.get(name)! * own.scale !== 0) ? [[name, own] as const] : []
+  })
+}
+
+const scalesOf = (mixture: Mixture, parts: readonly (readonly [string, Factors])[]): number[] => {
+  const factors = coefficientsOf(mixture)
+  return parts.map(([name, { scale }]) => factors.get(name)! * scale)
+}
+
+/** Whether the result is the factors side by side. */
+function isExact(of: Weighing, parts: readonly (readonly [string, Factors])[]): boolean {
+  const { context, step, mixture, target, weight } = of
+  const total = parts.reduce((sum, [, { rank }]) => sum + rank, 0)
+  return (
+    mixture.how.kind === 'sum' && rankLimit(of, total) === total && !isOpen(context, step, targetOf(target, weight, 0))
+  )
+}
+
+/** With equal scales, the factors can be stored as they are: the configuration has the scale. */
+const sharedScale = (
+  of: Weighing,
+  parts: readonly (readonly [string, Factors])[],
+  scales: readonly number[],
+): number => (isExact(of, parts) && scales.every((scale) => scale === scales[0]) ? scales[0]! : 1)
+
+/** The factoring of one weight or expert, and what it is made of. */
+interface Made {
+  readonly factoring: number
+  readonly inputs: readonly Expr[]
+}
+
+/** Σ c_i ΔW_i: the factors side by side. */
+function joined(
+  { context, step, target, weight }: Weighing,
+  parts: readonly (readonly [string, Factors])[],
+  scales: readonly number[],
+  shared: number,
+  expert: number,
+  rank: number,
+): Made {
+  const changes = changesOf(weight, parts, expert)
   const inputs = changeInputs(changes).map(({ part }) => part)
   const work: HeldWork = {
     kernel: 'joined',
@@ -106,66 +111,23 @@ function sumOf(
     compute: computeOf(context.recipe.compute, ...inputs),
     weights: scales.map((scale) => scale / shared),
     scale: 1,
-    options: { ranks: changes.parts.map(({ rank }) => rank), rank: total },
+    options: { ranks: changes.parts.map((part) => part.rank), rank },
   }
   const shape = [weight.rows, weight.columns]
-  const factoring = context.factorings.push({ step: step.name, tensor: target, shape, changes, work }) - 1
-  return { ...formOf(weight), rank: total, scale: shared, ...pair(step, mixture, weight, factoring, total, inputs) }
+  const tensor = targetOf(target, weight, expert)
+  return { factoring: context.factorings.push({ step: step.name, tensor, shape, changes, work }) - 1, inputs }
 }
 
-/** The method's result for the cores of all adapters. */
-function coreOf(
-  context: PlanContext,
-  step: MergeStep,
-  mixture: Mixture,
-  target: string,
-  weight: ChangedWeight,
-): MergedWeight | undefined {
-  const { method, base, models, weights, parameters } = mixture
-  const names = [...new Set([...models, ...(base.kind === 'adapter' ? [base.name] : [])])]
-  const parts = present(names, weight)
-  if (parts.length === 0) return undefined
-  const changes = changesOf(weight, parts)
-  const coreFor = (name: string): Expr =>
-    coreExpr(
-      step,
-      changes,
-      parts.findIndex(([own]) => own === name),
-    )
-  const expr: MergeExpr = {
-    ...{ kind: 'merge', step: step.name, method: method.name, models, weights, parameters },
-    inputs: models.map(coreFor),
-    ...(base.kind === 'none'
-      ? {}
-      : { base: base.kind === 'adapter' ? coreFor(base.name) : coreExpr(step, changes, -1) }),
-  }
-  const from = context.scopes.join(expr, target, coreShape(changes))
-  return expanded(context, step, mixture, target, weight, changes, from)
-}
-
-/** The rank of a result that has at most the rank `full`. */
-function rankLimit({ rankOf }: PlanContext, { name, rank, energy }: MergeStep, target: string, full: number): number {
-  const found = energy === undefined ? undefined : rankOf(name, target)
-  return Math.min(found ?? full, typeof rank === 'number' ? rank : full, full)
-}
-
-/** Whether the run must still find the rank that reaches the energy. */
-const isOpen = ({ rankOf }: PlanContext, { name, energy }: MergeStep, target: string): boolean =>
-  energy !== undefined && rankOf(name, target) === undefined
-
-function expanded(
-  context: PlanContext,
-  step: MergeStep,
-  mixture: Mixture,
-  target: string,
-  weight: ChangedWeight,
-  changes: LowRank,
-  from: MergeExpr,
-): MergedWeight {
+/** The method's result for the cores of all adapters, perhaps cut to a smaller rank. */
+function expanded(of: Weighing, parts: readonly (readonly [string, Factors])[], expert: number, width: number): Made {
+  const { context, step, target, weight } = of
+  const tensor = targetOf(target, weight, expert)
+  const changes = changesOf(weight, parts, expert)
   const shape = coreShape(changes)
+  const from = context.scopes.join(mergeOf(of, parts, changes), tensor, shape)
   const full = Math.min(...shape)
-  const rank = rankLimit(context, step, target, full)
-  const open = isOpen(context, step, target)
+  const open = isOpen(context, step, tensor)
+  const cut = rankLimit(of, full) < full || open
   const work: HeldWork = {
     kernel: 'expanded',
     rows: weight.rows,
@@ -174,23 +136,65 @@ function expanded(
     weights: [],
     scale: 1,
     options: {
-      ...{ ranks: changes.parts.map((part) => part.rank), rank, cut: rank < full || open ? 1 : 0 },
+      ...{ ranks: changes.parts.map((part) => part.rank), rank: width, cut: cut ? 1 : 0 },
+      ...(cut ? { most: rankLimit(of, full) } : {}),
       ...(open ? { energy: step.energy! } : {}),
     },
   }
-  const factoring = context.factorings.push({ step: step.name, tensor: target, shape, from, changes, work }) - 1
-  const inputs = changeInputs(changes).map(({ part }) => part)
-  // Cores are in float64, and so are the factors: the core is an input that says so.
-  const made = pair(step, mixture, weight, factoring, rank, [...inputs, ...from.inputs.slice(0, 1)])
-  return { ...formOf(weight), rank, scale: 1, ...made }
+  const factoring = context.factorings.push({ step: step.name, tensor, shape, from, changes, work }) - 1
+  // Cores are in float64, and so are the factors: a core among the inputs says so.
+  return { factoring, inputs: [...changeInputs(changes).map(({ part }) => part), ...from.inputs.slice(0, 1)] }
 }
 
-const formOf = ({ module, embedding }: ChangedWeight) => ({ module, embedding })
+function mergeOf(
+  { step, mixture }: Weighing,
+  parts: readonly (readonly [string, Factors])[],
+  changes: LowRank,
+): MergeExpr {
+  const { method, how, base, models, weights, parameters } = mixture
+  const coreFor = (name: string): Expr =>
+    coreExpr(
+      step,
+      changes,
+      parts.findIndex(([own]) => own === name),
+    )
+  if (how.kind === 'sum') {
+    const factors = coefficientsOf(mixture)
+    const names = parts.map(([name]) => name)
+    return {
+      ...{ kind: 'merge', step: step.name, method: 'linear', models: names, inputs: names.map(coreFor) },
+      ...{ weights: names.map((name) => factors.get(name)!), parameters: { normalize: false } },
+    }
+  }
+  const zero = coreExpr(step, changes, -1)
+  return {
+    ...{ kind: 'merge', step: step.name, method: method.name, models, weights, parameters },
+    inputs: models.map(coreFor),
+    ...(base.kind === 'none' ? {} : { base: base.kind === 'adapter' ? coreFor(base.name) : zero }),
+  }
+}
 
-const changesOf = ({ rows, columns }: ChangedWeight, parts: readonly (readonly [string, Factors])[]): LowRank => ({
-  rows,
-  columns,
-  parts: parts.map(([, factors]) => partOf(factors)),
+/** The rank of a result that has at most the rank `full`. For experts, the largest one of them all. */
+function rankLimit({ context, step, target, weight }: Weighing, full: number): number {
+  const { rank, energy, name } = step
+  const found =
+    energy === undefined
+      ? []
+      : Array.from({ length: weight.experts ?? 1 }, (_, expert) =>
+          context.rankOf(name, targetOf(target, weight, expert)),
+        )
+  const needed = Math.max(...found.map((one) => one ?? full), found.length === 0 ? full : 1)
+  return Math.min(needed, typeof rank === 'number' ? rank : full, full)
+}
+
+/** Whether the run must still find the rank that reaches the energy. */
+const isOpen = ({ rankOf }: PlanContext, { name, energy }: MergeStep, target: string): boolean =>
+  energy !== undefined && rankOf(name, target) === undefined
+
+const changesOf = (weight: ChangedWeight, parts: readonly (readonly [string, Factors])[], expert: number): LowRank => ({
+  rows: weight.rows,
+  columns: weight.columns,
+  parts: parts.map(([, factors]) => partOf(factors, weight, expert)),
 })
 
 const coreShape = ({ rows, columns, parts }: LowRank): readonly [number, number] => {
@@ -206,37 +210,40 @@ const coreExpr = ({ name }: MergeStep, of: LowRank, part: number): CoreExpr => (
   shape: coreShape(of),
 })
 
-/** Merged factors are float32 unless the recipe says otherwise: in BF16, each would be rounded. */
-const dtypeOf = ({ changes }: ChangedWeight, dtype: OutputDtype | undefined): OutputDtype =>
-  dtype ?? ([...changes.values()].some(({ a, b }) => a.dtype === 'F64' || b.dtype === 'F64') ? 'F64' : 'F32')
-
-/** What both factors of the result have in common. */
-function tensorForm(step: MergeStep, { models, base, rule }: Mixture, weight: ChangedWeight) {
-  const all = [...models, ...(base.kind === 'adapter' ? [base.name] : [])]
-  const absent = all
-    .filter((model) => !weight.changes.has(model))
+/** What both factors of the result have in common. Merged factors are float32: in BF16, each would be rounded. */
+function tensorForm(step: MergeStep, mixture: Mixture, { changes }: ChangedWeight) {
+  const absent = adaptersOf(mixture)
+    .filter((model) => !changes.has(model))
     .map((model) => ({ model, reason: 'unchanged' as const }))
-  return { dtype: dtypeOf(weight, step.dtype), rule, ...(absent.length > 0 ? { absent } : {}) }
+  const wide = [...changes.values()].some(({ a, b }) => a.dtype === 'F64' || b.dtype === 'F64')
+  return {
+    dtype: step.dtype ?? (wide ? ('F64' as const) : ('F32' as const)),
+    rule: mixture.rule,
+    ...(absent.length > 0 ? { absent } : {}),
+  }
 }
 
-/** A and B of the result. */
+/** A and B of the result, of all experts. */
 function pair(
-  step: MergeStep,
-  mixture: Mixture,
-  weight: ChangedWeight,
-  factoring: number,
-  rank: number,
-  inputs: readonly Expr[],
+  { step, mixture, weight }: Weighing,
+  made: readonly Made[],
+  width: number,
 ): { readonly a: ValueTensor; readonly b: ValueTensor } {
   const { method, models, weights, parameters } = mixture
-  const merged: Merged = { method: method.name, models, weights, parameters }
-  const [{ a, b } = { a: undefined, b: undefined }] = weight.changes.values()
-  const made = (factor: 'a' | 'b', shape: readonly number[]): ValueTensor => {
-    const expr: FactorExpr = { kind: 'factor', step: step.name, factoring, factor, shape, inputs, merged }
+  const merged = { method: method.name, models, weights, parameters }
+  const [first, ...more] = made.map(({ factoring }) => factoring)
+  const [own] = weight.changes.values()
+  const stored = width * (weight.experts ?? 1)
+  const tensorOf = (factor: 'a' | 'b', shape: readonly number[]): ValueTensor => {
+    const expr: FactorExpr = {
+      ...{ kind: 'factor', step: step.name, factoring: first!, factor, shape, merged },
+      ...(more.length > 0 ? { more } : {}),
+      inputs: made.flatMap(({ inputs }) => inputs),
+    }
     return { ...tensorForm(step, mixture, weight), shape, expr }
   }
   return {
-    a: made('a', [rank, ...a!.shape.slice(1)]),
-    b: made('b', [weight.rows, rank, ...b!.shape.slice(2)]),
+    a: tensorOf('a', [stored, ...own!.a.shape.slice(1)]),
+    b: tensorOf('b', [weight.rows, stored, ...own!.b.shape.slice(2)]),
   }
 }
