@@ -58,6 +58,16 @@ export interface CheckpointModule {
 export const smallFolderOf = ({ path, smallFolder }: Pick<Checkpoint, 'path' | 'smallFolder'>): string =>
   smallFolder ?? path
 
+/** Small files of a folder that the recipe gives for a model without them. */
+export interface GivenFiles {
+  /** As the user wrote it. */
+  readonly reference: string
+  /** Texts by name, relative to the folder. */
+  readonly texts: ReadonlyMap<string, string>
+  /** Files that are not text. They are not copied. */
+  readonly skipped: readonly string[]
+}
+
 /** A model's headers: everything that planning needs, without tensor data. */
 export interface Checkpoint {
   /** As the user wrote it. */
@@ -88,6 +98,10 @@ export interface Checkpoint {
   readonly adapter?: Readonly<Record<string, unknown>>
   /** The bytes of that file. */
   readonly adapterFile?: Uint8Array
+  /** Files that the recipe gives for a model without them. */
+  readonly given?: GivenFiles
+  /** Small files of an output that no model's folder has, by name. */
+  readonly texts?: ReadonlyMap<string, string>
   /** Other small files of a hub-style folder (tokenizer, generation config, …), relative to it. Includes each module's `config.json`, but not the folder's own. */
   readonly sidecars: readonly string[]
   /** Weights that are quantized. They are among `tensors` as in an unquantized model. */

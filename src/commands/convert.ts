@@ -58,7 +58,10 @@ export const convert = defineCommand({
       multipleNonGreedy: true,
     }),
     drop: onOff('drop tensors that the layout has no place for'),
-    config: Flags.string({ description: 'configuration for a model that has none', helpValue: 'FILE' }),
+    config: Flags.string({
+      description: 'configuration for a model that has none, or a folder with the small files of a pipeline',
+      helpValue: 'FILE|FOLDER',
+    }),
     ...commonFlags,
   },
   async execute({ args, flags }) {

@@ -56,6 +56,27 @@ export interface LayoutRule {
   readonly is: Form
 }
 
+/** A form that only some kinds of checkpoints have. */
+export type FormStorage =
+  /** One file. */
+  | { readonly kind: 'file' }
+  /**
+   * One module of a pipeline in a folder. `config`: the configuration of the published model, or why it is not known.
+   * `said`: what shapes say of it.
+   */
+  | {
+      readonly kind: 'module'
+      /** Its name in a pipeline: `unet`. */
+      readonly module: string
+      readonly config?: (shapes: Facts['shapes']) => Settings | string
+      readonly said: SaidByShapes
+    }
+  /** A folder with a folder per module. */
+  | { readonly kind: 'modules'; readonly modules: readonly string[]; readonly said: SaidByShapes }
+
+/** The settings that the shapes of a module say. `prefix`: of its tensors. */
+export type SaidByShapes = (module: string, shapes: Facts['shapes'], prefix: string) => Settings
+
 export interface FamilyForm {
   /** `released`, `transformers-5`, `fused`, `parts`, `original`, `diffusers`. */
   readonly name: string
@@ -67,6 +88,8 @@ export interface FamilyForm {
   readonly fits?: (facts: Facts) => boolean | undefined
   /** Tensors that only this form has a place for. */
   readonly only?: readonly NamePattern[]
+  /** Where an output in this form is stored. Default: like the model. */
+  readonly storage?: FormStorage
   /** The configuration of a model in this form, if it differs. A string: why it can't be written. */
   readonly config?: (config: Settings) => Settings | string
 }

@@ -13,6 +13,7 @@ import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import { type Change, changed, type Reading, someOf, withRules } from './convert.js'
 import { computedTogether } from './groups.js'
 import { type NamedForms, namedForms, namesOf, rulesOf } from './named.js'
+import { placed } from './storage.js'
 import { refuseUnclear } from './unclear.js'
 
 /** The layouts of a model: as it is stored, and as it is read where that differs. */
@@ -109,7 +110,8 @@ function readBase(
     config = configFor(reading, output!, target, config)
   }
   const before = new Map([...forms, ...changes.map(({ family, from }) => [family, from] as const)])
-  const checkpoint = model === stored ? stored : { ...stored, tensors: model.tensors, ...rewritten(stored, config) }
+  const made = model === stored ? stored : { ...stored, tensors: model.tensors, ...rewritten(stored, config) }
+  const checkpoint = output ? placedLike(reading, output, wanted, changes, made) : made
   return {
     checkpoint,
     forms,
@@ -118,6 +120,21 @@ function readBase(
     stored: namesIn(before),
     read: namesIn(forms),
   }
+}
+
+/** The base as the layout of its output is stored. */
+function placedLike(
+  reading: Reading,
+  output: OutputSpec,
+  wanted: NamedForms,
+  changes: readonly Change[],
+  model: Checkpoint,
+): Checkpoint {
+  for (const [family, form] of wanted) {
+    const moved = form.storage?.kind === 'file' || changes.some(({ to }) => to === form)
+    if (form.storage && moved) return placed({ reading, output, layout: formName(family, form) }, form.storage, model)
+  }
+  return model
 }
 
 const namesIn = (forms: ReadonlyMap<Family, OwnForm>): string[] =>

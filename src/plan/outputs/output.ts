@@ -275,6 +275,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
   try {
     return [
       ...configs,
+      ...[...(origin.texts ?? [])].map(([name, text]): Sidecar => ({ name, kind: 'text', text })).map(ofModule),
       ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer)
         .filter(({ name }) => form === 'kept' || !origin.quantized || !QUANTIZATION_FILES.some((file) => file === name))
         .map(sidecar)

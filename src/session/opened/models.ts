@@ -1,5 +1,6 @@
 /** Opens a recipe's models from disk or hub, downloads them, and checks their digests. */
 
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { HubModel } from '../../checkpoints/hub.js'
 import { openCheckpoint } from '../../checkpoints/open.js'
@@ -17,6 +18,7 @@ import type { Recipe } from '../../recipe/types.js'
 import type { Fetch } from '../../storage/hub/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 import { boundsOf } from '../../storage/local/regular.js'
+import { givenFolder } from './givenFolder.js'
 
 /** An opened model. `fetches`: the files that are still to be downloaded. */
 export type OpenedModel = HubModel
@@ -116,14 +118,16 @@ async function configured(
     )
   const place = path.resolve(recipe.folder, file)
   try {
+    if ((await stat(place)).isDirectory())
+      return { ...model, checkpoint: { ...checkpoint, given: await givenFolder(place, file) } }
     const { config, text } = await readConfigFile(place, file, await boundsOf(path.dirname(place)))
     return { ...model, checkpoint: { ...checkpoint, config, configText: text, newConfig: true } }
   } catch (error) {
     if (error instanceof Fault) throw placed(recipe, where, error)
     const missing = fault(
       'missing-model',
-      `${file}: there is no such file`,
-      'write the path of a config.json, relative to the recipe',
+      `${file}: there is no such file or folder`,
+      'write the path of a config.json, or of a folder with small files, relative to the recipe',
     )
     throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? placed(recipe, where, missing) : error
   }

@@ -1,5 +1,6 @@
 /** Flux.1: names of Black Forest Labs, of ComfyUI, and of diffusers. */
 import type { Facts, Family } from '../../types.js'
+import { fluxTransformer, shapedSettings } from './configs.js'
 import { diffusersRules, type Module, type ModuleRule, ONLY, originalRules } from './rules.js'
 import { fitsVae, vaeModule } from './vae.js'
 
@@ -122,24 +123,32 @@ export const flux: Family = {
       says: 'as released by Black Forest Labs: double_blocks.N, qkv in one tensor',
       rules: originalRules(NETWORK, ''),
       only: ONLY,
+      storage: { kind: 'file' },
     },
     {
       name: 'comfyui',
       says: 'the original names under model.diffusion_model., alone or with vae. and text_encoders.',
       rules: [NETWORK, VAE, ...TEXT].flatMap((module) => originalRules(module)),
       only: ONLY,
+      storage: { kind: 'file' },
     },
     {
       name: 'diffusers',
       says: 'a folder with modules: transformer, vae, text_encoder, text_encoder_2',
       rules: [NETWORK, VAE, ...TEXT].flatMap((module) => diffusersRules(module)),
       only: ONLY,
+      storage: {
+        kind: 'modules',
+        modules: [NETWORK, VAE, ...TEXT].map(({ diffusers }) => diffusers.slice(0, -1)),
+        said: shapedSettings,
+      },
     },
     {
       name: 'transformer',
       says: 'a transformer of diffusers alone: transformer_blocks.N, qkv in parts',
       rules: diffusersRules(NETWORK, ''),
       only: ONLY,
+      storage: { kind: 'module', module: 'transformer', config: fluxTransformer, said: shapedSettings },
     },
   ],
 }

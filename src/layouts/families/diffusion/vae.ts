@@ -1,5 +1,6 @@
 /** The VAE of Stable Diffusion, SDXL and Flux. */
 import type { Facts, Family, NamePattern } from '../../types.js'
+import { shapedSettings } from './configs.js'
 import { diffusersRules, type Module, type ModuleRule, ONLY, originalRules } from './rules.js'
 
 const LEVELS = 4
@@ -91,6 +92,7 @@ export const sdVae: Family = {
       says: 'encoder.down.N.block.N, attention as convolutions',
       rules: originalRules(alone),
       only: ONLY,
+      storage: { kind: 'file' },
     },
     {
       name: 'diffusers',
@@ -98,6 +100,7 @@ export const sdVae: Family = {
       rules: diffusersRules(alone, ''),
       fits: (facts) => !isOldVae(facts, ''),
       only: ONLY,
+      storage: { kind: 'module', module: 'vae', said: shapedSettings },
     },
     {
       name: 'diffusers-old',
@@ -105,6 +108,7 @@ export const sdVae: Family = {
       rules: diffusersRules(alone, '', oldVaeName),
       fits: (facts) => isOldVae(facts, ''),
       only: ONLY,
+      storage: { kind: 'module', module: 'vae', said: shapedSettings },
     },
   ],
 }
