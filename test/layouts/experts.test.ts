@@ -161,6 +161,24 @@ for (const [what, of] of Object.entries(READ))
       sameTensors(await tensorsOf(out), await tensorsOf(sideOf(of.base)), what)
     }))
 
+test('rules of a recipe: gate and up in turn', () =>
+  inFolder(async (folder) => {
+    const experts = 'model.layers.{n}.mlp.experts'
+    const at = (matrix: string) => `"${experts}.{e}.${matrix}"`
+    const both = (end: string) => `concat: [${at(`gate_proj.${end}`)}, ${at(`up_proj.${end}`)}], groups: in turn`
+    const rules = [
+      `{tensor: "${experts}.gate_up_proj", stack: {transpose: {${both('weight')}}}}`,
+      `{tensor: "${experts}.gate_up_proj_bias", stack: {${both('bias')}}}`,
+      `{tensor: "${experts}.down_proj", stack: {transpose: ${at('down_proj.weight')}}}`,
+      `{tensor: "${experts}.down_proj_bias", stack: ${at('down_proj.bias')}}`,
+    ]
+    const base = 'gpt_oss_experts/parts'
+    const layouts = { own: `[${rules.join(', ')}]` }
+    const { code, err, out } = await merged(folder, { own: 'gpt_oss_experts/fused', base, layouts, bare: true })
+    assert.is(code, 0, err)
+    sameTensors(await tensorsOf(out), await tensorsOf(sideOf(base)), 'in turn')
+  }))
+
 test('a form alone is that of every family that a model has', () =>
   inFolder(async (folder) => {
     const side = sideOf('gemma3_hub/released')

@@ -103,6 +103,9 @@ function refuseOtherKeys(at: Cursor, key: (typeof FORM_KEYS)[number], report: Re
       })
 }
 
+/** As many groups as a part has places. */
+const IN_TURN = 'in turn'
+
 function makeForm(
   at: Cursor,
   key: (typeof FORM_KEYS)[number],
@@ -121,7 +124,7 @@ function makeForm(
       return undefined
     }
     if (parts.some((part) => part === undefined)) return undefined
-    const groups = numberOf(get(at, 'groups')) ?? 1
+    const groups = textOf(get(at, 'groups')) === IN_TURN ? IN_TURN : (numberOf(get(at, 'groups')) ?? 1)
     return { concat: parts as Form[], axis, groups, ...(sizes.length > 0 ? { sizes } : {}) }
   }
   if (key === 'stack') return stackForm(at, own, report, known)

@@ -19,7 +19,12 @@ const ways: Schema = {
     description: 'Parts that follow one another along an axis, in each of its groups.',
   },
   axis,
-  groups: integer('The number of groups along the axis, such as the number of heads. Default: 1.', 1),
+  groups: several(
+    'a number or in turn',
+    'The number of groups along the axis, such as the number of heads. in turn: the places of the parts take turns. Default: 1.',
+    integer('The number of groups.', 1),
+    { type: 'string', enum: ['in turn'], description: 'The places of the parts take turns.' },
+  ),
   sizes: {
     ...listOf(integer('The length of a part in one group.', 1)),
     description: 'The length of each part in one group. Default: all parts have the same.',
@@ -43,7 +48,7 @@ const sentences = (): Record<string, string> =>
   )
 
 const NAME_HELP =
-  'The name of a layout: mixtral/released, or released if only one family fits. terge inspect --layouts lists them.'
+  'The name of a layout: mixtral/released, gemma3/released by a model type, or released for all that fit. terge inspect --layouts lists them.'
 
 export const layoutDefinitions: Schema = {
   layoutForm: several('a name or a mapping', formHelp, text(formHelp), object(ways, [], formHelp)),
