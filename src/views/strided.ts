@@ -57,7 +57,7 @@ export function copyStrided(
   srcStart = 0,
 ): void {
   if (count === 0) return
-  const axes = simplify(shape, strides)
+  const axes = collapsed(shape, strides)
   const inner = axes.pop()!
   const row = axes.at(-1)
   const step = inner.stride * elementBytes
@@ -197,13 +197,13 @@ function copy32(
     out[write] = src[read]!
 }
 
-interface Axis {
+export interface Axis {
   size: number
   stride: number
 }
 
 /** The same elements in the same order with as few axes as possible, but at least one. */
-function simplify(shape: readonly number[], strides: readonly number[]): Axis[] {
+export function collapsed(shape: readonly number[], strides: readonly number[]): Axis[] {
   const axes: Axis[] = []
   for (const [axis, size] of shape.entries()) {
     if (size === 1) continue
@@ -217,7 +217,7 @@ function simplify(shape: readonly number[], strides: readonly number[]): Axis[] 
   return axes.length > 0 ? axes : [{ size: 1, stride: 1 }]
 }
 
-function offsetOf(axes: readonly Axis[], index: number): number {
+export function offsetOf(axes: readonly Axis[], index: number): number {
   let offset = 0
   let rest = index
   for (let axis = axes.length - 1; axis >= 0; axis--) {

@@ -1,4 +1,4 @@
-import type { ConcatReader } from '../../../views/readers.js'
+import type { ConcatReader, Source } from '../../../views/readers.js'
 import { copySource, type Element, type Reading } from './reading.js'
 
 /** Copies elements of parts that take turns. */
@@ -24,4 +24,20 @@ export function readParts(
       } else inside -= block
     }
   }
+}
+
+/** The part that has these elements one after the other, with the index of the first of them; undefined if several do. */
+export function oneOf(
+  { parts }: ConcatReader,
+  first: number,
+  count: number,
+): { readonly source: Source; readonly first: number } | undefined {
+  const total = parts.reduce((sum, { block }) => sum + block, 0)
+  const turn = Math.floor(first / total)
+  let inside = first % total
+  for (const { source, block } of parts) {
+    if (inside < block) return inside + count <= block ? { source, first: turn * block + inside } : undefined
+    inside -= block
+  }
+  return undefined
 }

@@ -4,7 +4,7 @@ import { bandReader } from '../../../views/bands.js'
 import { decodedBytes, SCRATCH, turnedBytes } from '../../../views/decodeScratch.js'
 import type { Reader, Source } from '../../../views/readers.js'
 import type { WorkerContext } from '../context.js'
-import { readParts } from './concat.js'
+import { oneOf, readParts } from './concat.js'
 import { readDecoded } from './decoded/index.js'
 import { readTurned } from './decoded/turned.js'
 import { readMapped } from './mapped.js'
@@ -81,6 +81,10 @@ export function locate(
   const { reader, elementBytes } = source
   if (reader.kind === 'contiguous')
     return slot.at(worker.input(reader.file), reader.offset + first * elementBytes, count * elementBytes)
+  const inside = reader.kind === 'concat' && oneOf(reader, first, count)
+  // Most tiles lie within one part, whose elements are not copied then.
+  if (inside && inside.source.dtype === source.dtype && count * elementBytes <= worker.slotRoom)
+    return locate(inside.source, slot, worker, inside.first, count, address)
   readElements(
     source,
     readingWith(worker, slot, address - scratchOf(source, worker.bandBytes), reader),

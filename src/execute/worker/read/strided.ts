@@ -2,6 +2,7 @@ import type { StridedReader } from '../../../views/readers.js'
 import { copyStrided, stridedSpan } from '../../../views/strided.js'
 import type { Reading } from './reading.js'
 import { readSpread } from './spread.js'
+import { readTransposed } from './transposed.js'
 
 /** Elements in the file for each that is wanted, up to which all of them are read. */
 const DENSE = 4
@@ -23,7 +24,9 @@ export function readStrided(
   const { worker, slot } = reading
   const [from, to] = stridedSpan(shape, strides, first, count)
   const fits = (to - from) * elementBytes <= worker.slotRoom
-  if (worker.windows.mode === 'read' && (!fits || to - from > DENSE * count)) {
+  const spread = !fits || to - from > DENSE * count
+  if (worker.windows.mode === 'read' && spread) {
+    if (readTransposed(reader, elementBytes, reading, first, count, address)) return
     const maps = shape.map(() => null)
     readSpread({ file, offset, shape, strides, maps }, elementBytes, reading, first, count, address)
     return
