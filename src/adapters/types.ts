@@ -29,6 +29,8 @@ export interface Update {
   readonly embedding?: boolean
   /** The rank in the configuration, if it has one. Another rank in the tensors is an error. */
   readonly rank?: number
+  /** The part of the weight that the factors were at the beginning of training, which the weight loses. */
+  readonly start?: 'pissa' | 'olora'
   /** DoRA: the result is scaled to these norms. */
   readonly magnitude?: Magnitude
   /** What else the kind needs: numbers and words of the configuration. */

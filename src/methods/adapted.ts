@@ -7,13 +7,22 @@ import type { Passes, PassInput, TensorSettings } from './types.js'
  * adapter-product: inputs X, Y and, if there are three, W: W + scale · X ⊙ Y.
  * adapter-rows, adapter-columns: inputs V and M: V ⊙ M / ‖V‖, the norms of rows or columns plus `epsilon`. M repeats one
  * number along each.
+ * adapter-pissa, adapter-olora: input W: what is left of it without the part that the adapter started from.
  */
-export type Adapted = 'adapter-sum' | 'adapter-product' | 'adapter-rows' | 'adapter-columns'
+export type Adapted =
+  | 'adapter-sum'
+  | 'adapter-product'
+  | 'adapter-rows'
+  | 'adapter-columns'
+  | 'adapter-pissa'
+  | 'adapter-olora'
 
 /** The limit exists because the sums of all columns are in memory at once. */
 const MOST_COLUMNS = 2 ** 18
 
 const RULES: Readonly<Record<Adapted, (settings: TensorSettings) => Passes>> = {
+  'adapter-pissa': (settings) => startPasses('pissa')(settings),
+  'adapter-olora': (settings) => startPasses('olora')(settings),
   'adapter-sum': () => ({
     reduces: [],
     map: { kernel: 'linear', coefficients: (input) => [Number(input.parameters.kept ?? 1), scaleOf(input)] },
@@ -46,6 +55,18 @@ const RULES: Readonly<Record<Adapted, (settings: TensorSettings) => Passes>> = {
     }
   },
 }
+
+const startPasses =
+  (kernel: 'pissa' | 'olora') =>
+  ({ shape, parameters }: TensorSettings): Passes => {
+    const [rows = 1, columns = 1] = shape
+    const { rank = 1, scale = 1 } = parameters
+    return {
+      reduces: [],
+      held: { kernel, rows, columns, weights: [1], scale: Number(scale), options: { rank: Number(rank) } },
+      map: { kernel: 'linear', coefficients: () => [1] },
+    }
+  }
 
 const SQUARES = { kernel: 'dots', slots: 3, combine: 'rows' } as const
 const SMALL_SQUARES = { kernel: 'dots_small', slots: 3, combine: 'rows' } as const

@@ -46,7 +46,7 @@ async function apply(folder: string, set: string, { more = '', amend = {}, adapt
 
 const sets = readdirSync(FIXTURES).filter((name) => existsSync(path.join(FIXTURES, name, 'adapter_config.json')))
 
-test('there is a set for each kind of adapter', () => assert.ok(sets.length >= 21, `${sets}`))
+test('there is a set for each kind of adapter', () => assert.ok(sets.length >= 28, `${sets}`))
 
 for (const set of sets)
   test(`${set}: the model is the one that PEFT makes`, () =>
@@ -54,7 +54,9 @@ for (const set of sets)
       const made = await valuesOf(await apply(folder, set))
       const wanted = await valuesOf(path.join(FIXTURES, set, 'merged.safetensors'))
       assert.equal([...made.keys()].sort(), [...wanted.keys()].sort())
-      for (const [name, values] of wanted) assert.ok(close(made.get(name), values), `${set}: ${name}`)
+      // PEFT's singular vectors are in float32.
+      const error = set === 'pissa-unconverted' ? 1e-5 : 1e-6
+      for (const [name, values] of wanted) assert.ok(close(made.get(name), values, error), `${set}: ${name}`)
     }))
 
 const refused = async (...given: Parameters<typeof apply>): Promise<string> => {

@@ -120,8 +120,8 @@ export function isResult(result: Awaited<ReturnType<typeof made>>): asserts resu
 }
 
 /** Whether float32 numbers are those, as far as float32 goes. */
-export function close(got: ArrayLike<number> | undefined, wanted: ArrayLike<number>): boolean {
+export function close(got: ArrayLike<number> | undefined, wanted: ArrayLike<number>, error = 1e-6): boolean {
   if (got?.length !== wanted.length) return false
   const most = Array.from(wanted).reduce((largest, x) => Math.max(largest, Math.abs(x)), 1e-30)
-  return Array.from(wanted).every((x, at) => Math.abs(x - got[at]!) <= 1e-6 * most)
+  return Array.from(wanted).every((x, at) => Math.abs(x - got[at]!) <= error * most)
 }

@@ -8,6 +8,7 @@ import { expanded, expandedPlaces } from './lowRank/expanded.js'
 import { joined, joinedPlaces } from './lowRank/joined.js'
 import { regmean } from './regmean.js'
 import { star } from './star.js'
+import { olora, pissa } from './start.js'
 import { tsvM } from './tsvM.js'
 import type { FactorPlaces, HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
 
@@ -22,6 +23,8 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   star,
   regmean,
   factors,
+  pissa,
+  olora,
   core,
   joined,
   expanded,

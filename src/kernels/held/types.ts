@@ -6,6 +6,8 @@ import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
 export type HeldKernel =
+  | 'pissa'
+  | 'olora'
   | 'iso_c'
   | 'iso_cts'
   | 'tsv_m'

@@ -7,7 +7,7 @@ import type { Expr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
 import type { Application } from './application.js'
-import { between, type Names, normed, plus, times } from './compose.js'
+import { between, type Names, normed, plus, times, without } from './compose.js'
 
 /**
  * A tensor with an update; undefined if it stays as it is or after an error: those of the update's kind, `adapter-shape`
@@ -55,13 +55,24 @@ export function withProduct(
 
 function exprOf(
   { base, adapterName, loraScale }: Application,
-  { expr, shape }: ValueTensor,
+  tensor: ValueTensor,
   update: Update,
   change: Change,
 ): Expr | Misfit | undefined {
+  const { shape } = tensor
   const names: Names = { model: base.name, adapter: adapterName }
-  const { scale, magnitude, target } = update
+  const { scale, magnitude, target, start, rank = 1 } = update
   if (change.kind === 'replace') return change.expr
+  // PEFT decomposes the stored weight.
+  const decomposes =
+    shape.length === 2 && !update.embedding && (start !== 'olora' || change.kind !== 'add' || !change.turned)
+  if (start && !decomposes)
+    return misfit(
+      'adapter-arithmetic',
+      `: terge can't compute what ${start} takes from a weight of this kind`,
+      'save it with PEFT as a plain LoRA (path_initial_model_for_weight_conversion)',
+    )
+  const expr = start ? without(names, tensor, start, rank, scale) : tensor.expr
   if (change.kind === 'times') {
     if (loraScale !== 1)
       return misfit(
@@ -73,7 +84,7 @@ function exprOf(
   }
   const own = magnitude?.scales === 'change' ? scale : loraScale * scale
   const updated = own === 0 ? expr : plus(names, expr, shape, change.delta, own, target.rows)
-  if (!magnitude) return own === 0 ? undefined : updated
+  if (!magnitude) return own === 0 && !start ? undefined : updated
   const per = magnitude.per ?? (change.turned ? 'columns' : 'rows')
   const wanted = per === 'rows' ? shape[0]! : elements(shape.slice(1))
   if (elements(magnitude.tensor.shape) !== wanted || target.rows)

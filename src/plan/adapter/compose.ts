@@ -3,6 +3,7 @@ import type { Delta, Magnitude, Product, Target } from '../../adapters/types.js'
 import { along, padded, read, viewOf } from '../../adapters/views.js'
 import { elements } from '../../core/dtypes.js'
 import type { Expr, LoraExpr, LoraFactor, MergeExpr, ReadExpr } from '../../expr/types.js'
+import type { ValueTensor } from '../../expr/values.js'
 import type { Adapted } from '../../methods/adapted.js'
 import { shapeOf } from '../../views/shape.js'
 
@@ -77,6 +78,18 @@ export function plus(
     return { kind, base: weight, ...rest }
   }
   return adapted(names, 'adapter-sum', { scale: 1 }, [weight, update])
+}
+
+/** W without the part that the factors were at the beginning: rounded to its dtype, as the network had it in training. */
+export function without(
+  names: Names,
+  { expr, dtype }: Pick<ValueTensor, 'expr' | 'dtype'>,
+  start: 'pissa' | 'olora',
+  rank: number,
+  scale: number,
+): Expr {
+  const rest = adapted(names, `adapter-${start}`, { rank, scale }, [expr])
+  return dtype === 'BF16' || dtype === 'F16' ? { ...rest, rounded: dtype } : rest
 }
 
 /** W times `factor`, element by element. */

@@ -2,10 +2,12 @@ import { misfit, RIGHT_BASE, report } from '../../adapters/misfit.js'
 import type { Update } from '../../adapters/types.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
+import { HEAD } from '../../networks/tied.js'
 import type { Application } from './application.js'
 import { changed, withProduct } from './changed.js'
 import type { OtherForm } from './forms/other.js'
 import { placed } from './forms/place.js'
+import { embeddingOfHead } from './head.js'
 
 /**
  * Applies all updates to `tensors`. `target`: the model's name for a tensor of the network; undefined after an error. Updates of
@@ -29,6 +31,7 @@ export function applyUpdates(
       elsewhere.set(form, [...(elsewhere.get(form) ?? []), update])
       continue
     }
+    if (isTiedCopy(application, update)) continue
     const own = target(name)
     if (own === undefined) continue
     const earlier = before.get(own) ?? []
@@ -43,6 +46,14 @@ export function applyUpdates(
       if (before.has(name)) twice(module)
       else tensors.set(name, withProduct(application, tensors.get(name)!, product, scale))
     }
+}
+
+/** Whether an update is one of the embedding, stored a second time for the head that the model does not store. */
+function isTiedCopy(application: Application, { kind, target: { name } }: Update): boolean {
+  const { network, adapter } = application
+  if (kind !== 'tokens' || !HEAD.test(name) || network.find(name) !== undefined) return false
+  const embedding = embeddingOfHead(application, name)
+  return adapter.updates.some((other) => other.kind === 'tokens' && network.find(other.target.name) === embedding)
 }
 
 /** Rows of tokens replace those of the embedding, and updates go on top. */

@@ -20,8 +20,10 @@ const OTHER_ARITHMETIC: readonly (readonly [key: string, what: string])[] = [
   ['arrow_config', 'arrow routing among adapters'],
   ['layer_replication', 'layer_replication, which repeats layers of the base'],
 ]
-/** Initializations that change the base: the adapter is the difference from the changed base. */
-const CHANGES_BASE = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/
+/** Initializations that change the base, in a way that depends on random numbers or on data that the file has not. */
+const CHANGES_BASE = /^(pissa_niter_\d+|corda|loftq|lora_ga)$/
+/** Initializations that change the base in a way that the base itself shows. */
+const START = /^(pissa|olora)$/i
 /** Initializations that keep the base. */
 const KEEPS_BASE = /^(gaussian|eva|orthogonal|mica|true|false)$/i
 
@@ -34,7 +36,8 @@ function read(settings: Settings, context: Context): (parts: ModuleParts) => rea
       `init_lora_weights: ${String(init)}, which changes the base before training`,
       'save it with PEFT as a plain LoRA (path_initial_model_for_weight_conversion)',
     )
-  else if (!KEEPS_BASE.test(String(init))) refuse(`init_lora_weights: ${String(init)}`, 'save it as a plain LoRA')
+  else if (!KEEPS_BASE.test(String(init)) && !START.test(String(init)))
+    refuse(`init_lora_weights: ${String(init)}`, 'save it as a plain LoRA')
   const r = settings.positive('r', 8)
   const alpha = settings.number('lora_alpha', 8)
   const [ranks, alphas] = [settings.ranks('rank_pattern'), settings.numbers('alpha_pattern')]
@@ -44,8 +47,11 @@ function read(settings: Settings, context: Context): (parts: ModuleParts) => rea
   const scale = (module: string): number =>
     (alphas(module) ?? alpha) / (stabilized ? Math.sqrt(rank(module)) : rank(module))
   const experts: Experts = { targets, rank, scale, version: String(config.peft_version ?? ''), context }
+  const start = START.test(String(init)) ? { start: String(init).toLowerCase() as 'pissa' | 'olora' } : {}
+  if (start.start && dora) refuse(`DoRA with init_lora_weights: ${String(init)}`)
+  if (start.start && targets.length > 0) refuse(`target_parameters with init_lora_weights: ${String(init)}`)
   return (own) => [
-    ...(expertUpdates(own, experts) ?? weightUpdates(own, { rank, scale, dora }, context)),
+    ...(expertUpdates(own, experts) ?? weightUpdates(own, { rank, scale, dora, start }, context)),
     ...tokenUpdate(own, settings.config.trainable_token_indices, context.reporter),
   ]
 }
@@ -54,11 +60,12 @@ interface Sizes {
   readonly rank: (module: string) => number
   readonly scale: (module: string) => number
   readonly dora: boolean
+  readonly start: Pick<Update, 'start'>
 }
 
 function weightUpdates(
   { module, roles, biases }: ModuleParts,
-  { rank, scale, dora }: Sizes,
+  { rank, scale, dora, start }: Sizes,
   { reporter }: Context,
 ): Update[] {
   const updates: Update[] = []
@@ -71,6 +78,7 @@ function weightUpdates(
         ...{ kind: 'lora', module, target: { name: `${module}.weight` }, parts: { a, b } },
         ...{ scale: scale(module), rank: rank(module) },
         ...(embedding ? { embedding } : {}),
+        ...start,
         ...magnitudeOf(roles.get('lora_magnitude_vector'), dora),
       })
     else if (a ?? b)

@@ -126,11 +126,16 @@ function grown<T extends object, C>(
 }
 
 function addWeight(weights: Map<string, Growing<ChangedWeight>>, name: string, update: Update): Refusal | undefined {
-  const { module, target, magnitude } = update
+  const { module, target, magnitude, start } = update
   if (magnitude)
     return {
       code: 'adapter-arithmetic',
       message: `its update of ${module} is DoRA, which scales the updated weight to given norms: such updates do not add up`,
+    }
+  if (start)
+    return {
+      code: 'adapter-arithmetic',
+      message: `its update of ${module} takes a part from the weight first (init_lora_weights: ${start}), which only the base shows`,
     }
   const made = target.rows ? undefined : factorsOf(update)
   if (!made)
