@@ -123,6 +123,10 @@ const REFUSED: Readonly<Record<string, readonly [says: RegExp, of: Case]>> = {
     /layout-unclear: .*differ as the layouts qwen2-moe\/released and qwen2-moe\/transformers-5 do/,
     { own: 'qwen3_moe/released', base: 'qwen3_moe/v5', bare: true },
   ],
+  'other names of several modules without a configuration': [
+    /layout-unclear: .*differ as the layouts qwen2-vl\/released and qwen2-vl\/transformers-5 do/,
+    { own: 'qwen2_5_vl/released', base: 'qwen2_5_vl/v5', bare: true },
+  ],
   'the recipe says halves, and the configuration in turn': [
     /contradiction: the configuration of 'own' says that its layout is gpt-oss\/fused/,
     { own: 'gpt_oss_experts/fused', base: 'gpt_oss_experts/parts', layouts: { own: 'qwen3-vl-moe/released' } },
@@ -142,6 +146,10 @@ const READ: Readonly<Record<string, Case>> = {
     own: 'qwen3_moe/released',
     base: 'qwen3_moe/v5',
     edit: mixed,
+  },
+  'a language model alone, whose names differ by a prefix': {
+    ...{ own: 'qwen2_5_vl/released', base: 'qwen2_5_vl/v5', bare: true },
+    edit: without(/^visual/),
   },
   'gpt-oss without a configuration, by its name': {
     ...{ own: 'gpt_oss_experts/fused', base: 'gpt_oss_experts/parts', bare: true },

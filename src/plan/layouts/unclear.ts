@@ -21,7 +21,8 @@ export function refuseUnclear(
     const made = readAs(family, own, target, { ...model, config: model.config ?? base.config }, base.tensors)
     const matching = gained(made, model.tensors, base.tensors)
     // Where layers of one model differ from each other, only names that meet the base's show a difference of layouts.
-    if ((own === 'mixed' || target === 'mixed') && matching === 0) return []
+    if (matching === 0 && (own === 'mixed' || target === 'mixed' || made.problems.length === 0)) return []
+    if (made.problems.length === 0 && isOtherPrefix(made, model.tensors)) return []
     const [from, to] = [formName(family, own), formName(family, target)]
     return [{ from, to, problems: made.problems.length, matching, result: resultOf(made) }]
   })
@@ -41,6 +42,22 @@ export function refuseUnclear(
       ? `write the layout of ${base.name}: {path: …, layout: ${first.to}}`
       : `write the layout: ${name}: {path: …, layout: ${first.from}}`,
   )
+}
+
+/** Whether the names differ by one prefix, and nothing else: models are read under the base's prefix anyway. */
+function isOtherPrefix({ tensors, from }: Converted, own: Tensors): boolean {
+  const changes = new Set<string>()
+  for (const [name, of] of from) {
+    const [old] = of
+    if (of.length !== 1 || tensors.get(name)?.view !== own.get(old!)?.view) return false
+    const [before, after] = [old!.split('.'), name.split('.')]
+    while (before.length > 0 && after.length > 0 && before.at(-1) === after.at(-1)) {
+      before.pop()
+      after.pop()
+    }
+    changes.add(`${before.join('.')} ${after.join('.')}`)
+  }
+  return changes.size === 1
 }
 
 /** As many changed tensors as show that two readings differ. */

@@ -1,5 +1,6 @@
 import type { Family, Form, LayoutRule } from '../../types.js'
 import { renames } from '../renames.js'
+import { hasOneOf } from '../signs.js'
 
 const RELEASED = 'model.llm.layers.{layer}'
 const NOW = 'model.language_model.layers.{layer}'
@@ -42,6 +43,7 @@ export const inkling: Family = {
   name: 'inkling',
   title: 'Inkling',
   types: ['inkling_mm_model'],
+  isOne: hasOneOf('model.llm.{rest}', `${NOW}.self_attn.r_proj.weight`),
   forms: [
     {
       name: 'released',

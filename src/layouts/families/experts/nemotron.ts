@@ -1,10 +1,12 @@
 import type { Family } from '../../types.js'
+import { hasOneOf } from '../signs.js'
 import { rows } from './shared.js'
 
 export const nemotronH: Family = {
   name: 'nemotron-h',
   title: 'Nemotron-H, Nemotron 3',
   types: ['nemotron_h'],
+  isOne: hasOneOf('backbone.layers.{layer}.mixer.{rest}', 'model.layers.{layer}.mixer.{rest}'),
   forms: [
     {
       name: 'released',

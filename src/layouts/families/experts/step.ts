@@ -1,6 +1,7 @@
 import type { Family, LayoutRule } from '../../types.js'
 import { renames } from '../renames.js'
 import { halves, pairs, visionHeads } from '../rotary.js'
+import { hasOneOf } from '../signs.js'
 
 const RELEASED = 'model.layers.{layer}'
 const NOW = 'model.language_model.layers.{layer}'
@@ -57,6 +58,11 @@ export const step: Family = {
   name: 'step3p7',
   title: 'Step 3.7',
   types: ['step3p7'],
+  isOne: hasOneOf(
+    'vision_model.transformer.{rest}',
+    'model.vision_model.layers.{rest}',
+    '{prefix}self_attn.g_proj.weight',
+  ),
   forms: [
     {
       name: 'released',

@@ -1,6 +1,7 @@
 import type { Family } from '../../types.js'
 import { renames } from '../renames.js'
 import { halves, pairs, visionHeads } from '../rotary.js'
+import { hasOneOf } from '../signs.js'
 
 const BLOCK = 'vision_tower.encoder.blocks.{layer}'
 const NOW = 'model.vision_tower.layers.{layer}'
@@ -13,6 +14,7 @@ export const kimi: Family = {
   name: 'kimi-k25',
   title: 'Kimi K2.5 (names, attention of the vision encoder)',
   types: ['kimi_k25'],
+  isOne: hasOneOf('mm_projector.{rest}', 'model.mm_projector.{rest}'),
   forms: [
     {
       name: 'released',

@@ -1,5 +1,6 @@
 import type { Family } from '../../types.js'
 import { renames } from '../renames.js'
+import { hasOneOf } from '../signs.js'
 
 /** Modules next to the language model, which transformers 5 has under `model.`. */
 const BESIDE = [
@@ -39,6 +40,7 @@ export const llava: Family = {
     'voxtral',
     'voxtral_realtime',
   ],
+  isOne: hasOneOf('language_model.{rest}', 'model.language_model.{rest}'),
   forms: [
     { name: 'released', says: 'language_model.model.*, language_model.lm_head, vision_tower.*', rules: [] },
     {
@@ -82,6 +84,7 @@ export const qwenVl: Family = {
   name: 'qwen2-vl',
   title: 'Qwen2-VL, Qwen2.5-VL (names)',
   types: ['qwen2_vl', 'qwen2_5_vl'],
+  isOne: hasOneOf('visual.{rest}', 'model.visual.{rest}'),
   forms: [
     { name: 'released', says: 'model.layers.*, visual.*', rules: [] },
     {
