@@ -8,6 +8,7 @@ export const ERROR_CODES = [
   'adapter-experts',
   'adapter-factor',
   'adapter-factors',
+  'adapter-format',
   'adapter-layout',
   'adapter-method',
   'adapter-orientation',

@@ -1,5 +1,5 @@
 import { elements } from '../core/dtypes.js'
-import type { ComputedExpr, FactorExpr } from '../expr/types.js'
+import type { ComputedExpr, ConstantExpr, FactorExpr } from '../expr/types.js'
 import { factoringsOf } from '../expr/walk.js'
 import type { AxisMap, Finding } from '../views/types.js'
 
@@ -18,8 +18,11 @@ export interface Findings {
 /** The values of a leaf that is not in a file. */
 export const leafValues =
   (findings: Findings) =>
-  async (from: ComputedExpr | FactorExpr): Promise<Float32Array | Float64Array> =>
-    from.kind === 'factor' ? factorOf(findings, from) : findings.computed(from.step, from.tensor)
+  async (from: ComputedExpr | ConstantExpr | FactorExpr): Promise<Float32Array | Float64Array> => {
+    if (from.kind === 'factor') return factorOf(findings, from)
+    if (from.kind === 'computed') return findings.computed(from.step, from.tensor)
+    return new Float32Array(new SharedArrayBuffer(4 * elements(from.shape))).fill(from.value)
+  }
 
 /** The values of a factor. Factors of several experts: rows of A by expert, and columns of B by rank and then by expert. */
 function factorOf(findings: Findings, of: FactorExpr): Float32Array | Float64Array {

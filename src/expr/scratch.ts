@@ -55,7 +55,9 @@ export function scratchFault(
   const computeBytes = compute === 'f64' ? 8 : 4
   const held = passes.filter(({ held }) => held).length
   // Tensors that are computed whole are outside of a worker's memory and are copied into it tile by tile.
-  const computed = partsOf([expr]).filter(({ kind }) => ['computed', 'factor', 'core'].includes(kind)).length
+  const computed = partsOf([expr]).filter(({ kind }) =>
+    ['computed', 'factor', 'core', 'constant'].includes(kind),
+  ).length
   const bytes =
     bufferCount(expr, whole) * reach * computeBytes +
     passes.reduce((sum, { map }) => sum + (map.scratch ?? 0), 0) +

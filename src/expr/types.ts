@@ -170,8 +170,16 @@ export interface PlanFactoring {
   readonly work: HeldWork
 }
 
+/** A tensor of equal elements that a format needs, such as the `alpha` of an adapter. */
+export interface ConstantExpr {
+  readonly kind: 'constant'
+  readonly step: string
+  readonly value: number
+  readonly shape: readonly number[]
+}
+
 /** How a tensor is made, as a tree over stored tensors. */
-export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr | CoreExpr
+export type Expr = ReadExpr | MergeExpr | LoraExpr | CropExpr | ComputedExpr | FactorExpr | CoreExpr | ConstantExpr
 
 /** A tensor that an analysis reads. */
 export interface AnalysisTensor {

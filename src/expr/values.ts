@@ -34,6 +34,18 @@ export interface Restacked {
   readonly behind: number
 }
 
+/** A module of an adapter, and its two factors. */
+export interface AdapterModule {
+  readonly module: string
+  /** `other`: an embedding or a stack of experts, which not every format can hold. */
+  readonly kind: 'layer' | 'other'
+  /** The names of the factors. */
+  readonly a: string
+  readonly b: string
+  readonly rank: number
+  readonly scale: number
+}
+
 /** What a name of the recipe refers to in planning. */
 export interface Value {
   readonly name: string
@@ -45,6 +57,8 @@ export interface Value {
   readonly layers?: ReadonlyMap<string, Restacked>
   /** For an adapter, which is not a model: its configuration. */
   readonly adapter?: Readonly<Record<string, unknown>>
+  /** For an adapter of low-rank updates: its modules. */
+  readonly modules?: readonly AdapterModule[]
   /** For a zip and its results: what config.json says of sizes that changed. */
   readonly sizes?: Readonly<Record<string, number>>
   /** The quantization method in the model's configuration, if any. */

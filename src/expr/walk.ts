@@ -18,6 +18,7 @@ export const factorReads = ({ read, times, core }: LoraFactor): readonly ReadExp
 export function inputsOf(expr: Expr): readonly Expr[] {
   switch (expr.kind) {
     case 'read':
+    case 'constant':
       return []
     case 'lora':
       return [
@@ -175,7 +176,7 @@ export function placesOf(
     if (reaches.has(reachKey(reach))) return
     reaches.add(reachKey(reach))
     // Tensors that are computed whole exist before the tensor is made.
-    if (of.kind === 'computed' || of.kind === 'factor') return
+    if (of.kind === 'computed' || of.kind === 'factor' || of.kind === 'constant') return
     if (of.kind === 'core') {
       for (const { part, shape } of changeInputs(of.of)) visit(part, shape, WHOLE)
       return

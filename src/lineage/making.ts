@@ -48,6 +48,7 @@ function depthOf({ sources, base }: LineageMerge): number {
 function owner(making: Making, expr: Expr): string {
   const { plan } = making
   if (expr.kind === 'merge' || expr.kind === 'crop' || expr.kind === 'factor' || expr.kind === 'core') return expr.step
+  if (expr.kind === 'constant') return expr.step
   if (expr.kind === 'lora' && expr.base) return owner(making, expr.base)
   const last = expr.kind === 'read' ? lastFinding(expr.view) : expr.aligned?.at(-1)
   if (last) return last.step
@@ -115,6 +116,7 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
     return { ...merge(at, inner, tensor), cropped: { rows: inner.shape![0]!, models: cropped } }
   }
   if (expr.kind === 'core') return step(at, 'core', inputsOf(expr), tensor)
+  if (expr.kind === 'constant') return { ...step(at, 'constant', [], tensor), parameters: { value: expr.value } }
   if (expr.kind === 'factor') {
     const { tensor, work } = plan.factorings[expr.factoring]!
     if (expr.merged) return mergedChanges(at, expr, expr.merged)

@@ -126,6 +126,8 @@ export function exprForm(
         const [first, ...more] = factoringsOf(of).map((index) => need({ kind: 'factoring', index }))
         return { factor: of.factor, of: first, shape: of.shape, ...(more.length > 0 ? { more } : {}) }
       }
+      case 'constant':
+        return { constant: of.value, shape: of.shape }
       case 'core': {
         const { of: changes, part, shape } = of
         const parts = changes.parts.map(({ a, b, rank, scale }) => [placeOf(a), placeOf(b), rank, scale])

@@ -87,6 +87,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
   const dtype = ownValue(DTYPE_NAMES, textOf(get(at, 'dtype')) ?? '')
   const shardSize = readShardSize(get(at, 'shard_size'), scope)
   const quantize = QUANTIZERS.find((one) => one === textOf(get(at, 'quantize')))
+  const format = (['peft', 'kohya'] as const).find((one) => one === textOf(get(at, 'format')))
   const layout = readLayoutNames(get(at, 'layout'), scope.report)
   const drop = get(at, 'drop')
   if (drop && layout.length === 0)
@@ -106,6 +107,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     from: from(get(at, 'from'), at),
     metadata,
     ...(dtype === undefined ? {} : { dtype }),
+    ...(format === undefined ? {} : { format }),
     ...(quantize === undefined ? {} : { quantize }),
     ...(layout.length > 0 ? { layout } : {}),
     ...(booleanOf(drop) ? { drop: true as const } : {}),

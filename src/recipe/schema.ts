@@ -22,6 +22,7 @@ import {
   textOrWord,
   when,
   without,
+  word,
 } from '../language/schemaParts.js'
 import { QUANTIZERS } from '../methods/quantize.js'
 import { KINDS, SHORT_KINDS } from '../steps/index.js'
@@ -107,6 +108,13 @@ const outputMapping = object(
       type: 'boolean',
       description: 'Whether to drop tensors that the layout has no place for. Default: false, which is an error.',
     },
+    format: word(
+      {
+        peft: 'The format of PEFT: adapter_model.safetensors and adapter_config.json.',
+        kohya: 'The format of sd-scripts: one file with lora_unet_… and lora_te_… names, and alpha as tensors.',
+      },
+      { description: 'For adapters: the format of the output. Default: peft.' },
+    ),
     shard_size: several(
       'a size such as 5GB',
       'Maximum size of one file, such as 5GB or 512MiB.',

@@ -17,6 +17,8 @@ export interface OutputSpec {
   readonly layout?: readonly (LayoutChoice & { readonly kind: 'name' })[]
   /** Tensors that these layouts have no place for are dropped. */
   readonly drop?: true
+  /** For adapters: the format of the file. Default: PEFT's. */
+  readonly format?: 'peft' | 'kohya'
   /** How its weights are quantized. */
   readonly quantize?: Quantizer
   /** In bytes. */

@@ -1,4 +1,4 @@
-import type { ComputedExpr, FactorExpr } from '../../expr/types.js'
+import type { ComputedExpr, ConstantExpr, FactorExpr } from '../../expr/types.js'
 import type { ReducePass, TensorSettings } from '../../methods/types.js'
 import type { StoredPlace } from '../../plan/stored.js'
 import type { Program } from '../program.js'
@@ -37,7 +37,7 @@ export type PassRule =
 
 export interface ComputedLeaf {
   readonly leaf: number
-  readonly from: ComputedExpr | FactorExpr
+  readonly from: ComputedExpr | ConstantExpr | FactorExpr
 }
 
 /** Assigns the digest of a stored tensor to the first program that reads it. */

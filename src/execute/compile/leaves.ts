@@ -2,7 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import { bytesOf } from '../../encodings/index.js'
 import { columnsOf } from '../../expr/cost.js'
-import type { ComputedExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
+import type { ComputedExpr, ConstantExpr, FactorExpr, LoraExpr, LoraFactor, ReadExpr } from '../../expr/types.js'
 import { placesOf as rowPlaces } from '../../rebasin/places.js'
 import { type Lowering, lower } from '../../views/lower.js'
 import { mapped, placesOf } from '../../views/places.js'
@@ -46,6 +46,13 @@ export function addComputed(draft: Draft, of: ComputedExpr): Added {
     return { ...madeLeaf(draft, shape, 'F32'), reader }
   })
   if (known === undefined) draft.computed.push({ leaf: index, from: of })
+  return addRead(draft, index, [])
+}
+
+/** A tensor of equal elements. */
+export function addConstant(draft: Draft, of: ConstantExpr): Added {
+  const index = addLeaf(draft, of, () => ({ ...madeLeaf(draft, of.shape, 'F32'), reader: { kind: 'memory' } }))
+  draft.computed.push({ leaf: index, from: of })
   return addRead(draft, index, [])
 }
 

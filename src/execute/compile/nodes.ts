@@ -8,7 +8,7 @@ import type { MapKernel } from '../../kernels/types.js'
 import type { ReducePass } from '../../methods/types.js'
 import { type Added, addLeaf, assignDuty, counted, type Draft, leavesBelow } from './draft.js'
 import { addWork } from './heldWork.js'
-import { addComputed, addFactor, addLora, addStored, madeLeaf } from './leaves.js'
+import { addComputed, addConstant, addFactor, addLora, addStored, madeLeaf } from './leaves.js'
 
 /**
  * Adds an expression, which is a part of a tensor of the shape `whole`. Equal requests for the same elements give one node.
@@ -32,6 +32,8 @@ function make(draft: Draft, of: Expr, whole: readonly number[], reach: Reach): A
       return addRounded(draft, of, addMerge(draft, of, shapeOf(of, whole), reach))
     case 'crop':
       return addCrop(draft, of, reach)
+    case 'constant':
+      return addConstant(draft, of)
     case 'computed':
       return addComputed(draft, of)
     case 'factor':

@@ -27,6 +27,7 @@ import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, Sidecar } from '../types.js'
+import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
 import { asStored, droppedText } from './asStored.js'
 import { DTYPE_KEYS, untie, withDtype } from './configEdits.js'
@@ -119,25 +120,11 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
 /** An output's files, headers and tensor offsets: the whole checkpoint except its data. */
 export function planOutput(context: OutputContext, spec: OutputSpec, index: number, made: Value): PlanOutput {
   const { recipe, faults } = context
-  const value = underPrefix(context, withUntiedParts(context, spec, made))
+  const own = inAdapterFormat(recipe, spec, made, faults)
+  const value = underPrefix(context, withUntiedParts(context, spec, own))
   const single = isOutputFile(spec.path)
   const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
-  if ((single || adapter) && spec.shardSize !== undefined) {
-    const hint = single ? `remove it, or write a folder: a path without ${OUTPUT.extension}` : 'remove it'
-    faults.warn(
-      'unused-key',
-      `shard_size does not apply to ${single ? 'a single file' : 'an adapter, which is a single file'}`,
-      recipe.placeOf([...spec.at, 'shard_size'], 'key'),
-      hint,
-    )
-  }
-  if (single && adapter)
-    faults.warn(
-      'adapter-config',
-      'an adapter in a single file has no adapter_config.json, which says how to scale it',
-      recipe.placeOf([...spec.at, 'path']),
-      `write a folder: a path without ${OUTPUT.extension}`,
-    )
+  warnOfOneFile(context, spec, single, adapter !== undefined)
   const { config } = context.checkpoints.get(value.origin)!
   if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
   const kept = spec.dtype || spec.quantize ? undefined : asStored(value, context)
@@ -185,7 +172,10 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
     files: layout.files,
     indexes: layout.indexes,
     tensors,
-    sidecars: single ? [] : adapterSidecars(context, spec, value, adapter, kept ? 'kept' : quantized),
+    sidecars:
+      single || spec.format === 'kohya'
+        ? []
+        : adapterSidecars(context, spec, value, adapter, kept ? 'kept' : quantized),
     metadata: spec.metadata,
   }
 }
@@ -216,7 +206,8 @@ function plannedQuantization(
 }
 
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
-  if (!isFloat(tensor.dtype)) return tensor.dtype
+  // A scale is not rounded.
+  if (!isFloat(tensor.dtype) || tensor.expr.kind === 'constant') return tensor.dtype
   if (spec.dtype) return spec.dtype
   // A copied tensor keeps its bytes in any dtype. A computed tensor needs a dtype that terge can write.
   if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {

@@ -1,6 +1,6 @@
 import { printable } from '../../core/printable.js'
 import { counted } from '../../core/words.js'
-import type { ComputedExpr, CoreExpr, Expr, FactorExpr, ReadExpr } from '../../expr/types.js'
+import type { ComputedExpr, ConstantExpr, CoreExpr, Expr, FactorExpr, ReadExpr } from '../../expr/types.js'
 import { inputsOf } from '../../expr/walk.js'
 import { isAdapted } from '../../methods/adapted.js'
 import { kindsOfAnalyses } from '../../plan/analysisCost.js'
@@ -70,7 +70,10 @@ function addFlow(
 }
 
 /** What a step did to make a tensor as a whole. */
-function howMade(expr: ComputedExpr | CoreExpr | FactorExpr, kinds: ReadonlyMap<string, string>): string {
+function howMade(
+  expr: ComputedExpr | ConstantExpr | CoreExpr | FactorExpr,
+  kinds: ReadonlyMap<string, string>,
+): string {
   return expr.kind === 'factor' ? (expr.merged?.method ?? kinds.get(expr.step) ?? 'computed') : expr.kind
 }
 
@@ -123,6 +126,7 @@ function addFlows(
         if (adapter !== undefined && model !== undefined) flow(adapter, model, 'lora')
         return
       }
+      case 'constant':
       case 'computed':
       case 'core':
       case 'factor':

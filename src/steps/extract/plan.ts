@@ -5,7 +5,7 @@ import { quote } from '../../core/suggest.js'
 import { isFloat } from '../../encodings/index.js'
 import { computeOf } from '../../expr/cost.js'
 import type { MergeExpr, PatternCount, PlanFactoring } from '../../expr/types.js'
-import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import { type AdapterModule, sameShape, type Value, type ValueTensor } from '../../expr/values.js'
 import { jsonForm } from '../../expr/walk.js'
 import type { HeldWork } from '../../kernels/held/types.js'
 import type { Compute } from '../../kernels/types.js'
@@ -133,7 +133,7 @@ export function planExtract(
   warnTied(ranked, base, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
   const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
-    value: { name: step.name, tensors, origin: base.origin, adapter },
+    value: { name: step.name, tensors, origin: base.origin, adapter, modules: modulesOf(ranked, form) },
     patterns,
     left: Object.fromEntries(left),
   }
@@ -154,6 +154,12 @@ function rankedLayers(
   const open = energy !== undefined && adapted.every(({ tensor }) => rankOf(name, tensor) === undefined)
   return { ranked, form: { rank, alpha: alpha ?? rank, open } }
 }
+
+const modulesOf = (ranked: readonly Ranked[], { rank: most, alpha }: Form): AdapterModule[] =>
+  ranked.map(({ module, layer, rank }) => ({
+    ...{ module, kind: layer.kind === 'embedding' ? 'other' : 'layer', ...factorNames(layer, module), rank },
+    scale: alpha / most,
+  }))
 
 type Named = readonly [name: string, tensor: ValueTensor]
 

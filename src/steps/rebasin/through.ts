@@ -54,6 +54,7 @@ function moved(expr: Expr, by: Finding, through: (input: Expr) => Expr): Expr {
       throw new Error('internal: rows of two kinds cannot be permuted')
     case 'factor':
     case 'core':
+    case 'constant':
       throw new Error('internal: an adapter cannot be permuted')
     case 'computed':
       return { ...expr, aligned: [...(expr.aligned ?? []), by] }

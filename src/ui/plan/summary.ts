@@ -33,6 +33,7 @@ function methodOf(expr: Expr, known = new Map<Expr, string | undefined>()): stri
   if (expr.kind === 'crop') return methodOf(expr.merge, known)
   if (expr.kind === 'factor') return expr.merged?.method ?? 'extract'
   if (expr.kind === 'core') return undefined
+  if (expr.kind === 'constant') return 'alpha'
   if (expr.kind === 'computed' || expr.kind === 'lora') return expr.kind
   if (known.has(expr)) return known.get(expr)
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])]

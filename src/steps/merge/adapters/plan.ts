@@ -5,7 +5,7 @@
 import { nestedModule } from '../../../adapters/peft/methods/experts.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
 import { quote } from '../../../core/suggest.js'
-import type { Value, ValueTensor } from '../../../expr/values.js'
+import type { AdapterModule, Value, ValueTensor } from '../../../expr/values.js'
 import { lookupMethod } from '../../../methods/registry.js'
 import { onAdapters } from '../../../methods/shared/adapters.js'
 import type { Method } from '../../../methods/types.js'
@@ -29,7 +29,7 @@ export function planAdapterMerge(step: MergeStep, context: PlanContext): Planned
   const names = [...new Set([...(step.baseWritten ? [step.base] : []), ...modelsOf(step)])]
   const adapters = new Map(names.map((name) => [name, context.adapters.get(name)!]))
   const same = sameAdapter(step, values)
-  if (same) return { value: { ...same, name: step.name } }
+  if (same) return { value: { ...same, name: step.name, modules: modulesIn(same, adapters.get(same.name)!) } }
   const changed = changedBy(adapters, faults, (name) => recipe.placeOf(recipe.models.get(name)!.at))
   if (!changed) return {}
   const targets = [...changed.weights.keys(), ...changed.biases.keys(), ...changed.whole.keys()]
@@ -218,6 +218,15 @@ function sameAdapter(
   return used.length === 1 && used[0]!.factor === 1 ? values.get(models[used[0]!.i]!) : undefined
 }
 
+/** The modules of an adapter as it is stored. */
+function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[] {
+  const names = new Map([...tensors].map(([name, tensor]) => [tensor, name]))
+  return content.updates.map(({ kind, module, embedding, parts, scale, rank = parts.a?.shape[0] ?? 0 }) => ({
+    ...{ module, kind: kind === 'lora' && !embedding ? 'layer' : 'other', rank, scale },
+    ...{ a: names.get(parts.a!) ?? '', b: names.get(parts.b!) ?? '' },
+  }))
+}
+
 /** The tensors of the adapter, in PEFT's form, and its configuration. */
 function adapterValue(
   step: MergeStep,
@@ -225,12 +234,15 @@ function adapterValue(
   { weights, biases, whole }: Merged,
 ): Value {
   const named: (readonly [string, ValueTensor])[] = []
-  for (const { module, embedding, experts, a, b } of weights) {
+  const modules: AdapterModule[] = []
+  for (const { module, embedding, experts, a, b, rank, scale } of weights) {
     const names = factorNames(
       { kind: embedding ? 'embedding' : 'linear', turned: embedding },
       experts === undefined ? module : nestedModule(module, parametersOf(weights)),
     )
     named.push([names.a, a], [names.b, b])
+    const kind = embedding || experts !== undefined ? 'other' : 'layer'
+    modules.push({ module, kind, ...names, rank, scale })
   }
   for (const [module, tensor] of biases) named.push([`${PREFIX}${module}.lora_B.bias`, tensor])
   for (const [name, tensor] of whole) named.push([`${PREFIX}${name}`, tensor])
@@ -240,6 +252,7 @@ function adapterValue(
     name: step.name,
     tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))),
     origin: origin!,
+    modules,
     adapter: mergedConfig(
       [...adapters.values()].map(({ config }) => config ?? {}),
       weights,
