@@ -56,7 +56,7 @@ function asModule(placing: Placing, storage: Wanted<'module'>, model: Checkpoint
     : !model.modules && model.config
       ? { config: model.config, configText: model.configText! }
       : given
-  const known = found ?? madeConfig(published?.(model.tensors) ?? 'shapes do not tell all of it')
+  const known = found ?? madeConfig(published?.(model.tensors) ?? 'shapes do not say all of it')
   if (typeof known === 'string') {
     refuse(
       placing,
