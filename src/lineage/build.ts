@@ -167,6 +167,8 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
           reference: model.reference,
           ...(model.revision === undefined ? {} : { revision: model.revision }),
           ...(model.quantized ? { quantized: model.quantized } : {}),
+          ...(model.layouts ? { layouts: model.layouts } : {}),
+          ...(model.readAs ? { readAs: model.readAs } : {}),
           files: beside ? [...files, beside] : files,
         },
       ]

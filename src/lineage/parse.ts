@@ -59,9 +59,19 @@ export const fileName: Read<string> = (value, at) =>
 
 const file = object<LineageFile>({ name: fileName, size: natural, digest: nullable(digest), sha256: digest }, 'sha256')
 const model = object<LineageModel>(
-  { index: natural, reference: text, revision: text, quantized: list(text), files: list(file) },
+  {
+    index: natural,
+    reference: text,
+    revision: text,
+    quantized: list(text),
+    layouts: list(text),
+    readAs: list(text),
+    files: list(file),
+  },
   'revision',
   'quantized',
+  'layouts',
+  'readAs',
 )
 
 const merge: Read<LineageMerge> = (value, at, depth) =>

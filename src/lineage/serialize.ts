@@ -120,6 +120,8 @@ const modelText = (model: LineageModel): string =>
     ['reference', inline(model.reference)],
     ['revision', maybe(model.revision)],
     ['quantized', maybe(model.quantized)],
+    ['layouts', maybe(model.layouts)],
+    ['readAs', maybe(model.readAs)],
     ['files', list('      ', model.files.map(fileText))],
   ])
 

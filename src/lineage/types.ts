@@ -26,6 +26,10 @@ export interface LineageModel {
   readonly revision?: string
   /** The formats of its quantized weights: each once, sorted. */
   readonly quantized?: readonly string[]
+  /** The layouts that its tensors certainly have: `mixtral/released`. */
+  readonly layouts?: readonly string[]
+  /** The layouts that they were read as, if these differ. */
+  readonly readAs?: readonly string[]
   /** The files that the run read: weights, and an adapter's configuration. */
   readonly files: readonly LineageFile[]
 }

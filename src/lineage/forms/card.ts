@@ -1,6 +1,7 @@
 /** The model card of an output folder: its models, how they were merged, and the recipe. */
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import { kindOf, type StepRecord } from '../../steps/index.js'
+import { layoutText } from '../layouts.js'
 import type { LineageFrame } from '../serialize.js'
 
 /** What a card needs to know about the lineage file next to it. */
@@ -27,10 +28,11 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
     ...(published.length > 0 ? ['base_model:', ...published.map((one) => `  - ${JSON.stringify(one)}`)] : []),
   ]
   const isQuantized = models.some(([, { quantized }]) => quantized)
-  const rows = models.map(([model, { reference, revision, files, quantized }]) => {
+  const isRead = models.some(([, { readAs }]) => readAs)
+  const rows = models.map(([model, { reference, revision, files, quantized, ...layouts }]) => {
     const size = files.reduce((sum, file) => sum + file.size, 0)
     const weights = isQuantized ? ` ${plain(quantized?.join('; ') ?? '')} |` : ''
-    return `| ${plain(model)} | ${plain(reference)} | ${plain(revision ?? '')} | ${files.length} | ${size} |${weights}`
+    return `| ${plain(model)} | ${plain(reference)} | ${plain(revision ?? '')} | ${files.length} | ${size} |${weights}${isRead ? ` ${plain(layoutText(layouts))} |` : ''}`
   })
   const recipe = lineage.recipe.text.replace(/\n*$/, '\n')
   const fence = '`'.repeat(Math.max(3, ...[...recipe.matchAll(/`+/g)].map(([run]) => run.length + 1)))
@@ -46,8 +48,8 @@ export function modelCard(lineage: LineageFrame, { digest, methods: all }: Writt
       ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${extracted.sentence(step as StepRecord, plain)}`
       : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
-    `| model | reference | revision | files | bytes |${isQuantized ? ' quantized weights |' : ''}`,
-    `|---|---|---|---|---|${isQuantized ? '---|' : ''}`,
+    `| model | reference | revision | files | bytes |${isQuantized ? ' quantized weights |' : ''}${isRead ? ' layout |' : ''}`,
+    `|---|---|---|---|---|${isQuantized ? '---|' : ''}${isRead ? '---|' : ''}`,
     ...rows,
     '',
     `Recipe${set.length > 0 ? `, run with ${set.join(', ')}` : ''}:`,

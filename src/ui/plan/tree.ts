@@ -125,14 +125,20 @@ const sizeFlag = (bytes: number): string =>
 const checkText = ({ outputs: [before], tolerance }: PlanCheck): string =>
   `check before and after: ${printable(before.evaluate!.command.join(' '))}; metrics may differ by ${Number((100 * tolerance).toPrecision(6))} %`
 
+/** What a model is read as, if that is not how it is stored. */
+const readText = (layouts: readonly string[] = [], readAs?: readonly string[]): string =>
+  readAs ? `, ${layouts.join(', ')} read as ${readAs.join(', ')}` : ''
+
 /** The plan as a tree of text. */
 export function planTree(plan: Plan, view: PlanView, width: number): string {
   const { checks = [] } = plan
   const { heldSeconds, steps: stepLines, analyses, updates } = view
-  const models = plan.models.map(({ name, reference }, i): Branch => {
+  const models = plan.models.map(({ name, reference, layouts, readAs }, i): Branch => {
     const { files, bytes } = modelFiles(plan, i)
     const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
-    return { text: `${printable(name)}: ${printable(reference)} (${size})${updateText(updates.get(i))}` }
+    return {
+      text: `${printable(name)}: ${printable(reference)} (${size})${updateText(updates.get(i))}${readText(layouts, readAs)}`,
+    }
   })
   const steps = plan.steps.map(
     ({ name, kind, patterns }, index): Branch => ({

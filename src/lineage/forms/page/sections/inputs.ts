@@ -1,5 +1,6 @@
 /** The models, the recipe's text, and the files of the output. */
 import { formatSize } from '../../../../core/sizes.js'
+import { layoutText } from '../../../layouts.js'
 import type { Lineage } from '../../../types.js'
 import type { Colours } from '../data.js'
 import { code, digestText, escapeHtml, table } from '../html.js'
@@ -11,7 +12,9 @@ export function models(lineage: Lineage, colours: Colours): string {
     .sort(([, a], [, b]) => a.index - b.index)
     .map(([name, model]) => [
       `<b class="under c${colours.ofName(name)}">${escapeHtml(name)}</b>`,
-      referenceLink(model.reference) + (model.revision === undefined ? '' : ` at ${code(model.revision)}`),
+      referenceLink(model.reference) +
+        (model.revision === undefined ? '' : ` at ${code(model.revision)}`) +
+        (model.layouts ? `<br><span class="soft">layout: ${escapeHtml(layoutText(model))}</span>` : ''),
       { number: formatSize(bytesOf(model.files)) },
       model.files
         .map((file) => `<div>${code(file.name)} <span class="soft">${digestText(file.digest)}</span></div>`)
