@@ -118,6 +118,26 @@ test('a module of an original file takes its configuration from a file or a pipe
   })
 })
 
+test('a folder merges with a file, with weights per block, as a file with a file', async () => {
+  await withModels('sd15', async (at) => {
+    writeModel(at('other.safetensors'), diffusionModel('sd15', 2).original)
+    const numbers = Array.from({ length: 26 }, (_, index) => index / 25)
+    const merge = async (base: string, tuned: string, output: string): Promise<RawTensors> => {
+      const step = `{method: task_arithmetic, models: [b], weights: {b: {mbw: [${numbers}]}}}`
+      const models = `models: {a: ${base}, b: ${tuned}}\nbase: a`
+      writeFileSync(at('recipe.yml'), `terge: 1\n${models}\nmerge: ${step}\noutput: ${output}\n`)
+      await works(terge(['run', 'recipe.yml'], at('.')))
+      return tensorsIn(at(output))
+    }
+    const wanted = await merge('other.safetensors', 'original.safetensors', 'wanted.safetensors')
+    sameTensors(await merge('other.safetensors', 'pipeline', 'mixed.safetensors'), wanted, 'file and folder')
+    const folder = await merge('pipeline', 'other.safetensors', 'folder')
+    const file = await merge('original.safetensors', 'other.safetensors', 'file.safetensors')
+    await works(convert(at, 'folder', '-o', 'converted.safetensors', '--layout', 'sd15/original'))
+    sameTensors(await tensorsIn(at('converted.safetensors')), file, `folder of ${Object.keys(folder).length} tensors`)
+  })
+})
+
 const REFUSED: readonly (readonly [what: string, args: readonly string[], error: string])[] = [
   [
     'tensors without a place',
