@@ -128,6 +128,8 @@ export interface AdapterContent extends Traits {
   readonly replaced: ReadonlyMap<string, ValueTensor>
   /** Names of replaced tensors that are base weights of an updated module (`base_layer`), not trained copies. */
   readonly beneath: ReadonlySet<string>
+  /** Stored names of tensors that no update uses. If there are some, that is an error. */
+  readonly unused?: readonly string[]
 }
 
 /** What a reader gets to know about the model that the adapter is applied to. */

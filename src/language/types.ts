@@ -42,6 +42,8 @@ export interface ModelSource {
    */
   readonly lora?: string
   readonly loraScale?: number
+  /** Which tensors of the adapter apply. */
+  readonly loraInclude?: readonly LocatedPattern[]
   readonly stripPrefix?: string
   /** The layouts that its tensors have, and rules for them. They apply before names change. */
   readonly layout?: readonly LayoutChoice[]

@@ -6,6 +6,7 @@ import { HUB, hubParts } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { ModelSource } from '../language/types.js'
 import { kindOf, type Step } from '../steps/index.js'
+import { readPatterns } from '../steps/merge/read.js'
 import { readLayouts } from './layouts/read.js'
 
 export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
@@ -60,11 +61,12 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   const lora = get(at, 'lora')
   const adapter = textOf(lora)
   if (lora && adapter?.startsWith('hf:')) readHub(lora, adapter.slice(3), report)
-  if (has(at, 'lora_scale') && !lora)
-    report.error('missing-key', 'lora_scale has no effect without lora', [...at.path, 'lora_scale'], {
-      part: 'key',
-      hint: 'add lora: PATH, or remove lora_scale',
-    })
+  for (const key of ['lora_scale', 'lora_include'])
+    if (has(at, key) && !lora)
+      report.error('missing-key', `${key} has no effect without lora`, [...at.path, key], {
+        part: 'key',
+        hint: `add lora: PATH, or remove ${key}`,
+      })
 
   const optional = {
     revision: wordOf(revision),
@@ -72,6 +74,7 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     subfolder: textOf(get(at, 'subfolder')),
     lora: adapter,
     loraScale: numberOf(get(at, 'lora_scale')),
+    loraInclude: has(at, 'lora_include') ? readPatterns(get(at, 'lora_include'), report) : undefined,
     stripPrefix: textOf(get(at, 'strip_prefix')),
     statistics: textOf(get(at, 'statistics')),
     config: textOf(get(at, 'config')),

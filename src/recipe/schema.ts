@@ -72,6 +72,10 @@ const modelMapping = inEditors(
       subfolder: text('A folder inside the repository or the model folder.'),
       lora: hubText('A PEFT adapter to apply while the model is read: a folder, a file, or hf:org/name@revision.'),
       lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
+      lora_include: {
+        ...ref('patterns'),
+        description: 'The tensors of the adapter to apply, by their stored names. Default: all.',
+      },
       strip_prefix: text('A prefix to remove from every tensor name.'),
       rename: {
         ...listOf(ref('rename')),
@@ -84,7 +88,10 @@ const modelMapping = inEditors(
     [],
     'A model with options.',
   ),
-  { ...needsOne('Write either path or hub.', 'path', 'hub'), dependencies: { lora_scale: ['lora'] } },
+  {
+    ...needsOne('Write either path or hub.', 'path', 'hub'),
+    dependencies: { lora_scale: ['lora'], lora_include: ['lora'] },
+  },
 )
 
 const dtype: Schema = {

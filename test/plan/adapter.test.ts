@@ -117,6 +117,26 @@ test('adapter tensors that do not fit the model or each other are errors', async
   }
 })
 
+test('lora_include applies a part of an adapter', async () => {
+  const more = {
+    ...FACTORS,
+    [`${P}vision.x.lora_A.weight`]: tensor(4, 6),
+    [`${P}vision.x.lora_B.weight`]: tensor(8, 4),
+  }
+  const only = (pattern: string) => ({ more: `, lora_include: ['${pattern}']` })
+  assert.match(
+    (await reported(more, CONFIG)).join(),
+    /adapter-target: .*'vision.x.weight', which the model does not have/,
+  )
+  assert.equal(await reported(more, CONFIG, only('**.layers.**')), [])
+  assert.match(
+    (await reported(more, CONFIG, only('**.text.**')))[0]!,
+    /no-match: the pattern '\*\*\.text\.\*\*' matches no tensor/,
+  )
+  const unused = { ...FACTORS, [`${P}layers.0.q.lora_E`]: tensor(4, 1) }
+  assert.match((await reported(unused, CONFIG))[0]!, /adapter-unused: .*layers.0.q.lora_E/)
+})
+
 test('an adapter for packed weights is an error', () =>
   inFolder(async (folder) => {
     const model = {

@@ -15,6 +15,7 @@ import { type CountingReporter, counting } from './counting.js'
 import { finder } from './finder.js'
 import { type OtherForm, otherForms } from './forms/other.js'
 import { embeddingOfHead, settleHead } from './head.js'
+import { includedTensors, refuseUnused } from './included.js'
 import { orientation } from './orientation.js'
 import { refuseMixedRows, rowsChanged } from './rows.js'
 import { applyUpdates } from './updates.js'
@@ -48,7 +49,8 @@ export function applyAdapters(
     const reporter = counting(faults, lora, recipe.placeOf([...at, 'lora']))
     const own = checkpoints.get(lora)!
     const { config } = checkpoints.get(name)!
-    const files: AdapterFiles = { tensors: values.get(lora)!.tensors, config: own.adapter }
+    const tensors = includedTensors(recipe, name, values.get(lora)!.tensors, faults)
+    const files: AdapterFiles = { tensors, config: own.adapter }
     const format = formatOf(files)
     if (!format)
       reporter.error(
@@ -58,8 +60,9 @@ export function applyAdapters(
       )
     const network = networkOf(value, config)
     const adapter = format?.read(files, network.network, reporter)
+    if (adapter) refuseUnused(adapter, reporter)
     if (adapter && !isPacked(recipe, value, adapter, faults)) {
-      const { tensors, amendment } = applied({
+      const { tensors: changed, amendment } = applied({
         base: value,
         config,
         adapter,
@@ -70,7 +73,7 @@ export function applyAdapters(
         reporter,
       })
       // After an error about the head, the unchanged model avoids follow-up errors.
-      if (!reporter.hasReported('adapter-tied')) values.set(name, { ...value, tensors })
+      if (!reporter.hasReported('adapter-tied')) values.set(name, { ...value, tensors: changed })
       const { vocabulary } = amendment
       amendments.set(name, { ...amendment, ...(vocabulary && hasTokenizer(own) ? { tokenizer: lora } : {}) })
       if (vocabulary) warnOfRows(vocabulary, hasTokenizer(own), reporter)
@@ -188,7 +191,7 @@ function refuseTarget({ base, config, reporter }: Application, name: string): vo
       ? 'the model ties its head to an embedding that terge does not recognize: save the model with a separate head (tie_word_embeddings: false)'
       : near.length > 0
         ? `the model has ${near.map(quote).join(' and ')}`
-        : 'use the base model that the adapter was trained on',
+        : 'use the base model that the adapter was trained on, or name the tensors to apply: lora_include: [PATTERN]',
   )
 }
 
