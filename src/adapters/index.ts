@@ -1,8 +1,9 @@
 /** All formats of adapter files. */
+import { kohya } from './kohya/index.js'
 import { peft } from './peft/index.js'
 import type { AdapterFiles, AdapterFormat } from './types.js'
 
-const FORMATS: readonly AdapterFormat[] = [peft]
+const FORMATS: readonly AdapterFormat[] = [peft, kohya]
 
 /** The format of an adapter's files. Undefined if these are not the files of an adapter. */
 export const formatOf = (files: AdapterFiles): AdapterFormat | undefined =>

@@ -1,5 +1,5 @@
 /** Adapters in the format of sd-scripts: names of modules, alpha as tensors, and what such files cannot hold. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -7,7 +7,7 @@ import { kohyaNames } from '../../src/adapters/kohya/names.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
 import { distance, tensorsOf } from '../support/lowRank.js'
-import { terge } from '../support/terge.js'
+import { fixture, terge } from '../support/terge.js'
 
 /** Names that sd-scripts gives to these modules. */
 const SD1 = {
@@ -109,6 +109,49 @@ test('merged and extracted adapters as files of sd-scripts', () =>
       ) < 1e-6,
     )
     assert.is((await terge(['verify', 'e.lineage.json', '--reproduce'], folder)).code, 0)
+  }))
+
+test('files of sd-scripts are merged with each other, with alpha or without', () =>
+  inFolder(async (folder) => {
+    const from = fixture('merged-adapters/merge-linear-kohya')
+    const { weights } = JSON.parse(readFileSync(path.join(from, 'merge.json'), 'utf8')) as { weights: number[] }
+    const files = ['a0', 'a1'].map((name) => path.join(from, name, 'kohya.safetensors'))
+    const run = async (merge: object, output: object = {}) => {
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        JSON.stringify({
+          terge: 1,
+          models: { a: files[0], b: files[1] },
+          merge,
+          output: { path: 'k.safetensors', ...output },
+        }),
+      )
+      return terge(['run', 'r.yml', '--force'], folder)
+    }
+    const ran = await run({ method: 'linear', weights, parameters: { normalize: false } })
+    assert.is(ran.code, 0, ran.err)
+    const made = await tensorsOf(path.join(folder, 'k.safetensors'))
+    for (const [module, { values }] of await tensorsOf(path.join(from, 'changes.safetensors'))) {
+      const [up, down] = ['up', 'down'].map((side) => made.get(`${module}.lora_${side}.weight`)!)
+      const [rank, rows] = [down!.shape[0]!, up!.shape[0]!]
+      const columns = down!.values.length / rank
+      const change = Float64Array.from({ length: rows * columns }, (_, at) => {
+        const [i, j] = [Math.floor(at / columns), at % columns]
+        let sum = 0
+        for (let k = 0; k < rank; k++) sum += up!.values[i * rank + k]! * down!.values[k * columns + j]!
+        return (sum * made.get(`${module}.alpha`)!.values[0]!) / rank
+      })
+      assert.ok(distance(change, values) < 1e-7, module)
+    }
+    assert.is((await terge(['verify', 'k.lineage.json', '--reproduce'], folder)).code, 0)
+    // Methods on task vectors need no base here either.
+    const ties = await run({ method: 'ties', parameters: { density: 0.5 }, rank: 2 })
+    assert.is(ties.code, 0, ties.err)
+    const same = await run({ method: 'linear', weights: [1, 0] })
+    assert.is(same.code, 0, same.err)
+    assert.equal(await tensorsOf(path.join(folder, 'k.safetensors')), await tensorsOf(files[0]!))
+    const peft = await run({ method: 'linear' }, { format: 'peft' })
+    assert.match(peft.err, 'error adapter-format: the names of merge are those of sd-scripts, in which dots are lost')
   }))
 
 test('what files of sd-scripts cannot hold is refused', () =>

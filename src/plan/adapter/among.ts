@@ -37,14 +37,15 @@ export function adaptersAmong(
   const known = new Map<string, ReadAdapter | undefined>()
   for (const [name, value] of values) {
     const source = recipe.models.get(name)!
-    const config = source.companion || source.lora !== undefined ? undefined : ownAdapter(value, checkpoints)
-    if (!config || !used.has(name)) continue
-    const reporter = counting(faults, name, recipe.placeOf(source.at))
+    if (source.companion || source.lora !== undefined || !used.has(name)) continue
+    const config = ownAdapter(value, checkpoints)
     const files = { tensors: value.tensors, config }
     const format = formatOf(files)
-    const content = format?.read(files, undefined, reporter)
+    if (!format) continue
+    const reporter = counting(faults, name, recipe.placeOf(source.at))
+    const content = format.read(files, undefined, reporter)
     if (content) checkRanks(content, reporter)
-    known.set(name, content && format && { content, config, format: format.name })
+    known.set(name, content && { content, config, format: format.name })
     reporter.close()
   }
   const adapters = new Map([...known].flatMap(([name, adapter]) => (adapter ? [[name, adapter] as const] : [])))

@@ -12,13 +12,21 @@ import type { OutputSpec, Recipe } from '../../recipe/types.js'
  * instead of a setting. Error: `adapter-format`.
  */
 export function inAdapterFormat(recipe: Recipe, spec: OutputSpec, value: Value, faults: Faults): Value {
-  const { format } = spec
+  const { adapterFormat } = value
+  const { format = adapterFormat } = spec
   if (format === undefined) return value
   const refuse = (message: string, hint: string): Value => {
     faults.error('adapter-format', message, recipe.placeOf([...spec.at, 'format']), hint)
     return value
   }
+  if (adapterFormat && format === 'peft')
+    return refuse(
+      `the names of ${spec.from} are those of sd-scripts, in which dots are lost, so that PEFT’s names are unknown`,
+      'remove format: the output has the format of the adapters',
+    )
   const { modules } = value
+  // An unchanged adapter of this format.
+  if (!modules && adapterFormat === format) return value
   if (!modules)
     return refuse(
       `${spec.from} is not the result of a merge of adapters or of an extraction, so it has no other format`,
@@ -65,9 +73,9 @@ export function warnOfOneFile(
   { recipe, faults }: { readonly recipe: Recipe; readonly faults: Faults },
   spec: OutputSpec,
   single: boolean,
-  isAdapter: boolean,
+  adapter: 'peft' | 'kohya' | undefined,
 ): void {
-  if ((single || isAdapter) && spec.shardSize !== undefined) {
+  if ((single || adapter) && spec.shardSize !== undefined) {
     const hint = single ? `remove it, or write a folder: a path without ${OUTPUT.extension}` : 'remove it'
     faults.warn(
       'unused-key',
@@ -76,7 +84,7 @@ export function warnOfOneFile(
       hint,
     )
   }
-  if (single && isAdapter && spec.format !== 'kohya')
+  if (single && adapter === 'peft')
     faults.warn(
       'adapter-config',
       'an adapter in a single file has no adapter_config.json, which says how to scale it',

@@ -124,7 +124,8 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
   const value = underPrefix(context, withUntiedParts(context, spec, own))
   const single = isOutputFile(spec.path)
   const adapter = value.adapter ?? ownAdapter(value, context.checkpoints)
-  warnOfOneFile(context, spec, single, adapter !== undefined)
+  const format = adapter && (spec.format ?? value.adapterFormat ?? 'peft')
+  warnOfOneFile(context, spec, single, format)
   const { config } = context.checkpoints.get(value.origin)!
   if (single || !config) warnOfStacks(recipe, value, config, (model) => context.checkpoints.get(model)?.config, faults)
   const kept = spec.dtype || spec.quantize ? undefined : asStored(value, context)

@@ -1,5 +1,7 @@
 /** Converts mergekit configurations. Their filters need the tensor names of the models. */
 import path from 'node:path'
+import { isUpdate } from '../../adapters/index.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
 import { type Diagnostic, Fault, fault, hasErrors } from '../../core/diagnostics.js'
 import { hasRows } from '../../networks/tied.js'
 import { modelsOf } from '../../plan/origins.js'
@@ -32,15 +34,30 @@ export async function loadKnowing(file: string, options: LoadOptions, open: Open
       const embedding = [...tensors].find(([tensor]) => hasRows(tensor))
       if (embedding) rows.set(reference, embedding[1].shape[0] ?? 0)
     }
-  return loadRecipe(file, { ...options, known, rows })
+  const loaded = loadRecipe(file, { ...options, known, rows })
+  const merged = opened.flatMap(({ name, model }) => (model && isAdapter(model.checkpoint) ? [name] : []))
+  // A run says so for the step.
+  if (needed || merged.length === 0) return loaded
+  return { ...loaded, diagnostics: [...loaded.diagnostics, exactly(merged)] }
 }
+
+/** Other tools average the factors of adapters, which has another result. */
+const exactly = (adapters: readonly string[]): Diagnostic => ({
+  severity: 'warning',
+  code: 'adapter-factors',
+  message: `${adapters.join(', ')}: terge merges what adapters do, exactly, and not their factors A and B`,
+  hint: 'the ranks add up: write rank: N in merge for a smaller result',
+})
+
+const isAdapter = ({ adapter, tensors }: Checkpoint): boolean =>
+  adapter !== undefined || [...tensors.keys()].some(isUpdate)
 
 /** For a recipe that lacks a base: the models that are adapters, which need none. Undefined if none are. */
 async function adaptersIn({ draft, diagnostics }: Loaded, open: OpenModel): Promise<ReadonlySet<string> | undefined> {
   if (!draft || !diagnostics.some(({ code }) => code === 'missing-base')) return undefined
   const names = [...draft.models.values()].filter(({ lora, companion }) => lora === undefined && !companion)
   const opened = await Promise.all(names.map(({ name }) => open(draft, name)))
-  const adapters = opened.flatMap(({ name, model }) => (model?.checkpoint.adapter ? [name] : []))
+  const adapters = opened.flatMap(({ name, model }) => (model && isAdapter(model.checkpoint) ? [name] : []))
   return adapters.length > 0 ? new Set(adapters) : undefined
 }
 

@@ -1,11 +1,11 @@
 /** The weights that adapters change, with the change of each adapter. */
 import type { Update } from '../../../adapters/types.js'
-import { read, reshape, viewOf } from '../../../adapters/views.js'
+import { read, reshape, spread, viewOf } from '../../../adapters/views.js'
 import type { Place } from '../../../core/diagnostics.js'
 import { elements } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
 import { isFloat } from '../../../encodings/index.js'
-import type { LowRankPart } from '../../../expr/types.js'
+import type { LowRankPart, MergeExpr } from '../../../expr/types.js'
 import { sameShape, type ValueTensor } from '../../../expr/values.js'
 import type { Faults } from '../../../language/faults.js'
 import type { ReadAdapter } from '../../types.js'
@@ -174,17 +174,37 @@ function factorsOf({
   settings,
 }: Update): ({ factors: Factors } & Pick<ChangedWeight, 'rows' | 'columns' | 'experts'>) | undefined {
   const { a, b } = parts
-  if ((kind !== 'lora' && kind !== 'experts') || !a || !b || Object.keys(parts).length > 2) return undefined
+  if (
+    (kind !== 'lora' && kind !== 'experts') ||
+    !a ||
+    !b ||
+    !Object.keys(parts).every((role) => ['a', 'b', 'alpha'].includes(role))
+  )
+    return undefined
   const [stored = 0, ...into] = a.shape
   const [rows = 0, width, ...kernel] = b.shape
   if (into.length === 0 || stored === 0 || width !== stored || kernel.some((size) => size !== 1)) return undefined
   if (!isFloat(a.dtype) || !isFloat(b.dtype)) return undefined
   const columns = elements(into)
-  if (kind === 'lora') return { factors: { a, b, rank: stored, scale }, rows, columns }
+  if (kind === 'lora') {
+    const scaled = parts.alpha ? times(b, parts.alpha) : b
+    return { factors: { a, b: scaled, rank: stored, scale }, rows, columns }
+  }
   const rank = written ?? 0
   const experts = stored / rank
   if (!Number.isInteger(experts)) return undefined
   return { factors: { a, b, rank, scale, version: String(settings?.version) }, rows, columns, experts }
+}
+
+/** A factor times the only element of a tensor. */
+function times(factor: ValueTensor, by: ValueTensor): ValueTensor {
+  const count = elements(factor.shape)
+  const spreadOut = read(reshape(spread(reshape(viewOf(by), [1]), 0, count), factor.shape))
+  const expr: MergeExpr = {
+    ...{ kind: 'merge', step: 'alpha', method: 'adapter-product', models: ['alpha'], weights: [1] },
+    ...{ parameters: { scale: 1 }, inputs: [factor.expr, spreadOut] },
+  }
+  return { ...factor, expr }
 }
 
 /** Whether two pairs of factors differ only in their rank. */

@@ -28,8 +28,9 @@ export function planAdapterMerge(step: MergeStep, context: PlanContext): Planned
   const { recipe, values, faults } = context
   const names = [...new Set([...(step.baseWritten ? [step.base] : []), ...modelsOf(step)])]
   const adapters = new Map(names.map((name) => [name, context.adapters.get(name)!]))
+  if (refuseFormats(step, adapters, context)) return {}
   const same = sameAdapter(step, values)
-  if (same) return { value: { ...same, name: step.name, modules: modulesIn(same, adapters.get(same.name)!) } }
+  if (same) return { value: sameValue(same, step, adapters.get(same.name)!) }
   const changed = changedBy(adapters, faults, (name) => recipe.placeOf(recipe.models.get(name)!.at))
   if (!changed) return {}
   const targets = [...changed.weights.keys(), ...changed.biases.keys(), ...changed.whole.keys()]
@@ -218,6 +219,32 @@ function sameAdapter(
   return used.length === 1 && used[0]!.factor === 1 ? values.get(models[used[0]!.i]!) : undefined
 }
 
+/** Whether adapters have different formats. Then they name modules differently. Error: `adapter-format`. */
+function refuseFormats(
+  { at }: MergeStep,
+  adapters: ReadonlyMap<string, ReadAdapter>,
+  { recipe, faults }: PlanContext,
+): boolean {
+  const [[first, own] = [], ...others] = adapters
+  const other = others.find(([, { format }]) => format !== own?.format)
+  if (!other || !own || first === undefined) return false
+  faults.error(
+    'adapter-format',
+    `${quote(first)} is in the format of ${own.format} and ${quote(other[0])} in that of ${other[1].format}, which name modules differently`,
+    recipe.placeOf(at, 'key'),
+    'write the adapter of PEFT in the other format first: merge: {method: passthrough, models: [NAME]}, output: {path: FILE, format: kohya}',
+  )
+  return true
+}
+
+/** An adapter as the result, unchanged. */
+function sameValue(same: Value, { name }: MergeStep, adapter: ReadAdapter): Value {
+  if (adapter.format === KOHYA) return { ...same, name, adapterFormat: 'kohya' }
+  return { ...same, name, modules: modulesIn(same, adapter) }
+}
+
+const KOHYA = 'kohya'
+
 /** The modules of an adapter as it is stored. */
 function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[] {
   const names = new Map([...tensors].map(([name, tensor]) => [tensor, name]))
@@ -253,6 +280,7 @@ function adapterValue(
     tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))),
     origin: origin!,
     modules,
+    ...([...adapters.values()][0]!.format === KOHYA ? { adapterFormat: 'kohya' as const } : {}),
     adapter: mergedConfig(
       [...adapters.values()].map(({ config }) => config ?? {}),
       weights,
