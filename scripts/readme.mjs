@@ -8,6 +8,7 @@ import { commandReference, commandTable } from './readme/commands.mjs'
 import { errorIndex, errorReference } from './readme/errors.mjs'
 import { fault } from './readme/fault.mjs'
 import { keyReference, keyTable } from './readme/keys.mjs'
+import { layoutTable } from './readme/layouts.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
 import { peerTable } from './readme/peers.mjs'
 import { rebasinResult, tiesLineage, tiesPlan, tiesResult } from './readme/quickstart.mjs'
@@ -19,6 +20,7 @@ export const FILES = [
   'docs/command-line.md',
   'docs/errors.md',
   'docs/getting-started.md',
+  'docs/layouts.md',
   'docs/library.md',
   'docs/lineage.md',
   'docs/methods.md',
@@ -34,6 +36,7 @@ const code = (language, text) => `\`\`\`${language}\n${text}\n\`\`\``
 const PARTS = {
   commands: commandTable,
   'command reference': commandReference,
+  layouts: layoutTable,
   methods: methodTable,
   'method reference': methodReference,
   keys: keyTable,
