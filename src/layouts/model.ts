@@ -65,3 +65,19 @@ function targetOf(family: Family, form: OwnForm, like: Tensors = new Map()): Tar
 /** `mixtral/released`, or `mixtral/mixed`. */
 export const formName = (family: Family, form: OwnForm): string =>
   `${family.name}/${form === 'mixed' ? 'mixed' : form.name}`
+
+/** A model as another one stores it, where that is certain and complete, with the layouts that it is read as. */
+export function readLike(model: Laid, like: Laid): { readonly tensors: Tensors; readonly readAs: readonly string[] } {
+  let read: Laid = { ...model, config: model.config ?? like.config }
+  const names: string[] = []
+  for (const family of FAMILIES) {
+    if (!certaintyOf(family, model.config, like.config)) continue
+    const [own, target] = [ownForm(family, read), ownForm(family, like)]
+    if (!own || !target || own === target) continue
+    const { tensors, problems } = readAs(family, own, target, read, like.tensors)
+    if (problems.length > 0) continue
+    read = { ...read, tensors }
+    names.push(formName(family, target))
+  }
+  return { tensors: read.tensors, readAs: names }
+}

@@ -79,20 +79,38 @@ test('rules read both sides: two groups of query, key and value, and a stack', a
 
 /** By what is wrong: the rule, and the error with its line. */
 const WRONG: readonly (readonly [rule: string, error: RegExp])[] = [
-  ['{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{m}.k"]}', /:5:\d+: error bad-pattern: \{m\} in 'l\.\{m\}\.k' has no value/],
+  [
+    '{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{m}.k"]}',
+    /:5:\d+: error bad-pattern: \{m\} in 'l\.\{m\}\.k' has no value/,
+  ],
   ['{tensor: "l.{n}.qkv", concat: ["q", "l.{n}.k"]}', /error bad-pattern: 'q' has no \{n\}/],
   ['{tensor: "l.{n}.{n}", is: "l.{n}.k"}', /error bad-pattern: .*\{n\} is in the name twice/],
   ['{tensor: "l.{n}.qkv", stack: "l.{n}.q"}', /error bad-pattern: a stack is over one number .* here are none/],
   ['{tensor: "l.{n}.qkv"}', /error missing-key: this does not say what the tensor is made of/],
   ['{tensor: "l.{n}.qkv", is: "l.{n}.q", transpose: "l.{n}.q"}', /error contradiction: a tensor is made in one way/],
   ['{tensor: "l.{n}.qkv", is: "l.{n}.q", groups: 2}', /error contradiction: 'groups' does not belong to 'is'/],
-  ['{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k"], sizes: [1]}', /error bad-value: there are 2 parts, but 1 sizes/],
+  [
+    '{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k"], sizes: [1]}',
+    /error bad-value: there are 2 parts, but 1 sizes/,
+  ],
   ['{concat: ["l.{n}.q"]}', /error missing-key: a rule of a layout needs the tensor/],
   ['{tensor: "x.{n}", is: "y.{n}"}', /error no-match: the rule matches no tensor of m/],
-  ['{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k", "l.{n}.v"], axis: 2}', /error layout-misfit: m: l\.0\.qkv has the shape \[8,3\], which has no axis 2/],
-  ['{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k", "l.{n}.v"]}', /error layout-misfit: m: l\.0\.qkv has the size 8, which is not divisible/],
-  ['{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k"], sizes: [5, 4]}', /error layout-misfit: .* its parts are 5 \+ 4/],
-  ['mixtral/relesed', /error unknown-layout: there is no layout 'mixtral\/relesed'\n.*\n.*\^+\n.*did you mean mixtral\/released/],
+  [
+    '{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k", "l.{n}.v"], axis: 2}',
+    /error layout-misfit: m: l\.0\.qkv has the shape \[8,3\], which has no axis 2/,
+  ],
+  [
+    '{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k", "l.{n}.v"]}',
+    /error layout-misfit: m: l\.0\.qkv has the size 8, which is not divisible/,
+  ],
+  [
+    '{tensor: "l.{n}.qkv", concat: ["l.{n}.q", "l.{n}.k"], sizes: [5, 4]}',
+    /error layout-misfit: .* its parts are 5 \+ 4/,
+  ],
+  [
+    'mixtral/relesed',
+    /error unknown-layout: there is no layout 'mixtral\/relesed'\n.*\n.*\^+\n.*did you mean mixtral\/released/,
+  ],
   ['released', /error unknown-layout: 'released' is a layout of several networks/],
   ['mixtral/released', /error layout-misfit: m has no tensor of the layout mixtral\/released/],
 ]
@@ -115,7 +133,10 @@ const MIXTRAL = path.join(fixture('layouts'), 'mixtral')
 
 test('convert writes the other side and back, with configuration and lineage', async () =>
   inFolder(async (folder) => {
-    const there = await terge(['convert', path.join(MIXTRAL, 'released'), '-o', 'fused', '--layout', 'transformers-5'], folder)
+    const there = await terge(
+      ['convert', path.join(MIXTRAL, 'released'), '-o', 'fused', '--layout', 'transformers-5'],
+      folder,
+    )
     assert.is(there.code, 0, there.err)
     sameTensors(await tensorsOf(path.join(folder, 'fused')), await tensorsOf(path.join(MIXTRAL, 'v5')), 'fused')
     const { models } = JSON.parse(readFileSync(path.join(folder, 'fused/lineage.json'), 'utf8'))
@@ -144,10 +165,16 @@ test('convert: a file without a configuration needs one, or the layout that it h
       await tensorsOf(path.join(fixture('layouts'), 'phi3/parts')),
       'parts',
     )
-    const two = await terge(['convert', path.join(MIXTRAL, 'v5'), '-o', 'x', '--layout', 'released', '--config', config], folder)
+    const two = await terge(
+      ['convert', path.join(MIXTRAL, 'v5'), '-o', 'x', '--layout', 'released', '--config', config],
+      folder,
+    )
     assert.match(two.err, /contradiction: --config: the model 'v5' has its own config\.json/)
     const same = await terge(['convert', path.join(MIXTRAL, 'v5'), '-o', 'x', '--layout', 'gpt-oss/parts'], folder)
-    assert.match(same.err, /contradiction: --layout: the configuration of 'v5' says that its layout is mixtral\/transformers-5/)
+    assert.match(
+      same.err,
+      /contradiction: --layout: the configuration of 'v5' says that its layout is mixtral\/transformers-5/,
+    )
     assert.not.ok(existsSync(path.join(folder, 'x')))
   }))
 

@@ -42,6 +42,8 @@ export interface ModelDifference {
   readonly layers: readonly LayerDifference[]
   /** In natural order of names. */
   readonly tensors: readonly TensorDifference[]
+  /** The layouts that the second model is read as, if it has other ones than the first. */
+  readonly readAs?: readonly string[]
 }
 
 /** Sums over the elements of a tensor. Sums of several tensors are those of all their elements. */
