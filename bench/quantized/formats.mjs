@@ -170,6 +170,15 @@ export const FORMATS = {
   'GPTQ 3 bits': { config: GPTQ(3), tensors: (shape) => gptq(shape, 3, 128, (_, column) => column >> 7) },
 }
 
+/** E4M3 codes that are about normal, four standard deviations to the largest number: as of weights in blocks. */
+const NORMAL = Uint8Array.from({ length: 4096 }, (_, n) => {
+  // The sum of three digits: near enough to a normal distribution.
+  const x = ((n % 16) + ((n >> 4) % 16) + (n >> 8) - 22.5 + (n % 7) / 14) * 16
+  const exponent = Math.max(-6, Math.floor(Math.log2(Math.abs(x))))
+  const fraction = Math.min(7, Math.floor((Math.abs(x) / 2 ** exponent) * 8) % 8)
+  return Math.min(0x7e, ((exponent + 7) << 3) | fraction) | (x < 0 ? 0x80 : 0)
+})
+
 /** Fills a buffer with the numbers of a tensor. */
 export function fill({ dtype, kind }, buffer, random) {
   const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
@@ -178,8 +187,8 @@ export function fill({ dtype, kind }, buffer, random) {
   for (let i = 0; i < whole.length; i++) whole[i] = random()
   if (kind === 'exponents') for (let i = 0; i < bytes.length; i++) bytes[i] = 118 + (bytes[i] & 7)
   else if (dtype === E4M3 && kind === 'scales') for (let i = 0; i < bytes.length; i++) bytes[i] = 0x28 + (bytes[i] & 15)
-  // No NaN.
-  else if (dtype === E4M3) for (let i = 0; i < bytes.length; i++) bytes[i] -= (bytes[i] & 0x7f) === 0x7f ? 1 : 0
+  else if (dtype === E4M3)
+    for (let i = 0; i < bytes.length; i++) bytes[i] = NORMAL[(bytes[i] << 4) | (bytes[(i * 7 + 1) % bytes.length] & 15)]
   // A zero point of all ones is ambiguous.
   else if (kind === 'zeros') whole.fill(0)
   else if (kind === 'scales' && dtype === 'BF16')

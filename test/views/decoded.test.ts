@@ -219,6 +219,35 @@ async function comparer() {
   }
 }
 
+/** A matrix of many rows whose words, scales and zero points are stored transposed, as AWQ and GPTQ do. */
+function tallMatrix(seed: number, kind: 'fields' | 'across'): Made {
+  const random = generator(seed, 7)
+  const columns = 64
+  const rows = kind === 'across' ? 8 * 15_000 : 15_000
+  const files: Uint8Array<ArrayBuffer>[] = []
+  const turned = (dtype: Dtype, shape: readonly [number, number], size: number): View => {
+    const bytes = Uint8Array.from({ length: elements(shape) * size }, (_, i) =>
+      // Finite scales.
+      dtype === 'F16' && i % 2 === 1 ? 0x2c : Math.floor(random() * 256),
+    )
+    const file = files.push(bytes) - 1
+    const of: StoredView = { kind: 'stored', file, tensor: 't', dtype, shape, offset: 0, bytes: bytes.length }
+    return { kind: 'permute', of, axes: [1, 0] }
+  }
+  const order = [0, 4, 1, 5, 2, 6, 3, 7]
+  const codes = kind === 'across' ? turned('I32', [columns, rows / 8], 4) : turned('I32', [columns / 8, rows], 4)
+  const groups = 2
+  const form: DecodeForm = {
+    codes: kind === 'across' ? { kind, bits: 4, order } : { kind, bits: 4, perWord: 8 },
+    scale: { part: 1, form: { kind: 'number' } },
+    zero: { kind: 'fields', part: 2, bits: 4, perWord: 8, plus: 0, ...(kind === 'across' ? { order } : {}) },
+    block: [1, columns / groups],
+    groups,
+  }
+  const of = [codes, turned('F16', [groups, rows], 2), turned('I32', [groups, rows / 8], 4)]
+  return { files, view: { kind: 'decode', shape: [rows, columns], of, form, format: '' } }
+}
+
 /** Matrices of random halves of bytes with powers of 2 for 32 columns. */
 function turnedMxfp4(seed: number, shape: readonly [number, number, number]): Made {
   const random = generator(seed, 6)
@@ -270,6 +299,14 @@ test('transposed matrices of MXFP4 are turned by their bytes, in several bands a
         compare(given, { kind: 'permute', of: given.view, axes: [0, 2, 1] }, new Map(), 100 * seed + piece),
         'turned',
       )
+  }
+})
+
+test('words of long rows in the file are read one row at a time', async () => {
+  const compare = await comparer()
+  for (const kind of ['fields', 'across'] as const) {
+    const given = tallMatrix(1, kind)
+    for (let piece = 0; piece < 10; piece++) assert.is(compare(given, given.view, new Map(), piece), 'decoded')
   }
 })
 

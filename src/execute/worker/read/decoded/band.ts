@@ -1,5 +1,6 @@
 /** Codes in memory: in the file's window, or in a band if numbers need them in another order than the file has them. */
 import { isInWords } from '../../../../views/decodeForm.js'
+import { CACHES } from '../../../../views/decodeScratch.js'
 import type { ContiguousReader, StridedReader } from '../../../../views/readers.js'
 import { bytesOfPart, countOf } from './fixed.js'
 import { type DecodedState, isColumns } from './state.js'
@@ -60,13 +61,14 @@ export function wordsAt(state: DecodedState, from: number, to: number): number {
 
 /** Words of whole rows, which are columns in the file. Rows of the file are read in large pieces, or one by one. */
 function columnsAt(
-  { band, reading }: DecodedState,
+  { band, reading, raw }: DecodedState,
   { file, offset, shape, strides }: StridedReader,
   from: number,
   to: number,
   sequential: boolean,
 ): number {
   const { worker, slot } = reading
+  const { transpose } = worker.kernels.unpack
   const [rows, columns] = [shape[0]!, shape[1]!]
   const line = strides[1]! * 4
   const most = Math.floor(worker.bandBytes / 4 / columns)
@@ -76,10 +78,23 @@ function columnsAt(
   const width = count * 4
   // One call for several rows reads what lies between them as well.
   const together = line > CALL + width ? 1 : Math.max(1, Math.floor((worker.slotRoom - width) / line) + 1)
-  for (let column = 0; column < columns; column += together) {
-    const n = Math.min(together, columns - column)
-    const at = slot.at(worker.input(file), offset + column * line + first * 4, (n - 1) * line + width)
-    worker.kernels.unpack.transpose(at, line, n, count, band.address + column * 4, columns * 4)
+  const read = (column: number, n: number) =>
+    slot.at(worker.input(file), offset + column * line + first * 4, (n - 1) * line + width)
+  // Rows that are read one by one are put together, since several are transposed faster than one.
+  const gathered = Math.floor(CACHES.raw / width)
+  const step = together === 1 && gathered > 1 ? gathered : together
+  const memory = new Uint8Array(worker.memory.buffer)
+  for (let column = 0; column < columns; column += step) {
+    const n = Math.min(step, columns - column)
+    const to = band.address + column * 4
+    if (step === together) transpose(read(column, n), line, n, count, to, columns * 4)
+    else {
+      for (let i = 0; i < n; i++) {
+        const at = read(column + i, 1)
+        memory.copyWithin(raw + i * width, at, at + width)
+      }
+      transpose(raw, width, n, count, to, columns * 4)
+    }
   }
   band.from = first * columns
   band.to = (first + count) * columns
