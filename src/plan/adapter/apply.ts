@@ -50,6 +50,7 @@ export function applyAdapters(
     const own = checkpoints.get(lora)!
     const { config } = checkpoints.get(name)!
     const tensors = includedTensors(recipe, name, values.get(lora)!.tensors, faults)
+    if (!tensors) continue
     const files: AdapterFiles = { tensors, config: own.adapter }
     const format = formatOf(files)
     if (!format)

@@ -6,24 +6,25 @@ import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 
-/** The tensors of a model's adapter that `lora_include` names: all without it. Error: `no-match`. */
+/** The tensors of a model's adapter that `lora_include` names: all without it. Undefined after the error `no-match`. */
 export function includedTensors(
   recipe: Recipe,
   model: string,
   tensors: Value['tensors'],
   faults: Faults,
-): Value['tensors'] {
+): Value['tensors'] | undefined {
   const { loraInclude } = recipe.models.get(model)!
   if (!loraInclude) return tensors
   const names = [...tensors.keys()]
-  for (const { pattern, at } of loraInclude)
-    if (!names.some((name) => pattern.matches(name)))
-      faults.error(
-        'no-match',
-        `the pattern ${quote(pattern.text)} matches no tensor of the adapter`,
-        recipe.placeOf(at, 'value'),
-        nearNamesHint(pattern.text, names),
-      )
+  const idle = loraInclude.filter(({ pattern }) => !names.some((name) => pattern.matches(name)))
+  for (const { pattern, at } of idle)
+    faults.error(
+      'no-match',
+      `the pattern ${quote(pattern.text)} matches no tensor of the adapter`,
+      recipe.placeOf(at, 'value'),
+      nearNamesHint(pattern.text, names),
+    )
+  if (idle.length > 0) return undefined
   return new Map([...tensors].filter(([name]) => loraInclude.some(({ pattern }) => pattern.matches(name))))
 }
 
