@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault, inspect, plan, run } from '../../src/index.js'
-import { writeAdapter } from '../support/adapters.js'
+import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { f32, inFolder, type RawTensor, writeModel } from '../support/files.js'
 import { close } from '../support/peft.js'
 
@@ -100,6 +100,46 @@ test('DoRA: lora_scale applies to the update before it is normalised', () =>
       for (let j = 0; j < columns; j++) row[j] = (row[j]! * m[i]!) / norm
     }
     assert.ok(close(made, wanted))
+  }))
+
+test('weights of several tiles: the same bytes on any number of threads', () =>
+  inFolder(async (folder) => {
+    const P = 'base_model.model.'
+    const shapes = { 'layers.0.up_proj': [701, 751], embed_tokens: [1100, 500] } as const
+    let seed = 1
+    const numbersOf = (...shape: number[]): RawTensor => stored(matrix(shape, seed++))
+    const base: Record<string, RawTensor> = {}
+    const adapter: Record<string, RawTensor> = {}
+    for (const [module, [rows, columns]] of Object.entries(shapes)) {
+      base[`${module}.weight`] = numbersOf(rows, columns)
+      const embedding = module === 'embed_tokens'
+      const [a, b] = embedding ? ['lora_embedding_A', 'lora_embedding_B'] : ['lora_A.weight', 'lora_B.weight']
+      const [inputs, outputs] = embedding ? [rows, columns] : [columns, rows]
+      adapter[`${P}${module}.${a}`] = numbersOf(5, inputs)
+      adapter[`${P}${module}.${b}`] = numbersOf(outputs, 5)
+      adapter[`${P}${module}.lora_magnitude_vector`] = numbersOf(outputs)
+    }
+    writeModel(path.join(folder, 'base.safetensors'), base)
+    writeAdapter(path.join(folder, 'adapter'), adapter, { r: 5, lora_alpha: 5, use_dora: true })
+    const loha: Record<string, RawTensor> = {}
+    for (const part of ['hada_w1', 'hada_w2']) {
+      loha[`${P}layers.0.up_proj.${part}_a`] = numbersOf(701, 4)
+      loha[`${P}layers.0.up_proj.${part}_b`] = numbersOf(4, 751)
+    }
+    writeAdapter(path.join(folder, 'loha'), loha, { peft_type: 'LOHA', r: 4, alpha: 4 })
+    for (const lora of ['adapter', 'loha']) {
+      const made: Uint8Array[] = []
+      for (const threads of [1, 3]) {
+        const recipe = path.join(folder, 'r.yml')
+        writeFileSync(
+          recipe,
+          `terge: 1\nmodels: {m: {path: base.safetensors, lora: ${lora}}}\nmerge: {method: passthrough}\noutput: out.safetensors\n`,
+        )
+        await run(await plan(recipe), { threads, sync: false, force: true })
+        made.push(readFileSync(path.join(folder, 'out.safetensors')))
+      }
+      assert.ok(Buffer.compare(made[0]!, made[1]!) === 0, lora)
+    }
   }))
 
 const EXPERTS = 4
