@@ -569,4 +569,101 @@ test('energy chooses the smallest rank of each layer; with rank, at most that', 
     )
   }))
 
+test('LoKr: the best Kronecker product of each difference, as PEFT holds it', () =>
+  inFolder(async (folder) => {
+    const shapes: Readonly<Record<string, readonly number[]>> = {
+      'a.fc.weight': [12, 18],
+      'a.conv.weight': [8, 6, 3, 3],
+      'embed_tokens.weight': [10, 4],
+    }
+    const valuesOf = (seed: number) =>
+      new Map(
+        Object.entries(shapes).map(([name, shape], i) => [
+          name,
+          numbers(
+            shape.reduce((product, size) => product * size, 1),
+            seed + i,
+          ),
+        ]),
+      )
+    const [base, tuned] = [valuesOf(0), valuesOf(7)]
+    for (const [file, values] of [
+      ['base', base],
+      ['tuned', tuned],
+    ] as const)
+      writeModel(
+        path.join(folder, `${file}.safetensors`),
+        Object.fromEntries([...values].map(([name, own]) => [name, f32(shapes[name]!, own)])),
+      )
+    const text = (rest: string) =>
+      recipe('').replace(
+        'extract: {lora: {from: tuned, base: base, }}',
+        `extract: {lokr: {from: tuned, base: base${rest}}}`,
+      )
+    writeFileSync(path.join(folder, 'r.yml'), text(''))
+    const ran = await terge(['run', 'r.yml'], folder)
+    assert.is(ran.code, 0, ran.err)
+    const adapter = await read(path.join(folder, 'adapter/adapter_model.safetensors'))
+    assert.equal(
+      [...adapter].map(([name, { shape }]) => [name, shape]),
+      [
+        ['base_model.model.a.conv.lokr_w1', [2, 2]],
+        ['base_model.model.a.conv.lokr_w2', [4, 3, 3, 3]],
+        ['base_model.model.a.fc.lokr_w1', [3, 3]],
+        ['base_model.model.a.fc.lokr_w2', [4, 6]],
+      ],
+    )
+    const { peft_type, r, alpha, decompose_factor } = json(path.join(folder, 'adapter/adapter_config.json'))
+    assert.equal([peft_type, r, alpha, decompose_factor], ['LOKR', 6, 6, -1])
+    const { modules, left } = json(path.join(folder, 'adapter/lineage.json')).steps.adapter as ExtractRecord
+    assert.equal(left, { 'embed_tokens.weight': 'an embedding: LoKr has none' })
+    for (const [module, [b, d, kernel]] of [
+      ['a.fc', [4, 6, 1]],
+      ['a.conv', [4, 3, 9]],
+    ] as const) {
+      const [w1, w2] = ['w1', 'w2'].map((name) => adapter.get(`base_model.model.${module}.lokr_${name}`)!)
+      const [outer, inner] = w1!.shape as [number, number]
+      // A row per element of W1, a column per element of W2.
+      const ordered = new Float64Array(outer * inner * b * d * kernel)
+      const change = tuned.get(`${module}.weight`)!.map((x, i) => x - base.get(`${module}.weight`)![i]!)
+      for (const [at, value] of change.entries()) {
+        const [row, column, k] = [
+          Math.floor(at / (inner * d * kernel)),
+          Math.floor(at / kernel) % (inner * d),
+          at % kernel,
+        ]
+        const first = Math.floor(row / b) * inner + Math.floor(column / d)
+        const second = ((row % b) * d + (column % d)) * kernel + k
+        ordered[first * b * d * kernel + second] = value
+      }
+      const { values } = svd(matrix(outer * inner, b * d * kernel, ordered))
+      const total = values.reduce((sum, value) => sum + value * value, 0)
+      const lost = ordered.reduce((sum, value, at) => {
+        const [i, j] = [Math.floor(at / (b * d * kernel)), at % (b * d * kernel)]
+        return sum + (value - w1!.values[i]! * w2!.values[j]!) ** 2
+      }, 0)
+      assert.ok(Math.abs(1 - lost / total - values[0]! ** 2 / total) < 1e-6, module)
+      assert.ok(Math.abs(modules[`${module}.weight`]!.energy! - values[0]! ** 2 / total) < 1e-6)
+    }
+    const applied = await terge(
+      ['merge', 'base.safetensors+adapter', '--method', 'passthrough', '-o', 'm.safetensors'],
+      folder,
+    )
+    assert.is(applied.code, 0, applied.err)
+    writeFileSync(path.join(folder, 'r.yml'), text(', factor: 2'))
+    assert.is((await terge(['run', 'r.yml', '--force'], folder)).code, 0)
+    assert.equal(
+      (await read(path.join(folder, 'adapter/adapter_model.safetensors'))).get('base_model.model.a.fc.lokr_w1')!.shape,
+      [2, 2],
+    )
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      recipe('rank: 2').replace('extract: {', 'extract: {lokr: {from: tuned, base: base}, '),
+    )
+    assert.match(
+      (await terge(['validate', 'r.yml'], folder)).err,
+      "error contradiction: extract needs either 'lora' or 'lokr'",
+    )
+  }))
+
 test.run()

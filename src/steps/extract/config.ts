@@ -23,7 +23,7 @@ const TASKS: readonly (readonly [RegExp, string])[] = [
   [/ForQuestionAnswering$/, 'QUESTION_ANS'],
 ]
 
-function taskOf(config: Readonly<Record<string, unknown>> | undefined): string | null {
+export function taskOf(config: Readonly<Record<string, unknown>> | undefined): string | null {
   const [name] = Array.isArray(config?.architectures) ? (config.architectures as unknown[]) : []
   if (typeof name !== 'string') return null
   const task = TASKS.find(([pattern]) => pattern.test(name))?.[1] ?? null
@@ -35,7 +35,7 @@ function taskOf(config: Readonly<Record<string, unknown>> | undefined): string |
  * The base model for PEFT: a hub repository, or the path in the recipe. For the result of a step: the path of its
  * output.
  */
-function baseOf(recipe: RecipeHead, name: string): { path: string | null; revision: string | null } {
+export function baseOf(recipe: RecipeHead, name: string): { path: string | null; revision: string | null } {
   const source = recipe.models.get(name)
   if (!source) return { path: recipe.outputs.find(({ from }) => from === name)?.path ?? null, revision: null }
   return { path: hubParts(source.reference)?.repository ?? source.reference, revision: source.revision ?? null }

@@ -26,6 +26,7 @@ import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
 import { patternBook } from '../shared/patterns.js'
 import type { PlanContext } from '../types.js'
 import { adapterConfig } from './config.js'
+import { kroneckerConfig, kroneckerTensors } from './lokr.js'
 import type { ExtractStep } from './types.js'
 
 /** For the randomised method: matrix elements in memory at once, 256 MiB in float32. */
@@ -74,7 +75,7 @@ export function planExtract(
   { factorings, rankOf, faults }: Pick<PlanContext, 'factorings' | 'rankOf' | 'faults'>,
 ): Extraction | undefined {
   const [from, base] = [values.get(step.from)!, values.get(step.base)!]
-  const place = recipe.placeOf([...step.at, 'lora'], 'value')
+  const place = recipe.placeOf([...step.at, step.key], 'value')
   if (refuseAnyPacked(recipe, [from, base], step.at, faults)) return undefined
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
   const oriented = orientations(base.tensors, config)
@@ -123,6 +124,10 @@ export function planExtract(
     faults.error('rank-too-large', message, recipe.placeOf([...step.at, 'lora', 'rank']), `write rank: ${most} or less`)
     return undefined
   }
+  if (step.lokr) {
+    const value = kroneckerValue(recipe, step, adapted, left, [from, base], config, { factorings, faults })
+    return value && { value, patterns, left: Object.fromEntries(left) }
+  }
   const { ranked, form } = rankedLayers(step, adapted, rankOf)
   const factors = ranked.flatMap((one) => factorTensors(recipe, step, form, one, from, base, factorings))
   const others = [
@@ -137,6 +142,42 @@ export function planExtract(
     patterns,
     left: Object.fromEntries(left),
   }
+}
+
+/** Error: `nothing-to-extract` if no layer can be a Kronecker product, or if a weight is the result of a step. */
+function kroneckerValue(
+  recipe: RecipeHead,
+  step: ExtractStep,
+  adapted: readonly Adapted[],
+  left: Map<string, string>,
+  [from, base]: readonly [Value, Value],
+  config: Readonly<Record<string, unknown>> | undefined,
+  { factorings, faults }: Pick<PlanContext, 'factorings' | 'faults'>,
+): Value | undefined {
+  const layers = adapted.filter(({ layer }) => layer.kind !== 'embedding')
+  for (const { tensor, layer } of adapted)
+    if (layer.kind === 'embedding') left.set(tensor, 'an embedding: LoKr has none')
+  const tensors = layers.map((one) => {
+    const form: Form = { rank: 1, alpha: 1, open: false }
+    const ranked: Ranked = { ...one, rank: 1, bound: 1, layer: { ...one.layer, turned: false } }
+    return kroneckerTensors(recipe, step, one, [from, base], factorings, (rows, columns, compute) =>
+      workOf(recipe, step, form, ranked, [rows, columns], compute),
+    )
+  })
+  if (layers.length === 0 || tensors.includes(undefined)) {
+    faults.error(
+      'nothing-to-extract',
+      layers.length === 0
+        ? `${step.from} and ${step.base} share no layer that a LoKr adapter can hold`
+        : `a LoKr adapter needs weights of models, and ${step.from} or ${step.base} is the result of a step`,
+      recipe.placeOf([...step.at, step.key], 'value'),
+      'write the result to an output first, and name that in from or base',
+    )
+    return undefined
+  }
+  const named = tensors.flatMap((one) => one ?? []).sort(([a], [b]) => (a < b ? -1 : 1))
+  const adapter = kroneckerConfig(recipe, step, layers, base, config)
+  return { name: step.name, tensors: new Map(named), origin: base.origin, adapter }
 }
 
 /** The ranks of all layers. `rankOf`: those that reach the energy, if the run has found them. */

@@ -5,15 +5,23 @@ import type { Reading, StepDraft } from '../types.js'
 import type { ExtractStep } from './types.js'
 
 export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): ExtractStep {
-  const lora = get(at, 'lora')
+  const key = has(at, 'lokr') ? 'lokr' : 'lora'
+  const lora = get(at, key)
+  if (has(at, 'lora') === has(at, 'lokr'))
+    scope.report.error(
+      has(at, 'lora') ? 'contradiction' : 'missing-key',
+      `extract needs either 'lora' or 'lokr'`,
+      at.path,
+      { part: 'key', hint: 'write lora: {from: NAME, base: NAME, rank: 16}' },
+    )
   const [from, base] = [use(get(lora, 'from')), use(get(lora, 'base'))]
   if (from !== '' && from === base) {
     const hint = 'name a fine-tuned model and its base model'
     const message = `'from' and 'base' are both ${quote(from)}, so there is no difference to extract`
-    scope.report.error('contradiction', message, [...at.path, 'lora', 'from'], { hint })
+    scope.report.error('contradiction', message, [...at.path, key, 'from'], { hint })
   }
   const [rank, energy, alpha] = ['rank', 'energy', 'alpha'].map((key) => numberOf(get(lora, key)))
-  if (lora && !has(lora, 'rank') && !has(lora, 'energy'))
+  if (lora && key === 'lora' && !has(lora, 'rank') && !has(lora, 'energy'))
     scope.report.error('missing-key', 'an extraction needs a rank or an energy', lora.path, {
       part: 'key',
       hint: 'write rank: 16, or energy: 0.95 for the smallest ranks that explain 95 % of each layer',
@@ -22,6 +30,8 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
     kind: 'extract',
     name,
     at: at.path,
+    key,
+    ...(key === 'lokr' ? { lokr: { factor: numberOf(get(lora, 'factor')) ?? -1 } } : {}),
     from,
     base,
     ...(rank === undefined ? {} : { rank }),

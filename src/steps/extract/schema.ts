@@ -1,4 +1,28 @@
-import { energy, object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+import { energy, inEditors, needsOne, object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+
+const SOLVER: Schema = {
+  method: word(
+    {
+      auto: 'exact for matrices with a side of at most 512, randomised for larger ones.',
+      exact: 'The decomposition of the whole matrix.',
+      randomised: 'A decomposition by random projections. Its error is within 1 % of the smallest possible one.',
+    },
+    { description: 'How to compute singular vectors. Default: auto, which is exact for small matrices.' },
+  ),
+  oversampling: {
+    type: 'integer',
+    minimum: 0,
+    title: 'a non-negative integer',
+    description: 'For the randomised method: columns beyond the rank. Default: 16.',
+  },
+  iterations: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 100,
+    title: 'an integer from 1 to 100',
+    description: 'For the randomised method: power iterations. Default: 4.',
+  },
+}
 
 /** Definitions that `extract` refers to. */
 export const definitions: Readonly<Record<string, Schema>> = {
@@ -33,36 +57,37 @@ export const definitions: Readonly<Record<string, Schema>> = {
         description:
           'Whether to save the differences of the biases of adapted layers (lora_bias, PEFT 0.14 and later). Not possible with embeddings. Default: false.',
       },
-      method: word(
-        {
-          auto: 'exact for matrices with a side of at most 512, randomised for larger ones.',
-          exact: 'The decomposition of the whole matrix.',
-          randomised: 'A decomposition by random projections. Its error is within 1 % of the smallest possible one.',
-        },
-        { description: 'How to compute singular vectors. Default: auto, which is exact for small matrices.' },
-      ),
-      oversampling: {
-        type: 'integer',
-        minimum: 0,
-        title: 'a non-negative integer',
-        description: 'For the randomised method: columns beyond the rank. Default: 16.',
-      },
-      iterations: {
-        type: 'integer',
-        minimum: 1,
-        maximum: 100,
-        title: 'an integer from 1 to 100',
-        description: 'For the randomised method: power iterations. Default: 4.',
-      },
+      ...SOLVER,
     },
     ['from', 'base'],
     'Settings of the low-rank adapter in the PEFT format.',
   ),
+  lokr: object(
+    {
+      from: text('The fine-tuned model: a model of the recipe.'),
+      base: text('The base model of the adapter: a model of the recipe.'),
+      factor: {
+        type: 'integer',
+        minimum: -1,
+        title: 'an integer',
+        description:
+          'decompose_factor: the first factor of each side. -1 chooses factors near the square root, as PEFT does. Default: -1.',
+      },
+      include: ref('patterns'),
+      exclude: ref('patterns'),
+      ...SOLVER,
+    },
+    ['from', 'base'],
+    'Settings of the LoKr adapter in the PEFT format: each difference as the best Kronecker product.',
+  ),
 }
 
 /** `extract`: a step of `steps`. */
-export const extract = object(
-  { lora: ref('lora') },
-  ['lora'],
-  'Extracts a LoRA adapter from the difference of two models.',
+export const extract = inEditors(
+  object(
+    { lora: ref('lora'), lokr: ref('lokr') },
+    [],
+    'Extracts an adapter from the difference of two models: LoRA or LoKr.',
+  ),
+  needsOne('Write either lora or lokr.', 'lora', 'lokr'),
 )

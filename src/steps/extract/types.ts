@@ -2,6 +2,10 @@ import type { Filters, StepCommon } from '../../language/types.js'
 
 export interface ExtractStep extends StepCommon {
   readonly kind: 'extract'
+  /** The key of its settings in the recipe. */
+  readonly key: 'lora' | 'lokr'
+  /** A Kronecker product instead of low-rank factors. */
+  readonly lokr?: { readonly factor: number }
   readonly from: string
   readonly base: string
   /** At least one of both is there. */
