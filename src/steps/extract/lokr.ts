@@ -22,7 +22,7 @@ export interface KroneckerLayer {
 }
 
 /** Two factors of a size, as PEFT chooses them. */
-export function factorization(size: number, factor: number): readonly [number, number] {
+function factorization(size: number, factor: number): readonly [number, number] {
   if (factor > 0 && size % factor === 0) return [factor, size / factor]
   const most = factor > 0 ? factor : size
   let [m, n] = [1, size]
