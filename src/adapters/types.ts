@@ -58,7 +58,7 @@ export interface Magnitude {
   readonly scales: 'update' | 'change'
 }
 
-export type KindName = 'lora' | 'loha' | 'lokr' | 'experts' | 'ia3' | 'tokens' | 'bias'
+export type KindName = 'lora' | 'loha' | 'lokr' | 'experts' | 'ia3' | 'hra' | 'tokens' | 'bias'
 
 /** The weight that an update changes. */
 export interface Weight extends Pick<ValueTensor, 'dtype' | 'shape' | 'expr'> {
@@ -72,6 +72,8 @@ export type Change =
   | { readonly kind: 'add'; readonly delta: Delta; readonly turned?: boolean }
   /** W times `factor`, element by element. */
   | { readonly kind: 'times'; readonly factor: ReadExpr }
+  /** W times reflections by the columns of `by`, which can be made orthonormal first. */
+  | { readonly kind: 'reflect'; readonly by: ReadExpr; readonly rank: number; readonly orthonormal: boolean }
   /** Other elements in place of W. `lora_scale` does not apply. */
   | { readonly kind: 'replace'; readonly expr: ReadExpr }
 

@@ -8,6 +8,7 @@ import type { Passes, PassInput, TensorSettings } from './types.js'
  * adapter-rows, adapter-columns: inputs V and M: V ⊙ M / ‖V‖, the norms of rows or columns plus `epsilon`. M repeats one
  * number along each.
  * adapter-pissa, adapter-olora: input W: what is left of it without the part that the adapter started from.
+ * adapter-hra: inputs W and U: W times the reflections by the columns of U.
  */
 export type Adapted =
   | 'adapter-sum'
@@ -16,11 +17,22 @@ export type Adapted =
   | 'adapter-columns'
   | 'adapter-pissa'
   | 'adapter-olora'
+  | 'adapter-hra'
 
 /** The limit exists because the sums of all columns are in memory at once. */
 const MOST_COLUMNS = 2 ** 18
 
 const RULES: Readonly<Record<Adapted, (settings: TensorSettings) => Passes>> = {
+  'adapter-hra': ({ shape, parameters }) => {
+    const [rows = 1, columns = 1] = shape
+    const { rank = 1, orthonormal = 0 } = parameters
+    const options = { rank: Number(rank), orthonormal: Number(orthonormal) }
+    return {
+      reduces: [],
+      held: { kernel: 'hra', rows, columns, weights: [1, 1], scale: 1, options },
+      map: { kernel: 'linear', coefficients: () => [1] },
+    }
+  },
   'adapter-pissa': (settings) => startPasses('pissa')(settings),
   'adapter-olora': (settings) => startPasses('olora')(settings),
   'adapter-sum': () => ({

@@ -2,6 +2,7 @@
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter } from '../types.js'
+import { hra } from './methods/hra.js'
 import { ia3 } from './methods/ia3.js'
 import { lora } from './methods/lora.js'
 import { loha, lokr } from './methods/lycoris.js'
@@ -17,6 +18,7 @@ const METHODS: Readonly<Record<string, PeftMethod>> = {
   LOHA: loha,
   LOKR: lokr,
   IA3: ia3,
+  HRA: hra,
   VERA: vera,
   ADALORA: adalora,
   TRAINABLE_TOKENS: trainableTokens,

@@ -23,6 +23,7 @@ const ROLES = [
   'lokr_w2_b',
   'lokr_t2',
   'ia3_l',
+  'hra_u',
   'vera_lambda_b',
   'vera_lambda_d',
   'vera_A',

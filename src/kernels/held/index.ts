@@ -6,6 +6,7 @@ import { knots } from './knots.js'
 import { core } from './lowRank/core.js'
 import { expanded, expandedPlaces } from './lowRank/expanded.js'
 import { joined, joinedPlaces } from './lowRank/joined.js'
+import { hra } from './reflected.js'
 import { regmean } from './regmean.js'
 import { star } from './star.js'
 import { olora, pissa } from './start.js'
@@ -25,6 +26,7 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   factors,
   pissa,
   olora,
+  hra,
   core,
   joined,
   expanded,

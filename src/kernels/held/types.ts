@@ -8,6 +8,7 @@ import type { Compute } from '../types.js'
 export type HeldKernel =
   | 'pissa'
   | 'olora'
+  | 'hra'
   | 'iso_c'
   | 'iso_cts'
   | 'tsv_m'

@@ -1,5 +1,5 @@
 /** The expressions of a weight that an adapter changes. */
-import type { Delta, Magnitude, Product, Target } from '../../adapters/types.js'
+import type { Change, Delta, Magnitude, Product, Target } from '../../adapters/types.js'
 import { along, padded, read, viewOf } from '../../adapters/views.js'
 import { elements } from '../../core/dtypes.js'
 import type { Expr, LoraExpr, LoraFactor, MergeExpr, ReadExpr } from '../../expr/types.js'
@@ -95,6 +95,17 @@ export function without(
 /** W times `factor`, element by element. */
 export const times = (names: Names, weight: Expr, factor: ReadExpr): Expr =>
   adapted(names, 'adapter-product', { scale: 1 }, [weight, factor])
+
+/** W times reflections. */
+export function reflected(
+  names: Names,
+  weight: Expr,
+  shape: readonly number[],
+  { by, rank, orthonormal }: Change & { readonly kind: 'reflect' },
+): Expr {
+  const flat = [shape[0]!, elements(shape.slice(1))]
+  return adapted(names, 'adapter-hra', { rank, orthonormal: orthonormal ? 1 : 0 }, [weight, by], { shape: flat })
+}
 
 /** V with other norms of its rows or columns. */
 export function normed(

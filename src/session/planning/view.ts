@@ -3,8 +3,9 @@
 import { defaultMemory, estimateMemory, threadsThatFit, threadsWithin, usefulThreads } from '../../execute/budget.js'
 import { windowMode } from '../../execute/windowMode.js'
 import { heldSeconds } from '../../expr/cost.js'
-import type { Expr } from '../../expr/types.js'
+import type { Expr, ReadExpr } from '../../expr/types.js'
 import { inputsOf, jsonForm, withShared } from '../../expr/walk.js'
+import { isAdapted } from '../../methods/adapted.js'
 import type { Plan } from '../../plan/types.js'
 import type { Lines } from '../../steps/analysis.js'
 import { analysisKindOf, kindOf } from '../../steps/index.js'
@@ -89,20 +90,36 @@ export interface AdapterUpdates {
 function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
   const found = new Map<number, AdapterUpdates>()
   const seen = new Set<Expr>()
+  const note = ({ view }: ReadExpr, rank: number | undefined, scale: number | undefined): void => {
+    const { file, tensor } = mainStored(view)
+    const model = plan.files[file]?.model ?? -1
+    const entry = found.get(model) ?? { ranks: new Set(), scales: new Set(), tensors: new Set() }
+    found.set(model, entry)
+    if (rank !== undefined) entry.ranks.add(rank)
+    if (scale !== undefined) entry.scales.add(scale)
+    entry.tensors.add(tensor)
+  }
   const visit = (expr: Expr): void => {
     if (seen.has(expr)) return
     seen.add(expr)
-    if (expr.kind !== 'lora') {
-      for (const input of inputsOf(expr)) visit(input)
+    if (expr.kind === 'lora') {
+      note(expr.right.read, expr.rank, expr.scale)
+      if (expr.base) visit(expr.base)
       return
     }
-    const read = mainStored(expr.right.read.view)
-    const model = plan.files[read.file]?.model ?? -1
-    const entry = found.get(model) ?? { ranks: new Set(), scales: new Set(), tensors: new Set() }
-    found.set(model, entry)
-    entry.ranks.add(expr.rank)
-    entry.scales.add(expr.scale)
-    entry.tensors.add(read.tensor)
+    if (expr.kind === 'merge' && isAdapted(expr.method)) {
+      for (const input of expr.base ? [expr.base] : expr.inputs.slice(0, 1)) visit(input)
+      // Of two matrices that are multiplied, the first one counts.
+      const change = expr.base ? expr.inputs[0] : expr.inputs[1]
+      const scale = expr.base ? Number(expr.parameters.scale) : undefined
+      // Magnitudes belong to an update that is counted.
+      const isNorm = expr.method === 'adapter-rows' || expr.method === 'adapter-columns'
+      if (isNorm) return
+      if (change?.kind === 'read') note(change, undefined, scale)
+      else if (change?.kind === 'lora') note(change.right.read, change.rank, scale ?? change.scale)
+      return
+    }
+    for (const input of inputsOf(expr)) visit(input)
   }
   for (const { expr } of plan.outputs.flatMap(({ tensors }) => tensors)) visit(expr)
   return found

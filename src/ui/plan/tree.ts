@@ -86,7 +86,11 @@ function updateText(update: AdapterUpdates | undefined): string {
     const ends = all.length > 1 ? [all[0]!, all.at(-1)!] : all
     return ends.map((number) => Number(number.toPrecision(6))).join('–')
   }
-  return `: rank ${range(ranks!)}, scale ${range(scales!)}, ${counted(update.tensors.size, 'tensor')} updated`
+  const sizes = [
+    ...(ranks!.length > 0 ? [`rank ${range(ranks!)}`] : []),
+    ...(scales!.length > 0 ? [`scale ${range(scales!)}`] : []),
+  ]
+  return `: ${[...sizes, `${counted(update.tensors.size, 'tensor')} updated`].join(', ')}`
 }
 
 /** The merged vocabulary: its size, and by model the tokens that it gives and the rows that it lacks. */
