@@ -91,7 +91,10 @@ export async function validate(
   options: ValidateOptions = {},
 ): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
   const named = namedRecipe(source, options)
-  if (options.models === false) return { diagnostics: loadRecipe(named.file, named.options).diagnostics }
+  if (options.models === false) {
+    const { diagnostics } = loadRecipe(named.file, named.options)
+    return { diagnostics: diagnostics.map(unlessAdapters) }
+  }
   const open = makeOpener()
   const started = Date.now()
   const loaded = await loadKnowing(named.file, named.options, open)
@@ -165,6 +168,10 @@ async function planRanked(opened: OpenedRecipe, rankOf?: RankOf): Promise<Prepar
  * @throws a `Fault` with all errors of the configuration and its models
  */
 export const importMergekit = (file: string, options: ImportOptions = {}) => importRecipe(file, options, makeOpener())
+
+/** Only the models show whether they are adapters, which need no base. */
+const unlessAdapters = (one: Diagnostic): Diagnostic =>
+  one.code === 'missing-base' ? { ...one, severity: 'warning', hint: `${one.hint}; adapters need none` } : one
 
 async function openModels(
   recipe: Recipe,
