@@ -1,4 +1,5 @@
 /** Opens and describes single models, and infers their permutation specs. Reads only headers. */
+import { changedModules } from '../adapters/peft/names.js'
 import type { Checkpoint } from '../checkpoints/types.js'
 import { type Dtype, elements } from '../core/dtypes.js'
 import { stacksOf } from '../networks/layerNames.js'
@@ -165,15 +166,18 @@ function adapterFacts({ adapter, tensors }: Checkpoint) {
   const left = [...tensors.values()].filter(({ name }) => /\.lora_(A\b|embedding_A$)/.test(name))
   const {
     peft_type: type = 'LORA',
-    lora_alpha: alpha,
+    r: rank,
+    alpha: otherAlpha,
+    lora_alpha: alpha = otherAlpha,
     target_modules: targets,
     base_model_name_or_path: base,
   } = adapter
+  const ranks = [...new Set(left.map(({ shape }) => shape[0] ?? 0))].sort((a, b) => a - b)
   return {
     type: String(type),
-    ranks: [...new Set(left.map(({ shape }) => shape[0] ?? 0))].sort((a, b) => a - b),
+    ranks: left.length > 0 || typeof rank !== 'number' ? ranks : [rank],
     ...(typeof alpha === 'number' ? { alpha } : {}),
-    modules: left.length,
+    modules: left.length > 0 ? left.length : changedModules(tensors.keys()).size,
     ...(Array.isArray(targets) ? { targets: targets.map(String) } : {}),
     ...(typeof base === 'string' ? { base } : {}),
   }

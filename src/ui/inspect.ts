@@ -8,7 +8,8 @@ function adapterText({ type, ranks, alpha, modules, base }: NonNullable<Checkpoi
   const kind = type === 'LORA' ? 'LoRA' : printable(type)
   const scale = alpha === undefined ? '' : `, alpha ${alpha}`
   const made = base === undefined ? '' : `, base model ${printable(base)}`
-  return `${kind}, rank ${ranks.join(', ')}${scale}, ${counted(modules, 'module')}${made}`
+  const rank = ranks.length > 0 ? `, rank ${ranks.join(', ')}` : ''
+  return `${kind}${rank}${scale}, ${counted(modules, 'module')}${made}`
 }
 
 const stacksText = (stacks: Readonly<Record<string, number>>): string =>

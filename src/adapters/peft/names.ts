@@ -68,6 +68,16 @@ export function parse(stored: string): Named | undefined {
   return { module, role: role as Role, adapter, isBias: leaf === 'bias', depth }
 }
 
+/** The modules with updates among these tensors. All modules of VeRA share two matrices, which are of none. */
+export function changedModules(names: Iterable<string>): ReadonlySet<string> {
+  const modules = new Set<string>()
+  for (const name of names) {
+    const found = parse(name)
+    if (found && found.role !== 'vera_A' && found.role !== 'vera_B') modules.add(found.module)
+  }
+  return modules
+}
+
 /** Whether a tensor of this name belongs to an update of an adapter. */
 export const isFactor = (stored: string): boolean => parse(stored) !== undefined
 
