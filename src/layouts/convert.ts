@@ -195,36 +195,41 @@ interface Occurrence {
  * use are theirs, so that a rule for the rest of a module can follow.
  */
 function occurrences({ rules, wanted }: Target, atoms: Atoms, facts: Facts): readonly Occurrence[] {
-  const found = new Map<string, Occurrence & { readonly some: string[]; readonly counts: Record<string, number> }>()
-  const most = new Map<string, number>()
+  const all: (Occurrence & { readonly some: string[]; readonly counts: Record<string, number> })[] = []
   const index = indexOf(atoms)
   const taken = new Set<string>()
-  for (const [place, rule] of rules.entries()) {
-    const own = new Set<string>()
+  for (const rule of rules) {
+    const found = new Map<string, (typeof all)[number]>()
     const name = nameOf(rule.tensor)
-    const over = new Set(stackedOver(rule.is))
+    const over = stackedOver(rule.is)
     for (const leaf of leavesOf(rule.is))
       for (const { name: atom, captures } of index.find(leaf)) {
         if (taken.has(atom)) continue
-        const values = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
-        const tensor = name.fill(values)
-        if (wanted && !wanted(tensor)) continue
-        own.add(atom)
-        const key = `${place} ${tensor}`
-        const entry = found.get(key) ?? { name: tensor, rule, captures: values, counts: {}, some: [] }
-        found.set(key, entry)
-        entry.some.push(atom)
-        for (const capture of over) {
-          const at = captures[capture]
-          if (at === undefined) continue
-          entry.counts[capture] ??= 0
-          const key = stacksOf(capture, values)
-          most.set(key, Math.max(most.get(key) ?? expertsIn(capture, facts), Number(at) + 1))
+        const tensor = name.fill(captures)
+        let entry = found.get(tensor)
+        if (!entry) {
+          if (wanted && !wanted(tensor)) continue
+          const values = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
+          entry = { name: tensor, rule, captures: values, counts: {}, some: [] }
+          found.set(tensor, entry)
         }
+        entry.some.push(atom)
+        for (const capture of over)
+          if (captures[capture] !== undefined)
+            entry.counts[capture] = Math.max(entry.counts[capture] ?? 0, Number(captures[capture]) + 1)
       }
-    for (const atom of own) taken.add(atom)
+    for (const entry of found.values()) {
+      for (const atom of entry.some) taken.add(atom)
+      all.push(entry)
+    }
   }
-  for (const { counts, captures } of found.values())
+  const most = new Map<string, number>()
+  for (const { counts, captures } of all)
+    for (const [capture, count] of Object.entries(counts)) {
+      const key = stacksOf(capture, captures)
+      most.set(key, Math.max(most.get(key) ?? expertsIn(capture, facts), count))
+    }
+  for (const { counts, captures } of all)
     for (const capture of Object.keys(counts)) counts[capture] = most.get(stacksOf(capture, captures))!
-  return [...found.values()]
+  return all
 }

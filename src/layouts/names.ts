@@ -40,7 +40,11 @@ export function nameOf(pattern: string): Name {
       const found = test.exec(name)
       return found ? Object.fromEntries(captures.map((capture, index) => [capture, found[index + 1]!])) : undefined
     },
-    fill: (values) => pieces.map((piece, index) => (index % 2 === 1 ? values[piece]! : piece)).join(''),
+    fill(values) {
+      let filled = pieces[0]!
+      for (let at = 1; at < pieces.length; at += 2) filled += values[pieces[at]!]! + pieces[at + 1]!
+      return filled
+    },
   }
   compiled.set(pattern, name)
   return name
