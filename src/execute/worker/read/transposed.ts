@@ -13,6 +13,8 @@ const KEPT = 16 * 2 ** 20
 const [FEWEST, MOST] = [4, 64]
 /** Bytes between two stored rows above which they are read one by one. */
 const GAP = 12_288
+/** Bytes of a matrix below which nothing is kept: a few reads get all of it. */
+const SMALL = 2 ** 18
 /** Rows and columns of the squares in which elements are copied, so that whole cache lines are used. */
 const SQUARE = 32
 
@@ -70,6 +72,7 @@ export function readTransposed(
   const matrix = elementBytes > 4 ? undefined : matrixOf(reader)
   if (!matrix) return false
   const { row, column } = matrix
+  if (row.size * column.size * elementBytes < SMALL) return false
   const target = wordsOn(reading.worker.memory.buffer, elementBytes, address, count)
   for (let done = 0; done < count; ) {
     const index = first + done
