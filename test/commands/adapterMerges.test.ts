@@ -116,6 +116,52 @@ test('every method gives the same change however B·A is factored, or is refused
     }
   }))
 
+test('equal singular values: the choice among valid vectors depends only on what they span', () =>
+  inFolder(async (folder) => {
+    // Columns of a reflection are orthonormal: all changes have the singular value 1.
+    const reflection = (size: number) => {
+      const v = Float64Array.from(matrix([size], 5).values)
+      const square = v.reduce((sum, x) => sum + x * x, 0)
+      return (row: number, column: number) => (row === column ? 1 : 0) - (2 * v[row]! * v[column]!) / square
+    }
+    const [left, right] = [reflection(14), reflection(11)]
+    const f64 = (shape: readonly number[], values: readonly number[]) => ({
+      dtype: 'F64',
+      shape,
+      bytes: new Uint8Array(Float64Array.from(values).buffer),
+    })
+    for (const mix of [false, true])
+      for (const i of [0, 1, 2]) {
+        const [b, a] = [
+          Array.from({ length: 28 }, (_, at) => left(Math.floor(at / 2), 2 * i + (at % 2))),
+          Array.from({ length: 22 }, (_, at) => right(at % 11, 2 * i + Math.floor(at / 11))),
+        ]
+        // B·R and R⁻¹·A with R = [[1, 0], [2, 1]].
+        const mixedB = b.map((x, at) => (mix && at % 2 === 0 ? x + 2 * b[at + 1]! : x))
+        const mixedA = a.map((x, at) => (mix && at >= 11 ? x - 2 * a[at - 11]! : x))
+        writeAdapter(
+          path.join(folder, `${mix ? 'm' : 'p'}${i}`),
+          { [`${P}q.lora_A.weight`]: f64([2, 11], mixedA), [`${P}q.lora_B.weight`]: f64([14, 2], mixedB) },
+          { r: 2, lora_alpha: 2 },
+        )
+      }
+    const run = async (kind: string, order: readonly number[], merge: string) => {
+      const models = order.map((i) => `${'abc'[i]}: ${kind}${i}`).join(', ')
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        `terge: 1\nmodels: {${models}}\nmerge: {${merge}, rank: full}\noutput: out\n`,
+      )
+      const ran = await terge(['run', 'r.yml', '--force', '--no-digests'], folder)
+      assert.is(ran.code, 0, ran.err)
+      return (await changesOf(path.join(folder, 'out'))).get('q')!.values
+    }
+    for (const merge of ['method: ties, parameters: {density: 0.4}', 'method: magmax', 'method: tsv_m']) {
+      const plain = await run('p', [0, 1, 2], merge)
+      assert.ok(distance(await run('m', [0, 1, 2], merge), plain) < 1e-12, merge)
+      assert.ok(distance(await run('p', [2, 0, 1], merge), plain) < 1e-12, merge)
+    }
+  }))
+
 test('the bits are the same on any number of threads', () =>
   inFolder(async (folder) => {
     writeFactored(folder, [3, 2, 4], false)
