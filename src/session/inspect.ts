@@ -172,10 +172,12 @@ function adapterFacts({ adapter, tensors }: Checkpoint) {
     target_modules: targets,
     base_model_name_or_path: base,
   } = adapter
+  const stacked = Array.isArray(adapter.target_parameters) && adapter.target_parameters.length > 0
   const ranks = [...new Set(left.map(({ shape }) => shape[0] ?? 0))].sort((a, b) => a - b)
   return {
     type: String(type),
-    ranks: left.length > 0 || typeof rank !== 'number' ? ranks : [rank],
+    // Factors of stacks of experts have the rows of all experts.
+    ranks: typeof rank === 'number' && (left.length === 0 || stacked) ? [rank] : ranks,
     ...(typeof alpha === 'number' ? { alpha } : {}),
     modules: left.length > 0 ? left.length : changedModules(tensors.keys()).size,
     ...(Array.isArray(targets) ? { targets: targets.map(String) } : {}),
