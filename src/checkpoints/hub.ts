@@ -4,13 +4,16 @@ import { mkdir } from 'node:fs/promises'
 import type { ErrorCode } from '../core/codes.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
-import { cachedCommit, cachedNames, noteCommit, snapshotFolder } from '../storage/hub/cache.js'
+import { cachedCommit, noteCommit, snapshotFolder } from '../storage/hub/cache.js'
+import { hubContent } from '../storage/hub/content.js'
 import { notCached, type Subject } from '../storage/hub/faults.js'
 import { commitOf, isCommit } from '../storage/hub/repository.js'
 import { type HubSettings, hubSettings } from '../storage/hub/settings.js'
 import { hubStore } from '../storage/hub/store.js'
-import type { Fetch } from '../storage/hub/types.js'
 import { leadsDown } from '../storage/leadsDown.js'
+import { cachedNames } from '../storage/remote/place.js'
+import { fetchesOf } from '../storage/remote/store.js'
+import type { Fetch } from '../storage/remote/types.js'
 import { folderContainer, hasWholeWeights } from './containers/index.js'
 import type { FolderContainer } from './containers/types.js'
 import { PART } from './folder.js'
@@ -97,11 +100,10 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   })
   const checkpoint = await openCheckpoint(reference, folder, { store, adapter })
   if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
-  const fetches = checkpoint.files.flatMap(({ name, path: place, headerBytes, headerDigest }): Fetch[] => {
-    const file = store.lacking.get(name)
-    return file ? [{ settings, subject: at, file, place, headerBytes, headerDigest }] : []
-  })
-  return done(checkpoint, fetches)
+  return done(
+    checkpoint,
+    fetchesOf(store, (file) => hubContent(settings, at, file), checkpoint.files),
+  )
 }
 
 /** Each part of each tensor has a header of its own: too many ranges to ask a hub for. */

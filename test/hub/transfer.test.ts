@@ -5,8 +5,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { hubContent } from '../../src/storage/hub/content.js'
 import type { HubSettings } from '../../src/storage/hub/settings.js'
-import { fetchContent } from '../../src/storage/hub/transfer.js'
+import { fetchContent } from '../../src/storage/remote/transfer.js'
 import { asyncFaultOf, random } from '../checkpoints/helpers.js'
 import { BIN, plainEnv } from '../support/terge.js'
 import { type Disturbance, type Hub, type Options, sha256, startHub } from './server.js'
@@ -47,7 +48,7 @@ async function inRoom(
       hub,
       settings,
       blobs: path.join(cache, 'models--org--a/blobs'),
-      fetch: (signal) => fetchContent({ settings, subject, file, signal }),
+      fetch: (signal) => fetchContent(hubContent(settings, subject, file), { signal }),
     })
   } finally {
     await hub.close()

@@ -15,7 +15,7 @@ import { hubParts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
 import type { Recipe } from '../../recipe/types.js'
-import type { Fetch } from '../../storage/hub/types.js'
+import type { Fetch } from '../../storage/remote/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 import { boundsOf } from '../../storage/local/regular.js'
 import { givenFolder } from './givenFolder.js'
@@ -198,7 +198,7 @@ export async function fetchModels(
   const owner = new Map<Fetch, string>()
   for (const [name, { fetches }] of models) for (const fetch of fetches) owner.set(fetch, name)
   if (owner.size === 0) return
-  const { download } = await import('../../storage/hub/download.js')
+  const { download } = await import('../../storage/remote/download.js')
   await download([...owner.keys()], {
     signal,
     progress: (done, total) =>

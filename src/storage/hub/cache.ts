@@ -5,12 +5,12 @@
  *     models--ORG--NAME/refs/REVISION              the last known commit of a branch or tag
  *     models--ORG--NAME/snapshots/COMMIT/PATH      a link to the content
  */
-import { copyFile, link, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { move } from '../../core/system/disk.js'
 import { leadsDown } from '../leadsDown.js'
 import { readRegular } from '../local/regular.js'
-import type { HubFile } from './repository.js'
+import { freshName } from '../remote/place.js'
 import { isCommit } from './repository.js'
 import { hubSettings } from './settings.js'
 
@@ -39,10 +39,6 @@ export async function cachedCommit(cache: string, repository: string, revision: 
   return isCommit(text) ? text : undefined
 }
 
-/** Makes the temporary names of one process unique. */
-let made = 0
-const freshName = (name: string): string => `.${name}.${process.pid}-${made++}`
-
 /** Records the commit of a branch or tag in the cache. Does nothing if the cache is read-only. */
 export async function noteCommit(cache: string, repository: string, revision: string, commit: string): Promise<void> {
   if (revision === commit || !leadsDown(revision) || (await cachedCommit(cache, repository, revision)) === commit)
@@ -54,26 +50,4 @@ export async function noteCommit(cache: string, repository: string, revision: st
     await writeFile(fresh, commit)
     await move(fresh, file)
   } catch {}
-}
-
-/** Names in a snapshot's folder; empty if it does not exist. */
-export const cachedNames = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])
-
-/** Whether a cached file has the right size. Its content was checked when it was downloaded. */
-export const isCached = async (file: string, size: number): Promise<boolean> =>
-  (await stat(file).catch(() => undefined))?.size === size
-
-/** Links a downloaded file to its path in a snapshot. */
-export async function placeInSnapshot(cache: string, repository: string, commit: string, file: HubFile): Promise<void> {
-  const content = blobFile(cache, repository, file.blob)
-  const place = snapshotFolder(cache, repository, commit, file.path)
-  if (await isCached(place, file.size)) return
-  const folder = path.dirname(place)
-  await mkdir(folder, { recursive: true })
-  const fresh = path.join(folder, freshName(path.basename(place)))
-  // Symbolic links where they are supported, as in the other libraries; relative, so that the cache can be moved.
-  await symlink(path.relative(folder, content), fresh)
-    .catch(() => link(content, fresh))
-    .catch(() => copyFile(content, fresh))
-  await move(fresh, place)
 }

@@ -2,7 +2,7 @@
 import type { ErrorCode } from '../../core/codes.js'
 import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
-import { HubError } from './request.js'
+import { RequestError } from '../remote/request.js'
 import type { HubSettings } from './settings.js'
 
 /** What a request is about, for messages. */
@@ -19,9 +19,9 @@ export interface Subject {
   readonly exit?: ExitCode
 }
 
-/** Turns a `HubError` into an error for the user; returns other errors unchanged. */
+/** Turns a `RequestError` into an error for the user; returns other errors unchanged. */
 export function hubFault(error: unknown, settings: HubSettings, subject: Subject): unknown {
-  if (!(error instanceof HubError)) return error
+  if (!(error instanceof RequestError)) return error
   const { reference, repository, revision, entry, exit = 2 } = subject
   const { host } = new URL(settings.endpoint)
   const fail = (code: ErrorCode, message: string, hint: string): Fault =>

@@ -2,8 +2,9 @@
 import { fault } from '../../core/diagnostics.js'
 import { nearest, quote } from '../../core/suggest.js'
 import { leadsDown } from '../leadsDown.js'
+import { RequestError } from '../remote/request.js'
 import { hubFault, type Subject } from './faults.js'
-import { apiFetch, HubError } from './request.js'
+import { apiFetch } from './request.js'
 import type { HubSettings } from './settings.js'
 
 /** A file of a repository, as the hub publishes it. */
@@ -44,11 +45,11 @@ export async function commitOf(settings: HubSettings, subject: Subject, options:
         fetch: apiFetch(settings, options),
       }),
     )
-    if (!isCommit(sha)) throw new HubError('the answer has no commit')
+    if (!isCommit(sha)) throw new RequestError('the answer has no commit')
     return sha
   } catch (error) {
     const meant =
-      error instanceof HubError && error.code === 'RevisionNotFound'
+      error instanceof RequestError && error.code === 'RevisionNotFound'
         ? await meantRevision(settings, subject, options)
         : undefined
     throw hubFault(error, settings, { ...subject, meant })
@@ -100,7 +101,7 @@ export async function listFolder(
       })
       for await (const entry of entries) {
         if (entry.type === 'file') found.push(checked(entry, folder, subject.reference))
-        if (++entriesSeen > MOST_ENTRIES) throw new HubError('the list of files does not end')
+        if (++entriesSeen > MOST_ENTRIES) throw new RequestError('the list of files does not end')
       }
     })
   } catch (error) {
@@ -115,7 +116,7 @@ async function answered<T>(work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (error) {
     if (error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)
-      throw new HubError('the answer is not valid')
+      throw new RequestError('the answer is not valid')
     throw error
   }
 }
@@ -128,7 +129,7 @@ function checked(
 ): HubFile {
   const { path, size, oid } = entry
   const lfs = entry.lfs as { oid?: unknown; size?: unknown } | undefined
-  if (typeof path !== 'string') throw new HubError('the list of files has no names')
+  if (typeof path !== 'string') throw new RequestError('the list of files has no names')
   const inside = folder === '' ? path : path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : ''
   if (!leadsDown(inside))
     throw fault(
@@ -138,11 +139,11 @@ function checked(
     )
   // Without it, `oid` would be the digest of a pointer.
   if ('xetHash' in entry && entry.xetHash && !lfs)
-    throw new HubError(`the list of files has no SHA-256 for ${quote(path)}`)
+    throw new RequestError(`the list of files has no SHA-256 for ${quote(path)}`)
   const sha256 = lfs?.oid
   const blob = sha256 ?? oid
   const form = sha256 === undefined ? /^[0-9a-f]{40}$/ : /^[0-9a-f]{64}$/
   if (!Number.isSafeInteger(size) || (size as number) < 0 || typeof blob !== 'string' || !form.test(blob))
-    throw new HubError(`the list of files has no size or digest for ${quote(path)}`)
+    throw new RequestError(`the list of files has no size or digest for ${quote(path)}`)
   return { path, size: size as number, blob, ...(typeof sha256 === 'string' ? { sha256 } : {}) }
 }

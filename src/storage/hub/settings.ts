@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import type { Timeouts } from '../remote/request.js'
+import type { Cache } from '../remote/types.js'
 
-export interface HubSettings {
+export interface HubSettings extends Timeouts {
   /** `https://huggingface.co` or `HF_ENDPOINT`, without a slash at the end. */
   readonly endpoint: string
   /** Sent only to the origin of the endpoint, and never shown in messages. */
@@ -13,10 +15,9 @@ export interface HubSettings {
   readonly cache: string
   /** Whether to use only the cache. */
   readonly offline: boolean
-  /** Timeouts in milliseconds for the first answer, and for the next bytes. */
-  readonly answerTimeout: number
-  readonly byteTimeout: number
 }
+
+export const cacheOf = ({ cache }: HubSettings): Cache => ({ folder: cache, variable: 'HF_HOME' })
 
 const ENDPOINT = 'https://huggingface.co'
 const ANSWER_SECONDS = 10

@@ -2,13 +2,12 @@
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { eachOf } from '../../core/collections/eachOf.js'
-import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { openRegular } from '../local/regular.js'
-import { blobFile, placeInSnapshot } from './cache.js'
+import { linkContent } from './place.js'
 import { refuseNoRoom } from './room.js'
 import { fetchContent } from './transfer.js'
-import type { Fetch } from './types.js'
+import type { Content, Fetch } from './types.js'
 
 export interface DownloadOptions {
   /** Called a few times per second with the bytes that are downloaded, and the total. */
@@ -24,8 +23,8 @@ const PARALLEL = 8
 const EVERY = 200
 
 /**
- * Downloads the files that `openHub` did not. A file appears under its name only when it is whole and has its published
- * digest. Errors, with exit 1: `disk-full`, `hub-changed`, those of `fetchContent`.
+ * Downloads the files that opening the models did not. A file appears under its name only when it is whole and was checked.
+ * Errors, with exit 1: `disk-full`, those of `fetchContent` and of changed contents.
  */
 export async function download(
   fetches: readonly Fetch[],
@@ -50,15 +49,14 @@ export async function download(
   if (signal?.aborted) stop()
   let first: { error: unknown } | undefined
   const work = async (index: number): Promise<void> => {
-    const { settings, subject, file } = fetches[index]!
+    const { content } = fetches[index]!
     const bytes = (count: number): void => {
       there[index] = count
       report()
     }
     try {
-      const own = { ...subject, exit: 1 as const }
-      await fetchContent({ settings, subject: own, file, progress: bytes, signal: failed.signal })
-      await placeInSnapshot(settings.cache, subject.repository, subject.commit, file)
+      await fetchContent(content, { exit: 1, progress: bytes, signal: failed.signal })
+      await linkContent(content.target, content.place, content.size)
       await checkHeader(fetches[index]!)
     } catch (error) {
       first ??= { error: blame(fetches[index]!, error) }
@@ -73,23 +71,25 @@ export async function download(
   if (first) throw signal?.aborted ? signal.reason : first.error
 }
 
-/** Checks the free disk space for the rest of the downloads. Error: `disk-full`. */
+/** Checks the free disk space of each cache for the rest of the downloads. Error: `disk-full`. */
 async function checkRoom(fetches: readonly Fetch[]): Promise<void> {
-  const { settings, subject } = fetches[0]!
-  const wanted = new Map<string, number>()
-  for (const { file } of fetches) {
-    const part = `${blobFile(settings.cache, subject.repository, file.blob)}.incomplete`
-    const handle = await open(part, 'r').catch(() => undefined)
+  const caches = new Map<string, { readonly first: Content; readonly wanted: Map<string, number> }>()
+  for (const { content } of fetches) {
+    const handle = await open(`${content.target}.incomplete`, 'r').catch(() => undefined)
     const have = (await handle?.stat())?.size ?? 0
     await handle?.close()
-    wanted.set(file.blob, Math.max(0, file.size - have))
+    const found = caches.get(content.cache.folder) ?? { first: content, wanted: new Map() }
+    caches.set(content.cache.folder, found)
+    found.wanted.set(content.target, Math.max(0, content.size - have))
   }
-  const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0)
-  await refuseNoRoom(settings, path.dirname(fetches[0]!.place), bytes, 1)
+  for (const { first, wanted } of caches.values()) {
+    const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0)
+    await refuseNoRoom(first.cache, path.dirname(first.place), bytes, 1)
+  }
 }
 
-/** Checks that a file starts with the header that the plan was made from. Error: `hub-changed`. */
-async function checkHeader({ place, headerBytes, headerDigest, subject, file }: Fetch): Promise<void> {
+/** Checks that a file starts with the header that the plan was made from. */
+async function checkHeader({ place, headerBytes, headerDigest, content }: Fetch): Promise<void> {
   const { handle } = await openRegular(place)
   try {
     const bytes = new Uint8Array(headerBytes)
@@ -100,10 +100,5 @@ async function checkHeader({ place, headerBytes, headerDigest, subject, file }: 
   } finally {
     await handle.close()
   }
-  throw fault(
-    'hub-changed',
-    `${subject.reference}: ${file.path} does not start with the header that the plan was made from`,
-    'run again; if that does not help, something between the hub and this machine changes the data',
-    1,
-  )
+  throw content.changed(1)
 }

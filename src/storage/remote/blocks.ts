@@ -1,10 +1,7 @@
-/** A file on the hub, downloaded by ranges on demand. Used for headers, not for tensor data. */
+/** A file elsewhere, downloaded by ranges on demand. Used for headers, not for tensor data. */
 import { Buffer } from 'node:buffer'
 import type { ByteSource } from '../types.js'
-import { hubFault, type Subject } from './faults.js'
-import type { HubFile } from './repository.js'
-import { get, HubError, patiently } from './request.js'
-import type { HubSettings } from './settings.js'
+import { type Answer, type Ask, patiently, RequestError } from './request.js'
 
 /** Bytes that are downloaded together and kept. Finding one storage in a PyTorch file takes one block. */
 const BLOCK = 2 ** 16
@@ -18,25 +15,27 @@ export interface RemoteSource extends ByteSource {
   begin(): Promise<void>
 }
 
-/** The URL of a file at a commit. */
-export const addressOf = (settings: HubSettings, repository: string, commit: string, file: HubFile): string =>
-  `${settings.endpoint}/${repository}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`
+/** One attempt to get a range of a file. */
+export type RangeGet = (range: NonNullable<Ask['range']>) => Promise<Answer>
 
-export function remoteSource(
-  settings: HubSettings,
-  subject: Subject & { readonly commit: string },
-  file: HubFile,
-  name: string,
-  signal?: AbortSignal,
-): RemoteSource {
-  const address = addressOf(settings, subject.repository, subject.commit, file)
+export interface RangedFile {
+  /** For messages. */
+  readonly name: string
+  readonly size: number
+  readonly get: RangeGet
+  /** Makes the error for the user. */
+  readonly explain: (error: unknown) => unknown
+  readonly signal?: AbortSignal | undefined
+}
+
+export function blockSource({ name, size, get, explain, signal }: RangedFile): RemoteSource {
   const blocks = new Map<number, Promise<Uint8Array>>()
 
   async function fetchRange(start: number, length: number): Promise<Uint8Array> {
     try {
-      return await patiently(() => readRange(settings, address, start, length, file.size, signal), { signal })
+      return await patiently(() => readRange(get, { start, length }, size), { signal })
     } catch (error) {
-      throw hubFault(error, settings, { ...subject, reference: name, entry: file.path })
+      throw explain(error)
     }
   }
 
@@ -50,7 +49,7 @@ export function remoteSource(
       let end = block
       while (end < last && !blocks.has(end + 1)) end++
       const start = block
-      const bytes = fetchRange(start * BLOCK, Math.min((end + 1) * BLOCK, file.size) - start * BLOCK)
+      const bytes = fetchRange(start * BLOCK, Math.min((end + 1) * BLOCK, size) - start * BLOCK)
       for (; block <= end; block++) {
         const from = (block - start) * BLOCK
         const part = bytes.then((all) => all.subarray(from, from + BLOCK))
@@ -62,8 +61,8 @@ export function remoteSource(
   }
 
   async function read(offset: number, length: number): Promise<Uint8Array> {
-    if (offset < 0 || length < 0 || offset + length > file.size)
-      throw new Error(`internal: ${length} bytes at ${offset} of ${file.size}`)
+    if (offset < 0 || length < 0 || offset + length > size)
+      throw new Error(`internal: ${length} bytes at ${offset} of ${size}`)
     if (length === 0) return new Uint8Array(0)
     const [first, last] = [Math.floor(offset / BLOCK), Math.floor((offset + length - 1) / BLOCK)]
     want(first, last)
@@ -75,9 +74,9 @@ export function remoteSource(
 
   return {
     name,
-    size: file.size,
+    size,
     read,
-    begin: async () => void (await read(0, Math.min(file.size, FIRST_BLOCKS * BLOCK))),
+    begin: async () => void (await read(0, Math.min(size, FIRST_BLOCKS * BLOCK))),
   }
 }
 
@@ -87,15 +86,13 @@ export function rangeOf(headers: Headers): { readonly start: number; readonly si
   return start === undefined ? undefined : { start: Number(start), size: Number(size) }
 }
 
+/** Reads a range of a file of `size` bytes in one attempt. */
 async function readRange(
-  settings: HubSettings,
-  address: string,
-  start: number,
-  length: number,
+  get: RangeGet,
+  { start, length }: { readonly start: number; readonly length: number },
   size: number,
-  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
-  const answer = await get(settings, address, { range: { start, length }, signal })
+  const answer = await get({ start, length })
   const range = answer.status === 206 ? rangeOf(answer.headers) : { start: 0, size }
   if (
     range?.start !== (answer.status === 206 ? start : 0) ||
@@ -103,7 +100,7 @@ async function readRange(
     (answer.status === 200 && start > MAX_SKIP)
   ) {
     answer.close()
-    throw new HubError('the answer has a different range than requested')
+    throw new RequestError('the answer has a different range than requested')
   }
   const bytes = new Uint8Array(length)
   let at = range.start
@@ -114,5 +111,5 @@ async function readRange(
     at += piece.length
     if (at >= start + length) return bytes
   }
-  throw new HubError('the connection was cut', undefined, undefined, true)
+  throw new RequestError('the connection was cut', undefined, undefined, true)
 }
