@@ -107,6 +107,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     ]),
   ),
   '@huggingface/hub': ['src/storage/hub/'],
+  aws4fetch: ['src/storage/s3/request.ts'],
   re2js: ['src/core/patterns.ts', 'src/core/rename.ts'],
   'fastest-levenshtein': ['src/core/suggest.ts'],
   'node:fs': [

@@ -18,6 +18,7 @@ const AREAS = [
   'alignment',
   'running',
   'hub',
+  's3',
   'lineage',
 ]
 

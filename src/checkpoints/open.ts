@@ -24,6 +24,8 @@ import { ADAPTER_CONFIG, findSidecars, readConfigFile } from './sidecars.js'
 import type { Checkpoint, CheckpointFile, CheckpointModule, LogicalTensor, StoredTensor } from './types.js'
 
 export interface OpenOptions {
+  /** The path is that of a single file of the store. */
+  readonly single?: boolean | undefined
   /** The source of the folder's files, if they are not all local. */
   readonly store?: Store | undefined
   /** Open the PEFT adapter in a folder, even if it also holds a whole model. */
@@ -43,6 +45,7 @@ export async function openCheckpoint(
   options: OpenOptions = {},
 ): Promise<Checkpoint> {
   const allowance = fullAllowance()
+  if (options.store && options.single) return openFile(reference, absolutePath, allowance, options.store)
   const entry = await stat(absolutePath).catch((error: NodeJS.ErrnoException) =>
     unreadable(error, reference, absolutePath),
   )
@@ -51,13 +54,19 @@ export async function openCheckpoint(
     : openFile(reference, absolutePath, allowance)
 }
 
-async function openFile(reference: string, file: string, allowance: Allowance): Promise<Checkpoint> {
+async function openFile(reference: string, file: string, allowance: Allowance, remote?: Store): Promise<Checkpoint> {
   const name = path.basename(file)
-  const source = await openNamed(file, reference).catch((error: unknown) => unopened(error, reference, file))
+  const source = await (remote ? remote.open(name, reference) : openNamed(file, reference)).catch((error: unknown) =>
+    unopened(error, reference, file),
+  )
   const { read, header } = await readFileHeader(source, file, name, allowance)
   const stored = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
-    ? await adapterConfig(path.dirname(file), await readdir(path.dirname(file)), path.dirname(reference))
+    ? await adapterConfig(
+        path.dirname(file),
+        await (remote ? holdSmallFiles(remote, '') : readdir(path.dirname(file))),
+        path.dirname(reference),
+      )
     : {}
   return {
     ...{ reference, layout: 'file', path: file, files: [read], stored, tensors: logical(stored) },
@@ -278,7 +287,7 @@ async function unreadable(
     throw fault(
       'missing-model',
       `${reference}: terge can't read from ${address}`,
-      'download the model and write its path, or write hf:org/name for a model on the hub',
+      'download the model and write its path; terge reads hf:org/name and s3://bucket/prefix itself',
     )
   const [near] = nearest(path.basename(file), siblings, 1)
   const slashed = meantPath(reference)

@@ -33,6 +33,8 @@ export interface CheckpointFile {
   readonly headerBytes: number
   /** `sha256:…` of those bytes. */
   readonly headerDigest: string
+  /** Of an object in a store, without quotation marks. */
+  readonly etag?: string
 }
 
 /** Why weights can't be computed with, and the tensor that it is about. */
@@ -74,7 +76,7 @@ export interface Checkpoint {
   readonly reference: string
   /** Whether it is a single file, or a folder with files next to the weights. */
   readonly layout: 'file' | 'folder'
-  /** The commit, for a model on the hub. */
+  /** The commit of a model on the hub; for one in a store, a digest of the names, sizes and ETags of its objects. */
   readonly revision?: string
   /** Absolute path of the file or folder. */
   readonly path: string

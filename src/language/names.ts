@@ -38,6 +38,21 @@ export function resolveName(at: Cursor | undefined, scope: Scope): Participant |
   return meant === undefined ? { written, name: '' } : { written: meant, name: scope.replaced.get(meant) ?? meant }
 }
 
+/** A bucket, and the key of an object or a folder. */
+export const S3 = /^([A-Za-z0-9][\w.-]{1,254})(?:\/(.*?))?\/*$/
+
+/** The parts of `s3://bucket/prefix`, without slashes at the end. Undefined for any other string. */
+export function s3Parts(reference: string): { bucket: string; key: string } | undefined {
+  const [, bucket, key = ''] = (reference.startsWith('s3://') && S3.exec(reference.slice(5))) || []
+  // URLs have no such parts of a path.
+  const bad = key !== '' && key.split('/').some((part) => /^\.{0,2}$|[\u0000-\u001f\u007f]/.test(part))
+  return bucket === undefined || bad ? undefined : { bucket, key }
+}
+
+/** Where a model is, by its reference. */
+export const originOf = (reference: string): ModelSource['origin'] =>
+  reference.startsWith('hf:') ? 'hub' : reference.startsWith('s3://') ? 's3' : 'path'
+
 /** The parts of `hf:org/name@revision`. Undefined for any other string. */
 export function hubParts(reference: string): { repository: string; revision?: string } | undefined {
   const [, repository, revision] = (reference.startsWith('hf:') && HUB.exec(reference.slice(3))) || []

@@ -30,15 +30,15 @@ export type LayoutChoice =
 export interface ModelSource {
   readonly name: string
   readonly at: Path
-  /** As written: the path, or `hf:org/name@revision`. */
+  /** As written: the path, `hf:org/name@revision`, or `s3://bucket/prefix`. */
   readonly reference: string
-  readonly origin: 'path' | 'hub'
+  readonly origin: 'path' | 'hub' | 's3'
   readonly revision?: string
   readonly sha256?: string
   readonly subfolder?: string
   /**
-   * The path of a PEFT adapter or `hf:org/name@revision`. In a complete recipe: the name of the model for that
-   * adapter.
+   * The path of a PEFT adapter, `hf:org/name@revision` or `s3://bucket/prefix`. In a complete recipe: the name of the
+   * model for that adapter.
    */
   readonly lora?: string
   readonly loraScale?: number

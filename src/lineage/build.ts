@@ -145,11 +145,16 @@ function tokenizerStep({ tokenizer }: Plan, { steps }: LineageInput['recipe']): 
   return { [name]: { kind: 'tokenizer', ...rest, models: recordOf(Object.entries(models)) } }
 }
 
-const lineageFile = (file: { name: string; size: number }, digest: Digest | null, sha256?: Digest): LineageFile => ({
+const lineageFile = (
+  file: Pick<LineageFile, 'name' | 'size' | 'etag'>,
+  digest: Digest | null,
+  sha256?: Digest,
+): LineageFile => ({
   name: file.name,
   size: file.size,
   digest,
   ...(sha256 === undefined ? {} : { sha256 }),
+  ...(file.etag === undefined ? {} : { etag: file.etag }),
 })
 
 function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: ReadDigests): Lineage['models'] {

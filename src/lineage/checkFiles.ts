@@ -193,7 +193,7 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
   const place = check.placeOf(model)
   const shown = `${name} (${model.reference})`
   if (place === undefined) {
-    const hint = 'the model is not in the hub cache: run terge lock with the recipe to download it'
+    const hint = 'the model is not in the cache: run terge lock with the recipe to download it'
     report('input-unchecked', `${shown} was not checked`, 'warning', hint)
     return
   }

@@ -15,6 +15,8 @@ export interface LockedFile {
   /** Relative to the model's folder, or the file's own name. */
   readonly name: string
   readonly size: number
+  /** Of an object in a store, without quotation marks. */
+  readonly etag?: string
   /** SHA-256 of the whole file, as the hub publishes it. */
   readonly sha256: Digest
   /** terge's digest, as in a lineage: of header and tensors, or of the bytes of a file without tensors. */
@@ -27,7 +29,7 @@ export interface LockedModel {
   /** As written. */
   readonly revision?: string
   readonly subfolder?: string
-  /** The commit of a model on the hub. */
+  /** The commit of a model on the hub, or the revision of one in a store. */
   readonly commit?: string
   /** Weights, then config and other small files. */
   readonly files: readonly LockedFile[]
@@ -49,7 +51,7 @@ export const lockPath = (file: string): string => `${file}.lock`
 
 const commit: Read<string> = (value, at) =>
   typeof value === 'string' && /^[0-9a-f]{40}$/.test(value) ? value : bad(at, 'a commit, 40 hexadecimal digits')
-const lockedFile = object<LockedFile>({ name: fileName, size: natural, sha256: digest, digest })
+const lockedFile = object<LockedFile>({ name: fileName, size: natural, etag: text, sha256: digest, digest }, 'etag')
 const lockedModel = object<LockedModel>(
   { reference: text, revision: text, subfolder: text, commit, files: list(lockedFile) },
   'revision',

@@ -1,7 +1,8 @@
-/** Compares a lineage's hub models, which may no longer be on this machine, with the lock next to its recipe. */
+/** Compares a lineage's models from the hub and from stores, which may no longer be on this machine, with the lock next to its recipe. */
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { Fault } from '../core/diagnostics.js'
+import { addressIn } from '../core/names/fileNames.js'
 import { locksIn } from './disk.js'
 import { type Lock, readLock } from './lock.js'
 import type { Lineage } from './types.js'
@@ -10,11 +11,11 @@ import type { Lineage } from './types.js'
 const MOST_LOCKS = 100
 
 /**
- * Compares a lineage's hub models with the lock of its recipe, which is searched for in `folders`. Another commit is a warning,
+ * Compares a lineage's models from elsewhere with the lock of its recipe, which is searched for in `folders`. Another commit is a warning,
  * because the lock can be newer. Other bytes of the same commit are an error.
  */
 export async function compareLock(lineage: Lineage, folders: readonly (string | undefined)[]): Promise<Diagnostic[]> {
-  const hub = Object.entries(lineage.models).filter(([, { reference }]) => reference.startsWith('hf:'))
+  const hub = Object.entries(lineage.models).filter(([, { reference }]) => addressIn(reference) !== undefined)
   const found = hub.length > 0 ? await findLock(lineage, folders) : undefined
   if (!found) return []
   const problems: Diagnostic[] = []

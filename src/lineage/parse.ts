@@ -57,7 +57,11 @@ export const fileName: Read<string> = (value, at) =>
     ? value
     : bad(at, 'the name of a file inside its folder')
 
-const file = object<LineageFile>({ name: fileName, size: natural, digest: nullable(digest), sha256: digest }, 'sha256')
+const file = object<LineageFile>(
+  { name: fileName, size: natural, digest: nullable(digest), sha256: digest, etag: text },
+  'sha256',
+  'etag',
+)
 const model = object<LineageModel>(
   {
     index: natural,

@@ -46,6 +46,7 @@ const fileText = (file: LineageFile): string =>
     ['size', inline(file.size)],
     ['digest', inline(file.digest)],
     ['sha256', maybe(file.sha256)],
+    ['etag', maybe(file.etag)],
   ])
 
 const sourceText = (source: LineageSource): string =>

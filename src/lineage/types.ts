@@ -16,6 +16,8 @@ export interface LineageFile {
   readonly digest: Digest | null
   /** SHA-256 of the whole file, as the hub publishes it, if requested. */
   readonly sha256?: Digest
+  /** Of an object in a store, without quotation marks. */
+  readonly etag?: string
 }
 
 export interface LineageModel {

@@ -15,6 +15,8 @@ export interface PlanFile {
   readonly size: number
   readonly headerBytes: number
   readonly headerDigest: string
+  /** Of an object in a store, without quotation marks. */
+  readonly etag?: string
   /** All its tensors, sorted by offset. The run reads unused tensors once, for the file's digest. */
   readonly tensors: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[]
 }

@@ -2,7 +2,7 @@
 
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from '../language/cursor.js'
-import { HUB, hubParts } from '../language/names.js'
+import { HUB, hubParts, originOf, s3Parts } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { ModelSource } from '../language/types.js'
 import { kindOf, type Step } from '../steps/index.js'
@@ -20,12 +20,23 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
     const text = textOf(entry)
     const source: ModelSource = { name, at: entry.path, reference: text ?? '', origin: 'path', rename: [] }
     if (isMapping(entry)) models.set(name, readMapping(source, entry, report))
-    else models.set(name, text?.startsWith('hf:') ? { ...source, ...readHub(entry, text.slice(3), report) } : source)
+    else models.set(name, text === undefined ? source : { ...source, ...readReference(entry, text, report) })
   }
   return models
 }
 
+const S3_HINT = 'write s3://bucket/prefix'
+
 type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
+
+/** A path, a hub reference or an address in a store. */
+function readReference(at: Cursor, text: string, report: Report): Hub {
+  const origin = originOf(text)
+  if (origin === 'hub') return readHub(at, text.slice(3), report)
+  if (origin === 's3' && !s3Parts(text))
+    report.error('bad-value', `${quote(text)} is not an address in an S3 store`, at.path, { hint: S3_HINT })
+  return { reference: text, origin }
+}
 
 function readHub(at: Cursor, text: string, report: Report): Hub {
   const [, repository, revision] = HUB.exec(text) ?? []
@@ -40,7 +51,11 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   const path = get(at, 'path')
   const hub = get(at, 'hub')
   const revision = get(at, 'revision')
-  let found: Hub = { reference: textOf(path) ?? '', origin: 'path' }
+  const written = textOf(path)
+  let found: Hub =
+    path && written !== undefined && originOf(written) === 's3'
+      ? readReference(path, written, report)
+      : { reference: written ?? '', origin: 'path' }
   if (path && hub) {
     const message = `the model ${quote(start.name)} has both a path and a hub repository`
     report.error('contradiction', message, hub.path, { part: 'key', hint: 'remove one of them' })
@@ -48,7 +63,7 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     const message = `the model ${quote(start.name)} has neither a path nor a hub repository`
     report.error('missing-key', message, at.path, { part: 'key', hint: 'write path: or hub: in its mapping' })
   }
-  const reference = hub ?? (textOf(path)?.startsWith('hf:') ? path : undefined)
+  const reference = hub ?? (written?.startsWith('hf:') ? path : undefined)
   const text = textOf(reference)
   if (reference && text !== undefined) found = readHub(reference, text.replace(/^hf:/, ''), report)
   if (revision && found.revision !== undefined) {
@@ -60,7 +75,10 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
   }
   const lora = get(at, 'lora')
   const adapter = textOf(lora)
-  if (lora && adapter?.startsWith('hf:')) readHub(lora, adapter.slice(3), report)
+  if (lora && adapter !== undefined) readReference(lora, adapter, report)
+  const statistics = get(at, 'statistics')
+  const measured = textOf(statistics)
+  if (statistics && measured?.startsWith('s3://')) readReference(statistics, measured, report)
   for (const key of ['lora_scale', 'lora_include'])
     if (has(at, key) && !lora)
       report.error('missing-key', `${key} has no effect without lora`, [...at.path, key], {
@@ -76,7 +94,7 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     loraScale: numberOf(get(at, 'lora_scale')),
     loraInclude: has(at, 'lora_include') ? readPatterns(get(at, 'lora_include'), report) : undefined,
     stripPrefix: textOf(get(at, 'strip_prefix')),
-    statistics: textOf(get(at, 'statistics')),
+    statistics: measured,
     config: textOf(get(at, 'config')),
     layout: has(at, 'layout') ? readLayouts(get(at, 'layout'), report) : undefined,
   }
@@ -84,8 +102,8 @@ function readMapping(start: ModelSource, at: Cursor, report: Report): ModelSourc
     from: textOf(get(item, 'from')) ?? '',
     to: textOf(get(item, 'to')) ?? '',
   }))
-  const written = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
-  return { ...start, ...found, rename, ...written }
+  const chosen = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+  return { ...start, ...found, rename, ...chosen }
 }
 
 /**
@@ -101,11 +119,12 @@ export function withCompanions(models: ReadonlyMap<string, ModelSource>): Map<st
       let name = `${model}.${kind}`
       while (all.has(name)) name += "'"
       all.set(model, { ...all.get(model)!, [kind]: name })
-      const origin = kind === 'lora' && reference.startsWith('hf:') ? ('hub' as const) : ('path' as const)
+      const found = originOf(reference)
+      const origin = kind === 'lora' || found !== 'hub' ? found : 'path'
       const { revision } = hubParts(reference) ?? {}
       const at = [...source.at, kind]
       const companion = { name, at, reference, origin, rename: [], companion: kind }
-      all.set(name, revision === undefined || origin === 'path' ? companion : { ...companion, revision })
+      all.set(name, revision === undefined || origin !== 'hub' ? companion : { ...companion, revision })
     }
   return all
 }

@@ -7,7 +7,7 @@
 import { SIZE_PATTERN } from '../core/sizes.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
 import { evaluateSchema } from '../language/evaluate.js'
-import { HUB } from '../language/names.js'
+import { HUB, S3 } from '../language/names.js'
 import {
   about,
   inEditors,
@@ -44,18 +44,18 @@ const rename = object(
   'Renames the tensors that match a pattern.',
 )
 
-/** A path, or a hub reference, whose form editors check. */
-const hubText = (description: string): Schema =>
+/** A path, a hub reference or an address in a store, whose form editors check. */
+const placeText = (description: string): Schema =>
   inEditors(text(description), {
-    pattern: `^(?!hf:)[\\s\\S]*\\S|${HUB.source.replace('^', '^hf:')}`,
-    errorMessage: 'This is not a hub reference: write hf:org/name or hf:org/name@revision.',
+    pattern: `^(?!hf:|s3://)[\\s\\S]*\\S|${HUB.source.replace('^', '^hf:')}|${S3.source.replace('^', '^s3://')}`,
+    errorMessage: 'Write hf:org/name or hf:org/name@revision for the hub, and s3://bucket/prefix for a store.',
   })
 
 const modelMapping = inEditors(
   object(
     {
-      path: text(
-        'A .safetensors file, a PyTorch state dict, a model folder in the Hugging Face layout, or a folder of a distributed checkpoint.',
+      path: placeText(
+        'A .safetensors file, a PyTorch state dict, a model folder in the Hugging Face layout, a folder of a distributed checkpoint, or s3://bucket/prefix.',
       ),
       hub: text('A Hugging Face repository: org/name.'),
       revision: {
@@ -70,7 +70,9 @@ const modelMapping = inEditors(
         description: 'The expected SHA-256 of the file.',
       },
       subfolder: text('A folder inside the repository or the model folder.'),
-      lora: hubText('A PEFT adapter to apply while the model is read: a folder, a file, or hf:org/name@revision.'),
+      lora: placeText(
+        'A PEFT adapter to apply while the model is read: a folder, a file, hf:org/name@revision, or s3://bucket/prefix.',
+      ),
       lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
       lora_include: {
         ...ref('patterns'),
@@ -256,8 +258,8 @@ export const recipeSchema = (checked = false): Schema => ({
   $defs: {
     model: several(
       'a path, a hub reference, or a mapping',
-      'A path, hf:org/name@revision, or a mapping with path or hub.',
-      hubText('A path relative to the recipe, or hf:org/name@revision.'),
+      'A path, hf:org/name@revision, s3://bucket/prefix, or a mapping with path or hub.',
+      placeText('A path relative to the recipe, hf:org/name@revision, or s3://bucket/prefix.'),
       modelMapping,
     ),
     patterns: several('a pattern or a list of patterns', PATTERN_HELP, text(PATTERN_HELP), listOf(text(PATTERN_HELP))),

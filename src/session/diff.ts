@@ -6,8 +6,9 @@ import { obtain } from './inspect.js'
 
 /**
  * Compares two models: as a whole, by layer, and tensor by tensor in natural order of names: layer 2 before layer 10. Models are
- * paths, relative to the working folder, or `hf:org/name@revision`. Downloads models from the hub, and reads both models once.
- * Figures are computed in float64. If the models certainly have different layouts, the second one is compared in the layout of the first.
+ * paths, relative to the working folder, `hf:org/name@revision`, or `s3://bucket/prefix`. Downloads models that are elsewhere, and
+ * reads both models once. Figures are computed in float64. If the models certainly have different layouts, the second one is
+ * compared in the layout of the first.
  *
  * @throws the errors of `inspect` for each of the models
  * @throws `read-failed` if a file cannot be read

@@ -12,7 +12,7 @@ import type { View } from '../views/types.js'
 import { type FetchOptions, fetchModels, openNamed } from './opened/models.js'
 
 /**
- * Opens a model's headers: a path, relative to the working folder, or `hf:org/name@revision`. Shapes are in elements, sizes in
+ * Opens a model's headers: a path, relative to the working folder, `hf:org/name@revision`, or `s3://bucket/prefix`. Shapes are in elements, sizes in
  * bytes. Reads no tensor data.
  *
  * @throws `missing-model` if there is no such file or folder

@@ -108,7 +108,7 @@ export async function validate(
  * bytes of the outputs. Reads no tensor data, except for at most 4 MiB per tensor that may be equal to an embedding.
  *
  * @throws a `Fault` with all errors of the recipe and its models, in the order of lines: any code of the sections
- * "Recipe", "Models and files", "Hub" and "Merging" of the errors
+ * "Recipe", "Models and files", "Hub", "S3 stores" and "Merging" of the errors
  * @throws `missing-lock` or `lock-differs` with `locked`
  */
 export async function plan(source: RecipeSource, options: PlanOptions = {}): Promise<Prepared> {

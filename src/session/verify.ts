@@ -1,7 +1,8 @@
 import path from 'node:path'
 import type { Diagnostic } from '../core/diagnostics.js'
+import { addressIn } from '../core/names/fileNames.js'
 import { withPace } from '../execute/paced.js'
-import { hubParts } from '../language/names.js'
+import { hubParts, s3Parts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { exists, findLineage, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
@@ -34,8 +35,6 @@ export interface Verified {
 
 /** Most folders between a lineage and the folder of its recipe. */
 const HIGHEST = 4
-
-const isHub = (reference: string): boolean => reference.startsWith('hf:')
 
 /**
  * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file.
@@ -76,7 +75,7 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
   if (given !== undefined) return path.resolve(given)
   const references = Object.values(lineage.models)
     .map((model) => model.reference)
-    .filter((reference) => !isHub(reference) && !path.isAbsolute(reference))
+    .filter((reference) => addressIn(reference) === undefined && !path.isAbsolute(reference))
   if (references.length === 0) return undefined
   let best: { candidate: string; count: number } | undefined
   // An output such as out/name/t-0.500 lies below the folder of its recipe.
@@ -110,7 +109,7 @@ async function stepFiles({ steps }: Lineage, folder: string, signal?: AbortSigna
   return problems
 }
 
-/** The paths of a lineage's models on this machine. Hub models that are not in the cache have none. */
+/** The paths of a lineage's models on this machine. Models elsewhere that are not in the cache have none. */
 async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
   // Only the recipe has the subfolder of a model.
   const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
@@ -118,12 +117,25 @@ async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<Lineag
   for (const [name, model] of Object.entries(lineage.models)) {
     const { subfolder = '' } = recipe?.models.get(name) ?? {}
     const hub = hubParts(model.reference)
-    if (!hub) places.set(model, path.resolve(folder, model.reference, subfolder))
+    const s3 = s3Parts(model.reference)
+    if (!hub && !s3) places.set(model, path.resolve(folder, model.reference, subfolder))
     else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
-      const { cachedPlace } = await import('../storage/hub/cache.js')
-      const place = cachedPlace(hub.repository, model.revision, subfolder)
+      const place = hub ? await hubPlace(hub.repository, model.revision, subfolder) : await s3Place(s3!, model)
       if (await exists(place)) places.set(model, place)
     }
   }
   return places
+}
+
+async function hubPlace(repository: string, commit: string, subfolder: string): Promise<string> {
+  const { cachedPlace } = await import('../storage/hub/cache.js')
+  return cachedPlace(repository, commit, subfolder)
+}
+
+/** A cached revision of a store is that of one model: its subfolder is part of it. */
+async function s3Place({ bucket, key }: { bucket: string; key: string }, model: LineageModel): Promise<string> {
+  const { cachedPlace } = await import('../storage/s3/cache.js')
+  const place = await cachedPlace(bucket, model.revision!)
+  const [file] = model.files
+  return file && path.posix.basename(key) === file.name ? path.join(place, file.name) : place
 }

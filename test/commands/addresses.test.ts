@@ -24,9 +24,9 @@ for (const output of ['s3://bucket/model', 'hf:org/name', 'https://example.com/m
     }))
 
 test('a model at an address that terge can not read is missing, with a hint', async () => {
-  const { code, err } = await terge(['inspect', 's3://bucket/model'])
+  const { code, err } = await terge(['inspect', 'gs://bucket/model'])
   assert.is(code, 2)
-  assert.match(err, /missing-model: s3:\/\/bucket\/model: terge can't read from s3:\/\//)
+  assert.match(err, /missing-model: gs:\/\/bucket\/model: terge can't read from gs:\/\//)
   assert.match(err, /hint: download the model/)
 })
 

@@ -68,12 +68,13 @@ const layoutFields = (layouts: ModelLayouts | undefined): Pick<PlanModel, 'layou
 function planFiles(checkpoint: Checkpoint, model: number): PlanFile[] {
   const tensors = checkpoint.files.map((): { name: string; offset: number; bytes: number }[] => [])
   for (const { name, file, offset, bytes } of checkpoint.stored.values()) tensors[file]!.push({ name, offset, bytes })
-  return checkpoint.files.map(({ name, size, headerBytes, headerDigest }, index) => ({
+  return checkpoint.files.map(({ name, size, headerBytes, headerDigest, etag }, index) => ({
     model,
     name,
     size,
     headerBytes,
     headerDigest,
+    ...(etag === undefined ? {} : { etag }),
     tensors: tensors[index]!.sort(byPlace),
   }))
 }

@@ -1,6 +1,6 @@
 /** Prints a recipe as YAML for people: short values on one line, comments above the nodes that they explain. */
 import path from 'node:path'
-import { withSlashes } from '../../core/names/fileNames.js'
+import { addressIn, withSlashes } from '../../core/names/fileNames.js'
 import { printable, safeJson } from '../../core/printable.js'
 import { childOf, type Entry, type MapNode, makeMap, makeScalar, type Node } from '../../language/tree.js'
 import type { Comments } from './nodes.js'
@@ -75,7 +75,7 @@ function bullet(item: Node, indent: string, comments: Comments): string[] {
 export function relocate(root: MapNode, from: string, to: string): MapNode {
   if (from === to) return root
   const move = (reference: string): string => {
-    if (reference.startsWith('hf:') || path.isAbsolute(reference)) return reference
+    if (addressIn(reference) !== undefined || path.isAbsolute(reference)) return reference
     const moved = withSlashes(path.relative(to, path.resolve(from, reference)))
     return moved === '' ? '.' : moved
   }

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { withoutExtension } from '../../checkpoints/containers/index.js'
 import { fault } from '../../core/diagnostics.js'
-import { withSlashes } from '../../core/names/fileNames.js'
+import { addressIn, withSlashes } from '../../core/names/fileNames.js'
 import { safeJson } from '../../core/printable.js'
 import { quote } from '../../core/suggest.js'
 import { lookupMethod, whichBase } from '../../methods/registry.js'
@@ -45,12 +45,12 @@ function splitAdapter(
     model: parts.slice(0, at + 1).join('+'),
     adapter: parts.slice(at + 1).join('+'),
   }))
-  return ways.find(({ model }) => model.startsWith('hf:') || there(model)) ?? ways[0]!
+  return ways.find(({ model }) => addressIn(model) !== undefined || there(model)) ?? ways[0]!
 }
 
-/** Converts a path relative to `folder` to one relative to `recipeFolder`. Keeps absolute paths and hub references. */
+/** Converts a path relative to `folder` to one relative to `recipeFolder`. Keeps absolute paths and addresses. */
 export function referenceFrom(given: string, folder: string, recipeFolder: string): string {
-  if (given.startsWith('hf:') || path.isAbsolute(given) || folder === recipeFolder) return given
+  if (addressIn(given) !== undefined || path.isAbsolute(given) || folder === recipeFolder) return given
   const relative = withSlashes(path.relative(recipeFolder, path.resolve(folder, given)))
   return relative === '' ? '.' : relative
 }

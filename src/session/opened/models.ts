@@ -1,9 +1,9 @@
-/** Opens a recipe's models from disk or hub, downloads them, and checks their digests. */
+/** Opens a recipe's models from disk, hub or store, downloads them, and checks their digests. */
 
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import type { HubModel } from '../../checkpoints/hub.js'
 import { openCheckpoint } from '../../checkpoints/open.js'
+import type { RemoteModel } from '../../checkpoints/remote/model.js'
 import { readConfigFile } from '../../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
@@ -11,36 +11,44 @@ import { didYouMean, quote } from '../../core/suggest.js'
 import { byteProgress } from '../../execute/byteProgress.js'
 import type { Listener } from '../../execute/events.js'
 import { interruptedDownload } from '../../execute/interrupted.js'
-import { hubParts } from '../../language/names.js'
+import { hubParts, originOf, s3Parts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
 import type { Recipe } from '../../recipe/types.js'
-import type { Fetch } from '../../storage/remote/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 import { boundsOf } from '../../storage/local/regular.js'
+import type { Fetch } from '../../storage/remote/types.js'
 import { givenFolder } from './givenFolder.js'
 
 /** An opened model. `fetches`: the files that are still to be downloaded. */
-export type OpenedModel = HubModel
+export type OpenedModel = RemoteModel
 
 /** What a lock or a lineage already says about a model. */
 export interface Pin {
   readonly commit?: string | undefined
   /** Small files that it must have. */
   readonly expected?: readonly string[]
+  /** Names of files with tensors, and their SHA-256, 64 hexadecimal digits. */
+  readonly pinned?: readonly (readonly [string, string])[]
 }
 
-type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion'>
+type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion' | 'sha256'>
 
-/** Opens a model's headers. Paths are relative to `folder`. Errors: those of `openCheckpoint` and `openHub`. */
+/** Opens a model's headers. Paths are relative to `folder`. Errors: those of `openCheckpoint`, `openHub` and `openS3`. */
 async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
   const adapter = source.companion === 'lora'
   if (origin === 'hub') {
     const { repository, revision = source.revision } = hubParts(reference) ?? { repository: reference }
     // Loaded only for recipes with hub models.
-    const { openHub } = await import('../../checkpoints/hub.js')
-    return openHub({ reference, repository, revision, subfolder, adapter, ...pin })
+    const { openHub } = await import('../../checkpoints/remote/hub.js')
+    const { commit, expected } = pin
+    return openHub({ reference, repository, revision, subfolder, adapter, commit, expected })
+  }
+  if (origin === 's3') {
+    const { openS3 } = await import('../../checkpoints/remote/s3.js')
+    const { sha256 } = source
+    return openS3({ reference, ...s3Parts(reference)!, subfolder, adapter, sha256, pinned: new Map(pin.pinned) })
   }
   if (subfolder !== undefined && !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, '')))
     throw fault(
@@ -53,12 +61,14 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
   return { checkpoint, fetches: [], warnings: checkpoint.warnings ?? [] }
 }
 
-/** A model of the command line: a path, relative to the working folder, or `hf:org/name@revision`. */
+/** A model of the command line: a path, relative to the working folder, `hf:org/name@revision`, or `s3://bucket/prefix`. */
 export function openNamed(reference: string): Promise<OpenedModel> {
-  if (!reference.startsWith('hf:')) return openModel({ reference, origin: 'path' }, process.cwd())
-  if (!hubParts(reference))
+  const origin = originOf(reference)
+  if (origin === 'hub' && !hubParts(reference))
     throw fault('bad-value', `${quote(reference)} is not a hub reference`, 'write hf:org/name or hf:org/name@revision')
-  return openModel({ reference, origin: 'hub' }, process.cwd())
+  if (origin === 's3' && !s3Parts(reference))
+    throw fault('bad-value', `${quote(reference)} is not an address in an S3 store`, 'write s3://bucket/prefix')
+  return openModel({ reference, origin }, process.cwd())
 }
 
 /** Adds the place in the recipe to errors without a place. */
@@ -86,7 +96,8 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
     const source = recipe.models.get(name)!
     const { reference, origin, revision, subfolder, companion } = source
     const pin = pinOf(name)
-    const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, pin])
+    const sum = origin === 's3' ? source.sha256 : undefined
+    const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, sum, pin])
     try {
       await checkSubfolder(recipe, source)
       const found = opened.get(key) ?? openModel(source, recipe.folder, pin)
@@ -181,7 +192,7 @@ function checkPublished(
     throw placed(recipe, where, sumDiffers(reference, sha256, published, 2))
 }
 
-/** How models that are on the hub are downloaded. */
+/** How models that are not on this machine are downloaded. */
 export interface FetchOptions {
   /** Called with the progress of downloads, as events. */
   readonly listen?: Listener | undefined

@@ -40,11 +40,14 @@ export async function makeLock(
   const locked: [string, LockedModel][] = []
   for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {
     const files: LockedFile[] = []
-    for (const [file, { name: fileName, path: place, size }] of checkpoint.files.entries()) {
+    for (const [file, { name: fileName, path: place, size, etag }] of checkpoint.files.entries()) {
       const published = publishedSum(fetches, place)
       const read = (bytes: number) => progress.add(bytes, `SHA-256 of ${name}: ${fileName}`)
       const sum = published === undefined ? await sha256(place, signal, read) : `sha256:${published}`
-      files.push({ name: fileName, size, sha256: sum, digest: digests[index]!.files[file]! })
+      files.push({
+        ...{ name: fileName, size, ...(etag === undefined ? {} : { etag }) },
+        ...{ sha256: sum, digest: digests[index]!.files[file]! },
+      })
     }
     for (const [fileName, { size, place }] of await besideFiles(checkpoint))
       files.push({ name: fileName, size, sha256: await sha256(place, signal), digest: await xxh3OfFile(place, signal) })
@@ -92,8 +95,10 @@ async function besideFiles(
 /** How to open a model that is in a lock. */
 export const pinOf = (lock: Lock, name: string): Pin => {
   const locked = ownValue(lock.models, name)
+  const weights = locked?.files.filter(({ name }) => isWeights(path.posix.basename(name))) ?? []
   return {
     commit: locked?.commit,
+    pinned: weights.map(({ name, sha256 }) => [name, sha256.replace(/^sha256:/, '')] as const),
     expected: locked?.files.map((file) => file.name).filter((file) => !file.includes('/')) ?? [],
   }
 }
@@ -137,9 +142,8 @@ export async function lockDifferences(
       const size = sizes.get(file.name)
       const of = `${name}: ${file.name}`
       const place = beside.get(file.name)?.place
-      const coming = fetches.find(
-        ({ place }) => place === checkpoint.files.find(({ name }) => name === file.name)?.path,
-      )
+      const found = checkpoint.files.find(({ name }) => name === file.name)
+      const coming = fetches.find(({ place }) => place === found?.path)
       // Older locks have other small files, which terge no longer copies, and no licences.
       if (size === undefined && !isRead(file.name)) continue
       if (size === undefined) messages.push(`${of} is in the lock but not in the model`)
@@ -147,7 +151,11 @@ export async function lockDifferences(
       else if (place !== undefined && (await sha256(place)) !== file.sha256)
         messages.push(`${of} differs from the lock`)
       else if (coming?.file.sha256 !== undefined && `sha256:${coming.file.sha256}` !== file.sha256)
-        messages.push(`${of} has another digest on the hub than in the lock`)
+        messages.push(
+          `${of} has another digest ${source.origin === 's3' ? 'in the store' : 'on the hub'} than in the lock`,
+        )
+      else if (file.etag !== undefined && found?.etag !== undefined && found.etag !== file.etag)
+        messages.push(`${of} has another ETag in the store than in the lock`)
       sizes.delete(file.name)
     }
     for (const file of [...sizes.keys()].filter((name) => !isLicence(path.posix.basename(name))))

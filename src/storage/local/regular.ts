@@ -1,6 +1,6 @@
 /**
  * Reads whole small files: only regular files of limited size, without waiting for pipes, and to the end. Model folders are not
- * trusted: links are followed only inside the folder, and from a snapshot in the hub's cache to its blobs.
+ * trusted: links are followed only inside the folder, and from a snapshot in a cache to its blobs.
  */
 import { Buffer } from 'node:buffer'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
@@ -27,7 +27,7 @@ export class FileProblem extends Error {
 export interface Bounds {
   /** The folder, with links resolved. */
   readonly root: string
-  /** For a snapshot in the hub's cache: the folder that its links lead to. */
+  /** For a snapshot in a cache: the folder that its links lead to. */
   readonly blobs?: string
 }
 
@@ -39,7 +39,7 @@ export interface ReadOptions {
 }
 
 /** `…/models--org--name/snapshots/COMMIT`, or a folder inside of it. */
-const SNAPSHOT = /^(.*[\\/](?:models|datasets|spaces)--[^\\/]+)[\\/]snapshots[\\/][^\\/]+(?:[\\/].*)?$/
+const SNAPSHOT = /^(.*[\\/](?:models|datasets|spaces|s3)--[^\\/]+)[\\/]snapshots[\\/][^\\/]+(?:[\\/].*)?$/
 
 export async function boundsOf(folder: string): Promise<Bounds> {
   const root = await realpath(folder)

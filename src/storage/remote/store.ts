@@ -22,6 +22,8 @@ const MOST_BYTES = 256 * 2 ** 20
 export interface RemoteFolder<File extends RemoteFile> {
   /** The model as written, for messages. */
   readonly reference: string
+  /** Whether the reference is that of the only file with tensors. */
+  readonly single?: boolean
   /** In the cache. */
   readonly folder: string
   readonly cache: Cache
@@ -70,10 +72,11 @@ export function remoteStore<File extends RemoteFile>(remote: RemoteFolder<File>)
 
   function sourceFor(name: string, file: File): RemoteSource {
     const { get, explain } = content(file)
+    const shown = remote.single ? reference : `${reference.replace(/\/+$/, '')}/${name}`
     return blockSource({
-      ...{ name: `${reference}/${name}`, size: file.size, signal },
+      ...{ name: shown, size: file.size, signal },
       get: (range) => get({ range, signal }),
-      explain: (error) => explain(error, 2, `${reference}/${name}`),
+      explain: (error) => explain(error, 2, shown),
     })
   }
 

@@ -35,10 +35,7 @@ export const lockFolder = (place: S3Place, file: S3File): string =>
 
 /** What identifies the objects of a model, in 40 digits as a commit has. */
 export const revisionOf = (prefix: string, files: readonly S3File[]): string =>
-  digestOf(
-    [prefix, files.map(({ name, size, etag }) => [name, size, etag]).sort(([a], [b]) => (a! < b! ? -1 : 1))],
-    40,
-  )
+  digestOf([prefix, files.map(({ name, size, etag }) => [name, size, etag]).sort(([a], [b]) => (a! < b! ? -1 : 1))], 40)
 
 export const snapshotFolder = (place: S3Place, revision: string): string =>
   path.join(bucketFolder(place), 'snapshots', revision)

@@ -1,8 +1,7 @@
 /** Keys for signing, as far as they are static. For all others, the AWS tools export keys that are valid for a while. */
 import { type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
-import type { Profile } from './profile.js'
-import type { Environment } from './settings.js'
+import type { Environment, Profile } from './profile.js'
 
 export interface Credentials {
   readonly accessKeyId: string
@@ -11,7 +10,14 @@ export interface Credentials {
 }
 
 /** Keys of a profile whose credentials other programs or services make. */
-const MADE_ELSEWHERE = ['sso_session', 'sso_start_url', 'role_arn', 'credential_process', 'web_identity_token_file', 'login_session']
+const MADE_ELSEWHERE = [
+  'sso_session',
+  'sso_start_url',
+  'role_arn',
+  'credential_process',
+  'web_identity_token_file',
+  'login_session',
+]
 
 export const exportHint = (profile?: string): string =>
   `run eval "$(aws configure export-credentials ${profile === undefined ? '' : `--profile ${profile} `}--format env)", then run again`
@@ -28,7 +34,10 @@ export function credentialsOf(env: Environment, profile: Profile): Credentials |
   }
   const { name, chosen, found, keys } = profile
   if (chosen && !found)
-    throw wrong(`there is no profile ${quote(name)} in the AWS configuration`, 'check AWS_PROFILE, or run aws configure')
+    throw wrong(
+      `there is no profile ${quote(name)} in the AWS configuration`,
+      'check AWS_PROFILE, or run aws configure',
+    )
   const stored = [keys.get('aws_access_key_id'), keys.get('aws_secret_access_key')] as const
   if (stored[0] !== undefined && stored[1] !== undefined)
     return checked(stored[0], stored[1], keys.get('aws_session_token'), `the profile ${quote(name)}`)

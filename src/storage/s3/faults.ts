@@ -23,8 +23,14 @@ const REFUSED: ReadonlyMap<string, readonly [string, string]> = new Map([
   ['ExpiredToken', ['the session token has expired', exportHint()]],
   ['TokenRefreshRequired', ['the session token has expired', exportHint()]],
   ['InvalidToken', ['the store does not accept the session token', exportHint()]],
-  ['InvalidAccessKeyId', ['the store does not know the access key', 'check AWS_ACCESS_KEY_ID or the profile, and which store it belongs to']],
-  ['SignatureDoesNotMatch', ['the secret key does not belong to the access key', 'check AWS_SECRET_ACCESS_KEY or the profile, and AWS_REGION']],
+  [
+    'InvalidAccessKeyId',
+    ['the store does not know the access key', 'check AWS_ACCESS_KEY_ID or the profile, and which store it belongs to'],
+  ],
+  [
+    'SignatureDoesNotMatch',
+    ['the secret key does not belong to the access key', 'check AWS_SECRET_ACCESS_KEY or the profile, and AWS_REGION'],
+  ],
 ])
 
 /** Turns a `RequestError` into an error for the user; returns other errors unchanged. */
@@ -38,16 +44,18 @@ export function s3Fault(error: unknown, { credentials }: S3Settings, subject: S3
   if (refused) return fail('s3-credentials', ...refused)
   if (code === 'RequestTimeTooSkewed')
     return fail('s3-clock', "this machine's clock differs too much from the store's", 'set the clock of this machine')
-  if (status === 412)
-    return fail('s3-changed', `${entry ?? 'an object'} has changed since it was listed`, 'run again when nothing writes to it')
+  if (status === 412 && entry !== undefined)
+    return fail('s3-changed', `${entry} has changed since it was listed`, 'run again when nothing writes to it')
   if (code === 'NoSuchBucket' || (status === 404 && entry === undefined))
     return fail(
       's3-not-found',
       `there is no bucket ${quote(bucket)}`,
-      'check the spelling; for a store other than AWS set AWS_ENDPOINT_URL_S3',
+      'check the spelling and which account the keys belong to; for a store other than AWS set AWS_ENDPOINT_URL_S3',
     )
-  if (status === 404) return fail('s3-not-found', `there is no ${quote(entry!)}`, 'run again when nothing changes the model')
-  if (status === 401 || status === 403)
+  if (status === 404)
+    return fail('s3-not-found', `there is no ${quote(entry!)}`, 'run again when nothing changes the model')
+  // Swift answers 412 to a request without a signature.
+  if (status === 401 || status === 403 || (status === 412 && !credentials))
     return fail(
       's3-forbidden',
       `the store refuses access to the bucket ${quote(bucket)}${credentials ? '' : ' without credentials'}`,

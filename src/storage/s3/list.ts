@@ -4,7 +4,7 @@ import { quote } from '../../core/suggest.js'
 import { leadsDown } from '../leadsDown.js'
 import { bodyOf, MOST_QUESTIONS, patiently, RequestError } from '../remote/request.js'
 import type { RemoteFile } from '../remote/types.js'
-import { s3Fault, type S3Subject } from './faults.js'
+import { type S3Subject, s3Fault } from './faults.js'
 import { s3Request } from './request.js'
 import type { S3Settings } from './settings.js'
 import { childText, type Element, parseXml } from './xml.js'
@@ -42,13 +42,18 @@ export async function listObjects(
     if (asked.has(token) || asked.size * 1000 > MOST_OBJECTS)
       throw s3Fault(new RequestError('the list of objects does not end'), settings, subject)
     asked.add(token)
-    const page = await pageOf(settings, subject, {
-      'list-type': '2',
-      'encoding-type': 'url',
-      prefix,
-      ...(deep ? {} : { delimiter: '/' }),
-      ...(token === '' ? {} : { 'continuation-token': token }),
-    }, signal)
+    const page = await pageOf(
+      settings,
+      subject,
+      {
+        'list-type': '2',
+        'encoding-type': 'url',
+        prefix,
+        ...(deep ? {} : { delimiter: '/' }),
+        ...(token === '' ? {} : { 'continuation-token': token }),
+      },
+      signal,
+    )
     for (const { key, ...rest } of page.objects) {
       const name = key.slice(prefix.length)
       // The console makes empty objects for folders.
@@ -57,7 +62,11 @@ export async function listObjects(
       found.push({ name, key, ...rest })
     }
     if (found.length > MOST_OBJECTS)
-      throw fault('too-large', `${subject.reference}: more than ${MOST_OBJECTS} objects: no real model has that many`, 'write the folder of the model')
+      throw fault(
+        'too-large',
+        `${subject.reference}: more than ${MOST_OBJECTS} objects: no real model has that many`,
+        'write the folder of the model',
+      )
     token = page.next
   }
   return found
@@ -71,9 +80,14 @@ export async function findObject(
   signal?: AbortSignal,
 ): Promise<S3File | undefined> {
   // A key comes before all others that start with it.
-  const { objects } = await pageOf(settings, subject, {
-    ...{ 'list-type': '2', 'encoding-type': 'url', prefix: key, 'max-keys': '1' },
-  }, signal)
+  const { objects } = await pageOf(
+    settings,
+    subject,
+    {
+      ...{ 'list-type': '2', 'encoding-type': 'url', prefix: key, 'max-keys': '1' },
+    },
+    signal,
+  )
   const [first] = objects
   return first?.key === key ? { ...first, name: key.slice(key.lastIndexOf('/') + 1) } : undefined
 }
@@ -95,10 +109,10 @@ async function pageOf(
 ): Promise<{ readonly objects: readonly Listed[]; readonly next?: string }> {
   const { bucket } = subject
   try {
-    const body = await patiently(
-      async () => bodyOf(await s3Request(settings, { bucket, query, signal }), MOST_PAGE),
-      { most: MOST_QUESTIONS, signal },
-    )
+    const body = await patiently(async () => bodyOf(await s3Request(settings, { bucket, query, signal }), MOST_PAGE), {
+      most: MOST_QUESTIONS,
+      signal,
+    })
     return readPage(body.toString('utf8'))
   } catch (error) {
     throw s3Fault(error, settings, subject)

@@ -2,7 +2,8 @@
 import os from 'node:os'
 import path from 'node:path'
 import { readRegular } from '../local/regular.js'
-import type { Environment } from './settings.js'
+
+export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface Profile {
   readonly name: string

@@ -44,12 +44,17 @@ function addressOf({ endpoint }: S3Settings, region: string, { bucket, key, quer
 export async function s3Request(settings: S3Settings, request: S3Request): Promise<Answer> {
   const { bucket, etag, method = 'GET', range, signal } = request
   const region = regions.get(regionKey(settings, bucket)) ?? settings.region
-  const plain: Record<string, string> = { 'user-agent': 'terge', 'accept-encoding': 'identity' }
-  if (etag !== undefined) plain['if-match'] = etag
-  if (method === 'HEAD') plain['x-amz-checksum-mode'] = 'ENABLED'
-  if (range) plain.range = `bytes=${range.start}-${range.length === undefined ? '' : range.start + range.length - 1}`
+  const asked: Record<string, string> = {}
+  if (etag !== undefined) asked['if-match'] = etag
+  if (method === 'HEAD') asked['x-amz-checksum-mode'] = 'ENABLED'
   const url = addressOf(settings, region, request)
-  const headers = settings.credentials ? await signed(settings.credentials, { method, url, region, headers: plain }) : plain
+  const { credentials } = settings
+  const headers = credentials ? await signed(credentials, { method, url, region, headers: asked }) : new Headers(asked)
+  // Not signed: `fetch` changes the encodings that it accepts.
+  headers.set('user-agent', 'terge')
+  if (range)
+    headers.set('range', `bytes=${range.start}-${range.length === undefined ? '' : range.start + range.length - 1}`)
+  else headers.set('accept-encoding', 'identity')
   const answer = await attempt({
     timeouts: settings,
     send: (stop) => fetch(url, { method, headers, redirect: 'manual', signal: stop }),

@@ -5,7 +5,7 @@ import { fault } from '../../core/diagnostics.js'
 import type { Timeouts } from '../remote/request.js'
 import type { Cache } from '../remote/types.js'
 import { type Credentials, credentialsOf } from './credentials.js'
-import { readProfile } from './profile.js'
+import { type Environment, readProfile } from './profile.js'
 
 export interface S3Settings extends Timeouts {
   /** An address of an S3-compatible store, without a slash at the end; AWS where absent. Never shown in messages. */
@@ -17,8 +17,6 @@ export interface S3Settings extends Timeouts {
   /** The folder that holds `s3--BUCKET--STORE`. */
   readonly cache: string
 }
-
-export type Environment = Readonly<Record<string, string | undefined>>
 
 const REGION = 'us-east-1'
 const ANSWER_TIMEOUT = 10_000
@@ -47,7 +45,7 @@ export async function s3Settings(env: Environment = process.env): Promise<S3Sett
   }
 }
 
-/** What the cache and a lineage call the store: nothing that shows its address. */
+/** The address of the store, for places in the cache. Error: `bad-environment`. */
 export const endpointOf = (env: Environment = process.env): Promise<string | undefined> =>
   readProfile(env).then(({ keys }) => readEndpoint(env, keys.get('endpoint_url')))
 

@@ -5,7 +5,7 @@ import { patiently } from '../remote/request.js'
 import { type RemoteStore, remoteStore } from '../remote/store.js'
 import type { Content } from '../remote/types.js'
 import { blobFile, lockFolder, snapshotFolder } from './cache.js'
-import { s3Fault, type S3Subject } from './faults.js'
+import { type S3Subject, s3Fault } from './faults.js'
 import type { S3File } from './list.js'
 import { lengthOnly, type Published, publishedIn, sha256Check } from './published.js'
 import { s3Request } from './request.js'
@@ -16,6 +16,8 @@ export interface S3Objects {
   readonly subject: S3Subject
   readonly revision: string
   readonly files: readonly S3File[]
+  /** Whether the model is one file. */
+  readonly single: boolean
   /** By name, digests that a lock or the recipe gives. */
   readonly pinned: ReadonlyMap<string, string>
   readonly signal?: AbortSignal | undefined
@@ -27,7 +29,7 @@ export interface S3Store extends RemoteStore<S3File> {
   readonly content: (file: S3File) => Content
 }
 
-export function s3Store({ settings, subject, revision, files, pinned, signal }: S3Objects): S3Store {
+export function s3Store({ settings, subject, revision, files, single, pinned, signal }: S3Objects): S3Store {
   const { bucket, reference } = subject
   const place = { cache: settings.cache, bucket, endpoint: settings.endpoint }
   const folder = snapshotFolder(place, revision)
@@ -87,6 +89,7 @@ export function s3Store({ settings, subject, revision, files, pinned, signal }: 
 
   const store = remoteStore({
     reference,
+    single,
     folder,
     cache: cacheOf(settings),
     // Everything is listed already, because the revision depends on it.

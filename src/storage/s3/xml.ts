@@ -34,7 +34,7 @@ export function parseXml(document: string): Element {
     const [, closes, name, , empty, plain] = token
     if (plain !== undefined) {
       if (current === top) throw invalid()
-      current.text += unescape(plain)
+      current.text += plainText(plain)
     } else if (closes !== undefined) {
       if (current === top || current.name !== name || empty !== undefined) throw invalid()
       open.pop()
@@ -53,8 +53,8 @@ export function parseXml(document: string): Element {
 
 const invalid = (): RequestError => new RequestError('the answer is not valid XML')
 
-const unescape = (text: string): string =>
-  text.replace(/&(?:#x([0-9a-fA-F]{1,6})|#(\d{1,7})|(\w+));?/g, (_, hex, decimal, name) => {
+const plainText = (text: string): string =>
+  text.replace(/&(?:#x([0-9a-fA-F]{1,6})|#(\d{1,7})|(\w+));|&/g, (_, hex, decimal, name) => {
     const code = hex !== undefined ? Number.parseInt(hex, 16) : Number(decimal)
     const found = name !== undefined ? ENTITIES[name] : code <= 0x10ffff ? String.fromCodePoint(code) : undefined
     if (found === undefined) throw invalid()

@@ -1,26 +1,25 @@
 /** Opens a model on the hub: from the cache if it is there, otherwise by downloading only its headers. */
 
-import { mkdir } from 'node:fs/promises'
-import type { ErrorCode } from '../core/codes.js'
-import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
-import { quote } from '../core/suggest.js'
-import { cachedCommit, noteCommit, snapshotFolder } from '../storage/hub/cache.js'
-import { hubContent } from '../storage/hub/content.js'
-import { notCached, type Subject } from '../storage/hub/faults.js'
-import { commitOf, isCommit } from '../storage/hub/repository.js'
-import { type HubSettings, hubSettings } from '../storage/hub/settings.js'
-import { hubStore } from '../storage/hub/store.js'
-import { leadsDown } from '../storage/leadsDown.js'
-import { cachedNames } from '../storage/remote/place.js'
-import { fetchesOf } from '../storage/remote/store.js'
-import type { Fetch } from '../storage/remote/types.js'
-import { folderContainer, hasWholeWeights } from './containers/index.js'
-import type { FolderContainer } from './containers/types.js'
-import { PART } from './folder.js'
-import { listsModules } from './modules.js'
-import { openCheckpoint } from './open.js'
-import { isWeights } from './sidecarNames.js'
-import type { Checkpoint } from './types.js'
+import type { ErrorCode } from '../../core/codes.js'
+import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
+import { quote } from '../../core/suggest.js'
+import { cachedCommit, noteCommit, snapshotFolder } from '../../storage/hub/cache.js'
+import { hubContent } from '../../storage/hub/content.js'
+import { notCached, type Subject } from '../../storage/hub/faults.js'
+import { commitOf, isCommit } from '../../storage/hub/repository.js'
+import { cacheOf, type HubSettings, hubSettings } from '../../storage/hub/settings.js'
+import { hubStore } from '../../storage/hub/store.js'
+import { leadsDown } from '../../storage/leadsDown.js'
+import { cachedNames } from '../../storage/remote/place.js'
+import { fetchesOf } from '../../storage/remote/store.js'
+import type { Fetch } from '../../storage/remote/types.js'
+import { folderContainer, hasWholeWeights } from '../containers/index.js'
+import { PART } from '../folder.js'
+import { listsModules } from '../modules.js'
+import { openCheckpoint } from '../open.js'
+import { isWeights } from '../sidecarNames.js'
+import type { Checkpoint } from '../types.js'
+import { inParts, makeCached, type RemoteModel } from './model.js'
 
 /** A model on the hub, as a recipe names it. */
 export interface HubReference {
@@ -40,19 +39,12 @@ export interface HubReference {
   readonly adapter?: boolean | undefined
 }
 
-export interface HubModel {
-  /** Its file paths are in the cache, even for files that are not downloaded yet. */
-  readonly checkpoint: Checkpoint
-  readonly fetches: readonly Fetch[]
-  readonly warnings: readonly Diagnostic[]
-}
-
 /**
  * Opens a model on the hub. Downloads config, tokenizer and index into the cache, but only the headers of weights.
  * Errors: those of `hubSettings`, `hubFault`, `fetchContent` and `openCheckpoint`; `hub-offline`, `bad-revision`,
  * `path-escape`.
  */
-export async function openHub(asked: HubReference, signal?: AbortSignal): Promise<HubModel> {
+export async function openHub(asked: HubReference, signal?: AbortSignal): Promise<RemoteModel> {
   const settings = hubSettings()
   const { reference, repository, revision, subfolder = '', adapter } = checkReference(asked)
   const subject: Subject = { reference, repository, revision }
@@ -66,7 +58,7 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   const cached = await openCached(reference, folder, adapter)
   const there = new Set(await cachedNames(folder))
   const enough = (asked.expected ?? []).every((name) => there.has(name))
-  const done = (checkpoint: Checkpoint, fetches: readonly Fetch[] = []): HubModel => ({
+  const done = (checkpoint: Checkpoint, fetches: readonly Fetch[] = []): RemoteModel => ({
     checkpoint: { ...checkpoint, revision: commit },
     fetches,
     warnings: [...warnings, ...(checkpoint.warnings ?? [])],
@@ -89,15 +81,9 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     return done(cached)
   }
   const parted = hasWholeWeights(names) ? undefined : folderContainer(names)
-  if (parted && !(cached && enough)) throw inParts(parted, subject)
+  if (parted && !(cached && enough)) throw inParts(parted, reference, `hf download ${repository} --local-dir DIR`)
   if (parted && cached) return done(cached)
-  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    throw fault(
-      'write-failed',
-      `the cache ${settings.cache} cannot be written: ${error.code}`,
-      'set HF_HOME to a writable folder',
-    )
-  })
+  await makeCached(folder, cacheOf(settings))
   const checkpoint = await openCheckpoint(reference, folder, { store, adapter })
   if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
   return done(
@@ -105,14 +91,6 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
     fetchesOf(store, (file) => hubContent(settings, at, file), checkpoint.files),
   )
 }
-
-/** Each part of each tensor has a header of its own: too many ranges to ask a hub for. */
-const inParts = ({ described }: FolderContainer, { reference, repository }: Subject): Fault =>
-  fault(
-    'unsupported-format',
-    `${reference}: ${described}, which terge reads only if it is completely on this machine`,
-    `download it (hf download ${repository} --local-dir DIR) and write the path of that folder`,
-  )
 
 function checkReference(asked: HubReference): HubReference {
   const { reference, repository, revision, subfolder } = asked
