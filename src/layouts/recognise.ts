@@ -14,6 +14,8 @@ export interface Evidence {
   readonly sure: boolean
   /** Some tensors have one form and some another: by their names, or by their shapes alone. */
   readonly mixed?: 'names' | 'shapes'
+  /** The one form that has its names: its shapes do not fit. */
+  readonly unfit?: FamilyForm
 }
 
 /** A model's form in a family, by names and, where forms share names, by shapes. */
@@ -47,7 +49,7 @@ export function evidenceOf(family: Family, facts: Facts): Evidence {
     return { ...NOTHING, mixed: ambiguous(family).some((name) => index.find(name).length > 0) ? 'shapes' : 'names' }
   const shaped = named.filter((form) => form.fits?.(facts) !== false)
   const one = telling.length > 0 && named.length === 1
-  if (shaped.length === 0) return one ? NOTHING : { ...NOTHING, mixed: 'shapes' }
+  if (shaped.length === 0) return one ? { ...NOTHING, unfit: named[0]! } : { ...NOTHING, mixed: 'shapes' }
   const certain = shaped.filter((form) => form.fits?.(facts) === true)
   if (certain.length === 1) return { possible: certain, sure: true }
   return { possible: shaped, sure: telling.length > 0 && shaped.length === 1 }

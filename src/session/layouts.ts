@@ -72,8 +72,16 @@ export function modelLayouts({ tensors: shapes, config }: ModelFacts): ModelLayo
       }
     })
   })
-  return found.sort((a, b) => Number(b.certain) - Number(a.certain))
+  // A configuration that names one network's layouts rules out those that only share names.
+  const declared = FAMILIES.some((family) => certaintyOf(family, config) === 'config')
+  return found
+    .filter(({ certain, name }) => certain || !declared || isOf(name, config))
+    .sort((a, b) => Number(b.certain) - Number(a.certain))
 }
+
+/** Whether the configuration says that a model has the network of this layout: it may still have several forms. */
+const isOf = (name: string, config: ModelFacts['config']): boolean =>
+  FAMILIES.some((family) => name.startsWith(`${family.name}/`) && certaintyOf(family, config) === 'config')
 
 function whyOf(
   family: Family,

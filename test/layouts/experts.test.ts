@@ -103,6 +103,25 @@ const REFUSED: Readonly<Record<string, readonly [says: RegExp, of: Case]>> = {
       },
     },
   ],
+  'an odd number of rows of gate and up': [
+    /layout-misfit: .*with the names of qwen2-moe\/transformers-5, but not with its shapes/,
+    {
+      own: 'qwen3_moe/v5',
+      base: 'qwen3_moe/released',
+      edit: (own) => {
+        const name = 'model.layers.1.mlp.experts.gate_up_proj'
+        const { dtype, shape, bytes } = own[name]!
+        const [experts, rows, width] = shape as [number, number, number]
+        const place = bytes.length / experts
+        const kept = (place / rows) * (rows - 1)
+        const cut = Array.from({ length: experts }, (_, at) => bytes.slice(at * place, at * place + kept))
+        return {
+          ...own,
+          [name]: { dtype, shape: [experts, rows - 1, width], bytes: new Uint8Array(Buffer.concat(cut)) },
+        }
+      },
+    },
+  ],
   'layers of two orientations': [
     /layout-misfit: .*layers of several layouts, and their names do not show which/,
     { own: 'qwen3_vl_moe/released', base: 'qwen3_vl_moe/v5', edit: mixed },

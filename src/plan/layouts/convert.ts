@@ -54,7 +54,9 @@ export function changed(
     'layout-misfit',
     `${has}, but ${first.tensor} ${first.message}${more}`,
     recipe.placeOf(at, 'key'),
-    'use a complete model; if its layout is another one, write layout: NAME for it',
+    first.message.endsWith(' in config.json')
+      ? `give its configuration: ${name}: {path: …, config: FILE} (terge convert: --config FILE)`
+      : 'use a complete model; if its layout is another one, write layout: NAME for it',
     family.name,
   )
   return undefined

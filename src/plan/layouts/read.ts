@@ -162,9 +162,13 @@ function readLike(
     if (!certain) continue
     if (named.has(family)) refuseOther(reading, family, named, model)
     const own = named.get(family) ?? ownForm(family, model)
+    const target = base.forms.get(family) ?? ownForm(family, like)
+    if (certain === 'config') {
+      if (target && !own) refuseUnfit(reading, family, target, { name, model })
+      if (own && !target) refuseUnfit(reading, family, own, { name: base.name, model: { ...like, config } })
+    }
     if (!own) continue
     forms.set(family, own)
-    const target = base.forms.get(family) ?? ownForm(family, like)
     if (!target) {
       if (named.has(family)) refuseNone({ ...reading, name: base.name, at }, undefined, family, like)
       continue
@@ -234,6 +238,25 @@ function refuseNone(
     possible.length > 0
       ? `write it for the model: ${name}: {path: …, layout: ${possible[0]}}`
       : 'terge inspect --layout shows what it has',
+  )
+}
+
+/** A model with the names of one form and other shapes, where the one that it is used with has another form. */
+function refuseUnfit(
+  { recipe, at, faults }: Reading,
+  family: Family,
+  other: OwnForm,
+  { name, model }: { readonly name: string; readonly model: Laid },
+): void {
+  const { unfit } = evidenceOf(family, factsOf(model))
+  if (!unfit || unfit === other) return
+  const said = formName(family, unfit)
+  faults.error(
+    'layout-misfit',
+    `${name} has tensors with the names of ${said}, but not with its shapes, and so they can't be read as ${formName(family, other)}`,
+    recipe.placeOf(at, 'key'),
+    `use a complete model; terge inspect --layouts shows the shapes of ${said}`,
+    family.name,
   )
 }
 

@@ -40,7 +40,7 @@ export function refuseUnclear(
     recipe.placeOf(at, 'key'),
     first.from.endsWith('/mixed')
       ? `write the layout of ${base.name}: {path: …, layout: ${first.to}}`
-      : `write the layout: ${name}: {path: …, layout: ${first.from}}`,
+      : `write the layout: ${name}: {path: …, layout: ${first.from}}; or its configuration: config: FILE`,
   )
 }
 
