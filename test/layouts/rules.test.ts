@@ -77,6 +77,32 @@ test('rules read both sides: two groups of query, key and value, and a stack', a
     }
   }))
 
+/** The most that a run on one thread needs, as its refusal says. */
+const neededBy = async (folder: string, recipe: string): Promise<number> => {
+  const { err } = await terge(['plan', recipe, '--threads', '1', '--memory', '1MB'], folder)
+  return Number(/this run needs (\d+(?:\.\d+)?) MB/.exec(err)?.[1])
+}
+
+test('rows of large transposed matrices that workers keep count as memory', async () =>
+  inFolder(async (folder) => {
+    for (const [size, more] of [
+      [300, 16],
+      [100, 0],
+    ] as const) {
+      write(folder, 'a.safetensors', { w: values([size, size], 1) })
+      write(folder, 'b.safetensors', { v: values([size, size], 2) })
+      const needs: number[] = []
+      for (const rule of ['is', 'transpose']) {
+        const b = `{path: b.safetensors, layout: [{tensor: w, ${rule}: v}]}`
+        const text = `terge: 1\nmodels: {a: a.safetensors, b: ${b}}\nmerge: {method: linear}\noutput: ${rule}.safetensors\n`
+        writeFileSync(path.join(folder, 'r.yml'), text)
+        needs.push(await neededBy(folder, 'r.yml'))
+      }
+      const [plain, transposed] = needs
+      assert.ok(Math.abs(transposed! - plain! - more) <= 2, `${size}: ${plain} MB, and ${transposed} MB transposed`)
+    }
+  }))
+
 /** By what is wrong: the rule, and the error with its line. */
 const WRONG: readonly (readonly [rule: string, error: RegExp])[] = [
   [

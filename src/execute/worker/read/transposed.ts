@@ -4,17 +4,14 @@
  */
 import type { StridedReader } from '../../../views/readers.js'
 import { type Axis, collapsed, offsetOf } from '../../../views/strided.js'
+import { KEPT, SMALL } from '../../../views/transposed.js'
 import type { WorkerContext } from '../context.js'
 import type { Reading } from './reading.js'
 
-/** Bytes that a worker keeps for all transposed matrices of a program. */
-const KEPT = 16 * 2 ** 20
 /** Bands that share them at first, and at most: each matrix that is read at a time needs its own. */
 const [FEWEST, MOST] = [4, 64]
 /** Bytes between two stored rows above which they are read one by one. */
 const GAP = 12_288
-/** Bytes of a matrix below which nothing is kept: a few reads get all of it. */
-const SMALL = 2 ** 18
 /** Rows and columns of the squares in which elements are copied, so that whole cache lines are used. */
 const SQUARE = 32
 
