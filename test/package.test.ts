@@ -14,6 +14,7 @@ const manifest = json('package.json')
 const DEPENDENCIES = {
   '@huggingface/hub': 'files of repositories on the hub',
   '@oclif/core': 'commands: flags, help',
+  aws4fetch: 'signatures of requests to S3 stores',
   'cross-spawn': 'starts .cmd programs on Windows without a shell that reads their words',
   'fastest-levenshtein': 'did-you-mean',
   listr2: 'progress in a terminal',
