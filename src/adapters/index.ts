@@ -3,7 +3,7 @@ import { kohya } from './kohya/index.js'
 import { peft } from './peft/index.js'
 import type { AdapterFiles, AdapterFormat } from './types.js'
 
-const FORMATS: readonly AdapterFormat[] = [peft, kohya]
+const FORMATS: readonly AdapterFormat[] = [kohya, peft]
 
 /** The format of an adapter's files. Undefined if these are not the files of an adapter. */
 export const formatOf = (files: AdapterFiles): AdapterFormat | undefined =>

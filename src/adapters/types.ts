@@ -50,15 +50,21 @@ export interface Target {
 /** Norms that the rows or columns of an updated weight have. */
 export interface Magnitude {
   readonly tensor: ValueTensor
-  /** One per row or per column of the stored weight. Undefined: one per output, wherever outputs are stored. */
-  readonly per?: 'rows' | 'columns'
+  /**
+   * One per row or per column of the stored weight, or per input channel of a convolution. Undefined: one per output,
+   * wherever outputs are stored.
+   */
+  readonly per?: 'rows' | 'columns' | 'channels'
   /** Added to the norm. */
   readonly epsilon: number
-  /** What `lora_scale` multiplies: the update before it is normalised (PEFT), or the whole change (LyCORIS). */
-  readonly scales: 'update' | 'change'
+  /**
+   * What `lora_scale` multiplies: the update before it is normalised (PEFT), or the distance of the norms' factors from 1
+   * (LyCORIS).
+   */
+  readonly scales: 'update' | 'norms'
 }
 
-export type KindName = 'lora' | 'loha' | 'lokr' | 'experts' | 'ia3' | 'hra' | 'tokens' | 'bias'
+export type KindName = 'lora' | 'loha' | 'lokr' | 'tucker' | 'full' | 'experts' | 'ia3' | 'hra' | 'tokens' | 'bias'
 
 /** The weight that an update changes. */
 export interface Weight extends Pick<ValueTensor, 'dtype' | 'shape' | 'expr'> {
@@ -115,6 +121,8 @@ export interface Traits {
    * layer.
    */
   readonly fanInFanOut: boolean
+  /** All weights are stored as [outputs, inputs], and reading checked that. */
+  readonly straight?: boolean
   /** Whether the head was tied to this embedding module in training (`ensure_weight_tying`); undefined if unknown. */
   readonly tiesHead: (embedding: string) => boolean | undefined
   /** Whether a module was trained whole, as a copy (`modules_to_save`). */
@@ -141,6 +149,8 @@ export interface Network {
   /** Whether the network has a tensor of this name, perhaps in another layout than the model's. */
   readonly has: (name: string) => boolean
   readonly tensors: ReadonlyMap<string, ValueTensor>
+  /** The tensors by name in each layout that the model can be read in: its own first. */
+  readonly layouts: () => Iterable<ReadonlyMap<string, Pick<ValueTensor, 'shape'>>>
   readonly config: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -150,6 +160,10 @@ export interface AdapterFiles {
   readonly tensors: ReadonlyMap<string, ValueTensor>
   /** `adapter_config.json`. */
   readonly config: Readonly<Record<string, unknown>> | undefined
+  /** What the header of the file says. */
+  readonly metadata?: Readonly<Record<string, string>>
+  /** The value of a tensor with one element (`….alpha`). Undefined for other tensors. */
+  readonly numberOf?: (tensor: ValueTensor) => number | undefined
 }
 
 /** A format of adapter files. */

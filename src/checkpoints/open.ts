@@ -11,6 +11,7 @@ import { localStore, openNamed } from '../storage/local/store.js'
 import type { OpenFile, Store } from '../storage/types.js'
 import type { View } from '../views/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
+import { alphasIn } from './containers/alphas.js'
 import { folderContainer, hasWholeWeights, openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
@@ -59,7 +60,7 @@ async function openFile(reference: string, file: string, allowance: Allowance, r
   const source = await (remote ? remote.open(name, reference) : openNamed(file, reference)).catch((error: unknown) =>
     unopened(error, reference, file),
   )
-  const { read, header } = await readFileHeader(source, file, name, allowance)
+  const { read, header, alphas } = await readFileHeader(source, file, name, allowance)
   const stored = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
   const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
     ? await adapterConfig(
@@ -72,6 +73,7 @@ async function openFile(reference: string, file: string, allowance: Allowance, r
     ...{ reference, layout: 'file', path: file, files: [read], stored, tensors: logical(stored) },
     ...{ metadata: header.metadata, sidecars: [] },
     ...beside,
+    ...(alphas.size > 0 ? { alphas } : {}),
   }
 }
 
@@ -91,6 +93,7 @@ async function adapterConfig(
 interface Gathered {
   readonly files: CheckpointFile[]
   readonly tensors: Map<string, StoredTensor>
+  readonly alphas: Map<string, number>
   metadata: Checkpoint['metadata']
   readonly warnings: Diagnostic[]
 }
@@ -106,7 +109,7 @@ async function openFolder(
     if (error instanceof Fault) throw error
     return unreadable(error, reference, folder)
   })
-  const gathered: Gathered = { files: [], tensors: new Map(), metadata: {}, warnings: [] }
+  const gathered: Gathered = { files: [], tensors: new Map(), alphas: new Map(), metadata: {}, warnings: [] }
   const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
   const found = await modulesOf(folder, names, shown, within)
   const parted = found || adapter ? undefined : folderContainer(names)
@@ -157,6 +160,7 @@ async function openFolder(
     sidecars: sidecars.sort(),
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(top.leftOut.length > 0 ? { leftOut: top.leftOut } : {}),
+    ...(gathered.alphas.size > 0 ? { alphas: gathered.alphas } : {}),
   }
   return withQuantized(checkpoint, (file) => store.open(files[file]!.name, `${shown}/${files[file]!.name}`))
 }
@@ -222,7 +226,8 @@ async function openWeights(
         throw missingShard(error, name, weights, shown)
       return unopened(error, `${shown}/${name}`, file)
     })
-    const { read, header } = await readFileHeader(source, file, inside(name), allowance)
+    const { read, header, alphas } = await readFileHeader(source, file, inside(name), allowance)
+    for (const [own, value] of alphas) gathered.alphas.set(`${prefix}${own}`, value)
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
       const listed = weights.index?.map.get(tensor.name)
@@ -255,6 +260,7 @@ const inTwoFiles = (name: string, first: string, second: string, shown: string):
 interface FileHeader {
   readonly read: CheckpointFile
   readonly header: ContainerHeader
+  readonly alphas: ReadonlyMap<string, number>
 }
 
 /** Reads the header of an open file and closes it. `file` is its path, `name` its name in lineages. */
@@ -262,7 +268,8 @@ async function readFileHeader(source: OpenFile, file: string, name: string, allo
   try {
     const header = await openContainer(source, allowance, path.basename(file))
     const { headerBytes, headerDigest } = header
-    return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header }
+    const alphas = await alphasIn(source, header.tensors)
+    return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header, alphas }
   } finally {
     await source.close()
   }

@@ -100,6 +100,8 @@ export interface Checkpoint {
   readonly adapter?: Readonly<Record<string, unknown>>
   /** The bytes of that file. */
   readonly adapterFile?: Uint8Array
+  /** Numbers that an adapter stores as tensors of one element, by stored name. */
+  readonly alphas?: ReadonlyMap<string, number>
   /** Files that the recipe gives for a model without them. */
   readonly given?: GivenFiles
   /** Small files of an output that no model's folder has, by name. */

@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   'adapter-format',
   'adapter-layout',
   'adapter-method',
+  'adapter-names',
   'adapter-orientation',
   'adapter-rank',
   'adapter-resizes',

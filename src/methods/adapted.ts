@@ -6,7 +6,7 @@ import type { Passes, PassInput, TensorSettings } from './types.js'
  * adapter-sum: inputs W and ΔW: kept · W + scale · ΔW, `kept` being 1 by default.
  * adapter-product: inputs X, Y and, if there are three, W: W + scale · X ⊙ Y.
  * adapter-rows, adapter-columns: inputs V and M: V ⊙ M / ‖V‖, the norms of rows or columns plus `epsilon`. M repeats one
- * number along each.
+ * number along each. `group`: this many columns after one another have one norm together (default 1).
  * adapter-pissa, adapter-olora: input W: what is left of it without the part that the adapter started from.
  * adapter-hra: inputs W and U: W times the reflections by the columns of U.
  */
@@ -97,7 +97,12 @@ function rowNorms(input: PassInput, rows: number): Float64Array {
 
 function columnNorms(input: PassInput, columns: number): Float64Array {
   const [sums] = input.results as [Float64Array]
-  const norms = Float64Array.from({ length: columns }, (_, i) => Math.sqrt(sums[3 * i]!) + epsilonOf(input))
+  const group = Number(input.parameters.group ?? 1)
+  const squares = new Float64Array(columns / group)
+  for (let i = 0; i < columns; i++) squares[Math.floor(i / group)]! += sums[3 * i]!
+  const norms = Float64Array.from({ length: columns }, (_, i) => {
+    return Math.sqrt(squares[Math.floor(i / group)]!) + epsilonOf(input)
+  })
   return Float64Array.from([columns, ...norms])
 }
 

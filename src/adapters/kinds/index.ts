@@ -2,13 +2,15 @@
 import type { Kind, KindName } from '../types.js'
 import { bias } from './bias.js'
 import { experts } from './experts.js'
+import { full } from './full.js'
 import { hra } from './hra.js'
 import { ia3 } from './ia3.js'
 import { loha } from './loha.js'
 import { lokr } from './lokr.js'
 import { lora } from './lora.js'
 import { tokens } from './tokens.js'
+import { tucker } from './tucker.js'
 
-const KINDS: Readonly<Record<KindName, Kind>> = { lora, loha, lokr, experts, ia3, hra, tokens, bias }
+const KINDS: Readonly<Record<KindName, Kind>> = { lora, loha, lokr, tucker, full, experts, ia3, hra, tokens, bias }
 
 export const kindOf = (name: KindName): Kind => KINDS[name]

@@ -1,67 +1,60 @@
 /**
- * Adapters of sd-scripts (kohya): `lora_unet_….lora_down.weight`, `.lora_up.weight`, and `.alpha` as tensors. A module without
- * alpha has the scale 1. terge merges them with each other; their names need no model for that.
+ * Files of sd-scripts (kohya), LyCORIS, diffusers and ComfyUI: one file without a configuration. Scales are tensors (`….alpha`) or
+ * in the header (`lora_adapter_metadata`). Names of modules have `_` for dots, or begin with the part of a pipeline.
  */
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
-import { isFloat } from '../../encodings/index.js'
-import type { ValueTensor } from '../../expr/values.js'
 import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter, Update } from '../types.js'
+import { readAmong, TRAITS } from './among.js'
+import { headerScales } from './header.js'
+import { isFactor, isOurs, type ModuleTensors, sorted } from './roles.js'
+import { resolver } from './targets.js'
+import { updatesOf } from './updates.js'
 
-const PART = /^([^.]+)\.(lora_down\.weight|lora_up\.weight|alpha)$/
-const FACTOR = /^[^.]+\.lora_(down|up)\.weight$/
-
-type Part = 'lora_down.weight' | 'lora_up.weight' | 'alpha'
-
-/** Errors: `adapter-arithmetic` for tensors of other kinds of updates, `adapter-factor`. */
-function read({ tensors }: AdapterFiles, network: Network | undefined, reporter: Reporter): AdapterContent | undefined {
-  const modules = new Map<string, Partial<Record<Part, ValueTensor>>>()
-  const others: string[] = []
-  for (const [stored, tensor] of tensors) {
-    const [, module, part] = PART.exec(stored) ?? []
-    if (module === undefined) others.push(stored)
-    else modules.set(module, { ...modules.get(module), [part as Part]: tensor })
-  }
-  if (others.length > 0 || network) {
-    const what = network ? 'names of sd-scripts' : `${plural(others.length, 'tensor')} such as ${quote(others[0]!)}`
+/**
+ * Errors: `bad-adapter`, `adapter-arithmetic` for tensors of unsupported kinds, `adapter-factor`, `adapter-shape`,
+ * `adapter-names`, and those of the header's configuration.
+ */
+function read(files: AdapterFiles, network: Network | undefined, reporter: Reporter): AdapterContent | undefined {
+  if (!network) return readAmong(files, reporter)
+  const { modules, refused, unknown } = sorted(files.tensors)
+  if (refused.length > 0) {
     reporter.error(
       'adapter-arithmetic',
-      `the adapter has ${what}: terge merges plain LoRA files of sd-scripts with each other, and nothing else of them`,
-      'merge the adapter into its base with sd-scripts or LyCORIS, and use the result',
+      `the adapter has ${plural(refused.length, 'tensor')} of a kind that terge does not support, such as ${quote(refused[0]!)}`,
+      'merge the adapter into its base with LyCORIS, and use the result',
     )
     return undefined
   }
-  const updates = [...modules].flatMap(([module, parts]) => updateOf(module, parts, reporter))
-  return updates.length === modules.size ? { ...TRAITS, updates, replaced: new Map(), beneath: new Set() } : undefined
-}
-
-const TRAITS = { fanInFanOut: false, tiesHead: () => false, isSaved: () => false, task: undefined } as const
-
-function updateOf(
-  module: string,
-  { 'lora_down.weight': a, 'lora_up.weight': b, alpha }: Partial<Record<Part, ValueTensor>>,
-  reporter: Reporter,
-): Update[] {
-  if (!a || !b || (alpha && !isFloat(alpha.dtype))) {
-    const lacks = !a ? 'no lora_down' : !b ? 'no lora_up' : `an alpha in ${alpha!.dtype}`
-    reporter.error('adapter-factor', `${module} has ${lacks}`, 'the adapter is incomplete: download it again')
-    return []
+  const scales = headerScales(files, network, reporter)
+  if (!scales) return undefined
+  const targetOf = resolver(network)
+  const unused = [...unknown]
+  const updates: Update[] = []
+  for (const module of modules) {
+    const target = targetOf(module)
+    if (!target) unused.push(...namesOf(module))
+    else if (target.kind === 'several')
+      reporter.error(
+        'adapter-names',
+        `${quote(module.name)} is the name of several modules of the model: ${target.modules.map(quote).join(' and ')}`,
+        'rename the tensors of the adapter to full names with dots, such as diffusion_model.MODULE.lora_A.weight',
+      )
+    else updates.push(...(scales(module, target) ?? updatesOf(module, target, files, reporter)))
   }
-  const rank = a.shape[0] ?? 0
-  return [
-    {
-      ...{ kind: 'lora', module, target: { name: module }, rank },
-      parts: { a, b, ...(alpha ? { alpha } : {}) },
-      // The value of alpha is known only when the tensor is read.
-      scale: alpha ? 1 / rank : 1,
-    },
-  ]
+  return { ...TRAITS, straight: true, updates, replaced: new Map(), beneath: new Set(), unused: unused.sort() }
 }
+
+const namesOf = ({ stored }: ModuleTensors): readonly string[] => [...stored.values()]
 
 export const kohya: AdapterFormat = {
   name: 'kohya',
-  detect: ({ tensors, config }) => config === undefined && [...tensors.keys()].some((name) => FACTOR.test(name)),
+  detect: ({ tensors, config, metadata }) => {
+    const names = [...tensors.keys()]
+    if (names.some(isOurs)) return true
+    return config === undefined && (names.some(isFactor) || metadata?.lora_adapter_metadata !== undefined)
+  },
   read,
-  isUpdate: (stored) => FACTOR.test(stored),
+  isUpdate: (stored) => isOurs(stored) || isFactor(stored),
   nameOf: (stored) => stored,
 }

@@ -51,13 +51,13 @@ export function applyAdapters(
     const { config } = checkpoints.get(name)!
     const tensors = includedTensors(recipe, name, values.get(lora)!.tensors, faults)
     if (!tensors) continue
-    const files: AdapterFiles = { tensors, config: own.adapter }
+    const files = adapterFiles(tensors, own)
     const format = formatOf(files)
     if (!format)
       reporter.error(
         'no-adapter',
-        'it has no adapter_config.json, which terge needs to scale the update',
-        'name the folder of a PEFT adapter, or a file with adapter_config.json beside it',
+        'it has no adapter_config.json, which terge needs to scale the update, and its names are not those of other adapters',
+        'name the folder of a PEFT adapter, or a file of sd-scripts, LyCORIS, diffusers or ComfyUI',
       )
     const network = networkOf(value, config)
     const adapter = format?.read(files, network.network, reporter)
@@ -94,8 +94,29 @@ function networkOf(value: Value, config: Checkpoint['config']): Pick<Application
   }
   const has = (name: string): boolean =>
     find(name) !== undefined || others().some((other) => other.find(name) !== undefined)
-  return { network: { find, has, tensors: value.tensors, config }, others }
+  function* layouts(): Generator<ReadonlyMap<string, Pick<ValueTensor, 'shape'>>> {
+    yield storedNames(value.tensors)
+    for (const { shapes } of others()) yield shapes
+  }
+  return { network: { find, has, tensors: value.tensors, layouts, config }, others }
 }
+
+/** The tensors by the names that the recipe knows, and by those in the files. */
+function storedNames(tensors: Value['tensors']): ReadonlyMap<string, ValueTensor> {
+  const names = new Map(tensors)
+  for (const tensor of tensors.values()) {
+    if (tensor.expr.kind !== 'read' || tensor.expr.view.kind !== 'stored') continue
+    const { tensor: name } = tensor.expr.view
+    if (!names.has(name)) names.set(name, tensor)
+  }
+  return names
+}
+
+/** An adapter's tensors, and what its files say beside them. */
+const adapterFiles = (tensors: Value['tensors'], { adapter, metadata, alphas }: Checkpoint): AdapterFiles => ({
+  ...{ tensors, config: adapter, metadata },
+  numberOf: ({ expr }) => (expr.kind === 'read' ? alphas?.get(mainStored(expr.view).tensor) : undefined),
+})
 
 /** Whether an adapter updates packed weights, which is an error. */
 function isPacked(recipe: Recipe, value: Value, { updates }: AdapterContent, faults: Faults): boolean {

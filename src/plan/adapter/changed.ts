@@ -82,11 +82,11 @@ function exprOf(
       )
     return change.kind === 'times' ? times(names, expr, change.factor) : reflected(names, expr, shape, change)
   }
-  const own = magnitude?.scales === 'change' ? scale : loraScale * scale
+  const own = magnitude?.scales === 'norms' ? scale : loraScale * scale
   const updated = own === 0 ? expr : plus(names, expr, shape, change.delta, own, target.rows)
   if (!magnitude) return own === 0 && !start ? undefined : updated
   const per = magnitude.per ?? (change.turned ? 'columns' : 'rows')
-  const wanted = per === 'rows' ? shape[0]! : elements(shape.slice(1))
+  const wanted = per === 'rows' ? shape[0]! : per === 'channels' ? shape[1]! : elements(shape.slice(1))
   if (elements(magnitude.tensor.shape) !== wanted || target.rows)
     return misfit(
       'adapter-shape',
@@ -94,5 +94,5 @@ function exprOf(
       RIGHT_BASE,
     )
   const whole = normed(names, updated, shape, magnitude, per)
-  return magnitude.scales === 'change' && loraScale !== 1 ? between(names, expr, whole, loraScale) : whole
+  return magnitude.scales === 'norms' && loraScale !== 1 ? between(names, updated, whole, loraScale) : whole
 }

@@ -107,20 +107,25 @@ export function reflected(
   return adapted(names, 'adapter-hra', { rank, orthonormal: orthonormal ? 1 : 0 }, [weight, by], { shape: flat })
 }
 
-/** V with other norms of its rows or columns. */
+/** V with other norms of its rows, columns or input channels. */
 export function normed(
   names: Names,
   updated: Expr,
   shape: readonly number[],
   { tensor, epsilon }: Magnitude,
-  per: 'rows' | 'columns',
+  per: NonNullable<Magnitude['per']>,
 ): Expr {
   const flat = [shape[0]!, elements(shape.slice(1))]
-  const magnitudes = read(along(viewOf(tensor), per, flat))
+  const group = per === 'channels' ? elements(shape.slice(2)) : 1
+  const single = viewOf(tensor)
+  // One number per column.
+  const own = group === 1 ? single : along(single, 'rows', [shape[1]!, group])
+  const magnitudes = read(along(own, per === 'rows' ? 'rows' : 'columns', flat))
   const method = per === 'rows' ? 'adapter-rows' : 'adapter-columns'
-  return adapted(names, method, { epsilon }, [updated, magnitudes], { shape: flat })
+  const parameters = group === 1 ? { epsilon } : { epsilon, group }
+  return adapted(names, method, parameters, [updated, magnitudes], { shape: flat })
 }
 
-/** (1 − share) · W + share · V. */
-export const between = (names: Names, weight: Expr, updated: Expr, share: number): Expr =>
-  adapted(names, 'adapter-sum', { scale: share, kept: 1 - share }, [weight, updated])
+/** (1 − share) · V + share · N. */
+export const between = (names: Names, updated: Expr, whole: Expr, share: number): Expr =>
+  adapted(names, 'adapter-sum', { scale: share, kept: 1 - share }, [updated, whole])

@@ -8,6 +8,7 @@ export function orientation(
   { base, config, adapter, reporter }: Application,
   find: (name: string) => string | undefined,
 ): (module: string) => Orientation | undefined {
+  if (adapter.straight) return () => 'straight'
   const known = orientations(base.tensors, config)
   const nameOf = (module: string): string => (find(`${module}.weight`) ?? `${module}.weight`).replace(/\.weight$/, '')
   const linear = adapter.updates.filter(({ kind, embedding }: Update) => kind !== 'bias' && !embedding)

@@ -1,0 +1,53 @@
+/** Numbers that adapters store as tensors of one element (`….alpha`). Planning needs their values. */
+import { mapEach } from '../../core/collections/eachOf.js'
+import { elements } from '../../core/dtypes.js'
+import type { ByteSource } from '../../storage/types.js'
+import type { ContainerTensor } from './types.js'
+
+const ALPHA = /\.alpha$/
+/** No network has more modules than this. */
+const MOST = 100_000
+/** Read in parallel, for files on a hub. */
+const PARALLEL = 16
+
+type Read = (view: DataView) => number
+
+const READ: Readonly<Partial<Record<ContainerTensor['dtype'], Read>>> = {
+  F64: (view) => view.getFloat64(0, true),
+  F32: (view) => view.getFloat32(0, true),
+  F16: (view) => half(view.getUint16(0, true)),
+  BF16: (view) => {
+    const wide = new DataView(new ArrayBuffer(4))
+    wide.setUint16(2, view.getUint16(0, true), true)
+    return wide.getFloat32(0, true)
+  },
+  I64: (view) => Number(view.getBigInt64(0, true)),
+  I32: (view) => view.getInt32(0, true),
+  I16: (view) => view.getInt16(0, true),
+  I8: (view) => view.getInt8(0),
+  U8: (view) => view.getUint8(0),
+}
+
+function half(bits: number): number {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023]
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15))
+}
+
+/** By name, the values of a file's alphas that have one element. */
+export async function alphasIn(
+  source: ByteSource,
+  tensors: readonly ContainerTensor[],
+): Promise<ReadonlyMap<string, number>> {
+  const own = tensors.filter(({ name, shape, dtype }) => ALPHA.test(name) && elements(shape) === 1 && READ[dtype])
+  // The parameters of a network can have this name too, but then it has no factors.
+  if (own.length === 0 || own.length > MOST || !tensors.some(({ name }) => UPDATE.test(name))) return new Map()
+  const values = await mapEach(own, PARALLEL, async ({ name, dtype, offset, bytes }) => {
+    const { buffer, byteOffset, byteLength } = await source.read(offset, bytes)
+    return [name, READ[dtype]!(new DataView(buffer, byteOffset, byteLength))] as const
+  })
+  return new Map(values)
+}
+
+/** A tensor that only adapters have. */
+const UPDATE = /\.(lora_down|lora_up|lora_A|lora_B|hada_w1_[ab]|lokr_w[12](_[ab])?|lora\.down|lora\.up)(\.|$)/
