@@ -1,4 +1,4 @@
-/** Adapters of PEFT: `adapter_config.json` with `adapter_model.safetensors` or `.bin`. */
+/** Adapters of PEFT: `adapter_config.json` with the file of weights beside it. */
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter } from '../types.js'
