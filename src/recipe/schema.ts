@@ -199,7 +199,18 @@ const wholeRecipe: Schema = {
   allOf: [
     { required: ['terge', 'models'] },
     needsOne('Write either output or outputs.', 'outputs', 'output'),
-    needsAny('The recipe has no step: write merge or steps.', 'merge', 'steps', ...SHORT),
+    // Outputs can also be models, in another layout or dtype.
+    when(
+      {
+        not: {
+          anyOf: [
+            { required: ['outputs'] },
+            { required: ['output'], ...about({ output: { type: 'object', required: ['from'] } }) },
+          ],
+        },
+      },
+      needsAny('The recipe has no step: write merge or steps.', 'merge', 'steps', ...SHORT),
+    ),
     when(
       { not: { required: ['base'] } },
       about({ merge: withoutBase, steps: { additionalProperties: about({ merge: withoutBase }) } }),
