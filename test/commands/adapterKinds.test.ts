@@ -78,6 +78,36 @@ test('square experts are refused if neither the version of PEFT nor the architec
     assert.match(await refused(folder, set, { amend: { model_type: undefined, text_config: undefined } }), unknown)
   }))
 
+test('experts: alpha_pattern and rank_pattern match the names of parameters, not that of their module', () =>
+  inFolder(async (folder) => {
+    const set = 'moe-qwen3-fused'
+    const settings = JSON.parse(readFileSync(path.join(FIXTURES, set, 'adapter_config.json'), 'utf8'))
+    const plain = await valuesOf(await apply(path.join(folder, 'plain'), set))
+    const patterns = { 'mlp.experts': 1000 * settings.lora_alpha, 'experts.down_proj': 3 * settings.lora_alpha }
+    const made = await valuesOf(await apply(path.join(folder, 'other'), set, { adapter: { alpha_pattern: patterns } }))
+    const base = await valuesOf(path.join(FIXTURES, set, 'base.safetensors'))
+    const changed = [...made.keys()].filter(
+      (name) => /down_proj/.test(name) && !close(plain.get(name), base.get(name)!),
+    )
+    assert.ok(changed.length > 0)
+    for (const [name, values] of made) {
+      const [before, once] = [base.get(name)!, plain.get(name)!]
+      const times = changed.includes(name) ? 3 : 1
+      assert.ok(
+        close(
+          values,
+          Float64Array.from(once, (value, i) => before[i]! + times * (value - before[i]!)),
+        ),
+        name,
+      )
+    }
+    assert.match(
+      await refused(folder, set, { adapter: { rank_pattern: { 'experts.down_proj': settings.r + 1 } } }),
+      /adapter-rank: .*down_proj has rank/,
+    )
+    assert.is(await refused(folder, set, { adapter: { rank_pattern: { 'mlp.experts': settings.r + 1 } } }), '')
+  }))
+
 test('DoRA: lora_scale applies to the update before it is normalised', () =>
   inFolder(async (folder) => {
     const set = 'dora-linear'

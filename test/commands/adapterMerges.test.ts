@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
+import { mergedConfig } from '../../src/steps/merge/adapters/config.js'
 import { matrix as linalg, svd } from '../reference/linalg.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { bf16, f32, inFolder } from '../support/files.js'
@@ -237,6 +238,18 @@ test('experts: every method merges each expert by itself, and parameters of one 
     assert.equal(target_parameters, ['mlp.experts.gate_up_proj'])
     assert.ok((await tensorsOf(path.join(folder, 'out'))).has(`${P}model.layers.0.mlp.experts.lora_A.weight`))
   }))
+
+test('experts: patterns of the result have the names of parameters, which PEFT compares them with', () => {
+  const [usual, experts] = [
+    { rank: 6, scale: 1 },
+    { rank: 4, scale: 2, experts: 3 },
+  ]
+  const modules = [{ module: 'a.q' }, { module: 'b.q' }, { module: 'c.q' }].map((own) => ({ ...own, ...usual }))
+  const stacks = ['a.experts.gate_up_proj', 'a.experts.down_proj'].map((module) => ({ module, ...experts }))
+  const made = mergedConfig([{}], [...modules, ...stacks], [], false)
+  assert.equal(made.rank_pattern, { 'a.experts.gate_up_proj': 4, 'a.experts.down_proj': 4 })
+  assert.equal(made.alpha_pattern, { 'a.experts.gate_up_proj': 8, 'a.experts.down_proj': 8 })
+})
 
 test('one adapter at weight 1 is itself, bit for bit; another weight only changes alpha', () =>
   inFolder(async (folder) => {

@@ -13,8 +13,8 @@ interface TargetParameter {
 
 export interface Experts {
   readonly targets: readonly TargetParameter[]
-  readonly rank: (module: string) => number
-  readonly scale: (module: string) => number
+  readonly rank: (parameter: string) => number
+  readonly scale: (parameter: string) => number
   /** `peft_version`. */
   readonly version: string
   readonly context: Context
@@ -90,10 +90,12 @@ export function expertUpdates(own: ModuleParts, experts: Experts): readonly Upda
       `${module} has updates of several parameters, and nothing shows which belongs to ${parameters.map(quote).join(' and which to ')}`,
     )
   const parameter = parameters.toSorted((one, other) => ORDER.indexOf(one) - ORDER.indexOf(other))[levels - 1 - depth]!
+  // PEFT matches its patterns with the name of the parameter, not with that of the module.
+  const name = `${module}.${parameter}`
   return [
     {
-      ...{ kind: 'experts', module: `${module}.${parameter}`, target: { name: `${module}.${parameter}` } },
-      ...{ parts: { a, b }, scale: scale(module), rank: rank(module) },
+      ...{ kind: 'experts', module: name, target: { name } },
+      ...{ parts: { a, b }, scale: scale(name), rank: rank(name) },
       settings: { version, modelType: modelTypeOf(context) },
     },
   ]

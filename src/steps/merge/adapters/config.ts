@@ -28,14 +28,12 @@ export function mergedConfig(
 ): Config {
   const [first = {}] = configs
   const parameters = changed.filter(({ experts }) => experts !== undefined).map(({ module }) => module)
-  // Patterns are for modules. Parameters of one module have one rank.
-  const modules = [...new Map(changed.map((own) => [holderOf(own), { ...own, module: holderOf(own) }])).values()]
-  const rank = mostFrequent(modules.map((module) => module.rank)) ?? 1
+  const rank = mostFrequent(changed.map((module) => module.rank)) ?? 1
   const alphaOf = ({ scale, rank }: MergedModule): number => scale * rank
-  const alpha = mostFrequent(modules.filter((module) => module.rank === rank).map(alphaOf)) ?? rank
+  const alpha = mostFrequent(changed.filter((module) => module.rank === rank).map(alphaOf)) ?? rank
   const byModule = (number: (module: MergedModule) => number, usual: number) =>
     Object.fromEntries(
-      withLonger(modules, (module) => number(module) !== usual).map((module) => [module.module, number(module)]),
+      withLonger(changed, (module) => number(module) !== usual).map((module) => [module.module, number(module)]),
     )
   return {
     ...Object.fromEntries(Object.entries(first).filter(([key]) => !PLACES.includes(key))),
@@ -65,10 +63,6 @@ export function mergedConfig(
     use_rslora: false,
   }
 }
-
-/** The module that has the factors. */
-const holderOf = ({ module, experts }: MergedModule): string =>
-  experts === undefined ? module : module.slice(0, module.lastIndexOf('.'))
 
 /**
  * The modules that need a pattern. PEFT uses the first pattern that a name ends with, so modules whose names end with one of
