@@ -101,17 +101,27 @@ test('parts of many large transposed matrices, read in turns, are the elements o
   }
 })
 
-test('a transposed matrix that is read from its first row to its last is read once', async () => {
+test('a transposed matrix that is read from its first row to its last is read once, with every element', async () => {
   const shape = [2100, 1030]
   for (const dtype of DTYPES.slice(0, 3)) {
     const width = bytesOf(dtype, 1)
-    const file = new Uint8Array(HEADER + bytesOf(dtype, elements(shape)))
-    const { slot, looks, context } = await workerOn(() => [file])
+    const file = new Uint8Array(HEADER + bytesOf(dtype, elements(shape))).map((_, i) => (i * 2654435761) >>> 19)
+    const { memory, slot, looks, context } = await workerOn(() => [file])
     const { source } = caseOf(transposedViews(shape, 0, dtype)[0]!)
     const [count, worker] = [elements(shape), context('read', 2 ** 16)]
     const piece = 30_000
-    for (let first = 0; first < count; first += piece)
-      locate(source, slot, worker, first, Math.min(piece, count - first), ROOM + scratchOf(source, BAND))
+    for (let first = 0; first < count; first += piece) {
+      const n = Math.min(piece, count - first)
+      const address = locate(source, slot, worker, first, n, ROOM + scratchOf(source, BAND))
+      const bytes = new Uint8Array(memory.buffer, address, n * width)
+      let wrong = 0
+      for (let i = 0; i < bytes.length; i++) {
+        const element = first + Math.floor(i / width)
+        const [row, column] = [Math.floor(element / shape[0]!), element % shape[0]!]
+        if (bytes[i] !== file[HEADER + (column * shape[1]! + row) * width + (i % width)]) wrong++
+      }
+      assert.is(wrong, 0, `${dtype}, from element ${first} on`)
+    }
     // A matrix of several bands has rows read along between them.
     const read = looks.reduce((sum, { bytes }) => sum + bytes, 0)
     assert.ok(read < count * width * 3, `${read} bytes of ${count * width}`)
