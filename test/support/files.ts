@@ -28,9 +28,12 @@ export const raw = (dtype: string, shape: readonly number[], bytes: readonly num
 })
 
 /** The bytes of a safetensors file, tensors in the order given. */
-export function safetensors(tensors: Readonly<Record<string, RawTensor>>): Buffer {
+export function safetensors(
+  tensors: Readonly<Record<string, RawTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Buffer {
   let offset = 0
-  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } }
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } }
   for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) {
     header[name] = { dtype, shape, data_offsets: [offset, offset + bytes.length] }
     offset += bytes.length
@@ -41,8 +44,11 @@ export function safetensors(tensors: Readonly<Record<string, RawTensor>>): Buffe
   return Buffer.concat([length, text, ...Object.values(tensors).map(({ bytes }) => bytes)])
 }
 
-export const writeModel = (file: string, tensors: Readonly<Record<string, RawTensor>>): void =>
-  writeFileSync(file, safetensors(tensors))
+export const writeModel = (
+  file: string,
+  tensors: Readonly<Record<string, RawTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): void => writeFileSync(file, safetensors(tensors, metadata))
 
 /** Values that are the same on every run: a small linear congruential generator, in (−1, 1). */
 export function numbers(count: number, seed: number): Float32Array {

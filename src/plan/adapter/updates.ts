@@ -7,6 +7,7 @@ import type { Application } from './application.js'
 import { changed, withProduct } from './changed.js'
 import type { OtherForm } from './forms/other.js'
 import { placed } from './forms/place.js'
+import { renamed } from './forms/renamed.js'
 import { embeddingOfHead } from './head.js'
 
 /**
@@ -24,15 +25,16 @@ export function applyUpdates(
     report(misfit('adapter-shape', ': the adapter changes it twice', RIGHT_BASE), module, reporter)
   const before = new Map<string, Update[]>()
   const elsewhere = new Map<OtherForm, Update[]>()
-  for (const update of inOrder(adapter.updates)) {
-    const { name } = update.target
+  for (const given of inOrder(adapter.updates)) {
+    const { name } = given.target
     const form = network.find(name) === undefined ? others().find((other) => other.find(name) !== undefined) : undefined
-    if (form) {
+    const update = form ? (renamed(given, form) ?? given) : given
+    if (form && update === given) {
       elsewhere.set(form, [...(elsewhere.get(form) ?? []), update])
       continue
     }
     if (isTiedCopy(application, update)) continue
-    const own = target(name)
+    const own = target(update.target.name)
     if (own === undefined) continue
     const earlier = before.get(own) ?? []
     before.set(own, [...earlier, update])

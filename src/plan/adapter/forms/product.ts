@@ -102,9 +102,31 @@ function walk(view: View, change: Change, name: string): State | undefined {
       const state = walk(view.of, change, name)
       return state && reshaped(state, view.shape)
     }
+    case 'concat':
+      return rearranged(view.parts, view.axis, change, name)
     default:
       return undefined
   }
+}
+
+/** Slices of one tensor in another order. Undefined if they differ in more than one axis, or come from several tensors. */
+function rearranged(parts: readonly View[], axis: number, change: Change, name: string): State | undefined {
+  const states = parts.map((part) => walk(part, change, name))
+  const [first] = states
+  const side = first?.axes[axis]?.side
+  if (!first || side === undefined || side === 'matrix' || states.includes(undefined)) return undefined
+  const all = states as readonly State[]
+  const other = side === 'left' ? 'right' : 'left'
+  const kept = JSON.stringify([first[other], first.axes.toSpliced(axis, 1)])
+  const alike = all.every((state) => JSON.stringify([state[other], state.axes.toSpliced(axis, 1)]) === kept)
+  if (!alike || all.some((state) => state.axes[axis]!.side !== side)) return undefined
+  const place = placeIn(first.axes, axis, side)
+  const size = all.reduce((sum, state) => sum + state.axes[axis]!.size, 0)
+  const joined = concat(
+    all.map((state) => state[side]),
+    place,
+  )
+  return { ...first, [side]: joined, axes: first.axes.with(axis, { side, size }) }
 }
 
 const sizesOf = (axes: readonly Axis[], side: 'left' | 'right'): number[] =>
