@@ -2,17 +2,8 @@
  * Requests to the hub and to the storage that it redirects to. terge follows redirects itself, so that only the hub gets the
  * token.
  */
-import {
-  type Answer,
-  type Ask,
-  attempt,
-  bodyOf,
-  isPassing,
-  MOST_QUESTIONS,
-  patiently,
-  RequestError,
-  wishOf,
-} from '../remote/request.js'
+import { attempt, bodyOf, isPassing, MOST_QUESTIONS, patiently, RequestError, wishOf } from '../remote/request.js'
+import type { Answer, Ask } from '../remote/types.js'
 import type { HubSettings } from './settings.js'
 
 /** Maximum redirects of a request: to a renamed repository, to storage, and a few more. */
@@ -89,7 +80,7 @@ export function apiFetch(
         const answer = await get(settings, String(input), { signal: options.signal })
         const body = await bodyOf(answer, MAX_ANSWER - total)
         total += body.length
-        return new Response(body, { status: answer.status, headers: answer.headers })
+        return new Response(body, { status: answer.status, headers: answer.headers as Headers })
       },
       { most: MOST_QUESTIONS, ...options },
     )

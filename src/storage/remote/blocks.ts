@@ -1,7 +1,8 @@
 /** A file elsewhere, downloaded by ranges on demand. Used for headers, not for tensor data. */
 import { Buffer } from 'node:buffer'
 import type { ByteSource } from '../types.js'
-import { type Answer, type Ask, patiently, RequestError } from './request.js'
+import { patiently, RequestError } from './request.js'
+import type { Answer, AnswerHeaders, Ask } from './types.js'
 
 /** Bytes that are downloaded together and kept. Finding one storage in a PyTorch file takes one block. */
 const BLOCK = 2 ** 16
@@ -81,7 +82,7 @@ export function blockSource({ name, size, get, explain, signal }: RangedFile): R
 }
 
 /** The range of an answer: its first byte, and the file size. */
-export function rangeOf(headers: Headers): { readonly start: number; readonly size: number } | undefined {
+export function rangeOf(headers: AnswerHeaders): { readonly start: number; readonly size: number } | undefined {
   const [, start, , size] = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/.exec(headers.get('content-range') ?? '') ?? []
   return start === undefined ? undefined : { start: Number(start), size: Number(size) }
 }

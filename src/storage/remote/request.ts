@@ -3,6 +3,8 @@
  * repeated. Error messages contain no URLs, because these may be signed.
  */
 
+import type { Answer } from './types.js'
+
 /** Maximum number of successive attempts without any data; about ten seconds of waiting. */
 const MOST_FAILURES = 7
 /** The same for questions before a plan is made, because the user waits for it. */
@@ -38,21 +40,6 @@ export class RequestError extends Error {
 export interface Timeouts {
   readonly answerTimeout: number
   readonly byteTimeout: number
-}
-
-export interface Ask {
-  /** First byte and maximum length; without a length, to the end. */
-  readonly range?: { readonly start: number; readonly length?: number }
-  readonly signal?: AbortSignal | undefined
-}
-
-export interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  /** The body in pieces. Throws a `RequestError` if the connection is cut or stalls. */
-  chunks(): AsyncGenerator<Uint8Array, void>
-  /** Cancels the rest of the body. */
-  close(): void
 }
 
 /** How one attempt is made. */

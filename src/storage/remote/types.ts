@@ -1,6 +1,5 @@
 /** Models elsewhere. Files in the cache are used directly; other files are downloaded into it. */
 import type { ExitCode, Fault } from '../../core/diagnostics.js'
-import type { Answer, Ask } from './request.js'
 
 /** The folder that downloads go into. */
 export interface Cache {
@@ -14,6 +13,28 @@ export interface RemoteFile {
   readonly size: number
   /** The published digest of its content, 64 hexadecimal digits. */
   readonly sha256?: string
+}
+
+/** What is asked for in one attempt. */
+export interface Ask {
+  /** First byte and maximum length; without a length, to the end. */
+  readonly range?: { readonly start: number; readonly length?: number }
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Headers by name, in any case. Not the type of the platform: programs that use terge's types need not have it. */
+export interface AnswerHeaders {
+  get(name: string): string | null
+}
+
+/** An answer with the status 200 or 206. */
+export interface Answer {
+  readonly status: number
+  readonly headers: AnswerHeaders
+  /** The body in pieces. Throws a `RequestError` if the connection is cut or stalls. */
+  chunks(): AsyncGenerator<Uint8Array, void>
+  /** Cancels the rest of the body. */
+  close(): void
 }
 
 /** The digest of a content so far, and what is expected of it. */

@@ -1,6 +1,6 @@
 /** What a store publishes of an object's content. */
 import { createHash } from 'node:crypto'
-import type { Check } from '../remote/types.js'
+import type { AnswerHeaders, Check } from '../remote/types.js'
 import { type CrcName, crc } from './crc.js'
 import { bare } from './request.js'
 
@@ -27,7 +27,7 @@ export const sha256Check = (wanted: string): (() => Check) => hashed('sha256', '
 export const lengthOnly = (): Check => ({ update() {}, matches: () => true })
 
 /** Reads the headers of an answer to HEAD: a stored checksum of the whole object, or the MD5 that the ETag is. */
-export function publishedIn(headers: Headers, etag: string, bucket: string): Published {
+export function publishedIn(headers: AnswerHeaders, etag: string, bucket: string): Published {
   const sum = (name: string): string | undefined => {
     const text = headers.get(`x-amz-checksum-${name}`) ?? ''
     // A sum of the sums of parts ends in the number of parts.
@@ -48,7 +48,7 @@ export function publishedIn(headers: Headers, etag: string, bucket: string): Pub
 }
 
 /** With keys of a key service or of the client, and in directory buckets, ETags look like MD5 but are not. */
-const hasOwnEtags = (headers: Headers, bucket: string): boolean =>
+const hasOwnEtags = (headers: AnswerHeaders, bucket: string): boolean =>
   (headers.get('x-amz-server-side-encryption') ?? '').startsWith('aws:') ||
-  headers.has('x-amz-server-side-encryption-customer-algorithm') ||
+  headers.get('x-amz-server-side-encryption-customer-algorithm') !== null ||
   bucket.endsWith('--x-s3')

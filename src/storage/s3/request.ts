@@ -1,6 +1,7 @@
 /** Signed requests to an S3-compatible store. No redirects: a store answers itself, or names the region of the bucket. */
 import { AwsV4Signer } from 'aws4fetch'
-import { type Answer, type Ask, attempt, isPassing, RequestError, wishOf } from '../remote/request.js'
+import { attempt, isPassing, RequestError, wishOf } from '../remote/request.js'
+import type { Answer, Ask } from '../remote/types.js'
 import { isRegion, type S3Settings } from './settings.js'
 import { textIn } from './xml.js'
 
