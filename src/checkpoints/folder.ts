@@ -5,7 +5,6 @@ import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
 import { type Budget, jsonReader } from '../core/json/reader.js'
 import { quote } from '../core/suggest.js'
-import { leadsDown } from '../storage/leadsDown.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
 import {
@@ -18,6 +17,7 @@ import {
   packedForInference,
 } from './containers/index.js'
 import type { Container } from './containers/types.js'
+import { nameInFolder } from './namesInFolder.js'
 
 export interface FolderWeights {
   /** Relative to the folder, sorted by name. */
@@ -179,7 +179,7 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
       const file = json.string(`\`weight_map\`: the file of ${quote(tensor)}`)
       budget.left -= ENTRY_COST
       if (budget.left < 0) throw bad('more entries than any real model has')
-      if (!files.has(file)) files.set(checkShardName(file, shown), file)
+      if (!files.has(file)) files.set(nameInFolder(file, shown, 'an index may list'), file)
       else budget.left += file.length
       found.set(tensor, files.get(file)!)
     })
@@ -188,14 +188,4 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
   if (!map) throw bad('`weight_map` is missing')
   if (map.size === 0) throw bad('`weight_map` is empty')
   return map
-}
-
-function checkShardName(name: string, shown: string): string {
-  if (!leadsDown(name))
-    throw fault(
-      'path-escape',
-      `${shown}: ${quote(name)} is not the name of a file in this folder`,
-      'an index may list only files in its own folder',
-    )
-  return name
 }

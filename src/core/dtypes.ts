@@ -22,3 +22,7 @@ export type Dtype =
  * use them.
  */
 export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1)
+
+/** Whether two shapes are equal: the same number of axes, and the same size of each. */
+export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, axis) => size === b[axis])

@@ -69,9 +69,6 @@ export interface Value {
   readonly refusal?: QuantizationRefusal
 }
 
-export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((size, axis) => size === b[axis])
-
 /** For results of a model, a stack or a zip with the same layers. */
 export const stackedLike = ({ layers, sizes }: Value): Pick<Value, 'layers' | 'sizes'> => ({
   ...(layers ? { layers } : {}),

@@ -1,4 +1,5 @@
 /** Reads a stored tensor as its atoms, and makes it from them. */
+import { sameShape } from '../core/dtypes.js'
 import { shapeOf } from '../views/shape.js'
 import type { View } from '../views/types.js'
 import { type Captures, nameOf } from './names.js'
@@ -177,6 +178,3 @@ function sizesOf({ concat, sizes }: Concat, facts: Facts, groups: number, size: 
       : `has the size ${size}, which is not divisible into ${groups * concat.length} parts`,
   )
 }
-
-const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((size, axis) => size === b[axis])

@@ -1,5 +1,6 @@
+import { sameShape } from '../core/dtypes.js'
 import { isObject } from '../core/json/text.js'
-import { sameShape, type ValueTensor } from '../expr/values.js'
+import type { ValueTensor } from '../expr/values.js'
 
 export type Config = Readonly<Record<string, unknown>> | undefined
 

@@ -1,13 +1,10 @@
 /** Simplifies views. Each function takes simplified views and returns a simplified view. */
-import { elements } from '../core/dtypes.js'
+import { elements, sameShape } from '../core/dtypes.js'
 import { bytesOf } from '../encodings/index.js'
 import { extentOf, isRun, type Places, permuted, placesOf, reshaped, rowMajor, sliced } from './places.js'
 import { shapeOf } from './shape.js'
 import { isDecoded } from './stored.js'
 import { isFound, MEAN_BEFORE, type RowMap, type StoredView, type View } from './types.js'
-
-const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((size, axis) => size === b[axis])
 
 /** Elements that are not whole bytes have no byte offset. */
 const isWholeBytes = ({ dtype }: StoredView): boolean => Number.isInteger(bytesOf(dtype))

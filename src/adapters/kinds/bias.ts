@@ -1,6 +1,8 @@
 /** A difference of a bias (`lora_bias`), scaled like the update of the weight. */
+
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { misfit, RIGHT_BASE } from '../misfit.js'
 import type { Change, Kind, Misfit, Update, Weight } from '../types.js'
 import { factorOf } from './lora.js'

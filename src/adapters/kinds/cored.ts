@@ -1,6 +1,6 @@
 /** A Tucker decomposition of a convolution: ΔW[o, i, …] = Σ a[r, o] · core[r, s, …] · b[s, i]. */
-import { elements } from '../../core/dtypes.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import { elements, sameShape } from '../../core/dtypes.js'
+import type { ValueTensor } from '../../expr/values.js'
 import type { View } from '../../views/types.js'
 import type { Product } from '../types.js'
 import { factor, read, viewOf } from '../views.js'

@@ -1,8 +1,8 @@
 /** LoRA (arXiv 2106.09685): ΔW = B·A, in linear, convolution and embedding layers. */
-import { elements } from '../../core/dtypes.js'
+import { elements, sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { LoraFactor, ReadExpr } from '../../expr/types.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { misfit, RIGHT_BASE, rankMisfit } from '../misfit.js'
 import type { Change, Kind, Misfit, Parts, Update, Weight } from '../types.js'
 import { along, read, viewOf } from '../views.js'

@@ -1,6 +1,6 @@
 /** The updates of one module, as sd-scripts and LyCORIS compute them in their forward passes. */
-import { elements } from '../../core/dtypes.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import { elements, sameShape } from '../../core/dtypes.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { misfit, RIGHT_BASE, report } from '../misfit.js'
 import type { AdapterFiles, KindName, Magnitude, Parts, Reporter, Update } from '../types.js'
 import { permute, read, reshape, viewOf } from '../views.js'

@@ -1,6 +1,8 @@
 /** The tied head of a model if an adapter changes the head or the embedding. */
+
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { embeddingsOf, isShared, tiedHeadOf } from '../../networks/heads.js'
 import { headOf, nearestTo, SHARED, tiesHead } from '../../networks/tied.js'
 import { type Application, moduleName } from './application.js'

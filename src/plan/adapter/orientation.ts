@@ -1,5 +1,5 @@
 import type { Update } from '../../adapters/types.js'
-import { sameShape } from '../../expr/values.js'
+import { sameShape } from '../../core/dtypes.js'
 import { type Orientation, orientations } from '../../networks/orientation.js'
 import type { Application } from './application.js'
 

@@ -1,6 +1,7 @@
 /** One model of a recipe, read in other layouts, one family after another. */
+
+import { sameShape } from '../../core/dtypes.js'
 import { plural } from '../../core/words.js'
-import { sameShape } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Path } from '../../language/types.js'
 import { convertTensors } from '../../layouts/convert.js'

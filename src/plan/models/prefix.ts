@@ -1,6 +1,6 @@
 import type { LogicalTensor } from '../../checkpoints/types.js'
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'

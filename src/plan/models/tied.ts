@@ -16,8 +16,9 @@ import { mainStored } from '../../views/stored.js'
 /** Tied heads, which a model stores only as its embedding. */
 
 import type { Place } from '../../core/diagnostics.js'
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'

@@ -1,7 +1,7 @@
 import { savedName } from '../../adapters/index.js'
 import type { Checkpoint, LogicalTensor } from '../../checkpoints/types.js'
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape } from '../../expr/values.js'
 import { EMBEDDING, HEAD, SHARED } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
 import { isPlain } from '../../views/stored.js'

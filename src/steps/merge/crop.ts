@@ -1,7 +1,8 @@
 /** Tensors with a different number of rows per model: embeddings and heads of different vocabularies. */
 
+import { sameShape } from '../../core/dtypes.js'
 import type { CropExpr, Expr, MergeExpr } from '../../expr/types.js'
-import { sameShape, type ValueTensor } from '../../expr/values.js'
+import type { ValueTensor } from '../../expr/values.js'
 import { partsOf } from '../../expr/walk.js'
 
 type Shape = readonly number[]

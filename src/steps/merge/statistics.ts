@@ -1,11 +1,12 @@
 /** Checks statistics files by their headers: the model they belong to, and their tensors. */
 
 import type { Checkpoint } from '../../checkpoints/types.js'
+import { sameShape } from '../../core/dtypes.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Expr, MergeExpr } from '../../expr/types.js'
-import { sameShape, type Value } from '../../expr/values.js'
+import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { ModelSource, RecipeHead } from '../../language/types.js'
 import { lookupMethod } from '../../methods/registry.js'

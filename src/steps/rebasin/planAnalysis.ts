@@ -1,8 +1,9 @@
 /** Plans the analysis of an alignment: the tensors to match, the models and the spec. */
 
 import { Fault } from '../../core/diagnostics.js'
+import { sameShape } from '../../core/dtypes.js'
 import type { AnalysisModel } from '../../expr/types.js'
-import { sameShape, type Value } from '../../expr/values.js'
+import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { refuseAnyPacked } from '../../networks/packed.js'

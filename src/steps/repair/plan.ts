@@ -1,6 +1,7 @@
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { AnalysisTensor, Expr } from '../../expr/types.js'
-import { sameShape, stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { MeasuredFile, RecipeHead, StepCommon } from '../../language/types.js'
 import { lookupMethod } from '../../methods/registry.js'

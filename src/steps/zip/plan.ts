@@ -1,7 +1,8 @@
 /** Plans a zip step: the shapes of the result follow from the headers alone. */
 import { Fault } from '../../core/diagnostics.js'
+import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
-import { sameShape, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { writeSpec } from '../../rebasin/spec.js'
 import { newLength, type ZipNetwork } from '../../rebasin/zip/network.js'

@@ -3,9 +3,10 @@
  * and the path of each entry in the nested state dict that was saved (torch/distributed/checkpoint/metadata.py, default_planner.py,
  * filesystem.py). terge reads the pickle and runs nothing in it.
  */
+
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
-import { leadsDown } from '../../../storage/leadsDown.js'
+import { nameInFolder } from '../../namesInFolder.js'
 import { attributesOf, isOf, sizesOf } from '../pytorch/objects.js'
 import { describe, isDict, isNatural, isOpaque, type Value } from '../pytorch/values.js'
 
@@ -157,20 +158,11 @@ function placesOf(value: Value | undefined, shown: string): ReadonlyMap<string, 
     const key = keyOf(name, starts)
     if (places.has(key)) throw bad(`${quote(name)} is listed twice for the same elements`)
     const file = attributesOf(info, STORAGE)?.get('relative_path')
-    if (typeof file === 'string' && !seen.has(file)) seen.add(checkedName(file, shown))
+    if (typeof file === 'string' && !seen.has(file))
+      seen.add(nameInFolder(file, shown, 'a distributed checkpoint may name'))
     places.set(key, info)
   }
   return places
-}
-
-function checkedName(file: string, shown: string): string {
-  if (!leadsDown(file))
-    throw fault(
-      'path-escape',
-      `${shown}: ${quote(file)} is not the name of a file in this folder`,
-      'a distributed checkpoint may name only files in its own folder',
-    )
-  return file
 }
 
 function placeOf(info: Value, whose: string): Place {

@@ -1,8 +1,10 @@
 /** What adapters have beside low-rank changes: differences of biases, and tensors that were saved whole. */
+
+import { sameShape } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
 import { isFloat } from '../../../encodings/index.js'
 import type { Expr, MergeExpr } from '../../../expr/types.js'
-import { sameShape, type ValueTensor } from '../../../expr/values.js'
+import type { ValueTensor } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
 import type { MergeStep } from '../types.js'
 import { coefficientsOf, type Mixture } from './mixture.js'

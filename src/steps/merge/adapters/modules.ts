@@ -2,11 +2,11 @@
 import type { Update } from '../../../adapters/types.js'
 import { read, reshape, spread, viewOf } from '../../../adapters/views.js'
 import type { Place } from '../../../core/diagnostics.js'
-import { elements } from '../../../core/dtypes.js'
+import { elements, sameShape } from '../../../core/dtypes.js'
 import { quote } from '../../../core/suggest.js'
 import { isFloat } from '../../../encodings/index.js'
 import type { LowRankPart, MergeExpr } from '../../../expr/types.js'
-import { sameShape, type ValueTensor } from '../../../expr/values.js'
+import type { ValueTensor } from '../../../expr/values.js'
 import type { Faults } from '../../../language/faults.js'
 import type { ReadAdapter } from '../../types.js'
 
