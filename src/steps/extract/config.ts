@@ -41,13 +41,17 @@ export function baseOf(recipe: RecipeHead, name: string): { path: string | null;
   return { path: hubParts(source.reference)?.repository ?? source.reference, revision: source.revision ?? null }
 }
 
+/** How an adapter has biases of adapted layers: not at all, as a change in each layer, or as they are. */
+export type KeptBiases = 'none' | 'changes' | 'whole'
+
 /** `saved`: tensors that are saved in full. `config`: the configuration of the base. */
 export function adapterConfig(
   recipe: RecipeHead,
-  { base: name, loraBias }: ExtractStep,
+  { base: name }: ExtractStep,
   { rank, alpha }: { readonly rank: number; readonly alpha: number },
   layers: readonly Layer[],
   saved: readonly string[],
+  biases: KeptBiases,
   base: Value,
   config: Readonly<Record<string, unknown>> | undefined,
 ): AdapterConfig {
@@ -63,13 +67,13 @@ export function adapterConfig(
     alpha_pattern: byModule((layer) => (alpha * layer.rank) / rank),
     auto_mapping: null,
     base_model_name_or_path: path,
-    bias: 'none',
+    bias: biases === 'whole' ? 'lora_only' : 'none',
     fan_in_fan_out: layers.some(({ layer }) => layer.kind === 'linear' && layer.turned),
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
     // Older versions of PEFT reject keys that they do not know.
-    ...(loraBias ? { lora_bias: true } : {}),
+    ...(biases === 'changes' ? { lora_bias: true } : {}),
     lora_dropout: 0,
     modules_to_save: whole.length > 0 ? whole : null,
     peft_type: 'LORA',

@@ -106,13 +106,6 @@ export function planExtract(
   const patterns = book.close(recipe, names, faults)
   if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
   const { saved, biases } = settleRest(step, left, adapted, base)
-  const embedding = adapted.find(({ layer }) => layer.kind === 'embedding')
-  if (step.loraBias && embedding) {
-    const message = `an adapter with lora_bias can't adapt the embedding ${embedding.tensor}`
-    const hint = `exclude: [${quote(embedding.tensor)}], or remove lora_bias`
-    faults.error('contradiction', message, recipe.placeOf([...step.at, 'lora', 'lora_bias'], 'key'), hint)
-    return undefined
-  }
   if (adapted.length === 0) {
     const why = [...new Set(left.values())].slice(0, 3).join('; ')
     const message = `${step.from} and ${step.base} share no layer that a low-rank adapter can hold`
@@ -130,12 +123,15 @@ export function planExtract(
     return value && { value, patterns, left: Object.fromEntries(left) }
   }
   const { ranked, form } = rankedLayers(step, adapted, rankOf)
+  // PEFT gives every adapted layer a change of its bias, or none.
+  const inAll = biases.length === adapted.length
   const factors = ranked.flatMap((one) => factorTensors(recipe, step, form, one, from, base, factorings))
   const others = [
     ...saved.map((name) => savedTensor(name, from, base)),
-    ...biases.map((name) => biasTensor(step, form, name, from, base)),
+    ...biases.map((name) => (inAll ? biasTensor(step, form, name, from, base) : wholeBias(name, from, base))),
   ]
-  const adapter = adapterConfig(recipe, step, form, ranked, saved, base, config)
+  const kept = biases.length === 0 ? 'none' : inAll ? 'changes' : 'whole'
+  const adapter = adapterConfig(recipe, step, form, ranked, saved, kept, base, config)
   warnTied(ranked, base, config, (message, hint) => faults.warn('tied-embedding', message, place, hint))
   const tensors = new Map([...factors, ...others].sort(([a], [b]) => (a < b ? -1 : 1)))
   return {
@@ -227,11 +223,15 @@ function factorTensors(
   })
 }
 
-function savedTensor(name: string, from: Value, base: Value): Named {
+function savedTensor(name: string, from: Value, base: Value, shown = name): Named {
   const { rule: _, ...tensor } = from.tensors.get(name)!
   const { dtype } = base.tensors.get(name)!
-  return [`base_model.model.${name}`, { ...tensor, dtype, reason: 'saved-whole' }]
+  return [`base_model.model.${shown}`, { ...tensor, dtype, reason: 'saved-whole' }]
 }
+
+/** A bias of an adapted layer as it is in the tuned model, under the name that PEFT has for it inside the layer. */
+const wholeBias = (name: string, from: Value, base: Value): Named =>
+  savedTensor(name, from, base, `${moduleOf(name).module}.base_layer.bias`)
 
 const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
 

@@ -55,7 +55,7 @@ export const definitions: Readonly<Record<string, Schema>> = {
       lora_bias: {
         type: 'boolean',
         description:
-          'Whether to save the differences of the biases of adapted layers (lora_bias, PEFT 0.14 and later). Not possible with embeddings. Default: false.',
+          'Whether to save biases of adapted layers: their changes (lora_bias, PEFT 0.14 and later) if every adapted layer has a bias, otherwise the biases themselves (bias: lora_only). Default: false.',
       },
       ...SOLVER,
     },
