@@ -18,7 +18,7 @@ export const merge = defineCommand({
   summary: 'Merge models without a recipe file.',
   description:
     'Builds a recipe from the flags and runs it; --save-recipe keeps it. File names become model names. Without --base, ' +
-    'unmerged tensors are copied from the first model. Methods that use task vectors require --base.',
+    'unmerged tensors are copied from the first model. Methods that use task vectors require --base, except on adapters alone.',
   examples: [
     'Average two models\n<%= config.bin %> merge a.safetensors b.safetensors -o mean.safetensors',
     'Interpolate one third of the way from a to b\n<%= config.bin %> merge a b --method slerp --param t=0.33 -o merged',

@@ -71,7 +71,7 @@ const modelMapping = inEditors(
       },
       subfolder: text('A folder inside the repository or the model folder.'),
       lora: placeText(
-        'A PEFT adapter to apply while the model is read: a folder, a file, hf:org/name@revision, or s3://bucket/prefix.',
+        'An adapter to apply while the model is read: of PEFT (a folder, hf:org/name@revision, s3://bucket/prefix, or a file with its configuration beside it), or a single file of sd-scripts, LyCORIS, diffusers or ComfyUI.',
       ),
       lora_scale: { type: 'number', description: 'Multiplies the adapter. Default: 1.' },
       lora_include: {

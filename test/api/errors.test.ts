@@ -156,7 +156,13 @@ const THROWN: Readonly<Record<string, readonly [(folder: string) => unknown, cod
     () => recipeOf({ models: ['a', 'b'], method: 'slerp', output: 'o', param: ['t'] }),
     'bad-flag',
   ],
-  'recipeOf: no base': [() => recipeOf({ models: ['a', 'b'], method: 'ties', output: 'o' }), 'missing-base'],
+  'plan: no base': [
+    (at) =>
+      plan(path.join(at, 'one.yml'), {
+        text: recipeOf({ models: ['a.safetensors', 'b.safetensors'], method: 'ties', output: 'o' }, { folder: at }),
+      }),
+    'missing-base',
+  ],
   'importMergekit: a recipe': [
     (at) => {
       writeFileSync(path.join(at, 'recipe.yml'), JSON.stringify(recipe(at)))

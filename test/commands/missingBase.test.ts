@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { METHODS } from '../../src/methods/registry.js'
 import { f32, writeModel } from '../support/files.js'
-import { terge } from '../support/terge.js'
+import { fixture, terge } from '../support/terge.js'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-base-'))
 test.after(() => rmSync(folder, { recursive: true }))
@@ -64,6 +64,13 @@ test('a method set by --set needs a base too', async () => {
   const { code, err } = await terge(['run', 'set.yml', '--set', 'merge.method=ties'], folder)
   assert.is(code, 2, err)
   assert.match(err, 'error missing-base: ties requires a base model')
+})
+
+test('adapters alone need no --base: their task vectors are what they change', async () => {
+  const models = ['a0', 'a1'].map((name) => path.join(fixture('merged-adapters/merge-core-ties'), name))
+  const { code, err } = await terge(['merge', ...models, '--method', 'ties', '-o', 'adapter'], folder)
+  assert.is(code, 0, err)
+  assert.ok(existsSync(path.join(folder, 'adapter/adapter_config.json')))
 })
 
 test.run()

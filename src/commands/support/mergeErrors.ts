@@ -15,6 +15,9 @@ const IN_FLAGS: readonly (readonly [RegExp, string])[] = [
   [/, or a mapping by name$/, ''],
 ]
 
+/** The end of a message about a recipe. */
+const ON_RECIPES = /, but the recipe does not name one$/
+
 /** What only a recipe can say. */
 const IN_RECIPES = /\b(write|add|set|give|use) \S+: /
 
@@ -30,7 +33,7 @@ export function onFlag({ place, hint, message, ...rest }: Diagnostic): Diagnosti
   const flag = key === 'parameters' ? 'param' : FLAGS.find((flag) => flag === key)
   return {
     ...rest,
-    message: flag === undefined ? message : `--${flag}: ${message}`,
+    message: flag === undefined ? message : `--${flag}: ${message.replace(ON_RECIPES, '')}`,
     ...(hint === undefined ? {} : { hint: hintOf(hint) }),
   }
 }

@@ -42,10 +42,10 @@ export async function init(given: readonly string[], options: NewRecipeOptions =
 }
 
 /**
- * The text of a recipe for a merge from command-line flags, as `terge merge` makes it. Opens no model.
+ * The text of a recipe for a merge from command-line flags, as `terge merge` makes it. Opens no model, so the recipe can have
+ * errors, such as `missing-base` if the method requires a base and the models are not adapters.
  *
  * @throws `bad-flag` if a value is not what its flag takes
- * @throws `missing-base` if the method requires a base and none is given
  */
 export function recipeOf(line: OneLine, options: NewRecipeOptions = {}): string {
   const { folder = process.cwd(), recipeFolder = path.resolve(folder) } = options

@@ -4,7 +4,6 @@ import { fault } from '../../core/diagnostics.js'
 import { addressIn, withSlashes } from '../../core/names/fileNames.js'
 import { safeJson } from '../../core/printable.js'
 import { quote } from '../../core/suggest.js'
-import { lookupMethod, whichBase } from '../../methods/registry.js'
 
 /** A model of the command line with its name in the recipe. */
 export interface NamedModel {
@@ -134,8 +133,8 @@ function weightList(written: string): string {
 
 /**
  * The recipe of a merge from the command line. Given paths are relative to `folder`, those of the recipe to `recipeFolder`.
- * A base that is not one of the models is not merged itself. Errors: `bad-flag`, and `missing-base` if the method
- * requires a base: the first model is not used for it.
+ * A base that is not one of the models is not merged itself. A method that requires a base gets none that is not given: the
+ * recipe has an error then, unless the models are adapters. Error: `bad-flag`.
  */
 export function oneLineRecipe(
   line: OneLine,
@@ -143,9 +142,6 @@ export function oneLineRecipe(
   recipeFolder: string,
   isThere: IsThere = () => false,
 ): string {
-  const method = lookupMethod(line.method)
-  if (line.base === undefined && (method?.base === 'required' || method?.base === 'listed'))
-    throw fault('missing-base', `${method.name} requires a base model`, `add --base MODEL: ${whichBase(method)}`)
   const same = (one: string, other: string): boolean =>
     one === other || path.resolve(folder, one) === path.resolve(folder, other)
   const inside = line.base === undefined ? -1 : line.models.findIndex((model) => same(model, line.base!))
