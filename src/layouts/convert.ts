@@ -156,7 +156,7 @@ function unevenStack(
   const [places] = shape
   if (typeof is === 'string' || !('stack' in is) || places === undefined) return undefined
   const key = stacksOf(is.over, captures)
-  const named = expertsIn(is.over, facts)
+  const named = expertsIn(is.over, facts, places)
   const known = stacks.get(key) ?? (named > 0 ? { places: named, says: 'the configuration' } : { places, says: name })
   stacks.set(key, known)
   return known.places === places
@@ -227,8 +227,9 @@ function occurrences({ rules, wanted }: Target, atoms: Atoms, facts: Facts): rea
   for (const { counts, captures } of all)
     for (const [capture, count] of Object.entries(counts)) {
       const key = stacksOf(capture, captures)
-      most.set(key, Math.max(most.get(key) ?? expertsIn(capture, facts), count))
+      most.set(key, Math.max(most.get(key) ?? 0, count))
     }
+  for (const [key, count] of most) most.set(key, Math.max(count, expertsIn(key.split(' ')[0]!, facts, count)))
   for (const { counts, captures } of all)
     for (const capture of Object.keys(counts)) counts[capture] = most.get(stacksOf(capture, captures))!
   return all

@@ -62,16 +62,23 @@ export const headRows: Counts = (facts) => {
   return typeof heads === 'string' ? heads : groupedRows(facts, heads, heads)
 }
 
-/** The number of experts, for a stack over the capture `expert`; 0 where the configuration does not say it. */
-export function expertsIn(capture: string, facts: Facts): number {
+const EXPERT_COUNTS = [
+  'num_local_experts',
+  'num_experts',
+  'n_routed_experts',
+  'moe_num_experts',
+  'num_routed_experts',
+] as const
+
+/**
+ * The number of experts in the configuration, for a stack over the capture `expert`; 0 where it does not say it. Where it has
+ * several numbers, `found` is right if it is one of them.
+ */
+export function expertsIn(capture: string, facts: Facts, found: number): number {
   if (capture !== 'expert') return 0
-  const keys = [
-    'num_local_experts',
-    'num_experts',
-    'n_routed_experts',
-    'moe_num_experts',
-    'num_routed_experts',
-  ] as const
-  const count = numberIn(settingsOf(facts), ...keys)
-  return typeof count === 'number' ? count : 0
+  const counts = EXPERT_COUNTS.flatMap((key) => {
+    const count = numberIn(settingsOf(facts), key)
+    return typeof count === 'number' ? [count] : []
+  })
+  return counts.includes(found) ? found : (counts[0] ?? 0)
 }

@@ -19,14 +19,25 @@ export const layoutNames = (): string[] =>
 /** `mixtral/released`. */
 export const layoutName = ({ family, form }: Layout): string => `${family.name}/${form.name}`
 
+/** A layout that a recipe names: `mixed` for a model whose layers have several. */
+export interface NamedLayout {
+  readonly family: Family
+  readonly form: FamilyForm | 'mixed'
+}
+
 /**
  * The layouts of a name: `mixtral/released`; those of a model type, `gemma3/released`; those of all families with a form,
- * `released`.
+ * `released`. `mixtral/mixed` says that layers have several.
  */
-export function layoutsNamed(name: string): readonly Layout[] {
+export function layoutsNamed(name: string): readonly NamedLayout[] {
   const all = FAMILIES.flatMap((family) => family.forms.map((form): Layout => ({ family, form })))
   const own = all.filter((layout) => layoutName(layout) === name)
   if (own.length > 0) return own
   const [form, type] = name.split('/').reverse()
+  if (form === 'mixed' && type !== undefined)
+    return FAMILIES.filter(({ name, types }) => name === type || types.includes(type)).map((family) => ({
+      family,
+      form,
+    }))
   return all.filter((layout) => layout.form.name === form && (type === undefined || layout.family.types.includes(type)))
 }

@@ -115,6 +115,8 @@ export type Tensors = ReadonlyMap<string, LogicalTensor>
 export interface LayoutProblem {
   readonly tensor: string
   readonly message: string
+  /** What would help, where it is not another model: a configuration, or the statement that layers have several forms. */
+  readonly needs?: 'config' | 'mixed'
 }
 
 export interface Converted {

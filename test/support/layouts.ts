@@ -3,12 +3,16 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
 import { openCheckpoint } from '../../src/checkpoints/open.js'
-import type { Checkpoint } from '../../src/checkpoints/types.js'
+import type { Checkpoint, LogicalTensor } from '../../src/checkpoints/types.js'
+import { formatDiagnostic } from '../../src/core/diagnostics.js'
 import { elements } from '../../src/core/dtypes.js'
 import { bytesOf } from '../../src/encodings/index.js'
 import { locate, scratchOf } from '../../src/execute/worker/read/index.js'
+import { faults } from '../../src/language/faults.js'
 import { FAMILIES, type Layout, layoutName } from '../../src/layouts/index.js'
 import type { Tensors } from '../../src/layouts/types.js'
+import { type LaidModels, readLayouts } from '../../src/plan/layouts/read.js'
+import { loadRecipe } from '../../src/recipe/load.js'
 import { lower } from '../../src/views/lower.js'
 import type { View } from '../../src/views/types.js'
 import { BAND, ROOM, workerOn } from '../views/worker.js'
@@ -62,3 +66,28 @@ export function sameTensors(
     assert.is(Buffer.compare(tensor.bytes, bytes), 0, `${what}: bytes of ${name}`)
   }
 }
+
+/** What planning says of the layouts of models that were opened, or changed afterwards. `recipe`: everything after the models. */
+export function laid(
+  models: Readonly<Record<string, Checkpoint>>,
+  recipe: string,
+  layouts: Readonly<Record<string, string>> = {},
+): { readonly said: readonly string[]; readonly models: LaidModels } {
+  const written = Object.keys(models).map((name) => `${name}: {path: ${name}, layout: ${layouts[name] ?? '[]'}}`)
+  const text = `terge: 1\nmodels: {${written.join(', ')}}\n${recipe}\n`.replaceAll(', layout: []', '')
+  const loaded = loadRecipe('r.yml', { text })
+  assert.ok(loaded.recipe, loaded.diagnostics.map(formatDiagnostic).join('\n'))
+  const found = faults()
+  const read = readLayouts(loaded.recipe, loaded.recipe, new Map(Object.entries(models)), found)
+  return { said: found.list.map(formatDiagnostic), models: read }
+}
+
+/** A model with other tensors: `edit` changes a copy. */
+export function edited(model: Checkpoint, edit: (tensors: Map<string, LogicalTensor>) => void): Checkpoint {
+  const tensors = new Map(model.tensors)
+  edit(tensors)
+  return { ...model, tensors }
+}
+
+/** The same model without a configuration. */
+export const bare = ({ config: _, configText: __, ...model }: Checkpoint): Checkpoint => model

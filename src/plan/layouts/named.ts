@@ -3,15 +3,19 @@ import { quote } from '../../core/suggest.js'
 import type { Faults } from '../../language/faults.js'
 import type { LayoutChoice, Path } from '../../language/types.js'
 import { leavesOf } from '../../layouts/forms.js'
-import { type Layout, layoutName, layoutsNamed } from '../../layouts/index.js'
-import { certaintyOf, factsOf, formName, type Laid, layoutsOf } from '../../layouts/model.js'
+import { layoutsNamed, type NamedLayout } from '../../layouts/index.js'
+import { certaintyOf, factsOf, formName, type Laid, layoutsOf, type OwnForm } from '../../layouts/model.js'
 import { indexOf } from '../../layouts/names.js'
 import { evidenceOf } from '../../layouts/recognise.js'
 import type { Family, FamilyForm, LayoutRule } from '../../layouts/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /** By family, the form that the recipe names. */
-export type NamedForms = ReadonlyMap<Family, FamilyForm>
+export type NamedForms = ReadonlyMap<Family, OwnForm>
+
+/** Without families whose layers have several forms, which an output can't have. */
+export const formsOf = (named: NamedForms): ReadonlyMap<Family, FamilyForm> =>
+  new Map([...named].flatMap(([family, form]) => (form === 'mixed' ? [] : [[family, form]])))
 
 type NameChoice = LayoutChoice & { readonly kind: 'name' }
 
@@ -30,7 +34,7 @@ export function namedForms(
   other: Laid | undefined,
   faults: Faults,
 ): NamedForms {
-  const found = new Map<Family, FamilyForm>()
+  const found = new Map<Family, OwnForm>()
   for (const choice of choices) {
     for (const { family, form } of layoutsFor(recipe, choice, name, model, other, faults)) {
       if (found.has(family) && found.get(family) !== form)
@@ -54,8 +58,8 @@ function layoutsFor(
   model: Laid,
   other: Laid | undefined,
   faults: Faults,
-): readonly Layout[] {
-  const all = layoutsNamed(choice.name)
+): readonly NamedLayout[] {
+  const all: readonly NamedLayout[] = layoutsNamed(choice.name)
   const fitting = all.filter(({ family }) => {
     const { possible, mixed } = evidenceOf(family, factsOf(model))
     return mixed || possible.length > 0
@@ -67,7 +71,7 @@ function layoutsFor(
   }
   const certain = fitting.filter(({ family }) => certaintyOf(family, model.config, other?.config) !== undefined)
   if (certain.length > 0) return certain
-  const offered = (fitting.length > 0 ? fitting : all).map(layoutName)
+  const offered = (fitting.length > 0 ? fitting : all).map(({ family, form }) => formName(family, form))
   faults.error(
     'unknown-layout',
     `${quote(choice.name)} is a layout of several networks, and nothing says which one ${quote(name)} is`,
@@ -81,7 +85,7 @@ function layoutsFor(
 function refuseDeclared(
   recipe: Recipe,
   choice: NameChoice,
-  { family }: Layout,
+  { family }: NamedLayout,
   name: string,
   model: Laid,
   faults: Faults,

@@ -8,13 +8,14 @@ import type { Faults } from '../../language/faults.js'
 import { FAMILIES } from '../../layouts/index.js'
 import { certaintyOf, factsOf, formName, type Laid, type OwnForm, ownForm } from '../../layouts/model.js'
 import { evidenceOf } from '../../layouts/recognise.js'
-import type { Family, Settings } from '../../layouts/types.js'
+import type { Family, FamilyForm, Settings } from '../../layouts/types.js'
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import { type Change, changed, type Reading, someOf, withRules } from './convert.js'
 import { computedTogether } from './groups.js'
-import { type NamedForms, namedForms, namesOf, rulesOf } from './named.js'
+import { formsOf, type NamedForms, namedForms, namesOf, rulesOf } from './named.js'
 import { placed } from './storage.js'
 import { refuseUnclear } from './unclear.js'
+import { refuseParts, withoutOthers } from './whole.js'
 
 /** The layouts of a model: as it is stored, and as it is read where that differs. */
 export interface ModelLayouts {
@@ -41,7 +42,9 @@ export function readLayouts(
   for (const { base, models, outputs } of computedTogether(recipe, whole)) {
     const stored = checkpoints.get(base)
     if (!stored) continue
-    const reference = readBase(recipe, base, stored, outputs, faults)
+    const configs = [base, ...models].map((name) => checkpoints.get(name)?.config)
+    const reference = readBase(recipe, base, stored, outputs, configs, faults)
+    if (!reference) continue
     const read = (name: string, model: ReadModel): void => {
       laid.set(name, model.checkpoint)
       if (model.stored.length > 0)
@@ -50,7 +53,9 @@ export function readLayouts(
     read(base, reference)
     for (const name of models) {
       const own = checkpoints.get(name)
-      if (own && name !== base) read(name, readLike(recipe, name, own, { ...reference, name: base }, faults))
+      if (!own || name === base) continue
+      const found = readLike(recipe, name, own, { ...reference, name: base }, configs, faults)
+      if (found) read(name, found)
     }
   }
   return { checkpoints: laid, layouts }
@@ -71,20 +76,26 @@ const readingOf = (recipe: Recipe, name: string, faults: Faults): Reading => ({
   at: recipe.models.get(name)!.at,
 })
 
-/** The base: as it is stored, or in the layout of the outputs. */
+/** The configurations of models that are computed with each other. */
+type Configs = readonly (Settings | undefined)[]
+
+/** The base: as it is stored, or in the layout of the outputs. Undefined if it is not whole. */
 function readBase(
   recipe: Recipe,
   name: string,
   stored: Checkpoint,
   outputs: readonly OutputSpec[],
+  configs: Configs,
   faults: Faults,
-): ReadModel {
+): ReadModel | undefined {
   const reading = readingOf(recipe, name, faults)
   const { layout } = recipe.models.get(name)!
-  const start = withRules(reading, rulesOf(layout), stored)
-  const named = namedForms(recipe, namesOf(layout), name, start, undefined, faults)
+  const written = withRules(reading, rulesOf(layout), stored)
+  const named = namedForms(recipe, namesOf(layout), name, written, undefined, faults)
+  const start = withoutOthers(reading, named, written)
+  if (!refuseParts(reading, start, { named, configs, isBase: true })) return undefined
   const output = layoutOfOutputs(recipe, outputs, faults)
-  const wanted = output ? namedForms(recipe, output.layout!, name, start, undefined, faults) : (new Map() as NamedForms)
+  const wanted = output ? formsOf(namedForms(recipe, output.layout!, name, start, undefined, faults)) : new Map()
   const changes: Change[] = []
   const forms = new Map<Family, OwnForm>()
   let model: Laid = start
@@ -126,7 +137,7 @@ function readBase(
 function placedLike(
   reading: Reading,
   output: OutputSpec,
-  wanted: NamedForms,
+  wanted: ReadonlyMap<Family, FamilyForm>,
   changes: readonly Change[],
   model: Checkpoint,
 ): Checkpoint {
@@ -146,13 +157,17 @@ function readLike(
   name: string,
   stored: Checkpoint,
   base: ReadModel & { readonly name: string },
+  configs: Configs,
   faults: Faults,
-): ReadModel {
+): ReadModel | undefined {
   const reading = readingOf(recipe, name, faults)
   const { layout, at } = recipe.models.get(name)!
-  const start = withRules(reading, rulesOf(layout), stored)
+  const written = withRules(reading, rulesOf(layout), stored)
   const like = base.checkpoint
-  const named = namedForms(recipe, namesOf(layout), name, start, like, faults)
+  const named = namedForms(recipe, namesOf(layout), name, written, like, faults)
+  const start = withoutOthers(reading, named, written)
+  if (!refuseParts(reading, start, { named: new Map([...base.named, ...named]), configs, isBase: false }))
+    return undefined
   const config = stored.config ?? like.config
   const changes: Change[] = []
   const forms = new Map<Family, OwnForm>()
@@ -211,7 +226,7 @@ function refuseOther({ recipe, name, at, faults }: Reading, family: Family, name
   const found = ownForm(family, model)
   const said = named.get(family)!
   if (found === said || found === 'mixed') return
-  if (!found && couldBe(family, model).includes(said)) return
+  if (!found && couldBe(family, model).some((form) => form === said)) return
   faults.error(
     'layout-misfit',
     found

@@ -10,17 +10,22 @@ import type { Form } from '../../layouts/types.js'
 /** The layouts of a model: names and rules. */
 export const readLayouts = (at: Cursor | undefined, report: Report): LayoutChoice[] =>
   oneOrMore(at).flatMap((item): LayoutChoice[] => {
-    if (!isMapping(item)) return readLayoutNames(item, report)
+    if (!isMapping(item)) return readLayoutNames(item, report, { mixed: true })
     const rule = readRule(item, report)
     return rule ? [{ kind: 'rule', rule, at: item.path }] : []
   })
 
-/** Names of layouts: `mixtral/released`, `minimax/released`, or `released`. */
-export const readLayoutNames = (at: Cursor | undefined, report: Report): (LayoutChoice & { readonly kind: 'name' })[] =>
+/** Names of layouts: `mixtral/released`, `minimax/released`, or `released`. `mixed`: whether layers may have several. */
+export const readLayoutNames = (
+  at: Cursor | undefined,
+  report: Report,
+  { mixed = false } = {},
+): (LayoutChoice & { readonly kind: 'name' })[] =>
   oneOrMore(at).flatMap((item) => {
     const name = textOf(item)
     if (name === undefined) return []
-    if (layoutsNamed(name).length > 0) return [{ kind: 'name', name, at: item.path } as const]
+    if (layoutsNamed(name).some(({ form }) => mixed || form !== 'mixed'))
+      return [{ kind: 'name', name, at: item.path } as const]
     const forms = new Set(FAMILIES.flatMap((family) => family.forms.map((form) => form.name)))
     const near = nearest(name, [...layoutNames(), ...forms], 2)
     report.error('unknown-layout', `there is no layout ${quote(name)}`, item.path, {
