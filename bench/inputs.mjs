@@ -30,7 +30,7 @@ const LAYER = [
   ['self_attn.q_proj.weight', [HIDDEN, HIDDEN]],
   ['self_attn.v_proj.weight', [HIDDEN, HIDDEN]],
 ]
-const bytesOf = (shape) => 2 * shape.reduce((product, size) => product * size, 1)
+const bytesOf = (shape, width = 2) => width * shape.reduce((product, size) => product * size, 1)
 const LAYER_BYTES = LAYER.reduce((sum, [, shape]) => sum + bytesOf(shape), 0)
 
 /** Layers, then an embedding that takes what is left of `size`, so that the file has as many bytes of data as asked for. */
@@ -44,12 +44,13 @@ function tensors(size, oneTensor) {
   return all
 }
 
-function header(list) {
+function header(list, dtype = 'BF16') {
+  const width = dtype === 'F32' ? 4 : 2
   let offset = 0
   const entries = list.map(([name, shape]) => {
     const begin = offset
-    offset += bytesOf(shape)
-    return [name, { dtype: 'BF16', shape, data_offsets: [begin, offset] }]
+    offset += bytesOf(shape, width)
+    return [name, { dtype, shape, data_offsets: [begin, offset] }]
   })
   const json = JSON.stringify(Object.fromEntries(entries))
   const text = json.padEnd(json.length + ((8 - (json.length % 8)) % 8))
@@ -119,6 +120,17 @@ export function makeAdapter(folder, model, rank) {
   const config = { peft_type: 'LORA', r: rank, lora_alpha: rank, target_modules: 'all-linear' }
   writeFileSync(path.join(adapter, 'adapter_config.json'), JSON.stringify(config))
   return adapter
+}
+
+/** A model of tensors `[name, shape]` of floats of 2 or 4 bytes: one block of numbers, repeated. */
+export function writeTensors(file, list, dtype, seed) {
+  const { bytes, data } = header(list, dtype)
+  const block = numbers(seed)
+  const handle = openSync(file, 'w')
+  writeSync(handle, bytes)
+  for (let at = 0; at < data; at += BLOCK) writeSync(handle, block, 0, Math.min(BLOCK, data - at))
+  closeSync(handle)
+  return file
 }
 
 /** Into the page cache, as far as it fits. */

@@ -68,7 +68,7 @@ export function measure(timed, command, { cwd, memory = false, seconds } = {}) {
       for (const timer of timers) clearInterval(timer)
       if (code !== 0 && !ended) return reject(new Error(`${command.join(' ')}\nended with ${code}:\n${complaint}`))
       const [wall, user, system] = told.split('\n')[1].split(' ').map(Number)
-      resolve({ wall, cpu: user + system, anonymous: peak.RssAnon, rollup: peak.rollup, ended })
+      resolve({ wall, user, cpu: user + system, anonymous: peak.RssAnon, rollup: peak.rollup, ended })
     })
   })
 }

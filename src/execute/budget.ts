@@ -12,7 +12,7 @@ import { decodeScratch } from '../views/decodeScratch.js'
 import { storedBytes } from '../views/ranges.js'
 import { dtypeOf } from '../views/shape.js'
 import { isDecoded } from '../views/stored.js'
-import { KEPT, keepsRows } from '../views/transposed.js'
+import { KEPT, keptBytes } from '../views/transposed.js'
 import type { View } from '../views/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
@@ -69,7 +69,10 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
         ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)
         : 0
     const decoding = decodingBytes(leaves.map(({ view }) => view).filter(isDecoded))
-    const kept = mode === 'read' && leaves.some(({ view }) => keepsRows(view)) ? KEPT : 0
+    const kept = Math.min(
+      KEPT,
+      leaves.reduce((sum, { view }) => sum + keptBytes(view), 0),
+    )
     most = Math.max(most, buffers + tile + reading + decoding + kept + updateBytes(expr, shape, compute, CHUNK))
   }
   return most

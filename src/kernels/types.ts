@@ -237,8 +237,24 @@ export interface UnpackKernels {
   readonly scaleEach: ScaleRows
   readonly scaleMapped: ScaleRows<[groups: number]>
   readonly scaleAll: (x: number, n: number, factor: number, over: number) => void
-  readonly transpose: (source: number, line: number, rows: number, columns: number, to: number, stride: number) => void
-  readonly transposeBytes: UnpackKernels['transpose']
+}
+
+/** Rows of a matrix become columns. `line` and `stride`: bytes from one row to the next, and from one row of the result. */
+type Turn = (source: number, line: number, rows: number, columns: number, to: number, stride: number) => void
+
+/** By the bytes of an element. */
+export interface TurnKernels extends Readonly<Record<1 | 2 | 4 | 8, Turn>> {
+  /** For elements of so many bytes that are `step` bytes apart in their rows. */
+  readonly apart: (
+    source: number,
+    line: number,
+    step: number,
+    rows: number,
+    columns: number,
+    to: number,
+    stride: number,
+    bytes: number,
+  ) => void
 }
 
 /** An instance on one memory. Looking up a function is cheap, but should be outside of loops. */
@@ -264,6 +280,7 @@ export interface Kernels {
   /** Undefined if there is none directly from a stored dtype. From the compute type there always is one. */
   readonly addProduct: (dtype: FloatDtype, compute: Compute) => AddProduct | undefined
   readonly unpack: UnpackKernels
+  readonly turn: TurnKernels
   /** Writes the XXH3-128 (seed 0, canonical byte order) of `bytes` bytes to the 16 at `out`. */
   readonly xxh3: (source: number, bytes: number, out: number) => void
   /** The same for each leaf of `leafBytes` (LEAF, in all digests), the last one perhaps shorter: 16 bytes a leaf. */

@@ -62,6 +62,34 @@ for (const mode of modes)
     windows.close()
   })
 
+for (const mode of modes)
+  test(`${mode}: lines of the file, close to each other and far apart, one after the other in memory`, () => {
+    const memory = memoryOf(8)
+    const windows = openWindows(memory, mode)
+    const slot = windows.slot(PAGE, 5 * PAGE)
+    for (const [bytes, apart] of [
+      [1, 2],
+      [100, 100],
+      [100, 12_000],
+      [100, 30_000],
+      [7000, 50_000],
+      [4 * PAGE, 400_000],
+    ] as const) {
+      // biome-ignore format: a line
+      const count = Math.min(slot.linesWithin(bytes, apart), Math.floor((a.size - 3 - bytes) / apart) + 1)
+      assert.ok(count >= 1, `${bytes} bytes, ${apart} apart`)
+      const { address, stride } = slot.lines(a, 3, bytes, apart, count)
+      assert.ok(address >= PAGE && address + (count - 1) * stride + bytes <= 6 * PAGE)
+      for (let line = 0; line < count; line++) {
+        const got = Buffer.from(memory.buffer, address + line * stride, bytes)
+        const from = 3 + line * apart
+        assert.ok(got.equals(a.content.subarray(from, from + bytes)), `line ${line} of ${bytes} bytes, ${apart} apart`)
+      }
+    }
+    assert.is(slot.linesWithin(6 * PAGE, 7 * PAGE), 0)
+    windows.close()
+  })
+
 test('a slot does not change memory around it, and closing leaves writable zeros', () => {
   for (const mode of modes) {
     const memory = memoryOf(8)

@@ -11,6 +11,7 @@ import { generator, shuffled } from '../../src/rebasin/order.js'
 import type { Slot } from '../../src/storage/local/window.js'
 import { boxesOf } from '../../src/views/boxes.js'
 import type { MappedReader } from '../../src/views/readers.js'
+import { linesOf } from '../views/worker.js'
 
 const WINDOW = 4096
 const OFFSET = 24
@@ -27,6 +28,7 @@ function windowOn(stored: Uint8Array, memory: WebAssembly.Memory, room: number):
       target.set(stored.subarray(offset, offset + bytes))
       return 0
     },
+    ...linesOf((file, offset, bytes) => slot.at(file, offset, bytes), room),
   }
   return { slot, looks: () => looks }
 }
@@ -69,7 +71,13 @@ test('a permuted tensor is the same through windows of any size', () => {
     for (const mode of ['map', 'read'] as const)
       for (const room of [2 * run, Math.max(2 * run, 60), WINDOW]) {
         const { slot, looks } = windowOn(stored, memory, room)
-        const worker = { memory, windows: { mode }, slotRoom: room, input: () => ({}) } as unknown as WorkerContext
+        const worker = {
+          memory,
+          windows: { mode },
+          slotRoom: room,
+          input: () => ({}),
+          kept: { of: () => undefined },
+        } as unknown as WorkerContext
         const first = below(count)
         readMapped(reader, elementBytes, readingWith(worker, slot, 0), first, count - first, WINDOW)
         const found = new Uint8Array(memory.buffer, WINDOW, (count - first) * elementBytes)
@@ -156,6 +164,7 @@ test('transposed and spread tensors are the same through windows of any size, in
         windows: { mode: 'read' },
         slotRoom: room,
         input: () => ({}),
+        kept: { of: () => undefined },
       } as unknown as WorkerContext
       const reading = readingWith(worker, slot, 0)
       const first = below(elements)

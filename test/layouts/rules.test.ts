@@ -86,7 +86,7 @@ const neededBy = async (folder: string, recipe: string): Promise<number> => {
 test('rows of large transposed matrices that workers keep count as memory', async () =>
   inFolder(async (folder) => {
     for (const [size, more] of [
-      [300, 16],
+      [1400, 8],
       [100, 0],
     ] as const) {
       write(folder, 'a.safetensors', { w: values([size, size], 1) })

@@ -33,7 +33,7 @@ const ROOM_OF_SLOT = 4096
 /** Reads tensors of a model, as stored: no arithmetic. */
 export async function readTensors(model: Checkpoint, tensors: Tensors): Promise<Record<string, RawTensor>> {
   const files = model.files.map((file) => new Uint8Array(readFileSync(file.path)))
-  const { memory, slot, context } = await workerOn(() => files)
+  const { memory, slot, context } = await workerOn(() => files, 32, 4)
   const read = (view: View, count: number, size: number): Uint8Array => {
     const source = lower(view, { raw: false, words: true, mixed: 'F32', maps: () => [] })
     const bytes = new Uint8Array(count * size)

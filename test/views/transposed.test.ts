@@ -77,7 +77,7 @@ test('parts of many large transposed matrices, read in turns, are the elements o
     const files = SHAPES.map((shape) =>
       new Uint8Array(HEADER + bytesOf(dtype, elements(shape))).map((_, i) => (i * 2654435761) >>> 19),
     )
-    const { memory, slot, context } = await workerOn(() => files)
+    const { memory, slot, context } = await workerOn(() => files, 32, 16)
     const cases = SHAPES.flatMap((shape, file) => transposedViews(shape, file, dtype)).map(caseOf)
     const worker = context('read', 2 ** 16)
     for (let round = 0; round < 4; round++)
@@ -87,8 +87,9 @@ test('parts of many large transposed matrices, read in turns, are the elements o
         const n = Math.min(count - first, round === 1 ? 1 : 1 + Math.floor(random() * 4000))
         const address = ROOM + scratchOf(source, BAND)
         new Uint8Array(memory.buffer, address, (n + 1) * width).fill(0x77)
-        assert.is(locate(source, slot, worker, first, n, address), address)
-        const bytes = Buffer.from(memory.buffer, address, (n + 1) * width)
+        // Most lie among the rows that are kept.
+        const at = locate(source, slot, worker, first, n, address)
+        const bytes = Buffer.from(memory.buffer, at, (n + 1) * width)
         const file = files[Math.floor(number / 4)]!
         for (let i = 0; i < n; i++) {
           const from = HEADER + placeOf(view, coordinatesOf(shape, first + i)) * width
@@ -96,7 +97,7 @@ test('parts of many large transposed matrices, read in turns, are the elements o
             if (bytes[i * width + byte] !== file[from + byte])
               assert.unreachable(`${dtype}, case ${number}, element ${i} of ${n} from ${first}`)
         }
-        assert.is(bytes[n * width], 0x77, 'nothing behind them')
+        if (at === address) assert.is(bytes[n * width], 0x77, 'nothing behind them')
       }
   }
 })
@@ -106,7 +107,7 @@ test('a transposed matrix that is read from its first row to its last is read on
   for (const dtype of DTYPES.slice(0, 3)) {
     const width = bytesOf(dtype, 1)
     const file = new Uint8Array(HEADER + bytesOf(dtype, elements(shape))).map((_, i) => (i * 2654435761) >>> 19)
-    const { memory, slot, looks, context } = await workerOn(() => [file])
+    const { memory, slot, looks, context } = await workerOn(() => [file], 32, 1)
     const { source } = caseOf(transposedViews(shape, 0, dtype)[0]!)
     const [count, worker] = [elements(shape), context('read', 2 ** 16)]
     const piece = 30_000

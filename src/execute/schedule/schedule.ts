@@ -2,6 +2,7 @@ import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.j
 import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
 import { bandTiles } from '../../views/bands.js'
 import { withValues } from '../../views/readers.js'
+import { keptTiles } from '../../views/transposed.js'
 import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
 import { type Pass, type Program, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
@@ -172,7 +173,10 @@ function open(index: number, job: Job, pool: Pool): Active {
     job,
     passes: job.merges.map(passesFor),
     tiles: Math.ceil(program.elements / TILE),
-    tilesPerTask: Math.max(1, Math.floor(pool.taskBytes / (TILE * widest)), bandTiles(program.leaves) ?? 0),
+    tilesPerTask: Math.max(
+      ...[1, Math.floor(pool.taskBytes / (TILE * widest))],
+      ...[bandTiles(program.leaves) ?? 0, keptTiles(program.leaves) ?? 0],
+    ),
     pass: -1,
     next: 0,
     end: 0,

@@ -2,6 +2,7 @@ import type { WebAssembly } from '../../core/webassembly.js'
 import type { TeamMemory } from '../../kernels/dense/team.js'
 import type { Kernels } from '../../kernels/types.js'
 import type { Slot, WindowFile, Windows } from '../../storage/local/window.js'
+import type { KeptRows } from './read/keptRows.js'
 
 /** The resources of a worker. */
 export interface WorkerContext {
@@ -22,6 +23,8 @@ export interface WorkerContext {
   readonly last: { program?: object }
   /** Bytes of each band of codes in the current program. */
   readonly bandBytes: number
+  /** Rows of transposed matrices. */
+  readonly kept: KeptRows
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void

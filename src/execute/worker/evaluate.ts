@@ -91,13 +91,24 @@ function tileReader(layout: Layout, active: readonly number[], first: number, to
     for (const [order, leaf] of active.entries()) {
       const start = mapped[order]
       tile.at[leaf] =
-        start === undefined ? fetchLeaf(layout, leaf, tile.start, n) : start + done * program.leaves[leaf]!.elementBytes
+        start === undefined
+          ? fetchLeaf(layout, leaf, tile.start, n, first + total)
+          : start + done * program.leaves[leaf]!.elementBytes
     }
   }
 }
 
-/** Where `n` elements of a leaf from `from` on lie; whole rows around them come along where the program works by rows. */
-function fetchLeaf({ program, worker, gathered }: Layout, index: number, from: number, n: number): number {
+/**
+ * Where `n` elements of a leaf from `from` on lie; whole rows around them come along where the program works by rows. The task needs none
+ * behind `last`.
+ */
+function fetchLeaf(
+  { program, worker, gathered }: Layout,
+  index: number,
+  from: number,
+  n: number,
+  last = from + n,
+): number {
   const { rowLength } = program
   const leaf = program.leaves[index]!
   const { elementBytes, elements = program.elements } = leaf
@@ -107,7 +118,7 @@ function fetchLeaf({ program, worker, gathered }: Layout, index: number, from: n
   // The leaf can have fewer elements than the tensor; the others are never requested.
   const length = Math.min(end, elements) - start
   if (length <= 0) return 0
-  const address = locate(leaf, worker.slots[index]!, worker, start, length, gathered[index]!)
+  const address = locate(leaf, worker.slots[index]!, worker, start, length, gathered[index]!, last + rowLength)
   return address + (from - start) * elementBytes
 }
 

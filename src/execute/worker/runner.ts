@@ -4,10 +4,12 @@ import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import { TILE } from '../../kernels/types.js'
 import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'
 import { bandBytes, bandCount } from '../../views/bands.js'
+import { KEPT } from '../../views/transposed.js'
 import { fileCache, openInput } from '../files.js'
 import type { Program } from '../program.js'
 import type { WorkerContext } from './context.js'
 import { type Prepared, prepare } from './evaluate.js'
+import { openKeptRows } from './read/keptRows.js'
 
 /** End of the kernels' scratch space in a runner's memory; windows on inputs follow. */
 const ARENA_END = 64 * 2 ** 20
@@ -41,7 +43,8 @@ export interface Runner {
 
 export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: RunnerSetup): Runner {
   const size = slotBytes(mode, leaves, reach)
-  const pages = Math.ceil((ARENA_END + leaves * size) / WASM_PAGE)
+  const kept = ARENA_END + leaves * size
+  const pages = Math.ceil((kept + KEPT) / WASM_PAGE)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
   const kernels = instantiateKernels(module, memory)
   const windows = openWindows(memory, mode)
@@ -49,15 +52,17 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     const { path, size } = inputs[index]!
     return { fd: openInput(path), path, size }
   }, openFiles)
+  const slots = Array.from({ length: leaves }, (_, index) => windows.slot(ARENA_END + index * size, size))
   const context: Omit<WorkerContext, 'write' | 'team' | 'bandBytes'> = {
     kernels,
     memory,
     windows,
-    slots: Array.from({ length: leaves }, (_, index) => windows.slot(ARENA_END + index * size, size)),
+    slots,
     slotRoom: size - windows.pageSize,
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     scratchOwners: new Map(),
     last: {},
+    kept: openKeptRows(slots, kept),
     input: files.get,
   }
   return {
@@ -80,7 +85,7 @@ export function teamMember(memory: TeamMemory, thread: number): NonNullable<Work
 /** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
 function slotBytes(mode: WindowMode, leaves: number, reach: number): number {
   if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE
-  const room = Math.floor((65535 * WASM_PAGE - ARENA_END) / Math.max(1, leaves))
+  const room = Math.floor((65535 * WASM_PAGE - ARENA_END - KEPT) / Math.max(1, leaves))
   return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
 }
 

@@ -32,6 +32,19 @@ export interface Slot {
    * for a file: a new object is mapped again. Errors with exit 1: `input-changed` if the size of the file changed, `read-failed`.
    */
   at(file: WindowFile, offset: number, bytes: number): number
+  /**
+   * Makes lines of `bytes` bytes readable, which lie `apart` bytes from each other in the file, and returns where they lie in the
+   * memory. At most as many as `linesWithin` says.
+   */
+  lines(file: WindowFile, offset: number, bytes: number, apart: number, count: number): Lines
+  /** How many lines fit into the slot; 0 if not even one does. */
+  linesWithin(bytes: number, apart: number): number
+}
+
+export interface Lines {
+  readonly address: number
+  /** Bytes from one line to the next. */
+  readonly stride: number
 }
 
 export interface Windows {
@@ -43,6 +56,9 @@ export interface Windows {
   /** Unmaps all slots, so that no file stays in use. Their pages become zeros. */
   close(): void
 }
+
+/** Bytes between two lines that are read with them, because that takes less time than another call to the system. */
+const GAP = 12_288
 
 /** WebAssembly's page size, which is a multiple of every system's. Used without mapping. */
 const WASM_PAGE = 65536
@@ -77,20 +93,37 @@ export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defau
 }
 
 function readingSlot(memory: WebAssembly.Memory, address: number, capacity: number): Slot {
+  const read = (file: WindowFile, offset: number, bytes: number, to: number): void => {
+    const target = new Uint8Array(memory.buffer, to, bytes)
+    let done = 0
+    while (done < bytes) {
+      const got = readSome(file, target, done, bytes - done, offset + done)
+      if (got === 0) throw changed(file, offset + done)
+      done += got
+    }
+  }
+  const at = (file: WindowFile, offset: number, bytes: number): number => {
+    check(file, offset, bytes, capacity)
+    read(file, offset, bytes, address)
+    return address
+  }
   return {
-    at(file, offset, bytes) {
-      check(file, offset, bytes, capacity)
-      const target = new Uint8Array(memory.buffer, address, bytes)
-      let done = 0
-      while (done < bytes) {
-        const got = readSome(file, target, done, bytes - done, offset + done)
-        if (got === 0) throw changed(file, offset + done)
-        done += got
-      }
-      return address
+    at,
+    lines(file, offset, bytes, apart, count) {
+      if (apart - bytes <= GAP) return { address: at(file, offset, (count - 1) * apart + bytes), stride: apart }
+      if (count * bytes > capacity) throw new Error(`internal: ${count} lines of ${bytes} bytes do not fit a slot`)
+      check(file, offset, (count - 1) * apart + bytes, Number.POSITIVE_INFINITY)
+      for (let line = 0; line < count; line++) read(file, offset + line * apart, bytes, address + line * bytes)
+      return { address, stride: bytes }
     },
+    linesWithin: (bytes, apart) =>
+      apart - bytes <= GAP ? joinedWithin(bytes, apart, capacity) : Math.floor(capacity / bytes),
   }
 }
+
+/** How many lines fit with what lies between them. */
+const joinedWithin = (bytes: number, apart: number, room: number): number =>
+  bytes > room ? 0 : Math.floor((room - bytes) / apart) + 1
 
 function mappedSlot(
   memory: WebAssembly.Memory,
@@ -107,8 +140,14 @@ function mappedSlot(
     if (mapped) maps.unmap(memory, address, capacity)
     mapped = undefined
   }
-  return {
-    release,
+  const slot: Slot = {
+    lines: (file, offset, bytes, apart, count) =>
+      reading?.lines(file, offset, bytes, apart, count) ?? {
+        address: slot.at(file, offset, (count - 1) * apart + bytes),
+        stride: apart,
+      },
+    linesWithin: (bytes, apart) =>
+      reading?.linesWithin(bytes, apart) ?? joinedWithin(bytes, apart, capacity - pageSize),
     at(file, offset, bytes) {
       if (reading) return reading.at(file, offset, bytes)
       check(file, offset, bytes, capacity - pageSize)
@@ -126,6 +165,7 @@ function mappedSlot(
       return address + (offset - mapped.start)
     },
   }
+  return { ...slot, release }
 }
 
 /** Checks the size before each use: a page after the end of a file that shrank would kill the process, and a file that grew is different. */

@@ -4,7 +4,7 @@ import { bandReader } from '../../../views/bands.js'
 import { decodedBytes, SCRATCH, turnedBytes } from '../../../views/decodeScratch.js'
 import type { Reader, Source } from '../../../views/readers.js'
 import type { WorkerContext } from '../context.js'
-import { oneOf, readParts } from './concat.js'
+import { endsOf, oneOf, readParts } from './concat.js'
 import { readDecoded } from './decoded/index.js'
 import { readTurned } from './decoded/turned.js'
 import { readMapped } from './mapped.js'
@@ -13,6 +13,7 @@ import { readPicked } from './picked.js'
 import { copySource, type Reading } from './reading.js'
 import { readRows } from './rows.js'
 import { readStrided } from './strided.js'
+import { keptAt } from './transposed.js'
 
 /** Bytes that a reader needs before the elements that it makes. `band`: bytes of each band of codes. */
 export const scratchOf = ({ reader }: Source, band: number): number => neededBy(reader, band)
@@ -66,9 +67,9 @@ function ownScratch(reader: Reader, band: number): number {
 }
 
 /**
- * Where elements of a source lie, from row-major index `first` on: in the slot's window where they lie one after the other in a file.
- * All others are put one after the other to `address`, which `scratchOf(source)` bytes
- * of scratch space precede.
+ * Where elements of a source lie, from row-major index `first` on: in the slot's window where they lie one after the other in a file,
+ * or among rows that are kept. All others are put one after the other to `address`, which `scratchOf(source)` bytes of scratch space
+ * precede. `end`: the index after the last element that the task needs, if it is known.
  */
 export function locate(
   source: Source,
@@ -77,6 +78,7 @@ export function locate(
   first: number,
   count: number,
   address: number,
+  end: number = Number.POSITIVE_INFINITY,
 ): number {
   const { reader, elementBytes } = source
   if (reader.kind === 'contiguous')
@@ -84,24 +86,31 @@ export function locate(
   const inside = reader.kind === 'concat' && oneOf(reader, first, count)
   // Most tiles lie within one part, whose elements are not copied then.
   if (inside && inside.source.dtype === source.dtype && count * elementBytes <= worker.slotRoom)
-    return locate(inside.source, slot, worker, inside.first, count, address)
-  readElements(
-    source,
-    readingWith(worker, slot, address - scratchOf(source, worker.bandBytes), reader),
-    first,
-    count,
-    address,
-  )
+    return locate(
+      ...([inside.source, slot, worker, inside.first, count, address] as const),
+      endsOf(reader, end)[inside.part]! / inside.source.elementBytes,
+    )
+  const scratch = address - scratchOf(source, worker.bandBytes)
+  const reading = readingWith(worker, slot, scratch, reader, end * elementBytes)
+  const kept = reader.kind === 'strided' ? keptAt(reader, elementBytes, reading, first, count) : undefined
+  if (kept !== undefined) return kept
+  readElements(source, reading, first, count, address)
   return address
 }
 
 /** What a reader works with that has scratch space from that address on. */
-export function readingWith(worker: WorkerContext, slot: Slot, scratch: number, reader?: Reader): Reading {
+export function readingWith(
+  worker: WorkerContext,
+  slot: Slot,
+  scratch: number,
+  reader?: Reader,
+  end: number = Number.POSITIVE_INFINITY,
+): Reading {
   const next = scratch + (reader ? ownScratch(reader, worker.bandBytes) : SCRATCH)
   return {
-    ...{ worker, slot, scratch },
-    within: (source, first, count, address) =>
-      readElements(source, readingWith(worker, slot, next, source.reader), first, count, address),
+    ...{ worker, slot, scratch, end },
+    within: (source, first, count, address, end) =>
+      readElements(source, readingWith(worker, slot, next, source.reader, end), first, count, address),
   }
 }
 

@@ -9,8 +9,10 @@ export interface Reading {
   readonly slot: Slot
   /** Address of `SCRATCH` bytes, which readers within this one do not use. */
   readonly scratch: number
+  /** Bytes of this source up to the last one that the task needs, if it is known; otherwise Infinity. */
+  readonly end: number
   /** Puts elements of a source within this one, from row-major index `first` on, one after the other to an address. */
-  readonly within: (source: Source, first: number, count: number, address: number) => void
+  readonly within: (source: Source, first: number, count: number, address: number, end?: number) => void
 }
 
 /** Where the second chunk begins. */
@@ -26,6 +28,7 @@ export function copySource(
   first: number,
   count: number,
   to: number,
+  end?: number,
 ): void {
   const { kernels, memory } = worker
   const { reader, dtype, elementBytes } = source
@@ -39,7 +42,7 @@ export function copySource(
     const n = Math.min(most, count - done)
     const target = to + done * wanted.elementBytes
     let from = decode ? scratch : target
-    if (reader.kind !== 'contiguous') within(source, first + done, n, from)
+    if (reader.kind !== 'contiguous') within(source, first + done, n, from, end)
     else {
       const offset = reader.offset + (first + done) * elementBytes
       from = slot.at(worker.input(reader.file), offset, n * elementBytes)

@@ -19,14 +19,13 @@ export function readStrided(
   count: number,
   address: number,
 ): void {
-  if (count === 0) return
+  if (count === 0 || readTransposed(reader, elementBytes, reading, first, count, address)) return
   const { file, offset, shape, strides } = reader
   const { worker, slot } = reading
   const [from, to] = stridedSpan(shape, strides, first, count)
   const fits = (to - from) * elementBytes <= worker.slotRoom
   const spread = !fits || to - from > DENSE * count
   if (worker.windows.mode === 'read' && spread) {
-    if (readTransposed(reader, elementBytes, reading, first, count, address)) return
     const maps = shape.map(() => null)
     readSpread({ file, offset, shape, strides, maps }, elementBytes, reading, first, count, address)
     return

@@ -1,63 +1,36 @@
 /**
- * Transposed matrices in files that are read: a row of the result has one element of each stored row. Some rows of the result are
- * kept, because reading them one by one would read the whole matrix for each.
+ * Transposed matrices in files: a row of the result has one element of each stored row. Some rows of the result are kept, because
+ * reading them one by one would read the whole matrix for each.
  */
+import type { TurnKernels } from '../../../kernels/types.js'
 import type { StridedReader } from '../../../views/readers.js'
-import { type Axis, collapsed, offsetOf } from '../../../views/strided.js'
-import { KEPT, SMALL } from '../../../views/transposed.js'
-import type { WorkerContext } from '../context.js'
+import { offsetOf } from '../../../views/strided.js'
+import { type Matrices, matricesOf } from '../../../views/transposed.js'
+import type { Band, Bands } from './keptRows.js'
 import type { Reading } from './reading.js'
 
-/** Bands that share them at first, and at most: each matrix that is read at a time needs its own. */
-const [FEWEST, MOST] = [4, 64]
-/** Bytes between two stored rows above which they are read one by one. */
-const GAP = 12_288
-/** Rows and columns of the squares in which elements are copied, so that whole cache lines are used. */
-const SQUARE = 32
+/** Lines and rows come in multiples of this number, where there are more: whole squares are turned faster. */
+const SQUARE = 64
 
-type Words = Uint8Array | Uint16Array | Uint32Array
-
-/** Rows of the result, one after the other. */
-interface Band {
-  reader?: StridedReader
-  matrix: number
-  row: number
-  rows: number
-  /** The number of the fill that made it. */
-  made: number
-  words: Words
+/** The address of elements of transposed matrices, if they lie one after the other among the rows that are kept. */
+export function keptAt(
+  reader: StridedReader,
+  elementBytes: number,
+  reading: Reading,
+  first: number,
+  count: number,
+): number | undefined {
+  const found = rowsOf(reader, elementBytes, reading)
+  if (!found) return undefined
+  const { matrices, bands } = found
+  const from = first * elementBytes
+  const row = Math.floor(from / matrices.rowBytes)
+  const band = bandWith(reader, matrices, bands, reading, row)
+  const inside = from - band.row * matrices.rowBytes
+  return inside + count * elementBytes <= band.rows * matrices.rowBytes ? band.address + inside : undefined
 }
 
-interface Kept {
-  /** The band that was used last comes last. */
-  readonly bands: Band[]
-  share: number
-  fills: number
-}
-
-const kept = new WeakMap<WorkerContext, Kept>()
-
-interface Matrix {
-  readonly outer: readonly Axis[]
-  readonly row: Axis
-  readonly column: Axis
-}
-
-const matrices = new WeakMap<StridedReader, Matrix | 'other'>()
-
-/** The matrices that a reader transposes; undefined if it does not. */
-function matrixOf(reader: StridedReader): Matrix | undefined {
-  const known = matrices.get(reader)
-  if (known) return known === 'other' ? undefined : known
-  const axes = collapsed(reader.shape, reader.strides)
-  const [row, column] = axes.slice(-2)
-  const isTransposed = row && column && row.stride > 0 && column.stride > row.stride
-  const found = isTransposed ? { outer: axes.slice(0, -2), row, column } : 'other'
-  matrices.set(reader, found)
-  return found === 'other' ? undefined : found
-}
-
-/** Puts elements of transposed matrices to an address. False if the reader is something else. */
+/** Puts elements of transposed matrices to an address. False if the reader is something else, or rows are too long to be kept. */
 export function readTransposed(
   reader: StridedReader,
   elementBytes: number,
@@ -66,163 +39,107 @@ export function readTransposed(
   count: number,
   address: number,
 ): boolean {
-  const matrix = elementBytes > 4 ? undefined : matrixOf(reader)
-  if (!matrix) return false
-  const { row, column } = matrix
-  if (row.size * column.size * elementBytes < SMALL) return false
-  const target = wordsOn(reading.worker.memory.buffer, elementBytes, address, count)
-  for (let done = 0; done < count; ) {
-    const index = first + done
-    const line = Math.floor(index / column.size)
-    const [number, at] = [Math.floor(line / row.size), line % row.size]
-    const band = bandWith(reader, matrix, elementBytes, reading, number, at)
-    const from = (at - band.row) * column.size + (index % column.size)
-    const n = Math.min(count - done, band.rows * column.size - from)
-    target.set(band.words.subarray(from, from + n), done)
-    done += n
+  const found = rowsOf(reader, elementBytes, reading)
+  if (!found) return false
+  const { matrices, bands } = found
+  const memory = new Uint8Array(reading.worker.memory.buffer)
+  const end = (first + count) * elementBytes
+  for (let at = first * elementBytes; at < end; ) {
+    const band = bandWith(reader, matrices, bands, reading, Math.floor(at / matrices.rowBytes))
+    const inside = at - band.row * matrices.rowBytes
+    const bytes = Math.min(end - at, band.rows * matrices.rowBytes - inside)
+    const from = band.address + inside
+    memory.copyWithin(address + at - first * elementBytes, from, from + bytes)
+    at += bytes
   }
   return true
 }
 
-const wordsOn = (buffer: ArrayBufferLike, width: number, offset: number, length: number): Words =>
-  width === 2
-    ? new Uint16Array(buffer, offset, length)
-    : width === 4
-      ? new Uint32Array(buffer, offset, length)
-      : new Uint8Array(buffer, offset, length)
-
-/** The band that has a row of a matrix. */
-function bandWith(
+function rowsOf(
   reader: StridedReader,
-  matrix: Matrix,
   elementBytes: number,
-  reading: Reading,
-  number: number,
-  row: number,
-): Band {
-  const { worker } = reading
-  const own = kept.get(worker) ?? { bands: [], share: FEWEST, fills: 0 }
-  kept.set(worker, own)
-  const { bands } = own
-  const at = bands.findIndex(
-    (band) => band.reader === reader && band.matrix === number && row >= band.row && row < band.row + band.rows,
-  )
-  const found = bands[at]
-  if (found) {
-    if (at < bands.length - 1) bands.push(...bands.splice(at, 1))
-    return found
-  }
-  own.fills++
-  // What was made lately is still in use: more matrices are read at a time, and each gets less.
-  if (bands.length >= own.share && bands[0]!.made > own.fills - 2 * own.share && own.share < MOST) {
-    own.share *= 2
-    bands.length = 0
-  }
-  const bytes = KEPT / own.share
-  const band = takeBand(own, bands, reader, bytes, elementBytes, matrix.column.size)
-  const rows = Math.min(matrix.row.size - row, Math.max(1, Math.floor(bytes / elementBytes / matrix.column.size)))
-  Object.assign(band, { reader, matrix: number, row, rows, made: own.fills })
-  fill(band, matrix, elementBytes, reading)
-  bands.push(band)
+  { worker, slot }: Reading,
+): { readonly matrices: Matrices; readonly bands: Bands } | undefined {
+  const matrices = matricesOf(reader, elementBytes)
+  const bands = matrices && worker.kept.of(slot)
+  return bands && matrices.rowBytes <= bands.bytes ? { matrices, bands } : undefined
+}
+
+/** The band that has a row. */
+function bandWith(reader: StridedReader, matrices: Matrices, bands: Bands, reading: Reading, row: number): Band {
+  const { list, bytes } = bands
+  const known = list.findIndex((band) => band.reader === reader && row >= band.row && row < band.row + band.rows)
+  const own = known >= 0 ? known : list.findIndex((band) => band.reader === reader)
+  // Its own rows before this one are not needed any more; otherwise those that were not used for longest go.
+  const [band] = list.splice(Math.max(0, own), 1) as [Band]
+  list.push(band)
+  if (known >= 0) return band
+  const { rows, rowBytes } = matrices
+  const needed = Math.max(1, Math.min(rows, Math.ceil(reading.end / rowBytes)) - row)
+  const room = Math.floor(bytes / rowBytes)
+  // Of equal size, so that the last one does not read as much as the others for a few rows.
+  const even = Math.ceil(needed / Math.ceil(needed / room))
+  const whole = Math.ceil(even / SQUARE) * SQUARE
+  band.reader = undefined
+  band.row = row
+  band.rows = Math.min(needed, whole <= room ? whole : even)
+  fill(band, reader, matrices, reading)
+  band.reader = reader
   return band
 }
 
-/** A band with room: the one that was not used for longest, or a new one. */
-function takeBand(
-  { share }: Kept,
-  bands: Band[],
-  reader: StridedReader,
-  bytes: number,
-  elementBytes: number,
-  columns: number,
-): Band {
-  const old = bands.findIndex((band) => band.reader === reader)
-  const [band] = old >= 0 ? bands.splice(old, 1) : bands.length >= share ? bands.splice(0, 1) : []
-  const length = Math.max(columns, Math.floor(bytes / elementBytes))
-  if (band && band.words.length >= length && band.words.BYTES_PER_ELEMENT === elementBytes) return band
-  const words = wordsOn(new ArrayBuffer(length * elementBytes), elementBytes, 0, length)
-  return { matrix: 0, row: 0, rows: 0, made: 0, words }
+function fill(band: Band, reader: StridedReader, matrices: Matrices, reading: Reading): void {
+  const { outer, row, rowBytes } = matrices
+  for (let done = 0; done < band.rows; ) {
+    const top = (band.row + done) % row.size
+    const rows = Math.min(row.size - top, band.rows - done)
+    const start = offsetOf(outer, (band.row + done - top) / row.size) + top * row.stride
+    fillMatrix(reader, matrices, reading, start, rows, band.address + done * rowBytes)
+    done += rows
+  }
 }
 
-function fill(band: Band, matrix: Matrix, elementBytes: number, { worker, slot }: Reading): void {
-  const { file, offset } = band.reader!
-  const { outer, row, column } = matrix
-  const start = offsetOf(outer, band.matrix) + band.row * row.stride
-  const high = (band.rows - 1) * row.stride + 1
-  const input = worker.input(file)
-  const room = Math.floor(worker.slotRoom / elementBytes)
-  const apart = (column.stride - high) * elementBytes > GAP || column.stride + high > room
-  const together = apart ? 1 : Math.min(column.size, Math.floor((room - high) / column.stride) + 1)
-  for (let left = 0; left < column.size; left += together) {
-    const n = Math.min(together, column.size - left)
-    // One stored row can be wider than a slot.
-    for (let top = 0; top < band.rows; ) {
-      const rows = n > 1 ? band.rows : Math.min(band.rows - top, Math.max(1, Math.floor((room - 1) / row.stride)))
-      const length = (n - 1) * column.stride + (rows - 1) * row.stride + 1
-      const place = offset + (start + left * column.stride + top * row.stride) * elementBytes
-      const source = wordsOn(worker.memory.buffer, elementBytes, slot.at(input, place, length * elementBytes), length)
-      turn(source, row.stride, column.stride, band.words, top * column.size + left, column.size, rows, n)
-      top += rows
+/** Puts rows of one matrix to an address. `start`: the place of the first one in the file, in elements. */
+function fillMatrix(
+  reader: StridedReader,
+  matrices: Matrices,
+  { worker, slot }: Reading,
+  start: number,
+  rows: number,
+  to: number,
+): void {
+  const { row, column, width, rowBytes } = matrices
+  const [step, apart] = [row.stride * width, column.stride * width]
+  const input = worker.input(reader.file)
+  // A stored row can be wider than a slot.
+  const most = Math.floor((worker.slotRoom - width) / step) + 1
+  for (let top = 0; top < rows; top += most) {
+    const n = Math.min(most, rows - top)
+    const bytes = (n - 1) * step + width
+    const fitting = slot.linesWithin(bytes, apart)
+    const lines = fitting > SQUARE ? fitting - (fitting % SQUARE) : fitting
+    for (let left = 0; left < column.size; left += lines) {
+      const count = Math.min(lines, column.size - left)
+      const place = reader.offset + (start + top * row.stride) * width + left * apart
+      const { address, stride } = slot.lines(input, place, bytes, apart, count)
+      const target = to + top * rowBytes + left * width
+      turn(worker.kernels.turn, width, address, stride, step, count, n, target, rowBytes)
     }
   }
 }
 
-/** Copies a matrix transposed: element (row, column) lies at `row · down + column · along` in the source. */
 function turn(
-  source: Words,
-  down: number,
-  along: number,
-  target: Words,
-  to: number,
-  pitch: number,
+  kernels: TurnKernels,
+  width: number,
+  source: number,
+  line: number,
+  step: number,
   rows: number,
   columns: number,
-): void {
-  if (source instanceof Uint16Array && target instanceof Uint16Array)
-    turn16(source, down, along, target, to, pitch, rows, columns)
-  else turnAny(source, down, along, target, to, pitch, rows, columns)
-}
-
-// Repeated: code that sees one type of array is compiled to several times faster code.
-
-function turn16(
-  source: Uint16Array,
-  down: number,
-  along: number,
-  target: Uint16Array,
   to: number,
-  pitch: number,
-  rows: number,
-  columns: number,
+  stride: number,
 ): void {
-  for (let top = 0; top < rows; top += SQUARE)
-    for (let left = 0; left < columns; left += SQUARE) {
-      const [bottom, right] = [Math.min(rows, top + SQUARE), Math.min(columns, left + SQUARE)]
-      for (let row = top; row < bottom; row++) {
-        let from = row * down + left * along
-        const end = to + row * pitch + right
-        for (let at = to + row * pitch + left; at < end; at++, from += along) target[at] = source[from]!
-      }
-    }
-}
-
-function turnAny(
-  source: Words,
-  down: number,
-  along: number,
-  target: Words,
-  to: number,
-  pitch: number,
-  rows: number,
-  columns: number,
-): void {
-  for (let top = 0; top < rows; top += SQUARE)
-    for (let left = 0; left < columns; left += SQUARE) {
-      const [bottom, right] = [Math.min(rows, top + SQUARE), Math.min(columns, left + SQUARE)]
-      for (let row = top; row < bottom; row++) {
-        let from = row * down + left * along
-        const end = to + row * pitch + right
-        for (let at = to + row * pitch + left; at < end; at++, from += along) target[at] = source[from]!
-      }
-    }
+  const kernel = step === width ? kernels[width as 1 | 2 | 4 | 8] : undefined
+  if (kernel) kernel(source, line, rows, columns, to, stride)
+  else kernels.apart(source, line, step, rows, columns, to, stride, width)
 }

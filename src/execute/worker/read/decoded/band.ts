@@ -68,7 +68,7 @@ function columnsAt(
   sequential: boolean,
 ): number {
   const { worker, slot } = reading
-  const { transpose } = worker.kernels.unpack
+  const transpose = worker.kernels.turn[4]
   const [rows, columns] = [shape[0]!, shape[1]!]
   const line = strides[1]! * 4
   const most = Math.floor(worker.bandBytes / 4 / columns)

@@ -101,7 +101,7 @@ function turn(
   for (let row = 0; row < height; row += most) {
     const n = Math.min(most, height - row)
     const at = slot.at(worker.input(file), offset + (matrix * height + row) * line + from, (n - 1) * line + bytes)
-    worker.kernels.unpack.transposeBytes(at, line, n, bytes, to + row, strideOf(state))
+    worker.kernels.turn[1](at, line, n, bytes, to + row, strideOf(state))
   }
 }
 

@@ -97,12 +97,12 @@ function turn(
   columns: number,
   to: number,
 ): void {
-  const { unpack } = state.reading.worker.kernels
+  const { turn } = state.reading.worker.kernels
   const most = Math.max(1, Math.floor(BOX / columns))
   keepColumns(state, row, rows, column, columns)
   for (let done = 0; done < rows; done += most) {
     const n = Math.min(most, rows - done)
     decodeBox(state, row + done, n, column, columns, box)
-    unpack.transpose(box, columns * 4, n, columns, to + done * 4, rows * 4)
+    turn[4](box, columns * 4, n, columns, to + done * 4, rows * 4)
   }
 }

@@ -1,0 +1,62 @@
+/** Rows of transposed matrices that a worker keeps: each leaf of the program under way has its own places. */
+import type { Slot } from '../../../storage/local/window.js'
+import type { StridedReader } from '../../../views/readers.js'
+import { keptParts, partBytes } from '../../../views/transposed.js'
+import type { Program } from '../../program.js'
+
+/** Rows of one reader, one after the other. */
+export interface Band {
+  reader: StridedReader | undefined
+  row: number
+  rows: number
+  readonly address: number
+}
+
+/** The bands of a leaf. The one that was used last comes last. */
+export interface Bands {
+  readonly list: Band[]
+  /** Of each. */
+  readonly bytes: number
+}
+
+export interface KeptRows {
+  /** A program begins, which has so many bands by leaf: what was kept for another one is lost. */
+  begin(bands: readonly number[]): void
+  /** The bands of the leaf that a slot belongs to; undefined if it has none. */
+  of(slot: Slot): Bands | undefined
+}
+
+/** `address`: of `KEPT` bytes. */
+export function openKeptRows(slots: readonly Slot[], address: number): KeptRows {
+  const bySlot = new Map<Slot, Bands>()
+  return {
+    begin(counts) {
+      bySlot.clear()
+      const bytes = partBytes(counts.reduce((sum, count) => sum + count, 0))
+      let next = address
+      for (const [leaf, count] of counts.entries()) {
+        if (count === 0) continue
+        const list = Array.from({ length: count }, (_, at) => ({
+          reader: undefined,
+          row: 0,
+          rows: 0,
+          address: next + at * bytes,
+        }))
+        next += count * bytes
+        bySlot.set(slots[leaf]!, { list, bytes })
+      }
+    },
+    of: (slot) => bySlot.get(slot),
+  }
+}
+
+/** By leaf, how many bands its readers need. */
+export function bandsByLeaf({ leaves, nodes }: Program): number[] {
+  const counts = leaves.map(keptParts)
+  for (const node of nodes)
+    if (node.kind === 'lora')
+      for (const { source, leaf, times, core } of [node.left, node.right].filter((factor) => factor !== undefined))
+        for (const one of [{ source, leaf }, times, core])
+          if (one) counts[one.leaf] = Math.max(counts[one.leaf]!, keptParts(one.source))
+  return counts
+}
