@@ -1,5 +1,6 @@
-// Builds program and tests, then runs every test file: `node scripts/test.mjs [PATTERN]`.
-// Files run side by side, one process per CPU core, and each one's result is printed as soon as it is there.
+// Builds program and tests, then runs every test file: `node scripts/test.mjs [PATTERN] [--times]`.
+// Files run side by side, one process per CPU core, and each one's result is printed as soon as it is there. With
+// `--times` the CPU time of every test follows its file, the most first.
 // The last line is `N passed, N failed`. A floor on the number of tests keeps a suite that ran nothing from passing.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -13,7 +14,8 @@ const MARKER = '--- end of file ---'
 const MARKER_LINE = new RegExp(`^${MARKER} ([0-9.]+)\\n`, 'm')
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const pattern = process.argv[2]
+const pattern = process.argv.slice(2).find((argument) => argument !== '--times')
+const withTimes = process.argv.includes('--times')
 for (const needed of ['typescript', 'assemblyscript', 'uvu'])
   if (!existsSync(path.join(root, 'node_modules', needed))) {
     console.error(`${needed} is not installed: run npm ci first`)
@@ -43,7 +45,7 @@ async function work() {
 }
 
 function workInOneProcess() {
-  const child = spawn(process.execPath, ['scripts/testWorker.mjs', MARKER], {
+  const child = spawn(process.execPath, ['scripts/testWorker.mjs', MARKER, ...(withTimes ? ['--times'] : [])], {
     cwd: root,
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
@@ -91,6 +93,8 @@ function report(file, output, milliseconds, cpu) {
   console.log(
     `${failed ? 'FAIL' : 'ok  '}  ${file.replace(/\.js$/, '.ts')}  ${passed} of ${total}  ${(milliseconds / 1000).toFixed(1)} s, CPU ${cpu.toFixed(1)} s`,
   )
+  const perTest = [...output.matchAll(/^time: ([0-9.]+) (.*)$/gm)].sort((a, b) => b[1] - a[1])
+  for (const [, seconds, name] of perTest) if (seconds >= 0.05) console.log(`      ${seconds.padStart(6)}  ${name}`)
   if (failed) console.log(output)
   // What a machine has no program for is said, not hidden.
   else for (const [line] of output.matchAll(/^skipped: .*$/gm)) console.log(`      ${line}`)
