@@ -175,7 +175,8 @@ export class BF16 {
   @inline half1(p: usize): v128 { return v128.and(v128.load(p), word(UPPER)) }
   // @ts-ignore: decorator
   @inline join(p: usize, a: v128, b: v128): void {
-    v128.store(p, v128.or(i32x4.shr_u(this.round(a), 16), v128.and(this.round(b), word(UPPER))))
+    // Every other half from each: one operation where two masks and an `or` are three.
+    v128.store(p, v128.shuffle<u16>(i32x4.shr_u(this.round(a), 16), this.round(b), 0, 9, 2, 11, 4, 13, 6, 15))
   }
   /** To nearest even, in the upper halves. A canonical NaN is not moved. */
   // @ts-ignore: decorator
