@@ -27,16 +27,24 @@ export function nameOf(pattern: string): Name {
   if (new Set(captures).size < captures.length) throw new Error(`internal: ${pattern} has a capture twice`)
   const source = (text: (literal: string) => string, digits: string): string =>
     pieces.map((piece, index) => (index % 2 === 1 ? `(${textOf(piece) ?? digits})` : escaped(text(piece)))).join('')
-  const test = new RegExp(`^${source((literal) => literal, '\\d+')}$`)
-  const inSkeleton = new RegExp(`^${source(skeletonOf, '#').replaceAll(/(?:#|\(#\))+/g, '#')}$`)
-  // Literal text is checked first: families have hundreds of patterns, and a prefix of any length makes expressions slow.
+  // Families have hundreds of patterns, of which a model needs few: expressions are made when literal text allows a match.
+  let test: RegExp | undefined
+  let inSkeleton: RegExp | undefined
+  const literals = pieces.filter((piece, index) => index % 2 === 0 && piece !== '').map(skeletonOf)
   const [start, end] = [skeletonOf(pieces[0]!), skeletonOf(pieces.at(-1)!)]
   const name: Name = {
     pattern,
     captures,
     plain: pieces.every((piece, index) => index % 2 === 1 || !/\d/.test(piece)),
-    mayMatch: (skeleton) => skeleton.startsWith(start) && skeleton.endsWith(end) && inSkeleton.test(skeleton),
+    mayMatch(skeleton) {
+      if (!skeleton.startsWith(start) || !skeleton.endsWith(end)) return false
+      // Digits beside a capture are a part of its number in a skeleton, so that such text is not literal there.
+      if (name.plain && !literals.every((literal) => skeleton.includes(literal))) return false
+      inSkeleton ??= new RegExp(`^${source(skeletonOf, '#').replaceAll(/(?:#|\(#\))+/g, '#')}$`)
+      return inSkeleton.test(skeleton)
+    },
     match(name) {
+      test ??= new RegExp(`^${source((literal) => literal, '\\d+')}$`)
       const found = test.exec(name)
       return found ? Object.fromEntries(captures.map((capture, index) => [capture, found[index + 1]!])) : undefined
     },

@@ -45,8 +45,7 @@ export type Role = (typeof ROLES)[keyof typeof ROLES]
 const REFUSED =
   /\.(oft_blocks|oft_diag|rescale|on_input|[ab][12]\.weight|bm\.weight|bias_(indices|values|size)|set_weight|reshape_weight|lora_(up|down)\.\d+|lokr_t1|scalar)$/
 
-const longestFirst = Object.keys(ROLES).sort((a, b) => b.length - a.length)
-const NAMED = new RegExp(`^(.+?)\\.(${longestFirst.map((role) => role.replaceAll('.', '\\.')).join('|')})$`)
+const LONGEST = Math.max(...Object.keys(ROLES).map(({ length }) => length))
 /** Attention processors of diffusers before 0.20: the layer is part of the factor's name. */
 const PROCESSOR =
   /^(.+?)(\.processor)?\.(to_q|to_k|to_v|to_out|add_k_proj|add_v_proj|q_proj|k_proj|v_proj|out_proj)_lora\.(down|up)\.weight$/
@@ -100,11 +99,19 @@ interface Named {
 }
 
 function parse(stored: string): Named | undefined {
-  const [, outer, , layer, side] = PROCESSOR.exec(stored) ?? []
+  const [, outer, , layer, side] = stored.includes('_lora.') ? (PROCESSOR.exec(stored) ?? []) : []
   if (outer !== undefined && layer !== undefined)
     return { module: `${outer}.${layerOf(outer, layer)}`, role: side === 'down' ? 'down' : 'up' }
-  const [, module, role] = NAMED.exec(stored) ?? []
-  return module === undefined ? undefined : { module, role: ROLES[role as keyof typeof ROLES] }
+  // The shortest module that leaves a role over. Models have tens of thousands of names: an expression would be slow.
+  for (
+    let dot = stored.indexOf('.', Math.max(1, stored.length - LONGEST - 1));
+    dot > 0;
+    dot = stored.indexOf('.', dot + 1)
+  ) {
+    const role = stored.slice(dot + 1)
+    if (Object.hasOwn(ROLES, role)) return { module: stored.slice(0, dot), role: ROLES[role as keyof typeof ROLES] }
+  }
+  return undefined
 }
 
 /** Text encoders name the layers of attention in their own way. */
