@@ -58,9 +58,20 @@ export function evidenceOf(family: Family, facts: Facts): Evidence {
 /** The tensors that forms describe in different ways: where layers have several forms, names do not show which. */
 function ambiguous({ forms }: Family): string[] {
   const rules = forms.flatMap((form) => form.rules)
+  const atoms = new Set(rules.flatMap(({ is }) => (typeof is === 'string' ? [] : leavesOf(is))))
   return rules
-    .filter((one) => rules.some(({ tensor, is }) => tensor === one.tensor && is !== one.is))
+    .filter((one) => atoms.has(one.tensor) || rules.some(({ tensor, is }) => tensor === one.tensor && is !== one.is))
     .map((one) => one.tensor)
+}
+
+/** Square matrices of a model that forms store in different ways: neither names nor shapes show in which one. */
+export function undecidedIn(family: Family, shapes: Facts['shapes']): string[] {
+  const index = indexOf(shapes)
+  const names = new Set(ambiguous(family).flatMap((pattern) => index.find(pattern).map(({ name }) => name)))
+  return [...names].filter((name) => {
+    const { shape } = shapes.get(name)!
+    return shape.length > 1 && shape.at(-1) === shape.at(-2)
+  })
 }
 
 const cached = new WeakMap<Family, readonly (readonly string[])[]>()

@@ -14,7 +14,7 @@ import { type Change, changed, type Reading, someOf, withRules } from './convert
 import { computedTogether } from './groups.js'
 import { formsOf, type NamedForms, namedForms, namesOf, rulesOf } from './named.js'
 import { placed } from './storage.js'
-import { refuseUnclear } from './unclear.js'
+import { refuseUnclear, refuseUndecided } from './unclear.js'
 import { refuseParts, withoutOthers } from './whole.js'
 
 /** The layouts of a model: as it is stored, and as it is read where that differs. */
@@ -182,6 +182,8 @@ function readLike(
       if (target && !own) refuseUnfit(reading, family, target, { name, model })
       if (own && !target) refuseUnfit(reading, family, own, { name: base.name, model: { ...like, config } })
     }
+    if (!own && target) refuseUndecided(reading, family, model, target, { ...like, name: base.name })
+    if (own && !target) refuseUndecided({ ...reading, name: base.name, at }, family, like, own, { ...model, name })
     if (!own) continue
     forms.set(family, own)
     if (!target) {
