@@ -30,7 +30,13 @@ export { type Diagnostic, Fault, formatDiagnostic, type Place } from './core/dia
 export type { Dtype } from './core/dtypes.js'
 export type { AbsentReason, CopyReason } from './core/reasons.js'
 export type { DiffOptions } from './execute/diff/compare.js'
-export type { LayerDifference, ModelDifference, OverallDifference, TensorDifference } from './execute/diff/figures.js'
+export type {
+  LayerDifference,
+  ModelDifference,
+  NotRead,
+  OverallDifference,
+  TensorDifference,
+} from './execute/diff/figures.js'
 export type { Listener, RunEvent } from './execute/events.js'
 export type { Expr, PatternCount, ReadExpr } from './expr/types.js'
 export type { Lock } from './lineage/lock.js'

@@ -51,7 +51,7 @@ export function convertTensors(
     const found = makeTensor(one, atoms, facts)
     for (const atom of found.used) used.add(atom)
     if ('tensor' in found) add(found.tensor, found.of)
-    else problems.push({ tensor: one.name, message: found.problem })
+    else problems.push({ tensor: one.name, ...found.problem })
   }
   const left: string[] = []
   const only = new Set(
@@ -76,7 +76,7 @@ const sourceText = (names: readonly string[]): string => (names.length > 1 ? `${
 type Atoms = ReadonlyMap<string, FoundAtom>
 type Made =
   | { readonly used: readonly string[]; readonly tensor: LogicalTensor; readonly of: readonly string[] }
-  | { readonly used: readonly string[]; readonly problem: string }
+  | { readonly used: readonly string[]; readonly problem: Pick<LayoutProblem, 'message' | 'needs'> }
 
 function makeTensor({ name, rule, captures, counts, some }: Occurrence, atoms: Atoms, facts: Facts): Made {
   const found: FoundAtom[] = []
@@ -98,11 +98,15 @@ function makeTensor({ name, rule, captures, counts, some }: Occurrence, atoms: A
     const tensor = { name, dtype, shape: shapeOf(view), view, ...(format === undefined ? {} : { format }) }
     return { used, tensor, of: [...new Set(found.map((one) => one.from.name))] }
   } catch (error) {
-    if (error instanceof Missing) return { used: some, problem: `can be made only in part: there is no ${error.atom}` }
-    if (error instanceof Misfit) return { used: some, problem: error.message }
+    if (error instanceof Missing)
+      return { used: some, problem: { message: `can be made only in part: there is no ${error.atom}` } }
+    if (error instanceof Misfit) return { used: some, problem: saidBy(error) }
     throw error
   }
 }
+
+const saidBy = ({ message, needs }: Misfit): Pick<LayoutProblem, 'message' | 'needs'> =>
+  needs === undefined ? { message } : { message, needs }
 
 /** The atoms of all tensors by name, and the tensors that are wanted as they are. */
 function atomsOf(
@@ -175,7 +179,7 @@ function atomsIn(
     return takeApart(rule.is, tensor.view, captures, facts)
   } catch (error) {
     if (!(error instanceof Misfit)) throw error
-    problems.push({ tensor: tensor.name, message: error.message })
+    problems.push({ tensor: tensor.name, ...saidBy(error) })
     return []
   }
 }

@@ -12,13 +12,13 @@ export function partOf(config: Settings | undefined, key: string): Settings | un
   return typeof part === 'object' && part !== null ? (part as Settings) : undefined
 }
 
-/** A positive number of a configuration, by the first key that it has. Otherwise what is missing. */
+/** A positive number of a configuration, by the first key that it has. Otherwise the key that is missing. */
 export function numberIn(config: Settings | undefined, ...keys: readonly string[]): number | string {
   for (const key of keys) {
     const value = config?.[key]
     if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
   }
-  return `${keys[0]} in config.json`
+  return keys[0]!
 }
 
 /** The number of attention heads. */

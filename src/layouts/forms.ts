@@ -7,11 +7,25 @@ import { axisIn, ofParts, partOf, placeOf, stacked, transposed } from './parts.j
 import type { Facts, Form } from './types.js'
 
 /** Thrown while a rule is applied: why it does not fit. Never leaves this folder. */
-export class Misfit extends Error {}
+export class Misfit extends Error {
+  constructor(
+    message: string,
+    /** What would help. */
+    readonly needs?: 'config',
+  ) {
+    super(message)
+  }
+}
 
 /** A problem as an exception. `message` follows the tensor's name. */
 const misfit = (message: string): never => {
   throw new Misfit(message)
+}
+
+/** A number that is not known. */
+const lacking = (what: string | { readonly tensor: string }): never => {
+  if (typeof what !== 'string') return misfit(`can't be split without ${what.tensor}`)
+  throw new Misfit(`can't be split without ${what} in config.json`, 'config')
 }
 
 export interface Atom {
@@ -134,7 +148,7 @@ function joined(form: Concat, parts: readonly View[], facts: Facts): View {
   if (odd) return misfit(`would have ${groups} groups, but a part has the size ${odd[axis]}`)
   const known = typeof form.sizes === 'function' ? form.sizes(facts) : form.sizes
   const sizes = shapes.map((shape) => shape[axis]! / groups)
-  const wanted = typeof known === 'string' ? undefined : (known ?? sizes.map(() => sizes[0]!))
+  const wanted = known === undefined ? sizes.map(() => sizes[0]!) : isNumbers(known) ? known : undefined
   if (wanted && !sameShape(wanted, sizes)) return misfit(`would have parts of ${sizes}, but needs ${wanted}`)
   return ofParts(parts, axis, groups)
 }
@@ -153,13 +167,16 @@ function axisOf(shape: readonly number[], axis: number): number {
   return shape[found] === undefined ? misfit(`has the shape [${shape}], which has no axis ${axis}`) : found
 }
 
+const isNumbers = (known: string | { readonly tensor: string } | readonly number[]): known is readonly number[] =>
+  Array.isArray(known)
+
 type Concat = Extract<Form, { concat: readonly Form[] }>
 
 function groupsOf({ groups, concat }: Concat, facts: Facts, size: number): number {
   // A size that the parts do not divide is reported as their sizes.
   if (groups === 'in turn') return size % concat.length === 0 ? Math.max(1, size / concat.length) : 1
   const count = typeof groups === 'function' ? groups(facts) : (groups ?? 1)
-  if (typeof count === 'string') return misfit(`can't be split without ${count}`)
+  if (typeof count === 'string') return lacking(count)
   if (!Number.isSafeInteger(count) || count < 1 || size % count !== 0)
     return misfit(`has the size ${size}, which is not divisible into ${count} groups`)
   return count
@@ -167,7 +184,7 @@ function groupsOf({ groups, concat }: Concat, facts: Facts, size: number): numbe
 
 function sizesOf({ concat, sizes }: Concat, facts: Facts, groups: number, size: number): readonly number[] {
   const known = typeof sizes === 'function' ? sizes(facts) : sizes
-  if (typeof known === 'string') return misfit(`can't be split without ${known}`)
+  if (known !== undefined && !isNumbers(known)) return lacking(known)
   const each = size / groups
   const all = known ?? concat.map(() => each / concat.length)
   const fits = all.length === concat.length && all.every((one) => Number.isSafeInteger(one) && one >= 0)

@@ -2,7 +2,7 @@
 import { convertTensors, type Target } from './convert.js'
 import { FAMILIES } from './index.js'
 import { formIn, isDeclared, typesIn } from './recognise.js'
-import type { Converted, Facts, Family, FamilyForm, Settings, Tensors } from './types.js'
+import type { Converted, Facts, Family, FamilyForm, LayoutProblem, Settings, Tensors } from './types.js'
 
 /** The parts of a model that layouts depend on. */
 export interface Laid {
@@ -66,18 +66,51 @@ function targetOf(family: Family, form: OwnForm, like: Tensors = new Map()): Tar
 export const formName = (family: Family, form: OwnForm): string =>
   `${family.name}/${form === 'mixed' ? 'mixed' : form.name}`
 
-/** A model as another one stores it, where that is certain and complete, with the layouts that it is read as. */
-export function readLike(model: Laid, like: Laid): { readonly tensors: Tensors; readonly readAs: readonly string[] } {
+/** Layouts of two models that differ, where the second can't be read as the first stores it. */
+export interface Unread {
+  /** `mixtral/released`. */
+  readonly layout: string
+  /** That of the other model. */
+  readonly as: string
+  /** The first problem. */
+  readonly problem: LayoutProblem
+}
+
+/** A model as another one stores it. */
+export interface ReadLike {
+  readonly tensors: Tensors
+  /** The layouts that it is read as. */
+  readonly readAs: readonly string[]
+  /** The layouts that it is not read as, or not as a whole. */
+  readonly unread: readonly Unread[]
+}
+
+/**
+ * A model as another one stores it, as far as that is certain and possible. Tensors that can't be read so, or that the other
+ * layout has no place for, are there as they are stored.
+ */
+export function readLike(model: Laid, like: Laid): ReadLike {
   let read: Laid = { ...model, config: model.config ?? like.config }
   const names: string[] = []
+  const unread: Unread[] = []
   for (const family of FAMILIES) {
     if (!certaintyOf(family, model.config, like.config)) continue
     const [own, target] = [ownForm(family, read), ownForm(family, like)]
     if (!own || !target || own === target) continue
-    const { tensors, problems } = readAs(family, own, target, read, like.tensors)
-    if (problems.length > 0) continue
-    read = { ...read, tensors }
-    names.push(formName(family, target))
+    const made = readAs(family, own, target, read, like.tensors)
+    const [problem] = made.problems
+    const as = formName(family, target)
+    if (problem) unread.push({ layout: formName(family, own), as, problem })
+    if (made.from.size === 0) continue
+    read = { ...read, tensors: withRest(made, read.tensors) }
+    names.push(as)
   }
-  return { tensors: read.tensors, readAs: names }
+  return { tensors: read.tensors, readAs: names, unread }
+}
+
+/** The tensors that were read, and those that none of them was made of. */
+function withRest({ tensors, from }: Converted, stored: Tensors): Tensors {
+  const used = new Set([...tensors.keys()].flatMap((name) => from.get(name) ?? [name]))
+  const rest = [...stored].filter(([name]) => !used.has(name) && !tensors.has(name))
+  return rest.length > 0 ? new Map([...tensors, ...rest]) : tensors
 }

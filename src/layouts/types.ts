@@ -22,9 +22,10 @@ export interface Facts {
   readonly shapes: ReadonlyMap<string, { readonly shape: readonly number[] }>
 }
 
-/** A number that depends on the model. A string says what is missing: `num_attention_heads in config.json`. */
+/** A number that depends on the model. A string is the setting that its configuration lacks: `num_attention_heads`. */
 export type Count = number | ((facts: Facts) => number | string)
-export type Counts = readonly number[] | ((facts: Facts) => readonly number[] | string)
+/** `tensor`: the one that is missing. */
+export type Counts = readonly number[] | ((facts: Facts) => readonly number[] | string | { readonly tensor: string })
 
 /** How a stored tensor is made of atoms. */
 export type Form =

@@ -50,12 +50,15 @@ export interface ModelLayout {
   readonly certain: boolean
   /** Why it is certain, or why not. */
   readonly why: string
+  /** The `model_type`s of the model, if they are those of another network, which only has the same names. */
+  readonly otherTypes?: readonly string[]
   /** The layouts that terge can read the model in: for `layout` of an output. */
   readonly others: readonly string[]
 }
 
 /** The layouts of a model by its names, shapes and configuration: certain ones first. Reads no tensor data. Never throws. */
 export function modelLayouts({ tensors: shapes, config }: ModelFacts): ModelLayout[] {
+  const types = modelTypesIn(config)
   const found = FAMILIES.flatMap((family): ModelLayout[] => {
     const { possible, sure, mixed } = evidenceOf(family, { config, shapes })
     const certainty = certaintyOf(family, config)
@@ -68,6 +71,7 @@ export function modelLayouts({ tensors: shapes, config }: ModelFacts): ModelLayo
         ...(form === 'mixed' ? {} : { says: form.says }),
         certain,
         why: whyOf(family, config, { certainty, alone: own.length === 1 }),
+        ...(certainty === undefined && types.length > 0 ? { otherTypes: types } : {}),
         others: family.forms.filter((other) => other !== form).map((other) => layoutName({ family, form: other })),
       }
     })

@@ -30,10 +30,17 @@ const rank = ({ state, relativeL2 }: TensorDifference): number => {
 }
 
 /** Overall figures: how many tensors differ and how, the distance of the models, and the largest differences. */
-function overallText({ overall, tensors, readAs }: ModelDifference): string[] {
+function overallText({ overall, tensors, readAs, notRead = [] }: ModelDifference): string[] {
   const { states, cosine, l2, relativeL2 } = overall
-  if (readAs)
-    return [...overallText({ overall, tensors, layers: [] }), `B is read as ${readAs.join(' and ')}, as A is stored`]
+  if (readAs || notRead.length > 0)
+    return [
+      ...overallText({ overall, tensors, layers: [] }),
+      ...(readAs ? [`B is read as ${readAs.join(' and ')}, as A is stored`] : []),
+      ...notRead.map(
+        ({ layout, as, why }) =>
+          `B has ${readAs?.includes(as) ? 'tensors of ' : ''}the layout ${layout}, and A has ${as}. These tensors are compared as they are stored: ${printable(why)}`,
+      ),
+    ]
   const differing = tensors.filter(({ state }) => state !== 'equal')
   if (differing.length === 0) return [`all equal: ${counted(overall.tensors, 'tensor')}`]
   const counts = Object.entries(STATES).flatMap(([state, text]) => {

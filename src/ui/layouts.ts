@@ -33,6 +33,14 @@ export function modelLayoutsText(model: string, layouts: readonly ModelLayout[],
     `      networks: ${networks}`,
     `      can be read as: ${others.join(', ')}`,
   ])
+  const types = new Set(others.flatMap(({ otherTypes = [] }) => otherTypes))
+  if (certain.length === 0 && others.every(({ otherTypes }) => otherTypes)) {
+    const names = `      ${others.map(({ name }) => name).join(', ')}`
+    const nothing = `nothing to convert: terge knows no other layout of the model type ${printable([...types].join(', '))}`
+    const some =
+      'these layouts of other networks have the same names, for layout in a recipe or --from of terge convert:'
+    return [nothing, `${some}\n${names}`].map((text) => wrappedLines(text, width)).join('\n\n')
+  }
   if (certain.length === 0) blocks.push(['no layout is certain'])
   for (const why of new Set(others.map((one) => one.why)))
     blocks.push([

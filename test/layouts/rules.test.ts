@@ -226,6 +226,11 @@ test('the output has the layout that it names, and models of one merge have one 
 test('inspect shows layouts and why; diff compares models in two layouts', async () => {
   const shown = await terge(['inspect', path.join(MIXTRAL, 'v5'), '--layout'])
   assert.match(shown.out, /^mixtral\/transformers-5: .*\n {6}certain: model_type is mixtral\n/)
+  const llama = await terge(['inspect', path.join(fixture('layouts'), 'phi3/parts'), '--layout'])
+  assert.match(
+    llama.out,
+    /^nothing to convert: terge knows no other layout of the model type llama\n\nthese layouts of other/,
+  )
   const json = JSON.parse((await terge(['inspect', path.join(MIXTRAL, 'v5'), '--layout', '--json'])).out)
   assert.equal(
     json.filter((one: { certain: boolean }) => one.certain).map((one: { name: string }) => one.name),

@@ -34,6 +34,16 @@ export interface LayerDifference extends OverallDifference {
   readonly layer?: number
 }
 
+/** Layouts that differ, where one model can't be read as the other is stored. */
+export interface NotRead {
+  /** Of the second model: `mixtral/released`. */
+  readonly layout: string
+  /** Of the first model. */
+  readonly as: string
+  /** What is missing. */
+  readonly why: string
+}
+
 /** How two models differ. */
 export interface ModelDifference {
   /** Of all tensors that both models have, as one vector. */
@@ -44,6 +54,8 @@ export interface ModelDifference {
   readonly tensors: readonly TensorDifference[]
   /** The layouts that the second model is read as, if it has other ones than the first. */
   readonly readAs?: readonly string[]
+  /** The layouts of the second model that it is not read as, or not as a whole. Its other tensors are compared as they are stored. */
+  readonly notRead?: readonly NotRead[]
 }
 
 /** Sums over the elements of a tensor. Sums of several tensors are those of all their elements. */

@@ -7,7 +7,7 @@ import type { Path } from '../../language/types.js'
 import { convertTensors } from '../../layouts/convert.js'
 import { factsOf, formName, type Laid, type OwnForm, readAs } from '../../layouts/model.js'
 import { evidenceOf } from '../../layouts/recognise.js'
-import type { Converted, Family, LayoutRule, Tensors } from '../../layouts/types.js'
+import type { Converted, Family, LayoutProblem, LayoutRule, Tensors } from '../../layouts/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /** A change of a model's layout. */
@@ -39,7 +39,7 @@ export function changed(
     { name, form: from, shapes: model.tensors },
     ...(like ? [{ name: like.name, form: to, shapes: like.tensors }] : []),
   ]
-  const problems = [
+  const problems: readonly LayoutProblem[] = [
     ...sides.flatMap((side) => (from === to ? [] : undecided(family, side, model.config))),
     ...converted.problems,
     ...(like ? unlike(converted, like) : []),
@@ -55,7 +55,7 @@ export function changed(
     'layout-misfit',
     `${has}, but ${first.tensor} ${first.message}${more}`,
     recipe.placeOf(at, 'key'),
-    first.message.endsWith(' in config.json')
+    first.needs === 'config'
       ? `give its configuration: ${name}: {path: …, config: FILE} (terge convert: --config FILE)`
       : 'use a complete model; if its layout is another one, write layout: NAME for it',
     family.name,

@@ -29,7 +29,7 @@ const double = Object.entries(STREAMS).flatMap(([stream, { qkv, out, norms, mod,
 ])
 
 /** The rows of query, key, value and MLP in `linear1`: its columns three times, and the rest. */
-function linear1Rows({ shapes }: Facts): readonly number[] | string {
+function linear1Rows({ shapes }: Facts): readonly number[] | { readonly tensor: string } {
   for (const [name, { shape }] of shapes) {
     const [rows, columns] = shape
     if (/(^|\.)single_blocks\.\d+\.linear1\.weight$/.test(name) && shape.length === 2)
@@ -38,7 +38,7 @@ function linear1Rows({ shapes }: Facts): readonly number[] | string {
     const query = mlp && shapes.get(`${mlp[1]}attn.to_q.weight`)?.shape[0]
     if (query) return [query, query, query, rows!]
   }
-  return 'single_blocks.N.linear1.weight'
+  return { tensor: 'single_blocks.N.linear1.weight' }
 }
 
 const embedder = (original: string, diffusers: string): ModuleRule[] => [

@@ -92,7 +92,7 @@ export const chatglm1 = fusedAttention({
 /** The number of groups of heads in Falcon, which has three kinds of attention. */
 function falconGroups(facts: Facts): number | string {
   const config = settingsOf(facts)
-  if (config === undefined) return 'multi_query in config.json'
+  if (config === undefined) return 'multi_query'
   // The first release of the 40B model names its kind by its model type.
   if (config.new_decoder_architecture === true || config.model_type === 'RefinedWeb') {
     const pairs = numberIn(config, 'num_kv_heads', 'n_head_kv')
@@ -151,7 +151,7 @@ export const dbrx = fusedAttention({
 /** StarCoder: one key and value for all heads, or one for each. */
 const bigcodeGroups: Count = (facts) => {
   const config = settingsOf(facts)
-  if (config === undefined) return 'multi_query in config.json'
+  if (config === undefined) return 'multi_query'
   return config.multi_query === false ? headsIn(facts) : 1
 }
 
