@@ -3,7 +3,7 @@
  * list, a kind says how one update changes a weight, and the plan applies it as expressions.
  */
 import type { ErrorCode } from '../core/codes.js'
-import type { LoraExpr, ReadExpr } from '../expr/types.js'
+import type { Expr, LoraExpr, ReadExpr } from '../expr/types.js'
 import type { ValueTensor } from '../expr/values.js'
 import type { Orientation } from '../networks/orientation.js'
 
@@ -112,6 +112,33 @@ export interface Kind {
   readonly parts: readonly string[]
   /** The change of a weight; undefined if an error was reported. `turned`: the weight is stored as [inputs, outputs]. */
   readonly change: (update: Update, weight: Weight) => Change | Misfit | undefined
+  /**
+   * What the update adds to a weight, without the weight: for merges of adapters with each other. Undefined if its tensors do not fit
+   * each other. Absent if only the weight shows it.
+   */
+  readonly alone?: (update: Update) => Alone | undefined
+}
+
+/** ΔW of a weight, without its scale. */
+export interface Alone {
+  readonly rows: number
+  /** The shape of A without the rank: the inputs, and the kernel of a convolution if the adapter shows it. */
+  readonly inputs: readonly number[]
+  /** Whether a convolution would look the same, with the kernel as inputs. */
+  readonly flat?: boolean
+  /**
+   * Factors of which it is exactly the product: A [rank, …inputs] and B [rows, rank]. Absent if they have a higher rank than a matrix of
+   * these sides.
+   */
+  readonly factors?: LowFactors
+  /** ΔW as one tensor [rows, …inputs]. */
+  readonly whole: () => Expr
+}
+
+export interface LowFactors {
+  readonly a: ValueTensor
+  readonly b: ValueTensor
+  readonly rank: number
 }
 
 /** What the configuration of an adapter says about the network, beside its updates. */

@@ -11,7 +11,7 @@ import { localStore, openNamed } from '../storage/local/store.js'
 import type { OpenFile, Store } from '../storage/types.js'
 import type { View } from '../views/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
-import { alphasIn } from './containers/alphas.js'
+import { alphasIn, normsIn } from './containers/alphas.js'
 import { folderContainer, hasWholeWeights, openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
@@ -55,14 +55,17 @@ export async function openCheckpoint(
     : openFile(reference, absolutePath, allowance)
 }
 
+/** Names of tensors in adapters of PEFT, whose configuration is beside the file. */
+const OF_ADAPTERS = /(^|\.)(lora_|hada_|lokr_|ia3_l|hra_u|vera_|oft_|boft_|trainable_tokens_)/
+
 async function openFile(reference: string, file: string, allowance: Allowance, remote?: Store): Promise<Checkpoint> {
   const name = path.basename(file)
   const source = await (remote ? remote.open(name, reference) : openNamed(file, reference)).catch((error: unknown) =>
     unopened(error, reference, file),
   )
-  const { read, header, alphas } = await readFileHeader(source, file, name, allowance)
+  const { read, header, alphas, norms } = await readFileHeader(source, file, name, allowance)
   const stored = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
-  const beside = header.tensors.some(({ name }) => /\blora_/.test(name))
+  const beside = header.tensors.some(({ name }) => OF_ADAPTERS.test(name))
     ? await adapterConfig(
         path.dirname(file),
         await (remote ? holdSmallFiles(remote, '') : readdir(path.dirname(file))),
@@ -74,6 +77,7 @@ async function openFile(reference: string, file: string, allowance: Allowance, r
     ...{ metadata: header.metadata, sidecars: [] },
     ...beside,
     ...(alphas.size > 0 ? { alphas } : {}),
+    ...(norms.size > 0 ? { norms } : {}),
   }
 }
 
@@ -94,6 +98,7 @@ interface Gathered {
   readonly files: CheckpointFile[]
   readonly tensors: Map<string, StoredTensor>
   readonly alphas: Map<string, number>
+  readonly norms: Map<string, string>
   metadata: Checkpoint['metadata']
   readonly warnings: Diagnostic[]
 }
@@ -109,7 +114,8 @@ async function openFolder(
     if (error instanceof Fault) throw error
     return unreadable(error, reference, folder)
   })
-  const gathered: Gathered = { files: [], tensors: new Map(), alphas: new Map(), metadata: {}, warnings: [] }
+  const maps = { tensors: new Map(), alphas: new Map(), norms: new Map() }
+  const gathered: Gathered = { files: [], ...maps, metadata: {}, warnings: [] }
   const within = await boundsOf(folder).catch((error: NodeJS.ErrnoException) => unreadable(error, reference, folder))
   const found = await modulesOf(folder, names, shown, within)
   const parted = found || adapter ? undefined : folderContainer(names)
@@ -161,6 +167,7 @@ async function openFolder(
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(top.leftOut.length > 0 ? { leftOut: top.leftOut } : {}),
     ...(gathered.alphas.size > 0 ? { alphas: gathered.alphas } : {}),
+    ...(gathered.norms.size > 0 ? { norms: gathered.norms } : {}),
   }
   return withQuantized(checkpoint, (file) => store.open(files[file]!.name, `${shown}/${files[file]!.name}`))
 }
@@ -226,8 +233,9 @@ async function openWeights(
         throw missingShard(error, name, weights, shown)
       return unopened(error, `${shown}/${name}`, file)
     })
-    const { read, header, alphas } = await readFileHeader(source, file, inside(name), allowance)
+    const { read, header, alphas, norms } = await readFileHeader(source, file, inside(name), allowance)
     for (const [own, value] of alphas) gathered.alphas.set(`${prefix}${own}`, value)
+    for (const [own, digest] of norms) gathered.norms.set(`${prefix}${own}`, digest)
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
       const listed = weights.index?.map.get(tensor.name)
@@ -261,6 +269,7 @@ interface FileHeader {
   readonly read: CheckpointFile
   readonly header: ContainerHeader
   readonly alphas: ReadonlyMap<string, number>
+  readonly norms: ReadonlyMap<string, string>
 }
 
 /** Reads the header of an open file and closes it. `file` is its path, `name` its name in lineages. */
@@ -269,7 +278,8 @@ async function readFileHeader(source: OpenFile, file: string, name: string, allo
     const header = await openContainer(source, allowance, path.basename(file))
     const { headerBytes, headerDigest } = header
     const alphas = await alphasIn(source, header.tensors)
-    return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header, alphas }
+    const norms = await normsIn(source, header.tensors)
+    return { read: { name, path: file, size: source.size, headerBytes, headerDigest }, header, alphas, norms }
   } finally {
     await source.close()
   }

@@ -102,6 +102,8 @@ export interface Checkpoint {
   readonly adapterFile?: Uint8Array
   /** Numbers that an adapter stores as tensors of one element, by stored name. */
   readonly alphas?: ReadonlyMap<string, number>
+  /** Digests of an adapter's DoRA norms, by stored name. */
+  readonly norms?: ReadonlyMap<string, string>
   /** Files that the recipe gives for a model without them. */
   readonly given?: GivenFiles
   /** Small files of an output that no model's folder has, by name. */

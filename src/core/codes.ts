@@ -12,6 +12,7 @@ export const ERROR_CODES = [
   'adapter-layout',
   'adapter-method',
   'adapter-names',
+  'adapter-norms',
   'adapter-orientation',
   'adapter-rank',
   'adapter-resizes',

@@ -105,7 +105,8 @@ export async function validate(
 
 /**
  * Plans a recipe from its models' headers. The plan is plain, frozen data. Its `digest` covers everything that decides the
- * bytes of the outputs. Reads no tensor data, except for at most 4 MiB per tensor that may be equal to an embedding.
+ * bytes of the outputs. Reads no tensor data, except for at most 4 MiB per tensor that may be equal to an embedding, and alphas
+ * and DoRA norms of adapters.
  *
  * @throws a `Fault` with all errors of the recipe and its models, in the order of lines: any code of the sections
  * "Recipe", "Models and files", "Hub", "S3 stores" and "Merging" of the errors

@@ -7,7 +7,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import type { Read } from '../core/json/shape.js'
 import type { ScopeBook } from '../expr/scopes.js'
 import type { PatternCount, PlanFactoring } from '../expr/types.js'
-import type { Value } from '../expr/values.js'
+import type { Value, ValueTensor } from '../expr/values.js'
 import type { Cursor } from '../language/cursor.js'
 import type { Faults } from '../language/faults.js'
 import type { Scope } from '../language/names.js'
@@ -211,6 +211,8 @@ export interface ReadAdapter {
   readonly format: string
   /** Its `adapter_config.json`. */
   readonly config: Config | undefined
+  /** The digest of norms of DoRA. Undefined for other tensors. */
+  readonly normsOf: (tensor: ValueTensor) => string | undefined
 }
 
 /** What planning a step needs. */

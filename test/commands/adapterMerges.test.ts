@@ -246,7 +246,7 @@ test('experts: patterns of the result have the names of parameters, which PEFT c
   ]
   const modules = [{ module: 'a.q' }, { module: 'b.q' }, { module: 'c.q' }].map((own) => ({ ...own, ...usual }))
   const stacks = ['a.experts.gate_up_proj', 'a.experts.down_proj'].map((module) => ({ module, ...experts }))
-  const made = mergedConfig([{}], [...modules, ...stacks], [], false)
+  const made = mergedConfig([{}], [...modules, ...stacks], [], { hasBiases: false, isDora: false })
   assert.equal(made.rank_pattern, { 'a.experts.gate_up_proj': 4, 'a.experts.down_proj': 4 })
   assert.equal(made.alpha_pattern, { 'a.experts.gate_up_proj': 8, 'a.experts.down_proj': 8 })
 })
@@ -381,7 +381,7 @@ test('biases, tensors that are saved whole, and what is refused', () =>
     assert.not((await tensorsOf(path.join(folder, 'out'))).has(`${P}score.weight`))
     assert.match(
       (await run('a: plain, b: other', 'method: linear')).err,
-      "error adapter-shape: b: q has A [2, 6] and B [4, 2], but A [2, 5] and B [4, 2] in 'a'",
+      "error adapter-shape: b: it changes q as a weight [4, 6], and 'a' as one [4, 5]",
     )
     writeFileSync(
       path.join(folder, 'r.yml'),

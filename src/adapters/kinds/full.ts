@@ -2,7 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import type { ValueTensor } from '../../expr/values.js'
 import { misfit, RIGHT_BASE } from '../misfit.js'
-import type { Change, Kind, Misfit, Update, Weight } from '../types.js'
+import type { Alone, Change, Kind, Misfit, Update, Weight } from '../types.js'
 import { read, reshape, viewOf } from '../views.js'
 
 function change({ parts }: Update, { shape }: Weight): Change | Misfit {
@@ -16,4 +16,10 @@ function change({ parts }: Update, { shape }: Weight): Change | Misfit {
   return { kind: 'add', delta: read(reshape(viewOf(diff), shape)) }
 }
 
-export const full: Kind = { name: 'full', title: 'difference', parts: ['diff'], change }
+function alone({ parts }: Update): Alone | undefined {
+  const { diff } = parts as { diff: ValueTensor }
+  const [rows = 0, ...inputs] = diff.shape
+  return inputs.length === 0 ? undefined : { rows, inputs, whole: () => diff.expr }
+}
+
+export const full: Kind = { name: 'full', title: 'difference', parts: ['diff'], change, alone }

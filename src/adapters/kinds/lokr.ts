@@ -2,9 +2,10 @@
 import { elements } from '../../core/dtypes.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { View } from '../../views/types.js'
+import { type Side as Factor, sidesOf as factorSides, kronecker, leftShape, made, wholeOf } from '../alone.js'
 import { misfit, RIGHT_BASE } from '../misfit.js'
-import type { Change, Delta, Hadamard, Kind, Misfit, Parts, Update, Weight } from '../types.js'
-import { factor, read, reshape, spread, viewOf } from '../views.js'
+import type { Alone, Change, Delta, Hadamard, Kind, Misfit, Parts, Update, Weight } from '../types.js'
+import { factor, permute, read, reshape, spread, viewOf } from '../views.js'
 import { coredProduct } from './cored.js'
 
 /** The sizes of W1 [a, c] and of W2 [b, d, kernel]: W is [a·b, c·d, kernel]. */
@@ -68,6 +69,11 @@ function second({ w2, w2_a, w2_b, t2 }: Parts, { a, b, c, d, kernel }: Sizes, sh
   return { kind: 'product', rank, left: factor(left, false), right: factor(right, true) }
 }
 
+const deltaOf = (parts: Parts, sizes: Sizes, shape: readonly number[]): Delta => ({
+  kind: 'hadamard',
+  of: [first(parts, sizes, shape), second(parts, sizes, shape)],
+})
+
 function change({ parts }: Update, { shape }: Weight): Change | Misfit {
   const sizes = sizesOf(parts, shape)
   if (!sizes) {
@@ -78,13 +84,56 @@ function change({ parts }: Update, { shape }: Weight): Change | Misfit {
       RIGHT_BASE,
     )
   }
-  const delta: Delta = { kind: 'hadamard', of: [first(parts, sizes, shape), second(parts, sizes, shape)] }
-  return { kind: 'add', delta }
+  return { kind: 'add', delta: deltaOf(parts, sizes, shape) }
 }
+
+/** The shape of the weight as far as the tensors show it: of a convolution, W2 as a whole or its core show the kernel. */
+function ownShape({ w1, w1_a, w1_b, w2, w2_a, w2_b, t2 }: Parts): readonly number[] {
+  const [a = 0, c = 0] = w1 ? w1.shape : [w1_a?.shape[0], w1_b?.shape[1]]
+  const [b = 0, d = 0] = w2 ? w2.shape : t2 ? [w2_a?.shape[1], w2_b?.shape[1]] : [w2_a?.shape[0], w2_b?.shape[1]]
+  return [a * b, c * d, ...((w2 ?? t2 ?? w2_b)?.shape.slice(2) ?? [])]
+}
+
+/** Two factors of a matrix. Of a whole one, the side of an identity is the shorter one. */
+function factorsOf(view: View | undefined, low: readonly [View, Factor] | undefined): [Factor, Factor] {
+  if (!view) return [{ kind: 'view', view: low![0] }, low![1]]
+  const own: Factor = { kind: 'view', view }
+  const [rows, columns] = factorSides(own)
+  return rows <= columns ? [{ kind: 'identity', size: rows }, own] : [own, { kind: 'identity', size: columns }]
+}
+
+/** (B1·A1) ⊗ (B2·A2) = (B1 ⊗ B2)·(A1 ⊗ A2). */
+function alone({ parts }: Update): Alone | undefined {
+  const shape = ownShape(parts)
+  const sizes = sizesOf(parts, shape)
+  if (!sizes) return undefined
+  const { w1, w1_a, w1_b, w2, w2_a, w2_b, t2 } = parts
+  const [rows = 0, ...inputs] = shape
+  const pair = (a: ValueTensor | undefined, b: ValueTensor | undefined, core?: ValueTensor) =>
+    a && b && ([core ? permute(viewOf(a), [1, 0]) : viewOf(a), sideOf(b, core)] as const)
+  const one = factorsOf(w1 && viewOf(w1), pair(w1_a, w1_b))
+  const two = factorsOf(w2 && viewOf(w2), pair(w2_a, w2_b, t2))
+  // An identity times a core is not made: W1 gets the identity on its other side.
+  if (t2 && one[1].kind === 'identity') one.splice(0, 2, { kind: 'identity', size: sizes.a }, one[0])
+  const rank = factorSides(one[0])[1] * factorSides(two[0])[1]
+  const isLow = rank > 0 && rank <= Math.min(rows, elements(inputs))
+  const [b, a] = isLow ? [kronecker(one[0], two[0]), kronecker(one[1], two[1])] : []
+  const all = Object.values(parts)
+  return {
+    ...{ rows, inputs, flat: inputs.length === 1, whole: () => wholeOf(deltaOf(parts, sizes, shape), shape) },
+    ...(a && b
+      ? { factors: { rank, a: made([rank, ...inputs], a, all), b: made(leftShape(rows, rank, inputs), b, all) } }
+      : {}),
+  }
+}
+
+const sideOf = (of: ValueTensor, core: ValueTensor | undefined): Factor =>
+  core ? { kind: 'cored', core: viewOf(core), across: viewOf(of) } : { kind: 'view', view: viewOf(of) }
 
 export const lokr: Kind = {
   name: 'lokr',
   title: 'LoKr',
   parts: ['w1?', 'w1_a?', 'w1_b?', 'w2?', 'w2_a?', 'w2_b?', 't2?'],
   change,
+  alone,
 }

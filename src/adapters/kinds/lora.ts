@@ -3,9 +3,10 @@ import { elements, sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { LoraFactor, ReadExpr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
+import { made, multiplied, wholeOf } from '../alone.js'
 import { misfit, RIGHT_BASE, rankMisfit } from '../misfit.js'
-import type { Change, Kind, Misfit, Parts, Update, Weight } from '../types.js'
-import { along, read, viewOf } from '../views.js'
+import type { Alone, Change, Kind, Misfit, Parts, Update, Weight } from '../types.js'
+import { along, read, reshape, spread, viewOf } from '../views.js'
 
 /** The kernel packs at least one panel of a factor, and a worker's scratch space is limited. */
 const MOST_RANK = 1 << 16
@@ -42,7 +43,9 @@ function change(
   const straight = { left: up, right: down }
   const turned = { left: down, right: up }
   const fits = b.shape.slice(2).every((size) => size === 1)
-  const isStraight = fits && !embedding && sameShape(shape, [outputs, ...inputs])
+  // Merged adapters do not always show the kernel of a convolution.
+  const isFlat = shape.length > 2 && inputs.length === 1 && inputs[0] === elements(shape.slice(1))
+  const isStraight = fits && !embedding && (sameShape(shape, [outputs, ...inputs]) || (isFlat && shape[0] === outputs))
   const isTurned = fits && inputs.length === 1 && sameShape(shape, [inputs[0]!, outputs])
   if (!isStraight && !isTurned) return unfit('the shapes do not fit')
   // A square weight fits in both orientations.
@@ -60,4 +63,30 @@ function scaled(tensor: ValueTensor, byRank: boolean, scale: ValueTensor | undef
   return { ...own, times: read(along(viewOf(scale), 'rows', shape)) }
 }
 
-export const lora: Kind = { name: 'lora', title: 'LoRA', parts: ['a', 'b', 'aScale?', 'bScale?'], change }
+/** `alpha`: a number that is stored as a tensor and multiplies the update. */
+function alone({ parts }: Update): Alone | undefined {
+  const { a, b, alpha, aScale, bScale } = parts as Parts & { a: ValueTensor; b: ValueTensor }
+  const [rank = 0, ...inputs] = a.shape
+  const [rows = 0, width, ...kernel] = b.shape
+  const isProduct = inputs.length > 0 && rank > 0 && width === rank && kernel.every((size) => size === 1)
+  if (!isProduct || ![a, b].every(({ dtype }) => isFloat(dtype))) return undefined
+  if ((aScale && elements(aScale.shape) !== rank) || (bScale && elements(bScale.shape) !== rows)) return undefined
+  const shape = [rows, ...inputs]
+  const product = { kind: 'product', rank, left: scaled(b, false, bScale), right: scaled(a, true, aScale) } as const
+  const each = (by: ValueTensor, size: readonly number[]) =>
+    read(reshape(spread(reshape(viewOf(by), [1]), 0, elements(size)), size))
+  const numbers = (by: ValueTensor, of: ValueTensor) =>
+    made(of.shape, multiplied(of.expr, read(along(viewOf(by), 'rows', of.shape))), [of, by])
+  const byAlpha = { step: 'alpha', models: ['alpha'], weights: [1] }
+  const up = alpha ? { ...b, expr: { ...multiplied(b.expr, each(alpha, b.shape)), ...byAlpha } } : b
+  return {
+    ...{ rows, inputs },
+    factors: { rank, a: aScale ? numbers(aScale, a) : a, b: bScale ? numbers(bScale, up) : up },
+    whole: () => {
+      const whole = wholeOf(product, shape)
+      return alpha ? multiplied(whole, each(alpha, shape)) : whole
+    },
+  }
+}
+
+export const lora: Kind = { name: 'lora', title: 'LoRA', parts: ['a', 'b', 'aScale?', 'bScale?'], change, alone }

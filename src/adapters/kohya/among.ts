@@ -1,57 +1,62 @@
 /**
- * Adapters of sd-scripts that are merged with each other: `lora_unet_….lora_down.weight`, `.lora_up.weight`, and `.alpha` as
- * tensors. A module without alpha has the scale 1. The names of modules need no model for that.
+ * Files of sd-scripts and LyCORIS that are merged with each other. The names of modules need no model for that, and the shapes of
+ * weights are those that the tensors make.
  */
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
-import type { ValueTensor } from '../../expr/values.js'
 import type { AdapterContent, AdapterFiles, Reporter, Update } from '../types.js'
-
-const PART = /^([^.]+)\.(lora_down\.weight|lora_up\.weight|alpha)$/
-
-type Part = 'lora_down.weight' | 'lora_up.weight' | 'alpha'
-
-/** Errors: `adapter-arithmetic` for tensors of other kinds of updates, `adapter-factor`. */
-export function readAmong({ tensors }: AdapterFiles, reporter: Reporter): AdapterContent | undefined {
-  const modules = new Map<string, Partial<Record<Part, ValueTensor>>>()
-  const others: string[] = []
-  for (const [stored, tensor] of tensors) {
-    const [, module, part] = PART.exec(stored) ?? []
-    if (module === undefined) others.push(stored)
-    else modules.set(module, { ...modules.get(module), [part as Part]: tensor })
-  }
-  if (others.length > 0) {
-    reporter.error(
-      'adapter-arithmetic',
-      `the adapter has ${plural(others.length, 'tensor')} such as ${quote(others[0]!)}: without a base, terge merges plain LoRA files of sd-scripts with each other, and nothing else of them`,
-      'apply each adapter to its base ({path: BASE, lora: ADAPTER}), and merge the models',
-    )
-    return undefined
-  }
-  const updates = [...modules].flatMap(([module, parts]) => updateOf(module, parts, reporter))
-  return updates.length === modules.size ? { ...TRAITS, updates, replaced: new Map(), beneath: new Set() } : undefined
-}
+import { REFUSED_HINT, refuseKinds } from './refused.js'
+import { type ModuleTensors, sorted } from './roles.js'
+import { ownShape, updatesOf } from './updates.js'
 
 export const TRAITS = { fanInFanOut: false, tiesHead: () => false, isSaved: () => false, task: undefined } as const
 
-function updateOf(
-  module: string,
-  { 'lora_down.weight': a, 'lora_up.weight': b, alpha }: Partial<Record<Part, ValueTensor>>,
-  reporter: Reporter,
-): Update[] {
-  if (!a || !b || (alpha && !isFloat(alpha.dtype))) {
-    const lacks = !a ? 'no lora_down' : !b ? 'no lora_up' : `an alpha in ${alpha!.dtype}`
-    reporter.error('adapter-factor', `${module} has ${lacks}`, 'the adapter is incomplete: download it again')
-    return []
+/** Errors: `adapter-arithmetic` for tensors of other kinds of updates, `adapter-unused`, and those of `updatesOf`. */
+export function readAmong(files: AdapterFiles, reporter: Reporter): AdapterContent | undefined {
+  const { modules, refused, unknown } = sorted(files.tensors)
+  if (refuseKinds(refused, reporter)) return undefined
+  if (unknown.length > 0) {
+    reporter.error(
+      'adapter-unused',
+      `terge does not know ${plural(unknown.length, 'tensor')} of it, such as ${quote(unknown[0]!)}`,
+      'check that it is an adapter, or apply each adapter to its base ({path: BASE, lora: ADAPTER}) and merge the models',
+    )
+    return undefined
   }
-  const rank = a.shape[0] ?? 0
-  return [
-    {
-      ...{ kind: 'lora', module, target: { name: module }, rank },
-      parts: { a, b, ...(alpha ? { alpha } : {}) },
-      // The value of alpha is known only when the tensor is read.
-      scale: alpha ? 1 / rank : 1,
-    },
-  ]
+  const dotted = modules.find(({ flat }) => !flat)
+  if (dotted) {
+    reporter.error(
+      'adapter-arithmetic',
+      `it has the names of diffusers or ComfyUI, such as ${quote(dotted.name)}: without a base, terge merges files with the names of sd-scripts (lora_unet_…) and adapters of PEFT`,
+      REFUSED_HINT,
+    )
+    return undefined
+  }
+  const read = modules.map((module) => updatesIn(module, files, reporter))
+  if (read.some((updates) => updates.length === 0)) return undefined
+  return { ...TRAITS, updates: read.flat(), replaced: new Map(), beneath: new Set() }
+}
+
+/** The names of the targets are the stored ones. Empty after an error. */
+function updatesIn(module: ModuleTensors, files: AdapterFiles, reporter: Reporter): Update[] {
+  const { name, tensors, stored } = module
+  const shape = ownShape(tensors)
+  const target = { kind: 'one', module: name, shapeOf: () => shape } as const
+  return updatesOf(module, target, files, reporter).flatMap((update): Update[] => {
+    const { kind, parts, scale } = update
+    const role = (['diff_b', 'w_norm', 'b_norm'] as const).find((one) => parts.diff && tensors.get(one) === parts.diff)
+    if (role !== undefined) return [{ ...update, target: { name: stored.get(role)! } }]
+    if (scale < 0) {
+      const shown = stored.get('alpha') ?? name
+      reporter.error('bad-adapter', `${shown} is negative`, 'the adapter is damaged: download it again')
+      return []
+    }
+    const own: Update = { ...update, target: { name } }
+    const alpha = tensors.get('alpha')
+    const rank = parts.a?.shape[0] ?? 0
+    if (kind !== 'lora' || !alpha || !isFloat(alpha.dtype)) return [own]
+    // As the tensor that it is: its product with B is rounded once.
+    return [{ ...own, parts: { ...parts, alpha }, scale: 1 / rank, rank }]
+  })
 }

@@ -3,10 +3,10 @@
  * in the header (`lora_adapter_metadata`). Names of modules have `_` for dots, or begin with the part of a pipeline.
  */
 import { quote } from '../../core/suggest.js'
-import { plural } from '../../core/words.js'
 import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter, Update } from '../types.js'
 import { readAmong, TRAITS } from './among.js'
 import { headerScales } from './header.js'
+import { refuseKinds } from './refused.js'
 import { isFactor, isOurs, type ModuleTensors, sorted } from './roles.js'
 import { resolver } from './targets.js'
 import { updatesOf } from './updates.js'
@@ -18,14 +18,7 @@ import { updatesOf } from './updates.js'
 function read(files: AdapterFiles, network: Network | undefined, reporter: Reporter): AdapterContent | undefined {
   if (!network) return readAmong(files, reporter)
   const { modules, refused, unknown } = sorted(files.tensors)
-  if (refused.length > 0) {
-    reporter.error(
-      'adapter-arithmetic',
-      `the adapter has ${plural(refused.length, 'tensor')} of a kind that terge does not support, such as ${quote(refused[0]!)}`,
-      'merge the adapter into its base with LyCORIS, and use the result',
-    )
-    return undefined
-  }
+  if (refuseKinds(refused, reporter)) return undefined
   const scales = headerScales(files, network, reporter)
   if (!scales) return undefined
   const targetOf = resolver(network)

@@ -69,7 +69,7 @@ export function kohyaNames(modules: readonly string[]): ReadonlyMap<string, stri
       if (SECOND_ENCODER.test(module)) return [module, flat('lora_te2', own(SECOND_ENCODER))]
       if (FIRST_ENCODER.test(module)) return [module, flat(isXl ? 'lora_te1' : 'lora_te', own(FIRST_ENCODER))]
       if (FLUX.test(module)) return [module, flat('lora_unet', module)]
-      return [module, /^lora_(unet|te\d?)_/.test(module) ? module : undefined]
+      return [module, /^(lora_(unet|te\d?|transformer)|lycoris)_/.test(module) ? module : undefined]
     }),
   )
 }

@@ -1,6 +1,7 @@
 /** The updates of one module, as sd-scripts and LyCORIS compute them in their forward passes. */
 import { elements, sameShape } from '../../core/dtypes.js'
 import type { ValueTensor } from '../../expr/values.js'
+import { kindOf } from '../kinds/index.js'
 import { misfit, RIGHT_BASE, report } from '../misfit.js'
 import type { AdapterFiles, KindName, Magnitude, Parts, Reporter, Update } from '../types.js'
 import { permute, read, reshape, viewOf } from '../views.js'
@@ -80,6 +81,27 @@ export function updatesOf(
     if (diff) updates.push({ ...of('bias'), kind: 'full', parts: { diff }, scale: 1 })
   return updates
 }
+
+/** The shape of the weight that a module's tensors change, as far as they show it. Empty if they do not fit each other. */
+export function ownShape(tensors: Tensors): readonly number[] {
+  const [down, up, mid, diff] = (['down', 'up', 'mid', 'diff'] as const).map((role) => tensors.get(role))
+  if (diff) return diff.shape
+  if (down && up)
+    return mid ? [up.shape[0]!, down.shape[1]!, ...mid.shape.slice(2)] : [up.shape[0]!, ...down.shape.slice(1)]
+  const way = WEIGHTS.find(({ roles }) => roles.some((role) => tensors.has(role)))
+  if (!way || way.lacking(tensors) !== undefined) return []
+  const read = way.read(tensors, [])
+  const own = typeof read === 'string' ? undefined : kindOf(read.kind).alone?.({ ...read, ...NOWHERE })
+  if (!own) return []
+  const norms = tensors.get('dora_scale')?.shape ?? []
+  const [columns = 0, ...kernel] = own.inputs
+  if (norms.length !== 4 || kernel.length > 0) return [own.rows, ...own.inputs]
+  // The norms show that it is a convolution: one per output, or one per input channel.
+  const channels = norms[0] === own.rows ? columns : norms[1]!
+  return [own.rows, channels, columns / channels, 1]
+}
+
+const NOWHERE = { module: '', target: { name: '' }, scale: 1 } as const
 
 type Tensors = ModuleTensors['tensors']
 

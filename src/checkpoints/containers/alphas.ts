@@ -1,5 +1,6 @@
-/** Numbers that adapters store as tensors of one element (`….alpha`). Planning needs their values. */
+/** Small tensors of adapters that planning needs: the values of `….alpha`, and whether norms of DoRA are equal. */
 import { mapEach } from '../../core/collections/eachOf.js'
+import { sha256 } from '../../core/digest.js'
 import { elements } from '../../core/dtypes.js'
 import type { ByteSource } from '../../storage/types.js'
 import type { ContainerTensor } from './types.js'
@@ -47,6 +48,24 @@ export async function alphasIn(
     return [name, READ[dtype]!(new DataView(buffer, byteOffset, byteLength))] as const
   })
   return new Map(values)
+}
+
+/** The norms of DoRA in PEFT and in LyCORIS. */
+const NORM = /\.(lora_magnitude_vector(\.[^.]+)?|dora_scale)$/
+/** One number per row of a weight. */
+const MOST_BYTES = 1 << 22
+
+/** By name, digests of a file's norms: equal for equal dtypes and bytes. */
+export async function normsIn(
+  source: ByteSource,
+  tensors: readonly ContainerTensor[],
+): Promise<ReadonlyMap<string, string>> {
+  const own = tensors.filter(({ name, bytes }) => bytes <= MOST_BYTES && NORM.test(name))
+  if (own.length === 0 || own.length > MOST) return new Map()
+  const digests = await mapEach(own, PARALLEL, async ({ name, dtype, offset, bytes }) => {
+    return [name, `${dtype} ${sha256(await source.read(offset, bytes))}`] as const
+  })
+  return new Map(digests)
 }
 
 /** A tensor that only adapters have. */

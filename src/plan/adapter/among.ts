@@ -3,12 +3,14 @@ import { rankMisfit, report } from '../../adapters/misfit.js'
 import type { Reporter } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { quote } from '../../core/suggest.js'
-import type { Value } from '../../expr/values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { usesOf } from '../../recipe/uses.js'
 import { kindOf } from '../../steps/index.js'
 import type { ReadAdapter } from '../../steps/types.js'
+import { mainStored } from '../../views/stored.js'
+import { adapterFiles } from './application.js'
 import { counting } from './counting.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -39,13 +41,16 @@ export function adaptersAmong(
     const source = recipe.models.get(name)!
     if (source.companion || source.lora !== undefined || !used.has(name)) continue
     const config = ownAdapter(value, checkpoints)
-    const files = { tensors: value.tensors, config }
+    const checkpoint = checkpoints.get(name)!
+    const files = { ...adapterFiles(value.tensors, checkpoint), config }
     const format = formatOf(files)
     if (!format) continue
     const reporter = counting(faults, name, recipe.placeOf(source.at))
     const content = format.read(files, undefined, reporter)
     if (content) checkRanks(content, reporter)
-    known.set(name, content && { content, config, format: format.name })
+    const normsOf = ({ expr }: ValueTensor): string | undefined =>
+      expr.kind === 'read' ? checkpoint.norms?.get(mainStored(expr.view).tensor) : undefined
+    known.set(name, content && { content, config, format: format.name, normsOf })
     reporter.close()
   }
   const adapters = new Map([...known].flatMap(([name, adapter]) => (adapter ? [[name, adapter] as const] : [])))

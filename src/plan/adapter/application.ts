@@ -1,6 +1,7 @@
-import type { AdapterContent, Network } from '../../adapters/types.js'
+import type { AdapterContent, AdapterFiles, Network } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
+import { mainStored } from '../../views/stored.js'
 import type { CountingReporter } from './counting.js'
 import type { OtherForm } from './forms/other.js'
 
@@ -20,6 +21,12 @@ export interface Application {
   readonly sameContent: (a: ValueTensor, b: ValueTensor) => boolean
   readonly reporter: CountingReporter
 }
+
+/** An adapter's tensors, and what its files say beside them. */
+export const adapterFiles = (tensors: Value['tensors'], { adapter, metadata, alphas }: Checkpoint): AdapterFiles => ({
+  ...{ tensors, config: adapter, metadata },
+  numberOf: ({ expr }) => (expr.kind === 'read' ? alphas?.get(mainStored(expr.view).tensor) : undefined),
+})
 
 /** The module that a tensor belongs to. */
 export const moduleName = (tensor: string): string => tensor.slice(0, Math.max(0, tensor.lastIndexOf('.')))

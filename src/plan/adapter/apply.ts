@@ -1,5 +1,5 @@
 import { formatOf } from '../../adapters/index.js'
-import type { AdapterContent, AdapterFiles } from '../../adapters/types.js'
+import type { AdapterContent } from '../../adapters/types.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { sameShape } from '../../core/dtypes.js'
 import { nearest, quote } from '../../core/suggest.js'
@@ -11,7 +11,7 @@ import type { Recipe } from '../../recipe/types.js'
 import { mainStored } from '../../views/stored.js'
 import type { Twins } from '../models/tied.js'
 import { type Amendment, hasTokenizer } from '../outputs/amend.js'
-import type { Application } from './application.js'
+import { type Application, adapterFiles } from './application.js'
 import { type CountingReporter, counting } from './counting.js'
 import { finder } from './finder.js'
 import { type OtherForm, otherForms } from './forms/other.js'
@@ -112,12 +112,6 @@ function storedNames(tensors: Value['tensors']): ReadonlyMap<string, ValueTensor
   }
   return names
 }
-
-/** An adapter's tensors, and what its files say beside them. */
-const adapterFiles = (tensors: Value['tensors'], { adapter, metadata, alphas }: Checkpoint): AdapterFiles => ({
-  ...{ tensors, config: adapter, metadata },
-  numberOf: ({ expr }) => (expr.kind === 'read' ? alphas?.get(mainStored(expr.view).tensor) : undefined),
-})
 
 /** Whether an adapter updates packed weights, which is an error. */
 function isPacked(recipe: Recipe, value: Value, { updates }: AdapterContent, faults: Faults): boolean {

@@ -29,8 +29,8 @@ export function inAdapterFormat(recipe: Recipe, spec: OutputSpec, value: Value, 
   if (!modules && adapterFormat === format) return value
   if (!modules)
     return refuse(
-      `${spec.from} is not the result of a merge of adapters or of an extraction, so it has no other format`,
-      'remove format; to convert an adapter, write it through merge: {method: passthrough, models: [NAME]}',
+      `${spec.from} is not a merge of adapters or an extraction with plain factors A and B, so it has no other format`,
+      'remove format; to convert an adapter of plain factors, write it through merge: {method: passthrough, models: [NAME]}; of other kinds, with a rank: {method: linear, models: [NAME], rank: N}',
     )
   if (format === 'peft') return value
   const names = kohyaNames(modules.map(({ module }) => module))
@@ -41,15 +41,20 @@ export function inAdapterFormat(recipe: Recipe, spec: OutputSpec, value: Value, 
       'write format: peft. Names exist for the U-Nets and text encoders of Stable Diffusion in the form of diffusers, and for Flux in its original form',
     )
   const used = new Set(modules.flatMap(({ a, b }) => [a, b]))
-  const others = [...value.tensors.keys()].filter((name) => !used.has(name))
+  const beside = [...value.tensors].filter(([name]) => BESIDE.test(name))
+  const others = [...value.tensors.keys()].filter((name) => !used.has(name) && !BESIDE.test(name))
   if (others.length > 0)
     return refuse(
       `the adapter has ${plural(others.length, 'tensor')} that ${agree(others.length, 'is', 'are')} not a factor, such as ${others[0]}, which a file of sd-scripts can’t hold`,
       `remove modules_to_save or lora_bias, or exclude the tensor: exclude: [${quote(others[0]!)}]`,
     )
-  const tensors = modules.flatMap((module) => kohyaTensors(value, names.get(module.module)!, module))
+  const factors = modules.flatMap((module) => kohyaTensors(value, names.get(module.module)!, module))
+  const tensors = [...factors, ...beside]
   return { ...value, tensors: new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1))) }
 }
+
+/** Differences of vectors and norms of DoRA, which have their names in LyCORIS already. */
+const BESIDE = /^(lora_(unet|te\d?|transformer)|lycoris)_[^.]+\.(diff_b|w_norm|b_norm|dora_scale)$/
 
 function kohyaTensors(
   { name: step, tensors }: Value,

@@ -1,6 +1,5 @@
 import type { Place } from '../../core/diagnostics.js'
 import { sameShape } from '../../core/dtypes.js'
-import { randomStream } from '../../core/random.js'
 import { COPY_REASONS } from '../../core/reasons.js'
 import { quote } from '../../core/suggest.js'
 import { isFloat } from '../../encodings/index.js'
@@ -24,16 +23,12 @@ import {
 import { isConv1dName, type Orientations, orientations } from '../../networks/orientation.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
+import { factorWork } from '../shared/factorWork.js'
 import { patternBook } from '../shared/patterns.js'
 import type { PlanContext } from '../types.js'
 import { adapterConfig } from './config.js'
 import { kroneckerConfig, kroneckerTensors } from './lokr.js'
 import type { ExtractStep } from './types.js'
-
-/** For the randomised method: matrix elements in memory at once, 256 MiB in float32. */
-const PANEL = 2 ** 26
-/** Up to this shorter side, computing all singular vectors is faster than the randomised method. */
-const EXACT_SIDE = 512
 
 export interface Extraction {
   readonly value: Value
@@ -300,36 +295,18 @@ function settleRest(
 
 function workOf(
   recipe: RecipeHead,
-  step: ExtractStep,
+  { from, method, oversampling, iterations, energy }: ExtractStep,
   form: Form,
   { tensor, layer, rank, bound }: Ranked,
   [rows = 1, ...rest]: readonly number[],
   compute: Compute,
 ): HeldWork {
-  const columns = rest.reduce((product, size) => product * size, 1)
-  const short = Math.min(rows, columns)
-  const near = 4 * (bound + step.oversampling) >= short
-  const method = step.method !== 'auto' ? step.method : short <= EXACT_SIDE || near ? 'exact' : 'randomised'
-  const random = {
-    // As many columns as when the rank was chosen, so that the same triplets are found.
-    oversampling: step.oversampling + bound - rank,
-    iterations: step.iterations,
-    panel: PANEL,
-    stream: [...randomStream(recipe.seed, step.from, tensor)],
-  }
-  return {
-    kernel: 'factors',
-    rows,
-    columns,
-    compute,
-    weights: [1],
-    scale: form.alpha / form.rank,
-    options: {
-      ...{ rank, method, turned: layer.turned ? 1 : 0 },
-      ...(method === 'randomised' ? random : {}),
-      ...(form.open ? { energy: step.energy! } : {}),
-    },
-  }
+  return factorWork(recipe, {
+    ...{ rows, columns: rest.reduce((product, size) => product * size, 1), compute, rank, bound },
+    ...{ method, oversampling, iterations, scale: form.alpha / form.rank, turned: layer.turned },
+    ...(form.open ? { energy: energy! } : {}),
+    stream: [from, tensor],
+  })
 }
 
 /** If the head has no weight of its own, it is the embedding. */

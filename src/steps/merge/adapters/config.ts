@@ -13,6 +13,17 @@ export interface MergedModule {
 /** Keys that say where factors are. Names of modules in the result replace them. */
 const PLACES = ['layers_to_transform', 'layers_pattern', 'exclude_modules']
 
+/** Keys that configurations of all methods have, and that a LoRA has too. */
+const COMMON = ['auto_mapping', 'base_model_name_or_path', 'fan_in_fan_out', 'revision', 'task_type']
+
+/** The configuration of a LoRA, as far as it is not made of the result's modules. */
+const kept = (config: Config): Config => {
+  const isLora = String(config.peft_type ?? 'LORA') === 'LORA'
+  return Object.fromEntries(
+    Object.entries(config).filter(([key]) => (isLora ? !PLACES.includes(key) : COMMON.includes(key))),
+  )
+}
+
 const listOf = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined
 
@@ -24,7 +35,7 @@ export function mergedConfig(
   configs: readonly Config[],
   changed: readonly MergedModule[],
   saved: readonly string[],
-  hasBiases: boolean,
+  { hasBiases, isDora }: { readonly hasBiases: boolean; readonly isDora: boolean },
 ): Config {
   const [first = {}] = configs
   const parameters = changed.filter(({ experts }) => experts !== undefined).map(({ module }) => module)
@@ -36,7 +47,7 @@ export function mergedConfig(
       withLonger(changed, (module) => number(module) !== usual).map((module) => [module.module, number(module)]),
     )
   return {
-    ...Object.fromEntries(Object.entries(first).filter(([key]) => !PLACES.includes(key))),
+    ...kept(first),
     alpha_pattern: byModule(alphaOf, alpha),
     bias: 'none',
     inference_mode: true,
@@ -59,7 +70,7 @@ export function mergedConfig(
           ),
         }
       : {}),
-    use_dora: false,
+    use_dora: isDora,
     use_rslora: false,
   }
 }

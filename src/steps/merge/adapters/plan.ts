@@ -3,6 +3,7 @@
  * module that an adapter lacks counts as ΔW = 0.
  */
 import { nestedModule } from '../../../adapters/peft/methods/experts.js'
+import type { Update } from '../../../adapters/types.js'
 import { COPY_REASONS } from '../../../core/reasons.js'
 import { quote } from '../../../core/suggest.js'
 import type { AdapterModule, Value, ValueTensor } from '../../../expr/values.js'
@@ -19,9 +20,12 @@ import { resolveParameters, resolveWeights } from '../resolve.js'
 import type { MergeStep } from '../types.js'
 import { mergeBias, mergeWhole } from './beside.js'
 import { mergedConfig } from './config.js'
+import { factored, isFactorable } from './dense.js'
 import type { Mixture } from './mixture.js'
 import { type Changed, changedBy } from './modules.js'
-import { type MergedWeight, mergeWeight, resultRank, type Weighing } from './weights.js'
+import { haveSameNorms, normsOf } from './norms.js'
+import { isDense, type MergedWeight, type Weighing } from './weighing.js'
+import { mergeWeight, resultRank } from './weights.js'
 
 /** Errors: those of `changedBy`, `mixtureOf`, `mergeWhole` and patterns; `nothing-to-merge`. Warning: `adapter-factors`. */
 export function planAdapterMerge(step: MergeStep, context: PlanContext): PlannedStep {
@@ -33,7 +37,7 @@ export function planAdapterMerge(step: MergeStep, context: PlanContext): Planned
   if (same) return { value: sameValue(same, step, adapters.get(same.name)!) }
   const changed = changedBy(adapters, faults, (name) => recipe.placeOf(recipe.models.get(name)!.at))
   if (!changed) return {}
-  const targets = [...changed.weights.keys(), ...changed.biases.keys(), ...changed.whole.keys()]
+  const targets = namesIn(changed)
   const book = patternBook(step)
   const places = placesOf(step, changed, context)
   const left = new Map<string, string>()
@@ -52,6 +56,13 @@ export function planAdapterMerge(step: MergeStep, context: PlanContext): Planned
   return { value: adapterValue(step, adapters, merged), patterns, left: Object.fromEntries(left) }
 }
 
+const namesIn = ({ weights, biases, differences, whole }: Changed): string[] => [
+  ...weights.keys(),
+  ...biases.keys(),
+  ...differences.keys(),
+  ...whole.keys(),
+]
+
 const modelsOf = ({ settings, rules }: MergeStep): string[] =>
   [settings, ...rules.map((rule) => rule.settings)].flatMap(({ models }) => models)
 
@@ -64,19 +75,19 @@ interface Merger {
 /** What the result consists of. */
 interface Merged {
   readonly weights: readonly MergedWeight[]
+  /** By module: the norms of DoRA. */
+  readonly norms: ReadonlyMap<string, ValueTensor>
   readonly biases: ReadonlyMap<string, ValueTensor>
+  /** By stored name. */
+  readonly differences: ReadonlyMap<string, ValueTensor>
   /** Tensors that are saved whole, by name in the network. */
   readonly whole: ReadonlyMap<string, ValueTensor>
 }
 
 /** The layers of the network, as far as the names of changed weights show them. */
-function placesOf(
-  step: MergeStep,
-  { weights, biases, whole }: Changed,
-  { recipe, faults }: PlanContext,
-): (target: string) => LayerPlace {
+function placesOf(step: MergeStep, changed: Changed, { recipe, faults }: PlanContext): (target: string) => LayerPlace {
   const tensors = new Map<string, ValueTensor>()
-  for (const name of [...weights.keys(), ...biases.keys(), ...whole.keys()])
+  for (const name of namesIn(changed))
     tensors.set(name, {
       dtype: 'F32',
       shape: [],
@@ -98,6 +109,7 @@ function mergeAll(
   const { step, context } = merger
   const ranked: Ranked[] = []
   const biases = new Map<string, ValueTensor>()
+  const differences = new Map<string, ValueTensor>()
   const whole = new Map<string, ValueTensor>()
   let sound = true
   const mix = (target: string): Mixture | undefined => {
@@ -111,9 +123,18 @@ function mergeAll(
     const weighing = { context, step, mixture, target, weight }
     const rank = resultRank(weighing)
     if (rank === undefined) left.set(target, NO_CHANGE)
+    else if (isDense(weighing) && !isFactorable(weighing)) return undefined
     else ranked.push({ ...weighing, rank })
   }
-  const weights = ranked.map((one) => mergeWeight(one, storedRank(one, ranked)))
+  if (!haveSameNorms(step, ranked, context)) return undefined
+  const norms = new Map<string, ValueTensor>()
+  for (const one of ranked) {
+    const own = normsOf(one)
+    if (own) norms.set(one.weight.module, own)
+  }
+  const weights = ranked.map((one) =>
+    isDense(one) ? factored(one, one.rank) : mergeWeight(one, storedRank(one, ranked)),
+  )
   const scaleOf = new Map(weights.map(({ module, scale }) => [module, scale]))
   for (const [target, bias] of changed.biases) {
     const mixture = rules.has(target) ? mix(target) : undefined
@@ -121,13 +142,17 @@ function mergeAll(
     if (mixture && scale !== undefined) biases.set(bias.module, mergeBias(step, mixture, bias, scale))
     else if (mixture) left.set(target, NO_CHANGE)
   }
+  for (const [target, difference] of changed.differences) {
+    const mixture = rules.has(target) ? mix(target) : undefined
+    if (mixture) differences.set(target, mergeBias(step, mixture, difference, 1))
+  }
   for (const [target, copies] of changed.whole) {
     const mixture = rules.has(target) ? mix(target) : undefined
     const tensor = mixture && mergeWhole(context, step, mixture, target, copies)
     if (tensor) whole.set(target, tensor)
     else if (mixture) sound = false
   }
-  if (sound && weights.length === 0) {
+  if (sound && weights.length + differences.size === 0) {
     const why = [...new Set(left.values())].join(', ')
     context.faults.error(
       'nothing-to-merge',
@@ -137,7 +162,7 @@ function mergeAll(
     )
     sound = false
   }
-  return sound ? { weights, biases, whole } : undefined
+  return sound ? { weights, norms, biases, differences, whole } : undefined
 }
 
 interface Ranked extends Weighing {
@@ -240,17 +265,25 @@ function refuseFormats(
 /** An adapter as the result, unchanged. */
 function sameValue(same: Value, { name }: MergeStep, adapter: ReadAdapter): Value {
   if (adapter.format === KOHYA) return { ...same, name, adapterFormat: 'kohya' }
-  return { ...same, name, modules: modulesIn(same, adapter) }
+  const modules = modulesIn(same, adapter)
+  return { ...same, name, ...(modules ? { modules } : {}) }
 }
 
 const KOHYA = 'kohya'
 
-/** The modules of an adapter as it is stored. */
-function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[] {
+/** The modules of an adapter as it is stored. Undefined if its updates are more than the factors that it stores. */
+function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[] | undefined {
   const names = new Map([...tensors].map(([name, tensor]) => [tensor, name]))
-  return content.updates.map(({ kind, module, embedding, parts, scale, rank = parts.a?.shape[0] ?? 0 }) => ({
+  const weights = content.updates.filter(({ kind }) => kind !== 'bias')
+  const isPlain = ({ kind, parts, start, magnitude }: Update): boolean =>
+    (kind === 'lora' || kind === 'experts') &&
+    Object.keys(parts).every((role) => role === 'a' || role === 'b') &&
+    !start &&
+    !magnitude
+  if (!weights.every(isPlain)) return undefined
+  return weights.map(({ kind, module, embedding, parts, scale, rank = parts.a!.shape[0]! }) => ({
     ...{ module, kind: kind === 'lora' && !embedding ? 'layer' : 'other', rank, scale },
-    ...{ a: names.get(parts.a!) ?? '', b: names.get(parts.b!) ?? '' },
+    ...{ a: names.get(parts.a!)!, b: names.get(parts.b!)! },
   }))
 }
 
@@ -258,7 +291,7 @@ function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[
 function adapterValue(
   step: MergeStep,
   adapters: ReadonlyMap<string, ReadAdapter>,
-  { weights, biases, whole }: Merged,
+  { weights, norms, biases, differences, whole }: Merged,
 ): Value {
   const named: (readonly [string, ValueTensor])[] = []
   const modules: AdapterModule[] = []
@@ -272,6 +305,10 @@ function adapterValue(
     modules.push({ module, kind, ...names, rank, scale })
   }
   for (const [module, tensor] of biases) named.push([`${PREFIX}${module}.lora_B.bias`, tensor])
+  const isKohya = [...adapters.values()][0]!.format === KOHYA
+  for (const [module, tensor] of norms)
+    named.push([isKohya ? `${module}.dora_scale` : `${PREFIX}${module}.lora_magnitude_vector`, tensor])
+  named.push(...differences)
   for (const [name, tensor] of whole) named.push([`${PREFIX}${name}`, tensor])
   const [origin] = adapters.keys()
   const saved = [...whole.keys()].map((name) => name.slice(0, Math.max(0, name.lastIndexOf('.'))))
@@ -280,12 +317,12 @@ function adapterValue(
     tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))),
     origin: origin!,
     modules,
-    ...([...adapters.values()][0]!.format === KOHYA ? { adapterFormat: 'kohya' as const } : {}),
+    ...(isKohya ? { adapterFormat: 'kohya' as const } : {}),
     adapter: mergedConfig(
       [...adapters.values()].map(({ config }) => config ?? {}),
       weights,
       [...new Set(saved)].sort(),
-      biases.size > 0,
+      { hasBiases: biases.size > 0, isDora: norms.size > 0 },
     ),
   }
 }
