@@ -7,6 +7,7 @@
  *     run           Plan → outputs and their lineages
  *     lock          recipe → the commits, files and digests of its models
  *     verify        lineage → whether outputs and inputs still match it
+ *     sign          model → a signature in the format of OpenSSF Model Signing
  *     report        lineage → an HTML page, or another format
  *     inspect       model → its tensors and metadata; reads only file headers
  *     conversionRecipe  model → recipe that writes it in another layout
@@ -87,6 +88,7 @@ export { type AdapterUpdates, type PlanView, type ViewOptions, viewPlan } from '
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, report } from './session/report.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
+export { type SignatureOptions, type Signed, type SignOptions, sign } from './session/signing.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'
 export type { AnalysisCost } from './steps/analysis.js'
 export type { Analysis } from './steps/index.js'

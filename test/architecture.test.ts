@@ -120,6 +120,9 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/execute/journal.ts',
     'src/execute/run.ts',
     'src/lineage/disk.ts',
+    // The files of a model that is signed.
+    'src/signing/files.ts',
+    'src/signing/check.ts',
     'src/session/',
     'src/commands/support/files.ts',
     // Changes that Windows makes differently.

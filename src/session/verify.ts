@@ -1,5 +1,5 @@
 import path from 'node:path'
-import type { Diagnostic } from '../core/diagnostics.js'
+import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { addressIn } from '../core/names/fileNames.js'
 import { withPace } from '../execute/paced.js'
 import { hubParts, s3Parts } from '../language/names.js'
@@ -10,9 +10,10 @@ import type { Lineage, LineageModel } from '../lineage/types.js'
 import { loadRecipe } from '../recipe/load.js'
 import { kindOf } from '../steps/index.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
+import { checkSignature, type SignatureOptions, signatureBeside } from './signing.js'
 
 /** How to check an output against its lineage. */
-export interface VerifyOptions extends ReproduceOptions {
+export interface VerifyOptions extends ReproduceOptions, SignatureOptions {
   /** Run the recipe again and compare every byte. */
   readonly reproduce?: boolean
   /** The folder that the recipe's paths are relative to. Default: searched near the lineage and in the working folder. */
@@ -31,6 +32,10 @@ export interface Verified {
   readonly recipeFolder?: string
   /** With `reproduce`: whether the second run gave the same bytes. */
   readonly reproduced?: boolean
+  /** Whether the signature and all signed files are right; absent if no signature was checked. */
+  readonly signed?: boolean
+  /** Whether there is a lineage: a signature can be checked without one. */
+  readonly lineage: boolean
 }
 
 /** Most folders between a lineage and the folder of its recipe. */
@@ -40,7 +45,8 @@ const HIGHEST = 4
  * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file.
  * Differences are values in the result.
  *
- * @throws `missing-lineage` if there is no lineage
+ * @throws `missing-lineage` if there is no lineage, except where only a signature is checked
+ * @throws `missing-signature` or `bad-signing-key` with `key` or `certificate`
  * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
  * @throws with `reproduce`, the errors of `plan` and `run`
  */
@@ -48,11 +54,24 @@ export const verify = (given: string, { listen, ...rest }: VerifyOptions = {}): 
   withPace(listen, (listen) => verifyPaced(given, listen ? { ...rest, listen } : rest))
 
 async function verifyPaced(given: string, options: VerifyOptions): Promise<Verified> {
-  const { file, lineage, digest } = await findLineage(given)
+  const asked = options.key !== undefined || options.certificate !== undefined || options.signature !== undefined
+  const signature = asked ? await checkSignature(given, options, options) : undefined
+  const signed = signature && { signed: signature.problems.length === 0 }
+  const found = await findLineage(given).catch((error: unknown) => {
+    const isMissing = error instanceof Fault && error.diagnostics.every(({ code }) => code === 'missing-lineage')
+    if (!signature || !isMissing || options.reproduce) throw error
+    return undefined
+  })
+  if (!found) {
+    const { problems, files, bytes } = signature!
+    return { ok: signed!.signed, problems, checked: { files, bytes }, ...signed, lineage: false }
+  }
+  const { file, lineage, digest } = found
   const folder = path.dirname(path.resolve(file))
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
+  problems.unshift(...(signature?.problems ?? (await unchecked(given))))
   problems.push(...(await stepFiles(lineage, recipeFolder ?? folder, options.signal)))
   problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
@@ -64,7 +83,19 @@ async function verifyPaced(given: string, options: VerifyOptions): Promise<Verif
     checked,
     ...(recipeFolder === undefined ? {} : { recipeFolder }),
     ...(reproduced === undefined ? {} : { reproduced }),
+    ...signed,
+    lineage: true,
   }
+}
+
+/** A warning about a signature that nobody checks. */
+async function unchecked(given: string): Promise<Diagnostic[]> {
+  const place = await signatureBeside(given)
+  if (place === undefined) return []
+  const message = `${place} was not checked`
+  return [
+    { severity: 'warning', code: 'signature-unchecked', message, hint: 'give the public key of its signer: --key' },
+  ]
 }
 
 /**

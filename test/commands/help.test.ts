@@ -43,7 +43,8 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   inspect: ['filter', 'layout', 'layouts', 'json'],
   diff: ['filter', 'all', 'exit-code', 'json'],
   lock: ['set', 'threads', 'json', 'format'],
-  verify: ['reproduce', 'json'],
+  verify: ['reproduce', 'key', 'json'],
+  sign: ['key', 'ignore', 'force', 'json'],
   report: ['output', 'force', 'format', 'json'],
   import: ['output', 'force', 'strict'],
   methods: ['json'],
@@ -90,7 +91,7 @@ test('every form of help lists the commands', async () => {
   ])
   assert.is(code, 0)
   for (const id of Object.keys(FLAGS)) assert.match(out, new RegExp(`^  ${id} +\\S`, 'm'))
-  const order = ['init', 'validate', 'plan', 'run', 'verify', 'report']
+  const order = ['init', 'validate', 'plan', 'run', 'verify', 'sign', 'report']
   const listed = [...out.split('\nCOMMANDS\n')[1]!.matchAll(/^ {2}([a-z]+) /gm)].map(([, id]) => id)
   assert.equal(listed.slice(0, order.length), order)
   assert.equal([...listed].sort(), Object.keys(FLAGS).sort())

@@ -1,9 +1,9 @@
-import type { ReportForm } from '../index.js'
-import { safeJson } from '../ui/text.js'
-import { defineCommand } from './support/command.js'
-import { writeText } from './support/files.js'
-import { Args, chosenFormat, force, formatFlag, json, outputFile } from './support/flags.js'
-import { print } from './support/print.js'
+import type { ReportForm } from '../../index.js'
+import { safeJson } from '../../ui/text.js'
+import { defineCommand } from '../support/command.js'
+import { writeText } from '../support/files.js'
+import { Args, chosenFormat, force, formatFlag, json, outputFile } from '../support/flags.js'
+import { print } from '../support/print.js'
 
 const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm[]
 
@@ -33,7 +33,7 @@ export const report = defineCommand({
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'html')
-    const terge = await import('../index.js')
+    const terge = await import('../../index.js')
     const text = await terge.report(args.lineage, format)
     if (flags.output === undefined) print(format === 'html' ? text : safeJson(text))
     else await writeText(flags.output, text.endsWith('\n') ? text : `${text}\n`, flags)

@@ -1,21 +1,23 @@
-import { formatSize } from '../core/sizes.js'
-import { counted } from '../core/words.js'
-import { toJson } from '../ui/text.js'
-import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from './support/flags.js'
-import { given } from './support/options.js'
-import { threadsOf, withProgress } from './support/perform.js'
-import { complain, print } from './support/print.js'
+import { formatSize } from '../../core/sizes.js'
+import { counted } from '../../core/words.js'
+import { toJson } from '../../ui/text.js'
+import { defineCommand } from '../support/command.js'
+import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from '../support/flags.js'
+import { given } from '../support/options.js'
+import { threadsOf, withProgress } from '../support/perform.js'
+import { complain, print } from '../support/print.js'
 
 export const verify = defineCommand({
   id: 'verify',
-  summary: 'Check that files still match a lineage.',
+  summary: 'Check that files still match a lineage or a signature.',
   description:
     'Reads the outputs and inputs that the lineage lists and compares their digests. --reproduce also runs the recipe again ' +
-    'and compares every byte. Exits with 1 if anything differs.',
+    'and compares every byte. --key checks a signature in the format of OpenSSF Model Signing, also without a lineage. ' +
+    'Exits with 1 if anything differs.',
   examples: [
     '<%= config.bin %> verify merged',
     'Run the recipe again and compare\n<%= config.bin %> verify merged.safetensors --reproduce',
+    'Check a signature\n<%= config.bin %> verify merged --key key.pub.pem',
   ],
   args: {
     lineage: Args.string({
@@ -27,6 +29,15 @@ export const verify = defineCommand({
   flags: {
     reproduce: onOff('run the recipe again and compare every byte'),
     'allow-commands': onOff('with --reproduce: also run the recipe’s evaluate commands'),
+    key: Flags.string({ description: 'check the signature with this public key in PEM', helpValue: 'FILE' }),
+    certificate: Flags.string({
+      description: 'check the signature by its certificates, which must lead to one in this PEM file',
+      helpValue: 'FILE',
+    }),
+    signature: Flags.string({
+      description: 'signature (default: model.sig in the folder, or NAME.sig next to a file)',
+      helpValue: 'FILE',
+    }),
     'recipe-folder': Flags.string({
       description:
         'folder that the recipe’s paths are relative to (default: searched near the lineage and in the working folder)',
@@ -37,7 +48,7 @@ export const verify = defineCommand({
   },
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
-    const terge = await import('../index.js')
+    const terge = await import('../../index.js')
     const result = await withProgress(
       json,
       (listen, signal) =>
@@ -46,6 +57,7 @@ export const verify = defineCommand({
           allowCommands: flags['allow-commands'],
           threads: threadsOf(flags),
           ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
+          ...given({ key: flags.key, certificate: flags.certificate, signature: flags.signature }),
           listen,
           signal,
         }),
@@ -57,7 +69,10 @@ export const verify = defineCommand({
       complain(problems)
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
-      print(ok ? `unchanged: ${what}${again}` : `${counted(problems.length, 'difference')}; checked ${what}`)
+      const signature = result.signed ? '; the signature is valid' : ''
+      print(
+        ok ? `unchanged: ${what}${again}${signature}` : `${counted(problems.length, 'difference')}; checked ${what}`,
+      )
     }
     return ok ? 0 : 1
   },

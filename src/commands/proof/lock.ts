@@ -1,12 +1,12 @@
-import { formatSize } from '../core/sizes.js'
-import { counted } from '../core/words.js'
-import { printable, toJson } from '../ui/text.js'
-import { defineCommand } from './support/command.js'
-import { replaceText } from './support/files.js'
-import { Args, chosenFormat, machineFlags, resultFlags, set } from './support/flags.js'
-import { given } from './support/options.js'
-import { threadsOf, withProgress } from './support/perform.js'
-import { complain, print } from './support/print.js'
+import { formatSize } from '../../core/sizes.js'
+import { counted } from '../../core/words.js'
+import { printable, toJson } from '../../ui/text.js'
+import { defineCommand } from '../support/command.js'
+import { replaceText } from '../support/files.js'
+import { Args, chosenFormat, machineFlags, resultFlags, set } from '../support/flags.js'
+import { given } from '../support/options.js'
+import { threadsOf, withProgress } from '../support/perform.js'
+import { complain, print } from '../support/print.js'
 
 export const lock = defineCommand({
   id: 'lock',
@@ -19,7 +19,7 @@ export const lock = defineCommand({
   flags: { set, threads: machineFlags.threads, ...resultFlags },
   async execute({ args, flags }) {
     const json = chosenFormat(flags, 'text') === 'json'
-    const terge = await import('../index.js')
+    const terge = await import('../../index.js')
     const made = await withProgress(
       json,
       (listen, signal) =>

@@ -1,0 +1,47 @@
+/** Signatures with certificates: what OpenSSL and the standard's tool said of each is in test/fixtures/signing/README.md. */
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { verify } from '../../src/index.js'
+import { inFolder } from '../support/files.js'
+import { fixture } from '../support/terge.js'
+
+const place = (name: string): string => fixture(`signing/certificates/${name}`)
+
+/** The errors of a signature, checked against certificates. */
+const told = (name: string, trusted = 'ca.pem', change: (text: string) => string = (text) => text): Promise<string> =>
+  inFolder(async (folder) => {
+    copyFileSync(place('config.json'), path.join(folder, 'config.json'))
+    writeFileSync(path.join(folder, 'model.sig'), change(readFileSync(place(`${name}.sig`), 'utf8')))
+    const { problems } = await verify(folder, { certificate: place(trusted) })
+    return problems.map(({ message }) => message).join('\n')
+  })
+
+test('a chain to a trusted root, also when the certificate has expired since', async () => {
+  assert.is(await told('good'), '')
+  assert.is(await told('code-signing'), '')
+  assert.is(await told('self-signed', 'other.pem').then((text) => text.includes('is not for signatures')), true)
+})
+
+test('chains that do not lead to the root, or may not', async () => {
+  for (const name of ['no-issuer', 'below-a-leaf', 'too-deep', 'self-signed'])
+    assert.match(await told(name), /does not lead to one that you trust/, name)
+  assert.match(await told('good', 'other.pem'), /does not lead to one that you trust/)
+  assert.match(await told('not-for-signing'), /is not for signatures/)
+})
+
+test('a changed payload, and a certificate that signed something else', async () => {
+  const edited = (text: string): string => {
+    const bundle = JSON.parse(text)
+    const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString('utf8')
+    bundle.dsseEnvelope.payload = Buffer.from(payload.replace('"config.json"', '"other.json"')).toString('base64')
+    return JSON.stringify(bundle)
+  }
+  assert.match(await told('good', 'ca.pem', edited), /the signature does not fit/)
+  const other = JSON.parse(readFileSync(place('code-signing.sig'), 'utf8')).verificationMaterial
+  const swapped = (text: string): string => JSON.stringify({ ...JSON.parse(text), verificationMaterial: other })
+  assert.match(await told('good', 'ca.pem', swapped), /the signature does not fit/)
+})
+
+test.run()

@@ -1,0 +1,127 @@
+/** `terge sign` and `terge verify --key`, through the real commands. */
+import { generateKeyPairSync } from 'node:crypto'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Fault, sign, verify } from '../../src/index.js'
+import { compareByParts } from '../../src/signing/files.js'
+import { f32, inFolder, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
+
+function writeKeys(folder: string, namedCurve = 'P-256'): void {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve })
+  writeFileSync(path.join(folder, 'key.pem'), privateKey.export({ type: 'sec1', format: 'pem' }))
+  writeFileSync(path.join(folder, 'pub.pem'), publicKey.export({ type: 'spki', format: 'pem' }))
+}
+
+/** A merged folder, a merged file, and keys. */
+async function writeMerged(folder: string): Promise<void> {
+  writeKeys(folder)
+  for (const [name, x] of [
+    ['a', 1],
+    ['b', 3],
+  ] as const)
+    writeModel(path.join(folder, `${name}.safetensors`), { w: f32([2], [x, x]) })
+  for (const out of ['merged', 'one.safetensors']) {
+    const { code, err } = await terge(['merge', 'a.safetensors', 'b.safetensors', '-o', out], folder)
+    assert.is(code, 0, err)
+  }
+}
+
+const failure = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'nothing',
+    (error: unknown) => {
+      if (!(error instanceof Fault)) throw error
+      return error.diagnostics.map(({ code, message }) => `${code}: ${message}`).join('\n')
+    },
+  )
+
+test('a folder and a file: signed, checked with the lineage, and changed', () =>
+  inFolder(async (folder) => {
+    await writeMerged(folder)
+    const signed = await terge(['sign', 'merged', '--key', 'key.pem'], folder)
+    assert.equal([signed.code, signed.out], [0, 'wrote merged/model.sig: signs 3 files\n'])
+    const checked = await terge(['verify', 'merged', '--key', 'pub.pem'], folder)
+    assert.is(checked.code, 0, checked.err)
+    assert.match(checked.out, /^unchanged: .*; the signature is valid\n$/)
+    const unchecked = await terge(['verify', 'merged'], folder)
+    assert.is(unchecked.code, 0)
+    assert.match(unchecked.err, 'warning signature-unchecked: merged/model.sig was not checked')
+    assert.match(
+      (await terge(['sign', 'merged', '--key', 'key.pem'], folder)).err,
+      'error file-exists: merged/model.sig',
+    )
+
+    appendFileSync(path.join(folder, 'merged/README.md'), 'more')
+    writeFileSync(path.join(folder, 'merged/new.py'), '')
+    const changed = await terge(['verify', 'merged', '--key', 'pub.pem'], folder)
+    assert.is(changed.code, 1)
+    assert.match(changed.err, "error signed-files: 'README.md' differs from the file that was signed")
+    assert.match(changed.err, "error signed-files: 'new.py' is not in the signed list of files")
+
+    const place = (name: string): string => path.join(folder, name)
+    const { path: file, text } = await sign(place('one.lineage.json'), { key: place('key.pem') })
+    assert.is(file, place('one.sig'))
+    writeFileSync(file, text)
+    const result = await verify(place('one.safetensors'), { key: place('pub.pem'), recipeFolder: folder })
+    assert.equal([result.ok, result.signed, result.lineage], [true, true, true])
+  }))
+
+test('what is not covered, other curves, and a model without a lineage', () =>
+  inFolder(async (folder) => {
+    writeKeys(folder, 'P-521')
+    const model = path.join(folder, 'model')
+    mkdirSync(path.join(model, 'notes'), { recursive: true })
+    writeModel(path.join(model, 'w.safetensors'), { w: f32([1], [1]) })
+    writeFileSync(path.join(model, 'notes/a.txt'), 'a')
+    writeFileSync(path.join(model, '.gitattributes'), '')
+    const signed = await sign(model, { key: path.join(folder, 'key.pem'), ignore: ['notes/'] })
+    assert.is(signed.files, 1)
+    writeFileSync(signed.path, signed.text)
+    writeFileSync(path.join(model, 'notes/b.txt'), 'b')
+    const checked = await verify(model, { key: path.join(folder, 'pub.pem') })
+    assert.equal([checked.ok, checked.signed, checked.lineage, checked.checked.files], [true, true, false, 1])
+    const other = path.join(folder, 'other.sig')
+    writeFileSync(other, readFileSync(signed.path, 'utf8').replace('"keyid":""', '"keyid":"","x":1'))
+    const odd = await verify(model, { key: path.join(folder, 'pub.pem'), signature: other })
+    assert.match(odd.problems[0]!.message, 'the signature has an unknown field "x"')
+  }))
+
+test('keys that are refused, and what cannot be signed', () =>
+  inFolder(async (folder) => {
+    writeKeys(folder)
+    const place = (name: string): string => path.join(folder, name)
+    writeModel(place('w.safetensors'), { w: f32([1], [1]) })
+    const refusal = (key: string) => failure(sign(place('w.safetensors'), { key: place(key) }))
+    const ed = generateKeyPairSync('ed25519').privateKey
+    writeFileSync(place('ed.pem'), ed.export({ type: 'pkcs8', format: 'pem' }))
+    assert.match(await refusal('ed.pem'), /^bad-signing-key: .*of the kind ed25519.*only elliptic-curve keys/)
+    writeKeys(place('.'), 'secp256k1')
+    assert.match(await refusal('key.pem'), /^bad-signing-key: .*on the curve secp256k1/)
+    const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const locked = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' } as const
+    writeFileSync(place('locked.pem'), p256.privateKey.export(locked))
+    assert.match(await refusal('locked.pem'), /^bad-signing-key: .*is encrypted/)
+    writeFileSync(place('private.pem'), p256.privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    assert.match(await refusal('pub.pem'), /^bad-signing-key: .*is not a private key in PEM/)
+    assert.match(await refusal('none.pem'), /^bad-signing-key: .*there is no such file/)
+    const { path: file, text } = await sign(place('w.safetensors'), { key: place('private.pem') })
+    writeFileSync(file, text)
+    const check = (options: object) => failure(verify(place('w.safetensors'), options))
+    assert.match(await check({ key: place('private.pem') }), /^bad-signing-key: .*is a private key/)
+    assert.match(await check({ signature: file }), /^contradiction: a signature can only be checked with a key/)
+    assert.match(await check({ key: place('pub.pem'), signature: place('none.sig') }), /^missing-signature: /)
+    assert.match(await check({ certificate: place('pub.pem') }), /^bad-signing-key: .*has no certificate in PEM/)
+    symlinkSync('w.safetensors', place('link.safetensors'))
+    assert.match(await failure(sign(folder, { key: place('private.pem') })), /^signed-files: .*is a symbolic link/)
+    assert.not.ok(existsSync(place('model.sig')))
+  }))
+
+test('the order of names: by parts, and those by code points', () => {
+  const names = ['a/b', 'a-b', 'a', 'B', '\u{10400}', '\uff21', 'a/b/c', 'a/a']
+  assert.equal(names.sort(compareByParts), ['B', 'a', 'a/a', 'a/b', 'a/b/c', 'a-b', '\uff21', '\u{10400}'])
+})
+
+test.run()
