@@ -42,8 +42,8 @@ export function terge(args: readonly string[], cwd = os.tmpdir(), env: NodeJS.Pr
 }
 
 type Main = (argv: readonly string[], url: string) => Promise<void>
-// The bundle that the command loads as well.
-const loaded = import(pathToFileURL(path.join(root, 'dist/cli/main.js')).href) as Promise<{ readonly main: Main }>
+// Not the bundle, which the command loads: its modules are those of the other tests in this process, and so are its workers.
+const loaded = import('../../src/commands/main.js') as Promise<{ readonly main: Main }>
 
 async function runHere(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Promise<Ran> {
   const { main } = await loaded

@@ -4,6 +4,18 @@ import { compileKernels } from '../../kernels/index.js'
 
 /** Started workers without work. */
 const spare: Worker[] = []
+/** How many workers wait for another run when theirs is over. */
+let kept = 0
+
+/**
+ * Lets up to `most` workers wait for the next run instead of ending with theirs: for processes that do many small runs, to which
+ * starting workers is most of the work. What they read with is gone; their memories go when their garbage is collected.
+ */
+export function keepWorkers(most: number): void {
+  kept = most
+}
+
+export const keepsWorkers = (): boolean => spare.length < kept
 
 const startWorker = (): Worker => new Worker(new URL('../worker/worker.js', import.meta.url), { stdin: false })
 
@@ -15,13 +27,16 @@ export function startAhead(threads: number): void {
   // Code that needs the kernels will get the error.
   compileKernels().catch(() => {})
   // Workers that an earlier run did not use still wait.
-  for (let more = threadsWithinAddresses(shareFiles(threads).threads) - spare.length; more > 0; more--) {
-    const worker = startWorker()
-    worker.unref()
-    // A worker that fails early is not used.
-    worker.once('error', () => spare.splice(spare.indexOf(worker), spare.includes(worker) ? 1 : 0))
-    spare.push(worker)
-  }
+  for (let more = threadsWithinAddresses(shareFiles(threads).threads) - spare.length; more > 0; more--)
+    keepWorker(startWorker())
+}
+
+/** Lets a worker wait for its setup. It does not keep the process alive. */
+export function keepWorker(worker: Worker): void {
+  worker.unref()
+  // A worker that fails early is not used.
+  worker.once('error', () => spare.splice(spare.indexOf(worker), spare.includes(worker) ? 1 : 0))
+  spare.push(worker)
 }
 
 /** How many of `count` workers are possible: those that run already, and those that fit into memory. */

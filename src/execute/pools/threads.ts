@@ -6,7 +6,7 @@ import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from 
 import { compileKernels } from '../../kernels/index.js'
 import type { Program, Task, TaskResult, Work } from '../program.js'
 import { type RunnerSetup, taskBytes } from '../worker/runner.js'
-import { takeWorker, workersWithin } from './keptWorkers.js'
+import { keepsWorkers, keepWorker, takeWorker, workersWithin } from './keptWorkers.js'
 import type { Pool, PoolSetup } from './types.js'
 
 /** Programs that a worker keeps: more than the number of concurrent jobs. */
@@ -26,7 +26,10 @@ export type WorkerFailure =
   /** It waited for workers that had stopped. */
   | { readonly stopped: true }
 
-type WorkerMessage = 'ready' | { result: TaskResult } | { failure: WorkerFailure }
+/** The last message of a run: the worker closes its files, and waits for another setup. */
+export const REST = 'rest'
+
+type WorkerMessage = 'ready' | 'rested' | { result: TaskResult } | { failure: WorkerFailure }
 
 interface Hand {
   readonly worker: Worker
@@ -95,11 +98,35 @@ function startPool(
     },
     async close() {
       signal?.removeEventListener('abort', stop)
-      // Ending a worker while it loads a native library would crash the process.
-      await Promise.all(hands.map(({ worker, up }) => up.then(() => worker.terminate())))
+      await Promise.all(hands.map(endHand))
     },
   }
   return { pool, up: hands.map(({ up }) => up) }
+}
+
+/** Ends a worker, or keeps it for the next run. */
+async function endHand({ worker, up, waiting }: Hand): Promise<void> {
+  // Ending a worker while it loads a native library would crash the process.
+  const failure = await up
+  const rests = failure === undefined && waiting.length === 0 && keepsWorkers() && (await rested(worker))
+  // Others may have come to rest meanwhile.
+  if (rests && keepsWorkers()) keepWorker(worker)
+  else await worker.terminate()
+}
+
+/** Tells a worker that its run is over; false if it ends instead. */
+function rested(worker: Worker): Promise<boolean> {
+  for (const event of ['message', 'error', 'exit']) worker.removeAllListeners(event)
+  return new Promise((resolve) => {
+    const settle = (is: boolean) => () => {
+      for (const event of ['message', 'error', 'exit']) worker.removeAllListeners(event)
+      resolve(is)
+    }
+    worker.once('message', settle(true))
+    worker.once('error', settle(false))
+    worker.once('exit', settle(false))
+    worker.postMessage(REST)
+  })
 }
 
 /** Assigns numbers to programs. Workers keep programs by number. */
@@ -130,7 +157,7 @@ function startHand(setup: WorkerSetup): Hand {
     worker.once('exit', () => resolve(new Error('internal: a worker ended before its work')))
   })
   worker.on('message', (message: WorkerMessage) => {
-    if (message === 'ready') return
+    if (message === 'ready' || message === 'rested') return
     if ('result' in message) waiting.shift()!.resolve(message.result)
     else waiting.shift()!.reject(failureOf(message.failure))
   })

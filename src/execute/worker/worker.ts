@@ -5,7 +5,7 @@ import { Fault } from '../../core/diagnostics.js'
 import { systemFault } from '../../core/resources.js'
 import { Stopped } from '../../kernels/dense/team.js'
 import { fileWriter } from '../files.js'
-import { KEPT_PROGRAMS, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
+import { KEPT_PROGRAMS, REST, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
 import type { Task, TaskResult } from '../program.js'
 import type { Prepared } from './evaluate.js'
 import { openRunner, teamMember } from './runner.js'
@@ -13,11 +13,17 @@ import { openRunner, teamMember } from './runner.js'
 const port = parentPort
 if (!port) throw new Error('internal: the worker was not started as a worker')
 
-/** Prepares for a run. Returns the function that runs its tasks. */
-function prepareRun(setup: WorkerSetup): (task: Task) => TaskResult {
+interface Run {
+  readonly run: (task: Task) => TaskResult
+  /** Closes its files. */
+  readonly close: () => void
+}
+
+/** Prepares for a run. */
+function prepareRun(setup: WorkerSetup): Run {
   const runner = openRunner(setup)
   const team = setup.team && teamMember(setup.team.memory, setup.team.thread)
-  const { write } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
+  const { write, close } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
   /** Recent programs by job. The main thread sends a program again if it could have been dropped. */
   const programs = new Map<number, Prepared>()
 
@@ -31,10 +37,16 @@ function prepareRun(setup: WorkerSetup): (task: Task) => TaskResult {
     return prepared
   }
 
-  return (task) => programOf(task).run(task)
+  return {
+    run: (task) => programOf(task).run(task),
+    close() {
+      runner.close()
+      close()
+    },
+  }
 }
 
-function answer(run: (task: Task) => TaskResult, task: Task): void {
+function answer(run: Run['run'], task: Task): void {
   try {
     const result = run(task)
     const parts = [result.digests, result.sums, result.counts]
@@ -52,9 +64,18 @@ function answer(run: (task: Task) => TaskResult, task: Task): void {
   }
 }
 
-// The first message is the setup of the run. A worker that was started early waits for it.
-port.once('message', (setup: WorkerSetup) => {
-  const run = prepareRun(setup)
-  port.on('message', (task: Task) => answer(run, task))
-  port.postMessage('ready')
-})
+// The first message is the setup of the run. A worker that was started early waits for it, and one that is kept for the next.
+function wait(): void {
+  port?.once('message', (setup: WorkerSetup) => {
+    const { run, close } = prepareRun(setup)
+    port?.on('message', (task: Task | typeof REST) => {
+      if (task !== REST) return answer(run, task)
+      close()
+      port?.removeAllListeners('message')
+      wait()
+      port?.postMessage('rested')
+    })
+    port?.postMessage('ready')
+  })
+}
+wait()
