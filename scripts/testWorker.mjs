@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { keepWorkers } from '../dist/src/execute/pools/keptWorkers.js'
+import { kept } from '../dist/src/execute/pools/keptWorkers.js'
 
 const [, , marker, times] = process.argv
 
@@ -34,7 +34,7 @@ if (times === '--times')
   Object.defineProperty(Object.prototype, '__test__', { get: () => current.name, set: enter, configurable: true })
 
 // Most tests do small runs, to which starting workers is most of the work.
-keepWorkers(3)
+kept.most = 3
 // Tells uvu that somebody else decides when suites run; it would start each one as soon as its file is loaded.
 globalThis.UVU_DEFER = 1
 globalThis.UVU_INDEX = 0

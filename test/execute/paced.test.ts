@@ -17,8 +17,9 @@ test('of very many events few are passed on, and the last one of each step and b
   const seconds = (performance.now() - began) / 1000
   assert.ok(seen.length <= 8 + 20 * seconds, `${seen.length} events in ${seconds} s`)
   assert.ok(seen.some((event) => event.kind === 'step' && event.step === 'a' && event.fraction === 1))
-  assert.equal(seen.slice(-3), [
-    step('b', 0.9999),
+  // How many events about progress stand between depends on how fast they came.
+  assert.equal(seen.filter((event) => event.kind === 'step').at(-1), step('b', 0.9999))
+  assert.equal(seen.slice(-2), [
     { kind: 'progress', read: 9999, written: 9999, tensors: 0 },
     { kind: 'phase', phase: 'publishing' },
   ])

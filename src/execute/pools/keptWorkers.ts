@@ -4,18 +4,14 @@ import { compileKernels } from '../../kernels/index.js'
 
 /** Started workers without work. */
 const spare: Worker[] = []
-/** How many workers wait for another run when theirs is over. */
-let kept = 0
 
 /**
- * Lets up to `most` workers wait for the next run instead of ending with theirs: for processes that do many small runs, to which
+ * How many workers may wait for the next run instead of ending with theirs: none, unless a process does many small runs, to which
  * starting workers is most of the work. What they read with is gone; their memories go when their garbage is collected.
  */
-export function keepWorkers(most: number): void {
-  kept = most
-}
+export const kept = { most: 0 }
 
-export const keepsWorkers = (): boolean => spare.length < kept
+export const spareWorkers = (): number => spare.length
 
 const startWorker = (): Worker => new Worker(new URL('../worker/worker.js', import.meta.url), { stdin: false })
 

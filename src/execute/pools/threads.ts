@@ -6,7 +6,7 @@ import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from 
 import { compileKernels } from '../../kernels/index.js'
 import type { Program, Task, TaskResult, Work } from '../program.js'
 import { type RunnerSetup, taskBytes } from '../worker/runner.js'
-import { keepsWorkers, keepWorker, takeWorker, workersWithin } from './keptWorkers.js'
+import { keepWorker, kept, spareWorkers, takeWorker, workersWithin } from './keptWorkers.js'
 import type { Pool, PoolSetup } from './types.js'
 
 /** Programs that a worker keeps: more than the number of concurrent jobs. */
@@ -104,13 +104,15 @@ function startPool(
   return { pool, up: hands.map(({ up }) => up) }
 }
 
+const canKeep = (): boolean => spareWorkers() < kept.most
+
 /** Ends a worker, or keeps it for the next run. */
 async function endHand({ worker, up, waiting }: Hand): Promise<void> {
   // Ending a worker while it loads a native library would crash the process.
   const failure = await up
-  const rests = failure === undefined && waiting.length === 0 && keepsWorkers() && (await rested(worker))
+  const rests = failure === undefined && waiting.length === 0 && canKeep() && (await rested(worker))
   // Others may have come to rest meanwhile.
-  if (rests && keepsWorkers()) keepWorker(worker)
+  if (rests && canKeep()) keepWorker(worker)
   else await worker.terminate()
 }
 
