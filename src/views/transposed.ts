@@ -11,8 +11,9 @@ export const KEPT = 32 * 2 ** 20
 /** Parts of a leaf that have rows in memory at a time, at most. */
 const MOST_PARTS = 16
 
-/** The matrices that a reader transposes, which follow one another in the result. */
+/** Matrices in a file that are transposed; they follow one another in the result. */
 export interface Matrices {
+  readonly reader: StridedReader
   /** Bytes of an element. */
   readonly width: number
   /** Axes before those of the matrices; their strides and all others count elements. */
@@ -20,29 +21,83 @@ export interface Matrices {
   /** From one row of the result to the next, which is the shorter way in the file. */
   readonly row: Axis
   readonly column: Axis
-  /** Rows of all matrices. */
+}
+
+/** What a reader transposes: rows of the result. */
+export interface Turned {
+  readonly parts: readonly TurnedPart[]
   readonly rows: number
   /** Bytes of a row. */
   readonly rowBytes: number
 }
 
-const known = new WeakMap<StridedReader, Matrices | 'other'>()
+export interface TurnedPart {
+  readonly matrices: Matrices
+  /** The rows that have it. */
+  readonly first: number
+  readonly rows: number
+  /** Bytes before it in each row. */
+  readonly at: number
+}
 
-/** The matrices that a reader transposes; undefined if it does something else. */
-export function matricesOf(reader: StridedReader, elementBytes: number): Matrices | undefined {
-  const found = known.get(reader) ?? findMatrices(reader, elementBytes) ?? 'other'
-  known.set(reader, found)
+const known = new WeakMap<Reader, Turned | 'other'>()
+
+/** What a reader transposes; undefined if it does something else. */
+export function turnedOf(source: Source): Turned | undefined {
+  const found = known.get(source.reader) ?? findTurned(source) ?? 'other'
+  known.set(source.reader, found)
   return found === 'other' ? undefined : found
 }
 
-function findMatrices({ shape, strides }: StridedReader, elementBytes: number): Matrices | undefined {
-  const { axes, width } = wholeElements(collapsed(shape, strides), elementBytes)
+function findTurned({ reader, dtype, elementBytes }: Source): Turned | undefined {
+  if (reader.kind === 'strided') {
+    const matrices = findMatrices(reader, elementBytes)
+    if (!matrices) return undefined
+    const rows = matrices.outer.reduce((product, { size }) => product * size, matrices.row.size)
+    return { parts: [{ matrices, first: 0, rows, at: 0 }], rows, rowBytes: matrices.column.size * matrices.width }
+  }
+  if (reader.kind !== 'concat') return undefined
+  const all: Turned[] = []
+  for (const { source } of reader.parts) {
+    const turned = source.dtype === dtype ? turnedOf(source) : undefined
+    if (!turned) return undefined
+    all.push(turned)
+  }
+  const blocks = reader.parts.map(({ block }) => block * elementBytes)
+  const [{ rows, rowBytes }] = all as [Turned]
+  if (all.every((turned, at) => turned.rowBytes === rowBytes && blocks[at] === turned.rows * rowBytes))
+    return oneAfterAnother(all, rowBytes)
+  return all.every((turned, at) => turned.rows === rows && blocks[at] === turned.rowBytes)
+    ? sideBySide(all, rows)
+    : undefined
+}
+
+function oneAfterAnother(all: readonly Turned[], rowBytes: number): Turned {
+  let rows = 0
+  const parts: TurnedPart[] = []
+  for (const turned of all) {
+    for (const part of turned.parts) parts.push({ ...part, first: rows + part.first })
+    rows += turned.rows
+  }
+  return { parts, rows, rowBytes }
+}
+
+function sideBySide(all: readonly Turned[], rows: number): Turned {
+  let rowBytes = 0
+  const parts: TurnedPart[] = []
+  for (const turned of all) {
+    for (const part of turned.parts) parts.push({ ...part, at: rowBytes + part.at })
+    rowBytes += turned.rowBytes
+  }
+  return { parts, rows, rowBytes }
+}
+
+function findMatrices(reader: StridedReader, elementBytes: number): Matrices | undefined {
+  const { axes, width } = wholeElements(collapsed(reader.shape, reader.strides), elementBytes)
   const [row, column] = axes.slice(-2)
   if (!row || !column || row.stride <= 0 || column.stride <= row.stride || ![1, 2, 4, 8].includes(width))
     return undefined
-  const outer = axes.slice(0, -2)
-  const rows = outer.reduce((product, { size }) => product * size, row.size)
-  return { width, outer, row, column, rows, rowBytes: column.size * width }
+  return { reader, width, outer: axes.slice(0, -2), row, column }
 }
 
 /** Elements whose bytes are read one by one, as elements. */
@@ -56,10 +111,10 @@ function wholeElements(axes: readonly Axis[], elementBytes: number): { axes: rea
 }
 
 /** How many places for rows a reader needs, so that it reads nothing twice from the first element to the last. */
-export function keptParts({ reader, elementBytes }: Source): number {
+export function keptParts(source: Source): number {
+  const { reader, elementBytes } = source
+  if (turnedOf(source)) return 1
   switch (reader.kind) {
-    case 'strided':
-      return matricesOf(reader, elementBytes) ? 1 : 0
     case 'concat': {
       // Parts that follow one another need rows one after another; parts in turns need them at the same time.
       const counts = reader.parts.map(({ source, block }) => ({

@@ -164,7 +164,6 @@ test('transposed and spread tensors are the same through windows of any size, in
         windows: { mode: 'read' },
         slotRoom: room,
         input: () => ({}),
-        kept: { of: () => undefined },
       } as unknown as WorkerContext
       const reading = readingWith(worker, slot, 0)
       const first = below(elements)

@@ -102,6 +102,58 @@ test('parts of many large transposed matrices, read in turns, are the elements o
   }
 })
 
+test('transposed matrices side by side and one after the other are kept together, as numbers and as bytes', async () => {
+  const [rows, columns, experts] = [300, 70, 3]
+  const width = 2
+  // In each expert's matrix, rows of the result have elements of two stored tensors.
+  const names = Array.from({ length: experts * 2 }, (_, n) => n)
+  const files = names.map((n) =>
+    new Uint8Array(HEADER + rows * columns * width).map((_, i) => ((i + n * 977) * 2654435761) >>> 19),
+  )
+  const turned = (file: number): View => {
+    const stored = {
+      kind: 'stored',
+      file,
+      tensor: `${file}`,
+      dtype: 'BF16',
+      shape: [columns, rows],
+      offset: HEADER,
+    } as const
+    return { kind: 'permute', of: { ...stored, bytes: rows * columns * width }, axes: [1, 0] }
+  }
+  const stack = (half: number): View => ({
+    kind: 'reshape',
+    of: { kind: 'concat', axis: 0, parts: names.flatMap((n) => (n % 2 === half ? [turned(n)] : [])) },
+    shape: [experts, rows, columns],
+  })
+  const view: View = { kind: 'concat', axis: 2, parts: [stack(0), stack(1)] }
+  const total = experts * rows * 2 * columns
+  for (const raw of [false, true]) {
+    const { memory, slot, looks, context } = await workerOn(() => files, 32, 1)
+    const source = lower(view, { raw, mixed: 'F32', maps: () => [] })
+    const unit = raw ? 1 : width
+    const [count, piece] = [(total * width) / unit, 9000]
+    for (let first = 0; first < count; first += piece) {
+      const n = Math.min(piece, count - first)
+      const at = locate(source, slot, context('read', 2 ** 16), first, n, ROOM + scratchOf(source, BAND), count)
+      const bytes = new Uint8Array(memory.buffer, at, n * unit)
+      for (let i = 0; i < bytes.length; i++) {
+        const place = first * unit + i
+        const element = Math.floor(place / width)
+        const [row, column] = [Math.floor(element / (2 * columns)), element % (2 * columns)]
+        const [expert, half] = [Math.floor(row / rows), column >= columns ? 1 : 0]
+        const from = HEADER + ((column % columns) * rows + (row % rows)) * width + (place % width)
+        if (bytes[i] !== files[expert * 2 + half]![from]) assert.unreachable(`raw: ${raw}, byte ${place}`)
+      }
+    }
+    assert.is(
+      looks.reduce((sum, { bytes }) => sum + bytes, 0),
+      total * width,
+      'read once',
+    )
+  }
+})
+
 test('a transposed matrix that is read from its first row to its last is read once, with every element', async () => {
   const shape = [2100, 1030]
   for (const dtype of DTYPES.slice(0, 3)) {

@@ -13,7 +13,7 @@ import { readPicked } from './picked.js'
 import { copySource, type Reading } from './reading.js'
 import { readRows } from './rows.js'
 import { readStrided } from './strided.js'
-import { keptAt } from './transposed.js'
+import { keptAt, readTransposed } from './transposed.js'
 
 /** Bytes that a reader needs before the elements that it makes. `band`: bytes of each band of codes. */
 export const scratchOf = ({ reader }: Source, band: number): number => neededBy(reader, band)
@@ -92,7 +92,7 @@ export function locate(
     )
   const scratch = address - scratchOf(source, worker.bandBytes)
   const reading = readingWith(worker, slot, scratch, reader, end * elementBytes)
-  const kept = reader.kind === 'strided' ? keptAt(reader, elementBytes, reading, first, count) : undefined
+  const kept = keptAt(source, reading, first, count)
   if (kept !== undefined) return kept
   readElements(source, reading, first, count, address)
   return address
@@ -115,7 +115,7 @@ export function readingWith(
 }
 
 function readElements(source: Source, reading: Reading, first: number, count: number, address: number): void {
-  if (count === 0) return
+  if (count === 0 || readTransposed(source, reading, first, count, address)) return
   const { reader, elementBytes } = source
   if (innerOf(reader).length > 0 && reader.kind !== 'decoded' && reader.kind !== 'turned') forget(reading, reader)
   switch (reader.kind) {

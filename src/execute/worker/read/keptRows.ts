@@ -1,12 +1,11 @@
 /** Rows of transposed matrices that a worker keeps: each leaf of the program under way has its own places. */
 import type { Slot } from '../../../storage/local/window.js'
-import type { StridedReader } from '../../../views/readers.js'
-import { keptParts, partBytes } from '../../../views/transposed.js'
+import { keptParts, partBytes, type Turned } from '../../../views/transposed.js'
 import type { Program } from '../../program.js'
 
-/** Rows of one reader, one after the other. */
+/** Rows of what one reader transposes, one after the other. */
 export interface Band {
-  reader: StridedReader | undefined
+  of: Turned | undefined
   row: number
   rows: number
   readonly address: number
@@ -37,7 +36,7 @@ export function openKeptRows(slots: readonly Slot[], address: number): KeptRows 
       for (const [leaf, count] of counts.entries()) {
         if (count === 0) continue
         const list = Array.from({ length: count }, (_, at) => ({
-          reader: undefined,
+          of: undefined,
           row: 0,
           rows: 0,
           address: next + at * bytes,

@@ -2,7 +2,6 @@ import type { StridedReader } from '../../../views/readers.js'
 import { copyStrided, stridedSpan } from '../../../views/strided.js'
 import type { Reading } from './reading.js'
 import { readSpread } from './spread.js'
-import { readTransposed } from './transposed.js'
 
 /** Elements in the file for each that is wanted, up to which all of them are read. */
 const DENSE = 4
@@ -19,7 +18,7 @@ export function readStrided(
   count: number,
   address: number,
 ): void {
-  if (count === 0 || readTransposed(reader, elementBytes, reading, first, count, address)) return
+  if (count === 0) return
   const { file, offset, shape, strides } = reader
   const { worker, slot } = reading
   const [from, to] = stridedSpan(shape, strides, first, count)

@@ -3,9 +3,9 @@
  * reading them one by one would read the whole matrix for each.
  */
 import type { TurnKernels } from '../../../kernels/types.js'
-import type { StridedReader } from '../../../views/readers.js'
+import type { Source } from '../../../views/readers.js'
 import { offsetOf } from '../../../views/strided.js'
-import { type Matrices, matricesOf } from '../../../views/transposed.js'
+import { type Matrices, type Turned, type TurnedPart, turnedOf } from '../../../views/transposed.js'
 import type { Band, Bands } from './keptRows.js'
 import type { Reading } from './reading.js'
 
@@ -13,41 +13,35 @@ import type { Reading } from './reading.js'
 const SQUARE = 64
 
 /** The address of elements of transposed matrices, if they lie one after the other among the rows that are kept. */
-export function keptAt(
-  reader: StridedReader,
-  elementBytes: number,
-  reading: Reading,
-  first: number,
-  count: number,
-): number | undefined {
-  const found = rowsOf(reader, elementBytes, reading)
+export function keptAt(source: Source, reading: Reading, first: number, count: number): number | undefined {
+  const found = rowsOf(source, reading)
   if (!found) return undefined
-  const { matrices, bands } = found
+  const { turned, bands } = found
+  const { elementBytes } = source
   const from = first * elementBytes
-  const row = Math.floor(from / matrices.rowBytes)
-  const band = bandWith(reader, matrices, bands, reading, row)
-  const inside = from - band.row * matrices.rowBytes
-  return inside + count * elementBytes <= band.rows * matrices.rowBytes ? band.address + inside : undefined
+  const band = bandWith(turned, bands, reading, Math.floor(from / turned.rowBytes))
+  const inside = from - band.row * turned.rowBytes
+  return inside + count * elementBytes <= band.rows * turned.rowBytes ? band.address + inside : undefined
 }
 
 /** Puts elements of transposed matrices to an address. False if the reader is something else, or rows are too long to be kept. */
 export function readTransposed(
-  reader: StridedReader,
-  elementBytes: number,
+  source: Source,
   reading: Reading,
   first: number,
   count: number,
   address: number,
 ): boolean {
-  const found = rowsOf(reader, elementBytes, reading)
+  const found = rowsOf(source, reading)
   if (!found) return false
-  const { matrices, bands } = found
+  const { turned, bands } = found
+  const { elementBytes } = source
   const memory = new Uint8Array(reading.worker.memory.buffer)
   const end = (first + count) * elementBytes
   for (let at = first * elementBytes; at < end; ) {
-    const band = bandWith(reader, matrices, bands, reading, Math.floor(at / matrices.rowBytes))
-    const inside = at - band.row * matrices.rowBytes
-    const bytes = Math.min(end - at, band.rows * matrices.rowBytes - inside)
+    const band = bandWith(turned, bands, reading, Math.floor(at / turned.rowBytes))
+    const inside = at - band.row * turned.rowBytes
+    const bytes = Math.min(end - at, band.rows * turned.rowBytes - inside)
     const from = band.address + inside
     memory.copyWithin(address + at - first * elementBytes, from, from + bytes)
     at += bytes
@@ -56,59 +50,58 @@ export function readTransposed(
 }
 
 function rowsOf(
-  reader: StridedReader,
-  elementBytes: number,
+  source: Source,
   { worker, slot }: Reading,
-): { readonly matrices: Matrices; readonly bands: Bands } | undefined {
-  const matrices = matricesOf(reader, elementBytes)
-  const bands = matrices && worker.kept.of(slot)
-  return bands && matrices.rowBytes <= bands.bytes ? { matrices, bands } : undefined
+): { readonly turned: Turned; readonly bands: Bands } | undefined {
+  const turned = turnedOf(source)
+  const bands = turned && worker.kept.of(slot)
+  return bands && turned.rowBytes <= bands.bytes ? { turned, bands } : undefined
 }
 
 /** The band that has a row. */
-function bandWith(reader: StridedReader, matrices: Matrices, bands: Bands, reading: Reading, row: number): Band {
-  const { list, bytes } = bands
-  const known = list.findIndex((band) => band.reader === reader && row >= band.row && row < band.row + band.rows)
-  const own = known >= 0 ? known : list.findIndex((band) => band.reader === reader)
+function bandWith(turned: Turned, { list, bytes }: Bands, reading: Reading, row: number): Band {
+  const known = list.findIndex(({ of, row: first, rows }) => of === turned && row >= first && row < first + rows)
+  const own = known >= 0 ? known : list.findIndex(({ of }) => of === turned)
   // Its own rows before this one are not needed any more; otherwise those that were not used for longest go.
   const [band] = list.splice(Math.max(0, own), 1) as [Band]
   list.push(band)
   if (known >= 0) return band
-  const { rows, rowBytes } = matrices
+  const { rows, rowBytes } = turned
   const needed = Math.max(1, Math.min(rows, Math.ceil(reading.end / rowBytes)) - row)
   const room = Math.floor(bytes / rowBytes)
   // Of equal size, so that the last one does not read as much as the others for a few rows.
   const even = Math.ceil(needed / Math.ceil(needed / room))
   const whole = Math.ceil(even / SQUARE) * SQUARE
-  band.reader = undefined
+  band.of = undefined
   band.row = row
   band.rows = Math.min(needed, whole <= room ? whole : even)
-  fill(band, reader, matrices, reading)
-  band.reader = reader
+  for (const part of turned.parts) fill(band, part, reading, rowBytes)
+  band.of = turned
   return band
 }
 
-function fill(band: Band, reader: StridedReader, matrices: Matrices, reading: Reading): void {
-  const { outer, row, rowBytes } = matrices
-  for (let done = 0; done < band.rows; ) {
-    const top = (band.row + done) % row.size
-    const rows = Math.min(row.size - top, band.rows - done)
-    const start = offsetOf(outer, (band.row + done - top) / row.size) + top * row.stride
-    fillMatrix(reader, matrices, reading, start, rows, band.address + done * rowBytes)
-    done += rows
+/** Puts the rows that a part has among those of a band to their places. */
+function fill(band: Band, { matrices, first, rows, at }: TurnedPart, reading: Reading, rowBytes: number): void {
+  const { outer, row } = matrices
+  const end = Math.min(band.row + band.rows, first + rows)
+  for (let next = Math.max(band.row, first); next < end; ) {
+    const top = (next - first) % row.size
+    const n = Math.min(row.size - top, end - next)
+    const start = offsetOf(outer, (next - first - top) / row.size) + top * row.stride
+    fillMatrix(matrices, reading, start, n, band.address + (next - band.row) * rowBytes + at, rowBytes)
+    next += n
   }
 }
 
 /** Puts rows of one matrix to an address. `start`: the place of the first one in the file, in elements. */
 function fillMatrix(
-  reader: StridedReader,
-  matrices: Matrices,
+  { reader, row, column, width }: Matrices,
   { worker, slot }: Reading,
   start: number,
   rows: number,
   to: number,
+  rowBytes: number,
 ): void {
-  const { row, column, width, rowBytes } = matrices
   const [step, apart] = [row.stride * width, column.stride * width]
   const input = worker.input(reader.file)
   // A stored row can be wider than a slot.
