@@ -56,8 +56,13 @@ const analysesBytes = ({ cost }: Plan): number =>
 export const analysesBudget = (plan: Plan, threads: number, memory: number, mode: WindowMode): number =>
   analysesBytes(plan) + Math.max(0, memory - estimateMemory(plan, threads, mode))
 
+/** A cache: plans never change. */
+const scratches: Readonly<Record<WindowMode, WeakMap<Plan, number>>> = { map: new WeakMap(), read: new WeakMap() }
+
 /** The widest program's scratch space in one worker. */
 function scratchBytes(plan: Plan, mode: WindowMode): number {
+  const known = scratches[mode].get(plan)
+  if (known !== undefined) return known
   let most = 0
   for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
     const compute = computeOf(plan.compute, expr)
@@ -75,6 +80,7 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
     )
     most = Math.max(most, buffers + tile + reading + decoding + kept + updateBytes(expr, shape, compute, CHUNK))
   }
+  scratches[mode].set(plan, most)
   return most
 }
 

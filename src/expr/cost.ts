@@ -20,15 +20,17 @@ export const computeOf = (compute: 'float32' | 'float64', ...exprs: readonly Exp
 const doubles = new WeakMap<Expr, boolean>()
 
 function readsDoubles(expr: Expr): boolean {
+  if (expr.kind === 'read') return isDouble(expr)
   const known = doubles.get(expr)
   if (known !== undefined) return known
   // Cores are computed in float64.
-  const found = expr.kind === 'core' || (expr.kind === 'read' ? isDouble(expr) : inputsOf(expr).some(readsDoubles))
+  const found = expr.kind === 'core' || inputsOf(expr).some(readsDoubles)
   doubles.set(expr, found)
   return found
 }
 
-const isDouble = ({ view }: ReadExpr): boolean => storedOf(view).some(({ dtype }) => dtype === 'F64')
+const isDouble = ({ view }: ReadExpr): boolean =>
+  view.kind === 'stored' ? view.dtype === 'F64' : storedOf(view).some(({ dtype }) => dtype === 'F64')
 
 /** All views that an expression reads, without duplicates. */
 export const leavesOf = (expr: Expr): ReadExpr[] =>

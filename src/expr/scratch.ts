@@ -82,8 +82,11 @@ const placesIn = (expr: Expr, whole: readonly number[]): ReadonlyMap<Expr, numbe
 
 /** Buffers of a tensor's program: one per stored tensor and per merge, for each reach in which it is made. */
 export function bufferCount(expr: Expr, whole: readonly number[]): number {
-  const places = placesIn(expr, whole)
-  return partsOf([expr]).reduce(
+  const parts = partsOf([expr])
+  // Usually all inputs are read, so that each part is made once.
+  const simple = parts.every((part) => part === expr || part.kind === 'read')
+  const places: ReadonlyMap<Expr, number> = simple ? new Map() : placesIn(expr, whole)
+  return parts.reduce(
     (sum, part) => sum + (part.kind === 'read' || part.kind === 'merge' ? (places.get(part) ?? 1) : 0),
     0,
   )

@@ -52,8 +52,21 @@ export const changeInputs = ({ rows, columns, parts }: LowRank): { part: Expr; s
 export function partsOf(
   exprs: readonly Expr[],
   below: (expr: Expr) => readonly Expr[] = inputsOf,
-  seen: Set<Expr> = new Set(),
+  seen?: Set<Expr>,
 ): Expr[] {
+  return (seen ? undefined : partsOfSimple(exprs, below)) ?? allParts(exprs, below, seen ?? new Set())
+}
+
+/** A merge of few tensors that are read, as most expressions of large plans are, needs no sets. */
+function partsOfSimple(exprs: readonly Expr[], below: (expr: Expr) => readonly Expr[]): Expr[] | undefined {
+  const [expr] = exprs
+  if (!expr || exprs.length > 1) return undefined
+  const inputs = below(expr)
+  if (inputs.length > 8 || !inputs.every((input) => input.kind === 'read')) return undefined
+  return [...inputs.filter((input, index) => inputs.indexOf(input) === index), expr]
+}
+
+function allParts(exprs: readonly Expr[], below: (expr: Expr) => readonly Expr[], seen: Set<Expr>): Expr[] {
   const found: Expr[] = []
   const visit = (expr: Expr): void => {
     if (seen.has(expr)) return
@@ -65,29 +78,25 @@ export function partsOf(
   return found
 }
 
-/** The number of parts if the expression is written as a tree. Infinity if it is too large to count. */
-export function treeSize(expr: Expr): number {
-  const sizes = new Map<Expr, number>()
-  for (const part of partsOf([expr]))
-    sizes.set(
-      part,
-      inputsOf(part).reduce((sum, input) => sum + sizes.get(input)!, 1),
-    )
-  return sizes.get(expr)!
-}
-
 /**
  * Trees up to this number of parts are written out. No tensor had more before parts were shared, so older plans and
  * lineages keep their form.
  */
-export const LARGEST_TREE = 4096
+const LARGEST_TREE = 4096
+
+/** Whether an expression that is written as a tree, with shared parts repeated, has few parts. */
+export function isSmallTree(expr: Expr): boolean {
+  let left = LARGEST_TREE
+  const visit = (part: Expr): boolean => --left >= 0 && inputsOf(part).every(visit)
+  return visit(expr)
+}
 
 /**
  * An expression as JSON: itself if it is a small tree. Otherwise its parts, in which `{"part": n}` refers to an
  * earlier one.
  */
 export function jsonForm(expr: Expr): unknown {
-  if (treeSize(expr) <= LARGEST_TREE) return expr
+  if (isSmallTree(expr)) return expr
   const parts = partsOf([expr])
   const numbers = new Map<unknown, number>(parts.map((part, index) => [part, index]))
   return { kind: 'shared', parts: parts.map((part) => withNumbers(part, numbers)) }

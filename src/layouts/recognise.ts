@@ -32,7 +32,9 @@ export function evidenceOf(family: Family, facts: Facts): Evidence {
   const stored = storedIn(family)
   const index = indexOf(facts.shapes)
   // A skeleton stands for all of its names, unless a pattern chooses among them by a number.
-  const bySkeleton = stored.every((patterns) => patterns.every((pattern) => nameOf(pattern).plain))
+  const bySkeleton = stored.every((patterns) =>
+    patterns.every((pattern) => nameOf(pattern).plain || index.skeletons(pattern).length === 0),
+  )
   const keys = stored.map(
     (patterns) =>
       new Set(

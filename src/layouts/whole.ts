@@ -58,6 +58,9 @@ export function faultsOf(family: Family, model: Laid, { complete, mixed }: Whole
 
 /** Tensors of a model that hold the same part of a network. */
 export function twiceIn(family: Family, model: Laid): Twice[] {
+  // A part that is stored twice is a whole tensor once. Most models have none, and many parts.
+  const index = indexOf(model.tensors)
+  if (!structured(family).some(({ tensor }) => index.skeletons(tensor).length > 0)) return []
   return family.isOne?.(factsOf(model)) === false ? [] : twiceOf(instancesIn(family, model.tensors))
 }
 
@@ -121,13 +124,21 @@ function instancesIn(family: Family, tensors: Tensors): Instance[] {
     for (const { captures } of index.find(rule.tensor)) instance(captures).whole = true
     for (const leaf of new Set(leavesOf(rule.is))) {
       const part = nameOf(leaf)
-      for (const { name: stored, captures } of index.find(leaf)) {
-        const { parts } = instance(captures)
+      // The tensors of an instance's part, of which there may be hundreds.
+      const known = new Map<Found, Map<string, string>>()
+      const numbersOf = (one: Found, captures: Captures): Map<string, string> => {
         const place = over === undefined ? captures : { ...captures, [over]: `{${over}}` }
         const key = part.fill(place)
-        const numbers = parts.get(key) ?? new Map<string, string>()
+        const numbers = one.parts.get(key) ?? new Map<string, string>()
+        one.parts.set(key, numbers)
+        // Without a stacked capture, other captures of the part may differ.
+        if (over !== undefined) known.set(one, numbers)
+        return numbers
+      }
+      for (const { name: stored, captures } of index.find(leaf)) {
+        const one = instance(captures)
+        const numbers = known.get(one) ?? numbersOf(one, captures)
         numbers.set(over === undefined ? '' : captures[over]!, stored)
-        parts.set(key, numbers)
       }
     }
     all.push(...found.values())

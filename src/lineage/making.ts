@@ -2,7 +2,7 @@
 
 import type { Json } from '../core/json/shape.js'
 import type { Expr, FactorExpr, Merged, MergeExpr, ReadExpr } from '../expr/types.js'
-import { inputsOf, LARGEST_TREE, treeSize } from '../expr/walk.js'
+import { inputsOf, isSmallTree } from '../expr/walk.js'
 import { isAdapted } from '../methods/adapted.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
@@ -78,7 +78,7 @@ export function howMade(
   merged: boolean,
 ): LineageMerge & Pick<LineageTensor, 'parts'> {
   const describe = (at: Making) => (merged ? made(at, expr, tensor) : undefined) ?? copy(at, expr, tensor)
-  const nested = treeSize(expr) <= LARGEST_TREE ? describe(making) : undefined
+  const nested = isSmallTree(expr) ? describe(making) : undefined
   if (nested && depthOf(nested) <= DEEPEST) return nested
   const parts = new Map<string, LineagePart>()
   const flat = describe({ ...making, parts })

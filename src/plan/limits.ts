@@ -33,13 +33,13 @@ type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' |
 export function costOf({ outputs, files, scopes, factorings, analyses, compute }: Work): Plan['cost'] {
   const tensors = outputs.flatMap((output) => output.tensors)
   const stored = storedTensors({ files })
-  const digested = new Map<number, number>()
-  for (const leaf of tensors.flatMap(({ expr }) => digestedOf(expr))) {
-    digested.set(stored.numberOf(leaf), leaf.bytes)
-  }
+  // By number of a stored tensor: a plan may have a million.
+  const digested = new Float64Array(stored.count)
+  for (const { expr } of tensors) for (const leaf of digestedOf(expr)) digested[stored.numberOf(leaf)] = leaf.bytes
   const held = heldByPlan([...tensors, ...analyses.flatMap(tensorsOf)], factorings, compute)
-  const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, number) => total + number, 0)
-  const others = sum(files.map((file) => file.size - file.headerBytes)) - sum(digested.values())
+  const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
+  const others =
+    sum(files.map((file) => file.size - file.headerBytes)) - digested.reduce((total, bytes) => total + bytes, 0)
   const made = makingCost(tensors, compute)
   return {
     read:

@@ -45,6 +45,7 @@ export type Role = (typeof ROLES)[keyof typeof ROLES]
 const REFUSED =
   /\.(oft_blocks|oft_diag|rescale|on_input|[ab][12]\.weight|bm\.weight|bias_(indices|values|size)|set_weight|reshape_weight|lora_(up|down)\.\d+|lokr_t1|scalar)$/
 
+const FIRST = new Set(Object.keys(ROLES).map((role) => role.charCodeAt(0)))
 const LONGEST = Math.max(...Object.keys(ROLES).map(({ length }) => length))
 /** Attention processors of diffusers before 0.20: the layer is part of the factor's name. */
 const PROCESSOR =
@@ -108,6 +109,7 @@ function parse(stored: string): Named | undefined {
     dot > 0;
     dot = stored.indexOf('.', dot + 1)
   ) {
+    if (!FIRST.has(stored.charCodeAt(dot + 1))) continue
     const role = stored.slice(dot + 1)
     if (Object.hasOwn(ROLES, role)) return { module: stored.slice(0, dot), role: ROLES[role as keyof typeof ROLES] }
   }

@@ -1,7 +1,10 @@
+/** Freezes plain data. Large plans have millions of values: nothing is called for those that are no objects. */
 export function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value)
-    for (const inner of Object.values(value)) deepFreeze(inner)
+  if (Object.isFrozen(value)) return value
+  Object.freeze(value)
+  for (const key in value) {
+    const inner = value[key]
+    if (typeof inner === 'object' && inner !== null) deepFreeze(inner)
   }
   return value
 }
