@@ -9,7 +9,7 @@ import { resourceFault } from '../../src/core/resources.js'
 import { inFolder } from '../support/files.js'
 import { BIN, fixture, plainEnv, type Ran, terge } from '../support/terge.js'
 
-const SHARDS = 200
+const SHARDS = 100
 
 /** A model of one small tensor a shard. */
 function shardedModel(folder: string, fill: number): void {
@@ -49,7 +49,6 @@ if (process.platform === 'linux') {
       const free = await terge(['run', 'r.yml', '--threads', '2'], folder)
       assert.is(free.code, 0, free.err)
       for (const [files, threads] of [
-        [256, 2],
         [256, 8],
         [48, 4],
       ] as const) {
@@ -82,7 +81,7 @@ if (process.platform === 'linux') {
       const free = await terge(['run', 'r.yml'], folder)
       assert.is(free.code, 0, free.err)
       const bytes = readFileSync(path.join(folder, 'o.safetensors'))
-      for (const gigabytes of [4, 8, 16, 30]) {
+      for (const gigabytes of [4, 16]) {
         const limit = `ulimit -v ${gigabytes}000000`
         const ran = await limited(limit, ['run', 'r.yml', '--force', '--threads', '2'], folder)
         assert.is(ran.code, 0, `${gigabytes} GB: ${ran.err}`)
@@ -96,7 +95,8 @@ if (process.platform === 'linux') {
       const [a, b] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
       const text = `terge: 1\nmodels: {a: ${a}, b: ${b}}\nmerge: {method: linear}\noutput: o.safetensors\n`
       writeFileSync(path.join(folder, 'r.yml'), text)
-      for (const gigabytes of [3, 4, 5, 6])
+      // Room for some of the threads, and for none of the last ones.
+      for (const gigabytes of [3, 5])
         for (const args of [
           ['lock', 'r.yml', '--threads', '4'],
           ['diff', a!, b!],

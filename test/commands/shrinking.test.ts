@@ -75,7 +75,7 @@ for (const args of COMMANDS)
       writeFileSync(path.join(folder, 'ties.yml'), recipe('ties', 'base: a\n'))
       const random = generator(args.join(' ').length)
       let told = 0
-      for (let trial = 0; trial < 8; trial++) {
+      for (let trial = 0; trial < 5; trial++) {
         sparseModel(path.join(folder, 'a.safetensors'))
         sparseModel(path.join(folder, 'b.safetensors'))
         const victim = random() < 0.5 ? 'a' : 'b'
