@@ -2,6 +2,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { type OpenedUpload, type UploadAsk, type UploadDisturbance, uploads } from './uploads.js'
 
 export interface StoredObject {
   readonly bytes: Uint8Array
@@ -48,12 +49,15 @@ export interface S3Options {
     readonly count: number
   }) => S3Disturbance | undefined
   readonly ignoresIfMatch?: boolean
+  readonly disturbUpload?: (request: UploadAsk) => UploadDisturbance | undefined
 }
 
 export interface S3Server {
   readonly url: string
   readonly seen: S3Seen[]
   options: S3Options
+  /** Uploads that are not completed, by their identifiers. */
+  readonly uploads: Map<string, OpenedUpload>
   /** Bytes of objects sent. */
   readonly sent: () => number
   readonly close: () => Promise<void>
@@ -91,7 +95,8 @@ function signatureProblem(
   if ((headers['x-amz-security-token'] ?? undefined) !== keys.token) return 'InvalidToken'
   const url = new URL(request.url!, 'http://s3')
   const signed = names!.split(';')
-  for (const needed of ['host', 'x-amz-date', 'x-amz-content-sha256', ...(headers['if-match'] ? ['if-match'] : [])])
+  const optional = ['if-match', 'content-md5'].filter((name) => headers[name] !== undefined)
+  for (const needed of ['host', 'x-amz-date', 'x-amz-content-sha256', ...optional])
     if (!signed.includes(needed)) return 'AccessDenied'
   const query = [...url.searchParams].map(([name, value]) => `${encode(name)}=${encode(value)}`).sort()
   const canonical = [
@@ -142,6 +147,7 @@ export async function startS3(start: S3Options): Promise<S3Server> {
   let options = start
   const seen: S3Seen[] = []
   const counts = new Map<string, number>()
+  const stored = uploads()
 
   const refuse = (request: http.IncomingMessage, response: http.ServerResponse, status: number, code: string) => {
     // Real servers repeat the key and more.
@@ -166,6 +172,7 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     if (problem) return refuse(request, response, problem === 'AuthorizationHeaderMalformed' ? 400 : 403, problem)
     const objects = options.buckets[bucket]
     if (!objects) return refuse(request, response, 404, 'NoSuchBucket')
+    if (stored.handle(request, response, url, options, (status, code) => refuse(request, response, status, code))) return
     const counted = `${request.method} ${key}`
     counts.set(counted, (counts.get(counted) ?? 0) + 1)
     const object = objects[key]
@@ -204,6 +211,7 @@ export async function startS3(start: S3Options): Promise<S3Server> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    uploads: stored.open,
     get options() {
       return options
     },

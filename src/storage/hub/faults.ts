@@ -17,12 +17,14 @@ export interface Subject {
   /** A file or folder in it. */
   readonly entry?: string | undefined
   readonly exit?: ExitCode
+  /** Whether something is uploaded. */
+  readonly writes?: boolean
 }
 
 /** Turns a `RequestError` into an error for the user; returns other errors unchanged. */
 export function hubFault(error: unknown, settings: HubSettings, subject: Subject): unknown {
   if (!(error instanceof RequestError)) return error
-  const { reference, repository, revision, entry, exit = 2 } = subject
+  const { reference, repository, revision, entry, exit = 2, writes = false } = subject
   const { host } = new URL(settings.endpoint)
   const fail = (code: ErrorCode, message: string, hint: string): Fault =>
     fault(code, `${reference}: ${message}`, hint, exit)
@@ -62,15 +64,15 @@ export function hubFault(error: unknown, settings: HubSettings, subject: Subject
   if (status === 403)
     return fail(
       'hub-forbidden',
-      `${host} refuses access to ${repository}`,
+      `${host} refuses ${writes ? 'changes of' : 'access to'} ${repository}`,
       known
-        ? 'check that the token has permission to read this repository'
+        ? `check that the token has permission to ${writes ? 'write to' : 'read'} this repository`
         : 'set HF_TOKEN to a token that has permission to read it',
     )
   return fail(
     'hub-unreachable',
     `a request to ${host} failed: ${error.message}`,
-    'check the network and HF_ENDPOINT; the next run resumes the download',
+    `check the network and HF_ENDPOINT; ${writes ? 'run again with --resume to continue the upload' : 'the next run resumes the download'}`,
   )
 }
 

@@ -45,19 +45,26 @@ export interface Timeouts {
 /** How one attempt is made. */
 export interface Attempt {
   readonly timeouts: Timeouts
-  readonly send: (signal: AbortSignal) => Promise<Response>
-  /** Makes the error of an answer with another status than 200 and 206. */
+  /** `alive` restarts the timeout of the answer: for bodies that are sent. */
+  readonly send: (signal: AbortSignal, alive: () => void) => Promise<Response>
+  /** The statuses of success; 200 and 206 where absent. */
+  readonly accepts?: readonly number[]
+  /** Makes the error of an answer with another status. */
   readonly refusal: (response: Response) => RequestError | Promise<RequestError>
   readonly signal?: AbortSignal | undefined
 }
 
-/** One attempt of a request. Returns answers with status 200 and 206; throws a `RequestError` otherwise. */
-export async function attempt({ timeouts, send, refusal, signal }: Attempt): Promise<Answer> {
+/** One attempt of a request. Returns answers with a status of success; throws a `RequestError` otherwise. */
+export async function attempt({ timeouts, send, accepts = [200, 206], refusal, signal }: Attempt): Promise<Answer> {
   signal?.throwIfAborted()
   const controller = new AbortController()
   const stop = (): void => controller.abort()
   signal?.addEventListener('abort', stop, { once: true })
   let timer = setTimeout(stop, timeouts.answerTimeout)
+  const alive = (): void => {
+    clearTimeout(timer)
+    timer = setTimeout(stop, timeouts.answerTimeout)
+  }
   const done = (): void => {
     clearTimeout(timer)
     signal?.removeEventListener('abort', stop)
@@ -72,7 +79,7 @@ export async function attempt({ timeouts, send, refusal, signal }: Attempt): Pro
   }
   let response: Response
   try {
-    response = await send(controller.signal)
+    response = await send(controller.signal, alive)
   } catch (error) {
     throw failed(error, `no answer within ${timeouts.answerTimeout / 1000} s`)
   }
@@ -80,7 +87,7 @@ export async function attempt({ timeouts, send, refusal, signal }: Attempt): Pro
     done()
     controller.abort()
   }
-  if (response.status !== 200 && response.status !== 206) {
+  if (!accepts.includes(response.status)) {
     try {
       throw await refusal(response)
     } catch (error) {

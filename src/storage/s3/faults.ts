@@ -14,9 +14,13 @@ export interface S3Subject {
   /** An object, for messages. */
   readonly entry?: string | undefined
   readonly exit?: ExitCode
+  /** Whether something is uploaded. */
+  readonly writes?: boolean
 }
 
 const SET_KEYS = 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for SSO and roles'
+
+const WRITING = 's3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload'
 
 /** What is wrong with the credentials, by the store's code. */
 const REFUSED: ReadonlyMap<string, readonly [string, string]> = new Map([
@@ -36,7 +40,7 @@ const REFUSED: ReadonlyMap<string, readonly [string, string]> = new Map([
 /** Turns a `RequestError` into an error for the user; returns other errors unchanged. */
 export function s3Fault(error: unknown, { credentials }: S3Settings, subject: S3Subject): unknown {
   if (!(error instanceof RequestError)) return error
-  const { reference, bucket, entry, exit = 2 } = subject
+  const { reference, bucket, entry, exit = 2, writes = false } = subject
   const fail = (code: ErrorCode, message: string, hint: string): Fault =>
     fault(code, `${reference}: ${message}`, hint, exit)
   const { status, code = '' } = error
@@ -60,12 +64,12 @@ export function s3Fault(error: unknown, { credentials }: S3Settings, subject: S3
       's3-forbidden',
       `the store refuses access to the bucket ${quote(bucket)}${credentials ? '' : ' without credentials'}`,
       credentials
-        ? 'check that the keys have the permissions s3:ListBucket and s3:GetObject'
+        ? `check that the keys have the permissions ${writes ? WRITING : 's3:ListBucket and s3:GetObject'}`
         : `${SET_KEYS} ${exportHint()}`,
     )
   return fail(
     's3-unreachable',
     `a request to the store failed: ${error.message}`,
-    'check the network, AWS_ENDPOINT_URL_S3 and AWS_REGION; the next run resumes the download',
+    `check the network, AWS_ENDPOINT_URL_S3 and AWS_REGION; ${writes ? 'run again with --resume to continue the upload' : 'the next run resumes the download'}`,
   )
 }

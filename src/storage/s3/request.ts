@@ -1,7 +1,8 @@
 /** Signed requests to an S3-compatible store. No redirects: a store answers itself, or names the region of the bucket. */
 import { AwsV4Signer } from 'aws4fetch'
-import { attempt, isPassing, RequestError, wishOf } from '../remote/request.js'
+import { attempt, isPassing, RequestError, type Timeouts, wishOf } from '../remote/request.js'
 import type { Answer, Ask } from '../remote/types.js'
+import { type Body, bodyInit } from '../remote/bodies.js'
 import { isRegion, type S3Settings } from './settings.js'
 import { textIn } from './xml.js'
 
@@ -13,7 +14,10 @@ export interface S3Request extends Ask {
   /** The store answers only if the object still has this ETag. */
   readonly etag?: string
   /** HEAD asks for published checksums as well. */
-  readonly method?: 'GET' | 'HEAD'
+  readonly method?: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
+  readonly body?: Body
+  /** Signed as well. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Maximum bytes that are read of an answer with an error. */
@@ -41,11 +45,20 @@ function addressOf({ endpoint }: S3Settings, region: string, { bucket, key, quer
   return `${base}${path}${asked.length > 0 ? `?${asked.join('&')}` : ''}`
 }
 
+const ACCEPTED = [200, 204, 206]
+
+/** A store answers only after it has stored what it was sent. */
+const STORING = 6
+const patientFor = ({ answerTimeout, byteTimeout }: S3Settings): Timeouts => ({
+  answerTimeout: answerTimeout * STORING,
+  byteTimeout: byteTimeout * STORING,
+})
+
 /** One attempt. Throws a `RequestError` for an object with another ETag (status 412). */
 export async function s3Request(settings: S3Settings, request: S3Request): Promise<Answer> {
-  const { bucket, etag, method = 'GET', range, signal } = request
+  const { bucket, etag, method = 'GET', range, body, signal } = request
   const region = regions.get(regionKey(settings, bucket)) ?? settings.region
-  const asked: Record<string, string> = {}
+  const asked: Record<string, string> = { ...request.headers }
   if (etag !== undefined) asked['if-match'] = etag
   if (method === 'HEAD') asked['x-amz-checksum-mode'] = 'ENABLED'
   const url = addressOf(settings, region, request)
@@ -57,8 +70,10 @@ export async function s3Request(settings: S3Settings, request: S3Request): Promi
     headers.set('range', `bytes=${range.start}-${range.length === undefined ? '' : range.start + range.length - 1}`)
   else headers.set('accept-encoding', 'identity')
   const answer = await attempt({
-    timeouts: settings,
-    send: (stop) => fetch(url, { method, headers, redirect: 'manual', signal: stop }),
+    timeouts: method === 'GET' || method === 'HEAD' ? settings : patientFor(settings),
+    accepts: ACCEPTED,
+    send: (stop, alive) =>
+      fetch(url, { method, headers, redirect: 'manual', signal: stop, ...bodyInit(body, headers, alive) }),
     refusal: (response) => refusal(settings, bucket, region, response),
     signal,
   })
@@ -105,7 +120,7 @@ async function refusal(
 }
 
 /** Whether a text of the server is a code, and not something that must not be shown. */
-const isSafe = ({ credentials, endpoint }: S3Settings, code: string): boolean =>
+export const isSafe = ({ credentials, endpoint }: S3Settings, code: string): boolean =>
   /^[A-Za-z.]{2,60}$/.test(code) &&
   !Object.values(credentials ?? {}).some((secret) => code.includes(secret) || secret.includes(code)) &&
   !(endpoint ?? '').includes(code)
