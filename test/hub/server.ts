@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { type HubUploads, hubUploads, type UploadOptions } from './uploads.js'
 
 export interface Repository {
   /** By commit, then by path. */
@@ -13,6 +14,7 @@ export interface Repository {
 
 export interface Seen {
   readonly server: 'hub' | 'storage'
+  readonly method: string
   readonly url: string
   readonly authorization: string | undefined
   readonly range: string | undefined
@@ -43,6 +45,7 @@ export interface Options {
   /** Endless pages: the same page again, or always a new one. */
   readonly endless?: 'same' | 'new'
   readonly ranges?: boolean
+  readonly uploads?: UploadOptions
 }
 
 export interface Disturbance {
@@ -60,6 +63,7 @@ export interface Hub {
   readonly url: string
   readonly seen: Seen[]
   options: Options
+  readonly uploads: HubUploads
   /** Bytes that storage has sent. */
   readonly sent: () => number
   readonly close: () => Promise<void>
@@ -86,11 +90,15 @@ async function listen(handler: http.RequestListener): Promise<{ url: string; clo
 export async function startHub(start: Options): Promise<Hub> {
   const hub = { options: start }
   const seen: Seen[] = []
+  const uploads = hubUploads(
+    () => hub.options,
+    () => ({ front: front.url, storage: storage.url }),
+  )
   const counts = new Map<string, number>()
 
   const note = (server: Seen['server'], request: http.IncomingMessage): Seen => {
     const { authorization, range } = request.headers
-    const entry: Seen = { server, url: request.url!, authorization, range, sent: 0 }
+    const entry: Seen = { server, method: request.method!, url: request.url!, authorization, range, sent: 0 }
     seen.push(entry)
     return entry
   }
@@ -151,6 +159,7 @@ export async function startHub(start: Options): Promise<Hub> {
   const storage = await listen((request, response) => {
     const entry = note('storage', request)
     const url = new URL(request.url!, 'http://storage')
+    if (uploads.storageFront(request, response, url)) return
     if (url.pathname.startsWith('/api/')) return void refuse(response, 404, 'RepoNotFound', request)
     const [, repository, commit, path] = /^\/blob\/([^/]+\/[^/]+)\/([^/]+)\/(.*)$/.exec(url.pathname) ?? []
     const content = hub.options.repositories[repository!]?.commits[commit!]?.[decodeURIComponent(path!)]
@@ -161,6 +170,7 @@ export async function startHub(start: Options): Promise<Hub> {
   const front = await listen((request, response) => {
     const entry = note('hub', request)
     const url = new URL(request.url!, 'http://hub')
+    if (uploads.front(request, response, url)) return
     const [, api, repository, verb, rest = ''] =
       /^\/(api\/models\/)?([^/]+\/[^/]+)\/(revision|tree|resolve|refs)(?:\/(.*))?$/.exec(url.pathname) ?? []
     const found = repository === undefined ? undefined : hub.options.repositories[repository]
@@ -195,7 +205,10 @@ export async function startHub(start: Options): Promise<Hub> {
         const bytes = files[name]!
         if (deeper.length > 0) folders.add(`${prefix}${top}`)
         else {
-          const lfs = isLarge(name) ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 134 } } : {}
+          const lfs =
+            isLarge(name) || uploads.large.has(bytes)
+              ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 134 } }
+              : {}
           entries.push({ type: 'file', oid: gitOid(bytes), size: bytes.length, path: name, ...lfs })
         }
       }
@@ -222,6 +235,7 @@ export async function startHub(start: Options): Promise<Hub> {
   return {
     url: front.url,
     seen,
+    uploads,
     get options() {
       return hub.options
     },

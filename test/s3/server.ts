@@ -172,7 +172,8 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     if (problem) return refuse(request, response, problem === 'AuthorizationHeaderMalformed' ? 400 : 403, problem)
     const objects = options.buckets[bucket]
     if (!objects) return refuse(request, response, 404, 'NoSuchBucket')
-    if (stored.handle(request, response, url, options, (status, code) => refuse(request, response, status, code))) return
+    if (stored.handle(request, response, url, options, (status, code) => refuse(request, response, status, code)))
+      return
     const counted = `${request.method} ${key}`
     counts.set(counted, (counts.get(counted) ?? 0) + 1)
     const object = objects[key]

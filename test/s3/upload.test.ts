@@ -81,7 +81,8 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     for (const { message, hint = '' } of error.diagnostics)
-      for (const secret of ['127.0.0.1', KEYS.id, KEYS.secret, 'http:']) assert.not(`${message} ${hint}`.includes(secret))
+      for (const secret of ['127.0.0.1', KEYS.id, KEYS.secret, 'http:'])
+        assert.not(`${message} ${hint}`.includes(secret))
     return error.diagnostics[0]!.code
   }
   return 'none'
@@ -101,7 +102,10 @@ function isPublished({ s3, files, bytes }: Bench): void {
   const marker = JSON.parse(Buffer.from(objects['out/_SUCCESS']!.bytes).toString()) as {
     files: { name: string; etag: string; size: number }[]
   }
-  assert.equal(marker.files.map(({ name }) => name).sort(), WHOLE.slice(1).map((key) => key.slice(4)))
+  assert.equal(
+    marker.files.map(({ name }) => name).sort(),
+    WHOLE.slice(1).map((key) => key.slice(4)),
+  )
   for (const { name, size } of marker.files) assert.is(objects[`out/${name}`]!.bytes.length, size)
   assert.is(s3.uploads.size, 0)
 }
@@ -119,7 +123,10 @@ test('nothing is visible before the end, and the marker is the last object', () 
     await place.begin(FRESH)
     const receipts = await uploadAll(place, bench)
     assert.equal(visible(), [])
-    assert.equal([...s3.uploads.values()].map(({ parts }) => parts.size), [2, 5])
+    assert.equal(
+      [...s3.uploads.values()].map(({ parts }) => parts.size),
+      [2, 5],
+    )
     assert.not(/http|AKIA/.test(JSON.stringify(receipts)), 'receipts have no address and no key')
     await place.publish(receipts, SMALL)
     assert.equal(visible(), WHOLE)
@@ -238,7 +245,10 @@ test('uploads that were forgotten long ago are removed; those of a run elsewhere
     for (const [index, one] of [...s3.uploads.values()].entries())
       if (index === 0) one.started = new Date(Date.now() - 25 * 3600e3).toISOString()
     await make().begin(FRESH)
-    assert.equal([...s3.uploads.values()].map(({ key }) => key.slice(-27)), ['00002-of-00002.safetensors'.padStart(27, '-')])
+    assert.equal(
+      [...s3.uploads.values()].map(({ key }) => key.slice(-27)),
+      ['00002-of-00002.safetensors'.padStart(27, '-')],
+    )
   }))
 
 test('errors name the permissions, and never the store or a key', () => {

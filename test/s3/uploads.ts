@@ -138,7 +138,9 @@ export function uploads(): Uploads {
         ([part, bytes]) =>
           `<Part><PartNumber>${part}</PartNumber><ETag>&quot;${md5(bytes).toString('hex')}&quot;</ETag><Size>${bytes.length}</Size></Part>`,
       )
-      return done(`${HEAD}<ListPartsResult><IsTruncated>${all.length > shown.length}</IsTruncated>${parts.join('')}</ListPartsResult>`)
+      return done(
+        `${HEAD}<ListPartsResult><IsTruncated>${all.length > shown.length}</IsTruncated>${parts.join('')}</ListPartsResult>`,
+      )
     }
     if (verb === 'uploads') {
       const prefix = query.get('prefix') ?? ''

@@ -1,8 +1,8 @@
 /** Signed requests to an S3-compatible store. No redirects: a store answers itself, or names the region of the bucket. */
 import { AwsV4Signer } from 'aws4fetch'
+import { type Body, bodyInit } from '../remote/bodies.js'
 import { attempt, isPassing, RequestError, type Timeouts, wishOf } from '../remote/request.js'
 import type { Answer, Ask } from '../remote/types.js'
-import { type Body, bodyInit } from '../remote/bodies.js'
 import { isRegion, type S3Settings } from './settings.js'
 import { textIn } from './xml.js'
 

@@ -76,7 +76,11 @@ export function hubDestination({ settings, reference, repository, branch, plan, 
   }
 
   /** The files of a commit in the folders that matter, by path. */
-  async function filesAt(commit: string, exit: ExitCode, signal: AbortSignal | undefined): Promise<Map<string, HubFile>> {
+  async function filesAt(
+    commit: string,
+    exit: ExitCode,
+    signal: AbortSignal | undefined,
+  ): Promise<Map<string, HubFile>> {
     const names = [...plan.files, ...plan.small]
     const folders = new Set(['', ...names.map((name) => path.posix.dirname(name).replace(/^\.$/, ''))])
     const about = { ...subject(exit), commit, writes: false }
@@ -150,7 +154,9 @@ export function hubDestination({ settings, reference, repository, branch, plan, 
     return explained(async () => {
       await make(signal)
       const receipt: Receipt = { name, size, sha256: await sha256Of(place, size, signal) }
-      await withFile(place, (handle) => sendObject(placeOf(signal), { sha256: receipt.sha256!, size }, handle, progress))
+      await withFile(place, (handle) =>
+        sendObject(placeOf(signal), { sha256: receipt.sha256!, size }, handle, progress),
+      )
       await options.note?.(receipt)
       return receipt
     })
@@ -263,7 +269,9 @@ export function hubDestination({ settings, reference, repository, branch, plan, 
     const stale = [...files.keys()].some((name) => !own.has(name) && plan.belongs(name))
     const wanted = [
       ...receipts.map(({ name, sha256 }) => [name, sha256] as const),
-      ...small.map(({ name, content }) => [name, files.get(name)?.sha256 ? hashOf(content) : gitHash(content)] as const),
+      ...small.map(
+        ({ name, content }) => [name, files.get(name)?.sha256 ? hashOf(content) : gitHash(content)] as const,
+      ),
     ]
     return !stale && wanted.every(([name, digest]) => files.get(name)?.blob === digest)
   }

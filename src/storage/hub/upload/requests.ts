@@ -125,5 +125,11 @@ function refusal({ token, endpoint }: HubSettings, { status, headers, url }: Res
   const text = own ? (headers.get('x-error-message') ?? '') : ''
   const secret = /:\/\/|[^\x20-\x7e]|bearer|hf_/i.test(text) || (token !== undefined && text.includes(token))
   const shown = text !== '' && text.length <= 300 && !secret ? `: ${text}` : ''
-  return new RequestError(`status ${status}${own ? '' : ' from the storage'}${shown}`, status, code, isPassing(status), wishOf(headers))
+  return new RequestError(
+    `status ${status}${own ? '' : ' from the storage'}${shown}`,
+    status,
+    code,
+    isPassing(status),
+    wishOf(headers),
+  )
 }

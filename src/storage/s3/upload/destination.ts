@@ -11,8 +11,8 @@ import {
   type Destination,
   existsAlready,
   isWhole,
-  type ReceivedPart,
   type Receipt,
+  type ReceivedPart,
   type SmallFile,
   type UploadFile,
   type UploadOptions,
@@ -58,7 +58,12 @@ const FORGOTTEN = 24 * 3600 * 1000
 
 export function s3Destination({ settings, reference, bucket, prefix, plan, marker, partSize }: S3Output): Destination {
   const subject: S3Subject = { reference, bucket, writes: true }
-  const targetOf = (name: string, signal?: AbortSignal): S3Target => ({ settings, bucket, key: `${prefix}${name}`, signal })
+  const targetOf = (name: string, signal?: AbortSignal): S3Target => ({
+    settings,
+    bucket,
+    key: `${prefix}${name}`,
+    signal,
+  })
   const explained = async <T>(entry: string | undefined, work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -104,7 +109,9 @@ export function s3Destination({ settings, reference, bucket, prefix, plan, marke
   async function upload(file: UploadFile, options: UploadOptions = {}): Promise<Receipt> {
     const { signal } = options
     const target = targetOf(file.name, signal)
-    return explained(file.name, () => withFile(file.path, (handle) => sendFile(target, file, handle, options, partSize)))
+    return explained(file.name, () =>
+      withFile(file.path, (handle) => sendFile(target, file, handle, options, partSize)),
+    )
   }
 
   async function holds(receipt: Receipt, signal?: AbortSignal): Promise<boolean> {
@@ -158,8 +165,7 @@ export function s3Destination({ settings, reference, bucket, prefix, plan, marke
   }
 
   async function abort(receipts: readonly Receipt[]): Promise<void> {
-    for (const { name, upload } of receipts)
-      if (upload) await abortUpload(targetOf(name), upload.id).catch(() => {})
+    for (const { name, upload } of receipts) if (upload) await abortUpload(targetOf(name), upload.id).catch(() => {})
   }
 
   return { reference, begin, upload, holds, publish, abort }

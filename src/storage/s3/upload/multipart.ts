@@ -174,8 +174,12 @@ export async function listUploads(target: S3Target): Promise<OpenUpload[]> {
       const [key = '', id = '', started = ''] = ['Key', 'UploadId', 'Initiated'].map((name) => childText(one, name))
       found.push({ key: coded ? decoded(key) : key, id, started: Date.parse(started) })
     }
-    const marker = { 'key-marker': markerOf(root, coded), 'upload-id-marker': childText(root, 'NextUploadIdMarker') ?? '' }
-    const same = after['key-marker'] === marker['key-marker'] && after['upload-id-marker'] === marker['upload-id-marker']
+    const marker = {
+      'key-marker': markerOf(root, coded),
+      'upload-id-marker': childText(root, 'NextUploadIdMarker') ?? '',
+    }
+    const same =
+      after['key-marker'] === marker['key-marker'] && after['upload-id-marker'] === marker['upload-id-marker']
     if (childText(root, 'IsTruncated') !== 'true' || marker['key-marker'] === '' || same) break
     after = marker
   }
@@ -226,4 +230,11 @@ function answered({
 }
 
 /** Errors that another attempt does not change. */
-const FINAL = new Set(['NoSuchUpload', 'InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'AccessDenied', 'MalformedXML'])
+const FINAL = new Set([
+  'NoSuchUpload',
+  'InvalidPart',
+  'InvalidPartOrder',
+  'EntityTooSmall',
+  'AccessDenied',
+  'MalformedXML',
+])
