@@ -13,7 +13,7 @@ const STORING = 6
 const MOST_REDIRECTS = 3
 const ACCEPTED = [200, 201, 202, 204, 206]
 
-export const JSON_TYPE = 'application/json'
+const JSON_TYPE = 'application/json'
 const LFS_TYPE = 'application/vnd.git-lfs+json'
 
 export interface Post {

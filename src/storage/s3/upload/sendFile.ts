@@ -1,0 +1,102 @@
+/** Sends one file in parts. */
+import { eachOf } from '../../../core/collections/eachOf.js'
+import { md5Of, type Slice } from '../../remote/bodies.js'
+import { patiently } from '../../remote/request.js'
+import type { Receipt, ReceivedPart, UploadFile, UploadOptions } from '../../remote/upload.js'
+import { bare } from '../request.js'
+import {
+  abortUpload,
+  createUpload,
+  listParts,
+  MOST_REFUSALS,
+  partSizeOf,
+  type S3Target,
+  sendPart,
+} from './multipart.js'
+
+/** Parts that are sent at the same time. */
+const PARALLEL = 4
+
+/** Sends the parts of a file, several at a time. Parts that an earlier run sent are used again if their bytes are the same. */
+export async function sendFile(
+  target: S3Target,
+  { name, size }: UploadFile,
+  handle: Slice['handle'],
+  { signal, earlier, note, progress }: UploadOptions,
+  wanted: number | undefined,
+): Promise<Receipt> {
+  const partSize = partSizeOf(size, wanted)
+  const count = Math.max(1, Math.ceil(size / partSize))
+  const kept = await keptParts(target, earlier, { size, partSize })
+  const id = kept?.id ?? (await createUpload(target))
+  const parts: (ReceivedPart | null)[] = Array.from({ length: count }, () => null)
+  const receipt = (): Receipt => ({ name, size, upload: { id, partSize, parts: [...parts] } })
+  await note?.(receipt())
+  // Saved one after another: each has what the ones before it have.
+  let noting = Promise.resolve()
+  const failed = new AbortController()
+  const abort = (): void => failed.abort(signal?.reason)
+  signal?.addEventListener('abort', abort, { once: true })
+  if (signal?.aborted) abort()
+  const stop = failed.signal
+  const send = async (index: number): Promise<void> => {
+    const start = index * partSize
+    const length = Math.min(partSize, size - start)
+    const md5 = await md5Of({ handle, start, length }, stop)
+    const known = kept?.parts[index]
+    if (known?.md5 === md5.toString('hex')) {
+      parts[index] = known
+      progress?.(length)
+      return
+    }
+    parts[index] = await patiently(
+      async () => {
+        let sent = 0
+        const count = (bytes: number): void => {
+          sent += bytes
+          progress?.(bytes)
+        }
+        try {
+          return await sendPart({ ...target, signal: stop }, id, index + 1, { handle, start, length, sent: count }, md5)
+        } catch (error) {
+          progress?.(-sent)
+          throw error
+        }
+      },
+      { most: MOST_REFUSALS, signal: stop },
+    )
+    noting = noting.then(() => note?.(receipt()))
+    await noting
+  }
+  let first: { error: unknown } | undefined
+  await eachOf([...parts.keys()], PARALLEL, async (index) => {
+    if (first) return
+    try {
+      await send(index)
+    } catch (error) {
+      first ??= { error }
+      failed.abort()
+    }
+  })
+  signal?.removeEventListener('abort', abort)
+  if (first) throw signal?.aborted ? signal.reason : first.error
+  return receipt()
+}
+
+/** The upload of an earlier run, with those of its parts that the store still has. */
+async function keptParts(
+  target: S3Target,
+  earlier: Receipt | undefined,
+  { size, partSize }: { readonly size: number; readonly partSize: number },
+): Promise<{ readonly id: string; readonly parts: readonly (ReceivedPart | null)[] } | undefined> {
+  const { upload } = earlier ?? {}
+  if (!upload) return undefined
+  const there = await listParts(target, upload.id)
+  if (!there) return undefined
+  if (earlier!.size !== size || upload.partSize !== partSize) {
+    await abortUpload(target, upload.id)
+    return undefined
+  }
+  const parts = upload.parts.map((part, index) => (part && there.get(index + 1) === bare(part.etag) ? part : null))
+  return { id: upload.id, parts }
+}
