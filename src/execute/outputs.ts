@@ -10,7 +10,7 @@ import { type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { lineageName as nameBeside } from '../storage/local/recover.js'
 import { replaceFile } from '../storage/local/replaceFile.js'
 import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
-import { dropWeights, preallocate, publish, type Staging, stageFile } from '../storage/local/staging.js'
+import { discard, dropWeights, preallocate, publish, type Staging, stageFile } from '../storage/local/staging.js'
 import { type Figures as Evaluations, runCommand } from './commands/command.js'
 import { refuseInterrupted } from './interrupted.js'
 import type { Bindings, Description, ExecuteOptions } from './types.js'
@@ -108,7 +108,7 @@ export async function publishOutputs(
   batch: readonly ClaimedOutput[],
   texts: readonly Description[],
   inputs: readonly InputState[],
-  { listen, sync, signal }: ExecuteOptions,
+  { listen, sync, signal, deliveries }: ExecuteOptions,
   published: (output: number) => void,
 ): Promise<void> {
   for (const [index, { output, staging }] of batch.entries()) {
@@ -124,11 +124,15 @@ export async function publishOutputs(
     const { permutations } = texts[index]!
     if (permutations)
       await replaceFile(permutationsPath(plan.outputs[output]!.layout, staging.output), permutations, sync)
-    await publish(staging, { sync })
+    const delivery = deliveries?.get(output)
+    if (delivery) {
+      await delivery.publish(staging.files)
+      await discard(staging)
+    } else await publish(staging, { sync })
     published(output)
     const { files, tensors, keep } = plan.outputs[output]!
     const bytes = keep ? files.reduce((sum, file) => sum + file.size, 0) : 0
-    listen({ kind: 'output', path: staging.output, bytes, tensors: keep ? tensors.length : 0 })
+    listen({ kind: 'output', path: delivery?.address ?? staging.output, bytes, tensors: keep ? tensors.length : 0 })
   }
 }
 

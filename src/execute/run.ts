@@ -157,7 +157,7 @@ async function doBatch(
 async function withOutputs(
   plan: Plan,
   bindings: Bindings,
-  { finished = () => false, force, resume, sync, signal, before }: ExecuteOptions,
+  { finished = () => false, force, resume, keeps = () => resume, sync, signal, before }: ExecuteOptions,
   work: (claimed: readonly ClaimedOutput[], settled: (output: number) => void) => Promise<void>,
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
@@ -185,8 +185,9 @@ async function withOutputs(
   } catch (error) {
     // A resume needs what is there; else nothing is left. An output that was published stays: it is whole.
     // Backwards: the first one made the folders that they stand in.
+    const keep = resume || keeps()
     for (const staging of [...claimed.values()].reverse())
-      await (resume ? leave(staging) : discard(staging)).catch(() => {})
+      await (keep ? leave(staging) : discard(staging)).catch(() => {})
     const own = [...plan.outputs.entries()].filter(([, { check }]) => !check)
     const outputs = own.length
     const complete = own.filter(([index]) => finished(index) || published.has(index)).length

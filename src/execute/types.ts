@@ -19,6 +19,14 @@ export interface Bindings {
   readonly inputs: readonly InputState[]
 }
 
+/** An output that is not on this machine. It is staged in a local folder. */
+export interface Delivery {
+  /** For messages. */
+  readonly address: string
+  /** Uploads the staged files of this folder, and makes all of them visible together. */
+  publish(folder: string): Promise<void>
+}
+
 export interface ExecuteOptions {
   readonly threads: number
   /** Limit of anonymous memory in bytes, for all threads together. */
@@ -37,6 +45,10 @@ export interface ExecuteOptions {
   readonly earlier?: ((step: string) => object | undefined) | undefined
   /** Called when the outputs' paths are claimed, before inputs are read. It can take long, or throw. */
   readonly before?: () => Promise<void>
+  /** By `Plan.outputs`: those that are uploaded. */
+  readonly deliveries?: ReadonlyMap<number, Delivery>
+  /** After a failure: whether unfinished work is kept even without `resume`. */
+  readonly keeps?: () => boolean
   readonly listen: Listener
   readonly signal?: AbortSignal
   /** The pool to use instead of threads. */

@@ -3,10 +3,11 @@
 import path from 'node:path'
 import { ALL_EXTENSIONS, isOutputFile, OUTPUT } from '../checkpoints/containers/index.js'
 import { ownValue } from '../core/collections/ownValue.js'
-import { addressIn, meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
+import { meantPath, refusedName, slashHint } from '../core/names/fileNames.js'
 import { formatSize, parseSize } from '../core/sizes.js'
 import { quote } from '../core/suggest.js'
 import { DTYPE_NAMES } from '../encodings/index.js'
+import { addressText, outputAddress, refusedAddress } from '../language/addresses.js'
 import {
   booleanOf,
   type Cursor,
@@ -65,9 +66,10 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
     const name = from(undefined, root)
     refuseOtherFormat(context.override, [], context)
     checkName(context.override, [], context)
-    return [{ at: [], path: context.override, resolved: path.resolve(context.override), from: name, metadata: {} }]
+    return [{ at: [], path: context.override, resolved: placeIn('', context.override), from: name, metadata: {} }]
   }
   const outputs = entries.map((at) => readOutput(at, root, from, context))
+  refuseNested(outputs, context)
   const seen = new Map<string, OutputSpec>()
   for (const output of outputs) {
     if (output.path !== '' && seen.has(output.resolved)) {
@@ -77,6 +79,16 @@ export function readOutputs(root: Cursor, context: OutputContext): OutputSpec[] 
     seen.set(output.resolved, output)
   }
   return outputs
+}
+
+/** Paths are checked with the models, because links matter. */
+function refuseNested(outputs: readonly OutputSpec[], { scope }: OutputContext): void {
+  for (const { resolved, path: inner, at } of outputs) {
+    const outer = outputs.find((one) => outputAddress(one.path) && resolved.startsWith(`${one.resolved}/`))
+    if (!outer || !outputAddress(inner)) continue
+    const message = `the output ${quote(inner)} is inside the output ${quote(outer.path)}`
+    scope.report.error('contradiction', message, [...at, 'path'], { hint: 'write them to separate folders' })
+  }
 }
 
 type From = (at: Cursor | undefined, place: Cursor) => string
@@ -98,12 +110,23 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
   const evaluate = readEvaluate(get(root, 'evaluate'))
   const metadata = Object.create(null) as Record<string, string>
   for (const [key, item] of entriesOf(get(at, 'metadata'))) metadata[key] = textOf(item) ?? ''
+  const permutations = get(at, 'permutations')
+  if (booleanOf(permutations) && outputAddress(override ?? written))
+    scope.report.error(
+      'contradiction',
+      'the permutations of an output are a file next to it on this machine',
+      permutations!.path,
+      {
+        part: 'key',
+        hint: 'write the output to a path, or remove permutations',
+      },
+    )
   refuseOtherFormat(override ?? written, get(at, 'path')?.path ?? at.path, context)
   checkName(override ?? written, get(at, 'path')?.path ?? at.path, context)
   return {
     at: at.path,
     path: override ?? written,
-    resolved: override === undefined ? path.resolve(folder, written) : path.resolve(override),
+    resolved: override === undefined ? placeIn(folder, written) : placeIn('', override),
     from: from(get(at, 'from'), at),
     metadata,
     ...(dtype === undefined ? {} : { dtype }),
@@ -112,9 +135,15 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     ...(layout.length > 0 ? { layout } : {}),
     ...(booleanOf(drop) ? { drop: true as const } : {}),
     ...(shardSize === undefined ? {} : { shardSize }),
-    ...(booleanOf(get(at, 'permutations')) ? { permutations: true as const } : {}),
+    ...(booleanOf(permutations) ? { permutations: true as const } : {}),
     ...(evaluate === undefined ? {} : { evaluate }),
   }
+}
+
+/** An absolute path, or an address in its full form. */
+function placeIn(folder: string, written: string): string {
+  const address = outputAddress(written)
+  return address ? addressText(address) : path.resolve(folder, written)
 }
 
 const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
@@ -122,14 +151,17 @@ const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
 /** Names that this system can't have or reads in another way. */
 function checkName(written: string, at: Cursor['path'], { scope, override }: OutputContext): void {
   const flag = override === undefined ? '' : '-o '
-  const address = addressIn(written)
-  if (address !== undefined) {
-    const message = `${flag}${quote(written)}: terge writes local files and folders, not to ${address}`
-    scope.report.error('bad-value', message, at, {
-      hint: 'write a path, and upload the result with the tool of that service',
-    })
+  const wrong = refusedAddress(written)
+  if (wrong) {
+    scope.report.error('bad-value', `${flag}${quote(written)}: ${wrong.problem}`, at, { hint: wrong.hint })
     return
   }
+  const address = outputAddress(written)
+  if (address?.kind === 'hub' && isOutputFile(written)) {
+    const message = `${flag}${quote(written)}: a repository is a folder, and its name ends in ${OUTPUT.extension}`
+    scope.report.error('bad-value', message, at, { hint: 'choose another name' })
+  }
+  if (address) return
   const refused = refusedName(written)
   if (refused !== undefined) {
     const message = `${flag}${quote(written)}: ${refused}, which Windows does not allow in names`

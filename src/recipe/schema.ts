@@ -103,7 +103,9 @@ const dtype: Schema = {
 }
 const outputMapping = object(
   {
-    path: text('Relative to the recipe. A path that ends in .safetensors is one file, any other path is a folder.'),
+    path: text(
+      'Relative to the recipe. A path that ends in .safetensors is one file, any other path is a folder. Or hf:org/name@branch, or s3://bucket/prefix.',
+    ),
     from: text('The model or step to write. Default: the only step that no other step uses.'),
     dtype,
     quantize: {
@@ -257,7 +259,12 @@ export const recipeSchema = (checked = false): Schema => ({
           'The name of a model, the name of a known template, or a Jinja template. Default: the template of the base.',
           Object.fromEntries(templateNames().map((name) => [name, `The chat template ${name}.`])),
         ),
-        output: several('a path or a mapping', 'Where to write the result.', text('A path.'), ref('output')),
+        output: several(
+          'a path or a mapping',
+          'Where to write the result.',
+          text('A path, hf:org/name@branch, or s3://bucket/prefix.'),
+          ref('output'),
+        ),
         outputs: { ...listOf(ref('output')), description: 'Where to write several results.' },
         evaluate: ref('evaluate'),
       },

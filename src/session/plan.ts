@@ -21,9 +21,11 @@ import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
 import type { PlanContext } from '../steps/types.js'
 import type { InputState } from '../storage/local/inputStates.js'
+import { overlappingAddresses } from './checks/addresses.js'
 import { unsoundCopies } from './checks/copies.js'
 import { heapProblems } from './checks/heap.js'
 import { misplacedOutputs } from './checks/outputPlaces.js'
+import { withWork } from './destinations/places.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './importing/mergekit.js'
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
@@ -210,13 +212,18 @@ async function planWhole(
     inputs: await inputsOf(plan, used, states),
     files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
     models: used.map(smallFolderOf),
-    outputs: plan.outputs.map(({ spec, point, layout }) => {
-      const { resolved } = recipe.outputs[spec]!
-      return point ? path.join(resolved, `${point.name}${layout === 'file' ? OUTPUT.extension : ''}`) : resolved
-    }),
+    outputs: withWork(
+      plan,
+      plan.outputs.map(({ spec, point, layout }) => {
+        const { resolved } = recipe.outputs[spec]!
+        return point ? path.join(resolved, `${point.name}${layout === 'file' ? OUTPUT.extension : ''}`) : resolved
+      }),
+      undefined,
+    ),
   }
   const misplaced = [
     ...(await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)),
+    ...overlappingAddresses(recipe),
     ...(await unsoundCopies(plan, recipe, checkpoints)),
   ]
   if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }

@@ -9,7 +9,7 @@ import { withPace } from '../execute/paced.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
 import { executePart, executePlan } from '../execute/run.js'
-import type { ExecuteOptions } from '../execute/types.js'
+import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import { surveyRanks } from '../execute/units/survey.js'
 import type { Part } from '../execute/units/types.js'
@@ -19,7 +19,10 @@ import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
+import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
+import { withDeliveries } from './destinations/deliveries.js'
+import { addressOf, shownLineage, shownPlace, withWork } from './destinations/places.js'
 import { checkSums, fetchModels } from './opened/models.js'
 import { refusePermutationFiles } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
@@ -35,6 +38,8 @@ export interface RunOptions {
   readonly memory?: number
   /** Reuse the work of an interrupted run, after reading it again. Default: false. */
   readonly resume?: boolean
+  /** The folder in which outputs for the hub or a store are made. Default: `work` in terge's cache. */
+  readonly work?: string
   /** Replace existing outputs. Default: false. */
   readonly force?: boolean
   /** Default true: calls fsync before the output gets its name. */
@@ -57,14 +62,16 @@ export interface RunOptions {
 export interface RunResult {
   /** By `Plan.outputs`. */
   readonly outputs: readonly {
-    /** Absolute path. */
+    /** Absolute path, or the address of an output that was uploaded. */
     readonly path: string
-    /** Absolute path of the lineage's file. */
+    /** Absolute path of the lineage's file, or its address. */
     readonly lineagePath: string
     /** Where every tensor came from, with digests. */
     readonly lineage: Lineage
     /** In bytes. Size of the files with tensors; 0 for a checkpoint that was only evaluated. */
     readonly bytes: number
+    /** The commit of an output on the hub. */
+    readonly revision?: string
   }[]
   /** The files that summarize paths, next to their points. */
   readonly summaries: readonly string[]
@@ -127,7 +134,7 @@ export const settled = async (prepared: Prepared, options: RunOptions): Promise<
 async function runPaced(given: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
-  const prepared = await settled(given, options)
+  const prepared = withPlaces(await settled(given, options), options.work)
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
   const warnings: Diagnostic[] = []
@@ -169,9 +176,10 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
     internals.recorded?.(await executePart(plan, bindings, execution, internals.part))
     return { outputs: [], summaries: [], warnings, seconds: (performance.now() - started) / 1000 }
   }
+  let published: ReadonlyMap<number, Published> = new Map()
   if (lineages.size < plan.outputs.length) {
-    const finished = new Set(lineages.keys())
-    await executePlan(plan, bindings, { ...execution, finished: (index) => finished.has(index) }, async (executed) => {
+    const done = new Set(lineages.keys())
+    const describe = async (executed: Executed): Promise<Description[]> => {
       internals.recorded?.(executed.records())
       const { digests = true, sha256 = false } = options
       const made = await describeOutputs(prepared, executed, { digests, sha256 })
@@ -182,23 +190,42 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
       )
       return made.map((input) => {
         lineages.set(input.output, buildLineage(input))
-        return describedAs(input, path.basename(plan.outputs[input.output]!.path))
+        const { path: written } = plan.outputs[input.output]!
+        return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
       })
-    })
+    }
+    const all: ExecuteOptions = { ...execution, finished: (index) => done.has(index) }
+    published = await withDeliveries(plan, bindings, all, (options) => executePlan(plan, bindings, options, describe))
   }
   const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
-  const outputs = plan.outputs.map(({ files, keep }, index) => {
-    return {
-      path: bindings.outputs[index]!,
-      lineagePath: lineagePathOf(plan, bindings, index),
-      lineage: lineages.get(index)!,
-      bytes: keep ? files.reduce((sum, file) => sum + file.size, 0) : 0,
-    }
-  })
+  const outputs = resultOutputs(prepared, lineages, published)
   return { outputs, summaries, warnings, seconds }
 }
+
+function resultOutputs(
+  { plan, bindings }: Prepared,
+  lineages: ReadonlyMap<number, Lineage>,
+  published: ReadonlyMap<number, Published>,
+): RunResult['outputs'] {
+  return plan.outputs.map((output, index) => {
+    const { revision } = published.get(index) ?? {}
+    return {
+      path: shownPlace(output, bindings.outputs[index]!),
+      lineagePath: shownLineage(output, lineagePathOf(plan, bindings, index)),
+      lineage: lineages.get(index)!,
+      bytes: output.keep ? output.files.reduce((sum, file) => sum + file.size, 0) : 0,
+      ...(revision === undefined ? {} : { revision }),
+    }
+  })
+}
+
+/** The plan with the local paths of outputs that are uploaded. */
+const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => ({
+  ...prepared,
+  bindings: { ...prepared.bindings, outputs: withWork(prepared.plan, prepared.bindings.outputs, work) },
+})
 
 function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions): ExecuteOptions {
   const { threads = availableParallelism(), listen = () => {}, commands, signal } = options

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { addressIn } from '../core/names/fileNames.js'
 import { formatSize } from '../core/sizes.js'
 import { counted, formatCount } from '../core/words.js'
 import type { Lineage } from '../index.js'
@@ -6,8 +7,9 @@ import { pathText } from './path.js'
 import { stepsText } from './steps.js'
 import { printable } from './text.js'
 
-/** A path as the user would write it from `folder`: relative if it is below. */
+/** A path as the user would write it from `folder`: relative if it is below. Addresses are unchanged. */
 export function shownPath(file: string, folder: string): string {
+  if (addressIn(file) !== undefined) return printable(file)
   const relative = path.relative(folder, file)
   const below =
     relative !== '' && relative !== '..' && !relative.startsWith(`..${path.sep}`) && !path.isAbsolute(relative)

@@ -184,6 +184,7 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     threads: 2,
     memory: 1e9,
     resume: true,
+    work: 'work',
     force: true,
     sync: false,
     digests: true,

@@ -8,14 +8,17 @@ import { fixture, terge } from '../support/terge.js'
 
 const A = fixture('digits/mlp256-0.safetensors')
 
-for (const output of ['s3://bucket/model', 'hf:org/name', 'https://example.com/model.safetensors', 'gs://b/m'])
+for (const output of ['https://example.com/model.safetensors', 'gs://b/m', 'ftp://host/model'])
   test(`an output ${output} is refused, in the recipe and with -o, and nothing is written`, () =>
     inFolder(async (folder) => {
       const file = path.join(folder, 'r.yml')
       writeFileSync(file, `terge: 1\nmodels: {a: '${A}'}\nmerge: {method: passthrough}\noutput: '${output}'\n`)
       const { code, err } = await terge(['run', file])
       assert.is(code, 2)
-      assert.match(err, /r\.yml:4:9: error bad-value: '\S+': terge writes local files and folders, not to /)
+      assert.match(
+        err,
+        /r\.yml:4:9: error bad-value: '\S+': terge writes local files and folders, to the hub and to S3 stores, not to /,
+      )
       assert.match(err, /hint: write a path/)
       const flag = await terge(['run', file, '-o', output])
       assert.is(flag.code, 2)

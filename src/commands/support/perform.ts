@@ -111,8 +111,9 @@ export async function withProgress<T>(
 }
 
 const runJson = ({ diagnostics }: Prepared, { outputs, summaries, warnings, seconds }: RunResult) => ({
-  outputs: outputs.map(({ path, lineagePath, bytes, lineage }) => ({
+  outputs: outputs.map(({ path, lineagePath, bytes, lineage, revision }) => ({
     path,
+    ...given({ revision }),
     lineage: lineagePath,
     bytes,
     tensors: lineage.output.tensors,

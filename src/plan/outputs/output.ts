@@ -12,6 +12,7 @@ import { leavesOf, plainOf } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import { inputsOf, sameMaking } from '../../expr/walk.js'
+import { outputAddress } from '../../language/addresses.js'
 import type { Faults } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
 import type { Quantizer } from '../../methods/quantize.js'
@@ -77,6 +78,15 @@ export const planOutputs = (
 function planWay(context: OutputContext, spec: OutputSpec, index: number, way: Way): PlanOutput[] {
   const { recipe, checkpoints, faults } = context
   const { points, keep } = way
+  if (outputAddress(spec.path)) {
+    faults.error(
+      'not-a-folder',
+      `an interpolation writes ${points.length} checkpoints and a summary into one folder, but ${spec.path} is not on this machine`,
+      recipe.placeOf([...spec.at, 'path']),
+      'write a local folder, and upload the points that you want',
+    )
+    return []
+  }
   if (isOutputFile(spec.path)) {
     const hint = 'write a folder: each point is a checkpoint in it'
     faults.error(

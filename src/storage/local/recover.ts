@@ -20,6 +20,8 @@ export interface Place {
   readonly commit: string
   /** The executor's record of finished work. */
   readonly journal: string
+  /** The record of what was uploaded, if the output is not on this machine. */
+  readonly uploads: string
   /** Paths of the lineage of a single file: published, staged, and the old one that is replaced. */
   readonly lineage: { readonly published: string; readonly staged: string; readonly old: string }
 }
@@ -38,6 +40,7 @@ export function placeOf(output: string, kind: Place['kind']): Place {
     old,
     commit: path.join(folder, 'commit'),
     journal: path.join(folder, 'journal'),
+    uploads: path.join(folder, 'uploads'),
     lineage: {
       published: path.join(path.dirname(output), lineage),
       staged: path.join(files, lineage),

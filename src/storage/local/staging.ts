@@ -320,7 +320,8 @@ export async function discard(staging: Staging): Promise<void> {
 /** Keeps unfinished work for a resume, and releases the lock. */
 export async function leave(staging: Staging): Promise<void> {
   try {
-    const begun = (await exists(staging.journal)) && !(await recover(staging, staging.step))
+    const begun =
+      ((await exists(staging.journal)) || (await exists(staging.uploads))) && !(await recover(staging, staging.step))
     if (!begun) await tidy(staging, staging.step)
   } finally {
     await release(staging)

@@ -17,7 +17,7 @@ export const NOFOLLOW: number = constants.O_NOFOLLOW ?? 0
 
 const OWNER = 'owner'
 /** Files with the records of a run. */
-const RECORD = /^(journal|commit)(\.new)?$/
+const RECORD = /^(journal|commit|uploads)(\.new)?$/
 const FOLDER = /^(new|old)$/
 /** In bytes. A lock and an owner record are one line. */
 const MOST_LINE = 1000

@@ -24,11 +24,14 @@ const BYTE_TIMEOUT = 30_000
 
 export const cacheOf = ({ cache }: S3Settings): Cache => ({ folder: cache, variable: 'TERGE_CACHE' })
 
-/** The folder of the cache. */
-export function cacheFolder(env: Environment = process.env): string {
+/** terge's own folder for caches. */
+export function tergeCache(env: Environment = process.env): string {
   const caches = given(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache')
-  return path.resolve(given(env.TERGE_CACHE) ?? path.join(caches, 'terge'), 's3')
+  return path.resolve(given(env.TERGE_CACHE) ?? path.join(caches, 'terge'))
 }
+
+/** The folder of the cache. */
+export const cacheFolder = (env: Environment = process.env): string => path.join(tergeCache(env), 's3')
 
 /** Reads the settings. Errors: `bad-environment`, those of `credentialsOf`. */
 export async function s3Settings(env: Environment = process.env): Promise<S3Settings> {

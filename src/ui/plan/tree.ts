@@ -1,3 +1,4 @@
+import { addressIn } from '../../core/names/fileNames.js'
 import { ABSENT_REASONS } from '../../core/reasons.js'
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
@@ -61,6 +62,8 @@ function outputBranch(output: PlanOutput): Branch {
   const shares = [...dtypes].map(([dtype, count]) => (dtypes.size === 1 ? dtype : `${dtype} ${formatCount(count)}`))
   const size = `${counted(output.files.length, 'file')}, ${formatSize(bytes)}, ${counted(output.tensors.length, 'tensor')}`
   branches.push({ text: `${size} (${shares.join(', ')})` })
+  if (addressIn(output.path) !== undefined)
+    branches.push({ text: `uploads ${formatSize(bytes)}, which needs as much local disk until the end` })
   if (output.sidecars.length > 0)
     branches.push({ text: `other files: ${output.sidecars.map(({ name }) => printable(name)).join(', ')}` })
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }

@@ -35,7 +35,7 @@ const PARALLEL = 4
 
 export const apiOf = ({ repository }: HubOutput): string => `/api/models/${repository}`
 
-export const subjectOf = ({ reference, repository, branch }: HubOutput, exit: ExitCode): Subject => ({
+const subjectOf = ({ reference, repository, branch }: HubOutput, exit: ExitCode): Subject => ({
   ...{ reference, repository, revision: branch, exit, writes: true },
 })
 

@@ -27,7 +27,7 @@ export async function sendFile(
 ): Promise<Receipt> {
   const partSize = partSizeOf(size, wanted)
   const count = Math.max(1, Math.ceil(size / partSize))
-  const kept = await keptParts(target, earlier, { size, partSize })
+  const kept = await keptUpload(target, earlier, { size, partSize })
   const id = kept?.id ?? (await createUpload(target))
   const parts: (ReceivedPart | null)[] = Array.from({ length: count }, () => null)
   const receipt = (): Receipt => ({ name, size, upload: { id, partSize, parts: [...parts] } })
@@ -43,12 +43,8 @@ export async function sendFile(
     const start = index * partSize
     const length = Math.min(partSize, size - start)
     const md5 = await md5Of({ handle, start, length }, stop)
-    const known = kept?.parts[index]
-    if (known?.md5 === md5.toString('hex')) {
-      parts[index] = known
-      progress?.(length)
-      return
-    }
+    parts[index] = kept?.partOf(index, md5.toString('hex')) ?? null
+    if (parts[index]) return progress?.(length)
     parts[index] = await patiently(
       async () => {
         let sent = 0
@@ -83,12 +79,18 @@ export async function sendFile(
   return receipt()
 }
 
-/** The upload of an earlier run, with those of its parts that the store still has. */
-async function keptParts(
+interface KeptUpload {
+  readonly id: string
+  /** A part that the store still has, with these bytes. */
+  partOf(index: number, md5: string): ReceivedPart | undefined
+}
+
+/** The upload of an earlier run. A part counts by its own ETag if that is the MD5, even if the run was killed before it noted it. */
+async function keptUpload(
   target: S3Target,
   earlier: Receipt | undefined,
   { size, partSize }: { readonly size: number; readonly partSize: number },
-): Promise<{ readonly id: string; readonly parts: readonly (ReceivedPart | null)[] } | undefined> {
+): Promise<KeptUpload | undefined> {
   const { upload } = earlier ?? {}
   if (!upload) return undefined
   const there = await listParts(target, upload.id)
@@ -97,6 +99,14 @@ async function keptParts(
     await abortUpload(target, upload.id)
     return undefined
   }
-  const parts = upload.parts.map((part, index) => (part && there.get(index + 1) === bare(part.etag) ? part : null))
-  return { id: upload.id, parts }
+  return {
+    id: upload.id,
+    partOf(index, md5) {
+      const etag = there.get(index + 1)
+      if (etag === undefined) return undefined
+      const noted = upload.parts[index]
+      const same = etag.toLowerCase() === md5 || (noted?.md5 === md5 && bare(noted.etag) === etag)
+      return same ? { etag: `"${etag}"`, md5 } : undefined
+    },
+  }
 }

@@ -1,0 +1,49 @@
+/** Places for outputs that are not on this machine. */
+import { addressIn } from '../core/names/fileNames.js'
+import { hubParts, s3Parts } from './names.js'
+
+/** A branch of a repository on the hub, or a place in an S3 store. */
+export type OutputAddress =
+  | { readonly kind: 'hub'; readonly repository: string; readonly branch: string; readonly name: string }
+  | { readonly kind: 's3'; readonly bucket: string; readonly key: string; readonly name: string }
+
+const BRANCH = 'main'
+
+/** The address of an output; undefined for paths, and for addresses that terge does not write to. */
+export function outputAddress(written: string): OutputAddress | undefined {
+  const hub = hubParts(written)
+  if (hub) {
+    const { repository, revision: branch = BRANCH } = hub
+    return { kind: 'hub', repository, branch, name: repository.slice(repository.indexOf('/') + 1) }
+  }
+  const s3 = s3Parts(written)
+  return s3 && { kind: 's3', ...s3, name: s3.key.slice(s3.key.lastIndexOf('/') + 1) || s3.bucket }
+}
+
+/** An address in its full form: equal for equal places. */
+export const addressText = (address: OutputAddress): string =>
+  address.kind === 'hub'
+    ? `hf:${address.repository}@${address.branch}`
+    : `s3://${address.bucket}${address.key === '' ? '' : `/${address.key}`}`
+
+/** Why something cannot be written to an address; undefined if it can, and for paths. */
+export function refusedAddress(written: string): { readonly problem: string; readonly hint: string } | undefined {
+  const scheme = addressIn(written)
+  if (scheme === undefined) return undefined
+  const address = outputAddress(written)
+  if (!address) {
+    if (scheme === 'hf:') return { problem: 'is not a hub reference', hint: 'write hf:org/name or hf:org/name@branch' }
+    if (scheme === 's3://') return { problem: 'is not an address in an S3 store', hint: 'write s3://bucket/prefix' }
+    const hint = 'write a path, hf:org/name or s3://bucket/prefix, or upload the result with the tool of that service'
+    return { problem: `terge writes local files and folders, to the hub and to S3 stores, not to ${scheme}`, hint }
+  }
+  if (address.kind === 's3') return undefined
+  if (/^[0-9a-f]{40}$/.test(address.branch) || !isBranch(address.branch))
+    return { problem: `'${address.branch}' is not a branch`, hint: 'write the name of a branch, such as main' }
+  return undefined
+}
+
+/** What git accepts as the name of a branch, without references of other kinds. */
+const isBranch = (name: string): boolean =>
+  !name.startsWith('refs/') &&
+  !/[\s~^:?*[\\\u0000-\u0020\u007f]|\.\.|@\{|\/\/|^[-/.]|[/.]$|\.lock(?:\/|$)|\/\./.test(name)

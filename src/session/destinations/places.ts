@@ -1,0 +1,42 @@
+/** Where outputs that are not on this machine are made: in a local folder, until they are uploaded. */
+import { createHash } from 'node:crypto'
+import path from 'node:path'
+import { addressText, type OutputAddress, outputAddress } from '../../language/addresses.js'
+import type { Plan, PlanOutput } from '../../plan/types.js'
+import { tergeCache } from '../../storage/s3/settings.js'
+
+/** The address of an output; undefined if it is on this machine. */
+export const addressOf = (output: PlanOutput): OutputAddress | undefined => outputAddress(output.path)
+
+/** The folder of work, if the user chooses none. */
+const defaultWork = (): string => path.join(tergeCache(), 'work')
+
+/** The local path of an output on its way to an address. Equal for runs of any recipe that writes there. */
+function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = defaultWork()): string {
+  const text = addressText(address)
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 16)
+  // The lineage of a single file has its name.
+  const name = layout === 'file' ? address.name : address.name.replace(/[^\w.-]/g, '_').replace(/^\.+/, '')
+  return path.join(path.resolve(work), digest, name || 'model')
+}
+
+/** The local paths of outputs, with those that are uploaded in a folder of the user. */
+export const withWork = ({ outputs }: Plan, places: readonly string[], work: string | undefined): string[] =>
+  outputs.map((output, index) => {
+    const address = addressOf(output)
+    return address ? stagingPlace(address, output.layout, work) : places[index]!
+  })
+
+/** Where the lineage of an output is for the user, given its local path: beside the output, at its address or on this machine. */
+export function shownLineage(output: PlanOutput, local: string): string {
+  const address = addressOf(output)
+  if (!address) return local
+  const text = addressText(address)
+  return `${output.layout === 'file' ? text.slice(0, text.lastIndexOf('/')) : text}/${path.basename(local)}`
+}
+
+/** Where an output is for the user: its address, or its path. */
+export const shownPlace = (output: PlanOutput, local: string): string => {
+  const address = addressOf(output)
+  return address ? addressText(address) : local
+}
