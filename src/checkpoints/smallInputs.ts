@@ -9,6 +9,11 @@ const INDEX = /\.index(\.\w+)?\.json$/
 
 /** Absolute paths of the small files that may have been read for a checkpoint: its own, and the sidecars in `copied`. */
 export async function smallInputs(checkpoint: Checkpoint, copied: Iterable<string>): Promise<string[]> {
+  const given = (checkpoint.configFiles ?? []).map((file) => file.path)
+  return [...given, ...(await ownInputs(checkpoint, copied))]
+}
+
+async function ownInputs(checkpoint: Checkpoint, copied: Iterable<string>): Promise<string[]> {
   const { layout, modules = [], adapterFile } = checkpoint
   const place = smallFolderOf(checkpoint)
   if (layout === 'file') return adapterFile ? [path.join(path.dirname(place), ADAPTER_CONFIG)] : []

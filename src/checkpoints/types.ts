@@ -60,6 +60,15 @@ export interface CheckpointModule {
 export const smallFolderOf = ({ path, smallFolder }: Pick<Checkpoint, 'path' | 'smallFolder'>): string =>
   smallFolder ?? path
 
+/** A file of `config` of a model in the recipe. */
+export interface ConfigFile {
+  /** As the user wrote it; of a file in a folder, with the name after it. */
+  readonly file: string
+  readonly path: string
+  /** `sha256:` and 64 hexadecimal digits. */
+  readonly sha256: string
+}
+
 /** Small files of a folder that the recipe gives for a model without them. */
 export interface GivenFiles {
   /** As the user wrote it. */
@@ -106,6 +115,8 @@ export interface Checkpoint {
   readonly norms?: ReadonlyMap<string, string>
   /** Files that the recipe gives for a model without them. */
   readonly given?: GivenFiles
+  /** The files that the recipe's `config` of this model means. */
+  readonly configFiles?: readonly ConfigFile[]
   /** Small files of an output that no model's folder has, by name. */
   readonly texts?: ReadonlyMap<string, string>
   /** Other small files of a hub-style folder (tokenizer, generation config, …), relative to it. Includes each module's `config.json`, but not the folder's own. */

@@ -172,6 +172,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
           reference: model.reference,
           ...(model.revision === undefined ? {} : { revision: model.revision }),
           ...(model.quantized ? { quantized: model.quantized } : {}),
+          ...(model.config ? { config: model.config } : {}),
           ...(model.layouts ? { layouts: model.layouts } : {}),
           ...(model.readAs ? { readAs: model.readAs } : {}),
           files: beside ? [...files, beside] : files,

@@ -7,9 +7,9 @@ import { recordOf } from '../core/collections/ownValue.js'
 import { fault } from '../core/diagnostics.js'
 import { Bad, bad, digest, list, natural, object, type Read, record, text } from '../core/json/shape.js'
 import { readText } from './disk.js'
-import { fileName } from './parse.js'
+import { fileName, givenConfig } from './parse.js'
 import { sortedKeys } from './serialize.js'
-import type { Digest } from './types.js'
+import type { Digest, GivenConfig } from './types.js'
 
 export interface LockedFile {
   /** Relative to the model's folder, or the file's own name. */
@@ -31,6 +31,8 @@ export interface LockedModel {
   readonly subfolder?: string
   /** The commit of a model on the hub, or the revision of one in a store. */
   readonly commit?: string
+  /** The files that `config` of the model means, and their SHA-256. */
+  readonly config?: readonly GivenConfig[]
   /** Weights, then config and other small files. */
   readonly files: readonly LockedFile[]
 }
@@ -53,10 +55,11 @@ const commit: Read<string> = (value, at) =>
   typeof value === 'string' && /^[0-9a-f]{40}$/.test(value) ? value : bad(at, 'a commit, 40 hexadecimal digits')
 const lockedFile = object<LockedFile>({ name: fileName, size: natural, etag: text, sha256: digest, digest }, 'etag')
 const lockedModel = object<LockedModel>(
-  { reference: text, revision: text, subfolder: text, commit, files: list(lockedFile) },
+  { reference: text, revision: text, subfolder: text, commit, config: list(givenConfig), files: list(lockedFile) },
   'revision',
   'subfolder',
   'commit',
+  'config',
 )
 const lockForm = object<Lock>({
   lock: (value, at) => (value === 1 ? 1 : bad(at, '1, the only version that this terge reads')),

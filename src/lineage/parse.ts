@@ -31,6 +31,7 @@ import { KINDS } from '../steps/index.js'
 import { lineageValue, Members, sharing } from './pieces.js'
 import { sortedKeys } from './serialize.js'
 import type {
+  GivenConfig,
   Lineage,
   LineageFile,
   LineageMerge,
@@ -62,18 +63,21 @@ const file = object<LineageFile>(
   'sha256',
   'etag',
 )
+export const givenConfig = object<GivenConfig>({ file: text, sha256: digest })
 const model = object<LineageModel>(
   {
     index: natural,
     reference: text,
     revision: text,
     quantized: list(text),
+    config: list(givenConfig),
     layouts: list(text),
     readAs: list(text),
     files: list(file),
   },
   'revision',
   'quantized',
+  'config',
   'layouts',
   'readAs',
 )

@@ -121,6 +121,7 @@ const modelText = (model: LineageModel): string =>
     ['reference', inline(model.reference)],
     ['revision', maybe(model.revision)],
     ['quantized', maybe(model.quantized)],
+    ['config', maybe(model.config)],
     ['layouts', maybe(model.layouts)],
     ['readAs', maybe(model.readAs)],
     ['files', list('      ', model.files.map(fileText))],

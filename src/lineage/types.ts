@@ -20,6 +20,11 @@ export interface LineageFile {
   readonly etag?: string
 }
 
+export interface GivenConfig {
+  readonly file: string
+  readonly sha256: Digest
+}
+
 export interface LineageModel {
   /** Position in the recipe, from 0: readers cannot rely on the order of JSON objects. */
   readonly index: number
@@ -28,6 +33,8 @@ export interface LineageModel {
   readonly revision?: string
   /** The formats of its quantized weights: each once, sorted. */
   readonly quantized?: readonly string[]
+  /** The files that the recipe's `config` of this model means: their names as written, and their SHA-256. */
+  readonly config?: readonly GivenConfig[]
   /** The layouts that its tensors certainly have: `mixtral/released`. */
   readonly layouts?: readonly string[]
   /** The layouts that they were read as, if these differ. */

@@ -28,7 +28,11 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     analyses: plan.analyses,
     scopes: plan.scopes,
     ...(plan.factorings.length > 0 ? { factorings: plan.factorings } : {}),
-    models: plan.models.map(({ layouts: _, readAs: __, ...model }) => model),
+    models: plan.models.map(({ layouts: _, readAs: __, config, ...model }) => ({
+      ...model,
+      // Their content decides, not their names.
+      ...(config ? { config: config.map(({ sha256 }) => sha256) } : {}),
+    })),
     // The header's digest already covers the tensors' offsets.
     files: plan.files.map(({ tensors: _, ...file }) => file),
     outputs: plan.outputs.map(({ layout, from, point, files, indexes, tensors, sidecars, permutations }) => ({

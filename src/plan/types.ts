@@ -27,6 +27,8 @@ export interface PlanModel {
   readonly revision?: string
   /** The formats of its quantized weights: each once, sorted. */
   readonly quantized?: readonly string[]
+  /** The files that the recipe's `config` of this model means, and their SHA-256. */
+  readonly config?: readonly { readonly file: string; readonly sha256: string }[]
   /** The layouts that its tensors certainly have: `mixtral/released`. Not part of the digest. */
   readonly layouts?: readonly string[]
   /** The layouts that they are read as, if these differ. Not part of the digest. */

@@ -72,7 +72,7 @@ async function verifyPaced(given: string, options: VerifyOptions): Promise<Verif
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
   problems.unshift(...(signature?.problems ?? (await unchecked(given))))
-  problems.push(...(await stepFiles(lineage, recipeFolder ?? folder, options.signal)))
+  problems.push(...(await givenFiles(lineage, recipeFolder ?? folder, options.signal)))
   problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
     ? await reproduce({ lineage, digest, folder, recipeFolder: recipeFolder ?? folder, problems, options })
@@ -120,22 +120,23 @@ async function findRecipeFolder(lineage: Lineage, folder: string, given?: string
   return best?.candidate
 }
 
-/** Differences of the files that steps read, such as permutations. */
-async function stepFiles({ steps }: Lineage, folder: string, signal?: AbortSignal): Promise<Diagnostic[]> {
+/** Differences of the files that steps read, such as permutations, and of configurations that the recipe gives. */
+async function givenFiles({ steps, models }: Lineage, folder: string, signal?: AbortSignal): Promise<Diagnostic[]> {
   const problems: Diagnostic[] = []
   const hint = 'compare it with the file that the run read, or run the recipe again'
-  for (const record of Object.values(steps)) {
-    const files = record.kind === 'tokenizer' ? [] : (kindOf(record).recordedFiles?.(record) ?? [])
-    for (const { file, sha256: wanted } of files) {
-      const place = path.resolve(folder, file)
-      const found = await sha256(place, signal).catch(() => undefined)
-      if (found === wanted) continue
-      const [code, what] =
-        found === undefined
-          ? (['input-missing', 'cannot be read'] as const)
-          : (['input-digest', 'differs from the file that the run read'] as const)
-      problems.push({ severity: 'error', code, message: `${file} ${what}`, hint })
-    }
+  const ofSteps = Object.values(steps).flatMap((record) =>
+    record.kind === 'tokenizer' ? [] : (kindOf(record).recordedFiles?.(record) ?? []),
+  )
+  const configs = Object.values(models).flatMap(({ config = [] }) => config)
+  for (const { file, sha256: wanted } of [...ofSteps, ...configs]) {
+    const place = path.resolve(folder, file)
+    const found = await sha256(place, signal).catch(() => undefined)
+    if (found === wanted) continue
+    const [code, what] =
+      found === undefined
+        ? (['input-missing', 'cannot be read'] as const)
+        : (['input-digest', 'differs from the file that the run read'] as const)
+    problems.push({ severity: 'error', code, message: `${file} ${what}`, hint })
   }
   return problems
 }

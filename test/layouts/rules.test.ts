@@ -1,4 +1,5 @@
 /** Rules of a recipe, what is refused, and `terge convert`, `inspect --layout` and `diff` through the real command. */
+import { createHash } from 'node:crypto'
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -203,6 +204,36 @@ test('convert: a file without a configuration needs one, or the layout that it h
       /contradiction: --layout: the configuration of 'v5' says that its layout is mixtral\/transformers-5/,
     )
     assert.not.ok(existsSync(path.join(folder, 'x')))
+  }))
+
+test('a configuration that the recipe gives is an input: recorded, locked, and checked again', async () =>
+  inFolder(async (folder) => {
+    const phi3 = path.join(fixture('layouts'), 'phi3/fused')
+    cpSync(path.join(phi3, 'model.safetensors'), path.join(folder, 'phi.safetensors'))
+    const text = readFileSync(path.join(phi3, 'config.json'), 'utf8')
+    writeFileSync(path.join(folder, 'own.json'), text)
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      'terge: 1\nmodels: {phi: {path: phi.safetensors, config: own.json}}\noutput: {path: parts.safetensors, from: phi, layout: phi3/parts}\n',
+    )
+    const sum = `sha256:${createHash('sha256').update(text).digest('hex')}`
+    assert.is((await terge(['lock', 'r.yml'], folder)).code, 0)
+    const lock = JSON.parse(readFileSync(path.join(folder, 'r.yml.lock'), 'utf8'))
+    assert.equal(lock.models.phi.config, [{ file: 'own.json', sha256: sum }])
+    const locked = await terge(['run', 'r.yml', '--locked'], folder)
+    assert.is(locked.code, 0, locked.err)
+    const { models } = JSON.parse(readFileSync(path.join(folder, 'parts.lineage.json'), 'utf8'))
+    assert.equal(models.phi.config, [{ file: 'own.json', sha256: sum }])
+    assert.is((await terge(['verify', 'parts.safetensors'], folder)).code, 0)
+    assert.is((await terge(['run', 'r.yml', '--resume'], folder)).code, 0)
+    writeFileSync(path.join(folder, 'own.json'), `${text}\n`)
+    const verified = await terge(['verify', 'parts.safetensors'], folder)
+    assert.match(verified.out + verified.err, /error input-digest: own\.json differs from the file that the run read/)
+    assert.match(
+      (await terge(['run', 'r.yml', '--locked', '--force'], folder)).err,
+      /error lock-differs: phi: own\.json differs from the lock/,
+    )
+    assert.match((await terge(['run', 'r.yml', '--resume'], folder)).err, /its lineage belongs to another recipe/)
   }))
 
 test('the output has the layout that it names, and models of one merge have one layout', async () =>

@@ -55,6 +55,9 @@ export function readModels(
       ...{ name, reference: checkpoint.reference },
       ...(revision === undefined ? {} : { revision }),
       ...(formats.length > 0 ? { quantized: formats } : {}),
+      ...(checkpoint.configFiles
+        ? { config: checkpoint.configFiles.map(({ file, sha256 }) => ({ file, sha256 })) }
+        : {}),
       ...layoutFields(layouts.get(name)),
     })
     files.push(...planFiles(checkpoint, model))

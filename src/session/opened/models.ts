@@ -6,6 +6,7 @@ import { openCheckpoint } from '../../checkpoints/open.js'
 import type { RemoteModel } from '../../checkpoints/remote/model.js'
 import { readConfigFile } from '../../checkpoints/sidecars.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
+import { sha256 } from '../../core/digest.js'
 import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { byteProgress } from '../../execute/byteProgress.js'
@@ -129,10 +130,16 @@ async function configured(
     )
   const place = path.resolve(recipe.folder, file)
   try {
-    if ((await stat(place)).isDirectory())
-      return { ...model, checkpoint: { ...checkpoint, given: await givenFolder(place, file) } }
+    if ((await stat(place)).isDirectory()) {
+      const given = await givenFolder(place, file)
+      const configFiles = [...given.texts].map(([name, text]) => ({
+        ...{ file: path.posix.join(file, name), path: path.join(place, name), sha256: sha256(text) },
+      }))
+      return { ...model, checkpoint: { ...checkpoint, given, configFiles } }
+    }
     const { config, text } = await readConfigFile(place, file, await boundsOf(path.dirname(place)))
-    return { ...model, checkpoint: { ...checkpoint, config, configText: text, newConfig: true } }
+    const configFiles = [{ file, path: place, sha256: await sha256OfFile(place) }]
+    return { ...model, checkpoint: { ...checkpoint, config, configText: text, newConfig: true, configFiles } }
   } catch (error) {
     if (error instanceof Fault) throw placed(recipe, where, error)
     const missing = fault(

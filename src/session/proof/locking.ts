@@ -3,7 +3,7 @@
 import path from 'node:path'
 import { isLicence, isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
-import { smallFolderOf } from '../../checkpoints/types.js'
+import { type Checkpoint, smallFolderOf } from '../../checkpoints/types.js'
 import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
@@ -59,6 +59,9 @@ export async function makeLock(
         ...(revision === undefined ? {} : { revision }),
         ...(subfolder === undefined ? {} : { subfolder }),
         ...(checkpoint.revision === undefined ? {} : { commit: checkpoint.revision }),
+        ...(checkpoint.configFiles
+          ? { config: checkpoint.configFiles.map(({ file, sha256 }) => ({ file, sha256 })) }
+          : {}),
         files,
       },
     ])
@@ -133,6 +136,7 @@ export async function lockDifferences(
     // If the reference contains the revision, it is already compared.
     if (hubParts(source.reference)?.revision === undefined) written('revision', 'revision')
     written('subfolder', 'subfolder')
+    messages.push(...configDifferences(name, locked.config, checkpoint.configFiles))
     const beside = await besideFiles(checkpoint)
     const sizes = new Map([
       ...checkpoint.files.map(({ name, size }) => [name, size] as const),
@@ -165,6 +169,27 @@ export async function lockDifferences(
     (message): Diagnostic => ({ severity: 'error', code: 'lock-differs', message, hint: HINT }),
   )
   return placed(recipe, source.at, new Fault(faults)).diagnostics
+}
+
+/** Files of `config` that differ. Older locks list none. */
+function configDifferences(
+  name: string,
+  locked: LockedModel['config'],
+  found: Checkpoint['configFiles'] = [],
+): readonly string[] {
+  if (locked === undefined) return []
+  const sums = new Map(found.map(({ file, sha256 }) => [file, sha256]))
+  const other = new Set(locked.map(({ file }) => file))
+  return [
+    ...locked.flatMap(({ file, sha256 }) => {
+      const now = sums.get(file)
+      if (now === sha256) return []
+      return [
+        `${name}: ${file} ${now === undefined ? 'is in the lock but is not its config' : 'differs from the lock'}`,
+      ]
+    }),
+    ...found.flatMap(({ file }) => (other.has(file) ? [] : [`${name}: ${file} is its config but not in the lock`])),
+  ]
 }
 
 /** Compares what a run read with the lock. Error: `lock-differs`, with exit code 1. */
