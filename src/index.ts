@@ -71,6 +71,7 @@ export { type Conversion, conversionRecipe } from './session/newRecipes/conversi
 export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/newRecipes/init.js'
 export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
+export { type Downloads, planDownloads } from './session/opened/streaming.js'
 export {
   importMergekit,
   type OpenedRecipe,

@@ -22,7 +22,7 @@ const GROUPS = {
     'importMergekit',
     'importBlockWeights',
   ],
-  Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan'],
+  Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan', 'planDownloads'],
   Runs: ['run', 'startAhead', 'lock'],
   Results: [
     'verify',

@@ -77,6 +77,7 @@ export const ERROR_CODES = [
   'damaged-weights',
   'degenerate-tensor',
   'disk-full',
+  'disk-too-small',
   'document-tokenizer',
   'dropped-scales',
   'dropped-tensors',

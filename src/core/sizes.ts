@@ -35,6 +35,14 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined
 }
 
+/** A size as flags accept it, rounded up: "82MB", "1.51GB". */
+export const sizeFlag = (bytes: number): string =>
+  bytes < 1e6
+    ? `${Math.ceil(bytes / 1e3)}kB`
+    : bytes < 1e9
+      ? `${Math.ceil(bytes / 1e6)}MB`
+      : `${Math.ceil(bytes / 1e7) / 100}GB`
+
 const NAMES = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /** Three significant digits in decimal units: "512 B", "1.50 GB", "81.9 MB". */

@@ -11,6 +11,7 @@ import { type RecordBook, recordBook } from './units/recordBook.js'
 import { doShared } from './units/shared.js'
 import { doTensors, type OutputFiles } from './units/tensors.js'
 import type { Engine } from './units/types.js'
+import { wholeWork } from './units/work.js'
 
 /** What a run provides for its candidates. */
 export interface Candidates {
@@ -66,7 +67,7 @@ export function candidateJudge(candidates: Candidates): Judge | undefined {
     }
     try {
       await doShared(own, analyses)
-      await doTensors(own, onlyOf(files, output.output))
+      await doTensors(own, onlyOf(files, output.output), wholeWork(own, [output.output]))
     } finally {
       await analyses.close()
     }

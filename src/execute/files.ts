@@ -9,6 +9,7 @@ export function fileCache<T extends { readonly fd: number }>(
   most: number,
 ): {
   get: (index: number) => T
+  drop: (indexes: readonly number[]) => void
   close: () => void
 } {
   // A Map keeps the order of insertion: the first key is the least recently used one.
@@ -38,6 +39,13 @@ export function fileCache<T extends { readonly fd: number }>(
       opened.set(index, file)
       if (opened.size > most) closeOldest()
       return file
+    },
+    drop(indexes) {
+      for (const index of indexes) {
+        const file = opened.get(index)
+        opened.delete(index)
+        if (file) closeSync(file.fd)
+      }
     },
     close() {
       for (const { fd } of opened.values()) closeSync(fd)
@@ -95,6 +103,7 @@ export function fileWriter(
   openFiles: number,
 ): {
   readonly write: (file: number, address: number, length: number, offset: number) => void
+  readonly release: (files: readonly number[]) => void
   readonly close: () => void
 } {
   const files = fileCache((index) => ({ fd: openOutput(paths[index]!), path: paths[index]! }), openFiles)
@@ -103,6 +112,7 @@ export function fileWriter(
       const { fd, path } = files.get(file)
       writeFully(fd, bytes, address, length, offset, path)
     },
+    release: files.drop,
     close: files.close,
   }
 }

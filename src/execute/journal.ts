@@ -7,13 +7,18 @@ import { fault } from '../core/diagnostics.js'
 import { moveSync } from '../core/system/disk.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
 import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
+import { digestsLine, parseDigests, type StoredDigest, type StoredDigests } from './units/storedDigests.js'
 
 /** The journals of a run's outputs. */
 export interface Journals {
   /** Records of earlier runs. */
   readonly found: readonly UnitRecord[]
+  /** Digests of earlier runs in files that were fetched. */
+  readonly stored: StoredDigests
   /** Appends a record to an output's journal. Records that outputs share go to the output that is published last. */
   add(output: number | undefined, record: UnitRecord): void
+  /** Appends a digest in a fetched file whose content has this identity. */
+  note(identity: string, digest: StoredDigest): void
   /** Writes what has been added, before another process works on the outputs or they get their names. */
   flush(): void
 }
@@ -41,15 +46,18 @@ export function openJournals(
   unchanged: () => boolean,
 ): Journals {
   const earlier = new Map(
-    claimed.map(({ output, staging }) => [output, staging.resumed ? readRecords(staging.journal) : []]),
+    claimed.map(({ output, staging }) => [output, staging.resumed ? readJournal(staging.journal) : NOTHING]),
   )
   const paths = new Map(claimed.map(({ output, staging }) => [output, staging.journal]))
   const last = claimed.at(-1)?.output
   const begun = new Set<number>()
   const waiting = new Map<number, string[]>()
+  const digests = new Map<string, StoredDigest[]>()
   let [isTrue, next] = [true, 0]
 
   function flush(): void {
+    for (const [identity, all] of digests) put(last!, digestsLine(identity, all))
+    digests.clear()
     if (!isTrue || waiting.size === 0) return
     const started = performance.now()
     isTrue = unchanged()
@@ -57,6 +65,11 @@ export function openJournals(
     waiting.clear()
     const ended = performance.now()
     next = ended + Math.max(PAUSE, PATIENCE * (ended - started))
+  }
+  function put(output: number, line: string): void {
+    const lines = waiting.get(output) ?? []
+    waiting.set(output, lines)
+    lines.push(line)
   }
   function append(output: number, lines: readonly string[]): void {
     const path = paths.get(output)!
@@ -67,12 +80,18 @@ export function openJournals(
     })
   }
   return {
-    found: [...earlier.values()].flat(),
+    found: [...earlier.values()].flatMap(({ records }) => records),
+    stored: parseDigests([...earlier.values()].flatMap(({ digests }) => digests)),
     add(output = last!, record) {
       if (!isTrue || bytesOf(record) > LARGEST_FINDINGS) return
-      const lines = waiting.get(output) ?? []
-      waiting.set(output, lines)
-      lines.push(recordLine(record))
+      put(output, recordLine(record))
+      if (performance.now() >= next) flush()
+    },
+    note(identity, digest) {
+      if (!isTrue || last === undefined) return
+      const known = digests.get(identity) ?? []
+      digests.set(identity, known)
+      known.push(digest)
       if (performance.now() >= next) flush()
     },
     flush,
@@ -83,9 +102,9 @@ const bytesOf = ({ findings }: UnitRecord): number =>
   Object.values(findings).reduce((sum, { byteLength }) => sum + byteLength, 0)
 
 /** Rewrites the journal, so that a torn last line is not joined to the next one. It is complete before it gets its name. */
-function begin(path: string, records: readonly UnitRecord[]): void {
+function begin(path: string, { records, digests }: Earlier): void {
   rmSync(`${path}.new`, { force: true })
-  write(`${path}.new`, [HEAD, ...records.map(recordLine), ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
+  write(`${path}.new`, [HEAD, ...records.map(recordLine), ...digests, ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
   moveSync(`${path}.new`, path)
 }
 
@@ -125,9 +144,18 @@ function readLines(path: string): string[] {
   }
 }
 
-function readRecords(path: string): UnitRecord[] {
+/** What an earlier run wrote: records, and whole lines with digests. */
+interface Earlier {
+  readonly records: readonly UnitRecord[]
+  readonly digests: readonly string[]
+}
+
+const NOTHING: Earlier = { records: [], digests: [] }
+
+function readJournal(path: string): Earlier {
   const [first, ...lines] = readLines(path)
-  if (first !== HEAD) return []
+  if (first !== HEAD) return NOTHING
   // The last line can be incomplete if the run was killed.
-  return lines.flatMap((line) => parseRecord(line) ?? [])
+  const digests = lines.filter((line) => parseDigests([line]).size > 0)
+  return { records: lines.flatMap((line) => parseRecord(line) ?? []), digests }
 }

@@ -1,6 +1,7 @@
 import { irreplaceable } from '../checkpoints/replaceable.js'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { compileKernels, smallKernels } from '../kernels/index.js'
+import { batchesOf } from '../plan/flow/batches.js'
 import type { Plan } from '../plan/types.js'
 import { planUnits } from '../plan/units.js'
 import { areUnchanged, completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
@@ -10,17 +11,10 @@ import { analysesBudget, threadsWithin, usefulThreads } from './budget.js'
 import { type Candidates, candidateJudge } from './candidates.js'
 import { type CheckBook, checkBook, withChecks } from './commands/checks.js'
 import type { Findings } from './findings.js'
+import { mergeInStages, type StagedBatch, shareInStages } from './flow/stages.js'
 import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
-import {
-  batchesOf,
-  type ClaimedOutput,
-  claimedOutput,
-  evaluate,
-  publishOutputs,
-  stageBeside,
-  stageWeights,
-} from './outputs.js'
+import { type ClaimedOutput, claimedOutput, evaluate, publishOutputs, stageBeside, stageWeights } from './outputs.js'
 import { openPool } from './pools/threads.js'
 import { refuseNonFinite, remarkDiagnostics } from './remarks.js'
 import { factorShelf } from './schedule/factorings.js'
@@ -35,8 +29,10 @@ import type { UnitRecord } from './units/records.js'
 import { arraysFound, scopesFound, stepRecords } from './units/results.js'
 import { roomOf } from './units/room.js'
 import { doShared, scopeResults } from './units/shared.js'
+import { placeKey } from './units/storedDigests.js'
 import { doTensors, type OutputFiles } from './units/tensors.js'
 import type { Engine, Part } from './units/types.js'
+import { wholeWork } from './units/work.js'
 import { windowMode } from './windowMode.js'
 
 /**
@@ -70,7 +66,7 @@ export async function executePlan(
         // A picture of phases goes one way: the last batch ends it.
         if (place === run.batches.length - 1)
           options.listen({ kind: 'phase', phase: options.sync ? 'flushing' : 'publishing' })
-        await publishOutputs(plan, batch, texts, run.inputs, options, settled)
+        await publishOutputs(plan, batch, texts, run.inputs(), options, settled)
       }
     } finally {
       await run.analyses.close()
@@ -94,7 +90,7 @@ export async function executePart(
     try {
       for (const batch of run.batches) await doBatch(run, batch, bindings, options)
       // Digests may be of other content than what units were computed from.
-      await refuseChanged(run.inputs)
+      await refuseChanged(run.inputs())
       records.push(...run.works.records.all())
     } finally {
       await run.analyses.close()
@@ -132,17 +128,26 @@ async function doBatch(
   })
   const engine: Engine = { ...works, pool }
   try {
+    const files = outputFiles(plan, staged, batch)
+    const statistics = () => warnOfStatistics(engine, batches, options)
+    const judge = isFirst
+      ? candidateJudge({ engine, batch: outputs, bindings, options, room, files: outputFiles(plan, staged, outputs) })
+      : undefined
+    const { streaming } = options
+    const inStages: StagedBatch | undefined = streaming && { engine, streaming, analyses, files, judge, statistics }
     if (isFirst) {
-      await warnOfStatistics(engine, batches, options)
-      const files = outputFiles(plan, staged, outputs)
-      const judge = candidateJudge({ engine, batch: outputs, bindings, options, room, files })
-      await doShared(engine, analyses, judge)
+      if (inStages) await shareInStages(inStages)
+      else {
+        await statistics()
+        await doShared(engine, analyses, judge)
+      }
       options.listen({ kind: 'phase', phase: 'merging' })
     }
-    await doTensors(engine, outputFiles(plan, staged, batch))
+    if (inStages) await mergeInStages(inStages)
+    else await doTensors(engine, files, wholeWork(engine, [...files.first.keys()]))
   } catch (error) {
     // What read a mixture of two contents may have failed for that.
-    if (!(error instanceof Fault)) await refuseChanged(inputs)
+    if (!(error instanceof Fault)) await refuseChanged(inputs())
     throw error
   } finally {
     try {
@@ -219,7 +224,8 @@ interface Run {
   readonly room: Candidates['room']
   readonly threads: number
   readonly mode: WindowMode
-  readonly inputs: readonly InputState[]
+  /** The states of all inputs, except for files that are not there. */
+  readonly inputs: () => readonly InputState[]
   readonly batches: readonly (readonly ClaimedOutput[])[]
 }
 
@@ -231,15 +237,27 @@ export async function openRun(
   options: ExecuteOptions,
   part?: Part,
 ): Promise<Run> {
-  const { listen, digests: wanted, signal, finished = () => false } = options
+  const { listen, digests: wanted, signal, finished = () => false, streaming } = options
   const mode = windowMode()
   const threads = usedThreads(plan, options, mode)
-  const inputs = await completeStates(bindings.inputs)
+  const brought = new Set(bindings.files.filter((_, file) => streaming?.supply.brings(file)))
+  const kept = await completeStates(bindings.inputs.filter(({ path }) => !brought.has(path)))
+  // What was dropped was checked then.
+  const inputs = () => [...kept, ...(streaming?.supply.states() ?? [])]
   const units = planUnits(plan)
-  const digests = inputDigests(units.stored, wanted)
+  const digests = inputDigests(units.stored, wanted, (number, digest) => {
+    const { file, ...place } = units.stored.placeOf(number)
+    const identity = streaming?.supply.identityOf(file)
+    if (identity !== undefined) journals.note(identity, { ...place, digest })
+  })
   // The last one has what all outputs share: not a check, which is removed first.
   const ordered = [...claimed].sort((a, b) => Number(isCheck(plan, b)) - Number(isCheck(plan, a)))
-  const journals = openJournals(ordered, () => areUnchanged(inputs))
+  const journals = openJournals(ordered, () => areUnchanged(inputs()))
+  for (const number of streaming ? units.stored.numbers() : []) {
+    const { file, ...place } = units.stored.placeOf(number)
+    const digest = journals.stored.get(streaming?.supply.identityOf(file) ?? '')?.get(placeKey(place))
+    if (digest !== undefined) digests.know(number, digest)
+  }
   const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
   const shelf = factorShelf(plan)
   const module = await compileKernels()

@@ -1,4 +1,5 @@
 import type { Kernels } from '../kernels/index.js'
+import type { Flow } from '../plan/flow/types.js'
 import type { FoundArrays } from '../steps/analysis.js'
 import type { FoundRecord } from '../steps/index.js'
 import type { CheckRecord } from '../steps/types.js'
@@ -27,6 +28,34 @@ export interface Delivery {
   publish(folder: string): Promise<void>
 }
 
+/** Files that are fetched for this run and removed again. Files are given by `Plan.files`. */
+export interface Supply {
+  /** Whether it brings this file. */
+  brings(file: number): boolean
+  /** Resolves when these are whole, verified and at `Bindings.files`. Errors: those of downloads. */
+  need(files: readonly number[]): Promise<void>
+  /** Says what is still to come, for progress. Files that come again are listed again. */
+  expect(files: Iterable<number>): void
+  /** Begins to fetch them, as far as the disk has room for them beside `beside` other bytes. */
+  ahead(files: readonly number[], beside: number): void
+  /** Nothing reads them any more: removes them. Nobody may hold them open. Error: `input-changed`. */
+  drop(files: readonly number[]): Promise<void>
+  /** Those that are there. */
+  there(): ReadonlySet<number>
+  /** Those that are there, and those on their way. */
+  held(): Iterable<number>
+  /** The states of those that are there. */
+  states(): readonly InputState[]
+  /** What identifies the content of a file, if the supply verifies more than its length. */
+  identityOf(file: number): string | undefined
+}
+
+/** A run whose files come and go: the order of its work, and who brings the files. */
+export interface Streaming {
+  readonly flow: Flow
+  readonly supply: Supply
+}
+
 export interface ExecuteOptions {
   readonly threads: number
   /** Limit of anonymous memory in bytes, for all threads together. */
@@ -49,6 +78,8 @@ export interface ExecuteOptions {
   readonly deliveries?: ReadonlyMap<number, Delivery>
   /** After a failure: whether unfinished work is kept even without `resume`. */
   readonly keeps?: () => boolean
+  /** Absent: all files are there when `before` has ended. */
+  readonly streaming?: Streaming
   readonly listen: Listener
   readonly signal?: AbortSignal
   /** The pool to use instead of threads. */

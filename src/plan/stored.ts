@@ -7,6 +7,8 @@ export interface StoredTensors {
   numberOf(place: StoredPlace): number
   /** All numbers in use. Tensors that share their bytes give one number. */
   numbers(): Generator<number>
+  /** Those of one file. */
+  numbersIn(file: number): Generator<number>
   placeOf(number: number): StoredPlace & { readonly name: string }
 }
 
@@ -24,6 +26,13 @@ export function storedTensors({ files }: Pick<Plan, 'files'>): StoredTensors {
   for (const { tensors } of files) {
     firsts.push(count)
     count += tensors.length
+  }
+  function* numbersIn(file: number): Generator<number> {
+    const { tensors } = files[file]!
+    for (const [index, { offset, bytes }] of tensors.entries()) {
+      const before = tensors[index - 1]
+      if (before?.offset !== offset || before.bytes !== bytes) yield firsts[file]! + index
+    }
   }
   return {
     count,
@@ -44,12 +53,9 @@ export function storedTensors({ files }: Pick<Plan, 'files'>): StoredTensors {
       return firsts[file]! + low
     },
     *numbers() {
-      for (const [file, { tensors }] of files.entries())
-        for (const [index, { offset, bytes }] of tensors.entries()) {
-          const before = tensors[index - 1]
-          if (before?.offset !== offset || before.bytes !== bytes) yield firsts[file]! + index
-        }
+      for (const file of files.keys()) yield* numbersIn(file)
     },
+    numbersIn,
     placeOf(number) {
       const file = firsts.findLastIndex((first) => first <= number)
       return { file, ...files[file]!.tensors[number - firsts[file]!]! }

@@ -46,17 +46,31 @@ export function describedAs(input: LineageInput, name: string): Description {
   }
 }
 
+export interface DescribeOptions {
+  readonly digests: boolean
+  /** Whether the lineage has the SHA-256 of whole files. */
+  readonly sha256: boolean
+  /** By `Plan.files`: `sha256:…` of those that are not there any more. */
+  readonly sumOf?: ((file: number) => string | undefined) | undefined
+}
+
 /** The inputs of `buildLineage` for some of the outputs. */
 export async function describeOutputs(
   { plan, recipe, bindings, models }: Prepared,
   executed: Executed,
-  { digests: wanted, sha256: whole }: { readonly digests: boolean; readonly sha256: boolean },
+  { digests: wanted, sha256: whole, sumOf }: DescribeOptions,
 ): Promise<LineageInput[]> {
   const { steps, scopes, checks } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
-  const sums = async (files: readonly string[]) =>
-    whole ? await mapEach(files, FILES_AT_ONCE, (file) => sha256OfFile(file)) : undefined
-  const inputs = await sums(bindings.files)
+  const sums = async (files: readonly string[], known: DescribeOptions['sumOf'] = undefined) =>
+    whole
+      ? await mapEach(
+          [...files.entries()],
+          FILES_AT_ONCE,
+          async ([index, file]) => known?.(index) ?? sha256OfFile(file),
+        )
+      : undefined
+  const inputs = await sums(bindings.files, sumOf)
   const configs = [...models].flatMap(([name, { checkpoint }]) => {
     const bytes = adapterFile(checkpoint)
     if (!bytes) return []

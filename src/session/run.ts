@@ -23,7 +23,9 @@ import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
 import { withDeliveries } from './destinations/deliveries.js'
 import { addressOf, shownLineage, shownPlace, withWork } from './destinations/places.js'
+import { modelsHere, withoutAway } from './opened/away.js'
 import { checkSums, fetchModels } from './opened/models.js'
+import { type OpenStream, withStream } from './opened/streaming.js'
 import { refusePermutationFiles } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
@@ -36,6 +38,11 @@ export interface RunOptions {
   readonly threads?: number
   /** Limit of anonymous memory in bytes, for all threads together. Default: 1 GB plus the plan itself. */
   readonly memory?: number
+  /**
+   * Bytes of disk for models that are not on this machine. Their files are fetched when they are needed, and removed after their last
+   * use. Default: all of them are downloaded into the cache first, and stay there.
+   */
+  readonly disk?: number
   /** Reuse the work of an interrupted run, after reading it again. Default: false. */
   readonly resume?: boolean
   /** The folder in which outputs for the hub or a store are made. Default: `work` in terge's cache. */
@@ -104,6 +111,7 @@ export const startAhead = (threads: number): void => startWorkers(threads)
  * @throws `needs-commands` if the recipe has `evaluate` commands and `commands` is not set
  * @throws `output-exists` if an output exists, without `force` or `resume`
  * @throws `output-in-use` if another run writes the same output
+ * @throws `disk-too-small` if `disk` is not enough for the files that are needed together
  * @throws `memory-too-small` if `memory` is not enough for one thread
  * @throws `input-changed` if a file of an input changes during the run
  * @throws `write-failed` or `disk-full` if an output cannot be written
@@ -134,6 +142,7 @@ export const settled = async (prepared: Prepared, options: RunOptions): Promise<
 async function runPaced(given: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
+  if (given.withRanks && options.disk !== undefined) throw openRanks()
   const prepared = withPlaces(await settled(given, options), options.work)
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
@@ -171,31 +180,36 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   }
   if (!internals.part)
     await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
-  const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
   if (internals.part) {
+    const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
     internals.recorded?.(await executePart(plan, bindings, execution, internals.part))
     return { outputs: [], summaries: [], warnings, seconds: (performance.now() - started) / 1000 }
   }
   let published: ReadonlyMap<number, Published> = new Map()
   if (lineages.size < plan.outputs.length) {
     const done = new Set(lineages.keys())
-    const describe = async (executed: Executed): Promise<Description[]> => {
-      internals.recorded?.(executed.records())
-      const { digests = true, sha256 = false } = options
-      const made = await describeOutputs(prepared, executed, { digests, sha256 })
-      if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
-      await dropSummaries(
-        paths,
-        made.map(({ output }) => output),
-      )
-      return made.map((input) => {
-        lineages.set(input.output, buildLineage(input))
-        const { path: written } = plan.outputs[input.output]!
-        return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
-      })
-    }
-    const all: ExecuteOptions = { ...execution, finished: (index) => done.has(index) }
-    published = await withDeliveries(plan, bindings, all, (options) => executePlan(plan, bindings, options, describe))
+    const finished = (index: number): boolean => done.has(index)
+    const streamed = { ...options, commands: commands === 'run', finished, listen }
+    published = await withStream(prepared, streamed, async (stream) => {
+      const describe = async (executed: Executed): Promise<Description[]> => {
+        internals.recorded?.(executed.records())
+        const { digests = true, sha256 = false } = options
+        const made = await describeOutputs(prepared, executed, { digests, sha256, sumOf: stream?.supply.sumOf })
+        if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
+        await dropSummaries(
+          paths,
+          made.map(({ output }) => output),
+        )
+        return made.map((input) => {
+          lineages.set(input.output, buildLineage(input))
+          const { path: written } = plan.outputs[input.output]!
+          return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
+        })
+      }
+      const execution = { ...executeOptions(prepared, { ...options, listen }, stream), ...internals, finished }
+      const places = stream?.bindings ?? bindings
+      return withDeliveries(plan, places, execution, (options) => executePlan(plan, places, options, describe))
+    })
   }
   const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)
   const seconds = (performance.now() - started) / 1000
@@ -227,7 +241,14 @@ const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => (
   bindings: { ...prepared.bindings, outputs: withWork(prepared.plan, prepared.bindings.outputs, work) },
 })
 
-function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions): ExecuteOptions {
+const openRanks = (): Fault =>
+  fault(
+    'contradiction',
+    '--disk does not work with ranks by energy, which need all tensors before the run',
+    'remove --disk, or write rank in place of energy',
+  )
+
+function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions, stream?: OpenStream): ExecuteOptions {
   const { threads = availableParallelism(), listen = () => {}, commands, signal } = options
   return {
     threads,
@@ -238,9 +259,10 @@ function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions)
     digests: options.digests ?? true,
     strict: options.strict ?? false,
     async before() {
-      await fetchModels(models, { listen, signal }, recipe)
-      await checkSums(recipe, models, { listen, signal })
+      await fetchModels(stream ? withoutAway(models, stream.away) : models, { listen, signal }, recipe)
+      await checkSums(recipe, stream ? modelsHere(models, stream.away) : models, { listen, signal })
     },
+    ...(stream ? { streaming: stream } : {}),
     listen,
     ...(commands === 'run' ? { commands: recipe.folder } : {}),
     ...(signal ? { signal } : {}),

@@ -31,6 +31,28 @@ export function sharded(seed: number): Record<string, Uint8Array> {
   }
 }
 
+/** A model in shards of `each` layers. */
+export function shards(seed: number, layers: number, each: number, rows = 64): Record<string, Uint8Array> {
+  const count = Math.ceil(layers / each)
+  const nameOf = (shard: number) =>
+    `model-${String(shard + 1).padStart(5, '0')}-of-${String(count).padStart(5, '0')}.safetensors`
+  const weights: Record<string, string> = {}
+  const files = Array.from({ length: count }, (_, shard) => {
+    const own: Record<string, RawTensor> = {}
+    for (let layer = shard * each; layer < Math.min(layers, (shard + 1) * each); layer++) {
+      own[`layers.${layer}.w`] = tensor(seed + 100 * layer, rows)
+      weights[`layers.${layer}.w`] = nameOf(shard)
+    }
+    return [nameOf(shard), safetensors(own)] as const
+  })
+  return {
+    'config.json': Buffer.from(`{"model_type": "test", "seed": ${seed}}`),
+    'tokenizer.json': Buffer.from('{"version": "1.0"}'),
+    'model.safetensors.index.json': Buffer.from(JSON.stringify({ metadata: {}, weight_map: weights })),
+    ...Object.fromEntries(files),
+  }
+}
+
 export const repository = (files: Record<string, Uint8Array>) => ({
   commits: { [FIRST]: files },
   refs: { main: FIRST },
@@ -65,6 +87,7 @@ async function withHubIn(folder: string, options: Options, work: (bench: Bench) 
     HF_TOKEN_PATH: '',
     HF_HUB_OFFLINE: '',
     TRANSFORMERS_OFFLINE: '',
+    TERGE_CACHE: path.join(home, 'terge'),
     HF_HUB_DOWNLOAD_TIMEOUT: '1',
     HF_HUB_ETAG_TIMEOUT: '5',
   }

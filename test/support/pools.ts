@@ -13,9 +13,15 @@ export const openInline: OpenPool = async (setup) => {
   const { files } = shareFiles(1)
   const runner = openRunner({ ...setup, module: await compileKernels(), openFiles: files })
   const writer = fileWriter(runner.bytes, setup.outputs, files)
-  return inlinePool(runner, writer.write, taskBytes(setup), async () => {
-    runner.close()
-    writer.close()
+  return inlinePool(runner, writer.write, taskBytes(setup), {
+    release({ inputs, outputs }) {
+      runner.release(inputs)
+      writer.release(outputs)
+    },
+    close() {
+      runner.close()
+      writer.close()
+    },
   })
 }
 

@@ -6,7 +6,7 @@ import { quote } from '../../core/suggest.js'
 import { cachedCommit, noteCommit, snapshotFolder } from '../../storage/hub/cache.js'
 import { hubContent } from '../../storage/hub/content.js'
 import { notCached, type Subject } from '../../storage/hub/faults.js'
-import { commitOf, isCommit } from '../../storage/hub/repository.js'
+import { commitOf, type HubFile, isCommit } from '../../storage/hub/repository.js'
 import { cacheOf, type HubSettings, hubSettings } from '../../storage/hub/settings.js'
 import { hubStore } from '../../storage/hub/store.js'
 import { leadsDown } from '../../storage/leadsDown.js'
@@ -88,9 +88,12 @@ export async function openHub(asked: HubReference, signal?: AbortSignal): Promis
   if (asked.commit === undefined) await noteCommit(settings.cache, repository, revision ?? 'main', commit)
   return done(
     checkpoint,
-    fetchesOf(store, (file) => hubContent(settings, at, file), checkpoint.files),
+    fetchesOf(store, (file) => hubContent(settings, at, file), identityOf, checkpoint.files),
   )
 }
+
+/** The download checks the digest that names a file: SHA-256, or that of Git. */
+const identityOf = ({ blob, sha256 }: HubFile): string => `${sha256 === undefined ? 'git' : 'sha256'} ${blob}`
 
 function checkReference(asked: HubReference): HubReference {
   const { reference, repository, revision, subfolder } = asked

@@ -129,7 +129,11 @@ async function fetchesFor(
     const { sha256 = pinned.get(name), check } = await store.published(file)
     if (!check && sha256 === undefined) unverified.push(name)
     const known = sha256 === undefined ? file : { ...file, sha256 }
-    return [{ file: known, content: store.content(file), place, headerBytes, headerDigest }]
+    const content = store.content(file)
+    const { cache, target } = content
+    const own = sha256 === undefined ? `s3 ${path.relative(cache.folder, target)}` : `sha256 ${sha256}`
+    const identity = check || sha256 !== undefined ? { identity: own } : {}
+    return [{ file: known, content, place, ...identity, headerBytes, headerDigest }]
   })
   return { fetches: fetches.flat(), unverified: unverified.sort() }
 }

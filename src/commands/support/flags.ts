@@ -21,15 +21,22 @@ const threads = Flags.custom<number>({
   },
 })
 
-const memory = Flags.custom<number>({
-  description: 'memory limit for all threads together (default: 1GB)',
-  helpValue: 'SIZE',
-  parse: async (input) => {
-    const bytes = parseSize(input)
-    if (bytes !== undefined && bytes > 0) return bytes
-    throw fault('bad-flag', `--memory must be a size, not ${quote(input)}`, 'write 500MB, 2GB or 1.5GiB')
-  },
-})
+const size = (flag: string, description: string) =>
+  Flags.custom<number>({
+    ...{ description, helpValue: 'SIZE' },
+    parse: async (input) => {
+      const bytes = parseSize(input)
+      if (bytes !== undefined && bytes > 0) return bytes
+      throw fault('bad-flag', `${flag} must be a size, not ${quote(input)}`, 'write 500MB, 2GB or 1.5GiB')
+    },
+  })
+
+const memory = size('--memory', 'memory limit for all threads together (default: 1GB)')
+
+const disk = size(
+  '--disk',
+  'disk for models from the hub and from S3: fetch their files when they are needed, and remove them after use (default: download into the cache)',
+)
 
 /** A flag without a value. */
 export const onOff = (description: string) => Flags.boolean({ description })
@@ -109,6 +116,7 @@ export const resultFlags = { format: formatFlag(['text', 'json'], 'output format
 /** For every command that executes a plan. */
 export const runFlags = {
   ...machineFlags,
+  disk: disk(),
   'dry-run': onOff('show the plan and stop; same as terge plan'),
   resume: onOff('resume an interrupted run; Ctrl-C then keeps finished work'),
   force: onOff('replace existing outputs'),

@@ -16,6 +16,7 @@ import { interruptible } from './signals.js'
 interface RunFlags {
   readonly threads?: number | undefined
   readonly memory?: number | undefined
+  readonly disk?: number | undefined
   readonly 'dry-run': boolean
   readonly resume: boolean
   readonly force: boolean
@@ -47,9 +48,10 @@ export async function showPlan(
   format: PlanFormat,
   flags: Pick<RunFlags, 'threads' | 'memory'>,
 ): Promise<void> {
-  const { viewPlan } = await import('../../index.js')
+  const { planDownloads, viewPlan } = await import('../../index.js')
   complain(prepared.diagnostics)
-  const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory }) })
+  const downloads = await planDownloads(prepared)
+  const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory, downloads }) })
   print(formatPlan(prepared.plan, format, view, widthOf(process.stdout)))
 }
 
@@ -62,7 +64,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   const work = withProgress(json, (listen, signal) =>
     run(prepared, {
       threads: threadsOf(flags),
-      ...given({ memory: flags.memory }),
+      ...given({ memory: flags.memory, disk: flags.disk }),
       resume: flags.resume,
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',

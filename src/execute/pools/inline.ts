@@ -3,7 +3,7 @@ import type { Program, Work } from '../program.js'
 import type { WorkerContext } from '../worker/context.js'
 import type { Prepared } from '../worker/evaluate.js'
 import { type Runner, teamMember } from '../worker/runner.js'
-import type { Pool } from './types.js'
+import type { Pool, PoolFiles } from './types.js'
 
 /** More than the number of concurrent jobs. */
 const KEPT_PROGRAMS = 64
@@ -13,7 +13,7 @@ export function inlinePool(
   runner: Runner,
   write: WorkerContext['write'],
   taskBytes: number,
-  close: () => Promise<void>,
+  { release, close }: { readonly release: (files: PoolFiles) => void; readonly close: () => void },
 ): Pool {
   const programs = new Map<Program, { readonly prepared: Prepared; readonly team: WorkerContext['team'] }>()
   const known = (program: Program) => {
@@ -36,6 +36,7 @@ export function inlinePool(
       resetTeam(team.memory)
       return { ...(await run(work)), memory: team.memory.memory.buffer }
     },
-    close,
+    release: async (files) => release(files),
+    close: async () => close(),
   }
 }

@@ -19,6 +19,8 @@ import type { Pool } from './types.js'
 export interface LocalReader extends TensorReader {
   /** The same from inside a read, without waiting for the turn: otherwise it would wait for itself. */
   readonly inner: TensorReader
+  /** Closes files until they are read again. */
+  release(files: readonly number[]): void
   close(): void
 }
 
@@ -54,7 +56,7 @@ export function openLocal(
       runner,
       (_, address, bytes, offset) => target.set(runner.bytes.subarray(address, address + bytes), offset),
       taskBytes({ mode, leaves, reach }),
-      async () => {},
+      { release: ({ inputs }) => runner.release(inputs), close: () => {} },
     )
   }
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -80,6 +82,7 @@ export function openLocal(
     inner,
     read: (tensor) => inTurn(() => inner.read(tensor)),
     readRows: (tensor, rows, into) => inTurn(() => inner.readRows(tensor, rows, into)),
+    release: runner.release,
     close: runner.close,
   }
 }

@@ -7,7 +7,7 @@ import { compileKernels } from '../../kernels/index.js'
 import type { Program, Task, TaskResult, Work } from '../program.js'
 import { type RunnerSetup, taskBytes } from '../worker/runner.js'
 import { keepWorker, kept, spareWorkers, takeWorker, workersWithin } from './keptWorkers.js'
-import type { Pool, PoolSetup } from './types.js'
+import type { Pool, PoolFiles, PoolSetup } from './types.js'
 
 /** Programs that a worker keeps: more than the number of concurrent jobs. */
 export const KEPT_PROGRAMS = 64
@@ -29,7 +29,12 @@ export type WorkerFailure =
 /** The last message of a run: the worker closes its files, and waits for another setup. */
 export const REST = 'rest'
 
-type WorkerMessage = 'ready' | 'rested' | { result: TaskResult } | { failure: WorkerFailure }
+/** Asks a worker to close files. It answers in its turn. */
+export interface Release {
+  readonly release: PoolFiles
+}
+
+type WorkerMessage = 'ready' | 'rested' | 'released' | { result: TaskResult } | { failure: WorkerFailure }
 
 interface Hand {
   readonly worker: Worker
@@ -38,6 +43,8 @@ interface Hand {
   /** The jobs whose programs it has. */
   readonly sent: number[]
   readonly waiting: { resolve: (result: TaskResult) => void; reject: (error: unknown) => void }[]
+  /** The same for files to close. */
+  readonly releasing: { resolve: () => void; reject: (error: unknown) => void }[]
 }
 
 /** A pool with as many threads as the system allows. Error: `too-few-resources` if it allows none. */
@@ -96,6 +103,16 @@ function startPool(
       const { value } = all[0] as PromiseFulfilledResult<TaskResult>
       return { ...value, memory: team.memory.buffer }
     },
+    async release(files) {
+      const closed = hands.map(
+        ({ worker, releasing }) =>
+          new Promise<void>((resolve, reject) => {
+            releasing.push({ resolve, reject })
+            worker.postMessage({ release: files } satisfies Release)
+          }),
+      )
+      await Promise.all(closed)
+    },
     async close() {
       signal?.removeEventListener('abort', stop)
       await Promise.all(hands.map(endHand))
@@ -107,10 +124,11 @@ function startPool(
 const canKeep = (): boolean => spareWorkers() < kept.most
 
 /** Ends a worker, or keeps it for the next run. */
-async function endHand({ worker, up, waiting }: Hand): Promise<void> {
+async function endHand({ worker, up, waiting, releasing }: Hand): Promise<void> {
   // Ending a worker while it loads a native library would crash the process.
   const failure = await up
-  const rests = failure === undefined && waiting.length === 0 && canKeep() && (await rested(worker))
+  const isIdle = waiting.length + releasing.length === 0
+  const rests = failure === undefined && isIdle && canKeep() && (await rested(worker))
   // Others may have come to rest meanwhile.
   if (rests && canKeep()) keepWorker(worker)
   else await worker.terminate()
@@ -153,6 +171,7 @@ function taskFor({ sent }: Hand, job: number, { program, ...rest }: Work): Task 
 function startHand(setup: WorkerSetup): Hand {
   const worker = takeWorker()
   const waiting: Hand['waiting'] = []
+  const releasing: Hand['releasing'] = []
   const up: Hand['up'] = new Promise((resolve) => {
     worker.once('message', () => resolve(undefined))
     worker.once('error', resolve)
@@ -160,18 +179,19 @@ function startHand(setup: WorkerSetup): Hand {
   })
   worker.on('message', (message: WorkerMessage) => {
     if (message === 'ready' || message === 'rested') return
-    if ('result' in message) waiting.shift()!.resolve(message.result)
+    if (message === 'released') releasing.shift()!.resolve()
+    else if ('result' in message) waiting.shift()!.resolve(message.result)
     else waiting.shift()!.reject(failureOf(message.failure))
   })
   const broken = (error: unknown) => {
-    for (const { reject } of waiting.splice(0)) reject(error)
+    for (const { reject } of [...waiting.splice(0), ...releasing.splice(0)]) reject(error)
   }
   worker.on('error', (error) =>
     broken(resourceFault(error) ?? new Error(`internal: a worker failed: ${error.message}`)),
   )
   worker.on('exit', () => broken(new Error('internal: a worker ended before its work')))
   worker.postMessage(setup)
-  return { worker, up, sent: [], waiting }
+  return { worker, up, sent: [], waiting, releasing }
 }
 
 const failureOf = (failure: WorkerFailure): Error =>

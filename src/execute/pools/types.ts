@@ -10,7 +10,15 @@ export interface Pool {
   run(work: Work): Promise<TaskResult>
   /** Runs a task on all threads together, as a team. Resolves to one of the results, which are all equal. */
   together(work: Work): Promise<TeamResult>
+  /** Closes files, so that they can be removed. A later task opens them again. No task that uses them may be under way. */
+  release(files: PoolFiles): Promise<void>
   close(): Promise<void>
+}
+
+/** Positions of files in the setup of a pool. */
+export interface PoolFiles {
+  readonly inputs: readonly number[]
+  readonly outputs: readonly number[]
 }
 
 export interface TeamResult extends TaskResult {

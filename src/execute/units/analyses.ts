@@ -36,6 +36,8 @@ export type Judge = (analysis: number, found: Pick<UnitRecord, 'findings' | 'fig
 export interface AnalysisRoom extends Pick<Findings, 'maps' | 'computed'> {
   /** `judge`: for analyses that choose by a metric. */
   run(analysis: Analysis, index: number, judge?: Judge): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
+  /** Closes files of the plan until they are read again. */
+  release(files: readonly number[]): void
   close(): Promise<void>
 }
 
@@ -106,6 +108,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
         throw error
       }
     },
+    release: (files) => opened?.reader.release(files),
     async close() {
       signal?.removeEventListener('abort', stop)
       opened?.reader.close()

@@ -8,11 +8,18 @@ export interface InputDigests {
   takePlace(place: StoredPlace): boolean
   get(stored: number): string | undefined
   set(stored: number, digest: string): void
+  /** Takes over what is known from an earlier run. Nobody digests the tensor then. */
+  know(stored: number, digest: string): void
   /** Calls back when all of these are known. */
   whenKnown(stored: readonly number[], done: () => void): void
 }
 
-export function inputDigests(stored: StoredTensors, enabled: boolean): InputDigests {
+/** `noted`: called with each digest that is found here. */
+export function inputDigests(
+  stored: StoredTensors,
+  enabled: boolean,
+  noted: (stored: number, digest: string) => void = () => {},
+): InputDigests {
   const taken = new Uint8Array(stored.count)
   const digests: (string | undefined)[] = new Array(stored.count)
   const waiting = new Map<number, (() => void)[]>()
@@ -21,16 +28,24 @@ export function inputDigests(stored: StoredTensors, enabled: boolean): InputDige
     taken[number] = 1
     return true
   }
+  const set = (number: number, digest: string): void => {
+    digests[number] = digest
+    const done = waiting.get(number)
+    waiting.delete(number)
+    for (const call of done ?? []) call()
+  }
   return {
     enabled,
     take,
     takePlace: (place) => enabled && take(stored.numberOf(place)),
     get: (number) => digests[number],
     set(number, digest) {
-      digests[number] = digest
-      const done = waiting.get(number)
-      waiting.delete(number)
-      for (const call of done ?? []) call()
+      // Before the records that it completes: a journal without it could not check them.
+      noted(number, digest)
+      set(number, digest)
+    },
+    know(number, digest) {
+      if (take(number)) set(number, digest)
     },
     whenKnown(numbers, done) {
       const missing = enabled ? numbers.filter((number) => digests[number] === undefined) : []

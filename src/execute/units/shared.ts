@@ -11,15 +11,22 @@ import type { Engine } from './types.js'
 
 /** Units that have a record already are not done again. `judge`: for analyses that choose by a metric. */
 export async function doShared(engine: Engine, analyses: AnalysisRoom, judge?: Judge): Promise<void> {
-  const { units, signal, records } = engine
-  for (const unit of units.shared()) {
-    refuseInterrupted(signal)
-    if (records.shared({ kind: unit.kind as Need['kind'], index: indexOf(unit) })) continue
-    if (await takenOver(engine, unit)) continue
-    if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses, judge)
-    else await doScope(engine, unit)
-    refuseInterrupted(signal)
-  }
+  for (const unit of engine.units.shared()) await doSharedUnit(engine, unit, analyses, judge)
+}
+
+export async function doSharedUnit(engine: Engine, unit: Unit, analyses: AnalysisRoom, judge?: Judge): Promise<void> {
+  const { signal } = engine
+  refuseInterrupted(signal)
+  if (await isShared(engine, unit)) return
+  if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses, judge)
+  else await doScope(engine, unit)
+  refuseInterrupted(signal)
+}
+
+/** Whether a unit has a record, of this run or of an earlier one. */
+export async function isShared(engine: Engine, unit: Unit): Promise<boolean> {
+  const need = { kind: unit.kind as Need['kind'], index: indexOf(unit) }
+  return engine.records.shared(need) !== undefined || (await takenOver(engine, unit))
 }
 
 /** Whether a record of an earlier run is valid and was reused. */

@@ -3,6 +3,7 @@
 import { factoringsOf } from '../../expr/walk.js'
 import { treeDigest } from '../../kernels/index.js'
 import { quantizerPasses } from '../../methods/quantize.js'
+import type { TensorPlace } from '../../plan/flow/types.js'
 import type { Placement, Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
@@ -12,9 +13,10 @@ import { leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { type Remarks, remarksOf } from '../remarks.js'
 import { type JobResult, schedule } from '../schedule/schedule.js'
-import { digestInputs, digestJob, noteDigests } from './digesting.js'
+import { digestInputs, noteDigests } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
-import { type Engine, isOwn } from './types.js'
+import type { Engine } from './types.js'
+import { digestsOf, type TensorWork } from './work.js'
 
 /** The positions of the outputs' files among the files of the pool. */
 export interface OutputFiles {
@@ -27,17 +29,12 @@ export interface OutputFiles {
 }
 
 /** Reuses valid records of earlier runs, and makes the other tensors. */
-export async function doTensors(engine: Engine, files: OutputFiles): Promise<void> {
-  const outputs = [...files.first.keys()]
+export async function doTensors(engine: Engine, files: OutputFiles, work: TensorWork): Promise<void> {
   const { plan, pool, kernels, digests, progress, signal } = engine
   const inParts: Made[] = []
-  const done = await takeOver(engine, outputs, files)
-  progress.begin(
-    done.reduce((sum, { cost }) => sum + cost.write, 0),
-    done.length,
-  )
-  const uses = usesOfFactorings(engine, outputs)
-  await schedule(jobsOf(engine, outputs, files), pool, {
+  await reuse(engine, work.tensors, files)
+  const uses = usesOfFactorings(engine, work.tensors)
+  await schedule(jobsOf(engine, work, files), pool, {
     math: kernels.math,
     ...(signal ? { signal } : {}),
     progress: (read, written, job) => progress.bytes(read, written, nameOf(plan, job)),
@@ -120,17 +117,10 @@ const placesOf = (
     ({ file, offset, bytes }) => [files.readable + files.first.get(output)! + file, offset, bytes] as const,
   )
 
-/** The tensors of outputs that this run makes. */
-function* ownTensors(engine: Engine, outputs: readonly number[]): Generator<readonly [output: number, tensor: number]> {
-  let count = 0
-  for (const output of outputs)
-    for (const tensor of engine.plan.outputs[output]!.tensors.keys()) if (isOwn(engine, count++)) yield [output, tensor]
-}
-
-function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles): Generator<Job> {
+function* jobsOf(engine: Engine, { tensors, rest }: TensorWork, files: OutputFiles): Generator<Job> {
   const { plan, units, digests, findings, records } = engine
   const factored = new Set<number>()
-  for (const [output, index] of ownTensors(engine, outputs)) {
+  for (const { output, tensor: index } of tensors) {
     const tensor = plan.outputs[output]!.tensors[index]!
     const isDone = records.tensor(output, index) !== undefined
     const { expr } = tensor
@@ -146,32 +136,13 @@ function* jobsOf(engine: Engine, outputs: readonly number[], files: OutputFiles)
     // A record needs the digests of all inputs: tensors that no program reads in the order of their bytes are read only for that.
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
   }
-  yield* restOf(engine)
-}
-
-/** Digests of files cover all of their tensors, also those that no output uses. */
-function* restOf(engine: Engine): Generator<Job> {
-  const { units, digests, records, part } = engine
-  if (!digests.enabled) return
-  let count = 0
-  for (const unit of units.digests()) {
-    const [stored] = unit.reads
-    if (!isOwn(engine, count++) || !digests.take(stored!)) continue
-    records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: NO_FIGURES })
-    yield digestJob(engine, stored!)
-  }
-  // The first of several outputs gets its lineage before the others are made.
-  if (!part) yield* digestsOf(engine, units.stored.numbers())
-}
-
-function* digestsOf(engine: Engine, stored: Iterable<number>): Generator<Job> {
-  for (const number of stored) if (engine.digests.take(number)) yield digestJob(engine, number)
+  yield* rest()
 }
 
 /** How many unfinished tensors use each factoring. */
-function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<number, number> {
+function usesOfFactorings(engine: Engine, tensors: Iterable<TensorPlace>): Map<number, number> {
   const uses = new Map<number, number>()
-  for (const [output, tensor] of ownTensors(engine, outputs)) {
+  for (const { output, tensor } of tensors) {
     const { expr } = engine.plan.outputs[output]!.tensors[tensor]!
     if (expr.kind !== 'factor' || engine.records.tensor(output, tensor)) continue
     for (const factoring of factoringsOf(expr)) uses.set(factoring, (uses.get(factoring) ?? 0) + 1)
@@ -179,17 +150,35 @@ function usesOfFactorings(engine: Engine, outputs: readonly number[]): Map<numbe
   return uses
 }
 
+/** Takes over tensors of earlier runs, and counts them as progress. `may`: whether what a unit reads is there or known. */
+export async function reuse(
+  engine: Engine,
+  tensors: Iterable<TensorPlace>,
+  files: OutputFiles,
+  may: (unit: Unit) => boolean = () => true,
+): Promise<void> {
+  const done = await takeOver(engine, tensors, files, may)
+  const written = done.reduce((sum, { cost }) => sum + cost.write, 0)
+  engine.progress.begin(written, done.length)
+}
+
 /**
  * Finds the tensors of earlier runs whose outputs and inputs match the recorded digests. A record alone
  * never gets into a lineage.
  */
-async function takeOver(engine: Engine, outputs: readonly number[], files: OutputFiles): Promise<readonly Unit[]> {
+async function takeOver(
+  engine: Engine,
+  tensors: Iterable<TensorPlace>,
+  files: OutputFiles,
+  may: (unit: Unit) => boolean,
+): Promise<readonly Unit[]> {
   const { units, claims, records } = engine
   if (claims.isEmpty) return []
   const claimed: Unit[] = []
-  for (const [output, tensor] of ownTensors(engine, outputs)) {
+  for (const { output, tensor } of tensors) {
+    if (records.tensor(output, tensor)) continue
     const unit = units.tensor(output, tensor)
-    if (claims.has(unit.key)) claimed.push(unit)
+    if (claims.has(unit.key) && may(unit)) claimed.push(unit)
   }
   const needs = claimed.flatMap((unit) => unit.needs.filter(({ kind }) => kind === 'factoring'))
   const factorings = [...new Map(needs.map((need) => [need.index, units.unit(need)])).values()]

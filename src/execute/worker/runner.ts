@@ -38,6 +38,8 @@ export interface Runner {
   readonly bytes: Uint8Array
   readonly kernels: WorkerContext['kernels']
   prepare(program: Program, rest: Pick<WorkerContext, 'write' | 'team'>): Prepared
+  /** Closes inputs until they are used again. */
+  release(inputs: readonly number[]): void
   close(): void
 }
 
@@ -70,6 +72,10 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     kernels,
     prepare: (program, rest) =>
       prepare(program, { ...context, ...rest, bandBytes: bandBytes(bandCount(program.leaves)) }),
+    release(inputs) {
+      windows.release()
+      files.drop(inputs)
+    },
     close() {
       windows.close()
       files.close()

@@ -5,7 +5,7 @@ import { Fault } from '../../core/diagnostics.js'
 import { systemFault } from '../../core/resources.js'
 import { Stopped } from '../../kernels/dense/team.js'
 import { fileWriter } from '../files.js'
-import { KEPT_PROGRAMS, REST, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
+import { KEPT_PROGRAMS, REST, type Release, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
 import type { Task, TaskResult } from '../program.js'
 import type { Prepared } from './evaluate.js'
 import { openRunner, teamMember } from './runner.js'
@@ -15,6 +15,8 @@ if (!port) throw new Error('internal: the worker was not started as a worker')
 
 interface Run {
   readonly run: (task: Task) => TaskResult
+  /** Closes some files until they are used again. */
+  readonly release: (files: Release['release']) => void
   /** Closes its files. */
   readonly close: () => void
 }
@@ -23,7 +25,7 @@ interface Run {
 function prepareRun(setup: WorkerSetup): Run {
   const runner = openRunner(setup)
   const team = setup.team && teamMember(setup.team.memory, setup.team.thread)
-  const { write, close } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
+  const { write, release, close } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
   /** Recent programs by job. The main thread sends a program again if it could have been dropped. */
   const programs = new Map<number, Prepared>()
 
@@ -39,6 +41,10 @@ function prepareRun(setup: WorkerSetup): Run {
 
   return {
     run: (task) => programOf(task).run(task),
+    release({ inputs, outputs }) {
+      runner.release(inputs)
+      release(outputs)
+    },
     close() {
       runner.close()
       close()
@@ -67,13 +73,17 @@ function answer(run: Run['run'], task: Task): void {
 // The first message is the setup of the run. A worker that was started early waits for it, and one that is kept for the next.
 function wait(): void {
   port?.once('message', (setup: WorkerSetup) => {
-    const { run, close } = prepareRun(setup)
-    port?.on('message', (task: Task | typeof REST) => {
-      if (task !== REST) return answer(run, task)
-      close()
-      port?.removeAllListeners('message')
-      wait()
-      port?.postMessage('rested')
+    const { run, release, close } = prepareRun(setup)
+    port?.on('message', (message: Task | Release | typeof REST) => {
+      if (message === REST) {
+        close()
+        port?.removeAllListeners('message')
+        wait()
+        port?.postMessage('rested')
+      } else if ('release' in message) {
+        release(message.release)
+        port?.postMessage('released')
+      } else answer(run, message)
     })
     port?.postMessage('ready')
   })

@@ -3,16 +3,13 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { addressText, type OutputAddress, outputAddress } from '../../language/addresses.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
-import { tergeCache } from '../../storage/s3/settings.js'
+import { workRoot } from '../../storage/local/cacheRoot.js'
 
 /** The address of an output; undefined if it is on this machine. */
 export const addressOf = (output: PlanOutput): OutputAddress | undefined => outputAddress(output.path)
 
-/** The folder of work, if the user chooses none. */
-const defaultWork = (): string => path.join(tergeCache(), 'work')
-
 /** The local path of an output on its way to an address. Equal for runs of any recipe that writes there. */
-function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = defaultWork()): string {
+function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = workRoot()): string {
   const text = addressText(address)
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 16)
   // The lineage of a single file has its name.

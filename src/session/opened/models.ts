@@ -242,15 +242,27 @@ export async function checkSums(
   models: ReadonlyMap<string, OpenedModel>,
   { listen, signal }: FetchOptions = {},
 ): Promise<void> {
-  for (const [name, { checkpoint, fetches }] of models) {
-    const { sha256, at, reference } = recipe.models.get(name)!
-    const [file] = checkpoint.files
-    if (sha256 === undefined || !file || fetches[0]?.file.sha256 !== undefined) continue
-    const progress = byteProgress(listen, 'sha256', file.size)
-    const text = `reading ${reference}`
-    const read = (bytes: number) => progress.add(bytes, text)
-    const found = (await sha256OfFile(file.path, signal, read)).replace(/^sha256:/, '')
-    progress.end(text)
-    if (found !== sha256) throw placed(recipe, [...at, 'sha256'], sumDiffers(reference, sha256, found, 2))
+  for (const [name, model] of models) {
+    const [file] = model.checkpoint.files
+    if (file) await checkSum(recipe, name, model, file.path, { listen, signal })
   }
+}
+
+/** The same for one model, whose file is at `place`. */
+export async function checkSum(
+  recipe: Recipe,
+  name: string,
+  { checkpoint, fetches }: OpenedModel,
+  place: string,
+  { listen, signal }: FetchOptions = {},
+): Promise<void> {
+  const { sha256, at, reference } = recipe.models.get(name)!
+  const [file] = checkpoint.files
+  if (sha256 === undefined || !file || fetches[0]?.file.sha256 !== undefined) return
+  const progress = byteProgress(listen, 'sha256', file.size)
+  const text = `reading ${reference}`
+  const read = (bytes: number) => progress.add(bytes, text)
+  const found = (await sha256OfFile(place, signal, read)).replace(/^sha256:/, '')
+  progress.end(text)
+  if (found !== sha256) throw placed(recipe, [...at, 'sha256'], sumDiffers(reference, sha256, found, 2))
 }

@@ -10,6 +10,7 @@ import type { Plan } from '../../plan/types.js'
 import type { Lines } from '../../steps/analysis.js'
 import { analysisKindOf, kindOf } from '../../steps/index.js'
 import { mainStored } from '../../views/stored.js'
+import type { Downloads } from '../opened/streaming.js'
 
 /** A plan's needs on one machine, and texts for people and programs. */
 export interface PlanView {
@@ -19,6 +20,8 @@ export interface PlanView {
   readonly memory: number
   /** The memory limit of a run, in bytes. If `memory` is more, the run is refused. */
   readonly limit: number
+  /** What a run would fetch. Absent if all files are on this machine. */
+  readonly downloads?: Downloads
   /** If whole matrices are kept in memory: roughly how long the work on them takes. */
   readonly heldSeconds?: number
   /** By `Plan.steps`: lines about each step besides its patterns. */
@@ -37,6 +40,8 @@ export interface ViewOptions {
   readonly threads: number
   /** The memory limit in bytes. Default: the limit of a run, and one thread if even that needs more. */
   readonly memory?: number
+  /** What `planDownloads` has found. */
+  readonly downloads?: Downloads
 }
 
 /**
@@ -57,6 +62,7 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
     threads,
     limit,
     memory: estimateMemory(plan, threads, mode),
+    ...(options.downloads ? { downloads: options.downloads } : {}),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
     steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),
     analyses: plan.analyses.map((analysis, index) =>

@@ -70,7 +70,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
     )
   // Next to the output, where there is enough space, and not inside its folder.
   const layout = prepared.plan.outputs[index]!.layout
-  const hidden = await makeScratch(layout === 'folder' ? path.dirname(folder) : folder)
+  const hidden = await makeScratch(layout === 'folder' ? path.dirname(folder) : folder, '.terge-verify-')
   try {
     // The name of the permutations follows from that of the output.
     const beside = lineage.output.permutations?.name

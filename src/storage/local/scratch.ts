@@ -1,19 +1,26 @@
-/** Hidden folders for results that are only compared. They are removed at the end, or by the next run if a run is killed. */
-import { lstat, mkdtemp, readdir } from 'node:fs/promises'
+/** Hidden folders for work of one process. They are removed at the end, or by a later run if a run is killed. */
+import { lstat, mkdir, mkdtemp, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { removeTree } from '../../core/system/disk.js'
-import { takeLock } from './lock.js'
+import { releaseLock, takeLock } from './lock.js'
 import { isOwned, writeOwner } from './workFolder.js'
 
-const PREFIX = '.terge-verify-'
+/** What a folder is for: the beginning of its name. */
+export type ScratchKind = '.terge-verify-' | 'inputs-'
+
 /** Distinguishes it from the work folder of an output, whatever the name of the output. */
 const RECORD = 'scratch'
 
 /** Makes a scratch folder, and removes those of killed processes. */
-export async function makeScratch(parent: string): Promise<string> {
-  for (const name of await readdir(parent))
-    if (name.startsWith(PREFIX)) await removeStale(path.join(parent, name)).catch(() => {})
-  const folder = await mkdtemp(path.join(parent, PREFIX))
+export async function makeScratch(parent: string, kind: ScratchKind): Promise<string> {
+  await sweepScratch(parent, kind)
+  return newScratch(parent, kind)
+}
+
+/** Makes a scratch folder. This process holds its lock. */
+export async function newScratch(parent: string, kind: ScratchKind): Promise<string> {
+  await mkdir(parent, { recursive: true })
+  const folder = await mkdtemp(path.join(parent, kind))
   try {
     await takeLock(folder)
     await writeOwner(folder, false, RECORD)
@@ -24,8 +31,24 @@ export async function makeScratch(parent: string): Promise<string> {
   }
 }
 
-/** Removes a folder if terge made it here and no process uses it. */
-async function removeStale(folder: string): Promise<void> {
-  if (!(await lstat(folder)).isDirectory() || !(await isOwned(folder, RECORD))) return
-  if ((await takeLock(folder)) === undefined) await removeTree(folder)
+/** Removes the folders that no process uses. */
+export async function sweepScratch(parent: string, kind: ScratchKind): Promise<void> {
+  for (const folder of await takeStale(parent, kind)) await removeTree(folder).catch(() => {})
 }
+
+/** The folders that no process uses any more. This process holds their locks then, and has to remove them. */
+export async function takeStale(parent: string, kind: ScratchKind): Promise<string[]> {
+  const stale: string[] = []
+  for (const name of await readdir(parent).catch((): string[] => [])) {
+    const folder = path.join(parent, name)
+    if (name.startsWith(kind) && (await isStale(folder).catch(() => false))) stale.push(folder)
+  }
+  return stale
+}
+
+/** Keeps a folder for a later run. */
+export const leaveScratch = (folder: string): Promise<void> => releaseLock(folder)
+
+/** Whether terge made a folder here and no process uses it. */
+const isStale = async (folder: string): Promise<boolean> =>
+  (await lstat(folder)).isDirectory() && (await isOwned(folder, RECORD)) && (await takeLock(folder)) === undefined

@@ -53,6 +53,8 @@ export interface Windows {
   /** In bytes. The address and capacity of slots are multiples of it. */
   readonly pageSize: number
   slot(address: number, capacity: number): Slot
+  /** Unmaps all slots until they are used again, so that no file takes room on the disk after it was removed. */
+  release(): void
   /** Unmaps all slots, so that no file stays in use. Their pages become zeros. */
   close(): void
 }
@@ -85,6 +87,9 @@ export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defau
       const slot = mappedSlot(memory, maps, address, capacity)
       closers.push(slot.release)
       return slot
+    },
+    release() {
+      for (const close of closers) close()
     },
     close() {
       for (const close of closers.splice(0)) close()

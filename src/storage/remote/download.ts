@@ -13,6 +13,8 @@ export interface DownloadOptions {
   /** Called a few times per second with the bytes that are downloaded, and the total. */
   readonly progress?: (done: number, total: number) => void
   readonly signal?: AbortSignal | undefined
+  /** Whether to fsync the files. Default: true. */
+  readonly sync?: boolean
   /** Adds the model to an error. */
   readonly blame?: (fetch: Fetch, error: unknown) => unknown
 }
@@ -28,7 +30,7 @@ const EVERY = 200
  */
 export async function download(
   fetches: readonly Fetch[],
-  { progress, signal, blame = (_, error) => error }: DownloadOptions = {},
+  { progress, signal, sync = true, blame = (_, error) => error }: DownloadOptions = {},
 ): Promise<void> {
   if (fetches.length === 0) return
   const total = fetches.reduce((sum, { file }) => sum + file.size, 0)
@@ -55,7 +57,7 @@ export async function download(
       report()
     }
     try {
-      await fetchContent(content, { exit: 1, progress: bytes, signal: failed.signal })
+      await fetchContent(content, { exit: 1, progress: bytes, signal: failed.signal, sync })
       await linkContent(content.target, content.place, content.size)
       await checkHeader(fetches[index]!)
     } catch (error) {

@@ -119,11 +119,12 @@ export function remoteStore<File extends RemoteFile>(remote: RemoteFolder<File>)
 export const fetchesOf = <File extends RemoteFile>(
   { lacking }: RemoteStore<File>,
   content: (file: File) => Content,
+  identity: (file: File) => string,
   files: readonly Pick<Fetch & { name: string; path: string }, 'name' | 'path' | 'headerBytes' | 'headerDigest'>[],
 ): Fetch[] =>
   files.flatMap(({ name, path: place, headerBytes, headerDigest }) => {
     const file = lacking.get(name)
-    return file ? [{ file, content: content(file), place, headerBytes, headerDigest }] : []
+    return file ? [{ file, content: content(file), place, identity: identity(file), headerBytes, headerDigest }] : []
   })
 
 /** Error `too-large` if a folder has more small files than any model has. */

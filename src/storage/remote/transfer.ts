@@ -15,6 +15,8 @@ export interface TransferOptions {
   readonly signal?: AbortSignal | undefined
   /** The exit code of errors; 2 where absent. */
   readonly exit?: ExitCode
+  /** Whether to fsync the file. Default: true. */
+  readonly sync?: boolean
 }
 
 /** Bytes per read when the part from an earlier run is hashed. */
@@ -90,7 +92,7 @@ interface Part {
 /** Maximum number of times that a download may start over. */
 const MOST_RESTARTS = 5
 
-async function complete(content: Content, { progress, signal, exit = 2 }: TransferOptions): Promise<void> {
+async function complete(content: Content, { progress, signal, exit = 2, sync = true }: TransferOptions): Promise<void> {
   const incomplete = incompleteOf(content)
   const fresh = await content.checks(signal)
   // Creates the file, but keeps the part of an earlier run.
@@ -107,7 +109,7 @@ async function complete(content: Content, { progress, signal, exit = 2 }: Transf
       // The part from an earlier run may be wrong, or a byte was changed in transit: try once more.
       if (again) throw content.wrong(exit)
     }
-    await flushHandle(handle)
+    if (sync) await flushHandle(handle)
   } finally {
     const { size } = await handle.stat()
     await handle.close()

@@ -76,6 +76,8 @@ export interface Fetch {
   readonly content: Content
   /** Its path in the cache. */
   readonly place: string
+  /** What identifies the content that the download checks. Absent if it checks only the length. */
+  readonly identity?: string
   /** The header that was read for the plan. The downloaded file must start with it. */
   readonly headerBytes: number
   readonly headerDigest: string

@@ -1,7 +1,7 @@
 /** Where S3 is, and how terge identifies itself: from the environment variables and files that the AWS tools use. */
-import os from 'node:os'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import { CACHE_VARIABLE, cacheRoot, setVariable as given } from '../local/cacheRoot.js'
 import type { Timeouts } from '../remote/request.js'
 import type { Cache } from '../remote/types.js'
 import { type Credentials, credentialsOf } from './credentials.js'
@@ -22,16 +22,10 @@ const REGION = 'us-east-1'
 const ANSWER_TIMEOUT = 10_000
 const BYTE_TIMEOUT = 30_000
 
-export const cacheOf = ({ cache }: S3Settings): Cache => ({ folder: cache, variable: 'TERGE_CACHE' })
-
-/** terge's own folder for caches. */
-export function tergeCache(env: Environment = process.env): string {
-  const caches = given(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache')
-  return path.resolve(given(env.TERGE_CACHE) ?? path.join(caches, 'terge'))
-}
+export const cacheOf = ({ cache }: S3Settings): Cache => ({ folder: cache, variable: CACHE_VARIABLE })
 
 /** The folder of the cache. */
-export const cacheFolder = (env: Environment = process.env): string => path.join(tergeCache(env), 's3')
+export const cacheFolder = (env: Environment = process.env): string => path.join(cacheRoot(env), 's3')
 
 /** Reads the settings. Errors: `bad-environment`, those of `credentialsOf`. */
 export async function s3Settings(env: Environment = process.env): Promise<S3Settings> {
@@ -51,12 +45,6 @@ export async function s3Settings(env: Environment = process.env): Promise<S3Sett
 /** The address of the store, for places in the cache. Error: `bad-environment`. */
 export const endpointOf = (env: Environment = process.env): Promise<string | undefined> =>
   readProfile(env).then(({ keys }) => readEndpoint(env, keys.get('endpoint_url')))
-
-/** An empty variable counts as unset. */
-const given = (text: string | undefined): string | undefined => {
-  if (text === undefined || text.trim() === '') return undefined
-  return /^~(?=$|[/\\])/.test(text) ? path.join(os.homedir(), text.slice(1)) : text.trim()
-}
 
 export const isRegion = (text: string): boolean => /^[a-z0-9-]{1,40}$/.test(text)
 

@@ -2,5 +2,10 @@ import type { PlanView } from '../../index.js'
 import { toJson } from '../text.js'
 
 /** The whole plan, with threads and memory of this machine. */
-export const planJson = ({ data, threads, memory, limit }: PlanView): string =>
-  toJson({ ...data(), threads, memory, memory_limit: limit })
+export const planJson = ({ data, threads, memory, limit, downloads }: PlanView): string =>
+  toJson({ ...data(), threads, memory, memory_limit: limit, ...(downloads ? { downloads: inJson(downloads) } : {}) })
+
+const inJson = ({ bytes, leastDisk, bytesAtLeast, diskForOnce }: NonNullable<PlanView['downloads']>) => ({
+  ...{ bytes, least_disk: leastDisk },
+  ...{ bytes_at_least_disk: bytesAtLeast, disk_for_each_once: diskForOnce },
+})

@@ -1,6 +1,6 @@
 import { addressIn } from '../../core/names/fileNames.js'
 import { ABSENT_REASONS } from '../../core/reasons.js'
-import { formatSize } from '../../core/sizes.js'
+import { formatSize, sizeFlag } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import type { AdapterUpdates, PatternCount, Plan, PlanCheck, PlanOutput, PlanView } from '../../index.js'
 import { type Branch, drawTree } from '../fit.js'
@@ -124,9 +124,16 @@ function memoryText({ threads, memory, limit }: PlanView): string {
   return `${most}, more than the limit of ${formatSize(limit)}: a run requires --memory ${sizeFlag(memory)}`
 }
 
-/** A size that `--memory` accepts, rounded up. */
-const sizeFlag = (bytes: number): string =>
-  bytes < 1e9 ? `${Math.ceil(bytes / 1e6)}MB` : `${Math.ceil(bytes / 1e7) / 100}GB`
+/** What a run fetches, and the least that `--disk` can be. */
+function downloadBranches({ downloads }: PlanView): Branch[] {
+  if (!downloads) return []
+  const { bytes, leastDisk, bytesAtLeast, diskForOnce } = downloads
+  const again =
+    bytesAtLeast > bytes
+      ? `, and ${formatSize(bytesAtLeast)} are downloaded then: each file once from --disk ${sizeFlag(diskForOnce)}`
+      : ''
+  return [{ text: `to download: ${formatSize(bytes)}; the least is --disk ${sizeFlag(leastDisk)}${again}` }]
+}
 
 /** A check runs before outputs are written. */
 const checkText = ({ outputs: [before], tolerance }: PlanCheck): string =>
@@ -167,6 +174,7 @@ export function planTree(plan: Plan, view: PlanView, width: number): string {
       { text: plan.outputs.length === 1 ? 'output' : 'outputs', branches: outputBranches(plan.outputs) },
       { text: `arithmetic: ${plan.compute}, seed ${plan.seed}` },
       { text: `to read: ${formatSize(plan.cost.read)}, to write: ${formatSize(plan.cost.write)}` },
+      ...downloadBranches(view),
       ...heldBranches(plan, heldSeconds),
       { text: memoryText(view) },
     ],

@@ -1,0 +1,111 @@
+/** Does the work of a batch in stages, while files come and go. */
+import { remaining } from '../../plan/flow/remaining.js'
+import type { Phase, Stage, TensorPlace } from '../../plan/flow/types.js'
+import type { Unit } from '../../plan/units.js'
+import { refuseInterrupted } from '../interrupted.js'
+import type { Streaming } from '../types.js'
+import type { AnalysisRoom, Judge } from '../units/analyses.js'
+import { doSharedUnit, isShared } from '../units/shared.js'
+import { doTensors, type OutputFiles, reuse } from '../units/tensors.js'
+import type { Engine } from '../units/types.js'
+import { stageWorks } from '../units/work.js'
+
+/** What the work of a batch needs. */
+export interface StagedBatch {
+  readonly engine: Engine
+  readonly streaming: Streaming
+  readonly analyses: AnalysisRoom
+  /** The files of the batch's outputs. */
+  readonly files: OutputFiles
+  readonly judge?: Judge | undefined
+  readonly statistics: () => Promise<void>
+}
+
+/** Does what many tensors need: the check of statistics, analyses and scopes. */
+export async function shareInStages(batch: StagedBatch): Promise<void> {
+  const { engine, streaming } = batch
+  const { units, claims } = engine
+  const isKnown = knowledge(engine, streaming)
+  if (!claims.isEmpty) for (const unit of units.shared()) if (isKnown(unit)) await isShared(engine, unit)
+  if (!streaming.flow.stages.some(({ phase }) => phase.kind === 'statistics')) await batch.statistics()
+  await doStages(batch, ({ kind }) => kind !== 'batch')
+}
+
+/** Makes the outputs' tensors. Those of an earlier run whose inputs are known are taken over without fetching a file. */
+export async function mergeInStages(batch: StagedBatch): Promise<void> {
+  const { engine, streaming, files } = batch
+  const outputs = [...files.first.keys()]
+  const isOwn = (phase: Phase): boolean => phase.kind === 'batch' && phase.outputs.some((one) => outputs.includes(one))
+  const tensors = streaming.flow.stages.flatMap(({ phase, pieces }) =>
+    isOwn(phase) ? pieces.flatMap((piece) => piece.tensors) : [],
+  )
+  await reuse(engine, tensors, files, knowledge(engine, streaming))
+  await doStages(batch, isOwn)
+  engine.progress.end()
+}
+
+/** Does the stages of the phases that are chosen. Those before them are done. */
+async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean): Promise<void> {
+  const { engine, streaming } = batch
+  const { flow, supply } = streaming
+  const left = stagesLeft(batch, isChosen)
+  const needed = new Set(left.flatMap(({ last }) => last))
+  await drop(
+    batch,
+    [...supply.held()].filter((file) => !needed.has(file)),
+  )
+  supply.expect(left.flatMap(({ needs }) => needs))
+  const works = stageWorks(engine)
+  for (const [place, stage] of left.entries()) {
+    if (!isChosen(stage.phase)) break
+    refuseInterrupted(engine.signal)
+    await supply.need(stage.needs)
+    const next = left[place + 1]
+    // Files that come again for the next phase have to go first.
+    const fresh = next?.needs.filter((file) => !(flow.again && stage.last.includes(file)))
+    supply.ahead(fresh ?? [], stage.beside)
+    await doStage(batch, stage)
+    const tensors = stage.pieces.flatMap((piece) => piece.tensors)
+    if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
+    await drop(batch, stage.last)
+  }
+}
+
+/** The work of a stage that is not about tensors of outputs. */
+async function doStage({ engine, analyses, judge, statistics }: StagedBatch, { phase, pieces }: Stage): Promise<void> {
+  if (pieces.length === 0 || phase.kind === 'batch') return
+  if (phase.kind === 'statistics') await statistics()
+  else await doSharedUnit(engine, engine.units.unit(phase.need), analyses, judge)
+}
+
+function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase) => boolean): Stage[] {
+  const { flow, supply } = streaming
+  const { units, records, digests } = engine
+  const begin = flow.stages.findIndex(({ phase }) => isChosen(phase))
+  const earlier = new Set(flow.stages.slice(0, Math.max(0, begin)).map(({ phase }) => phase))
+  const isMade = ({ output, tensor }: TensorPlace): boolean =>
+    records.tensor(output, tensor) !== undefined &&
+    units.tensor(output, tensor).needs.every((need) => need.kind !== 'factoring' || records.shared(need) !== undefined)
+  return remaining(flow, {
+    isMade,
+    isPast: (phase) => earlier.has(phase) || (phase.kind === 'shared' && records.shared(phase.need) !== undefined),
+    isDigested: (file) => [...units.stored.numbersIn(file)].every((stored) => digests.get(stored) !== undefined),
+    there: supply.there(),
+  })
+}
+
+/** Removes files that nobody holds open any more. */
+async function drop({ engine, streaming, analyses }: StagedBatch, files: readonly number[]): Promise<void> {
+  if (files.length === 0) return
+  analyses.release(files)
+  await engine.pool.release({ inputs: files, outputs: [] })
+  await streaming.supply.drop(files)
+}
+
+/** Whether everything that a unit reads is there, or has a digest. */
+function knowledge({ units, digests }: Engine, { supply }: Streaming): (unit: Unit) => boolean {
+  const isKnown = ({ reads, needs }: Unit): boolean =>
+    reads.every((stored) => digests.get(stored) !== undefined || !supply.brings(units.stored.placeOf(stored).file)) &&
+    needs.every((need) => isKnown(units.unit(need)))
+  return isKnown
+}

@@ -1,0 +1,83 @@
+/** Runs that fetch their inputs a few files at a time, with the real command. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Hub } from './server.js'
+import { type Bench, mean, repository, shards, withHub } from './setup.js'
+
+const A = shards(1, 6, 2)
+const B = shards(2, 6, 1)
+const RECIPE = mean('hf:org/a', 'hf:org/b')
+const TWO = { 'org/a': repository(A), 'org/b': repository(B) }
+
+/** The bytes of whole files that were sent, by path. */
+function wholeFiles({ seen }: Hub): Map<string, number> {
+  const sent = new Map<string, number>()
+  for (const { server, url, range, sent: bytes } of seen)
+    if (server === 'storage' && /^bytes=\d+-$/.test(range ?? 'bytes=0-')) {
+      const name = new URL(url, 'http://x').pathname
+      sent.set(name, (sent.get(name) ?? 0) + bytes)
+    }
+  return sent
+}
+
+/** The most bytes of weights that were in the folders of runs while `work` ran. */
+async function peakOf({ env }: Bench, work: () => Promise<void>): Promise<number> {
+  const root = path.join(env.TERGE_CACHE!, 'work')
+  let peak = 0
+  const timer = setInterval(() => {
+    let bytes = 0
+    for (const name of existsSync(root) ? readdirSync(root, { recursive: true, encoding: 'utf8' }) : []) {
+      const entry = statSync(path.join(root, name), { throwIfNoEntry: false })
+      if (entry?.isFile()) bytes += entry.size
+    }
+    peak = Math.max(peak, bytes)
+  }, 5)
+  try {
+    await work()
+  } finally {
+    clearInterval(timer)
+  }
+  return peak
+}
+
+const same = (folder: string, a: string, b: string): void => {
+  for (const name of ['model.safetensors', 'config.json', 'lineage.json'])
+    assert.ok(readFileSync(path.join(folder, a, name)).equals(readFileSync(path.join(folder, b, name))), name)
+}
+
+test('a run with --disk fetches each file once, keeps within the size, and writes the same bytes', () =>
+  withHub({ repositories: TWO }, async (bench) => {
+    const { hub, folder, cache, env, write, run } = bench
+    write('recipe.yml', RECIPE)
+    const refused = await run(['run', 'recipe.yml', '--disk', '50kB'])
+    assert.is(refused.code, 2)
+    assert.match(refused.err, /recipe\.yml:3:\d+: error disk-too-small/)
+    const least = /this recipe needs --disk (\w+)/.exec(refused.err)![1]!
+    assert.is(wholeFiles(hub).size, 0)
+    const peak = await peakOf(bench, async () => {
+      const ran = await run(['run', 'recipe.yml', '--disk', least, '-o', 'streamed', '--json', '--no-sync'])
+      assert.is(ran.code, 0, ran.err)
+      assert.match(ran.err, /"step":"fetch".*"fraction":1,/)
+    })
+    assert.ok(peak > 0 && peak <= 1000 * Number.parseInt(least, 10), `${peak} of ${least}`)
+    const sent = wholeFiles(hub)
+    assert.is(sent.size, 9)
+    for (const [name, bytes] of sent) {
+      const [, model, file] = /\/org\/(\w)\/\w+\/(.*)$/.exec(name)!
+      assert.is(bytes, (model === 'a' ? A : B)[file!]!.length, name)
+    }
+    assert.equal(readdirSync(path.join(env.TERGE_CACHE!, 'work')), [])
+    assert.not.ok(
+      existsSync(path.join(cache, 'models--org--a/blobs')) &&
+        readdirSync(path.join(cache, 'models--org--a/blobs')).some((name) => name.length === 64),
+    )
+    assert.is((await run(['run', 'recipe.yml', '-o', 'whole', '--no-sync'])).code, 0)
+    same(folder, 'streamed', 'whole')
+    const here = await run(['run', 'recipe.yml', '--disk', '1MB', '-o', 'again', '--no-sync'])
+    assert.is(here.code, 0, here.err)
+    assert.match(here.err, 'note: --disk has no effect')
+  }))
+
+test.run()
