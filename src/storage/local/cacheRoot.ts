@@ -14,7 +14,7 @@ export const CACHE_VARIABLE = 'TERGE_CACHE'
 
 export function cacheRoot(env: Environment = process.env): string {
   const caches = setVariable(env.XDG_CACHE_HOME) ?? path.join(os.homedir(), '.cache')
-  return path.resolve(setVariable(env[CACHE_VARIABLE]) ?? path.join(caches, 'terge'))
+  return path.resolve(setVariable(env.TERGE_CACHE) ?? path.join(caches, 'terge'))
 }
 
 /** The folder for unfinished work that is not beside an output. */
