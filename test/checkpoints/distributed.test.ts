@@ -6,6 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openCheckpoint } from '../../src/checkpoints/open.js'
 import { diffCheckpoints } from '../../src/execute/diff/compare.js'
+import { f32, safetensors } from '../support/files.js'
 import {
   type ChunkText,
   distributedFiles,
@@ -315,6 +316,43 @@ test('a folder of a trainer leads to the folder with the model', async () => {
   cpSync(path.join(fixtures, 'two'), path.join(where, 'optimizer_0'), { recursive: true })
   const { code, hint } = await faultOf(where)
   assert.equal([code, hint], ['no-weights', "did you mean 'm/pytorch_model_fsdp_0'? It holds a distributed checkpoint"])
+})
+
+test('safetensors files with a part per rank are refused, and whole ones of the same writer are read', async () => {
+  const info = (at: readonly number[]) => ({
+    DCP_SHARDING_INFO: JSON.stringify({ w: { saved_offsets: at } }),
+    DCP_VERSION: '1.0',
+  })
+  const file = (at: readonly number[]): Uint8Array => safetensors({ w: f32([2, 2], [1, 2, 3, 4]) }, info(at))
+  const shard = (rank: number): string => `shard-0000${rank}-model-00001-of-00001.safetensors`
+  const both = folder({ [shard(1)]: file([0, 0]), [shard(2)]: file([2, 0]) })
+  // A single part, with its name or another one, too.
+  const renamed = folder({ 'model.safetensors': file([2, 0]) })
+  for (const where of [
+    both,
+    path.join(both, shard(1)),
+    path.join(both, shard(2)),
+    folder({ [shard(1)]: file([0, 0]) }),
+    renamed,
+  ]) {
+    const fault = await asyncFaultOf(() => openCheckpoint(where, where))
+    assert.is(fault.code, 'unsupported-format', where)
+    assert.match(fault.message, 'it has only parts of the tensors')
+  }
+  const whole = await open(folder({ 'model-00001-of-00001.safetensors': file([0, 0]) }))
+  assert.equal(whole.tensors.get('w')!.shape, [2, 2])
+})
+
+test('names of Megatron Core are refused', async () => {
+  for (const name of [
+    'decoder.layers.self_attention.linear_qkv.weight',
+    'model.decoder.layers.0.mlp.linear_fc1.weight',
+  ]) {
+    const plain = { [name]: { shape: [1], chunks: [{ at: [0], shape: [1], saved: savedTensor([1], [1]) }] } }
+    const fault = await faultOf(folder(distributedFiles({ tensors: plain })))
+    assert.is(fault.code, 'unsupported-format')
+    assert.match(fault.message, `tensor '${name}' is named and stored as in Megatron Core`)
+  }
 })
 
 test.run()

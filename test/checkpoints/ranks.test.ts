@@ -97,24 +97,52 @@ const PLACEMENTS = 'torch.distributed.tensor.placement_types'
 const shard = (dim: number) => object(PLACEMENTS, 'Shard', dict({ dim: int(dim) }))
 const copyOf = object(PLACEMENTS, 'Replicate', dict({}))
 
+/** Where PyTorch had its classes, by version. */
+const NOW = {
+  tensor: ['torch.distributed.tensor', 'DTensor'],
+  mesh: 'torch.distributed.device_mesh',
+  spec: 'torch.distributed.tensor._dtensor_spec',
+  slots: false,
+} as const
+const OLD: Readonly<Record<string, Homes>> = {
+  '2.1': {
+    ...{ tensor: ['torch.distributed._tensor.api', 'DTensor'], mesh: 'torch.distributed._tensor.device_mesh' },
+    ...{ spec: 'torch.distributed._tensor.placement_types', slots: true },
+  },
+  '2.3': {
+    ...{ tensor: ['torch.distributed._tensor.api', 'DTensor'], mesh: 'torch.distributed.device_mesh' },
+    ...{ spec: 'torch.distributed._tensor.placement_types', slots: true },
+  },
+  '2.4': {
+    ...{ tensor: ['torch.distributed._tensor.api', 'DTensor'], mesh: 'torch.distributed.device_mesh' },
+    ...{ spec: 'torch.distributed._tensor._dtensor_spec', slots: true },
+  },
+}
+
+interface Homes {
+  readonly tensor: readonly [module: string, name: string]
+  readonly mesh: string
+  readonly spec: string
+  /** Whether the tensor's attributes are slots: the second part of its state. */
+  readonly slots: boolean
+}
+
 /** A DTensor as PyTorch pickles it. */
-function dtensor({ shape, local, placements, coordinates }: RankTensor): Uint8Array {
+function dtensor({ shape, local, placements, coordinates }: RankTensor, homes: Homes = NOW): Uint8Array {
   const length = local.reduce((product, size) => product * size, 1)
   const strides = local.map((_, axis) => local.slice(axis + 1).reduce((product, size) => product * size, 1))
   const part = tensor({ storage: storage(length), shape: local, strides })
-  const type = global('torch.distributed.tensor', 'DTensor')
-  const mesh = object('torch.distributed.device_mesh', 'DeviceMesh', dict({ _coordinate_on_dim: ints(coordinates) }))
-  const spec = object(
-    'torch.distributed.tensor._dtensor_spec',
-    'DTensorSpec',
-    dict({ mesh, placements: tuple(...placements) }),
-  )
+  const type = global(...homes.tensor)
+  const mesh = object(homes.mesh, 'DeviceMesh', dict({ _coordinate_on_dim: ints(coordinates) }))
+  const spec = object(homes.spec, 'DTensorSpec', dict({ mesh, placements: tuple(...placements) }))
   return call(
     global('torch._tensor', '_rebuild_from_type_v2'),
     global('torch._utils', '_rebuild_wrapper_subclass'),
     type,
     tuple(type, global('torch', 'float32'), ints(shape), ints([1]), int(0), NONE, NONE, 0x89),
-    dict({ _local_tensor: part, _spec: spec }),
+    homes.slots
+      ? tuple(dict({}), dict({ _local_tensor: part, _spec: spec }))
+      : dict({ _local_tensor: part, _spec: spec }),
   )
 }
 
@@ -127,6 +155,29 @@ function ranks(...tensors: readonly Uint8Array[]): string {
   }
   return where
 }
+
+test('classes have other modules in older versions of PyTorch', async () => {
+  const placements = 'torch.distributed._tensor.placement_types'
+  for (const [version, homes] of Object.entries(OLD)) {
+    const at = (rank: number, local: number, kind = 'Shard') =>
+      dtensor(
+        {
+          ...{ shape: [5], local: [local], coordinates: [rank] },
+          placements: [object(placements, kind, dict({ dim: int(0) }))],
+        },
+        homes,
+      )
+    const { tensors } = await open(ranks(at(0, 3), at(1, 2)))
+    assert.equal(tensors.get('w')!.shape, [5], version)
+    const refused = await faultOf(ranks(at(0, 5, '_Partial'), at(1, 5, '_Partial')))
+    assert.match(refused.message, `its placement is an object of '${placements}._Partial'`)
+  }
+  // A class that terge does not know is named.
+  const moved = { ...NOW, spec: 'torch.distributed.elsewhere' }
+  const own = { shape: [5], local: [5], placements: [shard(0)], coordinates: [0] }
+  const unknown = await faultOf(ranks(dtensor(own, moved)))
+  assert.is(unknown.code, 'unreadable-tensor')
+})
 
 test('parts must be those that the placements give', async () => {
   const at = (rank: number, local: readonly number[], placements = [shard(0)], shape: readonly number[] = [5]) =>

@@ -17,7 +17,7 @@ export interface ModelEntries {
 
 /**
  * Builds the nested state dict that was saved and finds the model in it, as in a file of `torch.save`: a dictionary in `model` beside
- * `optim` and other values, or the whole. Errors: those of `chooseDict`, `bad-chunks`.
+ * `optim` and other values, or the whole. Errors: those of `chooseDict`, `bad-chunks`, `unsupported-format`.
  */
 export function modelEntries(entries: readonly Entry[], shown: string): ModelEntries {
   const root: Dict = new Map()
@@ -30,6 +30,7 @@ export function modelEntries(entries: readonly Entry[], shown: string): ModelEnt
   const { dict, path } = chooseDict(root, shown)
   const tensors = new Map<string, Entry>()
   for (const [key, value] of dict) if (isTensor(value)) tensors.set(key as string, byRef.get(value)!)
+  refuseMegatron(tensors.keys(), shown)
   const chosen = new Set(tensors.values())
   return {
     tensors,
@@ -38,6 +39,21 @@ export function modelEntries(entries: readonly Entry[], shown: string): ModelEnt
       path,
     ),
   }
+}
+
+/** Names of Megatron Core: all layers are in one tensor, or each has fused weights in Megatron's own order. */
+const MEGATRON =
+  /(^|\.)(decoder|encoder)\.layers\.(\d+\.)?(self_attention\.linear_(qkv|proj)|mlp\.(linear_fc[12]|experts\.))/
+
+/** Error `unsupported-format`: merges with other models would find none of these tensors. */
+function refuseMegatron(names: Iterable<string>, shown: string): void {
+  for (const name of names)
+    if (MEGATRON.test(name))
+      throw fault(
+        'unsupported-format',
+        `${shown}: tensor ${quote(name)} is named and stored as in Megatron Core, which terge does not read`,
+        'convert the checkpoint first, such as with Megatron Bridge or python -m verl.model_merger merge --backend megatron',
+      )
 }
 
 function put(root: Dict, { name, path }: Entry, leaf: Value, shown: string): void {

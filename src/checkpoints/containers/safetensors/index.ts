@@ -3,6 +3,7 @@ import { sha256 } from '../../../core/digest.js'
 import { takeHeader } from '../allowance.js'
 import { type Container, HEAD_BYTES } from '../types.js'
 import { headerLength, parseHeader } from './header.js'
+import { refuseShards } from './shards.js'
 import { writer } from './write.js'
 
 export const safetensors: Container & Required<Pick<Container, 'write' | 'adapterName'>> = {
@@ -20,7 +21,9 @@ export const safetensors: Container & Required<Pick<Container, 'write' | 'adapte
     const length = headerLength(await source.read(0, Math.min(size, HEAD_BYTES)), size, name)
     takeHeader(allowance, length, name)
     const bytes = await source.read(0, 8 + length)
-    return { ...parseHeader(bytes, size, name, allowance), headerDigest: sha256(bytes) }
+    const header = parseHeader(bytes, size, name, allowance)
+    refuseShards(name, header.metadata)
+    return { ...header, headerDigest: sha256(bytes) }
   },
   write: writer,
 }
