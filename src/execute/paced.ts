@@ -32,6 +32,10 @@ export function paced(listen: Listener): { readonly listen: Listener; readonly e
     held.clear()
     for (const event of events) listen(event)
   }
+  const late = (): void => {
+    last = performance.now()
+    flush()
+  }
   const pass = (event: RunEvent): void => {
     if (event.kind !== 'step' && event.kind !== 'progress') {
       flush()
@@ -45,7 +49,7 @@ export function paced(listen: Listener): { readonly listen: Listener; readonly e
     const complete = event.kind === 'step' && event.fraction === 1
     if (now - last < EVERY && !complete) {
       // Nothing may follow for a long time.
-      timer ??= setTimeout(flush, EVERY).unref()
+      timer ??= setTimeout(late, EVERY).unref()
       return
     }
     last = now

@@ -38,4 +38,19 @@ test('what is held is passed on when nothing follows, and at the end', async () 
   assert.equal(seen.at(-1), step('a', 0.4))
 })
 
+test('an event right after one that was held waits for its turn', async () => {
+  const seen: RunEvent[] = []
+  const { listen, end } = paced((event) => {
+    seen.push(event)
+    // As soon as the timer has passed on the second one.
+    if (seen.length === 2) listen(step('a', 0.3))
+  })
+  listen(step('a', 0.1))
+  listen(step('a', 0.2))
+  for (let i = 0; i < 100 && seen.length < 2; i++) await new Promise((resolve) => setTimeout(resolve, 1))
+  assert.equal(seen, [step('a', 0.1), step('a', 0.2)])
+  end()
+  assert.equal(seen.at(-1), step('a', 0.3))
+})
+
 test.run()
