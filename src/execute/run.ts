@@ -134,7 +134,10 @@ async function doBatch(
       ? candidateJudge({ engine, batch: outputs, bindings, options, room, files: outputFiles(plan, staged, outputs) })
       : undefined
     const { streaming } = options
-    const inStages: StagedBatch | undefined = streaming && { engine, streaming, analyses, files, judge, statistics }
+    const inStages: StagedBatch | undefined = streaming && {
+      ...{ engine, streaming, analyses, files, judge, statistics },
+      deliver: options.deliver,
+    }
     if (isFirst) {
       if (inStages) await shareInStages(inStages)
       else {

@@ -80,6 +80,8 @@ export interface ExecuteOptions {
   readonly keeps?: () => boolean
   /** Absent: all files are there when `before` has ended. */
   readonly streaming?: Streaming
+  /** With a flow that has uploaded outputs: called with each of their files when it is complete and nobody holds it open. */
+  readonly deliver?: (output: number, file: number, path: string) => Promise<void>
   readonly listen: Listener
   readonly signal?: AbortSignal
   /** The pool to use instead of threads. */

@@ -3,7 +3,7 @@ import { remaining } from '../../plan/flow/remaining.js'
 import type { Phase, Stage, TensorPlace } from '../../plan/flow/types.js'
 import type { Unit } from '../../plan/units.js'
 import { refuseInterrupted } from '../interrupted.js'
-import type { Streaming } from '../types.js'
+import type { ExecuteOptions, Streaming } from '../types.js'
 import type { AnalysisRoom, Judge } from '../units/analyses.js'
 import { doSharedUnit, isShared } from '../units/shared.js'
 import { doTensors, type OutputFiles, reuse } from '../units/tensors.js'
@@ -19,6 +19,7 @@ export interface StagedBatch {
   readonly files: OutputFiles
   readonly judge?: Judge | undefined
   readonly statistics: () => Promise<void>
+  readonly deliver: ExecuteOptions['deliver']
 }
 
 /** Does what many tensors need: the check of statistics, analyses and scopes. */
@@ -68,6 +69,16 @@ async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean)
     const tensors = stage.pieces.flatMap((piece) => piece.tensors)
     if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
     await drop(batch, stage.last)
+    await deliver(batch, stage)
+  }
+}
+
+/** Hands over files of outputs, which tasks have written and may have read again. */
+async function deliver({ engine, files, deliver }: StagedBatch, { complete }: Stage): Promise<void> {
+  for (const { output, file } of complete) {
+    const place = files.first.get(output)! + file
+    await engine.pool.release({ inputs: [files.readable + place], outputs: [place] })
+    await deliver?.(output, file, files.paths[place]!)
   }
 }
 

@@ -21,6 +21,8 @@ export interface StreamOptions {
   /** Whether commands run, which need checkpoints of their own. */
   readonly commands: boolean
   readonly finished: (output: number) => boolean
+  /** Outputs whose files leave this machine when they are complete. Default: none. */
+  readonly uploaded?: ReadonlySet<number>
   readonly listen: Listener
   readonly signal?: AbortSignal | undefined
 }
@@ -58,14 +60,14 @@ export async function withStream<T>(
 /** Undefined if everything is on this machine. */
 async function openStream(sources: Prepared, disk: number, options: StreamOptions): Promise<OpenStream | undefined> {
   const { bindings } = sources
-  const { digests = true, sha256 = false, resume = false, finished, listen, signal } = options
+  const { digests = true, sha256 = false, resume = false, finished, uploaded = new Set(), listen, signal } = options
   const away = await awayFiles(sources)
-  if (away.length === 0) {
+  if (away.length + uploaded.size === 0) {
     options.listen({ kind: 'notice', message: '--disk has no effect: all files of the models are on this machine' })
     return undefined
   }
   const { plan } = options.commands ? withChecks(sources.plan, bindings) : sources
-  const flow = flowOf(plan, { away: contentsOf(away), disk, digests, finished })
+  const flow = flowOf(plan, { away: contentsOf(away), disk, digests, finished, uploaded })
   if (flow.leastDisk > disk) throw tooSmall(sources, plan, flow, disk)
   const supply = await openSupply(away, { disk, resume, sha256, listen, signal })
   return {
