@@ -154,6 +154,64 @@ test('files of sd-scripts are merged with each other, with alpha or without', ()
     assert.match(peft.err, 'error adapter-format: the names of merge are those of sd-scripts, in which dots are lost')
   }))
 
+test('an adapter of PEFT and one of sd-scripts in one merge: the names of the first are those of the second', () =>
+  inFolder(async (folder) => {
+    const P = 'base_model.model.'
+    // In the U-Net of SDXL, only the second adapter shows whose names these are.
+    const modules = ['unet.down_blocks.1.attentions.0.proj_in', 'text_encoder.text_model.encoder.layers.0.mlp.fc1']
+    const kohya = ['lora_unet_input_blocks_4_1_proj_in', 'lora_te1_text_model_encoder_layers_0_mlp_fc1']
+    const [down, up] = [matrix([2, 6], 1), matrix([8, 2], 2)]
+    const factors = (name: string, of: readonly [string, string]) => ({
+      [`${name}.${of[0]}.weight`]: stored(down),
+      [`${name}.${of[1]}.weight`]: stored(up),
+    })
+    const peft = Object.assign({}, ...modules.map((name) => factors(`${P}${name}`, ['lora_A', 'lora_B'])))
+    writeAdapter(path.join(folder, 'peft'), peft, { r: 2, lora_alpha: 3 })
+    const file = Object.assign({}, ...kohya.map((name) => factors(name, ['lora_down', 'lora_up'])))
+    writeModel(path.join(folder, 'k.safetensors'), file)
+    const run = async (models: string, more = '') => {
+      writeFileSync(
+        path.join(folder, 'r.yml'),
+        `terge: 1\nmodels: {${models}}\nmerge: {method: linear, rank: full, weights: [0.5, 0.25]}\noutput: {path: o.safetensors${more}}\n`,
+      )
+      return terge(['run', 'r.yml', '--force'], folder)
+    }
+    for (const models of ['a: peft, b: k.safetensors', 'b: k.safetensors, a: peft']) {
+      const ran = await run(models)
+      assert.is(ran.code, 0, ran.err)
+      const made = await tensorsOf(path.join(folder, 'o.safetensors'))
+      assert.equal(
+        [...made.keys()].sort(),
+        kohya
+          .flatMap((name) => ['alpha', 'lora_down.weight', 'lora_up.weight'].map((part) => `${name}.${part}`))
+          .sort(),
+      )
+      const [a, b] = models.startsWith('a') ? [2 / 3, 1 / 3] : [1 / 3, 2 / 3]
+      for (const name of kohya) {
+        const [rows, columns, rank] = [8, 6, 4]
+        const [own, other] = ['up', 'down'].map((side) => made.get(`${name}.lora_${side}.weight`)!)
+        const alpha = made.get(`${name}.alpha`)!.values[0]!
+        const product = (left: ArrayLike<number>, right: ArrayLike<number>, rank: number, scale: number) =>
+          Float64Array.from({ length: rows * columns }, (_, at) => {
+            const [i, j] = [Math.floor(at / columns), at % columns]
+            let sum = 0
+            for (let k = 0; k < rank; k++) sum += left[i * rank + k]! * right[k * columns + j]!
+            return sum * scale
+          })
+        const wanted = product(up.values, down.values, 2, a! * 1.5 + b!)
+        assert.ok(distance(product(own!.values, other!.values, rank, alpha / rank), wanted) < 1e-6, name)
+      }
+    }
+    const names = await run('a: peft, b: k.safetensors', ', format: peft')
+    assert.match(names.err, 'error adapter-format: the names of merge are those of sd-scripts, in which dots are lost')
+    writeAdapter(path.join(folder, 'llm'), factors(`${P}model.layers.0.q_proj`, ['lora_A', 'lora_B']), { r: 2 })
+    const llm = await run('a: llm, b: k.safetensors')
+    assert.match(
+      llm.err,
+      "error adapter-format: 'a' is in the format of PEFT and 'b' in that of kohya, which name modules differently: sd-scripts has no name for 1 module of it, such as model.layers.0.q_proj",
+    )
+  }))
+
 test('what files of sd-scripts cannot hold is refused', () =>
   inFolder(async (folder) => {
     const P = 'base_model.model.'

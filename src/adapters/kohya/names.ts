@@ -51,23 +51,40 @@ function originalName(module: string): string | undefined {
   return last && module.startsWith('mid_block.resnets.') ? `${name.slice(0, -last[0].length)}${last[1]}` : name
 }
 
-/** By module: its name in sd-scripts. Undefined for a module that has none there. */
-export function kohyaNames(modules: readonly string[]): ReadonlyMap<string, string | undefined> {
+/** Names of sd-scripts that show how modules are called: those of SDXL, and those of other networks. */
+const SHOWS = {
+  original: /^lora_unet_(input_blocks|middle_block|output_blocks|time_embed|label_emb)_/,
+  plain: /^lora_unet_(down_blocks|mid_block|up_blocks|time_embedding)_/,
+  numbered: /^lora_te[12]_/,
+  single: /^lora_te_/,
+} as const
+
+/**
+ * By module: its name in sd-scripts. Undefined for a module that has none there. `beside`: names of another adapter for the same
+ * network, which show whether it is SDXL.
+ */
+export function kohyaNames(
+  modules: readonly string[],
+  beside: readonly string[] = [],
+): ReadonlyMap<string, string | undefined> {
   const bare = modules.map((module) => module.replace(UNET, ''))
   // Only SDXL has several transformers in a block, and only it has these parts.
-  const isXl = modules.some(
+  const byModules = modules.some(
     (module, i) =>
       SECOND_ENCODER.test(module) ||
       (bare[i] !== module && /\.transformer_blocks\.[1-9]\d*\.|^add_embedding\./.test(bare[i]!)),
   )
+  const shows = (yes: RegExp, no: RegExp): boolean =>
+    beside.some((name) => yes.test(name)) || (byModules && !beside.some((name) => no.test(name)))
+  const [isOriginal, isNumbered] = [shows(SHOWS.original, SHOWS.plain), shows(SHOWS.numbered, SHOWS.single)]
   const flat = (prefix: string, name: string | undefined): string | undefined =>
     name === undefined ? undefined : `${prefix}_${name.replaceAll('.', '_')}`
   return new Map(
     modules.map((module) => {
       const own = (part: RegExp): string => module.replace(part, '')
-      if (UNET.test(module)) return [module, flat('lora_unet', isXl ? originalName(own(UNET)) : own(UNET))]
+      if (UNET.test(module)) return [module, flat('lora_unet', isOriginal ? originalName(own(UNET)) : own(UNET))]
       if (SECOND_ENCODER.test(module)) return [module, flat('lora_te2', own(SECOND_ENCODER))]
-      if (FIRST_ENCODER.test(module)) return [module, flat(isXl ? 'lora_te1' : 'lora_te', own(FIRST_ENCODER))]
+      if (FIRST_ENCODER.test(module)) return [module, flat(isNumbered ? 'lora_te1' : 'lora_te', own(FIRST_ENCODER))]
       if (FLUX.test(module)) return [module, flat('lora_unet', module)]
       return [module, /^(lora_(unet|te\d?|transformer)|lycoris)_/.test(module) ? module : undefined]
     }),

@@ -21,6 +21,7 @@ import type { MergeStep } from '../types.js'
 import { mergeBias, mergeWhole } from './beside.js'
 import { mergedConfig } from './config.js'
 import { factored, isFactorable } from './dense.js'
+import { inOneFormat, KOHYA } from './formats.js'
 import type { Mixture } from './mixture.js'
 import { type Changed, changedBy } from './modules.js'
 import { haveSameNorms, normsOf } from './norms.js'
@@ -31,10 +32,11 @@ import { mergeWeight, resultRank } from './weights.js'
 export function planAdapterMerge(step: MergeStep, context: PlanContext): PlannedStep {
   const { recipe, values, faults } = context
   const names = [...new Set([...(step.baseWritten ? [step.base] : []), ...modelsOf(step)])]
-  const adapters = new Map(names.map((name) => [name, context.adapters.get(name)!]))
-  if (refuseFormats(step, adapters, context)) return {}
   const same = sameAdapter(step, values)
-  if (same) return { value: sameValue(same, step, adapters.get(same.name)!) }
+  if (same) return { value: sameValue(same, step, context.adapters.get(same.name)!) }
+  const given = new Map(names.map((name) => [name, context.adapters.get(name)!]))
+  const adapters = inOneFormat(step, given, context)
+  if (!adapters) return {}
   const changed = changedBy(adapters, faults, (name) => recipe.placeOf(recipe.models.get(name)!.at))
   if (!changed) return {}
   const targets = namesIn(changed)
@@ -244,32 +246,12 @@ function sameAdapter(
   return used.length === 1 && used[0]!.factor === 1 ? values.get(models[used[0]!.i]!) : undefined
 }
 
-/** Whether adapters have different formats. Then they name modules differently. Error: `adapter-format`. */
-function refuseFormats(
-  { at }: MergeStep,
-  adapters: ReadonlyMap<string, ReadAdapter>,
-  { recipe, faults }: PlanContext,
-): boolean {
-  const [[first, own] = [], ...others] = adapters
-  const other = others.find(([, { format }]) => format !== own?.format)
-  if (!other || !own || first === undefined) return false
-  faults.error(
-    'adapter-format',
-    `${quote(first)} is in the format of ${own.format} and ${quote(other[0])} in that of ${other[1].format}, which name modules differently`,
-    recipe.placeOf(at, 'key'),
-    'write the adapter of PEFT in the other format first: merge: {method: passthrough, models: [NAME]}, output: {path: FILE, format: kohya}',
-  )
-  return true
-}
-
 /** An adapter as the result, unchanged. */
 function sameValue(same: Value, { name }: MergeStep, adapter: ReadAdapter): Value {
   if (adapter.format === KOHYA) return { ...same, name, adapterFormat: 'kohya' }
   const modules = modulesIn(same, adapter)
   return { ...same, name, ...(modules ? { modules } : {}) }
 }
-
-const KOHYA = 'kohya'
 
 /** The modules of an adapter as it is stored. Undefined if its updates are more than the factors that it stores. */
 function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[] | undefined {
