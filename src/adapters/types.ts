@@ -64,7 +64,18 @@ export interface Magnitude {
   readonly scales: 'update' | 'norms'
 }
 
-export type KindName = 'lora' | 'loha' | 'lokr' | 'tucker' | 'full' | 'experts' | 'ia3' | 'hra' | 'tokens' | 'bias'
+export type KindName =
+  | 'lora'
+  | 'loha'
+  | 'lokr'
+  | 'tucker'
+  | 'full'
+  | 'experts'
+  | 'ia3'
+  | 'hra'
+  | 'oft'
+  | 'tokens'
+  | 'bias'
 
 /** The weight that an update changes. */
 export interface Weight extends Pick<ValueTensor, 'dtype' | 'shape' | 'expr'> {
@@ -80,6 +91,14 @@ export type Change =
   | { readonly kind: 'times'; readonly factor: ReadExpr }
   /** W times reflections by the columns of `by`, which can be made orthonormal first. */
   | { readonly kind: 'reflect'; readonly by: ReadExpr; readonly rank: number; readonly orthonormal: boolean }
+  /** Blocks of `size` inputs of W times rotations. `terms`: of their series; 0 without one. */
+  | {
+      readonly kind: 'rotate'
+      readonly by: ReadExpr
+      readonly size: number
+      readonly vectors: number
+      readonly terms: number
+    }
   /** Other elements in place of W. `lora_scale` does not apply. */
   | { readonly kind: 'replace'; readonly expr: ReadExpr }
 

@@ -9,6 +9,7 @@ import type { Passes, PassInput, TensorSettings } from './types.js'
  * number along each. `group`: this many columns after one another have one norm together (default 1).
  * adapter-pissa, adapter-olora: input W: what is left of it without the part that the adapter started from.
  * adapter-hra: inputs W and U: W times the reflections by the columns of U.
+ * adapter-oft: inputs W and R: blocks of W times rotations.
  */
 export type Adapted =
   | 'adapter-sum'
@@ -18,6 +19,7 @@ export type Adapted =
   | 'adapter-pissa'
   | 'adapter-olora'
   | 'adapter-hra'
+  | 'adapter-oft'
 
 /** The limit exists because the sums of all columns are in memory at once. */
 const MOST_COLUMNS = 2 ** 18
@@ -30,6 +32,16 @@ const RULES: Readonly<Record<Adapted, (settings: TensorSettings) => Passes>> = {
     return {
       reduces: [],
       held: { kernel: 'hra', rows, columns, weights: [1, 1], scale: 1, options },
+      map: { kernel: 'linear', coefficients: () => [1] },
+    }
+  },
+  'adapter-oft': ({ shape, parameters }) => {
+    const [rows = 1, columns = 1] = shape
+    const { size = 1, vectors = 1, terms = 0 } = parameters
+    const options = { size: Number(size), vectors: Number(vectors), terms: Number(terms) }
+    return {
+      reduces: [],
+      held: { kernel: 'oft', rows, columns, weights: [1, 1], scale: 1, options },
       map: { kernel: 'linear', coefficients: () => [1] },
     }
   },

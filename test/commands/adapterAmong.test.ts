@@ -58,6 +58,7 @@ async function merged(folder: string, models: readonly string[], weights: readon
 const REFUSED: Readonly<Record<string, RegExp>> = {
   'hra-linear': /adapter-arithmetic: a0: its update of .* is HRA, whose change depends on the weight/,
   'ia3-linear': /adapter-arithmetic: .* is IA³, whose change depends on the weight/,
+  'oft-series': /adapter-arithmetic: .* is OFT, whose change depends on the weight/,
   'olora-unconverted': /adapter-arithmetic: .* takes a part from the weight first \(init_lora_weights: olora\)/,
   'pissa-unconverted': /adapter-arithmetic: .* takes a part from the weight first \(init_lora_weights: pissa\)/,
   'trainable-tokens-in-lora': /adapter-arithmetic: .* is rows of tokens, whose change depends on the weight/,

@@ -6,6 +6,7 @@ import { hra } from './methods/hra.js'
 import { ia3 } from './methods/ia3.js'
 import { lora } from './methods/lora.js'
 import { loha, lokr } from './methods/lycoris.js'
+import { oft } from './methods/oft.js'
 import { adalora, vera } from './methods/scaled.js'
 import { trainableTokens } from './methods/tokens.js'
 import type { PeftMethod } from './methods/types.js'
@@ -19,6 +20,7 @@ const METHODS: Readonly<Record<string, PeftMethod>> = {
   LOKR: lokr,
   IA3: ia3,
   HRA: hra,
+  OFT: oft,
   VERA: vera,
   ADALORA: adalora,
   TRAINABLE_TOKENS: trainableTokens,

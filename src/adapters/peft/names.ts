@@ -24,6 +24,7 @@ const ROLES = [
   'lokr_t2',
   'ia3_l',
   'hra_u',
+  'oft_R',
   'vera_lambda_b',
   'vera_lambda_d',
   'vera_A',

@@ -8,6 +8,7 @@ import { expanded, expandedPlaces } from './lowRank/expanded.js'
 import { joined, joinedPlaces } from './lowRank/joined.js'
 import { hra } from './reflected.js'
 import { regmean } from './regmean.js'
+import { oft } from './rotated.js'
 import { star } from './star.js'
 import { olora, pissa } from './start.js'
 import { tsvM } from './tsvM.js'
@@ -27,6 +28,7 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   pissa,
   olora,
   hra,
+  oft,
   core,
   joined,
   expanded,

@@ -9,6 +9,7 @@ export type HeldKernel =
   | 'pissa'
   | 'olora'
   | 'hra'
+  | 'oft'
   | 'iso_c'
   | 'iso_cts'
   | 'tsv_m'

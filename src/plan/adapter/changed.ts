@@ -7,7 +7,7 @@ import type { Expr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
 import type { Orientation } from '../../networks/orientation.js'
 import type { Application } from './application.js'
-import { between, type Names, normed, plus, reflected, times, without } from './compose.js'
+import { between, type Names, normed, plus, reflected, rotated, times, without } from './compose.js'
 
 /**
  * A tensor with an update; undefined if it stays as it is or after an error: those of the update's kind, `adapter-shape`
@@ -73,14 +73,15 @@ function exprOf(
       'save it with PEFT as a plain LoRA (path_initial_model_for_weight_conversion)',
     )
   const expr = start ? without(names, tensor, start, rank, scale) : tensor.expr
-  if (change.kind === 'times' || change.kind === 'reflect') {
+  if (change.kind !== 'add') {
     if (loraScale !== 1)
       return misfit(
         'adapter-arithmetic',
         `: lora_scale has no meaning for ${kindOf(update.kind).title}, which multiplies weights`,
         'remove lora_scale',
       )
-    return change.kind === 'times' ? times(names, expr, change.factor) : reflected(names, expr, shape, change)
+    if (change.kind === 'times') return times(names, expr, change.factor)
+    return change.kind === 'reflect' ? reflected(names, expr, shape, change) : rotated(names, expr, shape, change)
   }
   const own = magnitude?.scales === 'norms' ? scale : loraScale * scale
   const updated = own === 0 ? expr : plus(names, expr, shape, change.delta, own, target.rows)

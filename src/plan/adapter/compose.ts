@@ -107,6 +107,17 @@ export function reflected(
   return adapted(names, 'adapter-hra', { rank, orthonormal: orthonormal ? 1 : 0 }, [weight, by], { shape: flat })
 }
 
+/** Blocks of W times rotations. */
+export function rotated(
+  names: Names,
+  weight: Expr,
+  shape: readonly number[],
+  { by, size, vectors, terms }: Change & { readonly kind: 'rotate' },
+): Expr {
+  const flat = [shape[0]!, elements(shape.slice(1))]
+  return adapted(names, 'adapter-oft', { size, vectors, terms }, [weight, by], { shape: flat })
+}
+
 /** V with other norms of its rows, columns or input channels. */
 export function normed(
   names: Names,
